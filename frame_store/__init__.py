@@ -1,0 +1,48 @@
+"""The on-disk contract that builder and loader share. Importing it costs the standard library and numpy."""
+
+from typing import TYPE_CHECKING, Any
+
+from frame_store.errors import (
+    FrameCacheError,
+    FrameIdError,
+    StoreDamagedError,
+    StoreError,
+    StoreFormatError,
+    StoreNotFoundError,
+)
+from frame_store.protocol import FrameStore
+
+if TYPE_CHECKING:
+    from frame_store.cache_store import CacheStore
+    from frame_store.manifest import StoreManifest
+    from frame_store.open_store import open_store
+
+__all__ = [
+    "CacheStore",
+    "FrameCacheError",
+    "FrameIdError",
+    "FrameStore",
+    "StoreDamagedError",
+    "StoreError",
+    "StoreFormatError",
+    "StoreManifest",
+    "StoreNotFoundError",
+    "open_store",
+]
+
+_LAZY = {
+    "CacheStore": "frame_store.cache_store",
+    "StoreManifest": "frame_store.manifest",
+    "open_store": "frame_store.open_store",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute can be anything
+    """Import the readers (and msgspec, simplejpeg behind them) at first use."""
+    if name in _LAZY:
+        import importlib
+
+        value = getattr(importlib.import_module(_LAZY[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
