@@ -1,6 +1,6 @@
 """Names, versions and little-endian dtypes of the store on disk (FORMAT.md sections 2 and 4)."""
 
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
@@ -12,7 +12,7 @@ INDEX_NAME: Final = "index.npy"
 TAR_SHARD_FOLDER: Final = "shards"
 ZARR_FOLDER: Final = "frames.zarr"
 
-NO_SHARD: Final = 0xFFFF_FFFF
+Container = Literal["wds", "zarr"]
 
 INDEX_DTYPE: Final = np.dtype(
     [
@@ -54,3 +54,8 @@ def zarr_shard_name(shard_id: int) -> str:
     'frames.zarr/frames/c/7/0/0/0'
     """
     return f"{ZARR_FOLDER}/frames/c/{shard_id}/0/0/0"
+
+
+def shard_name(container: Container, shard_id: int) -> str:
+    """Path of a shard inside a store of that container."""
+    return tar_shard_name(shard_id) if container == "wds" else zarr_shard_name(shard_id)

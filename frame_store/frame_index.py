@@ -1,0 +1,69 @@
+"""`index.npy`: one row per frame, memory-mapped (FORMAT.md section 4)."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from frame_store.errors import FrameIdError, StoreDamagedError
+from frame_store.layout import INDEX_DTYPE, INDEX_NAME
+from frame_store.protocol import FrameIds, Frames
+
+FrameIndex = npt.NDArray[Any]
+
+
+def open_index(store_path: Path, *, num_frames: int) -> FrameIndex:
+    """Map `index.npy` read-only: structured array of `INDEX_DTYPE`, shape (num_frames,).
+
+    Raises:
+        StoreDamagedError: missing, of another dtype or length, or shorter than its header says.
+    """
+    path = store_path / INDEX_NAME
+    index: FrameIndex
+    try:
+        index = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise StoreDamagedError(f"{path}: not a readable index: {error}") from error
+    if index.dtype != INDEX_DTYPE or index.shape != (num_frames,):
+        raise StoreDamagedError(
+            f"{path}: expected {num_frames} rows of {INDEX_DTYPE.itemsize} bytes as FORMAT.md section 4 says, "
+            f"found shape {index.shape} of {index.dtype}"
+        )
+    return index
+
+
+def check_frame_ids(frame_ids: FrameIds, *, num_frames: int) -> npt.NDArray[np.int64]:
+    """The ids as int64, shape (B,).
+
+    Raises:
+        FrameIdError: an id outside [0, num_frames).
+        ValueError: not a flat sequence of integers.
+    """
+    ids = np.asarray(frame_ids)
+    if ids.ndim != 1 or (ids.size and not np.issubdtype(ids.dtype, np.integer)):
+        raise ValueError(
+            f"frame ids must be a flat sequence of integers, found {ids.dtype} of shape {ids.shape}"
+        )
+    ids = ids.astype(np.int64, copy=False)
+    outside = (ids < 0) | (ids >= num_frames)
+    if outside.any():
+        raise FrameIdError(f"frame id {ids[outside][0]} is outside [0, {num_frames})")
+    return ids
+
+
+def check_out(out: Frames | None, *, num_frames: int, frame_shape: tuple[int, int, int]) -> Frames:
+    """`out` if it can take the frames, a new buffer (num_frames, H, W, 3) if it is None.
+
+    Raises:
+        ValueError: wrong shape or dtype, not C-contiguous, or read-only.
+    """
+    shape = (num_frames, *frame_shape)
+    if out is None:
+        return np.empty(shape, np.uint8)
+    if out.shape != shape or out.dtype != np.uint8 or not out.flags.c_contiguous or not out.flags.writeable:
+        raise ValueError(
+            f"out must be a writeable C-contiguous uint8 array of shape {shape}, found {out.dtype} {out.shape}"
+            f"{'' if out.flags.c_contiguous else ', not contiguous'}{'' if out.flags.writeable else ', read-only'}"
+        )
+    return out

@@ -1,0 +1,219 @@
+"""`manifest.json`: what a cache holds and how to check it (FORMAT.md section 3)."""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from frame_store.errors import StoreFormatError, StoreNotFoundError
+from frame_store.layout import FORMAT_NAME, FORMAT_VERSION, MANIFEST_NAME, Container
+
+EncodingName = Literal["jpeg", "raw", "zstd"]
+ChromaSubsampling = Literal["444", "420"]
+Layout = Literal["shuffled", "video"]
+Verdict = Literal["whole", "damaged", "unreadable"]
+
+MAX_MANIFEST_BYTES: Final = 1 << 30
+_DIGEST_LINE: Final = re.compile(rb',\n "digest": "([0-9a-f]{64})"\n}\n\Z')
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Immutable, named fields only, unknown JSON keys refused by name."""
+
+
+class Encoding(_Record, frozen=True, kw_only=True):
+    """How one frame's pixels become bytes."""
+
+    name: EncodingName
+    quality: int | None = None
+    """JPEG quality 1..100; None for lossless encodings."""
+    chroma: ChromaSubsampling | None = None
+    """JPEG chroma subsampling; None for lossless encodings."""
+    level: int | None = None
+    """Zstandard level; None for the others."""
+
+    def __post_init__(self) -> None:
+        """Refuse parameters that do not belong to the encoding."""
+        is_jpeg = self.name == "jpeg"
+        if is_jpeg != (self.quality is not None) or is_jpeg != (self.chroma is not None):
+            raise ValueError(f"quality and chroma belong to jpeg, and to jpeg alone; encoding is {self.name}")
+        if self.quality is not None and not 1 <= self.quality <= 100:
+            raise ValueError(f"JPEG quality must be 1..100, found {self.quality}")
+        if (self.name == "zstd") != (self.level is not None):
+            raise ValueError(f"level belongs to zstd, and to zstd alone; encoding is {self.name}")
+
+
+class FileEntry(_Record, frozen=True, kw_only=True):
+    """A file of the store with what it must contain."""
+
+    name: str
+    """Path inside the store, forward slashes."""
+    num_bytes: int
+    sha256: str
+
+
+class ShardEntry(FileEntry, frozen=True, kw_only=True):
+    """A shard file; shard s is row s of the table."""
+
+    num_frames: int
+
+
+class Fidelity(_Record, frozen=True, kw_only=True):
+    """PSNR of stored against unencoded frames, over the frames that the build sampled."""
+
+    num_frames_sampled: int
+    psnr_db_of_mean_error: float | None
+    """10 log10(255^2 / mean squared error over all samples); None when lossless or nothing was sampled."""
+    psnr_db_worst_frame: float | None
+
+
+class VideoEntry(_Record, frozen=True, kw_only=True):
+    """A row of the table of videos; `video_id` is its position."""
+
+    path: str
+    """Relative to the videos' folder, forward slashes."""
+    verdict: Verdict
+    reason: str | None
+    """Why it is not whole; None for whole videos."""
+    notes: list[str]
+    """Differences worth knowing that are no damage: header or packet counts that decoding did not confirm."""
+    num_bytes: int | None
+    sha256: str | None
+    num_frames_in_header: int | None
+    num_packets: int | None
+    num_frames_decoded: int
+    num_frames_stored: int
+    num_frames_corrupt: int
+    num_decoder_errors: int
+    pts_monotonic: bool | None
+    """Whether pts rises strictly in output order; None where the stream has no pts."""
+    fidelity: Fidelity | None
+    facts: dict[str, Any]
+    """The scan's other facts (codec, size, colour, rotation, time base), informative."""
+
+
+class StoreManifest(_Record, frozen=True, kw_only=True):
+    """Everything a reader needs beside `index.npy` and the shards."""
+
+    format: str
+    format_version: int
+    container: Container
+    frame_shape: tuple[int, int, int]
+    """(H, W, 3), uint8, RGB."""
+    encoding: Encoding
+    layout: Layout
+    seed: int
+    num_frames: int
+    config: dict[str, Any]
+    """The resolved build configuration, informative."""
+    library_versions: dict[str, str]
+    fidelity: Fidelity | None
+    shards: list[ShardEntry]
+    files: list[FileEntry]
+    """Every other file of the store except the manifest itself."""
+    videos: list[VideoEntry]
+    fingerprint: str
+    """SHA-256 of the inputs and the configuration."""
+
+    def __post_init__(self) -> None:
+        """Cross-check the fields (FORMAT.md section 3.2)."""
+        if self.format != FORMAT_NAME:
+            raise ValueError(f"format must be {FORMAT_NAME!r}, found {self.format!r}")
+        height, width, channels = self.frame_shape
+        if height < 1 or width < 1 or channels != 3:
+            raise ValueError(f"frame_shape must be [H, W, 3], found {list(self.frame_shape)}")
+        if (self.container, self.encoding.name) in {("wds", "zstd"), ("zarr", "jpeg")}:
+            raise ValueError(f"{self.container} does not take {self.encoding.name}")
+        num_in_shards = sum(shard.num_frames for shard in self.shards)
+        num_in_videos = sum(video.num_frames_stored for video in self.videos)
+        if not self.num_frames == num_in_shards == num_in_videos:
+            raise ValueError(
+                f"num_frames is {self.num_frames}, the shards hold {num_in_shards}, the videos {num_in_videos}"
+            )
+        for entry in [*self.shards, *self.files]:
+            require_path_inside(entry.name)
+            if entry.num_bytes < 0:
+                raise ValueError(f"{entry.name}: num_bytes is {entry.num_bytes}")
+
+
+def require_path_inside(name: str) -> None:
+    """Raise ValueError unless `name` is a plain relative path that stays inside the store.
+
+    >>> require_path_inside("shards/000000.tar")
+    >>> require_path_inside("../secret")
+    Traceback (most recent call last):
+    ValueError: a file of the store must be a plain relative path, found '../secret'
+    """
+    parts = name.split("/")
+    if "\\" in name or "\0" in name or any(part in {"", ".", ".."} for part in parts):
+        raise ValueError(f"a file of the store must be a plain relative path, found {name!r}")
+
+
+def encode_manifest(manifest: StoreManifest) -> bytes:
+    """JSON with its own digest on the last line (FORMAT.md section 3.1). Equal manifests, equal bytes."""
+    body = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+    body = body.removesuffix(b"\n}")
+    return body + b',\n "digest": "' + hashlib.sha256(body).hexdigest().encode() + b'"\n}\n'
+
+
+def decode_manifest(raw: bytes, *, name: str = MANIFEST_NAME) -> StoreManifest:
+    """Parse and check the bytes of a manifest.
+
+    Raises:
+        StoreFormatError: unknown version, wrong digest, a missing, unknown or ill-typed key.
+    """
+    try:
+        version = msgspec.json.decode(raw, type=_VersionOnly)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise StoreFormatError(f"{name}: not a frame-cache manifest: {error}") from error
+    if version.format != FORMAT_NAME:
+        raise StoreFormatError(f"{name}: format must be {FORMAT_NAME!r}, found {version.format!r}")
+    if version.format_version != FORMAT_VERSION:
+        raise StoreFormatError(
+            f"{name}: format version {version.format_version} is not supported, this reader knows "
+            f"{FORMAT_VERSION}; use the frame-cache release that wrote it, or build again"
+        )
+    match = _DIGEST_LINE.search(raw)
+    if match is None:
+        raise StoreFormatError(f"{name}: its last key must be the digest; the file was cut or edited")
+    body = raw[: match.start()]
+    found = hashlib.sha256(body).hexdigest().encode()
+    if found != match.group(1):
+        raise StoreFormatError(
+            f"{name}: digest says {match.group(1).decode()[:16]}..., content has {found.decode()[:16]}...; "
+            "the file was altered"
+        )
+    try:
+        return msgspec.json.decode(body + b"\n}", type=StoreManifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise StoreFormatError(f"{name}: {error}") from error
+
+
+class _VersionOnly(msgspec.Struct):
+    """What is read before anything else of a manifest is believed."""
+
+    format: str
+    format_version: int
+
+
+def read_manifest(store_path: Path) -> StoreManifest:
+    """The manifest of the store at `store_path`.
+
+    Raises:
+        StoreNotFoundError: no such folder, or no manifest in it.
+        StoreFormatError: see `decode_manifest`; also a manifest over 1 GiB.
+    """
+    path = store_path / MANIFEST_NAME
+    try:
+        num_bytes = path.stat().st_size
+        if num_bytes > MAX_MANIFEST_BYTES:
+            raise StoreFormatError(f"{path}: {num_bytes} bytes, at most {MAX_MANIFEST_BYTES} are read")
+        raw = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        what = "no manifest.json in it" if store_path.is_dir() else "no such folder"
+        raise StoreNotFoundError(f"{store_path}: not a frame store: {what}") from error
+    except OSError as error:
+        raise StoreNotFoundError(f"{path}: {error.strerror}") from error
+    return decode_manifest(raw, name=str(path))

@@ -1,0 +1,124 @@
+"""One frame's pixels to bytes and back: raw, JPEG, Zstandard. The libraries release the GIL while they work."""
+
+from typing import Protocol
+
+import google_crc32c
+import numpy as np
+import numpy.typing as npt
+
+from frame_store.manifest import ChromaSubsampling, Encoding
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class PixelCodec(Protocol):
+    """Encodes and decodes frames of shape (H, W, 3), uint8 RGB."""
+
+    def encode(self, frame: Pixels) -> bytes:
+        """Bytes of a C-contiguous frame; equal frames give equal bytes."""
+        ...
+
+    def decode_into(self, payload: bytes, out: Pixels) -> None:
+        """Fill `out` (H, W, 3), C-contiguous. Raises ValueError where the payload is no such frame."""
+        ...
+
+
+class RawCodec:
+    """H*W*3 bytes, row by row."""
+
+    def encode(self, frame: Pixels) -> bytes:
+        """See `PixelCodec`."""
+        return frame.tobytes()
+
+    def decode_into(self, payload: bytes, out: Pixels) -> None:
+        """See `PixelCodec`."""
+        if len(payload) != out.nbytes:
+            raise ValueError(f"raw frame of {len(payload)} bytes, expected {out.nbytes}")
+        out.reshape(-1)[:] = np.frombuffer(payload, np.uint8)
+
+
+class JpegCodec:
+    """Baseline JPEG through libjpeg-turbo, accurate DCT both ways."""
+
+    def __init__(self, *, quality: int, chroma: ChromaSubsampling) -> None:
+        self._quality = quality
+        self._chroma = chroma
+
+    def encode(self, frame: Pixels) -> bytes:
+        """See `PixelCodec`."""
+        import simplejpeg
+
+        encoded: bytes = simplejpeg.encode_jpeg(
+            frame, quality=self._quality, colorspace="RGB", colorsubsampling=self._chroma, fastdct=False
+        )
+        return encoded
+
+    def decode_into(self, payload: bytes, out: Pixels) -> None:
+        """See `PixelCodec`."""
+        import simplejpeg
+
+        shape = simplejpeg.decode_jpeg(payload, colorspace="RGB", buffer=out).shape
+        if shape != out.shape:
+            raise ValueError(f"JPEG of shape {shape}, expected {out.shape}")
+
+
+class ZstdCodec:
+    """Raw pixels in one Zstandard frame, as the Zarr v3 `zstd` codec writes it (no checksum)."""
+
+    def __init__(self, *, level: int) -> None:
+        self._level = level
+
+    def encode(self, frame: Pixels) -> bytes:
+        """See `PixelCodec`."""
+        from numcodecs import zstd
+
+        encoded: bytes = zstd.compress(frame.reshape(-1), self._level)
+        return encoded
+
+    def decode_into(self, payload: bytes, out: Pixels) -> None:
+        """See `PixelCodec`."""
+        from numcodecs import zstd
+
+        num_bytes = _zstd_content_size(payload)
+        if num_bytes != out.nbytes:
+            raise ValueError(f"Zstandard frame of {num_bytes} bytes of pixels, expected {out.nbytes}")
+        try:
+            zstd.decompress(payload, out.reshape(-1))
+        except RuntimeError as error:
+            raise ValueError(str(error)) from error
+
+
+def _zstd_content_size(payload: bytes) -> int | None:
+    """Decoded size that a Zstandard frame declares (RFC 8878, 3.1.1.1), None where it declares none.
+
+    Checked before decoding: the decoder would leave the rest of a larger buffer as it was.
+    """
+    if len(payload) < 18 or payload[:4] != b"\x28\xb5\x2f\xfd":
+        return None
+    descriptor = payload[4]
+    is_single_segment = bool(descriptor & 0x20)
+    start = 5 + (not is_single_segment) + (0, 1, 2, 4)[descriptor & 3]
+    width = (int(is_single_segment), 2, 4, 8)[descriptor >> 6]
+    if width == 0:
+        return None
+    return int.from_bytes(payload[start : start + width], "little") + (256 if width == 2 else 0)
+
+
+def make_codec(encoding: Encoding) -> PixelCodec:
+    """The codec of a manifest's `encoding`."""
+    if encoding.name == "jpeg":
+        assert encoding.quality is not None and encoding.chroma is not None  # Encoding is valid from birth
+        return JpegCodec(quality=encoding.quality, chroma=encoding.chroma)
+    if encoding.name == "zstd":
+        assert encoding.level is not None
+        return ZstdCodec(level=encoding.level)
+    return RawCodec()
+
+
+def crc32c(payload: bytes) -> int:
+    """CRC-32C (Castagnoli) of a frame's payload, as `index.npy` records it.
+
+    >>> hex(crc32c(b"123456789"))
+    '0xe3069283'
+    """
+    return int(google_crc32c.value(payload))
