@@ -1,5 +1,16 @@
-"""Errors of the builder, under the same root as the store's (`frame_store.errors`)."""
+"""Errors of the builder, under the same root as the store's (`frame_store.errors`).
 
+```
+FrameCacheError
+├── VideoError          one video cannot be read
+├── ConfigError         the command was wrong: exit code 2
+├── OutputError         the output is in use, or holds something else: exit code 2
+├── VideosError         videos are not whole and the policy is to stop: exit code 1
+└── MachineError        disk full, I/O error, a worker that cannot start: exit code 3
+```
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
 
 from frame_store.errors import FrameCacheError
@@ -15,3 +26,27 @@ class VideoError(FrameCacheError):
 
     def __reduce__(self) -> tuple[type["VideoError"], tuple[str, str]]:
         return (VideoError, (self.path, self.reason))
+
+
+class ConfigError(FrameCacheError):
+    """A flag, a TOML key or their combination is wrong."""
+
+
+class OutputError(FrameCacheError):
+    """The output folder cannot be built into: another config's cache, a file, or locked."""
+
+
+class VideosError(FrameCacheError):
+    """Some videos are not whole and `--on-error fail` stops the build; nothing decoded is lost."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        listed = "\n".join(f"  {problem}" for problem in self.problems)
+        super().__init__(
+            f"{len(self.problems)} of the videos cannot be stored whole:\n{listed}\n"
+            "mend or remove them, or build the rest with --on-error skip"
+        )
+
+
+class MachineError(FrameCacheError):
+    """The machine failed, not the videos nor the command; the same command resumes."""
