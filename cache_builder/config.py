@@ -1,0 +1,191 @@
+"""What to build: flags and TOML become one validated, resolved `BuildConfig`.
+
+`BuildConfig` holds all that decides a cache's bytes and lands in its manifest. `RunOptions` holds what does
+not (workers, error policy): two runs that differ only there make the same cache.
+"""
+
+import os
+import tomllib
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from cache_builder.errors import ConfigError
+from cache_builder.video.geometry import FrameGeometry, parse_aspect, parse_size
+from frame_store.layout import Container
+from frame_store.manifest import ChromaSubsampling, Encoding, EncodingName, Layout
+
+ZSTD_LEVEL = 3
+"""On noisy pixels level 1 saves no more and no less, and higher levels cost time for under 1%."""
+
+Resize = Literal["crop", "stretch", "pad"]
+ErrorPolicy = Literal["fail", "skip"]
+Device = Literal["cpu", "cuda", "auto"]
+
+
+class BuildSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a user may say, in a TOML file or by flags; None is unsaid. Names are those of the flags."""
+
+    format: Container | None = None
+    encoding: EncodingName | None = None
+    quality: int | None = None
+    chroma: ChromaSubsampling | None = None
+    size: int | str | None = None
+    resize: Resize | None = None
+    crop_aspect: str | None = None
+    layout: Layout | None = None
+    frames_per_shard: int | Literal["video"] | None = None
+    stride: int | None = None
+    fps: float | None = None
+    seed: int | None = None
+    workers: int | None = None
+    device: Device | None = None
+    on_error: ErrorPolicy | None = None
+
+    def overridden_by(self, other: "BuildSettings") -> "BuildSettings":
+        """These settings with everything that `other` says put in their place."""
+        said = {name: value for name, value in msgspec.structs.asdict(other).items() if value is not None}
+        return msgspec.structs.replace(self, **said)
+
+
+class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How to run a build; no part of the cache's identity."""
+
+    workers: int
+    on_error: ErrorPolicy = "fail"
+
+    def __post_init__(self) -> None:
+        """Refuse fewer than one worker."""
+        if self.workers < 1:
+            raise ValueError(f"--workers must be at least 1, found {self.workers}")
+
+
+class BuildConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that decides a cache's bytes, beside the videos and the library versions."""
+
+    format: Container = "wds"
+    encoding: Encoding = Encoding(name="jpeg", quality=95, chroma="444")
+    geometry: FrameGeometry = FrameGeometry()
+    layout: Layout = "shuffled"
+    frames_per_shard: int | Literal["video"] = 1000
+    stride: int = 1
+    fps: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse settings that contradict each other."""
+        if (self.format, self.encoding.name) in {("wds", "zstd"), ("zarr", "jpeg")}:
+            takes = "jpeg and raw" if self.format == "wds" else "raw and zstd"
+            raise ValueError(f"--format {self.format} takes {takes}, not --encoding {self.encoding.name}")
+        if self.frames_per_shard == "video":
+            if self.format != "wds" or self.layout != "video":
+                raise ValueError("--frames-per-shard video makes unequal shards: it needs --format wds --layout video")
+        elif not 1 <= self.frames_per_shard <= 10_000_000:
+            raise ValueError(f"--frames-per-shard must be 'video' or 1..10000000, found {self.frames_per_shard}")
+        if self.stride < 1:
+            raise ValueError(f"--stride must be at least 1, found {self.stride}")
+        if self.fps is not None:
+            if self.stride != 1:
+                raise ValueError("--stride and --fps both choose frames: give one of them")
+            if not 0 < self.fps <= 10_000:
+                raise ValueError(f"--fps must be above 0 and at most 10000, found {self.fps}")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"--seed must be 0..2^63-1, found {self.seed}")
+
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """(H, W, 3) of every stored frame."""
+        return (self.geometry.height, self.geometry.width, 3)
+
+    @property
+    def exact_fps(self) -> Fraction | None:
+        """`fps` as the decimal that was written, so that ticks fall where they were meant."""
+        return None if self.fps is None else Fraction(str(self.fps))
+
+    def to_builtins(self) -> dict[str, Any]:
+        """As plain JSON values, for the manifest."""
+        values: dict[str, Any] = msgspec.to_builtins(self)
+        return values
+
+
+def read_settings(path: Path) -> BuildSettings:
+    """Settings from a TOML file whose keys are the flags' names.
+
+    Raises:
+        ConfigError: unreadable, not TOML, an unknown key or a value of the wrong kind, each named.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    settings = {key.replace("-", "_"): value for key, value in table.items()}
+    unknown = sorted(set(settings) - set(BuildSettings.__struct_fields__))
+    if unknown:
+        known = ", ".join(BuildSettings.__struct_fields__)
+        raise ConfigError(f"{path}: unknown key {', '.join(map(repr, unknown))}; known are {known}")
+    try:
+        return msgspec.convert(settings, BuildSettings)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def resolve(settings: BuildSettings) -> tuple[BuildConfig, RunOptions]:
+    """Fill in the defaults and check everything.
+
+    Raises:
+        ConfigError: a value out of range or settings that contradict each other.
+    """
+    if settings.device == "cuda":
+        raise ConfigError("--device cuda: this version decodes on the CPU only; use --device cpu or auto")
+    try:
+        height, width = parse_size(str(settings.size if settings.size is not None else 224))
+        container = settings.format or "wds"
+        config = BuildConfig(
+            format=container,
+            encoding=_resolve_encoding(settings, settings.encoding or ("zstd" if container == "zarr" else "jpeg")),
+            geometry=FrameGeometry(
+                height=height,
+                width=width,
+                resize=settings.resize or "crop",
+                crop_aspect=None if settings.crop_aspect is None else parse_aspect(settings.crop_aspect),
+            ),
+            layout=settings.layout or "shuffled",
+            frames_per_shard=1000 if settings.frames_per_shard is None else settings.frames_per_shard,
+            stride=1 if settings.stride is None else settings.stride,
+            fps=settings.fps,
+            seed=0 if settings.seed is None else settings.seed,
+        )
+        workers = len(os.sched_getaffinity(0)) if settings.workers is None else settings.workers
+        return config, RunOptions(workers=workers, on_error=settings.on_error or "fail")
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _resolve_encoding(settings: BuildSettings, name: EncodingName) -> Encoding:
+    if name == "jpeg":
+        return Encoding(
+            name="jpeg",
+            quality=95 if settings.quality is None else settings.quality,
+            chroma=settings.chroma or "444",
+        )
+    if settings.quality is not None or settings.chroma is not None:
+        raise ValueError(f"--quality and --chroma belong to --encoding jpeg, not to {name}")
+    return Encoding(name=name, level=ZSTD_LEVEL if name == "zstd" else None)
+
+
+def differences(expected: Any, found: Any, *, where: str = "") -> list[str]:  # noqa: ANN401 - any JSON value
+    """One line per leaf in which two JSON values differ: `key: found -> expected`.
+
+    >>> differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2})
+    ['a.b: 3 there, 1 asked for']
+    """
+    if isinstance(expected, dict) and isinstance(found, dict):
+        lines = []
+        for key in [*expected, *(key for key in found if key not in expected)]:
+            lines += differences(expected.get(key), found.get(key), where=f"{where}.{key}" if where else key)
+        return lines
+    return [] if expected == found else [f"{where}: {found} there, {expected} asked for"]
