@@ -45,8 +45,8 @@ class SpelledVideo:
 
     path: Path
     """Where it is written; the suffix chooses the container."""
-    video_number: int
-    num_frames: int
+    video_number: int = 0
+    num_frames: int = 30
     width: int = 160
     height: int = 96
     codec: str = "h264"
