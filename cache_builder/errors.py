@@ -3,6 +3,8 @@
 ```
 FrameCacheError
 ├── VideoError          one video cannot be read
+├── UnitNotIndependentError  decoding cannot start at this key packet: the builder merges and goes on
+├── InputFolderError    the folder of videos is missing, not a folder or empty: exit code 2
 ├── ConfigError         the command was wrong: exit code 2
 ├── OutputError         the output is in use, or holds something else: exit code 2
 ├── VideosError         videos are not whole and the policy is to stop: exit code 1
@@ -26,6 +28,33 @@ class VideoError(FrameCacheError):
 
     def __reduce__(self) -> tuple[type["VideoError"], tuple[str, str]]:
         return (VideoError, (self.path, self.reason))
+
+
+class UnitNotIndependentError(FrameCacheError):
+    """A unit cannot be decoded from its key packet alone: merge it with the unit before and decode that.
+
+    The usual cause is intra refresh; a damaged key packet is another.
+    """
+
+    def __init__(self, path: str, first_packet: int) -> None:
+        self.path = path
+        self.first_packet = first_packet
+        super().__init__(f"{path}: decoding cannot start at packet {first_packet}")
+
+    def __reduce__(self) -> tuple[type["UnitNotIndependentError"], tuple[str, int]]:
+        return (UnitNotIndependentError, (self.path, self.first_packet))
+
+
+class InputFolderError(FrameCacheError):
+    """The folder of videos cannot be used: missing, not a folder, not listable or without videos."""
+
+    def __init__(self, folder: Path | str, reason: str) -> None:
+        self.folder = str(folder)
+        self.reason = reason
+        super().__init__(f"{self.folder}: {reason}")
+
+    def __reduce__(self) -> tuple[type["InputFolderError"], tuple[str, str]]:
+        return (InputFolderError, (self.folder, self.reason))
 
 
 class ConfigError(FrameCacheError):
