@@ -1,0 +1,46 @@
+"""Batches out of frame stores. Importing it costs the standard library and numpy; torch comes at first use."""
+
+from typing import TYPE_CHECKING, Any
+
+from loader.epoch_order import EpochOrder, Sampling, ShardChoice, epoch_order
+from loader.errors import SamplingError
+
+if TYPE_CHECKING:
+    from loader.frame_batch import FrameBatch
+    from loader.frame_loader import FrameLoader
+    from loader.torch_dataset import FrameBatchSampler, FrameDataset, frame_batch_collate
+    from loader.webdataset_adapter import webdataset_batches
+
+__all__ = [
+    "EpochOrder",
+    "FrameBatch",
+    "FrameBatchSampler",
+    "FrameDataset",
+    "FrameLoader",
+    "Sampling",
+    "SamplingError",
+    "ShardChoice",
+    "epoch_order",
+    "frame_batch_collate",
+    "webdataset_batches",
+]
+
+_LAZY = {
+    "FrameBatch": "loader.frame_batch",
+    "FrameBatchSampler": "loader.torch_dataset",
+    "FrameDataset": "loader.torch_dataset",
+    "FrameLoader": "loader.frame_loader",
+    "frame_batch_collate": "loader.torch_dataset",
+    "webdataset_batches": "loader.webdataset_adapter",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute can be anything
+    """Import torch, and webdataset where it is asked for, at first use."""
+    if name in _LAZY:
+        import importlib
+
+        value = getattr(importlib.import_module(_LAZY[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

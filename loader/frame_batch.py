@@ -1,0 +1,111 @@
+"""A batch of frames with where each of them comes from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from frame_store.protocol import Frames, FrameStore
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class FrameBatch:
+    """B frames as torch tensors, all on one device.
+
+    Also a sequence of samples: `batch[i]` is a dict of one frame (a view, not a copy), which is what torch's default
+    collation wants; see `FrameDataset`.
+    """
+
+    frames: torch.Tensor
+    """uint8, shape (B, 3, H, W), RGB, channels_last in memory: a permuted view of (B, H, W, 3), not a copy."""
+    frame_ids: torch.Tensor
+    """int64, shape (B,): the frame's number in its store."""
+    video_ids: torch.Tensor
+    """int64, shape (B,): the row in the store's table of videos."""
+    frame_in_video: torch.Tensor
+    """int64, shape (B,): ordinal in the video's output order."""
+    pts_seconds: torch.Tensor
+    """float64, shape (B,): presentation time, NaN where the video has none."""
+
+    def __post_init__(self) -> None:
+        """Refuse tensors of another shape, dtype or memory layout."""
+        frames = self.frames
+        if frames.dtype != torch.uint8 or frames.dim() != 4 or frames.shape[1] != 3:
+            raise ValueError(f"frames must be uint8 (B, 3, H, W), found {frames.dtype} {tuple(frames.shape)}")
+        if not frames.is_contiguous(memory_format=torch.channels_last):
+            raise ValueError(f"frames must be channels_last in memory, found strides {frames.stride()}")
+        for name, dtype in _DTYPES.items():
+            tensor: torch.Tensor = getattr(self, name)
+            if tensor.dtype != dtype or tensor.shape != frames.shape[:1]:
+                raise ValueError(
+                    f"{name} must be {dtype} of shape ({len(frames)},), found {tensor.dtype} {tuple(tensor.shape)}"
+                )
+
+    @classmethod
+    def from_numpy(cls, *, frames: Frames, frame_ids: npt.ArrayLike, rows: npt.NDArray[Any]) -> "FrameBatch":
+        """A batch over `frames`, uint8 (B, H, W, 3), without copying them.
+
+        `frame_ids` and `rows` (the store's index at these ids, or any structured array with its fields `video_id`,
+        `frame_in_video` and `pts_seconds`) have shape (B,) and are copied.
+        """
+        return cls(
+            frames=torch.from_numpy(frames).permute(0, 3, 1, 2),
+            frame_ids=torch.from_numpy(np.array(frame_ids, np.int64)),
+            video_ids=torch.from_numpy(np.array(rows["video_id"], np.int64)),
+            frame_in_video=torch.from_numpy(np.array(rows["frame_in_video"], np.int64)),
+            pts_seconds=torch.from_numpy(np.array(rows["pts_seconds"], np.float64)),
+        )
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "FrameBatch":
+        """The same batch on `device`; the copy overlaps with other work where `non_blocking` and pinned."""
+        return FrameBatch(
+            **{name: tensor.to(device, non_blocking=non_blocking) for name, tensor in self._tensors()}
+        )
+
+    def pin_memory(self) -> "FrameBatch":
+        """The same batch in page-locked memory; torch's DataLoader calls this under `pin_memory=True`."""
+        return FrameBatch(**{name: tensor.pin_memory() for name, tensor in self._tensors()})
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, position: int) -> dict[str, torch.Tensor]:
+        """One sample: `frame` (3, H, W) and the scalars `frame_id`, `video_id`, `frame_in_video`, `pts_seconds`."""
+        return {
+            "frame": self.frames[position],
+            "frame_id": self.frame_ids[position],
+            "video_id": self.video_ids[position],
+            "frame_in_video": self.frame_in_video[position],
+            "pts_seconds": self.pts_seconds[position],
+        }
+
+    def __repr__(self) -> str:
+        return (
+            f"FrameBatch({len(self)} frames, uint8 {tuple(self.frames.shape)}, "
+            f"{self.frames.nbytes} bytes on {self.frames.device})"
+        )
+
+    def _tensors(self) -> list[tuple[str, torch.Tensor]]:
+        return [(field.name, getattr(self, field.name)) for field in fields(self)]
+
+
+_DTYPES = {
+    "frame_ids": torch.int64,
+    "video_ids": torch.int64,
+    "frame_in_video": torch.int64,
+    "pts_seconds": torch.float64,
+}
+
+
+def read_frame_batch(store: FrameStore, frame_ids: npt.NDArray[np.int64] | Sequence[int]) -> FrameBatch:
+    """One `read_frames` call and its index rows as a batch, in request order.
+
+    Raises:
+        FrameIdError: an id outside [0, len(store)).
+        StoreDamagedError: the store cannot give a frame back.
+    """
+    frames = store.read_frames(frame_ids)  # first, for it checks the ids
+    return FrameBatch.from_numpy(frames=frames, frame_ids=frame_ids, rows=store.index[np.asarray(frame_ids)])

@@ -1,0 +1,63 @@
+"""Random bits as a pure function of (seed, epoch, stream, counter): the only source of chance in the loader.
+
+`SeedSequence` mixes (seed, epoch) into keys, SplitMix64 turns a key and a counter into a word. Both are fixed
+integer arithmetic: NumPy promises to keep `SeedSequence`, but not the methods of `Generator`, so no `Generator`
+is used and an order is the same in any process, on any machine and with any version of NumPy.
+"""
+
+import operator
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from loader.errors import SamplingError
+
+Words: TypeAlias = npt.NDArray[np.uint64]
+
+# Steele, Lea, Flood: "Fast splittable pseudorandom number generators" (OOPSLA 2014), as in java.util.SplittableRandom.
+_GOLDEN_GAMMA: Final = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2: Final = np.uint64(0x94D049BB133111EB)
+
+
+def epoch_keys(*, seed: int, epoch: int, num_keys: int) -> Words:
+    """Keys of one epoch, uint64 of shape (num_keys,); a longer list starts with the shorter one.
+
+    Raises:
+        SamplingError: seed or epoch outside [0, 2**32). `SeedSequence` concatenates 32-bit words, so beyond
+            that (2**32, 0) and (0, 1) would be one and the same epoch.
+    """
+    for name, number in (("seed", seed), ("epoch", epoch)):
+        if not 0 <= operator.index(number) < 1 << 32:
+            raise SamplingError(f"{name} must be in [0, 2**32), found {number}")
+    return (
+        np.random.SeedSequence([int(seed), int(epoch)]).generate_state(num_keys, np.uint64).astype(np.uint64)
+    )
+
+
+def words_at(key: np.uint64, counters: Words) -> Words:
+    """Words of the stream `key` at any `counters`: uint64, of the same shape as `counters`."""
+    words = (counters + np.uint64(1)) * _GOLDEN_GAMMA + key
+    words = (words ^ (words >> np.uint64(30))) * _MIX_1
+    words = (words ^ (words >> np.uint64(27))) * _MIX_2
+    return words ^ (words >> np.uint64(31))
+
+
+def integers_below(words: Words, bound: int) -> Words:
+    """Each word as an integer in [0, bound). Its law differs from uniform by less than bound / 2**64, relatively."""
+    return words % np.uint64(bound)
+
+
+def draw_without_replacement(words: Words, num_items: int) -> npt.NDArray[np.int64]:
+    """The first len(words) entries of a uniformly random permutation of [0, num_items): int64, in random order.
+
+    A Fisher-Yates shuffle that keeps only the entries it touched, so the cost does not depend on num_items.
+    """
+    moved: dict[int, int] = {}
+    drawn = np.empty(len(words), np.int64)
+    for position, word in enumerate(words.tolist()):
+        other = position + word % (num_items - position)
+        drawn[position] = moved.get(other, other)
+        moved[other] = moved.get(position, position)
+    return drawn

@@ -1,0 +1,151 @@
+"""A ready `webdataset` pipeline over the tar shards of a cache, for those whose training already runs on it.
+
+```python
+for epoch in range(num_epochs):
+    pipeline = webdataset_batches("cache/", batch_size=128, epoch=epoch)
+    for batch in DataLoader(pipeline, batch_size=None, num_workers=2):  # FrameBatch
+        ...
+```
+
+It reads shards from end to end and shuffles through a buffer, so batches are less random than `FrameLoader`'s, and
+nodes and workers that get unequal shards get unequal numbers of batches.
+"""
+
+import io
+import json
+import random
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from frame_store.errors import StoreDamagedError
+from frame_store.layout import INDEX_DTYPE
+from frame_store.manifest import StoreManifest, read_manifest
+from frame_store.pixel_codec import Pixels, make_codec
+from loader.epoch_order import epoch_order
+from loader.errors import SamplingError
+from loader.frame_batch import FrameBatch
+from loader.random_words import epoch_keys
+
+if TYPE_CHECKING:
+    from webdataset import DataPipeline
+
+Sample: TypeAlias = dict[str, Any]
+"""What `webdataset` groups of a frame's members: `__key__`, `__url__`, `json` and `jpg` or `npy`, all encoded."""
+
+
+def webdataset_batches(
+    cache_path: Path | str,
+    *,
+    batch_size: int = 128,
+    shuffle_buffer: int = 1000,
+    seed: int = 0,
+    epoch: int = 0,
+    drop_last: bool = False,
+) -> "DataPipeline":
+    """One epoch of `FrameBatch` from a tar cache (`cache-build --format wds`) as an iterable dataset.
+
+    Shards are put in an order drawn from (seed, epoch), split by node and by DataLoader worker, and their frames
+    drawn from a buffer that is full before the first leaves. Who the node is comes from RANK and WORLD_SIZE or
+    torch.distributed, as everywhere in webdataset. Iterating the pipeline again repeats the epoch.
+
+    Args:
+        cache_path: folder of the cache.
+        batch_size: frames per batch.
+        shuffle_buffer: frames held, encoded, per worker; 1 keeps the order on disk.
+        seed: in [0, 2**32).
+        epoch: in [0, 2**32).
+        drop_last: leave out each worker's last batch where it is short.
+
+    Raises:
+        StoreNotFoundError: no cache there.
+        StoreFormatError: unknown version or broken manifest.
+        SamplingError: a Zarr cache, an empty one, or a number that is out of range.
+    """
+    import webdataset
+
+    cache_path = Path(cache_path).absolute()  # a relative path with a colon would be taken for a URL
+    manifest = read_manifest(cache_path)
+    if manifest.container != "wds":
+        raise SamplingError(
+            f"{cache_path}: webdataset reads tar shards, this cache is {manifest.container}; "
+            "use loader.FrameLoader, which reads both, or build with --format wds"
+        )
+    if batch_size < 1 or shuffle_buffer < 1:
+        raise SamplingError(
+            f"batch_size and shuffle_buffer must be 1 or more, found {batch_size} and {shuffle_buffer}"
+        )
+    order = epoch_order([1] * len(manifest.shards), seed=seed, epoch=epoch)
+    shards = [manifest.shards[shard_id] for shard_id in order.ids(0, len(order))]
+    return webdataset.DataPipeline(
+        partial(iter, [(str(cache_path / shard.name), shard.num_bytes) for shard in shards]),
+        webdataset.split_by_node,
+        webdataset.split_by_worker,
+        _open_shards,
+        webdataset.tariterators.tar_file_expander,
+        webdataset.tariterators.group_by_keys,
+        partial(_shuffle, shuffle_buffer=shuffle_buffer, seed=seed, epoch=epoch),
+        webdataset.batched(batch_size, collation_fn=_Collation(manifest), partial=not drop_last),
+    )
+
+
+def _open_shards(shards: Iterable[tuple[str, int]]) -> Iterator[dict[str, Any]]:
+    """Each shard's stream, closed when the next one is asked for; `webdataset`'s own opener leaves that to chance."""
+    for path, num_bytes in shards:
+        try:
+            found = Path(path).stat().st_size
+        except OSError as error:
+            raise StoreDamagedError(f"{path}: {error.strerror}; run cache-verify") from error
+        if found != num_bytes:  # a tar cut between two members reads like a shorter one
+            raise StoreDamagedError(f"{path}: expected {num_bytes} bytes, found {found}; run cache-verify")
+        with Path(path).open("rb") as stream:
+            yield {"url": path, "stream": stream}
+
+
+def _shuffle(samples: Iterator[Sample], *, shuffle_buffer: int, seed: int, epoch: int) -> Iterator[Sample]:
+    """`webdataset.shuffle`, drawn differently on every node and worker and the same in every run."""
+    import webdataset
+
+    rank, _, worker, _ = webdataset.utils.pytorch_worker_info()
+    key = epoch_keys(seed=seed, epoch=epoch, num_keys=1).item()
+    rng = random.Random(f"{key} {rank} {worker}")
+    return webdataset.shuffle(shuffle_buffer, initial=shuffle_buffer, rng=rng)(samples)  # type: ignore[no-any-return]
+
+
+class _Collation:
+    """Encoded samples to a `FrameBatch`, each decoded where it will lie."""
+
+    def __init__(self, manifest: StoreManifest) -> None:
+        self._frame_shape = manifest.frame_shape
+        self._encoding = manifest.encoding
+        self._codec = make_codec(manifest.encoding)  # picklable: it travels to spawned workers
+
+    def __call__(self, samples: list[Sample]) -> FrameBatch:
+        frames = np.empty((len(samples), *self._frame_shape), np.uint8)
+        rows = np.zeros(len(samples), INDEX_DTYPE)
+        for sample, frame, row in zip(samples, frames, rows, strict=True):
+            try:
+                self._decode(sample, frame)
+                facts = json.loads(sample["json"])
+                pts_seconds = facts["pts_seconds"]
+                row["video_id"], row["frame_in_video"] = facts["video_id"], facts["frame_in_video"]
+                row["pts_seconds"] = np.nan if pts_seconds is None else pts_seconds
+            except (KeyError, ValueError) as error:
+                raise StoreDamagedError(
+                    f"{sample['__url__']}: frame {sample['__key__']}: {error!r}; run cache-verify"
+                ) from error
+        return FrameBatch.from_numpy(
+            frames=frames, frame_ids=[int(sample["__key__"]) for sample in samples], rows=rows
+        )
+
+    def _decode(self, sample: Sample, out: Pixels) -> None:
+        if self._encoding.name == "jpeg":
+            self._codec.decode_into(sample["jpg"], out)
+            return
+        frame = np.load(io.BytesIO(sample["npy"]), allow_pickle=False)
+        if frame.shape != out.shape or frame.dtype != out.dtype:
+            raise ValueError(f"{frame.dtype} {frame.shape}, expected {out.dtype} {out.shape}")
+        out[:] = frame
