@@ -1,0 +1,37 @@
+"""Profiles, the skip of GPU tests, and folders of videos that many tests read."""
+
+import os
+
+import pytest
+from hypothesis import settings
+
+from tests.support.tiny_videos import TinyFolder, simple_specs, tiny_folder
+
+settings.register_profile("local", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    gpu_items = [item for item in items if item.get_closest_marker("gpu")]
+    if not gpu_items:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in gpu_items:
+            item.add_marker(
+                pytest.mark.skip(reason="no NVIDIA GPU here (torch.cuda.is_available() is false)")
+            )
+
+
+@pytest.fixture(scope="session")
+def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> TinyFolder:
+    """16 tiny videos of every codec, container and oddity. Read-only: copy what you want to change."""
+    return tiny_folder(tmp_path_factory.mktemp("samples"))
+
+
+@pytest.fixture(scope="session")
+def simple_folder(tmp_path_factory: pytest.TempPathFactory) -> TinyFolder:
+    """Three plain H.264 videos of 20, 23 and 26 frames. Read-only."""
+    return tiny_folder(tmp_path_factory.mktemp("simple"), simple_specs())
