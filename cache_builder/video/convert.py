@@ -50,6 +50,17 @@ _UNSUPPORTED_MATRICES = {
     17: "YCgCo-Ro",
 }
 
+# libavfilter's crop cannot point into these; asked to, it converts them with a matrix of its own choosing. So
+# they are taken apart first, losslessly.
+_PLANAR_OF_PACKED = {
+    "yuyv422": "yuv422p",
+    "yvyu422": "yuv422p",
+    "uyvy422": "yuv422p",
+    "uyyvyy411": "yuv411p",
+    "y210le": "yuv422p10le",
+    "y212le": "yuv422p12le",
+}
+
 # swscale takes every gray format for full range, whatever the frame says: what it leaves out, on 8 bits.
 _LIMITED_TO_FULL = np.clip(np.rint((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
 
@@ -104,7 +115,21 @@ class FrameConverter:
         matrix = int(frame.colorspace)
         if matrix in _UNSUPPORTED_MATRICES:
             raise ValueError(
-                f"colour matrix {matrix} ({_UNSUPPORTED_MATRICES[matrix]}) cannot be converted to RGB"
+                f"colour matrix {matrix} ({_UNSUPPORTED_MATRICES[matrix]}) has no conversion to RGB"
+            )
+        colorspace = _COLORSPACE_OF_MATRIX.get(matrix, Colorspace.ITU601)
+        is_full_range = frame.color_range == ColorRange.JPEG
+        is_limited_gray = frame.color_range == ColorRange.MPEG and frame.format.name.startswith(
+            ("gray", "ya")
+        )
+        if planar_format := _PLANAR_OF_PACKED.get(frame.format.name):
+            frame = self._reformatter.reformat(
+                frame,
+                format=planar_format,
+                src_colorspace=colorspace,
+                dst_colorspace=colorspace,
+                interpolation=ACCURATE_FLAGS,
+                threads=1,
             )
 
         source = (frame.width, frame.height, frame.format.name)
@@ -117,13 +142,13 @@ class FrameConverter:
             width=placement.scaled_width,
             height=placement.scaled_height,
             format="rgb24",
-            src_colorspace=_COLORSPACE_OF_MATRIX.get(matrix, Colorspace.ITU601),
-            src_color_range=ColorRange.JPEG if frame.color_range == ColorRange.JPEG else ColorRange.MPEG,
+            src_colorspace=colorspace,
+            src_color_range=ColorRange.JPEG if is_full_range else ColorRange.MPEG,
             interpolation=ACCURATE_FLAGS,
             threads=1,
         )
         upright = np.rot90(_view_rgb(small), placement.num_quarter_turns)
-        if frame.color_range == ColorRange.MPEG and frame.format.name.startswith(("gray", "ya")):
+        if is_limited_gray:
             upright = _LIMITED_TO_FULL[upright]
         height, width, _ = upright.shape
         if (height, width) != shape[:2]:

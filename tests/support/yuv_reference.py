@@ -1,0 +1,89 @@
+"""Frames with known planes, and float64 YUV -> RGB after the formulas of ITU-T H.273: an oracle for swscale."""
+
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.filter import Graph
+from numpy.typing import NDArray
+
+MATRIX_UNSPECIFIED, MATRIX_BT709, MATRIX_BT601, MATRIX_BT2020 = 2, 1, 5, 9
+RANGE_UNSPECIFIED, RANGE_LIMITED, RANGE_FULL = 0, 1, 2
+
+_KR_KB = {MATRIX_BT709: (0.2126, 0.0722), MATRIX_BT2020: (0.2627, 0.0593)}
+_BT601_KR_KB = (0.299, 0.114)
+
+
+def make_frame(
+    pixel_format: str,
+    planes: list[NDArray],
+    *,
+    matrix: int = MATRIX_UNSPECIFIED,
+    color_range: int = RANGE_UNSPECIFIED,
+    left_sited: bool = False,
+    interlaced: bool = False,
+) -> av.VideoFrame:
+    """A frame whose planes hold these arrays, samples interleaved along the rows where the format says so."""
+    height = planes[0].shape[0]
+    width = planes[0].shape[1]
+    frame = av.VideoFrame(width, height, pixel_format)
+    for plane, samples in zip(frame.planes, planes, strict=True):
+        rows = np.frombuffer(memoryview(plane), np.uint8)
+        rows = rows[: plane.height * plane.line_size].reshape(plane.height, plane.line_size)
+        packed = np.ascontiguousarray(samples).reshape(samples.shape[0], -1).view(np.uint8)
+        rows[:, : packed.shape[1]] = packed
+    frame.colorspace, frame.color_range = matrix, color_range
+    if left_sited:
+        frame = through_filter(frame, "setparams", "chroma_location=left")
+    if interlaced:
+        frame = through_filter(frame, "setfield", "mode=tff")
+    return frame
+
+
+def through_filter(frame: av.VideoFrame, name: str, arguments: str) -> av.VideoFrame:
+    """One frame through one filter of libavfilter; its colour tags are kept."""
+    graph = Graph()
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format.name, time_base=Fraction(1, 25)
+    )
+    graph.link_nodes(source, graph.add(name, arguments), graph.add("buffersink")).configure()
+    graph.vpush(frame)
+    return graph.vpull()
+
+
+def yuv_to_rgb(
+    y: NDArray, u: NDArray, v: NDArray, *, matrix: int, color_range: int, bits: int, left_sited: bool = True
+) -> NDArray[np.float64]:
+    """RGB in [0, 255], shape (H, W, 3); chroma of fewer samples is interpolated linearly.
+
+    Full range only where flagged, BT.601 where the matrix is none of the others.
+    """
+    kr, kb = _KR_KB.get(matrix, _BT601_KR_KB)
+    kg = 1 - kr - kb
+    step = 2 ** (bits - 8)
+    if color_range == RANGE_FULL:
+        black, luma_span, chroma_span = 0, 2**bits - 1, 2**bits - 1
+    else:
+        black, luma_span, chroma_span = 16 * step, 219 * step, 224 * step
+    luma = (y.astype(np.float64) - black) * 255 / luma_span
+    cb, cr = (
+        (_upsample(plane.astype(np.float64), y.shape, left_sited) - 128 * step) * 255 / chroma_span
+        for plane in (u, v)
+    )
+    red = luma + 2 * (1 - kr) * cr
+    blue = luma + 2 * (1 - kb) * cb
+    green = luma - 2 * kb * (1 - kb) / kg * cb - 2 * kr * (1 - kr) / kg * cr
+    return np.clip(np.stack([red, green, blue], axis=-1), 0, 255)
+
+
+def _upsample(plane: NDArray[np.float64], shape: tuple[int, int], left_sited: bool) -> NDArray[np.float64]:
+    for axis, length in enumerate(shape):
+        factor = length / plane.shape[axis]
+        # Where the luma sample lies among the chroma samples; left-sited: even columns coincide.
+        shift = 0.0 if axis == 1 and left_sited else (factor - 1) / 2
+        position = np.clip((np.arange(length) - shift) / factor, 0, plane.shape[axis] - 1)
+        below = np.floor(position).astype(int)
+        above = np.minimum(below + 1, plane.shape[axis] - 1)
+        weight = (position - below).reshape([-1, 1] if axis == 0 else [1, -1])
+        plane = np.take(plane, below, axis) * (1 - weight) + np.take(plane, above, axis) * weight
+    return plane
