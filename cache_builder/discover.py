@@ -7,10 +7,11 @@ from pathlib import Path
 
 from cache_builder.errors import InputFolderError
 
-VIDEO_EXTENSIONS = frozenset(
+_EXTENSIONS = (
     "264 265 3g2 3gp asf av1 avi dv f4v flv gxf h264 h265 hevc ivf m2t m2ts m2v m4v mjpeg mjpg mkv mov mp4 "
-    "mpe mpeg mpg mpv mts mxf nut obu ogm ogv qt rm rmvb ts vob webm wmv y4m".split()
+    "mpe mpeg mpg mpv mts mxf nut obu ogm ogv qt rm rmvb ts vob webm wmv y4m"
 )
+VIDEO_EXTENSIONS = frozenset(_EXTENSIONS.split())
 """Lower-case file extensions taken as video. What a file truly holds is the scan's business."""
 
 
@@ -40,10 +41,12 @@ def discover_videos(folder: Path) -> list[SourceVideo]:
     paths: list[Path] = []
     _collect(folder, folder, ancestors=frozenset(), found=paths)
     if not paths:
-        extensions = " ".join(sorted(VIDEO_EXTENSIONS))
-        raise InputFolderError(folder, f"holds no video; files with these extensions are taken: {extensions}")
+        raise InputFolderError(
+            folder, f"holds no video; files with these extensions are taken: {_EXTENSIONS}"
+        )
     videos = [
-        SourceVideo(relative_path=_printable(path.relative_to(folder).as_posix()), path=path) for path in paths
+        SourceVideo(relative_path=_printable(path.relative_to(folder).as_posix()), path=path)
+        for path in paths
     ]
     return sorted(videos, key=lambda video: (video.relative_path, os.fsencode(video.path)))
 

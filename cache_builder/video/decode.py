@@ -1,0 +1,300 @@
+"""Decodes a unit exactly as decoding the whole video from its start would have given it.
+
+A frame is known by the ordinal of its packet, which travels through the decoder with it (`copy_opaque`), never
+by its pts: seeking to a pts returned wrong frames in TS, PS, AVI, FLV and open GOPs. All of FFmpeg's decoders
+carry it, as the generic layer copies it from packet to frame.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import av
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from cache_builder.errors import UnitNotIndependentError, VideoError
+from cache_builder.video.open_video import (
+    VideoPacket,
+    choose_video_stream,
+    describe_error,
+    open_container,
+    read_packets,
+)
+from cache_builder.video.scan import NO_POS, NO_PTS, VideoScan, set_single_thread, ticks_to_seconds
+
+MAX_REORDERED_FRAMES: Final = 32
+"""Twice what H.264 and HEVC allow: a frame this far behind its place will not come any more."""
+
+MAX_PACKETS_TO_FIND_PLACE: Final = 64
+"""After a seek: packets read in search of one that the scan knows. Program streams name only every third."""
+
+# Byte positions lead straight to the packet where timestamps are missing or jump.
+_SEEKS_BY_BYTE = frozenset({"mpegts", "mpeg", "h264", "hevc", "m4v", "mpegvideo", "obu", "dv"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecodedFrame:
+    """One frame as it left the decoder."""
+
+    packet: int
+    """Ordinal of the packet it was coded in."""
+    pts: int | None
+    """Ticks of the stream's time base."""
+    pts_seconds: float
+    """NaN where there is no pts."""
+    is_corrupt: bool
+    """The decoder marked it as damaged."""
+    frame: VideoFrame
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecoderError:
+    """A packet that the decoder refused; decoding went on behind it."""
+
+    packet: int
+    """Ordinal of the packet being decoded; the number of packets stands for the end of the stream."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Tag:
+    packet: int
+
+
+class _PlaceLostError(Exception):
+    """After a seek the packets are not the scan's: read from the start instead."""
+
+
+class VideoReader:
+    """An open video, for one thread at a time, in the process that opened it."""
+
+    def __init__(self, path: Path, scan: VideoScan) -> None:
+        self._path = path
+        self.scan = scan
+        self._container: InputContainer | None = None
+        self._stream: VideoStream
+        self._is_fresh = False
+        self._may_seek = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; decoding again reopens it."""
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+    def decode(self, first_packet: int, end_packet: int) -> "UnitDecoder":
+        """Decode the unit [first_packet, end_packet). At most one decoder may be in use at a time.
+
+        Both ends must be starts of units (`PacketTable.can_start_unit`) or the end of the video.
+        """
+        return UnitDecoder(self, first_packet, end_packet)
+
+    def packets_from(self, ordinal: int) -> Iterator[tuple[int, VideoPacket]]:
+        """Ordinals and packets from `ordinal` on, timestamps as in the scan; the decoder is clean."""
+        packets = self.scan.packets
+        for position, packet in self._seek(ordinal):
+            if position >= len(packets) or packet.size != packets.size[position]:
+                self._lose_place()
+            if position >= ordinal:
+                # Behind a seek some demuxers guess other timestamps than from the start.
+                pts, dts = int(packets.pts[position]), int(packets.dts[position])
+                packet.pts = None if pts == NO_PTS else pts
+                packet.dts = None if dts == NO_PTS else dts
+                yield position, packet
+                ordinal = position + 1
+        if ordinal != len(packets):
+            self._lose_place()
+
+    @property
+    def stream(self) -> VideoStream:
+        """The chosen stream of the open container."""
+        return self._stream
+
+    def _lose_place(self) -> None:
+        if self._may_seek:
+            self._may_seek = False
+            raise _PlaceLostError
+        raise VideoError(self.scan.facts.path, "its packets are not those of the scan: the file has changed")
+
+    def _reopen(self) -> InputContainer:
+        self.close()
+        path = self.scan.facts.path
+        self._container = container = open_container(self._path, path)
+        self._stream = choose_video_stream(container, path)
+        set_single_thread(self._stream)
+        self._stream.codec_context.copy_opaque = True
+        self._is_fresh = True
+        return container
+
+    def _seek(self, ordinal: int) -> Iterator[tuple[int, VideoPacket]]:
+        """Packets with their ordinals, from one at or before `ordinal`."""
+        if ordinal and self._may_seek:
+            container = self._container or self._reopen()
+            self._is_fresh = False
+            for offset, by_byte in self._seek_targets(ordinal):
+                try:
+                    container.seek(offset, stream=self._stream, unsupported_byte_offset=by_byte)
+                except av.FFmpegError:
+                    continue
+                found = self._recognize(read_packets(container, self._stream), ordinal)
+                if found is not None:
+                    return found
+        container = self._container if self._container is not None and self._is_fresh else self._reopen()
+        self._is_fresh = False
+        return enumerate(read_packets(container, self._stream))
+
+    def _seek_targets(self, ordinal: int) -> Iterator[tuple[int, bool]]:
+        """Where to try, the best first: the packet itself, then starts of units further and further back."""
+        packets = self.scan.packets
+        earlier = packets.can_start_unit[:ordinal].nonzero()[0][::-1][:4].tolist()
+        by_byte = bool(set(self.scan.facts.container.split(",")) & _SEEKS_BY_BYTE)
+        for target in (ordinal, *earlier):
+            if by_byte:
+                known = (packets.pos[: target + 1] != NO_POS).nonzero()[0]
+                if len(known):
+                    yield int(packets.pos[known[-1]]), True
+            for ticks in dict.fromkeys((int(packets.pts[target]), int(packets.dts[target]))):
+                if ticks != NO_PTS:
+                    yield ticks, False
+
+    def _recognize(
+        self, packets: Iterator[VideoPacket], ordinal: int
+    ) -> Iterator[tuple[int, VideoPacket]] | None:
+        """Number the packets by the first that the scan knows, or None if that is behind `ordinal`."""
+        for _, packet in zip(range(MAX_PACKETS_TO_FIND_PLACE), packets, strict=False):
+            place = self._ordinal_of.get((packet.pos, packet.size))
+            if place is not None:
+                return enumerate(chain([packet], packets), start=place) if place <= ordinal else None
+        return None
+
+    @cached_property
+    def _ordinal_of(self) -> dict[tuple[int | None, int], int]:
+        """Ordinal of the packets that (position, size) names beyond doubt."""
+        seen: dict[tuple[int | None, int], int] = {}
+        doubtful = set()
+        packets = self.scan.packets
+        for ordinal, key in enumerate(zip(packets.pos.tolist(), packets.size.tolist(), strict=True)):
+            if key[0] == NO_POS or key in seen:
+                doubtful.add(key)
+            seen[key] = ordinal
+        for key in doubtful:
+            del seen[key]
+        return seen
+
+
+class UnitDecoder:
+    """Iterates over the frames of one unit, in the decoder's output order.
+
+    Stopping early is fine. `errors` and `following_pts` are complete once the iteration has ended.
+    """
+
+    def __init__(self, reader: VideoReader, first_packet: int, end_packet: int) -> None:
+        self._reader = reader
+        self._first = first_packet
+        self._end = end_packet
+        self.errors: list[DecoderError] = []
+        self.following_pts: int | None = None
+        """pts of the frame behind the unit's last, in ticks; None at the end of the video or without pts."""
+
+    def __iter__(self) -> Iterator[DecodedFrame]:
+        """Decode.
+
+        Raises:
+            UnitNotIndependentError: decoding cannot start here, or the unit's end never shows up.
+            VideoError: the file is not the one that was scanned.
+        """
+        num_given = 0
+        while True:
+            try:
+                for number, frame in enumerate(self._decode()):
+                    if number >= num_given:
+                        yield frame
+                        num_given += 1
+            except _PlaceLostError:
+                continue  # Once: from here on the reader reads from the start.
+            return
+
+    def _decode(self) -> Iterator[DecodedFrame]:
+        self.errors.clear()
+        self.following_pts = None
+        has_started = self._first == 0
+        for frame in self._decode_packets():
+            assert isinstance(frame.opaque, _Tag)
+            ordinal = frame.opaque.packet
+            if ordinal == self._first:
+                has_started = True
+            if not has_started:
+                # Frames that lead up to an open GOP's keyframe come out before it: they are the unit before's.
+                self._check_still_awaited(self._first, frame, ordinal)
+            elif ordinal == self._end:
+                self.following_pts = frame.pts
+                return
+            else:
+                self._check_still_awaited(self._end, frame, ordinal)
+                yield self._describe(frame, ordinal)
+        if not has_started or self._end != len(self._reader.scan.packets):
+            raise UnitNotIndependentError(
+                self._reader.scan.facts.path, self._end if has_started else self._first
+            )
+
+    def _decode_packets(self) -> Iterator[VideoFrame]:
+        numbered = self._reader.packets_from(self._first)
+        ending = [(len(self._reader.scan.packets), None)]
+        for ordinal, packet in chain(numbered, ending):
+            if packet is not None:
+                if packet.size == 0:
+                    continue  # A dropped frame in AVI; the decoder would take it for the end of the stream.
+                # An object of its own: PyAV keeps these by id(), and small integers share theirs.
+                packet.opaque = _Tag(ordinal)
+            try:
+                yield from self._reader.stream.codec_context.decode(packet)
+            except av.FFmpegError as error:
+                if self._is_ours(ordinal):
+                    self.errors.append(DecoderError(packet=ordinal, reason=describe_error(error)))
+
+    def _is_ours(self, ordinal: int) -> bool:
+        """Packets that lead up to a keyframe are shown before it: they belong to the unit before."""
+        packets = self._reader.scan.packets
+        if ordinal == len(packets):
+            return self._end == len(packets)
+        before_first = self._first > 0 and packets.pts[ordinal] < packets.pts[self._first]
+        before_end = (
+            self._end == len(packets) or ordinal < self._end or packets.pts[ordinal] < packets.pts[self._end]
+        )
+        return bool(before_end and not before_first)
+
+    def _check_still_awaited(self, awaited: int, frame: VideoFrame, ordinal: int) -> None:
+        """Raise if `frame` shows that the frame of packet `awaited`, a keyframe, was left out."""
+        scan = self._reader.scan
+        if awaited == len(scan.packets):
+            return
+        passed = ordinal > awaited + MAX_REORDERED_FRAMES
+        if scan.facts.uncounted_reason is None and frame.pts is not None:
+            passed = passed or frame.pts > scan.packets.pts[awaited]
+        if passed:
+            raise UnitNotIndependentError(scan.facts.path, awaited)
+
+    def _describe(self, frame: VideoFrame, ordinal: int) -> DecodedFrame:
+        time_base = self._reader.scan.time_base
+        ticks = NO_PTS if frame.pts is None else frame.pts
+        return DecodedFrame(
+            packet=ordinal,
+            pts=frame.pts,
+            pts_seconds=float(ticks_to_seconds([ticks], time_base)[0]),
+            is_corrupt=frame.is_corrupt,
+            frame=frame,
+        )

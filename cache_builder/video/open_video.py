@@ -1,0 +1,149 @@
+"""Opens a file with FFmpeg and hands out its packets: what scan and decode must do in exactly the same way."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from cache_builder.errors import VideoError
+
+if TYPE_CHECKING:
+    VideoPacket: TypeAlias = Packet[VideoStream]
+else:
+    VideoPacket = Packet  # Generic in PyAV's stubs alone.
+
+MAX_READ_ERRORS_IN_A_ROW: Final = 16
+"""Demuxers resume after a damaged stretch; one that fails this often without a packet will not."""
+
+# Formats that only point at other files, which a folder of videos must never make us open.
+_PLAYLISTS = frozenset({"hls", "concat", "dash", "imf", "webm_dash_manifest", "sdp", "rtsp"})
+
+
+def open_container(path: Path, relative_path: str) -> InputContainer:
+    """Open a video file. Close the container by hand: left to the garbage collector it leaks.
+
+    Raises:
+        VideoError: with one line that says why FFmpeg cannot read it, the same on every machine.
+    """
+    _check_file(path, relative_path)
+    try:
+        # "file:" keeps FFmpeg from reading a name such as "a:b.mp4" as a protocol. Metadata in the wrong
+        # encoding must not cost the video.
+        container = av.open(
+            f"file:{path}",
+            mode="r",
+            container_options={"protocol_whitelist": "file"},
+            metadata_errors="replace",
+        )
+    except (av.FFmpegError, ValueError, RuntimeError) as error:
+        raise VideoError(relative_path, _why_not_opened(path, error)) from error
+    format_names = set(container.format.name.split(","))
+    reason = None
+    if format_names & _PLAYLISTS:
+        reason = "a playlist that points at other files, not a video"
+    elif any(name.endswith("_pipe") or name == "image2" for name in format_names):
+        reason = "a still image, not a video"
+    if reason is not None:
+        container.close()
+        raise VideoError(relative_path, reason)
+    return container
+
+
+def choose_video_stream(container: InputContainer, relative_path: str) -> VideoStream:
+    """FFmpeg's best video stream; cover art does not count.
+
+    Raises:
+        VideoError: there is none, or no decoder for it.
+    """
+    streams = [
+        stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic
+    ]
+    if not streams:
+        kinds = sorted({stream.type for stream in container.streams if stream.type != "video"})
+        has = f"only {', '.join(kinds)}" if kinds else "no stream at all"
+        raise VideoError(relative_path, f"no video stream ({has})")
+    best = container.streams.best("video")
+    chosen = next(
+        (stream for stream in streams if best is not None and stream.index == best.index), streams[0]
+    )
+    if chosen.codec_context is None:
+        raise VideoError(relative_path, "its codec has no decoder in this build of FFmpeg")
+    return chosen
+
+
+def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[VideoPacket]:
+    """All packets of `stream` from where the container stands, going on after read errors.
+
+    The empty packet with which PyAV ends a stream is left out.
+    """
+    num_errors = 0
+    while num_errors < MAX_READ_ERRORS_IN_A_ROW:
+        try:
+            for packet in container.demux(stream):
+                if packet.size == 0 and packet.dts is None and packet.pts is None:
+                    return
+                num_errors = 0
+                yield packet
+        except av.FFmpegError:
+            num_errors += 1
+        else:
+            return
+
+
+def describe_error(error: Exception) -> str:
+    """What FFmpeg said, without error numbers and paths."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(text).splitlines()[0]
+
+
+def _check_file(path: Path, relative_path: str) -> None:
+    try:
+        os.fsencode(path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise VideoError(relative_path, "its name is not valid UTF-8; rename it") from None
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise VideoError(relative_path, "not a regular file")
+        if status.st_size == 0:
+            raise VideoError(relative_path, "an empty file (0 bytes)")
+        with path.open("rb"):
+            pass
+    except PermissionError:
+        raise VideoError(relative_path, "no permission to read it") from None
+    except OSError as error:
+        raise VideoError(relative_path, f"cannot be opened: {error.strerror}") from None
+
+
+def _why_not_opened(path: Path, error: Exception) -> str:
+    boxes = _top_level_boxes(path)
+    if "ftyp" in boxes and "moov" not in boxes and "moof" not in boxes:
+        return "truncated or never finished: an MP4 without its index (no moov box)"
+    if isinstance(error, av.error.InvalidDataError):
+        return "not a video, or damaged at its beginning"
+    return f"FFmpeg cannot open it: {describe_error(error)}"
+
+
+def _top_level_boxes(path: Path) -> set[str]:
+    """Types of the boxes of an MP4 or MOV file that lie whole inside it; nonsense for other files."""
+    boxes: set[str] = set()
+    end, position = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while position + 8 <= end and len(boxes) < 32:
+            file.seek(position)
+            header = file.read(16)
+            size = int.from_bytes(header[:4], "big")
+            if size == 1:
+                size = int.from_bytes(header[8:16], "big")
+            if size < 8 or position + size > end:
+                break
+            boxes.add(header[4:8].decode("latin-1"))
+            position += size
+    return boxes
