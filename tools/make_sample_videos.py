@@ -67,6 +67,7 @@ _LARGE_SIZE: Final = (640, 360)
 _ODD_SIZES: Final = ((161, 97), (129, 227), (199, 111))
 _TAKES_ODD_SIZES: Final = ("vp8", "vp9", "av1", "mpeg4", "mjpeg")
 _GOP_SIZES: Final = (1, 5, 12, 12, 25, 60, 250)
+_OPEN_GOP_SIZES: Final = (6, 12, 30, 60)
 _NUM_FOLDERS: Final = 4
 
 
@@ -141,7 +142,7 @@ def _sample_spec(number: int, count: int, draw: random.Random) -> SpelledVideo:
         width, height = draw.choice(_ODD_SIZES)
     if kind.rotation_degrees in (90, 270):
         width, height = min(width, height), max(width, height)
-    gop_size = draw.choice(_GOP_SIZES) if kind.num_b_frames == 0 else draw.choice(_GOP_SIZES[1:])
+    gop_size = draw.choice(_OPEN_GOP_SIZES if kind.open_gop else _GOP_SIZES)
     name = f"{number:0{len(str(count - 1))}d}_{kind.path.stem}_gop{gop_size}_{num_frames}f_{width}x{height}"
     return replace(
         kind,

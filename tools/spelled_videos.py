@@ -84,6 +84,11 @@ class SpelledVideo:
             raise ValueError(f"{self.path.suffix} holds no variable rate")
         if self.intra_refresh and self.codec != "h264":
             raise ValueError(f"intra refresh is made for h264 only, not {self.codec}")
+        if self.open_gop and (self.gop_size - 1) % (self.num_b_frames + 1) == 0:
+            raise ValueError(
+                f"no B-frame precedes the keyframes of {self.num_b_frames} B-frames in GOPs of {self.gop_size}: "
+                "such GOPs are not open"
+            )
         if self.num_frames < 1:
             raise ValueError(f"num_frames is {self.num_frames}, expected at least 1")
         _panel_bits(self.video_number, self.num_frames - 1)
@@ -182,6 +187,9 @@ def read_frame(
     Without arguments it reads pictures at their own size and those cropped to a square. For all else
     it needs `source_size`, the (width, height) of the source in square pixels, and what was done to it:
     first the centre of aspect `crop_aspect` was cut out, then that was fitted by `resize`.
+
+    >>> read_frame(draw_frame(12, 345, 320, 180))
+    (12, 345)
 
     Raises:
         ValueError: The picture is turned, of another geometry, too damaged, or spells nothing.
