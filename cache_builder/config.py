@@ -81,9 +81,13 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"--format {self.format} takes {takes}, not --encoding {self.encoding.name}")
         if self.frames_per_shard == "video":
             if self.format != "wds" or self.layout != "video":
-                raise ValueError("--frames-per-shard video makes unequal shards: it needs --format wds --layout video")
+                raise ValueError(
+                    "--frames-per-shard video makes unequal shards: it needs --format wds --layout video"
+                )
         elif not 1 <= self.frames_per_shard <= 10_000_000:
-            raise ValueError(f"--frames-per-shard must be 'video' or 1..10000000, found {self.frames_per_shard}")
+            raise ValueError(
+                f"--frames-per-shard must be 'video' or 1..10000000, found {self.frames_per_shard}"
+            )
         if self.stride < 1:
             raise ValueError(f"--stride must be at least 1, found {self.stride}")
         if self.fps is not None:
@@ -146,7 +150,9 @@ def resolve(settings: BuildSettings) -> tuple[BuildConfig, RunOptions]:
         container = settings.format or "wds"
         config = BuildConfig(
             format=container,
-            encoding=_resolve_encoding(settings, settings.encoding or ("zstd" if container == "zarr" else "jpeg")),
+            encoding=_resolve_encoding(
+                settings, settings.encoding or ("zstd" if container == "zarr" else "jpeg")
+            ),
             geometry=FrameGeometry(
                 height=height,
                 width=width,

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from frame_store.errors import StoreDamagedError
 from frame_store.frame_index import FrameIndex, check_frame_ids, check_out, open_index
 from frame_store.manifest import ShardEntry, StoreManifest, read_manifest
+from frame_store.open_file import OpenFile
 from frame_store.pixel_codec import make_codec
 from frame_store.protocol import FrameIds, Frames
 
@@ -114,7 +115,7 @@ class CacheStore:
         self._require_whole(frame_id, row, len(payload))
         return payload
 
-    def _descriptor(self, frame_id: int, row: np.void) -> "_Descriptor":
+    def _descriptor(self, frame_id: int, row: np.void) -> OpenFile:
         shard_id = int(row["shard_id"])
         if shard_id >= len(self._shard_sizes):
             raise StoreDamagedError(
@@ -140,18 +141,6 @@ class CacheStore:
         return self._shard_files
 
 
-class _Descriptor:
-    """A file descriptor that closes when nobody holds it: eviction cannot pull it from under a reader."""
-
-    def __init__(self, path: Path) -> None:
-        self.number = -1
-        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-
-    def __del__(self) -> None:
-        if self.number >= 0:
-            os.close(self.number)
-
-
 class _ShardFiles:
     """Least recently used table of open shards, checked for size when opened."""
 
@@ -160,9 +149,9 @@ class _ShardFiles:
         self._store_path = store_path
         self._shards = shards
         self._lock = threading.Lock()
-        self._open: OrderedDict[int, _Descriptor] = OrderedDict()
+        self._open: OrderedDict[int, OpenFile] = OrderedDict()
 
-    def descriptor(self, shard_id: int) -> _Descriptor:
+    def descriptor(self, shard_id: int) -> OpenFile:
         with self._lock:
             descriptor = self._open.get(shard_id)
             if descriptor is None:
@@ -173,10 +162,10 @@ class _ShardFiles:
                 self._open.move_to_end(shard_id)
             return descriptor
 
-    def _open_shard(self, shard: ShardEntry) -> _Descriptor:
+    def _open_shard(self, shard: ShardEntry) -> OpenFile:
         path = self._store_path / shard.name
         try:
-            descriptor = _Descriptor(path)
+            descriptor = OpenFile(path)
         except OSError as error:
             raise StoreDamagedError(
                 f"{path}: {error.strerror}; run cache-verify on {self._store_path}"

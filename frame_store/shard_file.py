@@ -4,7 +4,7 @@ import hashlib
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import msgspec
 
@@ -28,6 +28,18 @@ class FrameRecord(msgspec.Struct, frozen=True, kw_only=True):
     frame_in_video: int
     pts_seconds: float
     """NaN where the source has no pts."""
+
+
+class ShardWriter(Protocol):
+    """Appends frames to one shard, in slot order."""
+
+    def append(self, record: FrameRecord, payload: bytes) -> int:
+        """Write a frame; returns the byte offset of the payload itself."""
+        ...
+
+    def seal(self) -> ShardReceipt:
+        """Write what ends the shard, sync and close it."""
+        ...
 
 
 class ShardFile:

@@ -12,7 +12,7 @@ from frame_store.frame_index import FrameIndex
 from frame_store.layout import ZARR_FOLDER
 from frame_store.manifest import Encoding
 from frame_store.pixel_codec import crc32c
-from frame_store.shard_file import ShardFile, ShardReceipt
+from frame_store.shard_file import FrameRecord, ShardFile, ShardReceipt
 
 ABSENT_CHUNK = 0xFFFF_FFFF_FFFF_FFFF
 
@@ -28,7 +28,7 @@ class ZarrShardWriter:
         self._chunks = np.full((frames_per_shard, 2), ABSENT_CHUNK, "<u8")
         self._num_frames = 0
 
-    def append(self, payload: bytes) -> int:
+    def append(self, record: FrameRecord, payload: bytes) -> int:
         """Write a frame's chunk; returns its byte offset."""
         byte_offset = self._file.append(payload)
         self._chunks[self._num_frames] = byte_offset, len(payload)
@@ -57,6 +57,8 @@ def write_zarr_metadata(
     import zarr
     from zarr.codecs import ZstdCodec
 
+    for leftover in (store_path / ZARR_FOLDER).rglob("zarr.json"):
+        leftover.unlink()  # of an earlier call that was interrupted
     group = zarr.create_group(store_path / ZARR_FOLDER, zarr_format=3, overwrite=False)
     compressor = ZstdCodec(level=encoding.level) if encoding.level is not None else None
     options: dict[str, Any] = {"filters": None, "fill_value": 0, "config": {"write_empty_chunks": True}}

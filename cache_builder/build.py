@@ -1,0 +1,265 @@
+"""`build_cache`: config -> discover -> scan -> plan -> decode units -> shards -> index -> manifest -> publish."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from cache_builder.config import BuildConfig, RunOptions, differences
+from cache_builder.decode_stage import DecodeStage
+from cache_builder.errors import ConfigError, MachineError, OutputError, VideosError
+from cache_builder.gather_stage import gather, library_versions
+from cache_builder.inputs import Inputs, fingerprint, read_inputs
+from cache_builder.report import BuildReport, make_report
+from cache_builder.shard_job import ShardJob
+from cache_builder.unit_job import UnitJob
+from cache_builder.worker_pool import WorkerPool
+from cache_builder.workspace import Workspace
+from frame_store.errors import StoreError
+from frame_store.layout import MANIFEST_NAME
+from frame_store.manifest import StoreManifest, read_manifest
+from frame_store.publish import publish_folder, write_file
+
+JPEG_BYTES_PER_PIXEL = 0.25
+"""A low estimate at quality 95, for the check of free space: real clips take 0.2 to 0.6."""
+
+
+class Progress(Protocol):
+    """Told how far a build is. `start` opens a stage of `total` steps, `advance` counts them."""
+
+    def start(self, stage: str, total: int, unit: str) -> None:
+        """A stage begins."""
+        ...
+
+    def advance(self, steps: int) -> None:
+        """Steps of the current stage are done."""
+        ...
+
+
+class NoProgress:
+    """Says nothing."""
+
+    def start(self, stage: str, total: int, unit: str) -> None:
+        """See `Progress`."""
+
+    def advance(self, steps: int) -> None:
+        """See `Progress`."""
+
+
+def build_cache(
+    videos: Path,
+    output: Path,
+    config: BuildConfig,
+    options: RunOptions,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> BuildReport:
+    """Decode every video of the folder `videos` into a cache at `output`.
+
+    An interrupted build of the same inputs and configuration is taken up where it stopped; a finished one
+    is left untouched. Starts worker processes by spawning: a script that calls this needs the usual
+    `if __name__ == "__main__":`.
+
+    Raises:
+        ConfigError: no such folder, no video in it.
+        OutputError: the output is a file, holds something else, or another build is writing it.
+        VideosError: videos are not whole and the policy is `fail`, or no frame came of any.
+        MachineError: disk full, I/O error. The same call resumes.
+    """
+    videos, output = videos.resolve(), output.resolve()
+    workspace = Workspace(output)
+    try:
+        with workspace.locked():
+            report = _Build(
+                videos=videos,
+                workspace=workspace,
+                config=config,
+                options=options,
+                overwrite=overwrite,
+                progress=progress or NoProgress(),
+            ).run()
+            write_file(workspace.report, msgspec.json.format(msgspec.json.encode(report), indent=1))
+            return report
+    except OSError as error:
+        raise MachineError(
+            f"{error.filename or output}: {error.strerror or error}; the same command resumes"
+        ) from error
+
+
+class _Build:
+    def __init__(
+        self,
+        *,
+        videos: Path,
+        workspace: Workspace,
+        config: BuildConfig,
+        options: RunOptions,
+        overwrite: bool,
+        progress: Progress,
+    ) -> None:
+        self._videos = videos
+        self._workspace = workspace
+        self._config = config
+        self._options = options
+        self._overwrite = overwrite
+        self._progress = progress
+
+    def run(self) -> BuildReport:
+        existing = self._existing_manifest()
+        started = time.monotonic()
+        inputs = self._scan()
+        seconds_scan = time.monotonic() - started
+        identity = self._identity(inputs)
+        if existing is not None:
+            if existing.fingerprint == identity["fingerprint"]:
+                self._workspace.remove_building()
+                return make_report(existing, output=str(self._workspace.output), status="already complete")
+            self._refuse_unless_overwriting(existing, inputs)
+        if inputs.unreadable and self._options.on_error == "fail":
+            raise VideosError([str(error) for error in inputs.unreadable])
+        self._workspace.claim(identity, overwrite=self._overwrite)
+        self._require_space(inputs)
+        return self._build(inputs, identity["fingerprint"], seconds_scan)
+
+    def _build(self, inputs: Inputs, digest: str, seconds_scan: float) -> BuildReport:
+        workspace, config = self._workspace, self._config
+        started = time.monotonic()
+        num_packets = sum(scan.facts.num_packets for scan in inputs.readable if scan is not None)
+        self._progress.start("decode", num_packets, "frames")
+        unit_pool = WorkerPool(UnitJob.run, num_workers=self._options.workers)
+        with unit_pool:
+            decoded = DecodeStage(
+                unit_pool,
+                folder=self._videos,
+                spill=workspace.spill,
+                scans=inputs.readable,
+                config=config,
+                on_error=self._options.on_error,
+                progress=self._progress.advance,
+            ).run()
+        decoded_at = time.monotonic()
+        self._progress.start("gather", num_packets, "frames")
+        with WorkerPool(ShardJob.run, num_workers=self._options.workers) as shard_pool:
+            manifest = gather(
+                shard_pool,
+                workspace=workspace,
+                config=config,
+                decoded=decoded,
+                unreadable=inputs.unreadable,
+                fingerprint=digest,
+                progress=self._progress.advance,
+            )
+        publish_folder(workspace.cache, workspace.output)
+        workspace.remove_building()
+        return make_report(
+            manifest,
+            output=str(workspace.output),
+            status="built",
+            seconds_scan=seconds_scan,
+            seconds_decode=decoded_at - started,
+            seconds_gather=time.monotonic() - decoded_at,
+        )
+
+    def _existing_manifest(self) -> StoreManifest | None:
+        """The manifest of a cache that is already at the output, None where there is nothing."""
+        output = self._workspace.output
+        if not os.path.lexists(output):
+            return None
+        if not output.is_dir():
+            raise OutputError(f"{output}: is a file; give --out a folder that does not exist yet")
+        if not any(output.iterdir()):
+            output.rmdir()
+            return None
+        if not (output / MANIFEST_NAME).exists():
+            raise OutputError(
+                f"{output}: holds files that are no cache; give --out a folder that does not exist yet"
+            )
+        try:
+            return read_manifest(output)
+        except StoreError as error:
+            raise OutputError(f"{error}; move it away, or give another --out") from error
+
+    def _scan(self) -> Inputs:
+        num_scanned = 0
+
+        def advance(done: int, total: int) -> None:
+            nonlocal num_scanned
+            if num_scanned == 0:
+                self._progress.start("scan", total, "videos")
+            self._progress.advance(done - num_scanned)
+            num_scanned = done
+
+        return read_inputs(
+            self._videos,
+            scan_cache=self._workspace.scan_cache,
+            workers=self._options.workers,
+            progress=advance,
+        )
+
+    def _identity(self, inputs: Inputs) -> dict[str, Any]:
+        return {
+            "fingerprint": fingerprint(inputs, self._config),
+            "config": self._config.to_builtins(),
+            "library_versions": library_versions(),
+            "videos": inputs.identity(),
+        }
+
+    def _refuse_unless_overwriting(self, existing: StoreManifest, inputs: Inputs) -> None:
+        if self._overwrite:
+            return
+        lines = differences(self._config.to_builtins(), existing.config)
+        there = {video.path: video.sha256 for video in existing.videos}
+        asked = {
+            path: None if digest.startswith("unreadable") else digest
+            for path, digest in inputs.identity().items()
+        }
+        for path in sorted(there.keys() | asked.keys()):
+            if path not in there:
+                lines.append(f"video {path}: not in it")
+            elif path not in asked:
+                lines.append(f"video {path}: in it, but no longer in the folder")
+            elif there[path] != asked[path]:
+                lines.append(f"video {path}: changed since")
+        listed = "\n".join(f"  {line}" for line in lines)
+        raise OutputError(
+            f"{self._workspace.output}: already holds another cache:\n{listed}\n"
+            "give another --out, or replace it with --overwrite"
+        )
+
+    def _require_space(self, inputs: Inputs) -> None:
+        """Refuse a build that cannot fit: the spill and the cache lie side by side for a while."""
+        height, width, channels = self._config.frame_shape
+        is_jpeg = self._config.encoding.name == "jpeg"
+        bytes_per_frame = height * width * (JPEG_BYTES_PER_PIXEL if is_jpeg else channels * 0.6)
+        num_frames = (
+            sum(scan.facts.num_packets for scan in inputs.readable if scan is not None) / self._config.stride
+        )
+        if self._config.fps is not None:
+            num_frames = 0  # how many ticks there are is not worth guessing here
+        needed = int(2 * num_frames * bytes_per_frame) - _folder_bytes(self._workspace.building)
+        free = shutil.disk_usage(self._workspace.building).free
+        if free < needed:
+            raise MachineError(
+                f"{self._workspace.output}: about {needed / 1e9:.1f} GB are needed "
+                f"(the cache and as much again while building), {free / 1e9:.1f} GB are free"
+            )
+
+
+def _folder_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def default_output(videos: Path) -> Path:
+    """`DIR.cache` beside the folder of videos.
+
+    Raises:
+        ConfigError: the folder has no name to go by (the root of the file system).
+    """
+    videos = videos.resolve()
+    if not videos.name:
+        raise ConfigError(f"{videos}: give --out, there is no place beside it")
+    return videos.with_name(videos.name + ".cache")

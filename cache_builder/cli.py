@@ -1,0 +1,206 @@
+"""The commands `cache-build`, `cache-info` and `cache-verify`. Parse, call, print, choose the exit code.
+
+Exit codes: 0 all well; 1 finished or stopped with videos (or, for cache-verify, files) that are not whole;
+2 the command was wrong; 3 the machine failed and the same command resumes; 130 interrupted.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+
+import click
+import msgspec
+
+from cache_builder.errors import ConfigError, MachineError, OutputError, VideosError
+from frame_store.cache_info import info_text
+from frame_store.errors import FrameCacheError, StoreError
+from frame_store.manifest import read_manifest
+from frame_store.verify import verify_store
+
+EXIT_NOT_WHOLE = 1
+EXIT_WRONG_COMMAND = 2
+EXIT_MACHINE_FAILED = 3
+EXIT_INTERRUPTED = 130
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _TerminalProgress:
+    """Progress bars on a terminal, silence elsewhere."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def start(self, stage: str, total: int, unit: str) -> None:
+        from tqdm import tqdm
+
+        self.close()
+        self._bar = tqdm(
+            total=total,
+            desc=stage,
+            unit=f" {unit}",
+            disable=not sys.stderr.isatty(),
+            smoothing=0.05,
+            file=sys.stderr,
+        )
+
+    def advance(self, steps: int) -> None:
+        self._bar.update(steps)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _frames_per_shard(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> int | Literal["video"] | None:
+    if value is None:
+        return None
+    if value == "video":
+        return "video"
+    try:
+        return int(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither a number nor 'video'") from None
+
+
+@click.command(context_settings={"show_default": True, "max_content_width": 110})
+@click.version_option(package_name="frame-cache")
+@click.option(
+    "--videos", required=True, type=click.Path(path_type=Path), help="Folder of videos, subfolders included."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Where the cache goes.  [default: VIDEOS.cache]")
+@click.option(
+    "--format", type=click.Choice(["wds", "zarr"]), help="WebDataset tar or Zarr v3.  [default: wds]"
+)
+@click.option(
+    "--encoding",
+    type=click.Choice(["jpeg", "raw", "zstd"]),
+    help="How a frame is stored; wds takes jpeg and raw, zarr takes raw and zstd.  [default: jpeg, for zarr zstd]",
+)
+@click.option("--quality", type=int, help="JPEG quality, 1 to 100.  [default: 95]")
+@click.option("--chroma", type=click.Choice(["444", "420"]), help="JPEG chroma subsampling.  [default: 444]")
+@click.option("--size", type=str, help="Stored size: one number, or HxW.  [default: 224]")
+@click.option(
+    "--resize", type=click.Choice(["crop", "stretch", "pad"]), help="How to fit it.  [default: crop]"
+)
+@click.option("--crop-aspect", metavar="W:H", help="Take the centre of this aspect ratio before resizing.")
+@click.option(
+    "--layout",
+    type=click.Choice(["shuffled", "video"]),
+    help="Frames in one global random order, or video by video in time order.  [default: shuffled]",
+)
+@click.option(
+    "--frames-per-shard",
+    metavar="N|video",
+    callback=_frames_per_shard,
+    help="Frames in a shard, or one shard per video (wds, layout video).  [default: 1000]",
+)
+@click.option("--stride", type=int, help="Keep every K-th frame.  [default: 1]")
+@click.option("--fps", type=float, help="Keep the frame shown at each tick of this clock instead.")
+@click.option("--seed", type=int, help="Seed of the shuffled layout.  [default: 0]")
+@click.option("--workers", type=int, help="Decoder processes.  [default: the CPUs this process may use]")
+@click.option("--device", type=click.Choice(["cpu", "cuda", "auto"]), help="What decodes.  [default: cpu]")
+@click.option(
+    "--on-error",
+    type=click.Choice(["fail", "skip"]),
+    help="Stop at a video that is not whole, or store what decodes and exit 1.  [default: fail]",
+)
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="TOML file of these settings; flags override it."
+)
+@click.option(
+    "--overwrite", is_flag=True, help="Replace a cache (or unfinished build) of other settings or videos."
+)
+def cache_build(videos: Path, out: Path | None, config: Path | None, overwrite: bool, **flags: Any) -> None:  # noqa: ANN401 - click's values, checked by BuildSettings
+    """Decode every video of a folder into a sharded frame store.
+
+    A killed build is resumed by the same command; a finished one is left untouched.
+    """
+    from cache_builder.build import build_cache, default_output
+    from cache_builder.config import BuildSettings, read_settings, resolve
+    from cache_builder.report import report_text
+
+    with _exit_codes(), _TerminalProgress() as progress:
+        settings = read_settings(config) if config is not None else BuildSettings()
+        build_config, options = resolve(settings.overridden_by(BuildSettings(**flags)))
+        output = out if out is not None else default_output(videos)
+        report = build_cache(videos, output, build_config, options, overwrite=overwrite, progress=progress)
+        progress.close()
+        click.echo(report_text(report))
+        if report.not_whole:
+            sys.exit(EXIT_NOT_WHOLE)
+
+
+@click.command()
+@click.version_option(package_name="frame-cache")
+@click.argument("cache", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="The whole manifest as JSON.")
+@click.option("--videos", "list_videos", is_flag=True, help="A line for every video.")
+def cache_info(cache: Path, as_json: bool, list_videos: bool) -> None:
+    """Say what a cache holds and how it was made, from its manifest."""
+    with _exit_codes():
+        manifest = read_manifest(cache)
+        if as_json:
+            click.echo(msgspec.json.format(msgspec.json.encode(manifest), indent=1).decode())
+        else:
+            click.echo(info_text(manifest, path=str(cache), list_videos=list_videos))
+
+
+@click.command()
+@click.version_option(package_name="frame-cache")
+@click.argument("cache", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
+def cache_verify(cache: Path, as_json: bool) -> None:
+    """Check every byte of a cache: hashes, checksums, index against shards, and plain readers on a sample."""
+    with _exit_codes(), _TerminalProgress() as progress:
+        num_frames = read_manifest(cache).num_frames
+        progress.start("verify", num_frames, "frames")
+        result = verify_store(cache, progress=progress.advance)
+        progress.close()
+        if as_json:
+            click.echo(msgspec.json.format(msgspec.json.encode(result), indent=1).decode())
+        else:
+            for problem in result.problems:
+                click.echo(problem)
+            click.echo(result.summary)
+        if result.problems:
+            sys.exit(EXIT_NOT_WHOLE)
+
+
+class _exit_codes:  # noqa: N801 - reads as a statement
+    """Turn the project's errors into one message on stderr and the exit code that stands for them."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            click.echo("interrupted; the same command resumes", err=True)
+            sys.exit(EXIT_INTERRUPTED)
+        if isinstance(error, FrameCacheError):
+            click.echo(f"error: {error}", err=True)
+            sys.exit(_exit_code(error))
+
+
+def _exit_code(error: FrameCacheError) -> int:
+    if isinstance(error, MachineError):
+        return EXIT_MACHINE_FAILED
+    if isinstance(error, ConfigError | OutputError):
+        return EXIT_WRONG_COMMAND
+    if isinstance(error, VideosError | StoreError):
+        return EXIT_NOT_WHOLE
+    return EXIT_WRONG_COMMAND

@@ -1,0 +1,158 @@
+"""One video after all its units are decoded: counts, verdict and the rows of its stored frames."""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from cache_builder.errors import VideoError
+from cache_builder.shard_job import SOURCE_DTYPE
+from cache_builder.spill import UnitReceipt
+from cache_builder.video.scan import VideoScan
+from frame_store.manifest import Fidelity, Verdict, VideoEntry
+
+MAX_REASONS_LISTED = 3
+
+
+class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
+    """The units of one readable video, in packet order, and what went wrong around them."""
+
+    scan: VideoScan
+    receipts: list[UnitReceipt]
+    unit_numbers: list[int]
+    """Row of each unit in the plan's table of names."""
+    deaths: list[str]
+    """Units that killed their decoder process twice, each as one line."""
+
+    @property
+    def first_ordinals(self) -> list[int]:
+        """Ordinal in the video of each unit's first decoded frame."""
+        counts = (receipt.num_frames_decoded for receipt in self.receipts)
+        return list(itertools.accumulate(counts, initial=0))[:-1]
+
+    @property
+    def problems(self) -> list[str]:
+        """Why the video is not whole, empty if it is."""
+        errors = [error for receipt in self.receipts for error in receipt.decoder_errors]
+        num_corrupt = sum(len(receipt.corrupt_positions) for receipt in self.receipts)
+        problems = list(self.deaths)
+        if errors:
+            listed = ", ".join(
+                f"packet {packet}: {message}" for packet, message in errors[:MAX_REASONS_LISTED]
+            )
+            problems.append(
+                f"{len(errors)} decoder errors ({listed}{', ...' * (len(errors) > MAX_REASONS_LISTED)})"
+            )
+        if num_corrupt:
+            problems.append(f"{num_corrupt} frames flagged corrupt by the decoder")
+        return problems
+
+    def sources(self, video_id: int) -> npt.NDArray[np.void]:
+        """The stored frames in output order, `SOURCE_DTYPE`."""
+        parts = []
+        for first, unit, receipt in zip(self.first_ordinals, self.unit_numbers, self.receipts, strict=True):
+            kept = receipt.kept_rows
+            rows = np.zeros(len(kept), SOURCE_DTYPE)
+            rows["video_id"] = video_id
+            rows["frame_in_video"] = first + kept["position"]
+            rows["pts_seconds"] = receipt.pts_seconds_decoded[kept["position"]]
+            rows["unit"] = unit
+            for field in ("byte_length", "byte_offset", "crc32c"):
+                rows[field] = kept[field]
+            parts.append(rows)
+        return np.concatenate(parts) if parts else np.zeros(0, SOURCE_DTYPE)
+
+    def entry(self) -> VideoEntry:
+        """The video's row of the manifest."""
+        facts = self.scan.facts
+        num_decoded = sum(receipt.num_frames_decoded for receipt in self.receipts)
+        verdict: Verdict = "damaged" if self.problems else "whole"
+        return VideoEntry(
+            path=facts.path,
+            verdict=verdict,
+            reason="; ".join(self.problems) or None,
+            notes=self._notes(num_decoded),
+            num_bytes=facts.num_bytes,
+            sha256=facts.sha256,
+            num_frames_in_header=facts.num_frames_in_header,
+            num_packets=facts.num_packets,
+            num_frames_decoded=num_decoded,
+            num_frames_stored=sum(len(receipt.kept_rows) for receipt in self.receipts),
+            num_frames_corrupt=sum(len(receipt.corrupt_positions) for receipt in self.receipts),
+            num_decoder_errors=sum(len(receipt.decoder_errors) for receipt in self.receipts),
+            pts_monotonic=self._pts_monotonic(),
+            fidelity=measured_fidelity(
+                [error for receipt in self.receipts for error in receipt.sampled_errors]
+            ),
+            facts=_informative_facts(self.scan),
+        )
+
+    def _notes(self, num_decoded: int) -> list[str]:
+        facts = self.scan.facts
+        notes = []
+        if facts.num_frames_in_header is not None and facts.num_frames_in_header != num_decoded:
+            notes.append(f"the header claims {facts.num_frames_in_header} frames, {num_decoded} decoded")
+        if facts.num_packets != num_decoded:
+            notes.append(f"{facts.num_packets} packets gave {num_decoded} frames")
+        if self._pts_monotonic() is False:
+            notes.append("its timestamps do not rise from frame to frame")
+        return notes
+
+    def _pts_monotonic(self) -> bool | None:
+        if not self.receipts:
+            return None
+        pts = np.concatenate([receipt.pts_seconds_decoded for receipt in self.receipts])
+        if not len(pts) or np.isnan(pts).all():
+            return None
+        return bool((np.diff(pts) > 0).all())
+
+
+def unreadable_entry(error: VideoError) -> VideoEntry:
+    """The manifest row of a video that gave no frame at all."""
+    return VideoEntry(
+        path=error.path,
+        verdict="unreadable",
+        reason=error.reason,
+        notes=[],
+        num_bytes=None,
+        sha256=None,
+        num_frames_in_header=None,
+        num_packets=None,
+        num_frames_decoded=0,
+        num_frames_stored=0,
+        num_frames_corrupt=0,
+        num_decoder_errors=0,
+        pts_monotonic=None,
+        fidelity=None,
+        facts={},
+    )
+
+
+def measured_fidelity(sampled_errors: Sequence[tuple[int, float]]) -> Fidelity | None:
+    """PSNR from (position, mean squared error) samples; None without samples."""
+    if not sampled_errors:
+        return None
+    errors = [error for _, error in sampled_errors]
+    return Fidelity(
+        num_frames_sampled=len(errors),
+        psnr_db_of_mean_error=psnr_db(math.fsum(errors) / len(errors)),
+        psnr_db_worst_frame=psnr_db(max(errors)),
+    )
+
+
+def psnr_db(mean_squared_error: float) -> float | None:
+    """10 log10(255^2 / mean squared error) in dB, rounded to 0.001; None where nothing differs.
+
+    >>> psnr_db(1.0)
+    48.131
+    """
+    return round(10 * math.log10(255**2 / mean_squared_error), 3) if mean_squared_error else None
+
+
+def _informative_facts(scan: VideoScan) -> dict[str, object]:
+    told_elsewhere = {"path", "num_bytes", "sha256", "num_frames_in_header", "num_packets"}
+    facts: dict[str, object] = msgspec.to_builtins(scan.facts)
+    return {name: value for name, value in facts.items() if name not in told_elsewhere}

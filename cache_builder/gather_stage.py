@@ -1,0 +1,234 @@
+"""From decoded units to a complete cache in `building/cache`: plan, shards, index, Zarr metadata, manifest."""
+
+import hashlib
+import importlib.metadata
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from cache_builder.config import BuildConfig
+from cache_builder.decode_stage import DecodeResult
+from cache_builder.decoded_video import DecodedVideo, measured_fidelity, unreadable_entry
+from cache_builder.errors import MachineError, VideoError, VideosError
+from cache_builder.plan import ShardPlan, plan_shards
+from cache_builder.shard_job import SOURCE_DTYPE, PlanNames, ShardJob, SpillDamagedError, shard_rows_path
+from cache_builder.spill import UnitSpill
+from cache_builder.worker_pool import JobDied, JobDone, WorkerPool
+from cache_builder.workspace import Workspace
+from frame_store.layout import (
+    FORMAT_NAME,
+    FORMAT_VERSION,
+    INDEX_DTYPE,
+    INDEX_NAME,
+    MANIFEST_NAME,
+    shard_name,
+)
+from frame_store.manifest import FileEntry, ShardEntry, StoreManifest, VideoEntry, encode_manifest
+from frame_store.publish import sync_tree, write_file
+from frame_store.shard_file import ShardReceipt
+from frame_store.zarr_writer import write_zarr_metadata
+
+ShardPool = WorkerPool[ShardJob, ShardReceipt]
+
+
+def gather(
+    pool: ShardPool,
+    *,
+    workspace: Workspace,
+    config: BuildConfig,
+    decoded: DecodeResult,
+    unreadable: Sequence[VideoError],
+    fingerprint: str,
+    progress: Callable[[int], None],
+) -> StoreManifest:
+    """Write the whole cache into `workspace.cache`, synced, manifest last.
+
+    `unreadable` holds the errors of the rows that are None in `decoded.videos`, in their order.
+    `progress` is told the frames of each finished shard.
+
+    Raises:
+        VideosError: no video gave any frame.
+        MachineError: disk full, I/O error, or a worker that keeps dying.
+    """
+    errors = iter(unreadable)
+    rows = [next(errors) if video is None else video for video in decoded.videos]
+    entries = [unreadable_entry(row) if isinstance(row, VideoError) else row.entry() for row in rows]
+    plan = plan_shards([entry.num_frames_stored for entry in entries], config)
+    if not plan.shard_sizes.size:
+        raise VideosError([f"{entry.path}: {entry.reason or 'no frame of it is kept'}" for entry in entries])
+    sources = np.concatenate(
+        [
+            video.sources(video_id) if isinstance(video, DecodedVideo) else np.zeros(0, SOURCE_DTYPE)
+            for video_id, video in enumerate(rows)
+        ]
+    )
+    names = PlanNames(videos=[entry.path for entry in entries], units=decoded.unit_names)
+    _write_plan(workspace, plan, sources, names)
+    receipts = _write_shards(pool, workspace, config, plan, progress)
+    _write_index(workspace, plan)
+    if config.format == "zarr":
+        _write_zarr_metadata(workspace, config)
+    manifest = _manifest(
+        workspace, config, rows=rows, entries=entries, receipts=receipts, fingerprint=fingerprint
+    )
+    sync_tree(workspace.cache)
+    write_file(workspace.cache / MANIFEST_NAME, encode_manifest(manifest))
+    return manifest
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what decides a cache's bytes."""
+    import av
+
+    versions = {
+        name: importlib.metadata.version(name) for name in ("av", "numcodecs", "numpy", "simplejpeg", "zarr")
+    }
+    for name in ("libavcodec", "libavformat", "libswscale"):
+        versions[name] = ".".join(map(str, av.library_versions[name]))
+    return {"frame-cache": importlib.metadata.version("frame-cache"), **versions}
+
+
+def _write_plan(
+    workspace: Workspace, plan: ShardPlan, sources: npt.NDArray[np.void], names: PlanNames
+) -> None:
+    """Write what the shard jobs read, and drop shards that an interrupted build made after another plan.
+
+    The plan depends on what decoded; that can differ between two runs only where a worker was killed.
+    """
+    digest = hashlib.sha256()
+    for array in (sources, plan.source_of_frame, plan.shard_sizes):
+        digest.update(array.tobytes())
+    digest.update(msgspec.json.encode(names))
+    digest_path = workspace.plan / "sha256"
+    if not digest_path.exists() or digest_path.read_text() != digest.hexdigest():
+        for folder in (workspace.receipts, workspace.cache):
+            shutil.rmtree(folder)
+            folder.mkdir()
+    for leftover in workspace.cache.rglob("*.tmp"):
+        leftover.unlink()
+    np.save(workspace.plan / "sources.npy", sources, allow_pickle=False)
+    np.save(workspace.plan / "source_of_frame.npy", plan.source_of_frame, allow_pickle=False)
+    write_file(workspace.plan / "names.json", msgspec.json.encode(names))
+    write_file(digest_path, digest.hexdigest().encode())
+
+
+def _write_shards(
+    pool: ShardPool,
+    workspace: Workspace,
+    config: BuildConfig,
+    plan: ShardPlan,
+    progress: Callable[[int], None],
+) -> list[ShardReceipt]:
+    starts = plan.shard_starts
+    for shard_id in range(len(plan.shard_sizes)):
+        pool.submit(
+            ShardJob(
+                building=workspace.building,
+                config=config,
+                shard_id=shard_id,
+                first_frame_id=int(starts[shard_id]),
+                end_frame_id=int(starts[shard_id + 1]),
+            )
+        )
+    receipts: dict[int, ShardReceipt] = {}
+    while pool.num_unfinished:
+        outcome = pool.next_outcome()
+        name = shard_name(config.format, outcome.job.shard_id)
+        if isinstance(outcome, JobDone):
+            receipts[outcome.job.shard_id] = outcome.result
+            progress(outcome.result.num_frames)
+        elif isinstance(outcome, JobDied):
+            raise MachineError(f"{name}: the process writing it was {outcome.how}; the same command resumes")
+        elif isinstance(outcome.error, SpillDamagedError):
+            unit_name = str(outcome.error)
+            UnitSpill(workspace.spill, unit_name).remove()
+            raise MachineError(
+                f"{name}: spilled frames {unit_name} changed on disk; the same command decodes them again"
+            )
+        elif isinstance(outcome.error, OSError):
+            raise MachineError(f"writing {name}: {outcome.error}") from outcome.error
+        else:
+            raise outcome.error from RuntimeError(outcome.trace)
+    return [receipts[shard_id] for shard_id in range(len(receipts))]
+
+
+def _write_index(workspace: Workspace, plan: ShardPlan) -> None:
+    index = np.lib.format.open_memmap(
+        workspace.cache / INDEX_NAME, mode="w+", dtype=INDEX_DTYPE, shape=(len(plan.source_of_frame),)
+    )
+    starts = plan.shard_starts
+    for shard_id in range(len(plan.shard_sizes)):
+        rows = np.load(shard_rows_path(workspace.building, shard_id), allow_pickle=False)
+        index[starts[shard_id] : starts[shard_id + 1]] = rows
+    index.flush()
+
+
+def _write_zarr_metadata(workspace: Workspace, config: BuildConfig) -> None:
+    assert config.frames_per_shard != "video"  # BuildConfig is valid from birth
+    write_zarr_metadata(
+        workspace.cache,
+        index=np.load(workspace.cache / INDEX_NAME, mmap_mode="r"),
+        frame_shape=config.frame_shape,
+        frames_per_shard=config.frames_per_shard,
+        encoding=config.encoding,
+    )
+
+
+def _manifest(
+    workspace: Workspace,
+    config: BuildConfig,
+    *,
+    rows: Sequence[DecodedVideo | VideoError],
+    entries: list[VideoEntry],
+    receipts: Sequence[ShardReceipt],
+    fingerprint: str,
+) -> StoreManifest:
+    shards = [
+        ShardEntry(
+            name=shard_name(config.format, shard_id),
+            num_frames=receipt.num_frames,
+            num_bytes=receipt.num_bytes,
+            sha256=receipt.sha256,
+        )
+        for shard_id, receipt in enumerate(receipts)
+    ]
+    samples = [
+        sample
+        for video in rows
+        if isinstance(video, DecodedVideo)
+        for receipt in video.receipts
+        for sample in receipt.sampled_errors
+    ]
+    return StoreManifest(
+        format=FORMAT_NAME,
+        format_version=FORMAT_VERSION,
+        container=config.format,
+        frame_shape=config.frame_shape,
+        encoding=config.encoding,
+        layout=config.layout,
+        seed=config.seed,
+        num_frames=sum(receipt.num_frames for receipt in receipts),
+        config=config.to_builtins(),
+        library_versions=library_versions(),
+        fidelity=measured_fidelity(samples),
+        shards=shards,
+        files=_other_files(workspace.cache, {shard.name for shard in shards}),
+        videos=entries,
+        fingerprint=fingerprint,
+    )
+
+
+def _other_files(cache: Path, shard_names: set[str]) -> list[FileEntry]:
+    entries = []
+    for path in sorted(path for path in cache.rglob("*") if path.is_file()):
+        name = path.relative_to(cache).as_posix()
+        if name in shard_names or name == MANIFEST_NAME:
+            continue
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        entries.append(FileEntry(name=name, num_bytes=path.stat().st_size, sha256=digest))
+    return entries

@@ -1,0 +1,57 @@
+"""The videos of a folder as a build sees them: one row a video, readable or not, and their fingerprint."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from cache_builder.config import BuildConfig
+from cache_builder.discover import SourceVideo, discover_videos
+from cache_builder.errors import VideoError
+from cache_builder.video.scan import VideoScan
+from cache_builder.video.scan_cache import scan_videos
+
+
+class Inputs(msgspec.Struct, frozen=True, kw_only=True):
+    """The table of videos; `video_id` is the row. A row is a scan, or the reason why there is none."""
+
+    videos: list[SourceVideo]
+    scans: list[VideoScan | VideoError]
+
+    @property
+    def readable(self) -> list[VideoScan | None]:
+        """The scans, None where a video is unreadable."""
+        return [scan if isinstance(scan, VideoScan) else None for scan in self.scans]
+
+    @property
+    def unreadable(self) -> list[VideoError]:
+        """The errors of the unreadable videos."""
+        return [scan for scan in self.scans if isinstance(scan, VideoError)]
+
+    def identity(self) -> dict[str, str]:
+        """Relative path of each video -> what identifies its content."""
+        return {
+            video.relative_path: f"unreadable: {scan.reason}"
+            if isinstance(scan, VideoError)
+            else scan.facts.sha256
+            for video, scan in zip(self.videos, self.scans, strict=True)
+        }
+
+
+def read_inputs(
+    folder: Path, *, scan_cache: Path, workers: int, progress: Callable[[int, int], None] | None = None
+) -> Inputs:
+    """Discover and scan the videos of `folder`. `progress` is called with (videos scanned, videos)."""
+    videos = discover_videos(folder)
+    scans = scan_videos(videos, cache_path=scan_cache, workers=workers, progress=progress)
+    return Inputs(videos=videos, scans=scans)
+
+
+def fingerprint(inputs: Inputs, config: BuildConfig) -> str:
+    """SHA-256 over the videos' paths and contents and the resolved configuration.
+
+    Equal fingerprints, library versions and machine give equal caches.
+    """
+    identity = {"config": config.to_builtins(), "videos": inputs.identity()}
+    return hashlib.sha256(msgspec.json.encode(identity, order="sorted")).hexdigest()

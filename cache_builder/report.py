@@ -1,0 +1,85 @@
+"""What a build says when it ends: per video what was claimed, decoded and stored, and what was wrong."""
+
+from typing import Literal
+
+import msgspec
+
+from frame_store.manifest import Fidelity, StoreManifest, VideoEntry
+
+
+class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Written to `CACHE.report.json` and shown by `cache-build`."""
+
+    output: str
+    status: Literal["built", "already complete"]
+    num_frames: int
+    num_bytes: int
+    num_shards: int
+    seconds_scan: float
+    seconds_decode: float
+    seconds_gather: float
+    fidelity: Fidelity | None
+    videos: list[VideoEntry]
+
+    @property
+    def not_whole(self) -> list[VideoEntry]:
+        """Videos that are damaged or unreadable."""
+        return [video for video in self.videos if video.verdict != "whole"]
+
+
+def make_report(
+    manifest: StoreManifest,
+    *,
+    output: str,
+    status: Literal["built", "already complete"],
+    seconds_scan: float = 0.0,
+    seconds_decode: float = 0.0,
+    seconds_gather: float = 0.0,
+) -> BuildReport:
+    """The report of a finished cache."""
+    return BuildReport(
+        output=output,
+        status=status,
+        num_frames=manifest.num_frames,
+        num_bytes=sum(entry.num_bytes for entry in [*manifest.shards, *manifest.files]),
+        num_shards=len(manifest.shards),
+        seconds_scan=seconds_scan,
+        seconds_decode=seconds_decode,
+        seconds_gather=seconds_gather,
+        fidelity=manifest.fidelity,
+        videos=manifest.videos,
+    )
+
+
+def report_text(report: BuildReport) -> str:
+    """The report for a terminal: every video that needs a look, then the totals."""
+    lines = [f"  {video.path!r}: {video.verdict}: {video.reason}" for video in report.not_whole]
+    if lines:
+        lines.insert(0, "Not whole:")
+    noted = [f"  {video.path!r}: {'; '.join(video.notes)}" for video in report.videos if video.notes]
+    if noted:
+        lines += ["Worth knowing (no damage):", *noted[:20]]
+        if len(noted) > 20:
+            lines.append(f"  and {len(noted) - 20} more, in the report")
+    num_whole = len(report.videos) - len(report.not_whole)
+    decoded = sum(video.num_frames_decoded for video in report.videos)
+    lines.append(
+        f"{report.output}: {report.status}, {report.num_frames} frames of {num_whole} whole videos"
+        f"{f' and {len(report.not_whole)} others' if report.not_whole else ''}, "
+        f"{report.num_bytes / 1e6:.1f} MB in {report.num_shards} shards"
+        f"{f' ({report.num_bytes / report.num_frames:.0f} bytes a frame)' if report.num_frames else ''}"
+    )
+    if report.status == "built":
+        seconds = report.seconds_scan + report.seconds_decode + report.seconds_gather
+        lines.append(
+            f"{decoded} frames decoded in {seconds:.1f} s: scan {report.seconds_scan:.1f}, "
+            f"decode {report.seconds_decode:.1f} ({decoded / max(report.seconds_decode, 1e-9):.0f} frames/s), "
+            f"gather {report.seconds_gather:.1f}"
+        )
+    if report.fidelity is not None and report.fidelity.psnr_db_of_mean_error is not None:
+        lines.append(
+            f"JPEG against unencoded frames: PSNR {report.fidelity.psnr_db_of_mean_error:.1f} dB over "
+            f"{report.fidelity.num_frames_sampled} frames sampled, worst frame "
+            f"{report.fidelity.psnr_db_worst_frame:.1f} dB"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,90 @@
+"""What a decoded unit leaves on disk until its frames are gathered into shards.
+
+Two files a unit: the encoded frames one behind the other, and a receipt. The receipt is written last and
+carries a checksum, so a unit either counts whole or not at all; whoever finds a receipt checks the frames
+against it before trusting them, as nothing here is fsynced.
+"""
+
+import os
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from frame_store.pixel_codec import crc32c
+
+_CHECKSUM_BYTES = 4
+
+
+class UnitReceipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What decoding a unit gave. Positions count the unit's decoded frames in output order."""
+
+    num_frames_decoded: int
+    pts_seconds: bytes
+    """float64 per decoded frame, NaN where it has none."""
+    kept: bytes
+    """`KEPT_DTYPE` row per stored frame."""
+    corrupt_positions: list[int]
+    """Decoded frames that the decoder flagged corrupt."""
+    decoder_errors: list[tuple[int, str]]
+    """(packet ordinal, the decoder's message)."""
+    sampled_errors: list[tuple[int, float]]
+    """(position, mean squared error of the stored against the unencoded pixels) of the frames sampled."""
+    num_bytes: int
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether the decoder complained about anything in the unit."""
+        return bool(self.corrupt_positions or self.decoder_errors)
+
+    @property
+    def kept_rows(self) -> npt.NDArray[np.void]:
+        """The stored frames, `KEPT_DTYPE`."""
+        return np.frombuffer(self.kept, KEPT_DTYPE)
+
+    @property
+    def pts_seconds_decoded(self) -> npt.NDArray[np.float64]:
+        """Timestamps of all decoded frames."""
+        return np.frombuffer(self.pts_seconds, np.float64)
+
+
+KEPT_DTYPE = np.dtype(
+    [("position", "<u4"), ("byte_length", "<u4"), ("byte_offset", "<u8"), ("crc32c", "<u4")]
+)
+
+
+class UnitSpill:
+    """Paths of one unit's spill, by the unit's name."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.frames_path = folder / f"{name}.frames"
+        self._receipt_path = folder / f"{name}.receipt"
+
+    def write_receipt(self, receipt: UnitReceipt) -> None:
+        """Make the unit count."""
+        data = msgspec.msgpack.encode(receipt)
+        temporary = self._receipt_path.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_bytes(data + crc32c(data).to_bytes(_CHECKSUM_BYTES, "little"))
+        temporary.replace(self._receipt_path)
+
+    def read_receipt(self) -> UnitReceipt | None:
+        """The receipt of an earlier run, None unless it and every frame it names are intact."""
+        try:
+            raw = self._receipt_path.read_bytes()
+            data, checksum = raw[:-_CHECKSUM_BYTES], raw[-_CHECKSUM_BYTES:]
+            if len(checksum) < _CHECKSUM_BYTES or crc32c(data) != int.from_bytes(checksum, "little"):
+                return None
+            receipt = msgspec.msgpack.decode(data, type=UnitReceipt)
+            with self.frames_path.open("rb") as file:
+                for row in receipt.kept_rows:
+                    if crc32c(file.read(int(row["byte_length"]))) != row["crc32c"]:
+                        return None
+        except (OSError, msgspec.MsgspecError):
+            return None
+        return receipt
+
+    def remove(self) -> None:
+        """Forget the unit."""
+        self._receipt_path.unlink(missing_ok=True)
+        self.frames_path.unlink(missing_ok=True)

@@ -1,0 +1,178 @@
+"""A pool of worker processes that survives the death of any of them.
+
+`concurrent.futures` gives up all its work when one process is killed; here a death costs one job, and the
+caller decides what to do with it.
+"""
+
+import ctypes
+import multiprocessing
+import os
+import pickle
+import signal
+import traceback
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+import msgspec
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+_PR_SET_PDEATHSIG = 1
+
+
+class JobDone(msgspec.Struct, Generic[Job, Result], frozen=True, kw_only=True):
+    """The job returned."""
+
+    job: Job
+    result: Result
+
+
+class JobRaised(msgspec.Struct, Generic[Job], frozen=True, kw_only=True):
+    """The job raised; `error` is its exception."""
+
+    job: Job
+    error: Exception
+    trace: str
+
+
+class JobDied(msgspec.Struct, Generic[Job], frozen=True, kw_only=True):
+    """The worker process ended while it held the job."""
+
+    job: Job
+    how: str
+    """For example `killed by SIGSEGV`."""
+
+
+class WorkerPool(Generic[Job, Result]):
+    """Runs `perform(job)` in spawned processes. Jobs, results and `perform` must pickle.
+
+    Processes are spawned, not forked: a forked child would inherit the output's lock and the decoder
+    libraries' threads.
+    """
+
+    def __init__(self, perform: Callable[[Job], Result], *, num_workers: int) -> None:
+        self._perform = perform
+        self._num_workers = num_workers
+        self._waiting: deque[Job] = deque()
+        self._workers: list[_Worker[Job]] = []
+
+    def submit(self, job: Job) -> None:
+        """Queue a job; it starts when a worker is free and the caller is in `next_outcome`."""
+        self._waiting.append(job)
+
+    @property
+    def num_unfinished(self) -> int:
+        """Jobs queued or running."""
+        return len(self._waiting) + sum(worker.job is not None for worker in self._workers)
+
+    def next_outcome(self) -> "JobDone[Job, Result] | JobRaised[Job] | JobDied[Job]":
+        """Block until some job has ended. Call it only while `num_unfinished` is positive."""
+        while True:
+            self._hand_out()
+            ready = wait([worker.connection for worker in self._workers if worker.job is not None])
+            for worker in list(self._workers):
+                if worker.connection in ready:
+                    outcome = self._collect(worker)
+                    self._hand_out()
+                    return outcome
+
+    def _hand_out(self) -> None:
+        while self._waiting:
+            worker = next((worker for worker in self._workers if worker.job is None), None)
+            if worker is None:
+                if len(self._workers) >= self._num_workers:
+                    return
+                worker = _Worker(self._perform)
+                self._workers.append(worker)
+            job = self._waiting.popleft()
+            worker.job = job
+            with suppress(BrokenPipeError, ConnectionResetError):  # it died while idle; `wait` tells so next
+                worker.connection.send(job)
+
+    def _collect(self, worker: "_Worker[Job]") -> "JobDone[Job, Result] | JobRaised[Job] | JobDied[Job]":
+        job = worker.job
+        assert job is not None
+        worker.job = None
+        try:
+            answer = worker.connection.recv()
+        except (EOFError, ConnectionResetError):
+            self._workers.remove(worker)
+            return JobDied(job=job, how=worker.end())
+        if answer[0] == "done":
+            return JobDone(job=job, result=answer[1])
+        return JobRaised(job=job, error=answer[1], trace=answer[2])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self._workers:
+            worker.process.kill() if worker.job is not None else worker.connection.close()
+        for worker in self._workers:
+            worker.end()
+        self._workers.clear()
+
+
+class _Worker(Generic[Job]):
+    def __init__(self, perform: Callable[[Job], Any]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, child_end = context.Pipe()
+        self.job: Job | None = None
+        self.process = context.Process(
+            target=_work, args=(child_end, perform, os.getpid()), name="cache-build worker", daemon=True
+        )
+        self.process.start()
+        child_end.close()
+
+    def end(self) -> str:
+        """Wait for the process and say how it ended."""
+        self.connection.close()
+        self.process.join(timeout=5)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        code = self.process.exitcode or 0
+        self.process.close()
+        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+
+
+def _work(connection: Connection, perform: Callable[[Any], Any], parent_pid: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    _die_with_parent(parent_pid)
+    while True:
+        try:
+            job = connection.recv()
+        except EOFError:
+            return
+        try:
+            answer: tuple[Any, ...] = ("done", perform(job))
+        except Exception as error:  # noqa: BLE001 - handed to the parent, which knows what to do
+            answer = ("raised", _picklable(error), traceback.format_exc())
+        try:
+            connection.send(answer)
+        except BrokenPipeError:
+            return
+
+
+def _picklable(error: Exception) -> Exception:
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # noqa: BLE001 - anything may be wrong with a foreign exception
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def _die_with_parent(parent_pid: int) -> None:
+    """Linux: end with the parent even if that is killed, so that no orphan writes into a resumed build."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        os._exit(1)

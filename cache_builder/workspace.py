@@ -1,0 +1,92 @@
+"""Where a build works: beside the output, locked, and only ever for one set of inputs and settings.
+
+```
+CACHE                  appears whole, by one rename
+CACHE.building/        everything of an unfinished build; removed when it is done
+    identity.json      the inputs and settings this folder belongs to
+    spill/             encoded frames and receipts of decoded units
+    plan/              sources.npy, source_of_frame.npy: the shard plan
+    receipts/          one per finished shard
+    cache/             the cache itself, in the making
+CACHE.scan             scan cache       CACHE.report.json  last report       CACHE.lock  held while building
+```
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cache_builder.config import differences
+from cache_builder.errors import OutputError
+from frame_store.publish import write_file
+
+
+class Workspace:
+    """Paths around one output."""
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self.building = output.with_name(output.name + ".building")
+        self.scan_cache = output.with_name(output.name + ".scan")
+        self.report = output.with_name(output.name + ".report.json")
+        self.lock = output.with_name(output.name + ".lock")
+        self.identity = self.building / "identity.json"
+        self.spill = self.building / "spill"
+        self.plan = self.building / "plan"
+        self.receipts = self.building / "receipts"
+        self.cache = self.building / "cache"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the output for this process; the lock goes with the process, however it ends.
+
+        Raises:
+            OutputError: another build holds it.
+        """
+        self.output.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise OutputError(f"{self.output}: another cache-build is writing it") from error
+            yield
+        finally:
+            os.close(descriptor)
+
+    def claim(self, identity: dict[str, Any], *, overwrite: bool) -> None:
+        """Make `building/` belong to `identity`, keeping what an interrupted build of the same left there.
+
+        Raises:
+            OutputError: it holds an unfinished build of something else and `overwrite` is not given.
+        """
+        if self.building.exists():
+            found = self._read_identity()
+            if found == identity:
+                return
+            if found is not None and not overwrite:
+                listed = "\n".join(f"  {line}" for line in differences(identity, found))
+                raise OutputError(
+                    f"{self.building}: holds an unfinished build of something else:\n{listed}\n"
+                    "finish that one with its own command, or discard it with --overwrite"
+                )
+            shutil.rmtree(self.building)
+        for folder in (self.spill, self.plan, self.receipts, self.cache):
+            folder.mkdir(parents=True)
+        write_file(self.identity, msgspec.json.format(msgspec.json.encode(identity), indent=1))
+
+    def remove_building(self) -> None:
+        """Drop what a finished build no longer needs."""
+        shutil.rmtree(self.building, ignore_errors=True)
+
+    def _read_identity(self) -> dict[str, Any] | None:
+        try:
+            return msgspec.json.decode(self.identity.read_bytes(), type=dict[str, Any])
+        except (OSError, msgspec.MsgspecError):
+            return None
