@@ -138,6 +138,8 @@ class VideoScan:
 
     facts: VideoFacts
     packets: PacketTable
+    mtime_ns: int
+    """Modification time of the file when it was scanned."""
 
     @cached_property
     def time_base(self) -> Fraction | None:
@@ -158,15 +160,18 @@ def scan_video(path: Path, relative_path: str) -> VideoScan:
     """
     container = open_container(path, relative_path)
     try:
+        status = path.stat()
         stream = choose_video_stream(container, relative_path)
         reading = _read_all(container, stream, relative_path)
         packets = reading.packets
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         frame = reading.first_frame
+        if frame.rotation % 90:
+            raise VideoError(relative_path, f"rotated by {frame.rotation} degrees, not a multiple of 90")
         facts = VideoFacts(
             path=relative_path,
-            num_bytes=path.stat().st_size,
+            num_bytes=status.st_size,
             sha256=sha256,
             container=container.format.name,
             stream_index=stream.index,
@@ -190,7 +195,7 @@ def scan_video(path: Path, relative_path: str) -> VideoScan:
         )
     finally:
         container.close()
-    return VideoScan(facts=facts, packets=packets)
+    return VideoScan(facts=facts, packets=packets, mtime_ns=status.st_mtime_ns)
 
 
 def ticks_to_seconds(
@@ -210,6 +215,7 @@ class _Reading:
     first_frame: VideoFrame
     unsplittable_reason: str | None
     has_hidden_packets: bool
+    has_damaged_packets: bool
 
 
 def _read_all(container: InputContainer, stream: VideoStream, relative_path: str) -> _Reading:
@@ -219,7 +225,7 @@ def _read_all(container: InputContainer, stream: VideoStream, relative_path: str
     rows: list[tuple[int, int, int, int, bool, bool]] = []
     first_frame: VideoFrame | None = None
     first_error: Exception | None = None
-    has_hidden_packets = has_new_parameters = False
+    has_hidden_packets = has_damaged_packets = has_new_parameters = False
     end: tuple[None] = (None,)
     for packet in chain(read_packets(container, stream), end):
         if first_frame is None:
@@ -232,6 +238,7 @@ def _read_all(container: InputContainer, stream: VideoStream, relative_path: str
         has_new_parameters |= bool(rows) and packet.has_sidedata("new_extradata")
         if decoder.name == "vp8" and packet.size:
             has_hidden_packets |= not memoryview(packet)[0] & _VP8_SHOW_FRAME
+        has_damaged_packets |= packet.is_corrupt
         rows.append(
             (
                 NO_PTS if packet.pts is None else packet.pts,
@@ -261,6 +268,7 @@ def _read_all(container: InputContainer, stream: VideoStream, relative_path: str
         first_frame=first_frame,
         unsplittable_reason=reason,
         has_hidden_packets=has_hidden_packets,
+        has_damaged_packets=has_damaged_packets,
     )
 
 
@@ -276,6 +284,7 @@ def _why_uncounted(container: InputContainer, stream: VideoStream, reading: _Rea
     reasons = {
         "codec": stream.codec_context.codec.canonical_name not in _ONE_FRAME_A_PACKET,
         "hidden packets": reading.has_hidden_packets,
+        "damaged packets": reading.has_damaged_packets,
         "interlaced": stream.codec_context.field_order not in _PROGRESSIVE,
         "packets without pts": bool((packets.pts == NO_PTS).any()),
         "equal pts": len(np.unique(packets.pts)) < len(packets),
