@@ -1,0 +1,24 @@
+"""Turns folders of videos into frame stores. Importing it costs the standard library, PyAV comes at first use."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cache_builder.video.live_store import LiveStore, open_videos
+
+__all__ = ["LiveStore", "open_videos"]
+
+_LAZY = {
+    "LiveStore": "cache_builder.video.live_store",
+    "open_videos": "cache_builder.video.live_store",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute can be anything
+    """Import the live store (and PyAV behind it) at first use."""
+    if name in _LAZY:
+        import importlib
+
+        value = getattr(importlib.import_module(_LAZY[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
