@@ -35,7 +35,7 @@ class FrameBatch:
         frames = self.frames
         if frames.dtype != torch.uint8 or frames.dim() != 4 or frames.shape[1] != 3:
             raise ValueError(f"frames must be uint8 (B, 3, H, W), found {frames.dtype} {tuple(frames.shape)}")
-        if not frames.is_contiguous(memory_format=torch.channels_last):
+        if frames.numel() and not frames.is_contiguous(memory_format=torch.channels_last):
             raise ValueError(f"frames must be channels_last in memory, found strides {frames.stride()}")
         for name, dtype in _DTYPES.items():
             tensor: torch.Tensor = getattr(self, name)
@@ -108,4 +108,5 @@ def read_frame_batch(store: FrameStore, frame_ids: npt.NDArray[np.int64] | Seque
         StoreDamagedError: the store cannot give a frame back.
     """
     frames = store.read_frames(frame_ids)  # first, for it checks the ids
-    return FrameBatch.from_numpy(frames=frames, frame_ids=frame_ids, rows=store.index[np.asarray(frame_ids)])
+    ids = np.asarray(frame_ids, np.int64)
+    return FrameBatch.from_numpy(frames=frames, frame_ids=ids, rows=store.index[ids])

@@ -92,9 +92,11 @@ class FrameBatchSampler(Sampler[list[int]]):
         self._next_epoch = epoch
 
     def __iter__(self) -> Iterator[list[int]]:
+        # The epoch is taken with the first batch: a DataLoader with workers makes two iterators and drops one.
         epoch = self._next_epoch
         self._next_epoch += 1
-        return (frame_ids.tolist() for frame_ids in self._plan.batches(epoch))
+        for frame_ids in self._plan.batches(epoch):
+            yield frame_ids.tolist()
 
 
 def frame_batch_collate(batch: FrameBatch) -> FrameBatch:

@@ -1,0 +1,97 @@
+"""Tar caches made with the standard library's `tarfile` alone, after FORMAT.md."""
+
+import hashlib
+import io
+import json
+import tarfile
+
+import numpy as np
+
+from frame_store.layout import FORMAT_NAME, FORMAT_VERSION, frame_key, tar_shard_name
+from frame_store.manifest import Encoding, ShardEntry, StoreManifest, VideoEntry, encode_manifest
+from frame_store.pixel_codec import make_codec
+
+ENCODINGS = {
+    "raw": Encoding(name="raw"),
+    "jpeg": Encoding(name="jpeg", quality=95, chroma="444"),
+}
+
+
+def write_tar_cache(path, store, *, encoding="raw", container="wds"):
+    """A cache of `store`'s frames at `path`, without `index.npy`, which plain webdataset does not read."""
+    (path / "shards").mkdir(parents=True)
+    first_ids = np.cumsum([0, *store.shard_sizes])
+    shards = [
+        _write_shard(
+            path, store, shard_id, range(first_ids[shard_id], first_ids[shard_id + 1]), ENCODINGS[encoding]
+        )
+        for shard_id in range(len(store.shard_sizes))
+    ]
+    video = VideoEntry(
+        path="made up.mp4",
+        verdict="whole",
+        reason=None,
+        notes=[],
+        num_bytes=None,
+        sha256=None,
+        num_frames_in_header=None,
+        num_packets=None,
+        num_frames_decoded=len(store),
+        num_frames_stored=len(store),
+        num_frames_corrupt=0,
+        num_decoder_errors=0,
+        pts_monotonic=None,
+        fidelity=None,
+        facts={},
+    )
+    manifest = StoreManifest(
+        format=FORMAT_NAME,
+        format_version=FORMAT_VERSION,
+        container=container,
+        frame_shape=store.frame_shape,
+        encoding=ENCODINGS[encoding],
+        layout="shuffled",
+        seed=0,
+        num_frames=len(store),
+        config={},
+        library_versions={},
+        fidelity=None,
+        shards=shards,
+        files=[],
+        videos=[video],
+        fingerprint="0" * 64,
+    )
+    (path / "manifest.json").write_bytes(encode_manifest(manifest))
+    return path
+
+
+def _write_shard(path, store, shard_id, frame_ids, encoding):
+    name = tar_shard_name(shard_id)
+    with tarfile.open(path / name, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for frame_id in frame_ids:
+            row = store.index[frame_id]
+            pts_seconds = None if np.isnan(row["pts_seconds"]) else float(row["pts_seconds"])
+            facts = {
+                "video_id": int(row["video_id"]),
+                "video": "made up.mp4",
+                "frame_in_video": int(row["frame_in_video"]),
+                "pts_seconds": pts_seconds,
+            }
+            frame = store.read_frames([frame_id])[0]
+            if encoding.name == "jpeg":
+                _add(tar, f"{frame_key(frame_id)}.jpg", make_codec(encoding).encode(frame))
+            else:
+                npy = io.BytesIO()
+                np.save(npy, frame)
+                _add(tar, f"{frame_key(frame_id)}.npy", npy.getvalue())
+            _add(tar, f"{frame_key(frame_id)}.json", json.dumps(facts).encode())
+    raw = (path / name).read_bytes()
+    return ShardEntry(
+        name=name, num_bytes=len(raw), sha256=hashlib.sha256(raw).hexdigest(), num_frames=len(frame_ids)
+    )
+
+
+def _add(tar, name, payload):
+    member = tarfile.TarInfo(name)
+    member.size = len(payload)
+    tar.addfile(member, io.BytesIO(payload))

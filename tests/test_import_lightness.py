@@ -1,0 +1,43 @@
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"av", "click", "zarr", "webdataset", "torch"}
+
+
+def modules_after(code):
+    script = f"{code}\nimport sys\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("package", ["frame_store", "loader", "cache_builder"])
+def test_importing_a_package_pulls_in_nothing_heavy(package):
+    modules = modules_after(f"import {package}")
+    assert package in modules
+    assert not modules & HEAVY
+
+
+def test_reading_a_cache_and_planning_batches_need_no_heavy_package():
+    code = "from frame_store import open_store; from loader import epoch_order; epoch_order([9]).ids(0, 9)"
+    assert not modules_after(code) & HEAVY
+
+
+def test_frame_loader_needs_torch_alone():
+    assert modules_after("from loader import FrameLoader, FrameDataset") & HEAVY == {"torch"}
+
+
+@pytest.mark.parametrize("package", ["frame_store", "loader"])
+def test_every_name_a_package_promises_is_there(package):
+    modules_after(f"import {package}\nfor name in {package}.__all__: getattr({package}, name)")
+
+
+@pytest.mark.parametrize("package", ["frame_store", "loader", "cache_builder"])
+def test_a_name_that_is_not_there_is_an_attribute_error(package):
+    modules_after(
+        f"import {package}\n"
+        f"try: {package}.nonsense\n"
+        f"except AttributeError as error: assert '{package}' in str(error) and 'nonsense' in str(error)\n"
+        f"else: raise AssertionError"
+    )
