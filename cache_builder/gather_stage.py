@@ -4,7 +4,6 @@ import hashlib
 import importlib.metadata
 import shutil
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -27,7 +26,7 @@ from frame_store.layout import (
     MANIFEST_NAME,
     shard_name,
 )
-from frame_store.manifest import FileEntry, ShardEntry, StoreManifest, VideoEntry, encode_manifest
+from frame_store.manifest import ShardEntry, StoreManifest, VideoEntry, describe_files, encode_manifest
 from frame_store.publish import sync_tree, write_file
 from frame_store.shard_file import ShardReceipt
 from frame_store.zarr_writer import write_zarr_metadata
@@ -216,19 +215,7 @@ def _manifest(
         library_versions=library_versions(),
         fidelity=measured_fidelity(samples),
         shards=shards,
-        files=_other_files(workspace.cache, {shard.name for shard in shards}),
+        files=describe_files(workspace.cache, except_for={shard.name for shard in shards}),
         videos=entries,
         fingerprint=fingerprint,
     )
-
-
-def _other_files(cache: Path, shard_names: set[str]) -> list[FileEntry]:
-    entries = []
-    for path in sorted(path for path in cache.rglob("*") if path.is_file()):
-        name = path.relative_to(cache).as_posix()
-        if name in shard_names or name == MANIFEST_NAME:
-            continue
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        entries.append(FileEntry(name=name, num_bytes=path.stat().st_size, sha256=digest))
-    return entries

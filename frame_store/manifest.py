@@ -151,6 +151,18 @@ def require_path_inside(name: str) -> None:
         raise ValueError(f"a file of the store must be a plain relative path, found {name!r}")
 
 
+def describe_files(store_path: Path, *, except_for: set[str]) -> list[FileEntry]:
+    """Entries of all files below `store_path`, sorted by name, without the manifest and those in `except_for`."""
+    entries = []
+    for path in sorted(path for path in store_path.rglob("*") if path.is_file()):
+        name = path.relative_to(store_path).as_posix()
+        if name != MANIFEST_NAME and name not in except_for:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            entries.append(FileEntry(name=name, num_bytes=path.stat().st_size, sha256=digest))
+    return entries
+
+
 def encode_manifest(manifest: StoreManifest) -> bytes:
     """JSON with its own digest on the last line (FORMAT.md section 3.1). Equal manifests, equal bytes."""
     body = msgspec.json.format(msgspec.json.encode(manifest), indent=1)

@@ -1,0 +1,117 @@
+import random
+import shutil
+
+import numpy as np
+import pytest
+
+import frame_store
+from frame_cache_tools.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
+from frame_store.errors import StoreFormatError
+from frame_store.manifest import encode_manifest, read_manifest
+from frame_store.verify import verify_store
+
+
+@pytest.fixture(params=list(GOLDEN_ENCODINGS))
+def store_path(request, tmp_path):
+    path = tmp_path / request.param
+    write_store(path, *GOLDEN_ENCODINGS[request.param], golden_frames())
+    return path
+
+
+def files_of(path):
+    return sorted(file for file in path.rglob("*") if file.is_file())
+
+
+def test_a_sound_store_is_sound(store_path):
+    counted = []
+    result = verify_store(store_path, progress=counted.append)
+    assert result.problems == []
+    assert result.num_frames_checked == sum(counted) == 10
+    assert result.num_files_checked == len(files_of(store_path))
+
+
+def test_any_flipped_bit_is_found(store_path):
+    """Random bits of every file; in the manifest the store is refused, elsewhere the file is named."""
+    generator = random.Random(0)
+    for file in files_of(store_path):
+        content = file.read_bytes()
+        for _ in range(8):
+            altered = bytearray(content)
+            altered[generator.randrange(len(content))] ^= 1 << generator.randrange(8)
+            file.write_bytes(altered)
+            if file.name == "manifest.json":
+                with pytest.raises(StoreFormatError):
+                    verify_store(store_path)
+            else:
+                problems = verify_store(store_path).problems
+                assert any(file.relative_to(store_path).as_posix() in problem for problem in problems), file
+        file.write_bytes(content)
+    assert verify_store(store_path).problems == []
+
+
+def test_a_flipped_bit_in_a_frame_names_shard_and_frame(store_path):
+    store = frame_store.open_store(store_path)
+    row = store.index[6]
+    shard = store.manifest.shards[1].name
+    with (store_path / shard).open("r+b") as file:
+        file.seek(int(row["byte_offset"]) + int(row["byte_length"]) // 2)
+        byte = file.read(1)[0]
+        file.seek(-1, 1)
+        file.write(bytes([byte ^ 4]))
+    problems = verify_store(store_path).problems
+    assert f"{shard}: sha256 differs from the manifest's" in problems
+    assert f"{shard}: frame 6 (video 1, frame 1): crc32c differs from the index's" in problems
+    assert len(problems) == 2
+
+
+def test_truncated_missing_and_stray_files_are_named(store_path, tmp_path):
+    for file in files_of(store_path):
+        name = file.relative_to(store_path).as_posix()
+        if name == "manifest.json":
+            continue
+        copy = shutil.copytree(store_path, tmp_path / "copy")
+        (copy / name).write_bytes(file.read_bytes()[:-3])
+        assert any(name in problem for problem in verify_store(copy).problems)
+        (copy / name).unlink()
+        assert any(name in problem for problem in verify_store(copy).problems)
+        shutil.rmtree(copy)
+    (store_path / "stray.txt").write_text("?")
+    assert verify_store(store_path).problems == ["stray.txt: is not in the manifest"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("shard_id", 0, "frame 5: .* cannot lie in shard 1"),
+        ("slot", 3, "frame 5: .* cannot lie in shard 1"),
+        ("byte_offset", 10**9, "frame 5: .* cannot lie in shard 1"),
+        ("video_id", 0, "6 frames of video 0, the manifest says 5"),
+        ("video_id", 7, "names video 7, there are 2"),
+        ("frame_in_video", 1, "stored twice"),
+        ("crc32c", 1, r"frame 5 .*: crc32c differs"),
+    ],
+)
+def test_an_index_that_lies_with_matching_hashes_is_found(store_path, field, value, expected):
+    """As a buggy writer would leave it: the manifest's hash of the index is right, the index is not."""
+    import hashlib
+
+    import msgspec
+
+    index = np.load(store_path / "index.npy")
+    index[field][5] = value
+    np.save(store_path / "index.npy", index)
+    content = (store_path / "index.npy").read_bytes()
+    manifest = read_manifest(store_path)
+    files = [
+        msgspec.structs.replace(entry, sha256=hashlib.sha256(content).hexdigest())
+        if entry.name == "index.npy"
+        else entry
+        for entry in manifest.files
+    ]
+    (store_path / "manifest.json").write_bytes(
+        encode_manifest(msgspec.structs.replace(manifest, files=files))
+    )
+    problems = verify_store(store_path).problems
+    import re
+
+    assert any(re.search(expected, problem) for problem in problems), problems

@@ -1,0 +1,155 @@
+"""Small stores written straight through `frame_store`'s writers, without any video.
+
+`python -m frame_cache_tools.golden_stores OUT` writes the golden stores of the current format version, as they
+lie in `tests/data/`. Golden stores are never edited: a new format version adds new ones.
+"""
+
+import hashlib
+import math
+import sys
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from frame_store.layout import (
+    FORMAT_NAME,
+    FORMAT_VERSION,
+    INDEX_DTYPE,
+    INDEX_NAME,
+    MANIFEST_NAME,
+    Container,
+    shard_name,
+)
+from frame_store.manifest import (
+    Encoding,
+    ShardEntry,
+    StoreManifest,
+    VideoEntry,
+    describe_files,
+    encode_manifest,
+)
+from frame_store.pixel_codec import crc32c, make_codec
+from frame_store.shard_file import FrameRecord, ShardFile, ShardWriter
+from frame_store.tar_writer import TarShardWriter
+from frame_store.zarr_writer import ZarrShardWriter, write_zarr_metadata
+
+FRAMES_PER_SHARD: Final = 4
+GOLDEN_ENCODINGS: Final[dict[str, tuple[Container, Encoding]]] = {
+    "wds-jpeg": ("wds", Encoding(name="jpeg", quality=95, chroma="444")),
+    "wds-raw": ("wds", Encoding(name="raw")),
+    "zarr-raw": ("zarr", Encoding(name="raw")),
+    "zarr-zstd": ("zarr", Encoding(name="zstd", level=3)),
+}
+
+
+def golden_frames() -> npt.NDArray[np.uint8]:
+    """Ten frames of 16x24: gradients that tell their number, one all black, one all white; shape (10, 16, 24, 3)."""
+    frame, y, x, channel = np.ogrid[:10, :16, :24, :3]
+    frames = ((frame * 25 + y * 3 + x * 2 * (channel + 1)) % 256).astype(np.uint8)
+    frames[3] = 0
+    frames[7] = 255
+    return frames
+
+
+def write_store(
+    path: Path, container: Container, encoding: Encoding, frames: npt.NDArray[np.uint8]
+) -> StoreManifest:
+    """A complete store of `frames` (N, H, W, 3), said to come from two videos, the second without timestamps."""
+    num_frames, frame_shape = len(frames), frames.shape[1:]
+    num_in_first = (num_frames + 1) // 2
+    video_paths = ["first.mp4", "more/second ü.h264"]
+    codec = make_codec(encoding)
+    index = np.zeros(num_frames, INDEX_DTYPE)
+    index["video_id"] = np.arange(num_frames) >= num_in_first
+    index["frame_in_video"] = np.arange(num_frames) - num_in_first * index["video_id"]
+    index["pts_seconds"] = np.where(index["video_id"] == 0, index["frame_in_video"] / 25, math.nan)
+    index["shard_id"] = np.arange(num_frames) // FRAMES_PER_SHARD
+    index["slot"] = np.arange(num_frames) % FRAMES_PER_SHARD
+    shards = []
+    for shard_id in range(math.ceil(num_frames / FRAMES_PER_SHARD)):
+        name = shard_name(container, shard_id)
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        with ShardFile(path / name) as file:
+            writer: ShardWriter = (
+                TarShardWriter(file, encoding=encoding, frame_shape=frame_shape)
+                if container == "wds"
+                else ZarrShardWriter(file, frames_per_shard=FRAMES_PER_SHARD)
+            )
+            for frame_id in map(int, np.flatnonzero(index["shard_id"] == shard_id)):
+                row = index[frame_id]
+                record = FrameRecord(
+                    frame_id=frame_id,
+                    video_id=int(row["video_id"]),
+                    video_path=video_paths[row["video_id"]],
+                    frame_in_video=int(row["frame_in_video"]),
+                    pts_seconds=float(row["pts_seconds"]),
+                )
+                payload = codec.encode(frames[frame_id])
+                row["byte_offset"] = writer.append(record, payload)
+                row["byte_length"], row["crc32c"] = len(payload), crc32c(payload)
+            sealed = writer.seal()
+        shards.append(
+            ShardEntry(
+                name=name, num_frames=sealed.num_frames, num_bytes=sealed.num_bytes, sha256=sealed.sha256
+            )
+        )
+    np.save(path / INDEX_NAME, index, allow_pickle=False)
+    if container == "zarr":
+        write_zarr_metadata(
+            path, index=index, frame_shape=frame_shape, frames_per_shard=FRAMES_PER_SHARD, encoding=encoding
+        )
+    manifest = StoreManifest(
+        format=FORMAT_NAME,
+        format_version=FORMAT_VERSION,
+        container=container,
+        frame_shape=frame_shape,
+        encoding=encoding,
+        layout="video",
+        seed=0,
+        num_frames=num_frames,
+        config={},
+        library_versions={},
+        fidelity=None,
+        shards=shards,
+        files=describe_files(path, except_for={shard.name for shard in shards}),
+        videos=[
+            _video_entry(video_paths[0], num_in_first),
+            _video_entry(video_paths[1], num_frames - num_in_first),
+        ],
+        fingerprint=hashlib.sha256(frames.tobytes()).hexdigest(),
+    )
+    (path / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
+    return manifest
+
+
+def _video_entry(path: str, num_frames: int) -> VideoEntry:
+    return VideoEntry(
+        path=path,
+        verdict="whole",
+        reason=None,
+        notes=[],
+        num_bytes=None,
+        sha256=None,
+        num_frames_in_header=None,
+        num_packets=num_frames,
+        num_frames_decoded=num_frames,
+        num_frames_stored=num_frames,
+        num_frames_corrupt=0,
+        num_decoder_errors=0,
+        pts_monotonic=None,
+        fidelity=None,
+        facts={},
+    )
+
+
+def main() -> None:
+    """Write every golden store below the folder named on the command line."""
+    target = Path(sys.argv[1])
+    for name, (container, encoding) in GOLDEN_ENCODINGS.items():
+        write_store(target / f"store-v{FORMAT_VERSION}-{name}", container, encoding, golden_frames())
+
+
+if __name__ == "__main__":
+    main()
