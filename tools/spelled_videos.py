@@ -212,7 +212,7 @@ def read_frame(
     inside = (np.arange(_CELLS)[:, None] + np.linspace(0.25, 0.75, 5)).ravel() / _CELLS
     rows = np.floor(top + inside * panel_height * scale_y).astype(np.intp)
     columns = np.floor(left + inside * panel_width * scale_x).astype(np.intp)
-    if rows[0] < 0 or columns[0] < 0 or rows[-1] >= out_height or columns[-1] >= out_width:
+    if rows[-1] >= out_height or columns[-1] >= out_width:  # centred, so the other edges are out as well
         raise ValueError(f"the panel of a {source_width}x{source_height} source is not inside this picture")
     luma = (rgb[rows[:, None], columns] @ _LUMA).reshape(_CELLS, 5, _CELLS, 5).mean(axis=(1, 3))
     return _spelled_numbers(luma)
@@ -235,7 +235,7 @@ def write_spelled_video(spec: SpelledVideo) -> None:
 def _encode(spec: SpelledVideo, path: Path) -> None:
     # SVT-AV1 prints its banner past FFmpeg's log; 1 leaves errors only.
     os.environ.setdefault("SVT_LOG", "1")
-    # bitexact: no random Matroska ids and no library versions in the file.
+    # bitexact: no random ids in Matroska.
     with av.open(
         str(path), "w", format=_MUXERS[spec.path.suffix], options={"fflags": "+bitexact"}
     ) as container:
@@ -248,8 +248,7 @@ def _encode(spec: SpelledVideo, path: Path) -> None:
         context.time_base = 1 / spec.fps
         context.gop_size = spec.gop_size
         context.max_b_frames = spec.num_b_frames
-        context.thread_count = 1
-        context.flags |= Flags.bitexact
+        context.thread_count = 1  # so that the bytes do not depend on the number of cores
         if not spec.open_gop and spec.codec.startswith("mpeg"):
             context.flags |= Flags.closed_gop
         context.color_range = ColorRange.JPEG if spec.full_range else ColorRange.MPEG
