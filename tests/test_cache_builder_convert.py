@@ -27,6 +27,7 @@ from tests.support.yuv_reference import (
     RANGE_LIMITED,
     RANGE_UNSPECIFIED,
     make_frame,
+    through_filter,
     yuv_to_rgb,
 )
 
@@ -282,6 +283,17 @@ def test_cropping_at_an_odd_offset_begins_at_the_chroma_sample_before(rotation):
     y, u, v = planes
     copy = make_frame("yuv420p", [y[:, 24:72], u[:, 12:36], v[:, 12:36]])
     np.testing.assert_array_equal(got, convert(copy, whole(48, 48), rotation))
+
+
+def test_frames_stored_bottom_up_are_read_so():
+    planes = random_yuv(np.random.default_rng(23), 48, 64, (1, 1))
+    flipped = through_filter(
+        make_frame("yuv444p", planes), "vflip", ""
+    )  # negative line sizes, as raw AVI has
+    want = convert(
+        make_frame("yuv444p", [plane[::-1] for plane in planes]), FrameGeometry(height=24, width=24)
+    )
+    np.testing.assert_array_equal(convert(flipped, FrameGeometry(height=24, width=24)), want)
 
 
 # Upright -----------------------------------------------------------------------------------------------------
