@@ -27,6 +27,8 @@ from tests.support.yuv_reference import (
     RANGE_LIMITED,
     RANGE_UNSPECIFIED,
     make_frame,
+    random_blocks,
+    random_yuv,
     through_filter,
     yuv_to_rgb,
 )
@@ -46,27 +48,6 @@ def convert(frame: av.VideoFrame, geometry: FrameGeometry, rotation: int = 0, sa
 
 def whole(height: int, width: int) -> FrameGeometry:
     return FrameGeometry(height=height, width=width, resize="stretch")
-
-
-def random_yuv(rng, height: int, width: int, steps=(2, 2), *, bits: int = 8) -> list[np.ndarray]:
-    """Y, U and V noise of legal limited range (far beyond it, swscale's sums wrap around)."""
-    unit, dtype = 2 ** (bits - 8), np.uint8 if bits == 8 else np.uint16
-    chroma_size = (-(-height // steps[0]), -(-width // steps[1]))
-    return [
-        rng.integers(16 * unit, top * unit, size, dtype, endpoint=True)
-        for top, size in ((235, (height, width)), (240, chroma_size), (240, chroma_size))
-    ]
-
-
-def random_blocks(rng, height: int, width: int) -> list[np.ndarray]:
-    """Y, U and V of 4:2:0 in flat blocks of 16 x 16, all within RGB, so that no order of clipping matters."""
-
-    def draw(rows: int, columns: int, low: int, high: int, cell: int) -> np.ndarray:
-        coarse = rng.integers(low, high, (-(-rows // cell), -(-columns // cell)), np.uint8)
-        return np.kron(coarse, np.ones((cell, cell), np.uint8))[:rows, :columns]
-
-    half = (-(-height // 2), -(-width // 2))
-    return [draw(height, width, 80, 170, 16), draw(*half, 100, 156, 8), draw(*half, 100, 156, 8)]
 
 
 def random_rgb(seed: int, height: int, width: int) -> np.ndarray:

@@ -45,6 +45,29 @@ def make_frame(
     return frame
 
 
+def random_yuv(
+    rng: np.random.Generator, height: int, width: int, steps: tuple[int, int] = (2, 2), *, bits: int = 8
+) -> list[NDArray]:
+    """Y, U and V noise of legal limited range (far beyond it, swscale's sums wrap around)."""
+    unit, dtype = 2 ** (bits - 8), np.uint8 if bits == 8 else np.uint16
+    chroma_size = (-(-height // steps[0]), -(-width // steps[1]))
+    return [
+        rng.integers(16 * unit, top * unit, size, dtype, endpoint=True)
+        for top, size in ((235, (height, width)), (240, chroma_size), (240, chroma_size))
+    ]
+
+
+def random_blocks(rng: np.random.Generator, height: int, width: int) -> list[NDArray]:
+    """Y, U and V of 4:2:0 in flat blocks of 16 x 16, all within RGB, so that no order of clipping matters."""
+
+    def draw(rows: int, columns: int, low: int, high: int, cell: int) -> NDArray:
+        coarse = rng.integers(low, high, (-(-rows // cell), -(-columns // cell)), np.uint8)
+        return np.kron(coarse, np.ones((cell, cell), np.uint8))[:rows, :columns]
+
+    half = (-(-height // 2), -(-width // 2))
+    return [draw(height, width, 80, 170, 16), draw(*half, 100, 156, 8), draw(*half, 100, 156, 8)]
+
+
 def through_filter(frame: av.VideoFrame, name: str, arguments: str) -> av.VideoFrame:
     """One frame through one filter of libavfilter; its colour tags are kept."""
     graph = Graph()
