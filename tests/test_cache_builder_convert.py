@@ -10,7 +10,6 @@ import av
 import numpy as np
 import psutil
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +27,9 @@ from tests.support.yuv_reference import (
     RANGE_UNSPECIFIED,
     make_frame,
     random_blocks,
+    random_rgb,
     random_yuv,
+    resize_with_torch,
     through_filter,
     yuv_to_rgb,
 )
@@ -48,16 +49,6 @@ def convert(frame: av.VideoFrame, geometry: FrameGeometry, rotation: int = 0, sa
 
 def whole(height: int, width: int) -> FrameGeometry:
     return FrameGeometry(height=height, width=width, resize="stretch")
-
-
-def random_rgb(seed: int, height: int, width: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def resize_with_torch(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
-    batch = torch.from_numpy(rgb.astype(np.float64)).permute(2, 0, 1)[None]
-    resized = torch.nn.functional.interpolate(batch, size=(height, width), mode="bilinear", antialias=True)
-    return resized[0].permute(1, 2, 0).numpy()
 
 
 # Colour ------------------------------------------------------------------------------------------------------

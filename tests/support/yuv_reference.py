@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import av
 import numpy as np
+import torch
 from av.filter import Graph
 from numpy.typing import NDArray
 
@@ -68,6 +69,10 @@ def random_blocks(rng: np.random.Generator, height: int, width: int) -> list[NDA
     return [draw(height, width, 80, 170, 16), draw(*half, 100, 156, 8), draw(*half, 100, 156, 8)]
 
 
+def random_rgb(seed: int, height: int, width: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
 def through_filter(frame: av.VideoFrame, name: str, arguments: str) -> av.VideoFrame:
     """One frame through one filter of libavfilter; its colour tags are kept."""
     graph = Graph()
@@ -115,3 +120,10 @@ def _upsample(plane: NDArray[np.float64], shape: tuple[int, int], left_sited: bo
         weight = (position - below).reshape([-1, 1] if axis == 0 else [1, -1])
         plane = np.take(plane, below, axis) * (1 - weight) + np.take(plane, above, axis) * weight
     return plane
+
+
+def resize_with_torch(rgb: NDArray, height: int, width: int) -> NDArray[np.float64]:
+    """The antialiased bilinear resize of PyTorch on (H, W, 3), in float64."""
+    batch = torch.from_numpy(rgb.astype(np.float64)).permute(2, 0, 1)[None]
+    resized = torch.nn.functional.interpolate(batch, size=(height, width), mode="bilinear", antialias=True)
+    return resized[0].permute(1, 2, 0).numpy()
