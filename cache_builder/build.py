@@ -61,8 +61,7 @@ def build_cache(
     """Decode every video of the folder `videos` into a cache at `output`.
 
     An interrupted build of the same inputs and configuration is taken up where it stopped; a finished one
-    is left untouched. Starts worker processes by spawning: a script that calls this needs the usual
-    `if __name__ == "__main__":`.
+    is left untouched.
 
     Raises:
         ConfigError: no such folder, no video in it.

@@ -13,14 +13,13 @@ from typing import Any, Literal
 import msgspec
 
 from cache_builder.errors import ConfigError
-from cache_builder.video.geometry import FrameGeometry, parse_aspect, parse_size
+from cache_builder.video.geometry import FrameGeometry, Resize, parse_aspect, parse_size
 from frame_store.layout import Container
 from frame_store.manifest import ChromaSubsampling, Encoding, EncodingName, Layout
 
 ZSTD_LEVEL = 3
 """On noisy pixels level 1 saves no more and no less, and higher levels cost time for under 1%."""
 
-Resize = Literal["crop", "stretch", "pad"]
 ErrorPolicy = Literal["fail", "skip"]
 Device = Literal["cpu", "cuda", "auto"]
 

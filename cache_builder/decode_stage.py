@@ -114,7 +114,7 @@ class DecodeStage:
             return
         self._deaths.setdefault(job.unit.video_id, []).append(
             f"packets {job.unit.first_packet} to {job.unit.end_packet - 1}: "
-            f"the decoder process was {outcome.how}, twice"
+            f"the decoder process {outcome.how}, twice"
         )
         self._receipts[job.unit] = empty_receipt()
         self._stop_unless_skipping(job.unit.video_id)

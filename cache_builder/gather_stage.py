@@ -141,7 +141,7 @@ def _write_shards(
             receipts[outcome.job.shard_id] = outcome.result
             progress(outcome.result.num_frames)
         elif isinstance(outcome, JobDied):
-            raise MachineError(f"{name}: the process writing it was {outcome.how}; the same command resumes")
+            raise MachineError(f"{name}: the process writing it {outcome.how}; the same command resumes")
         elif isinstance(outcome.error, SpillDamagedError):
             unit_name = str(outcome.error)
             UnitSpill(workspace.spill, unit_name).remove()

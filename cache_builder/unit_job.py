@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import av
 import msgspec
 import numpy as np
 
@@ -80,7 +81,7 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
                     continue
                 try:
                     converter.convert(frame.frame, pixels)
-                except ValueError as error:
+                except (ValueError, av.FFmpegError) as error:
                     raise VideoError(facts.path, str(error)) from error
                 payload = codec.encode(pixels)
                 if config.encoding.name == "jpeg" and len(kept) % FRAMES_PER_FIDELITY_SAMPLE == 0:

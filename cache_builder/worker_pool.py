@@ -5,10 +5,12 @@ caller decides what to do with it.
 """
 
 import ctypes
-import multiprocessing
 import os
 import pickle
 import signal
+import socket
+import subprocess
+import sys
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +20,8 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 import msgspec
+
+from cache_builder.errors import MachineError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -45,14 +49,14 @@ class JobDied(msgspec.Struct, Generic[Job], frozen=True, kw_only=True):
 
     job: Job
     how: str
-    """For example `killed by SIGSEGV`."""
+    """For example `was killed by SIGSEGV`."""
 
 
 class WorkerPool(Generic[Job, Result]):
-    """Runs `perform(job)` in spawned processes. Jobs, results and `perform` must pickle.
+    """Runs `perform(job)` in processes of its own. Jobs, results and `perform` must pickle.
 
-    Processes are spawned, not forked: a forked child would inherit the output's lock and the decoder
-    libraries' threads.
+    The processes are fresh interpreters that import no `__main__`: a fork would inherit the output's lock and
+    the decoder libraries' threads, and `multiprocessing`'s spawn would run the caller's script again.
     """
 
     def __init__(self, perform: Callable[[Job], Result], *, num_workers: int) -> None:
@@ -71,7 +75,11 @@ class WorkerPool(Generic[Job, Result]):
         return len(self._waiting) + sum(worker.job is not None for worker in self._workers)
 
     def next_outcome(self) -> "JobDone[Job, Result] | JobRaised[Job] | JobDied[Job]":
-        """Block until some job has ended. Call it only while `num_unfinished` is positive."""
+        """Block until some job has ended. Call it only while `num_unfinished` is positive.
+
+        Raises:
+            MachineError: a worker process cannot start.
+        """
         while True:
             self._hand_out()
             ready = wait([worker.connection for worker in self._workers if worker.job is not None])
@@ -89,10 +97,9 @@ class WorkerPool(Generic[Job, Result]):
                     return
                 worker = _Worker(self._perform)
                 self._workers.append(worker)
-            job = self._waiting.popleft()
-            worker.job = job
+            worker.job = self._waiting.popleft()
             with suppress(BrokenPipeError, ConnectionResetError):  # it died while idle; `wait` tells so next
-                worker.connection.send(job)
+                worker.connection.send(worker.job)
 
     def _collect(self, worker: "_Worker[Job]") -> "JobDone[Job, Result] | JobRaised[Job] | JobDied[Job]":
         job = worker.job
@@ -114,7 +121,8 @@ class WorkerPool(Generic[Job, Result]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for worker in self._workers:
-            worker.process.kill() if worker.job is not None else worker.connection.close()
+            if worker.job is not None:
+                worker.process.kill()
         for worker in self._workers:
             worker.end()
         self._workers.clear()
@@ -122,30 +130,41 @@ class WorkerPool(Generic[Job, Result]):
 
 class _Worker(Generic[Job]):
     def __init__(self, perform: Callable[[Job], Any]) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.connection, child_end = context.Pipe()
+        own_end, workers_end = socket.socketpair()
         self.job: Job | None = None
-        self.process = context.Process(
-            target=_work, args=(child_end, perform, os.getpid()), name="cache-build worker", daemon=True
-        )
-        self.process.start()
-        child_end.close()
+        with workers_end:
+            number = workers_end.fileno()
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-c", f"from {__name__} import serve; serve({number}, {os.getpid()})"],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[number],
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
+        self.connection = Connection(own_end.detach())
+        try:
+            self.connection.send(perform)
+            self.connection.recv()
+        except (EOFError, BrokenPipeError, ConnectionResetError) as error:
+            raise MachineError(f"a worker process cannot start: it {self.end()}") from error
 
     def end(self) -> str:
-        """Wait for the process and say how it ended."""
+        """Hang up, wait for the process and say how it ended."""
         self.connection.close()
-        self.process.join(timeout=5)
-        if self.process.is_alive():
+        try:
+            code = self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.join()
-        code = self.process.exitcode or 0
-        self.process.close()
-        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+            code = self.process.wait()
+        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
 
 
-def _work(connection: Connection, perform: Callable[[Any], Any], parent_pid: int) -> None:
+def serve(descriptor: int, parent_pid: int) -> None:
+    """What a worker process runs: receive `perform`, then jobs, until the parent hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     _die_with_parent(parent_pid)
+    connection: Connection = Connection(descriptor)
+    perform: Callable[[Any], Any] = connection.recv()
+    connection.send("ready")
     while True:
         try:
             job = connection.recv()

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from frame_cache_tools.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 from hypothesis import given
 from hypothesis import strategies as st
 
 import frame_store
-from frame_cache_tools.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 from frame_store.errors import FrameIdError, StoreDamagedError
 
 DATA = Path(__file__).parent / "data"
@@ -244,5 +244,5 @@ def test_an_index_that_does_not_fit_is_refused(written, tmp_path):
         altered = rows.copy()
         altered[field][5] = value
         np.save(index_path, altered)
-        with pytest.raises(StoreDamagedError, match="frame 5|row 5"):
+        with pytest.raises(StoreDamagedError, match=r"frame 5|row 5"):
             frame_store.open_store(copy).read_frames([5])

@@ -3,9 +3,9 @@ import shutil
 
 import numpy as np
 import pytest
+from frame_cache_tools.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 
 import frame_store
-from frame_cache_tools.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 from frame_store.errors import StoreFormatError
 from frame_store.manifest import encode_manifest, read_manifest
 from frame_store.verify import verify_store

@@ -1,0 +1,1 @@
+"""Command-line tools around the frame cache, shipped as `frame_cache_tools`."""

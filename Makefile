@@ -1,0 +1,40 @@
+# make demo               the main job end to end, on sample videos it makes itself
+# make cache VIDEOS=dir/  a cache of your own videos, in dir.cache; more flags: ARGS="--format zarr --size 256"
+# make test               every check that CI runs
+# Each sets up .venv by itself; it needs Python 3.11 or newer and nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: demo cache test clean
+.DELETE_ON_ERROR:
+
+demo: .venv/.ready
+	$(BIN)/python -m frame_cache_tools.demo demo
+
+cache: .venv/.ready
+	@test -n "$(VIDEOS)" || { echo "usage: make cache VIDEOS=dir/ [ARGS=\"--format zarr ...\"]"; exit 2; }
+	$(BIN)/cache-build --videos "$(VIDEOS)" $(ARGS)
+
+test: .venv/.ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -n 2
+
+clean:
+	rm -rf .venv demo
+
+.venv/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "$(PYTHON) is older than 3.11; give another: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	{ echo "$(PYTHON) cannot make virtual environments; install the package python3-venv and try again"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+.venv/.ready-dev: .venv/.ready
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,107 @@
+"""The main job from end to end: sample videos, a cache, its verification, batches in every sampling mode.
+
+`python -m frame_cache_tools.demo OUT` works in the folder OUT; run it again and it keeps what is there.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from frame_cache_tools.make_sample_videos import main as make_sample_videos
+from frame_cache_tools.spelled_videos import read_frame
+
+import frame_store
+from cache_builder import open_videos
+from cache_builder.cli import cache_build, cache_info, cache_verify
+from frame_store.protocol import FrameStore
+from loader import FrameBatch, FrameLoader
+
+BATCH_SIZE = 128
+BATCHES_PER_MODE = 20
+LIVE_BATCHES = 1
+MODES: dict[str, dict[str, Any]] = {
+    "permutation": {},
+    "iid": {},
+    "sequential": {},
+    "shards": {"shards_per_batch": 16, "frames_per_visit": 8},
+}
+
+
+def main() -> None:
+    """Run every step, saying which command does the same by hand."""
+    folder = Path(sys.argv[1])
+    videos, cache = folder / "videos", folder / "cache"
+    _step("Sample videos", f"python -m frame_cache_tools.make_sample_videos {videos}")
+    _run(make_sample_videos, str(videos))
+    _step("Build the cache", f"cache-build --videos {videos} --out {cache}")
+    _run(cache_build, "--videos", str(videos), "--out", str(cache))
+    _step("What is in it", f"cache-info {cache}")
+    _run(cache_info, str(cache))
+    _step("Check every byte of it", f"cache-verify {cache}")
+    _run(cache_verify, str(cache))
+    _step("Batches of 128", "FrameLoader(store, batch_size=128, sampling=...)")
+    cached = frame_store.open_store(cache)
+    live = open_videos(videos, size=224, scan_cache=folder / "cache.scan")
+    click.echo(
+        f"{'store':8} {'sampling':12} {'images/s':>9} {'videos in a batch':>18} {'frames that name themselves':>28}"
+    )
+    try:
+        _show(live, "live", "permutation", {}, LIVE_BATCHES)
+        for mode, arguments in MODES.items():
+            _show(cached, "cached", mode, arguments, BATCHES_PER_MODE)
+    finally:
+        live.close()
+    click.echo(f"\nYour own videos: make cache VIDEOS=dir/    This cache stays in {cache}.")
+
+
+def _show(store: FrameStore, kind: str, mode: Any, arguments: dict[str, Any], num_batches: int) -> None:  # noqa: ANN401
+    loader = FrameLoader(store, batch_size=BATCH_SIZE, sampling=mode, drop_last=True, **arguments)
+    started = time.perf_counter()
+    batches = list(_take(loader, num_batches))
+    seconds = time.perf_counter() - started
+    num_frames = sum(len(batch.frame_ids) for batch in batches)
+    num_videos = np.mean([len(set(batch.video_ids.tolist())) for batch in batches])
+    num_right = sum(_count_right(batch) for batch in batches)
+    click.echo(
+        f"{kind:8} {mode:12} {num_frames / seconds:9.0f} {num_videos:18.1f} {f'{num_right} of {num_frames}':>28}"
+    )
+    if num_right != num_frames:
+        raise click.ClickException(
+            f"{kind} {mode}: {num_frames - num_right} frames are not the ones asked for"
+        )
+
+
+def _take(loader: FrameLoader, num_batches: int) -> Iterator[FrameBatch]:
+    batches = iter(loader)
+    try:
+        yield from islice(batches, num_batches)
+    finally:
+        batches.close()  # type: ignore[attr-defined]  # a generator: stop reading ahead now, not at collection
+
+
+def _count_right(batch: FrameBatch) -> int:
+    """Frames whose pixels spell the video and the frame number that the batch says."""
+    pixels = batch.frames.permute(0, 2, 3, 1).numpy()
+    said = zip(batch.video_ids.tolist(), batch.frame_in_video.tolist(), strict=True)
+    return sum(read_frame(frame) == numbers for frame, numbers in zip(pixels, said, strict=True))
+
+
+def _step(title: str, command: str) -> None:
+    click.echo(f"\n== {title}\n   {command}")
+
+
+def _run(command: Callable[..., Any], *arguments: str) -> None:
+    try:
+        command(list(arguments))
+    except SystemExit as stop:
+        if stop.code:
+            raise
+
+
+if __name__ == "__main__":
+    main()
