@@ -15,7 +15,7 @@ from typing import Final, Self
 
 import av
 from av.container import InputContainer
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from cache_builder.errors import UnitNotIndependentError, VideoError
@@ -235,7 +235,10 @@ class UnitDecoder:
         for frame in self._decode_packets():
             assert isinstance(frame.opaque, _Tag)
             ordinal = frame.opaque.packet
-            if ordinal == self._first:
+            if ordinal == self._first and not has_started:
+                # A damaged keyframe may decode as another kind of frame, from pictures that are not there.
+                if not frame.key_frame and frame.pict_type != PictureType.I:
+                    raise UnitNotIndependentError(self._reader.scan.facts.path, ordinal)
                 has_started = True
             if not has_started:
                 # Frames that lead up to an open GOP's keyframe come out before it: they are the unit before's.

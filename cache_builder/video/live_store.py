@@ -25,6 +25,7 @@ from cache_builder.video.frame_table import FrameTable
 from cache_builder.video.geometry import FrameGeometry, Resize
 from cache_builder.video.scan import VideoFacts, VideoScan, ticks_to_seconds
 from cache_builder.video.scan_cache import scan_frames
+from cache_builder.video.units import gop_units
 from frame_store.frame_index import check_frame_ids, check_out
 from frame_store.layout import INDEX_DTYPE
 from frame_store.protocol import FrameIds, Frames
@@ -93,6 +94,7 @@ class LiveStore:
         )
         self._shard_sizes.flags.writeable = False
         self._index = _make_index(self._scans, self._shard_sizes)
+        self._starts: dict[int, _UnitStarts] = {}
         self._open_videos = _OpenVideos(self._make_video, max_open)
 
     @property
@@ -184,8 +186,35 @@ class LiveStore:
                 rotation_degrees=scan.facts.rotation_degrees,
                 sample_aspect_ratio=scan.sample_aspect_ratio,
             ),
-            unit_starts=_unit_starts(scan, frames),
+            starts=self._starts.setdefault(video_id, _UnitStarts(scan, frames)),
         )
+
+
+class _DamagedError(Exception):
+    """Frames depend on damage, and on what the decoder saw before it."""
+
+
+class _UnitStarts:
+    """Frames of one video at whose packets decoding may start; learns from failures, shared by threads."""
+
+    def __init__(self, scan: VideoScan, frames: FrameTable) -> None:
+        may_start = np.flatnonzero(scan.packets.can_start_unit[frames.packet])
+        build_packets = [first for first, _ in gop_units(scan.packets)]
+        self._starts = sorted({0, *may_start.tolist()})
+        self._in_builds = frozenset(np.flatnonzero(np.isin(frames.packet, build_packets)).tolist()) | {0}
+
+    def before(self, frame_in_video: int) -> int:
+        """The last start at or before a frame."""
+        starts = self._starts
+        return starts[bisect_right(starts, frame_in_video) - 1]
+
+    def is_in_builds(self, start: int) -> bool:
+        """Whether a build starts a unit there, too."""
+        return start in self._in_builds
+
+    def drop(self, start: int) -> None:
+        """Never start there again."""
+        self._starts = [other for other in self._starts if other != start]
 
 
 @dataclass(kw_only=True)
@@ -195,22 +224,18 @@ class _LiveVideo:
     reader: VideoReader
     frames: FrameTable
     converter: FrameConverter
-    unit_starts: list[int]
-    """Frames in the video at whose packets decoding may start, ascending; the first is 0."""
+    starts: _UnitStarts
 
     def read(self, wanted: list[int], positions: list[int], out: Frames) -> None:
         """Decode the frames `wanted`, ascending and with duplicates, each to its position in `out`."""
         done = 0
         while done < len(wanted):
-            start = self._unit_start(wanted[done])
+            start = self.starts.before(wanted[done])
             try:
                 done = self._read_from(start, wanted, positions, done, out)
-            except UnitNotIndependentError:
-                # Found out by trying, before any frame: go back to the start before, and never use this one.
-                self.unit_starts.remove(start)
-
-    def _unit_start(self, frame_in_video: int) -> int:
-        return self.unit_starts[bisect_right(self.unit_starts, frame_in_video) - 1]
+            except (UnitNotIndependentError, _DamagedError):
+                # Raised before any frame is out; the start before is tried next, the first one never fails.
+                self.starts.drop(start)
 
     def _read_from(self, start: int, wanted: list[int], positions: list[int], done: int, out: Frames) -> int:
         """Decode from `start` until the next frame wanted is better sought; how many of `wanted` are done."""
@@ -219,7 +244,12 @@ class _LiveVideo:
         # Frames before the first packet's own: those of an open GOP that the video begins with.
         first_packet = int(expected[start]) if start else 0
         decoder = self.reader.decode(first_packet, facts.num_packets)
+        is_damaged = False
         for frame_in_video, decoded in enumerate(decoder, start=start):
+            # What a decoder makes of damage depends on all that came before: start where a build does.
+            is_damaged = is_damaged or decoded.is_corrupt or bool(decoder.errors)
+            if is_damaged and not self.starts.is_in_builds(start):
+                raise _DamagedError
             if frame_in_video >= len(expected) or decoded.packet != expected[frame_in_video]:
                 break
             if frame_in_video < wanted[done]:
@@ -230,7 +260,7 @@ class _LiveVideo:
             while done < len(wanted) and wanted[done] == frame_in_video:
                 out[positions[done]] = out[positions[first_done]]
                 done += 1
-            if done == len(wanted) or self._unit_start(wanted[done]) > frame_in_video + 1:
+            if done == len(wanted) or self.starts.before(wanted[done]) > frame_in_video + 1:
                 return done
         raise VideoError(
             facts.path,
@@ -281,11 +311,6 @@ class _OpenVideos:
             idle, self._idle = self._idle, OrderedDict()
         for video in idle.values():
             video.reader.close()
-
-
-def _unit_starts(scan: VideoScan, frames: FrameTable) -> list[int]:
-    starts = np.flatnonzero(scan.packets.can_start_unit[frames.packet])
-    return sorted({0, *starts.tolist()})
 
 
 def _make_index(
