@@ -67,7 +67,7 @@ def webdataset_batches(
     """
     import webdataset
 
-    cache_path = Path(cache_path).absolute()  # a relative path with a colon would be taken for a URL
+    cache_path = Path(cache_path)
     manifest = read_manifest(cache_path)
     if manifest.container != "wds":
         raise SamplingError(
@@ -93,7 +93,10 @@ def webdataset_batches(
 
 
 def _open_shards(shards: Iterable[tuple[str, int]]) -> Iterator[dict[str, Any]]:
-    """Each shard's stream, closed when the next one is asked for; `webdataset`'s own opener leaves that to chance."""
+    """Each shard's stream, closed when the next one is asked for.
+
+    `webdataset`'s own opener leaves closing to chance, and takes a path like `a:b/` for a URL.
+    """
     for path, num_bytes in shards:
         try:
             found = Path(path).stat().st_size

@@ -67,6 +67,7 @@ def test_ids_do_not_depend_on_how_they_are_asked_for(options, data):
     ids = order.ids_at(positions)
     assert ids.dtype == np.int64
     assert np.array_equal(ids, whole(order)[positions])
+    assert not np.shares_memory(ids, positions)
 
 
 @pytest.mark.parametrize("options", EVERY_SAMPLING, ids=name_of)

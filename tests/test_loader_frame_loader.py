@@ -203,6 +203,27 @@ def test_leaving_early_stops_the_threads():
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("frame-loader")]
 
 
+def test_stopping_waits_for_the_reads_that_run_and_cancels_the_others():
+    store = ArrayStore([100])
+    gate, begun, read_frames = threading.Event(), [], store.read_frames
+
+    def read_once_the_gate_is_open(frame_ids):
+        begun.append(frame_ids)
+        assert 0 in frame_ids or gate.wait(60)
+        return read_frames(frame_ids)
+
+    store.read_frames = read_once_the_gate_is_open
+    batches = iter(FrameLoader(store, batch_size=10, sampling="sequential", num_threads=2, read_ahead=9))
+    next(batches)
+    closing = threading.Thread(target=batches.close)
+    closing.start()
+    closing.join(0.05)
+    assert closing.is_alive()
+    gate.set()
+    closing.join()
+    assert len(begun) <= 3  # the first, and one a thread
+
+
 def test_an_iteration_that_is_forgotten_stops_its_threads():
     batches = iter(FrameLoader(ArrayStore([400]), batch_size=2))
     next(batches)
@@ -224,13 +245,14 @@ def test_two_loaders_and_two_iterations_of_one_run_side_by_side():
     assert [flat(batches) for batches in zip(*read, strict=True)] == orders
 
 
-def test_as_many_batches_are_read_at_once_as_cpus_may_be_used():
-    num_cpus = len(os.sched_getaffinity(0))
-    store = ArrayStore([2 * num_cpus])
-    barrier = threading.Barrier(num_cpus, timeout=60)
+@pytest.mark.parametrize("num_threads", [None, 5])
+def test_as_many_batches_are_read_at_once_as_there_are_threads(num_threads):
+    num_at_once = num_threads or len(os.sched_getaffinity(0))  # the CPUs that this process may use
+    store = ArrayStore([2 * num_at_once])
+    barrier = threading.Barrier(num_at_once, timeout=20)  # raises where it is not filled
     read_frames = store.read_frames
     store.read_frames = lambda *args: (barrier.wait(), read_frames(*args))[1]
-    list(FrameLoader(store, batch_size=1))  # a barrier that is not filled raises
+    list(FrameLoader(store, batch_size=1, num_threads=num_threads))
 
 
 @pytest.mark.parametrize("options", [{"num_threads": 0}, {"read_ahead": 0}, {"read_ahead": -1}])
