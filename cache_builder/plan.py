@@ -86,7 +86,7 @@ def seeded_permutation(length: int, *, seed: int) -> npt.NDArray[np.int64]:
     same across versions, and does not promise it for `Generator.permutation`.
 
     >>> seeded_permutation(5, seed=0).tolist()
-    [4, 1, 0, 2, 3]
+    [0, 3, 1, 2, 4]
     """
     words = np.random.Philox(np.random.SeedSequence([seed])).random_raw(length)
     return np.argsort(words, kind="stable")

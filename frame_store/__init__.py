@@ -13,9 +13,8 @@ from frame_store.errors import (
 from frame_store.protocol import FrameStore
 
 if TYPE_CHECKING:
-    from frame_store.cache_store import CacheStore
+    from frame_store.cache_store import CacheStore, open_store
     from frame_store.manifest import StoreManifest
-    from frame_store.open_store import open_store
 
 __all__ = [
     "CacheStore",
@@ -33,7 +32,7 @@ __all__ = [
 _LAZY = {
     "CacheStore": "frame_store.cache_store",
     "StoreManifest": "frame_store.manifest",
-    "open_store": "frame_store.open_store",
+    "open_store": "frame_store.cache_store",
 }
 
 

@@ -177,3 +177,14 @@ class _ShardFiles:
                 f"run cache-verify on {self._store_path}"
             )
         return descriptor
+
+
+def open_store(path: Path | str) -> CacheStore:
+    """Open the finished cache at `path`, whatever its container and encoding.
+
+    Raises:
+        StoreNotFoundError: no cache there.
+        StoreFormatError: unknown version or broken manifest.
+        StoreDamagedError: the index does not fit the manifest.
+    """
+    return CacheStore(path)
