@@ -81,7 +81,8 @@ def build_cache(
                 overwrite=overwrite,
                 progress=progress or NoProgress(),
             ).run()
-            write_file(workspace.report, msgspec.json.format(msgspec.json.encode(report), indent=1))
+            if report.status == "built":
+                write_file(workspace.report, msgspec.json.format(msgspec.json.encode(report), indent=1))
             return report
     except OSError as error:
         raise MachineError(
@@ -113,18 +114,19 @@ class _Build:
         inputs = self._scan()
         seconds_scan = time.monotonic() - started
         identity = self._identity(inputs)
+        digest = fingerprint(inputs, self._config)
         if existing is not None:
-            if existing.fingerprint == identity["fingerprint"]:
-                self._workspace.remove_building()
+            if existing.fingerprint == digest:
+                self._workspace.remove_building(of=identity)
                 return make_report(existing, output=str(self._workspace.output), status="already complete")
             self._refuse_unless_overwriting(existing, inputs)
         if inputs.unreadable and self._options.on_error == "fail":
             raise VideosError([str(error) for error in inputs.unreadable])
         self._workspace.claim(identity, overwrite=self._overwrite)
         self._require_space(inputs)
-        return self._build(inputs, identity["fingerprint"], seconds_scan)
+        return self._build(inputs, identity, digest, seconds_scan)
 
-    def _build(self, inputs: Inputs, digest: str, seconds_scan: float) -> BuildReport:
+    def _build(self, inputs: Inputs, identity: dict[str, Any], digest: str, seconds_scan: float) -> BuildReport:
         workspace, config = self._workspace, self._config
         started = time.monotonic()
         num_packets = sum(scan.facts.num_packets for scan in inputs.readable if scan is not None)
@@ -153,7 +155,7 @@ class _Build:
                 progress=self._progress.advance,
             )
         publish_folder(workspace.cache, workspace.output)
-        workspace.remove_building()
+        workspace.remove_building(of=identity)
         return make_report(
             manifest,
             output=str(workspace.output),
@@ -201,7 +203,6 @@ class _Build:
 
     def _identity(self, inputs: Inputs) -> dict[str, Any]:
         return {
-            "fingerprint": fingerprint(inputs, self._config),
             "config": self._config.to_builtins(),
             "library_versions": library_versions(),
             "videos": inputs.identity(),

@@ -100,7 +100,7 @@ class DecodeStage:
             self._jobs[unit.video_id].clear()
             if self._on_error == "fail":
                 raise VideosError([str(outcome.error)])
-        elif isinstance(outcome.error, OSError):
+        elif isinstance(outcome.error, OSError | MemoryError):
             raise MachineError(f"decoding {outcome.job.scan.facts.path}: {outcome.error}") from outcome.error
         else:
             raise outcome.error from RuntimeError(outcome.trace)

@@ -148,7 +148,7 @@ def _write_shards(
             raise MachineError(
                 f"{name}: spilled frames {unit_name} changed on disk; the same command decodes them again"
             )
-        elif isinstance(outcome.error, OSError):
+        elif isinstance(outcome.error, OSError | MemoryError):
             raise MachineError(f"writing {name}: {outcome.error}") from outcome.error
         else:
             raise outcome.error from RuntimeError(outcome.trace)

@@ -81,9 +81,12 @@ class Workspace:
             folder.mkdir(parents=True)
         write_file(self.identity, msgspec.json.format(msgspec.json.encode(identity), indent=1))
 
-    def remove_building(self) -> None:
-        """Drop what a finished build no longer needs."""
-        shutil.rmtree(self.building, ignore_errors=True)
+    def remove_building(self, *, of: dict[str, Any]) -> None:
+        """Drop what a finished build of the identity `of` no longer needs; another's unfinished work stays."""
+        if self._read_identity() == of:
+            for folder in (self.spill, self.plan, self.receipts, self.cache):
+                shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(self.building, ignore_errors=True)  # last the identity, which says whose this was
 
     def _read_identity(self) -> dict[str, Any] | None:
         try:

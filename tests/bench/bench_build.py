@@ -113,9 +113,9 @@ def _ffmpeg(videos: Path, output: Path, side_by_side: int) -> tuple[float, float
         folder.mkdir(parents=True)
         commands.append(
             [
-                *"ffmpeg -v error -i".split(),
+                *["ffmpeg", "-v", "error", "-i"],
                 str(video.path),
-                *"-vf scale=224:224:flags=area -q:v 2".split(),
+                *["-vf", "scale=224:224:flags=area", "-q:v", "2"],
                 str(folder / "%08d.jpg"),
             ]
         )
