@@ -39,7 +39,8 @@ def discover_videos(folder: Path) -> list[SourceVideo]:
     if not folder.is_dir():
         raise InputFolderError(folder, "not a folder")
     paths: list[Path] = []
-    _collect(folder, folder, ancestors=frozenset(), found=paths)
+    above = frozenset(_identity(parent) for parent in folder.resolve().parents)
+    _collect(folder, folder, ancestors=above, found=paths)
     if not paths:
         raise InputFolderError(
             folder, f"holds no video; files with these extensions are taken: {_EXTENSIONS}"
@@ -54,8 +55,7 @@ def discover_videos(folder: Path) -> list[SourceVideo]:
 def _collect(folder: Path, top: Path, *, ancestors: frozenset[tuple[int, int]], found: list[Path]) -> None:
     # A folder may be reached twice by different links (both count); only a way back into itself is cut.
     try:
-        status = folder.stat()
-        identity = (status.st_dev, status.st_ino)
+        identity = _identity(folder)
         if identity in ancestors:
             return
         entries = [Path(entry.path) for entry in os.scandir(folder)]
@@ -73,6 +73,11 @@ def _collect(folder: Path, top: Path, *, ancestors: frozenset[tuple[int, int]], 
             _collect(entry, top, ancestors=ancestors | {identity}, found=found)
         elif entry.suffix[1:].lower() in VIDEO_EXTENSIONS:
             found.append(entry)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return (status.st_dev, status.st_ino)
 
 
 def _printable(name: str) -> str:

@@ -24,7 +24,9 @@ class VideoError(FrameCacheError):
     def __init__(self, path: Path | str, reason: str) -> None:
         self.path = str(path)
         self.reason = reason
-        super().__init__(f"{self.path}: {reason}")
+        # A line break in a file's name must not break the line.
+        name = "".join(char if char.isprintable() else repr(char)[1:-1] for char in self.path)
+        super().__init__(f"{name}: {reason}")
 
     def __reduce__(self) -> tuple[type["VideoError"], tuple[str, str]]:
         return (VideoError, (self.path, self.reason))

@@ -22,8 +22,12 @@ else:
 MAX_READ_ERRORS_IN_A_ROW: Final = 16
 """Demuxers resume after a damaged stretch; one that fails this often without a packet will not."""
 
-# Formats that only point at other files, which a folder of videos must never make us open.
-_PLAYLISTS = frozenset({"hls", "concat", "dash", "imf", "webm_dash_manifest", "sdp", "rtsp"})
+# Formats that only point at other files or at the network: a folder of videos must not make us open those.
+_PLAYLISTS = {"hls", "applehttp", "concat", "dash", "webm_dash_manifest", "imf", "sdp", "rtsp", "rtp", "sap"}
+_OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": ",".join(sorted(av.formats_available - _PLAYLISTS)),
+}
 
 
 def open_container(path: Path, relative_path: str) -> InputContainer:
@@ -39,20 +43,14 @@ def open_container(path: Path, relative_path: str) -> InputContainer:
         container = av.open(
             f"file:{path}",
             mode="r",
-            container_options={"protocol_whitelist": "file"},
+            container_options=_OPTIONS,
             metadata_errors="replace",
         )
     except (av.FFmpegError, ValueError, RuntimeError) as error:
         raise VideoError(relative_path, _why_not_opened(path, error)) from error
-    format_names = set(container.format.name.split(","))
-    reason = None
-    if format_names & _PLAYLISTS:
-        reason = "a playlist that points at other files, not a video"
-    elif any(name.endswith("_pipe") or name == "image2" for name in format_names):
-        reason = "a still image, not a video"
-    if reason is not None:
+    if container.format.name.endswith("_pipe") or container.format.name == "image2":
         container.close()
-        raise VideoError(relative_path, reason)
+        raise VideoError(relative_path, "a still image, not a video")
     return container
 
 
@@ -128,6 +126,8 @@ def _why_not_opened(path: Path, error: Exception) -> str:
         return "truncated or never finished: an MP4 without its index (no moov box)"
     if isinstance(error, av.error.InvalidDataError):
         return "not a video, or damaged at its beginning"
+    if isinstance(error, av.error.ArgumentError):
+        return "not a video: a playlist, or a format that is not read"
     return f"FFmpeg cannot open it: {describe_error(error)}"
 
 

@@ -1,0 +1,98 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from cache_builder.discover import VIDEO_EXTENSIONS, discover_videos
+from cache_builder.errors import InputFolderError
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def names_in(folder: Path) -> list[str]:
+    return [video.relative_path for video in discover_videos(folder)]
+
+
+def test_sorted_by_relative_path_with_subfolders(tmp_path):
+    touch(tmp_path, "b.mp4", "a/z.mkv", "a.avi", "a/b/c.TS", "a/notes.txt", "no_extension", "a/clip.Mp4")
+    assert names_in(tmp_path) == ["a.avi", "a/b/c.TS", "a/clip.Mp4", "a/z.mkv", "b.mp4"]
+    for video in discover_videos(tmp_path):
+        assert video.path == tmp_path / video.relative_path
+
+
+def test_every_documented_extension_is_taken(tmp_path):
+    touch(tmp_path, *(f"v.{extension}" for extension in VIDEO_EXTENSIONS))
+    assert len(names_in(tmp_path)) == len(VIDEO_EXTENSIONS)
+    assert {"mp4", "mov", "mkv", "webm", "avi", "ts", "mpg", "flv", "h264", "h265"} <= VIDEO_EXTENSIONS
+
+
+def test_hidden_files_and_folders_are_skipped(tmp_path):
+    touch(tmp_path, "a.mp4", ".a.mp4", ".git/b.mp4")
+    assert names_in(tmp_path) == ["a.mp4"]
+
+
+def test_names_with_spaces_unicode_and_line_breaks(tmp_path):
+    touch(tmp_path, "with space.mp4", "é🎞.mp4", "line\nbreak.mp4", "http:x.mp4", "%03d.mp4")
+    assert names_in(tmp_path) == ["%03d.mp4", "http:x.mp4", "line\nbreak.mp4", "with space.mp4", "é🎞.mp4"]
+
+
+def test_two_files_of_one_name_in_subfolders(tmp_path):
+    touch(tmp_path, "one/a.mp4", "two/a.mp4")
+    assert names_in(tmp_path) == ["one/a.mp4", "two/a.mp4"]
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path):
+    folder = tmp_path / "videos"
+    touch(folder, "a.mp4", "sub/b.mp4")
+    touch(tmp_path, "elsewhere/c.mp4", "outside.mp4")
+    (folder / "file.mp4").symlink_to(folder / "a.mp4")
+    (folder / "other").symlink_to(tmp_path / "elsewhere")
+    (folder / "sub" / "back").symlink_to(folder)
+    (folder / "sub" / "above").symlink_to(tmp_path)
+    (folder / "itself.mp4").symlink_to("itself.mp4")
+    (folder / "nowhere.mp4").symlink_to("gone")
+    assert names_in(folder) == ["a.mp4", "file.mp4", "itself.mp4", "nowhere.mp4", "other/c.mp4", "sub/b.mp4"]
+
+
+def test_a_folder_named_like_a_video_is_searched(tmp_path):
+    touch(tmp_path, "folder.mp4/in.mp4")
+    assert names_in(tmp_path) == ["folder.mp4/in.mp4"]
+
+
+def test_a_name_that_is_not_utf8_keeps_its_row(tmp_path):
+    touch(tmp_path, "c.mp4")
+    try:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/b\xff.mp4")).touch()
+    except OSError:
+        pytest.skip("this file system takes valid UTF-8 only")
+    assert names_in(tmp_path) == ["b\\xff.mp4", "c.mp4"]
+    discover_videos(tmp_path)[0].relative_path.encode("utf-8")
+
+
+def test_folders_that_cannot_be_used(tmp_path):
+    touch(tmp_path, "file.mp4", "empty/readme.txt")
+    with pytest.raises(InputFolderError, match="no such folder"):
+        discover_videos(tmp_path / "gone")
+    with pytest.raises(InputFolderError, match="not a folder"):
+        discover_videos(tmp_path / "file.mp4")
+    with pytest.raises(InputFolderError, match=r"holds no video.* mp4 "):
+        discover_videos(tmp_path / "empty")
+
+
+def test_an_unreadable_subfolder_is_named(tmp_path, monkeypatch):
+    touch(tmp_path, "a.mp4", "sub/locked/b.mp4")
+    scandir = os.scandir
+
+    def refuse_locked(path):
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse_locked)
+    with pytest.raises(InputFolderError, match=r"cannot list the subfolder 'sub/locked': Permission denied"):
+        discover_videos(tmp_path)
