@@ -97,17 +97,27 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
             notes.append(f"the header claims {facts.num_frames_in_header} frames, {num_decoded} decoded")
         if facts.num_packets != num_decoded:
             notes.append(f"{facts.num_packets} packets gave {num_decoded} frames")
+        claimed, end = facts.duration_seconds_in_header, self._last_pts_seconds()
+        if claimed is not None and end is not None and claimed - end > max(0.5, 0.05 * claimed):
+            notes.append(f"cut off? The header claims {claimed:.1f} s, its last frame is at {end:.1f} s")
         if self._pts_monotonic() is False:
             notes.append("its timestamps do not rise from frame to frame")
         return notes
 
+    def _pts_seconds(self) -> npt.NDArray[np.float64]:
+        """Timestamps of all decoded frames, empty where none has one."""
+        pts_seconds = np.concatenate(
+            [np.zeros(0), *(receipt.pts_seconds_decoded for receipt in self.receipts)]
+        )
+        return np.zeros(0) if np.isnan(pts_seconds).all() else pts_seconds
+
+    def _last_pts_seconds(self) -> float | None:
+        pts_seconds = self._pts_seconds()
+        return float(np.nanmax(pts_seconds)) if len(pts_seconds) else None
+
     def _pts_monotonic(self) -> bool | None:
-        if not self.receipts:
-            return None
-        pts = np.concatenate([receipt.pts_seconds_decoded for receipt in self.receipts])
-        if not len(pts) or np.isnan(pts).all():
-            return None
-        return bool((np.diff(pts) > 0).all())
+        pts_seconds = self._pts_seconds()
+        return bool((np.diff(pts_seconds) > 0).all()) if len(pts_seconds) else None
 
 
 def unreadable_entry(error: VideoError) -> VideoEntry:

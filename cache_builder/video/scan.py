@@ -80,6 +80,8 @@ class VideoFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Frames per second that the header claims."""
     num_frames_in_header: int | None
     """None where the container has no such field or leaves it zero."""
+    duration_seconds_in_header: float | None
+    """Of the chosen stream; None where the header has none and FFmpeg would only guess it."""
     num_packets: int
     num_keyframes: int
     has_pts: bool
@@ -187,6 +189,7 @@ def scan_video(path: Path, relative_path: str) -> VideoScan:
             time_base=_ratio(stream.time_base),
             average_rate=_ratio(stream.average_rate),
             num_frames_in_header=stream.frames or None,
+            duration_seconds_in_header=_duration_in_header(container, stream),
             num_packets=len(packets),
             num_keyframes=int(packets.is_keyframe.sum()),
             has_pts=not bool((packets.pts == NO_PTS).any()),
@@ -297,6 +300,23 @@ def _why_uncounted(container: InputContainer, stream: VideoStream, reading: _Rea
         and not set(container.format.name.split(",")) & _CONTAINERS_WITH_TRUE_PTS,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _duration_in_header(container: InputContainer, stream: VideoStream) -> float | None:
+    """What the header promises, which a file that was cut off later does not keep."""
+    container_names = set(container.format.name.split(","))
+    if "mov" in container_names and stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    if "matroska" in container_names:
+        # A tag of each track, "00:00:03.666000000"; the segment's own duration may be the sound's.
+        hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
+        minutes, _, seconds = rest.partition(":")
+        try:
+            return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        except ValueError:
+            pass
+    is_alone = len(container.streams) == 1 and container_names & {"matroska", "flv"}
+    return container.duration / 1e6 if is_alone and container.duration is not None else None
 
 
 def _ratio(value: Fraction | None) -> tuple[int, int] | None:
