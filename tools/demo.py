@@ -3,7 +3,6 @@
 `python -m frame_cache_tools.demo OUT` works in the folder OUT; run it again and it keeps what is there.
 """
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -32,12 +31,14 @@ MODES: dict[str, dict[str, Any]] = {
 }
 
 
-def main() -> None:
-    """Run every step, saying which command does the same by hand."""
-    folder = Path(sys.argv[1])
+@click.command()
+@click.argument("folder", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--count", default=200, show_default=True, help="Number of sample videos.")
+def main(folder: Path, count: int) -> None:
+    """Run every step in the folder OUT, saying which command does the same by hand."""
     videos, cache = folder / "videos", folder / "cache"
     _step("Sample videos", f"python -m frame_cache_tools.make_sample_videos {videos}")
-    _run(make_sample_videos, str(videos))
+    _run(make_sample_videos, str(videos), "--count", str(count))
     _step("Build the cache", f"cache-build --videos {videos} --out {cache}")
     _run(cache_build, "--videos", str(videos), "--out", str(cache))
     _step("What is in it", f"cache-info {cache}")
