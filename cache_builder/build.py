@@ -4,7 +4,7 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -13,6 +13,7 @@ from cache_builder.decode_stage import DecodeStage
 from cache_builder.errors import ConfigError, MachineError, OutputError, VideosError
 from cache_builder.gather_stage import gather, library_versions
 from cache_builder.inputs import Inputs, fingerprint, read_inputs
+from cache_builder.progress import NoProgress, Progress
 from cache_builder.report import BuildReport, make_report
 from cache_builder.shard_job import ShardJob
 from cache_builder.unit_job import UnitJob
@@ -25,28 +26,6 @@ from frame_store.publish import publish_folder, write_file
 
 JPEG_BYTES_PER_PIXEL = 0.25
 """A low estimate at quality 95, for the check of free space: real clips take 0.2 to 0.6."""
-
-
-class Progress(Protocol):
-    """Told how far a build is. `start` opens a stage of `total` steps, `advance` counts them."""
-
-    def start(self, stage: str, total: int, unit: str) -> None:
-        """A stage begins."""
-        ...
-
-    def advance(self, steps: int) -> None:
-        """Steps of the current stage are done."""
-        ...
-
-
-class NoProgress:
-    """Says nothing."""
-
-    def start(self, stage: str, total: int, unit: str) -> None:
-        """See `Progress`."""
-
-    def advance(self, steps: int) -> None:
-        """See `Progress`."""
 
 
 def build_cache(
@@ -126,7 +105,9 @@ class _Build:
         self._require_space(inputs)
         return self._build(inputs, identity, digest, seconds_scan)
 
-    def _build(self, inputs: Inputs, identity: dict[str, Any], digest: str, seconds_scan: float) -> BuildReport:
+    def _build(
+        self, inputs: Inputs, identity: dict[str, Any], digest: str, seconds_scan: float
+    ) -> BuildReport:
         workspace, config = self._workspace, self._config
         started = time.monotonic()
         num_packets = sum(scan.facts.num_packets for scan in inputs.readable if scan is not None)
@@ -143,7 +124,6 @@ class _Build:
                 progress=self._progress.advance,
             ).run()
         decoded_at = time.monotonic()
-        self._progress.start("gather", num_packets, "frames")
         with WorkerPool(ShardJob.run, num_workers=self._options.workers) as shard_pool:
             manifest = gather(
                 shard_pool,
@@ -152,7 +132,7 @@ class _Build:
                 decoded=decoded,
                 unreadable=inputs.unreadable,
                 fingerprint=digest,
-                progress=self._progress.advance,
+                progress=self._progress,
             )
         publish_folder(workspace.cache, workspace.output)
         workspace.remove_building(of=identity)

@@ -14,6 +14,7 @@ from cache_builder.decode_stage import DecodeResult
 from cache_builder.decoded_video import DecodedVideo, measured_fidelity, unreadable_entry
 from cache_builder.errors import MachineError, VideoError, VideosError
 from cache_builder.plan import ShardPlan, plan_shards
+from cache_builder.progress import Progress
 from cache_builder.shard_job import SOURCE_DTYPE, PlanNames, ShardJob, SpillDamagedError, shard_rows_path
 from cache_builder.spill import UnitSpill
 from cache_builder.worker_pool import JobDied, JobDone, WorkerPool
@@ -42,12 +43,11 @@ def gather(
     decoded: DecodeResult,
     unreadable: Sequence[VideoError],
     fingerprint: str,
-    progress: Callable[[int], None],
+    progress: Progress,
 ) -> StoreManifest:
     """Write the whole cache into `workspace.cache`, synced, manifest last.
 
     `unreadable` holds the errors of the rows that are None in `decoded.videos`, in their order.
-    `progress` is told the frames of each finished shard.
 
     Raises:
         VideosError: no video gave any frame.
@@ -67,7 +67,8 @@ def gather(
     )
     names = PlanNames(videos=[entry.path for entry in entries], units=decoded.unit_names)
     _write_plan(workspace, plan, sources, names)
-    receipts = _write_shards(pool, workspace, config, plan, progress)
+    progress.start("gather", int(plan.shard_sizes.sum()), "frames")
+    receipts = _write_shards(pool, workspace, config, plan, progress.advance)
     _write_index(workspace, plan)
     if config.format == "zarr":
         _write_zarr_metadata(workspace, config)

@@ -1,0 +1,25 @@
+"""How a build tells the outside how far it is."""
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Told how far a build is. `start` opens a stage of `total` steps, `advance` counts them."""
+
+    def start(self, stage: str, total: int, unit: str) -> None:
+        """A stage begins."""
+        ...
+
+    def advance(self, steps: int) -> None:
+        """Steps of the current stage are done."""
+        ...
+
+
+class NoProgress:
+    """Says nothing."""
+
+    def start(self, stage: str, total: int, unit: str) -> None:
+        """See `Progress`."""
+
+    def advance(self, steps: int) -> None:
+        """See `Progress`."""
