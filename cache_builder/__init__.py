@@ -3,18 +3,23 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cache_builder.build import build_cache
+    from cache_builder.config import BuildConfig, RunOptions
     from cache_builder.video.live_store import LiveStore, open_videos
 
-__all__ = ["LiveStore", "open_videos"]
+__all__ = ["BuildConfig", "LiveStore", "RunOptions", "build_cache", "open_videos"]
 
 _LAZY = {
+    "BuildConfig": "cache_builder.config",
     "LiveStore": "cache_builder.video.live_store",
+    "RunOptions": "cache_builder.config",
+    "build_cache": "cache_builder.build",
     "open_videos": "cache_builder.video.live_store",
 }
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute can be anything
-    """Import the live store (and PyAV behind it) at first use."""
+    """Import what is asked for (and PyAV behind it) at first use."""
     if name in _LAZY:
         import importlib
 

@@ -28,7 +28,7 @@ def test_frame_loader_needs_torch_alone():
     assert modules_after("from loader import FrameLoader, FrameDataset") & HEAVY == {"torch"}
 
 
-@pytest.mark.parametrize("package", ["frame_store", "loader"])
+@pytest.mark.parametrize("package", ["cache_builder", "frame_store", "loader"])
 def test_every_name_a_package_promises_is_there(package):
     modules_after(f"import {package}\nfor name in {package}.__all__: getattr({package}, name)")
 
