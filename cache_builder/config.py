@@ -108,8 +108,8 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True):
         return None if self.fps is None else Fraction(str(self.fps))
 
     def to_builtins(self) -> dict[str, Any]:
-        """As plain JSON values, for the manifest."""
-        values: dict[str, Any] = msgspec.to_builtins(self)
+        """As plain JSON values, for the manifest; equal to what reading them back from a file gives."""
+        values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
         return values
 
 
