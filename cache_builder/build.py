@@ -10,6 +10,7 @@ import msgspec
 
 from cache_builder.config import BuildConfig, RunOptions, differences
 from cache_builder.decode_stage import DecodeStage
+from cache_builder.discover import SourceVideo, discover_videos, printable
 from cache_builder.errors import ConfigError, MachineError, OutputError, VideosError
 from cache_builder.gather_stage import gather, library_versions
 from cache_builder.inputs import Inputs, fingerprint, read_inputs
@@ -43,17 +44,20 @@ def build_cache(
     is left untouched.
 
     Raises:
-        ConfigError: no such folder, no video in it.
-        OutputError: the output is a file, holds something else, or another build is writing it.
+        InputFolderError: no such folder, no video in it.
+        ConfigError: a path is a loop of links.
+        OutputError: the output is a file, holds something else, cannot be there, or another build is writing it.
         VideosError: videos are not whole and the policy is `fail`, or no frame came of any.
         MachineError: disk full, I/O error. The same call resumes.
     """
-    videos, output = videos.resolve(), output.resolve()
+    videos, output = _resolved(videos), _resolved(output)
+    found = discover_videos(videos)  # before anything is written beside the output
     workspace = Workspace(output)
     try:
         with workspace.locked():
             report = _Build(
-                videos=videos,
+                folder=videos,
+                videos=found,
                 workspace=workspace,
                 config=config,
                 options=options,
@@ -73,13 +77,15 @@ class _Build:
     def __init__(
         self,
         *,
-        videos: Path,
+        folder: Path,
+        videos: list[SourceVideo],
         workspace: Workspace,
         config: BuildConfig,
         options: RunOptions,
         overwrite: bool,
         progress: Progress,
     ) -> None:
+        self._folder = folder
         self._videos = videos
         self._workspace = workspace
         self._config = config
@@ -97,7 +103,9 @@ class _Build:
         if existing is not None:
             if existing.fingerprint == digest:
                 self._workspace.remove_building(of=identity)
-                return make_report(existing, output=str(self._workspace.output), status="already complete")
+                return make_report(
+                    existing, output=printable(str(self._workspace.output)), status="already complete"
+                )
             self._refuse_unless_overwriting(existing, inputs)
         if inputs.unreadable and self._options.on_error == "fail":
             raise VideosError([str(error) for error in inputs.unreadable])
@@ -116,7 +124,7 @@ class _Build:
         with unit_pool:
             decoded = DecodeStage(
                 unit_pool,
-                folder=self._videos,
+                folder=self._folder,
                 spill=workspace.spill,
                 scans=inputs.readable,
                 config=config,
@@ -138,7 +146,7 @@ class _Build:
         workspace.remove_building(of=identity)
         return make_report(
             manifest,
-            output=str(workspace.output),
+            output=printable(str(workspace.output)),
             status="built",
             seconds_scan=seconds_scan,
             seconds_decode=decoded_at - started,
@@ -204,6 +212,8 @@ class _Build:
                 lines.append(f"video {path}: in it, but no longer in the folder")
             elif there[path] != asked[path]:
                 lines.append(f"video {path}: changed since")
+        if not lines:
+            lines.append("videos that were and are unreadable, for another reason than then")
         listed = "\n".join(f"  {line}" for line in lines)
         raise OutputError(
             f"{self._workspace.output}: already holds another cache:\n{listed}\n"
@@ -229,6 +239,13 @@ class _Build:
             )
 
 
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:  # RuntimeError: what Python 3.11 and 3.12 make of a loop
+        raise ConfigError(f"{path}: cannot be followed: a loop of symbolic links?") from error
+
+
 def _folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
@@ -237,9 +254,9 @@ def default_output(videos: Path) -> Path:
     """`DIR.cache` beside the folder of videos.
 
     Raises:
-        ConfigError: the folder has no name to go by (the root of the file system).
+        ConfigError: the folder has no name to go by (the root of the file system), or is a loop of links.
     """
-    videos = videos.resolve()
+    videos = _resolved(videos)
     if not videos.name:
         raise ConfigError(f"{videos}: give --out, there is no place beside it")
     return videos.with_name(videos.name + ".cache")

@@ -128,11 +128,11 @@ def cache_build(videos: Path, out: Path | None, config: Path | None, overwrite: 
 
     A killed build is resumed by the same command; a finished one is left untouched.
     """
-    from cache_builder.build import build_cache, default_output
-    from cache_builder.config import BuildSettings, read_settings, resolve
-    from cache_builder.report import report_text
-
     with _exit_codes(), _TerminalProgress() as progress:
+        from cache_builder.build import build_cache, default_output
+        from cache_builder.config import BuildSettings, read_settings, resolve
+        from cache_builder.report import report_text
+
         settings = read_settings(config) if config is not None else BuildSettings()
         build_config, options = resolve(settings.overridden_by(BuildSettings(**flags)))
         output = out if out is not None else default_output(videos)

@@ -6,6 +6,8 @@ not (workers, error policy): two runs that differ only there make the same cache
 
 import os
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -145,19 +147,13 @@ def resolve(settings: BuildSettings) -> tuple[BuildConfig, RunOptions]:
     if settings.device == "cuda":
         raise ConfigError("--device cuda: this version decodes on the CPU only; use --device cpu or auto")
     try:
-        height, width = parse_size(str(settings.size if settings.size is not None else 224))
         container = settings.format or "wds"
         config = BuildConfig(
             format=container,
             encoding=_resolve_encoding(
                 settings, settings.encoding or ("zstd" if container == "zarr" else "jpeg")
             ),
-            geometry=FrameGeometry(
-                height=height,
-                width=width,
-                resize=settings.resize or "crop",
-                crop_aspect=None if settings.crop_aspect is None else parse_aspect(settings.crop_aspect),
-            ),
+            geometry=_resolve_geometry(settings),
             layout=settings.layout or "shuffled",
             frames_per_shard=1000 if settings.frames_per_shard is None else settings.frames_per_shard,
             stride=1 if settings.stride is None else settings.stride,
@@ -170,16 +166,34 @@ def resolve(settings: BuildSettings) -> tuple[BuildConfig, RunOptions]:
         raise ConfigError(str(error)) from error
 
 
+def _resolve_geometry(settings: BuildSettings) -> FrameGeometry:
+    with _naming_flag("--size"):
+        height, width = parse_size(str(224 if settings.size is None else settings.size))
+        geometry = FrameGeometry(height=height, width=width, resize=settings.resize or "crop")
+    with _naming_flag("--crop-aspect"):
+        aspect = None if settings.crop_aspect is None else parse_aspect(settings.crop_aspect)
+        return msgspec.structs.replace(geometry, crop_aspect=aspect)
+
+
 def _resolve_encoding(settings: BuildSettings, name: EncodingName) -> Encoding:
     if name == "jpeg":
-        return Encoding(
-            name="jpeg",
-            quality=95 if settings.quality is None else settings.quality,
-            chroma=settings.chroma or "444",
-        )
+        with _naming_flag("--quality"):
+            return Encoding(
+                name="jpeg",
+                quality=95 if settings.quality is None else settings.quality,
+                chroma=settings.chroma or "444",
+            )
     if settings.quality is not None or settings.chroma is not None:
         raise ValueError(f"--quality and --chroma belong to --encoding jpeg, not to {name}")
     return Encoding(name=name, level=ZSTD_LEVEL if name == "zstd" else None)
+
+
+@contextmanager
+def _naming_flag(flag: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{flag}: {error}") from error
 
 
 def differences(expected: Any, found: Any, *, where: str = "") -> list[str]:  # noqa: ANN401 - any JSON value

@@ -101,7 +101,10 @@ class DecodeStage:
             if self._on_error == "fail":
                 raise VideosError([str(outcome.error)])
         elif isinstance(outcome.error, OSError | MemoryError):
-            raise MachineError(f"decoding {outcome.job.scan.facts.path}: {outcome.error}") from outcome.error
+            path = outcome.job.scan.facts.path
+            raise MachineError(
+                f"decoding {path!r}: {outcome.error}; the same command resumes"
+            ) from outcome.error
         else:
             raise outcome.error from RuntimeError(outcome.trace)
 
@@ -174,7 +177,7 @@ class DecodeStage:
         scan = self._scans[video_id]
         if self._on_error == "fail" and scan is not None:
             video = self._decoded(video_id, scan, first_unit_number=0)
-            raise VideosError([f"{scan.facts.path}: {'; '.join(video.problems)}"])
+            raise VideosError([str(VideoError(scan.facts.path, "; ".join(video.problems)))])
 
     def _result(self) -> DecodeResult:
         videos: list[DecodedVideo | VideoError | None] = []

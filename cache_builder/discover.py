@@ -46,8 +46,7 @@ def discover_videos(folder: Path) -> list[SourceVideo]:
             folder, f"holds no video; files with these extensions are taken: {_EXTENSIONS}"
         )
     videos = [
-        SourceVideo(relative_path=_printable(path.relative_to(folder).as_posix()), path=path)
-        for path in paths
+        SourceVideo(relative_path=printable(path.relative_to(folder).as_posix()), path=path) for path in paths
     ]
     return sorted(videos, key=lambda video: (video.relative_path, os.fsencode(video.path)))
 
@@ -60,7 +59,7 @@ def _collect(folder: Path, top: Path, *, ancestors: frozenset[tuple[int, int]], 
             return
         entries = [Path(entry.path) for entry in os.scandir(folder)]
     except OSError as error:
-        name = _printable(folder.relative_to(top).as_posix())
+        name = printable(folder.relative_to(top).as_posix())
         raise InputFolderError(top, f"cannot list the subfolder {name!r}: {error.strerror}") from error
     for entry in entries:
         if entry.name.startswith("."):
@@ -80,5 +79,6 @@ def _identity(folder: Path) -> tuple[int, int]:
     return (status.st_dev, status.st_ino)
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
+    r"""A file name as valid UTF-8: bytes that are not are written as `\xNN`."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")

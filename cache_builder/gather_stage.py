@@ -25,6 +25,7 @@ from frame_store.layout import (
     INDEX_DTYPE,
     INDEX_NAME,
     MANIFEST_NAME,
+    Container,
     shard_name,
 )
 from frame_store.manifest import ShardEntry, StoreManifest, VideoEntry, describe_files, encode_manifest
@@ -58,7 +59,8 @@ def gather(
     entries = [unreadable_entry(row) if isinstance(row, VideoError) else row.entry() for row in rows]
     plan = plan_shards([entry.num_frames_stored for entry in entries], config)
     if not plan.shard_sizes.size:
-        raise VideosError([f"{entry.path}: {entry.reason or 'no frame of it is kept'}" for entry in entries])
+        reasons = (VideoError(entry.path, entry.reason or "no frame of it is kept") for entry in entries)
+        raise VideosError([str(reason) for reason in reasons])
     sources = np.concatenate(
         [
             video.sources(video_id) if isinstance(video, DecodedVideo) else np.zeros(0, SOURCE_DTYPE)
@@ -66,7 +68,7 @@ def gather(
         ]
     )
     names = PlanNames(videos=[entry.path for entry in entries], units=decoded.unit_names)
-    _write_plan(workspace, plan, sources, names)
+    _write_plan(workspace, config.format, plan, sources, names)
     progress.start("gather", int(plan.shard_sizes.sum()), "frames")
     receipts = _write_shards(pool, workspace, config, plan, progress.advance)
     _write_index(workspace, plan)
@@ -93,9 +95,13 @@ def library_versions() -> dict[str, str]:
 
 
 def _write_plan(
-    workspace: Workspace, plan: ShardPlan, sources: npt.NDArray[np.void], names: PlanNames
+    workspace: Workspace,
+    container: Container,
+    plan: ShardPlan,
+    sources: npt.NDArray[np.void],
+    names: PlanNames,
 ) -> None:
-    """Write what the shard jobs read, and drop shards that an interrupted build made after another plan.
+    """Write what the shard jobs read, and drop what an interrupted build left but shards of the same plan.
 
     The plan depends on what decoded; that can differ between two runs only where a worker was killed.
     """
@@ -106,10 +112,13 @@ def _write_plan(
     digest_path = workspace.plan / "sha256"
     if not digest_path.exists() or digest_path.read_text() != digest.hexdigest():
         for folder in (workspace.receipts, workspace.cache):
-            shutil.rmtree(folder)
+            if folder.exists():
+                shutil.rmtree(folder)
             folder.mkdir()
-    for leftover in workspace.cache.rglob("*.tmp"):
-        leftover.unlink()
+    planned = {workspace.cache / shard_name(container, shard) for shard in range(len(plan.shard_sizes))}
+    for path in list(workspace.cache.rglob("*")):
+        if path.is_file() and path not in planned:
+            path.unlink()  # half written, or written after the shards: done again
     np.save(workspace.plan / "sources.npy", sources, allow_pickle=False)
     np.save(workspace.plan / "source_of_frame.npy", plan.source_of_frame, allow_pickle=False)
     write_file(workspace.plan / "names.json", msgspec.json.encode(names))
@@ -150,7 +159,9 @@ def _write_shards(
                 f"{name}: spilled frames {unit_name} changed on disk; the same command decodes them again"
             )
         elif isinstance(outcome.error, OSError | MemoryError):
-            raise MachineError(f"writing {name}: {outcome.error}") from outcome.error
+            raise MachineError(
+                f"writing {name}: {outcome.error}; the same command resumes"
+            ) from outcome.error
         else:
             raise outcome.error from RuntimeError(outcome.trace)
     return [receipts[shard_id] for shard_id in range(len(receipts))]

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from cache_builder.config import BuildConfig
-from cache_builder.discover import SourceVideo, discover_videos
+from cache_builder.discover import SourceVideo
 from cache_builder.errors import VideoError
 from cache_builder.video.scan import VideoScan
 from cache_builder.video.scan_cache import scan_videos
@@ -40,10 +40,13 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_inputs(
-    folder: Path, *, scan_cache: Path, workers: int, progress: Callable[[int, int], None] | None = None
+    videos: list[SourceVideo],
+    *,
+    scan_cache: Path,
+    workers: int,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Inputs:
-    """Discover and scan the videos of `folder`. `progress` is called with (videos scanned, videos)."""
-    videos = discover_videos(folder)
+    """Scan `videos`. `progress` is called with (videos scanned, videos)."""
     scans = scan_videos(videos, cache_path=scan_cache, workers=workers, progress=progress)
     return Inputs(videos=videos, scans=scans)
 

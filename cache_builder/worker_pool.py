@@ -138,6 +138,7 @@ class _Worker(Generic[Job]):
                 [sys.executable, "-P", "-c", f"from {__name__} import serve; serve({number}, {os.getpid()})"],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[number],
+                process_group=0,  # else Ctrl-C would hit workers that do not ignore it yet
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
         self.connection = Connection(own_end.detach())
@@ -160,7 +161,7 @@ class _Worker(Generic[Job]):
 
 def serve(descriptor: int, parent_pid: int) -> None:
     """What a worker process runs: receive `perform`, then jobs, until the parent hangs up."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     _die_with_parent(parent_pid)
     connection: Connection = Connection(descriptor)
     perform: Callable[[Any], Any] = connection.recv()

@@ -12,6 +12,7 @@ CACHE.scan             scan cache       CACHE.report.json  last report       CAC
 ```
 """
 
+import errno
 import fcntl
 import os
 import shutil
@@ -26,11 +27,15 @@ from cache_builder.config import differences
 from cache_builder.errors import OutputError
 from frame_store.publish import write_file
 
+_FAILURES_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+
 
 class Workspace:
     """Paths around one output."""
 
     def __init__(self, output: Path) -> None:
+        if not output.name:
+            raise OutputError(f"{output}: cannot be a cache, there is no place beside it")
         self.output = output
         self.building = output.with_name(output.name + ".building")
         self.scan_cache = output.with_name(output.name + ".scan")
@@ -41,16 +46,23 @@ class Workspace:
         self.plan = self.building / "plan"
         self.receipts = self.building / "receipts"
         self.cache = self.building / "cache"
+        self._folders = (self.spill, self.plan, self.receipts, self.cache)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the output for this process; the lock goes with the process, however it ends.
 
         Raises:
-            OutputError: another build holds it.
+            OutputError: another build holds it, or nothing can be written where it shall be.
+            OSError: disk full or failing.
         """
-        self.output.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            self.output.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            if error.errno in _FAILURES_OF_THE_MACHINE:
+                raise
+            raise OutputError(f"{self.output}: cannot be written: {error.strerror}") from error
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -69,6 +81,7 @@ class Workspace:
         if self.building.exists():
             found = self._read_identity()
             if found == identity:
+                self._make_folders()
                 return
             if found is not None and not overwrite:
                 listed = "\n".join(f"  {line}" for line in differences(identity, found))
@@ -76,17 +89,21 @@ class Workspace:
                     f"{self.building}: holds an unfinished build of something else:\n{listed}\n"
                     "finish that one with its own command, or discard it with --overwrite"
                 )
+            self.identity.unlink(missing_ok=True)  # first: what is half removed belongs to nobody
             shutil.rmtree(self.building)
-        for folder in (self.spill, self.plan, self.receipts, self.cache):
-            folder.mkdir(parents=True)
+        self._make_folders()
         write_file(self.identity, msgspec.json.format(msgspec.json.encode(identity), indent=1))
 
     def remove_building(self, *, of: dict[str, Any]) -> None:
         """Drop what a finished build of the identity `of` no longer needs; another's unfinished work stays."""
         if self._read_identity() == of:
-            for folder in (self.spill, self.plan, self.receipts, self.cache):
+            for folder in self._folders:
                 shutil.rmtree(folder, ignore_errors=True)
             shutil.rmtree(self.building, ignore_errors=True)  # last the identity, which says whose this was
+
+    def _make_folders(self) -> None:
+        for folder in self._folders:
+            folder.mkdir(parents=True, exist_ok=True)
 
     def _read_identity(self) -> dict[str, Any] | None:
         try:
