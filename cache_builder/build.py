@@ -11,13 +11,15 @@ import msgspec
 from cache_builder.config import BuildConfig, RunOptions, differences
 from cache_builder.decode_stage import DecodeStage
 from cache_builder.discover import SourceVideo, discover_videos, printable
-from cache_builder.errors import ConfigError, MachineError, OutputError, VideosError
+from cache_builder.errors import ConfigError, MachineError, OutputError, VideoError, VideosError
 from cache_builder.gather_stage import gather, library_versions
 from cache_builder.inputs import Inputs, fingerprint, read_inputs
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.report import BuildReport, make_report
+from cache_builder.selection import make_selection
 from cache_builder.shard_job import ShardJob
 from cache_builder.unit_job import UnitJob
+from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import WorkerPool
 from cache_builder.workspace import Workspace
 from frame_store.errors import StoreError
@@ -107,8 +109,8 @@ class _Build:
                     existing, output=printable(str(self._workspace.output)), status="already complete"
                 )
             self._refuse_unless_overwriting(existing, inputs)
-        if inputs.unreadable and self._options.on_error == "fail":
-            raise VideosError([str(error) for error in inputs.unreadable])
+        if self._options.on_error == "fail":
+            self._refuse_unless_storable(inputs)
         self._workspace.claim(identity, overwrite=self._overwrite)
         self._require_space(inputs)
         return self._build(inputs, identity, digest, seconds_scan)
@@ -219,6 +221,22 @@ class _Build:
             f"{self._workspace.output}: already holds another cache:\n{listed}\n"
             "give another --out, or replace it with --overwrite"
         )
+
+    def _refuse_unless_storable(self, inputs: Inputs) -> None:
+        """List every video of which the scan alone tells that it cannot be stored."""
+        errors = [self._foreseen_error(scan) for scan in inputs.scans]
+        problems = [str(error) for error in errors if error is not None]
+        if problems:
+            raise VideosError(problems)
+
+    def _foreseen_error(self, scan: VideoScan | VideoError) -> VideoError | None:
+        if isinstance(scan, VideoError):
+            return scan
+        try:
+            make_selection(self._config, scan)
+        except VideoError as error:
+            return error
+        return None
 
     def _require_space(self, inputs: Inputs) -> None:
         """Refuse a build that cannot fit: the spill and the cache lie side by side for a while."""

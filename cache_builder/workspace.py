@@ -62,7 +62,9 @@ class Workspace:
         except OSError as error:
             if error.errno in _FAILURES_OF_THE_MACHINE:
                 raise
-            raise OutputError(f"{self.output}: cannot be written: {error.strerror}") from error
+            raise OutputError(
+                f"{self.output}: cannot be written: {error.filename}: {error.strerror}"
+            ) from error
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
