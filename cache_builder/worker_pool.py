@@ -90,13 +90,13 @@ class WorkerPool(Generic[Job, Result]):
                     return outcome
 
     def _hand_out(self) -> None:
-        while self._waiting:
-            worker = next((worker for worker in self._workers if worker.job is None), None)
-            if worker is None:
-                if len(self._workers) >= self._num_workers:
-                    return
-                worker = _Worker(self._perform)
-                self._workers.append(worker)
+        idle = [worker for worker in self._workers if worker.job is None]
+        num_missing = min(self._num_workers - len(self._workers), len(self._waiting) - len(idle))
+        starting = [_Worker[Job]() for _ in range(num_missing)]  # all at once: they take a moment to import
+        self._workers += starting
+        for worker in starting:
+            worker.greet(self._perform)
+        for worker in (idle + starting)[: len(self._waiting)]:
             worker.job = self._waiting.popleft()
             with suppress(BrokenPipeError, ConnectionResetError):  # it died while idle; `wait` tells so next
                 worker.connection.send(worker.job)
@@ -129,7 +129,7 @@ class WorkerPool(Generic[Job, Result]):
 
 
 class _Worker(Generic[Job]):
-    def __init__(self, perform: Callable[[Job], Any]) -> None:
+    def __init__(self) -> None:
         own_end, workers_end = socket.socketpair()
         self.job: Job | None = None
         with workers_end:
@@ -142,6 +142,9 @@ class _Worker(Generic[Job]):
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
         self.connection = Connection(own_end.detach())
+
+    def greet(self, perform: Callable[[Job], Any]) -> None:
+        """Tell the process what to do with jobs and wait until it is ready for them."""
         try:
             self.connection.send(perform)
             self.connection.recv()
