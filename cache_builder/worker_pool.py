@@ -167,21 +167,16 @@ def serve(descriptor: int, parent_pid: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     _die_with_parent(parent_pid)
     connection: Connection = Connection(descriptor)
-    perform: Callable[[Any], Any] = connection.recv()
-    connection.send("ready")
-    while True:
-        try:
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent has hung up
+        perform: Callable[[Any], Any] = connection.recv()
+        connection.send("ready")
+        while True:
             job = connection.recv()
-        except EOFError:
-            return
-        try:
-            answer: tuple[Any, ...] = ("done", perform(job))
-        except Exception as error:  # noqa: BLE001 - handed to the parent, which knows what to do
-            answer = ("raised", _picklable(error), traceback.format_exc())
-        try:
+            try:
+                answer: tuple[Any, ...] = ("done", perform(job))
+            except Exception as error:  # noqa: BLE001 - handed to the parent, which knows what to do
+                answer = ("raised", _picklable(error), traceback.format_exc())
             connection.send(answer)
-        except BrokenPipeError:
-            return
 
 
 def _picklable(error: Exception) -> Exception:

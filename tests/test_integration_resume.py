@@ -126,7 +126,11 @@ def test_a_finished_cache_is_left_untouched(folder, undisturbed, tmp_path):
 def test_a_worker_that_is_killed_costs_nothing(folder, undisturbed, tmp_path):
     flags, expected, _ = undisturbed
     process = start(folder, tmp_path / "cache", *flags)
-    wait_for_workers(process)[0].kill()
+    workers = wait_for_workers(process)
+    spill = tmp_path / "cache.building" / "spill"
+    while process.poll() is None and not any(spill.glob("*.frames")):
+        time.sleep(0.001)  # until they are at work
+    workers[0].kill()
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert digests(tmp_path / "cache") == expected
