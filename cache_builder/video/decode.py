@@ -7,13 +7,13 @@ carry it, as the generic layer copies it from packet to frame.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 import av
+import numpy as np
 from av.container import InputContainer
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
@@ -176,24 +176,18 @@ class VideoReader:
     ) -> Iterator[tuple[int, VideoPacket]] | None:
         """Number the packets by the first that the scan knows, or None if that is behind `ordinal`."""
         for _, packet in zip(range(MAX_PACKETS_TO_FIND_PLACE), packets, strict=False):
-            place = self._ordinal_of.get((packet.pos, packet.size))
+            place = self._place_of(packet)
             if place is not None:
                 return enumerate(chain([packet], packets), start=place) if place <= ordinal else None
         return None
 
-    @cached_property
-    def _ordinal_of(self) -> dict[tuple[int | None, int], int]:
-        """Ordinal of the packets that (position, size) names beyond doubt."""
-        seen: dict[tuple[int | None, int], int] = {}
-        doubtful = set()
+    def _place_of(self, packet: VideoPacket) -> int | None:
+        """Ordinal of the one packet of this position and size; None where there is no such, or several."""
+        if packet.pos is None:
+            return None
         packets = self.scan.packets
-        for ordinal, key in enumerate(zip(packets.pos.tolist(), packets.size.tolist(), strict=True)):
-            if key[0] == NO_POS or key in seen:
-                doubtful.add(key)
-            seen[key] = ordinal
-        for key in doubtful:
-            del seen[key]
-        return seen
+        places = np.flatnonzero((packets.pos == packet.pos) & (packets.size == packet.size))
+        return int(places[0]) if len(places) == 1 else None
 
 
 class UnitDecoder:
@@ -270,15 +264,17 @@ class UnitDecoder:
                     self.errors.append(DecoderError(packet=ordinal, reason=describe_error(error)))
 
     def _is_ours(self, ordinal: int) -> bool:
-        """Packets that lead up to a keyframe are shown before it: they belong to the unit before."""
+        """Whether what a packet holds is shown within this unit, as far as its pts tells."""
         packets = self._reader.scan.packets
         if ordinal == len(packets):
             return self._end == len(packets)
-        before_first = self._first > 0 and packets.pts[ordinal] < packets.pts[self._first]
-        before_end = (
-            self._end == len(packets) or ordinal < self._end or packets.pts[ordinal] < packets.pts[self._end]
-        )
-        return bool(before_end and not before_first)
+        leads_to_first = self._first > 0 and self._is_shown_before(ordinal, self._first)
+        is_before_end = ordinal < self._end or self._is_shown_before(ordinal, self._end)
+        return is_before_end and not leads_to_first
+
+    def _is_shown_before(self, ordinal: int, keyframe: int) -> bool:
+        pts, keyframe_pts = self._reader.scan.packets.pts[[ordinal, keyframe]].tolist()
+        return NO_PTS not in (pts, keyframe_pts) and pts < keyframe_pts
 
     def _check_still_awaited(self, awaited: int, frame: VideoFrame, ordinal: int) -> None:
         """Raise if `frame` shows that the frame of packet `awaited`, a keyframe, was left out."""

@@ -178,6 +178,8 @@ class LiveStore:
         found = self._scans[video_id]
         assert not isinstance(found, VideoError)  # it has no frames that could be asked for
         scan, frames = found
+        if video_id not in self._starts:
+            self._starts[video_id] = _UnitStarts(scan, frames)
         return _LiveVideo(
             reader=VideoReader(self._sources[video_id].path, scan),
             frames=frames,
@@ -186,7 +188,7 @@ class LiveStore:
                 rotation_degrees=scan.facts.rotation_degrees,
                 sample_aspect_ratio=scan.sample_aspect_ratio,
             ),
-            starts=self._starts.setdefault(video_id, _UnitStarts(scan, frames)),
+            starts=self._starts[video_id],
         )
 
 
