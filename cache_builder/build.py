@@ -57,7 +57,7 @@ def build_cache(
     workspace = Workspace(output)
     try:
         with workspace.locked():
-            report = _Build(
+            return _Build(
                 folder=videos,
                 videos=found,
                 workspace=workspace,
@@ -66,9 +66,6 @@ def build_cache(
                 overwrite=overwrite,
                 progress=progress or NoProgress(),
             ).run()
-            if report.status == "built":
-                write_file(workspace.report, msgspec.json.format(msgspec.json.encode(report), indent=1))
-            return report
     except OSError as error:
         raise MachineError(
             f"{error.filename or output}: {error.strerror or error}; the same command resumes"
@@ -144,9 +141,7 @@ class _Build:
                 fingerprint=digest,
                 progress=self._progress,
             )
-        publish_folder(workspace.cache, workspace.output)
-        workspace.remove_building(of=identity)
-        return make_report(
+        report = make_report(
             manifest,
             output=printable(str(workspace.output)),
             status="built",
@@ -154,6 +149,11 @@ class _Build:
             seconds_decode=decoded_at - started,
             seconds_gather=time.monotonic() - decoded_at,
         )
+        # First, so that no cache is ever without its report.
+        write_file(workspace.report, msgspec.json.format(msgspec.json.encode(report), indent=1))
+        publish_folder(workspace.cache, workspace.output)
+        workspace.remove_building(of=identity)
+        return report
 
     def _existing_manifest(self) -> StoreManifest | None:
         """The manifest of a cache that is already at the output, None where there is nothing."""

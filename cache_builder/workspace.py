@@ -14,6 +14,7 @@ CACHE.scan             scan cache       CACHE.report.json  last report       CAC
 
 import errno
 import fcntl
+import glob
 import os
 import shutil
 from collections.abc import Iterator
@@ -70,6 +71,7 @@ class Workspace:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise OutputError(f"{self.output}: another cache-build is writing it") from error
+            self._remove_temporaries()
             yield
         finally:
             os.close(descriptor)
@@ -98,10 +100,16 @@ class Workspace:
 
     def remove_building(self, *, of: dict[str, Any]) -> None:
         """Drop what a finished build of the identity `of` no longer needs; another's unfinished work stays."""
-        if self._read_identity() == of:
+        if self._read_identity() in (of, None):
             for folder in self._folders:
                 shutil.rmtree(folder, ignore_errors=True)
             shutil.rmtree(self.building, ignore_errors=True)  # last the identity, which says whose this was
+
+    def _remove_temporaries(self) -> None:
+        """Remove what a killed build was about to rename; only the holder of the lock writes such files."""
+        for path in (self.scan_cache, self.report):
+            for leftover in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
+                leftover.unlink()
 
     def _make_folders(self) -> None:
         for folder in self._folders:
