@@ -93,7 +93,7 @@ class BatchPlan:
         self.seed = seed
         self.spec = SamplingSpec(
             sampling=sampling,
-            frames_per_visit=_frames_per_visit(
+            frames_per_visit=frames_of_visit(
                 batch_size=batch_size, shards_per_batch=shards_per_batch, frames_per_visit=frames_per_visit
             ),
             shard_choice=shard_choice,
@@ -192,10 +192,14 @@ def plan_batches(store: FrameStore, **options: Unpack[BatchOptions]) -> BatchPla
     return BatchPlan(store.shard_sizes, video_sizes=video_sizes, **options)
 
 
-def _frames_per_visit(
+def frames_of_visit(
     *, batch_size: int, shards_per_batch: int | None, frames_per_visit: int | None
 ) -> int | None:
-    """Frames of one visit, from K = shards_per_batch, m = frames_per_visit or both; None where neither is given."""
+    """Frames of one visit, from K = shards_per_batch, m = frames_per_visit or both; None where neither is given.
+
+    Raises:
+        SamplingError: K m is not the batch size.
+    """
     if shards_per_batch is None:
         if frames_per_visit is None or frames_per_visit < 1:
             return frames_per_visit
