@@ -56,7 +56,7 @@ def chi2_of_shard_law(shard_probability: npt.ArrayLike, shard_sizes: npt.ArrayLi
         SamplingError: not a probability law, not shard sizes, not as many of both, or an empty shard that is drawn.
     """
     sizes = check_shard_sizes(shard_sizes)
-    probability = _check_law(shard_probability)
+    probability = check_law(shard_probability)
     if probability.shape != sizes.shape:
         raise SamplingError(f"{len(probability)} shard probabilities for {len(sizes)} shards")
     held = sizes > 0
@@ -174,7 +174,12 @@ def _held(shard_sizes: npt.ArrayLike) -> npt.NDArray[np.int64]:
     return sizes[sizes > 0]
 
 
-def _check_law(law: npt.ArrayLike) -> Reals:
+def check_law(law: npt.ArrayLike) -> Reals:
+    """The law as float64, flat.
+
+    Raises:
+        SamplingError: not one flat list of probabilities, or they do not sum to 1.
+    """
     probability = np.asarray(law, np.float64)
     if probability.ndim != 1 or not probability.size or not (probability >= 0).all():
         raise SamplingError(f"a law is a flat list of probabilities, found {probability!r}")
@@ -185,5 +190,5 @@ def _check_law(law: npt.ArrayLike) -> Reals:
 
 def _excess(law: npt.ArrayLike) -> Reals:
     """N p - 1, by frame."""
-    probability = _check_law(law)
+    probability = check_law(law)
     return probability * len(probability) - 1
