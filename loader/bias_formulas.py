@@ -10,8 +10,8 @@ import operator
 import numpy as np
 import numpy.typing as npt
 
-from loader.epoch_order import check_shard_sizes
 from loader.errors import SamplingError
+from loader.frame_orders import check_shard_sizes
 
 Reals = npt.NDArray[np.float64]
 

@@ -72,11 +72,11 @@ def make_report(
     shard_ids: npt.NDArray[np.int64] | None = None,
 ) -> BiasReport:
     """Put law and data together. `rho` is that of `rho_level(spec)`; `features` has a row a frame id, all frames."""
-    ends = (None, None, None)
+    ends: list[float | None] = [None] * 3
     if rho_level(spec) is None:
-        ends = (_design_effect(law, spec, shard_sizes, 0.0),) * 3
+        ends = [_design_effect(law, spec, shard_sizes, 0.0)] * 3
     elif rho is not None:
-        ends = tuple(_design_effect(law, spec, shard_sizes, value) for value in (rho.rho, rho.low, rho.high))
+        ends = [_design_effect(law, spec, shard_sizes, value) for value in (rho.rho, rho.low, rho.high)]
     bias = None
     if law.chi2 == 0:
         bias = 0.0
@@ -124,10 +124,14 @@ def stream_design_effect(law: SamplingLaw, shard_sizes: npt.NDArray[np.int64], r
     """1 + (B - 1) c(kappa), exact for equal shards; shards of any sizes stand for as many of the average size."""
     if len(shard_sizes) == 1:
         return formulas.permutation_design_effect(law.num_frames, batch_size=law.slots_per_batch)
+    shard_size = max(2, round(float(shard_sizes.mean())))
     correlation = formulas.slot_correlation(
-        law.kappa["shard"], rho, shard_size=float(shard_sizes.mean()), num_shards=len(shard_sizes)
+        law.kappa["shard"],
+        max(rho, -1 / (shard_size - 1)),  # an estimate may fall below what is possible
+        shard_size=shard_size,
+        num_shards=len(shard_sizes),
     )
-    return 1 + (law.slots_per_batch - 1) * correlation
+    return formulas.design_effect(correlation, batch_size=law.slots_per_batch)
 
 
 def bias_of_features(law: SamplingLaw, features: Reals, shard_ids: npt.NDArray[np.int64]) -> float:

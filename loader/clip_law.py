@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from loader.bias_formulas import Reals
-from loader.epoch_order import check_shard_sizes
 from loader.errors import SamplingError
+from loader.frame_orders import check_shard_sizes
 
 Counts = npt.NDArray[np.int64]
 

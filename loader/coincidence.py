@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from loader.bias_formulas import check_law
-from loader.epoch_order import check_shard_sizes
 from loader.errors import SamplingError
+from loader.frame_orders import check_shard_sizes
 
 
 def visit_kappa(*, batch_size: int, frames_per_visit: int) -> float:

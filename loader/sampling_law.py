@@ -3,7 +3,7 @@
 Needs shard sizes and settings alone, no pixel. Formulas are those of SAMPLING.md, by number.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +47,7 @@ class SamplingLaw:
     kappa: dict[str, float]
     """P[two distinct slots of a batch share ...]: `shard`; for clips `clip` and `video`."""
     visit_kappa: float | None
-    """P[two distinct slots belong to one visit], where visits are independent draws; None for other samplers."""
+    """P[two distinct slots belong to one visit], where visits are independent or as good as that; else None."""
     num_frames_dropped: int
     """Positions of an epoch that no rank reads."""
     num_frames_doubled: int
@@ -111,30 +111,33 @@ def sampling_law(
     if spec.clip_frames is not None:
         assert video_sizes is not None  # else BatchPlan would have refused
         return _law_of_clips(check_shard_sizes(video_sizes), spec, batch_size)
-    rest = plan.num_positions % (batch_size * world_size)
-    policy = "drop" if spec.with_replacement else remainder
-    dropped = rest if policy == "drop" else 0
-    doubled = -plan.num_positions % (batch_size * world_size) if policy == "pad" else 0
+    if spec.sampling == "iid":
+        kappa, because = coincidence.iid_kappa(sizes), "every draw is uniform"
+        return _uniform(sizes, spec, batch_size, kappa=kappa, because=because, visit_kappa=0.0)
     if spec.sampling == "shards":
-        return _law_of_visits(sizes, spec, batch_size, dropped)
+        return _law_of_visits(sizes, spec, batch_size)
+    frames_per_step = batch_size * world_size
+    dropped = plan.num_positions % frames_per_step if remainder == "drop" else 0
+    doubled = -plan.num_positions % frames_per_step if remainder == "pad" else 0
     if spec.sampling == "sequential":
         return _law_of_sequential(sizes, batch_size, dropped, doubled)
-    kappa = {
-        "iid": coincidence.iid_kappa,
-        "permutation": coincidence.permutation_kappa,
-        "block": lambda sizes: coincidence.block_kappa(
-            sizes,
-            block_frames=frames_per_block(sizes, shards_per_block=spec.shards_per_block or 1),
-            batch_size=batch_size,
-        ),
-    }[spec.sampling](sizes)
-    because = {
-        "iid": "every draw is uniform",
-        "permutation": "every position of an epoch is uniform over the seeds",
-        "block": "the random rotation makes every position of an epoch uniform, whatever the shard sizes",
-    }[spec.sampling]
+    if spec.sampling == "permutation":
+        kappa, visit_kappa = coincidence.permutation_kappa(sizes), 0.0
+        because = "every position of an epoch is uniform over the seeds"
+    else:
+        block_frames = frames_per_block(sizes, shards_per_block=spec.shards_per_block or 1)
+        kappa = coincidence.block_kappa(sizes, block_frames=block_frames, batch_size=batch_size)
+        visit_kappa = None
+        because = "the random rotation makes every position of an epoch uniform, whatever the shard sizes"
     return _uniform(
-        sizes, spec, batch_size, kappa={"shard": kappa}, because=because, dropped=dropped, doubled=doubled
+        sizes,
+        spec,
+        batch_size,
+        kappa=kappa,
+        because=because,
+        visit_kappa=visit_kappa,
+        dropped=dropped,
+        doubled=doubled,
     )
 
 
@@ -143,7 +146,7 @@ def _uniform(
     spec: SamplingSpec,
     batch_size: int,
     *,
-    kappa: dict[str, float],
+    kappa: float,
     because: str,
     dropped: int = 0,
     doubled: int = 0,
@@ -161,7 +164,7 @@ def _uniform(
         chi2_at_start=0.0,
         chi2_at_middle=0.0,
         chi2_at_end=0.0,
-        kappa=kappa,
+        kappa={"shard": kappa},
         visit_kappa=visit_kappa,
         num_frames_dropped=dropped,
         num_frames_doubled=doubled,
@@ -171,9 +174,7 @@ def _uniform(
     )
 
 
-def _law_of_visits(
-    sizes: npt.NDArray[np.int64], spec: SamplingSpec, batch_size: int, dropped: int
-) -> SamplingLaw:
+def _law_of_visits(sizes: npt.NDArray[np.int64], spec: SamplingSpec, batch_size: int) -> SamplingLaw:
     frames_per_visit = spec.frames_per_visit or 1
     visit_kappa = coincidence.visit_kappa(batch_size=batch_size, frames_per_visit=frames_per_visit)
     if spec.shard_choice == "uniform":
@@ -188,16 +189,15 @@ def _law_of_visits(
         sizes,
         spec,
         batch_size,
-        kappa={"shard": kappa},
+        kappa=kappa,
         because="the shard of a uniformly drawn frame is visited (anchor-frame rule)",
-        dropped=dropped,
         visit_kappa=visit_kappa,
     )
     chi2 = bias_formulas.chi2_of_uniform_shards(sizes) if spec.shard_choice == "uniform" else 0.0
     if chi2 == 0:
         return law
     share = sizes / sizes.sum()
-    return _replace(
+    return replace(
         law,
         shard_probability=probability,
         chi2=chi2,
@@ -218,16 +218,16 @@ def _law_of_sequential(
         sizes,
         SamplingSpec(sampling="sequential"),
         batch_size,
-        kappa={"shard": _sequential_kappa(sizes, batch_size)},
+        kappa=_sequential_kappa(sizes, batch_size),
         because="every epoch shows every frame once, always at the same position",
         dropped=dropped,
         doubled=doubled,
     )
     certain = float(num_frames - 1)  # one frame has all the probability
-    law = _replace(law, chi2_at_start=certain, chi2_at_middle=certain, chi2_at_end=certain)
+    law = replace(law, chi2_at_start=certain, chi2_at_middle=certain, chi2_at_end=certain)
     if dropped:
         shown = num_frames - dropped
-        return _replace(
+        return replace(
             law,
             chi2=bias_formulas.chi2_of_dropped_tail(num_frames, dropped),
             total_variation=dropped / num_frames,
@@ -236,7 +236,7 @@ def _law_of_sequential(
         )
     if doubled:
         total = num_frames + doubled
-        return _replace(
+        return replace(
             law,
             chi2=bias_formulas.chi2_of_padding(num_frames, doubled % num_frames),
             total_variation=(doubled % num_frames) * (num_frames - doubled % num_frames) / num_frames / total,
@@ -297,7 +297,7 @@ def _law_of_clips(video_sizes: npt.NDArray[np.int64], spec: SamplingSpec, batch_
         return law
     chi2 = clip_law.chi2_of_sliding_clips(eligible, clip_frames=clip_frames, stride=spec.clip_stride)
     frame_law = clip_law.sliding_clip_law(eligible, clip_frames=clip_frames, stride=spec.clip_stride)
-    return _replace(
+    return replace(
         law,
         chi2=chi2,
         chi2_at_start=chi2,
@@ -308,7 +308,3 @@ def _law_of_clips(video_sizes: npt.NDArray[np.int64], spec: SamplingSpec, batch_
         share_of_slowed_clips=0.0,
         because="frames near a video's ends lie in fewer windows than those inside",
     )
-
-
-def _replace(law: SamplingLaw, **changes: object) -> SamplingLaw:
-    return SamplingLaw(**{**law.__dict__, **changes})  # type: ignore[arg-type]

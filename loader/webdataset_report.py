@@ -78,7 +78,7 @@ def webdataset_report(
         share_of_slowed_clips=0.0,
         because="every frame comes once an epoch; at the ends of one, before the buffer, all shards alike",
     )
-    effects = [None] * 3
+    effects: list[float | None] = [None] * 3
     if rho is not None:
         effects = [stream_design_effect(law, held, value) for value in (rho.rho, rho.low, rho.high)]
     return BiasReport(

@@ -17,6 +17,8 @@ from loader.webdataset_report import WebDatasetSpec, webdataset_report
 
 Reals = npt.NDArray[np.float64]
 LEVELS = ("gop", "video", "shard")
+MAX_FRAMES_READ = 20_000
+"""Up to here the bias of thumbnails is computed over all frames; beyond, chi^2 bounds it."""
 
 
 class BiasTable:
@@ -68,12 +70,11 @@ class BiasTable:
             remainder=self._remainder,
             video_sizes=self.subject.video_sizes,
         )
-        shard_ids = None
-        if self._features is not None and self.subject.store is not None:
+        features, shard_ids = None, None
+        if law.chi2 > 0 and self.subject.store is not None:
+            features = self._all_features()
             shard_ids = self.subject.store.index["shard_id"].astype(np.int64)
-        return make_report(
-            law, spec, sizes, rho=self._rho_for(spec), features=self._features, shard_ids=shard_ids
-        )
+        return make_report(law, spec, sizes, rho=self._rho_for(spec), features=features, shard_ids=shard_ids)
 
     def levels(self) -> list[RhoEstimate]:
         """Rho of GOPs, videos and shards, where there are pixels or features to tell."""
@@ -82,11 +83,17 @@ class BiasTable:
         found = [self._rho_of_level(level) for level in LEVELS]
         return [estimate for estimate in found if estimate is not None]
 
+    def _all_features(self) -> Reals | None:
+        """A row for every frame: those given, or thumbnails of caches that are read in a few seconds."""
+        if self._features is None and self._read is not None and self.subject.num_frames <= MAX_FRAMES_READ:
+            self._features = self._read(np.arange(self.subject.num_frames))
+        return self._features
+
     def _rho_for(self, spec: SamplingSpec) -> RhoEstimate | None:
         level = rho_level(spec)
         if level is None:
             return None
-        if level == "shard":
+        if level == "shard" or (level == "batch" and self.subject.layout == "shuffled"):
             return self._shard_rho()
         if self.subject.store is None or self._read is None:
             return None
@@ -106,12 +113,10 @@ class BiasTable:
     def _shard_rho(self) -> RhoEstimate | None:
         if self._assumed_rho is not None:
             return _given_rho(self._assumed_rho, "assumed (--rho)")
-        if self.subject.store is not None:
-            return self._rho_of_level("shard")
         if self.subject.layout == "shuffled":
-            # Known without a look: shards are random samples of all frames.
+            # Known without a look: over the build's seeds, a shard is a random sample of all frames.
             return _given_rho(-1 / max(1, self.subject.num_frames - 1), "shuffled at build: exact")
-        return None
+        return self._rho_of_level("shard") if self.subject.store is not None else None
 
     def _rho_of_level(self, level: Any) -> RhoEstimate | None:  # noqa: ANN401 - one of LEVELS
         store = self.subject.store
@@ -157,7 +162,14 @@ def candidates(subject: BiasSubject, *, batch_size: int) -> list[SamplingSpec | 
         SamplingSpec(sampling="block", shards_per_block=blocks) for blocks in (4, 16) if blocks < len(sizes)
     ]
     specs += [SamplingSpec(sampling="shards", frames_per_visit=m) for m in sorted({few, many})]
-    specs.append(SamplingSpec(sampling="shards", frames_per_visit=many, shard_choice="uniform"))
+    specs.append(  # what people write first: one shard, a batch of it
+        SamplingSpec(
+            sampling="shards",
+            frames_per_visit=batch_size,
+            shard_choice="uniform",
+            frames_with_replacement=smallest < batch_size,
+        )
+    )
     specs.append(WebDatasetSpec(shuffle_buffer=1000))
     specs.append(SamplingSpec(sampling="sequential"))
     return specs
