@@ -23,9 +23,10 @@ NUM_ORDERS: Final = 4
 """Random orders of unequal shards that are averaged. The orders differ little: each worker's stream is many shards."""
 
 MAX_EXACT_ITEMS: Final = 200_000
-"""A longer stream is followed only up to here (or 20 buffers), its end included, and the batches that are left out are
-taken for those of the steady state. For equal shards the error is below 1e-3 of kappa; for unequal ones it is that of
-a window that begins and ends with other shards than the stream."""
+MAX_EXACT_SHARDS: Final = 5000
+"""A stream with more of either is followed through its first shards only (at least 20 buffers), as if it ended there,
+and the batches that are left out are taken for those of the steady state. For equal shards the error is below 1e-3 of
+kappa; for unequal ones it is that of a window that begins and ends with other shards than the stream."""
 
 _MAX_TABLE: Final = 1 << 19
 """Entries of a table of picks by shards: 4 MiB."""
@@ -45,8 +46,9 @@ def webdataset_kappa(
 ) -> float:
     """Probability that two distinct slots of a batch share a shard (S37): the mean over all workers' whole batches.
 
-    Exact for equal shards, `shard_sizes` of shape (S,), in streams of up to `MAX_EXACT_ITEMS`. Unequal ones are put in
-    `NUM_ORDERS` random orders, drawn from `seed`. Takes about 15 us for each of a shard's n + 20 Q picks.
+    Exact for equal shards, `shard_sizes` of shape (S,), in streams of up to `MAX_EXACT_ITEMS` and
+    `MAX_EXACT_SHARDS`. Unequal ones are put in `NUM_ORDERS` random orders, drawn from `seed`. Takes seconds, in
+    proportion to n + 15 Q.
 
     Args:
         shard_sizes: frames per shard.
@@ -77,7 +79,8 @@ def webdataset_kappa(
     if batch_size == 1:
         return 0.0
     pairs_of_batch = batch_size * (batch_size - 1) / 2
-    windows = [_first_shards(stream, max(MAX_EXACT_ITEMS, 20 * shuffle_buffer)) for stream in distinct]
+    longest = max(min(MAX_EXACT_ITEMS, int(MAX_EXACT_SHARDS * sizes.mean())), 20 * shuffle_buffer)
+    windows = [_first_shards(stream, longest) for stream in distinct]
     left_out = num_batches - [window.sum() // batch_size for window in windows]
     halves = [
         _first_shards(window, int(window.sum()) // 2) if missing else window[:0]
@@ -88,13 +91,15 @@ def webdataset_kappa(
         2,
     )
     for kind in np.flatnonzero(left_out):
-        # What a window has beyond its half, it has at the steady state, but of few shards. The closed form is of all
-        # shards, but takes batches to fall anywhere among them, which those of equal shards need not do.
         window, half = windows[kind], halves[kind]
-        more = window.sum() // batch_size - half.sum() // batch_size
-        steady = (pairs[kind] - pairs_of_halves[kind]) / (more * pairs_of_batch)
-        for sign, shards in ((1, distinct[kind]), (-1, window[len(half) :])):
-            steady += sign * steady_state_kappa(shards, shuffle_buffer=shuffle_buffer, batch_size=batch_size)
+        steady = steady_state_kappa(distinct[kind], shuffle_buffer=shuffle_buffer, batch_size=batch_size)
+        if more := window.sum() // batch_size - half.sum() // batch_size:
+            # That is of all shards, but takes batches to fall anywhere among them, which those of equal shards need
+            # not do. What a window has beyond its half is of few shards, and has batches where they do fall.
+            steady += (pairs[kind] - pairs_of_halves[kind]) / (more * pairs_of_batch)
+            steady -= steady_state_kappa(
+                window[len(half) :], shuffle_buffer=shuffle_buffer, batch_size=batch_size
+            )
         pairs[kind] += left_out[kind] * pairs_of_batch * steady
     return float(times @ pairs) / float(times @ num_batches * pairs_of_batch)
 

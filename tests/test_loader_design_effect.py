@@ -219,6 +219,20 @@ def test_S26_visits_by_the_anchor_frame_rule(frames_per_visit):
             )
 
 
+def test_S8_permutation():
+    population = Population([2, 3], seed=8)
+    orders = np.array(list(itertools.permutations(range(5))))
+    assert_equal([np.bincount(column) / 120 for column in orders.T], np.full((5, 5), 1 / 5))
+    first, second = (
+        population.frames[part].mean(1) - population.mean for part in (orders[:, :2], orders[:, 2:4])
+    )
+    covariance = (first * second).sum(1).mean()
+    assert_equal(covariance, -population.variance / 4)
+    assert_rejected(0.0, covariance)  # batches of one epoch taken for independent
+    left = population.frames[orders[:, 3:]].mean(1) - population.mean  # what is left when 3 of 5 are seen
+    assert_equal((left**2).sum(1).mean(), population.variance * (5 - 2) / (2 * (5 - 1)))
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 5])
 def test_S27_permutation(batch_size):
     population = Population([2, 3], seed=8)

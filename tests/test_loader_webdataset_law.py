@@ -1,4 +1,5 @@
 # ruff: noqa: N802 - tests are named after the formulas of SAMPLING.md
+import itertools
 import random
 import time
 
@@ -106,8 +107,6 @@ def test_S37_workers_take_shards_in_turn_and_count_by_their_batches():
 
 def test_S37_design_effect_of_equal_shards():
     """Shards in any order, their frames in any order, through webdataset's own shuffle."""
-    import itertools
-
     population = Population([2, 2, 2], seed=3, dimensions=2)
     outcomes = buffer_outcomes(6, shuffle_buffer=3, initial=3)
     pairs = []
@@ -176,6 +175,12 @@ def test_S37_a_window_into_unequal_shards(monkeypatch):
     whole = webdataset_kappa(sizes, **options)
     monkeypatch.setattr(webdataset_law, "MAX_EXACT_ITEMS", 5000)
     assert webdataset_kappa(sizes, **options) == pytest.approx(whole, rel=5e-3)
+
+
+def test_S37_a_window_of_one_shard(monkeypatch):
+    whole = webdataset_kappa([100] * 3, shuffle_buffer=2, batch_size=4)
+    monkeypatch.setattr(webdataset_law, "MAX_EXACT_ITEMS", 10)
+    assert webdataset_kappa([100] * 3, shuffle_buffer=2, batch_size=4) == pytest.approx(whole, rel=0.02)
 
 
 def test_S37_takes_seconds_for_a_large_cache():
