@@ -48,7 +48,7 @@ def webdataset_kappa(
 
     Exact for equal shards, `shard_sizes` of shape (S,), in streams of up to `MAX_EXACT_ITEMS` and
     `MAX_EXACT_SHARDS`. Unequal ones are put in `NUM_ORDERS` random orders, drawn from `seed`. Takes seconds, in
-    proportion to n + 15 Q.
+    proportion to n + 17 Q.
 
     Args:
         shard_sizes: frames per shard.

@@ -7,9 +7,16 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import loader
+from loader import bias_formulas as bias
+from loader import clip_law as clips
+from loader import coincidence
+from loader import design_effect as effect
+from loader import stream_law as stream
 from loader.design_effect import correlation_ratio, intraclass_correlation
+from loader.webdataset_law import webdataset_kappa
 from tests.support.enumeration import SUMMED, Population, assert_equal, assert_rejected, shard_visits
 from tests.support.pair_estimate import half_squared_distances, rho_with_interval
 
@@ -37,14 +44,14 @@ def test_S41_jackknife_covers_about_as_often_as_it_says():
     sizes = chance.integers(20, 200, 150)
     shards = [chance.normal(size=3) + 1.3 * chance.normal(size=(size, 3)).cumsum(0) / 9 for size in sizes]
     rho, covered = intraclass_correlation(shards), 0
-    for _ in range(400):
+    for _ in range(300):
         visited = chance.choice(len(sizes), size=60, p=sizes / sizes.sum())
         draws = np.stack(
             [shards[shard][chance.choice(sizes[shard], size=6, replace=False)] for shard in visited]
         )
         _, lowest, highest = rho_with_interval(draws)
         covered += lowest <= rho <= highest
-    assert 0.91 <= covered / 400 <= 0.98
+    assert 0.91 <= covered / 300 <= 0.98
 
 
 def test_S42_a_constant_bias_is_a_wrong_minimum():
@@ -101,6 +108,36 @@ def test_S45_a_block_of_whole_shards_on_its_own_is_off():
     of_shuffled = population.variance / 6 * (15 - 6) / (15 - 1)
     ratio = (1 + (3 - 1) * rho) * 5 * (15 - 1) / ((5 - 1) * 15)
     assert_equal(np.mean(squares) / of_shuffled, ratio)
+
+
+@pytest.mark.parametrize(
+    ("formula", "digits", "value"),
+    [
+        ("S3", "0.016", lambda: bias.chi2_of_uniform_shards([1000] * 499 + [100])),
+        ("S4", "0.0018", lambda: bias.typical_bias_of_uniform_shards([1000] * 499 + [100])),
+        ("S10", "0.35", lambda: stream.chi2_at_stream_ends([20] * 7 + [4])),
+        ("S11", "0.094", lambda: bias.chi2_of_equalised_readers([1000, 1000, 1000, 500])),
+        ("S12", "0.038", lambda: bias.chi2_of_dropped_tail(1000, 37)),
+        ("S13", "0.0068", lambda: bias.chi2_of_padding(1001, 7)),
+        ("S14", "0.037", lambda: bias.chi2_of_worker_drop_last([1000, 1000, 900, 100], batch_size=128)),
+        ("S15", "1.8", lambda: bias.chi2_of_mixture([0.5, 0.5], [900, 100])),
+        ("S17", "0.033", lambda: clips.chi2_of_sliding_windows(300, 16)),
+        ("S18", "0.095", lambda: clips.chi2_of_sliding_clips([300, 80, 1000], clip_frames=16, stride=4)),
+        ("S21", "0.13", lambda: clips.share_of_slowed_clips([300, 80, 1000], clip_frames=16, stride=4)),
+        ("S23", "0.0739", lambda: effect.slot_correlation(0.125, 0.6, shard_size=1000, num_shards=500)),
+        ("S26", "5.2", lambda: effect.visit_design_effect(0.6, frames_per_visit=8)),
+        ("S29", "0.055", lambda: coincidence.visit_kappa(batch_size=128, frames_per_visit=8)),
+        ("S31", "0.119", lambda: coincidence.block_kappa([1000] * 500, block_frames=8000, batch_size=256)),
+        ("S33", "0.76", lambda: effect.ar1_block_correlation(0.95, num_frames=16)),
+        ("S37", "0.365", lambda: webdataset_kappa([1000] * 500, shuffle_buffer=1000, batch_size=256)),
+        ("S37", "0.060", lambda: webdataset_kappa([1000] * 500, shuffle_buffer=8000, batch_size=256)),
+        ("S39", "0.367", lambda: stream.approximate_buffer_kappa(1000, shuffle_buffer=1000)),
+    ],
+)
+def test_every_example_in_the_document_is_right(formula, digits, value):
+    paragraph = re.search(rf"\*\*\({formula}\).*?(?=\n\n\*\*\(|\n## |\Z)", DOCUMENT, re.DOTALL).group()
+    assert digits in paragraph
+    assert f"{value():.{len(digits.split('.')[1])}f}" == digits
 
 
 def formulas_of_the_document():
