@@ -25,8 +25,9 @@ NUM_ORDERS: Final = 4
 MAX_EXACT_ITEMS: Final = 200_000
 MAX_EXACT_SHARDS: Final = 5000
 """A stream with more of either is followed through its first shards only (at least 20 buffers), as if it ended there,
-and the batches that are left out are taken for those of the steady state. For equal shards the error is below 1e-3 of
-kappa; for unequal ones it is that of a window that begins and ends with other shards than the stream."""
+and the batches that are left out are taken for those of the steady state. For equal shards that is off by less than
+1e-3 of kappa where the window holds hundreds of batches, by half a percent where it holds ten; for unequal ones also
+by the window's beginning and ending with other shards than the stream."""
 
 _MAX_TABLE: Final = 1 << 19
 """Entries of a table of picks by shards: 4 MiB."""
