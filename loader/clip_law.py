@@ -108,7 +108,7 @@ def share_of_slowed_clips(video_lengths: npt.ArrayLike, *, clip_frames: int, str
 
 
 def whole_clips_can_be_uniform(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> bool:
-    """Whether any rule that shows only clips of T different frames can show every frame alike (S19).
+    """Whether any rule that shows only whole clips, T frames q apart, can show every frame alike (S19).
 
     It can where T q divides the length of every video, or T = 1, and nowhere else. `video_lengths` has shape (V,).
 

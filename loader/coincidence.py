@@ -61,7 +61,7 @@ def iid_kappa(shard_sizes: npt.ArrayLike) -> float:
 def permutation_kappa(shard_sizes: npt.ArrayLike) -> float:
     """Probability that two frames of a permutation share a shard, sum n (n - 1) / (N (N - 1)) (S29).
 
-    `shard_sizes` has shape (S,). It is the least that any sampler can have that shows different frames alike.
+    `shard_sizes` has shape (S,). Samplers that spread a batch over the shards on purpose have less.
 
     Raises:
         SamplingError: not shard sizes.

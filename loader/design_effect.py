@@ -18,9 +18,10 @@ from loader.errors import SamplingError
 def intraclass_correlation(frames_by_shard: Sequence[npt.ArrayLike]) -> float:
     """Rho: how alike two different frames of a shard are, exact for a whole population (S22).
 
-    sum_s w_s C_s / sigma^2, C_s = |mu_s - G|^2 - sigma_s^2 / (n_s - 1) the mean of <g_i - G, g_j - G> over pairs of
-    different frames of shard s, w_s its share of the frames of shards that have a pair. Variances are divided by
-    counts, not by counts less one. One array of shape (n_s, D) per shard; between -1 / (n - 1) and 1 for equal shards.
+    sum_s (n_s / N) C_s / sigma^2, C_s = |mu_s - G|^2 - sigma_s^2 / (n_s - 1) the mean of <g_i - G, g_j - G> over pairs
+    of different frames of shard s; a shard of one frame has no pair and adds nothing. Variances are divided by
+    counts, not by counts less one. One array of shape (n_s, D) per shard; at most eta^2, and at least -1 / (n - 1)
+    for equal shards of n.
 
     >>> intraclass_correlation([[[0.0], [0.0]], [[1.0], [1.0]]])
     1.0
@@ -37,7 +38,7 @@ def intraclass_correlation(frames_by_shard: Sequence[npt.ArrayLike]) -> float:
         between = float(((shard.mean(0) - mean) ** 2).sum())
         within = float(((shard - shard.mean(0)) ** 2).sum()) / len(shard)
         total += len(shard) * (between - within / (len(shard) - 1))
-    return total / sum(map(len, paired)) / variance
+    return total / sum(map(len, shards)) / variance
 
 
 def correlation_ratio(frames_by_shard: Sequence[npt.ArrayLike]) -> float:
@@ -60,13 +61,13 @@ def slot_correlation(kappa: float, rho: float, *, shard_size: int, num_shards: i
     any two different frames of a shard are equally likely to meet. Kappa is the probability of sharing a shard.
 
     Raises:
-        SamplingError: kappa or rho is impossible, or one shard and kappa below 1.
+        SamplingError: kappa is no probability, rho above 1, or one shard and kappa below 1.
     """
     _check_probability(kappa)
     if shard_size < 1 or num_shards < 1 or (num_shards == 1 and kappa < 1):
         raise SamplingError(f"kappa {kappa} with {num_shards} shards of {shard_size} frames cannot be")
-    if rho * max(shard_size - 1, 1) < -1 - 1e-9 or rho > 1 + 1e-9:  # rounding of a computed rho
-        raise SamplingError(f"rho is in [-1 / (n - 1), 1], found {rho} with n = {shard_size}")
+    if rho > 1 + 1e-9:  # rounding of a computed rho; an estimate may also lie below -1 / (n - 1)
+        raise SamplingError(f"rho is at most 1, found {rho}")
     if num_shards == 1:
         return rho
     across = -(1 + (shard_size - 1) * rho) / (shard_size * (num_shards - 1))

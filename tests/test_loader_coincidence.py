@@ -105,7 +105,7 @@ def test_S31_block_shuffle(sizes, block_frames, batch_size):
     assert_equal(block_kappa(sizes, block_frames=block_frames, batch_size=batch_size), found)
 
 
-def test_S31_every_position_is_exactly_uniform():
+def test_S9_every_position_is_exactly_uniform():
     sizes, block_frames = [1, 2, 3], 4
     for unrotated in (False, True):
         law = np.zeros((6, 6))  # by output position and frame

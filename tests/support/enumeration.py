@@ -147,3 +147,35 @@ def shard_visits(
         for probability, visited in drawn
         for frames in itertools.product(*(within[shard] for shard in visited))
     )
+
+
+class _ScriptedChance:
+    """Stands for `random.Random` where only `randint` is asked: plays the given choices, then the lowest ones."""
+
+    def __init__(self, choices):
+        self.choices = list(choices)
+        self.numbers = []
+
+    def randint(self, lowest, highest):
+        assert lowest == 0
+        if len(self.numbers) == len(self.choices):
+            self.choices.append(0)
+        self.numbers.append(highest + 1)
+        return self.choices[len(self.numbers) - 1]
+
+
+def buffer_outcomes(num_items, *, shuffle_buffer, initial):
+    """Every order in which `webdataset.shuffle` itself may give 0, ..., num_items - 1."""
+    import webdataset
+
+    pairs, choices = [], []
+    while True:
+        chance = _ScriptedChance(choices)
+        shuffled = webdataset.shuffle(shuffle_buffer, initial=initial, rng=chance)(iter(range(num_items)))
+        pairs.append((list(shuffled), 1 / np.prod(chance.numbers)))
+        choices = chance.choices
+        while choices and choices[-1] == chance.numbers[len(choices) - 1] - 1:
+            choices.pop()
+        if not choices:
+            return Outcomes.of((probability, order) for order, probability in pairs)
+        choices[-1] += 1
