@@ -4,14 +4,21 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from cache_builder.config import BuildConfig, RunOptions, differences
 from cache_builder.decode_stage import DecodeStage
 from cache_builder.discover import SourceVideo, discover_videos, printable
-from cache_builder.errors import ConfigError, MachineError, OutputError, VideoError, VideosError
+from cache_builder.errors import (
+    ConfigError,
+    MachineError,
+    OutputError,
+    VideoChangedError,
+    VideoError,
+    VideosError,
+)
 from cache_builder.gather_stage import gather, library_versions
 from cache_builder.inputs import Inputs, fingerprint, read_inputs
 from cache_builder.progress import NoProgress, Progress
@@ -24,11 +31,16 @@ from cache_builder.worker_pool import WorkerPool
 from cache_builder.workspace import Workspace
 from frame_store.errors import StoreError
 from frame_store.layout import MANIFEST_NAME
-from frame_store.manifest import StoreManifest, read_manifest
+from frame_store.manifest import EncodingName, FileEntry, StoreManifest, read_manifest
 from frame_store.publish import publish_folder, write_file
+from frame_store.verify import has_size
 
-JPEG_BYTES_PER_PIXEL = 0.25
-"""A low estimate at quality 95, for the check of free space: real clips take 0.2 to 0.6."""
+_BYTES_PER_VALUE: Final[dict[EncodingName, tuple[float, float]]] = {
+    "raw": (1.0, 1.0),
+    "jpeg": (0.007, 0.12),
+    "zstd": (0.0, 0.6),
+}
+"""Per stored number, at least and typically. JPEG: a flat frame, and real clips at quality 95."""
 
 
 def build_cache(
@@ -58,7 +70,6 @@ def build_cache(
     try:
         with workspace.locked():
             return _Build(
-                folder=videos,
                 videos=found,
                 workspace=workspace,
                 config=config,
@@ -76,7 +87,6 @@ class _Build:
     def __init__(
         self,
         *,
-        folder: Path,
         videos: list[SourceVideo],
         workspace: Workspace,
         config: BuildConfig,
@@ -84,7 +94,6 @@ class _Build:
         overwrite: bool,
         progress: Progress,
     ) -> None:
-        self._folder = folder
         self._videos = videos
         self._workspace = workspace
         self._config = config
@@ -100,7 +109,7 @@ class _Build:
         identity = self._identity(inputs)
         digest = fingerprint(inputs, self._config)
         if existing is not None:
-            if existing.fingerprint == digest:
+            if existing.fingerprint == digest and self._is_intact(existing):
                 self._workspace.remove_building(of=identity)
                 return make_report(
                     existing, output=printable(str(self._workspace.output)), status="already complete"
@@ -123,7 +132,7 @@ class _Build:
         with unit_pool:
             decoded = DecodeStage(
                 unit_pool,
-                folder=self._folder,
+                paths=[video.path for video in self._videos],
                 spill=workspace.spill,
                 scans=inputs.readable,
                 config=config,
@@ -131,6 +140,10 @@ class _Build:
                 progress=self._progress.advance,
             ).run()
         decoded_at = time.monotonic()
+        # Else the videos as they were before would pass for built.
+        changed = [video for video in decoded.videos if isinstance(video, VideoChangedError)]
+        if changed:
+            digest = fingerprint(inputs.changed(changed), config)
         with WorkerPool(ShardJob.run, num_workers=self._options.workers) as shard_pool:
             manifest = gather(
                 shard_pool,
@@ -201,7 +214,11 @@ class _Build:
     def _refuse_unless_overwriting(self, existing: StoreManifest, inputs: Inputs) -> None:
         if self._overwrite:
             return
-        lines = differences(self._config.to_builtins(), existing.config)
+        lines = [
+            f"{entry.name}: missing, or not {entry.num_bytes} bytes long"
+            for entry in self._broken_files(existing)
+        ]
+        lines += differences(self._config.to_builtins(), existing.config)
         there = {video.path: video.sha256 for video in existing.videos}
         asked = {
             path: None if digest.startswith("unreadable") else digest
@@ -218,9 +235,17 @@ class _Build:
             lines.append("videos that were and are unreadable, for another reason than then")
         listed = "\n".join(f"  {line}" for line in lines)
         raise OutputError(
-            f"{self._workspace.output}: already holds another cache:\n{listed}\n"
+            f"{self._workspace.output}: already holds another cache, or a damaged one:\n{listed}\n"
             "give another --out, or replace it with --overwrite"
         )
+
+    def _broken_files(self, manifest: StoreManifest) -> list[FileEntry]:
+        """Files of the existing cache that a glance shows to be damaged; `cache-verify` looks at every byte."""
+        entries = [*manifest.files, *manifest.shards]
+        return [entry for entry in entries if not has_size(self._workspace.output, entry)]
+
+    def _is_intact(self, manifest: StoreManifest) -> bool:
+        return not self._broken_files(manifest)
 
     def _refuse_unless_storable(self, inputs: Inputs) -> None:
         """List every video of which the scan alone tells that it cannot be stored."""
@@ -239,29 +264,42 @@ class _Build:
         return None
 
     def _require_space(self, inputs: Inputs) -> None:
-        """Refuse a build that cannot fit: the spill and the cache lie side by side for a while."""
-        height, width, channels = self._config.frame_shape
-        is_jpeg = self._config.encoding.name == "jpeg"
-        bytes_per_frame = height * width * (JPEG_BYTES_PER_PIXEL if is_jpeg else channels * 0.6)
-        num_frames = (
-            sum(scan.facts.num_packets for scan in inputs.readable if scan is not None) / self._config.stride
-        )
-        if self._config.fps is not None:
-            num_frames = 0  # how many ticks there are is not worth guessing here
-        needed = int(2 * num_frames * bytes_per_frame) - _folder_bytes(self._workspace.building)
+        """Refuse a build that cannot fit, and say so of one that might not: spill and cache lie side by side.
+
+        What pixels compress to is known only when they are, so that alone is no reason to refuse.
+        """
+        config = self._config
+        if config.fps is not None:
+            return  # how many ticks there are is not worth guessing here
+        height, width, channels = config.frame_shape
+        least, typical = _BYTES_PER_VALUE[config.encoding.name]
+        num_packets = sum(scan.facts.num_packets for scan in inputs.readable if scan is not None)
+        num_values = 2 * num_packets / config.stride * height * width * channels
+        spilled = _folder_bytes(self._workspace.building)
         free = shutil.disk_usage(self._workspace.building).free
-        if free < needed:
+        text = f"(the cache and as much again while building), {_size_text(free)} are free"
+        if free < least * num_values - spilled:
             raise MachineError(
-                f"{self._workspace.output}: about {needed / 1e9:.1f} GB are needed "
-                f"(the cache and as much again while building), {free / 1e9:.1f} GB are free"
+                f"{self._workspace.output}: at least {_size_text(least * num_values - spilled)} are needed {text}"
+            )
+        if free < typical * num_values - spilled:
+            self._progress.note(
+                f"{self._workspace.output}: about {_size_text(typical * num_values - spilled)} may be needed {text}; "
+                "should the disk run full, make room and give the same command again"
             )
 
 
 def _resolved(path: Path) -> Path:
     try:
         return path.resolve()
-    except (OSError, RuntimeError) as error:  # RuntimeError: what Python 3.11 and 3.12 make of a loop
-        raise ConfigError(f"{path}: cannot be followed: a loop of symbolic links?") from error
+    except RuntimeError as error:  # what Python 3.11 and 3.12 make of a loop
+        raise ConfigError(f"{path}: cannot be followed: a loop of symbolic links") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be followed: {error.strerror}") from error
+
+
+def _size_text(num_bytes: float) -> str:
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"
 
 
 def _folder_bytes(folder: Path) -> int:

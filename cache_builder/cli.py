@@ -4,6 +4,7 @@ Exit codes: 0 all well; 1 finished or stopped with videos (or, for cache-verify,
 2 the command was wrong; 3 the machine failed and the same command resumes; 130 interrupted.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,16 @@ EXIT_INTERRUPTED = 130
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+class _PathName(click.Path):
+    """A path that must be written out: an empty one would mean the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """See `click.ParamType.convert`."""
+        if not os.fspath(value):
+            self.fail("an empty path", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class _TerminalProgress:
     """Progress bars on a terminal, silence elsewhere."""
 
@@ -41,13 +52,17 @@ class _TerminalProgress:
             total=total,
             desc=stage,
             unit=f" {unit}",
-            disable=not sys.stderr.isatty(),
+            disable=sys.stderr is None or not sys.stderr.isatty(),
             smoothing=0.05,
             file=sys.stderr,
         )
 
     def advance(self, steps: int) -> None:
         self._bar.update(steps)
+
+    def note(self, line: str) -> None:
+        self.close()
+        click.echo(line, err=True)
 
     def close(self) -> None:
         if self._bar is not None:
@@ -78,9 +93,9 @@ def _frames_per_shard(
 @click.command(context_settings={"show_default": True, "max_content_width": 110})
 @click.version_option(package_name="frame-cache")
 @click.option(
-    "--videos", required=True, type=click.Path(path_type=Path), help="Folder of videos, subfolders included."
+    "--videos", required=True, type=_PathName(path_type=Path), help="Folder of videos, subfolders included."
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Where the cache goes.  [default: VIDEOS.cache]")
+@click.option("--out", type=_PathName(path_type=Path), help="Where the cache goes.  [default: VIDEOS.cache]")
 @click.option(
     "--format", type=click.Choice(["wds", "zarr"]), help="WebDataset tar or Zarr v3.  [default: wds]"
 )
@@ -118,7 +133,7 @@ def _frames_per_shard(
     help="Stop at a video that is not whole, or store what decodes and exit 1.  [default: fail]",
 )
 @click.option(
-    "--config", type=click.Path(path_type=Path), help="TOML file of these settings; flags override it."
+    "--config", type=_PathName(path_type=Path), help="TOML file of these settings; flags override it."
 )
 @click.option(
     "--overwrite", is_flag=True, help="Replace a cache (or unfinished build) of other settings or videos."
@@ -138,29 +153,31 @@ def cache_build(videos: Path, out: Path | None, config: Path | None, overwrite: 
         output = out if out is not None else default_output(videos)
         report = build_cache(videos, output, build_config, options, overwrite=overwrite, progress=progress)
         progress.close()
-        click.echo(report_text(report))
+        _say(report_text(report))
         if report.not_whole:
             sys.exit(EXIT_NOT_WHOLE)
 
 
 @click.command()
 @click.version_option(package_name="frame-cache")
-@click.argument("cache", type=click.Path(path_type=Path))
+@click.argument("cache", type=_PathName(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="The whole manifest as JSON.")
 @click.option("--videos", "list_videos", is_flag=True, help="A line for every video.")
 def cache_info(cache: Path, as_json: bool, list_videos: bool) -> None:
     """Say what a cache holds and how it was made, from its manifest."""
     with _exit_codes():
+        from cache_builder.discover import printable
+
         manifest = read_manifest(cache)
         if as_json:
-            click.echo(msgspec.json.format(msgspec.json.encode(manifest), indent=1).decode())
+            _say(msgspec.json.format(msgspec.json.encode(manifest), indent=1).decode())
         else:
-            click.echo(info_text(manifest, path=str(cache), list_videos=list_videos))
+            _say(info_text(manifest, path=printable(str(cache)), list_videos=list_videos))
 
 
 @click.command()
 @click.version_option(package_name="frame-cache")
-@click.argument("cache", type=click.Path(path_type=Path))
+@click.argument("cache", type=_PathName(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
 def cache_verify(cache: Path, as_json: bool) -> None:
     """Check every byte of a cache: hashes, checksums, index against shards, and plain readers on a sample."""
@@ -170,13 +187,24 @@ def cache_verify(cache: Path, as_json: bool) -> None:
         result = verify_store(cache, progress=progress.advance)
         progress.close()
         if as_json:
-            click.echo(msgspec.json.format(msgspec.json.encode(result), indent=1).decode())
+            _say(msgspec.json.format(msgspec.json.encode(result), indent=1).decode())
         else:
-            for problem in result.problems:
-                click.echo(problem)
-            click.echo(result.summary)
+            _say("\n".join([*result.problems, result.summary]))
         if result.problems:
             sys.exit(EXIT_NOT_WHOLE)
+
+
+def _say(text: str) -> None:
+    """Print to stdout. A reader that has had enough (`| head`) is no failure of ours; a full disk is the machine's."""
+    try:
+        click.echo(text)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # What Python flushes on its way out goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        raise MachineError(f"standard output cannot be written: {error.strerror}") from error
 
 
 class _exit_codes:  # noqa: N801 - reads as a statement

@@ -22,6 +22,8 @@ from frame_store.manifest import ChromaSubsampling, Encoding, EncodingName, Layo
 ZSTD_LEVEL = 3
 """On noisy pixels level 1 saves no more and no less, and higher levels cost time for under 1%."""
 
+MAX_CONFIG_BYTES = 1 << 20
+
 ErrorPolicy = Literal["fail", "skip"]
 Device = Literal["cpu", "cuda", "auto"]
 
@@ -122,10 +124,15 @@ def read_settings(path: Path) -> BuildSettings:
         ConfigError: unreadable, not TOML, an unknown key or a value of the wrong kind, each named.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            raw = file.read(MAX_CONFIG_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    if len(raw) > MAX_CONFIG_BYTES:
+        raise ConfigError(f"{path}: over {MAX_CONFIG_BYTES} bytes, which no file of settings is")
+    try:
+        table = tomllib.loads(raw.decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
         raise ConfigError(f"{path}: not TOML: {error}") from error
     settings = {key.replace("-", "_"): value for key, value in table.items()}
     unknown = sorted(set(settings) - set(BuildSettings.__struct_fields__))

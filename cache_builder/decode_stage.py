@@ -38,7 +38,7 @@ class DecodeStage:
         self,
         pool: UnitPool,
         *,
-        folder: Path,
+        paths: Sequence[Path],
         spill: Path,
         scans: Sequence[VideoScan | None],
         config: BuildConfig,
@@ -46,7 +46,7 @@ class DecodeStage:
         progress: Callable[[int], None],
     ) -> None:
         self._pool = pool
-        self._folder = folder
+        self._paths = paths
         self._spill = spill
         self._scans = scans
         self._config = config
@@ -151,7 +151,7 @@ class DecodeStage:
         scan = self._scans[unit.video_id]
         assert scan is not None  # only readable videos have units
         job = UnitJob(
-            path=self._folder / scan.facts.path,
+            path=self._paths[unit.video_id],
             scan=scan,
             unit=unit,
             first_ordinal=first_ordinal,

@@ -1,5 +1,6 @@
 """Which videos a folder holds: one sorted table, the same for live and cached stores."""
 
+import errno
 import os
 import stat
 from dataclasses import dataclass
@@ -28,19 +29,21 @@ class SourceVideo:
 def discover_videos(folder: Path) -> list[SourceVideo]:
     """Videos of `folder` and its subfolders, by extension, sorted by relative path.
 
-    Hidden files and folders (leading dot) are skipped. Links to files and folders are followed, except
-    a link to a folder that it lies in (a loop). The row in this list is the `video_id` of the video.
+    Hidden files and folders (leading dot) are skipped. Links to files and folders are followed, and every folder
+    counts once, however many links lead to it. The row in this list is the `video_id` of the video.
 
     Raises:
         InputFolderError: there is no such folder, it or a subfolder cannot be listed, or it holds no video.
     """
-    if not folder.exists():
-        raise InputFolderError(folder, "no such folder")
-    if not folder.is_dir():
+    try:
+        mode = folder.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputFolderError(folder, "no such folder") from error
+    except OSError as error:
+        raise InputFolderError(folder, f"cannot be opened: {error.strerror}") from error
+    if not stat.S_ISDIR(mode):
         raise InputFolderError(folder, "not a folder")
-    paths: list[Path] = []
-    above = frozenset(_identity(parent) for parent in folder.resolve().parents)
-    _collect(folder, folder, ancestors=above, found=paths)
+    paths = _collect(folder)
     if not paths:
         raise InputFolderError(
             folder, f"holds no video; files with these extensions are taken: {_EXTENSIONS}"
@@ -51,27 +54,50 @@ def discover_videos(folder: Path) -> list[SourceVideo]:
     return sorted(videos, key=lambda video: (video.relative_path, os.fsencode(video.path)))
 
 
-def _collect(folder: Path, top: Path, *, ancestors: frozenset[tuple[int, int]], found: list[Path]) -> None:
-    # A folder may be reached twice by different links (both count); only a way back into itself is cut.
-    try:
-        identity = _identity(folder)
-        if identity in ancestors:
-            return
-        entries = [Path(entry.path) for entry in os.scandir(folder)]
-    except OSError as error:
-        name = printable(folder.relative_to(top).as_posix())
-        raise InputFolderError(top, f"cannot list the subfolder {name!r}: {error.strerror}") from error
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
+def _collect(top: Path) -> list[Path]:
+    found: list[Path] = []
+    # Folders above are taken for seen: a link to one of them leads back here.
+    seen = {_identity(parent) for parent in top.resolve().parents}
+    links: list[Path] = []
+    folders = [top]
+    while folders or links:
+        # Links last, in the order of their names, so that a folder is known by its own path where it has one here.
+        folder = folders.pop() if folders else links.pop(0)
         try:
-            mode = entry.stat().st_mode
-        except OSError:
-            mode = 0  # A dangling or endless link: keep it if its name is a video's, the scan says what is wrong.
-        if stat.S_ISDIR(mode):
-            _collect(entry, top, ancestors=ancestors | {identity}, found=found)
-        elif entry.suffix[1:].lower() in VIDEO_EXTENSIONS:
-            found.append(entry)
+            identity = _identity(folder)
+            if identity in seen:
+                continue
+            seen.add(identity)
+            entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
+        except OSError as error:
+            raise _unlistable(top, folder, error) from error
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            path = Path(entry.path)
+            if _is_folder(top, path):
+                (links if entry.is_symlink() else folders).append(path)
+            elif path.suffix[1:].lower() in VIDEO_EXTENSIONS:
+                found.append(path)
+        if not folders:
+            links.sort(key=os.fsencode)
+    return found
+
+
+def _is_folder(top: Path, path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except OSError as error:
+        # A dangling or endless link: taken if its name is a video's, the scan says what is wrong.
+        is_link = os.path.islink(path)  # noqa: PTH114 - pathlib raises where it may not look
+        if is_link and error.errno in {errno.ENOENT, errno.ELOOP, errno.ENOTDIR}:
+            return False
+        raise _unlistable(top, path, error) from error
+
+
+def _unlistable(top: Path, path: Path, error: OSError) -> InputFolderError:
+    name = printable(path.relative_to(top).as_posix())
+    return InputFolderError(top, f"cannot look into {name!r}: {error.strerror}")
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 ```
 FrameCacheError
 ├── VideoError          one video cannot be read
+│   └── VideoChangedError   it is not, or no longer, the file that was scanned
 ├── UnitNotIndependentError  decoding cannot start at this key packet: the builder merges and goes on
 ├── InputFolderError    the folder of videos is missing, not a folder or empty: exit code 2
 ├── ConfigError         the command was wrong: exit code 2
@@ -30,6 +31,13 @@ class VideoError(FrameCacheError):
 
     def __reduce__(self) -> tuple[type["VideoError"], tuple[str, str]]:
         return (VideoError, (self.path, self.reason))
+
+
+class VideoChangedError(VideoError):
+    """The file is not, or no longer, the one that was scanned."""
+
+    def __reduce__(self) -> tuple[type["VideoChangedError"], tuple[str, str]]:
+        return (VideoChangedError, (self.path, self.reason))
 
 
 class UnitNotIndependentError(FrameCacheError):

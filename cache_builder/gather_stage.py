@@ -168,14 +168,18 @@ def _write_shards(
 
 
 def _write_index(workspace: Workspace, plan: ShardPlan) -> None:
-    index = np.lib.format.open_memmap(
-        workspace.cache / INDEX_NAME, mode="w+", dtype=INDEX_DTYPE, shape=(len(plan.source_of_frame),)
-    )
-    starts = plan.shard_starts
-    for shard_id in range(len(plan.shard_sizes)):
-        rows = np.load(shard_rows_path(workspace.building, shard_id), allow_pickle=False)
-        index[starts[shard_id] : starts[shard_id + 1]] = rows
-    index.flush()
+    # Plain writes: through a memory map a full disk would kill the process instead of raising.
+    with (workspace.cache / INDEX_NAME).open("wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file,
+            {
+                "descr": np.lib.format.dtype_to_descr(INDEX_DTYPE),
+                "fortran_order": False,
+                "shape": (len(plan.source_of_frame),),
+            },
+        )
+        for shard_id in range(len(plan.shard_sizes)):
+            file.write(np.load(shard_rows_path(workspace.building, shard_id), allow_pickle=False).tobytes())
 
 
 def _write_zarr_metadata(workspace: Workspace, config: BuildConfig) -> None:

@@ -1,14 +1,14 @@
 """The videos of a folder as a build sees them: one row a video, readable or not, and their fingerprint."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from cache_builder.config import BuildConfig
 from cache_builder.discover import SourceVideo
-from cache_builder.errors import VideoError
+from cache_builder.errors import VideoChangedError, VideoError
 from cache_builder.video.scan import VideoScan
 from cache_builder.video.scan_cache import scan_videos
 
@@ -28,6 +28,15 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     def unreadable(self) -> list[VideoError]:
         """The errors of the unreadable videos."""
         return [scan for scan in self.scans if isinstance(scan, VideoError)]
+
+    def changed(self, errors: Sequence[VideoChangedError]) -> "Inputs":
+        """These inputs once the videos of `errors` have turned out to be others than were scanned."""
+        reasons = {error.path: error for error in errors}
+        scans = [
+            reasons.get(video.relative_path, scan)
+            for video, scan in zip(self.videos, self.scans, strict=True)
+        ]
+        return Inputs(videos=self.videos, scans=scans)
 
     def identity(self) -> dict[str, str]:
         """Relative path of each video -> what identifies its content."""

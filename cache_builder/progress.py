@@ -14,6 +14,10 @@ class Progress(Protocol):
         """Steps of the current stage are done."""
         ...
 
+    def note(self, line: str) -> None:
+        """Something that the user should know now, and no error."""
+        ...
+
 
 class NoProgress:
     """Says nothing."""
@@ -22,4 +26,7 @@ class NoProgress:
         """See `Progress`."""
 
     def advance(self, steps: int) -> None:
+        """See `Progress`."""
+
+    def note(self, line: str) -> None:
         """See `Progress`."""

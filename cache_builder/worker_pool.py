@@ -149,7 +149,9 @@ class _Worker(Generic[Job]):
             self.connection.send(perform)
             self.connection.recv()
         except (EOFError, BrokenPipeError, ConnectionResetError) as error:
-            raise MachineError(f"a worker process cannot start: it {self.end()}") from error
+            raise MachineError(
+                f"a worker process cannot start: it {self.end()}; the same command resumes"
+            ) from error
 
     def end(self) -> str:
         """Hang up, wait for the process and say how it ended."""

@@ -28,6 +28,7 @@ from cache_builder.config import differences
 from cache_builder.errors import OutputError
 from frame_store.publish import write_file
 
+_MAX_NAME_BYTES = 255
 _FAILURES_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
@@ -48,13 +49,14 @@ class Workspace:
         self.receipts = self.building / "receipts"
         self.cache = self.building / "cache"
         self._folders = (self.spill, self.plan, self.receipts, self.cache)
+        self._check_places()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the output for this process; the lock goes with the process, however it ends.
 
         Raises:
-            OutputError: another build holds it, or nothing can be written where it shall be.
+            OutputError: another build holds it, something else is in the way, or nothing can be written there.
             OSError: disk full or failing.
         """
         try:
@@ -87,7 +89,9 @@ class Workspace:
             if found == identity:
                 self._make_folders()
                 return
-            if found is not None and not overwrite:
+            if found is None:
+                self._require_ours()
+            elif not overwrite:
                 listed = "\n".join(f"  {line}" for line in differences(identity, found))
                 raise OutputError(
                     f"{self.building}: holds an unfinished build of something else:\n{listed}\n"
@@ -97,6 +101,33 @@ class Workspace:
             shutil.rmtree(self.building)
         self._make_folders()
         write_file(self.identity, msgspec.json.format(msgspec.json.encode(identity), indent=1))
+
+    def _check_places(self) -> None:
+        """Refuse before any work what would fail behind it."""
+        longest = len(os.fsencode(self.report.name)) + len(f".{2**22}.tmp")
+        if longest > _MAX_NAME_BYTES:
+            raise OutputError(
+                f"{self.output}: its name is too long by {longest - _MAX_NAME_BYTES} bytes; give a shorter --out"
+            )
+        for path in (self.scan_cache, self.report, self.lock):
+            if path.is_dir():
+                raise OutputError(f"{path}: is a folder, and a build needs that name; give another --out")
+        if os.path.lexists(self.building) and not self.building.is_dir():
+            raise OutputError(f"{self.building}: is a file, and a build needs that name; give another --out")
+
+    def _require_ours(self) -> None:
+        """Without an identity a folder is ours only if it holds nothing but what a build leaves half removed."""
+        known = {path.name for path in self._folders}
+        strange = sorted(
+            path.name
+            for path in self.building.iterdir()
+            if path.name not in known and not path.name.startswith(self.identity.name)
+        )
+        if strange:
+            raise OutputError(
+                f"{self.building}: holds {strange[0]!r}, which no build put there; "
+                "move it away, or give another --out"
+            )
 
     def remove_building(self, *, of: dict[str, Any]) -> None:
         """Drop what a finished build of the identity `of` no longer needs; another's unfinished work stays."""

@@ -38,6 +38,7 @@ class CacheStore:
         self._codec = make_codec(self.manifest.encoding)
         self._shard_sizes = np.array([shard.num_frames for shard in self.manifest.shards], np.int64)
         self._shard_sizes.flags.writeable = False
+        self._shard_bytes = np.array([shard.num_bytes for shard in self.manifest.shards], np.uint64)
         self._shard_files = _ShardFiles(self.path, self.manifest.shards)
 
     @property
@@ -83,13 +84,16 @@ class CacheStore:
         ids = check_frame_ids(frame_ids, num_frames=len(self))
         out = check_out(out, num_frames=len(ids), frame_shape=self.frame_shape)
         rows = self._index[ids]
+        self._require_inside(ids, rows)
         for position in np.argsort(ids, kind="stable"):  # disk order, so that cold reads move forward
             self._read_one(int(ids[position]), rows[position], out[position])
         return out
 
     def read_payload(self, frame_id: int) -> bytes:
         """Encoded bytes of one frame, as `index.npy` locates them (past tar and npy headers)."""
-        row = self._index[check_frame_ids([frame_id], num_frames=len(self))[0]]
+        ids = check_frame_ids([frame_id], num_frames=len(self))
+        self._require_inside(ids, self._index[ids])
+        row = self._index[ids[0]]
         return self._read_bytes(frame_id, row)
 
     def close(self) -> None:
@@ -98,7 +102,7 @@ class CacheStore:
 
     def _read_one(self, frame_id: int, row: np.void, out: Frames) -> None:
         if self._is_raw and int(row["byte_length"]) == out.nbytes:
-            num_bytes = os.preadv(self._descriptor(frame_id, row).number, [out.data], int(row["byte_offset"]))
+            num_bytes = os.preadv(self._descriptor(row).number, [out.data], int(row["byte_offset"]))
             self._require_whole(frame_id, row, num_bytes)
             return
         payload = self._read_bytes(frame_id, row)
@@ -110,18 +114,26 @@ class CacheStore:
             ) from error
 
     def _read_bytes(self, frame_id: int, row: np.void) -> bytes:
-        descriptor = self._descriptor(frame_id, row)
+        descriptor = self._descriptor(row)
         payload = os.pread(descriptor.number, int(row["byte_length"]), int(row["byte_offset"]))
         self._require_whole(frame_id, row, len(payload))
         return payload
 
-    def _descriptor(self, frame_id: int, row: np.void) -> OpenFile:
-        shard_id = int(row["shard_id"])
-        if shard_id >= len(self._shard_sizes):
+    def _descriptor(self, row: np.void) -> OpenFile:
+        return self._files().descriptor(int(row["shard_id"]))
+
+    def _require_inside(self, ids: npt.NDArray[np.int64], rows: FrameIndex) -> None:
+        """Refuse index rows that point at no shard, or outside theirs (FORMAT.md section 4)."""
+        num_shards = len(self._shard_sizes)
+        outside = rows["shard_id"] >= num_shards
+        ends = self._shard_bytes[np.where(outside, 0, rows["shard_id"])]
+        outside |= (rows["byte_length"] > ends) | (rows["byte_offset"] > ends - rows["byte_length"])
+        if outside.any():
+            first = int(np.flatnonzero(outside)[0])
             raise StoreDamagedError(
-                f"{self.path}: index row {frame_id} names shard {shard_id}, there are {len(self._shard_sizes)}"
+                f"{self.path}: index row {ids[first]} points at byte {rows['byte_offset'][first]} of shard "
+                f"{rows['shard_id'][first]}, outside the {num_shards} shards; run cache-verify on {self.path}"
             )
-        return self._files().descriptor(shard_id)
 
     def _require_whole(self, frame_id: int, row: np.void, num_bytes_read: int) -> None:
         if num_bytes_read != int(row["byte_length"]):

@@ -23,7 +23,7 @@ def open_index(store_path: Path, *, num_frames: int) -> FrameIndex:
     index: FrameIndex
     try:
         index = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # a damaged header can make numpy raise anything
         raise StoreDamagedError(f"{path}: not a readable index: {error}") from error
     if index.dtype != INDEX_DTYPE or index.shape != (num_frames,):
         raise StoreDamagedError(
@@ -45,11 +45,10 @@ def check_frame_ids(frame_ids: FrameIds, *, num_frames: int) -> npt.NDArray[np.i
         raise ValueError(
             f"frame ids must be a flat sequence of integers, found {ids.dtype} of shape {ids.shape}"
         )
-    ids = ids.astype(np.int64, copy=False)
-    outside = (ids < 0) | (ids >= num_frames)
+    outside = (ids < 0) | (ids >= num_frames)  # before the cast, which would wrap
     if outside.any():
         raise FrameIdError(f"frame id {ids[outside][0]} is outside [0, {num_frames})")
-    return ids
+    return ids.astype(np.int64, copy=False)
 
 
 def check_out(out: Frames | None, *, num_frames: int, frame_shape: tuple[int, int, int]) -> Frames:
@@ -57,10 +56,13 @@ def check_out(out: Frames | None, *, num_frames: int, frame_shape: tuple[int, in
 
     Raises:
         ValueError: wrong shape or dtype, not C-contiguous, or read-only.
+        TypeError: no numpy array.
     """
     shape = (num_frames, *frame_shape)
     if out is None:
         return np.empty(shape, np.uint8)
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a numpy array of shape {shape}, found {type(out).__name__}")
     if out.shape != shape or out.dtype != np.uint8 or not out.flags.c_contiguous or not out.flags.writeable:
         raise ValueError(
             f"out must be a writeable C-contiguous uint8 array of shape {shape}, found {out.dtype} {out.shape}"

@@ -225,6 +225,7 @@ def read_manifest(store_path: Path) -> StoreManifest:
         raw = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         what = "no manifest.json in it" if store_path.is_dir() else "no such folder"
+        what = "a file" if store_path.is_file() else what
         raise StoreNotFoundError(f"{store_path}: not a frame store: {what}") from error
     except OSError as error:
         raise StoreNotFoundError(f"{path}: {error.strerror}") from error

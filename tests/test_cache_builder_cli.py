@@ -128,20 +128,29 @@ class TestOutput:
         (tmp_path / "mine").mkdir()
         (tmp_path / "mine" / "notes.txt").write_text("mine")
         (tmp_path / "loop").symlink_to("loop")
+        (tmp_path / "taken.report.json").mkdir()
+        (tmp_path / "half.building").write_text("mine")
+        (tmp_path / "other.building").mkdir()
+        (tmp_path / "other.building" / "precious.txt").write_text("mine")
         for output, reason in (
             (tmp_path / "file", "is a file"),
             (tmp_path / "file" / "cache", "cannot be written"),
             (tmp_path / "mine", "holds files that are no cache"),
             (tmp_path / "loop", "symbolic links"),
-            (tmp_path / ("long" * 70), "File name too long"),
+            (tmp_path / ("long" * 70), "name is too long by"),
+            (tmp_path / ("long" * 60), "name is too long by"),
+            (tmp_path / "taken", f"{tmp_path / 'taken.report.json'}: is a folder"),
+            (tmp_path / "half", f"{tmp_path / 'half.building'}: is a file"),
+            (tmp_path / "other", f"{tmp_path / 'other.building'}: holds 'precious.txt'"),
             (Path("/"), "no place beside it"),
             (simple_folder.path, "holds files that are no cache"),
         ):
             for flags in ([], ["--overwrite"]):
                 result = run("--videos", simple_folder.path, "--out", output, *SMALL, *flags)
                 assert result.exit_code == EXIT_WRONG_COMMAND, output
-                assert f"{output}: " in result.stderr
+                assert f"{output}" in result.stderr
                 assert reason in result.stderr
+        assert (tmp_path / "other.building" / "precious.txt").read_text() == "mine"
         assert (tmp_path / "file").read_text() == "mine"
         assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
@@ -237,12 +246,74 @@ class TestOutput:
     def test_too_little_space_is_told_before_decoding(self, simple_folder, tmp_path, monkeypatch):
         usage = shutil.disk_usage(tmp_path)._replace(free=100_000)
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-        result = run("--videos", simple_folder.path, "--out", tmp_path / "cache", *SMALL)
+        raw = ("--videos", simple_folder.path, "--out", tmp_path / "cache", *SMALL, "--encoding", "raw")
+        result = run(*raw)
         assert result.exit_code == EXIT_MACHINE_FAILED
-        assert f"{tmp_path / 'cache'}: about 0.0 GB are needed" in result.stderr
+        assert f"{tmp_path / 'cache'}: at least 1.7 MB are needed" in result.stderr
+        assert "0.1 MB are free" in result.stderr
         assert not any((tmp_path / "cache.building" / "spill").iterdir())
         monkeypatch.undo()
-        assert run("--videos", simple_folder.path, "--out", tmp_path / "cache", *SMALL).exit_code == 0
+        assert run(*raw).exit_code == 0
+
+    def test_space_that_may_not_do_is_no_reason_to_refuse(self, simple_folder, tmp_path, monkeypatch):
+        """What pixels compress to is not known before: flat ones take a hundredth of what noisy ones do."""
+        usage = shutil.disk_usage(tmp_path)._replace(free=50_000)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+        result = run("--videos", simple_folder.path, "--out", tmp_path / "cache", *SMALL)
+        assert result.exit_code == 0
+        assert f"{tmp_path / 'cache'}: about 0.2 MB may be needed" in result.stderr
+
+    def test_a_cache_that_lost_a_shard_is_not_called_complete(self, simple_folder, small_cache):
+        before = digests(small_cache)
+        shard = next((small_cache / "shards").iterdir())
+        shard.write_bytes(shard.read_bytes()[:-1])
+        flags = ("--videos", simple_folder.path, "--out", small_cache, *SMALL)
+        result = run(*flags)
+        assert result.exit_code == EXIT_WRONG_COMMAND
+        assert f"shards/{shard.name}: missing, or not" in result.stderr
+        assert run(*flags, "--overwrite").exit_code == 0
+        assert digests(small_cache) == before
+
+    @pytest.mark.parametrize("flag", ["--videos", "--out", "--config"])
+    def test_an_empty_path_is_not_the_current_folder(self, simple_folder, tmp_path, monkeypatch, flag):
+        monkeypatch.chdir(tmp_path)
+        flags = {"--videos": simple_folder.path, "--out": tmp_path / "cache", flag: ""}
+        result = run(*(word for pair in flags.items() for word in pair))
+        assert result.exit_code == EXIT_WRONG_COMMAND
+        assert f"'{flag}': an empty path" in result.stderr
+
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            (b"seed = " + b"9" * 5000, "not TOML"),
+            (b"x = " + b"[" * 20_000, "not TOML"),
+            (b"#" * (1 << 20) + b"#", "over 1048576 bytes"),
+        ],
+        ids=["digits", "nested", "long"],
+    )
+    def test_a_hostile_config_gets_one_line(self, simple_folder, tmp_path, content, said):
+        config = tmp_path / "config.toml"
+        config.write_bytes(content)
+        result = run("--videos", simple_folder.path, "--out", tmp_path / "cache", "--config", config)
+        assert result.exit_code == EXIT_WRONG_COMMAND
+        assert f"{config}: {said}" in result.stderr
+
+    def test_a_full_standard_output_is_the_machines_and_a_closed_pipe_nobodys(self, simple_folder, tmp_path):
+        program = Path(sys.executable).with_name("cache-build")
+        words = [str(program), "--videos", str(simple_folder.path), "--out", str(tmp_path / "cache"), *SMALL]
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == EXIT_MACHINE_FAILED
+        assert "standard output cannot be written: No space left" in done.stderr
+        closed = subprocess.run(
+            f"{' '.join(words)} | true; exit ${{PIPESTATUS[0]}}",
+            shell=True,
+            executable="/bin/bash",
+            capture_output=True,
+            text=True,
+        )
+        assert (closed.returncode, closed.stderr) == (0, "")
+        assert subprocess.run([*words], stderr=None, close_fds=True).returncode == 0
 
 
 class TestReadingCommands:

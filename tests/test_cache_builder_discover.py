@@ -94,5 +94,37 @@ def test_an_unreadable_subfolder_is_named(tmp_path, monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse_locked)
-    with pytest.raises(InputFolderError, match=r"cannot list the subfolder 'sub/locked': Permission denied"):
+    with pytest.raises(InputFolderError, match=r"cannot look into 'sub/locked': Permission denied"):
         discover_videos(tmp_path)
+
+
+def test_a_subfolder_whose_entries_cannot_be_looked_at_is_named(tmp_path, monkeypatch):
+    """Readable but not searchable (chmod 444): its videos and folders must not be skipped in silence."""
+    touch(tmp_path, "a.mp4", "sub/deeper/b.mp4")
+    plain_stat = Path.stat
+
+    def refuse_deeper(path, **options):
+        if path.name == "deeper":
+            raise PermissionError(13, "Permission denied", str(path))
+        return plain_stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refuse_deeper)
+    with pytest.raises(InputFolderError, match=r"cannot look into 'sub/deeper': Permission denied"):
+        discover_videos(tmp_path)
+
+
+def test_a_folder_that_cannot_be_looked_at_is_named(tmp_path):
+    with pytest.raises(InputFolderError, match="cannot be opened: File name too long"):
+        discover_videos(tmp_path / ("long" * 70))
+
+
+def test_a_mesh_of_links_ends_and_every_folder_counts_once(tmp_path):
+    """Nine folders with links to each other: followed by every path they are more than 100,000 folders."""
+    for one in range(9):
+        touch(tmp_path, f"{one}/video.mp4")
+        for other in range(9):
+            if other != one:
+                (tmp_path / str(one) / f"to_{other}").symlink_to(tmp_path / str(other))
+    assert [video.relative_path for video in discover_videos(tmp_path)] == [
+        f"{number}/video.mp4" for number in range(9)
+    ]

@@ -1,5 +1,6 @@
 import math
 import os
+import random
 from fractions import Fraction
 from pathlib import Path
 
@@ -282,3 +283,40 @@ def test_a_scan_cache_of_another_pyav_counts_as_none(mixed_folder, tmp_path, mon
         scan_cache_module, "scan_video", lambda path, name: (_ for _ in ()).throw(VideoError(name, "x"))
     )
     assert all(isinstance(row, VideoError) for row in scan_videos(videos, cache_path=cache_path, workers=2))
+
+
+def test_a_flipped_bit_in_a_scan_cache_is_never_believed(mixed_folder, tmp_path):
+    videos = discover_videos(mixed_folder)
+    cache_path = tmp_path / "scan.cache"
+    first = scan_videos(videos, cache_path=cache_path, workers=2)
+    content = cache_path.read_bytes()
+    draw = random.Random(0)
+    for _ in range(40):
+        altered = bytearray(content)
+        altered[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+        cache_path.write_bytes(altered)
+        again = scan_videos(videos, cache_path=cache_path, workers=2)
+        assert scans_equal(again[0], first[0])
+        assert scans_equal(again[2], first[2])
+
+
+def test_an_interrupted_scan_keeps_what_it_has_and_starts_no_other_video(mixed_folder, tmp_path, monkeypatch):
+    videos = discover_videos(mixed_folder)
+    cache_path = tmp_path / "scan.cache"
+    scanned = []
+
+    def scan_and_tell(path, relative_path):
+        scanned.append(relative_path)
+        return scan_video(path, relative_path)
+
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scan_cache_module, "scan_video", scan_and_tell)
+    with pytest.raises(KeyboardInterrupt):
+        scan_videos(videos, cache_path=cache_path, workers=1, progress=interrupt)
+    assert "a.mp4" in scanned
+    scanned.clear()
+    scan_videos(videos, cache_path=cache_path, workers=1)
+    assert "a.mp4" not in scanned
+    assert "c.avi" in scanned

@@ -6,7 +6,7 @@ import pytest
 from frame_cache_tools.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 
 import frame_store
-from frame_store.errors import StoreFormatError
+from frame_store.errors import StoreDamagedError, StoreFormatError
 from frame_store.manifest import encode_manifest, read_manifest
 from frame_store.verify import verify_store
 
@@ -115,3 +115,39 @@ def test_an_index_that_lies_with_matching_hashes_is_found(store_path, field, val
     import re
 
     assert any(re.search(expected, problem) for problem in problems), problems
+
+
+def test_links_and_empty_folders_are_strangers(store_path):
+    (store_path / "link").symlink_to("/etc")
+    (store_path / "empty").mkdir()
+    assert verify_store(store_path).problems == [
+        "empty: is not in the manifest",
+        "link: is not in the manifest",
+    ]
+
+
+def test_a_shard_that_is_gone_is_one_line(store_path):
+    name = read_manifest(store_path).shards[1].name
+    (store_path / name).unlink()
+    assert verify_store(store_path).problems == [f"{name}: No such file or directory"]
+
+
+@pytest.mark.parametrize("field", ["video_id", "shard_id", "byte_offset", "byte_length"])
+def test_an_index_row_that_points_anywhere_is_damage_and_no_crash(store_path, field):
+    index = np.load(store_path / "index.npy")
+    index[field][0] = np.iinfo(index.dtype[field]).max - 1
+    np.save(store_path / "index.npy", index)
+    assert any(problem.startswith("index.npy: ") for problem in verify_store(store_path).problems)
+    if field != "video_id":
+        with pytest.raises(StoreDamagedError, match=r"index row 0 points at byte .* run cache-verify"):
+            frame_store.open_store(store_path).read_frames([0])
+
+
+def test_every_flipped_bit_of_the_index_header_is_damage_and_no_crash(store_path):
+    content = (store_path / "index.npy").read_bytes()
+    for position in range(128):
+        for bit in (0, 7):
+            altered = bytearray(content)
+            altered[position] ^= 1 << bit
+            (store_path / "index.npy").write_bytes(altered)
+            assert verify_store(store_path).problems, (position, bit)

@@ -13,7 +13,9 @@ import pytest
 from frame_cache_tools.spelled_videos import read_frame
 
 import frame_store
+from cache_builder import build as build_module
 from cache_builder.cli import EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND, cache_verify
+from cache_builder.inputs import read_inputs
 from tests.support.commands import SMALL, digests, names_beside, run
 from tests.support.tiny_videos import (
     simple_specs,
@@ -118,7 +120,7 @@ class TestFolderOfVideos:
         (folder / "part").mkdir(mode=0)
         unlisted = build(tmp_path / "cache")
         assert unlisted.returncode == EXIT_WRONG_COMMAND
-        assert "cannot list the subfolder 'part': Permission denied" in unlisted.stderr
+        assert "cannot look into 'part': Permission denied" in unlisted.stderr
         assert not any("Traceback" in result.stderr for result in (refused, no_place, unlisted))
 
 
@@ -244,3 +246,27 @@ class TestBadVideos:
         assert names_beside(tmp_path / "cache") == ["cache.lock", "cache.scan", "videos"]
         assert run(*flags, "--on-error", "skip").exit_code == EXIT_NOT_WHOLE
         assert len(frame_store.open_store(tmp_path / "cache")) == 6  # 30 frames at 25 fps are 6 ticks
+
+
+def test_a_video_that_goes_while_it_is_built_can_be_built_later(tmp_path, monkeypatch):
+    """The cache says that it is not in it, and once it is back the cache does not pass for complete."""
+    folder = tiny_folder(tmp_path / "videos", simple_specs(2)).path
+    content = (folder / "01.mp4").read_bytes()
+
+    def scan_and_remove(*arguments, **options):
+        inputs = read_inputs(*arguments, **options)
+        (folder / "01.mp4").unlink()
+        return inputs
+
+    monkeypatch.setattr(build_module, "read_inputs", scan_and_remove)
+    flags = ("--videos", folder, "--out", tmp_path / "cache", *SMALL)
+    result = run(*flags, "--on-error", "skip")
+    assert result.exit_code == EXIT_NOT_WHOLE
+    assert "'01.mp4': unreadable: cannot be opened: No such file or directory" in result.stdout
+    monkeypatch.undo()
+    (folder / "01.mp4").write_bytes(content)
+    again = run(*flags)
+    assert again.exit_code == EXIT_WRONG_COMMAND
+    assert "video 01.mp4: changed since" in again.stderr
+    assert run(*flags, "--overwrite").exit_code == 0
+    assert frame_store.open_store(tmp_path / "cache").manifest.videos[1].verdict == "whole"

@@ -229,3 +229,29 @@ def test_what_stopped_at_a_damaged_video_goes_on_with_skip(tmp_path):
     again = run(tmp_path / "videos", tmp_path / "cache")
     assert again.returncode == EXIT_NOT_WHOLE
     assert "already complete" in again.stdout
+
+
+def test_a_disk_that_is_full_at_any_moment_is_an_error_and_no_crash(tmp_path):
+    """Sizes chosen so that it fills up while decoding, in shards, at the index and at the manifest."""
+    folder = tiny_folder(tmp_path / "videos", simple_specs(3, num_frames=150)).path
+    flags = ["--size", "8", "--encoding", "raw", "--frames-per-shard", "50"]
+    assert run(folder, tmp_path / "cache", *flags).returncode == 0
+    expected = digests(tmp_path / "cache")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", disk]).returncode:
+        pytest.skip("needs the right to mount a tmpfs of a few MB")
+    try:
+        failures = []
+        for kilobytes in range(300, 1600, 100):
+            subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", disk], check=True)
+            full = run(folder, disk / "cache", *flags)
+            if full.returncode == 0:
+                break
+            assert full.returncode == EXIT_MACHINE_FAILED, full.stderr
+            assert "Traceback" not in full.stderr
+            failures.append(full.stderr)
+        assert len(failures) > 4
+        assert digests(disk / "cache") == expected
+    finally:
+        subprocess.run(["umount", disk], check=True)

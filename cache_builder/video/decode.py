@@ -18,7 +18,7 @@ from av.container import InputContainer
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
-from cache_builder.errors import UnitNotIndependentError, VideoError
+from cache_builder.errors import UnitNotIndependentError, VideoChangedError, VideoError
 from cache_builder.video.open_video import (
     VideoPacket,
     choose_video_stream,
@@ -128,13 +128,18 @@ class VideoReader:
         if self._may_seek:
             self._may_seek = False
             raise _PlaceLostError
-        raise VideoError(self.scan.facts.path, "its packets are not those of the scan: the file has changed")
+        raise VideoChangedError(
+            self.scan.facts.path, "its packets are not those of the scan: the file has changed"
+        )
 
     def _reopen(self) -> InputContainer:
         self.close()
         path = self.scan.facts.path
-        self._container = container = open_container(self._path, path)
-        self._stream = choose_video_stream(container, path)
+        try:
+            self._container = container = open_container(self._path, path)
+            self._stream = choose_video_stream(container, path)
+        except VideoError as error:  # it was readable when it was scanned
+            raise VideoChangedError(path, f"{error.reason}; the file has changed since the scan") from error
         set_single_thread(self._stream)
         self._stream.codec_context.copy_opaque = True
         self._is_fresh = True

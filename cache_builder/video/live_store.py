@@ -37,7 +37,7 @@ def open_videos(
     size: int | tuple[int, int] = 224,
     resize: Resize = "crop",
     crop_aspect: tuple[int, int] | None = None,
-    scan_cache: Path | None = None,
+    scan_cache: Path | str | None = None,
     max_open: int = 32,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -56,14 +56,17 @@ def open_videos(
 
     Raises:
         InputFolderError: no such folder, or no video in it.
-        ValueError: a size or aspect out of range.
+        ValueError: a size, an aspect, `max_open` or `workers` out of range.
+        OSError: the scan cache cannot be written.
     """
+    if max_open < 1 or (workers is not None and workers < 1):
+        raise ValueError(f"max_open and workers must be 1 or more, found {max_open} and {workers}")
     height, width = (size, size) if isinstance(size, int) else size
     geometry = FrameGeometry(height=height, width=width, resize=resize, crop_aspect=crop_aspect)
     videos = discover_videos(Path(folder))
     scans = scan_frames(
         videos,
-        cache_path=scan_cache,
+        cache_path=None if scan_cache is None else Path(scan_cache),
         workers=workers or len(os.sched_getaffinity(0)),
         progress=progress,
     )

@@ -1,5 +1,6 @@
 """Scans of many videos, in parallel, remembered in one file: a second run of the same folder is instant."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -15,7 +16,8 @@ from cache_builder.video.frame_table import FrameTable, count_frames, predict_fr
 from cache_builder.video.scan import PACKET_COLUMNS, PacketTable, VideoFacts, VideoScan, scan_video
 from frame_store.publish import write_file
 
-_CACHE_VERSION: Final = f"1, PyAV {av.__version__}"
+_DIGEST_BYTES: Final = 32
+_CACHE_VERSION: Final = f"2, PyAV {av.__version__}"
 """Another build of FFmpeg may number packets otherwise."""
 
 
@@ -76,7 +78,8 @@ def _run(
     cached = _read_cache(cache_path)
     found: dict[int, _Found | VideoError] = {}
     num_new = 0
-    with ThreadPoolExecutor(workers) as pool:
+    pool = ThreadPoolExecutor(workers)
+    try:
         jobs = {
             pool.submit(_look_at, video, cached.get(video.relative_path), with_frames=with_frames): row
             for row, video in enumerate(videos)
@@ -86,10 +89,13 @@ def _run(
             num_new += is_new
             if progress is not None:
                 progress(len(found), len(videos))
-    rows = [found[row] for row in range(len(videos))]
-    if cache_path is not None and num_new:
-        _write_cache(cache_path, videos, rows)
-    return rows
+    finally:  # interrupted, what was scanned is kept, and only the videos in hand are waited for
+        pool.shutdown(cancel_futures=True)
+        if cache_path is not None and num_new:
+            unseen = {video.relative_path for row, video in enumerate(videos) if row not in found}
+            kept = {path: entry for path, entry in cached.items() if path in unseen}
+            _write_cache(cache_path, {videos[row]: found[row] for row in sorted(found)}, kept=kept)
+    return [found[row] for row in range(len(videos))]
 
 
 def _look_at(
@@ -116,16 +122,23 @@ def _require(frames: FrameTable | None) -> FrameTable:
 
 
 def _read_cache(path: Path | None) -> dict[str, _CachedVideo]:
+    """What the file remembers; nothing if it is missing, damaged, or of another version."""
     try:
-        file = msgspec.msgpack.decode(path.read_bytes(), type=_CacheFile) if path else None
+        raw = path.read_bytes() if path is not None else b""
+        digest, data = raw[:_DIGEST_BYTES], raw[_DIGEST_BYTES:]
+        if hashlib.sha256(data).digest() != digest:  # a flipped bit would be a wrong timestamp for ever
+            return {}
+        file = msgspec.msgpack.decode(data, type=_CacheFile)
     except (OSError, msgspec.MsgspecError):
-        file = None
-    return file.videos if file is not None and file.version == _CACHE_VERSION else {}
+        return {}
+    return file.videos if file.version == _CACHE_VERSION else {}
 
 
-def _write_cache(path: Path, videos: Sequence[SourceVideo], rows: Sequence[_Found | VideoError]) -> None:
-    entries = {}
-    for video, row in zip(videos, rows, strict=True):
+def _write_cache(
+    path: Path, rows: dict[SourceVideo, _Found | VideoError], *, kept: dict[str, _CachedVideo]
+) -> None:
+    entries = dict(kept)
+    for video, row in rows.items():
         if isinstance(row, VideoError):
             continue
         scan, frames = row
@@ -140,7 +153,8 @@ def _write_cache(path: Path, videos: Sequence[SourceVideo], rows: Sequence[_Foun
             if counted
             else None,
         )
-    write_file(path, msgspec.msgpack.encode(_CacheFile(version=_CACHE_VERSION, videos=entries)))
+    data = msgspec.msgpack.encode(_CacheFile(version=_CACHE_VERSION, videos=entries))
+    write_file(path, hashlib.sha256(data).digest() + data)
 
 
 def _unpack(video: SourceVideo, cached: _CachedVideo) -> _Found | None:
