@@ -71,8 +71,16 @@ class SamplingLaw:
 
     @property
     def effective_batch_floor(self) -> float:
-        """Independent frames that a batch is worth at least, whatever the data."""
+        """Independent frames that a batch is worth at least, whatever the data; see `floor_is_proven`."""
         return self.slots_per_batch / self.worst_design_effect
+
+    @property
+    def floor_is_proven(self) -> bool:
+        """False for shards of unequal size in a stream: small ones that follow each other may be alike (S25)."""
+        if self.visit_kappa is not None or self.shard_probability is None:
+            return True
+        held = self.shard_probability[self.shard_probability > 0]
+        return bool(held.max() == held.min())
 
 
 def sampling_law(

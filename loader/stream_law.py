@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from loader.bias_formulas import Reals, chi2_of_uniform_shards
 from loader.coincidence import check_batch_size
-from loader.frame_orders import check_shard_sizes
 from loader.errors import SamplingError
+from loader.frame_orders import check_shard_sizes
 
 Counts = npt.NDArray[np.int64]
 

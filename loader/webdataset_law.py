@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from loader.bias_formulas import Reals
 from loader.coincidence import check_batch_size
-from loader.frame_orders import check_shard_sizes
 from loader.errors import SamplingError
+from loader.frame_orders import check_shard_sizes
 from loader.stream_law import Counts, first_fill, items_read, picks_before, steady_state_kappa
 
 NUM_ORDERS: Final = 4

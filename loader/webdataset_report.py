@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy.typing as npt
 
-from loader import bias_formulas
 from loader.bias_report import BiasReport, stream_design_effect
 from loader.errors import SamplingError
 from loader.frame_orders import check_shard_sizes
 from loader.rho_estimate import RhoEstimate
 from loader.sampling_law import SamplingLaw
+from loader.stream_law import chi2_at_stream_ends
 from loader.webdataset_law import webdataset_kappa
 
 
@@ -53,11 +53,11 @@ def webdataset_report(
     kappa = webdataset_kappa(
         held,
         shuffle_buffer=spec.shuffle_buffer,
-        initial=spec.initial if spec.initial is not None else spec.shuffle_buffer,
+        initial=spec.initial,
         batch_size=batch_size,
         num_workers=spec.num_workers,
     )
-    at_ends = bias_formulas.chi2_of_uniform_shards(held)
+    at_ends = chi2_at_stream_ends(held)
     law = SamplingLaw(
         name=str(spec),
         num_frames=int(sizes.sum()),

@@ -233,13 +233,14 @@ def _row_text(report: BiasReport, width: int) -> str:
         bias = f"{report.bias_of_proxy:.4f}"
     else:
         bias = f"<= {np.sqrt(law.chi2):.4f}"
+    floor = f"{'' if law.floor_is_proven else '~'}{law.effective_batch_floor:.1f}"
     effect, effective = "needs rho", "needs rho"
     if report.design_effect is not None and report.effective_batch is not None:
         effect, effective = f"{report.design_effect:.2f}", f"{report.effective_batch:.1f}"
         if report.effective_batch_low != report.effective_batch_high:
             effective += f" [{report.effective_batch_low:.1f}, {report.effective_batch_high:.1f}]"
     return (
-        f"{law.name:{width}} {law.chi2:9.3g} {bias:>11} {law.worst_kappa:8.4f} {law.effective_batch_floor:15.1f} "
+        f"{law.name:{width}} {law.chi2:9.3g} {bias:>11} {law.worst_kappa:8.4f} {floor:>15} "
         f"{effect:>14} {effective:>24}"
     )
 
@@ -252,6 +253,7 @@ def report_builtins(report: BiasReport) -> dict[str, Any]:
     law["bias_at_most_in_sigma"] = float(np.sqrt(report.law.chi2))
     law["worst_design_effect"] = report.law.worst_design_effect
     law["effective_batch_floor"] = report.law.effective_batch_floor
+    law["floor_is_proven"] = report.law.floor_is_proven
     for name in ("effective_batch", "effective_batch_low", "effective_batch_high"):
         values[name] = getattr(report, name)
     return values
