@@ -51,7 +51,7 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
 def read_inputs(
     videos: list[SourceVideo],
     *,
-    scan_cache: Path,
+    scan_cache: Path | None,
     workers: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> Inputs:

@@ -2,16 +2,19 @@
 
 from typing import TYPE_CHECKING, Any
 
-from loader.epoch_order import EpochOrder, Sampling, ShardChoice, epoch_order
+from loader.epoch_order import epoch_order
 from loader.errors import SamplingError
+from loader.frame_orders import EpochOrder
+from loader.sampling_spec import ClipWindows, Sampling, SamplingSpec, ShardChoice
 
 if TYPE_CHECKING:
     from loader.frame_batch import FrameBatch
     from loader.frame_loader import FrameLoader
-    from loader.torch_dataset import FrameBatchSampler, FrameDataset, frame_batch_collate
+    from loader.torch_dataset import FrameBatchSampler, FrameDataset, frame_batch_collate, rank_and_world_size
     from loader.webdataset_adapter import webdataset_batches
 
 __all__ = [
+    "ClipWindows",
     "EpochOrder",
     "FrameBatch",
     "FrameBatchSampler",
@@ -19,9 +22,11 @@ __all__ = [
     "FrameLoader",
     "Sampling",
     "SamplingError",
+    "SamplingSpec",
     "ShardChoice",
     "epoch_order",
     "frame_batch_collate",
+    "rank_and_world_size",
     "webdataset_batches",
 ]
 
@@ -31,6 +36,7 @@ _LAZY = {
     "FrameDataset": "loader.torch_dataset",
     "FrameLoader": "loader.frame_loader",
     "frame_batch_collate": "loader.torch_dataset",
+    "rank_and_world_size": "loader.torch_dataset",
     "webdataset_batches": "loader.webdataset_adapter",
 }
 

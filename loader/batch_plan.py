@@ -2,112 +2,204 @@
 
 import warnings
 from collections.abc import Iterator
+from typing import TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
-from loader.epoch_order import (
-    EpochOrder,
-    FrameIds,
-    Sampling,
-    ShardChoice,
-    check_shard_sizes,
-    chi2_of_uniform_shard_choice,
-    epoch_order,
-)
+from frame_store.protocol import FrameStore
+from loader.clip_order import contiguous_video_sizes
+from loader.epoch_order import epoch_order
 from loader.errors import SamplingError
-from loader.rank_slice import RankSlice
+from loader.frame_orders import EpochOrder, FrameIds, check_shard_sizes
+from loader.rank_slice import RankSlice, Remainder
+from loader.sampling_spec import ClipWindows, Sampling, SamplingSpec, ShardChoice
+from loader.shard_visits import chi2_of_uniform_shard_choice
 
 MAX_POSITIONS_PER_BLOCK = 8192
 """Positions turned into ids by one call: 64 KiB, and the cost of a NumPy call spread over many batches."""
 
 
+class BatchOptions(TypedDict, total=False):
+    """Which frames come together when. Shared by all that make batches; see `BatchPlan` for what each means."""
+
+    batch_size: int
+    sampling: Sampling
+    seed: int
+    remainder: Remainder
+    shards_per_batch: int | None
+    frames_per_visit: int | None
+    shard_choice: ShardChoice
+    frames_with_replacement: bool
+    shards_per_block: int | None
+    clip_frames: int | None
+    clip_stride: int
+    clip_windows: ClipWindows
+    rank: int
+    world_size: int
+
+
 class BatchPlan:
-    """Frame ids of the batches of one rank: a pure function of the arguments, the epoch and the step."""
+    """Frame ids of the batches of one rank: a pure function of the arguments, the epoch and the position in it."""
 
     def __init__(
         self,
         shard_sizes: npt.ArrayLike,
         *,
-        batch_size: int,
-        sampling: Sampling,
-        seed: int,
-        drop_last: bool,
-        shards_per_batch: int | None,
-        frames_per_visit: int | None,
-        shard_choice: ShardChoice,
-        rank: int,
-        world_size: int,
+        video_sizes: npt.ArrayLike | None = None,
+        batch_size: int = 128,
+        sampling: Sampling = "permutation",
+        seed: int = 0,
+        remainder: Remainder = "uneven",
+        shards_per_batch: int | None = None,
+        frames_per_visit: int | None = None,
+        shard_choice: ShardChoice = "proportional",
+        frames_with_replacement: bool = False,
+        shards_per_block: int | None = None,
+        clip_frames: int | None = None,
+        clip_stride: int = 1,
+        clip_windows: ClipWindows = "anchor",
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
-        """See `FrameLoader` for the arguments.
+        """Check the arguments against the shards.
+
+        Args:
+            shard_sizes: frames per shard, shape (S,).
+            video_sizes: for clips: frames per video, shape (V,), in the order of frame ids.
+            batch_size: frames (or clips) per batch and rank.
+            sampling: `permutation` (every frame once an epoch), `iid`, `sequential`, `shards` or `block`; see
+                `loader.sampling_spec.Sampling`. `iid`, `shards` and clips draw with replacement and end after the
+                whole batches.
+            seed: in [0, 2**32); with the epoch it determines the order.
+            remainder: what becomes of a last step that is not whole; see `loader.rank_slice.Remainder`.
+            shards_per_batch: for `shards`: visits per batch, K. K * m is the batch size; one of them is enough.
+            frames_per_visit: for `shards`: frames of one shard per visit, m.
+            shard_choice: for `shards`: see `loader.sampling_spec.ShardChoice`.
+            frames_with_replacement: for `shards`: whether a visit may draw a frame twice.
+            shards_per_block: for `block`: frames of this many shards are shuffled together, k.
+            clip_frames: sample clips of this many frames, T, of one video each.
+            clip_stride: distance between the frames of a clip, in stored frames.
+            clip_windows: for clips: see `loader.sampling_spec.ClipWindows`.
+            rank: this process among `world_size`.
+            world_size: processes that share an epoch: step t's batches of all ranks together are the order's own
+                next world_size * batch_size positions.
 
         Raises:
-            SamplingError: the arguments contradict each other or the store.
+            SamplingError: the arguments contradict each other or the shards.
         """
         self._shard_sizes = check_shard_sizes(shard_sizes)
-        self._sampling = sampling
-        self._seed = seed
-        self._frames_per_visit = _frames_per_visit(
-            batch_size=batch_size, shards_per_batch=shards_per_batch, frames_per_visit=frames_per_visit
+        self._video_sizes = video_sizes
+        self.seed = seed
+        self.spec = SamplingSpec(
+            sampling=sampling,
+            frames_per_visit=frames_of_visit(
+                batch_size=batch_size, shards_per_batch=shards_per_batch, frames_per_visit=frames_per_visit
+            ),
+            shard_choice=shard_choice,
+            frames_with_replacement=frames_with_replacement,
+            shards_per_block=shards_per_block,
+            clip_frames=clip_frames,
+            clip_stride=clip_stride,
+            clip_windows=clip_windows,
         )
-        self._shard_choice = shard_choice
-        first_epoch = self.order(0)
-        self._slice = RankSlice(
-            num_positions=len(first_epoch),
+        self._whole = RankSlice(
+            num_positions=len(self.order(0)),
             batch_size=batch_size,
             rank=rank,
             world_size=world_size,
             # Draws with replacement miss frames anyway: a short batch would only cost.
-            drop_last=drop_last or first_epoch.with_replacement,
+            remainder="drop" if self.spec.with_replacement else remainder,
         )
         self._check_not_empty()
-        if shard_choice == "uniform" and (chi2 := chi2_of_uniform_shard_choice(self._shard_sizes)):
-            warnings.warn(
-                f"shard_choice='uniform' is biased on shards of unequal size: frames of small shards are drawn too "
-                f"often, chi^2 = {chi2:.4g} against uniform frames; shard_choice='proportional' has no bias",
-                stacklevel=3,
-            )
+        self._warn_of_bias()
 
     def __len__(self) -> int:
         """Batches of this rank in an epoch, the same in every epoch."""
-        return len(self._slice)
+        return len(self._whole)
+
+    @property
+    def num_positions(self) -> int:
+        """Positions in an epoch's order, all ranks together."""
+        return self._whole.num_positions
 
     def order(self, epoch: int) -> EpochOrder:
-        """The whole order of `epoch`, all ranks together."""
+        """The whole order of `epoch`, all ranks together.
+
+        Raises:
+            SamplingError: epoch outside [0, 2**32).
+        """
         return epoch_order(
-            self._shard_sizes,
-            sampling=self._sampling,
-            seed=self._seed,
-            epoch=epoch,
-            frames_per_visit=self._frames_per_visit,
-            shard_choice=self._shard_choice,
+            self._shard_sizes, self.spec, seed=self.seed, epoch=epoch, video_sizes=self._video_sizes
         )
 
-    def batches(self, epoch: int) -> Iterator[FrameIds]:
-        """Frame ids of each batch of `epoch`, in order: int64, shape (B,), the last one maybe shorter."""
-        order = self.order(epoch)
-        steps_per_block = max(1, MAX_POSITIONS_PER_BLOCK // self._slice.batch_size)
-        for first_step in range(0, len(self), steps_per_block):
-            steps = range(first_step, min(first_step + steps_per_block, len(self)))
-            spans = [self._slice.positions(step) for step in steps]
-            ids = order.ids_at(np.concatenate([np.arange(span.start, span.stop) for span in spans]))
-            yield from np.split(ids, np.cumsum([len(span) for span in spans])[:-1])
+    def slice_from(self, position: int) -> RankSlice:
+        """Share of this rank in what is left of an epoch from `position` on."""
+        whole = self._whole
+        return RankSlice(
+            num_positions=whole.num_positions,
+            batch_size=whole.batch_size,
+            rank=whole.rank,
+            world_size=whole.world_size,
+            remainder=whole.remainder,
+            first_position=position,
+        )
+
+    def batches(self, epoch: int, *, first_position: int = 0) -> Iterator[FrameIds]:
+        """Frame ids of each batch of `epoch` from `first_position` on: int64, shape (B,), or (B, T) for clips.
+
+        The last batch may be shorter. Step t ends at position `slice_from(first_position).position_after(t)`.
+        """
+        order, share = self.order(epoch), self.slice_from(first_position)
+        steps_per_block = max(1, MAX_POSITIONS_PER_BLOCK // share.batch_size)
+        for first_step in range(0, len(share), steps_per_block):
+            steps = range(first_step, min(first_step + steps_per_block, len(share)))
+            positions = [share.positions(step) for step in steps]
+            ids = order.ids_at(np.concatenate(positions))
+            yield from np.split(ids, np.cumsum([len(part) for part in positions])[:-1])
 
     def _check_not_empty(self) -> None:
-        """A training loop over no batches looks like success: refuse it where no rank would get one."""
-        needed, available = self._slice.positions_per_step, self._slice.num_positions
-        if self._slice.drop_last and available < needed:
+        """A training loop over no batches looks like success: refuse it where a rank would get none."""
+        share = self._whole
+        available, needed = share.num_positions, share.positions_per_step
+        what = "clips" if self.spec.clip_frames is not None else "frames"
+        if share.remainder == "drop" and available < needed:
             raise SamplingError(
-                f"an epoch of {available} frames holds no whole step of batch_size {self._slice.batch_size} x "
-                f"{self._slice.world_size} ranks; take a smaller batch_size"
-                f"{'' if self.order(0).with_replacement else ' or drop_last=False'}"
+                f"an epoch of {available} {what} holds no whole step of batch_size {share.batch_size} x "
+                f"{share.world_size} ranks; take a smaller batch_size"
+                f"{'' if self.spec.with_replacement else ' or another remainder'}"
+            )
+        if share.world_size > available:
+            raise SamplingError(f"{share.world_size} ranks cannot share an epoch of {available} {what}")
+
+    def _warn_of_bias(self) -> None:
+        if self.spec.shard_choice == "uniform" and (chi2 := chi2_of_uniform_shard_choice(self._shard_sizes)):
+            warnings.warn(
+                f"shard_choice='uniform' is biased on shards of unequal size: frames of small shards are drawn too "
+                f"often, chi^2 = {chi2:.4g} against uniform frames; shard_choice='proportional' has no bias",
+                stacklevel=5,
             )
 
 
-def _frames_per_visit(
+def plan_batches(store: FrameStore, **options: Unpack[BatchOptions]) -> BatchPlan:
+    """The plan over a store's shards, and over its videos where clips are asked for.
+
+    Raises:
+        SamplingError: see `BatchPlan`; also clips of a store that does not hold its videos frame after frame.
+    """
+    wants_clips = options.get("clip_frames") is not None
+    video_sizes = contiguous_video_sizes(store.index) if wants_clips else None
+    return BatchPlan(store.shard_sizes, video_sizes=video_sizes, **options)
+
+
+def frames_of_visit(
     *, batch_size: int, shards_per_batch: int | None, frames_per_visit: int | None
 ) -> int | None:
-    """Frames of one visit, from K = shards_per_batch, m = frames_per_visit or both; None where neither is given."""
+    """Frames of one visit, from K = shards_per_batch, m = frames_per_visit or both; None where neither is given.
+
+    Raises:
+        SamplingError: K m is not the batch size.
+    """
     if shards_per_batch is None:
         if frames_per_visit is None or frames_per_visit < 1:
             return frames_per_visit

@@ -13,7 +13,9 @@ from frame_store.protocol import Frames, FrameStore
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class FrameBatch:
-    """B frames as torch tensors, all on one device.
+    """B frames, or B clips of T frames, as torch tensors, all on one device.
+
+    For clips, a dimension T stands behind B in every shape below: frames are (B, T, 3, H, W), ids (B, T).
 
     Also a sequence of samples: `batch[i]` is a dict of one frame (a view, not a copy), which is what torch's default
     collation wants; see `FrameDataset`.
@@ -33,26 +35,29 @@ class FrameBatch:
     def __post_init__(self) -> None:
         """Refuse tensors of another shape, dtype or memory layout."""
         frames = self.frames
-        if frames.dtype != torch.uint8 or frames.dim() != 4 or frames.shape[1] != 3:
-            raise ValueError(f"frames must be uint8 (B, 3, H, W), found {frames.dtype} {tuple(frames.shape)}")
-        if frames.numel() and not frames.is_contiguous(memory_format=torch.channels_last):
+        if frames.dtype != torch.uint8 or frames.dim() not in {4, 5} or frames.shape[-3] != 3:
+            raise ValueError(
+                f"frames must be uint8 (B, 3, H, W) or (B, T, 3, H, W), found {frames.dtype} {tuple(frames.shape)}"
+            )
+        if frames.numel() and not frames.flatten(0, -4).is_contiguous(memory_format=torch.channels_last):
             raise ValueError(f"frames must be channels_last in memory, found strides {frames.stride()}")
         for name, dtype in _DTYPES.items():
             tensor: torch.Tensor = getattr(self, name)
-            if tensor.dtype != dtype or tensor.shape != frames.shape[:1]:
+            if tensor.dtype != dtype or tensor.shape != frames.shape[:-3]:
                 raise ValueError(
-                    f"{name} must be {dtype} of shape ({len(frames)},), found {tensor.dtype} {tuple(tensor.shape)}"
+                    f"{name} must be {dtype} of shape {tuple(frames.shape[:-3])}, "
+                    f"found {tensor.dtype} {tuple(tensor.shape)}"
                 )
 
     @classmethod
     def from_numpy(cls, *, frames: Frames, frame_ids: npt.ArrayLike, rows: npt.NDArray[Any]) -> "FrameBatch":
-        """A batch over `frames`, uint8 (B, H, W, 3), without copying them.
+        """A batch over `frames`, uint8 (B, H, W, 3) or (B, T, H, W, 3), without copying them.
 
         `frame_ids` and `rows` (the store's index at these ids, or any structured array with its fields `video_id`,
-        `frame_in_video` and `pts_seconds`) have shape (B,) and are copied.
+        `frame_in_video` and `pts_seconds`) have shape (B,) or (B, T) and are copied.
         """
         return cls(
-            frames=torch.from_numpy(frames).permute(0, 3, 1, 2),
+            frames=torch.from_numpy(frames).movedim(-1, -3),
             frame_ids=torch.from_numpy(np.array(frame_ids, np.int64)),
             video_ids=torch.from_numpy(np.array(rows["video_id"], np.int64)),
             frame_in_video=torch.from_numpy(np.array(rows["frame_in_video"], np.int64)),
@@ -83,8 +88,9 @@ class FrameBatch:
         }
 
     def __repr__(self) -> str:
+        what = "clips" if self.frames.dim() == 5 else "frames"
         return (
-            f"FrameBatch({len(self)} frames, uint8 {tuple(self.frames.shape)}, "
+            f"FrameBatch({len(self)} {what}, uint8 {tuple(self.frames.shape)}, "
             f"{self.frames.nbytes} bytes on {self.frames.device})"
         )
 
@@ -100,13 +106,15 @@ _DTYPES = {
 }
 
 
-def read_frame_batch(store: FrameStore, frame_ids: npt.NDArray[np.int64] | Sequence[int]) -> FrameBatch:
-    """One `read_frames` call and its index rows as a batch, in request order.
+def read_frame_batch(
+    store: FrameStore, frame_ids: npt.NDArray[np.int64] | Sequence[int] | Sequence[Sequence[int]]
+) -> FrameBatch:
+    """One `read_frames` call and its index rows as a batch, in request order; clips for ids of shape (B, T).
 
     Raises:
         FrameIdError: an id outside [0, len(store)).
         StoreDamagedError: the store cannot give a frame back.
     """
-    frames = store.read_frames(frame_ids)  # first, for it checks the ids
-    ids = np.asarray(frame_ids, np.int64)
-    return FrameBatch.from_numpy(frames=frames, frame_ids=ids, rows=store.index[ids])
+    ids = np.asarray(frame_ids)
+    frames = store.read_frames(ids.reshape(-1)).reshape(*ids.shape, *store.frame_shape)  # it checks the ids
+    return FrameBatch.from_numpy(frames=frames, frame_ids=ids, rows=store.index[ids.astype(np.int64)])

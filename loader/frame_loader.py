@@ -5,12 +5,14 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Any, Unpack
 
 from frame_store.protocol import FrameStore
-from loader.batch_plan import BatchPlan
-from loader.epoch_order import Sampling, ShardChoice
+from loader.batch_plan import BatchOptions, plan_batches
 from loader.errors import SamplingError
 from loader.frame_batch import FrameBatch, read_frame_batch
+from loader.loader_state import EpochCursor, LoaderState
 
 
 class FrameLoader:
@@ -28,55 +30,29 @@ class FrameLoader:
         self,
         store: FrameStore,
         *,
-        batch_size: int = 128,
-        sampling: Sampling = "permutation",
-        seed: int = 0,
-        drop_last: bool = False,
-        shards_per_batch: int | None = None,
-        frames_per_visit: int | None = None,
-        shard_choice: ShardChoice = "proportional",
-        rank: int = 0,
-        world_size: int = 1,
         num_threads: int | None = None,
         read_ahead: int | None = None,
+        **options: Unpack[BatchOptions],
     ) -> None:
         """Plan the epochs of `store`.
 
         Args:
             store: where the frames are.
-            batch_size: frames per batch and rank.
-            sampling: `permutation` (every frame once an epoch), `iid`, `sequential` or `shards`; see
-                `loader.epoch_order.Sampling`. `iid` and `shards` draw with replacement and end after
-                len(store) // (batch_size * world_size) batches.
-            seed: in [0, 2**32); with the epoch it determines the order.
-            drop_last: leave out the last batch where it would be short. With several ranks: the last step where
-                it is not whole on every rank, so that all have the same number of batches.
-            shards_per_batch: for `shards`: visits per batch, K. K * m is the batch size; one of them is enough.
-            frames_per_visit: for `shards`: different frames of one shard per visit, m.
-            shard_choice: for `shards`: see `loader.epoch_order.ShardChoice`.
-            rank: this process among `world_size`.
-            world_size: processes that share an epoch: step t's batches of all ranks are disjoint and together the
-                order's own next world_size * batch_size frames.
             num_threads: batches read at the same time; None for the CPUs this process may use.
             read_ahead: batches read or being read beyond the one handed out, which bounds memory; None for
                 num_threads + 1.
+            options: which frames come together when, as `loader.batch_plan.BatchPlan` explains:
+                `batch_size=128, sampling="permutation", seed=0, remainder="uneven", rank=0, world_size=1`; for
+                `sampling="shards"` also `shards_per_batch`, `frames_per_visit`, `shard_choice="proportional"`,
+                `frames_with_replacement=False`; for `"block"` `shards_per_block`; for clips `clip_frames`,
+                `clip_stride=1`, `clip_windows="anchor"`.
 
         Raises:
             SamplingError: the arguments contradict each other or the store.
         """
         self._store = store
-        self._plan = BatchPlan(
-            store.shard_sizes,
-            batch_size=batch_size,
-            sampling=sampling,
-            seed=seed,
-            drop_last=drop_last,
-            shards_per_batch=shards_per_batch,
-            frames_per_visit=frames_per_visit,
-            shard_choice=shard_choice,
-            rank=rank,
-            world_size=world_size,
-        )
+        self._plan = plan_batches(store, **options)
+        self._cursor = EpochCursor(self._plan, fingerprint=store.fingerprint)
         self._num_threads = (
             len(os.sched_getaffinity(0)) if num_threads is None else operator.index(num_threads)
         )
@@ -85,7 +61,6 @@ class FrameLoader:
             raise SamplingError(
                 f"num_threads and read_ahead must be 1 or more, found {self._num_threads} and {self._read_ahead}"
             )
-        self._next_epoch = 0
 
     def __len__(self) -> int:
         """Batches in an epoch, for this rank."""
@@ -97,24 +72,39 @@ class FrameLoader:
         Raises:
             SamplingError: not in [0, 2**32).
         """
-        self._plan.order(epoch)
-        self._next_epoch = epoch
+        self._cursor.set_epoch(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the run stands behind the last batch that the caller has got; what was read ahead does not count.
+
+        Plain values, the same on every rank. Between epochs it is the start of the next one.
+        """
+        return self._cursor.state().to_builtins()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Make the next iteration go on from `state`, with any world size and batch size.
+
+        Under `remainder="uneven"` the epoch's frames are all read once, by the ranks before and after together.
+
+        Raises:
+            SamplingError: no state of a loader, or one of another store, sampling or seed; both sides are named.
+        """
+        self._cursor.load(LoaderState.from_builtins(state))
 
     def __iter__(self) -> Iterator[FrameBatch]:
         """The next epoch's batches. An error of the store is raised where its batch would have come."""
-        epoch = self._next_epoch
-        self._next_epoch += 1
-        return self._batches(epoch)
+        return self._batches(*self._cursor.begin())
 
-    def _batches(self, epoch: int) -> Iterator[FrameBatch]:
+    def _batches(self, epoch: int, first_position: int) -> Iterator[FrameBatch]:
         pool = ThreadPoolExecutor(self._num_threads, thread_name_prefix="frame-loader")
+        planned = self._plan.batches(epoch, first_position=first_position)
         pending: deque[Future[FrameBatch]] = deque()
         try:
-            for frame_ids in self._plan.batches(epoch):
-                pending.append(pool.submit(read_frame_batch, self._store, frame_ids))
-                if len(pending) > self._read_ahead:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
+            for step in range(len(self._plan.slice_from(first_position))):
+                for frame_ids in islice(planned, self._read_ahead + 1 - len(pending)):
+                    pending.append(pool.submit(read_frame_batch, self._store, frame_ids))
+                batch = pending.popleft().result()
+                self._cursor.give(epoch=epoch, first_position=first_position, step=step)
+                yield batch
         finally:  # also where the caller breaks off: Python closes a generator that nobody holds any more
             pool.shutdown(cancel_futures=True)

@@ -13,14 +13,18 @@ once more, into a dict of `frame` (B, 3, H, W) and `frame_id`, `video_id`, `fram
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias, Unpack
 
 import torch
 from torch.utils.data import Dataset, Sampler
 
 from frame_store.protocol import FrameStore
-from loader.batch_plan import BatchPlan
-from loader.epoch_order import Sampling, ShardChoice
+from loader.batch_plan import BatchOptions, plan_batches
 from loader.frame_batch import FrameBatch, read_frame_batch
+from loader.loader_state import EpochCursor, LoaderState
+
+BatchIds: TypeAlias = list[int] | list[list[int]]
+"""Frame ids of one batch; for clips a list of ids for each."""
 
 
 class FrameDataset(Dataset[dict[str, torch.Tensor]]):
@@ -37,46 +41,22 @@ class FrameDataset(Dataset[dict[str, torch.Tensor]]):
         """One frame, as a sample of `FrameBatch.__getitem__`: `frame` is uint8 (3, H, W)."""
         return read_frame_batch(self._store, [frame_id])[0]
 
-    def __getitems__(self, frame_ids: Sequence[int]) -> FrameBatch:
+    def __getitems__(self, frame_ids: Sequence[int] | Sequence[Sequence[int]]) -> FrameBatch:
         """A whole batch in one read: what `DataLoader` asks for and hands to its `collate_fn`."""
         return read_frame_batch(self._store, frame_ids)
 
 
-class FrameBatchSampler(Sampler[list[int]]):
+class FrameBatchSampler(Sampler[BatchIds]):
     """Batches of frame ids for `DataLoader(batch_sampler=...)`: the same batches as `FrameLoader`'s."""
 
-    def __init__(
-        self,
-        store: FrameStore,
-        *,
-        batch_size: int = 128,
-        sampling: Sampling = "permutation",
-        seed: int = 0,
-        drop_last: bool = False,
-        shards_per_batch: int | None = None,
-        frames_per_visit: int | None = None,
-        shard_choice: ShardChoice = "proportional",
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        """See `FrameLoader` for the arguments.
+    def __init__(self, store: FrameStore, **options: Unpack[BatchOptions]) -> None:
+        """See `FrameLoader` for the options.
 
         Raises:
-            SamplingError: the arguments contradict each other or the store.
+            SamplingError: the options contradict each other or the store.
         """
-        self._plan = BatchPlan(
-            store.shard_sizes,
-            batch_size=batch_size,
-            sampling=sampling,
-            seed=seed,
-            drop_last=drop_last,
-            shards_per_batch=shards_per_batch,
-            frames_per_visit=frames_per_visit,
-            shard_choice=shard_choice,
-            rank=rank,
-            world_size=world_size,
-        )
-        self._next_epoch = 0
+        self._plan = plan_batches(store, **options)
+        self._cursor = EpochCursor(self._plan, fingerprint=store.fingerprint)
 
     def __len__(self) -> int:
         """Batches in an epoch, for this rank."""
@@ -88,15 +68,37 @@ class FrameBatchSampler(Sampler[list[int]]):
         Raises:
             SamplingError: not in [0, 2**32).
         """
-        self._plan.order(epoch)
-        self._next_epoch = epoch
+        self._cursor.set_epoch(epoch)
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def state_dict(self, *, batches_received: int) -> dict[str, Any]:
+        """Where the run stands once `batches_received` batches of the present iteration have reached the caller.
+
+        A `DataLoader` asks its sampler for batches ahead of time, so only the training loop knows that number.
+        `FrameLoader` resumes from the same states.
+
+        Raises:
+            SamplingError: the iteration has no so many batches.
+        """
+        return self._cursor.state(batches_received=batches_received).to_builtins()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `FrameLoader.load_state_dict`."""
+        self._cursor.load(LoaderState.from_builtins(state))
+
+    def __iter__(self) -> Iterator[BatchIds]:
         # The epoch is taken with the first batch: a DataLoader with workers makes two iterators and drops one.
-        epoch = self._next_epoch
-        self._next_epoch += 1
-        for frame_ids in self._plan.batches(epoch):
+        epoch, first_position = self._cursor.begin()
+        for frame_ids in self._plan.batches(epoch, first_position=first_position):
             yield frame_ids.tolist()
+
+
+def rank_and_world_size() -> tuple[int, int]:
+    """What to give as `rank` and `world_size`: as `torch.distributed` says, (0, 1) where it is not set up."""
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
 
 
 def frame_batch_collate(batch: FrameBatch) -> FrameBatch:

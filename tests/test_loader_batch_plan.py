@@ -8,21 +8,9 @@ from loader.batch_plan import BatchPlan
 from loader.epoch_order import epoch_order
 from loader.errors import SamplingError
 
-DEFAULTS = {
-    "batch_size": 8,
-    "sampling": "permutation",
-    "seed": 0,
-    "drop_last": False,
-    "shards_per_batch": None,
-    "frames_per_visit": None,
-    "shard_choice": "proportional",
-    "rank": 0,
-    "world_size": 1,
-}
 
-
-def plan(sizes, **options):
-    return BatchPlan(sizes, **DEFAULTS | options)
+def plan(sizes, *, batch_size=8, **options):
+    return BatchPlan(sizes, batch_size=batch_size, **options)
 
 
 def batches(sizes, *, epoch=0, **options):
@@ -36,7 +24,7 @@ def test_batches_are_the_order_cut_in_pieces():
         order.ids(8, 16).tolist(),
         order.ids(16, 20).tolist(),
     ]
-    assert batches([11, 9], seed=3, epoch=5, drop_last=True) == batches([11, 9], seed=3, epoch=5)[:2]
+    assert batches([11, 9], seed=3, epoch=5, remainder="drop") == batches([11, 9], seed=3, epoch=5)[:2]
 
 
 @given(
@@ -46,6 +34,7 @@ def test_batches_are_the_order_cut_in_pieces():
     epoch=st.integers(0, 9),
 )
 def test_the_ranks_together_read_every_frame_exactly_once(num_frames, batch_size, world_size, epoch):
+    world_size = min(world_size, num_frames)
     ranks = [
         batches([num_frames], batch_size=batch_size, rank=rank, world_size=world_size, epoch=epoch)
         for rank in range(world_size)
@@ -55,7 +44,14 @@ def test_the_ranks_together_read_every_frame_exactly_once(num_frames, batch_size
 
 @pytest.mark.parametrize("rank", [0, 1, 2])
 @pytest.mark.parametrize(
-    "options", [{}, {"drop_last": True}, {"sampling": "iid"}, {"sampling": "shards", "frames_per_visit": 2}]
+    "options",
+    [
+        {},
+        {"remainder": "drop"},
+        {"remainder": "pad"},
+        {"sampling": "iid"},
+        {"sampling": "shards", "frames_per_visit": 2},
+    ],
 )
 def test_blocks_do_not_show(monkeypatch, options, rank):
     options = {"rank": rank, "world_size": 3, "epoch": 4, **options}
@@ -108,7 +104,7 @@ def test_visits_that_do_not_make_a_batch_are_refused(options, found):
 
 
 def test_options_of_shards_are_refused_elsewhere():
-    with pytest.raises(SamplingError, match=r"shards_per_batch, .* belong to sampling='shards'"):
+    with pytest.raises(SamplingError, match=r"frames_per_visit belongs to sampling='shards'"):
         plan([50], shards_per_batch=4)
     with pytest.raises(SamplingError, match="needs frames_per_visit"):
         plan([50], sampling="shards")
@@ -126,9 +122,9 @@ def test_uniform_choice_of_unequal_shards_warns_with_its_chi2():
 
 def test_an_epoch_without_a_batch_is_refused():
     with pytest.raises(
-        SamplingError, match=r"7 frames holds no whole step of batch_size 8 x 1.*or drop_last=False"
+        SamplingError, match=r"7 frames holds no whole step of batch_size 8 x 1.*or another remainder"
     ):
-        plan([7], drop_last=True)
+        plan([7], remainder="drop")
     with pytest.raises(SamplingError, match=r"15 frames .* 8 x 2 ranks; take a smaller batch_size$"):
         plan([15], sampling="iid", world_size=2)
     assert batches([7]) == [epoch_order([7]).ids(0, 7).tolist()]
@@ -136,3 +132,5 @@ def test_an_epoch_without_a_batch_is_refused():
 
 def test_a_rank_beyond_a_small_epoch_has_no_batch():
     assert batches([5], batch_size=2, rank=3, world_size=4) == []
+    with pytest.raises(SamplingError, match="6 ranks cannot share an epoch of 5 frames"):
+        plan([5], world_size=6)

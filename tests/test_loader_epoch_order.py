@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loader.epoch_order import chi2_of_uniform_shard_choice, epoch_order
+from loader.epoch_order import epoch_order
 from loader.errors import SamplingError
+from loader.sampling_spec import SamplingSpec
+from loader.shard_visits import chi2_of_uniform_shard_choice
 from tests.support.chi_squared import ALPHA, p_value
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -19,6 +21,8 @@ EVERY_SAMPLING = [
     {"sampling": "sequential"},
     {"sampling": "shards", "frames_per_visit": 3},
     {"sampling": "shards", "frames_per_visit": 3, "shard_choice": "uniform"},
+    {"sampling": "shards", "frames_per_visit": 3, "frames_with_replacement": True},
+    {"sampling": "block", "shards_per_block": 2},
 ]
 
 PINNED = {
@@ -26,15 +30,19 @@ PINNED = {
     "permutation": [68, 104, 96, 75, 81, 11],
     "iid": [68, 11, 20, 60, 49, 101],
     "sequential": [0, 1, 2, 3, 4, 5],
-    "shards-proportional": [8, 19, 10, 70, 74, 101],
-    "shards-uniform": [88, 76, 92, 0, 20, 11],
+    "shards-3": [8, 19, 10, 70, 74, 101],
+    "shards-3-uniform": [88, 76, 92, 0, 20, 11],
+    "shards-3-True": [8, 11, 20, 70, 79, 101],
+    "block-2": [9, 53, 20, 25, 12, 23],
 }
 
 
+def order_of(sizes, *, seed=0, epoch=0, **options):
+    return epoch_order(sizes, SamplingSpec(**options), seed=seed, epoch=epoch)
+
+
 def name_of(options):
-    return "-".join(
-        [options["sampling"], *([options.get("shard_choice", "proportional")] * (len(options) > 1))]
-    )
+    return "-".join([options["sampling"], *map(str, list(options.values())[1:])])
 
 
 def whole(order):
@@ -43,14 +51,17 @@ def whole(order):
 
 @pytest.mark.parametrize("options", EVERY_SAMPLING, ids=name_of)
 def test_pinned(options):
-    assert (
-        epoch_order([30, 40, 50], seed=1, epoch=2, **options).ids(0, 6).tolist() == PINNED[name_of(options)]
-    )
+    assert order_of([30, 40, 50], seed=1, epoch=2, **options).ids(0, 6).tolist() == PINNED[name_of(options)]
 
 
-@given(SHARD_SIZES, SEEDS, SEEDS, st.sampled_from(["permutation", "sequential"]))
-def test_an_epoch_without_replacement_is_every_frame_exactly_once(sizes, seed, epoch, sampling):
-    order = epoch_order(sizes, sampling=sampling, seed=seed, epoch=epoch)
+@given(
+    SHARD_SIZES,
+    SEEDS,
+    SEEDS,
+    st.sampled_from([EVERY_SAMPLING[0], EVERY_SAMPLING[2], {"sampling": "block", "shards_per_block": 1}]),
+)
+def test_an_epoch_without_replacement_is_every_frame_exactly_once(sizes, seed, epoch, options):
+    order = order_of(sizes, seed=seed, epoch=epoch, **options)
     assert len(order) == sum(sizes)
     assert sorted(whole(order).tolist()) == list(range(sum(sizes)))
 
@@ -59,8 +70,8 @@ def test_an_epoch_without_replacement_is_every_frame_exactly_once(sizes, seed, e
 @given(data=st.data())
 @settings(max_examples=30)
 def test_ids_do_not_depend_on_how_they_are_asked_for(options, data):
-    sizes = data.draw(st.lists(st.integers(3, 3000), min_size=1, max_size=5))
-    order = epoch_order(sizes, seed=data.draw(SEEDS), epoch=data.draw(SEEDS), **options)
+    sizes = data.draw(st.lists(st.integers(3, 3000), min_size=2, max_size=5))
+    order = order_of(sizes, seed=data.draw(SEEDS), epoch=data.draw(SEEDS), **options)
     start, stop = sorted(data.draw(st.tuples(*[st.integers(0, len(order))] * 2)))
     assert np.array_equal(order.ids(start, stop), whole(order)[start:stop])
     positions = np.array(data.draw(st.lists(st.integers(0, len(order) - 1))), np.int64)
@@ -72,7 +83,7 @@ def test_ids_do_not_depend_on_how_they_are_asked_for(options, data):
 
 @pytest.mark.parametrize("options", EVERY_SAMPLING, ids=name_of)
 def test_positions_outside_the_epoch_are_refused(options):
-    order = epoch_order([30, 40], **options)
+    order = order_of([30, 40], **options)
     for start, stop in [(-1, 3), (len(order) - 1, len(order) + 1)]:
         with pytest.raises(IndexError, match=f"inside \\[0, {len(order)}\\)"):
             order.ids(start, stop)
@@ -82,7 +93,7 @@ def test_positions_outside_the_epoch_are_refused(options):
 @pytest.mark.parametrize("options", [o for o in EVERY_SAMPLING if o["sampling"] != "sequential"], ids=name_of)
 def test_every_seed_and_epoch_has_an_order_of_its_own(options):
     orders = {
-        tuple(whole(epoch_order([30, 40, 50], seed=seed, epoch=epoch, **options)))
+        tuple(whole(order_of([30, 40, 50], seed=seed, epoch=epoch, **options)))
         for seed in range(4)
         for epoch in range(4)  # seed + epoch would make 7 orders of these 16
     }
@@ -91,9 +102,9 @@ def test_every_seed_and_epoch_has_an_order_of_its_own(options):
 
 def test_every_process_has_the_same_order():
     code = "; ".join(
-        ["from loader import epoch_order", "import sys"]
+        ["from loader import SamplingSpec, epoch_order", "import sys"]
         + [
-            f"print(epoch_order([300, 5000], seed=7, epoch=3, **{o}).ids(0, 50).tolist())"
+            f"print(epoch_order([300, 5000], SamplingSpec(**{o}), seed=7, epoch=3).ids(0, 50).tolist())"
             for o in EVERY_SAMPLING
         ]
         + ["assert 'torch' not in sys.modules"]
@@ -104,14 +115,14 @@ def test_every_process_has_the_same_order():
         ).stdout
         for hash_seed in ["1", "2"]
     }
-    here = [str(epoch_order([300, 5000], seed=7, epoch=3, **o).ids(0, 50).tolist()) for o in EVERY_SAMPLING]
+    here = [str(order_of([300, 5000], seed=7, epoch=3, **o).ids(0, 50).tolist()) for o in EVERY_SAMPLING]
     assert [output.decode().splitlines() for output in outputs] == [here]
 
 
 @pytest.mark.parametrize("options", EVERY_SAMPLING, ids=name_of)
 def test_no_order_keeps_an_array_of_its_length(options):
     num_frames = 10**13  # an array of them would be 80 TB
-    order = epoch_order([num_frames // 2, num_frames // 2], epoch=1, **options)
+    order = order_of([num_frames // 2, num_frames // 2], epoch=1, **options)
     ids = order.ids(len(order) - 1000, len(order))
     assert 0 <= ids.min() <= ids.max() < num_frames
 
@@ -120,7 +131,7 @@ def test_no_order_keeps_an_array_of_its_length(options):
 
 
 def test_iid_draws_every_frame_alike_and_independently():
-    ids = np.concatenate([whole(epoch_order([20, 30], sampling="iid", epoch=epoch)) for epoch in range(1000)])
+    ids = np.concatenate([whole(order_of([20, 30], sampling="iid", epoch=epoch)) for epoch in range(1000)])
     assert p_value(np.bincount(ids, minlength=50), len(ids) / 50) > ALPHA
     pairs = ids[0::2] * 50 + ids[1::2]
     assert p_value(np.bincount(pairs, minlength=2500), len(pairs) / 2500) > ALPHA
@@ -136,7 +147,7 @@ def visits(*, shard_choice="proportional", frames_per_visit=4, num_epochs=2000):
     """int64 (visits, frames_per_visit)"""
     ids = [
         whole(
-            epoch_order(
+            order_of(
                 SIZES,
                 sampling="shards",
                 frames_per_visit=frames_per_visit,
@@ -196,7 +207,7 @@ def test_chi2_of_uniform_choice_is_nil_exactly_where_shards_are_equal():
         (
             [5],
             {"sampling": "shuffle"},
-            "sampling must be one of permutation, iid, sequential, shards; found 'shuffle'",
+            "sampling must be one of permutation, iid, sequential, shards, block; found 'shuffle'",
         ),
         (
             [5],
@@ -213,9 +224,18 @@ def test_chi2_of_uniform_choice_is_nil_exactly_where_shards_are_equal():
         (
             [5],
             {"sampling": "iid", "frames_per_visit": 2},
-            "belong to sampling='shards', found sampling='iid'",
+            "frames_per_visit belongs to sampling='shards', found sampling='iid'",
         ),
-        ([5], {"sampling": "iid", "shard_choice": "uniform"}, "belong to sampling='shards'"),
+        ([5], {"sampling": "iid", "shard_choice": "uniform"}, "shard_choice belongs to sampling='shards'"),
+        ([5], {"frames_with_replacement": True}, "frames_with_replacement belongs to sampling='shards'"),
+        ([5], {"shards_per_block": 1}, "shards_per_block belongs to sampling='block'"),
+        ([5], {"sampling": "block"}, "sampling='block' needs shards_per_block"),
+        ([5], {"sampling": "block", "shards_per_block": 1.5}, "must be a whole number, found 1.5"),
+        (
+            [5, 0, 9],
+            {"sampling": "block", "shards_per_block": 3},
+            "is 3, but only 2 shards hold frames; ask for at most 2",
+        ),
         ([], {}, "empty: no frame in its 0 shards"),
         ([0, 0], {"sampling": "sequential"}, "empty: no frame in its 2 shards"),
         ([5, -1], {}, "flat list of counts"),
@@ -226,4 +246,4 @@ def test_chi2_of_uniform_choice_is_nil_exactly_where_shards_are_equal():
 )
 def test_what_cannot_be_drawn_is_refused(sizes, options, message):
     with pytest.raises(SamplingError, match=message):
-        epoch_order(sizes, **options)
+        order_of(sizes, **options)

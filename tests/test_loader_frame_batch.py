@@ -100,7 +100,10 @@ def test_repr_shows_no_pixels(store):
     ("change", "message"),
     [
         ({"frames": torch.zeros(2, 3, 4, 6)}, "must be uint8"),
-        ({"frames": torch.zeros(2, 4, 6, 3, dtype=torch.uint8)}, r"\(B, 3, H, W\), found .*\(2, 4, 6, 3\)"),
+        (
+            {"frames": torch.zeros(2, 4, 6, 3, dtype=torch.uint8)},
+            r"or \(B, T, 3, H, W\), found .*\(2, 4, 6, 3\)",
+        ),
         ({"frames": torch.zeros(3, 4, 6, dtype=torch.uint8)}, r"found .*\(3, 4, 6\)"),
         ({"frames": torch.zeros(2, 3, 4, 6, dtype=torch.uint8)}, "channels_last"),
         ({"frame_ids": torch.zeros(2, dtype=torch.int32)}, "frame_ids must be torch.int64"),

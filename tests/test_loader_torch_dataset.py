@@ -101,7 +101,7 @@ def test_a_sampler_takes_the_options_of_frame_loader():
         "shard_choice": "proportional",
         "rank": 1,
         "world_size": 2,
-        "drop_last": True,
+        "remainder": "drop",
     }
     expected = [batch.frame_ids.tolist() for batch in FrameLoader(store, **options)]
     assert list(FrameBatchSampler(store, **options)) == expected

@@ -28,6 +28,7 @@ MODES: dict[str, dict[str, Any]] = {
     "iid": {},
     "sequential": {},
     "shards": {"shards_per_batch": 16, "frames_per_visit": 8},
+    "block": {"shards_per_block": 4},
 }
 
 
@@ -61,7 +62,7 @@ def main(folder: Path, count: int) -> None:
 
 
 def _show(store: FrameStore, kind: str, mode: Any, arguments: dict[str, Any], num_batches: int) -> None:  # noqa: ANN401
-    loader = FrameLoader(store, batch_size=BATCH_SIZE, sampling=mode, drop_last=True, **arguments)
+    loader = FrameLoader(store, batch_size=BATCH_SIZE, sampling=mode, remainder="drop", **arguments)
     started = time.perf_counter()
     batches = list(_take(loader, num_batches))
     seconds = time.perf_counter() - started

@@ -1,0 +1,227 @@
+"""Kappa: how often two slots of one batch fall on the same shard. The sampler's half of the variance.
+
+Kappa needs the shard sizes and the sampler, and no data; how alike the frames of a shard are is `rho`
+(`loader.design_effect`). Two meanings are kept apart. For independent visits, `visit_kappa` is the probability that
+two distinct slots belong to the same *visit*; visits that meet on a shard by chance are independent and cost nothing
+more. Everywhere else kappa is plainly the probability that two distinct slots share a *shard*. A batch of one frame
+has no two slots; kappa is 0 there.
+"""
+
+import itertools
+import math
+import operator
+from bisect import bisect_right
+from collections import Counter
+
+import numpy as np
+import numpy.typing as npt
+
+from loader.bias_formulas import check_law
+from loader.errors import SamplingError
+from loader.frame_orders import check_shard_sizes
+
+
+def visit_kappa(*, batch_size: int, frames_per_visit: int) -> float:
+    """Probability that two distinct slots of a batch belong to one visit of m frames, (m - 1) / (B - 1) (S29).
+
+    Raises:
+        SamplingError: frames_per_visit does not divide batch_size.
+    """
+    check_batch_size(batch_size)
+    if operator.index(frames_per_visit) < 1 or batch_size % frames_per_visit:
+        raise SamplingError(f"visits of {frames_per_visit} frames do not fill batches of {batch_size}")
+    return (frames_per_visit - 1) / (batch_size - 1) if batch_size > 1 else 0.0
+
+
+def visit_shard_kappa(shard_probability: npt.ArrayLike, *, batch_size: int, frames_per_visit: int) -> float:
+    """Probability that two distinct slots share a shard: one visit, or two that meet by chance (S29).
+
+    v + (1 - v) sum P^2 with v = `visit_kappa`; visits are independent and draw shard s with probability P_s, shape
+    (S,): n_s / N under the anchor-frame rule, 1 / S where shards are drawn alike.
+
+    Raises:
+        SamplingError: not a law, or as `visit_kappa`.
+    """
+    if batch_size == 1:
+        return 0.0
+    same_visit = visit_kappa(batch_size=batch_size, frames_per_visit=frames_per_visit)
+    return same_visit + (1 - same_visit) * float(np.sum(check_law(shard_probability) ** 2))
+
+
+def iid_kappa(shard_sizes: npt.ArrayLike) -> float:
+    """Probability that two independent uniform frames share a shard, sum pi^2 (S29); `shard_sizes` of shape (S,).
+
+    Raises:
+        SamplingError: not shard sizes.
+    """
+    sizes = check_shard_sizes(shard_sizes)
+    return float(np.sum((sizes / sizes.sum()) ** 2))
+
+
+def permutation_kappa(shard_sizes: npt.ArrayLike) -> float:
+    """Probability that two frames of a permutation share a shard, sum n (n - 1) / (N (N - 1)) (S29).
+
+    `shard_sizes` has shape (S,). Samplers that spread a batch over the shards on purpose have less.
+
+    Raises:
+        SamplingError: not shard sizes.
+    """
+    sizes = check_shard_sizes(shard_sizes).tolist()
+    num_frames = sum(sizes)
+    pairs = sum(size * (size - 1) for size in sizes)
+    return pairs / (num_frames * (num_frames - 1)) if num_frames > 1 else 0.0
+
+
+def block_kappa(shard_sizes: npt.ArrayLike, *, block_frames: int, batch_size: int) -> float:
+    """Probability that two distinct slots of a batch share a shard under the rotated block shuffle (S31), exact.
+
+    The epoch: shards, in any order, joined into a circle of N frames; cut open at a uniform frame; the stream that
+    results cut into blocks of `block_frames`, the last one shorter; each block shuffled; batch t the positions
+    [t B, (t + 1) B). The mean over the epoch's whole batches, which may straddle blocks, for shards of any sizes,
+    shape (S,). Takes O(S log S) time and O(S) memory, whatever N.
+
+    >>> block_kappa([5] * 8, block_frames=40, batch_size=4) == permutation_kappa([5] * 8)
+    True
+
+    Raises:
+        SamplingError: not shard sizes, a block of no frame, or no whole batch.
+    """
+    sizes = check_shard_sizes(shard_sizes)
+    num_frames = int(sizes.sum())
+    check_batch_size(batch_size)
+    if operator.index(block_frames) < 1:
+        raise SamplingError(f"block_frames must be 1 or more, found {block_frames}")
+    if num_frames < batch_size:
+        raise SamplingError(f"an epoch of {num_frames} frames holds no whole batch of {batch_size}")
+    if batch_size == 1:
+        return 0.0
+    coincidences = _CirclePairs(sizes)
+    block_frames = min(block_frames, num_frames)
+    last_block = num_frames - (num_frames - 1) // block_frames * block_frames
+    total = 0.0
+    for (distance, touches_last), pairs in _slot_pairs(num_frames, block_frames, batch_size).items():
+        later = last_block if touches_last else block_frames
+        total += pairs * coincidences.of_blocks(block_frames, later, distance)
+    return total / (num_frames // batch_size * math.comb(batch_size, 2))
+
+
+def lag_coincidence(shard_sizes: npt.ArrayLike, lags: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Probability that two places of the circle at a lag share a shard (S30): shape of `lags`, each in [1, N).
+
+    (1 / N) sum_s max(n_s - d, 0) + max(n_s + d - N, 0), for shards in any order around the circle; sizes (S,).
+
+    Raises:
+        SamplingError: not shard sizes, or a lag outside [1, N).
+    """
+    sizes, numbers = np.unique(check_shard_sizes(shard_sizes), return_counts=True)
+    num_frames = int(sizes @ numbers)
+    distances = np.asarray(lags, np.int64)
+    if distances.size and not 1 <= distances.min() <= distances.max() < num_frames:
+        raise SamplingError(f"lags on a circle of {num_frames} frames are in [1, {num_frames})")
+    total = np.zeros(distances.shape)
+    for size, number in zip(sizes.tolist(), numbers.tolist(), strict=True):
+        both = np.maximum(size - distances, 0) + np.maximum(size + distances - num_frames, 0)
+        total += number * both
+    return total / num_frames
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Refuse a batch without slots.
+
+    Raises:
+        SamplingError: batch_size below 1.
+    """
+    if operator.index(batch_size) < 1:
+        raise SamplingError(f"batch_size must be 1 or more, found {batch_size}")
+
+
+class _CirclePairs:
+    """Pairs of places that share a shard, summed over lags in closed form: Python's integers, so exact."""
+
+    def __init__(self, shard_sizes: npt.NDArray[np.int64]) -> None:
+        sizes, numbers = np.unique(shard_sizes, return_counts=True)
+        self._sizes: list[int] = sizes.tolist()
+        counts: list[int] = numbers.tolist()
+        self._num_frames = int(shard_sizes.sum())
+        # Sums of n^0 .. n^3 over the shards up to a size: every sum over lags below is a cubic in n.
+        self._powers = [
+            [
+                0,
+                *itertools.accumulate(
+                    count * size**power for size, count in zip(self._sizes, counts, strict=True)
+                ),
+            ]
+            for power in range(4)
+        ]
+
+    def of_blocks(self, earlier: int, later: int, distance: int) -> float:
+        """Probability that slots of two blocks share a shard; they are `distance` blocks apart, 0 for one block.
+
+        All blocks have `earlier` frames but the one of the later slot, which has `later`.
+        """
+        if distance == 0:
+            return self._inside(later) / (3 * self._num_frames * later * (later - 1))
+        gap = (distance - 1) * earlier
+        # Pairs across = pairs of the whole stretch without those that miss one of its ends.
+        across = self._inside(earlier + gap + later) + self._inside(gap)
+        across -= self._inside(earlier + gap) + self._inside(gap + later)
+        return across / (6 * self._num_frames * earlier * later)
+
+    def _inside(self, length: int) -> int:
+        """6 N times the sum over lags d < `length` of (length - d) s(d)."""
+        # sum (a - d)(b - d) over 0 < d < a, with a <= b, is a (a - 1) (3 b - a - 1) / 6; a shard is the a or the b.
+        _, first, second, third = self._power_sums(0, length)
+        total = 3 * length * (second - first) - third + first
+        count, first, *_ = self._power_sums(length, self._num_frames)
+        total += length * (length - 1) * (3 * first - (length + 1) * count)
+        # A shard that reaches round the circle, by y = n - missing frames, adds (y^3 - y) / 6.
+        missing = self._num_frames - length
+        count, first, second, third = self._power_sums(missing, self._num_frames)
+        total += third - 3 * missing * second + 3 * missing**2 * first - missing**3 * count
+        return total - first + missing * count
+
+    def _power_sums(self, above: int, up_to: int) -> list[int]:
+        """Sums of n^0, n^1, n^2, n^3 over the shards of above < n <= up_to frames."""
+        start, stop = bisect_right(self._sizes, above), bisect_right(self._sizes, up_to)
+        return [sums[stop] - sums[start] for sums in self._powers]
+
+
+def _slot_pairs(num_frames: int, block_frames: int, batch_size: int) -> Counter[tuple[int, bool]]:
+    """Pairs of slots of whole batches: by distance of their blocks, and whether the later lies in the last block."""
+    pairs: Counter[tuple[int, bool]] = Counter()
+    last_start = (num_frames - 1) // block_frames * block_frames
+    # Batches that end before the last block, and the slots before it of the one that reaches into it.
+    num_before, reach = divmod(last_start, batch_size)
+    num_inside = num_before
+    # Batches lie over equal blocks in a pattern that comes again after this many batches.
+    period = block_frames // math.gcd(block_frames, batch_size)
+    boundaries = np.arange(block_frames, min(period, num_before) * batch_size, block_frames)
+    for batch in np.unique(boundaries[boundaries % batch_size > 0] // batch_size).tolist():
+        times = (num_before - 1 - batch) // period + 1
+        num_inside -= times
+        slots = _slots_by_block(batch, block_frames, batch_size)
+        pairs[0, False] += times * int((slots * (slots - 1) // 2).sum())
+        for distance in range(1, len(slots)):
+            pairs[distance, False] += times * int(slots[distance:] @ slots[:-distance])
+    pairs[0, False] += num_inside * math.comb(batch_size, 2)
+
+    num_after = num_frames // batch_size - num_before
+    if reach and num_after:
+        num_after -= 1
+        slots = _slots_by_block(num_before, block_frames, batch_size)
+        earlier, last = slots[:-1], int(slots[-1])
+        pairs[0, False] += int((earlier * (earlier - 1) // 2).sum())
+        for distance in range(1, len(earlier)):
+            pairs[distance, False] += int(earlier[distance:] @ earlier[:-distance])
+        for distance, number in enumerate(earlier[::-1].tolist(), start=1):
+            pairs[distance, True] += number * last
+        pairs[0, True] += math.comb(last, 2)
+    pairs[0, True] += num_after * math.comb(batch_size, 2)
+    return +pairs  # without zeros: a block of one frame has no pair
+
+
+def _slots_by_block(batch: int, block_frames: int, batch_size: int) -> npt.NDArray[np.int64]:
+    """How many slots of a batch lie in each block that it touches."""
+    start, stop = batch * batch_size, (batch + 1) * batch_size
+    first_boundary = (start // block_frames + 1) * block_frames
+    return np.diff([start, *range(first_boundary, stop, block_frames), stop])

@@ -1,0 +1,208 @@
+"""What alike frames in one batch cost: intraclass correlation, design effect, effective batch size.
+
+With a uniform law the mean gradient of a batch is right on average, and only its variance depends on the sampler:
+design_effect * sigma^2 / B, where sigma^2 is the variance over all frames. The sampler's half of it is kappa
+(`loader.coincidence`), the data's half is rho. `SAMPLING.md` derives the formulas.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from loader.bias_formulas import Reals
+from loader.coincidence import check_batch_size
+from loader.errors import SamplingError
+
+
+def intraclass_correlation(frames_by_shard: Sequence[npt.ArrayLike]) -> float:
+    """Rho: how alike two different frames of a shard are, exact for a whole population (S22).
+
+    sum_s (n_s / N) C_s / sigma^2, C_s = |mu_s - G|^2 - sigma_s^2 / (n_s - 1) the mean of <g_i - G, g_j - G> over pairs
+    of different frames of shard s; a shard of one frame has no pair and adds nothing. Variances are divided by
+    counts, not by counts less one. One array of shape (n_s, D) per shard; at most eta^2, and at least -1 / (n - 1)
+    for equal shards of n.
+
+    >>> intraclass_correlation([[[0.0], [0.0]], [[1.0], [1.0]]])
+    1.0
+
+    Raises:
+        SamplingError: no shard has two frames, all frames are equal, or the arrays do not fit each other.
+    """
+    shards, mean, variance = _population(frames_by_shard)
+    paired = [shard for shard in shards if len(shard) > 1]
+    if not paired:
+        raise SamplingError("no shard has two frames to compare")
+    total = 0.0
+    for shard in paired:
+        between = float(((shard.mean(0) - mean) ** 2).sum())
+        within = float(((shard - shard.mean(0)) ** 2).sum()) / len(shard)
+        total += len(shard) * (between - within / (len(shard) - 1))
+    return total / sum(map(len, shards)) / variance
+
+
+def correlation_ratio(frames_by_shard: Sequence[npt.ArrayLike]) -> float:
+    """Eta^2: the part of the variance over frames that lies between the shards' means, in [0, 1] (S22).
+
+    sum_s (n_s / N) |mu_s - G|^2 / sigma^2; one array of shape (n_s, D) per shard.
+
+    Raises:
+        SamplingError: all frames are equal, or the arrays do not fit each other.
+    """
+    shards, mean, variance = _population(frames_by_shard)
+    between = sum(len(shard) * float(((shard.mean(0) - mean) ** 2).sum()) for shard in shards)
+    return between / sum(map(len, shards)) / variance
+
+
+def slot_correlation(kappa: float, rho: float, *, shard_size: int, num_shards: int) -> float:
+    """Mean correlation of two distinct slots, kappa rho - (1 - kappa) (1 + (n - 1) rho) / (n (S - 1)) (S23).
+
+    Assumes S equal shards of n frames that the sampler does not tell apart, different frames in the slots, and that
+    any two different frames of a shard are equally likely to meet. Kappa is the probability of sharing a shard.
+
+    Raises:
+        SamplingError: kappa is no probability, rho above 1, or one shard and kappa below 1.
+    """
+    _check_probability(kappa)
+    if shard_size < 1 or num_shards < 1 or (num_shards == 1 and kappa < 1):
+        raise SamplingError(f"kappa {kappa} with {num_shards} shards of {shard_size} frames cannot be")
+    if rho > 1 + 1e-9:  # rounding of a computed rho; an estimate may also lie below -1 / (n - 1)
+        raise SamplingError(f"rho is at most 1, found {rho}")
+    if num_shards == 1:
+        return rho
+    across = -(1 + (shard_size - 1) * rho) / (shard_size * (num_shards - 1))
+    return kappa * rho + (1 - kappa) * across
+
+
+def design_effect(correlation: float, *, batch_size: int) -> float:
+    """Variance of a batch's mean over that of B i.i.d. frames, 1 + (B - 1) c (S24).
+
+    `correlation` is the mean over pairs of distinct slots, for instance `slot_correlation`. Assumes a uniform law in
+    every slot, or at least on average over the slots.
+
+    Raises:
+        SamplingError: batch_size below 1.
+    """
+    check_batch_size(batch_size)
+    return 1 + (batch_size - 1) * correlation
+
+
+def worst_design_effect(kappa: float, *, batch_size: int) -> float:
+    """The greatest design effect that any data can give, 1 + (B - 1) kappa (S25): needs no rho.
+
+    Holds for equal shards, as `slot_correlation` assumes, and for visits by the anchor-frame rule with `visit_kappa`.
+    It is no bound for unequal shards in a stream: small shards that follow each other may be alike, and kappa does
+    not count them.
+
+    Raises:
+        SamplingError: kappa is no probability, or batch_size below 1.
+    """
+    _check_probability(kappa)
+    return design_effect(kappa, batch_size=batch_size)
+
+
+def visit_design_effect(rho: float, *, frames_per_visit: int) -> float:
+    """Design effect of independent visits by the anchor-frame rule, 1 + (m - 1) rho (S26).
+
+    Exact for shards of any sizes. `rho` is the `intraclass_correlation` where a visit takes different frames, which
+    is what our sampler does, and the `correlation_ratio` where it may take one twice.
+
+    Raises:
+        SamplingError: frames_per_visit below 1.
+    """
+    return design_effect(rho, batch_size=frames_per_visit)
+
+
+def permutation_design_effect(num_frames: int, *, batch_size: int) -> float:
+    """Design effect of any B positions of a permutation of N frames, (N - B) / (N - 1) (S27).
+
+    Raises:
+        SamplingError: not 1 <= batch_size <= num_frames.
+    """
+    check_batch_size(batch_size)
+    if batch_size > num_frames:
+        raise SamplingError(f"no batch of {batch_size} in a permutation of {num_frames} frames")
+    return (num_frames - batch_size) / (num_frames - 1) if num_frames > 1 else 1.0
+
+
+def nested_design_effect(kappas: npt.ArrayLike, rhos: npt.ArrayLike, *, batch_size: int) -> float:
+    """Design effect of nested groups, such as GOP in video in shard: 1 + (B - 1) sum_l kappa_l rho_l (S28).
+
+    Level by level, shape (levels,): kappa_l is the probability that l is the finest level two distinct slots share,
+    rho_l the mean correlation of such two frames. A last level for pairs that share nothing makes it exact.
+
+    Raises:
+        SamplingError: kappas are no probabilities of exclusive events, or not as many as rhos.
+    """
+    shared, alike = np.asarray(kappas, np.float64), np.asarray(rhos, np.float64)
+    if shared.shape != alike.shape or shared.ndim != 1:
+        raise SamplingError(f"kappas of shape {shared.shape} and rhos of shape {alike.shape}")
+    if (shared < 0).any() or shared.sum() > 1 + 1e-9:
+        raise SamplingError(f"kappas are probabilities of exclusive events, found {shared}")
+    return design_effect(float(shared @ alike), batch_size=batch_size)
+
+
+def effective_batch(effect: float, *, batch_size: int) -> float:
+    """How many i.i.d. frames have a mean of the same variance, B / design effect (S24).
+
+    Raises:
+        SamplingError: batch_size below 1, or a design effect that is not positive.
+    """
+    check_batch_size(batch_size)
+    if effect <= 0:
+        raise SamplingError(f"a design effect is positive, found {effect}")
+    return batch_size / effect
+
+
+def block_correlation(autocorrelation: npt.ArrayLike) -> float:
+    """Mean correlation of two different frames among T neighbours, 2 / (T (T - 1)) sum_l (T - l) r(l) (S32).
+
+    `autocorrelation` is r(1), ..., r(T - 1), shape (T - 1,), over all videos, each taken as a circle, around the mean
+    over *all* frames. Around each video's own mean it would leave out that frames of one video are alike. Frames at a
+    stride q take r(q), r(2 q), ...
+
+    Raises:
+        SamplingError: not a flat list of one correlation or more.
+    """
+    by_lag = np.asarray(autocorrelation, np.float64)
+    if by_lag.ndim != 1 or not by_lag.size:
+        raise SamplingError(f"expected r(1), ..., r(T - 1), found {by_lag!r}")
+    num_frames = len(by_lag) + 1
+    weights = num_frames - np.arange(1, num_frames)
+    return float(weights @ by_lag) * 2 / (num_frames * (num_frames - 1))
+
+
+def ar1_block_correlation(phi: float, *, num_frames: int) -> float:
+    """`block_correlation` where r(l) = phi^l, 2 phi (T (1 - phi) - 1 + phi^T) / (T (T - 1) (1 - phi)^2) (S33).
+
+    Raises:
+        SamplingError: phi outside [-1, 1], or fewer than two frames.
+    """
+    if not -1 <= phi <= 1 or num_frames < 2:
+        raise SamplingError(f"phi is in [-1, 1] and frames are 2 or more, found {phi} and {num_frames}")
+    if phi == 1:
+        return 1.0
+    numerator = 2 * phi * (num_frames * (1 - phi) - 1 + phi**num_frames)
+    return numerator / (num_frames * (num_frames - 1) * (1 - phi) ** 2)
+
+
+def _population(frames_by_shard: Sequence[npt.ArrayLike]) -> tuple[list[Reals], Reals, float]:
+    """Shards that hold frames, the mean frame, the variance over frames."""
+    shards = [np.asarray(shard, np.float64) for shard in frames_by_shard]
+    shapes = {shard.shape[1:] for shard in shards}
+    if len(shapes) != 1 or any(shard.ndim != 2 for shard in shards):
+        raise SamplingError(f"expected arrays of (frames, D), found shapes {sorted(s.shape for s in shards)}")
+    shards = [shard for shard in shards if len(shard)]
+    num_frames = sum(map(len, shards))
+    if not num_frames:
+        raise SamplingError("no frames")
+    mean = sum((shard.sum(0) for shard in shards), np.zeros(shards[0].shape[1])) / num_frames
+    variance = sum(float(((shard - mean) ** 2).sum()) for shard in shards) / num_frames
+    if not variance:
+        raise SamplingError("all frames are equal: there is no variance to take parts of")
+    return shards, mean, variance
+
+
+def _check_probability(kappa: float) -> None:
+    if not 0 <= kappa <= 1:
+        raise SamplingError(f"kappa is a probability, found {kappa}")

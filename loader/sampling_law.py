@@ -1,0 +1,318 @@
+"""What a sampler draws how often, and how often two frames of a batch come from one shard: exact, before training.
+
+Needs shard sizes and settings alone, no pixel. Formulas are those of SAMPLING.md, by number.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from loader import bias_formulas, clip_law, coincidence
+from loader.batch_plan import BatchPlan
+from loader.block_order import frames_per_block
+from loader.frame_orders import check_shard_sizes
+from loader.rank_slice import Remainder
+from loader.sampling_spec import SamplingSpec
+
+Reals = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingLaw:
+    """The law of one sampler over one set of shards."""
+
+    name: str
+    """The sampler in words, as its options are written."""
+    num_frames: int
+    """Frames that can be drawn; what `num_frames_left_out` counts is not among them."""
+    slots_per_batch: int
+    """Frames in a batch: B, or B T for clips."""
+    slots_per_visit: int
+    """Slots that are drawn together from one shard or video: m, T for clips, 1 where none are."""
+    shard_probability: Reals | None
+    """P[a slot shows a frame of shard s], shape (S,), all frames of a shard alike; None for clips."""
+    chi2: float
+    """N sum p^2 - 1 of the epoch's average law p against uniform frames; 0 where the sampler has no bias."""
+    total_variation: float
+    """Half the summed |p - 1/N|."""
+    max_over_representation: float
+    """Largest p over 1/N."""
+    chi2_at_start: float
+    """Chi^2 of the law of an epoch's first position alone, over all seeds and epochs."""
+    chi2_at_middle: float | None
+    """The same for a position in the middle; None where it is not computed."""
+    chi2_at_end: float
+    """The same for the last position."""
+    kappa: dict[str, float]
+    """P[two distinct slots of a batch share ...]: `shard`; for clips `clip` and `video`."""
+    visit_kappa: float | None
+    """P[two distinct slots belong to one visit], where visits are independent or as good as that; else None."""
+    num_frames_dropped: int
+    """Positions of an epoch that no rank reads."""
+    num_frames_doubled: int
+    """Positions of an epoch that are read twice, to pad the last step."""
+    num_frames_left_out: int
+    """Frames of videos shorter than a clip, never shown."""
+    share_of_slowed_clips: float
+    """Clips with fewer than T different frames, at the ends of videos."""
+    because: str
+    """Why the bias is what it is, in one line."""
+
+    @property
+    def worst_kappa(self) -> float:
+        """The coincidence that the worst design effect, 1 + (B - 1) kappa, stands on."""
+        return self.visit_kappa if self.visit_kappa is not None else max(self.kappa.values())
+
+    @property
+    def worst_design_effect(self) -> float:
+        """1 + (B - 1) kappa: the variance of a batch's mean over that of independent frames, were shards all alike."""
+        return 1 + (self.slots_per_batch - 1) * self.worst_kappa
+
+    @property
+    def effective_batch_floor(self) -> float:
+        """Independent frames that a batch is worth at least, whatever the data; see `floor_is_proven`."""
+        return self.slots_per_batch / self.worst_design_effect
+
+    @property
+    def floor_is_proven(self) -> bool:
+        """False for shards of unequal size in a stream: small ones that follow each other may be alike (S25)."""
+        if self.visit_kappa is not None or self.shard_probability is None:
+            return True
+        held = self.shard_probability[self.shard_probability > 0]
+        return bool(held.max() == held.min())
+
+
+def sampling_law(
+    shard_sizes: npt.ArrayLike,
+    spec: SamplingSpec,
+    *,
+    batch_size: int,
+    world_size: int = 1,
+    remainder: Remainder = "uneven",
+    video_sizes: npt.ArrayLike | None = None,
+) -> SamplingLaw:
+    """The law of `spec` over shards of `shard_sizes` frames, shape (S,); for clips over `video_sizes`, shape (V,).
+
+    With several ranks the batch is a rank's own, of `batch_size` positions.
+
+    Raises:
+        SamplingError: what the loader itself would refuse.
+    """
+    sizes = check_shard_sizes(shard_sizes)
+    # The loader's own plan refuses what the loader would, and tells how long an epoch is.
+    plan = BatchPlan(
+        sizes,
+        video_sizes=video_sizes,
+        batch_size=batch_size,
+        sampling=spec.sampling,
+        remainder=remainder,
+        frames_per_visit=spec.frames_per_visit,
+        shard_choice="proportional",  # its warning is this module's answer
+        frames_with_replacement=spec.frames_with_replacement,
+        shards_per_block=spec.shards_per_block,
+        clip_frames=spec.clip_frames,
+        clip_stride=spec.clip_stride,
+        clip_windows=spec.clip_windows,
+        world_size=world_size,
+    )
+    if spec.clip_frames is not None:
+        assert video_sizes is not None  # else BatchPlan would have refused
+        return _law_of_clips(check_shard_sizes(video_sizes), spec, batch_size)
+    if spec.sampling == "iid":
+        kappa, because = coincidence.iid_kappa(sizes), "every draw is uniform"
+        return _uniform(sizes, spec, batch_size, kappa=kappa, because=because, visit_kappa=0.0)
+    if spec.sampling == "shards":
+        return _law_of_visits(sizes, spec, batch_size)
+    frames_per_step = batch_size * world_size
+    dropped = plan.num_positions % frames_per_step if remainder == "drop" else 0
+    doubled = -plan.num_positions % frames_per_step if remainder == "pad" else 0
+    if spec.sampling == "sequential":
+        return _law_of_sequential(sizes, batch_size, dropped, doubled)
+    if spec.sampling == "permutation":
+        kappa, visit_kappa = coincidence.permutation_kappa(sizes), 0.0
+        because = "every position of an epoch is uniform over the seeds"
+    else:
+        block_frames = frames_per_block(sizes, shards_per_block=spec.shards_per_block or 1)
+        kappa = coincidence.block_kappa(sizes, block_frames=block_frames, batch_size=batch_size)
+        visit_kappa = None
+        because = "the random rotation makes every position of an epoch uniform, whatever the shard sizes"
+    return _uniform(
+        sizes,
+        spec,
+        batch_size,
+        kappa=kappa,
+        because=because,
+        visit_kappa=visit_kappa,
+        dropped=dropped,
+        doubled=doubled,
+    )
+
+
+def _uniform(
+    sizes: npt.NDArray[np.int64],
+    spec: SamplingSpec,
+    batch_size: int,
+    *,
+    kappa: float,
+    because: str,
+    dropped: int = 0,
+    doubled: int = 0,
+    visit_kappa: float | None = None,
+) -> SamplingLaw:
+    return SamplingLaw(
+        name=str(spec),
+        num_frames=int(sizes.sum()),
+        slots_per_batch=batch_size,
+        slots_per_visit=spec.frames_per_visit or 1,
+        shard_probability=sizes / sizes.sum(),
+        chi2=0.0,
+        total_variation=0.0,
+        max_over_representation=1.0,
+        chi2_at_start=0.0,
+        chi2_at_middle=0.0,
+        chi2_at_end=0.0,
+        kappa={"shard": kappa},
+        visit_kappa=visit_kappa,
+        num_frames_dropped=dropped,
+        num_frames_doubled=doubled,
+        num_frames_left_out=0,
+        share_of_slowed_clips=0.0,
+        because=because,
+    )
+
+
+def _law_of_visits(sizes: npt.NDArray[np.int64], spec: SamplingSpec, batch_size: int) -> SamplingLaw:
+    frames_per_visit = spec.frames_per_visit or 1
+    visit_kappa = coincidence.visit_kappa(batch_size=batch_size, frames_per_visit=frames_per_visit)
+    if spec.shard_choice == "uniform":
+        held = sizes > 0
+        probability = held / np.count_nonzero(held)
+    else:
+        probability = sizes / sizes.sum()
+    kappa = coincidence.visit_shard_kappa(
+        probability, batch_size=batch_size, frames_per_visit=frames_per_visit
+    )
+    law = _uniform(
+        sizes,
+        spec,
+        batch_size,
+        kappa=kappa,
+        because="the shard of a uniformly drawn frame is visited (anchor-frame rule)",
+        visit_kappa=visit_kappa,
+    )
+    chi2 = bias_formulas.chi2_of_uniform_shards(sizes) if spec.shard_choice == "uniform" else 0.0
+    if chi2 == 0:
+        return law
+    share = sizes / sizes.sum()
+    return replace(
+        law,
+        shard_probability=probability,
+        chi2=chi2,
+        chi2_at_start=chi2,
+        chi2_at_middle=chi2,
+        chi2_at_end=chi2,
+        total_variation=float(np.abs(probability - share).sum() / 2),
+        max_over_representation=float(probability[held].max() / share[held].min()),
+        because="shards of unequal size are drawn alike, so frames of small ones too often: A(n)/H(n) - 1",
+    )
+
+
+def _law_of_sequential(
+    sizes: npt.NDArray[np.int64], batch_size: int, dropped: int, doubled: int
+) -> SamplingLaw:
+    num_frames = int(sizes.sum())
+    law = _uniform(
+        sizes,
+        SamplingSpec(sampling="sequential"),
+        batch_size,
+        kappa=_sequential_kappa(sizes, batch_size),
+        because="every epoch shows every frame once, always at the same position",
+        dropped=dropped,
+        doubled=doubled,
+    )
+    certain = float(num_frames - 1)  # one frame has all the probability
+    law = replace(law, chi2_at_start=certain, chi2_at_middle=certain, chi2_at_end=certain)
+    if dropped:
+        shown = num_frames - dropped
+        return replace(
+            law,
+            chi2=bias_formulas.chi2_of_dropped_tail(num_frames, dropped),
+            total_variation=dropped / num_frames,
+            max_over_representation=num_frames / shown,
+            because=f"the last {dropped} frames are never shown: always the same ones",
+        )
+    if doubled:
+        total = num_frames + doubled
+        return replace(
+            law,
+            chi2=bias_formulas.chi2_of_padding(num_frames, doubled % num_frames),
+            total_variation=(doubled % num_frames) * (num_frames - doubled % num_frames) / num_frames / total,
+            max_over_representation=(1 + -(-doubled // num_frames)) * num_frames / total,
+            because=f"the first {doubled} frames are shown twice an epoch: always the same ones",
+        )
+    return law
+
+
+def _sequential_kappa(sizes: npt.NDArray[np.int64], batch_size: int) -> float:
+    """Mean over the whole batches of the pairs of slots within one shard; shards and batches are runs of ids."""
+    num_batches = int(sizes.sum()) // batch_size
+    if batch_size < 2 or not num_batches:
+        return 0.0
+    end = num_batches * batch_size
+    shard_ends = np.cumsum(sizes)
+    cuts = np.unique(np.concatenate([np.arange(0, end + 1, batch_size), shard_ends[shard_ends < end]]))
+    runs = np.diff(cuts)
+    return float((runs * (runs - 1)).sum() / (num_batches * batch_size * (batch_size - 1)))
+
+
+def _law_of_clips(video_sizes: npt.NDArray[np.int64], spec: SamplingSpec, batch_size: int) -> SamplingLaw:
+    clip_frames = spec.clip_frames or 1
+    eligible = video_sizes[video_sizes >= spec.clip_span]
+    if spec.clip_windows == "anchor":
+        probability = eligible / eligible.sum()
+    else:
+        starts = eligible - spec.clip_span + 1
+        probability = starts / starts.sum()
+    slots = batch_size * clip_frames
+    kappa = {
+        "clip": (clip_frames - 1) / (slots - 1) if slots > 1 else 0.0,
+        "video": coincidence.visit_shard_kappa(probability, batch_size=slots, frames_per_visit=clip_frames),
+    }
+    law = SamplingLaw(
+        name=str(spec),
+        num_frames=int(eligible.sum()),
+        slots_per_batch=slots,
+        slots_per_visit=clip_frames,
+        shard_probability=None,
+        chi2=0.0,
+        total_variation=0.0,
+        max_over_representation=1.0,
+        chi2_at_start=0.0,
+        chi2_at_middle=0.0,
+        chi2_at_end=0.0,
+        kappa=kappa,
+        visit_kappa=kappa["clip"],
+        num_frames_dropped=0,
+        num_frames_doubled=0,
+        num_frames_left_out=int(video_sizes.sum() - eligible.sum()),
+        share_of_slowed_clips=clip_law.share_of_slowed_clips(
+            eligible, clip_frames=clip_frames, stride=spec.clip_stride
+        ),
+        because="a frame is drawn and the clip around it taken (anchor-frame rule)",
+    )
+    if spec.clip_windows == "anchor":
+        return law
+    chi2 = clip_law.chi2_of_sliding_clips(eligible, clip_frames=clip_frames, stride=spec.clip_stride)
+    frame_law = clip_law.sliding_clip_law(eligible, clip_frames=clip_frames, stride=spec.clip_stride)
+    return replace(
+        law,
+        chi2=chi2,
+        chi2_at_start=chi2,
+        chi2_at_middle=chi2,
+        chi2_at_end=chi2,
+        total_variation=bias_formulas.total_variation(frame_law),
+        max_over_representation=bias_formulas.max_over_representation(frame_law),
+        share_of_slowed_clips=0.0,
+        because="frames near a video's ends lie in fewer windows than those inside",
+    )

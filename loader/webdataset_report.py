@@ -1,0 +1,91 @@
+"""What plain `webdataset` gives of the same shards, in the same terms as our own samplers."""
+
+from dataclasses import dataclass
+
+import numpy.typing as npt
+
+from loader.bias_report import BiasReport, stream_design_effect
+from loader.errors import SamplingError
+from loader.frame_orders import check_shard_sizes
+from loader.rho_estimate import RhoEstimate
+from loader.sampling_law import SamplingLaw
+from loader.stream_law import chi2_at_stream_ends
+from loader.webdataset_law import webdataset_kappa
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebDatasetSpec:
+    """Shards in a random order, split among workers, each read end to end through a shuffle buffer.
+
+    As `loader.webdataset_batches` does, and `webdataset.WebDataset(urls, shardshuffle=True).shuffle(Q, initial=I)`.
+
+    Raises:
+        SamplingError: a number below 1.
+    """
+
+    shuffle_buffer: int = 1000
+    """Frames that wait in the buffer of each worker, Q."""
+    initial: int | None = None
+    """Frames in the buffer before the first leaves it; None for a full buffer."""
+    num_workers: int = 1
+    """DataLoader workers times nodes; a batch comes from one of them."""
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ("shuffle_buffer", "initial", "num_workers"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise SamplingError(f"{name} must be 1 or more, found {value}")
+
+    def __str__(self) -> str:
+        return f"webdataset shuffle_buffer={self.shuffle_buffer} num_workers={self.num_workers}"
+
+
+def webdataset_report(
+    shard_sizes: npt.ArrayLike, spec: WebDatasetSpec, *, batch_size: int, rho: RhoEstimate | None
+) -> BiasReport:
+    """Law and design effect; every frame comes once an epoch, but small shards crowd its ends.
+
+    Raises:
+        SamplingError: fewer shards than workers, or no whole batch.
+    """
+    sizes = check_shard_sizes(shard_sizes)
+    held = sizes[sizes > 0]
+    kappa = webdataset_kappa(
+        held,
+        shuffle_buffer=spec.shuffle_buffer,
+        initial=spec.initial,
+        batch_size=batch_size,
+        num_workers=spec.num_workers,
+    )
+    at_ends = chi2_at_stream_ends(held)
+    law = SamplingLaw(
+        name=str(spec),
+        num_frames=int(sizes.sum()),
+        slots_per_batch=batch_size,
+        slots_per_visit=1,
+        shard_probability=sizes / sizes.sum(),
+        chi2=0.0,
+        total_variation=0.0,
+        max_over_representation=1.0,
+        chi2_at_start=at_ends,
+        chi2_at_middle=0.0 if at_ends == 0 else None,
+        chi2_at_end=at_ends,
+        kappa={"shard": kappa},
+        visit_kappa=None,
+        num_frames_dropped=0,
+        num_frames_doubled=0,
+        num_frames_left_out=0,
+        share_of_slowed_clips=0.0,
+        because="every frame comes once an epoch; at the ends of one, before the buffer, all shards alike",
+    )
+    effects: list[float | None] = [None] * 3
+    if rho is not None:
+        effects = [stream_design_effect(law, held, value) for value in (rho.rho, rho.low, rho.high)]
+    return BiasReport(
+        law=law,
+        rho=rho,
+        design_effect=effects[0],
+        design_effect_low=effects[1],
+        design_effect_high=effects[2],
+        bias_of_proxy=0.0,
+    )

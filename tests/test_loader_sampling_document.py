@@ -1,0 +1,168 @@
+# ruff: noqa: N802 - tests are named after the formulas of SAMPLING.md
+"""What SAMPLING.md derives and no function computes; and that document and tests know the same formulas."""
+
+import itertools
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import loader
+from loader import bias_formulas as bias
+from loader import clip_law as clips
+from loader import coincidence
+from loader import design_effect as effect
+from loader import stream_law as stream
+from loader.design_effect import correlation_ratio, intraclass_correlation
+from loader.webdataset_law import webdataset_kappa
+from tests.support.enumeration import SUMMED, Population, assert_equal, assert_rejected, shard_visits
+from tests.support.pair_estimate import half_squared_distances, rho_with_interval
+
+DOCUMENT = (Path(loader.__file__).parent / "SAMPLING.md").read_text(encoding="utf-8")
+POPULATION = Population([2, 3, 4], seed=1)
+
+
+def test_S40_pair_estimator():
+    outcomes = shard_visits(POPULATION, POPULATION.share, num_visits=2, frames_per_visit=2)
+    draws = POPULATION.frames[outcomes.frame_ids].reshape(-1, 2, 2, 3)
+    distances = np.array([half_squared_distances(draw) for draw in draws])
+    rho = intraclass_correlation(POPULATION.by_shard)
+    within, between = outcomes.probability @ distances
+    assert_equal([within, between], [POPULATION.variance * (1 - rho), POPULATION.variance])
+    eta2 = correlation_ratio(POPULATION.by_shard)
+    assert_rejected(within, POPULATION.variance * (1 - eta2))
+    uniform = shard_visits(POPULATION, np.full(3, 1 / 3), num_visits=2, frames_per_visit=2)
+    draws = POPULATION.frames[uniform.frame_ids].reshape(-1, 2, 2, 3)
+    wrong = uniform.probability @ np.array([half_squared_distances(draw) for draw in draws])
+    assert_rejected(wrong, [within, between])  # shards drawn alike
+
+
+def test_S41_jackknife_covers_about_as_often_as_it_says():
+    chance = np.random.default_rng(20)
+    sizes = chance.integers(20, 200, 150)
+    shards = [chance.normal(size=3) + 1.3 * chance.normal(size=(size, 3)).cumsum(0) / 9 for size in sizes]
+    rho, covered = intraclass_correlation(shards), 0
+    for _ in range(300):
+        visited = chance.choice(len(sizes), size=60, p=sizes / sizes.sum())
+        draws = np.stack(
+            [shards[shard][chance.choice(sizes[shard], size=6, replace=False)] for shard in visited]
+        )
+        _, lowest, highest = rho_with_interval(draws)
+        covered += lowest <= rho <= highest
+    assert 0.91 <= covered / 300 <= 0.98
+
+
+def test_S42_a_constant_bias_is_a_wrong_minimum():
+    chance = np.random.default_rng(2)
+    root = chance.normal(size=(3, 3))
+    curvature, bias = root @ root.T + 0.5 * np.eye(3), chance.normal(size=3)
+    point = chance.normal(size=3)  # the minimum is at 0
+    for _ in range(20_000):
+        point = point - 0.02 * (curvature @ point + bias)
+    gap = point @ curvature @ point / 2
+    assert_equal(gap, bias @ np.linalg.solve(curvature, bias) / 2, SUMMED)
+    assert gap <= bias @ bias / (2 * np.linalg.eigvalsh(curvature)[0])
+    assert_rejected(0.0, gap)
+
+
+def test_S43_batches_that_are_alike_add_up():
+    step, curvature = 0.1, 0.7
+    decay = 1 - step * curvature
+    covariance = 1.3 * 0.9 ** np.arange(800)  # of the noise, by lag
+    ages = np.arange(800)
+    weights = decay**ages
+    variance = step**2 * weights @ covariance[np.abs(ages[:, None] - ages)] @ weights
+    effective = covariance[0] + 2 * covariance[1:] @ decay ** ages[1:]
+    assert_equal(step * effective / (curvature * (2 - step * curvature)), variance, SUMMED)
+    assert_rejected(step * covariance[0] / (curvature * (2 - step * curvature)), variance, SUMMED)
+
+
+def test_S44_the_descent_bound_holds_along_a_trajectory():
+    """F(x) = x' H x / 2 and noise of independent signs, so every mean is exact over all sign sequences."""
+    curvature, bias, noise, step = np.array([0.3, 2.0]), np.array([0.05, -0.1]), 0.4, 0.4
+    points, gradients = np.array([[1.0, -1.0]]), []
+    signs = noise / math.sqrt(2) * np.array(list(itertools.product((1, -1), repeat=2)))
+    start = (points**2 @ curvature / 2).mean()
+    for _ in range(6):
+        gradient = points * curvature
+        gradients.append((gradient**2).sum(1).mean())
+        points = (points[:, None] - step * (gradient[:, None] + bias + signs)).reshape(-1, 2)
+    bound = 2 * start / (step * 6) + bias @ bias + 2.0 * step * noise**2
+    assert np.mean(gradients) <= bound
+    gap = (points**2 @ curvature / 2).mean()
+    floor = (bias @ bias + 2.0 * step * noise**2) / (2 * 0.3)
+    assert gap <= (1 - step * 0.3) ** 6 * start + floor
+
+
+def test_S45_a_block_of_whole_shards_on_its_own_is_off():
+    population = Population([3] * 5, seed=3)
+    squares = [
+        ((population.shard_means[list(shards)].mean(0) - population.mean) ** 2).sum()
+        for shards in itertools.combinations(range(5), 2)
+    ]
+    assert_equal(np.mean(squares), population.between / 2 * (5 - 2) / (5 - 1))
+    assert_rejected(np.mean(squares), population.between / 2)
+    rho = intraclass_correlation(population.by_shard)
+    of_shuffled = population.variance / 6 * (15 - 6) / (15 - 1)
+    ratio = (1 + (3 - 1) * rho) * 5 * (15 - 1) / ((5 - 1) * 15)
+    assert_equal(np.mean(squares) / of_shuffled, ratio)
+
+
+@pytest.mark.parametrize(
+    ("formula", "digits", "value"),
+    [
+        ("S3", "0.016", lambda: bias.chi2_of_uniform_shards([1000] * 499 + [100])),
+        ("S4", "0.0018", lambda: bias.typical_bias_of_uniform_shards([1000] * 499 + [100])),
+        ("S10", "0.35", lambda: stream.chi2_at_stream_ends([20] * 7 + [4])),
+        ("S11", "0.094", lambda: bias.chi2_of_equalised_readers([1000, 1000, 1000, 500])),
+        ("S12", "0.038", lambda: bias.chi2_of_dropped_tail(1000, 37)),
+        ("S13", "0.0068", lambda: bias.chi2_of_padding(1001, 7)),
+        ("S14", "0.037", lambda: bias.chi2_of_worker_drop_last([1000, 1000, 900, 100], batch_size=128)),
+        ("S15", "1.8", lambda: bias.chi2_of_mixture([0.5, 0.5], [900, 100])),
+        ("S17", "0.033", lambda: clips.chi2_of_sliding_windows(300, 16)),
+        ("S18", "0.095", lambda: clips.chi2_of_sliding_clips([300, 80, 1000], clip_frames=16, stride=4)),
+        ("S21", "0.13", lambda: clips.share_of_slowed_clips([300, 80, 1000], clip_frames=16, stride=4)),
+        ("S23", "0.0739", lambda: effect.slot_correlation(0.125, 0.6, shard_size=1000, num_shards=500)),
+        ("S26", "5.2", lambda: effect.visit_design_effect(0.6, frames_per_visit=8)),
+        ("S29", "0.055", lambda: coincidence.visit_kappa(batch_size=128, frames_per_visit=8)),
+        ("S31", "0.119", lambda: coincidence.block_kappa([1000] * 500, block_frames=8000, batch_size=256)),
+        ("S33", "0.76", lambda: effect.ar1_block_correlation(0.95, num_frames=16)),
+        ("S37", "0.365", lambda: webdataset_kappa([1000] * 500, shuffle_buffer=1000, batch_size=256)),
+        ("S37", "0.060", lambda: webdataset_kappa([1000] * 500, shuffle_buffer=8000, batch_size=256)),
+        ("S39", "0.367", lambda: stream.approximate_buffer_kappa(1000, shuffle_buffer=1000)),
+    ],
+)
+def test_every_example_in_the_document_is_right(formula, digits, value):
+    paragraph = re.search(rf"\*\*\({formula}\).*?(?=\n\n\*\*\(|\n## |\Z)", DOCUMENT, re.DOTALL).group()
+    assert digits in paragraph
+    assert f"{value():.{len(digits.split('.')[1])}f}" == digits
+
+
+def formulas_of_the_document():
+    return set(re.findall(r"\*\*\((S\d+)\)", DOCUMENT))
+
+
+def test_every_formula_has_a_test_and_every_test_a_formula():
+    tests = "\n".join(
+        path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_loader_*.py")
+    )
+    tested = set(re.findall(r"def test_(S\d+)_", tests))
+    assert formulas_of_the_document() == tested
+    assert len(tested) == max(int(name[1:]) for name in tested)
+
+
+def test_every_number_in_code_is_in_the_document():
+    code = "\n".join(path.read_text(encoding="utf-8") for path in Path(loader.__file__).parent.glob("*.py"))
+    assert set(re.findall(r"\((S\d+)\)", code)) <= formulas_of_the_document()
+
+
+def test_every_test_that_the_document_names_exists():
+    tests = "\n".join(
+        path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_loader_*.py")
+    )
+    named = re.findall(r"`(test_S\d+_\w+)`", DOCUMENT)
+    assert named
+    missing = [name for name in named if f"def {name}(" not in tests]
+    assert not missing

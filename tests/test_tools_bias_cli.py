@@ -1,0 +1,212 @@
+"""`cache-bias` on real caches: the table, the gate, the plan, and what it answers before anything is built."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from frame_cache_tools.bias_cli import EXIT_LIMIT_BROKEN, EXIT_WRONG_COMMAND, main
+from frame_cache_tools.bias_subject import subject_of_cache
+
+import frame_store
+from loader.epoch_order import epoch_order
+from tests.support.commands import SMALL, run
+from tests.support.tiny_videos import simple_specs, tiny_folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Videos of 60 to 210 frames."""
+    specs = [*simple_specs(4, num_frames=60), *simple_specs(2, num_frames=200)]
+    numbered = [
+        spec.__class__(**{**spec.__dict__, "path": spec.path.with_name(f"{i}.mp4"), "video_number": i})
+        for i, spec in enumerate(specs)
+    ]
+    return tiny_folder(tmp_path_factory.mktemp("videos"), tuple(numbered)).path
+
+
+@pytest.fixture(scope="module")
+def caches(folder, tmp_path_factory):
+    """One shard a video, and shuffled."""
+    top = tmp_path_factory.mktemp("caches")
+    flags = {
+        "video": ["--layout", "video", "--frames-per-shard", "video"],
+        "shuffled": ["--frames-per-shard", "100"],
+    }
+    for name, extra in flags.items():
+        assert run("--videos", folder, "--out", top / name, *SMALL, *extra).exit_code == 0
+    return {name: top / name for name in flags}
+
+
+def bias(*arguments):
+    return run(*map(str, arguments), command=main)
+
+
+def samplers(*arguments):
+    """Rows of `--json` by sampler, one dict a subject."""
+    result = bias(*arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    return [
+        {row["law"]["name"]: row for row in subject["samplers"]}
+        for subject in json.loads(result.stdout)["subjects"]
+    ]
+
+
+def test_chi2_is_the_ratio_of_means_of_the_stored_sizes(caches):
+    (rows,) = samplers(caches["video"], "--batch-size", "32")
+    sizes = frame_store.open_store(caches["video"]).shard_sizes
+    expected = sizes.mean() * (1 / sizes).mean() - 1
+    naive = rows["sampling=shards frames_per_visit=32 shard_choice=uniform"]
+    assert naive["law"]["chi2"] == pytest.approx(expected, rel=1e-12)
+    assert 0 < naive["bias_of_proxy"] <= np.sqrt(expected)
+    others = [row for name, row in rows.items() if "uniform" not in name]
+    assert len(others) >= 6
+    assert all(row["law"]["chi2"] == 0 for row in others)
+
+
+def test_the_layouts_side_by_side(caches):
+    in_order, shuffled = samplers(caches["video"], caches["shuffled"], "--batch-size", "32")
+    naive = "sampling=shards frames_per_visit=32 shard_choice=uniform"
+    assert in_order[naive]["effective_batch"] < 4
+    assert shuffled[naive]["effective_batch"] == pytest.approx(32, rel=0.1)
+    assert in_order[naive]["rho"]["low"] < in_order[naive]["rho"]["rho"] < in_order[naive]["rho"]["high"]
+    for rows in (in_order, shuffled):
+        assert rows["sampling=iid"]["effective_batch"] == 32
+
+
+def test_the_table_says_it_in_words(caches):
+    said = bias(caches["video"], "--batch-size", "32").stdout
+    assert re.search(r"rho by thumbnails 16x16, 95% interval: gop .*, video .*, shard ", said)
+    assert "frames of small ones too often: A(n)/H(n) - 1" in said
+    assert re.search(r"^sampling=iid .* 32\.0$", said, re.MULTILINE)
+
+
+def test_one_sampler_and_its_clips(caches):
+    (rows,) = samplers(caches["video"], "--clip-frames", "4", "--clip-stride", "3", "--batch-size", "8")
+    (row,) = rows.values()
+    assert row["law"]["slots_per_batch"] == 32
+    assert row["law"]["chi2"] == 0
+    assert row["rho"]["level"] == "clip"
+    assert 8 <= row["effective_batch"] < 32
+    (rows,) = samplers(
+        caches["video"], "--clip-frames", "64", "--clip-windows", "sliding", "--batch-size", "2"
+    )
+    (row,) = rows.values()
+    assert row["law"]["chi2"] > 0.01
+    assert row["law"]["num_frames_left_out"] == 60 + 63
+    refused = bias(caches["shuffled"], "--clip-frames", "4")
+    assert refused.exit_code == EXIT_WRONG_COMMAND
+    assert "build one with cache-build --layout video" in refused.stderr
+
+
+def test_the_gate(caches):
+    naive = ["--sampling", "shards", "--frames-per-visit", "32", "--shard-choice", "uniform"]
+    proportional = ["--sampling", "shards", "--frames-per-visit", "32"]
+    common = (caches["video"], "--batch-size", "32")
+    assert bias(*common, *proportional, "--max-chi2", "1e-12").exit_code == 0
+    broken = bias(*common, *naive, "--max-chi2", "1e-12")
+    assert broken.exit_code == EXIT_LIMIT_BROKEN
+    assert "at most 1e-12 is allowed" in broken.stderr
+    too_alike = bias(*common, *proportional, "--min-effective-batch", "16")
+    assert too_alike.exit_code == EXIT_LIMIT_BROKEN
+    assert "at least 16 are asked for" in too_alike.stderr
+    assert bias(*common, "--sampling", "iid", "--min-effective-batch", "32").exit_code == 0
+    assert bias(*common, "--max-chi2", "1").exit_code == EXIT_WRONG_COMMAND
+
+
+def test_features_take_the_place_of_pixels(caches, tmp_path):
+    store = frame_store.open_store(caches["video"])
+    shard_ids = store.index["shard_id"]
+    features = np.eye(len(store.shard_sizes))[shard_ids]  # frames of a shard all alike: rho is 1
+    np.save(tmp_path / "features.npy", features)
+    options = (caches["video"], "--features", tmp_path / "features.npy", "--batch-size", "32")
+    (rows,) = samplers(*options)
+    naive = rows["sampling=shards frames_per_visit=32 shard_choice=uniform"]
+    assert naive["rho"]["rho"] == pytest.approx(1)
+    assert naive["rho"]["proxy"] == str(tmp_path / "features.npy")
+    sizes = store.shard_sizes
+    drawn, there = features.mean(0) * 0 + 1 / len(sizes), sizes / sizes.sum()
+    sigma = np.sqrt(np.square(features - there).sum(1).mean())
+    assert naive["bias_of_proxy"] == pytest.approx(np.linalg.norm(drawn - there) / sigma, rel=1e-12)
+    for content, said in (
+        (features[:-1], f"expected one row for each of the {len(store)} frames"),
+        (np.where(np.arange(len(store))[:, None] == 3, np.nan, features), "the first is row 3"),
+        (np.array(["a"] * len(store)), "expected an array of numbers"),
+    ):
+        np.save(tmp_path / "features.npy", content)
+        refused = bias(*options)
+        assert refused.exit_code == EXIT_WRONG_COMMAND
+        assert said in refused.stderr
+
+
+def test_before_anything_is_built(folder, caches, tmp_path):
+    """From the packets alone, and the same numbers as of the caches themselves."""
+    shuffled, in_order, one_each = samplers("--videos", folder, "--batch-size", "32")
+    naive = "sampling=shards frames_per_visit=32 shard_choice=uniform"
+    built = samplers(caches["video"], "--batch-size", "32")[0][naive]
+    assert one_each[naive]["law"]["chi2"] == built["law"]["chi2"]
+    assert one_each[naive]["effective_batch"] is None
+    assert shuffled[naive]["effective_batch"] == pytest.approx(32, rel=0.1)
+    assert in_order["sampling=iid"]["effective_batch"] == 32
+    assert not any(path.suffix == ".scan" for path in folder.parent.iterdir())
+    sizes = frame_store.open_store(caches["video"]).shard_sizes.tolist()
+    for text in (json.dumps(sizes), "\n".join(map(str, sizes))):
+        (tmp_path / "sizes").write_text(text)
+        (rows,) = samplers("--shard-sizes", tmp_path / "sizes", "--batch-size", "32", "--rho", "0.5")
+        assert rows[naive]["law"]["chi2"] == built["law"]["chi2"]
+        assert rows[naive]["design_effect"] == pytest.approx(1 + 31 * 0.5)
+
+
+def test_the_plan_measures_and_picks_the_largest_effective_batch_that_is_fast_enough(caches, tmp_path):
+    options = (caches["shuffled"], "--batch-size", "32", "--plan")
+    easy = json.loads(bias(*options, "--demand", "1", "--json").stdout)
+    assert all(row["frames_per_second"] > 0 for row in easy["measured"])
+    best = max(row["effective_batch"] for row in easy["measured"] if "sequential" not in row["sampler"])
+    assert easy["pick"]["effective_batch"] == pytest.approx(best, rel=2e-3)
+    hopeless = bias(*options, "--demand", "1e12")
+    assert hopeless.exit_code == 0
+    assert "no unbiased sampler gives 1000000000000 frames/s here" in hopeless.stdout
+    plot = tmp_path / "plot.png"
+    assert bias(*caches.values(), "--batch-size", "32", "--plot", plot).exit_code == 0
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "say what to look at"),
+        (["CACHE", "--videos", "x"], "say what to look at"),
+        (["--videos", "gone"], "no such folder"),
+        (["gone"], "not a frame store"),
+        (["--shard-sizes", "gone"], "No such file"),
+        (["CACHE", "--plan"], "--plan and --demand FRAMES_PER_SECOND belong together"),
+        (["--shard-sizes", "SIZES", "--plan", "--demand", "4"], "measure FrameLoader on caches"),
+        (["CACHE", "--sampling", "shards", "--frames-per-visit", "7"], "must be batch_size"),
+        (["CACHE", "--sampling", "block", "--shards-per-block", "99"], "only 6 shards hold frames"),
+        (["CACHE", "--sampling", "iid", "--world-size", "5000"], "holds no whole step"),
+        (["CACHE", "--sampling", "permutation", "--world-size", "5000"], "5000 ranks cannot share"),
+        (["CACHE", "--clip-frames", "999"], "but the longest video has"),
+        (["CACHE", "--draws", "1"], "--draws must be 3 or more"),
+        (["CACHE", "--batch-size", "0"], "batch_size must be 1 or more"),
+    ],
+)
+def test_wrong_commands_get_one_line(caches, tmp_path, arguments, said):
+    (tmp_path / "sizes").write_text("10 20")
+    places = {"CACHE": caches["video"], "SIZES": tmp_path / "sizes"}
+    result = bias(*(places.get(argument, argument) for argument in arguments))
+    assert result.exit_code == EXIT_WRONG_COMMAND
+    assert said in result.stderr
+
+
+@pytest.mark.parametrize("content", ["", "10 x", "[1.5]", "-3 4", "0 0", "[", "{}"])
+def test_what_is_no_list_of_sizes_is_refused(tmp_path, content):
+    (tmp_path / "sizes").write_text(content)
+    result = bias("--shard-sizes", tmp_path / "sizes")
+    assert result.exit_code == EXIT_WRONG_COMMAND
+    assert str(tmp_path / "sizes") in result.stderr
+
+
+def test_clips_of_a_video_layout_know_its_videos(caches):
+    subject = subject_of_cache(caches["video"])
+    assert subject.video_sizes.tolist() == subject.shard_sizes.tolist()
+    assert len(epoch_order(subject.shard_sizes)) == subject.num_frames

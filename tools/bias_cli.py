@@ -1,0 +1,268 @@
+"""The command `cache-bias`: what a sampler's relaxation costs, before anyone trains.
+
+Exit codes: 0 all well; 1 a limit (`--max-chi2`, `--min-effective-batch`) is broken; 2 the command was wrong.
+"""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from frame_cache_tools.bias_plan import (
+    MeasuredSampler,
+    measure_candidates,
+    measured_builtins,
+    pick_sampler,
+    plan_text,
+)
+from frame_cache_tools.bias_plot import plot_samplers
+from frame_cache_tools.bias_subject import (
+    BiasSubject,
+    subject_of_cache,
+    subject_of_sizes,
+    subjects_of_videos,
+)
+from frame_cache_tools.bias_table import (
+    BiasTable,
+    candidates,
+    report_builtins,
+    table_text,
+)
+
+from cache_builder.errors import ConfigError
+from frame_store.errors import FrameCacheError
+from loader import SamplingError, SamplingSpec
+from loader.batch_plan import frames_of_visit
+from loader.bias_report import BiasReport
+from loader.rho_estimate import load_features
+from loader.webdataset_report import WebDatasetSpec
+
+EXIT_LIMIT_BROKEN = 1
+EXIT_WRONG_COMMAND = 2
+
+
+@click.command(context_settings={"show_default": True, "max_content_width": 110})
+@click.version_option(package_name="frame-cache")
+@click.argument("caches", metavar="[CACHE]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--videos", type=click.Path(path_type=Path), help="A folder not built yet: its packets are counted only."
+)
+@click.option(
+    "--shard-sizes", type=click.Path(path_type=Path), help="A file of shard sizes: JSON list, or numbers."
+)
+@click.option(
+    "--sampling",
+    type=click.Choice(["permutation", "iid", "sequential", "shards", "block", "webdataset"]),
+    help="One sampler instead of the table of candidates.",
+)
+@click.option("--batch-size", type=int, default=128, help="Frames (or clips) per batch and rank.")
+@click.option("--shards-per-batch", type=int, help="shards: visits per batch, K.")
+@click.option("--frames-per-visit", type=int, help="shards: frames of one shard per visit, m.")
+@click.option(
+    "--shard-choice",
+    type=click.Choice(["proportional", "uniform"]),
+    default="proportional",
+    help="shards: how a shard is drawn.",
+)
+@click.option("--frames-with-replacement", is_flag=True, help="shards: a visit may draw a frame twice.")
+@click.option("--shards-per-block", type=int, help="block: shards shuffled together, k.")
+@click.option("--clip-frames", type=int, help="Clips of this many frames, T.")
+@click.option("--clip-stride", type=int, default=1, help="Distance between the frames of a clip, q.")
+@click.option("--clip-windows", type=click.Choice(["anchor", "sliding"]), default="anchor")
+@click.option("--shuffle-buffer", type=int, default=1000, help="webdataset: frames in the buffer, Q.")
+@click.option("--num-workers", type=int, default=1, help="webdataset: DataLoader workers times nodes.")
+@click.option("--world-size", type=int, default=1, help="Ranks that share an epoch.")
+@click.option("--remainder", type=click.Choice(["drop", "pad", "uneven"]), default="uneven")
+@click.option(
+    "--features",
+    type=click.Path(path_type=Path),
+    help=".npy of one row a frame id, to take for the gradient.  [default: thumbnails of the pixels]",
+)
+@click.option("--rho", type=float, help="Take this for the correlation inside a shard, and look at no pixel.")
+@click.option("--draws", type=int, default=100, help="Shards drawn to estimate rho, six frames of each.")
+@click.option("--seed", type=int, default=0, help="Seed of the estimate.")
+@click.option("--json", "as_json", is_flag=True, help="The reports as JSON.")
+@click.option("--plot", type=click.Path(path_type=Path), help="PNG: effective batch against frames/s.")
+@click.option("--plan", "plans", is_flag=True, help="Measure the candidates here and pick one.")
+@click.option("--demand", type=float, help="With --plan: frames/s that the training needs.")
+@click.option("--max-chi2", type=float, help="With --sampling: exit 1 if chi^2 is larger.")
+@click.option(
+    "--min-effective-batch", type=float, help="With --sampling: exit 1 if a batch may be worth less."
+)
+def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
+    """Bias and variance of samplers over CACHE: chi^2, coincidence, design effect, effective batch.
+
+    Every number but rho is exact. Formulas and their proofs: loader/SAMPLING.md.
+    """
+    try:
+        _run(flags)
+    except (FrameCacheError, ModuleNotFoundError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(EXIT_WRONG_COMMAND)
+
+
+def _run(flags: dict[str, Any]) -> None:
+    subjects = _subjects(flags)
+    spec = _spec(flags)
+    _check_together(flags, subjects, spec)
+    sections = [_Section(_table(subject, flags), spec) for subject in subjects]
+    measured = [row for section in sections for row in section.measure()] if _wants_speed(flags) else []
+    if flags["as_json"]:
+        values = {
+            "subjects": [section.builtins(with_levels=flags["rho"] is None) for section in sections],
+            "measured": [measured_builtins(row) for row in measured],
+        }
+        if flags["plans"]:
+            best, why = pick_sampler(measured, demand=flags["demand"])
+            values["pick"] = {**measured_builtins(best), "why": why}
+        click.echo(msgspec.json.format(msgspec.json.encode(values), indent=1).decode())
+    else:
+        click.echo("\n\n".join(section.text(with_levels=flags["rho"] is None) for section in sections))
+        if flags["plans"]:
+            click.echo("\n" + plan_text(measured, demand=flags["demand"]))
+    if flags["plot"] is not None:
+        plot_samplers(measured, flags["plot"])
+        click.echo(f"plot: {flags['plot']}", err=True)
+    broken = _broken_limits(sections, max_chi2=flags["max_chi2"], least_batch=flags["min_effective_batch"])
+    for line in broken:
+        click.echo(line, err=True)
+    if broken:
+        sys.exit(EXIT_LIMIT_BROKEN)
+
+
+class _Section:
+    """One subject with its rows."""
+
+    def __init__(self, table: BiasTable, spec: SamplingSpec | WebDatasetSpec | None) -> None:
+        specs = candidates(table.subject, batch_size=table.batch_size) if spec is None else [spec]
+        self.table = table
+        self.refused: list[str] = []
+        self.rows: list[tuple[SamplingSpec | WebDatasetSpec, BiasReport]] = []
+        for each in specs:
+            try:
+                self.rows.append((each, table.report(each)))
+            except SamplingError as error:
+                if spec is not None:
+                    raise
+                self.refused.append(f"{each}: {error}")
+        if not self.rows:
+            raise SamplingError("\n".join(self.refused))
+
+    def measure(self) -> list[MeasuredSampler]:
+        return measure_candidates(
+            self.table, [(spec, report) for spec, report in self.rows if isinstance(spec, SamplingSpec)]
+        )
+
+    def text(self, *, with_levels: bool) -> str:
+        levels = self.table.levels() if with_levels else []
+        reports = [report for _, report in self.rows]
+        return "\n".join([table_text(self.table.subject, reports, levels), *self.refused])
+
+    def builtins(self, *, with_levels: bool) -> dict[str, Any]:
+        subject = self.table.subject
+        return {
+            "name": subject.name,
+            "layout": subject.layout,
+            "num_frames": subject.num_frames,
+            "num_shards": len(subject.shard_sizes),
+            "rho": [asdict(estimate) for estimate in (self.table.levels() if with_levels else [])],
+            "samplers": [report_builtins(report) for _, report in self.rows],
+            "refused": self.refused,
+        }
+
+
+def _subjects(flags: dict[str, Any]) -> list[BiasSubject]:
+    given = [bool(flags[name]) for name in ("caches", "videos", "shard_sizes")]
+    if sum(given) != 1:
+        raise ConfigError("say what to look at: one or more CACHE, or --videos DIR, or --shard-sizes FILE")
+    if flags["videos"] is not None:
+        return subjects_of_videos(flags["videos"])
+    if flags["shard_sizes"] is not None:
+        return [subject_of_sizes(flags["shard_sizes"])]
+    return [subject_of_cache(path) for path in flags["caches"]]
+
+
+def _spec(flags: dict[str, Any]) -> SamplingSpec | WebDatasetSpec | None:
+    if flags["sampling"] == "webdataset":
+        return WebDatasetSpec(shuffle_buffer=flags["shuffle_buffer"], num_workers=flags["num_workers"])
+    if flags["sampling"] is None and flags["clip_frames"] is None:
+        return None
+    frames_per_visit = flags["frames_per_visit"]
+    if flags["shards_per_batch"] is not None:
+        frames_per_visit = frames_of_visit(
+            batch_size=flags["batch_size"],
+            shards_per_batch=flags["shards_per_batch"],
+            frames_per_visit=frames_per_visit,
+        )
+    return SamplingSpec(
+        sampling=flags["sampling"] or "permutation",
+        frames_per_visit=frames_per_visit,
+        **{
+            name: flags[name]
+            for name in (
+                "shard_choice",
+                "frames_with_replacement",
+                "shards_per_block",
+                "clip_frames",
+                "clip_stride",
+                "clip_windows",
+            )
+        },
+    )
+
+
+def _check_together(
+    flags: dict[str, Any], subjects: list[BiasSubject], spec: SamplingSpec | WebDatasetSpec | None
+) -> None:
+    if spec is None and (flags["max_chi2"] is not None or flags["min_effective_batch"] is not None):
+        raise ConfigError("--max-chi2 and --min-effective-batch judge one sampler: give --sampling")
+    if flags["plans"] != (flags["demand"] is not None):
+        raise ConfigError("--plan and --demand FRAMES_PER_SECOND belong together")
+    if _wants_speed(flags) and (subjects[0].store is None or isinstance(spec, WebDatasetSpec)):
+        raise ConfigError("--plan and --plot measure FrameLoader on caches: give CACHE, and no webdataset")
+    if flags["features"] is not None and (subjects[0].store is None or len(subjects) > 1):
+        raise ConfigError("--features has a row for each frame of one cache: give one CACHE")
+    if flags["draws"] < 3:
+        raise ConfigError(f"--draws must be 3 or more, found {flags['draws']}")
+
+
+def _wants_speed(flags: dict[str, Any]) -> bool:
+    return flags["plans"] or flags["plot"] is not None
+
+
+def _table(subject: BiasSubject, flags: dict[str, Any]) -> BiasTable:
+    features = None
+    if flags["features"] is not None:
+        features = load_features(flags["features"], num_frames=subject.num_frames)
+    return BiasTable(
+        subject,
+        batch_size=flags["batch_size"],
+        world_size=flags["world_size"],
+        remainder=flags["remainder"],
+        features=features,
+        features_name=str(flags["features"]),
+        assumed_rho=flags["rho"],
+        draws=flags["draws"],
+        seed=flags["seed"],
+    )
+
+
+def _broken_limits(
+    sections: list[_Section], *, max_chi2: float | None, least_batch: float | None
+) -> list[str]:
+    lines = []
+    for section in sections:
+        for _, report in section.rows:
+            where = f"{section.table.subject.name}: {report.law.name}"
+            if max_chi2 is not None and report.law.chi2 > max_chi2:
+                lines.append(f"{where}: chi2 is {report.law.chi2:.4g}, at most {max_chi2:g} is allowed")
+            low = report.effective_batch_low
+            worth = report.law.effective_batch_floor if low is None else low
+            if least_batch is not None and worth < least_batch:
+                lines.append(
+                    f"{where}: a batch may be worth only {worth:.1f} independent frames, "
+                    f"at least {least_batch:g} are asked for"
+                )
+    return lines

@@ -1,0 +1,130 @@
+"""Which sampler to take: frames/s measured here, effective batch computed, a demand to meet."""
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from frame_cache_tools.bias_table import BiasTable
+
+from loader import FrameLoader, SamplingSpec
+from loader.bias_report import BiasReport
+
+ROUNDS = 3
+SECONDS_PER_ROUND = 0.6
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredSampler:
+    """One sampler on one cache: what it gives and what it is worth."""
+
+    subject_name: str
+    layout: str | None
+    report: BiasReport
+    frames_per_second: float
+    """Median of the rounds."""
+    slowest: float
+    fastest: float
+
+    @property
+    def worth(self) -> float:
+        """Effective over nominal batch; the floor where rho is not known."""
+        law = self.report.law
+        effective = self.report.effective_batch
+        return (law.effective_batch_floor if effective is None else effective) / law.slots_per_batch
+
+
+def measure_candidates(
+    table: BiasTable, rows: Sequence[tuple[SamplingSpec, BiasReport]]
+) -> list[MeasuredSampler]:
+    """Frames/s of each sampler through the real `FrameLoader`, in interleaved rounds."""
+    store = table.subject.store
+    assert store is not None  # who asks for measurements has a cache
+    loaders = [FrameLoader(store, batch_size=table.batch_size, **_options(spec)) for spec, _ in rows]
+    for loader in loaders:
+        _frames_per_second(loader, seconds=SECONDS_PER_ROUND / 4)  # warms the page cache
+    rates: list[list[float]] = [[] for _ in loaders]
+    for _ in range(ROUNDS):
+        for loader, rate in zip(loaders, rates, strict=True):
+            rate.append(_frames_per_second(loader, seconds=SECONDS_PER_ROUND))
+    return [
+        MeasuredSampler(
+            subject_name=table.subject.name,
+            layout=table.subject.layout,
+            report=report,
+            frames_per_second=statistics.median(rate),
+            slowest=min(rate),
+            fastest=max(rate),
+        )
+        for (_, report), rate in zip(rows, rates, strict=True)
+    ]
+
+
+def pick_sampler(measured: Sequence[MeasuredSampler], *, demand: float) -> tuple[MeasuredSampler, str]:
+    """The unbiased sampler of the largest effective batch that meets `demand` frames/s, and why it is that one.
+
+    Where none meets it the loader is the limit: then the one that delivers most independent frames a second.
+    """
+    unbiased = [row for row in measured if row.report.law.chi2 == 0 and row.report.law.chi2_at_start == 0]
+    enough = [row for row in unbiased if row.frames_per_second >= demand]
+    if enough:
+        best = max(enough, key=lambda row: (round(row.worth, 3), row.frames_per_second))
+        return best, (
+            f"{len(enough)} of {len(measured)} samplers are unbiased at every position and give {demand:.0f} "
+            f"frames/s or more; of these its batches are worth most, and it is the fastest that is worth as much"
+        )
+    best = max(unbiased, key=lambda row: row.worth * row.frames_per_second)
+    return best, (
+        f"no unbiased sampler gives {demand:.0f} frames/s here; this one delivers most independent frames a second "
+        f"({best.worth * best.frames_per_second:.0f})"
+    )
+
+
+def plan_text(measured: Sequence[MeasuredSampler], *, demand: float) -> str:
+    """The measurements and the pick, for a terminal."""
+    width = max(len(row.report.law.name) for row in measured)
+    lines = [f"{'sampler':{width}} {'frames/s':>9} {'spread':>13} {'effective batch':>16}"]
+    for row in measured:
+        lines.append(
+            f"{row.report.law.name:{width}} {row.frames_per_second:9.0f} "
+            f"{f'{row.slowest:.0f}-{row.fastest:.0f}':>13} {row.worth * row.report.law.slots_per_batch:16.1f}"
+        )
+    best, why = pick_sampler(measured, demand=demand)
+    return "\n".join([*lines, f"take {best.report.law.name} on {best.subject_name}: {why}"])
+
+
+def measured_builtins(row: MeasuredSampler) -> dict[str, Any]:
+    """One measurement as plain JSON values."""
+    return {
+        "cache": row.subject_name,
+        "layout": row.layout,
+        "sampler": row.report.law.name,
+        "frames_per_second": row.frames_per_second,
+        "slowest": row.slowest,
+        "fastest": row.fastest,
+        "effective_batch": row.worth * row.report.law.slots_per_batch,
+    }
+
+
+def _options(spec: SamplingSpec) -> dict[str, Any]:
+    return {name: value for name, value in spec.to_builtins().items() if value is not None}
+
+
+def _frames_per_second(loader: FrameLoader, *, seconds: float) -> float:
+    """Of whole batches, from the first that comes on, so that starting the threads does not count."""
+    num_frames, started = 0, None
+    while True:
+        batches = iter(loader)
+        for batch in islice(batches, 1_000_000):
+            now = time.perf_counter()
+            if started is None:
+                started = now
+                continue
+            num_frames += batch.frame_ids.numel()
+            if now - started >= seconds:
+                batches.close()  # type: ignore[attr-defined]  # a generator: stop reading ahead now
+                return num_frames / (now - started)
+        if started is None:
+            started = time.perf_counter()

@@ -1,0 +1,114 @@
+"""What `cache-bias` speaks about: a cache, a folder of videos not built yet, or made-up shard sizes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from cache_builder.config import BuildSettings, resolve
+from cache_builder.discover import discover_videos
+from cache_builder.errors import ConfigError, InputFolderError
+from cache_builder.inputs import read_inputs
+from cache_builder.plan import plan_shards
+from frame_store import CacheStore, open_store
+from frame_store.manifest import Layout
+from loader import SamplingError
+from loader.clip_order import contiguous_video_sizes
+
+
+@dataclass(frozen=True, kw_only=True)
+class BiasSubject:
+    """Shard sizes, and whatever else is known."""
+
+    name: str
+    layout: Layout | None
+    """None where nobody knows how frames lie in the shards."""
+    shard_sizes: npt.NDArray[np.int64]
+    video_sizes: npt.NDArray[np.int64] | None
+    """Frames per video where frame ids run through the videos one after the other."""
+    store: CacheStore | None
+    """None where there are no pixels to look at."""
+
+    @property
+    def num_frames(self) -> int:
+        """Frames in all shards."""
+        return int(self.shard_sizes.sum())
+
+
+def subject_of_cache(path: Path) -> BiasSubject:
+    """A finished cache.
+
+    Raises:
+        StoreError: no cache there, or a damaged one.
+        SamplingError: it holds no frame.
+    """
+    store = open_store(path)
+    if len(store) == 0:
+        raise SamplingError(f"{path}: an empty cache, there is nothing to sample")
+    layout = store.manifest.layout
+    return BiasSubject(
+        name=str(path),
+        layout=layout,
+        shard_sizes=store.shard_sizes,
+        video_sizes=contiguous_video_sizes(store.index) if layout == "video" else None,
+        store=store,
+    )
+
+
+def subjects_of_videos(folder: Path) -> list[BiasSubject]:
+    """Both layouts of a cache that `cache-build` would make of a folder, by its packets alone: nothing is decoded.
+
+    And one shard a video, which is how people often start.
+
+    Raises:
+        InputFolderError: no such folder, or no video in it.
+    """
+    _, options = resolve(BuildSettings())
+    inputs = read_inputs(discover_videos(folder), scan_cache=None, workers=options.workers)
+    sizes = np.array([scan.facts.num_packets for scan in inputs.readable if scan is not None], np.int64)
+    if not sizes.sum():
+        raise InputFolderError(folder, "none of its videos can be read")
+    subjects = []
+    for layout, frames_per_shard in (("shuffled", 1000), ("video", 1000), ("video", "video")):
+        config, _ = resolve(BuildSettings(layout=layout, frames_per_shard=frames_per_shard))
+        plan = plan_shards(sizes.tolist(), config)
+        subjects.append(
+            BiasSubject(
+                name=f"--layout {layout} --frames-per-shard {frames_per_shard}",
+                layout=layout,
+                shard_sizes=plan.shard_sizes,
+                video_sizes=sizes[sizes > 0] if layout == "video" else None,
+                store=None,
+            )
+        )
+    return subjects
+
+
+def subject_of_sizes(path: Path) -> BiasSubject:
+    """Shard sizes from a file: a JSON list, or whole numbers between spaces and line breaks.
+
+    Raises:
+        ConfigError: no such file, or something else in it.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {getattr(error, 'strerror', None) or 'not a text file'}") from error
+    try:
+        if text.lstrip().startswith("["):
+            sizes = msgspec.json.decode(text, type=list[int])
+        else:
+            sizes = [int(word) for word in text.split()]
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise ConfigError(f"{path}: expected whole numbers, one for each shard: {error}") from error
+    if not sizes or min(sizes) < 0 or not sum(sizes):
+        raise ConfigError(f"{path}: expected the frames of each shard, at least one frame in all")
+    return BiasSubject(
+        name=str(path),
+        layout=None,
+        shard_sizes=np.array(sizes, np.int64),
+        video_sizes=None,
+        store=None,
+    )

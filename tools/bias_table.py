@@ -1,0 +1,259 @@
+"""The rows of `cache-bias`: samplers over one subject, as reports, as text and as plain values."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from frame_cache_tools.bias_subject import BiasSubject
+
+from loader import SamplingSpec
+from loader.bias_report import BiasReport, estimate_for, make_report, rho_level
+from loader.rank_slice import Remainder
+from loader.rho_estimate import DRAWS, ReadFeatures, RhoEstimate, estimate_rho, thumbnails, units_of
+from loader.sampling_law import sampling_law
+from loader.webdataset_report import WebDatasetSpec, webdataset_report
+
+Reals = npt.NDArray[np.float64]
+LEVELS = ("gop", "video", "shard")
+MAX_FRAMES_READ = 20_000
+"""Up to here the bias of thumbnails is computed over all frames; beyond, chi^2 bounds it."""
+
+
+class BiasTable:
+    """Reports on one subject; what rho costs in frames read is paid once a level."""
+
+    def __init__(
+        self,
+        subject: BiasSubject,
+        *,
+        batch_size: int,
+        world_size: int = 1,
+        remainder: Remainder = "uneven",
+        features: Reals | None = None,
+        features_name: str = "",
+        assumed_rho: float | None = None,
+        draws: int = DRAWS,
+        seed: int = 0,
+    ) -> None:
+        self.subject = subject
+        self.batch_size = batch_size
+        self._world_size = world_size
+        self._remainder = remainder
+        self._features = features
+        self._assumed_rho = assumed_rho
+        self._draws = draws
+        self._seed = seed
+        self._read: ReadFeatures | None = None
+        self._proxy = ""
+        if features is not None:
+            self._read, self._proxy = features.__getitem__, features_name
+        elif subject.store is not None:
+            self._read, self._proxy = thumbnails(subject.store), "thumbnails 16x16"
+        self._rho: dict[object, RhoEstimate | None] = {}
+
+    def report(self, spec: SamplingSpec | WebDatasetSpec) -> BiasReport:
+        """One row.
+
+        Raises:
+            SamplingError: what the loader would refuse of this subject.
+        """
+        sizes = self.subject.shard_sizes
+        if isinstance(spec, WebDatasetSpec):
+            return webdataset_report(sizes, spec, batch_size=self.batch_size, rho=self._shard_rho())
+        law = sampling_law(
+            sizes,
+            spec,
+            batch_size=self.batch_size,
+            world_size=self._world_size,
+            remainder=self._remainder,
+            video_sizes=self.subject.video_sizes,
+        )
+        features, shard_ids = None, None
+        if law.chi2 > 0 and self.subject.store is not None:
+            features = self._all_features()
+            shard_ids = self.subject.store.index["shard_id"].astype(np.int64)
+        return make_report(law, spec, sizes, rho=self._rho_for(spec), features=features, shard_ids=shard_ids)
+
+    def levels(self) -> list[RhoEstimate]:
+        """Rho of GOPs, videos and shards, where there are pixels or features to tell."""
+        if self.subject.store is None or self._read is None:
+            return []
+        found = [self._rho_of_level(level) for level in LEVELS]
+        return [estimate for estimate in found if estimate is not None]
+
+    def _all_features(self) -> Reals | None:
+        """A row for every frame: those given, or thumbnails of caches that are read in a few seconds."""
+        if self._features is None and self._read is not None and self.subject.num_frames <= MAX_FRAMES_READ:
+            self._features = self._read(np.arange(self.subject.num_frames))
+        return self._features
+
+    def _rho_for(self, spec: SamplingSpec) -> RhoEstimate | None:
+        level = rho_level(spec)
+        if level is None:
+            return None
+        if level == "shard" or (level == "batch" and self.subject.layout == "shuffled"):
+            return self._shard_rho()
+        if self.subject.store is None or self._read is None:
+            return None
+        key = (level, spec.clip_frames, spec.clip_stride, spec.clip_windows)
+        if key not in self._rho:
+            self._rho[key] = estimate_for(
+                spec,
+                self.subject.store,
+                self._read,
+                proxy=self._proxy,
+                batch_size=self.batch_size,
+                draws=self._draws,
+                seed=self._seed,
+            )
+        return self._rho[key]
+
+    def _shard_rho(self) -> RhoEstimate | None:
+        if self._assumed_rho is not None:
+            return _given_rho(self._assumed_rho, "assumed (--rho)")
+        if self.subject.layout == "shuffled":
+            # Known without a look: over the build's seeds, a shard is a random sample of all frames.
+            return _given_rho(-1 / max(1, self.subject.num_frames - 1), "shuffled at build: exact")
+        return self._rho_of_level("shard") if self.subject.store is not None else None
+
+    def _rho_of_level(self, level: Any) -> RhoEstimate | None:  # noqa: ANN401 - one of LEVELS
+        store = self.subject.store
+        assert store is not None and self._read is not None  # callers checked
+        if level not in self._rho:
+            self._rho[level] = estimate_rho(
+                units_of(store.index, level, frames_per_gop=_frames_per_gop(self.subject)),
+                self._read,
+                level=level,
+                proxy=self._proxy,
+                draws=self._draws,
+                seed=self._seed,
+            )
+        return self._rho[level]
+
+
+def _given_rho(rho: float, source: str) -> RhoEstimate:
+    return RhoEstimate(
+        level="shard", proxy=source, rho=rho, low=rho, high=rho, num_draws=0, frames_per_draw=0
+    )
+
+
+def _frames_per_gop(subject: BiasSubject) -> Reals:
+    assert subject.store is not None
+    lengths = []
+    for video in subject.store.manifest.videos:
+        keyframes = video.facts.get("num_keyframes") or 1
+        lengths.append((video.num_packets or 1) / keyframes)
+    return np.array(lengths)
+
+
+def candidates(subject: BiasSubject, *, batch_size: int) -> list[SamplingSpec | WebDatasetSpec]:
+    """The samplers worth a look, each as far as the subject's shards allow it."""
+    sizes = subject.shard_sizes[subject.shard_sizes > 0]
+    specs: list[SamplingSpec | WebDatasetSpec] = [
+        SamplingSpec(sampling="permutation"),
+        SamplingSpec(sampling="iid"),
+    ]
+    smallest = int(sizes.min())
+    few = largest_divisor(batch_size, at_most=min(8, smallest))
+    many = largest_divisor(batch_size, at_most=smallest)
+    specs += [
+        SamplingSpec(sampling="block", shards_per_block=blocks) for blocks in (4, 16) if blocks < len(sizes)
+    ]
+    specs += [SamplingSpec(sampling="shards", frames_per_visit=m) for m in sorted({few, many})]
+    specs.append(  # what people write first: one shard, a batch of it
+        SamplingSpec(
+            sampling="shards",
+            frames_per_visit=batch_size,
+            shard_choice="uniform",
+            frames_with_replacement=smallest < batch_size,
+        )
+    )
+    specs.append(WebDatasetSpec(shuffle_buffer=1000))
+    specs.append(SamplingSpec(sampling="sequential"))
+    return specs
+
+
+def largest_divisor(number: int, *, at_most: int) -> int:
+    """The largest divisor of `number` that is at most `at_most`.
+
+    >>> largest_divisor(128, at_most=100)
+    64
+    """
+    return max(divisor for divisor in range(1, min(number, at_most) + 1) if number % divisor == 0)
+
+
+def table_text(subject: BiasSubject, reports: Sequence[BiasReport], levels: Sequence[RhoEstimate]) -> str:
+    """The table for a terminal."""
+    sizes = subject.shard_sizes[subject.shard_sizes > 0]
+    lines = [
+        f"{subject.name}: {subject.num_frames} frames in {len(sizes)} shards of {sizes.min()} to {sizes.max()}, "
+        f"layout {subject.layout or 'unknown'}"
+    ]
+    if levels:
+        shown = ", ".join(
+            f"{estimate.level} {estimate.rho:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+            for estimate in levels
+        )
+        lines.append(f"rho by {levels[0].proxy}, 95% interval: {shown}")
+    width = max(len(report.law.name) for report in reports)
+    lines.append(
+        f"{'sampler':{width}} {'chi2':>9} {'bias/sigma':>11} {'kappa':>8} {'B_eff at least':>15} "
+        f"{'design effect':>14} {'effective batch':>24}"
+    )
+    lines += [_row_text(report, width) for report in reports]
+    for report in reports:
+        law = report.law
+        extra = [
+            f"{count} frames {what}"
+            for count, what in (
+                (law.num_frames_dropped, "dropped an epoch"),
+                (law.num_frames_doubled, "doubled an epoch"),
+                (law.num_frames_left_out, "in videos shorter than a clip"),
+            )
+            if count
+        ]
+        if law.share_of_slowed_clips:
+            extra.append(f"{100 * law.share_of_slowed_clips:.1f}% of clips slowed at a video's end")
+        if law.chi2_at_start != law.chi2:
+            extra.append(
+                f"chi2 of an epoch's first position {law.chi2_at_start:.3g}, of its last {law.chi2_at_end:.3g}"
+            )
+        if law.chi2 or extra:
+            lines.append(f"  {law.name}: {'; '.join([law.because, *extra])}")
+    return "\n".join(lines)
+
+
+def _row_text(report: BiasReport, width: int) -> str:
+    law = report.law
+    if law.chi2 == 0:
+        bias = "0"
+    elif report.bias_of_proxy is not None:
+        bias = f"{report.bias_of_proxy:.4f}"
+    else:
+        bias = f"<= {np.sqrt(law.chi2):.4f}"
+    floor = f"{'' if law.floor_is_proven else '~'}{law.effective_batch_floor:.1f}"
+    effect, effective = "needs rho", "needs rho"
+    if report.design_effect is not None and report.effective_batch is not None:
+        effect, effective = f"{report.design_effect:.2f}", f"{report.effective_batch:.1f}"
+        if report.effective_batch_low != report.effective_batch_high:
+            effective += f" [{report.effective_batch_low:.1f}, {report.effective_batch_high:.1f}]"
+    return (
+        f"{law.name:{width}} {law.chi2:9.3g} {bias:>11} {law.worst_kappa:8.4f} {floor:>15} "
+        f"{effect:>14} {effective:>24}"
+    )
+
+
+def report_builtins(report: BiasReport) -> dict[str, Any]:
+    """One row as plain JSON values."""
+    values = asdict(report)
+    law = values["law"]
+    del law["shard_probability"]  # one number a shard: `--json` stays small
+    law["bias_at_most_in_sigma"] = float(np.sqrt(report.law.chi2))
+    law["worst_design_effect"] = report.law.worst_design_effect
+    law["effective_batch_floor"] = report.law.effective_batch_floor
+    law["floor_is_proven"] = report.law.floor_is_proven
+    for name in ("effective_batch", "effective_batch_low", "effective_batch_high"):
+        values[name] = getattr(report, name)
+    return values
