@@ -187,7 +187,7 @@ def test_the_plan_measures_and_picks_the_largest_effective_batch_that_is_fast_en
         (["CACHE", "--sampling", "permutation", "--world-size", "5000"], "5000 ranks cannot share"),
         (["CACHE", "--clip-frames", "999"], "but the longest video has"),
         (["CACHE", "--draws", "1"], "--draws must be 3 or more"),
-        (["CACHE", "--batch-size", "0"], "batch_size must be 1 or more"),
+        (["CACHE", "--batch-size", "0"], "--batch-size must be 1 or more"),
     ],
 )
 def test_wrong_commands_get_one_line(caches, tmp_path, arguments, said):

@@ -18,6 +18,7 @@ def test_the_demo_runs_to_its_end_and_every_frame_names_itself(tmp_path):
         ("cached", "iid"),
         ("cached", "sequential"),
         ("cached", "shards"),
+        ("cached", "block"),
     ]
     assert all(right == total and int(total) >= 128 for _, _, right, total in rows)
     assert "sound" in run.stdout

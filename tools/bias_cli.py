@@ -224,6 +224,8 @@ def _check_together(
         raise ConfigError("--plan and --plot measure FrameLoader on caches: give CACHE, and no webdataset")
     if flags["features"] is not None and (subjects[0].store is None or len(subjects) > 1):
         raise ConfigError("--features has a row for each frame of one cache: give one CACHE")
+    if flags["batch_size"] < 1:
+        raise ConfigError(f"--batch-size must be 1 or more, found {flags['batch_size']}")
     if flags["draws"] < 3:
         raise ConfigError(f"--draws must be 3 or more, found {flags['draws']}")
 

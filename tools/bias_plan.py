@@ -2,6 +2,7 @@
 
 import statistics
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -42,7 +43,9 @@ def measure_candidates(
     """Frames/s of each sampler through the real `FrameLoader`, in interleaved rounds."""
     store = table.subject.store
     assert store is not None  # who asks for measurements has a cache
-    loaders = [FrameLoader(store, batch_size=table.batch_size, **_options(spec)) for spec, _ in rows]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a biased choice of shards: the report says it
+        loaders = [FrameLoader(store, batch_size=table.batch_size, **_options(spec)) for spec, _ in rows]
     for loader in loaders:
         _frames_per_second(loader, seconds=SECONDS_PER_ROUND / 4)  # warms the page cache
     rates: list[list[float]] = [[] for _ in loaders]

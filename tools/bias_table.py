@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from frame_cache_tools.bias_subject import BiasSubject
 
-from loader import SamplingSpec
+from loader import SamplingError, SamplingSpec
 from loader.bias_report import BiasReport, estimate_for, make_report, rho_level
+from loader.clip_order import contiguous_video_sizes
 from loader.rank_slice import Remainder
 from loader.rho_estimate import DRAWS, ReadFeatures, RhoEstimate, estimate_rho, thumbnails, units_of
 from loader.sampling_law import sampling_law
@@ -68,13 +69,24 @@ class BiasTable:
             batch_size=self.batch_size,
             world_size=self._world_size,
             remainder=self._remainder,
-            video_sizes=self.subject.video_sizes,
+            video_sizes=self._video_sizes(spec),
         )
         features, shard_ids = None, None
         if law.chi2 > 0 and self.subject.store is not None:
             features = self._all_features()
             shard_ids = self.subject.store.index["shard_id"].astype(np.int64)
         return make_report(law, spec, sizes, rho=self._rho_for(spec), features=features, shard_ids=shard_ids)
+
+    def _video_sizes(self, spec: SamplingSpec) -> npt.NDArray[np.int64] | None:
+        subject = self.subject
+        if spec.clip_frames is None or subject.video_sizes is not None:
+            return subject.video_sizes
+        if subject.store is None:
+            raise SamplingError(
+                f"{subject.name}: nobody knows where its videos begin, and clips need it; ask about a cache of "
+                "--layout video, or a folder of videos"
+            )
+        return contiguous_video_sizes(subject.store.index)  # refuses a shuffled cache, and says what helps
 
     def levels(self) -> list[RhoEstimate]:
         """Rho of GOPs, videos and shards, where there are pixels or features to tell."""

@@ -28,7 +28,6 @@ MODES: dict[str, dict[str, Any]] = {
     "iid": {},
     "sequential": {},
     "shards": {"shards_per_batch": 16, "frames_per_visit": 8},
-    "block": {"shards_per_block": 4},
 }
 
 
@@ -54,7 +53,8 @@ def main(folder: Path, count: int) -> None:
     )
     try:
         _show(live, "live", "permutation", {}, LIVE_BATCHES)
-        for mode, arguments in MODES.items():
+        blocks = {"block": {"shards_per_block": min(4, len(cached.shard_sizes))}}
+        for mode, arguments in (MODES | blocks).items():
             _show(cached, "cached", mode, arguments, BATCHES_PER_MODE)
     finally:
         live.close()
