@@ -87,13 +87,17 @@ def pick_sampler(measured: Sequence[MeasuredSampler], *, demand: float) -> tuple
 
 def plan_text(measured: Sequence[MeasuredSampler], *, demand: float) -> str:
     """The measurements and the pick, for a terminal."""
-    width = max(len(row.report.law.name) for row in measured)
+    has_several = len({row.subject_name for row in measured}) > 1
+    names = [
+        f"{row.subject_name}: {row.report.law.name}" if has_several else row.report.law.name
+        for row in measured
+    ]
+    width = max(map(len, names))
     lines = [f"{'sampler':{width}} {'frames/s':>9} {'spread':>13} {'effective batch':>16}"]
-    for row in measured:
-        lines.append(
-            f"{row.report.law.name:{width}} {row.frames_per_second:9.0f} "
-            f"{f'{row.slowest:.0f}-{row.fastest:.0f}':>13} {row.worth * row.report.law.slots_per_batch:16.1f}"
-        )
+    for name, row in zip(names, measured, strict=True):
+        spread = f"{row.slowest:.0f}-{row.fastest:.0f}"
+        effective = row.worth * row.report.law.slots_per_batch
+        lines.append(f"{name:{width}} {row.frames_per_second:9.0f} {spread:>13} {effective:16.1f}")
     best, why = pick_sampler(measured, demand=demand)
     return "\n".join([*lines, f"take {best.report.law.name} on {best.subject_name}: {why}"])
 

@@ -5,63 +5,75 @@ from pathlib import Path
 
 from frame_cache_tools.bias_plan import MeasuredSampler
 
-# Okabe and Ito's palette: told apart by colour-blind eyes, and in grey by the markers.
+# Okabe and Ito's palette: told apart by colour-blind eyes.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_MARKERS = ("o", "s", "^", "D", "v", "P")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 
 
 def plot_samplers(measured: Sequence[MeasuredSampler], path: Path) -> None:
-    """Write a PNG: one colour and marker a cache, one labelled point a sampler.
+    """Write a PNG: a colour for each cache, a marker for each sampler.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed; says how to get it.
     """
     try:
         from matplotlib.figure import Figure
+        from matplotlib.lines import Line2D
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("--plot needs matplotlib: pip install 'frame-cache[plots]'") from error
-    figure = Figure(figsize=(9, 6), layout="constrained")
+    figure = Figure(figsize=(11, 6), layout="constrained")
     axes = figure.add_subplot()
-    names = list(dict.fromkeys(row.subject_name for row in measured))
-    for number, name in enumerate(names):
-        rows = [row for row in measured if row.subject_name == name]
+    caches = list(dict.fromkeys(row.subject_name for row in measured))
+    samplers = list(dict.fromkeys(row.report.law.name for row in measured))
+    for row in measured:
+        color = _COLORS[caches.index(row.subject_name) % len(_COLORS)]
         axes.errorbar(
-            [row.frames_per_second for row in rows],
-            [row.worth * row.report.law.slots_per_batch for row in rows],
-            xerr=[
-                [row.frames_per_second - row.slowest for row in rows],
-                [row.fastest - row.frames_per_second for row in rows],
-            ],
-            linestyle="none",
-            marker=_MARKERS[number % len(_MARKERS)],
-            markersize=8,
-            color=_COLORS[number % len(_COLORS)],
-            elinewidth=1,
-            label=f"{name} (layout {rows[0].layout or 'unknown'})",
+            row.frames_per_second,
+            row.worth * row.report.law.slots_per_batch,
+            xerr=[[row.frames_per_second - row.slowest], [row.fastest - row.frames_per_second]],
+            marker=_MARKERS[samplers.index(row.report.law.name) % len(_MARKERS)],
+            markersize=9,
+            markerfacecolor="none",  # where samplers are worth the same, all of them are seen
+            markeredgewidth=1.8,
+            color=color,
+            elinewidth=0.7,
         )
-        # Points of one height would write over each other: their labels go to a column of their own height.
-        for place, row in enumerate(sorted(rows, key=lambda row: -row.worth)):
-            axes.annotate(
-                row.report.law.name.removeprefix("sampling="),
-                (row.frames_per_second, row.worth * row.report.law.slots_per_batch),
-                xytext=(8, -4 - 11 * (place % 4)),
-                textcoords="offset points",
-                fontsize=7,
-                color=_COLORS[number % len(_COLORS)],
-            )
     batch = measured[0].report.law.slots_per_batch
     axes.axhline(batch, color="#666666", linewidth=1, linestyle="--")
     axes.annotate(
-        f"independent frames ({batch})",
+        f"{batch} independent frames",
         (0.01, batch),
         xycoords=("axes fraction", "data"),
-        va="bottom",
+        xytext=(0, 4),
+        textcoords="offset points",
         fontsize=8,
     )
+    layouts = {row.subject_name: row.layout or "unknown" for row in measured}
+    handles = [
+        Line2D(
+            [], [], linewidth=6, color=_COLORS[number % len(_COLORS)], label=f"{name}, layout {layouts[name]}"
+        )
+        for number, name in enumerate(caches)
+    ]
+    handles += [
+        Line2D(
+            [],
+            [],
+            linestyle="none",
+            marker=_MARKERS[number % len(_MARKERS)],
+            markersize=8,
+            markerfacecolor="none",
+            color="#333333",
+            label=name.removeprefix("sampling="),
+        )
+        for number, name in enumerate(samplers)
+    ]
+    figure.legend(handles=handles, loc="outside right upper", fontsize=8, frameon=False)
     axes.set_yscale("log", base=2)
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_ylim(1, 1.3 * batch)
     axes.set_xlim(left=0)
-    axes.set_xlabel("frames/s on this machine, FrameLoader")
+    axes.set_xlabel("frames/s on this machine, FrameLoader (median, and spread of the rounds)")
     axes.set_ylabel("effective batch: independent frames a batch is worth")
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower left", fontsize=8)
     figure.savefig(path, dpi=130)
