@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.protocol import FrameStore
+from loader.bias_formulas import chi2_of_uniform_shards
 from loader.clip_order import contiguous_video_sizes
 from loader.epoch_order import epoch_order
 from loader.errors import SamplingError
 from loader.frame_orders import EpochOrder, FrameIds, check_shard_sizes
 from loader.rank_slice import RankSlice, Remainder
 from loader.sampling_spec import ClipWindows, Sampling, SamplingSpec, ShardChoice
-from loader.shard_visits import chi2_of_uniform_shard_choice
 
 MAX_POSITIONS_PER_BLOCK = 8192
 """Positions turned into ids by one call: 64 KiB, and the cost of a NumPy call spread over many batches."""
@@ -173,7 +173,7 @@ class BatchPlan:
             raise SamplingError(f"{share.world_size} ranks cannot share an epoch of {available} {what}")
 
     def _warn_of_bias(self) -> None:
-        if self.spec.shard_choice == "uniform" and (chi2 := chi2_of_uniform_shard_choice(self._shard_sizes)):
+        if self.spec.shard_choice == "uniform" and (chi2 := chi2_of_uniform_shards(self._shard_sizes)):
             warnings.warn(
                 f"shard_choice='uniform' is biased on shards of unequal size: frames of small shards are drawn too "
                 f"often, chi^2 = {chi2:.4g} against uniform frames; shard_choice='proportional' has no bias",

@@ -28,6 +28,8 @@ THUMBNAIL_SIZE: Final = 16
 DRAWS: Final = 100
 FRAMES_PER_DRAW: Final = 6
 CONFIDENCE: Final = 0.95
+MIN_GROUPS_WITH_PAIRS: Final = 3
+"""With fewer the jackknife has nothing to tell a spread from."""
 _MAX_FRAMES_AT_ONCE: Final = 256
 
 
@@ -151,8 +153,7 @@ def estimate_rho(
     """Rho of a level by the pair estimator (SAMPLING.md): 1 - D_w / D_b.
 
     Draws units in proportion to their frames (a frame is drawn, its unit taken), and of each up to `frames_per_draw`
-    different frames. Units of one frame have no pairs and stand for none. None where no unit drawn has two frames,
-    or all frames drawn are alike.
+    different frames. None where fewer than three of the units drawn have two frames, or all frames drawn are alike.
     """
     key_unit, key_frame = epoch_keys(seed=seed, epoch=0, num_keys=2)
     words = words_at(key_unit, np.arange(draws, dtype=np.uint64))
@@ -173,8 +174,10 @@ def estimate_rho(
 def rho_of_groups(groups: list[Reals], *, level: str, proxy: str, frames_per_draw: int) -> RhoEstimate | None:
     """The pair estimator over independently drawn groups of features, each of shape (m, D)."""
     sums = _PairSums.of(groups)
+    if np.count_nonzero(~np.isnan(sums.within)) < MIN_GROUPS_WITH_PAIRS:
+        return None
     within, between = sums.distances()
-    if not np.isfinite(within) or not within < np.inf or between <= 0:
+    if between <= 0:
         return None
     rho = 1 - within / between
     left_out = np.array([1 - w / b for w, b in map(sums.without, range(len(groups)))])
@@ -195,7 +198,7 @@ class _PairSums:
     """Sums of half squared distances, from which any one group can be taken out."""
 
     within: Reals
-    """Per group, mean over its pairs; NaN where it has one frame."""
+    """Per group, mean over its pairs; NaN where it has none."""
     norms: Reals
     """Per group, mean squared length."""
     means: Reals
@@ -223,15 +226,18 @@ class _PairSums:
 
     def _distances(self, kept: npt.NDArray[np.bool_]) -> tuple[float, float]:
         within = self.within[kept]
-        within = within[~np.isnan(within)]
+        paired = within[~np.isnan(within)]
         count = int(kept.sum())
-        if not len(within) or count < 2:
+        if not len(paired) or count < 2:
             return math.nan, math.nan
         means = self.means[kept]
         total = means.sum(axis=0)
         # Mean over ordered pairs of different groups of <mean_i, mean_j>.
         products = (total @ total - np.square(means).sum()) / (count * (count - 1))
-        return float(within.mean()), float(self.norms[kept].mean() - products)
+        between = float(self.norms[kept].mean() - products)
+        # A unit of one frame has no pair that could be alike: it stands for pairs as far apart as any (S22).
+        alone = (count - len(paired)) * between
+        return (float(paired.sum()) + alone) / count, between
 
 
 def _jackknife_interval(rho: float, left_out: Reals) -> tuple[float, float]:

@@ -31,7 +31,7 @@ class SamplingLaw:
     slots_per_visit: int
     """Slots that are drawn together from one shard or video: m, T for clips, 1 where none are."""
     shard_probability: Reals | None
-    """P[a slot shows a frame of shard s], shape (S,), all frames of a shard alike; None for clips."""
+    """P[a slot shows a frame of shard s], shape (S,); None where the frames of a shard are not all alike."""
     chi2: float
     """N sum p^2 - 1 of the epoch's average law p against uniform frames; 0 where the sampler has no bias."""
     total_variation: float
@@ -77,8 +77,10 @@ class SamplingLaw:
     @property
     def floor_is_proven(self) -> bool:
         """False for shards of unequal size in a stream: small ones that follow each other may be alike (S25)."""
-        if self.visit_kappa is not None or self.shard_probability is None:
+        if self.visit_kappa is not None:
             return True
+        if self.shard_probability is None:
+            return False
         held = self.shard_probability[self.shard_probability > 0]
         return bool(held.max() == held.min())
 
@@ -222,11 +224,13 @@ def _law_of_sequential(
     sizes: npt.NDArray[np.int64], batch_size: int, dropped: int, doubled: int
 ) -> SamplingLaw:
     num_frames = int(sizes.sum())
+    # All ranks' batches together are the order on disk, cut every batch_size positions; a short one does not count.
+    num_batches = (num_frames - dropped + doubled) // batch_size
     law = _uniform(
         sizes,
         SamplingSpec(sampling="sequential"),
         batch_size,
-        kappa=_sequential_kappa(sizes, batch_size),
+        kappa=_sequential_kappa(sizes, batch_size, num_batches),
         because="every epoch shows every frame once, always at the same position",
         dropped=dropped,
         doubled=doubled,
@@ -237,48 +241,65 @@ def _law_of_sequential(
         shown = num_frames - dropped
         return replace(
             law,
+            shard_probability=None,
             chi2=bias_formulas.chi2_of_dropped_tail(num_frames, dropped),
             total_variation=dropped / num_frames,
             max_over_representation=num_frames / shown,
             because=f"the last {dropped} frames are never shown: always the same ones",
         )
     if doubled:
+        rounds, again = divmod(doubled, num_frames)  # a step may go round the epoch several times
         total = num_frames + doubled
         return replace(
             law,
-            chi2=bias_formulas.chi2_of_padding(num_frames, doubled % num_frames),
-            total_variation=(doubled % num_frames) * (num_frames - doubled % num_frames) / num_frames / total,
-            max_over_representation=(1 + -(-doubled // num_frames)) * num_frames / total,
+            shard_probability=None,
+            chi2=bias_formulas.chi2_of_padding(num_frames, doubled),
+            total_variation=again * (num_frames - again) / (num_frames * total),
+            max_over_representation=(1 + rounds + (again > 0)) * num_frames / total,
             because=f"the first {doubled} frames are shown twice an epoch: always the same ones",
         )
     return law
 
 
-def _sequential_kappa(sizes: npt.NDArray[np.int64], batch_size: int) -> float:
-    """Mean over the whole batches of the pairs of slots within one shard; shards and batches are runs of ids."""
-    num_batches = int(sizes.sum()) // batch_size
+def _sequential_kappa(sizes: npt.NDArray[np.int64], batch_size: int, num_batches: int) -> float:
+    """Mean over the batches of the pairs of slots within one shard; a batch is a run of ids, on round the epoch."""
     if batch_size < 2 or not num_batches:
         return 0.0
+    ends = np.cumsum(sizes)
+    num_frames = int(ends[-1])
+    num_inside = min(num_batches, num_frames // batch_size)
+    pairs = _pairs_in_runs(ends - sizes, ends, batch_size, num_inside)
+    for batch in range(num_inside, num_batches):  # the padded ones, at most one a rank
+        positions = np.arange(batch * batch_size, (batch + 1) * batch_size) % num_frames
+        counts = np.bincount(np.searchsorted(ends, positions, side="right"))
+        pairs += int((counts * (counts - 1)).sum())
+    return pairs / (num_batches * batch_size * (batch_size - 1))
+
+
+def _pairs_in_runs(
+    starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], batch_size: int, num_batches: int
+) -> int:
+    """Ordered pairs of slots that share a batch and a shard: shards [start, end), batches of the first ids."""
     end = num_batches * batch_size
-    shard_ends = np.cumsum(sizes)
-    cuts = np.unique(np.concatenate([np.arange(0, end + 1, batch_size), shard_ends[shard_ends < end]]))
-    runs = np.diff(cuts)
-    return float((runs * (runs - 1)).sum() / (num_batches * batch_size * (batch_size - 1)))
+    starts, ends = np.minimum(starts, end), np.minimum(ends, end)
+    starts, ends = starts[ends > starts], ends[ends > starts]
+    first, last = starts // batch_size, (ends - 1) // batch_size
+    head = np.minimum(ends, (first + 1) * batch_size) - starts
+    tail = np.where(last > first, ends - last * batch_size, 0)
+    whole = np.maximum(last - first - 1, 0)
+    pairs = head * (head - 1) + tail * (tail - 1) + whole * (batch_size * (batch_size - 1))
+    return int(pairs.sum())
 
 
 def _law_of_clips(video_sizes: npt.NDArray[np.int64], spec: SamplingSpec, batch_size: int) -> SamplingLaw:
     clip_frames = spec.clip_frames or 1
     eligible = video_sizes[video_sizes >= spec.clip_span]
-    if spec.clip_windows == "anchor":
-        probability = eligible / eligible.sum()
-    else:
-        starts = eligible - spec.clip_span + 1
-        probability = starts / starts.sum()
+    anchors = eligible if spec.clip_windows == "anchor" else eligible - spec.clip_span + 1
+    probability = anchors / anchors.sum()
     slots = batch_size * clip_frames
-    kappa = {
-        "clip": (clip_frames - 1) / (slots - 1) if slots > 1 else 0.0,
-        "video": coincidence.visit_shard_kappa(probability, batch_size=slots, frames_per_visit=clip_frames),
-    }
+    same_clip = (clip_frames - 1) / (slots - 1) if slots > 1 else 0.0
+    two_anchors = coincidence.iid_kappa if spec.sampling == "iid" else coincidence.permutation_kappa
+    kappa = {"clip": same_clip, "video": same_clip + (1 - same_clip) * two_anchors(anchors)}
     law = SamplingLaw(
         name=str(spec),
         num_frames=int(eligible.sum()),

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loader.errors import SamplingError
-from loader.frame_orders import EpochOrder, FrameIds, check_shard_sizes
+from loader.frame_orders import EpochOrder, FrameIds
 from loader.random_words import Words, draw_without_replacement, integers_below, words_at
 from loader.sampling_spec import SamplingSpec
 
@@ -73,16 +73,3 @@ class ShardVisitOrder(EpochOrder):
             return integers_below(words, len(self._sizes)).astype(np.int64)
         anchor_frames = integers_below(words, self._num_frames).astype(np.int64)
         return np.searchsorted(self._ends, anchor_frames, side="right").astype(np.int64)
-
-
-def chi2_of_uniform_shard_choice(shard_sizes: npt.ArrayLike) -> float:
-    """Chi^2 of `shard_choice="uniform"` against uniform frames: A(n) / H(n) - 1 over the shards that hold frames.
-
-    Its square root bounds the bias of any per-frame mean, in standard deviations of that quantity over frames.
-
-    >>> chi2_of_uniform_shard_choice([10, 10, 0])
-    0.0
-    """
-    sizes = check_shard_sizes(shard_sizes)
-    sizes = sizes[sizes > 0]
-    return float(sizes.mean() * (1 / sizes).mean() - 1) if sizes.min() < sizes.max() else 0.0

@@ -18,7 +18,6 @@ from loader.bias_formulas import (
     total_variation,
     typical_bias_of_uniform_shards,
 )
-from loader.epoch_order import chi2_of_uniform_shard_choice
 from loader.errors import SamplingError
 from tests.support.enumeration import Outcomes, Population, assert_equal, assert_rejected, shard_visits
 
@@ -116,7 +115,6 @@ def test_S3_worked_numbers():
     assert round(chi2_of_uniform_shards([1000] * 499 + [100]), 3) == 0.016
     assert chi2_of_uniform_shards([5, 5, 0]) == 0
     assert chi2_of_uniform_shards([3, 1]) == pytest.approx(1 / 3)
-    assert chi2_of_uniform_shards([9, 2, 4]) == pytest.approx(chi2_of_uniform_shard_choice([9, 2, 4]))
 
 
 @pytest.mark.parametrize("sigma", [0.5, 1.0])

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loader.bias_formulas import chi2_of_uniform_shards
 from loader.epoch_order import epoch_order
 from loader.errors import SamplingError
 from loader.sampling_spec import SamplingSpec
-from loader.shard_visits import chi2_of_uniform_shard_choice
 from tests.support.chi_squared import ALPHA, p_value
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -181,7 +181,7 @@ def test_uniform_choice_fails_the_same_test_and_follows_its_own_law():
     assert max(frame_p_values(drawn, np.full(54, 1 / 54))) < ALPHA
     law = 1 / (4 * np.repeat(SIZES, SIZES))
     assert min(frame_p_values(drawn, law)) > ALPHA
-    assert chi2_of_uniform_shard_choice(SIZES) == pytest.approx(54 * (law**2).sum() - 1, rel=1e-12)
+    assert chi2_of_uniform_shards(SIZES) == pytest.approx(54 * (law**2).sum() - 1, rel=1e-12)
 
 
 def test_visits_are_independent_and_so_are_the_frames_of_neighbouring_slots():
@@ -197,8 +197,8 @@ def test_visits_are_independent_and_so_are_the_frames_of_neighbouring_slots():
 
 
 def test_chi2_of_uniform_choice_is_nil_exactly_where_shards_are_equal():
-    assert chi2_of_uniform_shard_choice([7, 7, 0, 7]) == 0
-    assert chi2_of_uniform_shard_choice([7, 8]) > 0
+    assert chi2_of_uniform_shards([7, 7, 0, 7]) == 0
+    assert chi2_of_uniform_shards([7, 8]) > 0
 
 
 @pytest.mark.parametrize(
