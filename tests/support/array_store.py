@@ -13,15 +13,18 @@ FRAMES_PER_VIDEO = 7
 class ArrayStore:
     """Implements `FrameStore`; picklable, and reading never fails unless `broken_frame_id` is asked for."""
 
-    def __init__(self, shard_sizes, *, frame_shape=(4, 6, 3), broken_frame_id=None):
+    def __init__(self, shard_sizes, *, frame_shape=(4, 6, 3), broken_frame_id=None, video_sizes=None):
         self._shard_sizes = np.asarray(shard_sizes, np.int64)
         self._frame_shape = frame_shape
         self._broken_frame_id = broken_frame_id
         num_frames = int(self._shard_sizes.sum())
         ids = np.arange(num_frames)
         self._index = np.zeros(num_frames, INDEX_DTYPE)
-        self._index["video_id"] = ids // FRAMES_PER_VIDEO
-        self._index["frame_in_video"] = ids % FRAMES_PER_VIDEO
+        if video_sizes is None:
+            video_sizes = np.diff([*range(0, num_frames, FRAMES_PER_VIDEO), num_frames])
+        first_ids = np.cumsum(video_sizes) - video_sizes
+        self._index["video_id"] = np.repeat(np.arange(len(first_ids)), video_sizes)
+        self._index["frame_in_video"] = ids - np.repeat(first_ids, video_sizes)
         self._index["pts_seconds"] = np.where(ids % 5 == 4, np.nan, ids / 25)
         self._index["shard_id"] = np.repeat(np.arange(len(self._shard_sizes)), self._shard_sizes)
         self._index.flags.writeable = False
