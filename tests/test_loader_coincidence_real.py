@@ -3,7 +3,6 @@
 The estimates are unbiased, and an epoch is independent of the next: 4 standard errors, 6e-5 false alarms a test.
 """
 
-import itertools
 import math
 import warnings
 
@@ -18,6 +17,7 @@ from loader.design_effect import intraclass_correlation
 from loader.rho_estimate import RhoEstimate
 from loader.sampling_law import sampling_law
 from tests.support.array_store import ArrayStore
+from tests.support.enumeration import every_anchored_clip
 from tests.support.statistics import coincidence, standard_errors_off
 
 EQUAL = [10] * 8
@@ -223,26 +223,6 @@ def test_the_variance_of_batches_in_the_order_on_disk_is_exact():
     batches = whole_batches(make_sampler(store, batch_size=BATCH_SIZE, **options), 1, BATCH_SIZE)
     found = variance_over_iid(batches, features, batch_size=BATCH_SIZE)
     assert found == pytest.approx([report.design_effect], rel=1e-12)
-
-
-def every_anchored_clip(video_sizes, clip_frames, stride):
-    """All clips of the anchor rule, equally likely: anchors x offsets x phases, one phase for each outcome."""
-    length, phases = clip_frames * stride, math.lcm(*range(1, clip_frames + 1))
-    first_id, clips = 0, []
-    for size in video_sizes:
-        for anchor, offset in itertools.product(range(size if size > length - stride else 0), range(length)):
-            piece = [
-                frame
-                for frame in range(anchor % stride, size, stride)
-                if (frame - offset) // length == (anchor - offset) // length
-            ]
-            for phase in range(phases):
-                slots = [
-                    (slot + (phase + 0.5) / phases) * len(piece) / clip_frames for slot in range(clip_frames)
-                ]
-                clips.append([first_id + piece[int(slot)] for slot in slots])
-        first_id += size
-    return np.array(clips)
 
 
 def test_the_variance_of_batches_of_clips_is_the_design_effect():

@@ -21,6 +21,7 @@ from loader.clip_law import sliding_clip_law
 from loader.sampling_law import sampling_law
 from tests.support.array_store import ArrayStore, spelt_frame_ids
 from tests.support.chi_squared import ALPHA, p_value
+from tests.support.enumeration import every_anchored_clip
 from tests.support.statistics import chi2_between, power
 
 SMALL_BIAS = 0.07
@@ -92,15 +93,18 @@ def num_epochs_for(store, draws, **options):
     return -(-draws * frames_per_draw // (len(plan) * BATCH_SIZE))
 
 
-def law_of(options, sizes=SIZES, **where):
-    return sampling_law(sizes, SamplingSpec(**options), batch_size=BATCH_SIZE, **where)
+def law_of(options, sizes=SIZES, *, batch_size=BATCH_SIZE, video_sizes=None):
+    return sampling_law(sizes, SamplingSpec(**options), batch_size=batch_size, video_sizes=video_sizes)
 
 
-def frame_law(options, sizes=SIZES):
+def frame_law(options, sizes=SIZES, *, batch_size=BATCH_SIZE):
     """Law by frame id, from the law by shard."""
     sizes = np.array(sizes)
     by_shard = np.divide(
-        law_of(options, sizes).shard_probability, sizes, where=sizes > 0, out=np.zeros(len(sizes))
+        law_of(options, sizes, batch_size=batch_size).shard_probability,
+        sizes,
+        where=sizes > 0,
+        out=np.zeros(len(sizes)),
     )
     return np.repeat(by_shard, sizes)
 
@@ -109,6 +113,10 @@ def draws_p_value(draws, law):
     held = law > 0
     counts = np.bincount(draws, minlength=len(law))
     assert not counts[~held].any(), "a frame is drawn that cannot be"
+    if (
+        np.exp(-len(draws) * law[held]).sum() < ALPHA / 10
+    ):  # one frame in a hundred is too small a bias for chi^2
+        assert counts[held].all(), "a frame is never drawn"
     return p_value(counts[held], len(draws) * law[held])
 
 
@@ -153,6 +161,31 @@ def test_clips_show_frames_as_the_law_says(windows, sampling):
         uniform = eligible / eligible.sum()
         assert power(len(clips) * chi2_between(law[eligible], 1 / eligible.sum()), eligible.sum() - 1) > 0.99
         assert draws_p_value(one_slot_a_visit(clips, options), uniform) < ALPHA
+
+
+def test_clips_that_run_slower_show_their_frames_alike():
+    """Videos hardly longer than a clip: most clips are cut short, and slots go round to fill the clip."""
+    video_sizes, options = [3, 4, 3, 5], {"sampling": "iid", "clip_frames": 3}
+    without_phase = every_anchored_clip(video_sizes, 3, 1, without_phase=True)
+    law = np.bincount(without_phase.ravel(), minlength=15) / without_phase.size
+    num_epochs = 4000  # of 5 clips
+    # If the first slots always went to the first frames, it would be found.
+    assert power(5 * num_epochs * chi2_between(law, 1 / 15), 14) > 0.99
+    sampler = FrameBatchSampler(ArrayStore([15], video_sizes=video_sizes), batch_size=5, seed=2, **options)
+    clips = np.concatenate([next(iter(sampler)) for _ in range(num_epochs)])
+    assert draws_p_value(one_slot_a_visit(clips, options), np.full(15, 1 / 15)) > ALPHA
+
+
+@pytest.mark.parametrize("shard_choice", ["proportional", "uniform"])
+def test_shards_of_a_frame_or_two_are_drawn_as_the_law_says(shard_choice):
+    """Where a shard begins and ends one frame too early is no small bias here."""
+    sizes = [1, 0, 1, 2, 1, 1, 2]
+    options = {"sampling": "shards", "frames_per_visit": 1, "shard_choice": shard_choice}
+    one_early = np.array([2, 0, 1, 2, 1, 1, 1]) / 8 / np.maximum(sizes, 1)
+    assert power(2000 * chi2_between(np.repeat(one_early, sizes), 1 / 8), 7) > 0.99
+    sampler = make_sampler(ArrayStore(sizes), batch_size=8, seed=2, **options)
+    drawn = np.concatenate([next(iter(sampler)) for _ in range(250)])
+    assert draws_p_value(drawn, frame_law(options, sizes, batch_size=8)) > ALPHA
 
 
 def test_counting_all_frames_of_a_visit_alarms_without_cause():

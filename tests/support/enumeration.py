@@ -1,6 +1,7 @@
 """Tiny populations and every outcome of a sampler on them: what the formulas of `loader/SAMPLING.md` are held to."""
 
 import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -179,3 +180,23 @@ def buffer_outcomes(num_items, *, shuffle_buffer, initial):
         if not choices:
             return Outcomes.of((probability, order) for order, probability in pairs)
         choices[-1] += 1
+
+
+def every_anchored_clip(video_sizes, clip_frames, stride, *, without_phase=False):
+    """All clips of the anchor rule, equally likely: anchors x offsets x phases, one phase for each outcome."""
+    length, phases = clip_frames * stride, math.lcm(*range(1, clip_frames + 1))
+    shifts = [0.0] if without_phase else [(phase + 0.5) / phases for phase in range(phases)]
+    first_id, clips = 0, []
+    for size in video_sizes:
+        anchors = range(size if size > length - stride else 0)
+        for anchor, offset in itertools.product(anchors, range(length)):
+            piece = [
+                frame
+                for frame in range(anchor % stride, size, stride)
+                if (frame - offset) // length == (anchor - offset) // length
+            ]
+            for shift in shifts:
+                slots = [int((slot + shift) * len(piece) / clip_frames) for slot in range(clip_frames)]
+                clips.append([first_id + piece[slot] for slot in slots])
+        first_id += size
+    return np.array(clips)
