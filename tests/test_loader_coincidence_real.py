@@ -78,17 +78,17 @@ def stated_law(store, *, batch_size, video_sizes=None, world_size=1, remainder="
 )
 def test_two_frames_of_a_batch_share_a_shard_as_often_as_stated(sizes, batch_size, options):
     store = ArrayStore(sizes)
-    found = measured_kappa(store, 2500, batch_size=batch_size, **options)
+    found = measured_kappa(store, 1500, batch_size=batch_size, **options)
     stated = stated_law(store, batch_size=batch_size, **options).kappa["shard"]
     assert abs(standard_errors_off(found, stated)) < 4
-    # Precise enough to find an error of 4 %, with a power of Phi(8 - 4) or more.
-    assert found.std() / math.sqrt(len(found)) < 0.005 * stated
+    # Precise enough to find an error of 6 %, with a power of Phi(8 - 4) or more.
+    assert found.std() / math.sqrt(len(found)) < 0.007 * stated
 
 
 @pytest.mark.parametrize("sizes", [EQUAL, UNEQUAL], ids=["equal", "unequal"])
 def test_the_plausible_kappas_of_a_block_shuffle_are_rejected(sizes):
     store = ArrayStore(sizes)
-    found = measured_kappa(store, 2500, batch_size=16, **BLOCK)
+    found = measured_kappa(store, 1500, batch_size=16, **BLOCK)
     num_frames, num_shards, k = sum(sizes), np.count_nonzero(sizes), 2
     size = num_frames / num_shards
     wrong = {
@@ -106,7 +106,7 @@ def test_every_rank_of_a_block_shuffle_has_the_kappa_of_its_own_batches(num_rank
     """Ranks take turns inside a step, and 80 frames are whole steps of 16 but not of 15."""
     store = ArrayStore(EQUAL)
     by_rank = [
-        measured_kappa(store, 1500, batch_size=batch_size, rank=rank, world_size=num_ranks, **BLOCK)
+        measured_kappa(store, 800, batch_size=batch_size, rank=rank, world_size=num_ranks, **BLOCK)
         for rank in range(num_ranks)
     ]
     weights = [
@@ -136,7 +136,7 @@ def test_clips_of_a_batch_share_a_video_as_often_as_stated(windows):
     options = {"sampling": "iid", "clip_frames": 3, "clip_stride": 2, "clip_windows": windows}
     store = ArrayStore([sum(VIDEO_SIZES)], video_sizes=VIDEO_SIZES)
     stated = stated_law(store, batch_size=4, video_sizes=VIDEO_SIZES, **options)
-    found = measured_kappa(store, 2500, batch_size=4, group_of_frame=store.index["video_id"], **options)
+    found = measured_kappa(store, 1500, batch_size=4, group_of_frame=store.index["video_id"], **options)
     assert stated.slots_per_batch == 12
     assert stated.kappa["clip"] == pytest.approx(2 / 11) == stated.visit_kappa
     assert abs(standard_errors_off(found, stated.kappa["video"])) < 4
@@ -191,7 +191,7 @@ def test_the_variance_of_batch_means_is_the_design_effect(options, share_between
         store.shard_sizes,
         rho=exact_rho(rho, "shard"),
     )
-    num_epochs, chance = 2000, np.random.default_rng(3)
+    num_epochs, chance = 1500, np.random.default_rng(3)
     batches = whole_batches(
         make_sampler(store, batch_size=BATCH_SIZE, seed=4, **options), num_epochs, BATCH_SIZE
     )
@@ -202,7 +202,7 @@ def test_the_variance_of_batch_means_is_the_design_effect(options, share_between
         found.append(variance_over_iid(epoch, inner, batch_size=BATCH_SIZE))
     assert report.design_effect_low == report.design_effect == report.design_effect_high
     assert abs(standard_errors_off(found, report.design_effect)) < 4
-    assert np.std(found) / math.sqrt(num_epochs) < 0.015 * report.design_effect
+    assert np.std(found) / math.sqrt(num_epochs) < 0.02 * report.design_effect
     assert report.effective_batch == pytest.approx(BATCH_SIZE / report.design_effect)
     if share_between and options["sampling"] in {"shards", "block"}:
         assert report.design_effect > 1.5
