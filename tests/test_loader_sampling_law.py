@@ -121,6 +121,14 @@ def test_a_law_is_that_of_every_outcome(name):
     assert ("too often" in law.because) == (law.chi2 > 0)
 
 
+def test_the_kappa_of_blocks_where_the_last_is_shorter():
+    population = Population([2, 3, 3])
+    assert frames_per_block(population.sizes, shards_per_block=1) == 3
+    law = law_of(population.sizes, batch_size=4, **SPECS["block"])
+    found = every_block_batch(population, 4).coincidence(population.shard_of_frame)
+    assert law.kappa["shard"] == pytest.approx(found, abs=1e-12)
+
+
 @pytest.mark.parametrize(
     ("name", "visit_kappa"),
     [("iid", 0.0), ("permutation", 0.0), ("visits", 1 / 3), ("visits, naive", 1 / 3), ("block", None)],
