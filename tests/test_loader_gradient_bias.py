@@ -191,7 +191,7 @@ def test_the_naive_rule_is_caught_and_its_bias_is_the_predicted_one():
     assert bias_of_features(law, GRADIENTS, SHARD_OF) == pytest.approx(
         np.linalg.norm(bias) / sigma, rel=1e-12
     )
-    for seed in range(5):
+    for seed in range(3):
         mean = mean_gradient(NUM_BATCHES, seed=seed, **NAIVE_VISITS)
         assert hotelling_p_value(mean, FULL, null) < ALPHA
         assert hotelling_p_value(mean, FULL + bias, true) > ALPHA  # its own law holds
