@@ -121,7 +121,12 @@ def _design_effect(
 
 
 def stream_design_effect(law: SamplingLaw, shard_sizes: npt.NDArray[np.int64], rho: float) -> float:
-    """1 + (B - 1) c(kappa), exact for equal shards; shards of any sizes stand for as many of the average size."""
+    """1 + (B - 1) c(kappa); shards of any sizes stand for as many of the average size.
+
+    Exact for equal shards whose frames lie in random order. Where neighbours are alike (`--layout video`) a block's
+    first and last shard, of which it holds a part, count for a little too little: 5 to 12% of the design effect in
+    the cases tried.
+    """
     if len(shard_sizes) == 1:
         return formulas.permutation_design_effect(law.num_frames, batch_size=law.slots_per_batch)
     shard_size = max(2, round(float(shard_sizes.mean())))

@@ -49,7 +49,7 @@ class SamplingLaw:
     visit_kappa: float | None
     """P[two distinct slots belong to one visit], where visits are independent or as good as that; else None."""
     num_frames_dropped: int
-    """Positions of an epoch that no rank reads."""
+    """Positions that no rank reads of an epoch that would show every frame; draws with replacement have none."""
     num_frames_doubled: int
     """Positions of an epoch that are read twice, to pad the last step."""
     num_frames_left_out: int
