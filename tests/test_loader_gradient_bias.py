@@ -191,11 +191,7 @@ def test_the_naive_rule_is_caught_and_its_bias_is_the_predicted_one():
     assert bias_of_features(law, GRADIENTS, SHARD_OF) == pytest.approx(
         np.linalg.norm(bias) / sigma, rel=1e-12
     )
-<<<<<<< HEAD
-    for seed in range(5):
-=======
     for seed in range(3):
->>>>>>> 6c94da4096e00510206e8ba85465b0afb3c3a7fc
         mean = mean_gradient(NUM_BATCHES, seed=seed, **NAIVE_VISITS)
         assert hotelling_p_value(mean, FULL, null) < ALPHA
         assert hotelling_p_value(mean, FULL + bias, true) > ALPHA  # its own law holds

@@ -121,8 +121,6 @@ def test_a_law_is_that_of_every_outcome(name):
     assert ("too often" in law.because) == (law.chi2 > 0)
 
 
-<<<<<<< HEAD
-=======
 def test_the_kappa_of_blocks_where_the_last_is_shorter():
     population = Population([2, 3, 3])
     assert frames_per_block(population.sizes, shards_per_block=1) == 3
@@ -131,7 +129,6 @@ def test_the_kappa_of_blocks_where_the_last_is_shorter():
     assert law.kappa["shard"] == pytest.approx(found, abs=1e-12)
 
 
->>>>>>> 6c94da4096e00510206e8ba85465b0afb3c3a7fc
 @pytest.mark.parametrize(
     ("name", "visit_kappa"),
     [("iid", 0.0), ("permutation", 0.0), ("visits", 1 / 3), ("visits, naive", 1 / 3), ("block", None)],
@@ -197,10 +194,6 @@ def test_what_the_order_on_disk_leaves_out_or_repeats_is_stated(sizes, batch_siz
         assert words in law.because
 
 
-<<<<<<< HEAD
-=======
-@pytest.mark.xfail(strict=True, reason="chi^2 where the padding is longer than the epoch")
->>>>>>> 6c94da4096e00510206e8ba85465b0afb3c3a7fc
 def test_padding_that_goes_round_the_epoch_is_stated():
     assert_law_is_that_of_an_epoch([3, 2], batch_size=4, world_size=3, remainder="pad")
 
@@ -226,12 +219,6 @@ def test_kappa_of_the_order_on_disk_by_brute_force(sizes, batch_size):
     assert found == pytest.approx(np.mean(pairs) if pairs else 0.0, abs=1e-12)
 
 
-<<<<<<< HEAD
-=======
-@pytest.mark.xfail(
-    strict=True, reason="kappa counts whole batches of one rank, whatever the ranks and the remainder"
-)
->>>>>>> 6c94da4096e00510206e8ba85465b0afb3c3a7fc
 @pytest.mark.parametrize(
     ("batch_size", "world_size", "remainder"), [(2, 3, "drop"), (2, 3, "pad"), (3, 1, "pad")]
 )
@@ -299,10 +286,6 @@ def test_the_law_of_sliding_clips():
     assert law.kappa["video"] == pytest.approx(visits + (1 - visits) * (starts**2).sum())
 
 
-<<<<<<< HEAD
-=======
-@pytest.mark.xfail(strict=True, reason="kappa of videos takes anchors of a permutation for independent ones")
->>>>>>> 6c94da4096e00510206e8ba85465b0afb3c3a7fc
 def test_kappa_of_videos_where_anchors_are_a_permutation():
     law = law_of([24], batch_size=6, sampling="permutation", clip_frames=2, video_sizes=[8, 8, 8])
     clip = 1 / 11
@@ -360,12 +343,6 @@ def test_rho_is_estimated_without_bias():
     assert_estimated_without_bias(UNEVEN)
 
 
-<<<<<<< HEAD
-=======
-@pytest.mark.xfail(
-    strict=True, reason="units of one frame have C = 0 in rho and are left out of the estimate"
-)
->>>>>>> 6c94da4096e00510206e8ba85465b0afb3c3a7fc
 def test_rho_is_estimated_without_bias_where_units_of_one_frame_are_about():
     assert_estimated_without_bias(ShardPopulation([1, 2, 1, 3, 12, 9, 1] * 5, seed=2))
 
@@ -384,11 +361,7 @@ def test_the_interval_covers_rho_about_as_often_as_it_says():
 
 
 def pairs_estimate(groups):
-<<<<<<< HEAD
     """1 - D_w / D_b by all pairs, a group without any as far apart as groups are."""
-=======
-    """1 - D_w / D_b by all pairs."""
->>>>>>> 6c94da4096e00510206e8ba85465b0afb3c3a7fc
     within = [
         np.mean([np.square(one - other).sum() / 2 for one, other in itertools.permutations(group, 2)])
         for group in groups
@@ -398,12 +371,8 @@ def pairs_estimate(groups):
         np.mean([np.square(one - other).sum() / 2 for one in first for other in second])
         for first, second in itertools.permutations(groups, 2)
     ]
-<<<<<<< HEAD
     far_apart = [np.mean(between)] * (len(groups) - len(within))
     return 1 - np.mean(within + far_apart) / np.mean(between)
-=======
-    return 1 - np.mean(within) / np.mean(between)
->>>>>>> 6c94da4096e00510206e8ba85465b0afb3c3a7fc
 
 
 def test_rho_of_groups_is_that_of_all_pairs_and_its_interval_a_jackknife():
@@ -432,10 +401,6 @@ def test_frames_that_say_nothing_have_no_rho():
     assert (one_picture.rho, one_picture.low, one_picture.high) == pytest.approx((1.0, 1.0, 1.0))
 
 
-<<<<<<< HEAD
-=======
-@pytest.mark.xfail(strict=True, reason="an interval of no width where one group alone has a pair")
->>>>>>> 6c94da4096e00510206e8ba85465b0afb3c3a7fc
 def test_one_group_with_a_pair_is_no_certainty():
     groups = [np.array([[0.0], [1.0]]), np.array([[2.0]]), np.array([[5.0]])]
     found = rho_of_groups(groups, level="gop", proxy="made up", frames_per_draw=2)
@@ -669,10 +634,6 @@ def test_the_bias_of_a_proxy():
         bias_of_features(clips, features, ids)
 
 
-<<<<<<< HEAD
-=======
-@pytest.mark.xfail(strict=True, reason="dropped or repeated frames are taken for a law by shard")
->>>>>>> 6c94da4096e00510206e8ba85465b0afb3c3a7fc
 @pytest.mark.parametrize("remainder", ["drop", "pad"])
 def test_the_bias_of_a_proxy_where_the_order_on_disk_leaves_out_or_repeats_frames(remainder):
     features, sizes = np.repeat([0.0, 1.0], 20)[:, None], np.array([20, 20])

@@ -119,10 +119,6 @@ def test_laws_at_this_size():
     )  # some batches straddle
 
 
-<<<<<<< HEAD
-=======
-@pytest.mark.xfail(strict=True, reason="the law of sliding clips is made frame by frame")
->>>>>>> 6c94da4096e00510206e8ba85465b0afb3c3a7fc
 def test_the_law_of_sliding_clips_needs_no_array_of_the_frames():
     sizes = unequal_sizes(2_000_000, 2000)
     spec = SamplingSpec(sampling="iid", clip_frames=16, clip_windows="sliding")
@@ -130,10 +126,6 @@ def test_the_law_of_sliding_clips_needs_no_array_of_the_frames():
     assert peak < 8  # half an array of the frames
 
 
-<<<<<<< HEAD
-=======
-@pytest.mark.xfail(strict=True, reason="kappa of the order on disk keeps a number a batch")
->>>>>>> 6c94da4096e00510206e8ba85465b0afb3c3a7fc
 def test_the_law_of_the_order_on_disk_needs_no_array_of_the_batches():
     sizes = unequal_sizes(4_000_000, 4000)
     spec = SamplingSpec(sampling="sequential")
