@@ -1,0 +1,212 @@
+"""What a sampler's batches are worth: design effects, effective batches, the bias of a proxy; webdataset too."""
+
+import math
+
+import numpy as np
+import pytest
+
+from loader import FrameBatchSampler, SamplingError, SamplingSpec
+from loader.bias_report import bias_of_features, estimate_for, make_report, rho_level
+from loader.rho_estimate import (
+    RhoEstimate,
+)
+from loader.webdataset_adapter import webdataset_batches
+from loader.webdataset_report import WebDatasetSpec, webdataset_report
+from tests.support.array_store import ArrayStore
+from tests.support.laws import SPECS, law_of, measured_counts
+from tests.support.statistics import coincidence, standard_errors_off
+from tests.support.tar_cache import write_tar_cache
+
+SIZES = np.array([12] * 8)
+SHARD_IDS = np.repeat(np.arange(8), 12)
+BATCH_SIZE = 16
+
+
+def rho_of(value, *, low=None, high=None):
+    return RhoEstimate(
+        level="shard",
+        proxy="made up",
+        rho=value,
+        low=value - 0.1 if low is None else low,
+        high=value + 0.1 if high is None else high,
+        num_draws=9,
+        frames_per_draw=6,
+    )
+
+
+def report_of(options, *, rho=None, sizes=SIZES, features=None, shard_ids=None, **where):
+    law = law_of(sizes, batch_size=BATCH_SIZE, **where, **options)
+    return make_report(
+        law, SamplingSpec(**options), np.asarray(sizes), rho=rho, features=features, shard_ids=shard_ids
+    )
+
+
+def test_a_report_needs_no_rho_where_frames_are_independent():
+    iid = report_of({"sampling": "iid"})
+    assert iid.design_effect == iid.design_effect_low == iid.design_effect_high == 1
+    assert iid.effective_batch == iid.effective_batch_low == iid.effective_batch_high == 16
+    permutation = report_of({"sampling": "permutation"})
+    assert permutation.design_effect == pytest.approx((96 - 16) / 95)
+    assert permutation.effective_batch == pytest.approx(16 * 95 / 80)
+    assert iid.rho is None and iid.bias_of_proxy == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "effect"),
+    [
+        ({"sampling": "shards", "frames_per_visit": 4}, lambda rho, _: 1 + 3 * rho),
+        (
+            {"sampling": "shards", "frames_per_visit": 4, "frames_with_replacement": True},
+            lambda rho, _: 1 + 3 * (1 + 11 * rho) / 12,
+        ),
+        ({"sampling": "sequential"}, lambda rho, _: 1 + 15 * rho),
+        (
+            {"sampling": "block", "shards_per_block": 2},
+            lambda rho, kappa: 1 + 15 * (kappa * rho - (1 - kappa) * (1 + 11 * rho) / (12 * 7)),
+        ),
+    ],
+)
+def test_the_design_effect_of_a_report_and_its_interval(options, effect):
+    report = report_of(options, rho=rho_of(0.4))
+    kappa = report.law.kappa["shard"]
+    low, middle, high = (effect(rho, kappa) for rho in (0.3, 0.4, 0.5))
+    assert (report.design_effect_low, report.design_effect, report.design_effect_high) == pytest.approx(
+        (low, middle, high)
+    )
+    assert (report.effective_batch_low, report.effective_batch, report.effective_batch_high) == pytest.approx(
+        (16 / high, 16 / middle, 16 / low)
+    )
+    unknown = report_of(options)
+    assert unknown.design_effect is unknown.effective_batch is unknown.effective_batch_low is None
+
+
+def test_the_report_of_clips():
+    options = {"sampling": "iid", "clip_frames": 4}
+    law = law_of([96], batch_size=4, video_sizes=[30, 66], **options)
+    report = make_report(law, SamplingSpec(**options), np.array([96]), rho=rho_of(0.5))
+    assert report.design_effect == pytest.approx(1 + 3 * 0.5)
+    assert report.effective_batch == pytest.approx(16 / 2.5)
+
+
+def test_a_block_shuffle_of_one_shard_is_a_permutation():
+    report = report_of({"sampling": "block", "shards_per_block": 1}, sizes=[96, 0], rho=rho_of(0.0))
+    assert report.design_effect == pytest.approx((96 - 16) / 95)
+
+
+def test_an_estimate_below_what_is_possible_does_not_break_a_report():
+    report = report_of({"sampling": "block", "shards_per_block": 1}, rho=rho_of(-0.2, low=-0.3, high=-0.15))
+    assert report.design_effect == report.design_effect_low == report.design_effect_high
+    nothing = report_of({"sampling": "sequential"}, rho=rho_of(-0.2, low=-0.3))
+    assert nothing.effective_batch == math.inf
+
+
+def test_the_bias_of_a_proxy():
+    sizes, features = np.array([4, 6, 20]), np.random.default_rng(9).normal(size=(30, 3))
+    ids = np.repeat([0, 1, 2], sizes)
+    with_features = {"features": features, "shard_ids": ids, "sizes": sizes}
+    naive = {"sampling": "shards", "frames_per_visit": 4, "shard_choice": "uniform"}
+    law = np.repeat(1 / (3 * sizes), sizes)
+    off = np.linalg.norm(law @ features - features.mean(0)) / math.sqrt(features.var(axis=0).sum())
+    assert report_of(naive, **with_features).bias_of_proxy == pytest.approx(off)
+    assert report_of(naive, sizes=sizes).bias_of_proxy is None
+    assert report_of({**naive, "shard_choice": "proportional"}, **with_features).bias_of_proxy == 0
+    constant = {**with_features, "features": np.ones((30, 3))}
+    assert report_of(naive, **constant).bias_of_proxy == 0
+    clips = law_of([30], batch_size=2, clip_frames=2, clip_windows="sliding", video_sizes=[30])
+    with pytest.raises(SamplingError, match="not drawn alike"):
+        bias_of_features(clips, features, ids)
+
+
+@pytest.mark.parametrize("remainder", ["drop", "pad"])
+def test_the_bias_of_a_proxy_where_the_order_on_disk_leaves_out_or_repeats_frames(remainder):
+    features, sizes = np.repeat([0.0, 1.0], 20)[:, None], np.array([20, 20])
+    where = {"batch_size": BATCH_SIZE, "world_size": 1, "remainder": remainder}
+    counts = measured_counts(sizes, sampling="sequential", **where)
+    off = abs(counts @ features[:, 0] / counts.sum() - 0.5) / 0.5
+    assert off > 0.05
+    with_features = {"features": features, "shard_ids": np.repeat([0, 1], 20), "sizes": sizes}
+    report = report_of({"sampling": "sequential"}, remainder=remainder, **with_features)
+    assert report.bias_of_proxy is None or report.bias_of_proxy == pytest.approx(off)
+
+
+LEVELS = {
+    "permutation": None,
+    "iid": None,
+    "sequential": "batch",
+    "visits": "shard",
+    "visits, naive": "shard",
+    "block": "shard",
+}
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_rho_is_estimated_at_the_level_that_a_sampler_stands_on(name):
+    spec, level = SamplingSpec(**SPECS[name]), LEVELS[name]
+    assert rho_level(spec) == level
+    store, chance = ArrayStore([8, 24, 16]), np.random.default_rng(10)
+    in_shards = np.repeat(chance.normal(size=(3, 1)), [8, 24, 16], axis=0)
+    in_batches = np.repeat(chance.normal(size=(6, 1)), 8, axis=0)
+    for features, units in [(in_shards, "shard"), (in_batches, "batch")]:
+        found = estimate_for(
+            spec, store, lambda ids, f=features: f[ids], proxy="made up", batch_size=8, draws=60
+        )
+        if level is None:
+            assert found is None
+        else:
+            assert found.level == level
+            # Batches of 8 lie in one shard each, but shards hold several batches.
+            assert (found.rho == pytest.approx(1)) == (units in {level, "shard"})
+
+
+def test_rho_of_clips_is_that_of_the_clips_drawn():
+    spec = SamplingSpec(sampling="iid", clip_frames=3)
+    assert rho_level(spec) == "clip"
+    store = ArrayStore([60], video_sizes=[30, 30])
+    by_video = np.repeat([0.0, 1.0], 30)[:, None]
+    options = {"proxy": "made up", "batch_size": 4}
+    found = estimate_for(spec, store, lambda ids: by_video[ids], **options)
+    assert found.rho == pytest.approx(1)
+    assert (found.level, found.frames_per_draw) == ("clip", 3)
+    single = SamplingSpec(sampling="iid", clip_frames=1)
+    assert estimate_for(single, store, lambda ids: by_video[ids], **options) is None
+
+
+# Plain webdataset, in the same terms.
+
+
+def test_the_report_of_webdataset():
+    sizes = [12, 0, 12, 12, 12]
+    report = webdataset_report(sizes, WebDatasetSpec(shuffle_buffer=10), batch_size=8, rho=rho_of(0.4))
+    kappa = report.law.kappa["shard"]
+    assert 0.2 < kappa < 1
+    correlation = kappa * 0.4 - (1 - kappa) * (1 + 11 * 0.4) / (12 * 3)
+    assert report.design_effect == pytest.approx(1 + 7 * correlation)
+    assert (
+        report.law.chi2 == report.bias_of_proxy == report.law.chi2_at_start == report.law.chi2_at_middle == 0
+    )
+    unequal = webdataset_report([6, 18, 24], WebDatasetSpec(shuffle_buffer=10), batch_size=8, rho=None)
+    assert unequal.law.chi2 == 0
+    assert unequal.law.chi2_at_start == pytest.approx(16 * (1 / 6 + 1 / 18 + 1 / 24) / 3 - 1)
+    assert unequal.law.chi2_at_middle is unequal.design_effect is None
+    for wrong in ({"shuffle_buffer": 0}, {"initial": 0}, {"num_workers": 0}):
+        with pytest.raises(SamplingError, match="must be 1 or more"):
+            WebDatasetSpec(**wrong)
+
+
+def test_the_kappa_of_webdataset_is_that_of_its_real_batches(tmp_path):
+    sizes, num_epochs = [12] * 6, 300
+    store = ArrayStore(sizes)
+    cache = write_tar_cache(tmp_path / "cache", store)
+    options = {"batch_size": 8, "shuffle_buffer": 16, "drop_last": True}
+    found = []
+    for epoch in range(num_epochs):
+        batches = [batch.frame_ids.numpy() for batch in webdataset_batches(cache, epoch=epoch, **options)]
+        assert sorted(np.concatenate(batches)) == list(range(72))
+        found.append(coincidence(np.array(batches), store.index["shard_id"].astype(int)).mean())
+    report = webdataset_report(sizes, WebDatasetSpec(shuffle_buffer=16), batch_size=8, rho=None)
+    assert abs(standard_errors_off(found, report.law.kappa["shard"])) < 4
+    assert np.std(found) / math.sqrt(num_epochs) < 0.01 * report.law.kappa["shard"]
+    assert (
+        report.law.kappa["shard"] > 1.3 * law_of(sizes, batch_size=8, sampling="permutation").kappa["shard"]
+    )
+    assert len(list(FrameBatchSampler(store, batch_size=8))) == len(batches)
