@@ -6,7 +6,7 @@ from statistics import NormalDist
 import numpy as np
 import torch
 
-from tests.support.chi_squared import ALPHA, tail_probability
+from tests.support.chi_squared import ALPHA, p_value, tail_probability
 
 NORMAL = NormalDist()
 
@@ -76,3 +76,26 @@ def coincidence(batches, group_of_frame):
     _, inverse, counts = np.unique(keys.ravel(), return_inverse=True, return_counts=True)
     others = counts[inverse].reshape(num_batches, num_slots) - 1
     return others.sum(1) / (num_slots * (num_slots - 1))
+
+
+SMALL_BIAS = 0.07
+"""Chi^2 of a law that every test of draws below would find, with a power of at least 0.999."""
+
+
+def draws_needed(num_frames, *, chi2=SMALL_BIAS, least_power=0.999):
+    """Independent draws with which Pearson's test finds a law of this chi^2; expectations are 5 or more."""
+    draws = 5 * num_frames
+    while power(draws * chi2, num_frames - 1) < least_power:
+        draws = draws * 11 // 10
+    return draws
+
+
+def draws_p_value(draws, law):
+    """Of independent draws, shape (T,), against a law of items, some of which it may exclude."""
+    held = law > 0
+    counts = np.bincount(draws, minlength=len(law))
+    assert not counts[~held].any(), "a frame is drawn that cannot be"
+    never = np.exp(-len(draws) * law[held]).sum()  # expected number of frames that are not drawn
+    if never < ALPHA / 10 and not counts[held].all():  # too small a bias for chi^2: one frame of many
+        return never
+    return p_value(counts[held], len(draws) * law[held])
