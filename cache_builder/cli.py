@@ -200,11 +200,11 @@ def _say(text: str) -> None:
         click.echo(text)
         if sys.stdout is not None:
             sys.stdout.flush()
-    except BrokenPipeError:
-        # What Python flushes on its way out goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        raise MachineError(f"standard output cannot be written: {error.strerror}") from error
+        # What is still buffered goes nowhere: Python would fail on it once more on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise MachineError(f"standard output cannot be written: {error.strerror}") from error
 
 
 class _exit_codes:  # noqa: N801 - reads as a statement
