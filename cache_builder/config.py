@@ -4,7 +4,6 @@
 not (workers, error policy): two runs that differ only there make the same cache.
 """
 
-import os
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import msgspec
 
 from cache_builder.errors import ConfigError
 from cache_builder.video.geometry import FrameGeometry, Resize, parse_aspect, parse_size
+from frame_store.cpu_budget import num_usable_cpus
 from frame_store.layout import Container
 from frame_store.manifest import ChromaSubsampling, Encoding, EncodingName, Layout
 
@@ -167,7 +167,7 @@ def resolve(settings: BuildSettings) -> tuple[BuildConfig, RunOptions]:
             fps=settings.fps,
             seed=0 if settings.seed is None else settings.seed,
         )
-        workers = len(os.sched_getaffinity(0)) if settings.workers is None else settings.workers
+        workers = num_usable_cpus() if settings.workers is None else settings.workers
         return config, RunOptions(workers=workers, on_error=settings.on_error or "fail")
     except ValueError as error:
         raise ConfigError(str(error)) from error

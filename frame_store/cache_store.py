@@ -1,37 +1,64 @@
 """Frames out of a cache, tar or Zarr alike: `index.npy` says where each payload lies, so one reader serves both."""
 
 import os
-import threading
-from collections import OrderedDict
-from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from frame_store.errors import StoreDamagedError
 from frame_store.frame_index import FrameIndex, check_frame_ids, check_out, open_index
-from frame_store.manifest import ShardEntry, StoreManifest, read_manifest
-from frame_store.open_file import OpenFile
-from frame_store.pixel_codec import make_codec
+from frame_store.manifest import StoreManifest, read_manifest
+from frame_store.mapped_shards import MAX_MAPPED_SHARDS, MappedShards
+from frame_store.page_cache import is_cached, will_need
+from frame_store.pixel_codec import crc32c, make_codec
 from frame_store.protocol import FrameIds, Frames
+from frame_store.shard_files import ShardFiles
 
-MAX_OPEN_SHARDS = 256
-"""File descriptors kept per process; random reads over more shards reopen the least recently used."""
+Reads = Literal["map", "pread"]
+"""How raw frames are read. `map` copies a batch out of mapped shards in one call. `pread` never touches a map, at
+about half the speed: a file that shrinks under the reader is then always an error, never a signal. JPEG and
+Zstandard frames are read with `pread` either way."""
+
+NUM_PROBES = 16
+"""Frames of a request whose pages `prefetch` asks for, to tell a cold disk from a warm page cache."""
+
+
+class _Place(NamedTuple):
+    """One frame's row of the index, as plain numbers: a hundred structured scalars a batch would be slow."""
+
+    frame_id: int
+    shard_id: int
+    byte_offset: int
+    byte_length: int
+    crc32c: int
 
 
 class CacheStore:
-    """A finished cache, read with `pread` at indexed offsets. Implements `FrameStore`."""
+    """A finished cache. Implements `FrameStore` and `PrefetchingStore`; threads may share it."""
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, reads: Reads = "map", verify_reads: bool = False) -> None:
         """Open the cache at `path`.
+
+        Args:
+            path: the folder with its `manifest.json`.
+            reads: see `Reads`.
+            verify_reads: compare every payload with its CRC-32C in the index, so that a flipped bit is an error
+                and not a wrong picture.
 
         Raises:
             StoreNotFoundError: no cache there.
             StoreFormatError: unknown version or broken manifest.
             StoreDamagedError: the index does not fit the manifest.
+            ValueError: no such way of reading.
         """
+        if reads not in get_args(Reads):
+            raise ValueError(f"reads must be one of {', '.join(get_args(Reads))}; found {reads!r}")
         self.path = Path(path)
+        self.reads: Reads = reads
+        self.verify_reads = verify_reads
         self.manifest: StoreManifest = read_manifest(self.path)
         self._index = open_index(self.path, num_frames=self.manifest.num_frames)
         self._is_raw = self.manifest.encoding.name == "raw"
@@ -39,7 +66,7 @@ class CacheStore:
         self._shard_sizes = np.array([shard.num_frames for shard in self.manifest.shards], np.int64)
         self._shard_sizes.flags.writeable = False
         self._shard_bytes = np.array([shard.num_bytes for shard in self.manifest.shards], np.uint64)
-        self._shard_files = _ShardFiles(self.path, self.manifest.shards)
+        self._opened = self._open_shards()
 
     @property
     def index(self) -> FrameIndex:
@@ -70,8 +97,11 @@ class CacheStore:
             f"{self.manifest.container} {self.manifest.encoding.name}, {len(self._shard_sizes)} shards)"
         )
 
-    def __reduce__(self) -> tuple[type["CacheStore"], tuple[Path]]:
-        return (CacheStore, (self.path,))
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "reads": self.reads, "verify_reads": self.verify_reads}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        CacheStore.__init__(self, **state)  # open files and maps do not travel
 
     def read_frames(self, frame_ids: FrameIds, out: Frames | None = None) -> Frames:
         """Frames in request order: uint8 RGB (B, H, W, 3), into `out` where given.
@@ -79,48 +109,82 @@ class CacheStore:
         Raises:
             FrameIdError: an id outside [0, len(self)).
             ValueError: `out` has another shape or dtype, or is not contiguous.
-            StoreDamagedError: a shard is missing, truncated or does not decode; names shard and frame.
+            StoreDamagedError: a shard is missing, truncated or does not decode, or, with `verify_reads`, gives
+                other bytes than were written; names shard, frame and what to run.
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
         out = check_out(out, num_frames=len(ids), frame_shape=self.frame_shape)
         rows = self._index[ids]
         self._require_inside(ids, rows)
-        for position in np.argsort(ids, kind="stable"):  # disk order, so that cold reads move forward
-            self._read_one(int(ids[position]), rows[position], out[position])
+        opened = self._shards()
+        if self._is_raw:
+            self._require_raw(ids, rows)
+        if self._is_raw and opened.maps is not None:
+            opened.maps.gather(ids, rows["shard_id"], rows["byte_offset"], out)
+            if self.verify_reads:
+                for place, frame in zip(_places(ids, rows), out, strict=True):
+                    self._verify(opened.files, place, frame.data)
+        else:
+            order = np.argsort(ids, kind="stable")  # disk order, so that cold reads move forward
+            for place, position in zip(_places(ids[order], rows[order]), order.tolist(), strict=True):
+                self._read_one(opened.files, place, out[position])
         return out
+
+    def prefetch(self, frame_ids: FrameIds) -> None:
+        """Have the system fetch the frames from the disk, where they are not in memory yet; returns at once.
+
+        A few frames are asked for first, so that it costs next to nothing where the cache is in memory.
+
+        Raises:
+            FrameIdError: an id outside [0, len(self)).
+        """
+        ids = check_frame_ids(frame_ids, num_frames=len(self))
+        files = self._shards().files
+        probes = ids[:: max(1, len(ids) // NUM_PROBES)]
+        with suppress(StoreDamagedError):  # `read_frames` raises it, for the batch that it belongs to
+            if not all(
+                is_cached(files.descriptor(place.shard_id, frame_id=place.frame_id), place.byte_offset)
+                for place in self._places_inside(probes)
+            ):
+                for place in self._places_inside(np.sort(ids)):
+                    file = files.descriptor(place.shard_id, frame_id=place.frame_id)
+                    will_need(file, place.byte_offset, place.byte_length)
 
     def read_payload(self, frame_id: int) -> bytes:
         """Encoded bytes of one frame, as `index.npy` locates them (past tar and npy headers)."""
         ids = check_frame_ids([frame_id], num_frames=len(self))
-        self._require_inside(ids, self._index[ids])
-        row = self._index[ids[0]]
-        return self._read_bytes(frame_id, row)
+        return self._read_bytes(self._shards().files, self._places_inside(ids)[0])
 
     def close(self) -> None:
-        """Release the shard files; reading afterwards reopens them."""
-        self._shard_files = _ShardFiles(self.path, self.manifest.shards)
+        """Release files and maps; reading afterwards reopens them."""
+        self._opened = self._open_shards()
 
-    def _read_one(self, frame_id: int, row: np.void, out: Frames) -> None:
-        if self._is_raw and int(row["byte_length"]) == out.nbytes:
-            num_bytes = os.preadv(self._descriptor(row).number, [out.data], int(row["byte_offset"]))
-            self._require_whole(frame_id, row, num_bytes)
+    def _read_one(self, files: ShardFiles, place: _Place, out: Frames) -> None:
+        if self._is_raw:
+            descriptor = files.descriptor(place.shard_id, frame_id=place.frame_id)
+            num_bytes = os.preadv(descriptor.number, [out.data], place.byte_offset)
+            self._require_whole(files, place, num_bytes)
+            if self.verify_reads:
+                self._verify(files, place, out.data)
             return
-        payload = self._read_bytes(frame_id, row)
+        payload = self._read_bytes(files, place)
+        if self.verify_reads:
+            self._verify(files, place, payload)
         try:
             self._codec.decode_into(payload, out)
         except ValueError as error:
-            raise StoreDamagedError(
-                f"{self._where(frame_id, row)}: {error}; run cache-verify on {self.path}"
-            ) from error
+            raise files.damaged(place.shard_id, place.frame_id, f"{error}{_at(place)}") from error
 
-    def _read_bytes(self, frame_id: int, row: np.void) -> bytes:
-        descriptor = self._descriptor(row)
-        payload = os.pread(descriptor.number, int(row["byte_length"]), int(row["byte_offset"]))
-        self._require_whole(frame_id, row, len(payload))
+    def _read_bytes(self, files: ShardFiles, place: _Place) -> bytes:
+        descriptor = files.descriptor(place.shard_id, frame_id=place.frame_id)
+        payload = os.pread(descriptor.number, place.byte_length, place.byte_offset)
+        self._require_whole(files, place, len(payload))
         return payload
 
-    def _descriptor(self, row: np.void) -> OpenFile:
-        return self._files().descriptor(int(row["shard_id"]))
+    def _places_inside(self, ids: npt.NDArray[np.int64]) -> list[_Place]:
+        rows = self._index[ids]
+        self._require_inside(ids, rows)
+        return _places(ids, rows)
 
     def _require_inside(self, ids: npt.NDArray[np.int64], rows: FrameIndex) -> None:
         """Refuse index rows that point at no shard, or outside theirs (FORMAT.md section 4)."""
@@ -135,68 +199,74 @@ class CacheStore:
                 f"{rows['shard_id'][first]}, outside the {num_shards} shards; run cache-verify on {self.path}"
             )
 
-    def _require_whole(self, frame_id: int, row: np.void, num_bytes_read: int) -> None:
-        if num_bytes_read != int(row["byte_length"]):
+    def _require_raw(self, ids: npt.NDArray[np.int64], rows: FrameIndex) -> None:
+        """Refuse index rows whose payload is longer or shorter than a frame's pixels."""
+        expected = int(np.prod(self.frame_shape))
+        wrong = np.flatnonzero(rows["byte_length"] != expected)
+        if wrong.size:
             raise StoreDamagedError(
-                f"{self._where(frame_id, row)}: expected {int(row['byte_length'])} bytes, found "
-                f"{num_bytes_read}: the shard is shorter than it was; run cache-verify on {self.path}"
+                f"{self.path}: index row {ids[wrong[0]]} gives a raw frame {rows['byte_length'][wrong[0]]} bytes, "
+                f"expected {expected}; run cache-verify on {self.path}"
             )
 
-    def _where(self, frame_id: int, row: np.void) -> str:
-        shard = self.manifest.shards[int(row["shard_id"])].name
-        return f"{self.path / shard}: frame {frame_id} at byte {int(row['byte_offset'])}"
-
-    def _files(self) -> "_ShardFiles":
-        # A forked child gets its own table: the parent's lock may have been held when it forked.
-        if self._shard_files.pid != os.getpid():
-            self._shard_files = _ShardFiles(self.path, self.manifest.shards)
-        return self._shard_files
-
-
-class _ShardFiles:
-    """Least recently used table of open shards, checked for size when opened."""
-
-    def __init__(self, store_path: Path, shards: Sequence[ShardEntry]) -> None:
-        self.pid = os.getpid()
-        self._store_path = store_path
-        self._shards = shards
-        self._lock = threading.Lock()
-        self._open: OrderedDict[int, OpenFile] = OrderedDict()
-
-    def descriptor(self, shard_id: int) -> OpenFile:
-        with self._lock:
-            descriptor = self._open.get(shard_id)
-            if descriptor is None:
-                descriptor = self._open[shard_id] = self._open_shard(self._shards[shard_id])
-                if len(self._open) > MAX_OPEN_SHARDS:
-                    self._open.popitem(last=False)
-            else:
-                self._open.move_to_end(shard_id)
-            return descriptor
-
-    def _open_shard(self, shard: ShardEntry) -> OpenFile:
-        path = self._store_path / shard.name
-        try:
-            descriptor = OpenFile(path)
-        except OSError as error:
-            raise StoreDamagedError(
-                f"{path}: {error.strerror}; run cache-verify on {self._store_path}"
-            ) from error
-        num_bytes = os.fstat(descriptor.number).st_size
-        if num_bytes != shard.num_bytes:
-            raise StoreDamagedError(
-                f"{path}: expected {shard.num_bytes} bytes, found {num_bytes}; "
-                f"run cache-verify on {self._store_path}"
+    def _require_whole(self, files: ShardFiles, place: _Place, num_bytes_read: int) -> None:
+        if num_bytes_read != place.byte_length:
+            raise files.damaged(
+                place.shard_id,
+                place.frame_id,
+                f"expected {place.byte_length} bytes, found {num_bytes_read}: the shard is shorter than it was"
+                f"{_at(place)}",
             )
-        return descriptor
+
+    def _verify(self, files: ShardFiles, place: _Place, payload: bytes | memoryview) -> None:
+        found = crc32c(payload)
+        if found != place.crc32c:
+            raise files.damaged(
+                place.shard_id,
+                place.frame_id,
+                f"expected crc32c {place.crc32c:08x}, found {found:08x}: its bytes are not those that were written"
+                f"{_at(place)}",
+            )
+
+    def _open_shards(self) -> "_OpenShards":
+        files = ShardFiles(self.path, self.manifest.shards)
+        maps = None
+        if self._is_raw and self.reads == "map" and len(self.manifest.shards) <= MAX_MAPPED_SHARDS:
+            with suppress(OSError):  # where addresses are rationed (ulimit -v): `pread` needs none
+                maps = MappedShards(files)
+        return _OpenShards(os.getpid(), files, maps)
+
+    def _shards(self) -> "_OpenShards":
+        # A forked child gets its own: the parent's lock may have been held when it forked.
+        if self._opened.pid != os.getpid():
+            self._opened = self._open_shards()
+        return self._opened
 
 
-def open_store(path: Path | str) -> CacheStore:
-    """Open the finished cache at `path`, whatever its container and encoding.
+class _OpenShards(NamedTuple):
+    """What is open in one process. Whoever reads holds it, so that `close` pulls nothing from under a reader."""
+
+    pid: int
+    files: ShardFiles
+    maps: MappedShards | None
+
+
+def _places(ids: npt.NDArray[np.int64], rows: FrameIndex) -> list[_Place]:
+    columns = (rows[name].tolist() for name in ("shard_id", "byte_offset", "byte_length", "crc32c"))
+    return list(map(_Place, ids.tolist(), *columns))
+
+
+def _at(place: _Place) -> str:
+    return f", {place.byte_length} bytes at byte {place.byte_offset}"
+
+
+def open_store(path: Path | str, *, reads: Reads = "map", verify_reads: bool = False) -> CacheStore:
+    """Open the finished cache at `path`, whatever its container and encoding; see `CacheStore` for the options.
 
     Raises:
         StoreNotFoundError: no cache there.
         StoreFormatError: unknown version or broken manifest.
         StoreDamagedError: the index does not fit the manifest.
+        ValueError: no such way of reading.
     """
-    return CacheStore(path)
+    return CacheStore(path, reads=reads, verify_reads=verify_reads)

@@ -115,10 +115,10 @@ def make_codec(encoding: Encoding) -> PixelCodec:
     return RawCodec()
 
 
-def crc32c(payload: bytes) -> int:
+def crc32c(payload: bytes | memoryview) -> int:
     """CRC-32C (Castagnoli) of a frame's payload, as `index.npy` records it.
 
     >>> hex(crc32c(b"123456789"))
     '0xe3069283'
     """
-    return int(google_crc32c.value(payload))
+    return int(google_crc32c.value(bytes(payload)))  # it takes no views

@@ -55,3 +55,12 @@ class FrameStore(Protocol):
     def close(self) -> None:
         """Release files; reading afterwards reopens them."""
         ...
+
+
+@runtime_checkable
+class PrefetchingStore(FrameStore, Protocol):
+    """A store whose frames come from a disk that can be asked to fetch them ahead of time."""
+
+    def prefetch(self, frame_ids: FrameIds) -> None:
+        """Start bringing the frames into memory, and return at once. A hint: damage is left for `read_frames`."""
+        ...

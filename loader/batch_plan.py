@@ -123,6 +123,11 @@ class BatchPlan:
         """Positions in an epoch's order, all ranks together."""
         return self._whole.num_positions
 
+    @property
+    def frames_per_batch(self) -> int:
+        """Frames in a whole batch: batch_size, or batch_size T for clips."""
+        return self._whole.batch_size * (self.spec.clip_frames or 1)
+
     def order(self, epoch: int) -> EpochOrder:
         """The whole order of `epoch`, all ranks together.
 

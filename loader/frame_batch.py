@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from frame_store.protocol import Frames, FrameStore
+from loader.batch_buffers import BatchBuffers
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -22,7 +23,8 @@ class FrameBatch:
     """
 
     frames: torch.Tensor
-    """uint8, shape (B, 3, H, W), RGB, channels_last in memory: a permuted view of (B, H, W, 3), not a copy."""
+    """Shape (B, 3, H, W), RGB. uint8 as read: channels_last in memory, a permuted view of (B, H, W, 3), not a copy.
+    float32 or float16 where they were augmented: contiguous."""
     frame_ids: torch.Tensor
     """int64, shape (B,): the frame's number in its store."""
     video_ids: torch.Tensor
@@ -35,12 +37,16 @@ class FrameBatch:
     def __post_init__(self) -> None:
         """Refuse tensors of another shape, dtype or memory layout."""
         frames = self.frames
-        if frames.dtype != torch.uint8 or frames.dim() not in {4, 5} or frames.shape[-3] != 3:
+        if frames.dtype not in _LAYOUTS or frames.dim() not in {4, 5} or frames.shape[-3] != 3:
             raise ValueError(
-                f"frames must be uint8 (B, 3, H, W) or (B, T, 3, H, W), found {frames.dtype} {tuple(frames.shape)}"
+                f"frames must be uint8, float32 or float16 (B, 3, H, W) or (B, T, 3, H, W), "
+                f"found {frames.dtype} {tuple(frames.shape)}"
             )
-        if frames.numel() and not frames.flatten(0, -4).is_contiguous(memory_format=torch.channels_last):
-            raise ValueError(f"frames must be channels_last in memory, found strides {frames.stride()}")
+        layout, name = _LAYOUTS[frames.dtype]
+        if frames.numel() and not frames.flatten(0, -4).is_contiguous(memory_format=layout):
+            raise ValueError(
+                f"{frames.dtype} frames must be {name} in memory, found strides {frames.stride()}"
+            )
         for name, dtype in _DTYPES.items():
             tensor: torch.Tensor = getattr(self, name)
             if tensor.dtype != dtype or tensor.shape != frames.shape[:-3]:
@@ -56,8 +62,14 @@ class FrameBatch:
         `frame_ids` and `rows` (the store's index at these ids, or any structured array with its fields `video_id`,
         `frame_in_video` and `pts_seconds`) have shape (B,) or (B, T) and are copied.
         """
+        return cls._of_pixels(torch.from_numpy(frames), frame_ids, rows)
+
+    @classmethod
+    def _of_pixels(
+        cls, pixels: torch.Tensor, frame_ids: npt.ArrayLike, rows: npt.NDArray[Any]
+    ) -> "FrameBatch":
         return cls(
-            frames=torch.from_numpy(frames).movedim(-1, -3),
+            frames=pixels.movedim(-1, -3),
             frame_ids=torch.from_numpy(np.array(frame_ids, np.int64)),
             video_ids=torch.from_numpy(np.array(rows["video_id"], np.int64)),
             frame_in_video=torch.from_numpy(np.array(rows["frame_in_video"], np.int64)),
@@ -98,6 +110,11 @@ class FrameBatch:
         return [(field.name, getattr(self, field.name)) for field in fields(self)]
 
 
+_LAYOUTS = {
+    torch.uint8: (torch.channels_last, "channels_last"),
+    torch.float32: (torch.contiguous_format, "contiguous"),
+    torch.float16: (torch.contiguous_format, "contiguous"),
+}
 _DTYPES = {
     "frame_ids": torch.int64,
     "video_ids": torch.int64,
@@ -107,7 +124,10 @@ _DTYPES = {
 
 
 def read_frame_batch(
-    store: FrameStore, frame_ids: npt.NDArray[np.int64] | Sequence[int] | Sequence[Sequence[int]]
+    store: FrameStore,
+    frame_ids: npt.NDArray[np.int64] | Sequence[int] | Sequence[Sequence[int]],
+    *,
+    buffers: BatchBuffers | None = None,
 ) -> FrameBatch:
     """One `read_frames` call and its index rows as a batch, in request order; clips for ids of shape (B, T).
 
@@ -116,5 +136,9 @@ def read_frame_batch(
         StoreDamagedError: the store cannot give a frame back.
     """
     ids = np.asarray(frame_ids)
-    frames = store.read_frames(ids.reshape(-1)).reshape(*ids.shape, *store.frame_shape)  # it checks the ids
-    return FrameBatch.from_numpy(frames=frames, frame_ids=ids, rows=store.index[ids.astype(np.int64)])
+    shape = (ids.size, *store.frame_shape)
+    pixels = torch.empty(shape, dtype=torch.uint8) if buffers is None else buffers.lend(shape, torch.uint8)
+    store.read_frames(ids.reshape(-1), out=pixels.numpy())  # it checks the ids
+    return FrameBatch._of_pixels(
+        pixels.view(*ids.shape, *store.frame_shape), ids, store.index[ids.astype(np.int64)]
+    )

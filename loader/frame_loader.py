@@ -1,18 +1,23 @@
 """Batches out of a frame store, read ahead by threads of this process."""
 
 import operator
-import os
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from itertools import islice
+from math import prod
 from typing import Any, Unpack
 
-from frame_store.protocol import FrameStore
+import torch
+
+from frame_store.cpu_budget import num_usable_cpus
+from frame_store.protocol import FrameStore, PrefetchingStore
+from loader.batch_buffers import BatchBuffers
 from loader.batch_plan import BatchOptions, plan_batches
 from loader.errors import SamplingError
 from loader.frame_batch import FrameBatch, read_frame_batch
 from loader.loader_state import EpochCursor, LoaderState
+from loader.reader_threads import reader_threads
 
 
 class FrameLoader:
@@ -23,7 +28,7 @@ class FrameLoader:
     and decoding release the GIL, and a batch stays where it was decoded. They live as long as an iteration, and
     leaving it early (`break`) stops them. Several loaders, and several iterations of one, may run side by side.
 
-    Every batch is a buffer of its own and may be kept.
+    A batch may be kept: its memory is used again only when nobody holds the batch, its tensors or views of them.
     """
 
     def __init__(
@@ -32,6 +37,7 @@ class FrameLoader:
         *,
         num_threads: int | None = None,
         read_ahead: int | None = None,
+        pin_memory: bool | None = None,
         **options: Unpack[BatchOptions],
     ) -> None:
         """Plan the epochs of `store`.
@@ -39,8 +45,10 @@ class FrameLoader:
         Args:
             store: where the frames are.
             num_threads: batches read at the same time; None for the CPUs this process may use.
-            read_ahead: batches read or being read beyond the one handed out, which bounds memory; None for
-                num_threads + 1.
+            read_ahead: batches read or being read beyond the one handed out, which bounds memory, and how far ahead
+                a cold disk is asked for frames; None for num_threads + 1.
+            pin_memory: read into page-locked memory, from where `batch.to("cuda", non_blocking=True)` overlaps
+                with other work; None for where this process has used CUDA when an iteration begins.
             options: which frames come together when, as `loader.batch_plan.BatchPlan` explains:
                 `batch_size=128, sampling="permutation", seed=0, remainder="uneven", rank=0, world_size=1`; for
                 `sampling="shards"` also `shards_per_batch`, `frames_per_visit`, `shard_choice="proportional"`,
@@ -53,14 +61,16 @@ class FrameLoader:
         self._store = store
         self._plan = plan_batches(store, **options)
         self._cursor = EpochCursor(self._plan, fingerprint=store.fingerprint)
-        self._num_threads = (
-            len(os.sched_getaffinity(0)) if num_threads is None else operator.index(num_threads)
-        )
+        self._num_threads = num_usable_cpus() if num_threads is None else operator.index(num_threads)
         self._read_ahead = self._num_threads + 1 if read_ahead is None else operator.index(read_ahead)
         if self._num_threads < 1 or self._read_ahead < 1:
             raise SamplingError(
                 f"num_threads and read_ahead must be 1 or more, found {self._num_threads} and {self._read_ahead}"
             )
+        if pin_memory and not torch.cuda.is_available():
+            raise SamplingError("pin_memory=True needs CUDA, and torch finds none")
+        self._pin_memory = pin_memory
+        self._buffers: dict[bool, BatchBuffers] = {}
 
     def __len__(self) -> int:
         """Batches in an epoch, for this rank."""
@@ -96,15 +106,33 @@ class FrameLoader:
         return self._batches(*self._cursor.begin())
 
     def _batches(self, epoch: int, first_position: int) -> Iterator[FrameBatch]:
-        pool = ThreadPoolExecutor(self._num_threads, thread_name_prefix="frame-loader")
+        buffers = self._batch_buffers()
         planned = self._plan.batches(epoch, first_position=first_position)
+        prefetch = self._store.prefetch if isinstance(self._store, PrefetchingStore) else None
         pending: deque[Future[FrameBatch]] = deque()
+        pool = reader_threads(self._num_threads)
         try:
             for step in range(len(self._plan.slice_from(first_position))):
                 for frame_ids in islice(planned, self._read_ahead + 1 - len(pending)):
-                    pending.append(pool.submit(read_frame_batch, self._store, frame_ids))
+                    if prefetch is not None:
+                        prefetch(frame_ids.reshape(-1))
+                    pending.append(pool.submit(read_frame_batch, self._store, frame_ids, buffers=buffers))
                 batch = pending.popleft().result()
                 self._cursor.give(epoch=epoch, first_position=first_position, step=step)
                 yield batch
+                del batch  # its memory may be used for the next
         finally:  # also where the caller breaks off: Python closes a generator that nobody holds any more
             pool.shutdown(cancel_futures=True)
+
+    def _batch_buffers(self) -> BatchBuffers:
+        """Kept from one epoch to the next, as fresh pages are slow."""
+        pin_memory = self._pin_memory
+        if pin_memory is None:
+            pin_memory = bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+        if pin_memory not in self._buffers:
+            self._buffers[pin_memory] = BatchBuffers(
+                self._plan.frames_per_batch * prod(self._store.frame_shape),
+                num_spare=self._read_ahead + 2,
+                pin_memory=pin_memory,
+            )
+        return self._buffers[pin_memory]

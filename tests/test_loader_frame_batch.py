@@ -99,7 +99,8 @@ def test_repr_shows_no_pixels(store):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"frames": torch.zeros(2, 3, 4, 6)}, "must be uint8"),
+        ({"frames": torch.zeros(2, 3, 4, 6, dtype=torch.float64)}, "must be uint8, float32 or float16"),
+        ({"frames": torch.zeros(2, 4, 6, 3).movedim(-1, -3)}, "float32 frames must be contiguous"),
         (
             {"frames": torch.zeros(2, 4, 6, 3, dtype=torch.uint8)},
             r"or \(B, T, 3, H, W\), found .*\(2, 4, 6, 3\)",

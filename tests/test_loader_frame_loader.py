@@ -1,5 +1,4 @@
 import gc
-import os
 import threading
 import time
 from itertools import chain
@@ -9,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from frame_store.cpu_budget import num_usable_cpus
 from loader import FrameLoader, SamplingError
 from loader.epoch_order import epoch_order
 from loader.sampling_spec import SamplingSpec
@@ -213,10 +213,10 @@ def test_stopping_waits_for_the_reads_that_run_and_cancels_the_others():
     store = ArrayStore([100])
     gate, begun, read_frames = threading.Event(), [], store.read_frames
 
-    def read_once_the_gate_is_open(frame_ids):
+    def read_once_the_gate_is_open(frame_ids, out):
         begun.append(frame_ids)
         assert 0 in frame_ids or gate.wait(60)
-        return read_frames(frame_ids)
+        return read_frames(frame_ids, out)
 
     store.read_frames = read_once_the_gate_is_open
     batches = iter(FrameLoader(store, batch_size=10, sampling="sequential", num_threads=2, read_ahead=9))
@@ -253,11 +253,11 @@ def test_two_loaders_and_two_iterations_of_one_run_side_by_side():
 
 @pytest.mark.parametrize("num_threads", [None, 5])
 def test_as_many_batches_are_read_at_once_as_there_are_threads(num_threads):
-    num_at_once = num_threads or len(os.sched_getaffinity(0))  # the CPUs that this process may use
+    num_at_once = num_threads or num_usable_cpus()
     store = ArrayStore([2 * num_at_once])
     barrier = threading.Barrier(num_at_once, timeout=20)  # raises where it is not filled
     read_frames = store.read_frames
-    store.read_frames = lambda *args: (barrier.wait(), read_frames(*args))[1]
+    store.read_frames = lambda *args, **options: (barrier.wait(), read_frames(*args, **options))[1]
     list(FrameLoader(store, batch_size=1, num_threads=num_threads))
 
 

@@ -4,7 +4,6 @@
 containers and oddities that real folders have. Video i of the sorted folder spells the number i.
 """
 
-import os
 import random
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -17,6 +16,8 @@ from typing import Final
 import click
 from frame_cache_tools.spelled_videos import SpelledVideo, write_spelled_video
 from tqdm import tqdm
+
+from frame_store.cpu_budget import num_usable_cpus
 
 _NTSC: Final = Fraction(30000, 1001)
 _HIDDEN_FRAMES: Final = (("deadline", "good"), ("auto-alt-ref", "1"), ("lag-in-frames", "16"))
@@ -124,7 +125,7 @@ def main(out: Path, count: int, seed: int, workers: int | None) -> None:
             f"{out} holds {len(strangers)} files that are not among these samples, such as {min(strangers)}: "
             "video numbers would not fit the order of the folder. Choose another folder."
         )
-    num_workers = workers or len(os.sched_getaffinity(0))
+    num_workers = workers or num_usable_cpus()
     done = write_samples(out, specs, num_workers=num_workers)
     # disable=None: a bar on a terminal only.
     for _ in tqdm(done, total=count, unit="video", disable=None):

@@ -1,0 +1,57 @@
+"""CPUs that this process may really use: what affinity and the control group leave of the machine's."""
+
+import os
+from pathlib import Path
+
+CGROUP_MOUNT = Path("/sys/fs/cgroup")
+CGROUP_MEMBERSHIP = Path("/proc/self/cgroup")
+
+
+def num_usable_cpus() -> int:
+    """CPUs to start threads or processes for, 1 or more: a container with half of the machine gets half of it."""
+    # sched_getaffinity is Linux's; elsewhere there are neither masks nor control groups to ask.
+    num_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cgroup_cpu_quota(CGROUP_MOUNT, CGROUP_MEMBERSHIP)
+    return num_cpus if quota is None else max(1, min(num_cpus, round(quota)))
+
+
+def cgroup_cpu_quota(mount: Path, membership: Path) -> float | None:
+    """CPUs per second of time that the control group grants, the least of it and its parents; None where unlimited.
+
+    Reads `cpu.max` (version 2) or `cpu.cfs_quota_us` and `cpu.cfs_period_us` (version 1), as the kernel's
+    cgroup-v2.rst and sched-bwc.rst describe them. What cannot be read limits nothing.
+    """
+    quotas = []
+    for line in _text(membership).splitlines():
+        _, controllers, group = line.split(":", 2)
+        if controllers == "":
+            folders = _with_parents(mount, group)
+        elif "cpu" in controllers.split(","):
+            folders = _with_parents(mount / "cpu", group)
+        else:
+            continue
+        quotas += [quota for folder in folders if (quota := _quota_of(folder)) is not None]
+    return min(quotas, default=None)
+
+
+def _with_parents(mount: Path, group: str) -> list[Path]:
+    parts = [part for part in group.split("/") if part not in {"", ".."}]
+    return [mount.joinpath(*parts[:depth]) for depth in range(len(parts) + 1)]
+
+
+def _quota_of(folder: Path) -> float | None:
+    version_2 = _text(folder / "cpu.max").split()
+    quota, period = version_2 or (
+        _text(folder / "cpu.cfs_quota_us").strip(),
+        _text(folder / "cpu.cfs_period_us").strip(),
+    )
+    if not (quota.isdecimal() and period.isdecimal() and int(quota) and int(period)):
+        return None  # "max", -1, or no such file
+    return int(quota) / int(period)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

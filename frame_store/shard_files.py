@@ -1,0 +1,83 @@
+"""Shards of a cache, open for reading: a bounded table of descriptors, checked against the manifest."""
+
+import errno
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+from frame_store.errors import StoreDamagedError
+from frame_store.manifest import ShardEntry
+from frame_store.open_file import OpenFile
+
+MAX_OPEN_SHARDS = 256
+"""File descriptors kept per process; random reads over more shards reopen the least recently used."""
+
+
+class ShardFiles:
+    """Least recently used table of open shards, checked for size when opened. Threads may share it."""
+
+    def __init__(self, store_path: Path, shards: Sequence[ShardEntry]) -> None:
+        self.store_path = store_path
+        self.shards = shards
+        self._lock = threading.Lock()
+        self._open: OrderedDict[int, OpenFile] = OrderedDict()
+
+    def descriptor(self, shard_id: int, *, frame_id: int) -> OpenFile:
+        """The shard, open, of the size that the manifest says; errors name `frame_id`, which is wanted of it.
+
+        Raises:
+            StoreDamagedError: missing, or of another size.
+        """
+        with self._lock:
+            descriptor = self._open.get(shard_id)
+            if descriptor is None:
+                descriptor = self._open[shard_id] = self._open_shard(shard_id, frame_id)
+                if len(self._open) > MAX_OPEN_SHARDS:
+                    self._open.popitem(last=False)
+            else:
+                self._open.move_to_end(shard_id)
+            return descriptor
+
+    def require_size(self, shard_id: int, *, frame_id: int) -> None:
+        """See that the shard is still there and has the size it had; errors name `frame_id`, which is wanted of it.
+
+        Raises:
+            StoreDamagedError: it is not, or has not.
+        """
+        path = self.path(shard_id)
+        descriptor = self._open.get(shard_id)  # without its place in the table, this needs no lock
+        try:
+            # One call either way: opening shards by turns would cost more than asking for them by name.
+            found = path.stat() if descriptor is None else os.fstat(descriptor.number)
+        except OSError as error:
+            raise self.damaged(shard_id, frame_id, error.strerror or str(error)) from error
+        if found.st_nlink == 0:
+            raise self.damaged(shard_id, frame_id, os.strerror(errno.ENOENT))
+        self._compare_size(shard_id, frame_id, found.st_size)
+
+    def path(self, shard_id: int) -> Path:
+        """Where the shard is."""
+        return self.store_path / self.shards[shard_id].name
+
+    def damaged(self, shard_id: int, frame_id: int, reason: str) -> StoreDamagedError:
+        """The error to raise for a frame of a shard, with what to run."""
+        return StoreDamagedError(
+            f"{self.path(shard_id)}: frame {frame_id}: {reason}; run cache-verify on {self.store_path}"
+        )
+
+    def _open_shard(self, shard_id: int, frame_id: int) -> OpenFile:
+        try:
+            descriptor = OpenFile(self.path(shard_id))
+        except OSError as error:
+            raise self.damaged(shard_id, frame_id, error.strerror or str(error)) from error
+        self._compare_size(shard_id, frame_id, os.fstat(descriptor.number).st_size)
+        return descriptor
+
+    def _compare_size(self, shard_id: int, frame_id: int, num_bytes: int) -> None:
+        expected = self.shards[shard_id].num_bytes
+        if num_bytes != expected:
+            raise self.damaged(
+                shard_id, frame_id, f"the shard is damaged: expected {expected} bytes, found {num_bytes}"
+            )

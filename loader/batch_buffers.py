@@ -1,0 +1,53 @@
+"""Memory of batches, used again as soon as nobody holds the batch: fresh pages would cost more than filling them."""
+
+import mmap
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+import torch
+
+
+class BatchBuffers:
+    """Lends tensors, and takes their memory back when the last reference to one, or to a view of it, is gone.
+
+    So nobody is left with a batch that changes under them: whoever keeps one keeps its memory, and the next batch
+    comes from elsewhere. Threads may share it.
+    """
+
+    def __init__(self, max_bytes: int, *, num_spare: int, pin_memory: bool) -> None:
+        """Prepare to lend tensors of up to `max_bytes`; nothing is allocated yet.
+
+        Args:
+            max_bytes: of one tensor.
+            num_spare: buffers kept at most while nobody holds them.
+            pin_memory: page-locked memory, for copies to a GPU that overlap with other work. torch's own allocator
+                lends it: a block is used again only when the copies queued from it are done.
+        """
+        self._max_bytes = max_bytes
+        self._pin_memory = pin_memory
+        # Memory comes back in whatever thread drops a batch, in the middle of anything: a deque needs no lock.
+        self._spare: deque[mmap.mmap] = deque(maxlen=num_spare)
+
+    def lend(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+        """An uninitialised contiguous tensor on the CPU."""
+        num_bytes = prod(shape) * dtype.itemsize
+        if self._pin_memory or not 0 < num_bytes <= self._max_bytes:
+            return torch.empty(*shape, dtype=dtype, pin_memory=self._pin_memory)
+        try:
+            memory = self._spare.pop()
+        except IndexError:
+            memory = _map_pages(self._max_bytes)
+        # The tensor, and every view of it, holds this array: when it goes, nobody can see the memory any more.
+        lease = np.frombuffer(memory, np.uint8, count=num_bytes)
+        weakref.finalize(lease, self._spare.append, memory).atexit = False
+        return torch.from_numpy(lease).view(dtype).view(*shape)
+
+
+def _map_pages(num_bytes: int) -> mmap.mmap:
+    memory = mmap.mmap(-1, num_bytes)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)  # hundreds of page faults fewer
+    return memory
