@@ -2,6 +2,7 @@
 
 import os
 from contextlib import suppress
+from math import prod
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -22,12 +23,12 @@ Reads = Literal["map", "pread"]
 about half the speed: a file that shrinks under the reader is then always an error, never a signal. JPEG and
 Zstandard frames are read with `pread` either way."""
 
-NUM_PROBES = 16
+NUM_PROBES = 4
 """Frames of a request whose pages `prefetch` asks for, to tell a cold disk from a warm page cache."""
 
 
 class _Place(NamedTuple):
-    """One frame's row of the index, as plain numbers: a hundred structured scalars a batch would be slow."""
+    """One frame's row of the index, as plain numbers."""
 
     frame_id: int
     shard_id: int
@@ -66,6 +67,8 @@ class CacheStore:
         self._shard_sizes = np.array([shard.num_frames for shard in self.manifest.shards], np.int64)
         self._shard_sizes.flags.writeable = False
         self._shard_bytes = np.array([shard.num_bytes for shard in self.manifest.shards], np.uint64)
+        self._frame_bytes = prod(self.frame_shape)
+        self._last_offsets = self._shard_bytes.astype(np.int64) - self._frame_bytes
         self._opened = self._open_shards()
 
     @property
@@ -115,40 +118,38 @@ class CacheStore:
         ids = check_frame_ids(frame_ids, num_frames=len(self))
         out = check_out(out, num_frames=len(ids), frame_shape=self.frame_shape)
         rows = self._index[ids]
-        self._require_inside(ids, rows)
         opened = self._shards()
-        if self._is_raw:
-            self._require_raw(ids, rows)
-        if self._is_raw and opened.maps is not None:
-            opened.maps.gather(ids, rows["shard_id"], rows["byte_offset"], out)
-            if self.verify_reads:
-                for place, frame in zip(_places(ids, rows), out, strict=True):
-                    self._verify(opened.files, place, frame.data)
+        if opened.maps is not None:
+            self._gather(opened.maps, ids, rows, out)
         else:
+            self._require_inside(ids, rows)
             order = np.argsort(ids, kind="stable")  # disk order, so that cold reads move forward
-            for place, position in zip(_places(ids[order], rows[order]), order.tolist(), strict=True):
-                self._read_one(opened.files, place, out[position])
+            self._read_in_turn(opened.files, _places(ids[order], rows[order]), order.tolist(), out)
         return out
 
-    def prefetch(self, frame_ids: FrameIds) -> None:
+    def prefetch(self, frame_ids: FrameIds) -> bool:
         """Have the system fetch the frames from the disk, where they are not in memory yet; returns at once.
 
-        A few frames are asked for first, so that it costs next to nothing where the cache is in memory.
+        A few frames are asked for first, so that it costs next to nothing where the cache is in memory; returns
+        whether one of them was not.
 
         Raises:
             FrameIdError: an id outside [0, len(self)).
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
         files = self._shards().files
-        probes = ids[:: max(1, len(ids) // NUM_PROBES)]
         with suppress(StoreDamagedError):  # `read_frames` raises it, for the batch that it belongs to
-            if not all(
-                is_cached(files.descriptor(place.shard_id, frame_id=place.frame_id), place.byte_offset)
-                for place in self._places_inside(probes)
-            ):
-                for place in self._places_inside(np.sort(ids)):
-                    file = files.descriptor(place.shard_id, frame_id=place.frame_id)
-                    will_need(file, place.byte_offset, place.byte_length)
+            for place in self._places_inside(ids[:: max(1, len(ids) // NUM_PROBES)]):
+                if not is_cached(
+                    files.descriptor(place.shard_id, frame_id=place.frame_id), place.byte_offset
+                ):
+                    break
+            else:
+                return False
+            for place in self._places_inside(np.sort(ids)):
+                file = files.descriptor(place.shard_id, frame_id=place.frame_id)
+                will_need(file, place.byte_offset, place.byte_length)
+        return True
 
     def read_payload(self, frame_id: int) -> bytes:
         """Encoded bytes of one frame, as `index.npy` locates them (past tar and npy headers)."""
@@ -159,21 +160,45 @@ class CacheStore:
         """Release files and maps; reading afterwards reopens them."""
         self._opened = self._open_shards()
 
-    def _read_one(self, files: ShardFiles, place: _Place, out: Frames) -> None:
-        if self._is_raw:
-            descriptor = files.descriptor(place.shard_id, frame_id=place.frame_id)
-            num_bytes = os.preadv(descriptor.number, [out.data], place.byte_offset)
-            self._require_whole(files, place, num_bytes)
-            if self.verify_reads:
-                self._verify(files, place, out.data)
+    def _gather(self, maps: MappedShards, ids: npt.NDArray[np.int64], rows: FrameIndex, out: Frames) -> None:
+        """Copy raw frames out of the maps. What is done here between two copies runs on a cold cache: it is little."""
+        if not len(ids):
             return
-        payload = self._read_bytes(files, place)
+        shard_ids, byte_offsets = rows["shard_id"].astype(np.int64), rows["byte_offset"].astype(np.int64)
+        if (
+            shard_ids.max() >= len(self._shard_sizes)
+            or (rows["byte_length"] != self._frame_bytes).any()
+            or (byte_offsets > self._last_offsets[shard_ids]).any()
+            or byte_offsets.min() < 0  # those beyond 2**63
+        ):
+            self._require_inside(ids, rows)
+            self._require_raw(ids, rows)
+        maps.gather(ids, shard_ids, byte_offsets, out)
         if self.verify_reads:
-            self._verify(files, place, payload)
-        try:
-            self._codec.decode_into(payload, out)
-        except ValueError as error:
-            raise files.damaged(place.shard_id, place.frame_id, f"{error}{_at(place)}") from error
+            for place, frame in zip(_places(ids, rows), out, strict=True):
+                self._verify(maps.files, place, frame.data)
+
+    def _read_in_turn(
+        self, files: ShardFiles, places: list[_Place], positions: list[int], out: Frames
+    ) -> None:
+        """Read frame by frame. Every step is a chance to wait for the GIL: there are few, and short ones."""
+        firsts = {place.shard_id: place.frame_id for place in reversed(places)}
+        descriptors = {
+            shard: files.descriptor(shard, frame_id=frame_id) for shard, frame_id in firsts.items()
+        }
+        decode_into, verifies, pread = self._codec.decode_into, self.verify_reads, os.pread
+        for place, position in zip(places, positions, strict=True):
+            _, shard_id, byte_offset, byte_length, _ = place
+            frame = out[position]
+            payload = pread(descriptors[shard_id].number, byte_length, byte_offset)
+            if len(payload) != byte_length:
+                self._require_whole(files, place, len(payload))
+            if verifies:
+                self._verify(files, place, payload)
+            try:
+                decode_into(payload, frame)
+            except ValueError as error:
+                raise files.damaged(shard_id, place.frame_id, f"{error}{_at(place)}") from error
 
     def _read_bytes(self, files: ShardFiles, place: _Place) -> bytes:
         descriptor = files.descriptor(place.shard_id, frame_id=place.frame_id)
@@ -201,12 +226,11 @@ class CacheStore:
 
     def _require_raw(self, ids: npt.NDArray[np.int64], rows: FrameIndex) -> None:
         """Refuse index rows whose payload is longer or shorter than a frame's pixels."""
-        expected = int(np.prod(self.frame_shape))
-        wrong = np.flatnonzero(rows["byte_length"] != expected)
+        wrong = np.flatnonzero(rows["byte_length"] != self._frame_bytes)
         if wrong.size:
             raise StoreDamagedError(
                 f"{self.path}: index row {ids[wrong[0]]} gives a raw frame {rows['byte_length'][wrong[0]]} bytes, "
-                f"expected {expected}; run cache-verify on {self.path}"
+                f"expected {self._frame_bytes}; run cache-verify on {self.path}"
             )
 
     def _require_whole(self, files: ShardFiles, place: _Place, num_bytes_read: int) -> None:

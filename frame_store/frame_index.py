@@ -45,8 +45,8 @@ def check_frame_ids(frame_ids: FrameIds, *, num_frames: int) -> npt.NDArray[np.i
         raise ValueError(
             f"frame ids must be a flat sequence of integers, found {ids.dtype} of shape {ids.shape}"
         )
-    outside = (ids < 0) | (ids >= num_frames)  # before the cast, which would wrap
-    if outside.any():
+    if ids.size and not 0 <= ids.min() <= ids.max() < num_frames:  # before the cast, which would wrap
+        outside = (ids < 0) | (ids >= num_frames)
         raise FrameIdError(f"frame id {ids[outside][0]} is outside [0, {num_frames})")
     return ids.astype(np.int64, copy=False)
 

@@ -37,7 +37,7 @@ class MappedShards:
         Raises:
             OSError: there are not so many addresses.
         """
-        self._files = files
+        self.files = files
         page = mmap.PAGESIZE
         lengths = np.array([-(-shard.num_bytes // page) * page for shard in files.shards], np.int64)
         self._starts = np.cumsum(lengths) - lengths
@@ -48,14 +48,14 @@ class MappedShards:
         # Arrays into the range hold `_memory`, not this object; nobody gets one beyond `gather`.
         weakref.finalize(self, _unmap, self._base, self._num_bytes).atexit = False
         self._memory = np.ctypeslib.as_array((ctypes.c_ubyte * self._num_bytes).from_address(self._base))
-        self._is_mapped = np.zeros(len(lengths), bool)
+        self._mapped: set[int] = set()
         self._lock = threading.Lock()
 
     def gather(
         self,
         frame_ids: npt.NDArray[np.int64],
-        shard_ids: npt.NDArray[Any],
-        byte_offsets: npt.NDArray[Any],
+        shard_ids: npt.NDArray[np.int64],
+        byte_offsets: npt.NDArray[np.int64],
         out: Frames,
     ) -> None:
         """Copy equally long payloads, one for each row of `out`, C-contiguous of shape (B, ...).
@@ -65,15 +65,11 @@ class MappedShards:
         Raises:
             StoreDamagedError: a shard is missing, or has another size than the manifest says.
         """
-        if not out.size:
-            return
-        wanted, firsts = np.unique(shard_ids, return_index=True)
-        for shard_id, frame_id in zip(wanted.tolist(), frame_ids[firsts].tolist(), strict=True):
-            if self._is_mapped[shard_id]:
-                self._files.require_size(shard_id, frame_id=frame_id)
-            else:
-                self._map_shard(shard_id, frame_id=frame_id)
-        addresses = self._starts[shard_ids] + byte_offsets.astype(np.int64)
+        wanted = set(shard_ids.tolist())
+        if not wanted <= self._mapped or not self.files.have_sizes(wanted):
+            for shard_id in sorted(wanted):
+                self._map_shard(shard_id, frame_id=int(frame_ids[shard_ids == shard_id][0]))
+        addresses = self._starts[shard_ids] + byte_offsets
         rows = out.reshape(len(out), -1)
         if not self._gather_with_torch(addresses, rows):
             num_bytes = rows.shape[1]
@@ -84,12 +80,7 @@ class MappedShards:
         """One call for the batch, 1.2 times as fast as one copy a frame; not worth importing torch for."""
         torch = sys.modules.get("torch")
         num_rows = self._num_bytes - rows.shape[1] + 1
-        if (
-            torch is None
-            or not hasattr(torch, "index_select")
-            or not rows.size
-            or num_rows * rows.shape[1] >= 1 << 62
-        ):
+        if torch is None or not hasattr(torch, "index_select") or num_rows * rows.shape[1] >= 1 << 62:
             return False
         # A frame may begin at any byte, so the rows to choose from overlap: one begins at every byte.
         every_row = torch.from_numpy(self._memory).as_strided((num_rows, rows.shape[1]), (1, 1))
@@ -98,14 +89,18 @@ class MappedShards:
 
     def _map_shard(self, shard_id: int, *, frame_id: int) -> None:
         with self._lock:
-            if self._is_mapped[shard_id]:
+            if shard_id in self._mapped:
+                self.files.require_size(shard_id, frame_id=frame_id)
                 return
-            num_bytes = self._files.shards[shard_id].num_bytes
-            descriptor = self._files.descriptor(shard_id, frame_id=frame_id)  # checks the size
-            if num_bytes:
-                start = self._base + int(self._starts[shard_id])
-                _map(start, num_bytes, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, descriptor.number)
-            self._is_mapped[shard_id] = True
+            descriptor = self.files.descriptor(shard_id, frame_id=frame_id)  # checks the size
+            _map(
+                self._base + int(self._starts[shard_id]),
+                self.files.shards[shard_id].num_bytes,
+                mmap.PROT_READ,
+                mmap.MAP_SHARED | _MAP_FIXED,
+                descriptor.number,
+            )
+            self._mapped.add(shard_id)
 
 
 @cache

@@ -41,23 +41,22 @@ class JpegCodec:
     """Baseline JPEG through libjpeg-turbo, accurate DCT both ways."""
 
     def __init__(self, *, quality: int, chroma: ChromaSubsampling) -> None:
+        import simplejpeg
+
         self._quality = quality
         self._chroma = chroma
+        self._encode, self._decode = simplejpeg.encode_jpeg, simplejpeg.decode_jpeg
 
     def encode(self, frame: Pixels) -> bytes:
         """See `PixelCodec`."""
-        import simplejpeg
-
-        encoded: bytes = simplejpeg.encode_jpeg(
+        encoded: bytes = self._encode(
             frame, quality=self._quality, colorspace="RGB", colorsubsampling=self._chroma, fastdct=False
         )
         return encoded
 
     def decode_into(self, payload: bytes, out: Pixels) -> None:
         """See `PixelCodec`."""
-        import simplejpeg
-
-        shape = simplejpeg.decode_jpeg(payload, colorspace="RGB", buffer=out).shape
+        shape = self._decode(payload, colorspace="RGB", buffer=out).shape
         if shape != out.shape:
             raise ValueError(f"JPEG of shape {shape}, expected {out.shape}")
 

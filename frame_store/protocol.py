@@ -61,6 +61,9 @@ class FrameStore(Protocol):
 class PrefetchingStore(FrameStore, Protocol):
     """A store whose frames come from a disk that can be asked to fetch them ahead of time."""
 
-    def prefetch(self, frame_ids: FrameIds) -> None:
-        """Start bringing the frames into memory, and return at once. A hint: damage is left for `read_frames`."""
+    def prefetch(self, frame_ids: FrameIds) -> bool:
+        """Start bringing the frames into memory, and return at once: whether some were not there, as a few show.
+
+        A hint: damage is left for `read_frames` to find.
+        """
         ...

@@ -1,10 +1,9 @@
 """Shards of a cache, open for reading: a bounded table of descriptors, checked against the manifest."""
 
-import errno
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from frame_store.errors import StoreDamagedError
@@ -21,6 +20,7 @@ class ShardFiles:
     def __init__(self, store_path: Path, shards: Sequence[ShardEntry]) -> None:
         self.store_path = store_path
         self.shards = shards
+        self._num_bytes = [shard.num_bytes for shard in shards]
         self._lock = threading.Lock()
         self._open: OrderedDict[int, OpenFile] = OrderedDict()
 
@@ -40,22 +40,31 @@ class ShardFiles:
                 self._open.move_to_end(shard_id)
             return descriptor
 
+    def have_sizes(self, shard_ids: Iterable[int]) -> bool:
+        """Whether all these shards are still there and have the sizes that they had."""
+        descriptors, fstat = (
+            self._open,
+            os.fstat,
+        )  # asking for one, without its place in the table, needs no lock
+        for shard_id in shard_ids:
+            descriptor = descriptors.get(shard_id)
+            try:
+                # One call either way: opening shards by turns would cost more than asking for them by name.
+                found = self.path(shard_id).stat() if descriptor is None else fstat(descriptor.number)
+            except OSError:
+                return False
+            if found.st_size != self._num_bytes[shard_id] or not found.st_nlink:
+                return False
+        return True
+
     def require_size(self, shard_id: int, *, frame_id: int) -> None:
         """See that the shard is still there and has the size it had; errors name `frame_id`, which is wanted of it.
 
         Raises:
             StoreDamagedError: it is not, or has not.
         """
-        path = self.path(shard_id)
-        descriptor = self._open.get(shard_id)  # without its place in the table, this needs no lock
-        try:
-            # One call either way: opening shards by turns would cost more than asking for them by name.
-            found = path.stat() if descriptor is None else os.fstat(descriptor.number)
-        except OSError as error:
-            raise self.damaged(shard_id, frame_id, error.strerror or str(error)) from error
-        if found.st_nlink == 0:
-            raise self.damaged(shard_id, frame_id, os.strerror(errno.ENOENT))
-        self._compare_size(shard_id, frame_id, found.st_size)
+        if not self.have_sizes([shard_id]):
+            self._open_shard(shard_id, frame_id)  # says what is wrong, where it still is
 
     def path(self, shard_id: int) -> Path:
         """Where the shard is."""

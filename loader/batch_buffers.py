@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from math import prod
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 
@@ -28,8 +29,9 @@ class BatchBuffers:
         """
         self._max_bytes = max_bytes
         self._pin_memory = pin_memory
-        # Memory comes back in whatever thread drops a batch, in the middle of anything: a deque needs no lock.
+        # Memory comes back in whatever thread drops a batch, in the middle of anything: neither needs a lock.
         self._spare: deque[mmap.mmap] = deque(maxlen=num_spare)
+        self._lent: dict[int, tuple[weakref.ref[npt.NDArray[np.uint8]], mmap.mmap]] = {}
 
     def lend(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
         """An uninitialised contiguous tensor on the CPU."""
@@ -42,8 +44,12 @@ class BatchBuffers:
             memory = _map_pages(self._max_bytes)
         # The tensor, and every view of it, holds this array: when it goes, nobody can see the memory any more.
         lease = np.frombuffer(memory, np.uint8, count=num_bytes)
-        weakref.finalize(lease, self._spare.append, memory).atexit = False
+        reference = weakref.ref(lease, self._take_back)
+        self._lent[id(reference)] = (reference, memory)
         return torch.from_numpy(lease).view(dtype).view(*shape)
+
+    def _take_back(self, reference: "weakref.ref[npt.NDArray[np.uint8]]") -> None:
+        self._spare.append(self._lent.pop(id(reference))[1])
 
 
 def _map_pages(num_bytes: int) -> mmap.mmap:

@@ -43,7 +43,8 @@ class FrameBatch:
                 f"found {frames.dtype} {tuple(frames.shape)}"
             )
         layout, name = _LAYOUTS[frames.dtype]
-        if frames.numel() and not frames.flatten(0, -4).is_contiguous(memory_format=layout):
+        images = frames if frames.dim() == 4 else frames.flatten(0, 1)
+        if frames.numel() and not images.is_contiguous(memory_format=layout):
             raise ValueError(
                 f"{frames.dtype} frames must be {name} in memory, found strides {frames.stride()}"
             )

@@ -3,7 +3,7 @@
 import operator
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future
+from functools import partial
 from itertools import islice
 from math import prod
 from typing import Any, Unpack
@@ -16,8 +16,12 @@ from loader.batch_buffers import BatchBuffers
 from loader.batch_plan import BatchOptions, plan_batches
 from loader.errors import SamplingError
 from loader.frame_batch import FrameBatch, read_frame_batch
+from loader.frame_orders import FrameIds
 from loader.loader_state import EpochCursor, LoaderState
-from loader.reader_threads import reader_threads
+from loader.reader_threads import ReaderThreads, Reading
+
+BATCHES_PER_WARM_PROBE = 8
+"""A batch found in memory is asked for a few pages; so many others behind it are then taken to be there, too."""
 
 
 class FrameLoader:
@@ -107,22 +111,24 @@ class FrameLoader:
 
     def _batches(self, epoch: int, first_position: int) -> Iterator[FrameBatch]:
         buffers = self._batch_buffers()
+        share = self._plan.slice_from(first_position)
         planned = self._plan.batches(epoch, first_position=first_position)
-        prefetch = self._store.prefetch if isinstance(self._store, PrefetchingStore) else None
-        pending: deque[Future[FrameBatch]] = deque()
-        pool = reader_threads(self._num_threads)
+        prefetcher = _Prefetcher(self._store)
+        pending: deque[Reading[FrameBatch]] = deque()
+        threads = ReaderThreads(min(self._num_threads, len(share)))
         try:
-            for step in range(len(self._plan.slice_from(first_position))):
+            for step in range(len(share)):
                 for frame_ids in islice(planned, self._read_ahead + 1 - len(pending)):
-                    if prefetch is not None:
-                        prefetch(frame_ids.reshape(-1))
-                    pending.append(pool.submit(read_frame_batch, self._store, frame_ids, buffers=buffers))
+                    prefetcher.announce(frame_ids)
+                    pending.append(
+                        threads.submit(partial(read_frame_batch, self._store, frame_ids, buffers=buffers))
+                    )
                 batch = pending.popleft().result()
-                self._cursor.give(epoch=epoch, first_position=first_position, step=step)
+                self._cursor.give(epoch=epoch, position=share.position_after(step))
                 yield batch
                 del batch  # its memory may be used for the next
         finally:  # also where the caller breaks off: Python closes a generator that nobody holds any more
-            pool.shutdown(cancel_futures=True)
+            threads.close()
 
     def _batch_buffers(self) -> BatchBuffers:
         """Kept from one epoch to the next, as fresh pages are slow."""
@@ -136,3 +142,20 @@ class FrameLoader:
                 pin_memory=pin_memory,
             )
         return self._buffers[pin_memory]
+
+
+class _Prefetcher:
+    """Has the disk asked for frames ahead of time; as long as they are in memory, only now and then."""
+
+    def __init__(self, store: FrameStore) -> None:
+        self._store = store if isinstance(store, PrefetchingStore) else None
+        self._num_to_skip = 0
+
+    def announce(self, frame_ids: FrameIds) -> None:
+        """The batch after those announced before will be read soon."""
+        if self._store is None:
+            return
+        if self._num_to_skip:
+            self._num_to_skip -= 1
+        elif not self._store.prefetch(frame_ids.reshape(-1)):
+            self._num_to_skip = BATCHES_PER_WARM_PROBE - 1

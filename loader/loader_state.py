@@ -74,9 +74,9 @@ class EpochCursor:
         self._began = self._given = (epoch, position)
         return epoch, position
 
-    def give(self, *, epoch: int, first_position: int, step: int) -> None:
-        """Record that the batch of `step` has been handed to the caller."""
-        self._given = self._place(epoch=epoch, first_position=first_position, num_batches=step + 1)
+    def give(self, *, epoch: int, position: int) -> None:
+        """Record that the caller has been handed a batch, and that `epoch` goes on at `position` behind it."""
+        self._given = self._normalize(epoch, position)
 
     def state(self, *, batches_received: int | None = None) -> LoaderState:
         """The place behind the last batch given, or `batches_received` behind where the latest iteration began.
@@ -132,5 +132,8 @@ class EpochCursor:
         self._next_iteration = self._began = self._given = (epoch, position)
 
     def _place(self, *, epoch: int, first_position: int, num_batches: int) -> tuple[int, int]:
-        position = self._plan.slice_from(first_position).position_after(num_batches - 1)
+        return self._normalize(epoch, self._plan.slice_from(first_position).position_after(num_batches - 1))
+
+    def _normalize(self, epoch: int, position: int) -> tuple[int, int]:
+        """The end of an epoch is the start of the next."""
         return (epoch + 1, 0) if position == self._plan.num_positions else (epoch, position)

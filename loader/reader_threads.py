@@ -1,22 +1,107 @@
 """Threads that read batches, each working alone: torch's own threads would only get in their way."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
+from queue import Empty, SimpleQueue
+from typing import Generic, TypeVar, cast
 
 import torch
 
+Result = TypeVar("Result")
 
-def reader_threads(num_threads: int) -> ThreadPoolExecutor:
-    """A pool in whose threads torch computes with one thread; what it does in others stays as it was."""
-    return ThreadPoolExecutor(
-        num_threads, thread_name_prefix="frame-loader", initializer=_compute_with_one_thread
-    )
+
+class Reading(Generic[Result]):
+    """Something that a thread reads: `concurrent.futures.Future` without what costs a tenth of a raw batch."""
+
+    __slots__ = ("_done", "_error", "_read", "_result")
+
+    def __init__(self, read: Callable[[], Result]) -> None:
+        self._read: Callable[[], Result] | None = read
+        self._done = threading.Lock()  # held until it has been read
+        self._done.acquire()
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        """Read, in the thread that calls."""
+        try:
+            if self._read is not None:
+                self._result = self._read()
+        except BaseException as error:  # noqa: BLE001 - whoever waits for it gets it
+            self._error = error
+        self._read = None
+        self._done.release()
+
+    def cancel(self) -> None:
+        """Give up what no thread has begun."""
+        self._read, self._error = None, CancelledError()
+        self._done.release()
+
+    def result(self) -> Result:
+        """Wait for what was read.
+
+        Raises:
+            BaseException: what reading raised; `CancelledError` where the threads were closed before.
+        """
+        with self._done:
+            if self._error is not None:
+                raise self._error
+            return self._result
+
+
+class ReaderThreads:
+    """A few threads in which torch computes with one thread; what it does in others stays as it was."""
+
+    def __init__(self, num_threads: int) -> None:
+        self._readings: SimpleQueue[Reading[object] | None] = SimpleQueue()
+        # Daemons, and stopped by a finalizer: others would keep the interpreter from ending where an iteration is
+        # left in the middle and never closed.
+        threads = [
+            threading.Thread(target=_work, args=(self._readings,), name=f"frame-loader-{number}", daemon=True)
+            for number in range(num_threads)
+        ]
+        for thread in threads:
+            thread.start()
+        self._stop = weakref.finalize(self, _stop, self._readings, threads)
+
+    def submit(self, read: Callable[[], Result]) -> Reading[Result]:
+        """Have `read` called as soon as a thread is free, in the order of the calls."""
+        reading = Reading(read)
+        self._readings.put(cast("Reading[object]", reading))
+        return reading
+
+    def close(self) -> None:
+        """Cancel what has not begun, wait for what has, and end the threads."""
+        self._stop()
+
+
+def _work(readings: SimpleQueue[Reading[object] | None]) -> None:
+    _compute_with_one_thread()
+    while (reading := readings.get()) is not None:
+        reading.run()
+        del reading  # what it read is the caller's alone
+
+
+def _stop(readings: SimpleQueue[Reading[object] | None], threads: Sequence[threading.Thread]) -> None:
+    try:
+        while True:
+            if (reading := readings.get_nowait()) is not None:
+                reading.cancel()
+    except Empty:
+        pass
+    for _ in threads:
+        readings.put(None)
+    for thread in threads:
+        thread.join()
 
 
 def _compute_with_one_thread() -> None:
     num_threads = torch.get_num_threads()
     # Sets this thread's number, and what threads yet to come begin with; another thread sets the latter back.
     torch.set_num_threads(1)
-    restorer = threading.Thread(target=torch.set_num_threads, args=(num_threads,))
+    restorer = threading.Thread(
+        target=torch.set_num_threads, args=(num_threads,), name="frame-loader-restorer"
+    )
     restorer.start()
     restorer.join()
