@@ -30,7 +30,7 @@ def open_index(store_path: Path, *, num_frames: int) -> FrameIndex:
             f"{path}: expected {num_frames} rows of {INDEX_DTYPE.itemsize} bytes as FORMAT.md section 4 says, "
             f"found shape {index.shape} of {index.dtype}"
         )
-    return index
+    return index.view(np.ndarray)  # the map underneath, without the bookkeeping of np.memmap at every access
 
 
 def check_frame_ids(frame_ids: FrameIds, *, num_frames: int) -> npt.NDArray[np.int64]:

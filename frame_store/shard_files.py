@@ -20,6 +20,7 @@ class ShardFiles:
     def __init__(self, store_path: Path, shards: Sequence[ShardEntry]) -> None:
         self.store_path = store_path
         self.shards = shards
+        self._paths = [str(store_path / shard.name) for shard in shards]
         self._num_bytes = [shard.num_bytes for shard in shards]
         self._lock = threading.Lock()
         self._open: OrderedDict[int, OpenFile] = OrderedDict()
@@ -42,15 +43,13 @@ class ShardFiles:
 
     def have_sizes(self, shard_ids: Iterable[int]) -> bool:
         """Whether all these shards are still there and have the sizes that they had."""
-        descriptors, fstat = (
-            self._open,
-            os.fstat,
-        )  # asking for one, without its place in the table, needs no lock
+        paths, stat, fstat = self._paths, os.stat, os.fstat
+        descriptors = self._open  # asking for one, without its place in the table, needs no lock
         for shard_id in shard_ids:
             descriptor = descriptors.get(shard_id)
             try:
                 # One call either way: opening shards by turns would cost more than asking for them by name.
-                found = self.path(shard_id).stat() if descriptor is None else fstat(descriptor.number)
+                found = stat(paths[shard_id]) if descriptor is None else fstat(descriptor.number)
             except OSError:
                 return False
             if found.st_size != self._num_bytes[shard_id] or not found.st_nlink:

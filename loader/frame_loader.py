@@ -20,7 +20,7 @@ from loader.frame_orders import FrameIds
 from loader.loader_state import EpochCursor, LoaderState
 from loader.reader_threads import ReaderThreads, Reading
 
-BATCHES_PER_WARM_PROBE = 8
+BATCHES_PER_WARM_PROBE = 32
 """A batch found in memory is asked for a few pages; so many others behind it are then taken to be there, too."""
 
 
