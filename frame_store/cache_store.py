@@ -186,6 +186,8 @@ class CacheStore:
         descriptors = {
             shard: files.descriptor(shard, frame_id=frame_id) for shard, frame_id in firsts.items()
         }
+        for shard_id, frame_id in firsts.items():
+            files.require_size(shard_id, frame_id=frame_id)
         decode_into, verifies, pread = self._codec.decode_into, self.verify_reads, os.pread
         for place, position in zip(places, positions, strict=True):
             _, shard_id, byte_offset, byte_length, _ = place

@@ -1,0 +1,226 @@
+"""Ways of reading a cache: mapped or not, verified or not, warm or cold, and while its files change underneath."""
+
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from frame_cache_tools.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
+from hypothesis import given
+from hypothesis import strategies as st
+
+import frame_store
+from frame_store import cache_store, mapped_shards, page_cache
+from frame_store.errors import StoreDamagedError
+from frame_store.open_file import OpenFile
+from frame_store.protocol import PrefetchingStore
+
+FRAMES = golden_frames()
+RAW = [name for name, (_, encoding) in GOLDEN_ENCODINGS.items() if encoding.name == "raw"]
+assert len(RAW) == 2
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stores")
+    for name, (container, encoding) in GOLDEN_ENCODINGS.items():
+        write_store(folder / name, container, encoding, FRAMES)
+    return folder
+
+
+@pytest.fixture(params=list(GOLDEN_ENCODINGS))
+def path(request, stores, tmp_path):
+    return shutil.copytree(stores / request.param, tmp_path / request.param)
+
+
+def shard_of(store, frame_id):
+    return store.path / store.manifest.shards[store.index["shard_id"][frame_id]].name
+
+
+def maps():
+    return Path("/proc/self/maps").read_text()
+
+
+def flip_bit(store, frame_id, position):
+    with shard_of(store, frame_id).open("r+b") as file:
+        offset = int(store.index["byte_offset"][frame_id]) + position
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 16]))
+
+
+@given(frame_ids=st.lists(st.integers(0, len(FRAMES) - 1), max_size=30))
+def test_maps_and_pread_give_the_same_frames(stores, frame_ids):
+    for name in GOLDEN_ENCODINGS:
+        expected = frame_store.open_store(stores / name, reads="pread").read_frames(frame_ids)
+        for verify_reads in (False, True):
+            store = frame_store.open_store(stores / name, verify_reads=verify_reads)
+            np.testing.assert_array_equal(store.read_frames(frame_ids), expected)
+    np.testing.assert_array_equal(expected, FRAMES[np.asarray(frame_ids, int)])  # the last one is lossless
+
+
+def test_raw_frames_are_mapped_and_no_others(path):
+    store = frame_store.open_store(path)
+    store.read_frames([0, 5])
+    is_mapped = str(path) in maps().replace(str(path / "index.npy"), "")
+    assert is_mapped == (path.name in RAW)
+    store.close()
+    del store
+    assert str(path / "index.npy") not in maps()
+
+
+def test_pread_never_touches_a_map(path):
+    store = frame_store.open_store(path, reads="pread")
+    store.read_frames([0, 5])
+    assert str(path) not in maps().replace(str(path / "index.npy"), "")
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_without_torch_the_same_frames_come(stores, name):
+    code = (
+        "import sys, frame_store, numpy as np; store = frame_store.open_store(sys.argv[1]);"
+        "sys.stdout.buffer.write(store.read_frames([3, 9, 0, 3]).tobytes()); assert 'torch' not in sys.modules"
+    )
+    read = subprocess.run([sys.executable, "-c", code, stores / name], capture_output=True, check=True)
+    assert read.stdout == FRAMES[[3, 9, 0, 3]].tobytes()
+
+
+def test_where_there_are_no_addresses_frames_are_read_with_pread(stores, monkeypatch):
+    def no_addresses(*_):
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(mapped_shards, "_map", no_addresses)
+    store = frame_store.open_store(stores / RAW[0])
+    np.testing.assert_array_equal(store.read_frames(range(len(FRAMES))), FRAMES)
+
+
+def test_more_shards_than_mappings_are_read_with_pread(stores, monkeypatch):
+    monkeypatch.setattr(cache_store, "MAX_MAPPED_SHARDS", 1)
+    monkeypatch.setattr(mapped_shards.MappedShards, "gather", None)
+    store = frame_store.open_store(stores / RAW[0])
+    np.testing.assert_array_equal(store.read_frames([7, 1]), FRAMES[[7, 1]])
+
+
+def test_a_flipped_bit_is_found_where_reads_are_verified(path):
+    store = frame_store.open_store(path)
+    length = int(store.index["byte_length"][5])
+    for position in (length // 2, length - 3):
+        flip_bit(store, 5, position)
+        for reads in ("map", "pread"):
+            verifying = frame_store.open_store(path, verify_reads=True, reads=reads)
+            verifying.read_frames([0, 4, 6])
+            with pytest.raises(
+                StoreDamagedError,
+                match=rf"{shard_of(store, 5).name}: frame 5: expected crc32c .*; run cache-verify",
+            ):
+                verifying.read_frames([0, 5])
+        flip_bit(store, 5, position)
+    frame_store.open_store(path, verify_reads=True).read_frames(range(len(FRAMES)))
+
+
+@pytest.mark.parametrize("reads", ["map", "pread"])
+@pytest.mark.parametrize("harm", ["truncate", "grow", "remove"])
+def test_a_shard_that_changes_under_an_open_reader_is_named(path, reads, harm):
+    store = frame_store.open_store(path, reads=reads)
+    store.read_frames(range(len(FRAMES)))
+    shard = shard_of(store, 5)
+    match harm:
+        case "truncate":
+            os.truncate(shard, 4096 if path.name in RAW else 10)
+        case "grow":
+            os.truncate(shard, 1 << 20)
+        case "remove":
+            shard.unlink()
+    with pytest.raises(StoreDamagedError, match=rf"{shard.name}: frame 5: .*; run cache-verify on {path}"):
+        store.read_frames([6, 5][::-1])
+    store.read_frames([0])  # the others are as they were
+
+
+def test_options_travel_and_files_do_not(stores):
+    store = frame_store.open_store(stores / RAW[0], reads="pread", verify_reads=True)
+    copy = pickle.loads(pickle.dumps(store))
+    assert (copy.reads, copy.verify_reads, copy.path) == ("pread", True, store.path)
+    np.testing.assert_array_equal(copy.read_frames([4]), FRAMES[[4]])
+
+
+def test_another_way_of_reading_is_refused(stores):
+    with pytest.raises(ValueError, match="reads must be one of map, pread; found 'mmap'"):
+        frame_store.open_store(stores / RAW[0], reads="mmap")
+
+
+def test_closing_pulls_no_map_from_under_a_reader(stores):
+    store, stop, failures = frame_store.open_store(stores / RAW[0]), threading.Event(), []
+
+    def read():
+        while not stop.is_set():
+            if not np.array_equal(store.read_frames([8, 2]), FRAMES[[8, 2]]):
+                failures.append("other frames")
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for _ in range(200):
+        store.close()
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert failures == []
+
+
+def test_reading_leaves_no_files_and_maps_behind(stores):
+    def held():
+        return len(list(Path("/proc/self/fd").iterdir())), maps().count(str(stores))
+
+    before = held()
+    for name in GOLDEN_ENCODINGS:
+        for _ in range(5):
+            frame_store.open_store(stores / name).read_frames([0, 9])
+    assert held() == before
+
+
+def test_torch_threads_do_not_matter(stores):
+    num_threads = torch.get_num_threads()
+    store = frame_store.open_store(stores / RAW[1])
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            np.testing.assert_array_equal(store.read_frames([9, 0]), FRAMES[[9, 0]])
+    finally:
+        torch.set_num_threads(num_threads)
+
+
+def test_prefetch_asks_for_the_payloads_of_a_cold_cache_alone(path, monkeypatch):
+    store, asked = frame_store.open_store(path), []
+    assert isinstance(store, PrefetchingStore)
+    monkeypatch.setattr(cache_store, "will_need", lambda file, *place: asked.append(place))
+    monkeypatch.setattr(cache_store, "is_cached", lambda *_: True)
+    assert not store.prefetch([9, 0, 5]) and asked == []
+    monkeypatch.setattr(cache_store, "is_cached", lambda *_: False)
+    assert store.prefetch([9, 0, 5])
+    rows = store.index[[0, 5, 9]]
+    assert asked == list(zip(rows["byte_offset"].tolist(), rows["byte_length"].tolist(), strict=True))
+    assert not store.prefetch([])
+
+
+def test_prefetch_leaves_damage_to_the_read(path):
+    store = frame_store.open_store(path)
+    shard_of(store, 5).unlink()
+    assert store.prefetch([5])
+    with pytest.raises(StoreDamagedError):
+        store.read_frames([5])
+
+
+def test_the_page_cache_is_asked_about_a_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(bytes(1 << 16))
+    file = OpenFile(path)
+    os.pread(file.number, 1 << 16, 0)
+    assert page_cache.is_cached(file, 1 << 15)
+    page_cache.will_need(file, 0, 1 << 16)
