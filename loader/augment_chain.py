@@ -1,6 +1,7 @@
 """Drawn parameters applied to frames: image by image where caches are small (CPU), all at once on a device."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -11,19 +12,20 @@ from loader.augment_parameters import AugmentParameters
 from loader.augment_values import IDENTITY_FACTORS, OPERATIONS, Normalize
 from loader.color_jitter import (
     SCRATCH_PLANES,
+    WHITE,
     HueShift,
+    PixelBlock,
     adjust_brightness,
     adjust_contrast,
+    adjust_hue,
     adjust_saturation,
-    gray_sums,
-    planes_of,
+    gray_mean_of,
     turn_hue,
 )
 
-PIXELS_PER_BLOCK: Final = 16384
-"""Pixels worked on at a time on CPU: with the temporaries 655 KB, of which an operation touches a part.
-
-Smaller blocks pay more for calls, larger ones fall out of a 512 KB cache (`tests/bench/bench_augment.py`)."""
+PIXELS_PER_BLOCK: Final = 65536
+"""Pixels worked on at a time on CPU. A 224x224 image is one block: of smaller ones the calls cost more than the
+cache saves, above all with threads, which take turns to make calls. Larger images fall into blocks."""
 
 _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(len(OPERATIONS))
 
@@ -39,15 +41,12 @@ def augment_images(
     `frames` are uint8 (B, 3, H, W), `out` is float32 or float16 (B, 3, h, w).
     """
     height, width = out.shape[-2:]
-    block_rows = min(height, max(1, PIXELS_PER_BLOCK // width))
-    scratch = torch.empty(SCRATCH_PLANES, block_rows, width)
-    image = None if out.dtype == torch.float32 else torch.empty(3, height, width)
+    workspace = _Workspace.of(height=height, width=width)
     for index in range(len(out)):
         _augment_image(
             _source(frames, parameters, index, size=(height, width)),
-            pixels=out[index] if image is None else image,
             steps=_steps(parameters, index),
-            scratch=scratch,
+            workspace=workspace,
             normalize=normalize,
             out=out[index],
         )
@@ -69,16 +68,13 @@ def augment_batch(
     if parameters.flips.any():
         flipped = _upload(np.flatnonzero(parameters.flips), pixels.device)
         pixels[flipped] = pixels[flipped].flip(-1)
-    pixels.div_(255)
     active = parameters.jitter_factors != IDENTITY_FACTORS
     for column in parameters.jitter_orders.T:
         for operation in range(len(OPERATIONS)):
             rows = np.flatnonzero((column == operation) & active[:, operation])
             if len(rows):
                 _adjust_some(pixels, operation, rows=rows, factors=parameters.jitter_factors[rows, operation])
-    _normalize(pixels, normalize)
-    if pixels is not out:
-        out.copy_(pixels)
+    _finish(pixels, normalize, out=out)
 
 
 def resized_part(frame: torch.Tensor, box: Sequence[int], *, size: tuple[int, int]) -> torch.Tensor:
@@ -108,66 +104,76 @@ def _steps(parameters: AugmentParameters, index: int) -> list[Step]:
     return [(number, factors[number]) for number in order if factors[number] != IDENTITY_FACTORS[number]]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Workspace:
+    """One image being worked on, in blocks; making the views once saves a third of the calls."""
+
+    blocks: list[PixelBlock]
+    rows: list[slice]
+    """Which rows of the image each block is."""
+    channel_sums: torch.Tensor
+    """Shape (blocks, 3)."""
+
+    @classmethod
+    def of(cls, *, height: int, width: int) -> "_Workspace":
+        block_rows = min(height, max(1, PIXELS_PER_BLOCK // width))
+        scratch = torch.empty(SCRATCH_PLANES, block_rows, width)
+        image = torch.empty(3, height, width)
+        rows = [slice(start, min(start + block_rows, height)) for start in range(0, height, block_rows)]
+        return cls(
+            blocks=[PixelBlock.of(image[:, part], scratch[:, : part.stop - part.start]) for part in rows],
+            rows=rows,
+            channel_sums=torch.empty(len(rows), 3),
+        )
+
+
 def _augment_image(
     source: torch.Tensor,
     *,
-    pixels: torch.Tensor,
     steps: list[Step],
-    scratch: torch.Tensor,
+    workspace: _Workspace,
     normalize: Normalize | None,
     out: torch.Tensor,
 ) -> None:
     """Two passes over the blocks where there is a contrast: it needs the mean of the image as the first leaves it."""
     numbers = [number for number, _ in steps]
     turn = numbers.index(_CONTRAST) if _CONTRAST in numbers else len(steps)
-    height, width = pixels.shape[-2:]
-    gray_sum = torch.zeros(1, 1, 1)
-    block_rows = scratch.shape[-2]
-    blocks = [slice(start, min(start + block_rows, height)) for start in range(0, height, block_rows)]
-    for rows in blocks:
-        block = pixels[:, rows]
-        block.copy_(source[:, rows]).div_(255)
-        _adjust(block, steps[:turn], scratch=scratch)
+    for index, (block, rows) in enumerate(zip(workspace.blocks, workspace.rows, strict=True)):
+        block.pixels.copy_(source[:, rows])
+        _adjust(block, steps[:turn])
         if turn < len(steps):
-            gray_sum += gray_sums(block)
+            workspace.channel_sums[index] = block.pixels.sum((-2, -1))
         else:
-            _finish(block, normalize, out=out[:, rows])
+            _finish(block.pixels, normalize, out=out[:, rows])
     if turn < len(steps):
-        gray_mean = gray_sum / (height * width)
-        for rows in blocks:
-            block = pixels[:, rows]
+        gray_mean = gray_mean_of(workspace.channel_sums.sum(0) / source[0].numel())
+        for block, rows in zip(workspace.blocks, workspace.rows, strict=True):
             adjust_contrast(block, steps[turn][1], gray_mean)
-            _adjust(block, steps[turn + 1 :], scratch=scratch)
-            _finish(block, normalize, out=out[:, rows])
+            _adjust(block, steps[turn + 1 :])
+            _finish(block.pixels, normalize, out=out[:, rows])
 
 
-def _adjust(block: torch.Tensor, steps: list[Step], *, scratch: torch.Tensor) -> None:
-    scratch = scratch[:, : block.shape[-2]]
+def _adjust(block: PixelBlock, steps: list[Step]) -> None:
     for number, factor in steps:
         if number == _BRIGHTNESS:
             adjust_brightness(block, factor)
         elif number == _SATURATION:
-            adjust_saturation(block, factor, scratch)
+            adjust_saturation(block, factor)
         else:
-            shift, planes = HueShift.of(factor), planes_of(block)
-            turn_hue(
-                [planes[channel] for channel in shift.sources],
-                shift.sextants,
-                out=[planes[channel] for channel in shift.targets],
-                scratch=scratch,
-            )
+            adjust_hue(block, factor)
 
 
-def _finish(block: torch.Tensor, normalize: Normalize | None, *, out: torch.Tensor) -> None:
-    _normalize(block, normalize)
-    if out.dtype != block.dtype:
-        out.copy_(block)
-
-
-def _normalize(pixels: torch.Tensor, normalize: Normalize | None) -> None:
+def _finish(pixels: torch.Tensor, normalize: Normalize | None, *, out: torch.Tensor) -> None:
+    """From the unit of uint8 to that of the output, in float32, then cast; `out` may be `pixels`."""
     if normalize is not None:
-        for plane, mean, std in zip(planes_of(pixels), normalize.mean, normalize.std, strict=True):
-            plane.sub_(mean).div_(std)
+        for plane, mean, std in zip(pixels.chunk(3, -3), normalize.mean, normalize.std, strict=True):
+            plane.sub_(mean * WHITE).div_(std * WHITE)
+        if out is not pixels:
+            out.copy_(pixels)
+    elif out.dtype == pixels.dtype:
+        torch.div(pixels, WHITE, out=out)
+    else:
+        out.copy_(pixels.div_(WHITE))
 
 
 def _adjust_some(
@@ -182,16 +188,16 @@ def _adjust_some(
     sources = _upload([shift.sources for shift in shifts] or [[0, 1, 2]], device)
     targets = _upload([shift.targets for shift in shifts] or [[0, 1, 2]], device)
     some = pixels[where, sources]
+    block = PixelBlock.of(some, some.new_empty(len(rows), SCRATCH_PLANES, *some.shape[-2:]))
     factor = _upload(factors.astype(np.float32)[:, None, None, None], device)
-    scratch = some.new_empty(len(rows), SCRATCH_PLANES, *some.shape[-2:])
     if operation == _BRIGHTNESS:
-        adjust_brightness(some, factor)
+        adjust_brightness(block, factor)
     elif operation == _CONTRAST:
-        adjust_contrast(some, factor, gray_sums(some) / some[0, 0].numel())
+        adjust_contrast(block, factor, gray_mean_of(some.mean((-2, -1))))
     elif operation == _SATURATION:
-        adjust_saturation(some, factor, scratch)
+        adjust_saturation(block, factor)
     else:
-        turn_hue(planes_of(some), factor, out=planes_of(some), scratch=scratch)
+        turn_hue(block.planes, factor, out=block.planes, scratch=block.scratch)
     pixels[where, targets] = some
 
 

@@ -1,56 +1,75 @@
-"""The jitter's four operations on pixels in [0, 1], in place: torchvision's results, in fewer and smaller steps.
+"""The jitter's four operations on pixels, in place: torchvision's results, in fewer and smaller steps.
 
-Pixels are float32 tensors whose third dimension from the end is R, G, B: one image or a block of its rows (3, H, W),
-or many images (n, 3, H, W). A factor is a number, or of shape (n, 1, 1, 1), one for each image.
-
-`scratch` has `SCRATCH_PLANES` in place of the 3. AUGMENTATION.md derives the formulas.
+A factor is a number, or one for each image: a tensor of shape (n, 1, 1, 1). AUGMENTATION.md derives the formulas.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import torch
 
 Factor: TypeAlias = float | torch.Tensor
+Planes: TypeAlias = tuple[torch.Tensor, ...]
+
+WHITE: Final = 255.0
+"""Largest value of a channel: pixels stay in the unit of uint8 until the end, where the division copies, too."""
 
 SCRATCH_PLANES: Final = 7
-"""Temporary planes that an operation needs beside the three of the pixels."""
+"""Temporary planes that the operations need beside the three of the pixels."""
 
 GRAY_WEIGHTS: Final = (0.2989, 0.587, 0.114)
 """Luma of R, G, B as torchvision's `rgb_to_grayscale` weighs them (their sum is 0.9999)."""
 
 
-def planes_of(pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Views of its channels, each (..., 1, H, W)."""
-    return pixels.chunk(pixels.shape[-3], -3)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PixelBlock:
+    """Rows of one image, or many images, with the views that the operations work on."""
+
+    pixels: torch.Tensor
+    """float32, shape (3, H, W) or (n, 3, H, W), values in [0, WHITE]."""
+    planes: Planes
+    """Views of R, G and B: (1, H, W) or (n, 1, H, W) each."""
+    scratch: Planes
+    """`SCRATCH_PLANES` tensors of a plane's shape, whose values mean nothing between operations."""
+
+    @classmethod
+    def of(cls, pixels: torch.Tensor, scratch: torch.Tensor) -> "PixelBlock":
+        """Over `pixels` and over `scratch`, (SCRATCH_PLANES, H, W) or (n, SCRATCH_PLANES, H, W)."""
+        return cls(
+            pixels=pixels, planes=pixels.chunk(3, -3), scratch=tuple(scratch.chunk(SCRATCH_PLANES, -3))
+        )
 
 
-def adjust_brightness(pixels: torch.Tensor, factor: Factor) -> None:
-    """pixels * factor, at most 1."""
-    pixels.mul_(factor)
+def adjust_brightness(block: PixelBlock, factor: Factor) -> None:
+    """pixels * factor, at most white."""
+    block.pixels.mul_(factor)
     if isinstance(factor, torch.Tensor) or factor > 1:
-        pixels.clamp_(max=1)
+        block.pixels.clamp_(max=WHITE)
 
 
-def gray_sums(pixels: torch.Tensor) -> torch.Tensor:
-    """Sum of the gray image: (1, 1, 1), or (n, 1, 1, 1). Gray is linear, so three sums do."""
-    red, green, blue = planes_of(pixels.sum((-2, -1), keepdim=True))
-    return GRAY_WEIGHTS[0] * red + GRAY_WEIGHTS[1] * green + GRAY_WEIGHTS[2] * blue
+def adjust_contrast(block: PixelBlock, factor: Factor, gray_mean: torch.Tensor) -> None:
+    """Away from `gray_mean`, that of the whole image as it is now: factor * pixels + (1 - factor) * gray_mean.
+
+    `gray_mean` is (1, 1, 1) or (n, 1, 1, 1), as `gray_mean_of` gives it.
+    """
+    _blend(gray_mean, block.pixels, factor)
 
 
-def adjust_contrast(pixels: torch.Tensor, factor: Factor, gray_mean: torch.Tensor) -> None:
-    """Away from the mean gray of the whole image, as it is now: factor * pixels + (1 - factor) * gray_mean."""
-    _blend(gray_mean, pixels, factor)
-
-
-def adjust_saturation(pixels: torch.Tensor, factor: Factor, scratch: torch.Tensor) -> None:
+def adjust_saturation(block: PixelBlock, factor: Factor) -> None:
     """Away from each pixel's own gray: factor * pixels + (1 - factor) * gray."""
-    red, green, blue = planes_of(pixels)
-    gray = scratch.narrow(-3, 0, 1)
+    gray = block.scratch[0]
+    red, green, blue = block.planes
     torch.mul(red, GRAY_WEIGHTS[0], out=gray)
     gray.add_(green, alpha=GRAY_WEIGHTS[1]).add_(blue, alpha=GRAY_WEIGHTS[2])
-    _blend(gray, pixels, factor)
+    _blend(gray, block.pixels, factor)
+
+
+def gray_mean_of(channel_means: torch.Tensor) -> torch.Tensor:
+    """Mean of the gray image out of those of its channels, (..., 3) -> (..., 1, 1, 1): gray is linear in them."""
+    red, green, blue = channel_means[..., None, None, None].unbind(-4)
+    return (
+        red.mul(GRAY_WEIGHTS[0]).add_(green, alpha=GRAY_WEIGHTS[1]).add_(blue, alpha=GRAY_WEIGHTS[2])
+    )  # scalars: a tensor of weights would have to be copied to the device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,18 +100,27 @@ class HueShift:
         return cls(sextants=abs(rest), sources=sources, targets=(red, green, blue))
 
 
-def turn_hue(
-    sources: Sequence[torch.Tensor], sextants: Factor, *, out: Sequence[torch.Tensor], scratch: torch.Tensor
-) -> None:
-    """Turn hue forwards by `sextants` in [0, 1]; value and saturation stay.
+def adjust_hue(block: PixelBlock, factor: float) -> None:
+    """Turn the hue of one image by `factor` in [-0.5, 0.5] turns; value and saturation stay."""
+    shift = HueShift.of(factor)
+    turn_hue(
+        tuple(block.planes[channel] for channel in shift.sources),
+        shift.sextants,
+        out=tuple(block.planes[channel] for channel in shift.targets),
+        scratch=block.scratch,
+    )
+
+
+def turn_hue(sources: Planes, sextants: Factor, *, out: Planes, scratch: Planes) -> None:
+    """Turn hue forwards by `sextants` in [0, 1].
 
     With the largest, middle and smallest channel M, D, m of a pixel, the new channel X, whose neighbours on the
     circle are Y (next) and Z, is exactly `2 X - D + sign(Z - Y) (M - m) sextants` clamped to [m, M].
 
-    `sources` and `out` are three planes each, (1, H, W) or (n, 1, H, W), and may be the same ones in any order.
+    `sources` and `out` are three planes each, and may be the same ones in any order.
     """
     red, green, blue = sources
-    low, middle, high, swing, *turned = planes_of(scratch)
+    low, middle, high, swing, *turned = scratch
     torch.minimum(red, green, out=low)
     torch.maximum(red, green, out=high)
     torch.minimum(high, blue, out=middle)
@@ -100,9 +128,8 @@ def turn_hue(
     torch.maximum(low, middle, out=middle)
     torch.minimum(low, blue, out=low)
     torch.sub(high, low, out=swing).mul_(sextants)
-    for channel, next_, last, new in zip(
-        sources, (green, blue, red), (blue, red, green), turned, strict=True
-    ):
+    circle = ((red, green, blue), (green, blue, red), (blue, red, green))
+    for (channel, next_, last), new in zip(circle, turned, strict=True):
         torch.sub(last, next_, out=new)
         torch.copysign(swing, new, out=new).sub_(middle).add_(channel, alpha=2)
     for new, plane in zip(turned, out, strict=True):
@@ -111,4 +138,4 @@ def turn_hue(
 
 def _blend(other: torch.Tensor, pixels: torch.Tensor, factor: Factor) -> None:
     torch.lerp(other, pixels, factor, out=pixels)
-    pixels.clamp_(0, 1)
+    pixels.clamp_(0, WHITE)
