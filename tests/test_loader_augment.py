@@ -61,7 +61,9 @@ def test_another_epoch_seed_or_id_is_another_image(expected):
         dataclasses.replace(FULL, seed=8)(FRAMES, frame_ids=IDS, epoch=2),
         FULL(FRAMES, frame_ids=IDS + 100, epoch=2),
     ):
-        assert not any(torch.equal(one, another) for one, another in zip(other[3:], expected[3:], strict=True))
+        assert not any(
+            torch.equal(one, another) for one, another in zip(other[3:], expected[3:], strict=True)
+        )
 
 
 def test_memory_layout_and_kind_of_ids_do_not_matter(expected):
@@ -179,7 +181,9 @@ def test_clips_without_frames_are_refused():
     ],
 )
 def test_a_buffer_that_does_not_fit_is_refused(out):
-    with pytest.raises(AugmentationError, match=r"out must be contiguous torch.float32 \(12, 3, 20, 28\) on cpu"):
+    with pytest.raises(
+        AugmentationError, match=r"out must be contiguous torch.float32 \(12, 3, 20, 28\) on cpu"
+    ):
         FULL(FRAMES, frame_ids=IDS, epoch=0, out=out)
 
 
@@ -191,7 +195,7 @@ def test_parameters_that_do_not_fit_are_refused():
         FULL.apply(FRAMES[:, :, :20], parameters)
     with pytest.raises(AugmentationError, match="found crop None and crop_boxes"):
         Augmentation().apply(FRAMES, parameters)
-    with pytest.raises(AugmentationError, match="found crop RandomResizedCrop.* and no crop_boxes"):
+    with pytest.raises(AugmentationError, match=r"found crop RandomResizedCrop.* and no crop_boxes"):
         FULL.apply(FRAMES, dataclasses.replace(parameters, crop_boxes=None))
 
 

@@ -56,7 +56,9 @@ def test_jitter_in_every_order_on_hard_pixels():
 
 
 @pytest.mark.usefixtures("path")
-@pytest.mark.parametrize("size", [(16, 40), (30, 52), (70, 20)])  # smaller, the frame's own, larger and smaller
+@pytest.mark.parametrize(
+    "size", [(16, 40), (30, 52), (70, 20)]
+)  # smaller, the frame's own, larger and smaller
 def test_the_whole_chain(size):
     augmentation = Augmentation(
         crop=RandomResizedCrop(size=size), normalize=Normalize(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 1.0))
