@@ -175,6 +175,16 @@ def test_crop_boxes_follow_the_law_of_torchvisions_code(height, width, crop):
     )  # the grid is off by up to 1%
 
 
+def test_area_and_log_aspect_are_uniform_up_to_their_ends():
+    crop, side = RandomResizedCrop(size=4, scale=(0.1, 0.3)), 30_000  # so large that rounding is not seen
+    boxes = drawn(crop=crop, frame_size=(side, side)).crop_boxes.astype(float)
+    areas, aspects = boxes[:, 2] * boxes[:, 3] / side**2, boxes[:, 3] / boxes[:, 2]
+    for numbers, (low, high) in ((areas, crop.scale), (np.log(aspects), np.log(crop.ratio))):
+        shares = (numbers - low) / (high - low)
+        assert -1e-3 < shares.min() < 1e-3 and 1 - 1e-3 < shares.max() < 1 + 1e-3
+        assert p_value(np.bincount(bins_of(shares, 0, 1, 50)), NUM_FRAMES / 50) > ALPHA
+
+
 def test_crop_boxes_are_placed_uniformly():
     boxes = drawn(
         crop=RandomResizedCrop(size=4, scale=(0.3, 0.3), ratio=(1, 1)), frame_size=(12, 13)
