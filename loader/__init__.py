@@ -2,39 +2,52 @@
 
 from typing import TYPE_CHECKING, Any
 
+from loader.augment_values import ColorJitter, Normalize, RandomResizedCrop
 from loader.epoch_order import epoch_order
-from loader.errors import SamplingError
+from loader.errors import AugmentationError, SamplingError
 from loader.frame_orders import EpochOrder
 from loader.sampling_spec import ClipWindows, Sampling, SamplingSpec, ShardChoice
 
 if TYPE_CHECKING:
+    from loader.augment import Augmentation, exercise_augmentation
+    from loader.augment_parameters import AugmentParameters
     from loader.frame_batch import FrameBatch
     from loader.frame_loader import FrameLoader
     from loader.torch_dataset import FrameBatchSampler, FrameDataset, frame_batch_collate, rank_and_world_size
     from loader.webdataset_adapter import webdataset_batches
 
 __all__ = [
+    "AugmentParameters",
+    "Augmentation",
+    "AugmentationError",
     "ClipWindows",
+    "ColorJitter",
     "EpochOrder",
     "FrameBatch",
     "FrameBatchSampler",
     "FrameDataset",
     "FrameLoader",
+    "Normalize",
+    "RandomResizedCrop",
     "Sampling",
     "SamplingError",
     "SamplingSpec",
     "ShardChoice",
     "epoch_order",
+    "exercise_augmentation",
     "frame_batch_collate",
     "rank_and_world_size",
     "webdataset_batches",
 ]
 
 _LAZY = {
+    "AugmentParameters": "loader.augment_parameters",
+    "Augmentation": "loader.augment",
     "FrameBatch": "loader.frame_batch",
     "FrameBatchSampler": "loader.torch_dataset",
     "FrameDataset": "loader.torch_dataset",
     "FrameLoader": "loader.frame_loader",
+    "exercise_augmentation": "loader.augment",
     "frame_batch_collate": "loader.torch_dataset",
     "rank_and_world_size": "loader.torch_dataset",
     "webdataset_batches": "loader.webdataset_adapter",

@@ -5,3 +5,7 @@ from frame_store.errors import FrameCacheError
 
 class SamplingError(FrameCacheError, ValueError):
     """The sampling asked for is misspelt, contradicts itself, or cannot be drawn from this store."""
+
+
+class AugmentationError(FrameCacheError, ValueError):
+    """The augmentation asked for is not possible, or the frames, ids or buffer it was given do not fit."""

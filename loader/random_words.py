@@ -21,8 +21,10 @@ _MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2: Final = np.uint64(0x94D049BB133111EB)
 
 
-def epoch_keys(*, seed: int, epoch: int, num_keys: int) -> Words:
+def epoch_keys(*, seed: int, epoch: int, num_keys: int, stream: int | None = None) -> Words:
     """Keys of one epoch, uint64 of shape (num_keys,); a longer list starts with the shorter one.
+
+    Another `stream` (a `spawn_key` of `SeedSequence`) is independent of the first, which orders of frames use.
 
     Raises:
         SamplingError: seed or epoch outside [0, 2**32). `SeedSequence` concatenates 32-bit words, so beyond
@@ -31,9 +33,9 @@ def epoch_keys(*, seed: int, epoch: int, num_keys: int) -> Words:
     for name, number in (("seed", seed), ("epoch", epoch)):
         if not 0 <= operator.index(number) < 1 << 32:
             raise SamplingError(f"{name} must be in [0, 2**32), found {number}")
-    return (
-        np.random.SeedSequence([int(seed), int(epoch)]).generate_state(num_keys, np.uint64).astype(np.uint64)
-    )
+    spawn_key = () if stream is None else (stream,)
+    sequence = np.random.SeedSequence([int(seed), int(epoch)], spawn_key=spawn_key)
+    return sequence.generate_state(num_keys, np.uint64).astype(np.uint64)
 
 
 def words_at(key: np.uint64, counters: Words) -> Words:
@@ -44,9 +46,14 @@ def words_at(key: np.uint64, counters: Words) -> Words:
     return words ^ (words >> np.uint64(31))
 
 
-def integers_below(words: Words, bound: int) -> Words:
+def integers_below(words: Words, bound: int | Words) -> Words:
     """Each word as an integer in [0, bound). Its law differs from uniform by less than bound / 2**64, relatively."""
-    return words % np.uint64(bound)
+    return words % np.asarray(bound, np.uint64)
+
+
+def unit_floats(words: Words) -> npt.NDArray[np.float64]:
+    """Each word as a multiple of 2**-53 in [0, 1), all equally likely."""
+    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def draw_without_replacement(words: Words, num_items: int) -> npt.NDArray[np.int64]:

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-HEAVY = {"av", "click", "zarr", "webdataset", "torch"}
+HEAVY = {"av", "click", "zarr", "webdataset", "torch", "torchvision"}
 
 
 def modules_after(code):
@@ -24,8 +24,8 @@ def test_reading_a_cache_and_planning_batches_need_no_heavy_package():
     assert not modules_after(code) & HEAVY
 
 
-def test_frame_loader_needs_torch_alone():
-    assert modules_after("from loader import FrameLoader, FrameDataset") & HEAVY == {"torch"}
+def test_frame_loader_and_augmentation_need_torch_alone():
+    assert modules_after("from loader import Augmentation, FrameLoader, FrameDataset") & HEAVY == {"torch"}
 
 
 @pytest.mark.parametrize("package", ["cache_builder", "frame_store", "loader"])
