@@ -63,6 +63,12 @@ class LiveVideo:
     starts: DecodeStarts
     learned: LearnedOfVideo
 
+    @property
+    def num_bytes_idle(self) -> int:
+        """What its decoder holds while nobody reads, about: eight pictures; 25 MB for 1080p H.264."""
+        facts = self.reader.scan.facts
+        return facts.width * facts.height * 12
+
     def read(self, wanted: list[int], positions: list[int], outs: Frames | Sequence[Frames]) -> None:
         """Decode the frames `wanted`, ascending and with duplicates, each to its position in `outs`.
 
