@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +72,18 @@ class _StepInFlight:
     frames: Frames
     reads: list[Future[None]] = field(default_factory=list)
 
+    def begin(self, slab: "_Slab", pool: Executor) -> None:
+        for read in self.step.reads:
+            self.reads.append(pool.submit(slab.decode, read, self.frames))
+
+    def complete(self, slab: "_Slab") -> None:
+        for future in self.reads:
+            future.result()
+        slab.copy_out(self.step, self.frames)
+
+    def batch(self) -> tuple[npt.NDArray[np.int64], Frames]:
+        return self.ids, self.frames
+
 
 def _read(
     plan: Iterator[tuple[npt.NDArray[np.int64], LookaheadStep]],
@@ -80,25 +93,19 @@ def _read(
     make_buffer: Callable[[int], Frames],
     steps_in_flight: int,
 ) -> Iterator[tuple[npt.NDArray[np.int64], Frames]]:
+    # Only `pending` holds a batch: once handed out, its memory may be used again when the caller drops it.
     pending: deque[_StepInFlight] = deque()
     try:
         while True:
-            while len(pending) < steps_in_flight and (planned := next(plan, None)) is not None:
-                ids, step = planned
-                late = _StepInFlight(ids=ids, step=step, frames=make_buffer(ids.size))
-                pending.append(late)
-                for read in step.reads:
-                    late.reads.append(pool.submit(slab.decode, read, late.frames))
+            for ids, step in islice(plan, steps_in_flight - len(pending)):
+                pending.append(_StepInFlight(ids=ids, step=step, frames=make_buffer(ids.size)))
+                pending[-1].begin(slab, pool)
             if not pending:
                 return
-            due = pending[0]
-            for future in due.reads:
-                future.result()
-            slab.copy_out(due.step, due.frames)
+            pending[0].complete(slab)
             # Only now may the plan's next step begin: it writes where this one has read.
-            pending.popleft()
-            yield due.ids, due.frames
-    finally:  # whoever owns the batch buffers may take them back once nobody writes into them
+            yield pending.popleft().batch()
+    finally:
         left = [future for late in pending for future in late.reads]
         for future in left:
             future.cancel()

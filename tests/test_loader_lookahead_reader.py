@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -195,6 +196,20 @@ def test_only_so_many_buffers_are_out_at_once(pool):
     )
     for num_given, _ in enumerate(frames, start=1):
         assert num_made <= num_given + 1
+
+
+def test_a_batch_given_is_the_callers_alone(pool):
+    batches = read(GroupedStore(), random_batches(80, seed=8), pool)
+    for _ in range(4):
+        _, frames = next(batches)
+        is_held = weakref.ref(frames)
+        del frames
+        for _ in range(500):  # a worker drops its last task only after its result is out
+            if is_held() is None:
+                break
+            time.sleep(0.01)
+        assert is_held() is None
+    batches.close()
 
 
 def test_numbers_out_of_range(pool):
