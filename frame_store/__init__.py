@@ -10,7 +10,7 @@ from frame_store.errors import (
     StoreFormatError,
     StoreNotFoundError,
 )
-from frame_store.protocol import FrameStore
+from frame_store.protocol import DecodesInGroups, FrameStore
 
 if TYPE_CHECKING:
     from frame_store.cache_store import CacheStore, open_store
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CacheStore",
+    "DecodesInGroups",
     "FrameCacheError",
     "FrameIdError",
     "FrameStore",

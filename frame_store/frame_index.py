@@ -1,5 +1,6 @@
 """`index.npy`: one row per frame, memory-mapped (FORMAT.md section 4)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +70,24 @@ def check_out(out: Frames | None, *, num_frames: int, frame_shape: tuple[int, in
             f"{'' if out.flags.c_contiguous else ', not contiguous'}{'' if out.flags.writeable else ', read-only'}"
         )
     return out
+
+
+def check_outs(outs: Sequence[Frames], *, num_frames: int, frame_shape: tuple[int, int, int]) -> None:
+    """Check that each frame has a place that can take it.
+
+    Raises:
+        ValueError: another number of places than frames, or one of a wrong shape or dtype, not C-contiguous, or
+            read-only.
+    """
+    if len(outs) != num_frames:
+        raise ValueError(f"expected a place for each of {num_frames} frames, found {len(outs)}")
+    for out in outs:
+        if (
+            out.shape != frame_shape
+            or out.dtype != np.uint8
+            or not (out.flags.c_contiguous and out.flags.writeable)
+        ):
+            raise ValueError(
+                f"each of outs must be a writeable C-contiguous uint8 array of shape {frame_shape}, "
+                f"found {out.dtype} {out.shape}"
+            )

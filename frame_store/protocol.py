@@ -67,3 +67,30 @@ class PrefetchingStore(FrameStore, Protocol):
         A hint: damage is left for `read_frames` to find.
         """
         ...
+
+
+@runtime_checkable
+class DecodesInGroups(FrameStore, Protocol):
+    """A frame store that gets at a frame by decoding those before it: neighbours come together at no extra cost.
+
+    What a reader needs to know to decode every group once for all the batches that it can look ahead to.
+    """
+
+    def decode_groups(self, frame_ids: FrameIds) -> npt.NDArray[np.int64]:
+        """Group of each frame, int64 (B,): the id of the first frame that decoding starts with to get at it.
+
+        Frames of one group come out of one run of the decoder, in the order of their ids, so that the last one
+        wanted tells the cost: `max(ids) - group + 1` frames are decoded. Only a hint for planning: a store may
+        learn better while it reads (groups then merge), and whatever the groups, `read_frames` gives the frames
+        asked for.
+        Raises `FrameIdError`.
+        """
+        ...
+
+    def read_frames_into(self, frame_ids: FrameIds, outs: Sequence[Frames]) -> None:
+        """Like `read_frames`, but each frame to a place of its own: frame_ids[i] to outs[i].
+
+        `outs[i]` is a writeable, C-contiguous uint8 array (H, W, 3). After an error some may have been written.
+        Raises what `read_frames` raises.
+        """
+        ...

@@ -9,6 +9,7 @@ import pytest
 from cache_builder.errors import UnitNotIndependentError, VideoError
 from cache_builder.video import decode
 from cache_builder.video.decode import DecodedFrame, VideoReader
+from cache_builder.video.open_video import open_container
 from cache_builder.video.scan import scan_video
 from cache_builder.video.units import gop_units, merge_with_previous
 from tests.support.plain_decode import PlainFrame, decode_plainly, plane_md5
@@ -118,6 +119,46 @@ def test_stopping_early_and_starting_again(sample_folder):
         for _ in range(3):
             decoder = iter(reader.decode(0, len(scan.packets)))
             assert [as_plain(next(decoder)) for _ in range(5)] == expected[:5]
+
+
+def test_sparse_decoding_leaves_out_what_nobody_needs(tmp_path):
+    spec = tiny_video(tmp_path, path=Path("v.mp4"), num_frames=60, gop_size=20, num_b_frames=3)
+    expected, _ = decode_plainly(spec.path)
+    scan = scan_video(spec.path, "v.mp4")
+    packet_of_frame = np.argsort(scan.packets.pts, kind="stable")
+    with VideoReader(spec.path, scan) as reader:
+        in_full = {frame.packet: as_plain(frame) for frame in reader.decode(20, 60)}
+        for numbers in ([20], [22], [27, 33], [39], [21, 22, 23, 38], list(range(20, 40))):
+            wanted = packet_of_frame[numbers].tolist()
+            came = {frame.packet: as_plain(frame) for frame in reader.decode_sparsely(20, wanted)}
+            assert [came[packet] for packet in wanted] == [expected[number] for number in numbers]
+            assert all(in_full[packet] == frame for packet, frame in came.items() if packet in wanted)
+            assert max(came) == max(wanted)
+            assert min(came) == 20
+            if len(numbers) == 1 and numbers[0] > 30:
+                assert len(came) < 0.7 * (max(wanted) - 19)
+        # The decoder is as good as new afterwards.
+        assert {frame.packet: as_plain(frame) for frame in reader.decode(20, 60)} == in_full
+
+
+def test_a_reader_that_knows_the_reordering_opens_without_decoding(sample_folder, monkeypatch):
+    calls = []
+
+    def note_how(path, relative_path, *, decodes_nothing=False):
+        calls.append(decodes_nothing)
+        return open_container(path, relative_path, decodes_nothing=decodes_nothing)
+
+    monkeypatch.setattr(decode, "open_container", note_how)
+    for name, is_h264 in (("01_vfr_rot90.mp4", True), ("00_open.mkv", True), ("06_hevc_10bit.mp4", False)):
+        path = sample_folder.path / name
+        scan = scan_video(path, name)
+        with VideoReader(path, scan) as first:
+            assert first.reorder_depth is None
+            expected = [as_plain(frame) for frame in first.decode(0, len(scan.packets))]
+        with VideoReader(path, scan, reorder_depth=first.reorder_depth) as second:
+            assert [as_plain(frame) for frame in second.decode(0, len(scan.packets))] == expected
+        assert calls == [False, is_h264]
+        calls.clear()
 
 
 def test_readers_at_the_same_time_do_not_mix_up_ordinals(sample_folder):

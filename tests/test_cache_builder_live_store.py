@@ -16,7 +16,7 @@ from cache_builder.video import live_store as live_store_module
 from cache_builder.video.convert import FrameConverter
 from cache_builder.video.geometry import FrameGeometry
 from cache_builder.video.live_store import LiveStore
-from frame_store import FrameIdError, FrameStore
+from frame_store import DecodesInGroups, FrameIdError
 from frame_store.layout import INDEX_DTYPE
 from tests.support.tiny_videos import (
     TINY_SPECS,
@@ -90,7 +90,7 @@ def test_frames_spell_what_the_index_says(sample_folder):
 
 
 def test_is_a_frame_store_with_one_shard_a_video(store, sample_folder):
-    assert isinstance(store, FrameStore)
+    assert isinstance(store, DecodesInGroups)
     assert len(store) == sample_folder.num_frames == len(store.index)
     assert store.frame_shape == (SIZE, SIZE, 3)
     assert store.shard_sizes.tolist() == [spec.num_frames for spec in sample_folder.specs]
@@ -143,11 +143,63 @@ def test_a_unit_is_decoded_once_a_call_and_not_beyond_the_last_frame(tmp_path, m
     store.read_frames([29, 25, 27, 25])
     assert min(decoded) == 20
     assert len(decoded) == len(set(decoded))
-    assert max(decoded) < 29 + 5  # the decoder's delay
+    assert max(decoded) == 29  # no packet more, although the decoder holds frames back
     decoded.clear()
     store.read_frames([45, 1])
     assert not {ordinal for ordinal in decoded if 8 <= ordinal < 40}
     assert spec.num_frames == len(store)
+
+
+def test_frames_go_to_places_of_their_own(store):
+    ids = [41, 7, 7, 300, 40]
+    expected = store.read_frames(ids)
+    places = [np.zeros((SIZE, SIZE, 3), np.uint8) for _ in ids]
+    store.read_frames_into(np.array(ids), places)
+    np.testing.assert_array_equal(places, expected)
+    store.read_frames_into([], [])
+    with pytest.raises(FrameIdError):
+        store.read_frames_into([len(store)], places[:1])
+    with pytest.raises(ValueError, match="a place for each of 2 frames, found 1"):
+        store.read_frames_into([0, 1], places[:1])
+    for wrong in (np.zeros((SIZE, SIZE), np.uint8), np.zeros((SIZE, 3, SIZE), np.uint8).swapaxes(1, 2)):
+        with pytest.raises(ValueError, match="each of outs must be"):
+            store.read_frames_into([0], [wrong])
+
+
+def test_groups_are_the_gops_of_each_video(tmp_path):
+    tiny_folder(tmp_path, simple_specs(3, num_frames=20))  # 20, 23 and 26 frames, GOPs of 8
+    write_text(tmp_path / "00a.mp4")
+    store = cache_builder.open_videos(tmp_path, size=SIZE)
+    first_ids = [0, 8, 16, 20, 28, 36, 43, 51, 59, 67]
+    ids = np.arange(len(store))
+    expected = np.array(first_ids)[np.searchsorted(first_ids, ids, side="right") - 1]
+    np.testing.assert_array_equal(store.decode_groups(ids), expected)
+    assert store.decode_groups(ids).dtype == np.int64
+    assert store.decode_groups([68, 3, 3]).tolist() == [67, 0, 0]
+    assert store.decode_groups([]).shape == (0,)
+    with pytest.raises(FrameIdError):
+        store.decode_groups([69])
+
+
+def test_groups_that_cannot_be_decoded_apart_merge(sample_folder):
+    store = cache_builder.open_videos(sample_folder.path, size=SIZE)
+    video_id = [spec.intra_refresh for spec in sample_folder.specs].index(True)
+    ids = ids_of(store, video_id)
+    assert len(set(store.decode_groups(ids).tolist())) > 1
+    for frame_id in ids[::-1]:
+        store.read_frames([frame_id])
+    assert set(store.decode_groups(ids).tolist()) == {ids[0]}
+    assert store.decode_groups([ids[0] - 1])[0] < ids[0]
+    assert store.decode_groups([ids[-1] + 1]).tolist() == [ids[-1] + 1]
+
+
+def test_videos_opened_again_and_again_give_the_same_frames(store, sample_folder):
+    again = cache_builder.open_videos(sample_folder.path, size=SIZE, max_open=1)
+    draw = random.Random(3)
+    ids = [draw.randrange(len(store)) for _ in range(60)]
+    expected = store.read_frames(ids)
+    for frame_id, frame in zip(ids, expected, strict=True):
+        np.testing.assert_array_equal(again.read_frames([frame_id])[0], frame)
 
 
 def test_several_threads_read_the_same(store):
@@ -191,6 +243,36 @@ def test_only_so_many_videos_stay_open(tmp_path):
     store.close()
     assert num_open_files(tmp_path) == 0
     np.testing.assert_array_equal(store.read_frames(range(len(store))), frames)
+
+
+def test_fewer_videos_stay_open_where_their_decoders_hold_much(tmp_path, monkeypatch):
+    tiny_folder(tmp_path, simple_specs(4, num_frames=4))
+    store = cache_builder.open_videos(tmp_path, size=SIZE)
+    width, height = store.videos[0].width, store.videos[0].height
+    monkeypatch.setattr(live_store_module, "MAX_IDLE_BYTES", 30 * width * height)
+    store.read_frames(range(len(store)))
+    assert num_open_files(tmp_path) == 2
+    monkeypatch.setattr(live_store_module, "MAX_IDLE_BYTES", 1)
+    store.read_frames(range(len(store)))
+    assert num_open_files(tmp_path) == 1
+
+
+def test_a_video_that_is_not_what_its_marks_say_is_decoded_in_full(tmp_path, monkeypatch):
+    spec = tiny_video(tmp_path, num_frames=24, num_b_frames=3)
+    store = cache_builder.open_videos(tmp_path, size=SIZE)
+    expected, _ = convert_all(spec.path, store, 0)
+    # What would happen if pictures marked as no reference were needed after all: the wanted one never comes.
+    real = live_store_module.VideoReader.decode_sparsely
+    calls = []
+
+    def lose_frames(reader, first_packet, wanted):
+        calls.append(wanted)
+        return real(reader, first_packet, [first_packet])
+
+    monkeypatch.setattr(live_store_module.VideoReader, "decode_sparsely", lose_frames)
+    for number in (5, 17):
+        np.testing.assert_array_equal(store.read_frames([number])[0], expected[number])
+    assert len(calls) == 1
 
 
 def test_unreadable_videos_keep_their_row(tmp_path):

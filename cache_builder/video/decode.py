@@ -5,7 +5,7 @@ by its pts: seeking to a pts returned wrong frames in TS, PS, AVI, FLV and open 
 carry it, as the generic layer copies it from packet to frame.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -74,9 +74,12 @@ class _PlaceLostError(Exception):
 class VideoReader:
     """An open video, for one thread at a time, in the process that opened it."""
 
-    def __init__(self, path: Path, scan: VideoScan) -> None:
+    def __init__(self, path: Path, scan: VideoScan, *, reorder_depth: int | None = None) -> None:
+        """Remember what to open; `reorder_depth` is what another reader of this file has learned."""
         self._path = path
         self.scan = scan
+        self.reorder_depth = reorder_depth
+        """Frames that the decoder holds back to sort them, once the file has been open; makes opening cheaper."""
         self._container: InputContainer | None = None
         self._stream: VideoStream
         self._is_fresh = False
@@ -95,6 +98,7 @@ class VideoReader:
         if self._container is not None:
             self._container.close()
             self._container = None
+            del self._stream  # it holds the decoder with its pictures
 
     def decode(self, first_packet: int, end_packet: int) -> "UnitDecoder":
         """Decode the unit [first_packet, end_packet). At most one decoder may be in use at a time.
@@ -102,6 +106,14 @@ class VideoReader:
         Both ends must be starts of units (`PacketTable.can_start_unit`) or the end of the video.
         """
         return UnitDecoder(self, first_packet, end_packet)
+
+    def decode_sparsely(self, first_packet: int, wanted: Collection[int]) -> "UnitDecoder":
+        """Decode the frames of the packets `wanted`, from `first_packet` on, and as few others as it takes.
+
+        Others may come out or not. The decoder leaves out pictures that neither are wanted nor referred to by
+        others, and stops behind the last packet wanted instead of waiting until later ones push its frame out.
+        """
+        return UnitDecoder(self, first_packet, len(self.scan.packets), wanted=frozenset(wanted))
 
     def packets_from(self, ordinal: int) -> Iterator[tuple[int, VideoPacket]]:
         """Ordinals and packets from `ordinal` on, timestamps as in the scan; the decoder is clean."""
@@ -136,12 +148,19 @@ class VideoReader:
         self.close()
         path = self.scan.facts.path
         try:
-            self._container = container = open_container(self._path, path)
+            known_depth = self.reorder_depth if self.scan.facts.codec == "h264" else None
+            self._container = container = open_container(
+                self._path, path, decodes_nothing=known_depth is not None
+            )
             self._stream = choose_video_stream(container, path)
         except VideoError as error:  # it was readable when it was scanned
             raise VideoChangedError(path, f"{error.reason}; the file has changed since the scan") from error
         set_single_thread(self._stream)
         self._stream.codec_context.copy_opaque = True
+        if known_depth is not None:
+            self._stream.codec_context.reorder_depth = known_depth
+        else:
+            self.reorder_depth = self._stream.codec_context.reorder_depth
         self._is_fresh = True
         return container
 
@@ -201,10 +220,14 @@ class UnitDecoder:
     Stopping early is fine. `errors` and `following_pts` are complete once the iteration has ended.
     """
 
-    def __init__(self, reader: VideoReader, first_packet: int, end_packet: int) -> None:
+    def __init__(
+        self, reader: VideoReader, first_packet: int, end_packet: int, *, wanted: frozenset[int] | None = None
+    ) -> None:
         self._reader = reader
         self._first = first_packet
         self._end = end_packet
+        self._wanted = wanted
+        self._last_wanted = None if wanted is None else max(wanted)
         self.errors: list[DecoderError] = []
         self.following_pts: int | None = None
         """pts of the frame behind the unit's last, in ticks; None at the end of the video or without pts."""
@@ -262,11 +285,19 @@ class UnitDecoder:
                     continue  # A dropped frame in AVI; the decoder would take it for the end of the stream.
                 # An object of its own: PyAV keeps these by id(), and small integers share theirs.
                 packet.opaque = _Tag(ordinal)
+            decoder = self._reader.stream.codec_context
+            decoder.skip_frame = "NONREF" if self._may_be_left_out(ordinal) else "DEFAULT"
             try:
-                yield from self._reader.stream.codec_context.decode(packet)
+                yield from decoder.decode(packet)
+                if ordinal == self._last_wanted and packet is not None:
+                    yield from decoder.decode(None)
+                    return
             except av.FFmpegError as error:
                 if self._is_ours(ordinal):
                     self.errors.append(DecoderError(packet=ordinal, reason=describe_error(error)))
+
+    def _may_be_left_out(self, ordinal: int) -> bool:
+        return self._wanted is not None and ordinal != self._first and ordinal not in self._wanted
 
     def _is_ours(self, ordinal: int) -> bool:
         """Whether what a packet holds is shown within this unit, as far as its pts tells."""

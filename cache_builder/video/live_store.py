@@ -3,32 +3,32 @@
 import hashlib
 import os
 import threading
-from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from av.video.frame import VideoFrame
 
 from cache_builder.discover import SourceVideo, discover_videos
-from cache_builder.errors import UnitNotIndependentError, VideoError
+from cache_builder.errors import VideoError
 from cache_builder.video.convert import FrameConverter
 from cache_builder.video.decode import VideoReader
 from cache_builder.video.frame_table import FrameTable
 from cache_builder.video.geometry import FrameGeometry, Resize
+from cache_builder.video.live_video import DecodeStarts, LearnedOfVideo, LiveVideo
 from cache_builder.video.scan import VideoFacts, VideoScan, ticks_to_seconds
 from cache_builder.video.scan_cache import scan_frames
-from cache_builder.video.units import gop_units
-from frame_store.frame_index import check_frame_ids, check_out
+from frame_store.frame_index import check_frame_ids, check_out, check_outs
 from frame_store.layout import INDEX_DTYPE
 from frame_store.protocol import FrameIds, Frames
+
+MAX_IDLE_BYTES: Final = 128 << 20
+"""Memory of the decoders of videos that are kept open: five of 1080p. Opening one again costs 3 to 20 ms."""
 
 
 def open_videos(
@@ -50,7 +50,7 @@ def open_videos(
         resize: `crop`, `stretch` or `pad`, as `FrameGeometry` says.
         crop_aspect: Display aspect (width, height) whose centre is cut out first.
         scan_cache: File that remembers the scan, so that opening again is instant; None scans anew.
-        max_open: Videos kept open for later look-ups, at most.
+        max_open: Videos kept open for later look-ups, at most; fewer where their decoders hold much memory.
         workers: Threads that scan; None means one per core.
         progress: Called with (videos scanned, videos).
 
@@ -74,7 +74,7 @@ def open_videos(
 
 
 class LiveStore:
-    """Frames of a table of videos, decoded when asked for. Implements `FrameStore`.
+    """Frames of a table of videos, decoded when asked for. Implements `DecodesInGroups`.
 
     Frame ids run through the videos in the order of their table, and through each in output order. Every
     video counts as one shard, an unreadable one as a shard without frames.
@@ -89,21 +89,27 @@ class LiveStore:
         max_open: int,
     ) -> None:
         self._sources = list(videos)
-        self._scans = list(scans)
+        self._scans = [scan if isinstance(scan, VideoError) else scan[0] for scan in scans]
         self._geometry = geometry
         self._max_open = max_open
         self._shard_sizes = np.array(
             [0 if isinstance(scan, VideoError) else len(scan[1]) for scan in scans], np.int64
         )
         self._shard_sizes.flags.writeable = False
-        self._index = _make_index(self._scans, self._shard_sizes)
-        self._starts: dict[int, _UnitStarts] = {}
+        self._index = _make_index(scans, self._shard_sizes)
+        self._first_ids = np.cumsum(self._shard_sizes) - self._shard_sizes
+        # One column for all videos, in half the width: scans of 10,000 videos are to fit in memory.
+        packets = [np.zeros(0, np.int64)]
+        packets += [scan[1].packet for scan in scans if not isinstance(scan, VideoError)]
+        self._packet_of_frame = np.concatenate(packets).astype(np.int32)
+        self._starts = _find_starts(self._scans, self._packet_of_frame, self._shard_sizes)
+        self._learned = [LearnedOfVideo() for _ in videos]
         self._open_videos = _OpenVideos(self._make_video, max_open)
 
     @property
     def videos(self) -> list[VideoFacts | VideoError]:
         """Facts of each video, or why it cannot be read; `video_id` is the row."""
-        return [scan if isinstance(scan, VideoError) else scan[0].facts for scan in self._scans]
+        return [scan if isinstance(scan, VideoError) else scan.facts for scan in self._scans]
 
     @property
     def index(self) -> npt.NDArray[Any]:
@@ -126,7 +132,7 @@ class LiveStore:
         identity = {
             "geometry": msgspec.to_builtins(self._geometry),
             "videos": [
-                (video.relative_path, None if isinstance(scan, VideoError) else scan[0].facts.sha256)
+                (video.relative_path, None if isinstance(scan, VideoError) else scan.facts.sha256)
                 for video, scan in zip(self._sources, self._scans, strict=True)
             ],
         }
@@ -158,14 +164,39 @@ class LiveStore:
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
         out = check_out(out, num_frames=len(ids), frame_shape=self.frame_shape)
+        self._read(ids, out)
+        return out
+
+    def read_frames_into(self, frame_ids: FrameIds, outs: Sequence[Frames]) -> None:
+        """Frame frame_ids[i] to outs[i], uint8 RGB (H, W, 3); otherwise as `read_frames`.
+
+        Raises:
+            FrameIdError: an id outside [0, len(self)).
+            ValueError: another number of places than ids, or a place of another shape or dtype, or not contiguous.
+            VideoError: as `read_frames`.
+        """
+        ids = check_frame_ids(frame_ids, num_frames=len(self))
+        check_outs(outs, num_frames=len(ids), frame_shape=self.frame_shape)
+        self._read(ids, outs)
+
+    def decode_groups(self, frame_ids: FrameIds) -> npt.NDArray[np.int64]:
+        """For each frame the id of the frame that decoding starts with, int64 (B,): `DecodesInGroups`.
+
+        Groups are the GOPs at whose keyframes decoding may start, as far as it is known.
+
+        Raises:
+            FrameIdError: an id outside [0, len(self)).
+        """
+        return self._starts.before(check_frame_ids(frame_ids, num_frames=len(self)))
+
+    def _read(self, ids: npt.NDArray[np.int64], outs: Frames | Sequence[Frames]) -> None:
         order = np.argsort(ids, kind="stable")
         rows = self._index[ids[order]]
         bounds = np.flatnonzero(np.diff(rows["video_id"].astype(np.int64), prepend=-1, append=-1))
         for first, end in pairwise(bounds.tolist()):
             positions = order[first:end]
             with self._videos().borrow(int(rows["video_id"][first])) as video:
-                video.read(rows["frame_in_video"][first:end].tolist(), positions.tolist(), out)
-        return out
+                video.read(rows["frame_in_video"][first:end].tolist(), positions.tolist(), outs)
 
     def close(self) -> None:
         """Close all videos; reading afterwards reopens them."""
@@ -177,121 +208,38 @@ class LiveStore:
             self._open_videos = _OpenVideos(self._make_video, self._max_open)
         return self._open_videos
 
-    def _make_video(self, video_id: int) -> "_LiveVideo":
-        found = self._scans[video_id]
-        assert not isinstance(found, VideoError)  # it has no frames that could be asked for
-        scan, frames = found
-        if video_id not in self._starts:
-            self._starts[video_id] = _UnitStarts(scan, frames)
-        return _LiveVideo(
-            reader=VideoReader(self._sources[video_id].path, scan),
-            frames=frames,
+    def _make_video(self, video_id: int) -> LiveVideo:
+        scan = self._scans[video_id]
+        assert not isinstance(scan, VideoError)  # it has no frames that could be asked for
+        first = int(self._first_ids[video_id])
+        return LiveVideo(
+            reader=VideoReader(
+                self._sources[video_id].path, scan, reorder_depth=self._learned[video_id].reorder_depth
+            ),
+            packet_of_frame=self._packet_of_frame[first : first + int(self._shard_sizes[video_id])],
             converter=FrameConverter(
                 self._geometry,
                 rotation_degrees=scan.facts.rotation_degrees,
                 sample_aspect_ratio=scan.sample_aspect_ratio,
             ),
-            starts=self._starts[video_id],
+            first_id=first,
+            starts=self._starts,
+            learned=self._learned[video_id],
         )
-
-
-class _DamagedError(Exception):
-    """Frames depend on damage, and on what the decoder saw before it."""
-
-
-class _UnitStarts:
-    """Frames of one video at whose packets decoding may start; learns from failures, shared by threads."""
-
-    def __init__(self, scan: VideoScan, frames: FrameTable) -> None:
-        may_start = np.flatnonzero(scan.packets.can_start_unit[frames.packet])
-        build_packets = [first for first, _ in gop_units(scan.packets)]
-        self._starts = sorted({0, *may_start.tolist()})
-        self._in_builds = frozenset(np.flatnonzero(np.isin(frames.packet, build_packets)).tolist()) | {0}
-
-    def before(self, frame_in_video: int) -> int:
-        """The last start at or before a frame."""
-        starts = self._starts
-        return starts[bisect_right(starts, frame_in_video) - 1]
-
-    def is_in_builds(self, start: int) -> bool:
-        """Whether a build starts a unit there, too."""
-        return start in self._in_builds
-
-    def drop(self, start: int) -> None:
-        """Never start there again."""
-        self._starts = [other for other in self._starts if other != start]
-
-
-@dataclass(kw_only=True)
-class _LiveVideo:
-    """An open video, used by one thread at a time."""
-
-    reader: VideoReader
-    frames: FrameTable
-    converter: FrameConverter
-    starts: _UnitStarts
-
-    def read(self, wanted: list[int], positions: list[int], out: Frames) -> None:
-        """Decode the frames `wanted`, ascending and with duplicates, each to its position in `out`."""
-        done = 0
-        while done < len(wanted):
-            start = self.starts.before(wanted[done])
-            try:
-                done = self._read_from(start, wanted, positions, done, out)
-            except (UnitNotIndependentError, _DamagedError):
-                # Raised before any frame is out; the start before is tried next, the first one never fails.
-                self.starts.drop(start)
-
-    def _read_from(self, start: int, wanted: list[int], positions: list[int], done: int, out: Frames) -> int:
-        """Decode from `start` until the next frame wanted is better sought; how many of `wanted` are done."""
-        expected = self.frames.packet
-        facts = self.reader.scan.facts
-        # Frames before the first packet's own: those of an open GOP that the video begins with.
-        first_packet = int(expected[start]) if start else 0
-        decoder = self.reader.decode(first_packet, facts.num_packets)
-        is_damaged = False
-        for frame_in_video, decoded in enumerate(decoder, start=start):
-            # What a decoder makes of damage depends on all that came before: start where a build does.
-            is_damaged = is_damaged or decoded.is_corrupt or bool(decoder.errors)
-            if is_damaged and not self.starts.is_in_builds(start):
-                raise _DamagedError
-            if frame_in_video >= len(expected) or decoded.packet != expected[frame_in_video]:
-                break
-            if frame_in_video < wanted[done]:
-                continue
-            self._convert(decoded.frame, out[positions[done]])
-            first_done = done
-            done += 1
-            while done < len(wanted) and wanted[done] == frame_in_video:
-                out[positions[done]] = out[positions[first_done]]
-                done += 1
-            if done == len(wanted) or self.starts.before(wanted[done]) > frame_in_video + 1:
-                return done
-        raise VideoError(
-            facts.path,
-            f"decodes to other frames than its {facts.num_packets} packets and their pts promised, "
-            f"near frame {wanted[done]}",
-        )
-
-    def _convert(self, frame: VideoFrame, out: Frames) -> None:
-        try:
-            self.converter.convert(frame, out)
-        except ValueError as error:
-            raise VideoError(self.reader.scan.facts.path, str(error)) from error
 
 
 class _OpenVideos:
     """Videos open in this process: lent to one thread at a time, the least recently used closed first."""
 
-    def __init__(self, make_video: Callable[[int], _LiveVideo], max_open: int) -> None:
+    def __init__(self, make_video: Callable[[int], LiveVideo], max_open: int) -> None:
         self.pid = os.getpid()
         self._make_video = make_video
         self._max_open = max_open
         self._lock = threading.Lock()
-        self._idle: OrderedDict[int, _LiveVideo] = OrderedDict()
+        self._idle: OrderedDict[int, LiveVideo] = OrderedDict()
 
     @contextmanager
-    def borrow(self, video_id: int) -> Iterator[_LiveVideo]:
+    def borrow(self, video_id: int) -> Iterator[LiveVideo]:
         """An open video that no other thread uses; opens another one if it must."""
         with self._lock:
             video = self._idle.pop(video_id, None)
@@ -305,8 +253,10 @@ class _OpenVideos:
         with self._lock:
             evicted = [self._idle.pop(video_id)] if video_id in self._idle else []
             self._idle[video_id] = video
-            while len(self._idle) > self._max_open:
+            num_bytes = sum(other.num_bytes_idle for other in self._idle.values())
+            while len(self._idle) > self._max_open or (len(self._idle) > 1 and num_bytes > MAX_IDLE_BYTES):
                 evicted.append(self._idle.popitem(last=False)[1])
+                num_bytes -= evicted[-1].num_bytes_idle
         for other in evicted:
             other.reader.close()
 
@@ -334,3 +284,20 @@ def _make_index(
         end += len(frames)
     index.flags.writeable = False
     return index
+
+
+def _find_starts(
+    scans: Sequence[VideoScan | VideoError],
+    packet_of_frame: npt.NDArray[np.int32],
+    num_frames: npt.NDArray[np.int64],
+) -> DecodeStarts:
+    starts = [np.zeros(0, np.int64)]
+    end = 0
+    for scan, size in zip(scans, num_frames.tolist(), strict=True):
+        if isinstance(scan, VideoError) or not size:
+            continue
+        may_start = scan.packets.can_start_unit[packet_of_frame[end : end + size]]
+        may_start[0] = True  # also where the first frame is one that leads up to a keyframe
+        starts.append(end + np.flatnonzero(may_start))
+        end += size
+    return DecodeStarts(np.concatenate(starts))

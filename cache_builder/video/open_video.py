@@ -30,8 +30,12 @@ _OPTIONS = {
 }
 
 
-def open_container(path: Path, relative_path: str) -> InputContainer:
+def open_container(path: Path, relative_path: str, *, decodes_nothing: bool = False) -> InputContainer:
     """Open a video file. Close the container by hand: left to the garbage collector it leaks.
+
+    With `decodes_nothing`, where the container lists its streams, FFmpeg does not decode pictures to learn more of
+    them: 2.5 ms instead of 15 to 20 for 1080p H.264. What only pictures tell (pixel format, reordering where the
+    stream does not name it) is then not known yet.
 
     Raises:
         VideoError: with one line that says why FFmpeg cannot read it, the same on every machine.
@@ -43,6 +47,7 @@ def open_container(path: Path, relative_path: str) -> InputContainer:
         container = av.open(
             f"file:{path}",
             mode="r",
+            options={"skip_frame": "all"} if decodes_nothing else {},
             container_options=_OPTIONS,
             metadata_errors="replace",
         )

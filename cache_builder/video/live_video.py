@@ -1,0 +1,192 @@
+"""An open video whose frames are decoded when asked for, each run of the decoder as short as it can be."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from av.video.frame import VideoFrame
+
+from cache_builder.errors import UnitNotIndependentError, VideoError
+from cache_builder.video.convert import FrameConverter
+from cache_builder.video.decode import VideoReader
+from cache_builder.video.units import gop_units
+from frame_store.protocol import Frames
+
+
+class DecodeStarts:
+    """Frames, of all videos, at whose packets decoding may start; learns from failures, shared by threads."""
+
+    def __init__(self, frame_ids: npt.NDArray[np.int64]) -> None:
+        """Take the ids, ascending, the first frame of every video among them."""
+        self._frame_ids = frame_ids
+
+    def before(self, frame_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The last start at or before each frame."""
+        starts = self._frame_ids
+        return starts[np.searchsorted(starts, frame_ids, side="right") - 1]
+
+    def drop(self, frame_id: int) -> None:
+        """Never start there again. A drop lost to another thread's is learned once more."""
+        starts = self._frame_ids
+        self._frame_ids = starts[starts != frame_id]
+
+
+@dataclass(slots=True)
+class LearnedOfVideo:
+    """What reading a video has shown, kept while it is closed."""
+
+    reorder_depth: int | None = None
+    """As `VideoReader.reorder_depth`."""
+    is_sparse: bool = True
+    """Whether leaving pictures out has given the frames expected so far."""
+
+
+class _DamagedError(Exception):
+    """Frames depend on damage, and on what the decoder saw before it."""
+
+
+class _NotAsExpectedError(Exception):
+    """Leaving pictures out did not give the frames it should."""
+
+
+@dataclass(kw_only=True)
+class LiveVideo:
+    """An open video, used by one thread at a time."""
+
+    reader: VideoReader
+    packet_of_frame: npt.NDArray[np.int32]
+    """Ordinal of the packet that each frame of the video was coded in, in output order."""
+    converter: FrameConverter
+    first_id: int
+    """Frame id of its first frame."""
+    starts: DecodeStarts
+    learned: LearnedOfVideo
+
+    @property
+    def num_bytes_idle(self) -> int:
+        """What its decoder holds while nobody reads, about: eight pictures; 25 MB for 1080p H.264."""
+        facts = self.reader.scan.facts
+        return facts.width * facts.height * 12
+
+    def read(self, wanted: list[int], positions: list[int], outs: Frames | Sequence[Frames]) -> None:
+        """Decode the frames `wanted`, ascending and with duplicates, each to its position in `outs`.
+
+        Raises:
+            VideoError: the video changed since it was scanned, or decodes to other frames than the scan told.
+        """
+        done = 0
+        while done < len(wanted):
+            start, end = self._next_run(wanted, done)
+            run = wanted[done:end]
+            try:
+                if self.learned.is_sparse and self._may_be_sparse():
+                    self._read_sparsely(start, run, positions[done:end], outs)
+                else:
+                    self._read_from(start, run, positions[done:end], outs)
+            except _NotAsExpectedError:
+                self.learned.is_sparse = False
+            except (UnitNotIndependentError, _DamagedError):
+                # The start before is tried next; the first one never fails.
+                self.starts.drop(self.first_id + start)
+            else:
+                done = end
+            self.learned.reorder_depth = self.reader.reorder_depth
+
+    def _next_run(self, wanted: list[int], done: int) -> tuple[int, int]:
+        """Where to start for wanted[done], and up to where in `wanted` the decoder had better go on."""
+        starts = (
+            self.starts.before(np.array(wanted[done:], np.int64) + self.first_id) - self.first_id
+        ).tolist()
+        end = done + 1
+        while end < len(wanted) and starts[end - done] <= wanted[end - 1] + 1:
+            end += 1
+        return starts[0], end
+
+    def _may_be_sparse(self) -> bool:
+        """Whether what is not a reference is marked so, beyond doubt, and the packets tell the frames.
+
+        H.264's nal_ref_idc is 0 only where no other picture refers to it. (HEVC's marks hold in one layer only.)
+        """
+        facts = self.reader.scan.facts
+        return facts.codec == "h264" and facts.uncounted_reason is None
+
+    def _read_sparsely(
+        self, start: int, wanted: list[int], positions: list[int], outs: Frames | Sequence[Frames]
+    ) -> None:
+        expected = self.packet_of_frame
+        packets = expected[wanted].tolist()
+        decoder = self.reader.decode_sparsely(self._first_packet(start), packets)
+        place_of = dict(zip(packets, wanted, strict=True))
+        done = 0
+        try:
+            for decoded in decoder:
+                if decoded.is_corrupt or decoder.errors:
+                    raise _NotAsExpectedError
+                frame_in_video = place_of.get(decoded.packet)
+                if frame_in_video is None:
+                    continue
+                if done == len(wanted) or frame_in_video != wanted[done]:
+                    raise _NotAsExpectedError
+                done = self._hand_out(decoded.frame, wanted, positions, done, outs)
+                if done == len(wanted):
+                    return
+        except UnitNotIndependentError:
+            raise _NotAsExpectedError from None
+        raise _NotAsExpectedError
+
+    def _read_from(
+        self, start: int, wanted: list[int], positions: list[int], outs: Frames | Sequence[Frames]
+    ) -> None:
+        """Decode everything from `start` to the last frame wanted, as a build does."""
+        expected = self.packet_of_frame
+        facts = self.reader.scan.facts
+        decoder = self.reader.decode(self._first_packet(start), facts.num_packets)
+        is_damaged = False
+        done = 0
+        for frame_in_video, decoded in enumerate(decoder, start=start):
+            # What a decoder makes of damage depends on all that came before: start where a build does.
+            is_damaged = is_damaged or decoded.is_corrupt or bool(decoder.errors)
+            if is_damaged and not self._is_in_builds(start):
+                raise _DamagedError
+            if frame_in_video >= len(expected) or decoded.packet != expected[frame_in_video]:
+                break
+            if frame_in_video < wanted[done]:
+                continue
+            done = self._hand_out(decoded.frame, wanted, positions, done, outs)
+            if done == len(wanted):
+                return
+        raise VideoError(
+            facts.path,
+            f"decodes to other frames than its {facts.num_packets} packets and their pts promised, "
+            f"near frame {wanted[done]}",
+        )
+
+    def _first_packet(self, start: int) -> int:
+        # Frames before the first packet's own: those of an open GOP that the video begins with.
+        return int(self.packet_of_frame[start]) if start else 0
+
+    def _is_in_builds(self, start: int) -> bool:
+        """Whether a build starts a unit there, too."""
+        first_packet = self._first_packet(start)
+        return any(first == first_packet for first, _ in gop_units(self.reader.scan.packets))
+
+    def _hand_out(
+        self,
+        frame: VideoFrame,
+        wanted: list[int],
+        positions: list[int],
+        done: int,
+        outs: Frames | Sequence[Frames],
+    ) -> int:
+        """Convert wanted[done] to all places that want it; how many of `wanted` are done then."""
+        first = outs[positions[done]]
+        try:
+            self.converter.convert(frame, first)
+        except ValueError as error:
+            raise VideoError(self.reader.scan.facts.path, str(error)) from error
+        end = done + 1
+        while end < len(wanted) and wanted[end] == wanted[done]:
+            outs[positions[end]][:] = first
+            end += 1
+        return end
