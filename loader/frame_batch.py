@@ -1,7 +1,7 @@
 """A batch of frames with where each of them comes from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,6 @@ import numpy.typing as npt
 import torch
 
 from frame_store.protocol import Frames, FrameStore
-from loader.batch_buffers import BatchBuffers
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -63,19 +62,17 @@ class FrameBatch:
         `frame_ids` and `rows` (the store's index at these ids, or any structured array with its fields `video_id`,
         `frame_in_video` and `pts_seconds`) have shape (B,) or (B, T) and are copied.
         """
-        return cls._of_pixels(torch.from_numpy(frames), frame_ids, rows)
-
-    @classmethod
-    def _of_pixels(
-        cls, pixels: torch.Tensor, frame_ids: npt.ArrayLike, rows: npt.NDArray[Any]
-    ) -> "FrameBatch":
         return cls(
-            frames=pixels.movedim(-1, -3),
+            frames=torch.from_numpy(frames).movedim(-1, -3),
             frame_ids=torch.from_numpy(np.array(frame_ids, np.int64)),
             video_ids=torch.from_numpy(np.array(rows["video_id"], np.int64)),
             frame_in_video=torch.from_numpy(np.array(rows["frame_in_video"], np.int64)),
             pts_seconds=torch.from_numpy(np.array(rows["pts_seconds"], np.float64)),
         )
+
+    def with_frames(self, frames: torch.Tensor) -> "FrameBatch":
+        """The same batch with other pixels for its frames, as augmentation makes them."""
+        return replace(self, frames=frames)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "FrameBatch":
         """The same batch on `device`; the copy overlaps with other work where `non_blocking` and pinned."""
@@ -102,8 +99,9 @@ class FrameBatch:
 
     def __repr__(self) -> str:
         what = "clips" if self.frames.dim() == 5 else "frames"
+        dtype = str(self.frames.dtype).removeprefix("torch.")
         return (
-            f"FrameBatch({len(self)} {what}, uint8 {tuple(self.frames.shape)}, "
+            f"FrameBatch({len(self)} {what}, {dtype} {tuple(self.frames.shape)}, "
             f"{self.frames.nbytes} bytes on {self.frames.device})"
         )
 
@@ -125,10 +123,7 @@ _DTYPES = {
 
 
 def read_frame_batch(
-    store: FrameStore,
-    frame_ids: npt.NDArray[np.int64] | Sequence[int] | Sequence[Sequence[int]],
-    *,
-    buffers: BatchBuffers | None = None,
+    store: FrameStore, frame_ids: npt.NDArray[np.int64] | Sequence[int] | Sequence[Sequence[int]]
 ) -> FrameBatch:
     """One `read_frames` call and its index rows as a batch, in request order; clips for ids of shape (B, T).
 
@@ -137,9 +132,5 @@ def read_frame_batch(
         StoreDamagedError: the store cannot give a frame back.
     """
     ids = np.asarray(frame_ids)
-    shape = (ids.size, *store.frame_shape)
-    pixels = torch.empty(shape, dtype=torch.uint8) if buffers is None else buffers.lend(shape, torch.uint8)
-    store.read_frames(ids.reshape(-1), out=pixels.numpy())  # it checks the ids
-    return FrameBatch._of_pixels(
-        pixels.view(*ids.shape, *store.frame_shape), ids, store.index[ids.astype(np.int64)]
-    )
+    frames = store.read_frames(ids.reshape(-1)).reshape(*ids.shape, *store.frame_shape)  # it checks the ids
+    return FrameBatch.from_numpy(frames=frames, frame_ids=ids, rows=store.index[ids.astype(np.int64)])

@@ -2,7 +2,9 @@
 
 import operator
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from itertools import islice
 from math import prod
@@ -11,17 +13,21 @@ from typing import Any, Unpack
 import torch
 
 from frame_store.cpu_budget import num_usable_cpus
-from frame_store.protocol import FrameStore, PrefetchingStore
-from loader.batch_buffers import BatchBuffers
+from frame_store.protocol import DecodesInGroups, FrameStore, PrefetchingStore
+from loader.augment import Augmentation
 from loader.batch_plan import BatchOptions, plan_batches
+from loader.batch_reader import BatchReader
 from loader.errors import SamplingError
-from loader.frame_batch import FrameBatch, read_frame_batch
+from loader.frame_batch import FrameBatch
 from loader.frame_orders import FrameIds
 from loader.loader_state import EpochCursor, LoaderState
+from loader.lookahead_reader import read_with_lookahead
 from loader.reader_threads import ReaderThreads, Reading
 
 BATCHES_PER_WARM_PROBE = 32
 """A batch found in memory is asked for a few pages; so many others behind it are then taken to be there, too."""
+
+DEFAULT_LOOKAHEAD_BYTES = 1 << 30
 
 
 class FrameLoader:
@@ -42,6 +48,9 @@ class FrameLoader:
         num_threads: int | None = None,
         read_ahead: int | None = None,
         pin_memory: bool | None = None,
+        augment: Augmentation | None = None,
+        lookahead: int = 0,
+        lookahead_bytes: int = DEFAULT_LOOKAHEAD_BYTES,
         **options: Unpack[BatchOptions],
     ) -> None:
         """Plan the epochs of `store`.
@@ -53,6 +62,11 @@ class FrameLoader:
                 a cold disk is asked for frames; None for num_threads + 1.
             pin_memory: read into page-locked memory, from where `batch.to("cuda", non_blocking=True)` overlaps
                 with other work; None for where this process has used CUDA when an iteration begins.
+            augment: applied on the CPU, image by image in the threads that read; `batch.frames` is then what it
+                makes of them. None leaves the frames as they are, to be augmented on a GPU for instance.
+            lookahead: for videos decoded live: batches known beyond the one that is due, so that each group of
+                pictures is decoded once for all of them. The order of frames stays the same.
+            lookahead_bytes: memory for frames that were decoded before they are due, on top of the batches'.
             options: which frames come together when, as `loader.batch_plan.BatchPlan` explains:
                 `batch_size=128, sampling="permutation", seed=0, remainder="uneven", rank=0, world_size=1`; for
                 `sampling="shards"` also `shards_per_batch`, `frames_per_visit`, `shard_choice="proportional"`,
@@ -66,7 +80,10 @@ class FrameLoader:
         self._plan = plan_batches(store, **options)
         self._cursor = EpochCursor(self._plan, fingerprint=store.fingerprint)
         self._num_threads = num_usable_cpus() if num_threads is None else operator.index(num_threads)
-        self._read_ahead = self._num_threads + 1 if read_ahead is None else operator.index(read_ahead)
+        if read_ahead is None:
+            # Augmented batches are large, and take long enough to make for the threads never to run dry.
+            read_ahead = self._num_threads + (augment is None)
+        self._read_ahead = operator.index(read_ahead)
         if self._num_threads < 1 or self._read_ahead < 1:
             raise SamplingError(
                 f"num_threads and read_ahead must be 1 or more, found {self._num_threads} and {self._read_ahead}"
@@ -74,7 +91,11 @@ class FrameLoader:
         if pin_memory and not torch.cuda.is_available():
             raise SamplingError("pin_memory=True needs CUDA, and torch finds none")
         self._pin_memory = pin_memory
-        self._buffers: dict[bool, BatchBuffers] = {}
+        self._augment = augment
+        self._lookahead = operator.index(lookahead)
+        self._lookahead_frames = operator.index(lookahead_bytes) // prod(store.frame_shape)
+        self._check_lookahead(lookahead_bytes)
+        self._readers: dict[bool, BatchReader] = {}
 
     def __len__(self) -> int:
         """Batches in an epoch, for this rank."""
@@ -110,38 +131,84 @@ class FrameLoader:
         return self._batches(*self._cursor.begin())
 
     def _batches(self, epoch: int, first_position: int) -> Iterator[FrameBatch]:
-        buffers = self._batch_buffers()
         share = self._plan.slice_from(first_position)
         planned = self._plan.batches(epoch, first_position=first_position)
-        prefetcher = _Prefetcher(self._store)
-        pending: deque[Reading[FrameBatch]] = deque()
-        threads = ReaderThreads(min(self._num_threads, len(share)))
-        try:
+        read = self._decode_ahead if self._lookahead else self._read_one_by_one
+        # Left early, too: Python closes a generator that nobody holds any more, and this one the other.
+        with closing(read(planned, epoch, num_batches=len(share))) as batches:
             for step in range(len(share)):
-                for frame_ids in islice(planned, self._read_ahead + 1 - len(pending)):
-                    prefetcher.announce(frame_ids)
-                    pending.append(
-                        threads.submit(partial(read_frame_batch, self._store, frame_ids, buffers=buffers))
-                    )
-                batch = pending.popleft().result()
+                batch = next(batches)
                 self._cursor.give(epoch=epoch, position=share.position_after(step))
                 yield batch
                 del batch  # its memory may be used for the next
-        finally:  # also where the caller breaks off: Python closes a generator that nobody holds any more
+
+    def _read_one_by_one(
+        self, planned: Iterator[FrameIds], epoch: int, *, num_batches: int
+    ) -> Generator[FrameBatch]:
+        reader, prefetcher = self._reader(), _Prefetcher(self._store)
+        pending: deque[Reading[FrameBatch]] = deque()
+        threads = ReaderThreads(min(self._num_threads, num_batches))
+        try:
+            for _ in range(num_batches):
+                for frame_ids in islice(planned, self._read_ahead + 1 - len(pending)):
+                    prefetcher.announce(frame_ids)
+                    pending.append(threads.submit(partial(reader.read, frame_ids, epoch=epoch)))
+                yield pending.popleft().result()
+        finally:
             threads.close()
 
-    def _batch_buffers(self) -> BatchBuffers:
-        """Kept from one epoch to the next, as fresh pages are slow."""
+    def _decode_ahead(
+        self, planned: Iterator[FrameIds], epoch: int, *, num_batches: int
+    ) -> Generator[FrameBatch]:
+        assert isinstance(self._store, DecodesInGroups)  # checked where the loader was made
+        reader = self._reader()
+        with (
+            ThreadPoolExecutor(
+                min(self._num_threads, num_batches), thread_name_prefix="frame-loader"
+            ) as pool,
+            closing(
+                read_with_lookahead(
+                    self._store,
+                    planned,
+                    lookahead=self._lookahead,
+                    capacity=self._lookahead_frames,
+                    pool=pool,
+                    make_buffer=reader.lend_pixels,
+                    steps_in_flight=self._read_ahead,
+                )
+            ) as decoded,
+        ):
+            for frame_ids, pixels in decoded:
+                batch = reader.complete(frame_ids, pixels, epoch=epoch)
+                del pixels
+                yield batch
+                del batch
+
+    def _reader(self) -> BatchReader:
+        """Kept from one epoch to the next with its memory, as fresh pages are slow."""
         pin_memory = self._pin_memory
         if pin_memory is None:
             pin_memory = bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
-        if pin_memory not in self._buffers:
-            self._buffers[pin_memory] = BatchBuffers(
-                self._plan.frames_per_batch * prod(self._store.frame_shape),
+        if pin_memory not in self._readers:
+            self._readers[pin_memory] = BatchReader(
+                self._store,
+                augment=self._augment,
+                frames_per_batch=self._plan.frames_per_batch,
                 num_spare=self._read_ahead + 2,
                 pin_memory=pin_memory,
             )
-        return self._buffers[pin_memory]
+        return self._readers[pin_memory]
+
+    def _check_lookahead(self, lookahead_bytes: int) -> None:
+        if self._lookahead < 0 or lookahead_bytes < 0:
+            raise SamplingError(
+                f"lookahead and lookahead_bytes must be 0 or more, found {self._lookahead} and {lookahead_bytes}"
+            )
+        if self._lookahead and not isinstance(self._store, DecodesInGroups):
+            raise SamplingError(
+                f"lookahead={self._lookahead} is for videos decoded live; {type(self._store).__name__} finds a frame "
+                f"without decoding others, and nothing would be saved"
+            )
 
 
 class _Prefetcher:

@@ -1,7 +1,7 @@
 """Carries a look-ahead plan out: decodes groups on a pool of threads, keeps frames until they are due."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, field
 from itertools import islice
@@ -22,7 +22,7 @@ def read_with_lookahead(
     pool: Executor,
     make_buffer: Callable[[int], Frames],
     steps_in_flight: int = 3,
-) -> Iterator[tuple[npt.NDArray[np.int64], Frames]]:
+) -> Generator[tuple[npt.NDArray[np.int64], Frames]]:
     """Each batch of ids with its frames, in the order given: uint8 RGB, (number of ids, H, W, 3).
 
     One task of the pool decodes what is wanted of one group; those of `steps_in_flight` batches are there at once.
@@ -92,7 +92,7 @@ def _read(
     pool: Executor,
     make_buffer: Callable[[int], Frames],
     steps_in_flight: int,
-) -> Iterator[tuple[npt.NDArray[np.int64], Frames]]:
+) -> Generator[tuple[npt.NDArray[np.int64], Frames]]:
     # Only `pending` holds a batch: once handed out, its memory may be used again when the caller drops it.
     pending: deque[_StepInFlight] = deque()
     try:

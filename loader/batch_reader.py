@@ -1,0 +1,74 @@
+"""From the ids of a batch to the batch: frames read, augmented where that is asked for, in memory used again."""
+
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from frame_store.protocol import Frames, FrameStore
+from loader.augment import Augmentation
+from loader.batch_buffers import BatchBuffers
+from loader.frame_batch import FrameBatch
+from loader.frame_orders import FrameIds
+
+
+class BatchReader:
+    """Reads batches of up to `frames_per_batch` frames. Threads may share it."""
+
+    def __init__(
+        self,
+        store: FrameStore,
+        *,
+        augment: Augmentation | None,
+        frames_per_batch: int,
+        num_spare: int,
+        pin_memory: bool,
+    ) -> None:
+        """Prepare; see `BatchBuffers` for `num_spare` and `pin_memory`."""
+        self._store = store
+        self._augment = augment
+        # What is augmented here goes no further: only what is handed out may be copied to a GPU.
+        self._pixels = BatchBuffers(
+            frames_per_batch * prod(store.frame_shape),
+            num_spare=num_spare,
+            pin_memory=pin_memory and augment is None,
+        )
+        if augment is not None:
+            self._images = BatchBuffers(
+                frames_per_batch
+                * prod(augment.output_shape(store.frame_shape))
+                * augment.output_dtype.itemsize,
+                num_spare=num_spare,
+                pin_memory=pin_memory,
+            )
+
+    def read(self, frame_ids: npt.ArrayLike, *, epoch: int) -> FrameBatch:
+        """One `read_frames` call and its index rows as a batch, in request order; clips for ids of shape (B, T).
+
+        Raises:
+            FrameIdError: an id outside [0, len(store)).
+            StoreDamagedError: the store cannot give a frame back.
+        """
+        ids = np.asarray(frame_ids)
+        pixels = self.lend_pixels(ids.size)
+        self._store.read_frames(ids.reshape(-1), out=pixels)  # it checks the ids
+        return self.complete(ids.astype(np.int64, copy=False), pixels, epoch=epoch)
+
+    def lend_pixels(self, num_frames: int) -> Frames:
+        """Where to read that many frames to: uint8 (num_frames, H, W, 3)."""
+        frames: Frames = self._pixels.lend((num_frames, *self._store.frame_shape), torch.uint8).numpy()
+        return frames
+
+    def complete(self, frame_ids: FrameIds, pixels: Frames, *, epoch: int) -> FrameBatch:
+        """The batch over frames that have been read."""
+        batch = FrameBatch.from_numpy(
+            frames=pixels.reshape(*frame_ids.shape, *self._store.frame_shape),
+            frame_ids=frame_ids,
+            rows=self._store.index[frame_ids],
+        )
+        if self._augment is None:
+            return batch
+        shape = (*frame_ids.shape, *self._augment.output_shape(self._store.frame_shape))
+        out = self._images.lend(shape, self._augment.output_dtype)
+        return batch.with_frames(self._augment(batch.frames, frame_ids=frame_ids, epoch=epoch, out=out))
