@@ -106,10 +106,8 @@ def _read(
             # Only now may the plan's next step begin: it writes where this one has read.
             yield pending.popleft().batch()
     finally:
-        left = [future for late in pending for future in late.reads]
-        for future in left:
-            future.cancel()
-        wait(left)
+        # Those that could be cancelled may never be heard of again, if the pool is shut down, too.
+        wait([future for late in pending for future in late.reads if not future.cancel()])
 
 
 class _Slab:

@@ -75,6 +75,17 @@ def test_every_batch_is_assembled_right(batches, lookahead, capacity, delay):
         assert got.tolist() == wanted.tolist()
 
 
+@pytest.mark.parametrize("delay", [2, 3, 5])
+def test_a_full_buffer_gives_no_slot_away_too_soon(delay):
+    rng = np.random.default_rng(delay)
+    for _ in range(40):
+        batches = list(rng.integers(0, 48, (40, rng.integers(1, 5))))
+        capacity = int(rng.integers(2, 12))
+        steps = list(plan_lookahead(batches, groups_of_six, lookahead=20, capacity=capacity, delay=delay))
+        for got, wanted in zip(Executor(capacity=capacity, delay=delay).run(steps), batches, strict=True):
+            assert got.tolist() == wanted.tolist()
+
+
 @given(orders(), st.integers(0, 12), st.integers(0, 40), st.integers(1, 4))
 def test_a_group_is_read_once_a_step_and_only_when_a_frame_is_due(batches, lookahead, capacity, delay):
     plan = plan_lookahead(batches, groups_of_six, lookahead=lookahead, capacity=capacity, delay=delay)
@@ -98,7 +109,7 @@ def test_a_group_is_decoded_once_a_window_where_the_window_fits(batches, lookahe
             last_read[read.group] = number
 
 
-@given(orders(), st.integers(0, 12), st.integers(0, 40))
+@given(orders(), st.integers(0, 30), st.integers(0, 6))
 def test_batches_are_drawn_no_further_ahead_than_told(batches, lookahead, capacity):
     num_drawn = 0
 
@@ -129,6 +140,12 @@ def test_a_frame_that_is_due_later_than_all_others_finds_no_room():
     batches = [np.array(ids) for ids in (*FIRST_WINDOW, [0], [6], [2], [1], [7])]
     steps = list(plan_lookahead(batches, groups_of_six, lookahead=3, capacity=2))[4:]
     assert frames_read(steps) == [[[0, 1, 2]], [[6]], [], [], [[7]]]
+
+
+def test_of_one_group_the_frames_due_first_are_taken_along():
+    batches = [np.array(ids) for ids in (*FIRST_WINDOW, [0], [5], [1], [66], [66])]
+    steps = list(plan_lookahead(batches, groups_of_six, lookahead=3, capacity=1))[4:7]
+    assert frames_read(steps) == [[[0, 5]], [], [[1]]]
 
 
 def test_first_visits_are_staggered_where_the_window_does_not_fit():

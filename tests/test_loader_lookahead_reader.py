@@ -4,7 +4,7 @@ import random
 import threading
 import time
 import weakref
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -150,6 +150,30 @@ def test_breaking_off_leaves_nothing_running(pool):
     time.sleep(0.05)
     assert len(store.calls) == num_calls
     assert pool.submit(lambda: 5).result() == 5
+
+
+class OneTaskExecutor(Executor):
+    """Runs the first task at once and never comes to the others."""
+
+    def __init__(self):
+        self.futures = []
+
+    def submit(self, function, /, *arguments):
+        future = Future()
+        self.futures.append(future)
+        if len(self.futures) == 1:
+            future.set_running_or_notify_cancel()
+            future.set_result(function(*arguments))
+        return future
+
+
+def test_breaking_off_cancels_what_has_not_begun():
+    pool = OneTaskExecutor()
+    batches = [np.array([i * GROUP_FRAMES]) for i in range(10)]
+    frames = read(GroupedStore(), batches, pool, steps_in_flight=4)
+    next(frames)
+    frames.close()
+    assert [future.cancelled() for future in pool.futures] == [False, True, True, True]
 
 
 def test_an_error_of_the_buffers_owner_leaves_nothing_running(pool):
