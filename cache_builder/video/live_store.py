@@ -23,6 +23,7 @@ from cache_builder.video.geometry import FrameGeometry, Resize
 from cache_builder.video.live_video import DecodeStarts, LearnedOfVideo, LiveVideo
 from cache_builder.video.scan import VideoFacts, VideoScan, ticks_to_seconds
 from cache_builder.video.scan_cache import scan_frames
+from frame_store.cpu_budget import num_usable_cpus
 from frame_store.frame_index import check_frame_ids, check_out, check_outs
 from frame_store.layout import INDEX_DTYPE
 from frame_store.protocol import FrameIds, Frames
@@ -67,7 +68,7 @@ def open_videos(
     scans = scan_frames(
         videos,
         cache_path=None if scan_cache is None else Path(scan_cache),
-        workers=workers or len(os.sched_getaffinity(0)),
+        workers=workers or num_usable_cpus(),
         progress=progress,
     )
     return LiveStore(videos, scans, geometry=geometry, max_open=max_open)
