@@ -9,8 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from frame_cache_tools.bench_process import Slice, SliceRule
-from frame_cache_tools.bench_sources import measure_batches, measure_counters
+from frame_cache_tools.bench_slices import Slice, SliceRule, measure_batches, measure_counters
 
 from cache_builder.video.convert import FrameConverter
 from cache_builder.video.geometry import FrameGeometry

@@ -10,12 +10,13 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Protocol
+
+from frame_cache_tools.bench_slices import Slice, SliceRule
 
 _PRELOADED = (
     "torch",
@@ -36,37 +37,6 @@ _PRELOADED = (
 )
 _SECONDS_BETWEEN_LOOKS = 0.05
 _SECONDS_TO_END = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class SliceRule:
-    """How long a subject is measured, beyond its first batch."""
-
-    seconds: float
-    """At least this long."""
-    images: int = 1
-    """And at least so many images."""
-    warm_seconds: float = 0.0
-    """Images that come earlier than this after the first batch are not measured."""
-    batch_multiple: int = 1
-    """A multiple of so many batches: as many as are made at the same time, so that none is cut in the middle."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Slice:
-    """What one round of one subject gave."""
-
-    images: int
-    seconds: float
-    seconds_to_first_batch: float | None
-    """From opening what is read to the first batch; None where no whole batch came."""
-    peak_anonymous_bytes: int | None = None
-    """None where the system does not tell."""
-
-    @property
-    def images_per_second(self) -> float:
-        """Images over seconds."""
-        return self.images / self.seconds
 
 
 class ImageSource(Protocol):

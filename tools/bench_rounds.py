@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from frame_cache_tools.bench_process import Slice, SourceFailedError
+from frame_cache_tools.bench_process import SourceFailedError
+from frame_cache_tools.bench_slices import Slice
 
 
 class Named(Protocol):

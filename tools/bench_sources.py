@@ -5,8 +5,8 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from frame_cache_tools.bench_process import Slice, SliceRule
+from frame_cache_tools.bench_slices import Slice, SliceRule, closing_if_possible, measure_batches, wait_until
 from frame_cache_tools.starter import StarterDataset, StarterVideos, exercise_transforms
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
@@ -25,104 +25,9 @@ from frame_store.protocol import FrameStore
 from loader import FrameBatch, FrameBatchSampler, FrameDataset, FrameLoader, SamplingSpec, frame_batch_collate
 from loader.webdataset_adapter import webdataset_batches
 
-_MOST_SECONDS = 600.0
-"""A slice that has not come to its end by then is given up."""
-_SECONDS_BETWEEN_LOOKS = 0.002
+_SECONDS_TO_END = 600.0
 _WORKERS = "fork"
 """How `DataLoader` starts its workers: torch's default on Linux, and what lets a worker share its parent's pages."""
-
-
-def measure_batches(
-    epochs: Callable[[], Iterator[int]], rule: SliceRule, *, opened_at: float, clock: Callable[[], float]
-) -> Slice:
-    """Images per batch, epoch after epoch, timed from the arrival of one batch to that of another.
-
-    The first batch, and all within `rule.warm_seconds` of it, is waited for and not counted. The gaps between epochs
-    count: who trains waits for them too.
-
-    Raises:
-        ValueError: an epoch without a batch.
-    """
-    first_at: float | None = None
-    started_at: float | None = None
-    num_images = num_batches = 0
-    while True:
-        seen = False
-        with closing_if_possible(epochs()) as batches:
-            for num_in_batch in batches:
-                seen = True
-                now = clock()
-                if first_at is None:
-                    first_at = now
-                if started_at is None:
-                    if now - first_at >= rule.warm_seconds:
-                        started_at = now
-                    continue
-                num_images += num_in_batch
-                num_batches += 1
-                if (
-                    now - started_at >= rule.seconds
-                    and num_images >= rule.images
-                    and num_batches % rule.batch_multiple == 0
-                ):
-                    return Slice(
-                        images=num_images,
-                        seconds=now - started_at,
-                        seconds_to_first_batch=first_at - opened_at,
-                    )
-        if not seen:
-            raise ValueError("an epoch without a batch: there are fewer frames than a batch holds")
-
-
-def measure_counters(
-    work: Callable[[int, Callable[[int], None], threading.Event], None], num_threads: int, rule: SliceRule
-) -> Slice:
-    """Threads that count what they make until they are told to stop, all of them timed over the same span.
-
-    `work(thread, add, stop)` calls `add(images)`. The clock starts when `rule.warm_seconds` have passed and every
-    thread has made something.
-
-    Raises:
-        TimeoutError: nothing comes any more.
-        Exception: what a thread raised.
-    """
-    counts = [0] * num_threads
-    errors: list[BaseException] = []
-    stop = threading.Event()
-
-    def run(thread: int) -> None:
-        def add(num_images: int) -> None:
-            counts[thread] += num_images
-
-        try:
-            work(thread, add, stop)
-        except Exception as error:  # noqa: BLE001 - raised below, in the caller's thread
-            errors.append(error)
-            stop.set()
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(num_threads)]
-    for thread in threads:
-        thread.start()
-    opened_at = time.perf_counter()
-    try:
-        _wait_until(
-            lambda: bool(errors) or (min(counts) > 0 and time.perf_counter() - opened_at >= rule.warm_seconds)
-        )
-        started_at, before = time.perf_counter(), sum(counts)
-        _wait_until(
-            lambda: (
-                bool(errors)
-                or (time.perf_counter() - started_at >= rule.seconds and sum(counts) - before >= rule.images)
-            )
-        )
-        seconds, num_images = time.perf_counter() - started_at, sum(counts) - before
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-    if errors:
-        raise errors[0]
-    return Slice(images=num_images, seconds=seconds, seconds_to_first_batch=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,9 +219,9 @@ class StarterSource:
         consumer = threading.Thread(target=consume, daemon=True)
         consumer.start()
         try:
-            _wait_until(lambda: bool(errors) or counted.num_images >= 2 * self.num_workers)
+            wait_until(lambda: bool(errors) or counted.num_images >= 2 * self.num_workers)
             started_at, before = time.perf_counter(), counted.num_images
-            _wait_until(
+            wait_until(
                 lambda: (
                     bool(errors)
                     or (
@@ -330,7 +235,7 @@ class StarterSource:
         finally:
             order.stop()
             counted.stop()
-            consumer.join(_MOST_SECONDS)
+            consumer.join(_SECONDS_TO_END)
         if errors:
             raise errors[0]
         return Slice(
@@ -413,24 +318,6 @@ def _frames_of(batches: Iterable[FrameBatch]) -> Generator[int, None, None]:
     with closing_if_possible(iter(batches)) as iterator:
         for batch in iterator:
             yield batch.frame_ids.numel()
-
-
-@contextmanager
-def closing_if_possible(iterator: Iterator[Any]) -> Iterator[Iterator[Any]]:
-    """Close a generator at the end, so that what it reads ahead stops now and not at its collection."""
-    try:
-        yield iterator
-    finally:
-        if isinstance(iterator, Generator):
-            iterator.close()
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.perf_counter() + _MOST_SECONDS
-    while not condition():
-        if time.perf_counter() > deadline:
-            raise TimeoutError(f"not enough images within {_MOST_SECONDS:.0f} s")
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
 def usable_cpus() -> int:

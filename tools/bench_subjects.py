@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from frame_cache_tools.bench_inputs import BenchCache, BenchVideos
 from frame_cache_tools.bench_limits import DecodeLimit, SequentialDecodeLimit, TakeLimit
-from frame_cache_tools.bench_process import ImageSource, SliceRule
+from frame_cache_tools.bench_process import ImageSource
+from frame_cache_tools.bench_slices import SliceRule
 from frame_cache_tools.bench_sources import (
     CachedFrames,
     DataLoaderSource,

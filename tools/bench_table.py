@@ -70,7 +70,8 @@ def _videos_text(report: BenchReport) -> str:
     assert videos is not None  # the caller looked
     return (
         f"videos {videos.folder}: {len(videos.paths)} ({videos.num_files} different files), "
-        f"{videos.num_frames} frames, scanned in {videos.scan_seconds:.1f} s; the starter can serve {len(videos.servable)} of them"
+        f"{videos.num_frames} frames, scanned in {videos.scan_seconds:.1f} s; "
+        f"the starter can serve {len(videos.servable)} of them"
     )
 
 
