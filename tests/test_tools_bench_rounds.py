@@ -134,6 +134,7 @@ def test_the_first_batch_and_the_warm_up_are_not_measured_and_gaps_between_epoch
         (SliceRule(seconds=0.0, images=3), 3, 3.0),
         (SliceRule(seconds=2.5), 3, 3.0),
         (SliceRule(seconds=0.0, images=3, batch_multiple=2), 4, 4.0),
+        (SliceRule(seconds=4.0, warm_batches=3), 4, 4.0),
     ],
 )
 def test_a_slice_is_long_enough_by_time_by_images_and_by_whole_rounds_of_batches(rule, images, seconds):

@@ -44,7 +44,7 @@ _PATH = click.Path(path_type=Path)
     "--seconds-per-row",
     "seconds_per_subject",
     type=float,
-    help="A starter, a live row or another loader that has used these is in no further round.  [default: 60, quick 8]",
+    help="A starter, a live row or another loader that has used these is in no further round.  [default: 45, quick 4]",
 )
 @click.option("--batch-size", type=int, help="Frames per batch.  [default: 128]")
 @click.option(
@@ -56,7 +56,7 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--cache-frames",
     type=int,
-    help="Caches are built of the first videos with so many.  [default: 2400, quick 1500]",
+    help="Caches are built of the first videos with so many.  [default: 2400, quick 1000]",
 )
 @click.option(
     "--starter-images", type=int, help="Images of the starter in a round, at least.  [default: 60, quick 30]"

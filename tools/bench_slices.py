@@ -21,6 +21,8 @@ class SliceRule:
     """And at least so many images."""
     warm_seconds: float = 0.0
     """Images that come earlier than this after the first batch are not measured."""
+    warm_batches: int = 0
+    """Neither are so many batches after the first."""
     batch_multiple: int = 1
     """A multiple of so many batches: as many as are made at the same time, so that none is cut in the middle."""
 
@@ -47,7 +49,7 @@ def measure_batches(
 ) -> Slice:
     """Images per batch, epoch after epoch, timed from the arrival of one batch to that of another.
 
-    The first batch, and all within `rule.warm_seconds` of it, is waited for and not counted. The gaps between epochs
+    The first batch, and those that the rule calls warm-up, are waited for and not counted. The gaps between epochs
     count: who trains waits for them too.
 
     Raises:
@@ -55,7 +57,7 @@ def measure_batches(
     """
     first_at: float | None = None
     started_at: float | None = None
-    num_images = num_batches = 0
+    num_images = num_batches = num_warm = 0
     while True:
         seen = False
         with closing_if_possible(epochs()) as batches:
@@ -65,8 +67,9 @@ def measure_batches(
                 if first_at is None:
                     first_at = now
                 if started_at is None:
-                    if now - first_at >= rule.warm_seconds:
+                    if now - first_at >= rule.warm_seconds and num_warm >= rule.warm_batches:
                         started_at = now
+                    num_warm += 1
                     continue
                 num_images += num_in_batch
                 num_batches += 1

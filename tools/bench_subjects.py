@@ -51,10 +51,9 @@ class BenchPlan:
     """Numbers of workers that the starter is tried with."""
     num_cpus: int = 1
     lookahead: Lookahead | None = None
-    augments_every_mode: bool = True
-    """Whether every sampling mode is measured with augmentation, or `permutation` alone."""
     every_mode_of: tuple[str, ...] | None = None
-    """Names of the caches measured in every sampling mode; None for all, the others by `permutation` alone."""
+    """Names of the caches measured in every sampling mode and augmented; None for all. The others are measured by
+    `permutation` alone, as they are."""
     other_loaders_of: tuple[str, ...] | None = None
     """Names of the caches that other loaders are measured on; None for all."""
 
@@ -160,7 +159,11 @@ def _live_subjects(
     )
     rows = [("live, permutation", SamplingSpec(), None, rule)]
     if plan.lookahead is not None:
-        window = SliceRule(seconds=plan.seconds, images=plan.batch_size * plan.lookahead.batches)
+        window = SliceRule(  # one whole window, once the first is through
+            seconds=plan.seconds,
+            images=plan.batch_size * plan.lookahead.batches,
+            warm_batches=plan.lookahead.batches,
+        )
         name = f"live, permutation, look-ahead {plan.lookahead.batches} batches"
         rows.append((name, SamplingSpec(), plan.lookahead, window))
     rows.append(("live, sequential", SamplingSpec(sampling="sequential"), None, rule))
@@ -191,9 +194,7 @@ def _loader_subjects(
         except SamplingError:  # what the loader refuses of this cache as well
             continue
         for augmented in (False, True):
-            if augmented and not (
-                can_augment and (plan.augments_every_mode or spec.sampling == "permutation")
-            ):
+            if augmented and not (can_augment and every_mode):
                 continue
             yield BenchSubject(
                 name=f"{cache.name}, {_mode_text(spec)}{' + augmentation' if augmented else ''}",
