@@ -134,13 +134,19 @@ def test_the_first_batch_and_the_warm_up_are_not_measured_and_gaps_between_epoch
         (SliceRule(seconds=0.0, images=3), 3, 3.0),
         (SliceRule(seconds=2.5), 3, 3.0),
         (SliceRule(seconds=0.0, images=3, batch_multiple=2), 4, 4.0),
-        (SliceRule(seconds=4.0, warm_batches=3), 4, 4.0),
     ],
 )
 def test_a_slice_is_long_enough_by_time_by_images_and_by_whole_rounds_of_batches(rule, images, seconds):
     epochs, clock = epochs_of([[(float(time), 1) for time in range(9)]])
     measured = measure_batches(lambda: next(epochs), rule, opened_at=0.0, clock=clock)
     assert (measured.images, measured.seconds) == (images, seconds)
+
+
+def test_batches_of_the_warm_up_are_not_counted():
+    epochs, clock = epochs_of([[(float(time), 10**time) for time in range(9)]])
+    rule = SliceRule(seconds=2.0, warm_batches=3)
+    measured = measure_batches(lambda: next(epochs), rule, opened_at=0.0, clock=clock)
+    assert (measured.images, measured.seconds) == (10**4 + 10**5, 2.0)
 
 
 def test_an_epoch_without_a_batch_does_not_go_on_for_ever():
