@@ -202,7 +202,7 @@ def run_bench(settings: BenchSettings, *, command: Sequence[str], say: Callable[
                     num_frames=0 if videos is None else videos.num_frames,
                 )
             ),
-            notes=tuple(_notes(settings, videos, rounds, interrupted=interrupted)),
+            notes=tuple(_notes(settings, videos, caches, rounds, interrupted=interrupted)),
         )
 
 
@@ -288,7 +288,12 @@ def _matches(name: str, only: Sequence[str]) -> bool:
 
 
 def _notes(
-    settings: BenchSettings, videos: BenchVideos | None, rounds: Rounds, *, interrupted: bool
+    settings: BenchSettings,
+    videos: BenchVideos | None,
+    caches: Sequence[BenchCache],
+    rounds: Rounds,
+    *,
+    interrupted: bool,
 ) -> list[str]:
     notes = [
         "x starter and of limit: medians of the ratios inside each round. peak MB: RssAnon + RssShmem, workers "
@@ -296,6 +301,12 @@ def _notes(
         "starter rows: images counted as the workers finish them, in steady state. ~: computed, since each of W "
         "workers makes a batch of its own, and the first is whole when W are nearly done.",
     ]
+    if caches:
+        smallest = min(cache.num_frames for cache in caches)
+        notes.append(
+            "cached rows: the wait for the first batch of each epoch counts, and an epoch of the smallest cache here is "
+            f"only {-(-smallest // settings.batch_size)} batches; with more --cache-frames it weighs less."
+        )
     if videos is None:
         notes.append("no starter and no live rows: give --videos DIR, or no --cache, to compare with them")
     elif videos.why_unservable is not None:
