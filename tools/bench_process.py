@@ -59,23 +59,27 @@ def measure_in_process(source: ImageSource, rule: SliceRule) -> Slice:
     """
     context = get_context("forkserver")
     context.set_forkserver_preload(list(_PRELOADED))
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(sender, source, rule))
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_measure, args=(theirs, source, rule))
     process.start()
-    sender.close()
+    theirs.close()
     patience_seconds = 0.0  # none with what was interrupted
     try:
-        measured = _watch(process, receiver)
+        measured = _watch(process, ours)
         patience_seconds = _SECONDS_TO_END
         return measured
     finally:
-        receiver.close()
+        ours.close()
         _end(process, patience_seconds=patience_seconds)
 
 
-def _measure(sender: Connection, source: ImageSource, rule: SliceRule) -> None:
+def _measure(parent: Connection, source: ImageSource, rule: SliceRule) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's: it ends this process
-    sender.send("ready")
+    try:
+        parent.send("ready")
+        parent.recv()  # what this process has now is known
+    except (EOFError, OSError):  # nobody waits any more
+        return
     answer: Slice | str
     try:
         answer = source.measure(rule)
@@ -83,20 +87,22 @@ def _measure(sender: Connection, source: ImageSource, rule: SliceRule) -> None:
         answer = (
             f"{type(error).__name__}: {error}" if not isinstance(error, ModuleNotFoundError) else str(error)
         )
-    sender.send(answer)
+    with suppress(OSError):
+        parent.send(answer)
 
 
-def _watch(process: ForkServerProcess, receiver: Connection) -> Slice:
+def _watch(process: ForkServerProcess, child: Connection) -> Slice:
     assert process.pid is not None  # it is started
     baseline: int | None = None
     peak: int | None = None
     while True:
         try:
-            if receiver.poll(_SECONDS_BETWEEN_LOOKS):
-                answer = receiver.recv()
+            if child.poll(_SECONDS_BETWEEN_LOOKS):
+                answer = child.recv()
                 if answer != "ready":
                     break
                 baseline = anonymous_bytes(process.pid)
+                child.send("go")
         except EOFError:
             process.join(_SECONDS_TO_END)
             raise SourceFailedError(f"its process ended with exit code {process.exitcode}") from None

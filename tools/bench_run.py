@@ -304,7 +304,7 @@ def _notes(
     if caches:
         smallest = min(cache.num_frames for cache in caches)
         notes.append(
-            "cached rows: the wait for the first batch of each epoch counts, and an epoch of the smallest cache here is "
+            "cached rows: the wait for each epoch's first batch counts, and an epoch of the smallest cache here is "
             f"only {-(-smallest // settings.batch_size)} batches; with more --cache-frames it weighs less."
         )
     if videos is None:
