@@ -103,7 +103,7 @@ def _watch(process: ForkServerProcess, child: Connection) -> Slice:
                     break
                 baseline = anonymous_bytes(process.pid)
                 child.send("go")
-        except EOFError:
+        except (EOFError, OSError):
             process.join(_SECONDS_TO_END)
             raise SourceFailedError(f"its process ended with exit code {process.exitcode}") from None
         if baseline is not None:
