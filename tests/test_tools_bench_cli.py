@@ -1,0 +1,206 @@
+"""`cache-bench` end to end on tiny videos and slices, and what it says to wrong commands. No time is judged."""
+
+import json
+import re
+import sys
+
+import pytest
+from frame_cache_tools import bench_run
+from frame_cache_tools.bench_cli import (
+    EXIT_INTERRUPTED,
+    EXIT_MACHINE_FAILED,
+    EXIT_WRONG_COMMAND,
+    main,
+)
+from frame_cache_tools.bench_process import SourceFailedError
+from frame_cache_tools.bench_slices import Slice
+
+import frame_store
+from tests.support.commands import SMALL, run
+
+TINY = ("--rounds", "2", "--seconds", "0.02", "--batch-size", "8", "--cache-frames", "60", "--copies", "5")
+
+
+@pytest.fixture(scope="module")
+def cache(simple_folder, tmp_path_factory):
+    """69 frames in shards of 20."""
+    path = tmp_path_factory.mktemp("cache") / "small"
+    assert (
+        run("--videos", simple_folder.path, "--out", path, *SMALL, "--frames-per-shard", "20").exit_code == 0
+    )
+    return path
+
+
+@pytest.fixture
+def no_temp(tmp_path, monkeypatch):
+    """Where temporary folders go; nothing may stay there."""
+    folder = tmp_path / "temp"
+    folder.mkdir()
+    monkeypatch.setattr(bench_run.tempfile, "tempdir", str(folder))
+    return folder
+
+
+def bench(*arguments):
+    return run(*map(str, arguments), command=main)
+
+
+def fake_rates(monkeypatch, rate=lambda name: 100.0):
+    """Let every source give a fixed rate, and nothing run."""
+
+    def measure(source, rule):
+        images = rate(source)
+        return Slice(images=images, seconds=2.0, seconds_to_first_batch=0.5, peak_anonymous_bytes=3_000_000)
+
+    monkeypatch.setattr(bench_run, "measure_in_process", measure)
+
+
+def test_a_run_from_videos_to_figures(simple_folder, tmp_path, no_temp):
+    plot = tmp_path / "plot.png"
+    rows = ("starter", "live, permutation*", "jpeg 444, permutation", "zarr raw, [pzd]*")
+    only = [word for pattern in rows for word in ("--only", pattern)]
+    starter = ("--starter-images", "4", "--starter-workers", "2", "--lookahead", "4")
+    arguments = (*TINY, *only, *starter, "--videos", simple_folder.path, "--json", "--plot", plot)
+    result = bench(*arguments)
+    assert result.exit_code == 0, result.stderr
+    values = json.loads(result.stdout)
+    rows = {row["name"]: row for row in values["rows"]}
+    assert {row["failure"] for row in rows.values()} == {None}, rows
+    groups = {row["group"] for row in rows.values()}
+    assert groups == {"starter", "live", "cached", "other loaders", "limits"}
+    for name, row in rows.items():
+        assert (
+            row["images_per_second_smallest"] <= row["images_per_second"] <= row["images_per_second_largest"]
+        )
+        assert row["peak_anonymous_bytes"] >= 0
+        assert 1 <= len(row["rounds"]) <= 2
+        for piece in row["rounds"]:
+            assert piece["images_per_second"] == pytest.approx(piece["images"] / piece["seconds"])
+        assert row["ratio_to_starter"] > 0
+        assert (row["ratio_to_limit"] is None) == (row["group"] == "limits")
+        assert row["limit"] is None or row["limit"] in rows, name
+        if row["group"] in {"live", "cached", "other loaders"}:
+            assert row["seconds_to_first_batch"] > 0
+        if row["group"] == "starter":
+            assert row["seconds_to_first_batch_expected"] == pytest.approx(2 * 8 / row["images_per_second"])
+    others = {name.removeprefix("zarr raw, ") for name in rows if name.startswith("zarr raw, ")}
+    assert others == {"permutation", "DataLoader, 2 workers", "zarr-python frames[ids]"}
+    assert values["starter_row"].startswith("starter, ")
+    assert rows[values["starter_row"]]["ratio_to_starter"] == 1
+    assert {"starter, 1 video, 2 workers", "starter, 6 videos, 2 workers"} <= set(rows)
+    assert values["videos"]["num_videos"] == 6
+    assert values["videos"]["num_files"] == 3
+    # What cache-bias says of sampling without replacement: 8 of 69 frames.
+    assert rows["wds jpeg 444, permutation"]["effective_batch"] == pytest.approx(8 * 68 / 61, rel=0.02)
+    assert [cache["name"] for cache in values["caches"]] == ["wds jpeg 444", "zarr raw"]
+    raw = values["caches"][1]
+    assert raw["num_frames"] == 69
+    assert raw["bytes_per_frame"] == raw["num_bytes"] / 69 > 224 * 224 * 3
+    assert raw["build_frames_per_second"] == pytest.approx(69 / raw["build_seconds"])
+    even = {(row["cache"], row["other_row"]): row for row in values["break_even"]}
+    assert {cache for cache, _ in even} == {"wds jpeg 444", "zarr raw"}
+    assert {other for _, other in even} >= {"live, permutation", values["starter_row"]}
+    assert all(row["num_frames"] == 138 for row in even.values())
+    assert values["machine"]["cpus_usable"] >= 1
+    assert "torch" in values["versions"]
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert not list(no_temp.glob("cache-bench*"))
+
+
+def test_a_cache_is_measured_as_it_is_in_every_mode(cache, no_temp, monkeypatch):
+    fake_rates(monkeypatch)
+    result = bench(*TINY, "--cache", cache)
+    assert result.exit_code == 0
+    for mode in ("permutation", "iid", "shards m=8", "block k=4", "sequential"):
+        row = rf"^small: wds jpeg 444, {mode} +50 +50-50 +1 +0\.5 +3 +\d+\.\d$"
+        assert re.search(row, result.stdout, re.MULTILINE), result.stdout
+    assert "no starter and no live rows: give --videos DIR" in result.stdout
+    assert re.search(r"^small: wds jpeg 444 +69 ", result.stdout, re.MULTILINE)
+    assert len(frame_store.open_store(cache)) == 69
+
+
+def test_a_row_that_cannot_be_measured_says_why(cache, no_temp, monkeypatch):
+    def measure(source, rule):
+        raise SourceFailedError("the starter needs torchvision")
+
+    monkeypatch.setattr(bench_run, "measure_in_process", measure)
+    result = bench(*TINY, "--cache", cache, "--only", "iid")
+    assert result.exit_code == 0
+    assert re.search(r"iid +not measured: the starter needs torchvision$", result.stdout, re.MULTILINE)
+
+
+def test_an_interruption_prints_what_there_is(cache, no_temp, monkeypatch):
+    calls = []
+
+    def measure(source, rule):
+        calls.append(source)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return Slice(images=10, seconds=1.0, seconds_to_first_batch=None)
+
+    monkeypatch.setattr(bench_run, "measure_in_process", measure)
+    result = bench(*TINY, "--cache", cache)
+    assert result.exit_code == EXIT_INTERRUPTED
+    assert re.search(r"permutation +10 +10-10 ", result.stdout)
+    assert re.search(r"sequential +not measured$", result.stdout, re.MULTILINE)
+    assert "interrupted: the figures above are of what was measured until then" in result.stdout
+    calls.clear()
+    calls += [None, None]
+    result = bench(*TINY, "--cache", cache, "--json")
+    assert result.exit_code == EXIT_INTERRUPTED
+    assert result.stdout == ""
+    assert "interrupted before anything was measured" in result.stderr
+    assert not list(no_temp.glob("cache-bench*"))
+
+
+def test_a_kept_folder_is_used_again(simple_folder, tmp_path, monkeypatch):
+    fake_rates(monkeypatch)
+    work = tmp_path / "work"
+    arguments = (
+        *TINY,
+        "--videos",
+        simple_folder.path,
+        "--work",
+        work,
+        "--only",
+        "zarr raw, permutation",
+        "--json",
+    )
+    first, second = (json.loads(bench(*arguments).stdout)["caches"] for _ in range(2))
+    assert first == second
+    assert first[0]["build_seconds"] > 0
+    assert (work / "cache_zarr_raw" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--videos", "gone"], "no such folder"),
+        (["--cache", "gone"], "not a frame store"),
+        (["--rounds", "0"], "num_rounds must be 1 or more"),
+        (["--seconds", "0"], "seconds must be above 0"),
+        (["--seconds", "nan"], "seconds must be above 0"),
+        (["--batch-size", "0"], "batch_size must be 1 or more"),
+        (["--starter-workers", "0"], "starter_workers must be 1 or more"),
+        (["--cache", "CACHE", "--only", "nonsense"], "--only nonsense names no row"),
+        (["--sampling", "iid"], "No such option"),
+        (["--rounds", "many"], "is not a valid integer"),
+    ],
+)
+def test_wrong_commands_get_exit_2(cache, no_temp, arguments, said):
+    result = bench(*(cache if argument == "CACHE" else argument for argument in arguments))
+    assert result.exit_code == EXIT_WRONG_COMMAND
+    assert said in result.stderr
+    assert not list(no_temp.glob("cache-bench*"))
+
+
+def test_a_plot_that_cannot_be_drawn_is_refused_before_anything_is_measured(cache, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    result = bench("--cache", cache, "--plot", tmp_path / "plot.png")
+    assert result.exit_code == EXIT_WRONG_COMMAND
+    assert "pip install 'frame-cache[plots]'" in result.stderr
+
+
+def test_a_failing_machine_has_an_exit_code_of_its_own(tmp_path):
+    (tmp_path / "file").write_text("")
+    result = bench("--work", tmp_path / "file" / "below")
+    assert result.exit_code == EXIT_MACHINE_FAILED

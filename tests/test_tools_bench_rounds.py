@@ -1,0 +1,213 @@
+"""Rounds, spreads, ratios and break-even: the arithmetic of `cache-bench`."""
+
+import math
+from dataclasses import dataclass
+
+import pytest
+from frame_cache_tools.bench_process import SourceFailedError
+from frame_cache_tools.bench_rounds import Rounds, Spread, rotated_order, run_rounds
+from frame_cache_tools.bench_slices import Slice, SliceRule, measure_batches, measure_counters
+from frame_cache_tools.break_even import BreakEven
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+
+
+def piece(images, seconds=1.0, first=None, peak=None):
+    return Slice(images=images, seconds=seconds, seconds_to_first_batch=first, peak_anonymous_bytes=peak)
+
+
+def run(subjects, measure, *, num_rounds=2, allowed=math.inf, into=None, clock=lambda: 0.0):
+    rounds = Rounds() if into is None else into
+    order = []
+    run_rounds(
+        subjects,
+        measure,
+        num_rounds=num_rounds,
+        seconds_allowed=lambda subject: allowed,
+        into=rounds,
+        clock=clock,
+        say=lambda number, subject: order.append((number, subject.name)),
+    )
+    return rounds, order
+
+
+def test_ratios_are_taken_inside_a_round_and_not_of_medians():
+    rates = {"ours": [10, 200, 30], "theirs": [1, 100, 10]}
+    into = Rounds(slices={name: {r: piece(n) for r, n in enumerate(of)} for name, of in rates.items()})
+    assert into.rate("ours") == Spread(median=30, smallest=10, largest=200)
+    assert into.ratio("ours", "theirs") == Spread(median=3, smallest=2, largest=10)
+    assert into.ratio("ours", "ours") == Spread(median=1, smallest=1, largest=1)
+    del into.slices["theirs"][1], into.slices["ours"][0]
+    assert into.ratio("ours", "theirs") == Spread(median=3, smallest=3, largest=3)
+    assert into.ratio("ours", "nobody") is None
+
+
+def test_first_batch_is_a_median_and_memory_a_peak():
+    pieces = [piece(1, first=3.0, peak=5), piece(1, first=None, peak=None), piece(1, first=1.0, peak=9)]
+    into = Rounds(slices={"a": dict(enumerate(pieces))})
+    assert into.first_batch("a") == Spread(median=2.0, smallest=1.0, largest=3.0)
+    assert into.peak_bytes("a") == 9
+    assert into.first_batch("b") is None
+    assert into.peak_bytes("b") is None
+
+
+@given(st.integers(1, 9), st.integers(1, 6))
+def test_every_round_holds_every_subject_once_in_the_same_circle(num_subjects, num_rounds):
+    subjects = [Row(str(number)) for number in range(num_subjects)]
+    starts = set()
+    for number in range(num_rounds):
+        order = rotated_order(subjects, number, num_rounds=num_rounds)
+        assert sorted(order, key=lambda row: row.name) == subjects
+        start = subjects.index(order[0])
+        assert order == subjects[start:] + subjects[:start]
+        starts.add(start)
+    assert len(starts) == min(num_rounds, num_subjects)
+
+
+def test_rounds_are_interleaved():
+    rounds, order = run([Row("a"), Row("b")], lambda subject: piece(7), num_rounds=2)
+    assert order == [(0, "a"), (0, "b"), (1, "b"), (1, "a")]
+    assert rounds.rates("a") == {0: 7.0, 1: 7.0}
+
+
+def test_what_failed_is_told_and_not_tried_again():
+    def measure(subject):
+        if subject.name == "b":
+            raise SourceFailedError("no such thing")
+        return piece(1)
+
+    rounds, order = run([Row("a"), Row("b")], measure)
+    assert rounds.failures == {"b": "no such thing"}
+    assert order.count((1, "b")) == 0
+    assert set(rounds.slices) == {"a"}
+
+
+def test_a_slow_subject_is_measured_once_at_least_and_no_more_when_its_time_is_used_up():
+    now = 0.0
+
+    def measure(subject):
+        nonlocal now
+        now += 10.0 if subject.name == "slow" else 1.0
+        return piece(1)
+
+    rounds, _ = run([Row("slow"), Row("fast")], measure, num_rounds=5, allowed=15.0, clock=lambda: now)
+    assert len(rounds.slices["slow"]) == 2
+    assert len(rounds.slices["fast"]) == 5
+
+
+def test_an_interruption_leaves_what_was_measured():
+    into = Rounds()
+
+    def measure(subject):
+        if len(into.slices) == 2:
+            raise KeyboardInterrupt
+        return piece(3)
+
+    with pytest.raises(KeyboardInterrupt):
+        run([Row("a"), Row("b"), Row("c")], measure, into=into)
+    assert set(into.slices) == {"a", "b"}
+
+
+def epochs_of(arrivals):
+    """Epochs of (arrival time, images), and the clock that reads the times."""
+    times = [time for epoch in arrivals for time, _ in epoch]
+    return iter([iter([images for _, images in epoch]) for epoch in arrivals]), iter(times).__next__
+
+
+def test_the_first_batch_and_the_warm_up_are_not_measured_and_gaps_between_epochs_are():
+    arrivals = [[(2.0, 8), (3.0, 8), (4.0, 8)], [(9.0, 8), (10.0, 4)], [(11.0, 8)]]
+    epochs, clock = epochs_of(arrivals)
+    rule = SliceRule(seconds=6.0, warm_seconds=1.0)
+    measured = measure_batches(lambda: next(epochs), rule, opened_at=0.5, clock=clock)
+    assert measured == Slice(images=8 + 8, seconds=6.0, seconds_to_first_batch=1.5)
+
+
+@pytest.mark.parametrize(
+    ("rule", "images", "seconds"),
+    [
+        (SliceRule(seconds=0.0), 1, 1.0),
+        (SliceRule(seconds=0.0, images=3), 3, 3.0),
+        (SliceRule(seconds=2.5), 3, 3.0),
+        (SliceRule(seconds=0.0, images=3, batch_multiple=2), 4, 4.0),
+    ],
+)
+def test_a_slice_is_long_enough_by_time_by_images_and_by_whole_rounds_of_batches(rule, images, seconds):
+    epochs, clock = epochs_of([[(float(time), 1) for time in range(9)]])
+    measured = measure_batches(lambda: next(epochs), rule, opened_at=0.0, clock=clock)
+    assert (measured.images, measured.seconds) == (images, seconds)
+
+
+def test_batches_of_the_warm_up_are_not_counted():
+    epochs, clock = epochs_of([[(float(time), 10**time) for time in range(9)]])
+    rule = SliceRule(seconds=2.0, warm_batches=3)
+    measured = measure_batches(lambda: next(epochs), rule, opened_at=0.0, clock=clock)
+    assert (measured.images, measured.seconds) == (10**4 + 10**5, 2.0)
+
+
+def test_an_epoch_without_a_batch_does_not_go_on_for_ever():
+    with pytest.raises(ValueError, match="fewer frames than a batch"):
+        measure_batches(lambda: iter(()), SliceRule(seconds=1), opened_at=0.0, clock=lambda: 0.0)
+
+
+def test_threads_that_count_are_stopped_and_their_errors_raised():
+    stopped = []
+
+    def work(thread, add, stop):
+        while not stop.wait(0.001):
+            add(2)
+        stopped.append(thread)
+
+    measured = measure_counters(work, 3, SliceRule(seconds=0.01, images=20))
+    assert measured.images >= 20
+    assert measured.images % 2 == 0
+    assert measured.seconds >= 0.01
+    assert sorted(stopped) == [0, 1, 2]
+
+    def fail(thread, add, stop):
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        measure_counters(fail, 2, SliceRule(seconds=0.01))
+
+
+rates = st.integers(1, 400).map(float)
+
+
+@given(st.integers(1, 10_000), rates, rates, rates)
+def test_break_even_is_the_first_epoch_that_counting_finds(num_frames, build, other, cached):
+    sums = BreakEven(
+        num_frames=num_frames,
+        build_frames_per_second=build,
+        other_images_per_second=other,
+        cached_images_per_second=cached,
+    )
+    assert sums.build_seconds == pytest.approx(num_frames / build)
+    if cached <= other:
+        assert sums.epochs is None
+        return
+    # In whole numbers, with time in units of num_frames / (build * other * cached) seconds.
+    cost, live, ours = other * cached, build * cached, build * other
+    epochs = 1
+    while cost + epochs * ours > epochs * live:
+        epochs += 1
+        if epochs > 3000:  # counting on would take long
+            assert sums.epochs >= 3000
+            return
+    assert sums.epochs == epochs
+    assert sums.epochs - 1 < sums.epochs_exactly <= sums.epochs * (1 + 1e-9) or epochs == 1
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, math.nan, math.inf])
+def test_break_even_refuses_what_no_measurement_gives(rate):
+    with pytest.raises(ValueError, match="must be above 0"):
+        BreakEven(
+            num_frames=1,
+            build_frames_per_second=1.0,
+            other_images_per_second=rate,
+            cached_images_per_second=1.0,
+        )

@@ -1,0 +1,121 @@
+"""The command `cache-bench`: starter, live and cached frames on this machine, side by side.
+
+Exit codes: 0 all well; 2 the command was wrong; 3 the machine failed; 130 interrupted, with the figures until then.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from frame_cache_tools.bench_plot import plot_report, require_matplotlib
+from frame_cache_tools.bench_run import QUICK, BenchSettings, command_line, run_bench
+from frame_cache_tools.bench_table import report_text
+
+from cache_builder.errors import MachineError
+from frame_store.errors import FrameCacheError
+
+EXIT_WRONG_COMMAND = 2
+EXIT_MACHINE_FAILED = 3
+EXIT_INTERRUPTED = 130
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command(context_settings={"max_content_width": 110})
+@click.version_option(package_name="frame-cache")
+@click.option("--videos", type=_PATH, help="Folder of videos.  [default: sample videos, made here]")
+@click.option(
+    "--cache",
+    "caches",
+    multiple=True,
+    type=_PATH,
+    help="An existing cache, measured as it is; may be given again.  [default: one of each kind, built here]",
+)
+@click.option("--work", type=_PATH, help="Keep videos and caches made here, and take those that are there.")
+@click.option("--quick", is_flag=True, help="Under two minutes: small samples, fewer rows, shorter slices.")
+@click.option(
+    "--only", multiple=True, metavar="PATTERN", help="Rows whose name holds this (* and ? match); repeatable."
+)
+@click.option("--rounds", "num_rounds", type=int, help="Interleaved rounds.  [default: 3]")
+@click.option("--seconds", type=float, help="Slice of a fast row in a round.  [default: 0.6, quick 0.5]")
+@click.option(
+    "--seconds-per-row",
+    "seconds_per_subject",
+    type=float,
+    help="A starter, a live row or another loader that has used these is in no further round.  [default: 45, quick 4]",
+)
+@click.option("--batch-size", type=int, help="Frames per batch.  [default: 128]")
+@click.option(
+    "--copies",
+    "num_copies",
+    type=int,
+    help="Fewer videos than this are linked until there are.  [default: 200]",
+)
+@click.option(
+    "--cache-frames",
+    type=int,
+    help="Caches are built of the first videos with so many.  [default: 2400, quick 1000]",
+)
+@click.option(
+    "--starter-images", type=int, help="Images of the starter in a round, at least.  [default: 60, quick 30]"
+)
+@click.option(
+    "--starter-workers",
+    type=int,
+    multiple=True,
+    help="Workers of the starter; repeatable.  [default: 10, one a CPU, two a CPU (not quick)]",
+)
+@click.option("--lookahead", "lookahead_batches", type=int, help="Batches.  [default: 32, quick 8]")
+@click.option("--lookahead-bytes", type=int, help="Frames that wait, at most.  [default: 2500000000]")
+@click.option("--json", "as_json", is_flag=True, help="Every figure, the rounds included, as JSON.")
+@click.option("--plot", type=_PATH, help="PNG: starter, live and cached beside the limits.")
+def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
+    """Images/s of the exercise's starter, of live decoding and of every cache, with the limits of this machine.
+
+    Without options it makes its own sample videos and caches in a temporary folder; about 15 minutes on 2 CPUs.
+    """
+    as_json, plot = flags.pop("as_json"), flags.pop("plot")
+    try:
+        settings = _settings(flags)
+        if plot is not None:
+            require_matplotlib()
+        report = run_bench(settings, command=command_line(), say=_say)
+        if as_json:
+            click.echo(msgspec.json.format(msgspec.json.encode(report.builtins()), indent=1).decode())
+        else:
+            click.echo(report_text(report))
+        if plot is not None:
+            plot_report(report, plot)
+            click.echo(f"plot: {plot}", err=True)
+    except KeyboardInterrupt:
+        click.echo("interrupted before anything was measured", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except (MachineError, OSError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(EXIT_MACHINE_FAILED)
+    except (FrameCacheError, ModuleNotFoundError, ValueError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(EXIT_WRONG_COMMAND)
+    if report.interrupted:
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _settings(flags: dict[str, Any]) -> BenchSettings:
+    """Defaults, over them those of `--quick`, over them what was said."""
+    quick = QUICK if flags.pop("quick") else {}
+    said = {name: value for name, value in flags.items() if value is not None and value != ()}
+    return BenchSettings(**{**quick, **said})
+
+
+def _say(line: str) -> None:
+    """Progress, on one line of a terminal and in lines of a log."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[2K{line}", nl=False, err=True)
+    else:
+        click.echo(line, err=True)
+
+
+if __name__ == "__main__":
+    main()

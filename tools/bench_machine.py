@@ -1,0 +1,144 @@
+"""What a benchmark ran on: CPU, memory, GPU, disk and the versions of what did the work."""
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+_PACKAGES = (
+    "frame-cache",
+    "torch",
+    "torchvision",
+    "numpy",
+    "av",
+    "simplejpeg",
+    "pillow",
+    "webdataset",
+    "zarr",
+    "numcodecs",
+)
+_SECONDS_FOR_NVIDIA_SMI = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """The machine, as far as the benchmark can tell."""
+
+    cpu: str
+    cpus_usable: int
+    """CPUs that this process may run on."""
+    cpus_online: int
+    memory_bytes: int
+    gpu: str
+    """Names of the GPUs, or `none`."""
+    disk: str
+    """File system and device of the folder that holds the caches."""
+    disk_free_bytes: int
+    system: str
+
+    def text(self) -> str:
+        """One line a part, for a terminal."""
+        return "\n".join(
+            (
+                f"CPU   {self.cpu}, {self.cpus_usable} of {self.cpus_online} logical CPUs usable",
+                f"RAM   {self.memory_bytes / 2**30:.1f} GiB",
+                f"GPU   {self.gpu}",
+                f"disk  {self.disk}, {self.disk_free_bytes / 2**30:.1f} GiB free",
+                f"OS    {self.system}",
+            )
+        )
+
+
+def read_machine(folder: Path) -> Machine:
+    """What is known of the machine; `folder` is where the caches lie."""
+    return Machine(
+        cpu=_cpu_name(Path("/proc/cpuinfo")),
+        cpus_usable=len(os.sched_getaffinity(0)),
+        cpus_online=os.cpu_count() or 1,
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        gpu=_gpu_names(),
+        disk=_disk_of(folder, Path("/proc/self/mountinfo")),
+        disk_free_bytes=shutil.disk_usage(folder).free,
+        system=platform.platform(),
+    )
+
+
+def read_versions() -> dict[str, str]:
+    """Versions of Python, of FFmpeg's decoders and of the packages that do the work; absent ones are left out."""
+    from av import library_versions
+
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    versions["libavcodec"] = ".".join(map(str, library_versions["libavcodec"]))
+    return versions
+
+
+def versions_text(versions: Mapping[str, str]) -> str:
+    """One line, for a terminal.
+
+    >>> versions_text({"python": "3.11.2", "torch": "2.9.1"})
+    'with  python 3.11.2, torch 2.9.1'
+    """
+    return "with  " + ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _cpu_name(cpuinfo: Path) -> str:
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name.strip() in {"model name", "Model", "Hardware"} and value.strip():
+            return " ".join(value.split())
+    return platform.processor() or platform.machine()
+
+
+def _gpu_names() -> str:
+    """By torch, which says what a training would see; else by the driver's own tool."""
+    import torch
+
+    if torch.cuda.is_available():
+        return ", ".join(
+            f"{torch.cuda.get_device_name(number)} (CUDA {torch.version.cuda})"
+            for number in range(torch.cuda.device_count())
+        )
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return "none"
+    try:
+        done = subprocess.run(
+            [program, "--query-gpu=name,driver_version", "--format=csv,noheader"],
+            capture_output=True,
+            check=True,
+            text=True,
+            timeout=_SECONDS_FOR_NVIDIA_SMI,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "none"
+    names = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    return f"{'; '.join(names)} (torch sees none of them)" if names else "none"
+
+
+def _disk_of(folder: Path, mountinfo: Path) -> str:
+    """File system type and device of the mount that holds `folder` (proc(5), mountinfo: fields past the dash)."""
+    try:
+        device = folder.stat().st_dev
+        lines = mountinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return "unknown"
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in lines:
+        mount, _, source = line.partition(" - ")
+        if mount.split()[2] == wanted:
+            file_system, name = source.split()[:2]
+            return f"{file_system} on {name}"
+    return "unknown"

@@ -1,0 +1,106 @@
+"""`cache-bench --plot`: starter, live and cached on one axis, with the limits that hardware sets."""
+
+from pathlib import Path
+
+from frame_cache_tools.bench_report import BenchReport, BenchRow
+
+# Okabe and Ito's palette: told apart by colour-blind eyes.
+_COLORS = {
+    "starter": "#D55E00",
+    "live": "#E69F00",
+    "other loaders": "#999999",
+    "cached": "#0072B2",
+}
+_AUGMENTED = "#56B4E9"
+_LIMIT = "#333333"
+
+
+def plot_report(report: BenchReport, path: Path) -> None:
+    """Write a PNG: a bar for each way to get frames, its spread, and a tick at the limit of the same run.
+
+    Caches are shown by `permutation`, which is strictly uniform; the other modes are in the table.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed; says how to get it.
+        ValueError: nothing was measured.
+    """
+    Figure, Line2D, Patch = _matplotlib()  # noqa: N806 - classes
+    order = list(_COLORS)
+    rows = sorted(filter(_is_shown, report.rows), key=lambda row: order.index(row.subject.group))
+    if not rows:
+        raise ValueError("--plot: nothing was measured that could be shown")
+    limits = {
+        row.subject.name: row.images_per_second.median
+        for row in report.rows
+        if row.subject.group == "limits" and row.images_per_second is not None
+    }
+    figure = Figure(figsize=(11, 1.6 + 0.3 * len(rows)), layout="constrained")
+    axes = figure.add_subplot()
+    for position, row in enumerate(rows):
+        rate = row.images_per_second
+        assert rate is not None  # _is_shown looked
+        axes.barh(position, rate.median, height=0.72, color=_color(row))
+        axes.plot([rate.smallest, rate.largest], [position, position], color="black", linewidth=1)
+        if (limit := limits.get(row.subject.limit or "")) is not None:
+            axes.plot([limit, limit], [position - 0.42, position + 0.42], color=_LIMIT, linewidth=2)
+        ratio = "" if row.ratio_to_starter is None else f"   x {row.ratio_to_starter.median:.3g}"
+        axes.annotate(
+            f"{rate.median:.3g}{ratio}" if rate.median < 1000 else f"{rate.median:,.0f}{ratio}",
+            (max(rate.largest, limits.get(row.subject.limit or "", 0.0)), position),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+        )
+    axes.set_yticks(range(len(rows)), [row.subject.name for row in rows], fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.set_xlim(right=8 * max(axes.get_xlim()[1] / 8, *limits.values(), 1.0))
+    axes.set_xlabel("images/s, batches of " + str(report.batch_size))
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_axisbelow(True)
+    machine = report.machine
+    against = "" if report.starter_row is None else f"; x: times '{report.starter_row}'"
+    axes.set_title(
+        f"{machine.cpu}, {machine.cpus_usable} CPUs, {machine.memory_bytes / 2**30:.0f} GiB, GPU {machine.gpu}\n"
+        f"medians of {report.num_rounds} interleaved rounds{against}",
+        fontsize=9,
+        loc="left",
+    )
+    handles = [Patch(color=color, label=group) for group, color in _COLORS.items()]
+    handles.append(Patch(color=_AUGMENTED, label="cached, with the exercise's augmentation"))
+    handles.append(Line2D([], [], color=_LIMIT, linewidth=2, label="limit in the same run"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    figure.savefig(path, dpi=130)
+
+
+def require_matplotlib() -> None:
+    """Find out before an hour of measuring, not after it.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed; says how to get it.
+    """
+    _matplotlib()
+
+
+def _matplotlib():  # type: ignore[no-untyped-def]  # noqa: ANN202 - classes of a package that may be absent
+    try:
+        from matplotlib.figure import Figure
+        from matplotlib.lines import Line2D
+        from matplotlib.patches import Patch
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("--plot needs matplotlib: pip install 'frame-cache[plots]'") from error
+    return Figure, Line2D, Patch
+
+
+def _is_shown(row: BenchRow) -> bool:
+    subject = row.subject
+    if row.images_per_second is None or subject.group == "limits":
+        return False
+    return subject.group != "cached" or subject.sampling == "sampling=permutation"
+
+
+def _color(row: BenchRow) -> str:
+    if row.subject.group == "cached" and row.subject.augmented:
+        return _AUGMENTED
+    return _COLORS[row.subject.group]

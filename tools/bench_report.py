@@ -1,0 +1,233 @@
+"""The figures of a run of `cache-bench`, with everything that is needed to judge them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from frame_cache_tools.bench_inputs import BenchCache, BenchVideos
+from frame_cache_tools.bench_machine import Machine
+from frame_cache_tools.bench_rounds import Rounds, Spread
+from frame_cache_tools.bench_subjects import BenchSubject
+from frame_cache_tools.break_even import BreakEven
+
+from loader import SamplingSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchRow:
+    """One subject with its figures; None where there is none."""
+
+    subject: BenchSubject
+    images_per_second: Spread | None
+    ratio_to_starter: Spread | None
+    ratio_to_limit: Spread | None
+    seconds_to_first_batch: Spread | None
+    peak_anonymous_bytes: int | None
+    failure: str | None
+    rounds: tuple[dict[str, float], ...]
+    """Of each round: its number, images, seconds, images per second."""
+
+    @property
+    def seconds_to_first_batch_expected(self) -> float | None:
+        """Of a starter, whose first batch takes longer than a slice: the images made until then over its rate."""
+        num_images = self.subject.images_to_first_batch
+        if num_images is None or self.images_per_second is None:
+            return None
+        return num_images / self.images_per_second.median
+
+    def builtins(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        subject = self.subject
+        values: dict[str, Any] = {
+            "name": subject.name,
+            "group": subject.group,
+            "cache": subject.cache,
+            "sampling": subject.sampling,
+            "augmented": subject.augmented,
+            "limit": subject.limit,
+            "effective_batch": subject.effective_batch,
+            "peak_anonymous_bytes": self.peak_anonymous_bytes,
+            "seconds_to_first_batch_expected": self.seconds_to_first_batch_expected,
+            "failure": self.failure,
+            "rounds": list(self.rounds),
+        }
+        for name in ("images_per_second", "ratio_to_starter", "ratio_to_limit", "seconds_to_first_batch"):
+            spread: Spread | None = getattr(self, name)
+            values[name] = None if spread is None else spread.median
+            values[f"{name}_smallest"] = None if spread is None else spread.smallest
+            values[f"{name}_largest"] = None if spread is None else spread.largest
+        return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class BreakEvenRow:
+    """When a cache has paid for itself, against one other way to get the frames."""
+
+    cache: str
+    cached_row: str
+    other_row: str
+    sums: BreakEven
+
+    def builtins(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "cache": self.cache,
+            "cached_row": self.cached_row,
+            "other_row": self.other_row,
+            **asdict(self.sums),
+            "build_seconds": self.sums.build_seconds,
+            "other_epoch_seconds": self.sums.other_epoch_seconds,
+            "cached_epoch_seconds": self.sums.cached_epoch_seconds,
+            "epochs_exactly": self.sums.epochs_exactly,
+            "epochs": self.sums.epochs,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchReport:
+    """A whole run."""
+
+    command: tuple[str, ...]
+    date: str
+    """ISO 8601, with the offset from UTC."""
+    machine: Machine
+    versions: dict[str, str]
+    batch_size: int
+    num_rounds: int
+    interrupted: bool
+    videos: BenchVideos | None
+    caches: tuple[BenchCache, ...]
+    starter_row: str | None
+    """The fastest starter, which ratios refer to."""
+    rows: tuple[BenchRow, ...]
+    break_even: tuple[BreakEvenRow, ...]
+    notes: tuple[str, ...]
+
+    def builtins(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "command": list(self.command),
+            "date": self.date,
+            "machine": asdict(self.machine),
+            "versions": self.versions,
+            "batch_size": self.batch_size,
+            "num_rounds": self.num_rounds,
+            "interrupted": self.interrupted,
+            "videos": None if self.videos is None else _videos_builtins(self.videos),
+            "caches": [_cache_builtins(cache) for cache in self.caches],
+            "starter_row": self.starter_row,
+            "rows": [row.builtins() for row in self.rows],
+            "break_even": [row.builtins() for row in self.break_even],
+            "notes": list(self.notes),
+        }
+
+
+def make_rows(subjects: Sequence[BenchSubject], rounds: Rounds, *, starter_row: str | None) -> list[BenchRow]:
+    """A row for each subject, measured or not."""
+    return [
+        BenchRow(
+            subject=subject,
+            images_per_second=rounds.rate(subject.name),
+            ratio_to_starter=None if starter_row is None else rounds.ratio(subject.name, starter_row),
+            ratio_to_limit=None if subject.limit is None else rounds.ratio(subject.name, subject.limit),
+            seconds_to_first_batch=rounds.first_batch(subject.name),
+            peak_anonymous_bytes=rounds.peak_bytes(subject.name),
+            failure=rounds.failures.get(subject.name),
+            rounds=tuple(
+                {
+                    "round": number,
+                    "images": piece.images,
+                    "seconds": piece.seconds,
+                    "images_per_second": piece.images_per_second,
+                }
+                for number, piece in sorted(rounds.slices.get(subject.name, {}).items())
+            ),
+        )
+        for subject in subjects
+    ]
+
+
+def fastest_row(
+    subjects: Sequence[BenchSubject], rounds: Rounds, group: str, *, prefix: str = ""
+) -> str | None:
+    """Name of the fastest measured subject of a group; None where none was measured."""
+    rates = {
+        subject.name: spread.median
+        for subject in subjects
+        if subject.group == group and subject.name.startswith(prefix)
+        if (spread := rounds.rate(subject.name)) is not None
+    }
+    return max(rates, key=rates.__getitem__, default=None)
+
+
+def break_even_rows(
+    subjects: Sequence[BenchSubject],
+    rounds: Rounds,
+    caches: Sequence[BenchCache],
+    *,
+    starter_row: str | None,
+    num_frames: int,
+) -> list[BreakEvenRow]:
+    """Each cache by `permutation` against each live row of the same order, and against the starter.
+
+    The starter augments, so a cache is augmented too where that was measured; the live rows do not.
+    """
+    rows = []
+    plain = str(SamplingSpec())
+    live = [subject.name for subject in subjects if subject.group == "live" and subject.sampling == plain]
+    for cache in caches:
+        if cache.build_frames_per_second is None:
+            continue
+        of_cache = {
+            subject.augmented: subject.name
+            for subject in subjects
+            if subject.group == "cached" and subject.cache == cache.name and subject.sampling == plain
+            if rounds.rate(subject.name) is not None
+        }
+        if not of_cache:
+            continue
+        pairs = [(of_cache.get(False), other) for other in live]
+        if starter_row is not None:
+            pairs.append((of_cache.get(True, of_cache.get(False)), starter_row))
+        for ours, other in pairs:
+            cached_rate = None if ours is None else rounds.rate(ours)
+            other_rate = rounds.rate(other)
+            if ours is None or cached_rate is None or other_rate is None:
+                continue
+            rows.append(
+                BreakEvenRow(
+                    cache=cache.name,
+                    cached_row=ours,
+                    other_row=other,
+                    sums=BreakEven(
+                        num_frames=num_frames,
+                        build_frames_per_second=cache.build_frames_per_second,
+                        other_images_per_second=other_rate.median,
+                        cached_images_per_second=cached_rate.median,
+                    ),
+                )
+            )
+    return rows
+
+
+def _videos_builtins(videos: BenchVideos) -> dict[str, Any]:
+    return {
+        "folder": str(videos.folder),
+        "num_videos": len(videos.paths),
+        "num_files": videos.num_files,
+        "num_frames": videos.num_frames,
+        "num_videos_for_starter": len(videos.servable),
+        "scan_seconds": videos.scan_seconds,
+    }
+
+
+def _cache_builtins(cache: BenchCache) -> dict[str, Any]:
+    return {
+        "name": cache.name,
+        "path": str(cache.path),
+        "num_frames": cache.num_frames,
+        "num_bytes": cache.num_bytes,
+        "bytes_per_frame": cache.bytes_per_frame,
+        "build_seconds": cache.build_seconds,
+        "build_frames_per_second": cache.build_frames_per_second,
+    }

@@ -1,0 +1,161 @@
+"""How a slice of time is measured: from batches that arrive, or from threads that count."""
+
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+_MOST_SECONDS = 600.0
+_SECONDS_BETWEEN_LOOKS = 0.002
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceRule:
+    """How long a subject is measured, beyond its first batch."""
+
+    seconds: float
+    """At least this long."""
+    images: int = 1
+    """And at least so many images."""
+    warm_seconds: float = 0.0
+    """Images that come earlier than this after the first batch are not measured."""
+    warm_batches: int = 0
+    """Neither are so many batches after the first."""
+    batch_multiple: int = 1
+    """A multiple of so many batches: as many as are made at the same time, so that none is cut in the middle."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice:
+    """What one round of one subject gave."""
+
+    images: int
+    seconds: float
+    seconds_to_first_batch: float | None
+    """From opening what is read to the first batch; None where no whole batch came."""
+    peak_anonymous_bytes: int | None = None
+    """None where the system does not tell."""
+
+    @property
+    def images_per_second(self) -> float:
+        """Images over seconds."""
+        return self.images / self.seconds
+
+
+def measure_batches(
+    epochs: Callable[[], Iterator[int]], rule: SliceRule, *, opened_at: float, clock: Callable[[], float]
+) -> Slice:
+    """Images per batch, epoch after epoch, timed from the arrival of one batch to that of another.
+
+    The first batch, and those that the rule calls warm-up, are waited for and not counted. The gaps between epochs
+    count: who trains waits for them too.
+
+    Raises:
+        ValueError: an epoch without a batch.
+    """
+    first_at: float | None = None
+    started_at: float | None = None
+    num_images = num_batches = num_warm = 0
+    while True:
+        seen = False
+        with closing_if_possible(epochs()) as batches:
+            for num_in_batch in batches:
+                seen = True
+                now = clock()
+                if first_at is None:
+                    first_at = now
+                if started_at is None:
+                    if now - first_at >= rule.warm_seconds and num_warm >= rule.warm_batches:
+                        started_at = now
+                    num_warm += 1
+                    continue
+                num_images += num_in_batch
+                num_batches += 1
+                if (
+                    now - started_at >= rule.seconds
+                    and num_images >= rule.images
+                    and num_batches % rule.batch_multiple == 0
+                ):
+                    return Slice(
+                        images=num_images,
+                        seconds=now - started_at,
+                        seconds_to_first_batch=first_at - opened_at,
+                    )
+        if not seen:
+            raise ValueError("an epoch without a batch: there are fewer frames than a batch holds")
+
+
+def measure_counters(
+    work: Callable[[int, Callable[[int], None], threading.Event], None], num_threads: int, rule: SliceRule
+) -> Slice:
+    """Threads that count what they make until they are told to stop, all of them timed over the same span.
+
+    `work(thread, add, stop)` calls `add(images)`. The clock starts when `rule.warm_seconds` have passed and every
+    thread has made something.
+
+    Raises:
+        TimeoutError: nothing comes any more.
+        Exception: what a thread raised.
+    """
+    counts = [0] * num_threads
+    errors: list[BaseException] = []
+    stop = threading.Event()
+
+    def run(thread: int) -> None:
+        def add(num_images: int) -> None:
+            counts[thread] += num_images
+
+        try:
+            work(thread, add, stop)
+        except Exception as error:  # noqa: BLE001 - raised below, in the caller's thread
+            errors.append(error)
+            stop.set()
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(num_threads)]
+    for thread in threads:
+        thread.start()
+    opened_at = time.perf_counter()
+    try:
+        wait_until(
+            lambda: bool(errors) or (min(counts) > 0 and time.perf_counter() - opened_at >= rule.warm_seconds)
+        )
+        started_at, before = time.perf_counter(), sum(counts)
+        wait_until(
+            lambda: (
+                bool(errors)
+                or (time.perf_counter() - started_at >= rule.seconds and sum(counts) - before >= rule.images)
+            )
+        )
+        seconds, num_images = time.perf_counter() - started_at, sum(counts) - before
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    if errors:
+        raise errors[0]
+    return Slice(images=num_images, seconds=seconds, seconds_to_first_batch=None)
+
+
+@contextmanager
+def closing_if_possible(iterator: Iterator[Any]) -> Iterator[Iterator[Any]]:
+    """Close a generator at the end, so that what it reads ahead stops now and not at its collection."""
+    try:
+        yield iterator
+    finally:
+        if isinstance(iterator, Generator):
+            iterator.close()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Look again and again whether something has come true.
+
+    Raises:
+        TimeoutError: not within ten minutes.
+    """
+    deadline = time.perf_counter() + _MOST_SECONDS
+    while not condition():
+        if time.perf_counter() > deadline:
+            raise TimeoutError(f"not enough images within {_MOST_SECONDS:.0f} s")
+        time.sleep(_SECONDS_BETWEEN_LOOKS)

@@ -1,0 +1,325 @@
+"""What `cache-bench` measures, each as a value that opens itself in a process of its own and counts its images."""
+
+import multiprocessing
+import os
+import threading
+import time
+import warnings
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from frame_cache_tools.bench_slices import Slice, SliceRule, closing_if_possible, measure_batches, wait_until
+from frame_cache_tools.starter import StarterDataset, StarterVideos, exercise_transforms
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
+
+from cache_builder.video.geometry import FrameGeometry
+from cache_builder.video.live_store import open_videos
+from frame_store import open_store
+from frame_store.protocol import FrameStore
+from loader import FrameBatch, FrameBatchSampler, FrameDataset, FrameLoader, SamplingSpec, frame_batch_collate
+from loader.webdataset_adapter import webdataset_batches
+
+_SECONDS_TO_END = 600.0
+_WORKERS = "fork"
+"""How `DataLoader` starts its workers: torch's default on Linux, and what lets a worker share its parent's pages."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachedFrames:
+    """A cache on disk."""
+
+    path: Path
+
+    def open(self) -> FrameStore:
+        """See `frame_store.open_store`."""
+        return open_store(self.path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveFrames:
+    """A folder of videos, decoded when asked for."""
+
+    folder: Path
+    geometry: FrameGeometry
+    scan_cache: Path
+    """So that only the first of all openings scans the videos."""
+
+    def open(self) -> FrameStore:
+        """See `cache_builder.open_videos`."""
+        return open_videos(
+            self.folder,
+            size=(self.geometry.height, self.geometry.width),
+            resize=self.geometry.resize,
+            crop_aspect=self.geometry.crop_aspect,
+            scan_cache=self.scan_cache,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lookahead:
+    """How far `FrameLoader` looks ahead over a live store."""
+
+    batches: int
+    max_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderSource:
+    """`FrameLoader` over a cache or over the videos."""
+
+    store: CachedFrames | LiveFrames
+    sampling: SamplingSpec
+    batch_size: int
+    augmented: bool = False
+    lookahead: Lookahead | None = None
+
+    def measure(self, rule: SliceRule) -> Slice:
+        """See `ImageSource`."""
+        opened_at = time.perf_counter()
+        with closing(self.store.open()) as store, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a biased choice of shards: the effective batch says it
+            loader = FrameLoader(store, batch_size=self.batch_size, **self._options())
+            return measure_batches(
+                lambda: _frames_of(loader), rule, opened_at=opened_at, clock=time.perf_counter
+            )
+
+    def _options(self) -> dict[str, Any]:
+        options = {name: value for name, value in self.sampling.to_builtins().items() if value is not None}
+        if self.augmented:
+            from loader.augment import exercise_augmentation
+
+            options["augment"] = exercise_augmentation(cached=True)
+        if self.lookahead is not None:
+            options |= {"lookahead": self.lookahead.batches, "lookahead_bytes": self.lookahead.max_bytes}
+        return options
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataLoaderSource:
+    """torch's `DataLoader` over `FrameDataset`, whole batches in worker processes."""
+
+    path: Path
+    batch_size: int
+    num_workers: int
+
+    def measure(self, rule: SliceRule) -> Slice:
+        """See `ImageSource`."""
+        opened_at = time.perf_counter()
+        with closing(open_store(self.path)) as store:
+            batches = DataLoader(
+                FrameDataset(store),
+                batch_sampler=_Endless(FrameBatchSampler(store, batch_size=self.batch_size)),
+                collate_fn=frame_batch_collate,
+                num_workers=self.num_workers,
+                multiprocessing_context=_WORKERS,
+            )
+            return measure_batches(
+                lambda: _frames_of(batches), rule, opened_at=opened_at, clock=time.perf_counter
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebDatasetSource:
+    """Plain `webdataset` over the tar shards, in torch's `DataLoader`."""
+
+    path: Path
+    batch_size: int
+    num_workers: int
+    shuffle_buffer: int
+
+    def measure(self, rule: SliceRule) -> Slice:
+        """See `ImageSource`."""
+        opened_at = time.perf_counter()
+        batches = DataLoader(
+            _EndlessStream(self),
+            batch_size=None,
+            num_workers=self.num_workers,
+            multiprocessing_context=_WORKERS,
+        )
+        return measure_batches(
+            lambda: _frames_of(batches), rule, opened_at=opened_at, clock=time.perf_counter
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZarrPythonSource:
+    """zarr-python's own fancy indexing: `frames[ids]` for a batch of random ids."""
+
+    path: Path
+    batch_size: int
+
+    def measure(self, rule: SliceRule) -> Slice:
+        """See `ImageSource`."""
+        import zarr
+
+        opened_at = time.perf_counter()
+        frames = zarr.open_array(str(self.path / "frames.zarr" / "frames"), mode="r")
+        draw = np.random.default_rng(0)
+
+        def epoch() -> Iterator[int]:
+            order = draw.permutation(frames.shape[0])
+            for start in range(0, len(order), self.batch_size):
+                yield len(np.asarray(frames[order[start : start + self.batch_size]]))
+
+        return measure_batches(epoch, rule, opened_at=opened_at, clock=time.perf_counter)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StarterSource:
+    """The exercise's starter in torch's `DataLoader`.
+
+    Images are counted as the workers finish them, once each worker has made two: ten workers make ten batches at
+    the same time, so whole batches arrive in bursts minutes apart. The order goes on from one shuffle to the next
+    without a stop, which the starter as given does not: no worker idles at the end of an epoch.
+    """
+
+    paths: tuple[Path, ...]
+    """One video, or many."""
+    num_workers: int
+    batch_size: int
+
+    def measure(self, rule: SliceRule) -> Slice:
+        """See `ImageSource`."""
+        transform = exercise_transforms()
+        opened_at = time.perf_counter()
+        dataset = (
+            StarterDataset(self.paths[0], transform)
+            if len(self.paths) == 1
+            else StarterVideos(self.paths, transform)
+        )
+        counted = _Counted(dataset)
+        order = _EndlessShuffle(len(dataset))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of more workers than CPUs, which is what the exercise asks for
+            batches = iter(
+                DataLoader(
+                    counted,
+                    batch_size=self.batch_size,
+                    sampler=order,
+                    num_workers=self.num_workers,
+                    multiprocessing_context=_WORKERS,
+                )
+            )
+        arrivals: list[float] = []
+        errors: list[Exception] = []
+
+        def consume() -> None:
+            try:
+                for _ in batches:
+                    arrivals.append(time.perf_counter())
+            except Exception as error:  # noqa: BLE001 - raised below, in the caller's thread
+                errors.append(error)
+
+        consumer = threading.Thread(target=consume, daemon=True)
+        consumer.start()
+        try:
+            wait_until(lambda: bool(errors) or counted.num_images >= 2 * self.num_workers)
+            started_at, before = time.perf_counter(), counted.num_images
+            wait_until(
+                lambda: (
+                    bool(errors)
+                    or (
+                        time.perf_counter() - started_at >= rule.seconds
+                        and counted.num_images - before >= rule.images
+                    )
+                )
+            )
+            seconds, num_images = time.perf_counter() - started_at, counted.num_images - before
+            whole_batches = len(arrivals)
+        finally:
+            order.stop()
+            counted.stop()
+            consumer.join(_SECONDS_TO_END)
+        if errors:
+            raise errors[0]
+        return Slice(
+            images=num_images,
+            seconds=seconds,
+            seconds_to_first_batch=arrivals[0] - opened_at if whole_batches else None,
+        )
+
+
+class _Counted(Dataset[torch.Tensor]):
+    """Counts, over all workers, the images that a dataset has made; after `stop` it makes no more."""
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self._dataset = dataset
+        context = multiprocessing.get_context(_WORKERS)
+        self._num_images = context.Value("q", 0)
+        self._stopped = context.Event()
+        self._last = torch.zeros(3, 1, 1)
+
+    @property
+    def num_images(self) -> int:
+        return int(self._num_images.value)
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        # Stopped, the last image stands for the rest of the batch: else a worker would make all 128 of it first.
+        if not self._stopped.is_set():
+            self._last = self._dataset[index]
+            with self._num_images.get_lock():
+                self._num_images.value += 1
+        return self._last
+
+
+class _EndlessShuffle(Sampler[int]):
+    """One shuffle of all items after the other, until `stop`."""
+
+    def __init__(self, num_items: int) -> None:
+        self._num_items = num_items
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        self._is_stopped = True
+
+    def __iter__(self) -> Iterator[int]:
+        while True:
+            for index in torch.randperm(self._num_items).tolist():
+                if self._is_stopped:
+                    return
+                yield index
+
+
+class _Endless(Sampler[Any]):
+    """Epoch after epoch of a sampler of batches, so that `DataLoader` does not start its workers anew for each."""
+
+    def __init__(self, sampler: FrameBatchSampler) -> None:
+        self._sampler = sampler
+
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            yield from self._sampler
+
+
+class _EndlessStream(IterableDataset[FrameBatch]):
+    """Epoch after epoch of `webdataset_batches`."""
+
+    def __init__(self, source: WebDatasetSource) -> None:
+        self._source = source
+
+    def __iter__(self) -> Iterator[FrameBatch]:
+        source = self._source
+        for epoch in count():
+            yield from webdataset_batches(
+                source.path, batch_size=source.batch_size, shuffle_buffer=source.shuffle_buffer, epoch=epoch
+            )
+
+
+def _frames_of(batches: Iterable[FrameBatch]) -> Generator[int, None, None]:
+    with closing_if_possible(iter(batches)) as iterator:
+        for batch in iterator:
+            yield batch.frame_ids.numel()
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may run on."""
+    return len(os.sched_getaffinity(0))

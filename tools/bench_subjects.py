@@ -1,0 +1,310 @@
+"""The rows of `cache-bench`: starter, live, cached, other loaders, limits."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from frame_cache_tools.bench_inputs import BenchCache, BenchVideos
+from frame_cache_tools.bench_limits import DecodeLimit, SequentialDecodeLimit, TakeLimit
+from frame_cache_tools.bench_process import ImageSource
+from frame_cache_tools.bench_slices import SliceRule
+from frame_cache_tools.bench_sources import (
+    CachedFrames,
+    DataLoaderSource,
+    LiveFrames,
+    LoaderSource,
+    Lookahead,
+    StarterSource,
+    WebDatasetSource,
+    ZarrPythonSource,
+)
+from frame_cache_tools.bias_subject import BiasSubject, subject_of_cache
+from frame_cache_tools.bias_table import BiasTable, largest_divisor
+from frame_cache_tools.starter import STARTER_NUM_WORKERS
+
+from cache_builder.video.geometry import FrameGeometry
+from frame_store import open_store
+from loader import SamplingError, SamplingSpec
+from loader.webdataset_report import WebDatasetSpec
+
+Group = Literal["starter", "live", "cached", "other loaders", "limits"]
+
+TAKE_LIMIT = "np.take, 1 thread"
+SEQUENTIAL_LIMIT = "sequential decode of the videos"
+_OTHERS_WORKERS = 2
+_SHUFFLE_BUFFER = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchPlan:
+    """How much is measured of everything, and how long."""
+
+    batch_size: int = 128
+    seconds: float = 0.6
+    """A slice of a fast subject."""
+    starter_seconds: float = 3.0
+    starter_images: int = 60
+    starter_workers: tuple[int, ...] = (STARTER_NUM_WORKERS,)
+    """Numbers of workers that the starter is tried with."""
+    num_cpus: int = 1
+    lookahead: Lookahead | None = None
+    every_mode_of: tuple[str, ...] | None = None
+    """Names of the caches measured in every sampling mode and augmented; None for all. The others are measured by
+    `permutation` alone, as they are."""
+    other_loaders_of: tuple[str, ...] | None = None
+    """Names of the caches that other loaders are measured on; None for all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchSubject:
+    """One row: what is measured, how, and what it is compared with."""
+
+    name: str
+    group: Group
+    source: ImageSource
+    rule: SliceRule
+    limit: str | None = None
+    """Name of the row that limits this one."""
+    cache: str | None = None
+    sampling: str | None = None
+    augmented: bool = False
+    effective_batch: float | None = None
+    """Independent frames that a batch is worth, as `cache-bias` reports it; None where it is not known."""
+    images_to_first_batch: int | None = None
+    """Starter: images that are made before the first batch is whole, a batch of each worker."""
+
+
+def video_subjects(
+    videos: BenchVideos, plan: BenchPlan, *, geometry: FrameGeometry, scan_cache: Path
+) -> list[BenchSubject]:
+    """Starter, live store and sequential decoding over a folder of videos."""
+    return [
+        *_starter_subjects(videos, plan),
+        *_live_subjects(videos, plan, geometry=geometry, scan_cache=scan_cache),
+        BenchSubject(
+            name=SEQUENTIAL_LIMIT,
+            group="limits",
+            source=SequentialDecodeLimit(paths=videos.paths, geometry=geometry, num_threads=plan.num_cpus),
+            rule=SliceRule(seconds=2 * plan.seconds, images=100),
+        ),
+    ]
+
+
+def cache_subjects(
+    caches: Sequence[BenchCache], plan: BenchPlan, *, flat: Path, can_augment: bool
+) -> list[BenchSubject]:
+    """Every cache by every sampling mode it allows, and the limits of its encoding.
+
+    `flat` is where the raw frames for the limit of memory lie, or will lie.
+    """
+    subjects: list[BenchSubject] = []
+    limits: dict[str, BenchSubject] = {}
+    for cache in caches:
+        encoding = open_store(cache.path).manifest.encoding
+        if encoding.name == "raw":
+            limit = TAKE_LIMIT
+            source: ImageSource = TakeLimit(flat=flat, batch_size=plan.batch_size)
+        else:
+            bare = "simplejpeg" if encoding.name == "jpeg" else "zstd"
+            limit = " ".join(filter(None, ("bare", bare, encoding.chroma))) + ", all CPUs"
+            source = DecodeLimit(path=cache.path, num_threads=plan.num_cpus)
+        limits.setdefault(
+            limit, BenchSubject(name=limit, group="limits", source=source, rule=_fast_rule(plan))
+        )
+        subjects += _loader_subjects(cache, plan, limit=limit, can_augment=can_augment)
+    return [*subjects, *_other_loaders(caches, plan, list(subjects)), *limits.values()]
+
+
+def _fast_rule(plan: BenchPlan) -> SliceRule:
+    return SliceRule(seconds=plan.seconds, warm_seconds=0.2)
+
+
+def _starter_subjects(videos: BenchVideos, plan: BenchPlan) -> Iterator[BenchSubject]:
+    if not videos.servable:
+        return
+    rule = SliceRule(seconds=plan.starter_seconds, images=plan.starter_images)
+    first, many = videos.servable[:1], videos.servable
+    sizes = dict(zip(videos.paths, videos.frames_of_path, strict=True))
+    for paths, what in ((first, "1 video"), (many, f"{len(many)} videos")):
+        if paths is many and len(many) == 1:
+            return
+        worth = _effective_batch(
+            _sizes_alone([sizes[path] for path in paths]), SamplingSpec(), batch_size=plan.batch_size
+        )
+        for num_workers in plan.starter_workers:
+            yield BenchSubject(
+                name=f"starter, {what}, {num_workers} workers",
+                group="starter",
+                source=StarterSource(paths=paths, num_workers=num_workers, batch_size=plan.batch_size),
+                rule=rule,
+                limit=SEQUENTIAL_LIMIT,
+                sampling=str(SamplingSpec()),
+                augmented=True,
+                effective_batch=worth,
+                images_to_first_batch=num_workers * plan.batch_size,
+            )
+
+
+def _live_subjects(
+    videos: BenchVideos, plan: BenchPlan, *, geometry: FrameGeometry, scan_cache: Path
+) -> Iterator[BenchSubject]:
+    store = LiveFrames(folder=videos.folder, geometry=geometry, scan_cache=scan_cache)
+    sizes = _sizes_alone(list(videos.frames_of_path))
+    # Batches are made by as many threads as there are CPUs and come in bursts of as many.
+    rule = SliceRule(
+        seconds=plan.seconds, images=plan.batch_size * plan.num_cpus, batch_multiple=plan.num_cpus
+    )
+    rows = [("live, permutation", SamplingSpec(), None, rule)]
+    if plan.lookahead is not None:
+        window = SliceRule(  # one whole window, once the first is through
+            seconds=plan.seconds,
+            images=plan.batch_size * plan.lookahead.batches,
+            warm_batches=plan.lookahead.batches,
+        )
+        name = f"live, permutation, look-ahead {plan.lookahead.batches} batches"
+        rows.append((name, SamplingSpec(), plan.lookahead, window))
+    rows.append(("live, sequential", SamplingSpec(sampling="sequential"), None, rule))
+    for name, sampling, lookahead, row_rule in rows:
+        yield BenchSubject(
+            name=name,
+            group="live",
+            source=LoaderSource(
+                store=store, sampling=sampling, batch_size=plan.batch_size, lookahead=lookahead
+            ),
+            rule=row_rule,
+            limit=SEQUENTIAL_LIMIT,
+            sampling=str(sampling),
+            effective_batch=_effective_batch(sizes, sampling, batch_size=plan.batch_size),
+        )
+
+
+def _loader_subjects(
+    cache: BenchCache, plan: BenchPlan, *, limit: str, can_augment: bool
+) -> Iterator[BenchSubject]:
+    bias = subject_of_cache(cache.path)
+    every_mode = plan.every_mode_of is None or cache.name in plan.every_mode_of
+    table = BiasTable(bias, batch_size=plan.batch_size)
+    modes = sampling_modes(bias.shard_sizes, batch_size=plan.batch_size)
+    for spec in modes if every_mode else modes[:1]:
+        try:
+            worth = table.report(spec).effective_batch
+        except SamplingError:  # what the loader refuses of this cache as well
+            continue
+        for augmented in (False, True):
+            if augmented and not (can_augment and every_mode):
+                continue
+            yield BenchSubject(
+                name=f"{cache.name}, {_mode_text(spec)}{' + augmentation' if augmented else ''}",
+                group="cached",
+                source=LoaderSource(
+                    store=CachedFrames(path=cache.path),
+                    sampling=spec,
+                    batch_size=plan.batch_size,
+                    augmented=augmented,
+                ),
+                rule=_fast_rule(plan),
+                limit=limit,
+                cache=cache.name,
+                sampling=str(spec),
+                augmented=augmented,
+                effective_batch=worth,
+            )
+    if bias.store is not None:
+        bias.store.close()
+
+
+def sampling_modes(shard_sizes: npt.NDArray[np.int64], *, batch_size: int) -> list[SamplingSpec]:
+    """Every sampling mode, in the form that the shards allow."""
+    sizes = shard_sizes[shard_sizes > 0]
+    modes = [SamplingSpec(sampling="permutation"), SamplingSpec(sampling="iid")]
+    frames_per_visit = largest_divisor(batch_size, at_most=min(8, int(sizes.min())))
+    modes.append(SamplingSpec(sampling="shards", frames_per_visit=frames_per_visit))
+    modes.append(SamplingSpec(sampling="block", shards_per_block=min(4, len(sizes))))
+    return [*modes, SamplingSpec(sampling="sequential")]
+
+
+def _mode_text(spec: SamplingSpec) -> str:
+    """`shards m=8`, `block k=4`, or the mode alone.
+
+    >>> _mode_text(SamplingSpec(sampling="shards", frames_per_visit=8))
+    'shards m=8'
+    """
+    if spec.sampling == "shards":
+        return f"shards m={spec.frames_per_visit}"
+    if spec.sampling == "block":
+        return f"block k={spec.shards_per_block}"
+    return spec.sampling
+
+
+def _other_loaders(
+    caches: Sequence[BenchCache], plan: BenchPlan, subjects: Sequence[BenchSubject]
+) -> Iterator[BenchSubject]:
+    """What else reads the same caches: torch's DataLoader, plain webdataset, zarr-python."""
+    size = plan.batch_size
+    limits = {subject.cache: subject.limit for subject in subjects}
+    worth = {
+        subject.cache: subject.effective_batch
+        for subject in subjects
+        if subject.sampling == str(SamplingSpec())
+    }
+    rule = SliceRule(seconds=2 * plan.seconds, warm_seconds=0.5)  # workers fill their queues first
+    for cache in caches:
+        if plan.other_loaders_of is not None and cache.name not in plan.other_loaders_of:
+            continue
+        manifest = open_store(cache.path).manifest
+        rows: list[tuple[str, ImageSource, SliceRule, float | None]] = [
+            (
+                f"DataLoader, {_OTHERS_WORKERS} workers",
+                DataLoaderSource(path=cache.path, batch_size=size, num_workers=_OTHERS_WORKERS),
+                rule,
+                worth.get(cache.name),
+            )
+        ]
+        if manifest.container == "wds":
+            spec = WebDatasetSpec(shuffle_buffer=_SHUFFLE_BUFFER, num_workers=_OTHERS_WORKERS)
+            rows.append(
+                (
+                    f"webdataset, {_OTHERS_WORKERS} workers",
+                    WebDatasetSource(
+                        path=cache.path,
+                        batch_size=size,
+                        num_workers=_OTHERS_WORKERS,
+                        shuffle_buffer=_SHUFFLE_BUFFER,
+                    ),
+                    rule,
+                    _effective_batch(subject_of_cache(cache.path), spec, batch_size=size),
+                )
+            )
+        else:
+            source = ZarrPythonSource(path=cache.path, batch_size=size)
+            rows.append(
+                ("zarr-python frames[ids]", source, SliceRule(seconds=plan.seconds), worth.get(cache.name))
+            )
+        for what, source, row_rule, effective in rows:
+            yield BenchSubject(
+                name=f"{cache.name}, {what}",
+                group="other loaders",
+                source=source,
+                rule=row_rule,
+                limit=limits.get(cache.name),
+                cache=cache.name,
+                effective_batch=effective,
+            )
+
+
+def _effective_batch(
+    subject: BiasSubject, spec: SamplingSpec | WebDatasetSpec, *, batch_size: int
+) -> float | None:
+    try:
+        return BiasTable(subject, batch_size=batch_size).report(spec).effective_batch
+    except SamplingError:
+        return None
+
+
+def _sizes_alone(sizes: list[int]) -> BiasSubject:
+    """Videos as shards in time order, with no pixels at hand to say how alike they are."""
+    array = np.array(sizes, np.int64)
+    return BiasSubject(name="videos", layout="video", shard_sizes=array, video_sizes=array, store=None)

@@ -1,0 +1,121 @@
+"""`cache-bench` for a terminal: machine, figures by group, caches, break-even."""
+
+from collections.abc import Sequence
+
+from frame_cache_tools.bench_machine import versions_text
+from frame_cache_tools.bench_report import BenchReport, BenchRow, BreakEvenRow
+from frame_cache_tools.bench_rounds import Spread
+
+GROUPS = ("starter", "live", "cached", "other loaders", "limits")
+
+
+def report_text(report: BenchReport) -> str:
+    """All of it."""
+    parts = [
+        f"{report.machine.text()}\n{versions_text(report.versions)}\ndate  {report.date}",
+        *([_videos_text(report)] if report.videos is not None else []),
+        *([_caches_text(report)] if report.caches else []),
+        rows_text(report.rows, num_rounds=report.num_rounds, starter_row=report.starter_row),
+        *([break_even_text(report.break_even)] if report.break_even else []),
+        *(["\n".join(report.notes)] if report.notes else []),
+        *(
+            ["interrupted: the figures above are of what was measured until then"]
+            if report.interrupted
+            else []
+        ),
+    ]
+    return "\n\n".join(parts)
+
+
+def rows_text(rows: Sequence[BenchRow], *, num_rounds: int, starter_row: str | None) -> str:
+    """The figures, slow groups first."""
+    width = max((len(row.subject.name) for row in rows), default=0)
+    header = (
+        f"{'':{width}} {'images/s':>9} {'spread':>15} {'x starter':>10} {'of limit':>9} "
+        f"{'first batch s':>14} {'peak MB':>8} {'eff. batch':>11}"
+    )
+    lines = [
+        f"Medians of {num_rounds} interleaved rounds, smallest and largest; "
+        + ("no starter was measured" if starter_row is None else f"starter: {starter_row}"),
+        header,
+    ]
+    for group in GROUPS:
+        of_group = [row for row in rows if row.subject.group == group]
+        if of_group:
+            lines += [f"-- {group}", *(_row_text(row, width) for row in of_group)]
+    return "\n".join(lines)
+
+
+def break_even_text(rows: Sequence[BreakEvenRow]) -> str:
+    """Epochs after which building has paid for itself."""
+    width = max(len(row.cache) for row in rows)
+    other_width = max(len(row.other_row) for row in rows)
+    lines = [
+        f"Break-even for {rows[0].sums.num_frames} frames: epochs after which build and cached epochs took no longer",
+        f"{'cache':{width}} {'against':{other_width}} {'build s':>9} {'its epoch s':>12} {'cached epoch s':>15} "
+        f"{'epochs':>7}",
+    ]
+    for row in rows:
+        sums = row.sums
+        epochs = "never" if sums.epochs is None else str(sums.epochs)
+        lines.append(
+            f"{row.cache:{width}} {row.other_row:{other_width}} {sums.build_seconds:9.1f} "
+            f"{sums.other_epoch_seconds:12.1f} {sums.cached_epoch_seconds:15.1f} {epochs:>7}"
+        )
+    return "\n".join(lines)
+
+
+def _videos_text(report: BenchReport) -> str:
+    videos = report.videos
+    assert videos is not None  # the caller looked
+    return (
+        f"videos {videos.folder}: {len(videos.paths)} ({videos.num_files} different files), "
+        f"{videos.num_frames} frames, scanned in {videos.scan_seconds:.1f} s; "
+        f"the starter can serve {len(videos.servable)} of them"
+    )
+
+
+def _caches_text(report: BenchReport) -> str:
+    width = max(len(cache.name) for cache in report.caches)
+    lines = [f"{'cache':{width}} {'frames':>9} {'MB':>9} {'bytes/frame':>12} {'build s':>8} {'frames/s':>9}"]
+    for cache in report.caches:
+        seconds = "" if cache.build_seconds is None else f"{cache.build_seconds:.1f}"
+        rate = "" if cache.build_frames_per_second is None else f"{cache.build_frames_per_second:.0f}"
+        lines.append(
+            f"{cache.name:{width}} {cache.num_frames:9} {cache.num_bytes / 1e6:9.1f} {cache.bytes_per_frame:12.0f} "
+            f"{seconds:>8} {rate:>9}"
+        )
+    return "\n".join(lines)
+
+
+def _row_text(row: BenchRow, width: int) -> str:
+    name = f"{row.subject.name:{width}}"
+    if row.failure is not None:
+        return f"{name} not measured: {row.failure}"
+    rate = row.images_per_second
+    if rate is None:
+        return f"{name} not measured"
+    peak = "" if row.peak_anonymous_bytes is None else f"{row.peak_anonymous_bytes / 1e6:.0f}"
+    first = _median(row.seconds_to_first_batch)
+    if not first and row.seconds_to_first_batch_expected is not None:
+        first = f"~{_short(row.seconds_to_first_batch_expected)}"
+    worth = "" if row.subject.effective_batch is None else f"{row.subject.effective_batch:.1f}"
+    cells = (
+        f"{_short(rate.median):>9} {f'{_short(rate.smallest)}-{_short(rate.largest)}':>15} "
+        f"{_median(row.ratio_to_starter):>10} {_median(row.ratio_to_limit):>9} "
+        f"{first:>14} {peak:>8} {worth:>11}"
+    )
+    return f"{name} {cells}".rstrip()
+
+
+def _median(spread: Spread | None) -> str:
+    return "" if spread is None else _short(spread.median)
+
+
+def _short(value: float) -> str:
+    """Three digits, and no fewer than the whole number has.
+
+    >>> [_short(value) for value in (0.01234, 1.234, 12.34, 12345.6)]
+    ['0.0123', '1.23', '12.3', '12346']
+    """
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,0 +1,145 @@
+"""The exercise's starter: frames by seeking to a pts, as a map-style dataset. The baseline of `cache-bench`.
+
+Kept as it was given, faults included. For item i it seeks backward to `i * int(duration / frames)`, both of the
+stream's header, and decodes until a frame has exactly that pts; the frame becomes a PIL image and goes through
+torchvision's transforms. That needs a header that tells both numbers, a constant frame rate and a first pts of 0:
+`unservable` finds out from the packets alone, so that a benchmark does not measure look-ups that find nothing.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+from av.container import InputContainer
+from torch.utils.data import Dataset
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+STARTER_BATCH_SIZE = 128
+STARTER_NUM_WORKERS = 10
+IMAGE_SIZE = 224
+INSTALL_HINT = "the starter needs torchvision and pillow: pip install 'frame-cache[bench]'"
+
+
+class StarterError(Exception):
+    """A video that the starter cannot read, or a frame that it does not find."""
+
+
+def exercise_transforms() -> Callable[["Image"], Any]:
+    """PIL image to float32 (3, 224, 224) in [0, 1]: RandomResizedCrop(scale 0.9-1), ToTensor, ColorJitter 0.5 x 4.
+
+    Raises:
+        ModuleNotFoundError: torchvision or pillow is not installed; says how to get them.
+    """
+    try:
+        import PIL.Image  # noqa: F401 - torchvision imports without it
+        from torchvision import transforms
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(INSTALL_HINT) from error
+    chain: Callable[[Image], Any] = transforms.Compose(
+        [
+            transforms.RandomResizedCrop(IMAGE_SIZE, scale=(0.9, 1)),
+            transforms.ToTensor(),
+            transforms.ColorJitter(0.5, 0.5, 0.5, 0.5),
+        ]
+    )
+    return chain
+
+
+def unservable(path: Path) -> str | None:
+    """Why the starter cannot serve every frame of a video, by its header and packets; None where it can."""
+    try:
+        with av.open(f"file:{path}") as container:
+            if not container.streams.video:
+                return "no video stream"
+            stream = container.streams.video[0]
+            if not stream.frames or not stream.duration:
+                return "its header does not say duration and number of frames"
+            step = int(stream.duration / stream.frames)
+            found = {packet.pts for packet in container.demux(stream) if packet.pts is not None}
+            missing = sum(index * step not in found for index in range(stream.frames))
+            if missing:
+                return f"{missing} of {stream.frames} frames have another pts than index * {step}"
+    except av.FFmpegError as error:
+        return str(error)
+    return None
+
+
+class StarterDataset(Dataset[Any]):
+    """Every frame of one video, which stays open in each worker."""
+
+    def __init__(self, path: Path, transform: Callable[["Image"], Any]) -> None:
+        """Read the header of `path`.
+
+        Raises:
+            StarterError: it does not tell duration and number of frames.
+        """
+        self._path = path
+        self._transform = transform
+        self._num_frames, self._step = _read_header(path)
+        self._container: InputContainer | None = None
+
+    def __len__(self) -> int:
+        """Frames that the header claims."""
+        return self._num_frames
+
+    def __getitem__(self, index: int) -> Any:  # noqa: ANN401 - whatever the transform makes
+        if self._container is None:  # opened where it is used: decoders do not survive a fork
+            self._container = av.open(f"file:{self._path}")
+        return self._transform(_find_frame(self._container, index * self._step, self._path))
+
+    def close(self) -> None:
+        """Close the video."""
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+
+class StarterVideos(Dataset[Any]):
+    """The starter over many videos: items run through them one after the other, uniform over all frames.
+
+    A video is opened for each item: 200 decoders of 1080p in each of 10 workers would need tens of gigabytes.
+    """
+
+    def __init__(self, paths: Sequence[Path], transform: Callable[["Image"], Any]) -> None:
+        """Read the headers of `paths`.
+
+        Raises:
+            StarterError: one does not tell duration and number of frames.
+        """
+        self._videos = [StarterDataset(path, transform) for path in paths]
+        self._ends = list(accumulate(map(len, self._videos)))
+
+    def __len__(self) -> int:
+        """Frames that the headers claim together."""
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> Any:  # noqa: ANN401 - whatever the transform makes
+        number = bisect_right(self._ends, index)
+        video = self._videos[number]
+        try:
+            return video[index - self._ends[number] + len(video)]
+        finally:
+            video.close()
+
+
+def _read_header(path: Path) -> tuple[int, int]:
+    """Frames claimed, and the distance of their pts in the stream's time base."""
+    with av.open(f"file:{path}") as container:
+        stream = container.streams.video[0]
+        if not stream.frames or not stream.duration:
+            raise StarterError(f"{path}: the header does not say duration and number of frames")
+        return stream.frames, int(stream.duration / stream.frames)
+
+
+def _find_frame(container: InputContainer, pts: int, path: Path) -> "Image":
+    stream = container.streams.video[0]
+    container.seek(pts, stream=stream)
+    for frame in container.decode(stream):
+        if frame.pts == pts:
+            return frame.to_image()
+    raise StarterError(f"{path}: no frame has pts {pts}")
