@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatch
-from inspect import signature
 from pathlib import Path
 
 from frame_cache_tools.bench_inputs import (
@@ -46,7 +45,6 @@ from frame_cache_tools.starter import STARTER_NUM_WORKERS
 
 from cache_builder.config import BuildSettings
 from cache_builder.errors import ConfigError
-from loader import FrameLoader
 
 _MODES = ("permutation", "iid", "shards m=8", "block k=4", "sequential")
 _OTHERS = ("DataLoader, 2 workers", "webdataset, 2 workers", "zarr-python frames[ids]")
@@ -118,7 +116,7 @@ class BenchSettings:
             starter_images=self.starter_images,
             starter_workers=tuple(dict.fromkeys(self.starter_workers or workers)),
             num_cpus=num_cpus,
-            lookahead=lookahead if _loader_takes("lookahead") else None,
+            lookahead=lookahead,
             every_mode_of=("wds jpeg 444",) if self.is_quick else None,
             other_loaders_of=("wds jpeg 444",) if self.is_quick else None,
         )
@@ -150,7 +148,7 @@ def run_bench(settings: BenchSettings, *, command: Sequence[str], say: Callable[
         videos = _prepare_videos(settings, work, say)
         caches = _prepare_caches(settings, work, videos, say)
         flat = work / "flat.npy"
-        subjects = list(cache_subjects(caches, plan, flat=flat, can_augment=_loader_takes("augment")))
+        subjects = list(cache_subjects(caches, plan, flat=flat))
         if videos is not None:
             geometry = exercise_config(BuildSettings()).geometry
             subjects += video_subjects(videos, plan, geometry=geometry, scan_cache=work / "bench.scan")
@@ -325,10 +323,6 @@ def _notes(
 def _seconds_allowed(subject: BenchSubject, settings: BenchSettings) -> float:
     """Without end where a slice is short by construction: a stall of the machine must not cost the other rounds."""
     return float("inf") if subject.group in {"cached", "limits"} else settings.seconds_per_subject
-
-
-def _loader_takes(option: str) -> bool:
-    return option in signature(FrameLoader.__init__).parameters
 
 
 def command_line() -> tuple[str, ...]:

@@ -50,7 +50,7 @@ class BenchPlan:
     starter_workers: tuple[int, ...] = (STARTER_NUM_WORKERS,)
     """Numbers of workers that the starter is tried with."""
     num_cpus: int = 1
-    lookahead: Lookahead | None = None
+    lookahead: Lookahead = Lookahead(batches=32, max_bytes=2_500_000_000)
     every_mode_of: tuple[str, ...] | None = None
     """Names of the caches measured in every sampling mode and augmented; None for all. The others are measured by
     `permutation` alone, as they are."""
@@ -93,9 +93,7 @@ def video_subjects(
     ]
 
 
-def cache_subjects(
-    caches: Sequence[BenchCache], plan: BenchPlan, *, flat: Path, can_augment: bool
-) -> list[BenchSubject]:
+def cache_subjects(caches: Sequence[BenchCache], plan: BenchPlan, *, flat: Path) -> list[BenchSubject]:
     """Every cache by every sampling mode it allows, and the limits of its encoding.
 
     `flat` is where the raw frames for the limit of memory lie, or will lie.
@@ -114,7 +112,7 @@ def cache_subjects(
         limits.setdefault(
             limit, BenchSubject(name=limit, group="limits", source=source, rule=_fast_rule(plan))
         )
-        subjects += _loader_subjects(cache, plan, limit=limit, can_augment=can_augment)
+        subjects += _loader_subjects(cache, plan, limit=limit)
     return [*subjects, *_other_loaders(caches, plan, list(subjects)), *limits.values()]
 
 
@@ -157,16 +155,17 @@ def _live_subjects(
     rule = SliceRule(
         seconds=plan.seconds, images=plan.batch_size * plan.num_cpus, batch_multiple=plan.num_cpus
     )
-    rows = [("live, permutation", SamplingSpec(), None, rule)]
-    if plan.lookahead is not None:
-        window = SliceRule(  # one whole window, once the first is through
-            seconds=plan.seconds,
-            images=plan.batch_size * plan.lookahead.batches,
-            warm_batches=plan.lookahead.batches,
-        )
-        name = f"live, permutation, look-ahead {plan.lookahead.batches} batches"
-        rows.append((name, SamplingSpec(), plan.lookahead, window))
-    rows.append(("live, sequential", SamplingSpec(sampling="sequential"), None, rule))
+    window = SliceRule(  # one whole window, once the first is through
+        seconds=plan.seconds,
+        images=plan.batch_size * plan.lookahead.batches,
+        warm_batches=plan.lookahead.batches,
+    )
+    name = f"live, permutation, look-ahead {plan.lookahead.batches} batches"
+    rows = [
+        ("live, permutation", SamplingSpec(), None, rule),
+        (name, SamplingSpec(), plan.lookahead, window),
+        ("live, sequential", SamplingSpec(sampling="sequential"), None, rule),
+    ]
     for name, sampling, lookahead, row_rule in rows:
         yield BenchSubject(
             name=name,
@@ -181,9 +180,7 @@ def _live_subjects(
         )
 
 
-def _loader_subjects(
-    cache: BenchCache, plan: BenchPlan, *, limit: str, can_augment: bool
-) -> Iterator[BenchSubject]:
+def _loader_subjects(cache: BenchCache, plan: BenchPlan, *, limit: str) -> Iterator[BenchSubject]:
     bias = subject_of_cache(cache.path)
     every_mode = plan.every_mode_of is None or cache.name in plan.every_mode_of
     table = BiasTable(bias, batch_size=plan.batch_size)
@@ -193,9 +190,7 @@ def _loader_subjects(
             worth = table.report(spec).effective_batch
         except SamplingError:  # what the loader refuses of this cache as well
             continue
-        for augmented in (False, True):
-            if augmented and not (can_augment and every_mode):
-                continue
+        for augmented in (False, True) if every_mode else (False,):
             yield BenchSubject(
                 name=f"{cache.name}, {_mode_text(spec)}{' + augmentation' if augmented else ''}",
                 group="cached",
