@@ -37,7 +37,7 @@ class BatchBuffers:
         """An uninitialised contiguous tensor on the CPU."""
         num_bytes = prod(shape) * dtype.itemsize
         if self._pin_memory or not 0 < num_bytes <= self._max_bytes:
-            return torch.empty(*shape, dtype=dtype, pin_memory=self._pin_memory)
+            return torch.empty(*shape, dtype=dtype, device="cpu", pin_memory=self._pin_memory)
         try:
             memory = self._spare.pop()
         except IndexError:

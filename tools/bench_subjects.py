@@ -50,7 +50,7 @@ class BenchPlan:
     starter_workers: tuple[int, ...] = (STARTER_NUM_WORKERS,)
     """Numbers of workers that the starter is tried with."""
     num_cpus: int = 1
-    lookahead: Lookahead = Lookahead(batches=32, max_bytes=2_500_000_000)
+    lookahead: Lookahead
     every_mode_of: tuple[str, ...] | None = None
     """Names of the caches measured in every sampling mode and augmented; None for all. The others are measured by
     `permutation` alone, as they are."""

@@ -84,19 +84,21 @@ def run(options: argparse.Namespace) -> None:
     names = options.subjects or SUBJECTS
     workers = {name: start(name, options) for name in names}
     found: dict[str, list[float]] = {name: [] for name in names}
-    for number in range(options.rounds):
-        first = number % len(names)
-        for name in (*names[first:], *names[:first]):
-            found[name].append(ask(workers[name], options.seconds))
+    try:
+        for number in range(options.rounds):
+            first = number % len(names)
+            for name in (*names[first:], *names[:first]):
+                found[name].append(ask(workers[name], options.seconds))
+    finally:
+        for worker in workers.values():
+            worker.kill()
+            worker.wait()
     for name, rates in found.items():
         ratio = statistics.median(a / b for a, b in zip(rates, found[names[0]], strict=True))
         print(
             f"{name:24} {statistics.median(rates):9.0f} images/s  {min(rates):9.0f} to {max(rates):9.0f}   "
             f"{ratio:7.3f} of {names[0]}"
         )
-    for worker in workers.values():
-        worker.kill()
-        worker.wait()
 
 
 def start(name: str, options: argparse.Namespace) -> "subprocess.Popen[str]":
