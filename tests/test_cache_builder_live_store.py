@@ -202,10 +202,10 @@ def test_videos_opened_again_and_again_give_the_same_frames(store, sample_folder
         opened.append((relative_path, decodes_nothing))
         return open_container(path, relative_path, decodes_nothing=decodes_nothing)
 
-    monkeypatch.setattr("cache_builder.video.decode.open_container", note_how)
     draw = random.Random(3)
     ids = [draw.randrange(len(store)) for _ in range(60)]
     expected = store.read_frames(ids)
+    monkeypatch.setattr("cache_builder.video.decode.open_container", note_how)
     for frame_id, frame in zip(ids, expected, strict=True):
         np.testing.assert_array_equal(again.read_frames([frame_id])[0], frame)
     codec_of = {facts.path: facts.codec for facts in store.videos}
