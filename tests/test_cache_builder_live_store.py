@@ -16,6 +16,7 @@ from cache_builder.video import live_store as live_store_module
 from cache_builder.video.convert import FrameConverter
 from cache_builder.video.geometry import FrameGeometry
 from cache_builder.video.live_store import LiveStore
+from cache_builder.video.open_video import open_container
 from frame_store import DecodesInGroups, FrameIdError
 from frame_store.layout import INDEX_DTYPE
 from tests.support.tiny_videos import (
@@ -193,13 +194,24 @@ def test_groups_that_cannot_be_decoded_apart_merge(sample_folder):
     assert store.decode_groups([ids[-1] + 1]).tolist() == [ids[-1] + 1]
 
 
-def test_videos_opened_again_and_again_give_the_same_frames(store, sample_folder):
+def test_videos_opened_again_and_again_give_the_same_frames(store, sample_folder, monkeypatch):
     again = cache_builder.open_videos(sample_folder.path, size=SIZE, max_open=1)
+    opened = []
+
+    def note_how(path, relative_path, *, decodes_nothing):
+        opened.append((relative_path, decodes_nothing))
+        return open_container(path, relative_path, decodes_nothing=decodes_nothing)
+
     draw = random.Random(3)
     ids = [draw.randrange(len(store)) for _ in range(60)]
     expected = store.read_frames(ids)
+    monkeypatch.setattr("cache_builder.video.decode.open_container", note_how)
     for frame_id, frame in zip(ids, expected, strict=True):
         np.testing.assert_array_equal(again.read_frames([frame_id])[0], frame)
+    codec_of = {facts.path: facts.codec for facts in store.videos}
+    names = [name for name, _ in opened]
+    for place, (name, decodes_nothing) in enumerate(opened):
+        assert decodes_nothing == (codec_of[name] == "h264" and name in names[:place])
 
 
 def test_several_threads_read_the_same(store):
