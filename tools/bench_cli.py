@@ -39,12 +39,12 @@ _PATH = click.Path(path_type=Path)
     "--only", multiple=True, metavar="PATTERN", help="Rows whose name holds this (* and ? match); repeatable."
 )
 @click.option("--rounds", "num_rounds", type=int, help="Interleaved rounds.  [default: 3]")
-@click.option("--seconds", type=float, help="Slice of a fast row in a round.  [default: 0.6, quick 0.5]")
+@click.option("--seconds", type=float, help="Slice of a fast row in a round.  [default: 0.6, quick 0.3]")
 @click.option(
     "--seconds-per-row",
     "seconds_per_subject",
     type=float,
-    help="A starter, a live row or another loader that has used these is in no further round.  [default: 45, quick 4]",
+    help="A starter, a live row or another loader that has used these is in no further round.  [default: 45, quick 3]",
 )
 @click.option("--batch-size", type=int, help="Frames per batch.  [default: 128]")
 @click.option(
@@ -59,7 +59,7 @@ _PATH = click.Path(path_type=Path)
     help="Caches are built of the first videos with so many.  [default: 2400, quick 1000]",
 )
 @click.option(
-    "--starter-images", type=int, help="Images of the starter in a round, at least.  [default: 60, quick 30]"
+    "--starter-images", type=int, help="Images of the starter in a round, at least.  [default: 60, quick 20]"
 )
 @click.option(
     "--starter-workers",
@@ -67,7 +67,7 @@ _PATH = click.Path(path_type=Path)
     multiple=True,
     help="Workers of the starter; repeatable.  [default: 10, one a CPU, two a CPU (not quick)]",
 )
-@click.option("--lookahead", "lookahead_batches", type=int, help="Batches.  [default: 32, quick 8]")
+@click.option("--lookahead", "lookahead_batches", type=int, help="Batches.  [default: 32, quick 4]")
 @click.option("--lookahead-bytes", type=int, help="Frames that wait, at most.  [default: 2500000000]")
 @click.option("--json", "as_json", is_flag=True, help="Every figure, the rounds included, as JSON.")
 @click.option("--plot", type=_PATH, help="PNG: starter, live and cached beside the limits.")

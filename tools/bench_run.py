@@ -117,6 +117,7 @@ class BenchSettings:
             starter_workers=tuple(dict.fromkeys(self.starter_workers or workers)),
             num_cpus=num_cpus,
             lookahead=lookahead,
+            augments_every_mode=not self.is_quick,
             every_mode_of=("wds jpeg 444",) if self.is_quick else None,
             other_loaders_of=("wds jpeg 444",) if self.is_quick else None,
         )
@@ -124,11 +125,11 @@ class BenchSettings:
 
 QUICK = {
     "is_quick": True,
-    "seconds": 0.5,
-    "seconds_per_subject": 4.0,
+    "seconds": 0.3,
+    "seconds_per_subject": 3.0,
     "cache_frames": 1000,
-    "starter_images": 30,
-    "lookahead_batches": 8,
+    "starter_images": 20,
+    "lookahead_batches": 4,
     "sample": SampleSize(num_videos=4, num_frames=60, width=640, height=360),
 }
 """What `--quick` changes."""

@@ -54,6 +54,8 @@ class BenchPlan:
     every_mode_of: tuple[str, ...] | None = None
     """Names of the caches measured in every sampling mode and augmented; None for all. The others are measured by
     `permutation` alone, as they are."""
+    augments_every_mode: bool = True
+    """Otherwise `permutation` alone is measured augmented, too."""
     other_loaders_of: tuple[str, ...] | None = None
     """Names of the caches that other loaders are measured on; None for all."""
 
@@ -190,7 +192,8 @@ def _loader_subjects(cache: BenchCache, plan: BenchPlan, *, limit: str) -> Itera
             worth = table.report(spec).effective_batch
         except SamplingError:  # what the loader refuses of this cache as well
             continue
-        for augmented in (False, True) if every_mode else (False,):
+        augments = every_mode and (plan.augments_every_mode or spec == modes[0])
+        for augmented in (False, True) if augments else (False,):
             yield BenchSubject(
                 name=f"{cache.name}, {_mode_text(spec)}{' + augmentation' if augmented else ''}",
                 group="cached",

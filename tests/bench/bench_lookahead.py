@@ -4,8 +4,8 @@
         [--lookahead 0 8 32 130 200 260] [--buffer-bytes 2500000000] [--decoded-per-second 215]
 
 Plans an epoch of strictly uniform batches of 128 frames of 224x224, over videos of equal length. Images/s are what
-decoding at the given rate would give; frames that nothing depends on are skipped in H.264, so it can be more. "Window" is
-the second one, in steady state, where an epoch has two; "epoch" has the start and the end in it.
+decoding at the given rate would give; frames that nothing depends on are skipped in H.264, so it can be more. "Window"
+is the second one, in steady state, where an epoch has two; "epoch" has its start and end in it.
 """
 
 import argparse
