@@ -3,6 +3,8 @@
 import json
 import re
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from frame_cache_tools import bench_run
@@ -32,12 +34,13 @@ def cache(simple_folder, tmp_path_factory):
 
 
 @pytest.fixture
-def no_temp(tmp_path, monkeypatch):
+def no_temp(monkeypatch):
     """Where temporary folders go; nothing may stay there."""
-    folder = tmp_path / "temp"
-    folder.mkdir()
-    monkeypatch.setattr(bench_run.tempfile, "tempdir", str(folder))
-    return folder
+    # Not below pytest's own, whose paths are too long for the socket that starts processes.
+    with tempfile.TemporaryDirectory(prefix="t") as folder:
+        monkeypatch.setattr(bench_run.tempfile, "tempdir", folder)
+        yield Path(folder)
+        monkeypatch.undo()
 
 
 def bench(*arguments):
@@ -83,7 +86,12 @@ def test_a_run_from_videos_to_figures(simple_folder, tmp_path, no_temp):
         if row["group"] == "starter":
             assert row["seconds_to_first_batch_expected"] == pytest.approx(2 * 8 / row["images_per_second"])
     others = {name.removeprefix("zarr raw, ") for name in rows if name.startswith("zarr raw, ")}
-    assert others == {"permutation", "DataLoader, 2 workers", "zarr-python frames[ids]"}
+    assert others == {
+        "permutation",
+        "permutation + augmentation",
+        "DataLoader, 2 workers",
+        "zarr-python frames[ids]",
+    }
     assert values["starter_row"].startswith("starter, ")
     assert rows[values["starter_row"]]["ratio_to_starter"] == 1
     assert {"starter, 1 video, 2 workers", "starter, 6 videos, 2 workers"} <= set(rows)
