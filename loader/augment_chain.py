@@ -117,13 +117,13 @@ class _Workspace:
     @classmethod
     def of(cls, *, height: int, width: int) -> "_Workspace":
         block_rows = min(height, max(1, PIXELS_PER_BLOCK // width))
-        scratch = torch.empty(SCRATCH_PLANES, block_rows, width)
-        image = torch.empty(3, height, width)
+        scratch = torch.empty(SCRATCH_PLANES, block_rows, width, device="cpu")
+        image = torch.empty(3, height, width, device="cpu")
         rows = [slice(start, min(start + block_rows, height)) for start in range(0, height, block_rows)]
         return cls(
             blocks=[PixelBlock.of(image[:, part], scratch[:, : part.stop - part.start]) for part in rows],
             rows=rows,
-            channel_sums=torch.empty(len(rows), 3),
+            channel_sums=torch.empty(len(rows), 3, device="cpu"),
         )
 
 
@@ -203,6 +203,6 @@ def _adjust_some(
 
 def _upload(numbers: npt.ArrayLike, device: torch.device) -> torch.Tensor:
     """To `device`; from pinned memory, as a copy from other memory would wait for the device's work so far."""
-    host = torch.as_tensor(np.asarray(numbers))
+    host = torch.as_tensor(np.asarray(numbers), device="cpu")
     host = host.pin_memory() if device.type == "cuda" else host
     return host.to(device, non_blocking=True)

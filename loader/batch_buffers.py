@@ -53,7 +53,11 @@ class BatchBuffers:
 
 
 def _map_pages(num_bytes: int) -> mmap.mmap:
-    memory = mmap.mmap(-1, num_bytes)
+    if hasattr(mmap, "MAP_PRIVATE"):
+        # Python's default is shared memory: a forked child would write into the batches of its parent.
+        memory = mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    else:
+        memory = mmap.mmap(-1, num_bytes)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         memory.madvise(mmap.MADV_HUGEPAGE)  # hundreds of page faults fewer
     return memory

@@ -125,8 +125,8 @@ class BatchPlan:
 
     @property
     def frames_per_batch(self) -> int:
-        """Frames in a whole batch: batch_size, or batch_size T for clips."""
-        return self._whole.batch_size * (self.spec.clip_frames or 1)
+        """Frames in a batch at most: batch_size, or batch_size T for clips; no more than an epoch has."""
+        return min(self._whole.batch_size, self.num_positions) * (self.spec.clip_frames or 1)
 
     def order(self, epoch: int) -> EpochOrder:
         """The whole order of `epoch`, all ranks together.

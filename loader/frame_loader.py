@@ -97,6 +97,9 @@ class FrameLoader:
         self._check_lookahead(lookahead_bytes)
         self._readers: dict[bool, BatchReader] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_readers": {}}  # memory does not travel
+
     def __len__(self) -> int:
         """Batches in an epoch, for this rank."""
         return len(self._plan)
@@ -163,9 +166,7 @@ class FrameLoader:
         assert isinstance(self._store, DecodesInGroups)  # checked where the loader was made
         reader = self._reader()
         with (
-            ThreadPoolExecutor(
-                min(self._num_threads, num_batches), thread_name_prefix="frame-loader"
-            ) as pool,
+            ThreadPoolExecutor(self._num_threads, thread_name_prefix="frame-loader") as pool,
             closing(
                 read_with_lookahead(
                     self._store,

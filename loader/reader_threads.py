@@ -1,15 +1,25 @@
 """Threads that read batches, each working alone: torch's own threads would only get in their way."""
 
+import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from queue import Empty, SimpleQueue
-from typing import Generic, TypeVar, cast
+from typing import Final, Generic, TypeVar, cast
 
 import torch
 
 Result = TypeVar("Result")
+
+# A thread that began between another one's 1 and its way back would take the 1 for everybody's number, and leave it.
+_NUMBER_IS_BEING_SET: Final = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_NUMBER_IS_BEING_SET.acquire,
+        after_in_parent=_NUMBER_IS_BEING_SET.release,
+        after_in_child=_NUMBER_IS_BEING_SET.release,
+    )
 
 
 class Reading(Generic[Result]):
@@ -93,15 +103,18 @@ def _stop(readings: SimpleQueue[Reading[object] | None], threads: Sequence[threa
     for _ in threads:
         readings.put(None)
     for thread in threads:
-        thread.join()
+        # The garbage collector may find an iteration that was left while it runs in one of these threads.
+        if thread is not threading.current_thread():
+            thread.join()
 
 
 def _compute_with_one_thread() -> None:
-    num_threads = torch.get_num_threads()
-    # Sets this thread's number, and what threads yet to come begin with; another thread sets the latter back.
-    torch.set_num_threads(1)
-    restorer = threading.Thread(
-        target=torch.set_num_threads, args=(num_threads,), name="frame-loader-restorer"
-    )
-    restorer.start()
-    restorer.join()
+    with _NUMBER_IS_BEING_SET:
+        num_threads = torch.get_num_threads()
+        # Sets this thread's number, and what threads yet to come begin with; another thread sets the latter back.
+        torch.set_num_threads(1)
+        restorer = threading.Thread(
+            target=torch.set_num_threads, args=(num_threads,), name="frame-loader-restorer"
+        )
+        restorer.start()
+        restorer.join()

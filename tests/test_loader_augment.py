@@ -210,3 +210,12 @@ def test_options_out_of_range_are_refused(options, message):
 def test_an_epoch_out_of_range_is_refused():
     with pytest.raises(SamplingError, match="epoch must be in"):
         FULL(FRAMES, frame_ids=IDS, epoch=-1)
+
+
+def test_a_default_device_changes_nothing(expected):
+    torch.set_default_device("meta")
+    try:
+        found = FULL(FRAMES, frame_ids=IDS, epoch=2)
+    finally:
+        torch.set_default_device(None)
+    assert torch.equal(found, expected)

@@ -1,4 +1,6 @@
 import gc
+import os
+import pickle
 import threading
 
 import numpy as np
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from loader import FrameLoader
 from loader.batch_buffers import BatchBuffers
+from loader.batch_plan import BatchPlan
 from tests.support.array_store import ArrayStore, spelt_frame_ids
 
 
@@ -133,3 +136,26 @@ def test_pinned_batches_reach_the_gpu_as_they_are():
         there = batch.to("cuda", non_blocking=True)
         del batch
         assert np.array_equal(spelt_frame_ids(there.frames), there.frame_ids.cpu())
+
+
+def test_a_forked_child_writes_into_memory_of_its_own():
+    buffers = BatchBuffers(24, num_spare=2, pin_memory=False)
+    tensor = lend(buffers, 1)
+    child = os.fork()
+    if child == 0:
+        tensor.fill_(2)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert (tensor == 1).all()
+
+
+def test_a_batch_size_beyond_the_store_takes_no_more_memory_than_the_store():
+    assert BatchPlan([12, 8], batch_size=1000).frames_per_batch == 20
+    (batch,) = FrameLoader(ArrayStore([20]), batch_size=1000)
+    assert batch.frames.untyped_storage().nbytes() == 20 * 4 * 6 * 3
+
+
+def test_loaders_travel_after_an_iteration_too():
+    loader = FrameLoader(ArrayStore([20]), batch_size=8)
+    list(loader)
+    assert [len(batch) for batch in pickle.loads(pickle.dumps(loader))] == [8, 8, 4]

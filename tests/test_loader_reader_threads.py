@@ -70,3 +70,27 @@ def test_a_forgotten_iteration_does_not_keep_the_interpreter_from_ending():
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
     )
     assert (ended.stdout, ended.stderr) == ("last\n", "")
+
+
+def test_threads_that_begin_at_once_leave_the_number_of_threads_of_others_alone():
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    found = []
+    try:
+        for _ in range(30):
+            ReaderThreads(4).close()
+            fresh = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+            fresh.start()
+            fresh.join()
+        assert {*found, torch.get_num_threads()} == {3}
+    finally:
+        torch.set_num_threads(num_threads)
+
+
+def test_a_reader_may_be_the_one_that_closes_its_threads():
+    threads = ReaderThreads(2)
+    threads.submit(threads.close).result()
+    readers = [thread for thread in threading.enumerate() if thread.name.startswith("frame-loader")]
+    for thread in readers:
+        thread.join(60)
+        assert not thread.is_alive()
