@@ -20,7 +20,7 @@ from frame_store.shard_files import ShardFiles
 
 Reads = Literal["map", "pread"]
 """How raw frames are read. `map` copies a batch out of mapped shards in one call. `pread` never touches a map, at
-about half the speed: a file that shrinks under the reader is then always an error, never a signal. JPEG and
+0.6 of the speed: a file that shrinks under the reader is then always an error, never a signal. JPEG and
 Zstandard frames are read with `pread` either way."""
 
 NUM_PROBES = 4
@@ -47,7 +47,7 @@ class CacheStore:
             path: the folder with its `manifest.json`.
             reads: see `Reads`.
             verify_reads: compare every payload with its CRC-32C in the index, so that a flipped bit is an error
-                and not a wrong picture.
+                and not a wrong picture. Costs next to nothing for JPEG; raw frames come 0.4 times as fast.
 
         Raises:
             StoreNotFoundError: no cache there.
