@@ -182,17 +182,16 @@ class CacheStore:
         self, files: ShardFiles, places: list[_Place], positions: list[int], out: Frames
     ) -> None:
         """Read frame by frame. Every step is a chance to wait for the GIL: there are few, and short ones."""
-        firsts = {place.shard_id: place.frame_id for place in reversed(places)}
-        descriptors = {
-            shard: files.descriptor(shard, frame_id=frame_id) for shard, frame_id in firsts.items()
-        }
-        for shard_id, frame_id in firsts.items():
-            files.require_size(shard_id, frame_id=frame_id)
+        descriptor, open_shard = None, -1
         decode_into, verifies, pread = self._codec.decode_into, self.verify_reads, os.pread
         for place, position in zip(places, positions, strict=True):
-            _, shard_id, byte_offset, byte_length, _ = place
+            frame_id, shard_id, byte_offset, byte_length, _ = place
+            if descriptor is None or shard_id != open_shard:
+                # One at a time: a batch over many shards must not hold more files than the table has.
+                descriptor, open_shard = files.descriptor(shard_id, frame_id=frame_id), shard_id
+                files.require_size(shard_id, frame_id=frame_id)
             frame = out[position]
-            payload = pread(descriptors[shard_id].number, byte_length, byte_offset)
+            payload = pread(descriptor.number, byte_length, byte_offset)
             if len(payload) != byte_length:
                 self._require_whole(files, place, len(payload))
             if verifies:

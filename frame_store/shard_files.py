@@ -1,5 +1,6 @@
 """Shards of a cache, open for reading: a bounded table of descriptors, checked against the manifest."""
 
+import errno
 import os
 import threading
 from collections import OrderedDict
@@ -76,10 +77,18 @@ class ShardFiles:
         )
 
     def _open_shard(self, shard_id: int, frame_id: int) -> OpenFile:
-        try:
-            descriptor = OpenFile(self.path(shard_id))
-        except OSError as error:
-            raise self.damaged(shard_id, frame_id, error.strerror or str(error)) from error
+        while True:
+            try:
+                descriptor = OpenFile(self.path(shard_id))
+            except OSError as error:
+                if error.errno != errno.EMFILE:
+                    raise self.damaged(shard_id, frame_id, error.strerror or str(error)) from error
+                try:
+                    self._open.popitem(last=False)  # the process may open fewer than the table has room for
+                except KeyError:
+                    raise error from None  # nothing is wrong with the shard
+            else:
+                break
         self._compare_size(shard_id, frame_id, os.fstat(descriptor.number).st_size)
         return descriptor
 

@@ -1,5 +1,6 @@
 """Ways of reading a cache: mapped or not, verified or not, warm or cold, and while its files change underneath."""
 
+import errno
 import os
 import pickle
 import shutil
@@ -224,3 +225,32 @@ def test_the_page_cache_is_asked_about_a_file(tmp_path):
     os.pread(file.number, 1 << 16, 0)
     assert page_cache.is_cached(file, 1 << 15)
     page_cache.will_need(file, 0, 1 << 16)
+
+
+@pytest.mark.parametrize("reads", ["map", "pread"])
+def test_a_batch_may_lie_in_more_shards_than_the_process_may_open_files(path, reads, monkeypatch):
+    store = frame_store.open_store(path, reads=reads)
+    num_open = 0
+
+    class Rationed(OpenFile):
+        def __init__(self, file):
+            nonlocal num_open
+            self.number = -1
+            if num_open == 2:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            super().__init__(file)
+            num_open += 1
+
+        def __del__(self):
+            nonlocal num_open
+            num_open -= self.number >= 0
+            super().__del__()
+
+    monkeypatch.setattr("frame_store.shard_files.OpenFile", Rationed)
+    assert len(store.shard_sizes) > 2
+    assert len(store.read_frames(np.arange(len(store)))) == len(store)
+    store.close()
+    others = [Rationed(path / "index.npy") for _ in range(2)]
+    with pytest.raises(OSError, match="open files"):
+        store.read_frames([0])
+    del others
