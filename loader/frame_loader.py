@@ -93,7 +93,11 @@ class FrameLoader:
         self._pin_memory = pin_memory
         self._augment = augment
         self._lookahead = operator.index(lookahead)
-        self._lookahead_frames = operator.index(lookahead_bytes) // prod(store.frame_shape)
+        # No more than can wait: the window, and what steps under way are not done with.
+        self._lookahead_frames = min(
+            operator.index(lookahead_bytes) // prod(store.frame_shape),
+            (self._lookahead + self._read_ahead) * self._plan.frames_per_batch,
+        )
         self._check_lookahead(lookahead_bytes)
         self._readers: dict[bool, BatchReader] = {}
 

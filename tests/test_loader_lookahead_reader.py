@@ -12,6 +12,7 @@ from frame_cache_tools.spelled_videos import read_frame
 
 import cache_builder
 from frame_store import DecodesInGroups
+from loader import FrameLoader
 from loader.lookahead_reader import read_with_lookahead
 from tests.support.array_store import ArrayStore
 
@@ -253,3 +254,19 @@ def test_live_frames_spell_what_was_asked_for(sample_folder, pool):
             row = index[frame_id]
             assert read_frame(frame) == (row["video_id"], row["frame_in_video"])
     store.close()
+
+
+def test_no_more_memory_is_asked_for_than_the_window_can_fill():
+    store = GroupedStore()
+    loader = FrameLoader(store, batch_size=8, lookahead=3, lookahead_bytes=1 << 60)
+    assert sum(len(batch) for batch in loader) == len(store)
+
+
+def test_what_is_left_of_an_epoch_may_hold_no_whole_batch():
+    store = GroupedStore()
+    loader = FrameLoader(store, batch_size=8, remainder="drop")
+    for _ in zip(range(9), loader, strict=False):
+        pass
+    later = FrameLoader(store, batch_size=16, remainder="drop", lookahead=3)
+    later.load_state_dict(loader.state_dict())
+    assert [len(list(later)) for _ in range(2)] == [0, 5]
