@@ -1,5 +1,7 @@
 """Carries a look-ahead plan out: decodes groups on a pool of threads, keeps frames until they are due."""
 
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, wait
@@ -95,6 +97,7 @@ def _read(
 ) -> Generator[tuple[npt.NDArray[np.int64], Frames]]:
     # Only `pending` holds a batch: once handed out, its memory may be used again when the caller drops it.
     pending: deque[_StepInFlight] = deque()
+    pid = os.getpid()
     try:
         while True:
             for ids, step in islice(plan, steps_in_flight - len(pending)):
@@ -107,7 +110,10 @@ def _read(
             yield pending.popleft().batch()
     finally:
         # Those that could be cancelled may never be heard of again, if the pool is shut down, too.
-        wait([future for late in pending for future in late.reads if not future.cancel()])
+        running = [future for late in pending for future in late.reads if not future.cancel()]
+        # A forked child has none of the threads; and the garbage collector may come here in one of them.
+        if os.getpid() == pid and threading.get_ident() not in slab.decoding_threads:
+            wait(running)
 
 
 class _Slab:
@@ -117,6 +123,7 @@ class _Slab:
         self._store = store
         self._frames: Frames = np.empty((capacity, *store.frame_shape), np.uint8)
         self._unfilled: set[int] = set()  # slots whose frames could not be read along with others
+        self.decoding_threads: set[int] = set()
 
     def decode(self, read: GroupRead, batch: Frames) -> None:
         """Decode what is wanted of a group, to the batch and to the slots.
@@ -124,6 +131,13 @@ class _Slab:
         Raises:
             FrameCacheError: if the batch's own frames cannot be read.
         """
+        self.decoding_threads.add(threading.get_ident())
+        try:
+            self._decode(read, batch)
+        finally:
+            self.decoding_threads.discard(threading.get_ident())
+
+    def _decode(self, read: GroupRead, batch: Frames) -> None:
         places = zip(read.batch_positions.tolist(), read.slots.tolist(), strict=True)
         outs = [batch[position] if slot == NOWHERE else self._frames[slot] for position, slot in places]
         slots = read.slots[read.slots != NOWHERE].tolist()

@@ -1,6 +1,8 @@
 """Reading with look-ahead: frames in the order given, errors where they belong, nothing left running."""
 
+import os
 import random
+import signal
 import threading
 import time
 import weakref
@@ -270,3 +272,48 @@ def test_what_is_left_of_an_epoch_may_hold_no_whole_batch():
     later = FrameLoader(store, batch_size=16, remainder="drop", lookahead=3)
     later.load_state_dict(loader.state_dict())
     assert [len(list(later)) for _ in range(2)] == [0, 5]
+
+
+class GatedStore(GroupedStore):
+    """The first group is decoded at once, the others when the gate opens."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun, self.gate, self.then = threading.Event(), threading.Event(), lambda: None
+
+    def read_frames_into(self, frame_ids, outs):
+        if frame_ids[0] >= GROUP_FRAMES:
+            self.begun.set()
+            assert self.gate.wait(60)
+            self.then()
+        super().read_frames_into(frame_ids, outs)
+
+
+def begin(store, pool):
+    batches = read(store, [np.array([i * GROUP_FRAMES]) for i in range(3)], pool)
+    next(batches)
+    assert store.begun.wait(60)
+    return batches
+
+
+def test_a_forked_child_does_not_wait_for_threads_it_has_not():
+    store = GatedStore()
+    with ThreadPoolExecutor(2) as pool:
+        batches = begin(store, pool)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            batches.close()
+            os._exit(0)
+        store.gate.set()
+        assert os.waitpid(child, 0)[1] == 0
+        assert len(list(batches)) == 2
+
+
+def test_a_decoding_thread_may_be_the_one_that_drops_the_iteration():
+    store, held = GatedStore(), []
+    with ThreadPoolExecutor(1) as pool:
+        held.append(begin(store, pool))
+        store.then = held.clear
+        store.gate.set()
+        assert pool.submit(lambda: len(held)).result(timeout=60) == 0
