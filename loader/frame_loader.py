@@ -62,9 +62,9 @@ class FrameLoader:
                 a cold disk is asked for frames; None for num_threads + 1.
             pin_memory: read into page-locked memory, from where `batch.to("cuda", non_blocking=True)` overlaps
                 with other work; None for where this process has used CUDA when an iteration begins.
-            augment: applied on the CPU, image by image in the threads that read (with `lookahead` in the one that
-                iterates); `batch.frames` is then what it makes of them. None leaves the frames as they are, to be augmented on a GPU for
-                instance.
+            augment: applied on the CPU, image by image in the threads that read (with `lookahead`, in the one that
+                iterates); `batch.frames` is then what it makes of them. None leaves the frames as they are, to be
+                augmented on a GPU for instance.
             lookahead: for videos decoded live: batches known beyond the one that is due, so that each group of
                 pictures is decoded once for all of them. The order of frames stays the same.
             lookahead_bytes: memory for frames that were decoded before they are due, on top of the batches'.
