@@ -114,6 +114,7 @@ class CacheStore:
             ValueError: `out` has another shape or dtype, or is not contiguous.
             StoreDamagedError: a shard is missing, truncated or does not decode, or, with `verify_reads`, gives
                 other bytes than were written; names shard, frame and what to run.
+            OSError: the machine failed, as where this process may open no more files.
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
         out = check_out(out, num_frames=len(ids), frame_shape=self.frame_shape)

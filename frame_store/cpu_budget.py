@@ -23,8 +23,9 @@ def cgroup_cpu_quota(mount: Path, membership: Path) -> float | None:
     """
     quotas = []
     for line in _text(membership).splitlines():
-        _, controllers, group = line.split(":", 2)
-        if controllers == "":
+        _, _, group_text = line.partition(":")
+        controllers, _, group = group_text.partition(":")
+        if group_text.startswith(":"):
             folders = _with_parents(mount, group)
         elif "cpu" in controllers.split(","):
             folders = _with_parents(mount / "cpu", group)
@@ -40,18 +41,16 @@ def _with_parents(mount: Path, group: str) -> list[Path]:
 
 
 def _quota_of(folder: Path) -> float | None:
-    version_2 = _text(folder / "cpu.max").split()
-    quota, period = version_2 or (
-        _text(folder / "cpu.cfs_quota_us").strip(),
-        _text(folder / "cpu.cfs_period_us").strip(),
-    )
-    if not (quota.isdecimal() and period.isdecimal() and int(quota) and int(period)):
+    words = _text(folder / "cpu.max").split() or [
+        _text(folder / name).strip() for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+    ]
+    if len(words) != 2 or not all(word.isdecimal() and int(word) for word in words):
         return None  # "max", -1, or no such file
-    return int(quota) / int(period)
+    return int(words[0]) / int(words[1])
 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(errors="replace")
     except OSError:
         return ""

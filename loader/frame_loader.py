@@ -92,6 +92,8 @@ class FrameLoader:
         if pin_memory and not torch.cuda.is_available():
             raise SamplingError("pin_memory=True needs CUDA, and torch finds none")
         self._pin_memory = pin_memory
+        if augment is not None and not isinstance(augment, Augmentation):
+            raise SamplingError(f"augment must be a loader.Augmentation, found {type(augment).__name__}")
         self._augment = augment
         self._lookahead = operator.index(lookahead)
         # No more than can wait: the window, and what steps under way are not done with.

@@ -30,6 +30,8 @@ def quota(tmp_path, membership, files):
         ("4:cpu:/job\n", {"cpu/job/cpu.cfs_quota_us": "-1\n", "cpu/job/cpu.cfs_period_us": "100000\n"}, None),
         ("4:cpuset:/job\n", {"job/cpu.max": "100000 100000"}, None),
         ("0::/\n", {}, None),
+        ("no such line\n\n7\n", {"cpu.max": "100000 100000"}, None),
+        ("0::/\n", {"cpu.max": "word"}, None),
         ("", {"cpu.max": "100000 100000"}, None),
     ],
 )

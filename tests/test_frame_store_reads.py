@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import frame_store
-from frame_store import cache_store, mapped_shards, page_cache
+from frame_store import cache_store, mapped_shards, page_cache, shard_files
 from frame_store.errors import StoreDamagedError
 from frame_store.open_file import OpenFile
 from frame_store.protocol import PrefetchingStore
@@ -142,6 +142,16 @@ def test_a_shard_that_changes_under_an_open_reader_is_named(path, reads, harm):
     with pytest.raises(StoreDamagedError, match=rf"{shard.name}: frame 5: .*; run cache-verify on {path}"):
         store.read_frames([6, 5][::-1])
     store.read_frames([0])  # the others are as they were
+
+
+@pytest.mark.parametrize("harm", [os.unlink, lambda shard: os.truncate(shard, 4096)])
+def test_shards_that_are_mapped_but_not_open_are_watched_too(stores, tmp_path, monkeypatch, harm):
+    monkeypatch.setattr(shard_files, "MAX_OPEN_SHARDS", 1)
+    store = frame_store.open_store(shutil.copytree(stores / RAW[0], tmp_path / "cache"))
+    store.read_frames(range(len(FRAMES)))
+    harm(shard_of(store, 1))
+    with pytest.raises(StoreDamagedError, match="frame 1: "):
+        store.read_frames([9, 1])
 
 
 def test_options_travel_and_files_do_not(stores):
