@@ -1,10 +1,9 @@
 """`cache-bench` end to end on tiny videos and slices, and what it says to wrong commands. No time is judged."""
 
 import json
+import multiprocessing.util
 import re
 import sys
-import tempfile
-from pathlib import Path
 
 import pytest
 from frame_cache_tools import bench_run
@@ -34,13 +33,14 @@ def cache(simple_folder, tmp_path_factory):
 
 
 @pytest.fixture
-def no_temp(monkeypatch):
+def no_temp(tmp_path, monkeypatch):
     """Where temporary folders go; nothing may stay there."""
-    # Not below pytest's own, whose paths are too long for the socket that starts processes.
-    with tempfile.TemporaryDirectory(prefix="t") as folder:
-        monkeypatch.setattr(bench_run.tempfile, "tempdir", folder)
-        yield Path(folder)
-        monkeypatch.undo()
+    # multiprocessing keeps one folder for all its sockets as long as it lives: not this one, which goes before.
+    multiprocessing.util.get_temp_dir()
+    folder = tmp_path / "temp"
+    folder.mkdir()
+    monkeypatch.setattr(bench_run.tempfile, "tempdir", str(folder))
+    return folder
 
 
 def bench(*arguments):
