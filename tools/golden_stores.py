@@ -115,8 +115,8 @@ def write_store(
         shards=shards,
         files=describe_files(path, except_for={shard.name for shard in shards}),
         videos=[
-            _video_entry(video_paths[0], num_in_first),
-            _video_entry(video_paths[1], num_frames - num_in_first),
+            made_up_video(video_paths[0], num_in_first),
+            made_up_video(video_paths[1], num_frames - num_in_first),
         ],
         fingerprint=hashlib.sha256(frames.tobytes()).hexdigest(),
     )
@@ -124,7 +124,8 @@ def write_store(
     return manifest
 
 
-def _video_entry(path: str, num_frames: int) -> VideoEntry:
+def made_up_video(path: str, num_frames: int) -> VideoEntry:
+    """The manifest's entry of a whole video that never was."""
     return VideoEntry(
         path=path,
         verdict="whole",

@@ -20,6 +20,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from frame_cache_tools.golden_stores import made_up_video
 
 from frame_store.layout import (
     FORMAT_NAME,
@@ -33,7 +34,6 @@ from frame_store.manifest import (
     Encoding,
     ShardEntry,
     StoreManifest,
-    VideoEntry,
     describe_files,
     encode_manifest,
 )
@@ -146,7 +146,7 @@ def write_cache(folder: Path, num_frames: int, encoding: Encoding) -> Path:
         fidelity=None,
         shards=shards,
         files=describe_files(path, except_for=set(names)),
-        videos=[made_up_video(num_frames)],
+        videos=[made_up_video("waves.mp4", num_frames)],
         fingerprint=hashlib.sha256(str(num_frames).encode()).hexdigest(),
     )
     (path / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
@@ -174,26 +174,6 @@ def write_shard(path: Path, encoding: Encoding) -> tuple[np.ndarray, dict[str, i
             row["slot"] = row["frame_in_video"] = number
         sealed = writer.seal()
     return rows, {"num_bytes": sealed.num_bytes, "sha256": sealed.sha256}
-
-
-def made_up_video(num_frames: int) -> VideoEntry:
-    return VideoEntry(
-        path="waves.mp4",
-        verdict="whole",
-        reason=None,
-        notes=[],
-        num_bytes=None,
-        sha256=None,
-        num_frames_in_header=None,
-        num_packets=num_frames,
-        num_frames_decoded=num_frames,
-        num_frames_stored=num_frames,
-        num_frames_corrupt=0,
-        num_decoder_errors=0,
-        pts_monotonic=None,
-        fidelity=None,
-        facts={},
-    )
 
 
 if __name__ == "__main__":
