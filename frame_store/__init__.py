@@ -3,6 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 from frame_store.errors import (
+    CudaError,
+    CudaForkError,
+    CudaUnavailableError,
     FrameCacheError,
     FrameIdError,
     StoreDamagedError,
@@ -10,7 +13,7 @@ from frame_store.errors import (
     StoreFormatError,
     StoreNotFoundError,
 )
-from frame_store.protocol import DecodesInGroups, FrameStore
+from frame_store.protocol import DecodesInGroups, DecodesOnDevice, FrameStore
 
 if TYPE_CHECKING:
     from frame_store.cache_store import CacheStore, open_store
@@ -18,7 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CacheStore",
+    "CudaError",
+    "CudaForkError",
+    "CudaUnavailableError",
     "DecodesInGroups",
+    "DecodesOnDevice",
     "FrameCacheError",
     "FrameIdError",
     "FrameStore",

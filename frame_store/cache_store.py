@@ -91,6 +91,11 @@ class CacheStore:
         """SHA-256 of the inputs and the configuration, from the manifest."""
         return self.manifest.fingerprint
 
+    @property
+    def may_cross_fork(self) -> bool:
+        """True: a forked child opens the files anew."""
+        return True
+
     def __len__(self) -> int:
         return self.manifest.num_frames
 

@@ -1,10 +1,13 @@
 """What the loader needs of a store: the one interface behind cached and live frames."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
 
 FrameIds: TypeAlias = npt.NDArray[np.integer[Any]] | Sequence[int]
 Frames: TypeAlias = npt.NDArray[np.uint8]
@@ -40,6 +43,14 @@ class FrameStore(Protocol):
     @property
     def fingerprint(self) -> str:
         """Hex digest of the inputs and the configuration that determine every frame."""
+        ...
+
+    @property
+    def may_cross_fork(self) -> bool:
+        """Whether a process forked from this one may read from the store.
+
+        False where reading uses CUDA, which does not survive a fork: there it takes threads or spawned processes.
+        """
         ...
 
     def __len__(self) -> int: ...
@@ -92,5 +103,24 @@ class DecodesInGroups(FrameStore, Protocol):
 
         `outs[i]` is a writeable, C-contiguous uint8 array (H, W, 3). After an error some may have been written.
         Raises what `read_frames` raises.
+        """
+        ...
+
+
+@runtime_checkable
+class DecodesOnDevice(FrameStore, Protocol):
+    """A store whose frames come into being in a GPU's memory; `read_frames` has to copy them out of there."""
+
+    @property
+    def device(self) -> "torch.device":
+        """Where, with its number: `cuda:0`."""
+        ...
+
+    def read_frames_on_device(self, frame_ids: FrameIds, out: "torch.Tensor | None" = None) -> "torch.Tensor":
+        """Like `read_frames`, but a tensor on `device`: uint8 RGB, shape (B, H, W, 3), no copy through the host.
+
+        `out`, if given, is a contiguous tensor of that shape there, and is what is returned. What it returns is
+        ordered on the caller's current stream; the host does not wait for it. Threads may call it at once.
+        Raises what `read_frames` raises, and `CudaForkError` in a process forked from one that uses CUDA.
         """
         ...

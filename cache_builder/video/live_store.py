@@ -139,6 +139,11 @@ class LiveStore:
         }
         return hashlib.sha256(msgspec.json.encode(identity, order="sorted")).hexdigest()
 
+    @property
+    def may_cross_fork(self) -> bool:
+        """True: a forked child opens the videos anew."""
+        return True
+
     def __len__(self) -> int:
         return len(self._index)
 

@@ -34,6 +34,7 @@ class ArrayStore:
     frame_shape = property(lambda self: self._frame_shape)
     shard_sizes = property(lambda self: self._shard_sizes)
     fingerprint = property(lambda self: hashlib.sha256(self._shard_sizes.tobytes()).hexdigest())
+    may_cross_fork = True
 
     def __len__(self):
         return len(self._index)

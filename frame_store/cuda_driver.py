@@ -1,0 +1,122 @@
+"""NVIDIA's driver libraries, called through ctypes: to learn what is there, and why not, without torch or a toolkit.
+
+FFmpeg and torch load the same libraries. Loading one by its path, as is done here where the loader does not find it
+by its name, is enough for both: a library that is loaded already is found by its name.
+"""
+
+import ctypes
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+CUDA_LIBRARY: Final = "libcuda.so.1"
+NVDEC_LIBRARY: Final = "libnvcuvid.so.1"
+
+LIBRARY_FOLDERS: Final = (
+    "/usr/local/nvidia/lib64",  # container images often keep the driver here, off the loader's path
+    "/usr/local/nvidia/lib",
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/usr/lib64",
+    "/usr/lib/wsl/lib",
+)
+
+# CUresult, as the CUDA driver API's reference numbers them.
+CUDA_SUCCESS: Final = 0
+CUDA_ERROR_NOT_INITIALIZED: Final = 3
+CUDA_ERROR_NO_DEVICE: Final = 100
+
+
+class CudaCallError(Exception):
+    """A call of the driver failed."""
+
+    def __init__(self, call: str, code: int, text: str) -> None:
+        self.code = code
+        super().__init__(f"{call} failed: {text}")
+
+
+@lru_cache
+def load_library(name: str) -> ctypes.CDLL | None:
+    """One of the driver's libraries, by its name or else from a usual folder; None where it is not to be found.
+
+    Loading one starts nothing: that takes a call of `cuInit`.
+    """
+    for place in (name, *(f"{folder}/{name}" for folder in LIBRARY_FOLDERS)):
+        if place == name or Path(place).exists():
+            try:
+                return ctypes.CDLL(place)
+            except OSError:  # not there, or of another architecture
+                continue
+    return None
+
+
+@lru_cache
+def cuda_driver() -> "CudaDriver | None":
+    """The driver of this machine, not started yet; None where there is none."""
+    library = load_library(CUDA_LIBRARY)
+    return None if library is None else CudaDriver(library)
+
+
+class CudaDriver:
+    """The few calls of libcuda that are needed here. Threads may share it."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        """Wrap a loaded libcuda; calls nothing of it."""
+        self._library = library
+
+    def start(self) -> int:
+        """`cuInit`: its CUresult. Once a process has called it, processes forked from it cannot use CUDA."""
+        code: int = self._library.cuInit(0)
+        return code
+
+    def num_devices(self) -> int:
+        """GPUs that this process may use (`CUDA_VISIBLE_DEVICES` counts).
+
+        Raises:
+            CudaCallError: the driver does not say.
+        """
+        count = ctypes.c_int()
+        self._call("cuDeviceGetCount", ctypes.byref(count))
+        return count.value
+
+    def device_name(self, ordinal: int) -> str:
+        """Such as `NVIDIA H100 80GB HBM3`.
+
+        Raises:
+            CudaCallError: no such device.
+        """
+        name = ctypes.create_string_buffer(256)
+        self._call("cuDeviceGetName", name, len(name), self._device(ordinal))
+        return name.value.decode(errors="replace")
+
+    def bind_primary_context(self, ordinal: int) -> None:
+        """Make the device's primary context, the one that torch uses, current in the calling thread.
+
+        The reference taken on the context is kept: it lives as long as the process, as it does under torch.
+
+        Raises:
+            CudaCallError: no such device, or no memory on it for a context.
+        """
+        context = ctypes.c_void_p()
+        self._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._device(ordinal))
+        self._call("cuCtxSetCurrent", context)
+
+    def error_text(self, code: int) -> str:
+        """The driver's own words for a CUresult, such as `CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected`."""
+        parts = []
+        for call in ("cuGetErrorName", "cuGetErrorString"):
+            text = ctypes.c_char_p()
+            getattr(self._library, call)(code, ctypes.byref(text))
+            if text.value:
+                parts.append(text.value.decode(errors="replace"))
+        return ": ".join(parts) or f"error {code}"
+
+    def _device(self, ordinal: int) -> ctypes.c_int:
+        device = ctypes.c_int()
+        self._call("cuDeviceGet", ctypes.byref(device), ordinal)
+        return device
+
+    def _call(self, name: str, *arguments: object) -> None:
+        code = getattr(self._library, name)(*arguments)
+        if code != CUDA_SUCCESS:
+            raise CudaCallError(name, code, self.error_text(code))
