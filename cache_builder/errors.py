@@ -3,7 +3,8 @@
 ```
 FrameCacheError
 ├── VideoError          one video cannot be read
-│   └── VideoChangedError   it is not, or no longer, the file that was scanned
+│   ├── VideoChangedError   it is not, or no longer, the file that was scanned
+│   └── NvdecError          the GPU's decoder does not take it; the CPU's may
 ├── UnitNotIndependentError  decoding cannot start at this key packet: the builder merges and goes on
 ├── InputFolderError    the folder of videos is missing, not a folder or empty: exit code 2
 ├── ConfigError         the command was wrong: exit code 2
@@ -38,6 +39,16 @@ class VideoChangedError(VideoError):
 
     def __reduce__(self) -> tuple[type["VideoChangedError"], tuple[str, str]]:
         return (VideoChangedError, (self.path, self.reason))
+
+
+class NvdecError(VideoError):
+    """The GPU's decoder does not take a video, or did not decode what was expected; `reason` says why.
+
+    Nothing is said about the video: decoding it on the CPU may well work.
+    """
+
+    def __reduce__(self) -> tuple[type["NvdecError"], tuple[str, str]]:
+        return (NvdecError, (self.path, self.reason))
 
 
 class UnitNotIndependentError(FrameCacheError):

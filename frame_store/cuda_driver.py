@@ -63,6 +63,7 @@ class CudaDriver:
     def __init__(self, library: ctypes.CDLL) -> None:
         """Wrap a loaded libcuda; calls nothing of it."""
         self._library = library
+        self._contexts: dict[int, ctypes.c_void_p] = {}
 
     def start(self) -> int:
         """`cuInit`: its CUresult. Once a process has called it, processes forked from it cannot use CUDA."""
@@ -97,8 +98,11 @@ class CudaDriver:
         Raises:
             CudaCallError: no such device, or no memory on it for a context.
         """
-        context = ctypes.c_void_p()
-        self._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._device(ordinal))
+        context = self._contexts.get(ordinal)
+        if context is None:
+            context = ctypes.c_void_p()
+            self._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._device(ordinal))
+            self._contexts[ordinal] = context
         self._call("cuCtxSetCurrent", context)
 
     def error_text(self, code: int) -> str:

@@ -144,7 +144,7 @@ def test_sparse_decoding_leaves_out_what_nobody_needs(tmp_path):
 def test_a_reader_that_knows_the_reordering_opens_without_decoding(sample_folder, monkeypatch):
     calls = []
 
-    def note_how(path, relative_path, *, decodes_nothing=False):
+    def note_how(path, relative_path, *, decodes_nothing=False, hwaccel=None):
         calls.append(decodes_nothing)
         return open_container(path, relative_path, decodes_nothing=decodes_nothing)
 

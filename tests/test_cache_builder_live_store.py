@@ -198,7 +198,7 @@ def test_videos_opened_again_and_again_give_the_same_frames(store, sample_folder
     again = cache_builder.open_videos(sample_folder.path, size=SIZE, max_open=1)
     opened = []
 
-    def note_how(path, relative_path, *, decodes_nothing):
+    def note_how(path, relative_path, *, decodes_nothing, hwaccel=None):
         opened.append((relative_path, decodes_nothing))
         return open_container(path, relative_path, decodes_nothing=decodes_nothing)
 
@@ -259,14 +259,13 @@ def test_only_so_many_videos_stay_open(tmp_path):
 
 def test_fewer_videos_stay_open_where_their_decoders_hold_much(tmp_path, monkeypatch):
     tiny_folder(tmp_path, simple_specs(4, num_frames=4))
-    store = cache_builder.open_videos(tmp_path, size=SIZE)
-    width, height = store.videos[0].width, store.videos[0].height
-    monkeypatch.setattr(live_store_module, "MAX_IDLE_BYTES", 30 * width * height)
-    store.read_frames(range(len(store)))
-    assert num_open_files(tmp_path) == 2
-    monkeypatch.setattr(live_store_module, "MAX_IDLE_BYTES", 1)
-    store.read_frames(range(len(store)))
-    assert num_open_files(tmp_path) == 1
+    facts = cache_builder.open_videos(tmp_path, size=SIZE).videos[0]
+    for max_idle_bytes, num_kept in ((30 * facts.width * facts.height, 2), (1, 1)):
+        monkeypatch.setattr(live_store_module.LiveStore, "_max_idle_bytes", max_idle_bytes)
+        store = cache_builder.open_videos(tmp_path, size=SIZE)
+        store.read_frames(range(len(store)))
+        assert num_open_files(tmp_path) == num_kept
+        store.close()
 
 
 def test_a_video_that_is_not_what_its_marks_say_is_decoded_in_full(tmp_path, monkeypatch):

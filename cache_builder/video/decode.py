@@ -19,6 +19,7 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from cache_builder.errors import UnitNotIndependentError, VideoChangedError, VideoError
+from cache_builder.video.nvdec import NvdecDevice
 from cache_builder.video.open_video import (
     VideoPacket,
     choose_video_stream,
@@ -74,10 +75,21 @@ class _PlaceLostError(Exception):
 class VideoReader:
     """An open video, for one thread at a time, in the process that opened it."""
 
-    def __init__(self, path: Path, scan: VideoScan, *, reorder_depth: int | None = None) -> None:
-        """Remember what to open; `reorder_depth` is what another reader of this file has learned."""
+    def __init__(
+        self,
+        path: Path,
+        scan: VideoScan,
+        *,
+        reorder_depth: int | None = None,
+        nvdec: NvdecDevice | None = None,
+    ) -> None:
+        """Remember what to open; `reorder_depth` is what another reader of this file has learned.
+
+        With `nvdec` frames come out in that GPU's memory; see `nvdec.probe_nvdec` for whether they do.
+        """
         self._path = path
         self.scan = scan
+        self._nvdec = nvdec
         self.reorder_depth = reorder_depth
         """Frames that the decoder holds back to sort them, once the file has been open; makes opening cheaper."""
         self._container: InputContainer | None = None
@@ -150,7 +162,10 @@ class VideoReader:
         try:
             known_depth = self.reorder_depth if self.scan.facts.codec == "h264" else None
             self._container = container = open_container(
-                self._path, path, decodes_nothing=known_depth is not None
+                self._path,
+                path,
+                decodes_nothing=known_depth is not None,
+                hwaccel=None if self._nvdec is None else self._nvdec.hwaccel(),
             )
             self._stream = choose_video_stream(container, path)
         except VideoError as error:  # it was readable when it was scanned

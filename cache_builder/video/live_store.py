@@ -3,6 +3,7 @@
 import hashlib
 import os
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,8 @@ from cache_builder.video.convert import FrameConverter
 from cache_builder.video.decode import VideoReader
 from cache_builder.video.frame_table import FrameTable
 from cache_builder.video.geometry import FrameGeometry, Resize
-from cache_builder.video.live_video import DecodeStarts, LearnedOfVideo, LiveVideo
+from cache_builder.video.live_video import ConvertsFrames, DecodeStarts, LearnedOfVideo, LiveVideo, Outs
+from cache_builder.video.nvdec import Device, NvdecDevice, choose_nvdec
 from cache_builder.video.scan import VideoFacts, VideoScan, ticks_to_seconds
 from cache_builder.video.scan_cache import scan_frames
 from frame_store.cpu_budget import num_usable_cpus
@@ -35,6 +37,7 @@ MAX_IDLE_BYTES: Final = 128 << 20
 def open_videos(
     folder: Path | str,
     *,
+    device: Device | str = "cpu",
     size: int | tuple[int, int] = 224,
     resize: Resize = "crop",
     crop_aspect: tuple[int, int] | None = None,
@@ -47,6 +50,8 @@ def open_videos(
 
     Args:
         folder: Searched with its subfolders; `video_id` is the row in the sorted table of its videos.
+        device: What decodes. `cuda` (or `cuda:N`): the GPU, to frames in its memory; `auto`: the GPU what it can
+            decode, where there is one, the CPU the rest, each reason said once as a `UserWarning`.
         size: Side of the square frames, or (height, width).
         resize: `crop`, `stretch` or `pad`, as `FrameGeometry` says.
         crop_aspect: Display aspect (width, height) whose centre is cut out first.
@@ -57,11 +62,14 @@ def open_videos(
 
     Raises:
         InputFolderError: no such folder, or no video in it.
-        ValueError: a size, an aspect, `max_open` or `workers` out of range.
+        ValueError: a size, an aspect, `max_open` or `workers` out of range, another device.
+        CudaUnavailableError: there is no such GPU, or no decoder on it; says what helps.
+        CudaForkError: this process was forked from one that had started CUDA.
         OSError: the scan cache cannot be written.
     """
     if max_open < 1 or (workers is not None and workers < 1):
         raise ValueError(f"max_open and workers must be 1 or more, found {max_open} and {workers}")
+    nvdec = choose_nvdec(device, say=lambda reason: warnings.warn(f"device='auto': {reason}", stacklevel=3))
     height, width = (size, size) if isinstance(size, int) else size
     geometry = FrameGeometry(height=height, width=width, resize=resize, crop_aspect=crop_aspect)
     videos = discover_videos(Path(folder))
@@ -71,7 +79,13 @@ def open_videos(
         workers=workers or num_usable_cpus(),
         progress=progress,
     )
-    return LiveStore(videos, scans, geometry=geometry, max_open=max_open)
+    if nvdec is None:
+        return LiveStore(videos, scans, geometry=geometry, max_open=max_open)
+    from cache_builder.video.cuda_live_store import CudaLiveStore  # needs torch
+
+    return CudaLiveStore(
+        videos, scans, geometry=geometry, max_open=max_open, nvdec=nvdec, falls_back=device == "auto"
+    )
 
 
 class LiveStore:
@@ -80,6 +94,8 @@ class LiveStore:
     Frame ids run through the videos in the order of their table, and through each in output order. Every
     video counts as one shard, an unreadable one as a shard without frames.
     """
+
+    _max_idle_bytes: int = MAX_IDLE_BYTES
 
     def __init__(
         self,
@@ -105,7 +121,7 @@ class LiveStore:
         self._packet_of_frame = np.concatenate(packets).astype(np.int32)
         self._starts = _find_starts(self._scans, self._packet_of_frame, self._shard_sizes)
         self._learned = [LearnedOfVideo() for _ in videos]
-        self._open_videos = _OpenVideos(self._make_video, max_open)
+        self._open_videos = self._open_none()
 
     @property
     def videos(self) -> list[VideoFacts | VideoError]:
@@ -130,14 +146,18 @@ class LiveStore:
     @property
     def fingerprint(self) -> str:
         """SHA-256 over the videos' paths and contents and the geometry."""
-        identity = {
+        identity = self._identity()
+        return hashlib.sha256(msgspec.json.encode(identity, order="sorted")).hexdigest()
+
+    def _identity(self) -> dict[str, Any]:
+        """What decides every frame."""
+        return {
             "geometry": msgspec.to_builtins(self._geometry),
             "videos": [
                 (video.relative_path, None if isinstance(scan, VideoError) else scan.facts.sha256)
                 for video, scan in zip(self._sources, self._scans, strict=True)
             ],
         }
-        return hashlib.sha256(msgspec.json.encode(identity, order="sorted")).hexdigest()
 
     @property
     def may_cross_fork(self) -> bool:
@@ -155,7 +175,7 @@ class LiveStore:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._open_videos = _OpenVideos(self._make_video, self._max_open)
+        self._open_videos = self._open_none()
 
     def read_frames(self, frame_ids: FrameIds, out: Frames | None = None) -> Frames:
         """Frames in request order: uint8 RGB (B, H, W, 3), into `out` where given.
@@ -195,14 +215,21 @@ class LiveStore:
         """
         return self._starts.before(check_frame_ids(frame_ids, num_frames=len(self)))
 
-    def _read(self, ids: npt.NDArray[np.int64], outs: Frames | Sequence[Frames]) -> None:
+    def _read(self, ids: npt.NDArray[np.int64], outs: Outs) -> None:
         order = np.argsort(ids, kind="stable")
         rows = self._index[ids[order]]
         bounds = np.flatnonzero(np.diff(rows["video_id"].astype(np.int64), prepend=-1, append=-1))
         for first, end in pairwise(bounds.tolist()):
-            positions = order[first:end]
-            with self._videos().borrow(int(rows["video_id"][first])) as video:
-                video.read(rows["frame_in_video"][first:end].tolist(), positions.tolist(), outs)
+            self._read_video(
+                int(rows["video_id"][first]),
+                rows["frame_in_video"][first:end].tolist(),
+                order[first:end].tolist(),
+                outs,
+            )
+
+    def _read_video(self, video_id: int, wanted: list[int], positions: list[int], outs: Outs) -> None:
+        with self._videos().borrow(video_id) as video:
+            video.read(wanted, positions, outs)
 
     def close(self) -> None:
         """Close all videos; reading afterwards reopens them."""
@@ -211,23 +238,39 @@ class LiveStore:
     def _videos(self) -> "_OpenVideos":
         # A forked child opens its own: a descriptor shared with the parent has one file position for both.
         if self._open_videos.pid != os.getpid():
-            self._open_videos = _OpenVideos(self._make_video, self._max_open)
+            self._open_videos = self._open_none()
         return self._open_videos
 
-    def _make_video(self, video_id: int) -> LiveVideo:
+    def _open_none(self) -> "_OpenVideos":
+        return _OpenVideos(self._make_video, self._max_open, max_idle_bytes=self._max_idle_bytes)
+
+    def _scan_of(self, video_id: int) -> VideoScan:
         scan = self._scans[video_id]
         assert not isinstance(scan, VideoError)  # it has no frames that could be asked for
+        return scan
+
+    def _make_video(self, video_id: int) -> LiveVideo:
+        scan = self._scan_of(video_id)
+        converter = FrameConverter(
+            self._geometry,
+            rotation_degrees=scan.facts.rotation_degrees,
+            sample_aspect_ratio=scan.sample_aspect_ratio,
+        )
+        return self._assemble_video(video_id, converter=converter, nvdec=None)
+
+    def _assemble_video(
+        self, video_id: int, *, converter: ConvertsFrames, nvdec: NvdecDevice | None
+    ) -> LiveVideo:
         first = int(self._first_ids[video_id])
         return LiveVideo(
             reader=VideoReader(
-                self._sources[video_id].path, scan, reorder_depth=self._learned[video_id].reorder_depth
+                self._sources[video_id].path,
+                self._scan_of(video_id),
+                reorder_depth=self._learned[video_id].reorder_depth,
+                nvdec=nvdec,
             ),
             packet_of_frame=self._packet_of_frame[first : first + int(self._shard_sizes[video_id])],
-            converter=FrameConverter(
-                self._geometry,
-                rotation_degrees=scan.facts.rotation_degrees,
-                sample_aspect_ratio=scan.sample_aspect_ratio,
-            ),
+            converter=converter,
             first_id=first,
             starts=self._starts,
             learned=self._learned[video_id],
@@ -237,10 +280,11 @@ class LiveStore:
 class _OpenVideos:
     """Videos open in this process: lent to one thread at a time, the least recently used closed first."""
 
-    def __init__(self, make_video: Callable[[int], LiveVideo], max_open: int) -> None:
+    def __init__(self, make_video: Callable[[int], LiveVideo], max_open: int, *, max_idle_bytes: int) -> None:
         self.pid = os.getpid()
         self._make_video = make_video
         self._max_open = max_open
+        self._max_idle_bytes = max_idle_bytes
         self._lock = threading.Lock()
         self._idle: OrderedDict[int, LiveVideo] = OrderedDict()
 
@@ -260,7 +304,9 @@ class _OpenVideos:
             evicted = [self._idle.pop(video_id)] if video_id in self._idle else []
             self._idle[video_id] = video
             num_bytes = sum(other.num_bytes_idle for other in self._idle.values())
-            while len(self._idle) > self._max_open or (len(self._idle) > 1 and num_bytes > MAX_IDLE_BYTES):
+            while len(self._idle) > self._max_open or (
+                len(self._idle) > 1 and num_bytes > self._max_idle_bytes
+            ):
                 evicted.append(self._idle.popitem(last=False)[1])
                 num_bytes -= evicted[-1].num_bytes_idle
         for other in evicted:

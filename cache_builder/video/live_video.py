@@ -1,17 +1,15 @@
 """An open video whose frames are decoded when asked for, each run of the decoder as short as it can be."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
 
 from cache_builder.errors import UnitNotIndependentError, VideoError
-from cache_builder.video.convert import FrameConverter
 from cache_builder.video.decode import VideoReader
 from cache_builder.video.units import gop_units
-from frame_store.protocol import Frames
 
 
 class DecodeStarts:
@@ -50,6 +48,20 @@ class _NotAsExpectedError(Exception):
     """Leaving pictures out did not give the frames it should."""
 
 
+class ConvertsFrames(Protocol):
+    """Turns a decoded frame into pixels: `FrameConverter` in arrays, others in memory of their kind."""
+
+    def convert(self, frame: VideoFrame, out: Any) -> object:  # noqa: ANN401 - an array, or a tensor on a device
+        """Write the frame into `out`, (H, W, 3). Raises `ValueError` for colours that it cannot convert."""
+        ...
+
+
+class Outs(Protocol):
+    """A place (H, W, 3) for each frame, of the converter's kind: an array or a tensor (B, H, W, 3), or a list."""
+
+    def __getitem__(self, position: int, /) -> Any: ...  # noqa: ANN401 - as above
+
+
 @dataclass(kw_only=True)
 class LiveVideo:
     """An open video, used by one thread at a time."""
@@ -57,7 +69,7 @@ class LiveVideo:
     reader: VideoReader
     packet_of_frame: npt.NDArray[np.int32]
     """Ordinal of the packet that each frame of the video was coded in, in output order."""
-    converter: FrameConverter
+    converter: ConvertsFrames
     first_id: int
     """Frame id of its first frame."""
     starts: DecodeStarts
@@ -69,7 +81,7 @@ class LiveVideo:
         facts = self.reader.scan.facts
         return facts.width * facts.height * 12
 
-    def read(self, wanted: list[int], positions: list[int], outs: Frames | Sequence[Frames]) -> None:
+    def read(self, wanted: list[int], positions: list[int], outs: Outs) -> None:
         """Decode the frames `wanted`, ascending and with duplicates, each to its position in `outs`.
 
         Raises:
@@ -111,9 +123,7 @@ class LiveVideo:
         facts = self.reader.scan.facts
         return facts.codec == "h264" and facts.uncounted_reason is None
 
-    def _read_sparsely(
-        self, start: int, wanted: list[int], positions: list[int], outs: Frames | Sequence[Frames]
-    ) -> None:
+    def _read_sparsely(self, start: int, wanted: list[int], positions: list[int], outs: Outs) -> None:
         expected = self.packet_of_frame
         packets = expected[wanted].tolist()
         decoder = self.reader.decode_sparsely(self._first_packet(start), packets)
@@ -135,9 +145,7 @@ class LiveVideo:
             raise _NotAsExpectedError from None
         raise _NotAsExpectedError
 
-    def _read_from(
-        self, start: int, wanted: list[int], positions: list[int], outs: Frames | Sequence[Frames]
-    ) -> None:
+    def _read_from(self, start: int, wanted: list[int], positions: list[int], outs: Outs) -> None:
         """Decode everything from `start` to the last frame wanted, as a build does."""
         expected = self.packet_of_frame
         facts = self.reader.scan.facts
@@ -177,7 +185,7 @@ class LiveVideo:
         wanted: list[int],
         positions: list[int],
         done: int,
-        outs: Frames | Sequence[Frames],
+        outs: Outs,
     ) -> int:
         """Convert wanted[done] to all places that want it; how many of `wanted` are done then."""
         first = outs[positions[done]]

@@ -1,0 +1,188 @@
+"""NVIDIA's video decoder, as FFmpeg inside PyAV drives it: frames that come out in the GPU's memory and stay there.
+
+How it is opened, and why so:
+
+- In torch's primary context (`current_ctx`), made current in the thread that opens. A context of FFmpeg's own would
+  cost 400 MB a video, and asked for the primary one (`primary_ctx`) FFmpeg refuses it once torch has started it:
+  "Primary context already active with incompatible flags".
+- With one thread a decoder: its pool of surfaces grows with threads, and over 32 it cannot be made.
+- Without FFmpeg's own way back to software, which is silent: `is_hwaccel` stays true, and frames come out in the CPU's
+  memory. Only a frame in format `cuda` is proof that the GPU decoded it.
+
+FFmpeg copies each frame out of the decoder's surfaces on the default stream, and takes a frame's memory back when
+the last reference to it is gone, whatever other streams still do with it. So what reads a frame goes on the default
+stream, too, and is queued before the frame is dropped.
+"""
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import av
+from av.codec.hwaccel import HWAccel
+
+from cache_builder.errors import NvdecError, VideoError
+from cache_builder.video.open_video import choose_video_stream, describe_error, open_container
+from cache_builder.video.scan import set_single_thread
+from frame_store.cuda_driver import NVDEC_LIBRARY, CudaCallError, CudaDriver, load_library
+from frame_store.cuda_guard import check_cuda_usable_here
+from frame_store.errors import CudaUnavailableError
+
+Device = Literal["cpu", "cuda", "auto"]
+"""What decodes: the CPU; the GPU, or it is an error; the GPU for what it can decode, where there is one."""
+
+MAX_PACKETS_TO_FIRST_FRAME: Final = 256
+"""A video that gives no frame after so many packets has none to prove anything with."""
+
+BIT_DEPTHS: Final = {"nv12": 8, "p010le": 10, "p016le": 12}
+"""Bits of a sample in the formats that NVDEC gives 4:2:0 video in."""
+
+_log_lock = threading.Lock()
+"""FFmpeg's level of logging is one for the whole process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NvdecDevice:
+    """A GPU to decode on."""
+
+    ordinal: int = 0
+    """Its number, as CUDA counts: the N of `cuda:N`."""
+
+    def check(self) -> CudaDriver:
+        """Start CUDA in this process and see whether there is a decoder to be had.
+
+        Raises:
+            CudaForkError: this process was forked from one that had started CUDA.
+            CudaUnavailableError: no driver, no such GPU, or no video decoder in the driver.
+        """
+        driver = check_cuda_usable_here(self.ordinal)
+        if load_library(NVDEC_LIBRARY) is None:
+            raise CudaUnavailableError(
+                f"the NVIDIA driver is there, but not its video decoder ({NVDEC_LIBRARY}). In a container it takes the "
+                "driver capability video: NVIDIA_DRIVER_CAPABILITIES=compute,utility,video"
+            )
+        return driver
+
+    @property
+    def name(self) -> str:
+        """Such as `NVIDIA H100 80GB HBM3`.
+
+        Raises:
+            CudaError: it cannot be used.
+        """
+        return check_cuda_usable_here(self.ordinal).device_name(self.ordinal)
+
+    def hwaccel(self) -> HWAccel:
+        """What to open a container with, in the calling thread.
+
+        Raises:
+            CudaForkError, CudaUnavailableError: as `check`, or there is no memory on the GPU for a context.
+        """
+        driver = self.check()
+        try:
+            driver.bind_primary_context(self.ordinal)
+        except CudaCallError as error:
+            raise CudaUnavailableError(f"cuda:{self.ordinal}: {error}") from error
+        return HWAccel(
+            "cuda",
+            device=str(self.ordinal),
+            is_hw_owned=True,
+            allow_software_fallback=False,
+            options={"primary_ctx": "0", "current_ctx": "1"},
+        )
+
+
+def choose_nvdec(device: Device | str, *, say: Callable[[str], None]) -> NvdecDevice | None:
+    """The GPU that `device` (`cpu`, `cuda`, `cuda:N` or `auto`) stands for; None for the CPU.
+
+    `say` is told why `auto` means the CPU here.
+
+    Raises:
+        ValueError: `device` is something else.
+        CudaForkError: this process was forked from one that had started CUDA.
+        CudaUnavailableError: the GPU was asked for by name and cannot be used.
+    """
+    kind, _, number = device.partition(":")
+    if device == "cpu":
+        return None
+    if device == "auto":
+        try:
+            NvdecDevice().check()
+        except CudaUnavailableError as error:
+            say(f"decoding on the CPU: {error}")
+            return None
+        return NvdecDevice()
+    if kind != "cuda" or not (device == "cuda" or (number.isascii() and number.isdigit())):
+        raise ValueError(f"device must be cpu, cuda, cuda:N or auto, found {device!r}")
+    nvdec = NvdecDevice(ordinal=int(number or 0))
+    nvdec.check()
+    return nvdec
+
+
+def probe_nvdec(path: Path, relative_path: str, device: NvdecDevice) -> None:
+    """Decode one frame on the GPU, which is the only proof that it can be done.
+
+    Raises:
+        NvdecError: the GPU does not decode this video; with the driver's or FFmpeg's own reason.
+        CudaForkError, CudaUnavailableError: no video can be decoded.
+    """
+    try:
+        _decode_one_frame(path, relative_path, device)
+    except (VideoError, av.FFmpegError, RuntimeError, NotImplementedError) as error:
+        raise NvdecError(relative_path, f"NVDEC: {_reason(path, relative_path, device, error)}") from error
+
+
+def _decode_one_frame(path: Path, relative_path: str, device: NvdecDevice) -> None:
+    container = open_container(path, relative_path, hwaccel=device.hwaccel())
+    try:
+        stream = choose_video_stream(container, relative_path)
+        set_single_thread(stream)
+        for _, packet in zip(range(MAX_PACKETS_TO_FIRST_FRAME), container.demux(stream), strict=False):
+            for frame in packet.decode():
+                check_on_device(frame, relative_path)
+                return
+        raise NvdecError(relative_path, "no frame came out")
+    finally:
+        container.close()
+
+
+def check_on_device(frame: av.VideoFrame, relative_path: str) -> int:
+    """Bits of a sample, once it is certain that the GPU decoded the frame to a format that can be taken over.
+
+    Raises:
+        NvdecError: it is not.
+    """
+    if frame.format.name != "cuda":
+        raise NvdecError(
+            relative_path,
+            f"decoded by software, to {frame.format.name}: the GPU does not take this codec or profile",
+        )
+    samples = frame.sw_format.name if frame.sw_format is not None else "unknown samples"
+    if samples not in BIT_DEPTHS:
+        raise NvdecError(
+            relative_path, f"its {samples} frames cannot be taken over from the GPU, only 4:2:0 ones"
+        )
+    return BIT_DEPTHS[samples]
+
+
+def _reason(path: Path, relative_path: str, device: NvdecDevice, error: Exception) -> str:
+    """Why a video was refused, from what FFmpeg logs when it is tried once more.
+
+    The exception alone says little: `PermissionError` or "no frame!", by codec. Logging stays off otherwise, as
+    tearing down a decoder while FFmpeg logs can lock up.
+    """
+    refusals = (VideoError, av.FFmpegError, RuntimeError, NotImplementedError)
+    with _log_lock:
+        before = av.logging.get_level()
+        av.logging.set_level(av.logging.ERROR)
+        try:
+            with av.logging.Capture() as logs, suppress(*refusals):
+                _decode_one_frame(path, relative_path, device)
+        finally:
+            av.logging.set_level(before)
+    said = " ".join("".join(message for _, _, message in logs).split())
+    own = error.reason if isinstance(error, VideoError) else describe_error(error)
+    return f"{own} ({said})" if said else own
