@@ -10,6 +10,8 @@ import msgspec
 
 from cache_builder.config import BuildConfig, RunOptions, differences
 from cache_builder.decode_stage import DecodeStage
+from cache_builder.decoded_video import NVDEC_COUNT
+from cache_builder.decoder_choice import DecoderChoice, choose_decoders
 from cache_builder.discover import SourceVideo, discover_videos, printable
 from cache_builder.errors import (
     ConfigError,
@@ -26,10 +28,11 @@ from cache_builder.report import BuildReport, make_report
 from cache_builder.selection import make_selection
 from cache_builder.shard_job import ShardJob
 from cache_builder.unit_job import UnitJob
+from cache_builder.video.nvdec import NvdecDevice, choose_nvdec
 from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import WorkerPool
 from cache_builder.workspace import Workspace
-from frame_store.errors import StoreError
+from frame_store.errors import CudaUnavailableError, StoreError
 from frame_store.layout import MANIFEST_NAME
 from frame_store.manifest import EncodingName, FileEntry, StoreManifest, read_manifest
 from frame_store.publish import publish_folder, write_file
@@ -59,13 +62,14 @@ def build_cache(
 
     Raises:
         InputFolderError: no such folder, no video in it.
-        ConfigError: a path is a loop of links.
+        ConfigError: a path is a loop of links, or there is no GPU and one was asked for.
         OutputError: the output is a file, holds something else, cannot be there, or another build is writing it.
         VideosError: videos are not whole and the policy is `fail`, or no frame came of any.
         MachineError: disk full, I/O error. The same call resumes.
     """
     videos, output = _resolved(videos), _resolved(output)
     found = discover_videos(videos)  # before anything is written beside the output
+    nvdec = _choose_nvdec(options, progress or NoProgress())
     workspace = Workspace(output)
     try:
         with workspace.locked():
@@ -74,6 +78,7 @@ def build_cache(
                 workspace=workspace,
                 config=config,
                 options=options,
+                nvdec=nvdec,
                 overwrite=overwrite,
                 progress=progress or NoProgress(),
             ).run()
@@ -91,6 +96,7 @@ class _Build:
         workspace: Workspace,
         config: BuildConfig,
         options: RunOptions,
+        nvdec: NvdecDevice | None,
         overwrite: bool,
         progress: Progress,
     ) -> None:
@@ -98,6 +104,7 @@ class _Build:
         self._workspace = workspace
         self._config = config
         self._options = options
+        self._nvdec = nvdec
         self._overwrite = overwrite
         self._progress = progress
 
@@ -105,24 +112,30 @@ class _Build:
         existing = self._existing_manifest()
         started = time.monotonic()
         inputs = self._scan()
+        decoders = self._choose_decoders(inputs)
         seconds_scan = time.monotonic() - started
-        identity = self._identity(inputs)
-        digest = fingerprint(inputs, self._config)
+        identity = self._identity(inputs, decoders)
+        digest = fingerprint(inputs, self._config, decoders)
         if existing is not None:
             if existing.fingerprint == digest and self._is_intact(existing):
                 self._workspace.remove_building(of=identity)
                 return make_report(
                     existing, output=printable(str(self._workspace.output)), status="already complete"
                 )
-            self._refuse_unless_overwriting(existing, inputs)
+            self._refuse_unless_overwriting(existing, inputs, decoders)
         if self._options.on_error == "fail":
             self._refuse_unless_storable(inputs)
         self._workspace.claim(identity, overwrite=self._overwrite)
         self._require_space(inputs)
-        return self._build(inputs, identity, digest, seconds_scan)
+        return self._build(inputs, decoders, identity, digest, seconds_scan)
 
     def _build(
-        self, inputs: Inputs, identity: dict[str, Any], digest: str, seconds_scan: float
+        self,
+        inputs: Inputs,
+        decoders: DecoderChoice,
+        identity: dict[str, Any],
+        digest: str,
+        seconds_scan: float,
     ) -> BuildReport:
         workspace, config = self._workspace, self._config
         started = time.monotonic()
@@ -135,6 +148,7 @@ class _Build:
                 paths=[video.path for video in self._videos],
                 spill=workspace.spill,
                 scans=inputs.readable,
+                decoders=decoders,
                 config=config,
                 on_error=self._options.on_error,
                 progress=self._progress.advance,
@@ -143,7 +157,7 @@ class _Build:
         # Else the videos as they were before would pass for built.
         changed = [video for video in decoded.videos if isinstance(video, VideoChangedError)]
         if changed:
-            digest = fingerprint(inputs.changed(changed), config)
+            digest = fingerprint(inputs.changed(changed), config, decoders)
         with WorkerPool(ShardJob.run, num_workers=self._options.workers) as shard_pool:
             manifest = gather(
                 shard_pool,
@@ -151,6 +165,7 @@ class _Build:
                 config=config,
                 decoded=decoded,
                 unreadable=inputs.unreadable,
+                decoders=decoders,
                 fingerprint=digest,
                 progress=self._progress,
             )
@@ -204,14 +219,28 @@ class _Build:
             progress=advance,
         )
 
-    def _identity(self, inputs: Inputs) -> dict[str, Any]:
+    def _choose_decoders(self, inputs: Inputs) -> DecoderChoice:
+        """Try the videos on the GPU, where one is asked for."""
+        return choose_decoders(
+            self._nvdec,
+            paths=[video.path for video in self._videos],
+            scans=inputs.readable,
+            falls_back=self._options.device == "auto",
+            workers=self._options.workers,
+            say=self._progress.note,
+        )
+
+    def _identity(self, inputs: Inputs, decoders: DecoderChoice) -> dict[str, Any]:
         return {
             "config": self._config.to_builtins(),
-            "library_versions": library_versions(),
+            "library_versions": library_versions(decoders),
             "videos": inputs.identity(),
+            **decoders.identity(),
         }
 
-    def _refuse_unless_overwriting(self, existing: StoreManifest, inputs: Inputs) -> None:
+    def _refuse_unless_overwriting(
+        self, existing: StoreManifest, inputs: Inputs, decoders: DecoderChoice
+    ) -> None:
         if self._overwrite:
             return
         lines = [
@@ -231,6 +260,10 @@ class _Build:
                 lines.append(f"video {path}: in it, but no longer in the folder")
             elif there[path] != asked[path]:
                 lines.append(f"video {path}: changed since")
+        by_nvdec = {video.path for video in existing.videos if NVDEC_COUNT in video.facts}
+        for path in sorted(by_nvdec.symmetric_difference(decoders.paths.values())):
+            there_by, here_by = ("NVDEC", "the CPU") if path in by_nvdec else ("the CPU", "NVDEC")
+            lines.append(f"video {path}: decoded by {there_by} there, by {here_by} now (--device)")
         if not lines:
             lines.append("videos that were and are unreadable, for another reason than then")
         listed = "\n".join(f"  {line}" for line in lines)
@@ -287,6 +320,13 @@ class _Build:
                 f"{self._workspace.output}: about {_size_text(typical * num_values - spilled)} may be needed {text}; "
                 "should the disk run full, make room and give the same command again"
             )
+
+
+def _choose_nvdec(options: RunOptions, progress: Progress) -> NvdecDevice | None:
+    try:
+        return choose_nvdec(options.device, say=lambda reason: progress.note(f"--device auto: {reason}"))
+    except CudaUnavailableError as error:
+        raise ConfigError(f"--device cuda: {error}; --device auto decodes on the CPU") from error
 
 
 def _resolved(path: Path) -> Path:

@@ -15,6 +15,7 @@ import msgspec
 
 from cache_builder.errors import ConfigError
 from cache_builder.video.geometry import FrameGeometry, Resize, parse_aspect, parse_size
+from cache_builder.video.nvdec import Device
 from frame_store.cpu_budget import num_usable_cpus
 from frame_store.layout import Container
 from frame_store.manifest import ChromaSubsampling, Encoding, EncodingName, Layout
@@ -25,7 +26,6 @@ ZSTD_LEVEL = 3
 MAX_CONFIG_BYTES = 1 << 20
 
 ErrorPolicy = Literal["fail", "skip"]
-Device = Literal["cpu", "cuda", "auto"]
 
 
 class BuildSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,10 +54,12 @@ class BuildSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How to run a build; no part of the cache's identity."""
+    """How to run a build; what of it decides a cache's bytes is recorded by what came of it."""
 
     workers: int
     on_error: ErrorPolicy = "fail"
+    device: Device = "cpu"
+    """What decodes. Which videos the GPU then decodes is part of the cache's identity, and settled by trying them."""
 
     def __post_init__(self) -> None:
         """Refuse fewer than one worker."""
@@ -151,8 +153,6 @@ def resolve(settings: BuildSettings) -> tuple[BuildConfig, RunOptions]:
     Raises:
         ConfigError: a value out of range or settings that contradict each other.
     """
-    if settings.device == "cuda":
-        raise ConfigError("--device cuda: this version decodes on the CPU only; use --device cpu or auto")
     try:
         container = settings.format or "wds"
         config = BuildConfig(
@@ -168,7 +168,9 @@ def resolve(settings: BuildSettings) -> tuple[BuildConfig, RunOptions]:
             seed=0 if settings.seed is None else settings.seed,
         )
         workers = num_usable_cpus() if settings.workers is None else settings.workers
-        return config, RunOptions(workers=workers, on_error=settings.on_error or "fail")
+        return config, RunOptions(
+            workers=workers, on_error=settings.on_error or "fail", device=settings.device or "cpu"
+        )
     except ValueError as error:
         raise ConfigError(str(error)) from error
 

@@ -12,12 +12,14 @@ import msgspec
 
 from cache_builder.config import BuildConfig, ErrorPolicy
 from cache_builder.decoded_video import DecodedVideo
+from cache_builder.decoder_choice import DecoderChoice
 from cache_builder.errors import MachineError, UnitNotIndependentError, VideoError, VideosError
 from cache_builder.plan import DecodeUnit, plan_units
 from cache_builder.spill import UnitReceipt
 from cache_builder.unit_job import UnitJob, empty_receipt
 from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import JobDied, JobDone, JobRaised, WorkerPool
+from frame_store.errors import CudaError
 
 UnitPool = WorkerPool[UnitJob, UnitReceipt]
 
@@ -41,6 +43,7 @@ class DecodeStage:
         paths: Sequence[Path],
         spill: Path,
         scans: Sequence[VideoScan | None],
+        decoders: DecoderChoice,
         config: BuildConfig,
         on_error: ErrorPolicy,
         progress: Callable[[int], None],
@@ -49,6 +52,7 @@ class DecodeStage:
         self._paths = paths
         self._spill = spill
         self._scans = scans
+        self._decoders = decoders
         self._config = config
         self._on_error = on_error
         self._progress = progress
@@ -100,7 +104,7 @@ class DecodeStage:
             self._jobs[unit.video_id].clear()
             if self._on_error == "fail":
                 raise VideosError([str(outcome.error)])
-        elif isinstance(outcome.error, OSError | MemoryError):
+        elif isinstance(outcome.error, OSError | MemoryError | CudaError):
             path = outcome.job.scan.facts.path
             raise MachineError(
                 f"decoding {path!r}: {outcome.error}; the same command resumes"
@@ -157,6 +161,7 @@ class DecodeStage:
             first_ordinal=first_ordinal,
             config=self._config,
             spill=self._spill,
+            nvdec=self._decoders.decoder_of(unit.video_id),
         )
         self._jobs.setdefault(unit.video_id, {})[unit] = job
         self._pool.submit(job)
@@ -171,6 +176,8 @@ class DecodeStage:
             receipts=[self._receipts[unit] for unit in units],
             unit_numbers=list(range(first_unit_number, first_unit_number + len(units))),
             deaths=self._deaths.get(video_id, []),
+            is_for_nvdec=self._decoders.decoder_of(video_id) is not None,
+            nvdec_refusal=self._decoders.refusals.get(video_id),
         )
 
     def _stop_unless_skipping(self, video_id: int) -> None:

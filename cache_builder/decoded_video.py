@@ -16,6 +16,9 @@ from frame_store.manifest import Fidelity, Verdict, VideoEntry
 
 MAX_REASONS_LISTED = 3
 
+NVDEC_COUNT = "num_frames_decoded_by_nvdec"
+"""A fact of the videos that the GPU was to decode; of others there is none, and so no such fact."""
+
 
 class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
     """The units of one readable video, in packet order, and what went wrong around them."""
@@ -26,6 +29,10 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
     """Row of each unit in the plan's table of names."""
     deaths: list[str]
     """Units that killed their decoder process twice, each as one line."""
+    is_for_nvdec: bool = False
+    """Whether the GPU was to decode it."""
+    nvdec_refusal: str | None = None
+    """Why the GPU did not take it, where it was tried."""
 
     @property
     def first_ordinals(self) -> list[int]:
@@ -87,8 +94,17 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
             fidelity=measured_fidelity(
                 [error for receipt in self.receipts for error in receipt.sampled_errors]
             ),
-            facts=_informative_facts(self.scan),
+            facts=self._informative_facts(),
         )
+
+    def _num_decoded_by_nvdec(self) -> int:
+        return sum(receipt.num_frames_decoded for receipt in self.receipts if receipt.is_by_nvdec)
+
+    def _informative_facts(self) -> dict[str, object]:
+        told_elsewhere = {"path", "num_bytes", "sha256", "num_frames_in_header", "num_packets"}
+        facts: dict[str, object] = msgspec.to_builtins(self.scan.facts)
+        told = {name: value for name, value in facts.items() if name not in told_elsewhere}
+        return told | ({NVDEC_COUNT: self._num_decoded_by_nvdec()} if self.is_for_nvdec else {})
 
     def _notes(self, num_decoded: int) -> list[str]:
         facts = self.scan.facts
@@ -102,6 +118,14 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
             notes.append(f"cut off? The header claims {claimed:.1f} s, its last frame is at {end:.1f} s")
         if self._pts_monotonic() is False:
             notes.append("its timestamps do not rise from frame to frame")
+        if self.nvdec_refusal is not None:
+            notes.append(f"decoded on the CPU: {self.nvdec_refusal}")
+        elif self.is_for_nvdec and self._num_decoded_by_nvdec() < num_decoded:
+            num_on_cpu = num_decoded - self._num_decoded_by_nvdec()
+            reasons = sorted({receipt.nvdec_failure for receipt in self.receipts if receipt.nvdec_failure})
+            notes.append(
+                f"{num_on_cpu} frames decoded on the CPU, as NVDEC did not decode them cleanly: {'; '.join(reasons)}"
+            )
         return notes
 
     def _pts_seconds(self) -> npt.NDArray[np.float64]:
@@ -160,9 +184,3 @@ def psnr_db(mean_squared_error: float) -> float | None:
     48.131
     """
     return round(10 * math.log10(255**2 / mean_squared_error), 3) if mean_squared_error else None
-
-
-def _informative_facts(scan: VideoScan) -> dict[str, object]:
-    told_elsewhere = {"path", "num_bytes", "sha256", "num_frames_in_header", "num_packets"}
-    facts: dict[str, object] = msgspec.to_builtins(scan.facts)
-    return {name: value for name, value in facts.items() if name not in told_elsewhere}

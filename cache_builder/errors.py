@@ -87,15 +87,17 @@ class OutputError(FrameCacheError):
 
 
 class VideosError(FrameCacheError):
-    """Some videos are not whole and `--on-error fail` stops the build; nothing decoded is lost."""
+    """Some videos cannot be stored as was asked for, and the build stops; nothing decoded is lost."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    def __init__(
+        self,
+        problems: Sequence[str],
+        *,
+        remedy: str = "mend or remove them, or build the rest with --on-error skip",
+    ) -> None:
         self.problems = tuple(problems)
         listed = "\n".join(f"  {problem}" for problem in self.problems)
-        super().__init__(
-            f"{len(self.problems)} of the videos cannot be stored whole:\n{listed}\n"
-            "mend or remove them, or build the rest with --on-error skip"
-        )
+        super().__init__(f"{len(self.problems)} of the videos cannot be stored whole:\n{listed}\n{remedy}")
 
 
 class MachineError(FrameCacheError):

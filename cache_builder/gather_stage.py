@@ -12,6 +12,7 @@ import numpy.typing as npt
 from cache_builder.config import BuildConfig
 from cache_builder.decode_stage import DecodeResult
 from cache_builder.decoded_video import DecodedVideo, measured_fidelity, unreadable_entry
+from cache_builder.decoder_choice import DecoderChoice
 from cache_builder.errors import MachineError, VideoError, VideosError
 from cache_builder.plan import ShardPlan, plan_shards
 from cache_builder.progress import Progress
@@ -43,6 +44,7 @@ def gather(
     config: BuildConfig,
     decoded: DecodeResult,
     unreadable: Sequence[VideoError],
+    decoders: DecoderChoice,
     fingerprint: str,
     progress: Progress,
 ) -> StoreManifest:
@@ -75,14 +77,20 @@ def gather(
     if config.format == "zarr":
         _write_zarr_metadata(workspace, config)
     manifest = _manifest(
-        workspace, config, rows=rows, entries=entries, receipts=receipts, fingerprint=fingerprint
+        workspace,
+        config,
+        rows=rows,
+        entries=entries,
+        receipts=receipts,
+        decoders=decoders,
+        fingerprint=fingerprint,
     )
     sync_tree(workspace.cache)
     write_file(workspace.cache / MANIFEST_NAME, encode_manifest(manifest))
     return manifest
 
 
-def library_versions() -> dict[str, str]:
+def library_versions(decoders: DecoderChoice) -> dict[str, str]:
     """Versions of what decides a cache's bytes."""
     import av
 
@@ -91,6 +99,9 @@ def library_versions() -> dict[str, str]:
     }
     for name in ("libavcodec", "libavformat", "libswscale"):
         versions[name] = ".".join(map(str, av.library_versions[name]))
+    if decoders.nvdec is not None and decoders.paths:
+        versions["torch"] = importlib.metadata.version("torch")
+        versions["GPU"] = decoders.nvdec.describe()
     return {"frame-cache": importlib.metadata.version("frame-cache"), **versions}
 
 
@@ -200,6 +211,7 @@ def _manifest(
     rows: Sequence[DecodedVideo | VideoError],
     entries: list[VideoEntry],
     receipts: Sequence[ShardReceipt],
+    decoders: DecoderChoice,
     fingerprint: str,
 ) -> StoreManifest:
     shards = [
@@ -228,7 +240,7 @@ def _manifest(
         seed=config.seed,
         num_frames=sum(receipt.num_frames for receipt in receipts),
         config=config.to_builtins(),
-        library_versions=library_versions(),
+        library_versions=library_versions(decoders),
         fidelity=measured_fidelity(samples),
         shards=shards,
         files=describe_files(workspace.cache, except_for={shard.name for shard in shards}),

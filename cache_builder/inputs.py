@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from cache_builder.config import BuildConfig
+from cache_builder.decoder_choice import DecoderChoice
 from cache_builder.discover import SourceVideo
 from cache_builder.errors import VideoChangedError, VideoError
 from cache_builder.video.scan import VideoScan
@@ -60,10 +61,10 @@ def read_inputs(
     return Inputs(videos=videos, scans=scans)
 
 
-def fingerprint(inputs: Inputs, config: BuildConfig) -> str:
-    """SHA-256 over the videos' paths and contents and the resolved configuration.
+def fingerprint(inputs: Inputs, config: BuildConfig, decoders: DecoderChoice) -> str:
+    """SHA-256 over the videos' paths and contents, the resolved configuration and what the GPU decodes, if anything.
 
     Equal fingerprints, library versions and machine give equal caches.
     """
-    identity = {"config": config.to_builtins(), "videos": inputs.identity()}
+    identity = {"config": config.to_builtins(), "videos": inputs.identity(), **decoders.identity()}
     return hashlib.sha256(msgspec.json.encode(identity, order="sorted")).hexdigest()

@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from cache_builder.decoded_video import NVDEC_COUNT
 from frame_store.manifest import Fidelity, StoreManifest, VideoEntry
 
 
@@ -15,6 +16,8 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
     num_frames: int
     num_bytes: int
     num_shards: int
+    num_frames_decoded_by_nvdec: int | None
+    """Of all frames decoded; None where no GPU was to decode any."""
     seconds_scan: float
     seconds_decode: float
     seconds_gather: float
@@ -43,12 +46,18 @@ def make_report(
         num_frames=manifest.num_frames,
         num_bytes=sum(entry.num_bytes for entry in [*manifest.shards, *manifest.files]),
         num_shards=len(manifest.shards),
+        num_frames_decoded_by_nvdec=_num_frames_decoded_by_nvdec(manifest),
         seconds_scan=seconds_scan,
         seconds_decode=seconds_decode,
         seconds_gather=seconds_gather,
         fidelity=manifest.fidelity,
         videos=manifest.videos,
     )
+
+
+def _num_frames_decoded_by_nvdec(manifest: StoreManifest) -> int | None:
+    counts = [video.facts[NVDEC_COUNT] for video in manifest.videos if NVDEC_COUNT in video.facts]
+    return sum(counts) if counts else None
 
 
 def report_text(report: BuildReport) -> str:
@@ -75,6 +84,10 @@ def report_text(report: BuildReport) -> str:
             f"{decoded} frames decoded in {seconds:.1f} s: scan {report.seconds_scan:.1f}, "
             f"decode {report.seconds_decode:.1f} ({decoded / max(report.seconds_decode, 1e-9):.0f} frames/s), "
             f"gather {report.seconds_gather:.1f}"
+        )
+    if report.num_frames_decoded_by_nvdec is not None:
+        lines.append(
+            f"{report.num_frames_decoded_by_nvdec} of {decoded} frames decoded by the GPU (NVDEC), the others by the CPU"
         )
     if report.fidelity is not None and report.fidelity.psnr_db_of_mean_error is not None:
         lines.append(

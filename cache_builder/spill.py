@@ -32,6 +32,10 @@ class UnitReceipt(msgspec.Struct, frozen=True, kw_only=True):
     sampled_errors: list[tuple[int, float]]
     """(position, mean squared error of the stored against the unencoded pixels) of the frames sampled."""
     num_bytes: int
+    is_by_nvdec: bool = False
+    """Whether the GPU decoded every frame: each one came out in its memory."""
+    nvdec_failure: str | None = None
+    """Why the CPU decoded the unit, though the GPU had been to."""
 
     @property
     def is_damaged(self) -> bool:

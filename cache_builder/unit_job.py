@@ -2,24 +2,33 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import av
 import msgspec
 import numpy as np
 
 from cache_builder.config import BuildConfig
-from cache_builder.errors import VideoError
+from cache_builder.errors import NvdecError, UnitNotIndependentError, VideoError
 from cache_builder.plan import DecodeUnit
 from cache_builder.selection import make_selection
 from cache_builder.spill import KEPT_DTYPE, UnitReceipt, UnitSpill
 from cache_builder.video.convert import FrameConverter
 from cache_builder.video.decode import DecodedFrame, UnitDecoder, VideoReader
+from cache_builder.video.nvdec import NvdecDevice
 from cache_builder.video.scan import VideoScan
 from frame_store.pixel_codec import Pixels, crc32c, make_codec
 
 FRAMES_PER_FIDELITY_SAMPLE: Final = 16
 """Every 16th stored frame of a unit, its first one included, is decoded again and compared."""
+
+FRAMES_PER_DOWNLOAD: Final = 32
+"""Frames that leave the GPU in one copy: the host waits once for all of them."""
+
+KeptFrames: TypeAlias = Iterator[tuple[int, av.VideoFrame]]
+"""(position in the unit, frame as decoded) of the frames to store."""
+KeptPixels: TypeAlias = Iterator[tuple[int, Pixels]]
+"""(position in the unit, RGB), each valid until the next."""
 
 
 class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -32,6 +41,8 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Ordinal in the video of the unit's first frame, as far as is known; matters to `--stride` alone."""
     config: BuildConfig
     spill: Path
+    nvdec: NvdecDevice | None = None
+    """The GPU to decode on; None for the CPU."""
     is_retry: bool = False
 
     @property
@@ -48,41 +59,44 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             UnitNotIndependentError: the unit cannot be decoded from its first packet alone.
             VideoError: the video changed since the scan, or its frames cannot be converted.
             OSError: disk full or failing.
+            CudaError: the GPU can no longer be used.
         """
         spill = UnitSpill(self.spill, self.spill_name)
-        return spill.read_receipt() or self._decode(spill)
+        receipt = spill.read_receipt()
+        if receipt is None:
+            receipt = self._decode(spill)
+            spill.write_receipt(receipt)
+        return receipt
 
     def _decode(self, spill: UnitSpill) -> UnitReceipt:
-        config, facts = self.config, self.scan.facts
-        keeps = make_selection(config, self.scan)
-        converter = FrameConverter(
-            config.geometry,
-            rotation_degrees=facts.rotation_degrees,
-            sample_aspect_ratio=self.scan.sample_aspect_ratio,
-        )
+        if self.nvdec is None:
+            return self._decode_with(None, spill)
+        try:
+            receipt = self._decode_with(self.nvdec, spill)
+        except (NvdecError, UnitNotIndependentError) as error:
+            failure = error.reason if isinstance(error, NvdecError) else "no frame came of its first packet"
+        else:
+            if not receipt.is_damaged:
+                return msgspec.structs.replace(receipt, is_by_nvdec=True)
+            failure = next((reason for _, reason in receipt.decoder_errors), "frames flagged corrupt")
+        # What is damaged, and what is left of it, is for one decoder alone to say: GPUs conceal damage as they like.
+        return msgspec.structs.replace(self._decode_with(None, spill), nvdec_failure=failure)
+
+    def _decode_with(self, nvdec: NvdecDevice | None, spill: UnitSpill) -> UnitReceipt:
+        config = self.config
         codec = make_codec(config.encoding)
-        pixels = np.empty(config.frame_shape, np.uint8)
-        decoded_again = np.empty_like(pixels)
-        pts_seconds: list[float] = []
-        corrupt_positions: list[int] = []
+        decoded_again = np.empty(config.frame_shape, np.uint8)
+        decoded = _UnitFrames()
         kept: list[tuple[int, int, int, int]] = []
         sampled_errors: list[tuple[int, float]] = []
         num_bytes = 0
         with (
-            VideoReader(self.path, self.scan) as reader,
+            VideoReader(self.path, self.scan, nvdec=nvdec) as reader,
             spill.frames_path.open("wb", buffering=1 << 20) as file,
         ):
             decoder = reader.decode(self.unit.first_packet, self.unit.end_packet)
-            for position, (frame, following_pts) in enumerate(_with_following_pts(decoder)):
-                pts_seconds.append(frame.pts_seconds)
-                if frame.is_corrupt:
-                    corrupt_positions.append(position)
-                if not keeps(self.first_ordinal + position, frame.pts, following_pts):
-                    continue
-                try:
-                    converter.convert(frame.frame, pixels)
-                except (ValueError, av.FFmpegError) as error:
-                    raise VideoError(facts.path, str(error)) from error
+            frames = self._kept_frames(decoder, decoded)
+            for position, pixels in self._on_cpu(frames) if nvdec is None else self._on_gpu(frames, nvdec):
                 payload = codec.encode(pixels)
                 if config.encoding.name == "jpeg" and len(kept) % FRAMES_PER_FIDELITY_SAMPLE == 0:
                     codec.decode_into(payload, decoded_again)
@@ -90,17 +104,77 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
                 kept.append((position, len(payload), num_bytes, crc32c(payload)))
                 file.write(payload)
                 num_bytes += len(payload)
-        receipt = UnitReceipt(
-            num_frames_decoded=len(pts_seconds),
-            pts_seconds=np.array(pts_seconds, np.float64).tobytes(),
+        return UnitReceipt(
+            num_frames_decoded=len(decoded.pts_seconds),
+            pts_seconds=np.array(decoded.pts_seconds, np.float64).tobytes(),
             kept=np.array(kept, KEPT_DTYPE).tobytes(),
-            corrupt_positions=corrupt_positions,
+            corrupt_positions=decoded.corrupt_positions,
             decoder_errors=[(error.packet, error.reason) for error in decoder.errors],
             sampled_errors=sampled_errors,
             num_bytes=num_bytes,
         )
-        spill.write_receipt(receipt)
-        return receipt
+
+    def _kept_frames(self, decoder: UnitDecoder, decoded: "_UnitFrames") -> KeptFrames:
+        keeps = make_selection(self.config, self.scan)
+        for position, (frame, following_pts) in enumerate(_with_following_pts(decoder)):
+            decoded.pts_seconds.append(frame.pts_seconds)
+            if frame.is_corrupt:
+                decoded.corrupt_positions.append(position)
+            if keeps(self.first_ordinal + position, frame.pts, following_pts):
+                yield position, frame.frame
+
+    def _on_cpu(self, frames: KeptFrames) -> KeptPixels:
+        converter = FrameConverter(
+            self.config.geometry,
+            rotation_degrees=self.scan.facts.rotation_degrees,
+            sample_aspect_ratio=self.scan.sample_aspect_ratio,
+        )
+        pixels = np.empty(self.config.frame_shape, np.uint8)
+        for position, frame in frames:
+            try:
+                converter.convert(frame, pixels)
+            except (ValueError, av.FFmpegError) as error:
+                raise VideoError(self.scan.facts.path, str(error)) from error
+            yield position, pixels
+
+    def _on_gpu(self, frames: KeptFrames, nvdec: NvdecDevice) -> KeptPixels:
+        """Convert on the GPU, where the frames are, and bring the small results here, many at a time."""
+        import torch
+
+        from cache_builder.video.cuda_convert import CudaFrameConverter
+
+        converter = CudaFrameConverter(
+            self.config.geometry,
+            rotation_degrees=self.scan.facts.rotation_degrees,
+            sample_aspect_ratio=self.scan.sample_aspect_ratio,
+            path=self.scan.facts.path,
+            nvdec=nvdec,
+        )
+        positions: list[int] = []
+        try:
+            there = torch.empty(
+                (FRAMES_PER_DOWNLOAD, *self.config.frame_shape), dtype=torch.uint8, device=nvdec.torch_device
+            )
+            for position, frame in frames:
+                try:
+                    converter.convert(frame, there[len(positions)])
+                except ValueError as error:
+                    raise VideoError(self.scan.facts.path, str(error)) from error
+                positions.append(position)
+                if len(positions) == len(there):
+                    yield from zip(positions, there.cpu().numpy(), strict=True)
+                    positions.clear()
+            yield from zip(positions, there[: len(positions)].cpu().numpy(), strict=True)
+        except torch.cuda.OutOfMemoryError as error:
+            raise MemoryError(f"out of memory on the GPU; try fewer --workers ({error})") from error
+
+
+class _UnitFrames:
+    """What is noted of every frame of a unit, stored or not, in output order."""
+
+    def __init__(self) -> None:
+        self.pts_seconds: list[float] = []
+        self.corrupt_positions: list[int] = []
 
 
 def _with_following_pts(decoder: UnitDecoder) -> Iterator[tuple[DecodedFrame, int | None]]:

@@ -80,6 +80,16 @@ class CudaDriver:
         self._call("cuDeviceGetCount", ctypes.byref(count))
         return count.value
 
+    def cuda_version(self) -> str:
+        """The newest CUDA that the driver supports, such as `13.0`.
+
+        Raises:
+            CudaCallError: the driver does not say.
+        """
+        version = ctypes.c_int()
+        self._call("cuDriverGetVersion", ctypes.byref(version))
+        return f"{version.value // 1000}.{version.value % 1000 // 10}"
+
     def device_name(self, ordinal: int) -> str:
         """Such as `NVIDIA H100 80GB HBM3`.
 

@@ -1,28 +1,14 @@
 """Frame in a GPU's memory -> upright RGB of the stored size, there, in the caller's tensor."""
 
-from collections.abc import Callable
 from fractions import Fraction
-from typing import TypeAlias
 
 import av
 import torch
-from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange
 
 from cache_builder.video.geometry import FrameGeometry, count_quarter_turns, place_frame
-from cache_builder.video.nvdec import check_on_device
+from cache_builder.video.nvdec import NvdecDevice, check_on_device
 from cache_builder.video.yuv_rgb import YuvFormat, YuvToRgb
-
-ImportPlane: TypeAlias = Callable[[VideoPlane], torch.Tensor]
-
-
-def import_plane(plane: VideoPlane) -> torch.Tensor:
-    """A plane of a frame in GPU memory as a tensor over that memory, which it keeps from FFmpeg while it lives.
-
-    torch asks for a stream when it is given the plane itself, which PyAV refuses; so it is given the capsule.
-    """
-    tensor: torch.Tensor = torch.from_dlpack(plane.__dlpack__())  # type: ignore[attr-defined]
-    return tensor
 
 
 class CudaFrameConverter:
@@ -38,9 +24,9 @@ class CudaFrameConverter:
         rotation_degrees: int,
         sample_aspect_ratio: Fraction | None,
         path: str,
-        import_plane: ImportPlane = import_plane,
+        nvdec: NvdecDevice,
     ) -> None:
-        """See `FrameConverter`; `path` is for messages.
+        """See `FrameConverter`; `path` is for messages, `nvdec` what the frames come from.
 
         Raises:
             ValueError: the rotation is no multiple of 90 degrees.
@@ -50,7 +36,7 @@ class CudaFrameConverter:
         self._rotation_degrees = rotation_degrees
         self._sample_aspect_ratio = sample_aspect_ratio
         self._path = path
-        self._import_plane = import_plane
+        self._nvdec = nvdec
         self._converters: dict[tuple[int, int, YuvFormat, torch.device], YuvToRgb] = {}
 
     def convert(self, frame: av.VideoFrame, out: torch.Tensor) -> torch.Tensor:
@@ -73,7 +59,7 @@ class CudaFrameConverter:
             is_full_range=frame.color_range == ColorRange.JPEG,
             bit_depth=bit_depth,
         )
-        luma, chroma = (self._import_plane(plane) for plane in frame.planes)
+        luma, chroma = (self._nvdec.import_plane(plane) for plane in frame.planes)
         convert = self._converter(frame.width, frame.height, yuv_format, out.device)
         return convert(luma, chroma, out)
 

@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 from cache_builder.discover import SourceVideo
 from cache_builder.errors import NvdecError, VideoChangedError, VideoError
 from cache_builder.video.convert import FrameConverter
-from cache_builder.video.cuda_convert import CudaFrameConverter, ImportPlane, import_plane
+from cache_builder.video.cuda_convert import CudaFrameConverter
 from cache_builder.video.frame_table import FrameTable
 from cache_builder.video.geometry import FrameGeometry
 from cache_builder.video.live_store import LiveStore
@@ -50,12 +50,10 @@ class CudaLiveStore(LiveStore):
         max_open: int,
         nvdec: NvdecDevice,
         falls_back: bool,
-        import_plane: ImportPlane = import_plane,
     ) -> None:
         super().__init__(videos, scans, geometry=geometry, max_open=max_open)
         self._nvdec = nvdec
         self._falls_back = falls_back
-        self._import_plane = import_plane
         self._fallback_reasons: dict[int, str] = {}
         self._proven: set[int] = set()
         self._lock = threading.Lock()
@@ -73,7 +71,7 @@ class CudaLiveStore(LiveStore):
     @property
     def device(self) -> torch.device:
         """Where `read_frames_on_device` gives its frames."""
-        return torch.device("cuda", self._nvdec.ordinal)
+        return self._nvdec.torch_device
 
     @property
     def may_cross_fork(self) -> bool:
@@ -170,7 +168,7 @@ class CudaLiveStore(LiveStore):
             rotation_degrees=scan.facts.rotation_degrees,
             sample_aspect_ratio=scan.sample_aspect_ratio,
             path=scan.facts.path,
-            import_plane=self._import_plane,
+            nvdec=self._nvdec,
         )
         return self._assemble_video(video_id, converter=converter, nvdec=self._nvdec)
 

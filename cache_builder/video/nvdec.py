@@ -19,10 +19,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import av
 from av.codec.hwaccel import HWAccel
+from av.video.plane import VideoPlane
 
 from cache_builder.errors import NvdecError, VideoError
 from cache_builder.video.open_video import choose_video_stream, describe_error, open_container
@@ -30,6 +31,9 @@ from cache_builder.video.scan import set_single_thread
 from frame_store.cuda_driver import NVDEC_LIBRARY, CudaCallError, CudaDriver, load_library
 from frame_store.cuda_guard import check_cuda_usable_here
 from frame_store.errors import CudaUnavailableError
+
+if TYPE_CHECKING:
+    import torch
 
 Device = Literal["cpu", "cuda", "auto"]
 """What decodes: the CPU; the GPU, or it is an error; the GPU for what it can decode, where there is one."""
@@ -66,14 +70,30 @@ class NvdecDevice:
             )
         return driver
 
-    @property
-    def name(self) -> str:
-        """Such as `NVIDIA H100 80GB HBM3`.
+    def describe(self) -> str:
+        """Such as `NVIDIA H100 80GB HBM3, driver for CUDA 13.0`.
 
         Raises:
             CudaError: it cannot be used.
         """
-        return check_cuda_usable_here(self.ordinal).device_name(self.ordinal)
+        driver = self.check()
+        return f"{driver.device_name(self.ordinal)}, driver for CUDA {driver.cuda_version()}"
+
+    @property
+    def torch_device(self) -> "torch.device":
+        """Where its frames are."""
+        import torch
+
+        return torch.device("cuda", self.ordinal)
+
+    def import_plane(self, plane: VideoPlane) -> "torch.Tensor":
+        """A plane of a frame as a tensor over the same memory, which it keeps from FFmpeg while it lives.
+
+        torch asks for a stream when it is given the plane itself, which PyAV refuses; so it is given the capsule.
+        """
+        from torch.utils.dlpack import from_dlpack
+
+        return from_dlpack(plane.__dlpack__())
 
     def hwaccel(self) -> HWAccel:
         """What to open a container with, in the calling thread.
