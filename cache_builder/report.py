@@ -87,7 +87,7 @@ def report_text(report: BuildReport) -> str:
         )
     if report.num_frames_decoded_by_nvdec is not None:
         lines.append(
-            f"{report.num_frames_decoded_by_nvdec} of {decoded} frames decoded by the GPU (NVDEC), the others by the CPU"
+            f"decoded by the GPU (NVDEC): {report.num_frames_decoded_by_nvdec} of {decoded} frames"
         )
     if report.fidelity is not None and report.fidelity.psnr_db_of_mean_error is not None:
         lines.append(

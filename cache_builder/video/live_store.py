@@ -69,7 +69,7 @@ def open_videos(
     """
     if max_open < 1 or (workers is not None and workers < 1):
         raise ValueError(f"max_open and workers must be 1 or more, found {max_open} and {workers}")
-    nvdec = choose_nvdec(device, say=lambda reason: warnings.warn(f"device='auto': {reason}", stacklevel=3))
+    nvdec = choose_nvdec(device, say=lambda reason: warnings.warn(f"device='auto': {reason}", stacklevel=4))
     height, width = (size, size) if isinstance(size, int) else size
     geometry = FrameGeometry(height=height, width=width, resize=resize, crop_aspect=crop_aspect)
     videos = discover_videos(Path(folder))
