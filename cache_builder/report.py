@@ -86,9 +86,7 @@ def report_text(report: BuildReport) -> str:
             f"gather {report.seconds_gather:.1f}"
         )
     if report.num_frames_decoded_by_nvdec is not None:
-        lines.append(
-            f"decoded by the GPU (NVDEC): {report.num_frames_decoded_by_nvdec} of {decoded} frames"
-        )
+        lines.append(f"decoded by the GPU (NVDEC): {report.num_frames_decoded_by_nvdec} of {decoded} frames")
     if report.fidelity is not None and report.fidelity.psnr_db_of_mean_error is not None:
         lines.append(
             f"JPEG against unencoded frames: PSNR {report.fidelity.psnr_db_of_mean_error:.1f} dB over "

@@ -15,10 +15,11 @@ from typing import Final, Self
 import av
 import numpy as np
 from av.container import InputContainer
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
-from cache_builder.errors import UnitNotIndependentError, VideoChangedError, VideoError
+from cache_builder.errors import NvdecError, UnitNotIndependentError, VideoChangedError, VideoError
 from cache_builder.video.nvdec import NvdecDevice
 from cache_builder.video.open_video import (
     VideoPacket,
@@ -64,8 +65,11 @@ class DecoderError:
 
 
 @dataclass(frozen=True, slots=True)
-class _Tag:
+class PacketTag:
+    """Travels through the decoder with a packet, and comes out with its frame."""
+
     packet: int
+    """Ordinal."""
 
 
 class _PlaceLostError(Exception):
@@ -94,6 +98,9 @@ class VideoReader:
         """Frames that the decoder holds back to sort them, once the file has been open; makes opening cheaper."""
         self._container: InputContainer | None = None
         self._stream: VideoStream
+        self.decoder: VideoCodecContext
+        """Of the open file."""
+        self._packet_of_pts: dict[int, int] | None = None
         self._is_fresh = False
         self._may_seek = True
 
@@ -110,7 +117,7 @@ class VideoReader:
         if self._container is not None:
             self._container.close()
             self._container = None
-            del self._stream  # it holds the decoder with its pictures
+            del self._stream, self.decoder  # they hold its pictures
 
     def decode(self, first_packet: int, end_packet: int) -> "UnitDecoder":
         """Decode the unit [first_packet, end_packet). At most one decoder may be in use at a time.
@@ -143,10 +150,27 @@ class VideoReader:
         if ordinal != len(packets):
             self._lose_place()
 
+    def packet_of(self, frame: VideoFrame) -> int:
+        """Ordinal of the packet that a frame was coded in.
+
+        Raises:
+            NvdecError: the decoder, asked for by name, tells frames by nothing but pts, and those are not unique.
+        """
+        if isinstance(frame.opaque, PacketTag):
+            return frame.opaque.packet
+        if self._packet_of_pts is None:
+            packets = self.scan.packets
+            ordinals = dict(zip(packets.pts.tolist(), range(len(packets)), strict=True))
+            self._packet_of_pts = {} if len(ordinals) < len(packets) or NO_PTS in ordinals else ordinals
+        if frame.pts not in self._packet_of_pts:
+            raise NvdecError(
+                self.scan.facts.path, "its frames' timestamps do not tell which packets they are of"
+            )
+        return self._packet_of_pts[frame.pts]
+
     @property
-    def stream(self) -> VideoStream:
-        """The chosen stream of the open container."""
-        return self._stream
+    def _is_streams_own_decoder(self) -> bool:
+        return self.decoder is self._stream.codec_context
 
     def _lose_place(self) -> None:
         if self._may_seek:
@@ -161,21 +185,22 @@ class VideoReader:
         path = self.scan.facts.path
         try:
             known_depth = self.reorder_depth if self.scan.facts.codec == "h264" else None
-            self._container = container = open_container(
-                self._path,
-                path,
-                decodes_nothing=known_depth is not None,
-                hwaccel=None if self._nvdec is None else self._nvdec.hwaccel(),
-            )
+            opens = open_container if self._nvdec is None else self._nvdec.open_container
+            self._container = container = opens(self._path, path, decodes_nothing=known_depth is not None)
             self._stream = choose_video_stream(container, path)
         except VideoError as error:  # it was readable when it was scanned
             raise VideoChangedError(path, f"{error.reason}; the file has changed since the scan") from error
-        set_single_thread(self._stream)
-        self._stream.codec_context.copy_opaque = True
-        if known_depth is not None:
-            self._stream.codec_context.reorder_depth = known_depth
+        if self._nvdec is None:
+            set_single_thread(self._stream)
+            self.decoder = self._stream.codec_context
         else:
-            self.reorder_depth = self._stream.codec_context.reorder_depth
+            self.decoder = self._nvdec.open_decoder(self._stream, path)
+        if self._is_streams_own_decoder:  # one by name orders its frames itself, and hands nothing on
+            self.decoder.copy_opaque = True
+            if known_depth is not None:
+                self.decoder.reorder_depth = known_depth
+            else:
+                self.reorder_depth = self.decoder.reorder_depth
         self._is_fresh = True
         return container
 
@@ -189,6 +214,8 @@ class VideoReader:
                     container.seek(offset, stream=self._stream, unsupported_byte_offset=by_byte)
                 except av.FFmpegError:
                     continue
+                if not self._is_streams_own_decoder:  # that one is flushed by the seek
+                    self.decoder.flush_buffers()
                 found = self._recognize(read_packets(container, self._stream), ordinal)
                 if found is not None:
                     return found
@@ -270,8 +297,7 @@ class UnitDecoder:
         self.following_pts = None
         has_started = self._first == 0
         for frame in self._decode_packets():
-            assert isinstance(frame.opaque, _Tag)
-            ordinal = frame.opaque.packet
+            ordinal = self._reader.packet_of(frame)
             if ordinal == self._first and not has_started:
                 # A damaged keyframe may decode as another kind of frame, from pictures that are not there.
                 if not frame.key_frame and frame.pict_type != PictureType.I:
@@ -299,8 +325,8 @@ class UnitDecoder:
                 if packet.size == 0:
                     continue  # A dropped frame in AVI; the decoder would take it for the end of the stream.
                 # An object of its own: PyAV keeps these by id(), and small integers share theirs.
-                packet.opaque = _Tag(ordinal)
-            decoder = self._reader.stream.codec_context
+                packet.opaque = PacketTag(ordinal)
+            decoder = self._reader.decoder
             decoder.skip_frame = "NONREF" if self._may_be_left_out(ordinal) else "DEFAULT"
             try:
                 yield from decoder.decode(packet)

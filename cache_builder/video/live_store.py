@@ -38,6 +38,7 @@ def open_videos(
     folder: Path | str,
     *,
     device: Device | str = "cpu",
+    decoder: str | None = None,
     size: int | tuple[int, int] = 224,
     resize: Resize = "crop",
     crop_aspect: tuple[int, int] | None = None,
@@ -52,6 +53,7 @@ def open_videos(
         folder: Searched with its subfolders; `video_id` is the row in the sorted table of its videos.
         device: What decodes. `cuda` (or `cuda:N`): the GPU, to frames in its memory; `auto`: the GPU what it can
             decode, where there is one, the CPU the rest, each reason said once as a `UserWarning`.
+        decoder: For a GPU, one of FFmpeg's decoders by name, such as `h264_cuvid`; None is best, see `NvdecDevice`.
         size: Side of the square frames, or (height, width).
         resize: `crop`, `stretch` or `pad`, as `FrameGeometry` says.
         crop_aspect: Display aspect (width, height) whose centre is cut out first.
@@ -62,14 +64,16 @@ def open_videos(
 
     Raises:
         InputFolderError: no such folder, or no video in it.
-        ValueError: a size, an aspect, `max_open` or `workers` out of range, another device.
+        ValueError: a size, an aspect, `max_open` or `workers` out of range, another device or decoder.
         CudaUnavailableError: there is no such GPU, or no decoder on it; says what helps.
         CudaForkError: this process was forked from one that had started CUDA.
         OSError: the scan cache cannot be written.
     """
     if max_open < 1 or (workers is not None and workers < 1):
         raise ValueError(f"max_open and workers must be 1 or more, found {max_open} and {workers}")
-    nvdec = choose_nvdec(device, say=lambda reason: warnings.warn(f"device='auto': {reason}", stacklevel=4))
+    nvdec = choose_nvdec(
+        device, decoder=decoder, say=lambda reason: warnings.warn(f"device='auto': {reason}", stacklevel=4)
+    )
     height, width = (size, size) if isinstance(size, int) else size
     geometry = FrameGeometry(height=height, width=width, resize=resize, crop_aspect=crop_aspect)
     videos = discover_videos(Path(folder))

@@ -23,7 +23,10 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import av
 from av.codec.hwaccel import HWAccel
+from av.container import InputContainer
+from av.video.codeccontext import VideoCodecContext
 from av.video.plane import VideoPlane
+from av.video.stream import VideoStream
 
 from cache_builder.errors import NvdecError, VideoError
 from cache_builder.video.open_video import choose_video_stream, describe_error, open_container
@@ -54,6 +57,17 @@ class NvdecDevice:
 
     ordinal: int = 0
     """Its number, as CUDA counts: the N of `cuda:N`."""
+    decoder: str | None = None
+    """A decoder of FFmpeg by name, such as `h264_cuvid`, for videos of its codec; None for FFmpeg's own decoders with
+    NVDEC under them, which take every codec that the chip does, conceal damage as on the CPU, and mark every frame
+    with the packet that it comes from. The cuvid ones hand on nothing but a frame's pts."""
+
+    def __post_init__(self) -> None:
+        """Refuse a decoder that there is none of."""
+        if self.decoder is not None and self.decoder not in av.codecs_available:
+            raise ValueError(
+                f"decoder must be one that FFmpeg has, such as h264_cuvid, found {self.decoder!r}"
+            )
 
     def check(self) -> CudaDriver:
         """Start CUDA in this process and see whether there is a decoder to be had.
@@ -114,30 +128,68 @@ class NvdecDevice:
             options={"primary_ctx": "0", "current_ctx": "1"},
         )
 
+    def open_container(
+        self, path: Path, relative_path: str, *, decodes_nothing: bool = False
+    ) -> InputContainer:
+        """As `open_video.open_container`, in the calling thread; `open_decoder` is for a stream of it.
 
-def choose_nvdec(device: Device | str, *, say: Callable[[str], None]) -> NvdecDevice | None:
+        Raises:
+            VideoError: FFmpeg cannot read it.
+            CudaForkError, CudaUnavailableError: as `hwaccel`.
+        """
+        if self.decoder is not None:
+            return open_container(path, relative_path, decodes_nothing=True)
+        return open_container(path, relative_path, decodes_nothing=decodes_nothing, hwaccel=self.hwaccel())
+
+    def open_decoder(self, stream: VideoStream, relative_path: str) -> VideoCodecContext:
+        """The decoder of a stream that `open_container` opened, set to one thread.
+
+        Raises:
+            NvdecError: the decoder named is for another codec.
+            CudaForkError, CudaUnavailableError: as `hwaccel`.
+        """
+        set_single_thread(stream)
+        if self.decoder is None:
+            return stream.codec_context
+        codec = stream.codec_context.codec.canonical_name
+        if av.Codec(self.decoder, "r").canonical_name != codec:
+            raise NvdecError(relative_path, f"{self.decoder} is no decoder for {codec}")
+        decoder = av.CodecContext.create(self.decoder, "r", hwaccel=self.hwaccel())
+        assert isinstance(decoder, VideoCodecContext)
+        decoder.extradata = stream.codec_context.extradata
+        decoder.thread_type = "NONE"
+        decoder.thread_count = 1
+        return decoder
+
+
+def choose_nvdec(
+    device: Device | str, *, decoder: str | None = None, say: Callable[[str], None]
+) -> NvdecDevice | None:
     """The GPU that `device` (`cpu`, `cuda`, `cuda:N` or `auto`) stands for; None for the CPU.
 
-    `say` is told why `auto` means the CPU here.
+    `say` is told why `auto` means the CPU here. `decoder` is for `NvdecDevice`.
 
     Raises:
-        ValueError: `device` is something else.
+        ValueError: `device` is something else, or `decoder` none of FFmpeg's or for the CPU.
         CudaForkError: this process was forked from one that had started CUDA.
         CudaUnavailableError: the GPU was asked for by name and cannot be used.
     """
     kind, _, number = device.partition(":")
     if device == "cpu":
+        if decoder is not None:
+            raise ValueError(f"decoder={decoder!r} is for a GPU, and device is 'cpu'")
         return None
     if device == "auto":
+        nvdec = NvdecDevice(decoder=decoder)
         try:
-            NvdecDevice().check()
+            nvdec.check()
         except CudaUnavailableError as error:
             say(f"decoding on the CPU: {error}")
             return None
-        return NvdecDevice()
+        return nvdec
     if kind != "cuda" or not (device == "cuda" or (number.isascii() and number.isdigit())):
         raise ValueError(f"device must be cpu, cuda, cuda:N or auto, found {device!r}")
-    nvdec = NvdecDevice(ordinal=int(number or 0))
+    nvdec = NvdecDevice(ordinal=int(number or 0), decoder=decoder)
     nvdec.check()
     return nvdec
 
@@ -156,12 +208,12 @@ def probe_nvdec(path: Path, relative_path: str, device: NvdecDevice) -> None:
 
 
 def _decode_one_frame(path: Path, relative_path: str, device: NvdecDevice) -> None:
-    container = open_container(path, relative_path, hwaccel=device.hwaccel())
+    container = device.open_container(path, relative_path)
     try:
         stream = choose_video_stream(container, relative_path)
-        set_single_thread(stream)
+        decoder = device.open_decoder(stream, relative_path)
         for _, packet in zip(range(MAX_PACKETS_TO_FIRST_FRAME), container.demux(stream), strict=False):
-            for frame in packet.decode():
+            for frame in decoder.decode(packet):
                 check_on_device(frame, relative_path)
                 return
         raise NvdecError(relative_path, "no frame came out")
