@@ -182,26 +182,37 @@ class VideoReader:
 
     def _reopen(self) -> InputContainer:
         self.close()
-        path = self.scan.facts.path
+        path, nvdec = self.scan.facts.path, self._nvdec
+        known_depth = self.reorder_depth if self.scan.facts.codec == "h264" else None
         try:
-            known_depth = self.reorder_depth if self.scan.facts.codec == "h264" else None
-            opens = open_container if self._nvdec is None else self._nvdec.open_container
-            self._container = container = opens(self._path, path, decodes_nothing=known_depth is not None)
-            self._stream = choose_video_stream(container, path)
-        except VideoError as error:  # it was readable when it was scanned
+            opens = open_container if nvdec is None else nvdec.open_container
+            container = opens(self._path, path, decodes_nothing=known_depth is not None)
+        except VideoError as error:
+            if nvdec is not None:
+                raise NvdecError(path, f"NVDEC: {error.reason}") from error
+            # It was readable when it was scanned.
             raise VideoChangedError(path, f"{error.reason}; the file has changed since the scan") from error
-        if self._nvdec is None:
-            set_single_thread(self._stream)
-            self.decoder = self._stream.codec_context
-        else:
-            self.decoder = self._nvdec.open_decoder(self._stream, path)
+        try:
+            stream = choose_video_stream(container, path)
+            if nvdec is None:
+                set_single_thread(stream)
+                self.decoder = stream.codec_context
+            else:
+                self.decoder = nvdec.open_decoder(stream, path)
+            self._stream = stream
+        except NvdecError:
+            container.close()
+            raise
+        except VideoError as error:
+            container.close()
+            raise VideoChangedError(path, f"{error.reason}; the file has changed since the scan") from error
         if self._is_streams_own_decoder:  # one by name orders its frames itself, and hands nothing on
             self.decoder.copy_opaque = True
             if known_depth is not None:
                 self.decoder.reorder_depth = known_depth
             else:
                 self.reorder_depth = self.decoder.reorder_depth
-        self._is_fresh = True
+        self._container, self._is_fresh = container, True
         return container
 
     def _seek(self, ordinal: int) -> Iterator[tuple[int, VideoPacket]]:
