@@ -141,10 +141,10 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """Convert on the GPU, where the frames are, and bring the small results here, many at a time."""
         import torch
 
-        from cache_builder.video.cuda_convert import CudaFrameConverter
+        from cache_builder.video.cuda_convert import CudaFrameConverter, YuvConverters
 
         converter = CudaFrameConverter(
-            self.config.geometry,
+            YuvConverters(self.config.geometry),
             rotation_degrees=self.scan.facts.rotation_degrees,
             sample_aspect_ratio=self.scan.sample_aspect_ratio,
             path=self.scan.facts.path,

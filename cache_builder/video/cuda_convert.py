@@ -1,14 +1,55 @@
 """Frame in a GPU's memory -> upright RGB of the stored size, there, in the caller's tensor."""
 
+from dataclasses import dataclass
 from fractions import Fraction
 
 import av
 import torch
 from av.video.reformatter import ColorRange
 
-from cache_builder.video.geometry import FrameGeometry, count_quarter_turns, place_frame
+from cache_builder.video.geometry import FrameGeometry, count_quarter_turns
 from cache_builder.video.nvdec import NvdecDevice, check_on_device
-from cache_builder.video.yuv_rgb import YuvFormat, YuvToRgb
+from cache_builder.video.yuv_format import ChromaLocation, YuvFormat, find_chroma_location
+from cache_builder.video.yuv_rgb import YuvToRgb
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FrameKind:
+    """All that a conversion depends on, beside the pixels."""
+
+    width: int
+    height: int
+    rotation_degrees: int
+    sample_aspect_ratio: Fraction | None
+    yuv_format: YuvFormat
+    device: torch.device
+
+
+class YuvConverters:
+    """Conversions to one geometry, kept by kind of frame: their weights take MBs on the device, so videos share them.
+
+    Threads may share it, too.
+    """
+
+    def __init__(self, geometry: FrameGeometry) -> None:
+        """Hold none yet."""
+        self._geometry = geometry
+        self._converters: dict[_FrameKind, YuvToRgb] = {}
+
+    def find(self, kind: _FrameKind) -> YuvToRgb:
+        """The conversion for such frames. Made twice at worst, where two threads ask at once."""
+        converter = self._converters.get(kind)
+        if converter is None:
+            converter = self._converters[kind] = YuvToRgb(
+                self._geometry,
+                coded_width=kind.width,
+                coded_height=kind.height,
+                rotation_degrees=kind.rotation_degrees,
+                sample_aspect_ratio=kind.sample_aspect_ratio,
+                yuv_format=kind.yuv_format,
+                device=kind.device,
+            )
+        return converter
 
 
 class CudaFrameConverter:
@@ -19,25 +60,36 @@ class CudaFrameConverter:
 
     def __init__(
         self,
-        geometry: FrameGeometry,
+        converters: YuvConverters,
         *,
         rotation_degrees: int,
         sample_aspect_ratio: Fraction | None,
         path: str,
         nvdec: NvdecDevice,
+        chroma_location: ChromaLocation | None = None,
     ) -> None:
-        """See `FrameConverter`; `path` is for messages, `nvdec` what the frames come from.
+        """See `FrameConverter`.
+
+        Args:
+            converters: For the geometry of the result.
+            rotation_degrees: As there.
+            sample_aspect_ratio: As there.
+            path: For messages.
+            nvdec: What the frames come from.
+            chroma_location: Where the video's chroma sits; None to find out from the first frame, which has to be
+                copied to the host for it.
 
         Raises:
             ValueError: the rotation is no multiple of 90 degrees.
         """
         count_quarter_turns(rotation_degrees)
-        self._geometry = geometry
+        self._converters = converters
         self._rotation_degrees = rotation_degrees
         self._sample_aspect_ratio = sample_aspect_ratio
         self._path = path
         self._nvdec = nvdec
-        self._converters: dict[tuple[int, int, YuvFormat, torch.device], YuvToRgb] = {}
+        self.chroma_location = chroma_location
+        """Known once a frame has been converted."""
 
     def convert(self, frame: av.VideoFrame, out: torch.Tensor) -> torch.Tensor:
         """Queue the conversion on the current stream, which must be the default one: see `cache_builder.video.nvdec`.
@@ -54,32 +106,20 @@ class CudaFrameConverter:
             ValueError: the frame's colour matrix is one without a conversion to RGB.
         """
         bit_depth = check_on_device(frame, self._path)
-        yuv_format = YuvFormat(
-            colour_matrix=int(frame.colorspace),
-            is_full_range=frame.color_range == ColorRange.JPEG,
-            bit_depth=bit_depth,
+        if self.chroma_location is None:
+            self.chroma_location = find_chroma_location(frame)
+        kind = _FrameKind(
+            width=frame.width,
+            height=frame.height,
+            rotation_degrees=self._rotation_degrees,
+            sample_aspect_ratio=self._sample_aspect_ratio,
+            yuv_format=YuvFormat(
+                colour_matrix=int(frame.colorspace),
+                is_full_range=frame.color_range == ColorRange.JPEG,
+                bit_depth=bit_depth,
+                chroma_location=self.chroma_location,
+            ),
+            device=out.device,
         )
         luma, chroma = (self._nvdec.import_plane(plane) for plane in frame.planes)
-        convert = self._converter(frame.width, frame.height, yuv_format, out.device)
-        return convert(luma, chroma, out)
-
-    def _converter(self, width: int, height: int, yuv_format: YuvFormat, device: torch.device) -> YuvToRgb:
-        """Made once for frames of one kind: its weights lie on the device."""
-        key = (width, height, yuv_format, device)
-        if key not in self._converters:
-            placement = place_frame(
-                self._geometry,
-                coded_width=width,
-                coded_height=height,
-                sample_aspect_ratio=self._sample_aspect_ratio,
-                rotation_degrees=self._rotation_degrees,
-            )
-            self._converters[key] = YuvToRgb(
-                placement,
-                frame_shape=(self._geometry.height, self._geometry.width, 3),
-                coded_width=width,
-                coded_height=height,
-                yuv_format=yuv_format,
-                device=device,
-            )
-        return self._converters[key]
+        return self._converters.find(kind)(luma, chroma, out)

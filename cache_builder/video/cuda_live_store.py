@@ -4,6 +4,7 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -13,13 +14,14 @@ from av.video.frame import VideoFrame
 from cache_builder.discover import SourceVideo
 from cache_builder.errors import NvdecError, VideoChangedError, VideoError
 from cache_builder.video.convert import FrameConverter
-from cache_builder.video.cuda_convert import CudaFrameConverter
+from cache_builder.video.cuda_convert import CudaFrameConverter, YuvConverters
 from cache_builder.video.frame_table import FrameTable
 from cache_builder.video.geometry import FrameGeometry
 from cache_builder.video.live_store import LiveStore
 from cache_builder.video.live_video import LiveVideo, Outs
 from cache_builder.video.nvdec import NvdecDevice, probe_nvdec
 from cache_builder.video.scan import VideoScan
+from cache_builder.video.yuv_format import ChromaLocation, find_chroma_location
 from frame_store.frame_index import check_frame_ids, check_out, check_outs
 from frame_store.protocol import FrameIds, Frames
 
@@ -56,14 +58,18 @@ class CudaLiveStore(LiveStore):
         self._falls_back = falls_back
         self._fallback_reasons: dict[int, str] = {}
         self._proven: set[int] = set()
+        self._chroma_locations: dict[int, ChromaLocation] = {}
+        self._converters = YuvConverters(geometry)
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__getstate__().items() if name != "_lock"}
+        stays_here = {"_lock", "_converters"}
+        return {name: value for name, value in super().__getstate__().items() if name not in stays_here}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._lock = threading.Lock()
+        self._converters = YuvConverters(self._geometry)
 
     def __repr__(self) -> str:
         return f"{super().__repr__()} on {self.device}"
@@ -152,7 +158,12 @@ class CudaLiveStore(LiveStore):
         scan = self._scan_of(video_id)
         if video_id not in self._fallback_reasons and video_id not in self._proven:
             try:
-                probe_nvdec(self._sources[video_id].path, scan.facts.path, self._nvdec)
+                probe_nvdec(
+                    self._sources[video_id].path,
+                    scan.facts.path,
+                    self._nvdec,
+                    look=partial(self._note_chroma, video_id),
+                )
             except NvdecError as error:
                 if not self._falls_back:
                     raise
@@ -164,13 +175,17 @@ class CudaLiveStore(LiveStore):
                 video_id, converter=_UploadingConverter(self._geometry, scan), nvdec=None
             )
         converter = CudaFrameConverter(
-            self._geometry,
+            self._converters,
             rotation_degrees=scan.facts.rotation_degrees,
             sample_aspect_ratio=scan.sample_aspect_ratio,
             path=scan.facts.path,
             nvdec=self._nvdec,
+            chroma_location=self._chroma_locations.get(video_id),
         )
         return self._assemble_video(video_id, converter=converter, nvdec=self._nvdec)
+
+    def _note_chroma(self, video_id: int, frame: VideoFrame) -> None:
+        self._chroma_locations[video_id] = find_chroma_location(frame)
 
     def _fall_back(self, video_id: int, reason: str) -> None:
         with self._lock:

@@ -194,20 +194,31 @@ def choose_nvdec(
     return nvdec
 
 
-def probe_nvdec(path: Path, relative_path: str, device: NvdecDevice) -> None:
-    """Decode one frame on the GPU, which is the only proof that it can be done.
+def probe_nvdec(
+    path: Path,
+    relative_path: str,
+    device: NvdecDevice,
+    *,
+    look: Callable[[av.VideoFrame], None] | None = None,
+) -> None:
+    """Decode one frame on the GPU, which is the only proof that it can be done, and let `look` have a look at it.
 
     Raises:
         NvdecError: the GPU does not decode this video; with the driver's or FFmpeg's own reason.
         CudaForkError, CudaUnavailableError: no video can be decoded.
     """
     try:
-        _decode_one_frame(path, relative_path, device)
+        _decode_one_frame(path, relative_path, device, look)
     except (VideoError, av.FFmpegError, RuntimeError, NotImplementedError) as error:
         raise NvdecError(relative_path, f"NVDEC: {_reason(path, relative_path, device, error)}") from error
 
 
-def _decode_one_frame(path: Path, relative_path: str, device: NvdecDevice) -> None:
+def _decode_one_frame(
+    path: Path,
+    relative_path: str,
+    device: NvdecDevice,
+    look: Callable[[av.VideoFrame], None] | None = None,
+) -> None:
     container = device.open_container(path, relative_path)
     try:
         stream = choose_video_stream(container, relative_path)
@@ -215,6 +226,8 @@ def _decode_one_frame(path: Path, relative_path: str, device: NvdecDevice) -> No
         for _, packet in zip(range(MAX_PACKETS_TO_FIRST_FRAME), container.demux(stream), strict=False):
             for frame in decoder.decode(packet):
                 check_on_device(frame, relative_path)
+                if look is not None:
+                    look(frame)
                 return
         raise NvdecError(relative_path, "no frame came out")
     finally:
