@@ -20,9 +20,10 @@ from fractions import Fraction
 import av
 import numpy as np
 from av.filter import Graph
-from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+from cache_builder.video.colour import find_colour_matrix
 from cache_builder.video.geometry import FrameGeometry, FramePlacement, count_quarter_turns, place_frame
 
 ACCURATE_FLAGS = (
@@ -31,27 +32,6 @@ ACCURATE_FLAGS = (
     | Interpolation.FULL_CHR_H_INT
     | Interpolation.FULL_CHR_H_INP
 )
-
-# ITU-T H.273 MatrixCoefficients -> swscale's table. Not here: 0 (RGB), 2 (unspecified), 3 (reserved), 5 and 6
-# (BT.601), all read as BT.601, as FFmpeg does. BT.2020 constant luminance is read as the common variant.
-_COLORSPACE_OF_MATRIX = {
-    1: Colorspace.ITU709,
-    4: Colorspace.FCC,
-    7: Colorspace.SMPTE240M,
-    9: Colorspace.BT2020,
-    10: Colorspace.BT2020,
-}
-# What swscale has no table for; BT.601 would show green faces and call it done.
-_UNSUPPORTED_MATRICES = {
-    8: "YCgCo",
-    11: "SMPTE ST 2085",
-    12: "chromaticity-derived",
-    13: "chromaticity-derived constant luminance",
-    14: "ICtCp",
-    15: "IPT-PQ-C2",
-    16: "YCgCo-Re",
-    17: "YCgCo-Ro",
-}
 
 # libavfilter's crop cannot point into these; asked to, it converts them with a matrix of its own choosing. So
 # they are taken apart first, losslessly.
@@ -115,12 +95,7 @@ class FrameConverter:
             out = np.empty(shape, np.uint8)
         elif out.shape != shape or out.dtype != np.uint8 or not out.flags.c_contiguous:
             raise ValueError(f"out must be C-contiguous uint8 {shape}, not {out.dtype} {out.shape}")
-        matrix = int(frame.colorspace)
-        if matrix in _UNSUPPORTED_MATRICES:
-            raise ValueError(
-                f"colour matrix {matrix} ({_UNSUPPORTED_MATRICES[matrix]}) has no conversion to RGB"
-            )
-        colorspace = _COLORSPACE_OF_MATRIX.get(matrix, Colorspace.ITU601)
+        colorspace = find_colour_matrix(int(frame.colorspace)).swscale_table
         is_full_range = frame.color_range == ColorRange.JPEG
         is_limited_gray = frame.color_range == ColorRange.MPEG and frame.format.name.startswith(
             ("gray", "ya")

@@ -1,0 +1,62 @@
+"""Which colour matrix a frame's tag stands for: one table for the two ways frames become RGB.
+
+Tags are the MatrixCoefficients of ITU-T H.273, `int(frame.colorspace)` in PyAV.
+"""
+
+from dataclasses import dataclass
+
+from av.video.reformatter import Colorspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColourMatrix:
+    """A conversion between Y'CbCr and R'G'B'.
+
+    Attributes:
+        kr: Weight of red in luma (ITU-T H.273, table 4).
+        kb: Weight of blue in luma.
+        swscale_table: What swscale calls its table of the same weights.
+    """
+
+    kr: float
+    kb: float
+    swscale_table: Colorspace
+
+
+_BT601 = ColourMatrix(kr=0.299, kb=0.114, swscale_table=Colorspace.ITU601)
+_BT2020 = ColourMatrix(kr=0.2627, kb=0.0593, swscale_table=Colorspace.BT2020)
+
+# Not here: 0 (RGB), 2 (unspecified), 3 (reserved), 5 and 6 (BT.601), all read as BT.601, as FFmpeg does.
+# BT.2020 constant luminance is read as the common variant.
+_MATRIX_OF_TAG = {
+    1: ColourMatrix(kr=0.2126, kb=0.0722, swscale_table=Colorspace.ITU709),
+    4: ColourMatrix(kr=0.30, kb=0.11, swscale_table=Colorspace.FCC),
+    7: ColourMatrix(kr=0.212, kb=0.087, swscale_table=Colorspace.SMPTE240M),
+    9: _BT2020,
+    10: _BT2020,
+}
+# What swscale has no table for; BT.601 would show green faces and call it done.
+_UNSUPPORTED_MATRICES = {
+    8: "YCgCo",
+    11: "SMPTE ST 2085",
+    12: "chromaticity-derived",
+    13: "chromaticity-derived constant luminance",
+    14: "ICtCp",
+    15: "IPT-PQ-C2",
+    16: "YCgCo-Re",
+    17: "YCgCo-Ro",
+}
+
+
+def find_colour_matrix(tag: int) -> ColourMatrix:
+    """The matrix that a frame's tag stands for.
+
+    Raises:
+        ValueError: If the tag names a matrix that is not converted, naming it.
+
+    >>> find_colour_matrix(1).kr
+    0.2126
+    """
+    if tag in _UNSUPPORTED_MATRICES:
+        raise ValueError(f"colour matrix {tag} ({_UNSUPPORTED_MATRICES[tag]}) has no conversion to RGB")
+    return _MATRIX_OF_TAG.get(tag, _BT601)
