@@ -61,7 +61,7 @@ def bilinear_taps(num_in: int, num_out: int, *, sample_centre: float = 0.5) -> A
         ValueError: If there are no samples.
 
     >>> bilinear_taps(8, 4).weights[1].tolist()
-    [0.0, 0.125, 0.375, 0.375, 0.125]
+    [0.125, 0.375, 0.375, 0.125, 0.0]
     """
     if num_in < 1 or num_out < 1:
         raise ValueError(f"an axis needs at least 1 sample to resize from and to, not {num_in} and {num_out}")
@@ -96,6 +96,11 @@ class RowResize:
         np.add.at(blocks, (block, row_in_block, taps.indices - block * self._step), taps.weights)
         self._blocks = torch.from_numpy(blocks).to(device)
         self._num_out = taps.num_out
+
+    @property
+    def num_products_per_column(self) -> int:
+        """Multiplications that one column of the picture costs."""
+        return self._blocks.numel()
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
         """Contiguous float32 (num_in, N) -> contiguous float32 (num_out, N); one kernel."""
