@@ -7,7 +7,7 @@ import av
 import torch
 from av.video.reformatter import ColorRange
 
-from cache_builder.video.geometry import FrameGeometry, count_quarter_turns
+from cache_builder.video.geometry import FrameGeometry, count_quarter_turns, place_frame
 from cache_builder.video.nvdec import NvdecDevice, check_on_device
 from cache_builder.video.yuv_format import ChromaLocation, YuvFormat, find_chroma_location
 from cache_builder.video.yuv_rgb import YuvToRgb
@@ -40,12 +40,18 @@ class YuvConverters:
         """The conversion for such frames. Made twice at worst, where two threads ask at once."""
         converter = self._converters.get(kind)
         if converter is None:
-            converter = self._converters[kind] = YuvToRgb(
+            placement = place_frame(
                 self._geometry,
                 coded_width=kind.width,
                 coded_height=kind.height,
-                rotation_degrees=kind.rotation_degrees,
                 sample_aspect_ratio=kind.sample_aspect_ratio,
+                rotation_degrees=kind.rotation_degrees,
+            )
+            converter = self._converters[kind] = YuvToRgb(
+                placement,
+                frame_shape=(self._geometry.height, self._geometry.width, 3),
+                coded_width=kind.width,
+                coded_height=kind.height,
                 yuv_format=kind.yuv_format,
                 device=kind.device,
             )
