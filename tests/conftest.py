@@ -1,10 +1,11 @@
-"""Profiles, the skip of GPU tests, and folders of videos that many tests read."""
+"""Profiles, the skip of GPU tests, a stub of NVIDIA's driver, and folders of videos that many tests read."""
 
 import os
 
 import pytest
 from hypothesis import settings
 
+from tests.support.stub_driver import StubDriver, build_stub_driver, why_not_built
 from tests.support.tiny_videos import TinyFolder, simple_specs, tiny_folder
 
 settings.register_profile("local", deadline=None)
@@ -35,3 +36,12 @@ def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> TinyFolder:
 def simple_folder(tmp_path_factory: pytest.TempPathFactory) -> TinyFolder:
     """Three plain H.264 videos of 20, 23 and 26 frames. Read-only."""
     return tiny_folder(tmp_path_factory.mktemp("simple"), simple_specs())
+
+
+@pytest.fixture(scope="session")
+def stub_driver(tmp_path_factory: pytest.TempPathFactory) -> StubDriver:
+    """A stub of NVIDIA's driver, to call functions in processes that find it. Skips where there is no cc."""
+    reason = why_not_built()
+    if reason is not None:
+        pytest.skip(reason)
+    return build_stub_driver(tmp_path_factory.mktemp("stub_driver"))

@@ -1,0 +1,266 @@
+/* A stand-in for NVIDIA's libnvcuvid.so.1, for tests on machines without a GPU.
+ *
+ * It decodes nothing: each picture comes out as a pattern that spells its number, which is half its picture order count
+ * in H.264, its picture order count in HEVC (both start again at an IDR picture), and its place in decoding order
+ * elsewhere. tests/support/stub_planes.py has the same pattern. What is supported is modelled on an H100, whose decoder knows neither AV1 nor H.264 of 10 bits.
+ *
+ * Environment:
+ *   STUB_CUDA_UNSUPPORTED=h264,vp9   these codecs are not supported either
+ *   STUB_CUDA_MIN_SIZE=144           smallest width and height in pixels, 16 otherwise
+ */
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "stub_driver.h"
+
+enum { CODEC_H264 = 4, CODEC_HEVC = 8, CODEC_AV1 = 11, CHROMA_420 = 1, FORMAT_NV12 = 0, FORMAT_P016 = 1 };
+enum { MAX_SURFACES = 32, POISON = 0xEE };
+
+static const char *const CODEC_NAMES[] = {"mpeg1", "mpeg2",    "mpeg4", "vc1", "h264", "jpeg",
+                                          "h264_svc", "h264_mvc", "hevc",  "vp8", "vp9",  "av1"};
+
+typedef struct {
+    int codec, chroma;
+    unsigned bit_depth_minus_8, reserved1[3];
+    unsigned char is_supported, num_engines;
+    unsigned short output_formats; /* bit mask */
+    unsigned max_width, max_height, max_macroblocks;
+    unsigned short min_width, min_height;
+    unsigned reserved2[11];
+} decoder_caps_t;
+
+typedef struct {
+    short left, top, right, bottom;
+} rectangle_t;
+
+typedef struct {
+    unsigned long width, height, num_decode_surfaces;
+    int codec, chroma;
+    unsigned long flags, bit_depth_minus_8, intra_only, max_width, max_height, reserved1;
+    rectangle_t display_area;
+    int output_format, deinterlacing;
+    unsigned long target_width, target_height, num_output_surfaces;
+    void *context_lock;
+    rectangle_t target_area;
+    unsigned long reserved2[5];
+} decoder_info_t;
+
+typedef struct {
+    int sequence_and_picture[23], frame_number; /* as in the slice's header */
+    int field_order_counts[2];
+} h264_picture_t;
+
+typedef struct {
+    unsigned char sequence_and_picture[248];
+    int picture_order_count;
+} hevc_picture_t;
+
+typedef struct {
+    int width_in_macroblocks, height_in_macroblocks;
+    int surface;
+    int is_field, is_bottom_field, is_second_field;
+    unsigned num_bytes;
+    const unsigned char *bytes;
+    unsigned num_slices;
+    const unsigned *slice_offsets;
+    int is_reference, is_intra;
+    unsigned reserved[30];
+    union {
+        h264_picture_t h264;
+        hevc_picture_t hevc;
+        unsigned reserved[1024];
+    } codec;
+} picture_t;
+
+_Static_assert(sizeof(decoder_caps_t) == 88, "size of the struct of capabilities");
+_Static_assert(offsetof(decoder_info_t, output_format) == 88, "place of the output format");
+_Static_assert(offsetof(picture_t, codec) == 184, "place of what is the codec's own");
+_Static_assert(offsetof(h264_picture_t, field_order_counts) == 96, "place of the picture order counts");
+
+typedef struct {
+    decoder_info_t info;
+    unsigned bytes_per_sample, pitch;
+    size_t num_bytes; /* of an output surface */
+    int num_decoded;
+    int numbers[MAX_SURFACES]; /* which picture each decode surface holds */
+    unsigned char *outputs[MAX_SURFACES];
+    int is_mapped[MAX_SURFACES];
+} decoder_t;
+
+static int is_in_list(const char *list, const char *name)
+{
+    const size_t length = strlen(name);
+
+    while (list && *list) {
+        if (!strncmp(list, name, length) && (list[length] == ',' || !list[length]))
+            return 1;
+        list = strchr(list, ',');
+        list = list ? list + 1 : NULL;
+    }
+    return 0;
+}
+
+static int is_supported(int codec, int chroma, unsigned bit_depth_minus_8)
+{
+    if (codec < 0 || codec >= CODEC_AV1 || chroma != CHROMA_420 || bit_depth_minus_8 > 4)
+        return 0;
+    if (codec == CODEC_H264 && bit_depth_minus_8)
+        return 0;
+    return !is_in_list(getenv("STUB_CUDA_UNSUPPORTED"), CODEC_NAMES[codec]);
+}
+
+STUB_API int cuvidGetDecoderCaps(decoder_caps_t *caps)
+{
+    const char *min_size = getenv("STUB_CUDA_MIN_SIZE");
+
+    BEGIN_CALL_IN_CONTEXT();
+    memset((char *)caps + offsetof(decoder_caps_t, is_supported), 0,
+           sizeof *caps - offsetof(decoder_caps_t, is_supported));
+    if (!is_supported(caps->codec, caps->chroma, caps->bit_depth_minus_8))
+        return CU_OK;
+    caps->is_supported = 1;
+    caps->num_engines = 7;
+    caps->output_formats = 1 << FORMAT_NV12 | 1 << FORMAT_P016;
+    caps->max_width = caps->max_height = 8192;
+    caps->max_macroblocks = 8192 * 8192 / 256;
+    caps->min_width = caps->min_height = (unsigned short)(min_size && *min_size ? atoi(min_size) : 16);
+    return CU_OK;
+}
+
+STUB_API int cuvidDestroyDecoder(decoder_t *decoder)
+{
+    BEGIN_CALL_IN_CONTEXT();
+    for (int i = 0; i < MAX_SURFACES; i++)
+        free(decoder->outputs[i]);
+    free(decoder);
+    return CU_OK;
+}
+
+STUB_API int cuvidCreateDecoder(decoder_t **result, const decoder_info_t *info)
+{
+    const unsigned unit = STUB_PITCH_ALIGNMENT;
+    decoder_t *decoder;
+
+    BEGIN_CALL_IN_CONTEXT();
+    if (!is_supported(info->codec, info->chroma, (unsigned)info->bit_depth_minus_8))
+        return CU_NOT_SUPPORTED;
+    if (info->num_decode_surfaces > MAX_SURFACES || info->num_output_surfaces > MAX_SURFACES ||
+        info->output_format < FORMAT_NV12 || info->output_format > FORMAT_P016)
+        return CU_INVALID_VALUE;
+    decoder = calloc(1, sizeof *decoder);
+    if (!decoder)
+        return CU_OUT_OF_MEMORY;
+    decoder->info = *info;
+    decoder->bytes_per_sample = info->output_format == FORMAT_P016 ? 2 : 1;
+    decoder->pitch = ((unsigned)info->target_width * decoder->bytes_per_sample + unit - 1) / unit * unit;
+    decoder->num_bytes = (size_t)decoder->pitch * (info->target_height + (info->target_height + 1) / 2);
+    for (unsigned long i = 0; i < info->num_output_surfaces; i++) {
+        decoder->outputs[i] = aligned_alloc(unit, decoder->num_bytes); /* a whole number of pitches */
+        if (!decoder->outputs[i])
+            return CU_OUT_OF_MEMORY;
+        memset(decoder->outputs[i], POISON, decoder->num_bytes);
+    }
+    *result = decoder;
+    return CU_OK;
+}
+
+static int smaller(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+STUB_API int cuvidDecodePicture(decoder_t *decoder, const picture_t *picture)
+{
+    const int *counts = picture->codec.h264.field_order_counts;
+    int number = decoder->num_decoded;
+
+    BEGIN_CALL_IN_CONTEXT();
+    if (picture->surface < 0 || picture->surface >= (int)decoder->info.num_decode_surfaces || !picture->num_bytes)
+        return CU_INVALID_VALUE;
+    if (decoder->info.codec == CODEC_H264)
+        /* Of the field that is there, if only one is. FFmpeg counts from 65536 where pictures are reordered. */
+        number = (int16_t)smaller(counts[0], counts[1]) / 2;
+    else if (decoder->info.codec == CODEC_HEVC)
+        number = picture->codec.hevc.picture_order_count;
+    decoder->numbers[picture->surface] = number;
+    if (!picture->is_second_field)
+        decoder->num_decoded++;
+    return CU_OK;
+}
+
+static int wrapped(long value, int period)
+{
+    return (int)((value % period + period) % period);
+}
+
+static void put(const decoder_t *decoder, unsigned char *row, long i, int value, long x, long y)
+{
+    if (decoder->bytes_per_sample == 1)
+        row[i] = (unsigned char)value;
+    else /* 10 bits in the upper end of 16 */
+        ((uint16_t *)row)[i] = (uint16_t)((value * 4 + wrapped(x + y, 4)) << 6);
+}
+
+static void draw(const decoder_t *decoder, int number, unsigned char *surface)
+{
+    const long width = (long)decoder->info.target_width, height = (long)decoder->info.target_height;
+    unsigned char *chroma = surface + (size_t)height * decoder->pitch;
+
+    for (long y = 0; y < height; y++)
+        for (long x = 0; x < width; x++)
+            put(decoder, surface + y * decoder->pitch, x, 16 + wrapped(37L * number + x + 3 * y, 220), x, y);
+    for (long y = 0; y < (height + 1) / 2; y++)
+        for (long x = 0; x < (width + 1) / 2; x++) {
+            unsigned char *row = chroma + y * decoder->pitch;
+            put(decoder, row, 2 * x, 16 + wrapped(53L * number + 2 * x + y, 225), x, y);
+            put(decoder, row, 2 * x + 1, 16 + wrapped(101L * number + 96 + x + 5 * y, 225), x, y);
+        }
+}
+
+STUB_API int cuvidMapVideoFrame64(decoder_t *decoder, int surface, uint64_t *pointer, unsigned *pitch, void *processing)
+{
+    BEGIN_CALL_IN_CONTEXT();
+    (void)processing;
+    if (surface < 0 || surface >= (int)decoder->info.num_decode_surfaces)
+        return CU_INVALID_VALUE;
+    for (unsigned long i = 0; i < decoder->info.num_output_surfaces; i++)
+        if (!decoder->is_mapped[i]) {
+            decoder->is_mapped[i] = 1;
+            draw(decoder, decoder->numbers[surface], decoder->outputs[i]);
+            *pointer = (uint64_t)(uintptr_t)decoder->outputs[i];
+            *pitch = decoder->pitch;
+            return CU_OK;
+        }
+    return CU_MAP_FAILED;
+}
+
+STUB_API int cuvidUnmapVideoFrame64(decoder_t *decoder, uint64_t pointer)
+{
+    BEGIN_CALL_IN_CONTEXT();
+    for (unsigned long i = 0; i < decoder->info.num_output_surfaces; i++)
+        if (decoder->is_mapped[i] && (uint64_t)(uintptr_t)decoder->outputs[i] == pointer) {
+            memset(decoder->outputs[i], POISON, decoder->num_bytes); /* whoever reads it later sees no picture */
+            decoder->is_mapped[i] = 0;
+            return CU_OK;
+        }
+    return CU_INVALID_VALUE;
+}
+
+NOT_SUPPORTED(cuvidGetDecodeStatus)
+NOT_SUPPORTED(cuvidReconfigureDecoder)
+NOT_SUPPORTED(cuvidCtxLockCreate)
+NOT_SUPPORTED(cuvidCtxLockDestroy)
+NOT_SUPPORTED(cuvidCtxLock)
+NOT_SUPPORTED(cuvidCtxUnlock)
+NOT_SUPPORTED(cuvidCreateVideoSource)
+NOT_SUPPORTED(cuvidCreateVideoSourceW)
+NOT_SUPPORTED(cuvidDestroyVideoSource)
+NOT_SUPPORTED(cuvidSetVideoSourceState)
+NOT_SUPPORTED(cuvidGetVideoSourceState)
+NOT_SUPPORTED(cuvidGetSourceVideoFormat)
+NOT_SUPPORTED(cuvidGetSourceAudioFormat)
+NOT_SUPPORTED(cuvidCreateVideoParser)
+NOT_SUPPORTED(cuvidParseVideoData)
+NOT_SUPPORTED(cuvidDestroyVideoParser)
