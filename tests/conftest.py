@@ -5,6 +5,7 @@ import os
 import pytest
 from hypothesis import settings
 
+from frame_store.cuda_driver import CUDA_LIBRARY, load_library
 from tests.support.stub_driver import StubDriver, build_stub_driver, why_not_built
 from tests.support.tiny_videos import TinyFolder, simple_specs, tiny_folder
 
@@ -45,3 +46,10 @@ def stub_driver(tmp_path_factory: pytest.TempPathFactory) -> StubDriver:
     if reason is not None:
         pytest.skip(reason)
     return build_stub_driver(tmp_path_factory.mktemp("stub_driver"))
+
+
+@pytest.fixture
+def no_real_driver() -> None:
+    """Skips where NVIDIA's driver is installed: hiding the stub would show it."""
+    if load_library(CUDA_LIBRARY) is not None:
+        pytest.skip("NVIDIA's driver is installed here: a machine without one cannot be shown")

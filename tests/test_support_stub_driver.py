@@ -264,7 +264,7 @@ def test_pyav_without_a_current_context_fails_with_the_first_frame(stub_driver, 
     assert "CUDA_ERROR_INVALID_CONTEXT" in failure["log"]
 
 
-def test_pyav_names_what_is_missing(stub_driver, h264):
+def test_pyav_names_what_is_missing(stub_driver, no_real_driver, h264):
     def log_of(function, **options):
         failure = stub_driver.call(function, h264.path, **options).value
         assert failure["error"] is not None

@@ -1,8 +1,13 @@
-"""The NVDEC store on the stub driver: its device memory is the host's, so torch takes the planes as CPU tensors."""
+"""Our NVDEC path on the stub driver: its device memory is the host's, so torch takes the planes as CPU tensors.
 
+All of it runs but what torch itself does on a GPU: choosing streams, and the colour conversion on CUDA.
+"""
+
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from av.video.plane import VideoPlane
 
 from cache_builder.discover import discover_videos
 from cache_builder.video.cuda_live_store import CudaLiveStore
@@ -12,23 +17,26 @@ from cache_builder.video.scan_cache import scan_frames
 from tests.support.stub_planes import plane_tensor
 
 
-class HostCudaLiveStore(CudaLiveStore):
-    """Everything of `CudaLiveStore` but for what torch itself does on a GPU."""
+@dataclass(frozen=True, kw_only=True)
+class HostNvdecDevice(NvdecDevice):
+    """The stub's GPU. It pickles, so it goes to worker processes as a real one does."""
 
     @property
-    def device(self) -> torch.device:
+    def torch_device(self) -> torch.device:
         return torch.device("cpu")
 
+    def import_plane(self, plane: VideoPlane) -> torch.Tensor:
+        return plane_tensor(plane)
 
-def open_on_stub(folder: Path | str, *, size: int = 64, falls_back: bool = False) -> HostCudaLiveStore:
+
+def open_on_stub(folder: Path | str, *, size: int = 64, falls_back: bool = False) -> CudaLiveStore:
     """As `open_videos(folder, device="cuda")`, or with `falls_back` "auto", in a process on the stub driver."""
     videos = discover_videos(Path(folder))
-    return HostCudaLiveStore(
+    return CudaLiveStore(
         videos,
         scan_frames(videos, cache_path=None, workers=1, progress=None),
         geometry=FrameGeometry(height=size, width=size),
         max_open=4,
-        nvdec=NvdecDevice(),
+        nvdec=HostNvdecDevice(),
         falls_back=falls_back,
-        import_plane=plane_tensor,
     )
