@@ -44,12 +44,12 @@ def host_capsule(capsule: Any) -> Any:
 def expected_planes(
     number: int, width: int, height: int, *, bit_depth: int = 8
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Luma (height, width) and chroma (height // 2, width // 2, 2) that the stub gives picture `number`.
+    """Luma (height, width) and chroma (half of each, rounded up, 2) that the stub gives picture `number`.
 
     uint8; with a bit depth of 10, uint16 with the value in the upper ten bits.
     """
     luma_y, luma_x = np.mgrid[:height, :width]
-    y, x = np.mgrid[: height // 2, : width // 2]
+    y, x = np.mgrid[: (height + 1) // 2, : (width + 1) // 2]
     luma = 16 + (37 * number + luma_x + 3 * luma_y) % 220
     blue = 16 + (53 * number + 2 * x + y) % 225
     red = 16 + (101 * number + 96 + x + 5 * y) % 225

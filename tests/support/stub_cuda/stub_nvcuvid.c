@@ -82,7 +82,8 @@ _Static_assert(offsetof(h264_picture_t, field_order_counts) == 96, "place of the
 typedef struct {
     decoder_info_t info;
     unsigned bytes_per_sample, pitch;
-    size_t num_bytes; /* of an output surface */
+    unsigned long num_luma_rows; /* even: what chroma begins behind */
+    size_t num_bytes;            /* of an output surface */
     int num_decoded;
     int numbers[MAX_SURFACES]; /* which picture each decode surface holds */
     unsigned char *outputs[MAX_SURFACES];
@@ -155,7 +156,8 @@ STUB_API int cuvidCreateDecoder(decoder_t **result, const decoder_info_t *info)
     decoder->info = *info;
     decoder->bytes_per_sample = info->output_format == FORMAT_P016 ? 2 : 1;
     decoder->pitch = ((unsigned)info->target_width * decoder->bytes_per_sample + unit - 1) / unit * unit;
-    decoder->num_bytes = (size_t)decoder->pitch * (info->target_height + (info->target_height + 1) / 2);
+    decoder->num_luma_rows = (info->target_height + 1) / 2 * 2;
+    decoder->num_bytes = (size_t)decoder->pitch * (decoder->num_luma_rows / 2 * 3);
     for (unsigned long i = 0; i < info->num_output_surfaces; i++) {
         decoder->outputs[i] = aligned_alloc(unit, decoder->num_bytes); /* a whole number of pitches */
         if (!decoder->outputs[i])
@@ -203,10 +205,11 @@ static void put(const decoder_t *decoder, unsigned char *row, long i, int value,
         ((uint16_t *)row)[i] = (uint16_t)((value * 4 + wrapped(x + y, 4)) << 6);
 }
 
+/* The row and the column that an odd size lacks to an even one stay poisoned. */
 static void draw(const decoder_t *decoder, int number, unsigned char *surface)
 {
     const long width = (long)decoder->info.target_width, height = (long)decoder->info.target_height;
-    unsigned char *chroma = surface + (size_t)height * decoder->pitch;
+    unsigned char *chroma = surface + decoder->num_luma_rows * decoder->pitch;
 
     for (long y = 0; y < height; y++)
         for (long x = 0; x < width; x++)
