@@ -264,7 +264,7 @@ def test_pyav_without_a_current_context_fails_with_the_first_frame(stub_driver, 
     assert "CUDA_ERROR_INVALID_CONTEXT" in failure["log"]
 
 
-def test_pyav_names_what_is_missing(stub_driver, no_real_driver, h264):
+def test_pyav_names_the_library_that_is_missing(stub_driver, no_real_driver, h264):
     def log_of(function, **options):
         failure = stub_driver.call(function, h264.path, **options).value
         assert failure["error"] is not None
@@ -272,10 +272,6 @@ def test_pyav_names_what_is_missing(stub_driver, no_real_driver, h264):
 
     assert "Cannot load libcuda.so.1" in log_of(failure_of_opening, folder=stub_driver.without_driver)
     assert "Cannot load libnvcuvid.so.1" in log_of(failure_of_first_frame, folder=stub_driver.without_nvcuvid)
-    assert "CUDA_ERROR_NO_DEVICE" in log_of(failure_of_opening, has_device=False)
-    assert "Hardware is lacking required capabilities" in log_of(failure_of_first_frame, unsupported=["h264"])
-    assert "not within range from 144 to 8192" in log_of(failure_of_first_frame, min_size=144)
-    assert stub_driver.call(failure_of_first_frame, h264.path, unsupported=["hevc"]).value["error"] is None
 
 
 def test_log_has_a_line_for_each_call_and_none_without_calls(stub_driver):

@@ -5,16 +5,20 @@ All of it runs but what torch itself does on a GPU: choosing streams, and the co
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from av.video.plane import VideoPlane
 
 from cache_builder.discover import discover_videos
-from cache_builder.video.cuda_live_store import CudaLiveStore
 from cache_builder.video.geometry import FrameGeometry
 from cache_builder.video.nvdec import NvdecDevice
 from cache_builder.video.scan_cache import scan_frames
 from tests.support.stub_planes import plane_tensor
+
+if TYPE_CHECKING:
+    import torch
+
+    from cache_builder.video.cuda_live_store import CudaLiveStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,15 +26,19 @@ class HostNvdecDevice(NvdecDevice):
     """The stub's GPU. It pickles, so it goes to worker processes as a real one does."""
 
     @property
-    def torch_device(self) -> torch.device:
+    def torch_device(self) -> "torch.device":
+        import torch
+
         return torch.device("cpu")
 
-    def import_plane(self, plane: VideoPlane) -> torch.Tensor:
+    def import_plane(self, plane: VideoPlane) -> "torch.Tensor":
         return plane_tensor(plane)
 
 
-def open_on_stub(folder: Path | str, *, size: int = 64, falls_back: bool = False) -> CudaLiveStore:
+def open_on_stub(folder: Path | str, *, size: int = 64, falls_back: bool = False) -> "CudaLiveStore":
     """As `open_videos(folder, device="cuda")`, or with `falls_back` "auto", in a process on the stub driver."""
+    from cache_builder.video.cuda_live_store import CudaLiveStore  # needs torch
+
     videos = discover_videos(Path(folder))
     return CudaLiveStore(
         videos,

@@ -1,8 +1,11 @@
 /* A stand-in for NVIDIA's libnvcuvid.so.1, for tests on machines without a GPU.
  *
- * It decodes nothing: each picture comes out as a pattern that spells its number, which is half its picture order count
- * in H.264, its picture order count in HEVC (both start again at an IDR picture), and its place in decoding order
- * elsewhere. tests/support/stub_planes.py has the same pattern. What is supported is modelled on an H100, whose decoder knows neither AV1 nor H.264 of 10 bits.
+ * It decodes nothing: each picture comes out as a pattern that spells its number. In H.264 and HEVC that comes of the low
+ * bits of its picture order count, which stand in the stream, so that it is the same wherever decoding began: 0 for an
+ * IDR picture and one more for each picture shown after it, up to a power of two that the encoder chose (32 or more
+ * with x264, 256 with x265), then 0 again. Elsewhere it is the place in decoding order. The pattern is written down once
+ * more in tests/support/stub_planes.py. What is supported is modelled on an H100, whose decoder does not know H.264 of
+ * 10 bits; AV1, which FFmpeg would not ask it for, is left out.
  *
  * Environment:
  *   STUB_CUDA_UNSUPPORTED=h264,vp9   these codecs are not supported either
@@ -15,11 +18,11 @@
 
 #include "stub_driver.h"
 
-enum { CODEC_H264 = 4, CODEC_HEVC = 8, CODEC_AV1 = 11, CHROMA_420 = 1, FORMAT_NV12 = 0, FORMAT_P016 = 1 };
+enum { CODEC_H264 = 4, CODEC_HEVC = 8, NUM_CODECS = 11, CHROMA_420 = 1, FORMAT_NV12 = 0, FORMAT_P016 = 1 };
 enum { MAX_SURFACES = 32, POISON = 0xEE };
 
 static const char *const CODEC_NAMES[] = {"mpeg1", "mpeg2",    "mpeg4", "vc1", "h264", "jpeg",
-                                          "h264_svc", "h264_mvc", "hevc",  "vp8", "vp9",  "av1"};
+                                          "h264_svc", "h264_mvc", "hevc",  "vp8", "vp9"};
 
 typedef struct {
     int codec, chroma;
@@ -48,12 +51,14 @@ typedef struct {
 } decoder_info_t;
 
 typedef struct {
-    int sequence_and_picture[23], frame_number; /* as in the slice's header */
+    int log2_max_frame_number_minus_4, order_count_type, log2_order_count_bits_minus_4;
+    int sequence_and_picture[20], frame_number; /* as in the slice's header */
     int field_order_counts[2];
 } h264_picture_t;
 
 typedef struct {
-    unsigned char sequence_and_picture[248];
+    unsigned char sequence[23], log2_order_count_bits_minus_4;
+    unsigned char more_of_sequence_and_picture[224];
     int picture_order_count;
 } hevc_picture_t;
 
@@ -105,7 +110,7 @@ static int is_in_list(const char *list, const char *name)
 
 static int is_supported(int codec, int chroma, unsigned bit_depth_minus_8)
 {
-    if (codec < 0 || codec >= CODEC_AV1 || chroma != CHROMA_420 || bit_depth_minus_8 > 4)
+    if (codec < 0 || codec >= NUM_CODECS || chroma != CHROMA_420 || bit_depth_minus_8 > 4)
         return 0;
     if (codec == CODEC_H264 && bit_depth_minus_8)
         return 0;
@@ -168,25 +173,32 @@ STUB_API int cuvidCreateDecoder(decoder_t **result, const decoder_info_t *info)
     return CU_OK;
 }
 
-static int smaller(int a, int b)
+static int low_bits(int count, int log2_bits_minus_4)
 {
-    return a < b ? a : b;
+    return count & ((1 << (log2_bits_minus_4 + 4)) - 1);
+}
+
+static int number_of(const decoder_t *decoder, const picture_t *picture)
+{
+    const h264_picture_t *h264 = &picture->codec.h264;
+    const hevc_picture_t *hevc = &picture->codec.hevc;
+    const int *counts = h264->field_order_counts;
+
+    if (decoder->info.codec == CODEC_HEVC)
+        return low_bits(hevc->picture_order_count, hevc->log2_order_count_bits_minus_4);
+    if (decoder->info.codec != CODEC_H264)
+        return decoder->num_decoded;
+    int count = counts[0] < counts[1] ? counts[0] : counts[1]; /* of the field that is there, if only one is */
+    /* Without reordering (type 2) nothing stands in the stream: FFmpeg counts on from the IDR picture. */
+    return (h264->order_count_type ? count : low_bits(count, h264->log2_order_count_bits_minus_4)) / 2;
 }
 
 STUB_API int cuvidDecodePicture(decoder_t *decoder, const picture_t *picture)
 {
-    const int *counts = picture->codec.h264.field_order_counts;
-    int number = decoder->num_decoded;
-
     BEGIN_CALL_IN_CONTEXT();
     if (picture->surface < 0 || picture->surface >= (int)decoder->info.num_decode_surfaces || !picture->num_bytes)
         return CU_INVALID_VALUE;
-    if (decoder->info.codec == CODEC_H264)
-        /* Of the field that is there, if only one is. FFmpeg counts from 65536 where pictures are reordered. */
-        number = (int16_t)smaller(counts[0], counts[1]) / 2;
-    else if (decoder->info.codec == CODEC_HEVC)
-        number = picture->codec.hevc.picture_order_count;
-    decoder->numbers[picture->surface] = number;
+    decoder->numbers[picture->surface] = number_of(decoder, picture);
     if (!picture->is_second_field)
         decoder->num_decoded++;
     return CU_OK;

@@ -1,0 +1,135 @@
+"""Our NVDEC path from file to frames on the stub driver, whose pictures spell their numbers: store, fallback, build."""
+
+import warnings
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+import cache_builder.build
+from cache_builder import build_cache, open_videos
+from cache_builder.config import BuildSettings, resolve
+from cache_builder.video.convert import FrameConverter
+from cache_builder.video.geometry import FrameGeometry
+from frame_store import open_store
+from tests.support.host_nvdec import HostNvdecDevice, open_on_stub
+from tests.support.stub_planes import expected_planes
+from tests.support.tiny_videos import TINY_SPECS, TinyFolder, tiny_folder
+
+SIZE = 64
+NUMBERS_REPEAT_AFTER = 32  # in open GOPs of these videos; see the stub
+OPEN_GOP, ROTATED, TEN_BITS, FULL_RANGE, AV1 = (TINY_SPECS[number] for number in (0, 1, 6, 7, 11))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> TinyFolder:
+    return tiny_folder(tmp_path_factory.mktemp("videos"), (OPEN_GOP, ROTATED, TEN_BITS, FULL_RANGE))
+
+
+@pytest.fixture(scope="module")
+def report(stub_driver, folder, tmp_path_factory):
+    mixed = tiny_folder(tmp_path_factory.mktemp("mixed"), (FULL_RANGE, AV1))
+    return stub_driver.call(use_the_stubs_gpu, folder.path, mixed.path, tmp_path_factory.mktemp("out")).value
+
+
+# Called in processes on the stub.
+
+
+def spelled_frames(path):
+    """What the store must give of a video: the stub's pictures, converted on the CPU."""
+    (spec,) = (spec for spec in TINY_SPECS if spec.path.name == path.name)
+    frames, number = [], 0
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        for decoded in container.decode(stream):
+            if decoded.key_frame and not spec.open_gop:
+                number = 0
+            picture = spelled_like(decoded, number % NUMBERS_REPEAT_AFTER)
+            frames.append(converted(picture, decoded, stream.sample_aspect_ratio))
+            number += 1
+    return np.stack(frames)
+
+
+def spelled_like(decoded, number):
+    """The stub's picture `number` in the CPU's memory, with the properties of a decoded frame."""
+    bit_depth = decoded.format.components[0].bits
+    frame = av.VideoFrame(decoded.width, decoded.height, "nv12" if bit_depth == 8 else "p010le")
+    planes = expected_planes(number, decoded.width, decoded.height, bit_depth=bit_depth)
+    for plane, values in zip(frame.planes, planes, strict=True):
+        rows = np.frombuffer(memoryview(plane), values.dtype).reshape(len(values), -1)
+        rows[:, : values[0].size] = values.reshape(len(values), -1)
+    frame.colorspace, frame.color_range = decoded.colorspace, decoded.color_range
+    return frame
+
+
+def converted(frame, decoded, sample_aspect_ratio):
+    converter = FrameConverter(
+        FrameGeometry(height=SIZE, width=SIZE),
+        rotation_degrees=decoded.rotation,
+        sample_aspect_ratio=sample_aspect_ratio,
+    )
+    return converter.convert(frame)
+
+
+def use_the_stubs_gpu(folder, mixed_folder, scratch):
+    return {**read_and_compare(folder, scratch), **read_with_fallback(mixed_folder)}
+
+
+def read_and_compare(folder, scratch):
+    """Greatest mean difference of a frame, by video, in random order; and what a build stored, against the store."""
+    store = open_on_stub(folder, size=SIZE)
+    ids = np.random.default_rng(5).permutation(len(store))
+    frames = np.empty((len(store), *store.frame_shape), np.uint8)
+    for some in np.array_split(ids, 6):
+        frames[some] = store.read_frames(some)
+    differences = {}
+    for video_id, facts in enumerate(store.videos):
+        expected = spelled_frames(Path(folder) / facts.path)
+        found = frames[store.index["video_id"] == video_id]
+        assert found.shape == expected.shape, facts.path
+        differences[facts.path] = np.abs(found - expected.astype(np.float32)).mean(axis=(1, 2, 3)).max()
+    report = {"differences": {path: float(worst) for path, worst in differences.items()}}
+
+    settings = BuildSettings(encoding="raw", size=str(SIZE), layout="video", device="cuda", workers=1)
+    cache_builder.build.choose_nvdec = lambda *_, **__: HostNvdecDevice()
+    built = build_cache(Path(folder), Path(scratch) / "cache", *resolve(settings))
+    cache = open_store(Path(scratch) / "cache")
+    report["decoded_by_nvdec"] = built.num_frames_decoded_by_nvdec
+    report["is_cache_the_same"] = bool(np.array_equal(cache.read_frames(range(len(cache))), frames))
+    return report
+
+
+def read_with_fallback(folder):
+    """A store that falls back, against the CPU's: whether the AV1 video is the same, warnings, and counts."""
+    store, on_cpu = open_on_stub(folder, size=SIZE, falls_back=True), open_videos(folder, size=SIZE)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            is_same = (store.read_frames(range(len(store))) == on_cpu.read_frames(range(len(store)))).all(
+                (1, 2, 3)
+            )
+    video_ids = store.index["video_id"]
+    return {
+        "same": [bool(is_same[video_ids == video_id].all()) for video_id in range(2)],
+        "warnings": [str(warning.message) for warning in caught],
+        "fallbacks": store.fallbacks,
+    }
+
+
+def test_a_store_gives_each_frame_as_the_gpu_decoded_it(report):
+    assert len(report["differences"]) == 4
+    # The pattern's steps are sharp and its colours beyond RGB; a wrong picture would be 30 off and more.
+    assert max(report["differences"].values()) <= 1.5, report["differences"]
+
+
+def test_a_build_stores_the_same_frames_and_counts_what_the_gpu_decoded(report, folder):
+    assert report["is_cache_the_same"]
+    assert report["decoded_by_nvdec"] == folder.num_frames
+
+
+def test_what_the_gpu_refuses_is_the_cpus_frames_and_the_reason_is_said_once(report):
+    assert report["same"] == [False, True]
+    (warning,), ((reason, count),) = report["warnings"], report["fallbacks"].items()
+    assert "11_av1.webm" in warning and "no stream is compatible" in warning
+    assert count == 1 and reason in warning
