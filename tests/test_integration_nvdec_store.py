@@ -5,7 +5,6 @@ from pathlib import Path
 
 import av
 import numpy as np
-import pytest
 
 import cache_builder.build
 from cache_builder import build_cache, open_videos
@@ -15,22 +14,11 @@ from cache_builder.video.geometry import FrameGeometry
 from frame_store import open_store
 from tests.support.host_nvdec import HostNvdecDevice, open_on_stub
 from tests.support.stub_planes import expected_planes
-from tests.support.tiny_videos import TINY_SPECS, TinyFolder, tiny_folder
+from tests.support.tiny_videos import TINY_SPECS, tiny_folder
 
 SIZE = 64
 NUMBERS_REPEAT_AFTER = 32  # in open GOPs of these videos; see the stub
 OPEN_GOP, ROTATED, TEN_BITS, FULL_RANGE, AV1 = (TINY_SPECS[number] for number in (0, 1, 6, 7, 11))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> TinyFolder:
-    return tiny_folder(tmp_path_factory.mktemp("videos"), (OPEN_GOP, ROTATED, TEN_BITS, FULL_RANGE))
-
-
-@pytest.fixture(scope="module")
-def report(stub_driver, folder, tmp_path_factory):
-    mixed = tiny_folder(tmp_path_factory.mktemp("mixed"), (FULL_RANGE, AV1))
-    return stub_driver.call(use_the_stubs_gpu, folder.path, mixed.path, tmp_path_factory.mktemp("out")).value
 
 
 # Called in processes on the stub.
@@ -117,19 +105,30 @@ def read_with_fallback(folder):
     }
 
 
-def test_a_store_gives_each_frame_as_the_gpu_decoded_it(report):
+def check_store_gives_each_frame_as_the_gpu_decoded_it(report):
     assert len(report["differences"]) == 4
     # The pattern's steps are sharp and its colours beyond RGB; a wrong picture would be 30 off and more.
     assert max(report["differences"].values()) <= 1.5, report["differences"]
 
 
-def test_a_build_stores_the_same_frames_and_counts_what_the_gpu_decoded(report, folder):
+def check_build_stores_the_same_and_counts_what_the_gpu_decoded(report, num_frames):
     assert report["is_cache_the_same"]
-    assert report["decoded_by_nvdec"] == folder.num_frames
+    assert report["decoded_by_nvdec"] == num_frames
 
 
-def test_what_the_gpu_refuses_is_the_cpus_frames_and_the_reason_is_said_once(report):
+def check_what_the_gpu_refuses_is_the_cpus_frames_and_the_reason_is_said_once(report):
     assert report["same"] == [False, True]
     (warning,), ((reason, count),) = report["warnings"], report["fallbacks"].items()
     assert "11_av1.webm" in warning and "no stream is compatible" in warning
     assert count == 1 and reason in warning
+
+
+def test_from_file_to_frames(stub_driver, tmp_path):
+    (tmp_path / "out").mkdir()
+    folder = tiny_folder(tmp_path / "videos", (OPEN_GOP, ROTATED, TEN_BITS, FULL_RANGE))
+    mixed = tiny_folder(tmp_path / "mixed", (FULL_RANGE, AV1))
+    report = stub_driver.call(use_the_stubs_gpu, folder.path, mixed.path, tmp_path / "out").value
+    # One test, not three: each worker of a parallel run would do all of it anew.
+    check_store_gives_each_frame_as_the_gpu_decoded_it(report)
+    check_build_stores_the_same_and_counts_what_the_gpu_decoded(report, folder.num_frames)
+    check_what_the_gpu_refuses_is_the_cpus_frames_and_the_reason_is_said_once(report)
