@@ -14,6 +14,7 @@ from tests.support.raw_nvdec import (
     failure_of,
     first_frame_format,
     load_cuda,
+    nvdec_hwaccel,
     open_nvdec,
 )
 from tests.support.stub_planes import expected_planes, plane_array
@@ -153,6 +154,31 @@ def walk(path, gop_size, bit_depth):
     return report
 
 
+def decode_by_name(path, is_told_format):
+    """What FFmpeg's h264_cuvid makes of a video: timestamps, key frames and whether the planes are right."""
+    bind_primary_context()
+    pts, key_frames, num_wrong_planes = [], [], 0
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        decoder = av.CodecContext.create("h264_cuvid", "r", hwaccel=nvdec_hwaccel())
+        decoder.extradata = stream.codec_context.extradata
+        if is_told_format:
+            decoder.width, decoder.height = stream.codec_context.width, stream.codec_context.height
+            decoder.pix_fmt = stream.codec_context.pix_fmt
+        for packet in container.demux(stream):
+            for frame in decoder.decode(packet if packet.size else None):
+                expected = expected_planes(len(pts) % H264["gop_size"], frame.width, frame.height)
+                planes = [plane_array(plane) for plane in frame.planes]
+                num_wrong_planes += [*map(np.array_equal, planes, expected)] != [True, True]
+                pts.append(frame.pts)
+                key_frames.append(frame.key_frame)
+    return {"pts": pts, "key_frames": key_frames, "num_wrong_planes": num_wrong_planes}
+
+
+def decode_by_name_with_and_without_format(path):
+    return [decode_by_name(path, True), failure_of(lambda: decode_by_name(path, False))]
+
+
 def software_orders(path):
     orders = []
     for skip_others_of in (1, 16):
@@ -243,6 +269,18 @@ def test_pyav_decodes_on_the_stub_in_the_order_and_with_the_tags_of_software(
     assert calls["cuvidCreateDecoder"] == calls["cuvidDestroyDecoder"] > 0
     assert calls["cuvidMapVideoFrame64"] == calls["cuvidUnmapVideoFrame64"] > 0
     assert calls["cuMemcpy2DAsync_v2"] == 2 * calls["cuvidMapVideoFrame64"]
+
+
+def test_pyav_decodes_on_the_stub_by_the_name_of_a_decoder(stub_driver, h264):
+    decoded, failure = stub_driver.call(decode_by_name_with_and_without_format, h264.path).value
+    with av.open(str(h264.path)) as container:
+        frames = list(container.decode(video=0))
+    assert decoded["num_wrong_planes"] == 0
+    assert decoded["pts"] == [frame.pts for frame in frames]
+    # FFmpeg 8.1 marks others, too, among the first: it does not clear the flags of its surfaces.
+    assert all(found for found, frame in zip(decoded["key_frames"], frames, strict=True) if frame.key_frame)
+    # Not told the pixel format, FFmpeg asks whether the chip does 4:4:4.
+    assert "h264_cuvid is not supported with this chroma format" in failure["log"] + failure["text"]
 
 
 def test_pyav_in_a_forked_child_of_an_initialised_parent_fails_as_in_the_exercise(stub_driver, h264):

@@ -26,16 +26,20 @@ def bind_primary_context() -> None:
     assert cuda.cuCtxSetCurrent(context) == 0
 
 
-def open_nvdec(path: Path | str) -> tuple[InputContainer, VideoStream]:
-    """Open a video for decoding in the thread's current context."""
-    hwaccel = HWAccel(
+def nvdec_hwaccel() -> HWAccel:
+    """For decoding in the thread's current context, to frames on the device."""
+    return HWAccel(
         "cuda",
         device="0",
         is_hw_owned=True,
         allow_software_fallback=False,
         options={"primary_ctx": "0", "current_ctx": "1"},
     )
-    container = av.open(str(path), hwaccel=hwaccel)
+
+
+def open_nvdec(path: Path | str) -> tuple[InputContainer, VideoStream]:
+    """Open a video for decoding in the thread's current context."""
+    container = av.open(str(path), hwaccel=nvdec_hwaccel())
     stream = container.streams.video[0]
     stream.codec_context.thread_type = "NONE"
     stream.codec_context.thread_count = 1

@@ -119,14 +119,16 @@ def build_stub_driver(folder: Path) -> StubDriver:
     for path in (driver.folder, driver.without_nvcuvid, driver.without_driver):
         path.mkdir()
     cuda, nvcuvid = driver.folder / "libcuda.so.1", driver.folder / "libnvcuvid.so.1"
-    _compile(_SOURCES / "stub_cuda.c", cuda)
-    _compile(_SOURCES / "stub_nvcuvid.c", nvcuvid, str(cuda), "-Wl,-rpath,$ORIGIN")
+    _compile(cuda, "stub_cuda.c")
+    _compile(nvcuvid, "stub_nvcuvid.c", "stub_parser.c", needs=cuda)
     shutil.copy(cuda, driver.without_nvcuvid)
     return driver
 
 
-def _compile(source: Path, library: Path, *more: str) -> None:
+def _compile(library: Path, *sources: str, needs: Path | None = None) -> None:
     options = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-fvisibility=hidden", "-pthread"]
-    command = ["cc", *options, f"-Wl,-soname,{library.name}", "-o", str(library), str(source), *more]
+    files = [str(_SOURCES / source) for source in sources]
+    linked = [] if needs is None else [str(needs), "-Wl,-rpath,$ORIGIN"]
+    command = ["cc", *options, f"-Wl,-soname,{library.name}", "-o", str(library), *files, *linked]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

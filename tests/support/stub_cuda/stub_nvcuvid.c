@@ -17,8 +17,9 @@
 #include <string.h>
 
 #include "stub_driver.h"
+#include "stub_nvcuvid.h"
 
-enum { CODEC_H264 = 4, CODEC_HEVC = 8, NUM_CODECS = 11, CHROMA_420 = 1, FORMAT_NV12 = 0, FORMAT_P016 = 1 };
+enum { NUM_CODECS = 11, FORMAT_NV12 = 0, FORMAT_P016 = 1 };
 enum { MAX_SURFACES = 32, POISON = 0xEE };
 
 static const char *const CODEC_NAMES[] = {"mpeg1", "mpeg2",    "mpeg4", "vc1", "h264", "jpeg",
@@ -50,39 +51,8 @@ typedef struct {
     unsigned long reserved2[5];
 } decoder_info_t;
 
-typedef struct {
-    int log2_max_frame_number_minus_4, order_count_type, log2_order_count_bits_minus_4;
-    int sequence_and_picture[20], frame_number; /* as in the slice's header */
-    int field_order_counts[2];
-} h264_picture_t;
-
-typedef struct {
-    unsigned char sequence[23], log2_order_count_bits_minus_4;
-    unsigned char more_of_sequence_and_picture[224];
-    int picture_order_count;
-} hevc_picture_t;
-
-typedef struct {
-    int width_in_macroblocks, height_in_macroblocks;
-    int surface;
-    int is_field, is_bottom_field, is_second_field;
-    unsigned num_bytes;
-    const unsigned char *bytes;
-    unsigned num_slices;
-    const unsigned *slice_offsets;
-    int is_reference, is_intra;
-    unsigned reserved[30];
-    union {
-        h264_picture_t h264;
-        hevc_picture_t hevc;
-        unsigned reserved[1024];
-    } codec;
-} picture_t;
-
 _Static_assert(sizeof(decoder_caps_t) == 88, "size of the struct of capabilities");
 _Static_assert(offsetof(decoder_info_t, output_format) == 88, "place of the output format");
-_Static_assert(offsetof(picture_t, codec) == 184, "place of what is the codec's own");
-_Static_assert(offsetof(h264_picture_t, field_order_counts) == 96, "place of the picture order counts");
 
 typedef struct {
     decoder_info_t info;
@@ -276,6 +246,3 @@ NOT_SUPPORTED(cuvidSetVideoSourceState)
 NOT_SUPPORTED(cuvidGetVideoSourceState)
 NOT_SUPPORTED(cuvidGetSourceVideoFormat)
 NOT_SUPPORTED(cuvidGetSourceAudioFormat)
-NOT_SUPPORTED(cuvidCreateVideoParser)
-NOT_SUPPORTED(cuvidParseVideoData)
-NOT_SUPPORTED(cuvidDestroyVideoParser)
