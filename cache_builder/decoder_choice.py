@@ -93,7 +93,11 @@ def choose_decoders(
     readable = {video_id: scan.facts.path for video_id, scan in enumerate(scans) if scan is not None}
     if refusals and not falls_back:
         lines = [str(VideoError(readable[video_id], reason)) for video_id, reason in sorted(refusals.items())]
-        raise VideosError(lines, remedy="decode those on the CPU with --device auto")
+        raise VideosError(
+            lines,
+            fault="cannot be decoded by the GPU",
+            remedy="have the CPU decode those, with --device auto",
+        )
     choice = DecoderChoice(
         nvdec=nvdec,
         paths={video_id: path for video_id, path in readable.items() if video_id not in refusals},

@@ -93,11 +93,12 @@ class VideosError(FrameCacheError):
         self,
         problems: Sequence[str],
         *,
+        fault: str = "cannot be stored whole",
         remedy: str = "mend or remove them, or build the rest with --on-error skip",
     ) -> None:
         self.problems = tuple(problems)
         listed = "\n".join(f"  {problem}" for problem in self.problems)
-        super().__init__(f"{len(self.problems)} of the videos cannot be stored whole:\n{listed}\n{remedy}")
+        super().__init__(f"{len(self.problems)} of the videos {fault}:\n{listed}\n{remedy}")
 
 
 class MachineError(FrameCacheError):

@@ -15,6 +15,7 @@ from cache_builder.discover import SourceVideo
 from cache_builder.errors import NvdecError, VideoChangedError, VideoError
 from cache_builder.video.convert import FrameConverter
 from cache_builder.video.cuda_convert import CudaFrameConverter, YuvConverters
+from cache_builder.video.decode import VideoReader
 from cache_builder.video.frame_table import FrameTable
 from cache_builder.video.geometry import FrameGeometry
 from cache_builder.video.live_store import LiveStore
@@ -185,6 +186,10 @@ class CudaLiveStore(LiveStore):
         return self._assemble_video(video_id, converter=converter, nvdec=self._nvdec)
 
     def _note_chroma(self, video_id: int, frame: VideoFrame) -> None:
+        if self._nvdec.decoder is not None:  # one by name does not tell
+            scan = self._scan_of(video_id)
+            with VideoReader(self._sources[video_id].path, scan) as reader:
+                frame = next(iter(reader.decode(0, len(scan.packets)))).frame
         self._chroma_locations[video_id] = find_chroma_location(frame)
 
     def _fall_back(self, video_id: int, reason: str) -> None:

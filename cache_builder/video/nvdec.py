@@ -138,7 +138,7 @@ class NvdecDevice:
             CudaForkError, CudaUnavailableError: as `hwaccel`.
         """
         if self.decoder is not None:
-            return open_container(path, relative_path, decodes_nothing=True)
+            return open_container(path, relative_path)
         return open_container(path, relative_path, decodes_nothing=decodes_nothing, hwaccel=self.hwaccel())
 
     def open_decoder(self, stream: VideoStream, relative_path: str) -> VideoCodecContext:
@@ -157,6 +157,9 @@ class NvdecDevice:
         decoder = av.CodecContext.create(self.decoder, "r", hwaccel=self.hwaccel())
         assert isinstance(decoder, VideoCodecContext)
         decoder.extradata = stream.codec_context.extradata
+        # Unless it knows the format, FFmpeg asks the driver for 4:4:4, which few chips have.
+        decoder.width, decoder.height = stream.codec_context.width, stream.codec_context.height
+        decoder.pix_fmt = stream.codec_context.pix_fmt
         decoder.thread_type = "NONE"
         decoder.thread_count = 1
         return decoder
@@ -223,6 +226,12 @@ def _decode_one_frame(
     try:
         stream = choose_video_stream(container, relative_path)
         decoder = device.open_decoder(stream, relative_path)
+        if decoder.width % 2 or decoder.height % 2:
+            # Such frames come out a row or a column larger, which nobody has written.
+            raise NvdecError(
+                relative_path,
+                f"frames of an odd size ({decoder.width}x{decoder.height}) come out of it damaged",
+            )
         for _, packet in zip(range(MAX_PACKETS_TO_FIRST_FRAME), container.demux(stream), strict=False):
             for frame in decoder.decode(packet):
                 check_on_device(frame, relative_path)
