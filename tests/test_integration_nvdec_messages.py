@@ -105,10 +105,13 @@ def test_videos_that_the_gpu_refuses_are_told_from_those_that_it_takes(stub_driv
     tiny_video(tmp_path, path=Path("av1.webm"), codec="av1", num_frames=2)
     tiny_video(tmp_path, path=Path("low.mp4"), num_frames=2, width=160, height=96)
     tiny_video(tmp_path, path=Path("square.mp4"), num_frames=2, width=128, height=128)
+    tiny_video(tmp_path, path=Path("odd.webm"), codec="vp9", num_frames=2, width=161, height=131)
     answer = stub_driver.call(try_on_the_gpu, tmp_path, min_size=128).value
     reasons, (exit_code, stderr) = answer["reasons"], answer["command"]
     assert "no stream is compatible" in reasons["av1.webm"]  # FFmpeg decodes it in software alone
     assert "not within range from 128 to 8192" in reasons["low.mp4"]
     assert reasons["square.mp4"] is None
+    assert "frames of an odd size (161x131) come out of it damaged" in reasons["odd.webm"]
+    assert "3 of the videos cannot be decoded by the GPU" in stderr
     assert exit_code == 1 and "--device auto" in stderr
     assert "av1.webm: NVDEC" in stderr and "low.mp4: NVDEC" in stderr and "square.mp4" not in stderr

@@ -61,13 +61,17 @@ def converted(frame, decoded, sample_aspect_ratio):
     return converter.convert(frame)
 
 
-def use_the_stubs_gpu(folder, mixed_folder, scratch):
-    return {**read_and_compare(folder, scratch), **read_with_fallback(mixed_folder)}
+def use_the_stubs_gpu(folder, h264_folder, mixed_folder, scratch):
+    by_cuvid = open_on_stub(h264_folder, size=SIZE, decoder="h264_cuvid")
+    return {
+        **read_and_build(folder, scratch),
+        **read_with_fallback(mixed_folder),
+        "differences_by_cuvid": compare(by_cuvid, h264_folder)[0],
+    }
 
 
-def read_and_compare(folder, scratch):
-    """Greatest mean difference of a frame, by video, in random order; and what a build stored, against the store."""
-    store = open_on_stub(folder, size=SIZE)
+def compare(store, folder):
+    """Greatest mean difference of a frame, by video, all of them read in random order; and the frames."""
     ids = np.random.default_rng(5).permutation(len(store))
     frames = np.empty((len(store), *store.frame_shape), np.uint8)
     for some in np.array_split(ids, 6):
@@ -78,8 +82,13 @@ def read_and_compare(folder, scratch):
         found = frames[store.index["video_id"] == video_id]
         assert found.shape == expected.shape, facts.path
         differences[facts.path] = np.abs(found - expected.astype(np.float32)).mean(axis=(1, 2, 3)).max()
-    report = {"differences": {path: float(worst) for path, worst in differences.items()}}
+    return {path: float(worst) for path, worst in differences.items()}, frames
 
+
+def read_and_build(folder, scratch):
+    """The frames of a store against what they should be, and what a build stored against them."""
+    differences, frames = compare(open_on_stub(folder, size=SIZE), folder)
+    report = {"differences": differences}
     settings = BuildSettings(encoding="raw", size=str(SIZE), layout="video", device="cuda", workers=1)
     cache_builder.build.choose_nvdec = lambda *_, **__: HostNvdecDevice()
     built = build_cache(Path(folder), Path(scratch) / "cache", *resolve(settings))
@@ -109,6 +118,8 @@ def read_with_fallback(folder):
 def check_store_gives_each_frame_as_the_gpu_decoded_it(report):
     assert len(report["differences"]) == 4
     assert max(report["differences"].values()) <= 0.05, report["differences"]
+    assert len(report["differences_by_cuvid"]) == 3
+    assert max(report["differences_by_cuvid"].values()) <= 0.05, report["differences_by_cuvid"]
 
 
 def check_build_stores_the_same_and_counts_what_the_gpu_decoded(report, num_frames):
@@ -127,7 +138,8 @@ def test_from_file_to_frames(stub_driver, tmp_path):
     (tmp_path / "out").mkdir()
     folder = tiny_folder(tmp_path / "videos", (OPEN_GOP, ROTATED, TEN_BITS, FULL_RANGE))
     mixed = tiny_folder(tmp_path / "mixed", (FULL_RANGE, AV1))
-    report = stub_driver.call(use_the_stubs_gpu, folder.path, mixed.path, tmp_path / "out").value
+    h264 = tiny_folder(tmp_path / "h264", (OPEN_GOP, ROTATED, FULL_RANGE))
+    report = stub_driver.call(use_the_stubs_gpu, folder.path, h264.path, mixed.path, tmp_path / "out").value
     # One test, not three: each worker of a parallel run would do all of it anew.
     check_store_gives_each_frame_as_the_gpu_decoded_it(report)
     check_build_stores_the_same_and_counts_what_the_gpu_decoded(report, folder.num_frames)

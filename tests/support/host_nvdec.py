@@ -35,7 +35,9 @@ class HostNvdecDevice(NvdecDevice):
         return plane_tensor(plane)
 
 
-def open_on_stub(folder: Path | str, *, size: int = 64, falls_back: bool = False) -> "CudaLiveStore":
+def open_on_stub(
+    folder: Path | str, *, size: int = 64, falls_back: bool = False, decoder: str | None = None
+) -> "CudaLiveStore":
     """As `open_videos(folder, device="cuda")`, or with `falls_back` "auto", in a process on the stub driver."""
     from cache_builder.video.cuda_live_store import CudaLiveStore  # needs torch
 
@@ -45,6 +47,6 @@ def open_on_stub(folder: Path | str, *, size: int = 64, falls_back: bool = False
         scan_frames(videos, cache_path=None, workers=1, progress=None),
         geometry=FrameGeometry(height=size, width=size),
         max_open=4,
-        nvdec=HostNvdecDevice(),
+        nvdec=HostNvdecDevice(decoder=decoder),
         falls_back=falls_back,
     )
