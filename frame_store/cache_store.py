@@ -38,7 +38,7 @@ class _Place(NamedTuple):
 
 
 class CacheStore:
-    """A finished cache. Implements `FrameStore` and `PrefetchingStore`; threads may share it."""
+    """A finished cache. Implements `FrameStore`, `PrefetchingStore` and `HoldsEncodedFrames`; threads may share it."""
 
     def __init__(self, path: Path | str, *, reads: Reads = "map", verify_reads: bool = False) -> None:
         """Open the cache at `path`.
@@ -96,6 +96,11 @@ class CacheStore:
         """True: a forked child opens the files anew."""
         return True
 
+    @property
+    def encoding_name(self) -> str:
+        """`raw`, `jpeg` or `zstd`, from the manifest."""
+        return self.manifest.encoding.name
+
     def __len__(self) -> int:
         return self.manifest.num_frames
 
@@ -132,6 +137,33 @@ class CacheStore:
             order = np.argsort(ids, kind="stable")  # disk order, so that cold reads move forward
             self._read_in_turn(opened.files, _places(ids[order], rows[order]), order.tolist(), out)
         return out
+
+    def read_encoded(self, frame_ids: FrameIds) -> list[npt.NDArray[np.uint8]]:
+        """Payloads in request order, as they lie in the shards: uint8 (L,) each, all of them parts of one buffer.
+
+        With `verify_reads`, each is compared with its CRC-32C. Nothing is decoded.
+
+        Raises:
+            FrameIdError: an id outside [0, len(self)).
+            StoreDamagedError: a shard is missing or truncated, or, with `verify_reads`, gives other bytes than were
+                written; names shard, frame and what to run.
+            OSError: the machine failed.
+        """
+        ids = check_frame_ids(frame_ids, num_frames=len(self))
+        files, places = self._shards().files, self._places_inside(ids)
+        ends = np.cumsum([place.byte_length for place in places])
+        payloads = np.split(np.empty(ends[-1] if len(ends) else 0, np.uint8), ends[:-1])[: len(ids)]
+        for position in np.argsort(
+            ids, kind="stable"
+        ).tolist():  # disk order, so that cold reads move forward
+            place, payload = places[position], payloads[position]
+            descriptor = files.descriptor(place.shard_id, frame_id=place.frame_id)
+            files.require_size(place.shard_id, frame_id=place.frame_id)
+            num_bytes = os.preadv(descriptor.number, [payload.data], place.byte_offset)
+            self._require_whole(files, place, num_bytes)
+            if self.verify_reads:
+                self._verify(files, place, payload.data)
+        return payloads
 
     def prefetch(self, frame_ids: FrameIds) -> bool:
         """Have the system fetch the frames from the disk, where they are not in memory yet; returns at once.

@@ -108,6 +108,23 @@ class DecodesInGroups(FrameStore, Protocol):
 
 
 @runtime_checkable
+class HoldsEncodedFrames(FrameStore, Protocol):
+    """A store that also gives its frames as it keeps them, for somebody else to decode."""
+
+    @property
+    def encoding_name(self) -> str:
+        """How a frame is encoded: `raw`, `jpeg` or `zstd`."""
+        ...
+
+    def read_encoded(self, frame_ids: FrameIds) -> list[npt.NDArray[np.uint8]]:
+        """Encoded frames in request order, duplicates allowed: uint8 (L,) each, L its own number of bytes.
+
+        Raises what `read_frames` raises, but for what only decoding shows.
+        """
+        ...
+
+
+@runtime_checkable
 class DecodesOnDevice(FrameStore, Protocol):
     """A store whose frames come into being in a GPU's memory; `read_frames` has to copy them out of there."""
 
