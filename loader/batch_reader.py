@@ -1,4 +1,4 @@
-"""From the ids of a batch to the batch: frames read, augmented where that is asked for, in memory used again."""
+"""From the ids of a batch to the batch on the CPU: frames read, augmented if asked for, in memory used again."""
 
 from math import prod
 
@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from frame_store.protocol import Frames, FrameStore
+from frame_store.protocol import FrameStore
 from loader.augment import Augmentation
 from loader.batch_buffers import BatchBuffers
 from loader.frame_batch import FrameBatch
@@ -52,18 +52,17 @@ class BatchReader:
         """
         ids = np.asarray(frame_ids)
         pixels = self.lend_pixels(ids.size)
-        self._store.read_frames(ids.reshape(-1), out=pixels)  # it checks the ids
+        self._store.read_frames(ids.reshape(-1), out=pixels.numpy())  # it checks the ids
         return self.complete(ids.astype(np.int64, copy=False), pixels, epoch=epoch)
 
-    def lend_pixels(self, num_frames: int) -> Frames:
+    def lend_pixels(self, num_frames: int) -> torch.Tensor:
         """Where to read that many frames to: uint8 (num_frames, H, W, 3)."""
-        frames: Frames = self._pixels.lend((num_frames, *self._store.frame_shape), torch.uint8).numpy()
-        return frames
+        return self._pixels.lend((num_frames, *self._store.frame_shape), torch.uint8)
 
-    def complete(self, frame_ids: FrameIds, pixels: Frames, *, epoch: int) -> FrameBatch:
-        """The batch over frames that have been read."""
+    def complete(self, frame_ids: FrameIds, pixels: torch.Tensor, *, epoch: int) -> FrameBatch:
+        """The batch over frames that have been read to where `lend_pixels` said."""
         batch = FrameBatch.from_numpy(
-            frames=pixels.reshape(*frame_ids.shape, *self._store.frame_shape),
+            frames=pixels.numpy().reshape(*frame_ids.shape, *self._store.frame_shape),
             frame_ids=frame_ids,
             rows=self._store.index[frame_ids],
         )

@@ -70,6 +70,10 @@ class FrameBatch:
             pts_seconds=torch.from_numpy(np.array(rows["pts_seconds"], np.float64)),
         )
 
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The five tensors by their names."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
     def with_frames(self, frames: torch.Tensor) -> "FrameBatch":
         """The same batch with other pixels for its frames, as augmentation makes them."""
         return replace(self, frames=frames)
@@ -77,12 +81,12 @@ class FrameBatch:
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "FrameBatch":
         """The same batch on `device`; the copy overlaps with other work where `non_blocking` and pinned."""
         return FrameBatch(
-            **{name: tensor.to(device, non_blocking=non_blocking) for name, tensor in self._tensors()}
+            **{name: tensor.to(device, non_blocking=non_blocking) for name, tensor in self.tensors().items()}
         )
 
     def pin_memory(self) -> "FrameBatch":
         """The same batch in page-locked memory; torch's DataLoader calls this under `pin_memory=True`."""
-        return FrameBatch(**{name: tensor.pin_memory() for name, tensor in self._tensors()})
+        return FrameBatch(**{name: tensor.pin_memory() for name, tensor in self.tensors().items()})
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -104,9 +108,6 @@ class FrameBatch:
             f"FrameBatch({len(self)} {what}, {dtype} {tuple(self.frames.shape)}, "
             f"{self.frames.nbytes} bytes on {self.frames.device})"
         )
-
-    def _tensors(self) -> list[tuple[str, torch.Tensor]]:
-        return [(field.name, getattr(self, field.name)) for field in fields(self)]
 
 
 _LAYOUTS = {

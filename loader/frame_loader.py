@@ -13,10 +13,14 @@ from typing import Any, Unpack
 import torch
 
 from frame_store.cpu_budget import num_usable_cpus
-from frame_store.protocol import DecodesInGroups, FrameStore, PrefetchingStore
+from frame_store.cuda_guard import check_cuda_usable_here
+from frame_store.protocol import DecodesInGroups, DecodesOnDevice, Frames, FrameStore, PrefetchingStore
 from loader.augment import Augmentation
 from loader.batch_plan import BatchOptions, plan_batches
 from loader.batch_reader import BatchReader
+from loader.cuda_streams import CudaStreams
+from loader.device_batches import DeviceBatch, DeviceBatchReader
+from loader.device_choice import Device, JpegDecode, chosen_device, chosen_jpeg_decoder
 from loader.errors import SamplingError
 from loader.frame_batch import FrameBatch
 from loader.frame_orders import FrameIds
@@ -29,6 +33,14 @@ BATCHES_PER_WARM_PROBE = 32
 
 DEFAULT_LOOKAHEAD_BYTES = 1 << 30
 
+MIN_DECODING_THREADS = 8
+"""For a store that decodes on a GPU: a decoding engine works on one stream at a time, of up to seven engines (H100),
+and a thread mostly waits for its engine."""
+
+UPLOAD_STREAMS = 4
+"""Streams that copy and augment in turns: enough for one batch's copy to overlap with what others' kernels do, and
+few enough that each stream's own spare memory does not add up."""
+
 
 class FrameLoader:
     """Iterates `FrameBatch` over any frame store, cached or live; one iteration is one epoch.
@@ -39,6 +51,9 @@ class FrameLoader:
     leaving it early (`break`) stops them. Several loaders, and several iterations of one, may run side by side.
 
     A batch may be kept: its memory is used again only when nobody holds the batch, its tensors or views of them.
+
+    On a GPU, a batch is ready for the stream that is current in the thread that asks for it, as tensors are that were
+    made there; nobody waits on the host. Frames go up as bytes, H W 3 of them each, and become floats there.
     """
 
     def __init__(
@@ -47,6 +62,8 @@ class FrameLoader:
         *,
         num_threads: int | None = None,
         read_ahead: int | None = None,
+        device: Device | None = None,
+        jpeg_decode: JpegDecode = "cpu",
         pin_memory: bool | None = None,
         augment: Augmentation | None = None,
         lookahead: int = 0,
@@ -57,16 +74,23 @@ class FrameLoader:
 
         Args:
             store: where the frames are.
-            num_threads: batches read at the same time; None for the CPUs this process may use.
+            num_threads: batches read at the same time; None for the CPUs this process may use, and for 8 or more
+                where the store decodes on a GPU.
             read_ahead: batches read or being read beyond the one handed out, which bounds memory, and how far ahead
                 a cold disk is asked for frames; None for num_threads + 1.
-            pin_memory: read into page-locked memory, from where `batch.to("cuda", non_blocking=True)` overlaps
-                with other work; None for where this process has used CUDA when an iteration begins.
-            augment: applied on the CPU, image by image in the threads that read (with `lookahead`, in the one that
-                iterates); `batch.frames` is then what it makes of them. None leaves the frames as they are, to be
-                augmented on a GPU for instance.
-            lookahead: for videos decoded live: batches known beyond the one that is due, so that each group of
-                pictures is decoded once for all of them. The order of frames stays the same.
+            device: where the batches are to be: "cpu", "cuda" (torch's current GPU), "cuda:1", or a torch.device.
+                None for where the store has its frames: the GPU it decodes on, and else the CPU. A store that decodes
+                on a GPU never copies frames to the host unless "cpu" is asked for.
+            jpeg_decode: "gpu" has the GPU decode the frames of a JPEG cache, which then go up as they are stored; it
+                takes torchcodec (`pip install 'frame-cache[gpu]'`) or torchvision. Pixels differ from those that the
+                CPU decodes by a level or two, as decoders do.
+            pin_memory: for batches on the CPU: read into page-locked memory, from where
+                `batch.to("cuda", non_blocking=True)` overlaps with other work; None for where this process has used
+                CUDA when an iteration begins.
+            augment: applied on `device` in the threads that read (with `lookahead`, in the one that iterates), on the
+                CPU image by image; `batch.frames` is then what it makes of them. None leaves the frames as they are.
+            lookahead: for videos decoded live on the CPU: batches known beyond the one that is due, so that each
+                group of pictures is decoded once for all of them. The order of frames stays the same.
             lookahead_bytes: memory for frames that were decoded before they are due, on top of the batches'.
             options: which frames come together when, as `loader.batch_plan.BatchPlan` explains:
                 `batch_size=128, sampling="permutation", seed=0, remainder="uneven", rank=0, world_size=1`; for
@@ -76,11 +100,20 @@ class FrameLoader:
 
         Raises:
             SamplingError: the arguments contradict each other or the store.
+            CudaUnavailableError: a GPU is asked for, and there is none that can be used, or no decoder for
+                `jpeg_decode="gpu"`; says why and what helps.
+            CudaForkError: a GPU is asked for in a process that was forked from one that uses CUDA. Iterating raises
+                it, too.
         """
         self._store = store
         self._plan = plan_batches(store, **options)
         self._cursor = EpochCursor(self._plan, fingerprint=store.fingerprint)
-        self._num_threads = num_usable_cpus() if num_threads is None else operator.index(num_threads)
+        self._device = chosen_device(device, store)
+        self._decode_jpegs = chosen_jpeg_decoder(jpeg_decode, store, self._device)
+        if num_threads is None:
+            least = MIN_DECODING_THREADS if isinstance(store, DecodesOnDevice) else 1
+            num_threads = max(least, num_usable_cpus())
+        self._num_threads = operator.index(num_threads)
         if read_ahead is None:
             # Augmented batches are large, and take long enough to make for the threads never to run dry.
             read_ahead = self._num_threads + (augment is None)
@@ -89,7 +122,11 @@ class FrameLoader:
             raise SamplingError(
                 f"num_threads and read_ahead must be 1 or more, found {self._num_threads} and {self._read_ahead}"
             )
-        if pin_memory and not torch.cuda.is_available():
+        if self._device.type == "cuda" and pin_memory is False:
+            raise SamplingError(
+                f"pin_memory=False is for batches on the CPU; device={str(self._device)!r} uploads from pinned memory"
+            )
+        if self._device.type == "cpu" and pin_memory and not torch.cuda.is_available():
             raise SamplingError("pin_memory=True needs CUDA, and torch finds none")
         self._pin_memory = pin_memory
         if augment is not None and not isinstance(augment, Augmentation):
@@ -102,10 +139,10 @@ class FrameLoader:
             (self._lookahead + self._read_ahead) * self._plan.frames_per_batch,
         )
         self._check_lookahead(lookahead_bytes)
-        self._readers: dict[bool, BatchReader] = {}
+        self._readers: dict[bool | torch.device, BatchReader | DeviceBatchReader] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_readers": {}}  # memory does not travel
+        return {**self.__dict__, "_readers": {}}  # memory and streams do not travel
 
     def __len__(self) -> int:
         """Batches in an epoch, for this rank."""
@@ -138,6 +175,10 @@ class FrameLoader:
 
     def __iter__(self) -> Iterator[FrameBatch]:
         """The next epoch's batches. An error of the store is raised where its batch would have come."""
+        if self._device.type == "cuda":
+            check_cuda_usable_here(
+                self._device.index
+            )  # this may be a forked child of where the loader was made
         return self._batches(*self._cursor.begin())
 
     def _batches(self, epoch: int, first_position: int) -> Iterator[FrameBatch]:
@@ -147,16 +188,19 @@ class FrameLoader:
         # Left early, too: Python closes a generator that nobody holds any more, and this one the other.
         with closing(read(planned, epoch, num_batches=len(share))) as batches:
             for step in range(len(share)):
-                batch = next(batches)
+                read_batch = next(batches)
+                # Here, and not where it was read: it is the caller's stream that has to wait.
+                batch = read_batch.handed_out() if isinstance(read_batch, DeviceBatch) else read_batch
+                del read_batch
                 self._cursor.give(epoch=epoch, position=share.position_after(step))
                 yield batch
                 del batch  # its memory may be used for the next
 
     def _read_one_by_one(
         self, planned: Iterator[FrameIds], epoch: int, *, num_batches: int
-    ) -> Generator[FrameBatch]:
+    ) -> Generator[FrameBatch | DeviceBatch]:
         reader, prefetcher = self._reader(), _Prefetcher(self._store)
-        pending: deque[Reading[FrameBatch]] = deque()
+        pending: deque[Reading[FrameBatch | DeviceBatch]] = deque()
         threads = ReaderThreads(min(self._num_threads, num_batches))
         try:
             for _ in range(num_batches):
@@ -169,9 +213,16 @@ class FrameLoader:
 
     def _decode_ahead(
         self, planned: Iterator[FrameIds], epoch: int, *, num_batches: int
-    ) -> Generator[FrameBatch]:
+    ) -> Generator[FrameBatch | DeviceBatch]:
         assert isinstance(self._store, DecodesInGroups)  # checked where the loader was made
         reader = self._reader()
+        buffers: deque[torch.Tensor] = deque()
+
+        def make_buffer(num_frames: int) -> Frames:
+            buffers.append(reader.lend_pixels(num_frames))
+            frames: Frames = buffers[-1].numpy()
+            return frames
+
         with (
             ThreadPoolExecutor(self._num_threads, thread_name_prefix="frame-loader") as pool,
             closing(
@@ -181,19 +232,31 @@ class FrameLoader:
                     lookahead=self._lookahead,
                     capacity=self._lookahead_frames,
                     pool=pool,
-                    make_buffer=reader.lend_pixels,
+                    make_buffer=make_buffer,
                     steps_in_flight=self._read_ahead,
                 )
             ) as decoded,
         ):
             for frame_ids, pixels in decoded:
-                batch = reader.complete(frame_ids, pixels, epoch=epoch)
+                batch = reader.complete(frame_ids, buffers.popleft(), epoch=epoch)  # made in this order
                 del pixels
                 yield batch
                 del batch
 
-    def _reader(self) -> BatchReader:
+    def _reader(self) -> BatchReader | DeviceBatchReader:
         """Kept from one epoch to the next with its memory, as fresh pages are slow."""
+        if self._device.type == "cuda":
+            if self._device not in self._readers:
+                # Decoding there takes a stream for as long as a batch takes, an upload only while it is being queued.
+                decodes_there = isinstance(self._store, DecodesOnDevice)
+                num_streams = self._num_threads if decodes_there else min(self._num_threads, UPLOAD_STREAMS)
+                self._readers[self._device] = DeviceBatchReader(
+                    self._store,
+                    streams=CudaStreams(self._device, num_streams=num_streams),
+                    augment=self._augment,
+                    decode_jpegs=self._decode_jpegs,
+                )
+            return self._readers[self._device]
         pin_memory = self._pin_memory
         if pin_memory is None:
             pin_memory = bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
@@ -211,6 +274,12 @@ class FrameLoader:
         if self._lookahead < 0 or lookahead_bytes < 0:
             raise SamplingError(
                 f"lookahead and lookahead_bytes must be 0 or more, found {self._lookahead} and {lookahead_bytes}"
+            )
+        if self._lookahead and isinstance(self._store, DecodesOnDevice) and self._device.type == "cuda":
+            raise SamplingError(
+                f"lookahead={self._lookahead} keeps frames on the host until they are due, and "
+                f"{type(self._store).__name__} decodes them on {self._device}; take lookahead=0, and clips or "
+                f"sampling='sequential' for batches that share their groups of pictures, or decode on the CPU"
             )
         if self._lookahead and not isinstance(self._store, DecodesInGroups):
             raise SamplingError(

@@ -1,0 +1,121 @@
+"""A GPU beside the host: work is queued by the threads that read, and waited for by the stream that goes on with it.
+
+Nobody waits on the host. A thread queues copies and kernels on a stream of its own, records an event behind them, and
+the stream that is current where the batch is handed out waits for that event, on the device.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from queue import SimpleQueue
+from typing import Protocol, TypeAlias
+
+import torch
+
+from frame_store.cuda_guard import check_cuda_usable_here
+from frame_store.errors import CudaUnavailableError
+
+TakeOver: TypeAlias = Callable[[], None]
+"""To be called where tensors are handed out: makes the stream that is current there wait until they are ready."""
+
+
+class DeviceStreams(Protocol):
+    """What a reader needs of a device. Threads share it."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where, with its number."""
+        ...
+
+    def host_memory(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+        """An uninitialised tensor on the host to upload from; it may be dropped before the copy is done."""
+        ...
+
+    def upload(self, host: torch.Tensor) -> torch.Tensor:
+        """Queue the copy of what `host_memory` gave; inside `own_stream`."""
+        ...
+
+    def own_stream(self) -> AbstractContextManager[None]:
+        """In this context, the thread that enters queues its work on a stream that no other thread uses meanwhile."""
+        ...
+
+    def drain(self) -> None:
+        """Wait, on the host, until what was queued on the present stream is done; inside `own_stream`."""
+        ...
+
+    def ready(self, tensors: Iterable[torch.Tensor]) -> TakeOver:
+        """How to take `tensors` over, made by what was queued so far; inside `own_stream`."""
+        ...
+
+
+class CudaStreams:
+    """`DeviceStreams` on an NVIDIA GPU."""
+
+    def __init__(self, device: torch.device, *, num_streams: int) -> None:
+        """Take streams of `device`, which has a number; that many threads can queue work at once."""
+        self.device = device
+        # In turns, so that copies overlap with what other batches' kernels do. torch has 32 streams to give, and then
+        # gives the same ones again.
+        self._streams: SimpleQueue[torch.cuda.Stream] = SimpleQueue()
+        for _ in range(num_streams):
+            self._streams.put(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
+
+    def host_memory(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+        """Page-locked, from torch's caching allocator: it lends a block again once the copies out of it are done."""
+        return torch.empty(*shape, dtype=dtype, device="cpu", pin_memory=True)
+
+    def upload(self, host: torch.Tensor) -> torch.Tensor:
+        """See `DeviceStreams`."""
+        return host.to(self.device, non_blocking=True)
+
+    @contextmanager
+    def own_stream(self) -> Iterator[None]:
+        """See `DeviceStreams`; waits for a stream where all are in use. The GPU becomes the current one, too."""
+        stream = self._streams.get()
+        try:
+            with torch.cuda.stream(stream):
+                yield
+        finally:
+            self._streams.put(stream)
+
+    def drain(self) -> None:
+        """See `DeviceStreams`. Sleeps rather than spins, and lets other threads run."""
+        event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        event.record(torch.cuda.current_stream(self.device))
+        event.synchronize()
+
+    def ready(self, tensors: Iterable[torch.Tensor]) -> TakeOver:
+        """See `DeviceStreams`."""
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        event.record(torch.cuda.current_stream(self.device))
+        return partial(_take_over, self.device, event, list(tensors))
+
+
+def _take_over(device: torch.device, event: torch.cuda.Event, tensors: Sequence[torch.Tensor]) -> None:
+    stream = torch.cuda.current_stream(device)
+    stream.wait_event(event)
+    for tensor in tensors:
+        # Their memory belongs to the stream they were made on. Where the caller drops them, it must not be used
+        # again there before the caller's stream is done with them.
+        tensor.record_stream(stream)
+
+
+def usable_cuda_device(device: torch.device) -> torch.device:
+    """`device`, of type cuda, with its number: torch's current GPU where it has none. Starts CUDA in this process.
+
+    Raises:
+        CudaForkError: this process was forked from one that had started CUDA.
+        CudaUnavailableError: no driver, no such GPU, or torch cannot use it.
+    """
+    check_cuda_usable_here(0 if device.index is None else device.index)
+    if not torch.cuda.is_available():
+        why = (
+            "is built without CUDA"
+            if torch.version.cuda is None
+            else f"(CUDA {torch.version.cuda}) cannot use it"
+        )
+        raise CudaUnavailableError(
+            f"there is a GPU, but torch {torch.__version__} {why}; install a torch that fits the driver, "
+            f"see pytorch.org/get-started"
+        )
+    return torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
