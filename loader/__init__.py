@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from loader.frame_loader import FrameLoader
     from loader.torch_dataset import FrameBatchSampler, FrameDataset, frame_batch_collate, rank_and_world_size
     from loader.webdataset_adapter import webdataset_batches
+    from loader.worker_loader import WorkerLoader, make_dataloader
 
 __all__ = [
     "AugmentParameters",
@@ -33,9 +34,11 @@ __all__ = [
     "SamplingError",
     "SamplingSpec",
     "ShardChoice",
+    "WorkerLoader",
     "epoch_order",
     "exercise_augmentation",
     "frame_batch_collate",
+    "make_dataloader",
     "rank_and_world_size",
     "webdataset_batches",
 ]
@@ -47,8 +50,10 @@ _LAZY = {
     "FrameBatchSampler": "loader.torch_dataset",
     "FrameDataset": "loader.torch_dataset",
     "FrameLoader": "loader.frame_loader",
+    "WorkerLoader": "loader.worker_loader",
     "exercise_augmentation": "loader.augment",
     "frame_batch_collate": "loader.torch_dataset",
+    "make_dataloader": "loader.worker_loader",
     "rank_and_world_size": "loader.torch_dataset",
     "webdataset_batches": "loader.webdataset_adapter",
 }

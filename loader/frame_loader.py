@@ -188,13 +188,13 @@ class FrameLoader:
         # Left early, too: Python closes a generator that nobody holds any more, and this one the other.
         with closing(read(planned, epoch, num_batches=len(share))) as batches:
             for step in range(len(share)):
-                read_batch = next(batches)
-                # Here, and not where it was read: it is the caller's stream that has to wait.
-                batch = read_batch.handed_out() if isinstance(read_batch, DeviceBatch) else read_batch
-                del read_batch
-                self._cursor.give(epoch=epoch, position=share.position_after(step))
-                yield batch
-                del batch  # its memory may be used for the next
+                # No name here holds the batch: when the caller drops it, its memory may be used again.
+                yield self._handed_out(next(batches), epoch=epoch, position=share.position_after(step))
+
+    def _handed_out(self, batch: FrameBatch | DeviceBatch, *, epoch: int, position: int) -> FrameBatch:
+        self._cursor.give(epoch=epoch, position=position)
+        # Here, and not where it was read: it is the caller's stream that has to wait.
+        return batch.handed_out() if isinstance(batch, DeviceBatch) else batch
 
     def _read_one_by_one(
         self, planned: Iterator[FrameIds], epoch: int, *, num_batches: int
@@ -238,10 +238,8 @@ class FrameLoader:
             ) as decoded,
         ):
             for frame_ids, pixels in decoded:
-                batch = reader.complete(frame_ids, buffers.popleft(), epoch=epoch)  # made in this order
                 del pixels
-                yield batch
-                del batch
+                yield reader.complete(frame_ids, buffers.popleft(), epoch=epoch)  # made in this order
 
     def _reader(self) -> BatchReader | DeviceBatchReader:
         """Kept from one epoch to the next with its memory, as fresh pages are slow."""

@@ -1,0 +1,172 @@
+"""Threads or worker processes, and which kind: what the store and the device allow, decided before any starts."""
+
+import multiprocessing
+import operator
+from collections.abc import Iterator
+from multiprocessing.context import BaseContext
+from typing import Any, TypeAlias, Unpack
+
+import torch
+from torch.utils.data import DataLoader
+
+from frame_store.cuda_guard import check_cuda_usable_here
+from frame_store.errors import CudaForkError
+from frame_store.protocol import FrameStore
+from loader.batch_plan import BatchOptions
+from loader.cuda_streams import CudaStreams, DeviceStreams
+from loader.device_choice import Device, chosen_device
+from loader.errors import SamplingError
+from loader.frame_batch import FrameBatch
+from loader.frame_loader import FrameLoader
+from loader.torch_dataset import FrameBatchSampler, FrameDataset, frame_batch_collate
+
+StartMethod: TypeAlias = str | BaseContext
+"""`fork`, `spawn` or `forkserver`, or what `multiprocessing.get_context` makes of it."""
+
+
+def make_dataloader(
+    store: FrameStore,
+    *,
+    num_workers: int = 0,
+    device: Device | None = "cpu",
+    multiprocessing_context: StartMethod | None = None,
+    **options: Unpack[BatchOptions],
+) -> "FrameLoader | WorkerLoader":
+    """Batches of `store` on `device`, from threads or from worker processes: the same batches in the same order.
+
+    Threads are the better choice nearly always: reading and decoding release the GIL, nothing is copied between
+    processes, a GPU keeps one context. Processes are for work around it that holds the GIL.
+
+    Args:
+        store: where the frames are.
+        num_workers: 0 for a `FrameLoader` and its threads; else processes that read, and stay from epoch to epoch.
+            They return frames on the CPU: of a store that decodes on a GPU these are copied there and back.
+        device: where the batches are to be, see `FrameLoader`. With workers, the process that iterates uploads them.
+        multiprocessing_context: how workers start. None for "spawn" where the store may not cross a fork, and else
+            for Python's default.
+        options: see `FrameLoader`, which has more of its own: make it directly to augment in its threads, to look
+            ahead, or to have a GPU decode JPEG.
+
+    Raises:
+        SamplingError: the arguments contradict each other or the store.
+        CudaForkError: workers would be forked that cannot read from this store; no worker has started. Or this
+            process is such a fork, and a GPU is asked for.
+        CudaUnavailableError: a GPU is asked for, and there is none that can be used.
+    """
+    if operator.index(num_workers) < 0:
+        raise SamplingError(f"num_workers must be 0 or more, found {num_workers}")
+    if num_workers == 0:
+        if multiprocessing_context is not None:
+            raise SamplingError(
+                f"multiprocessing_context={multiprocessing_context!r} is for worker processes, and num_workers is 0"
+            )
+        return FrameLoader(store, device=device, **options)
+    context = worker_context(store, multiprocessing_context)
+    return WorkerLoader(store, num_workers=num_workers, device=device, context=context, **options)
+
+
+def worker_context(store: FrameStore, requested: StartMethod | None) -> StartMethod | None:
+    """How worker processes that read from `store` are to start; None leaves it to Python.
+
+    Raises:
+        CudaForkError: a fork is requested, and the store may not cross one.
+        SamplingError: no such way to start a process.
+    """
+    if isinstance(requested, str) and requested not in multiprocessing.get_all_start_methods():
+        raise SamplingError(
+            f"multiprocessing_context must be one of {', '.join(multiprocessing.get_all_start_methods())}, "
+            f"found {requested!r}"
+        )
+    if store.may_cross_fork:
+        return requested
+    if requested is None:
+        return "spawn"
+    method = requested if isinstance(requested, str) else requested.get_start_method()
+    if method == "fork":
+        raise CudaForkError(
+            f"{type(store).__name__} uses CUDA, which does not survive a fork, and multiprocessing_context asks for "
+            f"forked workers: in each, the first read would fail with CUDA_ERROR_NOT_INITIALIZED. Take num_workers=0, "
+            f"which reads with threads, or multiprocessing_context='spawn'"
+        )
+    return requested
+
+
+class WorkerLoader:
+    """Iterates `FrameBatch` that worker processes read; each iteration is the next epoch, as `FrameLoader`'s are.
+
+    One iteration at a time: another one ends it. The workers start with the first and end with this object.
+    """
+
+    def __init__(
+        self,
+        store: FrameStore,
+        *,
+        num_workers: int,
+        device: Device | None,
+        context: StartMethod | None,
+        **options: Unpack[BatchOptions],
+    ) -> None:
+        """See `make_dataloader`; starts nothing."""
+        self._device = chosen_device(device, store)
+        self._sampler = FrameBatchSampler(store, **options)
+        self._num_received = 0
+        self._batches: DataLoader[dict[str, torch.Tensor]] = DataLoader(
+            FrameDataset(store),
+            batch_sampler=self._sampler,
+            collate_fn=frame_batch_collate,  # type: ignore[arg-type]  # `__getitems__` gives a batch, not a list
+            num_workers=num_workers,
+            multiprocessing_context=context,
+            persistent_workers=True,
+            pin_memory=self._device.type == "cuda",
+        )
+        self._streams: DeviceStreams | None = None
+
+    def __len__(self) -> int:
+        """Batches in an epoch, for this rank."""
+        return len(self._sampler)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make `epoch` the next iteration's.
+
+        Raises:
+            SamplingError: not in [0, 2**32).
+        """
+        self._sampler.set_epoch(epoch)
+        self._num_received = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the run stands behind the last batch that the caller has got; see `FrameLoader.state_dict`."""
+        return self._sampler.state_dict(batches_received=self._num_received)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `FrameLoader.load_state_dict`."""
+        self._sampler.load_state_dict(state)
+        self._num_received = 0
+
+    def __iter__(self) -> Iterator[FrameBatch]:
+        """The next epoch's batches."""
+        if self._device.type == "cuda":
+            check_cuda_usable_here(self._device.index)
+            if self._streams is None:
+                self._streams = CudaStreams(self._device, num_streams=1)
+        return self._received()
+
+    def _received(self) -> Iterator[FrameBatch]:
+        batches = iter(self._batches)
+        self._num_received = 0
+        for batch in batches:
+            assert isinstance(batch, FrameBatch)  # `frame_batch_collate` sees to that
+            if self._streams is not None:
+                batch = uploaded(batch, self._streams)  # noqa: PLW2901 - the one on the host may go
+            self._num_received += 1
+            yield batch
+            del batch
+
+
+def uploaded(batch: FrameBatch, streams: DeviceStreams) -> FrameBatch:
+    """A batch in page-locked memory, on the device: copied on a stream of its own, so that a step overlaps with it."""
+    with streams.own_stream():
+        there = FrameBatch(**{name: streams.upload(tensor) for name, tensor in batch.tensors().items()})
+        take_over = streams.ready(there.tensors().values())
+    take_over()
+    return there
