@@ -129,6 +129,7 @@ def test_on_a_device_it_is_what_the_cpu_gives(expected):
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 def test_a_device_is_not_waited_for():
     frames = FRAMES.to("cuda")
     FULL(frames, frame_ids=IDS, epoch=0)
