@@ -4,11 +4,11 @@ Nobody waits on the host. A thread queues copies and kernels on a stream of its 
 the stream that is current where the batch is handed out waits for that event, on the device.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from queue import SimpleQueue
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import torch
 
@@ -48,17 +48,18 @@ class DeviceStreams(Protocol):
         ...
 
 
+NUM_STREAMS: Final = 3
+"""Used in turns by however few threads, so that a batch's copy overlaps with what others' kernels do."""
+
+
 class CudaStreams:
     """`DeviceStreams` on an NVIDIA GPU."""
 
-    def __init__(self, device: torch.device, *, num_streams: int) -> None:
-        """Take streams of `device`, which has a number; that many threads can queue work at once."""
+    def __init__(self, device: torch.device) -> None:
+        """Take streams of `device`, which has a number."""
         self.device = device
-        # In turns, so that copies overlap with what other batches' kernels do. torch has 32 streams to give, and then
-        # gives the same ones again.
-        self._streams: SimpleQueue[torch.cuda.Stream] = SimpleQueue()
-        for _ in range(num_streams):
-            self._streams.put(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
+        # Those that nobody uses, to be used in turns. Appending and popping need no lock.
+        self._idle = deque(self._new_stream() for _ in range(NUM_STREAMS))
 
     def host_memory(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
         """Page-locked, from torch's caching allocator: it lends a block again once the copies out of it are done."""
@@ -70,13 +71,18 @@ class CudaStreams:
 
     @contextmanager
     def own_stream(self) -> Iterator[None]:
-        """See `DeviceStreams`; waits for a stream where all are in use. The GPU becomes the current one, too."""
-        stream = self._streams.get()
+        """See `DeviceStreams`. The GPU becomes the current one, too."""
+        try:
+            stream = self._idle.popleft()
+        except IndexError:
+            # Waiting for one could last for ever: the garbage collector may end an iteration in a thread that has a
+            # stream, and wait there for the iteration's own threads.
+            stream = self._new_stream()
         try:
             with torch.cuda.stream(stream):
                 yield
         finally:
-            self._streams.put(stream)
+            self._idle.append(stream)
 
     def drain(self) -> None:
         """See `DeviceStreams`. Sleeps rather than spins, and lets other threads run."""
@@ -89,6 +95,10 @@ class CudaStreams:
         event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(self.device))
         return partial(_take_over, self.device, event, list(tensors))
+
+    def _new_stream(self) -> torch.cuda.Stream:
+        # torch has 32 of them to give, and then gives the same ones again; as many as threads at once are enough here.
+        return torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
 
 
 def _take_over(device: torch.device, event: torch.cuda.Event, tensors: Sequence[torch.Tensor]) -> None:

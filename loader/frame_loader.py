@@ -37,10 +37,6 @@ MIN_DECODING_THREADS = 8
 """For a store that decodes on a GPU: a decoding engine works on one stream at a time, of up to seven engines (H100),
 and a thread mostly waits for its engine."""
 
-UPLOAD_STREAMS = 4
-"""Streams that copy and augment in turns: enough for one batch's copy to overlap with what others' kernels do, and
-few enough that each stream's own spare memory does not add up."""
-
 
 class FrameLoader:
     """Iterates `FrameBatch` over any frame store, cached or live; one iteration is one epoch.
@@ -176,9 +172,8 @@ class FrameLoader:
     def __iter__(self) -> Iterator[FrameBatch]:
         """The next epoch's batches. An error of the store is raised where its batch would have come."""
         if self._device.type == "cuda":
-            check_cuda_usable_here(
-                self._device.index
-            )  # this may be a forked child of where the loader was made
+            # This may be a forked child of where the loader was made.
+            check_cuda_usable_here(self._device.index)
         return self._batches(*self._cursor.begin())
 
     def _batches(self, epoch: int, first_position: int) -> Iterator[FrameBatch]:
@@ -245,12 +240,9 @@ class FrameLoader:
         """Kept from one epoch to the next with its memory, as fresh pages are slow."""
         if self._device.type == "cuda":
             if self._device not in self._readers:
-                # Decoding there takes a stream for as long as a batch takes, an upload only while it is being queued.
-                decodes_there = isinstance(self._store, DecodesOnDevice)
-                num_streams = self._num_threads if decodes_there else min(self._num_threads, UPLOAD_STREAMS)
                 self._readers[self._device] = DeviceBatchReader(
                     self._store,
-                    streams=CudaStreams(self._device, num_streams=num_streams),
+                    streams=CudaStreams(self._device),
                     augment=self._augment,
                     decode_jpegs=self._decode_jpegs,
                 )

@@ -148,7 +148,7 @@ class WorkerLoader:
         if self._device.type == "cuda":
             check_cuda_usable_here(self._device.index)
             if self._streams is None:
-                self._streams = CudaStreams(self._device, num_streams=1)
+                self._streams = CudaStreams(self._device)
         return self._received()
 
     def _received(self) -> Iterator[FrameBatch]:

@@ -1,5 +1,6 @@
 """Frames of a cache as they are stored, for somebody else to decode."""
 
+import os
 import shutil
 
 import numpy as np
@@ -72,6 +73,13 @@ def test_a_shard_that_changes_under_an_open_reader_is_named(path, harm):
     assert len(store.read_encoded([0, 9])) == 2
     with pytest.raises(StoreDamagedError, match=rf"{shard.name}: frame 5: .* run cache-verify"):
         store.read_encoded([9, 5])
+
+
+def test_a_shard_that_ends_while_it_is_read_is_named(path, monkeypatch):
+    store = frame_store.open_store(path)
+    monkeypatch.setattr(os, "preadv", lambda file, buffers, offset: buffers[0].nbytes - 1)
+    with pytest.raises(StoreDamagedError, match=r"frame 5: expected .* the shard is shorter than it was"):
+        store.read_encoded([5])
 
 
 @pytest.mark.parametrize("frame_id", [-1, 10])

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from loader.cuda_streams import CudaStreams
+from loader.cuda_streams import NUM_STREAMS, CudaStreams
 
 DEVICE = torch.device("cuda:1")
 
@@ -64,7 +64,7 @@ class Tensor:
 
 
 def test_the_stream_that_takes_over_waits_and_its_memory_is_kept(log):
-    streams = CudaStreams(DEVICE, num_streams=1)
+    streams = CudaStreams(DEVICE)
     with streams.own_stream():
         take_over = streams.ready(Tensor(name, log) for name in ("frames", "ids"))
     assert log == ["record event on own 1"]
@@ -78,7 +78,7 @@ def test_the_stream_that_takes_over_waits_and_its_memory_is_kept(log):
 
 
 def test_draining_waits_for_the_own_stream_alone(log):
-    streams = CudaStreams(DEVICE, num_streams=1)
+    streams = CudaStreams(DEVICE)
     with streams.own_stream():
         streams.drain()
     assert log == [
@@ -93,33 +93,28 @@ def own_stream_name(streams):
 
 
 def test_streams_take_turns_and_come_back_after_an_error(log):
-    streams = CudaStreams(DEVICE, num_streams=2)
+    streams = CudaStreams(DEVICE)
     with pytest.raises(RuntimeError), streams.own_stream():
         raise RuntimeError
-    assert [own_stream_name(streams) for _ in range(4)] == ["own 2", "own 1", "own 2", "own 1"]
+    names = [own_stream_name(streams) for _ in range(2 * NUM_STREAMS)]
+    assert names == [f"own {1 + number % NUM_STREAMS}" for number in range(1, 2 * NUM_STREAMS + 1)]
     assert torch.cuda.current_stream(DEVICE).name == "the caller's"
 
 
-def test_no_two_threads_share_a_stream(log):
-    streams = CudaStreams(DEVICE, num_streams=2)
-    barrier, may_end, names = threading.Barrier(3), threading.Event(), []
+def test_no_two_threads_share_a_stream_and_none_waits_for_one(log):
+    streams, num_threads = CudaStreams(DEVICE), NUM_STREAMS + 3
+    barrier, names = threading.Barrier(num_threads, timeout=20), []
 
     def hold():
         with streams.own_stream():
             names.append(torch.cuda.current_stream(DEVICE).name)
-            barrier.wait(20)
-            assert may_end.wait(20)
+            barrier.wait()  # raises where one of them does not come here
 
-    threads = [threading.Thread(target=hold) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    barrier.wait(20)
-    assert sorted(names) == ["own 1", "own 2"]
-    third = threading.Thread(target=lambda: names.append(own_stream_name(streams)))
-    third.start()
-    third.join(0.05)
-    assert third.is_alive()
-    may_end.set()
-    for thread in (*threads, third):
-        thread.join()
-    assert len(names) == 3
+    for _ in range(2):
+        threads = [threading.Thread(target=hold) for _ in range(num_threads)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    expected = [f"own {number}" for number in range(1, num_threads + 1)]
+    assert sorted(names[:num_threads]) == sorted(names[num_threads:]) == expected

@@ -44,7 +44,7 @@ def streams(request, monkeypatch):
         device_choice, "usable_cuda_device", lambda device: torch.device("cuda", device.index or 0)
     )
     monkeypatch.setattr(frame_loader, "check_cuda_usable_here", lambda ordinal: None)
-    monkeypatch.setattr(frame_loader, "CudaStreams", lambda device, num_streams: stand_in)
+    monkeypatch.setattr(frame_loader, "CudaStreams", lambda device: stand_in)
     return stand_in
 
 
@@ -253,16 +253,22 @@ def test_asked_for_on_the_cpu_they_are_copied_there_once(streams):
     assert not streams.uploaded_bytes
 
 
-def test_a_store_that_decodes_on_a_gpu_is_read_by_eight_threads_or_more(streams, monkeypatch):
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_a_store_that_decodes_on_a_gpu_is_read_by_eight_threads_or_more(streams, monkeypatch, device):
     monkeypatch.setattr(frame_loader, "num_usable_cpus", lambda: 2)
-    monkeypatch.setattr(
-        frame_loader, "CudaStreams", lambda device, num_streams: wanted.append(num_streams) or streams
-    )
-    wanted = []
-    for store in (DecodingStore([50], streams=streams), ArrayStore([50])):
-        assert len(list(FrameLoader(store, device="cuda", batch_size=10))) == 5
-    list(FrameLoader(ArrayStore([50]), device="cuda", num_threads=9))
-    assert wanted == [8, 2, 4]  # decoding keeps a stream as long as a batch takes
+    barrier = threading.Barrier(8, timeout=20)  # raises where it is not filled
+
+    class MeetingStore(DecodingStore):
+        def read_frames_on_device(self, frame_ids, out=None):
+            barrier.wait()
+            return super().read_frames_on_device(frame_ids, out)
+
+        def read_frames(self, frame_ids, out=None):
+            barrier.wait()
+            return super().read_frames(frame_ids, out)
+
+    loader = FrameLoader(MeetingStore([16], streams=streams), device=device, batch_size=1)
+    assert len(list(loader)) == 16
 
 
 def test_another_gpu_than_the_stores_is_refused(streams):

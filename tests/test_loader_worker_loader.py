@@ -147,7 +147,7 @@ def test_workers_batches_are_uploaded_by_the_process_that_iterates(monkeypatch):
     monkeypatch.setattr(worker_loader, "DataLoader", PinnedLoader)
     monkeypatch.setattr(worker_loader, "chosen_device", lambda device, store: torch.device("cuda:0"))
     monkeypatch.setattr(worker_loader, "check_cuda_usable_here", lambda ordinal: None)
-    monkeypatch.setattr(worker_loader, "CudaStreams", lambda device, num_streams: streams)
+    monkeypatch.setattr(worker_loader, "CudaStreams", lambda device: streams)
     loader = make_dataloader(store, num_workers=2, device="cuda", batch_size=8, seed=3)
     assert ids_of(loader) == ids_of(FrameLoader(store, batch_size=8, seed=3))
     assert len(streams.taken_over) == 7 and len(streams.uploaded_bytes) == 5 * 7
