@@ -153,9 +153,8 @@ class CacheStore:
         files, places = self._shards().files, self._places_inside(ids)
         ends = np.cumsum([place.byte_length for place in places])
         payloads = np.split(np.empty(ends[-1] if len(ends) else 0, np.uint8), ends[:-1])[: len(ids)]
-        for position in np.argsort(
-            ids, kind="stable"
-        ).tolist():  # disk order, so that cold reads move forward
+        order = np.argsort(ids, kind="stable")  # disk order, so that cold reads move forward
+        for position in order.tolist():
             place, payload = places[position], payloads[position]
             descriptor = files.descriptor(place.shard_id, frame_id=place.frame_id)
             files.require_size(place.shard_id, frame_id=place.frame_id)

@@ -8,6 +8,8 @@ for batch in batches:  # FrameBatch; each iteration is the sampler's next epoch
     ...
 ```
 
+`loader.make_dataloader` puts these together, starts workers as the store allows, and moves batches to a GPU.
+
 A plain `DataLoader(dataset, batch_size=128, shuffle=True)` works too: torch's default collation copies the samples
 once more, into a dict of `frame` (B, 3, H, W) and `frame_id`, `video_id`, `frame_in_video`, `pts_seconds` (B,).
 """
