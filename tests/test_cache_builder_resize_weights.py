@@ -30,6 +30,7 @@ def dense(taps: AxisTaps) -> np.ndarray:
 def test_taps_are_those_of_the_plain_definition(num_in, num_out, centre):
     taps = bilinear_taps(num_in, num_out, sample_centre=centre)
     assert (taps.num_in, taps.num_out) == (num_in, num_out)
+    assert (np.diff(taps.indices, axis=0) >= 0).all() and (np.diff(taps.indices, axis=1) >= 0).all()
     np.testing.assert_allclose(dense(taps), resize_axis(num_in, num_out, Fraction(centre)), atol=1e-9)
 
 
@@ -54,7 +55,8 @@ def test_only_the_same_size_at_the_same_place_is_the_identity():
         assert bilinear_taps(size, size).is_identity
     assert not bilinear_taps(224, 224, sample_centre=0.25).is_identity
     assert not bilinear_taps(224, 225).is_identity
-    # Every weight in one place, but not each in its own.
+    # Each output is one source sample, but not its own, or not all of them are there.
+    assert not AxisTaps(num_in=3, indices=np.array([[0], [1]]), weights=np.ones((2, 1))).is_identity
     assert not AxisTaps(num_in=2, indices=np.array([[1], [0]]), weights=np.ones((2, 1))).is_identity
 
 
@@ -70,9 +72,12 @@ def test_rows_in_blocks_are_the_whole_product(num_in, num_out, centre):
     np.testing.assert_allclose(got.numpy(), dense(taps) @ rows, atol=2e-3)
 
 
-def test_blocks_hold_little_but_the_band():
-    resize = RowResize(bilinear_taps(1080, 224), CPU)
-    assert resize.num_products_per_column < 224 * 1080 / 8
+@pytest.mark.parametrize(
+    ("num_in", "num_out"), [(1080, 224), (480, 168), (1080, 227), (1991, 201), (540, 1080), (360, 360)]
+)
+def test_blocks_hold_little_but_the_band(num_in, num_out):
+    resize = RowResize(bilinear_taps(num_in, num_out, sample_centre=0.25), CPU)
+    assert resize.num_products_per_column < num_out * num_in / 4
 
 
 def test_columns_are_the_whole_product():

@@ -41,9 +41,12 @@ def test_chroma_is_found_where_the_frame_has_it(name, size, interlaced):
 
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv420p10le", "p010le", "p016le"])
 def test_chroma_is_found_in_every_420_format(pixel_format):
-    frame = through_filter(make_semi_planar(32, 48), "setparams", "chroma_location=topleft")
-    frame = frame.reformat(format=pixel_format, threads=1)
-    assert find_chroma_location(frame) is ChromaLocation.TOP_LEFT
+    for size in ((32, 48), (16, 16), (16, 32)):
+        frame = through_filter(make_semi_planar(*size), "setparams", "chroma_location=topleft")
+        frame = frame.reformat(format=pixel_format, threads=1)
+        before = [bytes(plane) for plane in frame.planes]
+        assert find_chroma_location(frame) is ChromaLocation.TOP_LEFT
+        assert [bytes(plane) for plane in frame.planes] == before
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])

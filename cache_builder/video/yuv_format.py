@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 from enum import Enum
-from fractions import Fraction
 
 import av
 import numpy as np
-from av.filter import Graph
 from av.video.reformatter import ColorRange, VideoReformatter
 
 from cache_builder.video.colour import find_colour_matrix
@@ -106,23 +104,7 @@ def find_chroma_location(frame: av.VideoFrame) -> ChromaLocation:
         samples = np.frombuffer(memoryview(plane), np.uint8)[: plane.height * plane.line_size]
         ramp = 64 + 8 * np.indices((plane.height, plane.width))[rising_axis]
         samples.reshape(plane.height, plane.line_size)[:, : plane.width] = ramp
-    full = reformatter.reformat(
-        _as_progressive(small), format="yuv444p", interpolation=ACCURATE_FLAGS, threads=1
-    ).to_ndarray()
+    full = reformatter.reformat(small, format="yuv444p", interpolation=ACCURATE_FLAGS, threads=1).to_ndarray()
     # Luma sample 8 has its middle at 8.5 / 2 chroma cells; the ramp says at which chroma sample that is.
     across, down = (8.5 / 2 - (float(plane[8, 8]) - 64) / 8 for plane in full[1:])
     return ChromaLocation((across, down))
-
-
-def _as_progressive(frame: av.VideoFrame) -> av.VideoFrame:
-    """The frame without its interlacing flag, with which swscale would place each field's chroma for itself."""
-    graph = Graph()
-    graph.link_nodes(
-        graph.add_buffer(
-            width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000)
-        ),
-        graph.add("setfield", "mode=prog"),
-        graph.add("buffersink"),
-    ).configure()
-    graph.vpush(frame)
-    return graph.vpull()
