@@ -8,7 +8,7 @@ import msgspec
 
 from cache_builder.errors import NvdecError, VideoError, VideosError
 from cache_builder.video.nvdec import NvdecDevice, probe_nvdec
-from cache_builder.video.scan import VideoScan
+from cache_builder.video.scan import VideoFacts, VideoScan
 from cache_builder.worker_pool import JobDone, JobRaised, WorkerPool
 
 MAX_PROBING_WORKERS = 4
@@ -44,13 +44,13 @@ class ProbeJob(msgspec.Struct, frozen=True, kw_only=True):
 
     video_id: int
     path: Path
-    relative_path: str
+    facts: VideoFacts
     nvdec: NvdecDevice
 
     def run(self) -> str | None:
         """Why the GPU does not take it, None if it does."""
         try:
-            probe_nvdec(self.path, self.relative_path, self.nvdec)
+            probe_nvdec(self.path, self.facts, self.nvdec)
         except NvdecError as error:
             return error.reason
         return None
@@ -77,9 +77,7 @@ def choose_decoders(
     with WorkerPool(ProbeJob.run, num_workers=min(workers, MAX_PROBING_WORKERS)) as pool:
         for video_id, (path, scan) in enumerate(zip(paths, scans, strict=True)):
             if scan is not None:
-                pool.submit(
-                    ProbeJob(video_id=video_id, path=path, relative_path=scan.facts.path, nvdec=nvdec)
-                )
+                pool.submit(ProbeJob(video_id=video_id, path=path, facts=scan.facts, nvdec=nvdec))
         while pool.num_unfinished:
             outcome = pool.next_outcome()
             if isinstance(outcome, JobDone):

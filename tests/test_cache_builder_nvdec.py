@@ -3,6 +3,7 @@
 import pickle
 import warnings
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -157,7 +158,15 @@ def test_frames_in_the_cpus_memory_are_no_proof_of_a_gpu(simple_folder):
     video, scan = scanned(simple_folder.path)[0]
     device = SoftwareDecoder(decoder="h264")
     with pytest.raises(NvdecError, match="decoded by software, to yuv420p"):
-        nvdec_module.probe_nvdec(video.path, scan.facts.path, device)
+        nvdec_module.probe_nvdec(video.path, scan.facts, device)
+
+
+@pytest.mark.parametrize("pixel_format", ["gray", "yuv422p", "yuv444p10le", "rgb24", "bgra"])
+def test_only_colour_in_420_is_taken_over(simple_folder, pixel_format):
+    video, scan = scanned(simple_folder.path)[0]
+    facts = msgspec.structs.replace(scan.facts, pixel_format=pixel_format)
+    with pytest.raises(NvdecError, match=f"NVDEC: {pixel_format} frames are not taken over"):
+        nvdec_module.probe_nvdec(video.path, facts, NvdecDevice())
 
 
 def test_errors_cross_processes():

@@ -3,11 +3,14 @@
 import warnings
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cache_builder import open_videos
+from cache_builder.discover import discover_videos
 from cache_builder.errors import NvdecError
 from cache_builder.video.nvdec import NvdecDevice, choose_nvdec, probe_nvdec
+from cache_builder.video.scan_cache import scan_videos
 from tests.support.commands import SMALL, run
 from tests.support.raw_nvdec import failure_of
 from tests.support.tiny_videos import tiny_video
@@ -48,15 +51,24 @@ def use_auto_without_a_gpu(folder, output):
     }
 
 
+def try_with_other_facts(folder):
+    """Why the GPU refuses a video of which the CPU is said to show less."""
+    (video,) = discover_videos(Path(folder))
+    (scan,) = scan_videos([video], cache_path=None, workers=1)
+    facts = msgspec.structs.replace(scan.facts, width=scan.facts.width - 16)
+    return failure_of(lambda: probe_nvdec(video.path, facts, NvdecDevice()))
+
+
 def try_on_the_gpu(folder):
     """Reason why the GPU refuses each video of a folder, None where it takes it; and what `cache-build` says."""
     reasons = {}
-    for path in sorted(Path(folder).iterdir()):
+    videos = discover_videos(Path(folder))
+    for video, scan in zip(videos, scan_videos(videos, cache_path=None, workers=1), strict=True):
         try:
-            probe_nvdec(path, path.name, NvdecDevice())
-            reasons[path.name] = None
+            probe_nvdec(video.path, scan.facts, NvdecDevice())
+            reasons[video.relative_path] = None
         except NvdecError as error:
-            reasons[path.name] = error.reason
+            reasons[video.relative_path] = error.reason
     command = run("--videos", folder, "--device", "cuda", *SMALL)
     return {"reasons": reasons, "command": [command.exit_code, command.stderr]}
 
@@ -99,6 +111,12 @@ def test_auto_without_a_gpu_decodes_on_the_cpu_and_says_why_once(stub_driver, vi
 def test_a_codec_that_the_chip_lacks(stub_driver, video):
     answer = stub_driver.call(try_on_the_gpu, video.path.parent, unsupported=["h264"]).value
     assert "Hardware is lacking required capabilities" in answer["reasons"]["tiny.mp4"]
+
+
+def test_frames_of_another_size_than_the_cpus_are_refused(stub_driver, video):
+    failure = stub_driver.call(try_with_other_facts, video.path.parent).value
+    assert failure["error"] == "cache_builder.errors.NvdecError"
+    assert "its frames come out 160x96, on the CPU 144x96" in failure["text"]
 
 
 def test_videos_that_the_gpu_refuses_are_told_from_those_that_it_takes(stub_driver, tmp_path):

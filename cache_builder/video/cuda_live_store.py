@@ -161,7 +161,7 @@ class CudaLiveStore(LiveStore):
             try:
                 probe_nvdec(
                     self._sources[video_id].path,
-                    scan.facts.path,
+                    scan.facts,
                     self._nvdec,
                     look=partial(self._note_chroma, video_id),
                 )

@@ -30,7 +30,7 @@ from av.video.stream import VideoStream
 
 from cache_builder.errors import NvdecError, VideoError
 from cache_builder.video.open_video import choose_video_stream, describe_error, open_container
-from cache_builder.video.scan import set_single_thread
+from cache_builder.video.scan import VideoFacts, set_single_thread
 from frame_store.cuda_driver import NVDEC_LIBRARY, CudaCallError, CudaDriver, load_library
 from frame_store.cuda_guard import check_cuda_usable_here
 from frame_store.errors import CudaUnavailableError
@@ -46,6 +46,9 @@ MAX_PACKETS_TO_FIRST_FRAME: Final = 256
 
 BIT_DEPTHS: Final = {"nv12": 8, "p010le": 10, "p016le": 12}
 """Bits of a sample in the formats that NVDEC gives 4:2:0 video in."""
+
+_PIXEL_FORMATS: Final = frozenset({"yuv420p", "yuvj420p", "yuv420p10le", "yuv420p12le"})
+"""What the CPU decodes such video to."""
 
 _log_lock = threading.Lock()
 """FFmpeg's level of logging is one for the whole process."""
@@ -199,21 +202,45 @@ def choose_nvdec(
 
 def probe_nvdec(
     path: Path,
-    relative_path: str,
+    facts: VideoFacts,
     device: NvdecDevice,
     *,
     look: Callable[[av.VideoFrame], None] | None = None,
 ) -> None:
     """Decode one frame on the GPU, which is the only proof that it can be done, and let `look` have a look at it.
 
+    `facts` are of the frames as the CPU decodes them.
+
     Raises:
         NvdecError: the GPU does not decode this video; with the driver's or FFmpeg's own reason.
         CudaForkError, CudaUnavailableError: no video can be decoded.
     """
+    if facts.pixel_format not in _PIXEL_FORMATS:
+        # Gray ones too: what the GPU makes of them differs from the CPU's in range.
+        taken = ", ".join(sorted(_PIXEL_FORMATS))
+        raise NvdecError(
+            facts.path, f"NVDEC: {facts.pixel_format} frames are not taken over from it, only {taken}"
+        )
+    if facts.width % 2 or facts.height % 2:
+        # Such frames come out a row or a column larger, which nobody has written.
+        raise NvdecError(
+            facts.path, f"NVDEC: frames of an odd size ({facts.width}x{facts.height}) come out of it damaged"
+        )
+
+    def look_closely(frame: av.VideoFrame) -> None:
+        if (frame.width, frame.height) != (facts.width, facts.height):
+            # FFmpeg cuts what a stream crops at its left and top from no frame in a GPU's memory.
+            raise NvdecError(
+                facts.path,
+                f"its frames come out {frame.width}x{frame.height}, on the CPU {facts.width}x{facts.height}",
+            )
+        if look is not None:
+            look(frame)
+
     try:
-        _decode_one_frame(path, relative_path, device, look)
+        _decode_one_frame(path, facts.path, device, look_closely)
     except (VideoError, av.FFmpegError, RuntimeError, NotImplementedError) as error:
-        raise NvdecError(relative_path, f"NVDEC: {_reason(path, relative_path, device, error)}") from error
+        raise NvdecError(facts.path, f"NVDEC: {_reason(path, facts.path, device, error)}") from error
 
 
 def _decode_one_frame(
@@ -226,12 +253,6 @@ def _decode_one_frame(
     try:
         stream = choose_video_stream(container, relative_path)
         decoder = device.open_decoder(stream, relative_path)
-        if decoder.width % 2 or decoder.height % 2:
-            # Such frames come out a row or a column larger, which nobody has written.
-            raise NvdecError(
-                relative_path,
-                f"frames of an odd size ({decoder.width}x{decoder.height}) come out of it damaged",
-            )
         for _, packet in zip(range(MAX_PACKETS_TO_FIRST_FRAME), container.demux(stream), strict=False):
             for frame in decoder.decode(packet):
                 check_on_device(frame, relative_path)
