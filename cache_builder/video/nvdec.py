@@ -62,7 +62,8 @@ class NvdecDevice:
     """Its number, as CUDA counts: the N of `cuda:N`."""
     decoder: str | None = None
     """A decoder of FFmpeg by name, such as `h264_cuvid`, for videos of its codec; None for FFmpeg's own decoders with
-    NVDEC under them, which take every codec that the chip does, and mark every frame with the packet that it comes from. The cuvid ones hand on nothing but a frame's pts."""
+    NVDEC under them, which take every codec that the chip does, and mark every frame with the packet that it comes
+    from. The cuvid ones hand on nothing but a frame's pts."""
 
     def __post_init__(self) -> None:
         """Refuse a decoder that there is none of."""
