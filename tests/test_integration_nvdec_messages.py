@@ -29,7 +29,7 @@ def video(tmp_path_factory):
 def ask_for_the_gpu(folder):
     """What `device="cuda"` says to a script and to the command line, and `device="auto"` to a script."""
     said = []
-    command = run("--videos", folder, "--device", "cuda", *SMALL)
+    command = run("--videos", folder, "--out", f"{folder}/cache", "--device", "cuda", *SMALL)
     return {
         "cuda": failure_of(lambda: open_videos(folder, device="cuda")),
         "command": [command.exit_code, command.stderr],
@@ -69,7 +69,7 @@ def try_on_the_gpu(folder):
             reasons[video.relative_path] = None
         except NvdecError as error:
             reasons[video.relative_path] = error.reason
-    command = run("--videos", folder, "--device", "cuda", *SMALL)
+    command = run("--videos", folder, "--out", f"{folder}/cache", "--device", "cuda", *SMALL)
     return {"reasons": reasons, "command": [command.exit_code, command.stderr]}
 
 

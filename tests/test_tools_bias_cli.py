@@ -148,7 +148,7 @@ def test_before_anything_is_built(folder, caches, tmp_path):
     assert one_each[naive]["effective_batch"] is None
     assert shuffled[naive]["effective_batch"] == pytest.approx(32, rel=0.1)
     assert in_order["sampling=iid"]["effective_batch"] == 32
-    assert not any(path.suffix == ".scan" for path in folder.parent.iterdir())
+    assert not list(folder.parent.glob(f"{folder.name}*.scan"))
     sizes = frame_store.open_store(caches["video"]).shard_sizes.tolist()
     for text in (json.dumps(sizes), "\n".join(map(str, sizes))):
         (tmp_path / "sizes").write_text(text)
