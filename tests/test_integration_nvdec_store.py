@@ -9,12 +9,16 @@ import numpy as np
 import cache_builder.build
 from cache_builder import build_cache, open_videos
 from cache_builder.config import BuildSettings, resolve
+from cache_builder.errors import NvdecError
 from cache_builder.video.convert import FrameConverter
+from cache_builder.video.cuda_convert import CudaFrameConverter
 from cache_builder.video.geometry import FrameGeometry
+from cache_builder.video.nvdec import choose_nvdec
 from frame_store import open_store
 from tests.support.host_nvdec import HostNvdecDevice, open_on_stub
+from tests.support.raw_nvdec import failure_of
 from tests.support.stub_planes import expected_planes
-from tests.support.tiny_videos import TINY_SPECS, tiny_folder
+from tests.support.tiny_videos import TINY_SPECS, damage_file, tiny_folder
 from tests.support.yuv_reference import through_filter
 
 SIZE = 64
@@ -61,11 +65,13 @@ def converted(frame, decoded, sample_aspect_ratio):
     return converter.convert(frame)
 
 
-def use_the_stubs_gpu(folder, h264_folder, mixed_folder, scratch):
+def use_the_stubs_gpu(folder, h264_folder, mixed_folder, damaged_folder, scratch):
     by_cuvid = open_on_stub(h264_folder, size=SIZE, decoder="h264_cuvid")
     return {
         **read_and_build(folder, scratch),
         **read_with_fallback(mixed_folder),
+        **build_damaged(damaged_folder, Path(scratch)),
+        **fail_on_the_way(h264_folder),
         "differences_by_cuvid": compare(by_cuvid, h264_folder)[0],
     }
 
@@ -95,7 +101,62 @@ def read_and_build(folder, scratch):
     cache = open_store(Path(scratch) / "cache")
     report["decoded_by_nvdec"] = built.num_frames_decoded_by_nvdec
     report["is_cache_the_same"] = bool(np.array_equal(cache.read_frames(range(len(cache))), frames))
+    report["gpu"] = cache.manifest.library_versions["GPU"]
+    report["again"] = build_cache(Path(folder), Path(scratch) / "cache", *resolve(settings)).status
+    settings = settings.overridden_by(BuildSettings(device="cpu"))
+    cache_builder.build.choose_nvdec = choose_nvdec
+    report["on_cpu"] = failure_of(
+        lambda: build_cache(Path(folder), Path(scratch) / "cache", *resolve(settings))
+    )
     return report
+
+
+def fail_on_the_way(folder):
+    """A GPU that gives up after some frames: what a store that falls back makes of it, and one that may not."""
+    convert, num_converted = CudaFrameConverter.convert, 0
+
+    def convert_some(self, frame, out):
+        nonlocal num_converted
+        num_converted += 1
+        if num_converted > 30:
+            raise NvdecError("video", "NVDEC: no surface left")
+        return convert(self, frame, out)
+
+    CudaFrameConverter.convert = convert_some
+    try:
+        ids = np.arange(40)  # the first video
+        store, on_cpu = open_on_stub(folder, size=SIZE, falls_back=True), open_videos(folder, size=SIZE)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            frames = store.read_frames(ids)
+        strict = open_on_stub(folder, size=SIZE)
+        return {
+            "is_fallback_the_cpu": bool(np.array_equal(frames, on_cpu.read_frames(ids))),
+            "fallbacks_on_the_way": store.fallbacks,
+            "strict": failure_of(lambda: strict.read_frames(ids)),
+        }
+    finally:
+        CudaFrameConverter.convert = convert
+
+
+def build_damaged(folder, scratch):
+    """A build over damage, with the GPU and without: whether frames are the same, and what is said of the video."""
+    frames = []
+    for device, choose in (("cpu", choose_nvdec), ("cuda", lambda *_, **__: HostNvdecDevice())):
+        cache_builder.build.choose_nvdec = choose
+        settings = BuildSettings(
+            encoding="raw", size=str(SIZE), layout="video", device=device, workers=1, on_error="skip"
+        )
+        built = build_cache(Path(folder), scratch / f"damaged_{device}", *resolve(settings))
+        cache = open_store(scratch / f"damaged_{device}")
+        frames.append(cache.read_frames(range(len(cache))))
+    (video,) = built.videos
+    return {
+        "is_damage_the_same": bool(np.array_equal(*frames)),
+        "damaged_verdict": video.verdict,
+        "damaged_by_nvdec": built.num_frames_decoded_by_nvdec,
+        "damaged_notes": video.notes,
+    }
 
 
 def read_with_fallback(folder):
@@ -125,6 +186,20 @@ def check_store_gives_each_frame_as_the_gpu_decoded_it(report):
 def check_build_stores_the_same_and_counts_what_the_gpu_decoded(report, num_frames):
     assert report["is_cache_the_same"]
     assert report["decoded_by_nvdec"] == num_frames
+    assert "driver for CUDA" in report["gpu"]
+
+
+def check_who_decoded_is_part_of_what_a_cache_is(report):
+    assert report["again"] == "already complete"
+    assert report["on_cpu"]["error"] == "cache_builder.errors.OutputError"
+    assert "00_open.mkv: decoded by NVDEC there, by the CPU now (--device)" in report["on_cpu"]["text"]
+
+
+def check_damage_is_for_the_cpu_to_say(report):
+    assert report["damaged_verdict"] == "damaged" and report["is_damage_the_same"]
+    assert report["damaged_by_nvdec"] == 0
+    notes = " ".join(report["damaged_notes"])
+    assert "frames decoded on the CPU, as NVDEC did not decode them cleanly: " in notes
 
 
 def check_what_the_gpu_refuses_is_the_cpus_frames_and_the_reason_is_said_once(report):
@@ -134,13 +209,25 @@ def check_what_the_gpu_refuses_is_the_cpus_frames_and_the_reason_is_said_once(re
     assert count == 1 and reason in warning
 
 
+def check_a_gpu_that_gives_up_is_replaced_where_it_may_be(report):
+    assert report["is_fallback_the_cpu"]
+    assert report["fallbacks_on_the_way"] == {"NVDEC: no surface left": 1}
+    assert report["strict"]["error"] == "cache_builder.errors.NvdecError"
+
+
 def test_from_file_to_frames(stub_driver, tmp_path):
     (tmp_path / "out").mkdir()
     folder = tiny_folder(tmp_path / "videos", (OPEN_GOP, ROTATED, TEN_BITS, FULL_RANGE))
     mixed = tiny_folder(tmp_path / "mixed", (FULL_RANGE, AV1))
+    damaged = tiny_folder(tmp_path / "damaged", (FULL_RANGE,))
+    damage_file(damaged.path / FULL_RANGE.path)
     h264 = tiny_folder(tmp_path / "h264", (OPEN_GOP, ROTATED, FULL_RANGE))
-    report = stub_driver.call(use_the_stubs_gpu, folder.path, h264.path, mixed.path, tmp_path / "out").value
+    folders = (folder.path, h264.path, mixed.path, damaged.path, tmp_path / "out")
+    report = stub_driver.call(use_the_stubs_gpu, *folders).value
     # One test, not three: each worker of a parallel run would do all of it anew.
     check_store_gives_each_frame_as_the_gpu_decoded_it(report)
     check_build_stores_the_same_and_counts_what_the_gpu_decoded(report, folder.num_frames)
+    check_who_decoded_is_part_of_what_a_cache_is(report)
+    check_damage_is_for_the_cpu_to_say(report)
+    check_a_gpu_that_gives_up_is_replaced_where_it_may_be(report)
     check_what_the_gpu_refuses_is_the_cpus_frames_and_the_reason_is_said_once(report)
