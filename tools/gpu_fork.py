@@ -133,12 +133,22 @@ def run(context: StepContext, findings: Findings) -> None:
                 row.holds(answer),
                 answer.get("error") or answer.get("result"),
                 target=row.target,
-                detail=" ".join(f"{answer.get('text', '')} {answer.get('log', '')}".split()),
+                detail=last_words(answer),
                 data=answer,
             )
     for row in ROWS:
         if row not in rows:
             findings.skipped(row.name, str(no_torch))
+
+
+def last_words(answer: dict[str, Any]) -> str:
+    """What an error says, without the trace that DataLoader puts before it; then FFmpeg's log.
+
+    >>> last_words({"text": "Caught it in worker.\\n  trace\\nValueError: no", "log": "a\\n"})
+    'ValueError: no a'
+    """
+    last = str(answer.get("text", "")).strip().splitlines()[-1:]
+    return " ".join([*last, *str(answer.get("log", "")).split()])
 
 
 def answer_of(function: str, folder: Path, *, limit_s: float) -> dict[str, Any]:

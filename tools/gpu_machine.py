@@ -1,6 +1,5 @@
 """Step `machine` of `gpu_acceptance`: what is there, before anything is asked of it."""
 
-import ctypes
 import os
 from importlib import metadata
 from pathlib import Path
@@ -48,7 +47,7 @@ def run(context: StepContext, findings: Findings) -> None:
         findings.measured("torchcodec, torchvision", [_version(name) for name in ("torchcodec", "torchvision")])
     for name in _VARIABLES:
         findings.measured(name, os.environ.get(name, "not set"))
-    for name in (CUDA_LIBRARY, NVDEC_LIBRARY, "libnvjpeg.so.13", "libnvjpeg.so.12"):
+    for name in (CUDA_LIBRARY, NVDEC_LIBRARY):
         with findings.part(f"where {name} is"):
             findings.measured(f"where {name} is", _place_of(name))
     with findings.part("codecs"):
@@ -95,17 +94,14 @@ def _ask_torch(context: StepContext, findings: Findings) -> None:
 
 def _place_of(name: str) -> str:
     """File that is loaded for a library's name, as this process's memory map tells."""
-    try:
-        found = load_library(name) or ctypes.CDLL(name)
-    except OSError:
+    if load_library(name) is None:
         return "not found"
-    del found
-    stem = name.split(".so")[0]
+    stem = name.removesuffix(".1")
     try:
         lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return "loaded"
-    paths = dict.fromkeys(line.split()[-1] for line in lines if stem in line.rpartition("/")[2])
+    paths = dict.fromkeys(line.split()[-1] for line in lines if line.rpartition("/")[2].startswith(stem))
     return ", ".join(paths) or "loaded"
 
 

@@ -40,6 +40,11 @@ class Samples:
         return self.work / "alike"
 
     @property
+    def copies(self) -> Path:
+        """Links to the files of `alike`, several to each."""
+        return self.work / "copies"
+
+    @property
     def mixed(self) -> Path:
         """Of every codec, and small ones of every kind that real folders hold: for correctness."""
         return self.work / "mixed"
@@ -84,7 +89,7 @@ def run(context: StepContext, findings: Findings) -> None:
         "videos", round(time.monotonic() - started, 1), "s", detail=f"encoded by {workers} processes"
     )
     copies = link_copies(
-        samples.alike, context.work / "copies", at_least=_QUICK_COPIES if context.quick else _COPIES
+        samples.alike, samples.copies, at_least=_QUICK_COPIES if context.quick else _COPIES
     )
     for name, kind in _CACHES.items():
         with findings.part(f"cache of {kind}"):
