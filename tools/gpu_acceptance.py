@@ -1,4 +1,4 @@
-"""Everything that only a machine with a GPU can tell, in one command of a few minutes.
+r"""Everything that only a machine with a GPU can tell, in one command of a few minutes.
 
     python -m frame_cache_tools.gpu_acceptance --out OUT             where the package is installed
     python3 tools/gpu_acceptance.py --out OUT                        in a bare checkout
@@ -9,7 +9,7 @@ limit; a step that fails or hangs does not stop the next, and one that cannot ru
 
 Steps, and the most seconds that each may take:
 
-    samples       90   videos of several codecs, made here, and a raw and a JPEG cache of some
+    samples      120   videos of several codecs, made here, and a raw and a JPEG cache of some
     machine       30   driver, libraries, torch; codecs and engines of NVDEC
     correctness   90   planes and colours of NVDEC against the CPU's decoder, and what falls back
     fork          90   the error of worker processes forked under CUDA, and what meets it
@@ -23,7 +23,7 @@ failed, or something broke, as table and results say; 2: a wrong command.
 
 On a machine that has torch and nothing else, bring what is missing as wheels of its Python, downloaded elsewhere:
 
-    pip download --only-binary :all: --python-version 3.12 --no-deps --dest wheels \\
+    pip download --only-binary :all: --python-version 3.12 --no-deps --dest wheels \
         av msgspec numcodecs simplejpeg zarr webdataset google-crc32c donfig braceexpand torchcodec
     python3 -m pip install --no-index --no-deps --target site wheels/*.whl         # there
     PYTHONPATH=$PWD/site python3 tools/gpu_acceptance.py --out OUT
@@ -55,10 +55,7 @@ def main() -> None:
 
 def _start() -> None:
     # Processes below look for modules where this one does.
-    installed = (sys.prefix, sys.base_prefix)
-    own = [os.path.abspath(path) for path in sys.path if path and not path.startswith(installed)]  # noqa: PTH100
-    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, [*own, *given])))
+    os.environ["PYTHONPATH"] = os.pathsep.join(str(Path(path).absolute()) for path in sys.path if path)
     from frame_cache_tools.gpu_cli import command
 
     command.main(prog_name="gpu_acceptance")

@@ -2,13 +2,14 @@
 
 import hashlib
 import math
-import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from frame_cache_tools.gpu_commands import run_command
 from frame_cache_tools.gpu_findings import Findings, Skip, StepContext
 from frame_cache_tools.gpu_samples import Samples
 
@@ -52,8 +53,8 @@ def check_builds(context: StepContext, findings: Findings) -> None:
         if device == "cpu":
             raise Skip("a rehearsal on the CPU")
         context.check_time(5)
-        said = _run(samples.mixed, context.work / "built" / "auto", device="auto", on_error="skip")
-        lines = [line.strip() for line in said.splitlines() if "CPU" in line or "GPU" in line]
+        said = _run(context, samples.mixed, context.work / "built" / "auto", device="auto", on_error="skip")
+        lines = [line.strip() for line in said if "CPU" in line or "GPU" in line]
         findings.measured("cache-build --device auto, all codecs", "built", detail=" / ".join(lines))
 
 
@@ -116,26 +117,23 @@ def _places(store: CacheStore) -> dict[tuple[int, int], int]:
 
 def _build(context: StepContext, videos: Path, out: Path, *, device: str) -> Path:
     context.check_time()
-    _run(videos, out, device=device)
+    _run(context, videos, out, device=device)
     return out
 
 
-def _run(videos: Path, out: Path, *, device: str, on_error: str = "fail") -> str:
+def _run(
+    context: StepContext, videos: Path, out: Path, *, device: str, on_error: str = "fail"
+) -> Sequence[str]:
     arguments = ["--videos", videos, "--out", out, "--device", device, "--encoding", "raw"]
-    done = subprocess.run(
-        [sys.executable, "-c", _COMMAND, *map(str, arguments), "--on-error", on_error, "--overwrite"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
+    done = run_command(
+        [sys.executable, "-c", _COMMAND, *arguments, "--on-error", on_error, "--overwrite"],
+        out.with_name(f"{out.name}.log"),
+        timeout_s=context.seconds_left,
     )
-    said = done.stdout + done.stderr
-    print(said)
     # 1: built, but for what is damaged.
-    if done.returncode not in ((0, 1) if on_error == "skip" else (0,)):
-        raise BuildFailedError(
-            f"--device {device}: exit code {done.returncode}: {' / '.join(said.strip().splitlines()[-3:])}"
-        )
-    return said
+    if done.exit_code not in ((0, 1) if on_error == "skip" else (0,)):
+        raise BuildFailedError(f"--device {device}: exit code {done.exit_code}: {done.last_words}")
+    return done.lines
 
 
 def _digest(folder: Path) -> str:

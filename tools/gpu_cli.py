@@ -17,7 +17,7 @@ from frame_cache_tools.gpu_findings import BAD, Finding, counts_text, markdown_t
 from frame_cache_tools.gpu_runner import Places, Step, StepRunner
 
 STEPS: Final = (
-    Step(name="samples", module="frame_cache_tools.gpu_samples", limit_s=90, needs="driver"),
+    Step(name="samples", module="frame_cache_tools.gpu_samples", limit_s=120, needs="driver"),
     Step(name="machine", module="frame_cache_tools.gpu_machine", limit_s=30, needs="nothing"),
     Step(name="correctness", module="frame_cache_tools.gpu_correctness", limit_s=90, needs="torch"),
     Step(name="fork", module="frame_cache_tools.gpu_fork", limit_s=90, needs="driver"),
@@ -76,7 +76,7 @@ _HEAD: Final = ("GPU", "driver", "torch.cuda", "CPU", "versions")
     show_default=True,
     help="cpu rehearses on the CPU what can be rehearsed; its figures mean nothing.",
 )
-def command(
+def command(  # noqa: PLR0917 - called by click, by name
     videos: Path | None,
     out: Path,
     work: Path | None,
@@ -111,7 +111,10 @@ def command(
                 runner.tell(step, "the whole step", "skipped", detail=reason)
             elif seconds_left < _LEAST_SECONDS:
                 runner.tell(
-                    step, "the whole step", "skipped", detail=f"the limit of {limit_s:.0f} s for everything is up"
+                    step,
+                    "the whole step",
+                    "skipped",
+                    detail=f"the limit of {limit_s:.0f} s for everything is up",
                 )
             else:
                 runner.run(step, limit_s=seconds_left)
@@ -143,6 +146,8 @@ def probe() -> Mapping[str, str]:
     try:
         done = subprocess.run(
             [sys.executable, "-m", "frame_cache_tools.gpu_probe"],
+            check=False,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=_SECONDS_TO_PROBE,

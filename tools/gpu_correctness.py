@@ -2,8 +2,8 @@
 
 For each video: planes and timestamps equal those of FFmpeg's own decoder (bit for bit, for codecs whose standard leaves
 no choice); RGB at full size is within 1 of the CPU store's, and at 224 x 224 within 0.2 on average; frames looked up
-in any order, by several threads at once, are those read in order. What the GPU does not take is decoded on the CPU under
-`device="auto"`, with a reason. Then: memory after many openings, and caches built on the GPU.
+in any order, by several threads at once, are those read in order. What the GPU does not take is decoded on the CPU
+under `device="auto"`, with a reason. Before that: memory after many openings; behind it: caches built on the GPU.
 """
 
 import warnings
@@ -44,7 +44,7 @@ FULL_SIZE_LIMIT: Final = 1
 SMALL_MEAN_LIMIT: Final = 0.2
 _OPENINGS: Final = 50
 _MEMORY_LIMIT: Final = 64 << 20
-_SECONDS_FOR_BUILDS: Final = 20
+_SECONDS_FOR_BUILDS: Final = 30
 
 
 @dataclass(kw_only=True)
@@ -155,11 +155,8 @@ def _check_rgb(
             ids = np.unique(np.linspace(0, len(cpu) - 1, _RGB_FRAMES).astype(np.int64))
             distance = np.abs(gpu.read_frames(ids).astype(np.int16) - cpu.read_frames(ids))
         largest, mean = int(distance.max()), float(distance.mean())
-        if is_full:
-            # swscale stretches the chroma of an odd size by a pixel.
-            holds = largest <= FULL_SIZE_LIMIT or not is_even
-        else:
-            holds = mean <= SMALL_MEAN_LIMIT
+        # swscale stretches the chroma of an odd size by a pixel.
+        holds = (largest <= FULL_SIZE_LIMIT or not is_even) if is_full else mean <= SMALL_MEAN_LIMIT
         verdict.note(
             f"{'full size' if is_full else '224'}: mean {mean:.3f}, max {largest}",
             holds=holds or not has_same_planes,
@@ -170,7 +167,10 @@ def _check_look_ups(folder: Path, device: str, verdict: Verdict) -> None:
     with closing(_open(folder, device, size=224)) as store:
         num_frames = min(len(store), MOST_FRAMES)
         in_order = np.concatenate(
-            [store.read_frames(range(start, min(start + 32, num_frames))) for start in range(0, num_frames, 32)]
+            [
+                store.read_frames(range(start, min(start + 32, num_frames)))
+                for start in range(0, num_frames, 32)
+            ]
         )
         ids = np.random.default_rng(0).permutation(num_frames)[:_LOOK_UPS]
         one_by_one = np.concatenate([store.read_frames([int(frame_id)]) for frame_id in ids[:8]])
@@ -189,7 +189,7 @@ def _check_fall_back(
     supported: dict[tuple[str, int], CodecSupport],
     verdict: Verdict,
 ) -> None:
-    """The GPU refused: was it right to, and does `auto` say so and give the CPU's frames?"""
+    """The GPU refused: whether it was right to, and whether `auto` says so and gives the CPU's frames."""
     verdict.note(f"on the CPU: {reason}")
     if _should_decode(facts, supported):
         verdict.note(f"refused, though the chip says that it takes it: {reason}", holds=False)

@@ -65,7 +65,9 @@ class Finding:
         """For a terminal, one line."""
         found = " ".join(filter(None, (value_text(self.value), self.unit)))
         wanted = f"(target: {self.target})" if self.target else ""
-        return " ".join(filter(None, (f"{self.status:8} {self.step}: {self.name}", found, wanted, self.detail)))
+        return " ".join(
+            filter(None, (f"{self.status:8} {self.step}: {self.name}", found, wanted, self.detail))
+        )
 
 
 class Skip(Exception):

@@ -12,15 +12,16 @@ Each row runs in a process of its own, all at once, with torch's DataLoader wher
 
 import json
 import os
-import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from frame_cache_tools.gpu_findings import Findings, Skip, StepContext, error_text
+from frame_cache_tools.gpu_commands import CommandTimeoutError, Done, run_command
+from frame_cache_tools.gpu_findings import Findings, Skip, StepContext
 from frame_cache_tools.gpu_samples import Samples
 
 EXERCISE_ERROR: Final = "av.error.ExternalError"
@@ -142,9 +143,9 @@ def run(context: StepContext, findings: Findings) -> None:
 
 
 def last_words(answer: dict[str, Any]) -> str:
-    """What an error says, without the trace that DataLoader puts before it; then FFmpeg's log.
+    r"""What an error says, without the trace that DataLoader puts before it; then FFmpeg's log.
 
-    >>> last_words({"text": "Caught it in worker.\\n  trace\\nValueError: no", "log": "a\\n"})
+    >>> last_words({"text": "Caught it in worker.\n  trace\nValueError: no", "log": "a\n"})
     'ValueError: no a'
     """
     last = str(answer.get("text", "")).strip().splitlines()[-1:]
@@ -154,30 +155,26 @@ def last_words(answer: dict[str, Any]) -> str:
 def answer_of(function: str, folder: Path, *, limit_s: float) -> dict[str, Any]:
     """What a function of `gpu_fork_rows` answers in a process of its own."""
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "frame_cache_tools.gpu_fork_rows", function, str(folder)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=limit_s,
+        done = run_command(
+            [sys.executable, "-m", "frame_cache_tools.gpu_fork_rows", function, folder],
+            folder / f"{function}.log",
+            timeout_s=limit_s,
         )
-    except subprocess.TimeoutExpired:
-        return {"error": "no answer", "text": f"not within {limit_s:.0f} s"}
-    print(f"-- {function}\n{done.stdout}{done.stderr}")
-    return answer_in(done.stdout.splitlines(), exit_code=done.returncode, said=done.stderr)
+    except CommandTimeoutError as error:
+        return {"error": "no answer", "text": str(error)}
+    return answer_in(done)
 
 
-def answer_in(lines: Sequence[str], *, exit_code: int, said: str) -> dict[str, Any]:
-    """The answer in a row's last line.
+def answer_in(done: Done) -> dict[str, Any]:
+    """The answer among what a row printed.
 
-    >>> answer_in(["noise", '{"result": "cuda"}'], exit_code=0, said="")
+    >>> answer_in(Done(exit_code=0, lines=("noise", '{"result": "cuda"}', "a warning at exit")))
     {'result': 'cuda'}
-    >>> answer_in([], exit_code=-11, said="first\\nSegmentation fault")["text"]
+    >>> answer_in(Done(exit_code=-11, lines=("Segmentation fault",)))["text"]
     'exit code -11: Segmentation fault'
     """
-    try:
-        answer = json.loads(lines[-1])
-    except (IndexError, ValueError) as error:
-        last = said.strip().splitlines()[-1:] or [error_text(error)]
-        return {"error": "crashed", "text": f"exit code {exit_code}: {last[0]}"}
-    return answer if isinstance(answer, dict) else {"error": "no answer", "text": str(answer)}
+    for line in reversed(done.lines):
+        if line.startswith("{"):
+            with suppress(ValueError):
+                return dict(json.loads(line))
+    return {"error": "crashed", "text": f"exit code {done.exit_code}: {done.last_words}"}

@@ -1,4 +1,4 @@
-"""The rows of step `fork`, each to be run in a process of its own: `python -m frame_cache_tools.gpu_fork_rows NAME FOLDER`.
+"""The rows of step `fork`, each in a process of its own: `python -m frame_cache_tools.gpu_fork_rows NAME FOLDER`.
 
 Prints one line of JSON: `error`, `text` and `log` of what failed, or `result`, what came.
 """

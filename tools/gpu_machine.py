@@ -44,7 +44,9 @@ def run(context: StepContext, findings: Findings) -> None:
         versions = read_versions()
         findings.measured("versions", versions_text(versions).removeprefix("with").strip())
     with findings.part("decoders of JPEG on the GPU"):
-        findings.measured("torchcodec, torchvision", [_version(name) for name in ("torchcodec", "torchvision")])
+        findings.measured(
+            "torchcodec, torchvision", [_version(name) for name in ("torchcodec", "torchvision")]
+        )
     for name in _VARIABLES:
         findings.measured(name, os.environ.get(name, "not set"))
     for name in (CUDA_LIBRARY, NVDEC_LIBRARY):

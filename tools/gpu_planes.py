@@ -10,11 +10,13 @@ from typing import Any, Final, NamedTuple
 import av
 import numpy as np
 import numpy.typing as npt
+from av.container import InputContainer
+from av.packet import Packet
 from av.video.plane import VideoPlane
 from av.video.stream import VideoStream
 
 from cache_builder.video.nvdec import NvdecDevice, check_on_device
-from cache_builder.video.open_video import choose_video_stream, open_container
+from cache_builder.video.open_video import choose_video_stream, open_container, read_packets
 
 EXACT_CODECS: Final = ("h264", "hevc", "vp8", "vp9", "av1")
 """Their standards leave no choice to a decoder. Those of MPEG-1, -2 and -4 allow for inexact transforms."""
@@ -87,8 +89,8 @@ def frames_on_gpu(path: Path, nvdec: NvdecDevice) -> Iterator[av.VideoFrame]:
     try:
         stream = choose_video_stream(container, path.name)
         decoder = nvdec.open_decoder(stream, path.name)
-        for packet in container.demux(stream):
-            for frame in decoder.decode(packet if packet.size else None):
+        for packet in _packets(container, stream):
+            for frame in decoder.decode(packet):
                 check_on_device(frame, path.name)
                 yield frame
     finally:
@@ -110,8 +112,8 @@ def planes_on_cpu(path: Path) -> Iterator[Planes]:
         VideoError, av.FFmpegError: it cannot be read, or breaks.
     """
     with _opened(path) as (container, stream):
-        for packet in container.demux(stream):
-            for frame in stream.codec_context.decode(packet if packet.size else None):
+        for packet in _packets(container, stream):
+            for frame in stream.codec_context.decode(packet):
                 yield semi_planar(frame)
 
 
@@ -181,6 +183,14 @@ def _difference(ours: Planes, theirs: Planes) -> tuple[str, int] | None:
             largest = int(distance.max()) >> (8 * (ours_plane.itemsize - 1))
             return f"{np.count_nonzero(distance)} samples of {name}, by up to {largest}", largest
     return None
+
+
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet | None]:
+    """Packets, without those of frames that were dropped; then None, which ends the stream."""
+    for packet in read_packets(container, stream):
+        if packet.size:
+            yield packet
+    yield None
 
 
 @contextmanager

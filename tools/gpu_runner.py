@@ -1,4 +1,4 @@
-"""Runs the steps of `gpu_acceptance`, each in a process of its own that is ended, with all below it, when its time is up.
+"""Runs the steps of `gpu_acceptance`, each in a process of its own, which is killed when its time is up.
 
 A step writes its findings itself; what it cannot write any more (it crashed, it hung) is written here.
 """

@@ -24,6 +24,7 @@ from cache_builder.video.geometry import FrameGeometry
 FULL_SIZE: Final = SampleSize(num_videos=8, num_frames=300, width=1920, height=1080)
 QUICK_SIZE: Final = SampleSize(num_videos=2, num_frames=40, width=640, height=360)
 _COPIES: Final = 48
+_STREAMS: Final = 16
 _QUICK_COPIES: Final = 4
 _CACHES: Final = {"raw": "wds raw", "jpeg": "wds jpeg 444"}
 
@@ -41,8 +42,13 @@ class Samples:
 
     @property
     def copies(self) -> Path:
-        """Links to the files of `alike`, several to each."""
+        """Links to the files of `alike`, several to each, so that a cache of them is larger than a CPU's caches."""
         return self.work / "copies"
+
+    @property
+    def streams(self) -> Path:
+        """Fewer links, to be decoded live: a video for each of several threads."""
+        return self.work / "streams"
 
     @property
     def mixed(self) -> Path:
@@ -88,9 +94,8 @@ def run(context: StepContext, findings: Findings) -> None:
     findings.measured(
         "videos", round(time.monotonic() - started, 1), "s", detail=f"encoded by {workers} processes"
     )
-    copies = link_copies(
-        samples.alike, samples.copies, at_least=_QUICK_COPIES if context.quick else _COPIES
-    )
+    copies = link_copies(samples.alike, samples.copies, at_least=_QUICK_COPIES if context.quick else _COPIES)
+    link_copies(samples.alike, samples.streams, at_least=_STREAMS)
     for name, kind in _CACHES.items():
         with findings.part(f"cache of {kind}"):
             cache = build_bench_cache(copies, context.work / name, kind, CACHE_KINDS[kind])

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 _SECONDS_FOR_REPORT: Final = 20
-_SPACES_A_LEVEL: Final = 4
 
 WANTED: Final = (
     "Driver Version",
@@ -84,9 +83,9 @@ def read_report() -> str:
 
 
 def parse_report(text: str) -> dict[str, str]:
-    """Paths (`GPU 0.../Utilization/Decoder`) and values of the report of `nvidia-smi -q`, in order.
+    r"""Paths (`GPU 0.../Utilization/Decoder`) and values of the report of `nvidia-smi -q`, in order.
 
-    >>> parse_report("Driver Version : 580.1\\nGPU 00:1B\\n    Utilization\\n        Decoder : 0 %\\n")
+    >>> parse_report("Driver Version : 580.1\nGPU 00:1B\n    Utilization\n        Decoder : 0 %\n")
     {'Driver Version': '580.1', 'GPU 00:1B/Utilization/Decoder': '0 %'}
     """
     values: dict[str, str] = {}
@@ -122,9 +121,9 @@ def wanted_facts(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def parse_dmon(text: str) -> dict[str, list[float]]:
-    """Columns of what `nvidia-smi dmon -s u` printed; `-` (not known) is left out.
+    r"""Columns of what `nvidia-smi dmon -s u` printed; `-` (not known) is left out.
 
-    >>> parse_dmon("# gpu     sm    dec    jpg\\n# Idx      %      %      %\\n    0     12     97      -\\n")
+    >>> parse_dmon("# gpu     sm    dec    jpg\n# Idx      %      %      %\n    0     12     97      -\n")
     {'gpu': [0.0], 'sm': [12.0], 'dec': [97.0], 'jpg': []}
     """
     names: list[str] = []

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -13,12 +13,15 @@ import av
 import numpy as np
 import torch
 from frame_cache_tools.bench_slices import Slice, SliceRule, measure_counters
-from frame_cache_tools.gpu_feeds import open_live, synchronize, warm_up
+from frame_cache_tools.gpu_feeds import Feed, endless, num_in_flight, open_live, synchronize
+from frame_cache_tools.gpu_findings import Skip
 from frame_cache_tools.gpu_samples import Samples
+from loader.jpeg_on_gpu import find_jpeg_decoder
 
+from cache_builder import LiveStore
 from cache_builder.video.nvdec import NvdecDevice, check_on_device
 from cache_builder.video.open_video import choose_video_stream
-from frame_store import open_store
+from frame_store import CudaUnavailableError, open_store
 from frame_store.protocol import DecodesOnDevice
 
 Measure = Callable[[float], Slice]
@@ -44,14 +47,12 @@ class Subject:
 
 
 @contextmanager
-def batches_subject(
-    feed: AbstractContextManager[Iterator[Any]], *, device: str, num_warm: int
-) -> Iterator[Measure]:
+def batches_subject(feed: Feed, *, device: str) -> Iterator[Measure]:
     """Batches as they come out of a loader; the first of a slice, which waited there, are not counted."""
-    with feed as batches:
+    with feed() as loader, closing(endless(loader)) as batches:
 
         def measure(seconds: float) -> Slice:
-            for _ in range(num_warm):
+            for _ in range(num_in_flight()):
                 next(batches)
             synchronize(device)
             started = time.perf_counter()
@@ -107,8 +108,10 @@ class LoopedVideo:
 
     def _loop(self) -> Any:  # noqa: ANN401 - a generator
         device = self._nvdec
-        container: Any = av.open(f"file:{self._path}") if device is None else (
-            device.open_container(self._path, self._path.name)
+        container: Any = (
+            av.open(f"file:{self._path}")
+            if device is None
+            else (device.open_container(self._path, self._path.name))
         )
         try:
             stream = choose_video_stream(container, self._path.name)
@@ -129,32 +132,48 @@ class LoopedVideo:
             container.close()
 
 
+class LiveStores:
+    """Stores of live frames that several subjects share: opened by the first."""
+
+    def __init__(self, samples: Samples, stack: ExitStack) -> None:
+        """`stack` closes them."""
+        self._samples = samples
+        self._stack = stack
+        self._stores: dict[str, LiveStore] = {}
+
+    def on(self, device: str) -> LiveStore:
+        """The one that decodes there.
+
+        Raises:
+            CudaError: it cannot be.
+        """
+        if device not in self._stores:
+            self._stores[device] = self._stack.enter_context(closing(open_live(self._samples, device=device)))
+        return self._stores[device]
+
+
 @contextmanager
-def live_subject(samples: Samples, num_threads: int, *, device: str, gops: int) -> Iterator[Measure]:
+def live_subject(stores: LiveStores, num_threads: int, *, device: str, gops: int) -> Iterator[Measure]:
     """A live store's frames at their stored size, in order: threads with a video each, some GOPs at a time."""
-    with closing(open_live(samples, device=device)) as store:
-        warm_up(store)
-        sizes = store.shard_sizes.tolist()
-        starts = np.cumsum([0, *sizes[:-1]]).tolist()
-        positions = [0] * num_threads
+    store = stores.on(device)
+    sizes = store.shard_sizes.tolist()
+    starts = np.cumsum([0, *sizes[:-1]]).tolist()
+    positions = [0] * num_threads
 
-        def work(thread: int, add: Callable[[int], None], stop: threading.Event) -> None:
-            video = thread % len(sizes)
-            while not stop.is_set():
-                first = positions[thread] % sizes[video]
-                last = min(first + gops * _GOP, sizes[video])
-                ids = np.arange(first, last) + starts[video]
-                if isinstance(store, DecodesOnDevice):
-                    store.read_frames_on_device(ids)
-                else:
-                    store.read_frames(ids)
-                positions[thread] = last
-                add(last - first)
+    def work(thread: int, add: Callable[[int], None], stop: threading.Event) -> None:
+        video = thread % len(sizes)
+        while not stop.is_set():
+            first = positions[thread] % sizes[video]
+            last = min(first + gops * _GOP, sizes[video])
+            ids = np.arange(first, last) + starts[video]
+            if isinstance(store, DecodesOnDevice):
+                store.read_frames_on_device(ids)
+            else:
+                store.read_frames(ids)
+            positions[thread] = last
+            add(last - first)
 
-        def measure(seconds: float) -> Slice:
-            return measure_counters(work, num_threads, SliceRule(seconds=seconds, warm_seconds=0.1))
-
-        yield measure
+    yield lambda seconds: measure_counters(work, num_threads, SliceRule(seconds=seconds, warm_seconds=0.1))
 
 
 @contextmanager
@@ -196,7 +215,9 @@ def gather_limit(raw_cache: Path, num_threads: int, *, batch_size: int) -> Itera
                 store.read_frames(draw.integers(0, len(store), batch_size), out=out)
                 add(batch_size)
 
-        yield lambda seconds: measure_counters(work, num_threads, SliceRule(seconds=seconds, warm_seconds=0.1))
+        yield lambda seconds: measure_counters(
+            work, num_threads, SliceRule(seconds=seconds, warm_seconds=0.1)
+        )
 
 
 @contextmanager
@@ -204,11 +225,12 @@ def jpeg_limit(jpeg_cache: Path, *, device: str, batch_size: int) -> Iterator[Me
     """The bare decoder of JPEG on the GPU, over and over on files in memory, in one thread.
 
     Raises:
-        CudaUnavailableError: there is none.
+        Skip: there is none.
     """
-    from loader.jpeg_on_gpu import find_jpeg_decoder
-
-    decode = find_jpeg_decoder()
+    try:
+        decode = find_jpeg_decoder()
+    except CudaUnavailableError as error:
+        raise Skip(str(error)) from error
     with closing(open_store(jpeg_cache)) as store:
         ids = np.random.default_rng(0).integers(0, len(store), batch_size)
         payloads = [torch.from_numpy(np.array(payload)) for payload in store.read_encoded(ids)]

@@ -1,15 +1,15 @@
 """Step `throughput` of `gpu_acceptance`: images a second to the GPU, live and cached, and what limits them.
 
 Every row is measured for a slice of time in each of some interleaved rounds; figures are medians, and ratios are taken
-within a round. All batches end in the GPU's memory (but for the live rows of the CPU), and a slice ends when the GPU has
-done what was queued. Frames are 224 x 224; decoding alone leaves them as they are.
+within a round. All batches end in the GPU's memory (but for the live rows of the CPU), and a slice ends when the GPU
+has done what was queued. Frames are 224 x 224; decoding alone leaves them as they are.
 """
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from frame_cache_tools.bench_rounds import Rounds, rotated_order
 from frame_cache_tools.gpu_feeds import FRAME_BYTES, Feeds
@@ -18,6 +18,7 @@ from frame_cache_tools.gpu_probe import why_no_torch
 from frame_cache_tools.gpu_samples import Samples
 from frame_cache_tools.gpu_smi import DmonWatch, watching
 from frame_cache_tools.gpu_subjects import (
+    LiveStores,
     Measure,
     Subject,
     batches_subject,
@@ -40,6 +41,7 @@ _LEAST_TIMES_LIVE: Final = 5.0
 
 RAW, JPEG_CPU, JPEG_GPU = "cached raw", "cached JPEG, decoded on the CPU", "cached JPEG, decoded on the GPU"
 PINNED, PAGEABLE = "limit: pinned copy", "limit: pageable copy"
+GATHERING = "limit: gathering raw batches on the host"
 LIVE = "live NVDEC, 224, {} threads"
 DECODE = "NVDEC, decoding alone, {} threads"
 
@@ -60,14 +62,18 @@ def run(context: StepContext, findings: Findings) -> None:
     samples = Samples(work=context.work)
     nvdec = NvdecDevice() if context.device == "cuda" else None
     no_torch = why_no_torch() if context.device == "cuda" else None
-    subjects = make_subjects(samples, device=context.device, nvdec=nvdec, quick=context.quick)
-    for subject in subjects:
-        if no_torch is not None and subject.needs_torch:
-            findings.skipped(subject.name, no_torch)
-    subjects = [subject for subject in subjects if no_torch is None or not subject.needs_torch]
     rounds = Rounds()
     with ExitStack() as stack:
-        measures = _open_all(subjects, stack, rounds)
+        stores = LiveStores(samples, stack)
+        subjects = make_subjects(samples, stores, device=context.device, nvdec=nvdec, quick=context.quick)
+        for subject in subjects:
+            if no_torch is not None and subject.needs_torch:
+                findings.skipped(subject.name, no_torch)
+        subjects = [subject for subject in subjects if no_torch is None or not subject.needs_torch]
+        measures = _open_all(subjects, stack, rounds, findings)
+        subjects = [
+            subject for subject in subjects if subject.name in measures or subject.name in rounds.failures
+        ]
         for number in range(1 if context.quick else _ROUNDS):
             for subject in rotated_order(subjects, number, num_rounds=_ROUNDS):
                 if subject.name in rounds.failures:
@@ -90,7 +96,7 @@ def run(context: StepContext, findings: Findings) -> None:
 
 
 def make_subjects(
-    samples: Samples, *, device: str, nvdec: NvdecDevice | None, quick: bool
+    samples: Samples, stores: LiveStores, *, device: str, nvdec: NvdecDevice | None, quick: bool
 ) -> list[Subject]:
     """All rows. Without `nvdec`, the CPU stands for the GPU."""
     short, long = (0.2, 0.3) if quick else (0.6, 1.2)
@@ -99,7 +105,7 @@ def make_subjects(
     subjects = [
         Subject(
             name=f"live CPU, 224, {threads} threads",
-            open=partial(live_subject, samples, threads, device="cpu", gops=1),
+            open=partial(live_subject, stores, threads, device="cpu", gops=1),
             seconds=short if quick else 1.0,
             needs_torch=False,
         )
@@ -115,18 +121,22 @@ def make_subjects(
             ),
             Subject(
                 name=LIVE.format(threads),
-                open=partial(live_subject, samples, threads, device=device, gops=2),
+                open=partial(live_subject, stores, threads, device=device, gops=2),
                 seconds=long,
             ),
         ]
     subjects.append(
         Subject(
             name=f"live NVDEC, random frames through FrameLoader, batch {_LIVE_BATCH}",
-            open=lambda: batches_subject(
-                Feeds(samples=samples, device=device, batch_size=_LIVE_BATCH).live(), device=device, num_warm=4
+            open=partial(
+                batches_subject,
+                lambda: nullcontext(
+                    Feeds(samples=samples, device=device, batch_size=_LIVE_BATCH).live_over(stores.on(device))
+                ),
+                device=device,
             ),
             seconds=short if quick else 2.0,
-            cost_s=2.0,
+            cost_s=3.0,
         )
     )
     for batch_size in (256, 128):
@@ -137,14 +147,16 @@ def make_subjects(
         subjects += [
             Subject(
                 name=f"{name}, batch {batch_size}",
-                open=partial(_open_batches, make, device=device, num_warm=cpus + 3),
+                open=partial(batches_subject, feed, device=device),
                 seconds=short,
             )
-            for name, make in rows
+            for name, feed in rows
         ]
     subjects += [
         Subject(
-            name=PINNED, open=partial(copy_limit, device=device, batch_size=256, pinned=True), seconds=short / 2
+            name=PINNED,
+            open=partial(copy_limit, device=device, batch_size=256, pinned=True),
+            seconds=short / 2,
         ),
         Subject(
             name=PAGEABLE,
@@ -152,7 +164,7 @@ def make_subjects(
             seconds=short / 2,
         ),
         Subject(
-            name=f"limit: gathering raw batches on the host, {cpus} threads",
+            name=f"{GATHERING}, {cpus} threads",
             open=partial(gather_limit, samples.raw_cache, cpus, batch_size=256),
             seconds=short,
             needs_torch=False,
@@ -177,7 +189,7 @@ def report_rows(subjects: Sequence[Subject], rounds: Rounds, findings: Findings)
             findings.skipped(subject.name, "the step's time was up")
             continue
         detail = f"{rate.smallest:.0f} to {rate.largest:.0f}"
-        if subject.name.startswith(("limit", RAW)):
+        if subject.name.startswith((RAW, PINNED, PAGEABLE, GATHERING)):
             detail += f", {rate.median * FRAME_BYTES / 1e9:.1f} GB/s as uint8"
         findings.measured(
             subject.name,
@@ -239,19 +251,19 @@ def report_ratios(rounds: Rounds, findings: Findings, *, quick: bool) -> None:
             )
 
 
-def _open_all(subjects: Sequence[Subject], stack: ExitStack, rounds: Rounds) -> dict[str, Measure]:
-    """What each measures with; what cannot be opened is a failure."""
+def _open_all(
+    subjects: Sequence[Subject], stack: ExitStack, rounds: Rounds, findings: Findings
+) -> dict[str, Measure]:
+    """What each measures with; what cannot be opened is a failure, or a skip."""
     measures = {}
     for subject in subjects:
         try:
             measures[subject.name] = stack.enter_context(subject.open())
+        except Skip as skip:
+            findings.skipped(subject.name, str(skip))
         except Exception as error:  # noqa: BLE001 - a finding; others go on
             rounds.failures[subject.name] = error_text(error)
     return measures
-
-
-def _open_batches(make: Any, *, device: str, num_warm: int) -> Any:  # noqa: ANN401 - contexts
-    return batches_subject(make(), device=device, num_warm=num_warm)
 
 
 def _watch(
