@@ -13,7 +13,6 @@ import numpy.typing as npt
 import torch
 from frame_cache_tools.gpu_findings import Skip
 from frame_cache_tools.gpu_samples import Samples, exercise_geometry
-from loader.jpeg_on_gpu import find_jpeg_decoder
 
 from cache_builder import LiveStore, open_videos
 from frame_store import CacheStore, CudaUnavailableError, open_store
@@ -21,6 +20,7 @@ from frame_store.cpu_budget import num_usable_cpus
 from frame_store.frame_index import check_frame_ids
 from frame_store.protocol import FrameIds, Frames
 from loader import Augmentation, FrameBatch, FrameLoader
+from loader.jpeg_on_gpu import find_jpeg_decoder
 
 MANY_FRAMES: Final = 1_000_000
 """An epoch's length, so that none ends while it is measured."""

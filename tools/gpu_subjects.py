@@ -16,13 +16,13 @@ from frame_cache_tools.bench_slices import Slice, SliceRule, measure_counters
 from frame_cache_tools.gpu_feeds import Feed, endless, num_in_flight, open_live, synchronize
 from frame_cache_tools.gpu_findings import Skip
 from frame_cache_tools.gpu_samples import Samples
-from loader.jpeg_on_gpu import find_jpeg_decoder
 
 from cache_builder import LiveStore
 from cache_builder.video.nvdec import NvdecDevice, check_on_device
 from cache_builder.video.open_video import choose_video_stream
 from frame_store import CudaUnavailableError, open_store
 from frame_store.protocol import DecodesOnDevice
+from loader.jpeg_on_gpu import find_jpeg_decoder
 
 Measure = Callable[[float], Slice]
 """Makes images for about so many seconds."""
