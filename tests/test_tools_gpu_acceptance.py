@@ -113,7 +113,8 @@ def test_a_step_that_hangs_is_killed_with_all_below_it_and_what_it_found_stays(r
         ("import os; os.kill(os.getpid(), 11)", "error", "exit code -11"),
         ("raise ValueError('too\\nlong')", "error", "ValueError: too"),
         ("raise gpu_findings.Skip('no such thing here')", "skipped", "no such thing here"),
-        ("import no_such_module", "skipped", "No module named 'no_such_module'"),
+        ("import no_such_module", "skipped", "no_such_module is not installed"),
+        ("import loader.no_such_module", "error", "No module named 'loader.no_such_module'"),
     ],
 )
 def test_a_step_that_ends_early_says_how(runner, code, status, words):
@@ -329,7 +330,7 @@ def test_dmons_columns_are_read_and_idle_seconds_left_out():
 @pytest.mark.parametrize(
     ("script", "dec", "reason"),
     [
-        (f"cat <<'E'\n{DMON}E\nexec sleep 60", [0.0, 88.0, 96.0, 92.0], ""),
+        (f"cat <<'E'\n{DMON}E", [0.0, 88.0, 96.0, 92.0], ""),
         ("echo 'not supported here'; exit 1", None, "nvidia-smi dmon said: not supported here"),
     ],
 )
@@ -338,11 +339,11 @@ def test_dmon_runs_while_something_is_watched(tmp_path, monkeypatch, script, dec
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    with watching() as watch:
-        time.sleep(0.5)
+    with watching(3) as watch:
+        pass
     assert (watch.columns.get("dec"), watch.reason) == (dec, reason)
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    with watching() as watch:
+    with watching(3) as watch:
         pass
     assert watch.reason == "nvidia-smi is not on the PATH"
 

@@ -22,7 +22,13 @@ from frame_cache_tools.gpu_feeds import FRAME_BYTES, StretchedStore, endless, na
 from frame_cache_tools.gpu_findings import Findings, Skip, StepContext, read_findings
 from frame_cache_tools.gpu_fork import ROWS, answer_in, are_frames, is_exercise_error, is_fork_error
 from frame_cache_tools.gpu_model import Marks, Training, Window, make_foods, resident, train
-from frame_cache_tools.gpu_planes import compare_planes, planes_on_cpu, semi_planar
+from frame_cache_tools.gpu_planes import (
+    _downloaded,
+    compare_planes,
+    planes_on_cpu,
+    planes_on_gpu,
+    semi_planar,
+)
 from frame_cache_tools.gpu_resnet import make_resnet18, make_tiny
 from frame_cache_tools.gpu_samples import Samples, mixed_specs
 from frame_cache_tools.gpu_subjects import (
@@ -48,6 +54,7 @@ from frame_store import open_store
 from frame_store.cuda_driver import NVDEC_LIBRARY, load_library
 from frame_store.manifest import Encoding
 from loader import FrameLoader
+from tests.support.stub_planes import plane_tensor
 from tests.support.tiny_videos import simple_specs, tiny_folder
 
 NUM_FRAMES = 11
@@ -438,7 +445,17 @@ def seen_on_the_stub(path):
     repeats = [frame.pts for frame in frames[:20]] == [frame.pts for frame in frames[20:40]]
     del frames
     video.close()
-    return {"caps": caps, "images": images, "formats": formats, "repeats": repeats}
+    planes = list(planes_on_gpu(Path(path), nvdec, plane_tensor))
+    shapes = sorted({(plane.luma.shape, plane.chroma.shape, plane.luma.dtype.name) for plane in planes})
+    same_pts = [plane.pts for plane in planes] == [plane.pts for plane in planes_on_cpu(Path(path))]
+    return {
+        "caps": caps,
+        "images": images,
+        "formats": formats,
+        "repeats": repeats,
+        "shapes": shapes,
+        "same_pts": same_pts,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -456,6 +473,19 @@ def test_codecs_are_asked_of_the_driver(seen):
 def test_threads_decode_on_the_driver_over_and_over(seen):
     assert seen["images"] > 0
     assert (seen["formats"], seen["repeats"]) == (["cuda"], True)
+
+
+def test_planes_come_from_the_driver_with_their_pts(seen):
+    assert seen["shapes"] == [[[96, 160], [48, 80, 2], "uint8"]]
+    assert seen["same_pts"]
+
+
+def test_samples_of_16_bits_come_down_as_they_are():
+    samples = torch.tensor([[0, 64, 65472], [1, 2, 3]], dtype=torch.int32).to(torch.uint16)
+    padded = torch.zeros((2, 8), dtype=torch.uint16)
+    padded.view(torch.int16)[:, :3] = samples.view(torch.int16)
+    array = _downloaded(padded[:, :3])
+    assert (array.dtype, array.tolist()) == (np.uint16, [[0, 64, 65472], [1, 2, 3]])
 
 
 def test_a_row_of_the_fork_table_on_the_stub(stub_driver, tmp_path):

@@ -24,12 +24,13 @@ failed, or something broke, as table and results say; 2: a wrong command.
 On a machine that has torch and nothing else, bring what is missing as wheels of its Python, downloaded elsewhere:
 
     pip download --only-binary :all: --python-version 3.12 --no-deps --dest wheels \
-        av msgspec numcodecs simplejpeg zarr webdataset google-crc32c donfig braceexpand torchcodec
+        av==18.1.0 msgspec numcodecs simplejpeg zarr webdataset google-crc32c donfig braceexpand torchcodec
     python3 -m pip install --no-index --no-deps --target site wheels/*.whl         # there
     PYTHONPATH=$PWD/site python3 tools/gpu_acceptance.py --out OUT
 
-(numpy, click, tqdm, pyyaml, packaging and typing-extensions are taken for there; torchcodec wants a torch of its own
-time, and without it torchvision decodes JPEG on the GPU.)
+(numpy, click, tqdm, pyyaml, packaging and typing-extensions are taken to be there, and pytest, hypothesis, psutil
+and pytest-timeout for the step `tests`. torchcodec 0.17 wants torch 2.11 or newer; without it torchvision decodes JPEG
+on the GPU.)
 
 What is worth keeping of OUT goes to `tools/results/DATE-gpu-NAME.json`, by hand.
 """

@@ -169,7 +169,7 @@ def table_head(found: Sequence[Finding], *, device: str) -> list[str]:
     if device == "cpu":
         lines += ["**A rehearsal on the CPU: no figure of it means anything.**", ""]
     facts = {finding.name: finding.value for finding in found if finding.step == "machine"}
-    return lines + [f"- {name}: {facts[name]}" for name in _HEAD if name in facts]
+    return lines + [f"- {name}: {facts[name]}" for name in _HEAD if facts.get(name) is not None]
 
 
 @contextmanager

@@ -99,14 +99,24 @@ class Findings:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Let what is raised inside become a finding: `Skip` a skip, every other exception an error."""
+        """Let what is raised inside become a finding.
+
+        `Skip` is a skip, and so is a package of others that is not installed; every other exception is an error.
+        """
         try:
             yield
         except Skip as skip:
             self.skipped(name, str(skip) or "no reason given")
         except Exception as error:  # noqa: BLE001 - that is the point
             traceback.print_exc()
-            self.add(name, "error", detail=error_text(error))
+            if isinstance(error, ModuleNotFoundError) and not _is_ours(error.name or ""):
+                self.skipped(name, f"{error.name} is not installed")
+            else:
+                self.add(name, "error", detail=error_text(error))
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] in {"frame_store", "cache_builder", "loader", "frame_cache_tools"}
 
 
 def append_finding(path: Path, finding: Finding) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 _SECONDS_FOR_REPORT: Final = 20
+_SECONDS_TO_END: Final = 3
 
 WANTED: Final = (
     "Driver Version",
@@ -146,8 +147,11 @@ def parse_dmon(text: str) -> dict[str, list[float]]:
 
 
 @contextmanager
-def watching() -> Iterator[DmonWatch]:
-    """Let `nvidia-smi dmon` read the first GPU once a second while the block runs."""
+def watching(num_readings: int) -> Iterator[DmonWatch]:
+    """Let `nvidia-smi dmon` read the first GPU so many times, once a second, while the block runs and behind it.
+
+    It is let end by itself: what it has not written out yet would be lost with it.
+    """
     watch = DmonWatch()
     program = shutil.which("nvidia-smi")
     if program is None:
@@ -155,7 +159,7 @@ def watching() -> Iterator[DmonWatch]:
         yield watch
         return
     process = subprocess.Popen(
-        [program, "dmon", "-i", "0", "-s", "u", "-d", "1"],
+        [program, "dmon", "-i", "0", "-s", "u", "-d", "1", "-c", str(num_readings)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -164,9 +168,8 @@ def watching() -> Iterator[DmonWatch]:
     try:
         yield watch
     finally:
-        process.terminate()
         try:
-            text, _ = process.communicate(timeout=5)
+            text, _ = process.communicate(timeout=num_readings + _SECONDS_TO_END)
         except subprocess.TimeoutExpired:
             process.kill()
             text, _ = process.communicate()

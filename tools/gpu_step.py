@@ -2,11 +2,10 @@
 
 import json
 import sys
-import traceback
 from importlib import import_module
 from pathlib import Path
 
-from frame_cache_tools.gpu_findings import Findings, Skip, StepContext, error_text
+from frame_cache_tools.gpu_findings import Findings, StepContext
 
 
 def main(request_json: str) -> None:
@@ -20,16 +19,8 @@ def main(request_json: str) -> None:
         quick=request["quick"],
         deadline=request["deadline"],
     )
-    try:
+    with findings.part("the rest"):
         import_module(request["module"]).run(context, findings)
-    except Skip as skip:
-        findings.skipped("the rest", str(skip))
-    except ImportError as error:
-        traceback.print_exc()
-        findings.skipped("the rest", f"something is not installed: {error}")
-    except Exception as error:  # noqa: BLE001 - a finding, too
-        traceback.print_exc()
-        findings.add("the rest", "error", detail=error_text(error))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from cache_builder.video.nvdec import NvdecDevice
 from frame_store.cpu_budget import num_usable_cpus
 
 _ROUNDS: Final = 3
-_WATCH_S: Final = 4.0
+_WATCH_S: Final = 4
 _LIVE_BATCH: Final = 32
 """Of random live frames: each takes a GOP's decoding, and a slice is to hold some batches."""
 _LEAST_OF_PINNED: Final = 0.75
@@ -269,12 +269,12 @@ def _open_all(
 def _watch(
     name: str, column: str, measures: dict[str, Measure], context: StepContext, findings: Findings
 ) -> None:
-    seconds = 1.0 if context.quick else _WATCH_S
-    context.check_time(seconds + 2)
+    seconds = 1 if context.quick else _WATCH_S
+    context.check_time(seconds + 4)
     if name not in measures:
         raise Skip("that row was not measured")
     watch: DmonWatch
-    with watching() as watch:
+    with watching(seconds + 1) as watch:
         measures[name](seconds)
     busy = watch.busy(column)
     if busy is None:
