@@ -30,6 +30,7 @@ from frame_cache_tools.gpu_planes import (
 from frame_cache_tools.gpu_samples import Samples
 
 from cache_builder import LiveStore, open_videos
+from cache_builder.discover import discover_videos
 from cache_builder.errors import NvdecError, VideoError
 from cache_builder.video.nvdec import NvdecDevice, probe_nvdec
 from cache_builder.video.scan import VideoFacts
@@ -70,7 +71,13 @@ def run(context: StepContext, findings: Findings) -> None:
         with findings.part("codecs of the chip"):
             supported = _supported(nvdec)
     num_left = 0
-    for number, path in enumerate(samples.checked_paths(context.videos)):
+    paths: list[Path] = []
+    if context.videos is not None:
+        with findings.part(f"videos in {context.videos}"):
+            paths += [video.path for video in discover_videos(context.videos)]
+    with findings.part("samples"):
+        paths += samples.checked_paths()
+    for number, path in enumerate(paths):
         # The builds count for more than the last of the samples.
         if context.seconds_left < _SECONDS_FOR_BUILDS:
             num_left += 1
