@@ -56,9 +56,11 @@ def runner(tmp_path, monkeypatch):
                 say=self.said.append,
             )
 
-        def run(self, name, code, *, limit_s=60.0):
+        def run(self, name, code, *, limit_s=60.0, seconds_left=None):
             (tmp_path / f"{name}.py").write_text(textwrap.dedent(code))
-            self.steps.run(Step(name=name, module=name, limit_s=limit_s, needs="nothing"))
+            self.steps.run(
+                Step(name=name, module=name, limit_s=limit_s, needs="nothing"), limit_s=seconds_left
+            )
             return [finding for finding in read_findings(self.results) if finding.step == name]
 
     return Runner()
@@ -132,17 +134,17 @@ def test_a_step_that_ends_early_says_how(runner, code, status, words):
 
 
 def test_a_step_is_told_where_it_is_and_until_when(runner, tmp_path):
-    (found, _) = runner.run(
-        "told",
-        """
+    code = """
         def run(context, findings):
             findings.measured("it", [str(context.work), context.device, context.quick, context.seconds_left])
-        """,
-        limit_s=40.0,
-    )
+        """
+    (found, _) = runner.run("told", code, limit_s=40.0)
     work, device, quick, seconds_left = found.value
     assert (work, device, quick) == (str(tmp_path), "cpu", True)
     assert 5 < seconds_left <= 35  # it ends by itself before it is killed
+    # Of a run that has less time left than the step may take, it gets no more.
+    *_, found, _ = runner.run("told", code, limit_s=4000.0, seconds_left=40.0)
+    assert found.value[3] <= 35
     with pytest.raises(ValueError, match="limit_s must be above 0"):
         Step(name="a", module="a", limit_s=0, needs="nothing")
 

@@ -2,7 +2,8 @@
 
 Every row is measured for a slice of time in each of some interleaved rounds; figures are medians, and ratios are taken
 within a round. All batches end in the GPU's memory (but for the live rows of the CPU), and a slice ends when the GPU
-has done what was queued. Frames are 224 x 224; decoding alone leaves them as they are.
+has done what was queued. Frames are 224 x 224; decoding alone leaves them as they are. Each slice is logged at once,
+so that a step that is killed leaves something.
 """
 
 from collections.abc import Sequence
