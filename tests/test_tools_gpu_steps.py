@@ -1,6 +1,7 @@
 """The steps of `gpu_acceptance` with the CPU in the GPU's place, and on a stub of the driver. No time is judged."""
 
 import ctypes
+import json
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -455,6 +456,7 @@ def seen_on_the_stub(path):
         "repeats": repeats,
         "shapes": shapes,
         "same_pts": same_pts,
+        "forked": gpu_fork_rows.forked_raw(Path(path).parent),
     }
 
 
@@ -488,10 +490,9 @@ def test_samples_of_16_bits_come_down_as_they_are():
     assert (array.dtype, array.tolist()) == (np.uint16, [[0, 64, 65472], [1, 2, 3]])
 
 
-def test_a_row_of_the_fork_table_on_the_stub(stub_driver, tmp_path):
-    (spec,) = simple_specs(1)
-    folder = tiny_folder(tmp_path, (replace(spec, path=Path("one.mp4"), num_frames=8),))
-    done = stub_driver.run("-m", "frame_cache_tools.gpu_fork_rows", "forked_raw", folder.path)
-    answer = answer_in(Done(exit_code=0, lines=tuple(done.stdout.splitlines())))
+def test_the_first_row_of_the_fork_table_is_the_exercises_error(seen):
     assert ROWS[0].function == "forked_raw"
-    assert ROWS[0].holds(answer), answer
+    assert ROWS[0].holds(seen["forked"]), seen["forked"]
+    # As the step reads it from what a row's process printed.
+    printed = ("a warning", json.dumps(seen["forked"]), "another")
+    assert answer_in(Done(exit_code=0, lines=printed)) == seen["forked"]
