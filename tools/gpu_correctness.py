@@ -117,7 +117,7 @@ def check_video(
     verdict.note(what)
     if nvdec is not None:
         try:
-            probe_nvdec(path, facts.path, nvdec)
+            probe_nvdec(path, facts, nvdec)
         except NvdecError as error:
             _check_fall_back(folder, facts, error.reason, supported, verdict)
             return verdict
