@@ -162,7 +162,7 @@ def cache_build(videos: Path, out: Path | None, config: Path | None, overwrite: 
 @click.version_option(package_name="frame-cache")
 @click.argument("cache", type=_PathName(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="The whole manifest as JSON.")
-@click.option("--videos", "list_videos", is_flag=True, help="A line for every video.")
+@click.option("--videos", "list_videos", is_flag=True, help="A table with a line for every video.")
 def cache_info(cache: Path, as_json: bool, list_videos: bool) -> None:
     """Say what a cache holds and how it was made, from its manifest."""
     with _exit_codes():

@@ -60,7 +60,6 @@ class DecodeStage:
         """Per video the units that count; one merged away is dropped from here and its result ignored."""
         self._receipts: dict[DecodeUnit, UnitReceipt] = {}
         self._failed: dict[int, VideoError] = {}
-        self._deaths: dict[int, list[str]] = {}
         self._to_retry_alone: list[UnitJob] = []
 
     def run(self) -> DecodeResult:
@@ -119,11 +118,7 @@ class DecodeStage:
             self._jobs[job.unit.video_id][job.unit] = retry
             self._to_retry_alone.append(retry)
             return
-        self._deaths.setdefault(job.unit.video_id, []).append(
-            f"packets {job.unit.first_packet} to {job.unit.end_packet - 1}: "
-            f"the decoder process {outcome.how}, twice"
-        )
-        self._receipts[job.unit] = empty_receipt()
+        self._receipts[job.unit] = empty_receipt(job.unit, death=outcome.how)
         self._stop_unless_skipping(job.unit.video_id)
 
     def _merge_into_previous(self, video_id: int, first_packet: int) -> None:
@@ -175,7 +170,6 @@ class DecodeStage:
             scan=scan,
             receipts=[self._receipts[unit] for unit in units],
             unit_numbers=list(range(first_unit_number, first_unit_number + len(units))),
-            deaths=self._deaths.get(video_id, []),
             is_for_nvdec=self._decoders.decoder_of(video_id) is not None,
             nvdec_refusal=self._decoders.refusals.get(video_id),
         )

@@ -9,12 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.errors import VideoError
+from cache_builder.frame_truth import VideoFrames
 from cache_builder.shard_job import SOURCE_DTYPE
 from cache_builder.spill import UnitReceipt
 from cache_builder.video.scan import VideoScan
+from frame_store.frame_truth import FrameTruth
 from frame_store.manifest import Fidelity, Verdict, VideoEntry
 
 MAX_REASONS_LISTED = 3
+
+FROZEN_STEPS = 10
+"""A run of equal frames this long is worth a note; the record lists shorter ones too."""
 
 NVDEC_COUNT = "num_frames_decoded_by_nvdec"
 """A fact of the videos that the GPU was to decode; of others there is none, and so no such fact."""
@@ -27,8 +32,6 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
     receipts: list[UnitReceipt]
     unit_numbers: list[int]
     """Row of each unit in the plan's table of names."""
-    deaths: list[str]
-    """Units that killed their decoder process twice, each as one line."""
     is_for_nvdec: bool = False
     """Whether the GPU was to decode it."""
     nvdec_refusal: str | None = None
@@ -45,7 +48,11 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         """Why the video is not whole, empty if it is."""
         errors = [error for receipt in self.receipts for error in receipt.decoder_errors]
         num_corrupt = sum(len(receipt.corrupt_positions) for receipt in self.receipts)
-        problems = list(self.deaths)
+        problems = [
+            f"packets {receipt.first_packet} to {receipt.end_packet - 1}: the decoder process {receipt.death}, twice"
+            for receipt in self.receipts
+            if receipt.death is not None
+        ]
         if errors:
             listed = ", ".join(
                 f"packet {packet}: {message}" for packet, message in errors[:MAX_REASONS_LISTED]
@@ -55,6 +62,9 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
             )
         if num_corrupt:
             problems.append(f"{num_corrupt} frames flagged corrupt by the decoder")
+        num_packets_corrupt = sum(len(receipt.corrupt_packets) for receipt in self.receipts)
+        if num_packets_corrupt:
+            problems.append(f"{num_packets_corrupt} packets flagged corrupt by the demuxer")
         return problems
 
     def sources(self, video_id: int) -> npt.NDArray[np.void]:
@@ -76,12 +86,14 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         """The video's row of the manifest."""
         facts = self.scan.facts
         num_decoded = sum(receipt.num_frames_decoded for receipt in self.receipts)
-        verdict: Verdict = "damaged" if self.problems else "whole"
+        problems = self.problems
+        verdict: Verdict = "damaged" if problems else "whole"
+        truth = VideoFrames(self.scan, self.receipts).truth()
         return VideoEntry(
             path=facts.path,
             verdict=verdict,
-            reason="; ".join(self.problems) or None,
-            notes=self._notes(num_decoded),
+            reason="; ".join([*problems, *_spans_text(truth)]) or None,
+            notes=[*self._notes(num_decoded), *_truth_notes(truth)],
             num_bytes=facts.num_bytes,
             sha256=facts.sha256,
             num_frames_in_header=facts.num_frames_in_header,
@@ -94,6 +106,7 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
             fidelity=measured_fidelity(
                 [error for receipt in self.receipts for error in receipt.sampled_errors]
             ),
+            truth=truth,
             facts=self._informative_facts(),
         )
 
@@ -116,6 +129,11 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         claimed, end = facts.duration_seconds_in_header, self._last_pts_seconds()
         if claimed is not None and end is not None and claimed - end > max(0.5, 0.05 * claimed):
             notes.append(f"cut off? The header claims {claimed:.1f} s, its last frame is at {end:.1f} s")
+        if facts.stream_choice != "only":
+            chosen = "FFmpeg's best" if facts.stream_choice == "best" else "the first that is no cover art"
+            notes.append(
+                f"of its {facts.num_video_streams} video streams number {facts.stream_index} is taken, {chosen}"
+            )
         if self._pts_monotonic() is False:
             notes.append("its timestamps do not rise from frame to frame")
         if self.nvdec_refusal is not None:
@@ -161,8 +179,55 @@ def unreadable_entry(error: VideoError) -> VideoEntry:
         num_decoder_errors=0,
         pts_monotonic=None,
         fidelity=None,
+        truth=None,
         facts={},
     )
+
+
+def _spans_text(truth: FrameTruth) -> list[str]:
+    """Where the damage is, one line a span."""
+    lines = []
+    for span in truth.damaged_spans[:MAX_REASONS_LISTED]:
+        frames = "no frame" if span.first_frame is None else f"frames {span.first_frame} to {span.last_frame}"
+        time = (
+            f", {span.first_pts_seconds:.3f} to {span.last_pts_seconds:.3f} s"
+            if span.first_pts_seconds is not None
+            else ""
+        )
+        lost = f", {span.num_packets_without_frame} without a frame" * bool(span.num_packets_without_frame)
+        lines.append(
+            f"not to be trusted: {frames} (packets {span.first_packet} to {span.last_packet}{time}{lost})"
+        )
+    more = truth.num_damaged_spans - len(lines)
+    return [*lines, f"and {more} more spans"] if more > 0 else lines
+
+
+def _truth_notes(truth: FrameTruth) -> list[str]:
+    notes = []
+    if truth.num_packets_discarded:
+        notes.append(f"an edit list hides {truth.num_packets_discarded} packets")
+    if truth.num_pts_gaps:
+        gap = truth.pts_gaps[0]
+        notes.append(
+            f"{truth.num_pts_gaps} gaps in its timestamps, the first of {gap.seconds:.3f} s before frame {gap.frame}"
+        )
+    if truth.num_frames_without_pts and truth.start_offset_seconds is not None:
+        notes.append(f"{truth.num_frames_without_pts} frames without a timestamp")
+    run = truth.longest_duplicate_run
+    if run is not None and run[1] - run[0] >= FROZEN_STEPS:
+        notes.append(f"frozen from frame {run[0]} to {run[1]}")
+    if truth.num_frames_interlaced:
+        notes.append(f"{truth.num_frames_interlaced} frames are interlaced")
+    if truth.num_format_changes:
+        change = truth.format_changes[0]
+        before, after = (msgspec.structs.asdict(picture) for picture in (change.before, change.after))
+        changed = ", ".join(
+            f"{name} {before[name]} to {after[name]}" for name in before if before[name] != after[name]
+        )
+        notes.append(
+            f"{truth.num_format_changes} changes of picture format, the first at frame {change.frame}: {changed}"
+        )
+    return notes
 
 
 def measured_fidelity(sampled_errors: Sequence[tuple[int, float]]) -> Fidelity | None:

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.frame_truth import PictureFormat
 from frame_store.pixel_codec import crc32c
 
 _CHECKSUM_BYTES = 4
@@ -20,18 +21,30 @@ _CHECKSUM_BYTES = 4
 class UnitReceipt(msgspec.Struct, frozen=True, kw_only=True):
     """What decoding a unit gave. Positions count the unit's decoded frames in output order."""
 
+    first_packet: int
+    end_packet: int
+    """The unit is packets [first_packet, end_packet)."""
     num_frames_decoded: int
-    pts_seconds: bytes
-    """float64 per decoded frame, NaN where it has none."""
+    frames: bytes
+    """`FRAME_DTYPE` row per decoded frame."""
+    luma_hashes: bytes
+    """uint32 per decoded frame (`frame_notes.luma_hash`); empty where a GPU decoded them."""
     kept: bytes
     """`KEPT_DTYPE` row per stored frame."""
     corrupt_positions: list[int]
     """Decoded frames that the decoder flagged corrupt."""
+    num_frames_interlaced: int
+    formats: list[tuple[int, PictureFormat]]
+    """(position from which on, format of the decoded pictures), the first frame's first."""
+    corrupt_packets: list[int]
+    """Packets that the demuxer flagged corrupt."""
     decoder_errors: list[tuple[int, str]]
     """(packet ordinal, the decoder's message)."""
     sampled_errors: list[tuple[int, float]]
     """(position, mean squared error of the stored against the unencoded pixels) of the frames sampled."""
     num_bytes: int
+    death: str | None = None
+    """How the decoder process died of the unit, twice: nothing of it is known."""
     is_by_nvdec: bool = False
     """Whether the GPU decoded every frame: each one came out in its memory."""
     nvdec_failure: str | None = None
@@ -39,8 +52,8 @@ class UnitReceipt(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_damaged(self) -> bool:
-        """Whether the decoder complained about anything in the unit."""
-        return bool(self.corrupt_positions or self.decoder_errors)
+        """Whether demuxer or decoder complained about anything in the unit."""
+        return bool(self.corrupt_positions or self.corrupt_packets or self.decoder_errors or self.death)
 
     @property
     def kept_rows(self) -> npt.NDArray[np.void]:
@@ -50,8 +63,16 @@ class UnitReceipt(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def pts_seconds_decoded(self) -> npt.NDArray[np.float64]:
         """Timestamps of all decoded frames."""
-        return np.frombuffer(self.pts_seconds, np.float64)
+        return np.ascontiguousarray(self.frame_rows["pts_seconds"])
 
+    @property
+    def frame_rows(self) -> npt.NDArray[np.void]:
+        """All decoded frames, `FRAME_DTYPE`."""
+        return np.frombuffer(self.frames, FRAME_DTYPE)
+
+
+FRAME_DTYPE = np.dtype([("packet", "<u4"), ("is_intra", "?"), ("pts_seconds", "<f8")])
+"""A decoded frame: the packet it was coded in, whether it was coded without others, NaN where it has no pts."""
 
 KEPT_DTYPE = np.dtype(
     [("position", "<u4"), ("byte_length", "<u4"), ("byte_offset", "<u8"), ("crc32c", "<u4")]

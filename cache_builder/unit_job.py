@@ -10,9 +10,10 @@ import numpy as np
 
 from cache_builder.config import BuildConfig
 from cache_builder.errors import NvdecError, UnitNotIndependentError, VideoError
+from cache_builder.frame_notes import FrameNotes
 from cache_builder.plan import DecodeUnit
 from cache_builder.selection import make_selection
-from cache_builder.spill import KEPT_DTYPE, UnitReceipt, UnitSpill
+from cache_builder.spill import FRAME_DTYPE, KEPT_DTYPE, UnitReceipt, UnitSpill
 from cache_builder.video.convert import FrameConverter
 from cache_builder.video.decode import DecodedFrame, UnitDecoder, VideoReader
 from cache_builder.video.nvdec import NvdecDevice
@@ -78,7 +79,9 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         else:
             if not receipt.is_damaged:
                 return msgspec.structs.replace(receipt, is_by_nvdec=True)
-            failure = next((reason for _, reason in receipt.decoder_errors), "frames flagged corrupt")
+            failure = next(
+                (reason for _, reason in receipt.decoder_errors), "frames or packets flagged corrupt"
+            )
         # What is damaged, and what is left of it, is for one decoder alone to say: GPUs conceal damage as they like.
         return msgspec.structs.replace(self._decode_with(None, spill), nvdec_failure=failure)
 
@@ -86,7 +89,7 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         config = self.config
         codec = make_codec(config.encoding)
         decoded_again = np.empty(config.frame_shape, np.uint8)
-        decoded = _UnitFrames()
+        notes = FrameNotes()
         kept: list[tuple[int, int, int, int]] = []
         sampled_errors: list[tuple[int, float]] = []
         num_bytes = 0
@@ -95,7 +98,7 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             spill.frames_path.open("wb", buffering=1 << 20) as file,
         ):
             decoder = reader.decode(self.unit.first_packet, self.unit.end_packet)
-            frames = self._kept_frames(decoder, decoded)
+            frames = self._kept_frames(decoder, notes)
             for position, pixels in self._on_cpu(frames) if nvdec is None else self._on_gpu(frames, nvdec):
                 payload = codec.encode(pixels)
                 if config.encoding.name == "jpeg" and len(kept) % FRAMES_PER_FIDELITY_SAMPLE == 0:
@@ -104,22 +107,32 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
                 kept.append((position, len(payload), num_bytes, crc32c(payload)))
                 file.write(payload)
                 num_bytes += len(payload)
+        unit, is_corrupt = self.unit, self.scan.packets.is_corrupt
+        rows = np.zeros(len(notes.packets), FRAME_DTYPE)
+        rows["packet"], rows["is_intra"] = notes.packets, notes.is_intra
+        rows["pts_seconds"] = notes.pts_seconds
         return UnitReceipt(
-            num_frames_decoded=len(decoded.pts_seconds),
-            pts_seconds=np.array(decoded.pts_seconds, np.float64).tobytes(),
+            first_packet=unit.first_packet,
+            end_packet=unit.end_packet,
+            num_frames_decoded=len(rows),
+            frames=rows.tobytes(),
+            luma_hashes=np.array(notes.luma_hashes, np.uint32).tobytes(),
             kept=np.array(kept, KEPT_DTYPE).tobytes(),
-            corrupt_positions=decoded.corrupt_positions,
+            corrupt_positions=notes.corrupt_positions,
+            num_frames_interlaced=notes.num_interlaced,
+            formats=notes.formats,
+            corrupt_packets=(
+                unit.first_packet + is_corrupt[unit.first_packet : unit.end_packet].nonzero()[0]
+            ).tolist(),
             decoder_errors=[(error.packet, error.reason) for error in decoder.errors],
             sampled_errors=sampled_errors,
             num_bytes=num_bytes,
         )
 
-    def _kept_frames(self, decoder: UnitDecoder, decoded: "_UnitFrames") -> KeptFrames:
+    def _kept_frames(self, decoder: UnitDecoder, notes: FrameNotes) -> KeptFrames:
         keeps = make_selection(self.config, self.scan)
         for position, (frame, following_pts) in enumerate(_with_following_pts(decoder)):
-            decoded.pts_seconds.append(frame.pts_seconds)
-            if frame.is_corrupt:
-                decoded.corrupt_positions.append(position)
+            notes.take(frame)
             if keeps(self.first_ordinal + position, frame.pts, following_pts):
                 yield position, frame.frame
 
@@ -169,14 +182,6 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             raise MemoryError(f"out of memory on the GPU; try fewer --workers ({error})") from error
 
 
-class _UnitFrames:
-    """What is noted of every frame of a unit, stored or not, in output order."""
-
-    def __init__(self) -> None:
-        self.pts_seconds: list[float] = []
-        self.corrupt_positions: list[int] = []
-
-
 def _with_following_pts(decoder: UnitDecoder) -> Iterator[tuple[DecodedFrame, int | None]]:
     """Each frame with the pts of the one behind it, None behind the video's last."""
     previous: DecodedFrame | None = None
@@ -194,14 +199,21 @@ def mean_squared_error(one: Pixels, other: Pixels) -> float:
     return float(np.mean(np.square(difference), dtype=np.float64))
 
 
-def empty_receipt() -> UnitReceipt:
+def empty_receipt(unit: DecodeUnit, *, death: str) -> UnitReceipt:
     """The receipt of a unit that could not be decoded at all."""
     return UnitReceipt(
+        first_packet=unit.first_packet,
+        end_packet=unit.end_packet,
         num_frames_decoded=0,
-        pts_seconds=b"",
+        frames=b"",
+        luma_hashes=b"",
         kept=b"",
         corrupt_positions=[],
+        num_frames_interlaced=0,
+        formats=[],
+        corrupt_packets=[],
         decoder_errors=[],
         sampled_errors=[],
         num_bytes=0,
+        death=death,
     )

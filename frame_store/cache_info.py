@@ -1,5 +1,8 @@
 """A manifest in words, for `cache-info`."""
 
+from collections.abc import Sequence
+from typing import Final
+
 from frame_store.manifest import StoreManifest, VideoEntry
 
 
@@ -33,7 +36,27 @@ def info_text(manifest: StoreManifest, *, path: str, list_videos: bool = False) 
     shown = (
         manifest.videos if list_videos else [video for video in manifest.videos if video.verdict != "whole"]
     )
-    return "\n".join([*lines, *(_video_text(video) for video in shown)])
+    return "\n".join([*lines, *videos_table(shown)])
+
+
+def videos_table(videos: Sequence[VideoEntry]) -> list[str]:
+    """A head and a line for every video; none without videos.
+
+    Its first column marks what needs a look: `!` is not whole, `?` has notes. What is wrong ends the line.
+    """
+    if not videos:
+        return []
+    rows = [_COLUMNS, *(_video_cells(video) for video in videos)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS) - 1)]
+    return [
+        "  "
+        + "  ".join(
+            cell.ljust(width) if column in _LEFT_ALIGNED else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=False))
+        ).rstrip()
+        + f"  {row[-1]}".rstrip()
+        for row in rows
+    ]
 
 
 def shard_chi2(shard_sizes: list[int]) -> float:
@@ -55,11 +78,35 @@ def _encoding_text(manifest: StoreManifest) -> str:
     return encoding.name if encoding.level is None else f"{encoding.name} level {encoding.level}"
 
 
-def _video_text(video: VideoEntry) -> str:
-    counts = (
-        f"{video.num_frames_stored} stored, {video.num_frames_decoded} decoded, "
-        f"{'no' if video.num_packets is None else video.num_packets} packets, "
-        f"{'no count' if video.num_frames_in_header is None else video.num_frames_in_header} in header"
+_COLUMNS: Final = (
+    *("", "video", "verdict", "header", "packets", "decoded", "stored"),
+    *("corrupt", "damaged", "same", "gaps", "starts at", "what is wrong, or worth knowing"),
+)
+_LEFT_ALIGNED: Final = frozenset({0, 1, 2})
+
+
+def _video_cells(video: VideoEntry) -> tuple[str, ...]:
+    """Cells of `_COLUMNS`; `-` where there is no such number."""
+    truth = video.truth
+    told = (
+        (None,) * 4
+        if truth is None
+        else (
+            truth.num_damaged_spans,
+            truth.num_frames_duplicate,
+            truth.num_pts_gaps,
+            None if truth.start_offset_seconds is None else f"{truth.start_offset_seconds:.3f} s",
+        )
     )
+    numbers = (
+        video.num_frames_in_header,
+        video.num_packets,
+        video.num_frames_decoded,
+        video.num_frames_stored,
+        video.num_frames_corrupt,
+        *told,
+    )
+    mark = "!" if video.verdict != "whole" else "?" if video.notes else ""
     wrong = "; ".join(filter(None, [video.reason, *video.notes]))
-    return f"  {video.path!r}: {video.verdict}, {counts}{f': {wrong}' if wrong else ''}"
+    cells = ("-" if number is None else str(number) for number in numbers)
+    return (mark, repr(video.path), video.verdict, *cells, wrong)

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from frame_store.errors import StoreFormatError, StoreNotFoundError
+from frame_store.frame_truth import FrameTruth
 from frame_store.layout import FORMAT_NAME, FORMAT_VERSION, MANIFEST_NAME, Container
 
 EncodingName = Literal["jpeg", "raw", "zstd"]
@@ -90,6 +91,8 @@ class VideoEntry(_Record, frozen=True, kw_only=True):
     pts_monotonic: bool | None
     """Whether pts rises strictly in output order; None where the stream has no pts."""
     fidelity: Fidelity | None
+    truth: FrameTruth | None
+    """What decoding told of its frames; None where nothing was decoded."""
     facts: dict[str, Any]
     """The scan's other facts (codec, size, colour, rotation, time base), informative."""
 

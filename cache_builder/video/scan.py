@@ -6,7 +6,7 @@ from fractions import Fraction
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import av
 import msgspec
@@ -63,6 +63,9 @@ class VideoFacts(msgspec.Struct, frozen=True, kw_only=True):
     container: str
     stream_index: int
     num_video_streams: int
+    """Cover art counts."""
+    stream_choice: Literal["only", "best", "first"]
+    """Of several video streams FFmpeg's best is taken, or the first where that is cover art."""
     codec: str
     width: int
     """Coded pixels of the first decoded frame, before rotation and sample aspect ratio."""
@@ -99,6 +102,7 @@ PACKET_COLUMNS: Final[dict[str, np.dtype[Any]]] = {
     "size": np.dtype("<i4"),
     "is_keyframe": np.dtype(np.bool_),
     "is_discarded": np.dtype(np.bool_),
+    "is_corrupt": np.dtype(np.bool_),
     "can_start_unit": np.dtype(np.bool_),
 }
 """Columns of a `PacketTable`, in order."""
@@ -119,6 +123,8 @@ class PacketTable:
     is_keyframe: npt.NDArray[np.bool_]
     is_discarded: npt.NDArray[np.bool_]
     """Decoded but not shown: outside an edit list."""
+    is_corrupt: npt.NDArray[np.bool_]
+    """The demuxer flagged it: bytes are missing or fail a checksum."""
     can_start_unit: npt.NDArray[np.bool_]
     """A shown keyframe of a video that may be split, and the first packet."""
 
@@ -178,6 +184,7 @@ def scan_video(path: Path, relative_path: str) -> VideoScan:
             container=container.format.name,
             stream_index=stream.index,
             num_video_streams=len(container.streams.video),
+            stream_choice=_stream_choice(container, stream),
             codec=stream.codec_context.codec.canonical_name,
             width=frame.width,
             height=frame.height,
@@ -218,17 +225,16 @@ class _Reading:
     first_frame: VideoFrame
     unsplittable_reason: str | None
     has_hidden_packets: bool
-    has_damaged_packets: bool
 
 
 def _read_all(container: InputContainer, stream: VideoStream, relative_path: str) -> _Reading:
     """One pass over the packets; they are decoded only until the first frame comes out."""
     set_single_thread(stream)
     decoder = stream.codec_context
-    rows: list[tuple[int, int, int, int, bool, bool]] = []
+    rows: list[tuple[int, int, int, int, bool, bool, bool]] = []
     first_frame: VideoFrame | None = None
     first_error: Exception | None = None
-    has_hidden_packets = has_damaged_packets = has_new_parameters = False
+    has_hidden_packets = has_new_parameters = False
     end: tuple[None] = (None,)
     for packet in chain(read_packets(container, stream), end):
         if first_frame is None:
@@ -241,7 +247,6 @@ def _read_all(container: InputContainer, stream: VideoStream, relative_path: str
         has_new_parameters |= bool(rows) and packet.has_sidedata("new_extradata")
         if decoder.name == "vp8" and packet.size:
             has_hidden_packets |= not memoryview(packet)[0] & _VP8_SHOW_FRAME
-        has_damaged_packets |= packet.is_corrupt
         rows.append(
             (
                 NO_PTS if packet.pts is None else packet.pts,
@@ -250,6 +255,7 @@ def _read_all(container: InputContainer, stream: VideoStream, relative_path: str
                 packet.size,
                 packet.is_keyframe,
                 packet.is_discard,
+                packet.is_corrupt,
             )
         )
     if not rows:
@@ -271,7 +277,6 @@ def _read_all(container: InputContainer, stream: VideoStream, relative_path: str
         first_frame=first_frame,
         unsplittable_reason=reason,
         has_hidden_packets=has_hidden_packets,
-        has_damaged_packets=has_damaged_packets,
     )
 
 
@@ -287,7 +292,7 @@ def _why_uncounted(container: InputContainer, stream: VideoStream, reading: _Rea
     reasons = {
         "codec": stream.codec_context.codec.canonical_name not in _ONE_FRAME_A_PACKET,
         "hidden packets": reading.has_hidden_packets,
-        "damaged packets": reading.has_damaged_packets,
+        "damaged packets": bool(packets.is_corrupt.any()),
         "interlaced": stream.codec_context.field_order not in _PROGRESSIVE,
         "packets without pts": bool((packets.pts == NO_PTS).any()),
         "equal pts": len(np.unique(packets.pts)) < len(packets),
@@ -317,6 +322,13 @@ def _duration_in_header(container: InputContainer, stream: VideoStream) -> float
             pass
     is_alone = len(container.streams) == 1 and container_names & {"matroska", "flv"}
     return container.duration / 1e6 if is_alone and container.duration is not None else None
+
+
+def _stream_choice(container: InputContainer, stream: VideoStream) -> Literal["only", "best", "first"]:
+    if len(container.streams.video) == 1:
+        return "only"
+    best = container.streams.best("video")
+    return "best" if best is not None and best.index == stream.index else "first"
 
 
 def _ratio(value: Fraction | None) -> tuple[int, int] | None:

@@ -17,7 +17,7 @@ from cache_builder.video.scan import PACKET_COLUMNS, PacketTable, VideoFacts, Vi
 from frame_store.publish import write_file
 
 _DIGEST_BYTES: Final = 32
-_CACHE_VERSION: Final = f"2, PyAV {av.__version__}"
+_CACHE_VERSION: Final = f"3, PyAV {av.__version__}"
 """Another build of FFmpeg may number packets otherwise."""
 
 

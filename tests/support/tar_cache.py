@@ -42,6 +42,7 @@ def write_tar_cache(path, store, *, encoding="raw", container="wds"):
         num_decoder_errors=0,
         pts_monotonic=None,
         fidelity=None,
+        truth=None,
         facts={},
     )
     manifest = StoreManifest(
