@@ -167,24 +167,31 @@ class VideoFrames:
         has_end = end_packet < len(packets)
         end_frame = int(frame_of_packet[end_packet]) if has_end else len(self._packets)
         frames = np.flatnonzero(self._packets[:end_frame] >= bad[0])
-        last_packet = max([end_packet - 1, bad[-1], *self._packets[frames].tolist()])
-        span = np.arange(bad[0], last_packet + 1)
-        # The keyframe that ends the span may lie among the packets of the frames that lead up to it.
-        span = span[(frame_of_packet[span] < end_frame) & ~packets.is_discarded[span]]
-        ticks = packets.pts[span]
+        span = np.arange(bad[0], len(packets))
+        is_lost = frame_of_packet[span] < 0
+        is_in_time = frame_of_packet[span] < end_frame
+        if has_end:
+            # Behind the keyframe that ends the span come packets that lead up to it, and may have given no frame.
+            pts, end_pts = packets.pts[span], packets.pts[end_packet]
+            is_led_up = (pts != NO_PTS) & (pts < end_pts) & (end_pts != NO_PTS)
+            is_led_up &= ~np.logical_or.accumulate(packets.is_keyframe[span] & (span > end_packet))
+            is_in_time &= (span < end_packet) | ~is_lost | is_led_up
+        span = np.union1d(span[is_in_time], bad)
+        shown = span[~packets.is_discarded[span]]
+        ticks = packets.pts[shown]
         pts_seconds = np.concatenate(
             [ticks_to_seconds(ticks[ticks != NO_PTS], self._scan.time_base), self.pts_seconds[frames]]
         )
         pts_seconds = pts_seconds[~np.isnan(pts_seconds)]
         return DamagedSpan(
             first_packet=bad[0],
-            last_packet=last_packet,
+            last_packet=int(span[-1]),
             first_frame=int(frames[0]) if len(frames) else None,
             last_frame=int(frames[-1]) if len(frames) else None,
             first_pts_seconds=float(pts_seconds.min()) if len(pts_seconds) else None,
             last_pts_seconds=float(pts_seconds.max()) if len(pts_seconds) else None,
             num_frames_corrupt=int(self._is_corrupt[frames].sum()),
-            num_packets_without_frame=int((frame_of_packet[span] < 0).sum()),
+            num_packets_without_frame=int((frame_of_packet[shown] < 0).sum()),
             reason=reason,
         )
 
@@ -192,7 +199,9 @@ class VideoFrames:
 def _leads_to(
     packet: int, keyframe: int, packets: PacketTable, frame_of_packet: npt.NDArray[np.int64]
 ) -> bool:
-    """Whether a packet coded behind a keyframe is shown before it."""
+    """Whether a packet coded behind a keyframe, and before any other, is shown before it."""
+    if packets.is_keyframe[keyframe + 1 : packet + 1].any():
+        return False
     frame, keyframe_frame = frame_of_packet[[packet, keyframe]].tolist()
     if frame >= 0:
         return bool(frame < keyframe_frame)

@@ -150,6 +150,17 @@ def damage_file(path: Path, *, start: float = 0.5, num_bytes: int = 400) -> None
     path.write_bytes(content)
 
 
+def damage_packets(path: Path, ordinals: list[int]) -> None:
+    """Overwrite all bytes of some packets of the first video stream, of a file that says where they are."""
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    content = bytearray(path.read_bytes())
+    for ordinal in ordinals:
+        pos, size = packets[ordinal]
+        content[pos : pos + size] = b"\xa5" * size
+    path.write_bytes(content)
+
+
 def write_text(path: Path) -> None:
     path.write_text("This is no video.\n" * 50)
 
