@@ -205,7 +205,7 @@ def test_seconds_of_ticks():
 
 
 def scans_equal(one: VideoScan, other: VideoScan) -> bool:
-    columns = ("pts", "dts", "pos", "size", "is_keyframe", "is_discarded", "can_start_unit")
+    columns = ("pts", "dts", "pos", "size", "is_keyframe", "is_discarded", "is_corrupt", "can_start_unit")
     return one.facts == other.facts and all(
         np.array_equal(getattr(one.packets, name), getattr(other.packets, name)) for name in columns
     )

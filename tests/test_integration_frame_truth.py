@@ -186,38 +186,108 @@ def write_frames(path, pictures, *, pts=None, second=None, **options):
             container.mux(stream.encode())
 
 
-def built_truth(folder, output):
-    run("--videos", folder, "--out", output, *SMALL)
+def h264_stream(sizes, *, is_interlaced=False):
+    """A raw H.264 stream: for each (width, height, num_frames) a sequence of its own, one behind the other."""
+    stream = b""
+    for width, height, num_frames in sizes:
+        encoder = av.CodecContext.create("libx264", "w")
+        encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
+        encoder.time_base = Fraction(1, FPS)
+        encoder.options = {"x264-params": f"interlaced={int(is_interlaced)}:keyint=12"}
+        for number in range(num_frames):
+            frame = av.VideoFrame.from_ndarray(draw_frame(1, number, width, height)).reformat(
+                format="yuv420p"
+            )
+            frame.pts = number
+            stream += b"".join(map(bytes, encoder.encode(frame)))
+        stream += b"".join(map(bytes, encoder.encode(None)))
+    return stream
+
+
+def write_edited(path, source_path, *, num_hidden):
+    """The same packets, shown from frame `num_hidden` on."""
+    with av.open(str(source_path)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        shift = int(num_hidden / (FPS * source.streams.video[0].time_base))
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.pts -= shift
+                packet.dts -= shift
+                packet.stream = stream
+                target.mux(packet)
+
+
+@pytest.fixture(scope="module")
+def odd_videos(tmp_path_factory):
+    """A folder of one oddity each, built: the manifest's entries by name."""
+    folder = tmp_path_factory.mktemp("odd") / "videos"
+    folder.mkdir()
+    shown = [*range(5), *[5] * 12, 6, 7, 7, 8]
+    write_frames(
+        folder / "still.mkv",
+        [draw_frame(3, number, 160, 96) for number in shown],
+        pts=[50 + i + 20 * (i >= 18) for i in range(len(shown))],
+    )
+    write_frames(folder / "two.mkv", [draw_frame(3, i, 160, 96) for i in range(3)], second=(320, 192))
+    (folder / "sizes.h264").write_bytes(h264_stream([(160, 96, 15), (192, 96, 15)]))
+    (folder / "fields.h264").write_bytes(h264_stream([(160, 96, 15)], is_interlaced=True))
+    plain = tiny_video(folder.parent, path=Path("plain.mp4"), num_frames=50, gop_size=10)
+    write_edited(folder / "edited.mp4", plain.path, num_hidden=14)
+    gap = tiny_video(folder, path=Path("gap.ts"), num_frames=60, gop_size=10).path
+    content = gap.read_bytes()
+    hole = len(content) // 2 // 188 * 188
+    gap.write_bytes(content[:hole] + content[hole + 188 :])
+    output = folder.with_name("cache")
+    assert run("--videos", folder, "--out", output, *SMALL, "--on-error", "skip").exit_code == EXIT_NOT_WHOLE
     return {video.path: video for video in frame_store.open_store(output).manifest.videos}
 
 
-def test_frozen_frames_and_timestamps(tmp_path):
-    (tmp_path / "videos").mkdir()
-    shown = [*range(5), *[5] * 12, 6, 7, 7, 8]
-    pictures = [draw_frame(3, number, 160, 96) for number in shown]
-    write_frames(
-        tmp_path / "videos" / "still.mkv", pictures, pts=[50 + i + 20 * (i >= 18) for i in range(len(shown))]
-    )
-    video = built_truth(tmp_path / "videos", tmp_path / "cache")["still.mkv"]
-    truth = video.truth
-    assert video.verdict == "whole"
-    assert truth.duplicate_runs == [(5, 16), (18, 19)]
-    assert (truth.num_frames_duplicate, truth.longest_duplicate_run) == (12, (5, 16))
-    assert truth.start_offset_seconds == pytest.approx(2.0)
-    assert truth.median_step_seconds == pytest.approx(1 / FPS)
-    assert [(gap.frame, gap.seconds) for gap in truth.pts_gaps] == [(18, pytest.approx(21 / FPS))]
-    assert video.notes == [
-        "1 gaps in its timestamps, the first of 0.840 s before frame 18",
-        "frozen from frame 5 to 16",
-    ]
+class TestOddVideos:
+    def test_frozen_frames_and_timestamps(self, odd_videos):
+        video = odd_videos["still.mkv"]
+        truth = video.truth
+        assert video.verdict == "whole"
+        assert truth.duplicate_runs == [(5, 16), (18, 19)]
+        assert (truth.num_frames_duplicate, truth.longest_duplicate_run) == (12, (5, 16))
+        assert truth.start_offset_seconds == pytest.approx(2.0)
+        assert truth.median_step_seconds == pytest.approx(1 / FPS)
+        assert [(gap.frame, gap.seconds) for gap in truth.pts_gaps] == [(18, pytest.approx(21 / FPS))]
+        assert video.notes == [
+            "1 gaps in its timestamps, the first of 0.840 s before frame 18",
+            "frozen from frame 5 to 16",
+        ]
 
+    def test_the_stream_that_is_taken_is_named(self, odd_videos):
+        video = odd_videos["two.mkv"]
+        assert (video.facts["stream_choice"], video.facts["num_video_streams"]) == ("best", 2)
+        (note,) = video.notes
+        assert note == f"of its 2 video streams number {video.facts['stream_index']} is taken, FFmpeg's best"
 
-def test_the_stream_that_is_taken_is_named(tmp_path):
-    (tmp_path / "videos").mkdir()
-    pictures = [draw_frame(3, number, 160, 96) for number in range(3)]
-    write_frames(tmp_path / "videos" / "two.mkv", pictures, second=(320, 192))
-    video = built_truth(tmp_path / "videos", tmp_path / "cache")["two.mkv"]
-    assert (video.facts["stream_choice"], video.facts["num_video_streams"]) == ("best", 2)
-    assert (
-        f"of its 2 video streams number {video.facts['stream_index']} is taken, FFmpeg's best" in video.notes
-    )
+    def test_a_new_size_on_the_way(self, odd_videos):
+        video = odd_videos["sizes.h264"]
+        (change,) = video.truth.format_changes
+        assert (change.frame, change.before.width, change.after.width) == (15, 160, 192)
+        assert "1 changes of picture format, the first at frame 15: width 160 to 192" in video.notes
+        assert odd_videos["still.mkv"].truth.num_format_changes == 0
+
+    def test_interlaced_frames(self, odd_videos):
+        assert odd_videos["fields.h264"].truth.num_frames_interlaced == 15
+        assert odd_videos["sizes.h264"].truth.num_frames_interlaced == 0
+
+    def test_what_an_edit_list_hides(self, odd_videos):
+        video = odd_videos["edited.mp4"]
+        truth = video.truth
+        assert truth.num_packets_discarded == video.num_packets - video.num_frames_decoded > 0
+        assert f"an edit list hides {truth.num_packets_discarded} packets" in video.notes
+
+    def test_bytes_missing_from_a_transport_stream(self, odd_videos, tmp_path):
+        """The decoder may swallow what is left of the picture; the demuxer counts its packets."""
+        video = odd_videos["gap.ts"]
+        assert video.verdict == "damaged"
+        assert video.truth.num_packets_corrupt == 1
+        assert "1 packets flagged corrupt by the demuxer" in video.reason
+        (span,) = video.truth.damaged_spans
+        intact = tiny_video(tmp_path, path=Path("gap.ts"), num_frames=60, gop_size=10).path
+        packets = scan_video(intact, "gap.ts").packets
+        hit = int(np.searchsorted(packets.pos, intact.stat().st_size // 2 // 188 * 188, side="right")) - 1
+        assert (span.first_packet, span.last_packet) == (hit, hit // 10 * 10 + 9)
