@@ -123,7 +123,10 @@ class VideoFrames:
                 # One at the end of the stream is about what the decoder still held.
                 complaints.setdefault(min(packet, last_packet), reason)
             for packet in receipt.corrupt_packets:
-                complaints.setdefault(packet, "packet flagged corrupt")
+                # FFmpeg's parser tells that a picture is complete when the next one begins, and then flags the
+                # complete one for what is missing of the next.
+                for suspect in range(packet, min(packet + 2, last_packet + 1)):
+                    complaints.setdefault(suspect, f"packet {packet} flagged corrupt by the demuxer")
         for packet in self._packets[self._is_corrupt].tolist():
             complaints.setdefault(packet, "frame flagged corrupt")
         return dict(sorted(complaints.items()))

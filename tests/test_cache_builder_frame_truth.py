@@ -135,7 +135,8 @@ def test_every_complaint_lies_in_a_span_and_spans_are_in_order(video_and_cuts):
     video, cuts = video_and_cuts
     video = video.without_reordering()
     truth = video.truth(*cuts)
-    bad = {*video.lost, *video.corrupt_packets, *(video.corrupt - video.lost.keys())}
+    suspects = {after for packet in video.corrupt_packets for after in (packet, packet + 1)} - {video.num}
+    bad = {*video.lost, *suspects, *(video.corrupt - video.lost.keys())}
     named = [
         packet for span in truth.damaged_spans for packet in range(span.first_packet, span.last_packet + 1)
     ]
@@ -162,6 +163,16 @@ def test_two_damaged_places_with_a_clean_keyframe_between_are_two_spans():
     assert [span.reason for span in spans] == ["frame flagged corrupt"] * 2
 
 
+def test_a_packet_flagged_corrupt_may_stand_for_the_next():
+    """The parser flags the packet that it hands out when the damaged one comes in."""
+    spans = MadeUpVideo([5, 5, 5], corrupt_packets=[4]).truth().damaged_spans
+    assert [(span.first_packet, span.last_packet, span.reason) for span in spans] == [
+        (4, 9, "packet 4 flagged corrupt by the demuxer")
+    ]
+    (span,) = MadeUpVideo([5], corrupt_packets=[4]).truth().damaged_spans
+    assert (span.first_packet, span.last_packet) == (4, 4)
+
+
 def test_a_keyframe_that_came_as_another_kind_of_picture_ends_no_span():
     video = MadeUpVideo([5, 5], corrupt=[2])
     rows = np.frombuffer(video.receipt(0, 10).frames, FRAME_DTYPE).copy()
@@ -169,6 +180,14 @@ def test_a_keyframe_that_came_as_another_kind_of_picture_ends_no_span():
     video.starts = [0]  # of the receipts; the scan keeps its keyframe
     (span,) = video.truth().damaged_spans
     assert span.last_frame == 9
+
+
+def test_a_unit_that_the_gpu_decoded_begins_clean():
+    """What kind of picture a frame is, the GPU does not say."""
+    video = MadeUpVideo([5, 5], corrupt=[2])
+    receipts = [video.receipt(0, 5), video.receipt(5, 10, is_by_nvdec=True)]
+    (span,) = VideoFrames(video.scan, receipts).truth().damaged_spans
+    assert (span.first_frame, span.last_frame) == (2, 4)
 
 
 def test_leading_frames_of_an_open_gop_share_the_fate_of_the_gop_before():
@@ -196,6 +215,7 @@ def test_leading_frames_of_an_open_gop_share_the_fate_of_the_gop_before():
     without_4 = receipt.frame_rows[[0, 1, 2, 3, 5]].tobytes()
     lost = {"frames": without_4, "num_frames_decoded": 5, "decoder_errors": [(4, "bad")]}
     assert span(**lost) == (4, 4, None, None)
+    assert span(**(lost | {"decoder_errors": [(1, "bad")]})) == (1, 4, 1, 2)
 
 
 def test_a_unit_that_killed_its_process_is_a_span_without_frames():
