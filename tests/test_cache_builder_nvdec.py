@@ -114,7 +114,7 @@ def test_a_decoder_by_name_must_be_there_and_is_for_a_gpu(simple_folder):
 
 def scanned(folder):
     videos = discover_videos(folder)
-    return list(zip(videos, scan_videos(videos, cache_path=None, workers=2), strict=True))
+    return list(zip(videos, scan_videos(videos, cache_path=None, pool=InProcessPool()), strict=True))
 
 
 def all_units(reader, units):
