@@ -73,7 +73,7 @@ class JobDied(msgspec.Struct, Generic[Job], frozen=True, kw_only=True):
 
     job: Job
     how: str
-    """For example `was killed by SIGSEGV`, or `took longer than 60 s`."""
+    """For example `was killed by SIGSEGV`, or `took longer than 60.0 s`."""
 
 
 class WorkerPool(Generic[Job, Result]):
@@ -148,7 +148,7 @@ class WorkerPool(Generic[Job, Result]):
         self._workers.remove(worker)
         worker.process.kill()
         worker.end()
-        return JobDied(job=job, how=f"took longer than {job.limits.seconds:.0f} s")
+        return JobDied(job=job, how=f"took longer than {job.limits.seconds:.1f} s")
 
     def __enter__(self) -> Self:
         return self

@@ -18,6 +18,7 @@ from cache_builder.video.scan_cache import scan_videos
 from cache_builder.video.units import gop_units
 from frame_store import cuda_guard
 from frame_store.errors import CudaForkError, CudaUnavailableError
+from tests.support.in_process_pool import InProcessPool
 
 
 class SoftwareDecoder(NvdecDevice):
