@@ -270,6 +270,8 @@ def _read_all(
         raise VideoError(relative_path, "its video stream holds no packets: truncated?")
     if first_frame is None:
         why = f": {describe_error(first_error)}" if first_error else ""
+        if not decoder.width * decoder.height:  # FFmpeg forgets sizes beyond `max_pixels`, and does not say
+            why = f": their size is unknown, or beyond the limit of {limits.max_pixels:,} pixels"
         raise VideoError(relative_path, f"none of its frames can be decoded{why}")
     columns = {
         name: np.array([row[i] for row in rows], dtype)

@@ -8,6 +8,8 @@ import time
 import msgspec
 import numpy as np
 
+from cache_builder.unit_job import UnitJob
+from cache_builder.video.scan_job import CountJob, ScanJob
 from cache_builder.worker_pool import JobLimits
 
 
@@ -73,3 +75,34 @@ class Unpicklable(msgspec.Struct, frozen=True, kw_only=True):
 
 def _refuse():
     raise ImportError("no such module there")
+
+
+SLOW_VIDEO = "slow"
+"""In the name of videos that the jobs below never get done with."""
+
+
+class _HangsAtSlowVideos:
+    @property
+    def limits(self):
+        return JobLimits(seconds=0.3) if self._is_slow else super().limits
+
+    def run(self):
+        while self._is_slow:
+            time.sleep(1)
+        return super().run()
+
+    @property
+    def _is_slow(self):
+        return SLOW_VIDEO in self.path.name
+
+
+class HangingScanJob(_HangsAtSlowVideos, ScanJob, frozen=True, kw_only=True):
+    """Hangs at videos that are named slow."""
+
+
+class HangingCountJob(_HangsAtSlowVideos, CountJob, frozen=True, kw_only=True, eq=False):
+    """Hangs at videos that are named slow."""
+
+
+class HangingUnitJob(_HangsAtSlowVideos, UnitJob, frozen=True, kw_only=True, eq=False):
+    """Hangs at videos that are named slow."""
