@@ -26,8 +26,6 @@ from cache_builder.inputs import Inputs, fingerprint, read_inputs
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.report import BuildReport, make_report
 from cache_builder.selection import make_selection
-from cache_builder.shard_job import ShardJob
-from cache_builder.unit_job import UnitJob
 from cache_builder.video.nvdec import NvdecDevice, choose_nvdec
 from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import WorkerPool
@@ -107,8 +105,13 @@ class _Build:
         self._nvdec = nvdec
         self._overwrite = overwrite
         self._progress = progress
+        self._pool = WorkerPool[Any, Any](num_workers=options.workers)
 
     def run(self) -> BuildReport:
+        with self._pool:
+            return self._run()
+
+    def _run(self) -> BuildReport:
         existing = self._existing_manifest()
         started = time.monotonic()
         inputs = self._scan()
@@ -141,34 +144,31 @@ class _Build:
         started = time.monotonic()
         num_packets = sum(scan.facts.num_packets for scan in inputs.readable if scan is not None)
         self._progress.start("decode", num_packets, "frames")
-        unit_pool = WorkerPool(UnitJob.run, num_workers=self._options.workers)
-        with unit_pool:
-            decoded = DecodeStage(
-                unit_pool,
-                paths=[video.path for video in self._videos],
-                spill=workspace.spill,
-                scans=inputs.readable,
-                decoders=decoders,
-                config=config,
-                on_error=self._options.on_error,
-                progress=self._progress.advance,
-            ).run()
+        decoded = DecodeStage(
+            self._pool,
+            paths=[video.path for video in self._videos],
+            spill=workspace.spill,
+            scans=inputs.readable,
+            decoders=decoders,
+            config=config,
+            on_error=self._options.on_error,
+            progress=self._progress.advance,
+        ).run()
         decoded_at = time.monotonic()
         # Else the videos as they were before would pass for built.
         changed = [video for video in decoded.videos if isinstance(video, VideoChangedError)]
         if changed:
             digest = fingerprint(inputs.changed(changed), config, decoders)
-        with WorkerPool(ShardJob.run, num_workers=self._options.workers) as shard_pool:
-            manifest = gather(
-                shard_pool,
-                workspace=workspace,
-                config=config,
-                decoded=decoded,
-                unreadable=inputs.unreadable,
-                decoders=decoders,
-                fingerprint=digest,
-                progress=self._progress,
-            )
+        manifest = gather(
+            self._pool,
+            workspace=workspace,
+            config=config,
+            decoded=decoded,
+            unreadable=inputs.unreadable,
+            decoders=decoders,
+            fingerprint=digest,
+            progress=self._progress,
+        )
         report = make_report(
             manifest,
             output=printable(str(workspace.output)),
@@ -215,7 +215,7 @@ class _Build:
         return read_inputs(
             self._videos,
             scan_cache=self._workspace.scan_cache,
-            workers=self._options.workers,
+            pool=self._pool,
             progress=advance,
         )
 

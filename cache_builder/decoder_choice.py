@@ -7,9 +7,10 @@ from pathlib import Path
 import msgspec
 
 from cache_builder.errors import NvdecError, VideoError, VideosError
+from cache_builder.video.limits import seconds_to_scan
 from cache_builder.video.nvdec import NvdecDevice, probe_nvdec
 from cache_builder.video.scan import VideoFacts, VideoScan
-from cache_builder.worker_pool import JobDone, JobRaised, WorkerPool
+from cache_builder.worker_pool import JobDone, JobLimits, JobRaised, WorkerPool
 
 MAX_PROBING_WORKERS = 4
 """A process takes half a second to start CUDA, and a probe a few hundredths of one."""
@@ -47,6 +48,11 @@ class ProbeJob(msgspec.Struct, frozen=True, kw_only=True):
     facts: VideoFacts
     nvdec: NvdecDevice
 
+    @property
+    def limits(self) -> JobLimits:
+        """Time alone: CUDA takes what memory it takes."""
+        return JobLimits(seconds=seconds_to_scan(self.facts.num_bytes))
+
     def run(self) -> str | None:
         """Why the GPU does not take it, None if it does."""
         try:
@@ -74,7 +80,7 @@ def choose_decoders(
     if nvdec is None:
         return DecoderChoice()
     refusals: dict[int, str] = {}
-    with WorkerPool(ProbeJob.run, num_workers=min(workers, MAX_PROBING_WORKERS)) as pool:
+    with WorkerPool[ProbeJob, str | None](num_workers=min(workers, MAX_PROBING_WORKERS)) as pool:
         for video_id, (path, scan) in enumerate(zip(paths, scans, strict=True)):
             if scan is not None:
                 pool.submit(ProbeJob(video_id=video_id, path=path, facts=scan.facts, nvdec=nvdec))
@@ -85,7 +91,7 @@ def choose_decoders(
             elif isinstance(outcome, JobRaised):
                 raise outcome.error from RuntimeError(outcome.trace)
             else:
-                reason = f"trying it on the GPU ended a process, which {outcome.how}"
+                reason = f"trying it on the GPU failed: the process {outcome.how}"
             if reason is not None:
                 refusals[outcome.job.video_id] = reason
     readable = {video_id: scan.facts.path for video_id, scan in enumerate(scans) if scan is not None}

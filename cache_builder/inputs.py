@@ -11,7 +11,7 @@ from cache_builder.decoder_choice import DecoderChoice
 from cache_builder.discover import SourceVideo
 from cache_builder.errors import VideoChangedError, VideoError
 from cache_builder.video.scan import VideoScan
-from cache_builder.video.scan_cache import scan_videos
+from cache_builder.video.scan_cache import ScanPool, scan_videos
 
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,11 +53,11 @@ def read_inputs(
     videos: list[SourceVideo],
     *,
     scan_cache: Path | None,
-    workers: int,
+    pool: ScanPool,
     progress: Callable[[int, int], None] | None = None,
 ) -> Inputs:
     """Scan `videos`. `progress` is called with (videos scanned, videos)."""
-    scans = scan_videos(videos, cache_path=scan_cache, workers=workers, progress=progress)
+    scans = scan_videos(videos, cache_path=scan_cache, pool=pool, progress=progress)
     return Inputs(videos=videos, scans=scans)
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from cache_builder.config import BuildConfig
 from cache_builder.spill import UnitSpill
+from cache_builder.worker_pool import JobLimits
 from frame_store.layout import INDEX_DTYPE, shard_name
 from frame_store.open_file import OpenFile
 from frame_store.pixel_codec import crc32c
@@ -49,6 +50,11 @@ class ShardJob(msgspec.Struct, frozen=True, kw_only=True):
     shard_id: int
     first_frame_id: int
     end_frame_id: int
+
+    @property
+    def limits(self) -> JobLimits:
+        """None: what it reads is the build's own."""
+        return JobLimits()
 
     def run(self) -> ShardReceipt:
         """Write the shard and its rows of the index; a shard that is already there intact is left alone.

@@ -16,8 +16,11 @@ from cache_builder.selection import make_selection
 from cache_builder.spill import FRAME_DTYPE, KEPT_DTYPE, UnitReceipt, UnitSpill
 from cache_builder.video.convert import FrameConverter
 from cache_builder.video.decode import DecodedFrame, UnitDecoder, VideoReader
+from cache_builder.video.limits import DEFAULT_LIMITS, seconds_to_decode
 from cache_builder.video.nvdec import NvdecDevice
+from cache_builder.video.open_video import out_of_memory_text
 from cache_builder.video.scan import VideoScan
+from cache_builder.worker_pool import JobLimits
 from frame_store.pixel_codec import Pixels, crc32c, make_codec
 
 FRAMES_PER_FIDELITY_SAMPLE: Final = 16
@@ -53,6 +56,20 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         phase = self.first_ordinal % self.config.stride
         return f"{unit.video_id:06d}-{unit.first_packet:09d}-{unit.end_packet:09d}-{phase}"
 
+    @property
+    def limits(self) -> JobLimits:
+        """By the unit's packets and the size of the frames. CUDA takes what memory it takes."""
+        facts = self.scan.facts
+        num_packets = self.unit.num_packets * (
+            1 if self.nvdec is None else 2
+        )  # the CPU may have to do it again
+        seconds = seconds_to_decode(
+            num_packets, width=facts.width, height=facts.height, num_bytes=facts.num_bytes
+        )
+        return JobLimits(
+            seconds=seconds, memory_bytes=DEFAULT_LIMITS.max_memory_bytes if self.nvdec is None else None
+        )
+
     def run(self) -> UnitReceipt:
         """Decode and spill the unit; what an earlier run spilled intact is taken as it is.
 
@@ -71,7 +88,10 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     def _decode(self, spill: UnitSpill) -> UnitReceipt:
         if self.nvdec is None:
-            return self._decode_with(None, spill)
+            try:
+                return self._decode_with(None, spill)
+            except MemoryError as error:
+                raise VideoError(self.scan.facts.path, out_of_memory_text()) from error
         try:
             receipt = self._decode_with(self.nvdec, spill)
         except (NvdecError, UnitNotIndependentError) as error:

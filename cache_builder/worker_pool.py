@@ -7,26 +7,50 @@ caller decides what to do with it.
 import ctypes
 import os
 import pickle
+import resource
 import signal
 import socket
 import subprocess
 import sys
+import time
 import traceback
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import msgspec
 
 from cache_builder.errors import MachineError
 
-Job = TypeVar("Job")
-Result = TypeVar("Result")
-
 _PR_SET_PDEATHSIG = 1
+
+
+class JobLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job may take before it is stopped; None means as much as it wants."""
+
+    seconds: float | None = None
+    """On the clock: a process that has not answered by then is killed, `JobDied`."""
+    memory_bytes: int | None = None
+    """Of the process's data (Linux: RLIMIT_DATA): what goes beyond is refused to it, mostly a MemoryError."""
+
+
+class RunnableJob(Protocol):
+    """What the pool runs: jobs and their results must pickle."""
+
+    @property
+    def limits(self) -> JobLimits:
+        """What the job may take."""
+        ...
+
+    def run(self) -> object:
+        """Do it, in the worker."""
+        ...
+
+
+Job = TypeVar("Job", bound=RunnableJob)
+Result = TypeVar("Result")
 
 
 class JobDone(msgspec.Struct, Generic[Job, Result], frozen=True, kw_only=True):
@@ -45,22 +69,22 @@ class JobRaised(msgspec.Struct, Generic[Job], frozen=True, kw_only=True):
 
 
 class JobDied(msgspec.Struct, Generic[Job], frozen=True, kw_only=True):
-    """The worker process ended while it held the job."""
+    """The worker process ended while it held the job, or was killed because the job took too long."""
 
     job: Job
     how: str
-    """For example `was killed by SIGSEGV`."""
+    """For example `was killed by SIGSEGV`, or `took longer than 60.0 s`."""
 
 
 class WorkerPool(Generic[Job, Result]):
-    """Runs `perform(job)` in processes of its own. Jobs, results and `perform` must pickle.
+    """Runs `job.run()` in processes of its own, each job within its `limits`.
 
     The processes are fresh interpreters that import no `__main__`: a fork would inherit the output's lock and
-    the decoder libraries' threads, and `multiprocessing`'s spawn would run the caller's script again.
+    the decoder libraries' threads, and `multiprocessing`'s spawn would run the caller's script again. They
+    start with the first jobs and stay: one pool serves the stages of a build in turn.
     """
 
-    def __init__(self, perform: Callable[[Job], Result], *, num_workers: int) -> None:
-        self._perform = perform
+    def __init__(self, *, num_workers: int) -> None:
         self._num_workers = num_workers
         self._waiting: deque[Job] = deque()
         self._workers: list[_Worker[Job]] = []
@@ -82,12 +106,18 @@ class WorkerPool(Generic[Job, Result]):
         """
         while True:
             self._hand_out()
-            ready = wait([worker.connection for worker in self._workers if worker.job is not None])
-            for worker in list(self._workers):
+            busy = [worker for worker in self._workers if worker.job is not None]
+            deadlines = [worker.deadline for worker in busy if worker.deadline is not None]
+            timeout = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+            ready = wait([worker.connection for worker in busy], timeout)
+            for worker in busy:
                 if worker.connection in ready:
                     outcome = self._collect(worker)
                     self._hand_out()
                     return outcome
+            for worker in busy:
+                if worker.deadline is not None and worker.deadline <= time.monotonic():
+                    return self._stop(worker)
 
     def _hand_out(self) -> None:
         idle = [worker for worker in self._workers if worker.job is None]
@@ -95,11 +125,9 @@ class WorkerPool(Generic[Job, Result]):
         starting = [_Worker[Job]() for _ in range(num_missing)]  # all at once: they take a moment to import
         self._workers += starting
         for worker in starting:
-            worker.greet(self._perform)
+            worker.greet(type(self._waiting[0]))
         for worker in (idle + starting)[: len(self._waiting)]:
-            worker.job = self._waiting.popleft()
-            with suppress(BrokenPipeError, ConnectionResetError):  # it died while idle; `wait` tells so next
-                worker.connection.send(worker.job)
+            worker.hand(self._waiting.popleft())
 
     def _collect(self, worker: "_Worker[Job]") -> "JobDone[Job, Result] | JobRaised[Job] | JobDied[Job]":
         job = worker.job
@@ -113,6 +141,14 @@ class WorkerPool(Generic[Job, Result]):
         if answer[0] == "done":
             return JobDone(job=job, result=answer[1])
         return JobRaised(job=job, error=answer[1], trace=answer[2])
+
+    def _stop(self, worker: "_Worker[Job]") -> JobDied[Job]:
+        job = worker.job
+        assert job is not None
+        self._workers.remove(worker)
+        worker.process.kill()
+        worker.end()
+        return JobDied(job=job, how=f"took longer than {job.limits.seconds:.1f} s")
 
     def __enter__(self) -> Self:
         return self
@@ -132,6 +168,8 @@ class _Worker(Generic[Job]):
     def __init__(self) -> None:
         own_end, workers_end = socket.socketpair()
         self.job: Job | None = None
+        self.deadline: float | None = None
+        """When the job is to have ended, by `time.monotonic`."""
         with workers_end:
             number = workers_end.fileno()
             self.process = subprocess.Popen(
@@ -143,15 +181,23 @@ class _Worker(Generic[Job]):
             )
         self.connection = Connection(own_end.detach())
 
-    def greet(self, perform: Callable[[Job], Any]) -> None:
-        """Tell the process what to do with jobs and wait until it is ready for them."""
+    def greet(self, kind: type[Job]) -> None:
+        """Have the process import what jobs of this kind need, and wait until it is ready for them."""
         try:
-            self.connection.send(perform)
+            self.connection.send(kind)
             self.connection.recv()
         except (EOFError, BrokenPipeError, ConnectionResetError) as error:
             raise MachineError(
                 f"a worker process cannot start: it {self.end()}; the same command resumes"
             ) from error
+
+    def hand(self, job: Job) -> None:
+        """Let the idle process do `job`."""
+        seconds = job.limits.seconds
+        self.job = job
+        self.deadline = None if seconds is None else time.monotonic() + seconds
+        with suppress(BrokenPipeError, ConnectionResetError):  # it died while idle; `wait` tells so next
+            self.connection.send(job)
 
     def end(self) -> str:
         """Hang up, wait for the process and say how it ended."""
@@ -165,20 +211,32 @@ class _Worker(Generic[Job]):
 
 
 def serve(descriptor: int, parent_pid: int) -> None:
-    """What a worker process runs: receive `perform`, then jobs, until the parent hangs up."""
+    """What a worker process runs: receive a kind of jobs, then jobs of any kind, until the parent hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     _die_with_parent(parent_pid)
+    usual = resource.getrlimit(resource.RLIMIT_DATA)
     connection: Connection = Connection(descriptor)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent has hung up
-        perform: Callable[[Any], Any] = connection.recv()
+        connection.recv()
         connection.send("ready")
         while True:
-            job = connection.recv()
+            request = connection.recv_bytes()
             try:
-                answer: tuple[Any, ...] = ("done", perform(job))
+                job: RunnableJob = pickle.loads(request)
+                _limit_memory(job.limits.memory_bytes, usual)
+                answer: tuple[Any, ...] = ("done", job.run())
             except Exception as error:  # noqa: BLE001 - handed to the parent, which knows what to do
                 answer = ("raised", _picklable(error), traceback.format_exc())
+            _limit_memory(None, usual)
             connection.send(answer)
+
+
+def _limit_memory(num_bytes: int | None, usual: tuple[int, int]) -> None:
+    """Bound this process's private writable memory. Not its addresses: CUDA reserves more of those than there is."""
+    soft, hard = usual
+    if num_bytes is not None:
+        soft = num_bytes if soft == resource.RLIM_INFINITY else min(num_bytes, soft)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def _picklable(error: Exception) -> Exception:

@@ -18,6 +18,7 @@ from cache_builder.video.scan_cache import scan_videos
 from cache_builder.video.units import gop_units
 from frame_store import cuda_guard
 from frame_store.errors import CudaForkError, CudaUnavailableError
+from tests.support.in_process_pool import InProcessPool
 
 
 class SoftwareDecoder(NvdecDevice):
@@ -114,7 +115,7 @@ def test_a_decoder_by_name_must_be_there_and_is_for_a_gpu(simple_folder):
 
 def scanned(folder):
     videos = discover_videos(folder)
-    return list(zip(videos, scan_videos(videos, cache_path=None, workers=2), strict=True))
+    return list(zip(videos, scan_videos(videos, cache_path=None, pool=InProcessPool()), strict=True))
 
 
 def all_units(reader, units):

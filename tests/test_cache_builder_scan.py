@@ -11,9 +11,11 @@ import pytest
 from cache_builder.discover import discover_videos
 from cache_builder.errors import VideoError
 from cache_builder.video import scan_cache as scan_cache_module
+from cache_builder.video import scan_job as scan_job_module
 from cache_builder.video.frame_table import count_frames, predict_frames
 from cache_builder.video.scan import NO_PTS, VideoScan, scan_video, ticks_to_seconds
 from cache_builder.video.scan_cache import scan_frames, scan_videos
+from tests.support.in_process_pool import InProcessPool
 from tests.support.plain_decode import decode_plainly
 from tests.support.tiny_videos import (
     TINY_SPECS,
@@ -225,42 +227,44 @@ def test_scans_of_a_folder_are_remembered(mixed_folder, tmp_path, monkeypatch):
     videos = discover_videos(mixed_folder)
     cache_path = tmp_path / "scan.cache"
     calls = []
-    first = scan_videos(videos, cache_path=cache_path, workers=2, progress=lambda *done: calls.append(done))
+    first = scan_videos(
+        videos, cache_path=cache_path, pool=InProcessPool(), progress=lambda *done: calls.append(done)
+    )
     assert calls == [(1, 3), (2, 3), (3, 3)]
     assert isinstance(first[1], VideoError)
     assert scans_equal(first[0], scan_video(videos[0].path, "a.mp4"))
 
     scanned = []
 
-    def scan_and_tell(path, relative_path):
+    def scan_and_tell(path, relative_path, *, limits):
         scanned.append(relative_path)
         return scan_video(path, relative_path)
 
-    monkeypatch.setattr(scan_cache_module, "scan_video", scan_and_tell)
-    again = scan_videos(videos, cache_path=cache_path, workers=1)
+    monkeypatch.setattr(scan_job_module, "scan_video", scan_and_tell)
+    again = scan_videos(videos, cache_path=cache_path, pool=InProcessPool())
     assert scanned == ["b.mp4"]  # a reason is not remembered
     assert scans_equal(again[0], first[0])
     assert scans_equal(again[2], first[2])
 
     scanned.clear()
     tiny_video(mixed_folder, path=Path("a.mp4"), num_frames=11)
-    changed = scan_videos(videos, cache_path=cache_path, workers=1)
+    changed = scan_videos(videos, cache_path=cache_path, pool=InProcessPool())
     assert scanned == ["a.mp4", "b.mp4"]
     assert changed[0].facts.num_packets == 11
     os.utime(videos[2].path, ns=(0, 0))
-    scan_videos(videos, cache_path=cache_path, workers=1)
+    scan_videos(videos, cache_path=cache_path, pool=InProcessPool())
     assert scanned[2:] == ["b.mp4", "c.avi"]
 
 
 def test_counted_frames_are_remembered(mixed_folder, tmp_path, monkeypatch):
     videos = discover_videos(mixed_folder)
     cache_path = tmp_path / "scan.cache"
-    scan_videos(videos, cache_path=cache_path, workers=2)  # knows the scans, not the frames
-    first = scan_frames(videos, cache_path=cache_path, workers=2)
+    scan_videos(videos, cache_path=cache_path, pool=InProcessPool())  # knows the scans, not the frames
+    first = scan_frames(videos, cache_path=cache_path, pool=InProcessPool())
     assert [isinstance(row, VideoError) or len(row[1]) for row in first] == [10, True, 12]
-    monkeypatch.setattr(scan_cache_module, "count_frames", None)
-    scan_videos(videos, cache_path=cache_path, workers=2)
-    again = scan_frames(videos, cache_path=cache_path, workers=2)
+    monkeypatch.setattr(scan_job_module, "count_frames", None)
+    scan_videos(videos, cache_path=cache_path, pool=InProcessPool())
+    again = scan_frames(videos, cache_path=cache_path, pool=InProcessPool())
     assert again[2][1].packet.tolist() == first[2][1].packet.tolist()
     assert again[2][1].pts.tolist() == first[2][1].pts.tolist()
 
@@ -269,33 +273,38 @@ def test_counted_frames_are_remembered(mixed_folder, tmp_path, monkeypatch):
 def test_a_damaged_scan_cache_counts_as_none(mixed_folder, tmp_path, content):
     videos = discover_videos(mixed_folder)
     cache_path = tmp_path / "scan.cache"
-    first = scan_videos(videos, cache_path=cache_path, workers=2)
+    first = scan_videos(videos, cache_path=cache_path, pool=InProcessPool())
     cache_path.write_bytes(cache_path.read_bytes()[:-50] if content is None else content)
-    assert scans_equal(scan_videos(videos, cache_path=cache_path, workers=2)[2], first[2])
+    assert scans_equal(scan_videos(videos, cache_path=cache_path, pool=InProcessPool())[2], first[2])
 
 
 def test_a_scan_cache_of_another_pyav_counts_as_none(mixed_folder, tmp_path, monkeypatch):
     videos = discover_videos(mixed_folder)
     cache_path = tmp_path / "scan.cache"
-    scan_videos(videos, cache_path=cache_path, workers=2)
+    scan_videos(videos, cache_path=cache_path, pool=InProcessPool())
     monkeypatch.setattr(scan_cache_module, "_CACHE_VERSION", "another")
     monkeypatch.setattr(
-        scan_cache_module, "scan_video", lambda path, name: (_ for _ in ()).throw(VideoError(name, "x"))
+        scan_job_module,
+        "scan_video",
+        lambda path, name, *, limits: (_ for _ in ()).throw(VideoError(name, "x")),
     )
-    assert all(isinstance(row, VideoError) for row in scan_videos(videos, cache_path=cache_path, workers=2))
+    assert all(
+        isinstance(row, VideoError)
+        for row in scan_videos(videos, cache_path=cache_path, pool=InProcessPool())
+    )
 
 
 def test_a_flipped_bit_in_a_scan_cache_is_never_believed(mixed_folder, tmp_path):
     videos = discover_videos(mixed_folder)
     cache_path = tmp_path / "scan.cache"
-    first = scan_videos(videos, cache_path=cache_path, workers=2)
+    first = scan_videos(videos, cache_path=cache_path, pool=InProcessPool())
     content = cache_path.read_bytes()
     draw = random.Random(0)
     for _ in range(40):
         altered = bytearray(content)
         altered[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
         cache_path.write_bytes(altered)
-        again = scan_videos(videos, cache_path=cache_path, workers=2)
+        again = scan_videos(videos, cache_path=cache_path, pool=InProcessPool())
         assert scans_equal(again[0], first[0])
         assert scans_equal(again[2], first[2])
 
@@ -305,18 +314,18 @@ def test_an_interrupted_scan_keeps_what_it_has_and_starts_no_other_video(mixed_f
     cache_path = tmp_path / "scan.cache"
     scanned = []
 
-    def scan_and_tell(path, relative_path):
+    def scan_and_tell(path, relative_path, *, limits):
         scanned.append(relative_path)
         return scan_video(path, relative_path)
 
     def interrupt(done, total):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(scan_cache_module, "scan_video", scan_and_tell)
+    monkeypatch.setattr(scan_job_module, "scan_video", scan_and_tell)
     with pytest.raises(KeyboardInterrupt):
-        scan_videos(videos, cache_path=cache_path, workers=1, progress=interrupt)
+        scan_videos(videos, cache_path=cache_path, pool=InProcessPool(), progress=interrupt)
     assert "a.mp4" in scanned
     scanned.clear()
-    scan_videos(videos, cache_path=cache_path, workers=1)
+    scan_videos(videos, cache_path=cache_path, pool=InProcessPool())
     assert "a.mp4" not in scanned
     assert "c.avi" in scanned

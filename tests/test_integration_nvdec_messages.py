@@ -12,6 +12,7 @@ from cache_builder.errors import NvdecError
 from cache_builder.video.nvdec import NvdecDevice, choose_nvdec, probe_nvdec
 from cache_builder.video.scan_cache import scan_videos
 from tests.support.commands import SMALL, run
+from tests.support.in_process_pool import InProcessPool
 from tests.support.raw_nvdec import failure_of
 from tests.support.tiny_videos import tiny_video
 
@@ -54,7 +55,7 @@ def use_auto_without_a_gpu(folder, output):
 def try_with_other_facts(folder):
     """Why the GPU refuses a video of which the CPU is said to show less."""
     (video,) = discover_videos(Path(folder))
-    (scan,) = scan_videos([video], cache_path=None, workers=1)
+    (scan,) = scan_videos([video], cache_path=None, pool=InProcessPool())
     facts = msgspec.structs.replace(scan.facts, width=scan.facts.width - 16)
     return failure_of(lambda: probe_nvdec(video.path, facts, NvdecDevice()))
 
@@ -63,7 +64,7 @@ def try_on_the_gpu(folder):
     """Reason why the GPU refuses each video of a folder, None where it takes it; and what `cache-build` says."""
     reasons = {}
     videos = discover_videos(Path(folder))
-    for video, scan in zip(videos, scan_videos(videos, cache_path=None, workers=1), strict=True):
+    for video, scan in zip(videos, scan_videos(videos, cache_path=None, pool=InProcessPool()), strict=True):
         try:
             probe_nvdec(video.path, scan.facts, NvdecDevice())
             reasons[video.relative_path] = None

@@ -61,6 +61,15 @@ def wait_for_workers(process, count=2):
     raise AssertionError("the build started no workers")
 
 
+def wait_for_spill(output):
+    """Until a running build has scanned the videos and begun to decode them."""
+    spill = output.with_name(output.name + ".building") / "spill"
+    deadline = time.monotonic() + 60
+    while not any(spill.glob("*.frames")):
+        assert time.monotonic() < deadline, "the build decoded nothing"
+        time.sleep(0.001)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Videos that keep two workers busy for a few seconds."""
@@ -129,9 +138,7 @@ def test_a_worker_that_is_killed_costs_nothing(folder, undisturbed, tmp_path):
     flags, expected, _ = undisturbed
     process = start(folder, tmp_path / "cache", *flags)
     workers = wait_for_workers(process)
-    spill = tmp_path / "cache.building" / "spill"
-    while process.poll() is None and not any(spill.glob("*.frames")):
-        time.sleep(0.001)  # until they are at work
+    wait_for_spill(tmp_path / "cache")
     workers[0].kill()
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
@@ -197,7 +204,7 @@ def test_a_full_disk_is_said_and_the_same_command_resumes(folder, undisturbed, t
 
 def test_an_unfinished_build_of_other_settings_is_not_thrown_away(folder, tmp_path):
     process = start(folder, tmp_path / "cache", "--quality", "80")
-    wait_for_workers(process)
+    wait_for_spill(tmp_path / "cache")
     process.kill()
     process.communicate()
     other = run(folder, tmp_path / "cache", "--quality", "90")
@@ -208,7 +215,7 @@ def test_an_unfinished_build_of_other_settings_is_not_thrown_away(folder, tmp_pa
 
 def test_an_unfinished_build_of_a_cropped_aspect_is_resumed(folder, tmp_path):
     process = start(folder, tmp_path / "cache", "--crop-aspect", "4:3")
-    wait_for_workers(process)
+    wait_for_spill(tmp_path / "cache")
     process.kill()
     process.communicate()
     assert run(folder, tmp_path / "cache", "--crop-aspect", "4:3").returncode == 0

@@ -12,6 +12,7 @@ from cache_builder.discover import discover_videos
 from cache_builder.errors import ConfigError, InputFolderError
 from cache_builder.inputs import read_inputs
 from cache_builder.plan import plan_shards
+from cache_builder.video.scan_cache import ScanPool
 from frame_store import CacheStore, open_store
 from frame_store.manifest import Layout
 from loader import SamplingError
@@ -66,7 +67,8 @@ def subjects_of_videos(folder: Path) -> list[BiasSubject]:
         InputFolderError: no such folder, or no video in it.
     """
     _, options = resolve(BuildSettings())
-    inputs = read_inputs(discover_videos(folder), scan_cache=None, workers=options.workers)
+    with ScanPool(num_workers=options.workers) as pool:
+        inputs = read_inputs(discover_videos(folder), scan_cache=None, pool=pool)
     sizes = np.array([scan.facts.num_packets for scan in inputs.readable if scan is not None], np.int64)
     if not sizes.sum():
         raise InputFolderError(folder, "none of its videos can be read")

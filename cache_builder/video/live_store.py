@@ -24,7 +24,7 @@ from cache_builder.video.geometry import FrameGeometry, Resize
 from cache_builder.video.live_video import ConvertsFrames, DecodeStarts, LearnedOfVideo, LiveVideo, Outs
 from cache_builder.video.nvdec import Device, NvdecDevice, choose_nvdec
 from cache_builder.video.scan import VideoFacts, VideoScan, ticks_to_seconds
-from cache_builder.video.scan_cache import scan_frames
+from cache_builder.video.scan_cache import ScanPool, scan_frames
 from frame_store.cpu_budget import num_usable_cpus
 from frame_store.frame_index import check_frame_ids, check_out, check_outs
 from frame_store.layout import INDEX_DTYPE
@@ -59,7 +59,7 @@ def open_videos(
         crop_aspect: Display aspect (width, height) whose centre is cut out first.
         scan_cache: File that remembers the scan, so that opening again is instant; None scans anew.
         max_open: Videos kept open for later look-ups, at most; fewer where their decoders hold much memory.
-        workers: Threads that scan; None means one per core.
+        workers: Processes that scan, while it lasts; None means one per core.
         progress: Called with (videos scanned, videos).
 
     Raises:
@@ -77,12 +77,13 @@ def open_videos(
     height, width = (size, size) if isinstance(size, int) else size
     geometry = FrameGeometry(height=height, width=width, resize=resize, crop_aspect=crop_aspect)
     videos = discover_videos(Path(folder))
-    scans = scan_frames(
-        videos,
-        cache_path=None if scan_cache is None else Path(scan_cache),
-        workers=workers or num_usable_cpus(),
-        progress=progress,
-    )
+    with ScanPool(num_workers=workers or num_usable_cpus()) as pool:
+        scans = scan_frames(
+            videos,
+            cache_path=None if scan_cache is None else Path(scan_cache),
+            pool=pool,
+            progress=progress,
+        )
     if nvdec is None:
         return LiveStore(videos, scans, geometry=geometry, max_open=max_open)
     from cache_builder.video.cuda_live_store import CudaLiveStore  # needs torch

@@ -1,6 +1,7 @@
 """Opens a file with FFmpeg and hands out its packets: what scan and decode must do in exactly the same way."""
 
 import os
+import resource
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from cache_builder.errors import VideoError
+from cache_builder.video.limits import DEFAULT_LIMITS, VideoLimits
 
 if TYPE_CHECKING:
     VideoPacket: TypeAlias = Packet[VideoStream]
@@ -23,22 +25,57 @@ else:
 MAX_READ_ERRORS_IN_A_ROW: Final = 16
 """Demuxers resume after a damaged stretch; one that fails this often without a packet will not."""
 
-# Formats that only point at other files or at the network: a folder of videos must not make us open those.
-_PLAYLISTS = {"hls", "applehttp", "concat", "dash", "webm_dash_manifest", "imf", "sdp", "rtsp", "rtp", "sap"}
-_OPTIONS = {
+_CONTAINERS: Final = (
+    *(
+        "asf",
+        "avi",
+        "dv",
+        "flv",
+        "gxf",
+        "ivf",
+        "matroska",
+        "mov",
+        "mpeg",
+        "mpegts",
+        "mxf",
+        "nut",
+        "ogg",
+        "rm",
+    ),
+    *("av1", "h264", "hevc", "m4v", "mjpeg", "mpegvideo", "obu", "yuv4mpegpipe"),
+)
+"""FFmpeg's demuxers of the containers and bare streams that `VIDEO_EXTENSIONS` stand for.
+
+None of them opens a second file, as playlists, DASH, image sequences, SDP, VobSub and so on do; `mov` would, where
+a track says that its data lie elsewhere, and is told not to. A file that FFmpeg takes for anything else is refused.
+"""
+
+_DEMUXER_OPTIONS: Final = {
     "protocol_whitelist": "file",
-    "format_whitelist": ",".join(sorted(av.formats_available - _PLAYLISTS)),
+    "format_whitelist": ",".join(_CONTAINERS),
+    # Their defaults, too. Whoever changes them lets a video name any file of this machine.
+    "enable_drefs": "0",
+    "use_absolute_path": "0",
 }
+
+_STILL_IMAGES: Final = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cJXL ")
 
 
 def open_container(
-    path: Path, relative_path: str, *, decodes_nothing: bool = False, hwaccel: HWAccel | None = None
+    path: Path,
+    relative_path: str,
+    *,
+    decodes_nothing: bool = False,
+    hwaccel: HWAccel | None = None,
+    limits: VideoLimits = DEFAULT_LIMITS,
 ) -> InputContainer:
     """Open a video file. Close the container by hand: left to the garbage collector it leaks.
 
     With `decodes_nothing`, where the container lists its streams, FFmpeg does not decode pictures to learn more of
     them: 2.5 ms instead of 15 to 20 for 1080p H.264. What only pictures tell (pixel format, reordering where the
     stream does not name it) is then not known yet. `hwaccel` is what decodes in the CPU's place.
+
+    Nothing but the file itself is opened, whatever it holds.
 
     Raises:
         VideoError: with one line that says why FFmpeg cannot read it, the same on every machine.
@@ -50,21 +87,21 @@ def open_container(
         container = av.open(
             f"file:{path}",
             mode="r",
-            options={"skip_frame": "all"} if decodes_nothing else {},
-            container_options=_OPTIONS,
+            options=_decoder_options(limits) | ({"skip_frame": "all"} if decodes_nothing else {}),
+            # One more, so that too many are told from a failure.
+            container_options=_DEMUXER_OPTIONS | {"max_streams": str(limits.max_streams + 1)},
             metadata_errors="replace",
             hwaccel=hwaccel,
         )
     except (av.FFmpegError, ValueError, RuntimeError) as error:
-        raise VideoError(relative_path, _why_not_opened(path, error)) from error
-    if container.format.name.endswith("_pipe") or container.format.name == "image2":
-        container.close()
-        raise VideoError(relative_path, "a still image, not a video")
+        raise VideoError(relative_path, _why_not_opened(path, error, limits)) from error
     return container
 
 
-def choose_video_stream(container: InputContainer, relative_path: str) -> VideoStream:
-    """FFmpeg's best video stream; cover art does not count.
+def choose_video_stream(
+    container: InputContainer, relative_path: str, *, limits: VideoLimits = DEFAULT_LIMITS
+) -> VideoStream:
+    """FFmpeg's best video stream; cover art does not count. Its decoder refuses frames beyond `limits`.
 
     Raises:
         VideoError: there is none, or no decoder for it.
@@ -82,6 +119,7 @@ def choose_video_stream(container: InputContainer, relative_path: str) -> VideoS
     )
     if chosen.codec_context is None:
         raise VideoError(relative_path, "its codec has no decoder in this build of FFmpeg")
+    chosen.codec_context.options = _decoder_options(limits)
     return chosen
 
 
@@ -106,8 +144,23 @@ def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[Vid
 
 def describe_error(error: Exception) -> str:
     """What FFmpeg said, without error numbers and paths."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(text).splitlines()[0]
+    if isinstance(error, MemoryError):
+        return out_of_memory_text()
+    text = str(getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+    if isinstance(error, av.error.ArgumentError):  # all that FFmpeg says of frames beyond `max_pixels`
+        text += f" (as for frames of more than {DEFAULT_LIMITS.max_pixels:,} pixels, the limit)"
+    return text
+
+
+def out_of_memory_text() -> str:
+    """What to say of a video for which memory was refused to this process."""
+    limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    has = f"the limit of {limit / 2**30:.1f} GiB a process" if limit != resource.RLIM_INFINITY else "there is"
+    return f"it asks for more memory than {has}"
+
+
+def _decoder_options(limits: VideoLimits) -> dict[str, str]:
+    return {"max_pixels": str(limits.max_pixels)}
 
 
 def _check_file(path: Path, relative_path: str) -> None:
@@ -129,14 +182,21 @@ def _check_file(path: Path, relative_path: str) -> None:
         raise VideoError(relative_path, f"cannot be opened: {error.strerror}") from None
 
 
-def _why_not_opened(path: Path, error: Exception) -> str:
+def _why_not_opened(path: Path, error: Exception, limits: VideoLimits) -> str:
     boxes = _top_level_boxes(path)
     if "ftyp" in boxes and "moov" not in boxes and "moof" not in boxes:
         return "truncated or never finished: an MP4 without its index (no moov box)"
     if isinstance(error, av.error.InvalidDataError):
         return "not a video, or damaged at its beginning"
     if isinstance(error, av.error.ArgumentError):
+        with path.open("rb") as file:
+            beginning = file.read(12)
+        is_webp = beginning[:4] == b"RIFF" and beginning[8:] == b"WEBP"
+        if beginning.startswith(_STILL_IMAGES) or is_webp:
+            return "a still image, not a video"
         return "not a video: a playlist, or a format that is not read"
+    if isinstance(error, MemoryError):
+        return f"{out_of_memory_text()}, or has more than {limits.max_streams} streams"
     return f"FFmpeg cannot open it: {describe_error(error)}"
 
 

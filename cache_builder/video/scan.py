@@ -17,6 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from cache_builder.errors import VideoError
+from cache_builder.video.limits import DEFAULT_LIMITS, VideoLimits
 from cache_builder.video.open_video import (
     choose_video_stream,
     describe_error,
@@ -160,17 +161,26 @@ class VideoScan:
         return Fraction(*self.facts.sample_aspect_ratio) if self.facts.sample_aspect_ratio else None
 
 
-def scan_video(path: Path, relative_path: str) -> VideoScan:
+def scan_video(path: Path, relative_path: str, *, limits: VideoLimits = DEFAULT_LIMITS) -> VideoScan:
     """Read every packet of a video, decode its first frame, hash the file.
 
     Raises:
-        VideoError: it cannot be read as a video; one line, without absolute paths.
+        VideoError: it cannot be read as a video, or is beyond `limits`; one line, without absolute paths.
     """
-    container = open_container(path, relative_path)
+    container = open_container(path, relative_path, limits=limits)
     try:
         status = path.stat()
-        stream = choose_video_stream(container, relative_path)
-        reading = _read_all(container, stream, relative_path)
+        stream = choose_video_stream(container, relative_path, limits=limits)
+        excess = limits.excess_of_header(
+            num_streams=len(container.streams),
+            width=stream.codec_context.width,
+            height=stream.codec_context.height,
+            num_frames=stream.frames,
+            seconds=_duration_in_header(container, stream),
+        )
+        if excess is not None:
+            raise VideoError(relative_path, excess)
+        reading = _read_all(container, stream, relative_path, limits)
         packets = reading.packets
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -227,7 +237,9 @@ class _Reading:
     has_hidden_packets: bool
 
 
-def _read_all(container: InputContainer, stream: VideoStream, relative_path: str) -> _Reading:
+def _read_all(
+    container: InputContainer, stream: VideoStream, relative_path: str, limits: VideoLimits
+) -> _Reading:
     """One pass over the packets; they are decoded only until the first frame comes out."""
     set_single_thread(stream)
     decoder = stream.codec_context
@@ -244,6 +256,8 @@ def _read_all(container: InputContainer, stream: VideoStream, relative_path: str
                 first_error = first_error or error
         if packet is None:
             break
+        if len(rows) == limits.max_packets:
+            raise VideoError(relative_path, f"it has more packets than the limit of {limits.max_packets:,}")
         has_new_parameters |= bool(rows) and packet.has_sidedata("new_extradata")
         if decoder.name == "vp8" and packet.size:
             has_hidden_packets |= not memoryview(packet)[0] & _VP8_SHOW_FRAME
@@ -262,6 +276,8 @@ def _read_all(container: InputContainer, stream: VideoStream, relative_path: str
         raise VideoError(relative_path, "its video stream holds no packets: truncated?")
     if first_frame is None:
         why = f": {describe_error(first_error)}" if first_error else ""
+        if not decoder.width * decoder.height:  # FFmpeg forgets sizes beyond `max_pixels`, and does not say
+            why = f": their size is unknown, or beyond the limit of {limits.max_pixels:,} pixels"
         raise VideoError(relative_path, f"none of its frames can be decoded{why}")
     columns = {
         name: np.array([row[i] for row in rows], dtype)

@@ -1,10 +1,13 @@
-"""Scans of many videos, in parallel, remembered in one file: a second run of the same folder is instant."""
+"""Scans of many videos, in parallel, remembered in one file: a second run of the same folder is instant.
+
+Scans run in the processes of a worker pool: whatever a file does to FFmpeg, a crash, a hang or a flood of memory,
+costs that video and nothing else. Threads could not be stopped, and would all end with the first crash.
+"""
 
 import hashlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import av
 import msgspec
@@ -12,8 +15,10 @@ import numpy as np
 
 from cache_builder.discover import SourceVideo
 from cache_builder.errors import VideoError
-from cache_builder.video.frame_table import FrameTable, count_frames, predict_frames
-from cache_builder.video.scan import PACKET_COLUMNS, PacketTable, VideoFacts, VideoScan, scan_video
+from cache_builder.video.frame_table import FrameTable, predict_frames
+from cache_builder.video.scan import PACKET_COLUMNS, PacketTable, VideoFacts, VideoScan
+from cache_builder.video.scan_job import CountJob, ScanJob
+from cache_builder.worker_pool import JobDied, JobRaised, WorkerPool
 from frame_store.publish import write_file
 
 _DIGEST_BYTES: Final = 32
@@ -40,15 +45,15 @@ def scan_videos(
     videos: Sequence[SourceVideo],
     *,
     cache_path: Path | None,
-    workers: int,
+    pool: "ScanPool",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[VideoScan | VideoError]:
-    """Scan every video, or take its scan from the file at `cache_path` if size and mtime are the same.
+    """Scan every video in `pool`, or take its scan from `cache_path` if size and mtime are the same.
 
     Returns a row per video: its scan, or the reason why there is none. Reasons are not remembered.
     `progress` is called with (videos done, videos). A cache file that cannot be read counts as none.
     """
-    scans = _run(videos, cache_path, workers, progress, with_frames=False)
+    scans = _Scanning(videos, cache_path, pool, progress, with_frames=False).run()
     return [scan if isinstance(scan, VideoError) else scan[0] for scan in scans]
 
 
@@ -56,64 +61,100 @@ def scan_frames(
     videos: Sequence[SourceVideo],
     *,
     cache_path: Path | None,
-    workers: int,
+    pool: "ScanPool",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[tuple[VideoScan, FrameTable] | VideoError]:
     """Like `scan_videos`, and tell every video's frames: those that only decoding can count are decoded once."""
-    scans = _run(videos, cache_path, workers, progress, with_frames=True)
+    scans = _Scanning(videos, cache_path, pool, progress, with_frames=True).run()
     return [scan if isinstance(scan, VideoError) else (scan[0], _require(scan[1])) for scan in scans]
 
 
-_Found = tuple[VideoScan, FrameTable | None]
+_Found: TypeAlias = tuple[VideoScan, FrameTable | None]
+ScanPool: TypeAlias = WorkerPool[ScanJob | CountJob, VideoScan | FrameTable]
 
 
-def _run(
-    videos: Sequence[SourceVideo],
-    cache_path: Path | None,
-    workers: int,
-    progress: Callable[[int, int], None] | None,
-    *,
-    with_frames: bool,
-) -> list[_Found | VideoError]:
-    cached = _read_cache(cache_path)
-    found: dict[int, _Found | VideoError] = {}
-    num_new = 0
-    pool = ThreadPoolExecutor(workers)
-    try:
-        jobs = {
-            pool.submit(_look_at, video, cached.get(video.relative_path), with_frames=with_frames): row
-            for row, video in enumerate(videos)
-        }
-        for job in as_completed(jobs):
-            found[jobs[job]], is_new = job.result()
-            num_new += is_new
-            if progress is not None:
-                progress(len(found), len(videos))
-    finally:  # interrupted, what was scanned is kept, and only the videos in hand are waited for
-        pool.shutdown(cancel_futures=True)
-        if cache_path is not None and num_new:
-            unseen = {video.relative_path for row, video in enumerate(videos) if row not in found}
-            kept = {path: entry for path, entry in cached.items() if path in unseen}
-            _write_cache(cache_path, {videos[row]: found[row] for row in sorted(found)}, kept=kept)
-    return [found[row] for row in range(len(videos))]
+class _Scanning:
+    def __init__(
+        self,
+        videos: Sequence[SourceVideo],
+        cache_path: Path | None,
+        pool: ScanPool,
+        progress: Callable[[int, int], None] | None,
+        *,
+        with_frames: bool,
+    ) -> None:
+        self._videos = videos
+        self._cache_path = cache_path
+        self._pool = pool
+        self._progress = progress
+        self._with_frames = with_frames
+        self._cached = _read_cache(cache_path)
+        self._scans: dict[int, VideoScan] = {}
+        self._found: dict[int, _Found | VideoError] = {}
+        self._has_news = False
+        self._to_retry_alone: list[ScanJob | CountJob] = []
 
+    def run(self) -> list[_Found | VideoError]:
+        try:
+            for row, video in enumerate(self._videos):
+                entry = self._cached.get(video.relative_path)
+                known = _unpack(video, entry) if entry is not None else None
+                if known is None:
+                    self._pool.submit(ScanJob(row=row, path=video.path, relative_path=video.relative_path))
+                else:
+                    self._take_scan(row, *known)
+            self._drain()
+            while self._to_retry_alone:
+                self._pool.submit(self._to_retry_alone.pop())
+                self._drain()
+        finally:  # interrupted, what was scanned is kept
+            if self._cache_path is not None and self._has_news:
+                self._write()
+        return [self._found[row] for row in range(len(self._videos))]
 
-def _look_at(
-    video: SourceVideo, cached: _CachedVideo | None, *, with_frames: bool
-) -> tuple[_Found | VideoError, bool]:
-    """What there is to know of a video, and whether it is news to the cache."""
-    try:
-        known = _unpack(video, cached) if cached is not None else None
-        scan, frames = known or (scan_video(video.path, video.relative_path), None)
-        is_new = known is None
-        if with_frames and frames is None:
+    def _drain(self) -> None:
+        while self._pool.num_unfinished:
+            outcome = self._pool.next_outcome()
+            job = outcome.job
+            if isinstance(outcome, JobDied):
+                self._take_death(job, outcome.how)
+            elif isinstance(outcome, JobRaised):
+                if not isinstance(outcome.error, VideoError):
+                    raise outcome.error from RuntimeError(outcome.trace)
+                self._settle(job.row, outcome.error)
+            else:
+                self._has_news = True
+                if isinstance(outcome.result, VideoScan):
+                    self._take_scan(job.row, outcome.result, None)
+                else:
+                    self._settle(job.row, (self._scans[job.row], outcome.result))
+
+    def _take_scan(self, row: int, scan: VideoScan, frames: FrameTable | None) -> None:
+        if self._with_frames and frames is None:
             frames = predict_frames(scan)
             if frames is None:
-                frames = count_frames(video.path, scan)
-                is_new = True
-    except VideoError as error:
-        return error, False
-    return (scan, frames), is_new
+                self._scans[row] = scan
+                self._pool.submit(CountJob(row=row, path=self._videos[row].path, scan=scan))
+                return
+        self._settle(row, (scan, frames))
+
+    def _take_death(self, job: ScanJob | CountJob, how: str) -> None:
+        if job.is_retry:
+            self._settle(job.row, VideoError(job.name, f"the process reading it {how}, twice"))
+        else:  # perhaps it was not the video's fault: memory that others had taken, a crowded machine
+            self._to_retry_alone.append(msgspec.structs.replace(job, is_retry=True))
+
+    def _settle(self, row: int, found: _Found | VideoError) -> None:
+        self._found[row] = found
+        if self._progress is not None:
+            self._progress(len(self._found), len(self._videos))
+
+    def _write(self) -> None:
+        assert self._cache_path is not None
+        unseen = {video.relative_path for row, video in enumerate(self._videos) if row not in self._found}
+        kept = {path: entry for path, entry in self._cached.items() if path in unseen}
+        rows = {self._videos[row]: self._found[row] for row in sorted(self._found)}
+        _write_cache(self._cache_path, rows, kept=kept)
 
 
 def _require(frames: FrameTable | None) -> FrameTable:

@@ -13,6 +13,7 @@ from cache_builder.discover import discover_videos
 from cache_builder.video.geometry import FrameGeometry
 from cache_builder.video.nvdec import NvdecDevice
 from cache_builder.video.scan_cache import scan_frames
+from tests.support.in_process_pool import InProcessPool
 from tests.support.stub_planes import plane_tensor
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def open_on_stub(
     videos = discover_videos(Path(folder))
     return CudaLiveStore(
         videos,
-        scan_frames(videos, cache_path=None, workers=1, progress=None),
+        scan_frames(videos, cache_path=None, pool=InProcessPool(), progress=None),
         geometry=FrameGeometry(height=size, width=size),
         max_open=4,
         nvdec=HostNvdecDevice(decoder=decoder),

@@ -1,0 +1,85 @@
+"""Jobs of a worker pool that read one video: its packets, or, where those do not tell its frames, all its pixels."""
+
+from pathlib import Path
+
+import msgspec
+
+from cache_builder.errors import VideoError
+from cache_builder.video.frame_table import FrameTable, count_frames
+from cache_builder.video.limits import DEFAULT_LIMITS, VideoLimits, seconds_to_decode, seconds_to_scan
+from cache_builder.video.open_video import out_of_memory_text
+from cache_builder.video.scan import VideoScan, scan_video
+from cache_builder.worker_pool import JobLimits
+
+
+class ScanJob(msgspec.Struct, frozen=True, kw_only=True):
+    """Scan the video at `path`."""
+
+    row: int
+    """In the table of videos."""
+    path: Path
+    relative_path: str
+    video_limits: VideoLimits = DEFAULT_LIMITS
+    is_retry: bool = False
+
+    @property
+    def name(self) -> str:
+        """The video, as messages name it."""
+        return self.relative_path
+
+    @property
+    def limits(self) -> JobLimits:
+        """By the size of the file, which was not opened yet."""
+        try:
+            num_bytes = self.path.stat().st_size
+        except OSError:  # for `run` to say
+            num_bytes = 0
+        return JobLimits(seconds=seconds_to_scan(num_bytes), memory_bytes=self.video_limits.max_memory_bytes)
+
+    def run(self) -> VideoScan:
+        """Scan.
+
+        Raises:
+            VideoError: it cannot be read as a video, or asks for more than the limits.
+        """
+        try:
+            return scan_video(self.path, self.relative_path, limits=self.video_limits)
+        except MemoryError as error:
+            raise VideoError(self.name, out_of_memory_text()) from error
+
+
+class CountJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """Decode the whole video at `path` to count its frames."""
+
+    row: int
+    """In the table of videos."""
+    path: Path
+    scan: VideoScan
+    is_retry: bool = False
+
+    @property
+    def name(self) -> str:
+        """The video, as messages name it."""
+        return self.scan.facts.path
+
+    @property
+    def limits(self) -> JobLimits:
+        """By what the scan found."""
+        facts = self.scan.facts
+        return JobLimits(
+            seconds=seconds_to_decode(
+                facts.num_packets, width=facts.width, height=facts.height, num_bytes=facts.num_bytes
+            ),
+            memory_bytes=DEFAULT_LIMITS.max_memory_bytes,
+        )
+
+    def run(self) -> FrameTable:
+        """Count.
+
+        Raises:
+            VideoError: the file is not the one that was scanned.
+        """
+        try:
+            return count_frames(self.path, self.scan)
+        except MemoryError as error:
+            raise VideoError(self.name, out_of_memory_text()) from error

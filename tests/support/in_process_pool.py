@@ -1,0 +1,28 @@
+"""A worker pool without processes: quick, and what a test replaces in this process is replaced in the jobs."""
+
+import traceback
+from collections import deque
+
+from cache_builder.worker_pool import JobDone, JobRaised, WorkerPool
+
+
+class InProcessPool(WorkerPool):
+    """Runs each job when its outcome is asked for, without limits; results and errors are handed on as they are."""
+
+    def __init__(self):
+        super().__init__(num_workers=1)
+        self._jobs = deque()
+
+    def submit(self, job):
+        self._jobs.append(job)
+
+    @property
+    def num_unfinished(self):
+        return len(self._jobs)
+
+    def next_outcome(self):
+        job = self._jobs.popleft()
+        try:
+            return JobDone(job=job, result=job.run())
+        except Exception as error:  # noqa: BLE001 - as a worker does
+            return JobRaised(job=job, error=error, trace=traceback.format_exc())

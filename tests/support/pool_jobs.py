@@ -1,0 +1,108 @@
+"""Jobs for a worker pool that do one thing each, and what real ones are guarded against."""
+
+import os
+import resource
+import signal
+import time
+
+import msgspec
+import numpy as np
+
+from cache_builder.unit_job import UnitJob
+from cache_builder.video.scan_job import CountJob, ScanJob
+from cache_builder.worker_pool import JobLimits
+
+
+class Number(msgspec.Struct, frozen=True, kw_only=True):
+    """Returns `value`."""
+
+    value: int
+    limits: JobLimits = JobLimits()
+
+    def run(self):
+        return self.value
+
+
+class Hang(msgspec.Struct, frozen=True, kw_only=True):
+    """Never ends."""
+
+    limits: JobLimits
+
+    def run(self):
+        while True:
+            time.sleep(1)
+
+
+class TakeMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """Asks for memory and returns how much it got."""
+
+    num_bytes: int
+    limits: JobLimits
+
+    def run(self):
+        return np.empty(self.num_bytes, np.uint8).nbytes
+
+
+class MemoryLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """Returns the process's limit."""
+
+    limits: JobLimits = JobLimits()
+
+    def run(self):
+        return resource.getrlimit(resource.RLIMIT_DATA)[0]
+
+
+class KillItself(msgspec.Struct, frozen=True, kw_only=True):
+    """Ends its process."""
+
+    limits: JobLimits = JobLimits()
+
+    def run(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Unpicklable(msgspec.Struct, frozen=True, kw_only=True):
+    """Cannot be unpickled in the worker."""
+
+    limits: JobLimits = JobLimits()
+
+    def run(self):
+        return None
+
+    def __reduce__(self):
+        return (_refuse, ())
+
+
+def _refuse():
+    raise ImportError("no such module there")
+
+
+SLOW_VIDEO = "slow"
+"""In the name of videos that the jobs below never get done with."""
+
+
+class _HangsAtSlowVideos:
+    @property
+    def limits(self):
+        return JobLimits(seconds=0.3) if self._is_slow else super().limits
+
+    def run(self):
+        while self._is_slow:
+            time.sleep(1)
+        return super().run()
+
+    @property
+    def _is_slow(self):
+        return SLOW_VIDEO in self.path.name
+
+
+class HangingScanJob(_HangsAtSlowVideos, ScanJob, frozen=True, kw_only=True):
+    """Hangs at videos that are named slow."""
+
+
+class HangingCountJob(_HangsAtSlowVideos, CountJob, frozen=True, kw_only=True, eq=False):
+    """Hangs at videos that are named slow."""
+
+
+class HangingUnitJob(_HangsAtSlowVideos, UnitJob, frozen=True, kw_only=True, eq=False):
+    """Hangs at videos that are named slow."""
