@@ -183,7 +183,9 @@ def test_a_command_that_outstays_its_time_is_killed_though_its_child_holds_its_o
         run_command([sys.executable, "-c", code], tmp_path / "out", timeout_s=1.0)
     assert time.monotonic() - started < 15
     done = run_command(
-        [sys.executable, "-c", "import sys; print('a'); sys.exit('b')"], tmp_path / "out", timeout_s=60.0
+        [sys.executable, "-c", "import sys; print('a', flush=True); sys.exit('b')"],
+        tmp_path / "out",
+        timeout_s=60.0,
     )
     assert (done.exit_code, done.lines, done.last_words) == (1, ("a", "b"), "a / b")
 
