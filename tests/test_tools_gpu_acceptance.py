@@ -89,7 +89,7 @@ def test_a_step_that_hangs_is_killed_with_all_below_it_and_what_it_found_stays(r
             print("still here", flush=True)
             time.sleep(600)
         """,
-        limit_s=2.0,
+        limit_s=10.0,
     )
     assert time.monotonic() - started < 60
     assert [(finding.name, finding.status) for finding in found] == [
@@ -97,7 +97,7 @@ def test_a_step_that_hangs_is_killed_with_all_below_it_and_what_it_found_stays(r
         ("the whole step", "error"),
         ("took", "measured"),
     ]
-    assert "over its limit of 2 s" in found[1].detail
+    assert "over its limit of 10 s" in found[1].detail
     assert "still here" in found[1].detail
     for _ in range(200):
         if not is_running(found[0].value):
