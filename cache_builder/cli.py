@@ -233,9 +233,7 @@ class _exit_codes:  # noqa: N801 - reads as a statement
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if isinstance(error, KeyboardInterrupt):
             is_sigterm = isinstance(error, _Terminated)
-            click.echo(
-                f"{'terminated' if is_sigterm else 'interrupted'}; the same command resumes", err=True
-            )
+            click.echo(f"{'terminated' if is_sigterm else 'interrupted'}; the same command resumes", err=True)
             sys.exit(EXIT_TERMINATED if is_sigterm else EXIT_INTERRUPTED)
         if isinstance(error, FrameCacheError):
             click.echo(f"error: {error}", err=True)
@@ -246,7 +244,7 @@ class _Terminated(KeyboardInterrupt):
     """SIGTERM came: whatever lets a Ctrl-C through lets this through."""
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as `signal` calls it
+def _terminate(number: int, frame: FrameType | None) -> None:
     raise _Terminated
 
 

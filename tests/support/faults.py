@@ -125,7 +125,9 @@ class BuildServer:
             text=True,
         )
 
-    def run(self, *arguments: str | Path, fault: Fault | None = None, kill_after: float | None = None) -> Ended:
+    def run(
+        self, *arguments: str | Path, fault: Fault | None = None, kill_after: float | None = None
+    ) -> Ended:
         """Run `cache-build` with these arguments; `kill_after` so many seconds it is killed wherever it is."""
         self._faulty_files.arm(fault or Fault(), process=0)
         assert self._process.stdin is not None
@@ -179,7 +181,7 @@ def _serve(scratch: Path) -> None:
     from tests.support.in_process_pool import InProcessPool
 
     class Pool(InProcessPool):
-        def __init__(self, *, num_workers: int) -> None:  # noqa: ARG002 - as the real one
+        def __init__(self, *, num_workers: int) -> None:
             super().__init__()
 
         def __class_getitem__(cls, _: Any) -> type["Pool"]:
