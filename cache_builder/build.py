@@ -28,6 +28,7 @@ from cache_builder.report import BuildReport, make_report
 from cache_builder.selection import make_selection
 from cache_builder.video.nvdec import NvdecDevice, choose_nvdec
 from cache_builder.video.scan import VideoScan
+from cache_builder.video.scan_cache import forget_scans
 from cache_builder.worker_pool import WorkerPool
 from cache_builder.workspace import Workspace
 from frame_store.errors import CudaUnavailableError, StoreError
@@ -144,7 +145,7 @@ class _Build:
         started = time.monotonic()
         num_packets = sum(scan.facts.num_packets for scan in inputs.readable if scan is not None)
         self._progress.start("decode", num_packets, "frames")
-        decoded = DecodeStage(
+        stage = DecodeStage(
             self._pool,
             paths=[video.path for video in self._videos],
             spill=workspace.spill,
@@ -153,11 +154,18 @@ class _Build:
             config=config,
             on_error=self._options.on_error,
             progress=self._progress.advance,
-        ).run()
+        )
+        try:
+            decoded = stage.run()
+        except VideosError as error:
+            if isinstance(error.__cause__, VideoChangedError):
+                forget_scans(workspace.scan_cache, [error.__cause__.path])
+            raise
         decoded_at = time.monotonic()
         # Else the videos as they were before would pass for built.
         changed = [video for video in decoded.videos if isinstance(video, VideoChangedError)]
         if changed:
+            forget_scans(workspace.scan_cache, [error.path for error in changed])
             digest = fingerprint(inputs.changed(changed), config, decoders)
         manifest = gather(
             self._pool,

@@ -1,14 +1,17 @@
 """The commands `cache-build`, `cache-info` and `cache-verify`. Parse, call, print, choose the exit code.
 
 Exit codes: 0 all well; 1 finished or stopped with videos (or, for cache-verify, files) that are not whole;
-2 the command was wrong; 3 the machine failed and the same command resumes; 130 interrupted.
+2 the command was wrong; 3 the machine failed and the same command resumes; 130 interrupted (SIGINT),
+143 terminated (SIGTERM), and the same command resumes.
 """
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 import click
@@ -24,6 +27,7 @@ EXIT_NOT_WHOLE = 1
 EXIT_WRONG_COMMAND = 2
 EXIT_MACHINE_FAILED = 3
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -208,20 +212,44 @@ def _say(text: str) -> None:
 
 
 class _exit_codes:  # noqa: N801 - reads as a statement
-    """Turn the project's errors into one message on stderr and the exit code that stands for them."""
+    """Turn the project's errors into one message on stderr and the exit code that stands for them.
+
+    Meanwhile SIGTERM, which batch systems send first, ends the command as orderly as Ctrl-C does.
+    """
+
+    def __init__(self) -> None:
+        self._handles_sigterm = False
 
     def __enter__(self) -> None:
-        return None
+        # Else the caller's handler stays, or the signal is ignored on purpose.
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and _is_main_thread():
+            signal.signal(signal.SIGTERM, _terminate)
+            self._handles_sigterm = True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._handles_sigterm:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if isinstance(error, KeyboardInterrupt):
-            click.echo("interrupted; the same command resumes", err=True)
-            sys.exit(EXIT_INTERRUPTED)
+            is_sigterm = isinstance(error, _Terminated)
+            click.echo(f"{'terminated' if is_sigterm else 'interrupted'}; the same command resumes", err=True)
+            sys.exit(EXIT_TERMINATED if is_sigterm else EXIT_INTERRUPTED)
         if isinstance(error, FrameCacheError):
             click.echo(f"error: {error}", err=True)
             sys.exit(_exit_code(error))
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came: whatever lets a Ctrl-C through lets this through."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _exit_code(error: FrameCacheError) -> int:

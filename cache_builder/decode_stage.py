@@ -102,7 +102,7 @@ class DecodeStage:
             self._failed[unit.video_id] = outcome.error
             self._jobs[unit.video_id].clear()
             if self._on_error == "fail":
-                raise VideosError([str(outcome.error)])
+                raise VideosError([str(outcome.error)]) from outcome.error
         elif isinstance(outcome.error, OSError | MemoryError | CudaError):
             path = outcome.job.scan.facts.path
             raise MachineError(

@@ -212,7 +212,8 @@ class _Worker(Generic[Job]):
 
 def serve(descriptor: int, parent_pid: int) -> None:
     """What a worker process runs: receive a kind of jobs, then jobs of any kind, until the parent hangs up."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    for number in (signal.SIGINT, signal.SIGTERM):  # to a whole group or job: the parent decides
+        signal.signal(number, signal.SIG_IGN)
     _die_with_parent(parent_pid)
     usual = resource.getrlimit(resource.RLIMIT_DATA)
     connection: Connection = Connection(descriptor)

@@ -12,7 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cache_builder.cli import EXIT_INTERRUPTED, EXIT_MACHINE_FAILED, EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
+from cache_builder.cli import (
+    EXIT_INTERRUPTED,
+    EXIT_MACHINE_FAILED,
+    EXIT_NOT_WHOLE,
+    EXIT_TERMINATED,
+    EXIT_WRONG_COMMAND,
+)
 from tests.support.tiny_videos import simple_specs, tiny_folder
 
 PROGRAM = Path(sys.executable).with_name("cache-build")
@@ -154,13 +160,22 @@ def test_workers_die_with_their_parent(folder, tmp_path):
     assert not alive
 
 
-def test_ctrl_c_says_how_to_go_on_and_leaves_no_process(folder, undisturbed, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "exit_code"),
+    [(signal.SIGINT, EXIT_INTERRUPTED), (signal.SIGTERM, EXIT_TERMINATED)],
+    ids=["ctrl-c", "sigterm"],
+)
+def test_a_stop_says_how_to_go_on_and_leaves_no_process(folder, undisturbed, tmp_path, number, exit_code):
+    """Sent to the workers too, as a batch system or `docker stop` does: they leave it to their parent."""
     flags, expected, _ = undisturbed
     process = start(folder, tmp_path / "cache", *flags)
     workers = wait_for_workers(process)
-    os.killpg(process.pid, signal.SIGINT)
+    wait_for_spill(tmp_path / "cache")
+    for worker in workers:
+        worker.send_signal(number)
+    os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=30)
-    assert process.returncode == EXIT_INTERRUPTED
+    assert process.returncode == exit_code
     assert "the same command resumes" in errors
     assert "Traceback" not in errors
     assert not psutil.wait_procs(workers, timeout=10)[1]

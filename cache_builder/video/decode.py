@@ -25,6 +25,7 @@ from cache_builder.video.open_video import (
     VideoPacket,
     choose_video_stream,
     describe_error,
+    hash_file,
     open_container,
     read_packets,
 )
@@ -176,6 +177,7 @@ class VideoReader:
         if self._may_seek:
             self._may_seek = False
             raise _PlaceLostError
+        hash_file(self._path)  # FFmpeg does not say that it could not read
         raise VideoChangedError(
             self.scan.facts.path, "its packets are not those of the scan: the file has changed"
         )
@@ -291,6 +293,7 @@ class UnitDecoder:
         Raises:
             UnitNotIndependentError: decoding cannot start here, or the unit's end never shows up.
             VideoError: the file is not the one that was scanned.
+            OSError: the machine failed to read the file.
         """
         num_given = 0
         while True:

@@ -1,5 +1,7 @@
 """Opens a file with FFmpeg and hands out its packets: what scan and decode must do in exactly the same way."""
 
+import errno
+import hashlib
 import os
 import resource
 import stat
@@ -58,6 +60,10 @@ _DEMUXER_OPTIONS: Final = {
     "use_absolute_path": "0",
 }
 
+_FAILURES_OF_THE_MACHINE: Final = frozenset(
+    {errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETIMEDOUT}
+)
+
 _STILL_IMAGES: Final = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cJXL ")
 
 
@@ -79,12 +85,14 @@ def open_container(
 
     Raises:
         VideoError: with one line that says why FFmpeg cannot read it, the same on every machine.
+        OSError: the machine failed to read the file.
     """
     _check_file(path, relative_path)
-    try:
+
+    def opened() -> InputContainer:
         # "file:" keeps FFmpeg from reading a name such as "a:b.mp4" as a protocol. Metadata in the wrong
         # encoding must not cost the video.
-        container = av.open(
+        return av.open(
             f"file:{path}",
             mode="r",
             options=_decoder_options(limits) | ({"skip_frame": "all"} if decodes_nothing else {}),
@@ -93,9 +101,35 @@ def open_container(
             metadata_errors="replace",
             hwaccel=hwaccel,
         )
+
+    try:
+        try:
+            return opened()
+        except av.error.OSError as error:
+            if error.errno not in _FAILURES_OF_THE_MACHINE:
+                raise
+            # Demuxers call damage an I/O error, too. Whether it is one, reading tells, and once more opening.
+            hash_file(path)
+            return opened()
     except (av.FFmpegError, ValueError, RuntimeError) as error:
-        raise VideoError(relative_path, _why_not_opened(path, error, limits)) from error
-    return container
+        try:
+            reason = _why_not_opened(path, error, limits)
+        except OSError as unread:
+            raise OSError(unread.errno, unread.strerror, str(path)) from unread
+        raise VideoError(relative_path, reason) from error
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, in hex. FFmpeg may pass over what it cannot read; this does not.
+
+    Raises:
+        OSError: a byte of it cannot be read; names the file.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def choose_video_stream(
@@ -179,6 +213,8 @@ def _check_file(path: Path, relative_path: str) -> None:
     except PermissionError:
         raise VideoError(relative_path, "no permission to read it") from None
     except OSError as error:
+        if error.errno in _FAILURES_OF_THE_MACHINE:
+            raise
         raise VideoError(relative_path, f"cannot be opened: {error.strerror}") from None
 
 

@@ -1,6 +1,5 @@
 """Scan of a video: counts packets instead of believing headers, and learns what decoding needs to know."""
 
-import hashlib
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -21,6 +20,7 @@ from cache_builder.video.limits import DEFAULT_LIMITS, VideoLimits
 from cache_builder.video.open_video import (
     choose_video_stream,
     describe_error,
+    hash_file,
     open_container,
     read_packets,
 )
@@ -166,6 +166,7 @@ def scan_video(path: Path, relative_path: str, *, limits: VideoLimits = DEFAULT_
 
     Raises:
         VideoError: it cannot be read as a video, or is beyond `limits`; one line, without absolute paths.
+        OSError: the machine failed to read the file.
     """
     container = open_container(path, relative_path, limits=limits)
     try:
@@ -180,10 +181,13 @@ def scan_video(path: Path, relative_path: str, *, limits: VideoLimits = DEFAULT_
         )
         if excess is not None:
             raise VideoError(relative_path, excess)
-        reading = _read_all(container, stream, relative_path, limits)
+        try:
+            reading = _read_all(container, stream, relative_path, limits)
+        except VideoError:
+            hash_file(path)  # for whether the machine was to blame
+            raise
         packets = reading.packets
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = hash_file(path)
         frame = reading.first_frame
         if frame.rotation % 90:
             raise VideoError(relative_path, f"rotated by {frame.rotation} degrees, not a multiple of 90")

@@ -69,6 +69,17 @@ def scan_frames(
     return [scan if isinstance(scan, VideoError) else (scan[0], _require(scan[1])) for scan in scans]
 
 
+def forget_scans(cache_path: Path, relative_paths: Sequence[str]) -> None:
+    """Have videos scanned anew that turned out to be others than the cache file says.
+
+    Size and time of change do not tell all such: a copy may keep them, and a read may fail for once.
+    """
+    cached = _read_cache(cache_path)
+    kept = {path: entry for path, entry in cached.items() if path not in set(relative_paths)}
+    if len(kept) < len(cached):
+        _write_cache(cache_path, {}, kept=kept)
+
+
 _Found: TypeAlias = tuple[VideoScan, FrameTable | None]
 ScanPool: TypeAlias = WorkerPool[ScanJob | CountJob, VideoScan | FrameTable]
 
