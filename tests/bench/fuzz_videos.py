@@ -65,7 +65,7 @@ def summary(results: list[TrialResult], *, seconds: float) -> str:
         f"{sum(result.num_frames_stored for result in results)} frames stored and read back, "
         f"{sum(result.num_frames_read_live for result in results)} read live; "
         f"{sum(result.num_live_errors for result in results)} videos refused live; "
-        f"{sum(len(result.unlike_built) for result in results)} frames of damaged videos are others live"
+        f"{sum(len(result.unlike_built) for result in results)} broken frames are others live"
     )
     lines.append(
         f"{seconds:.0f} s; peak memory: a worker {max(r.peak_worker_bytes for r in results) / 1e6:.0f} MB, "
