@@ -84,3 +84,41 @@ class TestFound:
     def test_live_says_so_too(self, half_a_picture):
         with pytest.raises(VideoError, match="decodes to other frames"):
             open_videos(half_a_picture.path.parent, workers=1).read_frames([11])
+
+    def test_harm_that_passes_the_keyframe_of_an_open_gop_is_named(self, tmp_path):
+        """A lost packet makes H.264 decoders take other references, behind the next keyframe, too."""
+        (tmp_path / "videos").mkdir()
+        spec = tiny_video(
+            tmp_path / "videos", path=Path("0.mkv"), num_frames=72, num_b_frames=3, open_gop=True
+        )
+        clean = spec.path.read_bytes()
+        with av.open(str(spec.path)) as container:
+            places = [packet.pos for packet in container.demux(video=0) if packet.size]
+        for first in (22, 27):
+            start, end = places[first] - 6, places[first + 2] - 6
+            spec.path.with_name(f"{first}.mkv").write_bytes(clean[:start] + bytes(end - start) + clean[end:])
+        config = BuildConfig(encoding=Encoding(name="raw"))
+        options = RunOptions(workers=1, on_error="skip")
+        report = build_cache(tmp_path / "videos", tmp_path / "cache", config, options)
+        store = frame_store.open_store(tmp_path / "cache")
+        pixels = {}
+        for frame_id, row in enumerate(store.index):
+            frame = store.read_frames([frame_id])[0]
+            pixels.setdefault(int(row["video_id"]), {})[float(row["pts_seconds"])] = (
+                row["frame_in_video"],
+                frame,
+            )
+        for video_id, entry in enumerate(report.videos[1:], start=1):
+            wrong = {
+                int(number)
+                for pts_seconds, (number, frame) in pixels[video_id].items()
+                if not np.array_equal(frame, pixels[0][pts_seconds][1])
+            }
+            named = {
+                number
+                for span in entry.truth.damaged_spans
+                for number in range(span.first_frame, span.last_frame + 1)
+            }
+            assert len(wrong) > 10
+            assert wrong <= named
+            assert max(named) < entry.num_frames_decoded - 5  # and what lies far enough behind is not
