@@ -24,6 +24,9 @@ from frame_store.frame_truth import (
 GAP_IN_MEDIAN_STEPS: Final = 1.5
 """A step between two frames that is longer than this many median steps is a gap."""
 
+MAX_REFERENCE_FRAMES: Final = 16
+"""H.264, A.3.1: pictures that a decoder may keep to predict others from."""
+
 _NOT_HASHED: Final = -1
 
 
@@ -147,11 +150,20 @@ class VideoFrames:
         is_clean_start = packets.is_keyframe & ~is_bad & (frame_of_packet >= 0)
         is_clean_start[self._packets[~self._is_intra]] = False
         clean_starts = np.flatnonzero(is_clean_start)
+        # Behind the keyframe of an open GOP an H.264 decoder still counts from the pictures it had before it, and takes
+        # others for references than were meant, until it has dropped them all. Other codecs name them, or drop them.
+        keeps_references = self._scan.facts.codec == "h264" and _has_open_gops(packets, frame_of_packet)
         groups: dict[int, list[int]] = {}
         for packet in complaints:
             place = int(np.searchsorted(clean_starts, packet))
             if place and _leads_to(packet, int(clean_starts[place - 1]), packets, frame_of_packet):
                 place -= 1
+            if keeps_references and place < len(clean_starts):
+                place = int(np.searchsorted(clean_starts, clean_starts[place] + MAX_REFERENCE_FRAMES))
+            last = max(groups, default=None)
+            if last is not None and (last == len(clean_starts) or packet < clean_starts[last]):
+                groups[max(last, place)] = groups.pop(last)  # in what the complaint before has spoilt
+                place = max(last, place)
             groups.setdefault(place, []).append(packet)
         return [
             self._span(
@@ -210,6 +222,17 @@ def _leads_to(
         return bool(frame < keyframe_frame)
     pts, keyframe_pts = packets.pts[[packet, keyframe]].tolist()
     return NO_PTS not in (pts, keyframe_pts) and bool(pts < keyframe_pts)
+
+
+def _has_open_gops(packets: PacketTable, frame_of_packet: npt.NDArray[np.int64]) -> bool:
+    """Whether any packet is coded behind a keyframe and shown before it."""
+    keyframes = np.flatnonzero(packets.is_keyframe)
+    behind = np.arange(keyframes[0], len(packets)) if len(keyframes) else np.zeros(0, np.int64)
+    last_keyframe = keyframes[np.searchsorted(keyframes, behind, side="right") - 1]
+    frames, pts = frame_of_packet, packets.pts
+    is_led_up = (frames[behind] >= 0) & (frames[behind] < frames[last_keyframe])
+    has_pts = (pts[behind] != NO_PTS) & (pts[last_keyframe] != NO_PTS)
+    return bool((is_led_up | has_pts & (pts[behind] < pts[last_keyframe])).any())
 
 
 def runs_of_true(flags: npt.NDArray[np.bool_]) -> list[FrameRun]:

@@ -64,6 +64,15 @@ _FAILURES_OF_THE_MACHINE: Final = frozenset(
     {errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETIMEDOUT}
 )
 
+_SILENT_ABOUT_DAMAGE: Final = frozenset({"mjpeg"})
+"""Codecs whose decoder hands out a picture that it could not finish as if it were whole, unless told otherwise.
+
+What is missing of it shows whatever was in its memory: an earlier picture, another one after a seek.
+"""
+
+_STRICT: Final = {"err_detect": "explode"}
+"""Refuse such a picture. Decoders that conceal damage and say so need no telling: that is worth storing."""
+
 _STILL_IMAGES: Final = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cJXL ")
 
 
@@ -153,7 +162,8 @@ def choose_video_stream(
     )
     if chosen.codec_context is None:
         raise VideoError(relative_path, "its codec has no decoder in this build of FFmpeg")
-    chosen.codec_context.options = _decoder_options(limits)
+    strictly = _STRICT if chosen.codec_context.codec.canonical_name in _SILENT_ABOUT_DAMAGE else {}
+    chosen.codec_context.options = _decoder_options(limits) | strictly
     return chosen
 
 
