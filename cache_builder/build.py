@@ -67,7 +67,7 @@ def build_cache(
         VideosError: videos are not whole and the policy is `fail`, or no frame came of any.
         MachineError: disk full, I/O error. The same call resumes.
     """
-    videos, output = _resolved(videos), _resolved(output)
+    videos, output = resolved(videos), resolved(output)
     found = discover_videos(videos)  # before anything is written beside the output
     nvdec = _choose_nvdec(options, progress or NoProgress())
     workspace = Workspace(output)
@@ -329,7 +329,12 @@ def _choose_nvdec(options: RunOptions, progress: Progress) -> NvdecDevice | None
         raise ConfigError(f"--device cuda: {error}; --device auto decodes on the CPU") from error
 
 
-def _resolved(path: Path) -> Path:
+def resolved(path: Path) -> Path:
+    """The path with its links followed.
+
+    Raises:
+        ConfigError: they run in a loop, or may not be followed.
+    """
     try:
         return path.resolve()
     except RuntimeError as error:  # what Python 3.11 and 3.12 make of a loop
@@ -352,7 +357,7 @@ def default_output(videos: Path) -> Path:
     Raises:
         ConfigError: the folder has no name to go by (the root of the file system), or is a loop of links.
     """
-    videos = _resolved(videos)
+    videos = resolved(videos)
     if not videos.name:
         raise ConfigError(f"{videos}: give --out, there is no place beside it")
     return videos.with_name(videos.name + ".cache")

@@ -14,8 +14,9 @@ from typing import Any, Literal, Self, TypeVar
 import click
 import msgspec
 
-from cache_builder.errors import ConfigError, MachineError, OutputError, VideosError
+from cache_builder.errors import ConfigError, MachineError, OutputError, RepairError, VideosError
 from frame_store.cache_info import info_text
+from frame_store.cpu_budget import num_usable_cpus
 from frame_store.errors import FrameCacheError, StoreError
 from frame_store.manifest import read_manifest
 from frame_store.verify import verify_store
@@ -179,9 +180,26 @@ def cache_info(cache: Path, as_json: bool, list_videos: bool) -> None:
 @click.version_option(package_name="frame-cache")
 @click.argument("cache", type=_PathName(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
-def cache_verify(cache: Path, as_json: bool) -> None:
-    """Check every byte of a cache: hashes, checksums, index against shards, and plain readers on a sample."""
+@click.option("--repair", is_flag=True, help="Make damaged files again from the videos, bit for bit.")
+@click.option(
+    "--videos", type=_PathName(path_type=Path), help="For --repair: the folder that it was built from."
+)
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="For --repair: processes.  [default: the usable CPUs]"
+)
+def cache_verify(cache: Path, as_json: bool, repair: bool, videos: Path | None, workers: int | None) -> None:
+    """Check every byte of a cache: hashes, checksums, index against shards, and plain readers on a sample.
+
+    With --repair, files that are not what the manifest says are made again and replaced, and all is checked again.
+    """
+    if repair != (videos is not None):
+        raise click.UsageError("--repair and --videos DIR go together")
     with _exit_codes(), _TerminalProgress() as progress:
+        if videos is not None:
+            from cache_builder.repair import repair_cache
+
+            for entry in repair_cache(cache, videos, workers=workers or num_usable_cpus(), progress=progress):
+                progress.note(f"{entry.name}: made again, as the manifest says")
         num_frames = read_manifest(cache).num_frames
         progress.start("verify", num_frames, "frames")
         result = verify_store(cache, progress=progress.advance)
@@ -229,6 +247,6 @@ def _exit_code(error: FrameCacheError) -> int:
         return EXIT_MACHINE_FAILED
     if isinstance(error, ConfigError | OutputError):
         return EXIT_WRONG_COMMAND
-    if isinstance(error, VideosError | StoreError):
+    if isinstance(error, VideosError | RepairError | StoreError):
         return EXIT_NOT_WHOLE
     return EXIT_WRONG_COMMAND
