@@ -28,6 +28,7 @@ from tests.support.cache_mutations import (
     Mutator,
     files_of,
     opened_paths,
+    paths_outside,
     read_everything,
     write_golden_caches,
 )
