@@ -30,6 +30,7 @@ from cache_builder.shard_job import ShardJob
 from cache_builder.unit_job import UnitJob
 from cache_builder.video.nvdec import NvdecDevice, choose_nvdec
 from cache_builder.video.scan import VideoScan
+from cache_builder.video_changes import list_changes
 from cache_builder.worker_pool import WorkerPool
 from cache_builder.workspace import Workspace
 from frame_store.errors import CudaUnavailableError, StoreError
@@ -253,13 +254,7 @@ class _Build:
             path: None if digest.startswith("unreadable") else digest
             for path, digest in inputs.identity().items()
         }
-        for path in sorted(there.keys() | asked.keys()):
-            if path not in there:
-                lines.append(f"video {path}: not in it")
-            elif path not in asked:
-                lines.append(f"video {path}: in it, but no longer in the folder")
-            elif there[path] != asked[path]:
-                lines.append(f"video {path}: changed since")
+        lines += list_changes(there, asked)
         by_nvdec = {video.path for video in existing.videos if NVDEC_COUNT in video.facts}
         for path in sorted(by_nvdec.symmetric_difference(decoders.paths.values())):
             there_by, here_by = ("NVDEC", "the CPU") if path in by_nvdec else ("the CPU", "NVDEC")

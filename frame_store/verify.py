@@ -5,7 +5,7 @@ import io
 import os
 import stat
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -112,7 +112,7 @@ def _check_strangers(store: CacheStore) -> Iterator[str]:
     """What lies in the folder and is not in the manifest, links above all; links are not followed."""
     known = {entry.name for entry in [*store.manifest.files, *store.manifest.shards]} | {MANIFEST_NAME}
     known |= {parent.as_posix() for name in list(known) for parent in PurePosixPath(name).parents}
-    for name, mode in sorted(_entries_below(store.path)):
+    for name, mode in sorted(_entries_below(store.path, known)):
         printable = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in name)
         if name not in known:
             yield f"{printable}: is not in the manifest"
@@ -120,21 +120,20 @@ def _check_strangers(store: CacheStore) -> Iterator[str]:
             yield f"{printable}: is a link"
 
 
-def _entries_below(top: Path) -> Iterator[tuple[str, int]]:
-    """Relative path and mode of everything below a folder; of what a stranger's folder holds, only a name is shown."""
+def _entries_below(top: Path, known: Container[str]) -> Iterator[tuple[str, int]]:
+    """Relative path and mode of everything in a folder and in its known subfolders; into others nobody looks."""
     folders = [""]
     while folders:
         folder = folders.pop()
         try:
-            entries = sorted(os.scandir(top / folder), key=lambda entry: entry.name)
-        except OSError:  # its own name has been told, and what is in it is not missed if it is no stranger
+            for entry in os.scandir(top / folder):
+                name = f"{folder}/{entry.name}" if folder else entry.name
+                mode = entry.stat(follow_symlinks=False).st_mode
+                yield name, mode
+                if stat.S_ISDIR(mode) and name in known:
+                    folders.append(name)
+        except OSError:  # what is missed of it is told by whoever wants its files
             continue
-        for entry in entries:
-            name = f"{folder}/{entry.name}" if folder else entry.name
-            mode = entry.stat(follow_symlinks=False).st_mode
-            yield name, mode
-            if stat.S_ISDIR(mode):
-                folders.append(name)
 
 
 def _check_index(store: CacheStore) -> Iterator[str]:

@@ -24,7 +24,7 @@ import numpy as np
 from frame_store.errors import FrameCacheError, StoreDamagedError
 from frame_store.frame_index import read_npy_header
 from frame_store.layout import INDEX_DTYPE
-from frame_store.manifest import StoreManifest, read_manifest
+from frame_store.manifest import ShardEntry, StoreManifest, read_manifest
 from frame_store.open_file import require_plain_file
 from frame_store.pixel_codec import Pixels, RawCodec, make_codec
 from loader.epoch_order import epoch_order
@@ -83,31 +83,34 @@ def webdataset_batches(
     order = epoch_order([1] * len(manifest.shards), seed=seed, epoch=epoch)
     shards = [manifest.shards[shard_id] for shard_id in order.ids(0, len(order))]
     return webdataset.DataPipeline(
-        partial(iter, [(str(cache_path / shard.name), shard.num_bytes) for shard in shards]),
+        partial(iter, shards),
         webdataset.split_by_node,
         webdataset.split_by_worker,
-        _open_shards,
+        partial(_open_shards, cache_path),
         partial(_samples, str(cache_path)),
         partial(_shuffle, shuffle_buffer=shuffle_buffer, seed=seed, epoch=epoch),
         webdataset.batched(batch_size, collation_fn=_Collation(manifest), partial=not drop_last),
     )
 
 
-def _open_shards(shards: Iterable[tuple[str, int]]) -> Iterator[dict[str, Any]]:
+def _open_shards(cache_path: Path, shards: Iterable[ShardEntry]) -> Iterator[dict[str, Any]]:
     """Each shard's stream, closed when the next one is asked for.
 
     `webdataset`'s own opener leaves closing to chance, and takes a path like `a:b/` for a URL.
     """
-    for path, num_bytes in shards:
+    for shard in shards:
+        path = cache_path / shard.name
         try:
-            require_plain_file(Path(path).parent, Path(path).name)
-            found = Path(path).stat().st_size
+            require_plain_file(cache_path, shard.name)
+            found = path.stat().st_size
         except OSError as error:
             raise StoreDamagedError(f"{path}: {error.strerror}; run cache-verify") from error
-        if found != num_bytes:  # a tar cut between two members reads like a shorter one
-            raise StoreDamagedError(f"{path}: expected {num_bytes} bytes, found {found}; run cache-verify")
-        with Path(path).open("rb") as stream:
-            yield {"url": path, "stream": stream}
+        if found != shard.num_bytes:  # a tar cut between two members reads like a shorter one
+            raise StoreDamagedError(
+                f"{path}: expected {shard.num_bytes} bytes, found {found}; run cache-verify"
+            )
+        with path.open("rb") as stream:
+            yield {"url": str(path), "stream": stream}
 
 
 def _samples(cache_path: str, streams: Iterator[dict[str, Any]]) -> Iterator[Sample]:

@@ -79,6 +79,10 @@ def main() -> None:
     sys.exit(bool(num_bad))
 
 
+def _finds(output: str) -> list[str]:
+    return [line for line in output.splitlines() if not line.startswith("told ")][-200:]
+
+
 def run_batch(first: int, last: int, *, verbose: bool = False) -> int:
     """Spoil and read the caches of these seeds; the exit status says whether anything was wrong."""
     import resource
