@@ -29,6 +29,7 @@ from cache_builder.selection import make_selection
 from cache_builder.video.nvdec import NvdecDevice, choose_nvdec
 from cache_builder.video.scan import VideoScan
 from cache_builder.video.scan_cache import forget_scans
+from cache_builder.video_changes import list_changes
 from cache_builder.worker_pool import WorkerPool
 from cache_builder.workspace import Workspace
 from frame_store.errors import CudaUnavailableError, StoreError
@@ -66,7 +67,7 @@ def build_cache(
         VideosError: videos are not whole and the policy is `fail`, or no frame came of any.
         MachineError: disk full, I/O error. The same call resumes.
     """
-    videos, output = _resolved(videos), _resolved(output)
+    videos, output = resolved(videos), resolved(output)
     found = discover_videos(videos)  # before anything is written beside the output
     nvdec = _choose_nvdec(options, progress or NoProgress())
     workspace = Workspace(output)
@@ -261,13 +262,7 @@ class _Build:
             path: None if digest.startswith("unreadable") else digest
             for path, digest in inputs.identity().items()
         }
-        for path in sorted(there.keys() | asked.keys()):
-            if path not in there:
-                lines.append(f"video {path}: not in it")
-            elif path not in asked:
-                lines.append(f"video {path}: in it, but no longer in the folder")
-            elif there[path] != asked[path]:
-                lines.append(f"video {path}: changed since")
+        lines += list_changes(there, asked)
         by_nvdec = {video.path for video in existing.videos if NVDEC_COUNT in video.facts}
         for path in sorted(by_nvdec.symmetric_difference(decoders.paths.values())):
             there_by, here_by = ("NVDEC", "the CPU") if path in by_nvdec else ("the CPU", "NVDEC")
@@ -337,7 +332,12 @@ def _choose_nvdec(options: RunOptions, progress: Progress) -> NvdecDevice | None
         raise ConfigError(f"--device cuda: {error}; --device auto decodes on the CPU") from error
 
 
-def _resolved(path: Path) -> Path:
+def resolved(path: Path) -> Path:
+    """The path with its links followed.
+
+    Raises:
+        ConfigError: they run in a loop, or may not be followed.
+    """
     try:
         return path.resolve()
     except RuntimeError as error:  # what Python 3.11 and 3.12 make of a loop
@@ -360,7 +360,7 @@ def default_output(videos: Path) -> Path:
     Raises:
         ConfigError: the folder has no name to go by (the root of the file system), or is a loop of links.
     """
-    videos = _resolved(videos)
+    videos = resolved(videos)
     if not videos.name:
         raise ConfigError(f"{videos}: give --out, there is no place beside it")
     return videos.with_name(videos.name + ".cache")

@@ -17,10 +17,11 @@ from typing import Any, Literal, Self, TypeVar
 import click
 import msgspec
 
-from cache_builder.errors import ConfigError, MachineError, OutputError, VideosError
+from cache_builder.errors import ConfigError, MachineError, OutputError, RepairError, VideosError
 from frame_store.cache_info import info_text
+from frame_store.cpu_budget import num_usable_cpus
 from frame_store.errors import FrameCacheError, StoreError
-from frame_store.manifest import read_manifest
+from frame_store.manifest import StoreManifest, read_manifest
 from frame_store.verify import verify_store
 
 EXIT_NOT_WHOLE = 1
@@ -167,13 +168,21 @@ def cache_build(videos: Path, out: Path | None, config: Path | None, overwrite: 
 @click.argument("cache", type=_PathName(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="The whole manifest as JSON.")
 @click.option("--videos", "list_videos", is_flag=True, help="A table with a line for every video.")
-def cache_info(cache: Path, as_json: bool, list_videos: bool) -> None:
+@click.option(
+    "--against",
+    metavar="DIR",
+    type=_PathName(path_type=Path),
+    help="Compare with a folder of videos instead: name those that are new, changed or gone, and exit 1.",
+)
+def cache_info(cache: Path, as_json: bool, list_videos: bool, against: Path | None) -> None:
     """Say what a cache holds and how it was made, from its manifest."""
     with _exit_codes():
         from cache_builder.discover import printable
 
         manifest = read_manifest(cache)
-        if as_json:
+        if against is not None:
+            _say_changes(manifest, against, as_json=as_json)
+        elif as_json:
             _say(msgspec.json.format(msgspec.json.encode(manifest), indent=1).decode())
         else:
             _say(info_text(manifest, path=printable(str(cache)), list_videos=list_videos))
@@ -183,9 +192,26 @@ def cache_info(cache: Path, as_json: bool, list_videos: bool) -> None:
 @click.version_option(package_name="frame-cache")
 @click.argument("cache", type=_PathName(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
-def cache_verify(cache: Path, as_json: bool) -> None:
-    """Check every byte of a cache: hashes, checksums, index against shards, and plain readers on a sample."""
+@click.option("--repair", is_flag=True, help="Make damaged files again from the videos, bit for bit.")
+@click.option(
+    "--videos", type=_PathName(path_type=Path), help="For --repair: the folder that it was built from."
+)
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="For --repair: processes.  [default: the usable CPUs]"
+)
+def cache_verify(cache: Path, as_json: bool, repair: bool, videos: Path | None, workers: int | None) -> None:
+    """Check every byte of a cache: hashes, checksums, index against shards, and plain readers on a sample.
+
+    With --repair, files that are not what the manifest says are made again and replaced, and all is checked again.
+    """
+    if repair != (videos is not None):
+        raise click.UsageError("--repair and --videos DIR go together")
     with _exit_codes(), _TerminalProgress() as progress:
+        if videos is not None:
+            from cache_builder.repair import repair_cache
+
+            for entry in repair_cache(cache, videos, workers=workers or num_usable_cpus(), progress=progress):
+                progress.note(f"{entry.name}: made again, as the manifest says")
         num_frames = read_manifest(cache).num_frames
         progress.start("verify", num_frames, "frames")
         result = verify_store(cache, progress=progress.advance)
@@ -198,10 +224,26 @@ def cache_verify(cache: Path, as_json: bool) -> None:
             sys.exit(EXIT_NOT_WHOLE)
 
 
+def _say_changes(manifest: StoreManifest, videos: Path, *, as_json: bool) -> None:
+    from cache_builder.video_changes import changes_since
+
+    lines = changes_since(manifest, videos)
+    if as_json:
+        _say(msgspec.json.encode({"changes": lines}).decode())
+    else:
+        summary = f"{len(lines)} differences" if lines else f"its {len(manifest.videos)} videos, unchanged"
+        _say("\n".join([*lines, f"{videos}: {summary}"]))
+    if lines:
+        sys.exit(EXIT_NOT_WHOLE)
+
+
 def _say(text: str) -> None:
-    """Print to stdout. A reader that has had enough (`| head`) is no failure of ours; a full disk is the machine's."""
+    """Print to stdout, and what a stranger's manifest says without what moves a terminal's cursor.
+
+    A reader that has had enough (`| head`) is no failure of ours; a full disk is the machine's.
+    """
     try:
-        click.echo(text)
+        click.echo(_without_controls(text))
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:
@@ -209,6 +251,17 @@ def _say(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             raise MachineError(f"standard output cannot be written: {error.strerror}") from error
+
+
+def _without_controls(text: str) -> str:
+    r"""Control characters and lone surrogates as escapes, but for line breaks.
+
+    >>> _without_controls("a\x1b[2Jb")
+    'a\\x1b[2Jb'
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
 
 
 class _exit_codes:  # noqa: N801 - reads as a statement
@@ -236,7 +289,7 @@ class _exit_codes:  # noqa: N801 - reads as a statement
             click.echo(f"{'terminated' if is_sigterm else 'interrupted'}; the same command resumes", err=True)
             sys.exit(EXIT_TERMINATED if is_sigterm else EXIT_INTERRUPTED)
         if isinstance(error, FrameCacheError):
-            click.echo(f"error: {error}", err=True)
+            click.echo(_without_controls(f"error: {error}"), err=True)
             sys.exit(_exit_code(error))
 
 
@@ -257,6 +310,6 @@ def _exit_code(error: FrameCacheError) -> int:
         return EXIT_MACHINE_FAILED
     if isinstance(error, ConfigError | OutputError):
         return EXIT_WRONG_COMMAND
-    if isinstance(error, VideosError | StoreError):
+    if isinstance(error, VideosError | RepairError | StoreError):
         return EXIT_NOT_WHOLE
     return EXIT_WRONG_COMMAND

@@ -10,6 +10,7 @@ FrameCacheError
 ├── ConfigError         the command was wrong: exit code 2
 ├── OutputError         the output is in use, or holds something else: exit code 2
 ├── VideosError         videos are not whole and the policy is to stop: exit code 1
+├── RepairError         damaged files of a cache cannot be made again from these videos, or here: exit code 1
 └── MachineError        disk full, I/O error, a worker that cannot start: exit code 3
 ```
 """
@@ -99,6 +100,10 @@ class VideosError(FrameCacheError):
         self.problems = tuple(problems)
         listed = "\n".join(f"  {problem}" for problem in self.problems)
         super().__init__(f"{len(self.problems)} of the videos {fault}:\n{listed}\n{remedy}")
+
+
+class RepairError(FrameCacheError):
+    """Damaged files of a cache cannot be made again as they were; nothing of the cache was touched for it."""
 
 
 class MachineError(FrameCacheError):

@@ -3,7 +3,7 @@
 import hashlib
 import importlib.metadata
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 import numpy as np
@@ -70,10 +70,18 @@ def gather(
         ]
     )
     names = PlanNames(videos=[entry.path for entry in entries], units=decoded.unit_names)
-    _write_plan(workspace, config.format, plan, sources, names)
+    write_plan(workspace, config.format, plan, sources, names)
     progress.start("gather", int(plan.shard_sizes.sum()), "frames")
-    receipts = _write_shards(pool, workspace, config, plan, progress.advance)
-    _write_index(workspace, plan)
+    by_shard = write_shards(
+        pool,
+        workspace,
+        config=config,
+        plan=plan,
+        shard_ids=range(len(plan.shard_sizes)),
+        progress=progress.advance,
+    )
+    receipts = [by_shard[shard_id] for shard_id in sorted(by_shard)]
+    write_index(workspace, plan)
     if config.format == "zarr":
         _write_zarr_metadata(workspace, config)
     manifest = _manifest(
@@ -105,7 +113,7 @@ def library_versions(decoders: DecoderChoice) -> dict[str, str]:
     return {"frame-cache": importlib.metadata.version("frame-cache"), **versions}
 
 
-def _write_plan(
+def write_plan(
     workspace: Workspace,
     container: Container,
     plan: ShardPlan,
@@ -136,15 +144,22 @@ def _write_plan(
     write_file(digest_path, digest.hexdigest().encode())
 
 
-def _write_shards(
+def write_shards(
     pool: ShardPool,
     workspace: Workspace,
+    *,
     config: BuildConfig,
     plan: ShardPlan,
+    shard_ids: Iterable[int],
     progress: Callable[[int], None],
-) -> list[ShardReceipt]:
+) -> dict[int, ShardReceipt]:
+    """Write shards of the plan into `workspace.cache`; returns what each is.
+
+    Raises:
+        MachineError: disk full, I/O error, a worker died, or spilled frames changed on disk.
+    """
     starts = plan.shard_starts
-    for shard_id in range(len(plan.shard_sizes)):
+    for shard_id in shard_ids:
         pool.submit(
             ShardJob(
                 building=workspace.building,
@@ -175,10 +190,11 @@ def _write_shards(
             ) from outcome.error
         else:
             raise outcome.error from RuntimeError(outcome.trace)
-    return [receipts[shard_id] for shard_id in range(len(receipts))]
+    return receipts
 
 
-def _write_index(workspace: Workspace, plan: ShardPlan) -> None:
+def write_index(workspace: Workspace, plan: ShardPlan) -> None:
+    """`index.npy`, of the rows that the shards left beside their receipts."""
     # Plain writes: through a memory map a full disk would kill the process instead of raising.
     with (workspace.cache / INDEX_NAME).open("wb") as file:
         np.lib.format.write_array_header_1_0(
@@ -197,7 +213,7 @@ def _write_zarr_metadata(workspace: Workspace, config: BuildConfig) -> None:
     assert config.frames_per_shard != "video"  # BuildConfig is valid from birth
     write_zarr_metadata(
         workspace.cache,
-        index=np.load(workspace.cache / INDEX_NAME, mmap_mode="r"),
+        index=np.load(workspace.cache / INDEX_NAME, mmap_mode="r", allow_pickle=False),
         frame_shape=config.frame_shape,
         frames_per_shard=config.frames_per_shard,
         encoding=config.encoding,

@@ -79,8 +79,8 @@ class ShardJob(msgspec.Struct, frozen=True, kw_only=True):
 
     def _write(self, file: ShardFile) -> tuple[npt.NDArray[np.void], ShardReceipt]:
         plan = self.building / "plan"
-        source_of_frame = np.load(plan / "source_of_frame.npy", mmap_mode="r")
-        sources = np.load(plan / "sources.npy", mmap_mode="r")
+        source_of_frame = np.load(plan / "source_of_frame.npy", mmap_mode="r", allow_pickle=False)
+        sources = np.load(plan / "sources.npy", mmap_mode="r", allow_pickle=False)
         names = msgspec.json.decode((plan / "names.json").read_bytes(), type=PlanNames)
         picked = sources[source_of_frame[self.first_frame_id : self.end_frame_id]]
         rows = np.zeros(len(picked), INDEX_DTYPE)

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.errors import StoreDamagedError
-from frame_store.frame_index import FrameIndex, check_frame_ids, check_out, open_index
+from frame_store.frame_index import FrameIndex, check_frame_ids, check_out, find_row_problem, open_index
+from frame_store.layout import INDEX_NAME
 from frame_store.manifest import StoreManifest, read_manifest
 from frame_store.mapped_shards import MAX_MAPPED_SHARDS, MappedShards
 from frame_store.page_cache import is_cached, will_need
@@ -19,8 +20,8 @@ from frame_store.protocol import FrameIds, Frames
 from frame_store.shard_files import ShardFiles
 
 Reads = Literal["map", "pread"]
-"""How raw frames are read. `map` copies a batch out of mapped shards in one call. `pread` never touches a map, at
-0.6 of the speed: a file that shrinks under the reader is then always an error, never a signal. JPEG and
+"""How raw frames are read. `map` copies a batch out of mapped shards in one call. `pread` never maps a shard, at
+0.6 of the speed: one that shrinks under the reader is then always an error, never a signal. JPEG and
 Zstandard frames are read with `pread` either way."""
 
 NUM_PROBES = 4
@@ -62,10 +63,15 @@ class CacheStore:
         self.verify_reads = verify_reads
         self.manifest: StoreManifest = read_manifest(self.path)
         self._index = open_index(self.path, num_frames=self.manifest.num_frames)
+        self._index_path = str(self.path / INDEX_NAME)
+        self._index_bytes = os.stat(self._index_path).st_size  # noqa: PTH116 - asked before every batch
         self._is_raw = self.manifest.encoding.name == "raw"
         self._codec = make_codec(self.manifest.encoding)
         self._shard_sizes = np.array([shard.num_frames for shard in self.manifest.shards], np.int64)
         self._shard_sizes.flags.writeable = False
+        self._shard_ends = np.cumsum(self._shard_sizes)
+        self._sound_shards: set[int] = set()
+        """Those whose rows of the index have been checked."""
         self._shard_bytes = np.array([shard.num_bytes for shard in self.manifest.shards], np.uint64)
         self._frame_bytes = prod(self.frame_shape)
         self._last_offsets = self._shard_bytes.astype(np.int64) - self._frame_bytes
@@ -101,6 +107,11 @@ class CacheStore:
         """`raw`, `jpeg` or `zstd`, from the manifest."""
         return self.manifest.encoding.name
 
+    def frame_ids_of(self, shard_id: int) -> range:
+        """Ids of the frames that the manifest gives to a shard."""
+        end = int(self._shard_ends[shard_id])
+        return range(end - int(self._shard_sizes[shard_id]), end)
+
     def __len__(self) -> int:
         return self.manifest.num_frames
 
@@ -128,7 +139,7 @@ class CacheStore:
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
         out = check_out(out, num_frames=len(ids), frame_shape=self.frame_shape)
-        rows = self._index[ids]
+        rows = self._rows(ids)
         opened = self._shards()
         if opened.maps is not None:
             self._gather(opened.maps, ids, rows, out)
@@ -245,9 +256,39 @@ class CacheStore:
         return payload
 
     def _places_inside(self, ids: npt.NDArray[np.int64]) -> list[_Place]:
-        rows = self._index[ids]
+        rows = self._rows(ids)
         self._require_inside(ids, rows)
         return _places(ids, rows)
+
+    def _rows(self, ids: npt.NDArray[np.int64]) -> FrameIndex:
+        """Rows of the index, once those of their shards have been found sound (FORMAT.md section 4).
+
+        Raises:
+            StoreDamagedError: a row lies outside its shard, in another's place or in another frame's bytes, or the
+                index was cut: touching what is gone of its map would kill the process.
+        """
+        try:
+            num_bytes = os.stat(self._index_path).st_size  # noqa: PTH116 - pathlib would take three times as long
+        except OSError as error:
+            raise self._index_damaged(error.strerror or str(error)) from error
+        if num_bytes != self._index_bytes:
+            raise self._index_damaged(f"expected {self._index_bytes} bytes, found {num_bytes}")
+        shard_ids = np.searchsorted(self._shard_ends, ids, side="right")
+        for shard_id in set(shard_ids.tolist()) - self._sound_shards:
+            frame_ids = self.frame_ids_of(shard_id)
+            rows = self._index[frame_ids.start : frame_ids.stop]
+            problem = find_row_problem(rows, manifest=self.manifest, shard_id=shard_id)
+            if problem is not None:
+                row = rows[problem.slot]
+                raise self._index_damaged(
+                    f"index row {frame_ids[problem.slot]} points at byte {row['byte_offset']} "
+                    f"of shard {row['shard_id']}, slot {row['slot']}, {problem.reason}"
+                )
+            self._sound_shards.add(shard_id)
+        return self._index[ids]
+
+    def _index_damaged(self, reason: str) -> StoreDamagedError:
+        return StoreDamagedError(f"{self._index_path}: {reason}; run cache-verify on {self.path}")
 
     def _require_inside(self, ids: npt.NDArray[np.int64], rows: FrameIndex) -> None:
         """Refuse index rows that point at no shard, or outside theirs (FORMAT.md section 4)."""

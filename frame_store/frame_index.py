@@ -1,37 +1,119 @@
 """`index.npy`: one row per frame, memory-mapped (FORMAT.md section 4)."""
 
+import os
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from frame_store.errors import FrameIdError, StoreDamagedError
 from frame_store.layout import INDEX_DTYPE, INDEX_NAME
+from frame_store.manifest import StoreManifest
+from frame_store.open_file import open_inside
 from frame_store.protocol import FrameIds, Frames
 
 FrameIndex = npt.NDArray[Any]
+
+MAX_NPY_HEADER_BYTES: Final = 10_000
+"""What numpy takes for safe to parse."""
+
+_NPY_MAGIC: Final = b"\x93NUMPY\x01\x00"
 
 
 def open_index(store_path: Path, *, num_frames: int) -> FrameIndex:
     """Map `index.npy` read-only: structured array of `INDEX_DTYPE`, shape (num_frames,).
 
     Raises:
-        StoreDamagedError: missing, of another dtype or length, or shorter than its header says.
+        StoreDamagedError: missing, a link, of another dtype or length, or shorter or longer than its header says.
     """
     path = store_path / INDEX_NAME
     index: FrameIndex
     try:
-        index = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # a damaged header can make numpy raise anything
+        descriptor = open_inside(store_path, INDEX_NAME)
+        with os.fdopen(os.dup(descriptor.number), "rb") as file:
+            shape, dtype = read_npy_header(file)
+            found, expected = os.fstat(file.fileno()).st_size, file.tell() + prod(shape) * dtype.itemsize
+            if dtype == INDEX_DTYPE and shape == (num_frames,) and found == expected:
+                index = np.memmap(file, dtype, "r", file.tell(), shape)
+                return index.view(np.ndarray)  # without the bookkeeping of np.memmap at every access
+    except OSError as error:
+        raise StoreDamagedError(f"{path}: not a readable index: {error.strerror or error}") from error
+    except ValueError as error:
         raise StoreDamagedError(f"{path}: not a readable index: {error}") from error
-    if index.dtype != INDEX_DTYPE or index.shape != (num_frames,):
-        raise StoreDamagedError(
-            f"{path}: expected {num_frames} rows of {INDEX_DTYPE.itemsize} bytes as FORMAT.md section 4 says, "
-            f"found shape {index.shape} of {index.dtype}"
+    raise StoreDamagedError(
+        f"{path}: expected {num_frames} rows of {INDEX_DTYPE.itemsize} bytes as FORMAT.md section 4 says, "
+        f"found shape {shape} of {dtype}, and {found} bytes where those take {expected}"
+    )
+
+
+def read_npy_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype of a C-ordered `.npy` of version 1.0, whose data begin where `file` then stands.
+
+    Raises:
+        ValueError: any other content. Objects, which only pickle could load, are refused, too.
+    """
+    magic, length = file.read(len(_NPY_MAGIC)), int.from_bytes(file.read(2), "little")
+    if magic != _NPY_MAGIC or length > MAX_NPY_HEADER_BYTES:
+        raise ValueError(f"no .npy of version 1.0 with a header of at most {MAX_NPY_HEADER_BYTES} bytes")
+    file.seek(len(_NPY_MAGIC))
+    try:
+        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(
+            file, max_header_size=MAX_NPY_HEADER_BYTES
         )
-    return index.view(np.ndarray)  # the map underneath, without the bookkeeping of np.memmap at every access
+    except Exception as error:  # a damaged header can make numpy raise anything
+        raise ValueError(f"damaged .npy header: {error}") from error
+    if is_fortran or dtype.hasobject or min(shape, default=0) < 0:
+        raise ValueError("a .npy of objects, in Fortran order or of a negative size")
+    return shape, dtype
+
+
+class RowProblem(NamedTuple):
+    """The first row of a shard that cannot be right."""
+
+    slot: int
+    reason: str
+
+
+def find_row_problem(rows: FrameIndex, *, manifest: StoreManifest, shard_id: int) -> RowProblem | None:
+    """Check a shard's rows of the index: their places, bytes inside the shard that nobody shares, known videos.
+
+    `rows` are those of the frames that the manifest gives to shard `shard_id`, in order. Payloads lie in the order
+    of the slots, so that none overlaps its neighbour means that none overlaps any.
+    """
+    num_bytes, max_length = manifest.shards[shard_id].num_bytes, max_payload_bytes(manifest)
+    offsets, lengths = rows["byte_offset"], rows["byte_length"].astype(np.uint64)
+    outside = (lengths > num_bytes) | (offsets > np.uint64(num_bytes) - lengths)
+    overlaps = np.zeros(len(rows), bool)
+    overlaps[1:] = offsets[1:] < offsets[:-1] + lengths[:-1]
+    checks = (
+        ((rows["shard_id"] != shard_id) | (rows["slot"] != np.arange(len(rows))), "which is another's place"),
+        (outside, "outside the shard"),
+        (overlaps, "into the frame before it"),
+        (lengths > max_length, f"with more than the {max_length} bytes that a frame can take"),
+        (rows["video_id"] >= len(manifest.videos), f"of a video that is none of {len(manifest.videos)}"),
+    )
+    for is_wrong, reason in checks:
+        if is_wrong.any():
+            return RowProblem(int(np.argmax(is_wrong)), reason)
+    return None
+
+
+def max_payload_bytes(manifest: StoreManifest) -> int:
+    """What an encoded frame takes at most: nobody is made to read gigabytes for one.
+
+    JPEG: twice what libjpeg-turbo's `tjBufSize` allows for 4:4:4, and room for metadata. Zstandard:
+    `ZSTD_compressBound`.
+    """
+    height, width, channels = manifest.frame_shape
+    num_values = height * width * channels
+    if manifest.encoding.name == "raw":
+        return num_values
+    if manifest.encoding.name == "zstd":
+        return num_values + (num_values >> 8) + 64
+    return 2 * (2 * (-(-height // 16) * 16) * (-(-width // 16) * 16) * channels + 2048) + (1 << 16)
 
 
 def check_frame_ids(frame_ids: FrameIds, *, num_frames: int) -> npt.NDArray[np.int64]:

@@ -1,23 +1,47 @@
 """`manifest.json`: what a cache holds and how to check it (FORMAT.md section 3)."""
 
+import errno
 import hashlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
 from frame_store.errors import StoreFormatError, StoreNotFoundError
 from frame_store.frame_truth import FrameTruth
-from frame_store.layout import FORMAT_NAME, FORMAT_VERSION, MANIFEST_NAME, Container
+from frame_store.layout import FORMAT_NAME, FORMAT_VERSION, MANIFEST_NAME, Container, shard_name
+from frame_store.open_file import read_inside
 
 EncodingName = Literal["jpeg", "raw", "zstd"]
 ChromaSubsampling = Literal["444", "420"]
 Layout = Literal["shuffled", "video"]
 Verdict = Literal["whole", "damaged", "unreadable"]
 
-MAX_MANIFEST_BYTES: Final = 1 << 30
-_DIGEST_LINE: Final = re.compile(rb',\n "digest": "([0-9a-f]{64})"\n}\n\Z')
+MAX_MANIFEST_BYTES: Final = 1 << 29
+"""512 MiB, of some 300,000 videos."""
+
+MIN_BYTES_PER_VALUE: Final = 10
+"""Indented JSON of named fields has 25 or more. An empty list takes 3 bytes there and 60 in memory: denser text is
+refused, which keeps what is parsed below some ten times the file."""
+
+MAX_FRAME_SIDE: Final = 8192
+MAX_FILE_BYTES: Final = 1 << 48
+MAX_STORE_BYTES: Final = 1 << 60
+_DIGEST_LINE: Final = re.compile(rb',\n "digest": "([0-9a-f]{64})"\n}\n')
+_DIGEST_LINE_BYTES: Final = 82
+_PLAIN_PART: Final = re.compile(r"[A-Za-z0-9._-]{1,255}")
+
+if TYPE_CHECKING:
+    JsonValue = Any
+else:
+    # Its type bounds how deep a value may nest: there is no recursion to run away with.
+    _Scalar = None | bool | int | float | str
+    _Shallow = _Scalar | list[_Scalar] | dict[str, _Scalar]
+    _Deep = _Scalar | list[_Shallow] | dict[str, _Shallow]
+    JsonValue = _Scalar | list[_Deep] | dict[str, _Deep]
+    """JSON of at most three lists or objects inside each other."""
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,6 +93,11 @@ class Fidelity(_Record, frozen=True, kw_only=True):
     """10 log10(255^2 / mean squared error over all samples); None when lossless or nothing was sampled."""
     psnr_db_worst_frame: float | None
 
+    def __post_init__(self) -> None:
+        """Refuse one figure without the other: both come of the same samples."""
+        if (self.psnr_db_of_mean_error is None) != (self.psnr_db_worst_frame is None):
+            raise ValueError("psnr_db_of_mean_error and psnr_db_worst_frame are both numbers or both null")
+
 
 class VideoEntry(_Record, frozen=True, kw_only=True):
     """A row of the table of videos; `video_id` is its position."""
@@ -93,7 +122,7 @@ class VideoEntry(_Record, frozen=True, kw_only=True):
     fidelity: Fidelity | None
     truth: FrameTruth | None
     """What decoding told of its frames; None where nothing was decoded."""
-    facts: dict[str, Any]
+    facts: dict[str, JsonValue]
     """The scan's other facts (codec, size, colour, rotation, time base), informative."""
 
 
@@ -109,7 +138,7 @@ class StoreManifest(_Record, frozen=True, kw_only=True):
     layout: Layout
     seed: int
     num_frames: int
-    config: dict[str, Any]
+    config: dict[str, JsonValue]
     """The resolved build configuration, informative."""
     library_versions: dict[str, str]
     fidelity: Fidelity | None
@@ -125,32 +154,64 @@ class StoreManifest(_Record, frozen=True, kw_only=True):
         if self.format != FORMAT_NAME:
             raise ValueError(f"format must be {FORMAT_NAME!r}, found {self.format!r}")
         height, width, channels = self.frame_shape
-        if height < 1 or width < 1 or channels != 3:
-            raise ValueError(f"frame_shape must be [H, W, 3], found {list(self.frame_shape)}")
+        if not (1 <= height <= MAX_FRAME_SIDE and 1 <= width <= MAX_FRAME_SIDE and channels == 3):
+            raise ValueError(
+                f"frame_shape must be [H, W, 3], found {list(self.frame_shape)}; H and W are 1..{MAX_FRAME_SIDE}"
+            )
         if (self.container, self.encoding.name) in {("wds", "zstd"), ("zarr", "jpeg")}:
             raise ValueError(f"{self.container} does not take {self.encoding.name}")
+        for video_id, video in enumerate(self.videos):
+            if video.num_frames_stored < 0:
+                raise ValueError(f"video {video_id}: num_frames_stored is {video.num_frames_stored}")
+        _check_shards(self.shards, self.container)
         num_in_shards = sum(shard.num_frames for shard in self.shards)
         num_in_videos = sum(video.num_frames_stored for video in self.videos)
         if not self.num_frames == num_in_shards == num_in_videos:
             raise ValueError(
                 f"num_frames is {self.num_frames}, the shards hold {num_in_shards}, the videos {num_in_videos}"
             )
-        for entry in [*self.shards, *self.files]:
-            require_path_inside(entry.name)
-            if entry.num_bytes < 0:
-                raise ValueError(f"{entry.name}: num_bytes is {entry.num_bytes}")
+        _check_files([*self.shards, *self.files])
+
+
+def _check_shards(shards: Iterable[ShardEntry], container: Container) -> None:
+    num_shards = 0
+    for shard_id, shard in enumerate(shards):
+        if shard.name != (expected := shard_name(container, shard_id)):
+            require_path_inside(shard.name)
+            raise ValueError(f"shard {shard_id} must be {expected!r}, found {shard.name!r}")
+        if shard.num_frames < 1:
+            raise ValueError(f"{shard.name}: num_frames is {shard.num_frames}")
+        num_shards += 1
+    if not num_shards:
+        raise ValueError("there are no shards")
+
+
+def _check_files(entries: Iterable[FileEntry]) -> None:
+    seen = {MANIFEST_NAME}
+    total = 0
+    for entry in entries:
+        require_path_inside(entry.name)
+        if not 0 <= entry.num_bytes <= MAX_FILE_BYTES:
+            raise ValueError(f"{entry.name}: num_bytes is {entry.num_bytes}")
+        if entry.name in seen:
+            raise ValueError(f"{entry.name} is listed twice, or is the manifest itself")
+        seen.add(entry.name)
+        total += entry.num_bytes
+    if total > MAX_STORE_BYTES:
+        raise ValueError(f"the files have {total} bytes together, more than {MAX_STORE_BYTES}")
 
 
 def require_path_inside(name: str) -> None:
     """Raise ValueError unless `name` is a plain relative path that stays inside the store.
+
+    Plain is letters and digits of ASCII, dot, dash and underscore: no name that some tool expands.
 
     >>> require_path_inside("shards/000000.tar")
     >>> require_path_inside("../secret")
     Traceback (most recent call last):
     ValueError: a file of the store must be a plain relative path, found '../secret'
     """
-    parts = name.split("/")
-    if "\\" in name or "\0" in name or any(part in {"", ".", ".."} for part in parts):
+    if any(part in {".", ".."} or not _PLAIN_PART.fullmatch(part) for part in name.split("/")):
         raise ValueError(f"a file of the store must be a plain relative path, found {name!r}")
 
 
@@ -173,7 +234,7 @@ def encode_manifest(manifest: StoreManifest) -> bytes:
     return body + b',\n "digest": "' + hashlib.sha256(body).hexdigest().encode() + b'"\n}\n'
 
 
-def decode_manifest(raw: bytes, *, name: str = MANIFEST_NAME) -> StoreManifest:
+def decode_manifest(raw: bytes | bytearray, *, name: str = MANIFEST_NAME) -> StoreManifest:
     """Parse and check the bytes of a manifest.
 
     Raises:
@@ -184,24 +245,30 @@ def decode_manifest(raw: bytes, *, name: str = MANIFEST_NAME) -> StoreManifest:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise StoreFormatError(f"{name}: not a frame-cache manifest: {error}") from error
     if version.format != FORMAT_NAME:
-        raise StoreFormatError(f"{name}: format must be {FORMAT_NAME!r}, found {version.format!r}")
+        raise StoreFormatError(f"{name}: format must be {FORMAT_NAME!r}, found {version.format[:100]!r}")
     if version.format_version != FORMAT_VERSION:
         raise StoreFormatError(
             f"{name}: format version {version.format_version} is not supported, this reader knows "
             f"{FORMAT_VERSION}; use the frame-cache release that wrote it, or build again"
         )
-    match = _DIGEST_LINE.search(raw)
+    match = _DIGEST_LINE.fullmatch(raw, max(0, len(raw) - _DIGEST_LINE_BYTES))
     if match is None:
         raise StoreFormatError(f"{name}: its last key must be the digest; the file was cut or edited")
-    body = raw[: match.start()]
-    found = hashlib.sha256(body).hexdigest().encode()
-    if found != match.group(1):
+    expected = bytes(match.group(1)).decode()
+    body = bytearray(memoryview(raw)[: len(raw) - _DIGEST_LINE_BYTES])
+    found = hashlib.sha256(body).hexdigest()
+    if found != expected:
         raise StoreFormatError(
-            f"{name}: digest says {match.group(1).decode()[:16]}..., content has {found.decode()[:16]}...; "
-            "the file was altered"
+            f"{name}: digest says {expected[:16]}..., content has {found[:16]}...; the file was altered"
         )
+    num_values = sum(body.count(mark) for mark in (b",", b"[", b"{"))
+    if num_values > 1000 + len(body) // MIN_BYTES_PER_VALUE:
+        raise StoreFormatError(
+            f"{name}: {num_values} values in {len(body)} bytes, more than any manifest has"
+        )
+    body += b"\n}"
     try:
-        return msgspec.json.decode(body + b"\n}", type=StoreManifest)
+        return msgspec.json.decode(body, type=StoreManifest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise StoreFormatError(f"{name}: {error}") from error
 
@@ -218,18 +285,19 @@ def read_manifest(store_path: Path) -> StoreManifest:
 
     Raises:
         StoreNotFoundError: no such folder, or no manifest in it.
-        StoreFormatError: see `decode_manifest`; also a manifest over 1 GiB.
+        StoreFormatError: see `decode_manifest`; also a manifest of more than 512 MiB, a symbolic link or no file.
     """
     path = store_path / MANIFEST_NAME
     try:
-        num_bytes = path.stat().st_size
-        if num_bytes > MAX_MANIFEST_BYTES:
-            raise StoreFormatError(f"{path}: {num_bytes} bytes, at most {MAX_MANIFEST_BYTES} are read")
-        raw = path.read_bytes()
+        raw = read_inside(store_path, MANIFEST_NAME, max_bytes=MAX_MANIFEST_BYTES)
     except (FileNotFoundError, NotADirectoryError) as error:
         what = "no manifest.json in it" if store_path.is_dir() else "no such folder"
         what = "a file" if store_path.is_file() else what
         raise StoreNotFoundError(f"{store_path}: not a frame store: {what}") from error
     except OSError as error:
-        raise StoreNotFoundError(f"{path}: {error.strerror}") from error
+        refused = error.errno in {errno.ELOOP, errno.EFBIG, errno.EINVAL}
+        kind = StoreFormatError if refused else StoreNotFoundError
+        raise kind(f"{path}: {error.strerror}") from error
+    except MemoryError as error:
+        raise StoreFormatError(f"{path}: takes more memory than there is") from error
     return decode_manifest(raw, name=str(path))

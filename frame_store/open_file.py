@@ -1,20 +1,72 @@
-"""A read-only file descriptor that closes itself."""
+"""Read-only files: descriptors that close themselves, and names that stay inside the folder they belong to."""
 
+import errno
 import os
+import stat
 from pathlib import Path
+
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe is refused, not waited for
 
 
 class OpenFile:
     """Open while somebody holds it: leaving a bounded table cannot pull it from under a reader.
 
     Raises:
-        OSError: the file cannot be opened.
+        OSError: the file cannot be opened, or is a symbolic link.
     """
 
     def __init__(self, path: Path) -> None:
         self.number = -1
-        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.number = os.open(path, _FLAGS)
 
     def __del__(self) -> None:
         if self.number >= 0:
             os.close(self.number)
+
+
+def require_plain_file(folder: Path, name: str) -> None:
+    """See that `name`, relative with forward slashes, is a regular file that no link leads out of `folder` to.
+
+    `folder` itself may be a link: whoever named it meant it.
+
+    Raises:
+        OSError: missing, behind or itself a symbolic link, or no regular file; `strerror` says which.
+    """
+    path, mode = os.fspath(folder), stat.S_IFDIR
+    for part in name.split("/"):
+        path = f"{path}/{part}"
+        mode = os.lstat(path).st_mode
+        if stat.S_ISLNK(mode):
+            reason = "is a symbolic link, and a cache holds none; copy it with links followed (cp -rL)"
+            raise OSError(errno.ELOOP, reason, path)
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "is no regular file", path)
+
+
+def open_inside(folder: Path, name: str) -> OpenFile:
+    """Open the regular file `name` of `folder`, where no link leads out of it.
+
+    Raises:
+        OSError: see `require_plain_file`.
+    """
+    require_plain_file(folder, name)
+    return OpenFile(folder / name)
+
+
+def read_inside(folder: Path, name: str, *, max_bytes: int) -> bytearray:
+    """Content of a file of `folder`.
+
+    Raises:
+        OSError: see `require_plain_file`; `EFBIG` for a file of more than `max_bytes`.
+    """
+    file = open_inside(folder, name)
+    num_bytes = os.fstat(file.number).st_size
+    if num_bytes > max_bytes:
+        raise OSError(errno.EFBIG, f"{num_bytes} bytes, at most {max_bytes} are read", str(folder / name))
+    content = bytearray(num_bytes)
+    view, num_read = memoryview(content), 0
+    while num_read < num_bytes and (step := os.preadv(file.number, [view[num_read:]], num_read)):
+        num_read += step
+    view.release()
+    del content[num_read:]
+    return content

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from frame_store.errors import StoreDamagedError
 from frame_store.manifest import ShardEntry
-from frame_store.open_file import OpenFile
+from frame_store.open_file import OpenFile, require_plain_file
 
 MAX_OPEN_SHARDS = 256
 """File descriptors kept per process; random reads over more shards reopen the least recently used."""
@@ -30,7 +30,7 @@ class ShardFiles:
         """The shard, open, of the size that the manifest says; errors name `frame_id`, which is wanted of it.
 
         Raises:
-            StoreDamagedError: missing, or of another size.
+            StoreDamagedError: missing, a symbolic link, or of another size.
         """
         with self._lock:
             descriptor = self._open.get(shard_id)
@@ -79,6 +79,7 @@ class ShardFiles:
     def _open_shard(self, shard_id: int, frame_id: int) -> OpenFile:
         while True:
             try:
+                require_plain_file(self.store_path, self.shards[shard_id].name)
                 descriptor = OpenFile(self.path(shard_id))
             except OSError as error:
                 if error.errno != errno.EMFILE:

@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from frame_store.errors import StoreDamagedError
+from frame_store.errors import FrameCacheError, StoreDamagedError
+from frame_store.frame_index import read_npy_header
 from frame_store.layout import INDEX_DTYPE
-from frame_store.manifest import StoreManifest, read_manifest
-from frame_store.pixel_codec import Pixels, make_codec
+from frame_store.manifest import ShardEntry, StoreManifest, read_manifest
+from frame_store.open_file import require_plain_file
+from frame_store.pixel_codec import Pixels, RawCodec, make_codec
 from loader.epoch_order import epoch_order
 from loader.errors import SamplingError
 from loader.frame_batch import FrameBatch
@@ -81,31 +83,49 @@ def webdataset_batches(
     order = epoch_order([1] * len(manifest.shards), seed=seed, epoch=epoch)
     shards = [manifest.shards[shard_id] for shard_id in order.ids(0, len(order))]
     return webdataset.DataPipeline(
-        partial(iter, [(str(cache_path / shard.name), shard.num_bytes) for shard in shards]),
+        partial(iter, shards),
         webdataset.split_by_node,
         webdataset.split_by_worker,
-        _open_shards,
-        webdataset.tariterators.tar_file_expander,
-        webdataset.tariterators.group_by_keys,
+        partial(_open_shards, cache_path),
+        partial(_samples, str(cache_path)),
         partial(_shuffle, shuffle_buffer=shuffle_buffer, seed=seed, epoch=epoch),
         webdataset.batched(batch_size, collation_fn=_Collation(manifest), partial=not drop_last),
     )
 
 
-def _open_shards(shards: Iterable[tuple[str, int]]) -> Iterator[dict[str, Any]]:
+def _open_shards(cache_path: Path, shards: Iterable[ShardEntry]) -> Iterator[dict[str, Any]]:
     """Each shard's stream, closed when the next one is asked for.
 
     `webdataset`'s own opener leaves closing to chance, and takes a path like `a:b/` for a URL.
     """
-    for path, num_bytes in shards:
+    for shard in shards:
+        path = cache_path / shard.name
         try:
-            found = Path(path).stat().st_size
+            require_plain_file(cache_path, shard.name)
+            found = path.stat().st_size
         except OSError as error:
             raise StoreDamagedError(f"{path}: {error.strerror}; run cache-verify") from error
-        if found != num_bytes:  # a tar cut between two members reads like a shorter one
-            raise StoreDamagedError(f"{path}: expected {num_bytes} bytes, found {found}; run cache-verify")
-        with Path(path).open("rb") as stream:
-            yield {"url": path, "stream": stream}
+        if found != shard.num_bytes:  # a tar cut between two members reads like a shorter one
+            raise StoreDamagedError(
+                f"{path}: expected {shard.num_bytes} bytes, found {found}; run cache-verify"
+            )
+        with path.open("rb") as stream:
+            yield {"url": str(path), "stream": stream}
+
+
+def _samples(cache_path: str, streams: Iterator[dict[str, Any]]) -> Iterator[Sample]:
+    """`webdataset`'s samples of open shards; what a damaged tar makes it raise becomes our error."""
+    import webdataset
+
+    members = webdataset.tariterators.tar_file_expander(streams)
+    try:
+        yield from webdataset.tariterators.group_by_keys(members)
+    except FrameCacheError:
+        raise
+    except Exception as error:  # damage that looks like a compressed tar makes any decompressor complain
+        raise StoreDamagedError(
+            f"{cache_path}: no readable tar shard: {error!r}; run cache-verify on {cache_path}"
+        ) from error
 
 
 def _shuffle(samples: Iterator[Sample], *, shuffle_buffer: int, seed: int, epoch: int) -> Iterator[Sample]:
@@ -136,7 +156,7 @@ class _Collation:
                 pts_seconds = facts["pts_seconds"]
                 row["video_id"], row["frame_in_video"] = facts["video_id"], facts["frame_in_video"]
                 row["pts_seconds"] = np.nan if pts_seconds is None else pts_seconds
-            except (KeyError, ValueError) as error:
+            except (KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
                 raise StoreDamagedError(
                     f"{sample['__url__']}: frame {sample['__key__']}: {error!r}; run cache-verify"
                 ) from error
@@ -148,7 +168,8 @@ class _Collation:
         if self._encoding.name == "jpeg":
             self._codec.decode_into(sample["jpg"], out)
             return
-        frame = np.load(io.BytesIO(sample["npy"]), allow_pickle=False)
-        if frame.shape != out.shape or frame.dtype != out.dtype:
-            raise ValueError(f"{frame.dtype} {frame.shape}, expected {out.dtype} {out.shape}")
-        out[:] = frame
+        file = io.BytesIO(sample["npy"])
+        shape, dtype = read_npy_header(file)  # before numpy would make room for what it says
+        if shape != out.shape or dtype != out.dtype:
+            raise ValueError(f"{dtype} {shape}, expected {out.dtype} {out.shape}")
+        RawCodec().decode_into(file.read(), out)

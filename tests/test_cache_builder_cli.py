@@ -2,12 +2,14 @@
 
 import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import frame_store
@@ -18,7 +20,7 @@ from cache_builder.cli import (
     cache_info,
     cache_verify,
 )
-from frame_store.manifest import read_manifest
+from frame_store.manifest import encode_manifest, read_manifest
 from tests.support.commands import SMALL, digests, names_beside, run
 from tests.support.tiny_videos import simple_specs, tiny_folder, tiny_video, truncate_file
 
@@ -345,3 +347,45 @@ class TestReadingCommands:
         result = run(small_cache, command=cache_verify)
         assert result.exit_code == EXIT_NOT_WHOLE
         assert "shards/000000.tar" in result.stdout and "frame 5" in result.stdout
+
+    def test_what_a_manifest_says_moves_no_cursor(self, small_cache):
+        manifest = read_manifest(small_cache)
+        hostile = msgspec.structs.replace(manifest, library_versions={"av": "\x1b[2J\x9b1A"})
+        (small_cache / "manifest.json").write_bytes(encode_manifest(hostile))
+        told = run(small_cache, command=cache_info).stdout
+        assert r"\x1b[2J\x9b1A" in told and "\x1b" not in told and "\x9b" not in told
+
+    def test_against_a_folder_new_changed_and_removed_videos_are_listed(
+        self, small_cache, simple_folder, tmp_path
+    ):
+        videos = shutil.copytree(simple_folder.path, tmp_path / "videos")
+        same = run(small_cache, "--against", videos, command=cache_info)
+        assert (same.exit_code, same.stdout) == (0, f"{videos}: its 3 videos, unchanged\n")
+        shutil.copy(videos / "00.mp4", videos / "new.mp4")
+        content = bytearray((videos / "01.mp4").read_bytes())
+        content[-1] ^= 1
+        (videos / "01.mp4").write_bytes(content)
+        (videos / "02.mp4").unlink()
+        result = run(small_cache, "--against", videos, command=cache_info)
+        assert result.exit_code == EXIT_NOT_WHOLE
+        assert result.stdout.splitlines() == [
+            "video 01.mp4: changed since",
+            "video 02.mp4: in it, but no longer in the folder",
+            "video new.mp4: not in it",
+            f"{videos}: 3 differences",
+        ]
+        told = json.loads(run(small_cache, "--against", videos, "--json", command=cache_info).stdout)
+        assert len(told["changes"]) == 3
+
+    def test_what_was_unreadable_is_no_change_and_a_pipe_is_not_waited_for(
+        self, small_cache, simple_folder, tmp_path
+    ):
+        videos = shutil.copytree(simple_folder.path, tmp_path / "videos")
+        (videos / "broken.mp4").write_bytes(b"no video")
+        output = tmp_path / "with"
+        run("--videos", videos, "--out", output, *SMALL, "--on-error", "skip")
+        assert run(output, "--against", videos, command=cache_info).exit_code == 0
+        (videos / "00.mp4").unlink()
+        os.mkfifo(videos / "00.mp4")
+        result = run(output, "--against", videos, command=cache_info)
+        assert "video 00.mp4: changed since" in result.stdout

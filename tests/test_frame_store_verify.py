@@ -86,7 +86,7 @@ def test_truncated_missing_and_stray_files_are_named(store_path, tmp_path):
         ("slot", 3, "frame 5: .* cannot lie in shard 1"),
         ("byte_offset", 10**9, "frame 5: .* cannot lie in shard 1"),
         ("video_id", 0, "6 frames of video 0, the manifest says 5"),
-        ("video_id", 7, "names video 7, there are 2"),
+        ("video_id", 7, "frame 5: .* of a video that is none of 2"),
         ("frame_in_video", 1, "stored twice"),
         ("crc32c", 1, r"frame 5 .*: crc32c differs"),
     ],

@@ -7,7 +7,7 @@ import tarfile
 
 import numpy as np
 
-from frame_store.layout import FORMAT_NAME, FORMAT_VERSION, frame_key, tar_shard_name
+from frame_store.layout import FORMAT_NAME, FORMAT_VERSION, frame_key, shard_name
 from frame_store.manifest import Encoding, ShardEntry, StoreManifest, VideoEntry, encode_manifest
 from frame_store.pixel_codec import make_codec
 
@@ -19,11 +19,14 @@ ENCODINGS = {
 
 def write_tar_cache(path, store, *, encoding="raw", container="wds"):
     """A cache of `store`'s frames at `path`, without `index.npy`, which plain webdataset does not read."""
-    (path / "shards").mkdir(parents=True)
     first_ids = np.cumsum([0, *store.shard_sizes])
     shards = [
         _write_shard(
-            path, store, shard_id, range(first_ids[shard_id], first_ids[shard_id + 1]), ENCODINGS[encoding]
+            path / shard_name(container, shard_id),
+            shard_name(container, shard_id),
+            store,
+            range(first_ids[shard_id], first_ids[shard_id + 1]),
+            ENCODINGS[encoding],
         )
         for shard_id in range(len(store.shard_sizes))
     ]
@@ -66,9 +69,9 @@ def write_tar_cache(path, store, *, encoding="raw", container="wds"):
     return path
 
 
-def _write_shard(path, store, shard_id, frame_ids, encoding):
-    name = tar_shard_name(shard_id)
-    with tarfile.open(path / name, "w", format=tarfile.USTAR_FORMAT) as tar:
+def _write_shard(path, name, store, frame_ids, encoding):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
         for frame_id in frame_ids:
             row = store.index[frame_id]
             pts_seconds = None if np.isnan(row["pts_seconds"]) else float(row["pts_seconds"])
@@ -86,7 +89,7 @@ def _write_shard(path, store, shard_id, frame_ids, encoding):
                 np.save(npy, frame)
                 _add(tar, f"{frame_key(frame_id)}.npy", npy.getvalue())
             _add(tar, f"{frame_key(frame_id)}.json", json.dumps(facts).encode())
-    raw = (path / name).read_bytes()
+    raw = path.read_bytes()
     return ShardEntry(
         name=name, num_bytes=len(raw), sha256=hashlib.sha256(raw).hexdigest(), num_frames=len(frame_ids)
     )

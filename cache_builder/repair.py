@@ -1,0 +1,331 @@
+"""`repair_cache`: damaged files of a cache made again from the videos, bit for bit.
+
+The manifest says what every file must be, to the byte. Only what differs from it is made again, only the videos whose
+frames are needed for that are decoded, and a file is replaced, by one rename, only by one that the manifest's own
+SHA-256 proves right. So a repair can be killed at any moment and given again, and can make nothing worse.
+"""
+
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from cache_builder.build import resolved
+from cache_builder.config import BuildConfig, differences
+from cache_builder.decode_stage import DecodeResult, DecodeStage
+from cache_builder.decoded_video import NVDEC_COUNT, DecodedVideo
+from cache_builder.decoder_choice import DecoderChoice
+from cache_builder.discover import discover_videos
+from cache_builder.errors import MachineError, RepairError, VideoError, VideosError
+from cache_builder.gather_stage import library_versions, write_index, write_plan, write_shards
+from cache_builder.plan import ShardPlan, plan_shards
+from cache_builder.progress import NoProgress, Progress
+from cache_builder.shard_job import SOURCE_DTYPE, PlanNames, ShardJob
+from cache_builder.spill import UnitReceipt
+from cache_builder.unit_job import UnitJob
+from cache_builder.video.scan import VideoScan
+from cache_builder.video.scan_cache import scan_videos
+from cache_builder.worker_pool import WorkerPool
+from cache_builder.workspace import Workspace
+from frame_store.errors import StoreFormatError
+from frame_store.frame_index import FrameIndex, open_index
+from frame_store.layout import INDEX_NAME
+from frame_store.manifest import FileEntry, StoreManifest, read_manifest
+from frame_store.publish import sync_path
+from frame_store.shard_file import ShardReceipt
+from frame_store.verify import check_file
+from frame_store.zarr_writer import write_zarr_metadata
+
+_REBUILD = "build the cache again: cache-build"
+
+
+def repair_cache(
+    cache: Path, videos: Path, *, workers: int, progress: Progress | None = None
+) -> list[FileEntry]:
+    """Make the damaged files of the cache at `cache` again from the videos of the folder `videos`.
+
+    Returns those that were; an empty list says that every file was as the manifest says. Needs the disk space of
+    the shards to be made again, and of all frames of the videos that have some in them.
+
+    Raises:
+        StoreNotFoundError: no cache there.
+        RepairError: its manifest is damaged; it was made by other versions of the libraries, or the frames needed by
+            a GPU; or what came of the videos is not what the manifest says.
+        VideosError: videos that are needed are missing, or are others than those that it was made of.
+        InputFolderError: no such folder, no video in it.
+        OutputError: a build or another repair is at work on it, or left unfinished work of something else.
+        MachineError: disk full, I/O error. The same call resumes.
+    """
+    cache, videos = resolved(cache), resolved(videos)
+    try:
+        manifest = read_manifest(cache)
+    except StoreFormatError as error:
+        raise RepairError(
+            f"{error}\nwithout its manifest nothing says what the other files must be; move {cache} away and {_REBUILD}"
+        ) from error
+    workspace = Workspace(cache)
+    try:
+        with workspace.locked():
+            broken = [entry for entry in [*manifest.files, *manifest.shards] if check_file(cache, entry)]
+            if broken:
+                _Repair(
+                    manifest,
+                    broken,
+                    videos=videos,
+                    workspace=workspace,
+                    workers=workers,
+                    progress=progress or NoProgress(),
+                ).run()
+            return broken
+    except OSError as error:
+        raise MachineError(
+            f"{error.filename or cache}: {error.strerror or error}; the same command resumes"
+        ) from error
+
+
+class _Repair:
+    def __init__(
+        self,
+        manifest: StoreManifest,
+        broken: Sequence[FileEntry],
+        *,
+        videos: Path,
+        workspace: Workspace,
+        workers: int,
+        progress: Progress,
+    ) -> None:
+        self._manifest = manifest
+        self._broken = broken
+        self._videos = videos
+        self._workspace = workspace
+        self._workers = workers
+        self._progress = progress
+        self._config = _config_of(manifest)
+        names = {entry.name for entry in broken}
+        self._index_is_broken = INDEX_NAME in names
+        self._shard_ids = [
+            shard_id
+            for shard_id, shard in enumerate(manifest.shards)
+            if shard.name in names or self._index_is_broken  # its rows come of writing all shards
+        ]
+
+    def run(self) -> None:
+        manifest, workspace = self._manifest, self._workspace
+        plan = self._plan()
+        needed = self._needed_videos(plan)
+        self._require_same_libraries(needed)
+        for entry in self._broken:
+            _require_place(workspace.output, entry)
+        identity = {
+            "repair of": manifest.fingerprint,
+            "library_versions": manifest.library_versions,
+        }
+        workspace.claim(identity, overwrite=False)
+        try:
+            self._make_again(plan, needed)
+        except (RepairError, VideosError):
+            workspace.remove_building(of=identity)  # the same call would come to the same end
+            raise
+        for entry in self._broken:
+            sync_path(workspace.cache / entry.name)
+            place = workspace.output / entry.name
+            (workspace.cache / entry.name).replace(place)
+            sync_path(place.parent)
+        workspace.remove_building(of=identity)
+
+    def _make_again(self, plan: ShardPlan, needed: list[int]) -> None:
+        """Write all that is broken into `workspace.cache`, and see that it is right."""
+        workspace, shards = self._workspace, {shard.name for shard in self._manifest.shards}
+        if self._shard_ids:
+            self._write_shards(plan, needed)
+        if self._index_is_broken:
+            write_index(workspace, plan)
+        if any(entry.name not in shards | {INDEX_NAME} for entry in self._broken):
+            self._write_zarr_metadata()
+        self._require_right()
+
+    def _plan(self) -> ShardPlan:
+        plan = plan_shards([video.num_frames_stored for video in self._manifest.videos], self._config)
+        if plan.shard_sizes.tolist() != [shard.num_frames for shard in self._manifest.shards]:
+            raise RepairError(
+                f"{self._workspace.output}: its shards are not those of its settings; {_REBUILD}"
+            )
+        return plan
+
+    def _needed_videos(self, plan: ShardPlan) -> list[int]:
+        """video_id of every video that has frames in the shards to be written, in order."""
+        ends = np.cumsum([video.num_frames_stored for video in self._manifest.videos])
+        starts = plan.shard_starts
+        found: set[int] = set()
+        for shard_id in self._shard_ids:
+            sources = plan.source_of_frame[starts[shard_id] : starts[shard_id + 1]]
+            found.update(np.searchsorted(ends, sources, side="right").tolist())
+        return sorted(found)
+
+    def _require_same_libraries(self, needed: list[int]) -> None:
+        by_gpu = [
+            self._manifest.videos[row].path
+            for row in needed
+            if NVDEC_COUNT in self._manifest.videos[row].facts
+        ]
+        if by_gpu:
+            raise RepairError(
+                f"{self._workspace.output}: a GPU decoded {by_gpu[0]} and {len(by_gpu) - 1} others of the videos "
+                f"needed, and only such a one gives those bytes; {_REBUILD} --device cuda"
+            )
+        here = library_versions(DecoderChoice())
+        there = {
+            name: version
+            for name, version in self._manifest.library_versions.items()
+            if name not in {"GPU", "torch"}  # those decoded nothing that is needed
+        }
+        if there != here:
+            lines = [line.replace("asked for", "installed here") for line in differences(here, there)]
+            listed = "\n".join(f"  {line}" for line in lines)
+            raise RepairError(
+                f"{self._workspace.output}: was made with other versions, which may give other bytes:\n{listed}\n"
+                f"install those, or {_REBUILD}"
+            )
+
+    def _write_shards(self, plan: ShardPlan, needed: list[int]) -> None:
+        manifest, workspace = self._manifest, self._workspace
+        decoded = self._decode(needed)
+        parts = []
+        for video_id, (entry, video) in enumerate(zip(manifest.videos, decoded.videos, strict=True)):
+            if isinstance(video, DecodedVideo):
+                sources = video.sources(video_id)
+                if len(sources) != entry.num_frames_stored:
+                    raise RepairError(
+                        f"{entry.path}: gave {len(sources)} frames, and {entry.num_frames_stored} when the cache was "
+                        f"made; {_REBUILD}"
+                    )
+                parts.append(sources)
+            else:
+                parts.append(np.zeros(entry.num_frames_stored, SOURCE_DTYPE))  # of these, none is needed
+        names = PlanNames(videos=[entry.path for entry in manifest.videos], units=decoded.unit_names)
+        write_plan(workspace, self._config.format, plan, np.concatenate(parts), names)
+        num_frames = int(plan.shard_sizes[self._shard_ids].sum())
+        self._progress.start("gather", num_frames, "frames")
+        with WorkerPool[ShardJob, ShardReceipt](num_workers=self._workers) as pool:
+            write_shards(
+                pool,
+                workspace,
+                config=self._config,
+                plan=plan,
+                shard_ids=self._shard_ids,
+                progress=self._progress.advance,
+            )
+
+    def _decode(self, needed: list[int]) -> DecodeResult:
+        scans, paths = self._scan(needed)
+        num_packets = sum(scan.facts.num_packets for scan in scans if scan is not None)
+        self._progress.start("decode", num_packets, "frames")
+        with WorkerPool[UnitJob, UnitReceipt](num_workers=self._workers) as pool:
+            decoded = DecodeStage(
+                pool,
+                paths=paths,
+                spill=self._workspace.spill,
+                scans=scans,
+                decoders=DecoderChoice(),
+                config=self._config,
+                on_error="skip",
+                progress=self._progress.advance,
+            ).run()
+        errors = [str(video) for video in decoded.videos if isinstance(video, VideoError)]
+        if errors:
+            raise VideosError(errors, fault="cannot be decoded as they were", remedy=_REBUILD)
+        return decoded
+
+    def _scan(self, needed: list[int]) -> tuple[list[VideoScan | None], list[Path]]:
+        """Scans of the needed videos, None for others, and all paths, by `video_id`."""
+        entries = self._manifest.videos
+        there = {video.relative_path: video for video in discover_videos(self._videos)}
+        problems = [f"{entries[row].path}: missing" for row in needed if entries[row].path not in there]
+        found = [there[entries[row].path] for row in needed if entries[row].path in there]
+        self._progress.start("scan", len(found), "videos")
+        scans: list[VideoScan | None] = [None] * len(entries)
+        rows = {entry.path: row for row, entry in enumerate(entries)}
+        # No scan cache: it goes by size and time, and here every byte must be as it was.
+        with WorkerPool[Any, Any](num_workers=self._workers) as pool:
+            found_scans = scan_videos(found, cache_path=None, pool=pool)
+        for video, scan in zip(found, found_scans, strict=True):
+            row = rows[video.relative_path]
+            if isinstance(scan, VideoError):
+                problems.append(str(scan))
+            elif scan.facts.sha256 != entries[row].sha256:
+                problems.append(f"{video.relative_path}: changed since (its sha256 differs)")
+            else:
+                scans[row] = scan
+        if problems:
+            raise VideosError(
+                sorted(problems),
+                fault=f"in {self._videos} are not those that the cache was made of",
+                remedy=f"give the folder that holds them, or {_REBUILD}",
+            )
+        unused = self._videos
+        return scans, [there[entry.path].path if entry.path in there else unused for entry in entries]
+
+    def _write_zarr_metadata(self) -> None:
+        workspace, config = self._workspace, self._config
+        if config.format != "zarr" or config.frames_per_shard == "video":
+            return  # a tar cache has no such files: what is listed beside its index, no build put there
+        write_zarr_metadata(
+            workspace.cache,
+            index=self._index(),
+            frame_shape=config.frame_shape,
+            frames_per_shard=config.frames_per_shard,
+            encoding=config.encoding,
+        )
+
+    def _index(self) -> FrameIndex:
+        where = self._workspace.cache if self._index_is_broken else self._workspace.output
+        return open_index(where, num_frames=self._manifest.num_frames)
+
+    def _require_right(self) -> None:
+        """See that all files made again are what the manifest says, before one of them is put in its place."""
+        wrong = [entry.name for entry in self._broken if check_file(self._workspace.cache, entry)]
+        if wrong:
+            raise RepairError(
+                f"{self._workspace.output}: {', '.join(wrong[:10])}: came out otherwise than the manifest says, "
+                "though of the same videos and libraries (another kind of CPU?); nothing was replaced; "
+                f"{_REBUILD}"
+            )
+
+
+def _config_of(manifest: StoreManifest) -> BuildConfig:
+    """The settings that a cache was built with.
+
+    Raises:
+        RepairError: they are not those of any build, or not those of the frames.
+    """
+    try:
+        config = msgspec.convert(manifest.config, BuildConfig)
+    except msgspec.ValidationError as error:
+        raise RepairError(f"config of the manifest is that of no build here: {error}; {_REBUILD}") from error
+    told = (config.format, config.encoding, config.frame_shape, config.layout, config.seed)
+    of_frames = (
+        *(manifest.container, manifest.encoding, manifest.frame_shape),
+        *(manifest.layout, manifest.seed),
+    )
+    if told != of_frames:
+        raise RepairError(f"config of the manifest contradicts the rest of it; {_REBUILD}")
+    return config
+
+
+def _require_place(cache: Path, entry: FileEntry) -> None:
+    """Make the folders of a file that is to be replaced, and see that no link leads out of the cache.
+
+    Raises:
+        RepairError: something else is where the file or a folder must be.
+    """
+    folder = cache
+    for part in entry.name.split("/")[:-1]:
+        folder = folder / part
+        folder.mkdir(exist_ok=True) if not folder.is_symlink() else None
+        if not stat.S_ISDIR(folder.lstat().st_mode):
+            raise RepairError(f"{folder}: must be a folder, and is a link or a file; remove it")
+    if (cache / entry.name).is_dir() and not (cache / entry.name).is_symlink():
+        raise RepairError(f"{cache / entry.name}: must be a file, and is a folder; remove it")

@@ -1,0 +1,316 @@
+"""Caches with one thing wrong, of a fixed seed, and what reading any of them must come to."""
+
+import hashlib
+import json
+import os
+import random
+import re
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+from frame_cache_tools.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
+
+import frame_store
+from frame_store.errors import FrameIdError, StoreError
+from frame_store.frame_index import INDEX_DTYPE
+from frame_store.verify import verify_store
+
+ODD_NUMBERS = (
+    0,
+    1,
+    -1,
+    2,
+    3,
+    7,
+    255,
+    2**31,
+    2**32 - 1,
+    2**32,
+    2**40,
+    2**63 - 1,
+    2**63,
+    2**64,
+    10**30,
+    -(2**63),
+)
+ODD_VALUES = (
+    *ODD_NUMBERS,
+    None,
+    True,
+    "",
+    "../x",
+    "/etc/passwd",
+    "x" * 300,
+    [],
+    [[[[1]]]],
+    {},
+    1.5,
+    1e308,
+    "\x1b[2J",
+)
+
+
+def write_golden_caches(folder):
+    for name, (container, encoding) in GOLDEN_ENCODINGS.items():
+        write_store(folder / name, container, encoding, golden_frames())
+    return sorted(folder.iterdir())
+
+
+def files_of(cache):
+    return sorted(path for path in cache.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def sign(document):
+    """A manifest whose digest is right, as one who means harm would write it."""
+    body = json.dumps(document, indent=1).removesuffix("\n}").encode()
+    return body + b',\n "digest": "' + hashlib.sha256(body).hexdigest().encode() + b'"\n}\n'
+
+
+def resign(cache):
+    """Make the manifest agree with the files as they are: sizes, hashes and its own digest."""
+    try:
+        document = json.loads((cache / "manifest.json").read_bytes())
+        document.pop("digest", None)
+        for entry in [*document["shards"], *document["files"]]:
+            content = (cache / entry["name"]).read_bytes()
+            entry["num_bytes"], entry["sha256"] = len(content), hashlib.sha256(content).hexdigest()
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # what was mutated is the manifest
+    (cache / "manifest.json").write_bytes(sign(document))
+
+
+class Mutator:
+    """Spoils a copy of a cache in one way or a few; equal seeds spoil equally."""
+
+    def __init__(self, seed):
+        self.random = random.Random(seed)
+
+    def spoil(self, cache):
+        """Returns what was done, in words."""
+        ways = [
+            self.flip,
+            self.truncate,
+            self.splice,
+            self.swap,
+            self.edit_json,
+            self.edit_index,
+            self.edit_header,
+        ]
+        ways += [self.link, self.edit_json, self.edit_index, self.overwrite_numbers]
+        done = [self.random.choice(ways)(cache) for _ in range(self.random.choice((1, 1, 1, 2)))]
+        if self.random.random() < 0.7:  # whoever means harm makes the hashes right
+            resign(cache)
+            done.append("signed again")
+        return "; ".join(done)
+
+    def _pick(self, cache, pattern=""):
+        return self.random.choice([file for file in files_of(cache) if re.search(pattern, file.as_posix())])
+
+    def flip(self, cache):
+        file = self._pick(cache)
+        content = bytearray(file.read_bytes())
+        for _ in range(self.random.choice((1, 1, 8))):
+            if content:
+                content[self.random.randrange(len(content))] ^= 1 << self.random.randrange(8)
+        file.write_bytes(content)
+        return f"flipped bits of {file.name}"
+
+    def truncate(self, cache):
+        file = self._pick(cache)
+        content = file.read_bytes()
+        at = self.random.randrange(len(content) + 1)
+        file.write_bytes(content[:at] if self.random.random() < 0.7 else content + content[:at])
+        return f"cut or lengthened {file.name} at {at}"
+
+    def splice(self, cache):
+        file, other = self._pick(cache), self._pick(cache)
+        content, strange = bytearray(file.read_bytes()), other.read_bytes()
+        at, length = self.random.randrange(len(content) + 1), self.random.randrange(1, 600)
+        start = self.random.randrange(len(strange) + 1)
+        content[at : at + self.random.choice((0, length))] = strange[start : start + length]
+        file.write_bytes(content)
+        return f"spliced {other.name} into {file.name}"
+
+    def swap(self, cache):
+        file, other = self._pick(cache), self._pick(cache)
+        one, two = file.read_bytes(), other.read_bytes()
+        file.write_bytes(two)
+        other.write_bytes(one)
+        return f"swapped {file.name} and {other.name}"
+
+    def edit_json(self, cache):
+        file = self._pick(cache, r"\.json$")
+        try:
+            document = json.loads(file.read_bytes())
+        except ValueError:
+            return "nothing"
+        holder, key = self.random.choice(list(_leaves(document)))
+        value = self.random.choice(ODD_VALUES)
+        if self.random.random() < 0.1:
+            holder["surprise" if isinstance(holder, dict) else 0] = value
+        elif isinstance(holder[key], int) and self.random.random() < 0.5:
+            holder[key] += self.random.choice((-1, 1, 1000))
+        else:
+            holder[key] = value
+        document.pop("digest", None) if file.name == "manifest.json" else None
+        file.write_bytes(sign(document) if file.name == "manifest.json" else json.dumps(document).encode())
+        return f"set {key!r} of {file.name} to {value!r:.40}"
+
+    def edit_index(self, cache):
+        file = cache / "index.npy"
+        content = bytearray(file.read_bytes())
+        if len(content) < 128 + 40:
+            return "nothing"
+        rows = np.frombuffer(content, INDEX_DTYPE, (len(content) - 128) // 40, 128)
+        field = self.random.choice(INDEX_DTYPE.names)
+        row, other = self.random.randrange(len(rows)), self.random.randrange(len(rows))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if field == "pts_seconds":
+                rows[field][row] = self.random.choice((-1.0, 1e308, float("nan"), float("inf")))
+            elif self.random.random() < 0.3:
+                rows[row] = rows[other]
+            elif self.random.random() < 0.5:
+                rows[field][row] = rows[field][other]
+            else:
+                limit = np.iinfo(INDEX_DTYPE[field]).max
+                rows[field][row] = self.random.choice(
+                    [number for number in ODD_NUMBERS if 0 <= number <= limit]
+                )
+        file.write_bytes(content)
+        return f"edited {field} of row {row} of the index"
+
+    def edit_header(self, cache):
+        """`.npy` headers, of the index and in tar shards, and the numbers in tar headers."""
+        file = self._pick(cache, r"(npy|tar)$")
+        content = file.read_bytes()
+        old, new = self.random.choice(
+            (
+                (rb"\(16, 24, 3\)", b"(16, 99999999, 3)"),
+                (rb"\(10,\)", b"(10000000000000,)"),
+                (rb"\(10,\)", b"(-1,)"),
+                (rb"\|u1|<u4|<u8", b"|O"),
+                (rb"False", b"True "),
+                (rb"\x93NUMPY\x01", b"\x93NUMPY\x03"),
+                (rb"\{'descr'", b"{" + b"[" * 60 + b"'descr'"),
+                (rb"0000000[0-7]{4}\0", b"77777777777\0"),
+                (rb"ustar\x0000", b"ustar  \0"),
+            )
+        )
+        places = list(re.finditer(old, content))
+        if not places:
+            return "nothing"
+        place = self.random.choice(places)
+        width = place.end() - place.start()
+        if self.random.random() < 0.5:  # the same length where it fits, so that offsets stay right
+            new = new[:width].ljust(width)
+        file.write_bytes(content[: place.start()] + new + content[place.end() :])
+        return f"edited a header of {file.name} at {place.start()}"
+
+    def overwrite_numbers(self, cache):
+        """Eight bytes near the end of a file, where Zarr shards keep their index."""
+        file = self._pick(cache)
+        content = bytearray(file.read_bytes())
+        at = max(0, len(content) - self.random.randrange(1, 90))
+        content[at : at + 8] = (self.random.choice(ODD_NUMBERS) % 2**64).to_bytes(8, "little")
+        file.write_bytes(content)
+        return f"overwrote 8 bytes of {file.name} at {at}"
+
+    def link(self, cache):
+        """A symbolic link in the place of a file or folder, to the same content outside."""
+        entries = sorted(path for path in cache.rglob("*") if not path.is_symlink())
+        path = self.random.choice(entries)
+        outside = cache.with_name(cache.name + ".outside") / path.name
+        shutil.rmtree(outside.parent, ignore_errors=True)
+        outside.parent.mkdir()
+        path.rename(outside)
+        path.symlink_to(outside)
+        return f"made {path.name} a link"
+
+
+def _leaves(value) -> Iterator[tuple[object, object]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield value, key
+        yield from _leaves(inner)
+
+
+def read_everything(cache, *, with_loader):
+    """Open, read and verify in every way; returns the documented errors by what raised them.
+
+    Any other exception leaves this function: that is the find.
+    """
+    told = {}
+    for reads in ("map", "pread"):
+        for verify_reads in (False, True):
+            way = f"{reads} {'verified' if verify_reads else 'unverified'}"
+            try:
+                store = frame_store.open_store(cache, reads=reads, verify_reads=verify_reads)
+            except StoreError as error:
+                told[way] = str(error)
+            else:
+                told |= {f"{way} {what}": error for what, error in _read(store)}
+                if with_loader:
+                    told |= {f"{way} {what}": error for what, error in _load(store)}
+    if with_loader:
+        told |= dict(_load_with_webdataset(cache))
+    try:
+        problems = verify_store(cache).problems
+    except StoreError as error:
+        problems = [str(error)]
+    if problems:
+        told["verify"] = "\n".join(problems)
+    return told
+
+
+def _read(store):
+    frame_ids = list(range(min(len(store), 10)))
+    for ids in (frame_ids, *([frame_id] for frame_id in frame_ids)):
+        for read in (store.read_frames, store.read_encoded, store.prefetch):
+            try:
+                read(ids)
+            except (StoreError, FrameIdError) as error:
+                yield read.__name__, str(error)
+
+
+def _load(store):
+    from loader import FrameLoader
+    from loader.errors import SamplingError
+
+    for sampling, options in (("permutation", {}), ("sequential", {"clip_frames": 2})):
+        try:
+            for _ in FrameLoader(store, batch_size=2, sampling=sampling, seed=0, **options):
+                pass
+        except (StoreError, SamplingError) as error:
+            yield sampling, str(error)
+
+
+def _load_with_webdataset(cache):
+    from loader import webdataset_batches
+    from loader.errors import SamplingError
+
+    try:
+        for _ in webdataset_batches(cache, batch_size=3):
+            pass
+    except (StoreError, SamplingError) as error:
+        yield "webdataset", str(error)
+
+
+def opened_paths():
+    """A set that fills with the paths that Python opens from now on; libraries' own opens it does not see."""
+    opened = set()
+    sys.addaudithook(lambda event, args: opened.add(args[0]) if event == "open" else None)
+    return opened
+
+
+def paths_outside(opened, cache):
+    """Those that lead out of the cache: by a link in it, or to what mutations put beside it."""
+    paths = {os.fsdecode(path) for path in opened if isinstance(path, str | bytes | os.PathLike)}
+    below = [path for path in paths if path.startswith(f"{cache}/")]
+    links = [path for path in below if not os.path.realpath(path).startswith(f"{os.path.realpath(cache)}/")]
+    return links + [
+        path for path in paths if path.startswith((f"{cache}.", f"{cache.parent}/x", "/etc/passwd"))
+    ]
