@@ -308,7 +308,7 @@ class TestIndex:
     @pytest.mark.parametrize(
         ("harm", "said"),
         [
-            (lambda path: os.truncate(path, 500), "expected 528 bytes, found 500"),
+            (lambda path: os.truncate(path, 500), "expected 720 bytes, found 500"),
             (os.unlink, "No such file"),
         ],
     )
