@@ -55,10 +55,8 @@ def read_npy_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
     Raises:
         ValueError: any other content. Objects, which only pickle could load, are refused, too.
     """
-    magic, length = file.read(len(_NPY_MAGIC)), int.from_bytes(file.read(2), "little")
-    if magic != _NPY_MAGIC or length > MAX_NPY_HEADER_BYTES:
-        raise ValueError(f"no .npy of version 1.0 with a header of at most {MAX_NPY_HEADER_BYTES} bytes")
-    file.seek(len(_NPY_MAGIC))
+    if file.read(len(_NPY_MAGIC)) != _NPY_MAGIC:
+        raise ValueError("no .npy of version 1.0")  # later ones have headers of up to 4 GB
     try:
         shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(
             file, max_header_size=MAX_NPY_HEADER_BYTES

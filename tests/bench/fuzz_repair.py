@@ -1,0 +1,72 @@
+"""Flipped bits at random places of built caches, each found and undone: `cache-verify`, then `--repair`.
+
+    python -m tests.bench.fuzz_repair [--bits 500] [--together 10] [--seed 0]
+
+Every bit is looked for alone; then `--together` of them are undone in one repair, and the bytes compared.
+"""
+
+import argparse
+import random
+import tempfile
+import time
+from pathlib import Path
+
+from cache_builder.build import build_cache
+from cache_builder.config import BuildSettings, resolve
+from cache_builder.repair import repair_cache
+from frame_store.verify import verify_store
+from tests.support.cache_mutations import files_of
+from tests.support.tiny_videos import simple_specs, tiny_folder
+
+KINDS = (
+    BuildSettings(encoding="jpeg", frames_per_shard=30, size=64),
+    BuildSettings(encoding="raw", layout="video", frames_per_shard="video", size=32),
+    BuildSettings(format="zarr", encoding="zstd", frames_per_shard=30, size=64),
+    BuildSettings(format="zarr", encoding="raw", stride=2, frames_per_shard=100, size=32),
+)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--bits", type=int, default=500)
+    arguments.add_argument("--together", type=int, default=10)
+    arguments.add_argument("--seed", type=int, default=0)
+    options = arguments.parse_args()
+    generator, started = random.Random(options.seed), time.monotonic()
+    num_missed = num_repairs = num_wrong = num_made_again = 0
+    with tempfile.TemporaryDirectory(prefix="repair") as folder:
+        videos = tiny_folder(Path(folder) / "videos", simple_specs()).path
+        caches = [Path(folder) / f"cache{number}" for number in range(len(KINDS))]
+        for cache, settings in zip(caches, KINDS, strict=True):
+            build_cache(videos, cache, *resolve(settings))
+        for first in range(0, options.bits, options.together):
+            cache = caches[num_repairs % len(caches)]
+            sound = {path: path.read_bytes() for path in files_of(cache) if path.name != "manifest.json"}
+            spoilt = {path: bytearray(content) for path, content in sound.items()}
+            for _ in range(first, min(first + options.together, options.bits)):
+                path = generator.choice(list(sound))
+                position, bit = generator.randrange(len(sound[path])), 1 << generator.randrange(8)
+                alone = bytearray(sound[path])
+                alone[position] ^= bit
+                path.write_bytes(alone)
+                name = path.relative_to(cache).as_posix()
+                if not any(name in problem for problem in verify_store(cache).problems):
+                    num_missed += 1
+                    print(f"missed: {cache.name} {name} byte {position}", flush=True)
+                path.write_bytes(sound[path])
+                spoilt[path][position] ^= bit
+            for path, content in spoilt.items():
+                path.write_bytes(content)
+            num_made_again += len(repair_cache(cache, videos, workers=2))
+            num_repairs += 1
+            if any(path.read_bytes() != content for path, content in sound.items()):
+                num_wrong += 1
+                print(f"not the same bytes after repair {num_repairs} of {cache.name}", flush=True)
+    print(
+        f"{options.bits} bits: {num_missed} missed; {num_made_again} files made again in {num_repairs} repairs, "
+        f"{num_wrong} not to the bit; {time.monotonic() - started:.0f} s"
+    )
+
+
+if __name__ == "__main__":
+    main()
