@@ -52,7 +52,9 @@ class MadeUpVideo:
         columns = {name: np.zeros(num, dtype) for name, dtype in PACKET_COLUMNS.items()}
         columns["pts"][:] = [NO_PTS if pts is None else pts for pts in self.pts]
         columns["is_keyframe"][self.starts] = True
-        self.scan = SimpleNamespace(packets=PacketTable(**columns), time_base=Fraction(1, 10))
+        self.scan = SimpleNamespace(
+            packets=PacketTable(**columns), time_base=Fraction(1, 10), facts=SimpleNamespace(codec="mpeg4")
+        )
 
     def without_reordering(self):
         return MadeUpVideo(
