@@ -70,7 +70,10 @@ def main() -> None:
         if done.returncode:
             num_bad += 1
             print(
-                f"{first}..{last}: status {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}",
+                f"{first}..{last}: status {done.returncode}",
+                *_finds(done.stdout),
+                done.stderr[-3000:],
+                sep="\n",
                 flush=True,
             )
     print(f"{options.caches} caches in {time.monotonic() - started:.0f} s, {num_bad} batches with finds")

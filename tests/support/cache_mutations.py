@@ -107,7 +107,8 @@ class Mutator:
         return "; ".join(done)
 
     def _pick(self, cache, pattern=""):
-        return self.random.choice([file for file in files_of(cache) if re.search(pattern, file.as_posix())])
+        files = files_of(cache)
+        return self.random.choice([file for file in files if re.search(pattern, file.as_posix())] or files)
 
     def flip(self, cache):
         file = self._pick(cache)
@@ -145,26 +146,31 @@ class Mutator:
         file = self._pick(cache, r"\.json$")
         try:
             document = json.loads(file.read_bytes())
+            leaves = list(_leaves(document))
         except ValueError:
+            leaves = []
+        if not leaves:
             return "nothing"
-        holder, key = self.random.choice(list(_leaves(document)))
+        holder, key = self.random.choice(leaves)
         value = self.random.choice(ODD_VALUES)
         if self.random.random() < 0.1:
             holder["surprise" if isinstance(holder, dict) else 0] = value
         elif isinstance(holder[key], int) and self.random.random() < 0.5:
-            holder[key] += self.random.choice((-1, 1, 1000))
+            value = holder[key] = holder[key] + self.random.choice((-1, 1, 1000))
         else:
             holder[key] = value
-        document.pop("digest", None) if file.name == "manifest.json" else None
+        if file.name == "manifest.json" and isinstance(document, dict):
+            document.pop("digest", None)
         file.write_bytes(sign(document) if file.name == "manifest.json" else json.dumps(document).encode())
         return f"set {key!r} of {file.name} to {value!r:.40}"
 
     def edit_index(self, cache):
         file = cache / "index.npy"
-        content = bytearray(file.read_bytes())
-        if len(content) < 128 + 40:
+        content = bytearray(file.read_bytes() if file.is_file() else b"")
+        first = 10 + int.from_bytes(content[8:10], "little")
+        if len(content) < first + INDEX_DTYPE.itemsize:
             return "nothing"
-        rows = np.frombuffer(content, INDEX_DTYPE, (len(content) - 128) // 40, 128)
+        rows = np.frombuffer(content, INDEX_DTYPE, (len(content) - first) // INDEX_DTYPE.itemsize, first)
         field = self.random.choice(INDEX_DTYPE.names)
         row, other = self.random.randrange(len(rows)), self.random.randrange(len(rows))
         with warnings.catch_warnings():
