@@ -1,12 +1,12 @@
 """How a folder of videos differs from the one that a cache was made of."""
 
-import hashlib
 import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 from cache_builder.discover import SourceVideo, discover_videos
+from cache_builder.video.open_video import hash_file
 from frame_store.manifest import StoreManifest
 
 
@@ -52,7 +52,6 @@ def _digest(video: SourceVideo, *, expected_bytes: int | None) -> str:
         status = os.stat(video.path)  # noqa: PTH116 - of what the link leads to
         if not stat.S_ISREG(status.st_mode) or status.st_size != expected_bytes:
             return "another length"
-        with video.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return hash_file(video.path)
     except OSError as error:
         return error.strerror or "unreadable"

@@ -1,6 +1,7 @@
 """Profiles, the skip of GPU tests, a stub of NVIDIA's driver, and folders of videos that many tests read."""
 
 import os
+import shutil
 
 import pytest
 from hypothesis import settings
@@ -53,3 +54,36 @@ def no_real_driver() -> None:
     """Skips where NVIDIA's driver is installed: hiding the stub would show it."""
     if load_library(CUDA_LIBRARY) is not None:
         pytest.skip("NVIDIA's driver is installed here: a machine without one cannot be shown")
+
+
+@pytest.fixture(params=[True], ids=["late"])
+def streams(request, monkeypatch):
+    """What `FrameLoader(device="cuda")` works on in this test."""
+    import torch
+
+    from loader import device_choice, frame_loader
+    from tests.support.device_streams import LateStreams
+
+    stand_in = LateStreams(is_late=request.param)
+    monkeypatch.setattr(
+        device_choice, "usable_cuda_device", lambda device: torch.device("cuda", device.index or 0)
+    )
+    monkeypatch.setattr(frame_loader, "check_cuda_usable_here", lambda ordinal: None)
+    monkeypatch.setattr(frame_loader, "CudaStreams", lambda device: stand_in)
+    return stand_in
+
+
+@pytest.fixture(scope="session")
+def golden_caches(tmp_path_factory):
+    """A small cache of every container and encoding. Read-only."""
+    from tests.support.cache_mutations import write_golden_caches
+
+    folder = tmp_path_factory.mktemp("caches")
+    write_golden_caches(folder)
+    return folder
+
+
+@pytest.fixture
+def golden_cache_of(golden_caches, tmp_path):
+    """A copy of one of them, to spoil."""
+    return lambda name: shutil.copytree(golden_caches / name, tmp_path / name)

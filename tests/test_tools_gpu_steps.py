@@ -1,7 +1,6 @@
-"""The steps of `gpu_acceptance` with the CPU in the GPU's place, and on a stub of the driver. No time is judged."""
+"""The steps of `gpu_acceptance` with the CPU in the GPU's place. No time is judged."""
 
 import ctypes
-import json
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -15,19 +14,17 @@ from frame_cache_tools.bench_rounds import Rounds
 from frame_cache_tools.bench_slices import Slice
 from frame_cache_tools.golden_stores import write_store
 from frame_cache_tools.gpu_builds import compare_caches
-from frame_cache_tools.gpu_caps import ASKED, CodecSupport, DecoderCaps, ask_caps
-from frame_cache_tools.gpu_commands import Done
+from frame_cache_tools.gpu_caps import CodecSupport, DecoderCaps
 from frame_cache_tools.gpu_copies import Wanted, report
 from frame_cache_tools.gpu_correctness import Verdict, _should_decode, check_video
 from frame_cache_tools.gpu_feeds import FRAME_BYTES, StretchedStore, endless, naive_upload
 from frame_cache_tools.gpu_findings import Findings, Skip, StepContext, read_findings
-from frame_cache_tools.gpu_fork import ROWS, answer_in, are_frames, is_exercise_error, is_fork_error
+from frame_cache_tools.gpu_fork import ROWS, are_frames, is_exercise_error, is_fork_error
 from frame_cache_tools.gpu_model import Marks, Training, Window, make_foods, resident, train
 from frame_cache_tools.gpu_planes import (
     _downloaded,
     compare_planes,
     planes_on_cpu,
-    planes_on_gpu,
     semi_planar,
 )
 from frame_cache_tools.gpu_resnet import make_resnet18, make_tiny
@@ -50,12 +47,9 @@ from frame_cache_tools.gpu_throughput import (
 )
 
 from cache_builder import open_videos
-from cache_builder.video.nvdec import NvdecDevice
 from frame_store import open_store
-from frame_store.cuda_driver import NVDEC_LIBRARY, load_library
 from frame_store.manifest import Encoding
 from loader import FrameLoader
-from tests.support.stub_planes import plane_tensor
 from tests.support.tiny_videos import simple_specs, tiny_folder
 
 NUM_FRAMES = 11
@@ -431,68 +425,9 @@ def test_what_each_row_wants():
     assert not are_frames({"error": "av.error.ExternalError"})
 
 
-# Called in a process on the stub.
-
-
-def seen_on_the_stub(path):
-    nvdec = NvdecDevice()
-    answers = ask_caps(load_library(NVDEC_LIBRARY), nvdec.check())
-    caps = {f"{answer.codec} {answer.bit_depth} {answer.chroma}": answer.text() for answer in answers}
-    with nvdec_subject([Path(path)], 3, nvdec=nvdec) as measure:
-        images = measure(0.05).images
-    video = LoopedVideo(Path(path), nvdec)
-    frames = [video.next_frame() for _ in range(45)]
-    formats = sorted({frame.format.name for frame in frames})
-    repeats = [frame.pts for frame in frames[:20]] == [frame.pts for frame in frames[20:40]]
-    del frames
-    video.close()
-    planes = list(planes_on_gpu(Path(path), nvdec, plane_tensor))
-    shapes = sorted({(plane.luma.shape, plane.chroma.shape, plane.luma.dtype.name) for plane in planes})
-    same_pts = [plane.pts for plane in planes] == [plane.pts for plane in planes_on_cpu(Path(path))]
-    return {
-        "caps": caps,
-        "images": images,
-        "formats": formats,
-        "repeats": repeats,
-        "shapes": shapes,
-        "same_pts": same_pts,
-        "forked": gpu_fork_rows.forked_raw(Path(path).parent),
-    }
-
-
-@pytest.fixture(scope="module")
-def seen(stub_driver, simple_folder):
-    path = simple_folder.path / simple_folder.specs[0].path
-    return stub_driver.call(seen_on_the_stub, path, unsupported=("vp9",)).value
-
-
-def test_codecs_are_asked_of_the_driver(seen):
-    assert len(seen["caps"]) == len(ASKED)
-    assert seen["caps"]["h264 8 420"] == "yes, 7 engines, 16x16 to 8192x8192"
-    assert seen["caps"]["vp9 8 420"] == seen["caps"]["h264 10 420"] == "no"
-
-
-def test_threads_decode_on_the_driver_over_and_over(seen):
-    assert seen["images"] > 0
-    assert (seen["formats"], seen["repeats"]) == (["cuda"], True)
-
-
-def test_planes_come_from_the_driver_with_their_pts(seen):
-    assert seen["shapes"] == [[[96, 160], [48, 80, 2], "uint8"]]
-    assert seen["same_pts"]
-
-
 def test_samples_of_16_bits_come_down_as_they_are():
     samples = torch.tensor([[0, 64, 65472], [1, 2, 3]], dtype=torch.int32).to(torch.uint16)
     padded = torch.zeros((2, 8), dtype=torch.uint16)
     padded.view(torch.int16)[:, :3] = samples.view(torch.int16)
     array = _downloaded(padded[:, :3])
     assert (array.dtype, array.tolist()) == (np.uint16, [[0, 64, 65472], [1, 2, 3]])
-
-
-def test_the_first_row_of_the_fork_table_is_the_exercises_error(seen):
-    assert ROWS[0].function == "forked_raw"
-    assert ROWS[0].holds(seen["forked"]), seen["forked"]
-    # As the step reads it from what a row's process printed.
-    printed = ("a warning", json.dumps(seen["forked"]), "another")
-    assert answer_in(Done(exit_code=0, lines=printed)) == seen["forked"]

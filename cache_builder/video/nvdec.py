@@ -50,6 +50,9 @@ BIT_DEPTHS: Final = {"nv12": 8, "p010le": 10, "p016le": 12}
 _PIXEL_FORMATS: Final = frozenset({"yuv420p", "yuvj420p", "yuv420p10le", "yuv420p12le"})
 """What the CPU decodes such video to."""
 
+_REFUSALS: Final = (VideoError, av.FFmpegError, RuntimeError)
+"""What PyAV and FFmpeg raise where a video is not for the GPU (NotImplementedError is a RuntimeError)."""
+
 _log_lock = threading.Lock()
 """FFmpeg's level of logging is one for the whole process."""
 
@@ -239,7 +242,7 @@ def probe_nvdec(
 
     try:
         _decode_one_frame(path, facts.path, device, look_closely)
-    except (VideoError, av.FFmpegError, RuntimeError, NotImplementedError) as error:
+    except _REFUSALS as error:
         raise NvdecError(facts.path, f"NVDEC: {_reason(path, facts.path, device, error)}") from error
 
 
@@ -289,12 +292,11 @@ def _reason(path: Path, relative_path: str, device: NvdecDevice, error: Exceptio
     The exception alone says little: `PermissionError` or "no frame!", by codec. Logging stays off otherwise, as
     tearing down a decoder while FFmpeg logs can lock up.
     """
-    refusals = (VideoError, av.FFmpegError, RuntimeError, NotImplementedError)
     with _log_lock:
         before = av.logging.get_level()
         av.logging.set_level(av.logging.ERROR)
         try:
-            with av.logging.Capture() as logs, suppress(*refusals):
+            with av.logging.Capture() as logs, suppress(*_REFUSALS):
                 _decode_one_frame(path, relative_path, device)
         finally:
             av.logging.set_level(before)

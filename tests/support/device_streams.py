@@ -86,3 +86,13 @@ def _do(copies):
         there.copy_(host)
         host.view(torch.uint8).fill_(GARBAGE)
     copies.clear()
+
+
+TENSORS = ["frames", "frame_ids", "video_ids", "frame_in_video", "pts_seconds"]
+
+
+def assert_same(one, other):
+    for name in TENSORS:
+        left, right = getattr(one, name), getattr(other, name)
+        assert left.dtype == right.dtype and left.stride() == right.stride(), name
+        assert torch.equal(left.nan_to_num(-1), right.nan_to_num(-1)), name
