@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 from cache_builder.errors import VideoError
 from cache_builder.video.limits import DEFAULT_LIMITS, VideoLimits
 from cache_builder.video.open_video import (
+    OpenContainer,
     choose_video_stream,
     describe_error,
     hash_file,
@@ -168,7 +169,8 @@ def scan_video(path: Path, relative_path: str, *, limits: VideoLimits = DEFAULT_
         VideoError: it cannot be read as a video, or is beyond `limits`; one line, without absolute paths.
         OSError: the machine failed to read the file.
     """
-    container = open_container(path, relative_path, limits=limits)
+    opened = open_container(path, relative_path, limits=limits)
+    container = opened.container
     try:
         status = path.stat()
         stream = choose_video_stream(container, relative_path, limits=limits)
@@ -181,11 +183,7 @@ def scan_video(path: Path, relative_path: str, *, limits: VideoLimits = DEFAULT_
         )
         if excess is not None:
             raise VideoError(relative_path, excess)
-        try:
-            reading = _read_all(container, stream, relative_path, limits)
-        except VideoError:
-            hash_file(path)  # for whether the machine was to blame
-            raise
+        reading = _read_all(opened, stream, relative_path, limits)
         packets = reading.packets
         sha256 = hash_file(path)
         frame = reading.first_frame
@@ -218,7 +216,7 @@ def scan_video(path: Path, relative_path: str, *, limits: VideoLimits = DEFAULT_
             uncounted_reason=_why_uncounted(container, stream, reading),
         )
     finally:
-        container.close()
+        opened.close()
     return VideoScan(facts=facts, packets=packets, mtime_ns=status.st_mtime_ns)
 
 
@@ -242,7 +240,7 @@ class _Reading:
 
 
 def _read_all(
-    container: InputContainer, stream: VideoStream, relative_path: str, limits: VideoLimits
+    opened: OpenContainer, stream: VideoStream, relative_path: str, limits: VideoLimits
 ) -> _Reading:
     """One pass over the packets; they are decoded only until the first frame comes out."""
     set_single_thread(stream)
@@ -252,7 +250,7 @@ def _read_all(
     first_error: Exception | None = None
     has_hidden_packets = has_new_parameters = False
     end: tuple[None] = (None,)
-    for packet in chain(read_packets(container, stream), end):
+    for packet in chain(read_packets(opened, stream), end):
         if first_frame is None:
             try:
                 first_frame = next(iter(decoder.decode(packet)), None)
