@@ -135,7 +135,8 @@ class CacheStore:
             ValueError: `out` has another shape or dtype, or is not contiguous.
             StoreDamagedError: a shard is missing, truncated or does not decode, or, with `verify_reads`, gives
                 other bytes than were written; names shard, frame and what to run.
-            OSError: the machine failed, as where this process may open no more files.
+            OSError: the machine failed, as where this process may open no more files, or the disk gives an error: names
+                shard and frame. (What the disk does not give of a mapped shard kills the process: `reads="pread"`.)
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
         out = check_out(out, num_frames=len(ids), frame_shape=self.frame_shape)
@@ -158,7 +159,7 @@ class CacheStore:
             FrameIdError: an id outside [0, len(self)).
             StoreDamagedError: a shard is missing or truncated, or, with `verify_reads`, gives other bytes than were
                 written; names shard, frame and what to run.
-            OSError: the machine failed.
+            OSError: the machine failed, as the disk with an error: names shard and frame.
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
         files, places = self._shards().files, self._places_inside(ids)
@@ -169,7 +170,10 @@ class CacheStore:
             place, payload = places[position], payloads[position]
             descriptor = files.descriptor(place.shard_id, frame_id=place.frame_id)
             files.require_size(place.shard_id, frame_id=place.frame_id)
-            num_bytes = os.preadv(descriptor.number, [payload.data], place.byte_offset)
+            try:
+                num_bytes = os.preadv(descriptor.number, [payload.data], place.byte_offset)
+            except OSError as error:
+                raise files.unread(place.shard_id, place.frame_id, error) from error
             self._require_whole(files, place, num_bytes)
             if self.verify_reads:
                 self._verify(files, place, payload.data)
@@ -200,7 +204,10 @@ class CacheStore:
         return True
 
     def read_payload(self, frame_id: int) -> bytes:
-        """Encoded bytes of one frame, as `index.npy` locates them (past tar and npy headers)."""
+        """Encoded bytes of one frame, as `index.npy` locates them (past tar and npy headers).
+
+        Raises as `read_encoded` does.
+        """
         ids = check_frame_ids([frame_id], num_frames=len(self))
         return self._read_bytes(self._shards().files, self._places_inside(ids)[0])
 
@@ -239,7 +246,10 @@ class CacheStore:
                 descriptor, open_shard = files.descriptor(shard_id, frame_id=frame_id), shard_id
                 files.require_size(shard_id, frame_id=frame_id)
             frame = out[position]
-            payload = pread(descriptor.number, byte_length, byte_offset)
+            try:
+                payload = pread(descriptor.number, byte_length, byte_offset)
+            except OSError as error:
+                raise files.unread(shard_id, frame_id, error) from error
             if len(payload) != byte_length:
                 self._require_whole(files, place, len(payload))
             if verifies:
@@ -251,7 +261,10 @@ class CacheStore:
 
     def _read_bytes(self, files: ShardFiles, place: _Place) -> bytes:
         descriptor = files.descriptor(place.shard_id, frame_id=place.frame_id)
-        payload = os.pread(descriptor.number, place.byte_length, place.byte_offset)
+        try:
+            payload = os.pread(descriptor.number, place.byte_length, place.byte_offset)
+        except OSError as error:
+            raise files.unread(place.shard_id, place.frame_id, error) from error
         self._require_whole(files, place, len(payload))
         return payload
 

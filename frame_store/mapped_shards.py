@@ -28,7 +28,8 @@ class MappedShards:
 
     Reserving addresses costs nothing: a cache of terabytes is set up at once. A file that is cut short under its
     mapping kills the process that touches the missing pages (SIGBUS), so sizes are asked for before every copy;
-    what is cut off between that and the copy cannot be caught: read with `reads="pread"` where files may shrink.
+    what is cut off between that and the copy cannot be caught, nor a page that the disk cannot read: read with
+    `reads="pread"` where files may shrink or disks fail, and it is an error.
     """
 
     def __init__(self, files: ShardFiles) -> None:

@@ -76,6 +76,10 @@ class ShardFiles:
             f"{self.path(shard_id)}: frame {frame_id}: {reason}; run cache-verify on {self.store_path}"
         )
 
+    def unread(self, shard_id: int, frame_id: int, error: OSError) -> OSError:
+        """The error to raise for a frame that the disk does not give, which is no proof that its bytes are wrong."""
+        return OSError(error.errno, f"frame {frame_id}: {error.strerror}", str(self.path(shard_id)))
+
     def _open_shard(self, shard_id: int, frame_id: int) -> OpenFile:
         while True:
             try:

@@ -14,7 +14,7 @@ import numpy as np
 from frame_store.cache_store import CacheStore
 from frame_store.errors import StoreDamagedError, StoreError
 from frame_store.frame_index import FrameIndex, RowProblem, find_row_problem
-from frame_store.layout import MANIFEST_NAME, ZARR_FOLDER, frame_key
+from frame_store.layout import INDEX_NAME, MANIFEST_NAME, ZARR_FOLDER, frame_key
 from frame_store.manifest import FileEntry
 from frame_store.open_file import open_inside, require_plain_file
 from frame_store.pixel_codec import crc32c
@@ -53,6 +53,12 @@ def verify_store(path: Path, *, progress: Callable[[int], None] = lambda _: None
         store = CacheStore(path)
     except StoreDamagedError as error:
         return VerifyResult(path=str(path), num_frames_checked=0, num_files_checked=0, problems=[str(error)])
+    try:
+        # It is mapped: what the disk cannot read of it would kill the process that looks.
+        _differences(store.path, next(entry for entry in store.manifest.files if entry.name == INDEX_NAME))
+    except OSError as error:
+        problem = f"{INDEX_NAME}: {error.strerror}"
+        return VerifyResult(path=str(path), num_frames_checked=0, num_files_checked=1, problems=[problem])
     is_tar = store.manifest.container == "wds"
     index_problems = list(_check_index(store))
     problems = [*_check_files(store), *_check_strangers(store), *index_problems]
@@ -95,17 +101,20 @@ def _check_files(store: CacheStore) -> Iterator[str]:
 def check_file(store_path: Path, entry: FileEntry) -> list[str]:
     """What is wrong with a file of the store, by its size and hash: nothing, or one line."""
     try:
-        descriptor = open_inside(store_path, entry.name)
-        num_bytes = os.fstat(descriptor.number).st_size
-        if num_bytes != entry.num_bytes:
-            return [f"{entry.name}: expected {entry.num_bytes} bytes, found {num_bytes}"]
-        with os.fdopen(os.dup(descriptor.number), "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return _differences(store_path, entry)
     except OSError as error:
         return [f"{entry.name}: {error.strerror}"]
-    if digest != entry.sha256:
-        return [f"{entry.name}: sha256 differs from the manifest's"]
-    return []
+
+
+def _differences(store_path: Path, entry: FileEntry) -> list[str]:
+    """As `check_file`, and raises OSError for a file that is missing, a link or cannot be read."""
+    descriptor = open_inside(store_path, entry.name)
+    num_bytes = os.fstat(descriptor.number).st_size
+    if num_bytes != entry.num_bytes:
+        return [f"{entry.name}: expected {entry.num_bytes} bytes, found {num_bytes}"]
+    with os.fdopen(os.dup(descriptor.number), "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return [] if digest == entry.sha256 else [f"{entry.name}: sha256 differs from the manifest's"]
 
 
 def _check_strangers(store: CacheStore) -> Iterator[str]:
@@ -186,7 +195,7 @@ def _check_shard_frames(store: CacheStore, shard_id: int) -> Iterator[str]:
                 yield f"{where}: crc32c differs from the index's"
                 continue
             store.read_frames([frame_id], buffer)
-        except StoreError as error:
+        except (StoreError, OSError) as error:
             yield f"{where}: {error}"
 
 
@@ -196,16 +205,15 @@ def _check_shard_layout(store: CacheStore, shard_id: int) -> Iterator[str]:
     first, rows = store.frame_ids_of(shard_id).start, _rows_of(store, shard_id)
     try:
         file = open_inside(store.path, shard.name)
+        if manifest.container == "wds":
+            found = check_tar_shard(file, rows=rows, first_frame_id=first, manifest=manifest)
+        else:
+            shard_length = frames_per_shard(manifest, store.index)
+            found = check_zarr_shard(file, rows=rows, first_frame_id=first, shard_length=shard_length)
+        for problem in found:
+            yield f"{shard.name}: {problem}"
     except OSError as error:
         yield f"{shard.name}: {error.strerror}"
-        return
-    if manifest.container == "wds":
-        problems = check_tar_shard(file, rows=rows, first_frame_id=first, manifest=manifest)
-    else:
-        shard_length = frames_per_shard(manifest, store.index)
-        problems = check_zarr_shard(file, rows=rows, first_frame_id=first, shard_length=shard_length)
-    for problem in problems:
-        yield f"{shard.name}: {problem}"
 
 
 class _Sample:

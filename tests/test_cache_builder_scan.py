@@ -160,10 +160,10 @@ def test_an_mp4_cut_before_its_index_is_refused(tmp_path, fraction):
 def test_unreadable_permissions(tmp_path, monkeypatch):
     spec = tiny_video(tmp_path)
 
-    def refuse(self, *args, **kwargs):
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuse(path, *args, **kwargs):
+        raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "open", refuse)  # root reads everything
+    monkeypatch.setattr(os, "open", refuse)  # root reads everything
     with pytest.raises(VideoError, match=r"^v\.mp4: no permission to read it$"):
         scan_video(spec.path, "v.mp4")
 

@@ -1,3 +1,6 @@
+import errno
+import hashlib
+import os
 import random
 import shutil
 
@@ -6,6 +9,7 @@ import pytest
 from frame_cache_tools.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 
 import frame_store
+from frame_store import verify
 from frame_store.errors import StoreDamagedError, StoreFormatError
 from frame_store.manifest import encode_manifest, read_manifest
 from frame_store.verify import verify_store
@@ -151,3 +155,18 @@ def test_every_flipped_bit_of_the_index_header_is_damage_and_no_crash(store_path
             altered[position] ^= 1 << bit
             (store_path / "index.npy").write_bytes(altered)
             assert verify_store(store_path).problems, (position, bit)
+
+
+def test_an_index_that_cannot_be_read_is_not_looked_into(store_path, monkeypatch):
+    """It is mapped: the page that the disk does not give would kill the process."""
+    digest = hashlib.file_digest
+
+    def fail(file, name):
+        if os.path.sameopenfile(file.fileno(), index.fileno()):
+            raise OSError(errno.EIO, "Input/output error")
+        return digest(file, name)
+
+    monkeypatch.setattr(hashlib, "file_digest", fail)
+    monkeypatch.setattr(verify, "_check_index", None)
+    with (store_path / "index.npy").open("rb") as index:
+        assert verify_store(store_path).problems == ["index.npy: Input/output error"]

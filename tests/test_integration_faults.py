@@ -4,6 +4,8 @@ And videos that cannot be read, that change or vanish on the way, and caches tha
 """
 
 import errno
+import json
+import pickle
 import shutil
 import sys
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 from cache_builder.cli import EXIT_MACHINE_FAILED, EXIT_WRONG_COMMAND
 from frame_store import open_store
 from frame_store.manifest import read_manifest
-from tests.support.fault_trials import KILLED, FaultTrials, ReadTrials
+from tests.support.fault_trials import KILLED, VARIANTS, FaultTrials, ReadTrials
 from tests.support.faults import BuildServer, Fault, FaultyFiles, why_no_faults
 from tests.support.tiny_videos import simple_specs, tiny_folder, tiny_video
 
@@ -139,3 +141,26 @@ def test_a_moved_cache_is_read_and_nothing_is_written_to_it(server, folder, faul
     assert done.returncode == 0, done.stderr
     assert done.changes == ()
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_shard_that_cannot_be_read_is_named(server, folder, faulty_files, tmp_path):
+    """As the machine's failure: nothing says that the bytes are wrong. `cache-verify` says so of every file."""
+    videos = tiny_folder(tmp_path / "videos", simple_specs(1, num_frames=12)).path
+    caches = [folder / "named" / variant for variant in VARIANTS]
+    for cache, flags in zip(caches, VARIANTS.values(), strict=True):
+        assert server.run("--videos", videos, "--out", cache, *flags).returncode == 0
+    pickled = tmp_path / "faulty_files"
+    pickled.write_bytes(pickle.dumps(faulty_files))
+    command = [sys.executable, "-m", "tests.support.shard_faults", str(pickled), *map(str, caches)]
+    done = faulty_files.run(command, Fault())
+    assert done.returncode == 0, done.stderr
+    for cache in caches:
+        said = json.loads(done.stdout)[cache.name]
+        shard = read_manifest(cache).shards[0].name
+        for way in ("read_frames", "read_encoded", "read_payload", "FrameLoader"):
+            assert said[way] == ["OSError", f"[Errno 5] frame 0: Input/output error: '{cache / shard}'"], way
+        verified = {name.removeprefix("verify "): found for name, found in said.items() if "verify" in name}
+        assert len(verified) > 1
+        for name, problems in verified.items():
+            assert any(name in problem and "Input/output error" in problem for problem in problems)
+    shutil.rmtree(folder / "named")

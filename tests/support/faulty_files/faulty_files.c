@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum { NOTHING, KILL, FULL_FROM, FAIL_ONCE };
@@ -233,4 +234,11 @@ ssize_t pread64(int number, void *data, size_t size, off64_t offset)
     FOLLOWING(pread64);
     FAIL_WITH(is_failing_read(number, offset, size) ? EIO : 0);
     return next(number, data, size, offset);
+}
+
+ssize_t preadv64v2(int number, const struct iovec *parts, int num_parts, off64_t offset, int flags) /* Python's preadv */
+{
+    FOLLOWING(preadv64v2);
+    FAIL_WITH(is_failing_read(number, offset, num_parts ? parts[0].iov_len : 0) ? EIO : 0);
+    return next(number, parts, num_parts, offset, flags);
 }
