@@ -6,18 +6,17 @@ Exit codes: 0 all well; 1 finished or stopped with videos (or, for cache-verify,
 """
 
 import os
-import signal
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 import click
 import msgspec
 
 from cache_builder.errors import ConfigError, MachineError, OutputError, RepairError, VideosError
+from cache_builder.interrupts import SigtermAsInterrupt, Terminated
 from frame_store.cache_info import info_text
 from frame_store.cpu_budget import num_usable_cpus
 from frame_store.errors import FrameCacheError, StoreError
@@ -271,38 +270,22 @@ class _exit_codes:  # noqa: N801 - reads as a statement
     """
 
     def __init__(self) -> None:
-        self._handles_sigterm = False
+        self._sigterm = SigtermAsInterrupt()
 
     def __enter__(self) -> None:
-        # Else the caller's handler stays, or the signal is ignored on purpose.
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and _is_main_thread():
-            signal.signal(signal.SIGTERM, _terminate)
-            self._handles_sigterm = True
+        self._sigterm.__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._handles_sigterm:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self._sigterm.__exit__(kind, error, trace)
         if isinstance(error, KeyboardInterrupt):
-            is_sigterm = isinstance(error, _Terminated)
+            is_sigterm = isinstance(error, Terminated)
             click.echo(f"{'terminated' if is_sigterm else 'interrupted'}; the same command resumes", err=True)
             sys.exit(EXIT_TERMINATED if is_sigterm else EXIT_INTERRUPTED)
         if isinstance(error, FrameCacheError):
             click.echo(_without_controls(f"error: {error}"), err=True)
             sys.exit(_exit_code(error))
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM came: whatever lets a Ctrl-C through lets this through."""
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise _Terminated
-
-
-def _is_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
 
 
 def _exit_code(error: FrameCacheError) -> int:

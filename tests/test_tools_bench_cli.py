@@ -3,6 +3,7 @@
 import json
 import multiprocessing.util
 import re
+import signal
 import sys
 
 import pytest
@@ -10,6 +11,7 @@ from frame_cache_tools import bench_run
 from frame_cache_tools.bench_cli import (
     EXIT_INTERRUPTED,
     EXIT_MACHINE_FAILED,
+    EXIT_TERMINATED,
     EXIT_WRONG_COMMAND,
     main,
 )
@@ -158,6 +160,25 @@ def test_an_interruption_prints_what_there_is(cache, no_temp, monkeypatch):
     assert result.stdout == ""
     assert "interrupted before anything was measured" in result.stderr
     assert not list(no_temp.glob("cache-bench*"))
+
+
+@pytest.mark.parametrize("num_measured", [0, 2], ids=["before a figure", "behind figures"])
+def test_sigterm_ends_it_and_leaves_nothing(cache, no_temp, monkeypatch, num_measured):
+    calls = []
+
+    def measure(source, rule):
+        calls.append(source)
+        if len(calls) > num_measured:
+            assert list(no_temp.glob("cache-bench*"))
+            signal.raise_signal(signal.SIGTERM)
+        return Slice(images=10, seconds=1.0, seconds_to_first_batch=None)
+
+    monkeypatch.setattr(bench_run, "measure_in_process", measure)
+    result = bench(*TINY, "--cache", cache)
+    assert result.exit_code == EXIT_TERMINATED
+    assert (result.stdout, result.stderr.splitlines()[-1]) == ("", "terminated")
+    assert not list(no_temp.glob("cache-bench*"))
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_kept_folder_is_used_again(simple_folder, tmp_path, monkeypatch):

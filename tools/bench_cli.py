@@ -1,6 +1,7 @@
 """The command `cache-bench`: starter, live and cached frames on this machine, side by side.
 
-Exit codes: 0 all well; 2 the command was wrong; 3 the machine failed; 130 interrupted, with the figures until then.
+Exit codes: 0 all well; 2 the command was wrong; 3 the machine failed; 130 interrupted, with the figures until then;
+143 terminated (SIGTERM), without. What it made in a temporary folder is removed either way.
 """
 
 import sys
@@ -14,11 +15,13 @@ from frame_cache_tools.bench_run import QUICK, BenchSettings, command_line, run_
 from frame_cache_tools.bench_table import report_text
 
 from cache_builder.errors import MachineError
+from cache_builder.interrupts import SigtermAsInterrupt, Terminated
 from frame_store.errors import FrameCacheError
 
 EXIT_WRONG_COMMAND = 2
 EXIT_MACHINE_FAILED = 3
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 _PATH = click.Path(path_type=Path)
 
@@ -81,7 +84,8 @@ def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
         settings = _settings(flags)
         if plot is not None:
             require_matplotlib()
-        report = run_bench(settings, command=command_line(), say=_say)
+        with SigtermAsInterrupt():
+            report = run_bench(settings, command=command_line(), say=_say)
         if as_json:
             click.echo(msgspec.json.format(msgspec.json.encode(report.builtins()), indent=1).decode())
         else:
@@ -89,6 +93,9 @@ def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
         if plot is not None:
             plot_report(report, plot)
             click.echo(f"plot: {plot}", err=True)
+    except Terminated:
+        click.echo("terminated", err=True)
+        sys.exit(EXIT_TERMINATED)
     except KeyboardInterrupt:
         click.echo("interrupted before anything was measured", err=True)
         sys.exit(EXIT_INTERRUPTED)

@@ -45,6 +45,7 @@ from frame_cache_tools.starter import STARTER_NUM_WORKERS
 
 from cache_builder.config import BuildSettings
 from cache_builder.errors import ConfigError
+from cache_builder.interrupts import Terminated
 
 _MODES = ("permutation", "iid", "shards m=8", "block k=4", "sequential")
 _OTHERS = ("DataLoader, 2 workers", "webdataset, 2 workers", "zarr-python frames[ids]")
@@ -142,7 +143,7 @@ def run_bench(settings: BenchSettings, *, command: Sequence[str], say: Callable[
         FrameCacheError: what the videos, the caches and their builds raise.
         ConfigError: `only` names no row; not enough disk.
         OSError: the machine failed.
-        KeyboardInterrupt: before anything was measured.
+        KeyboardInterrupt: before anything was measured; `Terminated` at any time.
     """
     with _work_folder(settings.work) as work:
         plan = settings.plan
@@ -175,8 +176,8 @@ def run_bench(settings: BenchSettings, *, command: Sequence[str], say: Callable[
                 clock=time.monotonic,
                 say=report_progress,
             )
-        except KeyboardInterrupt:
-            if not rounds.slices:
+        except KeyboardInterrupt as stop:
+            if isinstance(stop, Terminated) or not rounds.slices:
                 raise
             interrupted = True
         starter_row = fastest_row(subjects, rounds, "starter")

@@ -1,0 +1,51 @@
+"""The first moments of a command, in which it imports."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+INTERRUPTED_MODULE = """
+import signal, time
+signal.raise_signal(signal.SIGINT)
+time.sleep(60)
+"""
+HELP_OF_EACH = """
+import contextlib, signal
+from cache_builder import commands
+
+for command in (commands.cache_build, commands.cache_info, commands.cache_verify):
+    with contextlib.suppress(SystemExit):
+        command()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+"""
+
+
+def run_python(code, *arguments, path=()):
+    root = Path(__file__).parents[1]
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=os.environ
+        | {"PYTHONPATH": os.pathsep.join([*map(str, path), str(root), *filter(None, sys.path)])},
+        # A test run in the background of a shell ignores SIGINT, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+
+
+def test_ctrl_c_while_it_imports_says_nothing(tmp_path):
+    (tmp_path / "msgspec.py").write_text(INTERRUPTED_MODULE)
+    done = run_python("from cache_builder.commands import cache_build; cache_build()", path=[tmp_path])
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_each_is_the_command_of_its_name_and_ctrl_c_is_an_exception_again():
+    done = run_python(HELP_OF_EACH, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    build, info, verify = done.stdout.split("Usage: ")[1:]
+    assert "--frames-per-shard" in build
+    assert "--against" in info
+    assert "--repair" in verify
