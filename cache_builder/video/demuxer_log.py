@@ -1,0 +1,119 @@
+"""What FFmpeg's demuxer complains of while it reads a file.
+
+A demuxer that meets damage looks for the next place where it can go on, and often that is all: no error is returned, no
+packet flagged, and decoders of codecs without checksums (VP9, AV1) make wrong pictures of what follows without a word.
+Only the log tells.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import av.logging
+import numpy as np
+import numpy.typing as npt
+from av.container import InputContainer
+
+from cache_builder.video.limits import VideoLimits
+from cache_builder.video.open_video import describe_error, open_container, read_packets
+
+MAX_CHARACTERS: Final = 160
+"""Of a message: it may quote the file."""
+
+
+@contextmanager
+def demuxer_log() -> Iterator["DemuxerLog"]:
+    """Collect FFmpeg's error messages of this thread.
+
+    The level of FFmpeg's log is the process's, and other threads' messages go where Python's logging sends them:
+    enter one at a time, in a process that decodes nothing else.
+    """
+    level, skips_repeated = av.logging.get_level(), av.logging.get_skip_repeated()
+    # Held back until another message comes, repeated ones would end up in the log of the next file.
+    av.logging.set_skip_repeated(False)
+    av.logging.set_level(av.logging.ERROR)
+    try:
+        with av.logging.Capture() as messages:
+            yield DemuxerLog(messages)
+    finally:
+        av.logging.set_level(level)
+        av.logging.set_skip_repeated(skips_repeated)
+
+
+class DemuxerLog:
+    """What one demuxer complained of, and between which packets."""
+
+    def __init__(self, messages: list[tuple[int, str, str]]) -> None:
+        self.num_errors = 0
+        self.first_error: str | None = None
+        self._messages = messages
+        self._returned: list[str] = []
+        self._before_packets: set[int] = set()
+
+    @property
+    def is_early(self) -> bool:
+        """Whether the demuxer complained before the first packet: of the file's header, or of what FFmpeg probed."""
+        return 0 in self._before_packets
+
+    def hear(self, error: Exception) -> None:
+        """Take an error that the demuxer returned. Most say more in the log."""
+        self._returned.append(describe_error(error))
+
+    def note(self, container: InputContainer, *, next_packet: int) -> None:
+        """Count what the demuxer said since the last call, before the packet of that ordinal.
+
+        Messages of decoders and parsers do not count: they say other things of pictures that lack their references.
+        """
+        if not self._messages and not self._returned:
+            return
+        said = [text for _, name, text in self._messages if name == container.format.name] or self._returned
+        if said:
+            self.num_errors += len(said)
+            self.first_error = self.first_error or _line(said[0])
+            self._before_packets.add(next_packet)
+        self._messages.clear()
+        self._returned = []
+
+    def packets_at_errors(self, is_keyframe: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """bool per packet: where a complaint about what lies between two packets is to be laid.
+
+        A keyframe needs nothing of what was lost before it: the complaint is the packet's before. Nothing is known to
+        be lost of what came before the first packet.
+        """
+        num_packets = len(is_keyframe)
+        is_at_error = np.zeros(num_packets, np.bool_)
+        for place in self._before_packets - {0}:
+            packet = min(place, num_packets)
+            is_behind_gap = packet < num_packets and not is_keyframe[packet]
+            is_at_error[packet if is_behind_gap else packet - 1] = True
+        return is_at_error
+
+
+def place_errors(path: Path, relative_path: str, *, stream_index: int, limits: VideoLimits) -> DemuxerLog:
+    """Read a file once more, for which packets its demuxer's complaints come before.
+
+    What FFmpeg says while it probes, for up to the first five seconds, is said before the first packet is handed out.
+
+    Raises:
+        VideoError: it cannot be opened again.
+        OSError: the machine failed to read the file.
+    """
+    with demuxer_log() as log:
+        container = open_container(path, relative_path, probes_little=True, limits=limits)
+        try:
+            log.note(container, next_packet=0)
+            num_packets = 0
+            (stream,) = (stream for stream in container.streams.video if stream.index == stream_index)
+            for _ in read_packets(container, stream, on_error=log.hear):
+                log.note(container, next_packet=num_packets)
+                num_packets += 1
+            log.note(container, next_packet=num_packets)
+        finally:
+            container.close()
+    return log
+
+
+def _line(text: str) -> str:
+    line = "".join(letter if letter.isprintable() else " " for letter in text.strip())
+    return line if len(line) <= MAX_CHARACTERS else f"{line[:MAX_CHARACTERS]}..."
