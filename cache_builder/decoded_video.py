@@ -66,13 +66,8 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         if num_packets_corrupt:
             problems.append(f"{num_packets_corrupt} packets flagged corrupt by the demuxer")
         if self.scan.packets.is_at_demuxer_error.any():
-            problems.append(self._demuxer_errors)
+            problems.append(self.scan.demuxer_errors_text)
         return problems
-
-    @property
-    def _demuxer_errors(self) -> str:
-        facts = self.scan.facts
-        return f"{facts.num_demuxer_errors} demuxer errors (the first: {facts.first_demuxer_error})"
 
     def sources(self, video_id: int) -> npt.NDArray[np.void]:
         """The stored frames in output order, `SOURCE_DTYPE`."""
@@ -137,7 +132,7 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         if claimed is not None and end is not None and claimed - end > max(0.5, 0.05 * claimed):
             notes.append(f"cut off? The header claims {claimed:.1f} s, its last frame is at {end:.1f} s")
         if facts.num_demuxer_errors and not self.scan.packets.is_at_demuxer_error.any():
-            notes.append(f"{self._demuxer_errors}, all before its first packet")
+            notes.append(f"{self.scan.demuxer_errors_text}, all before its first packet")
         if facts.stream_choice != "only":
             chosen = "FFmpeg's best" if facts.stream_choice == "best" else "the first that is no cover art"
             notes.append(

@@ -89,8 +89,8 @@ class TestLostPackets:
         (video,) = store.manifest.videos
         assert video.verdict == "damaged"
         assert video.num_packets < NUM_FRAMES
-        assert "demuxer errors (the first: 0x00 at pos " in video.reason
-        assert "demuxer errors" in text
+        assert "demuxer error (the first: 0x00 at pos " in video.reason
+        assert "demuxer error" in text
         assert video.facts["num_demuxer_errors"] > 0
         (span,) = video.truth.damaged_spans
         numbers, spelled = told_of_frames(store)
@@ -114,6 +114,21 @@ class TestLostPackets:
         assert numbers == spelled
         assert numbers[span.first_frame : span.last_frame + 1] == [GOP + 11]
         assert numbers[span.last_frame + 1] == 2 * GOP
+
+    def test_stops_before_any_decoding(self, tmp_path):
+        folder = tmp_path / "videos"
+        folder.mkdir()
+        matroska(folder / "lost.mkv", codec="vp9", **CODECS["vp9"])
+        wipe_packets(folder / "lost.mkv", GOP + 5, GOP + 8)
+        path = tiny_video(folder, path=Path("cut.ts"), num_frames=40).path
+        content = path.read_bytes()
+        path.write_bytes(content[: 188 * 40] + content[188 * 42 :])  # the counters of its packets skip two
+        result = run("--videos", folder, "--out", tmp_path / "cache", *SMALL)
+        assert result.exit_code == EXIT_NOT_WHOLE
+        assert "cut.ts: " in result.stderr and "packets flagged corrupt by the demuxer" in result.stderr
+        assert "lost.mkv: 1 demuxer error (the first: " in result.stderr
+        assert not (tmp_path / "cache").exists()
+        assert not (tmp_path / "cache.building").exists()
 
     def test_a_file_that_ends_too_early(self, tmp_path):
         folder = tmp_path / "videos"
@@ -141,7 +156,7 @@ class TestLostPackets:
         video = store.manifest.videos[1]
         assert (video.path, video.verdict) == ("header.mkv", "whole")
         assert video.facts["num_demuxer_errors"] > 0
-        (note,) = [note for note in video.notes if "demuxer errors" in note]
+        (note,) = [note for note in video.notes if "demuxer error" in note]
         assert note.endswith("all before its first packet")
         assert note in text
 
@@ -191,6 +206,12 @@ class TestDemuxerLog:
         assert log.first_error.isprintable()
         assert len(log.first_error) == MAX_CHARACTERS + 3
 
+    def test_the_decoder_of_a_bare_stream_is_not_its_demuxer(self):
+        with demuxer_log() as log:
+            av.logging.log(av.logging.ERROR, "h264", "non-existing PPS 0 referenced")
+            log.note(FakeContainer("h264"), next_packet=1)
+        assert log.num_errors == 0
+
     def test_leaves_the_log_as_it_was_and_other_threads_alone(self):
         before = (av.logging.get_level(), av.logging.get_skip_repeated())
         with demuxer_log() as log:
@@ -205,4 +226,7 @@ class TestDemuxerLog:
 class FakeContainer:
     """As far as `DemuxerLog` looks at one."""
 
-    format = SimpleNamespace(name="matroska")
+    def __init__(self, demuxer="matroska"):
+        decoder = SimpleNamespace(codec=SimpleNamespace(canonical_name="h264"))
+        self.format = SimpleNamespace(name=demuxer)
+        self.streams = SimpleNamespace(video=[SimpleNamespace(codec_context=decoder)])

@@ -67,7 +67,13 @@ class DemuxerLog:
         """
         if not self._messages and not self._returned:
             return
-        said = [text for _, name, text in self._messages if name == container.format.name] or self._returned
+        demuxer = container.format.name
+        # A bare stream's demuxer and decoder go by one name, and it is the decoder that speaks.
+        is_bare = any(
+            stream.codec_context is not None and stream.codec_context.codec.canonical_name == demuxer
+            for stream in container.streams.video
+        )
+        said = [text for _, name, text in self._messages if name == demuxer and not is_bare] or self._returned
         if said:
             self.num_errors += len(said)
             self.first_error = self.first_error or _line(said[0])

@@ -172,6 +172,12 @@ class VideoScan:
         """Width over height of a coded pixel; None where the stream does not say."""
         return Fraction(*self.facts.sample_aspect_ratio) if self.facts.sample_aspect_ratio else None
 
+    @property
+    def demuxer_errors_text(self) -> str:
+        """How many there were, and the first."""
+        count = self.facts.num_demuxer_errors
+        return f"{count} demuxer error{'s' * (count != 1)} (the first: {self.facts.first_demuxer_error})"
+
 
 def scan_video(path: Path, relative_path: str, *, limits: VideoLimits = DEFAULT_LIMITS) -> VideoScan:
     """Read every packet of a video, decode its first frame, hash the file.
