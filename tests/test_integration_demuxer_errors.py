@@ -9,15 +9,16 @@ import av
 import av.logging
 import numpy as np
 import pytest
-from frame_cache_tools.spelled_videos import read_frame
 
 import frame_store
 from cache_builder import open_videos
 from cache_builder.cli import EXIT_NOT_WHOLE
-from cache_builder.video.demuxer_log import MAX_CHARACTERS, DemuxerLog, demuxer_log
+from cache_builder.video.demuxer_log import DemuxerLog, demuxer_log
+from cache_builder.video.ffmpeg_log import MAX_CHARACTERS
 from cache_builder.video.scan import scan_video
 from tests.support.commands import SMALL, run
-from tests.support.tiny_videos import TINY_SPECS, tiny_video, truncate_file
+from tests.support.spelled_store import spelled_numbers
+from tests.support.tiny_videos import TINY_SPECS, remux, tiny_video, truncate_file
 
 FPS = 25
 GOP = 20
@@ -38,15 +39,7 @@ def matroska(path, muxer_options=SHORT_CLUSTERS, **options):
     plain = tiny_video(
         path.parent, path=Path("plain.mp4"), num_frames=NUM_FRAMES, gop_size=GOP, **options
     ).path
-    with (
-        av.open(str(plain)) as source,
-        av.open(str(path), "w", format="matroska", options=muxer_options) as target,
-    ):
-        stream = target.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = stream
-                target.mux(packet)
+    remux(plain, path, options=muxer_options)
     plain.unlink()
 
 
@@ -65,19 +58,6 @@ def build(folder):
     return frame_store.open_store(output), result.stdout
 
 
-def told_of_frames(store):
-    """Of each frame of a cache of one video: the number by its time, and the one that its pixels spell, or None."""
-    order = np.argsort(store.index["frame_in_video"])
-    numbers = np.round(store.index["pts_seconds"][order] * FPS).astype(int).tolist()
-    spelled = []
-    for pixels in store.read_frames(order):
-        try:
-            spelled.append(read_frame(pixels)[1])
-        except ValueError:
-            spelled.append(None)
-    return numbers, spelled
-
-
 class TestLostPackets:
     @pytest.mark.parametrize("codec", CODECS)
     def test_every_frame_outside_the_spans_is_right(self, tmp_path, codec):
@@ -93,7 +73,7 @@ class TestLostPackets:
         assert "demuxer error" in text
         assert video.facts["num_demuxer_errors"] > 0
         (span,) = video.truth.damaged_spans
-        numbers, spelled = told_of_frames(store)
+        numbers, spelled = spelled_numbers(store)
         in_span = [] if span.first_frame is None else range(span.first_frame, span.last_frame + 1)
         trusted = [place for place in range(len(numbers)) if place not in in_span]
         assert [numbers[place] for place in trusted] == [spelled[place] for place in trusted]
@@ -110,7 +90,7 @@ class TestLostPackets:
         (video,) = store.manifest.videos
         assert video.verdict == "damaged"
         (span,) = video.truth.damaged_spans
-        numbers, spelled = told_of_frames(store)
+        numbers, spelled = spelled_numbers(store)
         assert numbers == spelled
         assert numbers[span.first_frame : span.last_frame + 1] == [GOP + 11]
         assert numbers[span.last_frame + 1] == 2 * GOP

@@ -20,6 +20,7 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from cache_builder.errors import NvdecError, UnitNotIndependentError, VideoChangedError, VideoError
+from cache_builder.video.decoder_log import DecoderLog
 from cache_builder.video.nvdec import NvdecDevice
 from cache_builder.video.open_video import (
     VideoPacket,
@@ -98,9 +99,9 @@ class VideoReader:
         self.reorder_depth = reorder_depth
         """Frames that the decoder holds back to sort them, once the file has been open; makes opening cheaper."""
         self._container: InputContainer | None = None
-        self._stream: VideoStream
+        self.stream: VideoStream
         self.decoder: VideoCodecContext
-        """Of the open file."""
+        """Both of the open file."""
         self._packet_of_pts: dict[int, int] | None = None
         self._is_fresh = False
         self._may_seek = True
@@ -118,14 +119,16 @@ class VideoReader:
         if self._container is not None:
             self._container.close()
             self._container = None
-            del self._stream, self.decoder  # they hold its pictures
+            del self.stream, self.decoder  # they hold its pictures
 
-    def decode(self, first_packet: int, end_packet: int) -> "UnitDecoder":
+    def decode(self, first_packet: int, end_packet: int, *, log: DecoderLog | None = None) -> "UnitDecoder":
         """Decode the unit [first_packet, end_packet). At most one decoder may be in use at a time.
+
+        What the decoder tells `log` counts among its errors.
 
         Both ends must be starts of units (`PacketTable.can_start_unit`) or the end of the video.
         """
-        return UnitDecoder(self, first_packet, end_packet)
+        return UnitDecoder(self, first_packet, end_packet, log=log)
 
     def decode_sparsely(self, first_packet: int, wanted: Collection[int]) -> "UnitDecoder":
         """Decode the frames of the packets `wanted`, from `first_packet` on, and as few others as it takes.
@@ -171,7 +174,7 @@ class VideoReader:
 
     @property
     def _is_streams_own_decoder(self) -> bool:
-        return self.decoder is self._stream.codec_context
+        return self.decoder is self.stream.codec_context
 
     def _lose_place(self) -> None:
         if self._may_seek:
@@ -201,7 +204,7 @@ class VideoReader:
                 self.decoder = stream.codec_context
             else:
                 self.decoder = nvdec.open_decoder(stream, path)
-            self._stream = stream
+            self.stream = stream
         except NvdecError:
             container.close()
             raise
@@ -224,17 +227,17 @@ class VideoReader:
             self._is_fresh = False
             for offset, by_byte in self._seek_targets(ordinal):
                 try:
-                    container.seek(offset, stream=self._stream, unsupported_byte_offset=by_byte)
+                    container.seek(offset, stream=self.stream, unsupported_byte_offset=by_byte)
                 except av.FFmpegError:
                     continue
                 if not self._is_streams_own_decoder:  # that one is flushed by the seek
                     self.decoder.flush_buffers()
-                found = self._recognize(read_packets(container, self._stream), ordinal)
+                found = self._recognize(read_packets(container, self.stream), ordinal)
                 if found is not None:
                     return found
         container = self._container if self._container is not None and self._is_fresh else self._reopen()
         self._is_fresh = False
-        return enumerate(read_packets(container, self._stream))
+        return enumerate(read_packets(container, self.stream))
 
     def _seek_targets(self, ordinal: int) -> Iterator[tuple[int, bool]]:
         """Where to try, the best first: the packet itself, then starts of units further and further back."""
@@ -276,16 +279,35 @@ class UnitDecoder:
     """
 
     def __init__(
-        self, reader: VideoReader, first_packet: int, end_packet: int, *, wanted: frozenset[int] | None = None
+        self,
+        reader: VideoReader,
+        first_packet: int,
+        end_packet: int,
+        *,
+        wanted: frozenset[int] | None = None,
+        log: DecoderLog | None = None,
     ) -> None:
         self._reader = reader
         self._first = first_packet
         self._end = end_packet
         self._wanted = wanted
         self._last_wanted = None if wanted is None else max(wanted)
-        self.errors: list[DecoderError] = []
+        self._log = log
+        self._errors: list[DecoderError] = []
+        self._said_of: dict[int, str] = {}
+        self._given: dict[int, bool] = {}
         self.following_pts: int | None = None
         """pts of the frame behind the unit's last, in ticks; None at the end of the video or without pts."""
+
+    @property
+    def errors(self) -> list[DecoderError]:
+        """What the decoder complained of within the unit, in packet order."""
+        said = [
+            DecoderError(packet=packet, reason=reason)
+            for packet, reason in self._said_of.items()
+            if self._counts(packet)
+        ]
+        return sorted([*self._errors, *said], key=lambda error: error.packet)
 
     def __iter__(self) -> Iterator[DecodedFrame]:
         """Decode.
@@ -307,7 +329,9 @@ class UnitDecoder:
             return
 
     def _decode(self) -> Iterator[DecodedFrame]:
-        self.errors.clear()
+        self._errors.clear()
+        self._said_of.clear()
+        self._given.clear()
         self.following_pts = None
         has_started = self._first == 0
         for frame in self._decode_packets():
@@ -317,6 +341,7 @@ class UnitDecoder:
                 if not frame.key_frame and frame.pict_type != PictureType.I:
                     raise UnitNotIndependentError(self._reader.scan.facts.path, ordinal)
                 has_started = True
+            self._given[ordinal] = has_started and ordinal != self._end
             if not has_started:
                 # Frames that lead up to an open GOP's keyframe come out before it: they are the unit before's.
                 self._check_still_awaited(self._first, frame, ordinal)
@@ -340,16 +365,35 @@ class UnitDecoder:
                     continue  # A dropped frame in AVI; the decoder would take it for the end of the stream.
                 # An object of its own: PyAV keeps these by id(), and small integers share theirs.
                 packet.opaque = PacketTag(ordinal)
-            decoder = self._reader.decoder
-            decoder.skip_frame = "NONREF" if self._may_be_left_out(ordinal) else "DEFAULT"
-            try:
-                yield from decoder.decode(packet)
-                if ordinal == self._last_wanted and packet is not None:
-                    yield from decoder.decode(None)
-                    return
-            except av.FFmpegError as error:
-                if self._is_ours(ordinal):
-                    self.errors.append(DecoderError(packet=ordinal, reason=describe_error(error)))
+            self._reader.decoder.skip_frame = "NONREF" if self._may_be_left_out(ordinal) else "DEFAULT"
+            yield from self._frames_of(packet, ordinal)
+            if ordinal == self._last_wanted and packet is not None:
+                yield from self._frames_of(None, ordinal)
+                return
+
+    def _frames_of(self, packet: VideoPacket | None, ordinal: int) -> list[VideoFrame]:
+        frames: list[VideoFrame] = []
+        try:
+            frames = self._reader.decoder.decode(packet)
+        except av.FFmpegError as error:
+            if self._is_ours(ordinal):
+                self._errors.append(DecoderError(packet=ordinal, reason=describe_error(error)))
+        said = self._log.take(self._reader.stream) if self._log is not None else None
+        if said is not None and packet is not None:
+            self._said_of[ordinal] = said
+        return frames
+
+    def _counts(self, packet: int) -> bool:
+        """Whether it is damage that a picture before this one is missing."""
+        is_keyframe = self._reader.scan.packets.is_keyframe
+        if is_keyframe[packet]:
+            return False  # It needs none; and where decoding began with it, all before it are missing.
+        if packet in self._given:
+            return self._given[packet]
+        # Where a recording begins between keyframes, what cannot be decoded yet is left out, and nothing is wrong.
+        first_keyframe = int(is_keyframe.argmax())
+        is_behind_it = is_keyframe[:packet].any() and not self._is_shown_before(packet, first_keyframe)
+        return bool(is_behind_it) and self._is_ours(packet)
 
     def _may_be_left_out(self, ordinal: int) -> bool:
         return self._wanted is not None and ordinal != self._first and ordinal not in self._wanted

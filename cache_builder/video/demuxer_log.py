@@ -8,43 +8,28 @@ Only the log tells.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
 import av.logging
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
 
+from cache_builder.video.ffmpeg_log import LogMessages, ffmpeg_log, printable_line
 from cache_builder.video.limits import VideoLimits
 from cache_builder.video.open_video import describe_error, open_container, read_packets
-
-MAX_CHARACTERS: Final = 160
-"""Of a message: it may quote the file."""
 
 
 @contextmanager
 def demuxer_log() -> Iterator["DemuxerLog"]:
-    """Collect FFmpeg's error messages of this thread.
-
-    The level of FFmpeg's log is the process's, and other threads' messages go where Python's logging sends them:
-    enter one at a time, in a process that decodes nothing else.
-    """
-    level, skips_repeated = av.logging.get_level(), av.logging.get_skip_repeated()
-    # Held back until another message comes, repeated ones would end up in the log of the next file.
-    av.logging.set_skip_repeated(False)
-    av.logging.set_level(av.logging.ERROR)
-    try:
-        with av.logging.Capture() as messages:
-            yield DemuxerLog(messages)
-    finally:
-        av.logging.set_level(level)
-        av.logging.set_skip_repeated(skips_repeated)
+    """Listen to the demuxers of this thread; see `ffmpeg_log`."""
+    with ffmpeg_log(av.logging.ERROR) as messages:
+        yield DemuxerLog(messages)
 
 
 class DemuxerLog:
     """What one demuxer complained of, and between which packets."""
 
-    def __init__(self, messages: list[tuple[int, str, str]]) -> None:
+    def __init__(self, messages: LogMessages) -> None:
         self.num_errors = 0
         self.first_error: str | None = None
         self._messages = messages
@@ -76,7 +61,7 @@ class DemuxerLog:
         said = [text for _, name, text in self._messages if name == demuxer and not is_bare] or self._returned
         if said:
             self.num_errors += len(said)
-            self.first_error = self.first_error or _line(said[0])
+            self.first_error = self.first_error or printable_line(said[0])
             self._before_packets.add(next_packet)
         self._messages.clear()
         self._returned = []
@@ -118,8 +103,3 @@ def place_errors(path: Path, relative_path: str, *, stream_index: int, limits: V
         finally:
             container.close()
     return log
-
-
-def _line(text: str) -> str:
-    line = "".join(letter if letter.isprintable() else " " for letter in text.strip())
-    return line if len(line) <= MAX_CHARACTERS else f"{line[:MAX_CHARACTERS]}..."
