@@ -21,6 +21,7 @@ from tests.support.tiny_videos import remux, tiny_video
 GOP = 20
 NUM_FRAMES = 60
 LOST = (GOP + 5, GOP + 6)
+LEADING = 2 * GOP - 2
 CODECS = {
     "h264": {"codec": "h264"},
     "h264_bframes": {"codec": "h264", "num_b_frames": 2},
@@ -43,6 +44,8 @@ def folder(tmp_path_factory):
         remux(made, folder / f"{name}_lost{suffix}", without=LOST)
         if suffix != ".avi":
             remux(made, folder / f"{name}_late.mkv", without=range(7))
+    # Behind a keyframe, and of what leads up to it: two units decode it, and it is for one of them to say.
+    remux(folder / "h264_open_clean.avi", folder / "leading.avi", without=[LEADING])
     layers = folder / "layers.mp4"
     shutil.copy(folder / "h264_lost.mp4", layers)
     allow_gaps(layers)
@@ -88,6 +91,12 @@ def test_a_recording_that_begins_between_keyframes_is_whole(entries, name):
     assert late.verdict == "whole"
     assert late.num_frames_stored >= NUM_FRAMES - GOP - 1
     assert any(note.endswith(f" packets gave {late.num_frames_stored} frames") for note in late.notes)
+
+
+def test_a_picture_that_leads_up_to_a_keyframe(entries):
+    (span,) = entries["leading.avi"].truth.damaged_spans
+    assert span.first_packet == LEADING
+    assert "1 decoder errors" in entries["leading.avi"].reason
 
 
 def test_an_h264_stream_may_say_that_pictures_are_left_out(entries):

@@ -30,7 +30,14 @@ from cache_builder.video.open_video import (
     open_container,
     read_packets,
 )
-from cache_builder.video.scan import NO_POS, NO_PTS, VideoScan, set_single_thread, ticks_to_seconds
+from cache_builder.video.scan import (
+    NO_POS,
+    NO_PTS,
+    REORDERED_WITHOUT_PTS,
+    VideoScan,
+    set_single_thread,
+    ticks_to_seconds,
+)
 
 MAX_REORDERED_FRAMES: Final = 32
 """Twice what H.264 and HEVC allow: a frame this far behind its place will not come any more."""
@@ -385,7 +392,8 @@ class UnitDecoder:
 
     def _counts(self, packet: int) -> bool:
         """Whether it is damage that a picture before this one is missing."""
-        is_keyframe = self._reader.scan.packets.is_keyframe
+        scan = self._reader.scan
+        is_keyframe = scan.packets.is_keyframe
         if is_keyframe[packet]:
             return False  # It needs none; and where decoding began with it, all before it are missing.
         if packet in self._given:
@@ -393,7 +401,9 @@ class UnitDecoder:
         # Where a recording begins between keyframes, what cannot be decoded yet is left out, and nothing is wrong.
         first_keyframe = int(is_keyframe.argmax())
         is_behind_it = is_keyframe[:packet].any() and not self._is_shown_before(packet, first_keyframe)
-        return bool(is_behind_it) and self._is_ours(packet)
+        # Nor where this unit begins: then it is the unit before's to say, which has the pictures that it needs.
+        may_lead_up = self._first > 0 and scan.facts.uncounted_reason == REORDERED_WITHOUT_PTS
+        return bool(is_behind_it) and not may_lead_up and self._is_ours(packet)
 
     def _may_be_left_out(self, ordinal: int) -> bool:
         return self._wanted is not None and ordinal != self._first and ordinal not in self._wanted

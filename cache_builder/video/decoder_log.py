@@ -15,11 +15,12 @@ from av.video.stream import VideoStream
 
 from cache_builder.video.ffmpeg_log import LogMessages, ffmpeg_log, printable_line
 
+_GAP: Final = "Frame num gap"
 _TELLING: Final = {
-    "h264": (av.logging.DEBUG, "Frame num gap"),
-    "hevc": (av.logging.ERROR, "Could not find ref with POC"),
+    "h264": (av.logging.DEBUG, (_GAP, "reference picture missing", "Missing reference picture")),
+    "hevc": (av.logging.ERROR, ("Could not find ref with POC",)),
 }
-"""Codec -> level and beginning of the message that a picture before is missing (h264_slice.c, hevc/refs.c)."""
+"""Codec -> level and beginnings of messages that a picture is missing (h264_slice.c, h264_refs.c, hevc/refs.c)."""
 
 
 class DecoderLog:
@@ -27,18 +28,19 @@ class DecoderLog:
 
     def __init__(self, codec: str, messages: LogMessages) -> None:
         self._messages = messages
-        self._beginning = _TELLING[codec][1] if codec in _TELLING else None
-        self._may_have_gaps = None if codec == "h264" else False
+        self._beginnings = _TELLING[codec][1]
+        self._may_have_gaps: bool | None = None
 
     def take(self, stream: VideoStream) -> str | None:
         """The first complaint since the last call."""
         if not self._messages:
             return None
-        said = [text for _, _, text in self._messages if self._beginning and text.startswith(self._beginning)]
+        said = [text for _, _, text in self._messages if text.startswith(self._beginnings)]
         self._messages.clear()
-        if not said or self._gaps_are_meant(stream):
-            return None
-        return f"{printable_line(said[0])}: a picture before it is missing"
+        for text in said:
+            if not text.startswith(_GAP) or not self._gaps_are_meant(stream):
+                return f"{printable_line(text)}: a picture before it is missing"
+        return None
 
     def _gaps_are_meant(self, stream: VideoStream) -> bool:
         """Whether an H.264 stream says that pictures may be left out of it (H.264, 7.4.2.1.1)."""

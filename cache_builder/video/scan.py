@@ -31,6 +31,9 @@ NO_PTS: Final = -(2**63)
 
 NO_POS: Final = -1
 
+REORDERED_WITHOUT_PTS: Final = "reordered frames without pts"
+"""An `uncounted_reason`: the packets' pts do not tell in which order frames are shown."""
+
 # ITU-T H.273, as the frames carry them.
 _MATRICES = {
     0: "rgb",
@@ -356,7 +359,7 @@ def _why_uncounted(
         "frames before the first keyframe": bool((packets.pts < packets.pts[0]).any()),
         "empty packets": bool((packets.size == 0).any()),
         # AVI, ASF and the like hold no pts: FFmpeg makes them from dts, so they tell nothing of reordering.
-        "reordered frames without pts": stream.codec_context.has_b_frames
+        REORDERED_WITHOUT_PTS: stream.codec_context.has_b_frames
         and not set(container.format.name.split(",")) & _CONTAINERS_WITH_TRUE_PTS,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
