@@ -302,7 +302,7 @@ class UnitDecoder:
         self._log = log
         self._errors: list[DecoderError] = []
         self._said_of: dict[int, str] = {}
-        self._given: dict[int, bool] = {}
+        self._given: set[int] = set()
         self.following_pts: int | None = None
         """pts of the frame behind the unit's last, in ticks; None at the end of the video or without pts."""
 
@@ -348,7 +348,6 @@ class UnitDecoder:
                 if not frame.key_frame and frame.pict_type != PictureType.I:
                     raise UnitNotIndependentError(self._reader.scan.facts.path, ordinal)
                 has_started = True
-            self._given[ordinal] = has_started and ordinal != self._end
             if not has_started:
                 # Frames that lead up to an open GOP's keyframe come out before it: they are the unit before's.
                 self._check_still_awaited(self._first, frame, ordinal)
@@ -357,6 +356,7 @@ class UnitDecoder:
                 return
             else:
                 self._check_still_awaited(self._end, frame, ordinal)
+                self._given.add(ordinal)
                 yield self._describe(frame, ordinal)
         if not has_started or self._end != len(self._reader.scan.packets):
             raise UnitNotIndependentError(
@@ -397,7 +397,7 @@ class UnitDecoder:
         if is_keyframe[packet]:
             return False  # It needs none; and where decoding began with it, all before it are missing.
         if packet in self._given:
-            return self._given[packet]
+            return True
         # Where a recording begins between keyframes, what cannot be decoded yet is left out, and nothing is wrong.
         first_keyframe = int(is_keyframe.argmax())
         is_behind_it = is_keyframe[:packet].any() and not self._is_shown_before(packet, first_keyframe)
