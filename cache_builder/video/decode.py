@@ -14,7 +14,6 @@ from typing import Final, Self
 
 import av
 import numpy as np
-from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
@@ -23,10 +22,10 @@ from cache_builder.errors import NvdecError, UnitNotIndependentError, VideoChang
 from cache_builder.video.decoder_log import DecoderLog
 from cache_builder.video.nvdec import NvdecDevice
 from cache_builder.video.open_video import (
+    OpenContainer,
     VideoPacket,
     choose_video_stream,
     describe_error,
-    hash_file,
     open_container,
     read_packets,
 )
@@ -105,7 +104,7 @@ class VideoReader:
         self._nvdec = nvdec
         self.reorder_depth = reorder_depth
         """Frames that the decoder holds back to sort them, once the file has been open; makes opening cheaper."""
-        self._container: InputContainer | None = None
+        self._opened: OpenContainer | None = None
         self.stream: VideoStream
         self.decoder: VideoCodecContext
         """Both of the open file."""
@@ -123,9 +122,9 @@ class VideoReader:
 
     def close(self) -> None:
         """Close the file; decoding again reopens it."""
-        if self._container is not None:
-            self._container.close()
-            self._container = None
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
             del self.stream, self.decoder  # they hold its pictures
 
     def decode(self, first_packet: int, end_packet: int, *, log: DecoderLog | None = None) -> "UnitDecoder":
@@ -187,25 +186,24 @@ class VideoReader:
         if self._may_seek:
             self._may_seek = False
             raise _PlaceLostError
-        hash_file(self._path)  # FFmpeg does not say that it could not read
         raise VideoChangedError(
             self.scan.facts.path, "its packets are not those of the scan: the file has changed"
         )
 
-    def _reopen(self) -> InputContainer:
+    def _reopen(self) -> OpenContainer:
         self.close()
         path, nvdec = self.scan.facts.path, self._nvdec
         known_depth = self.reorder_depth if self.scan.facts.codec == "h264" else None
         try:
             opens = open_container if nvdec is None else nvdec.open_container
-            container = opens(self._path, path, decodes_nothing=known_depth is not None)
+            opened = opens(self._path, path, decodes_nothing=known_depth is not None)
         except VideoError as error:
             if nvdec is not None:
                 raise NvdecError(path, f"NVDEC: {error.reason}") from error
             # It was readable when it was scanned.
             raise VideoChangedError(path, f"{error.reason}; the file has changed since the scan") from error
         try:
-            stream = choose_video_stream(container, path)
+            stream = choose_video_stream(opened.container, path)
             if nvdec is None:
                 set_single_thread(stream)
                 self.decoder = stream.codec_context
@@ -213,10 +211,10 @@ class VideoReader:
                 self.decoder = nvdec.open_decoder(stream, path)
             self.stream = stream
         except NvdecError:
-            container.close()
+            opened.close()
             raise
         except VideoError as error:
-            container.close()
+            opened.close()
             raise VideoChangedError(path, f"{error.reason}; the file has changed since the scan") from error
         if self._is_streams_own_decoder:  # one by name orders its frames itself, and hands nothing on
             self.decoder.copy_opaque = True
@@ -224,27 +222,27 @@ class VideoReader:
                 self.decoder.reorder_depth = known_depth
             else:
                 self.reorder_depth = self.decoder.reorder_depth
-        self._container, self._is_fresh = container, True
-        return container
+        self._opened, self._is_fresh = opened, True
+        return opened
 
     def _seek(self, ordinal: int) -> Iterator[tuple[int, VideoPacket]]:
         """Packets with their ordinals, from one at or before `ordinal`."""
         if ordinal and self._may_seek:
-            container = self._container or self._reopen()
+            opened = self._opened or self._reopen()
             self._is_fresh = False
             for offset, by_byte in self._seek_targets(ordinal):
                 try:
-                    container.seek(offset, stream=self.stream, unsupported_byte_offset=by_byte)
+                    opened.seek(offset, self.stream, by_byte=by_byte)
                 except av.FFmpegError:
                     continue
                 if not self._is_streams_own_decoder:  # that one is flushed by the seek
                     self.decoder.flush_buffers()
-                found = self._recognize(read_packets(container, self.stream), ordinal)
+                found = self._recognize(read_packets(opened, self.stream), ordinal)
                 if found is not None:
                     return found
-        container = self._container if self._container is not None and self._is_fresh else self._reopen()
+        opened = self._opened if self._opened is not None and self._is_fresh else self._reopen()
         self._is_fresh = False
-        return enumerate(read_packets(container, self.stream))
+        return enumerate(read_packets(opened, self.stream))
 
     def _seek_targets(self, ordinal: int) -> Iterator[tuple[int, bool]]:
         """Where to try, the best first: the packet itself, then starts of units further and further back."""

@@ -91,15 +91,16 @@ def place_errors(path: Path, relative_path: str, *, stream_index: int, limits: V
         OSError: the machine failed to read the file.
     """
     with demuxer_log() as log:
-        container = open_container(path, relative_path, probes_little=True, limits=limits)
+        opened = open_container(path, relative_path, probes_little=True, limits=limits)
+        container = opened.container
         try:
             log.note(container, next_packet=0)
             num_packets = 0
             (stream,) = (stream for stream in container.streams.video if stream.index == stream_index)
-            for _ in read_packets(container, stream, on_error=log.hear):
+            for _ in read_packets(opened, stream, on_error=log.hear):
                 log.note(container, next_packet=num_packets)
                 num_packets += 1
             log.note(container, next_packet=num_packets)
         finally:
-            container.close()
+            opened.close()
     return log

@@ -19,6 +19,7 @@ from cache_builder.errors import VideoError
 from cache_builder.video.demuxer_log import DemuxerLog, demuxer_log, place_errors
 from cache_builder.video.limits import DEFAULT_LIMITS, VideoLimits
 from cache_builder.video.open_video import (
+    OpenContainer,
     choose_video_stream,
     describe_error,
     hash_file,
@@ -194,7 +195,8 @@ def scan_video(path: Path, relative_path: str, *, limits: VideoLimits = DEFAULT_
 
 
 def _scan(path: Path, relative_path: str, limits: VideoLimits, log: DemuxerLog) -> VideoScan:
-    container = open_container(path, relative_path, limits=limits)
+    opened = open_container(path, relative_path, limits=limits)
+    container = opened.container
     try:
         status = path.stat()
         stream = choose_video_stream(container, relative_path, limits=limits)
@@ -207,11 +209,7 @@ def _scan(path: Path, relative_path: str, limits: VideoLimits, log: DemuxerLog) 
         )
         if excess is not None:
             raise VideoError(relative_path, excess)
-        try:
-            reading = _read_all(container, stream, relative_path, limits, log)
-        except VideoError:
-            hash_file(path)  # for whether the machine was to blame
-            raise
+        reading = _read_all(opened, stream, relative_path, limits, log)
         packets = reading.packets
         if log.is_early:
             places = place_errors(path, relative_path, stream_index=stream.index, limits=limits)
@@ -252,7 +250,7 @@ def _scan(path: Path, relative_path: str, limits: VideoLimits, log: DemuxerLog) 
             ),
         )
     finally:
-        container.close()
+        opened.close()
     return VideoScan(facts=facts, packets=packets, mtime_ns=status.st_mtime_ns)
 
 
@@ -276,7 +274,7 @@ class _Reading:
 
 
 def _read_all(
-    container: InputContainer, stream: VideoStream, relative_path: str, limits: VideoLimits, log: DemuxerLog
+    opened: OpenContainer, stream: VideoStream, relative_path: str, limits: VideoLimits, log: DemuxerLog
 ) -> _Reading:
     """One pass over the packets; they are decoded only until the first frame comes out."""
     set_single_thread(stream)
@@ -286,9 +284,9 @@ def _read_all(
     first_error: Exception | None = None
     has_hidden_packets = has_new_parameters = False
     end: tuple[None] = (None,)
-    log.note(container, next_packet=0)
-    for packet in chain(read_packets(container, stream, on_error=log.hear), end):
-        log.note(container, next_packet=len(rows))
+    log.note(opened.container, next_packet=0)
+    for packet in chain(read_packets(opened, stream, on_error=log.hear), end):
+        log.note(opened.container, next_packet=len(rows))
         if first_frame is None:
             try:
                 first_frame = next(iter(decoder.decode(packet)), None)
