@@ -155,6 +155,14 @@ class TestDecoderLog:
         messages.append((48, "hevc", "Frame num gap 7 5"))
         assert log.take(NO_STREAM) is None
 
+    def test_parameters_that_cannot_be_read_excuse_nothing(self, monkeypatch):
+        def refuse(*arguments):
+            raise av.error.InvalidDataError(1, "unit 0")
+
+        monkeypatch.setattr("cache_builder.video.decoder_log.BitStreamFilterContext", refuse)
+        log = DecoderLog("h264", [(48, "h264", "Frame num gap 7 5\n")])
+        assert log.take(NO_STREAM) == "Frame num gap 7 5: a picture before it is missing"
+
     def test_does_not_listen_to_decoders_that_say_nothing_of_use(self):
         level = av.logging.get_level()
         with decoder_log("vp9") as log:

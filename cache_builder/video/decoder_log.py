@@ -6,9 +6,10 @@ that; an HEVC decoder hands out nothing until the next keyframe. Both tell their
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
+import av
 import av.logging
 from av.bitstream import BitStreamFilterContext
 from av.video.stream import VideoStream
@@ -46,7 +47,8 @@ class DecoderLog:
         """Whether an H.264 stream says that pictures may be left out of it (H.264, 7.4.2.1.1)."""
         if self._may_have_gaps is None:
             with ffmpeg_log(av.logging.INFO) as lines:
-                BitStreamFilterContext("trace_headers", stream)
+                with suppress(av.FFmpegError):  # parameters that only the decoder makes sense of
+                    BitStreamFilterContext("trace_headers", stream)
                 flags = [text.split() for _, _, text in lines if "gaps_in_frame_num_allowed_flag" in text]
             self._may_have_gaps = any(flag[-1] == "1" for flag in flags)
         return self._may_have_gaps
