@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-MAX_BYTES_PER_READ: Final = 1 << 18
+MAX_BYTES_PER_READ: Final = 1 << 16
 """FFmpeg asks for a whole packet at once where it is larger than its buffer, and takes less. Each read is copied."""
 
 _lseek = ctypes.CDLL(None).lseek
