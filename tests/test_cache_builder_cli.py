@@ -22,7 +22,7 @@ from cache_builder.cli import (
 )
 from frame_store.manifest import encode_manifest, read_manifest
 from tests.support.commands import SMALL, digests, names_beside, run
-from tests.support.tiny_videos import simple_specs, tiny_folder, tiny_video, truncate_file
+from tests.support.tiny_videos import damage_packets, simple_specs, tiny_folder, tiny_video, truncate_file
 
 
 @pytest.fixture
@@ -232,7 +232,7 @@ class TestOutput:
 
     def test_an_unfinished_build_of_other_settings_is_kept_until_overwritten(self, tmp_path):
         folder = tiny_folder(tmp_path / "videos", simple_specs(2)).path
-        truncate_file(tiny_video(folder, path=Path("cut.avi"), num_frames=40).path, 0.7)
+        damage_packets(tiny_video(folder, num_frames=40).path, [20, 21])
         flags = ("--videos", folder, "--out", tmp_path / "cache", *SMALL)
         assert run(*flags).exit_code == EXIT_NOT_WHOLE
         unfinished = digests(tmp_path / "cache.building")
