@@ -192,9 +192,11 @@ def cache_info(cache: Path, as_json: bool, list_videos: bool, against: Path | No
 @click.version_option(package_name="frame-cache")
 @click.argument("cache", type=_PathName(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
-@click.option("--repair", is_flag=True, help="Make damaged files again from the videos, bit for bit.")
+@click.option("--repair", is_flag=True, help="Make damaged files again, bit for bit.")
 @click.option(
-    "--videos", type=_PathName(path_type=Path), help="For --repair: the folder that it was built from."
+    "--videos",
+    type=_PathName(path_type=Path),
+    help="For --repair: the folder that it was built from; needed where shards are damaged.",
 )
 @click.option(
     "--workers", type=click.IntRange(min=1), help="For --repair: processes.  [default: the usable CPUs]"
@@ -204,10 +206,10 @@ def cache_verify(cache: Path, as_json: bool, repair: bool, videos: Path | None, 
 
     With --repair, files that are not what the manifest says are made again and replaced, and all is checked again.
     """
-    if repair != (videos is not None):
-        raise click.UsageError("--repair and --videos DIR go together")
+    if videos is not None and not repair:
+        raise click.UsageError("--videos DIR is for --repair")
     with _exit_codes(), _TerminalProgress() as progress:
-        if videos is not None:
+        if repair:
             from cache_builder.repair import repair_cache
 
             for entry in repair_cache(cache, videos, workers=workers or num_usable_cpus(), progress=progress):
