@@ -18,6 +18,7 @@ import click
 import msgspec
 
 from cache_builder.errors import ConfigError, MachineError, OutputError, RepairError, VideosError
+from frame_store import __version__
 from frame_store.cache_info import info_text
 from frame_store.cpu_budget import num_usable_cpus
 from frame_store.errors import FrameCacheError, StoreError
@@ -96,7 +97,7 @@ def _frames_per_shard(
 
 
 @click.command(context_settings={"show_default": True, "max_content_width": 110})
-@click.version_option(package_name="frame-cache")
+@click.version_option(__version__)
 @click.option(
     "--videos", required=True, type=_PathName(path_type=Path), help="Folder of videos, subfolders included."
 )
@@ -164,7 +165,7 @@ def cache_build(videos: Path, out: Path | None, config: Path | None, overwrite: 
 
 
 @click.command()
-@click.version_option(package_name="frame-cache")
+@click.version_option(__version__)
 @click.argument("cache", type=_PathName(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="The whole manifest as JSON.")
 @click.option("--videos", "list_videos", is_flag=True, help="A table with a line for every video.")
@@ -189,7 +190,7 @@ def cache_info(cache: Path, as_json: bool, list_videos: bool, against: Path | No
 
 
 @click.command()
-@click.version_option(package_name="frame-cache")
+@click.version_option(__version__)
 @click.argument("cache", type=_PathName(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
 @click.option("--repair", is_flag=True, help="Make damaged files again, bit for bit.")

@@ -20,6 +20,7 @@ from cache_builder.shard_job import SOURCE_DTYPE, PlanNames, ShardJob, SpillDama
 from cache_builder.spill import UnitSpill
 from cache_builder.worker_pool import JobDied, JobDone, WorkerPool
 from cache_builder.workspace import Workspace
+from frame_store import __version__
 from frame_store.frame_index import FrameIndex
 from frame_store.layout import (
     FORMAT_NAME,
@@ -115,7 +116,7 @@ def library_versions(decoders: DecoderChoice) -> dict[str, str]:
     if decoders.nvdec is not None and decoders.paths:
         versions["torch"] = importlib.metadata.version("torch")
         versions["GPU"] = decoders.nvdec.describe()
-    return {"frame-cache": importlib.metadata.version("frame-cache"), **versions}
+    return {"frame-cache": __version__, **versions}
 
 
 def write_plan(
