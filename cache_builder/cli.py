@@ -222,7 +222,8 @@ def cache_verify(cache: Path, as_json: bool, repair: bool, videos: Path | None, 
         if as_json:
             _say(msgspec.json.format(msgspec.json.encode(result), indent=1).decode())
         else:
-            _say("\n".join([*result.problems, result.summary]))
+            notes = [f"note: {line}" for line in result.notes]
+            _say("\n".join([*result.problems, *notes, result.summary]))
         if result.problems:
             sys.exit(EXIT_NOT_WHOLE)
 
