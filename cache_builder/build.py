@@ -286,7 +286,7 @@ class _Build:
         return not self._broken_files(manifest)
 
     def _refuse_unless_storable(self, inputs: Inputs) -> None:
-        """List every video of which the scan alone tells that it cannot be stored."""
+        """List every video of which the scan alone tells that it cannot be stored, or is damaged."""
         errors = [self._foreseen_error(scan) for scan in inputs.scans]
         problems = [str(error) for error in errors if error is not None]
         if problems:
@@ -295,6 +295,11 @@ class _Build:
     def _foreseen_error(self, scan: VideoScan | VideoError) -> VideoError | None:
         if isinstance(scan, VideoError):
             return scan
+        if scan.packets.is_at_demuxer_error.any():
+            return VideoError(scan.facts.path, scan.demuxer_errors_text)
+        num_corrupt = int(scan.packets.is_corrupt.sum())
+        if num_corrupt:
+            return VideoError(scan.facts.path, f"{num_corrupt} packets flagged corrupt by the demuxer")
         try:
             make_selection(self._config, scan)
         except VideoError as error:

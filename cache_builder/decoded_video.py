@@ -65,6 +65,8 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         num_packets_corrupt = sum(len(receipt.corrupt_packets) for receipt in self.receipts)
         if num_packets_corrupt:
             problems.append(f"{num_packets_corrupt} packets flagged corrupt by the demuxer")
+        if self.scan.packets.is_at_demuxer_error.any():
+            problems.append(self.scan.demuxer_errors_text)
         return problems
 
     def sources(self, video_id: int) -> npt.NDArray[np.void]:
@@ -129,6 +131,8 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         claimed, end = facts.duration_seconds_in_header, self._last_pts_seconds()
         if claimed is not None and end is not None and claimed - end > max(0.5, 0.05 * claimed):
             notes.append(f"cut off? The header claims {claimed:.1f} s, its last frame is at {end:.1f} s")
+        if facts.num_demuxer_errors and not self.scan.packets.is_at_demuxer_error.any():
+            notes.append(f"{self.scan.demuxer_errors_text}, all before its first packet")
         if facts.stream_choice != "only":
             chosen = "FFmpeg's best" if facts.stream_choice == "best" else "the first that is no cover art"
             notes.append(

@@ -130,6 +130,8 @@ class VideoFrames:
                 # complete one for what is missing of the next.
                 for suspect in range(packet, min(packet + 2, last_packet + 1)):
                     complaints.setdefault(suspect, f"packet {packet} flagged corrupt by the demuxer")
+        for packet in np.flatnonzero(self._scan.packets.is_at_demuxer_error).tolist():
+            complaints.setdefault(packet, f"error of the demuxer at packet {packet}")
         for packet in self._packets[self._is_corrupt].tolist():
             complaints.setdefault(packet, "frame flagged corrupt")
         return dict(sorted(complaints.items()))

@@ -16,6 +16,7 @@ from cache_builder.selection import make_selection
 from cache_builder.spill import FRAME_DTYPE, KEPT_DTYPE, UnitReceipt, UnitSpill
 from cache_builder.video.convert import FrameConverter
 from cache_builder.video.decode import DecodedFrame, UnitDecoder, VideoReader
+from cache_builder.video.decoder_log import decoder_log
 from cache_builder.video.limits import DEFAULT_LIMITS, seconds_to_decode
 from cache_builder.video.nvdec import NvdecDevice
 from cache_builder.video.open_video import out_of_memory_text
@@ -115,9 +116,10 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         num_bytes = 0
         with (
             VideoReader(self.path, self.scan, nvdec=nvdec) as reader,
+            decoder_log(self.scan.facts.codec) as log,
             spill.frames_path.open("wb", buffering=1 << 20) as file,
         ):
-            decoder = reader.decode(self.unit.first_packet, self.unit.end_packet)
+            decoder = reader.decode(self.unit.first_packet, self.unit.end_packet, log=log)
             frames = self._kept_frames(decoder, notes)
             for position, pixels in self._on_cpu(frames) if nvdec is None else self._on_gpu(frames, nvdec):
                 payload = codec.encode(pixels)

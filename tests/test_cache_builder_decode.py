@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cache_builder.errors import UnitNotIndependentError, VideoError
-from cache_builder.video import decode
+from cache_builder.video import packet_reader
 from cache_builder.video.decode import DecodedFrame, VideoReader
 from cache_builder.video.open_video import open_container
 from cache_builder.video.scan import scan_video
@@ -81,11 +81,11 @@ def test_a_seek_reads_little_more_than_the_unit(tmp_path, suffix, monkeypatch):
             num_read += 1
             yield packet
 
-    read_packets = decode.read_packets
+    read_packets = packet_reader.read_packets
     scan = scan_video(spec.path, "v")
     first = int(np.flatnonzero(scan.packets.can_start_unit)[-2])
     end = int(np.flatnonzero(scan.packets.can_start_unit)[-1])
-    monkeypatch.setattr(decode, "read_packets", count_packets)
+    monkeypatch.setattr(packet_reader, "read_packets", count_packets)
     with VideoReader(spec.path, scan) as reader:
         frames = list(reader.decode(first, end))
     assert [frame.packet for frame in frames] == list(range(first, end))
@@ -148,7 +148,7 @@ def test_a_reader_that_knows_the_reordering_opens_without_decoding(sample_folder
         calls.append(decodes_nothing)
         return open_container(path, relative_path, decodes_nothing=decodes_nothing)
 
-    monkeypatch.setattr(decode, "open_container", note_how)
+    monkeypatch.setattr(packet_reader, "open_container", note_how)
     for name, is_h264 in (("01_vfr_rot90.mp4", True), ("00_open.mkv", True), ("06_hevc_10bit.mp4", False)):
         path = sample_folder.path / name
         scan = scan_video(path, name)

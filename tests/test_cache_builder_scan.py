@@ -1,3 +1,4 @@
+import io
 import math
 import os
 import random
@@ -119,6 +120,39 @@ def test_the_best_video_stream_is_taken_and_cover_art_is_not(tmp_path):
     with av.open(str(path)) as container:
         assert facts.stream_index == container.streams.best("video").index
     assert facts.num_packets == {0: 5, 1: 9}[facts.stream_index]
+
+
+class Pipe(io.RawIOBase):
+    """Takes what is written, and cannot go back to fill in a header."""
+
+    def __init__(self):
+        self.content = bytearray()
+
+    def writable(self):
+        return True
+
+    def seekable(self):
+        return False
+
+    def write(self, data):
+        self.content += data
+        return len(data)
+
+
+def test_an_avi_whose_header_was_never_filled_in(tmp_path):
+    pipe = Pipe()
+    with av.open(pipe, "w", format="avi") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width = stream.height = 64
+        for _ in range(7):
+            container.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
+        container.mux(stream.encode(None))
+    path = tmp_path / "killed.avi"
+    path.write_bytes(pipe.content)
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].frames == 2**30
+    facts = scan_video(path, "killed.avi").facts
+    assert (facts.num_frames_in_header, facts.num_packets) == (None, 7)
 
 
 BAD_FILES = {

@@ -6,12 +6,14 @@ import struct
 import subprocess
 import sys
 import sysconfig
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import frame_store
 from cache_builder.cli import EXIT_NOT_WHOLE
+from cache_builder.video import open_video
 from tests.support.commands import SMALL
 from tests.support.hand_made_mp4 import HandMadeMp4, full_box, jpeg_picture
 from tests.support.tiny_videos import tiny_video
@@ -124,7 +126,6 @@ def test_tricks_open_no_other_file_and_no_socket(traced):
     opened, network = opened_by(traced / "log")
     assert not network
     in_folder = {path.name for path in opened if folder in path.parents}
-    in_folder |= {path.name for path in opened if str(path).startswith(f"file:{folder}")}
     assert in_folder == tricks | {good.name}
     ours = (output.parent, REPOSITORY, Path(sys.prefix), Path(sys.base_prefix), *map(Path, sys.path))
     system = tuple(map(Path, ("/usr", "/lib", "/lib64", "/etc", "/proc", "/sys", "/dev", "/opt")))
@@ -132,6 +133,22 @@ def test_tricks_open_no_other_file_and_no_socket(traced):
     for path in opened:
         assert not path.is_absolute() or any(path.is_relative_to(root) for root in allowed), path
     assert bait not in opened
+
+
+@pytest.mark.parametrize(("protocols", "num_packets"), [("", 0), ("file", 1)])
+def test_no_protocol_is_left_to_open_another_file_with(tmp_path, monkeypatch, protocols, num_packets):
+    """Were references followed, there would still be none; with one, the trick shows."""
+    bait = tiny_video(tmp_path, path=Path("bait.mp4"), num_frames=3).path
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    write_tricks(folder, bait)
+    options = open_video._DEMUXER_OPTIONS
+    assert options["protocol_whitelist"] == ""
+    follows = options | {"enable_drefs": "1", "use_absolute_path": "1", "protocol_whitelist": protocols}
+    monkeypatch.setattr(open_video, "_DEMUXER_OPTIONS", follows)
+    with closing(open_video.open_container(folder / "alias.mov", "alias.mov")) as opened:
+        stream = open_video.choose_video_stream(opened.container, "alias.mov")
+        assert len(list(open_video.read_packets(opened, stream))) == num_packets
 
 
 def test_the_tricks_are_tricks(traced):

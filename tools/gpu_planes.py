@@ -10,13 +10,12 @@ from typing import Any, Final, NamedTuple
 import av
 import numpy as np
 import numpy.typing as npt
-from av.container import InputContainer
 from av.packet import Packet
 from av.video.plane import VideoPlane
 from av.video.stream import VideoStream
 
 from cache_builder.video.nvdec import NvdecDevice, check_on_device
-from cache_builder.video.open_video import choose_video_stream, open_container, read_packets
+from cache_builder.video.open_video import OpenContainer, choose_video_stream, open_container, read_packets
 
 EXACT_CODECS: Final = ("h264", "hevc", "vp8", "vp9", "av1")
 """Their standards leave no choice to a decoder. Those of MPEG-1, -2 and -4 allow for inexact transforms."""
@@ -85,16 +84,16 @@ def frames_on_gpu(path: Path, nvdec: NvdecDevice) -> Iterator[av.VideoFrame]:
         NvdecError: the GPU does not decode it.
         VideoError, av.FFmpegError: it cannot be read, or breaks.
     """
-    container = nvdec.open_container(path, path.name)
+    opened = nvdec.open_container(path, path.name)
     try:
-        stream = choose_video_stream(container, path.name)
+        stream = choose_video_stream(opened.container, path.name)
         decoder = nvdec.open_decoder(stream, path.name)
-        for packet in _packets(container, stream):
+        for packet in _packets(opened, stream):
             for frame in decoder.decode(packet):
                 check_on_device(frame, path.name)
                 yield frame
     finally:
-        container.close()
+        opened.close()
 
 
 def planes_on_gpu(path: Path, nvdec: NvdecDevice, import_plane: ImportPlane) -> Iterator[Planes]:
@@ -111,8 +110,8 @@ def planes_on_cpu(path: Path) -> Iterator[Planes]:
         ValueError: the video is not 4:2:0.
         VideoError, av.FFmpegError: it cannot be read, or breaks.
     """
-    with _opened(path) as (container, stream):
-        for packet in _packets(container, stream):
+    with _opened(path) as (opened, stream):
+        for packet in _packets(opened, stream):
             for frame in stream.codec_context.decode(packet):
                 yield semi_planar(frame)
 
@@ -185,23 +184,23 @@ def _difference(ours: Planes, theirs: Planes) -> tuple[str, int] | None:
     return None
 
 
-def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet | None]:
+def _packets(opened: OpenContainer, stream: VideoStream) -> Iterator[Packet | None]:
     """Packets, without those of frames that were dropped; then None, which ends the stream."""
-    for packet in read_packets(container, stream):
+    for packet in read_packets(opened, stream):
         if packet.size:
             yield packet
     yield None
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, VideoStream]]:
-    container = open_container(path, path.name)
+def _opened(path: Path) -> Iterator[tuple[OpenContainer, VideoStream]]:
+    opened = open_container(path, path.name)
     try:
-        stream = choose_video_stream(container, path.name)
+        stream = choose_video_stream(opened.container, path.name)
         stream.thread_type = "SLICE"
-        yield container, stream
+        yield opened, stream
     finally:
-        container.close()
+        opened.close()
 
 
 def _rows(plane: VideoPlane, dtype: Any, height: int, width: int) -> npt.NDArray[Any]:  # noqa: ANN401 - a dtype

@@ -19,7 +19,7 @@ from frame_cache_tools.gpu_samples import Samples
 
 from cache_builder import LiveStore
 from cache_builder.video.nvdec import NvdecDevice, check_on_device
-from cache_builder.video.open_video import choose_video_stream
+from cache_builder.video.open_video import choose_video_stream, open_container
 from frame_store import CudaUnavailableError, open_store
 from frame_store.protocol import DecodesOnDevice
 from loader.jpeg_on_gpu import find_jpeg_decoder
@@ -108,28 +108,26 @@ class LoopedVideo:
 
     def _loop(self) -> Any:  # noqa: ANN401 - a generator
         device = self._nvdec
-        container: Any = (
-            av.open(f"file:{self._path}")
-            if device is None
-            else (device.open_container(self._path, self._path.name))
-        )
+        name = self._path.name
+        opens = open_container if device is None else device.open_container
+        opened = opens(self._path, name)
         try:
-            stream = choose_video_stream(container, self._path.name)
+            stream = choose_video_stream(opened.container, name)
             if device is None:
                 decoder = stream.codec_context
                 decoder.thread_type = "NONE"
             else:
-                decoder = device.open_decoder(stream, self._path.name)
+                decoder = device.open_decoder(stream, name)
             for number in count():
                 if number:
-                    container.seek(0, stream=stream)
-                for packet in container.demux(stream):
+                    opened.seek(0, stream)
+                for packet in opened.container.demux(stream):
                     for frame in decoder.decode(packet if packet.size else None):
                         if device is not None:
-                            check_on_device(frame, self._path.name)
+                            check_on_device(frame, name)
                         yield frame
         finally:
-            container.close()
+            opened.close()
 
 
 class LiveStores:

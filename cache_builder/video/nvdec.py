@@ -18,18 +18,24 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 import av
 from av.codec.hwaccel import HWAccel
-from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.plane import VideoPlane
 from av.video.stream import VideoStream
 
 from cache_builder.errors import NvdecError, VideoError
-from cache_builder.video.open_video import choose_video_stream, describe_error, open_container
+from cache_builder.video.open_video import (
+    OpenContainer,
+    choose_video_stream,
+    describe_error,
+    open_container,
+    read_packets,
+)
 from cache_builder.video.scan import VideoFacts, set_single_thread
 from frame_store.cuda_driver import NVDEC_LIBRARY, CudaCallError, CudaDriver, load_library
 from frame_store.cuda_guard import check_cuda_usable_here
@@ -136,11 +142,12 @@ class NvdecDevice:
 
     def open_container(
         self, path: Path, relative_path: str, *, decodes_nothing: bool = False
-    ) -> InputContainer:
+    ) -> OpenContainer:
         """As `open_video.open_container`, in the calling thread; `open_decoder` is for a stream of it.
 
         Raises:
             VideoError: FFmpeg cannot read it.
+            OSError: the machine failed to read it.
             CudaForkError, CudaUnavailableError: as `hwaccel`.
         """
         if self.decoder is not None:
@@ -217,6 +224,7 @@ def probe_nvdec(
     Raises:
         NvdecError: the GPU does not decode this video; with the driver's or FFmpeg's own reason.
         CudaForkError, CudaUnavailableError: no video can be decoded.
+        OSError: the machine failed to read the file.
     """
     if facts.pixel_format not in _PIXEL_FORMATS:
         # Gray ones too: what the GPU makes of them differs from the CPU's in range.
@@ -252,11 +260,12 @@ def _decode_one_frame(
     device: NvdecDevice,
     look: Callable[[av.VideoFrame], None] | None = None,
 ) -> None:
-    container = device.open_container(path, relative_path)
+    opened = device.open_container(path, relative_path)
     try:
-        stream = choose_video_stream(container, relative_path)
+        stream = choose_video_stream(opened.container, relative_path)
         decoder = device.open_decoder(stream, relative_path)
-        for _, packet in zip(range(MAX_PACKETS_TO_FIRST_FRAME), container.demux(stream), strict=False):
+        packets = chain(read_packets(opened, stream), (None,))
+        for _, packet in zip(range(MAX_PACKETS_TO_FIRST_FRAME), packets, strict=False):
             for frame in decoder.decode(packet):
                 check_on_device(frame, relative_path)
                 if look is not None:
@@ -264,7 +273,7 @@ def _decode_one_frame(
                 return
         raise NvdecError(relative_path, "no frame came out")
     finally:
-        container.close()
+        opened.close()
 
 
 def check_on_device(frame: av.VideoFrame, relative_path: str) -> int:

@@ -5,7 +5,9 @@ import hashlib
 import os
 import resource
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -18,6 +20,7 @@ from av.video.stream import VideoStream
 
 from cache_builder.errors import VideoError
 from cache_builder.video.limits import DEFAULT_LIMITS, VideoLimits
+from cache_builder.video.watched_file import WatchedFile
 
 if TYPE_CHECKING:
     VideoPacket: TypeAlias = Packet[VideoStream]
@@ -53,12 +56,17 @@ a track says that its data lie elsewhere, and is told not to. A file that FFmpeg
 """
 
 _DEMUXER_OPTIONS: Final = {
-    "protocol_whitelist": "file",
+    "protocol_whitelist": "",  # nothing: the file itself is open already
     "format_whitelist": ",".join(_CONTAINERS),
     # Their defaults, too. Whoever changes them lets a video name any file of this machine.
     "enable_drefs": "0",
     "use_absolute_path": "0",
 }
+
+_LITTLE: Final = {"probesize": "32", "analyzeduration": "1"}
+
+_BUFFER_BYTES: Final = 1 << 15
+"""What FFmpeg reads at once; its own default."""
 
 _FAILURES_OF_THE_MACHINE: Final = frozenset(
     {errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETIMEDOUT}
@@ -76,56 +84,88 @@ _STRICT: Final = {"err_detect": "explode"}
 _STILL_IMAGES: Final = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cJXL ")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenContainer:
+    """An open video: what FFmpeg makes of it, and the file that FFmpeg reads.
+
+    Read from it with `seek` and `read_packets`, which say what FFmpeg does not.
+    """
+
+    container: InputContainer
+    file: WatchedFile
+
+    def seek(self, offset: int, stream: VideoStream, *, by_byte: bool = False) -> None:
+        """Go to the keyframe at or before `offset`, in ticks of `stream` or bytes of the file.
+
+        Raises:
+            av.FFmpegError: there is no way to get there.
+            OSError: the machine failed to read the file.
+        """
+        try:
+            self.container.seek(offset, stream=stream, unsupported_byte_offset=by_byte)
+        finally:
+            self.file.check()
+
+    def close(self) -> None:
+        """Close both."""
+        self.container.close()
+        self.file.close()
+
+
 def open_container(
     path: Path,
     relative_path: str,
     *,
     decodes_nothing: bool = False,
+    probes_little: bool = False,
     hwaccel: HWAccel | None = None,
     limits: VideoLimits = DEFAULT_LIMITS,
-) -> InputContainer:
-    """Open a video file. Close the container by hand: left to the garbage collector it leaks.
+) -> OpenContainer:
+    """Open a video file. Close it by hand: left to the garbage collector a container leaks.
 
     With `decodes_nothing`, where the container lists its streams, FFmpeg does not decode pictures to learn more of
     them: 2.5 ms instead of 15 to 20 for 1080p H.264. What only pictures tell (pixel format, reordering where the
-    stream does not name it) is then not known yet. `hwaccel` is what decodes in the CPU's place.
+    stream does not name it) is then not known yet. With `probes_little` it reads hardly a packet ahead, where it else
+    reads up to five seconds. `hwaccel` is what decodes in the CPU's place.
 
-    Nothing but the file itself is opened, whatever it holds.
+    Nothing but the file itself is opened, whatever it holds; not by FFmpeg either, which reads through a `WatchedFile`.
 
     Raises:
         VideoError: with one line that says why FFmpeg cannot read it, the same on every machine.
         OSError: the machine failed to read the file.
     """
-    _check_file(path, relative_path)
-
-    def opened() -> InputContainer:
-        # "file:" keeps FFmpeg from reading a name such as "a:b.mp4" as a protocol. Metadata in the wrong
-        # encoding must not cost the video.
-        return av.open(
-            f"file:{path}",
+    file = _open_file(path, relative_path)
+    try:
+        container = av.open(
+            file,
             mode="r",
             options=_decoder_options(limits) | ({"skip_frame": "all"} if decodes_nothing else {}),
             # One more, so that too many are told from a failure.
-            container_options=_DEMUXER_OPTIONS | {"max_streams": str(limits.max_streams + 1)},
+            container_options=_DEMUXER_OPTIONS
+            | {"max_streams": str(limits.max_streams + 1)}
+            | (_LITTLE if probes_little else {}),
+            # Metadata in the wrong encoding must not cost the video.
             metadata_errors="replace",
+            buffer_size=_BUFFER_BYTES,
             hwaccel=hwaccel,
         )
-
-    try:
-        try:
-            return opened()
-        except av.error.OSError as error:
-            if error.errno not in _FAILURES_OF_THE_MACHINE:
+    except BaseException as error:
+        with closing(file):
+            file.check()
+            if not isinstance(error, av.FFmpegError | ValueError | RuntimeError):
                 raise
-            # Demuxers call damage an I/O error, too. Whether it is one, reading tells, and once more opening.
-            hash_file(path)
-            return opened()
-    except (av.FFmpegError, ValueError, RuntimeError) as error:
-        try:
-            reason = _why_not_opened(path, error, limits)
-        except OSError as unread:
-            raise OSError(unread.errno, unread.strerror, str(path)) from unread
-        raise VideoError(relative_path, reason) from error
+            try:
+                reason = _why_not_opened(path, error, limits)
+            except OSError as unread:
+                raise OSError(unread.errno, unread.strerror, str(path)) from unread
+            raise VideoError(relative_path, reason) from error
+    opened = OpenContainer(container=container, file=file)
+    try:
+        file.check()
+    except BaseException:
+        opened.close()
+        raise
+    return opened
 
 
 def hash_file(path: Path) -> str:
@@ -167,22 +207,34 @@ def choose_video_stream(
     return chosen
 
 
-def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[VideoPacket]:
-    """All packets of `stream` from where the container stands, going on after read errors.
+def read_packets(
+    opened: OpenContainer,
+    stream: VideoStream,
+    *,
+    on_error: Callable[[av.FFmpegError], None] = lambda error: None,
+) -> Iterator[VideoPacket]:
+    """All packets of `stream` from where the container stands, going on after the demuxer's errors.
 
-    The empty packet with which PyAV ends a stream is left out.
+    Each of those is given to `on_error`. The empty packet with which PyAV ends a stream is left out.
+
+    Raises:
+        OSError: the machine failed to read the file. FFmpeg would go on behind it, or take it for the end.
     """
     num_errors = 0
     while num_errors < MAX_READ_ERRORS_IN_A_ROW:
         try:
-            for packet in container.demux(stream):
+            for packet in opened.container.demux(stream):
+                opened.file.check()
                 if packet.size == 0 and packet.dts is None and packet.pts is None:
                     return
                 num_errors = 0
                 yield packet
-        except av.FFmpegError:
+        except av.FFmpegError as error:
+            opened.file.check()
+            on_error(error)
             num_errors += 1
         else:
+            opened.file.check()
             return
 
 
@@ -207,7 +259,7 @@ def _decoder_options(limits: VideoLimits) -> dict[str, str]:
     return {"max_pixels": str(limits.max_pixels)}
 
 
-def _check_file(path: Path, relative_path: str) -> None:
+def _open_file(path: Path, relative_path: str) -> WatchedFile:
     try:
         os.fsencode(path).decode("utf-8")
     except UnicodeDecodeError:
@@ -218,8 +270,7 @@ def _check_file(path: Path, relative_path: str) -> None:
             raise VideoError(relative_path, "not a regular file")
         if status.st_size == 0:
             raise VideoError(relative_path, "an empty file (0 bytes)")
-        with path.open("rb"):
-            pass
+        return WatchedFile(path)
     except PermissionError:
         raise VideoError(relative_path, "no permission to read it") from None
     except OSError as error:

@@ -1,6 +1,6 @@
 """Scan of a video: counts packets instead of believing headers, and learns what decoding needs to know."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from itertools import chain
@@ -16,8 +16,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from cache_builder.errors import VideoError
+from cache_builder.video.demuxer_log import DemuxerLog, demuxer_log, place_errors
 from cache_builder.video.limits import DEFAULT_LIMITS, VideoLimits
 from cache_builder.video.open_video import (
+    OpenContainer,
     choose_video_stream,
     describe_error,
     hash_file,
@@ -29,6 +31,9 @@ NO_PTS: Final = -(2**63)
 """FFmpeg's AV_NOPTS_VALUE, in the columns `pts` and `dts`."""
 
 NO_POS: Final = -1
+
+REORDERED_WITHOUT_PTS: Final = "reordered frames without pts"
+"""An `uncounted_reason`: the packets' pts do not tell in which order frames are shown."""
 
 # ITU-T H.273, as the frames carry them.
 _MATRICES = {
@@ -50,6 +55,8 @@ _ONE_FRAME_A_PACKET = (
     *("h264", "hevc", "vp8", "vp9", "av1", "mpeg1video", "mpeg2video", "mpeg4", "h263", "flv1"),
     *("mjpeg", "prores", "dnxhd", "ffv1", "rawvideo", "png"),
 )
+_NOT_FILLED_IN = 2**30
+"""Frames that an AVI claims which FFmpeg wrote to a pipe, or whose recorder was killed: libavformat/avienc.c."""
 _VP8_SHOW_FRAME = 0x10  # In the first byte: RFC 6386, 9.1.
 _PROGRESSIVE = (0, 1)  # AV_FIELD_UNKNOWN, AV_FIELD_PROGRESSIVE
 
@@ -88,6 +95,9 @@ class VideoFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Of the chosen stream; None where the header has none and FFmpeg would only guess it."""
     num_packets: int
     num_keyframes: int
+    num_demuxer_errors: int
+    """Errors that FFmpeg's demuxer reported while it opened and read the file, and then went on after."""
+    first_demuxer_error: str | None
     has_pts: bool
     """Every packet has a pts."""
     unsplittable_reason: str | None
@@ -104,6 +114,7 @@ PACKET_COLUMNS: Final[dict[str, np.dtype[Any]]] = {
     "is_keyframe": np.dtype(np.bool_),
     "is_discarded": np.dtype(np.bool_),
     "is_corrupt": np.dtype(np.bool_),
+    "is_at_demuxer_error": np.dtype(np.bool_),
     "can_start_unit": np.dtype(np.bool_),
 }
 """Columns of a `PacketTable`, in order."""
@@ -126,6 +137,11 @@ class PacketTable:
     """Decoded but not shown: outside an edit list."""
     is_corrupt: npt.NDArray[np.bool_]
     """The demuxer flagged it: bytes are missing or fail a checksum."""
+    is_at_demuxer_error: npt.NDArray[np.bool_]
+    """The demuxer reported an error after this packet or, before one that is no keyframe, on the way to it.
+
+    What it passed over is lost; a keyframe behind it needs nothing of that.
+    """
     can_start_unit: npt.NDArray[np.bool_]
     """A shown keyframe of a video that may be split, and the first packet."""
 
@@ -160,6 +176,12 @@ class VideoScan:
         """Width over height of a coded pixel; None where the stream does not say."""
         return Fraction(*self.facts.sample_aspect_ratio) if self.facts.sample_aspect_ratio else None
 
+    @property
+    def demuxer_errors_text(self) -> str:
+        """How many there were, and the first."""
+        count = self.facts.num_demuxer_errors
+        return f"{count} demuxer error{'s' * (count != 1)} (the first: {self.facts.first_demuxer_error})"
+
 
 def scan_video(path: Path, relative_path: str, *, limits: VideoLimits = DEFAULT_LIMITS) -> VideoScan:
     """Read every packet of a video, decode its first frame, hash the file.
@@ -168,7 +190,13 @@ def scan_video(path: Path, relative_path: str, *, limits: VideoLimits = DEFAULT_
         VideoError: it cannot be read as a video, or is beyond `limits`; one line, without absolute paths.
         OSError: the machine failed to read the file.
     """
-    container = open_container(path, relative_path, limits=limits)
+    with demuxer_log() as log:
+        return _scan(path, relative_path, limits, log)
+
+
+def _scan(path: Path, relative_path: str, limits: VideoLimits, log: DemuxerLog) -> VideoScan:
+    opened = open_container(path, relative_path, limits=limits)
+    container = opened.container
     try:
         status = path.stat()
         stream = choose_video_stream(container, relative_path, limits=limits)
@@ -176,17 +204,17 @@ def scan_video(path: Path, relative_path: str, *, limits: VideoLimits = DEFAULT_
             num_streams=len(container.streams),
             width=stream.codec_context.width,
             height=stream.codec_context.height,
-            num_frames=stream.frames,
+            num_frames=_num_frames_in_header(stream) or 0,
             seconds=_duration_in_header(container, stream),
         )
         if excess is not None:
             raise VideoError(relative_path, excess)
-        try:
-            reading = _read_all(container, stream, relative_path, limits)
-        except VideoError:
-            hash_file(path)  # for whether the machine was to blame
-            raise
+        reading = _read_all(opened, stream, relative_path, limits, log)
         packets = reading.packets
+        if log.is_early:
+            places = place_errors(path, relative_path, stream_index=stream.index, limits=limits)
+            is_at_error = places.packets_at_errors(packets.is_keyframe)
+            packets = replace(packets, is_at_demuxer_error=is_at_error)
         sha256 = hash_file(path)
         frame = reading.first_frame
         if frame.rotation % 90:
@@ -209,16 +237,20 @@ def scan_video(path: Path, relative_path: str, *, limits: VideoLimits = DEFAULT_
             sample_aspect_ratio=_ratio(stream.sample_aspect_ratio),
             time_base=_ratio(stream.time_base),
             average_rate=_ratio(stream.average_rate),
-            num_frames_in_header=stream.frames or None,
+            num_frames_in_header=_num_frames_in_header(stream),
             duration_seconds_in_header=_duration_in_header(container, stream),
             num_packets=len(packets),
             num_keyframes=int(packets.is_keyframe.sum()),
+            num_demuxer_errors=log.num_errors,
+            first_demuxer_error=log.first_error,
             has_pts=not bool((packets.pts == NO_PTS).any()),
             unsplittable_reason=reading.unsplittable_reason,
-            uncounted_reason=_why_uncounted(container, stream, reading),
+            uncounted_reason=_why_uncounted(
+                container, stream, packets, has_hidden_packets=reading.has_hidden_packets
+            ),
         )
     finally:
-        container.close()
+        opened.close()
     return VideoScan(facts=facts, packets=packets, mtime_ns=status.st_mtime_ns)
 
 
@@ -242,7 +274,7 @@ class _Reading:
 
 
 def _read_all(
-    container: InputContainer, stream: VideoStream, relative_path: str, limits: VideoLimits
+    opened: OpenContainer, stream: VideoStream, relative_path: str, limits: VideoLimits, log: DemuxerLog
 ) -> _Reading:
     """One pass over the packets; they are decoded only until the first frame comes out."""
     set_single_thread(stream)
@@ -252,7 +284,9 @@ def _read_all(
     first_error: Exception | None = None
     has_hidden_packets = has_new_parameters = False
     end: tuple[None] = (None,)
-    for packet in chain(read_packets(container, stream), end):
+    log.note(opened.container, next_packet=0)
+    for packet in chain(read_packets(opened, stream, on_error=log.hear), end):
+        log.note(opened.container, next_packet=len(rows))
         if first_frame is None:
             try:
                 first_frame = next(iter(decoder.decode(packet)), None)
@@ -286,8 +320,9 @@ def _read_all(
     columns = {
         name: np.array([row[i] for row in rows], dtype)
         for i, (name, dtype) in enumerate(PACKET_COLUMNS.items())
-        if name != "can_start_unit"
+        if name not in {"is_at_demuxer_error", "can_start_unit"}
     }
+    columns["is_at_demuxer_error"] = log.packets_at_errors(columns["is_keyframe"])
     # After a seek the decoder would lack the parameters that came before.
     reason = "its codec parameters change on the way" if has_new_parameters else None
     can_start_unit = columns["is_keyframe"] & ~columns["is_discarded"] & (reason is None)
@@ -306,13 +341,14 @@ def set_single_thread(stream: VideoStream) -> None:
     stream.codec_context.thread_count = 1
 
 
-def _why_uncounted(container: InputContainer, stream: VideoStream, reading: _Reading) -> str | None:
+def _why_uncounted(
+    container: InputContainer, stream: VideoStream, packets: PacketTable, *, has_hidden_packets: bool
+) -> str | None:
     """Why sorting the packets by pts might not be the decoder's output, or None."""
-    packets = reading.packets
     reasons = {
         "codec": stream.codec_context.codec.canonical_name not in _ONE_FRAME_A_PACKET,
-        "hidden packets": reading.has_hidden_packets,
-        "damaged packets": bool(packets.is_corrupt.any()),
+        "hidden packets": has_hidden_packets,
+        "damaged packets": bool((packets.is_corrupt | packets.is_at_demuxer_error).any()),
         "interlaced": stream.codec_context.field_order not in _PROGRESSIVE,
         "packets without pts": bool((packets.pts == NO_PTS).any()),
         "equal pts": len(np.unique(packets.pts)) < len(packets),
@@ -321,10 +357,14 @@ def _why_uncounted(container: InputContainer, stream: VideoStream, reading: _Rea
         "frames before the first keyframe": bool((packets.pts < packets.pts[0]).any()),
         "empty packets": bool((packets.size == 0).any()),
         # AVI, ASF and the like hold no pts: FFmpeg makes them from dts, so they tell nothing of reordering.
-        "reordered frames without pts": stream.codec_context.has_b_frames
+        REORDERED_WITHOUT_PTS: stream.codec_context.has_b_frames
         and not set(container.format.name.split(",")) & _CONTAINERS_WITH_TRUE_PTS,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _num_frames_in_header(stream: VideoStream) -> int | None:
+    return stream.frames if stream.frames not in {0, _NOT_FILLED_IN} else None
 
 
 def _duration_in_header(container: InputContainer, stream: VideoStream) -> float | None:

@@ -5,13 +5,25 @@ from pathlib import Path
 
 from cache_builder.cli import EXIT_MACHINE_FAILED
 from tests.support.faults import BuildServer, Ended, Fault, digests
-from tests.support.tiny_videos import simple_specs, tiny_folder
+from tests.support.tiny_videos import simple_specs, tiny_folder, tiny_video
 
 KILLED = -9
 VARIANTS = {
     "wds-jpeg": ["--size", "16", "--frames-per-shard", "10"],
     "zarr-raw": ["--size", "16", "--frames-per-shard", "10", "--format", "zarr", "--encoding", "raw"],
 }
+CODECS = {
+    ".mp4": "h264",
+    ".mov": "hevc",
+    ".mkv": "h264",
+    ".webm": "vp9",
+    ".avi": "mpeg4",
+    ".ts": "h264",
+    ".mpg": "mpeg2video",
+    ".flv": "h264",
+    ".h264": "h264",
+}
+"""One of each kind of container, by its extension."""
 _OTHER_SETTINGS = ["--size", "8", "--frames-per-shard", "10"]
 
 
@@ -89,3 +101,54 @@ class FaultTrials:
     def _reset(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
         shutil.copytree(self._before, self._folder)
+
+
+class ReadTrials:
+    """Builds of one video, of which one read fails once; each trial begins anew, and is remembered by nothing."""
+
+    def __init__(self, server: BuildServer, folder: Path, *, suffix: str) -> None:
+        self._server = server
+        self._video = tiny_video(
+            folder / f"videos{suffix}",
+            path=Path(f"v{suffix}"),
+            codec=CODECS[suffix],
+            num_frames=90,
+            width=256,
+            height=256,
+            gop_size=10,
+            num_b_frames=2 if suffix in (".mp4", ".ts", ".mpg", ".flv") else 0,
+        ).path
+        self._folder = folder / "out"
+        self.output = self._folder / "cache"
+        undisturbed = self._build(Fault(read_path=self._video, num_reads_to_fail=0))
+        assert undisturbed.returncode == 0, undisturbed.stderr
+        self.num_reads = undisturbed.num_reads
+        """Of the video, in an undisturbed build: to scan it, to hash it, to decode it."""
+        self._expected = digests(self.output)
+
+    def problems(self, number: int, *, num_reads: int = 1) -> list[str]:
+        """What was not as promised where `num_reads` reads fail, the first of them that of this number, from 1."""
+        first = self._build(Fault(read_path=self._video, first_read=number, num_reads_to_fail=num_reads))
+        found = []
+        if "Traceback" in first.stderr:
+            found.append(f"a traceback: {first.stderr}")
+        if first.returncode != EXIT_MACHINE_FAILED:
+            found.append(f"exit code {first.returncode}: {first.stderr}")
+        for words in ("Input/output error", str(self._video), "the same command resumes"):
+            if words not in first.stderr:
+                found.append(f"does not say {words!r}: {first.stderr}")
+        if self.output.exists():
+            found.append("there is a cache")
+        second = self._build(None, anew=False)
+        if second.returncode != 0:
+            found.append(f"the same command ended with {second.returncode}: {second.stderr}")
+        elif digests(self.output) != self._expected:
+            found.append("the same command did not end in the bytes of an undisturbed build")
+        return found
+
+    def _build(self, fault: Fault | None, *, anew: bool = True) -> Ended:
+        if anew:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.mkdir(parents=True)
+        flags = ["--size", "16", "--frames-per-shard", "10", "--on-error", "skip"]
+        return self._server.run("--videos", self._video.parent, "--out", self.output, *flags, fault=fault)

@@ -21,7 +21,8 @@ from typing import Any, Literal
 
 _SOURCE = Path(__file__).parent / "faulty_files" / "faulty_files.c"
 _ROOT = Path(__file__).parents[2]
-_HEADER = struct.Struct("=7q1024s1024sq")
+_HEADER = struct.Struct("=9q1024s1024sq")
+_PLACE_OF_NUM_READS = 8
 _LOG_BYTES = 1 << 20
 _ACTIONS = {"nothing": 0, "kill": 1, "full_from": 2, "fail_once": 3}
 Action = Literal["nothing", "kill", "full_from", "fail_once"]
@@ -39,6 +40,8 @@ class Fault:
     read_path: Path | None = None
     read_offset: int = 0
     """Reads that touch bytes of `read_path` from here on fail with EIO."""
+    first_read: int = 1
+    """Earlier reads of `read_path` do not fail: a number, from 1."""
     num_reads_to_fail: int = ALL_READS
 
 
@@ -51,6 +54,8 @@ class Ended:
     stderr: str
     changes: tuple[str, ...]
     """What was counted, in order: `rename /cache.report.json`."""
+    num_reads: int
+    """Of the `read_path` of the fault, failed ones too."""
 
 
 class FaultyFiles:
@@ -83,7 +88,9 @@ class FaultyFiles:
             fault.error,
             process,
             fault.read_offset,
+            fault.first_read,
             fault.num_reads_to_fail,
+            0,
             os.fsencode(self._watched),
             os.fsencode(fault.read_path.resolve()) if fault.read_path is not None else b"",
             0,
@@ -98,12 +105,20 @@ class FaultyFiles:
         assert used < _LOG_BYTES, "more changes than the log holds"
         return tuple(raw[_HEADER.size : _HEADER.size + used].decode().splitlines())
 
+    def num_reads(self) -> int:
+        """How often the `read_path` of the fault was read since the last `arm`."""
+        return int(_HEADER.unpack_from(self._control.read_bytes())[_PLACE_OF_NUM_READS])
+
     def run(self, command: list[str], fault: Fault) -> Ended:
         """Run a real command, workers and all; a kill hits its first process, too."""
         self.arm(fault, process=-1)
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120)
         return Ended(
-            returncode=done.returncode, stdout=done.stdout, stderr=done.stderr, changes=self.changes()
+            returncode=done.returncode,
+            stdout=done.stdout,
+            stderr=done.stderr,
+            changes=self.changes(),
+            num_reads=self.num_reads(),
         )
 
 
@@ -142,6 +157,7 @@ class BuildServer:
             stdout=(self._scratch / "stdout").read_text(),
             stderr=(self._scratch / "stderr").read_text(),
             changes=self._faulty_files.changes(),
+            num_reads=self._faulty_files.num_reads(),
         )
 
     def __enter__(self) -> "BuildServer":

@@ -1,5 +1,6 @@
 """Tiny spelled videos, damaged ones, things that are no videos, and a plain way to decode."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -159,6 +160,22 @@ def damage_packets(path: Path, ordinals: list[int]) -> None:
         pos, size = packets[ordinal]
         content[pos : pos + size] = b"\xa5" * size
     path.write_bytes(content)
+
+
+def remux(
+    source_path: Path,
+    target_path: Path,
+    *,
+    without: Collection[int] = (),
+    options: dict[str, str] | None = None,
+) -> None:
+    """Copy the packets of a file into another container, those of the ordinals `without` left out."""
+    with av.open(str(source_path)) as source, av.open(str(target_path), "w", options=options or {}) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for ordinal, packet in enumerate(source.demux(video=0)):
+            if packet.dts is not None and ordinal not in without:
+                packet.stream = stream
+                target.mux(packet)
 
 
 def write_text(path: Path) -> None:

@@ -2,7 +2,7 @@
  *
  * FAULTY_FILES names a control file, mapped by every process that has this library; tests/support/faults.py
  * writes it. Counted are the changes as libc sees them: opening a file to write, writes, renames, fsyncs, folders
- * made, names removed. Reads of one file can be made to fail from an offset on.
+ * made, names removed. Reads of one file are counted, too, and can be made to fail: from an offset, from a number on.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -28,7 +28,9 @@ struct control {
     int64_t error;
     int64_t process;     /* killed too; -1: the first that has this library */
     int64_t read_offset; /* reads that touch bytes from here on fail */
+    int64_t first_read;  /* number of the first that may fail, from 1 */
     int64_t num_reads_to_fail;
+    int64_t num_reads;
     char folder[1024];
     char read_path[1024];
     int64_t log_used;
@@ -213,6 +215,7 @@ static int is_failing_read(int number, off64_t offset, size_t size)
 {
     char path[PATH_MAX];
     if (!control || !control->read_path[0] || !path_of(number, path) || strcmp(path, control->read_path)) return 0;
+    if (__atomic_add_fetch(&control->num_reads, 1, __ATOMIC_SEQ_CST) < control->first_read) return 0;
     if (offset < 0) offset = lseek64(number, 0, SEEK_CUR);
     if (offset + (off64_t)size <= control->read_offset) return 0;
     return __atomic_fetch_sub(&control->num_reads_to_fail, 1, __ATOMIC_SEQ_CST) > 0;

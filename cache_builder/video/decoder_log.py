@@ -1,0 +1,64 @@
+"""What FFmpeg's decoders say of pictures whose references are missing, and flag nowhere.
+
+A packet that was lost before the file was written (a recording over a network, copied into another container) leaves no
+trace in the container. An H.264 decoder then takes other pictures for the missing one and hands out what comes of
+that; an HEVC decoder hands out nothing until the next keyframe. Both tell their log alone.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+import av
+import av.logging
+from av.bitstream import BitStreamFilterContext
+from av.video.stream import VideoStream
+
+from cache_builder.video.ffmpeg_log import LogMessages, ffmpeg_log, printable_line
+
+_GAP: Final = "Frame num gap"
+_TELLING: Final = {
+    "h264": (av.logging.DEBUG, (_GAP, "reference picture missing", "Missing reference picture")),
+    "hevc": (av.logging.ERROR, ("Could not find ref with POC",)),
+}
+"""Codec -> level and beginnings of messages that a picture is missing (h264_slice.c, h264_refs.c, hevc/refs.c)."""
+
+
+class DecoderLog:
+    """Complaints of one stream's decoder about references that are missing."""
+
+    def __init__(self, codec: str, messages: LogMessages) -> None:
+        self._messages = messages
+        self._beginnings = _TELLING[codec][1]
+        self._may_have_gaps: bool | None = None
+
+    def take(self, stream: VideoStream) -> str | None:
+        """The first complaint since the last call."""
+        if not self._messages:
+            return None
+        said = [text for _, _, text in self._messages if text.startswith(self._beginnings)]
+        self._messages.clear()
+        for text in said:
+            if not text.startswith(_GAP) or not self._gaps_are_meant(stream):
+                return f"{printable_line(text)}: a picture before it is missing"
+        return None
+
+    def _gaps_are_meant(self, stream: VideoStream) -> bool:
+        """Whether an H.264 stream says that pictures may be left out of it (H.264, 7.4.2.1.1)."""
+        if self._may_have_gaps is None:
+            with ffmpeg_log(av.logging.INFO) as lines:
+                with suppress(av.FFmpegError):  # parameters that only the decoder makes sense of
+                    BitStreamFilterContext("trace_headers", stream)
+                flags = [text.split() for _, _, text in lines if "gaps_in_frame_num_allowed_flag" in text]
+            self._may_have_gaps = any(flag[-1] == "1" for flag in flags)
+        return self._may_have_gaps
+
+
+@contextmanager
+def decoder_log(codec: str) -> Iterator[DecoderLog | None]:
+    """Listen to decoders of this thread; None for a codec whose decoder says nothing of use."""
+    if codec not in _TELLING:
+        yield None
+        return
+    with ffmpeg_log(_TELLING[codec][0]) as messages:
+        yield DecoderLog(codec, messages)
