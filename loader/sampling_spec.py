@@ -59,9 +59,8 @@ class SamplingSpec:
         for option in ("frames_per_visit", "shards_per_block", "clip_frames", "clip_stride"):
             if (value := getattr(self, option)) is not None:
                 number = whole_number(option, value, error=SamplingError)
-                object.__setattr__(
-                    self, option, number
-                )  # NumPy's integers would end up in states and reports
+                # NumPy's integers would end up in states and reports.
+                object.__setattr__(self, option, number)
         flag("frames_with_replacement", self.frames_with_replacement, error=SamplingError)
         self._check_options_of("shards", _OF_SHARDS, needed="frames_per_visit")
         self._check_options_of("block", ("shards_per_block",), needed="shards_per_block")

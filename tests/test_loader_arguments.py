@@ -5,6 +5,7 @@ import pytest
 
 from loader import FrameBatchSampler, FrameLoader, make_dataloader
 from loader.errors import SamplingError
+from loader.sampling_spec import SamplingSpec
 from tests.support.array_store import ArrayStore
 
 SHARDS = {"sampling": "shards", "batch_size": 4, "shards_per_batch": 2, "frames_per_visit": 2}
@@ -67,3 +68,9 @@ def test_numpys_integers_are_as_good_and_leave_no_trace():
         assert state == loaders[0].state_dict()
         assert {type(state[name]) for name in ("seed", "epoch", "position")} == {int}
         assert type(state["sampling"]["frames_per_visit"]) is int
+
+
+def test_a_spec_keeps_plain_integers():
+    spec = SamplingSpec(clip_frames=np.int64(2), clip_stride=np.uint8(3))
+    assert (type(spec.clip_frames), type(spec.clip_stride)) == (int, int)
+    assert spec == SamplingSpec(clip_frames=2, clip_stride=3)
