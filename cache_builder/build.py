@@ -63,7 +63,8 @@ def build_cache(
     Raises:
         InputFolderError: no such folder, no video in it.
         ConfigError: a path is a loop of links, or there is no GPU and one was asked for.
-        OutputError: the output is a file, holds something else, cannot be there, or another build is writing it.
+        OutputError: the output is a file, holds something else, cannot be there, or another build is writing it; or
+            the report or scan cache beside it is somebody else's file.
         VideosError: videos are not whole and the policy is `fail`, or no frame came of any.
         MachineError: disk full, I/O error. The same call resumes.
     """
@@ -72,6 +73,7 @@ def build_cache(
     nvdec = _choose_nvdec(options, progress or NoProgress())
     workspace = Workspace(output)
     try:
+        workspace.require_own_files()
         with workspace.locked():
             return _Build(
                 videos=found,

@@ -17,6 +17,7 @@ import msgspec
 
 from cache_builder.errors import ConfigError, MachineError, OutputError, RepairError, VideosError
 from cache_builder.interrupts import SigtermAsInterrupt, Terminated
+from frame_store import __version__
 from frame_store.cache_info import info_text
 from frame_store.cpu_budget import num_usable_cpus
 from frame_store.errors import FrameCacheError, StoreError
@@ -95,7 +96,7 @@ def _frames_per_shard(
 
 
 @click.command(context_settings={"show_default": True, "max_content_width": 110})
-@click.version_option(package_name="frame-cache")
+@click.version_option(__version__)
 @click.option(
     "--videos", required=True, type=_PathName(path_type=Path), help="Folder of videos, subfolders included."
 )
@@ -163,7 +164,7 @@ def cache_build(videos: Path, out: Path | None, config: Path | None, overwrite: 
 
 
 @click.command()
-@click.version_option(package_name="frame-cache")
+@click.version_option(__version__)
 @click.argument("cache", type=_PathName(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="The whole manifest as JSON.")
 @click.option("--videos", "list_videos", is_flag=True, help="A table with a line for every video.")
@@ -188,12 +189,14 @@ def cache_info(cache: Path, as_json: bool, list_videos: bool, against: Path | No
 
 
 @click.command()
-@click.version_option(package_name="frame-cache")
+@click.version_option(__version__)
 @click.argument("cache", type=_PathName(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
-@click.option("--repair", is_flag=True, help="Make damaged files again from the videos, bit for bit.")
+@click.option("--repair", is_flag=True, help="Make damaged files again, bit for bit.")
 @click.option(
-    "--videos", type=_PathName(path_type=Path), help="For --repair: the folder that it was built from."
+    "--videos",
+    type=_PathName(path_type=Path),
+    help="For --repair: the folder that it was built from; needed where shards are damaged.",
 )
 @click.option(
     "--workers", type=click.IntRange(min=1), help="For --repair: processes.  [default: the usable CPUs]"
@@ -203,10 +206,10 @@ def cache_verify(cache: Path, as_json: bool, repair: bool, videos: Path | None, 
 
     With --repair, files that are not what the manifest says are made again and replaced, and all is checked again.
     """
-    if repair != (videos is not None):
-        raise click.UsageError("--repair and --videos DIR go together")
+    if videos is not None and not repair:
+        raise click.UsageError("--videos DIR is for --repair")
     with _exit_codes(), _TerminalProgress() as progress:
-        if videos is not None:
+        if repair:
             from cache_builder.repair import repair_cache
 
             for entry in repair_cache(cache, videos, workers=workers or num_usable_cpus(), progress=progress):
@@ -218,7 +221,8 @@ def cache_verify(cache: Path, as_json: bool, repair: bool, videos: Path | None, 
         if as_json:
             _say(msgspec.json.format(msgspec.json.encode(result), indent=1).decode())
         else:
-            _say("\n".join([*result.problems, result.summary]))
+            notes = [f"note: {line}" for line in result.notes]
+            _say("\n".join([*result.problems, *notes, result.summary]))
         if result.problems:
             sys.exit(EXIT_NOT_WHOLE)
 

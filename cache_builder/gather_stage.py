@@ -20,6 +20,8 @@ from cache_builder.shard_job import SOURCE_DTYPE, PlanNames, ShardJob, SpillDama
 from cache_builder.spill import UnitSpill
 from cache_builder.worker_pool import JobDied, JobDone, WorkerPool
 from cache_builder.workspace import Workspace
+from frame_store import __version__
+from frame_store.frame_index import FrameIndex
 from frame_store.layout import (
     FORMAT_NAME,
     FORMAT_VERSION,
@@ -81,7 +83,11 @@ def gather(
         progress=progress.advance,
     )
     receipts = [by_shard[shard_id] for shard_id in sorted(by_shard)]
-    write_index(workspace, plan)
+    rows_of_shards = (
+        np.load(shard_rows_path(workspace.building, shard_id), allow_pickle=False)
+        for shard_id in range(len(plan.shard_sizes))
+    )
+    write_index(workspace, rows_of_shards, num_frames=len(plan.source_of_frame))
     if config.format == "zarr":
         _write_zarr_metadata(workspace, config)
     manifest = _manifest(
@@ -110,7 +116,7 @@ def library_versions(decoders: DecoderChoice) -> dict[str, str]:
     if decoders.nvdec is not None and decoders.paths:
         versions["torch"] = importlib.metadata.version("torch")
         versions["GPU"] = decoders.nvdec.describe()
-    return {"frame-cache": importlib.metadata.version("frame-cache"), **versions}
+    return {"frame-cache": __version__, **versions}
 
 
 def write_plan(
@@ -193,8 +199,8 @@ def write_shards(
     return receipts
 
 
-def write_index(workspace: Workspace, plan: ShardPlan) -> None:
-    """`index.npy`, of the rows that the shards left beside their receipts."""
+def write_index(workspace: Workspace, rows_of_shards: Iterable[FrameIndex], *, num_frames: int) -> None:
+    """`index.npy`, of `num_frames` rows that come shard by shard."""
     # Plain writes: through a memory map a full disk would kill the process instead of raising.
     with (workspace.cache / INDEX_NAME).open("wb") as file:
         np.lib.format.write_array_header_1_0(
@@ -202,11 +208,11 @@ def write_index(workspace: Workspace, plan: ShardPlan) -> None:
             {
                 "descr": np.lib.format.dtype_to_descr(INDEX_DTYPE),
                 "fortran_order": False,
-                "shape": (len(plan.source_of_frame),),
+                "shape": (num_frames,),
             },
         )
-        for shard_id in range(len(plan.shard_sizes)):
-            file.write(np.load(shard_rows_path(workspace.building, shard_id), allow_pickle=False).tobytes())
+        for rows in rows_of_shards:
+            file.write(rows.tobytes())
 
 
 def _write_zarr_metadata(workspace: Workspace, config: BuildConfig) -> None:

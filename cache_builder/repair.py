@@ -1,12 +1,13 @@
-"""`repair_cache`: damaged files of a cache made again from the videos, bit for bit.
+"""`repair_cache`: damaged files of a cache made again, bit for bit.
 
-The manifest says what every file must be, to the byte. Only what differs from it is made again, only the videos whose
-frames are needed for that are decoded, and a file is replaced, by one rename, only by one that the manifest's own
-SHA-256 proves right. So a repair can be killed at any moment and given again, and can make nothing worse.
+The manifest says what every file must be, to the byte. Only what differs from it is made again: shards from the videos
+whose frames they hold, the index from the shards, and what else there is from the index. A file is replaced, by one
+rename, only by one that the manifest's own SHA-256 proves right. So a repair can be killed at any moment and given
+again, and can make nothing worse.
 """
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from cache_builder.decoder_choice import DecoderChoice
 from cache_builder.discover import discover_videos
 from cache_builder.errors import MachineError, RepairError, VideoError, VideosError
 from cache_builder.gather_stage import library_versions, write_index, write_plan, write_shards
+from cache_builder.index_rows import IndexRows
 from cache_builder.plan import ShardPlan, plan_shards
 from cache_builder.progress import NoProgress, Progress
-from cache_builder.shard_job import SOURCE_DTYPE, PlanNames, ShardJob
+from cache_builder.shard_job import SOURCE_DTYPE, PlanNames, ShardJob, shard_rows_path
 from cache_builder.spill import UnitReceipt
 from cache_builder.unit_job import UnitJob
 from cache_builder.video.scan import VideoScan
@@ -43,23 +45,24 @@ _REBUILD = "build the cache again: cache-build"
 
 
 def repair_cache(
-    cache: Path, videos: Path, *, workers: int, progress: Progress | None = None
+    cache: Path, videos: Path | None = None, *, workers: int, progress: Progress | None = None
 ) -> list[FileEntry]:
-    """Make the damaged files of the cache at `cache` again from the videos of the folder `videos`.
+    """Make the damaged files of the cache at `cache` again, shards from the videos of the folder `videos`.
 
-    Returns those that were; an empty list says that every file was as the manifest says. Needs the disk space of
-    the shards to be made again, and of all frames of the videos that have some in them.
+    Returns those that were; an empty list says that every file was as the manifest says. No video is looked at
+    where no shard is damaged. Needs the disk space of the shards to be made again, and of all frames of the videos
+    that have some in them.
 
     Raises:
         StoreNotFoundError: no cache there.
-        RepairError: its manifest is damaged; it was made by other versions of the libraries, or the frames needed by
-            a GPU; or what came of the videos is not what the manifest says.
+        RepairError: its manifest is damaged; or videos are needed, and none are given, or the cache was made by other
+            versions of the libraries, or their frames by a GPU; or what came out is not what the manifest says.
         VideosError: videos that are needed are missing, or are others than those that it was made of.
         InputFolderError: no such folder, no video in it.
         OutputError: a build or another repair is at work on it, or left unfinished work of something else.
         MachineError: disk full, I/O error. The same call resumes.
     """
-    cache, videos = resolved(cache), resolved(videos)
+    cache, videos = resolved(cache), None if videos is None else resolved(videos)
     try:
         manifest = read_manifest(cache)
     except StoreFormatError as error:
@@ -92,7 +95,7 @@ class _Repair:
         manifest: StoreManifest,
         broken: Sequence[FileEntry],
         *,
-        videos: Path,
+        videos: Path | None,
         workspace: Workspace,
         workers: int,
         progress: Progress,
@@ -104,19 +107,16 @@ class _Repair:
         self._workers = workers
         self._progress = progress
         self._config = _config_of(manifest)
-        names = {entry.name for entry in broken}
-        self._index_is_broken = INDEX_NAME in names
-        self._shard_ids = [
-            shard_id
-            for shard_id, shard in enumerate(manifest.shards)
-            if shard.name in names or self._index_is_broken  # its rows come of writing all shards
+        self._broken_names = {entry.name for entry in broken}
+        self._broken_shard_ids = [
+            shard_id for shard_id, shard in enumerate(manifest.shards) if shard.name in self._broken_names
         ]
 
     def run(self) -> None:
         manifest, workspace = self._manifest, self._workspace
         plan = self._plan()
-        needed = self._needed_videos(plan)
-        self._require_same_libraries(needed)
+        if self._broken_shard_ids:
+            self._require_decodable(plan, self._broken_shard_ids)
         for entry in self._broken:
             _require_place(workspace.output, entry)
         identity = {
@@ -125,7 +125,7 @@ class _Repair:
         }
         workspace.claim(identity, overwrite=False)
         try:
-            self._make_again(plan, needed)
+            self._make_again(plan)
         except (RepairError, VideosError):
             workspace.remove_building(of=identity)  # the same call would come to the same end
             raise
@@ -136,16 +136,52 @@ class _Repair:
             sync_path(place.parent)
         workspace.remove_building(of=identity)
 
-    def _make_again(self, plan: ShardPlan, needed: list[int]) -> None:
+    def _make_again(self, plan: ShardPlan) -> None:
         """Write all that is broken into `workspace.cache`, and see that it is right."""
-        workspace, shards = self._workspace, {shard.name for shard in self._manifest.shards}
-        if self._shard_ids:
-            self._write_shards(plan, needed)
-        if self._index_is_broken:
-            write_index(workspace, plan)
-        if any(entry.name not in shards | {INDEX_NAME} for entry in self._broken):
+        if self._broken_shard_ids:
+            self._write_shards(plan, self._broken_shard_ids)
+        if self._index_is_broken and not self._make_index_of_shards(plan):
+            every_shard = range(len(self._manifest.shards))
+            self._require_decodable(plan, every_shard)
+            self._write_shards(plan, every_shard)
+            self._write_index(self._written_rows(shard_id) for shard_id in every_shard)
+        if self._broken_names - {shard.name for shard in self._manifest.shards} - {INDEX_NAME}:
             self._write_zarr_metadata()
         self._require_right()
+
+    @property
+    def _index_is_broken(self) -> bool:
+        return INDEX_NAME in self._broken_names
+
+    def _make_index_of_shards(self, plan: ShardPlan) -> bool:
+        """Write the index from the intact shards and those written again; returns whether it is right."""
+        manifest, workspace = self._manifest, self._workspace
+        intact = IndexRows(
+            workspace.output, manifest=manifest, config=self._config, plan=plan, broken=self._broken_names
+        )
+        self._progress.start("index", manifest.num_frames, "frames")
+
+        def rows_of_shards() -> Iterator[FrameIndex]:
+            for shard_id, shard in enumerate(manifest.shards):
+                is_broken = shard.name in self._broken_names
+                yield self._written_rows(shard_id) if is_broken else intact.of_shard(shard_id)
+                self._progress.advance(shard.num_frames)
+
+        try:
+            self._write_index(rows_of_shards())
+        except ValueError:
+            return False
+        return not any(
+            check_file(workspace.cache, entry) for entry in self._broken if entry.name == INDEX_NAME
+        )
+
+    def _write_index(self, rows_of_shards: Iterable[FrameIndex]) -> None:
+        write_index(self._workspace, rows_of_shards, num_frames=self._manifest.num_frames)
+
+    def _written_rows(self, shard_id: int) -> FrameIndex:
+        """Rows of a shard that was written again."""
+        rows: FrameIndex = np.load(shard_rows_path(self._workspace.building, shard_id), allow_pickle=False)
+        return rows
 
     def _plan(self) -> ShardPlan:
         plan = plan_shards([video.num_frames_stored for video in self._manifest.videos], self._config)
@@ -155,17 +191,28 @@ class _Repair:
             )
         return plan
 
-    def _needed_videos(self, plan: ShardPlan) -> list[int]:
-        """video_id of every video that has frames in the shards to be written, in order."""
+    def _needed_videos(self, plan: ShardPlan, shard_ids: Iterable[int]) -> list[int]:
+        """video_id of every video that has frames in these shards, in order."""
         ends = np.cumsum([video.num_frames_stored for video in self._manifest.videos])
         starts = plan.shard_starts
         found: set[int] = set()
-        for shard_id in self._shard_ids:
+        for shard_id in shard_ids:
             sources = plan.source_of_frame[starts[shard_id] : starts[shard_id + 1]]
             found.update(np.searchsorted(ends, sources, side="right").tolist())
         return sorted(found)
 
-    def _require_same_libraries(self, needed: list[int]) -> None:
+    def _require_decodable(self, plan: ShardPlan, shard_ids: Sequence[int]) -> None:
+        """See that the shards can be written again here as they were, as far as can be told before it is tried."""
+        if self._videos is None:
+            names = [self._manifest.shards[shard_id].name for shard_id in self._broken_shard_ids] or [
+                INDEX_NAME
+            ]
+            raise RepairError(
+                f"{self._workspace.output}: only the videos can give {names[0]} again"
+                f"{f' and {len(names) - 1} more' if names[1:] else ''}; give the folder that it was built from: "
+                "--videos DIR"
+            )
+        needed = self._needed_videos(plan, shard_ids)
         by_gpu = [
             self._manifest.videos[row].path
             for row in needed
@@ -176,23 +223,27 @@ class _Repair:
                 f"{self._workspace.output}: a GPU decoded {by_gpu[0]} and {len(by_gpu) - 1} others of the videos "
                 f"needed, and only such a one gives those bytes; {_REBUILD} --device cuda"
             )
+        listed = self._other_versions()
+        if listed:
+            raise RepairError(
+                f"{self._workspace.output}: was made with other versions, which may give other bytes:\n{listed}\n"
+                f"install those, or {_REBUILD}"
+            )
+
+    def _other_versions(self) -> str:
+        """The libraries that have another version here than the manifest says, one a line."""
         here = library_versions(DecoderChoice())
         there = {
             name: version
             for name, version in self._manifest.library_versions.items()
             if name not in {"GPU", "torch"}  # those decoded nothing that is needed
         }
-        if there != here:
-            lines = [line.replace("asked for", "installed here") for line in differences(here, there)]
-            listed = "\n".join(f"  {line}" for line in lines)
-            raise RepairError(
-                f"{self._workspace.output}: was made with other versions, which may give other bytes:\n{listed}\n"
-                f"install those, or {_REBUILD}"
-            )
+        lines = [line.replace("asked for", "installed here") for line in differences(here, there)]
+        return "\n".join(f"  {line}" for line in lines)
 
-    def _write_shards(self, plan: ShardPlan, needed: list[int]) -> None:
+    def _write_shards(self, plan: ShardPlan, shard_ids: Sequence[int]) -> None:
         manifest, workspace = self._manifest, self._workspace
-        decoded = self._decode(needed)
+        decoded = self._decode(self._needed_videos(plan, shard_ids))
         parts = []
         for video_id, (entry, video) in enumerate(zip(manifest.videos, decoded.videos, strict=True)):
             if isinstance(video, DecodedVideo):
@@ -207,7 +258,7 @@ class _Repair:
                 parts.append(np.zeros(entry.num_frames_stored, SOURCE_DTYPE))  # of these, none is needed
         names = PlanNames(videos=[entry.path for entry in manifest.videos], units=decoded.unit_names)
         write_plan(workspace, self._config.format, plan, np.concatenate(parts), names)
-        num_frames = int(plan.shard_sizes[self._shard_ids].sum())
+        num_frames = int(plan.shard_sizes[list(shard_ids)].sum())
         self._progress.start("gather", num_frames, "frames")
         with WorkerPool[ShardJob, ShardReceipt](num_workers=self._workers) as pool:
             write_shards(
@@ -215,7 +266,7 @@ class _Repair:
                 workspace,
                 config=self._config,
                 plan=plan,
-                shard_ids=self._shard_ids,
+                shard_ids=shard_ids,
                 progress=self._progress.advance,
             )
 
@@ -242,6 +293,7 @@ class _Repair:
     def _scan(self, needed: list[int]) -> tuple[list[VideoScan | None], list[Path]]:
         """Scans of the needed videos, None for others, and all paths, by `video_id`."""
         entries = self._manifest.videos
+        assert self._videos is not None  # `_require_decodable` saw to it
         there = {video.relative_path: video for video in discover_videos(self._videos)}
         problems = [f"{entries[row].path}: missing" for row in needed if entries[row].path not in there]
         found = [there[entries[row].path] for row in needed if entries[row].path in there]
@@ -288,10 +340,15 @@ class _Repair:
         """See that all files made again are what the manifest says, before one of them is put in its place."""
         wrong = [entry.name for entry in self._broken if check_file(self._workspace.cache, entry)]
         if wrong:
+            listed = self._other_versions()
+            why = (
+                f"with other versions:\n{listed}\n"
+                if listed
+                else "though of the same libraries (another kind of CPU?); "
+            )
             raise RepairError(
                 f"{self._workspace.output}: {', '.join(wrong[:10])}: came out otherwise than the manifest says, "
-                "though of the same videos and libraries (another kind of CPU?); nothing was replaced; "
-                f"{_REBUILD}"
+                f"{why}nothing was replaced; {'install those, or ' if listed else ''}{_REBUILD}"
             )
 
 

@@ -16,6 +16,7 @@ import errno
 import fcntl
 import glob
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,10 @@ from cache_builder.errors import OutputError
 from frame_store.publish import write_file
 
 _MAX_NAME_BYTES = 255
+_MAX_START_BYTES = 1 << 16
+_REPORT_START = re.compile(rb'\{\n "output": "[^\n]*",\n "status": "(built|already complete)",\n')
+_SCAN_CACHE_START = re.compile(rb".{32}\x82\xa7version", re.DOTALL)
+"""A digest, and MessagePack of two keys. What comes behind may be of another version, or damaged: it is ours."""
 _FAILURES_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
@@ -50,6 +55,23 @@ class Workspace:
         self.cache = self.building / "cache"
         self._folders = (self.spill, self.plan, self.receipts, self.cache)
         self._check_places()
+
+    def require_own_files(self) -> None:
+        """Refuse a report or scan cache that no build wrote, which this one would replace.
+
+        Raises:
+            OutputError: there is one.
+            OSError: the disk fails.
+        """
+        for path, start, what in (
+            (self.report, _REPORT_START, "report"),
+            (self.scan_cache, _SCAN_CACHE_START, "scan cache"),
+        ):
+            if os.path.lexists(path) and not _begins_with(path, start):
+                raise OutputError(
+                    f"{path}: is not the {what} of a build, which would be written there; "
+                    "move it away, or give another --out"
+                )
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -140,7 +162,10 @@ class Workspace:
         """Remove what a killed build was about to rename; only the holder of the lock writes such files."""
         for path in (self.scan_cache, self.report):
             for leftover in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
-                leftover.unlink()
+                if (
+                    leftover.name.removeprefix(f"{path.name}.").removesuffix(".tmp").isdecimal()
+                ):  # a process id
+                    leftover.unlink()
 
     def _make_folders(self) -> None:
         for folder in self._folders:
@@ -151,3 +176,15 @@ class Workspace:
             return msgspec.json.decode(self.identity.read_bytes(), type=dict[str, Any])
         except (OSError, msgspec.MsgspecError):
             return None
+
+
+def _begins_with(path: Path, start: re.Pattern[bytes]) -> bool:
+    """Whether a file begins so, or is empty; only regular files do, or links to such."""
+    if not path.is_file():  # a pipe would be waited for
+        return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(_MAX_START_BYTES)
+    except PermissionError:
+        return False
+    return not head or start.match(head) is not None

@@ -37,6 +37,9 @@ __all__ = [
     "open_store",
 ]
 
+__version__ = "0.1.0"
+"""Of this code, be it installed or not: part of what a cache's manifest says it was made with."""
+
 _LAZY = {
     "CacheStore": "frame_store.cache_store",
     "StoreManifest": "frame_store.manifest",

@@ -7,6 +7,7 @@ import stat
 import tarfile
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -32,6 +33,8 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
     num_files_checked: int
     problems: list[str]
     """One line each, naming the file and, where it can be told, the frame."""
+    notes: list[str]
+    """Files and folders that are not the cache's and that nobody who reads it looks at, such as an editor's backup."""
 
     @property
     def summary(self) -> str:
@@ -52,16 +55,17 @@ def verify_store(path: Path, *, progress: Callable[[int], None] = lambda _: None
     try:
         store = CacheStore(path)
     except StoreDamagedError as error:
-        return VerifyResult(path=str(path), num_frames_checked=0, num_files_checked=0, problems=[str(error)])
+        return _unread(path, str(error))
     try:
         # It is mapped: what the disk cannot read of it would kill the process that looks.
         _differences(store.path, next(entry for entry in store.manifest.files if entry.name == INDEX_NAME))
     except OSError as error:
-        problem = f"{INDEX_NAME}: {error.strerror}"
-        return VerifyResult(path=str(path), num_frames_checked=0, num_files_checked=1, problems=[problem])
+        return _unread(path, f"{INDEX_NAME}: {error.strerror}")
     is_tar = store.manifest.container == "wds"
     index_problems = list(_check_index(store))
-    problems = [*_check_files(store), *_check_strangers(store), *index_problems]
+    strangers = list(_strangers(store))
+    strange = [stranger.line for stranger in strangers if not stranger.is_harmless]
+    problems = [*_check_files(store), *strange, *index_problems]
     if not is_tar and not index_problems:
         shard_length = frames_per_shard(store.manifest, store.index)
         problems += check_side_arrays(store.path, store.index)
@@ -81,6 +85,7 @@ def verify_store(path: Path, *, progress: Callable[[int], None] = lambda _: None
         num_frames_checked=len(store),
         num_files_checked=1 + len(store.manifest.files) + len(store.manifest.shards),
         problems=problems,
+        notes=[stranger.line for stranger in strangers if stranger.is_harmless],
     )
 
 
@@ -91,6 +96,13 @@ def has_size(store_path: Path, entry: FileEntry) -> bool:
         return (store_path / entry.name).stat().st_size == entry.num_bytes
     except OSError:
         return False
+
+
+def _unread(path: Path, problem: str) -> VerifyResult:
+    """Of a cache whose frames cannot be looked at."""
+    return VerifyResult(
+        path=str(path), num_frames_checked=0, num_files_checked=0, problems=[problem], notes=[]
+    )
 
 
 def _check_files(store: CacheStore) -> Iterator[str]:
@@ -117,16 +129,27 @@ def _differences(store_path: Path, entry: FileEntry) -> list[str]:
     return [] if digest == entry.sha256 else [f"{entry.name}: sha256 differs from the manifest's"]
 
 
-def _check_strangers(store: CacheStore) -> Iterator[str]:
+class _Stranger(NamedTuple):
+    line: str
+    is_harmless: bool
+
+
+def _strangers(store: CacheStore) -> Iterator[_Stranger]:
     """What lies in the folder and is not in the manifest, links above all; links are not followed."""
     known = {entry.name for entry in [*store.manifest.files, *store.manifest.shards]} | {MANIFEST_NAME}
     known |= {parent.as_posix() for name in list(known) for parent in PurePosixPath(name).parents}
     for name, mode in sorted(_entries_below(store.path, known)):
         printable = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in name)
         if name not in known:
-            yield f"{printable}: is not in the manifest"
+            yield _Stranger(f"{printable}: is not in the manifest", _is_read_by_nobody(name, mode))
         elif stat.S_ISLNK(mode):
-            yield f"{printable}: is a link"
+            yield _Stranger(f"{printable}: is a link", is_harmless=False)
+
+
+def _is_read_by_nobody(name: str, mode: int) -> bool:
+    """Whether readers pass by what is not in the manifest: they may take any tar file, and what they find of Zarr."""
+    is_plain = stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+    return is_plain and not name.endswith(".tar") and name.split("/", maxsplit=1)[0] != ZARR_FOLDER
 
 
 def _entries_below(top: Path, known: Container[str]) -> Iterator[tuple[str, int]]:

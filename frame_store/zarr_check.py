@@ -21,10 +21,10 @@ from frame_store.pixel_codec import crc32c
 
 MAX_METADATA_BYTES: Final = 1 << 20
 SIDE_ARRAYS: Final = {"video_id": "uint32", "frame_in_video": "uint32", "pts_seconds": "float64"}
-_FRAMES_PER_SIDE_CHUNK: Final = 1 << 20
+FRAMES_PER_SIDE_CHUNK: Final = 1 << 20
 MAX_SHARD_LENGTH: Final = 10_000_000
-_ENTRY_BYTES: Final = 16
-_CHECKSUM_BYTES: Final = 4
+ENTRY_BYTES: Final = 16
+CHECKSUM_BYTES: Final = 4
 _ABSENT: Final = 0xFFFF_FFFF_FFFF_FFFF
 _LITTLE_ENDIAN: Final = {"name": "bytes", "configuration": {"endian": "little"}}
 _BYTES: Final = {"name": "bytes"}
@@ -35,7 +35,7 @@ def frames_per_shard(manifest: StoreManifest, index: FrameIndex) -> int:
     """Frames that a whole shard has: entries of the first one's index, which begins behind the last payload."""
     last = index[manifest.shards[0].num_frames - 1]
     num_bytes = manifest.shards[0].num_bytes - int(last["byte_offset"]) - int(last["byte_length"])
-    return (num_bytes - _CHECKSUM_BYTES) // _ENTRY_BYTES
+    return (num_bytes - CHECKSUM_BYTES) // ENTRY_BYTES
 
 
 def check_zarr_metadata(store_path: Path, manifest: StoreManifest, *, shard_length: int) -> Iterator[str]:
@@ -54,7 +54,7 @@ def check_zarr_metadata(store_path: Path, manifest: StoreManifest, *, shard_leng
         zstd = {"name": "zstd", "configuration": {"level": manifest.encoding.level, "checksum": False}}
         sharding["configuration"]["codecs"] = [_BYTES, zstd]  # type: ignore[index]
     found = {"": _GROUP} | {
-        name: _array([num_frames], dtype, [min(num_frames, _FRAMES_PER_SIDE_CHUNK)], [_LITTLE_ENDIAN])
+        name: _array([num_frames], dtype, [min(num_frames, FRAMES_PER_SIDE_CHUNK)], [_LITTLE_ENDIAN])
         for name, dtype in SIDE_ARRAYS.items()
     }
     found["frames"] = _array([num_frames, *frame_shape], "uint8", [shard_length, *frame_shape], [sharding])
@@ -77,13 +77,13 @@ def check_zarr_shard(
     """
     ends = rows["byte_offset"] + rows["byte_length"]
     num_bytes = os.fstat(file.number).st_size - int(ends[-1])
-    num_entries, rest = divmod(num_bytes - _CHECKSUM_BYTES, _ENTRY_BYTES)
+    num_entries, rest = divmod(num_bytes - CHECKSUM_BYTES, ENTRY_BYTES)
     if rest or num_entries != shard_length or not len(rows) <= num_entries <= MAX_SHARD_LENGTH:
         yield f"{num_bytes} bytes behind its last frame, which are no index of {shard_length} frames"
         return
     raw = os.pread(file.number, num_bytes, int(ends[-1]))
     chunks = np.frombuffer(raw, "<u8", 2 * num_entries).reshape(-1, 2)
-    if crc32c(raw[:-_CHECKSUM_BYTES]) != int.from_bytes(raw[-_CHECKSUM_BYTES:], "little"):
+    if crc32c(raw[:-CHECKSUM_BYTES]) != int.from_bytes(raw[-CHECKSUM_BYTES:], "little"):
         yield "the crc32c of its index is wrong"
     is_wrong = (chunks[: len(rows), 0] != rows["byte_offset"]) | (
         chunks[: len(rows), 1] != rows["byte_length"]
@@ -99,10 +99,10 @@ def check_zarr_shard(
 def check_side_arrays(store_path: Path, index: FrameIndex) -> Iterator[str]:
     """One line for each file of a side array that differs from its part of the index."""
     for name in SIDE_ARRAYS:
-        for chunk, first in enumerate(range(0, len(index), _FRAMES_PER_SIDE_CHUNK)):
+        for chunk, first in enumerate(range(0, len(index), FRAMES_PER_SIDE_CHUNK)):
             path = f"{ZARR_FOLDER}/{name}/c/{chunk}"
-            column = index[name][first : first + _FRAMES_PER_SIDE_CHUNK]
-            expected = np.zeros(min(len(index), _FRAMES_PER_SIDE_CHUNK), column.dtype)
+            column = index[name][first : first + FRAMES_PER_SIDE_CHUNK]
+            expected = np.zeros(min(len(index), FRAMES_PER_SIDE_CHUNK), column.dtype)
             expected[: len(column)] = column
             try:
                 found = np.frombuffer(read_inside(store_path, path, max_bytes=expected.nbytes), column.dtype)

@@ -7,6 +7,7 @@ from typing import TypedDict, Unpack
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.arguments import whole_number
 from frame_store.protocol import FrameStore
 from loader.bias_formulas import chi2_of_uniform_shards
 from loader.clip_order import contiguous_video_sizes
@@ -88,6 +89,15 @@ class BatchPlan:
         Raises:
             SamplingError: the arguments contradict each other or the shards.
         """
+        batch_size, seed, rank, world_size = (
+            whole_number(name, value, error=SamplingError)
+            for name, value in (
+                ("batch_size", batch_size),
+                ("seed", seed),
+                ("rank", rank),
+                ("world_size", world_size),
+            )
+        )
         self._shard_sizes = check_shard_sizes(shard_sizes)
         self._video_sizes = video_sizes
         self.seed = seed
@@ -203,8 +213,13 @@ def frames_of_visit(
     """Frames of one visit, from K = shards_per_batch, m = frames_per_visit or both; None where neither is given.
 
     Raises:
-        SamplingError: K m is not the batch size.
+        SamplingError: K m is not the batch size, or one of them no whole number.
     """
+    batch_size = whole_number("batch_size", batch_size, error=SamplingError)
+    if shards_per_batch is not None:
+        shards_per_batch = whole_number("shards_per_batch", shards_per_batch, error=SamplingError)
+    if frames_per_visit is not None:
+        frames_per_visit = whole_number("frames_per_visit", frames_per_visit, error=SamplingError)
     if shards_per_batch is None:
         if frames_per_visit is None or frames_per_visit < 1:
             return frames_per_visit

@@ -1,6 +1,5 @@
 """Batches out of a frame store, read ahead by threads of this process."""
 
-import operator
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import Any, Unpack
 
 import torch
 
+from frame_store.arguments import flag, whole_number
 from frame_store.cpu_budget import num_usable_cpus
 from frame_store.cuda_guard import check_cuda_usable_here
 from frame_store.protocol import DecodesInGroups, DecodesOnDevice, Frames, FrameStore, PrefetchingStore
@@ -109,15 +109,13 @@ class FrameLoader:
         if num_threads is None:
             least = MIN_DECODING_THREADS if isinstance(store, DecodesOnDevice) else 1
             num_threads = max(least, num_usable_cpus())
-        self._num_threads = operator.index(num_threads)
+        self._num_threads = whole_number("num_threads", num_threads, least=1, error=SamplingError)
         if read_ahead is None:
             # Augmented batches are large, and take long enough to make for the threads never to run dry.
             read_ahead = self._num_threads + (augment is None)
-        self._read_ahead = operator.index(read_ahead)
-        if self._num_threads < 1 or self._read_ahead < 1:
-            raise SamplingError(
-                f"num_threads and read_ahead must be 1 or more, found {self._num_threads} and {self._read_ahead}"
-            )
+        self._read_ahead = whole_number("read_ahead", read_ahead, least=1, error=SamplingError)
+        if pin_memory is not None:
+            pin_memory = flag("pin_memory", pin_memory, error=SamplingError)
         if self._device.type == "cuda" and pin_memory is False:
             raise SamplingError(
                 f"pin_memory=False is for batches on the CPU; device={str(self._device)!r} uploads from pinned memory"
@@ -128,13 +126,14 @@ class FrameLoader:
         if augment is not None and not isinstance(augment, Augmentation):
             raise SamplingError(f"augment must be a loader.Augmentation, found {type(augment).__name__}")
         self._augment = augment
-        self._lookahead = operator.index(lookahead)
+        self._lookahead = whole_number("lookahead", lookahead, least=0, error=SamplingError)
+        lookahead_bytes = whole_number("lookahead_bytes", lookahead_bytes, least=0, error=SamplingError)
         # No more than can wait: the window, and what steps under way are not done with.
         self._lookahead_frames = min(
-            operator.index(lookahead_bytes) // prod(store.frame_shape),
+            lookahead_bytes // prod(store.frame_shape),
             (self._lookahead + self._read_ahead) * self._plan.frames_per_batch,
         )
-        self._check_lookahead(lookahead_bytes)
+        self._check_lookahead()
         self._readers: dict[bool | torch.device, BatchReader | DeviceBatchReader] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -260,11 +259,7 @@ class FrameLoader:
             )
         return self._readers[pin_memory]
 
-    def _check_lookahead(self, lookahead_bytes: int) -> None:
-        if self._lookahead < 0 or lookahead_bytes < 0:
-            raise SamplingError(
-                f"lookahead and lookahead_bytes must be 0 or more, found {self._lookahead} and {lookahead_bytes}"
-            )
+    def _check_lookahead(self) -> None:
         if self._lookahead and isinstance(self._store, DecodesOnDevice) and self._device.type == "cuda":
             raise SamplingError(
                 f"lookahead={self._lookahead} keeps frames on the host until they are due, and "

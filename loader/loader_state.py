@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from frame_store.arguments import whole_number
 from loader.batch_plan import BatchPlan
 from loader.errors import SamplingError
 
@@ -64,6 +65,7 @@ class EpochCursor:
         Raises:
             SamplingError: not in [0, 2**32).
         """
+        epoch = whole_number("epoch", epoch, error=SamplingError)
         self._plan.order(epoch)
         self._resume_at(epoch, 0)
 
@@ -86,6 +88,7 @@ class EpochCursor:
         """
         epoch, position = self._given
         if batches_received is not None:
+            batches_received = whole_number("batches_received", batches_received, error=SamplingError)
             epoch, position = self._began
             num_left = len(self._plan.slice_from(position))
             if not 0 <= batches_received <= num_left:

@@ -5,12 +5,12 @@ integer arithmetic: NumPy promises to keep `SeedSequence`, but not the methods o
 is used and an order is the same in any process, on any machine and with any version of NumPy.
 """
 
-import operator
 from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.arguments import whole_number
 from loader.errors import SamplingError
 
 Words: TypeAlias = npt.NDArray[np.uint64]
@@ -31,7 +31,7 @@ def epoch_keys(*, seed: int, epoch: int, num_keys: int, stream: int | None = Non
             that (2**32, 0) and (0, 1) would be one and the same epoch.
     """
     for name, number in (("seed", seed), ("epoch", epoch)):
-        if not 0 <= operator.index(number) < 1 << 32:
+        if not 0 <= whole_number(name, number, error=SamplingError) < 1 << 32:
             raise SamplingError(f"{name} must be in [0, 2**32), found {number}")
     spawn_key = () if stream is None else (stream,)
     sequence = np.random.SeedSequence([int(seed), int(epoch)], spawn_key=spawn_key)

@@ -1,9 +1,9 @@
 """How frames are drawn: one checked value that samplers, their bias analysis and the resume state share."""
 
-import operator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
+from frame_store.arguments import flag, whole_number
 from loader.errors import SamplingError
 
 Sampling: TypeAlias = Literal["permutation", "iid", "sequential", "shards", "block"]
@@ -56,6 +56,12 @@ class SamplingSpec:
         ):
             if (value := getattr(self, option)) not in names:
                 raise SamplingError(f"{option} must be one of {', '.join(names)}; found {value!r}")
+        for option in ("frames_per_visit", "shards_per_block", "clip_frames", "clip_stride"):
+            if (value := getattr(self, option)) is not None:
+                number = whole_number(option, value, error=SamplingError)
+                # NumPy's integers would end up in states and reports.
+                object.__setattr__(self, option, number)
+        flag("frames_with_replacement", self.frames_with_replacement, error=SamplingError)
         self._check_options_of("shards", _OF_SHARDS, needed="frames_per_visit")
         self._check_options_of("block", ("shards_per_block",), needed="shards_per_block")
         self._check_clips()
@@ -91,7 +97,7 @@ class SamplingSpec:
     def _check_options_of(self, sampling: Sampling, options: tuple[str, ...], *, needed: str) -> None:
         if self.sampling == sampling:
             value = getattr(self, needed)
-            if value is None or _integer(needed, value) < 1:
+            if value is None or value < 1:
                 raise SamplingError(f"sampling={sampling!r} needs {needed} of 1 or more, found {value}")
             return
         for option in options:
@@ -106,16 +112,9 @@ class SamplingSpec:
                 raise SamplingError("clip_stride and clip_windows need clip_frames")
             return
         for option in ("clip_frames", "clip_stride"):
-            if _integer(option, getattr(self, option)) < 1:
+            if getattr(self, option) < 1:
                 raise SamplingError(f"{option} must be 1 or more, found {getattr(self, option)}")
         if self.sampling not in {"permutation", "iid"}:
             raise SamplingError(
                 f"clips are drawn by sampling='permutation' or 'iid', found sampling={self.sampling!r}"
             )
-
-
-def _integer(option: str, value: object) -> int:
-    try:
-        return operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise SamplingError(f"{option} must be a whole number, found {value!r}") from None

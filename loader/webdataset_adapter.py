@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from frame_store.arguments import flag, whole_number
 from frame_store.errors import FrameCacheError, StoreDamagedError
 from frame_store.frame_index import read_npy_header
 from frame_store.layout import INDEX_DTYPE
@@ -76,10 +77,9 @@ def webdataset_batches(
             f"{cache_path}: webdataset reads tar shards, this cache is {manifest.container}; "
             "use loader.FrameLoader, which reads both, or build with --format wds"
         )
-    if batch_size < 1 or shuffle_buffer < 1:
-        raise SamplingError(
-            f"batch_size and shuffle_buffer must be 1 or more, found {batch_size} and {shuffle_buffer}"
-        )
+    batch_size = whole_number("batch_size", batch_size, least=1, error=SamplingError)
+    shuffle_buffer = whole_number("shuffle_buffer", shuffle_buffer, least=1, error=SamplingError)
+    drop_last = flag("drop_last", drop_last, error=SamplingError)
     order = epoch_order([1] * len(manifest.shards), seed=seed, epoch=epoch)
     shards = [manifest.shards[shard_id] for shard_id in order.ids(0, len(order))]
     return webdataset.DataPipeline(

@@ -1,7 +1,6 @@
 """Threads or worker processes, and which kind: what the store and the device allow, decided before any starts."""
 
 import multiprocessing
-import operator
 from collections.abc import Iterator
 from multiprocessing.context import BaseContext
 from typing import Any, TypeAlias, Unpack
@@ -9,6 +8,7 @@ from typing import Any, TypeAlias, Unpack
 import torch
 from torch.utils.data import DataLoader
 
+from frame_store.arguments import whole_number
 from frame_store.cuda_guard import check_cuda_usable_here
 from frame_store.errors import CudaForkError
 from frame_store.protocol import FrameStore
@@ -53,8 +53,7 @@ def make_dataloader(
             process is such a fork, and a GPU is asked for.
         CudaUnavailableError: a GPU is asked for, and there is none that can be used.
     """
-    if operator.index(num_workers) < 0:
-        raise SamplingError(f"num_workers must be 0 or more, found {num_workers}")
+    num_workers = whole_number("num_workers", num_workers, least=0, error=SamplingError)
     if num_workers == 0:
         if multiprocessing_context is not None:
             raise SamplingError(

@@ -389,3 +389,10 @@ class TestReadingCommands:
         os.mkfifo(videos / "00.mp4")
         result = run(output, "--against", videos, command=cache_info)
         assert "video 00.mp4: changed since" in result.stdout
+
+
+def test_a_strangers_file_that_harms_nobody_is_a_note(golden_cache_of):
+    cache = golden_cache_of("wds-raw")
+    (cache / "notes.txt~").write_text("mine")
+    result = run(cache, command=cache_verify)
+    assert result.exit_code == 0 and "note: notes.txt~: is not in the manifest\n" in result.stdout

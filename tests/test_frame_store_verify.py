@@ -79,8 +79,20 @@ def test_truncated_missing_and_stray_files_are_named(store_path, tmp_path):
         (copy / name).unlink()
         assert any(name in problem for problem in verify_store(copy).problems)
         shutil.rmtree(copy)
-    (store_path / "stray.txt").write_text("?")
-    assert verify_store(store_path).problems == ["stray.txt: is not in the manifest"]
+
+
+def test_what_an_editor_or_a_desktop_leaves_is_a_note(store_path):
+    for name in ("index.npy~", "shards/000000.tar.tmp", "frames.zarr/x", "new/y"):
+        (store_path / name).parent.mkdir(exist_ok=True)
+        (store_path / name).write_text("?")
+    (store_path / "shards/000099.tar").write_text("?")
+    os.mkfifo(store_path / "pipe")
+    result = verify_store(store_path)
+    is_tar = read_manifest(store_path).container == "wds"
+    harmless = ["index.npy~", "new", "shards/000000.tar.tmp" if is_tar else "shards"]
+    strange = ["pipe", *(["frames.zarr", "shards/000099.tar"] if is_tar else ["frames.zarr/x"])]
+    assert result.notes == [f"{name}: is not in the manifest" for name in harmless]
+    assert result.problems == [f"{name}: is not in the manifest" for name in sorted(strange)]
 
 
 @pytest.mark.parametrize(
@@ -124,10 +136,9 @@ def test_an_index_that_lies_with_matching_hashes_is_found(store_path, field, val
 def test_links_and_empty_folders_are_strangers(store_path):
     (store_path / "link").symlink_to("/etc")
     (store_path / "empty").mkdir()
-    assert verify_store(store_path).problems == [
-        "empty: is not in the manifest",
-        "link: is not in the manifest",
-    ]
+    result = verify_store(store_path)
+    assert result.problems == ["link: is not in the manifest"]
+    assert result.notes == ["empty: is not in the manifest"]
 
 
 def test_a_shard_that_is_gone_is_one_line(store_path):

@@ -23,6 +23,7 @@ KINDS = {
     "wds-raw": ("--encoding", "raw", "--layout", "video", "--frames-per-shard", "video"),
     "zarr-zstd": ("--format", "zarr", "--frames-per-shard", "30"),
     "zarr-raw": ("--format", "zarr", "--encoding", "raw", "--stride", "2", "--frames-per-shard", "100"),
+    "zarr-video": ("--format", "zarr", "--layout", "video", "--fps", "6", "--frames-per-shard", "4"),
 }
 
 
@@ -39,8 +40,8 @@ def cache_of(caches, tmp_path):
     return lambda name: shutil.copytree(caches / name, tmp_path / name)
 
 
-def repaired(cache, videos):
-    return run(cache, "--repair", "--videos", videos, command=cache_verify)
+def repaired(cache, videos=None):
+    return run(cache, "--repair", *(["--videos", videos] if videos else []), command=cache_verify)
 
 
 def change_manifest(cache, **changes):
@@ -250,10 +251,123 @@ def test_killed_at_random_moments_nothing_is_lost(cache_of, simple_folder):
     assert digests(cache) == good
 
 
-def test_repair_and_videos_go_together(cache_of, simple_folder):
+def test_videos_are_for_repair(cache_of, simple_folder):
+    result = run(cache_of("wds-jpeg"), "--videos", simple_folder.path, command=cache_verify)
+    assert result.exit_code == EXIT_WRONG_COMMAND
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "harm",
+    [flip, lambda path: flip(path, 8), os.unlink, lambda path: os.truncate(path, path.stat().st_size - 40)],
+    ids=["flipped", "header", "gone", "cut"],
+)
+def test_an_index_comes_of_the_shards_without_a_video(cache_of, name, harm):
+    cache = cache_of(name)
+    change_manifest(  # what would refuse to decode is no matter here
+        cache,
+        library_versions={"av": "1"},
+        videos=[
+            msgspec.structs.replace(video, facts=video.facts | {"num_frames_decoded_by_nvdec": 1})
+            for video in read_manifest(cache).videos
+        ],
+    )
+    before = digests(cache)
+    harm(cache / "index.npy")
+    result = repaired(cache)
+    assert result.exit_code == 0, result.stderr
+    assert digests(cache) == before
+    assert result.stderr == "index.npy: made again, as the manifest says\n"
+    assert not cache.with_name(cache.name + ".building").exists()
+
+
+def test_where_no_shard_is_damaged_nobody_looks_for_the_videos(cache_of, tmp_path):
     cache = cache_of("wds-jpeg")
-    for flags in (["--repair"], ["--videos", simple_folder.path]):
-        assert run(cache, *flags, command=cache_verify).exit_code == EXIT_WRONG_COMMAND
+    before = digests(cache)
+    flip(cache / "index.npy")
+    assert repaired(cache, tmp_path / "nowhere").exit_code == 0
+    assert digests(cache) == before
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if name.startswith("zarr")])
+def test_all_that_lies_beside_zarr_shards_comes_without_a_video(cache_of, name):
+    cache = cache_of(name)
+    before = digests(cache)
+    shards = {cache / shard.name for shard in read_manifest(cache).shards}
+    for path in before.keys() - shards - {cache / "manifest.json", cache / "index.npy"}:
+        flip(path)
+    # In another column than the one that is wanted of it, where the side array is damaged, too.
+    flip(cache / "index.npy", -1)
+    assert repaired(cache).exit_code == 0
+    assert digests(cache) == before
+
+
+@pytest.mark.parametrize("name", ["zarr-zstd", "zarr-raw"])
+def test_what_the_plan_says_need_not_be_stored(cache_of, name):
+    cache = cache_of(name)
+    before = digests(cache)
+    for path in ("index.npy", "frames.zarr/video_id/c/0", "frames.zarr/frame_in_video/c/0"):
+        (cache / path).unlink()
+    assert repaired(cache).exit_code == 0
+    assert digests(cache) == before
+
+
+@pytest.mark.parametrize("harm", [os.unlink, lambda path: flip(path, 8 - 40)])
+def test_what_is_nowhere_any_more_is_decoded(cache_of, simple_folder, harm):
+    cache = cache_of("zarr-zstd")
+    sound = digests(cache)
+    harm(cache / "index.npy")
+    flip(cache / "frames.zarr/pts_seconds/c/0")
+    spoilt = digests(cache)
+    result = repaired(cache)
+    assert result.exit_code == EXIT_NOT_WHOLE
+    assert "only the videos can give index.npy again" in result.stderr and "--videos DIR" in result.stderr
+    assert digests(cache) == spoilt
+    assert not cache.with_name(cache.name + ".building").exists()
+    assert repaired(cache, simple_folder.path).exit_code == 0
+    assert digests(cache) == sound
+
+
+def test_a_manifest_that_knows_a_shorter_index_makes_nobody_read_before_its_start(cache_of):
+    cache = cache_of("zarr-zstd")
+    files = read_manifest(cache).files
+    shorter = [msgspec.structs.replace(entry, num_bytes=10) for entry in files if entry.name == "index.npy"]
+    change_manifest(cache, files=shorter + [entry for entry in files if entry.name != "index.npy"])
+    flip(cache / "frames.zarr/pts_seconds/c/0")
+    assert "only the videos can give index.npy again" in repaired(cache).stderr
+
+
+def test_with_a_shard_damaged_too_only_its_videos_are_read(cache_of, simple_folder, tmp_path):
+    cache = cache_of("wds-raw")  # a shard is a video
+    sound = digests(cache)
+    flip(cache / "index.npy")
+    flip(cache / "shards/000001.tar")
+    spoilt = digests(cache)
+    result = repaired(cache)
+    assert result.exit_code == EXIT_NOT_WHOLE
+    assert "only the videos can give shards/000001.tar again" in result.stderr
+    assert digests(cache) == spoilt
+    (tmp_path / "videos").mkdir()
+    shutil.copy(simple_folder.path / "01.mp4", tmp_path / "videos")
+    assert repaired(cache, tmp_path / "videos").exit_code == 0
+    assert digests(cache) == sound
+
+
+def test_an_index_that_the_shards_do_not_give_is_refused(cache_of):
+    cache = cache_of("zarr-video")
+    change_manifest(
+        cache,
+        library_versions=read_manifest(cache).library_versions | {"zarr": "1"},
+        files=[
+            msgspec.structs.replace(entry, sha256="0" * 64) if "video_id" in entry.name else entry
+            for entry in read_manifest(cache).files
+        ],
+    )
+    spoilt = digests(cache)
+    result = repaired(cache)
+    assert result.exit_code == EXIT_NOT_WHOLE
+    assert "otherwise than the manifest says, with other versions:\n  zarr: 1 there" in result.stderr
+    assert digests(cache) == spoilt
 
 
 def test_a_damaged_video_gives_the_same_bytes_again(tmp_path):

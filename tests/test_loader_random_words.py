@@ -51,7 +51,7 @@ def test_seed_and_epoch_are_one_word_each(number):
 
 
 def test_a_seed_that_is_no_integer_is_refused():
-    with pytest.raises(TypeError):
+    with pytest.raises(SamplingError, match=r"seed must be a whole number, found 1\.5"):
         epoch_keys(seed=1.5, epoch=0, num_keys=1)
 
 

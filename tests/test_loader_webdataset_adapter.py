@@ -149,8 +149,11 @@ def test_a_zarr_cache_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "batch_size and shuffle_buffer must be 1 or more, found 0 and 1000"),
-        ({"shuffle_buffer": 0}, "found 128 and 0"),
+        ({"batch_size": 0}, "batch_size must be 1 or more, found 0"),
+        ({"shuffle_buffer": 0}, "shuffle_buffer must be 1 or more, found 0"),
+        ({"batch_size": 2.0}, "batch_size must be a whole number"),
+        ({"shuffle_buffer": "9"}, "shuffle_buffer must be a whole number"),
+        ({"drop_last": 1}, "drop_last must be True or False, found 1"),
         ({"seed": -1}, "seed must be in"),
         ({"epoch": 2**32}, "epoch must be in"),
     ],

@@ -16,6 +16,7 @@ from frame_cache_tools.bench_table import report_text
 
 from cache_builder.errors import MachineError
 from cache_builder.interrupts import SigtermAsInterrupt, Terminated
+from frame_store import __version__
 from frame_store.errors import FrameCacheError
 
 EXIT_WRONG_COMMAND = 2
@@ -27,7 +28,7 @@ _PATH = click.Path(path_type=Path)
 
 
 @click.command(context_settings={"max_content_width": 110})
-@click.version_option(package_name="frame-cache")
+@click.version_option(__version__)
 @click.option("--videos", type=_PATH, help="Folder of videos.  [default: sample videos, made here]")
 @click.option(
     "--cache",

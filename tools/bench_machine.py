@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from frame_store import __version__
+
 _PACKAGES = (
-    "frame-cache",
     "torch",
     "torchvision",
     "numpy",
@@ -71,7 +72,7 @@ def read_versions() -> dict[str, str]:
     """Versions of Python, of FFmpeg's decoders and of the packages that do the work; absent ones are left out."""
     from av import library_versions
 
-    versions = {"python": platform.python_version()}
+    versions = {"python": platform.python_version(), "frame-cache": __version__}
     for package in _PACKAGES:
         try:
             versions[package] = metadata.version(package)

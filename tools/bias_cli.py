@@ -32,6 +32,7 @@ from frame_cache_tools.bias_table import (
 )
 
 from cache_builder.errors import ConfigError
+from frame_store import __version__
 from frame_store.errors import FrameCacheError
 from loader import SamplingError, SamplingSpec
 from loader.batch_plan import frames_of_visit
@@ -44,7 +45,7 @@ EXIT_WRONG_COMMAND = 2
 
 
 @click.command(context_settings={"show_default": True, "max_content_width": 110})
-@click.version_option(package_name="frame-cache")
+@click.version_option(__version__)
 @click.argument("caches", metavar="[CACHE]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--videos", type=click.Path(path_type=Path), help="A folder not built yet: its packets are counted only."
