@@ -7,7 +7,7 @@ Whoever calls has seen that the shard is the one that was written; still, no siz
 import os
 import tarfile
 from pathlib import Path
-from typing import Annotated, BinaryIO, Final
+from typing import Annotated, BinaryIO, TypeAlias
 
 import msgspec
 import numpy as np
@@ -27,14 +27,14 @@ from frame_store.zarr_check import (
     SIDE_ARRAYS,
 )
 
-_U4: Final = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
+_U4: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
 
 
 class _FrameMetadata(msgspec.Struct, frozen=True, kw_only=True):
     """What a `.json` member of a tar shard says of its frame."""
 
-    video_id: _U4  # type: ignore[valid-type]
-    frame_in_video: _U4  # type: ignore[valid-type]
+    video_id: _U4
+    frame_in_video: _U4
     pts_seconds: float | None
 
 

@@ -362,3 +362,24 @@ def test_a_video_that_is_gone_is_an_error(tmp_path):
     store.read_frames([0])
     with pytest.raises(VideoError, match=r"^01\.mp4: cannot be opened: No such file"):
         store.read_frames([5])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_open": 0}, "max_open must be 1 or more, found 0"),
+        ({"workers": 0}, "workers must be 1 or more, found 0"),
+        ({"workers": 1.0}, "workers must be a whole number, found 1.0"),
+        ({"size": 32.0}, "size must be a whole number, found 32.0"),
+        ({"size": (32, "40")}, "size must be a whole number, found '40'"),
+    ],
+)
+def test_open_videos_names_the_argument_that_is_wrong(sample_folder, options, message):
+    with pytest.raises(ValueError, match=message):
+        cache_builder.open_videos(sample_folder.path, **options)
+
+
+def test_open_videos_takes_numpys_integers(tmp_path):
+    tiny_video(tmp_path, num_frames=3)
+    numbers = {"size": np.int64(32), "max_open": np.int32(2), "workers": np.int64(1)}
+    assert cache_builder.open_videos(tmp_path, **numbers).frame_shape == (32, 32, 3)

@@ -25,6 +25,7 @@ from cache_builder.video.live_video import ConvertsFrames, DecodeStarts, Learned
 from cache_builder.video.nvdec import Device, NvdecDevice, choose_nvdec
 from cache_builder.video.scan import VideoFacts, VideoScan, ticks_to_seconds
 from cache_builder.video.scan_cache import ScanPool, scan_frames
+from frame_store.arguments import whole_number
 from frame_store.cpu_budget import num_usable_cpus
 from frame_store.frame_index import check_frame_ids, check_out, check_outs
 from frame_store.layout import INDEX_DTYPE
@@ -69,15 +70,17 @@ def open_videos(
         CudaForkError: this process was forked from one that had started CUDA.
         OSError: the scan cache cannot be written.
     """
-    if max_open < 1 or (workers is not None and workers < 1):
-        raise ValueError(f"max_open and workers must be 1 or more, found {max_open} and {workers}")
+    max_open = whole_number("max_open", max_open, least=1)
+    workers = num_usable_cpus() if workers is None else whole_number("workers", workers, least=1)
+    height, width = (
+        whole_number("size", side) for side in (size if isinstance(size, tuple) else (size, size))
+    )
     nvdec = choose_nvdec(
         device, decoder=decoder, say=lambda reason: warnings.warn(f"device='auto': {reason}", stacklevel=4)
     )
-    height, width = (size, size) if isinstance(size, int) else size
     geometry = FrameGeometry(height=height, width=width, resize=resize, crop_aspect=crop_aspect)
     videos = discover_videos(Path(folder))
-    with ScanPool(num_workers=workers or num_usable_cpus()) as pool:
+    with ScanPool(num_workers=workers) as pool:
         scans = scan_frames(
             videos,
             cache_path=None if scan_cache is None else Path(scan_cache),
