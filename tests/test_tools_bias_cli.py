@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from frame_cache_tools import bias_plan
 from frame_cache_tools.bias_cli import EXIT_LIMIT_BROKEN, EXIT_WRONG_COMMAND, main
 from frame_cache_tools.bias_subject import subject_of_cache
 
@@ -157,7 +158,10 @@ def test_before_anything_is_built(folder, caches, tmp_path):
         assert rows[naive]["design_effect"] == pytest.approx(1 + 31 * 0.5)
 
 
-def test_the_plan_measures_and_picks_the_largest_effective_batch_that_is_fast_enough(caches, tmp_path):
+def test_the_plan_measures_and_picks_the_largest_effective_batch_that_is_fast_enough(
+    caches, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(bias_plan, "SECONDS_PER_ROUND", 0.05)  # how fast they are is nothing to this
     options = (caches["shuffled"], "--batch-size", "32", "--plan")
     easy = json.loads(bias(*options, "--demand", "1", "--json").stdout)
     assert all(row["frames_per_second"] > 0 for row in easy["measured"])

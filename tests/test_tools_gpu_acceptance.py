@@ -1,6 +1,5 @@
 """`gpu_acceptance` without a GPU: the runner, the table and the command line."""
 
-import importlib.metadata
 import json
 import os
 import signal
@@ -8,12 +7,10 @@ import subprocess
 import sys
 import textwrap
 import time
-import tomllib
 from pathlib import Path
 
 import pytest
 from frame_cache_tools import gpu_cli
-from frame_cache_tools.gpu_acceptance import stand_in_for_installation
 from frame_cache_tools.gpu_cli import STEPS, chosen_steps, command, table_head
 from frame_cache_tools.gpu_commands import CommandTimeoutError, run_command
 from frame_cache_tools.gpu_findings import (
@@ -281,14 +278,6 @@ def test_in_a_bare_checkout_without_a_gpu_every_step_says_why_it_is_skipped(tmp_
     assert machine["codecs"].status == "skipped"
     assert not any(finding.status in ("failed", "error") for finding in found)
     assert "## machine" in done.stdout
-
-
-def test_a_bare_checkout_has_a_package_of_tools_and_a_version(tmp_path):
-    stand_in_for_installation(tmp_path, checkout=ROOT)
-    assert (tmp_path / "frame_cache_tools/gpu_step.py").samefile(ROOT / "tools/gpu_step.py")
-    (found,) = importlib.metadata.distributions(name="frame-cache", path=[str(tmp_path)])
-    with (ROOT / "pyproject.toml").open("rb") as file:
-        assert found.version == tomllib.load(file)["project"]["version"]
 
 
 @pytest.fixture

@@ -38,7 +38,6 @@ What is worth keeping of OUT goes to `tools/results/DATE-gpu-NAME.json`, by hand
 import os
 import sys
 import tempfile
-import tomllib
 from pathlib import Path
 
 
@@ -49,24 +48,9 @@ def main() -> None:
         return
     tools = Path(__file__).resolve().parent
     with tempfile.TemporaryDirectory(prefix="frame-cache-tools-") as folder:
-        stand_in_for_installation(Path(folder), checkout=tools.parent)
+        (Path(folder) / "frame_cache_tools").symlink_to(tools)
         sys.path[:1] = [folder, str(tools.parent)]
         _start()
-
-
-def stand_in_for_installation(folder: Path, *, checkout: Path) -> None:
-    """What a checkout on the path lacks: `tools` under its name as a package, and a version to be written into caches.
-
-    Processes below find both in `folder`, too.
-    """
-    (folder / "frame_cache_tools").symlink_to(checkout / "tools")
-    with (checkout / "pyproject.toml").open("rb") as file:
-        project = tomllib.load(file)["project"]
-    metadata = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n", encoding="utf-8"
-    )
 
 
 def _start() -> None:
