@@ -13,8 +13,10 @@ import pytest
 import frame_store
 from cache_builder import open_videos
 from cache_builder.cli import EXIT_NOT_WHOLE
-from cache_builder.video.demuxer_log import DemuxerLog, demuxer_log
+from cache_builder.errors import VideoError
+from cache_builder.video.demuxer_log import DemuxerLog, demuxer_log, place_errors
 from cache_builder.video.ffmpeg_log import MAX_CHARACTERS
+from cache_builder.video.limits import DEFAULT_LIMITS
 from cache_builder.video.scan import scan_video
 from tests.support.commands import SMALL, run
 from tests.support.spelled_store import spelled_numbers
@@ -150,6 +152,45 @@ class TestLostPackets:
         assert len(live) == len(store)
         order = np.argsort(store.index["frame_in_video"])
         np.testing.assert_array_equal(live.index["pts_seconds"], store.index["pts_seconds"][order])
+
+
+def sound_before_pictures(path, num_frames=50):
+    """An FLV of a codec without a header: of its pictures nothing is said before the first packet of them."""
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("pcm_s16le", rate=44100, layout="mono")
+        video = container.add_stream("flv", rate=FPS, options={"g": "10"})
+        video.width, video.height = 64, 48
+        silence = av.AudioFrame.from_ndarray(
+            np.zeros((1, 44100 // FPS), np.int16), format="s16", layout="mono"
+        )
+        silence.sample_rate = 44100
+        for number in range(num_frames):
+            silence.pts = number * silence.samples
+            container.mux(sound.encode(silence))
+            shade = np.full((48, 64, 3), 4 * number, np.uint8)
+            container.mux(video.encode(av.VideoFrame.from_ndarray(shade, format="rgb24")))
+        container.mux(video.encode())
+
+
+class TestPlaceErrors:
+    def test_in_a_file_that_names_its_streams_on_the_way(self, tmp_path):
+        path = tmp_path / "late.flv"
+        sound_before_pictures(path)
+        clean = scan_video(path, path.name)
+        assert (clean.facts.stream_index, clean.facts.num_demuxer_errors) == (1, 0)
+        assert not clean.packets.is_at_demuxer_error.any()
+        assert len(clean.packets) == 50
+        content = bytearray(path.read_bytes())
+        content[int(clean.packets.pos[25]) - 1] ^= 0xFF  # the length of the tag before
+        path.write_bytes(content)
+        damaged = scan_video(path, path.name)
+        assert damaged.facts.num_demuxer_errors > 0
+        assert (damaged.packets.is_at_demuxer_error.nonzero()[0] // 5).tolist() == [5]
+
+    def test_a_stream_that_is_not_there(self, tmp_path):
+        path = tiny_video(tmp_path, path=Path("tiny.mkv")).path
+        with pytest.raises(VideoError, match=r"^tiny\.mkv: its streams are others each time"):
+            place_errors(path, path.name, stream_index=1, limits=DEFAULT_LIMITS)
 
 
 class TestDemuxerLog:

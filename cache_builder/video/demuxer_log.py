@@ -8,15 +8,20 @@ Only the log tells.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import av.logging
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
 
+from cache_builder.errors import VideoError
 from cache_builder.video.ffmpeg_log import LogMessages, ffmpeg_log, printable_line
 from cache_builder.video.limits import VideoLimits
 from cache_builder.video.open_video import describe_error, open_container, read_packets
+
+_PROBE_BYTES: Final = (32, 1 << 12, 1 << 15, 1 << 18, None)
+"""What to read ahead, until the stream is among those found. The last is FFmpeg's default, as the scan's."""
 
 
 @contextmanager
@@ -85,18 +90,35 @@ def place_errors(path: Path, relative_path: str, *, stream_index: int, limits: V
     """Read a file once more, for which packets its demuxer's complaints come before.
 
     What FFmpeg says while it probes, for up to the first five seconds, is said before the first packet is handed out.
+    So it probes little; yet FLV, MPEG-TS and PS name no streams ahead, and it has to come across the one that is asked
+    for.
 
     Raises:
         VideoError: it cannot be opened again.
         OSError: the machine failed to read the file.
     """
+    for probe_bytes in _PROBE_BYTES:
+        log = _place_errors(path, relative_path, stream_index, limits, probe_bytes)
+        if log is not None:
+            return log
+    raise VideoError(relative_path, "its streams are others each time that it is opened")
+
+
+def _place_errors(
+    path: Path, relative_path: str, stream_index: int, limits: VideoLimits, probe_bytes: int | None
+) -> DemuxerLog | None:
+    """None where the stream does not show up."""
     with demuxer_log() as log:
-        opened = open_container(path, relative_path, probes_little=True, limits=limits)
+        opened = open_container(path, relative_path, probe_bytes=probe_bytes, limits=limits)
         container = opened.container
         try:
             log.note(container, next_packet=0)
             num_packets = 0
-            (stream,) = (stream for stream in container.streams.video if stream.index == stream_index)
+            stream = next(
+                (stream for stream in container.streams.video if stream.index == stream_index), None
+            )
+            if stream is None:
+                return None
             for _ in read_packets(opened, stream, on_error=log.hear):
                 log.note(container, next_packet=num_packets)
                 num_packets += 1
