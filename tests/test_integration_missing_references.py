@@ -46,6 +46,21 @@ def folder(tmp_path_factory):
             remux(made, folder / f"{name}_late.mkv", without=range(7))
     # Behind a keyframe, and of what leads up to it: two units decode it, and it is for one of them to say.
     remux(folder / "h264_open_clean.avi", folder / "leading.avi", without=[LEADING])
+    # An intra refresh counts as a keyframe, and is predicted from what came before it.
+    refresh = tiny_video(
+        folder, path=Path("refresh.mp4"), gop_size=GOP, num_frames=NUM_FRAMES, intra_refresh=True
+    )
+    remux(refresh.path, folder / "refresh_lost.mkv", without=[GOP - 1])
+    # A bare stream has no timestamps: nothing but the order of its packets says what leads up to a keyframe.
+    tiny_video(
+        folder,
+        path=Path("bare.h264"),
+        gop_size=12,
+        num_frames=NUM_FRAMES,
+        num_b_frames=3,
+        open_gop=True,
+        encoder_options=(("preset", "medium"),),  # several references
+    )
     layers = folder / "layers.mp4"
     shutil.copy(folder / "h264_lost.mp4", layers)
     allow_gaps(layers)
@@ -97,6 +112,22 @@ def test_a_picture_that_leads_up_to_a_keyframe(entries):
     (span,) = entries["leading.avi"].truth.damaged_spans
     assert span.first_packet == LEADING
     assert "1 decoder errors" in entries["leading.avi"].reason
+
+
+def test_an_intra_refresh_needs_what_was_before_it(store, entries):
+    assert entries["refresh.mp4"].verdict == "whole"
+    lost = entries["refresh_lost.mkv"]
+    (span,) = lost.truth.damaged_spans
+    # As everywhere: the packet before what is called a keyframe.
+    assert (span.first_packet, span.last_packet) == (GOP - 2, NUM_FRAMES - 2)
+    numbers, spelled = spelled_numbers(store, store.manifest.videos.index(lost))
+    trusted = span.first_frame
+    assert numbers[:trusted] == spelled[:trusted]
+    assert trusted == GOP - 2
+
+
+def test_a_bare_stream_is_whole(entries):
+    assert (entries["bare.h264"].verdict, entries["bare.h264"].num_frames_stored) == ("whole", NUM_FRAMES)
 
 
 def test_an_h264_stream_may_say_that_pictures_are_left_out(entries):

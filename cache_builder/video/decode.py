@@ -17,7 +17,7 @@ from cache_builder.errors import UnitNotIndependentError
 from cache_builder.video.decoder_log import DecoderLog
 from cache_builder.video.open_video import VideoPacket, describe_error
 from cache_builder.video.packet_reader import PacketReader, PacketTag, PlaceLostError
-from cache_builder.video.scan import NO_PTS, REORDERED_WITHOUT_PTS, ticks_to_seconds
+from cache_builder.video.scan import NO_PTS, ticks_to_seconds
 
 MAX_REORDERED_FRAMES: Final = 32
 """Twice what H.264 and HEVC allow: a frame this far behind its place will not come any more."""
@@ -99,9 +99,9 @@ class UnitDecoder:
     def errors(self) -> list[DecoderError]:
         """What the decoder complained of within the unit, in packet order."""
         said = [
-            DecoderError(packet=packet, reason=reason)
+            DecoderError(packet=blamed, reason=reason)
             for packet, reason in self._said_of.items()
-            if self._counts(packet)
+            if (blamed := self._blamed(packet)) is not None
         ]
         return sorted([*self._errors, *said], key=lambda error: error.packet)
 
@@ -179,20 +179,29 @@ class UnitDecoder:
             self._said_of[ordinal] = said
         return frames
 
-    def _counts(self, packet: int) -> bool:
-        """Whether it is damage that a picture before this one is missing."""
-        scan = self._reader.scan
-        is_keyframe = scan.packets.is_keyframe
+    def _blamed(self, packet: int) -> int | None:
+        """The packet whose damage it is that a picture before `packet` is missing; None where it is no damage."""
+        is_keyframe = self._reader.scan.packets.is_keyframe
+        if not is_keyframe[:packet].any():
+            return None  # Where a recording begins between keyframes, nothing is wrong.
         if is_keyframe[packet]:
-            return False  # It needs none; and where decoding began with it, all before it are missing.
+            # It needs none itself, but what leads up to it may; and an intra refresh goes on with pictures as before.
+            # Where decoding began with it, all before it are missing.
+            return packet - 1 if self._first < packet <= self._end else None
         if packet in self._given:
-            return True
-        # Where a recording begins between keyframes, what cannot be decoded yet is left out, and nothing is wrong.
-        first_keyframe = int(is_keyframe.argmax())
-        is_behind_it = is_keyframe[:packet].any() and not self._is_shown_before(packet, first_keyframe)
+            return packet
+        # What leads up to the first keyframe and cannot be decoded yet is left out: nothing is wrong there, either.
         # Nor where this unit begins: then it is the unit before's to say, which has the pictures that it needs.
-        may_lead_up = self._first > 0 and scan.facts.uncounted_reason == REORDERED_WITHOUT_PTS
-        return bool(is_behind_it) and not may_lead_up and self._is_ours(packet)
+        leads_up = self._is_shown_before(packet, int(is_keyframe.argmax())) or self._may_lead_up(packet)
+        return packet if not leads_up and self._is_ours(packet) else None
+
+    def _may_lead_up(self, packet: int) -> bool:
+        """Whether a packet without a frame may be shown before this unit, as far as can be told without pts."""
+        scan = self._reader.scan
+        if self._first == 0 or (scan.pts_are_true and NO_PTS not in scan.packets.pts[[self._first, packet]]):
+            return False
+        # What leads up to a keyframe is coded before all that is shown behind it.
+        return not any(self._first < given < packet for given in self._given)
 
     def _may_be_left_out(self, ordinal: int) -> bool:
         return self._wanted is not None and ordinal != self._first and ordinal not in self._wanted

@@ -32,9 +32,6 @@ NO_PTS: Final = -(2**63)
 
 NO_POS: Final = -1
 
-REORDERED_WITHOUT_PTS: Final = "reordered frames without pts"
-"""An `uncounted_reason`: the packets' pts do not tell in which order frames are shown."""
-
 # ITU-T H.273, as the frames carry them.
 _MATRICES = {
     0: "rgb",
@@ -170,6 +167,11 @@ class VideoScan:
     def time_base(self) -> Fraction | None:
         """Seconds per tick; None where the stream has no time base."""
         return Fraction(*self.facts.time_base) if self.facts.time_base else None
+
+    @property
+    def pts_are_true(self) -> bool:
+        """Whether the container holds the pts of packets that have one, or FFmpeg makes them from dts."""
+        return _has_true_pts(self.facts.container)
 
     @cached_property
     def sample_aspect_ratio(self) -> Fraction | None:
@@ -357,10 +359,14 @@ def _why_uncounted(
         "frames before the first keyframe": bool((packets.pts < packets.pts[0]).any()),
         "empty packets": bool((packets.size == 0).any()),
         # AVI, ASF and the like hold no pts: FFmpeg makes them from dts, so they tell nothing of reordering.
-        REORDERED_WITHOUT_PTS: stream.codec_context.has_b_frames
-        and not set(container.format.name.split(",")) & _CONTAINERS_WITH_TRUE_PTS,
+        "reordered frames without pts": stream.codec_context.has_b_frames
+        and not _has_true_pts(container.format.name),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _has_true_pts(container: str) -> bool:
+    return bool(set(container.split(",")) & _CONTAINERS_WITH_TRUE_PTS)
 
 
 def _num_frames_in_header(stream: VideoStream) -> int | None:
