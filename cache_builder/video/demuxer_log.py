@@ -8,15 +8,21 @@ Only the log tells.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import av.logging
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
+from av.video.stream import VideoStream
 
+from cache_builder.errors import VideoError
 from cache_builder.video.ffmpeg_log import LogMessages, ffmpeg_log, printable_line
 from cache_builder.video.limits import VideoLimits
-from cache_builder.video.open_video import describe_error, open_container, read_packets
+from cache_builder.video.open_video import OpenContainer, describe_error, open_container, read_packets
+
+_PROBE_BYTES: Final = (32, 1 << 12, 1 << 16, None)
+"""The least that FFmpeg takes, and as much as it likes."""
 
 
 @contextmanager
@@ -91,12 +97,11 @@ def place_errors(path: Path, relative_path: str, *, stream_index: int, limits: V
         OSError: the machine failed to read the file.
     """
     with demuxer_log() as log:
-        opened = open_container(path, relative_path, probes_little=True, limits=limits)
-        container = opened.container
+        opened, stream = _open_early(path, relative_path, stream_index, limits)
         try:
+            container = opened.container
             log.note(container, next_packet=0)
             num_packets = 0
-            (stream,) = (stream for stream in container.streams.video if stream.index == stream_index)
             for _ in read_packets(opened, stream, on_error=log.hear):
                 log.note(container, next_packet=num_packets)
                 num_packets += 1
@@ -104,3 +109,16 @@ def place_errors(path: Path, relative_path: str, *, stream_index: int, limits: V
         finally:
             opened.close()
     return log
+
+
+def _open_early(
+    path: Path, relative_path: str, stream_index: int, limits: VideoLimits
+) -> tuple[OpenContainer, VideoStream]:
+    """The file, probed no further than it takes until its stream shows: FLV tells its streams by their packets."""
+    for probe_bytes in _PROBE_BYTES:
+        opened = open_container(path, relative_path, probe_bytes=probe_bytes, limits=limits)
+        stream = next((one for one in opened.container.streams.video if one.index == stream_index), None)
+        if stream is not None:
+            return opened, stream
+        opened.close()
+    raise VideoError(relative_path, "its streams are not those of a moment ago: the file has changed")
