@@ -187,11 +187,6 @@ class TestPlaceErrors:
         assert damaged.facts.num_demuxer_errors > 0
         assert (damaged.packets.is_at_demuxer_error.nonzero()[0] // 5).tolist() == [5]
 
-    def test_a_stream_that_is_not_there(self, tmp_path):
-        path = tiny_video(tmp_path, path=Path("tiny.mkv")).path
-        with pytest.raises(VideoError, match=r"^tiny\.mkv: its streams are others each time"):
-            place_errors(path, path.name, stream_index=1, limits=DEFAULT_LIMITS)
-
 
 class TestDemuxerLog:
     def test_says_nothing_of_good_videos(self, sample_folder):
@@ -233,6 +228,17 @@ class TestDemuxerLog:
             log.note(FakeContainer("h264"), next_packet=1)
         assert log.num_errors == 0
 
+    def test_a_stream_that_shows_late(self, tmp_path):
+        """FLV names no streams: they are what packets are of."""
+        path = tmp_path / "late.flv"
+        write_flv_with_sound_first(path, num_frames=5)
+        with av.open(str(path), options={"probesize": "32", "analyzeduration": "1"}) as container:
+            assert not container.streams.video
+        log = place_errors(path, path.name, stream_index=1, limits=DEFAULT_LIMITS)
+        assert log.num_errors == 0
+        with pytest.raises(VideoError, match="the file has changed"):
+            place_errors(path, path.name, stream_index=0, limits=DEFAULT_LIMITS)
+
     def test_leaves_the_log_as_it_was_and_other_threads_alone(self):
         before = (av.logging.get_level(), av.logging.get_skip_repeated())
         with demuxer_log() as log:
@@ -242,6 +248,20 @@ class TestDemuxerLog:
             log.note(FakeContainer(), next_packet=0)
         assert log.num_errors == 0
         assert (av.logging.get_level(), av.logging.get_skip_repeated()) == before
+
+
+def write_flv_with_sound_first(path, *, num_frames):
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("pcm_s16le", rate=44100, layout="mono")
+        pictures = container.add_stream("flv1", rate=FPS)
+        pictures.width = pictures.height = 64
+        for _ in range(20):
+            silence = av.AudioFrame("s16", "mono", 1024)
+            silence.sample_rate = 44100
+            container.mux(sound.encode(silence))
+        for _ in range(num_frames):
+            container.mux(pictures.encode(av.VideoFrame(64, 64, "yuv420p")))
+        container.mux(pictures.encode(None))
 
 
 class FakeContainer:

@@ -14,14 +14,15 @@ import av.logging
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
+from av.video.stream import VideoStream
 
 from cache_builder.errors import VideoError
 from cache_builder.video.ffmpeg_log import LogMessages, ffmpeg_log, printable_line
 from cache_builder.video.limits import VideoLimits
-from cache_builder.video.open_video import describe_error, open_container, read_packets
+from cache_builder.video.open_video import OpenContainer, describe_error, open_container, read_packets
 
-_PROBE_BYTES: Final = (32, 1 << 12, 1 << 15, 1 << 18, None)
-"""What to read ahead, until the stream is among those found. The last is FFmpeg's default, as the scan's."""
+_PROBE_BYTES: Final = (32, 1 << 12, 1 << 16, None)
+"""The least that FFmpeg takes, and as much as it likes."""
 
 
 @contextmanager
@@ -90,35 +91,17 @@ def place_errors(path: Path, relative_path: str, *, stream_index: int, limits: V
     """Read a file once more, for which packets its demuxer's complaints come before.
 
     What FFmpeg says while it probes, for up to the first five seconds, is said before the first packet is handed out.
-    So it probes little; yet FLV, MPEG-TS and PS name no streams ahead, and it has to come across the one that is asked
-    for.
 
     Raises:
         VideoError: it cannot be opened again.
         OSError: the machine failed to read the file.
     """
-    for probe_bytes in _PROBE_BYTES:
-        log = _place_errors(path, relative_path, stream_index, limits, probe_bytes)
-        if log is not None:
-            return log
-    raise VideoError(relative_path, "its streams are others each time that it is opened")
-
-
-def _place_errors(
-    path: Path, relative_path: str, stream_index: int, limits: VideoLimits, probe_bytes: int | None
-) -> DemuxerLog | None:
-    """None where the stream does not show up."""
     with demuxer_log() as log:
-        opened = open_container(path, relative_path, probe_bytes=probe_bytes, limits=limits)
-        container = opened.container
+        opened, stream = _open_early(path, relative_path, stream_index, limits)
         try:
+            container = opened.container
             log.note(container, next_packet=0)
             num_packets = 0
-            stream = next(
-                (stream for stream in container.streams.video if stream.index == stream_index), None
-            )
-            if stream is None:
-                return None
             for _ in read_packets(opened, stream, on_error=log.hear):
                 log.note(container, next_packet=num_packets)
                 num_packets += 1
@@ -126,3 +109,16 @@ def _place_errors(
         finally:
             opened.close()
     return log
+
+
+def _open_early(
+    path: Path, relative_path: str, stream_index: int, limits: VideoLimits
+) -> tuple[OpenContainer, VideoStream]:
+    """The file, probed no further than it takes until its stream shows: FLV tells its streams by their packets."""
+    for probe_bytes in _PROBE_BYTES:
+        opened = open_container(path, relative_path, probe_bytes=probe_bytes, limits=limits)
+        stream = next((one for one in opened.container.streams.video if one.index == stream_index), None)
+        if stream is not None:
+            return opened, stream
+        opened.close()
+    raise VideoError(relative_path, "its streams are not those of a moment ago: the file has changed")

@@ -123,8 +123,8 @@ def open_container(
 
     With `decodes_nothing`, where the container lists its streams, FFmpeg does not decode pictures to learn more of
     them: 2.5 ms instead of 15 to 20 for 1080p H.264. What only pictures tell (pixel format, reordering where the
-    stream does not name it) is then not known yet. With `probe_bytes`, 32 or more, it reads about as many bytes ahead,
-    where it else reads up to five seconds. `hwaccel` is what decodes in the CPU's place.
+    stream does not name it) is then not known yet. With `probe_bytes` it reads that far ahead, or a packet, where it
+    else reads up to five seconds. `hwaccel` is what decodes in the CPU's place.
 
     Nothing but the file itself is opened, whatever it holds; not by FFmpeg either, which reads through a `WatchedFile`.
 
@@ -141,7 +141,7 @@ def open_container(
             # One more, so that too many are told from a failure.
             container_options=_DEMUXER_OPTIONS
             | {"max_streams": str(limits.max_streams + 1)}
-            | ({} if probe_bytes is None else {"probesize": str(probe_bytes)}),
+            | ({} if probe_bytes is None else {"probesize": str(probe_bytes), "analyzeduration": "1"}),
             # Metadata in the wrong encoding must not cost the video.
             metadata_errors="replace",
             buffer_size=_BUFFER_BYTES,
