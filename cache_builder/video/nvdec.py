@@ -35,8 +35,9 @@ from cache_builder.video.open_video import (
     describe_error,
     open_container,
     read_packets,
+    set_single_thread,
 )
-from cache_builder.video.scan import VideoFacts, set_single_thread
+from cache_builder.video.scan import VideoFacts
 from frame_store.cuda_driver import NVDEC_LIBRARY, CudaCallError, CudaDriver, load_library
 from frame_store.cuda_guard import check_cuda_usable_here
 from frame_store.errors import CudaUnavailableError

