@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.spill import FRAME_DTYPE, UnitReceipt
-from cache_builder.video.scan import NO_PTS, PacketTable, VideoScan, ticks_to_seconds
+from cache_builder.video.packet_table import NO_PTS, PacketTable
+from cache_builder.video.scan import VideoScan, ticks_to_seconds
 from frame_store.frame_truth import (
     MAX_LISTED,
     DamagedSpan,

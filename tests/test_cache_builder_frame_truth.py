@@ -13,7 +13,7 @@ from cache_builder.frame_truth import VideoFrames
 from cache_builder.plan import DecodeUnit
 from cache_builder.spill import FRAME_DTYPE, UnitReceipt
 from cache_builder.unit_job import empty_receipt
-from cache_builder.video.scan import NO_PTS, PACKET_COLUMNS, PacketTable
+from cache_builder.video.packet_table import NO_PTS, PACKET_COLUMNS, PacketTable
 from frame_store.frame_truth import MAX_LISTED, PictureFormat
 
 SMALL = PictureFormat(

@@ -14,7 +14,8 @@ from cache_builder.errors import VideoError
 from cache_builder.video import scan_cache as scan_cache_module
 from cache_builder.video import scan_job as scan_job_module
 from cache_builder.video.frame_table import count_frames, predict_frames
-from cache_builder.video.scan import NO_PTS, VideoScan, scan_video, ticks_to_seconds
+from cache_builder.video.packet_table import NO_PTS
+from cache_builder.video.scan import VideoScan, scan_video, ticks_to_seconds
 from cache_builder.video.scan_cache import scan_frames, scan_videos
 from tests.support.in_process_pool import InProcessPool
 from tests.support.plain_decode import decode_plainly

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_builder.video.scan import PACKET_COLUMNS, PacketTable
+from cache_builder.video.packet_table import PACKET_COLUMNS, PacketTable
 from cache_builder.video.units import gop_units, merge_with_previous
 
 

@@ -17,7 +17,8 @@ from cache_builder.errors import UnitNotIndependentError
 from cache_builder.video.decoder_log import DecoderLog
 from cache_builder.video.open_video import VideoPacket, describe_error
 from cache_builder.video.packet_reader import PacketReader, PacketTag, PlaceLostError
-from cache_builder.video.scan import NO_PTS, ticks_to_seconds
+from cache_builder.video.packet_table import NO_PTS
+from cache_builder.video.scan import ticks_to_seconds
 
 MAX_REORDERED_FRAMES: Final = 32
 """Twice what H.264 and HEVC allow: a frame this far behind its place will not come any more."""
@@ -92,6 +93,8 @@ class UnitDecoder:
         self._errors: list[DecoderError] = []
         self._said_of: dict[int, str] = {}
         self._given: set[int] = set()
+        self._seen: set[int] = set()
+        """Packets of all frames that came out, also of those that are not this unit's."""
         self.following_pts: int | None = None
         """pts of the frame behind the unit's last, in ticks; None at the end of the video or without pts."""
 
@@ -128,10 +131,11 @@ class UnitDecoder:
         self._errors.clear()
         self._said_of.clear()
         self._given.clear()
+        self._seen.clear()
         self.following_pts = None
         has_started = self._first == 0
-        for frame in self._decode_packets():
-            ordinal = self._reader.packet_of(frame)
+        for current, frame in self._decode_packets():
+            ordinal = self._packet_of(frame, current)
             if ordinal == self._first and not has_started:
                 # A damaged keyframe may decode as another kind of frame, from pictures that are not there.
                 if not frame.key_frame and frame.pict_type != PictureType.I:
@@ -152,7 +156,19 @@ class UnitDecoder:
                 self._reader.scan.facts.path, self._end if has_started else self._first
             )
 
-    def _decode_packets(self) -> Iterator[VideoFrame]:
+    def _packet_of(self, frame: VideoFrame, current: int) -> int:
+        """Ordinal of the packet that a frame is of, which came out while packet `current` was decoded.
+
+        A packet that shows an earlier picture again (VP9) gives a frame with the tag of that picture's packet.
+        """
+        ordinal = self._reader.packet_of(frame)
+        if ordinal in self._seen and current not in self._seen and current < len(self._reader.scan.packets):
+            ordinal = current
+        self._seen.add(ordinal)
+        return ordinal
+
+    def _decode_packets(self) -> Iterator[tuple[int, VideoFrame]]:
+        """(ordinal of the packet being decoded, frame that came out), the number of packets at the end."""
         numbered = self._reader.packets_from(self._first)
         ending = [(len(self._reader.scan.packets), None)]
         for ordinal, packet in chain(numbered, ending):
@@ -162,9 +178,11 @@ class UnitDecoder:
                 # An object of its own: PyAV keeps these by id(), and small integers share theirs.
                 packet.opaque = PacketTag(ordinal)
             self._reader.decoder.skip_frame = "NONREF" if self._may_be_left_out(ordinal) else "DEFAULT"
-            yield from self._frames_of(packet, ordinal)
+            for frame in self._frames_of(packet, ordinal):
+                yield ordinal, frame
             if ordinal == self._last_wanted and packet is not None:
-                yield from self._frames_of(None, ordinal)
+                for frame in self._frames_of(None, ordinal):
+                    yield ordinal, frame
                 return
 
     def _frames_of(self, packet: VideoPacket | None, ordinal: int) -> list[VideoFrame]:

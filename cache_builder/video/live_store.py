@@ -274,7 +274,7 @@ class LiveStore:
             reader=VideoReader(
                 self._sources[video_id].path,
                 self._scan_of(video_id),
-                reorder_depth=self._learned[video_id].reorder_depth,
+                opens_quickly=True,
                 nvdec=nvdec,
             ),
             packet_of_frame=self._packet_of_frame[first : first + int(self._shard_sizes[video_id])],
@@ -356,8 +356,18 @@ def _find_starts(
     for scan, size in zip(scans, num_frames.tolist(), strict=True):
         if isinstance(scan, VideoError) or not size:
             continue
-        may_start = scan.packets.can_start_unit[packet_of_frame[end : end + size]]
-        may_start[0] = True  # also where the first frame is one that leads up to a keyframe
+        packets = packet_of_frame[end : end + size]
+        # Decoding from the first packet gives all frames, also those that lead up to its own.
+        may_start = scan.packets.can_start_unit[packets] & (packets > 0)
+        may_start[0] = True
+        may_start[_is_repeated(packets)] = False
         starts.append(end + np.flatnonzero(may_start))
         end += size
     return DecodeStarts(np.concatenate(starts))
+
+
+def _is_repeated(values: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+    """bool per value: whether the same one came before."""
+    is_repeated = np.ones(len(values), np.bool_)
+    is_repeated[np.unique(values, return_index=True)[1]] = False
+    return is_repeated

@@ -34,14 +34,12 @@ class DecodeStarts:
 class LearnedOfVideo:
     """What reading a video has shown, kept while it is closed."""
 
-    reorder_depth: int | None = None
-    """As `VideoReader.reorder_depth`."""
     is_sparse: bool = True
     """Whether leaving pictures out has given the frames expected so far."""
 
 
-class _DamagedError(Exception):
-    """Frames depend on damage, and on what the decoder saw before it."""
+class _WrongStartError(Exception):
+    """Frames depend on what the decoder would have seen before: damage, or pictures that are used later."""
 
 
 class _NotAsExpectedError(Exception):
@@ -98,12 +96,11 @@ class LiveVideo:
                     self._read_from(start, run, positions[done:end], outs)
             except _NotAsExpectedError:
                 self.learned.is_sparse = False
-            except (UnitNotIndependentError, _DamagedError):
+            except (UnitNotIndependentError, _WrongStartError):
                 # The start before is tried next; the first one never fails.
                 self.starts.drop(self.first_id + start)
             else:
                 done = end
-            self.learned.reorder_depth = self.reader.reorder_depth
 
     def _next_run(self, wanted: list[int], done: int) -> tuple[int, int]:
         """Where to start for wanted[done], and up to where in `wanted` the decoder had better go on."""
@@ -156,7 +153,7 @@ class LiveVideo:
             # What a decoder makes of damage depends on all that came before: start where a build does.
             is_damaged = is_damaged or decoded.is_corrupt or bool(decoder.errors)
             if is_damaged and not self._is_in_builds(start):
-                raise _DamagedError
+                raise _WrongStartError
             if frame_in_video >= len(expected) or decoded.packet != expected[frame_in_video]:
                 break
             if frame_in_video < wanted[done]:
@@ -164,6 +161,8 @@ class LiveVideo:
             done = self._hand_out(decoded.frame, wanted, positions, done, outs)
             if done == len(wanted):
                 return
+        if start:
+            raise _WrongStartError
         raise VideoError(
             facts.path,
             f"decodes to other frames than its {facts.num_packets} packets and their pts promised, "

@@ -16,7 +16,8 @@ import numpy as np
 from cache_builder.discover import SourceVideo
 from cache_builder.errors import VideoError
 from cache_builder.video.frame_table import FrameTable, predict_frames
-from cache_builder.video.scan import PACKET_COLUMNS, PacketTable, VideoFacts, VideoScan
+from cache_builder.video.packet_table import PACKET_COLUMNS, PacketTable
+from cache_builder.video.scan import VideoFacts, VideoScan
 from cache_builder.video.scan_job import CountJob, ScanJob
 from cache_builder.worker_pool import JobDied, JobRaised, WorkerPool
 from frame_store.publish import write_file

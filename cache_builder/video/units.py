@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cache_builder.video.scan import PacketTable
+from cache_builder.video.packet_table import PacketTable
 
 
 def gop_units(packets: PacketTable, *, min_frames: int = 150) -> list[tuple[int, int]]:
