@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.errors import VideoError
-from cache_builder.frame_truth import VideoFrames
+from cache_builder.frame_truth import VideoFrames, output_pts_seconds
 from cache_builder.shard_job import SOURCE_DTYPE
 from cache_builder.spill import UnitReceipt
 from cache_builder.video.scan import VideoScan
@@ -36,6 +36,8 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the GPU was to decode it."""
     nvdec_refusal: str | None = None
     """Why the GPU did not take it, where it was tried."""
+    wrong_edge: int | None = None
+    """First packet of a unit that could not be decoded by itself, so that the video was decoded in one piece."""
 
     @property
     def first_ordinals(self) -> list[int]:
@@ -71,13 +73,14 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
 
     def sources(self, video_id: int) -> npt.NDArray[np.void]:
         """The stored frames in output order, `SOURCE_DTYPE`."""
+        pts_seconds = output_pts_seconds(self.scan, self.receipts)
         parts = []
         for first, unit, receipt in zip(self.first_ordinals, self.unit_numbers, self.receipts, strict=True):
             kept = receipt.kept_rows
             rows = np.zeros(len(kept), SOURCE_DTYPE)
             rows["video_id"] = video_id
             rows["frame_in_video"] = first + kept["position"]
-            rows["pts_seconds"] = receipt.pts_seconds_decoded[kept["position"]]
+            rows["pts_seconds"] = pts_seconds[rows["frame_in_video"]]
             rows["unit"] = unit
             for field in ("byte_length", "byte_offset", "crc32c"):
                 rows[field] = kept[field]
@@ -138,6 +141,12 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
             notes.append(
                 f"of its {facts.num_video_streams} video streams number {facts.stream_index} is taken, {chosen}"
             )
+        if facts.unsplittable_reason is not None:
+            notes.append(f"decoded in one piece: {facts.unsplittable_reason}")
+        if self.wrong_edge is not None:
+            notes.append(
+                f"decoded in one piece: its frames from packet {self.wrong_edge} on need what was decoded before"
+            )
         if self._pts_monotonic() is False:
             notes.append("its timestamps do not rise from frame to frame")
         if self.nvdec_refusal is not None:
@@ -152,9 +161,7 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
 
     def _pts_seconds(self) -> npt.NDArray[np.float64]:
         """Timestamps of all decoded frames, empty where none has one."""
-        pts_seconds = np.concatenate(
-            [np.zeros(0), *(receipt.pts_seconds_decoded for receipt in self.receipts)]
-        )
+        pts_seconds = output_pts_seconds(self.scan, self.receipts)
         return np.zeros(0) if np.isnan(pts_seconds).all() else pts_seconds
 
     def _last_pts_seconds(self) -> float | None:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.spill import FRAME_DTYPE, UnitReceipt
+from cache_builder.video.frame_table import sorted_packet_pts
 from cache_builder.video.packet_table import NO_PTS, PacketTable
 from cache_builder.video.scan import VideoScan, ticks_to_seconds
 from frame_store.frame_truth import (
@@ -41,7 +42,7 @@ class VideoFrames:
         self._firsts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)[:-1]
         rows = np.concatenate([np.zeros(0, FRAME_DTYPE), *(receipt.frame_rows for receipt in receipts)])
         self._packets = rows["packet"].astype(np.int64)
-        self.pts_seconds = np.ascontiguousarray(rows["pts_seconds"])
+        self.pts_seconds = output_pts_seconds(scan, receipts)
         """float64 per frame, NaN where it has none."""
         by_gpu = np.repeat([receipt.is_by_nvdec for receipt in receipts], counts).astype(bool)
         # What kind a picture is of, the GPU does not say; every unit it decodes cleanly begins with a clean keyframe.
@@ -212,6 +213,15 @@ class VideoFrames:
             num_packets_without_frame=int((frame_of_packet[shown] < 0).sum()),
             reason=reason,
         )
+
+
+def output_pts_seconds(scan: VideoScan, receipts: Sequence[UnitReceipt]) -> npt.NDArray[np.float64]:
+    """Seconds of all frames of a video in output order, shape (num_frames,), from its units in packet order."""
+    rows = np.concatenate([np.zeros(0, FRAME_DTYPE), *(receipt.frame_rows for receipt in receipts)])
+    if scan.sorts_pts:
+        ticks = sorted_packet_pts(scan.packets, rows["packet"].astype(np.int64))
+        return ticks_to_seconds(ticks, scan.time_base)
+    return np.ascontiguousarray(rows["pts_seconds"])
 
 
 def _leads_to(

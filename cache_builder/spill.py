@@ -28,7 +28,7 @@ class UnitReceipt(msgspec.Struct, frozen=True, kw_only=True):
     frames: bytes
     """`FRAME_DTYPE` row per decoded frame."""
     luma_hashes: bytes
-    """uint32 per decoded frame (`frame_notes.luma_hash`); empty where a GPU decoded them."""
+    """uint32 per decoded frame (`picture_hash.luma_hash`); empty where a GPU decoded them."""
     kept: bytes
     """`KEPT_DTYPE` row per stored frame."""
     corrupt_positions: list[int]
@@ -43,6 +43,10 @@ class UnitReceipt(msgspec.Struct, frozen=True, kw_only=True):
     sampled_errors: list[tuple[int, float]]
     """(position, mean squared error of the stored against the unencoded pixels) of the frames sampled."""
     num_bytes: int
+    first_pictures: list[tuple[int, int | None]] = []
+    """Packet and `picture_hash` of the first frames; hashes are None where a GPU decoded them."""
+    following_pictures: list[tuple[int, int | None]] = []
+    """The same of the first frames behind the unit, as they come out when decoding goes on over its end."""
     death: str | None = None
     """How the decoder process died of the unit, twice: nothing of it is known."""
     is_by_nvdec: bool = False
@@ -59,11 +63,6 @@ class UnitReceipt(msgspec.Struct, frozen=True, kw_only=True):
     def kept_rows(self) -> npt.NDArray[np.void]:
         """The stored frames, `KEPT_DTYPE`."""
         return np.frombuffer(self.kept, KEPT_DTYPE)
-
-    @property
-    def pts_seconds_decoded(self) -> npt.NDArray[np.float64]:
-        """Timestamps of all decoded frames."""
-        return np.ascontiguousarray(self.frame_rows["pts_seconds"])
 
     @property
     def frame_rows(self) -> npt.NDArray[np.void]:

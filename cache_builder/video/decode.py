@@ -18,6 +18,7 @@ from cache_builder.video.decoder_log import DecoderLog
 from cache_builder.video.open_video import VideoPacket, describe_error
 from cache_builder.video.packet_reader import PacketReader, PacketTag, PlaceLostError
 from cache_builder.video.packet_table import NO_PTS
+from cache_builder.video.picture_hash import picture_hash
 from cache_builder.video.scan import ticks_to_seconds
 
 MAX_REORDERED_FRAMES: Final = 32
@@ -51,14 +52,22 @@ class DecoderError:
 class VideoReader(PacketReader):
     """An open video that decodes, for one thread at a time, in the process that opened it."""
 
-    def decode(self, first_packet: int, end_packet: int, *, log: DecoderLog | None = None) -> "UnitDecoder":
+    def decode(
+        self,
+        first_packet: int,
+        end_packet: int,
+        *,
+        log: DecoderLog | None = None,
+        num_following: int = 1,
+    ) -> "UnitDecoder":
         """Decode the unit [first_packet, end_packet). At most one decoder may be in use at a time.
 
-        What the decoder tells `log` counts among its errors.
+        What the decoder tells `log` counts among its errors. The first frame behind the unit is decoded, too, to tell
+        where the unit ends, and so are others up to `num_following`: see `UnitDecoder.following`.
 
         Both ends must be starts of units (`PacketTable.can_start_unit`) or the end of the video.
         """
-        return UnitDecoder(self, first_packet, end_packet, log=log)
+        return UnitDecoder(self, first_packet, end_packet, log=log, num_following=num_following)
 
     def decode_sparsely(self, first_packet: int, wanted: Collection[int]) -> "UnitDecoder":
         """Decode the frames of the packets `wanted`, from `first_packet` on, and as few others as it takes.
@@ -72,7 +81,7 @@ class VideoReader(PacketReader):
 class UnitDecoder:
     """Iterates over the frames of one unit, in the decoder's output order.
 
-    Stopping early is fine. `errors` and `following_pts` are complete once the iteration has ended.
+    Stopping early is fine. `errors`, `following` and `following_pts` are complete once the iteration has ended.
     """
 
     def __init__(
@@ -83,6 +92,7 @@ class UnitDecoder:
         *,
         wanted: frozenset[int] | None = None,
         log: DecoderLog | None = None,
+        num_following: int = 1,
     ) -> None:
         self._reader = reader
         self._first = first_packet
@@ -90,6 +100,7 @@ class UnitDecoder:
         self._wanted = wanted
         self._last_wanted = None if wanted is None else max(wanted)
         self._log = log
+        self._num_following = num_following
         self._errors: list[DecoderError] = []
         self._said_of: dict[int, str] = {}
         self._given: set[int] = set()
@@ -97,6 +108,8 @@ class UnitDecoder:
         """Packets of all frames that came out, also of those that are not this unit's."""
         self.following_pts: int | None = None
         """pts of the frame behind the unit's last, in ticks; None at the end of the video or without pts."""
+        self.following: list[tuple[int, int | None]] = []
+        """Packet and `picture_hash` of the first frames behind the unit, decoded with all that came before them."""
 
     @property
     def errors(self) -> list[DecoderError]:
@@ -133,6 +146,7 @@ class UnitDecoder:
         self._given.clear()
         self._seen.clear()
         self.following_pts = None
+        self.following.clear()
         has_started = self._first == 0
         for current, frame in self._decode_packets():
             ordinal = self._packet_of(frame, current)
@@ -144,14 +158,17 @@ class UnitDecoder:
             if not has_started:
                 # Frames that lead up to an open GOP's keyframe come out before it: they are the unit before's.
                 self._check_still_awaited(self._first, frame, ordinal)
-            elif ordinal == self._end:
-                self.following_pts = frame.pts
-                return
+            elif ordinal == self._end or self.following:
+                self.following_pts = self.following_pts if self.following else frame.pts
+                self.following.append((ordinal, picture_hash(frame)))
+                if len(self.following) >= self._num_following:
+                    return
             else:
                 self._check_still_awaited(self._end, frame, ordinal)
                 self._given.add(ordinal)
                 yield self._describe(frame, ordinal)
-        if not has_started or self._end != len(self._reader.scan.packets):
+        has_ended = self._end == len(self._reader.scan.packets) or bool(self.following)
+        if not has_started or not has_ended:
             raise UnitNotIndependentError(
                 self._reader.scan.facts.path, self._end if has_started else self._first
             )

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.video.decode import VideoReader
-from cache_builder.video.packet_table import NO_PTS
+from cache_builder.video.packet_table import NO_PTS, PacketTable
 from cache_builder.video.scan import VideoScan
 
 
@@ -53,17 +53,17 @@ def count_frames(path: Path, scan: VideoScan) -> FrameTable:
         for frame in reader.decode(0, len(scan.packets)):
             packets.append(frame.packet)
             pts.append(NO_PTS if frame.pts is None else frame.pts)
-    ticks = np.array(pts, np.int64)
-    return FrameTable(packet=np.array(packets, np.int64), pts=sorted_ticks(ticks) if scan.sorts_pts else ticks)
+    packet = np.array(packets, np.int64)
+    ticks = sorted_packet_pts(scan.packets, packet) if scan.sorts_pts else np.array(pts, np.int64)
+    return FrameTable(packet=packet, pts=ticks)
 
 
-def sorted_ticks(ticks: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The same timestamps in rising order, `NO_PTS` where it was: for videos with `VideoScan.sorts_pts`.
+def sorted_packet_pts(packets: PacketTable, packet_of_frame: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Ticks of frames in output order, shape (num_frames,), for a video with `VideoScan.sorts_pts`.
 
-    >>> sorted_ticks(np.array([1, 4, 2, NO_PTS, 3])).tolist()[:3]
-    [1, 2, 3]
+    The frames take the timestamps of their packets in rising order. `NO_PTS` stays where it is.
     """
+    ticks = packets.pts[packet_of_frame]
     given = ticks != NO_PTS
-    rising = ticks.copy()
-    rising[given] = np.sort(ticks[given])
-    return rising
+    ticks[given] = np.sort(ticks[given])
+    return ticks
