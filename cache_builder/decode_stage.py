@@ -236,10 +236,14 @@ class DecodeStage:
     def _stop_unless_skipping(self, video_id: int) -> None:
         scan = self._scans[video_id]
         if self._on_error == "fail" and scan is not None:
-            video = self._decoded(video_id, scan, first_unit_number=0)
-            raise VideosError([str(VideoError(scan.facts.path, "; ".join(video.problems)))])
+            problems = self._decoded(video_id, scan, first_unit_number=0).problems
+            if problems:
+                raise VideosError([str(VideoError(scan.facts.path, "; ".join(problems)))])
 
     def _result(self) -> DecodeResult:
+        for video_id in self._jobs:  # what only all units together tell
+            if video_id not in self._failed:
+                self._stop_unless_skipping(video_id)
         videos: list[DecodedVideo | VideoError | None] = []
         unit_names: list[str] = []
         for video_id, scan in enumerate(self._scans):

@@ -67,9 +67,23 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         num_packets_corrupt = sum(len(receipt.corrupt_packets) for receipt in self.receipts)
         if num_packets_corrupt:
             problems.append(f"{num_packets_corrupt} packets flagged corrupt by the demuxer")
+        if len(self._packets_lost):
+            count, first = len(self._packets_lost), self._packets_lost[0]
+            problems.append(
+                f"{count} packets gave no frame, and nothing says why (the first: packet {first})"
+            )
         if self.scan.packets.is_at_demuxer_error.any():
             problems.append(self.scan.demuxer_errors_text)
         return problems
+
+    @property
+    def _packets_lost(self) -> npt.NDArray[np.int64]:
+        """As `VideoFrames.packets_lost`; none while units are missing, whose frames they may be."""
+        if sum(receipt.end_packet - receipt.first_packet for receipt in self.receipts) < len(
+            self.scan.packets
+        ):
+            return np.zeros(0, np.int64)
+        return VideoFrames(self.scan, self.receipts).packets_lost
 
     def sources(self, video_id: int) -> npt.NDArray[np.void]:
         """The stored frames in output order, `SOURCE_DTYPE`."""
@@ -93,12 +107,13 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         num_decoded = sum(receipt.num_frames_decoded for receipt in self.receipts)
         problems = self.problems
         verdict: Verdict = "damaged" if problems else "whole"
-        truth = VideoFrames(self.scan, self.receipts).truth()
+        frames = VideoFrames(self.scan, self.receipts)
+        truth = frames.truth()
         return VideoEntry(
             path=facts.path,
             verdict=verdict,
             reason="; ".join([*problems, *_spans_text(truth)]) or None,
-            notes=[*self._notes(num_decoded), *_truth_notes(truth)],
+            notes=[*self._notes(num_decoded, frames), *_truth_notes(truth)],
             num_bytes=facts.num_bytes,
             sha256=facts.sha256,
             num_frames_in_header=facts.num_frames_in_header,
@@ -124,13 +139,18 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         told = {name: value for name, value in facts.items() if name not in told_elsewhere}
         return told | ({NVDEC_COUNT: self._num_decoded_by_nvdec()} if self.is_for_nvdec else {})
 
-    def _notes(self, num_decoded: int) -> list[str]:
+    def _notes(self, num_decoded: int, frames: VideoFrames) -> list[str]:
         facts = self.scan.facts
         notes = []
         if facts.num_frames_in_header is not None and facts.num_frames_in_header != num_decoded:
             notes.append(f"the header claims {facts.num_frames_in_header} frames, {num_decoded} decoded")
         if facts.num_packets != num_decoded:
-            notes.append(f"{facts.num_packets} packets gave {num_decoded} frames")
+            reasons = ", ".join(
+                f"{len(packets)} {reason}" for reason, packets in frames.packets_without_frame.items()
+            )
+            notes.append(
+                f"{facts.num_packets} packets gave {num_decoded} frames" + f": {reasons}" * bool(reasons)
+            )
         claimed, end = facts.duration_seconds_in_header, self._last_pts_seconds()
         if claimed is not None and end is not None and claimed - end > max(0.5, 0.05 * claimed):
             notes.append(f"cut off? The header claims {claimed:.1f} s, its last frame is at {end:.1f} s")
@@ -153,9 +173,9 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
             notes.append(f"decoded on the CPU: {self.nvdec_refusal}")
         elif self.is_for_nvdec and self._num_decoded_by_nvdec() < num_decoded:
             num_on_cpu = num_decoded - self._num_decoded_by_nvdec()
-            reasons = sorted({receipt.nvdec_failure for receipt in self.receipts if receipt.nvdec_failure})
+            failures = sorted({receipt.nvdec_failure for receipt in self.receipts if receipt.nvdec_failure})
             notes.append(
-                f"{num_on_cpu} frames decoded on the CPU, as NVDEC did not decode them cleanly: {'; '.join(reasons)}"
+                f"{num_on_cpu} frames decoded on the CPU, as NVDEC did not decode them cleanly: {'; '.join(failures)}"
             )
         return notes
 

@@ -22,7 +22,7 @@ class FrameNotes:
         self.luma_hashes: list[int] = []
         """Empty where frames are in a GPU's memory."""
         self.corrupt_positions: list[int] = []
-        self.num_interlaced = 0
+        self.is_interlaced: list[bool] = []
         self.formats: list[tuple[int, PictureFormat]] = []
         """(position from which on, format): the first frame's, and every other that follows."""
         self.first_pictures: list[tuple[int, int | None]] = []
@@ -36,8 +36,7 @@ class FrameNotes:
         self.is_intra.append(frame.pict_type == PictureType.I)
         if decoded.is_corrupt:
             self.corrupt_positions.append(position)
-        if frame.interlaced_frame:
-            self.num_interlaced += 1
+        self.is_interlaced.append(bool(frame.interlaced_frame))
         if position < MAX_PICTURES_COMPARED:
             self.first_pictures.append((decoded.packet, picture_hash(frame)))
         is_on_gpu = frame.format.name == "cuda"

@@ -33,7 +33,6 @@ class UnitReceipt(msgspec.Struct, frozen=True, kw_only=True):
     """`KEPT_DTYPE` row per stored frame."""
     corrupt_positions: list[int]
     """Decoded frames that the decoder flagged corrupt."""
-    num_frames_interlaced: int
     formats: list[tuple[int, PictureFormat]]
     """(position from which on, format of the decoded pictures), the first frame's first."""
     corrupt_packets: list[int]
@@ -70,8 +69,9 @@ class UnitReceipt(msgspec.Struct, frozen=True, kw_only=True):
         return np.frombuffer(self.frames, FRAME_DTYPE)
 
 
-FRAME_DTYPE = np.dtype([("packet", "<u4"), ("is_intra", "?"), ("pts_seconds", "<f8")])
-"""A decoded frame: the packet it was coded in, whether it was coded without others, NaN where it has no pts."""
+FRAME_DTYPE = np.dtype([("packet", "<u4"), ("is_intra", "?"), ("is_interlaced", "?"), ("pts_seconds", "<f8")])
+"""A decoded frame: the packet it was coded in, whether it was coded without others, whether the decoder calls it
+interlaced, NaN where it has no pts."""
 
 KEPT_DTYPE = np.dtype(
     [("position", "<u4"), ("byte_length", "<u4"), ("byte_offset", "<u8"), ("crc32c", "<u4")]

@@ -143,7 +143,7 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         unit, is_corrupt = self.unit, self.scan.packets.is_corrupt
         rows = np.zeros(len(notes.packets), FRAME_DTYPE)
         rows["packet"], rows["is_intra"] = notes.packets, notes.is_intra
-        rows["pts_seconds"] = notes.pts_seconds
+        rows["pts_seconds"], rows["is_interlaced"] = notes.pts_seconds, notes.is_interlaced
         return UnitReceipt(
             first_packet=unit.first_packet,
             end_packet=unit.end_packet,
@@ -152,7 +152,6 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             luma_hashes=np.array(notes.luma_hashes, np.uint32).tobytes(),
             kept=np.array(kept, KEPT_DTYPE).tobytes(),
             corrupt_positions=notes.corrupt_positions,
-            num_frames_interlaced=notes.num_interlaced,
             formats=notes.formats,
             corrupt_packets=(
                 unit.first_packet + is_corrupt[unit.first_packet : unit.end_packet].nonzero()[0]
@@ -251,7 +250,6 @@ def empty_receipt(unit: DecodeUnit, *, death: str) -> UnitReceipt:
         luma_hashes=b"",
         kept=b"",
         corrupt_positions=[],
-        num_frames_interlaced=0,
         formats=[],
         corrupt_packets=[],
         decoder_errors=[],

@@ -120,7 +120,10 @@ def _read_vp9(packet: memoryview) -> PacketHeader:
 
 
 def _read_av1(packet: memoryview) -> PacketHeader:
-    """AV1 bitstream specification, 5.3.1, 5.5.1 and 5.9.2, as far as the first frame header of the temporal unit."""
+    """AV1 bitstream specification, 5.3.1, 5.5.1 and 5.9.2, as far as the first frame header of the temporal unit.
+
+    A temporal unit shows one frame (7.5), and the decoder gives it the unit's timestamp, also one shown again.
+    """
     position = 0
     while position < len(packet):
         header = packet[position]
@@ -138,9 +141,8 @@ def _read_av1(packet: memoryview) -> PacketHeader:
             return PacketHeader(resets_decoder=True)
         if kind in _AV1_WITH_FRAME_HEADER:
             shows_existing, frame_type, is_shown = first >> 7, first >> 5 & 3, first >> 4 & 1
-            if shows_existing:
-                return PacketHeader(hides_picture=True)
-            return PacketHeader(resets_decoder=frame_type == _AV1_KEY_FRAME and bool(is_shown))
+            is_key = not shows_existing and frame_type == _AV1_KEY_FRAME and bool(is_shown)
+            return PacketHeader(resets_decoder=is_key)
         position += size
     return _UNKNOWN
 
