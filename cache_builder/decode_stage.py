@@ -20,10 +20,10 @@ from cache_builder.decoder_choice import DecoderChoice
 from cache_builder.errors import MachineError, UnitNotIndependentError, VideoError, VideosError
 from cache_builder.plan import DecodeUnit, plan_units
 from cache_builder.spill import UnitReceipt
-from cache_builder.unit_edges import first_wrong_edge
 from cache_builder.unit_job import UnitJob, empty_receipt
 from cache_builder.video.frame_table import sorted_packet_pts
 from cache_builder.video.scan import VideoScan
+from cache_builder.video.unit_edges import first_wrong_edge
 from cache_builder.worker_pool import JobDied, JobDone, JobRaised, WorkerPool
 from frame_store.errors import CudaError
 

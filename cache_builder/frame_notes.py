@@ -1,15 +1,11 @@
 """What is noted of every frame as it leaves the decoder, stored or not."""
 
-from typing import Final
-
 from av.video.frame import PictureType
 
 from cache_builder.video.decode import DecodedFrame
 from cache_builder.video.picture_hash import luma_hash, picture_hash
+from cache_builder.video.unit_edges import MAX_PICTURES_COMPARED, Pictures
 from frame_store.frame_truth import PictureFormat
-
-MAX_PICTURES_COMPARED: Final = 8
-"""Frames behind an edge of two units that are decoded on both sides of it and compared."""
 
 
 class FrameNotes:
@@ -25,7 +21,7 @@ class FrameNotes:
         self.is_interlaced: list[bool] = []
         self.formats: list[tuple[int, PictureFormat]] = []
         """(position from which on, format): the first frame's, and every other that follows."""
-        self.first_pictures: list[tuple[int, int | None]] = []
+        self.first_pictures: Pictures = []
         """Packet and `picture_hash` of the first `MAX_PICTURES_COMPARED` frames."""
 
     def take(self, decoded: DecodedFrame) -> None:

@@ -9,7 +9,7 @@ from cache_builder.video.packet_pass import ONE_FRAME_A_PACKET
 from cache_builder.video.packet_table import NO_PTS, PacketTable
 from cache_builder.video.scan import VideoScan
 
-MAX_BYTES_NOT_CODED: Final = 32
+MAX_BYTES_NOT_CODED: Final = 10
 """An MPEG-4 picture this small may say that it is not coded (`vop_coded` 0): AVI files hold such for dropped frames."""
 
 Reason: TypeAlias = Literal[

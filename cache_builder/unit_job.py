@@ -10,7 +10,7 @@ import numpy as np
 
 from cache_builder.config import BuildConfig
 from cache_builder.errors import NvdecError, UnitNotIndependentError, VideoError
-from cache_builder.frame_notes import MAX_PICTURES_COMPARED, FrameNotes
+from cache_builder.frame_notes import FrameNotes
 from cache_builder.plan import DecodeUnit
 from cache_builder.selection import make_selection
 from cache_builder.spill import FRAME_DTYPE, KEPT_DTYPE, UnitReceipt, UnitSpill
@@ -22,6 +22,7 @@ from cache_builder.video.nvdec import NvdecDevice
 from cache_builder.video.open_video import out_of_memory_text
 from cache_builder.video.packet_table import NO_PTS
 from cache_builder.video.scan import VideoScan
+from cache_builder.video.unit_edges import num_to_decode_behind
 from cache_builder.worker_pool import JobLimits
 from frame_store.pixel_codec import Pixels, crc32c, make_codec
 
@@ -128,8 +129,7 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
                 self.unit.first_packet,
                 self.unit.end_packet,
                 log=log,
-                # A sample: all of them at the first edge of a video, one at every other.
-                num_following=MAX_PICTURES_COMPARED if self.unit.first_packet == 0 else 1,
+                num_following=num_to_decode_behind(self.unit.first_packet),
             )
             frames = self._kept_frames(decoder, notes)
             for position, pixels in self._on_cpu(frames) if nvdec is None else self._on_gpu(frames, nvdec):

@@ -21,7 +21,7 @@ def as_plain(frame: DecodedFrame) -> PlainFrame:
 
 
 def independent_units(reader: VideoReader, min_frames: int) -> list[tuple[int, int]]:
-    units = gop_units(reader.scan.packets, min_frames=min_frames)
+    units = gop_units(reader.scan.packets, min_packets=min_frames)
     while True:
         try:
             for first, end in units:

@@ -210,8 +210,7 @@ def test_videos_opened_again_and_again_give_the_same_frames(store, sample_folder
     for frame_id, frame in zip(ids, expected, strict=True):
         np.testing.assert_array_equal(again.read_frames([frame_id])[0], frame)
     codec_of = {facts.path: facts.codec for facts in store.videos}
-    names = [name for name, _ in opened]
-    for place, (name, decodes_nothing) in enumerate(opened):
+    for name, decodes_nothing in opened:
         assert decodes_nothing == (codec_of[name] == "h264")
 
 

@@ -25,6 +25,7 @@ from cache_builder.video.live_video import ConvertsFrames, DecodeStarts, Learned
 from cache_builder.video.nvdec import Device, NvdecDevice, choose_nvdec
 from cache_builder.video.scan import VideoFacts, VideoScan, ticks_to_seconds
 from cache_builder.video.scan_cache import ScanPool, scan_frames
+from cache_builder.video.units import gop_units
 from frame_store.arguments import whole_number
 from frame_store.cpu_budget import num_usable_cpus
 from frame_store.frame_index import check_frame_ids, check_out, check_outs
@@ -127,7 +128,10 @@ class LiveStore:
         packets = [np.zeros(0, np.int64)]
         packets += [scan[1].packet for scan in scans if not isinstance(scan, VideoError)]
         self._packet_of_frame = np.concatenate(packets).astype(np.int32)
-        self._starts = _find_starts(self._scans, self._packet_of_frame, self._shard_sizes)
+        self._unit_starts = [
+            np.zeros(0, np.int64) if isinstance(scan, VideoError) else scan[1].unit_starts for scan in scans
+        ]
+        self._starts = _find_starts(self._scans, self._unit_starts, self._packet_of_frame, self._shard_sizes)
         self._learned = [LearnedOfVideo() for _ in videos]
         self._open_videos = self._open_none()
 
@@ -279,6 +283,7 @@ class LiveStore:
             ),
             packet_of_frame=self._packet_of_frame[first : first + int(self._shard_sizes[video_id])],
             converter=converter,
+            unit_starts=self._unit_starts[video_id],
             first_id=first,
             starts=self._starts,
             learned=self._learned[video_id],
@@ -348,12 +353,13 @@ def _make_index(
 
 def _find_starts(
     scans: Sequence[VideoScan | VideoError],
+    unit_starts: Sequence[npt.NDArray[np.int64]],
     packet_of_frame: npt.NDArray[np.int32],
     num_frames: npt.NDArray[np.int64],
 ) -> DecodeStarts:
     starts = [np.zeros(0, np.int64)]
     end = 0
-    for scan, size in zip(scans, num_frames.tolist(), strict=True):
+    for scan, firsts, size in zip(scans, unit_starts, num_frames.tolist(), strict=True):
         if isinstance(scan, VideoError) or not size:
             continue
         packets = packet_of_frame[end : end + size]
@@ -361,6 +367,8 @@ def _find_starts(
         may_start = scan.packets.can_start_unit[packets] & (packets > 0)
         may_start[0] = True
         may_start[_is_repeated(packets)] = False
+        if len(firsts) == 1 and len(gop_units(scan.packets)) > 1:  # its units did not fit together
+            may_start[1:] = False
         starts.append(end + np.flatnonzero(may_start))
         end += size
     return DecodeStarts(np.concatenate(starts))

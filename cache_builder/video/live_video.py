@@ -9,7 +9,6 @@ from av.video.frame import VideoFrame
 
 from cache_builder.errors import UnitNotIndependentError, VideoError
 from cache_builder.video.decode import VideoReader
-from cache_builder.video.units import gop_units
 
 
 class DecodeStarts:
@@ -68,6 +67,8 @@ class LiveVideo:
     packet_of_frame: npt.NDArray[np.int32]
     """Ordinal of the packet that each frame of the video was coded in, in output order."""
     converter: ConvertsFrames
+    unit_starts: npt.NDArray[np.int64]
+    """As `FrameTable.unit_starts`."""
     first_id: int
     """Frame id of its first frame."""
     starts: DecodeStarts
@@ -175,8 +176,7 @@ class LiveVideo:
 
     def _is_in_builds(self, start: int) -> bool:
         """Whether a build starts a unit there, too."""
-        first_packet = self._first_packet(start)
-        return any(first == first_packet for first, _ in gop_units(self.reader.scan.packets))
+        return bool((self.unit_starts == self._first_packet(start)).any())
 
     def _hand_out(
         self,

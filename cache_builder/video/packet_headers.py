@@ -11,10 +11,12 @@ from typing import Final
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PacketHeader:
-    """Two facts of a packet; both are False where the codec's headers are not read here."""
+    """Facts of a packet; all are False where the codec's headers are not read here."""
 
     resets_decoder: bool = False
     """Its first picture makes the decoder forget all earlier ones."""
+    is_closed: bool = False
+    """Besides, no picture of a later packet needs any from before it: none leads up to it."""
     hides_picture: bool = False
     """It holds one picture, and that is not shown; or it shows a picture of an earlier packet again."""
 
@@ -29,8 +31,9 @@ _VP8_INTER_FRAME = 0x01
 _VP8_SHOW_FRAME = 0x10
 
 # H.264, table 7-1; HEVC, table 7-1.
-_H264_IDR = 5
-_HEVC_IRAP = range(16, 24)
+_H264_IDR = frozenset({5})
+_HEVC_IDR = frozenset({19, 20})
+_HEVC_IRAP = frozenset(range(16, 24))
 
 # AV1, 5.3 and 5.9.
 _AV1_SEQUENCE_HEADER = 1
@@ -44,7 +47,7 @@ def header_reader(codec: str, extradata: bytes | None, *, is_intra_only: bool) -
     `is_intra_only` is FFmpeg's word on the codec: every picture stands alone.
     """
     if is_intra_only:
-        return lambda packet: PacketHeader(resets_decoder=True)
+        return lambda packet: PacketHeader(resets_decoder=True, is_closed=True)
     if codec in {"h264", "hevc"}:
         return _nal_header_reader(codec, extradata or b"")
     return _READERS.get(codec, lambda packet: _UNKNOWN)
@@ -91,20 +94,19 @@ def _start_coded(packet: memoryview) -> Iterator[int]:
 
 def _nal_header_reader(codec: str, extradata: bytes) -> HeaderReader:
     num_length_bytes = nal_length_bytes(codec, extradata)
-    resetting = frozenset({_H264_IDR}) if codec == "h264" else frozenset(_HEVC_IRAP)
+    closed, resetting = (_H264_IDR, _H264_IDR) if codec == "h264" else (_HEVC_IDR, _HEVC_IRAP)
 
     def read(packet: memoryview) -> PacketHeader:
-        types = nal_unit_types(packet, codec, num_length_bytes)
-        return PacketHeader(resets_decoder=any(kind in resetting for kind in types))
+        types = frozenset(nal_unit_types(packet, codec, num_length_bytes))
+        return PacketHeader(resets_decoder=bool(types & resetting), is_closed=bool(types & closed))
 
     return read
 
 
 def _read_vp8(packet: memoryview) -> PacketHeader:
     first = packet[0]
-    return PacketHeader(
-        resets_decoder=not first & _VP8_INTER_FRAME, hides_picture=not first & _VP8_SHOW_FRAME
-    )
+    is_key = not first & _VP8_INTER_FRAME
+    return PacketHeader(resets_decoder=is_key, is_closed=is_key, hides_picture=not first & _VP8_SHOW_FRAME)
 
 
 def _read_vp9(packet: memoryview) -> PacketHeader:
@@ -116,7 +118,9 @@ def _read_vp9(packet: memoryview) -> PacketHeader:
     if shows_existing:
         return PacketHeader(hides_picture=True)
     has_several = len(packet) > 1 and packet[-1] & 0xE0 == 0xC0  # a superframe: the last of them is shown
-    return PacketHeader(resets_decoder=not is_inter, hides_picture=not is_shown and not has_several)
+    return PacketHeader(
+        resets_decoder=not is_inter, is_closed=not is_inter, hides_picture=not is_shown and not has_several
+    )
 
 
 def _read_av1(packet: memoryview) -> PacketHeader:
@@ -138,11 +142,11 @@ def _read_av1(packet: memoryview) -> PacketHeader:
         if (
             kind == _AV1_SEQUENCE_HEADER and first & 0x08
         ):  # reduced_still_picture_header: nothing but keyframes
-            return PacketHeader(resets_decoder=True)
+            return PacketHeader(resets_decoder=True, is_closed=True)
         if kind in _AV1_WITH_FRAME_HEADER:
             shows_existing, frame_type, is_shown = first >> 7, first >> 5 & 3, first >> 4 & 1
             is_key = not shows_existing and frame_type == _AV1_KEY_FRAME and bool(is_shown)
-            return PacketHeader(resets_decoder=is_key)
+            return PacketHeader(resets_decoder=is_key, is_closed=is_key)
         position += size
     return _UNKNOWN
 

@@ -137,7 +137,7 @@ def read_all_packets(
         if pts_tell
         else decoder.reorder_depth,
         unsplittable_reason=reason,
-        uncounted_reason=_why_uncounted(opened, stream, packets, has_bad_headers=notes.has_bad_headers),
+        uncounted_reason=_why_uncounted(opened, stream, packets, notes),
     )
 
 
@@ -148,6 +148,8 @@ class _PacketNotes:
         self.rows: list[tuple[int, int, int, int, bool, bool, bool, bool, bool]] = []
         self.unsplittable_reason: str | None = None
         self.has_bad_headers = False
+        self.has_open_keyframes = False
+        """Keyframes of which nothing proves that no later packet needs pictures from before them."""
         self._read_header = header_reader(codec, stream.codec_context.extradata, is_intra_only=is_intra_only)
         self._may_hide = codec in {"vp8", "vp9", "av1"}
         self._header_check: BitStreamFilterContext | None = None
@@ -163,6 +165,7 @@ class _PacketNotes:
         header = PacketHeader()
         if packet.size and (packet.is_keyframe or self._may_hide):
             header = self._read_header(memoryview(packet))
+        self.has_open_keyframes |= packet.is_keyframe and not header.is_closed
         self.rows.append(
             (
                 NO_PTS if packet.pts is None else packet.pts,
@@ -204,14 +207,14 @@ class _PacketNotes:
 
 
 def _why_uncounted(
-    opened: OpenContainer, stream: VideoStream, packets: PacketTable, *, has_bad_headers: bool
+    opened: OpenContainer, stream: VideoStream, packets: PacketTable, notes: _PacketNotes
 ) -> str | None:
     """Why sorting the packets by pts might not be the decoder's output, or None."""
     codec = stream.codec_context.codec.canonical_name
     reasons = {
         "codec": codec not in ONE_FRAME_A_PACKET,
         "hidden packets": bool(packets.hides_picture.any()),
-        "headers that break the rules of its codec": has_bad_headers,
+        "headers that break the rules of its codec": notes.has_bad_headers,
         "damaged packets": bool((packets.is_corrupt | packets.is_at_demuxer_error).any()),
         "interlaced": stream.codec_context.field_order not in _PROGRESSIVE,
         "packets without pts": bool((packets.pts == NO_PTS).any()),
@@ -220,6 +223,8 @@ def _why_uncounted(
         "begins without a keyframe": not packets.is_keyframe[0],
         "frames before the first keyframe": bool((packets.pts < packets.pts[0]).any()),
         "empty packets": bool((packets.size == 0).any()),
+        # Where a stream was cut or joined, a decoder leaves out what leads up to such a keyframe.
+        "open GOPs": codec in _REORDERING and notes.has_open_keyframes,
         # AVI, ASF and the like hold no pts: FFmpeg makes them from dts, so they tell nothing of reordering.
         "frames that may be reordered, without pts": codec in _REORDERING
         and not has_true_pts(opened.container.format.name),

@@ -23,7 +23,7 @@ from cache_builder.worker_pool import JobDied, JobRaised, WorkerPool
 from frame_store.publish import write_file
 
 _DIGEST_BYTES: Final = 32
-_CACHE_VERSION: Final = f"4, PyAV {av.__version__}"
+_CACHE_VERSION: Final = f"5, PyAV {av.__version__}"
 """Another build of FFmpeg may number packets otherwise."""
 
 
@@ -34,7 +34,9 @@ class _CachedVideo(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     packets: bytes
     """The columns of `PACKET_COLUMNS`, one behind the other."""
     counted_frames: bytes | None
-    """Both columns of a `FrameTable` found by decoding."""
+    """`packet` and `pts` of a `FrameTable` found by decoding."""
+    unit_starts: bytes
+    """That of the same."""
 
 
 class _CacheFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,6 +207,7 @@ def _write_cache(
             counted_frames=_require(frames).packet.tobytes() + _require(frames).pts.tobytes()
             if counted
             else None,
+            unit_starts=_require(frames).unit_starts.tobytes() if counted else b"",
         )
     data = msgspec.msgpack.encode(_CacheFile(version=_CACHE_VERSION, videos=entries))
     write_file(path, hashlib.sha256(data).digest() + data)
@@ -230,5 +233,5 @@ def _unpack(video: SourceVideo, cached: _CachedVideo) -> _Found | None:
     frames = None
     if cached.counted_frames is not None:
         packet, pts = np.frombuffer(cached.counted_frames, np.int64).reshape(2, -1)
-        frames = FrameTable(packet=packet, pts=pts)
+        frames = FrameTable(packet=packet, pts=pts, unit_starts=np.frombuffer(cached.unit_starts, np.int64))
     return scan, frames
