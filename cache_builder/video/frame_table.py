@@ -31,6 +31,8 @@ class FrameTable:
     """Ticks, `NO_PTS` where there is none."""
     unit_starts: npt.NDArray[np.int64]
     """Ordinals of the packets at which a build starts to decode, ascending, shape (num_units,)."""
+    is_counted: bool
+    """Whether the frames were decoded to count them, not told by the packets."""
 
     def __post_init__(self) -> None:
         """Check that the columns fit together, and freeze them."""
@@ -51,7 +53,10 @@ def predict_frames(scan: VideoScan) -> FrameTable | None:
         return None
     order = np.argsort(scan.packets.pts, kind="stable")
     return FrameTable(
-        packet=order, pts=scan.packets.pts[order], unit_starts=_starts_of(gop_units(scan.packets))
+        packet=order,
+        pts=scan.packets.pts[order],
+        unit_starts=_starts_of(gop_units(scan.packets)),
+        is_counted=False,
     )
 
 
@@ -82,7 +87,7 @@ def count_frames(path: Path, scan: VideoScan) -> FrameTable:
     packet, pts = np.array(frames, np.int64).reshape(-1, 2).T.copy()
     if scan.sorts_pts:
         pts = sorted_packet_pts(scan.packets, packet)
-    return FrameTable(packet=packet, pts=pts, unit_starts=_starts_of(units))
+    return FrameTable(packet=packet, pts=pts, unit_starts=_starts_of(units), is_counted=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -45,6 +45,7 @@ def open_videos(
     resize: Resize = "crop",
     crop_aspect: tuple[int, int] | None = None,
     scan_cache: Path | str | None = None,
+    decode_all: bool = False,
     max_open: int = 32,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -60,6 +61,8 @@ def open_videos(
         resize: `crop`, `stretch` or `pad`, as `FrameGeometry` says.
         crop_aspect: Display aspect (width, height) whose centre is cut out first.
         scan_cache: File that remembers the scan, so that opening again is instant; None scans anew.
+        decode_all: Decode every video once to count its frames. Else the packets tell them where nothing speaks against
+            it, and a video turns out to be damaged at the first look-up that meets the damage, which raises.
         max_open: Videos kept open for later look-ups, at most; fewer where their decoders hold much memory.
         workers: Processes that scan, while it lasts; None means one per core.
         progress: Called with (videos scanned, videos).
@@ -86,6 +89,7 @@ def open_videos(
             videos,
             cache_path=None if scan_cache is None else Path(scan_cache),
             pool=pool,
+            decode_all=decode_all,
             progress=progress,
         )
     if nvdec is None:

@@ -166,8 +166,8 @@ class LiveVideo:
             raise _WrongStartError
         raise VideoError(
             facts.path,
-            f"decodes to other frames than its {facts.num_packets} packets and their pts promised, "
-            f"near frame {wanted[done]}",
+            f"damaged: near frame {wanted[done]} it decodes to other frames than its {facts.num_packets} packets "
+            "and their pts promised; open_videos(decode_all=True) counts the frames that decode",
         )
 
     def _first_packet(self, start: int) -> int:

@@ -65,10 +65,14 @@ def scan_frames(
     *,
     cache_path: Path | None,
     pool: "ScanPool",
+    decode_all: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[tuple[VideoScan, FrameTable] | VideoError]:
-    """Like `scan_videos`, and tell every video's frames: those that only decoding can count are decoded once."""
-    scans = _Scanning(videos, cache_path, pool, progress, with_frames=True).run()
+    """Like `scan_videos`, and tell every video's frames.
+
+    Videos that only decoding can count are decoded once, with `decode_all` all of them.
+    """
+    scans = _Scanning(videos, cache_path, pool, progress, with_frames=True, decode_all=decode_all).run()
     return [scan if isinstance(scan, VideoError) else (scan[0], _require(scan[1])) for scan in scans]
 
 
@@ -96,12 +100,14 @@ class _Scanning:
         progress: Callable[[int, int], None] | None,
         *,
         with_frames: bool,
+        decode_all: bool = False,
     ) -> None:
         self._videos = videos
         self._cache_path = cache_path
         self._pool = pool
         self._progress = progress
         self._with_frames = with_frames
+        self._decode_all = decode_all
         self._cached = _read_cache(cache_path)
         self._scans: dict[int, VideoScan] = {}
         self._found: dict[int, _Found | VideoError] = {}
@@ -145,7 +151,7 @@ class _Scanning:
 
     def _take_scan(self, row: int, scan: VideoScan, frames: FrameTable | None) -> None:
         if self._with_frames and frames is None:
-            frames = predict_frames(scan)
+            frames = None if self._decode_all else predict_frames(scan)
             if frames is None:
                 self._scans[row] = scan
                 self._pool.submit(CountJob(row=row, path=self._videos[row].path, scan=scan))
@@ -198,7 +204,7 @@ def _write_cache(
             continue
         scan, frames = row
         packets = b"".join(getattr(scan.packets, name).tobytes() for name in PACKET_COLUMNS)
-        counted = frames is not None and scan.facts.uncounted_reason is not None
+        counted = frames is not None and frames.is_counted
         entries[video.relative_path] = _CachedVideo(
             num_bytes=scan.facts.num_bytes,
             mtime_ns=scan.mtime_ns,
@@ -233,5 +239,10 @@ def _unpack(video: SourceVideo, cached: _CachedVideo) -> _Found | None:
     frames = None
     if cached.counted_frames is not None:
         packet, pts = np.frombuffer(cached.counted_frames, np.int64).reshape(2, -1)
-        frames = FrameTable(packet=packet, pts=pts, unit_starts=np.frombuffer(cached.unit_starts, np.int64))
+        frames = FrameTable(
+            packet=packet,
+            pts=pts,
+            unit_starts=np.frombuffer(cached.unit_starts, np.int64),
+            is_counted=True,
+        )
     return scan, frames

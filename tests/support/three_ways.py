@@ -100,11 +100,16 @@ def build(path: Path, scanned: VideoScan, *, min_packets: int, fps: float | None
 
 
 def look_up(
-    path: Path, scanned: VideoScan, *, min_packets: int, seed: int, num: int
+    path: Path, scanned: VideoScan, *, min_packets: int, seed: int, num: int, is_counted: bool = False
 ) -> tuple[LiveStore, dict[int, int | VideoError]]:
-    """The live store, and `num` of its frames in random order, or the error that one gave."""
+    """The live store, and `num` of its frames in random order, or the error that one gave.
+
+    With `is_counted` its frames are those that decode, as with `open_videos(decode_all=True)`.
+    """
     with patch.object(units, "MIN_PACKETS_PER_UNIT", min_packets):
-        table = predict_frames(scanned) or count_frames(path, scanned)
+        table = None if is_counted else predict_frames(scanned)
+        if table is None:
+            table = count_frames(path, scanned)
     store = LiveStore(
         [SourceVideo(relative_path=path.name, path=path)], [(scanned, table)], geometry=GEOMETRY, max_open=1
     )
