@@ -39,7 +39,7 @@ class StreamKind:
 
 
 _X264 = {"preset": "veryfast", "g": "10", "keyint_min": "10", "sc_threshold": "0"}
-_LATE = {"preset": "veryfast", "g": "50", "sc_threshold": "0", "b_strategy": "0"}
+_LATE = {"preset": "veryfast", "g": "50", "sc_threshold": "0", "b_strategy": "0", "b-pyramid": "normal"}
 _X265 = "keyint=10:min-keyint=10:log-level=none:pools=none:frame-threads=1:open-gop="
 _MPEG = {"g": "8"}
 
@@ -62,7 +62,7 @@ KINDS: tuple[StreamKind, ...] = (
         "libx264",
         "mp4 ts mkv flv avi",
         _LATE,
-        num_b_frames=2,
+        num_b_frames=3,
         num_frames=220,
         num_frames_before_b=170,
         states_reordering=False,

@@ -1,0 +1,108 @@
+"""Nets under the rules of where a video may be cut: what decoders keep over a keyframe is noticed by its pictures."""
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cache_builder.video import packet_pass
+from cache_builder.video.packet_headers import PacketHeader
+from cache_builder.video.scan import scan_video
+from cache_builder.video.start_check import MAX_PACKETS_DECODED, check_starts, starts_to_try
+from cache_builder.video.unit_edges import first_wrong_edge
+from tests.support.sample_streams import sample_stream, write_stream
+from tests.support.three_ways import build, look_up, one_pass
+
+
+@pytest.fixture
+def cut_in_spite_of_palettes(tmp_path, monkeypatch):
+    """A video whose palette comes with packet 0 alone, to a scan that overlooks palettes."""
+    monkeypatch.setattr(packet_pass._PacketNotes, "_why_unsplittable", lambda self, packet: None)
+    sample = sample_stream("raw-palette")
+    path = tmp_path / "palette.avi"
+    write_stream(sample, path, [(0, len(sample.packets))])
+    return path
+
+
+def test_a_build_finds_out_that_units_do_not_fit_and_decodes_in_one_piece(cut_in_spite_of_palettes):
+    path = cut_in_spite_of_palettes
+    scanned = scan_video(path, "palette.avi")
+    assert scanned.packets.can_start_unit.all()
+    built = build(path, scanned, min_packets=10)
+    assert built.frames == one_pass(path, scanned)
+    assert built.entry.verdict == "whole"
+    assert built.entry.notes == [
+        "decoded in one piece: its frames from packet 10 on need what was decoded before"
+    ]
+    store, found = look_up(path, scanned, min_packets=10, seed=0, num=40, is_counted=True)
+    assert len(store) == len(built.frames)
+    assert found == dict(enumerate(built.frames))
+
+
+def test_a_scan_tries_starts_that_nothing_proves(cut_in_spite_of_palettes, monkeypatch):
+    path = cut_in_spite_of_palettes
+    monkeypatch.setattr(packet_pass, "header_reader", lambda *args, **options: lambda packet: PacketHeader())
+    scanned = scan_video(path, "palette.avi")
+    assert starts_to_try(scanned) == [1, 39]
+    checked = check_starts(path, scanned)
+    assert checked.facts.unsplittable_reason == "its frames from packet 1 on need what was decoded before"
+    assert checked.packets.can_start_unit.nonzero()[0].tolist() == [0]
+    _, found = look_up(path, checked, min_packets=150, seed=0, num=40)
+    assert found == dict(enumerate(one_pass(path, checked)))
+
+
+@pytest.mark.parametrize("kind_name", ["mpeg4-p", "mpeg2", "h264-open", "wmv2", "svq1"])
+def test_true_starts_stay_starts(tmp_path, kind_name):
+    sample = sample_stream(kind_name)
+    path = tmp_path / f"v.{sample.kind.suffixes[0]}"
+    write_stream(sample, path, [(0, len(sample.packets))])
+    scanned = scan_video(path, path.name)
+    assert starts_to_try(scanned)
+    assert check_starts(path, scanned) == scanned
+
+
+def test_proven_starts_and_far_ones_are_not_tried(tmp_path, monkeypatch):
+    for kind_name, num_tried in (("h264", 0), ("vp9", 0), ("mjpeg", 0), ("mpeg4-p", 2)):
+        sample = sample_stream(kind_name)
+        path = tmp_path / f"{kind_name}.{sample.kind.suffixes[0]}"
+        write_stream(sample, path, [(0, len(sample.packets))])
+        assert len(starts_to_try(scan_video(path, path.name))) == num_tried
+    monkeypatch.setattr("cache_builder.video.start_check.MAX_PIXELS_DECODED", 64 * 48 * 70)
+    assert starts_to_try(scan_video(path, path.name)) == []
+    assert MAX_PACKETS_DECODED < 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeUpUnit:
+    first_packet: int
+    first_pictures: list
+    following_pictures: list = field(default_factory=list)
+    is_damaged: bool = False
+
+
+@given(st.lists(st.integers(1, 12), min_size=2, max_size=6), st.data())
+def test_the_first_edge_with_another_picture_is_named(sizes, data):
+    firsts = np.concatenate([[0], np.cumsum(sizes)]).tolist()
+    pictures = [(packet, packet * 7) for packet in range(firsts[-1])]
+    units = [
+        MadeUpUnit(
+            first_packet=first,
+            first_pictures=pictures[first:end][:8],
+            following_pictures=pictures[end : end + (8 if first == 0 else 1)],
+        )
+        for first, end in pairwise(firsts)
+    ]
+    assert first_wrong_edge(units) is None
+    wrong = data.draw(st.integers(1, len(units) - 1))
+    packet, checksum = units[wrong].first_pictures[0]
+    other = MadeUpUnit(
+        first_packet=firsts[wrong], first_pictures=[(packet, checksum + 1), *units[wrong].first_pictures[1:]]
+    )
+    assert first_wrong_edge([*units[:wrong], other, *units[wrong + 1 :]]) == firsts[wrong]
+    by_gpu = MadeUpUnit(first_packet=firsts[wrong], first_pictures=[(packet, None)])
+    assert first_wrong_edge([*units[:wrong], by_gpu]) is None
+    damaged = MadeUpUnit(first_packet=firsts[wrong], first_pictures=other.first_pictures, is_damaged=True)
+    assert first_wrong_edge([*units[:wrong], damaged]) is None
