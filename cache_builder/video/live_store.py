@@ -333,7 +333,7 @@ class _OpenVideos:
             other.reader.close()
 
     def close_oldest(self) -> bool:
-        """Close the video that was lent out least recently, so that another one can be opened; False where there is none."""
+        """Close the video that was lent out least recently; False where none is open."""
         with self._lock:
             video = self._idle.popitem(last=False)[1] if self._idle else None
         if video is not None:

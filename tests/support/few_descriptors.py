@@ -7,6 +7,7 @@ import resource
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,14 +15,23 @@ Result = TypeVar("Result")
 
 
 def run_with_descriptors(limit: int, function: Callable[..., Result], *arguments: object) -> Result:
-    """What `function(*arguments)` returns or raises in a fresh interpreter that may hold `limit` descriptors."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), set_limit, (limit,)) as pool:
-        return pool.submit(function, *arguments).result()
+    """What `function(*arguments)` returns or raises in another process, which may hold `limit` descriptors."""
+    return _process().submit(_run_limited, limit, function, arguments).result()
 
 
-def set_limit(limit: int) -> None:
-    """Let this process hold `limit` descriptors, and let it ask for no more."""
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+@cache
+def _process() -> ProcessPoolExecutor:
+    """One for all tests: it takes a second to import what they need."""
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+
+
+def _run_limited(limit: int, function: Callable[..., Result], arguments: tuple[object, ...]) -> Result:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, before[1]))
+    try:
+        return function(*arguments)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def num_descriptors_left() -> int:
@@ -48,7 +58,8 @@ def _open_all() -> list[int]:
         while True:
             opened.append(os.open(os.devnull, os.O_RDONLY))
     except OSError as error:
-        assert error.errno == errno.EMFILE
+        if error.errno != errno.EMFILE:
+            raise
     return opened
 
 
