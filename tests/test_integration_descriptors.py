@@ -18,9 +18,16 @@ import pytest
 import cache_builder
 import loader
 from cache_builder.cli import EXIT_MACHINE_FAILED, EXIT_NOT_WHOLE
+from cache_builder.config import read_settings
 from cache_builder.discover import discover_videos
+from cache_builder.spill import UnitSpill
+from cache_builder.video.scan_cache import scan_videos
+from cache_builder.worker_pool import WorkerPool
 from cache_builder.workspace import Workspace
 from frame_store import open_store
+from frame_store.manifest import read_manifest
+from frame_store.verify import check_file
+from loader.rho_estimate import load_features
 from tests.support.few_descriptors import (
     descriptors_left,
     num_descriptors_left,
@@ -112,13 +119,20 @@ def test_damaged_shards_are_made_again_with_few_descriptors(folder, cache, tmp_p
 
 def starved_outcomes(path, folder, other):
     """What each of these raises while this process can open no more files."""
-    workspace = Workspace(other)
+    manifest, workspace = read_manifest(path), Workspace(other)
     workspace.claim({"of": "this"}, overwrite=False)
     spilled = workspace.spill / "frames"
     spilled.write_bytes(b"hours of work")
     calls = {
         "open_store": lambda: open_store(path),
         "discover_videos": lambda: discover_videos(folder),
+        "check_file": lambda: check_file(path, manifest.shards[0]),
+        "read_settings": lambda: read_settings(other.with_suffix(".toml")),
+        "read_receipt": lambda: UnitSpill(workspace.spill, "unit").read_receipt(),
+        "scan_videos": lambda: scan_videos(
+            [], cache_path=workspace.scan_cache, pool=WorkerPool(num_workers=1)
+        ),
+        "load_features": lambda: load_features(other.with_suffix(".npy"), num_frames=1),
         "claim": lambda: workspace.claim({"of": "this"}, overwrite=False),
         "webdataset": lambda: next(iter(loader.webdataset_batches(path, batch_size=2))),
     }
