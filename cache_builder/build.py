@@ -69,10 +69,10 @@ def build_cache(
         MachineError: disk full, I/O error. The same call resumes.
     """
     videos, output = resolved(videos), resolved(output)
-    found = discover_videos(videos)  # before anything is written beside the output
-    nvdec = _choose_nvdec(options, progress or NoProgress())
-    workspace = Workspace(output)
     try:
+        found = discover_videos(videos)  # before anything is written beside the output
+        nvdec = _choose_nvdec(options, progress or NoProgress())
+        workspace = Workspace(output)
         workspace.require_own_files()
         with workspace.locked():
             return _Build(

@@ -290,6 +290,10 @@ class _exit_codes:  # noqa: N801 - reads as a statement
         if isinstance(error, FrameCacheError):
             click.echo(_without_controls(f"error: {error}"), err=True)
             sys.exit(_exit_code(error))
+        if isinstance(error, OSError):  # what the file is to blame for has become an error of the kinds above
+            what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            click.echo(_without_controls(f"error: the machine failed: {what}"), err=True)
+            sys.exit(EXIT_MACHINE_FAILED)
 
 
 def _exit_code(error: FrameCacheError) -> int:

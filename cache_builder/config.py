@@ -17,6 +17,7 @@ from cache_builder.errors import ConfigError
 from cache_builder.video.geometry import FrameGeometry, Resize, parse_aspect, parse_size
 from cache_builder.video.nvdec import Device
 from frame_store.cpu_budget import num_usable_cpus
+from frame_store.descriptors import raise_if_out_of_files
 from frame_store.layout import Container
 from frame_store.manifest import ChromaSubsampling, Encoding, EncodingName, Layout
 
@@ -124,11 +125,13 @@ def read_settings(path: Path) -> BuildSettings:
 
     Raises:
         ConfigError: unreadable, not TOML, an unknown key or a value of the wrong kind, each named.
+        OSError: no more files can be opened.
     """
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_CONFIG_BYTES + 1)
     except OSError as error:
+        raise_if_out_of_files(error)
         raise ConfigError(f"{path}: {error.strerror}") from error
     if len(raw) > MAX_CONFIG_BYTES:
         raise ConfigError(f"{path}: over {MAX_CONFIG_BYTES} bytes, which no file of settings is")

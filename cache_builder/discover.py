@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache_builder.errors import InputFolderError
+from frame_store.descriptors import raise_if_out_of_files
 
 _EXTENSIONS = (
     "264 265 3g2 3gp asf av1 avi dv f4v flv gxf h264 h265 hevc ivf m2t m2ts m2v m4v mjpeg mjpg mkv mov mp4 "
@@ -34,6 +35,7 @@ def discover_videos(folder: Path) -> list[SourceVideo]:
 
     Raises:
         InputFolderError: there is no such folder, it or a subfolder cannot be listed, or it holds no video.
+        OSError: no more files can be opened.
     """
     try:
         mode = folder.stat().st_mode
@@ -70,6 +72,7 @@ def _collect(top: Path) -> list[Path]:
             seen.add(identity)
             entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
         except OSError as error:
+            raise_if_out_of_files(error)
             raise _unlistable(top, folder, error) from error
         for entry in entries:
             if entry.name.startswith("."):

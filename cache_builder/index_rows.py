@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from cache_builder.config import BuildConfig
 from cache_builder.plan import ShardPlan
+from frame_store.descriptors import raise_if_out_of_files
 from frame_store.frame_index import FrameIndex
 from frame_store.layout import INDEX_DTYPE, INDEX_NAME
 from frame_store.manifest import StoreManifest
@@ -88,6 +89,7 @@ class IndexRows:
         try:
             file = open_inside(self._cache, INDEX_NAME)
         except OSError as error:
+            raise_if_out_of_files(error)
             raise ValueError(f"{INDEX_NAME}: {error.strerror}") from error
         row_bytes = INDEX_DTYPE.itemsize
         start = expected - (self._manifest.num_frames - first) * row_bytes

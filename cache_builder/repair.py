@@ -65,12 +65,7 @@ def repair_cache(
     cache, videos = resolved(cache), None if videos is None else resolved(videos)
     try:
         manifest = read_manifest(cache)
-    except StoreFormatError as error:
-        raise RepairError(
-            f"{error}\nwithout its manifest nothing says what the other files must be; move {cache} away and {_REBUILD}"
-        ) from error
-    workspace = Workspace(cache)
-    try:
+        workspace = Workspace(cache)
         with workspace.locked():
             broken = [entry for entry in [*manifest.files, *manifest.shards] if check_file(cache, entry)]
             if broken:
@@ -83,6 +78,10 @@ def repair_cache(
                     progress=progress or NoProgress(),
                 ).run()
             return broken
+    except StoreFormatError as error:
+        raise RepairError(
+            f"{error}\nwithout its manifest nothing says what the other files must be; move {cache} away and {_REBUILD}"
+        ) from error
     except OSError as error:
         raise MachineError(
             f"{error.filename or cache}: {error.strerror or error}; the same command resumes"

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from cache_builder.config import BuildConfig
 from cache_builder.spill import UnitSpill
 from cache_builder.worker_pool import JobLimits
+from frame_store.descriptors import descriptor_share, raise_if_out_of_files
 from frame_store.layout import INDEX_DTYPE, shard_name
 from frame_store.open_file import OpenFile
 from frame_store.pixel_codec import crc32c
@@ -126,7 +127,7 @@ class _SpilledFrames:
     def __init__(self, folder: Path, unit_names: Sequence[str]) -> None:
         self._folder = folder
         self._unit_names = unit_names
-        self._open = lru_cache(maxsize=MAX_OPEN_SPILLS)(OpenFile)
+        self._open = lru_cache(maxsize=descriptor_share(at_most=MAX_OPEN_SPILLS))(OpenFile)
 
     def read(self, source: np.void) -> bytes:
         name = self._unit_names[source["unit"]]
@@ -145,12 +146,17 @@ class _ReceiptFile:
         self._receipt_path = self._rows_path.with_suffix(".json")
 
     def read_if_intact(self, shard: Path) -> ShardReceipt | None:
-        """The receipt, if the shard still is what it says."""
+        """The receipt, if the shard still is what it says.
+
+        Raises:
+            OSError: no more files can be opened.
+        """
         try:
             receipt = msgspec.json.decode(self._receipt_path.read_bytes(), type=ShardReceipt)
             with shard.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, msgspec.MsgspecError) as error:
+            raise_if_out_of_files(error)
             return None
         return receipt if digest == receipt.sha256 else None
 

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.descriptors import raise_if_out_of_files
 from frame_store.frame_truth import PictureFormat
 from frame_store.pixel_codec import crc32c
 
@@ -93,7 +94,11 @@ class UnitSpill:
         temporary.replace(self._receipt_path)
 
     def read_receipt(self) -> UnitReceipt | None:
-        """The receipt of an earlier run, None unless it and every frame it names are intact."""
+        """The receipt of an earlier run, None unless it and every frame it names are intact.
+
+        Raises:
+            OSError: no more files can be opened.
+        """
         try:
             raw = self._receipt_path.read_bytes()
             data, checksum = raw[:-_CHECKSUM_BYTES], raw[-_CHECKSUM_BYTES:]
@@ -104,7 +109,8 @@ class UnitSpill:
                 for row in receipt.kept_rows:
                     if crc32c(file.read(int(row["byte_length"]))) != row["crc32c"]:
                         return None
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, msgspec.MsgspecError) as error:
+            raise_if_out_of_files(error)
             return None
         return receipt
 

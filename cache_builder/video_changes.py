@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cache_builder.discover import SourceVideo, discover_videos
 from cache_builder.video.open_video import hash_file
+from frame_store.descriptors import raise_if_out_of_files
 from frame_store.manifest import StoreManifest
 
 
@@ -34,6 +35,7 @@ def changes_since(manifest: StoreManifest, videos: Path) -> list[str]:
 
     Raises:
         InputFolderError: no such folder, no video in it.
+        OSError: no more files can be opened.
     """
     then = {video.path: video for video in manifest.videos}
     now: dict[str, str | None] = {}
@@ -54,4 +56,5 @@ def _digest(video: SourceVideo, *, expected_bytes: int | None) -> str:
             return "another length"
         return hash_file(video.path)
     except OSError as error:
+        raise_if_out_of_files(error)
         return error.strerror or "unreadable"

@@ -23,6 +23,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 import msgspec
 
 from cache_builder.errors import MachineError
+from frame_store.descriptors import descriptor_share
 
 _PR_SET_PDEATHSIG = 1
 
@@ -81,11 +82,12 @@ class WorkerPool(Generic[Job, Result]):
 
     The processes are fresh interpreters that import no `__main__`: a fork would inherit the output's lock and
     the decoder libraries' threads, and `multiprocessing`'s spawn would run the caller's script again. They
-    start with the first jobs and stay: one pool serves the stages of a build in turn.
+    start with the first jobs and stay: one pool serves the stages of a build in turn. Each takes a descriptor of this
+    process, so there are fewer of them where it may hold few.
     """
 
     def __init__(self, *, num_workers: int) -> None:
-        self._num_workers = num_workers
+        self._num_workers = descriptor_share(at_most=num_workers)
         self._waiting: deque[Job] = deque()
         self._workers: list[_Worker[Job]] = []
 
@@ -122,8 +124,10 @@ class WorkerPool(Generic[Job, Result]):
     def _hand_out(self) -> None:
         idle = [worker for worker in self._workers if worker.job is None]
         num_missing = min(self._num_workers - len(self._workers), len(self._waiting) - len(idle))
-        starting = [_Worker[Job]() for _ in range(num_missing)]  # all at once: they take a moment to import
-        self._workers += starting
+        starting = []
+        for _ in range(num_missing):  # all at once: they take a moment to import
+            starting.append(_Worker[Job]())
+            self._workers.append(starting[-1])  # one that cannot start leaves none of them behind
         for worker in starting:
             worker.greet(type(self._waiting[0]))
         for worker in (idle + starting)[: len(self._waiting)]:

@@ -27,6 +27,7 @@ import msgspec
 
 from cache_builder.config import differences
 from cache_builder.errors import OutputError
+from frame_store.descriptors import raise_if_out_of_files
 from frame_store.publish import write_file
 
 _MAX_NAME_BYTES = 255
@@ -174,7 +175,8 @@ class Workspace:
     def _read_identity(self) -> dict[str, Any] | None:
         try:
             return msgspec.json.decode(self.identity.read_bytes(), type=dict[str, Any])
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, msgspec.MsgspecError) as error:
+            raise_if_out_of_files(error)  # whose work this is stays unknown, and it is not to be removed
             return None
 
 

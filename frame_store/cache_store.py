@@ -55,6 +55,7 @@ class CacheStore:
             StoreFormatError: unknown version or broken manifest.
             StoreDamagedError: the index does not fit the manifest.
             ValueError: no such way of reading.
+            OSError: no more files can be opened.
         """
         if reads not in get_args(Reads):
             raise ValueError(f"reads must be one of {', '.join(get_args(Reads))}; found {reads!r}")
@@ -384,5 +385,6 @@ def open_store(path: Path | str, *, reads: Reads = "map", verify_reads: bool = F
         StoreFormatError: unknown version or broken manifest.
         StoreDamagedError: the index does not fit the manifest.
         ValueError: no such way of reading.
+        OSError: no more files can be opened.
     """
     return CacheStore(path, reads=reads, verify_reads=verify_reads)

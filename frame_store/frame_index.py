@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.descriptors import raise_if_out_of_files
 from frame_store.errors import FrameIdError, StoreDamagedError
 from frame_store.layout import INDEX_DTYPE, INDEX_NAME
 from frame_store.manifest import StoreManifest
@@ -28,6 +29,7 @@ def open_index(store_path: Path, *, num_frames: int) -> FrameIndex:
 
     Raises:
         StoreDamagedError: missing, a link, of another dtype or length, or shorter or longer than its header says.
+        OSError: no more files can be opened.
     """
     path = store_path / INDEX_NAME
     index: FrameIndex
@@ -40,6 +42,7 @@ def open_index(store_path: Path, *, num_frames: int) -> FrameIndex:
                 index = np.memmap(file, dtype, "r", file.tell(), shape)
                 return index.view(np.ndarray)  # without the bookkeeping of np.memmap at every access
     except OSError as error:
+        raise_if_out_of_files(error)
         raise StoreDamagedError(f"{path}: not a readable index: {error.strerror or error}") from error
     except ValueError as error:
         raise StoreDamagedError(f"{path}: not a readable index: {error}") from error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
+from frame_store.descriptors import raise_if_out_of_files
 from frame_store.errors import StoreFormatError, StoreNotFoundError
 from frame_store.frame_truth import FrameTruth
 from frame_store.layout import FORMAT_NAME, FORMAT_VERSION, MANIFEST_NAME, Container, shard_name
@@ -286,6 +287,7 @@ def read_manifest(store_path: Path) -> StoreManifest:
     Raises:
         StoreNotFoundError: no such folder, or no manifest in it.
         StoreFormatError: see `decode_manifest`; also a manifest of more than 512 MiB, a symbolic link or no file.
+        OSError: no more files can be opened.
     """
     path = store_path / MANIFEST_NAME
     try:
@@ -295,6 +297,7 @@ def read_manifest(store_path: Path) -> StoreManifest:
         what = "a file" if store_path.is_file() else what
         raise StoreNotFoundError(f"{store_path}: not a frame store: {what}") from error
     except OSError as error:
+        raise_if_out_of_files(error)
         refused = error.errno in {errno.ELOOP, errno.EFBIG, errno.EINVAL}
         kind = StoreFormatError if refused else StoreNotFoundError
         raise kind(f"{path}: {error.strerror}") from error

@@ -1,18 +1,19 @@
 """Shards of a cache, open for reading: a bounded table of descriptors, checked against the manifest."""
 
-import errno
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from frame_store.descriptors import descriptor_limit, is_out_of_files, num_files_to_keep
 from frame_store.errors import StoreDamagedError
 from frame_store.manifest import ShardEntry
 from frame_store.open_file import OpenFile, require_plain_file
 
 MAX_OPEN_SHARDS = 256
-"""File descriptors kept per process; random reads over more shards reopen the least recently used."""
+"""File descriptors kept per store, fewer where the process may hold few (`num_files_to_keep`); random reads over more
+shards reopen the least recently used."""
 
 
 class ShardFiles:
@@ -31,12 +32,16 @@ class ShardFiles:
 
         Raises:
             StoreDamagedError: missing, a symbolic link, or of another size.
+            OSError: no more files can be opened.
         """
         with self._lock:
             descriptor = self._open.get(shard_id)
             if descriptor is None:
                 descriptor = self._open[shard_id] = self._open_shard(shard_id, frame_id)
-                if len(self._open) > MAX_OPEN_SHARDS:
+                num_kept = num_files_to_keep(
+                    len(self._open), newest_number=descriptor.number, at_most=MAX_OPEN_SHARDS
+                )
+                while len(self._open) > num_kept:
                     self._open.popitem(last=False)
             else:
                 self._open.move_to_end(shard_id)
@@ -62,6 +67,7 @@ class ShardFiles:
 
         Raises:
             StoreDamagedError: it is not, or has not.
+            OSError: no more files can be opened.
         """
         if not self.have_sizes([shard_id]):
             self._open_shard(shard_id, frame_id)  # says what is wrong, where it still is
@@ -77,8 +83,11 @@ class ShardFiles:
         )
 
     def unread(self, shard_id: int, frame_id: int, error: OSError) -> OSError:
-        """The error to raise for a frame that the disk does not give, which is no proof that its bytes are wrong."""
-        return OSError(error.errno, f"frame {frame_id}: {error.strerror}", str(self.path(shard_id)))
+        """The error to raise for a frame that the machine does not give, which is no proof that its bytes are wrong."""
+        reason = error.strerror
+        if is_out_of_files(error):
+            reason = f"{reason} (this process may hold {descriptor_limit()}: ulimit -n)"
+        return OSError(error.errno, f"frame {frame_id}: {reason}", str(self.path(shard_id)))
 
     def _open_shard(self, shard_id: int, frame_id: int) -> OpenFile:
         while True:
@@ -86,12 +95,12 @@ class ShardFiles:
                 require_plain_file(self.store_path, self.shards[shard_id].name)
                 descriptor = OpenFile(self.path(shard_id))
             except OSError as error:
-                if error.errno != errno.EMFILE:
+                if not is_out_of_files(error):
                     raise self.damaged(shard_id, frame_id, error.strerror or str(error)) from error
                 try:
-                    self._open.popitem(last=False)  # the process may open fewer than the table has room for
+                    self._open.popitem(last=False)  # others hold more than was left to them
                 except KeyError:
-                    raise error from None  # nothing is wrong with the shard
+                    raise self.unread(shard_id, frame_id, error) from error  # nothing is wrong with the shard
             else:
                 break
         self._compare_size(shard_id, frame_id, os.fstat(descriptor.number).st_size)

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from frame_store.cache_store import CacheStore
+from frame_store.descriptors import raise_if_out_of_files
 from frame_store.errors import StoreDamagedError, StoreError
 from frame_store.frame_index import FrameIndex, RowProblem, find_row_problem
 from frame_store.layout import INDEX_NAME, MANIFEST_NAME, ZARR_FOLDER, frame_key
@@ -51,6 +52,7 @@ def verify_store(path: Path, *, progress: Callable[[int], None] = lambda _: None
     Raises:
         StoreNotFoundError: no cache there.
         StoreFormatError: the manifest cannot be believed, so nothing else can be.
+        OSError: no more files can be opened, so that nothing was found out.
     """
     try:
         store = CacheStore(path)
@@ -60,6 +62,7 @@ def verify_store(path: Path, *, progress: Callable[[int], None] = lambda _: None
         # It is mapped: what the disk cannot read of it would kill the process that looks.
         _differences(store.path, next(entry for entry in store.manifest.files if entry.name == INDEX_NAME))
     except OSError as error:
+        raise_if_out_of_files(error)
         return _unread(path, f"{INDEX_NAME}: {error.strerror}")
     is_tar = store.manifest.container == "wds"
     index_problems = list(_check_index(store))
@@ -111,10 +114,15 @@ def _check_files(store: CacheStore) -> Iterator[str]:
 
 
 def check_file(store_path: Path, entry: FileEntry) -> list[str]:
-    """What is wrong with a file of the store, by its size and hash: nothing, or one line."""
+    """What is wrong with a file of the store, by its size and hash: nothing, or one line.
+
+    Raises:
+        OSError: no more files can be opened.
+    """
     try:
         return _differences(store_path, entry)
     except OSError as error:
+        raise_if_out_of_files(error)
         return [f"{entry.name}: {error.strerror}"]
 
 
@@ -164,8 +172,8 @@ def _entries_below(top: Path, known: Container[str]) -> Iterator[tuple[str, int]
                 yield name, mode
                 if stat.S_ISDIR(mode) and name in known:
                     folders.append(name)
-        except OSError:  # what is missed of it is told by whoever wants its files
-            continue
+        except OSError as error:  # what is missed of it is told by whoever wants its files
+            raise_if_out_of_files(error)
 
 
 def _check_index(store: CacheStore) -> Iterator[str]:
@@ -219,6 +227,7 @@ def _check_shard_frames(store: CacheStore, shard_id: int) -> Iterator[str]:
                 continue
             store.read_frames([frame_id], buffer)
         except (StoreError, OSError) as error:
+            raise_if_out_of_files(error)
             yield f"{where}: {error}"
 
 
@@ -236,6 +245,7 @@ def _check_shard_layout(store: CacheStore, shard_id: int) -> Iterator[str]:
         for problem in found:
             yield f"{shard.name}: {problem}"
     except OSError as error:
+        raise_if_out_of_files(error)
         yield f"{shard.name}: {error.strerror}"
 
 
@@ -253,6 +263,7 @@ class _Sample:
                 if not is_equal:
                     yield f"{where}: another reader reads other pixels"
         except Exception as error:  # noqa: BLE001 - whatever it is, that reader cannot read the cache
+            raise_if_out_of_files(error)
             yield f"{self._store.path}: another reader fails: {type(error).__name__}: {error}"
 
     def _sampled_ids(self, shard_id: int) -> list[int]:

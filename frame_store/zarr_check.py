@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from frame_store.descriptors import raise_if_out_of_files
 from frame_store.frame_index import FrameIndex
 from frame_store.layout import ZARR_FOLDER
 from frame_store.manifest import StoreManifest
@@ -63,6 +64,7 @@ def check_zarr_metadata(store_path: Path, manifest: StoreManifest, *, shard_leng
         try:
             problem = _compare(expected, _read_json(store_path, path))
         except (OSError, ValueError, RecursionError) as error:
+            raise_if_out_of_files(error)
             problem = str(error)
         if problem:
             yield f"{path}: {problem}"
@@ -109,6 +111,7 @@ def check_side_arrays(store_path: Path, index: FrameIndex) -> Iterator[str]:
                 if len(found) != len(expected):
                     raise ValueError(f"expected {len(expected)} values, found {len(found)}")
             except (OSError, ValueError) as error:
+                raise_if_out_of_files(error)
                 yield f"{path}: {error}"
                 continue
             differs = found.view(f"u{column.itemsize}") != expected.view(f"u{column.itemsize}")

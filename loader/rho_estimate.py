@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.descriptors import raise_if_out_of_files
 from frame_store.protocol import FrameStore
 from loader.errors import SamplingError
 from loader.random_words import draw_without_replacement, epoch_keys, integers_below, words_at
@@ -119,10 +120,12 @@ def load_features(path: Path, *, num_frames: int) -> Reals:
 
     Raises:
         SamplingError: not such a file, another number of rows, or a value that is no finite number.
+        OSError: no more files can be opened.
     """
     try:
         features = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
+        raise_if_out_of_files(error)
         raise SamplingError(f"{path}: not a readable .npy file: {error}") from error
     if not isinstance(features, np.ndarray) or features.dtype.kind not in "fiub":
         raise SamplingError(f"{path}: expected an array of numbers")

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from frame_store.arguments import flag, whole_number
+from frame_store.descriptors import raise_if_out_of_files
 from frame_store.errors import FrameCacheError, StoreDamagedError
 from frame_store.frame_index import read_npy_header
 from frame_store.layout import INDEX_DTYPE
@@ -104,6 +105,7 @@ def _open_shards(cache_path: Path, shards: Iterable[ShardEntry]) -> Iterator[dic
             require_plain_file(cache_path, shard.name)
             found = path.stat().st_size
         except OSError as error:
+            raise_if_out_of_files(error)
             raise StoreDamagedError(f"{path}: {error.strerror}; run cache-verify") from error
         if found != shard.num_bytes:  # a tar cut between two members reads like a shorter one
             raise StoreDamagedError(
@@ -123,6 +125,7 @@ def _samples(cache_path: str, streams: Iterator[dict[str, Any]]) -> Iterator[Sam
     except FrameCacheError:
         raise
     except Exception as error:  # damage that looks like a compressed tar makes any decompressor complain
+        raise_if_out_of_files(error)
         raise StoreDamagedError(
             f"{cache_path}: no readable tar shard: {error!r}; run cache-verify on {cache_path}"
         ) from error

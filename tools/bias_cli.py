@@ -1,6 +1,7 @@
 """The command `cache-bias`: what a sampler's relaxation costs, before anyone trains.
 
-Exit codes: 0 all well; 1 a limit (`--max-chi2`, `--min-effective-batch`) is broken; 2 the command was wrong.
+Exit codes: 0 all well; 1 a limit (`--max-chi2`, `--min-effective-batch`) is broken; 2 the command was wrong;
+3 the machine failed, as where this process can open no more files.
 """
 
 import sys
@@ -31,7 +32,7 @@ from frame_cache_tools.bias_table import (
     table_text,
 )
 
-from cache_builder.errors import ConfigError
+from cache_builder.errors import ConfigError, MachineError
 from frame_store import __version__
 from frame_store.errors import FrameCacheError
 from loader import SamplingError, SamplingSpec
@@ -42,6 +43,7 @@ from loader.webdataset_report import WebDatasetSpec
 
 EXIT_LIMIT_BROKEN = 1
 EXIT_WRONG_COMMAND = 2
+EXIT_MACHINE_FAILED = 3
 
 
 @click.command(context_settings={"show_default": True, "max_content_width": 110})
@@ -99,6 +101,9 @@ def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
     """
     try:
         _run(flags)
+    except (MachineError, OSError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(EXIT_MACHINE_FAILED)
     except (FrameCacheError, ModuleNotFoundError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(EXIT_WRONG_COMMAND)

@@ -14,6 +14,7 @@ from cache_builder.inputs import read_inputs
 from cache_builder.plan import plan_shards
 from cache_builder.video.scan_cache import ScanPool
 from frame_store import CacheStore, open_store
+from frame_store.descriptors import raise_if_out_of_files
 from frame_store.manifest import Layout
 from loader import SamplingError
 from loader.clip_order import contiguous_video_sizes
@@ -93,10 +94,12 @@ def subject_of_sizes(path: Path) -> BiasSubject:
 
     Raises:
         ConfigError: no such file, or something else in it.
+        OSError: no more files can be opened.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        raise_if_out_of_files(error)
         raise ConfigError(f"{path}: {getattr(error, 'strerror', None) or 'not a text file'}") from error
     try:
         if text.lstrip().startswith("["):

@@ -28,6 +28,7 @@ from cache_builder.video.scan_cache import ScanPool, scan_frames
 from cache_builder.video.units import gop_units
 from frame_store.arguments import whole_number
 from frame_store.cpu_budget import num_usable_cpus
+from frame_store.descriptors import is_out_of_files, num_files_to_keep
 from frame_store.frame_index import check_frame_ids, check_out, check_outs
 from frame_store.layout import INDEX_DTYPE
 from frame_store.protocol import FrameIds, Frames
@@ -63,7 +64,8 @@ def open_videos(
         scan_cache: File that remembers the scan, so that opening again is instant; None scans anew.
         decode_all: Decode every video once to count its frames. Else the packets tell them where nothing speaks against
             it, and a video turns out to be damaged at the first look-up that meets the damage, which raises.
-        max_open: Videos kept open for later look-ups, at most; fewer where their decoders hold much memory.
+        max_open: Videos kept open for later look-ups, at most; fewer where their decoders hold much memory, or this
+            process may hold few descriptors (RLIMIT_NOFILE).
         workers: Processes that scan, while it lasts; None means one per core.
         progress: Called with (videos scanned, videos).
 
@@ -72,7 +74,7 @@ def open_videos(
         ValueError: a size, an aspect, `max_open` or `workers` out of range, another device or decoder.
         CudaUnavailableError: there is no such GPU, or no decoder on it; says what helps.
         CudaForkError: this process was forked from one that had started CUDA.
-        OSError: the scan cache cannot be written.
+        OSError: the scan cache cannot be written, or no more files can be opened.
     """
     max_open = whole_number("max_open", max_open, least=1)
     workers = num_usable_cpus() if workers is None else whole_number("workers", workers, least=1)
@@ -203,6 +205,7 @@ class LiveStore:
             FrameIdError: an id outside [0, len(self)).
             ValueError: `out` has another shape or dtype, or is not contiguous.
             VideoError: a video changed since it was scanned, or decodes to other frames than the scan told.
+            OSError: the machine failed to read a video, or no more files can be opened.
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
         out = check_out(out, num_frames=len(ids), frame_shape=self.frame_shape)
@@ -215,7 +218,7 @@ class LiveStore:
         Raises:
             FrameIdError: an id outside [0, len(self)).
             ValueError: another number of places than ids, or a place of another shape or dtype, or not contiguous.
-            VideoError: as `read_frames`.
+            VideoError, OSError: as `read_frames`.
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
         check_outs(outs, num_frames=len(ids), frame_shape=self.frame_shape)
@@ -244,8 +247,16 @@ class LiveStore:
             )
 
     def _read_video(self, video_id: int, wanted: list[int], positions: list[int], outs: Outs) -> None:
-        with self._videos().borrow(video_id) as video:
-            video.read(wanted, positions, outs)
+        videos = self._videos()
+        while True:
+            try:
+                with videos.borrow(video_id) as video:
+                    video.read(wanted, positions, outs)
+            except OSError as error:
+                if not is_out_of_files(error) or not videos.close_oldest():
+                    raise
+            else:
+                return
 
     def close(self) -> None:
         """Close all videos; reading afterwards reopens them."""
@@ -310,6 +321,7 @@ class _OpenVideos:
         """An open video that no other thread uses; opens another one if it must."""
         with self._lock:
             video = self._idle.pop(video_id, None)
+        is_new = video is None
         if video is None:
             video = self._make_video(video_id)
         try:
@@ -320,14 +332,22 @@ class _OpenVideos:
         with self._lock:
             evicted = [self._idle.pop(video_id)] if video_id in self._idle else []
             self._idle[video_id] = video
+            newest_number = video.reader.descriptor if is_new else None
+            num_kept = num_files_to_keep(len(self._idle), newest_number=newest_number, at_most=self._max_open)
             num_bytes = sum(other.num_bytes_idle for other in self._idle.values())
-            while len(self._idle) > self._max_open or (
-                len(self._idle) > 1 and num_bytes > self._max_idle_bytes
-            ):
+            while len(self._idle) > num_kept or (len(self._idle) > 1 and num_bytes > self._max_idle_bytes):
                 evicted.append(self._idle.popitem(last=False)[1])
                 num_bytes -= evicted[-1].num_bytes_idle
         for other in evicted:
             other.reader.close()
+
+    def close_oldest(self) -> bool:
+        """Close the video that was lent out least recently; False where none is open."""
+        with self._lock:
+            video = self._idle.popitem(last=False)[1] if self._idle else None
+        if video is not None:
+            video.reader.close()
+        return video is not None
 
     def close(self) -> None:
         """Close the videos that are not lent out."""

@@ -85,6 +85,11 @@ class PacketReader:
     ) -> None:
         self.close()
 
+    @property
+    def descriptor(self) -> int | None:
+        """Number of the open file, None while it is closed."""
+        return None if self._opened is None else self._opened.file.number
+
     def close(self) -> None:
         """Close the file; decoding again reopens it."""
         if self._opened is not None:

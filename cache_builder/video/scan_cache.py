@@ -20,6 +20,7 @@ from cache_builder.video.packet_table import PACKET_COLUMNS, PacketTable
 from cache_builder.video.scan import VideoFacts, VideoScan
 from cache_builder.video.scan_job import CountJob, ScanJob
 from cache_builder.worker_pool import JobDied, JobRaised, WorkerPool
+from frame_store.descriptors import raise_if_out_of_files
 from frame_store.publish import write_file
 
 _DIGEST_BYTES: Final = 32
@@ -190,7 +191,8 @@ def _read_cache(path: Path | None) -> dict[str, _CachedVideo]:
         if hashlib.sha256(data).digest() != digest:  # a flipped bit would be a wrong timestamp for ever
             return {}
         file = msgspec.msgpack.decode(data, type=_CacheFile)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError) as error:
+        raise_if_out_of_files(error)
         return {}
     return file.videos if file.version == _CACHE_VERSION else {}
 

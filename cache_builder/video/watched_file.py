@@ -49,6 +49,11 @@ class WatchedFile:
         self.read = reads.send
         self.seek = partial(_lseek, self._descriptor)
 
+    @property
+    def number(self) -> int | None:
+        """Its descriptor, None once it is closed."""
+        return self._descriptor
+
     def tell(self) -> int:
         """The position. PyAV wants it there, and has no need of it."""
         return self.seek(0, os.SEEK_CUR)
