@@ -16,6 +16,7 @@ from cache_builder.video.geometry import FrameGeometry
 from cache_builder.video.nvdec import choose_nvdec
 from frame_store import open_store
 from tests.support.host_nvdec import HostNvdecDevice, open_on_stub
+from tests.support.presentations import presentation
 from tests.support.raw_nvdec import failure_of
 from tests.support.stub_planes import expected_planes
 from tests.support.tiny_videos import TINY_SPECS, damage_file, tiny_folder
@@ -59,8 +60,7 @@ def spelled_like(decoded, number):
 def converted(frame, decoded, sample_aspect_ratio):
     converter = FrameConverter(
         FrameGeometry(height=SIZE, width=SIZE),
-        rotation_degrees=decoded.rotation,
-        sample_aspect_ratio=sample_aspect_ratio,
+        presentation(decoded.rotation, sample_aspect_ratio),
     )
     return converter.convert(frame)
 
