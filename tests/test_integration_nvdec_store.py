@@ -115,12 +115,12 @@ def fail_on_the_way(folder):
     """A GPU that gives up after some frames: what a store that falls back makes of it, and one that may not."""
     convert, num_converted = CudaFrameConverter.convert, 0
 
-    def convert_some(self, frame, out):
+    def convert_some(self, frame, out, **options):
         nonlocal num_converted
         num_converted += 1
         if num_converted > 30:
             raise NvdecError("video", "NVDEC: no surface left")
-        return convert(self, frame, out)
+        return convert(self, frame, out, **options)
 
     CudaFrameConverter.convert = convert_some
     try:
