@@ -28,16 +28,14 @@ PICTURE[24:, :32], PICTURE[24:, 32:] = (20, 20, 230), (230, 230, 230)
 
 
 def encode(
-    codec: str, *, num_frames: int, aspect: Fraction = SQUARE, metadata: str = "", **settings
+    codec: str, *, num_frames: int, aspect: Fraction = SQUARE, metadata: str = "", gop_size: int = 10
 ) -> list[bytes]:
     """Packets of a bare stream, with B-frames."""
     encoder = av.CodecContext.create(codec, "w")
     encoder.height, encoder.width, _ = PICTURE.shape
     encoder.pix_fmt, encoder.time_base, encoder.framerate = "yuv420p", Fraction(1, 25), Fraction(25)
     encoder.sample_aspect_ratio = aspect
-    encoder.options = {"g": "10", "bf": "2"}
-    for name, value in settings.items():
-        setattr(encoder, name, value)
+    encoder.options = {"g": str(gop_size), "bf": "2"}
     packets = []
     for number in range(num_frames):
         frame = av.VideoFrame.from_ndarray(PICTURE, "rgb24").reformat(format=encoder.pix_fmt)
@@ -76,7 +74,9 @@ def folder(tmp_path_factory):
             )
         )
     )
-    mirrored = encode("libx264", num_frames=12, metadata="display_orientation=insert:flip=horizontal")
+    mirrored = encode(
+        "libx264", num_frames=9, gop_size=9, metadata="display_orientation=insert:flip=horizontal"
+    )
     (folder / "mirrored_later.h264").write_bytes(bare_stream(encode("libx264", num_frames=8), mirrored))
     with av.open(str(folder / "hlg_mirrored.mp4"), "w") as container:
         stream = container.add_stream("libx264", rate=25)
@@ -147,7 +147,8 @@ def test_look_ups_in_any_order_give_what_was_built(folder, built):
 
 
 def test_what_is_to_be_known_is_told(cache, folder):
-    notes = {video.path: video.notes for video in open_store(cache).manifest.videos}
+    videos = {video.path: video for video in open_store(cache).manifest.videos}
+    notes = {path: video.notes for path, video in videos.items()}
     change = "1 changes of picture format, the first at frame 170: sample_aspect_ratio"
     assert f"{change} 1:1 to 4:3" in notes["aspect.m2v"]
     assert f"{change} 1:1 to 2:1" in notes["aspect.h264"]
@@ -155,6 +156,8 @@ def test_what_is_to_be_known_is_told(cache, folder):
         "its display matrix changes at frame 8 (as stored to mirrored); "
         "all its frames are stored as the first one's says"
     ]
+    # The message comes with the keyframe alone, and holds for the pictures behind it.
+    assert videos["mirrored_later.h264"].truth.num_format_changes == 1
     hdr = [
         "HDR (HLG, arib-std-b67): its colours are stored as they are coded, not tone-mapped",
         "10 bits a sample stored as 8 (yuv420p10le)",
