@@ -12,8 +12,9 @@ from cache_builder.errors import VideoError
 from cache_builder.frame_truth import VideoFrames, output_pts_seconds
 from cache_builder.shard_job import SOURCE_DTYPE
 from cache_builder.spill import UnitReceipt
+from cache_builder.video.picture_notes import picture_notes
 from cache_builder.video.scan import VideoScan
-from frame_store.frame_truth import FrameTruth
+from frame_store.frame_truth import FormatChange, FrameTruth
 from frame_store.manifest import Fidelity, Verdict, VideoEntry
 
 MAX_REASONS_LISTED = 3
@@ -167,6 +168,9 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
             notes.append(
                 f"decoded in one piece: its frames from packet {self.wrong_edge} on need what was decoded before"
             )
+        notes += picture_notes(
+            facts, [picture for receipt in self.receipts for _, picture in receipt.formats]
+        )
         if self._pts_monotonic() is False:
             notes.append("its timestamps do not rise from frame to frame")
         if self.nvdec_refusal is not None:
@@ -249,16 +253,35 @@ def _truth_notes(truth: FrameTruth) -> list[str]:
         notes.append(f"frozen from frame {run[0]} to {run[1]}")
     if truth.num_frames_interlaced:
         notes.append(f"{truth.num_frames_interlaced} frames are interlaced")
-    if truth.num_format_changes:
-        change = truth.format_changes[0]
-        before, after = (msgspec.structs.asdict(picture) for picture in (change.before, change.after))
-        changed = ", ".join(
-            f"{name} {before[name]} to {after[name]}" for name in before if before[name] != after[name]
-        )
+    turned = next(
+        (change for change in truth.format_changes if change.before.orientation != change.after.orientation),
+        None,
+    )
+    if turned is not None:
         notes.append(
-            f"{truth.num_format_changes} changes of picture format, the first at frame {change.frame}: {changed}"
+            f"its display matrix changes at frame {turned.frame} ({turned.before.orientation} to "
+            f"{turned.after.orientation}); all its frames are stored as the first one's says"
         )
+    changes = [(change.frame, _changed_text(change)) for change in truth.format_changes]
+    first, text = next(((frame, text) for frame, text in changes if text), (0, ""))
+    if text:
+        count = truth.num_format_changes
+        notes.append(f"{count} changes of picture format, the first at frame {first}: {text}")
     return notes
+
+
+def _changed_text(change: FormatChange) -> str:
+    """What else than the display matrix changed."""
+    before, after = (msgspec.structs.asdict(picture) for picture in (change.before, change.after))
+    return ", ".join(
+        f"{name} {_ratio_text(before[name])} to {_ratio_text(after[name])}"
+        for name in before
+        if name != "orientation" and before[name] != after[name]
+    )
+
+
+def _ratio_text(value: object) -> str:
+    return ":".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def measured_fidelity(sampled_errors: Sequence[tuple[int, float]]) -> Fidelity | None:

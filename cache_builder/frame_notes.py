@@ -1,8 +1,9 @@
 """What is noted of every frame as it leaves the decoder, stored or not."""
 
-from av.video.frame import PictureType
+from av.video.frame import PictureType, VideoFrame
 
 from cache_builder.video.decode import DecodedFrame
+from cache_builder.video.orientation import describe_matrix, read_display_matrix
 from cache_builder.video.picture_hash import luma_hash, picture_hash
 from cache_builder.video.unit_edges import MAX_PICTURES_COMPARED, Pictures
 from frame_store.frame_truth import PictureFormat
@@ -46,6 +47,15 @@ class FrameNotes:
             color_range=int(frame.color_range),
             color_primaries=int(frame.color_primaries),
             color_transfer=int(frame.color_trc),
+            sample_aspect_ratio=decoded.sample_aspect_ratio,
+            orientation=self._orientation(frame),
         )
         if not self.formats or picture_format != self.formats[-1][1]:
             self.formats.append((position, picture_format))
+
+    def _orientation(self, frame: VideoFrame) -> str:
+        matrix = read_display_matrix(frame)
+        # What an SEI message says holds until the next sequence of pictures, which begins with a keyframe.
+        if matrix is None and self.formats and not frame.key_frame:
+            return self.formats[-1][1].orientation
+        return describe_matrix(matrix)

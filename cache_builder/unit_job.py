@@ -32,7 +32,7 @@ FRAMES_PER_FIDELITY_SAMPLE: Final = 16
 FRAMES_PER_DOWNLOAD: Final = 32
 """Frames that leave the GPU in one copy: the host waits once for all of them."""
 
-KeptFrames: TypeAlias = Iterator[tuple[int, av.VideoFrame]]
+KeptFrames: TypeAlias = Iterator[tuple[int, DecodedFrame]]
 """(position in the unit, frame as decoded) of the frames to store."""
 KeptPixels: TypeAlias = Iterator[tuple[int, Pixels]]
 """(position in the unit, RGB), each valid until the next."""
@@ -171,22 +171,20 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             if self.output_pts is not None:
                 shown_from_to = (self._output_pts_at(position), self._output_pts_at(position + 1))
             if keeps(self.first_ordinal + position, *shown_from_to):
-                yield position, frame.frame
+                yield position, frame
 
     def _output_pts_at(self, position: int) -> int | None:
         ticks = np.frombuffer(self.output_pts or b"", np.int64)
         return int(ticks[position]) if position < len(ticks) and ticks[position] != NO_PTS else None
 
     def _on_cpu(self, frames: KeptFrames) -> KeptPixels:
-        converter = FrameConverter(
-            self.config.geometry,
-            rotation_degrees=self.scan.facts.rotation_degrees,
-            sample_aspect_ratio=self.scan.sample_aspect_ratio,
-        )
+        presentation = self.scan.facts.presentation
+        converter = FrameConverter(self.config.geometry, presentation.plain)
         pixels = np.empty(self.config.frame_shape, np.uint8)
-        for position, frame in frames:
+        for position, decoded in frames:
+            aspect = presentation.aspect_of_frame(decoded.sample_aspect_ratio)
             try:
-                converter.convert(frame, pixels)
+                converter.convert(decoded.frame, pixels, sample_aspect_ratio=aspect)
             except (ValueError, av.FFmpegError) as error:
                 raise VideoError(self.scan.facts.path, str(error)) from error
             yield position, pixels
@@ -197,10 +195,10 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
         from cache_builder.video.cuda_convert import CudaFrameConverter, YuvConverters
 
+        presentation = self.scan.facts.presentation
         converter = CudaFrameConverter(
             YuvConverters(self.config.geometry),
-            rotation_degrees=self.scan.facts.rotation_degrees,
-            sample_aspect_ratio=self.scan.sample_aspect_ratio,
+            presentation.plain,
             path=self.scan.facts.path,
             nvdec=nvdec,
         )
@@ -209,9 +207,10 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             there = torch.empty(
                 (FRAMES_PER_DOWNLOAD, *self.config.frame_shape), dtype=torch.uint8, device=nvdec.torch_device
             )
-            for position, frame in frames:
+            for position, decoded in frames:
+                aspect = presentation.aspect_of_frame(decoded.sample_aspect_ratio)
                 try:
-                    converter.convert(frame, there[len(positions)])
+                    converter.convert(decoded.frame, there[len(positions)], sample_aspect_ratio=aspect)
                 except ValueError as error:
                     raise VideoError(self.scan.facts.path, str(error)) from error
                 positions.append(position)

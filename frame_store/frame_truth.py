@@ -58,6 +58,10 @@ class PictureFormat(_Record, frozen=True, kw_only=True):
     """FFmpeg's AVColorRange: 0 unspecified, 1 limited, 2 full."""
     color_primaries: int
     color_transfer: int
+    sample_aspect_ratio: tuple[int, int] | None
+    """Width over height of a pixel, as the picture's headers say; None where they do not."""
+    orientation: str
+    """How its display matrix turns it, such as `mirrored, turned by 90 degrees`; `as stored` without one."""
 
 
 class FormatChange(_Record, frozen=True, kw_only=True):

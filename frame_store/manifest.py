@@ -124,7 +124,7 @@ class VideoEntry(_Record, frozen=True, kw_only=True):
     truth: FrameTruth | None
     """What decoding told of its frames; None where nothing was decoded."""
     facts: dict[str, JsonValue]
-    """The scan's other facts (codec, size, colour, rotation, time base), informative."""
+    """The scan's other facts (codec, size, colour, how frames are to be shown, time base), informative."""
 
 
 class StoreManifest(_Record, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from cache_builder.video.convert import ACCURATE_FLAGS, FrameConverter
 from cache_builder.video.geometry import FrameGeometry, place_frame
+from tests.support.presentations import presentation
 from tests.support.yuv_reference import (
     MATRIX_BT601,
     MATRIX_BT709,
@@ -40,7 +41,7 @@ SUBSAMPLINGS = {"yuv420p": (2, 2), "yuv422p": (1, 2), "yuv440p": (2, 1), "yuv444
 
 
 def make_converter(geometry: FrameGeometry, rotation: int = 0, sar: Fraction | None = None) -> FrameConverter:
-    return FrameConverter(geometry, rotation_degrees=rotation, sample_aspect_ratio=sar)
+    return FrameConverter(geometry, presentation(rotation, sar))
 
 
 def convert(frame: av.VideoFrame, geometry: FrameGeometry, rotation: int = 0, sar: Fraction | None = None):
@@ -199,9 +200,7 @@ def test_resize_agrees_with_an_antialiased_bilinear_and_is_not_darker(height, wi
     tags = {"matrix": matrix, "color_range": RANGE_LIMITED, "left_sited": True}
     got = convert(make_frame("yuv420p", planes, **tags), geometry)
 
-    placement = place_frame(
-        geometry, coded_width=width, coded_height=height, sample_aspect_ratio=None, rotation_degrees=0
-    )
+    placement = place_frame(geometry, coded_width=width, coded_height=height, presentation=presentation())
     left, top = placement.crop_left // 2 * 2, placement.crop_top // 2 * 2
     rgb = yuv_to_rgb(*planes, bits=8, **tags)
     cropped = rgb[top : top + placement.crop_height, left : left + placement.crop_width]
@@ -234,7 +233,7 @@ def test_cropping_samples_what_a_cropped_copy_would(*, size, resize, crop_aspect
     got = convert(make_frame("yuv444p", planes, matrix=MATRIX_BT709), geometry, rotation, sar)
 
     where = place_frame(
-        geometry, coded_width=width, coded_height=height, sample_aspect_ratio=sar, rotation_degrees=rotation
+        geometry, coded_width=width, coded_height=height, presentation=presentation(rotation, sar)
     )
     rows = slice(where.crop_top, where.crop_top + where.crop_height)
     columns = slice(where.crop_left, where.crop_left + where.crop_width)
@@ -299,11 +298,6 @@ def test_pixels_twice_as_wide_are_shown_so(rotation, filled):
     want = np.zeros((64, 64, 3), np.uint8)
     want[filled] = 200
     np.testing.assert_array_equal(got, want)
-
-
-def test_a_rotation_between_quarter_turns_is_refused_at_once():
-    with pytest.raises(ValueError, match="multiple of 90 degrees, not 45"):
-        make_converter(FrameGeometry(), 45)
 
 
 # Use ---------------------------------------------------------------------------------------------------------

@@ -24,6 +24,8 @@ SMALL = PictureFormat(
     color_range=1,
     color_primaries=2,
     color_transfer=2,
+    sample_aspect_ratio=None,
+    orientation="as stored",
 )
 LARGE = PictureFormat(
     width=128,
@@ -33,6 +35,8 @@ LARGE = PictureFormat(
     color_range=1,
     color_primaries=2,
     color_transfer=2,
+    sample_aspect_ratio=None,
+    orientation="as stored",
 )
 
 

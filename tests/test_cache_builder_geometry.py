@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from cache_builder.video.geometry import (
     FrameGeometry,
     FramePlacement,
-    count_quarter_turns,
+    Presentation,
     parse_aspect,
     parse_size,
     place_frame,
 )
-
-ROTATIONS = (0, 90, 180, 270)
+from cache_builder.video.orientation import AS_STORED, Orientation
+from tests.support.presentations import ORIENTATIONS
 
 coded_sizes = st.integers(1, 5000)
 output_sizes = st.integers(8, 1000)
@@ -34,10 +34,9 @@ geometries = st.builds(
 )
 
 
-def place(geometry: FrameGeometry, width: int, height: int, *, sar=None, rotation: int = 0) -> FramePlacement:
-    return place_frame(
-        geometry, coded_width=width, coded_height=height, sample_aspect_ratio=sar, rotation_degrees=rotation
-    )
+def place(geometry: FrameGeometry, width: int, height: int, *, sar=None, shown=AS_STORED) -> FramePlacement:
+    presentation = Presentation(orientation=shown, sample_aspect_ratio=sar)
+    return place_frame(geometry, coded_width=width, coded_height=height, presentation=presentation)
 
 
 def torchvision_fallback_crop(width: int, height: int, ratio: float) -> tuple[int, int, int, int]:
@@ -59,7 +58,7 @@ def test_the_exercise_chain_squeezes_the_centre_1440x1080():
         crop_height=1080,
         scaled_width=224,
         scaled_height=224,
-        num_quarter_turns=0,
+        orientation=AS_STORED,
         paste_left=0,
         paste_top=0,
     )
@@ -77,10 +76,10 @@ def test_crop_aspect_is_torchvisions_fallback_crop(width, height, aspect):
     width=coded_sizes,
     height=coded_sizes,
     sar=pixel_aspects,
-    rotation=st.sampled_from(ROTATIONS),
+    shown=st.sampled_from(ORIENTATIONS),
 )
-def test_every_placement_lies_inside_and_fills_what_it_should(geometry, width, height, sar, rotation):
-    placement = place(geometry, width, height, sar=sar, rotation=rotation)
+def test_every_placement_lies_inside_and_fills_what_it_should(geometry, width, height, sar, shown):
+    placement = place(geometry, width, height, sar=sar, shown=shown)
     assert placement.crop_width >= 1
     assert placement.crop_height >= 1
     assert 0 <= placement.crop_left <= width - placement.crop_width
@@ -89,7 +88,7 @@ def test_every_placement_lies_inside_and_fills_what_it_should(geometry, width, h
     assert abs(2 * placement.crop_left + placement.crop_width - width) <= 2
     assert abs(2 * placement.crop_top + placement.crop_height - height) <= 2
 
-    upright = (placement.scaled_height, placement.scaled_width)[:: -1 if rotation in {90, 270} else 1]
+    upright = (placement.scaled_height, placement.scaled_width)[:: -1 if shown.lies_on_its_side else 1]
     if geometry.resize == "pad":
         assert geometry.height in upright[:1] or geometry.width in upright[1:]
         assert abs(2 * placement.paste_left + upright[1] - geometry.width) <= 1
@@ -105,14 +104,14 @@ def test_every_placement_lies_inside_and_fills_what_it_should(geometry, width, h
     width=coded_sizes,
     height=coded_sizes,
     sar=pixel_aspects,
-    rotation=st.sampled_from(ROTATIONS),
+    shown=st.sampled_from(ORIENTATIONS),
     geometry=geometries,
 )
-def test_a_cut_has_the_wanted_display_aspect_and_cannot_be_larger(width, height, sar, rotation, geometry):
+def test_a_cut_has_the_wanted_display_aspect_and_cannot_be_larger(width, height, sar, shown, geometry):
     geometry = msgspec.structs.replace(geometry, resize="crop", crop_aspect=None)
-    placement = place(geometry, width, height, sar=sar, rotation=rotation)
+    placement = place(geometry, width, height, sar=sar, shown=shown)
     coded_aspect = Fraction(geometry.width, geometry.height)
-    if rotation in {90, 270}:
+    if shown.lies_on_its_side:
         coded_aspect = 1 / coded_aspect
     coded_aspect /= sar or 1
     assert placement.crop_width == width or placement.crop_height == height
@@ -126,12 +125,12 @@ def test_a_cut_has_the_wanted_display_aspect_and_cannot_be_larger(width, height,
     width=coded_sizes,
     height=coded_sizes,
     sar=pixel_aspects,
-    rotation=st.sampled_from(ROTATIONS),
+    shown=st.sampled_from(ORIENTATIONS),
     geometry=geometries,
 )
-def test_pad_keeps_the_display_aspect_within_a_pixel(width, height, sar, rotation, geometry):
+def test_pad_keeps_the_display_aspect_within_a_pixel(width, height, sar, shown, geometry):
     geometry = msgspec.structs.replace(geometry, resize="pad", crop_aspect=None)
-    placement = place(geometry, width, height, sar=sar, rotation=rotation)
+    placement = place(geometry, width, height, sar=sar, shown=shown)
     assert (placement.crop_width, placement.crop_height) == (width, height)
     coded_aspect = Fraction(width, height) * (sar or 1)
     assert abs(placement.scaled_width - max(1, placement.scaled_height * coded_aspect)) <= Fraction(
@@ -144,21 +143,20 @@ def test_pad_keeps_the_display_aspect_within_a_pixel(width, height, sar, rotatio
     width=st.integers(1, 40),
     height=st.integers(1, 40),
     sar=pixel_aspects,
-    rotation=st.sampled_from(ROTATIONS),
+    shown=st.sampled_from(ORIENTATIONS),
 )
-def test_cropping_then_turning_is_turning_then_cropping(geometry, width, height, sar, rotation):
-    turns = rotation // 90
+def test_cropping_then_turning_is_turning_then_cropping(geometry, width, height, sar, shown):
     coded = np.arange(width * height).reshape(height, width)
-    placement = place(geometry, width, height, sar=sar, rotation=rotation)
+    placement = place(geometry, width, height, sar=sar, shown=shown)
     cropped = coded[placement.crop_top :, placement.crop_left :][
         : placement.crop_height, : placement.crop_width
     ]
 
-    turned = np.rot90(coded, turns)
-    turned_sar = 1 / sar if sar and turns % 2 else sar
+    turned = shown.set_upright(coded)
+    turned_sar = 1 / sar if sar and shown.lies_on_its_side else sar
     upright = place(geometry, turned.shape[1], turned.shape[0], sar=turned_sar)
     want = turned[upright.crop_top :, upright.crop_left :][: upright.crop_height, : upright.crop_width]
-    np.testing.assert_array_equal(np.rot90(cropped, placement.num_quarter_turns), want)
+    np.testing.assert_array_equal(placement.orientation.set_upright(cropped), want)
     assert (placement.paste_left, placement.paste_top) == (upright.paste_left, upright.paste_top)
 
 
@@ -168,19 +166,10 @@ def test_pixels_twice_as_wide_as_high_count_double():
     cropped = place(FrameGeometry(resize="crop"), 360, 360, sar=Fraction(2))
     assert (cropped.crop_left, cropped.crop_width, cropped.crop_height) == (90, 180, 360)
     # Seen upright after a quarter turn they are twice as high as wide.
-    turned = place(FrameGeometry(resize="pad"), 360, 360, sar=Fraction(2), rotation=90)
+    turned = place(
+        FrameGeometry(resize="pad"), 360, 360, sar=Fraction(2), shown=Orientation(num_quarter_turns=1)
+    )
     assert (turned.scaled_width, turned.scaled_height, turned.paste_left) == (224, 112, 56)
-
-
-@pytest.mark.parametrize(("degrees", "turns"), [(0, 0), (90, 1), (-90, 3), (180, 2), (-180, 2), (270, 3)])
-def test_rotation_is_counted_in_counter_clockwise_quarter_turns(degrees, turns):
-    assert count_quarter_turns(degrees) == turns
-
-
-@pytest.mark.parametrize("degrees", [45, 1, -91])
-def test_rotation_between_quarter_turns_is_refused(degrees):
-    with pytest.raises(ValueError, match=f"multiple of 90 degrees, not {degrees}"):
-        place(FrameGeometry(), 64, 64, rotation=degrees)
 
 
 @pytest.mark.parametrize(("width", "height"), [(0, 10), (10, 0), (-1, 10)])

@@ -49,8 +49,7 @@ def convert_all(path: Path, store: LiveStore, video_id: int) -> tuple[list[np.nd
     stream.codec_context.thread_count = 1
     converter = FrameConverter(
         FrameGeometry(height=SIZE, width=SIZE),
-        rotation_degrees=facts.rotation_degrees,
-        sample_aspect_ratio=stream.sample_aspect_ratio,
+        facts.presentation.plain,
     )
     for packet in container.demux(stream):
         try:

@@ -57,13 +57,13 @@ def test_facts_of_a_sample(sample_folder, spec):
     assert facts.color_range == ("full" if spec.full_range else facts.color_range)
     if spec.color_matrix in ("bt709", "bt2020"):
         assert facts.color_matrix == {"bt709": "bt709", "bt2020": "bt2020nc"}[spec.color_matrix]
-    assert facts.rotation_degrees % 360 == spec.rotation_degrees
+    assert 90 * facts.presentation.num_quarter_turns == spec.rotation_degrees
     assert facts.num_packets == len(scan.packets) == spec.num_frames
     assert facts.num_keyframes >= 1
     assert facts.num_frames_in_header in (None, spec.num_frames)
     assert facts.has_pts == (spec.path.suffix != ".h264")
     if spec.sample_aspect_ratio != 1:
-        assert scan.sample_aspect_ratio == spec.sample_aspect_ratio
+        assert facts.presentation.plain.sample_aspect_ratio == spec.sample_aspect_ratio
     assert facts.unsplittable_reason is None
 
 

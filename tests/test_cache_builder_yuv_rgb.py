@@ -16,6 +16,7 @@ from cache_builder.video.geometry import FrameGeometry, place_frame
 from cache_builder.video.yuv_format import ChromaLocation, YuvFormat
 from cache_builder.video.yuv_rgb import YuvToRgb
 from tests.support.planar_reference import convert_planes, natural_yuv, saturated_yuv, smooth_yuv
+from tests.support.presentations import presentation
 from tests.support.yuv_reference import (
     MATRIX_BT601,
     MATRIX_BT709,
@@ -74,12 +75,11 @@ def make_converter(
     width: int,
     yuv_format: YuvFormat = LIMITED_BT709,
     *,
-    rotation: int = 0,
-    sar: Fraction | None = None,
     device: str = "cpu",
+    **shown,
 ) -> YuvToRgb:
     placement = place_frame(
-        geometry, coded_width=width, coded_height=height, sample_aspect_ratio=sar, rotation_degrees=rotation
+        geometry, coded_width=width, coded_height=height, presentation=presentation(**shown)
     )
     return YuvToRgb(
         placement,
@@ -98,10 +98,8 @@ def convert(planes, geometry: FrameGeometry, yuv_format: YuvFormat = LIMITED_BT7
     return out.numpy().astype(int)
 
 
-def convert_by_swscale(
-    planes, geometry: FrameGeometry, yuv_format: YuvFormat = LIMITED_BT709, *, rotation=0, sar=None
-):
-    converter = FrameConverter(geometry, rotation_degrees=rotation, sample_aspect_ratio=sar)
+def convert_by_swscale(planes, geometry: FrameGeometry, yuv_format: YuvFormat = LIMITED_BT709, **shown):
+    converter = FrameConverter(geometry, presentation(**shown))
     return converter.convert(as_frame(planes, yuv_format)).astype(int)
 
 
@@ -204,13 +202,15 @@ def test_resized_frames_agree_with_swscale(size, bits):
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES)
+@pytest.mark.parametrize("is_mirrored", [False, True], ids=["plain", "mirrored"])
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
 @pytest.mark.parametrize("sar", [None, Fraction(4, 3), Fraction(16, 45)])
-def test_small_frames_are_scaled_up_turned_and_widened(sar, rotation, geometry):
+def test_small_frames_are_scaled_up_turned_and_widened(sar, rotation, is_mirrored, geometry):
+    shown = {"rotation": rotation, "sar": sar, "is_mirrored": is_mirrored}
     for size in ((50, 64), (95, 127)):
         planes = draw("noise", *size)
-        got = convert(planes, geometry, rotation=rotation, sar=sar)
-        want = convert_by_swscale(planes, geometry, rotation=rotation, sar=sar)
+        got = convert(planes, geometry, **shown)
+        want = convert_by_swscale(planes, geometry, **shown)
         difference = np.abs(got - want)
         assert difference.max() <= (1 if size[0] % 2 == 0 else 2)
         assert difference.mean() < 0.15
@@ -223,6 +223,7 @@ def test_small_frames_are_scaled_up_turned_and_widened(sar, rotation, geometry):
     resize=st.sampled_from(["crop", "stretch", "pad"]),
     crop_aspect=st.sampled_from([None, (4, 3), (1, 2)]),
     rotation=st.sampled_from([0, 90, 180, -90]),
+    is_mirrored=st.booleans(),
     sar=st.sampled_from([None, Fraction(2), Fraction(3, 4)]),
     location=st.sampled_from(ChromaLocation),
     matrix=st.sampled_from(MATRICES),
@@ -230,22 +231,21 @@ def test_small_frames_are_scaled_up_turned_and_widened(sar, rotation, geometry):
     bits=st.sampled_from([8, 10, 12]),
 )
 def test_any_frame_comes_out_as_the_plain_definition_has_it(
-    *, size, shape, resize, crop_aspect, rotation, sar, location, matrix, is_full_range, bits
+    *, size, shape, resize, crop_aspect, rotation, is_mirrored, sar, location, matrix, is_full_range, bits
 ):
     geometry = FrameGeometry(height=shape[0], width=shape[1], resize=resize, crop_aspect=crop_aspect)
     yuv_format = YuvFormat(
         colour_matrix=matrix, is_full_range=is_full_range, bit_depth=bits, chroma_location=location
     )
     planes = draw("noise", *size, bits=bits)
-    got = convert(planes, geometry, yuv_format, rotation=rotation, sar=sar)
+    got = convert(planes, geometry, yuv_format, rotation=rotation, sar=sar, is_mirrored=is_mirrored)
     want = convert_planes(
         planes,
         place_frame(
             geometry,
             coded_width=size[1],
             coded_height=size[0],
-            sample_aspect_ratio=sar,
-            rotation_degrees=rotation,
+            presentation=presentation(rotation, sar, is_mirrored=is_mirrored),
         ),
         (*shape, 3),
         matrix=matrix,
@@ -353,8 +353,7 @@ def test_a_placement_of_another_frame_is_refused(coded):
         FrameGeometry(resize="stretch"),
         coded_width=640,
         coded_height=480,
-        sample_aspect_ratio=None,
-        rotation_degrees=0,
+        presentation=presentation(),
     )
     with pytest.raises(ValueError, match=rf"a frame of {coded[1]}x{coded[0]} does not hold"):
         YuvToRgb(

@@ -20,6 +20,7 @@ from cache_builder.video.convert import FrameConverter
 from cache_builder.video.geometry import FrameGeometry
 from frame_store.verify import verify_store
 from tests.support.plain_decode import in_rising_order
+from tests.support.presentations import presentation
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 VARIANTS = {
@@ -58,9 +59,8 @@ def decode_plainly(path, geometry):
     converter = None
     for frame in container.decode(stream):
         if converter is None:
-            converter = FrameConverter(
-                geometry, rotation_degrees=frame.rotation, sample_aspect_ratio=stream.sample_aspect_ratio
-            )
+            sar = stream.sample_aspect_ratio
+            converter = FrameConverter(geometry, presentation(frame.rotation, sar and Fraction(sar)))
         ticks.append(frame.pts)
         frames.append(converter.convert(frame))
     time_base = stream.time_base

@@ -16,6 +16,7 @@ from cache_builder.video.geometry import FrameGeometry
 from cache_builder.video.nvdec import choose_nvdec
 from frame_store import open_store
 from tests.support.host_nvdec import HostNvdecDevice, open_on_stub
+from tests.support.presentations import presentation
 from tests.support.raw_nvdec import failure_of
 from tests.support.stub_planes import expected_planes
 from tests.support.tiny_videos import TINY_SPECS, damage_file, tiny_folder
@@ -59,8 +60,7 @@ def spelled_like(decoded, number):
 def converted(frame, decoded, sample_aspect_ratio):
     converter = FrameConverter(
         FrameGeometry(height=SIZE, width=SIZE),
-        rotation_degrees=decoded.rotation,
-        sample_aspect_ratio=sample_aspect_ratio,
+        presentation(decoded.rotation, sample_aspect_ratio),
     )
     return converter.convert(frame)
 
@@ -115,12 +115,12 @@ def fail_on_the_way(folder):
     """A GPU that gives up after some frames: what a store that falls back makes of it, and one that may not."""
     convert, num_converted = CudaFrameConverter.convert, 0
 
-    def convert_some(self, frame, out):
+    def convert_some(self, frame, out, **options):
         nonlocal num_converted
         num_converted += 1
         if num_converted > 30:
             raise NvdecError("video", "NVDEC: no surface left")
-        return convert(self, frame, out)
+        return convert(self, frame, out, **options)
 
     CudaFrameConverter.convert = convert_some
     try:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torchvision import transforms
 
-from cache_builder.video.geometry import FrameGeometry, parse_aspect, place_frame
+from cache_builder.video.geometry import FrameGeometry, Presentation, parse_aspect, place_frame
 from loader import exercise_augmentation
 from loader.augment_chain import resized_part
 from loader.crop_box import fallback_box
@@ -45,9 +45,7 @@ def test_so_every_crop_is_the_centre_4_3_that_the_preset_caches(height, width):
         resize=PRESET["resize"],
         crop_aspect=parse_aspect(PRESET["crop_aspect"]),
     )
-    placement = place_frame(
-        geometry, coded_width=width, coded_height=height, sample_aspect_ratio=None, rotation_degrees=0
-    )
+    placement = place_frame(geometry, coded_width=width, coded_height=height, presentation=Presentation())
     cached = (placement.crop_top, placement.crop_left, placement.crop_height, placement.crop_width)
     assert theirs == set(map(tuple, boxes.tolist())) == {cached}
     assert cached == fallback_box(crop.ratio, height=height, width=width)

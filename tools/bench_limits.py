@@ -13,6 +13,7 @@ from frame_cache_tools.bench_slices import Slice, SliceRule, measure_batches, me
 
 from cache_builder.video.convert import FrameConverter
 from cache_builder.video.geometry import FrameGeometry
+from cache_builder.video.presentation import read_presentation
 from frame_store import CacheStore, open_store
 
 _FRAMES_DECODED = 2048
@@ -111,8 +112,7 @@ def decode_in_order(path: Path, geometry: FrameGeometry) -> Iterator[np.ndarray]
                 if converter is None:
                     converter = FrameConverter(
                         geometry,
-                        rotation_degrees=frame.rotation,
-                        sample_aspect_ratio=stream.sample_aspect_ratio,
+                        read_presentation(container, stream, frame, path.name).plain,
                     )
                 yield converter.convert(frame)
         except av.FFmpegError:

@@ -150,9 +150,10 @@ def _check_rgb(
     folder: Path, device: str, facts: VideoFacts, verdict: Verdict, *, has_same_planes: bool
 ) -> None:
     """Pictures against the CPU's; judged where both begin with the same samples."""
-    turned = facts.rotation_degrees % 180 != 0
+    shown = facts.presentation
+    turned = shown.num_quarter_turns % 2 != 0
     height, width = (facts.width, facts.height) if turned else (facts.height, facts.width)
-    is_square = facts.sample_aspect_ratio is None or len(set(facts.sample_aspect_ratio)) == 1
+    is_square = shown.sample_aspect_ratio is None or len(set(shown.sample_aspect_ratio)) == 1
     is_even = facts.width % 2 == 0 and facts.height % 2 == 0
     for size in ((height, width), (224, 224)):
         is_full = size != (224, 224)

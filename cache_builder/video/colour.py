@@ -1,11 +1,53 @@
-"""Which colour matrix a frame's tag stands for: one table for the two ways frames become RGB.
+"""What the colour tags of a frame stand for, and which matrix: one table for the two ways frames become RGB.
 
-Tags are the MatrixCoefficients of ITU-T H.273, `int(frame.colorspace)` in PyAV.
+Tags are those of ITU-T H.273: MatrixCoefficients (`int(frame.colorspace)` in PyAV) and TransferCharacteristics.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from av.video.reformatter import Colorspace
+
+MATRIX_NAMES: Final = {
+    0: "rgb",
+    1: "bt709",
+    2: "unspecified",
+    4: "fcc",
+    5: "bt470bg",
+    6: "smpte170m",
+    7: "smpte240m",
+    8: "ycgco",
+    9: "bt2020nc",
+    10: "bt2020c",
+}
+"""FFmpeg's names of matrices."""
+
+RANGE_NAMES: Final = {0: "unspecified", 1: "limited", 2: "full"}
+"""Of FFmpeg's AVColorRange."""
+
+TRANSFER_NAMES: Final = {
+    1: "bt709",
+    2: "unspecified",
+    4: "gamma22",
+    5: "gamma28",
+    6: "smpte170m",
+    7: "smpte240m",
+    8: "linear",
+    9: "log100",
+    10: "log316",
+    11: "iec61966-2-4",
+    12: "bt1361e",
+    13: "iec61966-2-1",
+    14: "bt2020-10",
+    15: "bt2020-12",
+    16: "smpte2084",
+    17: "smpte428",
+    18: "arib-std-b67",
+}
+"""FFmpeg's names of transfers from light to code values."""
+
+HDR_TRANSFERS: Final = {"smpte2084": "PQ", "arib-std-b67": "HLG"}
+"""Transfers of pictures brighter than displays show: they are to be tone-mapped, and here are not."""
 
 
 @dataclass(frozen=True, kw_only=True)

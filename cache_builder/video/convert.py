@@ -24,7 +24,13 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from cache_builder.video.colour import find_colour_matrix
-from cache_builder.video.geometry import FrameGeometry, FramePlacement, count_quarter_turns, place_frame
+from cache_builder.video.geometry import (
+    FrameGeometry,
+    FramePlacement,
+    Presentation,
+    place_frame,
+    with_aspect,
+)
 
 ACCURATE_FLAGS = (
     Interpolation.BILINEAR
@@ -33,15 +39,20 @@ ACCURATE_FLAGS = (
     | Interpolation.FULL_CHR_H_INP
 )
 
-# libavfilter's crop cannot point into these; asked to, it converts them with a matrix of its own choosing. So
-# they are taken apart first, losslessly.
-_PLANAR_OF_PACKED = {
+# What FFmpeg reads wrong as it is, brought losslessly to a format that it reads right, first.
+_TAKEN_INSTEAD = {
+    # libavfilter's crop cannot point into these; asked to, it converts them with a matrix of its own choosing.
     "yuyv422": "yuv422p",
     "yvyu422": "yuv422p",
     "uyvy422": "yuv422p",
     "uyyvyy411": "yuv411p",
     "y210le": "yuv422p10le",
     "y212le": "yuv422p12le",
+    # swscale takes their bytes the other way round where it need not scale, and shows noise.
+    "rgb555be": "rgb555le",
+    "bgr555be": "bgr555le",
+    "rgb565be": "rgb565le",
+    "bgr565be": "bgr565le",
 }
 
 # swscale takes every gray format for full range, whatever the frame says: what it leaves out, on 8 bits.
@@ -51,43 +62,41 @@ _LIMITED_TO_FULL = np.clip(np.rint((np.arange(256) - 16) * (255 / 219)), 0, 255)
 class FrameConverter:
     """Converts the frames of one video, one thread at a time.
 
-    Frames may change size and pixel format on the way; the stored size never does.
+    Frames may change size, pixel format and the shape of their pixels on the way; the stored size never does.
 
     Args:
         geometry: What the stored frames look like.
-        rotation_degrees: Counter-clockwise turn that sets the frames upright, as `av.VideoFrame.rotation`
-            gives it: a multiple of 90, negative too.
-        sample_aspect_ratio: Width over height of one coded pixel; None or 0 means unknown, taken as 1.
-
-    Raises:
-        ValueError: If the rotation is no multiple of 90 degrees.
+        presentation: How the video's frames are to be shown.
     """
 
-    def __init__(
-        self, geometry: FrameGeometry, *, rotation_degrees: int, sample_aspect_ratio: Fraction | None
-    ) -> None:
-        count_quarter_turns(rotation_degrees)
+    def __init__(self, geometry: FrameGeometry, presentation: Presentation) -> None:
         self._geometry = geometry
-        self._rotation_degrees = rotation_degrees
-        self._sample_aspect_ratio = sample_aspect_ratio
+        self._presentation = presentation
         self._reformatter = VideoReformatter()
-        self._source: tuple[int, int, str] | None = None
+        self._source: tuple[int, int, str, Presentation] | None = None
         self._placement: FramePlacement
         self._crop_graph: Graph
 
-    def convert(self, frame: av.VideoFrame, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+    def convert(
+        self,
+        frame: av.VideoFrame,
+        out: NDArray[np.uint8] | None = None,
+        *,
+        sample_aspect_ratio: Fraction | None = None,
+    ) -> NDArray[np.uint8]:
         """Convert one decoded frame; the same frame gives the same bytes in any thread and process.
 
         Args:
             frame: A frame in memory, of any pixel format swscale reads.
             out: C-contiguous uint8 (height, width, 3) to write into; None makes a new array.
+            sample_aspect_ratio: The frame's own, where it is not the presentation's.
 
         Returns:
             `out`, or a new C-contiguous uint8 array (height, width, 3), RGB, upright.
 
         Raises:
-            ValueError: If `out` has another shape, dtype or order, or the frame's colour matrix is one that
-                swscale cannot convert.
+            ValueError: If `out` has another shape, dtype or order, the frame's colour matrix is one that swscale
+                cannot convert, or the container's crop leaves nothing of the frame.
             av.FFmpegError: If FFmpeg cannot convert the frame.
         """
         shape = (self._geometry.height, self._geometry.width, 3)
@@ -100,17 +109,18 @@ class FrameConverter:
         is_limited_gray = frame.color_range == ColorRange.MPEG and frame.format.name.startswith(
             ("gray", "ya")
         )
-        if planar_format := _PLANAR_OF_PACKED.get(frame.format.name):
+        if format_taken_instead := _TAKEN_INSTEAD.get(frame.format.name):
             frame = self._reformatter.reformat(
                 frame,
-                format=planar_format,
+                format=format_taken_instead,
                 src_colorspace=colorspace,
                 dst_colorspace=colorspace,
                 interpolation=ACCURATE_FLAGS,
                 threads=1,
             )
 
-        source = (frame.width, frame.height, frame.format.name)
+        presentation = with_aspect(self._presentation, sample_aspect_ratio)
+        source = (frame.width, frame.height, frame.format.name, presentation)
         if source != self._source:
             self._prepare(*source)
         placement = self._placement
@@ -125,7 +135,7 @@ class FrameConverter:
             interpolation=ACCURATE_FLAGS,
             threads=1,
         )
-        upright = np.rot90(_view_rgb(small), placement.num_quarter_turns)
+        upright = placement.orientation.set_upright(_view_rgb(small))
         if is_limited_gray:
             upright = _LIMITED_TO_FULL[upright]
         height, width, _ = upright.shape
@@ -134,25 +144,36 @@ class FrameConverter:
         out[placement.paste_top :, placement.paste_left :][:height, :width] = upright
         return out
 
-    def _prepare(self, width: int, height: int, format_name: str) -> None:
-        """Plan for frames of one size and format."""
+    def _prepare(self, width: int, height: int, format_name: str, presentation: Presentation) -> None:
+        """Plan for frames of one size, format and presentation."""
+        pattern = _pattern_of(format_name)
         self._placement = placement = place_frame(
             self._geometry,
             coded_width=width,
             coded_height=height,
-            sample_aspect_ratio=self._sample_aspect_ratio,
-            rotation_degrees=self._rotation_degrees,
+            presentation=presentation,
+            pattern=pattern,
         )
-        self._crop_graph = _build_crop_graph(width, height, format_name, placement)
-        self._source = (width, height, format_name)
+        self._crop_graph = _build_crop_graph(width, height, format_name, placement, pattern)
+        self._source = (width, height, format_name, presentation)
 
 
-def _build_crop_graph(width: int, height: int, format_name: str, placement: FramePlacement) -> Graph:
-    # Luma cannot begin inside a chroma sample: with 4:2:0 an odd offset goes back to the even one before it,
-    # at most one source pixel off centre. The size stays as planned.
+def _pattern_of(format_name: str) -> tuple[int, int]:
+    """Columns and rows after which the meaning of samples repeats: of a chroma sample, of a colour mosaic."""
+    pixel_format = av.VideoFormat(format_name)
+    if pixel_format.is_bayer:
+        return (2, 2)
+    return 8 // pixel_format.chroma_width(8), 8 // pixel_format.chroma_height(8)
+
+
+def _build_crop_graph(
+    width: int, height: int, format_name: str, placement: FramePlacement, pattern: tuple[int, int]
+) -> Graph:
+    # Nothing can begin inside a pattern: with 4:2:0 an odd offset goes back to the even one before it, at most one
+    # source pixel off centre. The size stays as planned.
     pixel_format = av.VideoFormat(format_name, width, height)
-    left = placement.crop_left - placement.crop_left % (8 // pixel_format.chroma_width(8))
-    top = placement.crop_top - placement.crop_top % (8 // pixel_format.chroma_height(8))
+    left = placement.crop_left - placement.crop_left % pattern[0]
+    top = placement.crop_top - placement.crop_top % pattern[1]
     graph = Graph()
     graph.threads = 1
     graph.link_nodes(

@@ -2,25 +2,28 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Final
 
 import av
 import torch
 from av.video.reformatter import ColorRange
 
-from cache_builder.video.geometry import FrameGeometry, count_quarter_turns, place_frame
+from cache_builder.video.geometry import FrameGeometry, Presentation, place_frame, with_aspect
 from cache_builder.video.nvdec import NvdecDevice, check_on_device
 from cache_builder.video.yuv_format import ChromaLocation, YuvFormat, find_chroma_location
 from cache_builder.video.yuv_rgb import YuvToRgb
 
+_CHROMA_PATTERN: Final = (2, 2)
+"""What NVDEC gives is 4:2:0."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class _FrameKind:
+class FrameKind:
     """All that a conversion depends on, beside the pixels."""
 
     width: int
     height: int
-    rotation_degrees: int
-    sample_aspect_ratio: Fraction | None
+    presentation: Presentation
     yuv_format: YuvFormat
     device: torch.device
 
@@ -34,9 +37,9 @@ class YuvConverters:
     def __init__(self, geometry: FrameGeometry) -> None:
         """Hold none yet."""
         self._geometry = geometry
-        self._converters: dict[_FrameKind, YuvToRgb] = {}
+        self._converters: dict[FrameKind, YuvToRgb] = {}
 
-    def find(self, kind: _FrameKind) -> YuvToRgb:
+    def find(self, kind: FrameKind) -> YuvToRgb:
         """The conversion for such frames. Made twice at worst, where two threads ask at once."""
         converter = self._converters.get(kind)
         if converter is None:
@@ -44,8 +47,8 @@ class YuvConverters:
                 self._geometry,
                 coded_width=kind.width,
                 coded_height=kind.height,
-                sample_aspect_ratio=kind.sample_aspect_ratio,
-                rotation_degrees=kind.rotation_degrees,
+                presentation=kind.presentation,
+                pattern=_CHROMA_PATTERN,
             )
             converter = self._converters[kind] = YuvToRgb(
                 placement,
@@ -67,9 +70,8 @@ class CudaFrameConverter:
     def __init__(
         self,
         converters: YuvConverters,
+        presentation: Presentation,
         *,
-        rotation_degrees: int,
-        sample_aspect_ratio: Fraction | None,
         path: str,
         nvdec: NvdecDevice,
         chroma_location: ChromaLocation | None = None,
@@ -78,47 +80,44 @@ class CudaFrameConverter:
 
         Args:
             converters: For the geometry of the result.
-            rotation_degrees: As there.
-            sample_aspect_ratio: As there.
+            presentation: As there.
             path: For messages.
             nvdec: What the frames come from.
             chroma_location: Where the video's chroma sits; None to find out from the first frame, which has to be
                 copied to the host for it.
-
-        Raises:
-            ValueError: the rotation is no multiple of 90 degrees.
         """
-        count_quarter_turns(rotation_degrees)
         self._converters = converters
-        self._rotation_degrees = rotation_degrees
-        self._sample_aspect_ratio = sample_aspect_ratio
+        self._presentation = presentation
         self._path = path
         self._nvdec = nvdec
         self.chroma_location = chroma_location
         """Known once a frame has been converted."""
 
-    def convert(self, frame: av.VideoFrame, out: torch.Tensor) -> torch.Tensor:
+    def convert(
+        self, frame: av.VideoFrame, out: torch.Tensor, *, sample_aspect_ratio: Fraction | None = None
+    ) -> torch.Tensor:
         """Queue the conversion on the current stream, which must be the default one: see `cache_builder.video.nvdec`.
 
         Args:
             frame: One that NVDEC decoded.
             out: Contiguous uint8 (height, width, 3) on the frame's device.
+            sample_aspect_ratio: The frame's own, where it is not the presentation's.
 
         Returns:
             `out`, upright RGB once the stream gets there.
 
         Raises:
             NvdecError: the GPU did not decode it, or to a format that cannot be taken over.
-            ValueError: the frame's colour matrix is one without a conversion to RGB.
+            ValueError: the frame's colour matrix is one without a conversion to RGB, or the container's crop leaves
+                nothing of it.
         """
         bit_depth = check_on_device(frame, self._path)
         if self.chroma_location is None:
             self.chroma_location = find_chroma_location(frame)
-        kind = _FrameKind(
+        kind = FrameKind(
             width=frame.width,
             height=frame.height,
-            rotation_degrees=self._rotation_degrees,
-            sample_aspect_ratio=self._sample_aspect_ratio,
+            presentation=with_aspect(self._presentation, sample_aspect_ratio),
             yuv_format=YuvFormat(
                 colour_matrix=int(frame.colorspace),
                 is_full_range=frame.color_range == ColorRange.JPEG,

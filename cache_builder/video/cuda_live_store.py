@@ -4,6 +4,7 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import partial
 from typing import Any, Final
 
@@ -177,8 +178,7 @@ class CudaLiveStore(LiveStore):
             )
         converter = CudaFrameConverter(
             self._converters,
-            rotation_degrees=scan.facts.rotation_degrees,
-            sample_aspect_ratio=scan.sample_aspect_ratio,
+            scan.facts.presentation.plain,
             path=scan.facts.path,
             nvdec=self._nvdec,
             chroma_location=self._chroma_locations.get(video_id),
@@ -208,16 +208,15 @@ class _UploadingConverter:
     """Decoded on the CPU, used on the GPU."""
 
     def __init__(self, geometry: FrameGeometry, scan: VideoScan) -> None:
-        self._converter = FrameConverter(
-            geometry,
-            rotation_degrees=scan.facts.rotation_degrees,
-            sample_aspect_ratio=scan.sample_aspect_ratio,
-        )
+        self._converter = FrameConverter(geometry, scan.facts.presentation.plain)
         self._pixels = np.empty((geometry.height, geometry.width, 3), np.uint8)
 
-    def convert(self, frame: VideoFrame, out: torch.Tensor) -> torch.Tensor:
+    def convert(
+        self, frame: VideoFrame, out: torch.Tensor, *, sample_aspect_ratio: Fraction | None
+    ) -> torch.Tensor:
+        pixels = self._converter.convert(frame, self._pixels, sample_aspect_ratio=sample_aspect_ratio)
         # Pageable memory: the copy is done with it when it returns, and it may be written again.
-        return out.copy_(torch.from_numpy(self._converter.convert(frame, self._pixels)))
+        return out.copy_(torch.from_numpy(pixels))
 
 
 class _DefaultStream:

@@ -15,6 +15,7 @@ from av.video.frame import PictureType, VideoFrame
 
 from cache_builder.errors import UnitNotIndependentError
 from cache_builder.video.decoder_log import DecoderLog
+from cache_builder.video.frame_aspect import FrameAspects
 from cache_builder.video.open_video import VideoPacket, describe_error
 from cache_builder.video.packet_reader import PacketReader, PacketTag, PlaceLostError
 from cache_builder.video.packet_table import NO_PTS
@@ -38,6 +39,9 @@ class DecodedFrame:
     is_corrupt: bool
     """The decoder marked it as damaged."""
     frame: VideoFrame
+    sample_aspect_ratio: tuple[int, int] | None
+    """Width over height of one of its pixels, as its headers say; None where they do not. As the video's first frame
+    where the decoder does not tell."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,6 +110,7 @@ class UnitDecoder:
         self._given: set[int] = set()
         self._seen: set[int] = set()
         """Packets of all frames that came out, also of those that are not this unit's."""
+        self._aspects = FrameAspects()
         self.following_pts: int | None = None
         """pts of the frame behind the unit's last, in ticks; None at the end of the video or without pts."""
         self.following: list[tuple[int, int | None]] = []
@@ -145,6 +150,7 @@ class UnitDecoder:
         self._said_of.clear()
         self._given.clear()
         self._seen.clear()
+        self._aspects = FrameAspects()
         self.following_pts = None
         self.following.clear()
         has_started = self._first == 0
@@ -209,6 +215,7 @@ class UnitDecoder:
         except av.FFmpegError as error:
             if self._is_ours(ordinal):
                 self._errors.append(DecoderError(packet=ordinal, reason=describe_error(error)))
+        self._aspects.note(ordinal, self._reader.decoder)
         said = self._log.take(self._reader.stream) if self._log is not None else None
         if said is not None and packet is not None:
             self._said_of[ordinal] = said
@@ -274,4 +281,7 @@ class UnitDecoder:
             pts_seconds=float(ticks_to_seconds([ticks], time_base)[0]),
             is_corrupt=frame.is_corrupt,
             frame=frame,
+            sample_aspect_ratio=self._aspects.of_packet(ordinal)
+            if self._reader.tells_aspect
+            else self._reader.scan.facts.presentation.sample_aspect_ratio,
         )

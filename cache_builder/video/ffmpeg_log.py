@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Final, TypeAlias
 
 import av.logging
+from av.container import InputContainer
 
 LogMessages: TypeAlias = list[tuple[int, str, str]]
 """(level, name of who said it, text), in order. Whoever reads them clears the list."""
@@ -30,6 +31,13 @@ def ffmpeg_log(level: int) -> Iterator[LogMessages]:
     finally:
         av.logging.set_level(level_before)
         av.logging.set_skip_repeated(skips_repeated)
+
+
+def dump_container(container: InputContainer) -> str:
+    """What FFmpeg writes of an open container and its streams; the file's own metadata are quoted in it."""
+    with ffmpeg_log(av.logging.INFO):
+        text: str = container.dumps_format()  # type: ignore[attr-defined, unused-ignore]  # not in PyAV 18's stubs
+    return text
 
 
 def printable_line(text: str) -> str:

@@ -1,16 +1,18 @@
 """Which part of a coded frame is kept, how large it becomes and where it lands: pure arithmetic.
 
-A frame is coded lying as the encoder liked it, with pixels that need not be square. Everything here is
-decided as a viewer sees the frame (upright, square pixels) and answered in coded pixels, so that the
-converter can crop and scale before it turns the small result.
+A frame is coded lying as the encoder liked it, with pixels that need not be square, and margins that the container
+cuts off. Everything here is decided as a viewer sees the frame (upright, square pixels) and answered in coded pixels,
+so that the converter can crop and scale before it turns the small result.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 import msgspec
+
+from cache_builder.video.orientation import AS_STORED, Orientation
 
 Resize = Literal["crop", "stretch", "pad"]
 
@@ -53,6 +55,41 @@ class FrameGeometry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 @dataclass(frozen=True, kw_only=True)
+class ContainerCrop:
+    """Coded pixels that the container cuts off each side of a decoded frame, before it is turned."""
+
+    left: int = 0
+    right: int = 0
+    top: int = 0
+    bottom: int = 0
+
+    def __str__(self) -> str:
+        """Such as `16 rows at the top and 16 at the bottom`."""
+        sides = {"columns at the left": self.left, "columns at the right": self.right}
+        sides |= {"rows at the top": self.top, "rows at the bottom": self.bottom}
+        return ", ".join(f"{number} {side}" for side, number in sides.items() if number) or "nothing"
+
+
+WHOLE_PICTURE: Final = ContainerCrop()
+"""A container that cuts off nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Presentation:
+    """How a video's frames are to be shown, in this order: cut, turned, and widened to square pixels.
+
+    Attributes:
+        crop: What the container cuts off.
+        orientation: What sets the frames upright.
+        sample_aspect_ratio: Width over height of one coded pixel; None or 0 means unknown, taken as 1.
+    """
+
+    crop: ContainerCrop = WHOLE_PICTURE
+    orientation: Orientation = AS_STORED
+    sample_aspect_ratio: Fraction | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class FramePlacement:
     """How one size of coded frame becomes one stored frame: crop, scale, turn, paste.
 
@@ -63,7 +100,7 @@ class FramePlacement:
         crop_height: Rows kept, in coded pixels.
         scaled_width: Columns of the kept part after scaling, not yet turned.
         scaled_height: Rows of the kept part after scaling, not yet turned.
-        num_quarter_turns: Counter-clockwise quarter turns that set it upright, 0 to 3 (`numpy.rot90`'s k).
+        orientation: What sets it upright.
         paste_left: Column of the stored frame where the upright part begins; the rest is black.
         paste_top: Row of the stored frame where the upright part begins.
     """
@@ -74,20 +111,9 @@ class FramePlacement:
     crop_height: int
     scaled_width: int
     scaled_height: int
-    num_quarter_turns: int
+    orientation: Orientation
     paste_left: int
     paste_top: int
-
-
-def count_quarter_turns(rotation_degrees: int) -> int:
-    """Counter-clockwise quarter turns, 0 to 3, in a rotation such as `av.VideoFrame.rotation` gives (-90 is 3).
-
-    Raises:
-        ValueError: If the rotation is no multiple of 90 degrees.
-    """
-    if rotation_degrees % 90:
-        raise ValueError(f"rotation must be a multiple of 90 degrees, not {rotation_degrees}")
-    return rotation_degrees // 90 % 4
 
 
 def place_frame(
@@ -95,8 +121,8 @@ def place_frame(
     *,
     coded_width: int,
     coded_height: int,
-    sample_aspect_ratio: Fraction | None,
-    rotation_degrees: int,
+    presentation: Presentation,
+    pattern: tuple[int, int] = (1, 1),
 ) -> FramePlacement:
     """Work out crop, scale, turn and paste for one size of coded frame.
 
@@ -104,18 +130,26 @@ def place_frame(
         geometry: What the stored frame looks like.
         coded_width: Columns of the decoded frame, at least 1.
         coded_height: Rows of the decoded frame, at least 1.
-        sample_aspect_ratio: Width over height of one coded pixel; None or 0 means unknown, taken as 1.
-        rotation_degrees: Counter-clockwise turn that sets the frame upright, a multiple of 90.
+        presentation: How the frame is to be shown.
+        pattern: Columns and rows after which the meaning of samples repeats, such as (2, 2) for 4:2:0 chroma. What
+            the container leaves begins at a multiple of it and has a multiple of it, as in FFmpeg.
 
     Raises:
-        ValueError: If the coded frame is empty or the rotation is no multiple of 90 degrees.
+        ValueError: If the coded frame is empty, or the container's crop leaves nothing of it.
     """
     if coded_width < 1 or coded_height < 1:
         raise ValueError(f"coded frame must be at least 1x1, not {coded_width}x{coded_height}")
-    num_quarter_turns = count_quarter_turns(rotation_degrees)
-    on_its_side = num_quarter_turns % 2 == 1
-    pixel_aspect = sample_aspect_ratio or Fraction(1)
-    width, height = coded_width, coded_height
+    crop = presentation.crop
+    first_column, shown_columns = _cut(coded_width, crop.left, crop.right, pattern[0])
+    first_row, shown_rows = _cut(coded_height, crop.top, crop.bottom, pattern[1])
+    if shown_columns < 1 or shown_rows < 1:
+        raise ValueError(
+            f"its container cuts {crop} off frames of {coded_width}x{coded_height}: nothing is left"
+        )
+    orientation = presentation.orientation
+    on_its_side = orientation.lies_on_its_side
+    pixel_aspect = presentation.sample_aspect_ratio or Fraction(1)
+    width, height = shown_columns, shown_rows
     if on_its_side:
         pixel_aspect, width, height = 1 / pixel_aspect, height, width
 
@@ -140,19 +174,26 @@ def place_frame(
         top=top,
         right=width - left - kept_width,
         bottom=height - top - kept_height,
-        num_quarter_turns=num_quarter_turns,
+        orientation=orientation,
     )
     return FramePlacement(
-        crop_left=crop_left,
-        crop_top=crop_top,
+        crop_left=first_column + crop_left,
+        crop_top=first_row + crop_top,
         crop_width=kept_height if on_its_side else kept_width,
         crop_height=kept_width if on_its_side else kept_height,
         scaled_width=scaled_height if on_its_side else scaled_width,
         scaled_height=scaled_width if on_its_side else scaled_height,
-        num_quarter_turns=num_quarter_turns,
+        orientation=orientation,
         paste_left=(geometry.width - scaled_width) // 2,
         paste_top=(geometry.height - scaled_height) // 2,
     )
+
+
+def with_aspect(presentation: Presentation, sample_aspect_ratio: Fraction | None) -> Presentation:
+    """The same presentation for a frame whose pixels are of their own shape; None where they are as the others."""
+    if sample_aspect_ratio is None or sample_aspect_ratio == presentation.sample_aspect_ratio:
+        return presentation
+    return replace(presentation, sample_aspect_ratio=sample_aspect_ratio)
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -197,8 +238,21 @@ def _largest_of_aspect(width: int, height: int, aspect: Fraction) -> tuple[int, 
     return width, max(1, round(width / aspect))
 
 
+def _cut(size: int, before: int, behind: int, period: int) -> tuple[int, int]:
+    """(First sample, number of samples) that a container leaves of a row or column, in whole patterns where it cuts."""
+    if not before and not behind:
+        return 0, size
+    left = size - before - behind
+    return before - before % period, left - left % period
+
+
 def _to_coded_corner(
-    *, left: int, top: int, right: int, bottom: int, num_quarter_turns: int
+    *, left: int, top: int, right: int, bottom: int, orientation: Orientation
 ) -> tuple[int, int]:
     """Coded (left, top) of a rectangle, given its upright distances from the four edges of the frame."""
-    return [(left, top), (bottom, left), (right, bottom), (top, right)][num_quarter_turns]
+    edges = [left, top, right, bottom]
+    # A turn takes the left edge to the bottom, the bottom to the right...
+    turned_left, turned_top, turned_right, _ = [
+        edges[(edge - orientation.num_quarter_turns) % 4] for edge in range(4)
+    ]
+    return turned_right if orientation.is_mirrored else turned_left, turned_top

@@ -278,11 +278,7 @@ class LiveStore:
 
     def _make_video(self, video_id: int) -> LiveVideo:
         scan = self._scan_of(video_id)
-        converter = FrameConverter(
-            self._geometry,
-            rotation_degrees=scan.facts.rotation_degrees,
-            sample_aspect_ratio=scan.sample_aspect_ratio,
-        )
+        converter = FrameConverter(self._geometry, scan.facts.presentation.plain)
         return self._assemble_video(video_id, converter=converter, nvdec=None)
 
     def _assemble_video(

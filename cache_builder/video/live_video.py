@@ -1,6 +1,7 @@
 """An open video whose frames are decoded when asked for, each run of the decoder as short as it can be."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Protocol
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 
 from cache_builder.errors import UnitNotIndependentError, VideoError
-from cache_builder.video.decode import VideoReader
+from cache_builder.video.decode import DecodedFrame, VideoReader
 
 
 class DecodeStarts:
@@ -48,8 +49,17 @@ class _NotAsExpectedError(Exception):
 class ConvertsFrames(Protocol):
     """Turns a decoded frame into pixels: `FrameConverter` in arrays, others in memory of their kind."""
 
-    def convert(self, frame: VideoFrame, out: Any) -> object:  # noqa: ANN401 - an array, or a tensor on a device
-        """Write the frame into `out`, (H, W, 3). Raises `ValueError` for colours that it cannot convert."""
+    def convert(
+        self,
+        frame: VideoFrame,
+        out: Any,  # noqa: ANN401 - an array, or a tensor on a device
+        *,
+        sample_aspect_ratio: Fraction | None,
+    ) -> object:
+        """Write the frame into `out`, (H, W, 3). Raises `ValueError` for colours that it cannot convert.
+
+        The frame's own aspect is None where it is as the video's.
+        """
         ...
 
 
@@ -136,7 +146,7 @@ class LiveVideo:
                     continue
                 if done == len(wanted) or frame_in_video != wanted[done]:
                     raise _NotAsExpectedError
-                done = self._hand_out(decoded.frame, wanted, positions, done, outs)
+                done = self._hand_out(decoded, wanted, positions, done, outs)
                 if done == len(wanted):
                     return
         except UnitNotIndependentError:
@@ -159,7 +169,7 @@ class LiveVideo:
                 break
             if frame_in_video < wanted[done]:
                 continue
-            done = self._hand_out(decoded.frame, wanted, positions, done, outs)
+            done = self._hand_out(decoded, wanted, positions, done, outs)
             if done == len(wanted):
                 return
         if start:
@@ -180,7 +190,7 @@ class LiveVideo:
 
     def _hand_out(
         self,
-        frame: VideoFrame,
+        decoded: DecodedFrame,
         wanted: list[int],
         positions: list[int],
         done: int,
@@ -188,10 +198,12 @@ class LiveVideo:
     ) -> int:
         """Convert wanted[done] to all places that want it; how many of `wanted` are done then."""
         first = outs[positions[done]]
+        facts = self.reader.scan.facts
+        aspect = facts.presentation.aspect_of_frame(decoded.sample_aspect_ratio)
         try:
-            self.converter.convert(frame, first)
+            self.converter.convert(decoded.frame, first, sample_aspect_ratio=aspect)
         except ValueError as error:
-            raise VideoError(self.reader.scan.facts.path, str(error)) from error
+            raise VideoError(facts.path, str(error)) from error
         end = done + 1
         while end < len(wanted) and wanted[end] == wanted[done]:
             outs[positions[end]][:] = first

@@ -19,6 +19,7 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from cache_builder.errors import VideoError
+from cache_builder.video.encryption import why_no_decoder
 from cache_builder.video.limits import DEFAULT_LIMITS, VideoLimits
 from cache_builder.video.watched_file import WatchedFile
 
@@ -201,7 +202,7 @@ def choose_video_stream(
         (stream for stream in streams if best is not None and stream.index == best.index), streams[0]
     )
     if chosen.codec_context is None:
-        raise VideoError(relative_path, "its codec has no decoder in this build of FFmpeg")
+        raise VideoError(relative_path, why_no_decoder(container, chosen))
     strictly = _STRICT if chosen.codec_context.codec.canonical_name in _SILENT_ABOUT_DAMAGE else {}
     chosen.codec_context.options = _decoder_options(limits) | strictly
     discard_others(container, chosen)

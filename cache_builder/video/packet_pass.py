@@ -13,6 +13,7 @@ from av.video.stream import VideoStream
 
 from cache_builder.errors import VideoError
 from cache_builder.video.demuxer_log import DemuxerLog
+from cache_builder.video.encryption import why_packet_encrypted
 from cache_builder.video.limits import VideoLimits
 from cache_builder.video.open_video import (
     OpenContainer,
@@ -89,7 +90,7 @@ def read_all_packets(
     """Read every packet; decode until the first frame comes out.
 
     Raises:
-        VideoError: there are no packets, or more than `limits` allow, or no frame comes out.
+        VideoError: there are no packets, or more than `limits` allow, or encrypted ones, or no frame comes out.
         OSError: the machine failed to read the file.
     """
     set_single_thread(stream)
@@ -113,6 +114,8 @@ def read_all_packets(
                 first_error = first_error or error
         if packet is None:
             break
+        if (encrypted := why_packet_encrypted(packet, len(notes.rows))) is not None:
+            raise VideoError(relative_path, encrypted)
         if len(notes.rows) == limits.max_packets:
             raise VideoError(relative_path, f"it has more packets than the limit of {limits.max_packets:,}")
         notes.take(packet)

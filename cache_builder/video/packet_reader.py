@@ -97,6 +97,11 @@ class PacketReader:
             self._opened = None
             del self.stream, self.decoder  # they hold its pictures
 
+    @property
+    def tells_aspect(self) -> bool:
+        """Whether the decoder says of which shape a picture's pixels are; one of a GPU by name guesses."""
+        return self._nvdec is None or self._nvdec.decoder is None
+
     def packets_from(self, ordinal: int) -> Iterator[tuple[int, VideoPacket]]:
         """Ordinals and packets from `ordinal` on, timestamps as in the scan; the decoder is clean."""
         packets = self.scan.packets

@@ -13,26 +13,15 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from cache_builder.errors import VideoError
+from cache_builder.video.colour import MATRIX_NAMES, RANGE_NAMES, TRANSFER_NAMES
 from cache_builder.video.demuxer_log import DemuxerLog, demuxer_log, place_errors
+from cache_builder.video.encryption import why_encrypted
 from cache_builder.video.limits import DEFAULT_LIMITS, VideoLimits
 from cache_builder.video.open_video import choose_video_stream, hash_file, open_container
 from cache_builder.video.packet_pass import has_true_pts, may_reorder, read_all_packets
 from cache_builder.video.packet_table import NO_PTS, PacketTable
-
-# ITU-T H.273, as the frames carry them.
-_MATRICES = {
-    0: "rgb",
-    1: "bt709",
-    2: "unspecified",
-    4: "fcc",
-    5: "bt470bg",
-    6: "smpte170m",
-    7: "smpte240m",
-    8: "ycgco",
-    9: "bt2020nc",
-    10: "bt2020c",
-}
-_RANGES = {0: "unspecified", 1: "limited", 2: "full"}
+from cache_builder.video.picture_notes import picture_notes
+from cache_builder.video.presentation import PresentationFacts, read_presentation
 
 _NOT_FILLED_IN = 2**30
 """Frames that an AVI claims which FFmpeg wrote to a pipe, or whose recorder was killed: libavformat/avienc.c."""
@@ -53,15 +42,14 @@ class VideoFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Of several video streams FFmpeg's best is taken, or the first where that is cover art."""
     codec: str
     width: int
-    """Coded pixels of the first decoded frame, before rotation and sample aspect ratio."""
+    """Coded pixels of the first decoded frame, before `presentation`."""
     height: int
     pixel_format: str
     color_matrix: str
     color_range: str
-    rotation_degrees: int
-    """Counter-clockwise turn that sets the frame upright, as `av.VideoFrame.rotation`."""
-    sample_aspect_ratio: tuple[int, int] | None
-    """Width over height of a coded pixel; None where the stream does not say."""
+    color_transfer: str
+    presentation: PresentationFacts
+    """How its frames are to be shown."""
     time_base: tuple[int, int] | None
     """Seconds per tick of pts, as a fraction."""
     average_rate: tuple[int, int] | None
@@ -84,6 +72,11 @@ class VideoFacts(msgspec.Struct, frozen=True, kw_only=True):
     reorder_depth: int | None
     """H.264: frames that a decoder must hold back so that all come out, in order; from the pts of all packets where the
     container holds true ones, else as many as the stream says or its level allows. None for other codecs."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be known of its pictures beside what they show, as far as the first one tells; a line each."""
+        return picture_notes(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,11 +105,6 @@ class VideoScan:
         Where a container holds no pts, FFmpeg makes them of the order in the file, which is not that of the frames.
         """
         return may_reorder(self.facts.codec) and not self.pts_are_true
-
-    @cached_property
-    def sample_aspect_ratio(self) -> Fraction | None:
-        """Width over height of a coded pixel; None where the stream does not say."""
-        return Fraction(*self.facts.sample_aspect_ratio) if self.facts.sample_aspect_ratio else None
 
     @property
     def demuxer_errors_text(self) -> str:
@@ -149,8 +137,8 @@ def _scan(path: Path, relative_path: str, limits: VideoLimits, log: DemuxerLog) 
             num_frames=_num_frames_in_header(stream) or 0,
             seconds=_duration_in_header(container, stream),
         )
-        if excess is not None:
-            raise VideoError(relative_path, excess)
+        if (refusal := excess or why_encrypted(stream)) is not None:
+            raise VideoError(relative_path, refusal)
         reading = read_all_packets(opened, stream, relative_path, limits=limits, log=log)
         packets = reading.packets
         if log.is_early:
@@ -159,8 +147,6 @@ def _scan(path: Path, relative_path: str, limits: VideoLimits, log: DemuxerLog) 
             packets = replace(packets, is_at_demuxer_error=is_at_error)
         sha256 = hash_file(path)
         frame = reading.first_frame
-        if frame.rotation % 90:
-            raise VideoError(relative_path, f"rotated by {frame.rotation} degrees, not a multiple of 90")
         facts = VideoFacts(
             path=relative_path,
             num_bytes=status.st_size,
@@ -173,10 +159,10 @@ def _scan(path: Path, relative_path: str, limits: VideoLimits, log: DemuxerLog) 
             width=frame.width,
             height=frame.height,
             pixel_format=frame.format.name,
-            color_matrix=_MATRICES.get(frame.colorspace, f"matrix {frame.colorspace}"),
-            color_range=_RANGES.get(frame.color_range, f"range {frame.color_range}"),
-            rotation_degrees=frame.rotation,
-            sample_aspect_ratio=_ratio(stream.sample_aspect_ratio),
+            color_matrix=MATRIX_NAMES.get(frame.colorspace, f"matrix {frame.colorspace}"),
+            color_range=RANGE_NAMES.get(frame.color_range, f"range {frame.color_range}"),
+            color_transfer=TRANSFER_NAMES.get(frame.color_trc, f"transfer {frame.color_trc}"),
+            presentation=read_presentation(container, stream, frame, relative_path),
             time_base=_ratio(stream.time_base),
             average_rate=_ratio(stream.average_rate),
             num_frames_in_header=_num_frames_in_header(stream),

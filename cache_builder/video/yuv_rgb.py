@@ -10,8 +10,8 @@ rounds its weights to 14 and 12 bits, and leaves out taps that weigh under 0.002
 (`convert` lists it) this follows the formula, but for the chroma of odd sizes, stretched here as there.
 
 Cost: 9 kernels a frame (two casts, two products a plane, one for colour, a clamp, a copy), 10 where torch adds
-the colour's constant apart; one more where the frame is turned, one more where bars are left black,
-fewer where an axis is not resized.
+the colour's constant apart; one more where the frame is mirrored, one more where it is turned, one more where bars
+are left black, fewer where an axis is not resized.
 
 Precision: products are float32. In a program that allows TF32 (`torch.set_float32_matmul_precision("high")`)
 factors keep 11 bits. Simulated on the CPU: if they are rounded to them, 4 to 8 % of the values are 1 off; if they are
@@ -59,7 +59,7 @@ class YuvToRgb:
         if corner[0] + size[0] > coded_height or corner[1] + size[1] > coded_width:
             raise ValueError(f"a frame of {coded_width}x{coded_height} does not hold {placement}")
         scaled_size = (placement.scaled_height, placement.scaled_width)
-        upright_size = scaled_size[::-1] if placement.num_quarter_turns % 2 else scaled_size
+        upright_size = scaled_size[::-1] if placement.orientation.lies_on_its_side else scaled_size
         bottom, right = placement.paste_top + upright_size[0], placement.paste_left + upright_size[1]
         if bottom > frame_shape[0] or right > frame_shape[1]:
             raise ValueError(f"a frame of shape {frame_shape} does not hold {placement}")
@@ -84,7 +84,7 @@ class YuvToRgb:
         self._coded_size = (coded_height, coded_width)
         self._frame_shape = frame_shape
         self._scaled_size = scaled_size
-        self._num_quarter_turns = placement.num_quarter_turns
+        self._orientation = placement.orientation
         self._has_bars = upright_size != frame_shape[:2]
         self._pasted = (slice(placement.paste_top, bottom), slice(placement.paste_left, right))
 
@@ -111,8 +111,10 @@ class YuvToRgb:
         self._chroma(chroma.transpose(1, 2), yuv[1:])
         rgb = torch.addmm(self._offset, yuv.view(3, -1).T, self._matrix).clamp_(0, 255)
         upright = rgb.view(height, width, 3)
-        if self._num_quarter_turns:
-            upright = torch.rot90(upright, self._num_quarter_turns)
+        if self._orientation.is_mirrored:
+            upright = upright.flip(1)
+        if self._orientation.num_quarter_turns:
+            upright = torch.rot90(upright, self._orientation.num_quarter_turns)
         if self._has_bars:
             out.zero_()
         out[self._pasted].copy_(upright)

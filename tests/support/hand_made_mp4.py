@@ -11,14 +11,16 @@ MDAT_OFFSET = 40
 """Byte at which the frames begin."""
 
 
-def jpeg_picture() -> bytes:
-    """A grey JPEG of 64 x 64 pixels."""
+def jpeg_picture(pixels: np.ndarray | None = None) -> bytes:
+    """A JPEG of pixels (H, W, 3), grey 64 x 64 ones if not given."""
+    pixels = np.full((64, 64, 3), 127, np.uint8) if pixels is None else pixels
     file = io.BytesIO()
     with av.open(file, "w", format="mjpeg") as container:
-        stream = container.add_stream("mjpeg")
-        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuvj420p"
-        frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 127, np.uint8), format="rgb24")
-        container.mux([*stream.encode(frame.reformat(format="yuvj420p")), *stream.encode()])
+        stream = container.add_stream("mjpeg", options={"q": "2"})
+        stream.height, stream.width, _ = pixels.shape
+        stream.pix_fmt = "yuvj444p"
+        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+        container.mux([*stream.encode(frame.reformat(format="yuvj444p")), *stream.encode()])
     return file.getvalue()
 
 
@@ -53,6 +55,10 @@ class HandMadeMp4:
     num_tracks: int = 1
     data_reference: bytes = full_box(b"url ", flags=1)
     """Where the samples lie; flag 1 means in this file."""
+    display_matrix: tuple[int, ...] = (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    """Of each track."""
+    entry_boxes: bytes = b""
+    """Boxes inside the sample entry."""
 
     def to_bytes(self) -> bytes:
         """The file."""
@@ -80,6 +86,7 @@ class HandMadeMp4:
             bytes(6) + struct.pack(">H", 1) + bytes(16),
             struct.pack(">HHIIIH", self.width, self.height, 72 << 16, 72 << 16, 0, 1),
             bytes(32) + struct.pack(">Hh", 24, -1),
+            self.entry_boxes,
         )
         table = box(
             b"stbl",
@@ -96,8 +103,9 @@ class HandMadeMp4:
             full_box(b"hdlr", bytes(4), b"vide", bytes(13)),
             box(b"minf", full_box(b"vmhd", bytes(8), flags=1), references, table),
         )
+        matrix = struct.pack(">9i", *self.display_matrix)
         size = numbers(self.width << 16 & 0xFFFFFFFF, self.height << 16 & 0xFFFFFFFF)
-        shown = full_box(b"tkhd", numbers(0, 0, number, 0, self.duration), bytes(16), _MATRIX, size, flags=3)
+        shown = full_box(b"tkhd", numbers(0, 0, number, 0, self.duration), bytes(16), matrix, size, flags=3)
         return box(b"trak", shown, media)
 
 

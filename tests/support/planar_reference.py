@@ -51,7 +51,7 @@ def convert_planes(
         by_column = resize_axis(kept.shape[1], placement.scaled_width, across)
         small.append(by_row @ kept @ by_column.T)
     rgb = yuv_to_rgb(*small, matrix=matrix, color_range=color_range, bits=bits)
-    upright = np.rot90(rgb, placement.num_quarter_turns)
+    upright = placement.orientation.set_upright(rgb)
     frame = np.zeros(frame_shape)
     frame[placement.paste_top :, placement.paste_left :][: upright.shape[0], : upright.shape[1]] = upright
     return frame

@@ -126,11 +126,7 @@ def look_up(
 
 
 def _converter(scanned: VideoScan) -> FrameConverter:
-    return FrameConverter(
-        GEOMETRY,
-        rotation_degrees=scanned.facts.rotation_degrees,
-        sample_aspect_ratio=scanned.sample_aspect_ratio,
-    )
+    return FrameConverter(GEOMETRY, scanned.facts.presentation.plain)
 
 
 def rising(values: list[float]) -> bool:
