@@ -295,8 +295,8 @@ class _Build:
     def _foreseen_error(self, scan: VideoScan | VideoError) -> VideoError | None:
         if isinstance(scan, VideoError):
             return scan
-        if scan.packets.is_at_demuxer_error.any():
-            return VideoError(scan.facts.path, scan.demuxer_errors_text)
+        if scan.damage_texts:
+            return VideoError(scan.facts.path, "; ".join(scan.damage_texts))
         num_corrupt = int(scan.packets.is_corrupt.sum())
         if num_corrupt:
             return VideoError(scan.facts.path, f"{num_corrupt} packets flagged corrupt by the demuxer")

@@ -65,9 +65,7 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         num_packets_corrupt = sum(len(receipt.corrupt_packets) for receipt in self.receipts)
         if num_packets_corrupt:
             problems.append(f"{num_packets_corrupt} packets flagged corrupt by the demuxer")
-        if self.scan.packets.is_at_demuxer_error.any():
-            problems.append(self.scan.demuxer_errors_text)
-        return problems
+        return problems + self.scan.damage_texts
 
     def sources(self, video_id: int) -> npt.NDArray[np.void]:
         """The stored frames in output order, `SOURCE_DTYPE`."""
@@ -95,7 +93,7 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
             path=facts.path,
             verdict=verdict,
             reason="; ".join([*problems, *_spans_text(truth)]) or None,
-            notes=[*self._notes(num_decoded), *_truth_notes(truth)],
+            notes=[*self._notes(num_decoded), *_truth_notes(truth, num_hidden=self._num_hidden())],
             num_bytes=facts.num_bytes,
             sha256=facts.sha256,
             num_frames_in_header=facts.num_frames_in_header,
@@ -133,6 +131,8 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
             notes.append(f"cut off? The header claims {claimed:.1f} s, its last frame is at {end:.1f} s")
         if facts.num_demuxer_errors and not self.scan.packets.is_at_demuxer_error.any():
             notes.append(f"{self.scan.demuxer_errors_text}, all before its first packet")
+        if facts.second_file is not None and facts.second_file.is_read:
+            notes.append(facts.second_file.text)
         if facts.stream_choice != "only":
             chosen = "FFmpeg's best" if facts.stream_choice == "best" else "the first that is no cover art"
             notes.append(
@@ -149,6 +149,13 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
                 f"{num_on_cpu} frames decoded on the CPU, as NVDEC did not decode them cleanly: {'; '.join(reasons)}"
             )
         return notes
+
+    def _num_hidden(self) -> int:
+        """Packets that an edit list hides; what FFmpeg hides of a second file is told as that."""
+        second_file = self.scan.facts.second_file
+        is_left_out = second_file is not None and not second_file.is_read
+        end = second_file.packet_before if second_file is not None and is_left_out else None
+        return int(self.scan.packets.is_discarded[:end].sum())
 
     def _pts_seconds(self) -> npt.NDArray[np.float64]:
         """Timestamps of all decoded frames, empty where none has one."""
@@ -206,10 +213,10 @@ def _spans_text(truth: FrameTruth) -> list[str]:
     return [*lines, f"and {more} more spans"] if more > 0 else lines
 
 
-def _truth_notes(truth: FrameTruth) -> list[str]:
+def _truth_notes(truth: FrameTruth, *, num_hidden: int) -> list[str]:
     notes = []
-    if truth.num_packets_discarded:
-        notes.append(f"an edit list hides {truth.num_packets_discarded} packets")
+    if num_hidden:
+        notes.append(f"an edit list hides {num_hidden} packets")
     if truth.num_pts_gaps:
         gap = truth.pts_gaps[0]
         notes.append(

@@ -20,6 +20,7 @@ from av.video.stream import VideoStream
 
 from cache_builder.errors import VideoError
 from cache_builder.video.limits import DEFAULT_LIMITS, VideoLimits
+from cache_builder.video.mp4_boxes import top_level_boxes
 from cache_builder.video.watched_file import WatchedFile
 
 if TYPE_CHECKING:
@@ -284,8 +285,8 @@ def _open_file(path: Path, relative_path: str) -> WatchedFile:
 
 
 def _why_not_opened(path: Path, error: Exception, limits: VideoLimits) -> str:
-    boxes = _top_level_boxes(path)
-    if "ftyp" in boxes and "moov" not in boxes and "moof" not in boxes:
+    boxes = {kind for kind, _ in top_level_boxes(path)}
+    if b"ftyp" in boxes and not boxes & {b"moov", b"moof"}:
         return "truncated or never finished: an MP4 without its index (no moov box)"
     if isinstance(error, av.error.InvalidDataError):
         return "not a video, or damaged at its beginning"
@@ -299,21 +300,3 @@ def _why_not_opened(path: Path, error: Exception, limits: VideoLimits) -> str:
     if isinstance(error, MemoryError):
         return f"{out_of_memory_text()}, or has more than {limits.max_streams} streams"
     return f"FFmpeg cannot open it: {describe_error(error)}"
-
-
-def _top_level_boxes(path: Path) -> set[str]:
-    """Types of the boxes of an MP4 or MOV file that lie whole inside it; nonsense for other files."""
-    boxes: set[str] = set()
-    end, position = path.stat().st_size, 0
-    with path.open("rb") as file:
-        while position + 8 <= end and len(boxes) < 32:
-            file.seek(position)
-            header = file.read(16)
-            size = int.from_bytes(header[:4], "big")
-            if size == 1:
-                size = int.from_bytes(header[8:16], "big")
-            if size < 8 or position + size > end:
-                break
-            boxes.add(header[4:8].decode("latin-1"))
-            position += size
-    return boxes

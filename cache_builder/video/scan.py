@@ -22,11 +22,11 @@ from cache_builder.video.open_video import (
     OpenContainer,
     choose_video_stream,
     describe_error,
-    hash_file,
     open_container,
     read_packets,
     set_single_thread,
 )
+from cache_builder.video.second_file import SecondFile, find_second_file, hash_and_find_beginnings
 
 NO_PTS: Final = -(2**63)
 """FFmpeg's AV_NOPTS_VALUE, in the columns `pts` and `dts`."""
@@ -96,6 +96,8 @@ class VideoFacts(msgspec.Struct, frozen=True, kw_only=True):
     num_demuxer_errors: int
     """Errors that FFmpeg's demuxer reported while it opened and read the file, and then went on after."""
     first_demuxer_error: str | None
+    second_file: SecondFile | None
+    """Where another file was joined to the first, in containers whose beginnings can be told."""
     has_pts: bool
     """Every packet has a pts."""
     unsplittable_reason: str | None
@@ -180,6 +182,15 @@ class VideoScan:
         return Fraction(*self.facts.sample_aspect_ratio) if self.facts.sample_aspect_ratio else None
 
     @property
+    def damage_texts(self) -> list[str]:
+        """What the scan alone found to be wrong, empty where nothing is; corrupt packets are told by their units."""
+        second_file = self.facts.second_file
+        return [
+            *([self.demuxer_errors_text] if self.packets.is_at_demuxer_error.any() else []),
+            *([second_file.text] if second_file is not None and not second_file.is_read else []),
+        ]
+
+    @property
     def demuxer_errors_text(self) -> str:
         """How many there were, and the first."""
         count = self.facts.num_demuxer_errors
@@ -218,7 +229,7 @@ def _scan(path: Path, relative_path: str, limits: VideoLimits, log: DemuxerLog) 
             places = place_errors(path, relative_path, stream_index=stream.index, limits=limits)
             is_at_error = places.packets_at_errors(packets.is_keyframe)
             packets = replace(packets, is_at_demuxer_error=is_at_error)
-        sha256 = hash_file(path)
+        sha256, beginnings = hash_and_find_beginnings(path, container.format.name)
         frame = reading.first_frame
         if frame.rotation % 90:
             raise VideoError(relative_path, f"rotated by {frame.rotation} degrees, not a multiple of 90")
@@ -246,6 +257,14 @@ def _scan(path: Path, relative_path: str, limits: VideoLimits, log: DemuxerLog) 
             num_keyframes=int(packets.is_keyframe.sum()),
             num_demuxer_errors=log.num_errors,
             first_demuxer_error=log.first_error,
+            second_file=find_second_file(
+                beginnings,
+                container.format.name,
+                pos=packets.pos,
+                size=packets.size,
+                is_shown=~packets.is_discarded,
+                is_sound=~packets.is_corrupt,
+            ),
             has_pts=not bool((packets.pts == NO_PTS).any()),
             unsplittable_reason=reading.unsplittable_reason,
             uncounted_reason=_why_uncounted(
