@@ -126,9 +126,10 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
             notes.append(f"the header claims {facts.num_frames_in_header} frames, {num_decoded} decoded")
         if facts.num_packets != num_decoded:
             notes.append(f"{facts.num_packets} packets gave {num_decoded} frames")
-        claimed, end = facts.duration_seconds_in_header, self._last_pts_seconds()
+        claimed, end = facts.duration_seconds_in_header, self._end_seconds()
         if claimed is not None and end is not None and claimed - end > max(0.5, 0.05 * claimed):
-            notes.append(f"cut off? The header claims {claimed:.1f} s, its last frame is at {end:.1f} s")
+            notes.append(f"cut off? The header claims {claimed:.1f} s, its last frame ends at {end:.1f} s")
+        notes += self._keyframe_notes()
         if facts.num_demuxer_errors and not self.scan.packets.is_at_demuxer_error.any():
             notes.append(f"{self.scan.demuxer_errors_text}, all before its first packet")
         if facts.second_file is not None and facts.second_file.is_read:
@@ -164,9 +165,22 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         )
         return np.zeros(0) if np.isnan(pts_seconds).all() else pts_seconds
 
-    def _last_pts_seconds(self) -> float | None:
+    def _end_seconds(self) -> float | None:
+        """When the last frame's time is over: by its packet's duration, or where that says nothing, by a usual step."""
         pts_seconds = self._pts_seconds()
-        return float(np.nanmax(pts_seconds)) if len(pts_seconds) else None
+        if not len(pts_seconds):
+            return None
+        last = float(np.nanmax(pts_seconds))
+        steps = np.diff(pts_seconds)
+        rising = steps[steps > 0]
+        step = float(np.median(rising)) if len(rising) else 0.0
+        return max(last + step, self.scan.facts.end_seconds_of_packets or 0.0)
+
+    def _keyframe_notes(self) -> list[str]:
+        keyframes = np.flatnonzero(self.scan.packets.is_keyframe)
+        if not len(keyframes):
+            return ["no packet of it is a keyframe"]
+        return [f"it begins without a keyframe: packet {keyframes[0]} is the first"] if keyframes[0] else []
 
     def _pts_monotonic(self) -> bool | None:
         pts_seconds = self._pts_seconds()

@@ -82,7 +82,8 @@ def fit_frame_times(
         if best.num_unexplained == 0:
             break
     assert best is not None
-    typical = Fraction(int(np.median(np.diff(pts)))) if len(pts) > 1 else Fraction(1)
+    steps = np.diff(pts)
+    typical = Fraction(int(np.median(steps[steps > 0]))) if pts[0] < pts[-1] else Fraction(1)
     return FrameTimes(
         pts=pts,
         numerators=best.numerators,

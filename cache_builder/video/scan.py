@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 from cache_builder.errors import VideoError
 from cache_builder.video.demuxer_log import DemuxerLog, demuxer_log, place_errors
 from cache_builder.video.limits import DEFAULT_LIMITS, VideoLimits
+from cache_builder.video.nothing_read import NothingReadError, explain_nothing_read
 from cache_builder.video.open_video import (
     OpenContainer,
     choose_video_stream,
@@ -91,6 +92,8 @@ class VideoFacts(msgspec.Struct, frozen=True, kw_only=True):
     """None where the container has no such field or leaves it zero."""
     duration_seconds_in_header: float | None
     """Of the chosen stream; None where the header has none and FFmpeg would only guess it."""
+    end_seconds_of_packets: float | None
+    """When the last packet's time is over, by its pts and duration; None where no packet has a pts."""
     num_packets: int
     num_keyframes: int
     num_demuxer_errors: int
@@ -205,7 +208,10 @@ def scan_video(path: Path, relative_path: str, *, limits: VideoLimits = DEFAULT_
         OSError: the machine failed to read the file.
     """
     with demuxer_log() as log:
-        return _scan(path, relative_path, limits, log)
+        try:
+            return _scan(path, relative_path, limits, log)
+        except NothingReadError as error:
+            raise VideoError(relative_path, explain_nothing_read(path, error, limits=limits)) from error
 
 
 def _scan(path: Path, relative_path: str, limits: VideoLimits, log: DemuxerLog) -> VideoScan:
@@ -253,6 +259,7 @@ def _scan(path: Path, relative_path: str, limits: VideoLimits, log: DemuxerLog) 
             average_rate=_ratio(stream.average_rate),
             num_frames_in_header=_num_frames_in_header(stream),
             duration_seconds_in_header=_duration_in_header(container, stream),
+            end_seconds_of_packets=_end_seconds(reading.end_pts, stream),
             num_packets=len(packets),
             num_keyframes=int(packets.is_keyframe.sum()),
             num_demuxer_errors=log.num_errors,
@@ -290,6 +297,8 @@ def ticks_to_seconds(
 @dataclass(frozen=True, kw_only=True)
 class _Reading:
     packets: PacketTable
+    end_pts: int | None
+    """Ticks at which the last packet's time is over; None without pts."""
     first_frame: VideoFrame
     unsplittable_reason: str | None
     has_hidden_packets: bool
@@ -302,6 +311,7 @@ def _read_all(
     set_single_thread(stream)
     decoder = stream.codec_context
     rows: list[tuple[int, int, int, int, bool, bool, bool]] = []
+    end_pts: int | None = None
     first_frame: VideoFrame | None = None
     first_error: Exception | None = None
     has_hidden_packets = has_new_parameters = False
@@ -318,6 +328,8 @@ def _read_all(
             break
         if len(rows) == limits.max_packets:
             raise VideoError(relative_path, f"it has more packets than the limit of {limits.max_packets:,}")
+        if packet.pts is not None:
+            end_pts = max(packet.pts + (packet.duration or 0), packet.pts if end_pts is None else end_pts)
         has_new_parameters |= bool(rows) and packet.has_sidedata("new_extradata")
         if decoder.name == "vp8" and packet.size:
             has_hidden_packets |= not memoryview(packet)[0] & _VP8_SHOW_FRAME
@@ -333,12 +345,12 @@ def _read_all(
             )
         )
     if not rows:
-        raise VideoError(relative_path, "its video stream holds no packets: truncated?")
+        raise NothingReadError(relative_path, "its video stream holds no packets: truncated?")
     if first_frame is None:
         why = f": {describe_error(first_error)}" if first_error else ""
         if not decoder.width * decoder.height:  # FFmpeg forgets sizes beyond `max_pixels`, and does not say
             why = f": their size is unknown, or beyond the limit of {limits.max_pixels:,} pixels"
-        raise VideoError(relative_path, f"none of its frames can be decoded{why}")
+        raise NothingReadError(relative_path, f"none of its frames can be decoded{why}")
     columns = {
         name: np.array([row[i] for row in rows], dtype)
         for i, (name, dtype) in enumerate(PACKET_COLUMNS.items())
@@ -351,6 +363,7 @@ def _read_all(
     can_start_unit[0] = True
     return _Reading(
         packets=PacketTable(**columns, can_start_unit=can_start_unit),
+        end_pts=end_pts,
         first_frame=first_frame,
         unsplittable_reason=reason,
         has_hidden_packets=has_hidden_packets,
@@ -402,6 +415,10 @@ def _duration_in_header(container: InputContainer, stream: VideoStream) -> float
             pass
     is_alone = len(container.streams) == 1 and container_names & {"matroska", "flv"}
     return container.duration / 1e6 if is_alone and container.duration is not None else None
+
+
+def _end_seconds(end_pts: int | None, stream: VideoStream) -> float | None:
+    return None if end_pts is None or stream.time_base is None else float(end_pts * stream.time_base)
 
 
 def _stream_choice(container: InputContainer, stream: VideoStream) -> Literal["only", "best", "first"]:
