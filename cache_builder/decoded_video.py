@@ -134,6 +134,11 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
             notes.append(f"{self.scan.demuxer_errors_text}, all before its first packet")
         if facts.second_file is not None and facts.second_file.is_read:
             notes.append(facts.second_file.text)
+        if facts.bytes_not_read is not None and facts.second_file is None:
+            first, end = facts.bytes_not_read
+            notes.append(
+                f"about {end - first:,} bytes of it, from byte {first:,} on, are no part of what was read"
+            )
         if facts.stream_choice != "only":
             chosen = "FFmpeg's best" if facts.stream_choice == "best" else "the first that is no cover art"
             notes.append(

@@ -53,7 +53,9 @@ class MadeUpVideo:
         columns["pts"][:] = [NO_PTS if pts is None else pts for pts in self.pts]
         columns["is_keyframe"][self.starts] = True
         self.scan = SimpleNamespace(
-            packets=PacketTable(**columns), time_base=Fraction(1, 10), facts=SimpleNamespace(codec="mpeg4")
+            packets=PacketTable(**columns),
+            time_base=Fraction(1, 10),
+            facts=SimpleNamespace(codec="mpeg4", second_file=None),
         )
 
     def without_reordering(self):

@@ -10,7 +10,7 @@ import pytest
 from cache_builder import RunOptions, build_cache
 from cache_builder.config import BuildSettings, resolve
 from cache_builder.errors import VideosError
-from cache_builder.video.scan import scan_video
+from cache_builder.video.scan import PACKET_COLUMNS, PacketTable, scan_video
 from cache_builder.video.second_file import find_second_file
 from frame_store.frame_truth import DamagedSpan
 from tests.support.hand_made_mp4 import box
@@ -151,24 +151,22 @@ def test_a_file_inside_a_packet_is_what_the_packet_holds(tmp_path):
     assert scan_video(path, "a.nut").facts.second_file is None
 
 
-def columns(*packets: tuple[int, int]) -> dict[str, np.ndarray]:
+def packets_at(*places: tuple[int, int]) -> PacketTable:
     """Packets of those positions and sizes, all shown and sound."""
-    return {
-        "pos": np.array([pos for pos, _ in packets], np.int64),
-        "size": np.array([size for _, size in packets], np.int32),
-        "is_shown": np.ones(len(packets), np.bool_),
-        "is_sound": np.ones(len(packets), np.bool_),
-    }
+    columns = {name: np.zeros(len(places), dtype) for name, dtype in PACKET_COLUMNS.items()}
+    columns["pos"][:] = [pos for pos, _ in places]
+    columns["size"][:] = [size for _, size in places]
+    return PacketTable(**columns)
 
 
 class TestFindSecondFile:
     def test_before_any_packet_there_is_no_joint(self):
-        assert find_second_file([50], "flv", **columns((100, 50), (200, 50))) is None
+        assert find_second_file([50], "flv", packets_at((100, 50), (200, 50))) is None
 
     def test_a_later_place_counts_where_the_first_is_inside_a_packet(self):
-        found = find_second_file([120, 300], "flv", **columns((100, 50), (200, 50)))
+        found = find_second_file([120, 300], "flv", packets_at((100, 50), (200, 50)))
         assert (found.offset, found.packet_before, found.num_packets_behind) == (300, 1, 0)
 
     def test_packets_of_unknown_position_tell_nothing(self):
-        found = find_second_file([300], "flv", **columns((100, 50), (-1, 50), (400, 50)))
+        found = find_second_file([300], "flv", packets_at((100, 50), (-1, 50), (400, 50)))
         assert (found.packet_before, found.num_packets_behind) == (0, 1)

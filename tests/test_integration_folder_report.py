@@ -1,6 +1,7 @@
 """What a build says of a folder and of its videos beside damage: in the report, the manifest and the terminal."""
 
 import json
+import re
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -80,6 +81,16 @@ class TestNotes:
     def notes(self, videos: Path, tmp_path: Path) -> list[str]:
         (video,) = build(videos, tmp_path / "cache").videos
         return video.notes
+
+    def test_bytes_that_no_packet_and_no_index_holds(self, tmp_path):
+        path = tiny_video(tmp_path / "in", num_frames=5).path
+        num_bytes = path.stat().st_size
+        path.write_bytes(path.read_bytes() + bytes(1_000_000))
+        (note,) = self.notes(tmp_path / "in", tmp_path)
+        found = re.fullmatch(r"about ([\d,]+) bytes of it, from byte ([\d,]+) on, are .*", note)
+        count, first = (int(number.replace(",", "")) for number in found.groups())
+        assert abs(first - num_bytes) < 70_000  # FFmpeg reads ahead
+        assert count + first == num_bytes + 1_000_000
 
     def test_a_last_frame_lasts_too(self, tmp_path):
         """Five frames at one a second: the header claims 5 s, and the last frame is at 4 s."""

@@ -17,6 +17,14 @@ from av.video.stream import VideoStream
 
 from cache_builder.errors import VideoError
 from cache_builder.video.demuxer_log import DemuxerLog, demuxer_log, place_errors
+from cache_builder.video.header_facts import (
+    bytes_not_read,
+    duration_in_header,
+    end_seconds,
+    num_frames_in_header,
+    ratio,
+    stream_choice,
+)
 from cache_builder.video.limits import DEFAULT_LIMITS, VideoLimits
 from cache_builder.video.nothing_read import NothingReadError, explain_nothing_read
 from cache_builder.video.open_video import (
@@ -54,8 +62,6 @@ _ONE_FRAME_A_PACKET = (
     *("h264", "hevc", "vp8", "vp9", "av1", "mpeg1video", "mpeg2video", "mpeg4", "h263", "flv1"),
     *("mjpeg", "prores", "dnxhd", "ffv1", "rawvideo", "png"),
 )
-_NOT_FILLED_IN = 2**30
-"""Frames that an AVI claims which FFmpeg wrote to a pipe, or whose recorder was killed: libavformat/avienc.c."""
 _VP8_SHOW_FRAME = 0x10  # In the first byte: RFC 6386, 9.1.
 _PROGRESSIVE = (0, 1)  # AV_FIELD_UNKNOWN, AV_FIELD_PROGRESSIVE
 
@@ -101,6 +107,11 @@ class VideoFacts(msgspec.Struct, frozen=True, kw_only=True):
     first_demuxer_error: str | None
     second_file: SecondFile | None
     """Where another file was joined to the first, in containers whose beginnings can be told."""
+    bytes_not_read: tuple[int, int] | None
+    """The longest stretch that FFmpeg passed over, first byte and byte behind, to a thousandth of the file.
+
+    None where it is under a twentieth, or may hold other streams, which are passed over.
+    """
     has_pts: bool
     """Every packet has a pts."""
     unsplittable_reason: str | None
@@ -187,11 +198,9 @@ class VideoScan:
     @property
     def damage_texts(self) -> list[str]:
         """What the scan alone found to be wrong, empty where nothing is; corrupt packets are told by their units."""
+        texts = [self.demuxer_errors_text] if self.packets.is_at_demuxer_error.any() else []
         second_file = self.facts.second_file
-        return [
-            *([self.demuxer_errors_text] if self.packets.is_at_demuxer_error.any() else []),
-            *([second_file.text] if second_file is not None and not second_file.is_read else []),
-        ]
+        return texts if second_file is None or second_file.is_read else [*texts, second_file.text]
 
     @property
     def demuxer_errors_text(self) -> str:
@@ -224,8 +233,8 @@ def _scan(path: Path, relative_path: str, limits: VideoLimits, log: DemuxerLog) 
             num_streams=len(container.streams),
             width=stream.codec_context.width,
             height=stream.codec_context.height,
-            num_frames=_num_frames_in_header(stream) or 0,
-            seconds=_duration_in_header(container, stream),
+            num_frames=num_frames_in_header(stream) or 0,
+            seconds=duration_in_header(container, stream),
         )
         if excess is not None:
             raise VideoError(relative_path, excess)
@@ -246,7 +255,7 @@ def _scan(path: Path, relative_path: str, limits: VideoLimits, log: DemuxerLog) 
             container=container.format.name,
             stream_index=stream.index,
             num_video_streams=len(container.streams.video),
-            stream_choice=_stream_choice(container, stream),
+            stream_choice=stream_choice(container, stream),
             codec=stream.codec_context.codec.canonical_name,
             width=frame.width,
             height=frame.height,
@@ -254,24 +263,18 @@ def _scan(path: Path, relative_path: str, limits: VideoLimits, log: DemuxerLog) 
             color_matrix=_MATRICES.get(frame.colorspace, f"matrix {frame.colorspace}"),
             color_range=_RANGES.get(frame.color_range, f"range {frame.color_range}"),
             rotation_degrees=frame.rotation,
-            sample_aspect_ratio=_ratio(stream.sample_aspect_ratio),
-            time_base=_ratio(stream.time_base),
-            average_rate=_ratio(stream.average_rate),
-            num_frames_in_header=_num_frames_in_header(stream),
-            duration_seconds_in_header=_duration_in_header(container, stream),
-            end_seconds_of_packets=_end_seconds(reading.end_pts, stream),
+            sample_aspect_ratio=ratio(stream.sample_aspect_ratio),
+            time_base=ratio(stream.time_base),
+            average_rate=ratio(stream.average_rate),
+            num_frames_in_header=num_frames_in_header(stream),
+            duration_seconds_in_header=duration_in_header(container, stream),
+            end_seconds_of_packets=end_seconds(reading.end_pts, stream),
             num_packets=len(packets),
             num_keyframes=int(packets.is_keyframe.sum()),
             num_demuxer_errors=log.num_errors,
             first_demuxer_error=log.first_error,
-            second_file=find_second_file(
-                beginnings,
-                container.format.name,
-                pos=packets.pos,
-                size=packets.size,
-                is_shown=~packets.is_discarded,
-                is_sound=~packets.is_corrupt,
-            ),
+            second_file=find_second_file(beginnings, container.format.name, packets),
+            bytes_not_read=bytes_not_read(opened, num_bytes=status.st_size),
             has_pts=not bool((packets.pts == NO_PTS).any()),
             unsplittable_reason=reading.unsplittable_reason,
             uncounted_reason=_why_uncounted(
@@ -394,39 +397,3 @@ def _why_uncounted(
 
 def _has_true_pts(container: str) -> bool:
     return bool(set(container.split(",")) & _CONTAINERS_WITH_TRUE_PTS)
-
-
-def _num_frames_in_header(stream: VideoStream) -> int | None:
-    return stream.frames if stream.frames not in {0, _NOT_FILLED_IN} else None
-
-
-def _duration_in_header(container: InputContainer, stream: VideoStream) -> float | None:
-    """What the header promises, which a file that was cut off later does not keep."""
-    container_names = set(container.format.name.split(","))
-    if "mov" in container_names and stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    if "matroska" in container_names:
-        # A tag of each track, "00:00:03.666000000"; the segment's own duration may be the sound's.
-        hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
-        minutes, _, seconds = rest.partition(":")
-        try:
-            return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-        except ValueError:
-            pass
-    is_alone = len(container.streams) == 1 and container_names & {"matroska", "flv"}
-    return container.duration / 1e6 if is_alone and container.duration is not None else None
-
-
-def _end_seconds(end_pts: int | None, stream: VideoStream) -> float | None:
-    return None if end_pts is None or stream.time_base is None else float(end_pts * stream.time_base)
-
-
-def _stream_choice(container: InputContainer, stream: VideoStream) -> Literal["only", "best", "first"]:
-    if len(container.streams.video) == 1:
-        return "only"
-    best = container.streams.best("video")
-    return "best" if best is not None and best.index == stream.index else "first"
-
-
-def _ratio(value: Fraction | None) -> tuple[int, int] | None:
-    return (value.numerator, value.denominator) if value else None

@@ -22,7 +22,7 @@ from cache_builder.worker_pool import JobDied, JobRaised, WorkerPool
 from frame_store.publish import write_file
 
 _DIGEST_BYTES: Final = 32
-_CACHE_VERSION: Final = f"5, PyAV {av.__version__}"
+_CACHE_VERSION: Final = f"6, PyAV {av.__version__}"
 """Another build of FFmpeg may number packets otherwise."""
 
 

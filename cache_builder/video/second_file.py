@@ -10,13 +10,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from cache_builder.video.mp4_boxes import top_level_boxes
+
+if TYPE_CHECKING:
+    from cache_builder.video.scan import PacketTable
 
 _CHUNK_BYTES: Final = 1 << 20
 _BEGINNING_BYTES: Final = 64
@@ -109,20 +111,13 @@ def hash_and_find_beginnings(path: Path, container: str) -> tuple[str, list[int]
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def find_second_file(
-    offsets: list[int],
-    container: str,
-    *,
-    pos: npt.NDArray[np.int64],
-    size: npt.NDArray[np.int32],
-    is_shown: npt.NDArray[np.bool_],
-    is_sound: npt.NDArray[np.bool_],
-) -> SecondFile | None:
+def find_second_file(offsets: list[int], container: str, packets: "PacketTable") -> SecondFile | None:
     """The first of `offsets` that is a joint: behind a packet, and not in the middle of a sound one.
 
-    The columns are those of a `PacketTable`, shape (num_packets,). A packet of negative position says nothing.
+    A packet of unknown position says nothing.
     """
-    ends = pos + size
+    pos, is_shown, is_sound = packets.pos, ~packets.is_discarded, ~packets.is_corrupt
+    ends = pos + packets.size
     is_last = np.arange(len(pos)) == len(pos) - 1
     for offset in offsets:
         end_of_magic = offset + _MAGIC_BYTES
