@@ -71,7 +71,8 @@ def fit_frame_times(
     """The times that a frame rate gives which explains `pts` (ticks, sorted, at least one) best.
 
     Every time is within a unit of the time base of its pts, counted from the first. Frames that no rate explains have
-    just that. Rates are tried in the order of `_candidates`; of two that explain equally many frames the first counts.
+    just that. Rates are tried in the order of `_candidates`, and the first that explains most frames counts;
+    where none does, the one that explains the most of them.
     """
     distances = pts - pts[0]
     best: _Fit | None = None
@@ -79,7 +80,7 @@ def fit_frame_times(
         fit = _fit(distances, 1 / (rate * time_base))
         if best is None or fit.num_unexplained < best.num_unexplained:
             best = fit
-        if best.num_unexplained == 0:
+        if best.num_unexplained < len(pts) / 2:  # a later one that explains more would do so by chance
             break
     assert best is not None
     steps = np.diff(pts)
@@ -142,13 +143,14 @@ def _fit(distances: npt.NDArray[np.int64], period: Fraction) -> _Fit:
     regular = np.arange(len(found)).astype(found.dtype) * period.numerator
     error = found - regular
     spread = error.max() - error.min()
-    # Exactly a unit comes of halves that were rounded up here and down there. It is no proof where a unit is a frame.
-    if spread < one or (spread == one and (period > 2 or abs(error[-1]) < one)):
+    # Exactly a unit comes of halves alone: rounded away from zero, they are early before it and late behind it.
+    rises = np.flatnonzero(error == error.min())[-1] < np.flatnonzero(error == error.max())[0]
+    if spread < one or (spread == one and rises):
         return _Fit(numerators=regular, denominator=one, period=period, num_unexplained=0)
     if period <= 2:  # frames and units are too alike to tell where one is missing
         return _Fit(numerators=found, denominator=one, period=period, num_unexplained=len(found))
     on_grid = (2 * found + period.numerator) // (2 * period.numerator) * period.numerator
-    is_near = (abs(found - on_grid) <= one).astype(np.bool_)
+    is_near = _is_near(found - on_grid, one)
     # Behind a frame's packet may come one that is never shown: VP8's hidden pictures.
     is_second = np.concatenate([[False], is_near[1:] & is_near[:-1] & (np.diff(on_grid) == 0)])
     rows = np.flatnonzero(~is_second)
@@ -175,14 +177,19 @@ def _fit_runs(
     first_of_row = np.flatnonzero(is_first)[np.cumsum(is_first) - 1]
     steps = np.diff(on_grid, prepend=on_grid[0] - step)
     is_next = (steps == step) | is_first & (steps > 0)
-    is_on_grid = _all_of_run((abs(found - on_grid) <= one) & is_next, is_first)
+    is_on_grid = _all_of_run(_is_near(found - on_grid, one) & is_next, is_first)
     in_run = found[first_of_row] + (np.arange(len(found)) - first_of_row).astype(found.dtype) * step
-    is_in_run = _all_of_run(abs(found - in_run) <= one, is_first) & ~is_on_grid
+    is_in_run = _all_of_run(_is_near(found - in_run, one), is_first) & ~is_on_grid
     num_unexplained = int((is_first & ~is_on_grid).sum() + (~is_on_grid & ~is_in_run).sum())
     return np.where(is_on_grid, on_grid, np.where(is_in_run, in_run, found)), num_unexplained
 
 
-def _all_of_run(flags: npt.NDArray[Any], is_first: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _is_near(error: npt.NDArray[Any], one: int) -> npt.NDArray[np.bool_]:
+    """bool per row: whether rounding explains a difference of timestamps that is by `error` too long."""
+    return np.asarray((error > -one) & (error <= one), np.bool_)
+
+
+def _all_of_run(flags: npt.NDArray[np.bool_], is_first: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """bool per row: whether `flags` holds for every row of its run; runs begin where `is_first` holds."""
-    holds = np.logical_and.reduceat(flags.astype(np.bool_), np.flatnonzero(is_first))
+    holds = np.logical_and.reduceat(flags, np.flatnonzero(is_first))
     return np.asarray(holds[np.cumsum(is_first) - 1], np.bool_)

@@ -127,6 +127,17 @@ class TestFpsAtTheTrueRate:
         assert kept_of(recording, recording.rate) == list(range(len(recording.frames)))
 
     @given(recordings(), st.integers(2, 50), st.fractions(1, 10, max_denominator=977))
+    @example(
+        Recording(
+            rate=Fraction(48),
+            time_base=Fraction(1, 214),
+            start=Fraction(0),
+            num_frames=4,
+            rounding=math.floor,
+        ),
+        2,
+        Fraction(43, 32),
+    )
     def test_keeps_every_frame_of_recordings_joined_at_any_phase(self, recording, num_behind, pause):
         period_units = 1 / (recording.rate * recording.time_base)
         if period_units < 3:
