@@ -12,7 +12,7 @@ from cache_builder.config import BuildConfig, RunOptions, differences
 from cache_builder.decode_stage import DecodeStage
 from cache_builder.decoded_video import NVDEC_COUNT
 from cache_builder.decoder_choice import DecoderChoice, choose_decoders
-from cache_builder.discover import SourceVideo, discover_videos, printable
+from cache_builder.discover import FolderContents, look_into, printable
 from cache_builder.errors import (
     ConfigError,
     MachineError,
@@ -70,13 +70,14 @@ def build_cache(
     """
     videos, output = resolved(videos), resolved(output)
     try:
-        found = discover_videos(videos)  # before anything is written beside the output
-        nvdec = _choose_nvdec(options, progress or NoProgress())
         workspace = Workspace(output)
+        # Before anything is written beside the output.
+        contents = look_into(videos, not_counted=workspace.own_places)
+        nvdec = _choose_nvdec(options, progress or NoProgress())
         workspace.require_own_files()
         with workspace.locked():
             return _Build(
-                videos=found,
+                contents=contents,
                 workspace=workspace,
                 config=config,
                 options=options,
@@ -94,7 +95,7 @@ class _Build:
     def __init__(
         self,
         *,
-        videos: list[SourceVideo],
+        contents: FolderContents,
         workspace: Workspace,
         config: BuildConfig,
         options: RunOptions,
@@ -102,7 +103,8 @@ class _Build:
         overwrite: bool,
         progress: Progress,
     ) -> None:
-        self._videos = videos
+        self._videos = contents.videos
+        self._passed_over = contents.passed_over
         self._workspace = workspace
         self._config = config
         self._options = options
@@ -127,7 +129,10 @@ class _Build:
             if existing.fingerprint == digest and self._is_intact(existing):
                 self._workspace.remove_building(of=identity)
                 return make_report(
-                    existing, output=printable(str(self._workspace.output)), status="already complete"
+                    existing,
+                    output=printable(str(self._workspace.output)),
+                    status="already complete",
+                    passed_over=self._passed_over,
                 )
             self._refuse_unless_overwriting(existing, inputs, decoders)
         if self._options.on_error == "fail":
@@ -184,6 +189,7 @@ class _Build:
             manifest,
             output=printable(str(workspace.output)),
             status="built",
+            passed_over=self._passed_over,
             seconds_scan=seconds_scan,
             seconds_decode=decoded_at - started,
             seconds_gather=time.monotonic() - decoded_at,
@@ -295,8 +301,8 @@ class _Build:
     def _foreseen_error(self, scan: VideoScan | VideoError) -> VideoError | None:
         if isinstance(scan, VideoError):
             return scan
-        if scan.packets.is_at_demuxer_error.any():
-            return VideoError(scan.facts.path, scan.demuxer_errors_text)
+        if scan.damage_texts:
+            return VideoError(scan.facts.path, "; ".join(scan.damage_texts))
         num_corrupt = int(scan.packets.is_corrupt.sum())
         if num_corrupt:
             return VideoError(scan.facts.path, f"{num_corrupt} packets flagged corrupt by the demuxer")

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from cache_builder.errors import ConfigError
+from cache_builder.frame_times import NTSC_RATES
 from cache_builder.video.geometry import FrameGeometry, Resize, parse_aspect, parse_size
 from cache_builder.video.nvdec import Device
 from frame_store.cpu_budget import num_usable_cpus
@@ -111,8 +112,18 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exact_fps(self) -> Fraction | None:
-        """`fps` as the decimal that was written, so that ticks fall where they were meant."""
-        return None if self.fps is None else Fraction(str(self.fps))
+        """`fps` as it was meant: 29.97 is 30000/1001, and so on; any other number is the decimal that was written.
+
+        Ticks at 29.97 itself would leave a frame of such a video behind every nine hours.
+        """
+        if self.fps is None:
+            return None
+        written = Fraction(str(self.fps))
+        num_decimals = len(str(self.fps).partition(".")[2])
+        rounds_to_it = (
+            rate for rate in NTSC_RATES if num_decimals >= 2 and round(rate, num_decimals) == written
+        )
+        return next(rounds_to_it, written)
 
     def to_builtins(self) -> dict[str, Any]:
         """As plain JSON values, for the manifest; equal to what reading them back from a file gives."""

@@ -73,9 +73,7 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
             problems.append(
                 f"{count} packets gave no frame, and nothing says why (the first: packet {first})"
             )
-        if self.scan.packets.is_at_demuxer_error.any():
-            problems.append(self.scan.demuxer_errors_text)
-        return problems
+        return problems + self.scan.damage_texts
 
     @property
     def _packets_lost(self) -> npt.NDArray[np.int64]:
@@ -114,7 +112,10 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
             path=facts.path,
             verdict=verdict,
             reason="; ".join([*problems, *_spans_text(truth)]) or None,
-            notes=[*self._notes(num_decoded, frames), *_truth_notes(truth)],
+            notes=[
+                *self._notes(num_decoded, frames),
+                *_truth_notes(truth, num_hidden=self._num_hidden()),
+            ],
             num_bytes=facts.num_bytes,
             sha256=facts.sha256,
             num_frames_in_header=facts.num_frames_in_header,
@@ -152,11 +153,19 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
             notes.append(
                 f"{facts.num_packets} packets gave {num_decoded} frames" + f": {reasons}" * bool(reasons)
             )
-        claimed, end = facts.duration_seconds_in_header, self._last_pts_seconds()
+        claimed, end = facts.duration_seconds_in_header, self._end_seconds()
         if claimed is not None and end is not None and claimed - end > max(0.5, 0.05 * claimed):
-            notes.append(f"cut off? The header claims {claimed:.1f} s, its last frame is at {end:.1f} s")
+            notes.append(f"cut off? The header claims {claimed:.1f} s, its last frame ends at {end:.1f} s")
+        notes += self._keyframe_notes()
         if facts.num_demuxer_errors and not self.scan.packets.is_at_demuxer_error.any():
             notes.append(f"{self.scan.demuxer_errors_text}, all before its first packet")
+        if facts.second_file is not None and facts.second_file.is_read:
+            notes.append(facts.second_file.text)
+        if facts.bytes_not_read is not None and facts.second_file is None:
+            first, end = facts.bytes_not_read
+            notes.append(
+                f"about {end - first:,} bytes of it, from byte {first:,} on, are no part of what was read"
+            )
         if facts.stream_choice != "only":
             chosen = "FFmpeg's best" if facts.stream_choice == "best" else "the first that is no cover art"
             notes.append(
@@ -183,14 +192,34 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
             )
         return notes
 
+    def _num_hidden(self) -> int:
+        """Packets that an edit list hides; what FFmpeg hides of a second file is told as that."""
+        second_file = self.scan.facts.second_file
+        is_left_out = second_file is not None and not second_file.is_read
+        end = second_file.packet_before if second_file is not None and is_left_out else None
+        return int(self.scan.packets.is_discarded[:end].sum())
+
     def _pts_seconds(self) -> npt.NDArray[np.float64]:
         """Timestamps of all decoded frames, empty where none has one."""
         pts_seconds = output_pts_seconds(self.scan, self.receipts)
         return np.zeros(0) if np.isnan(pts_seconds).all() else pts_seconds
 
-    def _last_pts_seconds(self) -> float | None:
+    def _end_seconds(self) -> float | None:
+        """When the last frame's time is over: by its packet's duration, or where that says nothing, by a usual step."""
         pts_seconds = self._pts_seconds()
-        return float(np.nanmax(pts_seconds)) if len(pts_seconds) else None
+        if not len(pts_seconds):
+            return None
+        last = float(np.nanmax(pts_seconds))
+        steps = np.diff(pts_seconds)
+        rising = steps[steps > 0]
+        step = float(np.median(rising)) if len(rising) else 0.0
+        return max(last + step, self.scan.facts.end_seconds_of_packets or 0.0)
+
+    def _keyframe_notes(self) -> list[str]:
+        keyframes = np.flatnonzero(self.scan.packets.is_keyframe)
+        if not len(keyframes):
+            return ["no packet of it is a keyframe"]
+        return [f"it begins without a keyframe: packet {keyframes[0]} is the first"] if keyframes[0] else []
 
     def _pts_monotonic(self) -> bool | None:
         pts_seconds = self._pts_seconds()
@@ -237,10 +266,10 @@ def _spans_text(truth: FrameTruth) -> list[str]:
     return [*lines, f"and {more} more spans"] if more > 0 else lines
 
 
-def _truth_notes(truth: FrameTruth) -> list[str]:
+def _truth_notes(truth: FrameTruth, *, num_hidden: int) -> list[str]:
     notes = []
-    if truth.num_packets_discarded:
-        notes.append(f"an edit list hides {truth.num_packets_discarded} packets")
+    if num_hidden:
+        notes.append(f"an edit list hides {num_hidden} packets")
     if truth.num_pts_gaps:
         gap = truth.pts_gaps[0]
         notes.append(

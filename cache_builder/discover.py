@@ -3,18 +3,24 @@
 import errno
 import os
 import stat
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from cache_builder.errors import InputFolderError
 from frame_store.descriptors import raise_if_out_of_files
 
 _EXTENSIONS = (
     "264 265 3g2 3gp asf av1 avi dv f4v flv gxf h264 h265 hevc ivf m2t m2ts m2v m4v mjpeg mjpg mkv mov mp4 "
-    "mpe mpeg mpg mpv mts mxf nut obu ogm ogv qt rm rmvb ts vob webm wmv y4m"
+    "mpe mpeg mpg mpv mts mxf nut obu ogm ogv qt rm rmvb ts vob webm wmv wtv y4m"
 )
 VIDEO_EXTENSIONS = frozenset(_EXTENSIONS.split())
 """Lower-case file extensions taken as video. What a file truly holds is the scan's business."""
+
+_MAX_EXTENSIONS_TOLD = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +33,38 @@ class SourceVideo:
     """Where to open it, exactly as the file system names it."""
 
 
+class PassedOver(msgspec.Struct, frozen=True, kw_only=True):
+    """Files of a folder that were not taken for videos."""
+
+    by_extension: dict[str, int]
+    """Lower-case extension with its dot, "" for none -> how many files, most first."""
+    num_hidden: int
+    """Files and folders whose names begin with a dot; what such a folder holds is not counted."""
+
+    @property
+    def text(self) -> str | None:
+        """One line; None where all files were taken."""
+        counts = [
+            f"{count} {extension or 'without an extension'}" for extension, count in self.by_extension.items()
+        ]
+        more = len(counts) - _MAX_EXTENSIONS_TOLD
+        if more > 0:
+            num_files = sum(list(self.by_extension.values())[_MAX_EXTENSIONS_TOLD:])
+            counts[_MAX_EXTENSIONS_TOLD:] = [f"{num_files} of {more} other kinds"]
+        parts = [f"passed over by extension: {', '.join(counts)}"] if counts else []
+        parts += [f"passed over as hidden: {self.num_hidden}"] if self.num_hidden else []
+        return "; ".join(parts) or None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FolderContents:
+    """What a folder holds."""
+
+    videos: list[SourceVideo]
+    """Sorted by relative path."""
+    passed_over: PassedOver
+
+
 def discover_videos(folder: Path) -> list[SourceVideo]:
     """Videos of `folder` and its subfolders, by extension, sorted by relative path.
 
@@ -37,6 +75,17 @@ def discover_videos(folder: Path) -> list[SourceVideo]:
         InputFolderError: there is no such folder, it or a subfolder cannot be listed, or it holds no video.
         OSError: no more files can be opened.
     """
+    return look_into(folder).videos
+
+
+def look_into(folder: Path, *, not_counted: Collection[Path] = ()) -> FolderContents:
+    """The videos of `folder`, as `discover_videos` finds them, and how many other files were passed over.
+
+    The files and folders `not_counted` (absolute) are a build's own: they count neither as videos nor as others.
+
+    Raises:
+        InputFolderError: there is no such folder, it or a subfolder cannot be listed, or it holds no video.
+    """
     try:
         mode = folder.stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -45,19 +94,43 @@ def discover_videos(folder: Path) -> list[SourceVideo]:
         raise InputFolderError(folder, f"cannot be opened: {error.strerror}") from error
     if not stat.S_ISDIR(mode):
         raise InputFolderError(folder, "not a folder")
-    paths = _collect(folder)
-    if not paths:
+    found = _Found()
+    _collect(folder, found, not_counted={os.fspath(path) for path in not_counted})
+    if not found.paths:
+        told = found.passed_over().text
         raise InputFolderError(
-            folder, f"holds no video; files with these extensions are taken: {_EXTENSIONS}"
+            folder,
+            f"holds no video{f' ({told})' if told else ''}; files with these extensions are taken: {_EXTENSIONS}",
         )
     videos = [
-        SourceVideo(relative_path=printable(path.relative_to(folder).as_posix()), path=path) for path in paths
+        SourceVideo(relative_path=printable(path.relative_to(folder).as_posix()), path=path)
+        for path in found.paths
     ]
-    return sorted(videos, key=lambda video: (video.relative_path, os.fsencode(video.path)))
+    return FolderContents(
+        videos=sorted(videos, key=lambda video: (video.relative_path, os.fsencode(video.path))),
+        passed_over=found.passed_over(),
+    )
 
 
-def _collect(top: Path) -> list[Path]:
-    found: list[Path] = []
+class _Found:
+    def __init__(self) -> None:
+        self.paths: list[Path] = []
+        self.num_hidden = 0
+        self.extensions: Counter[str] = Counter()
+
+    def take(self, path: Path) -> None:
+        extension = path.suffix.lower()
+        if extension[1:] in VIDEO_EXTENSIONS:
+            self.paths.append(path)
+        else:
+            self.extensions[printable(extension)] += 1
+
+    def passed_over(self) -> PassedOver:
+        by_number = sorted(self.extensions.items(), key=lambda item: (-item[1], item[0]))
+        return PassedOver(by_extension=dict(by_number), num_hidden=self.num_hidden)
+
+
+def _collect(top: Path, found: _Found, *, not_counted: set[str]) -> None:
     # Folders above are taken for seen: a link to one of them leads back here.
     seen = {_identity(parent) for parent in top.resolve().parents}
     links: list[Path] = []
@@ -75,16 +148,18 @@ def _collect(top: Path) -> list[Path]:
             raise_if_out_of_files(error)
             raise _unlistable(top, folder, error) from error
         for entry in entries:
+            if entry.path in not_counted:
+                continue
             if entry.name.startswith("."):
+                found.num_hidden += 1
                 continue
             path = Path(entry.path)
             if _is_folder(top, path):
                 (links if entry.is_symlink() else folders).append(path)
-            elif path.suffix[1:].lower() in VIDEO_EXTENSIONS:
-                found.append(path)
+            else:
+                found.take(path)
         if not folders:
             links.sort(key=os.fsencode)
-    return found
 
 
 def _is_folder(top: Path, path: Path) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.config import BuildConfig
+from cache_builder.copies import with_copies_noted
 from cache_builder.decode_stage import DecodeResult
 from cache_builder.decoded_video import DecodedVideo, measured_fidelity, unreadable_entry
 from cache_builder.decoder_choice import DecoderChoice
@@ -60,7 +61,9 @@ def gather(
     """
     errors = iter(unreadable)
     rows = [next(errors) if video is None else video for video in decoded.videos]
-    entries = [unreadable_entry(row) if isinstance(row, VideoError) else row.entry() for row in rows]
+    entries = with_copies_noted(
+        [unreadable_entry(row) if isinstance(row, VideoError) else row.entry() for row in rows]
+    )
     plan = plan_shards([entry.num_frames_stored for entry in entries], config)
     if not plan.shard_sizes.size:
         reasons = (VideoError(entry.path, entry.reason or "no frame of it is kept") for entry in entries)

@@ -13,7 +13,7 @@ MAX_BYTES_NOT_CODED: Final = 10
 """An MPEG-4 picture this small may say that it is not coded (`vop_coded` 0): AVI files hold such for dropped frames."""
 
 Reason: TypeAlias = Literal[
-    "outside an edit list",
+    "hidden by the container",
     "empty",
     "not shown",
     "before the first that can be decoded",
@@ -43,7 +43,7 @@ def packets_without_frame(
     is_beside_interlaced[:-1] |= has_interlaced_frame[1:]
     everywhere = np.ones(len(packets), np.bool_)
     holds: dict[Reason, npt.NDArray[np.bool_]] = {
-        "outside an edit list": packets.is_discarded,
+        "hidden by the container": packets.is_discarded,
         "empty": packets.size == 0,
         "not shown": packets.hides_picture,
         "before the first that can be decoded": _is_before_first_keyframe(packets)

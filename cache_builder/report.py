@@ -4,8 +4,12 @@ from typing import Literal
 
 import msgspec
 
+from cache_builder.copies import find_copies
 from cache_builder.decoded_video import NVDEC_COUNT
+from cache_builder.discover import PassedOver
 from frame_store.manifest import Fidelity, StoreManifest, VideoEntry
+
+_MAX_COPIES_TOLD = 3
 
 
 class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +26,10 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
     seconds_decode: float
     seconds_gather: float
     fidelity: Fidelity | None
+    passed_over: PassedOver
+    """Files of the folder that were not taken for videos."""
+    copies: list[list[str]]
+    """Groups of videos that are byte for byte the same."""
     videos: list[VideoEntry]
 
     @property
@@ -35,6 +43,7 @@ def make_report(
     *,
     output: str,
     status: Literal["built", "already complete"],
+    passed_over: PassedOver,
     seconds_scan: float = 0.0,
     seconds_decode: float = 0.0,
     seconds_gather: float = 0.0,
@@ -51,6 +60,8 @@ def make_report(
         seconds_decode=seconds_decode,
         seconds_gather=seconds_gather,
         fidelity=manifest.fidelity,
+        passed_over=passed_over,
+        copies=find_copies((video.path, video.sha256) for video in manifest.videos),
         videos=manifest.videos,
     )
 
@@ -70,6 +81,14 @@ def report_text(report: BuildReport) -> str:
         lines += ["Worth knowing:", *noted[:20]]
         if len(noted) > 20:
             lines.append(f"  and {len(noted) - 20} more, in the report")
+    if report.passed_over.text is not None:
+        lines.append(report.passed_over.text)
+    if report.copies:
+        listed = "; ".join(
+            " = ".join(map(repr, paths[:_MAX_COPIES_TOLD])) for paths in report.copies[:_MAX_COPIES_TOLD]
+        )
+        num_copies = sum(len(paths) - 1 for paths in report.copies)
+        lines.append(f"byte for byte the same as another video: {num_copies} ({listed})")
     num_whole = len(report.videos) - len(report.not_whole)
     decoded = sum(video.num_frames_decoded for video in report.videos)
     lines.append(

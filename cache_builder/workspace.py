@@ -57,6 +57,11 @@ class Workspace:
         self._folders = (self.spill, self.plan, self.receipts, self.cache)
         self._check_places()
 
+    @property
+    def own_places(self) -> tuple[Path, ...]:
+        """All that builds put beside the output, and the output."""
+        return (self.output, self.building, self.scan_cache, self.report, self.lock)
+
     def require_own_files(self) -> None:
         """Refuse a report or scan cache that no build wrote, which this one would replace.
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from cache_builder.discover import VIDEO_EXTENSIONS, discover_videos
+from cache_builder.discover import VIDEO_EXTENSIONS, discover_videos, look_into
 from cache_builder.errors import InputFolderError
 
 
@@ -128,3 +128,44 @@ def test_a_mesh_of_links_ends_and_every_folder_counts_once(tmp_path):
     assert [video.relative_path for video in discover_videos(tmp_path)] == [
         f"{number}/video.mp4" for number in range(9)
     ]
+
+
+class TestPassedOver:
+    def test_counts_by_lower_case_extension_most_first(self, tmp_path):
+        touch(tmp_path, "a.mp4", "x/b.LRV", "x/c.lrv", "d.insv", "notes.txt", "no_extension", "e.mp4.part")
+        passed_over = look_into(tmp_path).passed_over
+        assert list(passed_over.by_extension.items()) == [
+            (".lrv", 2),
+            ("", 1),
+            (".insv", 1),
+            (".part", 1),
+            (".txt", 1),
+        ]
+        assert (
+            passed_over.text
+            == "passed over by extension: 2 .lrv, 1 without an extension, 1 .insv, 1 .part, 1 .txt"
+        )
+
+    def test_counts_hidden_files_and_folders(self, tmp_path):
+        touch(tmp_path, "a.mp4", ".a.mp4", ".git/b.mp4", "sub/._a.mp4")
+        passed_over = look_into(tmp_path).passed_over
+        assert (passed_over.by_extension, passed_over.num_hidden) == ({}, 3)
+        assert passed_over.text == "passed over as hidden: 3"
+
+    def test_says_nothing_where_all_are_videos(self, tmp_path):
+        touch(tmp_path, "a.mp4", "b.MKV")
+        assert look_into(tmp_path).passed_over.text is None
+
+    def test_a_build_s_own_files_do_not_count(self, tmp_path):
+        touch(tmp_path, "a.mp4", "out/manifest.json", "out.scan", "out.lock")
+        own = [tmp_path / name for name in ("out", "out.scan", "out.lock")]
+        assert look_into(tmp_path, not_counted=own).passed_over.text is None
+
+    def test_rare_extensions_are_told_together(self, tmp_path):
+        touch(tmp_path, "a.mp4", *(f"{kind}.x{kind}" for kind in range(11)))
+        assert look_into(tmp_path).passed_over.text.endswith("1 .x5, 1 .x6, 3 of 3 other kinds")
+
+    def test_a_folder_without_videos_says_what_it_holds(self, tmp_path):
+        touch(tmp_path, "a.insv", "b.insv")
+        with pytest.raises(InputFolderError, match=r"holds no video \(passed over by extension: 2 \.insv\)"):
+            look_into(tmp_path)

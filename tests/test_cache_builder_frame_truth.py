@@ -59,7 +59,7 @@ class MadeUpVideo:
         self.scan = SimpleNamespace(
             packets=PacketTable(**columns),
             time_base=Fraction(1, 10),
-            facts=SimpleNamespace(codec="mpeg4"),
+            facts=SimpleNamespace(codec="mpeg4", second_file=None),
             sorts_pts=False,
         )
 

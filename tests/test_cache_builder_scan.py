@@ -157,13 +157,17 @@ def test_an_avi_whose_header_was_never_filled_in(tmp_path):
 
 
 BAD_FILES = {
-    "a text": (write_text, "not a video, or damaged at its beginning"),
+    "a text": (write_text, "text, not a video; it begins 'This is no video.'"),
     "nothing": (write_nothing, "an empty file (0 bytes)"),
     "audio": (write_audio_only, "no video stream (only audio)"),
     "a still image": (write_still_image, "a still image, not a video"),
     "a playlist": (
         lambda path: path.write_text("ffconcat version 1.0\nfile v.mp4\n"),
-        "not a video: a playlist",
+        "text, not a video; it begins 'ffconcat version 1.0'",
+    ),
+    "noise": (
+        lambda path: path.write_bytes(np.random.default_rng(0).bytes(5000)),
+        "not a video, or damaged at its beginning",
     ),
     "a pipe": (os.mkfifo, "not a regular file"),
     "a dangling link": (lambda path: path.symlink_to("gone"), "cannot be opened: No such file or directory"),

@@ -132,3 +132,31 @@ def test_no_descriptor_and_no_file_is_left(tmp_path):
         assert counts() == before
     finally:
         gc.enable()
+
+
+class TestLongestUnread:
+    """The file has 512,000 bytes: a part is 500."""
+
+    def test_of_a_file_read_to_its_end_nothing(self, file):
+        while file.read(10_000):
+            pass
+        assert file.longest_unread() == (0, 0)
+
+    def test_of_a_file_never_read_all(self, file):
+        assert file.longest_unread() == (0, 512_000)
+
+    def test_is_what_lies_between_what_was_read(self, file):
+        file.read(20_000)
+        file.seek(-4, os.SEEK_END)
+        file.read(4)
+        file.seek(300_000, os.SEEK_SET)
+        file.read(1)
+        assert file.longest_unread() == (20_000, 300_000)
+
+
+def test_an_empty_file_has_nothing_unread(tmp_path):
+    (tmp_path / "empty").touch()
+    file = WatchedFile(tmp_path / "empty")
+    assert file.read(10) == b""
+    assert file.longest_unread() == (0, 0)
+    file.close()

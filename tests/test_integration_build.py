@@ -21,6 +21,7 @@ from cache_builder.video.geometry import FrameGeometry
 from frame_store.verify import verify_store
 from tests.support.plain_decode import in_rising_order
 from tests.support.presentations import presentation
+from tests.support.tiny_videos import tiny_video
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 VARIANTS = {
@@ -225,6 +226,17 @@ def test_fps_keeps_the_frame_shown_at_each_tick(simple_folder, tmp_path, fps):
         assert store.index["frame_in_video"][frame_ids].tolist() == sorted(
             number for number in shown if number < spec.num_frames
         )
+
+
+@pytest.mark.parametrize(("suffix", "fps"), [(".mkv", "30"), (".flv", "30"), (".webm", "30000/1001")])
+def test_fps_at_the_rate_of_a_video_keeps_every_frame(tmp_path, suffix, fps):
+    """Timestamps in milliseconds: the first and the one compared with it are both rounded."""
+    rate = Fraction(fps)
+    codec = "vp8" if suffix == ".webm" else "h264"
+    spec = tiny_video(tmp_path / "in", path=Path(f"a{suffix}"), num_frames=40, fps=rate, codec=codec)
+    build(tmp_path / "in", tmp_path / "cache", encoding="raw", fps=round(float(rate), 2))
+    store = frame_store.open_store(tmp_path / "cache")
+    assert sorted(store.index["frame_in_video"].tolist()) == list(range(spec.num_frames))
 
 
 def test_fps_on_a_video_without_timestamps_names_it(sample_folder, tmp_path):

@@ -16,7 +16,7 @@ from cache_builder.cli import EXIT_NOT_WHOLE
 from cache_builder.video import open_video
 from tests.support.commands import SMALL
 from tests.support.hand_made_mp4 import HandMadeMp4, full_box, jpeg_picture
-from tests.support.tiny_videos import tiny_video
+from tests.support.tiny_videos import remux, tiny_video
 
 REPOSITORY = Path(__file__).parents[1]
 SYSCALLS = "open,openat,openat2,creat,socket,connect,bind"
@@ -109,6 +109,9 @@ def test_tricks_open_no_other_file_and_no_socket(traced):
     (folder / "bait.bin").write_bytes(bait.read_bytes())
     (folder / "sequence001.png").write_bytes(b"")
     good = tiny_video(folder, path=Path("good.mp4"), num_frames=3).path
+    recording = folder / "good.wtv"
+    remux(tiny_video(traced, path=Path("a.mpg"), codec="mpeg2video", num_frames=3).path, recording)
+    goods = {good.name, recording.name}
     output = traced / "out" / "cache"
     output.parent.mkdir()
     program = Path(sys.executable).with_name("cache-build")
@@ -117,16 +120,16 @@ def test_tricks_open_no_other_file_and_no_socket(traced):
     )
     assert result.returncode == EXIT_NOT_WHOLE, result.stderr
     videos = {video.path: video for video in frame_store.open_store(output).manifest.videos}
-    assert set(videos) == tricks | {good.name}
-    assert {name for name, video in videos.items() if video.verdict != "unreadable"} == {good.name}
+    assert set(videos) == tricks | goods
+    assert {name for name, video in videos.items() if video.verdict != "unreadable"} == goods
     for name, video in videos.items():
         if name.startswith(("concat", "sdp")):
-            assert video.reason == "not a video: a playlist, or a format that is not read", name
+            assert "not a video" in video.reason, name
 
     opened, network = opened_by(traced / "log")
     assert not network
     in_folder = {path.name for path in opened if folder in path.parents}
-    assert in_folder == tricks | {good.name}
+    assert in_folder == tricks | goods
     ours = (output.parent, REPOSITORY, Path(sys.prefix), Path(sys.base_prefix), *map(Path, sys.path))
     system = tuple(map(Path, ("/usr", "/lib", "/lib64", "/etc", "/proc", "/sys", "/dev", "/opt")))
     allowed = (folder, *ours, *system, Path(sysconfig.get_paths()["stdlib"]))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from av.video.frame import VideoFrame
 
-from cache_builder.discover import SourceVideo
+from cache_builder.discover import PassedOver, SourceVideo
 from cache_builder.errors import NvdecError, VideoChangedError, VideoError
 from cache_builder.video.convert import FrameConverter
 from cache_builder.video.cuda_convert import CudaFrameConverter, YuvConverters
@@ -52,10 +52,11 @@ class CudaLiveStore(LiveStore):
         *,
         geometry: FrameGeometry,
         max_open: int,
+        passed_over: PassedOver | None = None,
         nvdec: NvdecDevice,
         falls_back: bool,
     ) -> None:
-        super().__init__(videos, scans, geometry=geometry, max_open=max_open)
+        super().__init__(videos, scans, geometry=geometry, max_open=max_open, passed_over=passed_over)
         self._nvdec = nvdec
         self._falls_back = falls_back
         self._fallback_reasons: dict[int, str] = {}

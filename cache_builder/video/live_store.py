@@ -15,7 +15,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from cache_builder.discover import SourceVideo, discover_videos
+from cache_builder.copies import find_copies
+from cache_builder.discover import PassedOver, SourceVideo, look_into
 from cache_builder.errors import VideoError
 from cache_builder.video.convert import FrameConverter
 from cache_builder.video.decode import VideoReader
@@ -85,7 +86,8 @@ def open_videos(
         device, decoder=decoder, say=lambda reason: warnings.warn(f"device='auto': {reason}", stacklevel=4)
     )
     geometry = FrameGeometry(height=height, width=width, resize=resize, crop_aspect=crop_aspect)
-    videos = discover_videos(Path(folder))
+    contents = look_into(Path(folder))
+    videos, passed_over = contents.videos, contents.passed_over
     with ScanPool(num_workers=workers) as pool:
         scans = scan_frames(
             videos,
@@ -95,11 +97,17 @@ def open_videos(
             progress=progress,
         )
     if nvdec is None:
-        return LiveStore(videos, scans, geometry=geometry, max_open=max_open)
+        return LiveStore(videos, scans, geometry=geometry, max_open=max_open, passed_over=passed_over)
     from cache_builder.video.cuda_live_store import CudaLiveStore  # needs torch
 
     return CudaLiveStore(
-        videos, scans, geometry=geometry, max_open=max_open, nvdec=nvdec, falls_back=device == "auto"
+        videos,
+        scans,
+        geometry=geometry,
+        max_open=max_open,
+        passed_over=passed_over,
+        nvdec=nvdec,
+        falls_back=device == "auto",
     )
 
 
@@ -119,11 +127,14 @@ class LiveStore:
         *,
         geometry: FrameGeometry,
         max_open: int,
+        passed_over: PassedOver | None = None,
     ) -> None:
         self._sources = list(videos)
         self._scans = [scan if isinstance(scan, VideoError) else scan[0] for scan in scans]
         self._geometry = geometry
         self._max_open = max_open
+        self.passed_over = passed_over
+        """Files of the folder that were not taken for videos; None where no folder was looked into."""
         self._shard_sizes = np.array(
             [0 if isinstance(scan, VideoError) else len(scan[1]) for scan in scans], np.int64
         )
@@ -145,6 +156,12 @@ class LiveStore:
     def videos(self) -> list[VideoFacts | VideoError]:
         """Facts of each video, or why it cannot be read; `video_id` is the row."""
         return [scan if isinstance(scan, VideoError) else scan.facts for scan in self._scans]
+
+    @property
+    def copies(self) -> list[list[str]]:
+        """Groups of videos, by relative path, that are byte for byte the same."""
+        scans = (scan for scan in self._scans if isinstance(scan, VideoScan))
+        return find_copies((scan.facts.path, scan.facts.sha256) for scan in scans)
 
     @property
     def index(self) -> npt.NDArray[Any]:

@@ -21,6 +21,8 @@ from av.video.stream import VideoStream
 from cache_builder.errors import VideoError
 from cache_builder.video.encryption import why_no_decoder
 from cache_builder.video.limits import DEFAULT_LIMITS, VideoLimits
+from cache_builder.video.mp4_boxes import incomplete_mp4, top_level_boxes
+from cache_builder.video.not_a_video import name_what_it_is
 from cache_builder.video.watched_file import WatchedFile
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ _CONTAINERS: Final = (
         "nut",
         "ogg",
         "rm",
+        "wtv",
     ),
     *("av1", "h264", "hevc", "m4v", "mjpeg", "mpegvideo", "obu", "yuv4mpegpipe"),
 )
@@ -79,8 +82,6 @@ What is missing of it shows whatever was in its memory: an earlier picture, anot
 
 _STRICT: Final = {"err_detect": "explode"}
 """Refuse such a picture. Decoders that conceal damage and say so need no telling: that is worth storing."""
-
-_STILL_IMAGES: Final = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cJXL ")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -298,36 +299,14 @@ def _open_file(path: Path, relative_path: str) -> WatchedFile:
 
 
 def _why_not_opened(path: Path, error: Exception, limits: VideoLimits) -> str:
-    boxes = _top_level_boxes(path)
-    if "ftyp" in boxes and "moov" not in boxes and "moof" not in boxes:
-        return "truncated or never finished: an MP4 without its index (no moov box)"
-    if isinstance(error, av.error.InvalidDataError):
-        return "not a video, or damaged at its beginning"
-    if isinstance(error, av.error.ArgumentError):
-        with path.open("rb") as file:
-            beginning = file.read(12)
-        is_webp = beginning[:4] == b"RIFF" and beginning[8:] == b"WEBP"
-        if beginning.startswith(_STILL_IMAGES) or is_webp:
-            return "a still image, not a video"
+    if isinstance(error, av.error.InvalidDataError | av.error.ArgumentError):
+        kinds = {kind for kind, _ in top_level_boxes(path)}
+        known = incomplete_mp4(kinds) or name_what_it_is(path, was_opened=False)
+        if known is not None:
+            return known
+        if isinstance(error, av.error.InvalidDataError):
+            return "not a video, or damaged at its beginning"
         return "not a video: a playlist, or a format that is not read"
     if isinstance(error, MemoryError):
         return f"{out_of_memory_text()}, or has more than {limits.max_streams} streams"
     return f"FFmpeg cannot open it: {describe_error(error)}"
-
-
-def _top_level_boxes(path: Path) -> set[str]:
-    """Types of the boxes of an MP4 or MOV file that lie whole inside it; nonsense for other files."""
-    boxes: set[str] = set()
-    end, position = path.stat().st_size, 0
-    with path.open("rb") as file:
-        while position + 8 <= end and len(boxes) < 32:
-            file.seek(position)
-            header = file.read(16)
-            size = int.from_bytes(header[:4], "big")
-            if size == 1:
-                size = int.from_bytes(header[8:16], "big")
-            if size < 8 or position + size > end:
-                break
-            boxes.add(header[4:8].decode("latin-1"))
-            position += size
-    return boxes

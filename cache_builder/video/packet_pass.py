@@ -15,6 +15,7 @@ from cache_builder.errors import VideoError
 from cache_builder.video.demuxer_log import DemuxerLog
 from cache_builder.video.encryption import why_packet_encrypted
 from cache_builder.video.limits import VideoLimits
+from cache_builder.video.nothing_read import NothingReadError
 from cache_builder.video.open_video import (
     OpenContainer,
     VideoPacket,
@@ -66,6 +67,8 @@ class PacketPass:
     """What came of the pass."""
 
     packets: PacketTable
+    end_pts: int | None
+    """Ticks at which the last packet's time is over; None without pts."""
     first_frame: VideoFrame
     """As decoded."""
     reorder_depth: int | None
@@ -120,12 +123,12 @@ def read_all_packets(
             raise VideoError(relative_path, f"it has more packets than the limit of {limits.max_packets:,}")
         notes.take(packet)
     if not notes.rows:
-        raise VideoError(relative_path, "its video stream holds no packets: truncated?")
+        raise NothingReadError(relative_path, "its video stream holds no packets: truncated?")
     if first_frame is None:
         why = f": {describe_error(first_error)}" if first_error else ""
         if not decoder.width * decoder.height:  # FFmpeg forgets sizes beyond `max_pixels`, and does not say
             why = f": their size is unknown, or beyond the limit of {limits.max_pixels:,} pixels"
-        raise VideoError(relative_path, f"none of its frames can be decoded{why}")
+        raise NothingReadError(relative_path, f"none of its frames can be decoded{why}")
     reason = notes.unsplittable_reason
     if reason is None and not is_intra_only and codec not in _MEANT_FOR_SEEKING:
         reason = f"keyframes of {codec} may need what was decoded before them"
@@ -133,6 +136,7 @@ def read_all_packets(
     pts_tell = has_true_pts(opened.container.format.name) and 2 * (packets.pts == NO_PTS).sum() < len(packets)
     return PacketPass(
         packets=packets,
+        end_pts=notes.end_pts,
         first_frame=first_frame,
         reorder_depth=None
         if codec != "h264"
@@ -149,6 +153,7 @@ class _PacketNotes:
 
     def __init__(self, stream: VideoStream, codec: str, *, is_intra_only: bool) -> None:
         self.rows: list[tuple[int, int, int, int, bool, bool, bool, bool, bool]] = []
+        self.end_pts: int | None = None
         self.unsplittable_reason: str | None = None
         self.has_bad_headers = False
         self.has_open_keyframes = False
@@ -163,6 +168,9 @@ class _PacketNotes:
 
     def take(self, packet: VideoPacket) -> None:
         """Note the next packet. The packet is empty then."""
+        if packet.pts is not None:
+            end = packet.pts + (packet.duration or 0)
+            self.end_pts = end if self.end_pts is None else max(end, self.end_pts)
         if self.unsplittable_reason is None:
             self.unsplittable_reason = self._why_unsplittable(packet)
         header = PacketHeader()

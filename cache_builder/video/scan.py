@@ -9,22 +9,27 @@ from typing import Literal
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from av.container import InputContainer
-from av.video.stream import VideoStream
 
 from cache_builder.errors import VideoError
 from cache_builder.video.colour import MATRIX_NAMES, RANGE_NAMES, TRANSFER_NAMES
 from cache_builder.video.demuxer_log import DemuxerLog, demuxer_log, place_errors
 from cache_builder.video.encryption import why_encrypted
+from cache_builder.video.header_facts import (
+    bytes_not_read,
+    duration_in_header,
+    end_seconds,
+    num_frames_in_header,
+    ratio,
+    stream_choice,
+)
 from cache_builder.video.limits import DEFAULT_LIMITS, VideoLimits
-from cache_builder.video.open_video import choose_video_stream, hash_file, open_container
+from cache_builder.video.nothing_read import NothingReadError, explain_nothing_read
+from cache_builder.video.open_video import choose_video_stream, open_container
 from cache_builder.video.packet_pass import has_true_pts, may_reorder, read_all_packets
 from cache_builder.video.packet_table import NO_PTS, PacketTable
 from cache_builder.video.picture_notes import picture_notes
 from cache_builder.video.presentation import PresentationFacts, read_presentation
-
-_NOT_FILLED_IN = 2**30
-"""Frames that an AVI claims which FFmpeg wrote to a pipe, or whose recorder was killed: libavformat/avienc.c."""
+from cache_builder.video.second_file import SecondFile, find_second_file, hash_and_find_beginnings
 
 
 class VideoFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,11 +63,20 @@ class VideoFacts(msgspec.Struct, frozen=True, kw_only=True):
     """None where the container has no such field or leaves it zero."""
     duration_seconds_in_header: float | None
     """Of the chosen stream; None where the header has none and FFmpeg would only guess it."""
+    end_seconds_of_packets: float | None
+    """When the last packet's time is over, by its pts and duration; None where no packet has a pts."""
     num_packets: int
     num_keyframes: int
     num_demuxer_errors: int
     """Errors that FFmpeg's demuxer reported while it opened and read the file, and then went on after."""
     first_demuxer_error: str | None
+    second_file: SecondFile | None
+    """Where another file was joined to the first, in containers whose beginnings can be told."""
+    bytes_not_read: tuple[int, int] | None
+    """The longest stretch that FFmpeg passed over, first byte and byte behind, to a thousandth of the file.
+
+    None where it is under a twentieth, or may hold other streams, which are passed over.
+    """
     has_pts: bool
     """Every packet has a pts."""
     unsplittable_reason: str | None
@@ -107,6 +121,13 @@ class VideoScan:
         return may_reorder(self.facts.codec) and not self.pts_are_true
 
     @property
+    def damage_texts(self) -> list[str]:
+        """What the scan alone found to be wrong, empty where nothing is; corrupt packets are told by their units."""
+        texts = [self.demuxer_errors_text] if self.packets.is_at_demuxer_error.any() else []
+        second_file = self.facts.second_file
+        return texts if second_file is None or second_file.is_read else [*texts, second_file.text]
+
+    @property
     def demuxer_errors_text(self) -> str:
         """How many there were, and the first."""
         count = self.facts.num_demuxer_errors
@@ -121,7 +142,10 @@ def scan_video(path: Path, relative_path: str, *, limits: VideoLimits = DEFAULT_
         OSError: the machine failed to read the file.
     """
     with demuxer_log() as log:
-        return _scan(path, relative_path, limits, log)
+        try:
+            return _scan(path, relative_path, limits, log)
+        except NothingReadError as error:
+            raise VideoError(relative_path, explain_nothing_read(path, error, limits=limits)) from error
 
 
 def _scan(path: Path, relative_path: str, limits: VideoLimits, log: DemuxerLog) -> VideoScan:
@@ -134,8 +158,8 @@ def _scan(path: Path, relative_path: str, limits: VideoLimits, log: DemuxerLog) 
             num_streams=len(container.streams),
             width=stream.codec_context.width,
             height=stream.codec_context.height,
-            num_frames=_num_frames_in_header(stream) or 0,
-            seconds=_duration_in_header(container, stream),
+            num_frames=num_frames_in_header(stream) or 0,
+            seconds=duration_in_header(container, stream),
         )
         if (refusal := excess or why_encrypted(stream)) is not None:
             raise VideoError(relative_path, refusal)
@@ -145,7 +169,7 @@ def _scan(path: Path, relative_path: str, limits: VideoLimits, log: DemuxerLog) 
             places = place_errors(path, relative_path, stream_index=stream.index, limits=limits)
             is_at_error = places.packets_at_errors(packets.is_keyframe)
             packets = replace(packets, is_at_demuxer_error=is_at_error)
-        sha256 = hash_file(path)
+        sha256, beginnings = hash_and_find_beginnings(path, container.format.name)
         frame = reading.first_frame
         facts = VideoFacts(
             path=relative_path,
@@ -154,7 +178,7 @@ def _scan(path: Path, relative_path: str, limits: VideoLimits, log: DemuxerLog) 
             container=container.format.name,
             stream_index=stream.index,
             num_video_streams=len(container.streams.video),
-            stream_choice=_stream_choice(container, stream),
+            stream_choice=stream_choice(container, stream),
             codec=stream.codec_context.codec.canonical_name,
             width=frame.width,
             height=frame.height,
@@ -163,14 +187,17 @@ def _scan(path: Path, relative_path: str, limits: VideoLimits, log: DemuxerLog) 
             color_range=RANGE_NAMES.get(frame.color_range, f"range {frame.color_range}"),
             color_transfer=TRANSFER_NAMES.get(frame.color_trc, f"transfer {frame.color_trc}"),
             presentation=read_presentation(container, stream, frame, relative_path),
-            time_base=_ratio(stream.time_base),
-            average_rate=_ratio(stream.average_rate),
-            num_frames_in_header=_num_frames_in_header(stream),
-            duration_seconds_in_header=_duration_in_header(container, stream),
+            time_base=ratio(stream.time_base),
+            average_rate=ratio(stream.average_rate),
+            num_frames_in_header=num_frames_in_header(stream),
+            duration_seconds_in_header=duration_in_header(container, stream),
+            end_seconds_of_packets=end_seconds(reading.end_pts, stream),
             num_packets=len(packets),
             num_keyframes=int(packets.is_keyframe.sum()),
             num_demuxer_errors=log.num_errors,
             first_demuxer_error=log.first_error,
+            second_file=find_second_file(beginnings, container.format.name, packets),
+            bytes_not_read=bytes_not_read(opened, num_bytes=status.st_size),
             has_pts=not bool((packets.pts == NO_PTS).any()),
             unsplittable_reason=reading.unsplittable_reason,
             uncounted_reason=reading.uncounted_reason,
@@ -190,35 +217,3 @@ def ticks_to_seconds(
         return np.full(ticks.shape, np.nan)
     seconds = ticks.astype(np.float64) * time_base.numerator / time_base.denominator
     return np.where(ticks == NO_PTS, np.nan, seconds)
-
-
-def _num_frames_in_header(stream: VideoStream) -> int | None:
-    return stream.frames if stream.frames not in {0, _NOT_FILLED_IN} else None
-
-
-def _duration_in_header(container: InputContainer, stream: VideoStream) -> float | None:
-    """What the header promises, which a file that was cut off later does not keep."""
-    container_names = set(container.format.name.split(","))
-    if "mov" in container_names and stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    if "matroska" in container_names:
-        # A tag of each track, "00:00:03.666000000"; the segment's own duration may be the sound's.
-        hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
-        minutes, _, seconds = rest.partition(":")
-        try:
-            return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-        except ValueError:
-            pass
-    is_alone = len(container.streams) == 1 and container_names & {"matroska", "flv"}
-    return container.duration / 1e6 if is_alone and container.duration is not None else None
-
-
-def _stream_choice(container: InputContainer, stream: VideoStream) -> Literal["only", "best", "first"]:
-    if len(container.streams.video) == 1:
-        return "only"
-    best = container.streams.best("video")
-    return "best" if best is not None and best.index == stream.index else "first"
-
-
-def _ratio(value: Fraction | None) -> tuple[int, int] | None:
-    return (value.numerator, value.denominator) if value else None

@@ -10,10 +10,14 @@ is a function of libc, and `read` the `send` of a generator, which waits inside 
 
 import ctypes
 import os
+import re
 from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
 from typing import Final
+
+NUM_PARTS: Final = 1024
+"""Parts of a file of which it is known whether any byte was read."""
 
 MAX_BYTES_PER_READ: Final = 1 << 16
 """FFmpeg asks for a whole packet at once where it is larger than its buffer, and takes less. Each read is copied."""
@@ -43,8 +47,9 @@ class WatchedFile:
         self._descriptor: int | None = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._failures: list[BaseException] = []
         self.name = f"file:{path}"
+        self._parts = _PartsRead(os.fstat(self._descriptor).st_size)
         # It holds no reference to `self`: a cycle would leave the file open until the garbage collector comes.
-        reads = _reads(self._descriptor, self._failures)
+        reads = _reads(self._descriptor, self._failures, self._parts)
         next(reads)
         self.read = reads.send
         self.seek = partial(_lseek, self._descriptor)
@@ -57,6 +62,13 @@ class WatchedFile:
     def tell(self) -> int:
         """The position. PyAV wants it there, and has no need of it."""
         return self.seek(0, os.SEEK_CUR)
+
+    def longest_unread(self) -> tuple[int, int]:
+        """The longest stretch of which nothing was read, as its first byte and the byte behind; (0, 0) where none is.
+
+        To a thousandth of the file: a stretch may be longer by as much at either end.
+        """
+        return self._parts.longest_unread()
 
     def check(self) -> None:
         """Raise what went wrong in the first read that failed.
@@ -85,7 +97,27 @@ class WatchedFile:
             self.close()
 
 
-def _reads(descriptor: int, failures: list[BaseException]) -> Generator[bytes, int, None]:
+class _PartsRead:
+    """Which parts of a file were read, a bit each."""
+
+    def __init__(self, num_bytes: int) -> None:
+        self._num_bytes = num_bytes
+        self._bits = 0
+
+    def mark(self, first: int, end: int) -> None:
+        """The bytes from `first` to before `end` were read."""
+        if first < end <= self._num_bytes:
+            first_part, last_part = (place * NUM_PARTS // self._num_bytes for place in (first, end - 1))
+            self._bits |= ((2 << last_part - first_part) - 1) << first_part
+
+    def longest_unread(self) -> tuple[int, int]:
+        """See `WatchedFile.longest_unread`."""
+        runs = re.finditer("0+", format(self._bits, f"0{NUM_PARTS}b")[::-1])
+        first, end = max((run.span() for run in runs), key=lambda run: run[1] - run[0], default=(0, 0))
+        return first * self._num_bytes // NUM_PARTS, end * self._num_bytes // NUM_PARTS
+
+
+def _reads(descriptor: int, failures: list[BaseException], parts: _PartsRead) -> Generator[bytes, int, None]:
     """Send it a number of bytes, and it gives them; nothing but closing it raises."""
     found = b""
     while True:
@@ -93,6 +125,8 @@ def _reads(descriptor: int, failures: list[BaseException]) -> Generator[bytes, i
             while True:  # in here, as a loop is where signals are looked for
                 num_bytes = yield found
                 found = b"" if failures else os.read(descriptor, min(num_bytes, MAX_BYTES_PER_READ))
+                end = os.lseek(descriptor, 0, os.SEEK_CUR)
+                parts.mark(end - len(found), end)
         except GeneratorExit:
             return
         except BaseException as error:  # noqa: BLE001 - `WatchedFile.check` raises it

@@ -1,0 +1,37 @@
+"""Which videos are byte for byte the same."""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from frame_store.manifest import VideoEntry
+
+
+def find_copies(videos: Iterable[tuple[str, str | None]]) -> list[list[str]]:
+    """Groups of two or more paths with one SHA-256, in the order of their first; (path, SHA-256 or None) each.
+
+    >>> find_copies([("a", "1"), ("b", "2"), ("c", "1"), ("d", None), ("e", None)])
+    [['a', 'c']]
+    """
+    paths_of: dict[str, list[str]] = {}
+    for path, sha256 in videos:
+        if sha256 is not None:
+            paths_of.setdefault(sha256, []).append(path)
+    return [paths for paths in paths_of.values() if len(paths) > 1]
+
+
+def with_copies_noted(entries: Sequence[VideoEntry]) -> list[VideoEntry]:
+    """The entries, a note in each that is the same as one before it."""
+    first_of = {
+        path: paths[0]
+        for paths in find_copies((entry.path, entry.sha256) for entry in entries)
+        for path in paths[1:]
+    }
+    return [
+        msgspec.structs.replace(
+            entry, notes=[*entry.notes, f"byte for byte the same as {first_of[entry.path]!r}"]
+        )
+        if entry.path in first_of
+        else entry
+        for entry in entries
+    ]

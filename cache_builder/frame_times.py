@@ -1,0 +1,195 @@
+"""When frames are shown, to the fraction of a second: containers round that to their time base.
+
+A Matroska file of 30 frames a second says 0, 33, 67, 100 ms. Both the first timestamp and the one compared with it are
+rounded, so a difference is wrong by up to one unit of the time base, and a clock of the same rate would miss a frame in
+three. So the true times are looked for: a frame rate that explains the timestamps to that one unit gives them exactly.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+NTSC: Final = Fraction(1000, 1001)
+NTSC_RATES: Final = tuple(base * NTSC for base in (12, 15, 24, 30, 48, 60, 120, 240))
+"""23.976, 29.97, 59.94 ... frames a second, exactly."""
+
+_USUAL_RATES: Final = (
+    *map(
+        Fraction,
+        (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 16, 18, 20, 24, 25, 30, 48, 50, 60, 72, 75, 90, 96, 100),
+    ),
+    *map(Fraction, (120, 144, 200, 240, 300, 480, 500, 600, 960, 1000)),
+    *(Fraction(15, 2), Fraction(25, 2)),
+    *NTSC_RATES,
+)
+
+_MAX_PLAIN_NUMERATOR: Final = 1000
+"""A header's rate beyond it is mostly a mean over rounded durations: 98000/3267 for 30."""
+
+_LARGEST_INT64: Final = 2**62
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrameTimes:
+    """Times of a video's frames after its first one, from their pts."""
+
+    pts: npt.NDArray[np.int64]
+    """Ticks, rising, shape (num_frames,); equal ones may follow each other."""
+    numerators: npt.NDArray[Any]
+    """Time of each row in units of the time base, times `denominator`: int64, or Python's integers as object."""
+    denominator: int
+    period: Fraction
+    """How long the last frame is shown, in units of the time base."""
+    time_base: Fraction
+
+    def seconds(self, pts: int, *, last_of_equal: bool) -> Fraction:
+        """Seconds from the first frame to the one of `pts`; of several of that pts, to the first or the last."""
+        row = int(np.searchsorted(self.pts, pts, side="right")) - 1
+        if row >= 0 and self.pts[row] == pts and not last_of_equal:
+            row = int(np.searchsorted(self.pts, pts, side="left"))
+        row = max(row, 0)
+        units = Fraction(int(self.numerators[row]), self.denominator) + pts - int(self.pts[row])
+        return units * self.time_base
+
+    @property
+    def end_seconds(self) -> Fraction:
+        """Seconds from the first frame to the end of the last."""
+        return (Fraction(int(self.numerators[-1]), self.denominator) + self.period) * self.time_base
+
+
+def fit_frame_times(
+    pts: npt.NDArray[np.int64],
+    *,
+    time_base: Fraction,
+    rate_in_header: Fraction | None,
+    rate_wanted: Fraction,
+) -> FrameTimes:
+    """The times that a frame rate gives which explains `pts` (ticks, sorted, at least one) best.
+
+    Every time is within a unit of the time base of its pts, counted from the first. Frames that no rate explains have
+    just that. Rates are tried in the order of `_candidates`, and the first that explains most frames counts;
+    where none does, the one that explains the most of them.
+    """
+    distances = pts - pts[0]
+    best: _Fit | None = None
+    for rate in _candidates(distances, time_base, rate_in_header, rate_wanted):
+        fit = _fit(distances, 1 / (rate * time_base))
+        if best is None or fit.num_unexplained < best.num_unexplained:
+            best = fit
+        if best.num_unexplained < len(pts) / 2:  # a later one that explains more would do so by chance
+            break
+    assert best is not None
+    steps = np.diff(pts)
+    typical = Fraction(int(np.median(steps[steps > 0]))) if pts[0] < pts[-1] else Fraction(1)
+    return FrameTimes(
+        pts=pts,
+        numerators=best.numerators,
+        denominator=best.denominator,
+        # Where hardly a frame is explained, the rate is nobody's.
+        period=best.period if best.num_unexplained < len(pts) / 2 and len(pts) > 1 else typical,
+        time_base=time_base,
+    )
+
+
+def _candidates(
+    distances: npt.NDArray[np.int64],
+    time_base: Fraction,
+    rate_in_header: Fraction | None,
+    rate_wanted: Fraction,
+) -> Iterator[Fraction]:
+    """Frame rates to try.
+
+    The rate that is wanted comes first: where it explains the timestamps, every frame is to be kept. Its multiples are
+    likelier than a rate that only the mean of the rounded timestamps suggests.
+    """
+    yield rate_wanted
+    is_plain = rate_in_header is not None and (
+        rate_in_header.numerator <= _MAX_PLAIN_NUMERATOR or (rate_in_header / NTSC).denominator == 1
+    )
+    if rate_in_header is not None and is_plain:
+        yield rate_in_header
+    if len(distances) > 1 and distances[-1] > 0:
+        mean = Fraction(len(distances) - 1, int(distances[-1])) / time_base
+        step = Fraction(int(np.median(np.diff(distances))))
+        typical = 1 / (step * time_base) if step else mean
+        for rate in (mean, typical):
+            yield rate_wanted * max(1, round(rate / rate_wanted))
+        for rate in _USUAL_RATES:
+            if abs(1 / (rate * time_base) - step) <= 1:
+                yield rate
+        if rate_in_header is not None and not is_plain:
+            yield rate_in_header
+        yield mean
+        yield typical
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Fit:
+    numerators: npt.NDArray[Any]
+    denominator: int
+    period: Fraction
+    num_unexplained: int
+
+
+def _fit(distances: npt.NDArray[np.int64], period: Fraction) -> _Fit:
+    """Times of frames that are `period` units apart, as far as `distances` (units, from the first) allow it."""
+    one = period.denominator  # a unit of the time base
+    largest = (int(distances[-1]) + len(distances) * period + 2) * 2 * one
+    found = distances.astype(np.int64 if largest < _LARGEST_INT64 else object) * one
+    regular = np.arange(len(found)).astype(found.dtype) * period.numerator
+    error = found - regular
+    spread = error.max() - error.min()
+    # Exactly a unit comes of halves alone: rounded away from zero, they are early before it and late behind it.
+    rises = np.flatnonzero(error == error.min())[-1] < np.flatnonzero(error == error.max())[0]
+    if spread < one or (spread == one and rises):
+        return _Fit(numerators=regular, denominator=one, period=period, num_unexplained=0)
+    if period <= 2:  # frames and units are too alike to tell where one is missing
+        return _Fit(numerators=found, denominator=one, period=period, num_unexplained=len(found))
+    on_grid = (2 * found + period.numerator) // (2 * period.numerator) * period.numerator
+    is_near = _is_near(found - on_grid, one)
+    # Behind a frame's packet may come one that is never shown: VP8's hidden pictures.
+    is_second = np.concatenate([[False], is_near[1:] & is_near[:-1] & (np.diff(on_grid) == 0)])
+    rows = np.flatnonzero(~is_second)
+    numerators = found.copy()
+    numerators[rows], num_unexplained = _fit_runs(found[rows], on_grid[rows], period)
+    return _Fit(
+        numerators=np.maximum.accumulate(numerators),
+        denominator=one,
+        period=period,
+        num_unexplained=num_unexplained + int(is_second.sum()),
+    )
+
+
+def _fit_runs(
+    found: npt.NDArray[Any], on_grid: npt.NDArray[Any], period: Fraction
+) -> tuple[npt.NDArray[Any], int]:
+    """Times of frames among which some may be missing, and how many are explained by no grid but their own.
+
+    Behind a gap a run of frames goes on where the grid from the first frame says, or has a grid of its own: recordings
+    that were joined.
+    """
+    one, step = period.denominator, period.numerator
+    is_first = np.concatenate([[True], abs(np.diff(found) - step) > one])
+    first_of_row = np.flatnonzero(is_first)[np.cumsum(is_first) - 1]
+    steps = np.diff(on_grid, prepend=on_grid[0] - step)
+    is_next = (steps == step) | is_first & (steps > 0)
+    is_on_grid = _all_of_run(_is_near(found - on_grid, one) & is_next, is_first)
+    in_run = found[first_of_row] + (np.arange(len(found)) - first_of_row).astype(found.dtype) * step
+    is_in_run = _all_of_run(_is_near(found - in_run, one), is_first) & ~is_on_grid
+    num_unexplained = int((is_first & ~is_on_grid).sum() + (~is_on_grid & ~is_in_run).sum())
+    return np.where(is_on_grid, on_grid, np.where(is_in_run, in_run, found)), num_unexplained
+
+
+def _is_near(error: npt.NDArray[Any], one: int) -> npt.NDArray[np.bool_]:
+    """bool per row: whether rounding explains a difference of timestamps that is by `error` too long."""
+    return np.asarray((error > -one) & (error <= one), np.bool_)
+
+
+def _all_of_run(flags: npt.NDArray[np.bool_], is_first: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """bool per row: whether `flags` holds for every row of its run; runs begin where `is_first` holds."""
+    holds = np.logical_and.reduceat(flags, np.flatnonzero(is_first))
+    return np.asarray(holds[np.cumsum(is_first) - 1], np.bool_)

@@ -1,0 +1,98 @@
+"""Names files that are called like a video and hold something else, by how they begin."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_BEGINNING_BYTES: Final = 4096
+_ZEROS_BYTES: Final = 1 << 16
+_QUOTED_CHARACTERS: Final = 60
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Kind:
+    pattern: bytes
+    """Regular expression of the first bytes, without regard to upper and lower case."""
+    text: str
+    may_be_video: bool = False
+    """Whether a stream of video may begin so, too: then only what FFmpeg will not open is it."""
+
+
+_BLANK: Final = rb"(?:\xef\xbb\xbf)?\s*"
+
+_KINDS: Final = (
+    _Kind(
+        pattern=rb"version https://git-lfs\.github\.com/",
+        text="a Git LFS pointer, not the video: `git lfs pull` fetches it",
+    ),
+    _Kind(
+        pattern=rb"(?:\.\./)*(?:\.git)?/annex/objects/",
+        text="a git-annex pointer, not the video: `git annex get` fetches it",
+    ),
+    _Kind(
+        pattern=_BLANK
+        + rb"(?:<!--.*?-->\s*|<\?xml[^>]*>\s*)*<(?:!doctype html|html|head|body|script|title)\b",
+        text="an HTML page, not a video: a login or error page that was saved in its place?",
+    ),
+    _Kind(pattern=_BLANK + rb"#EXTM3U", text="an HLS playlist, not a video: it only names the video's files"),
+    _Kind(
+        pattern=_BLANK + rb"(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<MPD\b",
+        text="a DASH playlist, not a video: it only names the video's files",
+    ),
+    _Kind(pattern=_BLANK + rb"<\?xml|" + _BLANK + rb"<Error>", text="an XML document, not a video"),
+    _Kind(pattern=_BLANK + rb'[{\[]\s*["{\[\]}]', text="JSON, not a video"),
+    _Kind(pattern=rb"PK(?:\x03\x04|\x05\x06|\x07\x08)", text="a ZIP archive, not a video: unpack it"),
+    _Kind(pattern=rb"\x1f\x8b\x08", text="compressed by gzip: unpack it"),
+    _Kind(pattern=rb"\xfd7zXZ\0", text="compressed by xz: unpack it"),
+    _Kind(pattern=rb"\x28\xb5\x2f\xfd", text="compressed by Zstandard: unpack it"),
+    _Kind(pattern=rb"BZh[1-9]1AY&SY", text="compressed by bzip2: unpack it"),
+    _Kind(pattern=rb"7z\xbc\xaf\x27\x1c", text="a 7z archive, not a video: unpack it"),
+    _Kind(pattern=rb"Rar!\x1a\x07", text="a RAR archive, not a video: unpack it"),
+    _Kind(pattern=rb".{257}ustar", text="a tar archive, not a video: unpack it"),
+    _Kind(pattern=rb"%PDF-", text="a PDF document, not a video"),
+    _Kind(pattern=rb"\x89HDF\r\n\x1a\n", text="an HDF5 file, not a video"),
+    _Kind(pattern=rb"\x93NUMPY", text="a NumPy array, not a video"),
+    _Kind(
+        pattern=rb"\x89PNG|\xff\xd8\xff|GIF8|BM|II\*\0|MM\0\*|\0\0\0\x0cJXL |RIFF....WEBP|"
+        rb".{4}ftyp(?:heic|heix|mif1|avif)",
+        text="a still image, not a video",
+        may_be_video=True,
+    ),
+    _Kind(pattern=rb"ID3|fLaC|RIFF....WAVE", text="a sound file, not a video", may_be_video=True),
+)
+
+
+def name_what_it_is(path: Path, *, was_opened: bool) -> str | None:
+    """What a file is that FFmpeg found no video in; None where its beginning does not tell.
+
+    `was_opened`: FFmpeg took it for a stream of video at first. Then what might be one is not named.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        beginning = file.read(_ZEROS_BYTES)
+    if not beginning.strip(b"\0"):
+        return "nothing but zeros where a video would begin: a download that never finished?"
+    for kind in _KINDS:
+        if re.match(kind.pattern, beginning[:_BEGINNING_BYTES], re.IGNORECASE | re.DOTALL):
+            return None if was_opened and kind.may_be_video else kind.text
+    text = _as_text(beginning[:_BEGINNING_BYTES])
+    return None if text is None else f"text, not a video; it begins {text!r}"
+
+
+def _as_text(beginning: bytes) -> str | None:
+    """The first line of a text; None where it is none. A character may be cut off at the end."""
+    try:
+        text = (
+            beginning[:-3].decode("utf-8")
+            if len(beginning) == _BEGINNING_BYTES
+            else beginning.decode("utf-8")
+        )
+    except UnicodeDecodeError:
+        return None
+    if not all(char.isprintable() or char in "\n\r\t" for char in text):
+        return None
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return line if len(line) <= _QUOTED_CHARACTERS else f"{line[:_QUOTED_CHARACTERS]}..."
