@@ -338,9 +338,11 @@ def _law_of_clips(
         with_replacement=spec.with_replacement,
     )
     chi2 = coverage.chi2_over_frames
-    because = "every whole window is equally likely at every position"
+    because = "every whole window is equally likely at every position, so nothing is off over windows"
     if chi2:
-        because += "; frames near a video's ends lie in fewer windows than those inside"
+        because += (
+            "; frames near a video's ends lie in fewer windows than those inside, hence chi2 over frames"
+        )
     return SamplingLaw(
         name=str(spec),
         num_frames=coverage.num_frames,
