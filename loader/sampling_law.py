@@ -151,10 +151,10 @@ def sampling_law(
         clip_stride=spec.clip_stride,
         world_size=world_size,
     )
-    frames_per_step = batch_size * world_size
+    positions_per_step = batch_size * world_size
     in_full = not spec.with_replacement
-    dropped = plan.num_positions % frames_per_step if in_full and remainder == "drop" else 0
-    doubled = -plan.num_positions % frames_per_step if in_full and remainder == "pad" else 0
+    dropped = plan.num_positions % positions_per_step if in_full and remainder == "drop" else 0
+    doubled = -plan.num_positions % positions_per_step if in_full and remainder == "pad" else 0
     if spec.clip_frames is not None:
         assert video_sizes is not None  # else BatchPlan would have refused
         return _law_of_clips(check_shard_sizes(video_sizes), spec, batch_size, dropped, doubled)
