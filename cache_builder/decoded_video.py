@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.errors import VideoError
-from cache_builder.frame_truth import VideoFrames
+from cache_builder.frame_truth import VideoFrames, output_pts_seconds
 from cache_builder.shard_job import SOURCE_DTYPE
 from cache_builder.spill import UnitReceipt
 from cache_builder.video.scan import VideoScan
@@ -36,6 +36,8 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the GPU was to decode it."""
     nvdec_refusal: str | None = None
     """Why the GPU did not take it, where it was tried."""
+    wrong_edge: int | None = None
+    """First packet of a unit that could not be decoded by itself, so that the video was decoded in one piece."""
 
     @property
     def first_ordinals(self) -> list[int]:
@@ -65,19 +67,34 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         num_packets_corrupt = sum(len(receipt.corrupt_packets) for receipt in self.receipts)
         if num_packets_corrupt:
             problems.append(f"{num_packets_corrupt} packets flagged corrupt by the demuxer")
+        if len(self._packets_lost):
+            count, first = len(self._packets_lost), self._packets_lost[0]
+            problems.append(
+                f"{count} packets gave no frame, and nothing says why (the first: packet {first})"
+            )
         if self.scan.packets.is_at_demuxer_error.any():
             problems.append(self.scan.demuxer_errors_text)
         return problems
 
+    @property
+    def _packets_lost(self) -> npt.NDArray[np.int64]:
+        """As `VideoFrames.packets_lost`; none while units are missing, whose frames they may be."""
+        if sum(receipt.end_packet - receipt.first_packet for receipt in self.receipts) < len(
+            self.scan.packets
+        ):
+            return np.zeros(0, np.int64)
+        return VideoFrames(self.scan, self.receipts).packets_lost
+
     def sources(self, video_id: int) -> npt.NDArray[np.void]:
         """The stored frames in output order, `SOURCE_DTYPE`."""
+        pts_seconds = output_pts_seconds(self.scan, self.receipts)
         parts = []
         for first, unit, receipt in zip(self.first_ordinals, self.unit_numbers, self.receipts, strict=True):
             kept = receipt.kept_rows
             rows = np.zeros(len(kept), SOURCE_DTYPE)
             rows["video_id"] = video_id
             rows["frame_in_video"] = first + kept["position"]
-            rows["pts_seconds"] = receipt.pts_seconds_decoded[kept["position"]]
+            rows["pts_seconds"] = pts_seconds[rows["frame_in_video"]]
             rows["unit"] = unit
             for field in ("byte_length", "byte_offset", "crc32c"):
                 rows[field] = kept[field]
@@ -90,12 +107,13 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         num_decoded = sum(receipt.num_frames_decoded for receipt in self.receipts)
         problems = self.problems
         verdict: Verdict = "damaged" if problems else "whole"
-        truth = VideoFrames(self.scan, self.receipts).truth()
+        frames = VideoFrames(self.scan, self.receipts)
+        truth = frames.truth()
         return VideoEntry(
             path=facts.path,
             verdict=verdict,
             reason="; ".join([*problems, *_spans_text(truth)]) or None,
-            notes=[*self._notes(num_decoded), *_truth_notes(truth)],
+            notes=[*self._notes(num_decoded, frames), *_truth_notes(truth)],
             num_bytes=facts.num_bytes,
             sha256=facts.sha256,
             num_frames_in_header=facts.num_frames_in_header,
@@ -121,13 +139,18 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         told = {name: value for name, value in facts.items() if name not in told_elsewhere}
         return told | ({NVDEC_COUNT: self._num_decoded_by_nvdec()} if self.is_for_nvdec else {})
 
-    def _notes(self, num_decoded: int) -> list[str]:
+    def _notes(self, num_decoded: int, frames: VideoFrames) -> list[str]:
         facts = self.scan.facts
         notes = []
         if facts.num_frames_in_header is not None and facts.num_frames_in_header != num_decoded:
             notes.append(f"the header claims {facts.num_frames_in_header} frames, {num_decoded} decoded")
         if facts.num_packets != num_decoded:
-            notes.append(f"{facts.num_packets} packets gave {num_decoded} frames")
+            reasons = ", ".join(
+                f"{len(packets)} {reason}" for reason, packets in frames.packets_without_frame.items()
+            )
+            notes.append(
+                f"{facts.num_packets} packets gave {num_decoded} frames" + f": {reasons}" * bool(reasons)
+            )
         claimed, end = facts.duration_seconds_in_header, self._last_pts_seconds()
         if claimed is not None and end is not None and claimed - end > max(0.5, 0.05 * claimed):
             notes.append(f"cut off? The header claims {claimed:.1f} s, its last frame is at {end:.1f} s")
@@ -138,23 +161,27 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
             notes.append(
                 f"of its {facts.num_video_streams} video streams number {facts.stream_index} is taken, {chosen}"
             )
+        if facts.unsplittable_reason is not None:
+            notes.append(f"decoded in one piece: {facts.unsplittable_reason}")
+        if self.wrong_edge is not None:
+            notes.append(
+                f"decoded in one piece: its frames from packet {self.wrong_edge} on need what was decoded before"
+            )
         if self._pts_monotonic() is False:
             notes.append("its timestamps do not rise from frame to frame")
         if self.nvdec_refusal is not None:
             notes.append(f"decoded on the CPU: {self.nvdec_refusal}")
         elif self.is_for_nvdec and self._num_decoded_by_nvdec() < num_decoded:
             num_on_cpu = num_decoded - self._num_decoded_by_nvdec()
-            reasons = sorted({receipt.nvdec_failure for receipt in self.receipts if receipt.nvdec_failure})
+            failures = sorted({receipt.nvdec_failure for receipt in self.receipts if receipt.nvdec_failure})
             notes.append(
-                f"{num_on_cpu} frames decoded on the CPU, as NVDEC did not decode them cleanly: {'; '.join(reasons)}"
+                f"{num_on_cpu} frames decoded on the CPU, as NVDEC did not decode them cleanly: {'; '.join(failures)}"
             )
         return notes
 
     def _pts_seconds(self) -> npt.NDArray[np.float64]:
         """Timestamps of all decoded frames, empty where none has one."""
-        pts_seconds = np.concatenate(
-            [np.zeros(0), *(receipt.pts_seconds_decoded for receipt in self.receipts)]
-        )
+        pts_seconds = output_pts_seconds(self.scan, self.receipts)
         return np.zeros(0) if np.isnan(pts_seconds).all() else pts_seconds
 
     def _last_pts_seconds(self) -> float | None:

@@ -1,18 +1,11 @@
 """What is noted of every frame as it leaves the decoder, stored or not."""
 
-from functools import cache
-from typing import Final
-
-import av
-import numpy as np
 from av.video.frame import PictureType
 
 from cache_builder.video.decode import DecodedFrame
+from cache_builder.video.picture_hash import luma_hash, picture_hash
+from cache_builder.video.unit_edges import MAX_PICTURES_COMPARED, Pictures
 from frame_store.frame_truth import PictureFormat
-from frame_store.pixel_codec import crc32c
-
-LUMA_ROW_STEP: Final = 4
-"""Rows of luma that go into a frame's hash: 0.1 ms a 1080p frame, where all rows cost 0.3 to 4 ms."""
 
 
 class FrameNotes:
@@ -25,9 +18,11 @@ class FrameNotes:
         self.luma_hashes: list[int] = []
         """Empty where frames are in a GPU's memory."""
         self.corrupt_positions: list[int] = []
-        self.num_interlaced = 0
+        self.is_interlaced: list[bool] = []
         self.formats: list[tuple[int, PictureFormat]] = []
         """(position from which on, format): the first frame's, and every other that follows."""
+        self.first_pictures: Pictures = []
+        """Packet and `picture_hash` of the first `MAX_PICTURES_COMPARED` frames."""
 
     def take(self, decoded: DecodedFrame) -> None:
         """Note the next frame."""
@@ -37,8 +32,9 @@ class FrameNotes:
         self.is_intra.append(frame.pict_type == PictureType.I)
         if decoded.is_corrupt:
             self.corrupt_positions.append(position)
-        if frame.interlaced_frame:
-            self.num_interlaced += 1
+        self.is_interlaced.append(bool(frame.interlaced_frame))
+        if position < MAX_PICTURES_COMPARED:
+            self.first_pictures.append((decoded.packet, picture_hash(frame)))
         is_on_gpu = frame.format.name == "cuda"
         if not is_on_gpu:
             self.luma_hashes.append(luma_hash(frame))
@@ -53,24 +49,3 @@ class FrameNotes:
         )
         if not self.formats or picture_format != self.formats[-1][1]:
             self.formats.append((position, picture_format))
-
-
-def luma_hash(frame: av.VideoFrame) -> int:
-    """CRC-32C of every fourth row of a frame's first plane: luma, green (planar RGB) or all colours (packed)."""
-    plane = frame.planes[0]
-    row_bytes = -(-frame.width * _bits_per_pixel(frame.format.name) // 8)
-    # A negative line size means rows from bottom to top; the buffer holds them all the same.
-    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, abs(plane.line_size))
-    # Behind a row's pixels lies what the decoder left there before.
-    return crc32c(rows[::LUMA_ROW_STEP, :row_bytes].tobytes())
-
-
-@cache
-def _bits_per_pixel(pixel_format: str) -> int:
-    """Bits that a pixel takes in the first plane."""
-    layout = av.VideoFormat(pixel_format)
-    in_plane = [component for component in layout.components if component.plane == 0]
-    if len(in_plane) > 1:
-        return layout.padded_bits_per_pixel
-    bits = in_plane[0].bits
-    return bits if bits <= 8 else -(-bits // 8) * 8

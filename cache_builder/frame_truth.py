@@ -4,14 +4,18 @@ All of it is of the video, not of how it was cut into units: any cut gives the s
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from cache_builder.packets_without_frame import Reason, packets_without_frame
 from cache_builder.spill import FRAME_DTYPE, UnitReceipt
-from cache_builder.video.scan import NO_PTS, PacketTable, VideoScan, ticks_to_seconds
+from cache_builder.video.frame_table import sorted_packet_pts
+from cache_builder.video.packet_table import NO_PTS, PacketTable
+from cache_builder.video.scan import VideoScan, ticks_to_seconds
 from frame_store.frame_truth import (
     MAX_LISTED,
     DamagedSpan,
@@ -40,11 +44,12 @@ class VideoFrames:
         self._firsts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)[:-1]
         rows = np.concatenate([np.zeros(0, FRAME_DTYPE), *(receipt.frame_rows for receipt in receipts)])
         self._packets = rows["packet"].astype(np.int64)
-        self.pts_seconds = np.ascontiguousarray(rows["pts_seconds"])
+        self.pts_seconds = output_pts_seconds(scan, receipts)
         """float64 per frame, NaN where it has none."""
         by_gpu = np.repeat([receipt.is_by_nvdec for receipt in receipts], counts).astype(bool)
         # What kind a picture is of, the GPU does not say; every unit it decodes cleanly begins with a clean keyframe.
         self._is_intra = rows["is_intra"] | by_gpu
+        self._is_interlaced = rows["is_interlaced"]
         self._is_corrupt = np.zeros(len(rows), bool)
         for first, receipt in zip(self._firsts, receipts, strict=True):
             self._is_corrupt[first + np.array(receipt.corrupt_positions, np.int64)] = True
@@ -54,7 +59,7 @@ class VideoFrames:
         packets = self._scan.packets
         changes = self._format_changes()
         corrupt_runs = runs_of_true(self._is_corrupt)
-        spans = self._damaged_spans()
+        spans = self._damaged_spans(dict(sorted((self._complaints() | self._complaints_of_lost()).items())))
         hashes = self._luma_hashes()
         is_equal = np.concatenate([[False], (hashes[1:] == hashes[:-1]) & (hashes[1:] != _NOT_HASHED)])
         is_equal = is_equal[: len(hashes)]
@@ -87,10 +92,26 @@ class VideoFrames:
             ],
             num_pts_repeats=len(repeats),
             pts_repeats=(repeats[:MAX_LISTED] + 1).tolist(),
-            num_frames_interlaced=sum(receipt.num_frames_interlaced for receipt in self._receipts),
+            num_frames_interlaced=int(self._is_interlaced.sum()),
             num_format_changes=len(changes),
             format_changes=changes[:MAX_LISTED],
         )
+
+    @cached_property
+    def packets_without_frame(self) -> dict[Reason, npt.NDArray[np.int64]]:
+        """Ordinals of the packets that gave no frame, by reason."""
+        return packets_without_frame(self._scan, self._packets, self._is_interlaced)
+
+    @cached_property
+    def packets_lost(self) -> npt.NDArray[np.int64]:
+        """Ordinals of the packets of which no frame came though nothing was said of it, and no damage is near."""
+        lost = self.packets_without_frame.get("without a reason", np.zeros(0, np.int64))
+        for span in self._damaged_spans(self._complaints()) if len(lost) else []:
+            lost = lost[(lost < span.first_packet) | (lost > span.last_packet)]
+        return lost
+
+    def _complaints_of_lost(self) -> dict[int, str]:
+        return dict.fromkeys(self.packets_lost.tolist(), "no frame came of it, and nothing says why")
 
     def _luma_hashes(self) -> npt.NDArray[np.int64]:
         parts = [
@@ -136,12 +157,11 @@ class VideoFrames:
             complaints.setdefault(packet, "frame flagged corrupt")
         return dict(sorted(complaints.items()))
 
-    def _damaged_spans(self) -> list[DamagedSpan]:
+    def _damaged_spans(self, complaints: dict[int, str]) -> list[DamagedSpan]:
         """Complaints grouped by the keyframe that ends their harm: frames coded before it, or shown before it.
 
         Frames that lead up to an open GOP's keyframe are coded behind it, and predicted from the GOP before.
         """
-        complaints = self._complaints()
         if not complaints:
             return []
         packets = self._scan.packets
@@ -211,6 +231,15 @@ class VideoFrames:
             num_packets_without_frame=int((frame_of_packet[shown] < 0).sum()),
             reason=reason,
         )
+
+
+def output_pts_seconds(scan: VideoScan, receipts: Sequence[UnitReceipt]) -> npt.NDArray[np.float64]:
+    """Seconds of all frames of a video in output order, shape (num_frames,), from its units in packet order."""
+    rows = np.concatenate([np.zeros(0, FRAME_DTYPE), *(receipt.frame_rows for receipt in receipts)])
+    if scan.sorts_pts:
+        ticks = sorted_packet_pts(scan.packets, rows["packet"].astype(np.int64))
+        return ticks_to_seconds(ticks, scan.time_base)
+    return np.ascontiguousarray(rows["pts_seconds"])
 
 
 def _leads_to(

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Final
 
 import msgspec
 import numpy as np
@@ -11,10 +10,6 @@ import numpy.typing as npt
 from cache_builder.config import BuildConfig
 from cache_builder.video.scan import VideoScan
 from cache_builder.video.units import gop_units
-
-MIN_PACKETS_PER_UNIT: Final = 150
-"""About 150 frames a unit: cutting at every keyframe over-decodes 2-25%, an open costs 23-32 ms, and one
-long video must still give every core something to do."""
 
 
 class DecodeUnit(msgspec.Struct, frozen=True, kw_only=True, order=True):
@@ -53,7 +48,7 @@ def plan_units(scans: Sequence[VideoScan | None], config: BuildConfig) -> list[D
         DecodeUnit(video_id=video_id, first_packet=first, end_packet=end)
         for video_id, scan in enumerate(scans)
         if scan is not None
-        for first, end in gop_units(scan.packets, min_frames=MIN_PACKETS_PER_UNIT)
+        for first, end in gop_units(scan.packets)
     ]
     return sorted(units, key=lambda unit: (-unit.num_packets, unit))
 

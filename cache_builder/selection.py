@@ -8,7 +8,8 @@ import numpy as np
 
 from cache_builder.config import BuildConfig
 from cache_builder.errors import VideoError
-from cache_builder.video.scan import NO_PTS, VideoScan
+from cache_builder.video.packet_table import NO_PTS
+from cache_builder.video.scan import VideoScan
 
 Selection = Callable[[int, int | None, int | None], bool]
 """(ordinal in the video, pts, pts of the frame that follows or None behind the last) -> keep it?"""

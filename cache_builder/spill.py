@@ -28,12 +28,11 @@ class UnitReceipt(msgspec.Struct, frozen=True, kw_only=True):
     frames: bytes
     """`FRAME_DTYPE` row per decoded frame."""
     luma_hashes: bytes
-    """uint32 per decoded frame (`frame_notes.luma_hash`); empty where a GPU decoded them."""
+    """uint32 per decoded frame (`picture_hash.luma_hash`); empty where a GPU decoded them."""
     kept: bytes
     """`KEPT_DTYPE` row per stored frame."""
     corrupt_positions: list[int]
     """Decoded frames that the decoder flagged corrupt."""
-    num_frames_interlaced: int
     formats: list[tuple[int, PictureFormat]]
     """(position from which on, format of the decoded pictures), the first frame's first."""
     corrupt_packets: list[int]
@@ -43,6 +42,10 @@ class UnitReceipt(msgspec.Struct, frozen=True, kw_only=True):
     sampled_errors: list[tuple[int, float]]
     """(position, mean squared error of the stored against the unencoded pixels) of the frames sampled."""
     num_bytes: int
+    first_pictures: list[tuple[int, int | None]] = []
+    """Packet and `picture_hash` of the first frames; hashes are None where a GPU decoded them."""
+    following_pictures: list[tuple[int, int | None]] = []
+    """The same of the first frames behind the unit, as they come out when decoding goes on over its end."""
     death: str | None = None
     """How the decoder process died of the unit, twice: nothing of it is known."""
     is_by_nvdec: bool = False
@@ -61,18 +64,14 @@ class UnitReceipt(msgspec.Struct, frozen=True, kw_only=True):
         return np.frombuffer(self.kept, KEPT_DTYPE)
 
     @property
-    def pts_seconds_decoded(self) -> npt.NDArray[np.float64]:
-        """Timestamps of all decoded frames."""
-        return np.ascontiguousarray(self.frame_rows["pts_seconds"])
-
-    @property
     def frame_rows(self) -> npt.NDArray[np.void]:
         """All decoded frames, `FRAME_DTYPE`."""
         return np.frombuffer(self.frames, FRAME_DTYPE)
 
 
-FRAME_DTYPE = np.dtype([("packet", "<u4"), ("is_intra", "?"), ("pts_seconds", "<f8")])
-"""A decoded frame: the packet it was coded in, whether it was coded without others, NaN where it has no pts."""
+FRAME_DTYPE = np.dtype([("packet", "<u4"), ("is_intra", "?"), ("is_interlaced", "?"), ("pts_seconds", "<f8")])
+"""A decoded frame: the packet it was coded in, whether it was coded without others, whether the decoder calls it
+interlaced, NaN where it has no pts."""
 
 KEPT_DTYPE = np.dtype(
     [("position", "<u4"), ("byte_length", "<u4"), ("byte_offset", "<u8"), ("crc32c", "<u4")]

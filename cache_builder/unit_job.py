@@ -20,7 +20,9 @@ from cache_builder.video.decoder_log import decoder_log
 from cache_builder.video.limits import DEFAULT_LIMITS, seconds_to_decode
 from cache_builder.video.nvdec import NvdecDevice
 from cache_builder.video.open_video import out_of_memory_text
+from cache_builder.video.packet_table import NO_PTS
 from cache_builder.video.scan import VideoScan
+from cache_builder.video.unit_edges import num_to_decode_behind
 from cache_builder.worker_pool import JobLimits
 from frame_store.pixel_codec import Pixels, crc32c, make_codec
 
@@ -44,6 +46,9 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     unit: DecodeUnit
     first_ordinal: int
     """Ordinal in the video of the unit's first frame, as far as is known; matters to `--stride` alone."""
+    output_pts: bytes | None = None
+    """int64 ticks of the unit's frames in output order and of the one behind them, as far as is known; None where each
+    frame has that of its packet. Matters to `--fps` alone."""
     config: BuildConfig
     spill: Path
     nvdec: NvdecDevice | None = None
@@ -55,7 +60,8 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """Name of the unit's spill files: all that its content depends on beside inputs and configuration."""
         unit = self.unit
         phase = self.first_ordinal % self.config.stride
-        return f"{unit.video_id:06d}-{unit.first_packet:09d}-{unit.end_packet:09d}-{phase}"
+        clock = "" if self.output_pts is None else f"-{crc32c(self.output_pts):08x}"
+        return f"{unit.video_id:06d}-{unit.first_packet:09d}-{unit.end_packet:09d}-{phase}{clock}"
 
     @property
     def limits(self) -> JobLimits:
@@ -119,7 +125,12 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             decoder_log(self.scan.facts.codec) as log,
             spill.frames_path.open("wb", buffering=1 << 20) as file,
         ):
-            decoder = reader.decode(self.unit.first_packet, self.unit.end_packet, log=log)
+            decoder = reader.decode(
+                self.unit.first_packet,
+                self.unit.end_packet,
+                log=log,
+                num_following=num_to_decode_behind(self.unit.first_packet),
+            )
             frames = self._kept_frames(decoder, notes)
             for position, pixels in self._on_cpu(frames) if nvdec is None else self._on_gpu(frames, nvdec):
                 payload = codec.encode(pixels)
@@ -132,7 +143,7 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         unit, is_corrupt = self.unit, self.scan.packets.is_corrupt
         rows = np.zeros(len(notes.packets), FRAME_DTYPE)
         rows["packet"], rows["is_intra"] = notes.packets, notes.is_intra
-        rows["pts_seconds"] = notes.pts_seconds
+        rows["pts_seconds"], rows["is_interlaced"] = notes.pts_seconds, notes.is_interlaced
         return UnitReceipt(
             first_packet=unit.first_packet,
             end_packet=unit.end_packet,
@@ -141,7 +152,6 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             luma_hashes=np.array(notes.luma_hashes, np.uint32).tobytes(),
             kept=np.array(kept, KEPT_DTYPE).tobytes(),
             corrupt_positions=notes.corrupt_positions,
-            num_frames_interlaced=notes.num_interlaced,
             formats=notes.formats,
             corrupt_packets=(
                 unit.first_packet + is_corrupt[unit.first_packet : unit.end_packet].nonzero()[0]
@@ -149,14 +159,23 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             decoder_errors=[(error.packet, error.reason) for error in decoder.errors],
             sampled_errors=sampled_errors,
             num_bytes=num_bytes,
+            first_pictures=notes.first_pictures,
+            following_pictures=decoder.following,
         )
 
     def _kept_frames(self, decoder: UnitDecoder, notes: FrameNotes) -> KeptFrames:
         keeps = make_selection(self.config, self.scan)
         for position, (frame, following_pts) in enumerate(_with_following_pts(decoder)):
             notes.take(frame)
-            if keeps(self.first_ordinal + position, frame.pts, following_pts):
+            shown_from_to = (frame.pts, following_pts)
+            if self.output_pts is not None:
+                shown_from_to = (self._output_pts_at(position), self._output_pts_at(position + 1))
+            if keeps(self.first_ordinal + position, *shown_from_to):
                 yield position, frame.frame
+
+    def _output_pts_at(self, position: int) -> int | None:
+        ticks = np.frombuffer(self.output_pts or b"", np.int64)
+        return int(ticks[position]) if position < len(ticks) and ticks[position] != NO_PTS else None
 
     def _on_cpu(self, frames: KeptFrames) -> KeptPixels:
         converter = FrameConverter(
@@ -231,7 +250,6 @@ def empty_receipt(unit: DecodeUnit, *, death: str) -> UnitReceipt:
         luma_hashes=b"",
         kept=b"",
         corrupt_positions=[],
-        num_frames_interlaced=0,
         formats=[],
         corrupt_packets=[],
         decoder_errors=[],

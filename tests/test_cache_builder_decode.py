@@ -21,7 +21,7 @@ def as_plain(frame: DecodedFrame) -> PlainFrame:
 
 
 def independent_units(reader: VideoReader, min_frames: int) -> list[tuple[int, int]]:
-    units = gop_units(reader.scan.packets, min_frames=min_frames)
+    units = gop_units(reader.scan.packets, min_packets=min_frames)
     while True:
         try:
             for first, end in units:
@@ -141,7 +141,7 @@ def test_sparse_decoding_leaves_out_what_nobody_needs(tmp_path):
         assert {frame.packet: as_plain(frame) for frame in reader.decode(20, 60)} == in_full
 
 
-def test_a_reader_that_knows_the_reordering_opens_without_decoding(sample_folder, monkeypatch):
+def test_a_reader_in_a_hurry_opens_h264_without_decoding(sample_folder, monkeypatch):
     calls = []
 
     def note_how(path, relative_path, *, decodes_nothing=False, hwaccel=None):
@@ -153,9 +153,8 @@ def test_a_reader_that_knows_the_reordering_opens_without_decoding(sample_folder
         path = sample_folder.path / name
         scan = scan_video(path, name)
         with VideoReader(path, scan) as first:
-            assert first.reorder_depth is None
             expected = [as_plain(frame) for frame in first.decode(0, len(scan.packets))]
-        with VideoReader(path, scan, reorder_depth=first.reorder_depth) as second:
+        with VideoReader(path, scan, opens_quickly=True) as second:
             assert [as_plain(frame) for frame in second.decode(0, len(scan.packets))] == expected
         assert calls == [False, is_h264]
         calls.clear()

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cache_builder.frame_notes import luma_hash
 from cache_builder.frame_truth import VideoFrames
 from cache_builder.plan import DecodeUnit
 from cache_builder.spill import FRAME_DTYPE, UnitReceipt
 from cache_builder.unit_job import empty_receipt
-from cache_builder.video.scan import NO_PTS, PACKET_COLUMNS, PacketTable
+from cache_builder.video.packet_table import NO_PTS, PACKET_COLUMNS, PacketTable
+from cache_builder.video.picture_hash import luma_hash
 from frame_store.frame_truth import MAX_LISTED, PictureFormat
 
 SMALL = PictureFormat(
@@ -53,7 +53,10 @@ class MadeUpVideo:
         columns["pts"][:] = [NO_PTS if pts is None else pts for pts in self.pts]
         columns["is_keyframe"][self.starts] = True
         self.scan = SimpleNamespace(
-            packets=PacketTable(**columns), time_base=Fraction(1, 10), facts=SimpleNamespace(codec="mpeg4")
+            packets=PacketTable(**columns),
+            time_base=Fraction(1, 10),
+            facts=SimpleNamespace(codec="mpeg4"),
+            sorts_pts=False,
         )
 
     def without_reordering(self):
@@ -69,6 +72,7 @@ class MadeUpVideo:
         rows = np.zeros(len(frames), FRAME_DTYPE)
         rows["packet"] = frames
         rows["is_intra"] = False if is_by_nvdec else [packet in self.starts for packet in frames]
+        rows["is_interlaced"] = [packet % 3 == 0 for packet in frames]
         rows["pts_seconds"] = [
             np.nan if self.pts[packet] is None else self.pts[packet] / 10 for packet in frames
         ]
@@ -86,7 +90,6 @@ class MadeUpVideo:
             else np.array([self.hashes[i] for i in frames], np.uint32).tobytes(),
             kept=b"",
             corrupt_positions=[i for i, packet in enumerate(frames) if packet in self.corrupt],
-            num_frames_interlaced=sum(packet % 3 == 0 for packet in frames),
             formats=formats,
             corrupt_packets=[packet for packet in range(first, end) if packet in self.corrupt_packets],
             decoder_errors=[

@@ -145,7 +145,7 @@ def test_a_decoder_by_name_is_for_videos_of_its_codec(simple_folder):
 
 @pytest.mark.parametrize("is_missing", [False, True])
 def test_a_decoder_by_name_refuses_videos_whose_pts_tell_nothing(simple_folder, is_missing):
-    from cache_builder.video.scan import NO_PTS
+    from cache_builder.video.packet_table import NO_PTS
 
     video, scan = scanned(simple_folder.path)[0]
     scan.packets.pts.flags.writeable = True

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_builder.video.scan import PACKET_COLUMNS, PacketTable
+from cache_builder.video.packet_table import PACKET_COLUMNS, PacketTable
 from cache_builder.video.units import gop_units, merge_with_previous
 
 
@@ -21,7 +21,7 @@ def test_units_cover_all_packets_in_whole_gops(data):
     starts = data.draw(st.lists(st.integers(0, num_packets - 1)))
     min_frames = data.draw(st.integers(1, 200))
     packets = packets_starting_at(starts, num_packets)
-    units = gop_units(packets, min_frames=min_frames)
+    units = gop_units(packets, min_packets=min_frames)
     assert units[0][0] == 0
     assert units[-1][1] == num_packets
     assert all(end == first for (_, end), (first, _) in itertools.pairwise(units))
@@ -36,7 +36,7 @@ def test_units_cover_all_packets_in_whole_gops(data):
 def test_units_of_a_plain_video():
     packets = packets_starting_at(list(range(0, 1000, 60)), 1000)
     assert gop_units(packets) == [(0, 180), (180, 360), (360, 540), (540, 720), (720, 1000)]
-    assert gop_units(packets, min_frames=60)[:2] == [(0, 60), (60, 120)]
+    assert gop_units(packets, min_packets=60)[:2] == [(0, 60), (60, 120)]
     assert gop_units(packets_starting_at([], 7)) == [(0, 7)]
 
 

@@ -19,6 +19,7 @@ from cache_builder.unit_job import mean_squared_error
 from cache_builder.video.convert import FrameConverter
 from cache_builder.video.geometry import FrameGeometry
 from frame_store.verify import verify_store
+from tests.support.plain_decode import in_rising_order
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 VARIANTS = {
@@ -51,7 +52,7 @@ lossless_variants = pytest.mark.parametrize("built", LOSSLESS, indirect=True, sc
 
 def decode_plainly(path, geometry):
     """(pts seconds, pixels) of every frame, by PyAV from the first packet to the last."""
-    frames = []
+    frames, ticks = [], []
     container = av.open(str(path))
     stream = container.streams.best("video")
     converter = None
@@ -60,10 +61,14 @@ def decode_plainly(path, geometry):
             converter = FrameConverter(
                 geometry, rotation_degrees=frame.rotation, sample_aspect_ratio=stream.sample_aspect_ratio
             )
-        pts_seconds = math.nan if frame.pts is None else float(frame.pts * stream.time_base)
-        frames.append((pts_seconds, converter.convert(frame)))
+        ticks.append(frame.pts)
+        frames.append(converter.convert(frame))
+    time_base = stream.time_base
     container.close()
-    return frames
+    pts_seconds = [
+        math.nan if pts is None else float(pts * time_base) for pts in in_rising_order(path, ticks)
+    ]
+    return list(zip(pts_seconds, frames, strict=True))
 
 
 def ids_by_video(store):

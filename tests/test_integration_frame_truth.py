@@ -11,8 +11,8 @@ import pytest
 from frame_cache_tools.spelled_videos import draw_frame, read_frame
 
 import frame_store
-from cache_builder import plan as plan_module
 from cache_builder.cli import EXIT_NOT_WHOLE, cache_info, cache_verify
+from cache_builder.video import units as units_module
 from cache_builder.video.scan import scan_video
 from loader import FrameLoader
 from tests.support.commands import SMALL, run
@@ -134,7 +134,7 @@ class TestDamagedVideos:
     def test_units_and_workers_change_nothing(self, damaged_build, tmp_path, monkeypatch):
         """Units of one GOP in one worker, where the fixture decodes whole videos in two."""
         folder, _, output = damaged_build
-        monkeypatch.setattr(plan_module, "MIN_PACKETS_PER_UNIT", 1)
+        monkeypatch.setattr(units_module, "MIN_PACKETS_PER_UNIT", 1)
         flags = ("--size", "64", "--workers", "1", "--on-error", "skip")
         assert run("--videos", folder, "--out", tmp_path / "cache", *flags).exit_code == EXIT_NOT_WHOLE
         cut, uncut = (

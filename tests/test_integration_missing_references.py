@@ -10,8 +10,8 @@ import pytest
 from av.bitstream import BitStreamFilterContext
 
 import frame_store
-from cache_builder import plan as plan_module
 from cache_builder.cli import EXIT_NOT_WHOLE
+from cache_builder.video import units as units_module
 from cache_builder.video.decoder_log import DecoderLog, decoder_log
 from cache_builder.video.ffmpeg_log import ffmpeg_log
 from tests.support.commands import SMALL, run
@@ -105,7 +105,9 @@ def test_a_recording_that_begins_between_keyframes_is_whole(entries, name):
     late = entries[f"{name}_late.mkv"]
     assert late.verdict == "whole"
     assert late.num_frames_stored >= NUM_FRAMES - GOP - 1
-    assert any(note.endswith(f" packets gave {late.num_frames_stored} frames") for note in late.notes)
+    (note,) = (note for note in late.notes if "packets gave" in note)
+    assert f" packets gave {late.num_frames_stored} frames: " in note
+    assert note.endswith(" before the first that can be decoded")
 
 
 def test_a_picture_that_leads_up_to_a_keyframe(entries):
@@ -135,7 +137,7 @@ def test_an_h264_stream_may_say_that_pictures_are_left_out(entries):
 
 
 def test_units_change_nothing(folder, store, tmp_path, monkeypatch):
-    monkeypatch.setattr(plan_module, "MIN_PACKETS_PER_UNIT", 1)
+    monkeypatch.setattr(units_module, "MIN_PACKETS_PER_UNIT", 1)
     flags = ("--size", "64", "--workers", "1", "--on-error", "skip")
     assert run("--videos", folder, "--out", tmp_path / "cut", *flags).exit_code == EXIT_NOT_WHOLE
     cut, whole = (

@@ -17,7 +17,9 @@ from cache_builder.errors import UnitNotIndependentError
 from cache_builder.video.decoder_log import DecoderLog
 from cache_builder.video.open_video import VideoPacket, describe_error
 from cache_builder.video.packet_reader import PacketReader, PacketTag, PlaceLostError
-from cache_builder.video.scan import NO_PTS, ticks_to_seconds
+from cache_builder.video.packet_table import NO_PTS
+from cache_builder.video.picture_hash import picture_hash
+from cache_builder.video.scan import ticks_to_seconds
 
 MAX_REORDERED_FRAMES: Final = 32
 """Twice what H.264 and HEVC allow: a frame this far behind its place will not come any more."""
@@ -50,14 +52,22 @@ class DecoderError:
 class VideoReader(PacketReader):
     """An open video that decodes, for one thread at a time, in the process that opened it."""
 
-    def decode(self, first_packet: int, end_packet: int, *, log: DecoderLog | None = None) -> "UnitDecoder":
+    def decode(
+        self,
+        first_packet: int,
+        end_packet: int,
+        *,
+        log: DecoderLog | None = None,
+        num_following: int = 1,
+    ) -> "UnitDecoder":
         """Decode the unit [first_packet, end_packet). At most one decoder may be in use at a time.
 
-        What the decoder tells `log` counts among its errors.
+        What the decoder tells `log` counts among its errors. The first frame behind the unit is decoded, too, to tell
+        where the unit ends, and so are others up to `num_following`: see `UnitDecoder.following`.
 
         Both ends must be starts of units (`PacketTable.can_start_unit`) or the end of the video.
         """
-        return UnitDecoder(self, first_packet, end_packet, log=log)
+        return UnitDecoder(self, first_packet, end_packet, log=log, num_following=num_following)
 
     def decode_sparsely(self, first_packet: int, wanted: Collection[int]) -> "UnitDecoder":
         """Decode the frames of the packets `wanted`, from `first_packet` on, and as few others as it takes.
@@ -71,7 +81,7 @@ class VideoReader(PacketReader):
 class UnitDecoder:
     """Iterates over the frames of one unit, in the decoder's output order.
 
-    Stopping early is fine. `errors` and `following_pts` are complete once the iteration has ended.
+    Stopping early is fine. `errors`, `following` and `following_pts` are complete once the iteration has ended.
     """
 
     def __init__(
@@ -82,6 +92,7 @@ class UnitDecoder:
         *,
         wanted: frozenset[int] | None = None,
         log: DecoderLog | None = None,
+        num_following: int = 1,
     ) -> None:
         self._reader = reader
         self._first = first_packet
@@ -89,11 +100,16 @@ class UnitDecoder:
         self._wanted = wanted
         self._last_wanted = None if wanted is None else max(wanted)
         self._log = log
+        self._num_following = num_following
         self._errors: list[DecoderError] = []
         self._said_of: dict[int, str] = {}
         self._given: set[int] = set()
+        self._seen: set[int] = set()
+        """Packets of all frames that came out, also of those that are not this unit's."""
         self.following_pts: int | None = None
         """pts of the frame behind the unit's last, in ticks; None at the end of the video or without pts."""
+        self.following: list[tuple[int, int | None]] = []
+        """Packet and `picture_hash` of the first frames behind the unit, decoded with all that came before them."""
 
     @property
     def errors(self) -> list[DecoderError]:
@@ -128,10 +144,12 @@ class UnitDecoder:
         self._errors.clear()
         self._said_of.clear()
         self._given.clear()
+        self._seen.clear()
         self.following_pts = None
+        self.following.clear()
         has_started = self._first == 0
-        for frame in self._decode_packets():
-            ordinal = self._reader.packet_of(frame)
+        for current, frame in self._decode_packets():
+            ordinal = self._packet_of(frame, current)
             if ordinal == self._first and not has_started:
                 # A damaged keyframe may decode as another kind of frame, from pictures that are not there.
                 if not frame.key_frame and frame.pict_type != PictureType.I:
@@ -140,19 +158,34 @@ class UnitDecoder:
             if not has_started:
                 # Frames that lead up to an open GOP's keyframe come out before it: they are the unit before's.
                 self._check_still_awaited(self._first, frame, ordinal)
-            elif ordinal == self._end:
-                self.following_pts = frame.pts
-                return
+            elif ordinal == self._end or self.following:
+                self.following_pts = self.following_pts if self.following else frame.pts
+                self.following.append((ordinal, picture_hash(frame)))
+                if len(self.following) >= self._num_following:
+                    return
             else:
                 self._check_still_awaited(self._end, frame, ordinal)
                 self._given.add(ordinal)
                 yield self._describe(frame, ordinal)
-        if not has_started or self._end != len(self._reader.scan.packets):
+        has_ended = self._end == len(self._reader.scan.packets) or bool(self.following)
+        if not has_started or not has_ended:
             raise UnitNotIndependentError(
                 self._reader.scan.facts.path, self._end if has_started else self._first
             )
 
-    def _decode_packets(self) -> Iterator[VideoFrame]:
+    def _packet_of(self, frame: VideoFrame, current: int) -> int:
+        """Ordinal of the packet that a frame is of, which came out while packet `current` was decoded.
+
+        A packet that shows an earlier picture again (VP9) gives a frame with the tag of that picture's packet.
+        """
+        ordinal = self._reader.packet_of(frame)
+        if ordinal in self._seen and current not in self._seen and current < len(self._reader.scan.packets):
+            ordinal = current
+        self._seen.add(ordinal)
+        return ordinal
+
+    def _decode_packets(self) -> Iterator[tuple[int, VideoFrame]]:
+        """(ordinal of the packet being decoded, frame that came out), the number of packets at the end."""
         numbered = self._reader.packets_from(self._first)
         ending = [(len(self._reader.scan.packets), None)]
         for ordinal, packet in chain(numbered, ending):
@@ -162,9 +195,11 @@ class UnitDecoder:
                 # An object of its own: PyAV keeps these by id(), and small integers share theirs.
                 packet.opaque = PacketTag(ordinal)
             self._reader.decoder.skip_frame = "NONREF" if self._may_be_left_out(ordinal) else "DEFAULT"
-            yield from self._frames_of(packet, ordinal)
+            for frame in self._frames_of(packet, ordinal):
+                yield ordinal, frame
             if ordinal == self._last_wanted and packet is not None:
-                yield from self._frames_of(None, ordinal)
+                for frame in self._frames_of(None, ordinal):
+                    yield ordinal, frame
                 return
 
     def _frames_of(self, packet: VideoPacket | None, ordinal: int) -> list[VideoFrame]:

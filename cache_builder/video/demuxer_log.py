@@ -19,7 +19,13 @@ from av.video.stream import VideoStream
 from cache_builder.errors import VideoError
 from cache_builder.video.ffmpeg_log import LogMessages, ffmpeg_log, printable_line
 from cache_builder.video.limits import VideoLimits
-from cache_builder.video.open_video import OpenContainer, describe_error, open_container, read_packets
+from cache_builder.video.open_video import (
+    OpenContainer,
+    describe_error,
+    discard_others,
+    open_container,
+    read_packets,
+)
 
 _PROBE_BYTES: Final = (32, 1 << 12, 1 << 16, None)
 """The least that FFmpeg takes, and as much as it likes."""
@@ -119,6 +125,7 @@ def _open_early(
         opened = open_container(path, relative_path, probe_bytes=probe_bytes, limits=limits)
         stream = next((one for one in opened.container.streams.video if one.index == stream_index), None)
         if stream is not None:
+            discard_others(opened.container, stream)
             return opened, stream
         opened.close()
     raise VideoError(relative_path, "its streams are not those of a moment ago: the file has changed")

@@ -25,6 +25,7 @@ from cache_builder.video.live_video import ConvertsFrames, DecodeStarts, Learned
 from cache_builder.video.nvdec import Device, NvdecDevice, choose_nvdec
 from cache_builder.video.scan import VideoFacts, VideoScan, ticks_to_seconds
 from cache_builder.video.scan_cache import ScanPool, scan_frames
+from cache_builder.video.units import gop_units
 from frame_store.arguments import whole_number
 from frame_store.cpu_budget import num_usable_cpus
 from frame_store.frame_index import check_frame_ids, check_out, check_outs
@@ -44,6 +45,7 @@ def open_videos(
     resize: Resize = "crop",
     crop_aspect: tuple[int, int] | None = None,
     scan_cache: Path | str | None = None,
+    decode_all: bool = False,
     max_open: int = 32,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -59,6 +61,8 @@ def open_videos(
         resize: `crop`, `stretch` or `pad`, as `FrameGeometry` says.
         crop_aspect: Display aspect (width, height) whose centre is cut out first.
         scan_cache: File that remembers the scan, so that opening again is instant; None scans anew.
+        decode_all: Decode every video once to count its frames. Else the packets tell them where nothing speaks against
+            it, and a video turns out to be damaged at the first look-up that meets the damage, which raises.
         max_open: Videos kept open for later look-ups, at most; fewer where their decoders hold much memory.
         workers: Processes that scan, while it lasts; None means one per core.
         progress: Called with (videos scanned, videos).
@@ -85,6 +89,7 @@ def open_videos(
             videos,
             cache_path=None if scan_cache is None else Path(scan_cache),
             pool=pool,
+            decode_all=decode_all,
             progress=progress,
         )
     if nvdec is None:
@@ -127,7 +132,10 @@ class LiveStore:
         packets = [np.zeros(0, np.int64)]
         packets += [scan[1].packet for scan in scans if not isinstance(scan, VideoError)]
         self._packet_of_frame = np.concatenate(packets).astype(np.int32)
-        self._starts = _find_starts(self._scans, self._packet_of_frame, self._shard_sizes)
+        self._unit_starts = [
+            np.zeros(0, np.int64) if isinstance(scan, VideoError) else scan[1].unit_starts for scan in scans
+        ]
+        self._starts = _find_starts(self._scans, self._unit_starts, self._packet_of_frame, self._shard_sizes)
         self._learned = [LearnedOfVideo() for _ in videos]
         self._open_videos = self._open_none()
 
@@ -274,11 +282,12 @@ class LiveStore:
             reader=VideoReader(
                 self._sources[video_id].path,
                 self._scan_of(video_id),
-                reorder_depth=self._learned[video_id].reorder_depth,
+                opens_quickly=True,
                 nvdec=nvdec,
             ),
             packet_of_frame=self._packet_of_frame[first : first + int(self._shard_sizes[video_id])],
             converter=converter,
+            unit_starts=self._unit_starts[video_id],
             first_id=first,
             starts=self._starts,
             learned=self._learned[video_id],
@@ -348,16 +357,29 @@ def _make_index(
 
 def _find_starts(
     scans: Sequence[VideoScan | VideoError],
+    unit_starts: Sequence[npt.NDArray[np.int64]],
     packet_of_frame: npt.NDArray[np.int32],
     num_frames: npt.NDArray[np.int64],
 ) -> DecodeStarts:
     starts = [np.zeros(0, np.int64)]
     end = 0
-    for scan, size in zip(scans, num_frames.tolist(), strict=True):
+    for scan, firsts, size in zip(scans, unit_starts, num_frames.tolist(), strict=True):
         if isinstance(scan, VideoError) or not size:
             continue
-        may_start = scan.packets.can_start_unit[packet_of_frame[end : end + size]]
-        may_start[0] = True  # also where the first frame is one that leads up to a keyframe
+        packets = packet_of_frame[end : end + size]
+        # Decoding from the first packet gives all frames, also those that lead up to its own.
+        may_start = scan.packets.can_start_unit[packets] & (packets > 0)
+        may_start[0] = True
+        may_start[_is_repeated(packets)] = False
+        if len(firsts) == 1 and len(gop_units(scan.packets)) > 1:  # its units did not fit together
+            may_start[1:] = False
         starts.append(end + np.flatnonzero(may_start))
         end += size
     return DecodeStarts(np.concatenate(starts))
+
+
+def _is_repeated(values: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+    """bool per value: whether the same one came before."""
+    is_repeated = np.ones(len(values), np.bool_)
+    is_repeated[np.unique(values, return_index=True)[1]] = False
+    return is_repeated

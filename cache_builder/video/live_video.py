@@ -9,7 +9,6 @@ from av.video.frame import VideoFrame
 
 from cache_builder.errors import UnitNotIndependentError, VideoError
 from cache_builder.video.decode import VideoReader
-from cache_builder.video.units import gop_units
 
 
 class DecodeStarts:
@@ -34,14 +33,12 @@ class DecodeStarts:
 class LearnedOfVideo:
     """What reading a video has shown, kept while it is closed."""
 
-    reorder_depth: int | None = None
-    """As `VideoReader.reorder_depth`."""
     is_sparse: bool = True
     """Whether leaving pictures out has given the frames expected so far."""
 
 
-class _DamagedError(Exception):
-    """Frames depend on damage, and on what the decoder saw before it."""
+class _WrongStartError(Exception):
+    """Frames depend on what the decoder would have seen before: damage, or pictures that are used later."""
 
 
 class _NotAsExpectedError(Exception):
@@ -70,6 +67,8 @@ class LiveVideo:
     packet_of_frame: npt.NDArray[np.int32]
     """Ordinal of the packet that each frame of the video was coded in, in output order."""
     converter: ConvertsFrames
+    unit_starts: npt.NDArray[np.int64]
+    """As `FrameTable.unit_starts`."""
     first_id: int
     """Frame id of its first frame."""
     starts: DecodeStarts
@@ -98,12 +97,11 @@ class LiveVideo:
                     self._read_from(start, run, positions[done:end], outs)
             except _NotAsExpectedError:
                 self.learned.is_sparse = False
-            except (UnitNotIndependentError, _DamagedError):
+            except (UnitNotIndependentError, _WrongStartError):
                 # The start before is tried next; the first one never fails.
                 self.starts.drop(self.first_id + start)
             else:
                 done = end
-            self.learned.reorder_depth = self.reader.reorder_depth
 
     def _next_run(self, wanted: list[int], done: int) -> tuple[int, int]:
         """Where to start for wanted[done], and up to where in `wanted` the decoder had better go on."""
@@ -156,7 +154,7 @@ class LiveVideo:
             # What a decoder makes of damage depends on all that came before: start where a build does.
             is_damaged = is_damaged or decoded.is_corrupt or bool(decoder.errors)
             if is_damaged and not self._is_in_builds(start):
-                raise _DamagedError
+                raise _WrongStartError
             if frame_in_video >= len(expected) or decoded.packet != expected[frame_in_video]:
                 break
             if frame_in_video < wanted[done]:
@@ -164,10 +162,12 @@ class LiveVideo:
             done = self._hand_out(decoded.frame, wanted, positions, done, outs)
             if done == len(wanted):
                 return
+        if start:
+            raise _WrongStartError
         raise VideoError(
             facts.path,
-            f"decodes to other frames than its {facts.num_packets} packets and their pts promised, "
-            f"near frame {wanted[done]}",
+            f"damaged: near frame {wanted[done]} it decodes to other frames than its {facts.num_packets} packets "
+            "and their pts promised; open_videos(decode_all=True) counts the frames that decode",
         )
 
     def _first_packet(self, start: int) -> int:
@@ -176,8 +176,7 @@ class LiveVideo:
 
     def _is_in_builds(self, start: int) -> bool:
         """Whether a build starts a unit there, too."""
-        first_packet = self._first_packet(start)
-        return any(first == first_packet for first, _ in gop_units(self.reader.scan.packets))
+        return bool((self.unit_starts == self._first_packet(start)).any())
 
     def _hand_out(
         self,

@@ -15,7 +15,7 @@ import av
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Disposition
+from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from cache_builder.errors import VideoError
@@ -184,6 +184,8 @@ def choose_video_stream(
 ) -> VideoStream:
     """FFmpeg's best video stream; cover art does not count. Its decoder refuses frames beyond `limits`.
 
+    The demuxer passes over all other streams from then on.
+
     Raises:
         VideoError: there is none, or no decoder for it.
     """
@@ -202,7 +204,18 @@ def choose_video_stream(
         raise VideoError(relative_path, "its codec has no decoder in this build of FFmpeg")
     strictly = _STRICT if chosen.codec_context.codec.canonical_name in _SILENT_ABOUT_DAMAGE else {}
     chosen.codec_context.options = _decoder_options(limits) | strictly
+    discard_others(container, chosen)
     return chosen
+
+
+def discard_others(container: InputContainer, chosen: VideoStream) -> None:
+    """Have the demuxer pass over every other stream.
+
+    A sample of another stream that cannot be read would else end this one, as sound does that a cut-off file lacks.
+    """
+    for stream in container.streams:
+        if stream.index != chosen.index:
+            stream.discard = Discard.all
 
 
 def set_single_thread(stream: VideoStream) -> None:

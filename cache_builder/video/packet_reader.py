@@ -27,7 +27,8 @@ from cache_builder.video.open_video import (
     read_packets,
     set_single_thread,
 )
-from cache_builder.video.scan import NO_POS, NO_PTS, VideoScan
+from cache_builder.video.packet_table import NO_POS, NO_PTS
+from cache_builder.video.scan import VideoScan
 
 MAX_PACKETS_TO_FIND_PLACE: Final = 64
 """After a seek: packets read in search of one that the scan knows. Program streams name only every third."""
@@ -56,18 +57,18 @@ class PacketReader:
         path: Path,
         scan: VideoScan,
         *,
-        reorder_depth: int | None = None,
+        opens_quickly: bool = False,
         nvdec: NvdecDevice | None = None,
     ) -> None:
-        """Remember what to open; `reorder_depth` is what another reader of this file has learned.
+        """Remember what to open.
 
-        With `nvdec` frames come out in that GPU's memory; see `nvdec.probe_nvdec` for whether they do.
+        With `opens_quickly` FFmpeg decodes no picture while it opens H.264, of which the scan knows enough. With
+        `nvdec` frames come out in that GPU's memory; see `nvdec.probe_nvdec` for whether they do.
         """
         self._path = path
         self.scan = scan
         self._nvdec = nvdec
-        self.reorder_depth = reorder_depth
-        """Frames that the decoder holds back to sort them, once the file has been open; makes opening cheaper."""
+        self._opens_quickly = opens_quickly and scan.facts.codec == "h264"
         self._opened: OpenContainer | None = None
         self.stream: VideoStream
         self.decoder: VideoCodecContext
@@ -140,10 +141,9 @@ class PacketReader:
     def _reopen(self) -> OpenContainer:
         self.close()
         path, nvdec = self.scan.facts.path, self._nvdec
-        known_depth = self.reorder_depth if self.scan.facts.codec == "h264" else None
         try:
             opens = open_container if nvdec is None else nvdec.open_container
-            opened = opens(self._path, path, decodes_nothing=known_depth is not None)
+            opened = opens(self._path, path, decodes_nothing=self._opens_quickly)
         except VideoError as error:
             if nvdec is not None:
                 raise NvdecError(path, f"NVDEC: {error.reason}") from error
@@ -165,10 +165,8 @@ class PacketReader:
             raise VideoChangedError(path, f"{error.reason}; the file has changed since the scan") from error
         if self._is_streams_own_decoder:  # one by name orders its frames itself, and hands nothing on
             self.decoder.copy_opaque = True
-            if known_depth is not None:
-                self.decoder.reorder_depth = known_depth
-            else:
-                self.reorder_depth = self.decoder.reorder_depth
+            # Told too small a depth, the decoder drops a frame for each step that it finds it must hold back more.
+            self.decoder.reorder_depth = max(self.decoder.reorder_depth, self.scan.facts.reorder_depth or 0)
         self._opened, self._is_fresh = opened, True
         return opened
 

@@ -3,35 +3,21 @@
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Literal
 
-import av
 import msgspec
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from cache_builder.errors import VideoError
 from cache_builder.video.demuxer_log import DemuxerLog, demuxer_log, place_errors
 from cache_builder.video.limits import DEFAULT_LIMITS, VideoLimits
-from cache_builder.video.open_video import (
-    OpenContainer,
-    choose_video_stream,
-    describe_error,
-    hash_file,
-    open_container,
-    read_packets,
-    set_single_thread,
-)
-
-NO_PTS: Final = -(2**63)
-"""FFmpeg's AV_NOPTS_VALUE, in the columns `pts` and `dts`."""
-
-NO_POS: Final = -1
+from cache_builder.video.open_video import choose_video_stream, hash_file, open_container
+from cache_builder.video.packet_pass import has_true_pts, may_reorder, read_all_packets
+from cache_builder.video.packet_table import NO_PTS, PacketTable
 
 # ITU-T H.273, as the frames carry them.
 _MATRICES = {
@@ -48,15 +34,8 @@ _MATRICES = {
 }
 _RANGES = {0: "unspecified", 1: "limited", 2: "full"}
 
-_CONTAINERS_WITH_TRUE_PTS = frozenset({"mov", "matroska", "mpegts", "flv", "ivf", "obu", "nut"})
-_ONE_FRAME_A_PACKET = (
-    *("h264", "hevc", "vp8", "vp9", "av1", "mpeg1video", "mpeg2video", "mpeg4", "h263", "flv1"),
-    *("mjpeg", "prores", "dnxhd", "ffv1", "rawvideo", "png"),
-)
 _NOT_FILLED_IN = 2**30
 """Frames that an AVI claims which FFmpeg wrote to a pipe, or whose recorder was killed: libavformat/avienc.c."""
-_VP8_SHOW_FRAME = 0x10  # In the first byte: RFC 6386, 9.1.
-_PROGRESSIVE = (0, 1)  # AV_FIELD_UNKNOWN, AV_FIELD_PROGRESSIVE
 
 
 class VideoFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,57 +81,9 @@ class VideoFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Why the video is one unit, decoded from its start."""
     uncounted_reason: str | None
     """Why the order of frames cannot be told from the packets, so that only decoding counts them."""
-
-
-PACKET_COLUMNS: Final[dict[str, np.dtype[Any]]] = {
-    "pts": np.dtype("<i8"),
-    "dts": np.dtype("<i8"),
-    "pos": np.dtype("<i8"),
-    "size": np.dtype("<i4"),
-    "is_keyframe": np.dtype(np.bool_),
-    "is_discarded": np.dtype(np.bool_),
-    "is_corrupt": np.dtype(np.bool_),
-    "is_at_demuxer_error": np.dtype(np.bool_),
-    "can_start_unit": np.dtype(np.bool_),
-}
-"""Columns of a `PacketTable`, in order."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PacketTable:
-    """Packets of the chosen stream in file order, shape (num_packets,) each: a packet's row is its ordinal."""
-
-    pts: npt.NDArray[np.int64]
-    """Ticks, `NO_PTS` where missing."""
-    dts: npt.NDArray[np.int64]
-    """Ticks, `NO_PTS` where missing."""
-    pos: npt.NDArray[np.int64]
-    """Byte position in the file, `NO_POS` where the demuxer does not know."""
-    size: npt.NDArray[np.int32]
-    """Bytes."""
-    is_keyframe: npt.NDArray[np.bool_]
-    is_discarded: npt.NDArray[np.bool_]
-    """Decoded but not shown: outside an edit list."""
-    is_corrupt: npt.NDArray[np.bool_]
-    """The demuxer flagged it: bytes are missing or fail a checksum."""
-    is_at_demuxer_error: npt.NDArray[np.bool_]
-    """The demuxer reported an error after this packet or, before one that is no keyframe, on the way to it.
-
-    What it passed over is lost; a keyframe behind it needs nothing of that.
-    """
-    can_start_unit: npt.NDArray[np.bool_]
-    """A shown keyframe of a video that may be split, and the first packet."""
-
-    def __post_init__(self) -> None:
-        """Check that the columns fit together, and freeze them."""
-        for name, dtype in PACKET_COLUMNS.items():
-            column = getattr(self, name)
-            if column.dtype != dtype or column.shape != self.pts.shape:
-                raise ValueError(f"column {name} must be {dtype} of shape {self.pts.shape}")
-            column.flags.writeable = False
-
-    def __len__(self) -> int:
-        return len(self.pts)
+    reorder_depth: int | None
+    """H.264: frames that a decoder must hold back so that all come out, in order; from the pts of all packets where the
+    container holds true ones, else as many as the stream says or its level allows. None for other codecs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +103,15 @@ class VideoScan:
     @property
     def pts_are_true(self) -> bool:
         """Whether the container holds the pts of packets that have one, or FFmpeg makes them from dts."""
-        return _has_true_pts(self.facts.container)
+        return has_true_pts(self.facts.container)
+
+    @property
+    def sorts_pts(self) -> bool:
+        """Whether frames take the timestamps of their packets in rising order, not each that of its own packet.
+
+        Where a container holds no pts, FFmpeg makes them of the order in the file, which is not that of the frames.
+        """
+        return may_reorder(self.facts.codec) and not self.pts_are_true
 
     @cached_property
     def sample_aspect_ratio(self) -> Fraction | None:
@@ -212,7 +151,7 @@ def _scan(path: Path, relative_path: str, limits: VideoLimits, log: DemuxerLog) 
         )
         if excess is not None:
             raise VideoError(relative_path, excess)
-        reading = _read_all(opened, stream, relative_path, limits, log)
+        reading = read_all_packets(opened, stream, relative_path, limits=limits, log=log)
         packets = reading.packets
         if log.is_early:
             places = place_errors(path, relative_path, stream_index=stream.index, limits=limits)
@@ -248,9 +187,8 @@ def _scan(path: Path, relative_path: str, limits: VideoLimits, log: DemuxerLog) 
             first_demuxer_error=log.first_error,
             has_pts=not bool((packets.pts == NO_PTS).any()),
             unsplittable_reason=reading.unsplittable_reason,
-            uncounted_reason=_why_uncounted(
-                container, stream, packets, has_hidden_packets=reading.has_hidden_packets
-            ),
+            uncounted_reason=reading.uncounted_reason,
+            reorder_depth=reading.reorder_depth,
         )
     finally:
         opened.close()
@@ -266,102 +204,6 @@ def ticks_to_seconds(
         return np.full(ticks.shape, np.nan)
     seconds = ticks.astype(np.float64) * time_base.numerator / time_base.denominator
     return np.where(ticks == NO_PTS, np.nan, seconds)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Reading:
-    packets: PacketTable
-    first_frame: VideoFrame
-    unsplittable_reason: str | None
-    has_hidden_packets: bool
-
-
-def _read_all(
-    opened: OpenContainer, stream: VideoStream, relative_path: str, limits: VideoLimits, log: DemuxerLog
-) -> _Reading:
-    """One pass over the packets; they are decoded only until the first frame comes out."""
-    set_single_thread(stream)
-    decoder = stream.codec_context
-    rows: list[tuple[int, int, int, int, bool, bool, bool]] = []
-    first_frame: VideoFrame | None = None
-    first_error: Exception | None = None
-    has_hidden_packets = has_new_parameters = False
-    end: tuple[None] = (None,)
-    log.note(opened.container, next_packet=0)
-    for packet in chain(read_packets(opened, stream, on_error=log.hear), end):
-        log.note(opened.container, next_packet=len(rows))
-        if first_frame is None:
-            try:
-                first_frame = next(iter(decoder.decode(packet)), None)
-            except av.FFmpegError as error:
-                first_error = first_error or error
-        if packet is None:
-            break
-        if len(rows) == limits.max_packets:
-            raise VideoError(relative_path, f"it has more packets than the limit of {limits.max_packets:,}")
-        has_new_parameters |= bool(rows) and packet.has_sidedata("new_extradata")
-        if decoder.name == "vp8" and packet.size:
-            has_hidden_packets |= not memoryview(packet)[0] & _VP8_SHOW_FRAME
-        rows.append(
-            (
-                NO_PTS if packet.pts is None else packet.pts,
-                NO_PTS if packet.dts is None else packet.dts,
-                NO_POS if packet.pos is None else packet.pos,
-                packet.size,
-                packet.is_keyframe,
-                packet.is_discard,
-                packet.is_corrupt,
-            )
-        )
-    if not rows:
-        raise VideoError(relative_path, "its video stream holds no packets: truncated?")
-    if first_frame is None:
-        why = f": {describe_error(first_error)}" if first_error else ""
-        if not decoder.width * decoder.height:  # FFmpeg forgets sizes beyond `max_pixels`, and does not say
-            why = f": their size is unknown, or beyond the limit of {limits.max_pixels:,} pixels"
-        raise VideoError(relative_path, f"none of its frames can be decoded{why}")
-    columns = {
-        name: np.array([row[i] for row in rows], dtype)
-        for i, (name, dtype) in enumerate(PACKET_COLUMNS.items())
-        if name not in {"is_at_demuxer_error", "can_start_unit"}
-    }
-    columns["is_at_demuxer_error"] = log.packets_at_errors(columns["is_keyframe"])
-    # After a seek the decoder would lack the parameters that came before.
-    reason = "its codec parameters change on the way" if has_new_parameters else None
-    can_start_unit = columns["is_keyframe"] & ~columns["is_discarded"] & (reason is None)
-    can_start_unit[0] = True
-    return _Reading(
-        packets=PacketTable(**columns, can_start_unit=can_start_unit),
-        first_frame=first_frame,
-        unsplittable_reason=reason,
-        has_hidden_packets=has_hidden_packets,
-    )
-
-
-def _why_uncounted(
-    container: InputContainer, stream: VideoStream, packets: PacketTable, *, has_hidden_packets: bool
-) -> str | None:
-    """Why sorting the packets by pts might not be the decoder's output, or None."""
-    reasons = {
-        "codec": stream.codec_context.codec.canonical_name not in _ONE_FRAME_A_PACKET,
-        "hidden packets": has_hidden_packets,
-        "damaged packets": bool((packets.is_corrupt | packets.is_at_demuxer_error).any()),
-        "interlaced": stream.codec_context.field_order not in _PROGRESSIVE,
-        "packets without pts": bool((packets.pts == NO_PTS).any()),
-        "equal pts": len(np.unique(packets.pts)) < len(packets),
-        "edit list": bool(packets.is_discarded.any()),
-        "begins without a keyframe": not packets.is_keyframe[0],
-        "frames before the first keyframe": bool((packets.pts < packets.pts[0]).any()),
-        "empty packets": bool((packets.size == 0).any()),
-        # AVI, ASF and the like hold no pts: FFmpeg makes them from dts, so they tell nothing of reordering.
-        "reordered frames without pts": stream.codec_context.has_b_frames
-        and not _has_true_pts(container.format.name),
-    }
-    return next((reason for reason, holds in reasons.items() if holds), None)
-
-
-def _has_true_pts(container: str) -> bool:
-    return bool(set(container.split(",")) & _CONTAINERS_WITH_TRUE_PTS)
 
 
 def _num_frames_in_header(stream: VideoStream) -> int | None:

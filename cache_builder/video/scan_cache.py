@@ -16,13 +16,14 @@ import numpy as np
 from cache_builder.discover import SourceVideo
 from cache_builder.errors import VideoError
 from cache_builder.video.frame_table import FrameTable, predict_frames
-from cache_builder.video.scan import PACKET_COLUMNS, PacketTable, VideoFacts, VideoScan
+from cache_builder.video.packet_table import PACKET_COLUMNS, PacketTable
+from cache_builder.video.scan import VideoFacts, VideoScan
 from cache_builder.video.scan_job import CountJob, ScanJob
 from cache_builder.worker_pool import JobDied, JobRaised, WorkerPool
 from frame_store.publish import write_file
 
 _DIGEST_BYTES: Final = 32
-_CACHE_VERSION: Final = f"4, PyAV {av.__version__}"
+_CACHE_VERSION: Final = f"5, PyAV {av.__version__}"
 """Another build of FFmpeg may number packets otherwise."""
 
 
@@ -33,7 +34,9 @@ class _CachedVideo(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     packets: bytes
     """The columns of `PACKET_COLUMNS`, one behind the other."""
     counted_frames: bytes | None
-    """Both columns of a `FrameTable` found by decoding."""
+    """`packet` and `pts` of a `FrameTable` found by decoding."""
+    unit_starts: bytes
+    """That of the same."""
 
 
 class _CacheFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,10 +65,14 @@ def scan_frames(
     *,
     cache_path: Path | None,
     pool: "ScanPool",
+    decode_all: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[tuple[VideoScan, FrameTable] | VideoError]:
-    """Like `scan_videos`, and tell every video's frames: those that only decoding can count are decoded once."""
-    scans = _Scanning(videos, cache_path, pool, progress, with_frames=True).run()
+    """Like `scan_videos`, and tell every video's frames.
+
+    Videos that only decoding can count are decoded once, with `decode_all` all of them.
+    """
+    scans = _Scanning(videos, cache_path, pool, progress, with_frames=True, decode_all=decode_all).run()
     return [scan if isinstance(scan, VideoError) else (scan[0], _require(scan[1])) for scan in scans]
 
 
@@ -93,12 +100,14 @@ class _Scanning:
         progress: Callable[[int, int], None] | None,
         *,
         with_frames: bool,
+        decode_all: bool = False,
     ) -> None:
         self._videos = videos
         self._cache_path = cache_path
         self._pool = pool
         self._progress = progress
         self._with_frames = with_frames
+        self._decode_all = decode_all
         self._cached = _read_cache(cache_path)
         self._scans: dict[int, VideoScan] = {}
         self._found: dict[int, _Found | VideoError] = {}
@@ -142,7 +151,7 @@ class _Scanning:
 
     def _take_scan(self, row: int, scan: VideoScan, frames: FrameTable | None) -> None:
         if self._with_frames and frames is None:
-            frames = predict_frames(scan)
+            frames = None if self._decode_all else predict_frames(scan)
             if frames is None:
                 self._scans[row] = scan
                 self._pool.submit(CountJob(row=row, path=self._videos[row].path, scan=scan))
@@ -195,7 +204,7 @@ def _write_cache(
             continue
         scan, frames = row
         packets = b"".join(getattr(scan.packets, name).tobytes() for name in PACKET_COLUMNS)
-        counted = frames is not None and scan.facts.uncounted_reason is not None
+        counted = frames is not None and frames.is_counted
         entries[video.relative_path] = _CachedVideo(
             num_bytes=scan.facts.num_bytes,
             mtime_ns=scan.mtime_ns,
@@ -204,6 +213,7 @@ def _write_cache(
             counted_frames=_require(frames).packet.tobytes() + _require(frames).pts.tobytes()
             if counted
             else None,
+            unit_starts=_require(frames).unit_starts.tobytes() if counted else b"",
         )
     data = msgspec.msgpack.encode(_CacheFile(version=_CACHE_VERSION, videos=entries))
     write_file(path, hashlib.sha256(data).digest() + data)
@@ -229,5 +239,10 @@ def _unpack(video: SourceVideo, cached: _CachedVideo) -> _Found | None:
     frames = None
     if cached.counted_frames is not None:
         packet, pts = np.frombuffer(cached.counted_frames, np.int64).reshape(2, -1)
-        frames = FrameTable(packet=packet, pts=pts)
+        frames = FrameTable(
+            packet=packet,
+            pts=pts,
+            unit_starts=np.frombuffer(cached.unit_starts, np.int64),
+            is_counted=True,
+        )
     return scan, frames

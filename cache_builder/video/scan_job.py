@@ -9,6 +9,7 @@ from cache_builder.video.frame_table import FrameTable, count_frames
 from cache_builder.video.limits import DEFAULT_LIMITS, VideoLimits, seconds_to_decode, seconds_to_scan
 from cache_builder.video.open_video import out_of_memory_text
 from cache_builder.video.scan import VideoScan, scan_video
+from cache_builder.video.start_check import check_starts
 from cache_builder.worker_pool import JobLimits
 
 
@@ -43,7 +44,9 @@ class ScanJob(msgspec.Struct, frozen=True, kw_only=True):
             VideoError: it cannot be read as a video, or asks for more than the limits.
         """
         try:
-            return scan_video(self.path, self.relative_path, limits=self.video_limits)
+            return check_starts(
+                self.path, scan_video(self.path, self.relative_path, limits=self.video_limits)
+            )
         except MemoryError as error:
             raise VideoError(self.name, out_of_memory_text()) from error
 

@@ -44,3 +44,11 @@ def decode_plainly(path: Path) -> tuple[list[PlainFrame], int]:
         ]
     container.close()
     return frames, num_errors
+
+
+def in_rising_order(path: Path, pts: list[float | int | None]) -> list[float | int | None]:
+    """What frames in output order should have: in files that hold no pts, FFmpeg's are right as a set alone."""
+    if path.suffix not in {".avi", ".mpg", ".h264", ".m2v", ".m4v"}:
+        return pts
+    rising = iter(sorted(one for one in pts if one is not None))
+    return [None if one is None else next(rising) for one in pts]
