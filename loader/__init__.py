@@ -6,7 +6,7 @@ from loader.augment_values import ColorJitter, Normalize, RandomResizedCrop
 from loader.epoch_order import epoch_order
 from loader.errors import AugmentationError, SamplingError
 from loader.frame_orders import EpochOrder
-from loader.sampling_spec import ClipWindows, Sampling, SamplingSpec, ShardChoice
+from loader.sampling_spec import Sampling, SamplingSpec, ShardChoice
 
 if TYPE_CHECKING:
     from loader.augment import Augmentation, exercise_augmentation
@@ -21,7 +21,6 @@ __all__ = [
     "AugmentParameters",
     "Augmentation",
     "AugmentationError",
-    "ClipWindows",
     "ColorJitter",
     "EpochOrder",
     "FrameBatch",

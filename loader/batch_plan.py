@@ -10,15 +10,16 @@ import numpy.typing as npt
 from frame_store.arguments import whole_number
 from frame_store.protocol import FrameStore
 from loader.bias_formulas import chi2_of_uniform_shards
+from loader.clip_law import ClipCoverage
 from loader.clip_order import contiguous_video_sizes
 from loader.epoch_order import epoch_order
 from loader.errors import SamplingError
 from loader.frame_orders import EpochOrder, FrameIds, check_shard_sizes
 from loader.rank_slice import RankSlice, Remainder
-from loader.sampling_spec import ClipWindows, Sampling, SamplingSpec, ShardChoice
+from loader.sampling_spec import Sampling, SamplingSpec, ShardChoice
 
-MAX_POSITIONS_PER_BLOCK = 8192
-"""Positions turned into ids by one call: 64 KiB, and the cost of a NumPy call spread over many batches."""
+MAX_FRAMES_PER_BLOCK = 8192
+"""Ids computed by one call, of a batch or more: 64 KiB, and the cost of a NumPy call spread over many batches."""
 
 
 class BatchOptions(TypedDict, total=False):
@@ -35,7 +36,6 @@ class BatchOptions(TypedDict, total=False):
     shards_per_block: int | None
     clip_frames: int | None
     clip_stride: int
-    clip_windows: ClipWindows
     rank: int
     world_size: int
 
@@ -59,7 +59,6 @@ class BatchPlan:
         shards_per_block: int | None = None,
         clip_frames: int | None = None,
         clip_stride: int = 1,
-        clip_windows: ClipWindows = "anchor",
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -70,8 +69,8 @@ class BatchPlan:
             video_sizes: for clips: frames per video, shape (V,), in the order of frame ids.
             batch_size: frames (or clips) per batch and rank.
             sampling: `permutation` (every frame once an epoch), `iid`, `sequential`, `shards` or `block`; see
-                `loader.sampling_spec.Sampling`. `iid`, `shards` and clips draw with replacement and end after the
-                whole batches.
+                `loader.sampling_spec.Sampling`. `iid` and `shards` draw with replacement and end after the whole
+                batches.
             seed: in [0, 2**32); with the epoch it determines the order.
             remainder: what becomes of a last step that is not whole; see `loader.rank_slice.Remainder`.
             shards_per_batch: for `shards`: visits per batch, K. K * m is the batch size; one of them is enough.
@@ -79,9 +78,10 @@ class BatchPlan:
             shard_choice: for `shards`: see `loader.sampling_spec.ShardChoice`.
             frames_with_replacement: for `shards`: whether a visit may draw a frame twice.
             shards_per_block: for `block`: frames of this many shards are shuffled together, k.
-            clip_frames: sample clips of this many frames, T, of one video each.
-            clip_stride: distance between the frames of a clip, in stored frames.
-            clip_windows: for clips: see `loader.sampling_spec.ClipWindows`.
+            clip_frames: sample clips of this many frames, T, of one video each: whole windows, drawn by
+                `permutation` or `iid`. An epoch is one clip for each whole window of every video, so it shows most
+                frames T times; videos shorter than a clip have no window and are left out.
+            clip_stride: distance between the frames of a clip, q, in stored frames, the same in every clip.
             rank: this process among `world_size`.
             world_size: processes that share an epoch: step t's batches of all ranks together are the order's own
                 next world_size * batch_size positions.
@@ -111,7 +111,6 @@ class BatchPlan:
             shards_per_block=shards_per_block,
             clip_frames=clip_frames,
             clip_stride=clip_stride,
-            clip_windows=clip_windows,
         )
         self._whole = RankSlice(
             num_positions=len(self.order(0)),
@@ -134,9 +133,33 @@ class BatchPlan:
         return self._whole.num_positions
 
     @property
+    def _unit(self) -> str:
+        return "frame" if self.spec.clip_frames is None else "clip"
+
+    @property
     def frames_per_batch(self) -> int:
         """Frames in a batch at most: batch_size, or batch_size T for clips; no more than an epoch has."""
         return min(self._whole.batch_size, self.num_positions) * (self.spec.clip_frames or 1)
+
+    def __str__(self) -> str:
+        """How frames are drawn and how long an epoch is, for the `repr` of a loader."""
+        whole, spec = self._whole, self.spec
+        parts = [f"{spec} seed={self.seed}", f"an epoch is {whole.num_positions:,} {self._unit}s"]
+        if spec.clip_frames is not None:
+            assert self._video_sizes is not None  # else there would be no order
+            among = (
+                "drawn among as many whole windows" if spec.with_replacement else "every whole window once"
+            )
+            parts[-1] += f", {among}"
+            coverage = ClipCoverage.of(
+                self._video_sizes, clip_frames=spec.clip_frames, stride=spec.clip_stride
+            )
+            if coverage.num_short_videos:
+                parts.append(coverage.short_videos_text())
+        parts.append(f"{len(self):,} batches of up to {whole.batch_size} {self._unit}s")
+        if whole.world_size > 1:
+            parts[-1] += f" for rank {whole.rank} of {whole.world_size}"
+        return "; ".join(parts)
 
     def order(self, epoch: int) -> EpochOrder:
         """The whole order of `epoch`, all ranks together.
@@ -166,7 +189,8 @@ class BatchPlan:
         The last batch may be shorter. Step t ends at position `slice_from(first_position).position_after(t)`.
         """
         order, share = self.order(epoch), self.slice_from(first_position)
-        steps_per_block = max(1, MAX_POSITIONS_PER_BLOCK // share.batch_size)
+        frames_per_step = share.batch_size * (self.spec.clip_frames or 1)
+        steps_per_block = max(1, MAX_FRAMES_PER_BLOCK // frames_per_step)
         for first_step in range(0, len(share), steps_per_block):
             steps = range(first_step, min(first_step + steps_per_block, len(share)))
             positions = [share.positions(step) for step in steps]
@@ -177,15 +201,16 @@ class BatchPlan:
         """A training loop over no batches looks like success: refuse it where a rank would get none."""
         share = self._whole
         available, needed = share.num_positions, share.positions_per_step
-        what = "clips" if self.spec.clip_frames is not None else "frames"
         if share.remainder == "drop" and available < needed:
             raise SamplingError(
-                f"an epoch of {available} {what} holds no whole step of batch_size {share.batch_size} x "
+                f"an epoch of {available} {self._unit}s holds no whole step of batch_size {share.batch_size} x "
                 f"{share.world_size} ranks; take a smaller batch_size"
                 f"{'' if self.spec.with_replacement else ' or another remainder'}"
             )
         if share.world_size > available:
-            raise SamplingError(f"{share.world_size} ranks cannot share an epoch of {available} {what}")
+            raise SamplingError(
+                f"{share.world_size} ranks cannot share an epoch of {available} {self._unit}s"
+            )
 
     def _warn_of_bias(self) -> None:
         if self.spec.shard_choice == "uniform" and (chi2 := chi2_of_uniform_shards(self._shard_sizes)):

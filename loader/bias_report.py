@@ -1,15 +1,16 @@
 """What a sampler's batches are worth on given data: the law, rho and the design effect that follows from both."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from frame_store.protocol import FrameStore
 from loader import design_effect as formulas
-from loader.clip_order import ClipOrder, contiguous_video_sizes
+from loader.clip_order import contiguous_video_sizes
 from loader.epoch_order import epoch_order
 from loader.errors import SamplingError
+from loader.frame_orders import EpochOrder
 from loader.rho_estimate import (
     DRAWS,
     FRAMES_PER_DRAW,
@@ -21,7 +22,7 @@ from loader.rho_estimate import (
     units_of,
 )
 from loader.sampling_law import SamplingLaw
-from loader.sampling_spec import SamplingSpec
+from loader.sampling_spec import Sampling, SamplingSpec
 
 Reals = npt.NDArray[np.float64]
 
@@ -95,7 +96,7 @@ def make_report(
 def rho_level(spec: SamplingSpec) -> str | None:
     """What two slots of a batch may have in common under `spec`: `shard`, `clip`, `batch`, or None where nothing."""
     if spec.clip_frames is not None:
-        return "clip"
+        return "clip" if spec.clip_frames > 1 else None
     return {"shards": "shard", "block": "shard", "sequential": "batch"}.get(spec.sampling)
 
 
@@ -104,13 +105,19 @@ def _design_effect(
 ) -> float:
     slots = law.slots_per_batch
     held = shard_sizes[shard_sizes > 0]
-    if spec.clip_frames is not None or (spec.sampling == "shards" and not spec.frames_with_replacement):
-        return formulas.visit_design_effect(rho, frames_per_visit=law.slots_per_visit)
+    if spec.clip_frames is not None:
+        return formulas.clip_design_effect(
+            rho,
+            clip_frames=spec.clip_frames,
+            batch_size=slots // spec.clip_frames,
+            num_windows=None if spec.with_replacement else law.num_windows,
+        )
     if spec.sampling == "shards":
-        # Two slots of a visit may show one frame: the correlation ratio takes the place of rho.
-        mean_size = float(held.mean())
-        correlation_ratio = (1 + (mean_size - 1) * rho) / mean_size
-        return formulas.visit_design_effect(correlation_ratio, frames_per_visit=law.slots_per_visit)
+        if spec.frames_with_replacement:
+            # Two slots of a visit may show one frame: the correlation ratio takes the place of rho.
+            mean_size = float(held.mean())
+            rho = (1 + (mean_size - 1) * rho) / mean_size
+        return formulas.visit_design_effect(rho, frames_per_visit=law.slots_per_visit)
     if spec.sampling == "permutation":
         return formulas.permutation_design_effect(law.num_frames, batch_size=slots)
     if spec.sampling == "sequential":
@@ -194,14 +201,34 @@ def estimate_for(
 def _rho_of_clips(
     spec: SamplingSpec, store: FrameStore, read_features: ReadFeatures, *, proxy: str, draws: int, seed: int
 ) -> RhoEstimate | None:
-    """The clips themselves are the groups: what two slots of a real clip have in common, slowed ones included."""
+    """The windows themselves are the groups: all of them where there are few, else independent uniform draws."""
+    assert spec.clip_frames is not None  # spec asks for clips
     video_sizes = contiguous_video_sizes(store.index)
-    order = epoch_order(store.shard_sizes, spec, seed=seed, video_sizes=video_sizes)
-    assert isinstance(order, ClipOrder)  # spec asks for clips
-    clips = order.ids(0, min(draws, len(order)))
-    if clips.shape[1] < 2 or len(clips) < 3:
+
+    def order_by(sampling: Sampling) -> EpochOrder:
+        drawn = replace(spec, sampling=sampling)
+        return epoch_order(store.shard_sizes, drawn, seed=seed, video_sizes=video_sizes)
+
+    order = order_by("permutation")
+    num_windows = len(order)
+    if num_windows > draws:
+        # The pair estimator compares independent draws (S40), whatever the order of an epoch.
+        order = order_by("iid")
+    frame_ids, places = np.unique(order.ids(0, min(draws, num_windows)), return_inverse=True)
+    features = read_features(frame_ids)[places.reshape(-1)]
+    clips = np.split(features, len(features) // spec.clip_frames)
+    if num_windows > draws:
+        return rho_of_groups(clips, level="clip", proxy=proxy, frames_per_draw=spec.clip_frames)
+    try:
+        rho = formulas.intraclass_correlation(clips)
+    except SamplingError:  # all frames are alike: nothing varies
         return None
-    features = read_features(clips.reshape(-1))
-    return rho_of_groups(
-        np.split(features, len(clips)), level="clip", proxy=proxy, frames_per_draw=clips.shape[1]
+    return RhoEstimate(
+        level="clip",
+        proxy=proxy,
+        rho=rho,
+        low=rho,
+        high=rho,
+        num_draws=num_windows,
+        frames_per_draw=spec.clip_frames,
     )

@@ -1,15 +1,18 @@
-"""How often each frame is shown in clips: sliding windows, which starve the ends of videos, and the anchored rule.
+"""How often clips show each frame: whole windows drawn alike show the frames near a video's ends less often.
 
-A clip of T frames with stride q that starts at s shows the frames s, s + q, ..., s + (T - 1) q of one video.
+A clip is a whole window: T frames of one video, q apart. Every whole window is equally likely, so chi^2 over windows
+is 0. Chi^2 over frames (S18) is not: a frame's probability is the number of windows that show it, over T times the
+number of all windows. No rule that shows whole windows only can do better for every length of video (S19).
 
-Anchored clips show every frame alike, whatever the lengths of the videos (S20), so their chi^2 is 0 and needs no
-function. The rule: draw a frame, the anchor, uniformly; draw o in [0, T q); cut the anchor's video into blocks of
-T q frames at o. The clip shows the unit, the r <= T frames of the anchor's block that are congruent to it modulo q.
-Where an end of the video leaves r < T, the clip is shown slower: slot j shows the unit's frame floor((j + x) r / T),
-x uniform in [0, 1). `SAMPLING.md` proves it.
+Frames of a video that are congruent modulo q form a residue class, and a window is T neighbours of one class. In a
+class of l >= T frames the numbers of windows over its frames rise 1, 2, ..., x - 1, stay at x = min(T, l - T + 1)
+for l - 2 x + 2 frames and fall again. No window shows a frame of a shorter class. All sums below are over these
+classes, so they need no array of frames or windows.
 """
 
 import operator
+from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +24,126 @@ from loader.frame_orders import check_shard_sizes
 Counts = npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClipCoverage:
+    """In how many whole windows the frames of some videos lie. Sums are exact, in Python's integers."""
+
+    clip_frames: int
+    """Frames of a window, T."""
+    num_frames: int
+    """Frames of all videos, N, also of those shorter than a clip."""
+    num_windows: int
+    """Whole windows of all videos, M; 1 or more."""
+    num_short_videos: int
+    """Videos with frames, but too few for a whole window."""
+    num_frames_in_short_videos: int
+    """Their frames. No clip shows them."""
+    num_frames_never_shown: int
+    """Frames in no whole window: those of short videos, and those that a stride longer than M_v skips."""
+    num_classes_by_size: dict[int, int]
+    """Number of residue classes of l frames, by l; only those that hold a window, l >= T."""
+
+    @classmethod
+    def of(cls, video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> "ClipCoverage":
+        """Over videos of `video_lengths` frames, shape (V,), in O(V log V).
+
+        Raises:
+            SamplingError: not lengths, a clip or stride below one, or no whole window in any video.
+        """
+        lengths = _check_lengths(video_lengths, clip_frames=clip_frames, stride=stride)
+        span = (clip_frames - 1) * stride + 1
+        distinct, numbers = np.unique(lengths[lengths > 0], return_counts=True)
+        classes: Counter[int] = Counter()
+        num_windows = num_short = frames_in_short = never_shown = 0
+        for length, number in zip(distinct.tolist(), numbers.tolist(), strict=True):
+            if length < span:
+                num_short += number
+                frames_in_short += number * length
+                continue
+            num_windows += number * (length - span + 1)
+            size, num_longer = divmod(length, stride)
+            for class_size, num_classes in ((size + 1, num_longer), (size, stride - num_longer)):
+                if class_size < clip_frames:
+                    never_shown += number * num_classes * class_size
+                else:
+                    classes[class_size] += number * num_classes
+        if not num_windows:
+            raise SamplingError(
+                f"no clip of {clip_frames} frames with stride {stride} fits: the longest video has {lengths.max()}"
+            )
+        return cls(
+            clip_frames=clip_frames,
+            num_frames=int(lengths.sum()),
+            num_windows=num_windows,
+            num_short_videos=num_short,
+            num_frames_in_short_videos=frames_in_short,
+            num_frames_never_shown=frames_in_short + never_shown,
+            num_classes_by_size=dict(+classes),
+        )
+
+    def short_videos_text(self) -> str:
+        """What no clip shows because its video is too short, in words.
+
+        >>> ClipCoverage.of([9, 2, 1000], clip_frames=4).short_videos_text()
+        '2 of 1,011 frames are in 1 video shorter than a clip'
+        """
+        videos = "video" if self.num_short_videos == 1 else "videos"
+        return (
+            f"{self.num_frames_in_short_videos:,} of {self.num_frames:,} frames are in "
+            f"{self.num_short_videos:,} {videos} shorter than a clip"
+        )
+
+    @property
+    def chi2_over_frames(self) -> float:
+        """N sum p^2 - 1 against all frames, those never shown included (S18)."""
+        squared_slots = self._num_slots**2
+        # Only the last division rounds.
+        return (self.num_frames * self.sum_of_squares - squared_slots) / squared_slots
+
+    @property
+    def total_variation(self) -> float:
+        """Half the summed |p - 1/N| over all frames."""
+        slots, frames = self._num_slots, self.num_frames
+        distance = self.num_frames_never_shown * slots
+        for most, num_flat, number in self._trapezoids():
+            # |v N - M T| for v = 1, ..., x - 1, on both sides; the sign changes behind `low`.
+            low, high = min(most - 1, slots // frames), most - 1
+            rising = low * slots - frames * _sum_to(low)
+            rising += frames * (_sum_to(high) - _sum_to(low)) - (high - low) * slots
+            distance += number * (2 * rising + num_flat * abs(most * frames - slots))
+        return distance / (2 * frames * slots)
+
+    @property
+    def max_over_representation(self) -> float:
+        """Largest p over 1/N."""
+        return max(most for most, _, _ in self._trapezoids()) * self.num_frames / self._num_slots
+
+    @property
+    def sum_of_squares(self) -> int:
+        """Sum over the frames of (number of windows that show it)^2: pairs of windows and slots on one frame."""
+        total = 0
+        for most, num_flat, number in self._trapezoids():
+            below = (most - 1) * most * (2 * most - 1) // 6
+            total += number * (2 * below + num_flat * most**2)
+        return total
+
+    @property
+    def _num_slots(self) -> int:
+        return self.num_windows * self.clip_frames
+
+    def _trapezoids(self) -> list[tuple[int, int, int]]:
+        """(x, frames that lie in x windows, classes like this): see above."""
+        found = []
+        for size, number in self.num_classes_by_size.items():
+            most = min(self.clip_frames, size - self.clip_frames + 1)
+            found.append((most, size - 2 * most + 2, number))
+        return found
+
+
 def sliding_window_law(num_frames: int, span: int) -> Reals:
     """Law of the frames of one video under a uniformly drawn window of `span` frames (S16): shape (num_frames,).
 
-    Only windows inside the video are drawn, L - T + 1 of them. An inner frame lies in T windows, the first in one.
+    There are L - T + 1 windows. An inner frame lies in T of them, the first in one.
 
     >>> sliding_window_law(4, 2).round(3).tolist()
     [0.167, 0.333, 0.333, 0.167]
@@ -32,7 +151,7 @@ def sliding_window_law(num_frames: int, span: int) -> Reals:
     Raises:
         SamplingError: no window of that span in the video.
     """
-    return sliding_clip_law([num_frames], clip_frames=span)
+    return whole_clip_law([num_frames], clip_frames=span)
 
 
 def chi2_of_sliding_windows(num_frames: int, span: int) -> float:
@@ -44,67 +163,38 @@ def chi2_of_sliding_windows(num_frames: int, span: int) -> float:
     Raises:
         SamplingError: no window of that span in the video.
     """
-    return chi2_of_sliding_clips([num_frames], clip_frames=span)
+    return chi2_of_whole_clips([num_frames], clip_frames=span)
 
 
-def sliding_clip_law(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> Reals:
-    """Law of all frames, video after video, where the clip is uniform among all that fit (S18): shape (N,).
+def whole_clip_law(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> Reals:
+    """Law of all frames, video after video, where every whole window is equally likely (S18): float64, shape (N,).
 
-    A frame's probability is the number of clips that show it over T times the number of clips. Videos too short for
-    a clip are never shown: leave them out of `video_lengths`, shape (V,), to compare among the others.
+    A frame's probability is the number of windows that show it over T times the number of windows; 0 for frames of
+    videos shorter than a clip. `video_lengths` has shape (V,).
 
     Raises:
-        SamplingError: not lengths, a clip or stride below one, or no clip that fits.
+        SamplingError: as `ClipCoverage.of`.
     """
-    lengths, num_starts = _starts(video_lengths, clip_frames=clip_frames, stride=stride)
+    coverage = ClipCoverage.of(video_lengths, clip_frames=clip_frames, stride=stride)
+    lengths = check_shard_sizes(video_lengths)
+    num_starts = np.maximum(lengths - (clip_frames - 1) * stride, 0)
+    first = (np.cumsum(lengths) - lengths)[num_starts > 0]
+    num_starts = num_starts[num_starts > 0]
     # +1 where a slot's run of frames begins and -1 where it ends; the running sum counts the runs over a frame.
-    steps = np.zeros(lengths.sum() + 1, np.int64)
-    first = np.cumsum(lengths) - lengths
+    steps = np.zeros(coverage.num_frames + 1, np.int64)
     for slot in range(clip_frames):
-        begin = (first + slot * stride)[num_starts > 0]
-        np.add.at(steps, begin, 1)
-        np.add.at(steps, begin + num_starts[num_starts > 0], -1)
-    return np.cumsum(steps[:-1]) / (clip_frames * int(num_starts.sum()))
+        np.add.at(steps, first + slot * stride, 1)
+        np.add.at(steps, first + slot * stride + num_starts, -1)
+    return np.cumsum(steps[:-1]) / (clip_frames * coverage.num_windows)
 
 
-def chi2_of_sliding_clips(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> float:
-    """Chi^2 of `sliding_clip_law` against all frames of `video_lengths`, shape (V,), in O(V) (S18).
-
-    N sum_v Q_v / (T M)^2 - 1, where M_v = max(0, L_v - (T - 1) q) clips fit into video v, M = sum M_v, and
-    Q_v = T M_v + 2 sum_{e=1}^{E} (T - e) (M_v - e q), E = min(T - 1, floor((M_v - 1) / q)), counts the pairs of clips
-    and slots that show the same frame.
+def chi2_of_whole_clips(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> float:
+    """Chi^2 of `whole_clip_law` against all frames of `video_lengths`, shape (V,) (S18).
 
     Raises:
-        SamplingError: as `sliding_clip_law`.
+        SamplingError: as `ClipCoverage.of`.
     """
-    lengths, num_starts = _starts(video_lengths, clip_frames=clip_frames, stride=stride)
-    # Python's integers: the sum is exact, and only the last subtraction rounds.
-    pairs = 0
-    for starts, videos in zip(*np.unique(num_starts[num_starts > 0], return_counts=True), strict=True):
-        pairs += int(videos) * _pairs_on_one_frame(int(starts), clip_frames=clip_frames, stride=stride)
-    squared_slots = (clip_frames * int(num_starts.sum())) ** 2
-    return (int(lengths.sum()) * pairs - squared_slots) / squared_slots
-
-
-def share_of_slowed_clips(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> float:
-    """Probability that an anchored clip has fewer than T different frames (S21).
-
-    sum over videos v and residues c < q of min(l_vc, T - 1), over N, where l_vc frames of video v are congruent to
-    c; (T - 1) q V / N where no video is shorter than (T - 1) q frames. `video_lengths` has shape (V,); a video may
-    be shorter than a clip.
-
-    >>> share_of_slowed_clips([100, 300], clip_frames=5)
-    0.02
-
-    Raises:
-        SamplingError: not lengths, or a clip or stride below one.
-    """
-    lengths = _check_lengths(video_lengths, clip_frames=clip_frames, stride=stride)
-    shorter, longer_residues = np.divmod(lengths, stride)
-    at_most = clip_frames - 1
-    slowed = longer_residues * np.minimum(shorter + 1, at_most)
-    slowed += (stride - longer_residues) * np.minimum(shorter, at_most)
-    return float(slowed.sum() / lengths.sum())
+    return ClipCoverage.of(video_lengths, clip_frames=clip_frames, stride=stride).chi2_over_frames
 
 
 def whole_clips_can_be_uniform(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> bool:
@@ -113,34 +203,62 @@ def whole_clips_can_be_uniform(video_lengths: npt.ArrayLike, *, clip_frames: int
     It can where T q divides the length of every video, or T = 1, and nowhere else. `video_lengths` has shape (V,).
 
     Raises:
-        SamplingError: as `share_of_slowed_clips`.
+        SamplingError: not lengths, or a clip or stride below one.
     """
     lengths = _check_lengths(video_lengths, clip_frames=clip_frames, stride=stride)
     return clip_frames == 1 or not (lengths % (clip_frames * stride)).any()
 
 
-def _pairs_on_one_frame(num_starts: int, *, clip_frames: int, stride: int) -> int:
-    """Sum over one video's frames of (number of clips and slots that show it)^2."""
-    lags = min(clip_frames - 1, (num_starts - 1) // stride)
-    first_powers = lags * (lags + 1) // 2
-    second_powers = lags * (lags + 1) * (2 * lags + 1) // 6
-    one_sided = (
-        clip_frames * num_starts * lags
-        - (clip_frames * stride + num_starts) * first_powers
-        + stride * second_powers
-    )
-    return clip_frames * num_starts + 2 * one_sided
+def short_videos(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> Counts:
+    """Rows of `video_lengths`, shape (V,), of the videos that hold frames and no whole window: int64, in order.
 
-
-def _starts(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int) -> tuple[Counts, Counts]:
-    """Lengths, and how many clips fit into each video: two of shape (V,)."""
+    Raises:
+        SamplingError: not lengths, or a clip or stride below one.
+    """
     lengths = _check_lengths(video_lengths, clip_frames=clip_frames, stride=stride)
-    num_starts = np.maximum(lengths - (clip_frames - 1) * stride, 0)
-    if not num_starts.any():
-        raise SamplingError(
-            f"no clip of {clip_frames} frames with stride {stride} fits: the longest video has {lengths.max()}"
-        )
-    return lengths, num_starts
+    return np.flatnonzero((lengths > 0) & (lengths < (clip_frames - 1) * stride + 1))
+
+
+def clip_coincidences(
+    video_lengths: npt.ArrayLike,
+    *,
+    clip_frames: int,
+    stride: int = 1,
+    batch_size: int,
+    with_replacement: bool,
+) -> dict[str, float]:
+    """P[two distinct slots of a batch of clips share ...] the `clip`, the `video`, the `frame` (S20).
+
+    `with_replacement` is `iid`; without, the clips of a batch are different windows, which may overlap. A clip holds
+    a frame once, so `frame` is about slots of two clips.
+
+    Raises:
+        SamplingError: as `ClipCoverage.of`.
+    """
+    coverage = ClipCoverage.of(video_lengths, clip_frames=clip_frames, stride=stride)
+    num_slots, num_windows = batch_size * clip_frames, coverage.num_windows
+    same_clip = (clip_frames - 1) / (num_slots - 1) if num_slots > 1 else 0.0
+    lengths = check_shard_sizes(video_lengths)
+    windows, numbers = np.unique(np.maximum(lengths - (clip_frames - 1) * stride, 0), return_counts=True)
+    same_video = sum(
+        count * number**2 for number, count in zip(windows.tolist(), numbers.tolist(), strict=True)
+    )
+    same_frame = coverage.sum_of_squares
+    num_pairs = num_windows**2
+    if not with_replacement:  # a window and itself are no pair
+        same_video -= num_windows
+        same_frame -= num_windows * clip_frames
+        num_pairs -= num_windows
+    two_clips = 1 - same_clip if batch_size > 1 and num_pairs else 0.0
+    return {
+        "clip": same_clip,
+        "video": same_clip + two_clips * (same_video / num_pairs if num_pairs else 0.0),
+        "frame": two_clips * (same_frame / (num_pairs * clip_frames**2) if num_pairs else 0.0),
+    }
+
+
+def _sum_to(number: int) -> int:
+    return number * (number + 1) // 2
 
 
 def _check_lengths(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int) -> Counts:

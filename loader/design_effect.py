@@ -125,6 +125,29 @@ def permutation_design_effect(num_frames: int, *, batch_size: int) -> float:
     return (num_frames - batch_size) / (num_frames - 1) if num_frames > 1 else 1.0
 
 
+def clip_design_effect(
+    rho: float, *, clip_frames: int, batch_size: int, num_windows: int | None = None
+) -> float:
+    """Design effect of B clips, whole windows of T frames drawn alike (S21): against B T frames of the clips' own law.
+
+    1 + (T - 1) rho where windows are drawn with replacement (`num_windows` None), and that times (M - B) / (M - 1)
+    where the clips of a batch are different ones of M windows; exact, also where windows overlap. `rho` is the mean
+    correlation of two slots of a window: the `intraclass_correlation` of all windows, one array for each.
+
+    Raises:
+        SamplingError: clip_frames below 1, or not 1 <= batch_size <= num_windows.
+    """
+    check_batch_size(batch_size)
+    of_a_clip = visit_design_effect(rho, frames_per_visit=clip_frames)
+    if num_windows is None:
+        return of_a_clip
+    if batch_size > num_windows:
+        raise SamplingError(
+            f"no batch of {batch_size} different clips: the videos hold {num_windows} windows"
+        )
+    return of_a_clip * permutation_design_effect(num_windows, batch_size=batch_size)
+
+
 def nested_design_effect(kappas: npt.ArrayLike, rhos: npt.ArrayLike, *, batch_size: int) -> float:
     """Design effect of nested groups, such as GOP in video in shard: 1 + (B - 1) sum_l kappa_l rho_l (S28).
 

@@ -92,7 +92,7 @@ class FrameLoader:
                 `batch_size=128, sampling="permutation", seed=0, remainder="uneven", rank=0, world_size=1`; for
                 `sampling="shards"` also `shards_per_batch`, `frames_per_visit`, `shard_choice="proportional"`,
                 `frames_with_replacement=False`; for `"block"` `shards_per_block`; for clips `clip_frames`,
-                `clip_stride=1`, `clip_windows="anchor"`.
+                `clip_stride=1`.
 
         Raises:
             SamplingError: the arguments contradict each other or the store.
@@ -139,8 +139,11 @@ class FrameLoader:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_readers": {}}  # memory and streams do not travel
 
+    def __repr__(self) -> str:
+        return f"FrameLoader({self._plan}; {self._cursor})"
+
     def __len__(self) -> int:
-        """Batches in an epoch, for this rank."""
+        """Batches in an epoch, for this rank: of all frames, or of one clip for each whole window."""
         return len(self._plan)
 
     def set_epoch(self, epoch: int) -> None:

@@ -76,6 +76,11 @@ class EpochCursor:
         self._began = self._given = (epoch, position)
         return epoch, position
 
+    def __str__(self) -> str:
+        """Which epoch the next iteration takes, and from where, for the `repr` of a loader."""
+        epoch, position = self._next_iteration
+        return f"next is epoch {epoch}" + (f" from position {position:,} on" if position else "")
+
     def give(self, *, epoch: int, position: int) -> None:
         """Record that the caller has been handed a batch, and that `epoch` goes on at `position` behind it."""
         self._given = self._normalize(epoch, position)

@@ -4,18 +4,24 @@ Needs shard sizes and settings alone, no pixel. Formulas are those of SAMPLING.m
 """
 
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from loader import bias_formulas, clip_law, coincidence
+from loader import bias_formulas, coincidence
 from loader.batch_plan import BatchPlan
 from loader.block_order import frames_per_block
+from loader.clip_law import ClipCoverage, clip_coincidences
+from loader.errors import SamplingError
 from loader.frame_orders import check_shard_sizes
 from loader.rank_slice import Remainder
 from loader.sampling_spec import SamplingSpec
 
 Reals = npt.NDArray[np.float64]
+
+Target: TypeAlias = Literal["frames", "windows"]
+"""What a sampler is to draw uniformly: all frames of all videos, or, for clips, all whole windows of all videos."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +31,7 @@ class SamplingLaw:
     name: str
     """The sampler in words, as its options are written."""
     num_frames: int
-    """Frames that can be drawn; what `num_frames_left_out` counts is not among them."""
+    """Frames of all shards, and for clips of all videos: what `chi2` counts against."""
     slots_per_batch: int
     """Frames in a batch: B, or B T for clips."""
     slots_per_visit: int
@@ -33,31 +39,59 @@ class SamplingLaw:
     shard_probability: Reals | None
     """P[a slot shows a frame of shard s], shape (S,); None where the frames of a shard are not all alike."""
     chi2: float
-    """N sum p^2 - 1 of the epoch's average law p against uniform frames; 0 where the sampler has no bias."""
+    """N sum p^2 - 1 of the epoch's average law p against all frames alike, those never shown included."""
+    chi2_over_windows: float | None
+    """Clips: M sum P^2 - 1 of the epoch's average law P against all whole windows alike (S20). None without clips."""
     total_variation: float
     """Half the summed |p - 1/N|."""
     max_over_representation: float
     """Largest p over 1/N."""
     chi2_at_start: float
-    """Chi^2 of the law of an epoch's first position alone, over all seeds and epochs."""
+    """Chi^2 over frames of the law of an epoch's first position alone, over all seeds and epochs."""
     chi2_at_middle: float | None
     """The same for a position in the middle; None where it is not computed."""
     chi2_at_end: float
     """The same for the last position."""
     kappa: dict[str, float]
-    """P[two distinct slots of a batch share ...]: `shard`; for clips `clip` and `video`."""
+    """P[two distinct slots of a batch share ...]: `shard`; for clips `clip`, `video` and `frame`."""
     visit_kappa: float | None
     """P[two distinct slots belong to one visit], where visits are independent or as good as that; else None."""
-    num_frames_dropped: int
-    """Positions that no rank reads of an epoch that would show every frame; draws with replacement have none."""
-    num_frames_doubled: int
+    num_positions_dropped: int
+    """Positions, of a frame or clip each, that no rank reads of an epoch that would show all. Draws with replacement
+    have none."""
+    num_positions_doubled: int
     """Positions of an epoch that are read twice, to pad the last step."""
-    num_frames_left_out: int
-    """Frames of videos shorter than a clip, never shown."""
-    share_of_slowed_clips: float
-    """Clips with fewer than T different frames, at the ends of videos."""
     because: str
     """Why the bias is what it is, in one line."""
+    num_windows: int | None = None
+    """Clips: whole windows of all videos, M."""
+    num_short_videos: int = 0
+    """Clips: videos with frames, but too few for a whole window."""
+    num_frames_in_short_videos: int = 0
+    """Clips: the frames of those videos, never shown."""
+    num_frames_never_shown: int = 0
+    """Frames of probability 0: for clips those of short videos and those that no whole window holds."""
+
+    @property
+    def target(self) -> Target:
+        """What the sampler is meant to draw uniformly: windows for clips, else frames."""
+        return "frames" if self.chi2_over_windows is None else "windows"
+
+    def chi2_over(self, target: Target) -> float:
+        """Chi^2 against `target`.
+
+        Raises:
+            SamplingError: windows, and no clips are drawn.
+        """
+        if target == "frames":
+            return self.chi2
+        if self.chi2_over_windows is None:
+            raise SamplingError(f"{self.name}: draws single frames, and only clips have a law over windows")
+        return self.chi2_over_windows
+
+    def is_uniform_over(self, target: Target) -> bool:
+        """Whether every position of an epoch, not only its average, is uniform over `target`."""
+        return self.chi2_over(target) == 0 and (target == "windows" or self.chi2_at_start == 0)
 
     @property
     def worst_kappa(self) -> float:
@@ -115,20 +149,20 @@ def sampling_law(
         shards_per_block=spec.shards_per_block,
         clip_frames=spec.clip_frames,
         clip_stride=spec.clip_stride,
-        clip_windows=spec.clip_windows,
         world_size=world_size,
     )
+    positions_per_step = batch_size * world_size
+    in_full = not spec.with_replacement
+    dropped = plan.num_positions % positions_per_step if in_full and remainder == "drop" else 0
+    doubled = -plan.num_positions % positions_per_step if in_full and remainder == "pad" else 0
     if spec.clip_frames is not None:
         assert video_sizes is not None  # else BatchPlan would have refused
-        return _law_of_clips(check_shard_sizes(video_sizes), spec, batch_size)
+        return _law_of_clips(check_shard_sizes(video_sizes), spec, batch_size, dropped, doubled)
     if spec.sampling == "iid":
         kappa, because = coincidence.iid_kappa(sizes), "every draw is uniform"
         return _uniform(sizes, spec, batch_size, kappa=kappa, because=because, visit_kappa=0.0)
     if spec.sampling == "shards":
         return _law_of_visits(sizes, spec, batch_size)
-    frames_per_step = batch_size * world_size
-    dropped = plan.num_positions % frames_per_step if remainder == "drop" else 0
-    doubled = -plan.num_positions % frames_per_step if remainder == "pad" else 0
     if spec.sampling == "sequential":
         return _law_of_sequential(sizes, batch_size, dropped, doubled)
     if spec.sampling == "permutation":
@@ -169,6 +203,7 @@ def _uniform(
         slots_per_visit=spec.frames_per_visit or 1,
         shard_probability=sizes / sizes.sum(),
         chi2=0.0,
+        chi2_over_windows=None,
         total_variation=0.0,
         max_over_representation=1.0,
         chi2_at_start=0.0,
@@ -176,10 +211,8 @@ def _uniform(
         chi2_at_end=0.0,
         kappa={"shard": kappa},
         visit_kappa=visit_kappa,
-        num_frames_dropped=dropped,
-        num_frames_doubled=doubled,
-        num_frames_left_out=0,
-        share_of_slowed_clips=0.0,
+        num_positions_dropped=dropped,
+        num_positions_doubled=doubled,
         because=because,
     )
 
@@ -244,6 +277,7 @@ def _law_of_sequential(
             shard_probability=None,
             chi2=bias_formulas.chi2_of_dropped_tail(num_frames, dropped),
             total_variation=dropped / num_frames,
+            num_frames_never_shown=dropped,
             max_over_representation=num_frames / shown,
             because=f"the last {dropped} frames are never shown: always the same ones",
         )
@@ -291,64 +325,44 @@ def _pairs_in_runs(
     return int(pairs.sum())
 
 
-def _law_of_clips(video_sizes: npt.NDArray[np.int64], spec: SamplingSpec, batch_size: int) -> SamplingLaw:
+def _law_of_clips(
+    video_sizes: npt.NDArray[np.int64], spec: SamplingSpec, batch_size: int, dropped: int, doubled: int
+) -> SamplingLaw:
     clip_frames = spec.clip_frames or 1
-    eligible = video_sizes[video_sizes >= spec.clip_span]
-    anchors = eligible if spec.clip_windows == "anchor" else eligible - spec.clip_span + 1
-    probability = anchors / anchors.sum()
-    slots = batch_size * clip_frames
-    same_clip = (clip_frames - 1) / (slots - 1) if slots > 1 else 0.0
-    two_anchors = coincidence.iid_kappa if spec.sampling == "iid" else coincidence.permutation_kappa
-    kappa = {"clip": same_clip, "video": same_clip + (1 - same_clip) * two_anchors(anchors)}
-    law = SamplingLaw(
+    coverage = ClipCoverage.of(video_sizes, clip_frames=clip_frames, stride=spec.clip_stride)
+    kappa = clip_coincidences(
+        video_sizes,
+        clip_frames=clip_frames,
+        stride=spec.clip_stride,
+        batch_size=batch_size,
+        with_replacement=spec.with_replacement,
+    )
+    chi2 = coverage.chi2_over_frames
+    because = "every whole window is equally likely at every position, so nothing is off over windows"
+    if chi2:
+        because += (
+            "; frames near a video's ends lie in fewer windows than those inside, hence chi2 over frames"
+        )
+    return SamplingLaw(
         name=str(spec),
-        num_frames=int(eligible.sum()),
-        slots_per_batch=slots,
+        num_frames=coverage.num_frames,
+        slots_per_batch=batch_size * clip_frames,
         slots_per_visit=clip_frames,
         shard_probability=None,
-        chi2=0.0,
-        total_variation=0.0,
-        max_over_representation=1.0,
-        chi2_at_start=0.0,
-        chi2_at_middle=0.0,
-        chi2_at_end=0.0,
-        kappa=kappa,
-        visit_kappa=kappa["clip"],
-        num_frames_dropped=0,
-        num_frames_doubled=0,
-        num_frames_left_out=int(video_sizes.sum() - eligible.sum()),
-        share_of_slowed_clips=clip_law.share_of_slowed_clips(
-            eligible, clip_frames=clip_frames, stride=spec.clip_stride
-        ),
-        because="a frame is drawn and the clip around it taken (anchor-frame rule)",
-    )
-    if spec.clip_windows == "anchor":
-        return law
-    chi2 = clip_law.chi2_of_sliding_clips(eligible, clip_frames=clip_frames, stride=spec.clip_stride)
-    total_variation, most = _extremes_of_sliding(eligible, spec, probability)
-    return replace(
-        law,
         chi2=chi2,
+        chi2_over_windows=0.0,
+        total_variation=coverage.total_variation,
+        max_over_representation=coverage.max_over_representation,
         chi2_at_start=chi2,
         chi2_at_middle=chi2,
         chi2_at_end=chi2,
-        total_variation=total_variation,
-        max_over_representation=most,
-        share_of_slowed_clips=0.0,
-        because="frames near a video's ends lie in fewer windows than those inside",
+        kappa=kappa,
+        visit_kappa=kappa["clip"],
+        num_positions_dropped=dropped,
+        num_positions_doubled=doubled,
+        because=because,
+        num_windows=coverage.num_windows,
+        num_short_videos=coverage.num_short_videos,
+        num_frames_in_short_videos=coverage.num_frames_in_short_videos,
+        num_frames_never_shown=coverage.num_frames_never_shown,
     )
-
-
-def _extremes_of_sliding(
-    eligible: npt.NDArray[np.int64], spec: SamplingSpec, probability: Reals
-) -> tuple[float, float]:
-    """Total variation and the largest p over 1/N, one length of video at a time: no array of N."""
-    num_frames = int(eligible.sum())
-    lengths, first, counts = np.unique(eligible, return_index=True, return_counts=True)
-    distance, most = 0.0, 0.0
-    for length, video, count in zip(lengths.tolist(), first.tolist(), counts.tolist(), strict=True):
-        law = clip_law.sliding_clip_law([length], clip_frames=spec.clip_frames or 1, stride=spec.clip_stride)
-        relative = law * (probability[video] * num_frames)
-        distance += count * float(np.abs(relative - 1).sum())
-        most = max(most, float(relative.max()))
-    return distance / (2 * num_frames), most

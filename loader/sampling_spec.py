@@ -15,11 +15,6 @@ ShardChoice: TypeAlias = Literal["proportional", "uniform"]
 """How `shards` draws a shard: `proportional` to its frames, so that every frame is equally likely; or every shard
 alike (`uniform`, the naive rule), which draws the frames of small shards too often."""
 
-ClipWindows: TypeAlias = Literal["anchor", "sliding"]
-"""How a clip is placed in its video. `anchor`: the video is cut into clips at a random offset and the one that holds
-a random frame is taken, so that every frame is equally likely; one cut short by the video's end is shown slower.
-`sliding`: any window inside the video is equally likely, which draws the frames near its ends too seldom."""
-
 _OF_SHARDS = ("frames_per_visit", "shard_choice", "frames_with_replacement")
 
 
@@ -41,18 +36,16 @@ class SamplingSpec:
     shards_per_block: int | None = None
     """`block`: a block holds the frames of this many shards of average size, k."""
     clip_frames: int | None = None
-    """Frames of a clip, T; None samples single frames. The anchors of clips are drawn by `permutation` or `iid`."""
+    """Frames of a clip, T; None samples single frames. A clip is a whole window: T frames of one video, q apart.
+    `permutation` shows every whole window once an epoch, `iid` draws windows uniformly, with replacement."""
     clip_stride: int = 1
     """Distance between the frames of a clip, q, in stored frames."""
-    clip_windows: ClipWindows = "anchor"
-    """Clips: see `ClipWindows`."""
 
     def __post_init__(self) -> None:
         """Check names, ranges and what belongs to what."""
         for option, names in (
             ("sampling", get_args(Sampling)),
             ("shard_choice", get_args(ShardChoice)),
-            ("clip_windows", get_args(ClipWindows)),
         ):
             if (value := getattr(self, option)) not in names:
                 raise SamplingError(f"{option} must be one of {', '.join(names)}; found {value!r}")
@@ -73,8 +66,8 @@ class SamplingSpec:
 
     @property
     def with_replacement(self) -> bool:
-        """Whether an epoch may hold a frame twice and miss another; such epochs are cut to whole batches."""
-        return self.sampling in {"iid", "shards"} or self.clip_frames is not None
+        """Whether an epoch may draw a frame (or clip) twice and miss another; such epochs are cut to whole batches."""
+        return self.sampling in {"iid", "shards"}
 
     def to_builtins(self) -> dict[str, Any]:
         """As plain values, for a resume state or a report."""
@@ -108,8 +101,8 @@ class SamplingSpec:
 
     def _check_clips(self) -> None:
         if self.clip_frames is None:
-            if self.clip_stride != 1 or self.clip_windows != "anchor":
-                raise SamplingError("clip_stride and clip_windows need clip_frames")
+            if self.clip_stride != 1:
+                raise SamplingError("clip_stride needs clip_frames")
             return
         for option in ("clip_frames", "clip_stride"):
             if getattr(self, option) < 1:

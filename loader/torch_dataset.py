@@ -60,8 +60,14 @@ class FrameBatchSampler(Sampler[BatchIds]):
         self._plan = plan_batches(store, **options)
         self._cursor = EpochCursor(self._plan, fingerprint=store.fingerprint)
 
+    def __repr__(self) -> str:
+        return f"FrameBatchSampler({self})"
+
+    def __str__(self) -> str:
+        return f"{self._plan}; {self._cursor}"
+
     def __len__(self) -> int:
-        """Batches in an epoch, for this rank."""
+        """Batches in an epoch, for this rank: of all frames, or of one clip for each whole window."""
         return len(self._plan)
 
     def set_epoch(self, epoch: int) -> None:

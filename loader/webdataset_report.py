@@ -65,6 +65,7 @@ def webdataset_report(
         slots_per_visit=1,
         shard_probability=sizes / sizes.sum(),
         chi2=0.0,
+        chi2_over_windows=None,
         total_variation=0.0,
         max_over_representation=1.0,
         chi2_at_start=at_ends,
@@ -72,10 +73,8 @@ def webdataset_report(
         chi2_at_end=at_ends,
         kappa={"shard": kappa},
         visit_kappa=None,
-        num_frames_dropped=0,
-        num_frames_doubled=0,
-        num_frames_left_out=0,
-        share_of_slowed_clips=0.0,
+        num_positions_dropped=0,
+        num_positions_doubled=0,
         because="every frame comes once an epoch; at the ends of one, before the buffer, all shards alike",
     )
     effects: list[float | None] = [None] * 3

@@ -120,6 +120,9 @@ class WorkerLoader:
         )
         self._streams: DeviceStreams | None = None
 
+    def __repr__(self) -> str:
+        return f"WorkerLoader({self._sampler}; num_workers={self._batches.num_workers})"
+
     def __len__(self) -> int:
         """Batches in an epoch, for this rank."""
         return len(self._sampler)

@@ -58,7 +58,7 @@ def test_blocks_do_not_show(monkeypatch, options, rank):
     in_one_block = batches([100, 47], **options)
     assert len(in_one_block) == len(plan([100, 47], **{k: v for k, v in options.items() if k != "epoch"}))
     for positions_per_block in [1, 8, 17]:
-        monkeypatch.setattr(loader.batch_plan, "MAX_POSITIONS_PER_BLOCK", positions_per_block)
+        monkeypatch.setattr(loader.batch_plan, "MAX_FRAMES_PER_BLOCK", positions_per_block)
         assert batches([100, 47], **options) == in_one_block
 
 

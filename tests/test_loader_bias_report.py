@@ -7,12 +7,12 @@ import pytest
 
 from loader import FrameBatchSampler, SamplingError, SamplingSpec
 from loader.bias_report import bias_of_features, estimate_for, make_report, rho_level
-from loader.rho_estimate import (
-    RhoEstimate,
-)
+from loader.design_effect import intraclass_correlation
+from loader.rho_estimate import RhoEstimate
 from loader.webdataset_adapter import webdataset_batches
 from loader.webdataset_report import WebDatasetSpec, webdataset_report
 from tests.support.array_store import ArrayStore
+from tests.support.enumeration import every_whole_clip
 from tests.support.laws import SPECS, law_of, measured_counts
 from tests.support.statistics import coincidence, standard_errors_off
 from tests.support.tar_cache import write_tar_cache
@@ -80,12 +80,24 @@ def test_the_design_effect_of_a_report_and_its_interval(options, effect):
     assert unknown.design_effect is unknown.effective_batch is unknown.effective_batch_low is None
 
 
-def test_the_report_of_clips():
-    options = {"sampling": "iid", "clip_frames": 4}
+@pytest.mark.parametrize(("sampling", "factor"), [("iid", 1), ("permutation", (90 - 4) / (90 - 1))])
+def test_the_report_of_clips(sampling, factor):
+    options = {"sampling": sampling, "clip_frames": 4}
     law = law_of([96], batch_size=4, video_sizes=[30, 66], **options)
+    assert law.num_windows == 27 + 63 == 90
     report = make_report(law, SamplingSpec(**options), np.array([96]), rho=rho_of(0.5))
-    assert report.design_effect == pytest.approx(1 + 3 * 0.5)
-    assert report.effective_batch == pytest.approx(16 / 2.5)
+    assert report.design_effect == pytest.approx((1 + 3 * 0.5) * factor)
+    assert report.effective_batch == pytest.approx(16 / 2.5 / factor)
+    assert report.bias_of_proxy is None  # over frames there is one
+    unknown = make_report(law, SamplingSpec(**options), np.array([96]), rho=None)
+    assert unknown.design_effect is None
+
+
+def test_clips_of_one_frame_are_worth_single_frames():
+    options = {"sampling": "permutation", "clip_frames": 1}
+    law = law_of([96], batch_size=16, video_sizes=[30, 66], **options)
+    report = make_report(law, SamplingSpec(**options), np.array([96]), rho=None)
+    assert report.design_effect == pytest.approx((96 - 16) / 95) and report.bias_of_proxy == 0
 
 
 def test_a_block_shuffle_of_one_shard_is_a_permutation():
@@ -112,7 +124,7 @@ def test_the_bias_of_a_proxy():
     assert report_of({**naive, "shard_choice": "proportional"}, **with_features).bias_of_proxy == 0
     constant = {**with_features, "features": np.ones((30, 3))}
     assert report_of(naive, **constant).bias_of_proxy == 0
-    clips = law_of([30], batch_size=2, clip_frames=2, clip_windows="sliding", video_sizes=[30])
+    clips = law_of([30], batch_size=2, clip_frames=2, video_sizes=[30])
     with pytest.raises(SamplingError, match="not drawn alike"):
         bias_of_features(clips, features, ids)
 
@@ -158,17 +170,38 @@ def test_rho_is_estimated_at_the_level_that_a_sampler_stands_on(name):
             assert (found.rho == pytest.approx(1)) == (units in {level, "shard"})
 
 
-def test_rho_of_clips_is_that_of_the_clips_drawn():
-    spec = SamplingSpec(sampling="iid", clip_frames=3)
+@pytest.mark.parametrize("sampling", ["iid", "permutation"])
+def test_rho_of_clips_is_that_of_whole_windows_drawn_alike(sampling):
+    spec = SamplingSpec(sampling=sampling, clip_frames=3, clip_stride=2)
     assert rho_level(spec) == "clip"
-    store = ArrayStore([60], video_sizes=[30, 30])
-    by_video = np.repeat([0.0, 1.0], 30)[:, None]
+    video_sizes = [60, 30, 3, 90]
+    store = ArrayStore([183], video_sizes=video_sizes)
+    features = np.random.default_rng(11).normal(size=(183, 2)).cumsum(0)
+    read = []
+
+    def read_features(ids):
+        read.append(ids)
+        return features[ids]
+
+    windows = every_whole_clip(video_sizes, 3, 2)
+    rho = intraclass_correlation([features[window] for window in windows])
     options = {"proxy": "made up", "batch_size": 4}
-    found = estimate_for(spec, store, lambda ids: by_video[ids], **options)
-    assert found.rho == pytest.approx(1)
-    assert (found.level, found.frames_per_draw) == ("clip", 3)
-    single = SamplingSpec(sampling="iid", clip_frames=1)
-    assert estimate_for(single, store, lambda ids: by_video[ids], **options) is None
+    exact = estimate_for(spec, store, read_features, **options, draws=len(windows))
+    assert exact.rho == exact.low == exact.high == pytest.approx(rho, rel=1e-12)
+    assert (exact.level, exact.frames_per_draw, exact.num_draws) == ("clip", 3, len(windows))
+    assert sorted(read.pop()) == sorted(set(windows.ravel()))  # each frame once
+    found = [
+        estimate_for(spec, store, read_features, **options, draws=len(windows) - 1, seed=seed)
+        for seed in range(20)
+    ]
+    assert sum(estimate.low <= rho <= estimate.high for estimate in found) >= 17
+    assert all(estimate.low < estimate.rho < estimate.high for estimate in found)
+    assert len({estimate.rho for estimate in found}) == 20
+    alike = estimate_for(spec, store, lambda ids: np.ones((len(ids), 1)), **options, draws=999)
+    assert alike is None
+    single = SamplingSpec(sampling=sampling, clip_frames=1)
+    assert rho_level(single) is None
+    assert estimate_for(single, store, read_features, **options) is None
 
 
 # Plain webdataset, in the same terms.

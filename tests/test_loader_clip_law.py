@@ -1,20 +1,38 @@
 # ruff: noqa: N802 - tests are named after the formulas of SAMPLING.md
-from fractions import Fraction
+import itertools
 
 import numpy as np
 import pytest
 
-from loader.bias_formulas import chi2_of_dropped_tail, chi2_of_law
+from loader.bias_formulas import (
+    chi2_of_dropped_tail,
+    chi2_of_law,
+    max_over_representation,
+    total_variation,
+)
 from loader.clip_law import (
-    chi2_of_sliding_clips,
+    ClipCoverage,
     chi2_of_sliding_windows,
-    share_of_slowed_clips,
-    sliding_clip_law,
+    chi2_of_whole_clips,
+    clip_coincidences,
+    short_videos,
     sliding_window_law,
+    whole_clip_law,
     whole_clips_can_be_uniform,
 )
+from loader.design_effect import clip_design_effect, intraclass_correlation
+from loader.epoch_order import epoch_order
 from loader.errors import SamplingError
-from tests.support.enumeration import assert_equal, assert_rejected
+from loader.sampling_law import sampling_law
+from loader.sampling_spec import SamplingSpec
+from tests.support.chi_squared import ALPHA, p_value
+from tests.support.enumeration import (
+    Outcomes,
+    assert_equal,
+    assert_rejected,
+    every_whole_clip,
+    law_of_clips,
+)
 
 WINDOWS = [(12, 4), (9, 7), (20, 1), (15, 15), (33, 8), (7, 4)]
 CLIPS = [
@@ -27,23 +45,9 @@ CLIPS = [
 ]
 
 
-def clips_that_fit(video_lengths, clip_frames, stride):
-    """Every clip, as frame ids; ids go on from video to video."""
-    first, clips = 0, []
-    for length in video_lengths:
-        for start in range(length - (clip_frames - 1) * stride):
-            clips.append(first + start + stride * np.arange(clip_frames))
-        first += length
-    return clips
-
-
-def law_of(clips, num_frames):
-    return np.bincount(np.concatenate(clips), minlength=num_frames) / sum(map(len, clips))
-
-
 @pytest.mark.parametrize(("length", "span"), WINDOWS)
 def test_S16_sliding_windows(length, span):
-    law = law_of(clips_that_fit([length], span, 1), length)
+    law = law_of_clips(every_whole_clip([length], span, 1), length)
     assert_equal(sliding_window_law(length, span), law)
     starts = length - span + 1
     assert_equal(np.convolve(np.full(starts, 1 / starts), np.full(span, 1 / span)), law)
@@ -65,7 +69,7 @@ def test_S16_a_linear_trend_does_not_notice_and_a_curved_one_does():
 
 @pytest.mark.parametrize(("length", "span"), WINDOWS)
 def test_S17_chi2_of_sliding_windows(length, span):
-    law = law_of(clips_that_fit([length], span, 1), length)
+    law = law_of_clips(every_whole_clip([length], span, 1), length)
     assert_equal(chi2_of_sliding_windows(length, span), chi2_of_law(law))
     starts = length - span + 1
     few, many = sorted((span, starts))
@@ -80,46 +84,93 @@ def test_S17_short_windows():
 
 
 @pytest.mark.parametrize(("lengths", "clip_frames", "stride"), CLIPS)
-def test_S18_sliding_clips_of_many_videos(lengths, clip_frames, stride):
-    law = law_of(clips_that_fit(lengths, clip_frames, stride), sum(lengths))
+def test_S18_whole_clips_of_many_videos(lengths, clip_frames, stride):
+    clips = every_whole_clip(lengths, clip_frames, stride)
+    law = law_of_clips(clips, sum(lengths))
     options = {"clip_frames": clip_frames, "stride": stride}
-    assert_equal(sliding_clip_law(lengths, **options), law)
-    assert_equal(chi2_of_sliding_clips(lengths, **options), chi2_of_law(law))
+    assert_equal(whole_clip_law(lengths, **options), law)
+    assert_equal(chi2_of_whole_clips(lengths, **options), chi2_of_law(law))
     if clip_frames > 1:
-        if len(lengths) > 1 and len(set(lengths)) > 1:  # a video drawn by its length, then a start in it
+        if len(set(lengths)) > 1:  # a video drawn by its length, then a window in it
             by_video = [
-                law_of(clips_that_fit([length], clip_frames, stride), length) * length / sum(lengths)
+                law_of_clips(every_whole_clip([length], clip_frames, stride), length) * length / sum(lengths)
                 for length in lengths
                 if length > (clip_frames - 1) * stride
             ]
             assert_rejected(
-                chi2_of_sliding_clips(lengths, **options), sum(lengths) * sum(p @ p for p in by_video) - 1
+                chi2_of_whole_clips(lengths, **options), sum(lengths) * sum(p @ p for p in by_video) - 1
             )
         if stride > 1:  # a strided clip is not a window of its span
             window = {"clip_frames": (clip_frames - 1) * stride + 1}
-            assert_rejected(chi2_of_sliding_clips(lengths, **window), chi2_of_law(law))
+            assert_rejected(chi2_of_whole_clips(lengths, **window), chi2_of_law(law))
+
+
+SMALL = [
+    (lengths, clip_frames, stride)
+    for lengths in itertools.combinations_with_replacement(range(9), 3)
+    for clip_frames in range(1, 5)
+    for stride in range(1, 5)
+    if max(lengths) > (clip_frames - 1) * stride
+]
+
+
+def test_S18_every_small_case():
+    """Both chi^2 that are stated are those of the clips of a real epoch, counted."""
+    assert len(SMALL) > 1000
+    for lengths, clip_frames, stride in SMALL:
+        case = f"{lengths} T={clip_frames} q={stride}"
+        windows = every_whole_clip(lengths, clip_frames, stride)
+        spec = SamplingSpec(clip_frames=clip_frames, clip_stride=stride)
+        order = epoch_order([sum(lengths)], spec, video_sizes=lengths)
+        shown, times = np.unique(order.ids(0, len(order)), axis=0, return_counts=True)
+        stated = sampling_law([sum(lengths)], spec, batch_size=1, video_sizes=lengths)
+        assert np.array_equal(shown, windows), case
+        window_law = times / times.sum()
+        assert stated.num_windows == len(windows), case
+        assert stated.chi2_over_windows == chi2_of_law(window_law) == 0, case
+        law = law_of_clips(np.repeat(shown, times, axis=0), sum(lengths))
+        assert stated.chi2 == pytest.approx(chi2_of_law(law), abs=1e-12), case
+        assert stated.chi2 == stated.chi2_at_start == stated.chi2_at_middle == stated.chi2_at_end, case
+        assert stated.total_variation == pytest.approx(total_variation(law), abs=1e-12), case
+        assert stated.max_over_representation == pytest.approx(max_over_representation(law), abs=1e-12), case
+        assert stated.num_frames_never_shown == (law == 0).sum(), case
+        is_short = [0 < length < spec.clip_span for length in lengths]
+        assert short_videos(lengths, clip_frames=clip_frames, stride=stride).tolist() == list(
+            np.flatnonzero(is_short)
+        ), case
+        assert stated.num_short_videos == sum(is_short), case
+        assert stated.num_frames_in_short_videos == sum(np.array(lengths)[is_short]), case
+        # Uniform over frames only where S18 says so.
+        all_alike = clip_frames == 1 or set(lengths) <= {0, clip_frames * stride}
+        assert (stated.chi2 == 0) == all_alike, case
 
 
 def test_S18_videos_too_short_for_a_clip_count_like_a_dropped_tail():
-    long_only = chi2_of_sliding_clips([30, 40], clip_frames=6)
+    long_only = chi2_of_whole_clips([30, 40], clip_frames=6)
     dropped = chi2_of_dropped_tail(75, 5)
-    assert_equal(chi2_of_sliding_clips([30, 5, 40], clip_frames=6), (1 + long_only) * (1 + dropped) - 1)
-    assert_rejected(chi2_of_sliding_clips([30, 5, 40], clip_frames=6), long_only + dropped)
+    assert_equal(chi2_of_whole_clips([30, 5, 40], clip_frames=6), (1 + long_only) * (1 + dropped) - 1)
+    assert_rejected(chi2_of_whole_clips([30, 5, 40], clip_frames=6), long_only + dropped)
 
 
 def test_S18_a_million_videos():
     lengths = np.random.default_rng(0).integers(50, 5000, 1_000_000)
-    assert 0 < chi2_of_sliding_clips(lengths, clip_frames=16, stride=4) < 0.1
+    assert 0 < chi2_of_whole_clips(lengths, clip_frames=16, stride=4) < 0.1
+
+
+def test_S18_a_video_whose_frames_no_array_could_hold():
+    coverage = ClipCoverage.of([10**12, 5], clip_frames=16, stride=4)
+    assert coverage.num_windows == 10**12 - 60
+    assert coverage.chi2_over_frames == pytest.approx(2 * 16 * 4 / 3 / 10**12, rel=0.1)
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("clip_frames", [1, 2, 3])
 @pytest.mark.parametrize("length", range(1, 19))
 def test_S19_whole_clips_are_uniform_only_where_T_q_divides_the_length(length, clip_frames, stride):
-    clips = clips_that_fit([length], clip_frames, stride)
+    clips = every_whole_clip([length], clip_frames, stride)
     uniform = np.full(length, 1 / length)
     miss = 1.0
-    if clips:
+    if len(clips):
         # Columns are linearly independent, so the least squares weights are the only candidates.
         shown = np.stack([np.bincount(clip, minlength=length) / clip_frames for clip in clips], axis=1)
         weights, *_ = np.linalg.lstsq(shown, uniform, rcond=None)
@@ -131,90 +182,84 @@ def test_S19_whole_clips_are_uniform_only_where_T_q_divides_the_length(length, c
         assert (weights > -1e-9).all()
 
 
-def anchored_outcomes(lengths, clip_frames, stride):
-    """(probability, frames of the T slots) of the anchored rule, x left open: slots as exact laws over frames."""
-    num_frames = sum(lengths)
-    first = 0
-    for length in lengths:
-        for anchor in range(length):
-            for offset in range(clip_frames * stride):
-                block = (anchor - offset) // (clip_frames * stride)
-                unit = [
-                    first + frame
-                    for frame in range(length)
-                    if (frame - offset) // (clip_frames * stride) == block and (frame - anchor) % stride == 0
-                ]
-                yield Fraction(1, num_frames * clip_frames * stride), unit
-        first += length
+PAIRS = [([5, 4, 2], 3, 1, 2), ([6, 3], 2, 2, 2), ([4], 2, 1, 3), ([3, 3, 1], 3, 1, 2), ([5, 3], 1, 4, 3)]
+"""Lengths, T, q and B: few enough windows for every batch."""
 
 
-def slot_law(slot, unit_size, clip_frames):
-    """Exact law of floor((slot + x) r / T) for x uniform in [0, 1): overlap of an interval of length r / T."""
-    begin, end = Fraction(slot * unit_size, clip_frames), Fraction((slot + 1) * unit_size, clip_frames)
-    return [
-        max(Fraction(0), min(end, Fraction(frame + 1)) - max(begin, Fraction(frame)))
-        * Fraction(clip_frames, unit_size)
-        for frame in range(unit_size)
-    ]
+def every_batch(lengths, clip_frames, stride, batch_size, sampling):
+    windows = every_whole_clip(lengths, clip_frames, stride).tolist()
+    if sampling == "iid":
+        batches = list(itertools.product(windows, repeat=batch_size))
+    else:
+        batches = list(itertools.permutations(windows, batch_size))
+    return Outcomes.of((1 / len(batches), list(itertools.chain(*batch))) for batch in batches)
 
 
-@pytest.mark.parametrize(("lengths", "clip_frames", "stride"), [*CLIPS, ([2, 1], 4, 1), ([5], 3, 4)])
-def test_S20_anchored_clips_show_every_frame_alike(lengths, clip_frames, stride):
-    num_frames = sum(lengths)
-    law = [Fraction(0)] * num_frames
-    repeat_last = np.zeros(num_frames)
-    for probability, unit in anchored_outcomes(lengths, clip_frames, stride):
-        assert 1 <= len(unit) <= clip_frames
-        for slot in range(clip_frames):
-            for frame, chance in zip(unit, slot_law(slot, len(unit), clip_frames), strict=True):
-                law[frame] += probability * chance / clip_frames
-            repeat_last[unit[min(slot, len(unit) - 1)]] += float(probability) / clip_frames
-    assert law == [Fraction(1, num_frames)] * num_frames
-    if clip_frames > 2:  # a unit of one frame has no other to repeat
-        assert_rejected(
-            repeat_last, np.full(num_frames, 1 / num_frames)
-        )  # the last frame shown again and again
+@pytest.mark.parametrize("sampling", ["permutation", "iid"])
+def test_S20_every_position_draws_windows_alike(sampling):
+    lengths, num_seeds = [3, 4, 1, 5], 4000
+    windows = every_whole_clip(lengths, 3, 1)
+    spec = SamplingSpec(sampling=sampling, clip_frames=3)
+    counts = np.zeros((len(windows), len(windows)), int)
+    for seed in range(num_seeds):
+        clips = epoch_order([13], spec, seed=seed, video_sizes=lengths).ids(0, len(windows))
+        counts[np.arange(len(windows)), np.searchsorted(windows[:, 0], clips[:, 0])] += 1
+    for at_position in counts:
+        assert p_value(at_position, np.full(len(windows), num_seeds / len(windows))) > ALPHA
+        by_video = np.repeat([1 / 3, 1 / 6, 1 / 9], [1, 2, 3])  # a video drawn first
+        assert p_value(at_position, num_seeds * by_video) < ALPHA
 
 
-def test_S20_each_slot_alone_is_uniform_away_from_the_ends():
-    lengths, clip_frames, stride = [20], 3, 2
-    by_slot = np.zeros((clip_frames, 20))
-    for probability, unit in anchored_outcomes(lengths, clip_frames, stride):
-        for slot in range(clip_frames):
-            for frame, chance in zip(unit, slot_law(slot, len(unit), clip_frames), strict=True):
-                by_slot[slot, frame] += float(probability * chance)
-    reach = (clip_frames - 1) * stride
-    assert_equal(by_slot[:, reach:-reach], np.full((clip_frames, 20 - 2 * reach), 1 / 20))
-    assert_rejected(by_slot, np.full((clip_frames, 20), 1 / 20))
+@pytest.mark.parametrize(("lengths", "clip_frames", "stride", "batch_size"), PAIRS)
+@pytest.mark.parametrize("sampling", ["permutation", "iid"])
+def test_S20_two_slots_of_a_batch_of_clips(lengths, clip_frames, stride, batch_size, sampling):
+    outcomes = every_batch(lengths, clip_frames, stride, batch_size, sampling)
+    num_frames, num_slots = sum(lengths), batch_size * clip_frames
+    options = {"clip_frames": clip_frames, "stride": stride, "batch_size": batch_size}
+    stated = clip_coincidences(lengths, **options, with_replacement=sampling == "iid")
+    clip_of_slot = np.arange(num_slots) // clip_frames
+    pairs = (clip_of_slot[:, None] == clip_of_slot).sum() - num_slots
+    assert_equal(stated["clip"], pairs / (num_slots * (num_slots - 1)))
+    assert_equal(stated["video"], outcomes.coincidence(np.repeat(np.arange(len(lengths)), lengths)))
+    assert_equal(stated["frame"], outcomes.coincidence(np.arange(num_frames)))
+    other = clip_coincidences(lengths, **options, with_replacement=sampling != "iid")
+    assert_rejected(other["frame"], stated["frame"])
 
 
-def test_S20_a_uniform_choice_among_cut_blocks_is_biased():
-    length, clip_frames = 11, 4
-    law = np.zeros(length)
-    for offset in range(clip_frames):
-        blocks = (np.arange(length) - offset) // clip_frames
-        for block in set(blocks.tolist()):
-            frames = np.flatnonzero(blocks == block)
-            law[frames] += 1 / clip_frames / len(set(blocks.tolist())) / len(frames)
-    assert_rejected(law, np.full(length, 1 / length))
+def test_S20_a_batch_of_one_clip_and_a_window_alone():
+    one_clip = {"clip": 1.0, "video": 1.0, "frame": 0.0}
+    assert clip_coincidences([9], clip_frames=3, batch_size=1, with_replacement=False) == one_clip
+    alone = clip_coincidences([3], clip_frames=3, batch_size=2, with_replacement=False)
+    assert alone == {"clip": 0.4, "video": 0.4, "frame": 0.0}  # no two windows to draw
+    single = clip_coincidences([9], clip_frames=1, batch_size=1, with_replacement=True)
+    assert single == {"clip": 0.0, "video": 0.0, "frame": 0.0}
 
 
-@pytest.mark.parametrize(
-    ("lengths", "clip_frames", "stride"), [*CLIPS, ([2, 1], 4, 1), ([5], 3, 4), ([3], 4, 1)]
-)
-def test_S21_share_of_slowed_clips(lengths, clip_frames, stride):
-    slowed = sum(
-        probability
-        for probability, unit in anchored_outcomes(lengths, clip_frames, stride)
-        if len(unit) < clip_frames
-    )
-    assert_equal(share_of_slowed_clips(lengths, clip_frames=clip_frames, stride=stride), float(slowed))
-    if clip_frames > 1:  # "every clip that starts in the last T q frames"
-        assert_rejected(clip_frames * stride * len(lengths) / sum(lengths), float(slowed))
+@pytest.mark.parametrize(("lengths", "clip_frames", "stride", "batch_size"), PAIRS)
+@pytest.mark.parametrize("sampling", ["permutation", "iid"])
+def test_S21_design_effect_of_clips(lengths, clip_frames, stride, batch_size, sampling):
+    frames = np.random.default_rng(7).normal(size=(sum(lengths), 3)).cumsum(0)
+    windows = every_whole_clip(lengths, clip_frames, stride)
+    outcomes = every_batch(lengths, clip_frames, stride, batch_size, sampling)
+    law = law_of_clips(windows, len(frames))
+    variance = law @ ((frames - law @ frames) ** 2).sum(1)
+    rho = 0.0 if clip_frames == 1 else intraclass_correlation([frames[window] for window in windows])
+    num_slots = batch_size * clip_frames
+    expected = num_slots * outcomes.variance(frames) / variance
+    num_windows = None if sampling == "iid" else len(windows)
+    options = {"clip_frames": clip_frames, "batch_size": batch_size}
+    assert_equal(clip_design_effect(rho, **options, num_windows=num_windows), expected)
+    of_the_other = len(windows) if num_windows is None else None
+    assert_rejected(clip_design_effect(rho, **options, num_windows=of_the_other), expected)
+    if sampling == "permutation" and clip_frames > 1:
+        of_single_frames = (len(frames) - num_slots) / (len(frames) - 1)
+        assert_rejected((1 + (clip_frames - 1) * rho) * of_single_frames, expected)
 
 
-def test_S21_long_videos():
-    assert_equal(share_of_slowed_clips([100, 60, 200], clip_frames=8, stride=3), 7 * 3 * 3 / 360)
+def test_S21_no_batch_of_more_clips_than_windows():
+    assert clip_design_effect(0.5, clip_frames=4, batch_size=6, num_windows=6) == 0
+    with pytest.raises(SamplingError, match="no batch of 7 different clips: the videos hold 6 windows"):
+        clip_design_effect(0.5, clip_frames=4, batch_size=7, num_windows=6)
 
 
 @pytest.mark.parametrize(
@@ -222,9 +267,10 @@ def test_S21_long_videos():
     [
         lambda: sliding_window_law(3, 4),
         lambda: chi2_of_sliding_windows(3, 0),
-        lambda: sliding_clip_law([3], clip_frames=2, stride=3),
-        lambda: chi2_of_sliding_clips([3], clip_frames=2, stride=0),
-        lambda: share_of_slowed_clips([], clip_frames=2),
+        lambda: whole_clip_law([3], clip_frames=2, stride=3),
+        lambda: chi2_of_whole_clips([3], clip_frames=2, stride=0),
+        lambda: ClipCoverage.of([], clip_frames=2),
+        lambda: short_videos([2.5], clip_frames=2),
     ],
 )
 def test_clips_that_do_not_fit_are_refused(wrong):

@@ -17,7 +17,7 @@ from loader.design_effect import intraclass_correlation
 from loader.rho_estimate import RhoEstimate
 from loader.sampling_law import sampling_law
 from tests.support.array_store import ArrayStore
-from tests.support.enumeration import every_anchored_clip
+from tests.support.enumeration import every_whole_clip, law_of_clips
 from tests.support.statistics import coincidence, standard_errors_off
 
 EQUAL = [10] * 8
@@ -131,16 +131,27 @@ def test_kappa_of_the_order_on_disk_is_exact(sizes, batch_size):
 VIDEO_SIZES = [5, 9, 6, 30, 12, 2, 16]
 
 
-@pytest.mark.parametrize("windows", ["anchor", "sliding"])
-def test_clips_of_a_batch_share_a_video_as_often_as_stated(windows):
-    options = {"sampling": "iid", "clip_frames": 3, "clip_stride": 2, "clip_windows": windows}
+@pytest.mark.parametrize("sampling", ["iid", "permutation"])
+def test_clips_of_a_batch_share_a_video_and_a_frame_as_often_as_stated(sampling):
+    options = {"sampling": sampling, "clip_frames": 3, "clip_stride": 2}
     store = ArrayStore([sum(VIDEO_SIZES)], video_sizes=VIDEO_SIZES)
     stated = stated_law(store, batch_size=4, video_sizes=VIDEO_SIZES, **options)
-    found = measured_kappa(store, 1500, batch_size=4, group_of_frame=store.index["video_id"], **options)
+    by_video, by_frame = (
+        measured_kappa(store, 3000, batch_size=4, group_of_frame=groups, **options)
+        for groups in (store.index["video_id"], np.arange(len(store)))
+    )
     assert stated.slots_per_batch == 12
     assert stated.kappa["clip"] == pytest.approx(2 / 11) == stated.visit_kappa
-    assert abs(standard_errors_off(found, stated.kappa["video"])) < 4
-    assert abs(standard_errors_off(found, stated.kappa["clip"])) > 20
+    assert abs(standard_errors_off(by_video, stated.kappa["video"])) < 4
+    assert abs(standard_errors_off(by_video, stated.kappa["clip"])) > 20
+    assert abs(standard_errors_off(by_frame, stated.kappa["frame"])) < 4
+    other = stated_law(
+        store,
+        batch_size=4,
+        video_sizes=VIDEO_SIZES,
+        **{**options, "sampling": {"iid": "permutation", "permutation": "iid"}[sampling]},
+    )
+    assert abs(standard_errors_off(by_frame, other.kappa["frame"])) > 10
 
 
 # What it costs: variance of a batch's mean.
@@ -225,34 +236,35 @@ def test_the_variance_of_batches_in_the_order_on_disk_is_exact():
     assert found == pytest.approx([report.design_effect], rel=1e-12)
 
 
-def test_the_variance_of_batches_of_clips_is_the_design_effect():
-    options = {"sampling": "iid", "clip_frames": 3, "clip_stride": 2}
+@pytest.mark.parametrize("sampling", ["iid", "permutation"])
+def test_the_variance_of_batches_of_clips_is_the_design_effect(sampling):
+    options = {"sampling": sampling, "clip_frames": 3, "clip_stride": 2}
+    batch_size = 12
     store = ArrayStore([sum(VIDEO_SIZES)], video_sizes=VIDEO_SIZES)
-    chance = np.random.default_rng(5)
-    clips = every_anchored_clip(VIDEO_SIZES, 3, 2)
-    eligible = np.unique(clips)
-    law = np.bincount(clips.ravel(), minlength=len(store)) / clips.size
-    assert law[eligible] == pytest.approx(1 / len(eligible), abs=1e-12)
-    stated = stated_law(store, batch_size=4, video_sizes=VIDEO_SIZES, **options)
-    slowed = np.mean([len(set(clip)) < 3 for clip in clips.tolist()])
-    assert stated.share_of_slowed_clips == pytest.approx(slowed, abs=1e-12)
+    windows = every_whole_clip(VIDEO_SIZES, 3, 2)
+    law = law_of_clips(windows, len(store))
+    stated = stated_law(store, batch_size=batch_size, video_sizes=VIDEO_SIZES, **options)
 
-    steps = chance.normal(size=(len(store) + 7, 2))
+    steps = np.random.default_rng(5).normal(size=(len(store) + 7, 2))
     features = sum(steps[lag:][: len(store)] for lag in range(8))  # neighbours are alike
-    features -= features[eligible].mean(0)
-    sigma2 = np.square(features[eligible]).sum(1).mean()
-    products = np.einsum("cid,cjd->ij", features[clips], features[clips]) / len(clips)
-    rho = (products.sum() - np.trace(products)) / 6 / sigma2
+    features -= law @ features
+    sigma2 = law @ np.square(features).sum(1)
+    rho = intraclass_correlation([features[window] for window in windows])
     report = make_report(stated, SamplingSpec(**options), store.shard_sizes, rho=exact_rho(rho, "clip"))
-    sampler = FrameBatchSampler(store, batch_size=4, seed=6, **options)
-    batches = np.array([[np.array(ids) for ids in sampler] for _ in range(2000)])
-    assert batches.shape[-2:] == (4, 3)
-    found_slowed = (np.diff(np.sort(batches, axis=-1), axis=-1) == 0).any(-1).mean((1, 2))
-    assert abs(standard_errors_off(found_slowed, slowed)) < 4
-    means = features[batches].mean(axis=(2, 3))
-    found = 12 * np.square(means).sum(-1).mean(-1) / sigma2
+    sampler = FrameBatchSampler(store, batch_size=batch_size, seed=6, **options)
+    batches = np.array([next(iter(sampler)) for _ in range(6000)])
+    assert batches.shape[-2:] == (batch_size, 3)
+    means = features[batches].mean(axis=(1, 2))
+    found = batch_size * 3 * np.square(means).sum(-1) / sigma2
     assert abs(standard_errors_off(found, report.design_effect)) < 4
-    assert report.design_effect > 2 and abs(standard_errors_off(found, 3.0)) > 4  # clips of equal frames
+    assert np.std(found) / math.sqrt(len(found)) < 0.02 * report.design_effect
+    assert report.design_effect > 1.5
+    assert abs(standard_errors_off(found, 3.0)) > 4  # clips of equal frames
+    other = {"iid": "permutation", "permutation": "iid"}[sampling]
+    mistaken = make_report(
+        stated, SamplingSpec(**{**options, "sampling": other}), store.shard_sizes, rho=exact_rho(rho, "clip")
+    )
+    assert abs(standard_errors_off(found, mistaken.design_effect)) > 4
 
 
 def test_blocks_are_of_the_frames_that_the_cases_above_mean():

@@ -12,11 +12,11 @@ import pytest
 from loader import FrameBatchSampler, SamplingSpec
 from loader.bias_formulas import chi2_of_law
 from loader.bias_report import bias_of_features
-from loader.clip_law import sliding_clip_law
+from loader.clip_law import whole_clip_law
 from loader.sampling_law import sampling_law
 from tests.support.array_store import ArrayStore
 from tests.support.chi_squared import ALPHA, p_value
-from tests.support.enumeration import every_anchored_clip
+from tests.support.enumeration import every_whole_clip
 from tests.support.loaders import drawn_by_workers, ids_of, make_loader, make_sampler
 from tests.support.statistics import chi2_between, draws_needed, draws_p_value, power
 
@@ -89,45 +89,42 @@ def test_frames_are_drawn_as_the_law_says(options):
     assert draws_p_value(drawn, law) > ALPHA
 
 
-@pytest.mark.parametrize("windows", ["anchor", "sliding"])
 @pytest.mark.parametrize("sampling", ["iid", "permutation"])
-def test_clips_show_frames_as_the_law_says(windows, sampling):
-    options = {**CLIPS, "sampling": sampling, "clip_windows": windows}
+def test_clips_show_frames_as_the_law_says(sampling):
+    options = {**CLIPS, "sampling": sampling}
     num_frames = sum(VIDEO_SIZES)
     store = ArrayStore([num_frames], video_sizes=VIDEO_SIZES)
     stated = law_of(options, [num_frames], video_sizes=VIDEO_SIZES)
-    eligible = np.repeat(np.array(VIDEO_SIZES) >= 5, VIDEO_SIZES)
-    law = eligible / eligible.sum()
-    if windows == "sliding":
-        law = sliding_clip_law(VIDEO_SIZES, clip_frames=3, stride=2)
-    assert stated.num_frames == eligible.sum() and stated.num_frames_left_out == 2
-    assert stated.chi2 == pytest.approx(chi2_of_law(law[eligible]), abs=1e-12)
+    law = whole_clip_law(VIDEO_SIZES, clip_frames=3, stride=2)
+    assert (stated.num_frames, stated.num_frames_never_shown) == (num_frames, (law == 0).sum())
+    assert stated.chi2 == pytest.approx(chi2_of_law(law), abs=1e-12)
     loader = make_loader(store, batch_size=8, seed=2, **options)
     draws = draws_needed(stated.num_frames)
     if sampling == "iid":
         clips = np.concatenate([ids_of(loader) for _ in range(-(-draws // (8 * len(loader))))])
-    else:  # the clips of an epoch have different anchors: one clip an epoch is independent
+    else:  # the clips of an epoch are different windows: one clip an epoch is independent
         sampler = FrameBatchSampler(store, batch_size=8, seed=2, **options)
         clips = np.array([next(iter(sampler))[-1] for _ in range(draws)])
     assert len(clips) >= draws
     assert draws_p_value(one_slot_a_visit(clips, options), law) > ALPHA
-    if windows == "sliding":  # the law of the other rule is told apart
-        uniform = eligible / eligible.sum()
-        assert power(len(clips) * chi2_between(law[eligible], 1 / eligible.sum()), eligible.sum() - 1) > 0.99
-        assert draws_p_value(one_slot_a_visit(clips, options), uniform) < ALPHA
+    # A law that shows all frames alike is told apart.
+    eligible = np.repeat(np.array(VIDEO_SIZES) >= 5, VIDEO_SIZES)
+    uniform = eligible / eligible.sum()
+    assert power(len(clips) * chi2_between(law[eligible], 1 / eligible.sum()), eligible.sum() - 1) > 0.99
+    assert draws_p_value(one_slot_a_visit(clips, options), uniform) < ALPHA
 
 
-def test_clips_that_run_slower_show_their_frames_alike():
-    """Videos hardly longer than a clip: most clips are cut short, and slots go round to fill the clip."""
-    video_sizes, options = [3, 4, 3, 5], {"sampling": "iid", "clip_frames": 3}
-    without_phase = every_anchored_clip(video_sizes, 3, 1, without_phase=True)
-    law = np.bincount(without_phase.ravel(), minlength=15) / without_phase.size
-    num_epochs = 4000  # of 5 clips
-    # If the first slots always went to the first frames, it would be found.
-    assert power(5 * num_epochs * chi2_between(law, 1 / 15), 14) > 0.99
-    sampler = FrameBatchSampler(ArrayStore([15], video_sizes=video_sizes), batch_size=5, seed=2, **options)
-    clips = np.concatenate([next(iter(sampler)) for _ in range(num_epochs)])
-    assert draws_p_value(one_slot_a_visit(clips, options), np.full(15, 1 / 15)) > ALPHA
+@pytest.mark.parametrize("sampling", ["iid", "permutation"])
+def test_whole_windows_are_drawn_alike(sampling):
+    """Each window is named by its first frame."""
+    options = {**CLIPS, "sampling": sampling}
+    store = ArrayStore([sum(VIDEO_SIZES)], video_sizes=VIDEO_SIZES)
+    windows = every_whole_clip(VIDEO_SIZES, 3, 2)
+    sampler = FrameBatchSampler(store, batch_size=8, seed=3, **options)
+    first_clips = np.array([next(iter(sampler))[0] for _ in range(draws_needed(len(windows)))])
+    drawn = np.searchsorted(windows[:, 0], first_clips[:, 0])
+    assert np.array_equal(windows[drawn], first_clips)
+    assert draws_p_value(drawn, np.full(len(windows), 1 / len(windows))) > ALPHA
 
 
 @pytest.mark.parametrize("shard_choice", ["proportional", "uniform"])

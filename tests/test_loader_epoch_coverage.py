@@ -45,7 +45,7 @@ def test_an_epoch_shows_every_frame_once_but_for_the_remainder(options, remainde
     dropped, doubled = {"drop": (77 % (7 * num_ranks), 0), "pad": (0, -77 % (7 * num_ranks))}.get(
         remainder, (0, 0)
     )
-    assert (law.num_frames_dropped, law.num_frames_doubled) == (dropped, doubled)
+    assert (law.num_positions_dropped, law.num_positions_doubled) == (dropped, doubled)
     for seed in range(3):
         counts = counts_over_ranks(ArrayStore(sizes), num_ranks, remainder, seed=seed, **options)
         assert np.bincount(counts, minlength=3).tolist() == [dropped, 77 - dropped - doubled, doubled]

@@ -110,6 +110,11 @@ def test_S45_a_block_of_whole_shards_on_its_own_is_off():
     assert_equal(np.mean(squares) / of_shuffled, ratio)
 
 
+def coincidence_of_clips(shared):
+    options = {"clip_frames": 16, "stride": 4, "batch_size": 8, "with_replacement": False}
+    return clips.clip_coincidences([300, 80, 1000], **options)[shared]
+
+
 @pytest.mark.parametrize(
     ("formula", "digits", "value"),
     [
@@ -122,8 +127,15 @@ def test_S45_a_block_of_whole_shards_on_its_own_is_off():
         ("S14", "0.037", lambda: bias.chi2_of_worker_drop_last([1000, 1000, 900, 100], batch_size=128)),
         ("S15", "1.8", lambda: bias.chi2_of_mixture([0.5, 0.5], [900, 100])),
         ("S17", "0.033", lambda: clips.chi2_of_sliding_windows(300, 16)),
-        ("S18", "0.095", lambda: clips.chi2_of_sliding_clips([300, 80, 1000], clip_frames=16, stride=4)),
-        ("S21", "0.13", lambda: clips.share_of_slowed_clips([300, 80, 1000], clip_frames=16, stride=4)),
+        ("S18", "0.095", lambda: clips.chi2_of_whole_clips([300, 80, 1000], clip_frames=16, stride=4)),
+        ("S20", "0.118", lambda: coincidence_of_clips("clip")),
+        ("S20", "0.695", lambda: coincidence_of_clips("video")),
+        ("S20", "0.00065", lambda: coincidence_of_clips("frame")),
+        (
+            "S21",
+            "11.09",
+            lambda: effect.clip_design_effect(0.76, clip_frames=16, batch_size=128, num_windows=1200),
+        ),
         ("S23", "0.0739", lambda: effect.slot_correlation(0.125, 0.6, shard_size=1000, num_shards=500)),
         ("S26", "5.2", lambda: effect.visit_design_effect(0.6, frames_per_visit=8)),
         ("S29", "0.055", lambda: coincidence.visit_kappa(batch_size=128, frames_per_visit=8)),

@@ -10,8 +10,15 @@ from loader import SamplingError
 from loader.batch_plan import BatchPlan
 from loader.bias_formulas import chi2_of_law, max_over_representation, total_variation
 from loader.block_order import frames_per_block
-from loader.clip_law import sliding_clip_law
-from tests.support.enumeration import Outcomes, Population, assert_equal, shard_visits
+from loader.clip_law import whole_clip_law
+from tests.support.enumeration import (
+    Outcomes,
+    Population,
+    assert_equal,
+    every_whole_clip,
+    law_of_clips,
+    shard_visits,
+)
 from tests.support.laws import SPECS, law_of, measured_counts
 from tests.support.statistics import coincidence
 
@@ -79,7 +86,7 @@ def test_a_law_is_that_of_every_outcome(name):
         if name != "block":  # the outcomes of a block shuffle are of several batches
             assert chi2_of_law(at_position) == pytest.approx(law.chi2_at_start, abs=1e-12)
     assert law.chi2_at_start == law.chi2_at_middle == law.chi2_at_end == law.chi2
-    assert (law.num_frames, law.slots_per_batch, law.num_frames_left_out) == (9, 4, 0)
+    assert (law.num_frames, law.slots_per_batch, law.num_frames_never_shown) == (9, 4, 0)
     # The reason goes with the number.
     assert ("too often" in law.because) == (law.chi2 > 0)
 
@@ -126,8 +133,8 @@ def assert_law_is_that_of_an_epoch(sizes, **where):
     law = law_of(sizes, sampling="sequential", **where)
     counts = measured_counts(sizes, sampling="sequential", **where)
     measured = counts / counts.sum()
-    assert law.num_frames_dropped == (counts == 0).sum()
-    assert law.num_frames_doubled == (counts - 1).clip(0).sum()
+    assert law.num_positions_dropped == (counts == 0).sum()
+    assert law.num_positions_doubled == (counts - 1).clip(0).sum()
     assert law.total_variation == pytest.approx(total_variation(measured), abs=1e-12)
     assert law.max_over_representation == pytest.approx(max_over_representation(measured), abs=1e-12)
     assert law.chi2_at_start == law.chi2_at_middle == law.chi2_at_end == sum(sizes) - 1
@@ -156,8 +163,8 @@ def test_a_shuffled_remainder_is_counted_and_no_bias(name, remainder):
     where = {"batch_size": 4, "world_size": 3, "remainder": remainder}
     law = law_of([3, 7, 5], **where, **SPECS[name])
     counts = measured_counts([3, 7, 5], **where, **SPECS[name])
-    assert law.num_frames_dropped == (counts == 0).sum() == (3 if remainder == "drop" else 0)
-    assert law.num_frames_doubled == (counts == 2).sum() == (9 if remainder == "pad" else 0)
+    assert law.num_positions_dropped == (counts == 0).sum() == (3 if remainder == "drop" else 0)
+    assert law.num_positions_doubled == (counts == 2).sum() == (9 if remainder == "pad" else 0)
     assert law.chi2 == law.chi2_at_end == 0
 
 
@@ -214,31 +221,64 @@ def test_a_law_does_not_warn_of_the_bias_that_it_states():
     assert law.name == "sampling=shards frames_per_visit=2 shard_choice=uniform"
 
 
-def test_the_law_of_sliding_clips():
+def test_the_law_of_clips():
     sizes = [5, 9, 2, 12]
-    options = {"sampling": "iid", "clip_frames": 3, "clip_stride": 2, "clip_windows": "sliding"}
+    options = {"sampling": "iid", "clip_frames": 3, "clip_stride": 2}
     law = law_of([28], batch_size=2, video_sizes=sizes, **options)
-    clips = [
-        first + start + np.array([0, 2, 4])
-        for first, size in zip([0, 5, 14, 16], sizes, strict=True)
-        for start in range(size - 4)
-    ]
-    eligible = np.array([*range(14), *range(16, 28)])
-    measured = np.bincount(np.concatenate(clips), minlength=28)[eligible] / (3 * len(clips))
-    assert_equal(sliding_clip_law(sizes, clip_frames=3, stride=2)[eligible], measured)
+    windows = every_whole_clip(sizes, 3, 2)
+    measured = law_of_clips(windows, 28)
+    assert_equal(whole_clip_law(sizes, clip_frames=3, stride=2), measured)
     assert law.chi2 == pytest.approx(chi2_of_law(measured))
     assert law.total_variation == pytest.approx(total_variation(measured))
     assert law.max_over_representation == pytest.approx(max_over_representation(measured))
-    assert (law.num_frames, law.num_frames_left_out) == (26, 2)
-    assert law.share_of_slowed_clips == 0
+    assert law.chi2_over_windows == 0
+    assert (law.num_frames, law.num_windows, law.slots_per_batch, law.slots_per_visit) == (28, 14, 6, 3)
+    assert (law.num_short_videos, law.num_frames_in_short_videos, law.num_frames_never_shown) == (1, 2, 4)
+    assert (
+        measured == 0
+    ).sum() == 4  # and frames 1 and 3 of the first video, between those of its one window
     assert law.shard_probability is None
     starts = np.array([1, 5, 8]) / 14
     visits = 2 / 5
-    assert law.kappa["clip"] == pytest.approx(visits)
+    assert law.kappa["clip"] == law.visit_kappa == pytest.approx(visits)
     assert law.kappa["video"] == pytest.approx(visits + (1 - visits) * (starts**2).sum())
+    assert law.kappa["frame"] == pytest.approx((1 - visits) * measured @ measured)
+    assert law.worst_design_effect == pytest.approx(3) and law.floor_is_proven
 
 
-def test_kappa_of_videos_where_anchors_are_a_permutation():
+def test_frames_that_a_stride_skips_are_never_shown_and_counted():
+    law = law_of([11], batch_size=1, clip_frames=2, clip_stride=5, video_sizes=[7, 4])
+    assert (law.num_frames_in_short_videos, law.num_frames_never_shown) == (4, 4 + 3)
+    assert law.chi2 == pytest.approx(11 * 4 / 16 - 1)
+
+
+def test_the_two_targets_of_a_law():
+    clips = law_of([28], batch_size=2, clip_frames=3, video_sizes=[20, 2, 6])
+    assert (clips.target, clips.chi2_over("windows")) == ("windows", 0)
+    assert clips.chi2_over("frames") == clips.chi2 > 0
+    assert clips.is_uniform_over("windows") and not clips.is_uniform_over("frames")
+    frames = law_of([20, 8], batch_size=2, sampling="permutation")
+    assert (frames.target, frames.chi2_over("frames"), frames.chi2_over_windows) == ("frames", 0, None)
+    assert frames.is_uniform_over("frames")
+    with pytest.raises(SamplingError, match="sampling=permutation: draws single frames, and only clips"):
+        frames.chi2_over("windows")
+    in_order = law_of([20, 8], batch_size=2, sampling="sequential")
+    assert in_order.chi2 == 0 and not in_order.is_uniform_over("frames")
+
+
+def test_kappa_of_videos_where_windows_are_a_permutation():
     law = law_of([24], batch_size=6, sampling="permutation", clip_frames=2, video_sizes=[8, 8, 8])
     clip = 1 / 11
-    assert law.kappa["video"] == pytest.approx(clip + (1 - clip) * 7 / 23)
+    assert law.kappa["video"] == pytest.approx(clip + (1 - clip) * 6 / 20)
+
+
+@pytest.mark.parametrize("sampling", ["permutation", "iid"])
+@pytest.mark.parametrize("remainder", ["drop", "pad", "uneven"])
+def test_the_remainder_of_an_epoch_of_clips_is_counted_and_no_bias(sampling, remainder):
+    where = {"batch_size": 4, "world_size": 3, "remainder": remainder, "video_sizes": [12, 3, 9]}
+    law = law_of([24], sampling=sampling, clip_frames=3, **where)
+    num_windows = 10 + 1 + 7
+    is_once = sampling == "permutation"
+    assert law.num_positions_dropped == (num_windows % 12 if is_once and remainder == "drop" else 0)
+    assert law.num_positions_doubled == (-num_windows % 12 if is_once and remainder == "pad" else 0)
+    assert law.chi2_over_windows == 0

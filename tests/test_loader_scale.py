@@ -7,6 +7,7 @@ import pytest
 
 from loader.bias_formulas import chi2_of_uniform_shards
 from loader.block_order import frames_per_block
+from loader.clip_law import chi2_of_whole_clips
 from loader.coincidence import permutation_kappa
 from loader.sampling_law import sampling_law
 from loader.sampling_spec import SamplingSpec
@@ -101,8 +102,9 @@ def test_visits_are_different_frames_of_one_shard_as_likely_as_it_is_large():
 
 def test_laws_at_this_size():
     laws = {name: law_of(SIZES, make_plan(SIZES, **options)) for name, options in SAMPLERS.items()}
-    biased = {name for name, law in laws.items() if law.chi2 > 1e-12}
+    biased = {name for name, law in laws.items() if law.chi2_over(law.target) > 1e-12}
     assert biased == {"visits of 8, naive"}
+    assert 0 < laws["clips of 16"].chi2 == chi2_of_whole_clips(SIZES, clip_frames=16, stride=2) < 0.05
     naive = laws["visits of 8, naive"]
     assert naive.chi2 == pytest.approx(SIZES.mean() * (1 / SIZES).mean() - 1) == chi2_of_uniform_shards(SIZES)
     assert naive.max_over_representation == pytest.approx(NUM_FRAMES / (NUM_SHARDS * SIZES.min()))
@@ -119,9 +121,9 @@ def test_laws_at_this_size():
     )  # some batches straddle
 
 
-def test_the_law_of_sliding_clips_needs_no_array_of_the_frames():
+def test_the_law_of_clips_needs_no_array_of_the_frames():
     sizes = unequal_sizes(2_000_000, 2000)
-    spec = SamplingSpec(sampling="iid", clip_frames=16, clip_windows="sliding")
+    spec = SamplingSpec(sampling="iid", clip_frames=16)
     peak = peak_megabytes(lambda: sampling_law(sizes, spec, batch_size=16, video_sizes=sizes))
     assert peak < 8  # half an array of the frames
 

@@ -63,6 +63,7 @@ def test_stopped_anywhere_and_resumed_by_others_an_epoch_is_every_frame_once(opt
         {"sampling": "iid"},
         {"sampling": "shards", "frames_per_visit": 2},
         {"clip_frames": 3},
+        {"clip_frames": 3, "clip_stride": 2, "sampling": "iid"},
     ],
     ids=lambda options: options.get("sampling", "clips"),
 )
@@ -143,6 +144,7 @@ def test_with_torchs_data_loader_the_training_loop_says_how_many_it_got(num_work
             {"sampling": "block", "shards_per_block": 3},
             "shards_per_block: None in the state, 3 here",
         ),
+        ({"clip_frames": 2, "clip_stride": 2}, "clip_stride: 1 in the state, 2 here"),
     ],
 )
 def test_a_state_of_another_run_is_refused_and_both_sides_are_named(other, message):
@@ -151,6 +153,14 @@ def test_a_state_of_another_run_is_refused_and_both_sides_are_named(other, messa
     with pytest.raises(SamplingError, match=f"of another run:\n(.*\n)?.*{message}"):
         loader.load_state_dict(state)
     assert ids_of(loader) == ids_of(FrameLoader(**{"store": ArrayStore(SIZES), "batch_size": 4, **other}))
+
+
+def test_a_state_with_an_option_that_is_no_more_is_refused():
+    loader = FrameLoader(ArrayStore(SIZES), batch_size=4, clip_frames=2)
+    state = loader.state_dict()
+    state["sampling"] = {**state["sampling"], "clip_windows": "anchor"}
+    with pytest.raises(SamplingError, match="clip_windows: anchor in the state, None here"):
+        loader.load_state_dict(state)
 
 
 @pytest.mark.parametrize("broken", [{}, {"epoch": 1}, None, [1], "x"])

@@ -10,6 +10,7 @@ from frame_cache_tools.bias_cli import EXIT_LIMIT_BROKEN, EXIT_WRONG_COMMAND, ma
 from frame_cache_tools.bias_subject import subject_of_cache
 
 import frame_store
+from loader.clip_law import chi2_of_whole_clips
 from loader.epoch_order import epoch_order
 from tests.support.commands import SMALL, run
 from tests.support.tiny_videos import simple_specs, tiny_folder
@@ -85,19 +86,71 @@ def test_the_table_says_it_in_words(caches):
 def test_one_sampler_and_its_clips(caches):
     (rows,) = samplers(caches["video"], "--clip-frames", "4", "--clip-stride", "3", "--batch-size", "8")
     (row,) = rows.values()
-    assert row["law"]["slots_per_batch"] == 32
-    assert row["law"]["chi2"] == 0
+    law = row["law"]
+    assert law["slots_per_batch"] == 32
+    sizes = frame_store.open_store(caches["video"]).shard_sizes.tolist()
+    assert law["num_frames"] == sum(sizes)
+    assert law["num_windows"] == sum(sizes) - 9 * len(sizes)
+    assert 0 < law["chi2"] == pytest.approx(chi2_of_whole_clips(sizes, clip_frames=4, stride=3))
+    assert (law["chi2_over_windows"], law["target"], law["short_videos"]) == (0, "windows", [])
     assert row["rho"]["level"] == "clip"
     assert 8 <= row["effective_batch"] < 32
-    (rows,) = samplers(
-        caches["video"], "--clip-frames", "64", "--clip-windows", "sliding", "--batch-size", "2"
-    )
-    (row,) = rows.values()
-    assert row["law"]["chi2"] > 0.01
-    assert row["law"]["num_frames_left_out"] == 60 + 63
     refused = bias(caches["shuffled"], "--clip-frames", "4")
     assert refused.exit_code == EXIT_WRONG_COMMAND
     assert "build one with cache-build --layout video" in refused.stderr
+
+
+def test_videos_shorter_than_a_clip_are_counted_and_named(caches, folder):
+    arguments = ("--clip-frames", "64", "--batch-size", "2")
+    (of_cache,) = samplers(caches["video"], *arguments)
+    _, before_building = samplers("--videos", folder, *arguments)
+    for rows in (of_cache, before_building):
+        (row,) = rows.values()
+        law = row["law"]
+        short = [{"name": "0.mp4", "num_frames": 60}, {"name": "1.mp4", "num_frames": 63}]
+        assert law["short_videos"] == short
+        assert law["num_short_videos"] == 2
+        assert law["num_frames_in_short_videos"] == law["num_frames_never_shown"] == 123
+    said = bias(caches["video"], *arguments).stdout
+    num_frames = len(frame_store.open_store(caches["video"]))
+    assert (
+        f"123 of {num_frames} frames in 2 videos shorter than a clip, never shown: 0.mp4 (60), 1.mp4 (63)"
+        in said
+    )
+    assert f"an epoch is {law['num_windows']} clips, one for each whole window" in said
+    assert re.search(r"chi2 windows +chi2 frames", said)
+    many = bias(caches["video"], "--clip-frames", "100", "--batch-size", "2").stdout
+    assert "0.mp4 (60), 1.mp4 (63), 2.mp4 (66) and 1 more" in many
+    skipped = bias(caches["video"], "--clip-frames", "2", "--clip-stride", "150", "--batch-size", "2").stdout
+    assert (
+        f"{2 * 150 - 200 + 2 * 150 - 203} frames of longer videos in no whole window, never shown" in skipped
+    )
+
+
+def test_the_gate_of_clips_has_a_target(caches):
+    clips = (caches["video"], "--clip-frames", "64", "--batch-size", "2", "--max-chi2", "1e-12")
+    assert bias(*clips).exit_code == 0
+    assert bias(*clips, "--target", "windows").exit_code == 0
+    broken = bias(*clips, "--target", "frames")
+    assert broken.exit_code == EXIT_LIMIT_BROKEN
+    assert "chi2 over frames is 0." in broken.stderr and "at most 1e-12 is allowed" in broken.stderr
+    for passed in (clips, (*clips, "--target", "frames")):  # counted and named in both cases
+        assert "123 of " in bias(*passed).stdout
+    frames = (caches["video"], "--sampling", "permutation", "--max-chi2", "1e-12")
+    assert bias(*frames, "--target", "frames").exit_code == 0
+
+
+def test_the_plan_of_clips(caches, monkeypatch):
+    monkeypatch.setattr(bias_plan, "SECONDS_PER_ROUND", 0.05)  # how fast they are is nothing to this
+    clips = (caches["video"], "--clip-frames", "8", "--batch-size", "4", "--plan", "--demand", "1")
+    assert "take sampling=permutation clip_frames=8 on " in bias(*clips).stdout
+    for nothing in (
+        (*clips, "--target", "frames"),
+        (caches["video"], "--sampling", "sequential", *clips[5:]),
+    ):
+        refused = bias(*nothing)
+        assert refused.exit_code == EXIT_WRONG_COMMAND
+        assert "nothing to pick: no sampler here is unbiased at every position" in refused.stderr
 
 
 def test_the_gate(caches):
@@ -190,6 +243,13 @@ def test_the_plan_measures_and_picks_the_largest_effective_batch_that_is_fast_en
         (["CACHE", "--sampling", "iid", "--world-size", "5000"], "holds no whole step"),
         (["CACHE", "--sampling", "permutation", "--world-size", "5000"], "5000 ranks cannot share"),
         (["CACHE", "--clip-frames", "999"], "but the longest video has"),
+        (["CACHE", "--clip-frames", "4", "--sampling", "block"], "needs shards_per_block"),
+        (
+            ["CACHE", "--clip-frames", "4", "--sampling", "sequential"],
+            "clips are drawn by sampling='permutation' or 'iid'",
+        ),
+        (["CACHE", "--sampling", "iid", "--max-chi2", "1", "--target", "windows"], "give --clip-frames"),
+        (["CACHE", "--clip-frames", "4", "--target", "frames"], "give one of them"),
         (["CACHE", "--draws", "1"], "--draws must be 3 or more"),
         (["CACHE", "--batch-size", "0"], "--batch-size must be 1 or more"),
     ],
@@ -213,4 +273,5 @@ def test_what_is_no_list_of_sizes_is_refused(tmp_path, content):
 def test_clips_of_a_video_layout_know_its_videos(caches):
     subject = subject_of_cache(caches["video"])
     assert subject.video_sizes.tolist() == subject.shard_sizes.tolist()
+    assert list(subject.video_names) == [f"{number}.mp4" for number in range(6)]
     assert len(epoch_order(subject.shard_sizes)) == subject.num_frames

@@ -39,6 +39,7 @@ from loader import SamplingError, SamplingSpec
 from loader.batch_plan import frames_of_visit
 from loader.bias_report import BiasReport
 from loader.rho_estimate import load_features
+from loader.sampling_law import Target
 from loader.webdataset_report import WebDatasetSpec
 
 EXIT_LIMIT_BROKEN = 1
@@ -71,9 +72,8 @@ EXIT_MACHINE_FAILED = 3
 )
 @click.option("--frames-with-replacement", is_flag=True, help="shards: a visit may draw a frame twice.")
 @click.option("--shards-per-block", type=int, help="block: shards shuffled together, k.")
-@click.option("--clip-frames", type=int, help="Clips of this many frames, T.")
+@click.option("--clip-frames", type=int, help="Clips of this many frames, T: whole windows, drawn alike.")
 @click.option("--clip-stride", type=int, default=1, help="Distance between the frames of a clip, q.")
-@click.option("--clip-windows", type=click.Choice(["anchor", "sliding"]), default="anchor")
 @click.option("--shuffle-buffer", type=int, default=1000, help="webdataset: frames in the buffer, Q.")
 @click.option("--num-workers", type=int, default=1, help="webdataset: DataLoader workers times nodes.")
 @click.option("--world-size", type=int, default=1, help="Ranks that share an epoch.")
@@ -90,7 +90,12 @@ EXIT_MACHINE_FAILED = 3
 @click.option("--plot", type=click.Path(path_type=Path), help="PNG: effective batch against frames/s.")
 @click.option("--plan", "plans", is_flag=True, help="Measure the candidates here and pick one.")
 @click.option("--demand", type=float, help="With --plan: frames/s that the training needs.")
-@click.option("--max-chi2", type=float, help="With --sampling: exit 1 if chi^2 is larger.")
+@click.option("--max-chi2", type=float, help="With --sampling: exit 1 if chi^2 against --target is larger.")
+@click.option(
+    "--target",
+    type=click.Choice(["windows", "frames"]),
+    help="What is to be drawn uniformly, for --max-chi2 and --plan.  [default: windows for clips, else frames]",
+)
 @click.option(
     "--min-effective-batch", type=float, help="With --sampling: exit 1 if a batch may be worth less."
 )
@@ -121,17 +126,22 @@ def _run(flags: dict[str, Any]) -> None:
             "measured": [measured_builtins(row) for row in measured],
         }
         if flags["plans"]:
-            best, why = pick_sampler(measured, demand=flags["demand"])
+            best, why = pick_sampler(measured, demand=flags["demand"], target=flags["target"])
             values["pick"] = {**measured_builtins(best), "why": why}
         click.echo(msgspec.json.format(msgspec.json.encode(values), indent=1).decode())
     else:
         click.echo("\n\n".join(section.text(with_levels=flags["rho"] is None) for section in sections))
         if flags["plans"]:
-            click.echo("\n" + plan_text(measured, demand=flags["demand"]))
+            click.echo("\n" + plan_text(measured, demand=flags["demand"], target=flags["target"]))
     if flags["plot"] is not None:
         plot_samplers(measured, flags["plot"])
         click.echo(f"plot: {flags['plot']}", err=True)
-    broken = _broken_limits(sections, max_chi2=flags["max_chi2"], least_batch=flags["min_effective_batch"])
+    broken = _broken_limits(
+        sections,
+        max_chi2=flags["max_chi2"],
+        target=flags["target"],
+        least_batch=flags["min_effective_batch"],
+    )
     for line in broken:
         click.echo(line, err=True)
     if broken:
@@ -163,8 +173,7 @@ class _Section:
 
     def text(self, *, with_levels: bool) -> str:
         levels = self.table.levels() if with_levels else []
-        reports = [report for _, report in self.rows]
-        return "\n".join([table_text(self.table.subject, reports, levels), *self.refused])
+        return "\n".join([table_text(self.table, self.rows, levels), *self.refused])
 
     def builtins(self, *, with_levels: bool) -> dict[str, Any]:
         subject = self.table.subject
@@ -174,7 +183,9 @@ class _Section:
             "num_frames": subject.num_frames,
             "num_shards": len(subject.shard_sizes),
             "rho": [asdict(estimate) for estimate in (self.table.levels() if with_levels else [])],
-            "samplers": [report_builtins(report) for _, report in self.rows],
+            "samplers": [
+                report_builtins(report, self.table.short_videos(spec)) for spec, report in self.rows
+            ],
             "refused": self.refused,
         }
 
@@ -184,7 +195,10 @@ def _subjects(flags: dict[str, Any]) -> list[BiasSubject]:
     if sum(given) != 1:
         raise ConfigError("say what to look at: one or more CACHE, or --videos DIR, or --shard-sizes FILE")
     if flags["videos"] is not None:
-        return subjects_of_videos(flags["videos"])
+        subjects = subjects_of_videos(flags["videos"])
+        if flags["clip_frames"] is None:
+            return subjects
+        return [subject for subject in subjects if subject.layout == "video"]  # the other holds no clips
     if flags["shard_sizes"] is not None:
         return [subject_of_sizes(flags["shard_sizes"])]
     return [subject_of_cache(path) for path in flags["caches"]]
@@ -213,7 +227,6 @@ def _spec(flags: dict[str, Any]) -> SamplingSpec | WebDatasetSpec | None:
                 "shards_per_block",
                 "clip_frames",
                 "clip_stride",
-                "clip_windows",
             )
         },
     )
@@ -224,6 +237,11 @@ def _check_together(
 ) -> None:
     if spec is None and (flags["max_chi2"] is not None or flags["min_effective_batch"] is not None):
         raise ConfigError("--max-chi2 and --min-effective-batch judge one sampler: give --sampling")
+    wants_clips = isinstance(spec, SamplingSpec) and spec.clip_frames is not None
+    if flags["target"] == "windows" and not wants_clips:
+        raise ConfigError("--target windows is about clips: give --clip-frames")
+    if flags["target"] is not None and flags["max_chi2"] is None and not flags["plans"]:
+        raise ConfigError("--target says what --max-chi2 or --plan judges: give one of them")
     if flags["plans"] != (flags["demand"] is not None):
         raise ConfigError("--plan and --demand FRAMES_PER_SECOND belong together")
     if _wants_speed(flags) and (subjects[0].store is None or isinstance(spec, WebDatasetSpec)):
@@ -258,14 +276,16 @@ def _table(subject: BiasSubject, flags: dict[str, Any]) -> BiasTable:
 
 
 def _broken_limits(
-    sections: list[_Section], *, max_chi2: float | None, least_batch: float | None
+    sections: list[_Section], *, max_chi2: float | None, target: Target | None, least_batch: float | None
 ) -> list[str]:
     lines = []
     for section in sections:
         for _, report in section.rows:
             where = f"{section.table.subject.name}: {report.law.name}"
-            if max_chi2 is not None and report.law.chi2 > max_chi2:
-                lines.append(f"{where}: chi2 is {report.law.chi2:.4g}, at most {max_chi2:g} is allowed")
+            judged = target or report.law.target
+            chi2 = report.law.chi2_over(judged)
+            if max_chi2 is not None and chi2 > max_chi2:
+                lines.append(f"{where}: chi2 over {judged} is {chi2:.4g}, at most {max_chi2:g} is allowed")
             low = report.effective_batch_low
             worth = report.law.effective_batch_floor if low is None else low
             if least_batch is not None and worth < least_batch:

@@ -10,8 +10,9 @@ from typing import Any
 
 from frame_cache_tools.bias_table import BiasTable
 
-from loader import FrameLoader, SamplingSpec
+from loader import FrameLoader, SamplingError, SamplingSpec
 from loader.bias_report import BiasReport
+from loader.sampling_law import Target
 
 ROUNDS = 3
 SECONDS_PER_ROUND = 0.6
@@ -65,12 +66,26 @@ def measure_candidates(
     ]
 
 
-def pick_sampler(measured: Sequence[MeasuredSampler], *, demand: float) -> tuple[MeasuredSampler, str]:
+def pick_sampler(
+    measured: Sequence[MeasuredSampler], *, demand: float, target: Target | None = None
+) -> tuple[MeasuredSampler, str]:
     """The unbiased sampler of the largest effective batch that meets `demand` frames/s, and why it is that one.
 
     Where none meets it the loader is the limit: then the one that delivers most independent frames a second.
+    `target` is what is to be drawn uniformly; None for each sampler's own, windows for clips and else frames.
+
+    Raises:
+        SamplingError: none of the samplers is unbiased.
     """
-    unbiased = [row for row in measured if row.report.law.chi2 == 0 and row.report.law.chi2_at_start == 0]
+    laws = [(row, row.report.law) for row in measured]
+    unbiased = [row for row, law in laws if law.is_uniform_over(target or law.target)]
+    if not unbiased:
+        told = "; ".join(
+            f"{law.name}: chi2 over {target or law.target} {law.chi2_over(target or law.target):.3g}, "
+            f"over frames at an epoch's first position {law.chi2_at_start:.3g}"
+            for _, law in laws
+        )
+        raise SamplingError(f"nothing to pick: no sampler here is unbiased at every position ({told})")
     enough = [row for row in unbiased if row.frames_per_second >= demand]
     if enough:
         best = max(enough, key=lambda row: (round(row.worth, 3), row.frames_per_second))
@@ -85,7 +100,7 @@ def pick_sampler(measured: Sequence[MeasuredSampler], *, demand: float) -> tuple
     )
 
 
-def plan_text(measured: Sequence[MeasuredSampler], *, demand: float) -> str:
+def plan_text(measured: Sequence[MeasuredSampler], *, demand: float, target: Target | None = None) -> str:
     """The measurements and the pick, for a terminal."""
     has_several = len({row.subject_name for row in measured}) > 1
     names = [
@@ -98,7 +113,7 @@ def plan_text(measured: Sequence[MeasuredSampler], *, demand: float) -> str:
         spread = f"{row.slowest:.0f}-{row.fastest:.0f}"
         effective = row.worth * row.report.law.slots_per_batch
         lines.append(f"{name:{width}} {row.frames_per_second:9.0f} {spread:>13} {effective:16.1f}")
-    best, why = pick_sampler(measured, demand=demand)
+    best, why = pick_sampler(measured, demand=demand, target=target)
     return "\n".join([*lines, f"take {best.report.law.name} on {best.subject_name}: {why}"])
 
 

@@ -1,5 +1,6 @@
 """What `cache-bias` speaks about: a cache, a folder of videos not built yet, or made-up shard sizes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from frame_store import CacheStore, open_store
 from frame_store.descriptors import raise_if_out_of_files
 from frame_store.manifest import Layout
 from loader import SamplingError
-from loader.clip_order import contiguous_video_sizes
+from loader.clip_order import contiguous_videos
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,8 @@ class BiasSubject:
     """Frames per video where frame ids run through the videos one after the other."""
     store: CacheStore | None
     """None where there are no pixels to look at."""
+    video_names: Sequence[str] | None = None
+    """Of the videos of `video_sizes`; None where nobody knows."""
 
     @property
     def num_frames(self) -> int:
@@ -50,12 +53,17 @@ def subject_of_cache(path: Path) -> BiasSubject:
     if len(store) == 0:
         raise SamplingError(f"{path}: an empty cache, there is nothing to sample")
     layout = store.manifest.layout
+    video_sizes, video_names = None, None
+    if layout == "video":
+        video_ids, video_sizes = contiguous_videos(store.index)
+        video_names = [store.manifest.videos[video_id].path for video_id in video_ids.tolist()]
     return BiasSubject(
         name=str(path),
         layout=layout,
         shard_sizes=store.shard_sizes,
-        video_sizes=contiguous_video_sizes(store.index) if layout == "video" else None,
+        video_sizes=video_sizes,
         store=store,
+        video_names=video_names,
     )
 
 
@@ -70,7 +78,12 @@ def subjects_of_videos(folder: Path) -> list[BiasSubject]:
     _, options = resolve(BuildSettings())
     with ScanPool(num_workers=options.workers) as pool:
         inputs = read_inputs(discover_videos(folder), scan_cache=None, pool=pool)
-    sizes = np.array([scan.facts.num_packets for scan in inputs.readable if scan is not None], np.int64)
+    packets = [
+        (video.relative_path, scan.facts.num_packets)
+        for video, scan in zip(inputs.videos, inputs.readable, strict=True)
+        if scan is not None
+    ]
+    sizes = np.array([num_packets for _, num_packets in packets], np.int64)
     if not sizes.sum():
         raise InputFolderError(folder, "none of its videos can be read")
     subjects = []
@@ -84,6 +97,7 @@ def subjects_of_videos(folder: Path) -> list[BiasSubject]:
                 shard_sizes=plan.shard_sizes,
                 video_sizes=sizes[sizes > 0] if layout == "video" else None,
                 store=None,
+                video_names=[name for name, size in packets if size] if layout == "video" else None,
             )
         )
     return subjects

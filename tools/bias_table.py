@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,16 +10,26 @@ from frame_cache_tools.bias_subject import BiasSubject
 
 from loader import SamplingError, SamplingSpec
 from loader.bias_report import BiasReport, estimate_for, make_report, rho_level
+from loader.clip_law import short_videos
 from loader.clip_order import contiguous_video_sizes
 from loader.rank_slice import Remainder
 from loader.rho_estimate import DRAWS, ReadFeatures, RhoEstimate, estimate_rho, thumbnails, units_of
-from loader.sampling_law import sampling_law
+from loader.sampling_law import SamplingLaw, sampling_law
 from loader.webdataset_report import WebDatasetSpec, webdataset_report
 
 Reals = npt.NDArray[np.float64]
 LEVELS = ("gop", "video", "shard")
+MAX_NAMES_IN_TEXT = 3
+"""Short videos that the table names; `--json` names all."""
 MAX_FRAMES_READ = 20_000
 """Up to here the bias of thumbnails is computed over all frames; beyond, chi^2 bounds it."""
+
+
+class ShortVideo(NamedTuple):
+    """A video that holds no whole clip."""
+
+    name: str
+    num_frames: int
 
 
 class BiasTable:
@@ -77,6 +87,20 @@ class BiasTable:
             shard_ids = self.subject.store.index["shard_id"].astype(np.int64)
         return make_report(law, spec, sizes, rho=self._rho_for(spec), features=features, shard_ids=shard_ids)
 
+    def short_videos(self, spec: SamplingSpec | WebDatasetSpec) -> list[ShortVideo]:
+        """The videos that `spec` never shows, as they hold no whole clip; none where single frames are drawn.
+
+        Raises:
+            SamplingError: nobody knows where the subject's videos begin, and clips are drawn.
+        """
+        if isinstance(spec, WebDatasetSpec) or spec.clip_frames is None:
+            return []
+        sizes = self._video_sizes(spec)
+        assert sizes is not None  # clips are drawn
+        names = self.subject.video_names or [f"video {row}" for row in range(len(sizes))]
+        rows = short_videos(sizes, clip_frames=spec.clip_frames, stride=spec.clip_stride).tolist()
+        return [ShortVideo(names[row], int(sizes[row])) for row in rows]
+
     def _video_sizes(self, spec: SamplingSpec) -> npt.NDArray[np.int64] | None:
         subject = self.subject
         if spec.clip_frames is None or subject.video_sizes is not None:
@@ -109,7 +133,7 @@ class BiasTable:
             return self._shard_rho()
         if self.subject.store is None or self._read is None:
             return None
-        key = (level, spec.clip_frames, spec.clip_stride, spec.clip_windows)
+        key = (level, spec.clip_frames, spec.clip_stride)
         if key not in self._rho:
             self._rho[key] = estimate_for(
                 spec,
@@ -196,8 +220,13 @@ def largest_divisor(number: int, *, at_most: int) -> int:
     return max(divisor for divisor in range(1, min(number, at_most) + 1) if number % divisor == 0)
 
 
-def table_text(subject: BiasSubject, reports: Sequence[BiasReport], levels: Sequence[RhoEstimate]) -> str:
+def table_text(
+    table: BiasTable,
+    rows: Sequence[tuple[SamplingSpec | WebDatasetSpec, BiasReport]],
+    levels: Sequence[RhoEstimate],
+) -> str:
     """The table for a terminal."""
+    subject = table.subject
     sizes = subject.shard_sizes[subject.shard_sizes > 0]
     lines = [
         f"{subject.name}: {subject.num_frames} frames in {len(sizes)} shards of {sizes.min()} to {sizes.max()}, "
@@ -209,36 +238,55 @@ def table_text(subject: BiasSubject, reports: Sequence[BiasReport], levels: Sequ
             for estimate in levels
         )
         lines.append(f"rho by {levels[0].proxy}, 95% interval: {shown}")
-    width = max(len(report.law.name) for report in reports)
+    width = max(len(report.law.name) for _, report in rows)
+    has_clips = any(report.law.chi2_over_windows is not None for _, report in rows)
+    chi2_titles = f"{'chi2 windows':>13} {'chi2 frames':>12}" if has_clips else f"{'chi2':>9}"
     lines.append(
-        f"{'sampler':{width}} {'chi2':>9} {'bias/sigma':>11} {'kappa':>8} {'B_eff at least':>15} "
+        f"{'sampler':{width}} {chi2_titles} {'bias/sigma':>11} {'kappa':>8} {'B_eff at least':>15} "
         f"{'design effect':>14} {'effective batch':>24}"
     )
-    lines += [_row_text(report, width) for report in reports]
-    for report in reports:
-        law = report.law
-        extra = [
-            f"{count} frames {what}"
-            for count, what in (
-                (law.num_frames_dropped, "dropped an epoch"),
-                (law.num_frames_doubled, "doubled an epoch"),
-                (law.num_frames_left_out, "in videos shorter than a clip"),
-            )
-            if count
-        ]
-        if law.share_of_slowed_clips:
-            extra.append(f"{100 * law.share_of_slowed_clips:.1f}% of clips slowed at a video's end")
-        if law.chi2_at_start != law.chi2:
-            extra.append(
-                f"chi2 of an epoch's first position {law.chi2_at_start:.3g}, of its last {law.chi2_at_end:.3g}"
-            )
-        if law.chi2 or extra:
-            lines.append(f"  {law.name}: {'; '.join([law.because, *extra])}")
+    lines += [_row_text(report, width, has_clips=has_clips) for _, report in rows]
+    for spec, report in rows:
+        notes = _notes(report.law, table.short_videos(spec))
+        if report.law.chi2 or notes:
+            lines.append(f"  {report.law.name}: {'; '.join([report.law.because, *notes])}")
     return "\n".join(lines)
 
 
-def _row_text(report: BiasReport, width: int) -> str:
+def _notes(law: SamplingLaw, short: Sequence[ShortVideo]) -> list[str]:
+    unit = "frames" if law.num_windows is None else "clips"
+    notes = [
+        f"{count:,} {unit} {what}"
+        for count, what in (
+            (law.num_positions_dropped, "dropped an epoch"),
+            (law.num_positions_doubled, "doubled an epoch"),
+        )
+        if count
+    ]
+    if law.num_windows is not None:
+        notes.insert(0, f"an epoch is {law.num_windows:,} clips, one for each whole window")
+        if short:
+            named = ", ".join(f"{video.name} ({video.num_frames})" for video in short[:MAX_NAMES_IN_TEXT])
+            more = f" and {len(short) - MAX_NAMES_IN_TEXT:,} more" if len(short) > MAX_NAMES_IN_TEXT else ""
+            notes.append(
+                f"{law.num_frames_in_short_videos:,} of {law.num_frames:,} frames in {len(short):,} "
+                f"{'video' if len(short) == 1 else 'videos'} shorter than a clip, never shown: {named}{more}"
+            )
+        if skipped := law.num_frames_never_shown - law.num_frames_in_short_videos:
+            notes.append(f"{skipped:,} frames of longer videos in no whole window, never shown")
+    elif law.chi2_at_start != law.chi2:
+        notes.append(
+            f"chi2 of an epoch's first position {law.chi2_at_start:.3g}, of its last {law.chi2_at_end:.3g}"
+        )
+    return notes
+
+
+def _row_text(report: BiasReport, width: int, *, has_clips: bool) -> str:
     law = report.law
+    chi2 = f"{law.chi2:9.3g}"
+    if has_clips:
+        over_windows = "" if law.chi2_over_windows is None else f"{law.chi2_over_windows:.3g}"
+        chi2 = f"{over_windows:>13} {law.chi2:12.3g}"
     if law.chi2 == 0:
         bias = "0"
     elif report.bias_of_proxy is not None:
@@ -251,17 +299,16 @@ def _row_text(report: BiasReport, width: int) -> str:
         effect, effective = f"{report.design_effect:.2f}", f"{report.effective_batch:.1f}"
         if report.effective_batch_low != report.effective_batch_high:
             effective += f" [{report.effective_batch_low:.1f}, {report.effective_batch_high:.1f}]"
-    return (
-        f"{law.name:{width}} {law.chi2:9.3g} {bias:>11} {law.worst_kappa:8.4f} {floor:>15} "
-        f"{effect:>14} {effective:>24}"
-    )
+    return f"{law.name:{width}} {chi2} {bias:>11} {law.worst_kappa:8.4f} {floor:>15} {effect:>14} {effective:>24}"
 
 
-def report_builtins(report: BiasReport) -> dict[str, Any]:
-    """One row as plain JSON values."""
+def report_builtins(report: BiasReport, short: Sequence[ShortVideo]) -> dict[str, Any]:
+    """One row as plain JSON values; `short` are the videos of `BiasTable.short_videos`."""
     values = asdict(report)
     law = values["law"]
     del law["shard_probability"]  # one number a shard: `--json` stays small
+    law["target"] = report.law.target
+    law["short_videos"] = [video._asdict() for video in short]
     law["bias_at_most_in_sigma"] = float(np.sqrt(report.law.chi2))
     law["worst_design_effect"] = report.law.worst_design_effect
     law["effective_batch_floor"] = report.law.effective_batch_floor

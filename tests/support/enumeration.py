@@ -1,7 +1,6 @@
 """Tiny populations and every outcome of a sampler on them: what the formulas of `loader/SAMPLING.md` are held to."""
 
 import itertools
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -182,21 +181,18 @@ def buffer_outcomes(num_items, *, shuffle_buffer, initial):
         choices[-1] += 1
 
 
-def every_anchored_clip(video_sizes, clip_frames, stride, *, without_phase=False):
-    """All clips of the anchor rule, equally likely: anchors x offsets x phases, one phase for each outcome."""
-    length, phases = clip_frames * stride, math.lcm(*range(1, clip_frames + 1))
-    shifts = [0.0] if without_phase else [(phase + 0.5) / phases for phase in range(phases)]
+def every_whole_clip(video_sizes, clip_frames, stride):
+    """Every whole window, video by video: frame ids, int64, shape (M, T). Ids go on from video to video."""
     first_id, clips = 0, []
     for size in video_sizes:
-        anchors = range(size if size > length - stride else 0)
-        for anchor, offset in itertools.product(anchors, range(length)):
-            piece = [
-                frame
-                for frame in range(anchor % stride, size, stride)
-                if (frame - offset) // length == (anchor - offset) // length
-            ]
-            for shift in shifts:
-                slots = [int((slot + shift) * len(piece) / clip_frames) for slot in range(clip_frames)]
-                clips.append([first_id + piece[slot] for slot in slots])
+        for start in range(size):
+            clip = [start + slot * stride for slot in range(clip_frames)]
+            if clip[-1] < size:
+                clips.append([first_id + frame for frame in clip])
         first_id += size
-    return np.array(clips)
+    return np.array(clips, np.int64).reshape(-1, clip_frames)
+
+
+def law_of_clips(clips, num_frames):
+    """Share of the slots of equally likely clips that each frame fills, shape (num_frames,)."""
+    return np.bincount(clips.ravel(), minlength=num_frames) / clips.size
