@@ -21,7 +21,7 @@ from cache_builder.video.packet_table import NO_PTS
 from cache_builder.video.reordering import MAX_REORDER_DEPTH, reorder_depth
 from cache_builder.video.scan import scan_video
 from tests.support.sample_streams import KINDS, sample_stream, write_stream
-from tests.support.three_ways import build, one_pass, rising, scan
+from tests.support.three_ways import build, look_up, one_pass, rising, scan
 
 
 def written(folder, kind_name, suffix, **options):
@@ -213,3 +213,54 @@ def test_a_frame_lost_in_silence_is_damage(tmp_path):
     assert built.entry.verdict == "damaged"
     assert f"{num_lost} packets gave no frame, and nothing says why" in built.entry.reason
     assert built.entry.truth.num_damaged_spans > 0
+
+
+def test_pictures_shown_again_are_of_their_own_packets(tmp_path):
+    """VP9 shows a picture again by a packet of one byte; the decoder gives it the tag of the picture's own packet."""
+    sample = sample_stream("vp9")
+    step = sample.packets[1][1] - sample.packets[0][1]
+    packets = []
+    for number, (content, pts, dts, duration, is_keyframe) in enumerate(sample.packets):
+        packets.append((content, 2 * pts, 2 * dts, duration, is_keyframe))
+        shows_again = bytes([0b10_0_0_1_000 | number % 3])
+        packets.append((shows_again, 2 * pts + step, 2 * dts + step, duration, False))
+    path = tmp_path / "again.webm"
+    write_stream(replace(sample, packets=tuple(packets)), path, [(0, len(packets))])
+    scanned = scan(path)
+    assert scanned.packets.hides_picture.sum() >= 40
+    built = build(path, scanned, min_packets=10)
+    assert built.frames == one_pass(path, scanned)
+    assert len(built.frames) == 80
+    assert built.entry.verdict == "whole"
+    assert rising(built.pts_seconds)
+    store, found = look_up(path, scanned, min_packets=10, seed=1, num=80)
+    assert len(store) == 80
+    assert found == dict(enumerate(built.frames))
+
+
+@pytest.mark.parametrize("kind_name", ["snow", "cinepak", "qtrle", "zmbv", "flashsv", "msvideo1"])
+def test_codecs_that_promise_nothing_of_keyframes_are_decoded_in_one_piece(tmp_path, kind_name):
+    path = written(tmp_path, kind_name, sample_stream(kind_name).kind.suffixes[0])
+    scanned = scan(path)
+    assert scanned.facts.unsplittable_reason.endswith(" may need what was decoded before them")
+    assert scanned.packets.can_start_unit.nonzero()[0].tolist() == [0]
+    assert any(
+        note.startswith("decoded in one piece") for note in build(path, scanned, min_packets=5).entry.notes
+    )
+
+
+def test_headers_that_break_the_rules_make_a_live_store_count(tmp_path):
+    """A NAL unit longer than its packet costs the frame, and the packets do not show it."""
+    sample = sample_stream("h264-b")
+    packets = list(sample.packets)
+    content = packets[17][0]
+    packets[17] = ((1 << 20).to_bytes(4, "big") + content[4:], *packets[17][1:])
+    path = tmp_path / "v.mp4"
+    write_stream(replace(sample, packets=tuple(packets)), path, [(0, len(packets))])
+    scanned = scan(path)
+    assert scanned.facts.uncounted_reason == "headers that break the rules of its codec"
+    built = build(path, scanned, min_packets=150)
+    assert (built.entry.verdict, len(built.frames)) == ("damaged", 39)
+    store, found = look_up(path, scanned, min_packets=150, seed=0, num=39)
+    assert len(store) == 39
+    assert found == dict(enumerate(built.frames))
