@@ -147,9 +147,10 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         if facts.num_frames_in_header is not None and facts.num_frames_in_header != num_decoded:
             notes.append(f"the header claims {facts.num_frames_in_header} frames, {num_decoded} decoded")
         if facts.num_packets != num_decoded:
-            reasons = ", ".join(
-                f"{len(packets)} {reason}" for reason, packets in frames.packets_without_frame.items()
-            )
+            counts = {reason: len(packets) for reason, packets in frames.packets_without_frame.items()}
+            num_in_damage = counts.pop("without a reason", 0)
+            counts |= {"where it is damaged": num_in_damage} if num_in_damage else {}
+            reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
             notes.append(
                 f"{facts.num_packets} packets gave {num_decoded} frames" + f": {reasons}" * bool(reasons)
             )

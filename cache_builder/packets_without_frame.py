@@ -46,11 +46,11 @@ def packets_without_frame(
         "hidden by the container": packets.is_discarded,
         "empty": packets.size == 0,
         "not shown": packets.hides_picture,
+        "second fields": is_beside_interlaced,
         "before the first that can be decoded": _is_before_first_keyframe(packets)
         | (np.arange(len(packets)) < packet_of_frame.min(initial=len(packets))),
         "leading up to a keyframe without the pictures before it": _leads_up(packets)
         & (scan.facts.codec == "hevc"),
-        "second fields": is_beside_interlaced,
         "not coded": (packets.size < MAX_BYTES_NOT_CODED) & (scan.facts.codec == "mpeg4"),
         "of a codec that may code less than a frame a packet": everywhere
         & (scan.facts.codec not in ONE_FRAME_A_PACKET),
