@@ -147,7 +147,9 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         if facts.num_frames_in_header is not None and facts.num_frames_in_header != num_decoded:
             notes.append(f"the header claims {facts.num_frames_in_header} frames, {num_decoded} decoded")
         if facts.num_packets != num_decoded:
-            counts = {reason: len(packets) for reason, packets in frames.packets_without_frame.items()}
+            counts: dict[str, int] = {
+                reason: len(packets) for reason, packets in frames.packets_without_frame.items()
+            }
             num_in_damage = counts.pop("without a reason", 0)
             counts |= {"where it is damaged": num_in_damage} if num_in_damage else {}
             reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_builder.packets_without_frame import packets_without_frame
+from cache_builder.video.frame_table import count_frames
 from cache_builder.video.packet_headers import (
     PacketHeader,
     header_reader,
@@ -233,6 +234,7 @@ def test_pictures_shown_again_are_of_their_own_packets(tmp_path):
     assert len(built.frames) == 80
     assert built.entry.verdict == "whole"
     assert rising(built.pts_seconds)
+    assert count_frames(path, scanned).packet.tolist() == list(range(80))
     store, found = look_up(path, scanned, min_packets=10, seed=1, num=80)
     assert len(store) == 80
     assert found == dict(enumerate(built.frames))
