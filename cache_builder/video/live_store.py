@@ -2,11 +2,8 @@
 
 import hashlib
 import os
-import threading
 import warnings
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +19,7 @@ from cache_builder.video.convert import FrameConverter
 from cache_builder.video.decode import VideoReader
 from cache_builder.video.frame_table import FrameTable
 from cache_builder.video.geometry import FrameGeometry, Resize
+from cache_builder.video.idle_videos import OpenVideos
 from cache_builder.video.live_video import ConvertsFrames, DecodeStarts, LearnedOfVideo, LiveVideo, Outs
 from cache_builder.video.nvdec import Device, NvdecDevice, choose_nvdec
 from cache_builder.video.scan import VideoFacts, VideoScan, ticks_to_seconds
@@ -29,7 +27,7 @@ from cache_builder.video.scan_cache import ScanPool, scan_frames
 from cache_builder.video.units import gop_units
 from frame_store.arguments import whole_number
 from frame_store.cpu_budget import num_usable_cpus
-from frame_store.descriptors import is_out_of_files, num_files_to_keep
+from frame_store.descriptors import is_out_of_files
 from frame_store.frame_index import check_frame_ids, check_out, check_outs
 from frame_store.layout import INDEX_DTYPE
 from frame_store.protocol import FrameIds, Frames
@@ -279,14 +277,14 @@ class LiveStore:
         """Close all videos; reading afterwards reopens them."""
         self._open_videos.close()
 
-    def _videos(self) -> "_OpenVideos":
+    def _videos(self) -> OpenVideos:
         # A forked child opens its own: a descriptor shared with the parent has one file position for both.
         if self._open_videos.pid != os.getpid():
             self._open_videos = self._open_none()
         return self._open_videos
 
-    def _open_none(self) -> "_OpenVideos":
-        return _OpenVideos(self._make_video, self._max_open, max_idle_bytes=self._max_idle_bytes)
+    def _open_none(self) -> OpenVideos:
+        return OpenVideos(self._make_video, self._max_open, max_idle_bytes=self._max_idle_bytes)
 
     def _scan_of(self, video_id: int) -> VideoScan:
         scan = self._scans[video_id]
@@ -316,58 +314,6 @@ class LiveStore:
             starts=self._starts,
             learned=self._learned[video_id],
         )
-
-
-class _OpenVideos:
-    """Videos open in this process: lent to one thread at a time, the least recently used closed first."""
-
-    def __init__(self, make_video: Callable[[int], LiveVideo], max_open: int, *, max_idle_bytes: int) -> None:
-        self.pid = os.getpid()
-        self._make_video = make_video
-        self._max_open = max_open
-        self._max_idle_bytes = max_idle_bytes
-        self._lock = threading.Lock()
-        self._idle: OrderedDict[int, LiveVideo] = OrderedDict()
-
-    @contextmanager
-    def borrow(self, video_id: int) -> Iterator[LiveVideo]:
-        """An open video that no other thread uses; opens another one if it must."""
-        with self._lock:
-            video = self._idle.pop(video_id, None)
-        is_new = video is None
-        if video is None:
-            video = self._make_video(video_id)
-        try:
-            yield video
-        except BaseException:
-            video.reader.close()
-            raise
-        with self._lock:
-            evicted = [self._idle.pop(video_id)] if video_id in self._idle else []
-            self._idle[video_id] = video
-            newest_number = video.reader.descriptor if is_new else None
-            num_kept = num_files_to_keep(len(self._idle), newest_number=newest_number, at_most=self._max_open)
-            num_bytes = sum(other.num_bytes_idle for other in self._idle.values())
-            while len(self._idle) > num_kept or (len(self._idle) > 1 and num_bytes > self._max_idle_bytes):
-                evicted.append(self._idle.popitem(last=False)[1])
-                num_bytes -= evicted[-1].num_bytes_idle
-        for other in evicted:
-            other.reader.close()
-
-    def close_oldest(self) -> bool:
-        """Close the video that was lent out least recently; False where none is open."""
-        with self._lock:
-            video = self._idle.popitem(last=False)[1] if self._idle else None
-        if video is not None:
-            video.reader.close()
-        return video is not None
-
-    def close(self) -> None:
-        """Close the videos that are not lent out."""
-        with self._lock:
-            idle, self._idle = self._idle, OrderedDict()
-        for video in idle.values():
-            video.reader.close()
 
 
 def _make_index(
