@@ -5,7 +5,7 @@ from fractions import Fraction
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import av
 import msgspec
@@ -371,7 +371,7 @@ def _num_frames_in_header(stream: VideoStream) -> int | None:
 def _duration_in_header(container: InputContainer, stream: VideoStream) -> float | None:
     """What the header promises, which a file that was cut off later does not keep."""
     container_names = set(container.format.name.split(","))
-    if "mov" in container_names and stream.duration is not None and stream.time_base is not None:
+    if "mov" in container_names and stream.duration is not None and stream.time_base:
         return float(stream.duration * stream.time_base)
     if "matroska" in container_names:
         # A tag of each track, "00:00:03.666000000"; the segment's own duration may be the sound's.
@@ -392,5 +392,15 @@ def _stream_choice(container: InputContainer, stream: VideoStream) -> Literal["o
     return "best" if best is not None and best.index == stream.index else "first"
 
 
-def _ratio(value: Fraction | None) -> tuple[int, int] | None:
+class _Rational(Protocol):
+    """A ratio of PyAV: a Fraction in PyAV 18, an `av.AVRational` later."""
+
+    @property
+    def numerator(self) -> int: ...
+    @property
+    def denominator(self) -> int: ...
+
+
+def _ratio(value: _Rational | None) -> tuple[int, int] | None:
+    """None where FFmpeg does not know it: PyAV 18 says None, later ones 0 or a denominator of 0, which are false."""
     return (value.numerator, value.denominator) if value else None
