@@ -1,12 +1,16 @@
 # make demo               the main job end to end, on sample videos it makes itself
 # make cache VIDEOS=dir/  a cache of your own videos, in dir.cache; more flags: ARGS="--format zarr --size 256"
-# make test               every check that CI runs
-# Each sets up .venv by itself; it needs Python 3.11 or newer and nothing else.
+# make test               every check
+# make test-pythons       the store's and the builder's tests on every Python from 3.11 that is at hand, in .venvs
+# The first three set up .venv by themselves; they need Python 3.11 or newer and nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo cache test clean
+CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "$(PYTHON) is older than 3.11; give another: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+
+.PHONY: demo cache test test-pythons clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.ready
@@ -23,12 +27,15 @@ test: .venv/.ready-dev
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2
 
+test-pythons:
+	@$(CHECK_PYTHON)
+	$(PYTHON) -m tests.other_pythons $(ARGS)
+
 clean:
-	rm -rf .venv demo
+	rm -rf .venv .venvs demo
 
 .venv/.ready: pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	{ echo "$(PYTHON) is older than 3.11; give another: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@$(CHECK_PYTHON)
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	{ echo "$(PYTHON) cannot make virtual environments; install the package python3-venv and try again"; exit 1; }
 	$(PYTHON) -m venv .venv

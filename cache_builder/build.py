@@ -1,5 +1,6 @@
 """`build_cache`: config -> discover -> scan -> plan -> decode units -> shards -> index -> manifest -> publish."""
 
+import errno
 import os
 import shutil
 import time
@@ -352,11 +353,15 @@ def resolved(path: Path) -> Path:
         ConfigError: they run in a loop, or may not be followed.
     """
     try:
-        return path.resolve()
-    except RuntimeError as error:  # what Python 3.11 and 3.12 make of a loop
-        raise ConfigError(f"{path}: cannot be followed: a loop of symbolic links") from error
+        real = Path(os.path.realpath(path))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be followed: {error.strerror}") from error
+    try:
+        real.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # realpath says nothing of it, Path.resolve only up to Python 3.12
+            raise ConfigError(f"{path}: cannot be followed: a loop of symbolic links") from error
+    return real
 
 
 def _size_text(num_bytes: float) -> str:

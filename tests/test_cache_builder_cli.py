@@ -62,7 +62,7 @@ class TestFlags:
             (["--workers", "0"], ["--workers", "at least 1", "found 0"]),
             (["--device", "tpu"], ["--device", "'tpu' is not one of 'cpu', 'cuda', 'auto'"]),
             (["--on-error", "ignore"], ["--on-error", "'ignore' is not one of 'fail', 'skip'"]),
-            (["--sizes", "7"], ["No such option '--sizes'"]),
+            (["--sizes", "7"], ["No such option", "--sizes"]),
             (
                 ["--format", "zarr", "--encoding", "jpeg"],
                 ["--format zarr", "raw and zstd", "--encoding jpeg"],

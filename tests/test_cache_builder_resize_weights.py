@@ -4,9 +4,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
 
 from cache_builder.video.resize_weights import AxisTaps, ColumnResize, RowResize, bilinear_taps
 from tests.support.planar_reference import resize_axis

@@ -6,9 +6,10 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
 
 from cache_builder.video.colour import find_colour_matrix
 from cache_builder.video.convert import FrameConverter

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from frame_cache_tools.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 from hypothesis import given
 from hypothesis import strategies as st
@@ -197,6 +196,7 @@ def test_reading_leaves_no_files_and_maps_behind(stores):
 
 
 def test_torch_threads_do_not_matter(stores):
+    torch = pytest.importorskip("torch")
     num_threads = torch.get_num_threads()
     store = frame_store.open_store(stores / RAW[1])
     try:

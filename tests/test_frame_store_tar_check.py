@@ -9,7 +9,6 @@ from frame_cache_tools.golden_stores import GOLDEN_ENCODINGS
 import frame_store
 from frame_store.errors import StoreDamagedError
 from frame_store.verify import verify_store
-from loader import webdataset_batches
 from tests.support.cache_edits import replace_bytes
 from tests.support.cache_mutations import (
     resign,
@@ -70,6 +69,9 @@ class TestTar:
         assert len(problems) == 1 and problems[0].startswith("shards/000001.tar: "), problems
 
     def test_webdataset_raises_our_errors(self, golden_cache_of):
+        pytest.importorskip("torch")
+        from loader import webdataset_batches
+
         cache = golden_cache_of("wds-raw")
         for old, new in (
             (b"(16, 24, 3)", b"(99999999, 99999, 3)"),

@@ -5,6 +5,10 @@ import os
 import pkgutil
 from pathlib import Path
 
+import pytest
+
+pytest.importorskip("torch")
+
 from torch.utils.data import DataLoader
 
 import cache_builder

@@ -145,6 +145,7 @@ def test_a_moved_cache_is_read_and_nothing_is_written_to_it(server, folder, faul
 
 def test_a_shard_that_cannot_be_read_is_named(server, folder, faulty_files, tmp_path):
     """As the machine's failure: nothing says that the bytes are wrong. `cache-verify` says so of every file."""
+    pytest.importorskip("torch")
     videos = tiny_folder(tmp_path / "videos", simple_specs(1, num_frames=12)).path
     caches = [folder / "named" / variant for variant in VARIANTS]
     for cache, flags in zip(caches, VARIANTS.values(), strict=True):

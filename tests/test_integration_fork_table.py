@@ -14,7 +14,10 @@ import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import torch
+import pytest
+
+torch = pytest.importorskip("torch")
+
 from torch.utils.data import DataLoader, Dataset
 
 from cache_builder import open_videos

@@ -14,7 +14,6 @@ import frame_store
 from cache_builder.cli import EXIT_NOT_WHOLE, cache_info, cache_verify
 from cache_builder.video import units as units_module
 from cache_builder.video.scan import scan_video
-from loader import FrameLoader
 from tests.support.commands import SMALL, run
 from tests.support.tiny_videos import TINY_SPECS, damage_packets, tiny_video
 
@@ -144,6 +143,9 @@ class TestDamagedVideos:
         assert cut == uncut
 
     def test_training_goes_on_over_200_videos_with_a_damaged_one(self, tmp_path):
+        pytest.importorskip("torch")
+        from loader import FrameLoader
+
         folder = tmp_path / "videos"
         plain = tiny_video(folder, path=Path("000.mp4"), num_frames=5).path
         for number in range(1, 200):

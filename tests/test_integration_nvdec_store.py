@@ -5,6 +5,9 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pytest
+
+pytest.importorskip("torch")
 
 import cache_builder.build
 from cache_builder import build_cache, open_videos

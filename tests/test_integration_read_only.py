@@ -63,6 +63,7 @@ def run_on_read_only(folder: Path, *commands: list[str]) -> list[list]:
 
 
 def test_readers_work_and_writers_say_why_they_do_not(folder):
+    pytest.importorskip("torch")
     videos = str(tiny_folder(folder / "videos", simple_specs(2, num_frames=12)).path)
     mounted = folder / "mounted"
     sound, rotten = mounted / "cache", mounted / "rotten"

@@ -1,7 +1,6 @@
 """What a container's header claims of the chosen stream, and what was read of the file."""
 
-from fractions import Fraction
-from typing import Literal
+from typing import Literal, Protocol
 
 from av.container import InputContainer
 from av.video.stream import VideoStream
@@ -20,7 +19,7 @@ def num_frames_in_header(stream: VideoStream) -> int | None:
 def duration_in_header(container: InputContainer, stream: VideoStream) -> float | None:
     """What the header promises, which a file that was cut off later does not keep."""
     container_names = set(container.format.name.split(","))
-    if "mov" in container_names and stream.duration is not None and stream.time_base is not None:
+    if "mov" in container_names and stream.duration is not None and stream.time_base:
         return float(stream.duration * stream.time_base)
     if "matroska" in container_names:
         # A tag of each track, "00:00:03.666000000"; the segment's own duration may be the sound's.
@@ -42,7 +41,7 @@ def bytes_not_read(opened: OpenContainer, *, num_bytes: int) -> tuple[int, int] 
 
 def end_seconds(end_pts: int | None, stream: VideoStream) -> float | None:
     """Seconds of a pts; None without one, or without a time base."""
-    return None if end_pts is None or stream.time_base is None else float(end_pts * stream.time_base)
+    return float(end_pts * stream.time_base) if end_pts is not None and stream.time_base else None
 
 
 def stream_choice(container: InputContainer, stream: VideoStream) -> Literal["only", "best", "first"]:
@@ -53,6 +52,20 @@ def stream_choice(container: InputContainer, stream: VideoStream) -> Literal["on
     return "best" if best is not None and best.index == stream.index else "first"
 
 
-def ratio(value: Fraction | None) -> tuple[int, int] | None:
-    """Numerator and denominator; None for zero or nothing."""
+class Rational(Protocol):
+    """A ratio of PyAV: a Fraction in PyAV 18, an `av.AVRational` later."""
+
+    @property
+    def numerator(self) -> int:
+        """Of the ratio as FFmpeg holds it."""
+        ...
+
+    @property
+    def denominator(self) -> int:
+        """Of the same."""
+        ...
+
+
+def ratio(value: Rational | None) -> tuple[int, int] | None:
+    """None where FFmpeg does not know it: PyAV 18 says None, later ones 0 or a denominator of 0, which are false."""
     return (value.numerator, value.denominator) if value else None

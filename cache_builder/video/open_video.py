@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import av
 from av.codec.hwaccel import HWAccel
@@ -66,6 +66,11 @@ _DEMUXER_OPTIONS: Final = {
     "enable_drefs": "0",
     "use_absolute_path": "0",
 }
+
+_METADATA_OF_ANY_ENCODING: Final[dict[str, Any]] = (
+    {"metadata_errors": "surrogateescape"} if hasattr(InputContainer, "metadata_errors") else {}
+)
+"""Tags that are not UTF-8 cost no video: PyAV 18 must be told so, later ones cannot be told otherwise."""
 
 _BUFFER_BYTES: Final = 1 << 15
 """What FFmpeg reads at once; its own default."""
@@ -144,10 +149,9 @@ def open_container(
             container_options=_DEMUXER_OPTIONS
             | {"max_streams": str(limits.max_streams + 1)}
             | ({} if probe_bytes is None else {"probesize": str(probe_bytes), "analyzeduration": "1"}),
-            # Metadata in the wrong encoding must not cost the video.
-            metadata_errors="replace",
             buffer_size=_BUFFER_BYTES,
             hwaccel=hwaccel,
+            **_METADATA_OF_ANY_ENCODING,
         )
     except BaseException as error:
         with closing(file):
