@@ -1,14 +1,17 @@
 """Nets under the rules of where a video may be cut: what decoders keep over a keyframe is noticed by its pictures."""
 
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import islice, pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_builder.video import packet_pass
+from cache_builder.video import live_store, packet_pass
+from cache_builder.video.decode import VideoReader
+from cache_builder.video.live_video import LiveVideo
 from cache_builder.video.packet_headers import PacketHeader
 from cache_builder.video.scan import scan_video
 from cache_builder.video.start_check import MAX_PACKETS_DECODED, check_starts, starts_to_try
@@ -106,3 +109,74 @@ def test_the_first_edge_with_another_picture_is_named(sizes, data):
     assert first_wrong_edge([*units[:wrong], by_gpu]) is None
     damaged = MadeUpUnit(first_packet=firsts[wrong], first_pictures=other.first_pictures, is_damaged=True)
     assert first_wrong_edge([*units[:wrong], damaged]) is None
+
+
+def starts_of(packet_of_frame, *, can_start, unit_starts):
+    """Frames of one video at which a live store starts to decode, as far as it knows at first."""
+    flags = np.zeros(400, np.bool_)
+    flags[can_start] = True
+    scanned = SimpleNamespace(packets=MadeUpPackets(can_start_unit=flags))
+    starts = live_store._find_starts(
+        [scanned],
+        [np.array(unit_starts, np.int64)],
+        np.array(packet_of_frame, np.int32),
+        np.array([len(packet_of_frame)]),
+    )
+    frames = np.arange(len(packet_of_frame))
+    return np.unique(starts.before(frames)).tolist()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeUpPackets:
+    can_start_unit: np.ndarray
+
+    def __len__(self):
+        return len(self.can_start_unit)
+
+
+def test_where_a_live_store_starts():
+    in_order = list(range(400))
+    assert starts_of(in_order, can_start=[0, 100, 300], unit_starts=[0, 200]) == [0, 100, 300]
+    # Frames that lead up to the first keyframe come out before it: decoding from there gives them, too.
+    leading = [2, 4, 0, *range(5, 400)]
+    assert starts_of(leading, can_start=[0, 100], unit_starts=[0, 200])[:2] == [0, 98]
+    # A picture that is shown again is no place to start from.
+    again = [*range(200), 100, *range(200, 400)]
+    assert starts_of(again, can_start=[0, 100], unit_starts=[0, 200]) == [0, 100]
+    # A build found that units do not fit together, though there are keyframes for two.
+    assert starts_of(in_order, can_start=[0, 100, 200], unit_starts=[0]) == [0]
+    assert starts_of(in_order, can_start=[0, 300], unit_starts=[0]) == [0, 300]  # too short for two units
+
+
+def test_a_start_that_gives_other_frames_is_given_up(tmp_path, monkeypatch):
+    """As VP9's intra-only pictures do, of which nothing is told before they are decoded."""
+    sample = sample_stream("h264")
+    path = tmp_path / "v.mp4"
+    write_stream(sample, path, [(0, len(sample.packets))])
+    scanned = scan_video(path, "v.mp4")
+    decode, starts = VideoReader.decode, []
+
+    def decode_falsely(self, first, end, **options):
+        starts.append(first)
+        frames = decode(self, first, end, **options)
+        return SkipsFrames(frames, num_skipped=3 * (first > 0))
+
+    monkeypatch.setattr(VideoReader, "decode", decode_falsely)
+    monkeypatch.setattr(LiveVideo, "_may_be_sparse", lambda self: False)
+    _, found = look_up(path, scanned, min_packets=150, seed=0, num=40)
+    monkeypatch.undo()
+    assert max(starts) > 0
+    assert found == dict(enumerate(one_pass(path, scanned)))
+
+
+@dataclass(frozen=True)
+class SkipsFrames:
+    decoder: object
+    num_skipped: int
+
+    @property
+    def errors(self):
+        return self.decoder.errors
+
+    def __iter__(self):
+        return islice(iter(self.decoder), self.num_skipped, None)
