@@ -1,5 +1,6 @@
 """Display matrices: which of the eight ways to lie each stands for, wherever in a file it is said."""
 
+import gc
 import math
 import struct
 from fractions import Fraction
@@ -26,6 +27,7 @@ from cache_builder.video.orientation import (
 from cache_builder.video.scan import scan_video
 from tests.support.hand_made_mp4 import HandMadeMp4, jpeg_picture
 from tests.support.presentations import ONE, ORIENTATIONS, SYMMETRIES, matrix_of, show_by_matrix
+from tests.support.tiny_videos import tiny_video
 
 PICTURE = np.arange(12).reshape(3, 4)
 
@@ -213,3 +215,18 @@ def test_frames_without_a_matrix_have_none(tmp_path):
     (tmp_path / "video.h264").write_bytes(h264_of_corners())
     with av.open(str(tmp_path / "video.h264")) as container:
         assert {read_display_matrix(frame) for frame in container.decode(video=0)} == {None}
+
+
+def test_a_frame_is_gone_when_nobody_holds_it(tmp_path):
+    """Frames that wait for the garbage collector keep their pixels, and the decoder takes new memory for each."""
+    path = tiny_video(tmp_path, path=Path("v.mp4"), num_frames=30, rotation_degrees=90).path
+    gc.collect()
+    gc.disable()
+    try:
+        with av.open(str(path)) as container:
+            for frame in container.decode(video=0):
+                assert read_display_matrix(frame) is not None
+            del frame
+        assert not [one for one in gc.get_objects() if type(one) is av.VideoFrame]
+    finally:
+        gc.enable()

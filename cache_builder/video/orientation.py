@@ -13,13 +13,13 @@ import math
 import struct
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import av
 import numpy as np
 import numpy.typing as npt
 from av.filter import Graph
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 
 DisplayMatrix: TypeAlias = tuple[int, ...]
 """Its nine numbers, in order: 16.16 fixed point, the third of each row 2.30."""
@@ -131,7 +131,9 @@ def describe_matrix(matrix: DisplayMatrix | None) -> str:
 
 
 def _display_matrix_bytes(frame: av.VideoFrame) -> bytes:
-    side_data: Any = frame.side_data.get("DISPLAYMATRIX")
+    # Not `frame.side_data`, which the frame keeps: the two hold each other, and with them its pixels, until the garbage
+    # collector comes.
+    side_data = cast(Any, SideDataContainer)(frame).get(Type.DISPLAYMATRIX)
     return b"" if side_data is None else bytes(side_data)
 
 
