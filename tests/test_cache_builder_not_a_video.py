@@ -89,7 +89,7 @@ def test_a_still_image_is_named_and_a_stream_of_images_is_not(tmp_path):
     assert name_what_it_is(path, was_opened=True) is None
 
 
-@pytest.mark.parametrize("letter", ["a", "ü", "漢", "𝔘"])
+@pytest.mark.parametrize("letter", ["a", "ü", "漢", "🎥"])
 @pytest.mark.parametrize("num_before", range(4))
 def test_a_long_text_is_one_wherever_its_beginning_is_cut(tmp_path, letter, num_before):
     path = tmp_path / "v.mp4"
