@@ -30,6 +30,9 @@ _USUAL_RATES: Final = (
 _MAX_PLAIN_NUMERATOR: Final = 1000
 """A header's rate beyond it is mostly a mean over rounded durations: 98000/3267 for 30."""
 
+LONGEST_TICKS: Final = 2**62
+"""Between the first timestamp and the last: more would not fit in int64."""
+
 _LARGEST_INT64: Final = 2**62
 
 
@@ -69,6 +72,8 @@ def fit_frame_times(
     rate_wanted: Fraction,
 ) -> FrameTimes:
     """The times that a frame rate gives which explains `pts` (ticks, sorted, at least one) best.
+
+    `pts` may be `LONGEST_TICKS` apart at most.
 
     Every time is within a unit of the time base of its pts, counted from the first. Frames that no rate explains have
     just that. Rates are tried in the order of `_candidates`, and the first that explains most frames counts;
