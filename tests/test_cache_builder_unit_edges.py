@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,6 +19,7 @@ from cache_builder.video.start_check import MAX_PACKETS_DECODED, check_starts, s
 from cache_builder.video.unit_edges import first_wrong_edge
 from tests.support.sample_streams import sample_stream, write_stream
 from tests.support.three_ways import build, look_up, one_pass
+from tests.support.tiny_videos import damage_file, tiny_video
 
 
 @pytest.fixture
@@ -167,6 +169,25 @@ def test_a_start_that_gives_other_frames_is_given_up(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert max(starts) > 0
     assert found == dict(enumerate(one_pass(path, scanned)))
+
+
+def test_damage_leads_to_the_start_of_a_builds_unit_at_once(tmp_path, monkeypatch):
+    """Else a frame that is far behind it, where every frame is a start, costs as many tries."""
+    damaged = tiny_video(tmp_path, path=Path("v.mp4"), num_frames=60, gop_size=1).path
+    damage_file(damaged, start=0.9, num_bytes=40)
+    scanned = scan_video(damaged, "v.mp4")
+    expected = one_pass(damaged, scanned)
+    decode, starts = VideoReader.decode, []
+
+    def decode_and_note(self, first, end, **options):
+        starts.append(first)
+        return decode(self, first, end, **options)
+
+    monkeypatch.setattr(VideoReader, "decode", decode_and_note)
+    _, found = look_up(damaged, scanned, min_packets=150, seed=0, num=60)
+    assert found == dict(enumerate(expected))
+    assert starts.count(0) == 1
+    assert starts[starts.index(0) - 1] > 30
 
 
 @dataclass(frozen=True)
