@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_builder.video import live_store, packet_pass
-from cache_builder.video.decode import VideoReader
+from cache_builder.video import live_store, packet_pass, start_check
+from cache_builder.video.decode import UnitDecoder, VideoReader
 from cache_builder.video.live_video import LiveVideo
 from cache_builder.video.packet_headers import PacketHeader
 from cache_builder.video.scan import scan_video
@@ -67,6 +67,26 @@ def test_true_starts_stay_starts(tmp_path, kind_name):
     scanned = scan_video(path, path.name)
     assert starts_to_try(scanned)
     assert check_starts(path, scanned) == scanned
+
+
+def test_trying_starts_decodes_and_compares_no_more_than_it_must(tmp_path, monkeypatch):
+    sample = sample_stream("mpeg4-p")
+    path = tmp_path / f"v.{sample.kind.suffixes[0]}"
+    write_stream(sample, path, [(0, len(sample.packets))])
+    scanned = scan_video(path, path.name)
+    first, second = starts_to_try(scanned)
+    packets, compared, describe = [], [], UnitDecoder._describe
+
+    def note(self, frame, ordinal):
+        packets.append(ordinal)
+        return describe(self, frame, ordinal)
+
+    monkeypatch.setattr(UnitDecoder, "_describe", note)
+    monkeypatch.setattr(start_check, "picture_hash", lambda frame: compared.append(frame) or 7)
+    check_starts(path, scanned)
+    num_behind_second = min(8, len(scanned.packets) - second)
+    assert len(compared) == 2 * (8 + num_behind_second) - max(0, first + 8 - second)
+    assert len(packets) == second + num_behind_second + 8 + num_behind_second
 
 
 def test_proven_starts_and_far_ones_are_not_tried(tmp_path, monkeypatch):
