@@ -126,6 +126,20 @@ def test_fps_keeps_the_same_frames_of_an_avi_however_it_is_cut(tmp_path, kind_na
     assert whole.frames == [every[round(tick * 25 / fps)] for tick in range(len(whole.frames))] or fps == 10
 
 
+@pytest.mark.parametrize("kind_name", ["mpeg1", "mpeg2"])
+def test_program_streams_that_were_joined_keep_the_times_of_each(tmp_path, kind_name):
+    path = written(tmp_path, kind_name, "mpg")
+    pts_seconds = build(path, scan(path), min_packets=150).pts_seconds
+    joined = tmp_path / "joined.mpg"
+    joined.write_bytes(path.read_bytes() * 2)
+    scanned = scan(joined)
+    assert scanned.sorts_pts
+    for min_packets in (10, 150):
+        assert build(joined, scanned, min_packets=min_packets).pts_seconds == pts_seconds * 2
+    store, _ = look_up(joined, scanned, min_packets=150, seed=0, num=0)
+    assert store.index["pts_seconds"].tolist() == pts_seconds * 2
+
+
 def test_other_streams_are_discarded(tmp_path):
     """Sound that lies behind the end of the file, where a copy was cut off, ends no video."""
     path = tmp_path / "sound_beyond_the_end.mp4"
