@@ -138,6 +138,10 @@ def test_program_streams_that_were_joined_keep_the_times_of_each(tmp_path, kind_
         assert build(joined, scanned, min_packets=min_packets).pts_seconds == pts_seconds * 2
     store, _ = look_up(joined, scanned, min_packets=150, seed=0, num=0)
     assert store.index["pts_seconds"].tolist() == pts_seconds * 2
+    kept = build(joined, scanned, min_packets=10, fps=25)
+    assert (
+        kept.entry.num_frames_stored >= 79
+    )  # of 80: how long the last before the joint is shown, nothing tells
 
 
 def test_other_streams_are_discarded(tmp_path):
