@@ -71,7 +71,7 @@ def fit_frame_times(
     rate_in_header: Fraction | None,
     rate_wanted: Fraction,
 ) -> FrameTimes:
-    """The times that a frame rate gives which explains `pts` (ticks, sorted, at least one) best.
+    """Times of frames from their `pts` (ticks, sorted, at least one), by the frame rate that explains most of them.
 
     `pts` may be `LONGEST_TICKS` apart at most.
 
@@ -94,7 +94,7 @@ def fit_frame_times(
         pts=pts,
         numerators=best.numerators,
         denominator=best.denominator,
-        # Where hardly a frame is explained, the rate is nobody's.
+        # A rate that explains fewer than half of the frames is not the video's.
         period=best.period if best.num_unexplained < len(pts) / 2 and len(pts) > 1 else typical,
         time_base=time_base,
     )

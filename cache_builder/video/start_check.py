@@ -45,7 +45,7 @@ def check_starts(path: Path, scan: VideoScan) -> VideoScan:
         expected = _pictures_behind(path, scan, starts, first=0)
         for start in starts:
             found = None if expected is None else _pictures_behind(path, scan, [start], first=start)
-            if expected is None or found is None:  # damaged: nobody can tell
+            if expected is None or found is None:  # pictures of damaged packets differ anyway
                 return scan
             if not _agree(expected[start], found[start]):
                 return _in_one_piece(scan, start)
