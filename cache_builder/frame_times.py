@@ -76,7 +76,7 @@ def fit_frame_times(
     `pts` may be `LONGEST_TICKS` apart at most.
 
     Every time is within a unit of the time base of its pts, counted from the first. Frames that no rate explains have
-    just that. Rates are tried in the order of `_candidates`, and the first that explains most frames counts;
+    just that. Rates are tried in the order of `_candidates`, and the first that explains three of four frames counts;
     where none does, the one that explains the most of them.
     """
     distances = pts - pts[0]
@@ -85,7 +85,9 @@ def fit_frame_times(
         fit = _fit(distances, 1 / (rate * time_base))
         if best is None or fit.num_unexplained < best.num_unexplained:
             best = fit
-        if best.num_unexplained < len(pts) / 2:  # a later one that explains more would do so by chance
+        # A part of the true rate explains every other frame, or a few more. A rate that explains most is the true one,
+        # and a later one that explains more would do so by chance.
+        if best.num_unexplained < len(pts) / 4:
             break
     assert best is not None
     steps = np.diff(pts)

@@ -116,6 +116,17 @@ MILLISECONDS = Recording(
 )
 
 
+COARSE = Recording(
+    rate=Fraction(30000, 1001),
+    time_base=Fraction(1, 30),
+    start=Fraction(594, 109),
+    num_frames=16,
+    rounding=half_up,
+    has_rate_in_header=False,
+)
+"""Half its rate explains 9 of its 16 frames, with timestamps that are wrong by up to a unit."""
+
+
 class TestFpsAtTheTrueRate:
     @given(recordings())
     @example(MILLISECONDS)
@@ -161,6 +172,7 @@ class TestFpsAtTheTrueRate:
 class TestFpsBelowTheTrueRate:
     @given(recordings(), st.integers(2, 60))
     @example(MILLISECONDS, 3)
+    @example(COARSE, 2)
     def test_a_part_of_the_rate_keeps_every_nth_frame(self, recording, factor):
         found = kept_of(recording, recording.rate / factor)
         assert found == list(range(0, recording.num_frames, factor))
