@@ -5,12 +5,15 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from cache_builder.video.packet_pass import ONE_FRAME_A_PACKET
+from cache_builder.video.packet_pass import ONE_FRAME_A_PACKET, leads_up
 from cache_builder.video.packet_table import NO_PTS, PacketTable
 from cache_builder.video.scan import VideoScan
 
 MAX_BYTES_NOT_CODED: Final = 10
 """An MPEG-4 picture this small may say that it is not coded (`vop_coded` 0): AVI files hold such for dropped frames."""
+
+MAX_STEPS_OF_A_FIELD: Final = 0.75
+"""Two fields of a frame are half a frame's step apart."""
 
 Reason: TypeAlias = Literal[
     "hidden by the container",
@@ -36,20 +39,15 @@ def packets_without_frame(
     packets = scan.packets
     has_frame = np.zeros(len(packets), np.bool_)
     has_frame[packet_of_frame] = True
-    has_interlaced_frame = np.zeros(len(packets), np.bool_)
-    has_interlaced_frame[packet_of_frame[is_interlaced]] = True
-    is_beside_interlaced = np.zeros(len(packets), np.bool_)
-    is_beside_interlaced[1:] |= has_interlaced_frame[:-1]
-    is_beside_interlaced[:-1] |= has_interlaced_frame[1:]
     everywhere = np.ones(len(packets), np.bool_)
     holds: dict[Reason, npt.NDArray[np.bool_]] = {
         "hidden by the container": packets.is_discarded,
         "empty": packets.size == 0,
         "not shown": packets.hides_picture,
-        "second fields": is_beside_interlaced,
+        "second fields": _are_other_fields(packets, packet_of_frame, is_interlaced, has_frame),
         "before the first that can be decoded": _is_before_first_keyframe(packets)
         | (np.arange(len(packets)) < packet_of_frame.min(initial=len(packets))),
-        "leading up to a keyframe without the pictures before it": _leads_up(packets)
+        "leading up to a keyframe without the pictures before it": leads_up(packets)
         & (scan.facts.codec == "hevc"),
         "not coded": (packets.size < MAX_BYTES_NOT_CODED) & (scan.facts.codec == "mpeg4"),
         "of a codec that may code less than a frame a packet": everywhere
@@ -65,6 +63,31 @@ def packets_without_frame(
     return found
 
 
+def _are_other_fields(
+    packets: PacketTable,
+    packet_of_frame: npt.NDArray[np.int64],
+    is_interlaced: npt.NDArray[np.bool_],
+    has_frame: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.bool_]:
+    """bool per packet: the other field of an interlaced frame, coded in a packet of its own beside the first one's.
+
+    Such a packet has no pts, or one less than a frame away. A frame has one other field.
+    """
+    frame_pts = packets.pts[packet_of_frame]
+    steps = np.diff(np.sort(frame_pts[frame_pts != NO_PTS]))
+    step = float(np.median(steps[steps > 0])) if (steps > 0).any() else np.inf
+    is_other = np.zeros(len(packets), np.bool_)
+    for packet in packet_of_frame[is_interlaced].tolist():
+        for beside in (packet + 1, packet - 1):
+            if not 0 <= beside < len(packets) or has_frame[beside] or is_other[beside]:
+                continue
+            pts, other_pts = packets.pts[[packet, beside]].tolist()
+            if NO_PTS in (pts, other_pts) or abs(other_pts - pts) <= MAX_STEPS_OF_A_FIELD * step:
+                is_other[beside] = True
+                break
+    return is_other
+
+
 def _is_before_first_keyframe(packets: PacketTable) -> npt.NDArray[np.bool_]:
     """bool per packet: coded before the first keyframe, or behind it and shown before it."""
     if not packets.is_keyframe.any():
@@ -77,15 +100,3 @@ def _is_before_first_keyframe(packets: PacketTable) -> npt.NDArray[np.bool_]:
     is_led: npt.NDArray[np.bool_] = has_pts & (packets.pts < packets.pts[first])
     is_led[second:] = False
     return is_before | is_led
-
-
-def _leads_up(packets: PacketTable) -> npt.NDArray[np.bool_]:
-    """bool per packet: coded behind a keyframe and shown before it, as the pictures that HEVC lets a decoder skip."""
-    if not packets.is_keyframe.any():
-        return np.zeros(len(packets), np.bool_)
-    keyframes = np.flatnonzero(packets.is_keyframe)
-    number = np.searchsorted(keyframes, np.arange(len(packets)), side="right") - 1
-    keyframe_pts = packets.pts[keyframes[np.maximum(number, 0)]]
-    has_pts = (packets.pts != NO_PTS) & (keyframe_pts != NO_PTS)
-    leads: npt.NDArray[np.bool_] = (number >= 0) & has_pts & (packets.pts < keyframe_pts)
-    return leads

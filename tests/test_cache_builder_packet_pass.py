@@ -191,9 +191,19 @@ class TestPacketsWithoutFrame:
         assert self.reasons(written(tmp_path, "h264-b", "mp4"), lost=[7, 25]) == {"without a reason": [7, 25]}
 
     def test_of_two_fields_one_gives_the_frame(self, tmp_path):
-        path = written(tmp_path, "h264", "ts")
-        found = self.reasons(path, lost=[7, 25], is_interlaced=lambda packets: packets == 8)
-        assert found == {"second fields": [7], "without a reason": [25]}
+        """Fields in packets of their own, half a frame apart: frames are of the even packets, 8 and 9 are lost."""
+        scanned = scan(written(tmp_path, "h264", "ts"))
+        fields = replace(scanned, packets=replace(scanned.packets, pts=1800 * np.arange(40)))
+        frames = np.array([n for n in range(0, 40, 2) if n != 8], np.int64)
+        found = packets_without_frame(fields, frames, np.ones(len(frames), np.bool_))
+        assert found["second fields"].tolist() == [n for n in range(1, 40, 2) if n != 9]
+        assert found["without a reason"].tolist() == [8, 9]
+
+    def test_a_frame_lost_between_interlaced_frames_is_no_field(self, tmp_path):
+        found = self.reasons(
+            written(tmp_path, "h264", "ts"), lost=[7], is_interlaced=lambda packets: packets >= 0
+        )
+        assert found == {"without a reason": [7]}
 
     def test_the_beginning_may_not_be_decodable(self, tmp_path):
         found = self.reasons(written(tmp_path, "h264", "mp4"), lost=[0, 1, 5])
