@@ -59,7 +59,10 @@ class VideoFrames:
         packets = self._scan.packets
         changes = self._format_changes()
         corrupt_runs = runs_of_true(self._is_corrupt)
-        spans = self._damaged_spans(dict(sorted((self._complaints() | self._complaints_of_lost()).items())))
+        spans = self._spans_told
+        if len(self.packets_lost):
+            lost = dict.fromkeys(self.packets_lost.tolist(), "no frame came of it, and nothing says why")
+            spans = self._damaged_spans(dict(sorted((self._complaints() | lost).items())))
         hashes = self._luma_hashes()
         is_equal = np.concatenate([[False], (hashes[1:] == hashes[:-1]) & (hashes[1:] != _NOT_HASHED)])
         is_equal = is_equal[: len(hashes)]
@@ -106,12 +109,14 @@ class VideoFrames:
     def packets_lost(self) -> npt.NDArray[np.int64]:
         """Ordinals of the packets of which no frame came though nothing was said of it, and no damage is near."""
         lost = self.packets_without_frame.get("without a reason", np.zeros(0, np.int64))
-        for span in self._damaged_spans(self._complaints()) if len(lost) else []:
+        for span in self._spans_told if len(lost) else []:
             lost = lost[(lost < span.first_packet) | (lost > span.last_packet)]
         return lost
 
-    def _complaints_of_lost(self) -> dict[int, str]:
-        return dict.fromkeys(self.packets_lost.tolist(), "no frame came of it, and nothing says why")
+    @cached_property
+    def _spans_told(self) -> list[DamagedSpan]:
+        """Of what demuxer and decoder complained about."""
+        return self._damaged_spans(self._complaints())
 
     def _luma_hashes(self) -> npt.NDArray[np.int64]:
         parts = [

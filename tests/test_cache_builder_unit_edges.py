@@ -10,13 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cache_builder.discover import SourceVideo
 from cache_builder.video import live_store, packet_pass, start_check
 from cache_builder.video.decode import UnitDecoder, VideoReader
 from cache_builder.video.live_video import LiveVideo
 from cache_builder.video.packet_headers import PacketHeader
 from cache_builder.video.scan import scan_video
+from cache_builder.video.scan_cache import scan_videos
 from cache_builder.video.start_check import MAX_PACKETS_DECODED, check_starts, starts_to_try
 from cache_builder.video.unit_edges import first_wrong_edge
+from tests.support.in_process_pool import InProcessPool
 from tests.support.sample_streams import sample_stream, write_stream
 from tests.support.three_ways import build, look_up, one_pass
 from tests.support.tiny_videos import damage_file, tiny_video
@@ -57,6 +60,9 @@ def test_a_scan_tries_starts_that_nothing_proves(cut_in_spite_of_palettes, monke
     assert checked.packets.can_start_unit.nonzero()[0].tolist() == [0]
     _, found = look_up(path, checked, min_packets=150, seed=0, num=40)
     assert found == dict(enumerate(one_pass(path, checked)))
+    videos = [SourceVideo(relative_path="palette.avi", path=path)]
+    (by_scans_of_a_folder,) = scan_videos(videos, cache_path=None, pool=InProcessPool())
+    assert by_scans_of_a_folder.facts == checked.facts
 
 
 @pytest.mark.parametrize("kind_name", ["mpeg4-p", "mpeg2", "h264-open", "wmv2", "svq1"])

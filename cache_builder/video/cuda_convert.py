@@ -28,6 +28,10 @@ class FrameKind:
     device: torch.device
 
 
+MAX_CONVERTERS: Final = 256
+"""Kinds of frames whose weights are kept: the oldest go first."""
+
+
 class YuvConverters:
     """Conversions to one geometry, kept by kind of frame: their weights take MBs on the device, so videos share them.
 
@@ -43,6 +47,10 @@ class YuvConverters:
         """The conversion for such frames. Made twice at worst, where two threads ask at once."""
         converter = self._converters.get(kind)
         if converter is None:
+            while (
+                len(self._converters) >= MAX_CONVERTERS
+            ):  # a video may change the shape of its pixels all the time
+                self._converters.pop(next(iter(self._converters)), None)
             placement = place_frame(
                 self._geometry,
                 coded_width=kind.width,

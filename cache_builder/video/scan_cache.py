@@ -18,7 +18,8 @@ from cache_builder.errors import VideoError
 from cache_builder.video.frame_table import FrameTable, predict_frames
 from cache_builder.video.packet_table import PACKET_COLUMNS, PacketTable
 from cache_builder.video.scan import VideoFacts, VideoScan
-from cache_builder.video.scan_job import CountJob, ScanJob
+from cache_builder.video.scan_job import CountJob, ScanJob, StartCheckJob
+from cache_builder.video.start_check import starts_to_try
 from cache_builder.worker_pool import JobDied, JobRaised, WorkerPool
 from frame_store.descriptors import raise_if_out_of_files
 from frame_store.publish import write_file
@@ -89,7 +90,8 @@ def forget_scans(cache_path: Path, relative_paths: Sequence[str]) -> None:
 
 
 _Found: TypeAlias = tuple[VideoScan, FrameTable | None]
-ScanPool: TypeAlias = WorkerPool[ScanJob | CountJob, VideoScan | FrameTable]
+_Job: TypeAlias = ScanJob | StartCheckJob | CountJob
+ScanPool: TypeAlias = WorkerPool[_Job, VideoScan | FrameTable]
 
 
 class _Scanning:
@@ -113,7 +115,7 @@ class _Scanning:
         self._scans: dict[int, VideoScan] = {}
         self._found: dict[int, _Found | VideoError] = {}
         self._has_news = False
-        self._to_retry_alone: list[ScanJob | CountJob] = []
+        self._to_retry_alone: list[_Job] = []
 
     def run(self) -> list[_Found | VideoError]:
         try:
@@ -145,10 +147,12 @@ class _Scanning:
                 self._settle(job.row, outcome.error)
             else:
                 self._has_news = True
-                if isinstance(outcome.result, VideoScan):
-                    self._take_scan(job.row, outcome.result, None)
-                else:
+                if isinstance(outcome.result, FrameTable):
                     self._settle(job.row, (self._scans[job.row], outcome.result))
+                elif not isinstance(job, StartCheckJob) and starts_to_try(outcome.result):
+                    self._pool.submit(StartCheckJob(row=job.row, path=job.path, scan=outcome.result))
+                else:
+                    self._take_scan(job.row, outcome.result, None)
 
     def _take_scan(self, row: int, scan: VideoScan, frames: FrameTable | None) -> None:
         if self._with_frames and frames is None:
@@ -159,7 +163,7 @@ class _Scanning:
                 return
         self._settle(row, (scan, frames))
 
-    def _take_death(self, job: ScanJob | CountJob, how: str) -> None:
+    def _take_death(self, job: _Job, how: str) -> None:
         if job.is_retry:
             self._settle(job.row, VideoError(job.name, f"the process reading it {how}, twice"))
         else:  # perhaps it was not the video's fault: memory that others had taken, a crowded machine

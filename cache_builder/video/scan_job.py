@@ -9,7 +9,7 @@ from cache_builder.video.frame_table import FrameTable, count_frames
 from cache_builder.video.limits import DEFAULT_LIMITS, VideoLimits, seconds_to_decode, seconds_to_scan
 from cache_builder.video.open_video import out_of_memory_text
 from cache_builder.video.scan import VideoScan, scan_video
-from cache_builder.video.start_check import check_starts
+from cache_builder.video.start_check import MAX_PACKETS_DECODED, check_starts
 from cache_builder.worker_pool import JobLimits
 
 
@@ -44,9 +44,38 @@ class ScanJob(msgspec.Struct, frozen=True, kw_only=True):
             VideoError: it cannot be read as a video, or asks for more than the limits.
         """
         try:
-            return check_starts(
-                self.path, scan_video(self.path, self.relative_path, limits=self.video_limits)
-            )
+            return scan_video(self.path, self.relative_path, limits=self.video_limits)
+        except MemoryError as error:
+            raise VideoError(self.name, out_of_memory_text()) from error
+
+
+class StartCheckJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """Try a few starts of the video at `path` that nothing proves."""
+
+    row: int
+    """In the table of videos."""
+    path: Path
+    scan: VideoScan
+    is_retry: bool = False
+
+    @property
+    def name(self) -> str:
+        """The video, as messages name it."""
+        return self.scan.facts.path
+
+    @property
+    def limits(self) -> JobLimits:
+        """For as many packets as are decoded at most, twice."""
+        return _limits_to_decode(self.scan, num_packets=2 * MAX_PACKETS_DECODED)
+
+    def run(self) -> VideoScan:
+        """Check.
+
+        Raises:
+            VideoError: the file is not the one that was scanned.
+        """
+        try:
+            return check_starts(self.path, self.scan)
         except MemoryError as error:
             raise VideoError(self.name, out_of_memory_text()) from error
 
@@ -68,13 +97,7 @@ class CountJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     @property
     def limits(self) -> JobLimits:
         """By what the scan found."""
-        facts = self.scan.facts
-        return JobLimits(
-            seconds=seconds_to_decode(
-                facts.num_packets, width=facts.width, height=facts.height, num_bytes=facts.num_bytes
-            ),
-            memory_bytes=DEFAULT_LIMITS.max_memory_bytes,
-        )
+        return _limits_to_decode(self.scan, num_packets=self.scan.facts.num_packets)
 
     def run(self) -> FrameTable:
         """Count.
@@ -86,3 +109,11 @@ class CountJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             return count_frames(self.path, self.scan)
         except MemoryError as error:
             raise VideoError(self.name, out_of_memory_text()) from error
+
+
+def _limits_to_decode(scan: VideoScan, *, num_packets: int) -> JobLimits:
+    facts = scan.facts
+    seconds = seconds_to_decode(
+        num_packets, width=facts.width, height=facts.height, num_bytes=facts.num_bytes
+    )
+    return JobLimits(seconds=seconds, memory_bytes=DEFAULT_LIMITS.max_memory_bytes)
