@@ -5,9 +5,10 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
 
 from cache_builder.video.convert import FrameConverter
 from cache_builder.video.cuda_convert import FrameKind, YuvConverters
