@@ -68,14 +68,13 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         num_packets_corrupt = sum(len(receipt.corrupt_packets) for receipt in self.receipts)
         if num_packets_corrupt:
             problems.append(f"{num_packets_corrupt} packets flagged corrupt by the demuxer")
-        if len(self._packets_lost):
-            count, first = len(self._packets_lost), self._packets_lost[0]
+        lost = self._packets_lost()
+        if len(lost):
             problems.append(
-                f"{count} packets gave no frame, and nothing says why (the first: packet {first})"
+                f"{len(lost)} packets gave no frame, and nothing says why (the first: packet {lost[0]})"
             )
         return problems + self.scan.damage_texts
 
-    @property
     def _packets_lost(self) -> npt.NDArray[np.int64]:
         """As `VideoFrames.packets_lost`; none while units are missing, whose frames they may be."""
         if sum(receipt.end_packet - receipt.first_packet for receipt in self.receipts) < len(

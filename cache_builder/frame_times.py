@@ -30,6 +30,9 @@ _USUAL_RATES: Final = (
 _MAX_PLAIN_NUMERATOR: Final = 1000
 """A header's rate beyond it is mostly a mean over rounded durations: 98000/3267 for 30."""
 
+LONGEST_TICKS: Final = 2**62
+"""Between the first timestamp and the last: more would not fit in int64."""
+
 _LARGEST_INT64: Final = 2**62
 
 
@@ -68,10 +71,12 @@ def fit_frame_times(
     rate_in_header: Fraction | None,
     rate_wanted: Fraction,
 ) -> FrameTimes:
-    """The times that a frame rate gives which explains `pts` (ticks, sorted, at least one) best.
+    """Times of frames from their `pts` (ticks, sorted, at least one), by the frame rate that explains most of them.
+
+    `pts` may be `LONGEST_TICKS` apart at most.
 
     Every time is within a unit of the time base of its pts, counted from the first. Frames that no rate explains have
-    just that. Rates are tried in the order of `_candidates`, and the first that explains most frames counts;
+    just that. Rates are tried in the order of `_candidates`, and the first that explains three of four frames counts;
     where none does, the one that explains the most of them.
     """
     distances = pts - pts[0]
@@ -80,7 +85,9 @@ def fit_frame_times(
         fit = _fit(distances, 1 / (rate * time_base))
         if best is None or fit.num_unexplained < best.num_unexplained:
             best = fit
-        if best.num_unexplained < len(pts) / 2:  # a later one that explains more would do so by chance
+        # A part of the true rate explains every other frame, or a few more. A rate that explains most is the true one,
+        # and a later one that explains more would do so by chance.
+        if best.num_unexplained < len(pts) / 4:
             break
     assert best is not None
     steps = np.diff(pts)
@@ -89,7 +96,7 @@ def fit_frame_times(
         pts=pts,
         numerators=best.numerators,
         denominator=best.denominator,
-        # Where hardly a frame is explained, the rate is nobody's.
+        # A rate that explains fewer than half of the frames is not the video's.
         period=best.period if best.num_unexplained < len(pts) / 2 and len(pts) > 1 else typical,
         time_base=time_base,
     )

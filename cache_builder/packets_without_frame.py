@@ -6,11 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.video.packet_pass import ONE_FRAME_A_PACKET
-from cache_builder.video.packet_table import NO_PTS
+from cache_builder.video.packet_table import NO_PTS, PacketTable
 from cache_builder.video.scan import VideoScan
 
 MAX_BYTES_NOT_CODED: Final = 10
 """An MPEG-4 picture this small may say that it is not coded (`vop_coded` 0): AVI files hold such for dropped frames."""
+
+MAX_STEPS_OF_A_FIELD: Final = 0.75
+"""Two fields of a frame are half a frame's step apart."""
 
 Reason: TypeAlias = Literal[
     "hidden by the container",
@@ -37,18 +40,13 @@ def packets_without_frame(
     packets = scan.packets
     has_frame = np.zeros(len(packets), np.bool_)
     has_frame[packet_of_frame] = True
-    has_interlaced_frame = np.zeros(len(packets), np.bool_)
-    has_interlaced_frame[packet_of_frame[is_interlaced]] = True
-    is_beside_interlaced = np.zeros(len(packets), np.bool_)
-    is_beside_interlaced[1:] |= has_interlaced_frame[:-1]
-    is_beside_interlaced[:-1] |= has_interlaced_frame[1:]
     everywhere = np.ones(len(packets), np.bool_)
     holds: dict[Reason, npt.NDArray[np.bool_]] = {
         "hidden by the container": packets.is_discarded,
         "empty": packets.size == 0,
         "without a picture": packets.holds_no_picture,
         "not shown": packets.hides_picture | packets.shows_again,
-        "second fields": is_beside_interlaced,
+        "second fields": _are_other_fields(packets, packet_of_frame, is_interlaced, has_frame),
         "before the first that can be decoded": _is_before_first_keyframe(scan, has_frame)
         | (np.arange(len(packets)) < packet_of_frame.min(initial=len(packets))),
         "leading up to a keyframe without the pictures before it": packets.is_skippable,
@@ -64,6 +62,31 @@ def packets_without_frame(
             found[reason] = np.flatnonzero(is_left & mask)
             is_left &= ~mask
     return found
+
+
+def _are_other_fields(
+    packets: PacketTable,
+    packet_of_frame: npt.NDArray[np.int64],
+    is_interlaced: npt.NDArray[np.bool_],
+    has_frame: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.bool_]:
+    """bool per packet: the other field of an interlaced frame, coded in a packet of its own beside the first one's.
+
+    Such a packet has no pts, or one less than a frame away. A frame has one other field.
+    """
+    frame_pts = packets.pts[packet_of_frame]
+    steps = np.diff(np.sort(frame_pts[frame_pts != NO_PTS]))
+    step = float(np.median(steps[steps > 0])) if (steps > 0).any() else np.inf
+    is_other = np.zeros(len(packets), np.bool_)
+    for packet in packet_of_frame[is_interlaced].tolist():
+        for beside in (packet + 1, packet - 1):
+            if not 0 <= beside < len(packets) or has_frame[beside] or is_other[beside]:
+                continue
+            pts, other_pts = packets.pts[[packet, beside]].tolist()
+            if NO_PTS in (pts, other_pts) or abs(other_pts - pts) <= MAX_STEPS_OF_A_FIELD * step:
+                is_other[beside] = True
+                break
+    return is_other
 
 
 def _is_before_first_keyframe(scan: VideoScan, has_frame: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

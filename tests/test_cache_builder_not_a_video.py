@@ -66,6 +66,8 @@ FILES = {
         "Zugriff verweigert: Ümläute\n".encode(),
         "text, not a video; it begins 'Zugriff verweigert",
     ),
+    "a message with a mark": (b"\xef\xbb\xbfAccess denied\n", "text, not a video; it begins 'Access denied'"),
+    "many comments": (b"<!---->" * 1000, "text, not a video; it begins '<!---->"),
 }
 
 
@@ -85,6 +87,14 @@ def test_a_still_image_is_named_and_a_stream_of_images_is_not(tmp_path):
     path.write_bytes(jpeg_picture())
     assert name_what_it_is(path, was_opened=False) == "a still image, not a video"
     assert name_what_it_is(path, was_opened=True) is None
+
+
+@pytest.mark.parametrize("letter", ["a", "ü", "漢", "🎥"])
+@pytest.mark.parametrize("num_before", range(4))
+def test_a_long_text_is_one_wherever_its_beginning_is_cut(tmp_path, letter, num_before):
+    path = tmp_path / "v.mp4"
+    path.write_text("-" * num_before + letter * 5000, encoding="utf-8")
+    assert name_what_it_is(path, was_opened=False).startswith("text, not a video; it begins")
 
 
 def test_no_video_is_taken_for_something_else(sample_folder):

@@ -126,6 +126,24 @@ def test_fps_keeps_the_same_frames_of_an_avi_however_it_is_cut(tmp_path, kind_na
     assert whole.frames == [every[round(tick * 25 / fps)] for tick in range(len(whole.frames))] or fps == 10
 
 
+@pytest.mark.parametrize("kind_name", ["mpeg1", "mpeg2"])
+def test_program_streams_that_were_joined_keep_the_times_of_each(tmp_path, kind_name):
+    path = written(tmp_path, kind_name, "mpg")
+    pts_seconds = build(path, scan(path), min_packets=150).pts_seconds
+    joined = tmp_path / "joined.mpg"
+    joined.write_bytes(path.read_bytes() * 2)
+    scanned = scan(joined)
+    assert scanned.sorts_pts
+    for min_packets in (10, 150):
+        assert build(joined, scanned, min_packets=min_packets).pts_seconds == pts_seconds * 2
+    store, _ = look_up(joined, scanned, min_packets=150, seed=0, num=0)
+    assert store.index["pts_seconds"].tolist() == pts_seconds * 2
+    kept = build(joined, scanned, min_packets=10, fps=25)
+    assert (
+        kept.entry.num_frames_stored >= 79
+    )  # of 80: how long the last before the joint is shown, nothing tells
+
+
 def test_other_streams_are_discarded(tmp_path):
     """Sound that lies behind the end of the file, where a copy was cut off, ends no video."""
     path = tmp_path / "sound_beyond_the_end.mp4"
@@ -173,9 +191,19 @@ class TestPacketsWithoutFrame:
         assert self.reasons(written(tmp_path, "h264-b", "mp4"), lost=[7, 25]) == {"without a reason": [7, 25]}
 
     def test_of_two_fields_one_gives_the_frame(self, tmp_path):
-        path = written(tmp_path, "h264", "ts")
-        found = self.reasons(path, lost=[7, 25], is_interlaced=lambda packets: packets == 8)
-        assert found == {"second fields": [7], "without a reason": [25]}
+        """Fields in packets of their own, half a frame apart: frames are of the even packets, 8 and 9 are lost."""
+        scanned = scan(written(tmp_path, "h264", "ts"))
+        fields = replace(scanned, packets=replace(scanned.packets, pts=1800 * np.arange(40)))
+        frames = np.array([n for n in range(0, 40, 2) if n != 8], np.int64)
+        found = packets_without_frame(fields, frames, np.ones(len(frames), np.bool_))
+        assert found["second fields"].tolist() == [n for n in range(1, 40, 2) if n != 9]
+        assert found["without a reason"].tolist() == [8, 9]
+
+    def test_a_frame_lost_between_interlaced_frames_is_no_field(self, tmp_path):
+        found = self.reasons(
+            written(tmp_path, "h264", "ts"), lost=[7], is_interlaced=lambda packets: packets >= 0
+        )
+        assert found == {"without a reason": [7]}
 
     def test_the_beginning_may_not_be_decodable(self, tmp_path):
         found = self.reasons(written(tmp_path, "h264", "mp4"), lost=[0, 1, 5])

@@ -10,9 +10,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from cache_builder import selection
 from cache_builder.config import BuildConfig
-from cache_builder.frame_times import fit_frame_times
-from cache_builder.selection import shown_at_ticks
+from cache_builder.errors import VideoError
+from cache_builder.frame_times import LONGEST_TICKS, fit_frame_times
+from cache_builder.selection import make_selection, shown_at_ticks
+from cache_builder.video.scan import scan_video
+from tests.support.matroska_edit import matroska_of, with_clusters_at
 
 Rounding = Callable[[Fraction], int]
 
@@ -112,6 +116,17 @@ MILLISECONDS = Recording(
 )
 
 
+COARSE = Recording(
+    rate=Fraction(30000, 1001),
+    time_base=Fraction(1, 30),
+    start=Fraction(594, 109),
+    num_frames=16,
+    rounding=half_up,
+    has_rate_in_header=False,
+)
+"""Half its rate explains 9 of its 16 frames, with timestamps that are wrong by up to a unit."""
+
+
 class TestFpsAtTheTrueRate:
     @given(recordings())
     @example(MILLISECONDS)
@@ -157,6 +172,7 @@ class TestFpsAtTheTrueRate:
 class TestFpsBelowTheTrueRate:
     @given(recordings(), st.integers(2, 60))
     @example(MILLISECONDS, 3)
+    @example(COARSE, 2)
     def test_a_part_of_the_rate_keeps_every_nth_frame(self, recording, factor):
         found = kept_of(recording, recording.rate / factor)
         assert found == list(range(0, recording.num_frames, factor))
@@ -219,6 +235,42 @@ class TestTimestamps:
         )
         keeps = shown_at_ticks(Fraction(30), times)
         assert all(keeps(0, one, following) for one, following in zip(pts, [*pts[1:], None], strict=True))
+
+    def test_further_apart_than_int64_tells_are_refused(self, tmp_path):
+        path = tmp_path / "v.mkv"
+        picture = matroska_of([np.zeros((32, 32, 3), np.uint8)])
+        path.write_bytes(with_clusters_at(picture, [2**62 + 5000, -(2**62) - 5000]))
+        scanned = scan_video(path, path.name)
+        assert int(scanned.packets.pts.max()) - int(scanned.packets.pts.min()) > 2**63
+        with pytest.raises(VideoError, match=r"timestamps are up to 9,223,\S+ ticks apart, so --fps"):
+            make_selection(BuildConfig(fps=10.0), scanned)
+        make_selection(BuildConfig(stride=2), scanned)
+
+    @pytest.mark.parametrize("num_frames", [2, 3, 5])
+    def test_as_far_apart_as_they_may_be_are_taken(self, num_frames):
+        pts = np.linspace(0, 1, num_frames)
+        pts = (pts * (LONGEST_TICKS // 2)).astype(np.int64) * 2
+        for start in (-(2**62), 0, -5):
+            times = fit_frame_times(
+                pts + start, time_base=Fraction(1, 10**9), rate_in_header=None, rate_wanted=Fraction(30)
+            )
+            seconds = [times.seconds(int(one), last_of_equal=True) for one in pts + start]
+            assert seconds == [Fraction(int(one), 10**9) for one in pts]
+
+    def test_are_fitted_once_for_all_units_of_a_video(self, tmp_path, monkeypatch):
+        path = tmp_path / "v.mkv"
+        path.write_bytes(matroska_of([np.full((32, 32, 3), number, np.uint8) for number in range(9)]))
+        rates = []
+
+        def fit_and_count(pts, **options):
+            rates.append(options["rate_wanted"])
+            return fit_frame_times(pts, **options)
+
+        monkeypatch.setattr(selection, "fit_frame_times", fit_and_count)
+        selection._fit.cache_clear()
+        for fps in (12.5, 6.25, 12.5, 6.25):
+            make_selection(BuildConfig(fps=fps), scan_video(path, path.name))
+        assert rates == [Fraction(25, 2), Fraction(25, 4)]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_builder.video import live_store, packet_pass
-from cache_builder.video.decode import VideoReader
+from cache_builder.video import live_store, packet_pass, start_check
+from cache_builder.video.decode import UnitDecoder, VideoReader
 from cache_builder.video.live_video import LiveVideo
 from cache_builder.video.packet_headers import PacketHeader
 from cache_builder.video.scan import scan_video
@@ -18,6 +19,7 @@ from cache_builder.video.start_check import MAX_PACKETS_DECODED, check_starts, s
 from cache_builder.video.unit_edges import first_wrong_edge
 from tests.support.sample_streams import sample_stream, write_stream
 from tests.support.three_ways import build, look_up, one_pass
+from tests.support.tiny_videos import damage_file, tiny_video
 
 
 @pytest.fixture
@@ -65,6 +67,26 @@ def test_true_starts_stay_starts(tmp_path, kind_name):
     scanned = scan_video(path, path.name)
     assert starts_to_try(scanned)
     assert check_starts(path, scanned) == scanned
+
+
+def test_trying_starts_decodes_and_compares_no_more_than_it_must(tmp_path, monkeypatch):
+    sample = sample_stream("mpeg4-p")
+    path = tmp_path / f"v.{sample.kind.suffixes[0]}"
+    write_stream(sample, path, [(0, len(sample.packets))])
+    scanned = scan_video(path, path.name)
+    first, second = starts_to_try(scanned)
+    packets, compared, describe = [], [], UnitDecoder._describe
+
+    def note(self, frame, ordinal):
+        packets.append(ordinal)
+        return describe(self, frame, ordinal)
+
+    monkeypatch.setattr(UnitDecoder, "_describe", note)
+    monkeypatch.setattr(start_check, "picture_hash", lambda frame: compared.append(frame) or 7)
+    check_starts(path, scanned)
+    num_behind_second = min(8, len(scanned.packets) - second)
+    assert len(compared) == 2 * (8 + num_behind_second) - max(0, first + 8 - second)
+    assert len(packets) == second + num_behind_second + 8 + num_behind_second
 
 
 def test_proven_starts_and_far_ones_are_not_tried(tmp_path, monkeypatch):
@@ -167,6 +189,25 @@ def test_a_start_that_gives_other_frames_is_given_up(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert max(starts) > 0
     assert found == dict(enumerate(one_pass(path, scanned)))
+
+
+def test_damage_leads_to_the_start_of_a_builds_unit_at_once(tmp_path, monkeypatch):
+    """Else a frame that is far behind it, where every frame is a start, costs as many tries."""
+    damaged = tiny_video(tmp_path, path=Path("v.mp4"), num_frames=60, gop_size=1).path
+    damage_file(damaged, start=0.9, num_bytes=40)
+    scanned = scan_video(damaged, "v.mp4")
+    expected = one_pass(damaged, scanned)
+    decode, starts = VideoReader.decode, []
+
+    def decode_and_note(self, first, end, **options):
+        starts.append(first)
+        return decode(self, first, end, **options)
+
+    monkeypatch.setattr(VideoReader, "decode", decode_and_note)
+    _, found = look_up(damaged, scanned, min_packets=150, seed=0, num=60)
+    assert found == dict(enumerate(expected))
+    assert starts.count(0) == 1
+    assert starts[starts.index(0) - 1] > 30
 
 
 @dataclass(frozen=True)

@@ -127,9 +127,20 @@ def _starts_of(units: list[tuple[int, int]]) -> npt.NDArray[np.int64]:
 def sorted_packet_pts(packets: PacketTable, packet_of_frame: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Ticks of frames in output order, shape (num_frames,), for a video with `VideoScan.sorts_pts`.
 
-    The frames take the timestamps of their packets in rising order. `NO_PTS` stays where it is.
+    The frames take the timestamps of their packets in rising order, between two places where the clock goes back: there
+    recordings were joined, and each keeps its own times. `NO_PTS` stays where it is.
     """
     ticks = packets.pts[packet_of_frame]
-    given = ticks != NO_PTS
-    ticks[given] = np.sort(ticks[given])
+    given = np.flatnonzero(ticks != NO_PTS)
+    recording = _recording_of_packet(packets)[packet_of_frame[given]]
+    ticks[given[np.argsort(recording, kind="stable")]] = ticks[given[np.lexsort((ticks[given], recording))]]
     return ticks
+
+
+def _recording_of_packet(packets: PacketTable) -> npt.NDArray[np.int64]:
+    """Which of the recordings that were joined each packet is of, counted by how often dts went back before it."""
+    given = np.flatnonzero(packets.dts != NO_PTS)
+    dts = packets.dts[given]
+    goes_back = np.zeros(len(packets), np.int64)
+    goes_back[given[1:]] = dts[1:] < dts[:-1]
+    return np.cumsum(goes_back)

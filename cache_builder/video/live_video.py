@@ -39,7 +39,11 @@ class LearnedOfVideo:
 
 
 class _WrongStartError(Exception):
-    """Frames depend on what the decoder would have seen before: damage, or pictures that are used later."""
+    """Frames depend on pictures that the decoder would have seen before."""
+
+
+class _DamageError(Exception):
+    """Frames depend on damage, and so on all that the decoder saw since a build's start."""
 
 
 class _NotAsExpectedError(Exception):
@@ -110,6 +114,8 @@ class LiveVideo:
             except (UnitNotIndependentError, _WrongStartError):
                 # The start before is tried next; the first one never fails.
                 self.starts.drop(self.first_id + start)
+            except _DamageError:
+                self._drop_up_to_builds_start(start)
             else:
                 done = end
 
@@ -164,7 +170,7 @@ class LiveVideo:
             # What a decoder makes of damage depends on all that came before: start where a build does.
             is_damaged = is_damaged or decoded.is_corrupt or bool(decoder.errors)
             if is_damaged and not self._is_in_builds(start):
-                raise _WrongStartError
+                raise _DamageError
             if frame_in_video >= len(expected) or decoded.packet != expected[frame_in_video]:
                 break
             if frame_in_video < wanted[done]:
@@ -179,6 +185,12 @@ class LiveVideo:
             f"damaged: near frame {wanted[done]} it decodes to other frames than its {facts.num_packets} packets "
             "and their pts promised; open_videos(decode_all=True) counts the frames that decode",
         )
+
+    def _drop_up_to_builds_start(self, start: int) -> None:
+        """Give up `start` and those before it, as far as the one at which a build starts, too."""
+        while not self._is_in_builds(start):
+            self.starts.drop(self.first_id + start)
+            start = int(self.starts.before(np.array([self.first_id + start]))[0]) - self.first_id
 
     def _first_packet(self, start: int) -> int:
         # Frames before the first packet's own: those of an open GOP that the video begins with.

@@ -47,7 +47,9 @@ def announces_fragments_without_any(path: Path) -> bool:
     Raises:
         OSError: it cannot be read.
     """
-    places = dict(reversed(list(top_level_boxes(path))))  # the first of each kind
+    places: dict[bytes, int] = {}
+    for kind, offset in top_level_boxes(path):
+        places.setdefault(kind, offset)
     if b"moov" not in places or places.keys() & {b"moof", b"mdat"}:
         return False
     with path.open("rb") as file:

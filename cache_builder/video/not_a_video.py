@@ -1,5 +1,6 @@
 """Names files that are called like a video and hold something else, by how they begin."""
 
+import codecs
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ class _Kind:
 
 
 _BLANK: Final = rb"(?:\xef\xbb\xbf)?\s*"
+_COMMENT: Final = rb"<!--(?:(?!-->).)*-->\s*"
+"""No comment holds the end of one: else a page of many comments is tried in exponentially many ways."""
 
 _KINDS: Final = (
     _Kind(
@@ -32,12 +35,14 @@ _KINDS: Final = (
     ),
     _Kind(
         pattern=_BLANK
-        + rb"(?:<!--.*?-->\s*|<\?xml[^>]*>\s*)*<(?:!doctype html|html|head|body|script|title)\b",
+        + rb"(?:"
+        + _COMMENT
+        + rb"|<\?xml[^>]*>\s*)*<(?:!doctype html|html|head|body|script|title)\b",
         text="an HTML page, not a video: a login or error page that was saved in its place?",
     ),
     _Kind(pattern=_BLANK + rb"#EXTM3U", text="an HLS playlist, not a video: it only names the video's files"),
     _Kind(
-        pattern=_BLANK + rb"(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<MPD\b",
+        pattern=_BLANK + rb"(?:<\?xml[^>]*>\s*)?(?:" + _COMMENT + rb")*<MPD\b",
         text="a DASH playlist, not a video: it only names the video's files",
     ),
     _Kind(pattern=_BLANK + rb"<\?xml|" + _BLANK + rb"<Error>", text="an XML document, not a video"),
@@ -83,13 +88,10 @@ def name_what_it_is(path: Path, *, was_opened: bool) -> str | None:
 
 
 def _as_text(beginning: bytes) -> str | None:
-    """The first line of a text; None where it is none. A character may be cut off at the end."""
+    """The first line of a text; None where it is none. Its last character may be cut off."""
+    is_whole = len(beginning) < _BEGINNING_BYTES
     try:
-        text = (
-            beginning[:-3].decode("utf-8")
-            if len(beginning) == _BEGINNING_BYTES
-            else beginning.decode("utf-8")
-        )
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(beginning, final=is_whole)
     except UnicodeDecodeError:
         return None
     if not all(char.isprintable() or char in "\n\r\t" for char in text):

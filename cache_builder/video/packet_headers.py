@@ -53,7 +53,7 @@ _AV1_KEY_FRAME = 0
 def header_reader(codec: str, extradata: bytes | None, *, is_intra_only: bool) -> HeaderReader:
     """The reader for packets of `codec`, a canonical name, of a stream with this `extradata`.
 
-    `is_intra_only` is FFmpeg's word on the codec: every picture stands alone.
+    `is_intra_only` says that every picture of the codec is decoded by itself.
     """
     if is_intra_only:
         return lambda packet: PacketHeader(resets_decoder=True, is_closed=True)

@@ -7,6 +7,7 @@ from typing import Final
 
 import av
 import numpy as np
+import numpy.typing as npt
 from av.bitstream import BitStreamFilterContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -157,7 +158,7 @@ class _PacketNotes:
         self.unsplittable_reason: str | None = None
         self.has_bad_headers = False
         self.has_open_keyframes = False
-        """Keyframes of which nothing proves that no later packet needs pictures from before them."""
+        """Keyframes of which no header proves that no later packet needs pictures from before them."""
         self._read_header = header_reader(codec, stream.codec_context.extradata, is_intra_only=is_intra_only)
         self._has_telling_headers = codec in {"vp8", "vp9", "av1", "h264", "hevc"}
         self._header_check: BitStreamFilterContext | None = None
@@ -220,6 +221,21 @@ class _PacketNotes:
         return None
 
 
+def leads_up(packets: PacketTable) -> npt.NDArray[np.bool_]:
+    """bool per packet: coded behind a keyframe and shown before it."""
+    keyframe = last_keyframes(packets)
+    keyframe_pts = packets.pts[np.maximum(keyframe, 0)]
+    has_pts = (packets.pts != NO_PTS) & (keyframe_pts != NO_PTS)
+    leads: npt.NDArray[np.bool_] = (keyframe >= 0) & has_pts & (packets.pts < keyframe_pts)
+    return leads
+
+
+def last_keyframes(packets: PacketTable) -> npt.NDArray[np.int64]:
+    """Ordinal of the last keyframe at or before each packet, shape (num_packets,); -1 where there is none."""
+    ordinals = np.where(packets.is_keyframe, np.arange(len(packets)), -1)
+    return np.maximum.accumulate(ordinals)
+
+
 def _why_uncounted(
     opened: OpenContainer, stream: VideoStream, packets: PacketTable, notes: _PacketNotes
 ) -> str | None:
@@ -238,8 +254,10 @@ def _why_uncounted(
         "begins without a keyframe": not packets.is_keyframe[0],
         "frames before the first keyframe": bool((packets.pts < packets.pts[0]).any()),
         "empty packets": bool((packets.size == 0).any()),
-        # Where a stream was cut or joined, a decoder leaves out what leads up to such a keyframe.
-        "open GOPs": codec in _REORDERING and notes.has_open_keyframes,
+        # Where a stream was cut or joined, a decoder leaves out what leads up to a keyframe, and in H.264 what comes
+        # before a picture is whole again.
+        "open GOPs": codec in _REORDERING and bool(leads_up(packets).any()),
+        "keyframes that are no IDR pictures": codec == "h264" and notes.has_open_keyframes,
         # AVI, ASF and the like hold no pts: FFmpeg makes them from dts, so they tell nothing of reordering.
         "frames that may be reordered, without pts": codec in _REORDERING
         and not has_true_pts(opened.container.format.name),

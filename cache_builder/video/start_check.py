@@ -42,16 +42,12 @@ def check_starts(path: Path, scan: VideoScan) -> VideoScan:
     if not starts:
         return scan
     try:
-        expected = _decode(path, scan, first=0, end=starts[-1] + _MAX_PACKETS_BEHIND)
+        expected = _pictures_behind(path, scan, starts, first=0)
         for start in starts:
-            found = (
-                None
-                if expected is None
-                else _decode(path, scan, first=start, end=start + _MAX_PACKETS_BEHIND)
-            )
-            if expected is None or found is None:  # damaged: nobody can tell
+            found = None if expected is None else _pictures_behind(path, scan, [start], first=start)
+            if expected is None or found is None:  # pictures of damaged packets differ anyway
                 return scan
-            if not _agree(expected, found[:_NUM_PICTURES], start):
+            if not _agree(expected[start], found[start]):
                 return _in_one_piece(scan, start)
     except UnitNotIndependentError:
         pass  # It is found out at every start again, and does no harm.
@@ -70,24 +66,36 @@ def starts_to_try(scan: VideoScan) -> list[int]:
     return sorted({int(claimed[0]), *near[-1:].tolist()})
 
 
-def _decode(path: Path, scan: VideoScan, *, first: int, end: int) -> _Pictures | None:
-    """Pictures from packet `first` on until one of packet `end` or a later one comes; None where there is damage."""
-    pictures: _Pictures = []
+def _pictures_behind(
+    path: Path, scan: VideoScan, starts: list[int], *, first: int
+) -> dict[int, _Pictures] | None:
+    """The first pictures from that of each of `starts` on, decoded from packet `first`; None where there is damage."""
+    pictures: dict[int, _Pictures] = {start: [] for start in starts}
+    end = starts[-1] + _MAX_PACKETS_BEHIND
     with VideoReader(path, scan) as reader:
         decoder = reader.decode(first, len(scan.packets))
         for decoded in decoder:
             if decoded.is_corrupt or decoder.errors:
                 return None
-            if decoded.packet >= end or (first and len(pictures) == _NUM_PICTURES):
+            if decoded.packet >= end:
                 break
-            pictures.append((decoded.packet, picture_hash(decoded.frame)))
+            wanting = [
+                begun
+                for start, begun in pictures.items()
+                if (begun or decoded.packet == start) and len(begun) < _NUM_PICTURES
+            ]
+            if wanting:
+                picture = (decoded.packet, picture_hash(decoded.frame))
+                for begun in wanting:
+                    begun.append(picture)
+            if all(len(begun) == _NUM_PICTURES for begun in pictures.values()):
+                break
     return pictures
 
 
-def _agree(expected: _Pictures, found: _Pictures, start: int) -> bool:
-    """Whether `found`, decoded from packet `start` on, is what comes from that packet's picture on in `expected`."""
-    place = next((place for place, (packet, _) in enumerate(expected) if packet == start), None)
-    return place is not None and expected[place : place + len(found)] == found[: len(expected) - place]
+def _agree(expected: _Pictures, found: _Pictures) -> bool:
+    """Whether decoding from a start gives what decoding from the video's start gives, as far as both went."""
+    return bool(expected) and all(one == other for one, other in zip(expected, found, strict=False))
 
 
 def _in_one_piece(scan: VideoScan, start: int) -> VideoScan:

@@ -41,10 +41,11 @@ def num_to_decode_behind(first_packet: int) -> int:
 
 
 def first_wrong_edge(units: Sequence[HasEdges]) -> int | None:
-    """First packet of the first unit whose frames are others when decoding goes on from the unit before; None if none.
+    """First packet of the first unit that cannot be decoded by itself, or None.
 
-    `units` are all those of a video in packet order. Damaged ones are not compared: what a decoder makes of damage
-    depends on all that it saw before. Nor are those that a GPU decoded.
+    Its frames differ from those that come where decoding goes on from the unit before. `units` are all those of a
+    video in packet order. Damaged ones are not compared: what a decoder makes of damage depends on all that it saw
+    before. Nor are those that a GPU decoded.
     """
     for before, behind in pairwise(units):
         if before.is_damaged or behind.is_damaged:

@@ -15,6 +15,8 @@ PIXEL_CROP_BOTTOM, PIXEL_CROP_TOP, PIXEL_CROP_LEFT, PIXEL_CROP_RIGHT = (
 CONTENT_ENCODINGS, CONTENT_ENCODING, CONTENT_ENCODING_TYPE = b"\x6d\x80", b"\x62\x40", b"\x50\x33"
 CONTENT_ENCRYPTION, CONTENT_ENC_ALGO, CONTENT_ENC_KEY_ID = b"\x50\x35", b"\x47\xe1", b"\x47\xe2"
 
+CLUSTER, CLUSTER_TIMESTAMP, SIMPLE_BLOCK = b"\x1f\x43\xb6\x75", b"\xe7", b"\xa3"
+
 _UNKNOWN_SIZE = b"\x01" + b"\xff" * 7
 
 
@@ -61,6 +63,19 @@ def matroska_of(pictures: list[np.ndarray]) -> bytes:
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return file.getvalue()
+
+
+def with_clusters_at(matroska: bytes, milliseconds: list[int]) -> bytes:
+    """The file with its first block alone, in a cluster at each of these times; negative ones wrap around."""
+    clusters = matroska.index(CLUSTER)
+    block = matroska.index(SIMPLE_BLOCK, clusters)
+    size_size = _size_of_number(matroska[block + 1])
+    size = int.from_bytes(matroska[block + 1 : block + 1 + size_size], "big") - (1 << 7 * size_size)
+    content = matroska[block : block + 1 + size_size + size]
+    return matroska[:clusters] + b"".join(
+        element(CLUSTER, element(CLUSTER_TIMESTAMP, (time % 2**64).to_bytes(8, "big")), content)
+        for time in milliseconds
+    )
 
 
 def _size_of_number(first_byte: int) -> int:
