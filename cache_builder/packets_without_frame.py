@@ -5,7 +5,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from cache_builder.video.packet_pass import ONE_FRAME_A_PACKET, leads_up
+from cache_builder.video.packet_pass import ONE_FRAME_A_PACKET
 from cache_builder.video.packet_table import NO_PTS, PacketTable
 from cache_builder.video.scan import VideoScan
 
@@ -18,6 +18,7 @@ MAX_STEPS_OF_A_FIELD: Final = 0.75
 Reason: TypeAlias = Literal[
     "hidden by the container",
     "empty",
+    "without a picture",
     "not shown",
     "before the first that can be decoded",
     "leading up to a keyframe without the pictures before it",
@@ -43,12 +44,12 @@ def packets_without_frame(
     holds: dict[Reason, npt.NDArray[np.bool_]] = {
         "hidden by the container": packets.is_discarded,
         "empty": packets.size == 0,
-        "not shown": packets.hides_picture,
+        "without a picture": packets.holds_no_picture,
+        "not shown": packets.hides_picture | packets.shows_again,
         "second fields": _are_other_fields(packets, packet_of_frame, is_interlaced, has_frame),
-        "before the first that can be decoded": _is_before_first_keyframe(packets)
+        "before the first that can be decoded": _is_before_first_keyframe(scan, has_frame)
         | (np.arange(len(packets)) < packet_of_frame.min(initial=len(packets))),
-        "leading up to a keyframe without the pictures before it": leads_up(packets)
-        & (scan.facts.codec == "hevc"),
+        "leading up to a keyframe without the pictures before it": packets.is_skippable,
         "not coded": (packets.size < MAX_BYTES_NOT_CODED) & (scan.facts.codec == "mpeg4"),
         "of a codec that may code less than a frame a packet": everywhere
         & (scan.facts.codec not in ONE_FRAME_A_PACKET),
@@ -88,15 +89,21 @@ def _are_other_fields(
     return is_other
 
 
-def _is_before_first_keyframe(packets: PacketTable) -> npt.NDArray[np.bool_]:
+def _is_before_first_keyframe(scan: VideoScan, has_frame: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """bool per packet: coded before the first keyframe, or behind it and shown before it."""
+    packets = scan.packets
     if not packets.is_keyframe.any():
         return np.ones(len(packets), np.bool_)
+    ordinals = np.arange(len(packets))
     first = int(packets.is_keyframe.argmax())
     keyframes = np.flatnonzero(packets.is_keyframe)
     second = int(keyframes[1]) if len(keyframes) > 1 else len(packets)
-    is_before = np.arange(len(packets)) < first
-    has_pts = (packets.pts != NO_PTS) & (packets.pts[first] != NO_PTS)
-    is_led: npt.NDArray[np.bool_] = has_pts & (packets.pts < packets.pts[first])
+    is_timed = (packets.pts != NO_PTS) & (packets.pts[first] != NO_PTS) & scan.pts_are_true
+    is_led: npt.NDArray[np.bool_] = is_timed & (packets.pts < packets.pts[first])
+    if scan.facts.codec != "hevc":
+        # What leads up to a keyframe is coded before all that is shown behind it. (HEVC's decoder hands out nothing
+        # behind a picture that is missing either, and its packets say what leads up.)
+        shown = np.flatnonzero(has_frame & (ordinals > first))
+        is_led |= ~is_timed & (ordinals > first) & (ordinals < (shown[0] if len(shown) else second))
     is_led[second:] = False
-    return is_before | is_led
+    return (ordinals < first) | is_led

@@ -28,7 +28,9 @@ def make_selection(config: BuildConfig, scan: VideoScan) -> Selection:
     """
     if config.exact_fps is None:
         return lambda ordinal, pts, following_pts: ordinal % config.stride == 0
-    shown_pts = scan.packets.pts[(scan.packets.pts != NO_PTS) & ~scan.packets.is_discarded]
+    packets = scan.packets
+    is_hidden = packets.is_discarded | packets.hides_picture | packets.holds_no_picture
+    shown_pts = packets.pts[(packets.pts != NO_PTS) & ~is_hidden]
     if scan.time_base is None or len(shown_pts) == 0:
         raise VideoError(
             scan.facts.path, "has no timestamps, so --fps cannot choose its frames; use --stride"

@@ -43,6 +43,7 @@ from tests.support.matroska_edit import (
     matroska_of,
 )
 from tests.support.presentations import SYMMETRIES, matrix_of, show_by_matrix
+from tests.support.sample_streams import sample_stream, write_stream
 
 # Cropping that the container says ----------------------------------------------------------------------------
 
@@ -227,3 +228,21 @@ def test_packets_in_the_clear_are_not_encrypted():
     expected = "it is encrypted from packet 3 on (Common Encryption, scheme 'cbcs')"
     for info in (encryption_info(), encryption_info((500, 0), (7, 16))):
         assert why_packet_encrypted(FakePacket(info), 3) == expected
+
+
+@pytest.mark.parametrize(("num_bytes", "num_before"), [(188, 0), (192, 4)])
+@pytest.mark.parametrize("scrambling", [2, 3])
+def test_a_scrambled_transport_stream_is_refused_as_such(tmp_path, scrambling, num_bytes, num_before):
+    path = tmp_path / ("scrambled.ts" if num_bytes == 188 else "scrambled.m2ts")
+    write_stream(sample_stream("h264"), path, [(0, 40)])
+    clear = path.read_bytes()
+    packets = [bytearray(clear[n : n + num_bytes]) for n in range(0, len(clear), num_bytes)]
+    for packet in packets:
+        header = packet[num_before : num_before + 4]
+        if 0x100 <= (header[1] & 0x1F) << 8 | header[2] < 0x1FFF and header[3] & 0x10:
+            packet[num_before + 3] |= scrambling << 6
+            start = num_before + 4 + (1 + packet[num_before + 4] if header[3] & 0x20 else 0)
+            packet[start:] = bytes(byte ^ 0x5A for byte in packet[start:])
+    path.write_bytes(b"".join(packets))
+    with pytest.raises(VideoError, match=r"it is encrypted \(transport stream: \d+ of its first \d+ packets"):
+        scan_video(path, path.name)

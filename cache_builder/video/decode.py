@@ -213,7 +213,7 @@ class UnitDecoder:
         try:
             frames = self._reader.decoder.decode(packet)
         except av.FFmpegError as error:
-            if self._is_ours(ordinal):
+            if self._is_ours(ordinal) and not self._holds_no_picture(ordinal):
                 self._errors.append(DecoderError(packet=ordinal, reason=describe_error(error)))
         self._aspects.note(ordinal, self._reader.decoder)
         said = self._log.take(self._reader.stream) if self._log is not None else None
@@ -234,19 +234,30 @@ class UnitDecoder:
             return packet
         # What leads up to the first keyframe and cannot be decoded yet is left out: nothing is wrong there, either.
         # Nor where this unit begins: then it is the unit before's to say, which has the pictures that it needs.
-        leads_up = self._is_shown_before(packet, int(is_keyframe.argmax())) or self._may_lead_up(packet)
+        starts = (int(is_keyframe.argmax()), self._first)
+        leads_up = any(self._may_lead_up(packet, start) for start in starts if start < packet)
         return packet if not leads_up and self._is_ours(packet) else None
 
-    def _may_lead_up(self, packet: int) -> bool:
-        """Whether a packet without a frame may be shown before this unit, as far as can be told without pts."""
+    def _may_lead_up(self, packet: int, keyframe: int) -> bool:
+        """Whether a packet without a frame may be shown before the keyframe that it is coded behind."""
         scan = self._reader.scan
-        if self._first == 0 or (scan.pts_are_true and NO_PTS not in scan.packets.pts[[self._first, packet]]):
-            return False
+        if scan.pts_are_true and NO_PTS not in scan.packets.pts[[keyframe, packet]]:
+            return self._is_shown_before(packet, keyframe)
+        if scan.facts.codec == "hevc":  # whose decoder hands out nothing behind a missing picture
+            return bool(
+                scan.packets.is_skippable[packet]
+                and not scan.packets.is_keyframe[keyframe + 1 : packet].any()
+            )
         # What leads up to a keyframe is coded before all that is shown behind it.
-        return not any(self._first < given < packet for given in self._given)
+        return not any(keyframe < given < packet for given in self._given)
 
     def _may_be_left_out(self, ordinal: int) -> bool:
         return self._wanted is not None and ordinal != self._first and ordinal not in self._wanted
+
+    def _holds_no_picture(self, ordinal: int) -> bool:
+        """Whether nothing can be lost of a packet. H.264's decoder calls one invalid."""
+        packets = self._reader.scan.packets
+        return ordinal < len(packets) and bool(packets.holds_no_picture[ordinal])
 
     def _is_ours(self, ordinal: int) -> bool:
         """Whether what a packet holds is shown within this unit, as far as its pts tells."""

@@ -2,8 +2,10 @@
 
 import re
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
@@ -20,6 +22,14 @@ _HEADER: Final = struct.Struct(">4s5I")
 
 Its scheme, blocks encrypted and left clear, sizes of the key's id and of the first block, number of subsamples.
 """
+
+_TS_BYTES_LOOKED_AT: Final = 1 << 22
+_TS_PACKETS: Final = ((188, 0), (192, 4), (204, 0))
+"""Bytes of a packet of a transport stream, and of what stands before its header: plain, on Blu-ray discs and in
+camcorders, with error correction."""
+_TS_SYNC: Final = 0x47
+_TS_SCRAMBLED: Final = 0x80
+"""Of the fourth byte: `transport_scrambling_control` is 2 or 3 (ISO/IEC 13818-1, 2.4.3.3; ETSI ETR 289)."""
 
 
 def why_encrypted(stream: VideoStream) -> str | None:
@@ -42,6 +52,26 @@ def why_packet_encrypted(packet: "VideoPacket", ordinal: int) -> str | None:
         return None
     begins = f" from packet {ordinal} on" if ordinal else ""
     return f"it is encrypted{begins} (Common Encryption, scheme {scheme.decode('latin-1')!r})"
+
+
+def why_scrambled(path: Path) -> str | None:
+    """Why a transport stream is encrypted, as most of its first packets say; None where they do not, or it is none.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        content = file.read(_TS_BYTES_LOOKED_AT)
+    for num_bytes, offset in _TS_PACKETS:
+        num_packets = len(content) // num_bytes
+        packets = np.frombuffer(content, np.uint8, num_packets * num_bytes).reshape(num_packets, num_bytes)
+        is_scrambled = packets[:, offset + 3] & _TS_SCRAMBLED != 0
+        if num_packets and (packets[:, offset] == _TS_SYNC).all() and 2 * is_scrambled.sum() > num_packets:
+            return (
+                f"it is encrypted (transport stream: {is_scrambled.sum():,} of its first {num_packets:,} packets "
+                "are scrambled)"
+            )
+    return None
 
 
 def why_no_decoder(container: InputContainer, stream: VideoStream) -> str:

@@ -7,6 +7,7 @@ from typing import Final
 import av
 
 from cache_builder.errors import VideoError
+from cache_builder.video.encryption import why_scrambled
 from cache_builder.video.limits import VideoLimits
 from cache_builder.video.mp4_boxes import announces_fragments_without_any
 from cache_builder.video.not_a_video import name_what_it_is
@@ -36,7 +37,7 @@ def explain_nothing_read(path: Path, error: NothingReadError, *, limits: VideoLi
     Raises:
         OSError: the machine failed to read the file.
     """
-    what = name_what_it_is(path, was_opened=True)
+    what = name_what_it_is(path, was_opened=True) or why_scrambled(path)
     if what is not None:
         return what
     if announces_fragments_without_any(path):

@@ -19,7 +19,7 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from cache_builder.errors import VideoError
-from cache_builder.video.encryption import why_no_decoder
+from cache_builder.video.encryption import why_no_decoder, why_scrambled
 from cache_builder.video.limits import DEFAULT_LIMITS, VideoLimits
 from cache_builder.video.mp4_boxes import incomplete_mp4, top_level_boxes
 from cache_builder.video.not_a_video import name_what_it_is
@@ -313,4 +313,4 @@ def _why_not_opened(path: Path, error: Exception, limits: VideoLimits) -> str:
         return "not a video: a playlist, or a format that is not read"
     if isinstance(error, MemoryError):
         return f"{out_of_memory_text()}, or has more than {limits.max_streams} streams"
-    return f"FFmpeg cannot open it: {describe_error(error)}"
+    return why_scrambled(path) or f"FFmpeg cannot open it: {describe_error(error)}"

@@ -18,7 +18,13 @@ class PacketHeader:
     is_closed: bool = False
     """Besides, no picture of a later packet needs any from before it: none leads up to it."""
     hides_picture: bool = False
-    """It holds one picture, and that is not shown; or it shows a picture of an earlier packet again."""
+    """It holds one picture, and that is not shown."""
+    shows_again: bool = False
+    """It holds no picture, and shows one of an earlier packet again."""
+    holds_no_picture: bool = False
+    """Nor does it show one: it ends a stream, or holds metadata."""
+    is_skippable: bool = False
+    """HEVC's RASL picture: it leads up to a keyframe, and a decoder that starts there leaves it out."""
 
 
 HeaderReader = Callable[[memoryview], PacketHeader]
@@ -34,6 +40,9 @@ _VP8_SHOW_FRAME = 0x10
 _H264_IDR = frozenset({5})
 _HEVC_IDR = frozenset({19, 20})
 _HEVC_IRAP = frozenset(range(16, 24))
+_HEVC_RASL = frozenset({8, 9})
+_H264_PICTURES = frozenset({1, 2, 3, 4, 5, 19, 20, 21})
+_HEVC_PICTURES = frozenset(range(32))
 
 # AV1, 5.3 and 5.9.
 _AV1_SEQUENCE_HEADER = 1
@@ -92,13 +101,32 @@ def _start_coded(packet: memoryview) -> Iterator[int]:
         position = data.find(b"\0\0\1", position + 3)
 
 
+def _is_whole(packet: memoryview, num_length_bytes: int) -> bool:
+    """Whether a packet is NAL units and nothing else, as far as their lengths or its first start code tell."""
+    if not num_length_bytes:
+        return bytes(packet[:4]) == b"\0\0\0\1" or bytes(packet[:3]) == b"\0\0\1"
+    position = 0
+    while position + num_length_bytes < len(packet):
+        position += num_length_bytes + int.from_bytes(packet[position : position + num_length_bytes], "big")
+    return position == len(packet)
+
+
 def _nal_header_reader(codec: str, extradata: bytes) -> HeaderReader:
     num_length_bytes = nal_length_bytes(codec, extradata)
-    closed, resetting = (_H264_IDR, _H264_IDR) if codec == "h264" else (_HEVC_IDR, _HEVC_IRAP)
+    is_h264 = codec == "h264"
+    closed, resetting = (_H264_IDR, _H264_IDR) if is_h264 else (_HEVC_IDR, _HEVC_IRAP)
+    pictures, skippable = (_H264_PICTURES, frozenset()) if is_h264 else (_HEVC_PICTURES, _HEVC_RASL)
 
     def read(packet: memoryview) -> PacketHeader:
-        types = frozenset(nal_unit_types(packet, codec, num_length_bytes))
-        return PacketHeader(resets_decoder=bool(types & resetting), is_closed=bool(types & closed))
+        for kind in nal_unit_types(packet, codec, num_length_bytes):
+            if kind in pictures:
+                return PacketHeader(
+                    resets_decoder=kind in resetting,
+                    is_closed=kind in closed,
+                    is_skippable=kind in skippable,
+                )
+        # Parsers make packets of their own of what ends a stream, and of metadata behind the last picture.
+        return PacketHeader(holds_no_picture=_is_whole(packet, num_length_bytes))
 
     return read
 
@@ -116,7 +144,7 @@ def _read_vp9(packet: memoryview) -> PacketHeader:
     flags = first if first & 0x30 == 0x30 else first >> 1
     shows_existing, is_inter, is_shown = bool(flags & 0x4), bool(flags & 0x2), bool(flags & 0x1)
     if shows_existing:
-        return PacketHeader(hides_picture=True)
+        return PacketHeader(shows_again=True)
     has_several = len(packet) > 1 and packet[-1] & 0xE0 == 0xC0  # a superframe: the last of them is shown
     return PacketHeader(
         resets_decoder=not is_inter, is_closed=not is_inter, hides_picture=not is_shown and not has_several

@@ -153,14 +153,14 @@ class _PacketNotes:
     """Rows of the packet table while they are collected."""
 
     def __init__(self, stream: VideoStream, codec: str, *, is_intra_only: bool) -> None:
-        self.rows: list[tuple[int, int, int, int, bool, bool, bool, bool, bool]] = []
+        self.rows: list[tuple[int | bool, ...]] = []
         self.end_pts: int | None = None
         self.unsplittable_reason: str | None = None
         self.has_bad_headers = False
         self.has_open_keyframes = False
         """Keyframes of which no header proves that no later packet needs pictures from before them."""
         self._read_header = header_reader(codec, stream.codec_context.extradata, is_intra_only=is_intra_only)
-        self._may_hide = codec in {"vp8", "vp9", "av1"}
+        self._has_telling_headers = codec in {"vp8", "vp9", "av1", "h264", "hevc"}
         self._header_check: BitStreamFilterContext | None = None
         if codec in _HEADER_CHECKS:
             with suppress(av.FFmpegError):
@@ -175,7 +175,7 @@ class _PacketNotes:
         if self.unsplittable_reason is None:
             self.unsplittable_reason = self._why_unsplittable(packet)
         header = PacketHeader()
-        if packet.size and (packet.is_keyframe or self._may_hide):
+        if packet.size and (packet.is_keyframe or self._has_telling_headers):
             header = self._read_header(memoryview(packet))
         self.has_open_keyframes |= packet.is_keyframe and not header.is_closed
         self.rows.append(
@@ -188,6 +188,9 @@ class _PacketNotes:
                 packet.is_discard,
                 packet.is_corrupt,
                 header.hides_picture,
+                header.shows_again,
+                header.holds_no_picture,
+                header.is_skippable,
                 packet.is_keyframe and header.resets_decoder,
             )
         )
@@ -240,7 +243,8 @@ def _why_uncounted(
     codec = stream.codec_context.codec.canonical_name
     reasons = {
         "codec": codec not in ONE_FRAME_A_PACKET,
-        "hidden packets": bool(packets.hides_picture.any()),
+        "hidden packets": bool((packets.hides_picture | packets.shows_again).any()),
+        "packets without a picture": bool(packets.holds_no_picture.any()),
         "headers that break the rules of its codec": notes.has_bad_headers,
         "damaged packets": bool((packets.is_corrupt | packets.is_at_demuxer_error).any()),
         "interlaced": stream.codec_context.field_order not in _PROGRESSIVE,

@@ -21,6 +21,9 @@ PACKET_COLUMNS: Final[dict[str, np.dtype[Any]]] = {
     "is_corrupt": np.dtype(np.bool_),
     "is_at_demuxer_error": np.dtype(np.bool_),
     "hides_picture": np.dtype(np.bool_),
+    "shows_again": np.dtype(np.bool_),
+    "holds_no_picture": np.dtype(np.bool_),
+    "is_skippable": np.dtype(np.bool_),
     "resets_decoder": np.dtype(np.bool_),
     "can_start_unit": np.dtype(np.bool_),
 }
@@ -50,7 +53,13 @@ class PacketTable:
     What it passed over is lost; a keyframe behind it needs nothing of that.
     """
     hides_picture: npt.NDArray[np.bool_]
-    """Its codec's header says that its picture is not shown, or shows an earlier one again."""
+    """Its codec's header says that its picture is not shown."""
+    shows_again: npt.NDArray[np.bool_]
+    """Its codec's header says that it shows a picture of an earlier packet again."""
+    holds_no_picture: npt.NDArray[np.bool_]
+    """Its codec's headers say that it neither holds nor shows a picture: it ends a stream, or holds metadata."""
+    is_skippable: npt.NDArray[np.bool_]
+    """HEVC's RASL pictures: they lead up to a keyframe, and a decoder that starts there leaves them out."""
     resets_decoder: npt.NDArray[np.bool_]
     """A keyframe whose codec's header proves it: nothing of what was decoded before is used behind it."""
     can_start_unit: npt.NDArray[np.bool_]
