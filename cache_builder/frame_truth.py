@@ -158,9 +158,8 @@ class VideoFrames:
                     complaints.setdefault(suspect, f"packet {packet} flagged corrupt by the demuxer")
         for packet in np.flatnonzero(self._scan.packets.is_at_demuxer_error).tolist():
             complaints.setdefault(packet, f"error of the demuxer at packet {packet}")
-        second_file = self._scan.facts.second_file
-        if second_file is not None and not second_file.is_read:
-            complaints.setdefault(second_file.packet_before, second_file.text)
+        for part in self._scan.parts_not_read:
+            complaints.setdefault(part.packet_before, part.text)
         for packet in self._packets[self._is_corrupt].tolist():
             complaints.setdefault(packet, "frame flagged corrupt")
         return dict(sorted(complaints.items()))

@@ -61,6 +61,7 @@ class MadeUpVideo:
             time_base=Fraction(1, 10),
             facts=SimpleNamespace(codec="mpeg4", second_file=None),
             sorts_pts=False,
+            parts_not_read=[],
             pts_are_true=True,
         )
 

@@ -117,3 +117,33 @@ def test_hidden_pictures_are_no_frames_to_the_clock(tmp_path, time_base_denomina
     scanned = scan(path)
     built = build(path, scanned, min_packets=5, fps=23.976)
     assert (scanned.facts.num_packets, len(built.frames)) == (45, 40)
+
+
+def test_what_is_scrambled_of_a_transport_stream_is_damage(tmp_path):
+    """FFmpeg passes over scrambled packets in silence, and the rest looks whole."""
+    sample = sample_stream("h264")
+    clear = tmp_path / "clear.ts"
+    write_stream(sample, clear, [(0, len(sample.packets))])
+    assert scan(clear).facts.scrambled_part is None
+    packets = np.frombuffer(clear.read_bytes(), np.uint8).reshape(-1, 188).copy()
+    with av.open(str(clear)) as container:
+        pid = container.streams.video[0].id
+    is_of_video = ((packets[:, 1] & 0x1F).astype(int) << 8 | packets[:, 2]) == pid
+    is_scrambled = is_of_video & (np.arange(len(packets)) >= len(packets) // 2)
+    for number in np.flatnonzero(is_scrambled):
+        packet = packets[number]
+        payload = (
+            4 if not packet[3] & 0x20 else 5 + packet[4]
+        )  # behind an adaptation field, which stays clear
+        packet[payload:] ^= 0x5A
+    packets[is_scrambled, 3] |= 0x80
+    half = tmp_path / "half.ts"
+    half.write_bytes(packets.tobytes())
+    part = scan(half).facts.scrambled_part
+    assert part.num_transport_packets == is_scrambled.sum()
+    assert part.byte_offset == is_scrambled.argmax() * 188
+    built = build(half, scan(half), min_packets=150)
+    assert built.entry.verdict == "damaged"
+    assert "transport packets are encrypted, the first at byte" in built.entry.reason
+    assert len(built.frames) < len(sample.packets)
+    assert built.entry.truth.damaged_spans[-1].last_packet == scan(half).facts.num_packets - 1

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from cache_builder.errors import VideoError
 from cache_builder.video.colour import MATRIX_NAMES, RANGE_NAMES, TRANSFER_NAMES
 from cache_builder.video.demuxer_log import DemuxerLog, demuxer_log, place_errors
-from cache_builder.video.encryption import why_encrypted
+from cache_builder.video.encryption import ScrambledPart, find_scrambled_part, why_encrypted
 from cache_builder.video.header_facts import (
     bytes_not_read,
     duration_in_header,
@@ -72,6 +72,8 @@ class VideoFacts(msgspec.Struct, frozen=True, kw_only=True):
     first_demuxer_error: str | None
     second_file: SecondFile | None
     """Where another file was joined to the first, in containers whose beginnings can be told."""
+    scrambled_part: ScrambledPart | None
+    """Of a transport stream: what is encrypted of it, where the rest is not."""
     bytes_not_read: tuple[int, int] | None
     """The longest stretch that FFmpeg passed over, first byte and byte behind, to a thousandth of the file.
 
@@ -124,8 +126,15 @@ class VideoScan:
     def damage_texts(self) -> list[str]:
         """What the scan alone found to be wrong, empty where nothing is; corrupt packets are told by their units."""
         texts = [self.demuxer_errors_text] if self.packets.is_at_demuxer_error.any() else []
-        second_file = self.facts.second_file
-        return texts if second_file is None or second_file.is_read else [*texts, second_file.text]
+        return texts + [part.text for part in self.parts_not_read]
+
+    @property
+    def parts_not_read(self) -> list[SecondFile | ScrambledPart]:
+        """What the file holds of the video, and FFmpeg passes over."""
+        second_file, scrambled = self.facts.second_file, self.facts.scrambled_part
+        parts: list[SecondFile | ScrambledPart] = []
+        parts += [second_file] if second_file is not None and not second_file.is_read else []
+        return parts + ([scrambled] if scrambled is not None else [])
 
     @property
     def demuxer_errors_text(self) -> str:
@@ -197,6 +206,9 @@ def _scan(path: Path, relative_path: str, limits: VideoLimits, log: DemuxerLog) 
             num_demuxer_errors=log.num_errors,
             first_demuxer_error=log.first_error,
             second_file=find_second_file(beginnings, container.format.name, packets),
+            scrambled_part=find_scrambled_part(path, pid=stream.id, packets=packets)
+            if container.format.name == "mpegts"
+            else None,
             bytes_not_read=bytes_not_read(opened, num_bytes=status.st_size),
             has_pts=not bool((packets.pts == NO_PTS).any()),
             unsplittable_reason=reading.unsplittable_reason,

@@ -25,7 +25,7 @@ from frame_store.descriptors import raise_if_out_of_files
 from frame_store.publish import write_file
 
 _DIGEST_BYTES: Final = 32
-_CACHE_VERSION: Final = f"8, PyAV {av.__version__}"
+_CACHE_VERSION: Final = f"9, PyAV {av.__version__}"
 """Another build of FFmpeg may number packets otherwise."""
 
 
