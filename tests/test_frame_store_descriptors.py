@@ -19,6 +19,7 @@ from frame_store.descriptors import num_files_to_keep, raise_if_out_of_files
 from frame_store.verify import verify_store
 from tests.support.few_descriptors import (
     descriptors_left,
+    end_of_the_process,  # noqa: F401 - a fixture
     num_descriptors_left,
     open_paths,
     run_with_descriptors,

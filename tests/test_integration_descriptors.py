@@ -30,6 +30,7 @@ from frame_store.verify import check_file
 from loader.rho_estimate import load_features
 from tests.support.few_descriptors import (
     descriptors_left,
+    end_of_the_process,  # noqa: F401 - a fixture
     num_descriptors_left,
     open_paths,
     run_with_descriptors,
@@ -200,7 +201,9 @@ def read_live(folder, scans, max_open):
     is_right = all(
         np.array_equal(found, first[np.array(ids) % 9]) for ids, found in zip(requests, frames, strict=True)
     )
-    return is_right, len(open_paths(folder)), num_descriptors_left()
+    counts = len(open_paths(folder)), num_descriptors_left()
+    store.close()
+    return is_right, *counts
 
 
 @pytest.mark.parametrize("max_open", [32, 300])

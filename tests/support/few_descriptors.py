@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
+
 Result = TypeVar("Result")
 
 
@@ -21,8 +23,16 @@ def run_with_descriptors(limit: int, function: Callable[..., Result], *arguments
 
 @cache
 def _process() -> ProcessPoolExecutor:
-    """One for all tests: it takes a second to import what they need."""
+    """One for all tests of a module: it takes a second to import what they need."""
     return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def end_of_the_process() -> Iterator[None]:
+    """For modules to import: the process ends with their last test."""
+    yield
+    _process().shutdown()
+    _process.cache_clear()
 
 
 def _run_limited(limit: int, function: Callable[..., Result], arguments: tuple[object, ...]) -> Result:
