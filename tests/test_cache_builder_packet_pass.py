@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cache_builder.errors import VideosError
 from cache_builder.packets_without_frame import packets_without_frame
 from cache_builder.video.frame_table import count_frames
 from cache_builder.video.packet_headers import (
@@ -242,6 +243,8 @@ def test_a_frame_lost_in_silence_is_damage(tmp_path):
     assert built.entry.verdict == "damaged"
     assert f"{num_lost} packets gave no frame, and nothing says why" in built.entry.reason
     assert built.entry.truth.num_damaged_spans > 0
+    with pytest.raises(VideosError, match="nothing says why"):
+        build(path, unaware, min_packets=150, on_error="fail")
 
 
 def test_pictures_shown_again_are_of_their_own_packets(tmp_path):

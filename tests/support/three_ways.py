@@ -9,7 +9,7 @@ from unittest.mock import patch
 import av
 import numpy as np
 
-from cache_builder.config import BuildConfig
+from cache_builder.config import BuildConfig, ErrorPolicy
 from cache_builder.decode_stage import DecodeStage
 from cache_builder.decoded_video import DecodedVideo
 from cache_builder.decoder_choice import DecoderChoice
@@ -73,7 +73,14 @@ def one_pass(path: Path, scanned: VideoScan, *, reorder_depth: int | None = None
     return checksums
 
 
-def build(path: Path, scanned: VideoScan, *, min_packets: int, fps: float | None = None) -> Built:
+def build(
+    path: Path,
+    scanned: VideoScan,
+    *,
+    min_packets: int,
+    fps: float | None = None,
+    on_error: ErrorPolicy = "skip",
+) -> Built:
     """What a build makes of it, its units at least `min_packets` long."""
     config = BuildConfig(encoding=Encoding(name="raw"), geometry=GEOMETRY, fps=fps)
     with TemporaryDirectory() as spill, patch.object(units, "MIN_PACKETS_PER_UNIT", min_packets):
@@ -84,7 +91,7 @@ def build(path: Path, scanned: VideoScan, *, min_packets: int, fps: float | None
             scans=[scanned],
             decoders=DecoderChoice(),
             config=config,
-            on_error="skip",
+            on_error=on_error,
             progress=lambda steps: None,
         )
         (video,) = stage.run().videos
