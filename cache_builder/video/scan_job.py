@@ -49,8 +49,8 @@ class ScanJob(msgspec.Struct, frozen=True, kw_only=True):
             raise VideoError(self.name, out_of_memory_text()) from error
 
 
-class StartCheckJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """Try a few starts of the video at `path` that nothing proves."""
+class _ScannedVideoJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What jobs on a video have in common once it is scanned."""
 
     row: int
     """In the table of videos."""
@@ -63,10 +63,21 @@ class StartCheckJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """The video, as messages name it."""
         return self.scan.facts.path
 
+    def _limits_to_decode(self, num_packets: int) -> JobLimits:
+        facts = self.scan.facts
+        seconds = seconds_to_decode(
+            num_packets, width=facts.width, height=facts.height, num_bytes=facts.num_bytes
+        )
+        return JobLimits(seconds=seconds, memory_bytes=DEFAULT_LIMITS.max_memory_bytes)
+
+
+class StartCheckJob(_ScannedVideoJob, frozen=True, kw_only=True, eq=False):
+    """Try a few starts of the video at `path` that nothing proves."""
+
     @property
     def limits(self) -> JobLimits:
         """For as many packets as are decoded at most, twice."""
-        return _limits_to_decode(self.scan, num_packets=2 * MAX_PACKETS_DECODED)
+        return self._limits_to_decode(2 * MAX_PACKETS_DECODED)
 
     def run(self) -> VideoScan:
         """Check.
@@ -80,24 +91,13 @@ class StartCheckJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             raise VideoError(self.name, out_of_memory_text()) from error
 
 
-class CountJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class CountJob(_ScannedVideoJob, frozen=True, kw_only=True, eq=False):
     """Decode the whole video at `path` to count its frames."""
-
-    row: int
-    """In the table of videos."""
-    path: Path
-    scan: VideoScan
-    is_retry: bool = False
-
-    @property
-    def name(self) -> str:
-        """The video, as messages name it."""
-        return self.scan.facts.path
 
     @property
     def limits(self) -> JobLimits:
         """By what the scan found."""
-        return _limits_to_decode(self.scan, num_packets=self.scan.facts.num_packets)
+        return self._limits_to_decode(self.scan.facts.num_packets)
 
     def run(self) -> FrameTable:
         """Count.
@@ -109,11 +109,3 @@ class CountJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             return count_frames(self.path, self.scan)
         except MemoryError as error:
             raise VideoError(self.name, out_of_memory_text()) from error
-
-
-def _limits_to_decode(scan: VideoScan, *, num_packets: int) -> JobLimits:
-    facts = scan.facts
-    seconds = seconds_to_decode(
-        num_packets, width=facts.width, height=facts.height, num_bytes=facts.num_bytes
-    )
-    return JobLimits(seconds=seconds, memory_bytes=DEFAULT_LIMITS.max_memory_bytes)
