@@ -94,10 +94,14 @@ class FrameBatchSampler(Sampler[BatchIds]):
         self._cursor.load(LoaderState.from_builtins(state))
 
     def __iter__(self) -> Iterator[BatchIds]:
+        return (frame_ids for _, frame_ids in self.batches_with_epoch())
+
+    def batches_with_epoch(self) -> Iterator[tuple[int, BatchIds]]:
+        """An iteration as `iter` gives it, each batch with its epoch."""
         # The epoch is taken with the first batch: a DataLoader with workers makes two iterators and drops one.
         epoch, first_position = self._cursor.begin()
         for frame_ids in self._plan.batches(epoch, first_position=first_position):
-            yield frame_ids.tolist()
+            yield epoch, frame_ids.tolist()
 
 
 def rank_and_world_size() -> tuple[int, int]:
