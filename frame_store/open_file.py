@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe is refused, not waited for
@@ -15,13 +16,16 @@ class OpenFile:
         OSError: the file cannot be opened, or is a symbolic link.
     """
 
+    number: int = -1
+    """Its descriptor."""
+
     def __init__(self, path: Path) -> None:
-        self.number = -1
         self.number = os.open(path, _FLAGS)
 
-    def __del__(self) -> None:
+    def __del__(self, _close: Callable[[int], None] = os.close) -> None:
+        # A default, as the interpreter on its way out empties modules before it drops the last objects.
         if self.number >= 0:
-            os.close(self.number)
+            _close(self.number)
 
 
 def require_plain_file(folder: Path, name: str) -> None:

@@ -26,7 +26,7 @@ from loader.frame_batch import FrameBatch
 from loader.frame_orders import FrameIds
 from loader.loader_state import EpochCursor, LoaderState
 from loader.lookahead_reader import read_with_lookahead
-from loader.reader_threads import ReaderThreads, Reading
+from loader.reader_threads import ReaderThreads, Reading, closed_at_exit
 
 BATCHES_PER_WARM_PROBE = 32
 """A batch found in memory is asked for a few pages; so many others behind it are then taken to be there, too."""
@@ -179,9 +179,9 @@ class FrameLoader:
         if self._device.type == "cuda":
             # This may be a forked child of where the loader was made.
             check_cuda_usable_here(self._device.index)
-        return self._batches(*self._cursor.begin())
+        return closed_at_exit(self._batches(*self._cursor.begin()))
 
-    def _batches(self, epoch: int, first_position: int) -> Iterator[FrameBatch]:
+    def _batches(self, epoch: int, first_position: int) -> Generator[FrameBatch]:
         share = self._plan.slice_from(first_position)
         planned = self._plan.batches(epoch, first_position=first_position)
         read = self._decode_ahead if self._lookahead else self._read_one_by_one

@@ -3,8 +3,9 @@
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Final, Generic, TypeVar, cast
 
@@ -84,6 +85,25 @@ class ReaderThreads:
     def close(self) -> None:
         """Cancel what has not begun, wait for what has, and end the threads."""
         self._stop()
+
+
+Iteration = TypeVar("Iteration", bound=Generator[object, None, None])
+
+
+def closed_at_exit(iteration: Iteration) -> Iteration:
+    """`iteration`, to be closed where it is still under way when the interpreter ends.
+
+    Else it would be closed when it is dropped, which is after the modules that it needs have been emptied.
+    """
+    weakref.finalize(iteration, _close, weakref.ref(iteration))
+    return iteration
+
+
+def _close(reference: "weakref.ref[Generator[object, None, None]]") -> None:
+    iteration = reference()
+    if iteration is not None:
+        with suppress(ValueError):  # a daemon thread is in the middle of it, and ends with the interpreter
+            iteration.close()
 
 
 def _work(readings: SimpleQueue[Reading[object] | None]) -> None:

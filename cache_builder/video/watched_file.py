@@ -36,6 +36,7 @@ class WatchedFile:
     """At most so many bytes, fewer too; none at the end, and once a read has failed."""
     seek: Callable[[int, int], int]
     """As lseek(2): the position, -1 where it cannot be."""
+    _descriptor: int | None = None
 
     def __init__(self, path: Path) -> None:
         """Open it.
@@ -44,7 +45,7 @@ class WatchedFile:
             OSError: it cannot be opened.
         """
         self._path = path
-        self._descriptor: int | None = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._failures: list[BaseException] = []
         self.name = f"file:{path}"
         self._parts = _PartsRead(os.fstat(self._descriptor).st_size)
@@ -85,16 +86,16 @@ class WatchedFile:
             raise OSError(failure.errno, failure.strerror, str(self._path))
         raise failure
 
-    def close(self) -> None:
+    def close(self, _close: Callable[[int], None] = os.close) -> None:
         """Close it; again is no error."""
+        # A default, as the interpreter on its way out empties modules before it drops the last objects.
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
-            os.close(descriptor)
+            _close(descriptor)
 
     def __del__(self) -> None:
         """Of a live store that nobody closes: quietly, as FFmpeg closes files of its own."""
-        if hasattr(self, "_descriptor"):  # it could be opened
-            self.close()
+        self.close()
 
 
 class _PartsRead:
