@@ -24,7 +24,7 @@ from loader.device_choice import Device, JpegDecode, chosen_device, chosen_jpeg_
 from loader.errors import SamplingError
 from loader.frame_batch import FrameBatch
 from loader.frame_orders import FrameIds
-from loader.loader_state import EpochCursor, LoaderState
+from loader.loader_state import EpochCursor, Iteration, LoaderState
 from loader.lookahead_reader import read_with_lookahead
 from loader.reader_threads import ReaderThreads, Reading, closed_at_exit
 
@@ -41,8 +41,12 @@ and a thread mostly waits for its engine."""
 class FrameLoader:
     """Iterates `FrameBatch` over any frame store, cached or live; one iteration is one epoch.
 
-    The first iteration is epoch 0, each further one the next; `set_epoch` chooses. Which frames come when depends on
-    the shard sizes and the arguments alone, never on threads or processes. Threads, not worker processes: reading
+    The first iteration is epoch 0, each further one the next; `set_epoch` chooses. An iteration counts from its first
+    batch on: `iter(loader)` alone takes no epoch, and neither does one whose first batch could not be read. A peek,
+    `next(iter(loader))`, costs the epoch, and the reading of `read_ahead` more batches; `set_epoch` gives it back.
+
+    Which frames come when depends on the shard sizes and the arguments alone, never on threads or processes. Threads,
+    not worker processes: reading
     and decoding release the GIL, and a batch stays where it was decoded. They live as long as an iteration, and
     leaving it early (`break`) stops them. Several loaders, and several iterations of one, may run side by side.
 
@@ -150,12 +154,20 @@ class FrameLoader:
         return len(self._plan)
 
     def set_epoch(self, epoch: int) -> None:
-        """Make `epoch` the next iteration's.
+        """Make `epoch` that of the next first batch: of a new iteration, or of one that has given nothing yet.
+
+        It begins at its start. Only where a state inside this very epoch was loaded, it goes on from there: frameworks
+        and training loops say the epoch that they resume, and must not lose the place in it.
 
         Raises:
             SamplingError: not in [0, 2**32).
         """
         self._cursor.set_epoch(epoch)
+
+    @property
+    def sampler(self) -> "FrameLoader":
+        """Itself: where frameworks look for `set_epoch`, as torch's loaders have it (Lightning: `loader.sampler`)."""
+        return self
 
     def state_dict(self) -> dict[str, Any]:
         """Where the run stands behind the last batch that the caller has got; what was read ahead does not count.
@@ -179,20 +191,24 @@ class FrameLoader:
         if self._device.type == "cuda":
             # This may be a forked child of where the loader was made.
             check_cuda_usable_here(self._device.index)
-        return closed_at_exit(self._batches(*self._cursor.begin()))
+        return closed_at_exit(self._batches())
 
-    def _batches(self, epoch: int, first_position: int) -> Generator[FrameBatch]:
-        share = self._plan.slice_from(first_position)
-        planned = self._plan.batches(epoch, first_position=first_position)
+    def _batches(self) -> Generator[FrameBatch]:
         read = self._decode_ahead if self._lookahead else self._read_one_by_one
-        # Left early, too: Python closes a generator that nobody holds any more, and this one the other.
-        with closing(read(planned, epoch, num_batches=len(share))) as batches:
-            for step in range(len(share)):
-                # No name here holds the batch: when the caller drops it, its memory may be used again.
-                yield self._handed_out(next(batches), epoch=epoch, position=share.position_after(step))
+        with self._cursor.iteration() as iteration:
+            epoch, first_position = iteration.began
+            share = self._plan.slice_from(first_position)
+            planned = self._plan.batches(epoch, first_position=first_position)
+            # Left early, too: Python closes a generator that nobody holds any more, and this one the other.
+            with closing(read(planned, epoch, num_batches=len(share))) as batches:
+                for step in range(len(share)):
+                    # No name here holds the batch: when the caller drops it, its memory may be used again.
+                    yield self._handed_out(next(batches), iteration, position=share.position_after(step))
 
-    def _handed_out(self, batch: FrameBatch | DeviceBatch, *, epoch: int, position: int) -> FrameBatch:
-        self._cursor.give(epoch=epoch, position=position)
+    def _handed_out(
+        self, batch: FrameBatch | DeviceBatch, iteration: Iteration, *, position: int
+    ) -> FrameBatch:
+        iteration.give(position)
         # Here, and not where it was read: it is the caller's stream that has to wait.
         return batch.handed_out() if isinstance(batch, DeviceBatch) else batch
 
