@@ -13,7 +13,7 @@ from cache_builder.config import BuildConfig, RunOptions
 from cache_builder.decode_stage import DecodeStage
 from cache_builder.decoded_video import NVDEC_COUNT
 from cache_builder.decoder_choice import DecoderChoice, choose_decoders
-from cache_builder.discover import FolderContents, look_into, printable
+from cache_builder.discover import FolderContents, look_into, printable, source_path
 from cache_builder.errors import (
     ConfigError,
     MachineError,
@@ -38,6 +38,7 @@ from frame_store.errors import CudaUnavailableError, StoreError
 from frame_store.layout import MANIFEST_NAME
 from frame_store.manifest import EncodingName, FileEntry, StoreManifest, read_manifest
 from frame_store.publish import publish_folder, write_file
+from frame_store.user_path import user_path
 from frame_store.verify import has_size
 
 _BYTES_PER_VALUE: Final[dict[EncodingName, tuple[float, float]]] = {
@@ -57,20 +58,20 @@ def build_cache(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> BuildReport:
-    """Decode every video of the folder `videos` into a cache at `output`.
+    """Decode every video of the folder `videos`, or the one video that it is, into a cache at `output`.
 
     An interrupted build of the same inputs and configuration is taken up where it stopped; a finished one
     is left untouched.
 
     Raises:
-        InputFolderError: no such folder, no video in it.
-        ConfigError: a path is a loop of links, or there is no GPU and one was asked for.
+        InputFolderError: no such folder or video, no video in it.
+        ConfigError: the output is behind a loop of links, or there is no GPU and one was asked for.
         OutputError: the output is a file, holds something else, cannot be there, or another build is writing it; or
             the report or scan cache beside it is somebody else's file.
         VideosError: videos are not whole and the policy is `fail`, or no frame came of any.
         MachineError: disk full, I/O error. The same call resumes.
     """
-    videos, output = resolved(videos), resolved(output)
+    videos, output = source_path(videos), resolved(output)
     try:
         workspace = Workspace(output)
         # Before anything is written beside the output.
@@ -348,11 +349,12 @@ def _choose_nvdec(options: RunOptions, progress: Progress) -> NvdecDevice | None
 
 
 def resolved(path: Path) -> Path:
-    """The path with its links followed.
+    """The path with `~` put out and its links followed.
 
     Raises:
         ConfigError: they run in a loop, or may not be followed.
     """
+    path = user_path(path)
     try:
         real = Path(os.path.realpath(path))
     except OSError as error:
@@ -374,12 +376,16 @@ def _folder_bytes(folder: Path) -> int:
 
 
 def default_output(videos: Path) -> Path:
-    """`DIR.cache` beside the folder of videos.
+    """`DIR.cache` beside the folder of videos, or `FILE.cache` beside the one video.
 
     Raises:
-        ConfigError: the folder has no name to go by (the root of the file system), or is a loop of links.
+        InputFolderError: nothing is there.
+        ConfigError: the folder has no name to go by (the root of the file system).
     """
-    videos = resolved(videos)
-    if not videos.name:
-        raise ConfigError(f"{videos}: give {{--out}}, there is no place beside it")
-    return videos.with_name(videos.name + ".cache")
+    source = source_path(videos)
+    named = user_path(videos)
+    if named.name not in {"", ".."}:  # a link's cache goes beside the link
+        source = Path(os.path.realpath(named.parent)) / named.name
+    if not source.name:
+        raise ConfigError(f"{source}: give {{--out}}, there is no place beside it")
+    return source.with_name(source.name + ".cache")

@@ -1,86 +1,22 @@
-"""The commands `cache-build`, `cache-info` and `cache-verify`. Parse, call, print, choose the exit code.
+"""The commands `cache-build`, `cache-info` and `cache-verify`. Parse, call, print; exit codes are in `command_line`."""
 
-Exit codes: 0 all well; 1 finished or stopped with videos (or, for cache-verify, files) that are not whole;
-2 the command was wrong; 3 the machine failed and the same command resumes; 130 interrupted (SIGINT),
-143 terminated (SIGTERM), and the same command resumes.
-"""
-
-import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal
 
 import click
 import msgspec
 
-from cache_builder.errors import ConfigError, MachineError, OutputError, RepairError, VideosError
-from cache_builder.interrupts import SigtermAsInterrupt, Terminated
-from cache_builder.setting_names import NamesSettings, Spell, as_flag, as_flag_or_key
+from cache_builder.command_line import EXIT_NOT_WHOLE, OneLineCommand, PathName, exit_codes, say
+from cache_builder.errors import ConfigError
+from cache_builder.setting_names import as_flag_or_key
+from cache_builder.shown_progress import shown_progress
 from frame_store import __version__
 from frame_store.cache_info import info_text
+from frame_store.counts import counted
 from frame_store.cpu_budget import num_usable_cpus
-from frame_store.errors import FrameCacheError, StoreError
 from frame_store.manifest import StoreManifest, read_manifest
 from frame_store.verify import verify_store
-
-EXIT_NOT_WHOLE = 1
-EXIT_WRONG_COMMAND = 2
-EXIT_MACHINE_FAILED = 3
-EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class _PathName(click.Path):
-    """A path that must be written out: an empty one would mean the current folder."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
-        """See `click.ParamType.convert`."""
-        if not os.fspath(value):
-            self.fail("an empty path", param, ctx)
-        return super().convert(value, param, ctx)
-
-
-class _TerminalProgress:
-    """Progress bars on a terminal, silence elsewhere."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-
-    def start(self, stage: str, total: int, unit: str) -> None:
-        from tqdm import tqdm
-
-        self.close()
-        self._bar = tqdm(
-            total=total,
-            desc=stage,
-            unit=f" {unit}",
-            disable=sys.stderr is None or not sys.stderr.isatty(),
-            smoothing=0.05,
-            file=sys.stderr,
-        )
-
-    def advance(self, steps: int) -> None:
-        self._bar.update(steps)
-
-    def note(self, line: str) -> None:
-        self.close()
-        click.echo(line, err=True)
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _frames_per_shard(
@@ -96,12 +32,15 @@ def _frames_per_shard(
         raise click.BadParameter(f"{value!r} is neither a number nor 'video'") from None
 
 
-@click.command(context_settings={"show_default": True, "max_content_width": 110})
-@click.version_option(__version__)
-@click.option(
-    "--videos", required=True, type=_PathName(path_type=Path), help="Folder of videos, subfolders included."
+@click.command(
+    "cache-build",
+    cls=OneLineCommand,
+    context_settings={"show_default": True, "max_content_width": 110},
 )
-@click.option("--out", type=_PathName(path_type=Path), help="Where the cache goes.  [default: VIDEOS.cache]")
+@click.version_option(__version__)
+@click.argument("sources", metavar="DIR", nargs=-1, type=PathName(path_type=Path))
+@click.option("--videos", type=PathName(path_type=Path), help="The same as DIR.")
+@click.option("--out", type=PathName(path_type=Path), help="Where the cache goes.  [default: DIR.cache]")
 @click.option(
     "--format", type=click.Choice(["wds", "zarr"]), help="WebDataset tar or Zarr v3.  [default: wds]"
 )
@@ -139,68 +78,96 @@ def _frames_per_shard(
     help="Stop at a video that is not whole, or store what decodes and exit 1.  [default: fail]",
 )
 @click.option(
-    "--config", type=_PathName(path_type=Path), help="TOML file of these settings; flags override it."
+    "--config", type=PathName(path_type=Path), help="TOML file of these settings; flags override it."
 )
 @click.option(
     "--overwrite", is_flag=True, help="Replace a cache (or unfinished build) of other settings or videos."
 )
-def cache_build(videos: Path, out: Path | None, config: Path | None, overwrite: bool, **flags: Any) -> None:  # noqa: ANN401 - click's values, checked by BuildSettings
-    """Decode every video of a folder into a sharded frame store.
+def cache_build(
+    sources: tuple[Path, ...],
+    videos: Path | None,
+    out: Path | None,
+    config: Path | None,
+    overwrite: bool,
+    **flags: Any,  # noqa: ANN401 - click's values, checked by BuildSettings
+) -> None:
+    """Decode every video of the folder DIR and its subfolders, or the one video DIR, into a sharded frame store.
 
     A killed build is resumed by the same command; a finished one is left untouched.
     """
-    with _exit_codes() as codes, _TerminalProgress() as progress:
+    with exit_codes() as codes, shown_progress() as progress:
         from cache_builder.build import build_cache, default_output
         from cache_builder.config import BuildSettings, read_settings, resolve
         from cache_builder.report import report_text
 
+        source = _single_source(sources, videos)
         settings = BuildSettings()
         if config is not None:
             settings = read_settings(config)
             codes.spell = as_flag_or_key(config, settings.said - BuildSettings(**flags).said)
         build_config, options = resolve(settings.overridden_by(BuildSettings(**flags)))
-        output = out if out is not None else default_output(videos)
-        report = build_cache(videos, output, build_config, options, overwrite=overwrite, progress=progress)
+        output = out if out is not None else default_output(source)
+        report = build_cache(source, output, build_config, options, overwrite=overwrite, progress=progress)
         progress.close()
-        _say(report_text(report))
+        say(report_text(report))
         if report.not_whole:
             sys.exit(EXIT_NOT_WHOLE)
 
 
-@click.command()
+def _single_source(sources: tuple[Path, ...], videos: Path | None) -> Path:
+    """What to build from, said as an argument or by `--videos`.
+
+    Raises:
+        ConfigError: nothing, or several things, are said.
+    """
+    said = [*sources, *([] if videos is None else [videos])]
+    if not said:
+        raise ConfigError(
+            "say what to build from: cache-build DIR, where DIR is a folder of videos, or one video"
+        )
+    if len(said) > 1:
+        listed = ", ".join(map(str, said))
+        raise ConfigError(
+            f"one cache is built from one DIR, and {len(said)} are given: {listed}; "
+            "build each by a command of its own, or put links to them into one folder"
+        )
+    return said[0]
+
+
+@click.command("cache-info", cls=OneLineCommand)
 @click.version_option(__version__)
-@click.argument("cache", type=_PathName(path_type=Path))
+@click.argument("cache", type=PathName(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="The whole manifest as JSON.")
 @click.option("--videos", "list_videos", is_flag=True, help="A table with a line for every video.")
 @click.option(
     "--against",
     metavar="DIR",
-    type=_PathName(path_type=Path),
-    help="Compare with a folder of videos instead: name those that are new, changed or gone, and exit 1.",
+    type=PathName(path_type=Path),
+    help="Compare with a folder of videos (or one) instead: name those that are new, changed or gone, and exit 1.",
 )
 def cache_info(cache: Path, as_json: bool, list_videos: bool, against: Path | None) -> None:
     """Say what a cache holds and how it was made, from its manifest."""
-    with _exit_codes():
+    with exit_codes():
         from cache_builder.discover import printable
 
         manifest = read_manifest(cache)
         if against is not None:
             _say_changes(manifest, against, as_json=as_json)
         elif as_json:
-            _say(msgspec.json.format(msgspec.json.encode(manifest), indent=1).decode())
+            say(msgspec.json.format(msgspec.json.encode(manifest), indent=1).decode())
         else:
-            _say(info_text(manifest, path=printable(str(cache)), list_videos=list_videos))
+            say(info_text(manifest, path=printable(str(cache)), list_videos=list_videos))
 
 
-@click.command()
+@click.command("cache-verify", cls=OneLineCommand)
 @click.version_option(__version__)
-@click.argument("cache", type=_PathName(path_type=Path))
+@click.argument("cache", type=PathName(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
 @click.option("--repair", is_flag=True, help="Make damaged files again, bit for bit.")
 @click.option(
     "--videos",
-    type=_PathName(path_type=Path),
-    help="For --repair: the folder that it was built from; needed where shards are damaged.",
+    type=PathName(path_type=Path),
+    help="For --repair: what it was built from; needed where shards are damaged.",
 )
 @click.option(
     "--workers", type=click.IntRange(min=1), help="For --repair: processes.  [default: the usable CPUs]"
@@ -210,9 +177,11 @@ def cache_verify(cache: Path, as_json: bool, repair: bool, videos: Path | None, 
 
     With --repair, files that are not what the manifest says are made again and replaced, and all is checked again.
     """
-    if videos is not None and not repair:
-        raise click.UsageError("--videos DIR is for --repair")
-    with _exit_codes(), _TerminalProgress() as progress:
+    with exit_codes(), shown_progress() as progress:
+        if not repair and (videos is not None or workers is not None):
+            raise ConfigError(
+                f"{'--videos' if videos is not None else '--workers'} is for --repair: give both, or none"
+            )
         if repair:
             from cache_builder.repair import repair_cache
 
@@ -223,10 +192,10 @@ def cache_verify(cache: Path, as_json: bool, repair: bool, videos: Path | None, 
         result = verify_store(cache, progress=progress.advance)
         progress.close()
         if as_json:
-            _say(msgspec.json.format(msgspec.json.encode(result), indent=1).decode())
+            say(msgspec.json.format(msgspec.json.encode(result), indent=1).decode())
         else:
             notes = [f"note: {line}" for line in result.notes]
-            _say("\n".join([*result.problems, *notes, result.summary]))
+            say("\n".join([*result.problems, *notes, result.summary]))
         if result.problems:
             sys.exit(EXIT_NOT_WHOLE)
 
@@ -236,79 +205,10 @@ def _say_changes(manifest: StoreManifest, videos: Path, *, as_json: bool) -> Non
 
     lines = changes_since(manifest, videos)
     if as_json:
-        _say(msgspec.json.encode({"changes": lines}).decode())
+        say(msgspec.json.encode({"changes": lines}).decode())
     else:
-        summary = f"{len(lines)} differences" if lines else f"its {len(manifest.videos)} videos, unchanged"
-        _say("\n".join([*lines, f"{videos}: {summary}"]))
+        unchanged = f"its {counted(len(manifest.videos), 'video')}, unchanged"
+        summary = counted(len(lines), "difference") if lines else unchanged
+        say("\n".join([*lines, f"{videos}: {summary}"]))
     if lines:
         sys.exit(EXIT_NOT_WHOLE)
-
-
-def _say(text: str) -> None:
-    """Print to stdout, and what a stranger's manifest says without what moves a terminal's cursor.
-
-    A reader that has had enough (`| head`) is no failure of ours; a full disk is the machine's.
-    """
-    try:
-        click.echo(_without_controls(text))
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError as error:
-        # What is still buffered goes nowhere: Python would fail on it once more on its way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            raise MachineError(f"standard output cannot be written: {error.strerror}") from error
-
-
-def _without_controls(text: str) -> str:
-    r"""Control characters and lone surrogates as escapes, but for line breaks.
-
-    >>> _without_controls("a\x1b[2Jb")
-    'a\\x1b[2Jb'
-    """
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
-
-
-class _exit_codes:  # noqa: N801 - reads as a statement
-    """Turn the project's errors into one message on stderr and the exit code that stands for them.
-
-    Meanwhile SIGTERM, which batch systems send first, ends the command as orderly as Ctrl-C does.
-    """
-
-    def __init__(self) -> None:
-        self._sigterm = SigtermAsInterrupt()
-        self.spell: Spell = as_flag
-        """How the user said the settings that errors name."""
-
-    def __enter__(self) -> Self:
-        self._sigterm.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._sigterm.__exit__(kind, error, trace)
-        if isinstance(error, KeyboardInterrupt):
-            is_sigterm = isinstance(error, Terminated)
-            click.echo(f"{'terminated' if is_sigterm else 'interrupted'}; the same command resumes", err=True)
-            sys.exit(EXIT_TERMINATED if is_sigterm else EXIT_INTERRUPTED)
-        if isinstance(error, FrameCacheError):
-            text = error.told(self.spell) if isinstance(error, NamesSettings) else str(error)
-            click.echo(_without_controls(f"error: {text}"), err=True)
-            sys.exit(_exit_code(error))
-        if isinstance(error, OSError):  # what the file is to blame for has become an error of the kinds above
-            what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-            click.echo(_without_controls(f"error: the machine failed: {what}"), err=True)
-            sys.exit(EXIT_MACHINE_FAILED)
-
-
-def _exit_code(error: FrameCacheError) -> int:
-    if isinstance(error, MachineError):
-        return EXIT_MACHINE_FAILED
-    if isinstance(error, ConfigError | OutputError):
-        return EXIT_WRONG_COMMAND
-    if isinstance(error, VideosError | RepairError | StoreError):
-        return EXIT_NOT_WHOLE
-    return EXIT_WRONG_COMMAND

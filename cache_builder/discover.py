@@ -12,13 +12,9 @@ import msgspec
 
 from cache_builder.errors import InputFolderError
 from frame_store.descriptors import raise_if_out_of_files
-
-_EXTENSIONS = (
-    "264 265 3g2 3gp asf av1 avi dv f4v flv gxf h264 h265 hevc ivf m2t m2ts m2v m4v mjpeg mjpg mkv mov mp4 "
-    "mpe mpeg mpg mpv mts mxf nut obu ogm ogv qt rm rmvb ts vob webm wmv wtv y4m"
-)
-VIDEO_EXTENSIONS = frozenset(_EXTENSIONS.split())
-"""Lower-case file extensions taken as video. What a file truly holds is the scan's business."""
+from frame_store.not_a_cache import is_cache
+from frame_store.user_path import user_path
+from frame_store.video_extensions import EXTENSIONS_TEXT, VIDEO_EXTENSIONS, is_video_name
 
 _MAX_EXTENSIONS_TOLD = 8
 
@@ -65,42 +61,40 @@ class FolderContents:
     passed_over: PassedOver
 
 
-def discover_videos(folder: Path) -> list[SourceVideo]:
-    """Videos of `folder` and its subfolders, by extension, sorted by relative path.
+def discover_videos(source: Path) -> list[SourceVideo]:
+    """Videos of the folder `source` and its subfolders, by extension, sorted by relative path; or the one video.
 
     Hidden files and folders (leading dot) are skipped. Links to files and folders are followed, and every folder
     counts once, however many links lead to it. The row in this list is the `video_id` of the video.
 
     Raises:
-        InputFolderError: there is no such folder, it or a subfolder cannot be listed, or it holds no video.
+        InputFolderError: nothing is there, it or a subfolder cannot be listed, or it holds, or is, no video.
         OSError: no more files can be opened.
     """
-    return look_into(folder).videos
+    return look_into(source).videos
 
 
-def look_into(folder: Path, *, not_counted: Collection[Path] = ()) -> FolderContents:
-    """The videos of `folder`, as `discover_videos` finds them, and how many other files were passed over.
+def look_into(source: Path, *, not_counted: Collection[Path] = ()) -> FolderContents:
+    """The videos of `source`, as `discover_videos` finds them, and how many other files were passed over.
 
-    The files and folders `not_counted` (absolute) are a build's own: they count neither as videos nor as others.
+    A single video is known by its own name, as if it lay alone in a folder. The files and folders `not_counted`
+    (absolute) are a build's own: they count neither as videos nor as others.
 
     Raises:
-        InputFolderError: there is no such folder, it or a subfolder cannot be listed, or it holds no video.
+        InputFolderError: nothing is there, it or a subfolder cannot be listed, or it holds, or is, no video.
     """
-    try:
-        mode = folder.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputFolderError(folder, "no such folder") from error
-    except OSError as error:
-        raise InputFolderError(folder, f"cannot be opened: {error.strerror}") from error
-    if not stat.S_ISDIR(mode):
-        raise InputFolderError(folder, "not a folder")
+    if not stat.S_ISDIR(_mode_of(source)):
+        return _single_video(source)
+    folder = source
     found = _Found()
     _collect(folder, found, not_counted={os.fspath(path) for path in not_counted})
     if not found.paths:
+        if is_cache(folder):
+            raise InputFolderError(folder, "is a cache, and holds no videos; cache-info says what is in it")
         told = found.passed_over().text
         raise InputFolderError(
             folder,
-            f"holds no video{f' ({told})' if told else ''}; files with these extensions are taken: {_EXTENSIONS}",
+            f"holds no video{f' ({told})' if told else ''}; files with these extensions are taken: {EXTENSIONS_TEXT}",
         )
     videos = [
         SourceVideo(relative_path=printable(path.relative_to(folder).as_posix()), path=path)
@@ -110,6 +104,41 @@ def look_into(folder: Path, *, not_counted: Collection[Path] = ()) -> FolderCont
         videos=sorted(videos, key=lambda video: (video.relative_path, os.fsencode(video.path))),
         passed_over=found.passed_over(),
     )
+
+
+def source_path(path: Path | str) -> Path:
+    """Where a folder of videos, or one video, really lies: `~` put out, and links above it followed.
+
+    A link to a video keeps its own name, which is what the video is known by.
+
+    Raises:
+        InputFolderError: it cannot be opened, as where links run in a loop; or nothing is there.
+    """
+    path = user_path(path)
+    if stat.S_ISDIR(_mode_of(path)):
+        return Path(os.path.realpath(path))
+    return Path(os.path.realpath(path.parent)) / path.name
+
+
+def _mode_of(source: Path) -> int:
+    try:
+        return source.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputFolderError(source, "no such folder or video") from error
+    except OSError as error:
+        what = "a loop of symbolic links" if error.errno == errno.ELOOP else error.strerror
+        raise InputFolderError(source, f"cannot be opened: {what}") from error
+
+
+def _single_video(path: Path) -> FolderContents:
+    if not is_video_name(path.name):
+        raise InputFolderError(
+            path,
+            "is neither a folder nor a file with one of the extensions that are taken for a video's: "
+            f"{EXTENSIONS_TEXT}",
+        )
+    video = SourceVideo(relative_path=printable(path.name), path=path)
+    return FolderContents(videos=[video], passed_over=PassedOver(by_extension={}, num_hidden=0))
 
 
 class _Found:

@@ -19,7 +19,7 @@ from cache_builder.config import BuildConfig, differences
 from cache_builder.decode_stage import DecodeResult, DecodeStage
 from cache_builder.decoded_video import NVDEC_COUNT, DecodedVideo
 from cache_builder.decoder_choice import DecoderChoice
-from cache_builder.discover import discover_videos
+from cache_builder.discover import discover_videos, source_path
 from cache_builder.errors import MachineError, RepairError, VideoError, VideosError
 from cache_builder.gather_stage import library_versions, write_index, write_plan, write_shards
 from cache_builder.index_rows import IndexRows
@@ -38,6 +38,7 @@ from frame_store.layout import INDEX_NAME
 from frame_store.manifest import FileEntry, StoreManifest, read_manifest
 from frame_store.publish import sync_path
 from frame_store.shard_file import ShardReceipt
+from frame_store.user_path import user_path
 from frame_store.verify import check_file
 from frame_store.zarr_writer import write_zarr_metadata
 
@@ -47,7 +48,7 @@ _REBUILD = "build the cache again: cache-build"
 def repair_cache(
     cache: Path, videos: Path | None = None, *, workers: int, progress: Progress | None = None
 ) -> list[FileEntry]:
-    """Make the damaged files of the cache at `cache` again, shards from the videos of the folder `videos`.
+    """Make the damaged files of the cache at `cache` again, shards from the videos of `videos`, a folder or a video.
 
     Returns those that were; an empty list says that every file was as the manifest says. No video is looked at
     where no shard is damaged. Needs the disk space of the shards to be made again, and of all frames of the videos
@@ -62,12 +63,16 @@ def repair_cache(
         OutputError: a build or another repair is at work on it, or left unfinished work of something else.
         MachineError: disk full, I/O error. The same call resumes.
     """
-    cache, videos = resolved(cache), None if videos is None else resolved(videos)
+    cache = user_path(cache)
     try:
         manifest = read_manifest(cache)
+        cache = resolved(cache)
+        if videos is not None:
+            videos = source_path(videos)
+            discover_videos(videos)  # what cannot be right is said, needed or not
         workspace = Workspace(cache)
         with workspace.locked():
-            broken = [entry for entry in [*manifest.files, *manifest.shards] if check_file(cache, entry)]
+            broken = _broken_files(cache, manifest, progress or NoProgress())
             if broken:
                 _Repair(
                     manifest,
@@ -86,6 +91,18 @@ def repair_cache(
         raise MachineError(
             f"{error.filename or cache}: {error.strerror or error}; the same command resumes"
         ) from error
+
+
+def _broken_files(cache: Path, manifest: StoreManifest, progress: Progress) -> list[FileEntry]:
+    """The files that are not as the manifest says, by size and hash."""
+    entries = [*manifest.files, *manifest.shards]
+    progress.start("check", len(entries), "files")
+    broken = []
+    for entry in entries:
+        if check_file(cache, entry):
+            broken.append(entry)
+        progress.advance(1)
+    return broken
 
 
 class _Repair:

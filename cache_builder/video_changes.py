@@ -9,6 +9,7 @@ from cache_builder.discover import SourceVideo, discover_videos
 from cache_builder.video.open_video import hash_file
 from frame_store.descriptors import raise_if_out_of_files
 from frame_store.manifest import StoreManifest
+from frame_store.user_path import user_path
 
 
 def list_changes(then: Mapping[str, str | None], now: Mapping[str, str | None]) -> list[str]:
@@ -39,7 +40,7 @@ def changes_since(manifest: StoreManifest, videos: Path) -> list[str]:
     """
     then = {video.path: video for video in manifest.videos}
     now: dict[str, str | None] = {}
-    for video in discover_videos(videos):
+    for video in discover_videos(user_path(videos)):
         entry = then.get(video.relative_path)
         # Hashing a new one would tell nothing, nor one of another length.
         is_hashed = entry is not None and entry.sha256 is not None

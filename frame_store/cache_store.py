@@ -18,6 +18,7 @@ from frame_store.page_cache import is_cached, will_need
 from frame_store.pixel_codec import crc32c, make_codec
 from frame_store.protocol import FrameIds, Frames
 from frame_store.shard_files import ShardFiles
+from frame_store.user_path import user_path
 
 Reads = Literal["map", "pread"]
 """How raw frames are read. `map` copies a batch out of mapped shards in one call. `pread` never maps a shard, at
@@ -45,7 +46,7 @@ class CacheStore:
         """Open the cache at `path`.
 
         Args:
-            path: the folder with its `manifest.json`.
+            path: the folder with its `manifest.json`; a leading `~` is your home.
             reads: see `Reads`.
             verify_reads: compare every payload with its CRC-32C in the index, so that a flipped bit is an error
                 and not a wrong picture. Costs next to nothing for JPEG; raw frames come 0.4 times as fast.
@@ -59,7 +60,7 @@ class CacheStore:
         """
         if reads not in get_args(Reads):
             raise ValueError(f"reads must be one of {', '.join(get_args(Reads))}; found {reads!r}")
-        self.path = Path(path)
+        self.path = user_path(path)
         self.reads: Reads = reads
         self.verify_reads = verify_reads
         self.manifest: StoreManifest = read_manifest(self.path)

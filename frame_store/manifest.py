@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from frame_store.descriptors import raise_if_out_of_files
-from frame_store.errors import StoreFormatError, StoreNotFoundError
+from frame_store.errors import StoreDamagedError, StoreError, StoreFormatError, StoreNotFoundError
 from frame_store.frame_truth import FrameTruth
-from frame_store.layout import FORMAT_NAME, FORMAT_VERSION, MANIFEST_NAME, Container, shard_name
+from frame_store.layout import FORMAT_NAME, FORMAT_VERSION, INDEX_NAME, MANIFEST_NAME, Container, shard_name
+from frame_store.not_a_cache import explain_no_cache
 from frame_store.open_file import read_inside
 
 EncodingName = Literal["jpeg", "raw", "zstd"]
@@ -285,22 +287,34 @@ def read_manifest(store_path: Path) -> StoreManifest:
     """The manifest of the store at `store_path`.
 
     Raises:
-        StoreNotFoundError: no such folder, or no manifest in it.
-        StoreFormatError: see `decode_manifest`; also a manifest of more than 512 MiB, a symbolic link or no file.
+        StoreNotFoundError: there is no cache; says what is there instead and what to do.
+        StoreFormatError: see `decode_manifest`; also a manifest of more than 512 MiB, a symbolic link or no file, or
+            one that is missing from what else is a cache.
+        StoreDamagedError: the disk cannot read it.
         OSError: no more files can be opened.
     """
     path = store_path / MANIFEST_NAME
     try:
         raw = read_inside(store_path, MANIFEST_NAME, max_bytes=MAX_MANIFEST_BYTES)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        what = "no manifest.json in it" if store_path.is_dir() else "no such folder"
-        what = "a file" if store_path.is_file() else what
-        raise StoreNotFoundError(f"{store_path}: not a frame store: {what}") from error
     except OSError as error:
         raise_if_out_of_files(error)
-        refused = error.errno in {errno.ELOOP, errno.EFBIG, errno.EINVAL}
-        kind = StoreFormatError if refused else StoreNotFoundError
-        raise kind(f"{path}: {error.strerror}") from error
+        raise _no_manifest(store_path, error) from error
     except MemoryError as error:
         raise StoreFormatError(f"{path}: takes more memory than there is") from error
     return decode_manifest(raw, name=str(path))
+
+
+_NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG})
+_REFUSED: Final = frozenset({errno.ELOOP, errno.EFBIG, errno.EINVAL})
+
+
+def _no_manifest(store_path: Path, error: OSError) -> StoreError:
+    """What it means that the manifest of `store_path` could not be read."""
+    path = store_path / MANIFEST_NAME
+    is_folder = os.path.isdir(store_path)  # noqa: PTH112 - pathlib's raises where it may not look
+    if error.errno == errno.ENOENT and os.path.isfile(store_path / INDEX_NAME):  # noqa: PTH113
+        return StoreFormatError(f"{path}: is missing, and the rest of a cache is there; copy it again")
+    if error.errno in _NOT_THERE or not is_folder:
+        return StoreNotFoundError(explain_no_cache(store_path, error=error))
+    kind = StoreFormatError if error.errno in _REFUSED else StoreDamagedError
+    return kind(f"{path}: {error.strerror}")

@@ -29,6 +29,7 @@ from frame_store.layout import INDEX_DTYPE
 from frame_store.manifest import ShardEntry, StoreManifest, read_manifest
 from frame_store.open_file import require_plain_file
 from frame_store.pixel_codec import Pixels, RawCodec, make_codec
+from frame_store.user_path import user_path
 from loader.epoch_order import epoch_order
 from loader.errors import SamplingError
 from loader.frame_batch import FrameBatch
@@ -71,7 +72,7 @@ def webdataset_batches(
     """
     import webdataset
 
-    cache_path = Path(cache_path)
+    cache_path = user_path(cache_path)
     manifest = read_manifest(cache_path)
     if manifest.container != "wds":
         raise SamplingError(

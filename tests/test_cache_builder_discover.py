@@ -75,11 +75,11 @@ def test_a_name_that_is_not_utf8_keeps_its_row(tmp_path):
 
 
 def test_folders_that_cannot_be_used(tmp_path):
-    touch(tmp_path, "file.mp4", "empty/readme.txt")
+    touch(tmp_path, "empty/readme.txt")
     with pytest.raises(InputFolderError, match="no such folder"):
         discover_videos(tmp_path / "gone")
-    with pytest.raises(InputFolderError, match="not a folder"):
-        discover_videos(tmp_path / "file.mp4")
+    with pytest.raises(InputFolderError, match="neither a folder nor a file with one of the extensions"):
+        discover_videos(tmp_path / "empty" / "readme.txt")
     with pytest.raises(InputFolderError, match=r"holds no video.* mp4 "):
         discover_videos(tmp_path / "empty")
 

@@ -8,7 +8,7 @@ import pytest
 
 import frame_store
 from cache_builder import decode_stage as decode_stage_module
-from cache_builder.cli import EXIT_NOT_WHOLE
+from cache_builder.command_line import EXIT_NOT_WHOLE
 from cache_builder.discover import discover_videos
 from cache_builder.errors import VideoError
 from cache_builder.video import scan_cache as scan_cache_module

@@ -14,7 +14,8 @@ from frame_cache_tools.spelled_videos import read_frame
 
 import frame_store
 from cache_builder import build as build_module
-from cache_builder.cli import EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND, cache_verify
+from cache_builder.cli import cache_verify
+from cache_builder.command_line import EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
 from cache_builder.inputs import read_inputs
 from tests.support.commands import SMALL, digests, names_beside, run
 from tests.support.tiny_videos import (
@@ -74,7 +75,7 @@ class TestFolderOfVideos:
         for folder, reason in (
             (tmp_path / "gone", "no such folder"),
             (tmp_path / "empty", "holds no video"),
-            (simple_folder.specs[0].path, "not a folder"),
+            (tmp_path / "empty" / "notes.txt", "neither a folder nor a file with one of the extensions"),
             (tmp_path / "loop", "symbolic links"),
         ):
             for out in ([], ["--out", tmp_path / "cache"]):

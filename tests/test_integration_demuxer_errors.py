@@ -12,7 +12,7 @@ import pytest
 
 import frame_store
 from cache_builder import open_videos
-from cache_builder.cli import EXIT_NOT_WHOLE
+from cache_builder.command_line import EXIT_NOT_WHOLE
 from cache_builder.errors import VideoError
 from cache_builder.video.demuxer_log import DemuxerLog, demuxer_log, place_errors
 from cache_builder.video.ffmpeg_log import MAX_CHARACTERS

@@ -17,7 +17,7 @@ import pytest
 
 import cache_builder
 import loader
-from cache_builder.cli import EXIT_MACHINE_FAILED, EXIT_NOT_WHOLE
+from cache_builder.command_line import EXIT_MACHINE_FAILED, EXIT_NOT_WHOLE
 from cache_builder.config import read_settings
 from cache_builder.discover import discover_videos
 from cache_builder.spill import UnitSpill

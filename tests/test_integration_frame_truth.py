@@ -11,7 +11,8 @@ import pytest
 from frame_cache_tools.spelled_videos import draw_frame, read_frame
 
 import frame_store
-from cache_builder.cli import EXIT_NOT_WHOLE, cache_info, cache_verify
+from cache_builder.cli import cache_info, cache_verify
+from cache_builder.command_line import EXIT_NOT_WHOLE
 from cache_builder.video import units as units_module
 from cache_builder.video.scan import scan_video
 from tests.support.commands import SMALL, run

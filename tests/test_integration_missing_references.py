@@ -10,7 +10,7 @@ import pytest
 from av.bitstream import BitStreamFilterContext
 
 import frame_store
-from cache_builder.cli import EXIT_NOT_WHOLE
+from cache_builder.command_line import EXIT_NOT_WHOLE
 from cache_builder.video import units as units_module
 from cache_builder.video.decoder_log import DecoderLog, decoder_log
 from cache_builder.video.ffmpeg_log import ffmpeg_log

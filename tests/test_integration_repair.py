@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from cache_builder import repair
-from cache_builder.cli import EXIT_MACHINE_FAILED, EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND, cache_verify
+from cache_builder.cli import cache_verify
+from cache_builder.command_line import EXIT_MACHINE_FAILED, EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
 from frame_store.manifest import encode_manifest, read_manifest
 from tests.support.commands import SMALL, digests, run
 from tests.support.tiny_videos import simple_specs, tiny_folder, tiny_video, truncate_file
@@ -277,7 +278,7 @@ def test_an_index_comes_of_the_shards_without_a_video(cache_of, name, harm):
     result = repaired(cache)
     assert result.exit_code == 0, result.stderr
     assert digests(cache) == before
-    assert result.stderr == "index.npy: made again, as the manifest says\n"
+    assert "index.npy: made again, as the manifest says\n" in result.stderr
     assert not cache.with_name(cache.name + ".building").exists()
 
 

@@ -204,7 +204,7 @@ def test_a_kept_folder_is_used_again(simple_folder, tmp_path, monkeypatch):
     ("arguments", "said"),
     [
         (["--videos", "gone"], "no such folder"),
-        (["--cache", "gone"], "not a frame store"),
+        (["--cache", "gone"], "no cache: no such folder"),
         (["--rounds", "0"], "num_rounds must be 1 or more"),
         (["--seconds", "0"], "seconds must be above 0"),
         (["--seconds", "nan"], "seconds must be above 0"),

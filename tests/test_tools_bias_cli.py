@@ -234,7 +234,7 @@ def test_the_plan_measures_and_picks_the_largest_effective_batch_that_is_fast_en
         ([], "say what to look at"),
         (["CACHE", "--videos", "x"], "say what to look at"),
         (["--videos", "gone"], "no such folder"),
-        (["gone"], "not a frame store"),
+        (["gone"], "no cache: no such folder"),
         (["--shard-sizes", "gone"], "No such file"),
         (["CACHE", "--plan"], "--plan and --demand FRAMES_PER_SECOND belong together"),
         (["--shard-sizes", "SIZES", "--plan", "--demand", "4"], "measure FrameLoader on caches"),

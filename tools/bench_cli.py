@@ -1,7 +1,7 @@
 """The command `cache-bench`: usual loader, live and cached frames on this machine, side by side.
 
-Exit codes: 0 all well; 2 the command was wrong; 3 the machine failed; 130 interrupted, with the figures until then;
-143 terminated (SIGTERM), without. What it made in a temporary folder is removed either way.
+Exit codes: 0 all well; 1 a cache is damaged; 2 the command was wrong; 3 the machine failed; 130 interrupted, with
+the figures until then; 143 terminated (SIGTERM), without. What it made in a temporary folder is removed either way.
 """
 
 import sys
@@ -14,20 +14,26 @@ from frame_cache_tools.bench_plot import plot_report, require_matplotlib
 from frame_cache_tools.bench_run import QUICK, BenchSettings, command_line, run_bench
 from frame_cache_tools.bench_table import report_text
 
+from cache_builder.command_line import (
+    EXIT_INTERRUPTED,
+    EXIT_MACHINE_FAILED,
+    EXIT_TERMINATED,
+    EXIT_WRONG_COMMAND,
+    OneLineCommand,
+    PathName,
+    error_text,
+    exit_code,
+    say_error,
+)
 from cache_builder.errors import MachineError
 from cache_builder.interrupts import SigtermAsInterrupt, Terminated
 from frame_store import __version__
 from frame_store.errors import FrameCacheError
 
-EXIT_WRONG_COMMAND = 2
-EXIT_MACHINE_FAILED = 3
-EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
-
-_PATH = click.Path(path_type=Path)
+_PATH = PathName(path_type=Path)
 
 
-@click.command(context_settings={"max_content_width": 110})
+@click.command("cache-bench", cls=OneLineCommand, context_settings={"max_content_width": 110})
 @click.version_option(__version__)
 @click.option("--videos", type=_PATH, help="Folder of videos.  [default: sample videos, made here]")
 @click.option(
@@ -106,7 +112,10 @@ def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
     except (MachineError, OSError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(EXIT_MACHINE_FAILED)
-    except (FrameCacheError, ModuleNotFoundError, ValueError) as error:
+    except FrameCacheError as error:
+        say_error(error_text(error))
+        sys.exit(exit_code(error))
+    except (ModuleNotFoundError, ValueError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(EXIT_WRONG_COMMAND)
     if report.interrupted:

@@ -1,7 +1,7 @@
 """The command `cache-bias`: what a sampler's relaxation costs, before anyone trains.
 
-Exit codes: 0 all well; 1 a limit (`--max-chi2`, `--min-effective-batch`) is broken; 2 the command was wrong;
-3 the machine failed, as where this process can open no more files.
+Exit codes: 0 all well; 1 a limit (`--max-chi2`, `--min-effective-batch`) is broken, or a cache is damaged; 2 the
+command was wrong; 3 the machine failed, as where this process can open no more files.
 """
 
 import sys
@@ -32,6 +32,15 @@ from frame_cache_tools.bias_table import (
     table_text,
 )
 
+from cache_builder.command_line import (
+    EXIT_MACHINE_FAILED,
+    EXIT_WRONG_COMMAND,
+    OneLineCommand,
+    PathName,
+    error_text,
+    exit_code,
+    say_error,
+)
 from cache_builder.errors import ConfigError, MachineError
 from frame_store import __version__
 from frame_store.errors import FrameCacheError
@@ -43,18 +52,18 @@ from loader.sampling_law import Target
 from loader.webdataset_report import WebDatasetSpec
 
 EXIT_LIMIT_BROKEN = 1
-EXIT_WRONG_COMMAND = 2
-EXIT_MACHINE_FAILED = 3
 
 
-@click.command(context_settings={"show_default": True, "max_content_width": 110})
+@click.command(
+    "cache-bias", cls=OneLineCommand, context_settings={"show_default": True, "max_content_width": 110}
+)
 @click.version_option(__version__)
-@click.argument("caches", metavar="[CACHE]...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("caches", metavar="[CACHE]...", nargs=-1, type=PathName(path_type=Path))
 @click.option(
-    "--videos", type=click.Path(path_type=Path), help="A folder not built yet: its packets are counted only."
+    "--videos", type=PathName(path_type=Path), help="A folder not built yet: its packets are counted only."
 )
 @click.option(
-    "--shard-sizes", type=click.Path(path_type=Path), help="A file of shard sizes: JSON list, or numbers."
+    "--shard-sizes", type=PathName(path_type=Path), help="A file of shard sizes: JSON list, or numbers."
 )
 @click.option(
     "--sampling",
@@ -80,14 +89,14 @@ EXIT_MACHINE_FAILED = 3
 @click.option("--remainder", type=click.Choice(["drop", "pad", "uneven"]), default="uneven")
 @click.option(
     "--features",
-    type=click.Path(path_type=Path),
+    type=PathName(path_type=Path),
     help=".npy of one row a frame id, to take for the gradient.  [default: thumbnails of the pixels]",
 )
 @click.option("--rho", type=float, help="Take this for the correlation inside a shard, and look at no pixel.")
 @click.option("--draws", type=int, default=100, help="Shards drawn to estimate rho, six frames of each.")
 @click.option("--seed", type=int, default=0, help="Seed of the estimate.")
 @click.option("--json", "as_json", is_flag=True, help="The reports as JSON.")
-@click.option("--plot", type=click.Path(path_type=Path), help="PNG: effective batch against frames/s.")
+@click.option("--plot", type=PathName(path_type=Path), help="PNG: effective batch against frames/s.")
 @click.option("--plan", "plans", is_flag=True, help="Measure the candidates here and pick one.")
 @click.option("--demand", type=float, help="With --plan: frames/s that the training needs.")
 @click.option("--max-chi2", type=float, help="With --sampling: exit 1 if chi^2 against --target is larger.")
@@ -109,7 +118,10 @@ def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
     except (MachineError, OSError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(EXIT_MACHINE_FAILED)
-    except (FrameCacheError, ModuleNotFoundError) as error:
+    except FrameCacheError as error:
+        say_error(error_text(error))
+        sys.exit(exit_code(error))
+    except ModuleNotFoundError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(EXIT_WRONG_COMMAND)
 

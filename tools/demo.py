@@ -39,8 +39,8 @@ def main(folder: Path, count: int) -> None:
     videos, cache = folder / "videos", folder / "cache"
     _step("Sample videos", f"python -m frame_cache_tools.make_sample_videos {videos}")
     _run(make_sample_videos, str(videos), "--count", str(count))
-    _step("Build the cache", f"cache-build --videos {videos} --out {cache}")
-    _run(cache_build, "--videos", str(videos), "--out", str(cache))
+    _step("Build the cache", f"cache-build {videos} --out {cache}")
+    _run(cache_build, str(videos), "--out", str(cache))
     _step("What is in it", f"cache-info {cache}")
     _run(cache_info, str(cache))
     _step("Check every byte of it", f"cache-verify {cache}")

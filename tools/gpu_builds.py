@@ -124,7 +124,7 @@ def _build(context: StepContext, videos: Path, out: Path, *, device: str) -> Pat
 def _run(
     context: StepContext, videos: Path, out: Path, *, device: str, on_error: str = "fail"
 ) -> Sequence[str]:
-    arguments = ["--videos", videos, "--out", out, "--device", device, "--encoding", "raw"]
+    arguments = [videos, "--out", out, "--device", device, "--encoding", "raw"]
     done = run_command(
         [sys.executable, "-c", _COMMAND, *arguments, "--on-error", on_error, "--overwrite"],
         out.with_name(f"{out.name}.log"),

@@ -31,6 +31,7 @@ from frame_store.descriptors import is_out_of_files
 from frame_store.frame_index import check_frame_ids, check_out, check_outs
 from frame_store.layout import INDEX_DTYPE
 from frame_store.protocol import FrameIds, Frames
+from frame_store.user_path import user_path
 
 MAX_IDLE_BYTES: Final = 128 << 20
 """Memory of the decoders of videos that are kept open: five of 1080p. Opening one again costs 3 to 20 ms."""
@@ -53,7 +54,8 @@ def open_videos(
     """Open a folder of videos as a frame store that decodes on demand.
 
     Args:
-        folder: Searched with its subfolders; `video_id` is the row in the sorted table of its videos.
+        folder: Searched with its subfolders; `video_id` is the row in the sorted table of its videos. A single video
+            will do, too.
         device: What decodes. `cuda` (or `cuda:N`): the GPU, to frames in its memory; `auto`: the GPU what it can
             decode, where there is one, the CPU the rest, each reason said once as a `UserWarning`.
         decoder: For a GPU, one of FFmpeg's decoders by name, such as `h264_cuvid`; None is best, see `NvdecDevice`.
@@ -84,12 +86,12 @@ def open_videos(
         device, decoder=decoder, say=lambda reason: warnings.warn(f"device='auto': {reason}", stacklevel=4)
     )
     geometry = FrameGeometry(height=height, width=width, resize=resize, crop_aspect=crop_aspect)
-    contents = look_into(Path(folder))
+    contents = look_into(user_path(folder))
     videos, passed_over = contents.videos, contents.passed_over
     with ScanPool(num_workers=workers) as pool:
         scans = scan_frames(
             videos,
-            cache_path=None if scan_cache is None else Path(scan_cache),
+            cache_path=None if scan_cache is None else user_path(scan_cache),
             pool=pool,
             decode_all=decode_all,
             progress=progress,

@@ -1,0 +1,108 @@
+"""What lies where a cache was expected, and what to do about it, in one line."""
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from frame_store.layout import MANIFEST_NAME
+from frame_store.video_extensions import is_video_name
+
+_MAX_ENTRIES_LOOKED_AT: Final = 1000
+_MAX_CACHES_TOLD: Final = 3
+_MAX_LEVELS_UP: Final = 6
+"""A shard of a Zarr cache lies as deep in it."""
+
+
+def explain_no_cache(path: Path, *, error: OSError | None = None) -> str:
+    """One line: the path, what is there instead of a cache, and what to do.
+
+    Args:
+        path: where no manifest was found.
+        error: what came of looking for it, where that says more than that nothing is there.
+    """
+    what, remedy = _what_is_there(path, error)
+    shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(path))
+    return f"{shown}: no cache: {what}; {remedy}"
+
+
+def _what_is_there(path: Path, error: OSError | None) -> tuple[str, str]:
+    """(What is there, what to do)."""
+    if error is not None and error.errno not in {errno.ENOENT, errno.ENOTDIR}:
+        return f"it cannot be opened: {error.strerror}", "give the folder of a cache"
+    return _by_its_neighbours(path) or (_what_a_folder_is(path) if path.is_dir() else _what_a_file_is(path))
+
+
+def _by_its_neighbours(path: Path) -> tuple[str, str] | None:
+    """What the names beside and above the path tell, if anything."""
+    if _is_unfinished(path):
+        return "its build is not finished", "give the same cache-build command again, it goes on"
+    is_there = os.path.lexists(path)
+    whole = next((parent for parent in [*path.absolute().parents][:_MAX_LEVELS_UP] if is_cache(parent)), None)
+    if is_there and whole is not None:
+        return "a part of one", f"give the whole: {whole}"
+    beside = path.with_name(f"{path.name}.cache") if path.name else path
+    if is_cache(beside):
+        what = "the videos that one was made of" if is_there else "nothing is there"
+        return what, f"give the cache beside it: {beside}"
+    return None
+
+
+def _what_a_file_is(path: Path) -> tuple[str, str]:
+    """What else than a folder is there."""
+    if not os.path.lexists(path):
+        return "no such folder", "check the path, or build a cache first: cache-build DIR"
+    if path.is_file() and is_video_name(path.name):
+        return "a video", f"build its cache first: cache-build {path}"
+    what = "a file" if path.is_file() else "a link to nothing" if path.is_symlink() else "no folder"
+    return what, "give the folder of a cache, with a manifest.json in it"
+
+
+def is_cache(path: Path) -> bool:
+    """Whether a folder looks like a cache from outside: it has a manifest."""
+    return os.path.isfile(path / MANIFEST_NAME)  # noqa: PTH113 - pathlib's raises where it may not look
+
+
+def _is_unfinished(path: Path) -> bool:
+    """Whether this is the place, or the workshop, of a build that has not ended."""
+    if path.name.endswith(".building") and os.path.isdir(path):  # noqa: PTH112
+        return True
+    workshop = path.with_name(f"{path.name}.building") if path.name else path
+    return workshop != path and os.path.isdir(workshop)  # noqa: PTH112
+
+
+def _what_a_folder_is(folder: Path) -> tuple[str, str]:
+    """What a folder without a manifest holds."""
+    caches, has_videos, is_empty = [], False, True
+    for entry in _entries(folder):
+        is_empty = False
+        has_videos = has_videos or is_video_name(entry.name)
+        if is_cache(Path(entry.path)):
+            caches.append(entry.path)
+    if caches:
+        listed = ", ".join(sorted(caches)[:_MAX_CACHES_TOLD])
+        more = f" and {len(caches) - _MAX_CACHES_TOLD} more" if len(caches) > _MAX_CACHES_TOLD else ""
+        return "a folder that holds some", f"give one of them: {listed}{more}"
+    if is_empty:
+        return "an empty folder", "check the path, or build a cache first: cache-build DIR"
+    if has_videos or any(is_video_name(entry.name) for entry in _entries_below(folder)):
+        return "a folder of videos", f"build their cache first: cache-build {folder}"
+    return "a folder with no manifest.json in it", "give the folder of a cache"
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """The first entries of a folder; none where it cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            for _, entry in zip(range(_MAX_ENTRIES_LOOKED_AT), entries, strict=False):
+                yield entry
+    except OSError:
+        return
+
+
+def _entries_below(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """The first entries of each of the first subfolders."""
+    for entry in _entries(folder):
+        if os.path.isdir(entry.path):  # noqa: PTH112
+            yield from _entries(Path(entry.path))
