@@ -26,7 +26,7 @@ from loader.frame_batch import FrameBatch
 from loader.frame_orders import FrameIds
 from loader.loader_state import EpochCursor, Iteration, LoaderState
 from loader.lookahead_reader import read_with_lookahead
-from loader.reader_threads import ReaderThreads, Reading, closed_at_exit
+from loader.reader_threads import ReaderThreads, Reading, closed_at_end, closed_at_exit
 
 BATCHES_PER_WARM_PROBE = 32
 """A batch found in memory is asked for a few pages; so many others behind it are then taken to be there, too."""
@@ -87,7 +87,7 @@ class FrameLoader:
             pin_memory: for batches on the CPU: read into page-locked memory, from where
                 `batch.to("cuda", non_blocking=True)` overlaps with other work; None for where this process has used
                 CUDA when an iteration begins.
-            augment: applied on `device` in the threads that read (with `lookahead`, in the one that iterates);
+            augment: applied on `device` in the threads that read (with `lookahead`, in one beside those that decode);
                 `batch.frames` is then what it makes of them. An `Augmentation` is a function of its seed, epoch and
                 frame ids. Any other callable gets the uint8 tensor (B, 3, H, W), channels_last, for clips
                 (B, T, 3, H, W), under `torch.no_grad()`, and returns a tensor whose first dimension is B, on the same
@@ -241,7 +241,7 @@ class FrameLoader:
 
         with (
             ThreadPoolExecutor(self._num_threads, thread_name_prefix="frame-loader") as pool,
-            closing(
+            closed_at_end(
                 read_with_lookahead(
                     self._store,
                     planned,
@@ -252,10 +252,19 @@ class FrameLoader:
                     steps_in_flight=self._read_ahead,
                 )
             ) as decoded,
+            closing(ReaderThreads(1)) as thread,
         ):
-            for frame_ids, pixels in decoded:
-                del pixels
-                yield reader.complete(frame_ids, buffers.popleft(), epoch=epoch)  # made in this order
+
+            def complete_next() -> FrameBatch | DeviceBatch:
+                frame_ids, _ = next(decoded)
+                return reader.complete(frame_ids, buffers.popleft(), epoch=epoch)  # made in this order
+
+            # One ahead: it is made while the caller works on the one before.
+            pending = deque(thread.submit(complete_next) for _ in range(min(2, num_batches)))
+            for number in range(num_batches):
+                yield pending.popleft().result()
+                if number + 2 < num_batches:
+                    pending.append(thread.submit(complete_next))
 
     def _reader(self) -> BatchReader | DeviceBatchReader:
         """Kept from one epoch to the next with its memory, as fresh pages are slow."""

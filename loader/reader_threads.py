@@ -3,9 +3,9 @@
 import os
 import threading
 import weakref
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import Final, Generic, TypeVar, cast
 
@@ -95,15 +95,31 @@ def closed_at_exit(iteration: Iteration) -> Iteration:
 
     Else it would be closed when it is dropped, which is after the modules that it needs have been emptied.
     """
-    weakref.finalize(iteration, _close, weakref.ref(iteration))
+    weakref.finalize(iteration, _close_if_there, weakref.ref(iteration))
     return iteration
 
 
-def _close(reference: "weakref.ref[Generator[object, None, None]]") -> None:
+@contextmanager
+def closed_at_end(iteration: Iteration) -> Iterator[Iteration]:
+    """`contextlib.closing` for an iteration of which a thread of ours may be in the middle: it is closed behind that.
+
+    That is so where the garbage collector ends an iteration in that very thread.
+    """
+    try:
+        yield iteration
+    finally:
+        _close(iteration)
+
+
+def _close_if_there(reference: "weakref.ref[Generator[object, None, None]]") -> None:
     iteration = reference()
     if iteration is not None:
-        with suppress(ValueError):  # a daemon thread is in the middle of it, and ends with the interpreter
-            iteration.close()
+        _close(iteration)
+
+
+def _close(iteration: Generator[object, None, None]) -> None:
+    with suppress(ValueError):  # a thread is in the middle of it, and drops it, or ends with the interpreter
+        iteration.close()
 
 
 def _work(readings: SimpleQueue[Reading[object] | None]) -> None:

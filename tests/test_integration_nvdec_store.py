@@ -196,7 +196,7 @@ def check_build_stores_the_same_and_counts_what_the_gpu_decoded(report, num_fram
 def check_who_decoded_is_part_of_what_a_cache_is(report):
     assert report["again"] == "already complete"
     assert report["on_cpu"]["error"] == "cache_builder.errors.OutputError"
-    assert "00_open.mkv: decoded by NVDEC there, by the CPU now (--device)" in report["on_cpu"]["text"]
+    assert "00_open.mkv: decoded by NVDEC there, by the CPU now (device)" in report["on_cpu"]["text"]
 
 
 def check_damage_is_for_the_cpu_to_say(report):

@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import weakref
 from functools import partial
 
 import pytest
@@ -132,6 +133,67 @@ def test_it_runs_in_the_threads_that_read():
 
     list(FrameLoader(ArrayStore([32]), batch_size=8, num_threads=2, augment=augment))
     assert len(threads) == 2 and threading.main_thread() not in threads
+
+
+def test_an_iteration_that_its_own_threads_collect_ends_there(make_loader):
+    """The garbage collector may come in a thread of the iteration, in the middle of making a batch."""
+    is_dropped, has_collected = threading.Event(), threading.Event()
+    is_first = iter([True])
+
+    def augment(frames):
+        if not next(is_first, False):
+            assert is_dropped.wait(60)
+            gc.collect()
+            has_collected.set()
+        return frames
+
+    batches = iter(make_loader(augment=augment, num_threads=1))
+    next(batches)
+    cycle = [batches]
+    cycle.append(cycle)
+    gone = weakref.ref(batches)
+    del batches, cycle
+    is_dropped.set()
+    assert has_collected.wait(60) and gone() is None
+
+
+def test_a_look_ahead_that_its_own_thread_collects_ends_there():
+    """As above, in the middle of planning what is decoded next."""
+    is_given, is_dropped, has_collected = threading.Event(), threading.Event(), threading.Event()
+
+    class Collecting(LiveLike):
+        def decode_groups(self, frame_ids):
+            if is_given.is_set():
+                assert is_dropped.wait(60)
+                gc.collect()
+                has_collected.set()
+            return super().decode_groups(frame_ids)
+
+    def augment(frames):
+        is_given.set()
+        return frames
+
+    loader = FrameLoader(Collecting([90]), batch_size=4, lookahead=3, num_threads=1, augment=augment)
+    batches = iter(loader)
+    next(batches)
+    cycle = [batches]
+    cycle.append(cycle)
+    gone = weakref.ref(batches)
+    del batches, cycle
+    is_dropped.set()
+    assert has_collected.wait(60) and gone() is None
+
+
+def test_it_never_runs_in_the_thread_that_iterates(make_loader):
+    threads = set()
+
+    def augment(frames):
+        threads.add((threading.current_thread(), torch.get_num_threads()))
+        return frames
+
+    list(make_loader(augment=augment))
+    assert {num_threads for _, num_threads in threads} == {1}
+    assert threading.main_thread() not in {thread for thread, _ in threads}
 
 
 @pytest.mark.parametrize(
