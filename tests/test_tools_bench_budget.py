@@ -57,7 +57,12 @@ def bench(simple_folder, golden_caches, tmp_path, monkeypatch):
 
     def build(folder, out, name, kind):
         return BenchCache(
-            name=name, path=golden_caches / GOLDEN[name], num_frames=10, num_bytes=1000, build_seconds=1.0
+            name=name,
+            path=golden_caches / GOLDEN[name],
+            is_raw="raw" in name,
+            num_frames=10,
+            num_bytes=1000,
+            build_seconds=1.0,
         )
 
     monkeypatch.setattr(bench_prepare, "build_bench_cache", build)
@@ -150,6 +155,7 @@ def test_without_torchvision_the_usual_loader_is_left_out_in_one_line(bench, mon
     assert report.usual_row is None
     assert "usual loader" not in groups(report)
     assert "left out: usual loader: it needs X: pip install X" in report_text(report).splitlines()
+    bench({}, only=("usual loader, 1 video", "live, permutation"))  # no mistake of who asks
 
 
 def test_a_pattern_of_what_was_left_out_is_no_mistake(bench):
@@ -165,6 +171,7 @@ def test_a_process_that_dies_while_it_prepares_is_the_machines_failure(tmp_path)
     preparation = Preparation(
         settings=BenchSettings(),
         work=tmp_path,
+        flat=tmp_path / "flat.npy",
         deadline=Deadline(at=float("inf"), clock=lambda: 0.0),
         call=call,
         say=lambda line: None,

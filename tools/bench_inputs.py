@@ -56,6 +56,8 @@ class BenchCache:
     name: str
     """For example `wds jpeg 444 shuffled`."""
     path: Path
+    is_raw: bool
+    """Whether its frames are stored as they are."""
     num_frames: int
     num_bytes: int
     build_seconds: float | None
@@ -231,6 +233,7 @@ def look_at_cache(path: Path, *, name: str | None = None) -> BenchCache:
     return BenchCache(
         name=name or f"{path.name}: {kind_of(store)}",
         path=path,
+        is_raw=manifest.encoding.name == "raw",
         num_frames=len(store),
         num_bytes=sum(entry.num_bytes for entry in [*manifest.shards, *manifest.files]),
         build_seconds=_build_seconds(path, num_frames=len(store)),

@@ -47,10 +47,14 @@ class Preparation:
 
     settings: BenchSettings
     work: Path
+    flat: Path
+    """Where raw frames for the limit of memory go."""
     deadline: Deadline
     call: Call
     say: Callable[[str], None]
     left_out: list[LeftOut] = field(default_factory=list)
+    has_flat: bool = False
+    """Whether those frames are there; they are written as soon as a raw cache is."""
 
     def videos(self) -> BenchVideos | None:
         """The videos that are measured; None where only caches are, or the time was up.
@@ -95,12 +99,15 @@ class Preparation:
 
         Raises:
             FrameCacheError: what a cache or its build raises.
+            OSError: the disk is full.
         """
         settings = self.settings
         if settings.caches:
             caches = [look_at_cache(path) for path in settings.caches]
             if len({cache.name for cache in caches}) < len(caches):
                 caches = [look_at_cache(path, name=str(path)) for path in settings.caches]
+            for cache in caches:
+                self._write_flat(cache)
             return caches
         if videos is None:
             return []
@@ -110,21 +117,6 @@ class Preparation:
             return []
         folder = link_first_frames(videos, self.work / "cached_videos", num_frames=settings.cache_frames)
         return self._build_all(folder, wanted)
-
-    def write_flat(self, flat: Path, caches: Sequence[BenchCache]) -> bool:
-        """Raw frames for the limit of memory; False where the time was up.
-
-        Raises:
-            OSError: the disk is full.
-        """
-        raw = next(cache.path for cache in caches if "raw" in cache.name)
-        self.say("writing raw frames for the limit of memory")
-        try:
-            self._call(partial(write_flat, raw, flat))
-        except TimeUpError as error:
-            self._leave_out(TAKE_LIMIT, f"writing its frames was {error}")
-            return False
-        return True
 
     def _build_all(self, folder: Path, wanted: dict[str, BuildSettings]) -> list[BenchCache]:
         caches: list[BenchCache] = []
@@ -140,13 +132,27 @@ class Preparation:
             started = self.deadline.clock()
             out = self.work / f"cache_{name.replace(' ', '_')}_{folder.name.rpartition('_')[2]}"
             try:
-                caches.append(self._call(partial(build_bench_cache, folder, out, name, kind)))
+                cache = self._call(partial(build_bench_cache, folder, out, name, kind))
             except TimeUpError as error:
                 self._leave_out(f"cache {name}", f"building it was {error}")
             except OutputError as error:
                 raise OutputError(f"{error}; give --work another folder") from error
+            else:
+                caches.append(cache)
+                self._write_flat(cache)
             slowest = max(slowest, self.deadline.clock() - started)
         return caches
+
+    def _write_flat(self, cache: BenchCache) -> None:
+        if self.has_flat or not cache.is_raw:
+            return
+        self.say("writing raw frames for the limit of memory")
+        try:
+            self._call(partial(write_flat, cache.path, self.flat))
+        except TimeUpError as error:
+            self._leave_out(TAKE_LIMIT, f"writing its frames was {error}")
+        else:
+            self.has_flat = True
 
     def _call(self, function: Callable[[], Result]) -> Result:
         try:

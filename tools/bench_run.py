@@ -135,11 +135,18 @@ def _fill(
     say: Callable[[str], None],
 ) -> None:
     call = partial(call_in_process, temp_folder=scratch)
-    preparation = Preparation(settings=settings, work=work, deadline=budget.preparing, call=call, say=say)
+    flat = work / _FLAT_NAME
+    preparation = Preparation(
+        settings=settings,
+        work=work,
+        flat=flat,
+        deadline=budget.preparing,
+        call=call,
+        say=lambda line: say(f"{budget.spent():.0f} s: {line}"),
+    )
     run.videos = preparation.videos()
     run.caches = preparation.caches(run.videos)
     plan = bench_plan(settings)
-    flat = work / _FLAT_NAME
     geometry = bench_config(BuildSettings()).geometry
     subjects: list[BenchSubject] = []
     if run.caches:
@@ -152,13 +159,13 @@ def _fill(
             run.videos, plan, geometry=geometry, scan_cache=work / "bench.scan", with_usual=why is None
         )
     run.left_out = preparation.left_out
-    _refuse_patterns_of_nothing(settings.only, subjects, run.left_out)
-    subjects = _selected(subjects, settings.only)
-    if any(subject.name == TAKE_LIMIT for subject in subjects) and not preparation.write_flat(
-        flat, run.caches
-    ):
-        subjects = [subject for subject in subjects if subject.name != TAKE_LIMIT]
-    run.subjects = subjects
+    if subjects:
+        _refuse_patterns_of_nothing(settings.only, subjects, run.left_out)
+    run.subjects = [
+        subject
+        for subject in _selected(subjects, settings.only)
+        if subject.name != TAKE_LIMIT or preparation.has_flat
+    ]
     run.seconds_preparing = budget.spent()
     _measure(run, settings, budget, scratch, say)
     run.seconds_measuring = budget.spent() - run.seconds_preparing
@@ -168,7 +175,7 @@ def _measure(
     run: _Run, settings: BenchSettings, budget: Budget, scratch: Path, say: Callable[[str], None]
 ) -> None:
     def report_progress(number: int, subject: BenchSubject) -> None:
-        say(f"round {number + 1} of {settings.num_rounds}, {budget.spent():.0f} s: {subject.name}")
+        say(f"{budget.spent():.0f} s: round {number + 1} of {settings.num_rounds}, {subject.name}")
 
     try:
         run_rounds(
@@ -242,7 +249,9 @@ def _refuse_patterns_of_nothing(
         if any(matches(subject.name, [pattern]) for subject in subjects):
             continue
         if any(
-            matches(each.name, [pattern]) or may_have_rows(each.name.removeprefix("cache "), [pattern])
+            matches(each.name, [pattern])
+            or matches(pattern, [each.name])
+            or may_have_rows(each.name.removeprefix("cache "), [pattern])
             for each in left_out
         ):
             continue
