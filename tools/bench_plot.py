@@ -63,7 +63,7 @@ def plot_report(report: BenchReport, path: Path) -> None:
     against = "" if report.usual_row is None else f"; x: times '{report.usual_row}'"
     axes.set_title(
         f"{machine.cpu}, {machine.cpus_usable} CPUs, {machine.memory_bytes / 2**30:.0f} GiB, GPU {machine.gpu}\n"
-        f"medians of {report.num_rounds} interleaved rounds{against}",
+        f"medians of up to {report.num_rounds} interleaved rounds{against}",
         fontsize=9,
         loc="left",
     )
