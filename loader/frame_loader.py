@@ -166,10 +166,16 @@ class FrameLoader:
         """Itself: where frameworks look for `set_epoch`, as torch's loaders have it (Lightning: `loader.sampler`)."""
         return self
 
+    @property
+    def batch_sampler(self) -> None:
+        """None: a loader of torch's that has a `sampler` has this, too."""
+        return
+
     def state_dict(self) -> dict[str, Any]:
         """Where the run stands behind the last batch that the caller has got; what was read ahead does not count.
 
-        Plain values, the same on every rank. Between epochs it is the start of the next one.
+        Plain values, the same on every rank. Once an iteration has ended it is the start of the next epoch. Behind
+        the last batch, while the caller still works on it, it is the end of the epoch, of which nothing is left.
         """
         return self._cursor.state().to_builtins()
 

@@ -131,7 +131,9 @@ class EpochCursor:
             )
         if batches_received:
             position = share.position_after(batches_received - 1)
-        return self.state_at(self.normalized(Place(epoch, position)))
+        if position == self._plan.num_positions:
+            epoch, position = epoch + 1, 0
+        return self.state_at(Place(epoch, position))
 
     def state_at(self, place: Place) -> LoaderState:
         """The state of a run that stands at `place`."""
@@ -167,10 +169,6 @@ class EpochCursor:
         self._plan.slice_from(state.position)
         self._resume_at(Place(state.epoch, state.position))
 
-    def normalized(self, place: Place) -> Place:
-        """The end of an epoch is the start of the next."""
-        return Place(place.epoch + 1, 0) if place.position == self._plan.num_positions else place
-
     def _resume_at(self, place: Place) -> None:
         self._next = self._began = self._given = place
 
@@ -191,12 +189,12 @@ class Iteration:
         self._has_given = False
         self.began = began
         self.place = began
-        """Behind the last batch given; the start of the next epoch behind the last one of all."""
+        """Behind the last batch given; the start of the next epoch once there are no more."""
 
     def give(self, position: int) -> None:
         """Record that the caller is handed a batch, and that the epoch goes on at `position` behind it."""
         self._has_given = True
-        self.place = self._cursor.normalized(Place(self.began.epoch, position))
+        self.place = Place(self.began.epoch, position)
         self._cursor._move(self.place)
 
     def end(self) -> None:

@@ -132,8 +132,13 @@ class WorkerLoader:
 
     @property
     def sampler(self) -> "WorkerLoader":
-        """Itself: where frameworks look for `set_epoch`."""
+        """Itself: where frameworks look for `set_epoch`; see `FrameLoader.sampler`."""
         return self
+
+    @property
+    def batch_sampler(self) -> None:
+        """None; see `FrameLoader.batch_sampler`."""
+        return
 
     def set_epoch(self, epoch: int) -> None:
         """Make `epoch` that of the next first batch; see `FrameLoader.set_epoch`.
