@@ -15,7 +15,7 @@ from frame_store.arguments import flag, whole_number
 from frame_store.cpu_budget import num_usable_cpus
 from frame_store.cuda_guard import check_cuda_usable_here
 from frame_store.protocol import DecodesInGroups, DecodesOnDevice, Frames, FrameStore, PrefetchingStore
-from loader.augment import Augmentation
+from loader.batch_augment import Augment, checked_augment
 from loader.batch_plan import BatchOptions, plan_batches
 from loader.batch_reader import BatchReader
 from loader.cuda_streams import CudaStreams
@@ -65,7 +65,7 @@ class FrameLoader:
         device: Device | None = None,
         jpeg_decode: JpegDecode = "cpu",
         pin_memory: bool | None = None,
-        augment: Augmentation | None = None,
+        augment: Augment | None = None,
         lookahead: int = 0,
         lookahead_bytes: int = DEFAULT_LOOKAHEAD_BYTES,
         **options: Unpack[BatchOptions],
@@ -87,8 +87,13 @@ class FrameLoader:
             pin_memory: for batches on the CPU: read into page-locked memory, from where
                 `batch.to("cuda", non_blocking=True)` overlaps with other work; None for where this process has used
                 CUDA when an iteration begins.
-            augment: applied on `device` in the threads that read (with `lookahead`, in the one that iterates), on the
-                CPU image by image; `batch.frames` is then what it makes of them. None leaves the frames as they are.
+            augment: applied on `device` in the threads that read (with `lookahead`, in the one that iterates);
+                `batch.frames` is then what it makes of them. An `Augmentation` is a function of its seed, epoch and
+                frame ids. Any other callable gets the uint8 tensor (B, 3, H, W), channels_last, for clips
+                (B, T, 3, H, W), under `torch.no_grad()`, and returns a tensor whose first dimension is B, on the same
+                device. Several threads call it at once, and its randomness is its own: torch's global generator as a
+                rule, so that seed and epoch do not repeat it (AUGMENTATION.md, section 5). What it raises is raised
+                where its batch would have come. None leaves the frames as they are.
             lookahead: for videos decoded live on the CPU: batches known beyond the one that is due, so that each
                 group of pictures is decoded once for all of them. The order of frames stays the same.
             lookahead_bytes: memory for frames that were decoded before they are due, on top of the batches'.
@@ -127,9 +132,7 @@ class FrameLoader:
         if self._device.type == "cpu" and pin_memory and not torch.cuda.is_available():
             raise SamplingError("pin_memory=True needs CUDA, and torch finds none")
         self._pin_memory = pin_memory
-        if augment is not None and not isinstance(augment, Augmentation):
-            raise SamplingError(f"augment must be a loader.Augmentation, found {type(augment).__name__}")
-        self._augment = augment
+        self._augment = checked_augment(augment)
         self._lookahead = whole_number("lookahead", lookahead, least=0, error=SamplingError)
         lookahead_bytes = whole_number("lookahead_bytes", lookahead_bytes, least=0, error=SamplingError)
         # No more than can wait: the window, and what steps under way are not done with.

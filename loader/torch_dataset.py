@@ -141,7 +141,7 @@ class BatchIdsIterator(Iterator[BatchIds]):
         raise StopIteration
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the run stands behind the last batch taken from here: before the first, where it will begin."""
+        """The place behind the last batch taken from this iterator; before the first, where it will begin."""
         place = self._cursor.next_place if self._iteration is None else self._iteration.place
         return self._cursor.state_at(place).to_builtins()
 
