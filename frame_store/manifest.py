@@ -295,7 +295,10 @@ def read_manifest(store_path: Path) -> StoreManifest:
     except (FileNotFoundError, NotADirectoryError) as error:
         what = "no manifest.json in it" if store_path.is_dir() else "no such folder"
         what = "a file" if store_path.is_file() else what
-        raise StoreNotFoundError(f"{store_path}: not a frame store: {what}") from error
+        how = f"; `cache-build --videos {store_path}` makes one of videos, cache_builder.open_videos decodes them live"
+        raise StoreNotFoundError(
+            f"{store_path}: not a frame store: {what}{how if store_path.exists() else ''}"
+        ) from error
     except OSError as error:
         raise_if_out_of_files(error)
         refused = error.errno in {errno.ELOOP, errno.EFBIG, errno.EINVAL}

@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from frame_store.arguments import whole_number
-from loader.batch_plan import BatchPlan
+from frame_store.protocol import FrameStore
+from loader.batch_plan import BatchOptions, BatchPlan, plan_batches
 from loader.errors import SamplingError
+from loader.ranks import ShardingCheck
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +66,11 @@ class EpochCursor:
     back where that batch cannot be given.
     """
 
-    def __init__(self, plan: BatchPlan, *, fingerprint: str) -> None:
+    def __init__(self, plan: BatchPlan, *, fingerprint: str, sharding: ShardingCheck | None = None) -> None:
+        """At the start of epoch 0; `sharding` is asked where an iteration begins."""
         self._plan = plan
         self._fingerprint = fingerprint
+        self._sharding = sharding
         self._next = Place(0, 0)
         self._began = Place(0, 0)
         """Where the latest iteration began."""
@@ -104,6 +108,8 @@ class EpochCursor:
 
     def begin(self) -> "Iteration":
         """The iteration whose first batch is asked for now; the one after it begins the next epoch."""
+        if self._sharding is not None:
+            self._sharding.warn_if_unsharded()
         began = self._next
         self._next = Place(began.epoch + 1, 0)
         self._began = self._given = began
@@ -179,6 +185,20 @@ class EpochCursor:
     def _take_back(self, began: Place) -> None:
         if self._next == (began.epoch + 1, 0) and self._given == began:  # nothing else moved since
             self._next = began
+
+
+def plan_epochs(maker: str, store: FrameStore, options: BatchOptions) -> tuple[BatchPlan, EpochCursor]:
+    """What a loader that `maker` makes gives of a store, and where it stands: at the start of epoch 0.
+
+    Warns where several processes train and no rank is among the options, now or when an iteration begins.
+
+    Raises:
+        SamplingError: see `plan_batches`.
+    """
+    plan = plan_batches(store, **options)
+    sharding = ShardingCheck(maker=maker, is_rank_given=options.get("rank") is not None)
+    sharding.warn_if_unsharded()
+    return plan, EpochCursor(plan, fingerprint=store.fingerprint, sharding=sharding)
 
 
 class Iteration:

@@ -1,9 +1,9 @@
 """Which share of an epoch a process takes, and whether somebody forgot to say so."""
 
 import os
-import warnings
 
 from frame_store.arguments import whole_number
+from loader.caller_warning import warn_caller
 from loader.errors import SamplingError
 
 
@@ -37,7 +37,9 @@ def _ranks_of_environment() -> tuple[int, int]:
     texts = {name: os.environ.get(name) for name in ("RANK", "WORLD_SIZE")}
     if all(text is None for text in texts.values()):
         return 0, 1
-    found = ", ".join(f"{name} {'is not set' if text is None else f'= {text!r}'}" for name, text in texts.items())
+    found = ", ".join(
+        f"{name} {'is not set' if text is None else f'= {text!r}'}" for name, text in texts.items()
+    )
     try:
         rank, world_size = (int(text) for text in texts.values() if text is not None)
     except ValueError:
@@ -50,43 +52,45 @@ def _ranks_of_environment() -> tuple[int, int]:
     return rank, world_size
 
 
-class RankChoice:
-    """`rank` and `world_size` as a caller gave them, or did not; warns once where they should have been given."""
+def checked_ranks(rank: int | None, world_size: int | None) -> tuple[int, int]:
+    """`rank` and `world_size` as whole numbers; 0 and 1 where neither was given.
 
-    def __init__(self, *, maker: str, rank: int | None, world_size: int | None) -> None:
-        """Check what was given, and warn where several processes train already.
+    Raises:
+        SamplingError: only one of them was given, or one is no whole number.
+    """
+    if rank is None and world_size is None:
+        return 0, 1
+    if rank is None or world_size is None:
+        raise SamplingError(
+            f"rank and world_size belong together, found rank={rank} and world_size={world_size}; "
+            f"loader.rank_and_world_size() says both"
+        )
+    return (
+        whole_number("rank", rank, error=SamplingError),
+        whole_number("world_size", world_size, error=SamplingError),
+    )
 
-        Args:
-            maker: whose options these are, for the messages.
-            rank: None where it was not given; then `world_size` must not be given, either.
-            world_size: None where it was not given.
 
-        Raises:
-            SamplingError: only one of them was given, or one is no whole number.
-        """
-        if (rank is None) != (world_size is None):
-            raise SamplingError(
-                f"rank and world_size belong together, found rank={rank} and world_size={world_size}; "
-                f"loader.rank_and_world_size() has both"
-            )
+class ShardingCheck:
+    """Whether a loader that was given no rank is one of several processes that train; says so once."""
+
+    def __init__(self, *, maker: str, is_rank_given: bool) -> None:
+        """For a loader that `maker` makes; silent where its rank was given."""
         self._maker = maker
-        self._must_check = rank is None
-        self.rank = 0 if rank is None else whole_number("rank", rank, error=SamplingError)
-        self.world_size = 1 if world_size is None else whole_number("world_size", world_size, error=SamplingError)
+        self._is_done = is_rank_given
 
-    def warn_if_unsharded(self, *, stacklevel: int) -> None:
-        """Warn, once, where no rank was given and several processes train: `torch.distributed` and WORLD_SIZE tell."""
-        if not self._must_check:
+    def warn_if_unsharded(self) -> None:
+        """Warn where `torch.distributed` is set up for several processes, or else WORLD_SIZE speaks of them."""
+        if self._is_done:
             return
         num_processes, how_known = _num_training_processes()
         if num_processes > 1:
-            self._must_check = False
-            warnings.warn(
-                f"{num_processes} processes train ({how_known}), and {self._maker} was given no rank: each of them "
-                f"reads every frame; give rank, world_size = loader.rank_and_world_size(), or rank=0, world_size=1 "
-                f"where each is to read them all",
+            self._is_done = True
+            warn_caller(
+                f"{num_processes} processes train ({how_known}), and {self._maker} was given no rank, so each of "
+                f"them reads every frame; give rank and world_size, as loader.rank_and_world_size() says them, or "
+                f"rank=0, world_size=1 where each is to read them all (or a framework shards what it reads)",
                 UnshardedWarning,
-                stacklevel=stacklevel + 1,
             )
 
 
