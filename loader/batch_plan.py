@@ -1,6 +1,5 @@
 """Every batch of every epoch for one rank, as frame ids: what `FrameLoader` and `FrameBatchSampler` share."""
 
-import warnings
 from collections.abc import Iterator
 from typing import TypedDict, Unpack
 
@@ -10,12 +9,14 @@ import numpy.typing as npt
 from frame_store.arguments import whole_number
 from frame_store.protocol import FrameStore
 from loader.bias_formulas import chi2_of_uniform_shards
+from loader.caller_warning import warn_caller
 from loader.clip_law import ClipCoverage
 from loader.clip_order import contiguous_video_sizes
 from loader.epoch_order import epoch_order
 from loader.errors import SamplingError
 from loader.frame_orders import EpochOrder, FrameIds, check_shard_sizes
 from loader.rank_slice import RankSlice, Remainder
+from loader.ranks import checked_ranks
 from loader.sampling_spec import Sampling, SamplingSpec, ShardChoice
 
 MAX_FRAMES_PER_BLOCK = 8192
@@ -36,8 +37,8 @@ class BatchOptions(TypedDict, total=False):
     shards_per_block: int | None
     clip_frames: int | None
     clip_stride: int
-    rank: int
-    world_size: int
+    rank: int | None
+    world_size: int | None
 
 
 class BatchPlan:
@@ -59,8 +60,8 @@ class BatchPlan:
         shards_per_block: int | None = None,
         clip_frames: int | None = None,
         clip_stride: int = 1,
-        rank: int = 0,
-        world_size: int = 1,
+        rank: int | None = None,
+        world_size: int | None = None,
     ) -> None:
         """Check the arguments against the shards.
 
@@ -82,22 +83,16 @@ class BatchPlan:
                 `permutation` or `iid`. An epoch is one clip for each whole window of every video, so it shows most
                 frames T times; videos shorter than a clip have no window and are left out.
             clip_stride: distance between the frames of a clip, q, in stored frames, the same in every clip.
-            rank: this process among `world_size`.
+            rank: this process among `world_size`; None for both for a process that reads every frame.
             world_size: processes that share an epoch: step t's batches of all ranks together are the order's own
                 next world_size * batch_size positions.
 
         Raises:
             SamplingError: the arguments contradict each other or the shards.
         """
-        batch_size, seed, rank, world_size = (
-            whole_number(name, value, error=SamplingError)
-            for name, value in (
-                ("batch_size", batch_size),
-                ("seed", seed),
-                ("rank", rank),
-                ("world_size", world_size),
-            )
-        )
+        batch_size = whole_number("batch_size", batch_size, error=SamplingError)
+        seed = whole_number("seed", seed, error=SamplingError)
+        rank, world_size = checked_ranks(rank, world_size)
         self._shard_sizes = check_shard_sizes(shard_sizes)
         self._video_sizes = video_sizes
         self.seed = seed
@@ -224,10 +219,9 @@ class BatchPlan:
 
     def _warn_of_bias(self) -> None:
         if self.spec.shard_choice == "uniform" and (chi2 := chi2_of_uniform_shards(self._shard_sizes)):
-            warnings.warn(
+            warn_caller(
                 f"shard_choice='uniform' is biased on shards of unequal size: frames of small shards are drawn too "
                 f"often, chi^2 = {chi2:.4g} against uniform frames; shard_choice='proportional' has no bias",
-                stacklevel=5,
             )
 
 
