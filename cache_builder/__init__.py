@@ -3,17 +3,18 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cache_builder.build import build_cache
-    from cache_builder.config import BuildConfig, RunOptions
+    from cache_builder.api import build_cache
+    from cache_builder.progress import Progress
+    from cache_builder.report import BuildReport
     from cache_builder.video.live_store import LiveStore, open_videos
 
-__all__ = ["BuildConfig", "LiveStore", "RunOptions", "build_cache", "open_videos"]
+__all__ = ["BuildReport", "LiveStore", "Progress", "build_cache", "open_videos"]
 
 _LAZY = {
-    "BuildConfig": "cache_builder.config",
+    "BuildReport": "cache_builder.report",
     "LiveStore": "cache_builder.video.live_store",
-    "RunOptions": "cache_builder.config",
-    "build_cache": "cache_builder.build",
+    "Progress": "cache_builder.progress",
+    "build_cache": "cache_builder.api",
     "open_videos": "cache_builder.video.live_store",
 }
 

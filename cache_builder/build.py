@@ -1,4 +1,4 @@
-"""`build_cache`: config -> discover -> scan -> plan -> decode units -> shards -> index -> manifest -> publish."""
+"""`run_build`: config -> discover -> scan -> plan -> decode units -> shards -> index -> manifest -> publish."""
 
 import errno
 import os
@@ -49,7 +49,7 @@ _BYTES_PER_VALUE: Final[dict[EncodingName, tuple[float, float]]] = {
 """Per stored number, at least and typically. JPEG: a flat frame, and real clips at quality 95."""
 
 
-def build_cache(
+def run_build(
     videos: Path,
     output: Path,
     config: BuildConfig,

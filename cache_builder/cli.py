@@ -78,7 +78,9 @@ def _frames_per_shard(
     help="Stop at a video that is not whole, or store what decodes and exit 1.  [default: fail]",
 )
 @click.option(
-    "--config", type=PathName(path_type=Path), help="TOML file of these settings; flags override it."
+    "--config",
+    type=PathName(path_type=Path),
+    help="TOML file of these settings, or the name of a preset; flags override it.",
 )
 @click.option(
     "--overwrite", is_flag=True, help="Replace a cache (or unfinished build) of other settings or videos."
@@ -96,7 +98,7 @@ def cache_build(
     A killed build is resumed by the same command; a finished one is left untouched.
     """
     with exit_codes() as codes, shown_progress() as progress:
-        from cache_builder.build import build_cache, default_output
+        from cache_builder.build import default_output, run_build
         from cache_builder.config import BuildSettings, read_settings, resolve
         from cache_builder.report import report_text
 
@@ -107,7 +109,7 @@ def cache_build(
             codes.spell = as_flag_or_key(config, settings.said - BuildSettings(**flags).said)
         build_config, options = resolve(settings.overridden_by(BuildSettings(**flags)))
         output = out if out is not None else default_output(source)
-        report = build_cache(source, output, build_config, options, overwrite=overwrite, progress=progress)
+        report = run_build(source, output, build_config, options, overwrite=overwrite, progress=progress)
         progress.close()
         say(report_text(report))
         if report.not_whole:

@@ -15,6 +15,7 @@ import msgspec
 
 from cache_builder.errors import ConfigError
 from cache_builder.frame_times import NTSC_RATES
+from cache_builder.presets import settings_file
 from cache_builder.setting_names import SettingError, as_key
 from cache_builder.video.geometry import FrameGeometry, Resize, parse_aspect, parse_size
 from cache_builder.video.nvdec import Device
@@ -139,14 +140,14 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_settings(path: Path) -> BuildSettings:
-    """Settings from a TOML file whose keys are the flags' names.
+    """Settings from a TOML file whose keys are the flags' names, or from the preset that `path` names.
 
     Raises:
-        ConfigError: unreadable, not TOML, an unknown key or a value of the wrong kind, each named.
+        ConfigError: no such file or preset, unreadable, not TOML, an unknown key, or a value of the wrong kind; named.
         OSError: no more files can be opened.
     """
     try:
-        with path.open("rb") as file:
+        with settings_file(path).open("rb") as file:
             raw = file.read(MAX_CONFIG_BYTES + 1)
     except OSError as error:
         raise_if_out_of_files(error)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import cache_builder
+from cache_builder.build import run_build
 from cache_builder.config import BuildSettings, resolve
 from cache_builder.discover import discover_videos
 from cache_builder.errors import ConfigError, NvdecError, VideosError
@@ -78,7 +79,7 @@ def test_auto_does_not_hide_a_fork(monkeypatch, simple_folder):
 def test_building_on_a_gpu_that_is_not_there(no_driver, simple_folder, tmp_path):
     config, options = resolve(BuildSettings(device="cuda", size=32))
     with pytest.raises(ConfigError, match=r"device='cuda': no NVIDIA driver.*device='auto'"):
-        cache_builder.build_cache(simple_folder.path, tmp_path / "cache", config, options)
+        run_build(simple_folder.path, tmp_path / "cache", config, options)
     assert not list(tmp_path.iterdir())
 
 
@@ -93,9 +94,7 @@ def test_a_build_with_auto_and_no_gpu_is_the_cpus_to_the_byte(no_driver, simple_
 
     for device in ("cpu", "auto"):
         config, options = resolve(BuildSettings(device=device, size=32, workers=1))
-        report = cache_builder.build_cache(
-            simple_folder.path, tmp_path / device, config, options, progress=Notes()
-        )
+        report = run_build(simple_folder.path, tmp_path / device, config, options, progress=Notes())
         assert report.num_frames_decoded_by_nvdec is None
     assert [note for note in notes if "--device" in note] == [
         note for note in notes if note.startswith("--device auto: decoding on the CPU: no NVIDIA driver")
@@ -182,7 +181,7 @@ def test_a_build_that_must_not_fall_back_lists_every_video_that_the_gpu_refuses(
     monkeypatch.setattr("cache_builder.build.choose_nvdec", lambda *_, **__: SoftwareDecoder(decoder="h264"))
     config, options = resolve(BuildSettings(device="cuda", size=32, workers=1))
     with pytest.raises(VideosError) as caught:
-        cache_builder.build_cache(simple_folder.path, tmp_path / "cache", config, options)
+        run_build(simple_folder.path, tmp_path / "cache", config, options)
     assert len(caught.value.problems) == 3
     assert all("NVDEC: decoded by software" in problem for problem in caught.value.problems)
     assert "device='auto'" in str(caught.value)
@@ -191,7 +190,7 @@ def test_a_build_that_must_not_fall_back_lists_every_video_that_the_gpu_refuses(
 def test_a_build_that_may_fall_back_says_why_in_the_report(simple_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("cache_builder.build.choose_nvdec", lambda *_, **__: SoftwareDecoder(decoder="h264"))
     config, options = resolve(BuildSettings(device="auto", size=32, workers=1))
-    report = cache_builder.build_cache(simple_folder.path, tmp_path / "cache", config, options)
+    report = run_build(simple_folder.path, tmp_path / "cache", config, options)
     assert report.num_frames_decoded_by_nvdec is None
     for video in report.videos:
         assert video.verdict == "whole"

@@ -7,8 +7,8 @@ import av
 import numpy as np
 import pytest
 
-from cache_builder import RunOptions, build_cache
-from cache_builder.config import BuildSettings, resolve
+from cache_builder.build import run_build
+from cache_builder.config import BuildSettings, RunOptions, resolve
 from cache_builder.errors import VideosError
 from cache_builder.video.packet_table import PACKET_COLUMNS, PacketTable
 from cache_builder.video.scan import scan_video
@@ -62,8 +62,8 @@ def test_a_second_file_that_is_not_read_is_damage_at_the_joint(tmp_path, name):
     assert not scan.facts.second_file.is_read
     if name == "a.flv":
         with pytest.raises(VideosError, match=f"FLV file begins at byte {num_bytes:,}, behind packet 8"):
-            build_cache(videos, tmp_path / "cache", CONFIG, RunOptions(workers=1))
-    report = build_cache(videos, tmp_path / "cache", CONFIG, RunOptions(workers=1, on_error="skip"))
+            run_build(videos, tmp_path / "cache", CONFIG, RunOptions(workers=1))
+    report = run_build(videos, tmp_path / "cache", CONFIG, RunOptions(workers=1, on_error="skip"))
     (video,) = report.videos
     assert video.verdict == "damaged"
     assert "joined end to end" in video.reason

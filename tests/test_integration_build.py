@@ -13,8 +13,9 @@ import pytest
 from frame_cache_tools.spelled_videos import read_frame
 
 import frame_store
-from cache_builder import BuildConfig, RunOptions, build_cache, open_videos
-from cache_builder.config import BuildSettings, read_settings, resolve
+from cache_builder import open_videos
+from cache_builder.build import run_build
+from cache_builder.config import BuildConfig, BuildSettings, RunOptions, read_settings, resolve
 from cache_builder.unit_job import mean_squared_error
 from cache_builder.video.convert import FrameConverter
 from cache_builder.video.geometry import FrameGeometry
@@ -36,7 +37,7 @@ LOSSLESS = [name for name in VARIANTS if "jpeg" not in name]
 
 def build(folder, output, *, on_error="fail", workers=2, **settings):
     config, _ = resolve(BuildSettings(**settings))
-    return build_cache(folder, output, config, RunOptions(workers=workers, on_error=on_error))
+    return run_build(folder, output, config, RunOptions(workers=workers, on_error=on_error))
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +267,7 @@ def test_geometry_is_applied(simple_folder, tmp_path, geometry):
 def test_every_preset_builds_and_its_arithmetic_holds(simple_folder, tmp_path, preset):
     settings = read_settings(CONFIGS / preset)
     config, _ = resolve(settings)
-    build_cache(simple_folder.path, tmp_path / "cache", config, RunOptions(workers=2))
+    run_build(simple_folder.path, tmp_path / "cache", config, RunOptions(workers=2))
     store = frame_store.open_store(tmp_path / "cache")
     assert len(store) == simple_folder.num_frames
     assert store.manifest.config == BuildConfig.to_builtins(config)

@@ -14,7 +14,9 @@ from torch.utils.data import DataLoader
 import cache_builder
 import frame_store
 import loader
-from cache_builder import BuildConfig, RunOptions, build_cache, open_videos
+from cache_builder import open_videos
+from cache_builder.build import run_build
+from cache_builder.config import BuildConfig, RunOptions
 from frame_store import open_store
 from frame_store.cuda_guard import check_cuda_usable_here
 from loader import FrameDataset, FrameLoader, frame_batch_collate
@@ -52,7 +54,7 @@ def use_the_cpu(folder, output):
     report = {}
     import_everything()
     report["import"] = num_calls_so_far()
-    build_cache(Path(folder), Path(output), BuildConfig(), RunOptions(workers=1))
+    run_build(Path(folder), Path(output), BuildConfig(), RunOptions(workers=1))
     report["build"] = num_calls_so_far()
     store = open_store(output)
     report["open"] = num_calls_so_far()

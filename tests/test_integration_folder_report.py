@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import frame_store
-from cache_builder import RunOptions, build_cache, open_videos
-from cache_builder.config import BuildSettings, resolve
+from cache_builder import open_videos
+from cache_builder.build import run_build
+from cache_builder.config import BuildSettings, RunOptions, resolve
 from cache_builder.report import report_text
 from tests.support.tiny_videos import remux, simple_specs, tiny_folder, tiny_video, truncate_file
 
@@ -20,7 +21,7 @@ LAYOUT_BY_VIDEO = resolve(BuildSettings(encoding="raw", size=64, layout="video")
 
 
 def build(videos: Path, output: Path, config=CONFIG):
-    return build_cache(videos, output, config, RunOptions(workers=1, on_error="skip"))
+    return run_build(videos, output, config, RunOptions(workers=1, on_error="skip"))
 
 
 @pytest.fixture(scope="module")

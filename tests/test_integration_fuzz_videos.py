@@ -8,7 +8,9 @@ import pytest
 from frame_cache_tools.spelled_videos import read_frame
 
 import frame_store
-from cache_builder import BuildConfig, RunOptions, build_cache, open_videos
+from cache_builder import open_videos
+from cache_builder.build import run_build
+from cache_builder.config import BuildConfig, RunOptions
 from cache_builder.errors import VideoError
 from frame_store.manifest import Encoding
 from tests.support.tiny_videos import tiny_video
@@ -72,7 +74,7 @@ class TestFound:
     def test_a_jpeg_picture_that_breaks_off_is_damage_and_not_another_picture(self, half_a_picture, tmp_path):
         config = BuildConfig(encoding=Encoding(name="raw"))
         videos = half_a_picture.path.parent
-        report = build_cache(videos, tmp_path / "cache", config, RunOptions(workers=1, on_error="skip"))
+        report = run_build(videos, tmp_path / "cache", config, RunOptions(workers=1, on_error="skip"))
         entry = report.videos[0]
         assert entry.verdict == "damaged"
         assert "packet 11: " in entry.reason
@@ -99,7 +101,7 @@ class TestFound:
             spec.path.with_name(f"{first}.mkv").write_bytes(clean[:start] + bytes(end - start) + clean[end:])
         config = BuildConfig(encoding=Encoding(name="raw"))
         options = RunOptions(workers=1, on_error="skip")
-        report = build_cache(tmp_path / "videos", tmp_path / "cache", config, options)
+        report = run_build(tmp_path / "videos", tmp_path / "cache", config, options)
         store = frame_store.open_store(tmp_path / "cache")
         pixels = {}
         for frame_id, row in enumerate(store.index):

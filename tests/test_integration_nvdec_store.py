@@ -10,7 +10,8 @@ import pytest
 pytest.importorskip("torch")
 
 import cache_builder.build
-from cache_builder import build_cache, open_videos
+from cache_builder import open_videos
+from cache_builder.build import run_build
 from cache_builder.config import BuildSettings, resolve
 from cache_builder.errors import NvdecError
 from cache_builder.video.convert import FrameConverter
@@ -100,16 +101,16 @@ def read_and_build(folder, scratch):
     report = {"differences": differences}
     settings = BuildSettings(encoding="raw", size=str(SIZE), layout="video", device="cuda", workers=1)
     cache_builder.build.choose_nvdec = lambda *_, **__: HostNvdecDevice()
-    built = build_cache(Path(folder), Path(scratch) / "cache", *resolve(settings))
+    built = run_build(Path(folder), Path(scratch) / "cache", *resolve(settings))
     cache = open_store(Path(scratch) / "cache")
     report["decoded_by_nvdec"] = built.num_frames_decoded_by_nvdec
     report["is_cache_the_same"] = bool(np.array_equal(cache.read_frames(range(len(cache))), frames))
     report["gpu"] = cache.manifest.library_versions["GPU"]
-    report["again"] = build_cache(Path(folder), Path(scratch) / "cache", *resolve(settings)).status
+    report["again"] = run_build(Path(folder), Path(scratch) / "cache", *resolve(settings)).status
     settings = settings.overridden_by(BuildSettings(device="cpu"))
     cache_builder.build.choose_nvdec = choose_nvdec
     report["on_cpu"] = failure_of(
-        lambda: build_cache(Path(folder), Path(scratch) / "cache", *resolve(settings))
+        lambda: run_build(Path(folder), Path(scratch) / "cache", *resolve(settings))
     )
     return report
 
@@ -150,7 +151,7 @@ def build_damaged(folder, scratch):
         settings = BuildSettings(
             encoding="raw", size=str(SIZE), layout="video", device=device, workers=1, on_error="skip"
         )
-        built = build_cache(Path(folder), scratch / f"damaged_{device}", *resolve(settings))
+        built = run_build(Path(folder), scratch / f"damaged_{device}", *resolve(settings))
         cache = open_store(scratch / f"damaged_{device}")
         frames.append(cache.read_frames(range(len(cache))))
     (video,) = built.videos

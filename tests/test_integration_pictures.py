@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from av.bitstream import BitStreamFilterContext
 
-from cache_builder import BuildConfig, RunOptions, build_cache, open_videos
-from cache_builder.config import Encoding
+from cache_builder import open_videos
+from cache_builder.build import run_build
+from cache_builder.config import BuildConfig, Encoding, RunOptions
 from cache_builder.video.geometry import FrameGeometry
 from frame_store import open_store
 from tests.support.presentations import SYMMETRIES, matrix_of, show_by_matrix
@@ -99,7 +100,7 @@ def cache(request, folder, tmp_path_factory):
         encoding=Encoding(name="raw"),
         geometry=FrameGeometry(height=SIZE, width=SIZE, resize="pad"),
     )
-    build_cache(folder, path, config, RunOptions(workers=2))
+    run_build(folder, path, config, RunOptions(workers=2))
     return path
 
 

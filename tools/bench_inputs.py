@@ -14,7 +14,8 @@ from frame_cache_tools.make_sample_videos import write_samples
 from frame_cache_tools.spelled_videos import SpelledVideo
 from frame_cache_tools.usual_loader import unservable
 
-from cache_builder import build_cache, open_videos
+from cache_builder import open_videos
+from cache_builder.build import run_build
 from cache_builder.config import BuildConfig, BuildSettings, resolve
 from cache_builder.discover import SourceVideo, discover_videos
 from cache_builder.errors import InputFolderError, VideoError
@@ -211,10 +212,10 @@ def build_bench_cache(videos: Path, out: Path, name: str, kind: BuildSettings) -
     """Build a cache of one kind, or take the one that is there.
 
     Raises:
-        FrameCacheError: what `build_cache` raises.
+        FrameCacheError: what `run_build` raises.
     """
     _, options = resolve(BuildSettings(on_error="skip"))
-    build_cache(videos, out, bench_config(kind), options)
+    run_build(videos, out, bench_config(kind), options)
     return look_at_cache(out, name=name)
 
 

@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from cache_builder.build import build_cache
+from cache_builder.build import run_build
 from cache_builder.config import BuildSettings, resolve
 from cache_builder.errors import RepairError
 from cache_builder.repair import repair_cache
@@ -42,7 +42,7 @@ def main() -> None:
         videos = tiny_folder(Path(folder) / "videos", simple_specs()).path
         caches = [Path(folder) / f"cache{number}" for number in range(len(KINDS))]
         for cache, settings in zip(caches, KINDS, strict=True):
-            build_cache(videos, cache, *resolve(settings))
+            run_build(videos, cache, *resolve(settings))
         for first in range(0, options.bits, options.together):
             cache = caches[num_repairs % len(caches)]
             sound = {path: path.read_bytes() for path in files_of(cache) if path.name != "manifest.json"}

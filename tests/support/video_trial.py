@@ -22,7 +22,9 @@ import msgspec
 import numpy as np
 import psutil
 
-from cache_builder import BuildConfig, RunOptions, build_cache, open_videos
+from cache_builder import open_videos
+from cache_builder.build import run_build
+from cache_builder.config import BuildConfig, RunOptions
 from cache_builder.errors import VideoError
 from cache_builder.report import BuildReport
 from cache_builder.video.geometry import FrameGeometry
@@ -119,7 +121,7 @@ def _try(samples: TinyFolder, folder: Path, *, seed: int, first: int, num: int) 
     num_stored = num_live = num_errors = 0
     unlike_built: list[str] = []
     try:
-        report = build_cache(videos, output, config, RunOptions(workers=2, on_error="skip"))
+        report = run_build(videos, output, config, RunOptions(workers=2, on_error="skip"))
         names = [mutant.name for mutant in mutants] + [GOOD_NAME]
         finds += _faults_of_report(report, names, good.num_frames)
         finds += _faults_around(output)

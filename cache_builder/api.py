@@ -1,0 +1,130 @@
+"""`build_cache` for Python: what the command `cache-build` does, its flags as keywords."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from cache_builder.build import default_output, run_build
+from cache_builder.config import BuildSettings, ErrorPolicy, checked_settings, read_settings, resolve
+from cache_builder.errors import ConfigError
+from cache_builder.progress import Progress
+from cache_builder.report import BuildReport
+from cache_builder.setting_names import SettingError
+from cache_builder.video.geometry import Resize
+from cache_builder.video.nvdec import Device
+from frame_store.layout import Container
+from frame_store.manifest import ChromaSubsampling, EncodingName, Layout
+from frame_store.user_path import user_path
+
+
+def build_cache(
+    videos: Path | str,
+    out: Path | str | None = None,
+    *,
+    format: Container | None = None,  # noqa: A002 - the flag's name
+    encoding: EncodingName | None = None,
+    quality: int | None = None,
+    chroma: ChromaSubsampling | None = None,
+    size: int | tuple[int, int] | str | None = None,
+    resize: Resize | None = None,
+    crop_aspect: tuple[int, int] | str | None = None,
+    layout: Layout | None = None,
+    frames_per_shard: int | Literal["video"] | None = None,
+    stride: int | None = None,
+    fps: float | None = None,
+    seed: int | None = None,
+    workers: int | None = None,
+    device: Device | None = None,
+    on_error: ErrorPolicy | None = None,
+    config: Path | str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> BuildReport:
+    """Decode every video of a folder into a cache, for `frame_store.open_store`.
+
+    A build that was interrupted goes on with the same call; a finished cache is left untouched. Processes decode:
+    call it under `if __name__ == "__main__":` where Python spawns them.
+
+    Args:
+        videos: The folder, searched with its subfolders, or one video.
+        out: Where the cache goes; None for `DIR.cache` beside the folder.
+        format: `wds` (WebDataset tar) or `zarr`. None is the default here and below: `wds`.
+        encoding: `jpeg` or `raw` for `wds`, `raw` or `zstd` for `zarr`; None for `jpeg`, with `zarr` for `zstd`.
+        quality: Of JPEG, 1 to 100; None for 95.
+        chroma: Of JPEG, `444` or `420`; None for `444`.
+        size: Pixels: side of the square frames, (height, width) or "HxW"; None for 224.
+        resize: `crop`, `stretch` or `pad`; None for `crop`.
+        crop_aspect: Aspect (width, height) or "W:H" whose centre is cut out first; None cuts nothing.
+        layout: `shuffled` (one global random order) or `video` (video by video, in time order); None for `shuffled`.
+        frames_per_shard: Or `video`, one shard per video; None for 1000.
+        stride: Every K-th frame is kept; None for 1.
+        fps: Instead, the frame shown at each tick of this clock, in frames per second, is kept; None for all.
+        seed: Of the shuffled layout; None for 0.
+        workers: Processes; None for the CPUs that this process may use.
+        device: What decodes: `cpu`, `cuda` or `auto`; None for `cpu`.
+        on_error: `fail` stops at a video that is not whole, `skip` stores what decodes of it; None for `fail`.
+        config: TOML file of these settings, or the name of a preset; keywords override it.
+        overwrite: Replace a cache, or an unfinished build, of other settings or videos.
+        progress: Is told how far the build is; None for silence.
+
+    Returns:
+        What was built: numbers, and a verdict per video. `not_whole` lists the videos that `skip` did not store whole.
+
+    Raises:
+        InputFolderError: no such folder or video, no video in it.
+        ConfigError: a setting of another type or out of its range, settings that contradict each other, an unreadable
+            `config`, no GPU where one is asked for, or no place for `out`.
+        OutputError: `out` holds something else, or another cache and `overwrite` is not set; it cannot be there, or
+            another build is writing it.
+        VideosError: videos are not whole and `on_error` is `fail`, or no frame came of any.
+        MachineError: disk full, I/O error. The same call resumes.
+    """
+    said = {
+        "format": format,
+        "encoding": encoding,
+        "quality": quality,
+        "chroma": chroma,
+        "size": _joined(size, "x"),
+        "resize": resize,
+        "crop_aspect": _joined(crop_aspect, ":"),
+        "layout": layout,
+        "frames_per_shard": frames_per_shard,
+        "stride": stride,
+        "fps": fps,
+        "seed": seed,
+        "workers": workers,
+        "device": device,
+        "on_error": on_error,
+    }
+    try:
+        settings = checked_settings({name: _plain(value) for name, value in said.items()})
+    except SettingError as error:
+        raise ConfigError(error.marked_text) from error
+    base = BuildSettings() if config is None else read_settings(user_path(config))
+    build_config, options = resolve(base.overridden_by(settings))
+    source = user_path(videos)
+    return run_build(
+        source,
+        default_output(source) if out is None else user_path(out),
+        build_config,
+        options,
+        overwrite=overwrite,
+        progress=progress,
+    )
+
+
+def _joined(value: Any, separator: str) -> Any:  # noqa: ANN401 - of any type until it is checked
+    """Two whole numbers as the flag takes them, anything else as it is."""
+    if (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(isinstance(side, int | np.integer) for side in value)
+    ):
+        return f"{value[0]}{separator}{value[1]}"
+    return value
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - of any type until it is checked
+    """NumPy's numbers as Python's."""
+    return value.item() if isinstance(value, np.generic) else value
