@@ -1,7 +1,7 @@
 """A manifest in words, for `cache-info`.
 
-The settings and what the scans found (`config` and `facts`) are informative: a stranger's manifest may lack them, or hold
-something else. Such a thing is `unknown`.
+The settings and what the scans found (`config` and `facts`) are informative: a stranger's manifest may lack them, or
+hold something else. Such a thing is `unknown`.
 """
 
 from collections.abc import Mapping, Sequence
