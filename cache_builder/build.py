@@ -78,7 +78,7 @@ def run_build(
         contents = look_into(videos, not_counted=workspace.own_places)
         nvdec = _choose_nvdec(options, progress or NoProgress())
         workspace.require_own_files()
-        with workspace.locked():
+        with workspace.locked(if_not_writable="give {--out} a place that can be written"):
             return _Build(
                 contents=contents,
                 workspace=workspace,

@@ -71,7 +71,7 @@ def repair_cache(
             videos = source_path(videos)
             discover_videos(videos)  # what cannot be right is said, needed or not
         workspace = Workspace(cache)
-        with workspace.locked():
+        with workspace.locked(if_not_writable="copy the cache to a place that can be, and repair it there"):
             broken = _broken_files(cache, manifest, progress or NoProgress())
             if broken:
                 _Repair(

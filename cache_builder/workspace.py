@@ -37,6 +37,8 @@ _SCAN_CACHE_START = re.compile(rb".{32}\x82\xa7version", re.DOTALL)
 """A digest, and MessagePack of two keys. What comes behind may be of another version, or damaged: it is ours."""
 _FAILURES_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
+_NOT_PERMITTED = {errno.EROFS, errno.EACCES, errno.EPERM}
+
 
 class Workspace:
     """Paths around one output."""
@@ -80,8 +82,10 @@ class Workspace:
                 )
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, *, if_not_writable: str) -> Iterator[None]:
         """Hold the output for this process; the lock goes with the process, however it ends.
+
+        `if_not_writable` says what to do where nothing can be written beside the output.
 
         Raises:
             OutputError: another build holds it, something else is in the way, or nothing can be written there.
@@ -93,18 +97,31 @@ class Workspace:
         except OSError as error:
             if error.errno in _FAILURES_OF_THE_MACHINE:
                 raise
-            raise OutputError(
-                f"{self.output}: cannot be written: {error.filename}: {error.strerror}"
-            ) from error
+            raise self.not_writable(error, remedy=if_not_writable) from error
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise OutputError(f"{self.output}: another cache-build is writing it") from error
             self._remove_temporaries()
-            yield
+            try:
+                yield
+            except OSError as error:
+                if error.errno not in _NOT_PERMITTED or not self._is_own(error.filename):
+                    raise
+                raise self.not_writable(error, remedy=if_not_writable) from error
         finally:
             os.close(descriptor)
+
+    def not_writable(self, error: OSError, *, remedy: str) -> OutputError:
+        """What it means that nothing can be written beside the output, as on a share that is mounted read-only."""
+        return OutputError(f"{self.output}: cannot be written: {error.filename}: {error.strerror}; {remedy}")
+
+    def _is_own(self, path: object) -> bool:
+        """Whether a path is one of what a build puts beside the output, or lies in it."""
+        if not isinstance(path, str):
+            return False
+        return not {Path(path), *Path(path).parents}.isdisjoint(self.own_places)
 
     def claim(self, identity: dict[str, Any], *, overwrite: bool) -> None:
         """Make `building/` belong to `identity`, keeping what an interrupted build of the same left there.
