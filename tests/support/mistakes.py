@@ -1,21 +1,24 @@
 """Typical mistakes of a first day, made in a scratch folder, with what each prints.
 
-`python -m tests.support.mistakes` writes docs/MISTAKES.md from them; tests/test_integration_mistakes_document.py holds the
-document to the code.
+`python -m tests.support.mistakes` writes docs/MISTAKES.md; tests/test_integration_mistakes_document.py holds it to the
+code.
 """
 
+import errno
 import os
 import shlex
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import chdir
+from contextlib import chdir, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest.mock import patch
 
 import click
 from click.testing import CliRunner
+
+from tests.support.not_writable import not_writable
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "MISTAKES.md"
 
@@ -32,6 +35,8 @@ class Mistake:
     exit_code: int | None = 2
     """Of a command."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    read_only: str | None = None
+    """A folder in which nothing can be created."""
 
     @property
     def is_command(self) -> bool:
@@ -103,7 +108,8 @@ _COMMANDS = (
     Mistake(
         title="A share that is read-only",
         typed="cache-build share/clips",
-        says=["share", "--out"],
+        says=["share", "Read-only file system", "--out"],
+        read_only="share",
     ),
     Mistake(
         title="A video that is cut off",
@@ -142,7 +148,7 @@ _SCRIPTS = (
     Mistake(
         title="`shuffle=`, as torch's DataLoader has it",
         typed='from loader import FrameLoader\nFrameLoader("clips.cache", shuffle=True)',
-        says=["shuffle", 'sampling='],
+        says=["shuffle", "sampling="],
     ),
     Mistake(
         title="`num_workers=`",
@@ -224,7 +230,10 @@ def commands() -> dict[str, click.Command]:
 
 def make(mistake: Mistake, folder: Path) -> Printed:
     """Make the mistake in `folder`."""
-    with chdir(folder), patch.dict(os.environ, mistake.environment):
+    is_read_only = (
+        nullcontext() if mistake.read_only is None else not_writable(folder / mistake.read_only, errno.EROFS)
+    )
+    with chdir(folder), patch.dict(os.environ, mistake.environment), is_read_only:
         if not mistake.is_command:
             return Printed(exit_code=None, text=_raised_or_warned(mistake.typed))
         name, *arguments = shlex.split(mistake.typed)
