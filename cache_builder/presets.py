@@ -34,8 +34,8 @@ def settings_file(config: Path) -> Traversable:
     known = presets()
     if config.name in known:
         return known[config.name]
-    listed = ", ".join(known) or "not to be found, as frame-cache is not installed"
-    if not config.suffix:
+    if not config.suffix and not config.exists():
+        listed = ", ".join(known) or "not to be found, as frame-cache is not installed"
         raise ConfigError(f"{{--config}} {config}: no such file, and no such preset; presets are {listed}")
     if config.suffix == SUFFIX and config.stem in known:
         raise ConfigError(f"{{--config}} {config}: no such file; the preset is {{--config {config.stem}}}")

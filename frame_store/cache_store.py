@@ -18,6 +18,7 @@ from frame_store.page_cache import is_cached, will_need
 from frame_store.pixel_codec import crc32c, make_codec
 from frame_store.protocol import FrameIds, Frames
 from frame_store.shard_files import ShardFiles
+from frame_store.store_index import StoreIndex
 from frame_store.user_path import user_path
 
 Reads = Literal["map", "pread"]
@@ -80,8 +81,16 @@ class CacheStore:
         self._opened = self._open_shards()
 
     @property
-    def index(self) -> FrameIndex:
-        """Rows of `frame_store.layout.INDEX_DTYPE`, shape (N,), memory-mapped and read-only."""
+    def index(self) -> StoreIndex:
+        """Rows of `frame_store.store_index.ROW_DTYPE`, N of them, made where they are asked for; nothing is kept."""
+        return StoreIndex(self._index)
+
+    @property
+    def stored_index(self) -> FrameIndex:
+        """Rows as they lie on disk, of `frame_store.layout.INDEX_DTYPE`, shape (N,), memory-mapped and read-only.
+
+        Its numbers are unsigned and of 32 bits for the most part: differences and products of them overflow.
+        """
         return self._index
 
     @property

@@ -13,6 +13,16 @@ FrameIds: TypeAlias = npt.NDArray[np.integer[Any]] | Sequence[int]
 Frames: TypeAlias = npt.NDArray[np.uint8]
 
 
+class IndexTable(Protocol):
+    """A row for each frame id: a structured numpy array, or what is asked like one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: Any, /) -> Any:  # noqa: ANN401 - as numpy's
+        """A column for a name, rows for ids or a slice, one row for an id."""
+        ...
+
+
 @runtime_checkable
 class FrameStore(Protocol):
     """A finite, ordered set of equally shaped RGB frames, addressed by frame id.
@@ -22,11 +32,11 @@ class FrameStore(Protocol):
     """
 
     @property
-    def index(self) -> npt.NDArray[Any]:
-        """Structured array of one row per frame id, read-only.
+    def index(self) -> IndexTable:
+        """One row per frame id, read-only, as a structured array.
 
-        Has at least the fields `video_id`, `frame_in_video`, `pts_seconds` (NaN where the source has
-        none) and `shard_id`, as in `frame_store.layout.INDEX_DTYPE`.
+        Has at least the fields `video_id`, `frame_in_video`, `shard_id`, which are int64, and `pts_seconds`, float64
+        (NaN where the source has none), as in `frame_store.store_index.ROW_DTYPE`.
         """
         ...
 

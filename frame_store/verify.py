@@ -70,8 +70,8 @@ def verify_store(path: Path, *, progress: Callable[[int], None] = lambda _: None
     strange = [stranger.line for stranger in strangers if not stranger.is_harmless]
     problems = [*_check_files(store), *strange, *index_problems]
     if not is_tar and not index_problems:
-        shard_length = frames_per_shard(store.manifest, store.index)
-        problems += check_side_arrays(store.path, store.index)
+        shard_length = frames_per_shard(store.manifest, store.stored_index)
+        problems += check_side_arrays(store.path, store.stored_index)
         problems += check_zarr_metadata(store.path, store.manifest, shard_length=shard_length)
     for shard_id, shard in enumerate(store.manifest.shards):
         broken = check_file(store.path, shard)
@@ -178,7 +178,7 @@ def _entries_below(top: Path, known: Container[str]) -> Iterator[tuple[str, int]
 
 def _check_index(store: CacheStore) -> Iterator[str]:
     """Shard, slot, offset and length of every row, and frames per video, against the manifest."""
-    index, manifest = store.index, store.manifest
+    index, manifest = store.stored_index, store.manifest
     num_videos = len(manifest.videos)
     num_problems = 0
     for shard_id in range(len(manifest.shards)):
@@ -210,7 +210,7 @@ def _row_problem(store: CacheStore, shard_id: int) -> RowProblem | None:
 
 def _rows_of(store: CacheStore, shard_id: int) -> FrameIndex:
     frame_ids = store.frame_ids_of(shard_id)
-    return store.index[frame_ids.start : frame_ids.stop]
+    return store.stored_index[frame_ids.start : frame_ids.stop]
 
 
 def _check_shard_frames(store: CacheStore, shard_id: int) -> Iterator[str]:
@@ -218,7 +218,7 @@ def _check_shard_frames(store: CacheStore, shard_id: int) -> Iterator[str]:
     shard = store.manifest.shards[shard_id]
     buffer = np.empty((1, *store.frame_shape), np.uint8)
     for frame_id in store.frame_ids_of(shard_id):
-        row = store.index[frame_id]
+        row = store.stored_index[frame_id]
         where = f"{shard.name}: frame {frame_id} (video {row['video_id']}, frame {row['frame_in_video']})"
         try:
             payload = store.read_payload(frame_id)
@@ -240,7 +240,7 @@ def _check_shard_layout(store: CacheStore, shard_id: int) -> Iterator[str]:
         if manifest.container == "wds":
             found = check_tar_shard(file, rows=rows, first_frame_id=first, manifest=manifest)
         else:
-            shard_length = frames_per_shard(manifest, store.index)
+            shard_length = frames_per_shard(manifest, store.stored_index)
             found = check_zarr_shard(file, rows=rows, first_frame_id=first, shard_length=shard_length)
         for problem in found:
             yield f"{shard.name}: {problem}"
@@ -295,7 +295,7 @@ class _Sample:
         )  # version 2 may name pickle
         for name in ("video_id", "frame_in_video", "pts_seconds"):
             array = np.asarray(group[name])
-            is_equal = np.array_equal(array, store.index[name], equal_nan=name == "pts_seconds")
+            is_equal = np.array_equal(array, store.stored_index[name], equal_nan=name == "pts_seconds")
             yield f"{ZARR_FOLDER}/{name}", is_equal
         frames = group["frames"]
         for shard_id, shard in enumerate(store.manifest.shards):

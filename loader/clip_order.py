@@ -1,10 +1,11 @@
 """Clips: whole windows of T frames of one video, q apart, numbered through all videos (SAMPLING.md, section 4)."""
 
-from typing import Any
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.protocol import IndexTable
 from loader.errors import SamplingError
 from loader.frame_orders import EpochOrder, FrameIds, IidOrder, PermutationOrder
 from loader.permutation import NUM_ROUNDS
@@ -56,7 +57,11 @@ class ClipOrder(EpochOrder):
         return (windows + self._first_id_less_first_window[videos])[:, None] + self._offsets
 
 
-def contiguous_videos(index: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+_ROWS_AT_ONCE: Final = 1 << 17
+"""Of an index: what is looked at grows with the number of videos, never with the number of frames."""
+
+
+def contiguous_videos(index: IndexTable) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Id and number of frames of each video that has frames, in the order of frame ids: int64, both of shape (V,).
 
     `index` is a store's.
@@ -64,20 +69,24 @@ def contiguous_videos(index: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], n
     Raises:
         SamplingError: the frames of a video are not side by side in time order, as in a shuffled cache.
     """
-    videos, frames = index["video_id"], index["frame_in_video"]
-    is_first = np.ones(len(index), bool)
-    is_first[1:] = videos[1:] != videos[:-1]
-    starts = np.flatnonzero(is_first)
-    is_in_order = (frames[1:] > frames[:-1]) | is_first[1:]
-    if len(np.unique(videos[starts])) != len(starts) or not is_in_order.all():
+    starts, is_in_order = [np.zeros(min(len(index), 1), np.int64)], True
+    for first in range(0, len(index), _ROWS_AT_ONCE):
+        rows = index[first : first + _ROWS_AT_ONCE + 1]  # one more, as neighbours are compared
+        videos, frames = rows["video_id"], rows["frame_in_video"]
+        is_next_video = videos[1:] != videos[:-1]
+        starts.append(first + 1 + np.flatnonzero(is_next_video))
+        is_in_order = is_in_order and bool(((frames[1:] > frames[:-1]) | is_next_video).all())
+    first_ids = np.concatenate(starts)
+    video_ids = index[first_ids]["video_id"].astype(np.int64)
+    if len(np.unique(video_ids)) != len(video_ids) or not is_in_order:
         raise SamplingError(
             "clips need each video's frames side by side in time order, and this store is shuffled; "
             "build one with cache-build --layout video"
         )
-    return videos[starts].astype(np.int64), np.diff(starts, append=len(index)).astype(np.int64)
+    return video_ids, np.diff(first_ids, append=len(index))
 
 
-def contiguous_video_sizes(index: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+def contiguous_video_sizes(index: IndexTable) -> npt.NDArray[np.int64]:
     """The numbers of frames of `contiguous_videos`, shape (V,).
 
     Raises:

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from frame_store.descriptors import raise_if_out_of_files
-from frame_store.protocol import FrameStore
+from frame_store.protocol import FrameStore, IndexTable
 from loader.errors import SamplingError
 from loader.random_words import draw_without_replacement, epoch_keys, integers_below, words_at
 
@@ -68,7 +68,7 @@ class Units:
         return int(self.ends[unit] - (self.ends[unit - 1] if unit else 0))
 
 
-def units_of(index: npt.NDArray[Any], level: Level, *, frames_per_gop: npt.NDArray[np.float64]) -> Units:
+def units_of(index: IndexTable, level: Level, *, frames_per_gop: npt.NDArray[np.float64]) -> Units:
     """The frames of a store's `index` by unit.
 
     A cache does not keep where GOPs began: `frames_per_gop`, shape (V,), packets over keyframes of each video, cuts
@@ -78,9 +78,9 @@ def units_of(index: npt.NDArray[Any], level: Level, *, frames_per_gop: npt.NDArr
         SamplingError: an unknown level.
     """
     if level == "shard":
-        labels = index["shard_id"].astype(np.int64)
+        labels = index["shard_id"].astype(np.int64, copy=False)
     elif level == "video":
-        labels = index["video_id"].astype(np.int64)
+        labels = index["video_id"].astype(np.int64, copy=False)
     elif level == "gop":
         length = np.maximum(frames_per_gop, 1)[index["video_id"]]
         labels = index["video_id"].astype(np.int64) << 32 | (index["frame_in_video"] // length).astype(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from frame_cache_tools.gpu_commands import run_command
 from frame_cache_tools.gpu_findings import Findings, Skip, StepContext
 from frame_cache_tools.gpu_samples import Samples
@@ -110,7 +109,7 @@ def _facts(store: CacheStore) -> dict[str, Any]:
 
 def _places(store: CacheStore) -> dict[tuple[int, int], int]:
     """Frame id of each (video_id, frame_in_video)."""
-    index: npt.NDArray[Any] = store.index
+    index = store.index
     keys = zip(index["video_id"].tolist(), index["frame_in_video"].tolist(), strict=True)
     return {key: frame_id for frame_id, key in enumerate(keys)}
 

@@ -48,7 +48,8 @@ class StretchedStore:
     @cached_property
     def index(self) -> npt.NDArray[Any]:
         """The cache's rows, again and again."""
-        return np.asarray(self._store.index)[np.arange(self._num_frames) % len(self._store)]
+        rows: npt.NDArray[Any] = self._store.index[np.arange(self._num_frames) % len(self._store)]
+        return rows
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:

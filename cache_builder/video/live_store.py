@@ -31,6 +31,7 @@ from frame_store.descriptors import is_out_of_files
 from frame_store.frame_index import check_frame_ids, check_out, check_outs
 from frame_store.layout import INDEX_DTYPE
 from frame_store.protocol import FrameIds, Frames
+from frame_store.store_index import StoreIndex
 from frame_store.user_path import user_path
 
 MAX_IDLE_BYTES: Final = 128 << 20
@@ -164,9 +165,9 @@ class LiveStore:
         return find_copies((scan.facts.path, scan.facts.sha256) for scan in scans)
 
     @property
-    def index(self) -> npt.NDArray[Any]:
-        """Rows of `frame_store.layout.INDEX_DTYPE`, shape (N,), read-only; nothing lies at a byte offset: 0."""
-        return self._index
+    def index(self) -> StoreIndex:
+        """Rows of `frame_store.store_index.ROW_DTYPE`, N of them; nothing lies at a byte offset: 0."""
+        return StoreIndex(self._index)
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:

@@ -1,0 +1,73 @@
+"""A store's index as its users get it: every whole number is int64, however few bytes it takes where it is kept."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from frame_store.layout import INDEX_DTYPE
+
+_ROWS_PER_STEP: Final = 1024
+
+ROW_DTYPE: Final = np.dtype(
+    [(name, np.float64 if INDEX_DTYPE[name].kind == "f" else np.int64) for name in INDEX_DTYPE.names or ()]
+)
+"""A row of `INDEX_DTYPE` in numbers that differences, negative values and products do not overflow. 64 bytes."""
+
+
+class StoreIndex:
+    """One row per frame id, read-only. Asked like a structured numpy array of `ROW_DTYPE`, which it holds no copy of.
+
+    `index["video_id"]` is an int64 column, shape (N,), made anew at every call: 8 bytes a frame while it is held
+    (`pts_seconds`, which is float64 where it is kept, costs nothing). `index[ids]`, `index[first:end]` and `index[id]`
+    are rows, an array or one row of `ROW_DTYPE`, made of these rows alone. `numpy.asarray(index)` copies it all, 64
+    bytes a frame. What is kept, `CacheStore.stored_index`, has 40, in memory that is mapped.
+    """
+
+    __slots__ = ("_rows",)
+
+    def __init__(self, rows: npt.NDArray[Any]) -> None:
+        """Over rows of `INDEX_DTYPE`, shape (N,)."""
+        self._rows = rows
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """`ROW_DTYPE`."""
+        return ROW_DTYPE
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N,)."""
+        return self._rows.shape
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, key: Any, /) -> Any:  # noqa: ANN401 - what numpy takes, and gives
+        """A column for a name, a structured array of some columns for a list of names, rows for anything else."""
+        if isinstance(key, str):
+            column = self._rows[key].astype(ROW_DTYPE[key], copy=False)
+            column.flags.writeable = False  # nothing would come of writing there
+            return column
+        rows = self._rows[key]
+        return rows.astype(np.dtype([(name, ROW_DTYPE[name]) for name in rows.dtype.names]))
+
+    def __iter__(self) -> Iterator[Any]:
+        for first in range(0, len(self), _ROWS_PER_STEP):
+            yield from self[first : first + _ROWS_PER_STEP]
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """All rows.
+
+        Raises:
+            ValueError: asked for without a copy.
+        """
+        if copy is False:
+            raise ValueError(
+                "an array of a StoreIndex is a copy: its numbers are wider than where they are kept"
+            )
+        return np.asarray(self[:], dtype)
+
+    def __repr__(self) -> str:
+        return f"StoreIndex({len(self)} rows of {', '.join(ROW_DTYPE.names or ())})"
