@@ -32,6 +32,7 @@ from cache_builder.video.scan import VideoScan
 from cache_builder.video.scan_cache import scan_videos
 from cache_builder.worker_pool import WorkerPool
 from cache_builder.workspace import Workspace
+from frame_store.counts import counted
 from frame_store.errors import StoreFormatError
 from frame_store.frame_index import FrameIndex, open_index
 from frame_store.layout import INDEX_NAME
@@ -235,8 +236,9 @@ class _Repair:
             if NVDEC_COUNT in self._manifest.videos[row].facts
         ]
         if by_gpu:
+            others = f" and {counted(len(by_gpu) - 1, 'other')}" if by_gpu[1:] else ""
             raise RepairError(
-                f"{self._workspace.output}: a GPU decoded {by_gpu[0]} and {len(by_gpu) - 1} others of the videos "
+                f"{self._workspace.output}: a GPU decoded {by_gpu[0]}{others} of the videos "
                 f"needed, and only such a one gives those bytes; {_REBUILD} --device cuda"
             )
         listed = self._other_versions()
@@ -266,8 +268,8 @@ class _Repair:
                 sources = video.sources(video_id)
                 if len(sources) != entry.num_frames_stored:
                     raise RepairError(
-                        f"{entry.path}: gave {len(sources)} frames, and {entry.num_frames_stored} when the cache was "
-                        f"made; {_REBUILD}"
+                        f"{entry.path}: gave {counted(len(sources), 'frame')}, and {entry.num_frames_stored} when the "
+                        f"cache was made; {_REBUILD}"
                     )
                 parts.append(sources)
             else:

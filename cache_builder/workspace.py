@@ -27,6 +27,7 @@ import msgspec
 
 from cache_builder.errors import OutputError
 from cache_builder.setting_differences import identity_differences
+from frame_store.counts import counted
 from frame_store.descriptors import raise_if_out_of_files
 from frame_store.publish import write_file
 
@@ -152,7 +153,8 @@ class Workspace:
         longest = len(os.fsencode(self.report.name)) + len(f".{2**22}.tmp")
         if longest > _MAX_NAME_BYTES:
             raise OutputError(
-                f"{self.output}: its name is too long by {longest - _MAX_NAME_BYTES} bytes; give a shorter {{--out}}"
+                f"{self.output}: its name is too long by {counted(longest - _MAX_NAME_BYTES, 'byte')}; "
+                "give a shorter {--out}"
             )
         for path in (self.scan_cache, self.report, self.lock):
             if path.is_dir():

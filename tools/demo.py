@@ -17,6 +17,7 @@ from frame_cache_tools.spelled_videos import read_frame
 import frame_store
 from cache_builder import open_videos
 from cache_builder.cli import cache_build, cache_info, cache_verify
+from frame_store.counts import counted
 from frame_store.protocol import FrameStore
 from loader import FrameBatch, FrameLoader
 
@@ -74,7 +75,7 @@ def _show(store: FrameStore, kind: str, mode: Any, arguments: dict[str, Any], nu
     )
     if num_right != num_frames:
         raise click.ClickException(
-            f"{kind} {mode}: {num_frames - num_right} frames are not the ones asked for"
+            f"{kind} {mode}: {counted(num_frames - num_right, 'frame is', 'frames are')} not the ones asked for"
         )
 
 
