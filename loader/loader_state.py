@@ -152,7 +152,7 @@ class EpochCursor:
         )
 
     def load(self, state: LoaderState) -> None:
-        """Make the next iteration go on from `state`.
+        """Make the next iteration go on from `state`; it gives nothing where no step is left of the epoch.
 
         Raises:
             SamplingError: it is of another store, sampling or seed (both sides are named), or outside the epoch.

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import numpy.typing as npt
 
 from loader.bias_report import BiasReport, stream_design_effect
 from loader.errors import SamplingError
 from loader.frame_orders import check_shard_sizes
+from loader.pair_law import pair_chi2_of_classes
 from loader.rho_estimate import RhoEstimate
 from loader.sampling_law import SamplingLaw
 from loader.stream_law import chi2_at_stream_ends
@@ -45,6 +47,9 @@ def webdataset_report(
 ) -> BiasReport:
     """Law and design effect; every frame comes once an epoch, but small shards crowd its ends.
 
+    By steps (S50) the last batch of a worker weighs more where it is short, and then chi^2 is one by slots, marked so.
+    What the stream says of pairs of a batch is a lower bound (S52).
+
     Raises:
         SamplingError: fewer shards than workers, or no whole batch.
     """
@@ -76,6 +81,9 @@ def webdataset_report(
         num_positions_dropped=0,
         num_positions_doubled=0,
         because="every frame comes once an epoch; at the ends of one, before the buffer, all shards alike",
+        chi2_of_pairs=pair_chi2_of_classes(kappa, held) if batch_size > 1 else None,
+        chi2_of_pairs_is_exact=False,
+        chi2_is_by_slots=not _all_batches_are_whole(held, batch_size, num_workers=spec.num_workers),
     )
     effects: list[float | None] = [None] * 3
     if rho is not None:
@@ -88,3 +96,13 @@ def webdataset_report(
         design_effect_high=effects[2],
         bias_of_proxy=0.0,
     )
+
+
+def _all_batches_are_whole(sizes: npt.NDArray[np.int64], batch_size: int, *, num_workers: int) -> bool:
+    """Whether every worker's frames fill whole batches, however the shards are dealt."""
+    if num_workers == 1:
+        return bool(sizes.sum() % batch_size == 0)
+    if sizes.min() != sizes.max():
+        return not (sizes % batch_size).any()
+    numbers = {len(sizes) // num_workers, -(-len(sizes) // num_workers)}
+    return not any(number * int(sizes[0]) % batch_size for number in numbers)

@@ -88,14 +88,14 @@ def test_several_processes_without_a_rank_are_warned_once(monkeypatch, make):
     with pytest.warns(
         UnshardedWarning, match=r"3 processes train \(WORLD_SIZE says so\), and .* no rank"
     ) as warned:
-        batches = make(ArrayStore([20]))
+        batches = make(ArrayStore([20]), batch_size=4)
     assert [warning.filename for warning in warned] in ([__file__],)
     list(batches)  # warnings are errors here
 
 
 @pytest.mark.parametrize("make", MAKERS, ids=NAMES)
 def test_processes_that_come_later_are_noticed_where_an_iteration_begins(process_group, make):
-    batches = make(ArrayStore([20]))
+    batches = make(ArrayStore([20]), batch_size=4)
     list(batches)
     process_group(2)
     iteration = iter(batches)
@@ -107,13 +107,13 @@ def test_processes_that_come_later_are_noticed_where_an_iteration_begins(process
 @pytest.mark.parametrize("make", MAKERS, ids=NAMES)
 def test_one_process_and_a_rank_that_is_given_are_silent(monkeypatch, process_group, make):
     monkeypatch.setenv("WORLD_SIZE", "many")
-    list(make(ArrayStore([20])))
+    list(make(ArrayStore([20]), batch_size=4))
     monkeypatch.setenv("WORLD_SIZE", "3")
-    list(make(ArrayStore([20]), rank=0, world_size=1))
+    list(make(ArrayStore([20]), batch_size=4, rank=0, world_size=1))
     options = {"batch_size": 4, "rank": 2, "world_size": 3, "remainder": "drop"}
     assert len(list(make(ArrayStore([20]), **options))) == 1
     process_group(1)  # WORLD_SIZE means nothing now
-    list(make(ArrayStore([20])))
+    list(make(ArrayStore([20]), batch_size=4))
 
 
 @pytest.mark.parametrize("given", [{"rank": 0}, {"world_size": 2}, {"rank": 1, "world_size": None}])

@@ -86,7 +86,11 @@ EXIT_LIMIT_BROKEN = 1
 @click.option("--shuffle-buffer", type=int, default=1000, help="webdataset: frames in the buffer, Q.")
 @click.option("--num-workers", type=int, default=1, help="webdataset: DataLoader workers times nodes.")
 @click.option("--world-size", type=int, default=1, help="Ranks that share an epoch.")
-@click.option("--remainder", type=click.Choice(["drop", "pad", "uneven"]), default="uneven")
+@click.option(
+    "--remainder",
+    type=click.Choice(["drop", "pad", "uneven"]),
+    help="What becomes of a last step that is not whole.  [default: uneven for sequential, else drop]",
+)
 @click.option(
     "--features",
     type=PathName(path_type=Path),
@@ -296,7 +300,12 @@ def _broken_limits(
             where = f"{section.table.subject.name}: {report.law.name}"
             judged = target or report.law.target
             chi2 = report.law.chi2_over(judged)
-            if max_chi2 is not None and chi2 > max_chi2:
+            if max_chi2 is not None and report.law.chi2_is_by_slots:
+                lines.append(
+                    f"{where}: no chi2 to judge: a worker's last batch is short, and a step like any other; "
+                    f"take a --batch-size that fits the shards"
+                )
+            elif max_chi2 is not None and chi2 > max_chi2:
                 lines.append(f"{where}: chi2 over {judged} is {chi2:.4g}, at most {max_chi2:g} is allowed")
             low = report.effective_batch_low
             worth = report.law.effective_batch_floor if low is None else low

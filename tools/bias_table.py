@@ -41,7 +41,7 @@ class BiasTable:
         *,
         batch_size: int,
         world_size: int = 1,
-        remainder: Remainder = "uneven",
+        remainder: Remainder | None = None,
         features: Reals | None = None,
         features_name: str = "",
         assumed_rho: float | None = None,
@@ -241,6 +241,7 @@ def table_text(
     width = max(len(report.law.name) for _, report in rows)
     has_clips = any(report.law.chi2_over_windows is not None for _, report in rows)
     chi2_titles = f"{'chi2 windows':>13} {'chi2 frames':>12}" if has_clips else f"{'chi2':>9}"
+    chi2_titles += f" {'chi2 pairs':>11}"
     lines.append(
         f"{'sampler':{width}} {chi2_titles} {'bias/sigma':>11} {'kappa':>8} {'B_eff at least':>15} "
         f"{'design effect':>14} {'effective batch':>24}"
@@ -248,21 +249,29 @@ def table_text(
     lines += [_row_text(report, width, has_clips=has_clips) for _, report in rows]
     for spec, report in rows:
         notes = _notes(report.law, table.short_videos(spec))
+        if report.law.rank_batch not in (None, table.batch_size):
+            notes.insert(
+                0, f"a batch is {report.law.rank_batch}, not {table.batch_size}: an epoch holds no whole step"
+            )
         if report.law.chi2 or notes:
             lines.append(f"  {report.law.name}: {'; '.join([report.law.because, *notes])}")
     return "\n".join(lines)
 
 
 def _notes(law: SamplingLaw, short: Sequence[ShortVideo]) -> list[str]:
-    unit = "frames" if law.num_windows is None else "clips"
+    unit = "frame" if law.num_windows is None else "clip"
     notes = [
-        f"{count:,} {unit} {what}"
+        f"{count:,} {unit}{'s' * (count > 1)} {what}"
         for count, what in (
             (law.num_positions_dropped, "dropped an epoch"),
             (law.num_positions_doubled, "doubled an epoch"),
         )
         if count
     ]
+    if law.epoch_variance:
+        notes.append(f"the mean of one epoch's steps is off by {np.sqrt(law.epoch_variance):.2g} sigma (S51)")
+    if law.chi2_is_by_slots:
+        notes.append("chi2 is by slots: a worker's last batch is short, and a step like any other (S50)")
     if law.num_windows is not None:
         notes.insert(0, f"an epoch is {law.num_windows:,} clips, one for each whole window")
         if short:
@@ -287,8 +296,11 @@ def _row_text(report: BiasReport, width: int, *, has_clips: bool) -> str:
     if has_clips:
         over_windows = "" if law.chi2_over_windows is None else f"{law.chi2_over_windows:.3g}"
         chi2 = f"{over_windows:>13} {law.chi2:12.3g}"
+    if law.chi2_is_by_slots:
+        chi2 = f"{f'~{law.chi2:.3g}':>{len(chi2)}}"
+    chi2 += f" {_pairs_text(law):>11}"
     if law.chi2 == 0:
-        bias = "0"
+        bias = "~0" if law.chi2_is_by_slots else "0"
     elif report.bias_of_proxy is not None:
         bias = f"{report.bias_of_proxy:.4f}"
     else:
@@ -300,6 +312,12 @@ def _row_text(report: BiasReport, width: int, *, has_clips: bool) -> str:
         if report.effective_batch_low != report.effective_batch_high:
             effective += f" [{report.effective_batch_low:.1f}, {report.effective_batch_high:.1f}]"
     return f"{law.name:{width}} {chi2} {bias:>11} {law.worst_kappa:8.4f} {floor:>15} {effect:>14} {effective:>24}"
+
+
+def _pairs_text(law: SamplingLaw) -> str:
+    if law.chi2_of_pairs is None:
+        return "-"
+    return f"{'' if law.chi2_of_pairs_is_exact else '>= '}{law.chi2_of_pairs:.3g}"
 
 
 def report_builtins(report: BiasReport, short: Sequence[ShortVideo]) -> dict[str, Any]:
