@@ -49,5 +49,5 @@ clean:
 	@touch $@
 
 .venv/.ready-dev: .venv/.ready
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,frameworks]'
 	@touch $@

@@ -17,7 +17,6 @@ from loader.epoch_order import epoch_order
 from loader.errors import SamplingError
 from loader.frame_orders import EpochOrder, FrameIds, check_shard_sizes
 from loader.rank_slice import RankSlice, Remainder, check_remainder
-from loader.ranks import checked_ranks
 from loader.sampling_spec import Sampling, SamplingSpec, ShardChoice
 
 MAX_FRAMES_PER_BLOCK = 8192
@@ -86,16 +85,22 @@ class BatchPlan:
                 `permutation` or `iid`. An epoch's order has one clip for each whole window of every video, so it
                 holds most frames T times; videos shorter than a clip have no window and are left out.
             clip_stride: distance between the frames of a clip, q, in stored frames, the same in every clip.
-            rank: this process among `world_size`; None for both for a process that reads every frame.
+            rank: this process among `world_size`; None for 0.
             world_size: processes that share an epoch: step t's batches of all ranks together are the order's own
-                next world_size * batch_size positions.
+                next world_size * batch_size positions. None for 1.
 
         Raises:
             SamplingError: the arguments contradict each other or the shards.
         """
-        batch_size = whole_number("batch_size", batch_size, error=SamplingError)
-        seed = whole_number("seed", seed, error=SamplingError)
-        rank, world_size = checked_ranks(rank, world_size)
+        batch_size, seed, rank, world_size = (
+            whole_number(name, value, error=SamplingError)
+            for name, value in (
+                ("batch_size", batch_size),
+                ("seed", seed),
+                ("rank", 0 if rank is None else rank),
+                ("world_size", 1 if world_size is None else world_size),
+            )
+        )
         self._shard_sizes = check_shard_sizes(shard_sizes)
         self._video_sizes = video_sizes
         self.seed = seed

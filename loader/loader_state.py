@@ -9,7 +9,7 @@ from frame_store.arguments import whole_number
 from frame_store.protocol import FrameStore
 from loader.batch_plan import BatchOptions, BatchPlan, plan_batches
 from loader.errors import SamplingError
-from loader.ranks import ShardingCheck
+from loader.ranks import ShardingCheck, check_ranks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,8 +193,9 @@ def plan_epochs(maker: str, store: FrameStore, options: BatchOptions) -> tuple[B
     Warns where several processes train and no rank is among the options, now or when an iteration begins.
 
     Raises:
-        SamplingError: see `plan_batches`.
+        SamplingError: see `plan_batches`; also only one of rank and world_size.
     """
+    check_ranks(options.get("rank"), options.get("world_size"))
     plan = plan_batches(store, **options)
     sharding = ShardingCheck(maker=maker, is_rank_given=options.get("rank") is not None)
     sharding.warn_if_unsharded()

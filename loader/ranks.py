@@ -52,23 +52,20 @@ def _ranks_of_environment() -> tuple[int, int]:
     return rank, world_size
 
 
-def checked_ranks(rank: int | None, world_size: int | None) -> tuple[int, int]:
-    """`rank` and `world_size` as whole numbers; 0 and 1 where neither was given.
+def check_ranks(rank: int | None, world_size: int | None) -> None:
+    """Refuse half of what belongs together.
 
     Raises:
         SamplingError: only one of them was given, or one is no whole number.
     """
-    if rank is None and world_size is None:
-        return 0, 1
-    if rank is None or world_size is None:
+    for name, value in (("rank", rank), ("world_size", world_size)):
+        if value is not None:
+            whole_number(name, value, error=SamplingError)
+    if (rank is None) != (world_size is None):
         raise SamplingError(
             f"rank and world_size belong together, found rank={rank} and world_size={world_size}; "
             f"loader.rank_and_world_size() says both"
         )
-    return (
-        whole_number("rank", rank, error=SamplingError),
-        whole_number("world_size", world_size, error=SamplingError),
-    )
 
 
 class ShardingCheck:

@@ -13,7 +13,6 @@ from loader import (
     make_dataloader,
     rank_and_world_size,
 )
-from loader.batch_plan import BatchPlan
 from tests.support.array_store import ArrayStore
 
 MAKERS = [
@@ -121,8 +120,6 @@ def test_half_a_rank_is_an_error(given):
     for make in (FrameLoader, FrameBatchSampler, make_dataloader):
         with pytest.raises(SamplingError, match="rank and world_size belong together, found rank="):
             make(ArrayStore([20]), **given)
-    with pytest.raises(SamplingError, match="belong together"):
-        BatchPlan([20], **given)
 
 
 def test_the_ranks_of_an_environment_share_an_epoch(monkeypatch):

@@ -150,13 +150,13 @@ def test_resumed_with_other_sizes_nothing_is_shown_twice_and_less_than_a_step_is
         num_given = []
         for plan, cursor in resumed:
             cursor.load(state)
-            epoch, first = cursor.begin().began
-            assert (epoch, first) == ((0, state.position) if num_left >= per_step else (1, 0))
-            batches = list(plan.batches(epoch, first_position=first))
+            with cursor.iteration() as iteration:
+                assert iteration.began == (0, state.position)
+                batches = list(plan.batches(0, first_position=state.position))
+            assert cursor.next_place == (1, 0)
             num_given.append(len(batches))
-            if epoch == 0:
-                seen += [str(item) for ids in batches for item in ids.tolist()]
-        assert len(set(num_given)) == 1 and num_given[0] > 0
+            seen += [str(item) for ids in batches for item in ids.tolist()]
+        assert set(num_given) == {num_left // per_step}
         num_over += num_left < per_step
         assert len(set(seen)) == len(seen) == state.position + num_left // per_step * per_step
     assert num_over > 2
