@@ -52,7 +52,7 @@ def torchs_loader_of_whole_batches(store):
 
 
 def unsharded(store):
-    return FrameLoader(store, batch_size=BATCH_SIZE, seed=SEED)
+    return FrameLoader(store, batch_size=BATCH_SIZE, seed=SEED, remainder="uneven")
 
 
 def train(accelerator, batches):

@@ -16,7 +16,7 @@ from tests.support.array_store import ArrayStore
 pytestmark = pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")
 
 NUM_FRAMES, BATCH_SIZE, SEED = 50, 8, 3
-NUM_BATCHES = 7
+NUM_BATCHES = 6
 
 WORKERS = {"num_workers": 2, "multiprocessing_context": "fork"}
 
