@@ -1,5 +1,6 @@
 """The on-disk contract that builder and loader share. Importing it costs the standard library and numpy."""
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from frame_store.errors import (
@@ -13,6 +14,7 @@ from frame_store.errors import (
     StoreFormatError,
     StoreNotFoundError,
 )
+from frame_store.hidden_loader import foreign_loader, hidden_text
 from frame_store.protocol import DecodesInGroups, DecodesOnDevice, FrameStore
 
 if TYPE_CHECKING:
@@ -39,6 +41,10 @@ __all__ = [
 
 __version__ = "0.1.0"
 """Of this code, be it installed or not: part of what a cache's manifest says it was made with."""
+
+# Here, as most scripts import this first, and what they meet next is an AttributeError that does not say why.
+if (_foreign := foreign_loader()) is not None:
+    warnings.warn(hidden_text(_foreign), stacklevel=2)
 
 _LAZY = {
     "CacheStore": "frame_store.cache_store",

@@ -41,6 +41,21 @@ class StoreIndex:
         """(N,)."""
         return self._rows.shape
 
+    @property
+    def ndim(self) -> int:
+        """1."""
+        return self._rows.ndim
+
+    @property
+    def size(self) -> int:
+        """N."""
+        return self._rows.size
+
+    @property
+    def flags(self) -> Any:  # noqa: ANN401 - numpy does not name the type in all its versions
+        """Of what is kept; it is not writeable."""
+        return self._rows.flags
+
     def __len__(self) -> int:
         return len(self._rows)
 

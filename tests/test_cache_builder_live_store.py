@@ -18,7 +18,7 @@ from cache_builder.video.geometry import FrameGeometry
 from cache_builder.video.live_store import LiveStore
 from cache_builder.video.open_video import open_container
 from frame_store import DecodesInGroups, FrameIdError
-from frame_store.layout import INDEX_DTYPE
+from frame_store.store_index import ROW_DTYPE
 from tests.support.plain_decode import in_rising_order
 from tests.support.tiny_videos import (
     TINY_SPECS,
@@ -96,7 +96,7 @@ def test_is_a_frame_store_with_one_shard_a_video(store, sample_folder):
     assert store.frame_shape == (SIZE, SIZE, 3)
     assert store.shard_sizes.tolist() == [spec.num_frames for spec in sample_folder.specs]
     index = store.index
-    assert index.dtype == INDEX_DTYPE
+    assert index.dtype == ROW_DTYPE
     assert not index.flags.writeable
     assert (index["shard_id"] == index["video_id"]).all()
     assert (index["slot"] == index["frame_in_video"]).all()

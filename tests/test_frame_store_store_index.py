@@ -75,6 +75,7 @@ def test_arithmetic_is_that_of_whole_numbers(stored, name):
 def test_it_is_asked_like_an_array(stored):
     index = StoreIndex(stored)
     assert len(index) == 5000 and index.shape == (5000,) and index.dtype == ROW_DTYPE
+    assert (index.size, index.ndim, index.flags.writeable) == (5000, 1, False)
     assert [row.tolist() for row in index] == stored.tolist()
     assert index[["slot", "video_id"]].dtype.names == ("slot", "video_id")
     assert index[["slot", "video_id"]].tolist() == stored[["slot", "video_id"]].tolist()

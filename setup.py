@@ -1,0 +1,30 @@
+"""The description that package indexes show: the README, whose links lead to files that are not beside it there."""
+
+import re
+import tomllib
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).parent
+LINK = re.compile(r"\[([^\]]+)\]\((?!https?:|#)([^)]+)\)")
+
+
+def description() -> str:
+    """The README with absolute links, where pyproject.toml has a `Repository` under `project.urls`; else with names.
+
+    A link that leads nowhere is worse than the name of the file, which the wheel has, or the source.
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    repository = project.get("urls", {}).get("Repository", "").removesuffix("/")
+
+    def spelled(link: re.Match[str]) -> str:
+        text, path = link.groups()
+        if repository:
+            return f"[{text}]({repository}/blob/HEAD/{path})"
+        return f"`{path}`" if text == path else f"{text} (`{path}`)"
+
+    return LINK.sub(spelled, (ROOT / "README.md").read_text(encoding="utf-8"))
+
+
+setup(long_description=description(), long_description_content_type="text/markdown")
