@@ -17,6 +17,7 @@ from frame_cache_tools.spelled_videos import read_frame
 import frame_store
 from cache_builder import open_videos
 from cache_builder.cli import cache_build, cache_info, cache_verify
+from cache_builder.command_line import PathName
 from frame_store.counts import counted
 from frame_store.protocol import FrameStore
 from loader import FrameBatch, FrameLoader
@@ -33,7 +34,7 @@ MODES: dict[str, dict[str, Any]] = {
 
 
 @click.command()
-@click.argument("folder", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="OUT", type=PathName(path_type=Path))
 @click.option("--count", default=200, show_default=True, help="Number of sample videos.")
 def main(folder: Path, count: int) -> None:
     """Run every step in the folder OUT, saying which command does the same by hand."""

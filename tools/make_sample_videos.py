@@ -17,6 +17,7 @@ import click
 from frame_cache_tools.spelled_videos import SpelledVideo, write_spelled_video
 from tqdm import tqdm
 
+from cache_builder.command_line import PathName
 from frame_store.counts import counted
 from frame_store.cpu_budget import num_usable_cpus
 
@@ -113,7 +114,7 @@ def write_samples(folder: Path, specs: list[SpelledVideo], *, num_workers: int =
 
 
 @click.command()
-@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("out", type=PathName(file_okay=False, path_type=Path))
 @click.option("--count", type=click.IntRange(1, 1 << 16), default=200, show_default=True, help="Videos.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws lengths, sizes, rates and GOPs.")
 @click.option("--workers", type=click.IntRange(1), default=None, help="Processes.  [default: one per core]")
