@@ -18,10 +18,11 @@ import msgspec
 from frame_cache_tools.bench_process import start_server
 from frame_cache_tools.bench_settings import QUICK, BenchSettings
 
-from cache_builder.errors import MachineError
+from cache_builder.errors import ConfigError, MachineError
 from cache_builder.interrupts import SigtermAsInterrupt, Terminated
 from frame_store import __version__
 from frame_store.errors import FrameCacheError
+from frame_store.manifest import read_manifest
 
 EXIT_NOTHING_MEASURED = 1
 EXIT_WRONG_COMMAND = 2
@@ -29,7 +30,20 @@ EXIT_MACHINE_FAILED = 3
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
-_PATH = click.Path(path_type=Path)
+
+class _PathName(click.Path):
+    """A path, of which a leading `~` is the home folder also where the shell leaves it alone (`--videos=~/clips`)."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ANN401
+        """See `click.ParamType.convert`."""
+        path = Path(super().convert(value, param, ctx))
+        try:
+            return path.expanduser()
+        except RuntimeError as error:
+            self.fail(f"{path}: {error}", param, ctx)
+
+
+_PATH = _PathName()
 
 
 @click.command(context_settings={"max_content_width": 110})
@@ -54,7 +68,7 @@ _PATH = click.Path(path_type=Path)
     type=float,
     metavar="SECONDS",
     help="End within these, whatever is slow: what matters most is measured first, what is left out is named."
-    "  [default: no end, quick 120]",
+    "  30 or more.  [default: no end, quick 120]",
 )
 @click.option(
     "--only", multiple=True, metavar="PATTERN", help="Rows whose name holds this (* and ? match); repeatable."
@@ -104,6 +118,10 @@ def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
     as_json, plot = flags.pop("as_json"), flags.pop("plot")
     try:
         settings = _settings(flags)
+        for cache in settings.caches:
+            read_manifest(cache)
+        if plot is not None and not plot.absolute().parent.is_dir():
+            raise ConfigError(f"--plot {plot}: no folder {plot.absolute().parent}")
         start_server()
         from frame_cache_tools.bench_plot import plot_report, require_matplotlib
         from frame_cache_tools.bench_run import command_line, run_bench
@@ -127,7 +145,7 @@ def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
         click.echo("interrupted before anything was measured", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except (MachineError, OSError) as error:
-        click.echo(f"error: {error}{_what_helps(error)}", err=True)
+        click.echo(f"error: {_machine_text(error)}", err=True)
         sys.exit(EXIT_MACHINE_FAILED)
     except (FrameCacheError, ModuleNotFoundError, ValueError) as error:
         click.echo(f"error: {error}", err=True)
@@ -146,9 +164,12 @@ def _settings(flags: dict[str, Any]) -> BenchSettings:
     return BenchSettings(**{**quick, **said})
 
 
-def _what_helps(error: Exception) -> str:
-    is_full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
-    return "; give --work DIR on another disk" if is_full else ""
+def _machine_text(error: Exception) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return f"{where}{error.strerror or error}" + ("; give --work DIR on another disk" if is_full else "")
 
 
 def _say(line: str) -> None:
