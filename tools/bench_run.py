@@ -141,7 +141,7 @@ def _fill(
         settings=settings,
         work=work,
         flat=flat,
-        deadline=budget.preparing,
+        budget=budget,
         call=call,
         say=lambda line: say(f"{budget.spent():.0f} s: {line}"),
     )
