@@ -133,6 +133,16 @@ class BatchPlan:
         return self._whole.num_positions
 
     @property
+    def batch_size(self) -> int:
+        """Frames (or clips) per batch and rank."""
+        return self._whole.batch_size
+
+    @property
+    def drops_last(self) -> bool:
+        """Whether every batch has `batch_size` frames, because what is left of an epoch is dropped."""
+        return self._whole.remainder == "drop"
+
+    @property
     def _unit(self) -> str:
         return "frame" if self.spec.clip_frames is None else "clip"
 

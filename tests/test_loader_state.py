@@ -40,17 +40,19 @@ def test_stopped_anywhere_and_resumed_by_others_an_epoch_is_every_frame_once(opt
             plan = BatchPlan(SIZES, batch_size=batch_before, rank=rank, world_size=before, **options)
             cursor = EpochCursor(plan, fingerprint="x")
             cursor.set_epoch(epoch)
-            at, first = cursor.begin()
+            iteration = cursor.begin()
+            at, first = iteration.began
             for step, ids in enumerate(islice(plan.batches(at), num_steps)):
                 seen += ids.tolist()
-                cursor.give(epoch=at, position=plan.slice_from(first).position_after(step))
+                iteration.give(plan.slice_from(first).position_after(step))
             states.append(cursor.state())
         assert len({json.dumps(state.to_builtins()) for state in states}) == 1, "one state for every rank"
         for rank in range(after):
             plan = BatchPlan(SIZES, batch_size=batch_after, rank=rank, world_size=after, **options)
             cursor = EpochCursor(plan, fingerprint="x")
             cursor.load(states[0])
-            at, first = cursor.begin()
+            iteration = cursor.begin()
+            at, first = iteration.began
             assert at == epoch
             seen += chain.from_iterable(ids.tolist() for ids in plan.batches(at, first_position=first))
         assert sorted(seen) == list(range(num_frames))
