@@ -1,13 +1,15 @@
 """`cache-bench` end to end on tiny videos and slices, and what it says to wrong commands. No time is judged."""
 
+import errno
 import json
 import multiprocessing.util
+import os
 import re
 import signal
 import sys
 
 import pytest
-from frame_cache_tools import bench_cli, bench_run
+from frame_cache_tools import bench_cli, bench_prepare, bench_run
 from frame_cache_tools.bench_cli import (
     EXIT_INTERRUPTED,
     EXIT_MACHINE_FAILED,
@@ -220,12 +222,16 @@ def test_a_kept_folder_is_used_again(simple_folder, tmp_path, in_this_process, m
         (["--seconds", "0"], "--seconds must be above 0"),
         (["--seconds", "nan"], "--seconds must be above 0"),
         (["--seconds-per-row", "0"], "--seconds-per-row must be above 0"),
-        (["--budget", "0"], "--budget must be above 0 seconds, found 0"),
-        (["--budget", "nan"], "--budget must be above 0 seconds, found nan"),
+        (["--budget", "29"], "--budget must be 30 s or more, found 29"),
+        (["--budget", "nan"], "--budget must be 30 s or more, found nan"),
+        (["--videos", __file__], "not a folder"),
+        (["--videos", "~/no such folder"], "no such folder"),
+        (["--plot", "gone/plot.png"], "gone/plot.png: no folder "),
+        (["--work", f"{__file__}/below"], "is a file, expected a folder"),
         (["--batch-size", "0"], "--batch-size must be 1 or more"),
         (["--lookahead", "0"], "--lookahead must be 1 or more"),
         (["--usual-workers", "0"], "--usual-workers must be 1 or more"),
-        (["--work", __file__], "a file, expected a folder"),
+        (["--work", __file__], "is a file, expected a folder"),
         (
             ["--cache", "CACHE", "--only", "nonsense"],
             "--only nonsense names no row; rows are, for example: '",
@@ -251,7 +257,13 @@ def test_a_plot_that_cannot_be_drawn_is_refused_before_anything_is_measured(
     assert "pip install 'frame-cache[plots]'" in result.stderr
 
 
-def test_a_failing_machine_has_an_exit_code_of_its_own(tmp_path):
-    (tmp_path / "file").write_text("")
-    result = bench("--work", tmp_path / "file" / "below")
+def test_a_failing_machine_has_an_exit_code_of_its_own(simple_folder, no_temp, in_this_process, monkeypatch):
+    def is_full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a/flat.npy")
+
+    monkeypatch.setattr(bench_prepare, "prepare_videos", is_full)
+    result = bench("--videos", simple_folder.path)
     assert result.exit_code == EXIT_MACHINE_FAILED
+    said = result.stderr.splitlines()[-1]
+    assert said == "error: a/flat.npy: No space left on device; give --work DIR on another disk"
+    assert not list(no_temp.glob("cache-bench*"))

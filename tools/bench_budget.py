@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 _SHARE_TO_PREPARE = 0.4
+_SHARE_TO_PREPARE_MOST = 0.65
 _SHARE_TO_END = 0.1
 _MOST_SECONDS_TO_END = 12.0
 
@@ -42,8 +43,13 @@ class Budget:
 
     @property
     def preparing(self) -> Deadline:
-        """When videos and caches are to be there: after two fifths of the budget."""
+        """When all is to be there that is measured: after two fifths of the budget."""
         return self._after(self.seconds * _SHARE_TO_PREPARE)
+
+    @property
+    def preparing_what_matters_most(self) -> Deadline:
+        """When the videos and one cache are to be there at the latest."""
+        return self._after(self.seconds * _SHARE_TO_PREPARE_MOST)
 
     @property
     def measuring(self) -> Deadline:

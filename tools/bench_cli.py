@@ -29,10 +29,11 @@ from cache_builder.command_line import (
     exit_code,
     say_error,
 )
-from cache_builder.errors import MachineError
+from cache_builder.errors import ConfigError, MachineError
 from cache_builder.interrupts import SigtermAsInterrupt, Terminated
 from frame_store import __version__
 from frame_store.errors import FrameCacheError
+from frame_store.manifest import read_manifest
 
 EXIT_NOTHING_MEASURED = 1
 
@@ -61,7 +62,7 @@ _PATH = PathName(path_type=Path)
     type=float,
     metavar="SECONDS",
     help="End within these, whatever is slow: what matters most is measured first, what is left out is named."
-    "  [default: no end, quick 120]",
+    "  30 or more.  [default: no end, quick 120]",
 )
 @click.option(
     "--only", multiple=True, metavar="PATTERN", help="Rows whose name holds this (* and ? match); repeatable."
@@ -111,6 +112,10 @@ def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
     as_json, plot = flags.pop("as_json"), flags.pop("plot")
     try:
         settings = _settings(flags)
+        for cache in settings.caches:
+            read_manifest(cache)
+        if plot is not None and not plot.absolute().parent.is_dir():
+            raise ConfigError(f"--plot {plot}: no folder {plot.absolute().parent}")
         start_server()
         from frame_cache_tools.bench_plot import plot_report, require_matplotlib
         from frame_cache_tools.bench_run import command_line, run_bench
@@ -134,7 +139,7 @@ def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
         click.echo("interrupted before anything was measured", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except (MachineError, OSError) as error:
-        click.echo(f"error: {error}{_what_helps(error)}", err=True)
+        click.echo(f"error: {_machine_text(error)}", err=True)
         sys.exit(EXIT_MACHINE_FAILED)
     except FrameCacheError as error:
         say_error(error_text(error))
@@ -156,9 +161,12 @@ def _settings(flags: dict[str, Any]) -> BenchSettings:
     return BenchSettings(**{**quick, **said})
 
 
-def _what_helps(error: Exception) -> str:
-    is_full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
-    return "; give --work DIR on another disk" if is_full else ""
+def _machine_text(error: Exception) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return f"{where}{error.strerror or error}" + ("; give --work DIR on another disk" if is_full else "")
 
 
 def _say(line: str) -> None:

@@ -26,6 +26,8 @@ from frame_store import CacheStore, open_store
 FRAMES_PER_SHARD = 200
 MAX_FLAT_BYTES = 1 << 30
 _MAX_REPORT_BYTES = 1 << 28
+_PIXELS_WORTH_A_PROCESS = 100_000_000
+"""Encoding them takes about as long as starting another process that encodes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +113,8 @@ def write_sample_videos(folder: Path, size: SampleSize) -> None:
         )
         for number in range(size.num_videos)
     ]
-    workers = min(len(specs), len(os.sched_getaffinity(0)))
+    pixels = size.num_videos * size.num_frames * size.width * size.height
+    workers = min(len(specs), len(os.sched_getaffinity(0)), 1 + pixels // _PIXELS_WORTH_A_PROCESS)
     for _ in write_samples(folder, specs, num_workers=workers):
         pass
 

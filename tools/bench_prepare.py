@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from frame_cache_tools.bench_budget import Deadline, LeftOut
+from frame_cache_tools.bench_budget import Budget, Deadline, LeftOut
 from frame_cache_tools.bench_inputs import (
     CACHE_KINDS,
     VIDEO_LAYOUT,
@@ -49,7 +49,7 @@ class Preparation:
     work: Path
     flat: Path
     """Where raw frames for the limit of memory go."""
-    deadline: Deadline
+    budget: Budget
     call: Call
     say: Callable[[str], None]
     left_out: list[LeftOut] = field(default_factory=list)
@@ -74,7 +74,7 @@ class Preparation:
                 f"{sample.width}x{sample.height}"
             )
             try:
-                self._call(partial(write_sample_videos, folder, sample))
+                self._call(partial(write_sample_videos, folder, sample), self._latest)
             except TimeUpError as error:
                 self._leave_out("usual loader, live rows and caches", f"making sample videos was {error}")
                 return None
@@ -87,8 +87,9 @@ class Preparation:
                     self.work,
                     at_least=settings.num_copies,
                     most_bytes=settings.most_video_bytes,
-                    clock=self.deadline.clock,
-                )
+                    clock=self.budget.clock,
+                ),
+                self._latest,
             )
         except TimeUpError as error:
             self._leave_out("usual loader, live rows and caches", f"scanning {folder} was {error}")
@@ -122,17 +123,18 @@ class Preparation:
         caches: list[BenchCache] = []
         slowest = 0.0
         for name, kind in wanted.items():
-            left = self.deadline.left()
+            deadline = self.budget.preparing if caches else self._latest
+            left = deadline.left()
             if slowest > left:
                 self._leave_out(
                     f"cache {name}", f"building it would take about {slowest:.0f} s, {left:.0f} s were left"
                 )
                 continue
             self.say(f"building cache {name}")
-            started = self.deadline.clock()
+            started = self.budget.clock()
             out = self.work / f"cache_{name.replace(' ', '_')}_{folder.name.rpartition('_')[2]}"
             try:
-                cache = self._call(partial(build_bench_cache, folder, out, name, kind))
+                cache = self._call(partial(build_bench_cache, folder, out, name, kind), deadline)
             except TimeUpError as error:
                 self._leave_out(f"cache {name}", f"building it was {error}")
             except OutputError as error:
@@ -140,7 +142,7 @@ class Preparation:
             else:
                 caches.append(cache)
                 self._write_flat(cache)
-            slowest = max(slowest, self.deadline.clock() - started)
+            slowest = max(slowest, self.budget.clock() - started)
         return caches
 
     def _write_flat(self, cache: BenchCache) -> None:
@@ -148,15 +150,20 @@ class Preparation:
             return
         self.say("writing raw frames for the limit of memory")
         try:
-            self._call(partial(write_flat, cache.path, self.flat))
+            self._call(partial(write_flat, cache.path, self.flat), self._latest)
         except TimeUpError as error:
             self._leave_out(TAKE_LIMIT, f"writing its frames was {error}")
         else:
             self.has_flat = True
 
-    def _call(self, function: Callable[[], Result]) -> Result:
+    @property
+    def _latest(self) -> Deadline:
+        """For what many rows, or the first of them, cannot do without."""
+        return self.budget.preparing_what_matters_most
+
+    def _call(self, function: Callable[[], Result], deadline: Deadline) -> Result:
         try:
-            return self.call(function, seconds=self.deadline.left())
+            return self.call(function, seconds=deadline.left())
         except SourceFailedError as error:
             raise MachineError(f"preparing: {error}") from error
 

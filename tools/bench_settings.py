@@ -7,6 +7,7 @@ from pathlib import Path
 from cache_builder.errors import ConfigError
 
 NUM_COPIES = 200
+_LEAST_BUDGET_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +67,19 @@ class BenchSettings:
         for name in ("seconds", "seconds_per_subject"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"--{_flag(name)} must be above 0, found {getattr(self, name)}")
-        if not self.budget_seconds > 0:
-            raise ConfigError(f"--budget must be above 0 seconds, found {self.budget_seconds}")
+        if not self.budget_seconds >= _LEAST_BUDGET_SECONDS:
+            raise ConfigError(
+                f"--budget must be {_LEAST_BUDGET_SECONDS:.0f} s or more, found {self.budget_seconds:g}: "
+                "the imports of torch alone take seconds"
+            )
         if any(number < 1 for number in self.usual_workers):
             raise ConfigError(f"--usual-workers must be 1 or more each, found {self.usual_workers}")
-        if self.work is not None and self.work.exists() and not self.work.is_dir():
-            raise ConfigError(f"--work {self.work}: a file, expected a folder")
+        if self.videos is not None and not self.videos.is_dir():
+            what = "not a folder" if self.videos.exists() else "no such folder"
+            raise ConfigError(f"--videos {self.videos}: {what}")
+        for place in () if self.work is None else (self.work, *self.work.parents):
+            if place.exists() and not place.is_dir():
+                raise ConfigError(f"--work {self.work}: {place} is a file, expected a folder")
 
 
 QUICK = {
