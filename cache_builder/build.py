@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from cache_builder.config import BuildConfig, RunOptions, differences
+from cache_builder.config import BuildConfig, RunOptions
 from cache_builder.decode_stage import DecodeStage
 from cache_builder.decoded_video import NVDEC_COUNT
 from cache_builder.decoder_choice import DecoderChoice, choose_decoders
@@ -27,6 +27,7 @@ from cache_builder.inputs import Inputs, fingerprint, read_inputs
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.report import BuildReport, make_report
 from cache_builder.selection import make_selection
+from cache_builder.setting_differences import setting_differences
 from cache_builder.video.nvdec import NvdecDevice, choose_nvdec
 from cache_builder.video.scan import VideoScan
 from cache_builder.video.scan_cache import forget_scans
@@ -207,18 +208,18 @@ class _Build:
         if not os.path.lexists(output):
             return None
         if not output.is_dir():
-            raise OutputError(f"{output}: is a file; give --out a folder that does not exist yet")
+            raise OutputError(f"{output}: is a file; give {{--out}} a folder that does not exist yet")
         if not any(output.iterdir()):
             output.rmdir()
             return None
         if not (output / MANIFEST_NAME).exists():
             raise OutputError(
-                f"{output}: holds files that are no cache; give --out a folder that does not exist yet"
+                f"{output}: holds files that are no cache; give {{--out}} a folder that does not exist yet"
             )
         try:
             return read_manifest(output)
         except StoreError as error:
-            raise OutputError(f"{error}; move it away, or give another --out") from error
+            raise OutputError(f"{error}; move it away, or give another {{--out}}") from error
 
     def _scan(self) -> Inputs:
         num_scanned = 0
@@ -265,7 +266,7 @@ class _Build:
             f"{entry.name}: missing, or not {entry.num_bytes} bytes long"
             for entry in self._broken_files(existing)
         ]
-        lines += differences(self._config.to_builtins(), existing.config)
+        lines += setting_differences(self._config.to_builtins(), existing.config)
         there = {video.path: video.sha256 for video in existing.videos}
         asked = {
             path: None if digest.startswith("unreadable") else digest
@@ -275,13 +276,13 @@ class _Build:
         by_nvdec = {video.path for video in existing.videos if NVDEC_COUNT in video.facts}
         for path in sorted(by_nvdec.symmetric_difference(decoders.paths.values())):
             there_by, here_by = ("NVDEC", "the CPU") if path in by_nvdec else ("the CPU", "NVDEC")
-            lines.append(f"video {path}: decoded by {there_by} there, by {here_by} now (--device)")
+            lines.append(f"video {path}: decoded by {there_by} there, by {here_by} now ({{--device}})")
         if not lines:
             lines.append("videos that were and are unreadable, for another reason than then")
         listed = "\n".join(f"  {line}" for line in lines)
         raise OutputError(
             f"{self._workspace.output}: already holds another cache, or a damaged one:\n{listed}\n"
-            "give another --out, or replace it with --overwrite"
+            "give its settings to keep it, another {--out} to build beside it, or {--overwrite} to replace it"
         )
 
     def _broken_files(self, manifest: StoreManifest) -> list[FileEntry]:
@@ -343,7 +344,7 @@ def _choose_nvdec(options: RunOptions, progress: Progress) -> NvdecDevice | None
     try:
         return choose_nvdec(options.device, say=lambda reason: progress.note(f"--device auto: {reason}"))
     except CudaUnavailableError as error:
-        raise ConfigError(f"--device cuda: {error}; --device auto decodes on the CPU") from error
+        raise ConfigError(f"{{--device cuda}}: {error}; {{--device auto}} decodes on the CPU") from error
 
 
 def resolved(path: Path) -> Path:
@@ -380,5 +381,5 @@ def default_output(videos: Path) -> Path:
     """
     videos = resolved(videos)
     if not videos.name:
-        raise ConfigError(f"{videos}: give --out, there is no place beside it")
+        raise ConfigError(f"{videos}: give {{--out}}, there is no place beside it")
     return videos.with_name(videos.name + ".cache")

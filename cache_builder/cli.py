@@ -17,6 +17,7 @@ import msgspec
 
 from cache_builder.errors import ConfigError, MachineError, OutputError, RepairError, VideosError
 from cache_builder.interrupts import SigtermAsInterrupt, Terminated
+from cache_builder.setting_names import NamesSettings, Spell, as_flag, as_flag_or_key
 from frame_store import __version__
 from frame_store.cache_info import info_text
 from frame_store.cpu_budget import num_usable_cpus
@@ -148,12 +149,15 @@ def cache_build(videos: Path, out: Path | None, config: Path | None, overwrite: 
 
     A killed build is resumed by the same command; a finished one is left untouched.
     """
-    with _exit_codes(), _TerminalProgress() as progress:
+    with _exit_codes() as codes, _TerminalProgress() as progress:
         from cache_builder.build import build_cache, default_output
         from cache_builder.config import BuildSettings, read_settings, resolve
         from cache_builder.report import report_text
 
-        settings = read_settings(config) if config is not None else BuildSettings()
+        settings = BuildSettings()
+        if config is not None:
+            settings = read_settings(config)
+            codes.spell = as_flag_or_key(config, settings.said - BuildSettings(**flags).said)
         build_config, options = resolve(settings.overridden_by(BuildSettings(**flags)))
         output = out if out is not None else default_output(videos)
         report = build_cache(videos, output, build_config, options, overwrite=overwrite, progress=progress)
@@ -275,9 +279,12 @@ class _exit_codes:  # noqa: N801 - reads as a statement
 
     def __init__(self) -> None:
         self._sigterm = SigtermAsInterrupt()
+        self.spell: Spell = as_flag
+        """How the user said the settings that errors name."""
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._sigterm.__enter__()
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -288,7 +295,8 @@ class _exit_codes:  # noqa: N801 - reads as a statement
             click.echo(f"{'terminated' if is_sigterm else 'interrupted'}; the same command resumes", err=True)
             sys.exit(EXIT_TERMINATED if is_sigterm else EXIT_INTERRUPTED)
         if isinstance(error, FrameCacheError):
-            click.echo(_without_controls(f"error: {error}"), err=True)
+            text = error.told(self.spell) if isinstance(error, NamesSettings) else str(error)
+            click.echo(_without_controls(f"error: {text}"), err=True)
             sys.exit(_exit_code(error))
         if isinstance(error, OSError):  # what the file is to blame for has become an error of the kinds above
             what = f"{error.filename}: {error.strerror}" if error.filename else str(error)

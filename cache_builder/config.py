@@ -5,16 +5,17 @@ not (workers, error policy): two runs that differ only there make the same cache
 """
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 
 from cache_builder.errors import ConfigError
 from cache_builder.frame_times import NTSC_RATES
+from cache_builder.setting_names import SettingError, as_key
 from cache_builder.video.geometry import FrameGeometry, Resize, parse_aspect, parse_size
 from cache_builder.video.nvdec import Device
 from frame_store.cpu_budget import num_usable_cpus
@@ -51,8 +52,12 @@ class BuildSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def overridden_by(self, other: "BuildSettings") -> "BuildSettings":
         """These settings with everything that `other` says put in their place."""
-        said = {name: value for name, value in msgspec.structs.asdict(other).items() if value is not None}
-        return msgspec.structs.replace(self, **said)
+        return msgspec.structs.replace(self, **{name: getattr(other, name) for name in other.said})
+
+    @property
+    def said(self) -> frozenset[str]:
+        """Names of the settings that are said."""
+        return frozenset(name for name, value in msgspec.structs.asdict(self).items() if value is not None)
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +71,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Refuse fewer than one worker."""
         if self.workers < 1:
-            raise ValueError(f"--workers must be at least 1, found {self.workers}")
+            raise SettingError(f"{{--workers}} must be at least 1, found {self.workers}")
 
 
 class BuildConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,25 +90,27 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True):
         """Refuse settings that contradict each other."""
         if (self.format, self.encoding.name) in {("wds", "zstd"), ("zarr", "jpeg")}:
             takes = "jpeg and raw" if self.format == "wds" else "raw and zstd"
-            raise ValueError(f"--format {self.format} takes {takes}, not --encoding {self.encoding.name}")
+            raise SettingError(
+                f"{{--format {self.format}}} takes {takes}, not {{--encoding {self.encoding.name}}}"
+            )
         if self.frames_per_shard == "video":
             if self.format != "wds" or self.layout != "video":
-                raise ValueError(
-                    "--frames-per-shard video makes unequal shards: it needs --format wds --layout video"
+                raise SettingError(
+                    "{--frames-per-shard video} makes unequal shards: it needs {--format wds} and {--layout video}"
                 )
         elif not 1 <= self.frames_per_shard <= 10_000_000:
-            raise ValueError(
-                f"--frames-per-shard must be 'video' or 1..10000000, found {self.frames_per_shard}"
+            raise SettingError(
+                f"{{--frames-per-shard}} must be 'video' or 1..10000000, found {self.frames_per_shard}"
             )
         if self.stride < 1:
-            raise ValueError(f"--stride must be at least 1, found {self.stride}")
+            raise SettingError(f"{{--stride}} must be at least 1, found {self.stride}")
         if self.fps is not None:
             if self.stride != 1:
-                raise ValueError("--stride and --fps both choose frames: give one of them")
+                raise SettingError("{--stride} and {--fps} both choose frames: give one of them")
             if not 0 < self.fps <= 10_000:
-                raise ValueError(f"--fps must be above 0 and at most 10000, found {self.fps}")
+                raise SettingError(f"{{--fps}} must be above 0 and at most 10000, found {self.fps}")
         if not 0 <= self.seed < 2**63:
-            raise ValueError(f"--seed must be 0..2^63-1, found {self.seed}")
+            raise SettingError(f"{{--seed}} must be 0..2^63-1, found {self.seed}")
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
@@ -156,18 +163,56 @@ def read_settings(path: Path) -> BuildSettings:
         known = ", ".join(BuildSettings.__struct_fields__)
         raise ConfigError(f"{path}: unknown key {', '.join(map(repr, unknown))}; known are {known}")
     try:
-        return msgspec.convert(settings, BuildSettings)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        return checked_settings(settings)
+    except SettingError as error:
+        raise ConfigError(f"{path}: {error.told(as_key)}") from error
+
+
+def checked_settings(values: Mapping[str, object]) -> BuildSettings:
+    """Settings from values of any type, by name; None is unsaid.
+
+    Raises:
+        SettingError: a value is of a wrong type, or none of the words that its setting takes.
+    """
+    for name, value in values.items():
+        try:
+            msgspec.convert({name: value}, BuildSettings)
+        except msgspec.ValidationError as error:
+            raise SettingError(
+                f"{{--{name.replace('_', '-')}}}: expected {_EXPECTED[name]}, found {value!r}"
+            ) from error
+    return msgspec.convert(dict(values), BuildSettings)
+
+
+def _one_of(*words: str) -> str:
+    return f"{', '.join(map(repr, words[:-1]))} or {words[-1]!r}"
+
+
+_EXPECTED: Final = {
+    **dict.fromkeys(("quality", "stride", "seed", "workers"), "a whole number"),
+    "format": _one_of(*get_args(Container)),
+    "encoding": _one_of(*get_args(EncodingName)),
+    "chroma": _one_of(*get_args(ChromaSubsampling)),
+    "size": "a number of pixels, or text such as '240x320' (height x width)",
+    "resize": _one_of(*get_args(Resize)),
+    "crop_aspect": "text such as '4:3'",
+    "layout": _one_of(*get_args(Layout)),
+    "frames_per_shard": "a whole number or 'video'",
+    "fps": "a number",
+    "device": _one_of(*get_args(Device)),
+    "on_error": _one_of(*get_args(ErrorPolicy)),
+}
+"""What a setting takes, in words."""
 
 
 def resolve(settings: BuildSettings) -> tuple[BuildConfig, RunOptions]:
     """Fill in the defaults and check everything.
 
     Raises:
-        ConfigError: a value out of range or settings that contradict each other.
+        ConfigError: a value of another type or out of range, or settings that contradict each other.
     """
     try:
+        settings = checked_settings(msgspec.structs.asdict(settings))
         container = settings.format or "wds"
         config = BuildConfig(
             format=container,
@@ -185,38 +230,42 @@ def resolve(settings: BuildSettings) -> tuple[BuildConfig, RunOptions]:
         return config, RunOptions(
             workers=workers, on_error=settings.on_error or "fail", device=settings.device or "cpu"
         )
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    except SettingError as error:
+        raise ConfigError(error.marked_text) from error
 
 
 def _resolve_geometry(settings: BuildSettings) -> FrameGeometry:
-    with _naming_flag("--size"):
+    with _naming("size"):
         height, width = parse_size(str(224 if settings.size is None else settings.size))
         geometry = FrameGeometry(height=height, width=width, resize=settings.resize or "crop")
-    with _naming_flag("--crop-aspect"):
+    with _naming("crop_aspect"):
         aspect = None if settings.crop_aspect is None else parse_aspect(settings.crop_aspect)
         return msgspec.structs.replace(geometry, crop_aspect=aspect)
 
 
 def _resolve_encoding(settings: BuildSettings, name: EncodingName) -> Encoding:
     if name == "jpeg":
-        with _naming_flag("--quality"):
+        with _naming("quality"):
             return Encoding(
                 name="jpeg",
                 quality=95 if settings.quality is None else settings.quality,
                 chroma=settings.chroma or "444",
             )
     if settings.quality is not None or settings.chroma is not None:
-        raise ValueError(f"--quality and --chroma belong to --encoding jpeg, not to {name}")
+        raise SettingError(f"{{--quality}} and {{--chroma}} belong to {{--encoding jpeg}}, not to {name}")
     return Encoding(name=name, level=ZSTD_LEVEL if name == "zstd" else None)
 
 
 @contextmanager
-def _naming_flag(flag: str) -> Iterator[None]:
+def _naming(setting: str) -> Iterator[None]:
+    """Have a ValueError about this setting (with underscores) name it as a setting."""
+    mark = f"{{--{setting.replace('_', '-')}}}"
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{flag}: {error}") from error
+        text = str(error)
+        about = text.removeprefix(setting) if text.startswith(setting) else f": {text}"
+        raise SettingError(f"{mark}{about}") from error
 
 
 def differences(expected: Any, found: Any, *, where: str = "") -> list[str]:  # noqa: ANN401 - any JSON value

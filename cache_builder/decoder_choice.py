@@ -100,7 +100,7 @@ def choose_decoders(
         raise VideosError(
             lines,
             fault="cannot be decoded by the GPU",
-            remedy="have the CPU decode those, with --device auto",
+            remedy="have the CPU decode those, with {--device auto}",
         )
     choice = DecoderChoice(
         nvdec=nvdec,

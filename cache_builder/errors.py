@@ -13,11 +13,14 @@ FrameCacheError
 ├── RepairError         damaged files of a cache cannot be made again from these videos, or here: exit code 1
 └── MachineError        disk full, I/O error, a worker that cannot start: exit code 3
 ```
+
+The last five mark settings in their texts, see `setting_names`: `str` says `out`, a command `--out`.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from cache_builder.setting_names import NamesSettings
 from frame_store.errors import FrameCacheError
 
 
@@ -79,15 +82,15 @@ class InputFolderError(FrameCacheError):
         return (InputFolderError, (self.folder, self.reason))
 
 
-class ConfigError(FrameCacheError):
+class ConfigError(NamesSettings, FrameCacheError):
     """A flag, a TOML key or their combination is wrong."""
 
 
-class OutputError(FrameCacheError):
+class OutputError(NamesSettings, FrameCacheError):
     """The output folder cannot be built into: another config's cache, a file, or locked."""
 
 
-class VideosError(FrameCacheError):
+class VideosError(NamesSettings, FrameCacheError):
     """Some videos cannot be stored as was asked for, and the build stops; nothing decoded is lost."""
 
     def __init__(
@@ -95,16 +98,16 @@ class VideosError(FrameCacheError):
         problems: Sequence[str],
         *,
         fault: str = "cannot be stored whole",
-        remedy: str = "mend or remove them, or build the rest with --on-error skip",
+        remedy: str = "mend or remove them, or build the rest with {--on-error skip}",
     ) -> None:
         self.problems = tuple(problems)
         listed = "\n".join(f"  {problem}" for problem in self.problems)
         super().__init__(f"{len(self.problems)} of the videos {fault}:\n{listed}\n{remedy}")
 
 
-class RepairError(FrameCacheError):
+class RepairError(NamesSettings, FrameCacheError):
     """Damaged files of a cache cannot be made again as they were; nothing of the cache was touched for it."""
 
 
-class MachineError(FrameCacheError):
+class MachineError(NamesSettings, FrameCacheError):
     """The machine failed, not the videos nor the command; the same command resumes."""

@@ -208,8 +208,8 @@ class _Repair:
             ]
             raise RepairError(
                 f"{self._workspace.output}: only the videos can give {names[0]} again"
-                f"{f' and {len(names) - 1} more' if names[1:] else ''}; give the folder that it was built from: "
-                "--videos DIR"
+                f"{f' and {len(names) - 1} more' if names[1:] else ''}; give what it was built from: "
+                "{--videos DIR}"
             )
         needed = self._needed_videos(plan, shard_ids)
         by_gpu = [

@@ -32,14 +32,12 @@ def make_selection(config: BuildConfig, scan: VideoScan) -> Selection:
     is_hidden = packets.is_discarded | packets.hides_picture | packets.holds_no_picture
     shown_pts = packets.pts[(packets.pts != NO_PTS) & ~is_hidden]
     if scan.time_base is None or len(shown_pts) == 0:
-        raise VideoError(
-            scan.facts.path, "has no timestamps, so --fps cannot choose its frames; use --stride"
-        )
+        raise VideoError(scan.facts.path, "has no timestamps, so fps cannot choose its frames; use stride")
     num_ticks = int(shown_pts.max()) - int(shown_pts.min())
     if num_ticks > LONGEST_TICKS:
         raise VideoError(
             scan.facts.path,
-            f"its timestamps are up to {num_ticks:,} ticks apart, so --fps cannot choose its frames; use --stride",
+            f"its timestamps are up to {num_ticks:,} ticks apart, so fps cannot choose its frames; use stride",
         )
     rate = Fraction(*scan.facts.average_rate) if scan.facts.average_rate else None
     times = _fit(np.sort(shown_pts).tobytes(), scan.time_base, rate, config.exact_fps)

@@ -219,7 +219,7 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
                     positions.clear()
             yield from zip(positions, there[: len(positions)].cpu().numpy(), strict=True)
         except torch.cuda.OutOfMemoryError as error:
-            raise MemoryError(f"out of memory on the GPU; try fewer --workers ({error})") from error
+            raise MemoryError(f"out of memory on the GPU; try fewer workers ({error})") from error
 
 
 def _with_following_pts(decoder: UnitDecoder) -> Iterator[tuple[DecodedFrame, int | None]]:

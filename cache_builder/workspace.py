@@ -25,8 +25,8 @@ from typing import Any
 
 import msgspec
 
-from cache_builder.config import differences
 from cache_builder.errors import OutputError
+from cache_builder.setting_differences import identity_differences
 from frame_store.descriptors import raise_if_out_of_files
 from frame_store.publish import write_file
 
@@ -76,7 +76,7 @@ class Workspace:
             if os.path.lexists(path) and not _begins_with(path, start):
                 raise OutputError(
                     f"{path}: is not the {what} of a build, which would be written there; "
-                    "move it away, or give another --out"
+                    "move it away, or give another {--out}"
                 )
 
     @contextmanager
@@ -120,10 +120,10 @@ class Workspace:
             if found is None:
                 self._require_ours()
             elif not overwrite:
-                listed = "\n".join(f"  {line}" for line in differences(identity, found))
+                listed = "\n".join(f"  {line}" for line in identity_differences(identity, found))
                 raise OutputError(
                     f"{self.building}: holds an unfinished build of something else:\n{listed}\n"
-                    "finish that one with its own command, or discard it with --overwrite"
+                    "finish that one with its own command, or discard it with {--overwrite}"
                 )
             self.identity.unlink(missing_ok=True)  # first: what is half removed belongs to nobody
             shutil.rmtree(self.building)
@@ -135,13 +135,15 @@ class Workspace:
         longest = len(os.fsencode(self.report.name)) + len(f".{2**22}.tmp")
         if longest > _MAX_NAME_BYTES:
             raise OutputError(
-                f"{self.output}: its name is too long by {longest - _MAX_NAME_BYTES} bytes; give a shorter --out"
+                f"{self.output}: its name is too long by {longest - _MAX_NAME_BYTES} bytes; give a shorter {{--out}}"
             )
         for path in (self.scan_cache, self.report, self.lock):
             if path.is_dir():
-                raise OutputError(f"{path}: is a folder, and a build needs that name; give another --out")
+                raise OutputError(f"{path}: is a folder, and a build needs that name; give another {{--out}}")
         if os.path.lexists(self.building) and not self.building.is_dir():
-            raise OutputError(f"{self.building}: is a file, and a build needs that name; give another --out")
+            raise OutputError(
+                f"{self.building}: is a file, and a build needs that name; give another {{--out}}"
+            )
 
     def _require_ours(self) -> None:
         """Without an identity a folder is ours only if it holds nothing but what a build leaves half removed."""
@@ -154,7 +156,7 @@ class Workspace:
         if strange:
             raise OutputError(
                 f"{self.building}: holds {strange[0]!r}, which no build put there; "
-                "move it away, or give another --out"
+                "move it away, or give another {--out}"
             )
 
     def remove_building(self, *, of: dict[str, Any]) -> None:

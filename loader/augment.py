@@ -22,7 +22,7 @@ __all__ = [
     "exercise_augmentation",
 ]
 
-_DTYPES: Final = {"float32": torch.float32, "float16": torch.float16}
+_DTYPES: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +43,8 @@ class Augmentation:
     """Of mirroring a frame left to right."""
     jitter: ColorJitter | None = None
     normalize: Normalize | None = None
-    dtype: torch.dtype | Literal["float32", "float16"] = "float32"
-    """Of the output; torch.float32 and torch.float16 mean the same as their names."""
+    dtype: torch.dtype | Literal["float32", "float16", "bfloat16"] = "float32"
+    """Of the output; torch.float32, torch.float16 and torch.bfloat16 mean the same as their names."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -52,13 +52,13 @@ class Augmentation:
         if not 0 <= self.flip_probability <= 1:
             raise AugmentationError(f"flip_probability must be in [0, 1], found {self.flip_probability!r}")
         if self.dtype not in {*_DTYPES, *_DTYPES.values()}:
-            raise AugmentationError(f"dtype must be float32 or float16, found {self.dtype!r}")
+            raise AugmentationError(f"dtype must be float32, float16 or bfloat16, found {self.dtype!r}")
         if not 0 <= operator.index(self.seed) < 1 << 32:
             raise AugmentationError(f"seed must be in [0, 2**32), found {self.seed}")
 
     @property
     def output_dtype(self) -> torch.dtype:
-        """torch.float32 or torch.float16."""
+        """torch.float32, torch.float16 or torch.bfloat16."""
         return _DTYPES[self.dtype] if isinstance(self.dtype, str) else self.dtype
 
     def output_shape(self, frame_shape: tuple[int, int, int]) -> tuple[int, int, int]:

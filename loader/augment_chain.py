@@ -38,7 +38,7 @@ def augment_images(
 ) -> None:
     """One image after another, each in blocks of rows, in buffers that are made once a call.
 
-    `frames` are uint8 (B, 3, H, W), `out` is float32 or float16 (B, 3, h, w).
+    `frames` are uint8 (B, 3, H, W), `out` is float32, float16 or bfloat16 (B, 3, h, w).
     """
     height, width = out.shape[-2:]
     workspace = _Workspace.of(height=height, width=width)

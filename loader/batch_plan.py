@@ -180,6 +180,11 @@ class BatchPlan:
         return self.batch_size < self._batch_size_asked_for
 
     @property
+    def drops_last(self) -> bool:
+        """Whether every batch has `batch_size` frames, because what is left of an epoch is dropped."""
+        return self._whole.remainder == "drop"
+
+    @property
     def _unit(self) -> str:
         return "frame" if self.spec.clip_frames is None else "clip"
 

@@ -8,6 +8,7 @@ import torch
 
 from frame_store.protocol import FrameStore
 from loader.augment import Augmentation
+from loader.batch_augment import Augment, augmented_frames
 from loader.batch_buffers import BatchBuffers
 from loader.frame_batch import FrameBatch
 from loader.frame_orders import FrameIds
@@ -20,7 +21,7 @@ class BatchReader:
         self,
         store: FrameStore,
         *,
-        augment: Augmentation | None,
+        augment: Augment | None,
         frames_per_batch: int,
         num_spare: int,
         pin_memory: bool,
@@ -28,13 +29,15 @@ class BatchReader:
         """Prepare; see `BatchBuffers` for `num_spare` and `pin_memory`."""
         self._store = store
         self._augment = augment
+        self._pin_memory = pin_memory
         # What is augmented here goes no further: only what is handed out may be copied to a GPU.
         self._pixels = BatchBuffers(
             frames_per_batch * prod(store.frame_shape),
             num_spare=num_spare,
             pin_memory=pin_memory and augment is None,
         )
-        if augment is not None:
+        self._images: BatchBuffers | None = None
+        if isinstance(augment, Augmentation):
             self._images = BatchBuffers(
                 frames_per_batch
                 * prod(augment.output_shape(store.frame_shape))
@@ -68,6 +71,10 @@ class BatchReader:
         )
         if self._augment is None:
             return batch
-        shape = (*frame_ids.shape, *self._augment.output_shape(self._store.frame_shape))
-        out = self._images.lend(shape, self._augment.output_dtype)
-        return batch.with_frames(self._augment(batch.frames, frame_ids=frame_ids, epoch=epoch, out=out))
+        out = None
+        if isinstance(self._augment, Augmentation) and self._images is not None:
+            shape = (*frame_ids.shape, *self._augment.output_shape(self._store.frame_shape))
+            out = self._images.lend(shape, self._augment.output_dtype)
+        frames = augmented_frames(self._augment, batch.frames, frame_ids=frame_ids, epoch=epoch, out=out)
+        # A callable's own memory is not page-locked; what is comes back as it is.
+        return batch.with_frames(frames.pin_memory() if self._pin_memory else frames)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from frame_store.protocol import DecodesOnDevice, FrameStore, HoldsEncodedFrames
-from loader.augment import Augmentation
+from loader.batch_augment import Augment, augmented_frames
 from loader.cuda_streams import DeviceStreams, TakeOver
 from loader.frame_batch import FrameBatch
 from loader.frame_orders import FrameIds
@@ -43,7 +43,7 @@ class DeviceBatchReader:
         store: FrameStore,
         *,
         streams: DeviceStreams,
-        augment: Augmentation | None,
+        augment: Augment | None,
         decode_jpegs: DecodeJpegs | None = None,
     ) -> None:
         """Prepare.
@@ -95,7 +95,8 @@ class DeviceBatchReader:
             rows = _packed_rows(frame_ids, self._store.index[frame_ids], self._streams)
             batch = _unpacked(pixels, self._streams.upload(rows))
             if self._augment is not None:
-                batch = batch.with_frames(self._augment(batch.frames, frame_ids=frame_ids, epoch=epoch))
+                frames_there = augmented_frames(self._augment, batch.frames, frame_ids=frame_ids, epoch=epoch)
+                batch = batch.with_frames(frames_there)
             return DeviceBatch(batch=batch, take_over=self._streams.ready(batch.tensors().values()))
 
 

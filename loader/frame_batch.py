@@ -23,7 +23,8 @@ class FrameBatch:
 
     frames: torch.Tensor
     """Shape (B, 3, H, W), RGB. uint8 as read: channels_last in memory, a permuted view of (B, H, W, 3), not a copy.
-    float32 or float16 where they were augmented: contiguous."""
+    float32, float16 or bfloat16, contiguous, where an `Augmentation` made them; whatever has B first where any other
+    callable did."""
     frame_ids: torch.Tensor
     """int64, shape (B,): the frame's number in its store."""
     video_ids: torch.Tensor
@@ -34,25 +35,20 @@ class FrameBatch:
     """float64, shape (B,): presentation time, NaN where the video has none."""
 
     def __post_init__(self) -> None:
-        """Refuse tensors of another shape, dtype or memory layout."""
-        frames = self.frames
-        if frames.dtype not in _LAYOUTS or frames.dim() not in {4, 5} or frames.shape[-3] != 3:
+        """Refuse frames of another number than the ids are, and ids of another dtype or shape."""
+        shape = self.frame_ids.shape
+        if len(shape) not in {1, 2}:
+            raise ValueError(f"frame_ids must have shape (B,), or (B, T) for clips, found {tuple(shape)}")
+        if self.frames.dim() == 0 or len(self.frames) != shape[0]:
             raise ValueError(
-                f"frames must be uint8, float32 or float16 (B, 3, H, W) or (B, T, 3, H, W), "
-                f"found {frames.dtype} {tuple(frames.shape)}"
-            )
-        layout, name = _LAYOUTS[frames.dtype]
-        images = frames if frames.dim() == 4 else frames.flatten(0, 1)
-        if frames.numel() and not images.is_contiguous(memory_format=layout):
-            raise ValueError(
-                f"{frames.dtype} frames must be {name} in memory, found strides {frames.stride()}"
+                f"frames must have the first dimension {shape[0]}, as frame_ids have, "
+                f"found {self.frames.dtype} {tuple(self.frames.shape)}"
             )
         for name, dtype in _DTYPES.items():
             tensor: torch.Tensor = getattr(self, name)
-            if tensor.dtype != dtype or tensor.shape != frames.shape[:-3]:
+            if tensor.dtype != dtype or tensor.shape != shape:
                 raise ValueError(
-                    f"{name} must be {dtype} of shape {tuple(frames.shape[:-3])}, "
-                    f"found {tensor.dtype} {tuple(tensor.shape)}"
+                    f"{name} must be {dtype} of shape {tuple(shape)}, found {tensor.dtype} {tuple(tensor.shape)}"
                 )
 
     @classmethod
@@ -61,7 +57,13 @@ class FrameBatch:
 
         `frame_ids` and `rows` (the store's index at these ids, or any structured array with its fields `video_id`,
         `frame_in_video` and `pts_seconds`) have shape (B,) or (B, T) and are copied.
+
+        Raises:
+            ValueError: frames of another dtype or shape, or ids or rows of another shape.
         """
+        if frames.dtype != np.uint8 or frames.shape[:-3] != np.shape(frame_ids) or frames.shape[-1] != 3:
+            expected = ", ".join(map(str, [*np.shape(frame_ids), "H", "W", 3]))
+            raise ValueError(f"frames must be uint8 ({expected}), found {frames.dtype} {frames.shape}")
         return cls(
             frames=torch.from_numpy(frames).movedim(-1, -3),
             frame_ids=torch.from_numpy(np.array(frame_ids, np.int64)),
@@ -75,7 +77,11 @@ class FrameBatch:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def with_frames(self, frames: torch.Tensor) -> "FrameBatch":
-        """The same batch with other pixels for its frames, as augmentation makes them."""
+        """The same batch with `frames` for its frames: a tensor of any dtype and layout whose first dimension is B.
+
+        Raises:
+            ValueError: another first dimension.
+        """
         return replace(self, frames=frames)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "FrameBatch":
@@ -102,7 +108,7 @@ class FrameBatch:
         }
 
     def __repr__(self) -> str:
-        what = "clips" if self.frames.dim() == 5 else "frames"
+        what = "clips" if self.frame_ids.dim() == 2 else "frames"
         dtype = str(self.frames.dtype).removeprefix("torch.")
         return (
             f"FrameBatch({len(self)} {what}, {dtype} {tuple(self.frames.shape)}, "
@@ -110,11 +116,6 @@ class FrameBatch:
         )
 
 
-_LAYOUTS = {
-    torch.uint8: (torch.channels_last, "channels_last"),
-    torch.float32: (torch.contiguous_format, "contiguous"),
-    torch.float16: (torch.contiguous_format, "contiguous"),
-}
 _DTYPES = {
     "frame_ids": torch.int64,
     "video_ids": torch.int64,

@@ -15,7 +15,7 @@ from frame_store.arguments import flag, whole_number
 from frame_store.cpu_budget import num_usable_cpus
 from frame_store.cuda_guard import check_cuda_usable_here
 from frame_store.protocol import DecodesInGroups, DecodesOnDevice, Frames, FrameStore, PrefetchingStore
-from loader.augment import Augmentation
+from loader.batch_augment import Augment, checked_augment
 from loader.batch_plan import BatchOptions, plan_batches
 from loader.batch_reader import BatchReader
 from loader.cuda_streams import CudaStreams
@@ -24,7 +24,7 @@ from loader.device_choice import Device, JpegDecode, chosen_device, chosen_jpeg_
 from loader.errors import SamplingError
 from loader.frame_batch import FrameBatch
 from loader.frame_orders import FrameIds
-from loader.loader_state import EpochCursor, LoaderState
+from loader.loader_state import EpochCursor, Iteration, LoaderState
 from loader.lookahead_reader import read_with_lookahead
 from loader.reader_threads import ReaderThreads, Reading
 
@@ -41,8 +41,12 @@ and a thread mostly waits for its engine."""
 class FrameLoader:
     """Iterates `FrameBatch` over any frame store, cached or live; one iteration is one epoch.
 
-    The first iteration is epoch 0, each further one the next; `set_epoch` chooses. Which frames come when depends on
-    the shard sizes and the arguments alone, never on threads or processes. Threads, not worker processes: reading
+    The first iteration is epoch 0, each further one the next; `set_epoch` chooses. An iteration counts from its first
+    batch on: `iter(loader)` alone takes no epoch, and neither does one whose first batch could not be read. A peek,
+    `next(iter(loader))`, costs the epoch, and the reading of `read_ahead` more batches; `set_epoch` gives it back.
+
+    Which frames come when depends on the shard sizes and the arguments alone, never on threads or processes. Threads,
+    not worker processes: reading
     and decoding release the GIL, and a batch stays where it was decoded. They live as long as an iteration, and
     leaving it early (`break`) stops them. Several loaders, and several iterations of one, may run side by side.
 
@@ -61,7 +65,7 @@ class FrameLoader:
         device: Device | None = None,
         jpeg_decode: JpegDecode = "cpu",
         pin_memory: bool | None = None,
-        augment: Augmentation | None = None,
+        augment: Augment | None = None,
         lookahead: int = 0,
         lookahead_bytes: int = DEFAULT_LOOKAHEAD_BYTES,
         **options: Unpack[BatchOptions],
@@ -83,8 +87,13 @@ class FrameLoader:
             pin_memory: for batches on the CPU: read into page-locked memory, from where
                 `batch.to("cuda", non_blocking=True)` overlaps with other work; None for where this process has used
                 CUDA when an iteration begins.
-            augment: applied on `device` in the threads that read (with `lookahead`, in the one that iterates), on the
-                CPU image by image; `batch.frames` is then what it makes of them. None leaves the frames as they are.
+            augment: applied on `device` in the threads that read (with `lookahead`, in the one that iterates);
+                `batch.frames` is then what it makes of them. An `Augmentation` is a function of its seed, epoch and
+                frame ids. Any other callable gets the uint8 tensor (B, 3, H, W), channels_last, for clips
+                (B, T, 3, H, W), under `torch.no_grad()`, and returns a tensor whose first dimension is B, on the same
+                device. Several threads call it at once, and its randomness is its own: torch's global generator as a
+                rule, so that seed and epoch do not repeat it (AUGMENTATION.md, section 5). What it raises is raised
+                where its batch would have come. None leaves the frames as they are.
             lookahead: for videos decoded live on the CPU: batches known beyond the one that is due, so that each
                 group of pictures is decoded once for all of them. The order of frames stays the same.
             lookahead_bytes: memory for frames that were decoded before they are due, on top of the batches'.
@@ -123,9 +132,7 @@ class FrameLoader:
         if self._device.type == "cpu" and pin_memory and not torch.cuda.is_available():
             raise SamplingError("pin_memory=True needs CUDA, and torch finds none")
         self._pin_memory = pin_memory
-        if augment is not None and not isinstance(augment, Augmentation):
-            raise SamplingError(f"augment must be a loader.Augmentation, found {type(augment).__name__}")
-        self._augment = augment
+        self._augment = checked_augment(augment)
         self._lookahead = whole_number("lookahead", lookahead, least=0, error=SamplingError)
         lookahead_bytes = whole_number("lookahead_bytes", lookahead_bytes, least=0, error=SamplingError)
         # No more than can wait: the window, and what steps under way are not done with.
@@ -147,12 +154,20 @@ class FrameLoader:
         return len(self._plan)
 
     def set_epoch(self, epoch: int) -> None:
-        """Make `epoch` the next iteration's.
+        """Make `epoch` that of the next first batch: of a new iteration, or of one that has given nothing yet.
+
+        It begins at its start. Only where a state inside this very epoch was loaded, it goes on from there: frameworks
+        and training loops say the epoch that they resume, and must not lose the place in it.
 
         Raises:
             SamplingError: not in [0, 2**32).
         """
         self._cursor.set_epoch(epoch)
+
+    @property
+    def sampler(self) -> "FrameLoader":
+        """Itself: where frameworks look for `set_epoch`, as torch's loaders have it (Lightning: `loader.sampler`)."""
+        return self
 
     def state_dict(self) -> dict[str, Any]:
         """Where the run stands behind the last batch that the caller has got; what was read ahead does not count.
@@ -165,8 +180,8 @@ class FrameLoader:
         """Make the next iteration go on from `state`, with any world size and batch size.
 
         Under `remainder="uneven"` the epoch's frames are all read once, by the ranks before and after together. Under
-        "drop" each of them is read at most once: what is left is cut into whole steps of the new size, and where
-        there is none the next epoch begins.
+        "drop" each of them is read at most once: what is left is cut into whole steps of the new size. Where
+        that is none the next iteration is empty, and the one after it is the next epoch.
 
         Raises:
             SamplingError: no state of a loader, or one of another store, sampling or seed; both sides are named.
@@ -178,20 +193,24 @@ class FrameLoader:
         if self._device.type == "cuda":
             # This may be a forked child of where the loader was made.
             check_cuda_usable_here(self._device.index)
-        return self._batches(*self._cursor.begin())
+        return self._batches()
 
-    def _batches(self, epoch: int, first_position: int) -> Iterator[FrameBatch]:
-        share = self._plan.slice_from(first_position)
-        planned = self._plan.batches(epoch, first_position=first_position)
+    def _batches(self) -> Iterator[FrameBatch]:
         read = self._decode_ahead if self._lookahead else self._read_one_by_one
-        # Left early, too: Python closes a generator that nobody holds any more, and this one the other.
-        with closing(read(planned, epoch, num_batches=len(share))) as batches:
-            for step in range(len(share)):
-                # No name here holds the batch: when the caller drops it, its memory may be used again.
-                yield self._handed_out(next(batches), epoch=epoch, position=share.position_after(step))
+        with self._cursor.iteration() as iteration:
+            epoch, first_position = iteration.began
+            share = self._plan.slice_from(first_position)
+            planned = self._plan.batches(epoch, first_position=first_position)
+            # Left early, too: Python closes a generator that nobody holds any more, and this one the other.
+            with closing(read(planned, epoch, num_batches=len(share))) as batches:
+                for step in range(len(share)):
+                    # No name here holds the batch: when the caller drops it, its memory may be used again.
+                    yield self._handed_out(next(batches), iteration, position=share.position_after(step))
 
-    def _handed_out(self, batch: FrameBatch | DeviceBatch, *, epoch: int, position: int) -> FrameBatch:
-        self._cursor.give(epoch=epoch, position=position)
+    def _handed_out(
+        self, batch: FrameBatch | DeviceBatch, iteration: Iteration, *, position: int
+    ) -> FrameBatch:
+        iteration.give(position)
         # Here, and not where it was read: it is the caller's stream that has to wait.
         return batch.handed_out() if isinstance(batch, DeviceBatch) else batch
 

@@ -1,7 +1,9 @@
 """Where a run stands in its epochs: what a checkpoint keeps, and what going on from it must agree with."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from frame_store.arguments import whole_number
 from loader.batch_plan import BatchPlan
@@ -47,43 +49,70 @@ def _types_text(types: object) -> str:
     return ", ".join(f"{name} ({kind.__name__})" for name, kind in types.items())
 
 
+class Place(NamedTuple):
+    """A place in the sequence of all epochs' orders."""
+
+    epoch: int
+    position: int
+    """Positions of the epoch's order that all ranks together are done with."""
+
+
 class EpochCursor:
-    """Which epoch comes next, and how much of it the caller has been given."""
+    """Which epoch comes next, and how much of it the caller has been given.
+
+    An iteration counts from its first batch on: it takes its epoch when its first batch is asked for, and hands it
+    back where that batch cannot be given.
+    """
 
     def __init__(self, plan: BatchPlan, *, fingerprint: str) -> None:
         self._plan = plan
         self._fingerprint = fingerprint
-        self._next_iteration = (0, 0)
-        self._began = (0, 0)
-        """Epoch and position at which the latest iteration began."""
-        self._given = (0, 0)
-        """Epoch and position behind the last batch given, of whatever iteration moved last."""
+        self._next = Place(0, 0)
+        self._began = Place(0, 0)
+        """Where the latest iteration began."""
+        self._given = Place(0, 0)
+        """Behind the last batch given, of whatever iteration moved last."""
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next iteration begin `epoch`.
+        """Make the next iteration that gives a batch one of `epoch`.
+
+        It begins at the start of the epoch, unless it would have gone on inside this very epoch, from a loaded state:
+        there it still does.
 
         Raises:
             SamplingError: not in [0, 2**32).
         """
         epoch = whole_number("epoch", epoch, error=SamplingError)
         self._plan.order(epoch)
-        self._resume_at(epoch, 0)
+        self._resume_at(self._next if epoch == self._next.epoch else Place(epoch, 0))
 
-    def begin(self) -> tuple[int, int]:
-        """Epoch and first position of the iteration that begins now; the one after it begins the next epoch."""
-        epoch, position = self._next_iteration
-        self._next_iteration = (epoch + 1, 0)
-        self._began = self._given = (epoch, position)
-        return epoch, position
+    @property
+    def next_place(self) -> Place:
+        """Where the next iteration begins."""
+        return self._next
+
+    @contextmanager
+    def iteration(self) -> Iterator["Iteration"]:
+        """An iteration, from before its first batch is made; leaving without an error means that it has no more."""
+        iteration = self.begin()
+        try:
+            yield iteration
+        except BaseException:
+            iteration.withdraw()
+            raise
+        iteration.end()
+
+    def begin(self) -> "Iteration":
+        """The iteration whose first batch is asked for now; the one after it begins the next epoch."""
+        began = self._next
+        self._next = Place(began.epoch + 1, 0)
+        self._began = self._given = began
+        return Iteration(self, began)
 
     def __str__(self) -> str:
         """Which epoch the next iteration takes, and from where, for the `repr` of a loader."""
-        epoch, position = self._next_iteration
+        epoch, position = self._next
         return f"next is epoch {epoch}" + (f" from position {position:,} on" if position else "")
-
-    def give(self, *, epoch: int, position: int) -> None:
-        """Record that the caller has been handed a batch, and that `epoch` goes on at `position` behind it."""
-        self._given = self._normalize(epoch, position)
 
     def state(self, *, batches_received: int | None = None) -> LoaderState:
         """The place behind the last batch given, or `batches_received` behind where the latest iteration began.
@@ -91,29 +120,31 @@ class EpochCursor:
         Raises:
             SamplingError: so many batches cannot have been received.
         """
-        epoch, position = self._given
-        if batches_received is not None:
-            batches_received = whole_number("batches_received", batches_received, error=SamplingError)
-            epoch, position = self._began
-            num_left = len(self._plan.slice_from(position))
-            if not 0 <= batches_received <= num_left:
-                raise SamplingError(
-                    f"{batches_received} batches received, but the iteration had {num_left} to give"
-                )
-            if batches_received:
-                epoch, position = self._place(
-                    epoch=epoch, first_position=position, num_batches=batches_received
-                )
+        if batches_received is None:
+            return self.state_at(self._given)
+        batches_received = whole_number("batches_received", batches_received, error=SamplingError)
+        epoch, position = self._began
+        share = self._plan.slice_from(position)
+        if not 0 <= batches_received <= len(share):
+            raise SamplingError(
+                f"{batches_received} batches received, but the iteration had {len(share)} to give"
+            )
+        if batches_received:
+            position = share.position_after(batches_received - 1)
+        return self.state_at(self.normalized(Place(epoch, position)))
+
+    def state_at(self, place: Place) -> LoaderState:
+        """The state of a run that stands at `place`."""
         return LoaderState(
             fingerprint=self._fingerprint,
             sampling=self._plan.spec.to_builtins(),
             seed=self._plan.seed,
-            epoch=epoch,
-            position=position,
+            epoch=place.epoch,
+            position=place.position,
         )
 
     def load(self, state: LoaderState) -> None:
-        """Make the next iteration go on from `state`, or with the next epoch where no step is left of the state's.
+        """Make the next iteration go on from `state`; it has no batch where no step is left of the epoch.
 
         Raises:
             SamplingError: it is of another store, sampling or seed (both sides are named), or outside the epoch.
@@ -133,17 +164,48 @@ class EpochCursor:
             listed = "\n".join(differing)
             raise SamplingError(f"the state is of another run:\n{listed}")
         self._plan.order(state.epoch)
-        # Another batch size or world size may find no whole step in what is left, and an iteration without a batch
-        # looks like a finished epoch.
-        is_over = self._plan.slice_from(state.position).num_steps == 0
-        self._resume_at(*((state.epoch + 1, 0) if is_over else (state.epoch, state.position)))
+        self._plan.slice_from(state.position)
+        self._resume_at(Place(state.epoch, state.position))
 
-    def _resume_at(self, epoch: int, position: int) -> None:
-        self._next_iteration = self._began = self._given = (epoch, position)
-
-    def _place(self, *, epoch: int, first_position: int, num_batches: int) -> tuple[int, int]:
-        return self._normalize(epoch, self._plan.slice_from(first_position).position_after(num_batches - 1))
-
-    def _normalize(self, epoch: int, position: int) -> tuple[int, int]:
+    def normalized(self, place: Place) -> Place:
         """The end of an epoch is the start of the next."""
-        return (epoch + 1, 0) if position == self._plan.num_positions else (epoch, position)
+        return Place(place.epoch + 1, 0) if place.position == self._plan.num_positions else place
+
+    def _resume_at(self, place: Place) -> None:
+        self._next = self._began = self._given = place
+
+    def _move(self, place: Place, *, only_from: Place | None = None) -> None:
+        if only_from is None or self._given == only_from:
+            self._given = place
+
+    def _take_back(self, began: Place) -> None:
+        if self._next == (began.epoch + 1, 0) and self._given == began:  # nothing else moved since
+            self._next = began
+
+
+class Iteration:
+    """One pass over what is left of an epoch, and how much of it the caller has been given."""
+
+    def __init__(self, cursor: EpochCursor, began: Place) -> None:
+        self._cursor = cursor
+        self._has_given = False
+        self.began = began
+        self.place = began
+        """Behind the last batch given; the start of the next epoch behind the last one of all."""
+
+    def give(self, position: int) -> None:
+        """Record that the caller is handed a batch, and that the epoch goes on at `position` behind it."""
+        self._has_given = True
+        self.place = self._cursor.normalized(Place(self.began.epoch, position))
+        self._cursor._move(self.place)
+
+    def end(self) -> None:
+        """Record that this rank has no more batches: it is done with the epoch, also where others have one more."""
+        next_epoch = Place(self.began.epoch + 1, 0)
+        self._cursor._move(next_epoch, only_from=self.place)
+        self.place = next_epoch
+
+    def withdraw(self) -> None:
+        """Where no batch was given: hand the epoch back, for the next iteration to take."""
+        if not self._has_given:
+            self._cursor._take_back(self.began)

@@ -21,9 +21,10 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from frame_store.protocol import FrameStore
-from loader.batch_plan import BatchOptions, plan_batches
+from loader.batch_plan import BatchOptions, BatchPlan, plan_batches
+from loader.errors import SamplingError
 from loader.frame_batch import FrameBatch, read_frame_batch
-from loader.loader_state import EpochCursor, LoaderState
+from loader.loader_state import EpochCursor, Iteration, LoaderState
 
 BatchIds: TypeAlias = list[int] | list[list[int]]
 """Frame ids of one batch; for clips a list of ids for each."""
@@ -70,18 +71,38 @@ class FrameBatchSampler(Sampler[BatchIds]):
         """Batches in an epoch, for this rank; see `FrameLoader`."""
         return len(self._plan)
 
+    @property
+    def batch_size(self) -> int:
+        """Frames (or clips) in a batch at most; what accelerate shards by."""
+        return self._plan.batch_size
+
+    @property
+    def drop_last(self) -> bool:
+        """Whether every batch is whole, so that accelerate need not fill one up."""
+        return self._plan.drops_last
+
+    @property
+    def sampler(self) -> "FrameBatchSampler":
+        """Itself: where frameworks look for `set_epoch`, as in torch's `BatchSampler` (Lightning, accelerate)."""
+        return self
+
     def set_epoch(self, epoch: int) -> None:
-        """Make `epoch` the next iteration's.
+        """Make `epoch` that of the next first batch; see `FrameLoader.set_epoch`.
+
+        A `DataLoader` with workers asks for batches as soon as it is iterated: set the epoch before.
 
         Raises:
             SamplingError: not in [0, 2**32).
         """
         self._cursor.set_epoch(epoch)
 
-    def state_dict(self, *, batches_received: int) -> dict[str, Any]:
+    def state_dict(self, *, batches_received: int | None = None) -> dict[str, Any]:
         """Where the run stands once `batches_received` batches of the present iteration have reached the caller.
 
-        A `DataLoader` asks its sampler for batches ahead of time, so only the training loop knows that number.
+        None for behind the last batch that was taken from this sampler. A `DataLoader` with workers takes batches
+        ahead of time, so only the training loop knows what it got. torchdata's `StatefulDataLoader` keeps
+        the states behind the batches it yields, with workers and without, and needs no number.
+
         `FrameLoader` resumes from the same states.
 
         Raises:
@@ -93,11 +114,48 @@ class FrameBatchSampler(Sampler[BatchIds]):
         """See `FrameLoader.load_state_dict`."""
         self._cursor.load(LoaderState.from_builtins(state))
 
-    def __iter__(self) -> Iterator[BatchIds]:
-        # The epoch is taken with the first batch: a DataLoader with workers makes two iterators and drops one.
-        epoch, first_position = self._cursor.begin()
-        for frame_ids in self._plan.batches(epoch, first_position=first_position):
-            yield frame_ids.tolist()
+    def __iter__(self) -> "BatchIdsIterator":
+        """Takes its epoch with its first batch: a DataLoader with workers makes two iterators and drops one."""
+        return BatchIdsIterator(self._plan, self._cursor)
+
+
+class BatchIdsIterator(Iterator[BatchIds]):
+    """The batches of one iteration, with the state behind the last one taken: what `StatefulDataLoader` asks for."""
+
+    def __init__(self, plan: BatchPlan, cursor: EpochCursor) -> None:
+        self._plan = plan
+        self._cursor = cursor
+        self._iteration: Iteration | None = None
+
+    def __next__(self) -> BatchIds:
+        if self._iteration is None:
+            self._iteration = self._cursor.begin()
+            epoch, first_position = self._iteration.began
+            self._share = self._plan.slice_from(first_position)
+            self._batches = enumerate(self._plan.batches(epoch, first_position=first_position))
+        for step, frame_ids in self._batches:
+            self._iteration.give(self._share.position_after(step))
+            ids: BatchIds = frame_ids.tolist()
+            return ids
+        self._iteration.end()
+        raise StopIteration
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place behind the last batch taken from this iterator; before the first, where it will begin."""
+        place = self._cursor.next_place if self._iteration is None else self._iteration.place
+        return self._cursor.state_at(place).to_builtins()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state`; this iterator has given nothing yet.
+
+        Raises:
+            SamplingError: see `FrameLoader.load_state_dict`; or batches were taken from this iterator already.
+        """
+        if self._iteration is not None:
+            raise SamplingError(
+                "batches were taken from this iterator already; load the state into a new one"
+            )
+        self._cursor.load(LoaderState.from_builtins(state))
 
 
 def rank_and_world_size() -> tuple[int, int]:

@@ -5,20 +5,21 @@ from collections.abc import Iterator
 from multiprocessing.context import BaseContext
 from typing import Any, TypeAlias, Unpack
 
-import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from frame_store.arguments import whole_number
 from frame_store.cuda_guard import check_cuda_usable_here
 from frame_store.errors import CudaForkError
 from frame_store.protocol import FrameStore
-from loader.batch_plan import BatchOptions
+from loader.batch_augment import Augment, augmented_frames, checked_augment
+from loader.batch_plan import BatchOptions, BatchPlan, plan_batches
 from loader.cuda_streams import CudaStreams, DeviceStreams
 from loader.device_choice import Device, chosen_device
 from loader.errors import SamplingError
-from loader.frame_batch import FrameBatch
+from loader.frame_batch import FrameBatch, read_frame_batch
 from loader.frame_loader import FrameLoader
-from loader.torch_dataset import FrameBatchSampler, FrameDataset, frame_batch_collate
+from loader.loader_state import EpochCursor, Iteration, LoaderState, Place
+from loader.torch_dataset import BatchIds, frame_batch_collate
 
 StartMethod: TypeAlias = str | BaseContext
 """`fork`, `spawn` or `forkserver`, or what `multiprocessing.get_context` makes of it."""
@@ -30,6 +31,7 @@ def make_dataloader(
     num_workers: int = 0,
     device: Device | None = "cpu",
     multiprocessing_context: StartMethod | None = None,
+    augment: Augment | None = None,
     **options: Unpack[BatchOptions],
 ) -> "FrameLoader | WorkerLoader":
     """Batches of `store` on `device`, from threads or from worker processes: the same batches in the same order.
@@ -44,8 +46,11 @@ def make_dataloader(
         device: where the batches are to be, see `FrameLoader`. With workers, the process that iterates uploads them.
         multiprocessing_context: how workers start. None for "spawn" where the store may not cross a fork, and else
             for Python's default.
-        options: see `FrameLoader`, which has more of its own: make it directly to augment in its threads, to look
-            ahead, or to have a GPU decode JPEG.
+        augment: see `FrameLoader`. With workers and batches on the CPU it runs in the workers, which takes a callable
+            that pickles where they are spawned (no lambda), and whose randomness is what torch seeds each worker
+            with; on a GPU it runs in the process that iterates, behind the upload.
+        options: see `FrameLoader`, which has more of its own: make it directly to look ahead, or to have a GPU decode
+            JPEG.
 
     Raises:
         SamplingError: the arguments contradict each other or the store.
@@ -59,9 +64,11 @@ def make_dataloader(
             raise SamplingError(
                 f"multiprocessing_context={multiprocessing_context!r} is for worker processes, and num_workers is 0"
             )
-        return FrameLoader(store, device=device, **options)
+        return FrameLoader(store, device=device, augment=augment, **options)
     context = worker_context(store, multiprocessing_context)
-    return WorkerLoader(store, num_workers=num_workers, device=device, context=context, **options)
+    return WorkerLoader(
+        store, num_workers=num_workers, device=device, context=context, augment=augment, **options
+    )
 
 
 def worker_context(store: FrameStore, requested: StartMethod | None) -> StartMethod | None:
@@ -103,15 +110,19 @@ class WorkerLoader:
         num_workers: int,
         device: Device | None,
         context: StartMethod | None,
+        augment: Augment | None = None,
         **options: Unpack[BatchOptions],
     ) -> None:
         """See `make_dataloader`; starts nothing."""
         self._device = chosen_device(device, store)
-        self._sampler = FrameBatchSampler(store, **options)
-        self._num_received = 0
-        self._batches: DataLoader[dict[str, torch.Tensor]] = DataLoader(
-            FrameDataset(store),
-            batch_sampler=self._sampler,
+        self._plan = plan_batches(store, **options)
+        self._cursor = EpochCursor(self._plan, fingerprint=store.fingerprint)
+        self._places = _PlannedBatches(self._plan)
+        augment = checked_augment(augment)
+        self._augment_here = augment if self._device.type == "cuda" else None
+        self._batches: DataLoader[FrameBatch] = DataLoader(
+            _BatchDataset(store, augment=None if self._device.type == "cuda" else augment),
+            batch_sampler=self._places,  # type: ignore[arg-type]  # a batch's ids come with its epoch
             collate_fn=frame_batch_collate,  # type: ignore[arg-type]  # `__getitems__` gives a batch, not a list
             num_workers=num_workers,
             multiprocessing_context=context,
@@ -119,31 +130,35 @@ class WorkerLoader:
             pin_memory=self._device.type == "cuda",
         )
         self._streams: DeviceStreams | None = None
+        self._running: Iteration | None = None
 
     def __repr__(self) -> str:
-        return f"WorkerLoader({self._sampler}; num_workers={self._batches.num_workers})"
+        return f"WorkerLoader({self._plan}; {self._cursor}; num_workers={self._batches.num_workers})"
 
     def __len__(self) -> int:
         """Batches in an epoch, for this rank."""
-        return len(self._sampler)
+        return len(self._plan)
+
+    @property
+    def sampler(self) -> "WorkerLoader":
+        """Itself: where frameworks look for `set_epoch`."""
+        return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Make `epoch` the next iteration's.
+        """Make `epoch` that of the next first batch; see `FrameLoader.set_epoch`.
 
         Raises:
             SamplingError: not in [0, 2**32).
         """
-        self._sampler.set_epoch(epoch)
-        self._num_received = 0
+        self._cursor.set_epoch(epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the run stands behind the last batch that the caller has got; see `FrameLoader.state_dict`."""
-        return self._sampler.state_dict(batches_received=self._num_received)
+        return self._cursor.state().to_builtins()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See `FrameLoader.load_state_dict`."""
-        self._sampler.load_state_dict(state)
-        self._num_received = 0
+        self._cursor.load(LoaderState.from_builtins(state))
 
     def __iter__(self) -> Iterator[FrameBatch]:
         """The next epoch's batches."""
@@ -154,21 +169,67 @@ class WorkerLoader:
         return self._received()
 
     def _received(self) -> Iterator[FrameBatch]:
-        batches = iter(self._batches)
-        self._num_received = 0
-        for batch in batches:
-            assert isinstance(batch, FrameBatch)  # `frame_batch_collate` sees to that
-            if self._streams is not None:
-                batch = uploaded(batch, self._streams)  # noqa: PLW2901 - the one on the host may go
-            self._num_received += 1
-            yield batch
-            del batch
+        with self._cursor.iteration() as iteration:
+            share = self._plan.slice_from(iteration.began.position)
+            self._places.began = iteration.began
+            self._running = iteration
+            for step, batch in enumerate(self._batches):
+                assert isinstance(batch, FrameBatch)  # `frame_batch_collate` sees to that
+                if self._streams is not None:
+                    batch = uploaded(  # noqa: PLW2901 - the one on the host may go
+                        batch, self._streams, augment=self._augment_here, epoch=iteration.began.epoch
+                    )
+                iteration.give(share.position_after(step))
+                yield batch
+                del batch
+                if self._running is not iteration:
+                    return  # the workers read for another one
 
 
-def uploaded(batch: FrameBatch, streams: DeviceStreams) -> FrameBatch:
-    """A batch in page-locked memory, on the device: copied on a stream of its own, so that a step overlaps with it."""
+class _PlannedBatches(Sampler[tuple[int, BatchIds]]):
+    """What the workers are to read: the batches of an epoch from a place on, which the loader says, with the epoch."""
+
+    def __init__(self, plan: BatchPlan) -> None:
+        self._plan = plan
+        self.began = Place(0, 0)
+
+    def __len__(self) -> int:
+        return len(self._plan)
+
+    def __iter__(self) -> Iterator[tuple[int, BatchIds]]:
+        epoch, first_position = self.began
+        for frame_ids in self._plan.batches(epoch, first_position=first_position):
+            yield epoch, frame_ids.tolist()
+
+
+class _BatchDataset(Dataset[FrameBatch]):
+    """Reads and augments what `_PlannedBatches` asks for."""
+
+    def __init__(self, store: FrameStore, *, augment: Augment | None) -> None:
+        self._store = store
+        self._augment = augment
+
+    def __getitems__(self, planned: tuple[int, BatchIds]) -> FrameBatch:
+        epoch, frame_ids = planned
+        batch = read_frame_batch(self._store, frame_ids)
+        if self._augment is None:
+            return batch
+        return batch.with_frames(
+            augmented_frames(self._augment, batch.frames, frame_ids=batch.frame_ids, epoch=epoch)
+        )
+
+
+def uploaded(
+    batch: FrameBatch, streams: DeviceStreams, *, augment: Augment | None = None, epoch: int = 0
+) -> FrameBatch:
+    """A page-locked batch on the device, augmented there: on a stream of its own, beside the present work."""
+    frame_ids = batch.frame_ids.clone()  # where `upload` puts them, reading them would wait
     with streams.own_stream():
         there = FrameBatch(**{name: streams.upload(tensor) for name, tensor in batch.tensors().items()})
+        if augment is not None:
+            there = there.with_frames(
+                augmented_frames(augment, there.frames, frame_ids=frame_ids, epoch=epoch)
+            )
         take_over = streams.ready(there.tensors().values())
     take_over()
     return there

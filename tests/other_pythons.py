@@ -1,6 +1,7 @@
 """Runs the store's and the builder's tests on every Python at hand, with the newest and with the lowest dependencies.
 
-make test-pythons # or python -m tests.other_pythons [--only lowest|newest] [--not-newest 3.11] [-- PYTEST_ARGUMENTS]
+make test-pythons # or python -m tests.other_pythons [--only lowest|newest] [--not-newest 3.11 ...]
+    [-- PYTEST_ARGUMENTS]
 
 Each CPython from the lowest that the project takes on, found on the path or among pyenv's, gets the newest version of
 every dependency; the lowest of them gets, in an environment of its own, the lower bounds of pyproject.toml. torch is
@@ -196,7 +197,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.other_pythons")
     parser.add_argument("--only", choices=("newest", "lowest"))
     parser.add_argument(
-        "--not-newest", metavar="3.N", help="a Python whose newest versions are tested elsewhere"
+        "--not-newest",
+        metavar="3.N",
+        action="append",
+        default=[],
+        help="a Python whose newest versions are not tested in this run; repeatable",
     )
     parser.add_argument("pytest_arguments", nargs="*")
     options = parser.parse_args()
@@ -218,7 +223,7 @@ def main() -> int:
         for versions in ("lowest", "newest")
         if (versions == "newest" or python.minor == claimed[0])
         and options.only in (None, versions)
-        and (versions == "lowest" or python.minor != options.not_newest)
+        and (versions == "lowest" or python.minor not in options.not_newest)
     ]
     told = []
     for environment in environments:

@@ -214,7 +214,7 @@ def test_a_size_is_height_then_width():
 
 @pytest.mark.parametrize("text", ["", "4", "4:", ":3", "4/3", "4:3:2", "1.33:1", "-4:3"])
 def test_an_aspect_that_is_none_is_refused(text):
-    with pytest.raises(ValueError, match="aspect must be WIDTH:HEIGHT"):
+    with pytest.raises(ValueError, match="crop_aspect must be WIDTH:HEIGHT"):
         parse_aspect(text)
 
 

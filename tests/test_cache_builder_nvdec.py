@@ -77,7 +77,7 @@ def test_auto_does_not_hide_a_fork(monkeypatch, simple_folder):
 
 def test_building_on_a_gpu_that_is_not_there(no_driver, simple_folder, tmp_path):
     config, options = resolve(BuildSettings(device="cuda", size=32))
-    with pytest.raises(ConfigError, match=r"--device cuda: no NVIDIA driver.*--device auto"):
+    with pytest.raises(ConfigError, match=r"device='cuda': no NVIDIA driver.*device='auto'"):
         cache_builder.build_cache(simple_folder.path, tmp_path / "cache", config, options)
     assert not list(tmp_path.iterdir())
 
@@ -185,7 +185,7 @@ def test_a_build_that_must_not_fall_back_lists_every_video_that_the_gpu_refuses(
         cache_builder.build_cache(simple_folder.path, tmp_path / "cache", config, options)
     assert len(caught.value.problems) == 3
     assert all("NVDEC: decoded by software" in problem for problem in caught.value.problems)
-    assert "--device auto" in str(caught.value)
+    assert "device='auto'" in str(caught.value)
 
 
 def test_a_build_that_may_fall_back_says_why_in_the_report(simple_folder, tmp_path, monkeypatch):

@@ -224,7 +224,7 @@ def test_an_unfinished_build_of_other_settings_is_not_thrown_away(folder, tmp_pa
     process.communicate()
     other = run(folder, tmp_path / "cache", "--quality", "90")
     assert other.returncode == EXIT_WRONG_COMMAND
-    assert "encoding.quality: 80 there, 90 asked for" in other.stderr
+    assert "--quality: 80 there, 90 asked for" in other.stderr
     assert run(folder, tmp_path / "cache", "--quality", "90", "--overwrite").returncode == 0
 
 

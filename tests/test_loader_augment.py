@@ -72,7 +72,7 @@ def test_memory_layout_and_kind_of_ids_do_not_matter(expected):
     assert torch.equal(FULL(batch.frames, frame_ids=batch.frame_ids, epoch=2), expected)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_a_reused_buffer_is_filled_and_returned(expected, dtype):
     augmentation = dataclasses.replace(FULL, dtype=dtype)
     out = torch.full((12, 3, 20, 28), torch.nan, dtype=dtype)
@@ -198,7 +198,7 @@ def test_parameters_that_do_not_fit_are_refused():
     [
         ({"flip_probability": 1.1}, "flip_probability must be in"),
         ({"flip_probability": float("nan")}, "flip_probability must be in"),
-        ({"dtype": "bfloat16"}, "float32 or float16, found 'bfloat16'"),
+        ({"dtype": "float64"}, "float32, float16 or bfloat16, found 'float64'"),
         ({"dtype": torch.float64}, "found torch.float64"),
         ({"seed": 2**32}, "seed must be in"),
     ],

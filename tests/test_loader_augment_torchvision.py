@@ -89,15 +89,16 @@ def test_without_any_operation_it_is_to_tensor():
 
 
 @pytest.mark.usefixtures("path")
-def test_float16_is_float32_cast_last():
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_float32_cast_last(dtype):
     frames, parameters = hard_frames(24, height=20, width=31), random_parameters(24, height=20, width=31)
     normalize = Normalize(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     single, half = (
-        Augmentation(normalize=normalize, dtype=dtype).apply(frames, parameters)
-        for dtype in ("float32", "float16")
+        Augmentation(normalize=normalize, dtype=name).apply(frames, parameters)
+        for name in ("float32", str(dtype).removeprefix("torch."))
     )
-    assert half.dtype == torch.float16
-    assert torch.equal(half, single.half())
+    assert half.dtype == dtype
+    assert torch.equal(half, single.to(dtype))
 
 
 def test_a_batch_at_once_is_what_image_by_image_gives():

@@ -128,10 +128,11 @@ def test_stopped_anywhere_and_resumed_by_others_an_epoch_is_every_whole_window_o
     for plan in stopped:
         cursor = EpochCursor(plan, fingerprint="x")
         cursor.set_epoch(2)
-        epoch, first = cursor.begin()
+        iteration = cursor.begin()
+        epoch, first = iteration.began
         for step, ids in enumerate(islice(plan.batches(epoch), num_steps)):
             seen.append(ids)
-            cursor.give(epoch=epoch, position=plan.slice_from(first).position_after(step))
+            iteration.give(plan.slice_from(first).position_after(step))
         states.append(cursor.state())
     assert len(set(map(repr, states))) == 1
     if states[0].epoch == 2:  # else the epoch was over

@@ -4,6 +4,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from frame_store.errors import FrameIdError
 from frame_store.protocol import FrameStore
@@ -99,15 +100,10 @@ def test_repr_shows_no_pixels(store):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"frames": torch.zeros(2, 3, 4, 6, dtype=torch.float64)}, "must be uint8, float32 or float16"),
-        ({"frames": torch.zeros(2, 4, 6, 3).movedim(-1, -3)}, "float32 frames must be contiguous"),
-        (
-            {"frames": torch.zeros(2, 4, 6, 3, dtype=torch.uint8)},
-            r"or \(B, T, 3, H, W\), found .*\(2, 4, 6, 3\)",
-        ),
-        ({"frames": torch.zeros(3, 4, 6, dtype=torch.uint8)}, r"found .*\(3, 4, 6\)"),
-        ({"frames": torch.zeros(2, 3, 4, 6, dtype=torch.uint8)}, "channels_last"),
+        ({"frames": torch.zeros(3, 4, 6)}, r"first dimension 2, as frame_ids have, found .*\(3, 4, 6\)"),
+        ({"frames": torch.zeros(())}, r"first dimension 2.* found torch.float32 \(\)"),
         ({"frame_ids": torch.zeros(2, dtype=torch.int32)}, "frame_ids must be torch.int64"),
+        ({"frame_ids": torch.zeros(2, 1, 1, dtype=torch.int64)}, r"frame_ids must have shape \(B,\)"),
         (
             {"video_ids": torch.zeros(3, dtype=torch.int64)},
             r"video_ids must be .* shape \(2,\), found .*\(3,\)",
@@ -119,6 +115,49 @@ def test_repr_shows_no_pixels(store):
 def test_a_batch_is_valid_from_birth(store, change, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(read_frame_batch(store, [1, 2]), **change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda frames: frames.bfloat16(),  # numpy has no such type
+        lambda frames: (frames / 255).to(torch.bfloat16, memory_format=torch.contiguous_format),
+        lambda frames: frames[:, :, 1:3, ::2],
+        lambda frames: frames.double().mean((-2, -1)),
+        lambda frames: frames[:, 0] > 3,
+    ],
+    ids=["bfloat16", "bfloat16 contiguous", "cut out", "features", "masks"],
+)
+def test_with_frames_takes_what_has_the_batch_first_and_it_travels(store, change):
+    batch = read_frame_batch(store, [9, 3, 9])
+    changed = batch.with_frames(change(batch.frames))
+    assert changed.frames.dtype == change(batch.frames).dtype and changed.frame_ids is batch.frame_ids
+    assert f"{len(changed)} frames" in repr(changed) and changed[2]["frame"].shape == changed.frames.shape[1:]
+    for other in [pickle.loads(pickle.dumps(changed)), changed.to("cpu"), *_through_a_worker(changed)]:
+        assert_same(changed, other)
+    with pytest.raises(ValueError, match="first dimension 3"):
+        batch.with_frames(changed.frames[:2])
+
+
+def _through_a_worker(batch):
+    """The batch as one that a DataLoader's worker makes, twice: it comes through shared memory."""
+    return DataLoader(
+        [batch, batch], batch_size=None, collate_fn=_same, num_workers=1, multiprocessing_context="fork"
+    )
+
+
+def _same(batch):
+    return batch
+
+
+def test_from_numpy_refuses_frames_that_do_not_fit_the_ids(store):
+    for frames in (
+        np.zeros((3, 4, 6, 3), np.uint8),
+        np.zeros((2, 3, 4, 6), np.uint8),
+        np.zeros((2, 4, 6, 3)),
+    ):
+        with pytest.raises(ValueError, match=r"frames must be uint8 \(2, H, W, 3\), found"):
+            FrameBatch.from_numpy(frames=frames, frame_ids=[1, 2], rows=store.index[:2])
 
 
 def test_a_batch_cannot_be_changed(store):

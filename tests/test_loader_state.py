@@ -40,17 +40,19 @@ def test_stopped_anywhere_and_resumed_by_others_an_epoch_is_every_frame_once(opt
             plan = BatchPlan(SIZES, batch_size=batch_before, rank=rank, world_size=before, **options)
             cursor = EpochCursor(plan, fingerprint="x")
             cursor.set_epoch(epoch)
-            at, first = cursor.begin()
+            iteration = cursor.begin()
+            at, first = iteration.began
             for step, ids in enumerate(islice(plan.batches(at), num_steps)):
                 seen += ids.tolist()
-                cursor.give(epoch=at, position=plan.slice_from(first).position_after(step))
+                iteration.give(plan.slice_from(first).position_after(step))
             states.append(cursor.state())
         assert len({json.dumps(state.to_builtins()) for state in states}) == 1, "one state for every rank"
         for rank in range(after):
             plan = BatchPlan(SIZES, batch_size=batch_after, rank=rank, world_size=after, **options)
             cursor = EpochCursor(plan, fingerprint="x")
             cursor.load(states[0])
-            at, first = cursor.begin()
+            iteration = cursor.begin()
+            at, first = iteration.began
             assert at == epoch
             seen += chain.from_iterable(ids.tolist() for ids in plan.batches(at, first_position=first))
         assert sorted(seen) == list(range(num_frames))
@@ -136,10 +138,11 @@ def test_resumed_with_other_sizes_nothing_is_shown_twice_and_less_than_a_step_is
         stopped = cursors(before, draw.randint(1, 12))
         num_steps = draw.randint(0, len(stopped[0][0]) - 1)
         for plan, cursor in stopped:
-            epoch, first = cursor.begin()
+            iteration = cursor.begin()
+            epoch, first = iteration.began
             for step, ids in enumerate(islice(plan.batches(epoch), num_steps)):
                 seen += map(str, ids.tolist())
-                cursor.give(epoch=epoch, position=plan.slice_from(first).position_after(step))
+                iteration.give(plan.slice_from(first).position_after(step))
         state = stopped[0][1].state()
         resumed = cursors(after, draw.randint(1, 24))
         num_left = resumed[0][0].num_positions - state.position
@@ -147,13 +150,13 @@ def test_resumed_with_other_sizes_nothing_is_shown_twice_and_less_than_a_step_is
         num_given = []
         for plan, cursor in resumed:
             cursor.load(state)
-            epoch, first = cursor.begin()
-            assert (epoch, first) == ((0, state.position) if num_left >= per_step else (1, 0))
-            batches = list(plan.batches(epoch, first_position=first))
+            with cursor.iteration() as iteration:
+                assert iteration.began == (0, state.position)
+                batches = list(plan.batches(0, first_position=state.position))
             num_given.append(len(batches))
-            if epoch == 0:
-                seen += [str(item) for ids in batches for item in ids.tolist()]
-        assert len(set(num_given)) == 1 and num_given[0] > 0
+            seen += [str(item) for ids in batches for item in ids.tolist()]
+            assert cursor.next_place == (1, 0)  # also where there was no batch
+        assert set(num_given) == {num_left // per_step}
         num_over += num_left < per_step
         assert len(set(seen)) == len(seen) == state.position + num_left // per_step * per_step
     assert num_over > 2

@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from frame_store.errors import CudaForkError, CudaUnavailableError
-from loader import FrameLoader, SamplingError, WorkerLoader, make_dataloader, worker_loader
-from loader.frame_batch import read_frame_batch
+from loader import Augmentation, FrameLoader, SamplingError, WorkerLoader, make_dataloader, worker_loader
 from tests.support.array_store import ArrayStore, spelt_frame_ids
-from tests.support.device_streams import LateStreams
+from tests.support.device_streams import LateStreams, assert_same
 
 
 def ids_of(batches):
@@ -74,6 +73,31 @@ def test_workers_give_the_batches_of_the_threads(kind, context):
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.parametrize(
+    "augment", [Augmentation(flip_probability=0.5, dtype="bfloat16", seed=1), lambda frames: frames.flip(-1)]
+)
+def test_workers_augment_as_the_threads_do(augment):
+    options = {"batch_size": 8, "seed": 3, "augment": augment}
+    loader = make_dataloader(ArrayStore([30, 20]), num_workers=1, multiprocessing_context="fork", **options)
+    expected = FrameLoader(ArrayStore([30, 20]), **options)
+    for _ in range(2):  # the workers stay, and draw for the next epoch
+        for one, other in zip(loader, expected, strict=True):
+            assert_same(one, other)
+
+
+@pytest.mark.parametrize("error", [KeyError("no such colour"), StopIteration()])
+def test_what_a_callable_raises_in_a_worker_comes_out_here(error):
+    def augment(frames):
+        raise error
+
+    batches = make_dataloader(
+        ArrayStore([30]), num_workers=1, multiprocessing_context="fork", batch_size=8, augment=augment
+    )
+    kind = RuntimeError if isinstance(error, StopIteration) else KeyError
+    with pytest.raises(kind, match=r"augment=.*augment raised"):
+        next(iter(batches))
+
+
 def test_a_store_that_may_not_cross_a_fork_is_spawned(no_process):
     loader = make_dataloader(CudaStore([50]), batch_size=8, num_workers=2)
     assert loader._batches.multiprocessing_context.get_start_method() == "spawn"
@@ -131,18 +155,43 @@ def test_a_gpu_that_is_not_there_is_refused_before_workers_start(no_process, mon
 
 
 def test_workers_batches_are_uploaded_by_the_process_that_iterates(monkeypatch):
-    streams, store = LateStreams(), ArrayStore([50])
+    store = ArrayStore([50])
+    loader, streams = loader_over_streams(monkeypatch, LateStreams(), store)
+    assert ids_of(loader) == ids_of(FrameLoader(store, batch_size=8, seed=3))
+    assert len(streams.taken_over) == 6 and len(streams.uploaded_bytes) == 5 * 6
+    assert not streams.pinned and streams.num_in_use == 0
+
+
+@pytest.mark.parametrize("augment", [Augmentation(flip_probability=0.5, seed=1), lambda frames: frames / 255])
+def test_workers_batches_are_augmented_behind_the_upload(monkeypatch, augment):
+    store, on_stream = ArrayStore([50]), []
+
+    class Seen(Augmentation):
+        def __call__(self, frames, **arguments):
+            on_stream.append(streams.is_on_own_stream)
+            return augment(frames, **arguments) if isinstance(augment, Augmentation) else augment(frames)
+
+    loader, streams = loader_over_streams(monkeypatch, LateStreams(is_late=False), store, augment=Seen())
+    expected = FrameLoader(store, batch_size=8, seed=3, augment=augment)
+    for _ in range(2):  # epoch 1, too
+        for one, other in zip(loader, expected, strict=True):
+            assert_same(one, other)
+    assert on_stream == [True] * 12
+
+
+def loader_over_streams(monkeypatch, streams, store, **options):
+    """A loader with workers and `device="cuda"`, without both."""
 
     class PinnedLoader:
         """A DataLoader with `pin_memory=True`, without the processes."""
 
         def __init__(self, dataset, *, batch_sampler, pin_memory, **options):
             assert pin_memory
-            self.batch_sampler = batch_sampler
+            self.batch_sampler, self.dataset = batch_sampler, dataset
 
         def __iter__(self):
-            for ids in self.batch_sampler:
-                batch = read_frame_batch(store, ids)
+            for planned in self.batch_sampler:
+                batch = self.dataset.__getitems__(planned)
                 for tensor in batch.tensors().values():
                     streams.pinned[tensor.data_ptr()] = tensor.nbytes
                 yield batch
@@ -151,10 +200,8 @@ def test_workers_batches_are_uploaded_by_the_process_that_iterates(monkeypatch):
     monkeypatch.setattr(worker_loader, "chosen_device", lambda device, store: torch.device("cuda:0"))
     monkeypatch.setattr(worker_loader, "check_cuda_usable_here", lambda ordinal: None)
     monkeypatch.setattr(worker_loader, "CudaStreams", lambda device: streams)
-    loader = make_dataloader(store, num_workers=2, device="cuda", batch_size=8, seed=3)
-    assert ids_of(loader) == ids_of(FrameLoader(store, batch_size=8, seed=3))
-    assert len(streams.taken_over) == 6 and len(streams.uploaded_bytes) == 5 * 6
-    assert not streams.pinned and streams.num_in_use == 0
+    loader = make_dataloader(store, num_workers=2, device="cuda", batch_size=8, seed=3, **options)
+    return loader, streams
 
 
 def test_a_forked_child_is_told_so_where_it_iterates(monkeypatch, no_process):

@@ -61,17 +61,17 @@ def fake_rates(monkeypatch, rate=lambda name: 100.0):
 
 def test_a_run_from_videos_to_figures(simple_folder, tmp_path, no_temp):
     plot = tmp_path / "plot.png"
-    rows = ("starter", "live, permutation*", "jpeg 444, permutation", "zarr raw, [pzd]*")
+    rows = ("usual loader", "live, permutation*", "jpeg 444, permutation", "zarr raw, [pzd]*")
     only = [word for pattern in rows for word in ("--only", pattern)]
-    starter = ("--starter-images", "4", "--starter-workers", "2", "--lookahead", "4")
-    arguments = (*TINY, *only, *starter, "--videos", simple_folder.path, "--json", "--plot", plot)
+    usual = ("--usual-images", "4", "--usual-workers", "2", "--lookahead", "4")
+    arguments = (*TINY, *only, *usual, "--videos", simple_folder.path, "--json", "--plot", plot)
     result = bench(*arguments)
     assert result.exit_code == 0, result.stderr
     values = json.loads(result.stdout)
     rows = {row["name"]: row for row in values["rows"]}
     assert {row["failure"] for row in rows.values()} == {None}, rows
     groups = {row["group"] for row in rows.values()}
-    assert groups == {"starter", "live", "cached", "other loaders", "limits"}
+    assert groups == {"usual loader", "live", "cached", "other loaders", "limits"}
     for name, row in rows.items():
         assert (
             row["images_per_second_smallest"] <= row["images_per_second"] <= row["images_per_second_largest"]
@@ -80,12 +80,12 @@ def test_a_run_from_videos_to_figures(simple_folder, tmp_path, no_temp):
         assert 1 <= len(row["rounds"]) <= 2
         for piece in row["rounds"]:
             assert piece["images_per_second"] == pytest.approx(piece["images"] / piece["seconds"])
-        assert row["ratio_to_starter"] > 0
+        assert row["ratio_to_usual"] > 0
         assert (row["ratio_to_limit"] is None) == (row["group"] == "limits")
         assert row["limit"] is None or row["limit"] in rows, name
         if row["group"] in {"live", "cached", "other loaders"}:
             assert row["seconds_to_first_batch"] > 0
-        if row["group"] == "starter":
+        if row["group"] == "usual loader":
             assert row["seconds_to_first_batch_expected"] == pytest.approx(2 * 8 / row["images_per_second"])
     others = {name.removeprefix("zarr raw, ") for name in rows if name.startswith("zarr raw, ")}
     assert others == {
@@ -94,9 +94,9 @@ def test_a_run_from_videos_to_figures(simple_folder, tmp_path, no_temp):
         "DataLoader, 2 workers",
         "zarr-python frames[ids]",
     }
-    assert values["starter_row"].startswith("starter, ")
-    assert rows[values["starter_row"]]["ratio_to_starter"] == 1
-    assert {"starter, 1 video, 2 workers", "starter, 6 videos, 2 workers"} <= set(rows)
+    assert values["usual_row"].startswith("usual loader, ")
+    assert rows[values["usual_row"]]["ratio_to_usual"] == 1
+    assert {"usual loader, 1 video, 2 workers", "usual loader, 6 videos, 2 workers"} <= set(rows)
     assert values["videos"]["num_videos"] == 6
     assert values["videos"]["num_files"] == 3
     # What cache-bias says of sampling without replacement: 8 of 69 frames.
@@ -108,7 +108,7 @@ def test_a_run_from_videos_to_figures(simple_folder, tmp_path, no_temp):
     assert raw["build_frames_per_second"] == pytest.approx(69 / raw["build_seconds"])
     even = {(row["cache"], row["other_row"]): row for row in values["break_even"]}
     assert {cache for cache, _ in even} == {"wds jpeg 444", "zarr raw"}
-    assert {other for _, other in even} >= {"live, permutation", values["starter_row"]}
+    assert {other for _, other in even} >= {"live, permutation", values["usual_row"]}
     assert all(row["num_frames"] == 138 for row in even.values())
     assert values["machine"]["cpus_usable"] >= 1
     assert "torch" in values["versions"]
@@ -123,19 +123,19 @@ def test_a_cache_is_measured_as_it_is_in_every_mode(cache, no_temp, monkeypatch)
     for mode in ("permutation", "iid", "shards m=8", "block k=4", "sequential"):
         row = rf"^small: wds jpeg 444, {mode} +50 +50-50 +1 +0\.5 +3 +\d+\.\d$"
         assert re.search(row, result.stdout, re.MULTILINE), result.stdout
-    assert "no starter and no live rows: give --videos DIR" in result.stdout
+    assert "no rows of the usual loader and none live: give --videos DIR" in result.stdout
     assert re.search(r"^small: wds jpeg 444 +69 ", result.stdout, re.MULTILINE)
     assert len(frame_store.open_store(cache)) == 69
 
 
 def test_a_row_that_cannot_be_measured_says_why(cache, no_temp, monkeypatch):
     def measure(source, rule):
-        raise SourceFailedError("the starter needs torchvision")
+        raise SourceFailedError("the usual loader needs torchvision")
 
     monkeypatch.setattr(bench_run, "measure_in_process", measure)
     result = bench(*TINY, "--cache", cache, "--only", "iid")
     assert result.exit_code == 0
-    assert re.search(r"iid +not measured: the starter needs torchvision$", result.stdout, re.MULTILINE)
+    assert re.search(r"iid +not measured: the usual loader needs torchvision$", result.stdout, re.MULTILINE)
 
 
 def test_an_interruption_prints_what_there_is(cache, no_temp, monkeypatch):
@@ -209,7 +209,7 @@ def test_a_kept_folder_is_used_again(simple_folder, tmp_path, monkeypatch):
         (["--seconds", "0"], "seconds must be above 0"),
         (["--seconds", "nan"], "seconds must be above 0"),
         (["--batch-size", "0"], "batch_size must be 1 or more"),
-        (["--starter-workers", "0"], "starter_workers must be 1 or more"),
+        (["--usual-workers", "0"], "usual_workers must be 1 or more"),
         (["--cache", "CACHE", "--only", "nonsense"], "--only nonsense names no row"),
         (["--sampling", "iid"], "No such option"),
         (["--rounds", "many"], "is not a valid integer"),

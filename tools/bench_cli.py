@@ -1,4 +1,4 @@
-"""The command `cache-bench`: starter, live and cached frames on this machine, side by side.
+"""The command `cache-bench`: usual loader, live and cached frames on this machine, side by side.
 
 Exit codes: 0 all well; 2 the command was wrong; 3 the machine failed; 130 interrupted, with the figures until then;
 143 terminated (SIGTERM), without. What it made in a temporary folder is removed either way.
@@ -48,7 +48,8 @@ _PATH = click.Path(path_type=Path)
     "--seconds-per-row",
     "seconds_per_subject",
     type=float,
-    help="A starter, a live row or another loader that has used these is in no further round.  [default: 45, quick 3]",
+    help="A slow row (usual loader, live, another loader) that has used these is in no further round."
+    "  [default: 45, quick 3]",
 )
 @click.option("--batch-size", type=int, help="Frames per batch.  [default: 128]")
 @click.option(
@@ -63,20 +64,22 @@ _PATH = click.Path(path_type=Path)
     help="Caches are built of the first videos with so many.  [default: 2400, quick 1000]",
 )
 @click.option(
-    "--starter-images", type=int, help="Images of the starter in a round, at least.  [default: 60, quick 20]"
+    "--usual-images",
+    type=int,
+    help="Images of the usual loader in a round, at least.  [default: 60, quick 20]",
 )
 @click.option(
-    "--starter-workers",
+    "--usual-workers",
     type=int,
     multiple=True,
-    help="Workers of the starter; repeatable.  [default: 10, one a CPU, two a CPU (not quick)]",
+    help="Workers of the usual loader; repeatable.  [default: 10, one a CPU, two a CPU (not quick)]",
 )
 @click.option("--lookahead", "lookahead_batches", type=int, help="Batches.  [default: 32, quick 4]")
 @click.option("--lookahead-bytes", type=int, help="Frames that wait, at most.  [default: 2500000000]")
 @click.option("--json", "as_json", is_flag=True, help="Every figure, the rounds included, as JSON.")
-@click.option("--plot", type=_PATH, help="PNG: starter, live and cached beside the limits.")
+@click.option("--plot", type=_PATH, help="PNG: usual loader, live and cached beside the limits.")
 def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
-    """Images/s of the exercise's starter, of live decoding and of every cache, with the limits of this machine.
+    """Images/s of the usual loader, of live decoding and of every cache, with the limits of this machine.
 
     Without options it makes its own sample videos and caches in a temporary folder; about 15 minutes on 2 CPUs.
     """

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from frame_cache_tools.make_sample_videos import write_samples
 from frame_cache_tools.spelled_videos import SpelledVideo
-from frame_cache_tools.starter import unservable
+from frame_cache_tools.usual_loader import unservable
 
 from cache_builder import build_cache, open_videos
 from cache_builder.config import BuildConfig, BuildSettings, resolve
@@ -51,9 +51,9 @@ class BenchVideos:
     frames_of_path: tuple[int, ...]
     """Packets of each of `paths`."""
     servable: tuple[Path, ...]
-    """Those whose every frame the starter finds."""
+    """Those whose every frame the usual loader finds."""
     why_unservable: str | None
-    """What the starter lacks in the first that it cannot serve; None where it can serve all."""
+    """What the usual loader lacks in the first that it cannot serve; None where it can serve all."""
     scan_seconds: float
 
 
@@ -92,13 +92,13 @@ CACHE_KINDS: dict[str, BuildSettings] = {
 VIDEO_LAYOUT: dict[str, BuildSettings] = {"wds jpeg 444 video": BuildSettings(layout="video")}
 """Frames in time order, to see what the layouts are worth."""
 
-EXERCISE_GEOMETRY = BuildSettings(size=224, crop_aspect="4:3", resize="stretch")
-"""As configs/exercise.toml: the crop that the exercise's transforms always make of 16:9."""
+BENCH_GEOMETRY = BuildSettings(size=224, crop_aspect="4:3", resize="stretch")
+"""As configs/exercise.toml: the crop that the transforms of the usual loader always make of 16:9."""
 
 
-def exercise_config(kind: BuildSettings) -> BuildConfig:
-    """A kind of cache in the exercise's geometry."""
-    settings = EXERCISE_GEOMETRY.overridden_by(BuildSettings(frames_per_shard=FRAMES_PER_SHARD))
+def bench_config(kind: BuildSettings) -> BuildConfig:
+    """A kind of cache in the geometry of all rows."""
+    settings = BENCH_GEOMETRY.overridden_by(BuildSettings(frames_per_shard=FRAMES_PER_SHARD))
     config, _ = resolve(settings.overridden_by(kind))
     return config
 
@@ -191,7 +191,7 @@ def build_bench_cache(videos: Path, out: Path, name: str, kind: BuildSettings) -
         FrameCacheError: what `build_cache` raises.
     """
     _, options = resolve(BuildSettings(on_error="skip"))
-    build_cache(videos, out, exercise_config(kind), options)
+    build_cache(videos, out, bench_config(kind), options)
     return look_at_cache(out, name=name)
 
 

@@ -1,4 +1,4 @@
-"""`cache-bench --plot`: starter, live and cached on one axis, with the limits that hardware sets."""
+"""`cache-bench --plot`: usual loader, live and cached on one axis, with the limits that hardware sets."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from frame_cache_tools.bench_report import BenchReport, BenchRow
 
 # Okabe and Ito's palette: told apart by colour-blind eyes.
 _COLORS = {
-    "starter": "#D55E00",
+    "usual loader": "#D55E00",
     "live": "#E69F00",
     "other loaders": "#999999",
     "cached": "#0072B2",
@@ -43,7 +43,7 @@ def plot_report(report: BenchReport, path: Path) -> None:
         axes.plot([rate.smallest, rate.largest], [position, position], color="black", linewidth=1)
         if (limit := limits.get(row.subject.limit or "")) is not None:
             axes.plot([limit, limit], [position - 0.42, position + 0.42], color=_LIMIT, linewidth=2)
-        ratio = "" if row.ratio_to_starter is None else f"   x {row.ratio_to_starter.median:.3g}"
+        ratio = "" if row.ratio_to_usual is None else f"   x {row.ratio_to_usual.median:.3g}"
         axes.annotate(
             f"{rate.median:.3g}{ratio}" if rate.median < 1000 else f"{rate.median:,.0f}{ratio}",
             (max(rate.largest, limits.get(row.subject.limit or "", 0.0)), position),
@@ -60,7 +60,7 @@ def plot_report(report: BenchReport, path: Path) -> None:
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
     machine = report.machine
-    against = "" if report.starter_row is None else f"; x: times '{report.starter_row}'"
+    against = "" if report.usual_row is None else f"; x: times '{report.usual_row}'"
     axes.set_title(
         f"{machine.cpu}, {machine.cpus_usable} CPUs, {machine.memory_bytes / 2**30:.0f} GiB, GPU {machine.gpu}\n"
         f"medians of {report.num_rounds} interleaved rounds{against}",
@@ -68,7 +68,7 @@ def plot_report(report: BenchReport, path: Path) -> None:
         loc="left",
     )
     handles = [Patch(color=color, label=group) for group, color in _COLORS.items()]
-    handles.append(Patch(color=_AUGMENTED, label="cached, with the exercise's augmentation"))
+    handles.append(Patch(color=_AUGMENTED, label="cached, augmented as the usual loader does"))
     handles.append(Line2D([], [], color=_LIMIT, linewidth=2, label="limit in the same run"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     figure.savefig(path, dpi=130)

@@ -19,7 +19,7 @@ class BenchRow:
 
     subject: BenchSubject
     images_per_second: Spread | None
-    ratio_to_starter: Spread | None
+    ratio_to_usual: Spread | None
     ratio_to_limit: Spread | None
     seconds_to_first_batch: Spread | None
     peak_anonymous_bytes: int | None
@@ -29,7 +29,7 @@ class BenchRow:
 
     @property
     def seconds_to_first_batch_expected(self) -> float | None:
-        """Of a starter, whose first batch takes longer than a slice: the images made until then over its rate."""
+        """Of the usual loader, whose first batch outlasts a slice: the images made until then over its rate."""
         num_images = self.subject.images_to_first_batch
         if num_images is None or self.images_per_second is None:
             return None
@@ -51,7 +51,7 @@ class BenchRow:
             "failure": self.failure,
             "rounds": list(self.rounds),
         }
-        for name in ("images_per_second", "ratio_to_starter", "ratio_to_limit", "seconds_to_first_batch"):
+        for name in ("images_per_second", "ratio_to_usual", "ratio_to_limit", "seconds_to_first_batch"):
             spread: Spread | None = getattr(self, name)
             values[name] = None if spread is None else spread.median
             values[f"{name}_smallest"] = None if spread is None else spread.smallest
@@ -97,8 +97,8 @@ class BenchReport:
     interrupted: bool
     videos: BenchVideos | None
     caches: tuple[BenchCache, ...]
-    starter_row: str | None
-    """The fastest starter, which ratios refer to."""
+    usual_row: str | None
+    """The fastest row of the usual loader, which ratios refer to."""
     rows: tuple[BenchRow, ...]
     break_even: tuple[BreakEvenRow, ...]
     notes: tuple[str, ...]
@@ -115,20 +115,20 @@ class BenchReport:
             "interrupted": self.interrupted,
             "videos": None if self.videos is None else _videos_builtins(self.videos),
             "caches": [_cache_builtins(cache) for cache in self.caches],
-            "starter_row": self.starter_row,
+            "usual_row": self.usual_row,
             "rows": [row.builtins() for row in self.rows],
             "break_even": [row.builtins() for row in self.break_even],
             "notes": list(self.notes),
         }
 
 
-def make_rows(subjects: Sequence[BenchSubject], rounds: Rounds, *, starter_row: str | None) -> list[BenchRow]:
+def make_rows(subjects: Sequence[BenchSubject], rounds: Rounds, *, usual_row: str | None) -> list[BenchRow]:
     """A row for each subject, measured or not."""
     return [
         BenchRow(
             subject=subject,
             images_per_second=rounds.rate(subject.name),
-            ratio_to_starter=None if starter_row is None else rounds.ratio(subject.name, starter_row),
+            ratio_to_usual=None if usual_row is None else rounds.ratio(subject.name, usual_row),
             ratio_to_limit=None if subject.limit is None else rounds.ratio(subject.name, subject.limit),
             seconds_to_first_batch=rounds.first_batch(subject.name),
             peak_anonymous_bytes=rounds.peak_bytes(subject.name),
@@ -165,12 +165,12 @@ def break_even_rows(
     rounds: Rounds,
     caches: Sequence[BenchCache],
     *,
-    starter_row: str | None,
+    usual_row: str | None,
     num_frames: int,
 ) -> list[BreakEvenRow]:
-    """Each cache by `permutation` against each live row of the same order, and against the starter.
+    """Each cache by `permutation` against each live row of the same order, and against the usual loader.
 
-    The starter augments, so a cache is augmented too where that was measured; the live rows do not.
+    The usual loader augments, so a cache is augmented too where that was measured; the live rows do not.
     """
     rows = []
     plain = str(SamplingSpec())
@@ -187,8 +187,8 @@ def break_even_rows(
         if not of_cache:
             continue
         pairs = [(of_cache.get(False), other) for other in live]
-        if starter_row is not None:
-            pairs.append((of_cache.get(True, of_cache.get(False)), starter_row))
+        if usual_row is not None:
+            pairs.append((of_cache.get(True, of_cache.get(False)), usual_row))
         for ours, other in pairs:
             cached_rate = None if ours is None else rounds.rate(ours)
             other_rate = rounds.rate(other)
@@ -216,7 +216,7 @@ def _videos_builtins(videos: BenchVideos) -> dict[str, Any]:
         "num_videos": len(videos.paths),
         "num_files": videos.num_files,
         "num_frames": videos.num_frames,
-        "num_videos_for_starter": len(videos.servable),
+        "num_videos_for_usual_loader": len(videos.servable),
         "scan_seconds": videos.scan_seconds,
     }
 

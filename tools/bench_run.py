@@ -20,8 +20,8 @@ from frame_cache_tools.bench_inputs import (
     BenchCache,
     BenchVideos,
     SampleSize,
+    bench_config,
     build_bench_cache,
-    exercise_config,
     link_copies,
     link_first_frames,
     look_at_cache,
@@ -41,7 +41,7 @@ from frame_cache_tools.bench_subjects import (
     cache_subjects,
     video_subjects,
 )
-from frame_cache_tools.starter import STARTER_NUM_WORKERS
+from frame_cache_tools.usual_loader import USUAL_NUM_WORKERS
 
 from cache_builder.config import BuildSettings
 from cache_builder.errors import ConfigError
@@ -74,8 +74,8 @@ class BenchSettings:
     batch_size: int = 128
     num_copies: int = NUM_COPIES
     cache_frames: int = 2400
-    starter_images: int = 60
-    starter_workers: tuple[int, ...] = ()
+    usual_images: int = 60
+    usual_workers: tuple[int, ...] = ()
     """Empty for ten, one a CPU and two a CPU."""
     lookahead_batches: int = 32
     lookahead_bytes: int = 2_500_000_000
@@ -88,7 +88,7 @@ class BenchSettings:
             "batch_size",
             "num_copies",
             "cache_frames",
-            "starter_images",
+            "usual_images",
             "lookahead_batches",
             "lookahead_bytes",
         ):
@@ -97,25 +97,23 @@ class BenchSettings:
         for name in ("seconds", "seconds_per_subject"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} must be above 0, found {getattr(self, name)}")
-        if any(number < 1 for number in self.starter_workers):
-            raise ConfigError(f"starter_workers must be 1 or more each, found {self.starter_workers}")
+        if any(number < 1 for number in self.usual_workers):
+            raise ConfigError(f"usual_workers must be 1 or more each, found {self.usual_workers}")
 
     @property
     def plan(self) -> BenchPlan:
         """How much is measured of everything."""
         num_cpus = usable_cpus()
         workers = (
-            (STARTER_NUM_WORKERS, num_cpus)
-            if self.is_quick
-            else (STARTER_NUM_WORKERS, num_cpus, 2 * num_cpus)
+            (USUAL_NUM_WORKERS, num_cpus) if self.is_quick else (USUAL_NUM_WORKERS, num_cpus, 2 * num_cpus)
         )
         lookahead = Lookahead(batches=self.lookahead_batches, max_bytes=self.lookahead_bytes)
         return BenchPlan(
             batch_size=self.batch_size,
             seconds=self.seconds,
-            starter_seconds=2 * self.seconds if self.is_quick else 5 * self.seconds,
-            starter_images=self.starter_images,
-            starter_workers=tuple(dict.fromkeys(self.starter_workers or workers)),
+            usual_seconds=2 * self.seconds if self.is_quick else 5 * self.seconds,
+            usual_images=self.usual_images,
+            usual_workers=tuple(dict.fromkeys(self.usual_workers or workers)),
             num_cpus=num_cpus,
             lookahead=lookahead,
             augments_every_mode=not self.is_quick,
@@ -129,7 +127,7 @@ QUICK = {
     "seconds": 0.3,
     "seconds_per_subject": 3.0,
     "cache_frames": 1000,
-    "starter_images": 20,
+    "usual_images": 20,
     "lookahead_batches": 4,
     "sample": SampleSize(num_videos=4, num_frames=60, width=640, height=360),
 }
@@ -152,7 +150,7 @@ def run_bench(settings: BenchSettings, *, command: Sequence[str], say: Callable[
         flat = work / "flat.npy"
         subjects = list(cache_subjects(caches, plan, flat=flat))
         if videos is not None:
-            geometry = exercise_config(BuildSettings()).geometry
+            geometry = bench_config(BuildSettings()).geometry
             subjects += video_subjects(videos, plan, geometry=geometry, scan_cache=work / "bench.scan")
         subjects = _selected(subjects, settings.only)
         if any(subject.name == TAKE_LIMIT for subject in subjects):
@@ -180,7 +178,7 @@ def run_bench(settings: BenchSettings, *, command: Sequence[str], say: Callable[
             if isinstance(stop, Terminated) or not rounds.slices:
                 raise
             interrupted = True
-        starter_row = fastest_row(subjects, rounds, "starter")
+        usual_row = fastest_row(subjects, rounds, "usual loader")
         return BenchReport(
             command=tuple(command),
             date=datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -191,14 +189,14 @@ def run_bench(settings: BenchSettings, *, command: Sequence[str], say: Callable[
             interrupted=interrupted,
             videos=videos,
             caches=tuple(caches),
-            starter_row=starter_row,
-            rows=tuple(make_rows(subjects, rounds, starter_row=starter_row)),
+            usual_row=usual_row,
+            rows=tuple(make_rows(subjects, rounds, usual_row=usual_row)),
             break_even=tuple(
                 break_even_rows(
                     subjects,
                     rounds,
                     caches,
-                    starter_row=starter_row,
+                    usual_row=usual_row,
                     num_frames=0 if videos is None else videos.num_frames,
                 )
             ),
@@ -296,9 +294,9 @@ def _notes(
     interrupted: bool,
 ) -> list[str]:
     notes = [
-        "x starter and of limit: medians of the ratios inside each round. peak MB: RssAnon + RssShmem, workers "
+        "x usual and of limit: medians of the ratios inside each round. peak MB: RssAnon + RssShmem, workers "
         "included, over the interpreter with torch. eff. batch: independent frames a batch is worth (cache-bias).",
-        "starter rows: images counted as the workers finish them, in steady state. ~: computed, since each of W "
+        "usual loader: images counted as the workers finish them, in steady state. ~: computed, since each of W "
         "workers makes a batch of its own, and the first is whole when W are nearly done.",
     ]
     if caches:
@@ -308,10 +306,12 @@ def _notes(
             f"only {-(-smallest // settings.batch_size)} batches; with more --cache-frames it weighs less."
         )
     if videos is None:
-        notes.append("no starter and no live rows: give --videos DIR, or no --cache, to compare with them")
+        notes.append(
+            "neither the usual loader nor live rows: give --videos DIR, or no --cache, to compare with them"
+        )
     elif videos.why_unservable is not None:
         notes.append(
-            f"the starter cannot serve {len(videos.paths) - len(videos.servable)} of the videos, "
+            f"the usual loader cannot serve {len(videos.paths) - len(videos.servable)} of the videos, "
             f"for example {videos.why_unservable}"
         )
     few = [name for name, pieces in rounds.slices.items() if len(pieces) < settings.num_rounds]

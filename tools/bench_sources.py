@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from frame_cache_tools.bench_slices import Slice, SliceRule, closing_if_possible, measure_batches, wait_until
-from frame_cache_tools.starter import StarterDataset, StarterVideos, exercise_transforms
+from frame_cache_tools.usual_loader import UsualVideo, UsualVideos, usual_transforms
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from cache_builder.video.geometry import FrameGeometry
@@ -171,12 +171,12 @@ class ZarrPythonSource:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StarterSource:
-    """The exercise's starter in torch's `DataLoader`.
+class UsualLoaderSource:
+    """The usual loader in torch's `DataLoader`.
 
     Images are counted as the workers finish them, once each worker has made two: ten workers make ten batches at
     the same time, so whole batches arrive in bursts minutes apart. The order goes on from one shuffle to the next
-    without a stop, which the starter as given does not: no worker idles at the end of an epoch.
+    without a stop, which the loader as people write it does not: no worker idles at the end of an epoch.
     """
 
     paths: tuple[Path, ...]
@@ -186,17 +186,17 @@ class StarterSource:
 
     def measure(self, rule: SliceRule) -> Slice:
         """See `ImageSource`."""
-        transform = exercise_transforms()
+        transform = usual_transforms()
         opened_at = time.perf_counter()
         dataset = (
-            StarterDataset(self.paths[0], transform)
+            UsualVideo(self.paths[0], transform)
             if len(self.paths) == 1
-            else StarterVideos(self.paths, transform)
+            else UsualVideos(self.paths, transform)
         )
         counted = _Counted(dataset)
         order = _EndlessShuffle(len(dataset))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of more workers than CPUs, which is what the exercise asks for
+            warnings.simplefilter("ignore")  # of more workers than CPUs, which is what people ask for
             batches = iter(
                 DataLoader(
                     counted,

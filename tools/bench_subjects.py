@@ -1,4 +1,4 @@
-"""The rows of `cache-bench`: starter, live, cached, other loaders, limits."""
+"""The rows of `cache-bench`: usual loader, live, cached, other loaders, limits."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ from frame_cache_tools.bench_sources import (
     LiveFrames,
     LoaderSource,
     Lookahead,
-    StarterSource,
+    UsualLoaderSource,
     WebDatasetSource,
     ZarrPythonSource,
 )
 from frame_cache_tools.bias_subject import BiasSubject, subject_of_cache
 from frame_cache_tools.bias_table import BiasTable, largest_divisor
-from frame_cache_tools.starter import STARTER_NUM_WORKERS
+from frame_cache_tools.usual_loader import USUAL_NUM_WORKERS
 
 from cache_builder.video.geometry import FrameGeometry
 from frame_store import open_store
 from loader import SamplingError, SamplingSpec
 from loader.webdataset_report import WebDatasetSpec
 
-Group = Literal["starter", "live", "cached", "other loaders", "limits"]
+Group = Literal["usual loader", "live", "cached", "other loaders", "limits"]
 
 TAKE_LIMIT = "np.take, 1 thread"
 SEQUENTIAL_LIMIT = "sequential decode of the videos"
@@ -45,10 +45,10 @@ class BenchPlan:
     batch_size: int = 128
     seconds: float = 0.6
     """A slice of a fast subject."""
-    starter_seconds: float = 3.0
-    starter_images: int = 60
-    starter_workers: tuple[int, ...] = (STARTER_NUM_WORKERS,)
-    """Numbers of workers that the starter is tried with."""
+    usual_seconds: float = 3.0
+    usual_images: int = 60
+    usual_workers: tuple[int, ...] = (USUAL_NUM_WORKERS,)
+    """Numbers of workers that the usual loader is tried with."""
     num_cpus: int = 1
     lookahead: Lookahead
     every_mode_of: tuple[str, ...] | None = None
@@ -76,15 +76,15 @@ class BenchSubject:
     effective_batch: float | None = None
     """Independent frames that a batch is worth, as `cache-bias` reports it; None where it is not known."""
     images_to_first_batch: int | None = None
-    """Starter: images that are made before the first batch is whole, a batch of each worker."""
+    """Usual loader: images that are made before the first batch is whole, a batch of each worker."""
 
 
 def video_subjects(
     videos: BenchVideos, plan: BenchPlan, *, geometry: FrameGeometry, scan_cache: Path
 ) -> list[BenchSubject]:
-    """Starter, live store and sequential decoding over a folder of videos."""
+    """Usual loader, live store and sequential decoding over a folder of videos."""
     return [
-        *_starter_subjects(videos, plan),
+        *_usual_subjects(videos, plan),
         *_live_subjects(videos, plan, geometry=geometry, scan_cache=scan_cache),
         BenchSubject(
             name=SEQUENTIAL_LIMIT,
@@ -122,10 +122,10 @@ def _fast_rule(plan: BenchPlan) -> SliceRule:
     return SliceRule(seconds=plan.seconds, warm_seconds=0.2)
 
 
-def _starter_subjects(videos: BenchVideos, plan: BenchPlan) -> Iterator[BenchSubject]:
+def _usual_subjects(videos: BenchVideos, plan: BenchPlan) -> Iterator[BenchSubject]:
     if not videos.servable:
         return
-    rule = SliceRule(seconds=plan.starter_seconds, images=plan.starter_images)
+    rule = SliceRule(seconds=plan.usual_seconds, images=plan.usual_images)
     first, many = videos.servable[:1], videos.servable
     sizes = dict(zip(videos.paths, videos.frames_of_path, strict=True))
     for paths, what in ((first, "1 video"), (many, f"{len(many)} videos")):
@@ -134,11 +134,11 @@ def _starter_subjects(videos: BenchVideos, plan: BenchPlan) -> Iterator[BenchSub
         worth = _effective_batch(
             _sizes_alone([sizes[path] for path in paths]), SamplingSpec(), batch_size=plan.batch_size
         )
-        for num_workers in plan.starter_workers:
+        for num_workers in plan.usual_workers:
             yield BenchSubject(
-                name=f"starter, {what}, {num_workers} workers",
-                group="starter",
-                source=StarterSource(paths=paths, num_workers=num_workers, batch_size=plan.batch_size),
+                name=f"usual loader, {what}, {num_workers} workers",
+                group="usual loader",
+                source=UsualLoaderSource(paths=paths, num_workers=num_workers, batch_size=plan.batch_size),
                 rule=rule,
                 limit=SEQUENTIAL_LIMIT,
                 sampling=str(SamplingSpec()),

@@ -6,7 +6,7 @@ from frame_cache_tools.bench_machine import versions_text
 from frame_cache_tools.bench_report import BenchReport, BenchRow, BreakEvenRow
 from frame_cache_tools.bench_rounds import Spread
 
-GROUPS = ("starter", "live", "cached", "other loaders", "limits")
+GROUPS = ("usual loader", "live", "cached", "other loaders", "limits")
 
 
 def report_text(report: BenchReport) -> str:
@@ -15,7 +15,7 @@ def report_text(report: BenchReport) -> str:
         f"{report.machine.text()}\n{versions_text(report.versions)}\ndate  {report.date}",
         *([_videos_text(report)] if report.videos is not None else []),
         *([_caches_text(report)] if report.caches else []),
-        rows_text(report.rows, num_rounds=report.num_rounds, starter_row=report.starter_row),
+        rows_text(report.rows, num_rounds=report.num_rounds, usual_row=report.usual_row),
         *([break_even_text(report.break_even)] if report.break_even else []),
         *(["\n".join(report.notes)] if report.notes else []),
         *(
@@ -27,16 +27,16 @@ def report_text(report: BenchReport) -> str:
     return "\n\n".join(parts)
 
 
-def rows_text(rows: Sequence[BenchRow], *, num_rounds: int, starter_row: str | None) -> str:
+def rows_text(rows: Sequence[BenchRow], *, num_rounds: int, usual_row: str | None) -> str:
     """The figures, slow groups first."""
     width = max((len(row.subject.name) for row in rows), default=0)
     header = (
-        f"{'':{width}} {'images/s':>9} {'spread':>15} {'x starter':>10} {'of limit':>9} "
+        f"{'':{width}} {'images/s':>9} {'spread':>15} {'x usual':>10} {'of limit':>9} "
         f"{'first batch s':>14} {'peak MB':>8} {'eff. batch':>11}"
     )
     lines = [
         f"Medians of {num_rounds} interleaved rounds, smallest and largest; "
-        + ("no starter was measured" if starter_row is None else f"starter: {starter_row}"),
+        + ("the usual loader was not measured" if usual_row is None else f"x usual: times {usual_row}"),
         header,
     ]
     for group in GROUPS:
@@ -71,7 +71,7 @@ def _videos_text(report: BenchReport) -> str:
     return (
         f"videos {videos.folder}: {len(videos.paths)} ({videos.num_files} different files), "
         f"{videos.num_frames} frames, scanned in {videos.scan_seconds:.1f} s; "
-        f"the starter can serve {len(videos.servable)} of them"
+        f"the usual loader can serve {len(videos.servable)} of them"
     )
 
 
@@ -102,7 +102,7 @@ def _row_text(row: BenchRow, width: int) -> str:
     worth = "" if row.subject.effective_batch is None else f"{row.subject.effective_batch:.1f}"
     cells = (
         f"{_short(rate.median):>9} {f'{_short(rate.smallest)}-{_short(rate.largest)}':>15} "
-        f"{_median(row.ratio_to_starter):>10} {_median(row.ratio_to_limit):>9} "
+        f"{_median(row.ratio_to_usual):>10} {_median(row.ratio_to_limit):>9} "
         f"{first:>14} {peak:>8} {worth:>11}"
     )
     return f"{name} {cells}".rstrip()

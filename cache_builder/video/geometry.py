@@ -44,7 +44,7 @@ class FrameGeometry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def __post_init__(self) -> None:
         for name, value in (("height", self.height), ("width", self.width)):
             if not MIN_SIZE <= value <= MAX_SIZE:
-                raise ValueError(f"{name} must be {MIN_SIZE} to {MAX_SIZE} pixels, not {value}")
+                raise ValueError(f"size: {name} must be {MIN_SIZE} to {MAX_SIZE} pixels, not {value}")
         if self.resize not in get_args(Resize):
             raise ValueError(f"resize must be one of {', '.join(get_args(Resize))}, not {self.resize!r}")
         if self.crop_aspect is not None and not all(0 < term <= MAX_ASPECT_TERM for term in self.crop_aspect):
@@ -224,7 +224,7 @@ def parse_aspect(text: str) -> tuple[int, int]:
     """
     match = re.fullmatch(r"(\d{1,9}):(\d{1,9})", text, flags=re.ASCII)
     if match is None:
-        raise ValueError(f"aspect must be WIDTH:HEIGHT, such as 4:3, not {text!r}")
+        raise ValueError(f"crop_aspect must be WIDTH:HEIGHT, such as 4:3, not {text!r}")
     return int(match[1]), int(match[2])
 
 

@@ -1,4 +1,4 @@
-"""The exercise's starter finds the frames it should, and `unservable` knows where it would not."""
+"""The usual loader finds the frames it should, and `unservable` knows where it would not."""
 
 import builtins
 from pathlib import Path
@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 from frame_cache_tools.spelled_videos import read_frame
-from frame_cache_tools.starter import (
+from frame_cache_tools.usual_loader import (
     INSTALL_HINT,
-    StarterDataset,
-    StarterError,
-    StarterVideos,
-    exercise_transforms,
+    UsualLoaderError,
+    UsualVideo,
+    UsualVideos,
     unservable,
+    usual_transforms,
 )
 
 from tests.support.tiny_videos import tiny_video
 
-pytest.importorskip("PIL.Image", reason="the starter needs pillow")
+pytest.importorskip("PIL.Image", reason="the usual loader needs pillow")
 
 
 def spelled(image):
@@ -30,7 +30,7 @@ def test_an_index_gives_its_frame_as_a_pil_image(tmp_path, overrides):
     overrides = {name: Path(value) if name == "path" else value for name, value in overrides.items()}
     video = tiny_video(tmp_path, num_frames=30, video_number=5, gop_size=8, **overrides)
     assert unservable(video.path) is None
-    frames = StarterDataset(video.path, lambda image: image)
+    frames = UsualVideo(video.path, lambda image: image)
     assert len(frames) == 30
     for index in (29, 0, 13, 12, 7, 8):
         image = frames[index]
@@ -45,19 +45,19 @@ def test_many_videos_are_one_row_of_frames(tmp_path):
         tiny_video(tmp_path, path=Path(f"{number}.mp4"), num_frames=num_frames, video_number=number)
         for number, num_frames in enumerate((5, 1, 9))
     ]
-    frames = StarterVideos([video.path for video in videos], lambda image: image)
+    frames = UsualVideos([video.path for video in videos], lambda image: image)
     found = [spelled(frames[index]) for index in range(len(frames))]
     assert found == [(number, index) for number, size in enumerate((5, 1, 9)) for index in range(size)]
 
 
-def test_the_transforms_make_what_the_exercise_feeds_its_model(tmp_path):
+def test_the_transforms_make_what_a_model_is_fed(tmp_path):
     pytest.importorskip("torchvision")
     video = tiny_video(tmp_path, num_frames=3)
-    image = StarterDataset(video.path, exercise_transforms())[1]
+    image = UsualVideo(video.path, usual_transforms())[1]
     assert image.dtype == torch.float32
     assert image.shape == (3, 224, 224)
     assert 0 <= image.min() < image.max() <= 1
-    names = [type(step).__name__ for step in exercise_transforms().transforms]
+    names = [type(step).__name__ for step in usual_transforms().transforms]
     assert names == ["RandomResizedCrop", "ToTensor", "ColorJitter"]
 
 
@@ -73,11 +73,11 @@ def test_what_it_cannot_serve_is_known_from_the_packets(tmp_path, overrides, sai
     video = tiny_video(tmp_path, **{**overrides, "path": Path(overrides["path"])})
     assert said in unservable(video.path)
     if "does not say" in said:
-        with pytest.raises(StarterError, match="does not say"):
-            StarterDataset(video.path, lambda image: image)
+        with pytest.raises(UsualLoaderError, match="does not say"):
+            UsualVideo(video.path, lambda image: image)
     else:
-        frames = StarterDataset(video.path, lambda image: image)
-        with pytest.raises(StarterError, match="no frame has pts"):
+        frames = UsualVideo(video.path, lambda image: image)
+        with pytest.raises(UsualLoaderError, match="no frame has pts"):
             [frames[index] for index in range(len(frames))]
         frames.close()
 
@@ -97,6 +97,6 @@ def test_without_torchvision_it_says_how_to_install_it(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without_torchvision)
     with pytest.raises(ModuleNotFoundError) as raised:
-        exercise_transforms()
+        usual_transforms()
     assert str(raised.value) == INSTALL_HINT
     assert "frame-cache[bench]" in INSTALL_HINT

@@ -1,4 +1,4 @@
-"""The exercise's starter: frames by seeking to a pts, as a map-style dataset. The baseline of `cache-bench`.
+"""The usual loader: frames by seeking to a pts, as a map-style dataset. The baseline of `cache-bench`.
 
 Kept as it was given, faults included. For item i it seeks backward to `i * int(duration / frames)`, both of the
 stream's header, and decodes until a frame has exactly that pts; the frame becomes a PIL image and goes through
@@ -19,17 +19,17 @@ from torch.utils.data import Dataset
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-STARTER_BATCH_SIZE = 128
-STARTER_NUM_WORKERS = 10
+USUAL_BATCH_SIZE = 128
+USUAL_NUM_WORKERS = 10
 IMAGE_SIZE = 224
-INSTALL_HINT = "the starter needs torchvision and pillow: pip install 'frame-cache[bench]'"
+INSTALL_HINT = "the usual loader needs torchvision and pillow: pip install torchvision pillow"
 
 
-class StarterError(Exception):
-    """A video that the starter cannot read, or a frame that it does not find."""
+class UsualLoaderError(Exception):
+    """A video that the usual loader cannot read, or a frame that it does not find."""
 
 
-def exercise_transforms() -> Callable[["Image"], Any]:
+def usual_transforms() -> Callable[["Image"], Any]:
     """PIL image to float32 (3, 224, 224) in [0, 1]: RandomResizedCrop(scale 0.9-1), ToTensor, ColorJitter 0.5 x 4.
 
     Raises:
@@ -51,7 +51,7 @@ def exercise_transforms() -> Callable[["Image"], Any]:
 
 
 def unservable(path: Path) -> str | None:
-    """Why the starter cannot serve every frame of a video, by its header and packets; None where it can."""
+    """Why the usual loader cannot serve every frame of a video, by its header and packets; None where it can."""
     try:
         with av.open(f"file:{path}") as container:
             if not container.streams.video:
@@ -69,14 +69,14 @@ def unservable(path: Path) -> str | None:
     return None
 
 
-class StarterDataset(Dataset[Any]):
+class UsualVideo(Dataset[Any]):
     """Every frame of one video, which stays open in each worker."""
 
     def __init__(self, path: Path, transform: Callable[["Image"], Any]) -> None:
         """Read the header of `path`.
 
         Raises:
-            StarterError: it does not tell duration and number of frames.
+            UsualLoaderError: it does not tell duration and number of frames.
         """
         self._path = path
         self._transform = transform
@@ -99,8 +99,8 @@ class StarterDataset(Dataset[Any]):
             self._container = None
 
 
-class StarterVideos(Dataset[Any]):
-    """The starter over many videos: items run through them one after the other, uniform over all frames.
+class UsualVideos(Dataset[Any]):
+    """The usual loader over many videos: items run through them one after the other, uniform over all frames.
 
     A video is opened for each item: 200 decoders of 1080p in each of 10 workers would need tens of gigabytes.
     """
@@ -109,9 +109,9 @@ class StarterVideos(Dataset[Any]):
         """Read the headers of `paths`.
 
         Raises:
-            StarterError: one does not tell duration and number of frames.
+            UsualLoaderError: one does not tell duration and number of frames.
         """
-        self._videos = [StarterDataset(path, transform) for path in paths]
+        self._videos = [UsualVideo(path, transform) for path in paths]
         self._ends = list(accumulate(map(len, self._videos)))
 
     def __len__(self) -> int:
@@ -132,7 +132,7 @@ def _read_header(path: Path) -> tuple[int, int]:
     with av.open(f"file:{path}") as container:
         stream = container.streams.video[0]
         if not stream.frames or not stream.duration:
-            raise StarterError(f"{path}: the header does not say duration and number of frames")
+            raise UsualLoaderError(f"{path}: the header does not say duration and number of frames")
         return stream.frames, int(stream.duration / stream.frames)
 
 
@@ -142,4 +142,4 @@ def _find_frame(container: InputContainer, pts: int, path: Path) -> "Image":
     for frame in container.decode(stream):
         if frame.pts == pts:
             return frame.to_image()
-    raise StarterError(f"{path}: no frame has pts {pts}")
+    raise UsualLoaderError(f"{path}: no frame has pts {pts}")
