@@ -19,8 +19,8 @@ from loader.coincidence import block_kappa, slot_pairs, visit_kappa
 from loader.errors import SamplingError
 from loader.frame_orders import check_shard_sizes
 
-MAX_LAGS = 1 << 22
-"""Distances between the slots of a batch up to which `block_pair_chi2` adds them up: 32 MiB."""
+MAX_LAGS = 1 << 18
+"""Distances between the slots of a batch up to which `block_pair_chi2` adds them up: a few arrays of 2 MiB."""
 
 
 def pair_chi2(
@@ -166,8 +166,9 @@ def block_pair_chi2(shard_sizes: npt.ArrayLike, *, block_frames: int, batch_size
         raise SamplingError("a batch of one frame holds no pair")
     kappa = block_kappa(sizes, block_frames=block_frames, batch_size=batch_size)
     num_frames, shard_size, num_shards = int(sizes.sum()), int(sizes[0]), len(sizes)
-    lags = _lag_law(num_frames, min(block_frames, num_frames), batch_size)
-    if lags is None or sizes.min() != sizes.max():
+    are_equal = sizes.min() == sizes.max()
+    lags = _lag_law(num_frames, min(block_frames, num_frames), batch_size) if are_equal else None
+    if lags is None:
         return pair_chi2_of_classes(kappa, sizes), False
     # Rows are whole shards: lag k = j n + e is at [j, e]. A pair of frames i, j has the displacement j - i or, the
     # other way round the circle, N - (j - i): half of the ordered pairs of slots each.
