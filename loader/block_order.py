@@ -1,4 +1,4 @@
-"""`sampling="block"`: every frame once an epoch, reading a few shards at a time."""
+"""`sampling="block"`: an order with every frame once, reading a few shards at a time."""
 
 import numpy as np
 import numpy.typing as npt

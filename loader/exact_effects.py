@@ -25,7 +25,7 @@ class ExactEffect:
     """Its variance, around its own expectation, over sigma^2 / B; sigma^2 is the variance of all frames."""
     mean_square_effect: float | None
     """Its mean square distance from the mean of all frames, bias included, over sigma^2 / B. None for clips, which are
-    held to the mean over windows."""
+    held to the mean over windows, and for the order on disk where a short step comes behind the whole ones."""
 
 
 def exact_effect(
@@ -151,5 +151,8 @@ def _of_the_order_on_disk(law: SamplingLaw, features: Reals) -> ExactEffect | No
         return None
     scale = slots / float(np.square(centred).sum(axis=1).mean())
     around_own = np.square(means - means.mean(axis=0)).sum(axis=1).mean()
-    around_all = np.square(means).sum(axis=1).mean()
-    return ExactEffect(design_effect=float(around_own) * scale, mean_square_effect=float(around_all) * scale)
+    is_all = num_positions % slots == 0
+    around_all = float(np.square(means).sum(axis=1).mean()) * scale
+    return ExactEffect(
+        design_effect=float(around_own) * scale, mean_square_effect=around_all if is_all else None
+    )

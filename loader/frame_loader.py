@@ -89,7 +89,7 @@ class FrameLoader:
                 group of pictures is decoded once for all of them. The order of frames stays the same.
             lookahead_bytes: memory for frames that were decoded before they are due, on top of the batches'.
             options: which frames come together when, as `loader.batch_plan.BatchPlan` explains:
-                `batch_size=128, sampling="permutation", seed=0, remainder="uneven", rank=0, world_size=1`; for
+                `batch_size=128, sampling="permutation", seed=0, remainder=None, rank=0, world_size=1`; for
                 `sampling="shards"` also `shards_per_batch`, `frames_per_visit`, `shard_choice="proportional"`,
                 `frames_with_replacement=False`; for `"block"` `shards_per_block`; for clips `clip_frames`,
                 `clip_stride=1`.
@@ -143,7 +143,7 @@ class FrameLoader:
         return f"FrameLoader({self._plan}; {self._cursor})"
 
     def __len__(self) -> int:
-        """Batches in an epoch, for this rank: of all frames, or of one clip for each whole window."""
+        """Batches in an epoch, for this rank, the same in every epoch; `repr` says what the remainder makes of it."""
         return len(self._plan)
 
     def set_epoch(self, epoch: int) -> None:
@@ -164,7 +164,9 @@ class FrameLoader:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Make the next iteration go on from `state`, with any world size and batch size.
 
-        Under `remainder="uneven"` the epoch's frames are all read once, by the ranks before and after together.
+        Under `remainder="uneven"` the epoch's frames are all read once, by the ranks before and after together. Under
+        "drop" each of them is read at most once: what is left is cut into whole steps of the new size, and where
+        there is none the next epoch begins.
 
         Raises:
             SamplingError: no state of a loader, or one of another store, sampling or seed; both sides are named.

@@ -113,7 +113,7 @@ class EpochCursor:
         )
 
     def load(self, state: LoaderState) -> None:
-        """Make the next iteration go on from `state`.
+        """Make the next iteration go on from `state`, or with the next epoch where no step is left of the state's.
 
         Raises:
             SamplingError: it is of another store, sampling or seed (both sides are named), or outside the epoch.
@@ -133,8 +133,10 @@ class EpochCursor:
             listed = "\n".join(differing)
             raise SamplingError(f"the state is of another run:\n{listed}")
         self._plan.order(state.epoch)
-        self._plan.slice_from(state.position)
-        self._resume_at(state.epoch, state.position)
+        # Another batch size or world size may find no whole step in what is left, and an iteration without a batch
+        # looks like a finished epoch.
+        is_over = self._plan.slice_from(state.position).num_steps == 0
+        self._resume_at(*((state.epoch + 1, 0) if is_over else (state.epoch, state.position)))
 
     def _resume_at(self, epoch: int, position: int) -> None:
         self._next_iteration = self._began = self._given = (epoch, position)

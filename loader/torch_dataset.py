@@ -67,7 +67,7 @@ class FrameBatchSampler(Sampler[BatchIds]):
         return f"{self._plan}; {self._cursor}"
 
     def __len__(self) -> int:
-        """Batches in an epoch, for this rank: of all frames, or of one clip for each whole window."""
+        """Batches in an epoch, for this rank; see `FrameLoader`."""
         return len(self._plan)
 
     def set_epoch(self, epoch: int) -> None:

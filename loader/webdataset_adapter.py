@@ -62,7 +62,8 @@ def webdataset_batches(
         shuffle_buffer: frames held, encoded, per worker; 1 keeps the order on disk.
         seed: in [0, 2**32).
         epoch: in [0, 2**32).
-        drop_last: leave out each worker's last batch where it is short.
+        drop_last: leave out each worker's last batch where it is short. Kept, it is a step like any other, in which a
+            frame weighs more (S50).
 
     Raises:
         StoreNotFoundError: no cache there.

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import numpy.typing as npt
 
 from loader.bias_report import NEEDS_RHO, BiasReport, report_of_effects, stream_design_effect
 from loader.errors import SamplingError
 from loader.frame_orders import check_shard_sizes
+from loader.pair_law import pair_chi2_of_classes
 from loader.rho_estimate import RhoEstimate
 from loader.sampling_law import SamplingLaw
 from loader.stream_law import chi2_at_stream_ends
@@ -53,6 +55,9 @@ def webdataset_report(
     Every frame comes once an epoch, but small shards crowd its ends. Ranks own different shards, so slots of two ranks
     never share one: kappa of the global batch is (B - 1) / (R B - 1) times that of a rank's (S48).
 
+    By steps (S50) the last batch of a worker weighs more where it is short, and then chi^2 is one by slots, marked so.
+    What the stream says of pairs of a batch is a lower bound (S52).
+
     Raises:
         SamplingError: fewer shards than workers of all ranks together, or no whole batch.
     """
@@ -63,7 +68,7 @@ def webdataset_report(
         raise SamplingError(
             f"{num_readers} workers of all ranks together cannot share {len(held)} shards that hold frames"
         )
-    kappa = webdataset_kappa(
+    kappa_of_a_rank = webdataset_kappa(
         held,
         shuffle_buffer=spec.shuffle_buffer,
         initial=spec.initial,
@@ -71,8 +76,7 @@ def webdataset_report(
         num_workers=num_readers,
     )
     slots = batch_size * world_size
-    if slots > 1:
-        kappa *= (batch_size - 1) / (slots - 1)
+    kappa = kappa_of_a_rank * (batch_size - 1) / max(1, slots - 1)
     at_ends = chi2_at_stream_ends(held)
     law = SamplingLaw(
         name=str(spec),
@@ -93,9 +97,22 @@ def webdataset_report(
         num_positions_doubled=0,
         because="every frame comes once an epoch; at the ends of one, before the buffer, all shards alike",
         kappa_is_exact=is_exact_kappa(held, num_workers=num_readers),
+        chi2_of_pairs=pair_chi2_of_classes(kappa_of_a_rank, held) if batch_size > 1 else None,
+        chi2_of_pairs_is_exact=False,
+        chi2_is_by_slots=not _all_batches_are_whole(held, batch_size, num_workers=num_readers),
     )
     if rho is None:
         return report_of_effects(law, None, rho=None, why=NEEDS_RHO, bias=0.0)
     effects = [stream_design_effect(law, held, value) for value in (rho.rho, rho.low, rho.high)]
     why = "from rho, as of equal shards whose frames lie in random order"
     return report_of_effects(law, effects, rho=rho, basis="approximate", why=why, bias=0.0)
+
+
+def _all_batches_are_whole(sizes: npt.NDArray[np.int64], batch_size: int, *, num_workers: int) -> bool:
+    """Whether every worker's frames fill whole batches, however the shards are dealt."""
+    if num_workers == 1:
+        return bool(sizes.sum() % batch_size == 0)
+    if sizes.min() != sizes.max():
+        return not (sizes % batch_size).any()
+    numbers = {len(sizes) // num_workers, -(-len(sizes) // num_workers)}
+    return not any(number * int(sizes[0]) % batch_size for number in numbers)

@@ -158,7 +158,7 @@ class TestDamagedVideos:
         store = frame_store.open_store(output)
         assert [video.path for video in store.manifest.videos if video.verdict != "whole"] == ["077.mp4"]
         ids, spelled = [], set()
-        for batch in FrameLoader(store, batch_size=64, num_threads=2):
+        for batch in FrameLoader(store, batch_size=64, remainder="uneven", num_threads=2):
             ids += batch.frame_ids.tolist()
             frames = batch.frames.permute(0, 2, 3, 1).numpy()
             for video, frame, pixels in zip(batch.video_ids, batch.frame_in_video, frames, strict=True):

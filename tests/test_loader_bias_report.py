@@ -14,7 +14,7 @@ from loader.webdataset_adapter import webdataset_batches
 from loader.webdataset_report import WebDatasetSpec, webdataset_report
 from tests.support.array_store import ArrayStore
 from tests.support.enumeration import every_whole_clip
-from tests.support.laws import SPECS, law_of, measured_counts
+from tests.support.laws import SPECS, batches_of, law_by_steps, law_of
 from tests.support.statistics import coincidence, standard_errors_off
 from tests.support.tar_cache import write_tar_cache
 
@@ -190,12 +190,12 @@ def test_the_bias_of_a_proxy():
         bias_of_features(clips, features, ids)
 
 
-@pytest.mark.parametrize("remainder", ["drop", "pad"])
+@pytest.mark.parametrize("remainder", ["drop", "pad", "uneven"])
 def test_the_bias_of_a_proxy_where_the_order_on_disk_leaves_out_or_repeats_frames(remainder):
     features, sizes = np.repeat([0.0, 1.0], 20)[:, None], np.array([20, 20])
     where = {"batch_size": BATCH_SIZE, "world_size": 1, "remainder": remainder}
-    counts = measured_counts(sizes, sampling="sequential", **where)
-    off = abs(counts @ features[:, 0] / counts.sum() - 0.5) / 0.5
+    law = law_by_steps(batches_of(sizes, sampling="sequential", **where), 40)
+    off = abs(law @ features[:, 0] - 0.5) / 0.5
     assert off > 0.05
     with_features = {"features": features, "sizes": sizes}
     report = report_of({"sampling": "sequential"}, remainder=remainder, **with_features)
@@ -286,6 +286,26 @@ def test_the_report_of_webdataset():
     for wrong in ({"shuffle_buffer": 0}, {"initial": 0}, {"num_workers": 0}):
         with pytest.raises(SamplingError, match="must be 1 or more"):
             WebDatasetSpec(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "batch_size", "num_workers", "by_slots"),
+    [
+        ([6, 6, 4], 8, 1, False),
+        ([6, 6, 5], 8, 1, True),
+        ([6, 6, 6, 6], 4, 2, False),
+        ([6, 6, 6], 4, 2, True),  # a worker of one shard: 6 frames
+        ([8, 4, 12], 4, 2, False),
+        ([8, 4, 13], 4, 2, True),
+    ],
+)
+def test_of_short_batches_of_webdatasets_workers_nothing_is_claimed_by_steps(
+    sizes, batch_size, num_workers, by_slots
+):
+    spec = WebDatasetSpec(shuffle_buffer=10, num_workers=num_workers)
+    law = webdataset_report(sizes, spec, batch_size=batch_size, rho=None).law
+    assert law.chi2_is_by_slots == by_slots
+    assert law.chi2_of_pairs > 0 and not law.chi2_of_pairs_is_exact
 
 
 def test_the_kappa_of_webdataset_is_that_of_its_real_batches(tmp_path):

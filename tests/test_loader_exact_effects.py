@@ -286,7 +286,10 @@ def test_S48_the_order_on_disk_of_ranks():
             sampling="sequential",
         )
         assert_equal(report.design_effect, measured_design_effect(outcomes, population))
-        assert_equal(report.mean_square_effect, mean_square_effect(outcomes, population))
+        if remainder == "uneven":  # three frames are left for a short step
+            assert report.mean_square_effect is None
+        else:
+            assert_equal(report.mean_square_effect, mean_square_effect(outcomes, population))
         assert report.is_exact
         assert report.design_effect <= report.law.worst_design_effect * (1 + 1e-12)
 

@@ -15,6 +15,7 @@ from loader.clip_law import chi2_of_whole_clips
 from loader.design_effect import design_effect, intraclass_correlation, slot_correlation
 from loader.epoch_order import epoch_order
 from loader.rho_estimate import thumbnails
+from loader.step_law import chi2_of_short_batch
 from tests.support.commands import SMALL, run
 from tests.support.statistics import standard_errors_off
 from tests.support.tiny_videos import simple_specs, tiny_folder
@@ -67,7 +68,9 @@ def test_chi2_is_the_ratio_of_means_of_the_stored_sizes(caches):
     assert 0 < naive["bias_of_proxy"] <= np.sqrt(expected)
     others = [row for name, row in rows.items() if "uniform" not in name]
     assert len(others) >= 6
-    assert all(row["law"]["chi2"] == 0 for row in others)
+    in_order = rows["sampling=sequential"]["law"]["chi2"]
+    assert in_order == chi2_of_short_batch(int(sizes.sum()), batch_size=32) > 0
+    assert all(row["law"]["chi2"] == 0 for row in others if row["law"]["name"] != "sampling=sequential")
 
 
 def test_the_layouts_side_by_side(caches):
@@ -359,6 +362,54 @@ def test_the_plan_measures_and_picks(caches, tmp_path, monkeypatch):
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
+def test_laws_are_by_steps_and_the_remainder_is_that_of_the_loader(tmp_path):
+    (tmp_path / "sizes").write_text("1025")
+    common = ("--shard-sizes", tmp_path / "sizes", "--batch-size", "128", "--sampling")
+    in_order = bias(*common, "sequential", "--max-chi2", "12.4")
+    assert in_order.exit_code == EXIT_LIMIT_BROKEN and "chi2 over frames is 12.45" in in_order.stderr
+    assert (
+        "the last batch has 1 of 128 frames, always the same, and is a step like any other" in in_order.stdout
+    )
+    assert bias(*common, "sequential", "--remainder", "drop", "--max-chi2", "0.001").exit_code == 0
+    shuffled = bias(*common, "permutation").stdout
+    assert "1 frame dropped an epoch; the mean of one epoch's steps is off by 0.00098 sigma" in shuffled
+    assert "steps is off by 0.11 sigma" in bias(*common, "permutation", "--remainder", "uneven").stdout
+    small = ("--shard-sizes", tmp_path / "sizes", "--batch-size", "600", "--world-size", "2", "--sampling")
+    assert "a batch is 512, not 600: an epoch holds no whole step" in bias(*small, "permutation").stdout
+    refused = bias(*small, "permutation", "--remainder", "drop")
+    assert refused.exit_code == EXIT_WRONG_COMMAND and "holds no whole step" in refused.stderr
+    stream = bias(*common, "webdataset", "--max-chi2", "1")
+    assert stream.exit_code == EXIT_LIMIT_BROKEN and "no chi2 to judge" in stream.stderr
+    assert "~0" in stream.stdout and "chi2 is by slots" in stream.stdout
+    whole = bias(
+        "--shard-sizes",
+        tmp_path / "sizes",
+        "--batch-size",
+        "41",
+        "--sampling",
+        "webdataset",
+        "--max-chi2",
+        "1",
+    )
+    assert whole.exit_code == 0 and "~0" not in whole.stdout
+
+
+def test_the_table_tells_of_pairs_what_is_exact_and_marks_what_is_not(tmp_path):
+    (tmp_path / "sizes").write_text("50 " * 32)
+    shown = bias("--shard-sizes", tmp_path / "sizes").stdout.splitlines()
+    found = {line.split("  ")[0]: line for line in shown}
+    assert " 0.774 " in found["sampling=block shards_per_block=4"]
+    assert " 0.0962 " in found["sampling=shards frames_per_visit=8"]
+    assert ">= 0.00104" in found["webdataset shuffle_buffer=1000 num_workers=1"]
+    (tmp_path / "sizes").write_text("50 " * 32 + "49")
+    (rows,) = samplers("--shard-sizes", tmp_path / "sizes")
+    law = rows["sampling=block shards_per_block=4"]["law"]
+    assert law["chi2_of_pairs"] == pytest.approx(0.803, abs=0.001) and law["chi2_of_pairs_is_exact"] is False
+    assert rows["sampling=iid"]["law"]["chi2_of_pairs"] == 0
+    one = bias("--shard-sizes", tmp_path / "sizes", "--sampling", "block", "--shards-per-block", "4").stdout
+    assert ">= 0.8" in one
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -371,7 +422,7 @@ def test_the_plan_measures_and_picks(caches, tmp_path, monkeypatch):
         (["--shard-sizes", "SIZES", "--plan", "--demand", "4"], "measure FrameLoader on caches"),
         (["CACHE", "--sampling", "shards", "--frames-per-visit", "7"], "must be batch_size"),
         (["CACHE", "--sampling", "block", "--shards-per-block", "99"], "only 6 shards hold frames"),
-        (["CACHE", "--sampling", "iid", "--world-size", "5000"], "holds no whole step"),
+        (["CACHE", "--sampling", "iid", "--world-size", "5000"], "5000 ranks cannot share"),
         (["CACHE", "--sampling", "permutation", "--world-size", "5000"], "5000 ranks cannot share"),
         (["CACHE", "--clip-frames", "999"], "but the longest video has"),
         (["CACHE", "--clip-frames", "4", "--sampling", "block"], "needs shards_per_block"),

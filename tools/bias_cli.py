@@ -30,8 +30,8 @@ from frame_cache_tools.bias_table import (
     BiasTable,
     candidates,
     report_builtins,
-    table_text,
 )
+from frame_cache_tools.bias_text import table_text
 
 from cache_builder.errors import ConfigError, MachineError
 from frame_store import __version__
@@ -83,7 +83,11 @@ EXIT_MACHINE_FAILED = 3
     default=1,
     help="Ranks that share an epoch and average their gradients: all is said of their global batch.",
 )
-@click.option("--remainder", type=click.Choice(["drop", "pad", "uneven"]), default="uneven")
+@click.option(
+    "--remainder",
+    type=click.Choice(["drop", "pad", "uneven"]),
+    help="What becomes of a last step that is not whole.  [default: uneven for sequential, else drop]",
+)
 @click.option(
     "--features",
     type=click.Path(path_type=Path),
@@ -305,7 +309,12 @@ def _broken_limits(
             where = f"{section.table.subject.name}: {report.law.name}"
             judged = target or report.law.target
             chi2 = report.law.chi2_over(judged)
-            if max_chi2 is not None and chi2 > max_chi2:
+            if max_chi2 is not None and report.law.chi2_is_by_slots:
+                lines.append(
+                    f"{where}: no chi2 to judge: a worker's last batch is short, and a step like any other; "
+                    f"take a --batch-size that fits the shards"
+                )
+            elif max_chi2 is not None and chi2 > max_chi2:
                 lines.append(f"{where}: chi2 over {judged} is {chi2:.4g}, at most {max_chi2:g} is allowed")
             if least_batch is None:
                 continue

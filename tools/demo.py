@@ -62,7 +62,7 @@ def main(folder: Path, count: int) -> None:
 
 
 def _show(store: FrameStore, kind: str, mode: Any, arguments: dict[str, Any], num_batches: int) -> None:  # noqa: ANN401
-    loader = FrameLoader(store, batch_size=BATCH_SIZE, sampling=mode, remainder="drop", **arguments)
+    loader = FrameLoader(store, batch_size=BATCH_SIZE, sampling=mode, **arguments)
     started = time.perf_counter()
     batches = list(_take(loader, num_batches))
     seconds = time.perf_counter() - started
