@@ -112,10 +112,7 @@ def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
     as_json, plot = flags.pop("as_json"), flags.pop("plot")
     try:
         settings = _settings(flags)
-        for cache in settings.caches:
-            read_manifest(cache)
-        if plot is not None and not plot.absolute().parent.is_dir():
-            raise ConfigError(f"--plot {plot}: no folder {plot.absolute().parent}")
+        _check_paths(settings, plot)
         start_server()
         from frame_cache_tools.bench_plot import plot_report, require_matplotlib
         from frame_cache_tools.bench_run import command_line, run_bench
@@ -139,18 +136,18 @@ def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
         click.echo("interrupted before anything was measured", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except (MachineError, OSError) as error:
-        click.echo(f"error: {_machine_text(error)}", err=True)
+        say_error(_machine_text(error))
         sys.exit(EXIT_MACHINE_FAILED)
     except FrameCacheError as error:
         say_error(error_text(error))
         sys.exit(exit_code(error))
     except (ModuleNotFoundError, ValueError) as error:
-        click.echo(f"error: {error}", err=True)
+        say_error(str(error))
         sys.exit(EXIT_WRONG_COMMAND)
     if report.interrupted:
         sys.exit(EXIT_INTERRUPTED)
     if not report.has_figures:
-        click.echo("error: nothing was measured; the report says why", err=True)
+        say_error("nothing was measured; the report says why")
         sys.exit(EXIT_NOTHING_MEASURED)
 
 
@@ -159,6 +156,14 @@ def _settings(flags: dict[str, Any]) -> BenchSettings:
     quick = QUICK if flags.pop("quick") else {}
     said = {name: value for name, value in flags.items() if value is not None and value != ()}
     return BenchSettings(**{**quick, **said})
+
+
+def _check_paths(settings: BenchSettings, plot: Path | None) -> None:
+    """Refuse what would fail once everything has been measured."""
+    for cache in settings.caches:
+        read_manifest(cache)
+    if plot is not None and not plot.absolute().parent.is_dir():
+        raise ConfigError(f"--plot {plot}: no folder {plot.absolute().parent}")
 
 
 def _machine_text(error: Exception) -> str:
