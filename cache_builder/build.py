@@ -34,6 +34,7 @@ from cache_builder.video.scan_cache import forget_scans
 from cache_builder.video_changes import list_changes
 from cache_builder.worker_pool import WorkerPool
 from cache_builder.workspace import Workspace
+from frame_store.counts import counted
 from frame_store.errors import CudaUnavailableError, StoreError
 from frame_store.layout import MANIFEST_NAME
 from frame_store.manifest import EncodingName, FileEntry, StoreManifest, read_manifest
@@ -78,7 +79,7 @@ def run_build(
         contents = look_into(videos, not_counted=workspace.own_places)
         nvdec = _choose_nvdec(options, progress or NoProgress())
         workspace.require_own_files()
-        with workspace.locked():
+        with workspace.locked(if_not_writable="give {--out} a place that can be written"):
             return _Build(
                 contents=contents,
                 workspace=workspace,
@@ -264,7 +265,7 @@ class _Build:
         if self._overwrite:
             return
         lines = [
-            f"{entry.name}: missing, or not {entry.num_bytes} bytes long"
+            f"{entry.name}: missing, or not {counted(entry.num_bytes, 'byte')} long"
             for entry in self._broken_files(existing)
         ]
         lines += setting_differences(self._config.to_builtins(), existing.config)
@@ -308,7 +309,9 @@ class _Build:
             return VideoError(scan.facts.path, "; ".join(scan.damage_texts))
         num_corrupt = int(scan.packets.is_corrupt.sum())
         if num_corrupt:
-            return VideoError(scan.facts.path, f"{num_corrupt} packets flagged corrupt by the demuxer")
+            return VideoError(
+                scan.facts.path, f"{counted(num_corrupt, 'packet')} flagged corrupt by the demuxer"
+            )
         try:
             make_selection(self._config, scan)
         except VideoError as error:

@@ -14,6 +14,7 @@ from cache_builder.shard_job import SOURCE_DTYPE
 from cache_builder.spill import UnitReceipt
 from cache_builder.video.picture_notes import picture_notes
 from cache_builder.video.scan import VideoScan
+from frame_store.counts import counted, counted_in_groups
 from frame_store.frame_truth import FormatChange, FrameTruth
 from frame_store.manifest import Fidelity, Verdict, VideoEntry
 
@@ -61,17 +62,17 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
                 f"packet {packet}: {message}" for packet, message in errors[:MAX_REASONS_LISTED]
             )
             problems.append(
-                f"{len(errors)} decoder errors ({listed}{', ...' * (len(errors) > MAX_REASONS_LISTED)})"
+                f"{counted(len(errors), 'decoder error')} ({listed}{', ...' * (len(errors) > MAX_REASONS_LISTED)})"
             )
         if num_corrupt:
-            problems.append(f"{num_corrupt} frames flagged corrupt by the decoder")
+            problems.append(f"{counted(num_corrupt, 'frame')} flagged corrupt by the decoder")
         num_packets_corrupt = sum(len(receipt.corrupt_packets) for receipt in self.receipts)
         if num_packets_corrupt:
-            problems.append(f"{num_packets_corrupt} packets flagged corrupt by the demuxer")
+            problems.append(f"{counted(num_packets_corrupt, 'packet')} flagged corrupt by the demuxer")
         lost = self._packets_lost()
         if len(lost):
             problems.append(
-                f"{len(lost)} packets gave no frame, and nothing says why (the first: packet {lost[0]})"
+                f"{counted(len(lost), 'packet')} gave no frame, and nothing says why (the first: packet {lost[0]})"
             )
         return problems + self.scan.damage_texts
 
@@ -144,7 +145,9 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         facts = self.scan.facts
         notes = []
         if facts.num_frames_in_header is not None and facts.num_frames_in_header != num_decoded:
-            notes.append(f"the header claims {facts.num_frames_in_header} frames, {num_decoded} decoded")
+            notes.append(
+                f"the header claims {counted(facts.num_frames_in_header, 'frame')}, {num_decoded} decoded"
+            )
         if facts.num_packets != num_decoded:
             counts: dict[str, int] = {
                 reason: len(packets) for reason, packets in frames.packets_without_frame.items()
@@ -153,7 +156,8 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
             counts |= {"where it is damaged": num_in_damage} if num_in_damage else {}
             reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
             notes.append(
-                f"{facts.num_packets} packets gave {num_decoded} frames" + f": {reasons}" * bool(reasons)
+                f"{counted(facts.num_packets, 'packet')} gave {counted(num_decoded, 'frame')}"
+                + f": {reasons}" * bool(reasons)
             )
         claimed, end = facts.duration_seconds_in_header, self._end_seconds()
         if claimed is not None and end is not None and claimed - end > max(0.5, 0.05 * claimed):
@@ -166,7 +170,8 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         if facts.bytes_not_read is not None and facts.second_file is None:
             first, end = facts.bytes_not_read
             notes.append(
-                f"about {end - first:,} bytes of it, from byte {first:,} on, are no part of what was read"
+                f"about {counted_in_groups(end - first, 'byte')} of it, from byte {first:,} on, "
+                "are no part of what was read"
             )
         if facts.stream_choice != "only":
             chosen = "FFmpeg's best" if facts.stream_choice == "best" else "the first that is no cover art"
@@ -190,7 +195,8 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
             num_on_cpu = num_decoded - self._num_decoded_by_nvdec()
             failures = sorted({receipt.nvdec_failure for receipt in self.receipts if receipt.nvdec_failure})
             notes.append(
-                f"{num_on_cpu} frames decoded on the CPU, as NVDEC did not decode them cleanly: {'; '.join(failures)}"
+                f"{counted(num_on_cpu, 'frame')} decoded on the CPU, as NVDEC did not decode them cleanly: "
+                f"{'; '.join(failures)}"
             )
         return notes
 
@@ -265,25 +271,26 @@ def _spans_text(truth: FrameTruth) -> list[str]:
             f"not to be trusted: {frames} (packets {span.first_packet} to {span.last_packet}{time}{lost})"
         )
     more = truth.num_damaged_spans - len(lines)
-    return [*lines, f"and {more} more spans"] if more > 0 else lines
+    return [*lines, f"and {counted(more, 'more span')}"] if more > 0 else lines
 
 
 def _truth_notes(truth: FrameTruth, *, num_hidden: int) -> list[str]:
     notes = []
     if num_hidden:
-        notes.append(f"an edit list hides {num_hidden} packets")
+        notes.append(f"an edit list hides {counted(num_hidden, 'packet')}")
     if truth.num_pts_gaps:
         gap = truth.pts_gaps[0]
         notes.append(
-            f"{truth.num_pts_gaps} gaps in its timestamps, the first of {gap.seconds:.3f} s before frame {gap.frame}"
+            f"{counted(truth.num_pts_gaps, 'gap')} in its timestamps, the first of {gap.seconds:.3f} s "
+            f"before frame {gap.frame}"
         )
     if truth.num_frames_without_pts and truth.start_offset_seconds is not None:
-        notes.append(f"{truth.num_frames_without_pts} frames without a timestamp")
+        notes.append(f"{counted(truth.num_frames_without_pts, 'frame')} without a timestamp")
     run = truth.longest_duplicate_run
     if run is not None and run[1] - run[0] >= FROZEN_STEPS:
         notes.append(f"frozen from frame {run[0]} to {run[1]}")
     if truth.num_frames_interlaced:
-        notes.append(f"{truth.num_frames_interlaced} frames are interlaced")
+        notes.append(f"{counted(truth.num_frames_interlaced, 'frame is', 'frames are')} interlaced")
     turned = next(
         (change for change in truth.format_changes if change.before.orientation != change.after.orientation),
         None,
@@ -297,7 +304,7 @@ def _truth_notes(truth: FrameTruth, *, num_hidden: int) -> list[str]:
     first, text = next(((frame, text) for frame, text in changes if text), (0, ""))
     if text:
         count = truth.num_format_changes
-        notes.append(f"{count} changes of picture format, the first at frame {first}: {text}")
+        notes.append(f"{counted(count, 'change')} of picture format, the first at frame {first}: {text}")
     return notes
 
 

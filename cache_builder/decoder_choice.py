@@ -11,6 +11,7 @@ from cache_builder.video.limits import seconds_to_scan
 from cache_builder.video.nvdec import NvdecDevice, probe_nvdec
 from cache_builder.video.scan import VideoFacts, VideoScan
 from cache_builder.worker_pool import JobDone, JobLimits, JobRaised, WorkerPool
+from frame_store.counts import counted
 
 MAX_PROBING_WORKERS = 4
 """A process takes half a second to start CUDA, and a probe a few hundredths of one."""
@@ -37,7 +38,10 @@ class DecoderChoice(msgspec.Struct, frozen=True, kw_only=True):
     def summary(self) -> list[str]:
         """One line for each reason why videos are left to the CPU, with how many there are."""
         counts = Counter(self.refusals.values())
-        return [f"{count} videos are decoded on the CPU: {reason}" for reason, count in counts.most_common()]
+        return [
+            f"{counted(count, 'video is', 'videos are')} decoded on the CPU: {reason}"
+            for reason, count in counts.most_common()
+        ]
 
 
 class ProbeJob(msgspec.Struct, frozen=True, kw_only=True):

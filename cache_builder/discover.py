@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from cache_builder.errors import InputFolderError
+from frame_store.counts import counted
 from frame_store.descriptors import raise_if_out_of_files
 from frame_store.not_a_cache import is_cache
 from frame_store.user_path import user_path
@@ -46,7 +47,7 @@ class PassedOver(msgspec.Struct, frozen=True, kw_only=True):
         more = len(counts) - _MAX_EXTENSIONS_TOLD
         if more > 0:
             num_files = sum(list(self.by_extension.values())[_MAX_EXTENSIONS_TOLD:])
-            counts[_MAX_EXTENSIONS_TOLD:] = [f"{num_files} of {more} other kinds"]
+            counts[_MAX_EXTENSIONS_TOLD:] = [f"{num_files} of {counted(more, 'other kind')}"]
         parts = [f"passed over by extension: {', '.join(counts)}"] if counts else []
         parts += [f"passed over as hidden: {self.num_hidden}"] if self.num_hidden else []
         return "; ".join(parts) or None

@@ -6,16 +6,14 @@ rename, only by one that the manifest's own SHA-256 proves right. So a repair ca
 again, and can make nothing worse.
 """
 
-import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from cache_builder.build import resolved
-from cache_builder.config import BuildConfig, differences
+from cache_builder.config import differences
 from cache_builder.decode_stage import DecodeResult, DecodeStage
 from cache_builder.decoded_video import NVDEC_COUNT, DecodedVideo
 from cache_builder.decoder_choice import DecoderChoice
@@ -25,6 +23,7 @@ from cache_builder.gather_stage import library_versions, write_index, write_plan
 from cache_builder.index_rows import IndexRows
 from cache_builder.plan import ShardPlan, plan_shards
 from cache_builder.progress import NoProgress, Progress
+from cache_builder.repair_checks import REBUILD, broken_files, config_of, require_place
 from cache_builder.shard_job import SOURCE_DTYPE, PlanNames, ShardJob, shard_rows_path
 from cache_builder.spill import UnitReceipt
 from cache_builder.unit_job import UnitJob
@@ -32,6 +31,7 @@ from cache_builder.video.scan import VideoScan
 from cache_builder.video.scan_cache import scan_videos
 from cache_builder.worker_pool import WorkerPool
 from cache_builder.workspace import Workspace
+from frame_store.counts import counted
 from frame_store.errors import StoreFormatError
 from frame_store.frame_index import FrameIndex, open_index
 from frame_store.layout import INDEX_NAME
@@ -41,8 +41,6 @@ from frame_store.shard_file import ShardReceipt
 from frame_store.user_path import user_path
 from frame_store.verify import check_file
 from frame_store.zarr_writer import write_zarr_metadata
-
-_REBUILD = "build the cache again: cache-build"
 
 
 def repair_cache(
@@ -71,8 +69,8 @@ def repair_cache(
             videos = source_path(videos)
             discover_videos(videos)  # what cannot be right is said, needed or not
         workspace = Workspace(cache)
-        with workspace.locked():
-            broken = _broken_files(cache, manifest, progress or NoProgress())
+        with workspace.locked(if_not_writable="copy the cache to a place that can be, and repair it there"):
+            broken = broken_files(cache, manifest, progress or NoProgress())
             if broken:
                 _Repair(
                     manifest,
@@ -85,24 +83,12 @@ def repair_cache(
             return broken
     except StoreFormatError as error:
         raise RepairError(
-            f"{error}\nwithout its manifest nothing says what the other files must be; move {cache} away and {_REBUILD}"
+            f"{error}\nwithout its manifest nothing says what the other files must be; move {cache} away and {REBUILD}"
         ) from error
     except OSError as error:
         raise MachineError(
             f"{error.filename or cache}: {error.strerror or error}; the same command resumes"
         ) from error
-
-
-def _broken_files(cache: Path, manifest: StoreManifest, progress: Progress) -> list[FileEntry]:
-    """The files that are not as the manifest says, by size and hash."""
-    entries = [*manifest.files, *manifest.shards]
-    progress.start("check", len(entries), "files")
-    broken = []
-    for entry in entries:
-        if check_file(cache, entry):
-            broken.append(entry)
-        progress.advance(1)
-    return broken
 
 
 class _Repair:
@@ -122,7 +108,7 @@ class _Repair:
         self._workspace = workspace
         self._workers = workers
         self._progress = progress
-        self._config = _config_of(manifest)
+        self._config = config_of(manifest)
         self._broken_names = {entry.name for entry in broken}
         self._broken_shard_ids = [
             shard_id for shard_id, shard in enumerate(manifest.shards) if shard.name in self._broken_names
@@ -134,7 +120,7 @@ class _Repair:
         if self._broken_shard_ids:
             self._require_decodable(plan, self._broken_shard_ids)
         for entry in self._broken:
-            _require_place(workspace.output, entry)
+            require_place(workspace.output, entry)
         identity = {
             "repair of": manifest.fingerprint,
             "library_versions": manifest.library_versions,
@@ -203,7 +189,7 @@ class _Repair:
         plan = plan_shards([video.num_frames_stored for video in self._manifest.videos], self._config)
         if plan.shard_sizes.tolist() != [shard.num_frames for shard in self._manifest.shards]:
             raise RepairError(
-                f"{self._workspace.output}: its shards are not those of its settings; {_REBUILD}"
+                f"{self._workspace.output}: its shards are not those of its settings; {REBUILD}"
             )
         return plan
 
@@ -235,15 +221,16 @@ class _Repair:
             if NVDEC_COUNT in self._manifest.videos[row].facts
         ]
         if by_gpu:
+            others = f" and {counted(len(by_gpu) - 1, 'other')}" if by_gpu[1:] else ""
             raise RepairError(
-                f"{self._workspace.output}: a GPU decoded {by_gpu[0]} and {len(by_gpu) - 1} others of the videos "
-                f"needed, and only such a one gives those bytes; {_REBUILD} --device cuda"
+                f"{self._workspace.output}: a GPU decoded {by_gpu[0]}{others} of the videos "
+                f"needed, and only such a one gives those bytes; {REBUILD} --device cuda"
             )
         listed = self._other_versions()
         if listed:
             raise RepairError(
                 f"{self._workspace.output}: was made with other versions, which may give other bytes:\n{listed}\n"
-                f"install those, or {_REBUILD}"
+                f"install those, or {REBUILD}"
             )
 
     def _other_versions(self) -> str:
@@ -266,8 +253,8 @@ class _Repair:
                 sources = video.sources(video_id)
                 if len(sources) != entry.num_frames_stored:
                     raise RepairError(
-                        f"{entry.path}: gave {len(sources)} frames, and {entry.num_frames_stored} when the cache was "
-                        f"made; {_REBUILD}"
+                        f"{entry.path}: gave {counted(len(sources), 'frame')}, and {entry.num_frames_stored} when the "
+                        f"cache was made; {REBUILD}"
                     )
                 parts.append(sources)
             else:
@@ -303,7 +290,7 @@ class _Repair:
             ).run()
         errors = [str(video) for video in decoded.videos if isinstance(video, VideoError)]
         if errors:
-            raise VideosError(errors, fault="cannot be decoded as they were", remedy=_REBUILD)
+            raise VideosError(errors, fault="cannot be decoded as they were", remedy=REBUILD)
         return decoded
 
     def _scan(self, needed: list[int]) -> tuple[list[VideoScan | None], list[Path]]:
@@ -331,7 +318,7 @@ class _Repair:
             raise VideosError(
                 sorted(problems),
                 fault=f"in {self._videos} are not those that the cache was made of",
-                remedy=f"give the folder that holds them, or {_REBUILD}",
+                remedy=f"give the folder that holds them, or {REBUILD}",
             )
         unused = self._videos
         return scans, [there[entry.path].path if entry.path in there else unused for entry in entries]
@@ -364,41 +351,5 @@ class _Repair:
             )
             raise RepairError(
                 f"{self._workspace.output}: {', '.join(wrong[:10])}: came out otherwise than the manifest says, "
-                f"{why}nothing was replaced; {'install those, or ' if listed else ''}{_REBUILD}"
+                f"{why}nothing was replaced; {'install those, or ' if listed else ''}{REBUILD}"
             )
-
-
-def _config_of(manifest: StoreManifest) -> BuildConfig:
-    """The settings that a cache was built with.
-
-    Raises:
-        RepairError: they are not those of any build, or not those of the frames.
-    """
-    try:
-        config = msgspec.convert(manifest.config, BuildConfig)
-    except msgspec.ValidationError as error:
-        raise RepairError(f"config of the manifest is that of no build here: {error}; {_REBUILD}") from error
-    told = (config.format, config.encoding, config.frame_shape, config.layout, config.seed)
-    of_frames = (
-        *(manifest.container, manifest.encoding, manifest.frame_shape),
-        *(manifest.layout, manifest.seed),
-    )
-    if told != of_frames:
-        raise RepairError(f"config of the manifest contradicts the rest of it; {_REBUILD}")
-    return config
-
-
-def _require_place(cache: Path, entry: FileEntry) -> None:
-    """Make the folders of a file that is to be replaced, and see that no link leads out of the cache.
-
-    Raises:
-        RepairError: something else is where the file or a folder must be.
-    """
-    folder = cache
-    for part in entry.name.split("/")[:-1]:
-        folder = folder / part
-        folder.mkdir(exist_ok=True) if not folder.is_symlink() else None
-        if not stat.S_ISDIR(folder.lstat().st_mode):
-            raise RepairError(f"{folder}: must be a folder, and is a link or a file; remove it")
-    if (cache / entry.name).is_dir() and not (cache / entry.name).is_symlink():
-        raise RepairError(f"{cache / entry.name}: must be a file, and is a folder; remove it")

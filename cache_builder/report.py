@@ -7,6 +7,7 @@ import msgspec
 from cache_builder.copies import find_copies
 from cache_builder.decoded_video import NVDEC_COUNT
 from cache_builder.discover import PassedOver
+from frame_store.counts import counted
 from frame_store.manifest import Fidelity, StoreManifest, VideoEntry
 
 _MAX_COPIES_TOLD = 3
@@ -91,25 +92,28 @@ def report_text(report: BuildReport) -> str:
         lines.append(f"byte for byte the same as another video: {num_copies} ({listed})")
     num_whole = len(report.videos) - len(report.not_whole)
     decoded = sum(video.num_frames_decoded for video in report.videos)
+    others = f" and {counted(len(report.not_whole), 'other')}" if report.not_whole else ""
     lines.append(
-        f"{report.output}: {report.status}, {report.num_frames} frames of {num_whole} whole videos"
-        f"{f' and {len(report.not_whole)} others' if report.not_whole else ''}, "
-        f"{report.num_bytes / 1e6:.1f} MB in {report.num_shards} shards"
+        f"{report.output}: {report.status}, {counted(report.num_frames, 'frame')} "
+        f"of {counted(num_whole, 'whole video')}{others}, "
+        f"{report.num_bytes / 1e6:.1f} MB in {counted(report.num_shards, 'shard')}"
         f"{f' ({report.num_bytes / report.num_frames:.0f} bytes a frame)' if report.num_frames else ''}"
     )
     if report.status == "built":
         seconds = report.seconds_scan + report.seconds_decode + report.seconds_gather
         lines.append(
-            f"{decoded} frames decoded in {seconds:.1f} s: scan {report.seconds_scan:.1f}, "
+            f"{counted(decoded, 'frame')} decoded in {seconds:.1f} s: scan {report.seconds_scan:.1f}, "
             f"decode {report.seconds_decode:.1f} ({decoded / max(report.seconds_decode, 1e-9):.0f} frames/s), "
             f"gather {report.seconds_gather:.1f}"
         )
     if report.num_frames_decoded_by_nvdec is not None:
-        lines.append(f"decoded by the GPU (NVDEC): {report.num_frames_decoded_by_nvdec} of {decoded} frames")
+        lines.append(
+            f"decoded by the GPU (NVDEC): {report.num_frames_decoded_by_nvdec} of {counted(decoded, 'frame')}"
+        )
     if report.fidelity is not None and report.fidelity.psnr_db_of_mean_error is not None:
         lines.append(
             f"JPEG against unencoded frames: PSNR {report.fidelity.psnr_db_of_mean_error:.1f} dB over "
-            f"{report.fidelity.num_frames_sampled} frames sampled, worst frame "
+            f"{counted(report.fidelity.num_frames_sampled, 'frame')} sampled, worst frame "
             f"{report.fidelity.psnr_db_worst_frame:.1f} dB"
         )
     return "\n".join(lines)

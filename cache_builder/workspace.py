@@ -27,6 +27,7 @@ import msgspec
 
 from cache_builder.errors import OutputError
 from cache_builder.setting_differences import identity_differences
+from frame_store.counts import counted
 from frame_store.descriptors import raise_if_out_of_files
 from frame_store.publish import write_file
 
@@ -36,6 +37,8 @@ _REPORT_START = re.compile(rb'\{\n "output": "[^\n]*",\n "status": "(built|alrea
 _SCAN_CACHE_START = re.compile(rb".{32}\x82\xa7version", re.DOTALL)
 """A digest, and MessagePack of two keys. What comes behind may be of another version, or damaged: it is ours."""
 _FAILURES_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+
+_NOT_PERMITTED = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class Workspace:
@@ -80,8 +83,10 @@ class Workspace:
                 )
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, *, if_not_writable: str) -> Iterator[None]:
         """Hold the output for this process; the lock goes with the process, however it ends.
+
+        `if_not_writable` says what to do where nothing can be written beside the output.
 
         Raises:
             OutputError: another build holds it, something else is in the way, or nothing can be written there.
@@ -93,18 +98,31 @@ class Workspace:
         except OSError as error:
             if error.errno in _FAILURES_OF_THE_MACHINE:
                 raise
-            raise OutputError(
-                f"{self.output}: cannot be written: {error.filename}: {error.strerror}"
-            ) from error
+            raise self.not_writable(error, remedy=if_not_writable) from error
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise OutputError(f"{self.output}: another cache-build is writing it") from error
             self._remove_temporaries()
-            yield
+            try:
+                yield
+            except OSError as error:
+                if error.errno not in _NOT_PERMITTED or not self._is_own(error.filename):
+                    raise
+                raise self.not_writable(error, remedy=if_not_writable) from error
         finally:
             os.close(descriptor)
+
+    def not_writable(self, error: OSError, *, remedy: str) -> OutputError:
+        """What it means that nothing can be written beside the output, as on a share that is mounted read-only."""
+        return OutputError(f"{self.output}: cannot be written: {error.filename}: {error.strerror}; {remedy}")
+
+    def _is_own(self, path: object) -> bool:
+        """Whether a path is one of what a build puts beside the output, or lies in it."""
+        if not isinstance(path, str):
+            return False
+        return not {Path(path), *Path(path).parents}.isdisjoint(self.own_places)
 
     def claim(self, identity: dict[str, Any], *, overwrite: bool) -> None:
         """Make `building/` belong to `identity`, keeping what an interrupted build of the same left there.
@@ -135,7 +153,8 @@ class Workspace:
         longest = len(os.fsencode(self.report.name)) + len(f".{2**22}.tmp")
         if longest > _MAX_NAME_BYTES:
             raise OutputError(
-                f"{self.output}: its name is too long by {longest - _MAX_NAME_BYTES} bytes; give a shorter {{--out}}"
+                f"{self.output}: its name is too long by {counted(longest - _MAX_NAME_BYTES, 'byte')}; "
+                "give a shorter {--out}"
             )
         for path in (self.scan_cache, self.report, self.lock):
             if path.is_dir():

@@ -1,9 +1,16 @@
-"""A manifest in words, for `cache-info`."""
+"""A manifest in words, for `cache-info`.
 
-from collections.abc import Sequence
-from typing import Final
+The settings and what the scans found (`config` and `facts`) are informative: a stranger's manifest may lack them, or
+hold something else. Such a thing is `unknown`.
+"""
 
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeGuard
+
+from frame_store.counts import counted
 from frame_store.manifest import StoreManifest, VideoEntry
+
+UNKNOWN: Final = "unknown"
 
 
 def info_text(manifest: StoreManifest, *, path: str, list_videos: bool = False) -> str:
@@ -16,18 +23,22 @@ def info_text(manifest: StoreManifest, *, path: str, list_videos: bool = False) 
         for verdict in ("whole", "damaged", "unreadable")
     }
     lines = [
-        f"{path}: {manifest.num_frames} frames of {height}x{width} RGB from {len(manifest.videos)} videos",
+        f"{path}: {counted(manifest.num_frames, 'frame')} of {height}x{width} RGB "
+        f"from {counted(len(manifest.videos), 'video')}",
+        f"  size       {height}x{width} (height x width), {_settings_text(manifest.config, _OF_SIZE)}",
+        f"  frames     {_settings_text(manifest.config, _OF_FRAMES)}",
         f"  videos     {', '.join(f'{count} {verdict}' for verdict, count in verdicts.items() if count)}",
         f"  stored as  {manifest.container}, {_encoding_text(manifest)}, layout {manifest.layout}, "
         f"seed {manifest.seed}",
-        f"  shards     {len(sizes)} of {min(sizes)} to {max(sizes)} frames, chi2 of uniform shard choice "
+        f"  shards     {len(sizes)} of {_range_text(sizes)}, chi2 of uniform shard choice "
         f"{shard_chi2(sizes):.3g}",
-        f"  size       {num_bytes / 1e6:.1f} MB, {num_bytes / manifest.num_frames:.0f} bytes a frame",
+        f"  on disk    {num_bytes / 1e6:.1f} MB, {num_bytes / manifest.num_frames:.0f} bytes a frame",
     ]
     if manifest.fidelity is not None and manifest.fidelity.psnr_db_of_mean_error is not None:
         lines.append(
             f"  fidelity   PSNR {manifest.fidelity.psnr_db_of_mean_error:.1f} dB over "
-            f"{manifest.fidelity.num_frames_sampled} frames, worst {manifest.fidelity.psnr_db_worst_frame:.1f} dB"
+            f"{counted(manifest.fidelity.num_frames_sampled, 'frame')}, "
+            f"worst {manifest.fidelity.psnr_db_worst_frame:.1f} dB"
         )
     lines += [
         f"  made with  {', '.join(f'{name} {version}' for name, version in manifest.library_versions.items())}",
@@ -71,6 +82,46 @@ def shard_chi2(shard_sizes: list[int]) -> float:
     return (sum(shard_sizes) / count) * (sum(1 / size for size in shard_sizes) / count) - 1
 
 
+_OF_SIZE: Final = (("resize", ("geometry", "resize")), ("crop-aspect", ("geometry", "crop_aspect")))
+_OF_FRAMES: Final = (
+    *(("stride", ("stride",)), ("fps", ("fps",))),
+    ("frames-per-shard", ("frames_per_shard",)),
+)
+"""Name of a setting, and the keys that lead to it in `config`."""
+
+
+def _settings_text(config: Mapping[str, Any], settings: Sequence[tuple[str, tuple[str, ...]]]) -> str:
+    """Settings with their values, `none` where they were left out on purpose."""
+    return ", ".join(f"{name} {_setting(config, keys)}" for name, keys in settings)
+
+
+def _setting(config: Any, keys: Sequence[str]) -> str:  # noqa: ANN401 - any JSON value
+    """The value that keys lead to, as its flag takes it.
+
+    >>> _setting({"a": {"b": [4, 3]}}, ("a", "b")), _setting({"a": None}, ("a",)), _setting({"a": 3}, ("a", "b"))
+    ('4:3', 'none', 'unknown')
+    """
+    for key in keys:
+        if not isinstance(config, Mapping) or key not in config:
+            return UNKNOWN
+        config = config[key]
+    if isinstance(config, list) and config and all(isinstance(term, int) for term in config):
+        return ":".join(map(str, config))
+    if config is None:
+        return "none"
+    return str(config) if isinstance(config, int | float | str) else UNKNOWN
+
+
+def _range_text(sizes: Sequence[int]) -> str:
+    """Frames of the smallest and the largest shard.
+
+    >>> _range_text([1]), _range_text([7, 10])
+    ('1 frame', '7 to 10 frames')
+    """
+    least, most = min(sizes), max(sizes)
+    return counted(most, "frame") if least == most else f"{least} to {counted(most, 'frame')}"
+
+
 def _encoding_text(manifest: StoreManifest) -> str:
     encoding = manifest.encoding
     if encoding.name == "jpeg":
@@ -79,14 +130,15 @@ def _encoding_text(manifest: StoreManifest) -> str:
 
 
 _COLUMNS: Final = (
-    *("", "video", "verdict", "header", "packets", "decoded", "stored"),
+    *("", "video", "width", "height", "fps", "codec", "duration"),
+    *("verdict", "header", "packets", "decoded", "stored"),
     *("corrupt", "damaged", "same", "gaps", "starts at", "what is wrong, or worth knowing"),
 )
-_LEFT_ALIGNED: Final = frozenset({0, 1, 2})
+_LEFT_ALIGNED: Final = frozenset({0, 1, 5, 7})
 
 
 def _video_cells(video: VideoEntry) -> tuple[str, ...]:
-    """Cells of `_COLUMNS`; `-` where there is no such number."""
+    """Cells of `_COLUMNS`; `-` where there is no such number, `unknown` where the scan's facts do not say."""
     truth = video.truth
     told = (
         (None,) * 4
@@ -109,4 +161,44 @@ def _video_cells(video: VideoEntry) -> tuple[str, ...]:
     mark = "!" if video.verdict != "whole" else "?" if video.notes else ""
     wrong = "; ".join(filter(None, [video.reason, *video.notes]))
     cells = ("-" if number is None else str(number) for number in numbers)
-    return (mark, repr(video.path), video.verdict, *cells, wrong)
+    return (mark, repr(video.path), *_fact_cells(video), video.verdict, *cells, wrong)
+
+
+def _fact_cells(video: VideoEntry) -> tuple[str, str, str, str, str]:
+    """Width and height in coded pixels, the header's frame rate, codec and duration."""
+    facts = video.facts
+    sides = [facts.get(side) for side in ("width", "height")]
+    width, height = (str(side) if _is_number(side) else UNKNOWN for side in sides)
+    codec = facts.get("codec")
+    return (
+        width,
+        height,
+        _rate_text(facts.get("average_rate")),
+        codec if isinstance(codec, str) else UNKNOWN,
+        _duration_text(video),
+    )
+
+
+def _rate_text(rate: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Frames per second from a fraction.
+
+    >>> _rate_text([25, 1]), _rate_text([30000, 1001]), _rate_text([1, 0]), _rate_text(25)
+    ('25', '29.97', 'unknown', 'unknown')
+    """
+    if not (isinstance(rate, list) and len(rate) == 2 and all(map(_is_number, rate)) and rate[1]):
+        return UNKNOWN
+    return f"{round(rate[0] / rate[1], 3):.12g}"
+
+
+def _duration_text(video: VideoEntry) -> str:
+    """From the first frame to the end of the last packet, or what the header claims where those are not known."""
+    end = video.facts.get("end_seconds_of_packets")
+    start = None if video.truth is None else video.truth.start_offset_seconds
+    claimed = video.facts.get("duration_seconds_in_header")
+    if _is_number(end) and start is not None:
+        return f"{end - start:.2f} s"
+    return f"{claimed:.2f} s" if _is_number(claimed) else UNKNOWN
+
+
+def _is_number(value: Any) -> TypeGuard[float]:  # noqa: ANN401 - any JSON value
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.counts import counted
 from frame_store.errors import StoreDamagedError
 from frame_store.frame_index import FrameIndex, check_frame_ids, check_out, find_row_problem, open_index
 from frame_store.layout import INDEX_NAME
@@ -87,10 +88,7 @@ class CacheStore:
 
     @property
     def stored_index(self) -> FrameIndex:
-        """Rows as they lie on disk, of `frame_store.layout.INDEX_DTYPE`, shape (N,), memory-mapped and read-only.
-
-        Its numbers are unsigned and of 32 bits for the most part: differences and products of them overflow.
-        """
+        """Rows of `frame_store.layout.INDEX_DTYPE`, shape (N,), mapped: uint32 for the most part, which overflows."""
         return self._index
 
     @property
@@ -128,8 +126,8 @@ class CacheStore:
 
     def __repr__(self) -> str:
         return (
-            f"CacheStore({str(self.path)!r}, {len(self)} frames of {self.frame_shape}, "
-            f"{self.manifest.container} {self.manifest.encoding.name}, {len(self._shard_sizes)} shards)"
+            f"CacheStore({str(self.path)!r}, {counted(len(self), 'frame')} of {self.frame_shape}, "
+            f"{self.manifest.container} {self.manifest.encoding.name}, {counted(len(self._shard_sizes), 'shard')})"
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -296,7 +294,7 @@ class CacheStore:
         except OSError as error:
             raise self._index_damaged(error.strerror or str(error)) from error
         if num_bytes != self._index_bytes:
-            raise self._index_damaged(f"expected {self._index_bytes} bytes, found {num_bytes}")
+            raise self._index_damaged(f"expected {counted(self._index_bytes, 'byte')}, found {num_bytes}")
         shard_ids = np.searchsorted(self._shard_ends, ids, side="right")
         for shard_id in set(shard_ids.tolist()) - self._sound_shards:
             frame_ids = self.frame_ids_of(shard_id)
@@ -324,7 +322,8 @@ class CacheStore:
             first = int(np.flatnonzero(outside)[0])
             raise StoreDamagedError(
                 f"{self.path}: index row {ids[first]} points at byte {rows['byte_offset'][first]} of shard "
-                f"{rows['shard_id'][first]}, outside the {num_shards} shards; run cache-verify on {self.path}"
+                f"{rows['shard_id'][first]}, outside the {counted(num_shards, 'shard')}; "
+                f"run cache-verify on {self.path}"
             )
 
     def _require_raw(self, ids: npt.NDArray[np.int64], rows: FrameIndex) -> None:
@@ -332,8 +331,9 @@ class CacheStore:
         wrong = np.flatnonzero(rows["byte_length"] != self._frame_bytes)
         if wrong.size:
             raise StoreDamagedError(
-                f"{self.path}: index row {ids[wrong[0]]} gives a raw frame {rows['byte_length'][wrong[0]]} bytes, "
-                f"expected {self._frame_bytes}; run cache-verify on {self.path}"
+                f"{self.path}: index row {ids[wrong[0]]} gives a raw frame "
+                f"{counted(rows['byte_length'][wrong[0]], 'byte')}, expected {self._frame_bytes}; "
+                f"run cache-verify on {self.path}"
             )
 
     def _require_whole(self, files: ShardFiles, place: _Place, num_bytes_read: int) -> None:
@@ -341,8 +341,8 @@ class CacheStore:
             raise files.damaged(
                 place.shard_id,
                 place.frame_id,
-                f"expected {place.byte_length} bytes, found {num_bytes_read}: the shard is shorter than it was"
-                f"{_at(place)}",
+                f"expected {counted(place.byte_length, 'byte')}, found {num_bytes_read}: "
+                f"the shard is shorter than it was{_at(place)}",
             )
 
     def _verify(self, files: ShardFiles, place: _Place, payload: bytes | memoryview) -> None:
@@ -384,7 +384,7 @@ def _places(ids: npt.NDArray[np.int64], rows: FrameIndex) -> list[_Place]:
 
 
 def _at(place: _Place) -> str:
-    return f", {place.byte_length} bytes at byte {place.byte_offset}"
+    return f", {counted(place.byte_length, 'byte')} at byte {place.byte_offset}"
 
 
 def open_store(path: Path | str, *, reads: Reads = "map", verify_reads: bool = False) -> CacheStore:

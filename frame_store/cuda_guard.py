@@ -12,6 +12,7 @@ process may fork its workers as long as it has not asked for the GPU.
 import os
 import sys
 
+from frame_store.counts import counted
 from frame_store.cuda_driver import (
     CUDA_ERROR_NO_DEVICE,
     CUDA_ERROR_NOT_INITIALIZED,
@@ -67,7 +68,7 @@ def check_cuda_usable_here(ordinal: int = 0) -> CudaDriver:
         raise CudaUnavailableError(f"the NVIDIA driver finds no GPU: {error}") from error
     if not 0 <= ordinal < num_devices:
         raise CudaUnavailableError(
-            f"cuda:{ordinal}: this process may use {num_devices} GPUs, counted from 0. {_visibility_hint()}"
+            f"cuda:{ordinal}: this process may use {counted(num_devices, 'GPU')}, counted from 0. {_visibility_hint()}"
         )
     return driver
 

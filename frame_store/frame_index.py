@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.counts import counted
 from frame_store.descriptors import raise_if_out_of_files
 from frame_store.errors import FrameIdError, StoreDamagedError
 from frame_store.layout import INDEX_DTYPE, INDEX_NAME
@@ -47,8 +48,8 @@ def open_index(store_path: Path, *, num_frames: int) -> FrameIndex:
     except ValueError as error:
         raise StoreDamagedError(f"{path}: not a readable index: {error}") from error
     raise StoreDamagedError(
-        f"{path}: expected {num_frames} rows of {INDEX_DTYPE.itemsize} bytes as FORMAT.md section 4 says, "
-        f"found shape {shape} of {dtype}, and {found} bytes where those take {expected}"
+        f"{path}: expected {counted(num_frames, 'row')} of {INDEX_DTYPE.itemsize} bytes as FORMAT.md section 4 says, "
+        f"found shape {shape} of {dtype}, and {counted(found, 'byte')} where those take {expected}"
     )
 
 
@@ -163,7 +164,7 @@ def check_outs(outs: Sequence[Frames], *, num_frames: int, frame_shape: tuple[in
             read-only.
     """
     if len(outs) != num_frames:
-        raise ValueError(f"expected a place for each of {num_frames} frames, found {len(outs)}")
+        raise ValueError(f"expected a place for each of {counted(num_frames, 'frame')}, found {len(outs)}")
     for out in outs:
         if (
             out.shape != frame_shape

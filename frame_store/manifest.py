@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
+from frame_store.counts import counted
 from frame_store.descriptors import raise_if_out_of_files
 from frame_store.errors import StoreDamagedError, StoreError, StoreFormatError, StoreNotFoundError
 from frame_store.frame_truth import FrameTruth
@@ -267,7 +268,7 @@ def decode_manifest(raw: bytes | bytearray, *, name: str = MANIFEST_NAME) -> Sto
     num_values = sum(body.count(mark) for mark in (b",", b"[", b"{"))
     if num_values > 1000 + len(body) // MIN_BYTES_PER_VALUE:
         raise StoreFormatError(
-            f"{name}: {num_values} values in {len(body)} bytes, more than any manifest has"
+            f"{name}: {counted(num_values, 'value')} in {counted(len(body), 'byte')}, more than any manifest has"
         )
     body += b"\n}"
     try:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.counts import counted
 from frame_store.protocol import Frames
 from frame_store.shard_files import ShardFiles
 
@@ -124,7 +125,7 @@ def _map(address: int | None, num_bytes: int, protection: int, flags: int, descr
     mapped: int | None = _libc().mmap(address, num_bytes, protection, flags, descriptor, 0)
     if mapped is None or mapped == ctypes.c_void_p(-1).value:
         number = ctypes.get_errno()
-        raise OSError(number, f"mmap of {num_bytes} bytes: {os.strerror(number)}")
+        raise OSError(number, f"mmap of {counted(num_bytes, 'byte')}: {os.strerror(number)}")
     return mapped
 
 

@@ -6,6 +6,7 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.counts import counted
 from frame_store.manifest import ChromaSubsampling, Encoding
 
 Pixels = npt.NDArray[np.uint8]
@@ -33,7 +34,7 @@ class RawCodec:
     def decode_into(self, payload: bytes, out: Pixels) -> None:
         """See `PixelCodec`."""
         if len(payload) != out.nbytes:
-            raise ValueError(f"raw frame of {len(payload)} bytes, expected {out.nbytes}")
+            raise ValueError(f"raw frame of {counted(len(payload), 'byte')}, expected {out.nbytes}")
         out.reshape(-1)[:] = np.frombuffer(payload, np.uint8)
 
 

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from frame_store.counts import counted
 from frame_store.descriptors import descriptor_limit, is_out_of_files, num_files_to_keep
 from frame_store.errors import StoreDamagedError
 from frame_store.manifest import ShardEntry
@@ -110,5 +111,7 @@ class ShardFiles:
         expected = self.shards[shard_id].num_bytes
         if num_bytes != expected:
             raise self.damaged(
-                shard_id, frame_id, f"the shard is damaged: expected {expected} bytes, found {num_bytes}"
+                shard_id,
+                frame_id,
+                f"the shard is damaged: expected {counted(expected, 'byte')}, found {num_bytes}",
             )

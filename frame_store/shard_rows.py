@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.counts import counted
 from frame_store.frame_index import FrameIndex, max_payload_bytes, read_npy_header
 from frame_store.layout import INDEX_DTYPE, ZARR_FOLDER, frame_key
 from frame_store.manifest import StoreManifest
@@ -83,7 +84,7 @@ def zarr_shard_rows(
     shard = manifest.shards[shard_id]
     rows = _empty_rows(shard_id, shard.num_frames)
     if not shard.num_frames <= frames_per_shard <= MAX_SHARD_LENGTH:
-        raise ValueError(f"{shard.num_frames} frames in a shard of {frames_per_shard}")
+        raise ValueError(f"{counted(shard.num_frames, 'frame')} in a shard of {frames_per_shard}")
     max_bytes = max_payload_bytes(manifest)
     descriptor = open_inside(store_path, shard.name)
     with os.fdopen(os.dup(descriptor.number), "rb") as file:
@@ -158,7 +159,7 @@ def _skip_padding(file: BinaryIO) -> None:
 
 def _read(file: BinaryIO, num_bytes: int, *, at_most: int) -> bytes:
     if not 0 <= num_bytes <= at_most:
-        raise ValueError(f"{num_bytes} bytes at byte {file.tell()}, expected at most {at_most}")
+        raise ValueError(f"{counted(num_bytes, 'byte')} at byte {file.tell()}, expected at most {at_most}")
     content = file.read(num_bytes)
     if len(content) != num_bytes:
         raise ValueError(f"it ends at byte {file.tell()}")

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from frame_store.counts import counted
 from frame_store.frame_index import FrameIndex, read_npy_header
 from frame_store.layout import frame_key
 from frame_store.manifest import StoreManifest
@@ -62,7 +63,7 @@ class _Gap:
 
     def __init__(self, file: OpenFile, start: int, end: int) -> None:
         if end - start > MAX_GAP_BYTES:
-            raise ValueError(f"{end - start} bytes before it that belong to no frame")
+            raise ValueError(f"{counted(end - start, 'byte')} before it that belong to no frame")
         self._start = start
         self._bytes = os.pread(file.number, end - start, start)
         self._position = 0
@@ -122,6 +123,8 @@ class _Gap:
 
     def _take(self, num_bytes: int) -> bytes:
         if not 0 <= num_bytes <= self.num_left:
-            raise ValueError(f"{num_bytes} bytes expected before the next frame, found {self.num_left}")
+            raise ValueError(
+                f"{counted(num_bytes, 'byte')} expected before the next frame, found {self.num_left}"
+            )
         self._position += num_bytes
         return self._bytes[self._position - num_bytes : self._position]

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from frame_store.cache_store import CacheStore
+from frame_store.counts import counted
 from frame_store.descriptors import raise_if_out_of_files
 from frame_store.errors import StoreDamagedError, StoreError
 from frame_store.frame_index import FrameIndex, RowProblem, find_row_problem
@@ -40,8 +41,9 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def summary(self) -> str:
         """One line for a terminal."""
-        verdict = "sound" if not self.problems else f"{len(self.problems)} problems"
-        return f"{self.path}: {verdict} ({self.num_frames_checked} frames in {self.num_files_checked} files checked)"
+        verdict = "sound" if not self.problems else counted(len(self.problems), "problem")
+        frames, files = counted(self.num_frames_checked, "frame"), counted(self.num_files_checked, "file")
+        return f"{self.path}: {verdict} ({frames} in {files} checked)"
 
 
 def verify_store(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> VerifyResult:
@@ -131,7 +133,7 @@ def _differences(store_path: Path, entry: FileEntry) -> list[str]:
     descriptor = open_inside(store_path, entry.name)
     num_bytes = os.fstat(descriptor.number).st_size
     if num_bytes != entry.num_bytes:
-        return [f"{entry.name}: expected {entry.num_bytes} bytes, found {num_bytes}"]
+        return [f"{entry.name}: expected {counted(entry.num_bytes, 'byte')}, found {num_bytes}"]
     with os.fdopen(os.dup(descriptor.number), "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return [] if digest == entry.sha256 else [f"{entry.name}: sha256 differs from the manifest's"]
@@ -195,7 +197,7 @@ def _check_index(store: CacheStore) -> Iterator[str]:
     for video_id, video in enumerate(manifest.videos):
         if counts[video_id] != video.num_frames_stored:
             yield (
-                f"index.npy: {counts[video_id]} frames of video {video_id}, "
+                f"index.npy: {counted(counts[video_id], 'frame')} of video {video_id}, "
                 f"the manifest says {video.num_frames_stored}"
             )
     pairs = index["video_id"].astype(np.uint64) << np.uint64(32) | index["frame_in_video"]

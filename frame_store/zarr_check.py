@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from frame_store.counts import counted
 from frame_store.descriptors import raise_if_out_of_files
 from frame_store.frame_index import FrameIndex
 from frame_store.layout import ZARR_FOLDER
@@ -81,7 +82,8 @@ def check_zarr_shard(
     num_bytes = os.fstat(file.number).st_size - int(ends[-1])
     num_entries, rest = divmod(num_bytes - CHECKSUM_BYTES, ENTRY_BYTES)
     if rest or num_entries != shard_length or not len(rows) <= num_entries <= MAX_SHARD_LENGTH:
-        yield f"{num_bytes} bytes behind its last frame, which are no index of {shard_length} frames"
+        behind = counted(num_bytes, "byte")
+        yield f"{behind} behind its last frame, which are no index of {counted(shard_length, 'frame')}"
         return
     raw = os.pread(file.number, num_bytes, int(ends[-1]))
     chunks = np.frombuffer(raw, "<u8", 2 * num_entries).reshape(-1, 2)
@@ -109,7 +111,7 @@ def check_side_arrays(store_path: Path, index: FrameIndex) -> Iterator[str]:
             try:
                 found = np.frombuffer(read_inside(store_path, path, max_bytes=expected.nbytes), column.dtype)
                 if len(found) != len(expected):
-                    raise ValueError(f"expected {len(expected)} values, found {len(found)}")
+                    raise ValueError(f"expected {counted(len(expected), 'value')}, found {len(found)}")
             except (OSError, ValueError) as error:
                 raise_if_out_of_files(error)
                 yield f"{path}: {error}"

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from loader.augment_parameters import AugmentParameters
     from loader.frame_batch import FrameBatch
     from loader.frame_loader import FrameLoader
-    from loader.torch_dataset import FrameBatchSampler, FrameDataset, frame_batch_collate, rank_and_world_size
+    from loader.ranks import UnshardedWarning, rank_and_world_size
+    from loader.torch_dataset import FrameBatchSampler, FrameDataset, frame_batch_collate
     from loader.webdataset_adapter import webdataset_batches
     from loader.worker_loader import WorkerLoader, make_dataloader
 
@@ -33,6 +34,7 @@ __all__ = [
     "SamplingError",
     "SamplingSpec",
     "ShardChoice",
+    "UnshardedWarning",
     "WorkerLoader",
     "epoch_order",
     "exercise_augmentation",
@@ -49,11 +51,12 @@ _LAZY = {
     "FrameBatchSampler": "loader.torch_dataset",
     "FrameDataset": "loader.torch_dataset",
     "FrameLoader": "loader.frame_loader",
+    "UnshardedWarning": "loader.ranks",
     "WorkerLoader": "loader.worker_loader",
     "exercise_augmentation": "loader.augment",
     "frame_batch_collate": "loader.torch_dataset",
     "make_dataloader": "loader.worker_loader",
-    "rank_and_world_size": "loader.torch_dataset",
+    "rank_and_world_size": "loader.ranks",
     "webdataset_batches": "loader.webdataset_adapter",
 }
 

@@ -1,7 +1,7 @@
 """Every batch of every epoch for one rank, as frame ids: what `FrameLoader` and `FrameBatchSampler` share."""
 
-import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TypedDict, Unpack
 
 import numpy as np
@@ -10,12 +10,13 @@ import numpy.typing as npt
 from frame_store.arguments import whole_number
 from frame_store.protocol import FrameStore
 from loader.bias_formulas import chi2_of_uniform_shards
+from loader.caller_warning import warn_caller
 from loader.clip_law import ClipCoverage
 from loader.clip_order import contiguous_video_sizes
 from loader.epoch_order import epoch_order
 from loader.errors import SamplingError
 from loader.frame_orders import EpochOrder, FrameIds, check_shard_sizes
-from loader.rank_slice import RankSlice, Remainder
+from loader.rank_slice import RankSlice, Remainder, check_remainder
 from loader.sampling_spec import Sampling, SamplingSpec, ShardChoice
 
 MAX_FRAMES_PER_BLOCK = 8192
@@ -28,7 +29,7 @@ class BatchOptions(TypedDict, total=False):
     batch_size: int
     sampling: Sampling
     seed: int
-    remainder: Remainder
+    remainder: Remainder | None
     shards_per_batch: int | None
     frames_per_visit: int | None
     shard_choice: ShardChoice
@@ -36,8 +37,8 @@ class BatchOptions(TypedDict, total=False):
     shards_per_block: int | None
     clip_frames: int | None
     clip_stride: int
-    rank: int
-    world_size: int
+    rank: int | None
+    world_size: int | None
 
 
 class BatchPlan:
@@ -51,7 +52,7 @@ class BatchPlan:
         batch_size: int = 128,
         sampling: Sampling = "permutation",
         seed: int = 0,
-        remainder: Remainder = "uneven",
+        remainder: Remainder | None = None,
         shards_per_batch: int | None = None,
         frames_per_visit: int | None = None,
         shard_choice: ShardChoice = "proportional",
@@ -59,8 +60,8 @@ class BatchPlan:
         shards_per_block: int | None = None,
         clip_frames: int | None = None,
         clip_stride: int = 1,
-        rank: int = 0,
-        world_size: int = 1,
+        rank: int | None = None,
+        world_size: int | None = None,
     ) -> None:
         """Check the arguments against the shards.
 
@@ -68,23 +69,25 @@ class BatchPlan:
             shard_sizes: frames per shard, shape (S,).
             video_sizes: for clips: frames per video, shape (V,), in the order of frame ids.
             batch_size: frames (or clips) per batch and rank.
-            sampling: `permutation` (every frame once an epoch), `iid`, `sequential`, `shards` or `block`; see
-                `loader.sampling_spec.Sampling`. `iid` and `shards` draw with replacement and end after the whole
-                batches.
+            sampling: `permutation`, `iid`, `sequential`, `shards` or `block`; see `loader.sampling_spec.Sampling`.
+                `iid` and `shards` draw with replacement and end after the whole batches, whatever `remainder` says.
             seed: in [0, 2**32); with the epoch it determines the order.
-            remainder: what becomes of a last step that is not whole; see `loader.rank_slice.Remainder`.
+            remainder: what becomes of a last step that is not whole; see `loader.rank_slice.Remainder`. None for
+                `uneven` where the order is always the same (`sequential`), so that no frame is left out for good, and
+                `drop` elsewhere. An epoch that holds no whole step is then one smaller batch on each rank, with a
+                warning; "drop" refuses it.
             shards_per_batch: for `shards`: visits per batch, K. K * m is the batch size; one of them is enough.
             frames_per_visit: for `shards`: frames of one shard per visit, m.
             shard_choice: for `shards`: see `loader.sampling_spec.ShardChoice`.
             frames_with_replacement: for `shards`: whether a visit may draw a frame twice.
             shards_per_block: for `block`: frames of this many shards are shuffled together, k.
             clip_frames: sample clips of this many frames, T, of one video each: whole windows, drawn by
-                `permutation` or `iid`. An epoch is one clip for each whole window of every video, so it shows most
-                frames T times; videos shorter than a clip have no window and are left out.
+                `permutation` or `iid`. An epoch's order has one clip for each whole window of every video, so it
+                holds most frames T times; videos shorter than a clip have no window and are left out.
             clip_stride: distance between the frames of a clip, q, in stored frames, the same in every clip.
-            rank: this process among `world_size`.
+            rank: this process among `world_size`; None for 0.
             world_size: processes that share an epoch: step t's batches of all ranks together are the order's own
-                next world_size * batch_size positions.
+                next world_size * batch_size positions. None for 1.
 
         Raises:
             SamplingError: the arguments contradict each other or the shards.
@@ -94,8 +97,8 @@ class BatchPlan:
             for name, value in (
                 ("batch_size", batch_size),
                 ("seed", seed),
-                ("rank", rank),
-                ("world_size", world_size),
+                ("rank", 0 if rank is None else rank),
+                ("world_size", 1 if world_size is None else world_size),
             )
         )
         self._shard_sizes = check_shard_sizes(shard_sizes)
@@ -112,16 +115,22 @@ class BatchPlan:
             clip_frames=clip_frames,
             clip_stride=clip_stride,
         )
+        if remainder is not None:
+            check_remainder(remainder)
+        if self.spec.with_replacement and remainder != "drop":
+            # Draws with replacement miss frames anyway: a short batch behind whole ones would only cost.
+            remainder = None
         self._whole = RankSlice(
             num_positions=len(self.order(0)),
             batch_size=batch_size,
             rank=rank,
             world_size=world_size,
-            # Draws with replacement miss frames anyway: a short batch would only cost.
-            remainder="drop" if self.spec.with_replacement else remainder,
+            remainder=self.spec.default_remainder if remainder is None else remainder,
         )
+        self._batch_size_asked_for = batch_size
+        if remainder is None:
+            self._shrink_to_fit()
         self._check_not_empty()
-        self._warn_of_bias()
 
     def __len__(self) -> int:
         """Batches of this rank in an epoch, the same in every epoch."""
@@ -134,13 +143,46 @@ class BatchPlan:
 
     @property
     def batch_size(self) -> int:
-        """Frames (or clips) per batch and rank."""
+        """Frames or clips of a whole batch, B: what was asked for, or less where an epoch holds no whole step."""
         return self._whole.batch_size
 
     @property
     def drops_last(self) -> bool:
         """Whether every batch has `batch_size` frames, because what is left of an epoch is dropped."""
         return self._whole.remainder == "drop"
+
+    @property
+    def num_positions_dropped(self) -> int:
+        """Positions of an epoch's order that no rank reads."""
+        whole = self._whole
+        return whole.num_positions % whole.positions_per_step if whole.remainder == "drop" else 0
+
+    @property
+    def num_positions_doubled(self) -> int:
+        """Reads of an epoch's positions beyond the first, to pad the last step."""
+        whole = self._whole
+        return -whole.num_positions % whole.positions_per_step if whole.remainder == "pad" else 0
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the caller should know of this plan, a sentence each: a bias, and batches smaller than asked for."""
+        found = []
+        if self.spec.shard_choice == "uniform" and (chi2 := chi2_of_uniform_shards(self._shard_sizes)):
+            found.append(
+                f"shard_choice='uniform' is biased on shards of unequal size: frames of small shards are drawn too "
+                f"often, chi^2 = {chi2:.4g} against uniform frames; shard_choice='proportional' has no bias"
+            )
+        if self._is_shrunk:
+            found.append(
+                f"an epoch of {self.num_positions:,} {self._unit}s is less than a step of batch_size "
+                f"{self._batch_size_asked_for} x {self._whole.world_size} ranks: it is one batch of "
+                f"{self.batch_size} {self._unit}s on each rank"
+            )
+        return found
+
+    @property
+    def _is_shrunk(self) -> bool:
+        return self.batch_size < self._batch_size_asked_for
 
     @property
     def _unit(self) -> str:
@@ -157,18 +199,26 @@ class BatchPlan:
         parts = [f"{spec} seed={self.seed}", f"an epoch is {whole.num_positions:,} {self._unit}s"]
         if spec.clip_frames is not None:
             assert self._video_sizes is not None  # else there would be no order
-            among = (
-                "drawn among as many whole windows" if spec.with_replacement else "every whole window once"
-            )
+            among = "one for each whole window"
+            if spec.with_replacement:
+                among = "drawn among as many whole windows"
             parts[-1] += f", {among}"
             coverage = ClipCoverage.of(
                 self._video_sizes, clip_frames=spec.clip_frames, stride=spec.clip_stride
             )
             if coverage.num_short_videos:
                 parts.append(coverage.short_videos_text())
-        parts.append(f"{len(self):,} batches of up to {whole.batch_size} {self._unit}s")
+        up_to = "up to " if whole.remainder == "uneven" else ""
+        batches = "batch" if len(self) == 1 else "batches"
+        parts.append(f"{len(self):,} {batches} of {up_to}{whole.batch_size} {self._unit}s")
+        if self._is_shrunk:
+            parts[-1] += f" instead of {self._batch_size_asked_for}"
         if whole.world_size > 1:
             parts[-1] += f" for rank {whole.rank} of {whole.world_size}"
+        if self.num_positions_dropped and not spec.with_replacement:
+            parts.append(f"the last {self.num_positions_dropped:,} of the order are dropped")
+        if self.num_positions_doubled:
+            parts.append(f"{self.num_positions_doubled:,} {self._unit}s are read twice")
         return "; ".join(parts)
 
     def order(self, epoch: int) -> EpochOrder:
@@ -183,15 +233,7 @@ class BatchPlan:
 
     def slice_from(self, position: int) -> RankSlice:
         """Share of this rank in what is left of an epoch from `position` on."""
-        whole = self._whole
-        return RankSlice(
-            num_positions=whole.num_positions,
-            batch_size=whole.batch_size,
-            rank=whole.rank,
-            world_size=whole.world_size,
-            remainder=whole.remainder,
-            first_position=position,
-        )
+        return replace(self._whole, first_position=position)
 
     def batches(self, epoch: int, *, first_position: int = 0) -> Iterator[FrameIds]:
         """Frame ids of each batch of `epoch` from `first_position` on: int64, shape (B,), or (B, T) for clips.
@@ -207,39 +249,45 @@ class BatchPlan:
             ids = order.ids_at(np.concatenate(positions))
             yield from np.split(ids, np.cumsum([len(part) for part in positions])[:-1])
 
+    def _shrink_to_fit(self) -> None:
+        """Where an epoch holds no whole step, share it out in one step: equal batches, of whole visits."""
+        whole = self._whole
+        if whole.remainder != "drop" or whole.num_positions >= whole.positions_per_step:
+            return
+        visit = self.spec.frames_per_visit or 1
+        if fitting := whole.num_positions // whole.world_size // visit * visit:
+            self._whole = replace(whole, batch_size=fitting)
+
     def _check_not_empty(self) -> None:
         """A training loop over no batches looks like success: refuse it where a rank would get none."""
-        share = self._whole
+        share, visit = self._whole, self.spec.frames_per_visit or 1
         available, needed = share.num_positions, share.positions_per_step
+        if share.world_size * visit > available:
+            parts = f"visits of {visit} frames" if visit > 1 else f"{self._unit}s"
+            raise SamplingError(
+                f"{share.world_size} ranks cannot share an epoch of {available} {self._unit}s: "
+                f"it holds {available // visit} {parts}, and each rank needs one"
+            )
         if share.remainder == "drop" and available < needed:
             raise SamplingError(
-                f"an epoch of {available} {self._unit}s holds no whole step of batch_size {share.batch_size} x "
-                f"{share.world_size} ranks; take a smaller batch_size"
-                f"{'' if self.spec.with_replacement else ' or another remainder'}"
-            )
-        if share.world_size > available:
-            raise SamplingError(
-                f"{share.world_size} ranks cannot share an epoch of {available} {self._unit}s"
-            )
-
-    def _warn_of_bias(self) -> None:
-        if self.spec.shard_choice == "uniform" and (chi2 := chi2_of_uniform_shards(self._shard_sizes)):
-            warnings.warn(
-                f"shard_choice='uniform' is biased on shards of unequal size: frames of small shards are drawn too "
-                f"often, chi^2 = {chi2:.4g} against uniform frames; shard_choice='proportional' has no bias",
-                stacklevel=5,
+                f"remainder='drop': an epoch of {available} {self._unit}s holds no whole step of batch_size "
+                f"{share.batch_size} x {share.world_size} ranks; take a smaller batch_size, or leave remainder out for "
+                f"one smaller batch on each rank"
             )
 
 
 def plan_batches(store: FrameStore, **options: Unpack[BatchOptions]) -> BatchPlan:
-    """The plan over a store's shards, and over its videos where clips are asked for.
+    """The plan over a store's shards, and over its videos where clips are asked for; warns of what it should.
 
     Raises:
         SamplingError: see `BatchPlan`; also clips of a store that does not hold its videos frame after frame.
     """
     wants_clips = options.get("clip_frames") is not None
     video_sizes = contiguous_video_sizes(store.index) if wants_clips else None
-    return BatchPlan(store.shard_sizes, video_sizes=video_sizes, **options)
+    plan = BatchPlan(store.shard_sizes, video_sizes=video_sizes, **options)
+    for warning in plan.warnings:
+        warn_caller(warning)
+    return plan
 
 
 def frames_of_visit(

@@ -1,8 +1,9 @@
-"""`sampling="block"`: every frame once an epoch, reading a few shards at a time."""
+"""`sampling="block"`: an order with every frame once, reading a few shards at a time."""
 
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.counts import counted
 from loader.errors import SamplingError
 from loader.frame_orders import EpochOrder, FrameIds
 from loader.permutation import NUM_ROUNDS, Permutation
@@ -26,8 +27,8 @@ def frames_per_block(shard_sizes: npt.NDArray[np.int64], *, shards_per_block: in
     num_shards = int(np.count_nonzero(shard_sizes))
     if shards_per_block > num_shards:
         raise SamplingError(
-            f"shards_per_block is {shards_per_block}, but only {num_shards} shards hold frames; "
-            f"ask for at most {num_shards}"
+            f"shards_per_block is {shards_per_block}, but only "
+            f"{counted(num_shards, 'shard holds', 'shards hold')} frames; ask for at most {num_shards}"
         )
     return -(-shards_per_block * int(shard_sizes.sum()) // num_shards)
 

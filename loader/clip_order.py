@@ -18,7 +18,7 @@ class ClipOrder(EpochOrder):
 
     A whole window begins at any frame of a video that has (T - 1) q frames behind it. Windows are numbered video by
     video, in the order of their first frames. `spec.sampling` orders these numbers as it orders frames elsewhere:
-    `permutation` gives every window once an epoch, `iid` as many uniform draws as there are windows.
+    that of `permutation` has every window once, that of `iid` as many uniform draws as there are windows.
 
     Videos shorter than a clip hold no whole window and are left out. What is kept grows with the number of videos,
     never with the number of windows.

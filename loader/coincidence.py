@@ -12,6 +12,7 @@ import math
 import operator
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -95,13 +96,32 @@ def block_kappa(shard_sizes: npt.ArrayLike, *, block_frames: int, batch_size: in
         raise SamplingError(f"an epoch of {num_frames} frames holds no whole batch of {batch_size}")
     if batch_size == 1:
         return 0.0
-    coincidences = _CirclePairs(sizes)
+    return mean_over_slot_pairs(
+        num_frames,
+        block_frames=block_frames,
+        batch_size=batch_size,
+        of_blocks=_CirclePairs(sizes).of_blocks,
+    )
+
+
+def mean_over_slot_pairs(
+    num_frames: int,
+    *,
+    block_frames: int,
+    batch_size: int,
+    of_blocks: Callable[[int, int, int], float],
+) -> float:
+    """Mean over the pairs of distinct slots of an epoch's whole batches under a block shuffle (S31).
+
+    `of_blocks(earlier, later, distance)` is the mean over pairs of slots that lie in two blocks `distance` apart, of
+    which the later has `later` frames and all others `earlier`; 0 is one block. Batches have two slots or more.
+    """
     block_frames = min(block_frames, num_frames)
     last_block = num_frames - (num_frames - 1) // block_frames * block_frames
     total = 0.0
-    for (distance, touches_last), pairs in _slot_pairs(num_frames, block_frames, batch_size).items():
+    for (distance, touches_last), pairs in slot_pairs(num_frames, block_frames, batch_size).items():
         later = last_block if touches_last else block_frames
-        total += pairs * coincidences.of_blocks(block_frames, later, distance)
+        total += pairs * of_blocks(block_frames, later, distance)
     return total / (num_frames // batch_size * math.comb(batch_size, 2))
 
 
@@ -133,6 +153,36 @@ def check_batch_size(batch_size: int) -> None:
     """
     if operator.index(batch_size) < 1:
         raise SamplingError(f"batch_size must be 1 or more, found {batch_size}")
+
+
+def sequential_kappa(sizes: npt.NDArray[np.int64], batch_size: int, num_batches: int) -> float:
+    """Mean over the batches of the pairs of slots within one shard; a batch is a run of ids, on round the epoch."""
+    if batch_size < 2 or not num_batches:
+        return 0.0
+    ends = np.cumsum(sizes)
+    num_frames = int(ends[-1])
+    num_inside = min(num_batches, num_frames // batch_size)
+    pairs = _pairs_in_runs(ends - sizes, ends, batch_size, num_inside)
+    for batch in range(num_inside, num_batches):  # the padded ones, at most one a rank
+        positions = np.arange(batch * batch_size, (batch + 1) * batch_size) % num_frames
+        counts = np.bincount(np.searchsorted(ends, positions, side="right"))
+        pairs += int((counts * (counts - 1)).sum())
+    return pairs / (num_batches * batch_size * (batch_size - 1))
+
+
+def _pairs_in_runs(
+    starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], batch_size: int, num_batches: int
+) -> int:
+    """Ordered pairs of slots that share a batch and a shard: shards [start, end), batches of the first ids."""
+    end = num_batches * batch_size
+    starts, ends = np.minimum(starts, end), np.minimum(ends, end)
+    starts, ends = starts[ends > starts], ends[ends > starts]
+    first, last = starts // batch_size, (ends - 1) // batch_size
+    head = np.minimum(ends, (first + 1) * batch_size) - starts
+    tail = np.where(last > first, ends - last * batch_size, 0)
+    whole = np.maximum(last - first - 1, 0)
+    pairs = head * (head - 1) + tail * (tail - 1) + whole * (batch_size * (batch_size - 1))
+    return int(pairs.sum())
 
 
 class _CirclePairs:
@@ -186,8 +236,11 @@ class _CirclePairs:
         return [sums[stop] - sums[start] for sums in self._powers]
 
 
-def _slot_pairs(num_frames: int, block_frames: int, batch_size: int) -> Counter[tuple[int, bool]]:
-    """Pairs of slots of whole batches: by distance of their blocks, and whether the later lies in the last block."""
+def slot_pairs(num_frames: int, block_frames: int, batch_size: int) -> Counter[tuple[int, bool]]:
+    """Pairs of slots of whole batches: by distance of their blocks, and whether the later lies in the last block.
+
+    Numbers of unordered pairs over an epoch of N frames in blocks of L, the last one shorter, and batches of B.
+    """
     pairs: Counter[tuple[int, bool]] = Counter()
     last_start = (num_frames - 1) // block_frames * block_frames
     # Batches that end before the last block, and the slots before it of the one that reaches into it.

@@ -9,3 +9,7 @@ class SamplingError(FrameCacheError, ValueError):
 
 class AugmentationError(FrameCacheError, ValueError):
     """The augmentation asked for is not possible, or the frames, ids or buffer it was given do not fit."""
+
+
+class UnknownOptionError(SamplingError, TypeError):
+    """An option that does not exist, as other loaders call it or misspelt; also the TypeError that Python raises."""

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from frame_store.counts import counted
 from frame_store.protocol import Frames, FrameStore
 
 
@@ -112,7 +113,7 @@ class FrameBatch:
         dtype = str(self.frames.dtype).removeprefix("torch.")
         return (
             f"FrameBatch({len(self)} {what}, {dtype} {tuple(self.frames.shape)}, "
-            f"{self.frames.nbytes} bytes on {self.frames.device})"
+            f"{counted(self.frames.nbytes, 'byte')} on {self.frames.device})"
         )
 
 

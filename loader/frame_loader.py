@@ -16,7 +16,7 @@ from frame_store.cpu_budget import num_usable_cpus
 from frame_store.cuda_guard import check_cuda_usable_here
 from frame_store.protocol import DecodesInGroups, DecodesOnDevice, Frames, FrameStore, PrefetchingStore
 from loader.batch_augment import Augment, checked_augment
-from loader.batch_plan import BatchOptions, plan_batches
+from loader.batch_plan import BatchOptions
 from loader.batch_reader import BatchReader
 from loader.cuda_streams import CudaStreams
 from loader.device_batches import DeviceBatch, DeviceBatchReader
@@ -24,9 +24,11 @@ from loader.device_choice import Device, JpegDecode, chosen_device, chosen_jpeg_
 from loader.errors import SamplingError
 from loader.frame_batch import FrameBatch
 from loader.frame_orders import FrameIds
-from loader.loader_state import EpochCursor, Iteration, LoaderState
+from loader.loader_state import Iteration, LoaderState, plan_epochs
 from loader.lookahead_reader import read_with_lookahead
+from loader.option_names import takes_options
 from loader.reader_threads import ReaderThreads, Reading, closed_at_end, closed_at_exit
+from loader.store_argument import StoreOrPath, opened_store
 
 BATCHES_PER_WARM_PROBE = 32
 """A batch found in memory is asked for a few pages; so many others behind it are then taken to be there, too."""
@@ -45,10 +47,10 @@ class FrameLoader:
     batch on: `iter(loader)` alone takes no epoch, and neither does one whose first batch could not be read. A peek,
     `next(iter(loader))`, costs the epoch, and the reading of `read_ahead` more batches; `set_epoch` gives it back.
 
-    Which frames come when depends on the shard sizes and the arguments alone, never on threads or processes. Threads,
-    not worker processes: reading
-    and decoding release the GIL, and a batch stays where it was decoded. They live as long as an iteration, and
-    leaving it early (`break`) stops them. Several loaders, and several iterations of one, may run side by side.
+    Which frames come when depends on the shard sizes and the arguments alone, never on threads or processes.
+    Threads, not worker processes: reading and decoding release the GIL, and a batch stays where it was decoded. They
+    live as long as an iteration, and leaving it early (`break`) stops them. Several loaders, and several iterations of
+    one, may run side by side.
 
     A batch may be kept: its memory is used again only when nobody holds the batch, its tensors or views of them.
 
@@ -56,9 +58,10 @@ class FrameLoader:
     made there; nobody waits on the host. Frames go up as bytes, H W 3 of them each, and become floats there.
     """
 
+    @takes_options("FrameLoader")
     def __init__(
         self,
-        store: FrameStore,
+        store: StoreOrPath,
         *,
         num_threads: int | None = None,
         read_ahead: int | None = None,
@@ -73,7 +76,9 @@ class FrameLoader:
         """Plan the epochs of `store`.
 
         Args:
-            store: where the frames are.
+            store: where the frames are: an open store, or the path of a cache, which is opened as
+                `frame_store.open_store(path)` does and goes with this loader (`loader.store.close()` releases its
+                files earlier; reading opens them again). A store that was given stays open.
             num_threads: batches read at the same time; None for the CPUs this process may use, and for 8 or more
                 where the store decodes on a GPU.
             read_ahead: batches read or being read beyond the one handed out, which bounds memory, and how far ahead
@@ -98,21 +103,27 @@ class FrameLoader:
                 group of pictures is decoded once for all of them. The order of frames stays the same.
             lookahead_bytes: memory for frames that were decoded before they are due, on top of the batches'.
             options: which frames come together when, as `loader.batch_plan.BatchPlan` explains:
-                `batch_size=128, sampling="permutation", seed=0, remainder="uneven", rank=0, world_size=1`; for
+                `batch_size=128, sampling="permutation", seed=0, remainder=None, rank=0, world_size=1`
+                (give the last two as `loader.rank_and_world_size()` says them where several processes train); for
                 `sampling="shards"` also `shards_per_batch`, `frames_per_visit`, `shard_choice="proportional"`,
                 `frames_with_replacement=False`; for `"block"` `shards_per_block`; for clips `clip_frames`,
                 `clip_stride=1`.
 
+        Warns:
+            UnshardedWarning: several processes train, as `torch.distributed` or WORLD_SIZE show, and no rank is
+                given. Where that shows later, the first iteration behind it warns. `rank=0, world_size=1` is silent.
+
         Raises:
-            SamplingError: the arguments contradict each other or the store.
+            SamplingError: the arguments contradict each other or the store, or an option does not exist (also a
+                TypeError).
+            StoreError: no usable cache at the path.
             CudaUnavailableError: a GPU is asked for, and there is none that can be used, or no decoder for
                 `jpeg_decode="gpu"`; says why and what helps.
             CudaForkError: a GPU is asked for in a process that was forked from one that uses CUDA. Iterating raises
                 it, too.
         """
-        self._store = store
-        self._plan = plan_batches(store, **options)
-        self._cursor = EpochCursor(self._plan, fingerprint=store.fingerprint)
+        self._store = store = opened_store(store)
+        self._plan, self._cursor = plan_epochs("FrameLoader", store, options)
         self._device = chosen_device(device, store)
         self._decode_jpegs = chosen_jpeg_decoder(jpeg_decode, store, self._device)
         if num_threads is None:
@@ -149,8 +160,13 @@ class FrameLoader:
     def __repr__(self) -> str:
         return f"FrameLoader({self._plan}; {self._cursor})"
 
+    @property
+    def store(self) -> FrameStore:
+        """Where the frames are."""
+        return self._store
+
     def __len__(self) -> int:
-        """Batches in an epoch, for this rank: of all frames, or of one clip for each whole window."""
+        """Batches in an epoch, for this rank, the same in every epoch; `repr` says what the remainder makes of it."""
         return len(self._plan)
 
     def set_epoch(self, epoch: int) -> None:
@@ -169,17 +185,25 @@ class FrameLoader:
         """Itself: where frameworks look for `set_epoch`, as torch's loaders have it (Lightning: `loader.sampler`)."""
         return self
 
+    @property
+    def batch_sampler(self) -> None:
+        """None: a loader of torch's that has a `sampler` has this, too."""
+        return
+
     def state_dict(self) -> dict[str, Any]:
         """Where the run stands behind the last batch that the caller has got; what was read ahead does not count.
 
-        Plain values, the same on every rank. Between epochs it is the start of the next one.
+        Plain values, the same on every rank. Once an iteration has ended it is the start of the next epoch. Behind
+        the last batch, while the caller still works on it, it is the end of the epoch, of which nothing is left.
         """
         return self._cursor.state().to_builtins()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Make the next iteration go on from `state`, with any world size and batch size.
 
-        Under `remainder="uneven"` the epoch's frames are all read once, by the ranks before and after together.
+        Under `remainder="uneven"` the epoch's frames are all read once, by the ranks before and after together. Under
+        "drop" each of them is read at most once: what is left is cut into whole steps of the new size. Where nothing
+        is left, the next iteration gives nothing and ends the epoch, so that a loop which counts epochs goes on right.
 
         Raises:
             SamplingError: no state of a loader, or one of another store, sampling or seed; both sides are named.

@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from frame_store.arguments import whole_number
-from loader.batch_plan import BatchPlan
+from frame_store.protocol import FrameStore
+from loader.batch_plan import BatchOptions, BatchPlan, plan_batches
 from loader.errors import SamplingError
+from loader.ranks import ShardingCheck, check_ranks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +66,11 @@ class EpochCursor:
     back where that batch cannot be given.
     """
 
-    def __init__(self, plan: BatchPlan, *, fingerprint: str) -> None:
+    def __init__(self, plan: BatchPlan, *, fingerprint: str, sharding: ShardingCheck | None = None) -> None:
+        """At the start of epoch 0; `sharding` is asked where an iteration begins."""
         self._plan = plan
         self._fingerprint = fingerprint
+        self._sharding = sharding
         self._next = Place(0, 0)
         self._began = Place(0, 0)
         """Where the latest iteration began."""
@@ -104,6 +108,8 @@ class EpochCursor:
 
     def begin(self) -> "Iteration":
         """The iteration whose first batch is asked for now; the one after it begins the next epoch."""
+        if self._sharding is not None:
+            self._sharding.warn_if_unsharded()
         began = self._next
         self._next = Place(began.epoch + 1, 0)
         self._began = self._given = began
@@ -131,7 +137,9 @@ class EpochCursor:
             )
         if batches_received:
             position = share.position_after(batches_received - 1)
-        return self.state_at(self.normalized(Place(epoch, position)))
+        if position == self._plan.num_positions:
+            epoch, position = epoch + 1, 0
+        return self.state_at(Place(epoch, position))
 
     def state_at(self, place: Place) -> LoaderState:
         """The state of a run that stands at `place`."""
@@ -144,7 +152,7 @@ class EpochCursor:
         )
 
     def load(self, state: LoaderState) -> None:
-        """Make the next iteration go on from `state`.
+        """Make the next iteration go on from `state`; it gives nothing where no step is left of the epoch.
 
         Raises:
             SamplingError: it is of another store, sampling or seed (both sides are named), or outside the epoch.
@@ -167,10 +175,6 @@ class EpochCursor:
         self._plan.slice_from(state.position)
         self._resume_at(Place(state.epoch, state.position))
 
-    def normalized(self, place: Place) -> Place:
-        """The end of an epoch is the start of the next."""
-        return Place(place.epoch + 1, 0) if place.position == self._plan.num_positions else place
-
     def _resume_at(self, place: Place) -> None:
         self._next = self._began = self._given = place
 
@@ -183,6 +187,21 @@ class EpochCursor:
             self._next = began
 
 
+def plan_epochs(maker: str, store: FrameStore, options: BatchOptions) -> tuple[BatchPlan, EpochCursor]:
+    """What a loader that `maker` makes gives of a store, and where it stands: at the start of epoch 0.
+
+    Warns where several processes train and no rank is among the options, now or when an iteration begins.
+
+    Raises:
+        SamplingError: see `plan_batches`; also only one of rank and world_size.
+    """
+    check_ranks(options.get("rank"), options.get("world_size"))
+    plan = plan_batches(store, **options)
+    sharding = ShardingCheck(maker=maker, is_rank_given=options.get("rank") is not None)
+    sharding.warn_if_unsharded()
+    return plan, EpochCursor(plan, fingerprint=store.fingerprint, sharding=sharding)
+
+
 class Iteration:
     """One pass over what is left of an epoch, and how much of it the caller has been given."""
 
@@ -191,12 +210,12 @@ class Iteration:
         self._has_given = False
         self.began = began
         self.place = began
-        """Behind the last batch given; the start of the next epoch behind the last one of all."""
+        """Behind the last batch given; the start of the next epoch once there are no more."""
 
     def give(self, position: int) -> None:
         """Record that the caller is handed a batch, and that the epoch goes on at `position` behind it."""
         self._has_given = True
-        self.place = self._cursor.normalized(Place(self.began.epoch, position))
+        self.place = Place(self.began.epoch, position)
         self._cursor._move(self.place)
 
     def end(self) -> None:

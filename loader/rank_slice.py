@@ -16,11 +16,23 @@ from loader.errors import SamplingError
 Remainder: TypeAlias = Literal["drop", "pad", "uneven"]
 """What becomes of the last global step of an epoch where it is not whole.
 
-`drop`: it is left out, up to R * B - 1 positions of the order; every rank has the same number of batches. A shuffled
-order leaves out other frames every epoch, so no frame is drawn less often; `sequential` always the same ones.
-`pad`: it is filled up with the positions from the start of the order; every rank has the same number of batches, and
-those frames are read twice this epoch. `uneven`: every position is read once; some ranks have a short batch or
-none in the last step, so do not use it where ranks wait for each other."""
+`drop`: it is left out, the last N mod R B positions of the order; every rank has the same number of batches. A
+shuffled order leaves out other frames every epoch, so no frame is drawn less often; `sequential` always the same
+ones. `pad`: it is filled up with the positions from the start of the order; every rank has the same number of
+batches, and those frames are read twice this epoch. `uneven`: every position is read once. Some ranks have a short
+batch or none in the last step, so do not use it where ranks wait for each other; and a trainer that takes a step for
+each batch gives a frame of a short batch more weight (S50). `SamplingSpec.default_remainder` is what holds unless
+one of them is asked for."""
+
+
+def check_remainder(remainder: object) -> None:
+    """Refuse what is no `Remainder`.
+
+    Raises:
+        SamplingError: as it says.
+    """
+    if remainder not in get_args(Remainder):
+        raise SamplingError(f"remainder must be one of {', '.join(get_args(Remainder))}; found {remainder!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +53,7 @@ class RankSlice:
 
     def __post_init__(self) -> None:
         """Refuse ranks, batches and places that do not exist."""
-        if self.remainder not in get_args(Remainder):
-            raise SamplingError(
-                f"remainder must be one of {', '.join(get_args(Remainder))}; found {self.remainder!r}"
-            )
+        check_remainder(self.remainder)
         if self.batch_size < 1:
             raise SamplingError(f"batch_size must be 1 or more, found {self.batch_size}")
         if not 0 <= self.rank < self.world_size:

@@ -9,12 +9,14 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from loader import bias_formulas, coincidence
+from loader import bias_formulas, coincidence, step_law
 from loader.batch_plan import BatchPlan
 from loader.block_order import frames_per_block
 from loader.clip_law import ClipCoverage, clip_coincidences
+from loader.design_effect import worst_visit_design_effect
 from loader.errors import SamplingError
 from loader.frame_orders import check_shard_sizes
+from loader.pair_law import pair_chi2
 from loader.rank_slice import Remainder
 from loader.sampling_spec import SamplingSpec
 
@@ -26,20 +28,23 @@ Target: TypeAlias = Literal["frames", "windows"]
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingLaw:
-    """The law of one sampler over one set of shards."""
+    """The law of one sampler over one set of shards.
+
+    By steps: each batch of an epoch, of whatever rank, counts alike, and its frames share its weight (S50).
+    """
 
     name: str
     """The sampler in words, as its options are written."""
     num_frames: int
     """Frames of all shards, and for clips of all videos: what `chi2` counts against."""
     slots_per_batch: int
-    """Frames in a batch: B, or B T for clips."""
+    """Frames in a global batch, all ranks' together: R B, or R B T for clips; no more than an epoch has."""
     slots_per_visit: int
     """Slots that are drawn together from one shard or video: m, T for clips, 1 where none are."""
     shard_probability: Reals | None
-    """P[a slot shows a frame of shard s], shape (S,); None where the frames of a shard are not all alike."""
+    """Share of shard s in a batch, shape (S,); None where the frames of a shard are not all alike."""
     chi2: float
-    """N sum p^2 - 1 of the epoch's average law p against all frames alike, those never shown included."""
+    """N sum p^2 - 1 of the law p of an epoch's average batch against all frames alike, those never shown included."""
     chi2_over_windows: float | None
     """Clips: M sum P^2 - 1 of the epoch's average law P against all whole windows alike (S20). None without clips."""
     total_variation: float
@@ -63,6 +68,23 @@ class SamplingLaw:
     """Positions of an epoch that are read twice, to pad the last step."""
     because: str
     """Why the bias is what it is, in one line."""
+    proven_worst_effect: float | None = None
+    """The greatest design effect that any data can give, where it is known beyond 1 + (B - 1) kappa."""
+    kappa_is_exact: bool = True
+    """False where `kappa` is averaged over a few of the orders that unequal shards can have."""
+    rank_batch: int | None = None
+    """Frames or clips of a rank's whole batch: less than asked for where an epoch holds no whole step. None where no
+    loader of ours makes them."""
+    chi2_of_pairs: float | None = None
+    """Chi^2 of the two frames in two slots of a batch against independent pairs (S52); for clips of the windows of two
+    clips. None where a batch holds no two, or nobody computed it."""
+    chi2_of_pairs_is_exact: bool = True
+    """False where it is at least so much."""
+    epoch_variance: float | None = None
+    """Variance of the mean of one epoch's steps over sigma^2 (S51), for clips over that of the windows' means. None
+    where it takes data, and for draws with replacement, whose batches are independent."""
+    chi2_is_by_slots: bool = False
+    """True where `chi2` counts slots because steps of short batches are beyond the formulas here."""
     num_windows: int | None = None
     """Clips: whole windows of all videos, M."""
     num_short_videos: int = 0
@@ -100,7 +122,12 @@ class SamplingLaw:
 
     @property
     def worst_design_effect(self) -> float:
-        """1 + (B - 1) kappa: the variance of a batch's mean over that of independent frames, were shards all alike."""
+        """The greatest variance of a batch's mean over that of independent frames; see `floor_is_proven`.
+
+        That of (S47) for visits; elsewhere 1 + (B - 1) kappa, as if all frames of a shard were one picture.
+        """
+        if self.proven_worst_effect is not None:
+            return self.proven_worst_effect
         return 1 + (self.slots_per_batch - 1) * self.worst_kappa
 
     @property
@@ -111,7 +138,7 @@ class SamplingLaw:
     @property
     def floor_is_proven(self) -> bool:
         """False for shards of unequal size in a stream: small ones that follow each other may be alike (S25)."""
-        if self.visit_kappa is not None:
+        if self.visit_kappa is not None or self.proven_worst_effect is not None:
             return True
         if self.shard_probability is None:
             return False
@@ -125,12 +152,14 @@ def sampling_law(
     *,
     batch_size: int,
     world_size: int = 1,
-    remainder: Remainder = "uneven",
+    remainder: Remainder | None = None,
     video_sizes: npt.ArrayLike | None = None,
 ) -> SamplingLaw:
     """The law of `spec` over shards of `shard_sizes` frames, shape (S,); for clips over `video_sizes`, shape (V,).
 
-    With several ranks the batch is a rank's own, of `batch_size` positions.
+    With several ranks the batch is the global one: `batch_size` positions of each, whose gradients are averaged. They
+    are `world_size` times `batch_size` neighbouring positions of the one order, so it is a batch of that size (S48).
+    `chi2_of_pairs` is of a rank's own batch. `remainder` None is the sampling's own.
 
     Raises:
         SamplingError: what the loader itself would refuse.
@@ -141,23 +170,36 @@ def sampling_law(
         sizes,
         video_sizes=video_sizes,
         batch_size=batch_size,
-        sampling=spec.sampling,
         remainder=remainder,
-        frames_per_visit=spec.frames_per_visit,
-        shard_choice="proportional",  # its warning is this module's answer
-        frames_with_replacement=spec.frames_with_replacement,
-        shards_per_block=spec.shards_per_block,
-        clip_frames=spec.clip_frames,
-        clip_stride=spec.clip_stride,
+        rank=0,
         world_size=world_size,
+        **spec.to_builtins(),
     )
-    positions_per_step = batch_size * world_size
-    in_full = not spec.with_replacement
-    dropped = plan.num_positions % positions_per_step if in_full and remainder == "drop" else 0
-    doubled = -plan.num_positions % positions_per_step if in_full and remainder == "pad" else 0
+    dropped = 0 if spec.with_replacement else plan.num_positions_dropped
+    doubled = plan.num_positions_doubled
+    rank_batch = plan.batch_size if doubled else min(plan.batch_size, plan.num_positions)
+    global_batch = plan.batch_size * world_size
+    if not doubled:
+        global_batch = min(global_batch, plan.num_positions)
     if spec.clip_frames is not None:
         assert video_sizes is not None  # else BatchPlan would have refused
-        return _law_of_clips(check_shard_sizes(video_sizes), spec, batch_size, dropped, doubled)
+        law = _law_of_clips(check_shard_sizes(video_sizes), spec, global_batch, dropped, doubled)
+    else:
+        law = _law_of_frames(sizes, spec, global_batch, dropped, doubled)
+    of_pairs = pair_chi2(plan, sizes, law.shard_probability)
+    return replace(
+        law,
+        **step_law.short_batch_law(plan),
+        rank_batch=rank_batch,
+        chi2_of_pairs=None if of_pairs is None else of_pairs[0],
+        chi2_of_pairs_is_exact=of_pairs is None or of_pairs[1],
+        epoch_variance=step_law.epoch_variance(plan),
+    )
+
+
+def _law_of_frames(
+    sizes: npt.NDArray[np.int64], spec: SamplingSpec, batch_size: int, dropped: int, doubled: int
+) -> SamplingLaw:
     if spec.sampling == "iid":
         kappa, because = coincidence.iid_kappa(sizes), "every draw is uniform"
         return _uniform(sizes, spec, batch_size, kappa=kappa, because=because, visit_kappa=0.0)
@@ -170,7 +212,9 @@ def sampling_law(
         because = "every position of an epoch is uniform over the seeds"
     else:
         block_frames = frames_per_block(sizes, shards_per_block=spec.shards_per_block or 1)
-        kappa = coincidence.block_kappa(sizes, block_frames=block_frames, batch_size=batch_size)
+        kappa = coincidence.block_kappa(
+            sizes, block_frames=block_frames, batch_size=min(batch_size, int(sizes.sum()))
+        )
         visit_kappa = None
         because = "the random rotation makes every position of an epoch uniform, whatever the shard sizes"
     return _uniform(
@@ -236,6 +280,15 @@ def _law_of_visits(sizes: npt.NDArray[np.int64], spec: SamplingSpec, batch_size:
         because="the shard of a uniformly drawn frame is visited (anchor-frame rule)",
         visit_kappa=visit_kappa,
     )
+    law = replace(
+        law,
+        proven_worst_effect=worst_visit_design_effect(
+            sizes,
+            probability,
+            frames_per_visit=frames_per_visit,
+            with_replacement=spec.frames_with_replacement,
+        ),
+    )
     chi2 = bias_formulas.chi2_of_uniform_shards(sizes) if spec.shard_choice == "uniform" else 0.0
     if chi2 == 0:
         return law
@@ -263,13 +316,20 @@ def _law_of_sequential(
         sizes,
         SamplingSpec(sampling="sequential"),
         batch_size,
-        kappa=_sequential_kappa(sizes, batch_size, num_batches),
-        because="every epoch shows every frame once, always at the same position",
+        kappa=coincidence.sequential_kappa(sizes, batch_size, num_batches),
+        because="every epoch shows every frame once, always at the same position and in the same batch",
         dropped=dropped,
         doubled=doubled,
     )
     certain = float(num_frames - 1)  # one frame has all the probability
-    law = replace(law, chi2_at_start=certain, chi2_at_middle=certain, chi2_at_end=certain)
+    law = replace(
+        law,
+        chi2_at_start=certain,
+        chi2_at_middle=certain,
+        chi2_at_end=certain,
+        # The order is what it is: a batch may be one picture, and frames that no whole batch shows may be the mean.
+        proven_worst_effect=num_frames * -(-num_batches * batch_size // num_frames) / max(1, num_batches),
+    )
     if dropped:
         shown = num_frames - dropped
         return replace(
@@ -293,36 +353,6 @@ def _law_of_sequential(
             because=f"the first {doubled} frames are shown twice an epoch: always the same ones",
         )
     return law
-
-
-def _sequential_kappa(sizes: npt.NDArray[np.int64], batch_size: int, num_batches: int) -> float:
-    """Mean over the batches of the pairs of slots within one shard; a batch is a run of ids, on round the epoch."""
-    if batch_size < 2 or not num_batches:
-        return 0.0
-    ends = np.cumsum(sizes)
-    num_frames = int(ends[-1])
-    num_inside = min(num_batches, num_frames // batch_size)
-    pairs = _pairs_in_runs(ends - sizes, ends, batch_size, num_inside)
-    for batch in range(num_inside, num_batches):  # the padded ones, at most one a rank
-        positions = np.arange(batch * batch_size, (batch + 1) * batch_size) % num_frames
-        counts = np.bincount(np.searchsorted(ends, positions, side="right"))
-        pairs += int((counts * (counts - 1)).sum())
-    return pairs / (num_batches * batch_size * (batch_size - 1))
-
-
-def _pairs_in_runs(
-    starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], batch_size: int, num_batches: int
-) -> int:
-    """Ordered pairs of slots that share a batch and a shard: shards [start, end), batches of the first ids."""
-    end = num_batches * batch_size
-    starts, ends = np.minimum(starts, end), np.minimum(ends, end)
-    starts, ends = starts[ends > starts], ends[ends > starts]
-    first, last = starts // batch_size, (ends - 1) // batch_size
-    head = np.minimum(ends, (first + 1) * batch_size) - starts
-    tail = np.where(last > first, ends - last * batch_size, 0)
-    whole = np.maximum(last - first - 1, 0)
-    pairs = head * (head - 1) + tail * (tail - 1) + whole * (batch_size * (batch_size - 1))
-    return int(pairs.sum())
 
 
 def _law_of_clips(

@@ -5,11 +5,12 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from frame_store.arguments import flag, whole_number
 from loader.errors import SamplingError
+from loader.rank_slice import Remainder
 
 Sampling: TypeAlias = Literal["permutation", "iid", "sequential", "shards", "block"]
-"""`permutation`: every frame once an epoch, in a global random order. `iid`: uniform, with replacement.
-`sequential`: ids in order. `shards`: draw a shard, then frames of it, the fewer seeks the more frames a visit.
-`block`: every frame once an epoch, shuffled in blocks of a few shards' frames."""
+"""`permutation`: a global random order of every frame. `iid`: uniform, with replacement. `sequential`: ids in order.
+`shards`: draw a shard, then frames of it, the fewer seeks the more frames a visit. `block`: every frame in an order
+that is shuffled in blocks of a few shards' frames. What an epoch makes of the end of its order is the `Remainder`."""
 
 ShardChoice: TypeAlias = Literal["proportional", "uniform"]
 """How `shards` draws a shard: `proportional` to its frames, so that every frame is equally likely; or every shard
@@ -37,7 +38,7 @@ class SamplingSpec:
     """`block`: a block holds the frames of this many shards of average size, k."""
     clip_frames: int | None = None
     """Frames of a clip, T; None samples single frames. A clip is a whole window: T frames of one video, q apart.
-    `permutation` shows every whole window once an epoch, `iid` draws windows uniformly, with replacement."""
+    `permutation` orders every whole window, `iid` draws windows uniformly, with replacement."""
     clip_stride: int = 1
     """Distance between the frames of a clip, q, in stored frames."""
 
@@ -68,6 +69,16 @@ class SamplingSpec:
     def with_replacement(self) -> bool:
         """Whether an epoch may draw a frame (or clip) twice and miss another; such epochs are cut to whole batches."""
         return self.sampling in {"iid", "shards"}
+
+    @property
+    def default_remainder(self) -> Remainder:
+        """What becomes of a last step that is not whole, where nobody says.
+
+        `drop` where another epoch has another order: every batch weighs alike, and the positions that are left out
+        hold other frames each epoch. `uneven` for an order that is always the same (`sequential`): what `drop` left
+        out would never be shown.
+        """
+        return "uneven" if self.sampling == "sequential" else "drop"
 
     def to_builtins(self) -> dict[str, Any]:
         """As plain values, for a resume state or a report."""

@@ -20,11 +20,12 @@ from typing import Any, TypeAlias, Unpack
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from frame_store.protocol import FrameStore
-from loader.batch_plan import BatchOptions, BatchPlan, plan_batches
+from loader.batch_plan import BatchOptions, BatchPlan
 from loader.errors import SamplingError
 from loader.frame_batch import FrameBatch, read_frame_batch
-from loader.loader_state import EpochCursor, Iteration, LoaderState
+from loader.loader_state import EpochCursor, Iteration, LoaderState, plan_epochs
+from loader.option_names import takes_options
+from loader.store_argument import StoreOrPath, opened_store
 
 BatchIds: TypeAlias = list[int] | list[list[int]]
 """Frame ids of one batch; for clips a list of ids for each."""
@@ -33,33 +34,48 @@ BatchIds: TypeAlias = list[int] | list[list[int]]
 class FrameDataset(Dataset[dict[str, torch.Tensor]]):
     """Map-style dataset over a frame store; the item at i is the frame with id i."""
 
-    def __init__(self, store: FrameStore) -> None:
-        """Over `store`, which travels to worker processes without its open files."""
-        self._store = store
+    @takes_options("FrameDataset")
+    def __init__(self, store: StoreOrPath) -> None:
+        """Over `store`, which travels to worker processes without its open files.
+
+        The path of a cache is opened as `frame_store.open_store(path)` does, and the store goes with this dataset.
+
+        Raises:
+            SamplingError: neither a store nor a path.
+            StoreError: no usable cache at the path.
+        """
+        self.store = opened_store(store)
+
+    def __repr__(self) -> str:
+        height, width, _ = self.store.frame_shape
+        return f"FrameDataset({len(self):,} frames of {height}x{width} in {type(self.store).__name__})"
 
     def __len__(self) -> int:
-        return len(self._store)
+        return len(self.store)
 
     def __getitem__(self, frame_id: int) -> dict[str, torch.Tensor]:
         """One frame, as a sample of `FrameBatch.__getitem__`: `frame` is uint8 (3, H, W)."""
-        return read_frame_batch(self._store, [frame_id])[0]
+        return read_frame_batch(self.store, [frame_id])[0]
 
     def __getitems__(self, frame_ids: Sequence[int] | Sequence[Sequence[int]]) -> FrameBatch:
         """A whole batch in one read: what `DataLoader` asks for and hands to its `collate_fn`."""
-        return read_frame_batch(self._store, frame_ids)
+        return read_frame_batch(self.store, frame_ids)
 
 
 class FrameBatchSampler(Sampler[BatchIds]):
     """Batches of frame ids for `DataLoader(batch_sampler=...)`: the same batches as `FrameLoader`'s."""
 
-    def __init__(self, store: FrameStore, **options: Unpack[BatchOptions]) -> None:
-        """See `FrameLoader` for the options.
+    @takes_options("FrameBatchSampler")
+    def __init__(self, store: StoreOrPath, **options: Unpack[BatchOptions]) -> None:
+        """See `FrameLoader` for the options. Only the sizes of `store` are kept; a path is opened for them and closed.
+
+        `accelerate.prepare` shards the batches of a sampler itself: there, give `rank=0, world_size=1`.
 
         Raises:
-            SamplingError: the options contradict each other or the store.
+            SamplingError: the options contradict each other or the store, or one does not exist (also a TypeError).
+            StoreError: no usable cache at the path.
         """
-        self._plan = plan_batches(store, **options)
-        self._cursor = EpochCursor(self._plan, fingerprint=store.fingerprint)
+        self._plan, self._cursor = plan_epochs("FrameBatchSampler", opened_store(store), options)
 
     def __repr__(self) -> str:
         return f"FrameBatchSampler({self})"
@@ -68,7 +84,7 @@ class FrameBatchSampler(Sampler[BatchIds]):
         return f"{self._plan}; {self._cursor}"
 
     def __len__(self) -> int:
-        """Batches in an epoch, for this rank: of all frames, or of one clip for each whole window."""
+        """Batches in an epoch, for this rank; see `FrameLoader`."""
         return len(self._plan)
 
     @property
@@ -156,15 +172,6 @@ class BatchIdsIterator(Iterator[BatchIds]):
                 "batches were taken from this iterator already; load the state into a new one"
             )
         self._cursor.load(LoaderState.from_builtins(state))
-
-
-def rank_and_world_size() -> tuple[int, int]:
-    """What to give as `rank` and `world_size`: as `torch.distributed` says, (0, 1) where it is not set up."""
-    from torch import distributed
-
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1
 
 
 def frame_batch_collate(batch: FrameBatch) -> FrameBatch:

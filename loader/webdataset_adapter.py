@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from frame_store.arguments import flag, whole_number
+from frame_store.counts import counted
 from frame_store.descriptors import raise_if_out_of_files
 from frame_store.errors import FrameCacheError, StoreDamagedError
 from frame_store.frame_index import read_npy_header
@@ -63,7 +64,8 @@ def webdataset_batches(
         shuffle_buffer: frames held, encoded, per worker; 1 keeps the order on disk.
         seed: in [0, 2**32).
         epoch: in [0, 2**32).
-        drop_last: leave out each worker's last batch where it is short.
+        drop_last: leave out each worker's last batch where it is short. Kept, it is a step like any other, in which a
+            frame weighs more (S50).
 
     Raises:
         StoreNotFoundError: no cache there.
@@ -110,7 +112,7 @@ def _open_shards(cache_path: Path, shards: Iterable[ShardEntry]) -> Iterator[dic
             raise StoreDamagedError(f"{path}: {error.strerror}; run cache-verify") from error
         if found != shard.num_bytes:  # a tar cut between two members reads like a shorter one
             raise StoreDamagedError(
-                f"{path}: expected {shard.num_bytes} bytes, found {found}; run cache-verify"
+                f"{path}: expected {counted(shard.num_bytes, 'byte')}, found {found}; run cache-verify"
             )
         with path.open("rb") as stream:
             yield {"url": str(path), "stream": stream}

@@ -12,21 +12,24 @@ from frame_store.cuda_guard import check_cuda_usable_here
 from frame_store.errors import CudaForkError
 from frame_store.protocol import FrameStore
 from loader.batch_augment import Augment, augmented_frames, checked_augment
-from loader.batch_plan import BatchOptions, BatchPlan, plan_batches
+from loader.batch_plan import BatchOptions, BatchPlan
 from loader.cuda_streams import CudaStreams, DeviceStreams
 from loader.device_choice import Device, chosen_device
 from loader.errors import SamplingError
 from loader.frame_batch import FrameBatch, read_frame_batch
 from loader.frame_loader import FrameLoader
-from loader.loader_state import EpochCursor, Iteration, LoaderState, Place
+from loader.loader_state import Iteration, LoaderState, Place, plan_epochs
+from loader.option_names import takes_options
+from loader.store_argument import StoreOrPath, opened_store
 from loader.torch_dataset import BatchIds, frame_batch_collate
 
 StartMethod: TypeAlias = str | BaseContext
 """`fork`, `spawn` or `forkserver`, or what `multiprocessing.get_context` makes of it."""
 
 
+@takes_options("make_dataloader")
 def make_dataloader(
-    store: FrameStore,
+    store: StoreOrPath,
     *,
     num_workers: int = 0,
     device: Device | None = "cpu",
@@ -40,7 +43,7 @@ def make_dataloader(
     processes, a GPU keeps one context. Processes are for work around it that holds the GIL.
 
     Args:
-        store: where the frames are.
+        store: where the frames are: an open store, or the path of a cache; see `FrameLoader`.
         num_workers: 0 for a `FrameLoader` and its threads; else processes that read, and stay from epoch to epoch.
             They return frames on the CPU: of a store that decodes on a GPU these are copied there and back.
         device: where the batches are to be, see `FrameLoader`. With workers, the process that iterates uploads them.
@@ -53,7 +56,9 @@ def make_dataloader(
             JPEG.
 
     Raises:
-        SamplingError: the arguments contradict each other or the store.
+        SamplingError: the arguments contradict each other or the store, or an option does not exist (also a
+            TypeError).
+        StoreError: no usable cache at the path.
         CudaForkError: workers would be forked that cannot read from this store; no worker has started. Or this
             process is such a fork, and a GPU is asked for.
         CudaUnavailableError: a GPU is asked for, and there is none that can be used.
@@ -65,6 +70,7 @@ def make_dataloader(
                 f"multiprocessing_context={multiprocessing_context!r} is for worker processes, and num_workers is 0"
             )
         return FrameLoader(store, device=device, augment=augment, **options)
+    store = opened_store(store)
     context = worker_context(store, multiprocessing_context)
     return WorkerLoader(
         store, num_workers=num_workers, device=device, context=context, augment=augment, **options
@@ -115,8 +121,7 @@ class WorkerLoader:
     ) -> None:
         """See `make_dataloader`; starts nothing."""
         self._device = chosen_device(device, store)
-        self._plan = plan_batches(store, **options)
-        self._cursor = EpochCursor(self._plan, fingerprint=store.fingerprint)
+        self._plan, self._cursor = plan_epochs("make_dataloader", store, options)
         self._places = _PlannedBatches(self._plan)
         augment = checked_augment(augment)
         self._augment_here = augment if self._device.type == "cuda" else None
@@ -129,11 +134,17 @@ class WorkerLoader:
             persistent_workers=True,
             pin_memory=self._device.type == "cuda",
         )
+        self._store = store
         self._streams: DeviceStreams | None = None
         self._running: Iteration | None = None
 
     def __repr__(self) -> str:
         return f"WorkerLoader({self._plan}; {self._cursor}; num_workers={self._batches.num_workers})"
+
+    @property
+    def store(self) -> FrameStore:
+        """Where the frames are."""
+        return self._store
 
     def __len__(self) -> int:
         """Batches in an epoch, for this rank."""
@@ -141,8 +152,13 @@ class WorkerLoader:
 
     @property
     def sampler(self) -> "WorkerLoader":
-        """Itself: where frameworks look for `set_epoch`."""
+        """Itself: where frameworks look for `set_epoch`; see `FrameLoader.sampler`."""
         return self
+
+    @property
+    def batch_sampler(self) -> None:
+        """None; see `FrameLoader.batch_sampler`."""
+        return
 
     def set_epoch(self, epoch: int) -> None:
         """Make `epoch` that of the next first batch; see `FrameLoader.set_epoch`.

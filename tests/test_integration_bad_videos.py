@@ -55,7 +55,7 @@ NO_VIDEOS = {
     "zero.mp4": "0 bytes",
 }
 DAMAGED_VIDEOS = ("cut30.avi", "cut70.mpg")
-TOLD_BY_SCAN = NO_VIDEOS | dict.fromkeys(DAMAGED_VIDEOS, "1 packets flagged corrupt by the demuxer")
+TOLD_BY_SCAN = NO_VIDEOS | dict.fromkeys(DAMAGED_VIDEOS, "1 packet flagged corrupt by the demuxer")
 
 
 def line_about(name, text):
@@ -184,7 +184,7 @@ class TestBadVideos:
             line = line_about(name, not_whole)
             assert "unreadable: " in line and reason in line
         for name in DAMAGED_VIDEOS:
-            assert "damaged: 1 frames flagged corrupt" in line_about(name, not_whole)
+            assert "damaged: 1 frame flagged corrupt" in line_about(name, not_whole)
 
     def test_skip_builds_all_the_others(self, skipping):
         output, _ = skipping

@@ -14,7 +14,7 @@ from tests.support.enumeration import every_whole_clip
 from tests.support.tiny_videos import simple_specs, tiny_folder
 
 FPS = 25
-CLIPS = {"clip_frames": 4, "clip_stride": 3, "batch_size": 8, "seed": 5}
+CLIPS = {"clip_frames": 4, "clip_stride": 3, "batch_size": 8, "remainder": "uneven", "seed": 5}
 LENGTHS = [20, 23, 26, 9]
 """The last is a frame shorter than a clip, which spans 10."""
 

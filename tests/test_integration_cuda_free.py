@@ -35,7 +35,7 @@ def import_everything():
 
 def load_from(store):
     """An epoch by our loader, one by torch's with a forked worker; frames delivered."""
-    batches = [*FrameLoader(store, batch_size=16), *torch_batches(store)]
+    batches = [*FrameLoader(store, batch_size=16, remainder="uneven"), *torch_batches(store)]
     return sum(len(batch.frames) for batch in batches)
 
 

@@ -159,7 +159,7 @@ class TestDamagedVideos:
         store = frame_store.open_store(output)
         assert [video.path for video in store.manifest.videos if video.verdict != "whole"] == ["077.mp4"]
         ids, spelled = [], set()
-        for batch in FrameLoader(store, batch_size=64, num_threads=2):
+        for batch in FrameLoader(store, batch_size=64, remainder="uneven", num_threads=2):
             ids += batch.frame_ids.tolist()
             frames = batch.frames.permute(0, 2, 3, 1).numpy()
             for video, frame, pixels in zip(batch.video_ids, batch.frame_in_video, frames, strict=True):
@@ -256,7 +256,7 @@ class TestOddVideos:
         assert truth.median_step_seconds == pytest.approx(1 / FPS)
         assert [(gap.frame, gap.seconds) for gap in truth.pts_gaps] == [(18, pytest.approx(21 / FPS))]
         assert video.notes == [
-            "1 gaps in its timestamps, the first of 0.840 s before frame 18",
+            "1 gap in its timestamps, the first of 0.840 s before frame 18",
             "frozen from frame 5 to 16",
         ]
 
@@ -270,7 +270,7 @@ class TestOddVideos:
         video = odd_videos["sizes.h264"]
         (change,) = video.truth.format_changes
         assert (change.frame, change.before.width, change.after.width) == (15, 160, 192)
-        assert "1 changes of picture format, the first at frame 15: width 160 to 192" in video.notes
+        assert "1 change of picture format, the first at frame 15: width 160 to 192" in video.notes
         assert odd_videos["still.mkv"].truth.num_format_changes == 0
 
     def test_interlaced_frames(self, odd_videos):
@@ -288,6 +288,6 @@ class TestOddVideos:
         video = odd_videos["gap.ts"]
         assert video.verdict == "damaged"
         assert video.truth.num_packets_corrupt == 1
-        assert "1 packets flagged corrupt by the demuxer" in video.reason
+        assert "1 packet flagged corrupt by the demuxer" in video.reason
         (span,) = video.truth.damaged_spans
         assert (span.first_packet, span.last_packet) == (29, 39)

@@ -150,7 +150,7 @@ def test_look_ups_in_any_order_give_what_was_built(folder, built):
 def test_what_is_to_be_known_is_told(cache, folder):
     videos = {video.path: video for video in open_store(cache).manifest.videos}
     notes = {path: video.notes for path, video in videos.items()}
-    change = "1 changes of picture format, the first at frame 170: sample_aspect_ratio"
+    change = "1 change of picture format, the first at frame 170: sample_aspect_ratio"
     assert f"{change} 1:1 to 4:3" in notes["aspect.m2v"]
     assert f"{change} 1:1 to 2:1" in notes["aspect.h264"]
     assert notes["mirrored_later.h264"] == [

@@ -24,7 +24,7 @@ from loader import FrameLoader
 ended = []
 for name, *arguments in json.loads(sys.argv[1]):
     if name == "FrameLoader":
-        batches = list(FrameLoader(open_store(arguments[0]), batch_size=5))
+        batches = list(FrameLoader(open_store(arguments[0]), batch_size=5, remainder="uneven"))
         ended.append([sum(len(batch.frames) for batch in batches), "", ""])
         continue
     out, error = io.StringIO(), io.StringIO()

@@ -286,7 +286,11 @@ def test_where_no_shard_is_damaged_nobody_looks_for_the_videos(cache_of, tmp_pat
     cache = cache_of("wds-jpeg")
     before = digests(cache)
     flip(cache / "index.npy")
-    assert repaired(cache, tmp_path / "nowhere").exit_code == 0
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "other.mp4").write_bytes(b"no video")
+    wrong = repaired(cache, tmp_path / "nowhere")  # what cannot be right is said all the same
+    assert wrong.exit_code == 2 and f"{tmp_path / 'nowhere'}: no such folder" in wrong.stderr
+    assert repaired(cache, tmp_path / "videos").exit_code == 0
     assert digests(cache) == before
 
 

@@ -116,6 +116,7 @@ def test_stopped_anywhere_and_resumed_by_others_an_epoch_is_every_whole_window_o
                 batch_size=batch_size,
                 rank=rank,
                 world_size=ranks,
+                remainder="uneven",
                 **options,
             )
             for rank in range(ranks)
@@ -177,10 +178,11 @@ def test_a_loader_says_what_an_epoch_of_clips_is():
     store = ArrayStore([91], video_sizes=[70, 5, 16])
     options = {"batch_size": 8, "clip_frames": 3, "clip_stride": 3}
     loader = FrameLoader(store, seed=4, **options)
-    assert len(loader) == 10 == -(-(64 + 10) // 8)
+    assert len(loader) == 9 == (64 + 10) // 8
     described = (
-        "sampling=permutation clip_frames=3 clip_stride=3 seed=4; an epoch is 74 clips, every whole window once; "
-        "5 of 91 frames are in 1 video shorter than a clip; 10 batches of up to 8 clips; next is epoch "
+        "sampling=permutation clip_frames=3 clip_stride=3 seed=4; an epoch is 74 clips, one for each whole window; "
+        "5 of 91 frames are in 1 video shorter than a clip; 9 batches of 8 clips; the last 2 of the order are "
+        "dropped; next is epoch "
     )
     assert repr(loader) == f"FrameLoader({described}0)"
     next(iter(loader))
@@ -193,17 +195,18 @@ def test_a_loader_says_what_an_epoch_of_clips_is():
     assert repr(workers) == f"WorkerLoader({described}0; num_workers=2)"
     drawn = FrameLoader(store, sampling="iid", rank=1, world_size=2, **options)
     assert "; an epoch is 74 clips, drawn among as many whole windows; " in repr(drawn)
-    assert "; 4 batches of up to 8 clips for rank 1 of 2; " in repr(drawn)
+    assert "; 4 batches of 8 clips for rank 1 of 2; next" in repr(drawn)
     frames = FrameLoader(ArrayStore([1600]), batch_size=128)
     assert repr(frames) == (
-        "FrameLoader(sampling=permutation seed=0; an epoch is 1,600 frames; 13 batches of up to 128 frames; "
-        "next is epoch 0)"
+        "FrameLoader(sampling=permutation seed=0; an epoch is 1,600 frames; 12 batches of 128 frames; "
+        "the last 64 of the order are dropped; next is epoch 0)"
     )
 
 
 def test_batches_of_clips_come_out_of_the_loader_and_of_torchs():
     store = ArrayStore([70, 21])
-    loader = FrameLoader(store, batch_size=4, clip_frames=3, clip_stride=2, seed=5)
+    options = {"batch_size": 4, "clip_frames": 3, "clip_stride": 2, "seed": 5, "remainder": "uneven"}
+    loader = FrameLoader(store, **options)
     batches = list(loader)
     assert len(batches) == len(loader) == -(-13 * 3 // 4)  # 13 videos of 7 frames, 3 windows in each
     assert [len(batch) for batch in batches] == [4] * 9 + [3]
@@ -214,7 +217,7 @@ def test_batches_of_clips_come_out_of_the_loader_and_of_torchs():
         assert (batch.frame_ids // FRAMES_PER_VIDEO == batch.video_ids).all()
         assert batch[1]["frame"].shape == (3, 3, 4, 6)
     assert repr(batches[0]).startswith("FrameBatch(4 clips, uint8 (4, 3, 3, 4, 6)")
-    sampler = FrameBatchSampler(store, batch_size=4, clip_frames=3, clip_stride=2, seed=5)
+    sampler = FrameBatchSampler(store, **options)
     assert [FrameDataset(store).__getitems__(ids).frame_ids.tolist() for ids in sampler] == [
         batch.frame_ids.tolist() for batch in batches
     ]

@@ -57,7 +57,7 @@ def test_an_epoch_shows_every_frame_once_but_for_the_remainder(options, remainde
 @pytest.mark.parametrize("options", EPOCHS.values(), ids=EPOCHS)
 def test_workers_show_every_frame_once(options, num_workers):
     store = ArrayStore([9, 0, 23, 14, 31])
-    ids = drawn_by_workers(store, num_workers, 2, **options)
+    ids = drawn_by_workers(store, num_workers, 2, remainder="uneven", **options)
     assert (np.bincount(ids[:77], minlength=77) == 1).all()
     assert (np.bincount(ids[77:], minlength=77) == 1).all()
 
@@ -66,16 +66,18 @@ def test_workers_show_every_frame_once(options, num_workers):
 @pytest.mark.parametrize("batches_received", [1, 4, 10])
 def test_a_resumed_epoch_shows_every_frame_once(options, batches_received):
     store = ArrayStore([9, 0, 23, 14, 31])
-    first = make_loader(store, batch_size=7, seed=8, **options)
+    first = make_loader(store, batch_size=7, seed=8, remainder="uneven", **options)
     counts = np.bincount(ids_of(itertools.islice(first, batches_received)), minlength=77)
     for rank in range(3):
-        second = make_loader(store, batch_size=5, rank=rank, world_size=3, seed=8, **options)
+        second = make_loader(
+            store, batch_size=5, rank=rank, world_size=3, seed=8, remainder="uneven", **options
+        )
         second.load_state_dict(first.state_dict())
         counts += np.bincount(ids_of(second), minlength=77)
     assert (counts == 1).all()
 
 
-def epochs_of(store, num_epochs, *, batch_size=16, first_seed=0, **options):
+def epochs_of(store, num_epochs, *, batch_size=20, first_seed=0, **options):
     """Frame ids by position: int64 (num_epochs, N), half of the epochs of another seed."""
     samplers = [
         FrameBatchSampler(store, batch_size=batch_size, seed=first_seed + seed, **options)

@@ -40,7 +40,9 @@ def no_thread_stays():
 @settings(max_examples=30)
 def test_an_epoch_is_every_frame_once_whatever_the_threads(shard_sizes, batch_size, num_threads, read_ahead):
     store = ArrayStore(shard_sizes)
-    loader = FrameLoader(store, batch_size=batch_size, num_threads=num_threads, read_ahead=read_ahead)
+    loader = FrameLoader(
+        store, batch_size=batch_size, remainder="uneven", num_threads=num_threads, read_ahead=read_ahead
+    )
     batches = list(loader)
     assert len(batches) == len(loader) == -(-len(store) // batch_size)
     assert flat(batches) == epoch_order(shard_sizes).ids(0, len(store)).tolist()
@@ -61,7 +63,7 @@ def test_the_rows_are_those_of_the_index():
 
 def test_each_iteration_is_the_next_epoch():
     store = ArrayStore([20, 30])
-    loader = FrameLoader(store, batch_size=16, seed=4)
+    loader = FrameLoader(store, batch_size=10, seed=4)
     expected = [epoch_order([20, 30], seed=4, epoch=epoch).ids(0, 50).tolist() for epoch in range(3)]
     assert [flat(loader) for _ in range(3)] == expected
     loader.set_epoch(1)
@@ -122,7 +124,10 @@ def test_uniform_choice_warns_where_the_loader_is_made():
 @pytest.mark.parametrize("world_size", [1, 2, 3, 5])
 def test_ranks_are_disjoint_and_together_the_epoch(world_size):
     store = ArrayStore([2, 3])
-    ranks = [FrameLoader(store, batch_size=1, rank=rank, world_size=world_size) for rank in range(world_size)]
+    ranks = [
+        FrameLoader(store, batch_size=1, rank=rank, world_size=world_size, remainder="uneven")
+        for rank in range(world_size)
+    ]
     read = [flat(loader) for loader in ranks]
     assert [len(ids) for ids in read] == [len(loader) for loader in ranks]
     assert sorted(chain.from_iterable(read)) == list(range(5))
@@ -242,7 +247,7 @@ def test_an_iteration_that_is_forgotten_stops_its_threads():
 
 def test_two_loaders_and_two_iterations_of_one_run_side_by_side():
     store = ArrayStore([60])
-    one, other = FrameLoader(store, batch_size=7, seed=1), FrameLoader(store, batch_size=7, seed=2)
+    one, other = FrameLoader(store, batch_size=6, seed=1), FrameLoader(store, batch_size=6, seed=2)
     read = list(zip(one, one, other, strict=True))
     orders = [
         epoch_order([60], seed=seed, epoch=epoch).ids(0, 60).tolist()
@@ -264,7 +269,7 @@ def test_as_many_batches_are_read_at_once_as_there_are_threads(num_threads):
 @pytest.mark.parametrize("options", [{"num_threads": 0}, {"read_ahead": 0}, {"read_ahead": -1}])
 def test_no_threads_and_nothing_ahead_are_refused(options):
     with pytest.raises(SamplingError, match="must be 1 or more"):
-        FrameLoader(ArrayStore([9]), **options)
+        FrameLoader(ArrayStore([9]), batch_size=3, **options)
 
 
 def test_an_empty_store_is_refused():

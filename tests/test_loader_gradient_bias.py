@@ -173,9 +173,9 @@ def test_the_covariance_of_a_batch_is_the_one_that_the_test_stands_on(
 @pytest.mark.parametrize(
     "options", [{"sampling": "permutation"}, {"sampling": "block", "shards_per_block": 2}]
 )
-def test_the_mean_over_a_whole_epoch_is_the_full_gradient_exactly(options):
+def test_the_mean_over_the_frames_of_a_whole_epoch_is_the_full_gradient_exactly(options):
     total = np.zeros(3)
-    for batch in FrameLoader(STORE, batch_size=BATCH_SIZE, num_threads=1, **options):
+    for batch in FrameLoader(STORE, batch_size=BATCH_SIZE, remainder="uneven", num_threads=1, **options):
         total += len(batch) * gradient_of(batch.frames)
     assert total / NUM_FRAMES == pytest.approx(FULL, abs=1e-12)
 

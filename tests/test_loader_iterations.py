@@ -136,6 +136,22 @@ def test_an_epoch_set_meanwhile_stays_where_the_first_batch_fails():
     assert "next is epoch 6" in repr(loader)
 
 
+@pytest.mark.parametrize("epochs_said", [[], [0]], ids=["not said", "said"])
+def test_a_state_of_the_last_batch_resumes_to_what_is_left_of_its_epoch_nothing(make, epochs_said):
+    """A training loop that saved epoch 0 in its last step goes on with epoch 0: it must not see it again."""
+    stopped, resumed = make(ArrayStore([NUM_FRAMES])), make(ArrayStore([NUM_FRAMES]))
+    batches = iter(stopped)
+    for _ in range(len(stopped)):
+        next(batches)
+    resumed.load_state_dict(stopped.state_dict())
+    for epoch in epochs_said:
+        resumed.set_epoch(epoch)
+    assert ids_of(resumed) == []
+    assert ids_of(resumed) == epoch_ids(1)
+    assert list(batches) == []
+    assert (stopped.state_dict()["epoch"], stopped.state_dict()["position"]) == (1, 0)
+
+
 @pytest.mark.parametrize("remainder", ["drop", "uneven"])
 def test_an_iteration_that_ends_is_the_end_of_the_epoch_for_every_rank(make, remainder):
     """Of 40 frames 34 are done: with `uneven` 6 are left, which is a batch of 8 for rank 0, and none for rank 1."""
@@ -163,7 +179,7 @@ def test_another_iteration_of_workers_ends_the_one_before():
 @pytest.mark.parametrize("make", [frame_loader, worker_loader], ids=["FrameLoader", "WorkerLoader"])
 def test_the_repr_says_length_sampling_and_epoch(make):
     loader = make(ArrayStore([NUM_FRAMES]), seed=7)
-    assert all(text in repr(loader) for text in ("40 frames", "5 batches of up to 8", "permutation", "seed=7"))
+    assert all(text in repr(loader) for text in ("40 frames", "5 batches of 8", "permutation", "seed=7"))
     assert "next is epoch 0" in repr(loader)
     iter(loader)
     assert "next is epoch 0" in repr(loader)

@@ -49,7 +49,7 @@ def decoder(monkeypatch, streams):
 @pytest.mark.parametrize("options", [{}, {"clip_frames": 2}])
 def test_jpeg_goes_up_as_it_is_stored(jpeg_path, streams, decoder, options):
     store = frame_store.open_store(jpeg_path)
-    options = {"batch_size": 4, "seed": 1, "num_threads": 1, **options}
+    options = {"batch_size": 4, "seed": 1, "num_threads": 1, "remainder": "uneven", **options}
     loader = FrameLoader(store, device="cuda", jpeg_decode="gpu", **options)
     for one, other in zip(loader, FrameLoader(store, **options), strict=True):
         assert_same(one, other)

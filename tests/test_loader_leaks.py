@@ -39,7 +39,7 @@ def assert_nothing_is_left(before, *, num_bytes=3 * MEBIBYTE):
 
 
 def test_a_thousand_epochs(store):
-    loader = FrameLoader(store, batch_size=3, num_threads=2)
+    loader = FrameLoader(store, batch_size=3, remainder="uneven", num_threads=2)
     for _ in range(50):
         list(loader)
     before = held()

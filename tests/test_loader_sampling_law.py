@@ -11,64 +11,15 @@ from loader.batch_plan import BatchPlan
 from loader.bias_formulas import chi2_of_law, max_over_representation, total_variation
 from loader.block_order import frames_per_block
 from loader.clip_law import whole_clip_law
-from tests.support.enumeration import (
-    Outcomes,
-    Population,
-    assert_equal,
-    every_whole_clip,
-    law_of_clips,
-    shard_visits,
-)
-from tests.support.laws import SPECS, law_of, measured_counts
+from loader.design_effect import worst_visit_design_effect
+from tests.support.enumeration import Population, assert_equal, every_whole_clip, law_of_clips
+from tests.support.every_batch import EVERY_OUTCOME, TINY, every_block_batch
+from tests.support.laws import SPECS, batches_of, law_by_steps, law_of, measured_counts
 from tests.support.statistics import coincidence
-
-TINY = Population([2, 3, 4], seed=1)
 
 
 def frame_law(law, sizes):
     return np.repeat(law.shard_probability / np.array(sizes), sizes)
-
-
-# Every outcome.
-
-
-def every_iid_batch(num_frames, batch_size):
-    batches = list(itertools.product(range(num_frames), repeat=batch_size))
-    return Outcomes.of((1 / len(batches), batch) for batch in batches)
-
-
-def every_permuted_batch(num_frames, batch_size):
-    batches = list(itertools.permutations(range(num_frames), batch_size))
-    return Outcomes.of((1 / len(batches), batch) for batch in batches)
-
-
-def every_block_batch(population, batch_size):
-    """Whole batches of the epochs of a rotated block shuffle; one shard of average size a block."""
-    num_frames = population.num_frames
-    block_frames = frames_per_block(population.sizes, shards_per_block=1)
-    pairs = []
-    for order in itertools.permutations(range(population.num_shards)):
-        circle = [frame for shard in order for frame in population.ids_of(shard)]
-        for cut in range(num_frames):
-            stream = circle[cut:] + circle[:cut]
-            blocks = [stream[start : start + block_frames] for start in range(0, num_frames, block_frames)]
-            for shuffled in itertools.product(*map(itertools.permutations, blocks)):
-                epoch = list(itertools.chain(*shuffled))
-                pairs += [
-                    epoch[batch * batch_size :][:batch_size] for batch in range(num_frames // batch_size)
-                ]
-    return Outcomes.of((1 / len(pairs), batch) for batch in pairs)
-
-
-VISITED = {"num_visits": 2, "frames_per_visit": 2}
-EVERY_OUTCOME = {
-    "iid": lambda: every_iid_batch(9, 4),
-    "permutation": lambda: every_permuted_batch(9, 4),
-    "visits": lambda: shard_visits(TINY, TINY.share, **VISITED),
-    "visits, again": lambda: shard_visits(TINY, TINY.share, frames_again=True, **VISITED),
-    "visits, naive": lambda: shard_visits(TINY, np.full(3, 1 / 3), **VISITED),
-    "block": lambda: every_block_batch(TINY, 4),
-}
 
 
 @pytest.mark.parametrize("name", EVERY_OUTCOME)
@@ -100,16 +51,39 @@ def test_the_kappa_of_blocks_where_the_last_is_shorter():
 
 
 @pytest.mark.parametrize(
-    ("name", "visit_kappa"),
-    [("iid", 0.0), ("permutation", 0.0), ("visits", 1 / 3), ("visits, naive", 1 / 3), ("block", None)],
+    ("name", "visit_kappa", "worst"),
+    [
+        ("iid", 0.0, 1),
+        ("permutation", 0.0, 1),
+        ("visits", 1 / 3, 2),
+        ("visits, again", 1 / 3, 2),
+        ("block", None, None),
+        (
+            "sequential",
+            None,
+            9 / 2,
+        ),  # of two whole batches each may be one picture, and the ninth frame the mean
+    ],
 )
-def test_the_worst_design_effect_stands_on_visits_where_there_are_any(name, visit_kappa):
+def test_the_worst_design_effect_stands_on_visits_where_there_are_any(name, visit_kappa, worst):
     law = law_of(TINY.sizes, batch_size=4, **SPECS[name])
     assert law.visit_kappa == (None if visit_kappa is None else pytest.approx(visit_kappa))
-    worst = law.kappa["shard"] if visit_kappa is None else visit_kappa
-    assert law.worst_kappa == pytest.approx(worst)
-    assert law.worst_design_effect == pytest.approx(1 + 3 * worst)
-    assert law.effective_batch_floor == pytest.approx(4 / (1 + 3 * worst))
+    assert law.worst_kappa == pytest.approx(law.kappa["shard"] if visit_kappa is None else visit_kappa)
+    if worst is None:
+        worst = 1 + 3 * law.kappa["shard"]
+    assert law.worst_design_effect == pytest.approx(worst)
+    assert law.effective_batch_floor == pytest.approx(4 / worst)
+    assert law.floor_is_proven == (name != "block")
+
+
+def test_the_worst_design_effect_of_shards_drawn_alike_is_not_that_of_the_anchor_frame_rule():
+    law = law_of([2, 3, 4], batch_size=4, **SPECS["visits, naive"])
+    assert law.floor_is_proven
+    assert (
+        2.2
+        < law.worst_design_effect
+        == pytest.approx(worst_visit_design_effect([2, 3, 4], [1 / 3] * 3, frames_per_visit=2))
+    )
 
 
 def test_naive_visits_over_equal_shards_have_no_bias():
@@ -132,7 +106,7 @@ REMAINDERS = [
 def assert_law_is_that_of_an_epoch(sizes, **where):
     law = law_of(sizes, sampling="sequential", **where)
     counts = measured_counts(sizes, sampling="sequential", **where)
-    measured = counts / counts.sum()
+    measured = law_by_steps(batches_of(sizes, sampling="sequential", **where), sum(sizes))
     assert law.num_positions_dropped == (counts == 0).sum()
     assert law.num_positions_doubled == (counts - 1).clip(0).sum()
     assert law.total_variation == pytest.approx(total_variation(measured), abs=1e-12)
@@ -148,9 +122,13 @@ def test_what_the_order_on_disk_leaves_out_or_repeats_is_stated(sizes, batch_siz
     law = assert_law_is_that_of_an_epoch(
         sizes, batch_size=batch_size, world_size=world_size, remainder=remainder
     )
-    words = {"drop": "never shown", "pad": "shown twice"}.get(remainder)
-    if words and sum(sizes) % (batch_size * world_size):
-        assert words in law.because
+    words = {"drop": "never shown", "pad": "shown twice", "uneven": "a step like any other"}[remainder]
+    step = batch_size if remainder == "uneven" else batch_size * world_size
+    assert (words in law.because) == (sum(sizes) % step > 0)
+    assert (law.chi2 == 0) == (sum(sizes) % step == 0)
+    if remainder == "uneven":  # the default of this order
+        by_default = law_of(sizes, batch_size=batch_size, world_size=world_size, sampling="sequential")
+        assert by_default.chi2 == law.chi2
 
 
 def test_padding_that_goes_round_the_epoch_is_stated():
@@ -181,7 +159,7 @@ def test_kappa_of_the_order_on_disk_by_brute_force(sizes, batch_size):
 @pytest.mark.parametrize(
     ("batch_size", "world_size", "remainder"), [(2, 3, "drop"), (2, 3, "pad"), (3, 1, "pad")]
 )
-def test_kappa_is_of_the_batches_that_the_ranks_get(batch_size, world_size, remainder):
+def test_kappa_is_of_the_global_batches_that_the_ranks_get(batch_size, world_size, remainder):
     where = {
         "batch_size": batch_size,
         "world_size": world_size,
@@ -189,8 +167,10 @@ def test_kappa_is_of_the_batches_that_the_ranks_get(batch_size, world_size, rema
         "sampling": "sequential",
     }
     plans = [BatchPlan([6, 1, 1], rank=rank, **where) for rank in range(world_size)]
-    batches = np.array([ids for plan in plans for ids in plan.batches(0)])
-    found = coincidence(batches, np.repeat([0, 1, 2], [6, 1, 1])).mean()
+    steps = np.array(
+        [np.concatenate(step) for step in zip(*(plan.batches(0) for plan in plans), strict=True)]
+    )
+    found = coincidence(steps, np.repeat([0, 1, 2], [6, 1, 1])).mean()
     assert law_of([6, 1, 1], **where).kappa["shard"] == pytest.approx(found)
 
 

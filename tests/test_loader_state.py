@@ -15,9 +15,9 @@ from tests.support.array_store import ArrayStore
 
 SIZES = [40, 7, 23, 0, 31]
 ONCE_AN_EPOCH = [
-    {"sampling": "permutation"},
+    {"sampling": "permutation", "remainder": "uneven"},
     {"sampling": "sequential"},
-    {"sampling": "block", "shards_per_block": 2},
+    {"sampling": "block", "shards_per_block": 2, "remainder": "uneven"},
 ]
 
 
@@ -62,6 +62,7 @@ def test_stopped_anywhere_and_resumed_by_others_an_epoch_is_every_frame_once(opt
     "options",
     [
         *ONCE_AN_EPOCH,
+        {"sampling": "permutation"},
         {"sampling": "iid"},
         {"sampling": "shards", "frames_per_visit": 2},
         {"clip_frames": 3},
@@ -110,6 +111,57 @@ def test_behind_the_last_batch_stands_the_next_epoch(remainder):
     assert ids_of(resumed) == ids_of(loader)
 
 
+DROPPING = [
+    {"sampling": "permutation"},
+    {"sampling": "block", "shards_per_block": 2},
+    {"clip_frames": 3},
+]
+
+
+@pytest.mark.parametrize("options", DROPPING, ids=["permutation", "block", "clips"])
+def test_resumed_with_other_sizes_nothing_is_shown_twice_and_less_than_a_step_is_left_out(options):
+    """200 random (stop, world size before, world size after, batch sizes), as the default cuts an epoch."""
+    draw, num_over = random.Random(5), 0
+    video_sizes = [30, 40, 31]
+    for _ in range(200):
+        before, after = draw.randint(1, 4), draw.randint(1, 4)
+        where = {"video_sizes": video_sizes, **options}
+
+        def cursors(world_size, batch_size, where=where):
+            plans = [
+                BatchPlan(SIZES, batch_size=batch_size, rank=rank, world_size=world_size, **where)
+                for rank in range(world_size)
+            ]
+            return [(plan, EpochCursor(plan, fingerprint="x")) for plan in plans]
+
+        seen = []
+        stopped = cursors(before, draw.randint(1, 12))
+        num_steps = draw.randint(0, len(stopped[0][0]) - 1)
+        for plan, cursor in stopped:
+            iteration = cursor.begin()
+            epoch, first = iteration.began
+            for step, ids in enumerate(islice(plan.batches(epoch), num_steps)):
+                seen += map(str, ids.tolist())
+                iteration.give(plan.slice_from(first).position_after(step))
+        state = stopped[0][1].state()
+        resumed = cursors(after, draw.randint(1, 24))
+        num_left = resumed[0][0].num_positions - state.position
+        per_step = after * resumed[0][0].batch_size
+        num_given = []
+        for plan, cursor in resumed:
+            cursor.load(state)
+            with cursor.iteration() as iteration:
+                assert iteration.began == (0, state.position)
+                batches = list(plan.batches(0, first_position=state.position))
+            assert cursor.next_place == (1, 0)
+            num_given.append(len(batches))
+            seen += [str(item) for ids in batches for item in ids.tolist()]
+        assert set(num_given) == {num_left // per_step}
+        num_over += num_left < per_step
+        assert len(set(seen)) == len(seen) == state.position + num_left // per_step * per_step
+    assert num_over > 2
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_with_torchs_data_loader_the_training_loop_says_how_many_it_got(num_workers):
     store = ArrayStore(SIZES)
@@ -132,7 +184,7 @@ def test_with_torchs_data_loader_the_training_loop_says_how_many_it_got(num_work
     assert got + ids_of(batches_of(resumed)) == expected
     again = resumed.state_dict(batches_received=len(expected) - 3)
     assert (again["epoch"], again["position"]) == (1, 0)
-    with pytest.raises(SamplingError, match="99 batches received, but the iteration had 23 to give"):
+    with pytest.raises(SamplingError, match="99 batches received, but the iteration had 22 to give"):
         resumed.state_dict(batches_received=99)
 
 

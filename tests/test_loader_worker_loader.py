@@ -50,7 +50,7 @@ def test_workers_give_the_batches_of_the_threads(kind, context):
     num_workers = 2 if context == "fork" else 1  # a spawned one takes seconds to import torch
     loader = make_dataloader(store, num_workers=num_workers, multiprocessing_context=context, **options)
     expected = FrameLoader(ArrayStore([30, 20]), **options)
-    assert type(loader) is WorkerLoader and len(loader) == len(expected) == 7
+    assert type(loader) is WorkerLoader and len(loader) == len(expected) == 6
     assert ids_of(loader) == ids_of(expected)  # epoch 0
     for steps, (one, other) in enumerate(zip(loader, expected, strict=True), start=1):  # epoch 1
         assert one.frame_ids.tolist() == other.frame_ids.tolist()
@@ -99,17 +99,20 @@ def test_what_a_callable_raises_in_a_worker_comes_out_here(error):
 
 
 def test_a_store_that_may_not_cross_a_fork_is_spawned(no_process):
-    loader = make_dataloader(CudaStore([50]), num_workers=2)
+    loader = make_dataloader(CudaStore([50]), batch_size=8, num_workers=2)
     assert loader._batches.multiprocessing_context.get_start_method() == "spawn"
     assert loader._batches.persistent_workers
-    assert make_dataloader(ArrayStore([50]), num_workers=2)._batches.multiprocessing_context is None
+    assert (
+        make_dataloader(ArrayStore([50]), batch_size=8, num_workers=2)._batches.multiprocessing_context
+        is None
+    )
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_other_ways_than_a_fork_are_left_as_asked(no_process, method):
     for store in (CudaStore([50]), ArrayStore([50])):
         for context in (method, multiprocessing.get_context(method)):
-            loader = make_dataloader(store, num_workers=1, multiprocessing_context=context)
+            loader = make_dataloader(store, batch_size=8, num_workers=1, multiprocessing_context=context)
             assert loader._batches.multiprocessing_context.get_start_method() == method
 
 
@@ -148,14 +151,14 @@ def test_a_gpu_that_is_not_there_is_refused_before_workers_start(no_process, mon
     monkeypatch.setattr("frame_store.cuda_guard.cuda_driver", lambda: None)
     for num_workers in (0, 2):
         with pytest.raises(CudaUnavailableError, match="no NVIDIA driver"):
-            make_dataloader(ArrayStore([50]), num_workers=num_workers, device="cuda")
+            make_dataloader(ArrayStore([50]), batch_size=8, num_workers=num_workers, device="cuda")
 
 
 def test_workers_batches_are_uploaded_by_the_process_that_iterates(monkeypatch):
     store = ArrayStore([50])
     loader, streams = loader_over_streams(monkeypatch, LateStreams(), store)
     assert ids_of(loader) == ids_of(FrameLoader(store, batch_size=8, seed=3))
-    assert len(streams.taken_over) == 7 and len(streams.uploaded_bytes) == 5 * 7
+    assert len(streams.taken_over) == 6 and len(streams.uploaded_bytes) == 5 * 6
     assert not streams.pinned and streams.num_in_use == 0
 
 
@@ -173,7 +176,7 @@ def test_workers_batches_are_augmented_behind_the_upload(monkeypatch, augment):
     for _ in range(2):  # epoch 1, too
         for one, other in zip(loader, expected, strict=True):
             assert_same(one, other)
-    assert on_stream == [True] * 14
+    assert on_stream == [True] * 12
 
 
 def loader_over_streams(monkeypatch, streams, store, **options):
@@ -203,7 +206,7 @@ def loader_over_streams(monkeypatch, streams, store, **options):
 
 def test_a_forked_child_is_told_so_where_it_iterates(monkeypatch, no_process):
     monkeypatch.setattr(worker_loader, "chosen_device", lambda device, store: torch.device("cpu"))
-    loader = make_dataloader(ArrayStore([50]), num_workers=1)
+    loader = make_dataloader(ArrayStore([50]), batch_size=8, num_workers=1)
     loader._device = torch.device("cuda:0")
     monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
     with pytest.raises(CudaForkError, match="does not survive a fork"):

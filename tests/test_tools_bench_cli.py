@@ -1,16 +1,19 @@
 """`cache-bench` end to end on tiny videos and slices, and what it says to wrong commands. No time is judged."""
 
+import errno
 import json
 import multiprocessing.util
+import os
 import re
 import signal
 import sys
 
 import pytest
-from frame_cache_tools import bench_run
+from frame_cache_tools import bench_cli, bench_prepare, bench_run
 from frame_cache_tools.bench_cli import (
     EXIT_INTERRUPTED,
     EXIT_MACHINE_FAILED,
+    EXIT_NOTHING_MEASURED,
     EXIT_TERMINATED,
     EXIT_WRONG_COMMAND,
     main,
@@ -45,6 +48,13 @@ def no_temp(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """What is prepared is prepared here, and no server is started."""
+    monkeypatch.setattr(bench_cli, "start_server", lambda: None)
+    monkeypatch.setattr(bench_run, "call_in_process", lambda function, *, seconds, temp_folder: function())
+
+
 def bench(*arguments):
     return run(*map(str, arguments), command=main)
 
@@ -52,7 +62,7 @@ def bench(*arguments):
 def fake_rates(monkeypatch, rate=lambda name: 100.0):
     """Let every source give a fixed rate, and nothing run."""
 
-    def measure(source, rule):
+    def measure(source, rule, *, seconds, temp_folder):
         images = rate(source)
         return Slice(images=images, seconds=2.0, seconds_to_first_batch=0.5, peak_anonymous_bytes=3_000_000)
 
@@ -116,32 +126,33 @@ def test_a_run_from_videos_to_figures(simple_folder, tmp_path, no_temp):
     assert not list(no_temp.glob("cache-bench*"))
 
 
-def test_a_cache_is_measured_as_it_is_in_every_mode(cache, no_temp, monkeypatch):
+def test_a_cache_is_measured_as_it_is_in_every_mode(cache, no_temp, in_this_process, monkeypatch):
     fake_rates(monkeypatch)
     result = bench(*TINY, "--cache", cache)
     assert result.exit_code == 0
     for mode in ("permutation", "iid", "shards m=8", "block k=4", "sequential"):
-        row = rf"^small: wds jpeg 444, {mode} +50 +50-50 +1 +0\.5 +3 +\d+\.\d$"
+        row = rf"^small: wds jpeg 444, {mode} +50 +50-50 +2 +1 +0\.5 +3 +\d+\.\d$"
         assert re.search(row, result.stdout, re.MULTILINE), result.stdout
-    assert "no rows of the usual loader and none live: give --videos DIR" in result.stdout
+    assert "neither the usual loader nor live rows: give --videos DIR" in result.stdout
     assert re.search(r"^small: wds jpeg 444 +69 ", result.stdout, re.MULTILINE)
     assert len(frame_store.open_store(cache)) == 69
 
 
-def test_a_row_that_cannot_be_measured_says_why(cache, no_temp, monkeypatch):
-    def measure(source, rule):
+def test_a_row_that_cannot_be_measured_says_why(cache, no_temp, in_this_process, monkeypatch):
+    def measure(source, rule, *, seconds, temp_folder):
         raise SourceFailedError("the usual loader needs torchvision")
 
     monkeypatch.setattr(bench_run, "measure_in_process", measure)
     result = bench(*TINY, "--cache", cache, "--only", "iid")
-    assert result.exit_code == 0
+    assert result.exit_code == EXIT_NOTHING_MEASURED
+    assert "error: nothing was measured; the report says why" in result.stderr
     assert re.search(r"iid +not measured: the usual loader needs torchvision$", result.stdout, re.MULTILINE)
 
 
-def test_an_interruption_prints_what_there_is(cache, no_temp, monkeypatch):
+def test_an_interruption_prints_what_there_is(cache, no_temp, in_this_process, monkeypatch):
     calls = []
 
-    def measure(source, rule):
+    def measure(source, rule, *, seconds, temp_folder):
         calls.append(source)
         if len(calls) == 3:
             raise KeyboardInterrupt
@@ -150,7 +161,7 @@ def test_an_interruption_prints_what_there_is(cache, no_temp, monkeypatch):
     monkeypatch.setattr(bench_run, "measure_in_process", measure)
     result = bench(*TINY, "--cache", cache)
     assert result.exit_code == EXIT_INTERRUPTED
-    assert re.search(r"permutation +10 +10-10 ", result.stdout)
+    assert re.search(r"permutation +10 +10-10 +1 ", result.stdout)
     assert re.search(r"sequential +not measured$", result.stdout, re.MULTILINE)
     assert "interrupted: the figures above are of what was measured until then" in result.stdout
     calls.clear()
@@ -163,10 +174,10 @@ def test_an_interruption_prints_what_there_is(cache, no_temp, monkeypatch):
 
 
 @pytest.mark.parametrize("num_measured", [0, 2], ids=["before a figure", "behind figures"])
-def test_sigterm_ends_it_and_leaves_nothing(cache, no_temp, monkeypatch, num_measured):
+def test_sigterm_ends_it_and_leaves_nothing(cache, no_temp, in_this_process, monkeypatch, num_measured):
     calls = []
 
-    def measure(source, rule):
+    def measure(source, rule, *, seconds, temp_folder):
         calls.append(source)
         if len(calls) > num_measured:
             assert list(no_temp.glob("cache-bench*"))
@@ -181,7 +192,7 @@ def test_sigterm_ends_it_and_leaves_nothing(cache, no_temp, monkeypatch, num_mea
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-def test_a_kept_folder_is_used_again(simple_folder, tmp_path, monkeypatch):
+def test_a_kept_folder_is_used_again(simple_folder, tmp_path, in_this_process, monkeypatch):
     fake_rates(monkeypatch)
     work = tmp_path / "work"
     arguments = (
@@ -197,7 +208,9 @@ def test_a_kept_folder_is_used_again(simple_folder, tmp_path, monkeypatch):
     first, second = (json.loads(bench(*arguments).stdout)["caches"] for _ in range(2))
     assert first == second
     assert first[0]["build_seconds"] > 0
-    assert (work / "cache_zarr_raw" / "manifest.json").exists()
+    (cached,) = work.glob("cache_zarr_raw_????????")
+    assert (cached / "manifest.json").exists()
+    assert not list(work.glob("*.npy"))
 
 
 @pytest.mark.parametrize(
@@ -205,31 +218,52 @@ def test_a_kept_folder_is_used_again(simple_folder, tmp_path, monkeypatch):
     [
         (["--videos", "gone"], "no such folder"),
         (["--cache", "gone"], "no cache: no such folder"),
-        (["--rounds", "0"], "num_rounds must be 1 or more"),
-        (["--seconds", "0"], "seconds must be above 0"),
-        (["--seconds", "nan"], "seconds must be above 0"),
-        (["--batch-size", "0"], "batch_size must be 1 or more"),
-        (["--usual-workers", "0"], "usual_workers must be 1 or more"),
-        (["--cache", "CACHE", "--only", "nonsense"], "--only nonsense names no row"),
+        (["--rounds", "0"], "--rounds must be 1 or more"),
+        (["--seconds", "0"], "--seconds must be above 0"),
+        (["--seconds", "nan"], "--seconds must be above 0"),
+        (["--seconds-per-row", "0"], "--seconds-per-row must be above 0"),
+        (["--budget", "29"], "--budget must be 30 s or more, found 29"),
+        (["--budget", "nan"], "--budget must be 30 s or more, found nan"),
+        (["--videos", __file__], "not a folder"),
+        (["--videos", "~/no such folder"], "no such folder"),
+        (["--plot", "gone/plot.png"], "gone/plot.png: no folder "),
+        (["--work", f"{__file__}/below"], "is a file, expected a folder"),
+        (["--batch-size", "0"], "--batch-size must be 1 or more"),
+        (["--lookahead", "0"], "--lookahead must be 1 or more"),
+        (["--usual-workers", "0"], "--usual-workers must be 1 or more"),
+        (["--work", __file__], "is a file, expected a folder"),
+        (
+            ["--cache", "CACHE", "--only", "nonsense"],
+            "--only nonsense names no row; rows are, for example: '",
+        ),
+        ([*TINY, "--cache", "CACHE", "--only", "iid", "--only", "nonsense"], "--only nonsense names no row"),
         (["--sampling", "iid"], "No such option"),
         (["--rounds", "many"], "is not a valid integer"),
     ],
 )
-def test_wrong_commands_get_exit_2(cache, no_temp, arguments, said):
+def test_wrong_commands_get_exit_2(cache, no_temp, in_this_process, arguments, said):
     result = bench(*(cache if argument == "CACHE" else argument for argument in arguments))
     assert result.exit_code == EXIT_WRONG_COMMAND
     assert said in result.stderr
     assert not list(no_temp.glob("cache-bench*"))
 
 
-def test_a_plot_that_cannot_be_drawn_is_refused_before_anything_is_measured(cache, tmp_path, monkeypatch):
+def test_a_plot_that_cannot_be_drawn_is_refused_before_anything_is_measured(
+    cache, tmp_path, in_this_process, monkeypatch
+):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     result = bench("--cache", cache, "--plot", tmp_path / "plot.png")
     assert result.exit_code == EXIT_WRONG_COMMAND
     assert "pip install 'frame-cache[plots]'" in result.stderr
 
 
-def test_a_failing_machine_has_an_exit_code_of_its_own(tmp_path):
-    (tmp_path / "file").write_text("")
-    result = bench("--work", tmp_path / "file" / "below")
+def test_a_failing_machine_has_an_exit_code_of_its_own(simple_folder, no_temp, in_this_process, monkeypatch):
+    def is_full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a/flat.npy")
+
+    monkeypatch.setattr(bench_prepare, "prepare_videos", is_full)
+    result = bench("--videos", simple_folder.path)
     assert result.exit_code == EXIT_MACHINE_FAILED
+    said = result.stderr.splitlines()[-1]
+    assert said == "error: a/flat.npy: No space left on device; give --work DIR on another disk"
+    assert not list(no_temp.glob("cache-bench*"))

@@ -3,12 +3,22 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
-from frame_cache_tools.bench_process import SourceFailedError, anonymous_bytes, measure_in_process
+from frame_cache_tools.bench_process import (
+    SourceFailedError,
+    TimeUpError,
+    anonymous_bytes,
+    call_in_process,
+    measure_in_process,
+)
 from frame_cache_tools.bench_slices import Slice, SliceRule
 
 RULE = SliceRule(seconds=0.0)
@@ -21,7 +31,7 @@ class Allocates:
     num_bytes: int
     below: bool = False
 
-    def measure(self, rule):
+    def measure(self, rule, tell):
         code = (
             f"import time; held = bytearray(b'x') * {self.num_bytes}; print(1, flush=True); time.sleep(0.3)"
         )
@@ -39,7 +49,7 @@ class Allocates:
 class Fails:
     how: str
 
-    def measure(self, rule):
+    def measure(self, rule, tell):
         if self.how == "dies":
             os._exit(7)
         if self.how == "lacks":
@@ -49,7 +59,7 @@ class Fails:
 
 @dataclass(frozen=True, kw_only=True)
 class TellsParent:
-    def measure(self, rule):
+    def measure(self, rule, tell):
         return Slice(images=os.getpid(), seconds=1.0, seconds_to_first_batch=None)
 
 
@@ -88,3 +98,63 @@ def test_every_measurement_has_a_process_of_its_own_and_leaves_none():
 
 def test_a_process_that_is_gone_has_no_memory():
     assert anonymous_bytes(2**22 + 1) is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hangs:
+    """Starts a process below it that would go on for ever, tells its number, and never ends itself."""
+
+    folder: Path
+    tells: bool = True
+
+    def measure(self, rule, tell):
+        below = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+        (self.folder / "pids").write_text(f"{os.getpid()} {below.pid}")
+        Path(tempfile.mkdtemp()).joinpath("left behind").write_text("")
+        if self.tells:
+            tell(Slice(images=1, seconds=1.0, seconds_to_first_batch=0.5, is_cut=True))
+            tell(Slice(images=5, seconds=2.0, seconds_to_first_batch=0.5, is_cut=True))
+        time.sleep(1000)
+
+
+def is_gone(pid):
+    """Whether a process is no more, or waits for init to take it."""
+    for _ in range(500):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state in {"Z", "X"}:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+@pytest.mark.parametrize("tells", [True, False])
+def test_what_hangs_is_killed_with_all_below_it_and_gives_what_it_told_last(tmp_path, tells):
+    temp = tmp_path / "temp"
+    temp.mkdir()
+    started = time.monotonic()
+    source = Hangs(folder=tmp_path, tells=tells)
+    measured = None
+    with suppress(TimeUpError):
+        measured = measure_in_process(source, RULE, seconds=2.0 if tells else 1.0, temp_folder=temp)
+    assert time.monotonic() - started < 60  # and not 1000
+    if tells:
+        assert (measured.images, measured.seconds, measured.is_cut) == (5, 2.0, True)
+        assert measured.peak_anonymous_bytes is not None
+    else:
+        assert measured is None
+    assert all(is_gone(int(pid)) for pid in (tmp_path / "pids").read_text().split())
+    assert len(list(temp.glob("*/left behind"))) == 1  # and not in /tmp, where nobody would remove it
+
+
+def test_a_function_gives_its_result_or_what_it_raised():
+    assert call_in_process(partial(divmod, 7, 4)) == (1, 3)
+    with pytest.raises(ZeroDivisionError):
+        call_in_process(partial(divmod, 7, 0))
+    with pytest.raises(TimeUpError, match="cut off after 1 s"):
+        call_in_process(partial(time.sleep, 1000), seconds=1.0)
+    with pytest.raises(SourceFailedError, match="exit code 3"):
+        call_in_process(partial(os._exit, 3))

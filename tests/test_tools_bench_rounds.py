@@ -4,8 +4,7 @@ import math
 from dataclasses import dataclass
 
 import pytest
-from frame_cache_tools.bench_process import SourceFailedError
-from frame_cache_tools.bench_rounds import Rounds, Spread, rotated_order, run_rounds
+from frame_cache_tools.bench_rounds import Rounds, Spread, rotated_order
 from frame_cache_tools.bench_slices import Slice, SliceRule, measure_batches, measure_counters
 from frame_cache_tools.break_even import BreakEven
 from hypothesis import given
@@ -19,21 +18,6 @@ class Row:
 
 def piece(images, seconds=1.0, first=None, peak=None):
     return Slice(images=images, seconds=seconds, seconds_to_first_batch=first, peak_anonymous_bytes=peak)
-
-
-def run(subjects, measure, *, num_rounds=2, allowed=math.inf, into=None, clock=lambda: 0.0):
-    rounds = Rounds() if into is None else into
-    order = []
-    run_rounds(
-        subjects,
-        measure,
-        num_rounds=num_rounds,
-        seconds_allowed=lambda subject: allowed,
-        into=rounds,
-        clock=clock,
-        say=lambda number, subject: order.append((number, subject.name)),
-    )
-    return rounds, order
 
 
 def test_ratios_are_taken_inside_a_round_and_not_of_medians():
@@ -67,50 +51,6 @@ def test_every_round_holds_every_subject_once_in_the_same_circle(num_subjects, n
         assert order == subjects[start:] + subjects[:start]
         starts.add(start)
     assert len(starts) == min(num_rounds, num_subjects)
-
-
-def test_rounds_are_interleaved():
-    rounds, order = run([Row("a"), Row("b")], lambda subject: piece(7), num_rounds=2)
-    assert order == [(0, "a"), (0, "b"), (1, "b"), (1, "a")]
-    assert rounds.rates("a") == {0: 7.0, 1: 7.0}
-
-
-def test_what_failed_is_told_and_not_tried_again():
-    def measure(subject):
-        if subject.name == "b":
-            raise SourceFailedError("no such thing")
-        return piece(1)
-
-    rounds, order = run([Row("a"), Row("b")], measure)
-    assert rounds.failures == {"b": "no such thing"}
-    assert order.count((1, "b")) == 0
-    assert set(rounds.slices) == {"a"}
-
-
-def test_a_slow_subject_is_measured_once_at_least_and_no_more_when_its_time_is_used_up():
-    now = 0.0
-
-    def measure(subject):
-        nonlocal now
-        now += 10.0 if subject.name == "slow" else 1.0
-        return piece(1)
-
-    rounds, _ = run([Row("slow"), Row("fast")], measure, num_rounds=5, allowed=15.0, clock=lambda: now)
-    assert len(rounds.slices["slow"]) == 2
-    assert len(rounds.slices["fast"]) == 5
-
-
-def test_an_interruption_leaves_what_was_measured():
-    into = Rounds()
-
-    def measure(subject):
-        if len(into.slices) == 2:
-            raise KeyboardInterrupt
-        return piece(3)
-
-    with pytest.raises(KeyboardInterrupt):
-        run([Row("a"), Row("b"), Row("c")], measure, into=into)
-    assert set(into.slices) == {"a", "b"}
 
 
 def epochs_of(arrivals):
@@ -149,6 +89,50 @@ def test_batches_of_the_warm_up_are_not_counted():
     assert (measured.images, measured.seconds) == (10**4 + 10**5, 2.0)
 
 
+class StalledError(Exception):
+    """Where a real loader would wait for ever."""
+
+
+def told_by(arrivals, rule):
+    """What is told of batches of one image that then stay away."""
+    told = []
+    times = iter(arrivals)
+
+    def batches():
+        yield from [1] * len(arrivals)
+        raise StalledError
+
+    with pytest.raises(StalledError):
+        measure_batches(batches, rule, opened_at=0.0, clock=lambda: next(times), tell=told.append)
+    return told
+
+
+def test_what_was_measured_until_then_is_told_at_a_batch_and_never_guessed():
+    told = told_by([1.0, 2.0, 3.0, 5.0], SliceRule(seconds=4.5))
+    assert told == [  # not before half of the slice
+        Slice(images=3, seconds=4.0, seconds_to_first_batch=1.0, is_cut=True)
+    ]
+
+
+def test_batches_that_come_in_bursts_are_told_by_whole_bursts():
+    # Two threads: batches 2 and 3 arrive together. One batch in 0.2 s would say five times too much.
+    told = told_by([1.0, 1.2, 2.2, 2.4, 3.4], SliceRule(seconds=9.0, batch_multiple=2))
+    assert told == []
+    told = told_by([1.0, 1.2, 6.0, 6.2], SliceRule(seconds=9.0, batch_multiple=2))
+    assert [(piece.images, piece.seconds) for piece in told] == [(2, 5.0)]
+    assert told_by([1.0, 1.2], SliceRule(seconds=0.1, images=9, batch_multiple=2)) == []
+
+
+def test_a_whole_slice_is_told_before_what_reads_ahead_is_stopped():
+    told = []
+    epochs, clock = epochs_of([[(0.0, 1), (1.0, 1), (2.0, 1)]])
+    measured = measure_batches(
+        lambda: next(epochs), SliceRule(seconds=2.0), opened_at=0.0, clock=clock, tell=told.append
+    )
+    assert told[-1] == measured
+    assert not measured.is_cut
+
+
 def test_an_epoch_without_a_batch_does_not_go_on_for_ever():
     with pytest.raises(ValueError, match="fewer frames than a batch"):
         measure_batches(lambda: iter(()), SliceRule(seconds=1), opened_at=0.0, clock=lambda: 0.0)
@@ -162,7 +146,9 @@ def test_threads_that_count_are_stopped_and_their_errors_raised():
             add(2)
         stopped.append(thread)
 
-    measured = measure_counters(work, 3, SliceRule(seconds=0.01, images=20))
+    told = []
+    measured = measure_counters(work, 3, SliceRule(seconds=0.01, images=20), told.append)
+    assert told[-1] == measured
     assert measured.images >= 20
     assert measured.images % 2 == 0
     assert measured.seconds >= 0.01

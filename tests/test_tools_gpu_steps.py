@@ -90,7 +90,7 @@ def test_a_stretched_store_is_its_cache_over_and_over(cache, num_frames):
         expected = plain.read_frames(ids % NUM_FRAMES)
         np.testing.assert_array_equal(store.read_frames(ids), expected)
         assert (store.index["slot"][ids] == plain.index["slot"][ids % NUM_FRAMES]).all()
-        batches = list(FrameLoader(store, batch_size=4, num_threads=1))
+        batches = list(FrameLoader(store, batch_size=4, remainder="uneven", num_threads=1))
         assert sorted(torch.cat([batch.frame_ids for batch in batches]).tolist()) == list(range(num_frames))
         payloads = store.read_encoded(ids)
         assert [payload.tobytes() for payload in payloads] == [frame.tobytes() for frame in expected]
@@ -100,7 +100,7 @@ def test_a_stretched_store_is_its_cache_over_and_over(cache, num_frames):
 
 def test_endless_batches_go_on_behind_an_epoch(cache):
     with closing(open_store(cache)) as store:
-        batches = endless(FrameLoader(store, batch_size=8, num_threads=1))
+        batches = endless(FrameLoader(store, batch_size=8, remainder="uneven", num_threads=1))
         assert [len(next(batches)) for _ in range(5)] == [8, 3, 8, 3, 8]
         batches.close()
 

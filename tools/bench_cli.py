@@ -1,18 +1,22 @@
 """The command `cache-bench`: usual loader, live and cached frames on this machine, side by side.
 
-Exit codes: 0 all well; 1 a cache is damaged; 2 the command was wrong; 3 the machine failed; 130 interrupted, with
-the figures until then; 143 terminated (SIGTERM), without. What it made in a temporary folder is removed either way.
+Exit codes: 0 all well; 1 nothing was measured, and the report says why, or a cache is damaged; 2 the command was wrong;
+3 the machine failed; 130 interrupted, with the figures until then; 143 terminated (SIGTERM), without. What it made in a
+temporary folder is removed either way.
+
+What takes seconds to import is imported within the budget.
 """
 
+import errno
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
-from frame_cache_tools.bench_plot import plot_report, require_matplotlib
-from frame_cache_tools.bench_run import QUICK, BenchSettings, command_line, run_bench
-from frame_cache_tools.bench_table import report_text
+from frame_cache_tools.bench_process import start_server
+from frame_cache_tools.bench_settings import QUICK, BenchSettings
 
 from cache_builder.command_line import (
     EXIT_INTERRUPTED,
@@ -25,10 +29,13 @@ from cache_builder.command_line import (
     exit_code,
     say_error,
 )
-from cache_builder.errors import MachineError
+from cache_builder.errors import ConfigError, MachineError
 from cache_builder.interrupts import SigtermAsInterrupt, Terminated
 from frame_store import __version__
 from frame_store.errors import FrameCacheError
+from frame_store.manifest import read_manifest
+
+EXIT_NOTHING_MEASURED = 1
 
 _PATH = PathName(path_type=Path)
 
@@ -44,7 +51,19 @@ _PATH = PathName(path_type=Path)
     help="An existing cache, measured as it is; may be given again.  [default: one of each kind, built here]",
 )
 @click.option("--work", type=_PATH, help="Keep videos and caches made here, and take those that are there.")
-@click.option("--quick", is_flag=True, help="Under two minutes: small samples, fewer rows, shorter slices.")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="A budget of 120 s: small samples, batches of 32, fewer rows, shorter slices.",
+)
+@click.option(
+    "--budget",
+    "budget_seconds",
+    type=float,
+    metavar="SECONDS",
+    help="End within these, whatever is slow: what matters most is measured first, what is left out is named."
+    "  30 or more.  [default: no end, quick 120]",
+)
 @click.option(
     "--only", multiple=True, metavar="PATTERN", help="Rows whose name holds this (* and ? match); repeatable."
 )
@@ -55,19 +74,19 @@ _PATH = PathName(path_type=Path)
     "seconds_per_subject",
     type=float,
     help="A slow row (usual loader, live, another loader) that has used these is in no further round."
-    "  [default: 45, quick 3]",
+    "  [default: 45, quick 20]",
 )
-@click.option("--batch-size", type=int, help="Frames per batch.  [default: 128]")
+@click.option("--batch-size", type=int, help="Frames per batch.  [default: 128, quick 32]")
 @click.option(
     "--copies",
     "num_copies",
     type=int,
-    help="Fewer videos than this are linked until there are.  [default: 200]",
+    help="Fewer videos than this are linked until there are.  [default: 200, quick 20]",
 )
 @click.option(
     "--cache-frames",
     type=int,
-    help="Caches are built of the first videos with so many.  [default: 2400, quick 1000]",
+    help="Caches are built of the first videos with so many.  [default: 2400, quick 640]",
 )
 @click.option(
     "--usual-images",
@@ -80,7 +99,7 @@ _PATH = PathName(path_type=Path)
     multiple=True,
     help="Workers of the usual loader; repeatable.  [default: 10, one a CPU, two a CPU (not quick)]",
 )
-@click.option("--lookahead", "lookahead_batches", type=int, help="Batches.  [default: 32, quick 4]")
+@click.option("--lookahead", "lookahead_batches", type=int, help="Batches.  [default: 32, quick 8]")
 @click.option("--lookahead-bytes", type=int, help="Frames that wait, at most.  [default: 2500000000]")
 @click.option("--json", "as_json", is_flag=True, help="Every figure, the rounds included, as JSON.")
 @click.option("--plot", type=_PATH, help="PNG: usual loader, live and cached beside the limits.")
@@ -89,18 +108,25 @@ def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
 
     Without options it makes its own sample videos and caches in a temporary folder; about 15 minutes on 2 CPUs.
     """
+    started_at = time.monotonic()
     as_json, plot = flags.pop("as_json"), flags.pop("plot")
     try:
         settings = _settings(flags)
+        _check_paths(settings, plot)
+        start_server()
+        from frame_cache_tools.bench_plot import plot_report, require_matplotlib
+        from frame_cache_tools.bench_run import command_line, run_bench
+        from frame_cache_tools.bench_table import report_text
+
         if plot is not None:
             require_matplotlib()
         with SigtermAsInterrupt():
-            report = run_bench(settings, command=command_line(), say=_say)
+            report = run_bench(settings, command=command_line(), say=_say, started_at=started_at)
         if as_json:
             click.echo(msgspec.json.format(msgspec.json.encode(report.builtins()), indent=1).decode())
         else:
             click.echo(report_text(report))
-        if plot is not None:
+        if plot is not None and report.has_figures:
             plot_report(report, plot)
             click.echo(f"plot: {plot}", err=True)
     except Terminated:
@@ -110,16 +136,19 @@ def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
         click.echo("interrupted before anything was measured", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except (MachineError, OSError) as error:
-        click.echo(f"error: {error}", err=True)
+        say_error(_machine_text(error))
         sys.exit(EXIT_MACHINE_FAILED)
     except FrameCacheError as error:
         say_error(error_text(error))
         sys.exit(exit_code(error))
     except (ModuleNotFoundError, ValueError) as error:
-        click.echo(f"error: {error}", err=True)
+        say_error(str(error))
         sys.exit(EXIT_WRONG_COMMAND)
     if report.interrupted:
         sys.exit(EXIT_INTERRUPTED)
+    if not report.has_figures:
+        say_error("nothing was measured; the report says why")
+        sys.exit(EXIT_NOTHING_MEASURED)
 
 
 def _settings(flags: dict[str, Any]) -> BenchSettings:
@@ -127,6 +156,22 @@ def _settings(flags: dict[str, Any]) -> BenchSettings:
     quick = QUICK if flags.pop("quick") else {}
     said = {name: value for name, value in flags.items() if value is not None and value != ()}
     return BenchSettings(**{**quick, **said})
+
+
+def _check_paths(settings: BenchSettings, plot: Path | None) -> None:
+    """Refuse what would fail once everything has been measured."""
+    for cache in settings.caches:
+        read_manifest(cache)
+    if plot is not None and not plot.absolute().parent.is_dir():
+        raise ConfigError(f"--plot {plot}: no folder {plot.absolute().parent}")
+
+
+def _machine_text(error: Exception) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return f"{where}{error.strerror or error}" + ("; give --work DIR on another disk" if is_full else "")
 
 
 def _say(line: str) -> None:

@@ -1,12 +1,15 @@
 """What `cache-bench` needs on disk before it measures: videos, 200 or more of them, and a cache of each kind."""
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 
 import msgspec
 import numpy as np
+from frame_cache_tools.bench_settings import SampleSize
 from frame_cache_tools.make_sample_videos import write_samples
 from frame_cache_tools.spelled_videos import SpelledVideo
 from frame_cache_tools.usual_loader import unservable
@@ -20,22 +23,11 @@ from cache_builder.report import BuildReport
 from cache_builder.workspace import Workspace
 from frame_store import CacheStore, open_store
 
-Say = Callable[[str], None]
-
-NUM_COPIES = 200
 FRAMES_PER_SHARD = 200
 MAX_FLAT_BYTES = 1 << 30
 _MAX_REPORT_BYTES = 1 << 28
-
-
-@dataclass(frozen=True, kw_only=True)
-class SampleSize:
-    """The sample videos that stand for those of the user: plain H.264 with a keyframe every 30 frames."""
-
-    num_videos: int
-    num_frames: int
-    width: int
-    height: int
+_PIXELS_WORTH_A_PROCESS = 100_000_000
+"""Encoding them takes about as long as starting another process that encodes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +35,9 @@ class BenchVideos:
     """A folder of videos, as it is measured."""
 
     folder: Path
-    """Holds at least `NUM_COPIES` videos, of which some may be links to the same file."""
+    """Of the user, or of links to the videos in it, several to each file where there are few."""
+    num_passed_over: int
+    """Videos of the user's folder that were left out, since they were too many bytes."""
     num_files: int
     """Different files among them."""
     paths: tuple[Path, ...]
@@ -65,6 +59,8 @@ class BenchCache:
     name: str
     """For example `wds jpeg 444 shuffled`."""
     path: Path
+    is_raw: bool
+    """Whether its frames are stored as they are."""
     num_frames: int
     num_bytes: int
     build_seconds: float | None
@@ -83,12 +79,12 @@ class BenchCache:
 
 CACHE_KINDS: dict[str, BuildSettings] = {
     "wds jpeg 444": BuildSettings(),
-    "wds jpeg 420": BuildSettings(chroma="420"),
     "wds raw": BuildSettings(encoding="raw"),
+    "wds jpeg 420": BuildSettings(chroma="420"),
     "zarr raw": BuildSettings(format="zarr", encoding="raw"),
     "zarr zstd": BuildSettings(format="zarr", encoding="zstd"),
 }
-"""Every format with every encoding that it takes, shuffled."""
+"""Every format with every encoding that it takes, shuffled; what is asked for most comes first."""
 
 VIDEO_LAYOUT: dict[str, BuildSettings] = {"wds jpeg 444 video": BuildSettings(layout="video")}
 """Frames in time order, to see what the layouts are worth."""
@@ -117,7 +113,8 @@ def write_sample_videos(folder: Path, size: SampleSize) -> None:
         )
         for number in range(size.num_videos)
     ]
-    workers = min(len(specs), len(os.sched_getaffinity(0)))
+    pixels = size.num_videos * size.num_frames * size.width * size.height
+    workers = min(len(specs), len(os.sched_getaffinity(0)), 1 + pixels // _PIXELS_WORTH_A_PROCESS)
     for _ in write_samples(folder, specs, num_workers=workers):
         pass
 
@@ -128,14 +125,37 @@ def link_copies(folder: Path, out: Path, *, at_least: int) -> Path:
     Raises:
         InputFolderError: no such folder, or no video in it.
     """
-    videos = discover_videos(folder)
-    if len(videos) >= at_least:
-        return folder
-    num_copies = -(-at_least // len(videos))
-    for number in range(num_copies * len(videos)):
-        video = videos[number % len(videos)]
-        _link(out / f"{number:05d}{video.path.suffix}", video.path)
-    return out
+    paths = [video.path for video in discover_videos(folder)]
+    return folder if len(paths) >= at_least else _link_all(_repeated(paths, at_least), out)
+
+
+def prepare_videos(
+    folder: Path, work: Path, *, at_least: int, most_bytes: int | None, clock: Callable[[], float]
+) -> BenchVideos:
+    """The videos of `folder` as they are measured: linked below `work` where they are few or too many, and scanned.
+
+    With `most_bytes`, the first videos that hold no more together; the smallest where the first holds more alone.
+
+    Raises:
+        InputFolderError: no such folder, or no video of it can be read.
+    """
+    found = [video.path for video in discover_videos(folder)]
+    paths = found if most_bytes is None else _first_bytes(found, most_bytes)
+    if len(paths) < len(found) or len(paths) < at_least:
+        links = _repeated(paths, at_least)
+        folder = _link_all(links, _named_after(links, work / "copies"))
+    videos = scan_videos(folder, scan_cache=work / "bench.scan", clock=clock)
+    return replace(videos, num_passed_over=len(found) - len(paths))
+
+
+def _repeated(paths: list[Path], at_least: int) -> list[Path]:
+    return paths * -(-at_least // len(paths))
+
+
+def _first_bytes(paths: list[Path], most_bytes: int) -> list[Path]:
+    sizes = [path.stat().st_size for path in paths]
+    num_first = sum(total <= most_bytes for total in accumulate(sizes))
+    return paths[:num_first] or [paths[sizes.index(min(sizes))]]
 
 
 def scan_videos(folder: Path, *, scan_cache: Path, clock: Callable[[], float]) -> BenchVideos:
@@ -164,6 +184,7 @@ def scan_videos(folder: Path, *, scan_cache: Path, clock: Callable[[], float]) -
     refusals = [f"{path.name}: {why}" for path, why in answers.items() if why is not None]
     return BenchVideos(
         folder=folder,
+        num_passed_over=0,
         num_files=len(answers),
         paths=tuple(path for path, _ in readable),
         frames_of_path=tuple(size for _, size in readable),
@@ -175,14 +196,19 @@ def scan_videos(folder: Path, *, scan_cache: Path, clock: Callable[[], float]) -
 
 
 def link_first_frames(videos: BenchVideos, out: Path, *, num_frames: int) -> Path:
-    """A folder with the first of the videos that hold `num_frames` together, for caches that build in bearable time."""
+    """A folder beside `out` with videos that hold `num_frames` together, for caches that build in bearable time.
+
+    The first ones, but for those that would make it more than twice as many; where all would, the shortest alone.
+    """
+    taken: list[Path] = []
     total = 0
-    for number, (path, size) in enumerate(zip(videos.paths, videos.frames_of_path, strict=True)):
-        if total >= num_frames:
-            break
-        total += size
-        _link(out / f"{number:05d}{path.suffix}", path)
-    return out
+    for path, size in zip(videos.paths, videos.frames_of_path, strict=True):
+        if total < num_frames and total + size <= 2 * num_frames:
+            taken.append(path)
+            total += size
+    shortest = min(range(len(videos.paths)), key=lambda number: videos.frames_of_path[number])
+    chosen = taken or [videos.paths[shortest]]
+    return _link_all(chosen, _named_after(chosen, out))
 
 
 def build_bench_cache(videos: Path, out: Path, name: str, kind: BuildSettings) -> BenchCache:
@@ -211,6 +237,7 @@ def look_at_cache(path: Path, *, name: str | None = None) -> BenchCache:
     return BenchCache(
         name=name or f"{path.name}: {kind_of(store)}",
         path=path,
+        is_raw=manifest.encoding.name == "raw",
         num_frames=len(store),
         num_bytes=sum(entry.num_bytes for entry in [*manifest.shards, *manifest.files]),
         build_seconds=_build_seconds(path, num_frames=len(store)),
@@ -227,25 +254,22 @@ def kind_of(store: CacheStore) -> str:
 
 
 def write_flat(path: Path, out: Path) -> None:
-    """The first frames of a cache, decoded, as one .npy file for the limit of memory."""
+    """The first frames of a cache, decoded, as one .npy file for the limit of memory.
+
+    Raises:
+        OSError: it cannot be written, as on a full disk.
+    """
     store = open_store(path)
     frame_bytes = int(np.prod(store.frame_shape))
     num_frames = min(len(store), max(1, MAX_FLAT_BYTES // frame_bytes))
-    flat = np.lib.format.open_memmap(out, mode="w+", dtype=np.uint8, shape=(num_frames, *store.frame_shape))
-    for start in range(0, num_frames, 128):
-        stop = min(start + 128, num_frames)
-        flat[start:stop] = store.read_frames(range(start, stop))
-    flat.flush()
+    shape = (num_frames, *store.frame_shape)
+    with out.open("wb") as file:  # not a memory map: a full disk would kill who writes to one
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, num_frames, 128):
+            frames = store.read_frames(range(start, min(start + 128, num_frames)))
+            file.write(np.ascontiguousarray(frames).data)
     store.close()
-
-
-def sources_of(paths: Sequence[Path]) -> tuple[Path, ...]:
-    """The different files behind links, in order.
-
-    >>> sources_of([Path("/a"), Path("/a"), Path("/b")])
-    (PosixPath('/a'), PosixPath('/b'))
-    """
-    return tuple(dict.fromkeys(path.resolve() for path in paths))
 
 
 def _build_seconds(path: Path, *, num_frames: int) -> float | None:
@@ -259,7 +283,17 @@ def _build_seconds(path: Path, *, num_frames: int) -> float | None:
     return seconds if report.num_frames == num_frames and seconds > 0 else None
 
 
-def _link(link: Path, target: Path) -> None:
-    link.parent.mkdir(parents=True, exist_ok=True)
-    if not link.is_symlink():
-        link.symlink_to(target.resolve())
+def _link_all(targets: Sequence[Path], out: Path) -> Path:
+    """Links to `targets`, in order, in the folder `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    for number, path in enumerate(targets):
+        link = out / f"{number:05d}{path.suffix}"
+        if not link.is_symlink():
+            link.symlink_to(path.resolve())
+    return out
+
+
+def _named_after(targets: Sequence[Path], out: Path) -> Path:
+    """A folder beside `out` that is called by what is in it: one that is kept never mixes the videos of two runs."""
+    names = b"\0".join(os.fsencode(path.resolve()) for path in targets)
+    return out.with_name(f"{out.name}_{hashlib.sha256(names).hexdigest()[:8]}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from frame_cache_tools.bench_slices import Slice, SliceRule, measure_batches, measure_counters
+from frame_cache_tools.bench_slices import Slice, SliceRule, Tell, measure_batches, measure_counters
 
 from cache_builder.video.convert import FrameConverter
 from cache_builder.video.geometry import FrameGeometry
@@ -29,7 +29,7 @@ class TakeLimit:
     """.npy of frames, uint8 (N, H, W, 3)."""
     batch_size: int
 
-    def measure(self, rule: SliceRule) -> Slice:
+    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
         """See `ImageSource`."""
         opened_at = time.perf_counter()
         frames = np.load(self.flat, mmap_mode="r")
@@ -43,7 +43,7 @@ class TakeLimit:
                 np.take(frames, ids, axis=0, out=out[: len(ids)], mode="clip")  # "raise" copies once more
                 yield len(ids)
 
-        return measure_batches(epoch, rule, opened_at=opened_at, clock=time.perf_counter)
+        return measure_batches(epoch, rule, opened_at=opened_at, clock=time.perf_counter, tell=tell)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class DecodeLimit:
     """The cache that the encoded frames are from."""
     num_threads: int
 
-    def measure(self, rule: SliceRule) -> Slice:
+    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
         """See `ImageSource`."""
         store = open_store(self.path)
         ids = np.random.default_rng(0).permutation(len(store))[:_FRAMES_DECODED]
@@ -73,7 +73,7 @@ class DecodeLimit:
                     decode(next(order), out)
                 add(_FRAMES_AT_ONCE)
 
-        return measure_counters(work, self.num_threads, rule)
+        return measure_counters(work, self.num_threads, rule, tell)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class SequentialDecodeLimit:
     geometry: FrameGeometry
     num_threads: int
 
-    def measure(self, rule: SliceRule) -> Slice:
+    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
         """See `ImageSource`."""
         videos = cycle(self.paths)
         lock = threading.Lock()
@@ -98,7 +98,7 @@ class SequentialDecodeLimit:
                     if stop.is_set():
                         return
 
-        return measure_counters(work, self.num_threads, rule)
+        return measure_counters(work, self.num_threads, rule, tell)
 
 
 def decode_in_order(path: Path, geometry: FrameGeometry) -> Iterator[np.ndarray]:

@@ -55,7 +55,8 @@ def plot_report(report: BenchReport, path: Path) -> None:
     axes.set_yticks(range(len(rows)), [row.subject.name for row in rows], fontsize=8)
     axes.invert_yaxis()
     axes.set_xscale("log")
-    axes.set_xlim(right=8 * max(axes.get_xlim()[1] / 8, *limits.values(), 1.0))
+    largest = [row.images_per_second.largest for row in rows if row.images_per_second is not None]
+    axes.set_xlim(right=8 * max(*largest, *limits.values(), 1.0))  # room for the figures
     axes.set_xlabel("images/s, batches of " + str(report.batch_size))
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
@@ -63,7 +64,7 @@ def plot_report(report: BenchReport, path: Path) -> None:
     against = "" if report.usual_row is None else f"; x: times '{report.usual_row}'"
     axes.set_title(
         f"{machine.cpu}, {machine.cpus_usable} CPUs, {machine.memory_bytes / 2**30:.0f} GiB, GPU {machine.gpu}\n"
-        f"medians of {report.num_rounds} interleaved rounds{against}",
+        f"medians of up to {report.num_rounds} interleaved rounds{against}",
         fontsize=9,
         loc="left",
     )

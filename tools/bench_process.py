@@ -1,22 +1,32 @@
-"""One measurement in a process of its own: what ran before leaves no threads, no memory and no warm heap behind.
+"""Work in a process of its own: what ran before leaves no threads, no memory and no warm heap behind.
 
 The processes are forked from a server that has imported torch and all else that is measured, so a start costs
-milliseconds and no import counts into the time to the first batch. While one works, its memory is watched from
+milliseconds and no import counts into the time to the first batch. While one is measured, its memory is watched from
 outside: RssAnon + RssShmem of it and of its descendants, each less what the process had when it started, which is
 the interpreter with torch. Pages that a worker shares with its parent count in both.
+
+A process leads a group of its own. When its time is up it is killed with all that it has started; what a measurement
+has told until then is what it gave.
 """
 
+import math
+import multiprocessing.forkserver
 import os
+import pickle
 import signal
-from collections.abc import Iterator
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
-from frame_cache_tools.bench_slices import Slice, SliceRule
+from frame_cache_tools.bench_slices import Slice, SliceRule, Tell
 
 _PRELOADED = (
     "torch",
@@ -36,14 +46,16 @@ _PRELOADED = (
     "frame_cache_tools.bench_limits",
 )
 _SECONDS_BETWEEN_LOOKS = 0.05
-_SECONDS_TO_END = 10
+_SECONDS_TO_END = 10.0
+
+Result = TypeVar("Result")
 
 
 class ImageSource(Protocol):
     """Something that makes images, from its opening on; pickles."""
 
-    def measure(self, rule: SliceRule) -> Slice:
-        """Open, warm up, measure, close."""
+    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
+        """Open, warm up, measure, close; `tell` now and then what has been measured so far."""
         ...
 
 
@@ -51,72 +63,185 @@ class SourceFailedError(Exception):
     """A measurement raised, or its process died; says what it said."""
 
 
-def measure_in_process(source: ImageSource, rule: SliceRule) -> Slice:
-    """Run `source.measure(rule)` in a fresh process and watch its memory.
+class TimeUpError(Exception):
+    """A process had used up its seconds and was killed, before it gave anything."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(f"cut off after {seconds:.0f} s")
+
+    def __reduce__(self) -> tuple[type["TimeUpError"], tuple[float]]:
+        return (TimeUpError, (self.seconds,))
+
+
+def start_server() -> None:
+    """Let the server begin its imports, and go on; without this it begins with the first process."""
+    get_context("forkserver").set_forkserver_preload(list(_PRELOADED))
+    multiprocessing.forkserver.ensure_running()
+
+
+def call_in_process(
+    function: Callable[[], Result], *, seconds: float = math.inf, temp_folder: Path | None = None
+) -> Result:
+    """Run `function`, which pickles, in a fresh process.
+
+    Raises:
+        TimeUpError: it took longer than `seconds`.
+        SourceFailedError: its process died, or it raised what does not pickle.
+        Exception: what it raised.
+    """
+    with _Child(_Call(function), seconds=seconds, temp_folder=temp_folder) as child:
+        result: Result = child.answer(watch_memory=False)
+        return result
+
+
+def measure_in_process(
+    source: ImageSource, rule: SliceRule, *, seconds: float = math.inf, temp_folder: Path | None = None
+) -> Slice:
+    """Run `source.measure(rule, tell)` in a fresh process and watch its memory.
+
+    After `seconds` what it has told last is the answer.
 
     Raises:
         SourceFailedError: see there.
+        TimeUpError: it had told nothing.
     """
-    context = get_context("forkserver")
-    context.set_forkserver_preload(list(_PRELOADED))
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_measure, args=(theirs, source, rule))
-    process.start()
-    theirs.close()
-    patience_seconds = 0.0  # none with what was interrupted
-    try:
-        measured = _watch(process, ours)
-        patience_seconds = _SECONDS_TO_END
-        return measured
-    finally:
-        ours.close()
-        _end(process, patience_seconds=patience_seconds)
+    with _Child(_Measurement(source, rule), seconds=seconds, temp_folder=temp_folder) as child:
+        try:
+            measured: Slice = child.answer(watch_memory=True)
+        except TimeUpError:
+            if child.told is None:
+                raise
+            measured = child.told
+        except SourceFailedError:
+            raise
+        except ModuleNotFoundError as error:
+            raise SourceFailedError(str(error)) from error
+        except Exception as error:
+            raise SourceFailedError(f"{type(error).__name__}: {error}") from error
+        return replace(measured, peak_anonymous_bytes=child.peak_bytes)
 
 
-def _measure(parent: Connection, source: ImageSource, rule: SliceRule) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's: it ends this process
+@dataclass(frozen=True)
+class _Call:
+    function: Callable[[], Any]
+
+    def __call__(self, tell: Tell) -> object:
+        return self.function()
+
+
+@dataclass(frozen=True)
+class _Measurement:
+    source: ImageSource
+    rule: SliceRule
+
+    def __call__(self, tell: Tell) -> Slice:
+        return self.source.measure(self.rule, tell)
+
+
+class _Child:
+    """A process that does one thing; ended, with what it has started, when the block is left."""
+
+    def __init__(self, work: Callable[[Tell], object], *, seconds: float, temp_folder: Path | None) -> None:
+        self.told: Slice | None = None
+        """What a measurement has told last."""
+        self.peak_bytes: int | None = None
+        self._baseline: int | None = None
+        self._seconds = seconds
+        self._ends_at = time.monotonic() + seconds
+        self._patience_seconds = 0.0  # none with what was interrupted or cut off
+        context = get_context("forkserver")
+        context.set_forkserver_preload(list(_PRELOADED))
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_run_child, args=(theirs, work, None if temp_folder is None else str(temp_folder))
+        )
+        self._process.start()
+        theirs.close()
+
+    def __enter__(self) -> "_Child":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+        _end(self._process, patience_seconds=self._patience_seconds)
+
+    def answer(self, *, watch_memory: bool) -> Any:  # noqa: ANN401 - whatever it was given to do
+        """What it gives.
+
+        Raises:
+            TimeUpError: not in time.
+            SourceFailedError: it died.
+            Exception: what it raised.
+        """
+        while True:
+            try:
+                if self._connection.poll(min(_SECONDS_BETWEEN_LOOKS, max(0.0, self._left()))):
+                    word, value = self._connection.recv()
+                    if word in {"done", "raised"}:
+                        break
+                    self._heed(word, value)
+            except (EOFError, OSError):
+                self._process.join(_SECONDS_TO_END)
+                raise SourceFailedError(
+                    f"its process ended with exit code {self._process.exitcode}"
+                ) from None
+            if watch_memory and self._baseline is not None:
+                self._look_at_memory(self._baseline)
+            if self._left() <= 0:
+                raise TimeUpError(self._seconds)
+        self._patience_seconds = min(_SECONDS_TO_END, max(0.0, self._left()))
+        if word == "raised":
+            raise value
+        return value
+
+    def _heed(self, word: str, value: Slice | None) -> None:
+        if word == "ready":
+            assert self._process.pid is not None  # it is started
+            self._baseline = anonymous_bytes(self._process.pid)
+            self._connection.send("go")
+        else:
+            self.told = value
+
+    def _left(self) -> float:
+        return self._ends_at - time.monotonic()
+
+    def _look_at_memory(self, baseline: int) -> None:
+        assert self._process.pid is not None  # it is started
+        used = _tree_bytes(self._process.pid, baseline=baseline)
+        self.peak_bytes = used if self.peak_bytes is None else max(self.peak_bytes, used)
+
+
+def _run_child(parent: Connection, work: Callable[[Tell], object], temp_folder: str | None) -> None:
+    os.setpgid(0, 0)  # ends with all that it starts; Ctrl-C is the parent's, which then ends this group
+    if temp_folder is not None:  # what a killed process leaves there goes with the folder
+        tempfile.tempdir = os.environ["TMPDIR"] = temp_folder
     try:
-        parent.send("ready")
+        parent.send(("ready", None))
         parent.recv()  # what this process has now is known
     except (EOFError, OSError):  # nobody waits any more
         return
-    answer: Slice | str
+    sending = threading.Lock()
+
+    def tell(piece: Slice) -> None:
+        with sending, suppress(OSError):
+            parent.send(("told", piece))
+
+    answer: tuple[str, object]
     try:
-        answer = source.measure(rule)
+        answer = ("done", work(tell))
     except Exception as error:  # noqa: BLE001 - told to the parent, who decides
-        answer = (
-            f"{type(error).__name__}: {error}" if not isinstance(error, ModuleNotFoundError) else str(error)
-        )
-    with suppress(OSError):
+        answer = ("raised", _picklable(error))
+    with sending, suppress(OSError):
         parent.send(answer)
 
 
-def _watch(process: ForkServerProcess, child: Connection) -> Slice:
-    assert process.pid is not None  # it is started
-    baseline: int | None = None
-    peak: int | None = None
-    while True:
-        try:
-            if child.poll(_SECONDS_BETWEEN_LOOKS):
-                answer = child.recv()
-                if answer != "ready":
-                    break
-                baseline = anonymous_bytes(process.pid)
-                child.send("go")
-        except (EOFError, OSError):
-            process.join(_SECONDS_TO_END)
-            raise SourceFailedError(f"its process ended with exit code {process.exitcode}") from None
-        if baseline is not None:
-            used = _tree_bytes(process.pid, baseline=baseline)
-            peak = used if peak is None else max(peak, used)
-    if isinstance(answer, str):
-        raise SourceFailedError(answer)
-    return Slice(
-        images=answer.images,
-        seconds=answer.seconds,
-        seconds_to_first_batch=answer.seconds_to_first_batch,
-        peak_anonymous_bytes=peak,
-    )
+def _picklable(error: Exception) -> Exception:
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # noqa: BLE001 - anything may be wrong with a foreign exception
+        return SourceFailedError(f"{type(error).__name__}: {error}")
+    return error
 
 
 def anonymous_bytes(pid: int) -> int | None:
@@ -147,14 +272,12 @@ def _descendants(pid: int) -> Iterator[int]:
 
 
 def _end(process: ForkServerProcess, *, patience_seconds: float) -> None:
-    """Wait for a process that cleans up, then end it with its workers."""
+    """Wait for a process that cleans up, then kill it with its group."""
     process.join(patience_seconds)
     if process.exitcode is None:
         assert process.pid is not None
-        below = list(_descendants(process.pid))
+        with suppress(OSError):  # it may not lead a group yet
+            os.killpg(process.pid, signal.SIGKILL)
         process.kill()
-        for pid in below:
-            with suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
         process.join()
     process.close()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from frame_cache_tools.bench_budget import LeftOut
 from frame_cache_tools.bench_inputs import BenchCache, BenchVideos
 from frame_cache_tools.bench_machine import Machine
 from frame_cache_tools.bench_rounds import Rounds, Spread
@@ -24,8 +25,15 @@ class BenchRow:
     seconds_to_first_batch: Spread | None
     peak_anonymous_bytes: int | None
     failure: str | None
+    no_time: str | None
+    """Why it was never measured, where time was short."""
     rounds: tuple[dict[str, float], ...]
-    """Of each round: its number, images, seconds, images per second."""
+    """Of each round: its number, images, seconds, images per second, and whether it was cut off."""
+
+    @property
+    def num_cut(self) -> int:
+        """Rounds that were cut off before they were whole."""
+        return sum(bool(piece["cut_off"]) for piece in self.rounds)
 
     @property
     def seconds_to_first_batch_expected(self) -> float | None:
@@ -49,6 +57,7 @@ class BenchRow:
             "peak_anonymous_bytes": self.peak_anonymous_bytes,
             "seconds_to_first_batch_expected": self.seconds_to_first_batch_expected,
             "failure": self.failure,
+            "no_time": self.no_time,
             "rounds": list(self.rounds),
         }
         for name in ("images_per_second", "ratio_to_usual", "ratio_to_limit", "seconds_to_first_batch"):
@@ -84,6 +93,19 @@ class BreakEvenRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TimeUsed:
+    """Seconds of the run's own clock."""
+
+    budget_seconds: float | None
+    """None for as long as it takes."""
+    seconds: float
+    """From the start until the report, the removal of temporary files included."""
+    seconds_preparing: float
+    """Of these, until the first measurement."""
+    seconds_measuring: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class BenchReport:
     """A whole run."""
 
@@ -101,7 +123,15 @@ class BenchReport:
     """The fastest row of the usual loader, which ratios refer to."""
     rows: tuple[BenchRow, ...]
     break_even: tuple[BreakEvenRow, ...]
+    left_out: tuple[LeftOut, ...]
+    """What was asked for and has no row here; rows without time say so themselves."""
+    time: TimeUsed
     notes: tuple[str, ...]
+
+    @property
+    def has_figures(self) -> bool:
+        """Whether anything was measured."""
+        return any(row.images_per_second is not None for row in self.rows)
 
     def builtins(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -118,6 +148,8 @@ class BenchReport:
             "usual_row": self.usual_row,
             "rows": [row.builtins() for row in self.rows],
             "break_even": [row.builtins() for row in self.break_even],
+            "left_out": [asdict(each) for each in self.left_out],
+            "time": asdict(self.time),
             "notes": list(self.notes),
         }
 
@@ -133,12 +165,14 @@ def make_rows(subjects: Sequence[BenchSubject], rounds: Rounds, *, usual_row: st
             seconds_to_first_batch=rounds.first_batch(subject.name),
             peak_anonymous_bytes=rounds.peak_bytes(subject.name),
             failure=rounds.failures.get(subject.name),
+            no_time=rounds.no_time.get(subject.name),
             rounds=tuple(
                 {
                     "round": number,
                     "images": piece.images,
                     "seconds": piece.seconds,
                     "images_per_second": piece.images_per_second,
+                    "cut_off": piece.is_cut,
                 }
                 for number, piece in sorted(rounds.slices.get(subject.name, {}).items())
             ),
@@ -214,6 +248,7 @@ def _videos_builtins(videos: BenchVideos) -> dict[str, Any]:
     return {
         "folder": str(videos.folder),
         "num_videos": len(videos.paths),
+        "num_passed_over": videos.num_passed_over,
         "num_files": videos.num_files,
         "num_frames": videos.num_frames,
         "num_videos_for_usual_loader": len(videos.servable),

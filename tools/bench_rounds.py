@@ -5,11 +5,10 @@ they are neighbours in time, and the median of the rounds is taken of the ratio,
 """
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from frame_cache_tools.bench_process import SourceFailedError
 from frame_cache_tools.bench_slices import Slice
 
 
@@ -53,7 +52,13 @@ class Rounds:
     """By name and round."""
     failures: dict[str, str] = field(default_factory=dict)
     """Why a subject is not measured any more."""
+    no_time: dict[str, str] = field(default_factory=dict)
+    """Why a subject that was never measured was not, where time was short."""
     seconds_spent: dict[str, float] = field(default_factory=dict)
+    last_seconds: dict[str, float] = field(default_factory=dict)
+    """What each took the last time, set-up included."""
+    slowest: dict[tuple[str, int], float] = field(default_factory=dict)
+    """The longest that any of a group and priority took."""
 
     def rates(self, name: str) -> dict[int, float]:
         """Images per second of each round."""
@@ -98,34 +103,3 @@ def rotated_order(subjects: Sequence[Subject], round_number: int, *, num_rounds:
     """
     start = round_number * len(subjects) // num_rounds
     return [*subjects[start:], *subjects[:start]]
-
-
-def run_rounds(
-    subjects: Sequence[Subject],
-    measure: Callable[[Subject], Slice],
-    *,
-    num_rounds: int,
-    seconds_allowed: Callable[[Subject], float],
-    into: Rounds,
-    clock: Callable[[], float],
-    say: Callable[[int, Subject], None],
-) -> None:
-    """Measure all subjects in `num_rounds` rounds, writing into `into` as it goes.
-
-    A subject that has used up what it is allowed, set-up included, is not measured again, and neither is one
-    that failed.
-    """
-    for number in range(num_rounds):
-        for subject in rotated_order(subjects, number, num_rounds=num_rounds):
-            spent = into.seconds_spent.get(subject.name, 0.0)
-            if subject.name in into.failures or spent >= seconds_allowed(subject):
-                continue
-            say(number, subject)
-            started = clock()
-            try:
-                piece = measure(subject)
-            except SourceFailedError as error:
-                into.failures[subject.name] = str(error)
-                continue
-            into.slices.setdefault(subject.name, {})[number] = piece
-            into.seconds_spent[subject.name] = spent + clock() - started

@@ -7,32 +7,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 
-from frame_cache_tools.bench_inputs import (
-    CACHE_KINDS,
-    MAX_FLAT_BYTES,
-    NUM_COPIES,
-    VIDEO_LAYOUT,
-    BenchCache,
-    BenchVideos,
-    SampleSize,
-    bench_config,
-    build_bench_cache,
-    link_copies,
-    link_first_frames,
-    look_at_cache,
-    scan_videos,
-    write_flat,
-    write_sample_videos,
-)
-from frame_cache_tools.bench_machine import read_machine, read_versions
-from frame_cache_tools.bench_process import measure_in_process
-from frame_cache_tools.bench_report import BenchReport, break_even_rows, fastest_row, make_rows
-from frame_cache_tools.bench_rounds import Rounds, run_rounds
+from frame_cache_tools.bench_budget import Budget, LeftOut
+from frame_cache_tools.bench_inputs import BenchCache, BenchVideos, bench_config
+from frame_cache_tools.bench_machine import Machine, read_machine, read_versions
+from frame_cache_tools.bench_notes import make_notes
+from frame_cache_tools.bench_prepare import Preparation, matches, may_have_rows
+from frame_cache_tools.bench_process import TimeUpError, call_in_process, measure_in_process
+from frame_cache_tools.bench_report import BenchReport, TimeUsed, break_even_rows, fastest_row, make_rows
+from frame_cache_tools.bench_rounds import Rounds
+from frame_cache_tools.bench_schedule import run_rounds
+from frame_cache_tools.bench_settings import BenchSettings
 from frame_cache_tools.bench_sources import Lookahead, usable_cpus
 from frame_cache_tools.bench_subjects import (
     TAKE_LIMIT,
@@ -41,285 +30,246 @@ from frame_cache_tools.bench_subjects import (
     cache_subjects,
     video_subjects,
 )
-from frame_cache_tools.usual_loader import USUAL_NUM_WORKERS
+from frame_cache_tools.usual_loader import USUAL_NUM_WORKERS, why_not_installed
 
 from cache_builder.config import BuildSettings
 from cache_builder.errors import ConfigError
 from cache_builder.interrupts import Terminated
 
-_MODES = ("permutation", "iid", "shards m=8", "block k=4", "sequential")
-_OTHERS = ("DataLoader, 2 workers", "webdataset, 2 workers", "zarr-python frames[ids]")
+_FLAT_NAME = "cache-bench-flat.npy"
+_SHARE_TO_LOOK_AT_CACHES = 0.1
+_TRIES_TO_REMOVE = 20
+_SECONDS_BETWEEN_TRIES = 0.1
 
 
-_SAMPLE = SampleSize(num_videos=8, num_frames=90, width=1920, height=1080)
+@dataclass(kw_only=True)
+class _Run:
+    """What is known of a run when it is over, or was interrupted."""
+
+    machine: Machine
+    videos: BenchVideos | None = None
+    caches: Sequence[BenchCache] = ()
+    subjects: Sequence[BenchSubject] = ()
+    rounds: Rounds
+    left_out: Sequence[LeftOut] = ()
+    seconds_preparing: float = 0.0
+    seconds_measuring: float = 0.0
+    is_interrupted: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class BenchSettings:
-    """What the command was asked for.
-
-    Raises:
-        ConfigError: a number out of range.
-    """
-
-    videos: Path | None = None
-    caches: tuple[Path, ...] = ()
-    work: Path | None = None
-    """Where videos and caches are made and kept; None for a temporary folder."""
-    only: tuple[str, ...] = ()
-    is_quick: bool = False
-    num_rounds: int = 3
-    seconds: float = 0.6
-    seconds_per_subject: float = 45.0
-    batch_size: int = 128
-    num_copies: int = NUM_COPIES
-    cache_frames: int = 2400
-    usual_images: int = 60
-    usual_workers: tuple[int, ...] = ()
-    """Empty for ten, one a CPU and two a CPU."""
-    lookahead_batches: int = 32
-    lookahead_bytes: int = 2_500_000_000
-    sample: SampleSize = _SAMPLE
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        for name in (
-            "num_rounds",
-            "batch_size",
-            "num_copies",
-            "cache_frames",
-            "usual_images",
-            "lookahead_batches",
-            "lookahead_bytes",
-        ):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be 1 or more, found {getattr(self, name)}")
-        for name in ("seconds", "seconds_per_subject"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name} must be above 0, found {getattr(self, name)}")
-        if any(number < 1 for number in self.usual_workers):
-            raise ConfigError(f"usual_workers must be 1 or more each, found {self.usual_workers}")
-
-    @property
-    def plan(self) -> BenchPlan:
-        """How much is measured of everything."""
-        num_cpus = usable_cpus()
-        workers = (
-            (USUAL_NUM_WORKERS, num_cpus) if self.is_quick else (USUAL_NUM_WORKERS, num_cpus, 2 * num_cpus)
-        )
-        lookahead = Lookahead(batches=self.lookahead_batches, max_bytes=self.lookahead_bytes)
-        return BenchPlan(
-            batch_size=self.batch_size,
-            seconds=self.seconds,
-            usual_seconds=2 * self.seconds if self.is_quick else 5 * self.seconds,
-            usual_images=self.usual_images,
-            usual_workers=tuple(dict.fromkeys(self.usual_workers or workers)),
-            num_cpus=num_cpus,
-            lookahead=lookahead,
-            augments_every_mode=not self.is_quick,
-            every_mode_of=("wds jpeg 444",) if self.is_quick else None,
-            other_loaders_of=("wds jpeg 444",) if self.is_quick else None,
-        )
+def bench_plan(settings: BenchSettings, caches: Sequence[BenchCache]) -> BenchPlan:
+    """How much is measured of everything; in a quick run, of the first cache more than of the others."""
+    closely = tuple(cache.name for cache in caches[:1]) if settings.is_quick else None
+    num_cpus = usable_cpus()
+    workers = (
+        (USUAL_NUM_WORKERS, num_cpus) if settings.is_quick else (USUAL_NUM_WORKERS, num_cpus, 2 * num_cpus)
+    )
+    return BenchPlan(
+        batch_size=settings.batch_size,
+        seconds=settings.seconds,
+        usual_seconds=2 * settings.seconds if settings.is_quick else 5 * settings.seconds,
+        usual_images=settings.usual_images,
+        usual_workers=tuple(dict.fromkeys(settings.usual_workers or workers)),
+        num_cpus=num_cpus,
+        lookahead=Lookahead(batches=settings.lookahead_batches, max_bytes=settings.lookahead_bytes),
+        augments_every_mode=not settings.is_quick,
+        every_mode_of=closely,
+        other_loaders_of=closely,
+    )
 
 
-QUICK = {
-    "is_quick": True,
-    "seconds": 0.3,
-    "seconds_per_subject": 3.0,
-    "cache_frames": 1000,
-    "usual_images": 20,
-    "lookahead_batches": 4,
-    "sample": SampleSize(num_videos=4, num_frames=60, width=640, height=360),
-}
-"""What `--quick` changes."""
-
-
-def run_bench(settings: BenchSettings, *, command: Sequence[str], say: Callable[[str], None]) -> BenchReport:
-    """Measure; Ctrl-C while measuring ends it early, with what there is.
+def run_bench(
+    settings: BenchSettings,
+    *,
+    command: Sequence[str],
+    say: Callable[[str], None],
+    started_at: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> BenchReport:
+    """Measure within the budget; Ctrl-C while measuring ends it early, with what there is.
 
     Raises:
         FrameCacheError: what the videos, the caches and their builds raise.
-        ConfigError: `only` names no row; not enough disk.
+        ConfigError: `only` names no row.
         OSError: the machine failed.
         KeyboardInterrupt: before anything was measured; `Terminated` at any time.
     """
-    with _work_folder(settings.work) as work:
-        plan = settings.plan
-        videos = _prepare_videos(settings, work, say)
-        caches = _prepare_caches(settings, work, videos, say)
-        flat = work / "flat.npy"
-        subjects = list(cache_subjects(caches, plan, flat=flat))
-        if videos is not None:
-            geometry = bench_config(BuildSettings()).geometry
-            subjects += video_subjects(videos, plan, geometry=geometry, scan_cache=work / "bench.scan")
-        subjects = _selected(subjects, settings.only)
-        if any(subject.name == TAKE_LIMIT for subject in subjects):
-            _prepare_flat(flat, caches, say)
-        rounds = Rounds()
-        interrupted = False
-        started = time.monotonic()
+    budget = Budget(seconds=settings.budget_seconds, started_at=started_at, clock=clock)
+    with _folders(settings.work) as (work, scratch):
+        run = _Run(machine=read_machine(work), rounds=Rounds())
+        _fill(run, settings, budget=budget, work=work, scratch=scratch, say=say)
+    usual_row = fastest_row(run.subjects, run.rounds, "usual loader")
+    num_frames = 0 if run.videos is None else run.videos.num_frames
+    return BenchReport(
+        command=tuple(command),
+        date=datetime.now().astimezone().isoformat(timespec="seconds"),
+        machine=run.machine,
+        versions=read_versions(),
+        batch_size=settings.batch_size,
+        num_rounds=settings.num_rounds,
+        interrupted=run.is_interrupted,
+        videos=run.videos,
+        caches=tuple(run.caches),
+        usual_row=usual_row,
+        rows=tuple(make_rows(run.subjects, run.rounds, usual_row=usual_row)),
+        break_even=tuple(
+            break_even_rows(run.subjects, run.rounds, run.caches, usual_row=usual_row, num_frames=num_frames)
+        ),
+        left_out=tuple(run.left_out),
+        time=TimeUsed(
+            budget_seconds=None if budget.measuring.is_never else settings.budget_seconds,
+            seconds=budget.spent(),
+            seconds_preparing=run.seconds_preparing,
+            seconds_measuring=run.seconds_measuring,
+        ),
+        notes=tuple(make_notes(settings, run.videos, run.caches, run.rounds, interrupted=run.is_interrupted)),
+    )
 
-        def report_progress(number: int, subject: BenchSubject) -> None:
-            say(
-                f"round {number + 1} of {settings.num_rounds}, {time.monotonic() - started:.0f} s: {subject.name}"
-            )
 
-        try:
-            run_rounds(
-                subjects,
-                lambda subject: measure_in_process(subject.source, subject.rule),
-                num_rounds=settings.num_rounds,
-                seconds_allowed=lambda subject: _seconds_allowed(subject, settings),
-                into=rounds,
-                clock=time.monotonic,
-                say=report_progress,
-            )
-        except KeyboardInterrupt as stop:
-            if isinstance(stop, Terminated) or not rounds.slices:
-                raise
-            interrupted = True
-        usual_row = fastest_row(subjects, rounds, "usual loader")
-        return BenchReport(
-            command=tuple(command),
-            date=datetime.now().astimezone().isoformat(timespec="seconds"),
-            machine=read_machine(work),
-            versions=read_versions(),
-            batch_size=settings.batch_size,
-            num_rounds=settings.num_rounds,
-            interrupted=interrupted,
-            videos=videos,
-            caches=tuple(caches),
-            usual_row=usual_row,
-            rows=tuple(make_rows(subjects, rounds, usual_row=usual_row)),
-            break_even=tuple(
-                break_even_rows(
-                    subjects,
-                    rounds,
-                    caches,
-                    usual_row=usual_row,
-                    num_frames=0 if videos is None else videos.num_frames,
-                )
-            ),
-            notes=tuple(_notes(settings, videos, caches, rounds, interrupted=interrupted)),
+def _fill(
+    run: _Run,
+    settings: BenchSettings,
+    *,
+    budget: Budget,
+    work: Path,
+    scratch: Path,
+    say: Callable[[str], None],
+) -> None:
+    call = partial(call_in_process, temp_folder=scratch)
+    flat = work / _FLAT_NAME
+    preparation = Preparation(
+        settings=settings,
+        work=work,
+        flat=flat,
+        budget=budget,
+        call=call,
+        say=lambda line: say(f"{budget.spent():.0f} s: {line}"),
+    )
+    run.videos = preparation.videos()
+    run.caches = preparation.caches(run.videos)
+    plan = bench_plan(settings, run.caches)
+    geometry = bench_config(BuildSettings()).geometry
+    subjects: list[BenchSubject] = []
+    if run.caches:
+        subjects += _cache_subjects(run.caches, plan, flat, budget, call)
+    if run.videos is not None:
+        why = why_not_installed()
+        if why is not None:
+            preparation.left_out.append(LeftOut(name="usual loader", reason=why))
+        subjects += video_subjects(
+            run.videos, plan, geometry=geometry, scan_cache=work / "bench.scan", with_usual=why is None
         )
+    run.left_out = preparation.left_out
+    if subjects:
+        _refuse_patterns_of_nothing(settings.only, subjects, run.left_out)
+    run.subjects = [
+        subject
+        for subject in _selected(subjects, settings.only)
+        if subject.name != TAKE_LIMIT or preparation.has_flat
+    ]
+    run.seconds_preparing = budget.spent()
+    _measure(run, settings, budget, scratch, say)
+    run.seconds_measuring = budget.spent() - run.seconds_preparing
+
+
+def _measure(
+    run: _Run, settings: BenchSettings, budget: Budget, scratch: Path, say: Callable[[str], None]
+) -> None:
+    def report_progress(number: int, subject: BenchSubject) -> None:
+        say(f"{budget.spent():.0f} s: round {number + 1} of {settings.num_rounds}, {subject.name}")
+
+    try:
+        run_rounds(
+            run.subjects,
+            lambda subject, seconds: measure_in_process(
+                subject.source, subject.rule, seconds=seconds, temp_folder=scratch
+            ),
+            num_rounds=settings.num_rounds,
+            seconds_allowed=lambda subject: _seconds_allowed(subject, settings),
+            deadline=budget.measuring,
+            into=run.rounds,
+            say=report_progress,
+        )
+    except KeyboardInterrupt as stop:
+        if isinstance(stop, Terminated) or not run.rounds.slices:
+            raise
+        run.is_interrupted = True
+
+
+def _cache_subjects(
+    caches: Sequence[BenchCache],
+    plan: BenchPlan,
+    flat: Path,
+    budget: Budget,
+    call: Callable[..., list[BenchSubject]],
+) -> list[BenchSubject]:
+    """With the effective batches, unless looking at the caches for them takes too long."""
+    try:
+        return call(
+            partial(cache_subjects, caches, plan, flat=flat),
+            seconds=_SHARE_TO_LOOK_AT_CACHES * budget.measuring.left(),
+        )
+    except TimeUpError:
+        return cache_subjects(caches, replace(plan, tells_effective_batch=False), flat=flat)
 
 
 @contextmanager
-def _work_folder(work: Path | None) -> Iterator[Path]:
-    if work is not None:
-        work.mkdir(parents=True, exist_ok=True)
-        yield work.absolute()
-        return
-    with tempfile.TemporaryDirectory(prefix="cache-bench-") as folder:
-        yield Path(folder)
+def _folders(work: Path | None) -> Iterator[tuple[Path, Path]]:
+    """Where things are made, and where the temporary files of all processes go, which is removed."""
+    scratch = Path(tempfile.mkdtemp(prefix="cache-bench-"))
+    try:
+        if work is None:
+            yield scratch, scratch
+        else:
+            work.mkdir(parents=True, exist_ok=True)
+            yield work.absolute(), scratch
+            (work / _FLAT_NAME).unlink(missing_ok=True)
+    finally:
+        _remove(scratch)
 
 
-def _prepare_videos(settings: BenchSettings, work: Path, say: Callable[[str], None]) -> BenchVideos | None:
-    if settings.videos is None and settings.caches:
-        return None
-    folder = settings.videos
-    if folder is None:
-        sample = settings.sample
-        say(
-            f"making {sample.num_videos} sample videos of {sample.num_frames} frames, "
-            f"{sample.width}x{sample.height}"
-        )
-        folder = work / f"sample_videos_{sample.width}x{sample.height}_{sample.num_frames}"
-        write_sample_videos(folder, sample)
-    folder = link_copies(folder.absolute(), work / "copies", at_least=settings.num_copies)
-    say(f"scanning {folder}")
-    return scan_videos(folder, scan_cache=work / "bench.scan", clock=time.monotonic)
+def _remove(folder: Path) -> None:
+    """All of it, even if a process that was just killed is still being taken down while it writes there."""
+    for _ in range(_TRIES_TO_REMOVE):
+        try:
+            shutil.rmtree(folder)
+        except FileNotFoundError:
+            return
+        except OSError:
+            time.sleep(_SECONDS_BETWEEN_TRIES)
+        else:
+            return
+    shutil.rmtree(folder)
 
 
-def _prepare_caches(
-    settings: BenchSettings, work: Path, videos: BenchVideos | None, say: Callable[[str], None]
-) -> list[BenchCache]:
-    if settings.caches:
-        caches = [look_at_cache(path) for path in settings.caches]
-        if len({cache.name for cache in caches}) < len(caches):
-            caches = [look_at_cache(path, name=str(path)) for path in settings.caches]
-        return caches
-    assert videos is not None  # without caches there are videos
-    kinds = CACHE_KINDS if settings.is_quick else CACHE_KINDS | VIDEO_LAYOUT
-    wanted = {name: kind for name, kind in kinds.items() if _may_have_rows(name, settings.only)}
-    if not wanted:
-        return []
-    folder = link_first_frames(videos, work / "cached_videos", num_frames=settings.cache_frames)
-    caches = []
-    for name, kind in wanted.items():
-        say(f"building cache {name}")
-        caches.append(build_bench_cache(folder, work / f"cache_{name.replace(' ', '_')}", name, kind))
-    return caches
-
-
-def _may_have_rows(cache_name: str, only: Sequence[str]) -> bool:
-    rows = [f"{cache_name}, {mode}{extra}" for mode in _MODES for extra in ("", " + augmentation")]
-    rows += [f"{cache_name}, {other}" for other in _OTHERS]
-    return not only or any(_matches(row, only) for row in rows)
-
-
-def _prepare_flat(flat: Path, caches: Sequence[BenchCache], say: Callable[[str], None]) -> None:
-    free = shutil.disk_usage(flat.parent).free
-    if free < 1.1 * MAX_FLAT_BYTES:  # a full disk would kill who writes to a memory map
+def _refuse_patterns_of_nothing(
+    only: Sequence[str], subjects: Sequence[BenchSubject], left_out: Sequence[LeftOut]
+) -> None:
+    """A pattern must name a row, here or of what was left out."""
+    for pattern in only:
+        if any(matches(subject.name, [pattern]) for subject in subjects):
+            continue
+        if any(
+            matches(each.name, [pattern])
+            or matches(pattern, [each.name])
+            or (each.name.startswith("cache ") and may_have_rows(each.name[6:], [pattern]))
+            for each in left_out
+        ):
+            continue
+        examples = {subject.group: subject.name for subject in reversed(subjects)}
         raise ConfigError(
-            f"{flat.parent}: {free / 1e9:.1f} GB free, {1.1 * MAX_FLAT_BYTES / 1e9:.1f} GB needed; "
-            "give --work DIR on another disk"
+            f"--only {pattern} names no row; rows are, for example: "
+            + "; ".join(repr(name) for name in reversed(examples.values()))
         )
-    say("writing raw frames for the limit of memory")
-    write_flat(next(cache.path for cache in caches if "raw" in cache.name), flat)
 
 
 def _selected(subjects: Sequence[BenchSubject], only: Sequence[str]) -> list[BenchSubject]:
     """Rows whose name matches, with the limits they are compared with."""
     if not only:
         return list(subjects)
-    chosen = [subject for subject in subjects if _matches(subject.name, only)]
-    if not chosen:
-        names = ", ".join(repr(subject.name) for subject in subjects)
-        raise ConfigError(f"--only {' '.join(only)} names no row; rows here: {names}")
+    chosen = [subject for subject in subjects if matches(subject.name, only)]
     limits = {subject.limit for subject in chosen}
     return [subject for subject in subjects if subject in chosen or subject.name in limits]
-
-
-def _matches(name: str, only: Sequence[str]) -> bool:
-    return any(fnmatch(name.lower(), f"*{pattern.lower()}*") for pattern in only)
-
-
-def _notes(
-    settings: BenchSettings,
-    videos: BenchVideos | None,
-    caches: Sequence[BenchCache],
-    rounds: Rounds,
-    *,
-    interrupted: bool,
-) -> list[str]:
-    notes = [
-        "x usual and of limit: medians of the ratios inside each round. peak MB: RssAnon + RssShmem, workers "
-        "included, over the interpreter with torch. eff. batch: independent frames a batch is worth (cache-bias).",
-        "usual loader: images counted as the workers finish them, in steady state. ~: computed, since each of W "
-        "workers makes a batch of its own, and the first is whole when W are nearly done.",
-    ]
-    if caches:
-        smallest = min(cache.num_frames for cache in caches)
-        notes.append(
-            "cached rows: the wait for each epoch's first batch counts, and an epoch of the smallest cache here is "
-            f"only {-(-smallest // settings.batch_size)} batches; with more --cache-frames it weighs less."
-        )
-    if videos is None:
-        notes.append(
-            "neither the usual loader nor live rows: give --videos DIR, or no --cache, to compare with them"
-        )
-    elif videos.why_unservable is not None:
-        notes.append(
-            f"the usual loader cannot serve {len(videos.paths) - len(videos.servable)} of the videos, "
-            f"for example {videos.why_unservable}"
-        )
-    few = [name for name, pieces in rounds.slices.items() if len(pieces) < settings.num_rounds]
-    if few and not interrupted:
-        notes.append(
-            f"fewer rounds than {settings.num_rounds}, after {settings.seconds_per_subject:g} s each: {'; '.join(few)}"
-        )
-    return notes
 
 
 def _seconds_allowed(subject: BenchSubject, settings: BenchSettings) -> float:

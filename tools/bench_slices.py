@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 _MOST_SECONDS = 600.0
 _SECONDS_BETWEEN_LOOKS = 0.002
+_SECONDS_BETWEEN_TELLING = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,8 @@ class Slice:
     """From opening what is read to the first batch; None where no whole batch came."""
     peak_anonymous_bytes: int | None = None
     """None where the system does not tell."""
+    is_cut: bool = False
+    """Whether this is less than the rule asked for, since the time was up."""
 
     @property
     def images_per_second(self) -> float:
@@ -44,13 +47,50 @@ class Slice:
         return self.images / self.seconds
 
 
+class Tell(Protocol):
+    """Takes what has been measured so far, for the case that the time is up before the slice is whole."""
+
+    def __call__(self, piece: Slice, /) -> None:
+        """Keep it; it replaces what was told before."""
+        ...
+
+
+def tell_nobody(piece: Slice, /) -> None:
+    """For who waits until the slice is whole."""
+
+
+class _Pieces:
+    """Tells a few times a second what has been measured, once it is half as long as was asked for."""
+
+    def __init__(self, rule: SliceRule, tell: Tell) -> None:
+        self._rule = rule
+        self._tell = tell
+        self._told_at_seconds = 0.0
+
+    def offer(self, images: int, seconds: float, seconds_to_first_batch: float | None) -> None:
+        if not images or seconds < self._rule.seconds / 2:
+            return
+        if seconds - self._told_at_seconds < _SECONDS_BETWEEN_TELLING:
+            return
+        self._told_at_seconds = seconds
+        self._tell(
+            Slice(images=images, seconds=seconds, seconds_to_first_batch=seconds_to_first_batch, is_cut=True)
+        )
+
+
 def measure_batches(
-    epochs: Callable[[], Iterator[int]], rule: SliceRule, *, opened_at: float, clock: Callable[[], float]
+    epochs: Callable[[], Iterator[int]],
+    rule: SliceRule,
+    *,
+    opened_at: float,
+    clock: Callable[[], float],
+    tell: Tell = tell_nobody,
 ) -> Slice:
     """Images per batch, epoch after epoch, timed from the arrival of one batch to that of another.
 
     The first batch, and those that the rule calls warm-up, are waited for and not counted. The gaps between epochs
-    count: who trains waits for them too.
+    count: who trains waits for them too. What is told meanwhile ends with a batch, too, after a multiple of
+    `rule.batch_multiple`.
 
     Raises:
         ValueError: an epoch without a batch.
@@ -58,6 +98,7 @@ def measure_batches(
     first_at: float | None = None
     started_at: float | None = None
     num_images = num_batches = num_warm = 0
+    pieces = _Pieces(rule, tell)
     while True:
         seen = False
         with closing_if_possible(epochs()) as batches:
@@ -73,22 +114,26 @@ def measure_batches(
                     continue
                 num_images += num_in_batch
                 num_batches += 1
-                if (
-                    now - started_at >= rule.seconds
-                    and num_images >= rule.images
-                    and num_batches % rule.batch_multiple == 0
-                ):
-                    return Slice(
+                if num_batches % rule.batch_multiple:
+                    continue
+                if now - started_at >= rule.seconds and num_images >= rule.images:
+                    whole = Slice(
                         images=num_images,
                         seconds=now - started_at,
                         seconds_to_first_batch=first_at - opened_at,
                     )
+                    tell(whole)  # known, should it take long to stop what reads ahead
+                    return whole
+                pieces.offer(num_images, now - started_at, first_at - opened_at)
         if not seen:
             raise ValueError("an epoch without a batch: there are fewer frames than a batch holds")
 
 
 def measure_counters(
-    work: Callable[[int, Callable[[int], None], threading.Event], None], num_threads: int, rule: SliceRule
+    work: Callable[[int, Callable[[int], None], threading.Event], None],
+    num_threads: int,
+    rule: SliceRule,
+    tell: Tell = tell_nobody,
 ) -> Slice:
     """Threads that count what they make until they are told to stop, all of them timed over the same span.
 
@@ -121,21 +166,45 @@ def measure_counters(
         wait_until(
             lambda: bool(errors) or (min(counts) > 0 and time.perf_counter() - opened_at >= rule.warm_seconds)
         )
-        started_at, before = time.perf_counter(), sum(counts)
-        wait_until(
-            lambda: (
-                bool(errors)
-                or (time.perf_counter() - started_at >= rule.seconds and sum(counts) - before >= rule.images)
-            )
-        )
-        seconds, num_images = time.perf_counter() - started_at, sum(counts) - before
+        measured = count_images(lambda: sum(counts), rule, is_over=lambda: bool(errors), tell=tell)
     finally:
         stop.set()
         for thread in threads:
             thread.join()
     if errors:
         raise errors[0]
-    return Slice(images=num_images, seconds=seconds, seconds_to_first_batch=None)
+    return measured
+
+
+def count_images(
+    count: Callable[[], int],
+    rule: SliceRule,
+    *,
+    is_over: Callable[[], bool],
+    tell: Tell,
+    seconds_to_first_batch: Callable[[], float | None] = lambda: None,
+) -> Slice:
+    """Images by a counter that others count up, from now until the rule has enough or `is_over()`.
+
+    Raises:
+        TimeoutError: nothing comes any more.
+    """
+    pieces = _Pieces(rule, tell)
+    started_at, before = time.perf_counter(), count()
+
+    def has_enough() -> bool:
+        seconds, images = time.perf_counter() - started_at, count() - before
+        if is_over() or (seconds >= rule.seconds and images >= rule.images):
+            return True
+        pieces.offer(images, seconds, seconds_to_first_batch())
+        return False
+
+    wait_until(has_enough)
+    seconds, images = time.perf_counter() - started_at, count() - before
+    whole = Slice(images=images, seconds=seconds, seconds_to_first_batch=seconds_to_first_batch())
+    if not is_over():
+        tell(whole)  # known, should it take long to stop who counts
+    return whole
 
 
 @contextmanager

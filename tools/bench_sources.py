@@ -14,7 +14,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from frame_cache_tools.bench_slices import Slice, SliceRule, closing_if_possible, measure_batches, wait_until
+from frame_cache_tools.bench_slices import (
+    Slice,
+    SliceRule,
+    Tell,
+    closing_if_possible,
+    count_images,
+    measure_batches,
+    wait_until,
+)
 from frame_cache_tools.usual_loader import UsualVideo, UsualVideos, usual_transforms
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
@@ -79,14 +87,14 @@ class LoaderSource:
     augmented: bool = False
     lookahead: Lookahead | None = None
 
-    def measure(self, rule: SliceRule) -> Slice:
+    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
         """See `ImageSource`."""
         opened_at = time.perf_counter()
         with closing(self.store.open()) as store, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a biased choice of shards: the effective batch says it
             loader = FrameLoader(store, batch_size=self.batch_size, **self._options())
             return measure_batches(
-                lambda: _frames_of(loader), rule, opened_at=opened_at, clock=time.perf_counter
+                lambda: _frames_of(loader), rule, opened_at=opened_at, clock=time.perf_counter, tell=tell
             )
 
     def _options(self) -> dict[str, Any]:
@@ -108,7 +116,7 @@ class DataLoaderSource:
     batch_size: int
     num_workers: int
 
-    def measure(self, rule: SliceRule) -> Slice:
+    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
         """See `ImageSource`."""
         opened_at = time.perf_counter()
         with closing(open_store(self.path)) as store:
@@ -120,7 +128,7 @@ class DataLoaderSource:
                 multiprocessing_context=_WORKERS,
             )
             return measure_batches(
-                lambda: _frames_of(batches), rule, opened_at=opened_at, clock=time.perf_counter
+                lambda: _frames_of(batches), rule, opened_at=opened_at, clock=time.perf_counter, tell=tell
             )
 
 
@@ -133,7 +141,7 @@ class WebDatasetSource:
     num_workers: int
     shuffle_buffer: int
 
-    def measure(self, rule: SliceRule) -> Slice:
+    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
         """See `ImageSource`."""
         opened_at = time.perf_counter()
         batches = DataLoader(
@@ -143,7 +151,7 @@ class WebDatasetSource:
             multiprocessing_context=_WORKERS,
         )
         return measure_batches(
-            lambda: _frames_of(batches), rule, opened_at=opened_at, clock=time.perf_counter
+            lambda: _frames_of(batches), rule, opened_at=opened_at, clock=time.perf_counter, tell=tell
         )
 
 
@@ -154,7 +162,7 @@ class ZarrPythonSource:
     path: Path
     batch_size: int
 
-    def measure(self, rule: SliceRule) -> Slice:
+    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
         """See `ImageSource`."""
         import zarr
 
@@ -167,7 +175,7 @@ class ZarrPythonSource:
             for start in range(0, len(order), self.batch_size):
                 yield len(np.asarray(frames[order[start : start + self.batch_size]]))
 
-        return measure_batches(epoch, rule, opened_at=opened_at, clock=time.perf_counter)
+        return measure_batches(epoch, rule, opened_at=opened_at, clock=time.perf_counter, tell=tell)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +192,7 @@ class UsualLoaderSource:
     num_workers: int
     batch_size: int
 
-    def measure(self, rule: SliceRule) -> Slice:
+    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
         """See `ImageSource`."""
         transform = usual_transforms()
         opened_at = time.perf_counter()
@@ -220,29 +228,20 @@ class UsualLoaderSource:
         consumer.start()
         try:
             wait_until(lambda: bool(errors) or counted.num_images >= 2 * self.num_workers)
-            started_at, before = time.perf_counter(), counted.num_images
-            wait_until(
-                lambda: (
-                    bool(errors)
-                    or (
-                        time.perf_counter() - started_at >= rule.seconds
-                        and counted.num_images - before >= rule.images
-                    )
-                )
+            measured = count_images(
+                lambda: counted.num_images,
+                rule,
+                is_over=lambda: bool(errors),
+                tell=tell,
+                seconds_to_first_batch=lambda: arrivals[0] - opened_at if arrivals else None,
             )
-            seconds, num_images = time.perf_counter() - started_at, counted.num_images - before
-            whole_batches = len(arrivals)
         finally:
             order.stop()
             counted.stop()
             consumer.join(_SECONDS_TO_END)
         if errors:
             raise errors[0]
-        return Slice(
-            images=num_images,
-            seconds=seconds,
-            seconds_to_first_batch=arrivals[0] - opened_at if whole_batches else None,
-        )
+        return measured
 
 
 class _Counted(Dataset[torch.Tensor]):

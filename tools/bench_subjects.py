@@ -34,6 +34,9 @@ Group = Literal["usual loader", "live", "cached", "other loaders", "limits"]
 
 TAKE_LIMIT = "np.take, 1 thread"
 SEQUENTIAL_LIMIT = "sequential decode of the videos"
+MOST, MORE, LESS = 0, 1, 2
+_SLOW_SECONDS = 8.0
+_LOOKAHEAD_SECONDS = 20.0
 _OTHERS_WORKERS = 2
 _SHUFFLE_BUFFER = 1000
 
@@ -58,6 +61,8 @@ class BenchPlan:
     """Otherwise `permutation` alone is measured augmented, too."""
     other_loaders_of: tuple[str, ...] | None = None
     """Names of the caches that other loaders are measured on; None for all."""
+    tells_effective_batch: bool = True
+    """Otherwise no row says it: frames of each cache are looked at for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,20 +82,30 @@ class BenchSubject:
     """Independent frames that a batch is worth, as `cache-bias` reports it; None where it is not known."""
     images_to_first_batch: int | None = None
     """Usual loader: images that are made before the first batch is whole, a batch of each worker."""
+    priority: int = LESS
+    """Where time is short: `MOST` for what every comparison needs, then `MORE`, then `LESS`."""
+    seconds_expected: float = 3.0
+    """Of a slice with all around it, on a slow machine."""
 
 
 def video_subjects(
-    videos: BenchVideos, plan: BenchPlan, *, geometry: FrameGeometry, scan_cache: Path
+    videos: BenchVideos,
+    plan: BenchPlan,
+    *,
+    geometry: FrameGeometry,
+    scan_cache: Path,
+    with_usual: bool = True,
 ) -> list[BenchSubject]:
     """Usual loader, live store and sequential decoding over a folder of videos."""
     return [
-        *_usual_subjects(videos, plan),
+        *(_usual_subjects(videos, plan) if with_usual else ()),
         *_live_subjects(videos, plan, geometry=geometry, scan_cache=scan_cache),
         BenchSubject(
             name=SEQUENTIAL_LIMIT,
             group="limits",
             source=SequentialDecodeLimit(paths=videos.paths, geometry=geometry, num_threads=plan.num_cpus),
             rule=SliceRule(seconds=2 * plan.seconds, images=100),
+            priority=MOST,
         ),
     ]
 
@@ -111,10 +126,18 @@ def cache_subjects(caches: Sequence[BenchCache], plan: BenchPlan, *, flat: Path)
             bare = "simplejpeg" if encoding.name == "jpeg" else "zstd"
             limit = " ".join(filter(None, ("bare", bare, encoding.chroma))) + ", all CPUs"
             source = DecodeLimit(path=cache.path, num_threads=plan.num_cpus)
+        is_first = cache is caches[0]
         limits.setdefault(
-            limit, BenchSubject(name=limit, group="limits", source=source, rule=_fast_rule(plan))
+            limit,
+            BenchSubject(
+                name=limit,
+                group="limits",
+                source=source,
+                rule=_fast_rule(plan),
+                priority=MOST if is_first else MORE,
+            ),
         )
-        subjects += _loader_subjects(cache, plan, limit=limit)
+        subjects += _loader_subjects(cache, plan, limit=limit, priority=MOST if is_first else MORE)
     return [*subjects, *_other_loaders(caches, plan, list(subjects)), *limits.values()]
 
 
@@ -128,9 +151,11 @@ def _usual_subjects(videos: BenchVideos, plan: BenchPlan) -> Iterator[BenchSubje
     rule = SliceRule(seconds=plan.usual_seconds, images=plan.usual_images)
     first, many = videos.servable[:1], videos.servable
     sizes = dict(zip(videos.paths, videos.frames_of_path, strict=True))
+    main_workers = plan.num_cpus if plan.num_cpus in plan.usual_workers else plan.usual_workers[0]
     for paths, what in ((first, "1 video"), (many, f"{len(many)} videos")):
         if paths is many and len(many) == 1:
             return
+        others = MORE if len(paths) == len(many) else LESS
         worth = _effective_batch(
             _sizes_alone([sizes[path] for path in paths]), SamplingSpec(), batch_size=plan.batch_size
         )
@@ -145,6 +170,8 @@ def _usual_subjects(videos: BenchVideos, plan: BenchPlan) -> Iterator[BenchSubje
                 augmented=True,
                 effective_batch=worth,
                 images_to_first_batch=num_workers * plan.batch_size,
+                priority=MOST if num_workers == main_workers and others == MORE else others,
+                seconds_expected=_SLOW_SECONDS,
             )
 
 
@@ -161,14 +188,15 @@ def _live_subjects(
         seconds=plan.seconds,
         images=plan.batch_size * plan.lookahead.batches,
         warm_batches=plan.lookahead.batches,
+        batch_multiple=plan.lookahead.batches,
     )
     name = f"live, permutation, look-ahead {plan.lookahead.batches} batches"
     rows = [
-        ("live, permutation", SamplingSpec(), None, rule),
-        (name, SamplingSpec(), plan.lookahead, window),
-        ("live, sequential", SamplingSpec(sampling="sequential"), None, rule),
+        ("live, permutation", SamplingSpec(), None, rule, MOST),
+        (name, SamplingSpec(), plan.lookahead, window, MORE),
+        ("live, sequential", SamplingSpec(sampling="sequential"), None, rule, LESS),
     ]
-    for name, sampling, lookahead, row_rule in rows:
+    for name, sampling, lookahead, row_rule, priority in rows:
         yield BenchSubject(
             name=name,
             group="live",
@@ -179,17 +207,21 @@ def _live_subjects(
             limit=SEQUENTIAL_LIMIT,
             sampling=str(sampling),
             effective_batch=_effective_batch(sizes, sampling, batch_size=plan.batch_size),
+            priority=priority,
+            seconds_expected=_SLOW_SECONDS if lookahead is None else _LOOKAHEAD_SECONDS,
         )
 
 
-def _loader_subjects(cache: BenchCache, plan: BenchPlan, *, limit: str) -> Iterator[BenchSubject]:
+def _loader_subjects(
+    cache: BenchCache, plan: BenchPlan, *, limit: str, priority: int
+) -> Iterator[BenchSubject]:
     bias = subject_of_cache(cache.path)
     every_mode = plan.every_mode_of is None or cache.name in plan.every_mode_of
     table = BiasTable(bias, batch_size=plan.batch_size)
     modes = sampling_modes(bias.shard_sizes, batch_size=plan.batch_size)
     for spec in modes if every_mode else modes[:1]:
         try:
-            worth = table.report(spec).effective_batch
+            worth = table.report(spec).effective_batch if plan.tells_effective_batch else None
         except SamplingError:  # what the loader refuses of this cache as well
             continue
         augments = every_mode and (plan.augments_every_mode or spec == modes[0])
@@ -209,9 +241,17 @@ def _loader_subjects(cache: BenchCache, plan: BenchPlan, *, limit: str) -> Itera
                 sampling=str(spec),
                 augmented=augmented,
                 effective_batch=worth,
+                priority=_priority_of_mode(priority, is_first_mode=spec == modes[0], augmented=augmented),
             )
     if bias.store is not None:
         bias.store.close()
+
+
+def _priority_of_mode(priority: int, *, is_first_mode: bool, augmented: bool) -> int:
+    """`permutation` as the cache has it; augmented, as the usual loader is, one less; the other modes last."""
+    if not is_first_mode:
+        return LESS
+    return min(LESS, priority + augmented)
 
 
 def sampling_modes(shard_sizes: npt.NDArray[np.int64], *, batch_size: int) -> list[SamplingSpec]:
@@ -273,7 +313,9 @@ def _other_loaders(
                         shuffle_buffer=_SHUFFLE_BUFFER,
                     ),
                     rule,
-                    _effective_batch(subject_of_cache(cache.path), spec, batch_size=size),
+                    _effective_batch(subject_of_cache(cache.path), spec, batch_size=size)
+                    if plan.tells_effective_batch
+                    else None,
                 )
             )
         else:

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from frame_cache_tools.bench_budget import LeftOut
 from frame_cache_tools.bench_machine import versions_text
-from frame_cache_tools.bench_report import BenchReport, BenchRow, BreakEvenRow
+from frame_cache_tools.bench_report import BenchReport, BenchRow, BreakEvenRow, TimeUsed
 from frame_cache_tools.bench_rounds import Spread
 
 GROUPS = ("usual loader", "live", "cached", "other loaders", "limits")
@@ -15,9 +16,11 @@ def report_text(report: BenchReport) -> str:
         f"{report.machine.text()}\n{versions_text(report.versions)}\ndate  {report.date}",
         *([_videos_text(report)] if report.videos is not None else []),
         *([_caches_text(report)] if report.caches else []),
-        rows_text(report.rows, num_rounds=report.num_rounds, usual_row=report.usual_row),
+        *([rows_text(report)] if report.rows else []),
         *([break_even_text(report.break_even)] if report.break_even else []),
+        *([_left_out_text(report.left_out)] if report.left_out else []),
         *(["\n".join(report.notes)] if report.notes else []),
+        _time_text(report.time),
         *(
             ["interrupted: the figures above are of what was measured until then"]
             if report.interrupted
@@ -27,16 +30,20 @@ def report_text(report: BenchReport) -> str:
     return "\n\n".join(parts)
 
 
-def rows_text(rows: Sequence[BenchRow], *, num_rounds: int, usual_row: str | None) -> str:
+def rows_text(report: BenchReport) -> str:
     """The figures, slow groups first."""
-    width = max((len(row.subject.name) for row in rows), default=0)
+    rows = report.rows
+    width = max(len(row.subject.name) for row in rows)
     header = (
-        f"{'':{width}} {'images/s':>9} {'spread':>15} {'x usual':>10} {'of limit':>9} "
+        f"{'':{width}} {'images/s':>9} {'spread':>15} {'rounds':>8} {'x usual':>8} {'of limit':>9} "
         f"{'first batch s':>14} {'peak MB':>8} {'eff. batch':>11}"
     )
     lines = [
-        f"Medians of {num_rounds} interleaved rounds, smallest and largest; "
-        + ("the usual loader was not measured" if usual_row is None else f"x usual: times {usual_row}"),
+        f"Batches of {report.batch_size}. Medians of {report.num_rounds} interleaved rounds, or of as many as the "
+        "column says, smallest and largest;",
+        "the usual loader was not measured"
+        if report.usual_row is None
+        else f"x usual: times {report.usual_row}",
         header,
     ]
     for group in GROUPS:
@@ -94,7 +101,7 @@ def _row_text(row: BenchRow, width: int) -> str:
         return f"{name} not measured: {row.failure}"
     rate = row.images_per_second
     if rate is None:
-        return f"{name} not measured"
+        return f"{name} not measured" if row.no_time is None else f"{name} no time: {row.no_time}"
     peak = "" if row.peak_anonymous_bytes is None else f"{row.peak_anonymous_bytes / 1e6:.0f}"
     first = _median(row.seconds_to_first_batch)
     if not first and row.seconds_to_first_batch_expected is not None:
@@ -102,10 +109,33 @@ def _row_text(row: BenchRow, width: int) -> str:
     worth = "" if row.subject.effective_batch is None else f"{row.subject.effective_batch:.1f}"
     cells = (
         f"{_short(rate.median):>9} {f'{_short(rate.smallest)}-{_short(rate.largest)}':>15} "
-        f"{_median(row.ratio_to_usual):>10} {_median(row.ratio_to_limit):>9} "
+        f"{_rounds(row):>8} {_median(row.ratio_to_usual):>8} {_median(row.ratio_to_limit):>9} "
         f"{first:>14} {peak:>8} {worth:>11}"
     )
     return f"{name} {cells}".rstrip()
+
+
+def _rounds(row: BenchRow) -> str:
+    """How many there are, and how many of them are not whole."""
+    if not row.num_cut:
+        return str(len(row.rounds))
+    return (
+        f"{len(row.rounds)}, cut"
+        if row.num_cut == len(row.rounds)
+        else f"{len(row.rounds)}, {row.num_cut} cut"
+    )
+
+
+def _left_out_text(left_out: Sequence[LeftOut]) -> str:
+    return "\n".join(f"left out: {each.name}: {each.reason}" for each in left_out)
+
+
+def _time_text(time: TimeUsed) -> str:
+    of_budget = "" if time.budget_seconds is None else f" of {time.budget_seconds:.0f} s"
+    return (
+        f"time: {time.seconds:.0f} s{of_budget}; {time.seconds_preparing:.0f} s to prepare, "
+        f"{time.seconds_measuring:.0f} s to measure"
+    )
 
 
 def _median(spread: Spread | None) -> str:

@@ -17,6 +17,8 @@ from frame_cache_tools.spelled_videos import read_frame
 import frame_store
 from cache_builder import open_videos
 from cache_builder.cli import cache_build, cache_info, cache_verify
+from cache_builder.command_line import PathName
+from frame_store.counts import counted
 from frame_store.protocol import FrameStore
 from loader import FrameBatch, FrameLoader
 
@@ -32,7 +34,7 @@ MODES: dict[str, dict[str, Any]] = {
 
 
 @click.command()
-@click.argument("folder", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="OUT", type=PathName(path_type=Path))
 @click.option("--count", default=200, show_default=True, help="Number of sample videos.")
 def main(folder: Path, count: int) -> None:
     """Run every step in the folder OUT, saying which command does the same by hand."""
@@ -62,7 +64,7 @@ def main(folder: Path, count: int) -> None:
 
 
 def _show(store: FrameStore, kind: str, mode: Any, arguments: dict[str, Any], num_batches: int) -> None:  # noqa: ANN401
-    loader = FrameLoader(store, batch_size=BATCH_SIZE, sampling=mode, remainder="drop", **arguments)
+    loader = FrameLoader(store, batch_size=BATCH_SIZE, sampling=mode, **arguments)
     started = time.perf_counter()
     batches = list(_take(loader, num_batches))
     seconds = time.perf_counter() - started
@@ -74,7 +76,7 @@ def _show(store: FrameStore, kind: str, mode: Any, arguments: dict[str, Any], nu
     )
     if num_right != num_frames:
         raise click.ClickException(
-            f"{kind} {mode}: {num_frames - num_right} frames are not the ones asked for"
+            f"{kind} {mode}: {counted(num_frames - num_right, 'frame is', 'frames are')} not the ones asked for"
         )
 
 

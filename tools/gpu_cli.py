@@ -16,6 +16,8 @@ import click
 from frame_cache_tools.gpu_findings import BAD, Finding, counts_text, markdown_table, read_findings
 from frame_cache_tools.gpu_runner import Places, Step, StepRunner
 
+from cache_builder.command_line import PathName
+
 STEPS: Final = (
     Step(name="samples", module="frame_cache_tools.gpu_samples", limit_s=120, needs="driver"),
     Step(name="machine", module="frame_cache_tools.gpu_machine", limit_s=30, needs="nothing"),
@@ -40,19 +42,19 @@ _HEAD: Final = ("GPU", "driver", "torch.cuda", "CPU", "versions")
 @click.command()
 @click.option(
     "--videos",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=PathName(exists=True, file_okay=False, path_type=Path),
     help="Folder of videos to check beside the samples.",
 )
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=PathName(file_okay=False, path_type=Path),
     default=Path("gpu-acceptance"),
     show_default=True,
     help="Where results, table and log go.",
 )
 @click.option(
     "--work",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=PathName(file_okay=False, path_type=Path),
     help="Scratch folder of samples and caches, kept and used again.  [default: a temporary one]",
 )
 @click.option("--quick", is_flag=True, help="Small samples and short slices: to see that all of it runs.")

@@ -17,6 +17,8 @@ import click
 from frame_cache_tools.spelled_videos import SpelledVideo, write_spelled_video
 from tqdm import tqdm
 
+from cache_builder.command_line import PathName
+from frame_store.counts import counted
 from frame_store.cpu_budget import num_usable_cpus
 
 _NTSC: Final = Fraction(30000, 1001)
@@ -112,7 +114,7 @@ def write_samples(folder: Path, specs: list[SpelledVideo], *, num_workers: int =
 
 
 @click.command()
-@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("out", type=PathName(file_okay=False, path_type=Path))
 @click.option("--count", type=click.IntRange(1, 1 << 16), default=200, show_default=True, help="Videos.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws lengths, sizes, rates and GOPs.")
 @click.option("--workers", type=click.IntRange(1), default=None, help="Processes.  [default: one per core]")
@@ -122,8 +124,8 @@ def main(out: Path, count: int, seed: int, workers: int | None) -> None:
     strangers = _files_in(out) - {spec.path for spec in specs}
     if strangers:
         raise click.UsageError(
-            f"{out} holds {len(strangers)} files that are not among these samples, such as {min(strangers)}: "
-            "video numbers would not fit the order of the folder. Choose another folder."
+            f"{out} holds {counted(len(strangers), 'file that is', 'files that are')} not among these samples, "
+            f"such as {min(strangers)}: video numbers would not fit the order of the folder. Choose another folder."
         )
     num_workers = workers or num_usable_cpus()
     done = write_samples(out, specs, num_workers=num_workers)
@@ -132,7 +134,7 @@ def main(out: Path, count: int, seed: int, workers: int | None) -> None:
         pass
     num_bytes = sum((out / spec.path).stat().st_size for spec in specs)
     num_frames = sum(spec.num_frames for spec in specs)
-    click.echo(f"{out}: {count} videos, {num_frames} frames, {num_bytes / 1e6:.1f} MB")
+    click.echo(f"{out}: {counted(count, 'video')}, {counted(num_frames, 'frame')}, {num_bytes / 1e6:.1f} MB")
 
 
 def _sample_spec(number: int, count: int, draw: random.Random) -> SpelledVideo:

@@ -8,6 +8,7 @@ torchvision's transforms. That needs a header that tells both numbers, a constan
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,11 +23,18 @@ if TYPE_CHECKING:
 USUAL_BATCH_SIZE = 128
 USUAL_NUM_WORKERS = 10
 IMAGE_SIZE = 224
-INSTALL_HINT = "the usual loader needs torchvision and pillow: pip install torchvision pillow"
+INSTALL_HINT = "it needs torchvision and pillow: pip install torchvision pillow"
 
 
 class UsualLoaderError(Exception):
     """A video that the usual loader cannot read, or a frame that it does not find."""
+
+
+def why_not_installed() -> str | None:
+    """How to install what the usual loader needs, where that is not there; None where it is."""
+    if find_spec("torchvision") is None or find_spec("PIL") is None:
+        return INSTALL_HINT
+    return None
 
 
 def usual_transforms() -> Callable[["Image"], Any]:

@@ -26,6 +26,7 @@ from cache_builder.video.scan import VideoFacts, VideoScan, ticks_to_seconds
 from cache_builder.video.scan_cache import ScanPool, scan_frames
 from cache_builder.video.units import gop_units
 from frame_store.arguments import whole_number
+from frame_store.counts import counted
 from frame_store.cpu_budget import num_usable_cpus
 from frame_store.descriptors import is_out_of_files
 from frame_store.frame_index import check_frame_ids, check_out, check_outs
@@ -204,7 +205,8 @@ class LiveStore:
         return len(self._index)
 
     def __repr__(self) -> str:
-        return f"LiveStore({len(self)} frames of {self.frame_shape} in {len(self._sources)} videos)"
+        videos = counted(len(self._sources), "video")
+        return f"LiveStore({counted(len(self), 'frame')} of {self.frame_shape} in {videos})"
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_open_videos"}

@@ -10,6 +10,7 @@ from av.video.frame import VideoFrame
 
 from cache_builder.errors import UnitNotIndependentError, VideoError
 from cache_builder.video.decode import DecodedFrame, VideoReader
+from frame_store.counts import counted
 
 
 class DecodeStarts:
@@ -182,8 +183,9 @@ class LiveVideo:
             raise _WrongStartError
         raise VideoError(
             facts.path,
-            f"damaged: near frame {wanted[done]} it decodes to other frames than its {facts.num_packets} packets "
-            "and their pts promised; open_videos(decode_all=True) counts the frames that decode",
+            f"damaged: near frame {wanted[done]} it decodes to other frames than its "
+            f"{counted(facts.num_packets, 'packet')} and their pts promised; "
+            "open_videos(decode_all=True) counts the frames that decode",
         )
 
     def _drop_up_to_builds_start(self, start: int) -> None:

@@ -13,6 +13,7 @@ from cache_builder.video.mp4_boxes import announces_fragments_without_any
 from cache_builder.video.not_a_video import name_what_it_is
 from cache_builder.video.open_video import choose_video_stream, open_container, read_packets
 from cache_builder.video.packet_headers import nal_length_bytes, nal_unit_types
+from frame_store.counts import counted
 
 _PACKETS_LOOKED_AT: Final = 1000
 
@@ -69,7 +70,7 @@ def _name_what_is_missing(path: Path, relative_path: str, limits: VideoLimits) -
     if num_packets and missing:
         return f"none of its frames can be decoded: it has no {' and no '.join(missing)}"
     if num_packets and not has_keyframe:
-        return f"none of its frames can be decoded: it has no keyframe among {num_packets} packets"
+        return f"none of its frames can be decoded: it has no keyframe among {counted(num_packets, 'packet')}"
     return None
 
 

@@ -30,6 +30,7 @@ from cache_builder.video.packet_table import NO_PTS, PacketTable
 from cache_builder.video.picture_notes import picture_notes
 from cache_builder.video.presentation import PresentationFacts, read_presentation
 from cache_builder.video.second_file import SecondFile, find_second_file, hash_and_find_beginnings
+from frame_store.counts import counted
 
 
 class VideoFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +141,7 @@ class VideoScan:
     def demuxer_errors_text(self) -> str:
         """How many there were, and the first."""
         count = self.facts.num_demuxer_errors
-        return f"{count} demuxer error{'s' * (count != 1)} (the first: {self.facts.first_demuxer_error})"
+        return f"{counted(count, 'demuxer error')} (the first: {self.facts.first_demuxer_error})"
 
 
 def scan_video(path: Path, relative_path: str, *, limits: VideoLimits = DEFAULT_LIMITS) -> VideoScan:

@@ -288,7 +288,9 @@ def _load(store):
 
     for sampling, options in (("permutation", {}), ("sequential", {"clip_frames": 2})):
         try:
-            for _ in FrameLoader(store, batch_size=2, sampling=sampling, seed=0, **options):
+            for _ in FrameLoader(
+                store, batch_size=2, sampling=sampling, seed=0, remainder="uneven", **options
+            ):
                 pass
         except (StoreError, SamplingError) as error:
             yield sampling, str(error)

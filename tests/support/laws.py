@@ -17,7 +17,7 @@ SPECS = {
 }
 
 
-def law_of(sizes, *, batch_size, world_size=1, remainder="uneven", video_sizes=None, **options):
+def law_of(sizes, *, batch_size, world_size=1, remainder=None, video_sizes=None, **options):
     return sampling_law(
         sizes,
         SamplingSpec(**options),
@@ -28,12 +28,23 @@ def law_of(sizes, *, batch_size, world_size=1, remainder="uneven", video_sizes=N
     )
 
 
-def measured_counts(sizes, *, batch_size, world_size, remainder, **options):
-    counts = np.zeros(sum(sizes), np.int64)
-    for rank in range(world_size):
-        plan = BatchPlan(
+def batches_of(sizes, *, batch_size, world_size=1, remainder=None, epoch=0, **options):
+    """Frame ids of every batch of an epoch, of all ranks."""
+    plans = [
+        BatchPlan(
             sizes, batch_size=batch_size, rank=rank, world_size=world_size, remainder=remainder, **options
         )
-        for ids in plan.batches(0):
-            np.add.at(counts, ids, 1)
-    return counts
+        for rank in range(world_size)
+    ]
+    return [ids for plan in plans for ids in plan.batches(epoch)]
+
+
+def measured_counts(sizes, **options):
+    """How often the ranks together show each frame in an epoch."""
+    return np.bincount(np.concatenate(batches_of(sizes, **options)).ravel(), minlength=sum(sizes))
+
+
+def law_by_steps(batches, num_frames):
+    """Each batch counts alike, and its frames share its weight."""
+    laws = [np.bincount(np.ravel(ids), minlength=num_frames) / np.size(ids) for ids in batches]
+    return np.mean(laws, axis=0)

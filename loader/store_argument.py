@@ -1,0 +1,30 @@
+"""The store that loaders take: an open one, or the path of a cache."""
+
+import os
+from pathlib import Path
+from typing import TypeAlias
+
+from frame_store.cache_store import open_store
+from frame_store.protocol import FrameStore
+from loader.errors import SamplingError
+
+StoreOrPath: TypeAlias = FrameStore | str | os.PathLike[str]
+"""A path is opened as `frame_store.open_store(path)` does. Whoever opened a store closes it: one that a loader opened
+goes with the loader, one that was given stays open."""
+
+
+def opened_store(store: StoreOrPath) -> FrameStore:
+    """The store itself, or the cache at a path.
+
+    Raises:
+        SamplingError: neither of the two.
+        StoreError, OSError: see `frame_store.open_store`.
+    """
+    if isinstance(store, str | os.PathLike):
+        return open_store(Path(store))
+    if not hasattr(store, "read_frames"):
+        raise SamplingError(
+            f"the first argument must be a store (frame_store.open_store, cache_builder.open_videos) or the path of "
+            f"a cache, found {type(store).__name__}"
+        )
+    return store

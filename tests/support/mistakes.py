@@ -1,0 +1,269 @@
+"""Typical mistakes of a first day, made in a scratch folder, with what each prints.
+
+`python -m tests.support.mistakes` writes docs/MISTAKES.md; tests/test_integration_mistakes_document.py holds it to the
+code.
+"""
+
+import errno
+import os
+import shlex
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import chdir, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest.mock import patch
+
+import click
+from click.testing import CliRunner
+
+from tests.support.not_writable import not_writable
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "MISTAKES.md"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistake:
+    """What somebody typed in the folder that `sandbox` makes."""
+
+    title: str
+    typed: str
+    """A command line, or Python where it begins with no command of ours."""
+    says: Sequence[str]
+    """Parts of what is printed: what is wrong, and what to do."""
+    exit_code: int | None = 2
+    """Of a command."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    read_only: str | None = None
+    """A folder in which nothing can be created."""
+
+    @property
+    def is_command(self) -> bool:
+        """Whether a shell would run it."""
+        return self.typed.startswith("cache-")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Printed:
+    """What a mistake prints."""
+
+    exit_code: int | None
+    text: str
+
+    @property
+    def message(self) -> str:
+        """Without the lines that say how far the command had come."""
+        lines = self.text.splitlines()
+        begin = next((place for place, line in enumerate(lines) if line.startswith("error: ")), 0)
+        return "\n".join(lines[begin:])
+
+
+_COMMANDS = (
+    Mistake(
+        title="A folder that is not there",
+        typed="cache-build nosuch",
+        says=["nosuch", "no such"],
+    ),
+    Mistake(
+        title="No folder at all",
+        typed="cache-build",
+        says=["cache-build", "SOURCE"],
+    ),
+    Mistake(
+        title="A misspelt flag",
+        typed="cache-build clips --sise 128",
+        says=["--sise", "--size"],
+    ),
+    Mistake(
+        title="A size out of range",
+        typed="cache-build clips --size 5",
+        says=["--size", "8 to 8192", "5"],
+    ),
+    Mistake(
+        title="Two flags that do not go together",
+        typed="cache-build clips --format zarr --encoding jpeg",
+        says=["--encoding", "zstd"],
+    ),
+    Mistake(
+        title="A preset that is not there",
+        typed="cache-build clips --config exercize",
+        says=["exercize", "exercise"],
+    ),
+    Mistake(
+        title="A cache of another size stands there already",
+        typed="cache-build clips --size 128",
+        says=["clips.cache", "--size", "64", "128", "--overwrite", "--out"],
+    ),
+    Mistake(
+        title="A cache where videos are expected",
+        typed="cache-build clips.cache --size 64",
+        says=["clips.cache", "cache"],
+    ),
+    Mistake(
+        title="A folder without videos",
+        typed="cache-build notes",
+        says=["notes", "no video"],
+    ),
+    Mistake(
+        title="A share that is read-only",
+        typed="cache-build share/clips",
+        says=["share", "Read-only file system", "--out"],
+        read_only="share",
+    ),
+    Mistake(
+        title="A video that is cut off",
+        typed="cache-build broken --size 64",
+        says=["01.mp4", "--on-error skip"],
+        exit_code=1,
+    ),
+    Mistake(
+        title="Videos where a cache is expected",
+        typed="cache-info clips",
+        says=["clips", "cache-build"],
+    ),
+    Mistake(
+        title="A cache that is not there",
+        typed="cache-bias nosuch.cache",
+        says=["nosuch.cache", "no such"],
+    ),
+    Mistake(
+        title="Clips from a shuffled cache",
+        typed="cache-bias clips.cache --clip-frames 4",
+        says=["--layout video"],
+    ),
+)
+
+_SCRIPTS = (
+    Mistake(
+        title="A wrong path in a script",
+        typed='from loader import FrameLoader\nFrameLoader("nosuch.cache")',
+        says=["nosuch.cache", "no such"],
+    ),
+    Mistake(
+        title="Videos where a script expects a cache",
+        typed='from loader import FrameLoader\nFrameLoader("clips")',
+        says=["clips", "cache-build", "open_videos"],
+    ),
+    Mistake(
+        title="`shuffle=`, as torch's DataLoader has it",
+        typed='from loader import FrameLoader\nFrameLoader("clips.cache", shuffle=True)',
+        says=["shuffle", "sampling="],
+    ),
+    Mistake(
+        title="`num_workers=`",
+        typed='from loader import FrameLoader\nFrameLoader("clips.cache", num_workers=4)',
+        says=["num_workers", "num_threads"],
+    ),
+    Mistake(
+        title="`transform=`",
+        typed='from loader import FrameLoader\nFrameLoader("clips.cache", transform=str)',
+        says=["transform", "augment"],
+    ),
+    Mistake(
+        title="A misspelt option",
+        typed='from loader import FrameLoader\nFrameLoader("clips.cache", batchsize=8)',
+        says=["batchsize", "batch_size"],
+    ),
+    Mistake(
+        title="Two processes, and nobody says which is which",
+        typed='from loader import FrameLoader\nFrameLoader("clips.cache", batch_size=8)',
+        says=["rank", "world_size", "rank_and_world_size"],
+        environment={"RANK": "1", "WORLD_SIZE": "2"},
+    ),
+    Mistake(
+        title="A batch that is larger than the cache",
+        typed='from loader import FrameLoader\nFrameLoader("clips.cache", batch_size=4096)',
+        says=["4096", "43", "one"],
+    ),
+    Mistake(
+        title="A checkpoint of another run",
+        typed="from loader import FrameLoader\n"
+        'state = FrameLoader("clips.cache", batch_size=8, seed=1).state_dict()\n'
+        'FrameLoader("clips.cache", batch_size=8, seed=2).load_state_dict(state)',
+        says=["seed", "1", "2"],
+    ),
+    Mistake(
+        title="A transform that returns something else than a batch",
+        typed='from loader import FrameLoader\nnext(iter(FrameLoader("clips.cache", batch_size=8, augment=len)))',
+        says=["augment=len", "first dimension 8", "int"],
+    ),
+    Mistake(
+        title="A frame that is not there",
+        typed='import frame_store\nframe_store.open_store("clips.cache").read_frames([43])',
+        says=["43"],
+    ),
+)
+
+MISTAKES = (*_COMMANDS, *_SCRIPTS)
+
+
+def sandbox(folder: Path) -> None:
+    """Fill `folder` with what the mistakes are made on."""
+    from tests.support.commands import run
+    from tests.support.tiny_videos import simple_specs, tiny_folder, truncate_file
+
+    for name in ("clips", "broken", "notes", "share/clips"):
+        (folder / name).mkdir(parents=True)
+    tiny_folder(folder / "clips", simple_specs(2))
+    tiny_folder(folder / "broken", simple_specs(2))
+    truncate_file(folder / "broken" / "01.mp4", 0.6)
+    (folder / "notes" / "todo.txt").write_text("Buy milk.")
+    tiny_folder(folder / "share" / "clips", simple_specs(1))
+    with chdir(folder):
+        assert run("clips", "--size", "64", "--workers", "1").exit_code == 0
+
+
+def commands() -> dict[str, click.Command]:
+    """By the name that a shell knows."""
+    from frame_cache_tools.bias_cli import main as cache_bias
+
+    from cache_builder.cli import cache_build, cache_info, cache_verify
+
+    return {
+        "cache-build": cache_build,
+        "cache-info": cache_info,
+        "cache-verify": cache_verify,
+        "cache-bias": cache_bias,
+    }
+
+
+def make(mistake: Mistake, folder: Path) -> Printed:
+    """Make the mistake in `folder`."""
+    is_read_only = (
+        nullcontext() if mistake.read_only is None else not_writable(folder / mistake.read_only, errno.EROFS)
+    )
+    with chdir(folder), patch.dict(os.environ, mistake.environment), is_read_only:
+        if not mistake.is_command:
+            return Printed(exit_code=None, text=_raised_or_warned(mistake.typed))
+        name, *arguments = shlex.split(mistake.typed)
+        result = CliRunner().invoke(commands()[name], arguments, prog_name=name)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Printed(exit_code=result.exit_code, text=result.stderr.strip())
+
+
+def _raised_or_warned(source: str) -> str:
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        try:
+            exec(compile(source, "train.py", "exec"), {"__name__": "train"})
+        except Exception as error:  # noqa: BLE001 - whatever a user would see
+            return f"{type(error).__name__}: {error}"
+    return "\n".join(f"{warning.category.__name__}: {warning.message}" for warning in warned)
+
+
+def document(folder: Path) -> str:
+    """docs/MISTAKES.md, of what is printed in `folder`."""
+    parts = []
+    for mistake in MISTAKES:
+        printed = make(mistake, folder)
+        typed = f"$ {mistake.typed}" if mistake.is_command else mistake.typed
+        parts.append(f"**{mistake.title}**\n```\n{typed}\n{printed.message}\n```")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as scratch:
+        sandbox(Path(scratch))
+        print(document(Path(scratch)))

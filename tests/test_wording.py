@@ -1,0 +1,43 @@
+"""Numbers of things go through `counted`, so that nobody reads of 1 frames."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+NOUN = re.compile(
+    r" (?:(?!of |are |off )\w+ )?"
+    r"(frames|videos|shards|files|packets|gaps|changes|problems|differences|errors|spans|values|others)\b(?!/)"
+)
+NEVER_ONE = {
+    # What stands before the noun is no count of it.
+    "cache_builder/video/nvdec.py": {"facts.pixel_format", "samples"},
+    # More than the limit, which is large.
+    "cache_builder/video/limits.py": {"num_frames"},
+    # A share of others: "1 of its transport packets".
+    "cache_builder/video/encryption.py": {"num_packets"},
+}
+
+
+def uncounted(source):
+    """Values in f-strings that a plural noun follows."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.JoinedStr):
+            for value, text in zip(node.values, node.values[1:], strict=False):
+                is_value = isinstance(value, ast.FormattedValue)
+                if is_value and isinstance(text, ast.Constant) and NOUN.match(text.value):
+                    yield ast.unparse(value.value)
+
+
+@pytest.mark.parametrize("package", ["cache_builder", "frame_store"])
+def test_every_count_of_things_in_a_message_is_counted(package):
+    for path in sorted((REPOSITORY / package).rglob("*.py")):
+        name = path.relative_to(REPOSITORY).as_posix()
+        assert set(uncounted(path.read_text())) - NEVER_ONE.get(name, set()) == set(), name
+
+
+def test_what_is_looked_for_is_found():
+    assert [*uncounted('f"{n} frames"'), *uncounted('f"{len(x)} whole videos of"')] == ["n", "len(x)"]
+    assert not [*uncounted("f\"{counted(n, 'frame')} of it\""), *uncounted('f"frame {n} of frames"')]
