@@ -23,9 +23,8 @@ from frame_store.store_index import StoreIndex
 from frame_store.user_path import user_path
 
 Reads = Literal["map", "pread"]
-"""How raw frames are read. `map` copies a batch out of mapped shards in one call. `pread` never maps a shard, at
-0.6 of the speed: one that shrinks under the reader is then always an error, never a signal. JPEG and
-Zstandard frames are read with `pread` either way."""
+"""How raw frames are read. `map` copies a batch out of mapped shards in one call. `pread` never maps a shard, at 0.6 of
+the speed: one that shrinks under the reader is then always an error, never a signal. JPEG and Zstandard are read so anyway."""
 
 NUM_PROBES = 4
 """Frames of a request whose pages `prefetch` asks for, to tell a cold disk from a warm page cache."""

@@ -18,7 +18,7 @@ _AUGMENT = (
 _CLIP = "clip_frames= is the length of a clip"
 _COLLATE = "batches are FrameBatch; torch's DataLoader collates as you like, over loader.FrameDataset(store)"
 _DEVICE = "FrameLoader and make_dataloader take device="
-_EVERY_WORKER = "order and augmentation are functions of seed and epoch, so no worker is seeded"
+_EVERY_WORKER = "order and loader.Augmentation are functions of seed and epoch, so no worker is seeded"
 _FRAME_LOADER = "FrameLoader(store, ...) has it"
 _RANK = "rank= and world_size= say which share of an epoch this process reads"
 _SAMPLER = "sampling= says what is drawn; torch's DataLoader takes your own, over loader.FrameDataset(store)"
