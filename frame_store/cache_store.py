@@ -24,7 +24,7 @@ from frame_store.user_path import user_path
 
 Reads = Literal["map", "pread"]
 """How raw frames are read. `map` copies a batch out of mapped shards in one call. `pread` never maps a shard, at 0.6 of
-the speed: one that shrinks under the reader is then always an error, never a signal. JPEG and Zstandard always are."""
+the speed: one that shrinks under the reader is an error then, never a signal. Other frames are read with `pread`."""
 
 NUM_PROBES = 4
 """Frames of a request whose pages `prefetch` asks for, to tell a cold disk from a warm page cache."""
