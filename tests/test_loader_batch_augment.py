@@ -105,7 +105,7 @@ def test_it_gets_the_frames_as_they_were_read(make_loader):
         return frames
 
     list(make_loader(augment=augment))
-    assert seen == [(torch.uint8, True, (3, 4, 6))] * 7
+    assert seen == [(torch.uint8, True, (3, 4, 6))] * 6
 
 
 def test_clips_keep_their_dimension(make_loader):
