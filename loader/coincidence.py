@@ -12,6 +12,7 @@ import math
 import operator
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -95,13 +96,32 @@ def block_kappa(shard_sizes: npt.ArrayLike, *, block_frames: int, batch_size: in
         raise SamplingError(f"an epoch of {num_frames} frames holds no whole batch of {batch_size}")
     if batch_size == 1:
         return 0.0
-    coincidences = _CirclePairs(sizes)
+    return mean_over_slot_pairs(
+        num_frames,
+        block_frames=block_frames,
+        batch_size=batch_size,
+        of_blocks=_CirclePairs(sizes).of_blocks,
+    )
+
+
+def mean_over_slot_pairs(
+    num_frames: int,
+    *,
+    block_frames: int,
+    batch_size: int,
+    of_blocks: Callable[[int, int, int], float],
+) -> float:
+    """Mean over the pairs of distinct slots of an epoch's whole batches under a block shuffle (S31).
+
+    `of_blocks(earlier, later, distance)` is the mean over pairs of slots that lie in two blocks `distance` apart, of
+    which the later has `later` frames and all others `earlier`; 0 is one block. Batches have two slots or more.
+    """
     block_frames = min(block_frames, num_frames)
     last_block = num_frames - (num_frames - 1) // block_frames * block_frames
     total = 0.0
     for (distance, touches_last), pairs in slot_pairs(num_frames, block_frames, batch_size).items():
         later = last_block if touches_last else block_frames
-        total += pairs * coincidences.of_blocks(block_frames, later, distance)
+        total += pairs * of_blocks(block_frames, later, distance)
     return total / (num_frames // batch_size * math.comb(batch_size, 2))
 
 

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from loader.bias_formulas import Reals
+from loader.bias_formulas import Reals, check_law
 from loader.coincidence import check_batch_size
 from loader.errors import SamplingError
+from loader.frame_orders import check_shard_sizes
 
 
 def intraclass_correlation(frames_by_shard: Sequence[npt.ArrayLike]) -> float:
@@ -54,7 +55,24 @@ def correlation_ratio(frames_by_shard: Sequence[npt.ArrayLike]) -> float:
     return between / sum(map(len, shards)) / variance
 
 
-def slot_correlation(kappa: float, rho: float, *, shard_size: int, num_shards: int) -> float:
+def least_correlation(group_sizes: npt.ArrayLike) -> float:
+    """The least `intraclass_correlation` that any data can have over groups of these sizes, shape (S,) (S22).
+
+    -1 / (n - 1), n the smallest size above one: a pair of a group is alike at least by -sigma_s^2 / (n_s - 1), and
+    small groups allow for the least. 0 where no group has a pair.
+
+    >>> least_correlation([3, 9, 1])
+    -0.5
+
+    Raises:
+        SamplingError: not sizes of groups.
+    """
+    sizes = check_shard_sizes(group_sizes)
+    paired = sizes[sizes > 1]
+    return -1 / (int(paired.min()) - 1) if paired.size else 0.0
+
+
+def slot_correlation(kappa: float, rho: float, *, shard_size: float, num_shards: int) -> float:
     """Mean correlation of two distinct slots, kappa rho - (1 - kappa) (1 + (n - 1) rho) / (n (S - 1)) (S23).
 
     Assumes S equal shards of n frames that the sampler does not tell apart, different frames in the slots, and that
@@ -111,6 +129,102 @@ def visit_design_effect(rho: float, *, frames_per_visit: int) -> float:
         SamplingError: frames_per_visit below 1.
     """
     return design_effect(rho, batch_size=frames_per_visit)
+
+
+def weighted_visit_design_effect(
+    frames_by_shard: Sequence[npt.ArrayLike],
+    shard_probability: npt.ArrayLike,
+    *,
+    frames_per_visit: int,
+    with_replacement: bool = False,
+) -> float:
+    """Design effect of independent visits that draw shard s with probability P_s (S46): exact, for any P and sizes.
+
+    m sum_s P_s (|mu_s - mu_P|^2 + sigma_s^2 f_s / m) / sigma^2, mu_P the mean that such visits have and sigma^2 the
+    variance of *all frames alike*; f_s = (n_s - m) / (n_s - 1) where a visit takes different frames, 1 where it may
+    take one twice. The variance is that around mu_P: the distance from mu_P to the mean of all frames is the bias.
+
+    One array of shape (n_s, D) per shard; `shard_probability` of shape (S,), 0 for shards without frames.
+
+    >>> round(weighted_visit_design_effect([[[0.0]], [[1.0]] * 99], [0.5, 0.5], frames_per_visit=1), 2)
+    25.25
+
+    Raises:
+        SamplingError: not a law over the shards, a visit longer than a shard that it may go to, or all frames are
+            equal.
+    """
+    check_batch_size(frames_per_visit)
+    probability = check_law(shard_probability)
+    if len(probability) != len(frames_by_shard):
+        raise SamplingError(f"{len(probability)} probabilities for {len(frames_by_shard)} shards")
+    drawn = [shard for shard, chance in zip(frames_by_shard, probability, strict=True) if chance > 0]
+    if not with_replacement and any(len(np.atleast_1d(shard)) < frames_per_visit for shard in drawn):
+        raise SamplingError(f"no visit of {frames_per_visit} different frames in a shard of fewer")
+    _, mean, variance = _population(frames_by_shard)
+    chances = probability[probability > 0]
+    shards = [np.asarray(shard, np.float64) - mean for shard in drawn]
+    sizes = np.array([len(shard) for shard in shards])
+    means = np.stack([shard.mean(0) for shard in shards])
+    within = np.array([np.square(shard).sum() for shard in shards]) / sizes - np.square(means).sum(1)
+    between = np.square(means - chances @ means).sum(1)
+    shrink = _without_replacement(sizes, frames_per_visit, with_replacement=with_replacement)
+    return float(chances @ (frames_per_visit * between + within * shrink)) / variance
+
+
+def worst_visit_design_effect(
+    shard_sizes: npt.ArrayLike,
+    shard_probability: npt.ArrayLike,
+    *,
+    frames_per_visit: int,
+    with_replacement: bool = False,
+) -> float:
+    """The greatest `weighted_visit_design_effect` that any data can give (S47): sizes and law alone, attained.
+
+    max(m lambda, max_s f_s r_s) with r_s = P_s / pi_s, pi_s the share of the frames: data that differ between shards
+    give at most m lambda, lambda the largest root of sum_s P_s / (lambda - r_s) = 0, or the largest r_s where two
+    shards have it; data that differ inside one shard give f_s r_s. m, where P = pi and there are two shards.
+
+    >>> round(worst_visit_design_effect([1, 99], [0.5, 0.5], frames_per_visit=1), 2)
+    25.25
+
+    Raises:
+        SamplingError: not shard sizes, or not a law over the shards that hold frames.
+    """
+    check_batch_size(frames_per_visit)
+    sizes, probability = check_shard_sizes(shard_sizes), check_law(shard_probability)
+    if len(sizes) != len(probability) or probability[sizes == 0].any():
+        raise SamplingError("expected a probability for each shard, 0 where it holds no frame")
+    num_frames = int(sizes.sum())
+    probability, sizes = probability[sizes > 0], sizes[sizes > 0]
+    ratios = probability * num_frames / sizes
+    shrink = _without_replacement(sizes, frames_per_visit, with_replacement=with_replacement)
+    inside = float((ratios * shrink).max())
+    if len(sizes) == 1:
+        return inside if num_frames > 1 else 1.0
+    return max(frames_per_visit * _largest_ratio_of_variances(ratios, probability), inside)
+
+
+def _without_replacement(
+    sizes: npt.NDArray[np.int64], frames_per_visit: int, *, with_replacement: bool
+) -> Reals:
+    """What is left of a shard's variance over m in the mean of m of its frames; nothing of a shard of one frame."""
+    if with_replacement:
+        return (sizes > 1).astype(np.float64)
+    return np.maximum(sizes - frames_per_visit, 0) / np.maximum(sizes - 1, 1)
+
+
+def _largest_ratio_of_variances(ratios: Reals, probability: Reals) -> float:
+    """Largest variance of values of shards under P over that under pi, r = P / pi: the secular equation of (S47)."""
+    order = np.argsort(ratios)
+    ratios, probability = ratios[order], probability[order]
+    low, high = float(ratios[-2]), float(ratios[-1])
+    # The sum falls from +inf at the second largest ratio to -inf at the largest.
+    while low < (middle := (low + high) / 2) < high:
+        if float(np.sum(probability / (middle - ratios))) > 0:
+            low = middle
+        else:
+            high = middle
+    return high
 
 
 def permutation_design_effect(num_frames: int, *, batch_size: int) -> float:

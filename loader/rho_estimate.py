@@ -17,10 +17,15 @@ import numpy.typing as npt
 
 from frame_store.descriptors import raise_if_out_of_files
 from frame_store.protocol import FrameStore
+from loader.design_effect import least_correlation
 from loader.errors import SamplingError
+from loader.frame_orders import check_shard_sizes
 from loader.random_words import draw_without_replacement, epoch_keys, integers_below, words_at
 
 Level: TypeAlias = Literal["gop", "video", "shard"]
+Basis: TypeAlias = Literal["exact", "sampled", "builds", "assumed"]
+"""What a rho stands on: `exact` on every frame; `sampled` on a few, with a confidence interval; `builds` on the shuffle
+of the build, which 95% of the build seeds keep inside the interval; `assumed` on the word of the user."""
 Reals: TypeAlias = npt.NDArray[np.float64]
 ReadFeatures: TypeAlias = Callable[[npt.NDArray[np.int64]], Reals]
 """Frame ids, shape (P,) -> features, float64 of shape (P, D)."""
@@ -36,17 +41,20 @@ _MAX_FRAMES_AT_ONCE: Final = 256
 
 @dataclass(frozen=True, kw_only=True)
 class RhoEstimate:
-    """Correlation of two different frames of one unit, with a jackknife confidence interval."""
+    """Correlation of two different frames of one unit, with an interval where it is not exact."""
 
     level: str
     proxy: str
     """What was compared: `thumbnails 16x16`, or the name of a file of features."""
     rho: float
     low: float
+    """Ends of the interval. All is inside what is possible, [-1 / (n - 1), 1], n the smallest unit with a pair."""
     high: float
     num_draws: int
+    """Units drawn; all units there are where `basis` is `exact`, 0 where no frame was looked at."""
     frames_per_draw: int
     confidence: float = CONFIDENCE
+    basis: Basis = "sampled"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +70,11 @@ class Units:
         """Frame ids at `places` of a unit."""
         rows = places + (self.ends[unit - 1] if unit else 0)
         return rows if self.order is None else self.order[rows]
+
+    @property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Frames of each unit, shape (U,)."""
+        return np.diff(self.ends, prepend=0)
 
     def size_of(self, unit: int) -> int:
         """Frames of a unit."""
@@ -143,6 +156,61 @@ def load_features(path: Path, *, num_frames: int) -> Reals:
     return features
 
 
+def rho_of_all(units: Units, features: Reals, *, level: str, proxy: str) -> RhoEstimate | None:
+    """Rho of a level over every frame (S22): `features` has a row a frame id, shape (N, D).
+
+    None where no unit has two frames, or all frames are alike.
+    """
+    frames = features[: units.ends[-1]] if units.order is None else features[units.order]
+    is_constant = not np.ptp(frames, axis=0).any()
+    frames = frames - frames.mean(axis=0)
+    sizes, starts = units.sizes, units.ends - units.sizes
+    squares = np.square(frames).sum(axis=1)
+    total, paired = float(squares.sum()), sizes > 1
+    if is_constant or not paired.any():
+        return None
+    # Of a unit: n_s |d_s|^2, and n_s sigma_s^2.
+    between = np.square(np.add.reduceat(frames, starts, axis=0)).sum(axis=1) / sizes
+    within = np.add.reduceat(squares, starts) - between
+    rho = float((between - within / np.maximum(sizes - 1, 1))[paired].sum()) / total
+    return RhoEstimate(
+        level=level,
+        proxy=proxy,
+        rho=rho,
+        low=rho,
+        high=rho,
+        num_draws=len(sizes),
+        frames_per_draw=int(sizes.max()),
+        basis="exact",
+    )
+
+
+def rho_of_shuffled_frames(unit_sizes: npt.ArrayLike, *, level: str) -> RhoEstimate:
+    """Rho of units that a build filled with frames in random order, without a look (S22).
+
+    The mean over the build's seeds is -1 / (N - 1) exactly. The interval holds 95% of the seeds: the units' share of
+    the variance has a standard deviation of at most sqrt(2 (S - 1) (N - S) / (N + 1)) / (N - 1) over the seeds, that of
+    features that vary in one direction alone.
+    """
+    sizes = check_shard_sizes(unit_sizes)
+    sizes = sizes[sizes > 0]
+    num_frames, num_units = int(sizes.sum()), len(sizes)
+    mean = -1 / max(1, num_frames - 1)
+    spread = math.sqrt(2 * (num_units - 1) * (num_frames - num_units) / (num_frames + 1))
+    size = max(2.0, num_frames / num_units)
+    reach = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * spread / max(1, num_frames - 1) * size / (size - 1)
+    return RhoEstimate(
+        level=level,
+        proxy="shuffled at build: mean and 95% of the build seeds",
+        rho=mean,
+        low=max(mean - reach, min(mean, least_correlation(sizes))),
+        high=min(mean + reach, 1.0),
+        num_draws=0,
+        frames_per_draw=0,
+        basis="builds",
+    )
+
+
 def estimate_rho(
     units: Units,
     read_features: ReadFeatures,
@@ -171,11 +239,22 @@ def estimate_rho(
         sizes.append(num_frames)
     features = read_features(np.concatenate(ids))
     groups = np.split(features, np.cumsum(sizes)[:-1])
-    return rho_of_groups(groups, level=level, proxy=proxy, frames_per_draw=frames_per_draw)
+    return rho_of_groups(
+        groups,
+        level=level,
+        proxy=proxy,
+        frames_per_draw=frames_per_draw,
+        least=least_correlation(units.sizes),
+    )
 
 
-def rho_of_groups(groups: list[Reals], *, level: str, proxy: str, frames_per_draw: int) -> RhoEstimate | None:
-    """The pair estimator over independently drawn groups of features, each of shape (m, D)."""
+def rho_of_groups(
+    groups: list[Reals], *, level: str, proxy: str, frames_per_draw: int, least: float
+) -> RhoEstimate | None:
+    """The pair estimator over independently drawn groups of features, each of shape (m, D).
+
+    `least` is the least rho that there can be (`least_correlation`): what a sample puts below it is put there.
+    """
     sums = _PairSums.of(groups)
     if np.count_nonzero(~np.isnan(sums.within)) < MIN_GROUPS_WITH_PAIRS:
         return None
@@ -188,9 +267,9 @@ def rho_of_groups(groups: list[Reals], *, level: str, proxy: str, frames_per_dra
     return RhoEstimate(
         level=level,
         proxy=proxy,
-        rho=rho,
-        low=low,
-        high=high,
+        rho=max(rho, least),
+        low=max(low, least),
+        high=max(high, least),
         num_draws=len(groups),
         frames_per_draw=frames_per_draw,
     )

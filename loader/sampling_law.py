@@ -13,6 +13,7 @@ from loader import bias_formulas, coincidence, step_law
 from loader.batch_plan import BatchPlan
 from loader.block_order import frames_per_block
 from loader.clip_law import ClipCoverage, clip_coincidences
+from loader.design_effect import worst_visit_design_effect
 from loader.errors import SamplingError
 from loader.frame_orders import check_shard_sizes
 from loader.pair_law import pair_chi2
@@ -37,7 +38,7 @@ class SamplingLaw:
     num_frames: int
     """Frames of all shards, and for clips of all videos: what `chi2` counts against."""
     slots_per_batch: int
-    """Frames in a batch: B, or B T for clips."""
+    """Frames in a global batch, all ranks' together: R B, or R B T for clips; no more than an epoch has."""
     slots_per_visit: int
     """Slots that are drawn together from one shard or video: m, T for clips, 1 where none are."""
     shard_probability: Reals | None
@@ -67,6 +68,10 @@ class SamplingLaw:
     """Positions of an epoch that are read twice, to pad the last step."""
     because: str
     """Why the bias is what it is, in one line."""
+    proven_worst_effect: float | None = None
+    """The greatest design effect that any data can give, where it is known beyond 1 + (B - 1) kappa."""
+    kappa_is_exact: bool = True
+    """False where `kappa` is averaged over a few of the orders that unequal shards can have."""
     rank_batch: int | None = None
     """Frames or clips of a rank's whole batch: less than asked for where an epoch holds no whole step. None where no
     loader of ours makes them."""
@@ -117,7 +122,12 @@ class SamplingLaw:
 
     @property
     def worst_design_effect(self) -> float:
-        """1 + (B - 1) kappa: the variance of a batch's mean over that of independent frames, were shards all alike."""
+        """The greatest variance of a batch's mean over that of independent frames; see `floor_is_proven`.
+
+        That of (S47) for visits; elsewhere 1 + (B - 1) kappa, as if all frames of a shard were one picture.
+        """
+        if self.proven_worst_effect is not None:
+            return self.proven_worst_effect
         return 1 + (self.slots_per_batch - 1) * self.worst_kappa
 
     @property
@@ -128,7 +138,7 @@ class SamplingLaw:
     @property
     def floor_is_proven(self) -> bool:
         """False for shards of unequal size in a stream: small ones that follow each other may be alike (S25)."""
-        if self.visit_kappa is not None:
+        if self.visit_kappa is not None or self.proven_worst_effect is not None:
             return True
         if self.shard_probability is None:
             return False
@@ -147,7 +157,9 @@ def sampling_law(
 ) -> SamplingLaw:
     """The law of `spec` over shards of `shard_sizes` frames, shape (S,); for clips over `video_sizes`, shape (V,).
 
-    With several ranks the batch is a rank's own, of `batch_size` positions; `remainder` None is the sampling's own.
+    With several ranks the batch is the global one: `batch_size` positions of each, whose gradients are averaged. They
+    are `world_size` times `batch_size` neighbouring positions of the one order, so it is a batch of that size (S48).
+    `chi2_of_pairs` is of a rank's own batch. `remainder` None is the sampling's own.
 
     Raises:
         SamplingError: what the loader itself would refuse.
@@ -164,17 +176,20 @@ def sampling_law(
     )
     dropped = 0 if spec.with_replacement else plan.num_positions_dropped
     doubled = plan.num_positions_doubled
-    batch_size = plan.batch_size if doubled else min(plan.batch_size, plan.num_positions)
+    rank_batch = plan.batch_size if doubled else min(plan.batch_size, plan.num_positions)
+    global_batch = plan.batch_size * world_size
+    if not doubled:
+        global_batch = min(global_batch, plan.num_positions)
     if spec.clip_frames is not None:
         assert video_sizes is not None  # else BatchPlan would have refused
-        law = _law_of_clips(check_shard_sizes(video_sizes), spec, batch_size, dropped, doubled)
+        law = _law_of_clips(check_shard_sizes(video_sizes), spec, global_batch, dropped, doubled)
     else:
-        law = _law_of_frames(sizes, spec, batch_size, dropped, doubled)
+        law = _law_of_frames(sizes, spec, global_batch, dropped, doubled)
     of_pairs = pair_chi2(plan, sizes, law.shard_probability)
     return replace(
         law,
         **step_law.short_batch_law(plan),
-        rank_batch=batch_size,
+        rank_batch=rank_batch,
         chi2_of_pairs=None if of_pairs is None else of_pairs[0],
         chi2_of_pairs_is_exact=of_pairs is None or of_pairs[1],
         epoch_variance=step_law.epoch_variance(plan),
@@ -196,7 +211,9 @@ def _law_of_frames(
         because = "every position of an epoch is uniform over the seeds"
     else:
         block_frames = frames_per_block(sizes, shards_per_block=spec.shards_per_block or 1)
-        kappa = coincidence.block_kappa(sizes, block_frames=block_frames, batch_size=batch_size)
+        kappa = coincidence.block_kappa(
+            sizes, block_frames=block_frames, batch_size=min(batch_size, int(sizes.sum()))
+        )
         visit_kappa = None
         because = "the random rotation makes every position of an epoch uniform, whatever the shard sizes"
     return _uniform(
@@ -262,6 +279,15 @@ def _law_of_visits(sizes: npt.NDArray[np.int64], spec: SamplingSpec, batch_size:
         because="the shard of a uniformly drawn frame is visited (anchor-frame rule)",
         visit_kappa=visit_kappa,
     )
+    law = replace(
+        law,
+        proven_worst_effect=worst_visit_design_effect(
+            sizes,
+            probability,
+            frames_per_visit=frames_per_visit,
+            with_replacement=spec.frames_with_replacement,
+        ),
+    )
     chi2 = bias_formulas.chi2_of_uniform_shards(sizes) if spec.shard_choice == "uniform" else 0.0
     if chi2 == 0:
         return law
@@ -295,7 +321,14 @@ def _law_of_sequential(
         doubled=doubled,
     )
     certain = float(num_frames - 1)  # one frame has all the probability
-    law = replace(law, chi2_at_start=certain, chi2_at_middle=certain, chi2_at_end=certain)
+    law = replace(
+        law,
+        chi2_at_start=certain,
+        chi2_at_middle=certain,
+        chi2_at_end=certain,
+        # The order is what it is: a batch may be one picture, and frames that no whole batch shows may be the mean.
+        proven_worst_effect=num_frames * -(-num_batches * batch_size // num_frames) / max(1, num_batches),
+    )
     if dropped:
         shown = num_frames - dropped
         return replace(

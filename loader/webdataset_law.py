@@ -105,6 +105,22 @@ def webdataset_kappa(
     return float(times @ pairs) / float(times @ num_batches * pairs_of_batch)
 
 
+def is_exact_kappa(shard_sizes: npt.ArrayLike, *, num_workers: int = 1) -> bool:
+    """Whether `webdataset_kappa` is exact here: equal shards, and no stream longer than it follows to its end.
+
+    Raises:
+        SamplingError: not shard sizes.
+    """
+    sizes = check_shard_sizes(shard_sizes)
+    sizes = sizes[sizes > 0]
+    longest = -(-len(sizes) // num_workers)
+    return bool(
+        sizes.min() == sizes.max()
+        and longest <= MAX_EXACT_SHARDS
+        and longest * int(sizes[0]) <= MAX_EXACT_ITEMS
+    )
+
+
 def _first_shards(stream: Counts, num_items: int) -> Counts:
     """The first shards that hold `num_items` together, or all."""
     return stream[: int(np.searchsorted(np.cumsum(stream), num_items)) + 1]

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from loader.bias_report import BiasReport, stream_design_effect
+from loader.bias_report import NEEDS_RHO, BiasReport, report_of_effects, stream_design_effect
 from loader.errors import SamplingError
 from loader.frame_orders import check_shard_sizes
 from loader.pair_law import pair_chi2_of_classes
 from loader.rho_estimate import RhoEstimate
 from loader.sampling_law import SamplingLaw
 from loader.stream_law import chi2_at_stream_ends
-from loader.webdataset_law import webdataset_kappa
+from loader.webdataset_law import is_exact_kappa, webdataset_kappa
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class WebDatasetSpec:
     initial: int | None = None
     """Frames in the buffer before the first leaves it; None for a full buffer."""
     num_workers: int = 1
-    """DataLoader workers times nodes; a batch comes from one of them."""
+    """DataLoader workers of each rank; a batch comes from one of them."""
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -43,30 +43,45 @@ class WebDatasetSpec:
 
 
 def webdataset_report(
-    shard_sizes: npt.ArrayLike, spec: WebDatasetSpec, *, batch_size: int, rho: RhoEstimate | None
+    shard_sizes: npt.ArrayLike,
+    spec: WebDatasetSpec,
+    *,
+    batch_size: int,
+    world_size: int = 1,
+    rho: RhoEstimate | None,
 ) -> BiasReport:
-    """Law and design effect; every frame comes once an epoch, but small shards crowd its ends.
+    """Law and design effect of a global batch, one batch of `batch_size` frames from each of `world_size` ranks.
+
+    Every frame comes once an epoch, but small shards crowd its ends. Ranks own different shards, so slots of two ranks
+    never share one: kappa of the global batch is (B - 1) / (R B - 1) times that of a rank's (S48).
 
     By steps (S50) the last batch of a worker weighs more where it is short, and then chi^2 is one by slots, marked so.
     What the stream says of pairs of a batch is a lower bound (S52).
 
     Raises:
-        SamplingError: fewer shards than workers, or no whole batch.
+        SamplingError: fewer shards than workers of all ranks together, or no whole batch.
     """
     sizes = check_shard_sizes(shard_sizes)
     held = sizes[sizes > 0]
-    kappa = webdataset_kappa(
+    num_readers = spec.num_workers * world_size
+    if num_readers > len(held):
+        raise SamplingError(
+            f"{num_readers} workers of all ranks together cannot share {len(held)} shards that hold frames"
+        )
+    kappa_of_a_rank = webdataset_kappa(
         held,
         shuffle_buffer=spec.shuffle_buffer,
         initial=spec.initial,
         batch_size=batch_size,
-        num_workers=spec.num_workers,
+        num_workers=num_readers,
     )
+    slots = batch_size * world_size
+    kappa = kappa_of_a_rank * (batch_size - 1) / max(1, slots - 1)
     at_ends = chi2_at_stream_ends(held)
     law = SamplingLaw(
         name=str(spec),
         num_frames=int(sizes.sum()),
-        slots_per_batch=batch_size,
+        slots_per_batch=slots,
         slots_per_visit=1,
         shard_probability=sizes / sizes.sum(),
         chi2=0.0,
@@ -81,21 +96,16 @@ def webdataset_report(
         num_positions_dropped=0,
         num_positions_doubled=0,
         because="every frame comes once an epoch; at the ends of one, before the buffer, all shards alike",
-        chi2_of_pairs=pair_chi2_of_classes(kappa, held) if batch_size > 1 else None,
+        kappa_is_exact=is_exact_kappa(held, num_workers=num_readers),
+        chi2_of_pairs=pair_chi2_of_classes(kappa_of_a_rank, held) if batch_size > 1 else None,
         chi2_of_pairs_is_exact=False,
-        chi2_is_by_slots=not _all_batches_are_whole(held, batch_size, num_workers=spec.num_workers),
+        chi2_is_by_slots=not _all_batches_are_whole(held, batch_size, num_workers=num_readers),
     )
-    effects: list[float | None] = [None] * 3
-    if rho is not None:
-        effects = [stream_design_effect(law, held, value) for value in (rho.rho, rho.low, rho.high)]
-    return BiasReport(
-        law=law,
-        rho=rho,
-        design_effect=effects[0],
-        design_effect_low=effects[1],
-        design_effect_high=effects[2],
-        bias_of_proxy=0.0,
-    )
+    if rho is None:
+        return report_of_effects(law, None, rho=None, why=NEEDS_RHO, bias=0.0)
+    effects = [stream_design_effect(law, held, value) for value in (rho.rho, rho.low, rho.high)]
+    why = "from rho, as of equal shards whose frames lie in random order"
+    return report_of_effects(law, effects, rho=rho, basis="approximate", why=why, bias=0.0)
 
 
 def _all_batches_are_whole(sizes: npt.NDArray[np.int64], batch_size: int, *, num_workers: int) -> bool:

@@ -1,5 +1,6 @@
 """What a sampler's batches are worth: design effects, effective batches, the bias of a proxy; webdataset too."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,8 +8,8 @@ import pytest
 
 from loader import FrameBatchSampler, SamplingError, SamplingSpec
 from loader.bias_report import bias_of_features, estimate_for, make_report, rho_level
-from loader.design_effect import intraclass_correlation
-from loader.rho_estimate import RhoEstimate
+from loader.design_effect import intraclass_correlation, least_correlation
+from loader.rho_estimate import RhoEstimate, rho_of_shuffled_frames
 from loader.webdataset_adapter import webdataset_batches
 from loader.webdataset_report import WebDatasetSpec, webdataset_report
 from tests.support.array_store import ArrayStore
@@ -34,11 +35,9 @@ def rho_of(value, *, low=None, high=None):
     )
 
 
-def report_of(options, *, rho=None, sizes=SIZES, features=None, shard_ids=None, **where):
+def report_of(options, *, rho=None, sizes=SIZES, features=None, **where):
     law = law_of(sizes, batch_size=BATCH_SIZE, **where, **options)
-    return make_report(
-        law, SamplingSpec(**options), np.asarray(sizes), rho=rho, features=features, shard_ids=shard_ids
-    )
+    return make_report(law, SamplingSpec(**options), np.asarray(sizes), rho=rho, features=features)
 
 
 def test_a_report_needs_no_rho_where_frames_are_independent():
@@ -112,10 +111,72 @@ def test_an_estimate_below_what_is_possible_does_not_break_a_report():
     assert nothing.effective_batch == math.inf
 
 
+def test_no_interval_promises_more_than_all_shard_means_alike_give():
+    """Visits of 4 of a shard's 12 frames: (n - m) / (n - 1) is left of the variance where all shards are alike."""
+    visits = {"sampling": "shards", "frames_per_visit": 4}
+    report = report_of(visits, rho=rho_of(0.1, low=least_correlation(SIZES), high=0.3))
+    assert report.effective_batch_high == pytest.approx(16 * 11 / 8)
+    alike = np.tile(np.arange(12.0), 8)[:, None]
+    best = report_of(visits, features=alike)
+    assert best.effective_batch == pytest.approx(report.effective_batch_high)
+
+
+UNEQUAL_SIZES = np.array([4, 6, 20])
+ASSUMED = dataclasses.replace(rho_of(0.5, low=0.5, high=0.5), basis="assumed")
+BUILD = rho_of_shuffled_frames(UNEQUAL_SIZES, level="shard")
+BLOCK = {"sampling": "block", "shards_per_block": 1}
+NAIVE = {"sampling": "shards", "frames_per_visit": 4, "shard_choice": "uniform"}
+VISITS = {"sampling": "shards", "frames_per_visit": 4}
+AGAIN = {**VISITS, "frames_with_replacement": True}
+
+
+@pytest.mark.parametrize(
+    ("options", "sizes", "rho", "basis", "why"),
+    [
+        (VISITS, UNEQUAL_SIZES, rho_of(0.5), "sampled", None),
+        (VISITS, UNEQUAL_SIZES, ASSUMED, "assumed", None),
+        (VISITS, UNEQUAL_SIZES, BUILD, "builds", None),
+        (VISITS, UNEQUAL_SIZES, None, None, "needs rho"),
+        (NAIVE, UNEQUAL_SIZES, rho_of(0.5), None, "needs features"),
+        (NAIVE, UNEQUAL_SIZES, ASSUMED, None, "needs features"),
+        (NAIVE, SIZES, ASSUMED, "assumed", None),  # equal sizes: the anchor-frame rule
+        (AGAIN, SIZES, rho_of(0.5), "sampled", None),
+        (AGAIN, UNEQUAL_SIZES, rho_of(0.5), "approximate", "equal shards"),
+        (BLOCK, SIZES, ASSUMED, "assumed", None),
+        (BLOCK, SIZES, rho_of(0.5), "approximate", "random order"),
+        (BLOCK, UNEQUAL_SIZES, ASSUMED, "approximate", "equal shards"),
+        (BLOCK, UNEQUAL_SIZES, BUILD, "approximate", "equal shards"),
+        ({**BLOCK, "shards_per_block": 3}, UNEQUAL_SIZES, None, "exact", None),  # one block: a permutation
+        ({"sampling": "sequential"}, UNEQUAL_SIZES, rho_of(0.5), "sampled", None),
+        ({"sampling": "sequential"}, UNEQUAL_SIZES, ASSUMED, None, "needs features"),  # that is of shards
+        ({"sampling": "iid"}, UNEQUAL_SIZES, None, "exact", None),
+    ],
+)
+def test_a_report_says_what_its_design_effect_stands_on(options, sizes, rho, basis, why):
+    report = report_of(options, sizes=sizes, rho=rho)
+    assert (report.basis, report.is_exact) == (basis, basis == "exact")
+    assert (report.design_effect is None) == (basis is None)
+    assert report.why_not_exact == why if why is None else why in report.why_not_exact
+    features = np.random.default_rng(1).normal(size=(sizes.sum(), 2))
+    with_features = report_of(options, sizes=sizes, rho=rho, features=features)
+    assert with_features.is_exact and with_features.why_not_exact is None
+    proven = [report.law.effective_batch_floor] if report.law.floor_is_proven else []
+    if basis not in {None, "approximate"}:
+        proven.append(report.effective_batch_low)
+    assert report.least_effective_batch == (max(proven) if proven else None)
+
+
+def test_a_step_of_more_than_an_epoch_has_no_design_effect():
+    for sampling in ("permutation", "block"):
+        options = {"sampling": sampling} | ({"shards_per_block": 1} if sampling == "block" else {})
+        report = report_of(options, sizes=[4, 6], remainder="pad", features=np.arange(10.0)[:, None])
+        assert report.design_effect is None and report.why_not_exact == "a step is more than an epoch"
+
+
 def test_the_bias_of_a_proxy():
     sizes, features = np.array([4, 6, 20]), np.random.default_rng(9).normal(size=(30, 3))
     ids = np.repeat([0, 1, 2], sizes)
-    with_features = {"features": features, "shard_ids": ids, "sizes": sizes}
+    with_features = {"features": features, "sizes": sizes}
     naive = {"sampling": "shards", "frames_per_visit": 4, "shard_choice": "uniform"}
     law = np.repeat(1 / (3 * sizes), sizes)
     off = np.linalg.norm(law @ features - features.mean(0)) / math.sqrt(features.var(axis=0).sum())
@@ -136,7 +197,7 @@ def test_the_bias_of_a_proxy_where_the_order_on_disk_leaves_out_or_repeats_frame
     law = law_by_steps(batches_of(sizes, sampling="sequential", **where), 40)
     off = abs(law @ features[:, 0] - 0.5) / 0.5
     assert off > 0.05
-    with_features = {"features": features, "shard_ids": np.repeat([0, 1], 20), "sizes": sizes}
+    with_features = {"features": features, "sizes": sizes}
     report = report_of({"sampling": "sequential"}, remainder=remainder, **with_features)
     assert report.bias_of_proxy is None or report.bias_of_proxy == pytest.approx(off)
 
@@ -186,10 +247,10 @@ def test_rho_of_clips_is_that_of_whole_windows_drawn_alike(sampling):
     windows = every_whole_clip(video_sizes, 3, 2)
     rho = intraclass_correlation([features[window] for window in windows])
     options = {"proxy": "made up", "batch_size": 4}
-    exact = estimate_for(spec, store, read_features, **options, draws=len(windows))
+    exact = estimate_for(spec, store, read_features, **options, features=features)
     assert exact.rho == exact.low == exact.high == pytest.approx(rho, rel=1e-12)
     assert (exact.level, exact.frames_per_draw, exact.num_draws) == ("clip", 3, len(windows))
-    assert sorted(read.pop()) == sorted(set(windows.ravel()))  # each frame once
+    assert exact.basis == "exact" and not read  # no frame is read that is there already
     found = [
         estimate_for(spec, store, read_features, **options, draws=len(windows) - 1, seed=seed)
         for seed in range(20)
@@ -197,8 +258,9 @@ def test_rho_of_clips_is_that_of_whole_windows_drawn_alike(sampling):
     assert sum(estimate.low <= rho <= estimate.high for estimate in found) >= 17
     assert all(estimate.low < estimate.rho < estimate.high for estimate in found)
     assert len({estimate.rho for estimate in found}) == 20
-    alike = estimate_for(spec, store, lambda ids: np.ones((len(ids), 1)), **options, draws=999)
-    assert alike is None
+    few = estimate_for(spec, store, read_features, **options, draws=9999)
+    assert few.num_draws == len(windows) and few.basis == "sampled"  # as many draws as an epoch has
+    assert estimate_for(spec, store, read_features, **options, features=np.full((183, 1), 0.1)) is None
     single = SamplingSpec(sampling=sampling, clip_frames=1)
     assert rho_level(single) is None
     assert estimate_for(single, store, read_features, **options) is None

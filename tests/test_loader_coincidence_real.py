@@ -102,20 +102,20 @@ def test_the_plausible_kappas_of_a_block_shuffle_are_rejected(sizes):
 
 
 @pytest.mark.parametrize(("num_ranks", "batch_size"), [(2, 8), (3, 5)])
-def test_every_rank_of_a_block_shuffle_has_the_kappa_of_its_own_batches(num_ranks, batch_size):
+def test_the_batches_of_all_ranks_together_have_the_kappa_of_the_global_batch(num_ranks, batch_size):
     """Ranks take turns inside a step, and 80 frames are whole steps of 16 but not of 15."""
-    store = ArrayStore(EQUAL)
+    store, slots = ArrayStore(EQUAL), num_ranks * batch_size
+    where = {"batch_size": batch_size, "world_size": num_ranks, "remainder": "drop", **BLOCK}
     by_rank = [
-        measured_kappa(store, 800, batch_size=batch_size, rank=rank, world_size=num_ranks, **BLOCK)
+        whole_batches(make_sampler(store, rank=rank, seed=1, **where), 800, batch_size)
         for rank in range(num_ranks)
     ]
-    weights = [
-        len(FrameBatchSampler(store, batch_size=batch_size, rank=rank, world_size=num_ranks, **BLOCK))
-        for rank in range(num_ranks)
-    ]
-    found = np.average(by_rank, axis=0, weights=weights)
-    stated = stated_law(store, batch_size=batch_size, world_size=num_ranks, **BLOCK).kappa["shard"]
-    assert abs(standard_errors_off(found, stated)) < 4
+    steps = np.concatenate(by_rank, axis=2)
+    shard_ids = store.index["shard_id"].astype(np.int64)
+    found = coincidence(steps.reshape(-1, slots), shard_ids).reshape(800, -1).mean(1)
+    assert abs(standard_errors_off(found, stated_law(store, **where).kappa["shard"])) < 4
+    one_rank = stated_law(store, batch_size=batch_size, **BLOCK).kappa["shard"]
+    assert abs(standard_errors_off(found, one_rank)) > 10
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+# ruff: noqa: N802 - tests are named after the formulas of SAMPLING.md
 """Rho from a few frames: unbiased, with an interval that covers, and refusals of features that are none."""
 
 import itertools
@@ -7,12 +8,14 @@ import numpy as np
 import pytest
 
 from loader import SamplingError
-from loader.design_effect import correlation_ratio, intraclass_correlation
+from loader.design_effect import correlation_ratio, intraclass_correlation, least_correlation
 from loader.rho_estimate import (
     Units,
     estimate_rho,
     load_features,
+    rho_of_all,
     rho_of_groups,
+    rho_of_shuffled_frames,
     student_quantile,
     thumbnails,
     units_of,
@@ -104,7 +107,7 @@ def pairs_estimate(groups):
 def test_rho_of_groups_is_that_of_all_pairs_and_its_interval_a_jackknife():
     chance = np.random.default_rng(3)
     groups = [chance.normal(size=2) + chance.normal(size=(size, 2)) for size in [3, 1, 4, 2, 5, 3, 2, 4]]
-    found = rho_of_groups(groups, level="clip", proxy="made up", frames_per_draw=5)
+    found = rho_of_groups(groups, level="clip", proxy="made up", frames_per_draw=5, least=-1.0)
     assert found.rho == pytest.approx(pairs_estimate(groups))
     left_out = [pairs_estimate(groups[:group] + groups[group + 1 :]) for group in range(8)]
     logs = np.log(1 - np.array(left_out))
@@ -127,9 +130,66 @@ def test_frames_that_say_nothing_have_no_rho():
     assert (one_picture.rho, one_picture.low, one_picture.high) == pytest.approx((1.0, 1.0, 1.0))
 
 
+def test_what_a_sample_puts_below_the_least_rho_is_put_there():
+    """Shards of four frames around one mean have the least rho there is, and a sample of them errs to both sides."""
+    population = ShardPopulation([4] * 30, seed=12)
+    population.by_shard = [part - part.mean(0) for part in population.by_shard]  # rho is as low as it can be
+    population.features = np.concatenate(population.by_shard)
+    assert intraclass_correlation(population.by_shard) == pytest.approx(-1 / 3)
+    estimates = [population.estimate(draws=20, frames_per_draw=3, seed=seed) for seed in range(30)]
+    assert all(-1 / 3 <= estimate.low <= estimate.rho <= estimate.high <= 1 for estimate in estimates)
+    assert min(estimate.low for estimate in estimates) == pytest.approx(-1 / 3)
+    chance = np.random.default_rng(13)
+    for least in (-1 / 3, -1.0):
+        drawn = [
+            [population.by_shard[shard][chance.permutation(4)[:3]] for shard in chance.integers(0, 30, 20)]
+            for _ in range(30)
+        ]
+        found = [
+            rho_of_groups(groups, level="shard", proxy="", frames_per_draw=3, least=least) for groups in drawn
+        ]
+        # Without the bound the samples' intervals go below what any frames can have.
+        assert (min(estimate.low for estimate in found) < -1 / 3) == (least == -1.0)
+
+
+@pytest.mark.parametrize("sizes", [[6, 9, 20, 14], [1, 2, 1, 3, 12], [5, 5], [7]])
+def test_rho_over_all_frames_is_exact(sizes):
+    population = ShardPopulation(sizes, seed=3)
+    found = rho_of_all(population.units, population.features, level="shard", proxy="made up")
+    exact = intraclass_correlation(population.by_shard)
+    assert found.rho == found.low == found.high == pytest.approx(exact, rel=1e-12)
+    assert (found.basis, found.num_draws) == ("exact", len(sizes))
+    order = np.random.default_rng(4).permutation(sum(sizes))
+    scattered = Units(order=order, ends=np.cumsum(sizes))
+    features = np.empty_like(population.features)
+    features[order] = population.features
+    again = rho_of_all(scattered, features, level="video", proxy="made up")
+    assert again.rho == pytest.approx(exact, rel=1e-12)
+    alike = np.full_like(features, 0.1)  # its mean is another number, by rounding
+    assert rho_of_all(scattered, alike, level="video", proxy="") is None
+    alone = Units(order=None, ends=np.arange(1, sum(sizes) + 1))
+    assert rho_of_all(alone, features, level="gop", proxy="") is None
+
+
+@pytest.mark.parametrize("sizes", [[20] * 25, [5, 10, 15, 40, 30] * 5])
+def test_S22_rho_of_a_shuffled_build_over_its_seeds(sizes):
+    """One direction alone varies, which spreads rho most."""
+    stated, chance = rho_of_shuffled_frames(sizes, level="shard"), np.random.default_rng(5)
+    frames, units = chance.normal(size=(sum(sizes), 1)), Units(order=None, ends=np.cumsum(sizes))
+    found = [
+        rho_of_all(units, frames[chance.permutation(sum(sizes))], level="shard", proxy="").rho
+        for _ in range(1500)
+    ]
+    assert abs(standard_errors_off(found, -1 / (sum(sizes) - 1))) < 4
+    assert stated.rho == -1 / (sum(sizes) - 1) and stated.basis == "builds"
+    inside = np.mean([stated.low <= rho <= stated.high for rho in found])
+    assert 0.93 <= inside <= 0.985
+    assert stated.low >= least_correlation(sizes)
+
+
 def test_one_group_with_a_pair_is_no_certainty():
     groups = [np.array([[0.0], [1.0]]), np.array([[2.0]]), np.array([[5.0]])]
-    found = rho_of_groups(groups, level="gop", proxy="made up", frames_per_draw=2)
+    found = rho_of_groups(groups, level="gop", proxy="made up", frames_per_draw=2, least=-1.0)
     assert found is None or found.low < found.rho < found.high
 
 

@@ -178,6 +178,13 @@ def coincidence_of_clips(shared):
     return clips.clip_coincidences([300, 80, 1000], **options)[shared]
 
 
+def worth_of_blocks(num_ranks):
+    batch_size = 32 * num_ranks
+    kappa = coincidence.block_kappa([1000] * 500, block_frames=4000, batch_size=batch_size)
+    correlation = effect.slot_correlation(kappa, 0.6, shard_size=1000, num_shards=500)
+    return batch_size / effect.design_effect(correlation, batch_size=batch_size)
+
+
 @pytest.mark.parametrize(
     ("formula", "digits", "value"),
     [
@@ -204,6 +211,16 @@ def coincidence_of_clips(shared):
         ("S29", "0.055", lambda: coincidence.visit_kappa(batch_size=128, frames_per_visit=8)),
         ("S31", "0.119", lambda: coincidence.block_kappa([1000] * 500, block_frames=8000, batch_size=256)),
         ("S33", "0.76", lambda: effect.ar1_block_correlation(0.95, num_frames=16)),
+        (
+            "S46",
+            "25.25",
+            lambda: effect.weighted_visit_design_effect(
+                [[[0.0]], [[1.0]] * 99], [0.5, 0.5], frames_per_visit=1
+            ),
+        ),
+        ("S47", "25.25", lambda: effect.worst_visit_design_effect([1, 99], [0.5, 0.5], frames_per_visit=1)),
+        ("S48", "6.1", lambda: worth_of_blocks(num_ranks=1)),
+        ("S48", "7.3", lambda: worth_of_blocks(num_ranks=8)),
         ("S37", "0.365", lambda: webdataset_kappa([1000] * 500, shuffle_buffer=1000, batch_size=256)),
         ("S37", "0.060", lambda: webdataset_kappa([1000] * 500, shuffle_buffer=8000, batch_size=256)),
         ("S50", "12.4", lambda: steps.chi2_of_short_batch(1025, batch_size=128)),

@@ -11,6 +11,7 @@ from loader.batch_plan import BatchPlan
 from loader.bias_formulas import chi2_of_law, max_over_representation, total_variation
 from loader.block_order import frames_per_block
 from loader.clip_law import whole_clip_law
+from loader.design_effect import worst_visit_design_effect
 from tests.support.enumeration import Population, assert_equal, every_whole_clip, law_of_clips
 from tests.support.every_batch import EVERY_OUTCOME, TINY, every_block_batch
 from tests.support.laws import SPECS, batches_of, law_by_steps, law_of, measured_counts
@@ -50,16 +51,39 @@ def test_the_kappa_of_blocks_where_the_last_is_shorter():
 
 
 @pytest.mark.parametrize(
-    ("name", "visit_kappa"),
-    [("iid", 0.0), ("permutation", 0.0), ("visits", 1 / 3), ("visits, naive", 1 / 3), ("block", None)],
+    ("name", "visit_kappa", "worst"),
+    [
+        ("iid", 0.0, 1),
+        ("permutation", 0.0, 1),
+        ("visits", 1 / 3, 2),
+        ("visits, again", 1 / 3, 2),
+        ("block", None, None),
+        (
+            "sequential",
+            None,
+            9 / 2,
+        ),  # of two whole batches each may be one picture, and the ninth frame the mean
+    ],
 )
-def test_the_worst_design_effect_stands_on_visits_where_there_are_any(name, visit_kappa):
+def test_the_worst_design_effect_stands_on_visits_where_there_are_any(name, visit_kappa, worst):
     law = law_of(TINY.sizes, batch_size=4, **SPECS[name])
     assert law.visit_kappa == (None if visit_kappa is None else pytest.approx(visit_kappa))
-    worst = law.kappa["shard"] if visit_kappa is None else visit_kappa
-    assert law.worst_kappa == pytest.approx(worst)
-    assert law.worst_design_effect == pytest.approx(1 + 3 * worst)
-    assert law.effective_batch_floor == pytest.approx(4 / (1 + 3 * worst))
+    assert law.worst_kappa == pytest.approx(law.kappa["shard"] if visit_kappa is None else visit_kappa)
+    if worst is None:
+        worst = 1 + 3 * law.kappa["shard"]
+    assert law.worst_design_effect == pytest.approx(worst)
+    assert law.effective_batch_floor == pytest.approx(4 / worst)
+    assert law.floor_is_proven == (name != "block")
+
+
+def test_the_worst_design_effect_of_shards_drawn_alike_is_not_that_of_the_anchor_frame_rule():
+    law = law_of([2, 3, 4], batch_size=4, **SPECS["visits, naive"])
+    assert law.floor_is_proven
+    assert (
+        2.2
+        < law.worst_design_effect
+        == pytest.approx(worst_visit_design_effect([2, 3, 4], [1 / 3] * 3, frames_per_visit=2))
+    )
 
 
 def test_naive_visits_over_equal_shards_have_no_bias():
@@ -135,7 +159,7 @@ def test_kappa_of_the_order_on_disk_by_brute_force(sizes, batch_size):
 @pytest.mark.parametrize(
     ("batch_size", "world_size", "remainder"), [(2, 3, "drop"), (2, 3, "pad"), (3, 1, "pad")]
 )
-def test_kappa_is_of_the_batches_that_the_ranks_get(batch_size, world_size, remainder):
+def test_kappa_is_of_the_global_batches_that_the_ranks_get(batch_size, world_size, remainder):
     where = {
         "batch_size": batch_size,
         "world_size": world_size,
@@ -143,8 +167,10 @@ def test_kappa_is_of_the_batches_that_the_ranks_get(batch_size, world_size, rema
         "sampling": "sequential",
     }
     plans = [BatchPlan([6, 1, 1], rank=rank, **where) for rank in range(world_size)]
-    batches = np.array([ids for plan in plans for ids in plan.batches(0)])
-    found = coincidence(batches, np.repeat([0, 1, 2], [6, 1, 1])).mean()
+    steps = np.array(
+        [np.concatenate(step) for step in zip(*(plan.batches(0) for plan in plans), strict=True)]
+    )
+    found = coincidence(steps, np.repeat([0, 1, 2], [6, 1, 1])).mean()
     assert law_of([6, 1, 1], **where).kappa["shard"] == pytest.approx(found)
 
 

@@ -5,15 +5,19 @@ import re
 
 import numpy as np
 import pytest
-from frame_cache_tools import bias_plan
+from frame_cache_tools import bias_plan, bias_table
 from frame_cache_tools.bias_cli import EXIT_LIMIT_BROKEN, EXIT_WRONG_COMMAND, main
 from frame_cache_tools.bias_subject import subject_of_cache
 
 import frame_store
+from loader import SamplingSpec
 from loader.clip_law import chi2_of_whole_clips
+from loader.design_effect import design_effect, intraclass_correlation, slot_correlation
 from loader.epoch_order import epoch_order
+from loader.rho_estimate import thumbnails
 from loader.step_law import chi2_of_short_batch
 from tests.support.commands import SMALL, run
+from tests.support.statistics import standard_errors_off
 from tests.support.tiny_videos import simple_specs, tiny_folder
 
 
@@ -74,14 +78,20 @@ def test_the_layouts_side_by_side(caches):
     naive = "sampling=shards frames_per_visit=32 shard_choice=uniform"
     assert in_order[naive]["effective_batch"] < 4
     assert shuffled[naive]["effective_batch"] == pytest.approx(32, rel=0.1)
-    assert in_order[naive]["rho"]["low"] < in_order[naive]["rho"]["rho"] < in_order[naive]["rho"]["high"]
+    store = frame_store.open_store(caches["shuffled"])
+    pixels = thumbnails(store)(np.arange(len(store)))
+    exact = intraclass_correlation(np.split(pixels, np.cumsum(store.shard_sizes)[:-1]))
+    assert shuffled[naive]["rho"]["rho"] == pytest.approx(exact)  # of this cache, not of the mean build
+    assert shuffled[naive]["rho"]["basis"] == "exact" and exact != pytest.approx(-1 / (len(store) - 1))
     for rows in (in_order, shuffled):
         assert rows["sampling=iid"]["effective_batch"] == 32
 
 
 def test_the_table_says_it_in_words(caches):
     said = bias(caches["video"], "--batch-size", "32").stdout
-    assert re.search(r"rho by thumbnails 16x16, 95% interval: gop .*, video .*, shard ", said)
+    assert re.search(
+        r"rho by thumbnails 16x16, all frames: gop \d\.\d+, video \d\.\d+, shard \d\.\d+\n", said
+    )
     assert "frames of small ones too often: A(n)/H(n) - 1" in said
     assert re.search(r"^sampling=iid .* 32\.0$", said, re.MULTILINE)
 
@@ -171,6 +181,125 @@ def test_the_gate(caches):
     assert bias(*common, "--max-chi2", "1").exit_code == EXIT_WRONG_COMMAND
 
 
+def test_the_gate_judges_what_is_certain(caches, tmp_path):
+    """Shards of 1 and 99 frames, drawn alike: 32 frames are worth 1.27, by the sizes alone."""
+    (tmp_path / "sizes").write_text("1 99")
+    naive = (
+        "--sampling",
+        "shards",
+        "--frames-per-visit",
+        "1",
+        "--shard-choice",
+        "uniform",
+        "--batch-size",
+        "32",
+    )
+    sizes = ("--shard-sizes", tmp_path / "sizes")
+    for limit, code in ((1.26, 0), (1.28, EXIT_LIMIT_BROKEN), (30, EXIT_LIMIT_BROKEN)):
+        result = bias(*sizes, *naive, "--min-effective-batch", limit)
+        assert result.exit_code == code
+    assert (
+        "a global batch may be worth only 1.3 independent frames, at least 30 are asked for" in result.stderr
+    )
+    (rows,) = samplers(*sizes, *naive)
+    (row,) = rows.values()
+    assert row["law"]["effective_batch_floor"] == pytest.approx(32 * 0.0099 / 0.25)
+    assert row["design_effect"] is None and row["law"]["floor_is_proven"]
+    block = ("--sampling", "block", "--shards-per-block", "1", "--batch-size", "32")
+    unknown = bias(*sizes, *block, "--rho", "0.5", "--min-effective-batch", "2")
+    assert unknown.exit_code == EXIT_WRONG_COMMAND
+    assert "nothing certain is known" in unknown.stderr and "give --features of all frames" in unknown.stderr
+    assert re.search(r"^sampling=block .* ~\d.* ~\d", unknown.stdout, re.MULTILINE)
+    assert "~ is an approximation, and no limit is judged by it" in unknown.stdout
+    assert (
+        bias(caches["video"], *block, "--min-effective-batch", "1").exit_code == 0
+    )  # exact, from all frames
+
+
+def test_the_figures_of_a_cache_of_unequal_shards_are_exact(caches):
+    (rows,) = samplers(caches["video"], "--batch-size", "32")
+    store = frame_store.open_store(caches["video"])
+    pixels = thumbnails(store)(np.arange(len(store)))
+    frames = pixels - pixels.mean(0)
+    sigma2 = np.square(frames).sum(1).mean()
+    exact = {name for name, row in rows.items() if row["is_exact"]}
+    assert exact == set(rows) - {"webdataset shuffle_buffer=1000 num_workers=1"}
+    row = rows["sampling=block shards_per_block=4"]
+    effects = []
+    for seed in range(400):
+        order = epoch_order(store.shard_sizes, SamplingSpec(sampling="block", shards_per_block=4), seed=seed)
+        batches = frames[order.ids(0, len(store) // 32 * 32)].reshape(-1, 32, frames.shape[1]).mean(1)
+        effects.append(32 * np.square(batches).sum(1).mean() / sigma2)
+    assert abs(standard_errors_off(effects, row["design_effect"])) < 4
+    rho = intraclass_correlation(np.split(pixels, np.cumsum(store.shard_sizes)[:-1]))
+    correlation = slot_correlation(
+        row["law"]["kappa"]["shard"], rho, shard_size=float(store.shard_sizes.mean()), num_shards=6
+    )
+    assert abs(standard_errors_off(effects, design_effect(correlation, batch_size=32))) > 4
+    naive = rows["sampling=shards frames_per_visit=32 shard_choice=uniform"]
+    assert naive["effective_batch_with_bias"] < naive["effective_batch"]
+    said = bias(caches["video"], "--batch-size", "32").stdout
+    assert f"bias included, a global batch is worth {naive['effective_batch_with_bias']:.1f} frames" in said
+
+
+def test_the_batch_of_all_ranks_together(caches):
+    block = ("--sampling", "block", "--shards-per-block", "4")
+    ranks = (caches["video"], *block, "--batch-size", "8", "--world-size", "4")
+    (of_ranks,), (of_one,) = samplers(*ranks), samplers(caches["video"], *block, "--batch-size", "32")
+    (together,), (alone,) = of_ranks.values(), of_one.values()
+    assert together["effective_batch"] == alone["effective_batch"]
+    assert together["law"]["slots_per_batch"] == 32
+    result = bias(*ranks, "--min-effective-batch", together["effective_batch"] + 0.1)
+    assert result.exit_code == EXIT_LIMIT_BROKEN and "a global batch may be worth only" in result.stderr
+    assert "global batch: 4 ranks x 8 = 32 frames" in result.stdout
+    assert "effective global batch" in result.stdout
+    (subject,) = json.loads(bias(*ranks, "--json").stdout)["subjects"]
+    assert (subject["world_size"], subject["batch_size"], subject["global_batch_size"]) == (4, 8, 32)
+
+
+def test_a_large_cache_is_estimated_and_says_so(caches, monkeypatch):
+    monkeypatch.setattr(bias_table, "MAX_FRAMES_READ", 100)
+    in_order, shuffled = samplers(caches["video"], caches["shuffled"], "--batch-size", "32")
+    bases = {name: row["basis"] for name, row in in_order.items()}
+    assert bases == {
+        "sampling=permutation": "exact",
+        "sampling=iid": "exact",
+        "sampling=block shards_per_block=4": "approximate",
+        "sampling=shards frames_per_visit=8": "sampled",
+        "sampling=shards frames_per_visit=32": "sampled",
+        "sampling=shards frames_per_visit=32 shard_choice=uniform": None,
+        "webdataset shuffle_buffer=1000 num_workers=1": "approximate",
+        "sampling=sequential": "sampled",
+    }
+    for rows, basis in ((in_order, "sampled"), (shuffled, "builds")):
+        row = rows["sampling=shards frames_per_visit=32"]
+        assert row["basis"] == basis and not row["is_exact"]
+        assert row["effective_batch_low"] < row["effective_batch"] < row["effective_batch_high"]
+    said = bias(caches["video"], "--batch-size", "32").stdout
+    assert re.search(r"^sampling=shards frames_per_visit=8 .*\[\d", said, re.MULTILINE)
+    assert "a sample, 95% interval: gop" in said and "[low, high]: rho of a sample of frames" in said
+
+
+def test_an_assumed_rho_looks_at_no_pixel(caches, monkeypatch):
+    monkeypatch.setattr(bias_table, "thumbnails", None)
+    (rows,) = samplers(caches["video"], "--rho", "0.5", "--batch-size", "32")
+    assert rows["sampling=shards frames_per_visit=8"]["design_effect"] == 1 + 7 * 0.5
+    naive = rows["sampling=shards frames_per_visit=32 shard_choice=uniform"]
+    assert naive["design_effect"] is naive["bias_of_proxy"] is None
+    assert rows["sampling=sequential"]["why_not_exact"] == "needs features"
+    said = bias(caches["video"], "--rho", "0.5", "--batch-size", "32").stdout
+    assert "design effects hold for the rho that --rho assumes" in said
+
+
+def test_the_help_says_which_figures_are_exact():
+    said = " ".join(bias("--help").stdout.split())
+    assert "Every number but rho is exact" not in said
+    assert (
+        "Exact, from shard sizes and settings alone or from all frames: every number without a mark." in said
+    )
+    assert f"caches of more than {bias_table.MAX_FRAMES_READ:,} frames" in said
+
+
 def test_features_take_the_place_of_pixels(caches, tmp_path):
     store = frame_store.open_store(caches["video"])
     shard_ids = store.index["shard_id"]
@@ -203,7 +332,9 @@ def test_before_anything_is_built(folder, caches, tmp_path):
     built = samplers(caches["video"], "--batch-size", "32")[0][naive]
     assert one_each[naive]["law"]["chi2"] == built["law"]["chi2"]
     assert one_each[naive]["effective_batch"] is None
-    assert shuffled[naive]["effective_batch"] == pytest.approx(32, rel=0.1)
+    low, worth, high = (shuffled[naive][f"effective_batch{end}"] for end in ("_low", "", "_high"))
+    assert 20 < low <= worth <= high and worth == pytest.approx(32, rel=0.1)  # over the seeds of a build
+    assert shuffled[naive]["basis"] == "builds" and not shuffled[naive]["is_exact"]
     assert in_order["sampling=iid"]["effective_batch"] == 32
     assert not list(folder.parent.glob(f"{folder.name}*.scan"))
     sizes = frame_store.open_store(caches["video"]).shard_sizes.tolist()
@@ -211,18 +342,18 @@ def test_before_anything_is_built(folder, caches, tmp_path):
         (tmp_path / "sizes").write_text(text)
         (rows,) = samplers("--shard-sizes", tmp_path / "sizes", "--batch-size", "32", "--rho", "0.5")
         assert rows[naive]["law"]["chi2"] == built["law"]["chi2"]
-        assert rows[naive]["design_effect"] == pytest.approx(1 + 31 * 0.5)
+        assert rows[naive]["design_effect"] is None and rows[naive]["why_not_exact"] == "needs features"
+        visits = rows["sampling=shards frames_per_visit=8"]
+        assert (visits["design_effect"], visits["basis"]) == (pytest.approx(1 + 7 * 0.5), "assumed")
+        assert rows["webdataset shuffle_buffer=1000 num_workers=1"]["basis"] == "approximate"
 
 
-def test_the_plan_measures_and_picks_the_largest_effective_batch_that_is_fast_enough(
-    caches, tmp_path, monkeypatch
-):
+def test_the_plan_measures_and_picks(caches, tmp_path, monkeypatch):
     monkeypatch.setattr(bias_plan, "SECONDS_PER_ROUND", 0.05)  # how fast they are is nothing to this
     options = (caches["shuffled"], "--batch-size", "32", "--plan")
     easy = json.loads(bias(*options, "--demand", "1", "--json").stdout)
     assert all(row["frames_per_second"] > 0 for row in easy["measured"])
-    best = max(row["effective_batch"] for row in easy["measured"] if "sequential" not in row["sampler"])
-    assert easy["pick"]["effective_batch"] == pytest.approx(best, rel=2e-3)
+    assert easy["pick"]["sampler"] == "sampling=permutation"
     hopeless = bias(*options, "--demand", "1e12")
     assert hopeless.exit_code == 0
     assert "no unbiased sampler gives 1000000000000 frames/s here" in hopeless.stdout
@@ -302,6 +433,11 @@ def test_the_table_tells_of_pairs_what_is_exact_and_marks_what_is_not(tmp_path):
         (["CACHE", "--sampling", "iid", "--max-chi2", "1", "--target", "windows"], "give --clip-frames"),
         (["CACHE", "--clip-frames", "4", "--target", "frames"], "give one of them"),
         (["CACHE", "--draws", "1"], "--draws must be 3 or more"),
+        (["CACHE", "--features", "f.npy", "--rho", "0.5"], "two answers to one question"),
+        (
+            ["CACHE", "--sampling", "webdataset", "--num-workers", "2", "--world-size", "4"],
+            "8 workers of all",
+        ),
         (["CACHE", "--batch-size", "0"], "--batch-size must be 1 or more"),
     ],
 )

@@ -26,11 +26,12 @@ from frame_cache_tools.bias_subject import (
     subjects_of_videos,
 )
 from frame_cache_tools.bias_table import (
+    MAX_FRAMES_READ,
     BiasTable,
     candidates,
     report_builtins,
-    table_text,
 )
+from frame_cache_tools.bias_text import table_text
 
 from cache_builder.errors import ConfigError, MachineError
 from frame_store import __version__
@@ -75,8 +76,13 @@ EXIT_MACHINE_FAILED = 3
 @click.option("--clip-frames", type=int, help="Clips of this many frames, T: whole windows, drawn alike.")
 @click.option("--clip-stride", type=int, default=1, help="Distance between the frames of a clip, q.")
 @click.option("--shuffle-buffer", type=int, default=1000, help="webdataset: frames in the buffer, Q.")
-@click.option("--num-workers", type=int, default=1, help="webdataset: DataLoader workers times nodes.")
-@click.option("--world-size", type=int, default=1, help="Ranks that share an epoch.")
+@click.option("--num-workers", type=int, default=1, help="webdataset: DataLoader workers of each rank.")
+@click.option(
+    "--world-size",
+    type=int,
+    default=1,
+    help="Ranks that share an epoch and average their gradients: all is said of their global batch.",
+)
 @click.option(
     "--remainder",
     type=click.Choice(["drop", "pad", "uneven"]),
@@ -88,7 +94,12 @@ EXIT_MACHINE_FAILED = 3
     help=".npy of one row a frame id, to take for the gradient.  [default: thumbnails of the pixels]",
 )
 @click.option("--rho", type=float, help="Take this for the correlation inside a shard, and look at no pixel.")
-@click.option("--draws", type=int, default=100, help="Shards drawn to estimate rho, six frames of each.")
+@click.option(
+    "--draws",
+    type=int,
+    default=100,
+    help=f"Caches of more than {MAX_FRAMES_READ} frames: shards drawn to estimate rho, six frames of each.",
+)
 @click.option("--seed", type=int, default=0, help="Seed of the estimate.")
 @click.option("--json", "as_json", is_flag=True, help="The reports as JSON.")
 @click.option("--plot", type=click.Path(path_type=Path), help="PNG: effective batch against frames/s.")
@@ -101,12 +112,17 @@ EXIT_MACHINE_FAILED = 3
     help="What is to be drawn uniformly, for --max-chi2 and --plan.  [default: windows for clips, else frames]",
 )
 @click.option(
-    "--min-effective-batch", type=float, help="With --sampling: exit 1 if a batch may be worth less."
+    "--min-effective-batch",
+    type=float,
+    help="With --sampling: exit 1 if a global batch may be worth less, 2 if nothing certain is known of it.",
 )
 def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
-    """Bias and variance of samplers over CACHE: chi^2, coincidence, design effect, effective batch.
+    """Bias and variance of samplers over CACHE: chi^2, coincidence, design effect, effective global batch.
 
-    Every number but rho is exact. Formulas and their proofs: loader/SAMPLING.md.
+    Exact, from shard sizes and settings alone or from all frames: every number without a mark. Not exact, and marked:
+    [low, high] where rho is estimated from a sample of frames (caches of more than 20,000 frames) or is that of a
+    shuffled build; ~ where a formula approximates, with the reason below the table. What --rho assumes is as true as
+    that. Formulas and their proofs: loader/SAMPLING.md.
     """
     try:
         _run(flags)
@@ -186,6 +202,9 @@ class _Section:
             "layout": subject.layout,
             "num_frames": subject.num_frames,
             "num_shards": len(subject.shard_sizes),
+            "world_size": self.table.world_size,
+            "batch_size": self.table.batch_size,
+            "global_batch_size": self.table.world_size * self.table.batch_size,
             "rho": [asdict(estimate) for estimate in (self.table.levels() if with_levels else [])],
             "samplers": [
                 report_builtins(report, self.table.short_videos(spec)) for spec, report in self.rows
@@ -252,6 +271,8 @@ def _check_together(
         raise ConfigError("--plan and --plot measure FrameLoader on caches: give CACHE, and no webdataset")
     if flags["features"] is not None and (subjects[0].store is None or len(subjects) > 1):
         raise ConfigError("--features has a row for each frame of one cache: give one CACHE")
+    if flags["features"] is not None and flags["rho"] is not None:
+        raise ConfigError("--features and --rho are two answers to one question: give one of them")
     if flags["batch_size"] < 1:
         raise ConfigError(f"--batch-size must be 1 or more, found {flags['batch_size']}")
     if flags["draws"] < 3:
@@ -295,11 +316,17 @@ def _broken_limits(
                 )
             elif max_chi2 is not None and chi2 > max_chi2:
                 lines.append(f"{where}: chi2 over {judged} is {chi2:.4g}, at most {max_chi2:g} is allowed")
-            low = report.effective_batch_low
-            worth = report.law.effective_batch_floor if low is None else low
-            if least_batch is not None and worth < least_batch:
+            if least_batch is None:
+                continue
+            worth = report.least_effective_batch
+            if worth is None:
+                raise ConfigError(
+                    f"{where}: --min-effective-batch judges what is certain, and nothing certain is known of this "
+                    f"sampler here ({report.why_not_exact}); give --features of all frames"
+                )
+            if worth < least_batch:
                 lines.append(
-                    f"{where}: a batch may be worth only {worth:.1f} independent frames, "
+                    f"{where}: a global batch may be worth only {worth:.1f} independent frames, "
                     f"at least {least_batch:g} are asked for"
                 )
     return lines

@@ -14,6 +14,10 @@ from loader import FrameLoader, SamplingError, SamplingSpec
 from loader.bias_report import BiasReport
 from loader.sampling_law import Target
 
+PLAINEST_FIRST = ("permutation", "iid", "shards", "block", "sequential")
+"""Samplers by how little need be known of them: whole epochs of uniform frames, independent frames, groups of them."""
+AS_GOOD = 0.05
+"""Effective batches this close count as equal: they stand on a proxy of the gradient."""
 ROUNDS = 3
 SECONDS_PER_ROUND = 0.6
 
@@ -36,6 +40,18 @@ class MeasuredSampler:
         law = self.report.law
         effective = self.report.effective_batch
         return (law.effective_batch_floor if effective is None else effective) / law.slots_per_batch
+
+    @property
+    def worth_at_most(self) -> float:
+        """The same at the upper end of rho's interval."""
+        high = self.report.effective_batch_high
+        return self.worth if high is None else high / self.report.law.slots_per_batch
+
+    @property
+    def plainness(self) -> int:
+        """Place of the sampler in `PLAINEST_FIRST`."""
+        words = self.report.law.name.split()[0]
+        return PLAINEST_FIRST.index(words.removeprefix("sampling="))
 
 
 def measure_candidates(
@@ -71,7 +87,9 @@ def pick_sampler(
 ) -> tuple[MeasuredSampler, str]:
     """The unbiased sampler of the largest effective batch that meets `demand` frames/s, and why it is that one.
 
-    Where none meets it the loader is the limit: then the one that delivers most independent frames a second.
+    Of those that meet it and are worth as much, within `AS_GOOD` or their interval, it is the plainest: `permutation`,
+    where it is among them, however fast the others are. Where none meets the demand the loader is the limit: then the
+    one that delivers most independent frames a second, and the plainest of those whose rounds were no slower.
     `target` is what is to be drawn uniformly; None for each sampler's own, windows for clips and else frames.
 
     Raises:
@@ -88,16 +106,35 @@ def pick_sampler(
         raise SamplingError(f"nothing to pick: no sampler here is unbiased at every position ({told})")
     enough = [row for row in unbiased if row.frames_per_second >= demand]
     if enough:
-        best = max(enough, key=lambda row: (round(row.worth, 3), row.frames_per_second))
-        return best, (
+        most = max(row.worth for row in enough)
+        as_good = [row for row in enough if row.worth_at_most >= (1 - AS_GOOD) * most]
+        best = _plainest(as_good)
+        why = (
             f"{len(enough)} of {len(measured)} samplers are unbiased at every position and give {demand:.0f} "
-            f"frames/s or more; of these its batches are worth most, and it is the fastest that is worth as much"
+            f"frames/s or more"
         )
-    best = max(unbiased, key=lambda row: row.worth * row.frames_per_second)
+        if len(as_good) == 1:
+            return best, f"{why}; of these its batches are worth most"
+        return best, (
+            f"{why}; {len(as_good)} of these are worth most, or as much within {AS_GOOD:.0%} or what is known of rho, "
+            "and this is the plainest of them"
+        )
+    most = max(row.worth * row.frames_per_second for row in unbiased)
+    as_good = [row for row in unbiased if row.worth_at_most * row.fastest >= most]
+    best = _plainest(as_good)
+    why = f"no unbiased sampler gives {demand:.0f} frames/s here"
+    delivers = f"{best.worth * best.frames_per_second:.0f} independent frames a second"
+    if len(as_good) == 1:
+        return best, f"{why}; this one delivers most, {delivers}"
     return best, (
-        f"no unbiased sampler gives {demand:.0f} frames/s here; this one delivers most independent frames a second "
-        f"({best.worth * best.frames_per_second:.0f})"
+        f"{why}; {len(as_good)} of them deliver most independent frames a second, or no less as far as the rounds and "
+        f"rho tell, and this is the plainest of them: {delivers}"
     )
+
+
+def _plainest(rows: Sequence[MeasuredSampler]) -> MeasuredSampler:
+    """By law; of one law, on several caches or with other options, the one worth most, then the fastest."""
+    return min(rows, key=lambda row: (row.plainness, -row.worth, -row.frames_per_second))
 
 
 def plan_text(measured: Sequence[MeasuredSampler], *, demand: float, target: Target | None = None) -> str:
@@ -108,11 +145,14 @@ def plan_text(measured: Sequence[MeasuredSampler], *, demand: float, target: Tar
         for row in measured
     ]
     width = max(map(len, names))
-    lines = [f"{'sampler':{width}} {'frames/s':>9} {'spread':>13} {'effective batch':>16}"]
+    lines = [f"{'sampler':{width}} {'frames/s':>9} {'spread':>13} {'effective global batch':>23}"]
     for name, row in zip(names, measured, strict=True):
         spread = f"{row.slowest:.0f}-{row.fastest:.0f}"
-        effective = row.worth * row.report.law.slots_per_batch
-        lines.append(f"{name:{width}} {row.frames_per_second:9.0f} {spread:>13} {effective:16.1f}")
+        mark = (
+            "~" if row.report.basis == "approximate" else ">=" if row.report.effective_batch is None else ""
+        )
+        effective = f"{mark}{row.worth * row.report.law.slots_per_batch:.1f}"
+        lines.append(f"{name:{width}} {row.frames_per_second:9.0f} {spread:>13} {effective:>23}")
     best, why = pick_sampler(measured, demand=demand, target=target)
     return "\n".join([*lines, f"take {best.report.law.name} on {best.subject_name}: {why}"])
 
@@ -127,6 +167,7 @@ def measured_builtins(row: MeasuredSampler) -> dict[str, Any]:
         "slowest": row.slowest,
         "fastest": row.fastest,
         "effective_batch": row.worth * row.report.law.slots_per_batch,
+        "basis": row.report.basis,
     }
 
 

@@ -74,6 +74,6 @@ def plot_samplers(measured: Sequence[MeasuredSampler], path: Path) -> None:
     axes.set_ylim(1, 1.3 * batch)
     axes.set_xlim(left=0)
     axes.set_xlabel("frames/s on this machine, FrameLoader (median, and spread of the rounds)")
-    axes.set_ylabel("effective batch: independent frames a batch is worth")
+    axes.set_ylabel("effective global batch: independent frames a step is worth")
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=130)

@@ -9,20 +9,27 @@ import numpy.typing as npt
 from frame_cache_tools.bias_subject import BiasSubject
 
 from loader import SamplingError, SamplingSpec
-from loader.bias_report import BiasReport, estimate_for, make_report, rho_level
+from loader.bias_report import BiasReport, estimate_for, make_report, rho_level, units_of_batches
 from loader.clip_law import short_videos
 from loader.clip_order import contiguous_video_sizes
 from loader.rank_slice import Remainder
-from loader.rho_estimate import DRAWS, ReadFeatures, RhoEstimate, estimate_rho, thumbnails, units_of
-from loader.sampling_law import SamplingLaw, sampling_law
+from loader.rho_estimate import (
+    DRAWS,
+    ReadFeatures,
+    RhoEstimate,
+    estimate_rho,
+    rho_of_all,
+    rho_of_shuffled_frames,
+    thumbnails,
+    units_of,
+)
+from loader.sampling_law import sampling_law
 from loader.webdataset_report import WebDatasetSpec, webdataset_report
 
 Reals = npt.NDArray[np.float64]
 LEVELS = ("gop", "video", "shard")
-MAX_NAMES_IN_TEXT = 3
-"""Short videos that the table names; `--json` names all."""
 MAX_FRAMES_READ = 20_000
-"""Up to here the bias of thumbnails is computed over all frames; beyond, chi^2 bounds it."""
+"""Up to here thumbnails of all frames are read and every figure is exact; beyond, rho is estimated from a few."""
 
 
 class ShortVideo(NamedTuple):
@@ -33,7 +40,7 @@ class ShortVideo(NamedTuple):
 
 
 class BiasTable:
-    """Reports on one subject; what rho costs in frames read is paid once a level."""
+    """Reports on one subject; frames are read once, and what rho costs beside that is paid once a level."""
 
     def __init__(
         self,
@@ -50,7 +57,7 @@ class BiasTable:
     ) -> None:
         self.subject = subject
         self.batch_size = batch_size
-        self._world_size = world_size
+        self.world_size = world_size
         self._remainder = remainder
         self._features = features
         self._assumed_rho = assumed_rho
@@ -60,7 +67,7 @@ class BiasTable:
         self._proxy = ""
         if features is not None:
             self._read, self._proxy = features.__getitem__, features_name
-        elif subject.store is not None:
+        elif subject.store is not None and assumed_rho is None:  # who assumes a rho wants no pixel read
             self._read, self._proxy = thumbnails(subject.store), "thumbnails 16x16"
         self._rho: dict[object, RhoEstimate | None] = {}
 
@@ -72,20 +79,21 @@ class BiasTable:
         """
         sizes = self.subject.shard_sizes
         if isinstance(spec, WebDatasetSpec):
-            return webdataset_report(sizes, spec, batch_size=self.batch_size, rho=self._shard_rho())
+            return webdataset_report(
+                sizes, spec, batch_size=self.batch_size, world_size=self.world_size, rho=self._shard_rho()
+            )
+        video_sizes = self._video_sizes(spec)
         law = sampling_law(
             sizes,
             spec,
             batch_size=self.batch_size,
-            world_size=self._world_size,
+            world_size=self.world_size,
             remainder=self._remainder,
-            video_sizes=self._video_sizes(spec),
+            video_sizes=video_sizes,
         )
-        features, shard_ids = None, None
-        if law.chi2 > 0 and self.subject.store is not None:
-            features = self._all_features()
-            shard_ids = self.subject.store.index["shard_id"].astype(np.int64)
-        return make_report(law, spec, sizes, rho=self._rho_for(spec), features=features, shard_ids=shard_ids)
+        features = self._all_features() if rho_level(spec) is not None else None
+        rho = self._rho_for(spec, global_batch=law.slots_per_batch // (spec.clip_frames or 1))
+        return make_report(law, spec, sizes, rho=rho, features=features, video_sizes=video_sizes)
 
     def short_videos(self, spec: SamplingSpec | WebDatasetSpec) -> list[ShortVideo]:
         """The videos that `spec` never shows, as they hold no whole clip; none where single frames are drawn.
@@ -125,53 +133,70 @@ class BiasTable:
             self._features = self._read(np.arange(self.subject.num_frames))
         return self._features
 
-    def _rho_for(self, spec: SamplingSpec) -> RhoEstimate | None:
+    def _rho_for(self, spec: SamplingSpec, *, global_batch: int) -> RhoEstimate | None:
+        """Rho of the level that `spec` stands on: exact, else of a shuffled build, else from a few frames."""
         level = rho_level(spec)
         if level is None:
             return None
-        if level == "shard" or (level == "batch" and self.subject.layout == "shuffled"):
+        if level == "shard":
             return self._shard_rho()
+        features = self._all_features()
+        if level == "batch" and features is None and self._is_shuffled:
+            return rho_of_shuffled_frames(
+                units_of_batches(self.subject.num_frames, global_batch).sizes, level=level
+            )
         if self.subject.store is None or self._read is None:
             return None
-        key = (level, spec.clip_frames, spec.clip_stride)
+        key = (level, spec.clip_frames, spec.clip_stride, global_batch)
         if key not in self._rho:
             self._rho[key] = estimate_for(
                 spec,
                 self.subject.store,
                 self._read,
                 proxy=self._proxy,
-                batch_size=self.batch_size,
+                batch_size=global_batch,
+                features=features,
                 draws=self._draws,
                 seed=self._seed,
             )
         return self._rho[key]
 
+    @property
+    def _is_shuffled(self) -> bool:
+        return self.subject.layout == "shuffled" and self._assumed_rho is None
+
     def _shard_rho(self) -> RhoEstimate | None:
         if self._assumed_rho is not None:
-            return _given_rho(self._assumed_rho, "assumed (--rho)")
-        if self.subject.layout == "shuffled":
-            # Known without a look: over the build's seeds, a shard is a random sample of all frames.
-            return _given_rho(-1 / max(1, self.subject.num_frames - 1), "shuffled at build: exact")
+            return _assumed(self._assumed_rho)
+        if self._is_shuffled and self._all_features() is None:
+            return rho_of_shuffled_frames(self.subject.shard_sizes, level="shard")
         return self._rho_of_level("shard") if self.subject.store is not None else None
 
     def _rho_of_level(self, level: Any) -> RhoEstimate | None:  # noqa: ANN401 - one of LEVELS
         store = self.subject.store
         assert store is not None and self._read is not None  # callers checked
         if level not in self._rho:
-            self._rho[level] = estimate_rho(
-                units_of(store.index, level, frames_per_gop=_frames_per_gop(self.subject)),
-                self._read,
-                level=level,
-                proxy=self._proxy,
-                draws=self._draws,
-                seed=self._seed,
-            )
+            units = units_of(store.index, level, frames_per_gop=_frames_per_gop(self.subject))
+            features = self._all_features()
+            if features is not None:
+                self._rho[level] = rho_of_all(units, features, level=level, proxy=self._proxy)
+            else:
+                self._rho[level] = estimate_rho(
+                    units, self._read, level=level, proxy=self._proxy, draws=self._draws, seed=self._seed
+                )
         return self._rho[level]
 
 
-def _given_rho(rho: float, source: str) -> RhoEstimate:
+def _assumed(rho: float) -> RhoEstimate:
     return RhoEstimate(
-        level="shard", proxy=source, rho=rho, low=rho, high=rho, num_draws=0, frames_per_draw=0
+        level="shard",
+        proxy="assumed (--rho)",
+        rho=rho,
+        low=rho,
+        high=rho,
+        num_draws=0,
+        frames_per_draw=0,
+        basis="assumed",
     )
 
 
@@ -220,106 +245,6 @@ def largest_divisor(number: int, *, at_most: int) -> int:
     return max(divisor for divisor in range(1, min(number, at_most) + 1) if number % divisor == 0)
 
 
-def table_text(
-    table: BiasTable,
-    rows: Sequence[tuple[SamplingSpec | WebDatasetSpec, BiasReport]],
-    levels: Sequence[RhoEstimate],
-) -> str:
-    """The table for a terminal."""
-    subject = table.subject
-    sizes = subject.shard_sizes[subject.shard_sizes > 0]
-    lines = [
-        f"{subject.name}: {subject.num_frames} frames in {len(sizes)} shards of {sizes.min()} to {sizes.max()}, "
-        f"layout {subject.layout or 'unknown'}"
-    ]
-    if levels:
-        shown = ", ".join(
-            f"{estimate.level} {estimate.rho:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
-            for estimate in levels
-        )
-        lines.append(f"rho by {levels[0].proxy}, 95% interval: {shown}")
-    width = max(len(report.law.name) for _, report in rows)
-    has_clips = any(report.law.chi2_over_windows is not None for _, report in rows)
-    chi2_titles = f"{'chi2 windows':>13} {'chi2 frames':>12}" if has_clips else f"{'chi2':>9}"
-    chi2_titles += f" {'chi2 pairs':>11}"
-    lines.append(
-        f"{'sampler':{width}} {chi2_titles} {'bias/sigma':>11} {'kappa':>8} {'B_eff at least':>15} "
-        f"{'design effect':>14} {'effective batch':>24}"
-    )
-    lines += [_row_text(report, width, has_clips=has_clips) for _, report in rows]
-    for spec, report in rows:
-        notes = _notes(report.law, table.short_videos(spec))
-        if report.law.rank_batch not in (None, table.batch_size):
-            notes.insert(
-                0, f"a batch is {report.law.rank_batch}, not {table.batch_size}: an epoch holds no whole step"
-            )
-        if report.law.chi2 or notes:
-            lines.append(f"  {report.law.name}: {'; '.join([report.law.because, *notes])}")
-    return "\n".join(lines)
-
-
-def _notes(law: SamplingLaw, short: Sequence[ShortVideo]) -> list[str]:
-    unit = "frame" if law.num_windows is None else "clip"
-    notes = [
-        f"{count:,} {unit}{'s' * (count > 1)} {what}"
-        for count, what in (
-            (law.num_positions_dropped, "dropped an epoch"),
-            (law.num_positions_doubled, "doubled an epoch"),
-        )
-        if count
-    ]
-    if law.epoch_variance:
-        notes.append(f"the mean of one epoch's steps is off by {np.sqrt(law.epoch_variance):.2g} sigma (S51)")
-    if law.chi2_is_by_slots:
-        notes.append("chi2 is by slots: a worker's last batch is short, and a step like any other (S50)")
-    if law.num_windows is not None:
-        notes.insert(0, f"an epoch is {law.num_windows:,} clips, one for each whole window")
-        if short:
-            named = ", ".join(f"{video.name} ({video.num_frames})" for video in short[:MAX_NAMES_IN_TEXT])
-            more = f" and {len(short) - MAX_NAMES_IN_TEXT:,} more" if len(short) > MAX_NAMES_IN_TEXT else ""
-            notes.append(
-                f"{law.num_frames_in_short_videos:,} of {law.num_frames:,} frames in {len(short):,} "
-                f"{'video' if len(short) == 1 else 'videos'} shorter than a clip, never shown: {named}{more}"
-            )
-        if skipped := law.num_frames_never_shown - law.num_frames_in_short_videos:
-            notes.append(f"{skipped:,} frames of longer videos in no whole window, never shown")
-    elif law.chi2_at_start != law.chi2:
-        notes.append(
-            f"chi2 of an epoch's first position {law.chi2_at_start:.3g}, of its last {law.chi2_at_end:.3g}"
-        )
-    return notes
-
-
-def _row_text(report: BiasReport, width: int, *, has_clips: bool) -> str:
-    law = report.law
-    chi2 = f"{law.chi2:9.3g}"
-    if has_clips:
-        over_windows = "" if law.chi2_over_windows is None else f"{law.chi2_over_windows:.3g}"
-        chi2 = f"{over_windows:>13} {law.chi2:12.3g}"
-    if law.chi2_is_by_slots:
-        chi2 = f"{f'~{law.chi2:.3g}':>{len(chi2)}}"
-    chi2 += f" {_pairs_text(law):>11}"
-    if law.chi2 == 0:
-        bias = "~0" if law.chi2_is_by_slots else "0"
-    elif report.bias_of_proxy is not None:
-        bias = f"{report.bias_of_proxy:.4f}"
-    else:
-        bias = f"<= {np.sqrt(law.chi2):.4f}"
-    floor = f"{'' if law.floor_is_proven else '~'}{law.effective_batch_floor:.1f}"
-    effect, effective = "needs rho", "needs rho"
-    if report.design_effect is not None and report.effective_batch is not None:
-        effect, effective = f"{report.design_effect:.2f}", f"{report.effective_batch:.1f}"
-        if report.effective_batch_low != report.effective_batch_high:
-            effective += f" [{report.effective_batch_low:.1f}, {report.effective_batch_high:.1f}]"
-    return f"{law.name:{width}} {chi2} {bias:>11} {law.worst_kappa:8.4f} {floor:>15} {effect:>14} {effective:>24}"
-
-
-def _pairs_text(law: SamplingLaw) -> str:
-    if law.chi2_of_pairs is None:
-        return "-"
-    return f"{'' if law.chi2_of_pairs_is_exact else '>= '}{law.chi2_of_pairs:.3g}"
-
-
 def report_builtins(report: BiasReport, short: Sequence[ShortVideo]) -> dict[str, Any]:
     """One row as plain JSON values; `short` are the videos of `BiasTable.short_videos`."""
     values = asdict(report)
@@ -331,6 +256,13 @@ def report_builtins(report: BiasReport, short: Sequence[ShortVideo]) -> dict[str
     law["worst_design_effect"] = report.law.worst_design_effect
     law["effective_batch_floor"] = report.law.effective_batch_floor
     law["floor_is_proven"] = report.law.floor_is_proven
-    for name in ("effective_batch", "effective_batch_low", "effective_batch_high"):
+    for name in (
+        "is_exact",
+        "effective_batch",
+        "effective_batch_low",
+        "effective_batch_high",
+        "effective_batch_with_bias",
+        "least_effective_batch",
+    ):
         values[name] = getattr(report, name)
     return values
