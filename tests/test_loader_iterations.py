@@ -163,9 +163,7 @@ def test_another_iteration_of_workers_ends_the_one_before():
 @pytest.mark.parametrize("make", [frame_loader, worker_loader], ids=["FrameLoader", "WorkerLoader"])
 def test_the_repr_says_length_sampling_and_epoch(make):
     loader = make(ArrayStore([NUM_FRAMES]), seed=7)
-    assert all(
-        text in repr(loader) for text in ("40 frames", "5 batches of 8", "permutation", "seed=7")
-    )
+    assert all(text in repr(loader) for text in ("40 frames", "5 batches of 8", "permutation", "seed=7"))
     assert "next is epoch 0" in repr(loader)
     iter(loader)
     assert "next is epoch 0" in repr(loader)
