@@ -248,9 +248,9 @@ def test_every_formula_has_a_test_and_every_test_a_formula():
     assert formulas_of_the_document() == tested
 
 
-def test_no_formula_is_numbered_twice():
-    numbers = re.findall(r"\*\*\(S(\d+)\)", DOCUMENT)
-    assert len(set(numbers)) == len(numbers)
+def test_no_formula_is_numbered_twice_and_no_number_is_left_out():
+    numbers = [int(number) for number in re.findall(r"\*\*\(S(\d+)\)", DOCUMENT)]
+    assert sorted(numbers) == list(range(1, len(numbers) + 1))
 
 
 def test_every_number_in_code_is_in_the_document():
