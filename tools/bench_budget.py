@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 _SHARE_TO_PREPARE = 0.4
-_SHARE_TO_PREPARE_MOST = 0.65
+_SHARE_TO_PREPARE_MOST = 0.55
 _SHARE_TO_END = 0.1
 _MOST_SECONDS_TO_END = 12.0
 
