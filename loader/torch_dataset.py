@@ -8,6 +8,7 @@ for batch in batches:  # FrameBatch; each iteration is the sampler's next epoch
     ...
 ```
 
+torchdata's `StatefulDataLoader` takes the same arguments, and its state resumes at the exact next batch.
 `loader.make_dataloader` puts these together, starts workers as the store allows, and moves batches to a GPU.
 
 A plain `DataLoader(dataset, batch_size=128, shuffle=True)` works too: torch's default collation copies the samples
