@@ -130,8 +130,8 @@ def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
 
     Exact, from shard sizes and settings alone or from all frames: every number without a mark. Not exact, and marked:
     [low, high] where rho is estimated from a sample of frames (caches of more than 20,000 frames) or is that of a
-    shuffled build; ~ where a formula approximates, with the reason below the table. What --rho assumes is as true as
-    that. Formulas and their proofs: loader/SAMPLING.md.
+    shuffled build; <= and >= for bounds; ~ where a formula approximates, with the reason below the table. What --rho
+    assumes is as true as that. Formulas and their proofs: loader/SAMPLING.md.
     """
     try:
         _run(flags)
