@@ -99,4 +99,4 @@ def test_without_torchvision_it_says_how_to_install_it(monkeypatch):
     with pytest.raises(ModuleNotFoundError) as raised:
         usual_transforms()
     assert str(raised.value) == INSTALL_HINT
-    assert "frame-cache[bench]" in INSTALL_HINT
+    assert "pip install torchvision pillow" in INSTALL_HINT
