@@ -37,6 +37,7 @@ from cache_builder.workspace import Workspace
 from frame_store.counts import counted
 from frame_store.errors import CudaUnavailableError, StoreError
 from frame_store.layout import MANIFEST_NAME
+from frame_store.listed import listed
 from frame_store.manifest import EncodingName, FileEntry, StoreManifest, read_manifest
 from frame_store.publish import publish_folder, write_file
 from frame_store.user_path import user_path
@@ -281,10 +282,12 @@ class _Build:
             lines.append(f"video {path}: decoded by {there_by} there, by {here_by} now ({{--device}})")
         if not lines:
             lines.append("videos that were and are unreadable, for another reason than then")
-        listed = "\n".join(f"  {line}" for line in lines)
         raise OutputError(
-            f"{self._workspace.output}: already holds another cache, or a damaged one:\n{listed}\n"
-            "give its settings to keep it, another {--out} to build beside it, or {--overwrite} to replace it"
+            listed(
+                f"{self._workspace.output}: already holds another cache, or a damaged one",
+                lines,
+                "give its settings to keep it, another {--out} to build beside it, or {--overwrite} to replace it",
+            )
         )
 
     def _broken_files(self, manifest: StoreManifest) -> list[FileEntry]:

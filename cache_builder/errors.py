@@ -22,6 +22,7 @@ from pathlib import Path
 
 from cache_builder.setting_names import NamesSettings
 from frame_store.errors import FrameCacheError
+from frame_store.listed import listed
 
 
 class VideoError(FrameCacheError):
@@ -98,11 +99,10 @@ class VideosError(NamesSettings, FrameCacheError):
         problems: Sequence[str],
         *,
         fault: str = "cannot be stored whole",
-        remedy: str = "mend or remove them, or build the rest with {--on-error skip}",
+        remedy: str = "mend or remove such videos, or build the rest with {--on-error skip}",
     ) -> None:
         self.problems = tuple(problems)
-        listed = "\n".join(f"  {problem}" for problem in self.problems)
-        super().__init__(f"{len(self.problems)} of the videos {fault}:\n{listed}\n{remedy}")
+        super().__init__(listed(f"{len(self.problems)} of the videos {fault}", self.problems, remedy))
 
 
 class RepairError(NamesSettings, FrameCacheError):

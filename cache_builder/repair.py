@@ -35,6 +35,7 @@ from frame_store.counts import counted
 from frame_store.errors import StoreFormatError
 from frame_store.frame_index import FrameIndex, open_index
 from frame_store.layout import INDEX_NAME
+from frame_store.listed import listed
 from frame_store.manifest import FileEntry, StoreManifest, read_manifest
 from frame_store.publish import sync_path
 from frame_store.shard_file import ShardReceipt
@@ -226,23 +227,24 @@ class _Repair:
                 f"{self._workspace.output}: a GPU decoded {by_gpu[0]}{others} of the videos "
                 f"needed, and only such a one gives those bytes; {REBUILD} --device cuda"
             )
-        listed = self._other_versions()
-        if listed:
+        if versions := self._other_versions():
             raise RepairError(
-                f"{self._workspace.output}: was made with other versions, which may give other bytes:\n{listed}\n"
-                f"install those, or {REBUILD}"
+                listed(
+                    f"{self._workspace.output}: was made with other versions, which may give other bytes",
+                    versions,
+                    f"install those, or {REBUILD}",
+                )
             )
 
-    def _other_versions(self) -> str:
-        """The libraries that have another version here than the manifest says, one a line."""
+    def _other_versions(self) -> list[str]:
+        """The libraries that have another version here than the manifest says, a line each."""
         here = library_versions(DecoderChoice())
         there = {
             name: version
             for name, version in self._manifest.library_versions.items()
             if name not in {"GPU", "torch"}  # those decoded nothing that is needed
         }
-        lines = [line.replace("asked for", "installed here") for line in differences(here, there)]
-        return "\n".join(f"  {line}" for line in lines)
+        return [line.replace("asked for", "installed here") for line in differences(here, there)]
 
     def _write_shards(self, plan: ShardPlan, shard_ids: Sequence[int]) -> None:
         manifest, workspace = self._manifest, self._workspace
@@ -343,13 +345,10 @@ class _Repair:
         """See that all files made again are what the manifest says, before one of them is put in its place."""
         wrong = [entry.name for entry in self._broken if check_file(self._workspace.cache, entry)]
         if wrong:
-            listed = self._other_versions()
-            why = (
-                f"with other versions:\n{listed}\n"
-                if listed
-                else "though of the same libraries (another kind of CPU?); "
-            )
+            what = f"{self._workspace.output}: {', '.join(wrong[:10])}: came out otherwise than the manifest says"
+            if versions := self._other_versions():
+                remedy = f"nothing was replaced; install those, or {REBUILD}"
+                raise RepairError(listed(f"{what}, with other versions", versions, remedy))
             raise RepairError(
-                f"{self._workspace.output}: {', '.join(wrong[:10])}: came out otherwise than the manifest says, "
-                f"{why}nothing was replaced; {'install those, or ' if listed else ''}{REBUILD}"
+                f"{what}, though of the same libraries (another kind of CPU?); nothing was replaced; {REBUILD}"
             )

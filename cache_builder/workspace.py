@@ -29,6 +29,7 @@ from cache_builder.errors import OutputError
 from cache_builder.setting_differences import identity_differences
 from frame_store.counts import counted
 from frame_store.descriptors import raise_if_out_of_files
+from frame_store.listed import listed
 from frame_store.publish import write_file
 
 _MAX_NAME_BYTES = 255
@@ -138,10 +139,12 @@ class Workspace:
             if found is None:
                 self._require_ours()
             elif not overwrite:
-                listed = "\n".join(f"  {line}" for line in identity_differences(identity, found))
                 raise OutputError(
-                    f"{self.building}: holds an unfinished build of something else:\n{listed}\n"
-                    "finish that one with its own command, or discard it with {--overwrite}"
+                    listed(
+                        f"{self.building}: holds an unfinished build of something else",
+                        identity_differences(identity, found),
+                        "finish that one with its own command, or discard it with {--overwrite}",
+                    )
                 )
             self.identity.unlink(missing_ok=True)  # first: what is half removed belongs to nobody
             shutil.rmtree(self.building)

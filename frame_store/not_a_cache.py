@@ -14,6 +14,8 @@ _MAX_CACHES_TOLD: Final = 3
 _MAX_LEVELS_UP: Final = 6
 """A shard of a Zarr cache lies as deep in it."""
 
+_LIVE: Final = " (from Python, cache_builder.open_videos decodes live)"
+
 
 def explain_no_cache(path: Path, *, error: OSError | None = None) -> str:
     """One line: the path, what is there instead of a cache, and what to do.
@@ -54,7 +56,7 @@ def _what_a_file_is(path: Path) -> tuple[str, str]:
     if not os.path.lexists(path):
         return "no such folder", "check the path, or build a cache first: cache-build DIR"
     if path.is_file() and is_video_name(path.name):
-        return "a video", f"build its cache first: cache-build {path}"
+        return "a video", f"build its cache first: cache-build {path}{_LIVE}"
     what = "a file" if path.is_file() else "a link to nothing" if path.is_symlink() else "no folder"
     return what, "give the folder of a cache, with a manifest.json in it"
 
@@ -87,7 +89,7 @@ def _what_a_folder_is(folder: Path) -> tuple[str, str]:
     if is_empty:
         return "an empty folder", "check the path, or build a cache first: cache-build DIR"
     if has_videos or any(is_video_name(entry.name) for entry in _entries_below(folder)):
-        return "a folder of videos", f"build their cache first: cache-build {folder}"
+        return "a folder of videos", f"build their cache first: cache-build {folder}{_LIVE}"
     return "a folder with no manifest.json in it", "give the folder of a cache"
 
 

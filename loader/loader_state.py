@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from frame_store.arguments import whole_number
+from frame_store.listed import listed
 from frame_store.protocol import FrameStore
 from loader.batch_plan import BatchOptions, BatchPlan, plan_batches
 from loader.errors import SamplingError
@@ -159,18 +160,23 @@ class EpochCursor:
         """
         here = self.state()
         differing = [
-            f"  {name}: {getattr(state, name)} in the state, {getattr(here, name)} here"
+            f"{name}: {getattr(state, name)} in the state, {getattr(here, name)} here"
             for name in ("fingerprint", "seed")
             if getattr(state, name) != getattr(here, name)
         ]
         differing += [
-            f"  {name}: {state.sampling.get(name)} in the state, {here.sampling.get(name)} here"
+            f"{name}: {state.sampling.get(name)} in the state, {here.sampling.get(name)} here"
             for name in dict.fromkeys([*here.sampling, *state.sampling])
             if state.sampling.get(name) != here.sampling.get(name)
         ]
         if differing:
-            listed = "\n".join(differing)
-            raise SamplingError(f"the state is of another run:\n{listed}")
+            raise SamplingError(
+                listed(
+                    "the state is of another run",
+                    differing,
+                    "give the options of that run, or begin without a state",
+                )
+            )
         self._plan.order(state.epoch)
         self._plan.slice_from(state.position)
         self._resume_at(Place(state.epoch, state.position))

@@ -19,7 +19,7 @@ def chi2_of_short_batch(num_frames: int, *, batch_size: int) -> float:
     N (q / B + 1 / r) / (q + 1)^2 - 1 with q whole batches and r = N mod B frames in the short one; 0 for r = 0.
 
     >>> round(chi2_of_short_batch(1025, batch_size=128), 2)
-    12.44
+    12.45
 
     Raises:
         SamplingError: no frames, or batch_size below 1.

@@ -22,6 +22,7 @@ from cache_builder.video.packet_headers import (
 from cache_builder.video.packet_table import NO_PTS
 from cache_builder.video.reordering import MAX_REORDER_DEPTH, reorder_depth
 from cache_builder.video.scan import scan_video
+from frame_store.counts import counted
 from tests.support.sample_streams import KINDS, sample_stream, write_stream
 from tests.support.three_ways import build, look_up, one_pass, rising, scan
 
@@ -242,7 +243,7 @@ def test_a_frame_lost_in_silence_is_damage(tmp_path):
     num_lost = 220 - len(built.frames)
     assert num_lost > 0
     assert built.entry.verdict == "damaged"
-    assert f"{num_lost} packets gave no frame, and nothing says why" in built.entry.reason
+    assert f"{counted(num_lost, 'packet')} gave no frame, and nothing says why" in built.entry.reason
     assert built.entry.truth.num_damaged_spans > 0
     with pytest.raises(VideosError, match="nothing says why"):
         build(path, unaware, min_packets=150, on_error="fail")

@@ -113,7 +113,7 @@ def test_a_recording_that_begins_between_keyframes_is_whole(entries, name):
 def test_a_picture_that_leads_up_to_a_keyframe(entries):
     (span,) = entries["leading.avi"].truth.damaged_spans
     assert span.first_packet == LEADING
-    assert "1 decoder errors" in entries["leading.avi"].reason
+    assert "1 decoder error " in entries["leading.avi"].reason
 
 
 def test_an_intra_refresh_needs_what_was_before_it(store, entries):

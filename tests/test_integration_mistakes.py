@@ -24,13 +24,15 @@ OF_A_CACHE = {
 }
 """Every way to give a cache to a command."""
 
+LIVE = " (from Python, cache_builder.open_videos decodes live)"
+
 NO_CACHE = {
     "gone": "no such folder; check the path, or build a cache first: cache-build DIR",
     "notes.txt": "a file; give the folder of a cache, with a manifest.json in it",
     "empty": "an empty folder; check the path, or build a cache first: cache-build DIR",
-    "videos": "a folder of videos; build their cache first: cache-build {path}",
-    "deep": "a folder of videos; build their cache first: cache-build {path}",
-    "videos/00.mp4": "a video; build its cache first: cache-build {path}",
+    "videos": "a folder of videos; build their cache first: cache-build {path}" + LIVE,
+    "deep": "a folder of videos; build their cache first: cache-build {path}" + LIVE,
+    "videos/00.mp4": "a video; build its cache first: cache-build {path}" + LIVE,
     "other": "a folder with no manifest.json in it; give the folder of a cache",
     "half": "its build is not finished; give the same cache-build command again, it goes on",
     "half.building": "its build is not finished; give the same cache-build command again, it goes on",

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cache_builder.errors import VideoError
+from frame_store.counts import counted
 from tests.support.sample_streams import KINDS, sample_stream, write_stream
 from tests.support.three_ways import build, look_up, one_pass, rising, scan
 
@@ -81,7 +82,7 @@ def test_streams_cut_and_joined(folder, made, min_packets, seed):
         assert built.frames == passed_once(path, scanned, kind_name)
         lost = scanned.facts.num_packets - len(built.frames)
         assert not lost or any(
-            f"packets gave {len(built.frames)} frames: " in note for note in built.entry.notes
+            f"gave {counted(len(built.frames), 'frame')}: " in note for note in built.entry.notes
         )
 
 

@@ -300,7 +300,7 @@ def test_without_a_driver_the_loader_says_so_where_it_is_made(monkeypatch, devic
 
 def test_a_gpu_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setattr(cuda_guard, "cuda_driver", Driver)
-    with pytest.raises(CudaUnavailableError, match="cuda:3: this process may use 1 GPUs"):
+    with pytest.raises(CudaUnavailableError, match="cuda:3: this process may use 1 GPU,"):
         FrameLoader(ArrayStore([9]), device="cuda:3")
 
 

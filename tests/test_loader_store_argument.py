@@ -55,7 +55,7 @@ def test_what_is_no_cache_is_named_with_what_to_do(make, tmp_path):
         with pytest.raises(StoreNotFoundError, match=r"cache-build.*cache_builder\.open_videos") as raised:
             make(path)
         assert str(path) in str(raised.value) and "\n" not in str(raised.value)
-    with pytest.raises(StoreNotFoundError, match=r"no such folder$"):
+    with pytest.raises(StoreNotFoundError, match="no such folder; check the path"):
         make(str(tmp_path / "gone"))
 
 

@@ -63,7 +63,11 @@ def test_its_metadata_say_what_it_is(wheel):
     assert said["Description-Content-Type"] == "text/markdown"
     description = said.get_payload()
     assert description.startswith("# frame-cache")
-    assert "FORMAT.md (`frame_store/FORMAT.md`)" in description and "](" not in description
+    (url,) = said.get_all("Project-URL")
+    repository = url.removeprefix("Repository, ")
+    assert repository.startswith("https://")
+    assert f"[frame_store/FORMAT.md]({repository}/blob/HEAD/frame_store/FORMAT.md)" in description
+    assert "](" not in description.replace("](https://", "")
 
 
 def test_a_preset_is_found_by_name_without_the_source(wheel, tmp_path):

@@ -29,6 +29,7 @@ from cache_builder.command_line import (
     exit_code,
     say_error,
 )
+from cache_builder.discover import discover_videos
 from cache_builder.errors import ConfigError, MachineError
 from cache_builder.interrupts import SigtermAsInterrupt, Terminated
 from frame_store import __version__
@@ -159,7 +160,9 @@ def _settings(flags: dict[str, Any]) -> BenchSettings:
 
 
 def _check_paths(settings: BenchSettings, plot: Path | None) -> None:
-    """Refuse what would fail once everything has been measured."""
+    """Refuse what would fail after a while."""
+    if settings.videos is not None:
+        discover_videos(settings.videos)
     for cache in settings.caches:
         read_manifest(cache)
     if plot is not None and not plot.absolute().parent.is_dir():

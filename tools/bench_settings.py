@@ -74,9 +74,6 @@ class BenchSettings:
             )
         if any(number < 1 for number in self.usual_workers):
             raise ConfigError(f"--usual-workers must be 1 or more each, found {self.usual_workers}")
-        if self.videos is not None and not self.videos.is_dir():
-            what = "not a folder" if self.videos.exists() else "no such folder"
-            raise ConfigError(f"--videos {self.videos}: {what}")
         for place in () if self.work is None else (self.work, *self.work.parents):
             if place.exists() and not place.is_dir():
                 raise ConfigError(f"--work {self.work}: {place} is a file, expected a folder")

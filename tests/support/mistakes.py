@@ -68,7 +68,7 @@ _COMMANDS = (
     Mistake(
         title="No folder at all",
         typed="cache-build",
-        says=["cache-build", "SOURCE"],
+        says=["cache-build DIR", "a folder of videos"],
     ),
     Mistake(
         title="A misspelt flag",
@@ -120,7 +120,7 @@ _COMMANDS = (
     Mistake(
         title="Videos where a cache is expected",
         typed="cache-info clips",
-        says=["clips", "cache-build"],
+        says=["clips", "the cache beside it: clips.cache"],
     ),
     Mistake(
         title="A cache that is not there",
@@ -142,8 +142,8 @@ _SCRIPTS = (
     ),
     Mistake(
         title="Videos where a script expects a cache",
-        typed='from loader import FrameLoader\nFrameLoader("clips")',
-        says=["clips", "cache-build", "open_videos"],
+        typed='from loader import FrameLoader\nFrameLoader("share/clips")',
+        says=["share/clips", "cache-build", "open_videos"],
     ),
     Mistake(
         title="`shuffle=`, as torch's DataLoader has it",
@@ -181,7 +181,7 @@ _SCRIPTS = (
         typed="from loader import FrameLoader\n"
         'state = FrameLoader("clips.cache", batch_size=8, seed=1).state_dict()\n'
         'FrameLoader("clips.cache", batch_size=8, seed=2).load_state_dict(state)',
-        says=["seed", "1", "2"],
+        says=["seed: 1 in the state, 2 here", "begin without a state"],
     ),
     Mistake(
         title="A transform that returns something else than a batch",
@@ -254,16 +254,28 @@ def _raised_or_warned(source: str) -> str:
 
 
 def document(folder: Path) -> str:
-    """docs/MISTAKES.md, of what is printed in `folder`."""
-    parts = []
+    """docs/MISTAKES.md, of what is printed in `folder`, which it calls /data."""
+    sections = []
     for mistake in MISTAKES:
-        printed = make(mistake, folder)
+        printed = make(mistake, folder).message.replace(str(folder), "/data")
         typed = f"$ {mistake.typed}" if mistake.is_command else mistake.typed
-        parts.append(f"**{mistake.title}**\n```\n{typed}\n{printed.message}\n```")
-    return "\n".join(parts)
+        where = [f"{name}={value}" for name, value in mistake.environment.items()]
+        title = " ".join([mistake.title, *([f"(in the environment: {' '.join(where)})"] if where else [])])
+        sections.append(f"## {title}\n```\n{typed}\n\n{printed}\n```\n")
+    return "\n".join([_INTRODUCTION, *sections])
+
+
+_INTRODUCTION = """# Typical mistakes
+
+Each gets one line that says what is wrong and what to do. Here `/data` holds `clips/` (two videos), `clips.cache`
+(built of them with `--size 64`), `broken/` (a video of it is cut off), `notes/` (no video) and `share/` (read-only).
+`python -m tests.support.mistakes` writes this page, and a test holds it to what is printed. The line of a command goes
+to standard error; its exit code is 2, and 1 where a video is not whole. A script raises the error, or warns.
+"""
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
-        sandbox(Path(scratch))
-        print(document(Path(scratch)))
+        sandbox(Path(scratch).resolve())
+        DOCUMENT.parent.mkdir(exist_ok=True)
+        DOCUMENT.write_text(document(Path(scratch).resolve()))
