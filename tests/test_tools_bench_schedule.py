@@ -10,7 +10,7 @@ import pytest
 from frame_cache_tools.bench_budget import Budget, Deadline
 from frame_cache_tools.bench_process import SourceFailedError, TimeUpError
 from frame_cache_tools.bench_rounds import Rounds
-from frame_cache_tools.bench_schedule import MOST_SECONDS_A_ROW, run_rounds
+from frame_cache_tools.bench_schedule import MOST_SECONDS_A_ROW, allow, run_rounds
 from frame_cache_tools.bench_slices import Slice
 from hypothesis import given
 from hypothesis import strategies as st
@@ -160,6 +160,13 @@ def test_what_rows_of_its_kind_took_counts_more_than_what_was_expected():
     assert machine.now <= 1030
 
 
+def test_a_row_does_not_take_the_time_of_one_that_matters_more_and_is_still_to_come():
+    less, most = Row("less", priority=1, seconds_expected=1.0), Row("most", seconds_expected=8.0)
+    found = [allow(less, [most], left=left, round_number=1, so_far=Rounds()) for left in (8.5, 9.5, 30.0)]
+    assert found[0].why_none == "it would take about 1 s, 0 s were left"
+    assert [each.seconds for each in found[1:]] == [1.5, 3.0]
+
+
 def test_a_row_that_hangs_is_cut_off_at_its_share_and_the_others_are_measured():
     rows = [
         Row("usual", cost=math.inf, group="usual loader", seconds_expected=8),
@@ -243,8 +250,8 @@ def test_a_budget_keeps_time_to_end():
     now = 0.0
     budget = Budget(seconds=120, started_at=0.0, clock=lambda: now)
     assert (budget.preparing.left(), budget.preparing_what_matters_most.left()) == (48, 66)
-    assert budget.measuring.left() == 108
-    assert Budget(seconds=20, started_at=0.0, clock=lambda: now).measuring.left() == 18
+    assert budget.measuring.left() == 105
+    assert Budget(seconds=20, started_at=0.0, clock=lambda: now).measuring.left() == 17.5
     now = 115.0
     assert (budget.preparing.left(), budget.measuring.left(), budget.spent()) == (0, 0, 115)
     endless = Budget(seconds=math.inf, started_at=0.0, clock=lambda: now)
