@@ -130,14 +130,14 @@ def test_what_matters_most_comes_first_and_then_the_quickest():
     assert [name for _, name in machine.order] == ["limit", "live", "raw", "look-ahead", "mode"]
 
 
-def test_later_rounds_are_rotated_where_they_fit_and_by_rank_where_they_do_not():
+def test_later_rounds_are_rotated_among_rows_that_matter_alike():
     rows = [Row("a", priority=1), Row("b"), Row("c", priority=1), Row("d")]
     machine = Machine(seconds=100)
     machine.run(rows, num_rounds=2)
-    assert [name for number, name in machine.order if number == 1] == ["c", "d", "a", "b"]
+    assert [name for number, name in machine.order if number == 1] == ["d", "b", "c", "a"]
     machine = Machine(seconds=7.5)
     rounds = machine.run(rows, num_rounds=2)
-    assert [name for number, name in machine.order if number == 1] == ["b", "d", "a"]
+    assert [name for number, name in machine.order if number == 1] == ["d", "b", "c"]
     assert rounds.no_time == {}  # each has a figure, of fewer rounds
 
 
