@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.counts import counted
 from loader.bias_formulas import Reals
 from loader.coincidence import check_batch_size, mean_over_slot_pairs
 from loader.errors import SamplingError
@@ -53,7 +54,9 @@ def circle_autocovariance(features: Reals, shard_sizes: npt.ArrayLike) -> Reals:
     sizes = sizes[sizes > 0]
     num_frames = int(sizes.sum())
     if features.ndim != 2 or len(features) != num_frames:
-        raise SamplingError(f"expected a row for each of {num_frames} frames, found shape {features.shape}")
+        raise SamplingError(
+            f"expected a row for each of {counted(num_frames, 'frame')}, found shape {features.shape}"
+        )
     centred = features - features.mean(axis=0)
     distinct, numbers = np.unique(sizes, return_counts=True)
     by_size = [_shards_of_size(centred, sizes, size) for size in distinct.tolist()]
@@ -79,7 +82,7 @@ def block_design_effect(autocovariance: npt.ArrayLike, *, block_frames: int, bat
     num_frames = len(by_lag)
     if block_frames < 1 or num_frames < batch_size:
         raise SamplingError(
-            f"no whole batch of {batch_size} in blocks of {block_frames} frames of an epoch of {num_frames}"
+            f"no whole batch of {batch_size} in blocks of {counted(block_frames, 'frame')} of an epoch of {num_frames}"
         )
     if by_lag[0] <= 0:
         raise SamplingError("all frames are equal: there is no variance to take parts of")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.counts import counted, counted_in_groups
 from loader.bias_formulas import Reals
 from loader.errors import SamplingError
 from loader.frame_orders import check_shard_sizes
@@ -69,7 +70,8 @@ class ClipCoverage:
                     classes[class_size] += number * num_classes
         if not num_windows:
             raise SamplingError(
-                f"no clip of {clip_frames} frames with stride {stride} fits: the longest video has {lengths.max()}"
+                f"no clip of {counted(clip_frames, 'frame')} with stride {stride} fits: "
+                f"the longest video has {lengths.max()}"
             )
         return cls(
             clip_frames=clip_frames,
@@ -87,10 +89,9 @@ class ClipCoverage:
         >>> ClipCoverage.of([9, 2, 1000], clip_frames=4).short_videos_text()
         '2 of 1,011 frames are in 1 video shorter than a clip'
         """
-        videos = "video" if self.num_short_videos == 1 else "videos"
         return (
-            f"{self.num_frames_in_short_videos:,} of {self.num_frames:,} frames are in "
-            f"{self.num_short_videos:,} {videos} shorter than a clip"
+            f"{self.num_frames_in_short_videos:,} of {counted_in_groups(self.num_frames, 'frame')} are in "
+            f"{counted_in_groups(self.num_short_videos, 'video')} shorter than a clip"
         )
 
     @property

@@ -17,6 +17,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.counts import counted
 from loader.bias_formulas import check_law
 from loader.errors import SamplingError
 from loader.frame_orders import check_shard_sizes
@@ -30,7 +31,9 @@ def visit_kappa(*, batch_size: int, frames_per_visit: int) -> float:
     """
     check_batch_size(batch_size)
     if operator.index(frames_per_visit) < 1 or batch_size % frames_per_visit:
-        raise SamplingError(f"visits of {frames_per_visit} frames do not fill batches of {batch_size}")
+        raise SamplingError(
+            f"visits of {counted(frames_per_visit, 'frame')} do not fill batches of {batch_size}"
+        )
     return (frames_per_visit - 1) / (batch_size - 1) if batch_size > 1 else 0.0
 
 
@@ -93,7 +96,9 @@ def block_kappa(shard_sizes: npt.ArrayLike, *, block_frames: int, batch_size: in
     if operator.index(block_frames) < 1:
         raise SamplingError(f"block_frames must be 1 or more, found {block_frames}")
     if num_frames < batch_size:
-        raise SamplingError(f"an epoch of {num_frames} frames holds no whole batch of {batch_size}")
+        raise SamplingError(
+            f"an epoch of {counted(num_frames, 'frame')} holds no whole batch of {batch_size}"
+        )
     if batch_size == 1:
         return 0.0
     return mean_over_slot_pairs(
@@ -137,7 +142,7 @@ def lag_coincidence(shard_sizes: npt.ArrayLike, lags: npt.ArrayLike) -> npt.NDAr
     num_frames = int(sizes @ numbers)
     distances = np.asarray(lags, np.int64)
     if distances.size and not 1 <= distances.min() <= distances.max() < num_frames:
-        raise SamplingError(f"lags on a circle of {num_frames} frames are in [1, {num_frames})")
+        raise SamplingError(f"lags on a circle of {counted(num_frames, 'frame')} are in [1, {num_frames})")
     total = np.zeros(distances.shape)
     for size, number in zip(sizes.tolist(), numbers.tolist(), strict=True):
         both = np.maximum(size - distances, 0) + np.maximum(size + distances - num_frames, 0)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.counts import counted
 from loader import design_effect as formulas
 from loader.bias_formulas import Reals
 from loader.block_order import frames_per_block
@@ -71,7 +72,9 @@ def window_means(
     sizes = check_shard_sizes(video_sizes)
     num_starts = np.maximum(sizes - (clip_frames - 1) * stride, 0)
     if not num_starts.any():
-        raise SamplingError(f"no clip of {clip_frames} frames with stride {stride} fits into a video")
+        raise SamplingError(
+            f"no clip of {counted(clip_frames, 'frame')} with stride {stride} fits into a video"
+        )
     first = np.repeat(np.cumsum(sizes) - sizes, num_starts)
     starts = first + np.arange(len(first)) - np.repeat(np.cumsum(num_starts) - num_starts, num_starts)
     total, times = np.zeros((len(starts), features.shape[1])), np.zeros(len(features))

@@ -12,6 +12,7 @@ import operator
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.counts import counted
 from loader.batch_plan import BatchPlan
 from loader.bias_formulas import Reals, check_law
 from loader.block_order import frames_per_block
@@ -91,7 +92,7 @@ def permutation_pair_chi2(num_frames: int) -> float:
         SamplingError: fewer than two frames.
     """
     if operator.index(num_frames) < 2:
-        raise SamplingError(f"{num_frames} frames make no pair")
+        raise SamplingError(f"{counted(num_frames, 'frame makes', 'frames make')} no pair")
     return 1 / (num_frames - 1)
 
 
@@ -104,7 +105,7 @@ def sequential_pair_chi2(num_frames: int, *, batch_size: int) -> float:
         SamplingError: batch_size below 2, or no whole batch.
     """
     if operator.index(batch_size) < 2 or operator.index(num_frames) < batch_size:
-        raise SamplingError(f"{num_frames} frames hold no batch of {batch_size} with a pair in it")
+        raise SamplingError(f"no batch of {batch_size} with a pair in it in {counted(num_frames, 'frame')}")
     return num_frames**2 / (num_frames // batch_size * batch_size * (batch_size - 1)) - 1
 
 

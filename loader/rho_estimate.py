@@ -15,6 +15,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.counts import counted
 from frame_store.descriptors import raise_if_out_of_files
 from frame_store.protocol import FrameStore, IndexTable
 from loader.design_effect import least_correlation
@@ -144,7 +145,7 @@ def load_features(path: Path, *, num_frames: int) -> Reals:
         raise SamplingError(f"{path}: expected an array of numbers")
     if features.ndim not in {1, 2} or len(features) != num_frames:
         raise SamplingError(
-            f"{path}: expected one row for each of the {num_frames} frames, found shape {features.shape}"
+            f"{path}: expected one row for each of {counted(num_frames, 'frame')}, found shape {features.shape}"
         )
     features = features.reshape(num_frames, -1).astype(np.float64)
     is_finite = np.isfinite(features).all(axis=1)

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.counts import counted
 from loader import bias_formulas, coincidence, step_law
 from loader.batch_plan import BatchPlan
 from loader.block_order import frames_per_block
@@ -339,7 +340,7 @@ def _law_of_sequential(
             total_variation=dropped / num_frames,
             num_frames_never_shown=dropped,
             max_over_representation=num_frames / shown,
-            because=f"the last {dropped} frames are never shown: always the same ones",
+            because=f"the last {counted(dropped, 'frame is', 'frames are')} never shown, the same in every epoch",
         )
     if doubled:
         rounds, again = divmod(doubled, num_frames)  # a step may go round the epoch several times
@@ -350,7 +351,7 @@ def _law_of_sequential(
             chi2=bias_formulas.chi2_of_padding(num_frames, doubled),
             total_variation=again * (num_frames - again) / (num_frames * total),
             max_over_representation=(1 + rounds + (again > 0)) * num_frames / total,
-            because=f"the first {doubled} frames are shown twice an epoch: always the same ones",
+            because=f"the first {counted(doubled, 'frame is', 'frames are')} shown twice, the same in every epoch",
         )
     return law
 

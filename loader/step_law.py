@@ -7,6 +7,7 @@ batch. SAMPLING.md: (S50), (S51).
 import operator
 from typing import Any
 
+from frame_store.counts import counted
 from loader.batch_plan import BatchPlan
 from loader.bias_formulas import chi2_of_dropped_tail, chi2_of_padding
 from loader.coincidence import check_batch_size
@@ -76,7 +77,7 @@ def epoch_variance_of_permutation(num_frames: int, *, chi2_of_epoch: float) -> f
         SamplingError: no frames, or a negative chi^2.
     """
     if operator.index(num_frames) < 1 or chi2_of_epoch < 0:
-        raise SamplingError(f"no epoch of {num_frames} frames has a law of chi^2 {chi2_of_epoch}")
+        raise SamplingError(f"no epoch of {counted(num_frames, 'frame')} has a law of chi^2 {chi2_of_epoch}")
     return chi2_of_epoch / (num_frames - 1) if num_frames > 1 else 0.0
 
 
@@ -122,5 +123,5 @@ def epoch_variance(plan: BatchPlan) -> float | None:
 def _cut(num_frames: int, batch_size: int) -> tuple[int, int]:
     check_batch_size(batch_size)
     if operator.index(num_frames) < 1:
-        raise SamplingError(f"no batches of {num_frames} frames")
+        raise SamplingError(f"no batches of {counted(num_frames, 'frame')}")
     return divmod(num_frames, batch_size)

@@ -315,7 +315,7 @@ def test_features_take_the_place_of_pixels(caches, tmp_path):
     sigma = np.sqrt(np.square(features - there).sum(1).mean())
     assert naive["bias_of_proxy"] == pytest.approx(np.linalg.norm(drawn - there) / sigma, rel=1e-12)
     for content, said in (
-        (features[:-1], f"expected one row for each of the {len(store)} frames"),
+        (features[:-1], f"expected one row for each of {len(store)} frames"),
         (np.where(np.arange(len(store))[:, None] == 3, np.nan, features), "the first is row 3"),
         (np.array(["a"] * len(store)), "expected an array of numbers"),
     ):

@@ -42,7 +42,7 @@ from cache_builder.command_line import (
     exit_code,
     say_error,
 )
-from cache_builder.errors import ConfigError, MachineError
+from cache_builder.errors import ConfigError
 from frame_store import __version__
 from frame_store.errors import FrameCacheError
 from loader import SamplingError, SamplingSpec
@@ -135,14 +135,14 @@ def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
     """
     try:
         _run(flags)
-    except (MachineError, OSError) as error:
-        click.echo(f"error: {error}", err=True)
+    except OSError as error:
+        say_error(str(error))
         sys.exit(EXIT_MACHINE_FAILED)
     except FrameCacheError as error:
         say_error(error_text(error))
         sys.exit(exit_code(error))
     except ModuleNotFoundError as error:
-        click.echo(f"error: {error}", err=True)
+        say_error(str(error))
         sys.exit(EXIT_WRONG_COMMAND)
 
 
