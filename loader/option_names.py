@@ -150,6 +150,8 @@ _NO_NAMES = {
 
 def advice_on(name: str, known: Iterable[str]) -> str:
     """What to give instead of an option that is not in `known`."""
+    if name in BatchOptions.__annotations__:
+        return "FrameLoader, FrameBatchSampler and make_dataloader take it"
     if name in ADVICE:
         return ADVICE[name]
     options = sorted(known)

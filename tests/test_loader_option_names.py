@@ -72,6 +72,12 @@ def test_a_misspelt_option_is_answered_with_the_nearest(misspelt, meant):
         FrameLoader(ArrayStore([20]), **{misspelt: 1})
 
 
+@pytest.mark.parametrize("option", ["batch_size", "rank", "sampling", "seed"])
+def test_a_dataset_says_who_takes_the_options_of_batches(option):
+    with pytest.raises(SamplingError, match=f"FrameDataset has no option {option}=: .*FrameBatchSampler"):
+        FrameDataset(ArrayStore([20]), **{option: 1})
+
+
 def test_an_option_like_no_other_is_answered_with_all_there_are():
     with pytest.raises(SamplingError, match="no option qqq=: it takes augment, batch_size, clip_frames"):
         FrameLoader(ArrayStore([20]), qqq=1)
@@ -87,7 +93,7 @@ def test_there_is_advice_on_every_option_of_torch_and_of_our_other_loaders():
     for make in MAKERS:
         known = options_of(make)
         others = set().union(*map(options_of, (*MAKERS, WorkerLoader))) - set(BatchOptions.__annotations__)
-        missing = (of_torch | others) - known - set(ADVICE) - {"store", "rank", "seed", "batch_size"}
+        missing = (of_torch | others) - known - set(ADVICE) - {"store"} - set(BatchOptions.__annotations__)
         assert not missing
     assert not set(ADVICE) & set(BatchOptions.__annotations__)
 

@@ -4,12 +4,15 @@ import warnings
 
 import pytest
 import torch.distributed
+from torch.utils.data import DataLoader
 
 from loader import (
     FrameBatchSampler,
+    FrameDataset,
     FrameLoader,
     SamplingError,
     UnshardedWarning,
+    frame_batch_collate,
     make_dataloader,
     rank_and_world_size,
 )
@@ -88,7 +91,7 @@ def test_several_processes_without_a_rank_are_warned_once(monkeypatch, make):
         UnshardedWarning, match=r"3 processes train \(WORLD_SIZE says so\), and .* no rank"
     ) as warned:
         batches = make(ArrayStore([20]), batch_size=4)
-    assert [warning.filename for warning in warned] in ([__file__],)
+    assert [warning.filename for warning in warned] == [__file__]
     list(batches)  # warnings are errors here
 
 
@@ -98,9 +101,25 @@ def test_processes_that_come_later_are_noticed_where_an_iteration_begins(process
     list(batches)
     process_group(2)
     iteration = iter(batches)
-    with pytest.warns(UnshardedWarning, match=r"2 processes train \(torch.distributed is set up for them\)"):
+    with pytest.warns(
+        UnshardedWarning, match=r"2 processes train \(torch.distributed is set up for them\)"
+    ) as warned:
         next(iteration)
+    assert [warning.filename for warning in warned] == [__file__]
     list(batches)
+
+
+def test_the_warning_points_at_the_callers_line_behind_torchs_dataloader(process_group):
+    store = ArrayStore([20])
+    batches = DataLoader(
+        FrameDataset(store),
+        batch_sampler=FrameBatchSampler(store, batch_size=4),
+        collate_fn=frame_batch_collate,
+    )
+    process_group(2)
+    with pytest.warns(UnshardedWarning) as warned:
+        list(batches)
+    assert [warning.filename for warning in warned] == [__file__]
 
 
 @pytest.mark.parametrize("make", MAKERS, ids=NAMES)
