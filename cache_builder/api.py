@@ -13,6 +13,7 @@ from cache_builder.report import BuildReport
 from cache_builder.setting_names import SettingError
 from cache_builder.video.geometry import Resize
 from cache_builder.video.nvdec import Device
+from frame_store.arguments import flag
 from frame_store.layout import Container
 from frame_store.manifest import ChromaSubsampling, EncodingName, Layout
 from frame_store.user_path import user_path
@@ -75,6 +76,7 @@ def build_cache(
         InputFolderError: no such folder or video, no video in it.
         ConfigError: a setting of another type or out of its range, settings that contradict each other, an unreadable
             `config`, no GPU where one is asked for, or no place for `out`.
+        ValueError: an empty path.
         OutputError: `out` holds something else, or another cache and `overwrite` is not set; it cannot be there, or
             another build is writing it.
         VideosError: videos are not whole and `on_error` is `fail`, or no frame came of any.
@@ -109,7 +111,7 @@ def build_cache(
         default_output(source) if out is None else user_path(out),
         build_config,
         options,
-        overwrite=overwrite,
+        overwrite=flag("overwrite", overwrite, error=ConfigError),
         progress=progress,
     )
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.arguments import flag
 from frame_store.counts import counted
 from frame_store.errors import StoreDamagedError
 from frame_store.frame_index import FrameIndex, check_frame_ids, check_out, find_row_problem, open_index
@@ -56,14 +57,14 @@ class CacheStore:
             StoreNotFoundError: no cache there.
             StoreFormatError: unknown version or broken manifest.
             StoreDamagedError: the index does not fit the manifest.
-            ValueError: no such way of reading.
+            ValueError: an empty path, no such way of reading, or `verify_reads` is no flag.
             OSError: no more files can be opened.
         """
         if reads not in get_args(Reads):
             raise ValueError(f"reads must be one of {', '.join(get_args(Reads))}; found {reads!r}")
         self.path = user_path(path)
         self.reads: Reads = reads
-        self.verify_reads = verify_reads
+        self.verify_reads = flag("verify_reads", verify_reads)
         self.manifest: StoreManifest = read_manifest(self.path)
         self._index = open_index(self.path, num_frames=self.manifest.num_frames)
         self._index_path = str(self.path / INDEX_NAME)
@@ -387,13 +388,8 @@ def _at(place: _Place) -> str:
 
 
 def open_store(path: Path | str, *, reads: Reads = "map", verify_reads: bool = False) -> CacheStore:
-    """Open the finished cache at `path`, whatever its container and encoding; see `CacheStore` for the options.
+    """Open the finished cache at `path`, whatever its container and encoding.
 
-    Raises:
-        StoreNotFoundError: no cache there.
-        StoreFormatError: unknown version or broken manifest.
-        StoreDamagedError: the index does not fit the manifest.
-        ValueError: no such way of reading.
-        OSError: no more files can be opened.
+    Options and errors are those of `CacheStore`.
     """
     return CacheStore(path, reads=reads, verify_reads=verify_reads)

@@ -1,13 +1,14 @@
 """Random crops, flips and colours of a batch, each image's own, as a pure function of (seed, epoch, frame id)."""
 
-import operator
 from dataclasses import dataclass
+from numbers import Real
 from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from frame_store.arguments import whole_number
 from frame_store.counts import counted
 from loader.augment_chain import augment_batch, augment_images
 from loader.augment_parameters import AugmentParameters, draw_parameters
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 _DTYPES: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_PARTS: Final = {"crop": RandomResizedCrop, "jitter": ColorJitter, "normalize": Normalize}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,8 @@ class Augmentation:
     no state between calls, so threads may share one.
 
     Raises:
-        AugmentationError: a probability outside [0, 1], another dtype, or a seed outside [0, 2**32).
+        AugmentationError: a part of another type, a probability outside [0, 1], another dtype, or a seed outside
+            [0, 2**32).
     """
 
     crop: RandomResizedCrop | None = None
@@ -49,12 +52,21 @@ class Augmentation:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check the numbers and the dtype."""
-        if not 0 <= self.flip_probability <= 1:
+        """Check the parts, the numbers and the dtype."""
+        for name, kind in _PARTS.items():
+            part = getattr(self, name)
+            if part is not None and not isinstance(part, kind):
+                raise AugmentationError(
+                    f"{name} must be a loader.{kind.__name__}(...) or None, found {part!r}"
+                )
+        if not (isinstance(self.flip_probability, Real) and 0 <= self.flip_probability <= 1):
             raise AugmentationError(f"flip_probability must be in [0, 1], found {self.flip_probability!r}")
-        if self.dtype not in {*_DTYPES, *_DTYPES.values()}:
+        if self.dtype not in [
+            *_DTYPES,
+            *_DTYPES.values(),
+        ]:  # of a list: what cannot be hashed is no dtype, either
             raise AugmentationError(f"dtype must be float32, float16 or bfloat16, found {self.dtype!r}")
-        if not 0 <= operator.index(self.seed) < 1 << 32:
+        if not 0 <= whole_number("seed", self.seed, error=AugmentationError) < 1 << 32:
             raise AugmentationError(f"seed must be in [0, 2**32), found {self.seed}")
 
     @property

@@ -100,10 +100,17 @@ class Normalize:
     def __post_init__(self) -> None:
         """Check counts and ranges."""
         for name, numbers in (("mean", self.mean), ("std", self.std)):
-            if len(numbers) != 3 or not all(math.isfinite(number) for number in numbers):
+            if not _are_three_numbers(numbers):
                 raise AugmentationError(f"{name} must be three finite numbers, found {numbers!r}")
         if min(self.std) <= 0:
             raise AugmentationError(f"std must be above 0 for every channel, found {self.std!r}")
+
+
+def _are_three_numbers(numbers: Sequence[float]) -> bool:
+    try:
+        return len(numbers) == 3 and all(math.isfinite(number) for number in numbers)
+    except TypeError:
+        return False
 
 
 def _factor_range(name: str, value: float | Range) -> Range:

@@ -36,7 +36,10 @@ class FrameBatch:
     """float64, shape (B,): presentation time, NaN where the video has none."""
 
     def __post_init__(self) -> None:
-        """Refuse frames of another number than the ids are, and ids of another dtype or shape."""
+        """Refuse what is no tensor, frames of another number than the ids are, and ids of another dtype or shape."""
+        for name, tensor in self.tensors().items():
+            if not isinstance(tensor, torch.Tensor):
+                raise TypeError(f"{name} must be a torch.Tensor, found {type(tensor).__name__}")
         shape = self.frame_ids.shape
         if len(shape) not in {1, 2}:
             raise ValueError(f"frame_ids must have shape (B,), or (B, T) for clips, found {tuple(shape)}")
@@ -46,7 +49,7 @@ class FrameBatch:
                 f"found {self.frames.dtype} {tuple(self.frames.shape)}"
             )
         for name, dtype in _DTYPES.items():
-            tensor: torch.Tensor = getattr(self, name)
+            tensor = getattr(self, name)
             if tensor.dtype != dtype or tensor.shape != shape:
                 raise ValueError(
                     f"{name} must be {dtype} of shape {tuple(shape)}, found {tensor.dtype} {tuple(tensor.shape)}"
@@ -81,6 +84,7 @@ class FrameBatch:
         """The same batch with `frames` for its frames: a tensor of any dtype and layout whose first dimension is B.
 
         Raises:
+            TypeError: no tensor (`torch.from_numpy` makes one of an array).
             ValueError: another first dimension.
         """
         return replace(self, frames=frames)

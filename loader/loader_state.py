@@ -50,6 +50,8 @@ class LoaderState:
 def _types_text(types: object) -> str:
     if not isinstance(types, dict):
         return type(types).__name__
+    if not types:
+        return "an empty dict"
     return ", ".join(f"{name} ({kind.__name__})" for name, kind in types.items())
 
 

@@ -1,7 +1,6 @@
 """The store that loaders take: an open one, or the path of a cache."""
 
 import os
-from pathlib import Path
 from typing import TypeAlias
 
 from frame_store.cache_store import open_store
@@ -18,10 +17,10 @@ def opened_store(store: StoreOrPath) -> FrameStore:
 
     Raises:
         SamplingError: neither of the two.
-        StoreError, OSError: see `frame_store.open_store`.
+        StoreError, ValueError, OSError: see `frame_store.open_store`.
     """
     if isinstance(store, str | os.PathLike):
-        return open_store(Path(store))
+        return open_store(store)
     if not hasattr(store, "read_frames"):
         raise SamplingError(
             f"the first argument must be a store (frame_store.open_store, cache_builder.open_videos) or the path of "

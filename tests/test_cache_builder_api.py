@@ -126,6 +126,7 @@ def test_keywords_mean_what_their_flags_mean(settings_built, monkeypatch, keywor
         ({"on_error": "ignore"}, "^on_error: expected 'fail' or 'skip'"),
         ({"device": "cuda:1"}, "^device: expected"),
         ({"frames_per_shard": "video"}, "^frames_per_shard='video' makes unequal shards"),
+        ({"overwrite": "no"}, "^overwrite must be True or False, found 'no'"),
         ({"config": "nosuch"}, "^config nosuch: .* presets are clips, exercise, lossless_zarr, raw$"),
     ],
 )

@@ -366,6 +366,7 @@ def test_a_video_that_is_gone_is_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"decode_all": "no"}, "decode_all must be True or False, found 'no'"),
         ({"max_open": 0}, "max_open must be 1 or more, found 0"),
         ({"workers": 0}, "workers must be 1 or more, found 0"),
         ({"workers": 1.0}, "workers must be a whole number, found 1.0"),

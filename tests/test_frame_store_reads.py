@@ -163,6 +163,8 @@ def test_options_travel_and_files_do_not(stores):
 def test_another_way_of_reading_is_refused(stores):
     with pytest.raises(ValueError, match="reads must be one of map, pread; found 'mmap'"):
         frame_store.open_store(stores / RAW[0], reads="mmap")
+    with pytest.raises(ValueError, match="verify_reads must be True or False, found 'no'"):
+        frame_store.open_store(stores / RAW[0], verify_reads="no")
 
 
 def test_closing_pulls_no_map_from_under_a_reader(stores):

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import frame_store
-from cache_builder import open_videos
+from cache_builder import build_cache, open_videos
 from cache_builder.build import default_output
 from cache_builder.cli import cache_info, cache_verify
 from cache_builder.command_line import EXIT_NOT_WHOLE
 from frame_store.user_path import user_path
-from loader import webdataset_batches
+from loader import FrameLoader, webdataset_batches
 from tests.support.commands import SMALL, digests, run
 from tests.support.tiny_videos import simple_specs, tiny_folder, tiny_video
 
@@ -128,3 +128,10 @@ class TestHome:
     def test_a_home_that_nobody_has_is_a_name(self):
         assert user_path("~nobody-has-this-name/x") == Path("~nobody-has-this-name/x")
         assert user_path("a/~/b") == Path("a/~/b")
+
+    @pytest.mark.parametrize("call", [frame_store.open_store, FrameLoader, open_videos, build_cache])
+    def test_an_empty_path_is_not_the_current_folder(self, home, monkeypatch, call):
+        """`os.environ.get("CLIPS", "")` would else build a cache of whatever lies here."""
+        monkeypatch.chdir(home / "clips")
+        with pytest.raises(ValueError, match="the path is empty"):
+            call("")

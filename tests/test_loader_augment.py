@@ -200,7 +200,13 @@ def test_parameters_that_do_not_fit_are_refused():
         ({"flip_probability": float("nan")}, "flip_probability must be in"),
         ({"dtype": "float64"}, "float32, float16 or bfloat16, found 'float64'"),
         ({"dtype": torch.float64}, "found torch.float64"),
+        ({"dtype": ["float32"]}, r"bfloat16, found \['float32'\]"),
         ({"seed": 2**32}, "seed must be in"),
+        ({"seed": "1"}, "seed must be a whole number, found '1'"),
+        ({"flip_probability": "0.5"}, "flip_probability must be in"),
+        ({"crop": 224}, r"crop must be a loader.RandomResizedCrop\(...\) or None, found 224"),
+        ({"jitter": 0.4}, r"jitter must be a loader.ColorJitter\(...\) or None, found 0.4"),
+        ({"normalize": True}, r"normalize must be a loader.Normalize\(...\) or None, found True"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):

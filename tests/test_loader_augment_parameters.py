@@ -239,6 +239,8 @@ def test_unit_floats_reach_from_zero_to_just_below_one():
         (lambda: RandomResizedCrop(size=8, ratio=(0, 1)), "ratio must start above 0"),
         (lambda: RandomResizedCrop(size=8, ratio=(1, math.inf)), "ratio must be"),
         (lambda: Normalize(mean=(0, 0), std=(1, 1, 1)), "mean must be three"),
+        (lambda: Normalize(mean=0.5, std=0.2), "mean must be three finite numbers, found 0.5"),
+        (lambda: Normalize(mean=(0, 0, 0), std=("a", "b", "c")), "std must be three finite"),
         (lambda: Normalize(mean=(0, 0, 0), std=(1, 0, 1)), "std must be above 0"),
         (lambda: Normalize(mean=(0, 0, math.nan), std=(1, 1, 1)), "mean must be three finite"),
         (lambda: ColorJitter(brightness=math.inf), "brightness as a single number"),

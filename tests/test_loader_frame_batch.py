@@ -117,6 +117,13 @@ def test_a_batch_is_valid_from_birth(store, change, message):
         dataclasses.replace(read_frame_batch(store, [1, 2]), **change)
 
 
+@pytest.mark.parametrize("name", ["frames", "frame_ids", "pts_seconds"])
+def test_an_array_is_no_tensor(store, name):
+    batch = read_frame_batch(store, [1, 2])
+    with pytest.raises(TypeError, match=f"{name} must be a torch.Tensor, found ndarray"):
+        dataclasses.replace(batch, **{name: getattr(batch, name).numpy()})
+
+
 @pytest.mark.parametrize(
     "change",
     [

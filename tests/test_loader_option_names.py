@@ -105,6 +105,20 @@ def test_advice_names_no_option_that_does_not_exist():
     assert named and named <= known
 
 
+@pytest.mark.parametrize("name", ["num_samples", "num_frames", "sample_rate", "max_steps", "dataset_size"])
+def test_a_name_that_only_resembles_one_we_know_is_not_taken_for_it(name):
+    known = options_of(FrameLoader)
+    advice = advice_on(name, known)
+    assert advice.startswith("it takes ") or advice.removeprefix("did you mean ").removesuffix("=?") in known
+
+
+@pytest.mark.parametrize(
+    ("name", "like"), [("num_epochs", "epochs"), ("shufle", "shuffle"), ("colate_fn", "collate_fn")]
+)
+def test_a_name_that_is_nearly_one_we_know_is_taken_for_it(name, like):
+    assert advice_on(name, options_of(FrameLoader)) == ADVICE[like]
+
+
 def test_the_signature_is_still_there_for_help():
     assert {"store", "num_threads", "augment", "options"} <= set(inspect.signature(FrameLoader).parameters)
     assert "num_workers" in inspect.signature(make_dataloader).parameters

@@ -222,6 +222,8 @@ def test_what_is_no_state_is_refused(broken):
     loader = FrameLoader(ArrayStore(SIZES), batch_size=4)
     with pytest.raises(SamplingError, match="not the state of a loader: expected fingerprint"):
         loader.load_state_dict(broken)
+    with pytest.raises(SamplingError, match=r"; found an empty dict$"):
+        loader.load_state_dict({})
     state = loader.state_dict()
     with pytest.raises(SamplingError, match=r"expected .*position \(int\); found .*position \(str\)"):
         loader.load_state_dict(state | {"position": "12"})

@@ -25,7 +25,7 @@ from cache_builder.video.nvdec import Device, NvdecDevice, choose_nvdec
 from cache_builder.video.scan import VideoFacts, VideoScan, ticks_to_seconds
 from cache_builder.video.scan_cache import ScanPool, scan_frames
 from cache_builder.video.units import gop_units
-from frame_store.arguments import whole_number
+from frame_store.arguments import flag, whole_number
 from frame_store.counts import counted
 from frame_store.cpu_budget import num_usable_cpus
 from frame_store.descriptors import is_out_of_files
@@ -74,12 +74,14 @@ def open_videos(
 
     Raises:
         InputFolderError: no such folder, or no video in it.
-        ValueError: a size, an aspect, `max_open` or `workers` out of range, another device or decoder.
+        ValueError: an empty path, a size, an aspect, `max_open` or `workers` out of range, another device or decoder,
+            or a `decode_all` that is no flag.
         CudaUnavailableError: there is no such GPU, or no decoder on it; says what helps.
         CudaForkError: this process was forked from one that had started CUDA.
         OSError: the scan cache cannot be written, or no more files can be opened.
     """
     max_open = whole_number("max_open", max_open, least=1)
+    decode_all = flag("decode_all", decode_all)
     workers = num_usable_cpus() if workers is None else whole_number("workers", workers, least=1)
     height, width = (
         whole_number("size", side) for side in (size if isinstance(size, tuple) else (size, size))
