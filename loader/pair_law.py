@@ -41,6 +41,8 @@ def pair_chi2(
     num_batches = (num_units - plan.num_positions_dropped + plan.num_positions_doubled) // batch_size
     if spec.sampling == "block":
         block_frames = frames_per_block(shard_sizes, shards_per_block=spec.shards_per_block or 1)
+        if block_frames >= num_units:  # one block: a permutation
+            return permutation_pair_chi2(num_units), True
         return block_pair_chi2(
             shard_sizes, block_frames=block_frames, batch_size=batch_size, num_batches=num_batches
         )

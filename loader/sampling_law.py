@@ -144,8 +144,12 @@ class SamplingLaw:
 
     @property
     def effective_batch_floor(self) -> float:
-        """Independent frames that a batch is worth at least, whatever the data; see `floor_is_proven`."""
-        return self.slots_per_batch / self.worst_design_effect
+        """Independent frames that a batch is worth at least, whatever the data; see `floor_is_proven`.
+
+        Infinite where every batch has the same mean, as a visit to the whole of the only shard.
+        """
+        worst = self.worst_design_effect
+        return self.slots_per_batch / worst if worst > 0 else float("inf")
 
     @property
     def floor_is_proven(self) -> bool:

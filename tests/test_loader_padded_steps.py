@@ -192,6 +192,12 @@ def test_pairs_of_the_order_on_disk_without_the_batches_of_a_dropped_step():
     assert_rejected([sequential_pair_chi2(10, batch_size=2)], [right])
 
 
+def test_one_block_over_all_shards_is_a_permutation():
+    spec = SamplingSpec(sampling="block", shards_per_block=3)
+    law = sampling_law([4, 1, 3], spec, batch_size=3)
+    assert (law.chi2_of_pairs, law.chi2_of_pairs_is_exact) == (1 / 7, True)
+
+
 def test_block_kappa_of_no_batch():
     with pytest.raises(ValueError, match="no whole batch"):
         block_kappa([3, 3], block_frames=3, batch_size=2, num_batches=0)
