@@ -39,6 +39,7 @@ ROUNDING = 1e-12
 """A design effect below is 0 but for rounding: every batch has the same mean."""
 NEEDS_RHO = "needs rho"
 NEEDS_FEATURES = "needs features"
+NOTHING_VARIES = "all frames are alike"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +128,15 @@ def make_report(
         shard_ids = np.repeat(np.arange(len(shard_sizes)), shard_sizes)
         bias = bias_of_features(law, features, shard_ids)
     from_sizes = _effect_of_sizes(law, spec, shard_sizes)
-    exact = None
+    exact, nothing_varies = None, False
     if from_sizes is not None:
         exact = ExactEffect(design_effect=from_sizes, mean_square_effect=from_sizes)
     elif features is not None and not _is_more_than_an_epoch(law, spec):
         exact = exact_effect(law, spec, shard_sizes, features, video_sizes=video_sizes)
+        # Clips that vary have an exact effect.
+        nothing_varies = exact is None and (
+            spec.clip_frames is not None or not np.ptp(features, axis=0).any()
+        )
     if exact is not None:
         return report_of_effects(
             law,
@@ -141,7 +146,7 @@ def make_report(
             bias=bias,
             mean_square=exact.mean_square_effect,
         )
-    why_not = _why_no_effect(law, spec, rho)
+    why_not = NOTHING_VARIES if nothing_varies else _why_no_effect(law, spec, rho)
     if why_not is not None:
         return report_of_effects(law, None, rho=rho, why=why_not, bias=bias)
     assert rho is not None  # else there would be a reason

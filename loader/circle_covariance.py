@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from frame_store.counts import counted
 from loader.bias_formulas import Reals
-from loader.coincidence import check_batch_size, mean_over_slot_pairs
+from loader.coincidence import check_batch_size
 from loader.errors import SamplingError
 from loader.frame_orders import check_shard_sizes
+from loader.slot_pairs import mean_over_slot_pairs
 
 MAX_NODES: Final = 128
 """Points of the Gauss rule. J of them are exact for 2 J + 1 shards; more shards make an integrand that is smooth on the
@@ -69,18 +70,23 @@ def circle_autocovariance(features: Reals, shard_sizes: npt.ArrayLike) -> Reals:
     return autocovariance
 
 
-def block_design_effect(autocovariance: npt.ArrayLike, *, block_frames: int, batch_size: int) -> float:
+def block_design_effect(
+    autocovariance: npt.ArrayLike, *, block_frames: int, batch_size: int, num_batches: int | None = None
+) -> float:
     """Design effect of the rotated block shuffle, exact for shards of any sizes (S49): the mean over whole batches.
 
     `autocovariance` is R(0), ..., R(N - 1) of `circle_autocovariance`. As in (S31), with R(d) / R(0) for s(d).
+    `num_batches` is as in `loader.coincidence.block_kappa`.
 
     Raises:
-        SamplingError: a block of no frame, no whole batch, or frames that are all alike.
+        SamplingError: a block of no frame, no batch, or frames that are all alike.
     """
     by_lag = np.asarray(autocovariance, np.float64)
     check_batch_size(batch_size)
     num_frames = len(by_lag)
-    if block_frames < 1 or num_frames < batch_size:
+    if num_batches is None:
+        num_batches = num_frames // batch_size
+    if block_frames < 1 or num_batches < 1:
         raise SamplingError(
             f"no whole batch of {batch_size} in blocks of {counted(block_frames, 'frame')} of an epoch of {num_frames}"
         )
@@ -99,7 +105,11 @@ def block_design_effect(autocovariance: npt.ArrayLike, *, block_frames: int, bat
         return float(across) / (earlier * later)
 
     mean = mean_over_slot_pairs(
-        num_frames, block_frames=block_frames, batch_size=batch_size, of_blocks=of_blocks
+        num_frames,
+        block_frames=block_frames,
+        batch_size=batch_size,
+        num_batches=num_batches,
+        of_blocks=of_blocks,
     )
     return 1 + (batch_size - 1) * mean
 

@@ -68,6 +68,38 @@ def chi2_of_fixed_order(num_frames: int, *, batch_size: int, dropped: int = 0, d
     return chi2_of_short_batch(num_frames, batch_size=batch_size)
 
 
+def fixed_order_law(num_frames: int, *, dropped: int, doubled: int) -> dict[str, Any]:
+    """What frames left out or shown again make of an order that is always the same, by the names of `SamplingLaw`.
+
+    The last `dropped` are never shown, or the first `doubled` places of the order once more: nothing where none are.
+
+    Raises:
+        SamplingError: counts that cannot be.
+    """
+    if dropped:
+        return {
+            "shard_probability": None,
+            "chi2": chi2_of_dropped_tail(num_frames, dropped),
+            "total_variation": dropped / num_frames,
+            "num_frames_never_shown": dropped,
+            "max_over_representation": num_frames / (num_frames - dropped),
+            "because": f"the last {counted(dropped, 'frame is', 'frames are')} never shown, the same in every epoch",
+        }
+    if doubled:
+        rounds, again = divmod(doubled, num_frames)  # a step may go round the epoch several times
+        total = num_frames + doubled
+        return {
+            "shard_probability": None,
+            "chi2": chi2_of_padding(num_frames, doubled),
+            "total_variation": again * (num_frames - again) / (num_frames * total),
+            "max_over_representation": (1 + rounds + (again > 0)) * num_frames / total,
+            "because": f"every frame is shown alike often, {counted(1 + rounds, 'time')} an epoch"
+            if again == 0
+            else f"the first {counted(again, 'frame is', 'frames are')} shown once more, in every epoch",
+        }
+    return {}
+
+
 def epoch_variance_of_permutation(num_frames: int, *, chi2_of_epoch: float) -> float:
     """Variance of the mean of one epoch's steps over sigma^2, where the order is a random permutation (S51).
 

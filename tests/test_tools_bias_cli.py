@@ -462,3 +462,59 @@ def test_clips_of_a_video_layout_know_its_videos(caches):
     assert subject.video_sizes.tolist() == subject.shard_sizes.tolist()
     assert list(subject.video_names) == [f"{number}.mp4" for number in range(6)]
     assert len(epoch_order(subject.shard_sizes)) == subject.num_frames
+
+
+@pytest.mark.parametrize("rho", ["1.5", "-0.5", "nan", "inf"])
+def test_a_rho_that_no_frames_can_have_is_refused(rho, tmp_path):
+    sizes = tmp_path / "sizes.txt"
+    sizes.write_text("9 4 9 1")  # a pair of four frames is alike by -1/3 at least
+    result = bias("--shard-sizes", sizes, "--rho", rho, "--batch-size", "4")
+    assert result.exit_code == EXIT_WRONG_COMMAND
+    assert "from -0.3333 to 1" in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_the_least_and_the_greatest_rho_are_taken(tmp_path):
+    sizes = tmp_path / "sizes.txt"
+    sizes.write_text("3 3 9")
+    for rho in ("-0.5", "1"):
+        result = bias("--shard-sizes", sizes, "--rho", rho, "--batch-size", "4")
+        assert result.exit_code == 0, result.stderr
+
+
+@pytest.mark.parametrize("unit", [1e200, 1e-200])
+def test_figures_do_not_depend_on_the_unit_of_the_features(caches, tmp_path, unit):
+    num_frames = len(frame_store.open_store(caches["video"]))
+    features = np.random.default_rng(0).normal(size=(num_frames, 2))
+    rows = []
+    for scale in (1.0, unit):
+        np.save(tmp_path / "features.npy", np.column_stack([features * scale, np.ones(num_frames)]))
+        rows += samplers(caches["video"], "--batch-size", "32", "--features", tmp_path / "features.npy")
+    plain, scaled = rows
+    for name, row in plain.items():
+        for figure in ("design_effect", "bias_of_proxy"):
+            found, expected = scaled[name][figure], row[figure]
+            assert (found is None) == (expected is None)
+            assert found is None or found == pytest.approx(expected, rel=1e-9)
+
+
+def test_frames_that_are_all_alike_are_called_so(caches, tmp_path):
+    np.save(tmp_path / "features.npy", np.full(len(frame_store.open_store(caches["video"])), 0.1))
+    options = ("--features", tmp_path / "features.npy", "--batch-size", "32")
+    (rows,) = samplers(caches["video"], *options)
+    for name in ("sampling=shards frames_per_visit=8", "sampling=sequential"):
+        assert rows[name]["design_effect"] is None
+        assert rows[name]["why_not_exact"] == "all frames are alike"
+    gate = ("--sampling", "block", "--shards-per-block", "2", "--min-effective-batch", "1")
+    result = bias(caches["video"], *options, *gate)
+    assert result.exit_code == EXIT_WRONG_COMMAND
+    assert "give --features that differ" in result.stderr
+
+
+def test_a_visit_to_the_whole_of_the_only_shard(tmp_path):
+    """Every batch has the mean of all frames: it is worth infinitely many, and nothing is divided by 0."""
+    sizes = tmp_path / "sizes.txt"
+    sizes.write_text("5")
+    options = ("--shard-sizes", sizes, "--sampling", "shards", "--frames-per-visit", "5", "--batch-size", "5")
+    assert bias(*options, "--json").exit_code == 0
+    assert bias(*options, "--min-effective-batch", "1000").exit_code == 0
+    assert " inf" in bias(*options).stdout

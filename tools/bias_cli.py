@@ -47,8 +47,9 @@ from frame_store import __version__
 from frame_store.errors import FrameCacheError
 from loader import SamplingError, SamplingSpec
 from loader.batch_plan import frames_of_visit
-from loader.bias_report import BiasReport
-from loader.rho_estimate import load_features
+from loader.bias_report import NOTHING_VARIES, BiasReport
+from loader.design_effect import least_correlation
+from loader.rho_estimate import load_features, scaled_features
 from loader.sampling_law import Target
 from loader.webdataset_report import WebDatasetSpec
 
@@ -298,7 +299,9 @@ def _wants_speed(flags: dict[str, Any]) -> bool:
 def _table(subject: BiasSubject, flags: dict[str, Any]) -> BiasTable:
     features = None
     if flags["features"] is not None:
-        features = load_features(flags["features"], num_frames=subject.num_frames)
+        features = scaled_features(load_features(flags["features"], num_frames=subject.num_frames))
+    if flags["rho"] is not None:
+        _check_rho(flags["rho"], subject)
     return BiasTable(
         subject,
         batch_size=flags["batch_size"],
@@ -310,6 +313,16 @@ def _table(subject: BiasSubject, flags: dict[str, Any]) -> BiasTable:
         draws=flags["draws"],
         seed=flags["seed"],
     )
+
+
+def _check_rho(rho: float, subject: BiasSubject) -> None:
+    """Refuse what no frames can have (S22)."""
+    least = least_correlation(subject.shard_sizes)
+    if not least <= rho <= 1:
+        raise ConfigError(
+            f"--rho is how alike two frames of one shard are, from {least:.4g} to 1 for shards of these sizes "
+            f"({subject.name}), found {rho:g}"
+        )
 
 
 def _broken_limits(
@@ -332,9 +345,10 @@ def _broken_limits(
                 continue
             worth = report.least_effective_batch
             if worth is None:
+                which = "that differ" if report.why_not_exact == NOTHING_VARIES else "of all frames"
                 raise ConfigError(
                     f"{where}: --min-effective-batch judges what is certain, and nothing certain is known of this "
-                    f"sampler here ({report.why_not_exact}); give --features of all frames"
+                    f"sampler here ({report.why_not_exact}); give --features {which}"
                 )
             if worth < least_batch:
                 lines.append(
