@@ -118,7 +118,8 @@ def sequential_pair_chi2(num_frames: int, *, batch_size: int, num_batches: int |
         num_batches = num_frames // batch_size
     if not 1 <= operator.index(num_batches) <= num_frames // batch_size:
         raise SamplingError(
-            f"{counted(num_frames, 'frame')} have no {counted(num_batches, 'whole batch', 'whole batches')} of {batch_size}"
+            f"{counted(num_frames, 'frame')} have no "
+            f"{counted(num_batches, 'whole batch', 'whole batches')} of {batch_size}"
         )
     return num_frames**2 / (num_batches * batch_size * (batch_size - 1)) - 1
 
