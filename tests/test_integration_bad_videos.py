@@ -59,9 +59,10 @@ TOLD_BY_SCAN = NO_VIDEOS | dict.fromkeys(DAMAGED_VIDEOS, "1 packet flagged corru
 
 
 def line_about(name, text):
-    """The one line of a message that begins with a video's name, as messages print it."""
+    """The one line of a message about a video, its name as messages print it; where it is alone, behind a colon."""
     printed = name.replace("\n", "\\n").replace("\x07", "\\x07")
-    lines = [line for line in text.splitlines() if line.strip().startswith((f"{printed}: ", f"{name!r}: "))]
+    told = [f"{before}{spelled}: " for before in ("  ", "whole: ") for spelled in (printed, repr(name))]
+    lines = [line for line in text.splitlines() if any(part in line for part in told)]
     assert len(lines) == 1, f"{len(lines)} lines about {printed} in:\n{text}"
     return lines[0]
 

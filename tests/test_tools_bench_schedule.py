@@ -10,7 +10,7 @@ import pytest
 from frame_cache_tools.bench_budget import Budget, Deadline
 from frame_cache_tools.bench_process import SourceFailedError, TimeUpError
 from frame_cache_tools.bench_rounds import Rounds
-from frame_cache_tools.bench_schedule import MOST_SECONDS_A_ROW, run_rounds
+from frame_cache_tools.bench_schedule import MOST_SECONDS_A_ROW, allow, run_rounds
 from frame_cache_tools.bench_slices import Slice
 from hypothesis import given
 from hypothesis import strategies as st
@@ -130,14 +130,14 @@ def test_what_matters_most_comes_first_and_then_the_quickest():
     assert [name for _, name in machine.order] == ["limit", "live", "raw", "look-ahead", "mode"]
 
 
-def test_later_rounds_are_rotated_where_they_fit_and_by_rank_where_they_do_not():
+def test_later_rounds_are_rotated_among_rows_that_matter_alike():
     rows = [Row("a", priority=1), Row("b"), Row("c", priority=1), Row("d")]
     machine = Machine(seconds=100)
     machine.run(rows, num_rounds=2)
-    assert [name for number, name in machine.order if number == 1] == ["c", "d", "a", "b"]
+    assert [name for number, name in machine.order if number == 1] == ["d", "b", "c", "a"]
     machine = Machine(seconds=7.5)
     rounds = machine.run(rows, num_rounds=2)
-    assert [name for number, name in machine.order if number == 1] == ["b", "d", "a"]
+    assert [name for number, name in machine.order if number == 1] == ["d", "b", "c"]
     assert rounds.no_time == {}  # each has a figure, of fewer rounds
 
 
@@ -158,6 +158,13 @@ def test_what_rows_of_its_kind_took_counts_more_than_what_was_expected():
     assert machine.asked[0][2] == 3.0
     assert rounds.no_time["0"] == "cut off after 3 s, before it gave a figure"
     assert machine.now <= 1030
+
+
+def test_a_row_does_not_take_the_time_of_one_that_matters_more_and_is_still_to_come():
+    less, most = Row("less", priority=1, seconds_expected=1.0), Row("most", seconds_expected=8.0)
+    found = [allow(less, [most], left=left, round_number=1, so_far=Rounds()) for left in (8.5, 9.5, 30.0)]
+    assert found[0].why_none == "it would take about 1 s, 0 s were left"
+    assert [each.seconds for each in found[1:]] == [1.5, 3.0]
 
 
 def test_a_row_that_hangs_is_cut_off_at_its_share_and_the_others_are_measured():
@@ -243,8 +250,8 @@ def test_a_budget_keeps_time_to_end():
     now = 0.0
     budget = Budget(seconds=120, started_at=0.0, clock=lambda: now)
     assert (budget.preparing.left(), budget.preparing_what_matters_most.left()) == (48, 66)
-    assert budget.measuring.left() == 108
-    assert Budget(seconds=20, started_at=0.0, clock=lambda: now).measuring.left() == 18
+    assert budget.measuring.left() == 105
+    assert Budget(seconds=20, started_at=0.0, clock=lambda: now).measuring.left() == 17.5
     now = 115.0
     assert (budget.preparing.left(), budget.measuring.left(), budget.spent()) == (0, 0, 115)
     endless = Budget(seconds=math.inf, started_at=0.0, clock=lambda: now)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 _SHARE_TO_PREPARE = 0.4
 _SHARE_TO_PREPARE_MOST = 0.55
-_SHARE_TO_END = 0.1
-_MOST_SECONDS_TO_END = 12.0
+_SHARE_TO_END = 0.125
+_MOST_SECONDS_TO_END = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +55,10 @@ class Budget:
     def measuring(self) -> Deadline:
         """When the last measurement is to be over.
 
-        A tenth of the budget, 12 s at most, is kept to end processes, remove files and print.
+        An eighth of the budget, 15 s at most, is kept to end processes, remove files, print and leave the interpreter.
 
         >>> Budget(seconds=120, started_at=5, clock=lambda: 15).measuring.left()
-        98.0
+        95.0
         """
         return self._after(self.seconds - min(_MOST_SECONDS_TO_END, self.seconds * _SHARE_TO_END))
 

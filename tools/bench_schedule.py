@@ -1,7 +1,7 @@
 """Which row is measured when, and for how long: interleaved rounds within a deadline.
 
-Without one, every round holds every row, in rotated order. With one, rows that matter most come first in the first
-round, and a row is begun only if what rows like it have taken so far still fits, beside the rows that matter more
+Without one, every round holds every row, in rotated order. With one, rows that matter most come first in every round,
+and a row is begun only if what rows like it have taken so far still fits, beside the rows that matter more
 and are still to come. Each may use its share of what is left, and is cut off then.
 """
 
@@ -80,7 +80,7 @@ def run_rounds(
             for row in rows
             if row.name not in into.failures and into.seconds_spent.get(row.name, 0.0) < seconds_allowed(row)
         ]
-        order = _order(waiting, number, num_rounds=num_rounds, deadline=deadline, so_far=into)
+        order = _order(waiting, number, num_rounds=num_rounds, deadline=deadline)
         for place, row in enumerate(order):
             allowance = allow(row, order[place + 1 :], left=deadline.left(), round_number=number, so_far=into)
             if allowance.why_none is not None:
@@ -121,14 +121,13 @@ def seconds_of(row: Schedulable, so_far: Rounds) -> float:
     return row.seconds_expected if alike is None else alike
 
 
-def _order(
-    rows: Sequence[Row], number: int, *, num_rounds: int, deadline: Deadline, so_far: Rounds
-) -> list[Row]:
-    """Rotated where the whole round fits; else what matters most first, and of that the quickest first."""
-    expected = sum(seconds_of(row, so_far) for row in rows)
-    if deadline.is_never or (number > 0 and expected <= deadline.left()):
+def _order(rows: Sequence[Row], number: int, *, num_rounds: int, deadline: Deadline) -> list[Row]:
+    """Rotated from round to round; with a deadline, what matters most first, and in the first round the quickest."""
+    if deadline.is_never:
         return rotated_order(rows, number, num_rounds=num_rounds)
-    return sorted(rows, key=lambda row: (row.priority, row.seconds_expected))
+    if number == 0:
+        return sorted(rows, key=lambda row: (row.priority, row.seconds_expected))
+    return sorted(rotated_order(rows, number, num_rounds=num_rounds), key=lambda row: row.priority)
 
 
 def _measure(

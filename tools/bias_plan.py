@@ -85,11 +85,13 @@ def measure_candidates(
 def pick_sampler(
     measured: Sequence[MeasuredSampler], *, demand: float, target: Target | None = None
 ) -> tuple[MeasuredSampler, str]:
-    """The unbiased sampler of the largest effective batch that meets `demand` frames/s, and why it is that one.
+    """The unbiased sampler to take where training needs `demand` frames/s, and why it is that one.
 
-    Of those that meet it and are worth as much, within `AS_GOOD` or their interval, it is the plainest: `permutation`,
-    where it is among them, however fast the others are. Where none meets the demand the loader is the limit: then the
-    one that delivers most independent frames a second, and the plainest of those whose rounds were no slower.
+    `permutation` wherever it meets the demand, however fast the others are and whatever one batch of theirs is worth:
+    its noise cancels over an epoch (S43). Else the one of the largest effective batch that meets it; of those that are
+    worth as much, within `AS_GOOD` or their interval, the plainest. Where none meets the demand the loader is the
+    limit: then the one that delivers most independent frames a second, and the plainest of those whose rounds were no
+    slower.
     `target` is what is to be drawn uniformly; None for each sampler's own, windows for clips and else frames.
 
     Raises:
@@ -106,13 +108,17 @@ def pick_sampler(
         raise SamplingError(f"nothing to pick: no sampler here is unbiased at every position ({told})")
     enough = [row for row in unbiased if row.frames_per_second >= demand]
     if enough:
-        most = max(row.worth for row in enough)
-        as_good = [row for row in enough if row.worth_at_most >= (1 - AS_GOOD) * most]
-        best = _plainest(as_good)
         why = (
             f"{len(enough)} of {len(measured)} samplers are unbiased at every position and give {demand:.0f} "
             f"frames/s or more"
         )
+        if permutations := [row for row in enough if row.plainness == 0]:
+            return _plainest(
+                permutations
+            ), f"{why}; permutation does, and its noise cancels over an epoch (S43)"
+        most = max(row.worth for row in enough)
+        as_good = [row for row in enough if row.worth_at_most >= (1 - AS_GOOD) * most]
+        best = _plainest(as_good)
         if len(as_good) == 1:
             return best, f"{why}; of these its batches are worth most"
         return best, (
