@@ -420,15 +420,15 @@ def test_the_table_tells_of_pairs_what_is_exact_and_marks_what_is_not(tmp_path):
         (["--shard-sizes", "gone"], "No such file"),
         (["CACHE", "--plan"], "--plan and --demand FRAMES_PER_SECOND belong together"),
         (["--shard-sizes", "SIZES", "--plan", "--demand", "4"], "measure FrameLoader on caches"),
-        (["CACHE", "--sampling", "shards", "--frames-per-visit", "7"], "must be batch_size"),
+        (["CACHE", "--sampling", "shards", "--frames-per-visit", "7"], "must be --batch-size"),
         (["CACHE", "--sampling", "block", "--shards-per-block", "99"], "only 6 shards hold frames"),
         (["CACHE", "--sampling", "iid", "--world-size", "5000"], "5000 ranks cannot share"),
         (["CACHE", "--sampling", "permutation", "--world-size", "5000"], "5000 ranks cannot share"),
         (["CACHE", "--clip-frames", "999"], "but the longest video has"),
-        (["CACHE", "--clip-frames", "4", "--sampling", "block"], "needs shards_per_block"),
+        (["CACHE", "--clip-frames", "4", "--sampling", "block"], "needs --shards-per-block"),
         (
             ["CACHE", "--clip-frames", "4", "--sampling", "sequential"],
-            "clips are drawn by sampling='permutation' or 'iid'",
+            "clips are drawn by --sampling permutation or --sampling iid",
         ),
         (["CACHE", "--sampling", "iid", "--max-chi2", "1", "--target", "windows"], "give --clip-frames"),
         (["CACHE", "--clip-frames", "4", "--target", "frames"], "give one of them"),
@@ -439,6 +439,9 @@ def test_the_table_tells_of_pairs_what_is_exact_and_marks_what_is_not(tmp_path):
             "8 workers of all",
         ),
         (["CACHE", "--batch-size", "0"], "--batch-size must be 1 or more"),
+        (["CACHE", "--world-size", "0"], "--world-size must be 1 or more"),
+        (["CACHE", "--rho", "2"], "--rho is a correlation"),
+        (["CACHE", "--sampling", "permutation", "--frames-per-visit", "3"], "belongs to --sampling shards"),
     ],
 )
 def test_wrong_commands_get_one_line(caches, tmp_path, arguments, said):

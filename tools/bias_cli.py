@@ -4,7 +4,9 @@ Exit codes: 0 all well; 1 a limit (`--max-chi2`, `--min-effective-batch`) is bro
 command was wrong; 3 the machine failed, as where this process can open no more files.
 """
 
+import re
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -140,11 +142,30 @@ def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
         say_error(str(error))
         sys.exit(EXIT_MACHINE_FAILED)
     except FrameCacheError as error:
-        say_error(error_text(error))
+        text = error_text(error)
+        say_error(with_flags(text, flags) if isinstance(error, SamplingError) else text)
         sys.exit(exit_code(error))
     except ModuleNotFoundError as error:
         say_error(str(error))
         sys.exit(EXIT_WRONG_COMMAND)
+
+
+def with_flags(text: str, names: Iterable[str]) -> str:
+    """A refusal of the loader, which names its keywords, as a user of the command says them.
+
+    Names of one word are taken only with a value, as they are plain words, too.
+
+    >>> with_flags("sampling='block' needs shards_per_block of 1 or more, found 0", ["sampling", "shards_per_block"])
+    '--sampling block needs --shards-per-block of 1 or more, found 0'
+    """
+    known = sorted(names)
+    with_value = rf"({'|'.join(known)})=(?:True|'?(\w+)'?)"
+    alone = rf"({'|'.join(name for name in known if '_' in name)})(?![\w/=-])"
+    return re.sub(
+        rf"(?<![\w/.-])(?:{with_value}|{alone})",
+        lambda found: f"--{(found[1] or found[3]).replace('_', '-')}" + (f" {found[2]}" if found[2] else ""),
+        text,
+    )
 
 
 def _run(flags: dict[str, Any]) -> None:
@@ -286,8 +307,11 @@ def _check_together(
         raise ConfigError("--features has a row for each frame of one cache: give one CACHE")
     if flags["features"] is not None and flags["rho"] is not None:
         raise ConfigError("--features and --rho are two answers to one question: give one of them")
-    if flags["batch_size"] < 1:
-        raise ConfigError(f"--batch-size must be 1 or more, found {flags['batch_size']}")
+    for name in ("batch_size", "world_size"):
+        if flags[name] < 1:
+            raise ConfigError(f"--{name.replace('_', '-')} must be 1 or more, found {flags[name]}")
+    if flags["rho"] is not None and not -1 <= flags["rho"] <= 1:
+        raise ConfigError(f"--rho is a correlation, -1 to 1, found {flags['rho']:g}")
     if flags["draws"] < 3:
         raise ConfigError(f"--draws must be 3 or more, found {flags['draws']}")
 
