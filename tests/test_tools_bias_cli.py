@@ -518,3 +518,29 @@ def test_a_visit_to_the_whole_of_the_only_shard(tmp_path):
     assert bias(*options, "--json").exit_code == 0
     assert bias(*options, "--min-effective-batch", "1000").exit_code == 0
     assert " inf" in bias(*options).stdout
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--sampling", "iid", "--max-chi2", "nan"),
+        ("--sampling", "iid", "--min-effective-batch", "nan"),
+        ("--plan", "--demand", "nan"),
+        ("--plan", "--demand", "0"),
+        ("--plan", "--demand", "-5"),
+    ],
+)
+def test_a_limit_that_judges_nothing_is_refused(caches, flags):
+    result = bias(caches["video"], "--batch-size", "8", *flags)
+    assert result.exit_code == EXIT_WRONG_COMMAND
+    assert flags[-2] in result.stderr and f"found {flags[-1]}" in result.stderr
+
+
+@pytest.mark.parametrize(("sizes", "mark"), [("9 9 9 9", ">= "), ("3 9 4 20", "~")])
+def test_a_bound_by_an_approximate_kappa_is_marked_as_approximate(tmp_path, sizes, mark):
+    path = tmp_path / "sizes.txt"
+    path.write_text(sizes)
+    options = ("--shard-sizes", path, "--sampling", "webdataset", "--batch-size", "4")
+    ((row,),) = [rows.values() for rows in samplers(*options)]
+    assert row["law"]["kappa_is_exact"] == (mark == ">= ")
+    assert f" {mark}{row['law']['chi2_of_pairs']:.3g} " in bias(*options).stdout

@@ -4,6 +4,7 @@ Exit codes: 0 all well; 1 a limit (`--max-chi2`, `--min-effective-batch`) is bro
 command was wrong; 3 the machine failed, as where this process can open no more files.
 """
 
+import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -280,6 +281,11 @@ def _check_together(
         raise ConfigError("--target says what --max-chi2 or --plan judges: give one of them")
     if flags["plans"] != (flags["demand"] is not None):
         raise ConfigError("--plan and --demand FRAMES_PER_SECOND belong together")
+    for name in ("max_chi2", "min_effective_batch"):
+        if flags[name] is not None and math.isnan(flags[name]):  # nothing is above or below it
+            raise ConfigError(f"--{name.replace('_', '-')} is a number, found nan")
+    if flags["demand"] is not None and not 0 < flags["demand"] < math.inf:
+        raise ConfigError(f"--demand is a number of frames/s above 0, found {flags['demand']:g}")
     if _wants_speed(flags) and (subjects[0].store is None or isinstance(spec, WebDatasetSpec)):
         raise ConfigError("--plan and --plot measure FrameLoader on caches: give CACHE, and no webdataset")
     if flags["features"] is not None and (subjects[0].store is None or len(subjects) > 1):

@@ -166,4 +166,5 @@ def _worth_text(num_frames: float) -> str:
 def _pairs_text(law: SamplingLaw) -> str:
     if law.chi2_of_pairs is None:
         return "-"
-    return f"{'' if law.chi2_of_pairs_is_exact else '>= '}{law.chi2_of_pairs:.3g}"
+    bound = ">= " if law.kappa_is_exact else "~"  # the bound of an approximate kappa is an approximation
+    return f"{'' if law.chi2_of_pairs_is_exact else bound}{law.chi2_of_pairs:.3g}"
