@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.arguments import whole_number
+from frame_store.counts import counted_in_groups
 from frame_store.protocol import FrameStore
 from loader.bias_formulas import chi2_of_uniform_shards
 from loader.caller_warning import warn_caller
@@ -218,7 +219,9 @@ class BatchPlan:
         if self.num_positions_dropped and not spec.with_replacement:
             parts.append(f"the last {self.num_positions_dropped:,} of the order are dropped")
         if self.num_positions_doubled:
-            parts.append(f"{self.num_positions_doubled:,} {self._unit}s are read twice")
+            parts.append(
+                f"{counted_in_groups(self.num_positions_doubled, f'{self._unit} is', f'{self._unit}s are')} read again"
+            )
         return "; ".join(parts)
 
     def order(self, epoch: int) -> EpochOrder:

@@ -131,6 +131,8 @@ def test_videos_shorter_than_a_clip_are_counted_and_named(caches, folder):
         in said
     )
     assert f"an epoch is {law['num_windows']} clips, one for each whole window" in said
+    drawn = bias(caches["video"], "--sampling", "iid", *arguments).stdout
+    assert f"an epoch is {law['num_windows']} clips, drawn among as many whole windows" in drawn
     assert re.search(r"chi2 windows +chi2 frames", said)
     many = bias(caches["video"], "--clip-frames", "100", "--batch-size", "2").stdout
     assert "0.mp4 (60), 1.mp4 (63), 2.mp4 (66) and 1 more" in many

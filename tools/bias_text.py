@@ -44,7 +44,7 @@ def table_text(
     )
     lines += [_row_text(report, width, has_clips=has_clips) for _, report in rows]
     for spec, report in rows:
-        notes = [*_notes(report.law, table.short_videos(spec)), *_notes_on_variance(report)]
+        notes = [*_notes(report.law, spec, table.short_videos(spec)), *_notes_on_variance(report)]
         if report.law.rank_batch not in (None, table.batch_size):
             notes.insert(
                 0, f"a batch is {report.law.rank_batch}, not {table.batch_size}: an epoch holds no whole step"
@@ -92,13 +92,13 @@ def _legend(reports: Sequence[BiasReport]) -> list[str]:
     return lines
 
 
-def _notes(law: SamplingLaw, short: Sequence[ShortVideo]) -> list[str]:
+def _notes(law: SamplingLaw, spec: SamplingSpec | WebDatasetSpec, short: Sequence[ShortVideo]) -> list[str]:
     unit = "frame" if law.num_windows is None else "clip"
     notes = [
         f"{count:,} {unit}{'s' * (count > 1)} {what}"
         for count, what in (
             (law.num_positions_dropped, "dropped an epoch"),
-            (law.num_positions_doubled, "doubled an epoch"),
+            (law.num_positions_doubled, "read again an epoch"),
         )
         if count
     ]
@@ -107,7 +107,9 @@ def _notes(law: SamplingLaw, short: Sequence[ShortVideo]) -> list[str]:
     if law.chi2_is_by_slots:
         notes.append("chi2 is by slots: a worker's last batch is short, and a step like any other (S50)")
     if law.num_windows is not None:
-        notes.insert(0, f"an epoch is {law.num_windows:,} clips, one for each whole window")
+        is_drawn = isinstance(spec, SamplingSpec) and spec.with_replacement
+        among = "drawn among as many whole windows" if is_drawn else "one for each whole window"
+        notes.insert(0, f"an epoch is {law.num_windows:,} clips, {among}")
         if short:
             named = ", ".join(f"{video.name} ({video.num_frames})" for video in short[:MAX_NAMES_IN_TEXT])
             more = f" and {len(short) - MAX_NAMES_IN_TEXT:,} more" if len(short) > MAX_NAMES_IN_TEXT else ""
