@@ -93,7 +93,7 @@ def fixed_order_law(num_frames: int, *, dropped: int, doubled: int) -> dict[str,
             "chi2": chi2_of_padding(num_frames, doubled),
             "total_variation": again * (num_frames - again) / (num_frames * total),
             "max_over_representation": (1 + rounds + (again > 0)) * num_frames / total,
-            "because": f"the first {again} frames are shown {more} an epoch and the others {once}: always the same ones",
+            "because": f"the first {again} frames are shown {more} an epoch and the others {once}: always the same",
         }
     return {}
 
