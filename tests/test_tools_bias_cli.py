@@ -546,3 +546,19 @@ def test_a_bound_by_an_approximate_kappa_is_marked_as_approximate(tmp_path, size
     ((row,),) = [rows.values() for rows in samplers(*options)]
     assert row["law"]["kappa_is_exact"] == (mark == ">= ")
     assert f" {mark}{row['law']['chi2_of_pairs']:.3g} " in bias(*options).stdout
+
+
+def test_the_table_says_what_kappa_counts(tmp_path):
+    """Of visits not the shards they share by chance (S29): frames drawn one by one have 0."""
+    path = tmp_path / "sizes.txt"
+    path.write_text("9 9 9")
+    options = ("--shard-sizes", path, "--batch-size", "3", "--sampling")
+    for sampling, kappa, is_of_visits in (
+        (("permutation",), 0.0, True),
+        (("shards", "--frames-per-visit", "3"), 1.0, True),
+        (("sequential",), 1.0, False),
+    ):
+        said = bias(*options, *sampling).stdout
+        assert f" {kappa:.4f} " in said and ("kappa: how often two slots" in said) == is_of_visits
+    ((row,),) = [rows.values() for rows in samplers(*options, "permutation")]
+    assert row["law"]["kappa"]["shard"] == pytest.approx(8 / 26)

@@ -78,7 +78,7 @@ def _notes_on_variance(report: BiasReport) -> list[str]:
 
 
 def _legend(reports: Sequence[BiasReport]) -> list[str]:
-    """What marks a number that is not exact, as far as there are such numbers."""
+    """What kappa counts, and what marks a number that is not exact, as far as there are such numbers."""
     bases = {report.basis for report in reports}
     said = {
         "sampled": "[low, high]: rho of a sample of frames, 95% interval",
@@ -87,6 +87,12 @@ def _legend(reports: Sequence[BiasReport]) -> list[str]:
     }
     lines = [text for basis, text in said.items() if basis in bases]
     laws = [report.law for report in reports]
+    if any(law.visit_kappa is not None for law in laws):
+        lines.insert(
+            0,
+            "kappa: how often two slots of a batch are drawn together, by one visit or in one clip (single frames "
+            "never are); of block, sequential and webdataset how often they share a shard",
+        )
     if "approximate" in bases or any(law.chi2_is_by_slots or not law.floor_is_proven for law in laws):
         lines.append("~ is an approximation, and no limit is judged by it")
     return lines
