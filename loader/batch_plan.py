@@ -224,7 +224,7 @@ class BatchPlan:
             parts.append(f"the last {dropped} dropped")
         if self.num_positions_doubled:
             is_of, are_of = f"{self._unit} is", f"{self._unit}s are"
-            parts.append(f"{counted_in_groups(self.num_positions_doubled, is_of, are_of)} read twice")
+            parts.append(f"{counted_in_groups(self.num_positions_doubled, is_of, are_of)} read again")
         return "; ".join(parts)
 
     def order(self, epoch: int) -> EpochOrder:

@@ -151,7 +151,7 @@ def make_report(
         return report_of_effects(law, None, rho=rho, why=why_not, bias=bias)
     assert rho is not None  # else there would be a reason
     effects = [_effect_of_rho(law, spec, shard_sizes, value) for value in (rho.rho, rho.low, rho.high)]
-    approximation = _approximation(spec, shard_sizes, rho)
+    approximation = _approximation(spec, shard_sizes)
     basis: EffectBasis = rho.basis if approximation is None else "approximate"
     # Clips: the mean over frames is not their target. Elsewhere an exact rho gives an exact effect of an unbiased law.
     mean_square = effects[0] if basis == "exact" and law.chi2_over_windows is None else None
@@ -233,11 +233,11 @@ def _why_no_effect(law: SamplingLaw, spec: SamplingSpec, rho: RhoEstimate | None
     return NEEDS_FEATURES if rho is None or rho.basis == "assumed" else None
 
 
-def _approximation(spec: SamplingSpec, shard_sizes: npt.NDArray[np.int64], rho: RhoEstimate) -> str | None:
-    """Why the design effect at this rho is approximate; None where it is exact."""
+def _approximation(spec: SamplingSpec, shard_sizes: npt.NDArray[np.int64]) -> str | None:
+    """Why the design effect at a rho is approximate; None where it is exact."""
     held = shard_sizes[shard_sizes > 0]
     is_equal = held.min() == held.max()
-    if spec.sampling == "block" and not (is_equal and rho.basis == "assumed"):
+    if spec.sampling == "block":  # which frames of a shard meet, rho does not tell
         return "from rho, as of equal shards whose frames lie in random order"
     if spec.sampling == "shards" and spec.frames_with_replacement and not is_equal:
         return "from rho, as of equal shards"

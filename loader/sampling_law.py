@@ -65,7 +65,7 @@ class SamplingLaw:
     """Positions, of a frame or clip each, that no rank reads of an epoch that would show all. Draws with replacement
     have none."""
     num_positions_doubled: int
-    """Positions of an epoch that are read twice, to pad the last step."""
+    """Reads of an epoch's positions beyond the first, to pad the last step."""
     because: str
     """Why the bias is what it is, in one line."""
     proven_worst_effect: float | None = None

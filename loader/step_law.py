@@ -88,14 +88,14 @@ def fixed_order_law(num_frames: int, *, dropped: int, doubled: int) -> dict[str,
     if doubled:
         rounds, again = divmod(doubled, num_frames)  # a step may go round the epoch several times
         total = num_frames + doubled
+        more, once = (f"{rounds + 2} times", f"{rounds + 1} times") if rounds else ("twice", "once")
         return {
             "shard_probability": None,
             "chi2": chi2_of_padding(num_frames, doubled),
             "total_variation": again * (num_frames - again) / (num_frames * total),
             "max_over_representation": (1 + rounds + (again > 0)) * num_frames / total,
-            "because": f"every frame is shown alike often, {counted(1 + rounds, 'time')} an epoch"
-            if again == 0
-            else f"the first {counted(again, 'frame is', 'frames are')} shown once more, in every epoch",
+            "because": f"the first {counted(again, 'frame is', 'frames are')} shown {more} an epoch and the others "
+            f"{once}: always the same",
         }
     return {}
 

@@ -106,7 +106,7 @@ def test_a_smaller_batch_is_said_once_where_the_loader_is_made_and_in_its_words(
         loader
     )
     assert "; 1 batch of up to 8 frames; next" in repr(FrameLoader(store, batch_size=8, remainder="uneven"))
-    assert "; 1 frame is read twice" in repr(FrameLoader(store, batch_size=8, remainder="pad"))
+    assert "; 1 frame is read again" in repr(FrameLoader(store, batch_size=8, remainder="pad"))
     with pytest.warns(UserWarning, match="an epoch of 7 frames"):
         assert list(map(len, FrameBatchSampler(store, batch_size=8))) == [7]
     with pytest.warns(UserWarning, match="an epoch of 6 clips"):

@@ -179,6 +179,18 @@ def test_the_order_on_disk_padded_to_more_than_an_epoch(world_size):
     assert_equal([report.mean_square_effect], [len(step) * off**2 / features.var()])
 
 
+def test_how_often_a_padded_order_shows_its_frames():
+    spec = SamplingSpec(sampling="sequential")
+    for batch_size, said in (
+        (4, "first 3 frames are shown twice an epoch and the others once"),
+        (14, "first 4 frames are shown 3 times an epoch and the others 2 times"),
+    ):
+        law = sampling_law([5], spec, batch_size=batch_size, remainder="pad")
+        times = np.bincount(np.concatenate(steps(5, batch_size, 1, "pad")), minlength=5)
+        assert sorted(set(times.tolist())) == [int(times.min()), int(times.max())] and said in law.because
+        assert f"first {(times == times.max()).sum()} frames" in law.because
+
+
 def test_pairs_of_the_order_on_disk_without_the_batches_of_a_dropped_step():
     """Ten frames, three ranks of two: one step, so three batches and not five."""
     law = sampling_law(

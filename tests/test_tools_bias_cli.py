@@ -131,6 +131,8 @@ def test_videos_shorter_than_a_clip_are_counted_and_named(caches, folder):
         in said
     )
     assert f"an epoch is {law['num_windows']} clips, one for each whole window" in said
+    drawn = bias(caches["video"], "--sampling", "iid", *arguments).stdout
+    assert f"an epoch is {law['num_windows']} clips, drawn among as many whole windows" in drawn
     assert re.search(r"chi2 windows +chi2 frames", said)
     many = bias(caches["video"], "--clip-frames", "100", "--batch-size", "2").stdout
     assert "0.mp4 (60), 1.mp4 (63), 2.mp4 (66) and 1 more" in many
@@ -521,3 +523,45 @@ def test_a_visit_to_the_whole_of_the_only_shard(tmp_path):
     assert bias(*options, "--json").exit_code == 0
     assert bias(*options, "--min-effective-batch", "1000").exit_code == 0
     assert " inf" in bias(*options).stdout
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--sampling", "iid", "--max-chi2", "nan"),
+        ("--sampling", "iid", "--min-effective-batch", "nan"),
+        ("--plan", "--demand", "nan"),
+        ("--plan", "--demand", "0"),
+        ("--plan", "--demand", "-5"),
+    ],
+)
+def test_a_limit_that_judges_nothing_is_refused(caches, flags):
+    result = bias(caches["video"], "--batch-size", "8", *flags)
+    assert result.exit_code == EXIT_WRONG_COMMAND
+    assert flags[-2] in result.stderr and f"found {flags[-1]}" in result.stderr
+
+
+@pytest.mark.parametrize(("sizes", "mark"), [("9 9 9 9", ">= "), ("3 9 4 20", "~")])
+def test_a_bound_by_an_approximate_kappa_is_marked_as_approximate(tmp_path, sizes, mark):
+    path = tmp_path / "sizes.txt"
+    path.write_text(sizes)
+    options = ("--shard-sizes", path, "--sampling", "webdataset", "--batch-size", "4")
+    ((row,),) = [rows.values() for rows in samplers(*options)]
+    assert row["law"]["kappa_is_exact"] == (mark == ">= ")
+    assert f" {mark}{row['law']['chi2_of_pairs']:.3g} " in bias(*options).stdout
+
+
+def test_the_table_says_what_kappa_counts(tmp_path):
+    """Of visits not the shards they share by chance (S29): frames drawn one by one have 0."""
+    path = tmp_path / "sizes.txt"
+    path.write_text("9 9 9")
+    options = ("--shard-sizes", path, "--batch-size", "3", "--sampling")
+    for sampling, kappa, is_of_visits in (
+        (("permutation",), 0.0, True),
+        (("shards", "--frames-per-visit", "3"), 1.0, True),
+        (("sequential",), 1.0, False),
+    ):
+        said = bias(*options, *sampling).stdout
+        assert f" {kappa:.4f} " in said and ("kappa: how often two slots" in said) == is_of_visits
+    ((row,),) = [rows.values() for rows in samplers(*options, "permutation")]
+    assert row["law"]["kappa"]["shard"] == pytest.approx(8 / 26)

@@ -4,6 +4,7 @@ Exit codes: 0 all well; 1 a limit (`--max-chi2`, `--min-effective-batch`) is bro
 command was wrong; 3 the machine failed, as where this process can open no more files.
 """
 
+import math
 import re
 import sys
 from collections.abc import Iterable
@@ -171,6 +172,7 @@ def with_flags(text: str, names: Iterable[str]) -> str:
 def _run(flags: dict[str, Any]) -> None:
     subjects = _subjects(flags)
     spec = _spec(flags)
+    _check_numbers(flags)
     _check_together(flags, subjects, spec)
     sections = [_Section(_table(subject, flags), spec) for subject in subjects]
     measured = [row for section in sections for row in section.measure()] if _wants_speed(flags) else []
@@ -307,11 +309,17 @@ def _check_together(
         raise ConfigError("--features has a row for each frame of one cache: give one CACHE")
     if flags["features"] is not None and flags["rho"] is not None:
         raise ConfigError("--features and --rho are two answers to one question: give one of them")
+
+
+def _check_numbers(flags: dict[str, Any]) -> None:
+    for name in ("max_chi2", "min_effective_batch"):
+        if flags[name] is not None and math.isnan(flags[name]):  # nothing is above or below it
+            raise ConfigError(f"--{name.replace('_', '-')} is a number, found nan")
+    if flags["demand"] is not None and not 0 < flags["demand"] < math.inf:
+        raise ConfigError(f"--demand is a number of frames/s above 0, found {flags['demand']:g}")
     for name in ("batch_size", "world_size"):
         if flags[name] < 1:
             raise ConfigError(f"--{name.replace('_', '-')} must be 1 or more, found {flags[name]}")
-    if flags["rho"] is not None and not -1 <= flags["rho"] <= 1:
-        raise ConfigError(f"--rho is a correlation, -1 to 1, found {flags['rho']:g}")
     if flags["draws"] < 3:
         raise ConfigError(f"--draws must be 3 or more, found {flags['draws']}")
 

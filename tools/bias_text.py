@@ -46,7 +46,7 @@ def table_text(
     )
     lines += [_row_text(report, width, has_clips=has_clips) for _, report in rows]
     for spec, report in rows:
-        notes = [*_notes(report.law, table.short_videos(spec)), *_notes_on_variance(report)]
+        notes = [*_notes(report.law, spec, table.short_videos(spec)), *_notes_on_variance(report)]
         if report.law.rank_batch not in (None, table.batch_size):
             notes.insert(
                 0, f"a batch is {report.law.rank_batch}, not {table.batch_size}: an epoch holds no whole step"
@@ -80,7 +80,7 @@ def _notes_on_variance(report: BiasReport) -> list[str]:
 
 
 def _legend(reports: Sequence[BiasReport]) -> list[str]:
-    """What marks a number that is not exact, as far as there are such numbers."""
+    """What kappa counts, and what marks a number that is not exact, as far as there are such numbers."""
     bases = {report.basis for report in reports}
     said = {
         "sampled": "[low, high]: rho of a sample of frames, 95% interval",
@@ -89,18 +89,24 @@ def _legend(reports: Sequence[BiasReport]) -> list[str]:
     }
     lines = [text for basis, text in said.items() if basis in bases]
     laws = [report.law for report in reports]
+    if any(law.visit_kappa is not None for law in laws):
+        lines.insert(
+            0,
+            "kappa: how often two slots of a batch are drawn together, by one visit or in one clip (single frames "
+            "never are); of block, sequential and webdataset how often they share a shard",
+        )
     if "approximate" in bases or any(law.chi2_is_by_slots or not law.floor_is_proven for law in laws):
         lines.append("~ is an approximation, and no limit is judged by it")
     return lines
 
 
-def _notes(law: SamplingLaw, short: Sequence[ShortVideo]) -> list[str]:
+def _notes(law: SamplingLaw, spec: SamplingSpec | WebDatasetSpec, short: Sequence[ShortVideo]) -> list[str]:
     unit = "frame" if law.num_windows is None else "clip"
     notes = [
         f"{counted_in_groups(count, unit)} {what}"
         for count, what in (
             (law.num_positions_dropped, "dropped an epoch"),
-            (law.num_positions_doubled, "doubled an epoch"),
+            (law.num_positions_doubled, "read again an epoch"),
         )
         if count
     ]
@@ -109,9 +115,9 @@ def _notes(law: SamplingLaw, short: Sequence[ShortVideo]) -> list[str]:
     if law.chi2_is_by_slots:
         notes.append("chi2 is by slots: a worker's last batch is short, and a step like any other (S50)")
     if law.num_windows is not None:
-        notes.insert(
-            0, f"an epoch is {counted_in_groups(law.num_windows, 'clip')}, one for each whole window"
-        )
+        is_drawn = isinstance(spec, SamplingSpec) and spec.with_replacement
+        among = "drawn among as many whole windows" if is_drawn else "one for each whole window"
+        notes.insert(0, f"an epoch is {counted_in_groups(law.num_windows, 'clip')}, {among}")
         if short:
             named = ", ".join(f"{video.name} ({video.num_frames})" for video in short[:MAX_NAMES_IN_TEXT])
             more = f" and {len(short) - MAX_NAMES_IN_TEXT:,} more" if len(short) > MAX_NAMES_IN_TEXT else ""
@@ -172,4 +178,5 @@ def _worth_text(num_frames: float) -> str:
 def _pairs_text(law: SamplingLaw) -> str:
     if law.chi2_of_pairs is None:
         return "-"
-    return f"{'' if law.chi2_of_pairs_is_exact else '>= '}{law.chi2_of_pairs:.3g}"
+    bound = ">= " if law.kappa_is_exact else "~"  # the bound of an approximate kappa is an approximation
+    return f"{'' if law.chi2_of_pairs_is_exact else bound}{law.chi2_of_pairs:.3g}"
