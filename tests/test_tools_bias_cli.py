@@ -442,7 +442,7 @@ def test_the_table_tells_of_pairs_what_is_exact_and_marks_what_is_not(tmp_path):
         ),
         (["CACHE", "--batch-size", "0"], "--batch-size must be 1 or more"),
         (["CACHE", "--world-size", "0"], "--world-size must be 1 or more"),
-        (["CACHE", "--rho", "2"], "--rho is a correlation"),
+        (["CACHE", "--rho", "2"], "--rho is how alike"),
         (["CACHE", "--sampling", "permutation", "--frames-per-visit", "3"], "belongs to --sampling shards"),
     ],
 )
