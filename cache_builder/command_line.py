@@ -115,8 +115,10 @@ class exit_codes:  # noqa: N801 - reads as a statement
     Meanwhile SIGTERM, which batch systems send first, ends the command as orderly as Ctrl-C does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, resumes: bool = True) -> None:
+        """`resumes` is whether the same command goes on where it was interrupted."""
         self._sigterm = SigtermAsInterrupt()
+        self._remedy = "; the same command resumes" if resumes else ""
         self.spell: Spell = as_flag
         """How the user said the settings that errors name."""
 
@@ -130,7 +132,7 @@ class exit_codes:  # noqa: N801 - reads as a statement
         self._sigterm.__exit__(kind, error, trace)
         if isinstance(error, KeyboardInterrupt):
             is_sigterm = isinstance(error, Terminated)
-            click.echo(f"{'terminated' if is_sigterm else 'interrupted'}; the same command resumes", err=True)
+            click.echo(f"{'terminated' if is_sigterm else 'interrupted'}{self._remedy}", err=True)
             sys.exit(EXIT_TERMINATED if is_sigterm else EXIT_INTERRUPTED)
         if isinstance(error, FrameCacheError):
             say_error(error_text(error, spell=self.spell))

@@ -1,11 +1,12 @@
 """Where the commands begin. Importing the rest of them takes a moment, and Ctrl-C then ends it without a word."""
 
+import importlib
 import signal
 
 
 def cache_build() -> None:
     """See `cli.cache_build`."""
-    _import_quietly()
+    import_quietly("cache_builder.cli")
     from cache_builder import cli
 
     cli.cache_build()
@@ -13,7 +14,7 @@ def cache_build() -> None:
 
 def cache_info() -> None:
     """See `cli.cache_info`."""
-    _import_quietly()
+    import_quietly("cache_builder.cli")
     from cache_builder import cli
 
     cli.cache_info()
@@ -21,18 +22,18 @@ def cache_info() -> None:
 
 def cache_verify() -> None:
     """See `cli.cache_verify`."""
-    _import_quietly()
+    import_quietly("cache_builder.cli")
     from cache_builder import cli
 
     cli.cache_verify()
 
 
-def _import_quietly() -> None:
+def import_quietly(module: str) -> None:
     """Nothing has begun, and an exception in the middle of an import is anybody's guess: the signal itself ends it."""
     handler = signal.getsignal(signal.SIGINT)
     if handler is signal.default_int_handler:  # else it is ignored on purpose
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    import cache_builder.cli  # noqa: F401
+    importlib.import_module(module)
 
     if handler is signal.default_int_handler:
         signal.signal(signal.SIGINT, handler)

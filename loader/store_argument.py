@@ -20,7 +20,7 @@ def opened_store(store: StoreOrPath) -> FrameStore:
         StoreError, ValueError, OSError: see `frame_store.open_store`.
     """
     if isinstance(store, str | os.PathLike):
-        return open_store(store)
+        return open_store(os.fspath(store))
     if not hasattr(store, "read_frames"):
         raise SamplingError(
             f"the first argument must be a store (frame_store.open_store, cache_builder.open_videos) or the path of "

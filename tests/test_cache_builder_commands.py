@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 INTERRUPTED_MODULE = """
 import signal, time
 signal.raise_signal(signal.SIGINT)
@@ -14,8 +16,11 @@ time.sleep(60)
 HELP_OF_EACH = """
 import contextlib, signal
 from cache_builder import commands
+from frame_cache_tools import commands as tools
 
-for command in (commands.cache_build, commands.cache_info, commands.cache_verify):
+for command in (
+    commands.cache_build, commands.cache_info, commands.cache_verify, tools.cache_bias, tools.cache_bench
+):
     with contextlib.suppress(SystemExit):
         command()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -36,16 +41,26 @@ def run_python(code, *arguments, path=()):
     )
 
 
-def test_ctrl_c_while_it_imports_says_nothing(tmp_path):
+@pytest.mark.parametrize(
+    ("module", "command"),
+    [
+        ("cache_builder.commands", "cache_build"),
+        ("frame_cache_tools.commands", "cache_bias"),
+        ("frame_cache_tools.commands", "cache_bench"),
+    ],
+)
+def test_ctrl_c_while_it_imports_says_nothing(tmp_path, module, command):
     (tmp_path / "msgspec.py").write_text(INTERRUPTED_MODULE)
-    done = run_python("from cache_builder.commands import cache_build; cache_build()", path=[tmp_path])
+    done = run_python(f"from {module} import {command}; {command}()", path=[tmp_path])
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
 def test_each_is_the_command_of_its_name_and_ctrl_c_is_an_exception_again():
     done = run_python(HELP_OF_EACH, "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    build, info, verify = done.stdout.split("Usage: ")[1:]
+    build, info, verify, bias, bench = done.stdout.split("Usage: ")[1:]
     assert "--frames-per-shard" in build
     assert "--against" in info
     assert "--repair" in verify
+    assert "--max-chi2" in bias
+    assert "--quick" in bench

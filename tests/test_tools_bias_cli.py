@@ -1,15 +1,20 @@
 """`cache-bias` on real caches: the table, the gate, the plan, and what it answers before anything is built."""
 
+import io
 import json
+import os
 import re
+import sys
 
 import numpy as np
 import pytest
-from frame_cache_tools import bias_plan, bias_table
+from frame_cache_tools import bias_cli, bias_plan, bias_table
 from frame_cache_tools.bias_cli import EXIT_LIMIT_BROKEN, EXIT_WRONG_COMMAND, main
 from frame_cache_tools.bias_subject import subject_of_cache
 
 import frame_store
+from cache_builder.command_line import EXIT_INTERRUPTED, EXIT_MACHINE_FAILED, EXIT_TERMINATED
+from cache_builder.interrupts import Terminated
 from loader import SamplingSpec
 from loader.clip_law import chi2_of_whole_clips
 from loader.design_effect import design_effect, intraclass_correlation, slot_correlation
@@ -47,6 +52,45 @@ def caches(folder, tmp_path_factory):
 
 def bias(*arguments):
     return run(*map(str, arguments), command=main)
+
+
+@pytest.mark.parametrize(
+    ("signal", "code", "said"),
+    [
+        (KeyboardInterrupt, EXIT_INTERRUPTED, "interrupted\n"),
+        (Terminated, EXIT_TERMINATED, "terminated\n"),
+    ],
+)
+def test_ctrl_c_and_sigterm_are_one_word_and_an_exit_code(monkeypatch, signal, code, said):
+    def interrupted(flags):
+        raise signal
+
+    monkeypatch.setattr(bias_cli, "_run", interrupted)
+    result = bias("any")
+    assert (result.exit_code, result.stderr) == (code, said)
+
+
+@pytest.mark.parametrize(
+    ("output", "code", "said"),
+    [
+        ("pipe", 0, ""),
+        ("/dev/full", EXIT_MACHINE_FAILED, "output cannot be written: No space left on device\n"),
+    ],
+)
+def test_a_reader_that_has_had_enough_is_no_failure(caches, monkeypatch, output, code, said):
+    """As behind `| head`; a full disk is the machine's failure."""
+    if output == "pipe":
+        reader, writer = os.pipe()
+        os.close(reader)
+    else:
+        writer = os.open(output, os.O_WRONLY)
+    with os.fdopen(writer, "w") as stdout, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stdout)
+        patch.setattr(sys, "stderr", stderr := io.StringIO())
+        with pytest.raises(SystemExit) as ended:
+            main([str(caches["video"])])
+    assert ended.value.code == code
+    assert stderr.getvalue().endswith(said) and bool(stderr.getvalue()) == bool(said)
 
 
 def samplers(*arguments):

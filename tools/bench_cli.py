@@ -27,6 +27,7 @@ from cache_builder.command_line import (
     PathName,
     error_text,
     exit_code,
+    say,
     say_error,
 )
 from cache_builder.discover import discover_videos
@@ -124,9 +125,9 @@ def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
         with SigtermAsInterrupt():
             report = run_bench(settings, command=command_line(), say=_say, started_at=started_at)
         if as_json:
-            click.echo(msgspec.json.format(msgspec.json.encode(report.builtins()), indent=1).decode())
+            say(msgspec.json.format(msgspec.json.encode(report.builtins()), indent=1).decode())
         else:
-            click.echo(report_text(report))
+            say(report_text(report))
         if plot is not None and report.has_figures:
             plot_report(report, plot)
             click.echo(f"plot: {plot}", err=True)

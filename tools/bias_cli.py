@@ -37,17 +37,15 @@ from frame_cache_tools.bias_table import (
 from frame_cache_tools.bias_text import table_text
 
 from cache_builder.command_line import (
-    EXIT_MACHINE_FAILED,
     EXIT_WRONG_COMMAND,
     OneLineCommand,
     PathName,
-    error_text,
-    exit_code,
+    exit_codes,
+    say,
     say_error,
 )
 from cache_builder.errors import ConfigError
 from frame_store import __version__
-from frame_store.errors import FrameCacheError
 from loader import SamplingError, SamplingSpec
 from loader.batch_plan import frames_of_visit
 from loader.bias_report import NOTHING_VARIES, BiasReport
@@ -137,18 +135,15 @@ def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
     shuffled build; <= and >= for bounds; ~ where a formula approximates, with the reason below the table. What --rho
     assumes is as true as that. Formulas and their proofs: loader/SAMPLING.md.
     """
-    try:
-        _run(flags)
-    except OSError as error:
-        say_error(str(error))
-        sys.exit(EXIT_MACHINE_FAILED)
-    except FrameCacheError as error:
-        text = error_text(error)
-        say_error(with_flags(text, flags) if isinstance(error, SamplingError) else text)
-        sys.exit(exit_code(error))
-    except ModuleNotFoundError as error:
-        say_error(str(error))
-        sys.exit(EXIT_WRONG_COMMAND)
+    with exit_codes(resumes=False):
+        try:
+            _run(flags)
+        except SamplingError as error:
+            say_error(with_flags(str(error), flags))
+            sys.exit(EXIT_WRONG_COMMAND)
+        except ModuleNotFoundError as error:
+            say_error(str(error))
+            sys.exit(EXIT_WRONG_COMMAND)
 
 
 def with_flags(text: str, names: Iterable[str]) -> str:
@@ -184,11 +179,11 @@ def _run(flags: dict[str, Any]) -> None:
         if flags["plans"]:
             best, why = pick_sampler(measured, demand=flags["demand"], target=flags["target"])
             values["pick"] = {**measured_builtins(best), "why": why}
-        click.echo(msgspec.json.format(msgspec.json.encode(values), indent=1).decode())
+        say(msgspec.json.format(msgspec.json.encode(values), indent=1).decode())
     else:
-        click.echo("\n\n".join(section.text(with_levels=flags["rho"] is None) for section in sections))
+        say("\n\n".join(section.text(with_levels=flags["rho"] is None) for section in sections))
         if flags["plans"]:
-            click.echo("\n" + plan_text(measured, demand=flags["demand"], target=flags["target"]))
+            say("\n" + plan_text(measured, demand=flags["demand"], target=flags["target"]))
     if flags["plot"] is not None:
         plot_samplers(measured, flags["plot"])
         click.echo(f"plot: {flags['plot']}", err=True)
