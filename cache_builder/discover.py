@@ -15,7 +15,7 @@ from frame_store.counts import counted
 from frame_store.descriptors import raise_if_out_of_files
 from frame_store.not_a_cache import is_cache
 from frame_store.user_path import user_path
-from frame_store.video_extensions import EXTENSIONS_TEXT, VIDEO_EXTENSIONS, is_video_name
+from frame_store.video_extensions import EXTENSIONS_TEXT, is_video_name
 
 _MAX_EXTENSIONS_TOLD = 8
 
@@ -149,11 +149,10 @@ class _Found:
         self.extensions: Counter[str] = Counter()
 
     def take(self, path: Path) -> None:
-        extension = path.suffix.lower()
-        if extension[1:] in VIDEO_EXTENSIONS:
+        if is_video_name(path.name):
             self.paths.append(path)
         else:
-            self.extensions[printable(extension)] += 1
+            self.extensions[printable(path.suffix.lower())] += 1
 
     def passed_over(self) -> PassedOver:
         by_number = sorted(self.extensions.items(), key=lambda item: (-item[1], item[0]))

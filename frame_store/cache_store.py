@@ -3,7 +3,6 @@
 import os
 from contextlib import suppress
 from math import prod
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -44,7 +43,9 @@ class _Place(NamedTuple):
 class CacheStore:
     """A finished cache. Implements `FrameStore`, `PrefetchingStore` and `HoldsEncodedFrames`; threads may share it."""
 
-    def __init__(self, path: Path | str, *, reads: Reads = "map", verify_reads: bool = False) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, reads: Reads = "map", verify_reads: bool = False
+    ) -> None:
         """Open the cache at `path`.
 
         Args:
@@ -387,7 +388,9 @@ def _at(place: _Place) -> str:
     return f", {counted(place.byte_length, 'byte')} at byte {place.byte_offset}"
 
 
-def open_store(path: Path | str, *, reads: Reads = "map", verify_reads: bool = False) -> CacheStore:
+def open_store(
+    path: str | os.PathLike[str], *, reads: Reads = "map", verify_reads: bool = False
+) -> CacheStore:
     """Open the finished cache at `path`, whatever its container and encoding.
 
     Options and errors are those of `CacheStore`.

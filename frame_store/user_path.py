@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 
-def user_path(path: Path | str) -> Path:
+def user_path(path: str | os.PathLike[str]) -> Path:
     """The path with a leading `~` or `~name` put out in full.
 
     A shell leaves the `~` of `--videos=~/clips` or of a quoted path as it is. Where nobody has such a home the path

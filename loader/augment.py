@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from frame_store.arguments import whole_number
+from frame_store.counts import counted
 from loader.augment_chain import augment_batch, augment_images
 from loader.augment_parameters import AugmentParameters, draw_parameters
 from loader.augment_values import ColorJitter, Normalize, RandomResizedCrop
@@ -180,7 +181,9 @@ class Augmentation:
         self, parameters: AugmentParameters, *, num_frames: int, height: int, width: int
     ) -> None:
         if len(parameters) != num_frames:
-            raise AugmentationError(f"parameters must be of {num_frames} frames, found {len(parameters)}")
+            raise AugmentationError(
+                f"parameters must be of {counted(num_frames, 'frame')}, found {len(parameters)}"
+            )
         boxes = parameters.crop_boxes
         if (boxes is None) != (self.crop is None):
             raise AugmentationError(

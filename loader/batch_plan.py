@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.arguments import whole_number
+from frame_store.counts import counted, counted_in_groups
 from frame_store.protocol import FrameStore
 from loader.bias_formulas import chi2_of_uniform_shards
 from loader.caller_warning import warn_caller
@@ -174,9 +175,9 @@ class BatchPlan:
             )
         if self._is_shrunk:
             found.append(
-                f"an epoch of {self.num_positions:,} {self._unit}s is less than a step of batch_size "
-                f"{self._batch_size_asked_for} x {self._whole.world_size} ranks: it is one batch of "
-                f"{self.batch_size} {self._unit}s on each rank"
+                f"an epoch of {counted_in_groups(self.num_positions, self._unit)} is less than a step of batch_size "
+                f"{self._batch_size_asked_for} x {counted(self._whole.world_size, 'rank')}: it is one batch of "
+                f"{counted(self.batch_size, self._unit)} on each rank"
             )
         return found
 
@@ -196,7 +197,10 @@ class BatchPlan:
     def __str__(self) -> str:
         """How frames are drawn and how long an epoch is, for the `repr` of a loader."""
         whole, spec = self._whole, self.spec
-        parts = [f"{spec} seed={self.seed}", f"an epoch is {whole.num_positions:,} {self._unit}s"]
+        parts = [
+            f"{spec} seed={self.seed}",
+            f"an epoch is {counted_in_groups(whole.num_positions, self._unit)}",
+        ]
         if spec.clip_frames is not None:
             assert self._video_sizes is not None  # else there would be no order
             among = "one for each whole window"
@@ -209,16 +213,18 @@ class BatchPlan:
             if coverage.num_short_videos:
                 parts.append(coverage.short_videos_text())
         up_to = "up to " if whole.remainder == "uneven" else ""
-        batches = "batch" if len(self) == 1 else "batches"
-        parts.append(f"{len(self):,} {batches} of {up_to}{whole.batch_size} {self._unit}s")
+        batches = counted_in_groups(len(self), "batch", "batches")
+        parts.append(f"{batches} of {up_to}{counted(whole.batch_size, self._unit)}")
         if self._is_shrunk:
             parts[-1] += f" instead of {self._batch_size_asked_for}"
         if whole.world_size > 1:
             parts[-1] += f" for rank {whole.rank} of {whole.world_size}"
         if self.num_positions_dropped and not spec.with_replacement:
-            parts.append(f"the last {self.num_positions_dropped:,} of the order are dropped")
+            dropped = counted_in_groups(self.num_positions_dropped, "of the order is", "of the order are")
+            parts.append(f"the last {dropped} dropped")
         if self.num_positions_doubled:
-            parts.append(f"{self.num_positions_doubled:,} {self._unit}s are read twice")
+            is_of, are_of = f"{self._unit} is", f"{self._unit}s are"
+            parts.append(f"{counted_in_groups(self.num_positions_doubled, is_of, are_of)} read again")
         return "; ".join(parts)
 
     def order(self, epoch: int) -> EpochOrder:
@@ -263,16 +269,18 @@ class BatchPlan:
         share, visit = self._whole, self.spec.frames_per_visit or 1
         available, needed = share.num_positions, share.positions_per_step
         if share.world_size * visit > available:
-            parts = f"visits of {visit} frames" if visit > 1 else f"{self._unit}s"
+            parts = counted(available // visit, self._unit)
+            if visit > 1:
+                parts = f"{counted(available // visit, 'visit')} of {visit} frames"
             raise SamplingError(
-                f"{share.world_size} ranks cannot share an epoch of {available} {self._unit}s: "
-                f"it holds {available // visit} {parts}, and each rank needs one"
+                f"{counted(share.world_size, 'rank')} cannot share an epoch of {counted(available, self._unit)}: "
+                f"it holds {parts}, and each rank needs one"
             )
         if share.remainder == "drop" and available < needed:
             raise SamplingError(
-                f"remainder='drop': an epoch of {available} {self._unit}s holds no whole step of batch_size "
-                f"{share.batch_size} x {share.world_size} ranks; take a smaller batch_size, or leave remainder out for "
-                f"one smaller batch on each rank"
+                f"remainder='drop': an epoch of {counted(available, self._unit)} holds no whole step of batch_size "
+                f"{share.batch_size} x {counted(share.world_size, 'rank')}; take a smaller batch_size, or leave "
+                f"remainder out for one smaller batch on each rank"
             )
 
 

@@ -10,6 +10,7 @@ import operator
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.counts import counted
 from loader.errors import SamplingError
 from loader.frame_orders import check_shard_sizes
 
@@ -58,7 +59,7 @@ def chi2_of_shard_law(shard_probability: npt.ArrayLike, shard_sizes: npt.ArrayLi
     sizes = check_shard_sizes(shard_sizes)
     probability = check_law(shard_probability)
     if probability.shape != sizes.shape:
-        raise SamplingError(f"{len(probability)} shard probabilities for {len(sizes)} shards")
+        raise SamplingError(f"{len(probability)} shard probabilities for {counted(len(sizes), 'shard')}")
     held = sizes > 0
     if probability[~held].any():
         raise SamplingError(f"shard {int(np.flatnonzero(~held & (probability > 0))[0])} is drawn but empty")
@@ -119,7 +120,7 @@ def chi2_of_dropped_tail(num_frames: int, num_dropped: int) -> float:
         SamplingError: not 0 <= num_dropped < num_frames.
     """
     if not 0 <= operator.index(num_dropped) < operator.index(num_frames):
-        raise SamplingError(f"cannot drop {num_dropped} of {num_frames} frames and show the rest")
+        raise SamplingError(f"cannot drop {num_dropped} of {counted(num_frames, 'frame')} and show the rest")
     return num_dropped / (num_frames - num_dropped)
 
 
@@ -132,7 +133,7 @@ def chi2_of_padding(num_frames: int, num_padded: int) -> float:
         SamplingError: no frames, or a negative number of padded slots.
     """
     if operator.index(num_frames) < 1 or operator.index(num_padded) < 0:
-        raise SamplingError(f"cannot pad {num_frames} frames by {num_padded}")
+        raise SamplingError(f"cannot pad {counted(num_frames, 'frame')} by {num_padded}")
     again = num_padded % num_frames
     return again * (num_frames - again) / (num_frames + num_padded) ** 2
 
@@ -152,7 +153,7 @@ def chi2_of_worker_drop_last(frames_per_worker: npt.ArrayLike, *, batch_size: in
     kept = sizes // batch_size * batch_size
     if not kept.any():
         raise SamplingError(
-            f"no worker has a whole batch of {batch_size}: the longest has {sizes.max()} frames"
+            f"no worker has a whole batch of {batch_size}: the longest has {counted(sizes.max(), 'frame')}"
         )
     return chi2_of_shard_law(kept / kept.sum(), sizes)
 

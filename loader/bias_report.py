@@ -39,6 +39,7 @@ ROUNDING = 1e-12
 """A design effect below is 0 but for rounding: every batch has the same mean."""
 NEEDS_RHO = "needs rho"
 NEEDS_FEATURES = "needs features"
+NOTHING_VARIES = "all frames are alike"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +128,15 @@ def make_report(
         shard_ids = np.repeat(np.arange(len(shard_sizes)), shard_sizes)
         bias = bias_of_features(law, features, shard_ids)
     from_sizes = _effect_of_sizes(law, spec, shard_sizes)
-    exact = None
+    exact, nothing_varies = None, False
     if from_sizes is not None:
         exact = ExactEffect(design_effect=from_sizes, mean_square_effect=from_sizes)
     elif features is not None and not _is_more_than_an_epoch(law, spec):
         exact = exact_effect(law, spec, shard_sizes, features, video_sizes=video_sizes)
+        # Clips that vary have an exact effect.
+        nothing_varies = exact is None and (
+            spec.clip_frames is not None or not np.ptp(features, axis=0).any()
+        )
     if exact is not None:
         return report_of_effects(
             law,
@@ -141,12 +146,12 @@ def make_report(
             bias=bias,
             mean_square=exact.mean_square_effect,
         )
-    why_not = _why_no_effect(law, spec, rho)
+    why_not = NOTHING_VARIES if nothing_varies else _why_no_effect(law, spec, rho)
     if why_not is not None:
         return report_of_effects(law, None, rho=rho, why=why_not, bias=bias)
     assert rho is not None  # else there would be a reason
     effects = [_effect_of_rho(law, spec, shard_sizes, value) for value in (rho.rho, rho.low, rho.high)]
-    approximation = _approximation(spec, shard_sizes, rho)
+    approximation = _approximation(spec, shard_sizes)
     basis: EffectBasis = rho.basis if approximation is None else "approximate"
     # Clips: the mean over frames is not their target. Elsewhere an exact rho gives an exact effect of an unbiased law.
     mean_square = effects[0] if basis == "exact" and law.chi2_over_windows is None else None
@@ -228,11 +233,11 @@ def _why_no_effect(law: SamplingLaw, spec: SamplingSpec, rho: RhoEstimate | None
     return NEEDS_FEATURES if rho is None or rho.basis == "assumed" else None
 
 
-def _approximation(spec: SamplingSpec, shard_sizes: npt.NDArray[np.int64], rho: RhoEstimate) -> str | None:
-    """Why the design effect at this rho is approximate; None where it is exact."""
+def _approximation(spec: SamplingSpec, shard_sizes: npt.NDArray[np.int64]) -> str | None:
+    """Why the design effect at a rho is approximate; None where it is exact."""
     held = shard_sizes[shard_sizes > 0]
     is_equal = held.min() == held.max()
-    if spec.sampling == "block" and not (is_equal and rho.basis == "assumed"):
+    if spec.sampling == "block":  # which frames of a shard meet, rho does not tell
         return "from rho, as of equal shards whose frames lie in random order"
     if spec.sampling == "shards" and spec.frames_with_replacement and not is_equal:
         return "from rho, as of equal shards"

@@ -12,10 +12,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.counts import counted
 from loader.bias_formulas import Reals
-from loader.coincidence import check_batch_size, mean_over_slot_pairs
+from loader.coincidence import check_batch_size
 from loader.errors import SamplingError
 from loader.frame_orders import check_shard_sizes
+from loader.slot_pairs import mean_over_slot_pairs
 
 MAX_NODES: Final = 128
 """Points of the Gauss rule. J of them are exact for 2 J + 1 shards; more shards make an integrand that is smooth on the
@@ -53,7 +55,9 @@ def circle_autocovariance(features: Reals, shard_sizes: npt.ArrayLike) -> Reals:
     sizes = sizes[sizes > 0]
     num_frames = int(sizes.sum())
     if features.ndim != 2 or len(features) != num_frames:
-        raise SamplingError(f"expected a row for each of {num_frames} frames, found shape {features.shape}")
+        raise SamplingError(
+            f"expected a row for each of {counted(num_frames, 'frame')}, found shape {features.shape}"
+        )
     centred = features - features.mean(axis=0)
     distinct, numbers = np.unique(sizes, return_counts=True)
     by_size = [_shards_of_size(centred, sizes, size) for size in distinct.tolist()]
@@ -66,20 +70,25 @@ def circle_autocovariance(features: Reals, shard_sizes: npt.ArrayLike) -> Reals:
     return autocovariance
 
 
-def block_design_effect(autocovariance: npt.ArrayLike, *, block_frames: int, batch_size: int) -> float:
+def block_design_effect(
+    autocovariance: npt.ArrayLike, *, block_frames: int, batch_size: int, num_batches: int | None = None
+) -> float:
     """Design effect of the rotated block shuffle, exact for shards of any sizes (S49): the mean over whole batches.
 
     `autocovariance` is R(0), ..., R(N - 1) of `circle_autocovariance`. As in (S31), with R(d) / R(0) for s(d).
+    `num_batches` is as in `loader.coincidence.block_kappa`.
 
     Raises:
-        SamplingError: a block of no frame, no whole batch, or frames that are all alike.
+        SamplingError: a block of no frame, no batch, or frames that are all alike.
     """
     by_lag = np.asarray(autocovariance, np.float64)
     check_batch_size(batch_size)
     num_frames = len(by_lag)
-    if block_frames < 1 or num_frames < batch_size:
+    if num_batches is None:
+        num_batches = num_frames // batch_size
+    if block_frames < 1 or num_batches < 1:
         raise SamplingError(
-            f"no whole batch of {batch_size} in blocks of {block_frames} frames of an epoch of {num_frames}"
+            f"no whole batch of {batch_size} in blocks of {counted(block_frames, 'frame')} of an epoch of {num_frames}"
         )
     if by_lag[0] <= 0:
         raise SamplingError("all frames are equal: there is no variance to take parts of")
@@ -96,7 +105,11 @@ def block_design_effect(autocovariance: npt.ArrayLike, *, block_frames: int, bat
         return float(across) / (earlier * later)
 
     mean = mean_over_slot_pairs(
-        num_frames, block_frames=block_frames, batch_size=batch_size, of_blocks=of_blocks
+        num_frames,
+        block_frames=block_frames,
+        batch_size=batch_size,
+        num_batches=num_batches,
+        of_blocks=of_blocks,
     )
     return 1 + (batch_size - 1) * mean
 

@@ -17,9 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.counts import counted, counted_in_groups
 from loader.bias_formulas import Reals
 from loader.errors import SamplingError
 from loader.frame_orders import check_shard_sizes
+from loader.slot_pairs import same_place_share
 
 Counts = npt.NDArray[np.int64]
 
@@ -69,7 +71,8 @@ class ClipCoverage:
                     classes[class_size] += number * num_classes
         if not num_windows:
             raise SamplingError(
-                f"no clip of {clip_frames} frames with stride {stride} fits: the longest video has {lengths.max()}"
+                f"no clip of {counted(clip_frames, 'frame')} with stride {stride} fits: "
+                f"the longest video has {lengths.max()}"
             )
         return cls(
             clip_frames=clip_frames,
@@ -87,10 +90,9 @@ class ClipCoverage:
         >>> ClipCoverage.of([9, 2, 1000], clip_frames=4).short_videos_text()
         '2 of 1,011 frames are in 1 video shorter than a clip'
         """
-        videos = "video" if self.num_short_videos == 1 else "videos"
         return (
-            f"{self.num_frames_in_short_videos:,} of {self.num_frames:,} frames are in "
-            f"{self.num_short_videos:,} {videos} shorter than a clip"
+            f"{self.num_frames_in_short_videos:,} of {counted_in_groups(self.num_frames, 'frame')} are in "
+            f"{counted_in_groups(self.num_short_videos, 'video')} shorter than a clip"
         )
 
     @property
@@ -229,8 +231,9 @@ def clip_coincidences(
 ) -> dict[str, float]:
     """P[two distinct slots of a batch of clips share ...] the `clip`, the `video`, the `frame` (S20).
 
-    `with_replacement` is `iid`; without, the clips of a batch are different windows, which may overlap. A clip holds
-    a frame once, so `frame` is about slots of two clips.
+    `with_replacement` is `iid`; without, the clips of a batch are different windows, which may overlap, and a batch of
+    more clips than there are windows goes round them, as `pad` fills it up. A clip holds a frame once, so `frame` is
+    about slots of two clips.
 
     Raises:
         SamplingError: as `ClipCoverage.of`.
@@ -249,11 +252,13 @@ def clip_coincidences(
         same_video -= num_windows
         same_frame -= num_windows * clip_frames
         num_pairs -= num_windows
-    two_clips = 1 - same_clip if batch_size > 1 and num_pairs else 0.0
+    two_clips = 1 - same_clip if batch_size > 1 else 0.0
+    again = 0.0 if with_replacement else same_place_share(num_windows, batch_size)
+    apart = (1 - again) / num_pairs if num_pairs else 0.0
     return {
         "clip": same_clip,
-        "video": same_clip + two_clips * (same_video / num_pairs if num_pairs else 0.0),
-        "frame": two_clips * (same_frame / (num_pairs * clip_frames**2) if num_pairs else 0.0),
+        "video": same_clip + two_clips * (again + apart * same_video),
+        "frame": two_clips * (again / clip_frames + apart * same_frame / clip_frames**2),
     }
 
 

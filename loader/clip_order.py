@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.counts import counted
 from frame_store.protocol import IndexTable
 from loader.errors import SamplingError
 from loader.frame_orders import EpochOrder, FrameIds, IidOrder, PermutationOrder
@@ -34,7 +35,8 @@ class ClipOrder(EpochOrder):
         longest = int(video_sizes.max())
         if longest < spec.clip_span:
             raise SamplingError(
-                f"a clip of {spec.clip_frames} frames, {spec.clip_stride} apart, spans {spec.clip_span} frames, "
+                f"a clip of {counted(spec.clip_frames, 'frame')}, {spec.clip_stride} apart, spans "
+                f"{counted(spec.clip_span, 'frame')}, "
                 f"but the longest video has {longest}"
             )
         has_windows = video_sizes >= spec.clip_span

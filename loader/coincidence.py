@@ -8,18 +8,17 @@ has no two slots; kappa is 0 there.
 """
 
 import itertools
-import math
 import operator
 from bisect import bisect_right
-from collections import Counter
-from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.counts import counted
 from loader.bias_formulas import check_law
 from loader.errors import SamplingError
 from loader.frame_orders import check_shard_sizes
+from loader.slot_pairs import mean_over_slot_pairs, same_place_share
 
 
 def visit_kappa(*, batch_size: int, frames_per_visit: int) -> float:
@@ -30,7 +29,9 @@ def visit_kappa(*, batch_size: int, frames_per_visit: int) -> float:
     """
     check_batch_size(batch_size)
     if operator.index(frames_per_visit) < 1 or batch_size % frames_per_visit:
-        raise SamplingError(f"visits of {frames_per_visit} frames do not fill batches of {batch_size}")
+        raise SamplingError(
+            f"visits of {counted(frames_per_visit, 'frame')} do not fill batches of {batch_size}"
+        )
     return (frames_per_visit - 1) / (batch_size - 1) if batch_size > 1 else 0.0
 
 
@@ -59,10 +60,11 @@ def iid_kappa(shard_sizes: npt.ArrayLike) -> float:
     return float(np.sum((sizes / sizes.sum()) ** 2))
 
 
-def permutation_kappa(shard_sizes: npt.ArrayLike) -> float:
-    """Probability that two frames of a permutation share a shard, sum n (n - 1) / (N (N - 1)) (S29).
+def permutation_kappa(shard_sizes: npt.ArrayLike, *, num_slots: int = 2) -> float:
+    """Probability that two slots of a permutation share a shard, sum n (n - 1) / (N (N - 1)) (S29).
 
-    `shard_sizes` has shape (S,). Samplers that spread a batch over the shards on purpose have less.
+    `shard_sizes` has shape (S,). Samplers that spread a batch over the shards on purpose have less. A batch of
+    `num_slots` beyond N goes round the permutation, as `pad` fills it up: two of its slots may show one frame.
 
     Raises:
         SamplingError: not shard sizes.
@@ -70,59 +72,48 @@ def permutation_kappa(shard_sizes: npt.ArrayLike) -> float:
     sizes = check_shard_sizes(shard_sizes).tolist()
     num_frames = sum(sizes)
     pairs = sum(size * (size - 1) for size in sizes)
-    return pairs / (num_frames * (num_frames - 1)) if num_frames > 1 else 0.0
+    apart = pairs / (num_frames * (num_frames - 1)) if num_frames > 1 else 0.0
+    again = same_place_share(num_frames, num_slots)
+    return again + (1 - again) * apart
 
 
-def block_kappa(shard_sizes: npt.ArrayLike, *, block_frames: int, batch_size: int) -> float:
+def block_kappa(
+    shard_sizes: npt.ArrayLike, *, block_frames: int, batch_size: int, num_batches: int | None = None
+) -> float:
     """Probability that two distinct slots of a batch share a shard under the rotated block shuffle (S31), exact.
 
     The epoch: shards, in any order, joined into a circle of N frames; cut open at a uniform frame; the stream that
     results cut into blocks of `block_frames`, the last one shorter; each block shuffled; batch t the positions
-    [t B, (t + 1) B). The mean over the epoch's whole batches, which may straddle blocks, for shards of any sizes,
+    [t B, (t + 1) B). The mean over the first `num_batches` batches, which may straddle blocks; beyond the end of the
+    epoch they go on at its begin, as `pad` fills them up. None for the epoch's whole batches. For shards of any sizes,
     shape (S,). Takes O(S log S) time and O(S) memory, whatever N.
 
     >>> block_kappa([5] * 8, block_frames=40, batch_size=4) == permutation_kappa([5] * 8)
     True
 
     Raises:
-        SamplingError: not shard sizes, a block of no frame, or no whole batch.
+        SamplingError: not shard sizes, a block of no frame, or no batch.
     """
     sizes = check_shard_sizes(shard_sizes)
     num_frames = int(sizes.sum())
     check_batch_size(batch_size)
     if operator.index(block_frames) < 1:
         raise SamplingError(f"block_frames must be 1 or more, found {block_frames}")
-    if num_frames < batch_size:
-        raise SamplingError(f"an epoch of {num_frames} frames holds no whole batch of {batch_size}")
+    if num_batches is None:
+        num_batches = num_frames // batch_size
+    if num_batches < 1:
+        raise SamplingError(
+            f"an epoch of {counted(num_frames, 'frame')} holds no whole batch of {batch_size}"
+        )
     if batch_size == 1:
         return 0.0
     return mean_over_slot_pairs(
         num_frames,
         block_frames=block_frames,
         batch_size=batch_size,
+        num_batches=num_batches,
         of_blocks=_CirclePairs(sizes).of_blocks,
     )
-
-
-def mean_over_slot_pairs(
-    num_frames: int,
-    *,
-    block_frames: int,
-    batch_size: int,
-    of_blocks: Callable[[int, int, int], float],
-) -> float:
-    """Mean over the pairs of distinct slots of an epoch's whole batches under a block shuffle (S31).
-
-    `of_blocks(earlier, later, distance)` is the mean over pairs of slots that lie in two blocks `distance` apart, of
-    which the later has `later` frames and all others `earlier`; 0 is one block. Batches have two slots or more.
-    """
-    block_frames = min(block_frames, num_frames)
-    last_block = num_frames - (num_frames - 1) // block_frames * block_frames
-    total = 0.0
-    for (distance, touches_last), pairs in slot_pairs(num_frames, block_frames, batch_size).items():
-        later = last_block if touches_last else block_frames
-        total += pairs * of_blocks(block_frames, later, distance)
-    return total / (num_frames // batch_size * math.comb(batch_size, 2))
 
 
 def lag_coincidence(shard_sizes: npt.ArrayLike, lags: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -137,7 +128,7 @@ def lag_coincidence(shard_sizes: npt.ArrayLike, lags: npt.ArrayLike) -> npt.NDAr
     num_frames = int(sizes @ numbers)
     distances = np.asarray(lags, np.int64)
     if distances.size and not 1 <= distances.min() <= distances.max() < num_frames:
-        raise SamplingError(f"lags on a circle of {num_frames} frames are in [1, {num_frames})")
+        raise SamplingError(f"lags on a circle of {counted(num_frames, 'frame')} are in [1, {num_frames})")
     total = np.zeros(distances.shape)
     for size, number in zip(sizes.tolist(), numbers.tolist(), strict=True):
         both = np.maximum(size - distances, 0) + np.maximum(size + distances - num_frames, 0)
@@ -234,47 +225,3 @@ class _CirclePairs:
         """Sums of n^0, n^1, n^2, n^3 over the shards of above < n <= up_to frames."""
         start, stop = bisect_right(self._sizes, above), bisect_right(self._sizes, up_to)
         return [sums[stop] - sums[start] for sums in self._powers]
-
-
-def slot_pairs(num_frames: int, block_frames: int, batch_size: int) -> Counter[tuple[int, bool]]:
-    """Pairs of slots of whole batches: by distance of their blocks, and whether the later lies in the last block.
-
-    Numbers of unordered pairs over an epoch of N frames in blocks of L, the last one shorter, and batches of B.
-    """
-    pairs: Counter[tuple[int, bool]] = Counter()
-    last_start = (num_frames - 1) // block_frames * block_frames
-    # Batches that end before the last block, and the slots before it of the one that reaches into it.
-    num_before, reach = divmod(last_start, batch_size)
-    num_inside = num_before
-    # Batches lie over equal blocks in a pattern that comes again after this many batches.
-    period = block_frames // math.gcd(block_frames, batch_size)
-    boundaries = np.arange(block_frames, min(period, num_before) * batch_size, block_frames)
-    for batch in np.unique(boundaries[boundaries % batch_size > 0] // batch_size).tolist():
-        times = (num_before - 1 - batch) // period + 1
-        num_inside -= times
-        slots = _slots_by_block(batch, block_frames, batch_size)
-        pairs[0, False] += times * int((slots * (slots - 1) // 2).sum())
-        for distance in range(1, len(slots)):
-            pairs[distance, False] += times * int(slots[distance:] @ slots[:-distance])
-    pairs[0, False] += num_inside * math.comb(batch_size, 2)
-
-    num_after = num_frames // batch_size - num_before
-    if reach and num_after:
-        num_after -= 1
-        slots = _slots_by_block(num_before, block_frames, batch_size)
-        earlier, last = slots[:-1], int(slots[-1])
-        pairs[0, False] += int((earlier * (earlier - 1) // 2).sum())
-        for distance in range(1, len(earlier)):
-            pairs[distance, False] += int(earlier[distance:] @ earlier[:-distance])
-        for distance, number in enumerate(earlier[::-1].tolist(), start=1):
-            pairs[distance, True] += number * last
-        pairs[0, True] += math.comb(last, 2)
-    pairs[0, True] += num_after * math.comb(batch_size, 2)
-    return +pairs  # without zeros: a block of one frame has no pair
-
-
-def _slots_by_block(batch: int, block_frames: int, batch_size: int) -> npt.NDArray[np.int64]:
-    """How many slots of a batch lie in each block that it touches."""
-    start, stop = batch * batch_size, (batch + 1) * batch_size
-    first_boundary = (start // block_frames + 1) * block_frames
-    return np.diff([start, *range(first_boundary, stop, block_frames), stop])

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.counts import counted
 from loader.bias_formulas import Reals, check_law
 from loader.coincidence import check_batch_size
 from loader.errors import SamplingError
@@ -83,7 +84,9 @@ def slot_correlation(kappa: float, rho: float, *, shard_size: float, num_shards:
     """
     _check_probability(kappa)
     if shard_size < 1 or num_shards < 1 or (num_shards == 1 and kappa < 1):
-        raise SamplingError(f"kappa {kappa} with {num_shards} shards of {shard_size} frames cannot be")
+        raise SamplingError(
+            f"kappa {kappa} with {counted(num_shards, 'shard')} of {shard_size} frames cannot be"
+        )
     if rho > 1 + 1e-9:  # rounding of a computed rho; an estimate may also lie below -1 / (n - 1)
         raise SamplingError(f"rho is at most 1, found {rho}")
     if num_shards == 1:
@@ -156,10 +159,10 @@ def weighted_visit_design_effect(
     check_batch_size(frames_per_visit)
     probability = check_law(shard_probability)
     if len(probability) != len(frames_by_shard):
-        raise SamplingError(f"{len(probability)} probabilities for {len(frames_by_shard)} shards")
+        raise SamplingError(f"{len(probability)} probabilities for {counted(len(frames_by_shard), 'shard')}")
     drawn = [shard for shard, chance in zip(frames_by_shard, probability, strict=True) if chance > 0]
     if not with_replacement and any(len(np.atleast_1d(shard)) < frames_per_visit for shard in drawn):
-        raise SamplingError(f"no visit of {frames_per_visit} different frames in a shard of fewer")
+        raise SamplingError(f"no visit of {counted(frames_per_visit, 'different frame')} in a shard of fewer")
     _, mean, variance = _population(frames_by_shard)
     chances = probability[probability > 0]
     shards = [np.asarray(shard, np.float64) - mean for shard in drawn]
@@ -235,7 +238,7 @@ def permutation_design_effect(num_frames: int, *, batch_size: int) -> float:
     """
     check_batch_size(batch_size)
     if batch_size > num_frames:
-        raise SamplingError(f"no batch of {batch_size} in a permutation of {num_frames} frames")
+        raise SamplingError(f"no batch of {batch_size} in a permutation of {counted(num_frames, 'frame')}")
     return (num_frames - batch_size) / (num_frames - 1) if num_frames > 1 else 1.0
 
 
@@ -257,7 +260,7 @@ def clip_design_effect(
         return of_a_clip
     if batch_size > num_windows:
         raise SamplingError(
-            f"no batch of {batch_size} different clips: the videos hold {num_windows} windows"
+            f"no batch of {counted(batch_size, 'different clip')}: the videos hold {counted(num_windows, 'window')}"
         )
     return of_a_clip * permutation_design_effect(num_windows, batch_size=batch_size)
 

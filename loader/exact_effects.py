@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.counts import counted
 from loader import design_effect as formulas
 from loader.bias_formulas import Reals
 from loader.block_order import frames_per_block
@@ -55,6 +56,7 @@ def exact_effect(
             circle_autocovariance(features, shard_sizes),
             block_frames=frames_per_block(shard_sizes, shards_per_block=spec.shards_per_block or 1),
             batch_size=law.slots_per_batch,
+            num_batches=law.num_whole_steps,
         )
         return ExactEffect(design_effect=effect, mean_square_effect=effect)
     return None
@@ -71,7 +73,9 @@ def window_means(
     sizes = check_shard_sizes(video_sizes)
     num_starts = np.maximum(sizes - (clip_frames - 1) * stride, 0)
     if not num_starts.any():
-        raise SamplingError(f"no clip of {clip_frames} frames with stride {stride} fits into a video")
+        raise SamplingError(
+            f"no clip of {counted(clip_frames, 'frame')} with stride {stride} fits into a video"
+        )
     first = np.repeat(np.cumsum(sizes) - sizes, num_starts)
     starts = first + np.arange(len(first)) - np.repeat(np.cumsum(num_starts) - num_starts, num_starts)
     total, times = np.zeros((len(starts), features.shape[1])), np.zeros(len(features))
@@ -140,18 +144,17 @@ def _of_visits(law: SamplingLaw, spec: SamplingSpec, shard_sizes: Counts, featur
 def _of_the_order_on_disk(law: SamplingLaw, features: Reals) -> ExactEffect | None:
     """Whole global batches are runs of frame ids; those that `pad` fills up go on at the first frame."""
     num_frames, slots = len(features), law.slots_per_batch
-    num_positions = num_frames - law.num_positions_dropped + law.num_positions_doubled
     centred = features - features.mean(axis=0)
     num_inside = num_frames // slots
-    means = centred[: num_inside * slots].reshape(num_inside, slots, -1).mean(axis=1)
-    for batch in range(num_inside, num_positions // slots):
+    means = centred[: num_inside * slots].reshape(num_inside, slots, features.shape[1]).mean(axis=1)
+    for batch in range(num_inside, law.num_whole_steps):
         padded = np.arange(batch * slots, (batch + 1) * slots) % num_frames
         means = np.concatenate([means, centred[padded].mean(axis=0)[None]])
     if not len(means):
         return None
     scale = slots / float(np.square(centred).sum(axis=1).mean())
     around_own = np.square(means - means.mean(axis=0)).sum(axis=1).mean()
-    is_all = num_positions % slots == 0
+    is_all = law.num_positions_read % slots == 0
     around_all = float(np.square(means).sum(axis=1).mean()) * scale
     return ExactEffect(
         design_effect=float(around_own) * scale, mean_square_effect=around_all if is_all else None

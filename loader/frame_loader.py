@@ -202,8 +202,9 @@ class FrameLoader:
         """Make the next iteration go on from `state`, with any world size and batch size.
 
         Under `remainder="uneven"` the epoch's frames are all read once, by the ranks before and after together. Under
-        "drop" each of them is read at most once: what is left is cut into whole steps of the new size. Where nothing
-        is left, the next iteration gives nothing and ends the epoch, so that a loop which counts epochs goes on right.
+        "drop" each of them is read at most once: what is left is cut into whole steps of the new size. Under "pad"
+        each is read at least once. Where nothing is left, the next iteration gives nothing and ends the epoch, so that
+        a loop which counts epochs goes on right.
 
         Raises:
             SamplingError: no state of a loader, or one of another store, sampling or seed; both sides are named.

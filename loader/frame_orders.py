@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.counts import counted
 from loader.errors import SamplingError
 from loader.permutation import Permutation
 from loader.random_words import Words, integers_below, words_at
@@ -98,5 +99,5 @@ def check_shard_sizes(shard_sizes: npt.ArrayLike) -> npt.NDArray[np.int64]:
     if sizes.ndim != 1 or (sizes.size and not np.issubdtype(sizes.dtype, np.integer)) or (sizes < 0).any():
         raise SamplingError(f"shard sizes must be a flat list of counts, found {sizes!r}")
     if not sizes.sum():
-        raise SamplingError(f"the store is empty: no frame in its {len(sizes)} shards")
+        raise SamplingError(f"the store is empty: no frame in its {counted(len(sizes), 'shard')}")
     return sizes.astype(np.int64)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from frame_store.arguments import whole_number
+from frame_store.counts import counted
 from frame_store.listed import listed
 from frame_store.protocol import FrameStore
 from loader.batch_plan import BatchOptions, BatchPlan, plan_batches
@@ -136,7 +137,7 @@ class EpochCursor:
         share = self._plan.slice_from(position)
         if not 0 <= batches_received <= len(share):
             raise SamplingError(
-                f"{batches_received} batches received, but the iteration had {len(share)} to give"
+                f"{counted(batches_received, 'batch', 'batches')} received, but the iteration had {len(share)} to give"
             )
         if batches_received:
             position = share.position_after(batches_received - 1)

@@ -12,12 +12,14 @@ import operator
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.counts import counted
 from loader.batch_plan import BatchPlan
 from loader.bias_formulas import Reals, check_law
 from loader.block_order import frames_per_block
-from loader.coincidence import block_kappa, slot_pairs, visit_kappa
+from loader.coincidence import block_kappa, visit_kappa
 from loader.errors import SamplingError
 from loader.frame_orders import check_shard_sizes
+from loader.slot_pairs import slot_pairs
 
 MAX_LAGS = 1 << 18
 """Distances between the slots of a batch up to which `block_pair_chi2` adds them up: a few arrays of 2 MiB."""
@@ -26,7 +28,7 @@ MAX_LAGS = 1 << 18
 def pair_chi2(
     plan: BatchPlan, shard_sizes: npt.NDArray[np.int64], shard_probability: Reals | None
 ) -> tuple[float, bool] | None:
-    """Chi^2 of two slots of a whole batch of a rank of `plan`, and whether that is all of it or a part.
+    """Chi^2 of two slots of a whole batch of a rank of `plan`, all ranks alike, and whether it is all of it or a part.
 
     None where a batch holds no two, and where the last one begins the epoch again and no formula here says how. Clips
     count as units: of their windows. `shard_probability` is the law of the shards that `shards` visits, of shape (S,).
@@ -36,14 +38,20 @@ def pair_chi2(
     batch_size = min(plan.batch_size, num_units)
     if batch_size < 2 or begins_again:
         return None
+    # Of all ranks: those dropped with the last step are not among them, those that `pad` fills up are.
+    num_batches = (num_units - plan.num_positions_dropped + plan.num_positions_doubled) // batch_size
     if spec.sampling == "block":
         block_frames = frames_per_block(shard_sizes, shards_per_block=spec.shards_per_block or 1)
-        return block_pair_chi2(shard_sizes, block_frames=block_frames, batch_size=batch_size)
+        if block_frames >= num_units:  # one block: a permutation
+            return permutation_pair_chi2(num_units), True
+        return block_pair_chi2(
+            shard_sizes, block_frames=block_frames, batch_size=batch_size, num_batches=num_batches
+        )
     chi2 = 0.0  # iid
     if spec.sampling == "permutation":
         chi2 = permutation_pair_chi2(num_units)
     elif spec.sampling == "sequential":
-        chi2 = sequential_pair_chi2(num_units, batch_size=batch_size)
+        chi2 = sequential_pair_chi2(num_units, batch_size=batch_size, num_batches=num_batches)
     elif spec.sampling == "shards":
         assert spec.frames_per_visit is not None and shard_probability is not None  # it visits shards
         chi2 = visit_pair_chi2(
@@ -91,21 +99,29 @@ def permutation_pair_chi2(num_frames: int) -> float:
         SamplingError: fewer than two frames.
     """
     if operator.index(num_frames) < 2:
-        raise SamplingError(f"{num_frames} frames make no pair")
+        raise SamplingError(f"{counted(num_frames, 'frame makes', 'frames make')} no pair")
     return 1 / (num_frames - 1)
 
 
-def sequential_pair_chi2(num_frames: int, *, batch_size: int) -> float:
+def sequential_pair_chi2(num_frames: int, *, batch_size: int, num_batches: int | None = None) -> float:
     """Chi^2 of two slots of the whole batches of an order that is always the same, N^2 / (q B (B - 1)) - 1 (S53).
 
-    q = floor(N / B) batches, no two of which share a frame.
+    q = `num_batches` batches, no two of which share a frame; None for floor(N / B), all that there are. Several ranks
+    that drop a last step together have fewer.
 
     Raises:
-        SamplingError: batch_size below 2, or no whole batch.
+        SamplingError: batch_size below 2, or not so many whole batches, one or more.
     """
     if operator.index(batch_size) < 2 or operator.index(num_frames) < batch_size:
-        raise SamplingError(f"{num_frames} frames hold no batch of {batch_size} with a pair in it")
-    return num_frames**2 / (num_frames // batch_size * batch_size * (batch_size - 1)) - 1
+        raise SamplingError(f"no batch of {batch_size} with a pair in it in {counted(num_frames, 'frame')}")
+    if num_batches is None:
+        num_batches = num_frames // batch_size
+    if not 1 <= operator.index(num_batches) <= num_frames // batch_size:
+        raise SamplingError(
+            f"{counted(num_frames, 'frame')} have no "
+            f"{counted(num_batches, 'whole batch', 'whole batches')} of {batch_size}"
+        )
+    return num_frames**2 / (num_batches * batch_size * (batch_size - 1)) - 1
 
 
 def visit_pair_chi2(
@@ -151,8 +167,12 @@ def visit_pair_chi2(
     return float((inside + across) / num_frames**2)
 
 
-def block_pair_chi2(shard_sizes: npt.ArrayLike, *, block_frames: int, batch_size: int) -> tuple[float, bool]:
+def block_pair_chi2(
+    shard_sizes: npt.ArrayLike, *, block_frames: int, batch_size: int, num_batches: int | None = None
+) -> tuple[float, bool]:
     """Chi^2 of two slots of a whole batch under the rotated block shuffle, and whether that is all of it (S54).
+
+    Of the first `num_batches` batches, as `loader.coincidence.block_kappa` has them; no batch is more than the epoch.
 
     Exact for equal shards in a random order. For shards of other sizes, and for blocks and batches that together
     reach over more than `MAX_LAGS` frames, it is the bound of `pair_chi2_of_classes`. Sizes have shape (S,).
@@ -164,10 +184,16 @@ def block_pair_chi2(shard_sizes: npt.ArrayLike, *, block_frames: int, batch_size
     sizes = sizes[sizes > 0]
     if batch_size == 1:
         raise SamplingError("a batch of one frame holds no pair")
-    kappa = block_kappa(sizes, block_frames=block_frames, batch_size=batch_size)
+    if num_batches is None:
+        num_batches = max(1, int(sizes.sum()) // batch_size)
+    if batch_size > sizes.sum():
+        raise SamplingError(
+            f"an epoch of {counted(int(sizes.sum()), 'frame')} holds no whole batch of {batch_size}"
+        )
+    kappa = block_kappa(sizes, block_frames=block_frames, batch_size=batch_size, num_batches=num_batches)
     num_frames, shard_size, num_shards = int(sizes.sum()), int(sizes[0]), len(sizes)
     are_equal = sizes.min() == sizes.max()
-    lags = _lag_law(num_frames, min(block_frames, num_frames), batch_size) if are_equal else None
+    lags = _lag_law(num_frames, min(block_frames, num_frames), batch_size, num_batches) if are_equal else None
     if lags is None:
         return pair_chi2_of_classes(kappa, sizes), False
     # Rows are whole shards: lag k = j n + e is at [j, e]. A pair of frames i, j has the displacement j - i or, the
@@ -189,13 +215,13 @@ def block_pair_chi2(shard_sizes: npt.ArrayLike, *, block_frames: int, batch_size
     return total - 1, True
 
 
-def _lag_law(num_frames: int, block_frames: int, batch_size: int) -> Reals | None:
+def _lag_law(num_frames: int, block_frames: int, batch_size: int, num_batches: int) -> Reals | None:
     """Probability that the later of two slots of a batch is k places behind the earlier on the circle: by k < N.
 
     None where the slots of a batch may be more than `MAX_LAGS` places apart.
     """
     last_block = num_frames - (num_frames - 1) // block_frames * block_frames
-    numbers = slot_pairs(num_frames, block_frames, batch_size)
+    numbers = slot_pairs(num_frames, block_frames, batch_size, num_batches)
     reach = min(num_frames, (max(distance for distance, _ in numbers) + 1) * block_frames)
     if reach > MAX_LAGS:
         return None

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.counts import counted
 from loader.errors import SamplingError
 
 Remainder: TypeAlias = Literal["drop", "pad", "uneven"]
@@ -60,7 +61,7 @@ class RankSlice:
             raise SamplingError(f"rank must be in [0, world_size), found {self.rank} of {self.world_size}")
         if not 0 <= self.first_position <= self.num_positions:
             raise SamplingError(
-                f"an epoch of {self.num_positions} positions cannot go on at {self.first_position}"
+                f"an epoch of {counted(self.num_positions, 'position')} cannot go on at {self.first_position}"
             )
 
     @property

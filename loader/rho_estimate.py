@@ -15,6 +15,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.counts import counted
 from frame_store.descriptors import raise_if_out_of_files
 from frame_store.protocol import FrameStore, IndexTable
 from loader.design_effect import least_correlation
@@ -142,9 +143,9 @@ def load_features(path: Path, *, num_frames: int) -> Reals:
         raise SamplingError(f"{path}: not a readable .npy file: {error}") from error
     if not isinstance(features, np.ndarray) or features.dtype.kind not in "fiub":
         raise SamplingError(f"{path}: expected an array of numbers")
-    if features.ndim not in {1, 2} or len(features) != num_frames:
+    if features.ndim not in {1, 2} or len(features) != num_frames or not features.size:
         raise SamplingError(
-            f"{path}: expected one row for each of the {num_frames} frames, found shape {features.shape}"
+            f"{path}: expected one row for each of {counted(num_frames, 'frame')}, found shape {features.shape}"
         )
     features = features.reshape(num_frames, -1).astype(np.float64)
     is_finite = np.isfinite(features).all(axis=1)
@@ -153,6 +154,19 @@ def load_features(path: Path, *, num_frames: int) -> Reals:
             f"{path}: {int((~is_finite).sum())} rows hold NaN or infinity, the first is row "
             f"{int(np.flatnonzero(~is_finite)[0])}"
         )
+    return features
+
+
+def scaled_features(features: Reals) -> Reals:
+    """The same features, shape (N, D), around their mean and of length about 1: figures here depend on neither.
+
+    Squares then neither overflow nor vanish, whatever the unit of the features.
+    """
+    for _ in range(
+        2
+    ):  # a difference of two frames may be far below either, and a sum of them beyond what there is
+        features = features * 2.0 ** -int(np.frexp(np.abs(features).max())[1])
+        features = features - features.mean(axis=0)
     return features
 
 

@@ -65,7 +65,7 @@ class SamplingLaw:
     """Positions, of a frame or clip each, that no rank reads of an epoch that would show all. Draws with replacement
     have none."""
     num_positions_doubled: int
-    """Positions of an epoch that are read twice, to pad the last step."""
+    """Reads of an epoch's positions beyond the first, to pad the last step."""
     because: str
     """Why the bias is what it is, in one line."""
     proven_worst_effect: float | None = None
@@ -93,6 +93,18 @@ class SamplingLaw:
     """Clips: the frames of those videos, never shown."""
     num_frames_never_shown: int = 0
     """Frames of probability 0: for clips those of short videos and those that no whole window holds."""
+
+    @property
+    def num_positions_read(self) -> int:
+        """Positions, of a frame or clip each, that all ranks read in an epoch, those read twice twice."""
+        of_epoch = self.num_frames if self.num_windows is None else self.num_windows
+        return of_epoch - self.num_positions_dropped + self.num_positions_doubled
+
+    @property
+    def num_whole_steps(self) -> int:
+        """Steps of an epoch in which every rank has a whole batch."""
+        slots_per_position = 1 if self.num_windows is None else self.slots_per_visit
+        return self.num_positions_read // (self.slots_per_batch // slots_per_position)
 
     @property
     def target(self) -> Target:
@@ -132,8 +144,12 @@ class SamplingLaw:
 
     @property
     def effective_batch_floor(self) -> float:
-        """Independent frames that a batch is worth at least, whatever the data; see `floor_is_proven`."""
-        return self.slots_per_batch / self.worst_design_effect
+        """Independent frames that a batch is worth at least, whatever the data; see `floor_is_proven`.
+
+        Infinite where every batch has the same mean, as a visit to the whole of the only shard.
+        """
+        worst = self.worst_design_effect
+        return self.slots_per_batch / worst if worst > 0 else float("inf")
 
     @property
     def floor_is_proven(self) -> bool:
@@ -201,19 +217,24 @@ def _law_of_frames(
     sizes: npt.NDArray[np.int64], spec: SamplingSpec, batch_size: int, dropped: int, doubled: int
 ) -> SamplingLaw:
     if spec.sampling == "iid":
-        kappa, because = coincidence.iid_kappa(sizes), "every draw is uniform"
+        kappa = coincidence.iid_kappa(sizes) if batch_size > 1 else 0.0
+        because = "every draw is uniform"
         return _uniform(sizes, spec, batch_size, kappa=kappa, because=because, visit_kappa=0.0)
     if spec.sampling == "shards":
         return _law_of_visits(sizes, spec, batch_size)
     if spec.sampling == "sequential":
         return _law_of_sequential(sizes, batch_size, dropped, doubled)
     if spec.sampling == "permutation":
-        kappa, visit_kappa = coincidence.permutation_kappa(sizes), 0.0
+        kappa = coincidence.permutation_kappa(sizes, num_slots=batch_size) if batch_size > 1 else 0.0
+        visit_kappa = 0.0
         because = "every position of an epoch is uniform over the seeds"
     else:
         block_frames = frames_per_block(sizes, shards_per_block=spec.shards_per_block or 1)
         kappa = coincidence.block_kappa(
-            sizes, block_frames=block_frames, batch_size=min(batch_size, int(sizes.sum()))
+            sizes,
+            block_frames=block_frames,
+            batch_size=batch_size,
+            num_batches=(int(sizes.sum()) - dropped + doubled) // batch_size,
         )
         visit_kappa = None
         because = "the random rotation makes every position of an epoch uniform, whatever the shard sizes"
@@ -322,37 +343,15 @@ def _law_of_sequential(
         doubled=doubled,
     )
     certain = float(num_frames - 1)  # one frame has all the probability
-    law = replace(
+    return replace(
         law,
+        **step_law.fixed_order_law(num_frames, dropped=dropped, doubled=doubled),
         chi2_at_start=certain,
         chi2_at_middle=certain,
         chi2_at_end=certain,
         # The order is what it is: a batch may be one picture, and frames that no whole batch shows may be the mean.
         proven_worst_effect=num_frames * -(-num_batches * batch_size // num_frames) / max(1, num_batches),
     )
-    if dropped:
-        shown = num_frames - dropped
-        return replace(
-            law,
-            shard_probability=None,
-            chi2=bias_formulas.chi2_of_dropped_tail(num_frames, dropped),
-            total_variation=dropped / num_frames,
-            num_frames_never_shown=dropped,
-            max_over_representation=num_frames / shown,
-            because=f"the last {dropped} frames are never shown: always the same ones",
-        )
-    if doubled:
-        rounds, again = divmod(doubled, num_frames)  # a step may go round the epoch several times
-        total = num_frames + doubled
-        return replace(
-            law,
-            shard_probability=None,
-            chi2=bias_formulas.chi2_of_padding(num_frames, doubled),
-            total_variation=again * (num_frames - again) / (num_frames * total),
-            max_over_representation=(1 + rounds + (again > 0)) * num_frames / total,
-            because=f"the first {doubled} frames are shown twice an epoch: always the same ones",
-        )
-    return law
 
 
 def _law_of_clips(

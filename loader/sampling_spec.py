@@ -120,5 +120,5 @@ class SamplingSpec:
                 raise SamplingError(f"{option} must be 1 or more, found {getattr(self, option)}")
         if self.sampling not in {"permutation", "iid"}:
             raise SamplingError(
-                f"clips are drawn by sampling='permutation' or 'iid', found sampling={self.sampling!r}"
+                f"clips are drawn by sampling='permutation' or sampling='iid', found sampling={self.sampling!r}"
             )

@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.counts import counted
 from loader.errors import SamplingError
 from loader.frame_orders import EpochOrder, FrameIds
 from loader.random_words import Words, draw_without_replacement, integers_below, words_at
@@ -39,8 +40,9 @@ class ShardVisitOrder(EpochOrder):
         if self._frames_per_visit > smallest and not self._with_replacement:
             raise SamplingError(
                 f"frames_per_visit is {self._frames_per_visit}, but shard "
-                f"{int(np.flatnonzero(shard_sizes == smallest)[0])} holds {smallest} frames, and a visit takes "
-                f"different frames of one shard; ask for at most {smallest}, or frames_with_replacement=True"
+                f"{int(np.flatnonzero(shard_sizes == smallest)[0])} holds {counted(smallest, 'frame')}, and a "
+                f"visit takes different frames of one shard; ask for at most {smallest}, or "
+                f"frames_with_replacement=True"
             )
 
     def __len__(self) -> int:

@@ -7,6 +7,7 @@ batch. SAMPLING.md: (S50), (S51).
 import operator
 from typing import Any
 
+from frame_store.counts import counted
 from loader.batch_plan import BatchPlan
 from loader.bias_formulas import chi2_of_dropped_tail, chi2_of_padding
 from loader.coincidence import check_batch_size
@@ -67,6 +68,38 @@ def chi2_of_fixed_order(num_frames: int, *, batch_size: int, dropped: int = 0, d
     return chi2_of_short_batch(num_frames, batch_size=batch_size)
 
 
+def fixed_order_law(num_frames: int, *, dropped: int, doubled: int) -> dict[str, Any]:
+    """What frames left out or shown again make of an order that is always the same, by the names of `SamplingLaw`.
+
+    The last `dropped` are never shown, or the first `doubled` places of the order once more: nothing where none are.
+
+    Raises:
+        SamplingError: counts that cannot be.
+    """
+    if dropped:
+        return {
+            "shard_probability": None,
+            "chi2": chi2_of_dropped_tail(num_frames, dropped),
+            "total_variation": dropped / num_frames,
+            "num_frames_never_shown": dropped,
+            "max_over_representation": num_frames / (num_frames - dropped),
+            "because": f"the last {counted(dropped, 'frame is', 'frames are')} never shown, the same in every epoch",
+        }
+    if doubled:
+        rounds, again = divmod(doubled, num_frames)  # a step may go round the epoch several times
+        total = num_frames + doubled
+        more, once = (f"{rounds + 2} times", f"{rounds + 1} times") if rounds else ("twice", "once")
+        return {
+            "shard_probability": None,
+            "chi2": chi2_of_padding(num_frames, doubled),
+            "total_variation": again * (num_frames - again) / (num_frames * total),
+            "max_over_representation": (1 + rounds + (again > 0)) * num_frames / total,
+            "because": f"the first {counted(again, 'frame is', 'frames are')} shown {more} an epoch and the others "
+            f"{once}: always the same",
+        }
+    return {}
+
+
 def epoch_variance_of_permutation(num_frames: int, *, chi2_of_epoch: float) -> float:
     """Variance of the mean of one epoch's steps over sigma^2, where the order is a random permutation (S51).
 
@@ -76,7 +109,7 @@ def epoch_variance_of_permutation(num_frames: int, *, chi2_of_epoch: float) -> f
         SamplingError: no frames, or a negative chi^2.
     """
     if operator.index(num_frames) < 1 or chi2_of_epoch < 0:
-        raise SamplingError(f"no epoch of {num_frames} frames has a law of chi^2 {chi2_of_epoch}")
+        raise SamplingError(f"no epoch of {counted(num_frames, 'frame')} has a law of chi^2 {chi2_of_epoch}")
     return chi2_of_epoch / (num_frames - 1) if num_frames > 1 else 0.0
 
 
@@ -122,5 +155,5 @@ def epoch_variance(plan: BatchPlan) -> float | None:
 def _cut(num_frames: int, batch_size: int) -> tuple[int, int]:
     check_batch_size(batch_size)
     if operator.index(num_frames) < 1:
-        raise SamplingError(f"no batches of {num_frames} frames")
+        raise SamplingError(f"no batches of {counted(num_frames, 'frame')}")
     return divmod(num_frames, batch_size)

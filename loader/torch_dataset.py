@@ -21,6 +21,7 @@ from typing import Any, TypeAlias, Unpack
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from frame_store.counts import counted_in_groups
 from loader.batch_plan import BatchOptions, BatchPlan
 from loader.errors import SamplingError
 from loader.frame_batch import FrameBatch, read_frame_batch
@@ -49,7 +50,8 @@ class FrameDataset(Dataset[dict[str, torch.Tensor]]):
 
     def __repr__(self) -> str:
         height, width, _ = self.store.frame_shape
-        return f"FrameDataset({len(self):,} frames of {height}x{width} in {type(self.store).__name__})"
+        frames = counted_in_groups(len(self), "frame")
+        return f"FrameDataset({frames} of {height}x{width} in {type(self.store).__name__})"
 
     def __len__(self) -> int:
         return len(self.store)
@@ -116,9 +118,10 @@ class FrameBatchSampler(Sampler[BatchIds]):
     def state_dict(self, *, batches_received: int | None = None) -> dict[str, Any]:
         """Where the run stands once `batches_received` batches of the present iteration have reached the caller.
 
-        None for behind the last batch that was taken from this sampler. A `DataLoader` with workers takes batches
-        ahead of time, so only the training loop knows what it got. torchdata's `StatefulDataLoader` keeps
-        the states behind the batches it yields, with workers and without, and needs no number.
+        All of them are the start of the next epoch. None for behind the last batch that was taken from this sampler.
+        A `DataLoader` with workers takes batches ahead of time, so only the training loop knows what it got.
+        torchdata's `StatefulDataLoader` keeps the states behind the batches it yields, with workers and without, and
+        needs no number.
 
         `FrameLoader` resumes from the same states.
 

@@ -79,7 +79,7 @@ def webdataset_batches(
     if manifest.container != "wds":
         raise SamplingError(
             f"{cache_path}: webdataset reads tar shards, this cache is {manifest.container}; "
-            "use loader.FrameLoader, which reads both, or build with --format wds"
+            "use loader.FrameLoader, which reads both, or build one with cache-build --format wds"
         )
     batch_size = whole_number("batch_size", batch_size, least=1, error=SamplingError)
     shuffle_buffer = whole_number("shuffle_buffer", shuffle_buffer, least=1, error=SamplingError)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.counts import counted
 from loader.bias_report import NEEDS_RHO, BiasReport, report_of_effects, stream_design_effect
 from loader.errors import SamplingError
 from loader.frame_orders import check_shard_sizes
@@ -66,7 +67,8 @@ def webdataset_report(
     num_readers = spec.num_workers * world_size
     if num_readers > len(held):
         raise SamplingError(
-            f"{num_readers} workers of all ranks together cannot share {len(held)} shards that hold frames"
+            f"{counted(num_readers, 'worker')} of all ranks together cannot share the "
+            f"{counted(len(held), 'shard that holds', 'shards that hold')} frames"
         )
     kappa_of_a_rank = webdataset_kappa(
         held,

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from cache_builder.discover import VIDEO_EXTENSIONS, discover_videos, look_into
+from cache_builder.discover import discover_videos, look_into
 from cache_builder.errors import InputFolderError
+from frame_store.video_extensions import VIDEO_EXTENSIONS
 
 
 def touch(folder: Path, *names: str) -> None:

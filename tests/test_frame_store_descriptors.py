@@ -1,6 +1,7 @@
 """Caches of more shards than the process may hold descriptors: read and verified, and nothing is blamed on them."""
 
 import errno
+import gc
 import os
 import random
 import resource
@@ -112,6 +113,7 @@ def test_a_cache_is_verified_or_the_machine_fails_but_never_is_it_damaged(path):
 
 def read_at_random(path: Path, reads: str) -> tuple[bool, int]:
     """Whether four threads read the right frames, and how many files of the cache are open then."""
+    gc.collect()  # errors of the tests before, in the same process, hold what was open
     store, expected = frame_store.open_store(path, reads=reads), many_frames()
     draw = random.Random(0)
     requests = [draw.choices(range(len(store)), k=100) for _ in range(40)]

@@ -102,11 +102,11 @@ def test_a_smaller_batch_is_said_once_where_the_loader_is_made_and_in_its_words(
     assert warned[0].filename == __file__ and len(warned) == 1
     assert "batch_size 8 x 2 ranks: it is one batch of 3 frames on each rank" in str(warned[0].message)
     assert [len(batch) for batch in loader] == [3] and len(loader) == 1
-    assert "; 1 batch of 3 frames instead of 8 for rank 1 of 2; the last 1 of the order are dropped;" in repr(
+    assert "; 1 batch of 3 frames instead of 8 for rank 1 of 2; the last 1 of the order is dropped;" in repr(
         loader
     )
     assert "; 1 batch of up to 8 frames; next" in repr(FrameLoader(store, batch_size=8, remainder="uneven"))
-    assert "; 1 frames are read twice" in repr(FrameLoader(store, batch_size=8, remainder="pad"))
+    assert "; 1 frame is read again" in repr(FrameLoader(store, batch_size=8, remainder="pad"))
     with pytest.warns(UserWarning, match="an epoch of 7 frames"):
         assert list(map(len, FrameBatchSampler(store, batch_size=8))) == [7]
     with pytest.warns(UserWarning, match="an epoch of 6 clips"):
@@ -227,7 +227,7 @@ def test_an_epoch_without_a_batch_is_refused():
         plan([7], remainder="drop")
     with pytest.raises(SamplingError, match=r"15 frames .* 8 x 2 ranks; take a smaller batch_size"):
         plan([15], sampling="iid", remainder="drop", rank=0, world_size=2)
-    with pytest.raises(SamplingError, match=r"2 ranks cannot .* of 6 frames: it holds 1 visits of 6 frames"):
+    with pytest.raises(SamplingError, match=r"2 ranks cannot .* of 6 frames: it holds 1 visit of 6 frames"):
         plan([9], batch_size=6, sampling="shards", frames_per_visit=6, rank=0, world_size=2)
     assert batches([7]) == [epoch_order([7]).ids(0, 7).tolist()]
 

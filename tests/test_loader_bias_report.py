@@ -142,7 +142,7 @@ AGAIN = {**VISITS, "frames_with_replacement": True}
         (NAIVE, SIZES, ASSUMED, "assumed", None),  # equal sizes: the anchor-frame rule
         (AGAIN, SIZES, rho_of(0.5), "sampled", None),
         (AGAIN, UNEQUAL_SIZES, rho_of(0.5), "approximate", "equal shards"),
-        (BLOCK, SIZES, ASSUMED, "assumed", None),
+        (BLOCK, SIZES, ASSUMED, "approximate", "random order"),
         (BLOCK, SIZES, rho_of(0.5), "approximate", "random order"),
         (BLOCK, UNEQUAL_SIZES, ASSUMED, "approximate", "equal shards"),
         (BLOCK, UNEQUAL_SIZES, BUILD, "approximate", "equal shards"),

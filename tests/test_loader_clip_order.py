@@ -255,7 +255,7 @@ def test_clips_of_an_empty_store_are_refused():
         *(
             (
                 {"clip_frames": 2, "sampling": sampling, **options},
-                f"clips are drawn by sampling='permutation' or 'iid', found sampling='{sampling}'",
+                f"clips are drawn by sampling='permutation' or sampling='iid', found sampling='{sampling}'",
             )
             for sampling, options in (
                 ("sequential", {}),

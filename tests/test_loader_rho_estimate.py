@@ -276,8 +276,9 @@ def test_features_of_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.ones((4, 3)), "one row for each of the 5 frames, found shape \\(4, 3\\)"),
+        (np.ones((4, 3)), "one row for each of 5 frames, found shape \\(4, 3\\)"),
         (np.ones((5, 3, 2)), "found shape \\(5, 3, 2\\)"),
+        (np.ones((5, 0)), "found shape \\(5, 0\\)"),
         (np.float64(3), "found shape \\(\\)"),
         (np.array([1, 2, np.nan, 4, np.inf]), "2 rows hold NaN or infinity, the first is row 2"),
         (np.array(["1"] * 5), "expected an array of numbers"),

@@ -1,6 +1,8 @@
 """A whole run of `cache-bench` within its budget, on a clock that fake work moves on: what is left out is named."""
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -221,3 +223,12 @@ def test_a_kept_folder_never_mixes_the_videos_of_two_runs(tmp_path):
 def test_quick_promises_two_minutes():
     assert BenchSettings(**QUICK).budget_seconds == 120
     assert BenchSettings().budget_seconds == float("inf")
+
+
+def test_who_plans_and_reports_does_not_import_torch():
+    code = (
+        "import sys, frame_cache_tools.bench_run, frame_cache_tools.bench_table, frame_cache_tools.bench_plot\n"
+        "print([name for name in ('torch', 'torchvision', 'webdataset', 'zarr') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

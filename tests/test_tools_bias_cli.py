@@ -175,6 +175,8 @@ def test_videos_shorter_than_a_clip_are_counted_and_named(caches, folder):
         in said
     )
     assert f"an epoch is {law['num_windows']} clips, one for each whole window" in said
+    drawn = bias(caches["video"], "--sampling", "iid", *arguments).stdout
+    assert f"an epoch is {law['num_windows']} clips, drawn among as many whole windows" in drawn
     assert re.search(r"chi2 windows +chi2 frames", said)
     many = bias(caches["video"], "--clip-frames", "100", "--batch-size", "2").stdout
     assert "0.mp4 (60), 1.mp4 (63), 2.mp4 (66) and 1 more" in many
@@ -359,7 +361,7 @@ def test_features_take_the_place_of_pixels(caches, tmp_path):
     sigma = np.sqrt(np.square(features - there).sum(1).mean())
     assert naive["bias_of_proxy"] == pytest.approx(np.linalg.norm(drawn - there) / sigma, rel=1e-12)
     for content, said in (
-        (features[:-1], f"expected one row for each of the {len(store)} frames"),
+        (features[:-1], f"expected one row for each of {len(store)} frames"),
         (np.where(np.arange(len(store))[:, None] == 3, np.nan, features), "the first is row 3"),
         (np.array(["a"] * len(store)), "expected an array of numbers"),
     ):
@@ -464,15 +466,15 @@ def test_the_table_tells_of_pairs_what_is_exact_and_marks_what_is_not(tmp_path):
         (["--shard-sizes", "gone"], "No such file"),
         (["CACHE", "--plan"], "--plan and --demand FRAMES_PER_SECOND belong together"),
         (["--shard-sizes", "SIZES", "--plan", "--demand", "4"], "measure FrameLoader on caches"),
-        (["CACHE", "--sampling", "shards", "--frames-per-visit", "7"], "must be batch_size"),
+        (["CACHE", "--sampling", "shards", "--frames-per-visit", "7"], "must be --batch-size"),
         (["CACHE", "--sampling", "block", "--shards-per-block", "99"], "only 6 shards hold frames"),
         (["CACHE", "--sampling", "iid", "--world-size", "5000"], "5000 ranks cannot share"),
         (["CACHE", "--sampling", "permutation", "--world-size", "5000"], "5000 ranks cannot share"),
         (["CACHE", "--clip-frames", "999"], "but the longest video has"),
-        (["CACHE", "--clip-frames", "4", "--sampling", "block"], "needs shards_per_block"),
+        (["CACHE", "--clip-frames", "4", "--sampling", "block"], "needs --shards-per-block"),
         (
             ["CACHE", "--clip-frames", "4", "--sampling", "sequential"],
-            "clips are drawn by sampling='permutation' or 'iid'",
+            "clips are drawn by --sampling permutation or --sampling iid",
         ),
         (["CACHE", "--sampling", "iid", "--max-chi2", "1", "--target", "windows"], "give --clip-frames"),
         (["CACHE", "--clip-frames", "4", "--target", "frames"], "give one of them"),
@@ -483,6 +485,9 @@ def test_the_table_tells_of_pairs_what_is_exact_and_marks_what_is_not(tmp_path):
             "8 workers of all",
         ),
         (["CACHE", "--batch-size", "0"], "--batch-size must be 1 or more"),
+        (["CACHE", "--world-size", "0"], "--world-size must be 1 or more"),
+        (["CACHE", "--rho", "2"], "--rho is how alike"),
+        (["CACHE", "--sampling", "permutation", "--frames-per-visit", "3"], "belongs to --sampling shards"),
     ],
 )
 def test_wrong_commands_get_one_line(caches, tmp_path, arguments, said):
@@ -506,3 +511,101 @@ def test_clips_of_a_video_layout_know_its_videos(caches):
     assert subject.video_sizes.tolist() == subject.shard_sizes.tolist()
     assert list(subject.video_names) == [f"{number}.mp4" for number in range(6)]
     assert len(epoch_order(subject.shard_sizes)) == subject.num_frames
+
+
+@pytest.mark.parametrize("rho", ["1.5", "-0.5", "nan", "inf"])
+def test_a_rho_that_no_frames_can_have_is_refused(rho, tmp_path):
+    sizes = tmp_path / "sizes.txt"
+    sizes.write_text("9 4 9 1")  # a pair of four frames is alike by -1/3 at least
+    result = bias("--shard-sizes", sizes, "--rho", rho, "--batch-size", "4")
+    assert result.exit_code == EXIT_WRONG_COMMAND
+    assert "from -0.3333 to 1" in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_the_least_and_the_greatest_rho_are_taken(tmp_path):
+    sizes = tmp_path / "sizes.txt"
+    sizes.write_text("3 3 9")
+    for rho in ("-0.5", "1"):
+        result = bias("--shard-sizes", sizes, "--rho", rho, "--batch-size", "4")
+        assert result.exit_code == 0, result.stderr
+
+
+@pytest.mark.parametrize("unit", [1e200, 1e-200])
+def test_figures_do_not_depend_on_the_unit_of_the_features(caches, tmp_path, unit):
+    num_frames = len(frame_store.open_store(caches["video"]))
+    features = np.random.default_rng(0).normal(size=(num_frames, 2))
+    rows = []
+    for scale in (1.0, unit):
+        np.save(tmp_path / "features.npy", np.column_stack([features * scale, np.ones(num_frames)]))
+        rows += samplers(caches["video"], "--batch-size", "32", "--features", tmp_path / "features.npy")
+    plain, scaled = rows
+    for name, row in plain.items():
+        for figure in ("design_effect", "bias_of_proxy"):
+            found, expected = scaled[name][figure], row[figure]
+            assert (found is None) == (expected is None)
+            assert found is None or found == pytest.approx(expected, rel=1e-9)
+
+
+def test_frames_that_are_all_alike_are_called_so(caches, tmp_path):
+    np.save(tmp_path / "features.npy", np.full(len(frame_store.open_store(caches["video"])), 0.1))
+    options = ("--features", tmp_path / "features.npy", "--batch-size", "32")
+    (rows,) = samplers(caches["video"], *options)
+    for name in ("sampling=shards frames_per_visit=8", "sampling=sequential"):
+        assert rows[name]["design_effect"] is None
+        assert rows[name]["why_not_exact"] == "all frames are alike"
+    gate = ("--sampling", "block", "--shards-per-block", "2", "--min-effective-batch", "1")
+    result = bias(caches["video"], *options, *gate)
+    assert result.exit_code == EXIT_WRONG_COMMAND
+    assert "give --features that differ" in result.stderr
+
+
+def test_a_visit_to_the_whole_of_the_only_shard(tmp_path):
+    """Every batch has the mean of all frames: it is worth infinitely many, and nothing is divided by 0."""
+    sizes = tmp_path / "sizes.txt"
+    sizes.write_text("5")
+    options = ("--shard-sizes", sizes, "--sampling", "shards", "--frames-per-visit", "5", "--batch-size", "5")
+    assert bias(*options, "--json").exit_code == 0
+    assert bias(*options, "--min-effective-batch", "1000").exit_code == 0
+    assert " inf" in bias(*options).stdout
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--sampling", "iid", "--max-chi2", "nan"),
+        ("--sampling", "iid", "--min-effective-batch", "nan"),
+        ("--plan", "--demand", "nan"),
+        ("--plan", "--demand", "0"),
+        ("--plan", "--demand", "-5"),
+    ],
+)
+def test_a_limit_that_judges_nothing_is_refused(caches, flags):
+    result = bias(caches["video"], "--batch-size", "8", *flags)
+    assert result.exit_code == EXIT_WRONG_COMMAND
+    assert flags[-2] in result.stderr and f"found {flags[-1]}" in result.stderr
+
+
+@pytest.mark.parametrize(("sizes", "mark"), [("9 9 9 9", ">= "), ("3 9 4 20", "~")])
+def test_a_bound_by_an_approximate_kappa_is_marked_as_approximate(tmp_path, sizes, mark):
+    path = tmp_path / "sizes.txt"
+    path.write_text(sizes)
+    options = ("--shard-sizes", path, "--sampling", "webdataset", "--batch-size", "4")
+    ((row,),) = [rows.values() for rows in samplers(*options)]
+    assert row["law"]["kappa_is_exact"] == (mark == ">= ")
+    assert f" {mark}{row['law']['chi2_of_pairs']:.3g} " in bias(*options).stdout
+
+
+def test_the_table_says_what_kappa_counts(tmp_path):
+    """Of visits not the shards they share by chance (S29): frames drawn one by one have 0."""
+    path = tmp_path / "sizes.txt"
+    path.write_text("9 9 9")
+    options = ("--shard-sizes", path, "--batch-size", "3", "--sampling")
+    for sampling, kappa, is_of_visits in (
+        (("permutation",), 0.0, True),
+        (("shards", "--frames-per-visit", "3"), 1.0, True),
+        (("sequential",), 1.0, False),
+    ):
+        said = bias(*options, *sampling).stdout
+        assert f" {kappa:.4f} " in said and ("kappa: how often two slots" in said) == is_of_visits
+    ((row,),) = [rows.values() for rows in samplers(*options, "permutation")]
+    assert row["law"]["kappa"]["shard"] == pytest.approx(8 / 26)

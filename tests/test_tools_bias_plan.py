@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from frame_cache_tools.bias_plan import MeasuredSampler, pick_sampler
+from frame_cache_tools.bias_plan import MeasuredSampler, pick_sampler, plan_text
 
 from loader import SamplingError, SamplingSpec
 from loader.bias_report import report_of_effects
@@ -60,8 +60,7 @@ def test_what_is_worth_more_beats_what_is_plain():
     assert "3 of 4" in why and "2 of these" in why
     assert picked(rows[:2]) == (
         "sampling=iid",
-        "1 of 2 samplers are unbiased at every position and give 4000 frames/s or more; of these its batches are "
-        "worth most",
+        "it alone of 2 samplers is unbiased at every position and gives 4000 frames/s or more",
     )
 
 
@@ -92,3 +91,20 @@ def test_of_several_caches_the_one_on_which_a_law_is_fastest():
 def test_nothing_biased_is_picked():
     with pytest.raises(SamplingError, match="nothing to pick"):
         pick_sampler([measured({"sampling": "sequential"}, worth=32, speed=9000)], demand=1)
+
+
+@pytest.mark.parametrize(("sizes", "mark"), [([50] * 32, ">="), ([20, 80] * 16, "~")])
+def test_a_floor_that_is_not_proven_is_marked_as_one(sizes, mark):
+    """Of unequal shards in a stream nothing is certain (S25)."""
+    law = law_of(np.array(sizes), batch_size=32, **BLOCK)
+    report = report_of_effects(law, None, rho=None, why="needs rho", bias=0.0)
+    row = MeasuredSampler(
+        subject_name="cache",
+        layout=None,
+        report=report,
+        frames_per_second=9000,
+        slowest=8000,
+        fastest=9500,
+    )
+    text = plan_text([row], demand=1.0)
+    assert f" {mark}{law.effective_batch_floor:.1f}\n" in text

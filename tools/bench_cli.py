@@ -171,8 +171,9 @@ def _check_paths(settings: BenchSettings, plot: Path | None) -> None:
 
 
 def _machine_text(error: Exception) -> str:
-    if not isinstance(error, OSError):
-        return str(error)
+    if isinstance(error, FrameCacheError):
+        return error_text(error)
+    assert isinstance(error, OSError)  # it is one of the two
     where = f"{error.filename}: " if error.filename else ""
     is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     return f"{where}{error.strerror or error}" + ("; give --work DIR on another disk" if is_full else "")

@@ -6,6 +6,8 @@ from frame_cache_tools.bench_inputs import BenchCache, BenchVideos
 from frame_cache_tools.bench_rounds import Rounds
 from frame_cache_tools.bench_settings import BenchSettings
 
+from frame_store.counts import counted
+
 
 def make_notes(
     settings: BenchSettings,
@@ -24,9 +26,10 @@ def make_notes(
     ]
     if caches:
         smallest = min(cache.num_frames for cache in caches)
+        batches = counted(-(-smallest // settings.batch_size), "batch", "batches")
         notes.append(
             "cached rows: the wait for each epoch's first batch counts, and an epoch of the smallest cache here is "
-            f"only {-(-smallest // settings.batch_size)} batches; with more --cache-frames it weighs less."
+            f"only {batches}; with more --cache-frames it weighs less."
         )
     small = [cache.name for cache in caches if cache.num_frames < settings.batch_size]
     if small:
@@ -57,7 +60,9 @@ def make_notes(
 def _notes_of_videos(videos: BenchVideos) -> list[str]:
     notes = []
     if videos.num_passed_over:
-        notes.append(f"{videos.num_passed_over} more videos were not looked at: the first are enough here")
+        notes.append(
+            f"{counted(videos.num_passed_over, 'more video')} not looked at: the first are enough here"
+        )
     if videos.why_unservable is not None:
         notes.append(
             f"the usual loader cannot serve {len(videos.paths) - len(videos.servable)} of the videos, "

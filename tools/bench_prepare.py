@@ -26,6 +26,7 @@ from frame_cache_tools.bench_subjects import TAKE_LIMIT
 
 from cache_builder.config import BuildSettings
 from cache_builder.errors import MachineError, OutputError
+from frame_store.counts import counted
 
 _MODES = ("permutation", "iid", "shards m=8", "block k=4", "sequential")
 _OTHERS = ("DataLoader, 2 workers", "webdataset, 2 workers", "zarr-python frames[ids]")
@@ -70,7 +71,7 @@ class Preparation:
             sample = settings.sample
             folder = self.work / f"sample_videos_{sample.width}x{sample.height}_{sample.num_frames}"
             self.say(
-                f"making {sample.num_videos} sample videos of {sample.num_frames} frames, "
+                f"making {counted(sample.num_videos, 'sample video')} of {counted(sample.num_frames, 'frame')}, "
                 f"{sample.width}x{sample.height}"
             )
             try:

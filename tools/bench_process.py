@@ -43,6 +43,7 @@ _PRELOADED = (
     "loader.augment",  # a module that is not there is skipped
     "torchvision.transforms",
     "frame_cache_tools.bench_sources",
+    "frame_cache_tools.bench_datasets",
     "frame_cache_tools.bench_limits",
 )
 _SECONDS_BETWEEN_LOOKS = 0.05

@@ -1,5 +1,6 @@
 """A run of `cache-bench`: prepare what is measured, measure it in rounds, report."""
 
+import math
 import os
 import shutil
 import sys
@@ -96,7 +97,9 @@ def run_bench(
     """
     budget = Budget(seconds=settings.budget_seconds, started_at=started_at, clock=clock)
     with _folders(settings.work) as (work, scratch):
-        run = _Run(machine=read_machine(work), rounds=Rounds())
+        call = partial(call_in_process, temp_folder=scratch)
+        machine = call(partial(read_machine, work), seconds=math.inf)  # imports torch, which stays there
+        run = _Run(machine=machine, rounds=Rounds())
         _fill(run, settings, budget=budget, work=work, scratch=scratch, say=say)
     usual_row = fastest_row(run.subjects, run.rounds, "usual loader")
     num_frames = 0 if run.videos is None else run.videos.num_frames

@@ -1,6 +1,8 @@
-"""What `cache-bench` measures, each as a value that opens itself in a process of its own and counts its images."""
+"""What `cache-bench` measures, each as a value that opens itself in a process of its own and counts its images.
 
-import multiprocessing
+torch and the loader are imported where they measure: who plans and reports does without.
+"""
+
 import os
 import threading
 import time
@@ -8,12 +10,10 @@ import warnings
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from frame_cache_tools.bench_slices import (
     Slice,
     SliceRule,
@@ -24,17 +24,17 @@ from frame_cache_tools.bench_slices import (
     wait_until,
 )
 from frame_cache_tools.usual_loader import UsualVideo, UsualVideos, usual_transforms
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from cache_builder.video.geometry import FrameGeometry
-from cache_builder.video.live_store import open_videos
 from frame_store import open_store
 from frame_store.protocol import FrameStore
-from loader import FrameBatch, FrameBatchSampler, FrameDataset, FrameLoader, SamplingSpec, frame_batch_collate
-from loader.webdataset_adapter import webdataset_batches
+from loader.sampling_spec import SamplingSpec
+
+if TYPE_CHECKING:
+    from loader import FrameBatch
 
 _SECONDS_TO_END = 600.0
-_WORKERS = "fork"
+WORKERS = "fork"
 """How `DataLoader` starts its workers: torch's default on Linux, and what lets a worker share its parent's pages."""
 
 
@@ -60,6 +60,8 @@ class LiveFrames:
 
     def open(self) -> FrameStore:
         """See `cache_builder.open_videos`."""
+        from cache_builder import open_videos
+
         return open_videos(
             self.folder,
             size=(self.geometry.height, self.geometry.width),
@@ -89,6 +91,8 @@ class LoaderSource:
 
     def measure(self, rule: SliceRule, tell: Tell) -> Slice:
         """See `ImageSource`."""
+        from loader import FrameLoader
+
         opened_at = time.perf_counter()
         with closing(self.store.open()) as store, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a biased choice of shards: the effective batch says it
@@ -118,14 +122,19 @@ class DataLoaderSource:
 
     def measure(self, rule: SliceRule, tell: Tell) -> Slice:
         """See `ImageSource`."""
+        from frame_cache_tools.bench_datasets import EndlessBatches
+        from torch.utils.data import DataLoader
+
+        from loader import FrameBatchSampler, FrameDataset, frame_batch_collate
+
         opened_at = time.perf_counter()
         with closing(open_store(self.path)) as store:
             batches = DataLoader(
                 FrameDataset(store),
-                batch_sampler=_Endless(FrameBatchSampler(store, batch_size=self.batch_size)),
+                batch_sampler=EndlessBatches(FrameBatchSampler(store, batch_size=self.batch_size)),
                 collate_fn=frame_batch_collate,
                 num_workers=self.num_workers,
-                multiprocessing_context=_WORKERS,
+                multiprocessing_context=WORKERS,
             )
             return measure_batches(
                 lambda: _frames_of(batches), rule, opened_at=opened_at, clock=time.perf_counter, tell=tell
@@ -143,12 +152,15 @@ class WebDatasetSource:
 
     def measure(self, rule: SliceRule, tell: Tell) -> Slice:
         """See `ImageSource`."""
+        from frame_cache_tools.bench_datasets import EndlessStream
+        from torch.utils.data import DataLoader
+
         opened_at = time.perf_counter()
         batches = DataLoader(
-            _EndlessStream(self),
+            EndlessStream(self.path, batch_size=self.batch_size, shuffle_buffer=self.shuffle_buffer),
             batch_size=None,
             num_workers=self.num_workers,
-            multiprocessing_context=_WORKERS,
+            multiprocessing_context=WORKERS,
         )
         return measure_batches(
             lambda: _frames_of(batches), rule, opened_at=opened_at, clock=time.perf_counter, tell=tell
@@ -194,6 +206,9 @@ class UsualLoaderSource:
 
     def measure(self, rule: SliceRule, tell: Tell) -> Slice:
         """See `ImageSource`."""
+        from frame_cache_tools.bench_datasets import Counted, EndlessShuffle
+        from torch.utils.data import DataLoader
+
         transform = usual_transforms()
         opened_at = time.perf_counter()
         dataset = (
@@ -201,8 +216,8 @@ class UsualLoaderSource:
             if len(self.paths) == 1
             else UsualVideos(self.paths, transform)
         )
-        counted = _Counted(dataset)
-        order = _EndlessShuffle(len(dataset))
+        counted = Counted(dataset, start_method=WORKERS)
+        order = EndlessShuffle(len(dataset))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of more workers than CPUs, which is what people ask for
             batches = iter(
@@ -211,7 +226,7 @@ class UsualLoaderSource:
                     batch_size=self.batch_size,
                     sampler=order,
                     num_workers=self.num_workers,
-                    multiprocessing_context=_WORKERS,
+                    multiprocessing_context=WORKERS,
                 )
             )
         arrivals: list[float] = []
@@ -244,76 +259,7 @@ class UsualLoaderSource:
         return measured
 
 
-class _Counted(Dataset[torch.Tensor]):
-    """Counts, over all workers, the images that a dataset has made; after `stop` it makes no more."""
-
-    def __init__(self, dataset: Dataset[Any]) -> None:
-        self._dataset = dataset
-        context = multiprocessing.get_context(_WORKERS)
-        self._num_images = context.Value("q", 0)
-        self._stopped = context.Event()
-        self._last = torch.zeros(3, 1, 1)
-
-    @property
-    def num_images(self) -> int:
-        return int(self._num_images.value)
-
-    def stop(self) -> None:
-        self._stopped.set()
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        # Stopped, the last image stands for the rest of the batch: else a worker would make all 128 of it first.
-        if not self._stopped.is_set():
-            self._last = self._dataset[index]
-            with self._num_images.get_lock():
-                self._num_images.value += 1
-        return self._last
-
-
-class _EndlessShuffle(Sampler[int]):
-    """One shuffle of all items after the other, until `stop`."""
-
-    def __init__(self, num_items: int) -> None:
-        self._num_items = num_items
-        self._is_stopped = False
-
-    def stop(self) -> None:
-        self._is_stopped = True
-
-    def __iter__(self) -> Iterator[int]:
-        while True:
-            for index in torch.randperm(self._num_items).tolist():
-                if self._is_stopped:
-                    return
-                yield index
-
-
-class _Endless(Sampler[Any]):
-    """Epoch after epoch of a sampler of batches, so that `DataLoader` does not start its workers anew for each."""
-
-    def __init__(self, sampler: FrameBatchSampler) -> None:
-        self._sampler = sampler
-
-    def __iter__(self) -> Iterator[Any]:
-        while True:
-            yield from self._sampler
-
-
-class _EndlessStream(IterableDataset[FrameBatch]):
-    """Epoch after epoch of `webdataset_batches`."""
-
-    def __init__(self, source: WebDatasetSource) -> None:
-        self._source = source
-
-    def __iter__(self) -> Iterator[FrameBatch]:
-        source = self._source
-        for epoch in count():
-            yield from webdataset_batches(
-                source.path, batch_size=source.batch_size, shuffle_buffer=source.shuffle_buffer, epoch=epoch
-            )
-
-
-def _frames_of(batches: Iterable[FrameBatch]) -> Generator[int, None, None]:
+def _frames_of(batches: "Iterable[FrameBatch]") -> Generator[int, None, None]:
     with closing_if_possible(iter(batches)) as iterator:
         for batch in iterator:
             yield batch.frame_ids.numel()

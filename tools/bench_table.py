@@ -7,6 +7,8 @@ from frame_cache_tools.bench_machine import versions_text
 from frame_cache_tools.bench_report import BenchReport, BenchRow, BreakEvenRow, TimeUsed
 from frame_cache_tools.bench_rounds import Spread
 
+from frame_store.counts import counted
+
 GROUPS = ("usual loader", "live", "cached", "other loaders", "limits")
 
 
@@ -58,7 +60,8 @@ def break_even_text(rows: Sequence[BreakEvenRow]) -> str:
     width = max(len(row.cache) for row in rows)
     other_width = max(len(row.other_row) for row in rows)
     lines = [
-        f"Break-even for {rows[0].sums.num_frames} frames: epochs after which build and cached epochs took no longer",
+        f"Break-even for {counted(rows[0].sums.num_frames, 'frame')}: epochs after which build and cached epochs took "
+        "no longer",
         f"{'cache':{width}} {'against':{other_width}} {'build s':>9} {'its epoch s':>12} {'cached epoch s':>15} "
         f"{'epochs':>7}",
     ]
@@ -76,8 +79,8 @@ def _videos_text(report: BenchReport) -> str:
     videos = report.videos
     assert videos is not None  # the caller looked
     return (
-        f"videos {videos.folder}: {len(videos.paths)} ({videos.num_files} different files), "
-        f"{videos.num_frames} frames, scanned in {videos.scan_seconds:.1f} s; "
+        f"videos {videos.folder}: {len(videos.paths)} ({counted(videos.num_files, 'different file')}), "
+        f"{counted(videos.num_frames, 'frame')}, scanned in {videos.scan_seconds:.1f} s; "
         f"the usual loader can serve {len(videos.servable)} of them"
     )
 

@@ -4,7 +4,10 @@ Exit codes: 0 all well; 1 a limit (`--max-chi2`, `--min-effective-batch`) is bro
 command was wrong; 3 the machine failed, as where this process can open no more files.
 """
 
+import math
+import re
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,6 +40,8 @@ from cache_builder.command_line import (
     EXIT_WRONG_COMMAND,
     OneLineCommand,
     PathName,
+    error_text,
+    exit_code,
     exit_codes,
     say,
     say_error,
@@ -45,8 +50,9 @@ from cache_builder.errors import ConfigError
 from frame_store import __version__
 from loader import SamplingError, SamplingSpec
 from loader.batch_plan import frames_of_visit
-from loader.bias_report import BiasReport
-from loader.rho_estimate import load_features
+from loader.bias_report import NOTHING_VARIES, BiasReport
+from loader.design_effect import least_correlation
+from loader.rho_estimate import load_features, scaled_features
 from loader.sampling_law import Target
 from loader.webdataset_report import WebDatasetSpec
 
@@ -134,14 +140,36 @@ def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
     with exit_codes(resumes=False):
         try:
             _run(flags)
+        except SamplingError as error:
+            say_error(with_flags(error_text(error), flags))
+            sys.exit(exit_code(error))
         except ModuleNotFoundError as error:
             say_error(str(error))
             sys.exit(EXIT_WRONG_COMMAND)
 
 
+def with_flags(text: str, names: Iterable[str]) -> str:
+    """A refusal of the loader, which names its keywords, as a user of the command says them.
+
+    Names of one word are taken only with a value, as they are plain words, too.
+
+    >>> with_flags("sampling='block' needs shards_per_block of 1 or more, found 0", ["sampling", "shards_per_block"])
+    '--sampling block needs --shards-per-block of 1 or more, found 0'
+    """
+    known = sorted(names)
+    with_value = rf"({'|'.join(known)})=(?:True|'?(\w+)'?)"
+    alone = rf"({'|'.join(name for name in known if '_' in name)})(?![\w/=-])"
+    return re.sub(
+        rf"(?<![\w/.-])(?:{with_value}|{alone})",
+        lambda found: f"--{(found[1] or found[3]).replace('_', '-')}" + (f" {found[2]}" if found[2] else ""),
+        text,
+    )
+
+
 def _run(flags: dict[str, Any]) -> None:
     subjects = _subjects(flags)
     spec = _spec(flags)
+    _check_numbers(flags)
     _check_together(flags, subjects, spec)
     sections = [_Section(_table(subject, flags), spec) for subject in subjects]
     measured = [row for section in sections for row in section.measure()] if _wants_speed(flags) else []
@@ -278,8 +306,17 @@ def _check_together(
         raise ConfigError("--features has a row for each frame of one cache: give one CACHE")
     if flags["features"] is not None and flags["rho"] is not None:
         raise ConfigError("--features and --rho are two answers to one question: give one of them")
-    if flags["batch_size"] < 1:
-        raise ConfigError(f"--batch-size must be 1 or more, found {flags['batch_size']}")
+
+
+def _check_numbers(flags: dict[str, Any]) -> None:
+    for name in ("max_chi2", "min_effective_batch"):
+        if flags[name] is not None and math.isnan(flags[name]):  # nothing is above or below it
+            raise ConfigError(f"--{name.replace('_', '-')} is a number, found nan")
+    if flags["demand"] is not None and not 0 < flags["demand"] < math.inf:
+        raise ConfigError(f"--demand is a number of frames/s above 0, found {flags['demand']:g}")
+    for name in ("batch_size", "world_size"):
+        if flags[name] < 1:
+            raise ConfigError(f"--{name.replace('_', '-')} must be 1 or more, found {flags[name]}")
     if flags["draws"] < 3:
         raise ConfigError(f"--draws must be 3 or more, found {flags['draws']}")
 
@@ -291,7 +328,9 @@ def _wants_speed(flags: dict[str, Any]) -> bool:
 def _table(subject: BiasSubject, flags: dict[str, Any]) -> BiasTable:
     features = None
     if flags["features"] is not None:
-        features = load_features(flags["features"], num_frames=subject.num_frames)
+        features = scaled_features(load_features(flags["features"], num_frames=subject.num_frames))
+    if flags["rho"] is not None:
+        _check_rho(flags["rho"], subject)
     return BiasTable(
         subject,
         batch_size=flags["batch_size"],
@@ -303,6 +342,16 @@ def _table(subject: BiasSubject, flags: dict[str, Any]) -> BiasTable:
         draws=flags["draws"],
         seed=flags["seed"],
     )
+
+
+def _check_rho(rho: float, subject: BiasSubject) -> None:
+    """Refuse what no frames can have (S22)."""
+    least = least_correlation(subject.shard_sizes)
+    if not least <= rho <= 1:
+        raise ConfigError(
+            f"--rho is how alike two frames of one shard are, from {least:.4g} to 1 for shards of these sizes "
+            f"({subject.name}), found {rho:g}"
+        )
 
 
 def _broken_limits(
@@ -325,9 +374,10 @@ def _broken_limits(
                 continue
             worth = report.least_effective_batch
             if worth is None:
+                which = "that differ" if report.why_not_exact == NOTHING_VARIES else "of all frames"
                 raise ConfigError(
                     f"{where}: --min-effective-batch judges what is certain, and nothing certain is known of this "
-                    f"sampler here ({report.why_not_exact}); give --features of all frames"
+                    f"sampler here ({report.why_not_exact}); give --features {which}"
                 )
             if worth < least_batch:
                 lines.append(

@@ -10,6 +10,7 @@ from typing import Any
 
 from frame_cache_tools.bias_table import BiasTable
 
+from frame_store.counts import counted
 from loader import FrameLoader, SamplingError, SamplingSpec
 from loader.bias_report import BiasReport
 from loader.sampling_law import Target
@@ -108,14 +109,18 @@ def pick_sampler(
         raise SamplingError(f"nothing to pick: no sampler here is unbiased at every position ({told})")
     enough = [row for row in unbiased if row.frames_per_second >= demand]
     if enough:
+        if len(enough) == 1:
+            return enough[0], (
+                f"it alone of {counted(len(measured), 'sampler')} is unbiased at every position and gives "
+                f"{demand:.0f} frames/s or more"
+            )
         why = (
             f"{len(enough)} of {len(measured)} samplers are unbiased at every position and give {demand:.0f} "
             f"frames/s or more"
         )
         if permutations := [row for row in enough if row.plainness == 0]:
-            return _plainest(
-                permutations
-            ), f"{why}; permutation does, and its noise cancels over an epoch (S43)"
+            best = _plainest(permutations)
+            return best, f"{why}; permutation does, and its noise cancels over an epoch (S43)"
         most = max(row.worth for row in enough)
         as_good = [row for row in enough if row.worth_at_most >= (1 - AS_GOOD) * most]
         best = _plainest(as_good)
@@ -154,13 +159,18 @@ def plan_text(measured: Sequence[MeasuredSampler], *, demand: float, target: Tar
     lines = [f"{'sampler':{width}} {'frames/s':>9} {'spread':>13} {'effective global batch':>23}"]
     for name, row in zip(names, measured, strict=True):
         spread = f"{row.slowest:.0f}-{row.fastest:.0f}"
-        mark = (
-            "~" if row.report.basis == "approximate" else ">=" if row.report.effective_batch is None else ""
-        )
+        mark = _mark(row.report)
         effective = f"{mark}{row.worth * row.report.law.slots_per_batch:.1f}"
         lines.append(f"{name:{width}} {row.frames_per_second:9.0f} {spread:>13} {effective:>23}")
     best, why = pick_sampler(measured, demand=demand, target=target)
     return "\n".join([*lines, f"take {best.report.law.name} on {best.subject_name}: {why}"])
+
+
+def _mark(report: BiasReport) -> str:
+    """Before a number of `MeasuredSampler.worth`: nothing where it is exact."""
+    if report.effective_batch is None:
+        return ">=" if report.law.floor_is_proven else "~"
+    return "~" if report.basis == "approximate" else ""
 
 
 def measured_builtins(row: MeasuredSampler) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from frame_cache_tools.bias_table import BiasTable, ShortVideo
 
+from frame_store.counts import counted, counted_in_groups
 from loader import SamplingSpec
 from loader.bias_report import BiasReport
 from loader.rho_estimate import RhoEstimate
@@ -24,12 +25,13 @@ def table_text(
     subject = table.subject
     sizes = subject.shard_sizes[subject.shard_sizes > 0]
     has_clips = any(report.law.chi2_over_windows is not None for _, report in rows)
-    unit = "clips" if has_clips else "frames"
+    unit = "clip" if has_clips else "frame"
     lines = [
-        f"{subject.name}: {subject.num_frames} frames in {len(sizes)} shards of {sizes.min()} to {sizes.max()}, "
+        f"{subject.name}: {counted(subject.num_frames, 'frame')} in {counted(len(sizes), 'shard')} of {sizes.min()} "
+        f"to {sizes.max()}, "
         f"layout {subject.layout or 'unknown'}",
-        f"global batch: {table.world_size} {'rank' if table.world_size == 1 else 'ranks'} x {table.batch_size} = "
-        f"{table.world_size * table.batch_size} {unit}, whose mean gradient makes one step",
+        f"global batch: {counted(table.world_size, 'rank')} x {table.batch_size} = "
+        f"{counted(table.world_size * table.batch_size, unit)}, whose mean gradient makes one step",
     ]
     if levels:
         shown = ", ".join(f"{estimate.level} {_rho_text(estimate)}" for estimate in levels)
@@ -44,7 +46,7 @@ def table_text(
     )
     lines += [_row_text(report, width, has_clips=has_clips) for _, report in rows]
     for spec, report in rows:
-        notes = [*_notes(report.law, table.short_videos(spec)), *_notes_on_variance(report)]
+        notes = [*_notes(report.law, spec, table.short_videos(spec)), *_notes_on_variance(report)]
         if report.law.rank_batch not in (None, table.batch_size):
             notes.insert(
                 0, f"a batch is {report.law.rank_batch}, not {table.batch_size}: an epoch holds no whole step"
@@ -78,7 +80,7 @@ def _notes_on_variance(report: BiasReport) -> list[str]:
 
 
 def _legend(reports: Sequence[BiasReport]) -> list[str]:
-    """What marks a number that is not exact, as far as there are such numbers."""
+    """What kappa counts, and what marks a number that is not exact, as far as there are such numbers."""
     bases = {report.basis for report in reports}
     said = {
         "sampled": "[low, high]: rho of a sample of frames, 95% interval",
@@ -87,18 +89,24 @@ def _legend(reports: Sequence[BiasReport]) -> list[str]:
     }
     lines = [text for basis, text in said.items() if basis in bases]
     laws = [report.law for report in reports]
+    if any(law.visit_kappa is not None for law in laws):
+        lines.insert(
+            0,
+            "kappa: how often two slots of a batch are drawn together, by one visit or in one clip (single frames "
+            "never are); of block, sequential and webdataset how often they share a shard",
+        )
     if "approximate" in bases or any(law.chi2_is_by_slots or not law.floor_is_proven for law in laws):
         lines.append("~ is an approximation, and no limit is judged by it")
     return lines
 
 
-def _notes(law: SamplingLaw, short: Sequence[ShortVideo]) -> list[str]:
+def _notes(law: SamplingLaw, spec: SamplingSpec | WebDatasetSpec, short: Sequence[ShortVideo]) -> list[str]:
     unit = "frame" if law.num_windows is None else "clip"
     notes = [
-        f"{count:,} {unit}{'s' * (count > 1)} {what}"
+        f"{counted_in_groups(count, unit)} {what}"
         for count, what in (
             (law.num_positions_dropped, "dropped an epoch"),
-            (law.num_positions_doubled, "doubled an epoch"),
+            (law.num_positions_doubled, "read again an epoch"),
         )
         if count
     ]
@@ -107,16 +115,20 @@ def _notes(law: SamplingLaw, short: Sequence[ShortVideo]) -> list[str]:
     if law.chi2_is_by_slots:
         notes.append("chi2 is by slots: a worker's last batch is short, and a step like any other (S50)")
     if law.num_windows is not None:
-        notes.insert(0, f"an epoch is {law.num_windows:,} clips, one for each whole window")
+        is_drawn = isinstance(spec, SamplingSpec) and spec.with_replacement
+        among = "drawn among as many whole windows" if is_drawn else "one for each whole window"
+        notes.insert(0, f"an epoch is {counted_in_groups(law.num_windows, 'clip')}, {among}")
         if short:
             named = ", ".join(f"{video.name} ({video.num_frames})" for video in short[:MAX_NAMES_IN_TEXT])
             more = f" and {len(short) - MAX_NAMES_IN_TEXT:,} more" if len(short) > MAX_NAMES_IN_TEXT else ""
             notes.append(
-                f"{law.num_frames_in_short_videos:,} of {law.num_frames:,} frames in {len(short):,} "
-                f"{'video' if len(short) == 1 else 'videos'} shorter than a clip, never shown: {named}{more}"
+                f"{law.num_frames_in_short_videos:,} of {law.num_frames:,} frames in "
+                f"{counted_in_groups(len(short), 'video')} shorter than a clip, never shown: {named}{more}"
             )
         if skipped := law.num_frames_never_shown - law.num_frames_in_short_videos:
-            notes.append(f"{skipped:,} frames of longer videos in no whole window, never shown")
+            notes.append(
+                f"{counted_in_groups(skipped, 'frame')} of longer videos in no whole window, never shown"
+            )
     elif law.chi2_at_start != law.chi2:
         notes.append(
             f"chi2 of an epoch's first position {law.chi2_at_start:.3g}, of its last {law.chi2_at_end:.3g}"
@@ -166,4 +178,5 @@ def _worth_text(num_frames: float) -> str:
 def _pairs_text(law: SamplingLaw) -> str:
     if law.chi2_of_pairs is None:
         return "-"
-    return f"{'' if law.chi2_of_pairs_is_exact else '>= '}{law.chi2_of_pairs:.3g}"
+    bound = ">= " if law.kappa_is_exact else "~"  # the bound of an approximate kappa is an approximation
+    return f"{'' if law.chi2_of_pairs_is_exact else bound}{law.chi2_of_pairs:.3g}"

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import av
 from av.container import InputContainer
-from torch.utils.data import Dataset
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -77,8 +76,8 @@ def unservable(path: Path) -> str | None:
     return None
 
 
-class UsualVideo(Dataset[Any]):
-    """Every frame of one video, which stays open in each worker."""
+class UsualVideo:
+    """A map-style dataset: every frame of one video, which stays open in each worker."""
 
     def __init__(self, path: Path, transform: Callable[["Image"], Any]) -> None:
         """Read the header of `path`.
@@ -107,7 +106,7 @@ class UsualVideo(Dataset[Any]):
             self._container = None
 
 
-class UsualVideos(Dataset[Any]):
+class UsualVideos:
     """The usual loader over many videos: items run through them one after the other, uniform over all frames.
 
     A video is opened for each item: 200 decoders of 1080p in each of 10 workers would need tens of gigabytes.
