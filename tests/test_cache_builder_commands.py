@@ -13,17 +13,13 @@ import signal, time
 signal.raise_signal(signal.SIGINT)
 time.sleep(60)
 """
-HELP_OF_EACH = """
-import contextlib, signal
-from cache_builder import commands
-from frame_cache_tools import commands as tools
+HELP = """
+import contextlib, importlib, signal, sys
 
-for command in (
-    commands.cache_build, commands.cache_info, commands.cache_verify, tools.cache_bias, tools.cache_bench
-):
-    with contextlib.suppress(SystemExit):
-        command()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+command = getattr(importlib.import_module(sys.argv.pop(1)), sys.argv.pop(1))
+with contextlib.suppress(SystemExit):
+    command()
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 """
 
 
@@ -55,12 +51,19 @@ def test_ctrl_c_while_it_imports_says_nothing(tmp_path, module, command):
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
-def test_each_is_the_command_of_its_name_and_ctrl_c_is_an_exception_again():
-    done = run_python(HELP_OF_EACH, "--help")
+@pytest.mark.parametrize(
+    ("module", "command", "flag"),
+    [
+        ("cache_builder.commands", "cache_build", "--frames-per-shard"),
+        ("cache_builder.commands", "cache_info", "--against"),
+        ("cache_builder.commands", "cache_verify", "--repair"),
+        ("frame_cache_tools.commands", "cache_bias", "--max-chi2"),
+        ("frame_cache_tools.commands", "cache_bench", "--quick"),
+    ],
+)
+def test_each_is_the_command_of_its_name_and_ctrl_c_is_an_exception_again(module, command, flag):
+    if module.startswith("frame_cache_tools"):
+        pytest.importorskip("torch")
+    done = run_python(HELP, module, command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    build, info, verify, bias, bench = done.stdout.split("Usage: ")[1:]
-    assert "--frames-per-shard" in build
-    assert "--against" in info
-    assert "--repair" in verify
-    assert "--max-chi2" in bias
-    assert "--quick" in bench
+    assert done.stdout.startswith("Usage: ") and flag in done.stdout
