@@ -131,11 +131,12 @@ def test_a_terminal_gets_bars_and_a_log_gets_lines(monkeypatch, is_terminal):
     assert is_terminal or said == "scan: 2 videos\na note\n"
 
 
-def test_without_stderr_nothing_is_said(monkeypatch):
+def test_without_stderr_nothing_is_said(monkeypatch, capfd):
     monkeypatch.setattr(sys, "stderr", None)
     with shown_progress() as progress:
         progress.start("scan", 2, "videos")
         progress.advance(2)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_control_character_in_a_note_is_written_out(monkeypatch):
