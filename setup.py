@@ -1,12 +1,20 @@
-"""The description that package indexes show: the README, whose links lead to files that are not beside it there."""
+"""The packages of the wheel, and its description: the README, whose links lead to files that are not beside it there."""
 
 import re
 import tomllib
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
+FOLDERS = {
+    "frame_store": "frame_store",
+    "cache_builder": "cache_builder",
+    "loader": "loader",
+    "frame_cache_tools": "tools",
+    "frame_cache_presets": "configs",
+}
+"""Package: its folder here."""
 LINK = re.compile(r"\[([^\]]+)\]\((?!https?:|#)([^)]+)\)")
 
 
@@ -27,4 +35,18 @@ def description() -> str:
     return LINK.sub(spelled, (ROOT / "README.md").read_text(encoding="utf-8"))
 
 
-setup(long_description=description(), long_description_content_type="text/markdown")
+def packages() -> list[str]:
+    """Every package, with its rooms."""
+    return [
+        f"{package}{room}"
+        for package, folder in FOLDERS.items()
+        for room in ["", *(f".{name}" for name in find_packages(str(ROOT / folder)))]
+    ]
+
+
+setup(
+    packages=packages(),
+    package_dir=FOLDERS,
+    long_description=description(),
+    long_description_content_type="text/markdown",
+)

@@ -2,21 +2,21 @@
 
 from typing import TYPE_CHECKING, Any
 
-from loader.augment_values import ColorJitter, Normalize, RandomResizedCrop
-from loader.epoch_order import epoch_order
+from loader.augment.values import ColorJitter, Normalize, RandomResizedCrop
 from loader.errors import AugmentationError, SamplingError
-from loader.frame_orders import EpochOrder
-from loader.sampling_spec import Sampling, SamplingSpec, ShardChoice
+from loader.sampling.orders.epoch_order import epoch_order
+from loader.sampling.orders.frames import EpochOrder
+from loader.sampling.spec import Sampling, SamplingSpec, ShardChoice
 
 if TYPE_CHECKING:
-    from loader.augment import Augmentation, exercise_augmentation
-    from loader.augment_parameters import AugmentParameters
-    from loader.frame_batch import FrameBatch
+    from loader.augment.augmentation import Augmentation, exercise_augmentation
+    from loader.augment.draw import AugmentParameters
+    from loader.batches.frame_batch import FrameBatch
     from loader.frame_loader import FrameLoader
-    from loader.ranks import UnshardedWarning, rank_and_world_size
-    from loader.torch_dataset import FrameBatchSampler, FrameDataset, frame_batch_collate
-    from loader.webdataset_adapter import webdataset_batches
-    from loader.worker_loader import WorkerLoader, make_dataloader
+    from loader.sampling.ranks import UnshardedWarning, rank_and_world_size
+    from loader.torch_loader.dataset import FrameBatchSampler, FrameDataset, frame_batch_collate
+    from loader.torch_loader.worker_loader import WorkerLoader, make_dataloader
+    from loader.webdataset import webdataset_batches
 
 __all__ = [
     "AugmentParameters",
@@ -45,19 +45,19 @@ __all__ = [
 ]
 
 _LAZY = {
-    "AugmentParameters": "loader.augment_parameters",
-    "Augmentation": "loader.augment",
-    "FrameBatch": "loader.frame_batch",
-    "FrameBatchSampler": "loader.torch_dataset",
-    "FrameDataset": "loader.torch_dataset",
+    "AugmentParameters": "loader.augment.draw",
+    "Augmentation": "loader.augment.augmentation",
+    "FrameBatch": "loader.batches.frame_batch",
+    "FrameBatchSampler": "loader.torch_loader.dataset",
+    "FrameDataset": "loader.torch_loader.dataset",
     "FrameLoader": "loader.frame_loader",
-    "UnshardedWarning": "loader.ranks",
-    "WorkerLoader": "loader.worker_loader",
-    "exercise_augmentation": "loader.augment",
-    "frame_batch_collate": "loader.torch_dataset",
-    "make_dataloader": "loader.worker_loader",
-    "rank_and_world_size": "loader.ranks",
-    "webdataset_batches": "loader.webdataset_adapter",
+    "UnshardedWarning": "loader.sampling.ranks",
+    "WorkerLoader": "loader.torch_loader.worker_loader",
+    "exercise_augmentation": "loader.augment.augmentation",
+    "frame_batch_collate": "loader.torch_loader.dataset",
+    "make_dataloader": "loader.torch_loader.worker_loader",
+    "rank_and_world_size": "loader.sampling.ranks",
+    "webdataset_batches": "loader.webdataset",
 }
 
 

@@ -15,19 +15,19 @@ from frame_store.arguments import flag, whole_number
 from frame_store.cpu_budget import num_usable_cpus
 from frame_store.cuda_guard import check_cuda_usable_here
 from frame_store.protocol import DecodesInGroups, DecodesOnDevice, Frames, FrameStore, PrefetchingStore
-from loader.batch_augment import Augment, checked_augment
-from loader.batch_plan import BatchOptions
-from loader.batch_reader import BatchReader
-from loader.cuda_streams import CudaStreams
-from loader.device_batches import DeviceBatch, DeviceBatchReader
-from loader.device_choice import Device, JpegDecode, chosen_device, chosen_jpeg_decoder
+from loader.augment.callables import Augment, checked_augment
+from loader.batches.frame_batch import FrameBatch
+from loader.batches.reader import BatchReader
+from loader.batches.threads import ReaderThreads, Reading, closed_at_end, closed_at_exit
 from loader.errors import SamplingError
-from loader.frame_batch import FrameBatch
-from loader.frame_orders import FrameIds
-from loader.loader_state import Iteration, LoaderState, plan_epochs
-from loader.lookahead_reader import read_with_lookahead
-from loader.option_names import takes_options
-from loader.reader_threads import ReaderThreads, Reading, closed_at_end, closed_at_exit
+from loader.gpu.device import Device, JpegDecode, chosen_device, chosen_jpeg_decoder
+from loader.gpu.reader import DeviceBatch, DeviceBatchReader
+from loader.gpu.streams import CudaStreams
+from loader.lookahead.reader import read_with_lookahead
+from loader.sampling.option_names import takes_options
+from loader.sampling.orders.frames import FrameIds
+from loader.sampling.plan import BatchOptions
+from loader.sampling.resume import Iteration, LoaderState, plan_epochs
 from loader.store_argument import StoreOrPath, opened_store
 
 BATCHES_PER_WARM_PROBE = 32
@@ -102,7 +102,7 @@ class FrameLoader:
             lookahead: for videos decoded live on the CPU: batches known beyond the one that is due, so that each
                 group of pictures is decoded once for all of them. The order of frames stays the same.
             lookahead_bytes: memory for frames that were decoded before they are due, on top of the batches'.
-            options: which frames come together when, as `loader.batch_plan.BatchPlan` explains:
+            options: which frames come together when, as `loader.sampling.plan.BatchPlan` explains:
                 `batch_size=128, sampling="permutation", seed=0, remainder=None, rank=None, world_size=None` (where
                 several processes train, give the last two as `loader.rank_and_world_size()` says them); for
                 `sampling="shards"` also `shards_per_batch`, `frames_per_visit`, `shard_choice="proportional"`,

@@ -61,7 +61,8 @@ def streams(request, monkeypatch):
     """What `FrameLoader(device="cuda")` works on in this test."""
     import torch
 
-    from loader import device_choice, frame_loader
+    from loader import frame_loader
+    from loader.gpu import device as device_choice
     from tests.support.device_streams import LateStreams
 
     stand_in = LateStreams(is_late=request.param)

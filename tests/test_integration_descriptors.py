@@ -27,7 +27,7 @@ from cache_builder.workspace import Workspace
 from frame_store import open_store
 from frame_store.manifest import read_manifest
 from frame_store.verify import check_file
-from loader.rho_estimate import load_features
+from loader.bias.rho import load_features
 from tests.support.few_descriptors import (
     descriptors_left,
     end_of_the_process,  # noqa: F401 - a fixture

@@ -1,4 +1,4 @@
-"""A build that is killed, or whose disk fails, at any moment: a sample of `tests/bench/crash_campaign.py`.
+"""A build that is killed, or whose disk fails, at any moment: a sample of `tests/campaigns/crash_campaign.py`.
 
 And videos that cannot be read, that change or vanish on the way, and caches that were moved or are read-only.
 """

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
 from loader import FrameBatchSampler, FrameDataset, FrameLoader, frame_batch_collate, make_dataloader
-from loader.batch_plan import BatchPlan
+from loader.sampling.plan import BatchPlan
 from tests.support.array_store import ArrayStore
 
 # Lightning's own, about workers, loggers and what it calls of torch.

@@ -5,7 +5,7 @@ import pytest
 
 from loader import FrameBatchSampler, FrameLoader, make_dataloader
 from loader.errors import SamplingError
-from loader.sampling_spec import SamplingSpec
+from loader.sampling.spec import SamplingSpec
 from tests.support.array_store import ArrayStore
 
 SHARDS = {"sampling": "shards", "batch_size": 4, "shards_per_batch": 2, "frames_per_visit": 2}

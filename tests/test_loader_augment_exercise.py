@@ -12,8 +12,8 @@ from torchvision import transforms
 
 from cache_builder.video.geometry import FrameGeometry, Presentation, parse_aspect, place_frame
 from loader import exercise_augmentation
-from loader.augment_chain import resized_part
-from loader.crop_box import fallback_box
+from loader.augment.apply import resized_part
+from loader.augment.crop_box import fallback_box
 from tests.support.augmentation import hard_frames
 
 PRESET = tomllib.loads((Path(__file__).parent.parent / "configs/exercise.toml").read_text(encoding="utf-8"))

@@ -17,11 +17,11 @@ from loader import (
     Normalize,
     RandomResizedCrop,
 )
-from loader.augment_parameters import AUGMENT_STREAM, ORDERS
-from loader.augment_values import OPERATIONS
-from loader.crop_box import fallback_box
-from loader.epoch_order import epoch_order
-from loader.random_words import epoch_keys, unit_floats
+from loader.augment.crop_box import fallback_box
+from loader.augment.draw import AUGMENT_STREAM, ORDERS
+from loader.augment.values import OPERATIONS
+from loader.sampling.orders.epoch_order import epoch_order
+from loader.sampling.orders.random_words import epoch_keys, unit_floats
 from tests.support.chi_squared import ALPHA, p_value
 
 NUM_FRAMES = 24_000

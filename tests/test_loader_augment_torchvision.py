@@ -9,9 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader import Augmentation, AugmentParameters, Normalize, RandomResizedCrop, augment_chain
-from loader.augment_values import IDENTITY_FACTORS
-from loader.color_jitter import WHITE, PixelBlock, adjust_hue
+from loader import Augmentation, AugmentParameters, Normalize, RandomResizedCrop
+from loader.augment.augmentation import apply as augment_chain
+from loader.augment.colour import WHITE, PixelBlock, adjust_hue
+from loader.augment.values import IDENTITY_FACTORS
 from tests.support.augmentation import ORDERS, hard_frames, random_parameters, torchvision_chain
 
 CLOSE = 5e-6
@@ -24,7 +25,7 @@ PATHS = {"images": augment_chain.augment_images, "batch": augment_chain.augment_
 def path(request, monkeypatch):
     """The CPU's path in one block and in several, and the device's, on the CPU."""
     if request.param == "batch":
-        monkeypatch.setattr("loader.augment.augment_images", augment_chain.augment_batch)
+        monkeypatch.setattr("loader.augment.augmentation.augment_images", augment_chain.augment_batch)
     if request.param == "blocks":
         monkeypatch.setattr(augment_chain, "PIXELS_PER_BLOCK", 300)
     return request.param

@@ -10,8 +10,8 @@ import torch
 
 from frame_store.protocol import DecodesInGroups
 from loader import Augmentation, AugmentationError, FrameLoader, SamplingError, frame_loader
-from loader.batch_augment import augmented_frames
-from loader.batch_reader import BatchReader
+from loader.augment.callables import augmented_frames
+from loader.batches.reader import BatchReader
 from tests.support.array_store import ArrayStore, spelt_frame_ids
 from tests.support.device_streams import LateStreams
 

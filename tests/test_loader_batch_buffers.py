@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loader import FrameLoader
-from loader.batch_buffers import BatchBuffers
-from loader.batch_plan import BatchPlan
+from loader.batches.buffers import BatchBuffers
+from loader.sampling.plan import BatchPlan
 from tests.support.array_store import ArrayStore, spelt_frame_ids
 
 

@@ -3,11 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import loader.batch_plan
+import loader.sampling.plan
 from loader import FrameBatchSampler, FrameLoader
-from loader.batch_plan import BatchPlan, plan_batches
-from loader.epoch_order import epoch_order
 from loader.errors import SamplingError
+from loader.sampling.orders.epoch_order import epoch_order
+from loader.sampling.plan import BatchPlan, plan_batches
 from tests.support.array_store import ArrayStore
 
 
@@ -159,7 +159,7 @@ def test_blocks_do_not_show(monkeypatch, options, rank):
     in_one_block = batches([100, 47], **options)
     assert len(in_one_block) == len(plan([100, 47], **{k: v for k, v in options.items() if k != "epoch"}))
     for positions_per_block in [1, 8, 17]:
-        monkeypatch.setattr(loader.batch_plan, "MAX_FRAMES_PER_BLOCK", positions_per_block)
+        monkeypatch.setattr(loader.sampling.plan, "MAX_FRAMES_PER_BLOCK", positions_per_block)
         assert batches([100, 47], **options) == in_one_block
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from loader.bias_formulas import (
+from loader.bias.formulas import (
     chi2_of_dropped_tail,
     chi2_of_equalised_readers,
     chi2_of_law,

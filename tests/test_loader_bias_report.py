@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from loader import FrameBatchSampler, SamplingError, SamplingSpec
-from loader.bias_report import bias_of_features, estimate_for, make_report, rho_level
-from loader.design_effect import intraclass_correlation, least_correlation
-from loader.rho_estimate import RhoEstimate, rho_of_shuffled_frames
-from loader.webdataset_adapter import webdataset_batches
-from loader.webdataset_report import WebDatasetSpec, webdataset_report
+from loader.bias.design_effect import intraclass_correlation, least_correlation
+from loader.bias.report import bias_of_features, estimate_for, make_report, rho_level
+from loader.bias.rho import RhoEstimate, rho_of_shuffled_frames
+from loader.bias.webdataset.report import WebDatasetSpec, webdataset_report
+from loader.webdataset import webdataset_batches
 from tests.support.array_store import ArrayStore
 from tests.support.enumeration import every_whole_clip
 from tests.support.laws import SPECS, batches_of, law_by_steps, law_of

@@ -4,13 +4,7 @@ import itertools
 import numpy as np
 import pytest
 
-from loader.bias_formulas import (
-    chi2_of_dropped_tail,
-    chi2_of_law,
-    max_over_representation,
-    total_variation,
-)
-from loader.clip_law import (
+from loader.bias.clips import (
     ClipCoverage,
     chi2_of_sliding_windows,
     chi2_of_whole_clips,
@@ -20,11 +14,17 @@ from loader.clip_law import (
     whole_clip_law,
     whole_clips_can_be_uniform,
 )
-from loader.design_effect import clip_design_effect, intraclass_correlation
-from loader.epoch_order import epoch_order
+from loader.bias.design_effect import clip_design_effect, intraclass_correlation
+from loader.bias.formulas import (
+    chi2_of_dropped_tail,
+    chi2_of_law,
+    max_over_representation,
+    total_variation,
+)
+from loader.bias.law import sampling_law
 from loader.errors import SamplingError
-from loader.sampling_law import sampling_law
-from loader.sampling_spec import SamplingSpec
+from loader.sampling.orders.epoch_order import epoch_order
+from loader.sampling.spec import SamplingSpec
 from tests.support.chi_squared import ALPHA, p_value
 from tests.support.enumeration import (
     Outcomes,

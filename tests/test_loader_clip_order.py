@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loader import FrameBatchSampler, FrameDataset, FrameLoader, SamplingError, SamplingSpec, make_dataloader
-from loader.batch_plan import BatchPlan
-from loader.clip_order import contiguous_video_sizes, contiguous_videos
-from loader.epoch_order import epoch_order
-from loader.loader_state import EpochCursor
-from loader.permutation import MAX_TABULATED
+from loader.sampling.orders.clips import contiguous_video_sizes, contiguous_videos
+from loader.sampling.orders.epoch_order import epoch_order
+from loader.sampling.orders.permutation import MAX_TABULATED
+from loader.sampling.plan import BatchPlan
+from loader.sampling.resume import EpochCursor
 from tests.bench.bench_sampling import peak_megabytes
 from tests.support.array_store import FRAMES_PER_VIDEO, ArrayStore, spelt_frame_ids
 from tests.support.enumeration import every_whole_clip

@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from loader.coincidence import (
+from loader.bias.pairs.kappa import (
     block_kappa,
     iid_kappa,
     lag_coincidence,

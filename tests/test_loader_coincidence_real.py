@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from loader import FrameBatchSampler, SamplingSpec
-from loader.bias_report import make_report, rho_level
-from loader.block_order import frames_per_block
-from loader.coincidence import iid_kappa, permutation_kappa
-from loader.design_effect import intraclass_correlation
-from loader.rho_estimate import RhoEstimate
-from loader.sampling_law import sampling_law
+from loader.bias.design_effect import intraclass_correlation
+from loader.bias.law import sampling_law
+from loader.bias.pairs.kappa import iid_kappa, permutation_kappa
+from loader.bias.report import make_report, rho_level
+from loader.bias.rho import RhoEstimate
+from loader.sampling.orders.blocks import frames_per_block
 from tests.support.array_store import ArrayStore
 from tests.support.enumeration import every_whole_clip, law_of_clips
 from tests.support.statistics import coincidence, standard_errors_off

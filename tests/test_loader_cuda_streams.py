@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from loader.cuda_streams import NUM_STREAMS, CudaStreams
+from loader.gpu.streams import NUM_STREAMS, CudaStreams
 
 DEVICE = torch.device("cuda:1")
 

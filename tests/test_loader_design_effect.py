@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from loader.coincidence import block_kappa, visit_kappa
-from loader.design_effect import (
+from loader.bias.design_effect import (
     ar1_block_correlation,
     block_correlation,
     correlation_ratio,
@@ -19,6 +18,7 @@ from loader.design_effect import (
     visit_design_effect,
     worst_design_effect,
 )
+from loader.bias.pairs.kappa import block_kappa, visit_kappa
 from loader.errors import SamplingError
 from tests.support.enumeration import (
     SUMMED,

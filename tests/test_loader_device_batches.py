@@ -12,15 +12,8 @@ import torch
 from frame_store import DecodesInGroups, cuda_guard
 from frame_store.errors import CudaForkError, CudaUnavailableError
 from frame_store.protocol import DecodesOnDevice
-from loader import (
-    Augmentation,
-    ColorJitter,
-    FrameLoader,
-    RandomResizedCrop,
-    SamplingError,
-    cuda_streams,
-    frame_loader,
-)
+from loader import Augmentation, ColorJitter, FrameLoader, RandomResizedCrop, SamplingError, frame_loader
+from loader.gpu import streams as cuda_streams
 from tests.support.array_store import ArrayStore, spelt_frame_ids
 from tests.support.device_streams import TENSORS, assert_same
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from loader import FrameBatchSampler, SamplingSpec
-from loader.bias_formulas import chi2_of_law
-from loader.bias_report import bias_of_features
-from loader.clip_law import whole_clip_law
-from loader.sampling_law import sampling_law
+from loader.bias.clips import whole_clip_law
+from loader.bias.formulas import chi2_of_law
+from loader.bias.law import sampling_law
+from loader.bias.report import bias_of_features
 from tests.support.array_store import ArrayStore
 from tests.support.chi_squared import ALPHA, p_value
 from tests.support.enumeration import every_whole_clip

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from loader import FrameBatchSampler, SamplingSpec
-from loader.bias_formulas import chi2_of_law
-from loader.block_order import BlockOrder, frames_per_block
-from loader.sampling_law import sampling_law
+from loader.bias.formulas import chi2_of_law
+from loader.bias.law import sampling_law
+from loader.sampling.orders.blocks import BlockOrder, frames_per_block
 from tests.support.array_store import ArrayStore
 from tests.support.chi_squared import ALPHA, p_value
 from tests.support.loaders import drawn_by_workers, ids_of, make_loader
@@ -159,8 +159,10 @@ def test_every_frame_is_as_likely_at_every_position(options):
 def test_an_unrotated_block_shuffle_is_caught(monkeypatch):
     in_first_bin = chi2_between(unrotated_law()[0], 1 / 40)  # the last has the same
     assert power(NUM_EPOCHS * in_first_bin, 39, alpha=ALPHA / NUM_BINS) > 0.99
-    # `loader.epoch_order` is a function there
-    monkeypatch.setattr(importlib.import_module("loader.epoch_order"), "BlockOrder", UnrotatedBlockOrder)
+    # `loader.sampling.orders.epoch_order` is a function there
+    monkeypatch.setattr(
+        importlib.import_module("loader.sampling.orders.epoch_order"), "BlockOrder", UnrotatedBlockOrder
+    )
     store = ArrayStore(POSITION_SIZES)
     for seed in range(3):
         epochs = epochs_of(store, NUM_EPOCHS, first_seed=10 * seed, **BLOCKS_OF_ONE)

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loader.bias_formulas import chi2_of_uniform_shards
-from loader.epoch_order import epoch_order
+from loader.bias.formulas import chi2_of_uniform_shards
 from loader.errors import SamplingError
-from loader.sampling_spec import SamplingSpec
+from loader.sampling.orders.epoch_order import epoch_order
+from loader.sampling.spec import SamplingSpec
 from tests.support.chi_squared import ALPHA, p_value
 
 SEEDS = st.integers(0, 2**32 - 1)

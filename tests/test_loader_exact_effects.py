@@ -8,16 +8,7 @@ import numpy as np
 import pytest
 
 from loader import SamplingError, SamplingSpec
-from loader.batch_plan import BatchPlan
-from loader.bias_report import make_report
-from loader.block_order import frames_per_block
-from loader.circle_covariance import (
-    block_design_effect,
-    can_average_orders,
-    circle_autocovariance,
-)
-from loader.coincidence import block_kappa
-from loader.design_effect import (
+from loader.bias.design_effect import (
     correlation_ratio,
     design_effect,
     intraclass_correlation,
@@ -27,8 +18,17 @@ from loader.design_effect import (
     weighted_visit_design_effect,
     worst_visit_design_effect,
 )
-from loader.webdataset_law import webdataset_kappa
-from loader.webdataset_report import WebDatasetSpec, webdataset_report
+from loader.bias.pairs.circle_covariance import (
+    block_design_effect,
+    can_average_orders,
+    circle_autocovariance,
+)
+from loader.bias.pairs.kappa import block_kappa
+from loader.bias.report import make_report
+from loader.bias.webdataset.law import webdataset_kappa
+from loader.bias.webdataset.report import WebDatasetSpec, webdataset_report
+from loader.sampling.orders.blocks import frames_per_block
+from loader.sampling.plan import BatchPlan
 from tests.support.enumeration import (
     SUMMED,
     Outcomes,

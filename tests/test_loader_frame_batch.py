@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from frame_store.errors import FrameIdError
 from frame_store.protocol import FrameStore
 from loader import FrameBatch
-from loader.frame_batch import read_frame_batch
+from loader.batches.frame_batch import read_frame_batch
 from tests.support.array_store import ArrayStore, spelt_frame_ids
 
 TENSORS = ["frames", "frame_ids", "video_ids", "frame_in_video", "pts_seconds"]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from frame_store.cpu_budget import num_usable_cpus
 from loader import FrameLoader, SamplingError
-from loader.epoch_order import epoch_order
-from loader.sampling_spec import SamplingSpec
+from loader.sampling.orders.epoch_order import epoch_order
+from loader.sampling.spec import SamplingSpec
 from tests.support.array_store import ArrayStore, spelt_frame_ids
 
 

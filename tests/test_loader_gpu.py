@@ -25,8 +25,8 @@ from loader import (
     SamplingError,
     make_dataloader,
 )
-from loader.cuda_streams import CudaStreams
-from loader.jpeg_on_gpu import find_jpeg_decoder
+from loader.gpu.jpeg import find_jpeg_decoder
+from loader.gpu.streams import CudaStreams
 from tests.support.array_store import ArrayStore, spelt_frame_ids
 
 pytestmark = pytest.mark.gpu

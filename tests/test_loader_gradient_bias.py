@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from loader import FrameLoader, SamplingSpec
-from loader.bias_report import bias_of_features
-from loader.block_order import frames_per_block
-from loader.sampling_law import sampling_law
+from loader.bias.law import sampling_law
+from loader.bias.report import bias_of_features
+from loader.sampling.orders.blocks import frames_per_block
 from tests.support.array_store import ArrayStore
 from tests.support.chi_squared import ALPHA
 from tests.support.statistics import critical_value, hotelling_p_value, hotelling_power, power

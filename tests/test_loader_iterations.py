@@ -6,7 +6,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from loader import FrameBatchSampler, FrameDataset, FrameLoader, frame_batch_collate, make_dataloader
-from loader.batch_plan import BatchPlan
+from loader.sampling.plan import BatchPlan
 from tests.support.array_store import ArrayStore
 
 NUM_FRAMES, BATCH_SIZE = 40, 8

@@ -8,12 +8,9 @@ from frame_cache_tools.golden_stores import GOLDEN_ENCODINGS, golden_frames, wri
 
 import frame_store
 from frame_store.errors import CudaError, CudaUnavailableError, StoreDamagedError
-from loader import (
-    FrameLoader,
-    SamplingError,
-    device_choice,
-    jpeg_on_gpu,
-)
+from loader import FrameLoader, SamplingError
+from loader.gpu import device as device_choice
+from loader.gpu import jpeg as jpeg_on_gpu
 from tests.support.array_store import ArrayStore
 from tests.support.device_streams import assert_same
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.lookahead import NOWHERE, GroupRead, LookaheadStep, cost_of, plan_lookahead
+from loader.lookahead.plan import NOWHERE, GroupRead, LookaheadStep, cost_of, plan_lookahead
 
 GROUP_FRAMES = 6
 

@@ -15,7 +15,7 @@ from frame_cache_tools.spelled_videos import read_frame
 import cache_builder
 from frame_store import DecodesInGroups
 from loader import FrameLoader
-from loader.lookahead_reader import read_with_lookahead
+from loader.lookahead.reader import read_with_lookahead
 from tests.support.array_store import ArrayStore
 
 GROUP_FRAMES = 8

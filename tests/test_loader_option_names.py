@@ -7,8 +7,8 @@ from torch.utils.data import DataLoader
 from torch.utils.data.distributed import DistributedSampler
 
 from loader import FrameBatchSampler, FrameDataset, FrameLoader, SamplingError, WorkerLoader, make_dataloader
-from loader.batch_plan import BatchOptions
-from loader.option_names import ADVICE, advice_on
+from loader.sampling.option_names import ADVICE, advice_on
+from loader.sampling.plan import BatchOptions
 from tests.support.array_store import ArrayStore
 
 MAKERS = [FrameLoader, FrameBatchSampler, FrameDataset, make_dataloader]

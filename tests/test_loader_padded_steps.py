@@ -9,12 +9,12 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from loader.bias_report import make_report
-from loader.clip_law import clip_coincidences
-from loader.coincidence import block_kappa
-from loader.pair_law import block_pair_chi2, sequential_pair_chi2
-from loader.sampling_law import sampling_law
-from loader.sampling_spec import SamplingSpec
+from loader.bias.clips import clip_coincidences
+from loader.bias.law import sampling_law
+from loader.bias.pairs.kappa import block_kappa
+from loader.bias.pairs.law import block_pair_chi2, sequential_pair_chi2
+from loader.bias.report import make_report
+from loader.sampling.spec import SamplingSpec
 from tests.support.enumeration import assert_equal, assert_rejected
 
 

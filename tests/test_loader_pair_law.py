@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from loader import SamplingError
-from loader.block_order import frames_per_block
-from loader.coincidence import block_kappa
-from loader.pair_law import (
+from loader.bias.pairs.kappa import block_kappa
+from loader.bias.pairs.law import (
     block_pair_chi2,
     pair_chi2_of_classes,
     permutation_pair_chi2,
     sequential_pair_chi2,
     visit_pair_chi2,
 )
+from loader.sampling.orders.blocks import frames_per_block
 from tests.support.enumeration import assert_equal, assert_rejected, every_whole_clip, shard_visits
 from tests.support.every_batch import EVERY_OUTCOME, TINY, every_iid_batch, every_permuted_batch
 from tests.support.laws import SPECS, batches_of, law_of

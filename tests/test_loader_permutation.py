@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import loader.permutation
-from loader.permutation import MAX_TABULATED, NUM_ROUNDS, Permutation
-from loader.random_words import epoch_keys
+import loader.sampling.orders.permutation
+from loader.sampling.orders.permutation import MAX_TABULATED, NUM_ROUNDS, Permutation
+from loader.sampling.orders.random_words import epoch_keys
 from tests.support.chi_squared import ALPHA, p_value
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -33,7 +33,7 @@ def test_every_item_comes_exactly_once_where_the_table_ends():
 
 
 def test_the_feistel_network_is_one_to_one_for_every_small_size(monkeypatch):
-    monkeypatch.setattr(loader.permutation, "MAX_TABULATED", 0)
+    monkeypatch.setattr(loader.sampling.orders.permutation, "MAX_TABULATED", 0)
     for num_items in range(1, 300):
         assert np.array_equal(np.sort(whole(num_items)), np.arange(num_items)), num_items
 

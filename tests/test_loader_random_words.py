@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loader.errors import SamplingError
-from loader.random_words import draw_without_replacement, epoch_keys, integers_below, words_at
+from loader.sampling.orders.random_words import draw_without_replacement, epoch_keys, integers_below, words_at
 
 
 def test_words_are_those_of_the_published_splitmix64():

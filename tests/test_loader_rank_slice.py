@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from loader.errors import SamplingError
-from loader.rank_slice import RankSlice
+from loader.sampling.rank_slice import RankSlice
 
 WORLDS = {
     "num_positions": st.integers(0, 200),

@@ -6,7 +6,7 @@ from concurrent.futures import CancelledError
 import pytest
 import torch
 
-from loader.reader_threads import ReaderThreads
+from loader.batches.threads import ReaderThreads
 
 
 def test_results_and_errors_reach_whoever_waits():

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from loader import SamplingError
-from loader.design_effect import correlation_ratio, intraclass_correlation, least_correlation
-from loader.rho_estimate import (
+from loader.bias.design_effect import correlation_ratio, intraclass_correlation, least_correlation
+from loader.bias.rho import (
     Units,
     estimate_rho,
     load_features,

@@ -10,15 +10,14 @@ import numpy as np
 import pytest
 
 import loader
-from loader import bias_formulas as bias
-from loader import clip_law as clips
-from loader import coincidence
-from loader import design_effect as effect
-from loader import pair_law as pairs
-from loader import step_law as steps
-from loader import stream_law as stream
-from loader.design_effect import correlation_ratio, intraclass_correlation
-from loader.webdataset_law import webdataset_kappa
+from loader.bias import clips, steps
+from loader.bias import design_effect as effect
+from loader.bias import formulas as bias
+from loader.bias.design_effect import correlation_ratio, intraclass_correlation
+from loader.bias.pairs import kappa as coincidence
+from loader.bias.pairs import law as pairs
+from loader.bias.webdataset import stream
+from loader.bias.webdataset.law import webdataset_kappa
 from tests.support.enumeration import SUMMED, Population, assert_equal, assert_rejected, shard_visits
 from tests.support.pair_estimate import half_squared_distances, rho_with_interval
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from loader import SamplingError
-from loader.batch_plan import BatchPlan
-from loader.bias_formulas import chi2_of_law, max_over_representation, total_variation
-from loader.block_order import frames_per_block
-from loader.clip_law import whole_clip_law
-from loader.design_effect import worst_visit_design_effect
+from loader.bias.clips import whole_clip_law
+from loader.bias.design_effect import worst_visit_design_effect
+from loader.bias.formulas import chi2_of_law, max_over_representation, total_variation
+from loader.sampling.orders.blocks import frames_per_block
+from loader.sampling.plan import BatchPlan
 from tests.support.enumeration import Population, assert_equal, every_whole_clip, law_of_clips
 from tests.support.every_batch import EVERY_OUTCOME, TINY, every_block_batch
 from tests.support.laws import SPECS, batches_of, law_by_steps, law_of, measured_counts

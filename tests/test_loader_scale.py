@@ -5,12 +5,12 @@ import warnings
 import numpy as np
 import pytest
 
-from loader.bias_formulas import chi2_of_uniform_shards
-from loader.block_order import frames_per_block
-from loader.clip_law import chi2_of_whole_clips
-from loader.coincidence import permutation_kappa
-from loader.sampling_law import sampling_law
-from loader.sampling_spec import SamplingSpec
+from loader.bias.clips import chi2_of_whole_clips
+from loader.bias.formulas import chi2_of_uniform_shards
+from loader.bias.law import sampling_law
+from loader.bias.pairs.kappa import permutation_kappa
+from loader.sampling.orders.blocks import frames_per_block
+from loader.sampling.spec import SamplingSpec
 from tests.bench.bench_sampling import (
     SAMPLERS,
     law_of,

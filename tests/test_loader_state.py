@@ -9,8 +9,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from loader import FrameBatchSampler, FrameDataset, FrameLoader, SamplingError, frame_batch_collate
-from loader.batch_plan import BatchPlan
-from loader.loader_state import EpochCursor, LoaderState
+from loader.sampling.plan import BatchPlan
+from loader.sampling.resume import EpochCursor, LoaderState
 from tests.support.array_store import ArrayStore
 
 SIZES = [40, 7, 23, 0, 31]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from loader import SamplingError
-from loader.bias_formulas import chi2_of_law, max_over_representation, total_variation
-from loader.step_law import (
+from loader.bias.formulas import chi2_of_law, max_over_representation, total_variation
+from loader.bias.steps import (
     chi2_of_fixed_order,
     chi2_of_short_batch,
     epoch_variance_of_permutation,

@@ -5,11 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from loader.bias_formulas import chi2_of_shard_law
-from loader.coincidence import lag_coincidence
-from loader.design_effect import design_effect, slot_correlation
-from loader.errors import SamplingError
-from loader.stream_law import (
+from loader.bias.design_effect import design_effect, slot_correlation
+from loader.bias.formulas import chi2_of_shard_law
+from loader.bias.pairs.kappa import lag_coincidence
+from loader.bias.webdataset.stream import (
     approximate_buffer_kappa,
     buffer_output_law,
     buffer_pair_law,
@@ -19,6 +18,7 @@ from loader.stream_law import (
     steady_lag_law,
     steady_state_kappa,
 )
+from loader.errors import SamplingError
 from tests.support.enumeration import (
     SUMMED,
     assert_equal,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import webdataset
 
+from loader.bias.webdataset.law import webdataset_kappa
+from loader.bias.webdataset.report import WebDatasetSpec, webdataset_report
 from loader.errors import SamplingError
-from loader.webdataset_law import webdataset_kappa
-from loader.webdataset_report import WebDatasetSpec, webdataset_report
 from tests.support.array_store import ArrayStore
 from tests.support.tar_cache import write_tar_cache
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import webdataset
 
-from loader import webdataset_law
-from loader.coincidence import permutation_kappa
-from loader.design_effect import design_effect, intraclass_correlation, slot_correlation
+from loader.bias.design_effect import design_effect, intraclass_correlation, slot_correlation
+from loader.bias.pairs.kappa import permutation_kappa
+from loader.bias.webdataset import law as webdataset_law
+from loader.bias.webdataset.law import webdataset_kappa
+from loader.bias.webdataset.stream import buffer_pair_law, steady_state_kappa
 from loader.errors import SamplingError
-from loader.stream_law import buffer_pair_law, steady_state_kappa
-from loader.webdataset_law import webdataset_kappa
 from tests.support.enumeration import Outcomes, Population, assert_equal, assert_rejected, buffer_outcomes
 
 STREAMS = [

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from frame_store.errors import CudaForkError, CudaUnavailableError
-from loader import Augmentation, FrameLoader, SamplingError, WorkerLoader, make_dataloader, worker_loader
+from loader import Augmentation, FrameLoader, SamplingError, WorkerLoader, make_dataloader
+from loader.torch_loader import worker_loader
 from tests.support.array_store import ArrayStore, spelt_frame_ids
 from tests.support.device_streams import LateStreams, assert_same
 

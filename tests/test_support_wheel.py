@@ -48,7 +48,7 @@ def test_every_module_document_and_preset_is_in_it(wheel):
         for path in (ROOT / folder).rglob("*"):
             if path.suffix in {".py", ".toml"} or path.name == "py.typed":
                 assert f"{package}/{path.relative_to(ROOT / folder).as_posix()}" in names
-    assert {"frame_store/FORMAT.md", "loader/SAMPLING.md", "loader/AUGMENTATION.md"} <= names
+    assert {"frame_store/FORMAT.md", "loader/bias/SAMPLING.md", "loader/augment/AUGMENTATION.md"} <= names
     assert not [
         name for name in names if name.split("/")[0] in {"tests", "tools", "configs", "build", "setup.py"}
     ]

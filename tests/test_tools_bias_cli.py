@@ -16,11 +16,11 @@ import frame_store
 from cache_builder.command_line import EXIT_INTERRUPTED, EXIT_MACHINE_FAILED, EXIT_TERMINATED
 from cache_builder.interrupts import Terminated
 from loader import SamplingSpec
-from loader.clip_law import chi2_of_whole_clips
-from loader.design_effect import design_effect, intraclass_correlation, slot_correlation
-from loader.epoch_order import epoch_order
-from loader.rho_estimate import thumbnails
-from loader.step_law import chi2_of_short_batch
+from loader.bias.clips import chi2_of_whole_clips
+from loader.bias.design_effect import design_effect, intraclass_correlation, slot_correlation
+from loader.bias.rho import thumbnails
+from loader.bias.steps import chi2_of_short_batch
+from loader.sampling.orders.epoch_order import epoch_order
 from tests.support.commands import SMALL, run
 from tests.support.statistics import standard_errors_off
 from tests.support.tiny_videos import simple_specs, tiny_folder

@@ -7,8 +7,8 @@ import pytest
 from frame_cache_tools.bias_plan import MeasuredSampler, pick_sampler, plan_text
 
 from loader import SamplingError, SamplingSpec
-from loader.bias_report import report_of_effects
-from loader.rho_estimate import RhoEstimate
+from loader.bias.report import report_of_effects
+from loader.bias.rho import RhoEstimate
 from tests.support.laws import law_of
 
 SIZES = np.array([50] * 32)

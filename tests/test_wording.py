@@ -19,12 +19,12 @@ NEVER_ONE = {
     # A share of others: "1 of its transport packets".
     "cache_builder/video/encryption.py": {"num_packets"},
     # A visit of one frame, and a short batch of one, are spoken of elsewhere or cannot be.
-    "loader/batch_plan.py": {"visit"},
-    "loader/step_law.py": {"batch_size"},
+    "loader/sampling/plan.py": {"visit"},
+    "loader/bias/steps.py": {"batch_size"},
     # A mean.
-    "loader/design_effect.py": {"shard_size"},
+    "loader/bias/design_effect.py": {"shard_size"},
     # What stands before the noun is no count of it.
-    "loader/device_choice.py": {"encoding"},
+    "loader/gpu/device.py": {"encoding"},
     "loader/frame_loader.py": {"self._lookahead"},
 }
 

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset, IterableDataset, Sampler
 
 from loader import FrameBatch, FrameBatchSampler
-from loader.webdataset_adapter import webdataset_batches
+from loader.webdataset import webdataset_batches
 
 
 class Counted(Dataset[torch.Tensor]):

@@ -38,9 +38,9 @@ _PRELOADED = (
     "webdataset",
     "cache_builder.video.live_store",
     "loader.frame_loader",
-    "loader.torch_dataset",
-    "loader.webdataset_adapter",
-    "loader.augment",  # a module that is not there is skipped
+    "loader.torch_loader.dataset",
+    "loader.webdataset",
+    "loader.augment.augmentation",  # a module that is not there is skipped
     "torchvision.transforms",
     "frame_cache_tools.bench_sources",
     "frame_cache_tools.bench_datasets",

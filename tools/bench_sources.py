@@ -28,7 +28,7 @@ from frame_cache_tools.usual_loader import UsualVideo, UsualVideos, usual_transf
 from cache_builder.video.geometry import FrameGeometry
 from frame_store import open_store
 from frame_store.protocol import FrameStore
-from loader.sampling_spec import SamplingSpec
+from loader.sampling.spec import SamplingSpec
 
 if TYPE_CHECKING:
     from loader import FrameBatch
@@ -104,7 +104,7 @@ class LoaderSource:
     def _options(self) -> dict[str, Any]:
         options = {name: value for name, value in self.sampling.to_builtins().items() if value is not None}
         if self.augmented:
-            from loader.augment import exercise_augmentation
+            from loader.augment.augmentation import exercise_augmentation
 
             options["augment"] = exercise_augmentation(cached=True)
         if self.lookahead is not None:

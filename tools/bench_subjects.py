@@ -28,7 +28,7 @@ from frame_cache_tools.usual_loader import USUAL_NUM_WORKERS
 from cache_builder.video.geometry import FrameGeometry
 from frame_store import open_store
 from loader import SamplingError, SamplingSpec
-from loader.webdataset_report import WebDatasetSpec
+from loader.bias.webdataset.report import WebDatasetSpec
 
 Group = Literal["usual loader", "live", "cached", "other loaders", "limits"]
 

@@ -47,12 +47,12 @@ from cache_builder.command_line import (
 from cache_builder.errors import ConfigError
 from frame_store import __version__
 from loader import SamplingError, SamplingSpec
-from loader.batch_plan import frames_of_visit
-from loader.bias_report import NOTHING_VARIES, BiasReport
-from loader.design_effect import least_correlation
-from loader.rho_estimate import load_features, scaled_features
-from loader.sampling_law import Target
-from loader.webdataset_report import WebDatasetSpec
+from loader.bias.design_effect import least_correlation
+from loader.bias.law import Target
+from loader.bias.report import NOTHING_VARIES, BiasReport
+from loader.bias.rho import load_features, scaled_features
+from loader.bias.webdataset.report import WebDatasetSpec
+from loader.sampling.plan import frames_of_visit
 
 EXIT_LIMIT_BROKEN = 1
 
@@ -133,7 +133,7 @@ def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
     Exact, from shard sizes and settings alone or from all frames: every number without a mark. Not exact, and marked:
     [low, high] where rho is estimated from a sample of frames (caches of more than 20,000 frames) or is that of a
     shuffled build; <= and >= for bounds; ~ where a formula approximates, with the reason below the table. What --rho
-    assumes is as true as that. Formulas and their proofs: loader/SAMPLING.md.
+    assumes is as true as that. Formulas and their proofs: loader/bias/SAMPLING.md.
     """
     with exit_codes(resumes=False):
         try:

@@ -12,8 +12,8 @@ from frame_cache_tools.bias_table import BiasTable
 
 from frame_store.counts import counted
 from loader import FrameLoader, SamplingError, SamplingSpec
-from loader.bias_report import BiasReport
-from loader.sampling_law import Target
+from loader.bias.law import Target
+from loader.bias.report import BiasReport
 
 PLAINEST_FIRST = ("permutation", "iid", "shards", "block", "sequential")
 """Samplers by how little need be known of them: whole epochs of uniform frames, independent frames, groups of them."""

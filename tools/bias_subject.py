@@ -18,7 +18,7 @@ from frame_store import CacheStore, open_store
 from frame_store.descriptors import raise_if_out_of_files
 from frame_store.manifest import Layout
 from loader import SamplingError
-from loader.clip_order import contiguous_videos
+from loader.sampling.orders.clips import contiguous_videos
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,10 @@ import numpy.typing as npt
 from frame_cache_tools.bias_subject import BiasSubject
 
 from loader import SamplingError, SamplingSpec
-from loader.bias_report import BiasReport, estimate_for, make_report, rho_level, units_of_batches
-from loader.clip_law import short_videos
-from loader.clip_order import contiguous_video_sizes
-from loader.rank_slice import Remainder
-from loader.rho_estimate import (
+from loader.bias.clips import short_videos
+from loader.bias.law import sampling_law
+from loader.bias.report import BiasReport, estimate_for, make_report, rho_level, units_of_batches
+from loader.bias.rho import (
     DRAWS,
     ReadFeatures,
     RhoEstimate,
@@ -23,8 +22,9 @@ from loader.rho_estimate import (
     thumbnails,
     units_of,
 )
-from loader.sampling_law import sampling_law
-from loader.webdataset_report import WebDatasetSpec, webdataset_report
+from loader.bias.webdataset.report import WebDatasetSpec, webdataset_report
+from loader.sampling.orders.clips import contiguous_video_sizes
+from loader.sampling.rank_slice import Remainder
 
 Reals = npt.NDArray[np.float64]
 LEVELS = ("gop", "video", "shard")

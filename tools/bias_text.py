@@ -7,10 +7,10 @@ from frame_cache_tools.bias_table import BiasTable, ShortVideo
 
 from frame_store.counts import counted, counted_in_groups
 from loader import SamplingSpec
-from loader.bias_report import BiasReport
-from loader.rho_estimate import RhoEstimate
-from loader.sampling_law import SamplingLaw
-from loader.webdataset_report import WebDatasetSpec
+from loader.bias.law import SamplingLaw
+from loader.bias.report import BiasReport
+from loader.bias.rho import RhoEstimate
+from loader.bias.webdataset.report import WebDatasetSpec
 
 MAX_NAMES_IN_TEXT = 3
 """Short videos that the table names; `--json` names all."""

@@ -20,7 +20,7 @@ from frame_store.cpu_budget import num_usable_cpus
 from frame_store.frame_index import check_frame_ids
 from frame_store.protocol import FrameIds, Frames
 from loader import Augmentation, FrameBatch, FrameLoader
-from loader.jpeg_on_gpu import find_jpeg_decoder
+from loader.gpu.jpeg import find_jpeg_decoder
 
 MANY_FRAMES: Final = 1_000_000
 """An epoch's length, so that none ends while it is measured."""

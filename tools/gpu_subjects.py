@@ -22,7 +22,7 @@ from cache_builder.video.nvdec import NvdecDevice, check_on_device
 from cache_builder.video.open_video import choose_video_stream, open_container
 from frame_store import CudaUnavailableError, open_store
 from frame_store.protocol import DecodesOnDevice
-from loader.jpeg_on_gpu import find_jpeg_decoder
+from loader.gpu.jpeg import find_jpeg_decoder
 
 Measure = Callable[[float], Slice]
 """Makes images for about so many seconds."""

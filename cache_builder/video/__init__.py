@@ -1,1 +1,1 @@
-"""Everything that touches the videos themselves: scan, decode, convert, live look-ups."""
+"""One video: opened safely, scanned, decoded exactly."""

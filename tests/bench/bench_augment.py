@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torchvision import transforms
 
-from loader import Augmentation, augment_chain, exercise_augmentation
+from loader import Augmentation, exercise_augmentation
+from loader.augment.augmentation import apply as augment_chain
 from tests.support.augmentation import torchvision_chain
 
 

@@ -12,8 +12,8 @@ import argparse
 
 import numpy as np
 
-from loader.batch_plan import BatchPlan
-from loader.lookahead import cost_of, plan_lookahead
+from loader.lookahead.plan import cost_of, plan_lookahead
+from loader.sampling.plan import BatchPlan
 
 FRAME_BYTES = 224 * 224 * 3
 

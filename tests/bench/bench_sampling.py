@@ -16,8 +16,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from loader.batch_plan import BatchPlan
-from loader.sampling_law import sampling_law
+from loader.bias.law import sampling_law
+from loader.sampling.plan import BatchPlan
 
 Sizes = npt.NDArray[np.int64]
 

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from loader.block_order import frames_per_block
+from loader.sampling.orders.blocks import frames_per_block
 from tests.support.enumeration import Outcomes, Population, shard_visits
 
 TINY = Population([2, 3, 4], seed=1)

@@ -3,8 +3,8 @@
 import numpy as np
 
 from loader import SamplingSpec
-from loader.batch_plan import BatchPlan
-from loader.sampling_law import sampling_law
+from loader.bias.law import sampling_law
+from loader.sampling.plan import BatchPlan
 
 SPECS = {
     "permutation": {"sampling": "permutation"},

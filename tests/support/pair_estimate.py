@@ -1,4 +1,4 @@
-"""The pair estimator of rho and its jackknife, (S40) and (S41) of `loader/SAMPLING.md`."""
+"""The pair estimator of rho and its jackknife, (S40) and (S41) of `loader/bias/SAMPLING.md`."""
 
 import numpy as np
 

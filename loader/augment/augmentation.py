@@ -1,0 +1,214 @@
+"""Random crops, flips and colours of a batch, each image's own, as a pure function of (seed, epoch, frame id)."""
+
+from dataclasses import dataclass
+from numbers import Real
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from frame_store.arguments import whole_number
+from frame_store.counts import counted
+from loader.augment.apply import augment_batch, augment_images
+from loader.augment.draw import AugmentParameters, draw_parameters
+from loader.augment.values import ColorJitter, Normalize, RandomResizedCrop
+from loader.errors import AugmentationError
+
+__all__ = [
+    "AugmentParameters",
+    "Augmentation",
+    "ColorJitter",
+    "Normalize",
+    "RandomResizedCrop",
+    "exercise_augmentation",
+]
+
+_DTYPES: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_PARTS: Final = {"crop": RandomResizedCrop, "jitter": ColorJitter, "normalize": Normalize}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """crop -> flip -> jitter -> normalise, with torchvision's distributions and results; see AUGMENTATION.md.
+
+    Parameters are drawn per frame, or per clip, which is known by its first frame: a function of seed, epoch and
+    frame id alone, whatever else is in the batch. The values are computed in float32 and cast last. An object keeps
+    no state between calls, so threads may share one.
+
+    Raises:
+        AugmentationError: a part of another type, a probability outside [0, 1], another dtype, or a seed outside
+            [0, 2**32).
+    """
+
+    crop: RandomResizedCrop | None = None
+    """None keeps the frames' size."""
+    flip_probability: float = 0.0
+    """Of mirroring a frame left to right."""
+    jitter: ColorJitter | None = None
+    normalize: Normalize | None = None
+    dtype: torch.dtype | Literal["float32", "float16", "bfloat16"] = "float32"
+    """Of the output; torch.float32, torch.float16 and torch.bfloat16 mean the same as their names."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the parts, the numbers and the dtype."""
+        for name, kind in _PARTS.items():
+            part = getattr(self, name)
+            if part is not None and not isinstance(part, kind):
+                raise AugmentationError(
+                    f"{name} must be a loader.{kind.__name__}(...) or None, found {part!r}"
+                )
+        if not (isinstance(self.flip_probability, Real) and 0 <= self.flip_probability <= 1):
+            raise AugmentationError(f"flip_probability must be in [0, 1], found {self.flip_probability!r}")
+        if self.dtype not in [
+            *_DTYPES,
+            *_DTYPES.values(),
+        ]:  # of a list: what cannot be hashed is no dtype, either
+            raise AugmentationError(f"dtype must be float32, float16 or bfloat16, found {self.dtype!r}")
+        if not 0 <= whole_number("seed", self.seed, error=AugmentationError) < 1 << 32:
+            raise AugmentationError(f"seed must be in [0, 2**32), found {self.seed}")
+
+    @property
+    def output_dtype(self) -> torch.dtype:
+        """torch.float32, torch.float16 or torch.bfloat16."""
+        return _DTYPES[self.dtype] if isinstance(self.dtype, str) else self.dtype
+
+    def output_shape(self, frame_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """(3, h, w) of what becomes of a frame of `frame_shape` (H, W, 3), as `FrameStore.frame_shape` gives it.
+
+        A batch has its B or B, T before that.
+        """
+        height, width, _ = frame_shape
+        return (3, *(self.crop.output_size if self.crop is not None else (height, width)))
+
+    def parameters(
+        self, frame_ids: npt.ArrayLike | torch.Tensor, *, epoch: int, frame_size: tuple[int, int]
+    ) -> AugmentParameters:
+        """What is drawn for frames of `frame_size` (height, width); `frame_ids` has shape (B,).
+
+        Raises:
+            AugmentationError: ids of another shape or not whole numbers of 0 or more.
+            SamplingError: epoch outside [0, 2**32).
+        """
+        ids = np.asarray(frame_ids.cpu() if isinstance(frame_ids, torch.Tensor) else frame_ids)
+        if ids.ndim != 1 or not (np.issubdtype(ids.dtype, np.integer) or not ids.size) or (ids < 0).any():
+            raise AugmentationError(
+                f"frame_ids must be whole numbers of 0 or more, shape (B,), found {ids.dtype} {ids.shape}"
+            )
+        return draw_parameters(
+            ids.astype(np.int64),
+            seed=self.seed,
+            epoch=epoch,
+            frame_size=frame_size,
+            crop=self.crop,
+            flip_probability=self.flip_probability,
+            jitter=self.jitter,
+        )
+
+    def __call__(
+        self,
+        frames: torch.Tensor,
+        *,
+        frame_ids: npt.ArrayLike | torch.Tensor,
+        epoch: int,
+        out: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Augment a batch.
+
+        Args:
+            frames: uint8 (B, 3, H, W), or clips (B, T, 3, H, W), on any device; channels_last as `FrameBatch.frames`
+                is, or any other layout.
+            frame_ids: whole numbers, shape (B,) or (B, T), on the host: where they are on a device, they are waited
+                for. A clip's frames share what is drawn for the first.
+            epoch: in [0, 2**32).
+            out: where to write; None makes a new tensor.
+
+        Returns:
+            `out`, or `output_dtype` (B, 3, h, w) or (B, T, 3, h, w), contiguous (so not channels_last), on the device
+            of `frames`. Values are in [0, 1] before `normalize`, but for rounding.
+
+        Raises:
+            AugmentationError: frames, ids or `out` of another shape, dtype or device; no state is left behind.
+            SamplingError: epoch outside [0, 2**32).
+        """
+        _check_frames(frames)
+        ids = np.asarray(frame_ids.cpu() if isinstance(frame_ids, torch.Tensor) else frame_ids)
+        if ids.shape != frames.shape[:-3]:
+            raise AugmentationError(
+                f"frame_ids must have shape {tuple(frames.shape[:-3])} as the frames have, found {ids.shape}"
+            )
+        frame_size = (frames.shape[-2], frames.shape[-1])
+        if frames.dim() == 4:
+            parameters = self.parameters(ids, epoch=epoch, frame_size=frame_size)
+        elif frames.shape[1] == 0:
+            raise AugmentationError("clips must have frames, found T = 0")
+        else:
+            first = self.parameters(ids[:, 0], epoch=epoch, frame_size=frame_size)
+            parameters = first.repeated(frames.shape[1])
+        return self.apply(frames, parameters, out=out)
+
+    def apply(
+        self, frames: torch.Tensor, parameters: AugmentParameters, *, out: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Augment with parameters at hand, a row for each frame (of clips: clip by clip); see `__call__`.
+
+        Only `normalize`, `dtype` and the crop's size are read from this object.
+
+        Raises:
+            AugmentationError: frames, parameters or `out` do not fit each other.
+        """
+        _check_frames(frames)
+        height, width = frames.shape[-2:]
+        shape = (*frames.shape[:-3], *self.output_shape((height, width, 3)))
+        flat = frames.flatten(0, -4)
+        self._check_parameters(parameters, num_frames=len(flat), height=height, width=width)
+        if out is None:
+            out = torch.empty(shape, dtype=self.output_dtype, device=frames.device)
+        elif (out.shape, out.dtype, out.device) != (shape, self.output_dtype, frames.device) or (
+            not out.is_contiguous()
+        ):
+            raise AugmentationError(
+                f"out must be contiguous {self.output_dtype} {shape} on {frames.device}, "
+                f"found {out.dtype} {tuple(out.shape)} on {out.device}, strides {out.stride()}"
+            )
+        if flat.numel():
+            augment = augment_images if frames.device.type == "cpu" else augment_batch
+            augment(flat, parameters, normalize=self.normalize, out=out.flatten(0, -4))
+        return out
+
+    def _check_parameters(
+        self, parameters: AugmentParameters, *, num_frames: int, height: int, width: int
+    ) -> None:
+        if len(parameters) != num_frames:
+            raise AugmentationError(
+                f"parameters must be of {counted(num_frames, 'frame')}, found {len(parameters)}"
+            )
+        boxes = parameters.crop_boxes
+        if (boxes is None) != (self.crop is None):
+            raise AugmentationError(
+                f"crop_boxes must be there where there is a crop, found crop {self.crop} "
+                f"and {'no ' if boxes is None else ''}crop_boxes"
+            )
+        if boxes is not None and (boxes[:, :2] + boxes[:, 2:] > (height, width)).any():
+            raise AugmentationError(f"crop_boxes must lie inside the frames of {height}x{width} pixels")
+
+
+def exercise_augmentation(*, cached: bool, seed: int = 0) -> Augmentation:
+    """The exercise's RandomResizedCrop(224, scale=(0.9, 1)) and ColorJitter(0.5, 0.5, 0.5, 0.5).
+
+    `cached=True` is for a cache built with `configs/exercise.toml`: its frames are cropped already, and since the
+    crop of a 16:9 frame is always the same, only the jitter is left. `cached=False` is for whole frames.
+    """
+    return Augmentation(
+        crop=None if cached else RandomResizedCrop(size=224, scale=(0.9, 1.0)),
+        jitter=ColorJitter(brightness=0.5, contrast=0.5, saturation=0.5, hue=0.5),
+        seed=seed,
+    )
+
+
+def _check_frames(frames: torch.Tensor) -> None:
+    if frames.dtype != torch.uint8 or frames.dim() not in {4, 5} or frames.shape[-3] != 3:
+        raise AugmentationError(
+            f"frames must be uint8 (B, 3, H, W) or (B, T, 3, H, W), found {frames.dtype} {tuple(frames.shape)}"
+        )

@@ -1,0 +1,85 @@
+"""What `augment=` may be, and how a batch goes through it: our `Augmentation`, or any callable on the uint8 batch."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeAlias, cast
+
+import numpy.typing as npt
+import torch
+
+from loader.augment.augmentation import Augmentation
+from loader.errors import AugmentationError, SamplingError
+
+BatchCallable: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+"""Takes the uint8 frames (B, 3, H, W), or clips (B, T, 3, H, W), and returns a tensor whose first dimension is B."""
+
+Augment: TypeAlias = Augmentation | BatchCallable
+
+
+def checked_augment(augment: object) -> Augment | None:
+    """`augment` where it can be called with a batch, None where it is None.
+
+    Raises:
+        SamplingError: a class, as where the parentheses were forgotten, or nothing that can be called.
+    """
+    if augment is None or isinstance(augment, Augmentation):
+        return augment
+    if isinstance(augment, type):
+        raise SamplingError(
+            f"augment must be an object, found the class {augment.__name__}: give augment={augment.__name__}(...)"
+        )
+    if not callable(augment):
+        raise SamplingError(
+            f"augment must be a loader.Augmentation, or take uint8 frames (B, 3, H, W) and return a tensor of B "
+            f"(a function, an nn.Module, torchvision's v2.Compose), found {type(augment).__name__}"
+        )
+    return cast("BatchCallable", augment)
+
+
+def augmented_frames(
+    augment: Augment,
+    frames: torch.Tensor,
+    *,
+    frame_ids: npt.ArrayLike | torch.Tensor,
+    epoch: int,
+    out: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """What `augment` makes of uint8 (B, 3, H, W) or (B, T, 3, H, W), on the same device.
+
+    An `Augmentation` gets `frame_ids`, `epoch` and `out`, see there. A callable gets the frames alone, and no graph
+    of gradients is recorded in it.
+
+    Raises:
+        AugmentationError: a callable returned no tensor, or one of another first dimension or on another device.
+        RuntimeError: it raised StopIteration, which would look like the end of the epoch.
+        Exception: what it raises, with a note that names it.
+    """
+    if isinstance(augment, Augmentation):
+        return augment(frames, frame_ids=frame_ids, epoch=epoch, out=out)
+    name = _name_of(augment)
+    try:
+        with torch.no_grad():
+            result: Any = augment(frames)
+    except StopIteration as error:
+        raise RuntimeError(f"augment={name} raised StopIteration") from error
+    except Exception as error:
+        error.add_note(f"augment={name} raised this on frames {_text(frames)}")
+        raise
+    expected = f"a tensor of first dimension {len(frames)} on {frames.device}"
+    if not isinstance(result, torch.Tensor):
+        raise AugmentationError(f"augment={name} must return {expected}, found {type(result).__name__}")
+    if result.dim() == 0 or len(result) != len(frames) or result.device != frames.device:
+        raise AugmentationError(
+            f"augment={name} must return {expected}, found {_text(result)}, made of {_text(frames)}"
+        )
+    return result
+
+
+def _name_of(augment: BatchCallable) -> str:
+    """As its author calls it: a function's or method's own name, an object's class; what a `partial` calls."""
+    inner = augment.func if isinstance(augment, partial) else augment
+    return str(getattr(inner, "__qualname__", None) or type(inner).__qualname__)
+
+
+def _text(tensor: torch.Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)} on {tensor.device}"

@@ -1,0 +1,121 @@
+"""What is drawn for each frame, as a pure function of (seed, epoch, frame id)."""
+
+import itertools
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from loader.augment.crop_box import NUM_CROP_KEYS, CropBoxes, draw_crop_boxes
+from loader.augment.values import IDENTITY_FACTORS, OPERATIONS, ColorJitter, RandomResizedCrop
+from loader.errors import AugmentationError
+from loader.sampling.orders.random_words import Words, epoch_keys, integers_below, unit_floats, words_at
+
+ORDERS: Final = np.array(list(itertools.permutations(range(len(OPERATIONS)))), np.int64)
+"""All 24 orders of the jitter's operations, shape (24, 4)."""
+
+AUGMENT_STREAM: Final = 1
+"""Keeps these draws apart from those of the samplers under the same seed (`loader.sampling.orders.random_words.epoch_keys`)."""
+
+# Every number drawn has a key of its own, at a fixed place: a crop more or less leaves the colours as they were.
+_FLIP, _ORDER, _FIRST_FACTOR, _FIRST_CROP = 0, 1, 2, 2 + len(OPERATIONS)
+_NUM_KEYS: Final = _FIRST_CROP + NUM_CROP_KEYS
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AugmentParameters:
+    """One row for each of B frames; `crop_boxes` is None where frames are not cropped.
+
+    Raises:
+        AugmentationError: arrays of another shape or dtype, orders that are no permutations, or factors that the
+            operations do not take.
+    """
+
+    flips: npt.NDArray[np.bool_]
+    """Shape (B,): mirrored left to right."""
+    jitter_orders: npt.NDArray[np.int64]
+    """Shape (B, 4): numbers in `OPERATIONS`, the first one to apply first."""
+    jitter_factors: npt.NDArray[np.float64]
+    """Shape (B, 4): factors of brightness, contrast, saturation (1 is neutral) and hue (in turns, 0 is neutral)."""
+    crop_boxes: CropBoxes | None = field(default=None)
+    """Shape (B, 4): top, left, height and width in pixels."""
+
+    def __post_init__(self) -> None:
+        """Check shapes, dtypes and values."""
+        num_frames = len(self.flips)
+        for name, dtype, shape in (
+            ("flips", np.bool_, (num_frames,)),
+            ("jitter_orders", np.int64, (num_frames, len(OPERATIONS))),
+            ("jitter_factors", np.float64, (num_frames, len(OPERATIONS))),
+            ("crop_boxes", np.int64, (num_frames, 4)),
+        ):
+            array = getattr(self, name)
+            if array is not None and (array.dtype != dtype or array.shape != shape):
+                raise AugmentationError(
+                    f"{name} must be {np.dtype(dtype)} {shape}, found {array.dtype} {array.shape}"
+                )
+        if not np.array_equal(np.sort(self.jitter_orders), np.broadcast_to(range(4), (num_frames, 4))):
+            raise AugmentationError("jitter_orders must hold each of 0, 1, 2, 3 once in every row")
+        gains, hues = self.jitter_factors[:, :3], self.jitter_factors[:, 3]
+        if not (np.isfinite(gains).all() and (gains >= 0).all() and (np.abs(hues) <= 0.5).all()):
+            raise AugmentationError(
+                "jitter_factors must be finite and 0 or more, those of hue in [-0.5, 0.5]"
+            )
+        if self.crop_boxes is not None and not (
+            (self.crop_boxes[:, :2] >= 0).all() and (self.crop_boxes[:, 2:] >= 1).all()
+        ):
+            raise AugmentationError("crop_boxes must start at 0 or later and be 1 pixel or larger")
+
+    def __len__(self) -> int:
+        return len(self.flips)
+
+    def repeated(self, times: int) -> "AugmentParameters":
+        """Each row `times` times in a row, as the frames of a clip have them in common."""
+        return AugmentParameters(
+            flips=self.flips.repeat(times),
+            jitter_orders=self.jitter_orders.repeat(times, axis=0),
+            jitter_factors=self.jitter_factors.repeat(times, axis=0),
+            crop_boxes=None if self.crop_boxes is None else self.crop_boxes.repeat(times, axis=0),
+        )
+
+
+def draw_parameters(
+    frame_ids: npt.NDArray[np.int64],
+    *,
+    seed: int,
+    epoch: int,
+    frame_size: tuple[int, int],
+    crop: RandomResizedCrop | None,
+    flip_probability: float,
+    jitter: ColorJitter | None,
+) -> AugmentParameters:
+    """Parameters of frames of `frame_size` (height, width); `frame_ids` has shape (B,), each 0 or more.
+
+    The orders of the jitter are equally likely, its factors are uniform in their ranges.
+
+    Raises:
+        SamplingError: seed or epoch outside [0, 2**32).
+    """
+    keys = epoch_keys(seed=seed, epoch=epoch, num_keys=_NUM_KEYS, stream=AUGMENT_STREAM)
+    counters = frame_ids.astype(np.uint64)
+    orders = integers_below(words_at(keys[_ORDER], counters), len(ORDERS))
+    return AugmentParameters(
+        flips=unit_floats(words_at(keys[_FLIP], counters)) < flip_probability,
+        jitter_orders=ORDERS[orders.astype(np.int64)],
+        jitter_factors=_draw_factors(jitter, keys=keys[_FIRST_FACTOR:_FIRST_CROP], counters=counters),
+        crop_boxes=None
+        if crop is None
+        else draw_crop_boxes(
+            crop, keys=keys[_FIRST_CROP:], counters=counters, height=frame_size[0], width=frame_size[1]
+        ),
+    )
+
+
+def _draw_factors(jitter: ColorJitter | None, *, keys: Words, counters: Words) -> npt.NDArray[np.float64]:
+    factors = np.empty((len(counters), len(OPERATIONS)))
+    factors[:] = IDENTITY_FACTORS
+    if jitter is not None:
+        for column, (key, (low, high)) in enumerate(zip(keys, jitter.factor_ranges, strict=True)):
+            factors[:, column] = low + (high - low) * unit_floats(words_at(key, counters))
+    return factors

@@ -1,0 +1,272 @@
+"""How often clips show each frame: whole windows drawn alike show the frames near a video's ends less often.
+
+A clip is a whole window: T frames of one video, q apart. Every whole window is equally likely, so chi^2 over windows
+is 0. Chi^2 over frames (S18) is not: a frame's probability is the number of windows that show it, over T times the
+number of all windows. No rule that shows whole windows only can do better for every length of video (S19).
+
+Frames of a video that are congruent modulo q form a residue class, and a window is T neighbours of one class. In a
+class of l >= T frames the numbers of windows over its frames rise 1, 2, ..., x - 1, stay at x = min(T, l - T + 1)
+for l - 2 x + 2 frames and fall again. No window shows a frame of a shorter class. All sums below are over these
+classes, so they need no array of frames or windows.
+"""
+
+import operator
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from frame_store.counts import counted, counted_in_groups
+from loader.bias.formulas import Reals
+from loader.bias.pairs.slots import same_place_share
+from loader.errors import SamplingError
+from loader.sampling.orders.frames import check_shard_sizes
+
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipCoverage:
+    """In how many whole windows the frames of some videos lie. Sums are exact, in Python's integers."""
+
+    clip_frames: int
+    """Frames of a window, T."""
+    num_frames: int
+    """Frames of all videos, N, also of those shorter than a clip."""
+    num_windows: int
+    """Whole windows of all videos, M; 1 or more."""
+    num_short_videos: int
+    """Videos with frames, but too few for a whole window."""
+    num_frames_in_short_videos: int
+    """Their frames. No clip shows them."""
+    num_frames_never_shown: int
+    """Frames in no whole window: those of short videos, and those that a stride longer than M_v skips."""
+    num_classes_by_size: dict[int, int]
+    """Number of residue classes of l frames, by l; only those that hold a window, l >= T."""
+
+    @classmethod
+    def of(cls, video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> "ClipCoverage":
+        """Over videos of `video_lengths` frames, shape (V,), in O(V log V).
+
+        Raises:
+            SamplingError: not lengths, a clip or stride below one, or no whole window in any video.
+        """
+        lengths = _check_lengths(video_lengths, clip_frames=clip_frames, stride=stride)
+        span = (clip_frames - 1) * stride + 1
+        distinct, numbers = np.unique(lengths[lengths > 0], return_counts=True)
+        classes: Counter[int] = Counter()
+        num_windows = num_short = frames_in_short = never_shown = 0
+        for length, number in zip(distinct.tolist(), numbers.tolist(), strict=True):
+            if length < span:
+                num_short += number
+                frames_in_short += number * length
+                continue
+            num_windows += number * (length - span + 1)
+            size, num_longer = divmod(length, stride)
+            for class_size, num_classes in ((size + 1, num_longer), (size, stride - num_longer)):
+                if class_size < clip_frames:
+                    never_shown += number * num_classes * class_size
+                else:
+                    classes[class_size] += number * num_classes
+        if not num_windows:
+            raise SamplingError(
+                f"no clip of {counted(clip_frames, 'frame')} with stride {stride} fits: "
+                f"the longest video has {lengths.max()}"
+            )
+        return cls(
+            clip_frames=clip_frames,
+            num_frames=int(lengths.sum()),
+            num_windows=num_windows,
+            num_short_videos=num_short,
+            num_frames_in_short_videos=frames_in_short,
+            num_frames_never_shown=frames_in_short + never_shown,
+            num_classes_by_size=dict(+classes),
+        )
+
+    def short_videos_text(self) -> str:
+        """What no clip shows because its video is too short, in words.
+
+        >>> ClipCoverage.of([9, 2, 1000], clip_frames=4).short_videos_text()
+        '2 of 1,011 frames are in 1 video shorter than a clip'
+        """
+        return (
+            f"{self.num_frames_in_short_videos:,} of {counted_in_groups(self.num_frames, 'frame')} are in "
+            f"{counted_in_groups(self.num_short_videos, 'video')} shorter than a clip"
+        )
+
+    @property
+    def chi2_over_frames(self) -> float:
+        """N sum p^2 - 1 against all frames, those never shown included (S18)."""
+        squared_slots = self._num_slots**2
+        # Only the last division rounds.
+        return (self.num_frames * self.sum_of_squares - squared_slots) / squared_slots
+
+    @property
+    def total_variation(self) -> float:
+        """Half the summed |p - 1/N| over all frames."""
+        slots, frames = self._num_slots, self.num_frames
+        distance = self.num_frames_never_shown * slots
+        for most, num_flat, number in self._trapezoids():
+            # |v N - M T| for v = 1, ..., x - 1, on both sides; the sign changes behind `low`.
+            low, high = min(most - 1, slots // frames), most - 1
+            rising = low * slots - frames * _sum_to(low)
+            rising += frames * (_sum_to(high) - _sum_to(low)) - (high - low) * slots
+            distance += number * (2 * rising + num_flat * abs(most * frames - slots))
+        return distance / (2 * frames * slots)
+
+    @property
+    def max_over_representation(self) -> float:
+        """Largest p over 1/N."""
+        return max(most for most, _, _ in self._trapezoids()) * self.num_frames / self._num_slots
+
+    @property
+    def sum_of_squares(self) -> int:
+        """Sum over the frames of (number of windows that show it)^2: pairs of windows and slots on one frame."""
+        total = 0
+        for most, num_flat, number in self._trapezoids():
+            below = (most - 1) * most * (2 * most - 1) // 6
+            total += number * (2 * below + num_flat * most**2)
+        return total
+
+    @property
+    def _num_slots(self) -> int:
+        return self.num_windows * self.clip_frames
+
+    def _trapezoids(self) -> list[tuple[int, int, int]]:
+        """(x, frames that lie in x windows, classes like this): see above."""
+        found = []
+        for size, number in self.num_classes_by_size.items():
+            most = min(self.clip_frames, size - self.clip_frames + 1)
+            found.append((most, size - 2 * most + 2, number))
+        return found
+
+
+def sliding_window_law(num_frames: int, span: int) -> Reals:
+    """Law of the frames of one video under a uniformly drawn window of `span` frames (S16): shape (num_frames,).
+
+    There are L - T + 1 windows. An inner frame lies in T of them, the first in one.
+
+    >>> sliding_window_law(4, 2).round(3).tolist()
+    [0.167, 0.333, 0.333, 0.167]
+
+    Raises:
+        SamplingError: no window of that span in the video.
+    """
+    return whole_clip_law([num_frames], clip_frames=span)
+
+
+def chi2_of_sliding_windows(num_frames: int, span: int) -> float:
+    """Chi^2 of `sliding_window_law` (S17), about 2 T / (3 L) for windows much shorter than the video.
+
+    L (x (x - 1) (2 x - 1) / 3 + (y - x + 1) x^2) / (T M)^2 - 1 with M = L - T + 1 windows, x = min(T, M),
+    y = max(T, M).
+
+    Raises:
+        SamplingError: no window of that span in the video.
+    """
+    return chi2_of_whole_clips([num_frames], clip_frames=span)
+
+
+def whole_clip_law(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> Reals:
+    """Law of all frames, video after video, where every whole window is equally likely (S18): float64, shape (N,).
+
+    A frame's probability is the number of windows that show it over T times the number of windows; 0 for frames of
+    videos shorter than a clip. `video_lengths` has shape (V,).
+
+    Raises:
+        SamplingError: as `ClipCoverage.of`.
+    """
+    coverage = ClipCoverage.of(video_lengths, clip_frames=clip_frames, stride=stride)
+    lengths = check_shard_sizes(video_lengths)
+    num_starts = np.maximum(lengths - (clip_frames - 1) * stride, 0)
+    first = (np.cumsum(lengths) - lengths)[num_starts > 0]
+    num_starts = num_starts[num_starts > 0]
+    # +1 where a slot's run of frames begins and -1 where it ends; the running sum counts the runs over a frame.
+    steps = np.zeros(coverage.num_frames + 1, np.int64)
+    for slot in range(clip_frames):
+        np.add.at(steps, first + slot * stride, 1)
+        np.add.at(steps, first + slot * stride + num_starts, -1)
+    return np.cumsum(steps[:-1]) / (clip_frames * coverage.num_windows)
+
+
+def chi2_of_whole_clips(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> float:
+    """Chi^2 of `whole_clip_law` against all frames of `video_lengths`, shape (V,) (S18).
+
+    Raises:
+        SamplingError: as `ClipCoverage.of`.
+    """
+    return ClipCoverage.of(video_lengths, clip_frames=clip_frames, stride=stride).chi2_over_frames
+
+
+def whole_clips_can_be_uniform(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> bool:
+    """Whether any rule that shows only whole clips, T frames q apart, can show every frame alike (S19).
+
+    It can where T q divides the length of every video, or T = 1, and nowhere else. `video_lengths` has shape (V,).
+
+    Raises:
+        SamplingError: not lengths, or a clip or stride below one.
+    """
+    lengths = _check_lengths(video_lengths, clip_frames=clip_frames, stride=stride)
+    return clip_frames == 1 or not (lengths % (clip_frames * stride)).any()
+
+
+def short_videos(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> Counts:
+    """Rows of `video_lengths`, shape (V,), of the videos that hold frames and no whole window: int64, in order.
+
+    Raises:
+        SamplingError: not lengths, or a clip or stride below one.
+    """
+    lengths = _check_lengths(video_lengths, clip_frames=clip_frames, stride=stride)
+    return np.flatnonzero((lengths > 0) & (lengths < (clip_frames - 1) * stride + 1))
+
+
+def clip_coincidences(
+    video_lengths: npt.ArrayLike,
+    *,
+    clip_frames: int,
+    stride: int = 1,
+    batch_size: int,
+    with_replacement: bool,
+) -> dict[str, float]:
+    """P[two distinct slots of a batch of clips share ...] the `clip`, the `video`, the `frame` (S20).
+
+    `with_replacement` is `iid`; without, the clips of a batch are different windows, which may overlap, and a batch of
+    more clips than there are windows goes round them, as `pad` fills it up. A clip holds a frame once, so `frame` is
+    about slots of two clips.
+
+    Raises:
+        SamplingError: as `ClipCoverage.of`.
+    """
+    coverage = ClipCoverage.of(video_lengths, clip_frames=clip_frames, stride=stride)
+    num_slots, num_windows = batch_size * clip_frames, coverage.num_windows
+    same_clip = (clip_frames - 1) / (num_slots - 1) if num_slots > 1 else 0.0
+    lengths = check_shard_sizes(video_lengths)
+    windows, numbers = np.unique(np.maximum(lengths - (clip_frames - 1) * stride, 0), return_counts=True)
+    same_video = sum(
+        count * number**2 for number, count in zip(windows.tolist(), numbers.tolist(), strict=True)
+    )
+    same_frame = coverage.sum_of_squares
+    num_pairs = num_windows**2
+    if not with_replacement:  # a window and itself are no pair
+        same_video -= num_windows
+        same_frame -= num_windows * clip_frames
+        num_pairs -= num_windows
+    two_clips = 1 - same_clip if batch_size > 1 else 0.0
+    again = 0.0 if with_replacement else same_place_share(num_windows, batch_size)
+    apart = (1 - again) / num_pairs if num_pairs else 0.0
+    return {
+        "clip": same_clip,
+        "video": same_clip + two_clips * (again + apart * same_video),
+        "frame": two_clips * (again / clip_frames + apart * same_frame / clip_frames**2),
+    }
+
+
+def _sum_to(number: int) -> int:
+    return number * (number + 1) // 2
+
+
+def _check_lengths(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int) -> Counts:
+    if operator.index(clip_frames) < 1 or operator.index(stride) < 1:
+        raise SamplingError(f"clips and strides are 1 frame or more, found {clip_frames} and {stride}")
+    return check_shard_sizes(video_lengths)

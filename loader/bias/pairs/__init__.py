@@ -1,0 +1,1 @@
+"""How often two frames of a batch come from one shard or video."""

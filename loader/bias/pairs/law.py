@@ -1,0 +1,240 @@
+"""Which pairs of frames meet in a batch: for losses that are not a mean over frames.
+
+A contrastive loss is a mean over pairs of a batch, and batch normalisation divides by a batch's own variance, which
+is one. Their expectation follows from the law of two distinct slots of a batch, P(i, j), and a law of single frames
+that is uniform says nothing about it. Everything here is against independent, uniform pairs, 1 / N^2 each, as i.i.d.
+frames have them: chi^2 = N^2 sum P(i, j)^2 - 1. SAMPLING.md: (S52), (S53), (S54).
+"""
+
+import math
+import operator
+
+import numpy as np
+import numpy.typing as npt
+
+from frame_store.counts import counted
+from loader.bias.formulas import Reals, check_law
+from loader.bias.pairs.kappa import block_kappa, visit_kappa
+from loader.bias.pairs.slots import slot_pairs
+from loader.errors import SamplingError
+from loader.sampling.orders.blocks import frames_per_block
+from loader.sampling.orders.frames import check_shard_sizes
+from loader.sampling.plan import BatchPlan
+
+MAX_LAGS = 1 << 18
+"""Distances between the slots of a batch up to which `block_pair_chi2` adds them up: a few arrays of 2 MiB."""
+
+
+def pair_chi2(
+    plan: BatchPlan, shard_sizes: npt.NDArray[np.int64], shard_probability: Reals | None
+) -> tuple[float, bool] | None:
+    """Chi^2 of two slots of a whole batch of a rank of `plan`, all ranks alike, and whether it is all of it or a part.
+
+    None where a batch holds no two, and where the last one begins the epoch again and no formula here says how. Clips
+    count as units: of their windows. `shard_probability` is the law of the shards that `shards` visits, of shape (S,).
+    """
+    spec, num_units, is_padded = plan.spec, plan.num_positions, plan.num_positions_doubled > 0
+    begins_again = is_padded and (spec.sampling == "sequential" or plan.batch_size > num_units)
+    batch_size = min(plan.batch_size, num_units)
+    if batch_size < 2 or begins_again:
+        return None
+    # Of all ranks: those dropped with the last step are not among them, those that `pad` fills up are.
+    num_batches = (num_units - plan.num_positions_dropped + plan.num_positions_doubled) // batch_size
+    if spec.sampling == "block":
+        block_frames = frames_per_block(shard_sizes, shards_per_block=spec.shards_per_block or 1)
+        if block_frames >= num_units:  # one block: a permutation
+            return permutation_pair_chi2(num_units), True
+        return block_pair_chi2(
+            shard_sizes, block_frames=block_frames, batch_size=batch_size, num_batches=num_batches
+        )
+    chi2 = 0.0  # iid
+    if spec.sampling == "permutation":
+        chi2 = permutation_pair_chi2(num_units)
+    elif spec.sampling == "sequential":
+        chi2 = sequential_pair_chi2(num_units, batch_size=batch_size, num_batches=num_batches)
+    elif spec.sampling == "shards":
+        assert spec.frames_per_visit is not None and shard_probability is not None  # it visits shards
+        chi2 = visit_pair_chi2(
+            shard_probability,
+            shard_sizes,
+            kappa=visit_kappa(batch_size=batch_size, frames_per_visit=spec.frames_per_visit),
+            frames_with_replacement=spec.frames_with_replacement,
+        )
+    return chi2, True
+
+
+def pair_chi2_of_classes(kappa: float, shard_sizes: npt.ArrayLike, *, same_frame: float = 0.0) -> float:
+    """Chi^2 of pairs by three classes: one frame, two of one shard, two of two shards (S52).
+
+    `kappa` is the probability that two distinct slots share a shard and `same_frame`, a part of it, that they show
+    one frame. It is the whole chi^2 where the pairs of a class are equally likely, and never more than it.
+    `shard_sizes` has shape (S,).
+
+    Raises:
+        SamplingError: not probabilities, a pair of a class that holds none, or not shard sizes.
+    """
+    sizes = check_shard_sizes(shard_sizes)
+    num_frames = int(sizes.sum())
+    if not -1e-12 <= same_frame <= kappa + 1e-12 <= 1 + 2e-12:
+        raise SamplingError(f"kappa {kappa} with {same_frame} for one frame are no probabilities")
+    of_one_shard = float(np.sum((sizes / num_frames) ** 2))
+    has_pairs, has_others = bool((sizes > 1).any()), np.count_nonzero(sizes) > 1
+    total = -1.0
+    for found, share, exists in (
+        (same_frame, 1 / num_frames, True),
+        (kappa - same_frame, of_one_shard - 1 / num_frames, has_pairs),
+        (1 - kappa, 1 - of_one_shard, has_others),
+    ):
+        if exists:
+            total += found**2 / share
+        elif found > 1e-9:
+            raise SamplingError(f"kappa {kappa} cannot be: shards of {sizes.tolist()[:9]} hold no such pair")
+    return total
+
+
+def permutation_pair_chi2(num_frames: int) -> float:
+    """Chi^2 of two slots of a permutation, 1 / (N - 1): all pairs but those of a frame with itself, alike (S53).
+
+    Raises:
+        SamplingError: fewer than two frames.
+    """
+    if operator.index(num_frames) < 2:
+        raise SamplingError(f"{counted(num_frames, 'frame makes', 'frames make')} no pair")
+    return 1 / (num_frames - 1)
+
+
+def sequential_pair_chi2(num_frames: int, *, batch_size: int, num_batches: int | None = None) -> float:
+    """Chi^2 of two slots of the whole batches of an order that is always the same, N^2 / (q B (B - 1)) - 1 (S53).
+
+    q = `num_batches` batches, no two of which share a frame; None for floor(N / B), all that there are. Several ranks
+    that drop a last step together have fewer.
+
+    Raises:
+        SamplingError: batch_size below 2, or not so many whole batches, one or more.
+    """
+    if operator.index(batch_size) < 2 or operator.index(num_frames) < batch_size:
+        raise SamplingError(f"no batch of {batch_size} with a pair in it in {counted(num_frames, 'frame')}")
+    if num_batches is None:
+        num_batches = num_frames // batch_size
+    if not 1 <= operator.index(num_batches) <= num_frames // batch_size:
+        raise SamplingError(
+            f"{counted(num_frames, 'frame')} have no "
+            f"{counted(num_batches, 'whole batch', 'whole batches')} of {batch_size}"
+        )
+    return num_frames**2 / (num_batches * batch_size * (batch_size - 1)) - 1
+
+
+def visit_pair_chi2(
+    shard_probability: npt.ArrayLike,
+    shard_sizes: npt.ArrayLike,
+    *,
+    kappa: float,
+    frames_with_replacement: bool = False,
+) -> float:
+    """Chi^2 of two slots of a batch of independent visits, exact for shards of any sizes (S53).
+
+    With the probability v = `kappa` the slots are of one visit, which draws shard s with P_s and then its frames
+    alike, different ones by default; else they are independent. Proportional P give v^2 (sum n / (n - 1) - 1), and
+    v^2 (S - 1) with replacement. Both arrays have shape (S,).
+
+    Raises:
+        SamplingError: not laws or sizes, an empty shard that is drawn, or a shard of one frame for two.
+    """
+    all_sizes, probability = check_shard_sizes(shard_sizes), check_law(shard_probability)
+    if probability.shape != all_sizes.shape or (probability[all_sizes == 0] > 0).any():
+        raise SamplingError("the law of shards is not one of these shards")
+    held = all_sizes > 0
+    drawn, sizes = probability[held], all_sizes[held].astype(np.float64)
+    if kappa > 0 and not frames_with_replacement and (drawn[sizes == 1] > 0).any():
+        raise SamplingError("a shard of one frame holds no two different ones for a visit")
+    num_frames = float(sizes.sum())
+    # N^2 P(i, j), for a pair of one frame, of one shard, of two shards; independent slots come first.
+    single = drawn / sizes * num_frames
+    alone = (1 - kappa) * single**2
+    of_visit = kappa * drawn * num_frames**2
+    if frames_with_replacement:
+        same_frame = of_one_shard = alone + of_visit / sizes**2
+    else:
+        pairs = np.maximum(sizes * (sizes - 1), 1)
+        same_frame, of_one_shard = alone, alone + np.where(sizes > 1, of_visit / pairs, 0.0)
+    inside = sizes @ (same_frame - 1) ** 2 + (sizes * (sizes - 1)) @ (of_one_shard - 1) ** 2
+    # sum over i in s, j in t, s != t, of ((1 - v) a_s a_t - 1)^2: of all pairs less those of s = t.
+    rest = 1 - kappa
+    squares, firsts = sizes * single**2, sizes * single
+    across = rest**2 * (squares.sum() ** 2 - (squares**2).sum())
+    across -= 2 * rest * (firsts.sum() ** 2 - (firsts**2).sum())
+    across += num_frames**2 - (sizes**2).sum()
+    return float((inside + across) / num_frames**2)
+
+
+def block_pair_chi2(
+    shard_sizes: npt.ArrayLike, *, block_frames: int, batch_size: int, num_batches: int | None = None
+) -> tuple[float, bool]:
+    """Chi^2 of two slots of a whole batch under the rotated block shuffle, and whether that is all of it (S54).
+
+    Of the first `num_batches` batches, as `loader.bias.pairs.kappa.block_kappa` has them; no batch is more than the epoch.
+
+    Exact for equal shards in a random order. For shards of other sizes, and for blocks and batches that together
+    reach over more than `MAX_LAGS` frames, it is the bound of `pair_chi2_of_classes`. Sizes have shape (S,).
+
+    Raises:
+        SamplingError: batch_size below 2, or as `loader.bias.pairs.kappa.block_kappa`.
+    """
+    sizes = check_shard_sizes(shard_sizes)
+    sizes = sizes[sizes > 0]
+    if batch_size == 1:
+        raise SamplingError("a batch of one frame holds no pair")
+    if num_batches is None:
+        num_batches = max(1, int(sizes.sum()) // batch_size)
+    if batch_size > sizes.sum():
+        raise SamplingError(
+            f"an epoch of {counted(int(sizes.sum()), 'frame')} holds no whole batch of {batch_size}"
+        )
+    kappa = block_kappa(sizes, block_frames=block_frames, batch_size=batch_size, num_batches=num_batches)
+    num_frames, shard_size, num_shards = int(sizes.sum()), int(sizes[0]), len(sizes)
+    are_equal = sizes.min() == sizes.max()
+    lags = _lag_law(num_frames, min(block_frames, num_frames), batch_size, num_batches) if are_equal else None
+    if lags is None:
+        return pair_chi2_of_classes(kappa, sizes), False
+    # Rows are whole shards: lag k = j n + e is at [j, e]. A pair of frames i, j has the displacement j - i or, the
+    # other way round the circle, N - (j - i): half of the ordered pairs of slots each.
+    lags = np.pad(lags, (0, -len(lags) % shard_size)).reshape(-1, shard_size)
+    inside = lags[0, 1:].copy()
+    if len(lags) == num_shards:
+        inside += lags[-1, :0:-1]
+    across = lags[1:].sum(0)
+    across[1:] += lags[: num_shards - 1, :0:-1].sum(0)
+    across[0] *= 2
+    pairs = 2.0 * np.arange(
+        shard_size, 0, -1
+    )  # of two frames e apart, in a shard or in two: n - e, and mirrored
+    pairs[0] = shard_size
+    total = num_shards * float(pairs[1:] @ (inside / 2) ** 2)
+    if num_shards > 1:  # the shard of the second frame is any other of the S - 1
+        total += num_shards / (num_shards - 1) * float(pairs @ (across / 2) ** 2)
+    return total - 1, True
+
+
+def _lag_law(num_frames: int, block_frames: int, batch_size: int, num_batches: int) -> Reals | None:
+    """Probability that the later of two slots of a batch is k places behind the earlier on the circle: by k < N.
+
+    None where the slots of a batch may be more than `MAX_LAGS` places apart.
+    """
+    last_block = num_frames - (num_frames - 1) // block_frames * block_frames
+    numbers = slot_pairs(num_frames, block_frames, batch_size, num_batches)
+    reach = min(num_frames, (max(distance for distance, _ in numbers) + 1) * block_frames)
+    if reach > MAX_LAGS:
+        return None
+    law = np.zeros(reach)
+    for (distance, touches_last), number in numbers.items():
+        later = last_block if touches_last else block_frames
+        if distance == 0:
+            law[1:later] += number / math.comb(later, 2) * np.arange(later - 1, 0, -1)
+            continue
+        behind = np.arange(
+            1 - block_frames, later
+        )  # places of the two blocks, less the distance of the blocks
+        ways = np.minimum(later - 1, block_frames - 1 + behind) - np.maximum(0, behind) + 1
+        first = distance * block_frames + 1 - block_frames
+        law[first : first + len(ways)] += number / (block_frames * later) * ways
+    return law / numbers.total()

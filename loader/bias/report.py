@@ -1,0 +1,392 @@
+"""What a sampler's batches are worth on given data: the law, rho and the design effect that follows from both."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from frame_store.protocol import FrameStore
+from loader.bias import design_effect as formulas
+from loader.bias.exact_effects import ExactEffect, clip_correlation, exact_effect
+from loader.bias.law import SamplingLaw
+from loader.bias.rho import (
+    DRAWS,
+    FRAMES_PER_DRAW,
+    Basis,
+    ReadFeatures,
+    RhoEstimate,
+    Units,
+    estimate_rho,
+    rho_of_all,
+    rho_of_groups,
+    units_of,
+)
+from loader.errors import SamplingError
+from loader.sampling.orders.blocks import frames_per_block
+from loader.sampling.orders.clips import contiguous_video_sizes
+from loader.sampling.orders.epoch_order import epoch_order
+from loader.sampling.spec import SamplingSpec
+
+Reals = npt.NDArray[np.float64]
+
+EffectBasis: TypeAlias = Basis | Literal["approximate"]
+"""What a design effect stands on: `exact` on sizes or on every frame; the others of `Basis` on a rho that is not exact,
+by an exact formula; `approximate` on a formula that is not exact here."""
+
+ROUNDING = 1e-12
+"""A design effect below is 0 but for rounding: every batch has the same mean."""
+NEEDS_RHO = "needs rho"
+NEEDS_FEATURES = "needs features"
+NOTHING_VARIES = "all frames are alike"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BiasReport:
+    """One sampler on one store; a batch is the global one, of all ranks together."""
+
+    law: SamplingLaw
+    rho: RhoEstimate | None
+    """Of the level this sampler's design effect stands on; None where it needs none, or none could be had."""
+    design_effect: float | None
+    """Variance of a batch's mean, around its own expectation, over that of as many independent uniform frames."""
+    design_effect_low: float | None
+    design_effect_high: float | None
+    """At the ends of rho's interval."""
+    basis: EffectBasis | None
+    """What the design effect stands on; None where there is none."""
+    why_not_exact: str | None
+    """Why the design effect is approximate, or what it needs that is not there."""
+    mean_square_effect: float | None
+    """Mean square distance of a batch's mean from that of all frames, bias included, over the same: the design effect
+    where there is no bias. None where it is not known exactly, and for clips."""
+    bias_of_proxy: float | None
+    """Length of the bias over sigma, both of the proxy, exact over all frames; None where features are not given."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the design effect is exact: for these frames, not for a sample, an assumption or an average cache."""
+        return self.basis == "exact"
+
+    @property
+    def effective_batch(self) -> float | None:
+        """Independent frames that a batch is worth: as many have a mean of the same variance."""
+        return self._worth(self.design_effect)
+
+    @property
+    def effective_batch_low(self) -> float | None:
+        """The same at the upper end of the design effect's interval."""
+        return self._worth(self.design_effect_high)
+
+    @property
+    def effective_batch_high(self) -> float | None:
+        """The same at the lower end of the design effect's interval."""
+        return self._worth(self.design_effect_low)
+
+    @property
+    def effective_batch_with_bias(self) -> float | None:
+        """Independent frames whose mean is as near to that of all frames, in mean square: see `mean_square_effect`."""
+        return self._worth(self.mean_square_effect)
+
+    @property
+    def least_effective_batch(self) -> float | None:
+        """What a batch is certainly worth (at 95% where rho has an interval); None where nothing certain is known.
+
+        The greater of `effective_batch_low`, unless it is approximate, and the law's floor, where it is proven.
+        """
+        known = []
+        if self.effective_batch_low is not None and self.basis != "approximate":
+            known.append(self.effective_batch_low)
+        if self.law.floor_is_proven:
+            known.append(self.law.effective_batch_floor)
+        return max(known, default=None)
+
+    def _worth(self, effect: float | None) -> float | None:
+        if effect is None:
+            return None
+        return self.law.slots_per_batch / effect if effect > ROUNDING else float("inf")
+
+
+def make_report(
+    law: SamplingLaw,
+    spec: SamplingSpec,
+    shard_sizes: npt.NDArray[np.int64],
+    *,
+    rho: RhoEstimate | None,
+    features: Reals | None = None,
+    video_sizes: npt.ArrayLike | None = None,
+) -> BiasReport:
+    """Put law and data together: exactly where `features` has a row a frame id, of all frames, shape (N, D).
+
+    Else from `rho`, which is that of `rho_level(spec)`. `video_sizes`, shape (V,), are needed for clips alone.
+    """
+    bias = None
+    if law.chi2 == 0:
+        bias = 0.0
+    elif features is not None and law.shard_probability is not None:
+        shard_ids = np.repeat(np.arange(len(shard_sizes)), shard_sizes)
+        bias = bias_of_features(law, features, shard_ids)
+    from_sizes = _effect_of_sizes(law, spec, shard_sizes)
+    exact, nothing_varies = None, False
+    if from_sizes is not None:
+        exact = ExactEffect(design_effect=from_sizes, mean_square_effect=from_sizes)
+    elif features is not None and not _is_more_than_an_epoch(law, spec):
+        exact = exact_effect(law, spec, shard_sizes, features, video_sizes=video_sizes)
+        # Clips that vary have an exact effect.
+        nothing_varies = exact is None and (
+            spec.clip_frames is not None or not np.ptp(features, axis=0).any()
+        )
+    if exact is not None:
+        return report_of_effects(
+            law,
+            [exact.design_effect] * 3,
+            rho=rho,
+            basis="exact",
+            bias=bias,
+            mean_square=exact.mean_square_effect,
+        )
+    why_not = NOTHING_VARIES if nothing_varies else _why_no_effect(law, spec, rho)
+    if why_not is not None:
+        return report_of_effects(law, None, rho=rho, why=why_not, bias=bias)
+    assert rho is not None  # else there would be a reason
+    effects = [_effect_of_rho(law, spec, shard_sizes, value) for value in (rho.rho, rho.low, rho.high)]
+    approximation = _approximation(spec, shard_sizes)
+    basis: EffectBasis = rho.basis if approximation is None else "approximate"
+    # Clips: the mean over frames is not their target. Elsewhere an exact rho gives an exact effect of an unbiased law.
+    mean_square = effects[0] if basis == "exact" and law.chi2_over_windows is None else None
+    return report_of_effects(
+        law, effects, rho=rho, basis=basis, why=approximation, bias=bias, mean_square=mean_square
+    )
+
+
+def report_of_effects(
+    law: SamplingLaw,
+    effects: Sequence[float] | None,
+    *,
+    rho: RhoEstimate | None,
+    basis: EffectBasis | None = None,
+    why: str | None = None,
+    bias: float | None,
+    mean_square: float | None = None,
+) -> BiasReport:
+    """A report of the design effects at rho and at the ends of its interval; none of them is below 0."""
+    ends: list[float | None] = [None] * 3
+    if effects is not None:
+        possible = [max(0.0, effect) for effect in effects]
+        ends = [possible[0], min(possible), max(possible)]
+    return BiasReport(
+        law=law,
+        rho=rho,
+        design_effect=ends[0],
+        design_effect_low=ends[1],
+        design_effect_high=ends[2],
+        basis=basis,
+        why_not_exact=why,
+        mean_square_effect=mean_square,
+        bias_of_proxy=bias,
+    )
+
+
+def rho_level(spec: SamplingSpec) -> str | None:
+    """What two slots of a batch may have in common under `spec`: `shard`, `clip`, `batch`, or None where nothing."""
+    if spec.clip_frames is not None:
+        return "clip" if spec.clip_frames > 1 else None
+    return {"shards": "shard", "block": "shard", "sequential": "batch"}.get(spec.sampling)
+
+
+def _effect_of_sizes(
+    law: SamplingLaw, spec: SamplingSpec, shard_sizes: npt.NDArray[np.int64]
+) -> float | None:
+    """The design effect that is the same for all data, where there is one."""
+    if _is_more_than_an_epoch(law, spec):
+        return None
+    if rho_level(spec) is None:
+        if spec.with_replacement:
+            return 1.0
+        return formulas.permutation_design_effect(
+            law.num_frames if law.num_windows is None else law.num_windows, batch_size=law.slots_per_batch
+        )
+    if spec.sampling == "block":
+        block_frames = frames_per_block(shard_sizes, shards_per_block=spec.shards_per_block or 1)
+        if block_frames >= law.num_frames:  # one block: all frames are shuffled together
+            return formulas.permutation_design_effect(law.num_frames, batch_size=law.slots_per_batch)
+    return None
+
+
+def _is_more_than_an_epoch(law: SamplingLaw, spec: SamplingSpec) -> bool:
+    """Whether `pad` makes a step of more positions than an epoch has, so that frames come twice in it."""
+    clip_frames = spec.clip_frames or 1
+    num_positions = law.num_frames if law.num_windows is None else law.num_windows
+    is_once = spec.sampling in {"permutation", "block"}
+    return is_once and law.slots_per_batch // clip_frames > num_positions
+
+
+def _why_no_effect(law: SamplingLaw, spec: SamplingSpec, rho: RhoEstimate | None) -> str | None:
+    if _is_more_than_an_epoch(law, spec):
+        return "a step is more than an epoch"
+    if spec.sampling == "shards" and law.chi2 > 0:
+        return NEEDS_FEATURES  # of each shard its own mean and variance: rho is not enough
+    if rho_level(spec) == "shard":
+        return NEEDS_RHO if rho is None else None
+    # A rho that is assumed is that inside a shard.
+    return NEEDS_FEATURES if rho is None or rho.basis == "assumed" else None
+
+
+def _approximation(spec: SamplingSpec, shard_sizes: npt.NDArray[np.int64]) -> str | None:
+    """Why the design effect at a rho is approximate; None where it is exact."""
+    held = shard_sizes[shard_sizes > 0]
+    is_equal = held.min() == held.max()
+    if spec.sampling == "block":  # which frames of a shard meet, rho does not tell
+        return "from rho, as of equal shards whose frames lie in random order"
+    if spec.sampling == "shards" and spec.frames_with_replacement and not is_equal:
+        return "from rho, as of equal shards"
+    return None
+
+
+def _effect_of_rho(
+    law: SamplingLaw, spec: SamplingSpec, shard_sizes: npt.NDArray[np.int64], rho: float
+) -> float:
+    slots = law.slots_per_batch
+    held = shard_sizes[shard_sizes > 0]
+    if spec.clip_frames is not None:
+        return formulas.clip_design_effect(
+            rho,
+            clip_frames=spec.clip_frames,
+            batch_size=slots // spec.clip_frames,
+            num_windows=None if spec.with_replacement else law.num_windows,
+        )
+    if spec.sampling == "shards":
+        if spec.frames_with_replacement:
+            # Two slots of a visit may show one frame: the correlation ratio takes the place of rho.
+            mean_size = float(held.mean())
+            rho = (1 + (mean_size - 1) * rho) / mean_size
+        return formulas.visit_design_effect(rho, frames_per_visit=law.slots_per_visit)
+    if spec.sampling == "sequential":
+        return formulas.visit_design_effect(rho, frames_per_visit=slots)
+    return stream_design_effect(law, held, rho)
+
+
+def stream_design_effect(law: SamplingLaw, shard_sizes: npt.NDArray[np.int64], rho: float) -> float:
+    """1 + (B - 1) c(kappa); shards of any sizes stand for as many of the average size.
+
+    Exact for equal shards whose frames lie in random order, in the mean over those orders. Where neighbours are alike
+    (`--layout video`) a block's first and last shard, of which it holds a part, count for a little too little: 5 to 12%
+    of the design effect in the cases tried; with shards of 3 to 390 frames it was 19% too large.
+    """
+    if len(shard_sizes) == 1:
+        return formulas.permutation_design_effect(law.num_frames, batch_size=law.slots_per_batch)
+    shard_size = max(2.0, float(shard_sizes.mean()))
+    correlation = formulas.slot_correlation(
+        law.kappa["shard"],
+        max(rho, -1 / (shard_size - 1)),  # unequal shards can have less than equal ones
+        shard_size=shard_size,
+        num_shards=len(shard_sizes),
+    )
+    return formulas.design_effect(correlation, batch_size=law.slots_per_batch)
+
+
+def bias_of_features(law: SamplingLaw, features: Reals, shard_ids: npt.NDArray[np.int64]) -> float:
+    """||sum_s (P_s - pi_s) mu_s|| / sigma, exact: features (N, D) of all frames, their shards (N,).
+
+    Raises:
+        SamplingError: a law under which the frames of a shard are not alike.
+    """
+    if law.shard_probability is None:
+        raise SamplingError(f"{law.name}: the frames of a shard are not drawn alike")
+    counts = np.bincount(shard_ids, minlength=len(law.shard_probability))
+    centred = features - features.mean(axis=0)
+    sigma = float(np.sqrt(np.square(centred).sum(axis=1).mean()))
+    if sigma == 0:
+        return 0.0
+    weights = np.divide(
+        law.shard_probability, counts, out=np.zeros_like(law.shard_probability), where=counts > 0
+    )
+    return float(np.linalg.norm(weights[shard_ids] @ centred)) / sigma
+
+
+def estimate_for(
+    spec: SamplingSpec,
+    store: FrameStore,
+    read_features: ReadFeatures,
+    *,
+    proxy: str,
+    batch_size: int,
+    features: Reals | None = None,
+    draws: int = DRAWS,
+    frames_per_draw: int = FRAMES_PER_DRAW,
+    seed: int = 0,
+) -> RhoEstimate | None:
+    """Rho of the level that `spec` stands on, None where it stands on none: exact where `features` has all frames.
+
+    Else from a few frames of the store. `batch_size` is that of the global batch.
+    """
+    level = rho_level(spec)
+    if level is None:
+        return None
+    if level == "clip":
+        return _rho_of_clips(
+            spec, store, read_features, proxy=proxy, features=features, draws=draws, seed=seed
+        )
+    if level == "batch":
+        units = units_of_batches(len(store), batch_size)
+    else:
+        units = units_of(store.index, "shard", frames_per_gop=np.ones(1))
+    if features is not None:
+        return rho_of_all(units, features, level=level, proxy=proxy)
+    return estimate_rho(
+        units,
+        read_features,
+        level=level,
+        proxy=proxy,
+        draws=draws,
+        frames_per_draw=frames_per_draw,
+        seed=seed,
+    )
+
+
+def units_of_batches(num_frames: int, batch_size: int) -> Units:
+    """The whole batches of the order on disk."""
+    num_batches = max(1, num_frames // batch_size)
+    return Units(order=None, ends=np.arange(1, num_batches + 1) * min(batch_size, num_frames))
+
+
+def _rho_of_clips(
+    spec: SamplingSpec,
+    store: FrameStore,
+    read_features: ReadFeatures,
+    *,
+    proxy: str,
+    features: Reals | None,
+    draws: int,
+    seed: int,
+) -> RhoEstimate | None:
+    """The windows themselves are the groups: all of them where features are there, else independent uniform draws."""
+    assert spec.clip_frames is not None  # spec asks for clips
+    video_sizes = contiguous_video_sizes(store.index)
+    order = epoch_order(store.shard_sizes, replace(spec, sampling="iid"), seed=seed, video_sizes=video_sizes)
+    if features is not None:
+        rho = clip_correlation(features, video_sizes, clip_frames=spec.clip_frames, stride=spec.clip_stride)
+        if rho is None:  # all frames are alike: nothing varies
+            return None
+        return RhoEstimate(
+            level="clip",
+            proxy=proxy,
+            rho=rho,
+            low=rho,
+            high=rho,
+            num_draws=len(order),
+            frames_per_draw=spec.clip_frames,
+            basis="exact",
+        )
+    # The pair estimator compares independent draws (S40), whatever the order of an epoch.
+    draws = min(draws, len(order))
+    frame_ids, places = np.unique(order.ids(0, draws), return_inverse=True)
+    drawn = read_features(frame_ids)[places.reshape(-1)]
+    return rho_of_groups(
+        np.split(drawn, draws),
+        level="clip",
+        proxy=proxy,
+        frames_per_draw=spec.clip_frames,
+        least=-1 / (spec.clip_frames - 1),
+    )

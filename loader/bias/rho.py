@@ -1,0 +1,363 @@
+"""How alike the frames of a unit (GOP, video, shard, clip) are: rho, estimated from a few frames of the cache.
+
+The sampler's half of the variance, kappa, is exact and needs no data; rho is the data's half. What is measured is a
+proxy of the gradient: thumbnails of the pixels, or features that the user gives. It says nothing certain about the
+gradient of another model, so every number that stands on it names its proxy.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import NormalDist
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from frame_store.counts import counted
+from frame_store.descriptors import raise_if_out_of_files
+from frame_store.protocol import FrameStore, IndexTable
+from loader.bias.design_effect import least_correlation
+from loader.errors import SamplingError
+from loader.sampling.orders.frames import check_shard_sizes
+from loader.sampling.orders.random_words import draw_without_replacement, epoch_keys, integers_below, words_at
+
+Level: TypeAlias = Literal["gop", "video", "shard"]
+Basis: TypeAlias = Literal["exact", "sampled", "builds", "assumed"]
+"""What a rho stands on: `exact` on every frame; `sampled` on a few, with a confidence interval; `builds` on the shuffle
+of the build, which 95% of the build seeds keep inside the interval; `assumed` on the word of the user."""
+Reals: TypeAlias = npt.NDArray[np.float64]
+ReadFeatures: TypeAlias = Callable[[npt.NDArray[np.int64]], Reals]
+"""Frame ids, shape (P,) -> features, float64 of shape (P, D)."""
+
+THUMBNAIL_SIZE: Final = 16
+DRAWS: Final = 100
+FRAMES_PER_DRAW: Final = 6
+CONFIDENCE: Final = 0.95
+MIN_GROUPS_WITH_PAIRS: Final = 3
+"""With fewer the jackknife has nothing to tell a spread from."""
+_MAX_FRAMES_AT_ONCE: Final = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class RhoEstimate:
+    """Correlation of two different frames of one unit, with an interval where it is not exact."""
+
+    level: str
+    proxy: str
+    """What was compared: `thumbnails 16x16`, or the name of a file of features."""
+    rho: float
+    low: float
+    """Ends of the interval. All is inside what is possible, [-1 / (n - 1), 1], n the smallest unit with a pair."""
+    high: float
+    num_draws: int
+    """Units drawn; all units there are where `basis` is `exact`, 0 where no frame was looked at."""
+    frames_per_draw: int
+    confidence: float = CONFIDENCE
+    basis: Basis = "sampled"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Units:
+    """A partition of the frames: `order` lists frame ids unit by unit, `ends` where each unit ends in it."""
+
+    order: npt.NDArray[np.int64] | None
+    """Shape (N,); None where frame ids run through the units one after the other."""
+    ends: npt.NDArray[np.int64]
+    """Shape (U,), the last is N."""
+
+    def members_at(self, unit: int, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Frame ids at `places` of a unit."""
+        rows = places + (self.ends[unit - 1] if unit else 0)
+        return rows if self.order is None else self.order[rows]
+
+    @property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Frames of each unit, shape (U,)."""
+        return np.diff(self.ends, prepend=0)
+
+    def size_of(self, unit: int) -> int:
+        """Frames of a unit."""
+        return int(self.ends[unit] - (self.ends[unit - 1] if unit else 0))
+
+
+def units_of(index: IndexTable, level: Level, *, frames_per_gop: npt.NDArray[np.float64]) -> Units:
+    """The frames of a store's `index` by unit.
+
+    A cache does not keep where GOPs began: `frames_per_gop`, shape (V,), packets over keyframes of each video, cuts
+    it into stretches of the average length instead.
+
+    Raises:
+        SamplingError: an unknown level.
+    """
+    if level == "shard":
+        labels = index["shard_id"].astype(np.int64, copy=False)
+    elif level == "video":
+        labels = index["video_id"].astype(np.int64, copy=False)
+    elif level == "gop":
+        length = np.maximum(frames_per_gop, 1)[index["video_id"]]
+        labels = index["video_id"].astype(np.int64) << 32 | (index["frame_in_video"] // length).astype(
+            np.int64
+        )
+    else:
+        raise SamplingError(f"level must be gop, video or shard, found {level!r}")
+    order = None
+    if (labels[1:] < labels[:-1]).any():
+        order = np.argsort(labels, kind="stable")
+        labels = labels[order]
+    ends = np.concatenate([np.flatnonzero(labels[1:] != labels[:-1]) + 1, [len(labels)]])
+    return Units(order=order, ends=ends.astype(np.int64))
+
+
+def thumbnails(store: FrameStore, *, size: int = THUMBNAIL_SIZE) -> ReadFeatures:
+    """Frames averaged over a grid of `size` x `size` cells, as features of 3 size^2 numbers."""
+
+    def read(frame_ids: npt.NDArray[np.int64]) -> Reals:
+        height, width, channels = store.frame_shape
+        rows = np.linspace(0, height, min(size, height) + 1).astype(np.int64)
+        columns = np.linspace(0, width, min(size, width) + 1).astype(np.int64)
+        areas = np.outer(np.diff(rows), np.diff(columns))[None, :, :, None]
+        parts = [np.zeros((0, areas.size * channels))]
+        for start in range(0, len(frame_ids), _MAX_FRAMES_AT_ONCE):
+            frames = store.read_frames(frame_ids[start : start + _MAX_FRAMES_AT_ONCE])
+            sums = np.add.reduceat(frames.astype(np.float64), rows[:-1], axis=1)
+            sums = np.add.reduceat(sums, columns[:-1], axis=2)
+            parts.append((sums / areas).reshape(len(frames), -1))
+        return np.concatenate(parts)
+
+    return read
+
+
+def load_features(path: Path, *, num_frames: int) -> Reals:
+    """A `.npy` file of one row a frame id, shape (N,) or (N, D), as float64 (N, D).
+
+    Raises:
+        SamplingError: not such a file, another number of rows, or a value that is no finite number.
+        OSError: no more files can be opened.
+    """
+    try:
+        features = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise_if_out_of_files(error)
+        raise SamplingError(f"{path}: not a readable .npy file: {error}") from error
+    if not isinstance(features, np.ndarray) or features.dtype.kind not in "fiub":
+        raise SamplingError(f"{path}: expected an array of numbers")
+    if features.ndim not in {1, 2} or len(features) != num_frames or not features.size:
+        raise SamplingError(
+            f"{path}: expected one row for each of {counted(num_frames, 'frame')}, found shape {features.shape}"
+        )
+    features = features.reshape(num_frames, -1).astype(np.float64)
+    is_finite = np.isfinite(features).all(axis=1)
+    if not is_finite.all():
+        raise SamplingError(
+            f"{path}: {int((~is_finite).sum())} rows hold NaN or infinity, the first is row "
+            f"{int(np.flatnonzero(~is_finite)[0])}"
+        )
+    return features
+
+
+def scaled_features(features: Reals) -> Reals:
+    """The same features, shape (N, D), around their mean and of length about 1: figures here depend on neither.
+
+    Squares then neither overflow nor vanish, whatever the unit of the features.
+    """
+    for _ in range(
+        2
+    ):  # a difference of two frames may be far below either, and a sum of them beyond what there is
+        features = features * 2.0 ** -int(np.frexp(np.abs(features).max())[1])
+        features = features - features.mean(axis=0)
+    return features
+
+
+def rho_of_all(units: Units, features: Reals, *, level: str, proxy: str) -> RhoEstimate | None:
+    """Rho of a level over every frame (S22): `features` has a row a frame id, shape (N, D).
+
+    None where no unit has two frames, or all frames are alike.
+    """
+    frames = features[: units.ends[-1]] if units.order is None else features[units.order]
+    is_constant = not np.ptp(frames, axis=0).any()
+    frames = frames - frames.mean(axis=0)
+    sizes, starts = units.sizes, units.ends - units.sizes
+    squares = np.square(frames).sum(axis=1)
+    total, paired = float(squares.sum()), sizes > 1
+    if is_constant or not paired.any():
+        return None
+    # Of a unit: n_s |d_s|^2, and n_s sigma_s^2.
+    between = np.square(np.add.reduceat(frames, starts, axis=0)).sum(axis=1) / sizes
+    within = np.add.reduceat(squares, starts) - between
+    rho = float((between - within / np.maximum(sizes - 1, 1))[paired].sum()) / total
+    return RhoEstimate(
+        level=level,
+        proxy=proxy,
+        rho=rho,
+        low=rho,
+        high=rho,
+        num_draws=len(sizes),
+        frames_per_draw=int(sizes.max()),
+        basis="exact",
+    )
+
+
+def rho_of_shuffled_frames(unit_sizes: npt.ArrayLike, *, level: str) -> RhoEstimate:
+    """Rho of units that a build filled with frames in random order, without a look (S22).
+
+    The mean over the build's seeds is -1 / (N - 1) exactly. The interval holds 95% of the seeds: the units' share of
+    the variance has a standard deviation of at most sqrt(2 (S - 1) (N - S) / (N + 1)) / (N - 1) over the seeds, that of
+    features that vary in one direction alone.
+    """
+    sizes = check_shard_sizes(unit_sizes)
+    sizes = sizes[sizes > 0]
+    num_frames, num_units = int(sizes.sum()), len(sizes)
+    mean = -1 / max(1, num_frames - 1)
+    spread = math.sqrt(2 * (num_units - 1) * (num_frames - num_units) / (num_frames + 1))
+    size = max(2.0, num_frames / num_units)
+    reach = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * spread / max(1, num_frames - 1) * size / (size - 1)
+    return RhoEstimate(
+        level=level,
+        proxy="shuffled at build: mean and 95% of the build seeds",
+        rho=mean,
+        low=max(mean - reach, min(mean, least_correlation(sizes))),
+        high=min(mean + reach, 1.0),
+        num_draws=0,
+        frames_per_draw=0,
+        basis="builds",
+    )
+
+
+def estimate_rho(
+    units: Units,
+    read_features: ReadFeatures,
+    *,
+    level: str,
+    proxy: str,
+    draws: int = DRAWS,
+    frames_per_draw: int = FRAMES_PER_DRAW,
+    seed: int = 0,
+) -> RhoEstimate | None:
+    """Rho of a level by the pair estimator (SAMPLING.md): 1 - D_w / D_b.
+
+    Draws units in proportion to their frames (a frame is drawn, its unit taken), and of each up to `frames_per_draw`
+    different frames. None where fewer than three of the units drawn have two frames, or all frames drawn are alike.
+    """
+    key_unit, key_frame = epoch_keys(seed=seed, epoch=0, num_keys=2)
+    words = words_at(key_unit, np.arange(draws, dtype=np.uint64))
+    drawn = np.searchsorted(
+        units.ends, integers_below(words, int(units.ends[-1])).astype(np.int64), side="right"
+    )
+    ids, sizes = [], []
+    for draw, unit in enumerate(drawn.tolist()):
+        num_frames = min(frames_per_draw, units.size_of(unit))
+        frame_words = words_at(key_frame, np.arange(num_frames, dtype=np.uint64) + np.uint64(draw * 2**20))
+        ids.append(units.members_at(unit, draw_without_replacement(frame_words, units.size_of(unit))))
+        sizes.append(num_frames)
+    features = read_features(np.concatenate(ids))
+    groups = np.split(features, np.cumsum(sizes)[:-1])
+    return rho_of_groups(
+        groups,
+        level=level,
+        proxy=proxy,
+        frames_per_draw=frames_per_draw,
+        least=least_correlation(units.sizes),
+    )
+
+
+def rho_of_groups(
+    groups: list[Reals], *, level: str, proxy: str, frames_per_draw: int, least: float
+) -> RhoEstimate | None:
+    """The pair estimator over independently drawn groups of features, each of shape (m, D).
+
+    `least` is the least rho that there can be (`least_correlation`): what a sample puts below it is put there.
+    """
+    sums = _PairSums.of(groups)
+    if np.count_nonzero(~np.isnan(sums.within)) < MIN_GROUPS_WITH_PAIRS:
+        return None
+    within, between = sums.distances()
+    if between <= 0:
+        return None
+    rho = 1 - within / between
+    left_out = np.array([1 - w / b for w, b in map(sums.without, range(len(groups)))])
+    low, high = _jackknife_interval(rho, left_out)
+    return RhoEstimate(
+        level=level,
+        proxy=proxy,
+        rho=max(rho, least),
+        low=max(low, least),
+        high=max(high, least),
+        num_draws=len(groups),
+        frames_per_draw=frames_per_draw,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PairSums:
+    """Sums of half squared distances, from which any one group can be taken out."""
+
+    within: Reals
+    """Per group, mean over its pairs; NaN where it has none."""
+    norms: Reals
+    """Per group, mean squared length."""
+    means: Reals
+    """Per group, mean: shape (a, D)."""
+
+    @classmethod
+    def of(cls, groups: list[Reals]) -> "_PairSums":
+        center = np.concatenate(groups).mean(axis=0)  # distances do not change, and rounding is kinder
+        centred = [group - center for group in groups]
+        norms = np.array([np.square(group).sum(axis=1).mean() for group in centred])
+        means = np.stack([group.mean(axis=0) for group in centred])
+        sizes = np.array([len(group) for group in groups])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            within = (norms - np.square(means).sum(axis=1)) * sizes / (sizes - 1)
+        return cls(within=np.where(sizes > 1, within, np.nan), norms=norms, means=means)
+
+    def distances(self) -> tuple[float, float]:
+        """(D_w, D_b): mean over the groups, and over the pairs of groups."""
+        return self._distances(np.ones(len(self.norms), bool))
+
+    def without(self, group: int) -> tuple[float, float]:
+        kept = np.ones(len(self.norms), bool)
+        kept[group] = False
+        return self._distances(kept)
+
+    def _distances(self, kept: npt.NDArray[np.bool_]) -> tuple[float, float]:
+        within = self.within[kept]
+        paired = within[~np.isnan(within)]
+        count = int(kept.sum())
+        if not len(paired) or count < 2:
+            return math.nan, math.nan
+        means = self.means[kept]
+        total = means.sum(axis=0)
+        # Mean over ordered pairs of different groups of <mean_i, mean_j>.
+        products = (total @ total - np.square(means).sum()) / (count * (count - 1))
+        between = float(self.norms[kept].mean() - products)
+        # A unit of one frame has no pair that could be alike: it stands for pairs as far apart as any (S22).
+        alone = (count - len(paired)) * between
+        return (float(paired.sum()) + alone) / count, between
+
+
+def _jackknife_interval(rho: float, left_out: Reals) -> tuple[float, float]:
+    """Interval from delete-one values on the scale of log(1 - rho), where the estimator is a ratio."""
+    count = len(left_out)
+    if rho >= 1 or not (left_out < 1).all():
+        return rho, rho  # every unit is one picture: nothing varies
+    logs = np.log1p(-left_out)
+    error = math.sqrt((count - 1) / count * float(np.square(logs - logs.mean()).sum()))
+    reach = student_quantile((1 + CONFIDENCE) / 2, count - 1) * error
+    center = math.log1p(-rho)
+    return 1 - math.exp(center + reach), 1 - math.exp(center - reach)
+
+
+def student_quantile(probability: float, degrees_of_freedom: int) -> float:
+    """Quantile of Student's t, by the expansion of Fisher and Cornish: to 0.01 from 6 degrees of freedom on.
+
+    >>> round(student_quantile(0.975, 59), 3)
+    2.001
+    """
+    z, v = NormalDist().inv_cdf(probability), degrees_of_freedom
+    return (
+        z
+        + (z**3 + z) / (4 * v)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
+    )

@@ -1,0 +1,1 @@
+"""The order of plain `webdataset`: its distribution, its bias and its report."""

@@ -1,0 +1,183 @@
+"""Kappa of `loader.webdataset_batches`: shards in random order, read end to end through `webdataset`'s shuffle buffer.
+
+How often each frame is shown needs no formula: once an epoch. How alike the frames of a batch are follows from the
+number n of a shard's items in the buffer and the number C of them already in the current batch. A pick takes one of
+the shard's items with probability n / q, so the means of n, n (n - 1), C, C n and C (C - 1) / 2 go on from pick to
+pick by a linear recursion (S37), for each shard on its own.
+"""
+
+import operator
+from collections import Counter
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from loader.bias.formulas import Reals
+from loader.bias.pairs.kappa import check_batch_size
+from loader.bias.webdataset.stream import Counts, first_fill, items_read, picks_before, steady_state_kappa
+from loader.errors import SamplingError
+from loader.sampling.orders.frames import check_shard_sizes
+
+NUM_ORDERS: Final = 4
+"""Random orders of unequal shards that are averaged. The orders differ little: each worker's stream is many shards."""
+
+MAX_EXACT_ITEMS: Final = 200_000
+MAX_EXACT_SHARDS: Final = 5000
+"""A stream with more of either is followed through its first shards only (at least 20 buffers), as if it ended there,
+and the batches that are left out are taken for those of the steady state. For equal shards that is off by less than
+1e-3 of kappa where the window holds hundreds of batches, by half a percent where it holds ten; for unequal ones also
+by the window's beginning and ending with other shards than the stream."""
+
+_MAX_TABLE: Final = 1 << 19
+"""Entries of a table of picks by shards: 4 MiB."""
+
+_NEGLIGIBLE: Final = 1e-9
+"""Expected pairs that a shard may still put into batches when it is no longer followed."""
+
+
+def webdataset_kappa(
+    shard_sizes: npt.ArrayLike,
+    *,
+    shuffle_buffer: int,
+    batch_size: int,
+    initial: int | None = None,
+    num_workers: int = 1,
+    seed: int = 0,
+) -> float:
+    """Probability that two distinct slots of a batch share a shard (S37): the mean over all workers' whole batches.
+
+    Exact for equal shards, `shard_sizes` of shape (S,), in streams of up to `MAX_EXACT_ITEMS` and
+    `MAX_EXACT_SHARDS`. Unequal ones are put in `NUM_ORDERS` random orders, drawn from `seed`. Takes seconds, in
+    proportion to n + 17 Q.
+
+    Args:
+        shard_sizes: frames per shard.
+        shuffle_buffer: items held per worker, Q.
+        batch_size: frames per batch, B.
+        initial: items held before the first pick; None for a full buffer, as `webdataset_batches` has it.
+        num_workers: readers that share the shards in turn: workers, times nodes.
+        seed: of the orders of unequal shards.
+
+    Raises:
+        SamplingError: not shard sizes, a number below one, or no worker with a whole batch.
+    """
+    sizes = check_shard_sizes(shard_sizes)
+    sizes = sizes[sizes > 0]
+    check_batch_size(batch_size)
+    first = first_fill(shuffle_buffer, initial)
+    if operator.index(num_workers) < 1:
+        raise SamplingError(f"num_workers must be 1 or more, found {num_workers}")
+    chance = np.random.default_rng(seed)
+    orders = [sizes] if sizes.min() == sizes.max() else [chance.permutation(sizes) for _ in range(NUM_ORDERS)]
+    # Equal shards make at most two kinds of streams.
+    kinds = Counter(order[worker::num_workers].tobytes() for order in orders for worker in range(num_workers))
+    distinct = [np.frombuffer(kind, np.int64) for kind in kinds]
+    times = np.array(list(kinds.values()))
+    num_batches = np.array([stream.sum() // batch_size for stream in distinct])
+    if not num_batches.any():
+        raise SamplingError(f"no worker has a whole batch of {batch_size}")
+    if batch_size == 1:
+        return 0.0
+    pairs_of_batch = batch_size * (batch_size - 1) / 2
+    longest = max(min(MAX_EXACT_ITEMS, int(MAX_EXACT_SHARDS * sizes.mean())), 20 * shuffle_buffer)
+    windows = [_first_shards(stream, longest) for stream in distinct]
+    left_out = num_batches - [window.sum() // batch_size for window in windows]
+    halves = [
+        _first_shards(window, int(window.sum()) // 2) if missing else window[:0]
+        for window, missing in zip(windows, left_out, strict=True)
+    ]
+    pairs, pairs_of_halves = np.split(
+        _expected_pairs(windows + halves, shuffle_buffer=shuffle_buffer, first=first, batch_size=batch_size),
+        2,
+    )
+    for kind in np.flatnonzero(left_out):
+        window, half = windows[kind], halves[kind]
+        steady = steady_state_kappa(distinct[kind], shuffle_buffer=shuffle_buffer, batch_size=batch_size)
+        if more := window.sum() // batch_size - half.sum() // batch_size:
+            # That is of all shards, but takes batches to fall anywhere among them, which those of equal shards need
+            # not do. What a window has beyond its half is of few shards, and has batches where they do fall.
+            steady += (pairs[kind] - pairs_of_halves[kind]) / (more * pairs_of_batch)
+            steady -= steady_state_kappa(
+                window[len(half) :], shuffle_buffer=shuffle_buffer, batch_size=batch_size
+            )
+        pairs[kind] += left_out[kind] * pairs_of_batch * steady
+    return float(times @ pairs) / float(times @ num_batches * pairs_of_batch)
+
+
+def is_exact_kappa(shard_sizes: npt.ArrayLike, *, num_workers: int = 1) -> bool:
+    """Whether `webdataset_kappa` is exact here: equal shards, and no stream longer than it follows to its end.
+
+    Raises:
+        SamplingError: not shard sizes.
+    """
+    sizes = check_shard_sizes(shard_sizes)
+    sizes = sizes[sizes > 0]
+    longest = -(-len(sizes) // num_workers)
+    return bool(
+        sizes.min() == sizes.max()
+        and longest <= MAX_EXACT_SHARDS
+        and longest * int(sizes[0]) <= MAX_EXACT_ITEMS
+    )
+
+
+def _first_shards(stream: Counts, num_items: int) -> Counts:
+    """The first shards that hold `num_items` together, or all."""
+    return stream[: int(np.searchsorted(np.cumsum(stream), num_items)) + 1]
+
+
+def _expected_pairs(streams: list[Counts], *, shuffle_buffer: int, first: int, batch_size: int) -> Reals:
+    """Expected pairs of slots of one whole batch that share a shard, summed over batches: by stream.
+
+    The shards of all streams go through the recursion side by side, each from its own first pick on.
+    """
+    stream_of_shard = np.repeat(np.arange(len(streams)), [len(stream) for stream in streams])
+    ends = np.concatenate([np.cumsum(stream) for stream in streams])
+    starts = ends - np.concatenate(streams)
+    num_items = np.array([stream.sum() for stream in streams])[stream_of_shard]
+    last_read = picks_before(ends - 1, shuffle_buffer=shuffle_buffer, first=first)
+    picks = picks_before(starts, shuffle_buffer=shuffle_buffer, first=first)
+    stop = num_items // batch_size * batch_size
+    found = np.zeros(len(ends))
+    # A shard of one item makes no pair.
+    rows = np.flatnonzero((picks < stop) & (ends - starts > 1))
+    state = np.zeros((5, len(rows)))
+    while rows.size:
+        picks_at_once = min(512, -(-_MAX_TABLE // len(rows)))
+        ticks = picks[rows] + np.arange(-1, picks_at_once)[:, None]
+        read = items_read(ticks, num_items[rows], shuffle_buffer=shuffle_buffer, first=first)
+        read[0, picks[rows] == 0] = 0  # before the first pick
+        reads = np.diff(np.clip(read, starts[rows], ends[rows]), axis=0).astype(np.float64)
+        ticks = ticks[1:]
+        held = np.maximum(read[1:] - ticks, 1)
+        chance = np.where(ticks < stop[rows], 1 / held, 0.0)
+        _advance(state, reads, chance, goes_on=(ticks % batch_size > 0).astype(np.float64))
+        found[rows] = state[4]
+        picks[rows] += picks_at_once
+        left = state[1] / 2 + state[3]
+        kept = (picks[rows] < stop[rows]) & ((picks[rows] <= last_read[rows]) | (left > _NEGLIGIBLE))
+        rows, state = rows[kept], state[:, kept]
+    by_stream = np.zeros(len(streams))
+    np.add.at(by_stream, stream_of_shard, found)
+    return by_stream
+
+
+def _advance(state: Reals, reads: Reals, chance: Reals, *, goes_on: Reals) -> None:
+    """Take the moments of (S37), state of shape (5, rows), through picks: `reads`, `chance` of shape (picks, rows).
+
+    `chance` is 1 / q. `goes_on` is 0 where a pick begins a batch and 1 elsewhere. In place.
+    """
+    in_buffer, ordered_pairs, in_batch, across, pairs = state
+    for arriving, one_in, same_batch in zip(reads, chance, goes_on, strict=True):
+        in_batch *= same_batch
+        across *= same_batch
+        # Reading r more: n (n - 1) grows by 2 r n + r (r - 1), C n by r C.
+        ordered_pairs += arriving * (2 * in_buffer + arriving - 1)
+        across += arriving * in_batch
+        in_buffer += arriving
+        # Picking: each line uses what the ones below have not yet changed.
+        pairs += across * one_in
+        across += (ordered_pairs - across) * one_in
+        in_batch += in_buffer * one_in
+        ordered_pairs -= 2 * ordered_pairs * one_in
+        in_buffer -= in_buffer * one_in

@@ -1,0 +1,74 @@
+"""Where batches are to be, and who decodes JPEG: arguments of the loaders, checked where a loader is made."""
+
+from typing import Literal, TypeAlias, get_args
+
+import torch
+
+from frame_store.protocol import DecodesOnDevice, FrameStore, HoldsEncodedFrames
+from loader.errors import SamplingError
+from loader.gpu.jpeg import DecodeJpegs, find_jpeg_decoder
+from loader.gpu.streams import usable_cuda_device
+
+Device: TypeAlias = str | torch.device
+"""`cpu`, `cuda` (torch's current GPU where the loader is made), `cuda:1`, or a torch.device."""
+
+JpegDecode: TypeAlias = Literal["cpu", "gpu"]
+"""Who decodes the frames of a JPEG cache."""
+
+
+def chosen_device(device: Device | None, store: FrameStore) -> torch.device:
+    """The device of the batches: "cpu", or a GPU with its number. Only where it is a GPU, CUDA is started.
+
+    None is the GPU that the store decodes on, and the CPU for other stores.
+
+    Raises:
+        SamplingError: no device of torch's, neither CPU nor CUDA, or another GPU than the store decodes on.
+        CudaUnavailableError: no such GPU here.
+        CudaForkError: this process was forked from one that uses CUDA.
+    """
+    own = store.device if isinstance(store, DecodesOnDevice) else None
+    if device is None:
+        device = own or "cpu"
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise SamplingError(
+            f"device must be 'cpu', 'cuda', 'cuda:1' or such a torch.device, found {device!r}"
+        ) from error
+    if chosen.type == "cpu":
+        return torch.device("cpu")
+    if chosen.type != "cuda":
+        raise SamplingError(f"device must be a CPU or an NVIDIA GPU, found {str(chosen)!r}")
+    if own is not None and chosen.index is None:
+        chosen = own
+    if own is not None and chosen != own:
+        raise SamplingError(
+            f"{type(store).__name__} decodes on {own}, and device is {chosen}: frames do not move between GPUs here; "
+            f"take device={str(own)!r}, or open the store on {chosen}"
+        )
+    return usable_cuda_device(chosen)
+
+
+def chosen_jpeg_decoder(
+    jpeg_decode: JpegDecode, store: FrameStore, device: torch.device
+) -> DecodeJpegs | None:
+    """What decodes the store's JPEG on `device`; None where it is read decoded.
+
+    Raises:
+        SamplingError: no such choice, no GPU to decode on, or a store that holds no JPEG.
+        CudaUnavailableError: no decoder is installed.
+    """
+    if jpeg_decode not in get_args(JpegDecode):
+        raise SamplingError(f"jpeg_decode must be 'cpu' or 'gpu', found {jpeg_decode!r}")
+    if jpeg_decode == "cpu":
+        return None
+    if device.type != "cuda":
+        raise SamplingError(f"jpeg_decode='gpu' needs batches on a GPU, and device is {str(device)!r}")
+    encoding = store.encoding_name if isinstance(store, HoldsEncodedFrames) else None
+    if encoding != "jpeg":
+        what = f"holds {encoding} frames" if encoding else "holds no encoded frames"
+        raise SamplingError(
+            f"jpeg_decode='gpu' needs a cache of JPEG frames (cache-build --encoding jpeg), and "
+            f"{type(store).__name__} {what}"
+        )
+    return find_jpeg_decoder()

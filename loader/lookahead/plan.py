@@ -1,0 +1,325 @@
+"""Plans which frames to decode when, so that each group of frames is decoded once for many batches to come.
+
+A store that decodes (`frame_store.DecodesInGroups`) pays for a whole group of pictures to get at one frame. The
+order of an epoch is known ahead, so whatever else of a group is wanted within the next batches can be taken along
+and wait in a buffer. The order of frames stays exactly as it was drawn: look-ahead costs memory, never randomness.
+
+With groups of G frames, N frames in all, uniform order and a window of W frames, a visit of a group gives about
+1 + G W / N frames (the one due and those within the window behind it), and as each of these waits W / 2 on
+average, the buffer holds about W / 2 frames. So a buffer can make use of a window of twice its size, no more.
+
+That holds once the groups are visited evenly in time. At the start none is in the buffer: soon after it all have
+been visited, each for the whole window, which is W frames to keep and not W / 2, and then all fall due again at
+the same time, window after window. So where W frames do not fit, the first visit of each group takes only part of
+the window, from none of it to all of it in turn: as if the plan had been running for ever.
+
+Pure: no store, no thread, no clock. `loader.lookahead.reader` carries the plan out.
+"""
+
+import heapq
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Ids = npt.NDArray[np.int64]
+NOWHERE: Final = -1
+"""In `GroupRead`: this copy of the frame does not go to the batch, or not to the buffer."""
+
+_USEFUL_WINDOW: Final = 2  # in units of the buffer: W / 2 is what waits
+_GOLDEN_RATIO: Final = (5**0.5 - 1) / 2
+"""Its multiples modulo 1 fill [0, 1) evenly, however many there are."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GroupRead:
+    """One run of the decoder: frames of one group, each with the place it goes to.
+
+    A frame wanted in several places is listed once for each.
+    """
+
+    group: int
+    """As `DecodesInGroups.decode_groups` told it: the id of the group's first frame."""
+    frame_ids: Ids
+    """Ascending, with duplicates, shape (n,)."""
+    batch_positions: Ids
+    """Place in the step's batch, `NOWHERE` for frames that go to the buffer; shape (n,)."""
+    slots: Ids
+    """Slot of the buffer, `NOWHERE` for frames that go to the batch; shape (n,)."""
+
+    @property
+    def num_decoded(self) -> int:
+        """Frames that come out of the decoder up to the last one wanted."""
+        return int(self.frame_ids[-1]) - self.group + 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LookaheadStep:
+    """What one batch takes: first all `reads`, in any order, then the copies out of the buffer."""
+
+    frame_ids: Ids
+    """The batch, in order, shape (B,)."""
+    reads: tuple[GroupRead, ...]
+    buffered_positions: Ids
+    """Places in the batch that are filled from the buffer, shape (m,)."""
+    buffered_slots: Ids
+    """Slot of the buffer for each of them, shape (m,)."""
+
+    @property
+    def num_decoded(self) -> int:
+        """Frames decoded in this step."""
+        return sum(read.num_decoded for read in self.reads)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookaheadCost:
+    """What a stretch of a plan costs: a prediction without decoding anything."""
+
+    num_frames: int
+    """Frames delivered."""
+    num_decoded: int
+    """Frames decoded."""
+    num_reads: int
+    """Runs of the decoder: seeks, and mostly also files opened."""
+
+    @property
+    def decoded_per_frame(self) -> float:
+        """Frames decoded for each one delivered: images/s = frames decoded per second / this; NaN without frames."""
+        return self.num_decoded / self.num_frames if self.num_frames else float("nan")
+
+
+def plan_lookahead(
+    batches: Iterable[Ids],
+    decode_groups: Callable[[Ids], Ids],
+    *,
+    lookahead: int,
+    capacity: int,
+    delay: int = 1,
+) -> Iterator[LookaheadStep]:
+    """One step a batch, in order. While step t is planned, the batches up to t + lookahead have been drawn at most.
+
+    A group is decoded when a frame of it is due that is not in the buffer. Then all its frames that are due within
+    the window are taken along, as far as there is room; the ones due first have precedence over others, also over
+    those in the buffer already, of which the one due last makes room (Belady's rule). What found no room, or lost
+    it, is decoded once more when it is due.
+
+    Args:
+        batches: frame ids of each batch, int64 (B,), duplicates allowed. Drawn as they are needed.
+        decode_groups: `DecodesInGroups.decode_groups`; called once a batch.
+        lookahead: batches known beyond the one that is due, at most; 0 reads every batch by itself. Fewer are
+            drawn where these hold twice `capacity` frames.
+        capacity: slots of the buffer.
+        delay: steps under way at once. Step t may begin to write once batch t - delay is complete, so a slot that
+            was last written for or read by step s is written again by step s + delay at the earliest.
+
+    Raises:
+        ValueError: `lookahead` or `capacity` below 0, `delay` below 1.
+    """
+    if lookahead < 0 or capacity < 0 or delay < 1:
+        raise ValueError(
+            f"lookahead and capacity must be 0 or more and delay 1 or more, "
+            f"found {lookahead}, {capacity} and {delay}"
+        )
+    return _plan(iter(batches), decode_groups, lookahead, _Buffer(capacity=capacity, delay=delay))
+
+
+def cost_of(steps: Iterable[LookaheadStep]) -> LookaheadCost:
+    """Add up what steps cost; slice the plan to leave its first window out, in which the buffer fills.
+
+    >>> batches = [ids * 7 % 600 for ids in np.arange(600).reshape(-1, 20)]
+    >>> def gops(ids): return ids - ids % 30
+    >>> for lookahead in 0, 5, 29:
+    ...     steps = plan_lookahead(batches, gops, lookahead=lookahead, capacity=600)
+    ...     print(lookahead, round(cost_of(steps).decoded_per_frame, 1))
+    0 6.6
+    5 3.7
+    29 1.0
+    """
+    num_frames = num_decoded = num_reads = 0
+    for step in steps:
+        num_frames += len(step.frame_ids)
+        num_decoded += step.num_decoded
+        num_reads += len(step.reads)
+    return LookaheadCost(num_frames=num_frames, num_decoded=num_decoded, num_reads=num_reads)
+
+
+def _plan(
+    batches: Iterator[Ids], decode_groups: Callable[[Ids], Ids], lookahead: int, buffer: "_Buffer"
+) -> Iterator[LookaheadStep]:
+    window = _Window()
+    known: deque[Ids] = deque()
+    num_known = 0  # frames of the batches behind the one that is due
+    start: _StaggeredStart | None = None
+    for step in count():
+        while len(known) <= lookahead and (not known or num_known < _USEFUL_WINDOW * buffer.capacity):
+            ids = next(batches, None)
+            if ids is None:
+                break
+            window.add(step + len(known), ids, decode_groups(ids))
+            num_known += len(ids) if known else 0
+            known.append(ids)
+        if not known:
+            return
+        if start is None:
+            start = _StaggeredStart(num_steps=len(known) if num_known > buffer.capacity else 0)
+        batch = known.popleft()
+        num_known -= len(known[0]) if known else 0
+        yield _plan_step(step, batch, window, buffer, start)
+
+
+def _plan_step(
+    step: int, batch: Ids, window: "_Window", buffer: "_Buffer", start: "_StaggeredStart"
+) -> LookaheadStep:
+    positions: dict[int, list[int]] = {}
+    for position, frame in enumerate(batch.tolist()):
+        positions.setdefault(frame, []).append(position)
+    buffered = {frame: buffer.slots[frame] for frame in positions if frame in buffer.slots}
+    places: dict[int, list[tuple[int, int, int]]] = {}
+    for frame, places_in_batch in positions.items():
+        if frame not in buffered:
+            rows = places.setdefault(window.group_of[frame], [])
+            rows += [(frame, position, NOWHERE) for position in places_in_batch]
+
+    # The step is served before the others get their places, so that what is left in the window is due later.
+    for frame in positions:
+        window.leave(step, frame)
+    for frame in buffered:
+        buffer.touch(step, frame, window.due.get(frame))
+    last_steps = {group: start.last_step(step, group) for group in places}
+    others = sorted(
+        (window.due[frame][0], frame, group)
+        for group in places
+        for frame in window.wanted.get(group, ())
+        if frame not in buffer.slots and window.due[frame][0] <= last_steps[group]
+    )
+    for due, frame, group in others:
+        slot = buffer.put(step, frame, due)
+        if slot is None:
+            break  # the rest is due even later
+        places[group].append((frame, NOWHERE, slot))
+    return LookaheadStep(
+        frame_ids=batch,
+        reads=tuple(_make_read(group, rows) for group, rows in places.items()),
+        buffered_positions=np.array([p for frame in buffered for p in positions[frame]], np.int64),
+        buffered_slots=np.array(
+            [slot for frame, slot in buffered.items() for _ in positions[frame]], np.int64
+        ),
+    )
+
+
+def _make_read(group: int, rows: list[tuple[int, int, int]]) -> GroupRead:
+    frame_ids, batch_positions, slots = np.array(sorted(rows), np.int64).T
+    return GroupRead(group=group, frame_ids=frame_ids, batch_positions=batch_positions, slots=slots)
+
+
+@dataclass
+class _Window:
+    """The frames that are due within the window."""
+
+    due: dict[int, deque[int]] = field(default_factory=dict)
+    """Steps that want a frame, ascending, each once."""
+    group_of: dict[int, int] = field(default_factory=dict)
+    wanted: dict[int, set[int]] = field(default_factory=dict)
+    """Frames of each group."""
+
+    def add(self, step: int, frames: Ids, groups: Ids) -> None:
+        """The batch of `step` has become known."""
+        for frame, group in zip(frames.tolist(), groups.tolist(), strict=True):
+            steps = self.due.get(frame)
+            if steps is None:
+                self.due[frame] = deque([step])
+                self.group_of[frame] = group
+                self.wanted.setdefault(group, set()).add(frame)
+            elif steps[-1] != step:
+                steps.append(step)
+
+    def leave(self, step: int, frame: int) -> None:
+        """`step` is served; a frame that no other step wants is forgotten."""
+        steps = self.due[frame]
+        assert steps[0] == step
+        steps.popleft()
+        if not steps:
+            del self.due[frame]
+            group = self.group_of.pop(frame)
+            self.wanted[group].remove(frame)
+            if not self.wanted[group]:
+                del self.wanted[group]
+
+
+class _StaggeredStart:
+    """How far the first visits of groups take frames along, while the first window lasts."""
+
+    def __init__(self, *, num_steps: int) -> None:
+        self._num_steps = num_steps  # of the first window; 0 takes all
+        self._visited: set[int] = set()
+
+    def last_step(self, step: int, group: int) -> float:
+        """The last step whose frames of `group` are worth a place."""
+        if step >= self._num_steps:
+            self._visited.clear()
+        elif group not in self._visited:
+            self._visited.add(group)
+            return step + len(self._visited) * _GOLDEN_RATIO % 1 * self._num_steps
+        return math.inf
+
+
+class _Buffer:
+    """Which slot holds which frame."""
+
+    def __init__(self, *, capacity: int, delay: int) -> None:
+        self.slots: dict[int, int] = {}
+        self.capacity = capacity
+        self._delay = delay
+        self._num_used = 0  # slots ever used: memory is touched only as the buffer fills
+        self._freed: deque[tuple[int, int]] = deque()  # (first step that may write it, slot)
+        self._resting: deque[tuple[int, int, int]] = deque()  # (first step that may evict it, due, frame)
+        self._evictable: list[tuple[int, int]] = []  # heap of (-due, frame), also of some that are gone
+        self._due: dict[int, int] = {}
+
+    def touch(self, step: int, frame: int, due: deque[int] | None) -> None:
+        """`step` reads a buffered frame, which stays if it is due once more."""
+        if due:
+            self._rest(step, frame, due[0])
+        else:
+            del self._due[frame]
+            self._freed.append((step + self._delay, self.slots.pop(frame)))
+
+    def put(self, step: int, frame: int, due: int) -> int | None:
+        """A slot for a frame that `step` decodes, or None if all hold frames that are due sooner."""
+        if self._freed and self._freed[0][0] <= step:
+            slot = self._freed.popleft()[1]
+        elif self._num_used < self.capacity:
+            slot = self._num_used
+            self._num_used += 1
+        else:
+            last = self._last_due(step)
+            if last is None or self._due[last] <= due:
+                return None
+            slot = self.slots.pop(last)
+            del self._due[last]
+            heapq.heappop(self._evictable)
+        self.slots[frame] = slot
+        self._rest(step, frame, due)
+        return slot
+
+    def _rest(self, step: int, frame: int, due: int) -> None:
+        """Until the steps under way are done with its slot, a frame cannot make room."""
+        self._due[frame] = due
+        self._resting.append((step + self._delay, due, frame))
+
+    def _last_due(self, step: int) -> int | None:
+        """The frame that is due last among those that can make room."""
+        while self._resting and self._resting[0][0] <= step:
+            _, due, frame = self._resting.popleft()
+            heapq.heappush(self._evictable, (-due, frame))
+        while self._evictable:
+            minus_due, frame = self._evictable[0]
+            if self._due.get(frame) == -minus_due:
+                return frame
+            heapq.heappop(self._evictable)
+        return None

@@ -1,0 +1,1 @@
+"""Orders of an epoch: pure functions from (seed, epoch, position) to frame ids."""

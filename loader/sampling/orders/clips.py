@@ -1,0 +1,97 @@
+"""Clips: whole windows of T frames of one video, q apart, numbered through all videos (SAMPLING.md, section 4)."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from frame_store.counts import counted
+from frame_store.protocol import IndexTable
+from loader.errors import SamplingError
+from loader.sampling.orders.frames import EpochOrder, FrameIds, IidOrder, PermutationOrder
+from loader.sampling.orders.permutation import NUM_ROUNDS
+from loader.sampling.orders.random_words import Words
+from loader.sampling.spec import SamplingSpec
+
+
+class ClipOrder(EpochOrder):
+    """Clips by position: `ids_at` answers with shape (P, T), and in every row the ids are exactly q apart.
+
+    A whole window begins at any frame of a video that has (T - 1) q frames behind it. Windows are numbered video by
+    video, in the order of their first frames. `spec.sampling` orders these numbers as it orders frames elsewhere:
+    that of `permutation` has every window once, that of `iid` as many uniform draws as there are windows.
+
+    Videos shorter than a clip hold no whole window and are left out. What is kept grows with the number of videos,
+    never with the number of windows.
+    """
+
+    def __init__(self, video_sizes: npt.NDArray[np.int64], spec: SamplingSpec, keys: Words) -> None:
+        """Over videos of `video_sizes` frames, shape (V,), under `keys`, uint64 of shape (NUM_ROUNDS,).
+
+        Raises:
+            SamplingError: no video is as long as a clip.
+        """
+        assert spec.clip_frames is not None  # who asks for clips
+        longest = int(video_sizes.max())
+        if longest < spec.clip_span:
+            raise SamplingError(
+                f"a clip of {counted(spec.clip_frames, 'frame')}, {spec.clip_stride} apart, spans "
+                f"{counted(spec.clip_span, 'frame')}, "
+                f"but the longest video has {longest}"
+            )
+        has_windows = video_sizes >= spec.clip_span
+        num_windows = video_sizes[has_windows] - spec.clip_span + 1
+        self._window_ends = np.cumsum(num_windows)
+        """Windows of a video and all before it: shape (videos with windows,)."""
+        first_ids = (np.cumsum(video_sizes) - video_sizes)[has_windows]
+        self._first_id_less_first_window = first_ids - (self._window_ends - num_windows)
+        self._offsets = np.arange(spec.clip_frames, dtype=np.int64) * spec.clip_stride
+        order = PermutationOrder if spec.sampling == "permutation" else IidOrder
+        self._windows = order(int(self._window_ends[-1]), keys[:NUM_ROUNDS])
+
+    def __len__(self) -> int:
+        """Clips in the epoch: one for each whole window."""
+        return len(self._windows)
+
+    def _ids_at(self, positions: FrameIds) -> FrameIds:
+        windows = self._windows.ids_at(positions)
+        videos = np.searchsorted(self._window_ends, windows, side="right")
+        return (windows + self._first_id_less_first_window[videos])[:, None] + self._offsets
+
+
+_ROWS_AT_ONCE: Final = 1 << 17
+"""Of an index: what is looked at grows with the number of videos, never with the number of frames."""
+
+
+def contiguous_videos(index: IndexTable) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Id and number of frames of each video that has frames, in the order of frame ids: int64, both of shape (V,).
+
+    `index` is a store's.
+
+    Raises:
+        SamplingError: the frames of a video are not side by side in time order, as in a shuffled cache.
+    """
+    starts, is_in_order = [np.zeros(min(len(index), 1), np.int64)], True
+    for first in range(0, len(index), _ROWS_AT_ONCE):
+        rows = index[first : first + _ROWS_AT_ONCE + 1]  # one more, as neighbours are compared
+        videos, frames = rows["video_id"], rows["frame_in_video"]
+        is_next_video = videos[1:] != videos[:-1]
+        starts.append(first + 1 + np.flatnonzero(is_next_video))
+        is_in_order = is_in_order and bool(((frames[1:] > frames[:-1]) | is_next_video).all())
+    first_ids = np.concatenate(starts)
+    video_ids = index[first_ids]["video_id"].astype(np.int64)
+    if len(np.unique(video_ids)) != len(video_ids) or not is_in_order:
+        raise SamplingError(
+            "clips need each video's frames side by side in time order, and this store is shuffled; "
+            "build one with cache-build --layout video"
+        )
+    return video_ids, np.diff(first_ids, append=len(index))
+
+
+def contiguous_video_sizes(index: IndexTable) -> npt.NDArray[np.int64]:
+    """The numbers of frames of `contiguous_videos`, shape (V,).
+
+    Raises:
+        SamplingError: as `contiguous_videos`.
+    """
+    return contiguous_videos(index)[1]

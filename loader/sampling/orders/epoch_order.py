@@ -1,0 +1,60 @@
+"""The order of an epoch as a pure function: (shard sizes, how to sample, seed, epoch) -> frame id at each position."""
+
+import numpy.typing as npt
+
+from loader.errors import SamplingError
+from loader.sampling.orders.blocks import BlockOrder
+from loader.sampling.orders.clips import ClipOrder
+from loader.sampling.orders.frames import (
+    EpochOrder,
+    IidOrder,
+    PermutationOrder,
+    SequentialOrder,
+    check_shard_sizes,
+)
+from loader.sampling.orders.permutation import NUM_ROUNDS
+from loader.sampling.orders.random_words import epoch_keys
+from loader.sampling.orders.shard_visits import ShardVisitOrder
+from loader.sampling.spec import SamplingSpec
+
+_EVERY_FRAME_ALIKE = SamplingSpec()
+
+
+def epoch_order(
+    shard_sizes: npt.ArrayLike,
+    spec: SamplingSpec = _EVERY_FRAME_ALIKE,
+    *,
+    seed: int = 0,
+    epoch: int = 0,
+    video_sizes: npt.ArrayLike | None = None,
+) -> EpochOrder:
+    """The order of one epoch over shards of `shard_sizes` frames, shape (S,).
+
+    `video_sizes`, shape (V,), is needed for clips alone: frames per video where the frame ids run through the videos
+    one after the other (see `loader.sampling.orders.clips.contiguous_video_sizes`).
+
+    >>> epoch_order([3, 2], SamplingSpec(sampling="sequential")).ids(1, 4).tolist()
+    [1, 2, 3]
+    >>> sorted(epoch_order([3, 2], seed=7, epoch=1).ids(0, 5).tolist())
+    [0, 1, 2, 3, 4]
+
+    Raises:
+        SamplingError: no frames at all, a visit longer than the smallest shard, more shards in a block than there
+            are, no video as long as a clip, or a seed or epoch outside [0, 2**32).
+    """
+    sizes = check_shard_sizes(shard_sizes)
+    num_frames = int(sizes.sum())
+    keys = epoch_keys(seed=seed, epoch=epoch, num_keys=NUM_ROUNDS)
+    if spec.clip_frames is not None:
+        if video_sizes is None:
+            raise SamplingError("clips need to know where each video begins: give video_sizes")
+        return ClipOrder(check_shard_sizes(video_sizes), spec, keys)
+    if spec.sampling == "sequential":
+        return SequentialOrder(num_frames)
+    if spec.sampling == "permutation":
+        return PermutationOrder(num_frames, keys)
+    if spec.sampling == "iid":
+        return IidOrder(num_frames, keys)
+    if spec.sampling == "block":
+        return BlockOrder(sizes, spec, keys)
+    return ShardVisitOrder(sizes, spec, keys)

@@ -1,0 +1,124 @@
+"""How frames are drawn: one checked value that samplers, their bias analysis and the resume state share."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+from frame_store.arguments import flag, whole_number
+from loader.errors import SamplingError
+from loader.sampling.rank_slice import Remainder
+
+Sampling: TypeAlias = Literal["permutation", "iid", "sequential", "shards", "block"]
+"""`permutation`: a global random order of every frame. `iid`: uniform, with replacement. `sequential`: ids in order.
+`shards`: draw a shard, then frames of it, the fewer seeks the more frames a visit. `block`: every frame in an order
+that is shuffled in blocks of a few shards' frames. What an epoch makes of the end of its order is the `Remainder`."""
+
+ShardChoice: TypeAlias = Literal["proportional", "uniform"]
+"""How `shards` draws a shard: `proportional` to its frames, so that every frame is equally likely; or every shard
+alike (`uniform`, the naive rule), which draws the frames of small shards too often."""
+
+_OF_SHARDS = ("frames_per_visit", "shard_choice", "frames_with_replacement")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingSpec:
+    """Everything beside shard sizes, seed and epoch that decides the order of frames.
+
+    Raises:
+        SamplingError: a misspelt name, a number out of range, or an option of another sampling.
+    """
+
+    sampling: Sampling = "permutation"
+    frames_per_visit: int | None = None
+    """`shards`: frames drawn of one shard before the next is drawn, m."""
+    shard_choice: ShardChoice = "proportional"
+    """`shards`: see `ShardChoice`."""
+    frames_with_replacement: bool = False
+    """`shards`: whether a visit may draw a frame twice."""
+    shards_per_block: int | None = None
+    """`block`: a block holds the frames of this many shards of average size, k."""
+    clip_frames: int | None = None
+    """Frames of a clip, T; None samples single frames. A clip is a whole window: T frames of one video, q apart.
+    `permutation` orders every whole window, `iid` draws windows uniformly, with replacement."""
+    clip_stride: int = 1
+    """Distance between the frames of a clip, q, in stored frames."""
+
+    def __post_init__(self) -> None:
+        """Check names, ranges and what belongs to what."""
+        for option, names in (
+            ("sampling", get_args(Sampling)),
+            ("shard_choice", get_args(ShardChoice)),
+        ):
+            if (value := getattr(self, option)) not in names:
+                raise SamplingError(f"{option} must be one of {', '.join(names)}; found {value!r}")
+        for option in ("frames_per_visit", "shards_per_block", "clip_frames", "clip_stride"):
+            if (value := getattr(self, option)) is not None:
+                number = whole_number(option, value, error=SamplingError)
+                # NumPy's integers would end up in states and reports.
+                object.__setattr__(self, option, number)
+        flag("frames_with_replacement", self.frames_with_replacement, error=SamplingError)
+        self._check_options_of("shards", _OF_SHARDS, needed="frames_per_visit")
+        self._check_options_of("block", ("shards_per_block",), needed="shards_per_block")
+        self._check_clips()
+
+    @property
+    def clip_span(self) -> int:
+        """Stored frames from the first to the last of a clip, both included: (T - 1) q + 1; 1 without clips."""
+        return (self.clip_frames - 1) * self.clip_stride + 1 if self.clip_frames is not None else 1
+
+    @property
+    def with_replacement(self) -> bool:
+        """Whether an epoch may draw a frame (or clip) twice and miss another; such epochs are cut to whole batches."""
+        return self.sampling in {"iid", "shards"}
+
+    @property
+    def default_remainder(self) -> Remainder:
+        """What becomes of a last step that is not whole, where nobody says.
+
+        `drop` where another epoch has another order: every batch weighs alike, and the positions that are left out
+        hold other frames each epoch. `uneven` for an order that is always the same (`sequential`): what `drop` left
+        out would never be shown.
+        """
+        return "uneven" if self.sampling == "sequential" else "drop"
+
+    def to_builtins(self) -> dict[str, Any]:
+        """As plain values, for a resume state or a report."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        """The options that say something, as they would be written.
+
+        >>> str(SamplingSpec(sampling="shards", frames_per_visit=8))
+        'sampling=shards frames_per_visit=8'
+        """
+        defaults = SamplingSpec.__dataclass_fields__
+        said = {
+            name: value
+            for name, value in self.to_builtins().items()
+            if name == "sampling" or value != defaults[name].default
+        }
+        return " ".join(f"{name}={value}" for name, value in said.items())
+
+    def _check_options_of(self, sampling: Sampling, options: tuple[str, ...], *, needed: str) -> None:
+        if self.sampling == sampling:
+            value = getattr(self, needed)
+            if value is None or value < 1:
+                raise SamplingError(f"sampling={sampling!r} needs {needed} of 1 or more, found {value}")
+            return
+        for option in options:
+            if getattr(self, option) != SamplingSpec.__dataclass_fields__[option].default:
+                raise SamplingError(
+                    f"{option} belongs to sampling={sampling!r}, found sampling={self.sampling!r}"
+                )
+
+    def _check_clips(self) -> None:
+        if self.clip_frames is None:
+            if self.clip_stride != 1:
+                raise SamplingError("clip_stride needs clip_frames")
+            return
+        for option in ("clip_frames", "clip_stride"):
+            if getattr(self, option) < 1:
+                raise SamplingError(f"{option} must be 1 or more, found {getattr(self, option)}")
+        if self.sampling not in {"permutation", "iid"}:
+            raise SamplingError(
+                f"clips are drawn by sampling='permutation' or sampling='iid', found sampling={self.sampling!r}"
+            )

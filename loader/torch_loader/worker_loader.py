@@ -1,0 +1,251 @@
+"""Threads or worker processes, and which kind: what the store and the device allow, decided before any starts."""
+
+import multiprocessing
+from collections.abc import Iterator
+from multiprocessing.context import BaseContext
+from typing import Any, TypeAlias, Unpack
+
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from frame_store.arguments import whole_number
+from frame_store.cuda_guard import check_cuda_usable_here
+from frame_store.errors import CudaForkError
+from frame_store.protocol import FrameStore
+from loader.augment.callables import Augment, augmented_frames, checked_augment
+from loader.batches.frame_batch import FrameBatch, read_frame_batch
+from loader.errors import SamplingError
+from loader.frame_loader import FrameLoader
+from loader.gpu.device import Device, chosen_device
+from loader.gpu.streams import CudaStreams, DeviceStreams
+from loader.sampling.option_names import takes_options
+from loader.sampling.plan import BatchOptions, BatchPlan
+from loader.sampling.resume import Iteration, LoaderState, Place, plan_epochs
+from loader.store_argument import StoreOrPath, opened_store
+from loader.torch_loader.dataset import BatchIds, frame_batch_collate
+
+StartMethod: TypeAlias = str | BaseContext
+"""`fork`, `spawn` or `forkserver`, or what `multiprocessing.get_context` makes of it."""
+
+
+@takes_options("make_dataloader")
+def make_dataloader(
+    store: StoreOrPath,
+    *,
+    num_workers: int = 0,
+    device: Device | None = "cpu",
+    multiprocessing_context: StartMethod | None = None,
+    augment: Augment | None = None,
+    **options: Unpack[BatchOptions],
+) -> "FrameLoader | WorkerLoader":
+    """Batches of `store` on `device`, from threads or from worker processes: the same batches in the same order.
+
+    Threads are the better choice nearly always: reading and decoding release the GIL, nothing is copied between
+    processes, a GPU keeps one context. Processes are for work around it that holds the GIL.
+
+    Args:
+        store: where the frames are: an open store, or the path of a cache; see `FrameLoader`.
+        num_workers: 0 for a `FrameLoader` and its threads; else processes that read, and stay from epoch to epoch.
+            They return frames on the CPU: of a store that decodes on a GPU these are copied there and back.
+        device: where the batches are to be, see `FrameLoader`. With workers, the process that iterates uploads them.
+        multiprocessing_context: how workers start. None for "spawn" where the store may not cross a fork, and else
+            for Python's default.
+        augment: see `FrameLoader`. With workers and batches on the CPU it runs in the workers, which takes a callable
+            that pickles where they are spawned (no lambda), and whose randomness is what torch seeds each worker
+            with; on a GPU it runs in the process that iterates, behind the upload.
+        options: see `FrameLoader`, which has more of its own: make it directly to look ahead, or to have a GPU decode
+            JPEG.
+
+    Raises:
+        SamplingError: the arguments contradict each other or the store, or an option does not exist (also a
+            TypeError).
+        StoreError: no usable cache at the path.
+        CudaForkError: workers would be forked that cannot read from this store; no worker has started. Or this
+            process is such a fork, and a GPU is asked for.
+        CudaUnavailableError: a GPU is asked for, and there is none that can be used.
+    """
+    num_workers = whole_number("num_workers", num_workers, least=0, error=SamplingError)
+    if num_workers == 0:
+        if multiprocessing_context is not None:
+            raise SamplingError(
+                f"multiprocessing_context={multiprocessing_context!r} is for worker processes, and num_workers is 0"
+            )
+        return FrameLoader(store, device=device, augment=augment, **options)
+    store = opened_store(store)
+    context = worker_context(store, multiprocessing_context)
+    return WorkerLoader(
+        store, num_workers=num_workers, device=device, context=context, augment=augment, **options
+    )
+
+
+def worker_context(store: FrameStore, requested: StartMethod | None) -> StartMethod | None:
+    """How worker processes that read from `store` are to start; None leaves it to Python.
+
+    Raises:
+        CudaForkError: a fork is requested, and the store may not cross one.
+        SamplingError: no such way to start a process.
+    """
+    if isinstance(requested, str) and requested not in multiprocessing.get_all_start_methods():
+        raise SamplingError(
+            f"multiprocessing_context must be one of {', '.join(multiprocessing.get_all_start_methods())}, "
+            f"found {requested!r}"
+        )
+    if store.may_cross_fork:
+        return requested
+    if requested is None:
+        return "spawn"
+    method = requested if isinstance(requested, str) else requested.get_start_method()
+    if method == "fork":
+        raise CudaForkError(
+            f"{type(store).__name__} uses CUDA, which does not survive a fork, and multiprocessing_context asks for "
+            f"forked workers: in each, the first read would fail with CUDA_ERROR_NOT_INITIALIZED. Take num_workers=0, "
+            f"which reads with threads, or multiprocessing_context='spawn'"
+        )
+    return requested
+
+
+class WorkerLoader:
+    """Iterates `FrameBatch` that worker processes read; each iteration is the next epoch, as `FrameLoader`'s are.
+
+    One iteration at a time: another one ends it. The workers start with the first and end with this object.
+    """
+
+    def __init__(
+        self,
+        store: FrameStore,
+        *,
+        num_workers: int,
+        device: Device | None,
+        context: StartMethod | None,
+        augment: Augment | None = None,
+        **options: Unpack[BatchOptions],
+    ) -> None:
+        """See `make_dataloader`; starts nothing."""
+        self._device = chosen_device(device, store)
+        self._plan, self._cursor = plan_epochs("make_dataloader", store, options)
+        self._places = _PlannedBatches(self._plan)
+        augment = checked_augment(augment)
+        self._augment_here = augment if self._device.type == "cuda" else None
+        self._batches: DataLoader[FrameBatch] = DataLoader(
+            _BatchDataset(store, augment=None if self._device.type == "cuda" else augment),
+            batch_sampler=self._places,  # type: ignore[arg-type]  # a batch's ids come with its epoch
+            collate_fn=frame_batch_collate,  # type: ignore[arg-type]  # `__getitems__` gives a batch, not a list
+            num_workers=num_workers,
+            multiprocessing_context=context,
+            persistent_workers=True,
+            pin_memory=self._device.type == "cuda",
+        )
+        self._store = store
+        self._streams: DeviceStreams | None = None
+        self._running: Iteration | None = None
+
+    def __repr__(self) -> str:
+        return f"WorkerLoader({self._plan}; {self._cursor}; num_workers={self._batches.num_workers})"
+
+    @property
+    def store(self) -> FrameStore:
+        """Where the frames are."""
+        return self._store
+
+    def __len__(self) -> int:
+        """Batches in an epoch, for this rank."""
+        return len(self._plan)
+
+    @property
+    def sampler(self) -> "WorkerLoader":
+        """Itself: where frameworks look for `set_epoch`; see `FrameLoader.sampler`."""
+        return self
+
+    @property
+    def batch_sampler(self) -> None:
+        """None; see `FrameLoader.batch_sampler`."""
+        return
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make `epoch` that of the next first batch; see `FrameLoader.set_epoch`.
+
+        Raises:
+            SamplingError: not in [0, 2**32).
+        """
+        self._cursor.set_epoch(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the run stands behind the last batch that the caller has got; see `FrameLoader.state_dict`."""
+        return self._cursor.state().to_builtins()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `FrameLoader.load_state_dict`."""
+        self._cursor.load(LoaderState.from_builtins(state))
+
+    def __iter__(self) -> Iterator[FrameBatch]:
+        """The next epoch's batches."""
+        if self._device.type == "cuda":
+            check_cuda_usable_here(self._device.index)
+            if self._streams is None:
+                self._streams = CudaStreams(self._device)
+        return self._received()
+
+    def _received(self) -> Iterator[FrameBatch]:
+        with self._cursor.iteration() as iteration:
+            share = self._plan.slice_from(iteration.began.position)
+            self._places.began = iteration.began
+            self._running = iteration
+            for step, batch in enumerate(self._batches):
+                assert isinstance(batch, FrameBatch)  # `frame_batch_collate` sees to that
+                if self._streams is not None:
+                    batch = uploaded(  # noqa: PLW2901 - the one on the host may go
+                        batch, self._streams, augment=self._augment_here, epoch=iteration.began.epoch
+                    )
+                iteration.give(share.position_after(step))
+                yield batch
+                del batch
+                if self._running is not iteration:
+                    return  # the workers read for another one
+
+
+class _PlannedBatches(Sampler[tuple[int, BatchIds]]):
+    """What the workers are to read: the batches of an epoch from a place on, which the loader says, with the epoch."""
+
+    def __init__(self, plan: BatchPlan) -> None:
+        self._plan = plan
+        self.began = Place(0, 0)
+
+    def __len__(self) -> int:
+        return len(self._plan)
+
+    def __iter__(self) -> Iterator[tuple[int, BatchIds]]:
+        epoch, first_position = self.began
+        for frame_ids in self._plan.batches(epoch, first_position=first_position):
+            yield epoch, frame_ids.tolist()
+
+
+class _BatchDataset(Dataset[FrameBatch]):
+    """Reads and augments what `_PlannedBatches` asks for."""
+
+    def __init__(self, store: FrameStore, *, augment: Augment | None) -> None:
+        self._store = store
+        self._augment = augment
+
+    def __getitems__(self, planned: tuple[int, BatchIds]) -> FrameBatch:
+        epoch, frame_ids = planned
+        batch = read_frame_batch(self._store, frame_ids)
+        if self._augment is None:
+            return batch
+        return batch.with_frames(
+            augmented_frames(self._augment, batch.frames, frame_ids=batch.frame_ids, epoch=epoch)
+        )
+
+
+def uploaded(
+    batch: FrameBatch, streams: DeviceStreams, *, augment: Augment | None = None, epoch: int = 0
+) -> FrameBatch:
+    """A page-locked batch on the device, augmented there: on a stream of its own, beside the present work."""
+    frame_ids = batch.frame_ids.clone()  # where `upload` puts them, reading them would wait
+    with streams.own_stream():
+        there = FrameBatch(**{name: streams.upload(tensor) for name, tensor in batch.tensors().items()})
+        if augment is not None:
+            there = there.with_frames(
+                augmented_frames(augment, there.frames, frame_ids=frame_ids, epoch=epoch)
+            )
+        take_over = streams.ready(there.tensors().values())
+    take_over()
+    return there

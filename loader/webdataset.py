@@ -1,0 +1,181 @@
+"""A ready `webdataset` pipeline over the tar shards of a cache, for those whose training already runs on it.
+
+```python
+for epoch in range(num_epochs):
+    pipeline = webdataset_batches("cache/", batch_size=128, epoch=epoch)
+    for batch in DataLoader(pipeline, batch_size=None, num_workers=2):  # FrameBatch
+        ...
+```
+
+It reads shards from end to end and shuffles through a buffer, so batches are less random than `FrameLoader`'s, and
+nodes and workers that get unequal shards get unequal numbers of batches.
+"""
+
+import io
+import json
+import random
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from frame_store.arguments import flag, whole_number
+from frame_store.counts import counted
+from frame_store.descriptors import raise_if_out_of_files
+from frame_store.errors import FrameCacheError, StoreDamagedError
+from frame_store.frame_index import read_npy_header
+from frame_store.layout import INDEX_DTYPE
+from frame_store.manifest import ShardEntry, StoreManifest, read_manifest
+from frame_store.open_file import require_plain_file
+from frame_store.pixel_codec import Pixels, RawCodec, make_codec
+from frame_store.user_path import user_path
+from loader.batches.frame_batch import FrameBatch
+from loader.errors import SamplingError
+from loader.sampling.orders.epoch_order import epoch_order
+from loader.sampling.orders.random_words import epoch_keys
+
+if TYPE_CHECKING:
+    from webdataset import DataPipeline
+
+Sample: TypeAlias = dict[str, Any]
+"""What `webdataset` groups of a frame's members: `__key__`, `__url__`, `json` and `jpg` or `npy`, all encoded."""
+
+
+def webdataset_batches(
+    cache_path: Path | str,
+    *,
+    batch_size: int = 128,
+    shuffle_buffer: int = 1000,
+    seed: int = 0,
+    epoch: int = 0,
+    drop_last: bool = False,
+) -> "DataPipeline":
+    """One epoch of `FrameBatch` from a tar cache (`cache-build --format wds`) as an iterable dataset.
+
+    Shards are put in an order drawn from (seed, epoch), split by node and by DataLoader worker, and their frames
+    drawn from a buffer that is full before the first leaves. Who the node is comes from RANK and WORLD_SIZE or
+    torch.distributed, as everywhere in webdataset. Iterating the pipeline again repeats the epoch.
+
+    Args:
+        cache_path: folder of the cache.
+        batch_size: frames per batch.
+        shuffle_buffer: frames held, encoded, per worker; 1 keeps the order on disk.
+        seed: in [0, 2**32).
+        epoch: in [0, 2**32).
+        drop_last: leave out each worker's last batch where it is short. Kept, it is a step like any other, in which a
+            frame weighs more (S50).
+
+    Raises:
+        StoreNotFoundError: no cache there.
+        StoreFormatError: unknown version or broken manifest.
+        SamplingError: a Zarr cache, an empty one, or a number that is out of range.
+    """
+    import webdataset
+
+    cache_path = user_path(cache_path)
+    manifest = read_manifest(cache_path)
+    if manifest.container != "wds":
+        raise SamplingError(
+            f"{cache_path}: webdataset reads tar shards, this cache is {manifest.container}; "
+            "use loader.FrameLoader, which reads both, or build one with cache-build --format wds"
+        )
+    batch_size = whole_number("batch_size", batch_size, least=1, error=SamplingError)
+    shuffle_buffer = whole_number("shuffle_buffer", shuffle_buffer, least=1, error=SamplingError)
+    drop_last = flag("drop_last", drop_last, error=SamplingError)
+    order = epoch_order([1] * len(manifest.shards), seed=seed, epoch=epoch)
+    shards = [manifest.shards[shard_id] for shard_id in order.ids(0, len(order))]
+    return webdataset.DataPipeline(
+        partial(iter, shards),
+        webdataset.split_by_node,
+        webdataset.split_by_worker,
+        partial(_open_shards, cache_path),
+        partial(_samples, str(cache_path)),
+        partial(_shuffle, shuffle_buffer=shuffle_buffer, seed=seed, epoch=epoch),
+        webdataset.batched(batch_size, collation_fn=_Collation(manifest), partial=not drop_last),
+    )
+
+
+def _open_shards(cache_path: Path, shards: Iterable[ShardEntry]) -> Iterator[dict[str, Any]]:
+    """Each shard's stream, closed when the next one is asked for.
+
+    `webdataset`'s own opener leaves closing to chance, and takes a path like `a:b/` for a URL.
+    """
+    for shard in shards:
+        path = cache_path / shard.name
+        try:
+            require_plain_file(cache_path, shard.name)
+            found = path.stat().st_size
+        except OSError as error:
+            raise_if_out_of_files(error)
+            raise StoreDamagedError(f"{path}: {error.strerror}; run cache-verify") from error
+        if found != shard.num_bytes:  # a tar cut between two members reads like a shorter one
+            raise StoreDamagedError(
+                f"{path}: expected {counted(shard.num_bytes, 'byte')}, found {found}; run cache-verify"
+            )
+        with path.open("rb") as stream:
+            yield {"url": str(path), "stream": stream}
+
+
+def _samples(cache_path: str, streams: Iterator[dict[str, Any]]) -> Iterator[Sample]:
+    """`webdataset`'s samples of open shards; what a damaged tar makes it raise becomes our error."""
+    import webdataset
+
+    members = webdataset.tariterators.tar_file_expander(streams)
+    try:
+        yield from webdataset.tariterators.group_by_keys(members)
+    except FrameCacheError:
+        raise
+    except Exception as error:  # damage that looks like a compressed tar makes any decompressor complain
+        raise_if_out_of_files(error)
+        raise StoreDamagedError(
+            f"{cache_path}: no readable tar shard: {error!r}; run cache-verify on {cache_path}"
+        ) from error
+
+
+def _shuffle(samples: Iterator[Sample], *, shuffle_buffer: int, seed: int, epoch: int) -> Iterator[Sample]:
+    """`webdataset.shuffle`, drawn differently on every node and worker and the same in every run."""
+    import webdataset
+
+    rank, _, worker, _ = webdataset.utils.pytorch_worker_info()
+    key = epoch_keys(seed=seed, epoch=epoch, num_keys=1).item()
+    rng = random.Random(f"{key} {rank} {worker}")
+    return webdataset.shuffle(shuffle_buffer, initial=shuffle_buffer, rng=rng)(samples)  # type: ignore[no-any-return]
+
+
+class _Collation:
+    """Encoded samples to a `FrameBatch`, each decoded where it will lie."""
+
+    def __init__(self, manifest: StoreManifest) -> None:
+        self._frame_shape = manifest.frame_shape
+        self._encoding = manifest.encoding
+        self._codec = make_codec(manifest.encoding)  # picklable: it travels to spawned workers
+
+    def __call__(self, samples: list[Sample]) -> FrameBatch:
+        frames = np.empty((len(samples), *self._frame_shape), np.uint8)
+        rows = np.zeros(len(samples), INDEX_DTYPE)
+        for sample, frame, row in zip(samples, frames, rows, strict=True):
+            try:
+                self._decode(sample, frame)
+                facts = json.loads(sample["json"])
+                pts_seconds = facts["pts_seconds"]
+                row["video_id"], row["frame_in_video"] = facts["video_id"], facts["frame_in_video"]
+                row["pts_seconds"] = np.nan if pts_seconds is None else pts_seconds
+            except (KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
+                raise StoreDamagedError(
+                    f"{sample['__url__']}: frame {sample['__key__']}: {error!r}; run cache-verify"
+                ) from error
+        return FrameBatch.from_numpy(
+            frames=frames, frame_ids=[int(sample["__key__"]) for sample in samples], rows=rows
+        )
+
+    def _decode(self, sample: Sample, out: Pixels) -> None:
+        if self._encoding.name == "jpeg":
+            self._codec.decode_into(sample["jpg"], out)
+            return
+        file = io.BytesIO(sample["npy"])
+        shape, dtype = read_npy_header(file)  # before numpy would make room for what it says
+        if shape != out.shape or dtype != out.dtype:
+            raise ValueError(f"{dtype} {shape}, expected {out.dtype} {out.shape}")
+        RawCodec().decode_into(file.read(), out)
