@@ -4,18 +4,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cache_builder.api import build_cache
+    from cache_builder.build.report import BuildReport
+    from cache_builder.live.store import LiveStore, open_videos
     from cache_builder.progress import Progress
-    from cache_builder.report import BuildReport
-    from cache_builder.video.live_store import LiveStore, open_videos
 
 __all__ = ["BuildReport", "LiveStore", "Progress", "build_cache", "open_videos"]
 
 _LAZY = {
-    "BuildReport": "cache_builder.report",
-    "LiveStore": "cache_builder.video.live_store",
+    "BuildReport": "cache_builder.build.report",
+    "LiveStore": "cache_builder.live.store",
     "Progress": "cache_builder.progress",
     "build_cache": "cache_builder.api",
-    "open_videos": "cache_builder.video.live_store",
+    "open_videos": "cache_builder.live.store",
 }
 
 

@@ -5,14 +5,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cache_builder.build import default_output, run_build
-from cache_builder.config import BuildSettings, ErrorPolicy, checked_settings, read_settings, resolve
+from cache_builder.build.pipeline import default_output, run_build
+from cache_builder.build.report import BuildReport
 from cache_builder.errors import ConfigError
+from cache_builder.gpu.nvdec import Device
 from cache_builder.progress import Progress
-from cache_builder.report import BuildReport
 from cache_builder.setting_names import SettingError
-from cache_builder.video.geometry import Resize
-from cache_builder.video.nvdec import Device
+from cache_builder.settings.config import BuildSettings, ErrorPolicy, checked_settings, read_settings, resolve
+from cache_builder.video.picture.geometry import Resize
 from frame_store.arguments import flag
 from frame_store.layout import Container
 from frame_store.manifest import ChromaSubsampling, EncodingName, Layout

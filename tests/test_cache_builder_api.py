@@ -10,9 +10,10 @@ from frame_cache_tools.spelled_videos import SpelledVideo, write_spelled_video
 
 import cache_builder
 import frame_store
-from cache_builder import api, cli
-from cache_builder.config import BuildSettings
+from cache_builder import api
+from cache_builder.cli.main import main as cli
 from cache_builder.errors import ConfigError, InputFolderError, OutputError, VideosError
+from cache_builder.settings.config import BuildSettings
 
 NOT_FLAGS_OF_A_CACHE = {"sources", "videos", "out", "config", "overwrite"}
 
@@ -97,7 +98,7 @@ def test_a_cache_is_built_beside_its_videos_with_two_words(videos):
     ],
 )
 def test_keywords_mean_what_their_flags_mean(settings_built, monkeypatch, keywords, flags):
-    monkeypatch.setattr("cache_builder.build.run_build", api.run_build)
+    monkeypatch.setattr("cache_builder.build.pipeline.run_build", api.run_build)
     cache_builder.build_cache(Path("somewhere"), "there", **keywords)
     CliRunner().invoke(
         cli.cache_build, ["somewhere", "--out", "there", *flags]

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cache_builder.video.convert import ACCURATE_FLAGS, FrameConverter
-from cache_builder.video.geometry import FrameGeometry, place_frame
+from cache_builder.video.picture.convert import ACCURATE_FLAGS, FrameConverter
+from cache_builder.video.picture.geometry import FrameGeometry, place_frame
 from tests.support.presentations import presentation
 from tests.support.yuv_reference import (
     MATRIX_BT601,

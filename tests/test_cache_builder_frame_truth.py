@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cache_builder.frame_truth import VideoFrames
-from cache_builder.plan import DecodeUnit
-from cache_builder.spill import FRAME_DTYPE, UnitReceipt
-from cache_builder.unit_job import empty_receipt
-from cache_builder.video.packet_table import NO_PTS, PACKET_COLUMNS, PacketTable
-from cache_builder.video.picture_hash import luma_hash
+from cache_builder.findings.spans import VideoFrames
+from cache_builder.jobs.spill import FRAME_DTYPE, UnitReceipt
+from cache_builder.jobs.unit_job import empty_receipt
+from cache_builder.plan.units import DecodeUnit
+from cache_builder.video.packets.table import NO_PTS, PACKET_COLUMNS, PacketTable
+from cache_builder.video.picture.picture_hash import luma_hash
 from frame_store.frame_truth import MAX_LISTED, PictureFormat
 
 SMALL = PictureFormat(

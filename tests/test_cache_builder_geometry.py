@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_builder.video.geometry import (
+from cache_builder.video.picture.geometry import (
     FrameGeometry,
     FramePlacement,
     Presentation,
@@ -16,7 +16,7 @@ from cache_builder.video.geometry import (
     parse_size,
     place_frame,
 )
-from cache_builder.video.orientation import AS_STORED, Orientation
+from cache_builder.video.picture.orientation import AS_STORED, Orientation
 from tests.support.presentations import ORIENTATIONS
 
 coded_sizes = st.integers(1, 5000)

@@ -12,11 +12,11 @@ from frame_cache_tools.spelled_videos import read_frame
 
 import cache_builder
 from cache_builder.errors import InputFolderError, VideoError
-from cache_builder.video import live_store as live_store_module
-from cache_builder.video.convert import FrameConverter
-from cache_builder.video.geometry import FrameGeometry
-from cache_builder.video.live_store import LiveStore
-from cache_builder.video.open_video import open_container
+from cache_builder.live import store as live_store_module
+from cache_builder.live.store import LiveStore
+from cache_builder.video.opening.open_video import open_container
+from cache_builder.video.picture.convert import FrameConverter
+from cache_builder.video.picture.geometry import FrameGeometry
 from frame_store import DecodesInGroups, FrameIdError
 from frame_store.store_index import ROW_DTYPE
 from tests.support.plain_decode import in_rising_order
@@ -205,7 +205,7 @@ def test_videos_opened_again_and_again_give_the_same_frames(store, sample_folder
     draw = random.Random(3)
     ids = [draw.randrange(len(store)) for _ in range(60)]
     expected = store.read_frames(ids)
-    monkeypatch.setattr("cache_builder.video.packet_reader.open_container", note_how)
+    monkeypatch.setattr("cache_builder.video.decode.packet_reader.open_container", note_how)
     for frame_id, frame in zip(ids, expected, strict=True):
         np.testing.assert_array_equal(again.read_frames([frame_id])[0], frame)
     codec_of = {facts.path: facts.codec for facts in store.videos}
@@ -318,8 +318,8 @@ def test_the_scan_cache_makes_opening_instant(tmp_path, monkeypatch):
     folder = tmp_path / "videos"
     tiny_folder(folder, simple_specs(2, num_frames=4, suffix=".avi"))
     first = cache_builder.open_videos(folder, size=SIZE, scan_cache=tmp_path / "scan.cache")
-    monkeypatch.setattr("cache_builder.video.scan_cache.ScanJob", None)
-    monkeypatch.setattr("cache_builder.video.scan_cache.CountJob", None)
+    monkeypatch.setattr("cache_builder.scans.scan_cache.ScanJob", None)
+    monkeypatch.setattr("cache_builder.scans.scan_cache.CountJob", None)
     again = cache_builder.open_videos(folder, size=SIZE, scan_cache=tmp_path / "scan.cache")
     np.testing.assert_array_equal(again.read_frames([3, 9]), first.read_frames([3, 9]))
 

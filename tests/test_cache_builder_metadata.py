@@ -9,8 +9,8 @@ import pytest
 
 import frame_store
 from cache_builder import open_videos
-from cache_builder.video.open_video import open_container
-from cache_builder.video.scan import scan_video
+from cache_builder.video.opening.open_video import open_container
+from cache_builder.video.scan.scan import scan_video
 from tests.support.commands import SMALL, run
 from tests.support.tiny_videos import tiny_video
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from cache_builder.errors import VideoError
-from cache_builder.video.not_a_video import name_what_it_is
-from cache_builder.video.scan import scan_video
+from cache_builder.video.opening.not_a_video import name_what_it_is
+from cache_builder.video.scan.scan import scan_video
 from tests.support.hand_made_mp4 import jpeg_picture
 from tests.support.tiny_videos import remux, tiny_video
 

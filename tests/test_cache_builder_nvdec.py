@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 import cache_builder
-from cache_builder.build import run_build
-from cache_builder.config import BuildSettings, resolve
+from cache_builder.build.pipeline import run_build
 from cache_builder.discover import discover_videos
 from cache_builder.errors import ConfigError, NvdecError, VideosError
-from cache_builder.video import nvdec as nvdec_module
-from cache_builder.video.decode import VideoReader
-from cache_builder.video.nvdec import NvdecDevice, choose_nvdec
-from cache_builder.video.scan_cache import scan_videos
-from cache_builder.video.units import gop_units
+from cache_builder.gpu import nvdec as nvdec_module
+from cache_builder.gpu.nvdec import NvdecDevice, choose_nvdec
+from cache_builder.scans.scan_cache import scan_videos
+from cache_builder.settings.config import BuildSettings, resolve
+from cache_builder.video.decode.decode import VideoReader
+from cache_builder.video.decode.units import gop_units
 from frame_store import cuda_guard
 from frame_store.errors import CudaForkError, CudaUnavailableError
 from tests.support.in_process_pool import InProcessPool
@@ -144,7 +144,7 @@ def test_a_decoder_by_name_is_for_videos_of_its_codec(simple_folder):
 
 @pytest.mark.parametrize("is_missing", [False, True])
 def test_a_decoder_by_name_refuses_videos_whose_pts_tell_nothing(simple_folder, is_missing):
-    from cache_builder.video.packet_table import NO_PTS
+    from cache_builder.video.packets.table import NO_PTS
 
     video, scan = scanned(simple_folder.path)[0]
     scan.packets.pts.flags.writeable = True
@@ -178,7 +178,9 @@ def test_errors_cross_processes():
 def test_a_build_that_must_not_fall_back_lists_every_video_that_the_gpu_refuses(
     simple_folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("cache_builder.build.choose_nvdec", lambda *_, **__: SoftwareDecoder(decoder="h264"))
+    monkeypatch.setattr(
+        "cache_builder.build.pipeline.choose_nvdec", lambda *_, **__: SoftwareDecoder(decoder="h264")
+    )
     config, options = resolve(BuildSettings(device="cuda", size=32, workers=1))
     with pytest.raises(VideosError) as caught:
         run_build(simple_folder.path, tmp_path / "cache", config, options)
@@ -188,7 +190,9 @@ def test_a_build_that_must_not_fall_back_lists_every_video_that_the_gpu_refuses(
 
 
 def test_a_build_that_may_fall_back_says_why_in_the_report(simple_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("cache_builder.build.choose_nvdec", lambda *_, **__: SoftwareDecoder(decoder="h264"))
+    monkeypatch.setattr(
+        "cache_builder.build.pipeline.choose_nvdec", lambda *_, **__: SoftwareDecoder(decoder="h264")
+    )
     config, options = resolve(BuildSettings(device="auto", size=32, workers=1))
     report = run_build(simple_folder.path, tmp_path / "cache", config, options)
     assert report.num_frames_decoded_by_nvdec is None

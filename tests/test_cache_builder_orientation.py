@@ -14,17 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_builder.errors import VideoError
-from cache_builder.video.convert import FrameConverter
-from cache_builder.video.decode import VideoReader
-from cache_builder.video.geometry import FrameGeometry
-from cache_builder.video.orientation import (
+from cache_builder.video.decode.decode import VideoReader
+from cache_builder.video.picture.convert import FrameConverter
+from cache_builder.video.picture.geometry import FrameGeometry
+from cache_builder.video.picture.orientation import (
     AS_STORED,
     Orientation,
     describe_matrix,
     find_orientation,
     read_display_matrix,
 )
-from cache_builder.video.scan import scan_video
+from cache_builder.video.scan.scan import scan_video
 from tests.support.hand_made_mp4 import HandMadeMp4, jpeg_picture
 from tests.support.presentations import ONE, ORIENTATIONS, SYMMETRIES, matrix_of, show_by_matrix
 from tests.support.tiny_videos import tiny_video

@@ -11,17 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_builder.errors import VideosError
-from cache_builder.packets_without_frame import packets_without_frame
-from cache_builder.video.frame_table import count_frames
-from cache_builder.video.packet_headers import (
+from cache_builder.findings.packets_without_frame import packets_without_frame
+from cache_builder.video.decode.frame_table import count_frames
+from cache_builder.video.packets.headers import (
     PacketHeader,
     header_reader,
     nal_length_bytes,
     nal_unit_types,
 )
-from cache_builder.video.packet_table import NO_PTS
-from cache_builder.video.reordering import MAX_REORDER_DEPTH, reorder_depth
-from cache_builder.video.scan import scan_video
+from cache_builder.video.packets.reordering import MAX_REORDER_DEPTH, reorder_depth
+from cache_builder.video.packets.table import NO_PTS
+from cache_builder.video.scan.scan import scan_video
 from frame_store.counts import counted
 from tests.support.sample_streams import KINDS, sample_stream, write_stream
 from tests.support.three_ways import build, look_up, one_pass, rising, scan

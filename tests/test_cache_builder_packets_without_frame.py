@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from cache_builder.video.packet_headers import PacketHeader, header_reader
+from cache_builder.video.packets.headers import PacketHeader, header_reader
 from tests.support.sample_streams import sample_stream, write_stream
 from tests.support.three_ways import build, look_up, one_pass, scan
 

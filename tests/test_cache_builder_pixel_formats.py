@@ -4,8 +4,8 @@ import av
 import numpy as np
 import pytest
 
-from cache_builder.video.convert import FrameConverter
-from cache_builder.video.geometry import FrameGeometry, Presentation
+from cache_builder.video.picture.convert import FrameConverter
+from cache_builder.video.picture.geometry import FrameGeometry, Presentation
 
 
 def convert(frame: av.VideoFrame, geometry: FrameGeometry) -> np.ndarray:

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cache_builder import cli
-from cache_builder.config import read_settings
+from cache_builder.cli.main import main as cli
 from cache_builder.errors import ConfigError
-from cache_builder.presets import presets, settings_file
+from cache_builder.settings.config import read_settings
+from cache_builder.settings.presets import presets, settings_file
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -58,7 +58,7 @@ def test_the_command_says_it_in_its_own_words(tmp_path):
 
 
 def test_without_an_installation_it_says_so(monkeypatch):
-    monkeypatch.setattr("cache_builder.presets.PRESETS_PACKAGE", "no_such_package_of_presets")
+    monkeypatch.setattr("cache_builder.settings.presets.PRESETS_PACKAGE", "no_such_package_of_presets")
     with pytest.raises(ConfigError, match="presets are not to be found, as frame-cache is not installed"):
         settings_file(Path("exercise"))
 

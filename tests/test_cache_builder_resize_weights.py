@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from cache_builder.video.resize_weights import AxisTaps, ColumnResize, RowResize, bilinear_taps
+from cache_builder.gpu.resize_weights import AxisTaps, ColumnResize, RowResize, bilinear_taps
 from tests.support.planar_reference import resize_axis
 
 CPU = torch.device("cpu")

@@ -11,12 +11,12 @@ import pytest
 
 from cache_builder.discover import discover_videos
 from cache_builder.errors import VideoError
-from cache_builder.video import scan_cache as scan_cache_module
-from cache_builder.video import scan_job as scan_job_module
-from cache_builder.video.frame_table import count_frames, predict_frames
-from cache_builder.video.packet_table import NO_PTS
-from cache_builder.video.scan import VideoScan, scan_video, ticks_to_seconds
-from cache_builder.video.scan_cache import scan_frames, scan_videos
+from cache_builder.scans import scan_cache as scan_cache_module
+from cache_builder.scans import scan_job as scan_job_module
+from cache_builder.scans.scan_cache import scan_frames, scan_videos
+from cache_builder.video.decode.frame_table import count_frames, predict_frames
+from cache_builder.video.packets.table import NO_PTS
+from cache_builder.video.scan.scan import VideoScan, scan_video, ticks_to_seconds
 from tests.support.in_process_pool import InProcessPool
 from tests.support.plain_decode import decode_plainly, in_rising_order
 from tests.support.tiny_videos import (

@@ -7,12 +7,12 @@ import av
 import numpy as np
 import pytest
 
-from cache_builder.build import run_build
-from cache_builder.config import BuildSettings, RunOptions, resolve
+from cache_builder.build.pipeline import run_build
 from cache_builder.errors import VideosError
-from cache_builder.video.packet_table import PACKET_COLUMNS, PacketTable
-from cache_builder.video.scan import scan_video
-from cache_builder.video.second_file import find_second_file
+from cache_builder.settings.config import BuildSettings, RunOptions, resolve
+from cache_builder.video.packets.table import PACKET_COLUMNS, PacketTable
+from cache_builder.video.scan.scan import scan_video
+from cache_builder.video.scan.second_file import find_second_file
 from frame_store.frame_truth import DamagedSpan
 from tests.support.hand_made_mp4 import box
 from tests.support.tiny_videos import remux, tiny_video

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from cache_builder.video.convert import FrameConverter
-from cache_builder.video.cuda_convert import FrameKind, YuvConverters
-from cache_builder.video.geometry import WHOLE_PICTURE, ContainerCrop, FrameGeometry, with_aspect
-from cache_builder.video.yuv_format import YuvFormat
+from cache_builder.gpu.convert import FrameKind, YuvConverters
+from cache_builder.gpu.yuv_format import YuvFormat
+from cache_builder.video.picture.convert import FrameConverter
+from cache_builder.video.picture.geometry import WHOLE_PICTURE, ContainerCrop, FrameGeometry, with_aspect
 from tests.support.presentations import presentation
 from tests.support.yuv_reference import make_frame, random_yuv, through_filter
 

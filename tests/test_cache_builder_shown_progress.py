@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_builder.shown_progress import LogProgress, shown_progress
+from cache_builder.cli.shown_progress import LogProgress, shown_progress
 
 
 class Log:

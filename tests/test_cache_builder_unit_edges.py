@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_builder.discover import SourceVideo
-from cache_builder.video import live_store, packet_pass, start_check
-from cache_builder.video.decode import UnitDecoder, VideoReader
-from cache_builder.video.live_video import LiveVideo
-from cache_builder.video.packet_headers import PacketHeader
-from cache_builder.video.scan import scan_video
-from cache_builder.video.scan_cache import scan_videos
-from cache_builder.video.start_check import MAX_PACKETS_DECODED, check_starts, starts_to_try
-from cache_builder.video.unit_edges import first_wrong_edge
+from cache_builder.live import store as live_store
+from cache_builder.live.video import LiveVideo
+from cache_builder.scans.scan_cache import scan_videos
+from cache_builder.video.decode.decode import UnitDecoder, VideoReader, start_check
+from cache_builder.video.decode.start_check import MAX_PACKETS_DECODED, check_starts, starts_to_try
+from cache_builder.video.decode.unit_edges import first_wrong_edge
+from cache_builder.video.packets.headers import PacketHeader
+from cache_builder.video.scan.scan import packet_pass, scan_video
 from tests.support.in_process_pool import InProcessPool
 from tests.support.sample_streams import sample_stream, write_stream
 from tests.support.three_ways import build, look_up, one_pass
@@ -101,7 +101,7 @@ def test_proven_starts_and_far_ones_are_not_tried(tmp_path, monkeypatch):
         path = tmp_path / f"{kind_name}.{sample.kind.suffixes[0]}"
         write_stream(sample, path, [(0, len(sample.packets))])
         assert len(starts_to_try(scan_video(path, path.name))) == num_tried
-    monkeypatch.setattr("cache_builder.video.start_check.MAX_PIXELS_DECODED", 64 * 48 * 70)
+    monkeypatch.setattr("cache_builder.video.decode.start_check.MAX_PIXELS_DECODED", 64 * 48 * 70)
     assert starts_to_try(scan_video(path, path.name)) == []
     assert MAX_PACKETS_DECODED < 1000
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_builder.video.packet_table import PACKET_COLUMNS, PacketTable
-from cache_builder.video.units import gop_units, merge_with_previous
+from cache_builder.video.decode.units import gop_units, merge_with_previous
+from cache_builder.video.packets.table import PACKET_COLUMNS, PacketTable
 
 
 def packets_starting_at(starts: list[int], num_packets: int) -> PacketTable:

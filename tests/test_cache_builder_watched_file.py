@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from cache_builder.errors import VideoError
-from cache_builder.video.open_video import choose_video_stream, open_container, read_packets
-from cache_builder.video.watched_file import MAX_BYTES_PER_READ, WatchedFile
+from cache_builder.video.opening.open_video import choose_video_stream, open_container, read_packets
+from cache_builder.video.opening.watched_file import MAX_BYTES_PER_READ, WatchedFile
 from tests.support.tiny_videos import tiny_video, write_text
 
 

@@ -6,8 +6,8 @@ import av
 import numpy as np
 import pytest
 
-from cache_builder.video.colour import find_colour_matrix
-from cache_builder.video.yuv_format import ChromaLocation, YuvFormat, find_chroma_location, read_yuv_format
+from cache_builder.gpu.yuv_format import ChromaLocation, YuvFormat, find_chroma_location, read_yuv_format
+from cache_builder.video.picture.colour import find_colour_matrix
 from tests.support.yuv_reference import RANGE_FULL, RANGE_LIMITED, make_frame, random_yuv, through_filter
 
 LOCATIONS = {

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from cache_builder.video.colour import find_colour_matrix
-from cache_builder.video.convert import FrameConverter
-from cache_builder.video.geometry import FrameGeometry, place_frame
-from cache_builder.video.yuv_format import ChromaLocation, YuvFormat
-from cache_builder.video.yuv_rgb import YuvToRgb
+from cache_builder.gpu.yuv_format import ChromaLocation, YuvFormat
+from cache_builder.gpu.yuv_rgb import YuvToRgb
+from cache_builder.video.picture.colour import find_colour_matrix
+from cache_builder.video.picture.convert import FrameConverter
+from cache_builder.video.picture.geometry import FrameGeometry, place_frame
 from tests.support.planar_reference import convert_planes, natural_yuv, saturated_yuv, smooth_yuv
 from tests.support.presentations import presentation
 from tests.support.yuv_reference import (

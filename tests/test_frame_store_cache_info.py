@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_builder.cli import cache_info
+from cache_builder.cli.main import cache_info
 from frame_store.cache_info import info_text, videos_table
 from frame_store.manifest import read_manifest
 from tests.support.commands import run

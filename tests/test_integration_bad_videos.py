@@ -13,10 +13,10 @@ import pytest
 from frame_cache_tools.spelled_videos import read_frame
 
 import frame_store
-from cache_builder import build as build_module
-from cache_builder.cli import cache_verify
-from cache_builder.command_line import EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
-from cache_builder.inputs import read_inputs
+from cache_builder.build.inputs import read_inputs
+from cache_builder.build.pipeline import pipeline as build_module
+from cache_builder.cli.command_line import EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
+from cache_builder.cli.main import cache_verify
 from tests.support.commands import SMALL, digests, names_beside, run
 from tests.support.tiny_videos import (
     damage_packets,

@@ -14,11 +14,11 @@ from frame_cache_tools.spelled_videos import read_frame
 
 import frame_store
 from cache_builder import open_videos
-from cache_builder.build import run_build
-from cache_builder.config import BuildConfig, BuildSettings, RunOptions, read_settings, resolve
-from cache_builder.unit_job import mean_squared_error
-from cache_builder.video.convert import FrameConverter
-from cache_builder.video.geometry import FrameGeometry
+from cache_builder.build.pipeline import run_build
+from cache_builder.jobs.unit_job import mean_squared_error
+from cache_builder.settings.config import BuildConfig, BuildSettings, RunOptions, read_settings, resolve
+from cache_builder.video.picture.convert import FrameConverter
+from cache_builder.video.picture.geometry import FrameGeometry
 from frame_store.verify import verify_store
 from tests.support.plain_decode import in_rising_order
 from tests.support.presentations import presentation

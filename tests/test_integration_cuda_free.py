@@ -15,8 +15,8 @@ import cache_builder
 import frame_store
 import loader
 from cache_builder import open_videos
-from cache_builder.build import run_build
-from cache_builder.config import BuildConfig, RunOptions
+from cache_builder.build.pipeline import run_build
+from cache_builder.settings.config import BuildConfig, RunOptions
 from frame_store import open_store
 from frame_store.cuda_guard import check_cuda_usable_here
 from loader import FrameDataset, FrameLoader, frame_batch_collate

@@ -12,12 +12,12 @@ import pytest
 
 import frame_store
 from cache_builder import open_videos
-from cache_builder.command_line import EXIT_NOT_WHOLE
+from cache_builder.cli.command_line import EXIT_NOT_WHOLE
 from cache_builder.errors import VideoError
-from cache_builder.video.demuxer_log import DemuxerLog, demuxer_log, place_errors
 from cache_builder.video.ffmpeg_log import MAX_CHARACTERS
-from cache_builder.video.limits import DEFAULT_LIMITS
-from cache_builder.video.scan import scan_video
+from cache_builder.video.opening.limits import DEFAULT_LIMITS
+from cache_builder.video.scan.demuxer_log import DemuxerLog, demuxer_log, place_errors
+from cache_builder.video.scan.scan import scan_video
 from tests.support.commands import SMALL, run
 from tests.support.spelled_store import spelled_numbers
 from tests.support.tiny_videos import TINY_SPECS, remux, tiny_video, truncate_file

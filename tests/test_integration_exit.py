@@ -14,7 +14,7 @@ kept = os.kept = []  # there they outlive the content of nearly all modules
 """
 STORES = """
 import cache_builder, frame_store
-from cache_builder.video.watched_file import WatchedFile
+from cache_builder.video.opening.watched_file import WatchedFile
 caches, videos = sys.argv[1:]
 for name in os.listdir(caches):
     for options in ({}, {"reads": "pread"}, {"verify_reads": True}):

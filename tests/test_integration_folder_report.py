@@ -11,9 +11,9 @@ import pytest
 
 import frame_store
 from cache_builder import open_videos
-from cache_builder.build import run_build
-from cache_builder.config import BuildSettings, RunOptions, resolve
-from cache_builder.report import report_text
+from cache_builder.build.pipeline import run_build
+from cache_builder.build.report import report_text
+from cache_builder.settings.config import BuildSettings, RunOptions, resolve
 from tests.support.tiny_videos import remux, simple_specs, tiny_folder, tiny_video, truncate_file
 
 CONFIG = resolve(BuildSettings(encoding="raw", size=32))[0]

@@ -9,9 +9,9 @@ from frame_cache_tools.spelled_videos import read_frame
 
 import frame_store
 from cache_builder import open_videos
-from cache_builder.build import run_build
-from cache_builder.config import BuildConfig, RunOptions
+from cache_builder.build.pipeline import run_build
 from cache_builder.errors import VideoError
+from cache_builder.settings.config import BuildConfig, RunOptions
 from frame_store.manifest import Encoding
 from tests.support.tiny_videos import tiny_video
 from tests.support.video_mutants import MUTATIONS, make_mutant, read_samples, size_fields

@@ -10,9 +10,9 @@ import pytest
 from av.bitstream import BitStreamFilterContext
 
 import frame_store
-from cache_builder.command_line import EXIT_NOT_WHOLE
-from cache_builder.video import units as units_module
-from cache_builder.video.decoder_log import DecoderLog, decoder_log
+from cache_builder.cli.command_line import EXIT_NOT_WHOLE
+from cache_builder.video.decode.decode import units as units_module
+from cache_builder.video.decode.decoder_log import DecoderLog, decoder_log
 from cache_builder.video.ffmpeg_log import ffmpeg_log
 from tests.support.commands import SMALL, run
 from tests.support.spelled_store import spelled_numbers
@@ -192,7 +192,7 @@ class TestDecoderLog:
         def refuse(*arguments):
             raise av.error.InvalidDataError(1, "unit 0")
 
-        monkeypatch.setattr("cache_builder.video.decoder_log.BitStreamFilterContext", refuse)
+        monkeypatch.setattr("cache_builder.video.decode.decoder_log.BitStreamFilterContext", refuse)
         log = DecoderLog("h264", [(48, "h264", "Frame num gap 7 5\n")])
         assert log.take(NO_STREAM) == "Frame num gap 7 5: a picture before it is missing"
 

@@ -4,11 +4,11 @@ import errno
 
 import pytest
 
-from cache_builder.build import run_build
-from cache_builder.cli import cache_verify
-from cache_builder.command_line import EXIT_WRONG_COMMAND
-from cache_builder.config import BuildSettings, resolve
+from cache_builder.build.pipeline import run_build
+from cache_builder.cli.command_line import EXIT_WRONG_COMMAND
+from cache_builder.cli.main import cache_verify
 from cache_builder.errors import OutputError
+from cache_builder.settings.config import BuildSettings, resolve
 from tests.support.commands import SMALL, run
 from tests.support.not_writable import not_writable
 from tests.support.tiny_videos import simple_specs, tiny_folder

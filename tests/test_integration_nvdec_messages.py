@@ -9,8 +9,8 @@ import pytest
 from cache_builder import open_videos
 from cache_builder.discover import discover_videos
 from cache_builder.errors import NvdecError
-from cache_builder.video.nvdec import NvdecDevice, choose_nvdec, probe_nvdec
-from cache_builder.video.scan_cache import scan_videos
+from cache_builder.gpu.nvdec import NvdecDevice, choose_nvdec, probe_nvdec
+from cache_builder.scans.scan_cache import scan_videos
 from tests.support.commands import SMALL, run
 from tests.support.in_process_pool import InProcessPool
 from tests.support.raw_nvdec import failure_of

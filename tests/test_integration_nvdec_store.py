@@ -9,15 +9,15 @@ import pytest
 
 pytest.importorskip("torch")
 
-import cache_builder.build
+import cache_builder.build.pipeline
 from cache_builder import open_videos
-from cache_builder.build import run_build
-from cache_builder.config import BuildSettings, resolve
+from cache_builder.build.pipeline import run_build
 from cache_builder.errors import NvdecError
-from cache_builder.video.convert import FrameConverter
-from cache_builder.video.cuda_convert import CudaFrameConverter
-from cache_builder.video.geometry import FrameGeometry
-from cache_builder.video.nvdec import choose_nvdec
+from cache_builder.gpu.convert import CudaFrameConverter
+from cache_builder.gpu.nvdec import choose_nvdec
+from cache_builder.settings.config import BuildSettings, resolve
+from cache_builder.video.picture.convert import FrameConverter
+from cache_builder.video.picture.geometry import FrameGeometry
 from frame_store import open_store
 from tests.support.host_nvdec import HostNvdecDevice, open_on_stub
 from tests.support.presentations import presentation
@@ -100,7 +100,7 @@ def read_and_build(folder, scratch):
     differences, frames = compare(open_on_stub(folder, size=SIZE), folder)
     report = {"differences": differences}
     settings = BuildSettings(encoding="raw", size=str(SIZE), layout="video", device="cuda", workers=1)
-    cache_builder.build.choose_nvdec = lambda *_, **__: HostNvdecDevice()
+    cache_builder.build.pipeline.choose_nvdec = lambda *_, **__: HostNvdecDevice()
     built = run_build(Path(folder), Path(scratch) / "cache", *resolve(settings))
     cache = open_store(Path(scratch) / "cache")
     report["decoded_by_nvdec"] = built.num_frames_decoded_by_nvdec
@@ -108,7 +108,7 @@ def read_and_build(folder, scratch):
     report["gpu"] = cache.manifest.library_versions["GPU"]
     report["again"] = run_build(Path(folder), Path(scratch) / "cache", *resolve(settings)).status
     settings = settings.overridden_by(BuildSettings(device="cpu"))
-    cache_builder.build.choose_nvdec = choose_nvdec
+    cache_builder.build.pipeline.choose_nvdec = choose_nvdec
     report["on_cpu"] = failure_of(
         lambda: run_build(Path(folder), Path(scratch) / "cache", *resolve(settings))
     )
@@ -147,7 +147,7 @@ def build_damaged(folder, scratch):
     """A build over damage, with the GPU and without: whether frames are the same, and what is said of the video."""
     frames = []
     for device, choose in (("cpu", choose_nvdec), ("cuda", lambda *_, **__: HostNvdecDevice())):
-        cache_builder.build.choose_nvdec = choose
+        cache_builder.build.pipeline.choose_nvdec = choose
         settings = BuildSettings(
             encoding="raw", size=str(SIZE), layout="video", device=device, workers=1, on_error="skip"
         )

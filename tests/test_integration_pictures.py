@@ -8,9 +8,9 @@ import pytest
 from av.bitstream import BitStreamFilterContext
 
 from cache_builder import open_videos
-from cache_builder.build import run_build
-from cache_builder.config import BuildConfig, Encoding, RunOptions
-from cache_builder.video.geometry import FrameGeometry
+from cache_builder.build.pipeline import run_build
+from cache_builder.settings.config import BuildConfig, Encoding, RunOptions
+from cache_builder.video.picture.geometry import FrameGeometry
 from frame_store import open_store
 from tests.support.presentations import SYMMETRIES, matrix_of, show_by_matrix
 

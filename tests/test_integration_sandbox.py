@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import frame_store
-from cache_builder.command_line import EXIT_NOT_WHOLE
-from cache_builder.video import open_video
+from cache_builder.cli.command_line import EXIT_NOT_WHOLE
+from cache_builder.video.opening import open_video
 from tests.support.commands import SMALL
 from tests.support.hand_made_mp4 import HandMadeMp4, full_box, jpeg_picture
 from tests.support.tiny_videos import remux, tiny_video

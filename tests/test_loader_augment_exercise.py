@@ -10,7 +10,7 @@ import pytest
 import torch
 from torchvision import transforms
 
-from cache_builder.video.geometry import FrameGeometry, Presentation, parse_aspect, place_frame
+from cache_builder.video.picture.geometry import FrameGeometry, Presentation, parse_aspect, place_frame
 from loader import exercise_augmentation
 from loader.augment.apply import resized_part
 from loader.augment.crop_box import fallback_box

@@ -17,7 +17,7 @@ from frame_cache_tools.gpu_subjects import (
     nvdec_subject,
 )
 
-from cache_builder.video.nvdec import NvdecDevice
+from cache_builder.gpu.nvdec import NvdecDevice
 from frame_store.cuda_driver import NVDEC_LIBRARY, load_library
 from tests.support.stub_planes import plane_tensor
 

@@ -13,11 +13,11 @@ NOUN = re.compile(
 )
 NEVER_ONE = {
     # What stands before the noun is no count of it.
-    "cache_builder/video/nvdec.py": {"facts.pixel_format", "samples"},
+    "cache_builder/gpu/nvdec.py": {"facts.pixel_format", "samples"},
     # More than the limit, which is large.
-    "cache_builder/video/limits.py": {"num_frames"},
+    "cache_builder/video/opening/limits.py": {"num_frames"},
     # A share of others: "1 of its transport packets".
-    "cache_builder/video/encryption.py": {"num_packets"},
+    "cache_builder/video/opening/encryption.py": {"num_packets"},
     # A visit of one frame, and a short batch of one, are spoken of elsewhere or cannot be.
     "loader/sampling/plan.py": {"visit"},
     "loader/bias/steps.py": {"batch_size"},

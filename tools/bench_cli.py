@@ -18,7 +18,7 @@ import msgspec
 from frame_cache_tools.bench_process import start_server
 from frame_cache_tools.bench_settings import QUICK, BenchSettings
 
-from cache_builder.command_line import (
+from cache_builder.cli.command_line import (
     EXIT_INTERRUPTED,
     EXIT_MACHINE_FAILED,
     EXIT_TERMINATED,
@@ -30,9 +30,9 @@ from cache_builder.command_line import (
     say,
     say_error,
 )
+from cache_builder.cli.interrupts import SigtermAsInterrupt, Terminated
 from cache_builder.discover import discover_videos
 from cache_builder.errors import ConfigError, MachineError
-from cache_builder.interrupts import SigtermAsInterrupt, Terminated
 from frame_store import __version__
 from frame_store.errors import FrameCacheError
 from frame_store.manifest import read_manifest

@@ -15,12 +15,12 @@ from frame_cache_tools.spelled_videos import SpelledVideo
 from frame_cache_tools.usual_loader import unservable
 
 from cache_builder import open_videos
-from cache_builder.build import run_build
-from cache_builder.config import BuildConfig, BuildSettings, resolve
+from cache_builder.build.pipeline import run_build
+from cache_builder.build.report import BuildReport
+from cache_builder.build.workspace import Workspace
 from cache_builder.discover import SourceVideo, discover_videos
 from cache_builder.errors import InputFolderError, VideoError
-from cache_builder.report import BuildReport
-from cache_builder.workspace import Workspace
+from cache_builder.settings.config import BuildConfig, BuildSettings, resolve
 from frame_store import CacheStore, open_store
 
 FRAMES_PER_SHARD = 200

@@ -11,9 +11,9 @@ import av
 import numpy as np
 from frame_cache_tools.bench_slices import Slice, SliceRule, Tell, measure_batches, measure_counters
 
-from cache_builder.video.convert import FrameConverter
-from cache_builder.video.geometry import FrameGeometry
-from cache_builder.video.presentation import read_presentation
+from cache_builder.video.picture.convert import FrameConverter
+from cache_builder.video.picture.geometry import FrameGeometry
+from cache_builder.video.picture.presentation import read_presentation
 from frame_store import CacheStore, open_store
 
 _FRAMES_DECODED = 2048

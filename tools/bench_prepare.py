@@ -24,8 +24,8 @@ from frame_cache_tools.bench_process import SourceFailedError, TimeUpError
 from frame_cache_tools.bench_settings import BenchSettings
 from frame_cache_tools.bench_subjects import TAKE_LIMIT
 
-from cache_builder.config import BuildSettings
 from cache_builder.errors import MachineError, OutputError
+from cache_builder.settings.config import BuildSettings
 from frame_store.counts import counted
 
 _MODES = ("permutation", "iid", "shards m=8", "block k=4", "sequential")

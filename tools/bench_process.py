@@ -36,7 +36,7 @@ _PRELOADED = (
     "numcodecs.zstd",
     "zarr",
     "webdataset",
-    "cache_builder.video.live_store",
+    "cache_builder.live.store",
     "loader.frame_loader",
     "loader.torch_loader.dataset",
     "loader.webdataset",

@@ -33,9 +33,9 @@ from frame_cache_tools.bench_subjects import (
 )
 from frame_cache_tools.usual_loader import USUAL_NUM_WORKERS, why_not_installed
 
-from cache_builder.config import BuildSettings
+from cache_builder.cli.interrupts import Terminated
 from cache_builder.errors import ConfigError
-from cache_builder.interrupts import Terminated
+from cache_builder.settings.config import BuildSettings
 
 _FLAT_NAME = "cache-bench-flat.npy"
 _SHARE_TO_LOOK_AT_CACHES = 0.1

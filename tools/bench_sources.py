@@ -25,7 +25,7 @@ from frame_cache_tools.bench_slices import (
 )
 from frame_cache_tools.usual_loader import UsualVideo, UsualVideos, usual_transforms
 
-from cache_builder.video.geometry import FrameGeometry
+from cache_builder.video.picture.geometry import FrameGeometry
 from frame_store import open_store
 from frame_store.protocol import FrameStore
 from loader.sampling.spec import SamplingSpec

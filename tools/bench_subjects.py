@@ -25,7 +25,7 @@ from frame_cache_tools.bias_subject import BiasSubject, subject_of_cache
 from frame_cache_tools.bias_table import BiasTable, largest_divisor
 from frame_cache_tools.usual_loader import USUAL_NUM_WORKERS
 
-from cache_builder.video.geometry import FrameGeometry
+from cache_builder.video.picture.geometry import FrameGeometry
 from frame_store import open_store
 from loader import SamplingError, SamplingSpec
 from loader.bias.webdataset.report import WebDatasetSpec

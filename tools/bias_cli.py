@@ -36,7 +36,7 @@ from frame_cache_tools.bias_table import (
 )
 from frame_cache_tools.bias_text import table_text
 
-from cache_builder.command_line import (
+from cache_builder.cli.command_line import (
     EXIT_WRONG_COMMAND,
     OneLineCommand,
     PathName,

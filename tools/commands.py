@@ -1,6 +1,6 @@
 """Where `cache-bias` and `cache-bench` begin: importing the rest takes seconds, and Ctrl-C ends it without a word."""
 
-from cache_builder.commands import import_quietly
+from cache_builder.cli.commands import import_quietly
 
 
 def cache_bias() -> None:

@@ -16,8 +16,8 @@ from frame_cache_tools.spelled_videos import read_frame
 
 import frame_store
 from cache_builder import open_videos
-from cache_builder.cli import cache_build, cache_info, cache_verify
-from cache_builder.command_line import PathName
+from cache_builder.cli.command_line import PathName
+from cache_builder.cli.main import cache_build, cache_info, cache_verify
 from frame_store.counts import counted
 from frame_store.protocol import FrameStore
 from loader import FrameBatch, FrameLoader

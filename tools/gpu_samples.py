@@ -20,7 +20,7 @@ from frame_cache_tools.make_sample_videos import KINDS, sample_specs, write_samp
 from frame_cache_tools.spelled_videos import SpelledVideo
 
 from cache_builder.discover import discover_videos
-from cache_builder.video.geometry import FrameGeometry
+from cache_builder.video.picture.geometry import FrameGeometry
 
 FULL_SIZE: Final = SampleSize(num_videos=8, num_frames=300, width=1920, height=1080)
 QUICK_SIZE: Final = SampleSize(num_videos=2, num_frames=40, width=640, height=360)

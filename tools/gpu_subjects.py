@@ -18,8 +18,8 @@ from frame_cache_tools.gpu_findings import Skip
 from frame_cache_tools.gpu_samples import Samples
 
 from cache_builder import LiveStore
-from cache_builder.video.nvdec import NvdecDevice, check_on_device
-from cache_builder.video.open_video import choose_video_stream, open_container
+from cache_builder.gpu.nvdec import NvdecDevice, check_on_device
+from cache_builder.video.opening.open_video import choose_video_stream, open_container
 from frame_store import CudaUnavailableError, open_store
 from frame_store.protocol import DecodesOnDevice
 from loader.gpu.jpeg import find_jpeg_decoder

@@ -30,7 +30,7 @@ from frame_cache_tools.gpu_subjects import (
     nvdec_subject,
 )
 
-from cache_builder.video.nvdec import NvdecDevice
+from cache_builder.gpu.nvdec import NvdecDevice
 from frame_store.cpu_budget import num_usable_cpus
 
 _ROUNDS: Final = 3

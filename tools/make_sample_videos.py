@@ -17,7 +17,7 @@ import click
 from frame_cache_tools.spelled_videos import SpelledVideo, write_spelled_video
 from tqdm import tqdm
 
-from cache_builder.command_line import PathName
+from cache_builder.cli.command_line import PathName
 from frame_store.counts import counted
 from frame_store.cpu_budget import num_usable_cpus
 

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from cache_builder.command_line import EXIT_MACHINE_FAILED
+from cache_builder.cli.command_line import EXIT_MACHINE_FAILED
 from tests.support.faults import BuildServer, Ended, Fault, digests
 from tests.support.tiny_videos import simple_specs, tiny_folder, tiny_video
 

@@ -192,8 +192,8 @@ def _serve(scratch: Path) -> None:
     import simplejpeg  # noqa: F401
     import zarr  # noqa: F401
 
-    import cache_builder.build
-    from cache_builder.cli import cache_build
+    import cache_builder.build.pipeline
+    from cache_builder.cli.main import cache_build
     from tests.support.in_process_pool import InProcessPool
 
     class Pool(InProcessPool):
@@ -203,7 +203,7 @@ def _serve(scratch: Path) -> None:
         def __class_getitem__(cls, _: Any) -> type["Pool"]:
             return cls
 
-    cache_builder.build.WorkerPool = Pool  # type: ignore[assignment,misc]
+    cache_builder.build.pipeline.WorkerPool = Pool  # type: ignore[assignment,misc]
     for line in sys.stdin:
         request = json.loads(line)
         child = os.fork()

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 from av.video.plane import VideoPlane
 
 from cache_builder.discover import discover_videos
-from cache_builder.video.geometry import FrameGeometry
-from cache_builder.video.nvdec import NvdecDevice
-from cache_builder.video.scan_cache import scan_frames
+from cache_builder.gpu.nvdec import NvdecDevice
+from cache_builder.scans.scan_cache import scan_frames
+from cache_builder.video.picture.geometry import FrameGeometry
 from tests.support.in_process_pool import InProcessPool
 from tests.support.stub_planes import plane_tensor
 
 if TYPE_CHECKING:
     import torch
 
-    from cache_builder.video.cuda_live_store import CudaLiveStore
+    from cache_builder.live.gpu_store import CudaLiveStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ def open_on_stub(
     folder: Path | str, *, size: int = 64, falls_back: bool = False, decoder: str | None = None
 ) -> "CudaLiveStore":
     """As `open_videos(folder, device="cuda")`, or with `falls_back` "auto", in a process on the stub driver."""
-    from cache_builder.video.cuda_live_store import CudaLiveStore  # needs torch
+    from cache_builder.live.gpu_store import CudaLiveStore  # needs torch
 
     videos = discover_videos(Path(folder))
     return CudaLiveStore(

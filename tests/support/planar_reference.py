@@ -1,4 +1,4 @@
-"""Plain, slow float64 versions of what `cache_builder.video.yuv_rgb` does, and pictures to try it on."""
+"""Plain, slow float64 versions of what `cache_builder.gpu.yuv_rgb` does, and pictures to try it on."""
 
 from fractions import Fraction
 from math import ceil
@@ -6,7 +6,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from cache_builder.video.geometry import FramePlacement
+from cache_builder.video.picture.geometry import FramePlacement
 from tests.support.yuv_reference import yuv_to_rgb
 
 

@@ -8,8 +8,8 @@ import time
 import msgspec
 import numpy as np
 
-from cache_builder.unit_job import UnitJob
-from cache_builder.video.scan_job import CountJob, ScanJob
+from cache_builder.jobs.unit_job import UnitJob
+from cache_builder.scans.scan_job import CountJob, ScanJob
 from cache_builder.worker_pool import JobLimits
 
 

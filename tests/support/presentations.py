@@ -4,8 +4,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from cache_builder.video.geometry import WHOLE_PICTURE, ContainerCrop, Presentation
-from cache_builder.video.orientation import Orientation
+from cache_builder.video.picture.geometry import WHOLE_PICTURE, ContainerCrop, Presentation
+from cache_builder.video.picture.orientation import Orientation
 
 ORIENTATIONS = tuple(
     Orientation(is_mirrored=is_mirrored, num_quarter_turns=turns)

@@ -9,20 +9,20 @@ from unittest.mock import patch
 import av
 import numpy as np
 
-from cache_builder.config import BuildConfig, ErrorPolicy
-from cache_builder.decode_stage import DecodeStage
-from cache_builder.decoded_video import DecodedVideo
-from cache_builder.decoder_choice import DecoderChoice
+from cache_builder.build.decode_stage import DecodeStage
 from cache_builder.discover import SourceVideo
 from cache_builder.errors import VideoError
-from cache_builder.video import units
-from cache_builder.video.convert import FrameConverter
-from cache_builder.video.frame_table import count_frames, predict_frames
-from cache_builder.video.geometry import FrameGeometry
-from cache_builder.video.live_store import LiveStore
-from cache_builder.video.open_video import open_container
-from cache_builder.video.scan import VideoScan, scan_video
-from cache_builder.video.start_check import check_starts
+from cache_builder.findings.verdict import DecodedVideo
+from cache_builder.gpu.choice import DecoderChoice
+from cache_builder.live.store import LiveStore
+from cache_builder.settings.config import BuildConfig, ErrorPolicy
+from cache_builder.video.decode.decode import units
+from cache_builder.video.decode.frame_table import count_frames, predict_frames
+from cache_builder.video.decode.start_check import check_starts
+from cache_builder.video.opening.open_video import open_container
+from cache_builder.video.picture.convert import FrameConverter
+from cache_builder.video.picture.geometry import FrameGeometry
+from cache_builder.video.scan.scan import VideoScan, scan_video
 from frame_store.manifest import Encoding, VideoEntry
 from frame_store.pixel_codec import crc32c
 from tests.support.in_process_pool import InProcessPool

@@ -23,12 +23,12 @@ import numpy as np
 import psutil
 
 from cache_builder import open_videos
-from cache_builder.build import run_build
-from cache_builder.config import BuildConfig, RunOptions
+from cache_builder.build.pipeline import run_build
+from cache_builder.build.report import BuildReport
 from cache_builder.errors import VideoError
-from cache_builder.report import BuildReport
-from cache_builder.video.geometry import FrameGeometry
-from cache_builder.video.live_store import LiveStore
+from cache_builder.live.store import LiveStore
+from cache_builder.settings.config import BuildConfig, RunOptions
+from cache_builder.video.picture.geometry import FrameGeometry
 from frame_store import CacheStore, open_store
 from frame_store.manifest import Encoding, VideoEntry
 from frame_store.verify import verify_store

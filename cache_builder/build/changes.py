@@ -1,0 +1,61 @@
+"""How a folder of videos differs from the one that a cache was made of."""
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from cache_builder.discover import SourceVideo, discover_videos
+from cache_builder.video.opening.open_video import hash_file
+from frame_store.descriptors import raise_if_out_of_files
+from frame_store.manifest import StoreManifest
+from frame_store.user_path import user_path
+
+
+def list_changes(then: Mapping[str, str | None], now: Mapping[str, str | None]) -> list[str]:
+    """One line for each video that is new, gone or changed; both map relative paths to SHA-256, None if unreadable.
+
+    >>> list_changes({"a.mp4": "1", "b.mp4": "2"}, {"b.mp4": "3", "c.mp4": None})
+    ['video a.mp4: in it, but no longer in the folder', 'video b.mp4: changed since', 'video c.mp4: not in it']
+    """
+    lines = []
+    for path in sorted(then.keys() | now.keys()):
+        if path not in then:
+            lines.append(f"video {path}: not in it")
+        elif path not in now:
+            lines.append(f"video {path}: in it, but no longer in the folder")
+        elif then[path] != now[path]:
+            lines.append(f"video {path}: changed since")
+    return lines
+
+
+def changes_since(manifest: StoreManifest, videos: Path) -> list[str]:
+    """`list_changes` from a cache to the folder `videos` as it is. Nothing is decoded; files are read and hashed.
+
+    What was unreadable when the cache was made has no hash there, and counts as unchanged where it is still found.
+
+    Raises:
+        InputFolderError: no such folder, no video in it.
+        OSError: no more files can be opened.
+    """
+    then = {video.path: video for video in manifest.videos}
+    now: dict[str, str | None] = {}
+    for video in discover_videos(user_path(videos)):
+        entry = then.get(video.relative_path)
+        # Hashing a new one would tell nothing, nor one of another length.
+        is_hashed = entry is not None and entry.sha256 is not None
+        now[video.relative_path] = (
+            _digest(video, expected_bytes=entry.num_bytes) if entry is not None and is_hashed else None
+        )
+    return list_changes({path: video.sha256 for path, video in then.items()}, now)
+
+
+def _digest(video: SourceVideo, *, expected_bytes: int | None) -> str:
+    try:
+        status = os.stat(video.path)  # noqa: PTH116 - of what the link leads to
+        if not stat.S_ISREG(status.st_mode) or status.st_size != expected_bytes:
+            return "another length"
+        return hash_file(video.path)
+    except OSError as error:
+        raise_if_out_of_files(error)
+        return error.strerror or "unreadable"

@@ -1,0 +1,257 @@
+"""Decodes all planned units in the worker pool and settles what only decoding can tell.
+
+A unit whose first frame depends on what comes before it joins the unit in front of it. Where the frames behind an
+edge of two units are others when decoding starts there than when it goes on over it, the video is decoded in one piece.
+With `--stride` a unit is told which ordinal it begins at, and with `--fps`, where frames take the sorted timestamps of
+their packets, those; both are guessed from the packets. Where decoding shows the guess wrong, it is decoded again. A
+unit that kills its process is tried once more, alone, and then written off.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from cache_builder.errors import MachineError, UnitNotIndependentError, VideoError, VideosError
+from cache_builder.findings.verdict import DecodedVideo
+from cache_builder.gpu.choice import DecoderChoice
+from cache_builder.jobs.spill import UnitReceipt
+from cache_builder.jobs.unit_job import UnitJob, empty_receipt
+from cache_builder.plan.units import DecodeUnit, plan_units
+from cache_builder.settings.config import BuildConfig, ErrorPolicy
+from cache_builder.video.decode.frame_table import sorted_packet_pts
+from cache_builder.video.decode.unit_edges import first_wrong_edge
+from cache_builder.video.scan.scan import VideoScan
+from cache_builder.worker_pool import JobDied, JobDone, JobRaised, WorkerPool
+from frame_store.errors import CudaError
+
+UnitPool = WorkerPool[UnitJob, UnitReceipt]
+
+
+class DecodeResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Every video after decoding."""
+
+    videos: list[DecodedVideo | VideoError | None]
+    """Row per video; an error where nothing of it can be used, None where the scan had refused it already."""
+    unit_names: list[str]
+    """Spill names of the units, as `DecodedVideo.unit_numbers` counts them."""
+
+
+class DecodeStage:
+    """One run over all units. Use once: `DecodeStage(...).run()`."""
+
+    def __init__(
+        self,
+        pool: UnitPool,
+        *,
+        paths: Sequence[Path],
+        spill: Path,
+        scans: Sequence[VideoScan | None],
+        decoders: DecoderChoice,
+        config: BuildConfig,
+        on_error: ErrorPolicy,
+        progress: Callable[[int], None],
+    ) -> None:
+        self._pool = pool
+        self._paths = paths
+        self._spill = spill
+        self._scans = scans
+        self._decoders = decoders
+        self._config = config
+        self._on_error = on_error
+        self._progress = progress
+        self._jobs: dict[int, dict[DecodeUnit, UnitJob]] = {}
+        """Per video the units that count; one merged away is dropped from here and its result ignored."""
+        self._receipts: dict[DecodeUnit, UnitReceipt] = {}
+        self._failed: dict[int, VideoError] = {}
+        self._to_retry_alone: list[UnitJob] = []
+        self._wrong_edges: dict[int, int] = {}
+        """Packets at whose edge a video turned out not to be cut; see `first_wrong_edge`."""
+
+    def run(self) -> DecodeResult:
+        """Decode everything.
+
+        Raises:
+            VideosError: a video is not whole and the policy is `fail`.
+            MachineError: disk full, I/O error, out of memory outside a decoder.
+        """
+        for unit in plan_units(self._scans, self._config):
+            self._submit_first(unit)
+        while True:
+            self._drain()
+            if self._to_retry_alone:
+                self._pool.submit(self._to_retry_alone.pop())
+            elif not self._submit_uncut() and not self._submit_misplaced():
+                return self._result()
+
+    def _drain(self) -> None:
+        while self._pool.num_unfinished:
+            outcome = self._pool.next_outcome()
+            unit = outcome.job.unit
+            if self._jobs[unit.video_id].get(unit) is not outcome.job:
+                continue  # merged into another unit, or to be decoded from another ordinal, meanwhile
+            if isinstance(outcome, JobDone):
+                self._receipts[unit] = outcome.result
+                self._progress(unit.num_packets)
+                if outcome.result.is_damaged:
+                    self._stop_unless_skipping(unit.video_id)
+            elif isinstance(outcome, JobDied):
+                self._take_death(outcome)
+            else:
+                self._take_error(outcome)
+
+    def _take_error(self, outcome: JobRaised[UnitJob]) -> None:
+        unit = outcome.job.unit
+        if isinstance(outcome.error, UnitNotIndependentError):
+            self._merge_into_previous(unit.video_id, outcome.error.first_packet)
+        elif isinstance(outcome.error, VideoError):
+            self._failed[unit.video_id] = outcome.error
+            self._jobs[unit.video_id].clear()
+            if self._on_error == "fail":
+                raise VideosError([str(outcome.error)]) from outcome.error
+        elif isinstance(outcome.error, OSError | MemoryError | CudaError):
+            path = outcome.job.scan.facts.path
+            raise MachineError(
+                f"decoding {path!r}: {outcome.error}; the same command resumes"
+            ) from outcome.error
+        else:
+            raise outcome.error from RuntimeError(outcome.trace)
+
+    def _take_death(self, outcome: JobDied[UnitJob]) -> None:
+        job = outcome.job
+        if not job.is_retry:
+            retry = msgspec.structs.replace(job, is_retry=True)
+            self._jobs[job.unit.video_id][job.unit] = retry
+            self._to_retry_alone.append(retry)
+            return
+        self._receipts[job.unit] = empty_receipt(job.unit, death=outcome.how)
+        self._stop_unless_skipping(job.unit.video_id)
+
+    def _merge_into_previous(self, video_id: int, first_packet: int) -> None:
+        """Join the unit that begins at `first_packet` to the one before it and decode the two as one."""
+        jobs = self._jobs[video_id]
+        unit = next(unit for unit in jobs if unit.first_packet == first_packet)
+        previous = max(other for other in jobs if other.first_packet < first_packet)
+        for gone in (previous, unit):
+            del jobs[gone]
+            self._receipts.pop(gone, None)
+        self._submit_first(msgspec.structs.replace(previous, end_packet=unit.end_packet))
+
+    def _submit_uncut(self) -> bool:
+        """Queue as one unit each video whose units do not fit together."""
+        any_uncut = False
+        for video_id, jobs in list(self._jobs.items()):
+            units = sorted(jobs)
+            edge = first_wrong_edge([self._receipts[unit] for unit in units])
+            if edge is None:
+                continue
+            self._wrong_edges[video_id] = edge
+            for unit in units:
+                del jobs[unit], self._receipts[unit]
+            self._submit_first(msgspec.structs.replace(units[0], end_packet=units[-1].end_packet))
+            any_uncut = True
+        return any_uncut
+
+    def _submit_misplaced(self) -> bool:
+        """Queue again what was decoded from an ordinal, or by timestamps, that turned out to be others."""
+        any_misplaced = False
+        for video_id, jobs in list(self._jobs.items()):
+            units = sorted(jobs)
+            pts = self._output_pts(video_id, [self._receipts[unit] for unit in units])
+            first_ordinal = 0
+            for unit in units:
+                num_decoded = self._receipts[unit].num_frames_decoded
+                unit_pts = (
+                    None if pts is None else pts[first_ordinal : first_ordinal + num_decoded + 1].tobytes()
+                )
+                job = self._jobs[video_id][unit]
+                is_other_phase = (job.first_ordinal - first_ordinal) % self._config.stride
+                if num_decoded and (is_other_phase or job.output_pts != unit_pts):
+                    del self._receipts[unit]
+                    self._submit(unit, first_ordinal=first_ordinal, output_pts=unit_pts)
+                    any_misplaced = True
+                first_ordinal += num_decoded
+        return any_misplaced
+
+    def _output_pts(
+        self, video_id: int, receipts: Sequence[UnitReceipt] | None = None
+    ) -> npt.NDArray[np.int64] | None:
+        """Ticks of a video's frames in output order: of those that came out, or before that of all to be expected.
+
+        None where each has that of its packet, or nothing depends on it.
+        """
+        scan = self._scan_of(video_id)
+        if self._config.fps is None or not scan.sorts_pts:
+            return None
+        packets = np.flatnonzero((scan.packets.size > 0) & ~scan.packets.is_discarded)
+        if receipts is not None:
+            rows = [receipt.frame_rows["packet"].astype(np.int64) for receipt in receipts]
+            packets = np.concatenate([np.zeros(0, np.int64), *rows])
+        return sorted_packet_pts(scan.packets, packets)
+
+    def _submit_first(self, unit: DecodeUnit) -> None:
+        """Queue a unit as if every packet gave one frame."""
+        pts = self._output_pts(unit.video_id)
+        self._submit(
+            unit,
+            first_ordinal=unit.first_packet,
+            output_pts=None if pts is None else pts[unit.first_packet : unit.end_packet + 1].tobytes(),
+        )
+
+    def _submit(self, unit: DecodeUnit, *, first_ordinal: int, output_pts: bytes | None) -> None:
+        job = UnitJob(
+            path=self._paths[unit.video_id],
+            scan=self._scan_of(unit.video_id),
+            unit=unit,
+            first_ordinal=first_ordinal,
+            output_pts=output_pts,
+            config=self._config,
+            spill=self._spill,
+            nvdec=self._decoders.decoder_of(unit.video_id),
+        )
+        self._jobs.setdefault(unit.video_id, {})[unit] = job
+        self._pool.submit(job)
+
+    def _scan_of(self, video_id: int) -> VideoScan:
+        scan = self._scans[video_id]
+        assert scan is not None  # only readable videos have units
+        return scan
+
+    def _units_of(self, video_id: int) -> list[DecodeUnit]:
+        return sorted(self._jobs.get(video_id, ()))
+
+    def _decoded(self, video_id: int, scan: VideoScan, *, first_unit_number: int) -> DecodedVideo:
+        units = [unit for unit in self._units_of(video_id) if unit in self._receipts]
+        return DecodedVideo(
+            scan=scan,
+            receipts=[self._receipts[unit] for unit in units],
+            unit_numbers=list(range(first_unit_number, first_unit_number + len(units))),
+            is_for_nvdec=self._decoders.decoder_of(video_id) is not None,
+            nvdec_refusal=self._decoders.refusals.get(video_id),
+            wrong_edge=self._wrong_edges.get(video_id),
+        )
+
+    def _stop_unless_skipping(self, video_id: int) -> None:
+        scan = self._scans[video_id]
+        if self._on_error == "fail" and scan is not None:
+            problems = self._decoded(video_id, scan, first_unit_number=0).problems
+            if problems:
+                raise VideosError([str(VideoError(scan.facts.path, "; ".join(problems)))])
+
+    def _result(self) -> DecodeResult:
+        for video_id in self._jobs:  # what only all units together tell
+            if video_id not in self._failed:
+                self._stop_unless_skipping(video_id)
+        videos: list[DecodedVideo | VideoError | None] = []
+        unit_names: list[str] = []
+        for video_id, scan in enumerate(self._scans):
+            if scan is None:
+                videos.append(None)
+            elif video_id in self._failed:
+                videos.append(self._failed[video_id])
+            else:
+                videos.append(self._decoded(video_id, scan, first_unit_number=len(unit_names)))
+                unit_names += [self._jobs[video_id][unit].spill_name for unit in self._units_of(video_id)]
+        return DecodeResult(videos=videos, unit_names=unit_names)

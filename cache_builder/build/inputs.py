@@ -1,0 +1,70 @@
+"""The videos of a folder as a build sees them: one row a video, readable or not, and their fingerprint."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from cache_builder.discover import SourceVideo
+from cache_builder.errors import VideoChangedError, VideoError
+from cache_builder.gpu.choice import DecoderChoice
+from cache_builder.scans.scan_cache import ScanPool, scan_videos
+from cache_builder.settings.config import BuildConfig
+from cache_builder.video.scan.scan import VideoScan
+
+
+class Inputs(msgspec.Struct, frozen=True, kw_only=True):
+    """The table of videos; `video_id` is the row. A row is a scan, or the reason why there is none."""
+
+    videos: list[SourceVideo]
+    scans: list[VideoScan | VideoError]
+
+    @property
+    def readable(self) -> list[VideoScan | None]:
+        """The scans, None where a video is unreadable."""
+        return [scan if isinstance(scan, VideoScan) else None for scan in self.scans]
+
+    @property
+    def unreadable(self) -> list[VideoError]:
+        """The errors of the unreadable videos."""
+        return [scan for scan in self.scans if isinstance(scan, VideoError)]
+
+    def changed(self, errors: Sequence[VideoChangedError]) -> "Inputs":
+        """These inputs once the videos of `errors` have turned out to be others than were scanned."""
+        reasons = {error.path: error for error in errors}
+        scans = [
+            reasons.get(video.relative_path, scan)
+            for video, scan in zip(self.videos, self.scans, strict=True)
+        ]
+        return Inputs(videos=self.videos, scans=scans)
+
+    def identity(self) -> dict[str, str]:
+        """Relative path of each video -> what identifies its content."""
+        return {
+            video.relative_path: f"unreadable: {scan.reason}"
+            if isinstance(scan, VideoError)
+            else scan.facts.sha256
+            for video, scan in zip(self.videos, self.scans, strict=True)
+        }
+
+
+def read_inputs(
+    videos: list[SourceVideo],
+    *,
+    scan_cache: Path | None,
+    pool: ScanPool,
+    progress: Callable[[int, int], None] | None = None,
+) -> Inputs:
+    """Scan `videos`. `progress` is called with (videos scanned, videos)."""
+    scans = scan_videos(videos, cache_path=scan_cache, pool=pool, progress=progress)
+    return Inputs(videos=videos, scans=scans)
+
+
+def fingerprint(inputs: Inputs, config: BuildConfig, decoders: DecoderChoice) -> str:
+    """SHA-256 over the videos' paths and contents, the resolved configuration and what the GPU decodes, if anything.
+
+    Equal fingerprints, library versions and machine give equal caches.
+    """
+    identity = {"config": config.to_builtins(), "videos": inputs.identity(), **decoders.identity()}
+    return hashlib.sha256(msgspec.json.encode(identity, order="sorted")).hexdigest()

@@ -1,0 +1,397 @@
+"""`run_build`: config -> discover -> scan -> plan -> decode units -> shards -> index -> manifest -> publish."""
+
+import errno
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from cache_builder.build.changes import list_changes
+from cache_builder.build.decode_stage import DecodeStage
+from cache_builder.build.differences import setting_differences
+from cache_builder.build.gather_stage import gather, library_versions
+from cache_builder.build.inputs import Inputs, fingerprint, read_inputs
+from cache_builder.build.report import BuildReport, make_report
+from cache_builder.build.workspace import Workspace
+from cache_builder.discover import FolderContents, look_into, printable, source_path
+from cache_builder.errors import (
+    ConfigError,
+    MachineError,
+    OutputError,
+    VideoChangedError,
+    VideoError,
+    VideosError,
+)
+from cache_builder.findings.verdict import NVDEC_COUNT
+from cache_builder.gpu.choice import DecoderChoice, choose_decoders
+from cache_builder.gpu.nvdec import NvdecDevice, choose_nvdec
+from cache_builder.plan.selection import make_selection
+from cache_builder.progress import NoProgress, Progress
+from cache_builder.scans.scan_cache import forget_scans
+from cache_builder.settings.config import BuildConfig, RunOptions
+from cache_builder.video.scan.scan import VideoScan
+from cache_builder.worker_pool import WorkerPool
+from frame_store.counts import counted
+from frame_store.errors import CudaUnavailableError, StoreError
+from frame_store.layout import MANIFEST_NAME
+from frame_store.listed import listed
+from frame_store.manifest import EncodingName, FileEntry, StoreManifest, read_manifest
+from frame_store.publish import publish_folder, write_file
+from frame_store.user_path import user_path
+from frame_store.verify import has_size
+
+_BYTES_PER_VALUE: Final[dict[EncodingName, tuple[float, float]]] = {
+    "raw": (1.0, 1.0),
+    "jpeg": (0.007, 0.12),
+    "zstd": (0.0, 0.6),
+}
+"""Per stored number, at least and typically. JPEG: a flat frame, and real clips at quality 95."""
+
+
+def run_build(
+    videos: Path,
+    output: Path,
+    config: BuildConfig,
+    options: RunOptions,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> BuildReport:
+    """Decode every video of the folder `videos`, or the one video that it is, into a cache at `output`.
+
+    An interrupted build of the same inputs and configuration is taken up where it stopped; a finished one
+    is left untouched.
+
+    Raises:
+        InputFolderError: no such folder or video, no video in it.
+        ConfigError: the output is behind a loop of links, or there is no GPU and one was asked for.
+        OutputError: the output is a file, holds something else, cannot be there, or another build is writing it; or
+            the report or scan cache beside it is somebody else's file.
+        VideosError: videos are not whole and the policy is `fail`, or no frame came of any.
+        MachineError: disk full, I/O error. The same call resumes.
+    """
+    videos, output = source_path(videos), resolved(output)
+    try:
+        workspace = Workspace(output)
+        # Before anything is written beside the output.
+        contents = look_into(videos, not_counted=workspace.own_places)
+        nvdec = _choose_nvdec(options, progress or NoProgress())
+        workspace.require_own_files()
+        with workspace.locked(if_not_writable="give {--out} a place that can be written"):
+            return _Build(
+                contents=contents,
+                workspace=workspace,
+                config=config,
+                options=options,
+                nvdec=nvdec,
+                overwrite=overwrite,
+                progress=progress or NoProgress(),
+            ).run()
+    except OSError as error:
+        raise MachineError(
+            f"{error.filename or output}: {error.strerror or error}; the same command resumes"
+        ) from error
+
+
+class _Build:
+    def __init__(
+        self,
+        *,
+        contents: FolderContents,
+        workspace: Workspace,
+        config: BuildConfig,
+        options: RunOptions,
+        nvdec: NvdecDevice | None,
+        overwrite: bool,
+        progress: Progress,
+    ) -> None:
+        self._videos = contents.videos
+        self._passed_over = contents.passed_over
+        self._workspace = workspace
+        self._config = config
+        self._options = options
+        self._nvdec = nvdec
+        self._overwrite = overwrite
+        self._progress = progress
+        self._pool = WorkerPool[Any, Any](num_workers=options.workers)
+
+    def run(self) -> BuildReport:
+        with self._pool:
+            return self._run()
+
+    def _run(self) -> BuildReport:
+        existing = self._existing_manifest()
+        started = time.monotonic()
+        inputs = self._scan()
+        decoders = self._choose_decoders(inputs)
+        seconds_scan = time.monotonic() - started
+        identity = self._identity(inputs, decoders)
+        digest = fingerprint(inputs, self._config, decoders)
+        if existing is not None:
+            if existing.fingerprint == digest and self._is_intact(existing):
+                self._workspace.remove_building(of=identity)
+                return make_report(
+                    existing,
+                    output=printable(str(self._workspace.output)),
+                    status="already complete",
+                    passed_over=self._passed_over,
+                )
+            self._refuse_unless_overwriting(existing, inputs, decoders)
+        if self._options.on_error == "fail":
+            self._refuse_unless_storable(inputs)
+        self._workspace.claim(identity, overwrite=self._overwrite)
+        self._require_space(inputs)
+        return self._build(inputs, decoders, identity, digest, seconds_scan)
+
+    def _build(
+        self,
+        inputs: Inputs,
+        decoders: DecoderChoice,
+        identity: dict[str, Any],
+        digest: str,
+        seconds_scan: float,
+    ) -> BuildReport:
+        workspace, config = self._workspace, self._config
+        started = time.monotonic()
+        num_packets = sum(scan.facts.num_packets for scan in inputs.readable if scan is not None)
+        self._progress.start("decode", num_packets, "frames")
+        stage = DecodeStage(
+            self._pool,
+            paths=[video.path for video in self._videos],
+            spill=workspace.spill,
+            scans=inputs.readable,
+            decoders=decoders,
+            config=config,
+            on_error=self._options.on_error,
+            progress=self._progress.advance,
+        )
+        try:
+            decoded = stage.run()
+        except VideosError as error:
+            if isinstance(error.__cause__, VideoChangedError):
+                forget_scans(workspace.scan_cache, [error.__cause__.path])
+            raise
+        decoded_at = time.monotonic()
+        # Else the videos as they were before would pass for built.
+        changed = [video for video in decoded.videos if isinstance(video, VideoChangedError)]
+        if changed:
+            forget_scans(workspace.scan_cache, [error.path for error in changed])
+            digest = fingerprint(inputs.changed(changed), config, decoders)
+        manifest = gather(
+            self._pool,
+            workspace=workspace,
+            config=config,
+            decoded=decoded,
+            unreadable=inputs.unreadable,
+            decoders=decoders,
+            fingerprint=digest,
+            progress=self._progress,
+        )
+        report = make_report(
+            manifest,
+            output=printable(str(workspace.output)),
+            status="built",
+            passed_over=self._passed_over,
+            seconds_scan=seconds_scan,
+            seconds_decode=decoded_at - started,
+            seconds_gather=time.monotonic() - decoded_at,
+        )
+        # First, so that no cache is ever without its report.
+        write_file(workspace.report, msgspec.json.format(msgspec.json.encode(report), indent=1))
+        publish_folder(workspace.cache, workspace.output)
+        workspace.remove_building(of=identity)
+        return report
+
+    def _existing_manifest(self) -> StoreManifest | None:
+        """The manifest of a cache that is already at the output, None where there is nothing."""
+        output = self._workspace.output
+        if not os.path.lexists(output):
+            return None
+        if not output.is_dir():
+            raise OutputError(f"{output}: is a file; give {{--out}} a folder that does not exist yet")
+        if not any(output.iterdir()):
+            output.rmdir()
+            return None
+        if not (output / MANIFEST_NAME).exists():
+            raise OutputError(
+                f"{output}: holds files that are no cache; give {{--out}} a folder that does not exist yet"
+            )
+        try:
+            return read_manifest(output)
+        except StoreError as error:
+            raise OutputError(f"{error}; move it away, or give another {{--out}}") from error
+
+    def _scan(self) -> Inputs:
+        num_scanned = 0
+
+        def advance(done: int, total: int) -> None:
+            nonlocal num_scanned
+            if num_scanned == 0:
+                self._progress.start("scan", total, "videos")
+            self._progress.advance(done - num_scanned)
+            num_scanned = done
+
+        return read_inputs(
+            self._videos,
+            scan_cache=self._workspace.scan_cache,
+            pool=self._pool,
+            progress=advance,
+        )
+
+    def _choose_decoders(self, inputs: Inputs) -> DecoderChoice:
+        """Try the videos on the GPU, where one is asked for."""
+        return choose_decoders(
+            self._nvdec,
+            paths=[video.path for video in self._videos],
+            scans=inputs.readable,
+            falls_back=self._options.device == "auto",
+            workers=self._options.workers,
+            say=self._progress.note,
+        )
+
+    def _identity(self, inputs: Inputs, decoders: DecoderChoice) -> dict[str, Any]:
+        return {
+            "config": self._config.to_builtins(),
+            "library_versions": library_versions(decoders),
+            "videos": inputs.identity(),
+            **decoders.identity(),
+        }
+
+    def _refuse_unless_overwriting(
+        self, existing: StoreManifest, inputs: Inputs, decoders: DecoderChoice
+    ) -> None:
+        if self._overwrite:
+            return
+        lines = [
+            f"{entry.name}: missing, or not {counted(entry.num_bytes, 'byte')} long"
+            for entry in self._broken_files(existing)
+        ]
+        lines += setting_differences(self._config.to_builtins(), existing.config)
+        there = {video.path: video.sha256 for video in existing.videos}
+        asked = {
+            path: None if digest.startswith("unreadable") else digest
+            for path, digest in inputs.identity().items()
+        }
+        lines += list_changes(there, asked)
+        by_nvdec = {video.path for video in existing.videos if NVDEC_COUNT in video.facts}
+        for path in sorted(by_nvdec.symmetric_difference(decoders.paths.values())):
+            there_by, here_by = ("NVDEC", "the CPU") if path in by_nvdec else ("the CPU", "NVDEC")
+            lines.append(f"video {path}: decoded by {there_by} there, by {here_by} now ({{--device}})")
+        if not lines:
+            lines.append("videos that were and are unreadable, for another reason than then")
+        raise OutputError(
+            listed(
+                f"{self._workspace.output}: already holds another cache, or a damaged one",
+                lines,
+                "give its settings to keep it, another {--out} to build beside it, or {--overwrite} to replace it",
+            )
+        )
+
+    def _broken_files(self, manifest: StoreManifest) -> list[FileEntry]:
+        """Files of the existing cache that a glance shows to be damaged; `cache-verify` looks at every byte."""
+        entries = [*manifest.files, *manifest.shards]
+        return [entry for entry in entries if not has_size(self._workspace.output, entry)]
+
+    def _is_intact(self, manifest: StoreManifest) -> bool:
+        return not self._broken_files(manifest)
+
+    def _refuse_unless_storable(self, inputs: Inputs) -> None:
+        """List every video of which the scan alone tells that it cannot be stored, or is damaged."""
+        errors = [self._foreseen_error(scan) for scan in inputs.scans]
+        problems = [str(error) for error in errors if error is not None]
+        if problems:
+            raise VideosError(problems)
+
+    def _foreseen_error(self, scan: VideoScan | VideoError) -> VideoError | None:
+        if isinstance(scan, VideoError):
+            return scan
+        if scan.damage_texts:
+            return VideoError(scan.facts.path, "; ".join(scan.damage_texts))
+        num_corrupt = int(scan.packets.is_corrupt.sum())
+        if num_corrupt:
+            return VideoError(
+                scan.facts.path, f"{counted(num_corrupt, 'packet')} flagged corrupt by the demuxer"
+            )
+        try:
+            make_selection(self._config, scan)
+        except VideoError as error:
+            return error
+        return None
+
+    def _require_space(self, inputs: Inputs) -> None:
+        """Refuse a build that cannot fit, and say so of one that might not: spill and cache lie side by side.
+
+        What pixels compress to is known only when they are, so that alone is no reason to refuse.
+        """
+        config = self._config
+        if config.fps is not None:
+            return  # how many ticks there are is not worth guessing here
+        height, width, channels = config.frame_shape
+        least, typical = _BYTES_PER_VALUE[config.encoding.name]
+        num_packets = sum(scan.facts.num_packets for scan in inputs.readable if scan is not None)
+        num_values = 2 * num_packets / config.stride * height * width * channels
+        spilled = _folder_bytes(self._workspace.building)
+        free = shutil.disk_usage(self._workspace.building).free
+        text = f"(the cache and as much again while building), {_size_text(free)} are free"
+        if free < least * num_values - spilled:
+            raise MachineError(
+                f"{self._workspace.output}: at least {_size_text(least * num_values - spilled)} are needed {text}"
+            )
+        if free < typical * num_values - spilled:
+            self._progress.note(
+                f"{self._workspace.output}: about {_size_text(typical * num_values - spilled)} may be needed {text}; "
+                "should the disk run full, make room and give the same command again"
+            )
+
+
+def _choose_nvdec(options: RunOptions, progress: Progress) -> NvdecDevice | None:
+    try:
+        return choose_nvdec(options.device, say=lambda reason: progress.note(f"--device auto: {reason}"))
+    except CudaUnavailableError as error:
+        raise ConfigError(f"{{--device cuda}}: {error}; {{--device auto}} decodes on the CPU") from error
+
+
+def resolved(path: Path) -> Path:
+    """The path with `~` put out and its links followed.
+
+    Raises:
+        ConfigError: they run in a loop, or may not be followed.
+    """
+    path = user_path(path)
+    try:
+        real = Path(os.path.realpath(path))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be followed: {error.strerror}") from error
+    try:
+        real.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # realpath says nothing of it, Path.resolve only up to Python 3.12
+            raise ConfigError(f"{path}: cannot be followed: a loop of symbolic links") from error
+    return real
+
+
+def _size_text(num_bytes: float) -> str:
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"
+
+
+def _folder_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def default_output(videos: Path) -> Path:
+    """`DIR.cache` beside the folder of videos, or `FILE.cache` beside the one video.
+
+    Raises:
+        InputFolderError: nothing is there.
+        ConfigError: the folder has no name to go by (the root of the file system).
+    """
+    source = source_path(videos)
+    named = user_path(videos)
+    if named.name not in {"", ".."}:  # a link's cache goes beside the link
+        source = Path(os.path.realpath(named.parent)) / named.name
+    if not source.name:
+        raise ConfigError(f"{source}: give {{--out}}, there is no place beside it")
+    return source.with_name(source.name + ".cache")

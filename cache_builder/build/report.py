@@ -1,0 +1,119 @@
+"""What a build says when it ends: per video what was claimed, decoded and stored, and what was wrong."""
+
+from typing import Literal
+
+import msgspec
+
+from cache_builder.discover import PassedOver
+from cache_builder.findings.copies import find_copies
+from cache_builder.findings.verdict import NVDEC_COUNT
+from frame_store.counts import counted
+from frame_store.manifest import Fidelity, StoreManifest, VideoEntry
+
+_MAX_COPIES_TOLD = 3
+
+
+class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Written to `CACHE.report.json` and shown by `cache-build`."""
+
+    output: str
+    status: Literal["built", "already complete"]
+    num_frames: int
+    num_bytes: int
+    num_shards: int
+    num_frames_decoded_by_nvdec: int | None
+    """Of all frames decoded; None where no GPU was to decode any."""
+    seconds_scan: float
+    seconds_decode: float
+    seconds_gather: float
+    fidelity: Fidelity | None
+    passed_over: PassedOver
+    """Files of the folder that were not taken for videos."""
+    copies: list[list[str]]
+    """Groups of videos that are byte for byte the same."""
+    videos: list[VideoEntry]
+
+    @property
+    def not_whole(self) -> list[VideoEntry]:
+        """Videos that are damaged or unreadable."""
+        return [video for video in self.videos if video.verdict != "whole"]
+
+
+def make_report(
+    manifest: StoreManifest,
+    *,
+    output: str,
+    status: Literal["built", "already complete"],
+    passed_over: PassedOver,
+    seconds_scan: float = 0.0,
+    seconds_decode: float = 0.0,
+    seconds_gather: float = 0.0,
+) -> BuildReport:
+    """The report of a finished cache."""
+    return BuildReport(
+        output=output,
+        status=status,
+        num_frames=manifest.num_frames,
+        num_bytes=sum(entry.num_bytes for entry in [*manifest.shards, *manifest.files]),
+        num_shards=len(manifest.shards),
+        num_frames_decoded_by_nvdec=_num_frames_decoded_by_nvdec(manifest),
+        seconds_scan=seconds_scan,
+        seconds_decode=seconds_decode,
+        seconds_gather=seconds_gather,
+        fidelity=manifest.fidelity,
+        passed_over=passed_over,
+        copies=find_copies((video.path, video.sha256) for video in manifest.videos),
+        videos=manifest.videos,
+    )
+
+
+def _num_frames_decoded_by_nvdec(manifest: StoreManifest) -> int | None:
+    counts = [video.facts[NVDEC_COUNT] for video in manifest.videos if NVDEC_COUNT in video.facts]
+    return sum(counts) if counts else None
+
+
+def report_text(report: BuildReport) -> str:
+    """The report for a terminal: every video that needs a look, then the totals."""
+    lines = [f"  {video.path!r}: {video.verdict}: {video.reason}" for video in report.not_whole]
+    if lines:
+        lines.insert(0, "Not whole:")
+    noted = [f"  {video.path!r}: {'; '.join(video.notes)}" for video in report.videos if video.notes]
+    if noted:
+        lines += ["Worth knowing:", *noted[:20]]
+        if len(noted) > 20:
+            lines.append(f"  and {len(noted) - 20} more, in the report")
+    if report.passed_over.text is not None:
+        lines.append(report.passed_over.text)
+    if report.copies:
+        listed = "; ".join(
+            " = ".join(map(repr, paths[:_MAX_COPIES_TOLD])) for paths in report.copies[:_MAX_COPIES_TOLD]
+        )
+        num_copies = sum(len(paths) - 1 for paths in report.copies)
+        lines.append(f"byte for byte the same as another video: {num_copies} ({listed})")
+    num_whole = len(report.videos) - len(report.not_whole)
+    decoded = sum(video.num_frames_decoded for video in report.videos)
+    others = f" and {counted(len(report.not_whole), 'other')}" if report.not_whole else ""
+    lines.append(
+        f"{report.output}: {report.status}, {counted(report.num_frames, 'frame')} "
+        f"of {counted(num_whole, 'whole video')}{others}, "
+        f"{report.num_bytes / 1e6:.1f} MB in {counted(report.num_shards, 'shard')}"
+        f"{f' ({report.num_bytes / report.num_frames:.0f} bytes a frame)' if report.num_frames else ''}"
+    )
+    if report.status == "built":
+        seconds = report.seconds_scan + report.seconds_decode + report.seconds_gather
+        lines.append(
+            f"{counted(decoded, 'frame')} decoded in {seconds:.1f} s: scan {report.seconds_scan:.1f}, "
+            f"decode {report.seconds_decode:.1f} ({decoded / max(report.seconds_decode, 1e-9):.0f} frames/s), "
+            f"gather {report.seconds_gather:.1f}"
+        )
+    if report.num_frames_decoded_by_nvdec is not None:
+        lines.append(
+            f"decoded by the GPU (NVDEC): {report.num_frames_decoded_by_nvdec} of {counted(decoded, 'frame')}"
+        )
+    if report.fidelity is not None and report.fidelity.psnr_db_of_mean_error is not None:
+        lines.append(
+            f"JPEG against unencoded frames: PSNR {report.fidelity.psnr_db_of_mean_error:.1f} dB over "
+            f"{counted(report.fidelity.num_frames_sampled, 'frame')} sampled, worst frame "
+            f"{report.fidelity.psnr_db_worst_frame:.1f} dB"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""The commands cache-build, cache-info and cache-verify."""

@@ -1,0 +1,61 @@
+"""What is noted of every frame as it leaves the decoder, stored or not."""
+
+from av.video.frame import PictureType, VideoFrame
+
+from cache_builder.video.decode.decode import DecodedFrame
+from cache_builder.video.decode.unit_edges import MAX_PICTURES_COMPARED, Pictures
+from cache_builder.video.picture.orientation import describe_matrix, read_display_matrix
+from cache_builder.video.picture.picture_hash import luma_hash, picture_hash
+from frame_store.frame_truth import PictureFormat
+
+
+class FrameNotes:
+    """Notes of one unit's frames, in output order; lists have a row per frame."""
+
+    def __init__(self) -> None:
+        self.packets: list[int] = []
+        self.pts_seconds: list[float] = []
+        self.is_intra: list[bool] = []
+        self.luma_hashes: list[int] = []
+        """Empty where frames are in a GPU's memory."""
+        self.corrupt_positions: list[int] = []
+        self.is_interlaced: list[bool] = []
+        self.formats: list[tuple[int, PictureFormat]] = []
+        """(position from which on, format): the first frame's, and every other that follows."""
+        self.first_pictures: Pictures = []
+        """Packet and `picture_hash` of the first `MAX_PICTURES_COMPARED` frames."""
+
+    def take(self, decoded: DecodedFrame) -> None:
+        """Note the next frame."""
+        frame, position = decoded.frame, len(self.packets)
+        self.packets.append(decoded.packet)
+        self.pts_seconds.append(decoded.pts_seconds)
+        self.is_intra.append(frame.pict_type == PictureType.I)
+        if decoded.is_corrupt:
+            self.corrupt_positions.append(position)
+        self.is_interlaced.append(bool(frame.interlaced_frame))
+        if position < MAX_PICTURES_COMPARED:
+            self.first_pictures.append((decoded.packet, picture_hash(frame)))
+        is_on_gpu = frame.format.name == "cuda"
+        if not is_on_gpu:
+            self.luma_hashes.append(luma_hash(frame))
+        picture_format = PictureFormat(
+            width=frame.width,
+            height=frame.height,
+            pixel_format=None if is_on_gpu else frame.format.name,
+            color_matrix=int(frame.colorspace),
+            color_range=int(frame.color_range),
+            color_primaries=int(frame.color_primaries),
+            color_transfer=int(frame.color_trc),
+            sample_aspect_ratio=decoded.sample_aspect_ratio,
+            orientation=self._orientation(frame),
+        )
+        if not self.formats or picture_format != self.formats[-1][1]:
+            self.formats.append((position, picture_format))
+
+    def _orientation(self, frame: VideoFrame) -> str:
+        matrix = read_display_matrix(frame)
+        # What an SEI message says holds until the next sequence of pictures, which begins with a keyframe.
+        if matrix is None and self.formats and not frame.key_frame:
+            return self.formats[-1][1].orientation
+        return describe_matrix(matrix)

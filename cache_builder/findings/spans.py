@@ -1,0 +1,294 @@
+"""What the units of a video tell together: damaged spans, equal frames, timestamps, changes of format.
+
+All of it is of the video, not of how it was cut into units: any cut gives the same record.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from cache_builder.findings.packets_without_frame import Reason, packets_without_frame
+from cache_builder.jobs.spill import FRAME_DTYPE, UnitReceipt
+from cache_builder.video.decode.frame_table import sorted_packet_pts
+from cache_builder.video.packets.table import NO_PTS, PacketTable
+from cache_builder.video.scan.scan import VideoScan, ticks_to_seconds
+from frame_store.frame_truth import (
+    MAX_LISTED,
+    DamagedSpan,
+    FormatChange,
+    FrameRun,
+    FrameTruth,
+    PtsGap,
+)
+
+GAP_IN_MEDIAN_STEPS: Final = 1.5
+"""A step between two frames that is longer than this many median steps is a gap."""
+
+MAX_REFERENCE_FRAMES: Final = 16
+"""H.264, A.3.1: pictures that a decoder may keep to predict others from."""
+
+_NOT_HASHED: Final = -1
+
+
+class VideoFrames:
+    """All decoded frames of one video, from the receipts of its units in packet order."""
+
+    def __init__(self, scan: VideoScan, receipts: Sequence[UnitReceipt]) -> None:
+        self._scan = scan
+        self._receipts = receipts
+        counts = [receipt.num_frames_decoded for receipt in receipts]
+        self._firsts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)[:-1]
+        rows = np.concatenate([np.zeros(0, FRAME_DTYPE), *(receipt.frame_rows for receipt in receipts)])
+        self._packets = rows["packet"].astype(np.int64)
+        self.pts_seconds = output_pts_seconds(scan, receipts)
+        """float64 per frame, NaN where it has none."""
+        by_gpu = np.repeat([receipt.is_by_nvdec for receipt in receipts], counts).astype(bool)
+        # What kind a picture is of, the GPU does not say; every unit it decodes cleanly begins with a clean keyframe.
+        self._is_intra = rows["is_intra"] | by_gpu
+        self._is_interlaced = rows["is_interlaced"]
+        self._is_corrupt = np.zeros(len(rows), bool)
+        for first, receipt in zip(self._firsts, receipts, strict=True):
+            self._is_corrupt[first + np.array(receipt.corrupt_positions, np.int64)] = True
+
+    def truth(self) -> FrameTruth:
+        """The video's record."""
+        packets = self._scan.packets
+        changes = self._format_changes()
+        corrupt_runs = runs_of_true(self._is_corrupt)
+        spans = self._spans_told
+        if len(self.packets_lost):
+            lost = dict.fromkeys(self.packets_lost.tolist(), "no frame came of it, and nothing says why")
+            spans = self._damaged_spans(dict(sorted((self._complaints() | lost).items())))
+        hashes = self._luma_hashes()
+        is_equal = np.concatenate([[False], (hashes[1:] == hashes[:-1]) & (hashes[1:] != _NOT_HASHED)])
+        is_equal = is_equal[: len(hashes)]
+        is_equal[[change.frame for change in changes]] = False
+        equal_runs = [(first - 1, last) for first, last in runs_of_true(is_equal)]
+        num_hashed = int((hashes != _NOT_HASHED).sum())
+        steps = np.diff(self.pts_seconds)
+        rising = steps[steps > 0]
+        median_step = _rounded(np.median(rising)) if len(rising) else None
+        late = np.flatnonzero(steps > GAP_IN_MEDIAN_STEPS * (median_step or np.inf))
+        repeats = np.flatnonzero(steps <= 0)
+        return FrameTruth(
+            num_packets_discarded=int(packets.is_discarded.sum()),
+            num_packets_corrupt=sum(len(receipt.corrupt_packets) for receipt in self._receipts),
+            num_corrupt_runs=len(corrupt_runs),
+            corrupt_runs=corrupt_runs[:MAX_LISTED],
+            num_damaged_spans=len(spans),
+            damaged_spans=spans[:MAX_LISTED],
+            num_frames_hashed=num_hashed,
+            num_frames_duplicate=int(is_equal.sum()) if num_hashed else None,
+            num_duplicate_runs=len(equal_runs),
+            duplicate_runs=equal_runs[:MAX_LISTED],
+            longest_duplicate_run=max(equal_runs, key=lambda run: run[1] - run[0], default=None),
+            start_offset_seconds=_none_if_nan(self.pts_seconds[0]) if len(self.pts_seconds) else None,
+            median_step_seconds=median_step,
+            num_frames_without_pts=int(np.isnan(self.pts_seconds).sum()),
+            num_pts_gaps=len(late),
+            pts_gaps=[
+                PtsGap(frame=int(step) + 1, seconds=_rounded(steps[step])) for step in late[:MAX_LISTED]
+            ],
+            num_pts_repeats=len(repeats),
+            pts_repeats=(repeats[:MAX_LISTED] + 1).tolist(),
+            num_frames_interlaced=int(self._is_interlaced.sum()),
+            num_format_changes=len(changes),
+            format_changes=changes[:MAX_LISTED],
+        )
+
+    @cached_property
+    def packets_without_frame(self) -> dict[Reason, npt.NDArray[np.int64]]:
+        """Ordinals of the packets that gave no frame, by reason."""
+        return packets_without_frame(self._scan, self._packets, self._is_interlaced)
+
+    @cached_property
+    def packets_lost(self) -> npt.NDArray[np.int64]:
+        """Ordinals of the packets of which no frame came though nothing was said of it, and no damage is near."""
+        lost = self.packets_without_frame.get("without a reason", np.zeros(0, np.int64))
+        for span in self._spans_told if len(lost) else []:
+            lost = lost[(lost < span.first_packet) | (lost > span.last_packet)]
+        return lost
+
+    @cached_property
+    def _spans_told(self) -> list[DamagedSpan]:
+        """Of what demuxer and decoder complained about."""
+        return self._damaged_spans(self._complaints())
+
+    def _luma_hashes(self) -> npt.NDArray[np.int64]:
+        parts = [
+            np.frombuffer(receipt.luma_hashes, np.uint32).astype(np.int64)
+            if receipt.luma_hashes
+            else np.full(receipt.num_frames_decoded, _NOT_HASHED, np.int64)
+            for receipt in self._receipts
+        ]
+        return np.concatenate([np.zeros(0, np.int64), *parts])
+
+    def _format_changes(self) -> list[FormatChange]:
+        formats = [
+            (int(first) + position, picture_format, receipt.is_by_nvdec)
+            for first, receipt in zip(self._firsts, self._receipts, strict=True)
+            for position, picture_format in receipt.formats
+        ]
+        return [
+            FormatChange(frame=frame, before=before, after=after)
+            for (_, before, was_by_gpu), (frame, after, is_by_gpu) in pairwise(formats)
+            # The GPU's decoder names other formats for the same pictures.
+            if before != after and was_by_gpu == is_by_gpu
+        ]
+
+    def _complaints(self) -> dict[int, str]:
+        """The first complaint about each packet that there is one about, in packet order."""
+        last_packet = len(self._scan.packets) - 1
+        complaints: dict[int, str] = {}
+        for receipt in self._receipts:
+            if receipt.death is not None:
+                reason = f"the decoder process {receipt.death}, twice"
+                complaints |= dict.fromkeys(range(receipt.first_packet, receipt.end_packet), reason)
+            for packet, reason in receipt.decoder_errors:
+                # One at the end of the stream is about what the decoder still held.
+                complaints.setdefault(min(packet, last_packet), reason)
+            for packet in receipt.corrupt_packets:
+                # FFmpeg's parser tells that a picture is complete when the next one begins, and then flags the
+                # complete one for what is missing of the next.
+                for suspect in range(packet, min(packet + 2, last_packet + 1)):
+                    complaints.setdefault(suspect, f"packet {packet} flagged corrupt by the demuxer")
+        for packet in np.flatnonzero(self._scan.packets.is_at_demuxer_error).tolist():
+            complaints.setdefault(packet, f"error of the demuxer at packet {packet}")
+        for part in self._scan.parts_not_read:
+            complaints.setdefault(part.packet_before, part.text)
+        for packet in self._packets[self._is_corrupt].tolist():
+            complaints.setdefault(packet, "frame flagged corrupt")
+        return dict(sorted(complaints.items()))
+
+    def _damaged_spans(self, complaints: dict[int, str]) -> list[DamagedSpan]:
+        """Complaints grouped by the keyframe that ends their harm: frames coded before it, or shown before it.
+
+        Frames that lead up to an open GOP's keyframe are coded behind it, and predicted from the GOP before.
+        """
+        if not complaints:
+            return []
+        packets = self._scan.packets
+        is_bad = np.zeros(len(packets), bool)
+        is_bad[list(complaints)] = True
+        frame_of_packet = np.full(len(packets), -1, np.int64)
+        frame_of_packet[self._packets[::-1]] = np.arange(len(self._packets))[::-1]
+        is_clean_start = packets.is_keyframe & ~is_bad & (frame_of_packet >= 0)
+        is_clean_start[self._packets[~self._is_intra]] = False
+        clean_starts = np.flatnonzero(is_clean_start)
+        # Behind the keyframe of an open GOP an H.264 decoder still counts from the pictures it had before it, and takes
+        # others for references than were meant, until it has dropped them all. Other codecs name them, or drop them.
+        keeps_references = self._scan.facts.codec == "h264" and _has_open_gops(packets, frame_of_packet)
+        groups: dict[int, list[int]] = {}
+        for packet in complaints:
+            place = int(np.searchsorted(clean_starts, packet))
+            if place and _leads_to(packet, int(clean_starts[place - 1]), packets, frame_of_packet):
+                place -= 1
+            if keeps_references and place < len(clean_starts):
+                place = int(np.searchsorted(clean_starts, clean_starts[place] + MAX_REFERENCE_FRAMES))
+            last = max(groups, default=None)
+            if last is not None and (last == len(clean_starts) or packet < clean_starts[last]):
+                groups[max(last, place)] = groups.pop(last)  # in what the complaint before has spoilt
+                place = max(last, place)
+            groups.setdefault(place, []).append(packet)
+        return [
+            self._span(
+                group,
+                complaints[group[0]],
+                end_packet=int(clean_starts[place]) if place < len(clean_starts) else len(packets),
+                frame_of_packet=frame_of_packet,
+            )
+            for place, group in sorted(groups.items())
+        ]
+
+    def _span(
+        self, bad: list[int], reason: str, *, end_packet: int, frame_of_packet: npt.NDArray[np.int64]
+    ) -> DamagedSpan:
+        packets = self._scan.packets
+        has_end = end_packet < len(packets)
+        end_frame = int(frame_of_packet[end_packet]) if has_end else len(self._packets)
+        frames = np.flatnonzero(self._packets[:end_frame] >= bad[0])
+        span = np.arange(bad[0], len(packets))
+        is_lost = frame_of_packet[span] < 0
+        is_in_time = frame_of_packet[span] < end_frame
+        if has_end:
+            # Behind the keyframe that ends the span come packets that lead up to it, and may have given no frame.
+            pts, end_pts = packets.pts[span], packets.pts[end_packet]
+            is_led_up = (pts != NO_PTS) & (pts < end_pts) & (end_pts != NO_PTS)
+            is_led_up &= ~np.logical_or.accumulate(packets.is_keyframe[span] & (span > end_packet))
+            is_in_time &= (span < end_packet) | ~is_lost | is_led_up
+        span = np.union1d(span[is_in_time], bad)
+        shown = span[~packets.is_discarded[span]]
+        ticks = packets.pts[shown]
+        pts_seconds = np.concatenate(
+            [ticks_to_seconds(ticks[ticks != NO_PTS], self._scan.time_base), self.pts_seconds[frames]]
+        )
+        pts_seconds = pts_seconds[~np.isnan(pts_seconds)]
+        return DamagedSpan(
+            first_packet=bad[0],
+            last_packet=int(span[-1]),
+            first_frame=int(frames[0]) if len(frames) else None,
+            last_frame=int(frames[-1]) if len(frames) else None,
+            first_pts_seconds=float(pts_seconds.min()) if len(pts_seconds) else None,
+            last_pts_seconds=float(pts_seconds.max()) if len(pts_seconds) else None,
+            num_frames_corrupt=int(self._is_corrupt[frames].sum()),
+            num_packets_without_frame=int((frame_of_packet[shown] < 0).sum()),
+            reason=reason,
+        )
+
+
+def output_pts_seconds(scan: VideoScan, receipts: Sequence[UnitReceipt]) -> npt.NDArray[np.float64]:
+    """Seconds of all frames of a video in output order, shape (num_frames,), from its units in packet order."""
+    rows = np.concatenate([np.zeros(0, FRAME_DTYPE), *(receipt.frame_rows for receipt in receipts)])
+    if scan.sorts_pts:
+        ticks = sorted_packet_pts(scan.packets, rows["packet"].astype(np.int64))
+        return ticks_to_seconds(ticks, scan.time_base)
+    return np.ascontiguousarray(rows["pts_seconds"])
+
+
+def _leads_to(
+    packet: int, keyframe: int, packets: PacketTable, frame_of_packet: npt.NDArray[np.int64]
+) -> bool:
+    """Whether a packet coded behind a keyframe, and before any other, is shown before it."""
+    if packets.is_keyframe[keyframe + 1 : packet + 1].any():
+        return False
+    frame, keyframe_frame = frame_of_packet[[packet, keyframe]].tolist()
+    if frame >= 0:
+        return bool(frame < keyframe_frame)
+    pts, keyframe_pts = packets.pts[[packet, keyframe]].tolist()
+    return NO_PTS not in (pts, keyframe_pts) and bool(pts < keyframe_pts)
+
+
+def _has_open_gops(packets: PacketTable, frame_of_packet: npt.NDArray[np.int64]) -> bool:
+    """Whether any packet is coded behind a keyframe and shown before it."""
+    keyframes = np.flatnonzero(packets.is_keyframe)
+    behind = np.arange(keyframes[0], len(packets)) if len(keyframes) else np.zeros(0, np.int64)
+    last_keyframe = keyframes[np.searchsorted(keyframes, behind, side="right") - 1]
+    frames, pts = frame_of_packet, packets.pts
+    is_led_up = (frames[behind] >= 0) & (frames[behind] < frames[last_keyframe])
+    has_pts = (pts[behind] != NO_PTS) & (pts[last_keyframe] != NO_PTS)
+    return bool((is_led_up | has_pts & (pts[behind] < pts[last_keyframe])).any())
+
+
+def runs_of_true(flags: npt.NDArray[np.bool_]) -> list[FrameRun]:
+    """First and last position of every run of True.
+
+    >>> runs_of_true(np.array([True, False, True, True]))
+    [(0, 0), (2, 3)]
+    """
+    edges = np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8))
+    return list(
+        zip(np.flatnonzero(edges == 1).tolist(), (np.flatnonzero(edges == -1) - 1).tolist(), strict=True)
+    )
+
+
+def _rounded(seconds: float) -> float:
+    """To a microsecond: differences of float64 have digits that mean nothing."""
+    return round(float(seconds), 6)
+
+
+def _none_if_nan(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,1 @@
+"""Decoding on the GPU (NVDEC). No other room knows it."""

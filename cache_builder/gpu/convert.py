@@ -1,0 +1,138 @@
+"""Frame in a GPU's memory -> upright RGB of the stored size, there, in the caller's tensor."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+import av
+import torch
+from av.video.reformatter import ColorRange
+
+from cache_builder.gpu.nvdec import NvdecDevice, check_on_device
+from cache_builder.gpu.yuv_format import ChromaLocation, YuvFormat, find_chroma_location
+from cache_builder.gpu.yuv_rgb import YuvToRgb
+from cache_builder.video.picture.geometry import FrameGeometry, Presentation, place_frame, with_aspect
+
+_CHROMA_PATTERN: Final = (2, 2)
+"""What NVDEC gives is 4:2:0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameKind:
+    """All that a conversion depends on, beside the pixels."""
+
+    width: int
+    height: int
+    presentation: Presentation
+    yuv_format: YuvFormat
+    device: torch.device
+
+
+MAX_CONVERTERS: Final = 256
+"""Kinds of frames whose weights are kept: the oldest go first."""
+
+
+class YuvConverters:
+    """Conversions to one geometry, kept by kind of frame: their weights take MBs on the device, so videos share them.
+
+    Threads may share it, too.
+    """
+
+    def __init__(self, geometry: FrameGeometry) -> None:
+        """Hold none yet."""
+        self._geometry = geometry
+        self._converters: dict[FrameKind, YuvToRgb] = {}
+
+    def find(self, kind: FrameKind) -> YuvToRgb:
+        """The conversion for such frames. Made twice at worst, where two threads ask at once."""
+        converter = self._converters.get(kind)
+        if converter is None:
+            while (
+                len(self._converters) >= MAX_CONVERTERS
+            ):  # a video may change the shape of its pixels all the time
+                self._converters.pop(next(iter(self._converters)), None)
+            placement = place_frame(
+                self._geometry,
+                coded_width=kind.width,
+                coded_height=kind.height,
+                presentation=kind.presentation,
+                pattern=_CHROMA_PATTERN,
+            )
+            converter = self._converters[kind] = YuvToRgb(
+                placement,
+                frame_shape=(self._geometry.height, self._geometry.width, 3),
+                coded_width=kind.width,
+                coded_height=kind.height,
+                yuv_format=kind.yuv_format,
+                device=kind.device,
+            )
+        return converter
+
+
+class CudaFrameConverter:
+    """Converts the frames of one video, one thread at a time, as `convert.FrameConverter` does on the CPU.
+
+    At full size its results are within 1 of that one's; after resizing, within 0.2 on average.
+    """
+
+    def __init__(
+        self,
+        converters: YuvConverters,
+        presentation: Presentation,
+        *,
+        path: str,
+        nvdec: NvdecDevice,
+        chroma_location: ChromaLocation | None = None,
+    ) -> None:
+        """See `FrameConverter`.
+
+        Args:
+            converters: For the geometry of the result.
+            presentation: As there.
+            path: For messages.
+            nvdec: What the frames come from.
+            chroma_location: Where the video's chroma sits; None to find out from the first frame, which has to be
+                copied to the host for it.
+        """
+        self._converters = converters
+        self._presentation = presentation
+        self._path = path
+        self._nvdec = nvdec
+        self.chroma_location = chroma_location
+        """Known once a frame has been converted."""
+
+    def convert(
+        self, frame: av.VideoFrame, out: torch.Tensor, *, sample_aspect_ratio: Fraction | None = None
+    ) -> torch.Tensor:
+        """Queue the conversion on the current stream, which must be the default one: see `cache_builder.gpu.nvdec`.
+
+        Args:
+            frame: One that NVDEC decoded.
+            out: Contiguous uint8 (height, width, 3) on the frame's device.
+            sample_aspect_ratio: The frame's own, where it is not the presentation's.
+
+        Returns:
+            `out`, upright RGB once the stream gets there.
+
+        Raises:
+            NvdecError: the GPU did not decode it, or to a format that cannot be taken over.
+            ValueError: the frame's colour matrix is one without a conversion to RGB, or the container's crop leaves
+                nothing of it.
+        """
+        bit_depth = check_on_device(frame, self._path)
+        if self.chroma_location is None:
+            self.chroma_location = find_chroma_location(frame)
+        kind = FrameKind(
+            width=frame.width,
+            height=frame.height,
+            presentation=with_aspect(self._presentation, sample_aspect_ratio),
+            yuv_format=YuvFormat(
+                colour_matrix=int(frame.colorspace),
+                is_full_range=frame.color_range == ColorRange.JPEG,
+                bit_depth=bit_depth,
+                chroma_location=self.chroma_location,
+            ),
+            device=out.device,
+        )
+        luma, chroma = (self._nvdec.import_plane(plane) for plane in frame.planes)
+        return self._converters.find(kind)(luma, chroma, out)

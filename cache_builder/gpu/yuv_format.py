@@ -1,0 +1,110 @@
+"""How the planes of a 4:2:0 frame are to be read: matrix, range, depth and where chroma sits."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, VideoReformatter
+
+from cache_builder.video.picture.colour import find_colour_matrix
+from cache_builder.video.picture.convert import ACCURATE_FLAGS
+
+_BITS_OF_FORMAT = {"nv12": 8, "p010le": 10, "p012le": 12, "p016le": 16}
+
+
+class ChromaLocation(Enum):
+    """Where the one chroma sample of 2 x 2 luma samples lies: its place across and down their common cell.
+
+    0.25 is on the first luma sample, 0.5 between the two, 0.75 on the second.
+    """
+
+    LEFT = (0.25, 0.5)
+    CENTER = (0.5, 0.5)
+    TOP_LEFT = (0.25, 0.25)
+    TOP = (0.5, 0.25)
+    BOTTOM_LEFT = (0.25, 0.75)
+    BOTTOM = (0.5, 0.75)
+
+    @property
+    def across(self) -> float:
+        """Place across the cell."""
+        return self.value[0]
+
+    @property
+    def down(self) -> float:
+        """Place down the cell."""
+        return self.value[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class YuvFormat:
+    """What the samples of semi-planar 4:2:0 planes mean.
+
+    Attributes:
+        colour_matrix: MatrixCoefficients of ITU-T H.273, as `int(frame.colorspace)`; read as
+            `colour.find_colour_matrix` says.
+        is_full_range: Whether black and white are 0 and 2^b - 1 rather than 16 and 235 times 2^(b-8).
+        bit_depth: 8 for uint8 samples (NV12); 10, 12 or 16 for uint16 samples whose high bits they are
+            (P010, P012, P016).
+        chroma_location: Where chroma sits; H.264 and HEVC mean `LEFT` unless they say otherwise.
+
+    Raises:
+        ValueError: If the matrix is one that is not converted, or the depth is another.
+    """
+
+    colour_matrix: int
+    is_full_range: bool
+    bit_depth: int = 8
+    chroma_location: ChromaLocation = ChromaLocation.LEFT
+
+    def __post_init__(self) -> None:
+        find_colour_matrix(self.colour_matrix)
+        if self.bit_depth not in _BITS_OF_FORMAT.values():
+            raise ValueError(f"bit_depth must be 8, 10, 12 or 16, not {self.bit_depth}")
+
+
+def read_yuv_format(frame: av.VideoFrame) -> YuvFormat:
+    """Read off a frame how its planes are to be read, as `FrameConverter` would read them.
+
+    Once a video, not once a frame: a frame on a GPU is downloaded to see where its chroma sits, about a
+    millisecond at 1080p.
+
+    Args:
+        frame: A frame in NV12, P010, P012 or P016, in memory or on a GPU.
+
+    Raises:
+        ValueError: If the frame has another format, or a colour matrix that is not converted.
+    """
+    pixel_format = frame.sw_format if frame.sw_format is not None else frame.format
+    if pixel_format.name not in _BITS_OF_FORMAT:
+        raise ValueError(f"pixel format must be one of {', '.join(_BITS_OF_FORMAT)}, not {pixel_format.name}")
+    return YuvFormat(
+        colour_matrix=int(frame.colorspace),
+        is_full_range=frame.color_range == ColorRange.JPEG,
+        bit_depth=_BITS_OF_FORMAT[pixel_format.name],
+        chroma_location=find_chroma_location(frame),
+    )
+
+
+def find_chroma_location(frame: av.VideoFrame) -> ChromaLocation:
+    """Find where swscale takes the chroma of a 4:2:0 frame to sit; `CENTER` where the frame does not say.
+
+    PyAV shows no `chroma_location`. But the frame's copies keep it, so a small copy filled with chroma that
+    rises along each axis tells, once brought to 4:4:4.
+
+    Args:
+        frame: A frame of any 4:2:0 format, in memory or on a GPU; it is left as it was.
+    """
+    reformatter = VideoReformatter()
+    # Another width than the frame's, or PyAV hands back the frame itself and the ramps would be drawn on it.
+    width, height = (32 if frame.width == 16 else 16), 16
+    small = reformatter.reformat(frame, width=width, height=height, format="yuv420p", threads=1)
+    for plane, rising_axis in zip(small.planes[1:], (1, 0), strict=True):
+        samples = np.frombuffer(memoryview(plane), np.uint8)[: plane.height * plane.line_size]
+        ramp = 64 + 8 * np.indices((plane.height, plane.width))[rising_axis]
+        samples.reshape(plane.height, plane.line_size)[:, : plane.width] = ramp
+    full = reformatter.reformat(small, format="yuv444p", interpolation=ACCURATE_FLAGS, threads=1).to_ndarray()
+    # Luma sample 8 has its middle at 8.5 / 2 chroma cells; the ramp says at which chroma sample that is.
+    across, down = (8.5 / 2 - (float(plane[8, 8]) - 64) / 8 for plane in full[1:])
+    return ChromaLocation((across, down))

@@ -1,0 +1,168 @@
+"""Gathers one shard from the spilled units: reads each frame where its decoder left it, writes the shard once."""
+
+import hashlib
+import io
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from cache_builder.jobs.spill import UnitSpill
+from cache_builder.settings.config import BuildConfig
+from cache_builder.worker_pool import JobLimits
+from frame_store.descriptors import descriptor_share, raise_if_out_of_files
+from frame_store.layout import INDEX_DTYPE, shard_name
+from frame_store.open_file import OpenFile
+from frame_store.pixel_codec import crc32c
+from frame_store.publish import sync_path, write_file
+from frame_store.shard_file import FrameRecord, ShardFile, ShardReceipt, ShardWriter
+from frame_store.tar_writer import TarShardWriter
+from frame_store.zarr_writer import ZarrShardWriter
+
+MAX_OPEN_SPILLS = 256
+
+SOURCE_DTYPE = np.dtype(
+    [
+        ("video_id", "<u4"),
+        ("frame_in_video", "<u4"),
+        ("pts_seconds", "<f8"),
+        ("unit", "<u4"),
+        ("byte_length", "<u4"),
+        ("byte_offset", "<u8"),
+        ("crc32c", "<u4"),
+    ]
+)
+"""A stored frame and where it lies spilled; `unit` indexes the names in `plan/units.json`."""
+
+
+class SpillDamagedError(Exception):
+    """A spilled frame is not what its unit's receipt says: that unit must be decoded again."""
+
+
+class ShardJob(msgspec.Struct, frozen=True, kw_only=True):
+    """Write shard `shard_id`, frames [first_frame_id, end_frame_id) of the plan in `building`."""
+
+    building: Path
+    config: BuildConfig
+    shard_id: int
+    first_frame_id: int
+    end_frame_id: int
+
+    @property
+    def limits(self) -> JobLimits:
+        """None: what it reads is the build's own."""
+        return JobLimits()
+
+    def run(self) -> ShardReceipt:
+        """Write the shard and its rows of the index; a shard that is already there intact is left alone.
+
+        Raises:
+            SpillDamagedError: the spill was altered since it was written.
+            OSError: disk full or failing.
+        """
+        path = self.building / "cache" / shard_name(self.config.format, self.shard_id)
+        receipt = _ReceiptFile(self.building, self.shard_id)
+        earlier = receipt.read_if_intact(path)
+        if earlier is not None:
+            return earlier
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(path.name + ".tmp")
+        with ShardFile(temporary) as file:
+            rows, written = self._write(file)
+        temporary.replace(path)
+        sync_path(path.parent)
+        receipt.write(written, rows)
+        return written
+
+    def _write(self, file: ShardFile) -> tuple[npt.NDArray[np.void], ShardReceipt]:
+        plan = self.building / "plan"
+        source_of_frame = np.load(plan / "source_of_frame.npy", mmap_mode="r", allow_pickle=False)
+        sources = np.load(plan / "sources.npy", mmap_mode="r", allow_pickle=False)
+        names = msgspec.json.decode((plan / "names.json").read_bytes(), type=PlanNames)
+        picked = sources[source_of_frame[self.first_frame_id : self.end_frame_id]]
+        rows = np.zeros(len(picked), INDEX_DTYPE)
+        for field in ("video_id", "frame_in_video", "pts_seconds", "byte_length", "crc32c"):
+            rows[field] = picked[field]
+        rows["shard_id"] = self.shard_id
+        rows["slot"] = np.arange(len(picked))
+        writer = self._make_writer(file)
+        spill = _SpilledFrames(self.building / "spill", names.units)
+        for slot, source in enumerate(picked):
+            record = FrameRecord(
+                frame_id=self.first_frame_id + slot,
+                video_id=int(source["video_id"]),
+                video_path=names.videos[source["video_id"]],
+                frame_in_video=int(source["frame_in_video"]),
+                pts_seconds=float(source["pts_seconds"]),
+            )
+            rows["byte_offset"][slot] = writer.append(record, spill.read(source))
+        return rows, writer.seal()
+
+    def _make_writer(self, file: ShardFile) -> ShardWriter:
+        if self.config.format == "wds":
+            return TarShardWriter(file, encoding=self.config.encoding, frame_shape=self.config.frame_shape)
+        assert self.config.frames_per_shard != "video"  # BuildConfig is valid from birth
+        return ZarrShardWriter(file, frames_per_shard=self.config.frames_per_shard)
+
+
+def shard_rows_path(building: Path, shard_id: int) -> Path:
+    """Where a finished shard's rows of the index wait."""
+    return building / "receipts" / f"{shard_id:06d}.npy"
+
+
+class PlanNames(msgspec.Struct, frozen=True, kw_only=True):
+    """`plan/names.json`: what the numbers in `sources.npy` stand for."""
+
+    videos: list[str]
+    units: list[str]
+
+
+class _SpilledFrames:
+    """Reads frames out of spill files, a bounded number of which stay open."""
+
+    def __init__(self, folder: Path, unit_names: Sequence[str]) -> None:
+        self._folder = folder
+        self._unit_names = unit_names
+        self._open = lru_cache(maxsize=descriptor_share(at_most=MAX_OPEN_SPILLS))(OpenFile)
+
+    def read(self, source: np.void) -> bytes:
+        name = self._unit_names[source["unit"]]
+        file = self._open(UnitSpill(self._folder, name).frames_path)
+        payload = os.pread(file.number, int(source["byte_length"]), int(source["byte_offset"]))
+        if crc32c(payload) != source["crc32c"]:
+            raise SpillDamagedError(name)
+        return payload
+
+
+class _ReceiptFile:
+    """Receipt and index rows of a finished shard, beside the cache."""
+
+    def __init__(self, building: Path, shard_id: int) -> None:
+        self._rows_path = shard_rows_path(building, shard_id)
+        self._receipt_path = self._rows_path.with_suffix(".json")
+
+    def read_if_intact(self, shard: Path) -> ShardReceipt | None:
+        """The receipt, if the shard still is what it says.
+
+        Raises:
+            OSError: no more files can be opened.
+        """
+        try:
+            receipt = msgspec.json.decode(self._receipt_path.read_bytes(), type=ShardReceipt)
+            with shard.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except (OSError, msgspec.MsgspecError) as error:
+            raise_if_out_of_files(error)
+            return None
+        return receipt if digest == receipt.sha256 else None
+
+    def write(self, receipt: ShardReceipt, rows: npt.NDArray[np.void]) -> None:
+        """Rows first: the receipt makes the shard count."""
+        buffer = io.BytesIO()
+        np.save(buffer, rows, allow_pickle=False)
+        write_file(self._rows_path, buffer.getvalue())
+        write_file(self._receipt_path, msgspec.json.encode(receipt))

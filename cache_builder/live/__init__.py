@@ -1,0 +1,1 @@
+"""Stores that decode frames of videos when they are asked for."""

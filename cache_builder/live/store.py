@@ -1,0 +1,371 @@
+"""The videos themselves as a frame store: every look-up decodes the part of a unit that it needs."""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from cache_builder.discover import PassedOver, SourceVideo, look_into
+from cache_builder.errors import VideoError
+from cache_builder.findings.copies import find_copies
+from cache_builder.gpu.nvdec import Device, NvdecDevice, choose_nvdec
+from cache_builder.live.idle_videos import OpenVideos
+from cache_builder.live.video import ConvertsFrames, DecodeStarts, LearnedOfVideo, LiveVideo, Outs
+from cache_builder.scans.scan_cache import ScanPool, scan_frames
+from cache_builder.video.decode.decode import VideoReader
+from cache_builder.video.decode.frame_table import FrameTable
+from cache_builder.video.decode.units import gop_units
+from cache_builder.video.picture.convert import FrameConverter
+from cache_builder.video.picture.geometry import FrameGeometry, Resize
+from cache_builder.video.scan.scan import VideoFacts, VideoScan, ticks_to_seconds
+from frame_store.arguments import flag, whole_number
+from frame_store.counts import counted
+from frame_store.cpu_budget import num_usable_cpus
+from frame_store.descriptors import is_out_of_files
+from frame_store.frame_index import check_frame_ids, check_out, check_outs
+from frame_store.layout import INDEX_DTYPE
+from frame_store.protocol import FrameIds, Frames
+from frame_store.store_index import StoreIndex
+from frame_store.user_path import user_path
+
+MAX_IDLE_BYTES: Final = 128 << 20
+"""Memory of the decoders of videos that are kept open: five of 1080p. Opening one again costs 3 to 20 ms."""
+
+
+def open_videos(
+    folder: Path | str,
+    *,
+    device: Device | str = "cpu",
+    decoder: str | None = None,
+    size: int | tuple[int, int] = 224,
+    resize: Resize = "crop",
+    crop_aspect: tuple[int, int] | None = None,
+    scan_cache: Path | str | None = None,
+    decode_all: bool = False,
+    max_open: int = 32,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> "LiveStore":
+    """Open a folder of videos as a frame store that decodes on demand.
+
+    Args:
+        folder: Searched with its subfolders; `video_id` is the row in the sorted table of its videos. A single video
+            will do, too.
+        device: What decodes. `cuda` (or `cuda:N`): the GPU, to frames in its memory; `auto`: the GPU what it can
+            decode, where there is one, the CPU the rest, each reason said once as a `UserWarning`.
+        decoder: For a GPU, one of FFmpeg's decoders by name, such as `h264_cuvid`; None is best, see `NvdecDevice`.
+        size: Side of the square frames, or (height, width).
+        resize: `crop`, `stretch` or `pad`, as `FrameGeometry` says.
+        crop_aspect: Display aspect (width, height) whose centre is cut out first.
+        scan_cache: File that remembers the scan, so that opening again is instant; None scans anew.
+        decode_all: Decode every video once to count its frames. Else the packets tell them where nothing speaks against
+            it, and a video turns out to be damaged at the first look-up that meets the damage, which raises.
+        max_open: Videos kept open for later look-ups, at most; fewer where their decoders hold much memory, or this
+            process may hold few descriptors (RLIMIT_NOFILE).
+        workers: Processes that scan, while it lasts; None means one per core.
+        progress: Called with (videos scanned, videos).
+
+    Raises:
+        InputFolderError: no such folder, or no video in it.
+        ValueError: an empty path, a size, an aspect, `max_open` or `workers` out of range, another device or decoder,
+            or a `decode_all` that is no flag.
+        CudaUnavailableError: there is no such GPU, or no decoder on it; says what helps.
+        CudaForkError: this process was forked from one that had started CUDA.
+        OSError: the scan cache cannot be written, or no more files can be opened.
+    """
+    max_open = whole_number("max_open", max_open, least=1)
+    decode_all = flag("decode_all", decode_all)
+    workers = num_usable_cpus() if workers is None else whole_number("workers", workers, least=1)
+    height, width = (
+        whole_number("size", side) for side in (size if isinstance(size, tuple) else (size, size))
+    )
+    nvdec = choose_nvdec(
+        device, decoder=decoder, say=lambda reason: warnings.warn(f"device='auto': {reason}", stacklevel=4)
+    )
+    geometry = FrameGeometry(height=height, width=width, resize=resize, crop_aspect=crop_aspect)
+    contents = look_into(user_path(folder))
+    videos, passed_over = contents.videos, contents.passed_over
+    with ScanPool(num_workers=workers) as pool:
+        scans = scan_frames(
+            videos,
+            cache_path=None if scan_cache is None else user_path(scan_cache),
+            pool=pool,
+            decode_all=decode_all,
+            progress=progress,
+        )
+    if nvdec is None:
+        return LiveStore(videos, scans, geometry=geometry, max_open=max_open, passed_over=passed_over)
+    from cache_builder.live.gpu_store import CudaLiveStore  # needs torch
+
+    return CudaLiveStore(
+        videos,
+        scans,
+        geometry=geometry,
+        max_open=max_open,
+        passed_over=passed_over,
+        nvdec=nvdec,
+        falls_back=device == "auto",
+    )
+
+
+class LiveStore:
+    """Frames of a table of videos, decoded when asked for. Implements `DecodesInGroups`.
+
+    Frame ids run through the videos in the order of their table, and through each in output order. Every
+    video counts as one shard, an unreadable one as a shard without frames.
+    """
+
+    _max_idle_bytes: int = MAX_IDLE_BYTES
+
+    def __init__(
+        self,
+        videos: Sequence[SourceVideo],
+        scans: Sequence[tuple[VideoScan, FrameTable] | VideoError],
+        *,
+        geometry: FrameGeometry,
+        max_open: int,
+        passed_over: PassedOver | None = None,
+    ) -> None:
+        self._sources = list(videos)
+        self._scans = [scan if isinstance(scan, VideoError) else scan[0] for scan in scans]
+        self._geometry = geometry
+        self._max_open = max_open
+        self.passed_over = passed_over
+        """Files of the folder that were not taken for videos; None where no folder was looked into."""
+        self._shard_sizes = np.array(
+            [0 if isinstance(scan, VideoError) else len(scan[1]) for scan in scans], np.int64
+        )
+        self._shard_sizes.flags.writeable = False
+        self._index = _make_index(scans, self._shard_sizes)
+        self._first_ids = np.cumsum(self._shard_sizes) - self._shard_sizes
+        # One column for all videos, in half the width: scans of 10,000 videos are to fit in memory.
+        packets = [np.zeros(0, np.int64)]
+        packets += [scan[1].packet for scan in scans if not isinstance(scan, VideoError)]
+        self._packet_of_frame = np.concatenate(packets).astype(np.int32)
+        self._unit_starts = [
+            np.zeros(0, np.int64) if isinstance(scan, VideoError) else scan[1].unit_starts for scan in scans
+        ]
+        self._starts = _find_starts(self._scans, self._unit_starts, self._packet_of_frame, self._shard_sizes)
+        self._learned = [LearnedOfVideo() for _ in videos]
+        self._open_videos = self._open_none()
+
+    @property
+    def videos(self) -> list[VideoFacts | VideoError]:
+        """Facts of each video, or why it cannot be read; `video_id` is the row."""
+        return [scan if isinstance(scan, VideoError) else scan.facts for scan in self._scans]
+
+    @property
+    def copies(self) -> list[list[str]]:
+        """Groups of videos, by relative path, that are byte for byte the same."""
+        scans = (scan for scan in self._scans if isinstance(scan, VideoScan))
+        return find_copies((scan.facts.path, scan.facts.sha256) for scan in scans)
+
+    @property
+    def index(self) -> StoreIndex:
+        """Rows of `frame_store.store_index.ROW_DTYPE`, N of them; nothing lies at a byte offset: 0."""
+        return StoreIndex(self._index)
+
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """(H, W, 3)."""
+        return (self._geometry.height, self._geometry.width, 3)
+
+    @property
+    def shard_sizes(self) -> npt.NDArray[np.int64]:
+        """Frames per video, shape (number of videos,)."""
+        return self._shard_sizes
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the videos' paths and contents and the geometry."""
+        identity = self._identity()
+        return hashlib.sha256(msgspec.json.encode(identity, order="sorted")).hexdigest()
+
+    def _identity(self) -> dict[str, Any]:
+        """What decides every frame."""
+        return {
+            "geometry": msgspec.to_builtins(self._geometry),
+            "videos": [
+                (video.relative_path, None if isinstance(scan, VideoError) else scan.facts.sha256)
+                for video, scan in zip(self._sources, self._scans, strict=True)
+            ],
+        }
+
+    @property
+    def may_cross_fork(self) -> bool:
+        """True: a forked child opens the videos anew."""
+        return True
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __repr__(self) -> str:
+        videos = counted(len(self._sources), "video")
+        return f"LiveStore({counted(len(self), 'frame')} of {self.frame_shape} in {videos})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_open_videos"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._open_videos = self._open_none()
+
+    def read_frames(self, frame_ids: FrameIds, out: Frames | None = None) -> Frames:
+        """Frames in request order: uint8 RGB (B, H, W, 3), into `out` where given.
+
+        Sorts the request by video and place, so that every unit is decoded once a call, up to the last
+        frame wanted of it.
+
+        Raises:
+            FrameIdError: an id outside [0, len(self)).
+            ValueError: `out` has another shape or dtype, or is not contiguous.
+            VideoError: a video changed since it was scanned, or decodes to other frames than the scan told.
+            OSError: the machine failed to read a video, or no more files can be opened.
+        """
+        ids = check_frame_ids(frame_ids, num_frames=len(self))
+        out = check_out(out, num_frames=len(ids), frame_shape=self.frame_shape)
+        self._read(ids, out)
+        return out
+
+    def read_frames_into(self, frame_ids: FrameIds, outs: Sequence[Frames]) -> None:
+        """Frame frame_ids[i] to outs[i], uint8 RGB (H, W, 3); otherwise as `read_frames`.
+
+        Raises:
+            FrameIdError: an id outside [0, len(self)).
+            ValueError: another number of places than ids, or a place of another shape or dtype, or not contiguous.
+            VideoError, OSError: as `read_frames`.
+        """
+        ids = check_frame_ids(frame_ids, num_frames=len(self))
+        check_outs(outs, num_frames=len(ids), frame_shape=self.frame_shape)
+        self._read(ids, outs)
+
+    def decode_groups(self, frame_ids: FrameIds) -> npt.NDArray[np.int64]:
+        """For each frame the id of the frame that decoding starts with, int64 (B,): `DecodesInGroups`.
+
+        Groups are the GOPs at whose keyframes decoding may start, as far as it is known.
+
+        Raises:
+            FrameIdError: an id outside [0, len(self)).
+        """
+        return self._starts.before(check_frame_ids(frame_ids, num_frames=len(self)))
+
+    def _read(self, ids: npt.NDArray[np.int64], outs: Outs) -> None:
+        order = np.argsort(ids, kind="stable")
+        rows = self._index[ids[order]]
+        bounds = np.flatnonzero(np.diff(rows["video_id"].astype(np.int64), prepend=-1, append=-1))
+        for first, end in pairwise(bounds.tolist()):
+            self._read_video(
+                int(rows["video_id"][first]),
+                rows["frame_in_video"][first:end].tolist(),
+                order[first:end].tolist(),
+                outs,
+            )
+
+    def _read_video(self, video_id: int, wanted: list[int], positions: list[int], outs: Outs) -> None:
+        videos = self._videos()
+        while True:
+            try:
+                with videos.borrow(video_id) as video:
+                    video.read(wanted, positions, outs)
+            except OSError as error:
+                if not is_out_of_files(error) or not videos.close_oldest():
+                    raise
+            else:
+                return
+
+    def close(self) -> None:
+        """Close all videos; reading afterwards reopens them."""
+        self._open_videos.close()
+
+    def _videos(self) -> OpenVideos:
+        # A forked child opens its own: a descriptor shared with the parent has one file position for both.
+        if self._open_videos.pid != os.getpid():
+            self._open_videos = self._open_none()
+        return self._open_videos
+
+    def _open_none(self) -> OpenVideos:
+        return OpenVideos(self._make_video, self._max_open, max_idle_bytes=self._max_idle_bytes)
+
+    def _scan_of(self, video_id: int) -> VideoScan:
+        scan = self._scans[video_id]
+        assert not isinstance(scan, VideoError)  # it has no frames that could be asked for
+        return scan
+
+    def _make_video(self, video_id: int) -> LiveVideo:
+        scan = self._scan_of(video_id)
+        converter = FrameConverter(self._geometry, scan.facts.presentation.plain)
+        return self._assemble_video(video_id, converter=converter, nvdec=None)
+
+    def _assemble_video(
+        self, video_id: int, *, converter: ConvertsFrames, nvdec: NvdecDevice | None
+    ) -> LiveVideo:
+        first = int(self._first_ids[video_id])
+        return LiveVideo(
+            reader=VideoReader(
+                self._sources[video_id].path,
+                self._scan_of(video_id),
+                opens_quickly=True,
+                nvdec=nvdec,
+            ),
+            packet_of_frame=self._packet_of_frame[first : first + int(self._shard_sizes[video_id])],
+            converter=converter,
+            unit_starts=self._unit_starts[video_id],
+            first_id=first,
+            starts=self._starts,
+            learned=self._learned[video_id],
+        )
+
+
+def _make_index(
+    scans: Sequence[tuple[VideoScan, FrameTable] | VideoError], num_frames: npt.NDArray[np.int64]
+) -> npt.NDArray[Any]:
+    index = np.zeros(int(num_frames.sum()), INDEX_DTYPE)
+    end = 0
+    for video_id, found in enumerate(scans):
+        if isinstance(found, VideoError):
+            continue
+        scan, frames = found
+        rows = index[end : end + len(frames)]
+        rows["video_id"] = rows["shard_id"] = video_id
+        rows["frame_in_video"] = rows["slot"] = np.arange(len(frames))
+        rows["pts_seconds"] = ticks_to_seconds(frames.pts, scan.time_base)
+        end += len(frames)
+    index.flags.writeable = False
+    return index
+
+
+def _find_starts(
+    scans: Sequence[VideoScan | VideoError],
+    unit_starts: Sequence[npt.NDArray[np.int64]],
+    packet_of_frame: npt.NDArray[np.int32],
+    num_frames: npt.NDArray[np.int64],
+) -> DecodeStarts:
+    starts = [np.zeros(0, np.int64)]
+    end = 0
+    for scan, firsts, size in zip(scans, unit_starts, num_frames.tolist(), strict=True):
+        if isinstance(scan, VideoError) or not size:
+            continue
+        packets = packet_of_frame[end : end + size]
+        # Decoding from the first packet gives all frames, also those that lead up to its own.
+        may_start = scan.packets.can_start_unit[packets] & (packets > 0)
+        may_start[0] = True
+        may_start[_is_repeated(packets)] = False
+        if len(firsts) == 1 and len(gop_units(scan.packets)) > 1:  # its units did not fit together
+            may_start[1:] = False
+        starts.append(end + np.flatnonzero(may_start))
+        end += size
+    return DecodeStarts(np.concatenate(starts))
+
+
+def _is_repeated(values: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+    """bool per value: whether the same one came before."""
+    is_repeated = np.ones(len(values), np.bool_)
+    is_repeated[np.unique(values, return_index=True)[1]] = False
+    return is_repeated

@@ -1,0 +1,1 @@
+"""Which frames are kept and which packets are decoded together. Pure functions."""

@@ -1,0 +1,80 @@
+"""Which decoded frames a build keeps: all, every K-th, or the one shown at each tick of a clock."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from cache_builder.errors import VideoError
+from cache_builder.settings.config import BuildConfig
+from cache_builder.settings.frame_times import LONGEST_TICKS, FrameTimes, fit_frame_times
+from cache_builder.video.packets.table import NO_PTS
+from cache_builder.video.scan.scan import VideoScan
+
+Selection = Callable[[int, int | None, int | None], bool]
+"""(ordinal in the video, pts, pts of the frame that follows or None behind the last) -> keep it?"""
+
+_MAX_VIDEOS_REMEMBERED: Final = 4
+"""A process decodes units of few long videos in turn; short ones are fitted in no time."""
+
+
+def make_selection(config: BuildConfig, scan: VideoScan) -> Selection:
+    """The selection that `config` asks for, for one video.
+
+    Raises:
+        VideoError: `--fps` on a video without timestamps, or with some that are 2**62 ticks apart.
+    """
+    if config.exact_fps is None:
+        return lambda ordinal, pts, following_pts: ordinal % config.stride == 0
+    packets = scan.packets
+    is_hidden = packets.is_discarded | packets.hides_picture | packets.holds_no_picture
+    shown_pts = packets.pts[(packets.pts != NO_PTS) & ~is_hidden]
+    if scan.time_base is None or len(shown_pts) == 0:
+        raise VideoError(scan.facts.path, "has no timestamps, so fps cannot choose its frames; use stride")
+    num_ticks = int(shown_pts.max()) - int(shown_pts.min())
+    if num_ticks > LONGEST_TICKS:
+        raise VideoError(
+            scan.facts.path,
+            f"its timestamps are up to {num_ticks:,} ticks apart, so fps cannot choose its frames; use stride",
+        )
+    rate = Fraction(*scan.facts.average_rate) if scan.facts.average_rate else None
+    times = _fit(np.sort(shown_pts).tobytes(), scan.time_base, rate, config.exact_fps)
+    return shown_at_ticks(config.exact_fps, times)
+
+
+@lru_cache(maxsize=_MAX_VIDEOS_REMEMBERED)
+def _fit(
+    sorted_pts: bytes, time_base: Fraction, rate_in_header: Fraction | None, rate_wanted: Fraction
+) -> FrameTimes:
+    """`fit_frame_times`, once for all units of a video that a process decodes."""
+    return fit_frame_times(
+        np.frombuffer(sorted_pts, np.int64),
+        time_base=time_base,
+        rate_in_header=rate_in_header,
+        rate_wanted=rate_wanted,
+    )
+
+
+def shown_at_ticks(fps: Fraction, times: FrameTimes) -> Selection:
+    """Keep a frame if a tick falls while it is shown: from its time to that of the next, or to the video's end.
+
+    Tick k is k/fps seconds after the first frame. A frame that several ticks fall on is kept once.
+    """
+
+    def first_tick_from(seconds: Fraction) -> int:
+        return max(0, -(-seconds.numerator * fps.numerator // (seconds.denominator * fps.denominator)))
+
+    def keeps(ordinal: int, pts: int | None, following_pts: int | None) -> bool:
+        if pts is None:
+            return False
+        # Of frames of one pts the last is known by the other pts that follows.
+        start = times.seconds(pts, last_of_equal=following_pts != pts)
+        if following_pts is None:
+            end = times.end_seconds
+        else:
+            end = times.seconds(following_pts, last_of_equal=following_pts == pts)
+        return first_tick_from(start) < first_tick_from(end)
+
+    return keeps

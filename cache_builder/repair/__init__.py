@@ -1,0 +1,1 @@
+"""Makes damaged files of a cache again from the videos."""

@@ -1,0 +1,98 @@
+"""Rows of a damaged `index.npy` made of what is left of a cache, with no video at hand."""
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from cache_builder.plan.units import ShardPlan
+from cache_builder.settings.config import BuildConfig
+from frame_store.descriptors import raise_if_out_of_files
+from frame_store.frame_index import FrameIndex
+from frame_store.layout import INDEX_DTYPE, INDEX_NAME
+from frame_store.manifest import StoreManifest
+from frame_store.open_file import open_inside
+from frame_store.shard_rows import read_side_array, side_array_names, tar_shard_rows, zarr_shard_rows
+from frame_store.zarr_check import SIDE_ARRAYS
+
+Column = npt.NDArray[Any]
+
+
+class IndexRows:
+    """Rows of the index, shard by shard, out of the intact shards of a cache and what lies beside them.
+
+    What a Zarr shard does not say is taken from the side arrays; from the plan, where one of those is damaged; from
+    the damaged index itself, where the plan does not say it. So rows are to be believed only once the whole index
+    has the SHA-256 that the manifest gives it.
+    """
+
+    def __init__(
+        self,
+        cache: Path,
+        *,
+        manifest: StoreManifest,
+        config: BuildConfig,
+        plan: ShardPlan,
+        broken: Collection[str],
+    ) -> None:
+        """`broken` names the files of the cache that are not what the manifest says."""
+        self._cache = cache
+        self._manifest = manifest
+        self._config = config
+        self._source_of_frame, self._shard_starts = plan.source_of_frame, plan.shard_starts
+        num_stored = np.array([video.num_frames_stored for video in manifest.videos], np.int64)
+        self._video_ends = np.cumsum(num_stored)
+        self._video_starts = self._video_ends - num_stored
+        self._sound_side_arrays: Final = {
+            name
+            for name in SIDE_ARRAYS
+            if not any(part in broken for part in side_array_names(name, num_frames=manifest.num_frames))
+        }
+
+    def of_shard(self, shard_id: int) -> FrameIndex:
+        """Rows of an intact shard, shape (frames of the shard,), of `INDEX_DTYPE`.
+
+        Raises:
+            ValueError: nothing tells them.
+            OSError: the shard or a side array cannot be read.
+        """
+        cache, manifest, config = self._cache, self._manifest, self._config
+        first, end = (int(start) for start in self._shard_starts[shard_id : shard_id + 2])
+        if config.format == "wds":
+            return tar_shard_rows(cache, manifest=manifest, shard_id=shard_id, first_frame_id=first)
+        assert config.frames_per_shard != "video"  # BuildConfig is valid from birth
+        rows = zarr_shard_rows(
+            cache, manifest=manifest, shard_id=shard_id, frames_per_shard=config.frames_per_shard
+        )
+        for name in SIDE_ARRAYS:
+            rows[name] = self._column(name, first, end)
+        return rows
+
+    def _column(self, name: str, first: int, end: int) -> Column:
+        if name in self._sound_side_arrays:
+            num_frames = self._manifest.num_frames
+            return read_side_array(self._cache, name, first=first, end=end, num_frames=num_frames)
+        sources = self._source_of_frame[first:end]
+        video_ids = np.searchsorted(self._video_ends, sources, side="right")
+        if name == "video_id":
+            return video_ids
+        if name == "frame_in_video" and self._config.fps is None:
+            return (sources - self._video_starts[video_ids]) * self._config.stride
+        return self._damaged_index_rows(first, end)[name]
+
+    def _damaged_index_rows(self, first: int, end: int) -> FrameIndex:
+        """Rows [first, end) as they are now: where little is damaged, it may be in other columns."""
+        expected = next(entry for entry in self._manifest.files if entry.name == INDEX_NAME).num_bytes
+        try:
+            file = open_inside(self._cache, INDEX_NAME)
+        except OSError as error:
+            raise_if_out_of_files(error)
+            raise ValueError(f"{INDEX_NAME}: {error.strerror}") from error
+        row_bytes = INDEX_DTYPE.itemsize
+        start = expected - (self._manifest.num_frames - first) * row_bytes
+        if start < 0:
+            raise ValueError(f"{INDEX_NAME}: {expected} bytes are fewer than its rows take")
+        return np.frombuffer(os.pread(file.number, (end - first) * row_bytes, start), INDEX_DTYPE)

@@ -1,0 +1,354 @@
+"""`repair_cache`: damaged files of a cache made again, bit for bit.
+
+The manifest says what every file must be, to the byte. Only what differs from it is made again: shards from the videos
+whose frames they hold, the index from the shards, and what else there is from the index. A file is replaced, by one
+rename, only by one that the manifest's own SHA-256 proves right. So a repair can be killed at any moment and given
+again, and can make nothing worse.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cache_builder.build.decode_stage import DecodeResult, DecodeStage
+from cache_builder.build.gather_stage import library_versions, write_index, write_plan, write_shards
+from cache_builder.build.pipeline import resolved
+from cache_builder.build.workspace import Workspace
+from cache_builder.discover import discover_videos, source_path
+from cache_builder.errors import MachineError, RepairError, VideoError, VideosError
+from cache_builder.findings.verdict import NVDEC_COUNT, DecodedVideo
+from cache_builder.gpu.choice import DecoderChoice
+from cache_builder.jobs.shard_job import SOURCE_DTYPE, PlanNames, ShardJob, shard_rows_path
+from cache_builder.jobs.spill import UnitReceipt
+from cache_builder.jobs.unit_job import UnitJob
+from cache_builder.plan.units import ShardPlan, plan_shards
+from cache_builder.progress import NoProgress, Progress
+from cache_builder.repair.checks import REBUILD, broken_files, config_of, require_place
+from cache_builder.repair.index_rows import IndexRows
+from cache_builder.scans.scan_cache import scan_videos
+from cache_builder.settings.config import differences
+from cache_builder.video.scan.scan import VideoScan
+from cache_builder.worker_pool import WorkerPool
+from frame_store.counts import counted
+from frame_store.errors import StoreFormatError
+from frame_store.frame_index import FrameIndex, open_index
+from frame_store.layout import INDEX_NAME
+from frame_store.listed import listed
+from frame_store.manifest import FileEntry, StoreManifest, read_manifest
+from frame_store.publish import sync_path
+from frame_store.shard_file import ShardReceipt
+from frame_store.user_path import user_path
+from frame_store.verify import check_file
+from frame_store.zarr_writer import write_zarr_metadata
+
+
+def repair_cache(
+    cache: Path, videos: Path | None = None, *, workers: int, progress: Progress | None = None
+) -> list[FileEntry]:
+    """Make the damaged files of the cache at `cache` again, shards from the videos of `videos`, a folder or a video.
+
+    Returns those that were; an empty list says that every file was as the manifest says. No video is looked at
+    where no shard is damaged. Needs the disk space of the shards to be made again, and of all frames of the videos
+    that have some in them.
+
+    Raises:
+        StoreNotFoundError: no cache there.
+        RepairError: its manifest is damaged; or videos are needed, and none are given, or the cache was made by other
+            versions of the libraries, or their frames by a GPU; or what came out is not what the manifest says.
+        VideosError: videos that are needed are missing, or are others than those that it was made of.
+        InputFolderError: no such folder, no video in it.
+        OutputError: a build or another repair is at work on it, or left unfinished work of something else.
+        MachineError: disk full, I/O error. The same call resumes.
+    """
+    cache = user_path(cache)
+    try:
+        manifest = read_manifest(cache)
+        cache = resolved(cache)
+        if videos is not None:
+            videos = source_path(videos)
+            discover_videos(videos)  # what cannot be right is said, needed or not
+        workspace = Workspace(cache)
+        with workspace.locked(if_not_writable="copy the cache to a place that can be, and repair it there"):
+            broken = broken_files(cache, manifest, progress or NoProgress())
+            if broken:
+                _Repair(
+                    manifest,
+                    broken,
+                    videos=videos,
+                    workspace=workspace,
+                    workers=workers,
+                    progress=progress or NoProgress(),
+                ).run()
+            return broken
+    except StoreFormatError as error:
+        raise RepairError(
+            f"{error}\nwithout its manifest nothing says what the other files must be; move {cache} away and {REBUILD}"
+        ) from error
+    except OSError as error:
+        raise MachineError(
+            f"{error.filename or cache}: {error.strerror or error}; the same command resumes"
+        ) from error
+
+
+class _Repair:
+    def __init__(
+        self,
+        manifest: StoreManifest,
+        broken: Sequence[FileEntry],
+        *,
+        videos: Path | None,
+        workspace: Workspace,
+        workers: int,
+        progress: Progress,
+    ) -> None:
+        self._manifest = manifest
+        self._broken = broken
+        self._videos = videos
+        self._workspace = workspace
+        self._workers = workers
+        self._progress = progress
+        self._config = config_of(manifest)
+        self._broken_names = {entry.name for entry in broken}
+        self._broken_shard_ids = [
+            shard_id for shard_id, shard in enumerate(manifest.shards) if shard.name in self._broken_names
+        ]
+
+    def run(self) -> None:
+        manifest, workspace = self._manifest, self._workspace
+        plan = self._plan()
+        if self._broken_shard_ids:
+            self._require_decodable(plan, self._broken_shard_ids)
+        for entry in self._broken:
+            require_place(workspace.output, entry)
+        identity = {
+            "repair of": manifest.fingerprint,
+            "library_versions": manifest.library_versions,
+        }
+        workspace.claim(identity, overwrite=False)
+        try:
+            self._make_again(plan)
+        except (RepairError, VideosError):
+            workspace.remove_building(of=identity)  # the same call would come to the same end
+            raise
+        for entry in self._broken:
+            sync_path(workspace.cache / entry.name)
+            place = workspace.output / entry.name
+            (workspace.cache / entry.name).replace(place)
+            sync_path(place.parent)
+        workspace.remove_building(of=identity)
+
+    def _make_again(self, plan: ShardPlan) -> None:
+        """Write all that is broken into `workspace.cache`, and see that it is right."""
+        if self._broken_shard_ids:
+            self._write_shards(plan, self._broken_shard_ids)
+        if self._index_is_broken and not self._make_index_of_shards(plan):
+            every_shard = range(len(self._manifest.shards))
+            self._require_decodable(plan, every_shard)
+            self._write_shards(plan, every_shard)
+            self._write_index(self._written_rows(shard_id) for shard_id in every_shard)
+        if self._broken_names - {shard.name for shard in self._manifest.shards} - {INDEX_NAME}:
+            self._write_zarr_metadata()
+        self._require_right()
+
+    @property
+    def _index_is_broken(self) -> bool:
+        return INDEX_NAME in self._broken_names
+
+    def _make_index_of_shards(self, plan: ShardPlan) -> bool:
+        """Write the index from the intact shards and those written again; returns whether it is right."""
+        manifest, workspace = self._manifest, self._workspace
+        intact = IndexRows(
+            workspace.output, manifest=manifest, config=self._config, plan=plan, broken=self._broken_names
+        )
+        self._progress.start("index", manifest.num_frames, "frames")
+
+        def rows_of_shards() -> Iterator[FrameIndex]:
+            for shard_id, shard in enumerate(manifest.shards):
+                is_broken = shard.name in self._broken_names
+                yield self._written_rows(shard_id) if is_broken else intact.of_shard(shard_id)
+                self._progress.advance(shard.num_frames)
+
+        try:
+            self._write_index(rows_of_shards())
+        except ValueError:
+            return False
+        return not any(
+            check_file(workspace.cache, entry) for entry in self._broken if entry.name == INDEX_NAME
+        )
+
+    def _write_index(self, rows_of_shards: Iterable[FrameIndex]) -> None:
+        write_index(self._workspace, rows_of_shards, num_frames=self._manifest.num_frames)
+
+    def _written_rows(self, shard_id: int) -> FrameIndex:
+        """Rows of a shard that was written again."""
+        rows: FrameIndex = np.load(shard_rows_path(self._workspace.building, shard_id), allow_pickle=False)
+        return rows
+
+    def _plan(self) -> ShardPlan:
+        plan = plan_shards([video.num_frames_stored for video in self._manifest.videos], self._config)
+        if plan.shard_sizes.tolist() != [shard.num_frames for shard in self._manifest.shards]:
+            raise RepairError(
+                f"{self._workspace.output}: its shards are not those of its settings; {REBUILD}"
+            )
+        return plan
+
+    def _needed_videos(self, plan: ShardPlan, shard_ids: Iterable[int]) -> list[int]:
+        """video_id of every video that has frames in these shards, in order."""
+        ends = np.cumsum([video.num_frames_stored for video in self._manifest.videos])
+        starts = plan.shard_starts
+        found: set[int] = set()
+        for shard_id in shard_ids:
+            sources = plan.source_of_frame[starts[shard_id] : starts[shard_id + 1]]
+            found.update(np.searchsorted(ends, sources, side="right").tolist())
+        return sorted(found)
+
+    def _require_decodable(self, plan: ShardPlan, shard_ids: Sequence[int]) -> None:
+        """See that the shards can be written again here as they were, as far as can be told before it is tried."""
+        if self._videos is None:
+            names = [self._manifest.shards[shard_id].name for shard_id in self._broken_shard_ids] or [
+                INDEX_NAME
+            ]
+            raise RepairError(
+                f"{self._workspace.output}: only the videos can give {names[0]} again"
+                f"{f' and {len(names) - 1} more' if names[1:] else ''}; give what it was built from: "
+                "{--videos DIR}"
+            )
+        needed = self._needed_videos(plan, shard_ids)
+        by_gpu = [
+            self._manifest.videos[row].path
+            for row in needed
+            if NVDEC_COUNT in self._manifest.videos[row].facts
+        ]
+        if by_gpu:
+            others = f" and {counted(len(by_gpu) - 1, 'other')}" if by_gpu[1:] else ""
+            raise RepairError(
+                f"{self._workspace.output}: a GPU decoded {by_gpu[0]}{others} of the videos "
+                f"needed, and only such a one gives those bytes; {REBUILD} --device cuda"
+            )
+        if versions := self._other_versions():
+            raise RepairError(
+                listed(
+                    f"{self._workspace.output}: was made with other versions, which may give other bytes",
+                    versions,
+                    f"install those, or {REBUILD}",
+                )
+            )
+
+    def _other_versions(self) -> list[str]:
+        """The libraries that have another version here than the manifest says, a line each."""
+        here = library_versions(DecoderChoice())
+        there = {
+            name: version
+            for name, version in self._manifest.library_versions.items()
+            if name not in {"GPU", "torch"}  # those decoded nothing that is needed
+        }
+        return [line.replace("asked for", "installed here") for line in differences(here, there)]
+
+    def _write_shards(self, plan: ShardPlan, shard_ids: Sequence[int]) -> None:
+        manifest, workspace = self._manifest, self._workspace
+        decoded = self._decode(self._needed_videos(plan, shard_ids))
+        parts = []
+        for video_id, (entry, video) in enumerate(zip(manifest.videos, decoded.videos, strict=True)):
+            if isinstance(video, DecodedVideo):
+                sources = video.sources(video_id)
+                if len(sources) != entry.num_frames_stored:
+                    raise RepairError(
+                        f"{entry.path}: gave {counted(len(sources), 'frame')}, and {entry.num_frames_stored} when the "
+                        f"cache was made; {REBUILD}"
+                    )
+                parts.append(sources)
+            else:
+                parts.append(np.zeros(entry.num_frames_stored, SOURCE_DTYPE))  # of these, none is needed
+        names = PlanNames(videos=[entry.path for entry in manifest.videos], units=decoded.unit_names)
+        write_plan(workspace, self._config.format, plan, np.concatenate(parts), names)
+        num_frames = int(plan.shard_sizes[list(shard_ids)].sum())
+        self._progress.start("gather", num_frames, "frames")
+        with WorkerPool[ShardJob, ShardReceipt](num_workers=self._workers) as pool:
+            write_shards(
+                pool,
+                workspace,
+                config=self._config,
+                plan=plan,
+                shard_ids=shard_ids,
+                progress=self._progress.advance,
+            )
+
+    def _decode(self, needed: list[int]) -> DecodeResult:
+        scans, paths = self._scan(needed)
+        num_packets = sum(scan.facts.num_packets for scan in scans if scan is not None)
+        self._progress.start("decode", num_packets, "frames")
+        with WorkerPool[UnitJob, UnitReceipt](num_workers=self._workers) as pool:
+            decoded = DecodeStage(
+                pool,
+                paths=paths,
+                spill=self._workspace.spill,
+                scans=scans,
+                decoders=DecoderChoice(),
+                config=self._config,
+                on_error="skip",
+                progress=self._progress.advance,
+            ).run()
+        errors = [str(video) for video in decoded.videos if isinstance(video, VideoError)]
+        if errors:
+            raise VideosError(errors, fault="cannot be decoded as they were", remedy=REBUILD)
+        return decoded
+
+    def _scan(self, needed: list[int]) -> tuple[list[VideoScan | None], list[Path]]:
+        """Scans of the needed videos, None for others, and all paths, by `video_id`."""
+        entries = self._manifest.videos
+        assert self._videos is not None  # `_require_decodable` saw to it
+        there = {video.relative_path: video for video in discover_videos(self._videos)}
+        problems = [f"{entries[row].path}: missing" for row in needed if entries[row].path not in there]
+        found = [there[entries[row].path] for row in needed if entries[row].path in there]
+        self._progress.start("scan", len(found), "videos")
+        scans: list[VideoScan | None] = [None] * len(entries)
+        rows = {entry.path: row for row, entry in enumerate(entries)}
+        # No scan cache: it goes by size and time, and here every byte must be as it was.
+        with WorkerPool[Any, Any](num_workers=self._workers) as pool:
+            found_scans = scan_videos(found, cache_path=None, pool=pool)
+        for video, scan in zip(found, found_scans, strict=True):
+            row = rows[video.relative_path]
+            if isinstance(scan, VideoError):
+                problems.append(str(scan))
+            elif scan.facts.sha256 != entries[row].sha256:
+                problems.append(f"{video.relative_path}: changed since (its sha256 differs)")
+            else:
+                scans[row] = scan
+        if problems:
+            raise VideosError(
+                sorted(problems),
+                fault=f"in {self._videos} are not those that the cache was made of",
+                remedy=f"give the folder that holds them, or {REBUILD}",
+            )
+        unused = self._videos
+        return scans, [there[entry.path].path if entry.path in there else unused for entry in entries]
+
+    def _write_zarr_metadata(self) -> None:
+        workspace, config = self._workspace, self._config
+        if config.format != "zarr" or config.frames_per_shard == "video":
+            return  # a tar cache has no such files: what is listed beside its index, no build put there
+        write_zarr_metadata(
+            workspace.cache,
+            index=self._index(),
+            frame_shape=config.frame_shape,
+            frames_per_shard=config.frames_per_shard,
+            encoding=config.encoding,
+        )
+
+    def _index(self) -> FrameIndex:
+        where = self._workspace.cache if self._index_is_broken else self._workspace.output
+        return open_index(where, num_frames=self._manifest.num_frames)
+
+    def _require_right(self) -> None:
+        """See that all files made again are what the manifest says, before one of them is put in its place."""
+        wrong = [entry.name for entry in self._broken if check_file(self._workspace.cache, entry)]
+        if wrong:
+            what = f"{self._workspace.output}: {', '.join(wrong[:10])}: came out otherwise than the manifest says"
+            if versions := self._other_versions():
+                remedy = f"nothing was replaced; install those, or {REBUILD}"
+                raise RepairError(listed(f"{what}, with other versions", versions, remedy))
+            raise RepairError(
+                f"{what}, though of the same libraries (another kind of CPU?); nothing was replaced; {REBUILD}"
+            )

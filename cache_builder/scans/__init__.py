@@ -1,0 +1,1 @@
+"""Scans of many videos in worker processes, kept between builds."""

@@ -1,0 +1,254 @@
+"""Scans of many videos, in parallel, remembered in one file: a second run of the same folder is instant.
+
+Scans run in the processes of a worker pool: whatever a file does to FFmpeg, a crash, a hang or a flood of memory,
+costs that video and nothing else. Threads could not be stopped, and would all end with the first crash.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import av
+import msgspec
+import numpy as np
+
+from cache_builder.discover import SourceVideo
+from cache_builder.errors import VideoError
+from cache_builder.scans.scan_job import CountJob, ScanJob, StartCheckJob
+from cache_builder.video.decode.frame_table import FrameTable, predict_frames
+from cache_builder.video.decode.start_check import starts_to_try
+from cache_builder.video.packets.table import PACKET_COLUMNS, PacketTable
+from cache_builder.video.scan.scan import VideoFacts, VideoScan
+from cache_builder.worker_pool import JobDied, JobRaised, WorkerPool
+from frame_store.descriptors import raise_if_out_of_files
+from frame_store.publish import write_file
+
+_DIGEST_BYTES: Final = 32
+_CACHE_VERSION: Final = f"9, PyAV {av.__version__}"
+"""Another build of FFmpeg may number packets otherwise."""
+
+
+class _CachedVideo(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    num_bytes: int
+    mtime_ns: int
+    facts: VideoFacts
+    packets: bytes
+    """The columns of `PACKET_COLUMNS`, one behind the other."""
+    counted_frames: bytes | None
+    """`packet` and `pts` of a `FrameTable` found by decoding."""
+    unit_starts: bytes
+    """That of the same."""
+
+
+class _CacheFile(msgspec.Struct, frozen=True, kw_only=True):
+    version: str
+    videos: dict[str, _CachedVideo]
+
+
+def scan_videos(
+    videos: Sequence[SourceVideo],
+    *,
+    cache_path: Path | None,
+    pool: "ScanPool",
+    progress: Callable[[int, int], None] | None = None,
+) -> list[VideoScan | VideoError]:
+    """Scan every video in `pool`, or take its scan from `cache_path` if size and mtime are the same.
+
+    Returns a row per video: its scan, or the reason why there is none. Reasons are not remembered.
+    `progress` is called with (videos done, videos). A cache file that cannot be read counts as none.
+    """
+    scans = _Scanning(videos, cache_path, pool, progress, with_frames=False).run()
+    return [scan if isinstance(scan, VideoError) else scan[0] for scan in scans]
+
+
+def scan_frames(
+    videos: Sequence[SourceVideo],
+    *,
+    cache_path: Path | None,
+    pool: "ScanPool",
+    decode_all: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[tuple[VideoScan, FrameTable] | VideoError]:
+    """Like `scan_videos`, and tell every video's frames.
+
+    Videos that only decoding can count are decoded once, with `decode_all` all of them.
+    """
+    scans = _Scanning(videos, cache_path, pool, progress, with_frames=True, decode_all=decode_all).run()
+    return [scan if isinstance(scan, VideoError) else (scan[0], _require(scan[1])) for scan in scans]
+
+
+def forget_scans(cache_path: Path, relative_paths: Sequence[str]) -> None:
+    """Have videos scanned anew that turned out to be others than the cache file says.
+
+    Size and time of change do not tell all such: a copy may keep them, and a read may fail for once.
+    """
+    cached = _read_cache(cache_path)
+    kept = {path: entry for path, entry in cached.items() if path not in set(relative_paths)}
+    if len(kept) < len(cached):
+        _write_cache(cache_path, {}, kept=kept)
+
+
+_Found: TypeAlias = tuple[VideoScan, FrameTable | None]
+_Job: TypeAlias = ScanJob | StartCheckJob | CountJob
+ScanPool: TypeAlias = WorkerPool[_Job, VideoScan | FrameTable]
+
+
+class _Scanning:
+    def __init__(
+        self,
+        videos: Sequence[SourceVideo],
+        cache_path: Path | None,
+        pool: ScanPool,
+        progress: Callable[[int, int], None] | None,
+        *,
+        with_frames: bool,
+        decode_all: bool = False,
+    ) -> None:
+        self._videos = videos
+        self._cache_path = cache_path
+        self._pool = pool
+        self._progress = progress
+        self._with_frames = with_frames
+        self._decode_all = decode_all
+        self._cached = _read_cache(cache_path)
+        self._scans: dict[int, VideoScan] = {}
+        self._found: dict[int, _Found | VideoError] = {}
+        self._has_news = False
+        self._to_retry_alone: list[_Job] = []
+
+    def run(self) -> list[_Found | VideoError]:
+        try:
+            for row, video in enumerate(self._videos):
+                entry = self._cached.get(video.relative_path)
+                known = _unpack(video, entry) if entry is not None else None
+                if known is None:
+                    self._pool.submit(ScanJob(row=row, path=video.path, relative_path=video.relative_path))
+                else:
+                    self._take_scan(row, *known)
+            self._drain()
+            while self._to_retry_alone:
+                self._pool.submit(self._to_retry_alone.pop())
+                self._drain()
+        finally:  # interrupted, what was scanned is kept
+            if self._cache_path is not None and self._has_news:
+                self._write()
+        return [self._found[row] for row in range(len(self._videos))]
+
+    def _drain(self) -> None:
+        while self._pool.num_unfinished:
+            outcome = self._pool.next_outcome()
+            job = outcome.job
+            if isinstance(outcome, JobDied):
+                self._take_death(job, outcome.how)
+            elif isinstance(outcome, JobRaised):
+                if not isinstance(outcome.error, VideoError):
+                    raise outcome.error from RuntimeError(outcome.trace)
+                self._settle(job.row, outcome.error)
+            else:
+                self._has_news = True
+                if isinstance(outcome.result, FrameTable):
+                    self._settle(job.row, (self._scans[job.row], outcome.result))
+                elif not isinstance(job, StartCheckJob) and starts_to_try(outcome.result):
+                    self._pool.submit(StartCheckJob(row=job.row, path=job.path, scan=outcome.result))
+                else:
+                    self._take_scan(job.row, outcome.result, None)
+
+    def _take_scan(self, row: int, scan: VideoScan, frames: FrameTable | None) -> None:
+        if self._with_frames and frames is None:
+            frames = None if self._decode_all else predict_frames(scan)
+            if frames is None:
+                self._scans[row] = scan
+                self._pool.submit(CountJob(row=row, path=self._videos[row].path, scan=scan))
+                return
+        self._settle(row, (scan, frames))
+
+    def _take_death(self, job: _Job, how: str) -> None:
+        if job.is_retry:
+            self._settle(job.row, VideoError(job.name, f"the process reading it {how}, twice"))
+        else:  # perhaps it was not the video's fault: memory that others had taken, a crowded machine
+            self._to_retry_alone.append(msgspec.structs.replace(job, is_retry=True))
+
+    def _settle(self, row: int, found: _Found | VideoError) -> None:
+        self._found[row] = found
+        if self._progress is not None:
+            self._progress(len(self._found), len(self._videos))
+
+    def _write(self) -> None:
+        assert self._cache_path is not None
+        unseen = {video.relative_path for row, video in enumerate(self._videos) if row not in self._found}
+        kept = {path: entry for path, entry in self._cached.items() if path in unseen}
+        rows = {self._videos[row]: self._found[row] for row in sorted(self._found)}
+        _write_cache(self._cache_path, rows, kept=kept)
+
+
+def _require(frames: FrameTable | None) -> FrameTable:
+    assert frames is not None
+    return frames
+
+
+def _read_cache(path: Path | None) -> dict[str, _CachedVideo]:
+    """What the file remembers; nothing if it is missing, damaged, or of another version."""
+    try:
+        raw = path.read_bytes() if path is not None else b""
+        digest, data = raw[:_DIGEST_BYTES], raw[_DIGEST_BYTES:]
+        if hashlib.sha256(data).digest() != digest:  # a flipped bit would be a wrong timestamp for ever
+            return {}
+        file = msgspec.msgpack.decode(data, type=_CacheFile)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise_if_out_of_files(error)
+        return {}
+    return file.videos if file.version == _CACHE_VERSION else {}
+
+
+def _write_cache(
+    path: Path, rows: dict[SourceVideo, _Found | VideoError], *, kept: dict[str, _CachedVideo]
+) -> None:
+    entries = dict(kept)
+    for video, row in rows.items():
+        if isinstance(row, VideoError):
+            continue
+        scan, frames = row
+        packets = b"".join(getattr(scan.packets, name).tobytes() for name in PACKET_COLUMNS)
+        counted = frames is not None and frames.is_counted
+        entries[video.relative_path] = _CachedVideo(
+            num_bytes=scan.facts.num_bytes,
+            mtime_ns=scan.mtime_ns,
+            facts=scan.facts,
+            packets=packets,
+            counted_frames=_require(frames).packet.tobytes() + _require(frames).pts.tobytes()
+            if counted
+            else None,
+            unit_starts=_require(frames).unit_starts.tobytes() if counted else b"",
+        )
+    data = msgspec.msgpack.encode(_CacheFile(version=_CACHE_VERSION, videos=entries))
+    write_file(path, hashlib.sha256(data).digest() + data)
+
+
+def _unpack(video: SourceVideo, cached: _CachedVideo) -> _Found | None:
+    """The cached scan, None if the file changed since or the columns make no sense."""
+    try:
+        status = video.path.stat()
+    except OSError:
+        return None
+    if (status.st_size, status.st_mtime_ns) != (cached.num_bytes, cached.mtime_ns):
+        return None
+    num_packets = cached.facts.num_packets
+    if len(cached.packets) != num_packets * sum(dtype.itemsize for dtype in PACKET_COLUMNS.values()):
+        return None
+    columns = {}
+    position = 0
+    for name, dtype in PACKET_COLUMNS.items():
+        columns[name] = np.frombuffer(cached.packets, dtype, num_packets, position)
+        position += num_packets * dtype.itemsize
+    scan = VideoScan(facts=cached.facts, packets=PacketTable(**columns), mtime_ns=cached.mtime_ns)
+    frames = None
+    if cached.counted_frames is not None:
+        packet, pts = np.frombuffer(cached.counted_frames, np.int64).reshape(2, -1)
+        frames = FrameTable(
+            packet=packet,
+            pts=pts,
+            unit_starts=np.frombuffer(cached.unit_starts, np.int64),
+            is_counted=True,
+        )
+    return scan, frames

@@ -1,0 +1,111 @@
+"""Jobs of a worker pool that read one video: its packets, or, where those do not tell its frames, all its pixels."""
+
+from pathlib import Path
+
+import msgspec
+
+from cache_builder.errors import VideoError
+from cache_builder.video.decode.frame_table import FrameTable, count_frames
+from cache_builder.video.decode.start_check import MAX_PACKETS_DECODED, check_starts
+from cache_builder.video.opening.limits import DEFAULT_LIMITS, VideoLimits, seconds_to_decode, seconds_to_scan
+from cache_builder.video.opening.open_video import out_of_memory_text
+from cache_builder.video.scan.scan import VideoScan, scan_video
+from cache_builder.worker_pool import JobLimits
+
+
+class ScanJob(msgspec.Struct, frozen=True, kw_only=True):
+    """Scan the video at `path`."""
+
+    row: int
+    """In the table of videos."""
+    path: Path
+    relative_path: str
+    video_limits: VideoLimits = DEFAULT_LIMITS
+    is_retry: bool = False
+
+    @property
+    def name(self) -> str:
+        """The video, as messages name it."""
+        return self.relative_path
+
+    @property
+    def limits(self) -> JobLimits:
+        """By the size of the file, which was not opened yet."""
+        try:
+            num_bytes = self.path.stat().st_size
+        except OSError:  # for `run` to say
+            num_bytes = 0
+        return JobLimits(seconds=seconds_to_scan(num_bytes), memory_bytes=self.video_limits.max_memory_bytes)
+
+    def run(self) -> VideoScan:
+        """Scan.
+
+        Raises:
+            VideoError: it cannot be read as a video, or asks for more than the limits.
+        """
+        try:
+            return scan_video(self.path, self.relative_path, limits=self.video_limits)
+        except MemoryError as error:
+            raise VideoError(self.name, out_of_memory_text()) from error
+
+
+class _ScannedVideoJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What jobs on a video have in common once it is scanned."""
+
+    row: int
+    """In the table of videos."""
+    path: Path
+    scan: VideoScan
+    is_retry: bool = False
+
+    @property
+    def name(self) -> str:
+        """The video, as messages name it."""
+        return self.scan.facts.path
+
+    def _limits_to_decode(self, num_packets: int) -> JobLimits:
+        facts = self.scan.facts
+        seconds = seconds_to_decode(
+            num_packets, width=facts.width, height=facts.height, num_bytes=facts.num_bytes
+        )
+        return JobLimits(seconds=seconds, memory_bytes=DEFAULT_LIMITS.max_memory_bytes)
+
+
+class StartCheckJob(_ScannedVideoJob, frozen=True, kw_only=True, eq=False):
+    """Try a few starts of the video at `path` that nothing proves."""
+
+    @property
+    def limits(self) -> JobLimits:
+        """For as many packets as are decoded at most, twice."""
+        return self._limits_to_decode(2 * MAX_PACKETS_DECODED)
+
+    def run(self) -> VideoScan:
+        """Check.
+
+        Raises:
+            VideoError: the file is not the one that was scanned.
+        """
+        try:
+            return check_starts(self.path, self.scan)
+        except MemoryError as error:
+            raise VideoError(self.name, out_of_memory_text()) from error
+
+
+class CountJob(_ScannedVideoJob, frozen=True, kw_only=True, eq=False):
+    """Decode the whole video at `path` to count its frames."""
+
+    @property
+    def limits(self) -> JobLimits:
+        """By what the scan found."""
+        return self._limits_to_decode(self.scan.facts.num_packets)
+
+    def run(self) -> FrameTable:
+        """Count.
+
+        Raises:
+            VideoError: the file is not the one that was scanned.
+        """
+        try:
+            return count_frames(self.path, self.scan)
+        except MemoryError as error:
+            raise VideoError(self.name, out_of_memory_text()) from error

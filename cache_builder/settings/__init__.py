@@ -1,0 +1,1 @@
+"""The settings of a build: their values, files and presets."""

@@ -1,0 +1,1 @@
+"""Frames out of packets, each known by its place in the decoder's output."""

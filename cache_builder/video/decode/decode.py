@@ -1,0 +1,298 @@
+"""Decodes a unit exactly as decoding the whole video from its start would have given it.
+
+A frame is known by the ordinal of its packet, which travels through the decoder with it (`copy_opaque`), never
+by its pts: seeking to a pts returned wrong frames in TS, PS, AVI, FLV and open GOPs. All of FFmpeg's decoders
+carry it, as the generic layer copies it from packet to frame.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final
+
+import av
+from av.video.frame import PictureType, VideoFrame
+
+from cache_builder.errors import UnitNotIndependentError
+from cache_builder.video.decode.decoder_log import DecoderLog
+from cache_builder.video.decode.packet_reader import PacketReader, PacketTag, PlaceLostError
+from cache_builder.video.opening.open_video import VideoPacket, describe_error
+from cache_builder.video.packets.table import NO_PTS
+from cache_builder.video.picture.frame_aspect import FrameAspects
+from cache_builder.video.picture.picture_hash import picture_hash
+from cache_builder.video.scan.scan import ticks_to_seconds
+
+MAX_REORDERED_FRAMES: Final = 32
+"""Twice what H.264 and HEVC allow: a frame this far behind its place will not come any more."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecodedFrame:
+    """One frame as it left the decoder."""
+
+    packet: int
+    """Ordinal of the packet it was coded in."""
+    pts: int | None
+    """Ticks of the stream's time base."""
+    pts_seconds: float
+    """NaN where there is no pts."""
+    is_corrupt: bool
+    """The decoder marked it as damaged."""
+    frame: VideoFrame
+    sample_aspect_ratio: tuple[int, int] | None
+    """Width over height of one of its pixels, as its headers say; None where they do not. As the video's first frame
+    where the decoder does not tell."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecoderError:
+    """A packet that the decoder refused; decoding went on behind it."""
+
+    packet: int
+    """Ordinal of the packet being decoded; the number of packets stands for the end of the stream."""
+    reason: str
+
+
+class VideoReader(PacketReader):
+    """An open video that decodes, for one thread at a time, in the process that opened it."""
+
+    def decode(
+        self,
+        first_packet: int,
+        end_packet: int,
+        *,
+        log: DecoderLog | None = None,
+        num_following: int = 1,
+    ) -> "UnitDecoder":
+        """Decode the unit [first_packet, end_packet). At most one decoder may be in use at a time.
+
+        What the decoder tells `log` counts among its errors. The first frame behind the unit is decoded, too, to tell
+        where the unit ends, and so are others up to `num_following`: see `UnitDecoder.following`.
+
+        Both ends must be starts of units (`PacketTable.can_start_unit`) or the end of the video.
+        """
+        return UnitDecoder(self, first_packet, end_packet, log=log, num_following=num_following)
+
+    def decode_sparsely(self, first_packet: int, wanted: Collection[int]) -> "UnitDecoder":
+        """Decode the frames of the packets `wanted`, from `first_packet` on, and as few others as it takes.
+
+        Others may come out or not. The decoder leaves out pictures that neither are wanted nor referred to by
+        others, and stops behind the last packet wanted instead of waiting until later ones push its frame out.
+        """
+        return UnitDecoder(self, first_packet, len(self.scan.packets), wanted=frozenset(wanted))
+
+
+class UnitDecoder:
+    """Iterates over the frames of one unit, in the decoder's output order.
+
+    Stopping early is fine. `errors`, `following` and `following_pts` are complete once the iteration has ended.
+    """
+
+    def __init__(
+        self,
+        reader: VideoReader,
+        first_packet: int,
+        end_packet: int,
+        *,
+        wanted: frozenset[int] | None = None,
+        log: DecoderLog | None = None,
+        num_following: int = 1,
+    ) -> None:
+        self._reader = reader
+        self._first = first_packet
+        self._end = end_packet
+        self._wanted = wanted
+        self._last_wanted = None if wanted is None else max(wanted)
+        self._log = log
+        self._num_following = num_following
+        self._errors: list[DecoderError] = []
+        self._said_of: dict[int, str] = {}
+        self._given: set[int] = set()
+        self._seen: set[int] = set()
+        """Packets of all frames that came out, also of those that are not this unit's."""
+        self._aspects = FrameAspects()
+        self.following_pts: int | None = None
+        """pts of the frame behind the unit's last, in ticks; None at the end of the video or without pts."""
+        self.following: list[tuple[int, int | None]] = []
+        """Packet and `picture_hash` of the first frames behind the unit, decoded with all that came before them."""
+
+    @property
+    def errors(self) -> list[DecoderError]:
+        """What the decoder complained of within the unit, in packet order."""
+        said = [
+            DecoderError(packet=blamed, reason=reason)
+            for packet, reason in self._said_of.items()
+            if (blamed := self._blamed(packet)) is not None
+        ]
+        return sorted([*self._errors, *said], key=lambda error: error.packet)
+
+    def __iter__(self) -> Iterator[DecodedFrame]:
+        """Decode.
+
+        Raises:
+            UnitNotIndependentError: decoding cannot start here, or the unit's end never shows up.
+            VideoError: the file is not the one that was scanned.
+            OSError: the machine failed to read the file.
+        """
+        num_given = 0
+        while True:
+            try:
+                for number, frame in enumerate(self._decode()):
+                    if number >= num_given:
+                        yield frame
+                        num_given += 1
+            except PlaceLostError:
+                continue  # Once: from here on the reader reads from the start.
+            return
+
+    def _decode(self) -> Iterator[DecodedFrame]:
+        self._errors.clear()
+        self._said_of.clear()
+        self._given.clear()
+        self._seen.clear()
+        self._aspects = FrameAspects()
+        self.following_pts = None
+        self.following.clear()
+        has_started = self._first == 0
+        for current, frame in self._decode_packets():
+            ordinal = self._packet_of(frame, current)
+            if ordinal == self._first and not has_started:
+                # A damaged keyframe may decode as another kind of frame, from pictures that are not there.
+                if not frame.key_frame and frame.pict_type != PictureType.I:
+                    raise UnitNotIndependentError(self._reader.scan.facts.path, ordinal)
+                has_started = True
+            if not has_started:
+                # Frames that lead up to an open GOP's keyframe come out before it: they are the unit before's.
+                self._check_still_awaited(self._first, frame, ordinal)
+            elif ordinal == self._end or self.following:
+                self.following_pts = self.following_pts if self.following else frame.pts
+                self.following.append((ordinal, picture_hash(frame)))
+                if len(self.following) >= self._num_following:
+                    return
+            else:
+                self._check_still_awaited(self._end, frame, ordinal)
+                self._given.add(ordinal)
+                yield self._describe(frame, ordinal)
+        has_ended = self._end == len(self._reader.scan.packets) or bool(self.following)
+        if not has_started or not has_ended:
+            raise UnitNotIndependentError(
+                self._reader.scan.facts.path, self._end if has_started else self._first
+            )
+
+    def _packet_of(self, frame: VideoFrame, current: int) -> int:
+        """Ordinal of the packet that a frame is of, which came out while packet `current` was decoded.
+
+        A packet that shows an earlier picture again (VP9) gives a frame with the tag of that picture's packet.
+        """
+        ordinal = self._reader.packet_of(frame)
+        if ordinal in self._seen and current not in self._seen and current < len(self._reader.scan.packets):
+            ordinal = current
+        self._seen.add(ordinal)
+        return ordinal
+
+    def _decode_packets(self) -> Iterator[tuple[int, VideoFrame]]:
+        """(ordinal of the packet being decoded, frame that came out), the number of packets at the end."""
+        numbered = self._reader.packets_from(self._first)
+        ending = [(len(self._reader.scan.packets), None)]
+        for ordinal, packet in chain(numbered, ending):
+            if packet is not None:
+                if packet.size == 0:
+                    continue  # A dropped frame in AVI; the decoder would take it for the end of the stream.
+                # An object of its own: PyAV keeps these by id(), and small integers share theirs.
+                packet.opaque = PacketTag(ordinal)
+            self._reader.decoder.skip_frame = "NONREF" if self._may_be_left_out(ordinal) else "DEFAULT"
+            for frame in self._frames_of(packet, ordinal):
+                yield ordinal, frame
+            if ordinal == self._last_wanted and packet is not None:
+                for frame in self._frames_of(None, ordinal):
+                    yield ordinal, frame
+                return
+
+    def _frames_of(self, packet: VideoPacket | None, ordinal: int) -> list[VideoFrame]:
+        frames: list[VideoFrame] = []
+        try:
+            frames = self._reader.decoder.decode(packet)
+        except av.FFmpegError as error:
+            if self._is_ours(ordinal) and not self._holds_no_picture(ordinal):
+                self._errors.append(DecoderError(packet=ordinal, reason=describe_error(error)))
+        self._aspects.note(ordinal, self._reader.decoder)
+        said = self._log.take(self._reader.stream) if self._log is not None else None
+        if said is not None and packet is not None:
+            self._said_of[ordinal] = said
+        return frames
+
+    def _blamed(self, packet: int) -> int | None:
+        """The packet whose damage it is that a picture before `packet` is missing; None where it is no damage."""
+        is_keyframe = self._reader.scan.packets.is_keyframe
+        if not is_keyframe[:packet].any():
+            return None  # Where a recording begins between keyframes, nothing is wrong.
+        if is_keyframe[packet]:
+            # It needs none itself, but what leads up to it may; and an intra refresh goes on with pictures as before.
+            # Where decoding began with it, all before it are missing.
+            return packet - 1 if self._first < packet <= self._end else None
+        if packet in self._given:
+            return packet
+        # What leads up to the first keyframe and cannot be decoded yet is left out: nothing is wrong there, either.
+        # Nor where this unit begins: then it is the unit before's to say, which has the pictures that it needs.
+        starts = (int(is_keyframe.argmax()), self._first)
+        leads_up = any(self._may_lead_up(packet, start) for start in starts if start < packet)
+        return packet if not leads_up and self._is_ours(packet) else None
+
+    def _may_lead_up(self, packet: int, keyframe: int) -> bool:
+        """Whether a packet without a frame may be shown before the keyframe that it is coded behind."""
+        scan = self._reader.scan
+        if scan.pts_are_true and NO_PTS not in scan.packets.pts[[keyframe, packet]]:
+            return self._is_shown_before(packet, keyframe)
+        if scan.facts.codec == "hevc":  # whose decoder hands out nothing behind a missing picture
+            return bool(
+                scan.packets.is_skippable[packet]
+                and not scan.packets.is_keyframe[keyframe + 1 : packet].any()
+            )
+        # What leads up to a keyframe is coded before all that is shown behind it.
+        return not any(keyframe < given < packet for given in self._given)
+
+    def _may_be_left_out(self, ordinal: int) -> bool:
+        return self._wanted is not None and ordinal != self._first and ordinal not in self._wanted
+
+    def _holds_no_picture(self, ordinal: int) -> bool:
+        """Whether nothing can be lost of a packet. H.264's decoder calls one invalid."""
+        packets = self._reader.scan.packets
+        return ordinal < len(packets) and bool(packets.holds_no_picture[ordinal])
+
+    def _is_ours(self, ordinal: int) -> bool:
+        """Whether what a packet holds is shown within this unit, as far as its pts tells."""
+        packets = self._reader.scan.packets
+        if ordinal == len(packets):
+            return self._end == len(packets)
+        leads_to_first = self._first > 0 and self._is_shown_before(ordinal, self._first)
+        is_before_end = ordinal < self._end or self._is_shown_before(ordinal, self._end)
+        return is_before_end and not leads_to_first
+
+    def _is_shown_before(self, ordinal: int, keyframe: int) -> bool:
+        pts, keyframe_pts = self._reader.scan.packets.pts[[ordinal, keyframe]].tolist()
+        return NO_PTS not in (pts, keyframe_pts) and pts < keyframe_pts
+
+    def _check_still_awaited(self, awaited: int, frame: VideoFrame, ordinal: int) -> None:
+        """Raise if `frame` shows that the frame of packet `awaited`, a keyframe, was left out."""
+        scan = self._reader.scan
+        if awaited == len(scan.packets):
+            return
+        passed = ordinal > awaited + MAX_REORDERED_FRAMES
+        if scan.facts.uncounted_reason is None and frame.pts is not None:
+            passed = passed or frame.pts > scan.packets.pts[awaited]
+        if passed:
+            raise UnitNotIndependentError(scan.facts.path, awaited)
+
+    def _describe(self, frame: VideoFrame, ordinal: int) -> DecodedFrame:
+        time_base = self._reader.scan.time_base
+        ticks = NO_PTS if frame.pts is None else frame.pts
+        return DecodedFrame(
+            packet=ordinal,
+            pts=frame.pts,
+            pts_seconds=float(ticks_to_seconds([ticks], time_base)[0]),
+            is_corrupt=frame.is_corrupt,
+            frame=frame,
+            sample_aspect_ratio=self._aspects.of_packet(ordinal)
+            if self._reader.tells_aspect
+            else self._reader.scan.facts.presentation.sample_aspect_ratio,
+        )

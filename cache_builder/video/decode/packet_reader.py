@@ -1,0 +1,232 @@
+"""Opens a video and hands out its packets by their ordinals, from any of them on.
+
+A packet is known by its ordinal in the scan, never by its pts: seeking to a pts led to wrong frames in TS, PS, AVI, FLV
+and open GOPs. After a seek the place is trusted only if a packet that the scan knows says where it is.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import av
+import numpy as np
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from cache_builder.errors import NvdecError, VideoChangedError, VideoError
+from cache_builder.gpu.nvdec import NvdecDevice
+from cache_builder.video.opening.open_video import (
+    OpenContainer,
+    VideoPacket,
+    choose_video_stream,
+    open_container,
+    read_packets,
+    set_single_thread,
+)
+from cache_builder.video.packets.table import NO_POS, NO_PTS
+from cache_builder.video.scan.scan import VideoScan
+
+MAX_PACKETS_TO_FIND_PLACE: Final = 64
+"""After a seek: packets read in search of one that the scan knows. Program streams name only every third."""
+
+# Byte positions lead straight to the packet where timestamps are missing or jump.
+_SEEKS_BY_BYTE = frozenset({"mpegts", "mpeg", "h264", "hevc", "m4v", "mpegvideo", "obu", "dv"})
+
+
+@dataclass(frozen=True, slots=True)
+class PacketTag:
+    """Travels through the decoder with a packet, and comes out with its frame."""
+
+    packet: int
+    """Ordinal."""
+
+
+class PlaceLostError(Exception):
+    """After a seek the packets are not the scan's: read from the start instead."""
+
+
+class PacketReader:
+    """An open video, for one thread at a time, in the process that opened it."""
+
+    def __init__(
+        self,
+        path: Path,
+        scan: VideoScan,
+        *,
+        opens_quickly: bool = False,
+        nvdec: NvdecDevice | None = None,
+    ) -> None:
+        """Remember what to open.
+
+        With `opens_quickly` FFmpeg decodes no picture while it opens H.264, of which the scan knows enough. With
+        `nvdec` frames come out in that GPU's memory; see `nvdec.probe_nvdec` for whether they do.
+        """
+        self._path = path
+        self.scan = scan
+        self._nvdec = nvdec
+        self._opens_quickly = opens_quickly and scan.facts.codec == "h264"
+        self._opened: OpenContainer | None = None
+        self.stream: VideoStream
+        self.decoder: VideoCodecContext
+        """Both of the open file."""
+        self._packet_of_pts: dict[int, int] | None = None
+        self._is_fresh = False
+        self._may_seek = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def descriptor(self) -> int | None:
+        """Number of the open file, None while it is closed."""
+        return None if self._opened is None else self._opened.file.number
+
+    def close(self) -> None:
+        """Close the file; decoding again reopens it."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+            del self.stream, self.decoder  # they hold its pictures
+
+    @property
+    def tells_aspect(self) -> bool:
+        """Whether the decoder says of which shape a picture's pixels are; one of a GPU by name guesses."""
+        return self._nvdec is None or self._nvdec.decoder is None
+
+    def packets_from(self, ordinal: int) -> Iterator[tuple[int, VideoPacket]]:
+        """Ordinals and packets from `ordinal` on, timestamps as in the scan; the decoder is clean."""
+        packets = self.scan.packets
+        for position, packet in self._seek(ordinal):
+            if position >= len(packets) or packet.size != packets.size[position]:
+                self._lose_place()
+            if position >= ordinal:
+                # Behind a seek some demuxers guess other timestamps than from the start.
+                pts, dts = int(packets.pts[position]), int(packets.dts[position])
+                packet.pts = None if pts == NO_PTS else pts
+                packet.dts = None if dts == NO_PTS else dts
+                yield position, packet
+                ordinal = position + 1
+        if ordinal != len(packets):
+            self._lose_place()
+
+    def packet_of(self, frame: VideoFrame) -> int:
+        """Ordinal of the packet that a frame was coded in.
+
+        Raises:
+            NvdecError: the decoder, asked for by name, tells frames by nothing but pts, and those are not unique.
+        """
+        if isinstance(frame.opaque, PacketTag):
+            return frame.opaque.packet
+        if self._packet_of_pts is None:
+            packets = self.scan.packets
+            ordinals = dict(zip(packets.pts.tolist(), range(len(packets)), strict=True))
+            self._packet_of_pts = {} if len(ordinals) < len(packets) or NO_PTS in ordinals else ordinals
+        if frame.pts not in self._packet_of_pts:
+            raise NvdecError(
+                self.scan.facts.path, "its frames' timestamps do not tell which packets they are of"
+            )
+        return self._packet_of_pts[frame.pts]
+
+    @property
+    def _is_streams_own_decoder(self) -> bool:
+        return self.decoder is self.stream.codec_context
+
+    def _lose_place(self) -> None:
+        if self._may_seek:
+            self._may_seek = False
+            raise PlaceLostError
+        raise VideoChangedError(
+            self.scan.facts.path, "its packets are not those of the scan: the file has changed"
+        )
+
+    def _reopen(self) -> OpenContainer:
+        self.close()
+        path, nvdec = self.scan.facts.path, self._nvdec
+        try:
+            opens = open_container if nvdec is None else nvdec.open_container
+            opened = opens(self._path, path, decodes_nothing=self._opens_quickly)
+        except VideoError as error:
+            if nvdec is not None:
+                raise NvdecError(path, f"NVDEC: {error.reason}") from error
+            # It was readable when it was scanned.
+            raise VideoChangedError(path, f"{error.reason}; the file has changed since the scan") from error
+        try:
+            stream = choose_video_stream(opened.container, path)
+            if nvdec is None:
+                set_single_thread(stream)
+                self.decoder = stream.codec_context
+            else:
+                self.decoder = nvdec.open_decoder(stream, path)
+            self.stream = stream
+        except NvdecError:
+            opened.close()
+            raise
+        except VideoError as error:
+            opened.close()
+            raise VideoChangedError(path, f"{error.reason}; the file has changed since the scan") from error
+        if self._is_streams_own_decoder:  # one by name orders its frames itself, and hands nothing on
+            self.decoder.copy_opaque = True
+            # Told too small a depth, the decoder drops a frame for each step that it finds it must hold back more.
+            self.decoder.reorder_depth = max(self.decoder.reorder_depth, self.scan.facts.reorder_depth or 0)
+        self._opened, self._is_fresh = opened, True
+        return opened
+
+    def _seek(self, ordinal: int) -> Iterator[tuple[int, VideoPacket]]:
+        """Packets with their ordinals, from one at or before `ordinal`."""
+        if ordinal and self._may_seek:
+            opened = self._opened or self._reopen()
+            self._is_fresh = False
+            for offset, by_byte in self._seek_targets(ordinal):
+                try:
+                    opened.seek(offset, self.stream, by_byte=by_byte)
+                except av.FFmpegError:
+                    continue
+                if not self._is_streams_own_decoder:  # that one is flushed by the seek
+                    self.decoder.flush_buffers()
+                found = self._recognize(read_packets(opened, self.stream), ordinal)
+                if found is not None:
+                    return found
+        opened = self._opened if self._opened is not None and self._is_fresh else self._reopen()
+        self._is_fresh = False
+        return enumerate(read_packets(opened, self.stream))
+
+    def _seek_targets(self, ordinal: int) -> Iterator[tuple[int, bool]]:
+        """Where to try, the best first: the packet itself, then starts of units further and further back."""
+        packets = self.scan.packets
+        earlier = packets.can_start_unit[:ordinal].nonzero()[0][::-1][:4].tolist()
+        by_byte = bool(set(self.scan.facts.container.split(",")) & _SEEKS_BY_BYTE)
+        for target in (ordinal, *earlier):
+            if by_byte:
+                known = (packets.pos[: target + 1] != NO_POS).nonzero()[0]
+                if len(known):
+                    yield int(packets.pos[known[-1]]), True
+            for ticks in dict.fromkeys((int(packets.pts[target]), int(packets.dts[target]))):
+                if ticks != NO_PTS:
+                    yield ticks, False
+
+    def _recognize(
+        self, packets: Iterator[VideoPacket], ordinal: int
+    ) -> Iterator[tuple[int, VideoPacket]] | None:
+        """Number the packets by the first that the scan knows, or None if that is behind `ordinal`."""
+        for _, packet in zip(range(MAX_PACKETS_TO_FIND_PLACE), packets, strict=False):
+            place = self._place_of(packet)
+            if place is not None:
+                return enumerate(chain([packet], packets), start=place) if place <= ordinal else None
+        return None
+
+    def _place_of(self, packet: VideoPacket) -> int | None:
+        """Ordinal of the one packet of this position and size; None where there is no such, or several."""
+        if packet.pos is None:
+            return None
+        packets = self.scan.packets
+        places = np.flatnonzero((packets.pos == packet.pos) & (packets.size == packet.size))
+        return int(places[0]) if len(places) == 1 else None

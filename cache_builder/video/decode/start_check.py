@@ -1,0 +1,109 @@
+"""Checks whether decoding may start where only the container says so.
+
+A keyframe whose codec's header is proof needs no check (`PacketTable.resets_decoder`). Of the others a few at the
+beginning of the video are tried: decoding from there must give the pictures that decoding from the video's start gives.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from cache_builder.errors import UnitNotIndependentError
+from cache_builder.video.decode.decode import VideoReader
+from cache_builder.video.picture.picture_hash import picture_hash
+from cache_builder.video.scan.scan import VideoScan
+
+PACKETS_TO_SECOND_CHECK: Final = 64
+"""Beside the first start the last one within so many packets is tried."""
+
+MAX_PACKETS_DECODED: Final = 400
+MAX_PIXELS_DECODED: Final = 400 * 1920 * 1080
+"""A start that lies further in the video is not tried: a scan is to stay short."""
+
+_NUM_PICTURES: Final = 8
+_MAX_PACKETS_BEHIND: Final = 64
+"""As many as the first pictures behind a start may take."""
+
+_Pictures = list[tuple[int, int | None]]
+"""Packet and `picture_hash` of frames in output order."""
+
+
+def check_starts(path: Path, scan: VideoScan) -> VideoScan:
+    """The scan, of a video in one piece where one of its starts turns out not to be one.
+
+    Raises:
+        VideoError: the file is not the one that was scanned.
+        OSError: the machine failed to read the file.
+    """
+    starts = starts_to_try(scan)
+    if not starts:
+        return scan
+    try:
+        expected = _pictures_behind(path, scan, starts, first=0)
+        for start in starts:
+            found = None if expected is None else _pictures_behind(path, scan, [start], first=start)
+            if expected is None or found is None:  # pictures of damaged packets differ anyway
+                return scan
+            if not _agree(expected[start], found[start]):
+                return _in_one_piece(scan, start)
+    except UnitNotIndependentError:
+        pass  # It is found out at every start again, and does no harm.
+    return scan
+
+
+def starts_to_try(scan: VideoScan) -> list[int]:
+    """Ordinals of the packets at which decoding is tried, one or two; none where all starts are proven."""
+    packets, facts = scan.packets, scan.facts
+    claimed = np.flatnonzero(packets.can_start_unit & ~packets.resets_decoder)
+    claimed = claimed[claimed > 0]
+    most = min(MAX_PACKETS_DECODED, MAX_PIXELS_DECODED // (facts.width * facts.height)) - _MAX_PACKETS_BEHIND
+    if not len(claimed) or claimed[0] > most:
+        return []
+    near = claimed[claimed <= min(PACKETS_TO_SECOND_CHECK, most)]
+    return sorted({int(claimed[0]), *near[-1:].tolist()})
+
+
+def _pictures_behind(
+    path: Path, scan: VideoScan, starts: list[int], *, first: int
+) -> dict[int, _Pictures] | None:
+    """The first pictures from that of each of `starts` on, decoded from packet `first`; None where there is damage."""
+    pictures: dict[int, _Pictures] = {start: [] for start in starts}
+    end = starts[-1] + _MAX_PACKETS_BEHIND
+    with VideoReader(path, scan) as reader:
+        decoder = reader.decode(first, len(scan.packets))
+        for decoded in decoder:
+            if decoded.is_corrupt or decoder.errors:
+                return None
+            if decoded.packet >= end:
+                break
+            wanting = [
+                begun
+                for start, begun in pictures.items()
+                if (begun or decoded.packet == start) and len(begun) < _NUM_PICTURES
+            ]
+            if wanting:
+                picture = (decoded.packet, picture_hash(decoded.frame))
+                for begun in wanting:
+                    begun.append(picture)
+            if all(len(begun) == _NUM_PICTURES for begun in pictures.values()):
+                break
+    return pictures
+
+
+def _agree(expected: _Pictures, found: _Pictures) -> bool:
+    """Whether decoding from a start gives what decoding from the video's start gives, as far as both went."""
+    return bool(expected) and all(one == other for one, other in zip(expected, found, strict=False))
+
+
+def _in_one_piece(scan: VideoScan, start: int) -> VideoScan:
+    can_start_unit = np.zeros(len(scan.packets), np.bool_)
+    can_start_unit[0] = True
+    reason = f"its frames from packet {start} on need what was decoded before"
+    return replace(
+        scan,
+        facts=msgspec.structs.replace(scan.facts, unsplittable_reason=reason),
+        packets=replace(scan.packets, can_start_unit=can_start_unit),
+    )

@@ -1,0 +1,1 @@
+"""Opens a video file, within limits, and says what is wrong with a file that does not open."""

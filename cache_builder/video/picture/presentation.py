@@ -1,0 +1,111 @@
+"""How a video's frames are to be shown: what container and pictures say of it together."""
+
+from fractions import Fraction
+from typing import Final, Protocol
+
+import msgspec
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from cache_builder.errors import VideoError
+from cache_builder.video.picture.container_side_data import codec_tag_of, read_container_side_data, why_no_rgb
+from cache_builder.video.picture.geometry import ContainerCrop, FrameGeometry, Presentation, place_frame
+from cache_builder.video.picture.orientation import (
+    AS_STORED,
+    Orientation,
+    find_orientation,
+    read_display_matrix,
+)
+
+_SILENT_ABOUT_ASPECT: Final = frozenset(
+    {"av1", "flv", "h264", "hevc", "ivf", "m4v", "mjpeg", "mpeg", "mpegts", "mpegvideo", "obu", "rm"}
+)
+"""Demuxers of what has no place for the shape of pixels: there it is each picture's own."""
+
+
+class PresentationFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """How the frames of a video are to be shown; lands in the manifest with the other facts."""
+
+    container_crop: tuple[int, int, int, int]
+    """Columns at the left and the right, rows at the top and the bottom that the container cuts off a coded picture."""
+    is_mirrored: bool
+    """Whether left and right of what is left are to be exchanged, before it is turned."""
+    num_quarter_turns: int
+    """Counter-clockwise quarter turns, 0 to 3."""
+    is_display_matrix_degenerate: bool
+    """Whether there is a display matrix that would show no picture at all, and so is not followed."""
+    sample_aspect_ratio: tuple[int, int] | None
+    """Width over height of a coded pixel, of the first frame where it may change; None where nothing says."""
+    is_aspect_of_frames: bool
+    """Whether each frame's own shape of pixels holds, as the container says none."""
+
+    @property
+    def plain(self) -> Presentation:
+        """What converters take."""
+        left, right, top, bottom = self.container_crop
+        return Presentation(
+            crop=ContainerCrop(left=left, right=right, top=top, bottom=bottom),
+            orientation=Orientation(is_mirrored=self.is_mirrored, num_quarter_turns=self.num_quarter_turns),
+            sample_aspect_ratio=Fraction(*self.sample_aspect_ratio) if self.sample_aspect_ratio else None,
+        )
+
+    def aspect_of_frame(self, own: tuple[int, int] | None) -> Fraction | None:
+        """What a converter is to take for a frame of its `own` aspect; None for that of `plain`."""
+        if not self.is_aspect_of_frames:
+            return None
+        return Fraction(*own) if own is not None else Fraction(1)
+
+
+def read_presentation(
+    container: InputContainer, stream: VideoStream, frame: VideoFrame, relative_path: str
+) -> PresentationFacts:
+    """How frames like `frame` are to be shown, which the stream's own decoder has just given.
+
+    Raises:
+        VideoError: they cannot be: turned by something else than quarter turns, cropped to nothing, or in colours
+            that are not for RGB.
+    """
+    said = read_container_side_data(container, stream)
+    no_rgb = why_no_rgb(said.dolby_vision, codec_tag_of(stream))
+    if no_rgb is not None:
+        raise VideoError(relative_path, no_rgb)
+    matrix = read_display_matrix(frame)
+    try:
+        orientation = AS_STORED if matrix is None else find_orientation(matrix)
+    except ValueError as error:
+        raise VideoError(relative_path, f"its display matrix: {error}") from error
+    try:
+        shown = Presentation(crop=said.crop, orientation=orientation or AS_STORED)
+        place_frame(FrameGeometry(), coded_width=frame.width, coded_height=frame.height, presentation=shown)
+    except ValueError as error:
+        raise VideoError(relative_path, str(error)) from error
+    in_container = positive_ratio(stream.sample_aspect_ratio)
+    is_aspect_of_frames = in_container is None or not _SILENT_ABOUT_ASPECT.isdisjoint(
+        container.format.name.split(",")
+    )
+    own = positive_ratio(stream.codec_context.sample_aspect_ratio)
+    return PresentationFacts(
+        container_crop=(said.crop.left, said.crop.right, said.crop.top, said.crop.bottom),
+        is_mirrored=shown.orientation.is_mirrored,
+        num_quarter_turns=shown.orientation.num_quarter_turns,
+        is_display_matrix_degenerate=orientation is None,
+        sample_aspect_ratio=own if is_aspect_of_frames else in_container,
+        is_aspect_of_frames=is_aspect_of_frames,
+    )
+
+
+class _Ratio(Protocol):
+    """A Fraction of PyAV 18, an AVRational of PyAV 19."""
+
+    @property
+    def numerator(self) -> int: ...
+    @property
+    def denominator(self) -> int: ...
+
+
+def positive_ratio(value: _Ratio | None) -> tuple[int, int] | None:
+    """(Numerator, denominator), None where a ratio says nothing."""
+    if value is None or value.numerator <= 0 or value.denominator <= 0:
+        return None
+    return value.numerator, value.denominator

@@ -1,0 +1,265 @@
+"""One pass over the packets of an open video: what a scan writes down of each, and what it makes of them together."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.bitstream import BitStreamFilterContext
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from cache_builder.errors import VideoError
+from cache_builder.video.opening.encryption import why_packet_encrypted
+from cache_builder.video.opening.limits import VideoLimits
+from cache_builder.video.opening.nothing_read import NothingReadError
+from cache_builder.video.opening.open_video import (
+    OpenContainer,
+    VideoPacket,
+    describe_error,
+    read_packets,
+    set_single_thread,
+)
+from cache_builder.video.packets.headers import PacketHeader, header_reader
+from cache_builder.video.packets.reordering import reorder_depth
+from cache_builder.video.packets.table import NO_POS, NO_PTS, PACKET_COLUMNS, PacketTable
+from cache_builder.video.scan.demuxer_log import DemuxerLog
+
+_CONTAINERS_WITH_TRUE_PTS: Final = frozenset({"mov", "matroska", "mpegts", "flv", "ivf", "obu", "nut"})
+_REORDERING: Final = frozenset({"h264", "hevc", "vvc", "mpeg1video", "mpeg2video", "mpeg4"})
+"""Codecs of those below whose frames may be shown in another order than they are coded in."""
+ONE_FRAME_A_PACKET: Final = frozenset(
+    {
+        *("h264", "hevc", "vp8", "vp9", "av1", "mpeg1video", "mpeg2video", "mpeg4", "h263", "flv1"),
+        *("mjpeg", "prores", "dnxhd", "ffv1", "rawvideo", "png"),
+    }
+)
+"""Codecs of which a packet is one frame, but for the packets that say of themselves that they show none."""
+
+_STANDS_ALONE: Final = frozenset({"png", "ffv1", "tiff", "jpegls", "qoi", "webp", "cfhd"})
+"""Codecs whose keyframes need nothing from before, though FFmpeg does not call the codec intra-only."""
+_MEANT_FOR_SEEKING: Final = frozenset(
+    {
+        *("h264", "hevc", "vvc", "vp8", "vp9", "av1", "mpeg1video", "mpeg2video", "mpeg4", "h263", "flv1"),
+        *("msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2", "wmv3", "vc1", "theora", "vp6", "vp6f"),
+        *("rv10", "rv20", "rv30", "rv40", "svq1", "svq3", "cavs", "dirac"),
+    }
+)
+"""Codecs in which a keyframe is a place to start from. Others (screen recorders, animations) may keep palettes,
+windows or code books over a keyframe, so that their videos are decoded from the start."""
+
+_PROGRESSIVE: Final = (0, 1)  # AV_FIELD_UNKNOWN, AV_FIELD_PROGRESSIVE
+_HEADER_CHECKS: Final = {
+    "h264": "h264_metadata",
+    "hevc": "hevc_metadata",
+    "mpeg2video": "mpeg2_metadata",
+    "vp9": "vp9_metadata",
+    "av1": "av1_metadata",
+}
+"""Codec -> FFmpeg's filter that reads all headers of a packet, and fails where they break the codec's rules: 6 to
+40 us a packet, 1% of decoding it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PacketPass:
+    """What came of the pass."""
+
+    packets: PacketTable
+    end_pts: int | None
+    """Ticks at which the last packet's time is over; None without pts."""
+    first_frame: VideoFrame
+    """As decoded."""
+    reorder_depth: int | None
+    """H.264: frames that the decoder must hold back so that none is lost."""
+    unsplittable_reason: str | None
+    uncounted_reason: str | None
+
+
+def has_true_pts(container: str) -> bool:
+    """Whether a container, by FFmpeg's name, holds the pts of packets that have one, or FFmpeg makes them from dts."""
+    return bool(set(container.split(",")) & _CONTAINERS_WITH_TRUE_PTS)
+
+
+def may_reorder(codec: str) -> bool:
+    """Whether frames of the codec may be shown in another order than they are coded in."""
+    return codec in _REORDERING
+
+
+def read_all_packets(
+    opened: OpenContainer, stream: VideoStream, relative_path: str, *, limits: VideoLimits, log: DemuxerLog
+) -> PacketPass:
+    """Read every packet; decode until the first frame comes out.
+
+    Raises:
+        VideoError: there are no packets, or more than `limits` allow, or encrypted ones, or no frame comes out.
+        OSError: the machine failed to read the file.
+    """
+    set_single_thread(stream)
+    decoder = stream.codec_context
+    codec = decoder.codec.canonical_name
+    depth_probed = decoder.reorder_depth
+    if codec == "h264":  # what the stream leaves unsaid of reordering is then as much as its level allows
+        decoder.options = decoder.options | {"strict": "1"}
+    is_intra_only = decoder.codec.intra_only or codec in _STANDS_ALONE
+    notes = _PacketNotes(stream, codec, is_intra_only=is_intra_only)
+    first_frame: VideoFrame | None = None
+    first_error: Exception | None = None
+    end: tuple[None] = (None,)
+    log.note(opened.container, next_packet=0)
+    for packet in chain(read_packets(opened, stream, on_error=log.hear), end):
+        log.note(opened.container, next_packet=len(notes.rows))
+        if first_frame is None:
+            try:
+                first_frame = next(iter(decoder.decode(packet)), None)
+            except av.FFmpegError as error:
+                first_error = first_error or error
+        if packet is None:
+            break
+        if (encrypted := why_packet_encrypted(packet, len(notes.rows))) is not None:
+            raise VideoError(relative_path, encrypted)
+        if len(notes.rows) == limits.max_packets:
+            raise VideoError(relative_path, f"it has more packets than the limit of {limits.max_packets:,}")
+        notes.take(packet)
+    if not notes.rows:
+        raise NothingReadError(relative_path, "its video stream holds no packets: truncated?")
+    if first_frame is None:
+        why = f": {describe_error(first_error)}" if first_error else ""
+        if not decoder.width * decoder.height:  # FFmpeg forgets sizes beyond `max_pixels`, and does not say
+            why = f": their size is unknown, or beyond the limit of {limits.max_pixels:,} pixels"
+        raise NothingReadError(relative_path, f"none of its frames can be decoded{why}")
+    reason = notes.unsplittable_reason
+    if reason is None and not is_intra_only and codec not in _MEANT_FOR_SEEKING:
+        reason = f"keyframes of {codec} may need what was decoded before them"
+    packets = notes.table(log, is_splittable=reason is None)
+    pts_tell = has_true_pts(opened.container.format.name) and 2 * (packets.pts == NO_PTS).sum() < len(packets)
+    return PacketPass(
+        packets=packets,
+        end_pts=notes.end_pts,
+        first_frame=first_frame,
+        reorder_depth=None
+        if codec != "h264"
+        else max(depth_probed, reorder_depth(packets.pts[packets.pts != NO_PTS]))
+        if pts_tell
+        else decoder.reorder_depth,
+        unsplittable_reason=reason,
+        uncounted_reason=_why_uncounted(opened, stream, packets, notes),
+    )
+
+
+class _PacketNotes:
+    """Rows of the packet table while they are collected."""
+
+    def __init__(self, stream: VideoStream, codec: str, *, is_intra_only: bool) -> None:
+        self.rows: list[tuple[int | bool, ...]] = []
+        self.end_pts: int | None = None
+        self.unsplittable_reason: str | None = None
+        self.has_bad_headers = False
+        self.has_open_keyframes = False
+        """Keyframes of which no header proves that no later packet needs pictures from before them."""
+        self._read_header = header_reader(codec, stream.codec_context.extradata, is_intra_only=is_intra_only)
+        self._has_telling_headers = codec in {"vp8", "vp9", "av1", "h264", "hevc"}
+        self._header_check: BitStreamFilterContext | None = None
+        if codec in _HEADER_CHECKS:
+            with suppress(av.FFmpegError):
+                self._header_check = BitStreamFilterContext(_HEADER_CHECKS[codec], stream)
+            self.has_bad_headers = self._header_check is None
+
+    def take(self, packet: VideoPacket) -> None:
+        """Note the next packet. The packet is empty then."""
+        if packet.pts is not None:
+            end = packet.pts + (packet.duration or 0)
+            self.end_pts = end if self.end_pts is None else max(end, self.end_pts)
+        if self.unsplittable_reason is None:
+            self.unsplittable_reason = self._why_unsplittable(packet)
+        header = PacketHeader()
+        if packet.size and (packet.is_keyframe or self._has_telling_headers):
+            header = self._read_header(memoryview(packet))
+        self.has_open_keyframes |= packet.is_keyframe and not header.is_closed
+        self.rows.append(
+            (
+                NO_PTS if packet.pts is None else packet.pts,
+                NO_PTS if packet.dts is None else packet.dts,
+                NO_POS if packet.pos is None else packet.pos,
+                packet.size,
+                packet.is_keyframe,
+                packet.is_discard,
+                packet.is_corrupt,
+                header.hides_picture,
+                header.shows_again,
+                header.holds_no_picture,
+                header.is_skippable,
+                packet.is_keyframe and header.resets_decoder,
+            )
+        )
+        if self._header_check is not None and packet.size and not self.has_bad_headers:
+            try:
+                self._header_check.filter(packet)
+            except av.FFmpegError:
+                self.has_bad_headers = True
+
+    def table(self, log: DemuxerLog, *, is_splittable: bool) -> PacketTable:
+        """The rows as columns."""
+        names = [name for name in PACKET_COLUMNS if name not in {"is_at_demuxer_error", "can_start_unit"}]
+        columns = {
+            name: np.array([row[i] for row in self.rows], PACKET_COLUMNS[name])
+            for i, name in enumerate(names)
+        }
+        columns["is_at_demuxer_error"] = log.packets_at_errors(columns["is_keyframe"])
+        can_start_unit = columns["is_keyframe"] & ~columns["is_discarded"] & is_splittable
+        can_start_unit[0] = True
+        return PacketTable(**columns, can_start_unit=can_start_unit)
+
+    def _why_unsplittable(self, packet: VideoPacket) -> str | None:
+        """Why a decoder that starts elsewhere would lack what came with this packet."""
+        if self.rows and packet.has_sidedata("new_extradata"):
+            return "its codec parameters change on the way"
+        if packet.has_sidedata("palette"):
+            return "its palette comes with some packets alone"
+        return None
+
+
+def leads_up(packets: PacketTable) -> npt.NDArray[np.bool_]:
+    """bool per packet: coded behind a keyframe and shown before it."""
+    keyframe = last_keyframes(packets)
+    keyframe_pts = packets.pts[np.maximum(keyframe, 0)]
+    has_pts = (packets.pts != NO_PTS) & (keyframe_pts != NO_PTS)
+    leads: npt.NDArray[np.bool_] = (keyframe >= 0) & has_pts & (packets.pts < keyframe_pts)
+    return leads
+
+
+def last_keyframes(packets: PacketTable) -> npt.NDArray[np.int64]:
+    """Ordinal of the last keyframe at or before each packet, shape (num_packets,); -1 where there is none."""
+    ordinals = np.where(packets.is_keyframe, np.arange(len(packets)), -1)
+    return np.maximum.accumulate(ordinals)
+
+
+def _why_uncounted(
+    opened: OpenContainer, stream: VideoStream, packets: PacketTable, notes: _PacketNotes
+) -> str | None:
+    """Why sorting the packets by pts might not be the decoder's output, or None."""
+    codec = stream.codec_context.codec.canonical_name
+    reasons = {
+        "codec": codec not in ONE_FRAME_A_PACKET,
+        "hidden packets": bool((packets.hides_picture | packets.shows_again).any()),
+        "packets without a picture": bool(packets.holds_no_picture.any()),
+        "headers that break the rules of its codec": notes.has_bad_headers,
+        "damaged packets": bool((packets.is_corrupt | packets.is_at_demuxer_error).any()),
+        "interlaced": stream.codec_context.field_order not in _PROGRESSIVE,
+        "packets without pts": bool((packets.pts == NO_PTS).any()),
+        "equal pts": len(np.unique(packets.pts)) < len(packets),
+        "edit list": bool(packets.is_discarded.any()),
+        "begins without a keyframe": not packets.is_keyframe[0],
+        "frames before the first keyframe": bool((packets.pts < packets.pts[0]).any()),
+        "empty packets": bool((packets.size == 0).any()),
+        # Where a stream was cut or joined, a decoder leaves out what leads up to a keyframe, and in H.264 what comes
+        # before a picture is whole again.
+        "open GOPs": codec in _REORDERING and bool(leads_up(packets).any()),
+        "keyframes that are no IDR pictures": codec == "h264" and notes.has_open_keyframes,
+        # AVI, ASF and the like hold no pts: FFmpeg makes them from dts, so they tell nothing of reordering.
+        "frames that may be reordered, without pts": codec in _REORDERING
+        and not has_true_pts(opened.container.format.name),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)

@@ -1,0 +1,232 @@
+"""Scan of a video: counts packets instead of believing headers, and learns what decoding needs to know."""
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from cache_builder.errors import VideoError
+from cache_builder.video.opening.encryption import ScrambledPart, find_scrambled_part, why_encrypted
+from cache_builder.video.opening.limits import DEFAULT_LIMITS, VideoLimits
+from cache_builder.video.opening.nothing_read import NothingReadError, explain_nothing_read
+from cache_builder.video.opening.open_video import choose_video_stream, open_container
+from cache_builder.video.packets.table import NO_PTS, PacketTable
+from cache_builder.video.picture.colour import MATRIX_NAMES, RANGE_NAMES, TRANSFER_NAMES
+from cache_builder.video.picture.presentation import PresentationFacts, read_presentation
+from cache_builder.video.scan.demuxer_log import DemuxerLog, demuxer_log, place_errors
+from cache_builder.video.scan.header_facts import (
+    bytes_not_read,
+    duration_in_header,
+    end_seconds,
+    num_frames_in_header,
+    ratio,
+    stream_choice,
+)
+from cache_builder.video.scan.packet_pass import has_true_pts, may_reorder, read_all_packets
+from cache_builder.video.scan.picture_notes import picture_notes
+from cache_builder.video.scan.second_file import SecondFile, find_second_file, hash_and_find_beginnings
+from frame_store.counts import counted
+
+
+class VideoFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the scan found out about a readable video; lands in the manifest."""
+
+    path: str
+    """Relative to the folder of videos, posix."""
+    num_bytes: int
+    sha256: str
+    container: str
+    stream_index: int
+    num_video_streams: int
+    """Cover art counts."""
+    stream_choice: Literal["only", "best", "first"]
+    """Of several video streams FFmpeg's best is taken, or the first where that is cover art."""
+    codec: str
+    width: int
+    """Coded pixels of the first decoded frame, before `presentation`."""
+    height: int
+    pixel_format: str
+    color_matrix: str
+    color_range: str
+    color_transfer: str
+    presentation: PresentationFacts
+    """How its frames are to be shown."""
+    time_base: tuple[int, int] | None
+    """Seconds per tick of pts, as a fraction."""
+    average_rate: tuple[int, int] | None
+    """Frames per second that the header claims."""
+    num_frames_in_header: int | None
+    """None where the container has no such field or leaves it zero."""
+    duration_seconds_in_header: float | None
+    """Of the chosen stream; None where the header has none and FFmpeg would only guess it."""
+    end_seconds_of_packets: float | None
+    """When the last packet's time is over, by its pts and duration; None where no packet has a pts."""
+    num_packets: int
+    num_keyframes: int
+    num_demuxer_errors: int
+    """Errors that FFmpeg's demuxer reported while it opened and read the file, and then went on after."""
+    first_demuxer_error: str | None
+    second_file: SecondFile | None
+    """Where another file was joined to the first, in containers whose beginnings can be told."""
+    scrambled_part: ScrambledPart | None
+    """Of a transport stream: what is encrypted of it, where the rest is not."""
+    bytes_not_read: tuple[int, int] | None
+    """The longest stretch that FFmpeg passed over, first byte and byte behind, to a thousandth of the file.
+
+    None where it is under a twentieth, or may hold other streams, which are passed over.
+    """
+    has_pts: bool
+    """Every packet has a pts."""
+    unsplittable_reason: str | None
+    """Why the video is one unit, decoded from its start."""
+    uncounted_reason: str | None
+    """Why the order of frames cannot be told from the packets, so that only decoding counts them."""
+    reorder_depth: int | None
+    """H.264: frames that a decoder must hold back so that all come out, in order; from the pts of all packets where the
+    container holds true ones, else as many as the stream says or its level allows. None for other codecs."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be known of its pictures beside what they show, as far as the first one tells; a line each."""
+        return picture_notes(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoScan:
+    """Facts and packets of one readable video."""
+
+    facts: VideoFacts
+    packets: PacketTable
+    mtime_ns: int
+    """Modification time of the file when it was scanned."""
+
+    @cached_property
+    def time_base(self) -> Fraction | None:
+        """Seconds per tick; None where the stream has no time base."""
+        return Fraction(*self.facts.time_base) if self.facts.time_base else None
+
+    @property
+    def pts_are_true(self) -> bool:
+        """Whether the container holds the pts of packets that have one, or FFmpeg makes them from dts."""
+        return has_true_pts(self.facts.container)
+
+    @property
+    def sorts_pts(self) -> bool:
+        """Whether frames take the timestamps of their packets in rising order, not each that of its own packet.
+
+        Where a container holds no pts, FFmpeg makes them of the order in the file, which is not that of the frames.
+        """
+        return may_reorder(self.facts.codec) and not self.pts_are_true
+
+    @property
+    def damage_texts(self) -> list[str]:
+        """What the scan alone found to be wrong, empty where nothing is; corrupt packets are told by their units."""
+        texts = [self.demuxer_errors_text] if self.packets.is_at_demuxer_error.any() else []
+        return texts + [part.text for part in self.parts_not_read]
+
+    @property
+    def parts_not_read(self) -> list[SecondFile | ScrambledPart]:
+        """What the file holds of the video, and FFmpeg passes over."""
+        second_file, scrambled = self.facts.second_file, self.facts.scrambled_part
+        parts: list[SecondFile | ScrambledPart] = []
+        parts += [second_file] if second_file is not None and not second_file.is_read else []
+        return parts + ([scrambled] if scrambled is not None else [])
+
+    @property
+    def demuxer_errors_text(self) -> str:
+        """How many there were, and the first."""
+        count = self.facts.num_demuxer_errors
+        return f"{counted(count, 'demuxer error')} (the first: {self.facts.first_demuxer_error})"
+
+
+def scan_video(path: Path, relative_path: str, *, limits: VideoLimits = DEFAULT_LIMITS) -> VideoScan:
+    """Read every packet of a video, decode its first frame, hash the file.
+
+    Raises:
+        VideoError: it cannot be read as a video, or is beyond `limits`; one line, without absolute paths.
+        OSError: the machine failed to read the file.
+    """
+    with demuxer_log() as log:
+        try:
+            return _scan(path, relative_path, limits, log)
+        except NothingReadError as error:
+            raise VideoError(relative_path, explain_nothing_read(path, error, limits=limits)) from error
+
+
+def _scan(path: Path, relative_path: str, limits: VideoLimits, log: DemuxerLog) -> VideoScan:
+    opened = open_container(path, relative_path, limits=limits)
+    container = opened.container
+    try:
+        status = path.stat()
+        stream = choose_video_stream(container, relative_path, limits=limits)
+        excess = limits.excess_of_header(
+            num_streams=len(container.streams),
+            width=stream.codec_context.width,
+            height=stream.codec_context.height,
+            num_frames=num_frames_in_header(stream) or 0,
+            seconds=duration_in_header(container, stream),
+        )
+        if (refusal := excess or why_encrypted(stream)) is not None:
+            raise VideoError(relative_path, refusal)
+        reading = read_all_packets(opened, stream, relative_path, limits=limits, log=log)
+        packets = reading.packets
+        if log.is_early:
+            places = place_errors(path, relative_path, stream_index=stream.index, limits=limits)
+            is_at_error = places.packets_at_errors(packets.is_keyframe)
+            packets = replace(packets, is_at_demuxer_error=is_at_error)
+        sha256, beginnings = hash_and_find_beginnings(path, container.format.name)
+        frame = reading.first_frame
+        facts = VideoFacts(
+            path=relative_path,
+            num_bytes=status.st_size,
+            sha256=sha256,
+            container=container.format.name,
+            stream_index=stream.index,
+            num_video_streams=len(container.streams.video),
+            stream_choice=stream_choice(container, stream),
+            codec=stream.codec_context.codec.canonical_name,
+            width=frame.width,
+            height=frame.height,
+            pixel_format=frame.format.name,
+            color_matrix=MATRIX_NAMES.get(frame.colorspace, f"matrix {frame.colorspace}"),
+            color_range=RANGE_NAMES.get(frame.color_range, f"range {frame.color_range}"),
+            color_transfer=TRANSFER_NAMES.get(frame.color_trc, f"transfer {frame.color_trc}"),
+            presentation=read_presentation(container, stream, frame, relative_path),
+            time_base=ratio(stream.time_base),
+            average_rate=ratio(stream.average_rate),
+            num_frames_in_header=num_frames_in_header(stream),
+            duration_seconds_in_header=duration_in_header(container, stream),
+            end_seconds_of_packets=end_seconds(reading.end_pts, stream),
+            num_packets=len(packets),
+            num_keyframes=int(packets.is_keyframe.sum()),
+            num_demuxer_errors=log.num_errors,
+            first_demuxer_error=log.first_error,
+            second_file=find_second_file(beginnings, container.format.name, packets),
+            scrambled_part=find_scrambled_part(path, pid=stream.id, packets=packets)
+            if container.format.name == "mpegts"
+            else None,
+            bytes_not_read=bytes_not_read(opened, num_bytes=status.st_size),
+            has_pts=not bool((packets.pts == NO_PTS).any()),
+            unsplittable_reason=reading.unsplittable_reason,
+            uncounted_reason=reading.uncounted_reason,
+            reorder_depth=reading.reorder_depth,
+        )
+    finally:
+        opened.close()
+    return VideoScan(facts=facts, packets=packets, mtime_ns=status.st_mtime_ns)
+
+
+def ticks_to_seconds(
+    ticks: npt.NDArray[np.int64] | list[int], time_base: Fraction | None
+) -> npt.NDArray[np.float64]:
+    """Seconds of pts ticks, float64, NaN where `NO_PTS`. Builder and live store share it, so they agree bit for bit."""
+    ticks = np.asarray(ticks, np.int64)
+    if time_base is None:
+        return np.full(ticks.shape, np.nan)
+    seconds = ticks.astype(np.float64) * time_base.numerator / time_base.denominator
+    return np.where(ticks == NO_PTS, np.nan, seconds)
