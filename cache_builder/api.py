@@ -13,10 +13,10 @@ from cache_builder.progress import Progress
 from cache_builder.setting_names import SettingError
 from cache_builder.settings.config import BuildSettings, ErrorPolicy, checked_settings, read_settings, resolve
 from cache_builder.video.picture.geometry import Resize
-from frame_store.arguments import flag
-from frame_store.layout import Container
 from frame_store.manifest import ChromaSubsampling, EncodingName, Layout
-from frame_store.user_path import user_path
+from frame_store.names import Container
+from frame_store.shared.arguments import flag
+from frame_store.shared.user_path import user_path
 
 
 def build_cache(

@@ -11,11 +11,11 @@ from pathlib import Path
 import msgspec
 
 from cache_builder.errors import InputFolderError
-from frame_store.counts import counted
-from frame_store.descriptors import raise_if_out_of_files
 from frame_store.not_a_cache import is_cache
-from frame_store.user_path import user_path
-from frame_store.video_extensions import EXTENSIONS_TEXT, is_video_name
+from frame_store.shared.counts import counted
+from frame_store.shared.descriptors import raise_if_out_of_files
+from frame_store.shared.user_path import user_path
+from frame_store.shared.video_extensions import EXTENSIONS_TEXT, is_video_name
 
 _MAX_EXTENSIONS_TOLD = 8
 

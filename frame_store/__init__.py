@@ -14,12 +14,12 @@ from frame_store.errors import (
     StoreFormatError,
     StoreNotFoundError,
 )
-from frame_store.hidden_loader import foreign_loader, hidden_text
 from frame_store.protocol import DecodesInGroups, DecodesOnDevice, FrameStore
+from frame_store.shared.hidden_loader import foreign_loader, hidden_text
 
 if TYPE_CHECKING:
-    from frame_store.cache_store import CacheStore, open_store
     from frame_store.manifest import StoreManifest
+    from frame_store.reader.cache_store import CacheStore, open_store
 
 __all__ = [
     "CacheStore",
@@ -47,9 +47,9 @@ if (_foreign := foreign_loader()) is not None:
     warnings.warn(hidden_text(_foreign), stacklevel=2)
 
 _LAZY = {
-    "CacheStore": "frame_store.cache_store",
+    "CacheStore": "frame_store.reader.cache_store",
     "StoreManifest": "frame_store.manifest",
-    "open_store": "frame_store.cache_store",
+    "open_store": "frame_store.reader.cache_store",
 }
 
 

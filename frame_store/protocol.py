@@ -36,7 +36,7 @@ class FrameStore(Protocol):
         """One row per frame id, read-only, as a structured array.
 
         Has at least the fields `video_id`, `frame_in_video`, `shard_id`, which are int64, and `pts_seconds`, float64
-        (NaN where the source has none), as in `frame_store.store_index.ROW_DTYPE`.
+        (NaN where the source has none), as in `frame_store.reader.store_index.ROW_DTYPE`.
         """
         ...
 

@@ -12,17 +12,22 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from frame_store.cache_store import CacheStore
-from frame_store.counts import counted
-from frame_store.descriptors import raise_if_out_of_files
+from frame_store.codec import crc32c
+from frame_store.containers.tar_check import check_tar_shard
+from frame_store.containers.zarr_check import (
+    check_side_arrays,
+    check_zarr_metadata,
+    check_zarr_shard,
+    frames_per_shard,
+)
 from frame_store.errors import StoreDamagedError, StoreError
-from frame_store.frame_index import FrameIndex, RowProblem, find_row_problem
-from frame_store.layout import INDEX_NAME, MANIFEST_NAME, ZARR_FOLDER, frame_key
+from frame_store.index import FrameIndex, RowProblem, find_row_problem
 from frame_store.manifest import FileEntry
+from frame_store.names import INDEX_NAME, MANIFEST_NAME, ZARR_FOLDER, frame_key
 from frame_store.open_file import open_inside, require_plain_file
-from frame_store.pixel_codec import crc32c
-from frame_store.tar_check import check_tar_shard
-from frame_store.zarr_check import check_side_arrays, check_zarr_metadata, check_zarr_shard, frames_per_shard
+from frame_store.reader.cache_store import CacheStore
+from frame_store.shared.counts import counted
+from frame_store.shared.descriptors import raise_if_out_of_files
 
 FRAMES_SAMPLED_PER_SHARD = 8
 

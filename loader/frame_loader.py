@@ -11,10 +11,10 @@ from typing import Any, Unpack
 
 import torch
 
-from frame_store.arguments import flag, whole_number
-from frame_store.cpu_budget import num_usable_cpus
-from frame_store.cuda_guard import check_cuda_usable_here
 from frame_store.protocol import DecodesInGroups, DecodesOnDevice, Frames, FrameStore, PrefetchingStore
+from frame_store.shared.arguments import flag, whole_number
+from frame_store.shared.cpu_budget import num_usable_cpus
+from frame_store.shared.cuda_guard import check_cuda_usable_here
 from loader.augment.callables import Augment, checked_augment
 from loader.batches.frame_batch import FrameBatch
 from loader.batches.reader import BatchReader

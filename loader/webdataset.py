@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from frame_store.arguments import flag, whole_number
-from frame_store.counts import counted
-from frame_store.descriptors import raise_if_out_of_files
+from frame_store.codec import Pixels, RawCodec, make_codec
 from frame_store.errors import FrameCacheError, StoreDamagedError
-from frame_store.frame_index import read_npy_header
-from frame_store.layout import INDEX_DTYPE
+from frame_store.index import read_npy_header
 from frame_store.manifest import ShardEntry, StoreManifest, read_manifest
+from frame_store.names import INDEX_DTYPE
 from frame_store.open_file import require_plain_file
-from frame_store.pixel_codec import Pixels, RawCodec, make_codec
-from frame_store.user_path import user_path
+from frame_store.shared.arguments import flag, whole_number
+from frame_store.shared.counts import counted
+from frame_store.shared.descriptors import raise_if_out_of_files
+from frame_store.shared.user_path import user_path
 from loader.batches.frame_batch import FrameBatch
 from loader.errors import SamplingError
 from loader.sampling.orders.epoch_order import epoch_order

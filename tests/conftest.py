@@ -6,7 +6,7 @@ import shutil
 import pytest
 from hypothesis import settings
 
-from frame_store.cuda_driver import CUDA_LIBRARY, load_library
+from frame_store.shared.cuda_driver import CUDA_LIBRARY, load_library
 from tests.support.stub_driver import StubDriver, build_stub_driver, why_not_built
 from tests.support.tiny_videos import TinyFolder, simple_specs, tiny_folder
 

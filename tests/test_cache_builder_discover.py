@@ -5,7 +5,7 @@ import pytest
 
 from cache_builder.discover import discover_videos, look_into
 from cache_builder.errors import InputFolderError
-from frame_store.video_extensions import VIDEO_EXTENSIONS
+from frame_store.shared.video_extensions import VIDEO_EXTENSIONS
 
 
 def touch(folder: Path, *names: str) -> None:

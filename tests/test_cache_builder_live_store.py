@@ -18,7 +18,7 @@ from cache_builder.video.opening.open_video import open_container
 from cache_builder.video.picture.convert import FrameConverter
 from cache_builder.video.picture.geometry import FrameGeometry
 from frame_store import DecodesInGroups, FrameIdError
-from frame_store.store_index import ROW_DTYPE
+from frame_store.reader.store_index import ROW_DTYPE
 from tests.support.plain_decode import in_rising_order
 from tests.support.tiny_videos import (
     TINY_SPECS,

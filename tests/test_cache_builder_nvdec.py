@@ -17,8 +17,8 @@ from cache_builder.scans.scan_cache import scan_videos
 from cache_builder.settings.config import BuildSettings, resolve
 from cache_builder.video.decode.decode import VideoReader
 from cache_builder.video.decode.units import gop_units
-from frame_store import cuda_guard
 from frame_store.errors import CudaForkError, CudaUnavailableError
+from frame_store.shared import cuda_guard
 from tests.support.in_process_pool import InProcessPool
 
 

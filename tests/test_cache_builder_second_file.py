@@ -13,7 +13,7 @@ from cache_builder.settings.config import BuildSettings, RunOptions, resolve
 from cache_builder.video.packets.table import PACKET_COLUMNS, PacketTable
 from cache_builder.video.scan.scan import scan_video
 from cache_builder.video.scan.second_file import find_second_file
-from frame_store.frame_truth import DamagedSpan
+from frame_store.frame_findings import DamagedSpan
 from tests.support.hand_made_mp4 import box
 from tests.support.tiny_videos import remux, tiny_video
 

@@ -2,8 +2,8 @@ import os
 
 import pytest
 
-from frame_store import cpu_budget
-from frame_store.cpu_budget import cgroup_cpu_quota, num_usable_cpus
+from frame_store.shared import cpu_budget
+from frame_store.shared.cpu_budget import cgroup_cpu_quota, num_usable_cpus
 
 
 def quota(tmp_path, membership, files):

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import frame_store
-from frame_store import descriptors
-from frame_store.descriptors import num_files_to_keep, raise_if_out_of_files
+from frame_store.shared import descriptors
+from frame_store.shared.descriptors import num_files_to_keep, raise_if_out_of_files
 from frame_store.verify import verify_store
 from tests.support.few_descriptors import (
     descriptors_left,

@@ -8,8 +8,8 @@ import pytest
 from frame_cache_tools.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 
 import frame_store
+from frame_store.codec import make_codec
 from frame_store.errors import FrameIdError, StoreDamagedError
-from frame_store.pixel_codec import make_codec
 from frame_store.protocol import HoldsEncodedFrames
 
 

@@ -9,8 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from frame_store import hidden_loader
-from frame_store.hidden_loader import foreign_loader, hidden_text
+from frame_store.shared import hidden_loader
+from frame_store.shared.hidden_loader import foreign_loader, hidden_text
 
 ROOT = Path(__file__).parent.parent
 HIDES = "hides frame-cache's package `loader`"
@@ -95,7 +95,7 @@ def test_a_link_to_ours_is_ours_and_without_ours_nothing_is_hidden(tmp_path, mon
     assert foreign_loader() is None
     linked.__spec__.submodule_search_locations = ["/project/loader"]
     assert foreign_loader() == "/project/loader"
-    monkeypatch.setattr(hidden_loader, "__file__", str(tmp_path / "frame_store/hidden_loader.py"))
+    monkeypatch.setattr(hidden_loader, "__file__", str(tmp_path / "frame_store/shared/hidden_loader.py"))
     (tmp_path / "loader").unlink()
     assert foreign_loader() is None
 

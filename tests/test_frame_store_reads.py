@@ -16,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import frame_store
-from frame_store import cache_store, mapped_shards, page_cache, shard_files
 from frame_store.errors import StoreDamagedError
 from frame_store.open_file import OpenFile
 from frame_store.protocol import PrefetchingStore
+from frame_store.reader import cache_store, mapped_shards, page_cache
+from frame_store.reader import open_shards as shard_files
 
 FRAMES = golden_frames()
 RAW = [name for name, (_, encoding) in GOLDEN_ENCODINGS.items() if encoding.name == "raw"]
@@ -258,7 +259,7 @@ def test_a_batch_may_lie_in_more_shards_than_the_process_may_open_files(path, re
             num_open -= self.number >= 0
             super().__del__()
 
-    monkeypatch.setattr("frame_store.shard_files.OpenFile", Rationed)
+    monkeypatch.setattr("frame_store.reader.open_shards.OpenFile", Rationed)
     assert len(store.shard_sizes) > 2
     assert len(store.read_frames(np.arange(len(store)))) == len(store)
     store.close()

@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 from frame_cache_tools.golden_stores import FRAMES_PER_SHARD, GOLDEN_ENCODINGS
 
-from frame_store import shard_rows
-from frame_store.frame_index import open_index
+from frame_store.containers import shard_rows
+from frame_store.containers.shard_rows import (
+    read_side_array,
+    side_array_names,
+    tar_shard_rows,
+    zarr_shard_rows,
+)
+from frame_store.index import open_index
 from frame_store.manifest import read_manifest
-from frame_store.shard_rows import read_side_array, side_array_names, tar_shard_rows, zarr_shard_rows
 
 TAR = [name for name, (container, _) in GOLDEN_ENCODINGS.items() if container == "wds"]
 ZARR = [name for name, (container, _) in GOLDEN_ENCODINGS.items() if container == "zarr"]

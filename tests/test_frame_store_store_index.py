@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import frame_store
-from frame_store.frame_index import open_index
-from frame_store.layout import INDEX_DTYPE
-from frame_store.store_index import ROW_DTYPE, StoreIndex
+from frame_store.index import open_index
+from frame_store.names import INDEX_DTYPE
+from frame_store.reader.store_index import ROW_DTYPE, StoreIndex
 
 WHOLE_NUMBERS = [name for name in INDEX_DTYPE.names if name != "pts_seconds"]
 

@@ -8,7 +8,7 @@ import shutil
 import pytest
 from frame_cache_tools.golden_stores import GOLDEN_ENCODINGS
 
-from frame_store.pixel_codec import crc32c
+from frame_store.codec import crc32c
 from frame_store.verify import verify_store
 from tests.support.cache_edits import edit_manifest
 from tests.support.cache_mutations import (

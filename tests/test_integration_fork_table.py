@@ -21,7 +21,7 @@ torch = pytest.importorskip("torch")
 from torch.utils.data import DataLoader, Dataset
 
 from cache_builder import open_videos
-from frame_store.cuda_guard import check_cuda_usable_here
+from frame_store.shared.cuda_guard import check_cuda_usable_here
 from loader import FrameDataset, frame_batch_collate
 from tests.support.host_nvdec import open_on_stub
 from tests.support.raw_nvdec import bind_primary_context, failure_of, first_frame_format, load_cuda

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from frame_store import DecodesInGroups, cuda_guard
+from frame_store import DecodesInGroups
 from frame_store.errors import CudaForkError, CudaUnavailableError
 from frame_store.protocol import DecodesOnDevice
+from frame_store.shared import cuda_guard
 from loader import Augmentation, ColorJitter, FrameLoader, RandomResizedCrop, SamplingError, frame_loader
 from loader.gpu import streams as cuda_streams
 from tests.support.array_store import ArrayStore, spelt_frame_ids

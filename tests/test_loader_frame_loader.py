@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frame_store.cpu_budget import num_usable_cpus
+from frame_store.shared.cpu_budget import num_usable_cpus
 from loader import FrameLoader, SamplingError
 from loader.sampling.orders.epoch_order import epoch_order
 from loader.sampling.spec import SamplingSpec

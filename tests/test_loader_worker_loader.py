@@ -149,7 +149,7 @@ def test_what_contradicts_itself_is_refused(no_process, arguments, message):
 
 
 def test_a_gpu_that_is_not_there_is_refused_before_workers_start(no_process, monkeypatch):
-    monkeypatch.setattr("frame_store.cuda_guard.cuda_driver", lambda: None)
+    monkeypatch.setattr("frame_store.shared.cuda_guard.cuda_driver", lambda: None)
     for num_workers in (0, 2):
         with pytest.raises(CudaUnavailableError, match="no NVIDIA driver"):
             make_dataloader(ArrayStore([50]), batch_size=8, num_workers=num_workers, device="cuda")

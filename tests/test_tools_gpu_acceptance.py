@@ -26,7 +26,7 @@ from frame_cache_tools.gpu_runner import Places, Step, StepRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frame_store.cuda_driver import CUDA_LIBRARY
+from frame_store.shared.cuda_driver import CUDA_LIBRARY
 from tests.support.commands import run
 
 ROOT = Path(__file__).parents[1]
@@ -246,7 +246,7 @@ def test_the_table_has_every_finding_once_under_its_step():
 def without_gpu():
     import torch
 
-    from frame_store.cuda_driver import load_library
+    from frame_store.shared.cuda_driver import load_library
 
     if load_library(CUDA_LIBRARY) is not None or torch.cuda.is_available():
         pytest.skip("there is a driver here: what is said without one cannot be shown")

@@ -6,7 +6,7 @@ from frame_cache_tools.bench_inputs import BenchCache, BenchVideos
 from frame_cache_tools.bench_rounds import Rounds
 from frame_cache_tools.bench_settings import BenchSettings
 
-from frame_store.counts import counted
+from frame_store.shared.counts import counted
 
 
 def make_notes(

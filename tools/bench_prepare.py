@@ -26,7 +26,7 @@ from frame_cache_tools.bench_subjects import TAKE_LIMIT
 
 from cache_builder.errors import MachineError, OutputError
 from cache_builder.settings.config import BuildSettings
-from frame_store.counts import counted
+from frame_store.shared.counts import counted
 
 _MODES = ("permutation", "iid", "shards m=8", "block k=4", "sequential")
 _OTHERS = ("DataLoader, 2 workers", "webdataset, 2 workers", "zarr-python frames[ids]")

@@ -7,7 +7,7 @@ from frame_cache_tools.bench_machine import versions_text
 from frame_cache_tools.bench_report import BenchReport, BenchRow, BreakEvenRow, TimeUsed
 from frame_cache_tools.bench_rounds import Spread
 
-from frame_store.counts import counted
+from frame_store.shared.counts import counted
 
 GROUPS = ("usual loader", "live", "cached", "other loaders", "limits")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from frame_cache_tools.bias_table import BiasTable
 
-from frame_store.counts import counted
+from frame_store.shared.counts import counted
 from loader import FrameLoader, SamplingError, SamplingSpec
 from loader.bias.law import Target
 from loader.bias.report import BiasReport

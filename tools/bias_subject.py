@@ -15,8 +15,8 @@ from cache_builder.plan.units import plan_shards
 from cache_builder.scans.scan_cache import ScanPool
 from cache_builder.settings.config import BuildSettings, resolve
 from frame_store import CacheStore, open_store
-from frame_store.descriptors import raise_if_out_of_files
 from frame_store.manifest import Layout
+from frame_store.shared.descriptors import raise_if_out_of_files
 from loader import SamplingError
 from loader.sampling.orders.clips import contiguous_videos
 

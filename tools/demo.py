@@ -18,8 +18,8 @@ import frame_store
 from cache_builder import open_videos
 from cache_builder.cli.command_line import PathName
 from cache_builder.cli.main import cache_build, cache_info, cache_verify
-from frame_store.counts import counted
 from frame_store.protocol import FrameStore
+from frame_store.shared.counts import counted
 from loader import FrameBatch, FrameLoader
 
 BATCH_SIZE = 128

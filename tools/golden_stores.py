@@ -13,15 +13,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.layout import (
-    FORMAT_NAME,
-    FORMAT_VERSION,
-    INDEX_DTYPE,
-    INDEX_NAME,
-    MANIFEST_NAME,
-    Container,
-    shard_name,
-)
+from frame_store.codec import crc32c, make_codec
+from frame_store.containers.tar_writer import TarShardWriter
+from frame_store.containers.writing import FrameRecord, ShardFile, ShardWriter
+from frame_store.containers.zarr_writer import ZarrShardWriter, write_zarr_metadata
 from frame_store.manifest import (
     Encoding,
     ShardEntry,
@@ -30,10 +25,15 @@ from frame_store.manifest import (
     describe_files,
     encode_manifest,
 )
-from frame_store.pixel_codec import crc32c, make_codec
-from frame_store.shard_file import FrameRecord, ShardFile, ShardWriter
-from frame_store.tar_writer import TarShardWriter
-from frame_store.zarr_writer import ZarrShardWriter, write_zarr_metadata
+from frame_store.names import (
+    FORMAT_NAME,
+    FORMAT_VERSION,
+    INDEX_DTYPE,
+    INDEX_NAME,
+    MANIFEST_NAME,
+    Container,
+    shard_name,
+)
 
 FRAMES_PER_SHARD: Final = 4
 GOLDEN_ENCODINGS: Final[dict[str, tuple[Container, Encoding]]] = {

@@ -34,7 +34,7 @@ from cache_builder.discover import discover_videos
 from cache_builder.errors import NvdecError, VideoError
 from cache_builder.gpu.nvdec import NvdecDevice, probe_nvdec
 from cache_builder.video.scan.scan import VideoFacts
-from frame_store.cuda_driver import NVDEC_LIBRARY, load_library
+from frame_store.shared.cuda_driver import NVDEC_LIBRARY, load_library
 
 MOST_FRAMES: Final = 120
 """Of a video whose planes are compared."""

@@ -16,9 +16,9 @@ from frame_cache_tools.gpu_samples import Samples, exercise_geometry
 
 from cache_builder import LiveStore, open_videos
 from frame_store import CacheStore, CudaUnavailableError, open_store
-from frame_store.cpu_budget import num_usable_cpus
-from frame_store.frame_index import check_frame_ids
+from frame_store.index import check_frame_ids
 from frame_store.protocol import FrameIds, Frames
+from frame_store.shared.cpu_budget import num_usable_cpus
 from loader import Augmentation, FrameBatch, FrameLoader
 from loader.gpu.jpeg import find_jpeg_decoder
 

@@ -31,7 +31,7 @@ from frame_cache_tools.gpu_subjects import (
 )
 
 from cache_builder.gpu.nvdec import NvdecDevice
-from frame_store.cpu_budget import num_usable_cpus
+from frame_store.shared.cpu_budget import num_usable_cpus
 
 _ROUNDS: Final = 3
 _WATCH_S: Final = 4

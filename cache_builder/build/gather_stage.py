@@ -22,8 +22,11 @@ from cache_builder.progress import Progress
 from cache_builder.settings.config import BuildConfig
 from cache_builder.worker_pool import JobDied, JobDone, WorkerPool
 from frame_store import __version__
-from frame_store.frame_index import FrameIndex
-from frame_store.layout import (
+from frame_store.containers.writing import ShardReceipt
+from frame_store.containers.zarr_writer import write_zarr_metadata
+from frame_store.index import FrameIndex
+from frame_store.manifest import ShardEntry, StoreManifest, VideoEntry, describe_files, encode_manifest
+from frame_store.names import (
     FORMAT_NAME,
     FORMAT_VERSION,
     INDEX_DTYPE,
@@ -32,10 +35,7 @@ from frame_store.layout import (
     Container,
     shard_name,
 )
-from frame_store.manifest import ShardEntry, StoreManifest, VideoEntry, describe_files, encode_manifest
 from frame_store.publish import sync_tree, write_file
-from frame_store.shard_file import ShardReceipt
-from frame_store.zarr_writer import write_zarr_metadata
 
 ShardPool = WorkerPool[ShardJob, ShardReceipt]
 

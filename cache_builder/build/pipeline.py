@@ -34,13 +34,13 @@ from cache_builder.scans.scan_cache import forget_scans
 from cache_builder.settings.config import BuildConfig, RunOptions
 from cache_builder.video.scan.scan import VideoScan
 from cache_builder.worker_pool import WorkerPool
-from frame_store.counts import counted
 from frame_store.errors import CudaUnavailableError, StoreError
-from frame_store.layout import MANIFEST_NAME
-from frame_store.listed import listed
 from frame_store.manifest import EncodingName, FileEntry, StoreManifest, read_manifest
+from frame_store.names import MANIFEST_NAME
 from frame_store.publish import publish_folder, write_file
-from frame_store.user_path import user_path
+from frame_store.shared.counts import counted
+from frame_store.shared.listed import listed
+from frame_store.shared.user_path import user_path
 from frame_store.verify import has_size
 
 _BYTES_PER_VALUE: Final[dict[EncodingName, tuple[float, float]]] = {

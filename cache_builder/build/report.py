@@ -7,8 +7,8 @@ import msgspec
 from cache_builder.discover import PassedOver
 from cache_builder.findings.copies import find_copies
 from cache_builder.findings.verdict import NVDEC_COUNT
-from frame_store.counts import counted
 from frame_store.manifest import Fidelity, StoreManifest, VideoEntry
+from frame_store.shared.counts import counted
 
 _MAX_COPIES_TOLD = 3
 

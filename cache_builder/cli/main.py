@@ -8,14 +8,14 @@ import click
 import msgspec
 
 from cache_builder.cli.command_line import EXIT_NOT_WHOLE, OneLineCommand, PathName, exit_codes, say
+from cache_builder.cli.info_text import info_text
 from cache_builder.cli.shown_progress import shown_progress
 from cache_builder.errors import ConfigError
 from cache_builder.setting_names import as_flag_or_key
 from frame_store import __version__
-from frame_store.cache_info import info_text
-from frame_store.counts import counted
-from frame_store.cpu_budget import num_usable_cpus
 from frame_store.manifest import StoreManifest, read_manifest
+from frame_store.shared.counts import counted
+from frame_store.shared.cpu_budget import num_usable_cpus
 from frame_store.verify import verify_store
 
 

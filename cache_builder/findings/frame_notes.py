@@ -6,7 +6,7 @@ from cache_builder.video.decode.decode import DecodedFrame
 from cache_builder.video.decode.unit_edges import MAX_PICTURES_COMPARED, Pictures
 from cache_builder.video.picture.orientation import describe_matrix, read_display_matrix
 from cache_builder.video.picture.picture_hash import luma_hash, picture_hash
-from frame_store.frame_truth import PictureFormat
+from frame_store.frame_findings import PictureFormat
 
 
 class FrameNotes:

@@ -16,7 +16,7 @@ from cache_builder.jobs.spill import FRAME_DTYPE, UnitReceipt
 from cache_builder.video.decode.frame_table import sorted_packet_pts
 from cache_builder.video.packets.table import NO_PTS, PacketTable
 from cache_builder.video.scan.scan import VideoScan, ticks_to_seconds
-from frame_store.frame_truth import (
+from frame_store.frame_findings import (
     MAX_LISTED,
     DamagedSpan,
     FormatChange,

@@ -14,9 +14,9 @@ from cache_builder.jobs.shard_job import SOURCE_DTYPE
 from cache_builder.jobs.spill import UnitReceipt
 from cache_builder.video.scan.picture_notes import picture_notes
 from cache_builder.video.scan.scan import VideoScan
-from frame_store.counts import counted, counted_in_groups
-from frame_store.frame_truth import FormatChange, FrameTruth
+from frame_store.frame_findings import FormatChange, FrameTruth
 from frame_store.manifest import Fidelity, Verdict, VideoEntry
+from frame_store.shared.counts import counted, counted_in_groups
 
 MAX_REASONS_LISTED = 3
 

@@ -38,9 +38,9 @@ from cache_builder.video.opening.open_video import (
     set_single_thread,
 )
 from cache_builder.video.scan.scan import VideoFacts
-from frame_store.cuda_driver import NVDEC_LIBRARY, CudaCallError, CudaDriver, load_library
-from frame_store.cuda_guard import check_cuda_usable_here
 from frame_store.errors import CudaUnavailableError
+from frame_store.shared.cuda_driver import NVDEC_LIBRARY, CudaCallError, CudaDriver, load_library
+from frame_store.shared.cuda_guard import check_cuda_usable_here
 
 if TYPE_CHECKING:
     import torch

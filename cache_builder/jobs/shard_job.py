@@ -14,14 +14,14 @@ import numpy.typing as npt
 from cache_builder.jobs.spill import UnitSpill
 from cache_builder.settings.config import BuildConfig
 from cache_builder.worker_pool import JobLimits
-from frame_store.descriptors import descriptor_share, raise_if_out_of_files
-from frame_store.layout import INDEX_DTYPE, shard_name
+from frame_store.codec import crc32c
+from frame_store.containers.tar_writer import TarShardWriter
+from frame_store.containers.writing import FrameRecord, ShardFile, ShardReceipt, ShardWriter
+from frame_store.containers.zarr_writer import ZarrShardWriter
+from frame_store.names import INDEX_DTYPE, shard_name
 from frame_store.open_file import OpenFile
-from frame_store.pixel_codec import crc32c
 from frame_store.publish import sync_path, write_file
-from frame_store.shard_file import FrameRecord, ShardFile, ShardReceipt, ShardWriter
-from frame_store.tar_writer import TarShardWriter
-from frame_store.zarr_writer import ZarrShardWriter
+from frame_store.shared.descriptors import descriptor_share, raise_if_out_of_files
 
 MAX_OPEN_SPILLS = 256
 

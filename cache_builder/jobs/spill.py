@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.descriptors import raise_if_out_of_files
-from frame_store.frame_truth import PictureFormat
-from frame_store.pixel_codec import crc32c
+from frame_store.codec import crc32c
+from frame_store.frame_findings import PictureFormat
+from frame_store.shared.descriptors import raise_if_out_of_files
 
 _CHECKSUM_BYTES = 4
 

@@ -24,7 +24,7 @@ from cache_builder.video.packets.table import NO_PTS
 from cache_builder.video.picture.convert import FrameConverter
 from cache_builder.video.scan.scan import VideoScan
 from cache_builder.worker_pool import JobLimits
-from frame_store.pixel_codec import Pixels, crc32c, make_codec
+from frame_store.codec import Pixels, crc32c, make_codec
 
 FRAMES_PER_FIDELITY_SAMPLE: Final = 16
 """Every 16th stored frame of a unit, its first one included, is decoded again and compared."""

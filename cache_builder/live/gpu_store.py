@@ -24,7 +24,7 @@ from cache_builder.video.decode.frame_table import FrameTable
 from cache_builder.video.picture.convert import FrameConverter
 from cache_builder.video.picture.geometry import FrameGeometry
 from cache_builder.video.scan.scan import VideoScan
-from frame_store.frame_index import check_frame_ids, check_out, check_outs
+from frame_store.index import check_frame_ids, check_out, check_outs
 from frame_store.protocol import FrameIds, Frames
 
 MAX_IDLE_BYTES_ON_DEVICE: Final = 2 << 30

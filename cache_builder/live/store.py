@@ -25,15 +25,15 @@ from cache_builder.video.decode.units import gop_units
 from cache_builder.video.picture.convert import FrameConverter
 from cache_builder.video.picture.geometry import FrameGeometry, Resize
 from cache_builder.video.scan.scan import VideoFacts, VideoScan, ticks_to_seconds
-from frame_store.arguments import flag, whole_number
-from frame_store.counts import counted
-from frame_store.cpu_budget import num_usable_cpus
-from frame_store.descriptors import is_out_of_files
-from frame_store.frame_index import check_frame_ids, check_out, check_outs
-from frame_store.layout import INDEX_DTYPE
+from frame_store.index import check_frame_ids, check_out, check_outs
+from frame_store.names import INDEX_DTYPE
 from frame_store.protocol import FrameIds, Frames
-from frame_store.store_index import StoreIndex
-from frame_store.user_path import user_path
+from frame_store.reader.store_index import StoreIndex
+from frame_store.shared.arguments import flag, whole_number
+from frame_store.shared.counts import counted
+from frame_store.shared.cpu_budget import num_usable_cpus
+from frame_store.shared.descriptors import is_out_of_files
+from frame_store.shared.user_path import user_path
 
 MAX_IDLE_BYTES: Final = 128 << 20
 """Memory of the decoders of videos that are kept open: five of 1080p. Opening one again costs 3 to 20 ms."""
@@ -169,7 +169,7 @@ class LiveStore:
 
     @property
     def index(self) -> StoreIndex:
-        """Rows of `frame_store.store_index.ROW_DTYPE`, N of them; nothing lies at a byte offset: 0."""
+        """Rows of `frame_store.reader.store_index.ROW_DTYPE`, N of them; nothing lies at a byte offset: 0."""
         return StoreIndex(self._index)
 
     @property

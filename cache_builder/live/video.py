@@ -10,7 +10,7 @@ from av.video.frame import VideoFrame
 
 from cache_builder.errors import UnitNotIndependentError, VideoError
 from cache_builder.video.decode.decode import DecodedFrame, VideoReader
-from frame_store.counts import counted
+from frame_store.shared.counts import counted
 
 
 class DecodeStarts:

@@ -10,13 +10,18 @@ import numpy.typing as npt
 
 from cache_builder.plan.units import ShardPlan
 from cache_builder.settings.config import BuildConfig
-from frame_store.descriptors import raise_if_out_of_files
-from frame_store.frame_index import FrameIndex
-from frame_store.layout import INDEX_DTYPE, INDEX_NAME
+from frame_store.containers.shard_rows import (
+    read_side_array,
+    side_array_names,
+    tar_shard_rows,
+    zarr_shard_rows,
+)
+from frame_store.containers.zarr_check import SIDE_ARRAYS
+from frame_store.index import FrameIndex
 from frame_store.manifest import StoreManifest
+from frame_store.names import INDEX_DTYPE, INDEX_NAME
 from frame_store.open_file import open_inside
-from frame_store.shard_rows import read_side_array, side_array_names, tar_shard_rows, zarr_shard_rows
-from frame_store.zarr_check import SIDE_ARRAYS
+from frame_store.shared.descriptors import raise_if_out_of_files
 
 Column = npt.NDArray[Any]
 

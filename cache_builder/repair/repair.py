@@ -31,17 +31,17 @@ from cache_builder.scans.scan_cache import scan_videos
 from cache_builder.settings.config import differences
 from cache_builder.video.scan.scan import VideoScan
 from cache_builder.worker_pool import WorkerPool
-from frame_store.counts import counted
+from frame_store.containers.writing import ShardReceipt
+from frame_store.containers.zarr_writer import write_zarr_metadata
 from frame_store.errors import StoreFormatError
-from frame_store.frame_index import FrameIndex, open_index
-from frame_store.layout import INDEX_NAME
-from frame_store.listed import listed
+from frame_store.index import FrameIndex, open_index
 from frame_store.manifest import FileEntry, StoreManifest, read_manifest
+from frame_store.names import INDEX_NAME
 from frame_store.publish import sync_path
-from frame_store.shard_file import ShardReceipt
-from frame_store.user_path import user_path
+from frame_store.shared.counts import counted
+from frame_store.shared.listed import listed
+from frame_store.shared.user_path import user_path
 from frame_store.verify import check_file
-from frame_store.zarr_writer import write_zarr_metadata
 
 
 def repair_cache(

@@ -21,8 +21,8 @@ from cache_builder.video.decode.start_check import starts_to_try
 from cache_builder.video.packets.table import PACKET_COLUMNS, PacketTable
 from cache_builder.video.scan.scan import VideoFacts, VideoScan
 from cache_builder.worker_pool import JobDied, JobRaised, WorkerPool
-from frame_store.descriptors import raise_if_out_of_files
 from frame_store.publish import write_file
+from frame_store.shared.descriptors import raise_if_out_of_files
 
 _DIGEST_BYTES: Final = 32
 _CACHE_VERSION: Final = f"9, PyAV {av.__version__}"

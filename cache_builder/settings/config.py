@@ -19,10 +19,10 @@ from cache_builder.setting_names import SettingError, as_key
 from cache_builder.settings.frame_times import NTSC_RATES
 from cache_builder.settings.presets import settings_file
 from cache_builder.video.picture.geometry import FrameGeometry, Resize, parse_aspect, parse_size
-from frame_store.cpu_budget import num_usable_cpus
-from frame_store.descriptors import raise_if_out_of_files
-from frame_store.layout import Container
 from frame_store.manifest import ChromaSubsampling, Encoding, EncodingName, Layout
+from frame_store.names import Container
+from frame_store.shared.cpu_budget import num_usable_cpus
+from frame_store.shared.descriptors import raise_if_out_of_files
 
 ZSTD_LEVEL = 3
 """On noisy pixels level 1 saves no more and no less, and higher levels cost time for under 1%."""

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from frame_store.counts import counted
 from frame_store.protocol import Frames, FrameStore
+from frame_store.shared.counts import counted
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.counts import counted, counted_in_groups
+from frame_store.shared.counts import counted, counted_in_groups
 from loader.bias.formulas import Reals
 from loader.bias.pairs.slots import same_place_share
 from loader.errors import SamplingError

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.counts import counted
+from frame_store.shared.counts import counted
 from loader.bias.formulas import Reals, check_law
 from loader.bias.pairs.kappa import check_batch_size
 from loader.errors import SamplingError

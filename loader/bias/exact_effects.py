@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.counts import counted
+from frame_store.shared.counts import counted
 from loader.bias import design_effect as formulas
 from loader.bias.formulas import Reals
 from loader.bias.law import SamplingLaw

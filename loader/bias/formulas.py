@@ -10,7 +10,7 @@ import operator
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.counts import counted
+from frame_store.shared.counts import counted
 from loader.errors import SamplingError
 from loader.sampling.orders.frames import check_shard_sizes
 

@@ -15,9 +15,9 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.counts import counted
-from frame_store.descriptors import raise_if_out_of_files
 from frame_store.protocol import FrameStore, IndexTable
+from frame_store.shared.counts import counted
+from frame_store.shared.descriptors import raise_if_out_of_files
 from loader.bias.design_effect import least_correlation
 from loader.errors import SamplingError
 from loader.sampling.orders.frames import check_shard_sizes

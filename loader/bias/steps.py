@@ -7,7 +7,7 @@ batch. SAMPLING.md: (S50), (S51).
 import operator
 from typing import Any
 
-from frame_store.counts import counted
+from frame_store.shared.counts import counted
 from loader.bias.formulas import chi2_of_dropped_tail, chi2_of_padding
 from loader.bias.pairs.kappa import check_batch_size
 from loader.errors import SamplingError

@@ -7,9 +7,9 @@ from typing import TypedDict, Unpack
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.arguments import whole_number
-from frame_store.counts import counted, counted_in_groups
 from frame_store.protocol import FrameStore
+from frame_store.shared.arguments import whole_number
+from frame_store.shared.counts import counted, counted_in_groups
 from loader.bias.clips import ClipCoverage
 from loader.bias.formulas import chi2_of_uniform_shards
 from loader.errors import SamplingError

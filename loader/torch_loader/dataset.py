@@ -21,7 +21,7 @@ from typing import Any, TypeAlias, Unpack
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from frame_store.counts import counted_in_groups
+from frame_store.shared.counts import counted_in_groups
 from loader.batches.frame_batch import FrameBatch, read_frame_batch
 from loader.errors import SamplingError
 from loader.sampling.option_names import takes_options

@@ -7,10 +7,10 @@ from typing import Any, TypeAlias, Unpack
 
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from frame_store.arguments import whole_number
-from frame_store.cuda_guard import check_cuda_usable_here
 from frame_store.errors import CudaForkError
 from frame_store.protocol import FrameStore
+from frame_store.shared.arguments import whole_number
+from frame_store.shared.cuda_guard import check_cuda_usable_here
 from loader.augment.callables import Augment, augmented_frames, checked_augment
 from loader.batches.frame_batch import FrameBatch, read_frame_batch
 from loader.errors import SamplingError

@@ -22,14 +22,9 @@ from pathlib import Path
 import numpy as np
 from frame_cache_tools.golden_stores import made_up_video
 
-from frame_store.layout import (
-    FORMAT_NAME,
-    FORMAT_VERSION,
-    INDEX_DTYPE,
-    INDEX_NAME,
-    MANIFEST_NAME,
-    tar_shard_name,
-)
+from frame_store.codec import crc32c, make_codec
+from frame_store.containers.tar_writer import TarShardWriter
+from frame_store.containers.writing import FrameRecord, ShardFile
 from frame_store.manifest import (
     Encoding,
     ShardEntry,
@@ -37,9 +32,14 @@ from frame_store.manifest import (
     describe_files,
     encode_manifest,
 )
-from frame_store.pixel_codec import crc32c, make_codec
-from frame_store.shard_file import FrameRecord, ShardFile
-from frame_store.tar_writer import TarShardWriter
+from frame_store.names import (
+    FORMAT_NAME,
+    FORMAT_VERSION,
+    INDEX_DTYPE,
+    INDEX_NAME,
+    MANIFEST_NAME,
+    tar_shard_name,
+)
 
 FRAMES_PER_SHARD = 1000
 FRAME_SHAPE = (224, 224, 3)

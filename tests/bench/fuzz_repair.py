@@ -15,8 +15,8 @@ from cache_builder.build.pipeline import run_build
 from cache_builder.errors import RepairError
 from cache_builder.repair.repair import repair_cache
 from cache_builder.settings.config import BuildSettings, resolve
-from frame_store.layout import INDEX_NAME
 from frame_store.manifest import read_manifest
+from frame_store.names import INDEX_NAME
 from frame_store.verify import verify_store
 from tests.support.cache_mutations import files_of
 from tests.support.tiny_videos import simple_specs, tiny_folder

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 
 from frame_store.errors import FrameIdError
-from frame_store.layout import INDEX_DTYPE
+from frame_store.names import INDEX_DTYPE
 
 FRAMES_PER_VIDEO = 7
 

@@ -15,7 +15,7 @@ from frame_cache_tools.golden_stores import GOLDEN_ENCODINGS, golden_frames, wri
 
 import frame_store
 from frame_store.errors import FrameIdError, StoreError
-from frame_store.frame_index import INDEX_DTYPE
+from frame_store.index import INDEX_DTYPE
 from frame_store.verify import verify_store
 
 ODD_NUMBERS = (

@@ -7,9 +7,9 @@ import tarfile
 
 import numpy as np
 
-from frame_store.layout import FORMAT_NAME, FORMAT_VERSION, frame_key, shard_name
+from frame_store.codec import make_codec
 from frame_store.manifest import Encoding, ShardEntry, StoreManifest, VideoEntry, encode_manifest
-from frame_store.pixel_codec import make_codec
+from frame_store.names import FORMAT_NAME, FORMAT_VERSION, frame_key, shard_name
 
 ENCODINGS = {
     "raw": Encoding(name="raw"),

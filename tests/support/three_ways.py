@@ -23,8 +23,8 @@ from cache_builder.video.opening.open_video import open_container
 from cache_builder.video.picture.convert import FrameConverter
 from cache_builder.video.picture.geometry import FrameGeometry
 from cache_builder.video.scan.scan import VideoScan, scan_video
+from frame_store.codec import crc32c
 from frame_store.manifest import Encoding, VideoEntry
-from frame_store.pixel_codec import crc32c
 from tests.support.in_process_pool import InProcessPool
 
 GEOMETRY = FrameGeometry(height=32, width=32)

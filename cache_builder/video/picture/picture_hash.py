@@ -7,7 +7,7 @@ import av
 import numpy as np
 from av.video.plane import VideoPlane
 
-from frame_store.pixel_codec import crc32c
+from frame_store.codec import crc32c
 
 LUMA_ROW_STEP: Final = 4
 """Rows of luma that go into `luma_hash`: 0.1 ms a 1080p frame, where all rows cost 0.3 to 4 ms."""

@@ -30,7 +30,7 @@ from cache_builder.video.scan.header_facts import (
 from cache_builder.video.scan.packet_pass import has_true_pts, may_reorder, read_all_packets
 from cache_builder.video.scan.picture_notes import picture_notes
 from cache_builder.video.scan.second_file import SecondFile, find_second_file, hash_and_find_beginnings
-from frame_store.counts import counted
+from frame_store.shared.counts import counted
 
 
 class VideoFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.counts import counted
+from frame_store.shared.counts import counted
 from loader.bias.formulas import Reals
 from loader.bias.pairs.kappa import check_batch_size
 from loader.bias.pairs.slots import mean_over_slot_pairs

@@ -14,7 +14,7 @@ from bisect import bisect_right
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.counts import counted
+from frame_store.shared.counts import counted
 from loader.bias.formulas import check_law
 from loader.bias.pairs.slots import mean_over_slot_pairs, same_place_share
 from loader.errors import SamplingError

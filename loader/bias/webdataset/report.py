@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.counts import counted
+from frame_store.shared.counts import counted
 from loader.bias.law import SamplingLaw
 from loader.bias.pairs.law import pair_chi2_of_classes
 from loader.bias.report import NEEDS_RHO, BiasReport, report_of_effects, stream_design_effect

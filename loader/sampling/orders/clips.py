@@ -5,8 +5,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.counts import counted
 from frame_store.protocol import IndexTable
+from frame_store.shared.counts import counted
 from loader.errors import SamplingError
 from loader.sampling.orders.frames import EpochOrder, FrameIds, IidOrder, PermutationOrder
 from loader.sampling.orders.permutation import NUM_ROUNDS

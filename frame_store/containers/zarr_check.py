@@ -13,13 +13,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from frame_store.counts import counted
-from frame_store.descriptors import raise_if_out_of_files
-from frame_store.frame_index import FrameIndex
-from frame_store.layout import ZARR_FOLDER
+from frame_store.codec import crc32c
+from frame_store.index import FrameIndex
 from frame_store.manifest import StoreManifest
+from frame_store.names import ZARR_FOLDER
 from frame_store.open_file import OpenFile, read_inside
-from frame_store.pixel_codec import crc32c
+from frame_store.shared.counts import counted
+from frame_store.shared.descriptors import raise_if_out_of_files
 
 MAX_METADATA_BYTES: Final = 1 << 20
 SIDE_ARRAYS: Final = {"video_id": "uint32", "frame_in_video": "uint32", "pts_seconds": "float64"}

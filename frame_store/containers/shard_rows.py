@@ -13,20 +13,20 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.counts import counted
-from frame_store.frame_index import FrameIndex, max_payload_bytes, read_npy_header
-from frame_store.layout import INDEX_DTYPE, ZARR_FOLDER, frame_key
-from frame_store.manifest import StoreManifest
-from frame_store.open_file import open_inside
-from frame_store.pixel_codec import crc32c
-from frame_store.tar_check import MAX_GAP_BYTES
-from frame_store.zarr_check import (
+from frame_store.codec import crc32c
+from frame_store.containers.tar_check import MAX_GAP_BYTES
+from frame_store.containers.zarr_check import (
     CHECKSUM_BYTES,
     ENTRY_BYTES,
     FRAMES_PER_SIDE_CHUNK,
     MAX_SHARD_LENGTH,
     SIDE_ARRAYS,
 )
+from frame_store.index import FrameIndex, max_payload_bytes, read_npy_header
+from frame_store.manifest import StoreManifest
+from frame_store.names import INDEX_DTYPE, ZARR_FOLDER, frame_key
+from frame_store.open_file import open_inside
+from frame_store.shared.counts import counted
 
 _U4: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
 

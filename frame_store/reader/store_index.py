@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.layout import INDEX_DTYPE
+from frame_store.names import INDEX_DTYPE
 
 _ROWS_PER_STEP: Final = 1024
 

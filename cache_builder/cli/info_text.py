@@ -7,8 +7,8 @@ hold something else. Such a thing is `unknown`.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeGuard
 
-from frame_store.counts import counted
 from frame_store.manifest import StoreManifest, VideoEntry
+from frame_store.shared.counts import counted
 
 UNKNOWN: Final = "unknown"
 

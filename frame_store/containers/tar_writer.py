@@ -7,9 +7,9 @@ import tarfile
 
 import numpy as np
 
-from frame_store.layout import frame_key
+from frame_store.containers.writing import FrameRecord, ShardFile, ShardReceipt
 from frame_store.manifest import Encoding
-from frame_store.shard_file import FrameRecord, ShardFile, ShardReceipt
+from frame_store.names import frame_key
 
 
 class TarShardWriter:

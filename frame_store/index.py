@@ -9,13 +9,13 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.counts import counted
-from frame_store.descriptors import raise_if_out_of_files
 from frame_store.errors import FrameIdError, StoreDamagedError
-from frame_store.layout import INDEX_DTYPE, INDEX_NAME
 from frame_store.manifest import StoreManifest
+from frame_store.names import INDEX_DTYPE, INDEX_NAME
 from frame_store.open_file import open_inside
 from frame_store.protocol import FrameIds, Frames
+from frame_store.shared.counts import counted
+from frame_store.shared.descriptors import raise_if_out_of_files
 
 FrameIndex = npt.NDArray[Any]
 

@@ -12,8 +12,9 @@ process may fork its workers as long as it has not asked for the GPU.
 import os
 import sys
 
-from frame_store.counts import counted
-from frame_store.cuda_driver import (
+from frame_store.errors import CudaForkError, CudaUnavailableError
+from frame_store.shared.counts import counted
+from frame_store.shared.cuda_driver import (
     CUDA_ERROR_NO_DEVICE,
     CUDA_ERROR_NOT_INITIALIZED,
     CUDA_LIBRARY,
@@ -23,7 +24,6 @@ from frame_store.cuda_driver import (
     CudaDriver,
     cuda_driver,
 )
-from frame_store.errors import CudaForkError, CudaUnavailableError
 
 FORK_TEXT = (
     "CUDA was started in the parent before this process was forked from it, and does not survive a fork: here every "

@@ -14,11 +14,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from frame_store.counts import counted
-from frame_store.frame_index import FrameIndex, read_npy_header
-from frame_store.layout import frame_key
+from frame_store.index import FrameIndex, read_npy_header
 from frame_store.manifest import StoreManifest
+from frame_store.names import frame_key
 from frame_store.open_file import OpenFile
+from frame_store.shared.counts import counted
 
 MAX_GAP_BYTES: Final = 1 << 20
 """Between two payloads lie three headers and a `.json` of a path and three numbers."""

@@ -8,19 +8,19 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.arguments import flag
-from frame_store.counts import counted
+from frame_store.codec import crc32c, make_codec
 from frame_store.errors import StoreDamagedError
-from frame_store.frame_index import FrameIndex, check_frame_ids, check_out, find_row_problem, open_index
-from frame_store.layout import INDEX_NAME
+from frame_store.index import FrameIndex, check_frame_ids, check_out, find_row_problem, open_index
 from frame_store.manifest import StoreManifest, read_manifest
-from frame_store.mapped_shards import MAX_MAPPED_SHARDS, MappedShards
-from frame_store.page_cache import is_cached, will_need
-from frame_store.pixel_codec import crc32c, make_codec
+from frame_store.names import INDEX_NAME
 from frame_store.protocol import FrameIds, Frames
-from frame_store.shard_files import ShardFiles
-from frame_store.store_index import StoreIndex
-from frame_store.user_path import user_path
+from frame_store.reader.mapped_shards import MAX_MAPPED_SHARDS, MappedShards
+from frame_store.reader.open_shards import ShardFiles
+from frame_store.reader.page_cache import is_cached, will_need
+from frame_store.reader.store_index import StoreIndex
+from frame_store.shared.arguments import flag
+from frame_store.shared.counts import counted
+from frame_store.shared.user_path import user_path
 
 Reads = Literal["map", "pread"]
 """How raw frames are read. `map` copies a batch out of mapped shards in one call. `pread` never maps a shard, at 0.6 of
@@ -84,12 +84,12 @@ class CacheStore:
 
     @property
     def index(self) -> StoreIndex:
-        """Rows of `frame_store.store_index.ROW_DTYPE`, N of them, made where they are asked for; nothing is kept."""
+        """Rows of `frame_store.reader.store_index.ROW_DTYPE`, N of them, made where they are asked for; nothing is kept."""
         return StoreIndex(self._index)
 
     @property
     def stored_index(self) -> FrameIndex:
-        """Rows of `frame_store.layout.INDEX_DTYPE`, shape (N,), mapped: uint32 for the most part, which overflows."""
+        """Rows of `frame_store.names.INDEX_DTYPE`, shape (N,), mapped: uint32 for the most part, which overflows."""
         return self._index
 
     @property

@@ -6,8 +6,8 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.counts import counted
 from frame_store.manifest import ChromaSubsampling, Encoding
+from frame_store.shared.counts import counted
 
 Pixels = npt.NDArray[np.uint8]
 

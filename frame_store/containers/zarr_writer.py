@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from frame_store.frame_index import FrameIndex
-from frame_store.layout import ZARR_FOLDER
+from frame_store.codec import crc32c
+from frame_store.containers.writing import FrameRecord, ShardFile, ShardReceipt
+from frame_store.index import FrameIndex
 from frame_store.manifest import Encoding
-from frame_store.pixel_codec import crc32c
-from frame_store.shard_file import FrameRecord, ShardFile, ShardReceipt
+from frame_store.names import ZARR_FOLDER
 
 ABSENT_CHUNK = 0xFFFF_FFFF_FFFF_FFFF
 

@@ -1,0 +1,1 @@
+"""Reads frames out of a cache: files kept open or mapped into memory."""
