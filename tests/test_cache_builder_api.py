@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from frame_cache_tools.spelled_videos import SpelledVideo, write_spelled_video
+from frame_cache_tools.samples.numbered_videos import SpelledVideo, write_spelled_video
 
 import cache_builder
 import frame_store

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from frame_cache_tools.golden_stores import FRAMES_PER_SHARD, GOLDEN_ENCODINGS, golden_frames, write_store
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ import frame_store
 from frame_store.shared import descriptors
 from frame_store.shared.descriptors import num_files_to_keep, raise_if_out_of_files
 from frame_store.verify import verify_store
+from tests.support.caches.golden_stores import FRAMES_PER_SHARD, GOLDEN_ENCODINGS, golden_frames, write_store
 from tests.support.few_descriptors import (
     descriptors_left,
     end_of_the_process,  # noqa: F401 - a fixture

@@ -5,12 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
-from frame_cache_tools.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 
 import frame_store
 from frame_store.codec import make_codec
 from frame_store.errors import FrameIdError, StoreDamagedError
 from frame_store.protocol import HoldsEncodedFrames
+from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 
 
 @pytest.fixture(scope="module")

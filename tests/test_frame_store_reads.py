@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from frame_cache_tools.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +20,7 @@ from frame_store.open_file import OpenFile
 from frame_store.protocol import PrefetchingStore
 from frame_store.reader import cache_store, mapped_shards, page_cache
 from frame_store.reader import open_shards as shard_files
+from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 
 FRAMES = golden_frames()
 RAW = [name for name, (_, encoding) in GOLDEN_ENCODINGS.items() if encoding.name == "raw"]

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from frame_cache_tools.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 from hypothesis import given
 from hypothesis import strategies as st
 
 import frame_store
 from frame_store.errors import FrameIdError, StoreDamagedError
+from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 
 DATA = Path(__file__).parent / "data"
 FRAMES = golden_frames()

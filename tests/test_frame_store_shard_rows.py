@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from frame_cache_tools.golden_stores import FRAMES_PER_SHARD, GOLDEN_ENCODINGS
 
 from frame_store.containers import shard_rows
 from frame_store.containers.shard_rows import (
@@ -13,6 +12,7 @@ from frame_store.containers.shard_rows import (
 )
 from frame_store.index import open_index
 from frame_store.manifest import read_manifest
+from tests.support.caches.golden_stores import FRAMES_PER_SHARD, GOLDEN_ENCODINGS
 
 TAR = [name for name, (container, _) in GOLDEN_ENCODINGS.items() if container == "wds"]
 ZARR = [name for name, (container, _) in GOLDEN_ENCODINGS.items() if container == "zarr"]

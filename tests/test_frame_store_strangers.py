@@ -10,7 +10,6 @@ import tracemalloc
 import msgspec
 import numpy as np
 import pytest
-from frame_cache_tools.golden_stores import GOLDEN_ENCODINGS
 
 import frame_store
 from frame_store.errors import StoreDamagedError, StoreFormatError
@@ -25,6 +24,7 @@ from tests.support.cache_mutations import (
     paths_outside,
     read_everything,
 )
+from tests.support.caches.golden_stores import GOLDEN_ENCODINGS
 
 TAR = [name for name, (container, _) in GOLDEN_ENCODINGS.items() if container == "wds"]
 ZARR = [name for name in GOLDEN_ENCODINGS if name not in TAR]

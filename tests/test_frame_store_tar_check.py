@@ -4,7 +4,6 @@ import shutil
 
 import numpy as np
 import pytest
-from frame_cache_tools.golden_stores import GOLDEN_ENCODINGS
 
 import frame_store
 from frame_store.errors import StoreDamagedError
@@ -13,6 +12,7 @@ from tests.support.cache_edits import replace_bytes
 from tests.support.cache_mutations import (
     resign,
 )
+from tests.support.caches.golden_stores import GOLDEN_ENCODINGS
 
 TAR = [name for name, (container, _) in GOLDEN_ENCODINGS.items() if container == "wds"]
 

@@ -6,13 +6,13 @@ import shutil
 
 import numpy as np
 import pytest
-from frame_cache_tools.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 
 import frame_store
 from frame_store import verify
 from frame_store.errors import StoreDamagedError, StoreFormatError
 from frame_store.manifest import encode_manifest, read_manifest
 from frame_store.verify import verify_store
+from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 
 
 @pytest.fixture(params=list(GOLDEN_ENCODINGS))

@@ -6,7 +6,6 @@ import pickle
 import shutil
 
 import pytest
-from frame_cache_tools.golden_stores import GOLDEN_ENCODINGS
 
 from frame_store.codec import crc32c
 from frame_store.verify import verify_store
@@ -15,6 +14,7 @@ from tests.support.cache_mutations import (
     files_of,
     resign,
 )
+from tests.support.caches.golden_stores import GOLDEN_ENCODINGS
 
 ZARR = [name for name, (container, _) in GOLDEN_ENCODINGS.items() if container == "zarr"]
 

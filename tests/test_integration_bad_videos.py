@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from frame_cache_tools.spelled_videos import read_frame
+from frame_cache_tools.samples.numbered_videos import read_frame
 
 import frame_store
 from cache_builder.build.inputs import read_inputs

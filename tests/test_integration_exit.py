@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from frame_cache_tools.spelled_videos import SpelledVideo, write_spelled_video
+from frame_cache_tools.samples.numbered_videos import SpelledVideo, write_spelled_video
 
 KEPT = """
 import os, sys

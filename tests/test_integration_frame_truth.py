@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from frame_cache_tools.spelled_videos import draw_frame, read_frame
+from frame_cache_tools.samples.numbered_videos import draw_frame, read_frame
 
 import frame_store
 from cache_builder.cli.command_line import EXIT_NOT_WHOLE

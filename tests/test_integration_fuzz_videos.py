@@ -5,7 +5,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from frame_cache_tools.spelled_videos import read_frame
+from frame_cache_tools.samples.numbered_videos import read_frame
 
 import frame_store
 from cache_builder import open_videos

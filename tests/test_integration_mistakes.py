@@ -3,8 +3,8 @@
 import shutil
 
 import pytest
-from frame_cache_tools.bench_cli import main as cache_bench
-from frame_cache_tools.bias_cli import main as cache_bias
+from frame_cache_tools.bench.cli import main as cache_bench
+from frame_cache_tools.bias.cli import main as cache_bias
 
 from cache_builder.cli.command_line import EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
 from cache_builder.cli.main import cache_build, cache_info, cache_verify

@@ -107,8 +107,8 @@ class TestHome:
         assert run("~/made", "--repair", "--videos=~/clips", command=cache_verify).exit_code == 0
 
     def test_every_path_of_the_tools(self, home):
-        from frame_cache_tools.bench_cli import main as cache_bench
-        from frame_cache_tools.bias_cli import main as cache_bias
+        from frame_cache_tools.bench.cli import main as cache_bench
+        from frame_cache_tools.bias.cli import main as cache_bias
 
         for command in (cache_bias, cache_bench):
             result = run("--videos=~/gone", command=command)

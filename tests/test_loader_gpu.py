@@ -11,7 +11,6 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-from frame_cache_tools.golden_stores import write_store
 
 import frame_store
 from frame_store.errors import CudaForkError, CudaUnavailableError
@@ -28,6 +27,7 @@ from loader import (
 from loader.gpu.jpeg import find_jpeg_decoder
 from loader.gpu.streams import CudaStreams
 from tests.support.array_store import ArrayStore, spelt_frame_ids
+from tests.support.caches.golden_stores import write_store
 
 pytestmark = pytest.mark.gpu
 

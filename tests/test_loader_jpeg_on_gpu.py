@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import simplejpeg
 import torch
-from frame_cache_tools.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 
 import frame_store
 from frame_store.errors import CudaError, CudaUnavailableError, StoreDamagedError
@@ -12,6 +11,7 @@ from loader import FrameLoader, SamplingError
 from loader.gpu import device as device_choice
 from loader.gpu import jpeg as jpeg_on_gpu
 from tests.support.array_store import ArrayStore
+from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 from tests.support.device_streams import assert_same
 
 

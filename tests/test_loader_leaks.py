@@ -7,10 +7,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from frame_cache_tools.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 
 import frame_store
 from loader import Augmentation, ColorJitter, FrameLoader
+from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 
 MEBIBYTE = 1 << 20
 

@@ -10,7 +10,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from frame_cache_tools.spelled_videos import read_frame
+from frame_cache_tools.samples.numbered_videos import read_frame
 
 import cache_builder
 from frame_store import DecodesInGroups

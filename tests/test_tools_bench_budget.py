@@ -6,15 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from frame_cache_tools import bench_prepare, bench_run
-from frame_cache_tools.bench_budget import Budget
-from frame_cache_tools.bench_inputs import BenchCache, prepare_videos
-from frame_cache_tools.bench_prepare import Preparation
-from frame_cache_tools.bench_process import SourceFailedError, TimeUpError
-from frame_cache_tools.bench_run import run_bench
-from frame_cache_tools.bench_settings import QUICK, BenchSettings
-from frame_cache_tools.bench_slices import Slice
-from frame_cache_tools.bench_table import report_text
+from frame_cache_tools.bench import prepare as bench_prepare
+from frame_cache_tools.bench import run as bench_run
+from frame_cache_tools.bench.inputs import BenchCache, prepare_videos
+from frame_cache_tools.bench.measure.budget import Budget
+from frame_cache_tools.bench.measure.process import SourceFailedError, TimeUpError
+from frame_cache_tools.bench.measure.slices import Slice
+from frame_cache_tools.bench.prepare import Preparation
+from frame_cache_tools.bench.report.table import report_text
+from frame_cache_tools.bench.run import run_bench
+from frame_cache_tools.bench.settings import QUICK, BenchSettings
 
 from cache_builder.errors import MachineError
 from tests.support.tiny_videos import tiny_video
@@ -227,7 +228,7 @@ def test_quick_promises_two_minutes():
 
 def test_who_plans_and_reports_does_not_import_torch():
     code = (
-        "import sys, frame_cache_tools.bench_run, frame_cache_tools.bench_table, frame_cache_tools.bench_plot\n"
+        "import sys, frame_cache_tools.bench.run, frame_cache_tools.bench.report.table, frame_cache_tools.bench.report.plot\n"
         "print([name for name in ('torch', 'torchvision', 'webdataset', 'zarr') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,8 +9,10 @@ import signal
 import sys
 
 import pytest
-from frame_cache_tools import bench_cli, bench_prepare, bench_run
-from frame_cache_tools.bench_cli import (
+from frame_cache_tools.bench import cli as bench_cli
+from frame_cache_tools.bench import prepare as bench_prepare
+from frame_cache_tools.bench import run as bench_run
+from frame_cache_tools.bench.cli import (
     EXIT_INTERRUPTED,
     EXIT_MACHINE_FAILED,
     EXIT_NOTHING_MEASURED,
@@ -18,8 +20,8 @@ from frame_cache_tools.bench_cli import (
     EXIT_WRONG_COMMAND,
     main,
 )
-from frame_cache_tools.bench_process import SourceFailedError
-from frame_cache_tools.bench_slices import Slice
+from frame_cache_tools.bench.measure.process import SourceFailedError
+from frame_cache_tools.bench.measure.slices import Slice
 
 import frame_store
 from tests.support.commands import SMALL, run

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from frame_cache_tools.bench_process import (
+from frame_cache_tools.bench.measure.process import (
     SourceFailedError,
     TimeUpError,
     anonymous_bytes,
     call_in_process,
     measure_in_process,
 )
-from frame_cache_tools.bench_slices import Slice, SliceRule
+from frame_cache_tools.bench.measure.slices import Slice, SliceRule
 
 RULE = SliceRule(seconds=0.0)
 

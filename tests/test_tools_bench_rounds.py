@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 
 import pytest
-from frame_cache_tools.bench_rounds import Rounds, Spread, rotated_order
-from frame_cache_tools.bench_slices import Slice, SliceRule, measure_batches, measure_counters
-from frame_cache_tools.break_even import BreakEven
+from frame_cache_tools.bench.measure.rounds import Rounds, Spread, rotated_order
+from frame_cache_tools.bench.measure.slices import Slice, SliceRule, measure_batches, measure_counters
+from frame_cache_tools.bench.report.break_even import BreakEven
 from hypothesis import given
 from hypothesis import strategies as st
 

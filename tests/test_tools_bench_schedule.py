@@ -7,11 +7,11 @@ import math
 from dataclasses import dataclass
 
 import pytest
-from frame_cache_tools.bench_budget import Budget, Deadline
-from frame_cache_tools.bench_process import SourceFailedError, TimeUpError
-from frame_cache_tools.bench_rounds import Rounds
-from frame_cache_tools.bench_schedule import MOST_SECONDS_A_ROW, allow, run_rounds
-from frame_cache_tools.bench_slices import Slice
+from frame_cache_tools.bench.measure.budget import Budget, Deadline
+from frame_cache_tools.bench.measure.process import SourceFailedError, TimeUpError
+from frame_cache_tools.bench.measure.rounds import Rounds
+from frame_cache_tools.bench.measure.schedule import MOST_SECONDS_A_ROW, allow, run_rounds
+from frame_cache_tools.bench.measure.slices import Slice
 from hypothesis import given
 from hypothesis import strategies as st
 

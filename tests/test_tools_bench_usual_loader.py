@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from frame_cache_tools.spelled_videos import read_frame
-from frame_cache_tools.usual_loader import (
+from frame_cache_tools.bench.cases.usual_loader import (
     INSTALL_HINT,
     UsualLoaderError,
     UsualVideo,
@@ -15,6 +14,7 @@ from frame_cache_tools.usual_loader import (
     unservable,
     usual_transforms,
 )
+from frame_cache_tools.samples.numbered_videos import read_frame
 
 from tests.support.tiny_videos import tiny_video
 

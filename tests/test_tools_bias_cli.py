@@ -8,9 +8,11 @@ import sys
 
 import numpy as np
 import pytest
-from frame_cache_tools import bias_cli, bias_plan, bias_table
-from frame_cache_tools.bias_cli import EXIT_LIMIT_BROKEN, EXIT_WRONG_COMMAND, main
-from frame_cache_tools.bias_subject import subject_of_cache
+from frame_cache_tools.bias import cli as bias_cli
+from frame_cache_tools.bias import plan as bias_plan
+from frame_cache_tools.bias import table as bias_table
+from frame_cache_tools.bias.cases import subject_of_cache
+from frame_cache_tools.bias.cli import EXIT_LIMIT_BROKEN, EXIT_WRONG_COMMAND, main
 
 import frame_store
 from cache_builder.cli.command_line import EXIT_INTERRUPTED, EXIT_MACHINE_FAILED, EXIT_TERMINATED

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from frame_cache_tools.bias_plan import MeasuredSampler, pick_sampler, plan_text
+from frame_cache_tools.bias.plan import MeasuredSampler, pick_sampler, plan_text
 
 from loader import SamplingError, SamplingSpec
 from loader.bias.report import report_of_effects

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 import torch
 from frame_cache_tools import gpu_copies, gpu_fork_rows
-from frame_cache_tools.bench_rounds import Rounds
-from frame_cache_tools.bench_slices import Slice
-from frame_cache_tools.golden_stores import write_store
+from frame_cache_tools.bench.measure.rounds import Rounds
+from frame_cache_tools.bench.measure.slices import Slice
 from frame_cache_tools.gpu_builds import compare_caches
 from frame_cache_tools.gpu_caps import CodecSupport, DecoderCaps
 from frame_cache_tools.gpu_copies import Wanted, report
@@ -50,6 +49,7 @@ from cache_builder import open_videos
 from frame_store import open_store
 from frame_store.manifest import Encoding
 from loader import FrameLoader
+from tests.support.caches.golden_stores import write_store
 from tests.support.tiny_videos import simple_specs, tiny_folder
 
 NUM_FRAMES = 11

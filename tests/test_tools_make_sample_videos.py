@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
-from frame_cache_tools.make_sample_videos import KINDS, main, sample_specs, write_samples
-from frame_cache_tools.spelled_videos import ENCODERS, read_frame, write_spelled_video
+from frame_cache_tools.samples.numbered_videos import ENCODERS, read_frame, write_spelled_video
+from frame_cache_tools.samples.sample_videos import KINDS, main, sample_specs, write_samples
 
 from tests.support.tiny_videos import decode_upright
 

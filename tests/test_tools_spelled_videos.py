@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import simplejpeg
 from av.video.reformatter import Interpolation
-from frame_cache_tools import spelled_videos
-from frame_cache_tools.spelled_videos import (
+from frame_cache_tools.samples import numbered_videos as spelled_videos
+from frame_cache_tools.samples.numbered_videos import (
     SpelledVideo,
     draw_frame,
     pts_in_ticks,

@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 import numpy as np
-from frame_cache_tools.make_sample_videos import main as make_sample_videos
-from frame_cache_tools.spelled_videos import read_frame
+from frame_cache_tools.samples.numbered_videos import read_frame
+from frame_cache_tools.samples.sample_videos import main as make_sample_videos
 
 import frame_store
 from cache_builder import open_videos
@@ -39,7 +39,7 @@ MODES: dict[str, dict[str, Any]] = {
 def main(folder: Path, count: int) -> None:
     """Run every step in the folder OUT, saying which command does the same by hand."""
     videos, cache = folder / "videos", folder / "cache"
-    _step("Sample videos", f"python -m frame_cache_tools.make_sample_videos {videos}")
+    _step("Sample videos", f"python -m frame_cache_tools.samples.sample_videos {videos}")
     _run(make_sample_videos, str(videos), "--count", str(count))
     _step("Build the cache", f"cache-build {videos} --out {cache}")
     _run(cache_build, str(videos), "--out", str(cache))

@@ -5,7 +5,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from frame_cache_tools.bench_machine import read_machine, read_versions, versions_text
+from frame_cache_tools.bench.report.machine import read_machine, read_versions, versions_text
 from frame_cache_tools.gpu_caps import CapsError, ask_caps
 from frame_cache_tools.gpu_findings import Findings, Skip, StepContext
 from frame_cache_tools.gpu_smi import SmiError, parse_report, read_report, wanted_facts

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from frame_cache_tools.bench_inputs import (
+from frame_cache_tools.bench.inputs import (
     CACHE_KINDS,
     SampleSize,
     build_bench_cache,
@@ -16,8 +16,8 @@ from frame_cache_tools.bench_inputs import (
     write_sample_videos,
 )
 from frame_cache_tools.gpu_findings import Findings, StepContext
-from frame_cache_tools.make_sample_videos import KINDS, sample_specs, write_samples
-from frame_cache_tools.spelled_videos import SpelledVideo
+from frame_cache_tools.samples.numbered_videos import SpelledVideo
+from frame_cache_tools.samples.sample_videos import KINDS, sample_specs, write_samples
 
 from cache_builder.discover import discover_videos
 from cache_builder.video.picture.geometry import FrameGeometry

@@ -12,7 +12,7 @@ from typing import Any, Final
 import av
 import numpy as np
 import torch
-from frame_cache_tools.bench_slices import Slice, SliceRule, measure_counters
+from frame_cache_tools.bench.measure.slices import Slice, SliceRule, measure_counters
 from frame_cache_tools.gpu_feeds import Feed, endless, num_in_flight, open_live, synchronize
 from frame_cache_tools.gpu_findings import Skip
 from frame_cache_tools.gpu_samples import Samples

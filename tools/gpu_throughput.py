@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from frame_cache_tools.bench_rounds import Rounds, rotated_order
+from frame_cache_tools.bench.measure.rounds import Rounds, rotated_order
 from frame_cache_tools.gpu_feeds import FRAME_BYTES, Feeds
 from frame_cache_tools.gpu_findings import Findings, Skip, StepContext, error_text
 from frame_cache_tools.gpu_probe import why_no_torch

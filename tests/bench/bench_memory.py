@@ -20,7 +20,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from frame_cache_tools.golden_stores import made_up_video
 
 from frame_store.codec import crc32c, make_codec
 from frame_store.containers.tar_writer import TarShardWriter
@@ -40,6 +39,7 @@ from frame_store.names import (
     MANIFEST_NAME,
     tar_shard_name,
 )
+from tests.support.caches.golden_stores import made_up_video
 
 FRAMES_PER_SHARD = 1000
 FRAME_SHAPE = (224, 224, 3)

@@ -11,12 +11,12 @@ import warnings
 from collections.abc import Iterator
 
 import numpy as np
-from frame_cache_tools.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 
 import frame_store
 from frame_store.errors import FrameIdError, StoreError
 from frame_store.index import INDEX_DTYPE
 from frame_store.verify import verify_store
+from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 
 ODD_NUMBERS = (
     0,

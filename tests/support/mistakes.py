@@ -216,7 +216,7 @@ def sandbox(folder: Path) -> None:
 
 def commands() -> dict[str, click.Command]:
     """By the name that a shell knows."""
-    from frame_cache_tools.bias_cli import main as cache_bias
+    from frame_cache_tools.bias.cli import main as cache_bias
 
     from cache_builder.cli.main import cache_build, cache_info, cache_verify
 

@@ -1,7 +1,7 @@
 """What the pixels of a spelled video in a cache say."""
 
 import numpy as np
-from frame_cache_tools.spelled_videos import read_frame
+from frame_cache_tools.samples.numbered_videos import read_frame
 
 from frame_store import CacheStore
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import simplejpeg
-from frame_cache_tools.spelled_videos import SpelledVideo, draw_frame, write_spelled_video
+from frame_cache_tools.samples.numbered_videos import SpelledVideo, draw_frame, write_spelled_video
 
 # In the order of their paths: index = video number. Subfolders, a space and letters beyond ASCII on purpose.
 TINY_SPECS = tuple(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from frame_cache_tools.bench_slices import Slice
+from frame_cache_tools.bench.measure.slices import Slice
 
 
 class Named(Protocol):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from frame_cache_tools.bench_slices import Slice, SliceRule, Tell, measure_batches, measure_counters
+from frame_cache_tools.bench.measure.slices import Slice, SliceRule, Tell, measure_batches, measure_counters
 
 from cache_builder.video.picture.convert import FrameConverter
 from cache_builder.video.picture.geometry import FrameGeometry

@@ -1,6 +1,6 @@
 """Make a folder of small and varied sample videos, each frame of which spells who it is.
 
-`python -m frame_cache_tools.make_sample_videos OUT` writes 200 videos of unequal length in the codecs,
+`python -m frame_cache_tools.samples.sample_videos OUT` writes 200 videos of unequal length in the codecs,
 containers and oddities that real folders have. Video i of the sorted folder spells the number i.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import click
-from frame_cache_tools.spelled_videos import SpelledVideo, write_spelled_video
+from frame_cache_tools.samples.numbered_videos import SpelledVideo, write_spelled_video
 from tqdm import tqdm
 
 from cache_builder.cli.command_line import PathName

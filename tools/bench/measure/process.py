@@ -26,7 +26,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from frame_cache_tools.bench_slices import Slice, SliceRule, Tell
+from frame_cache_tools.bench.measure.slices import Slice, SliceRule, Tell
 
 _PRELOADED = (
     "torch",
@@ -42,9 +42,9 @@ _PRELOADED = (
     "loader.webdataset",
     "loader.augment.augmentation",  # a module that is not there is skipped
     "torchvision.transforms",
-    "frame_cache_tools.bench_sources",
-    "frame_cache_tools.bench_datasets",
-    "frame_cache_tools.bench_limits",
+    "frame_cache_tools.bench.cases.sources",
+    "frame_cache_tools.bench.cases.datasets",
+    "frame_cache_tools.bench.cases.limits",
 )
 _SECONDS_BETWEEN_LOOKS = 0.05
 _SECONDS_TO_END = 10.0

@@ -1,6 +1,6 @@
 """Small stores written straight through `frame_store`'s writers, without any video.
 
-`python -m frame_cache_tools.golden_stores OUT` writes the golden stores of the current format version, as they
+`python -m tests.support.caches.golden_stores OUT` writes the golden stores of the current format version, as they
 lie in `tests/data/`. Golden stores are never edited: a new format version adds new ones.
 """
 

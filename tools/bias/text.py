@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from frame_cache_tools.bias_table import BiasTable, ShortVideo
+from frame_cache_tools.bias.table import BiasTable, ShortVideo
 
 from frame_store.shared.counts import counted, counted_in_groups
 from loader import SamplingSpec

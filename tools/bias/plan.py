@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from frame_cache_tools.bias_table import BiasTable
+from frame_cache_tools.bias.table import BiasTable
 
 from frame_store.shared.counts import counted
 from loader import FrameLoader, SamplingError, SamplingSpec

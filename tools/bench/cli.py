@@ -15,8 +15,8 @@ from typing import Any
 
 import click
 import msgspec
-from frame_cache_tools.bench_process import start_server
-from frame_cache_tools.bench_settings import QUICK, BenchSettings
+from frame_cache_tools.bench.measure.process import start_server
+from frame_cache_tools.bench.settings import QUICK, BenchSettings
 
 from cache_builder.cli.command_line import (
     EXIT_INTERRUPTED,
@@ -116,9 +116,9 @@ def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
         settings = _settings(flags)
         _check_paths(settings, plot)
         start_server()
-        from frame_cache_tools.bench_plot import plot_report, require_matplotlib
-        from frame_cache_tools.bench_run import command_line, run_bench
-        from frame_cache_tools.bench_table import report_text
+        from frame_cache_tools.bench.report.plot import plot_report, require_matplotlib
+        from frame_cache_tools.bench.report.table import report_text
+        from frame_cache_tools.bench.run import command_line, run_bench
 
         if plot is not None:
             require_matplotlib()

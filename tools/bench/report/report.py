@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from frame_cache_tools.bench_budget import LeftOut
-from frame_cache_tools.bench_inputs import BenchCache, BenchVideos
-from frame_cache_tools.bench_machine import Machine
-from frame_cache_tools.bench_rounds import Rounds, Spread
-from frame_cache_tools.bench_subjects import BenchSubject
-from frame_cache_tools.break_even import BreakEven
+from frame_cache_tools.bench.cases.cases import BenchSubject
+from frame_cache_tools.bench.inputs import BenchCache, BenchVideos
+from frame_cache_tools.bench.measure.budget import LeftOut
+from frame_cache_tools.bench.measure.rounds import Rounds, Spread
+from frame_cache_tools.bench.report.break_even import BreakEven
+from frame_cache_tools.bench.report.machine import Machine
 
 from loader import SamplingSpec
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from frame_cache_tools.bench_budget import LeftOut
-from frame_cache_tools.bench_machine import versions_text
-from frame_cache_tools.bench_report import BenchReport, BenchRow, BreakEvenRow, TimeUsed
-from frame_cache_tools.bench_rounds import Spread
+from frame_cache_tools.bench.measure.budget import LeftOut
+from frame_cache_tools.bench.measure.rounds import Spread
+from frame_cache_tools.bench.report.machine import versions_text
+from frame_cache_tools.bench.report.report import BenchReport, BenchRow, BreakEvenRow, TimeUsed
 
 from frame_store.shared.counts import counted
 

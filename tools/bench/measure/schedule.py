@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from frame_cache_tools.bench_budget import Deadline
-from frame_cache_tools.bench_process import SourceFailedError, TimeUpError
-from frame_cache_tools.bench_rounds import Rounds, rotated_order
-from frame_cache_tools.bench_slices import Slice
+from frame_cache_tools.bench.measure.budget import Deadline
+from frame_cache_tools.bench.measure.process import SourceFailedError, TimeUpError
+from frame_cache_tools.bench.measure.rounds import Rounds, rotated_order
+from frame_cache_tools.bench.measure.slices import Slice
 
 MOST_SECONDS_A_ROW = 1800.0
 """Of a round, whatever the budget: what takes longer hangs."""

@@ -14,27 +14,27 @@ from typing import Any
 
 import click
 import msgspec
-from frame_cache_tools.bias_plan import (
+from frame_cache_tools.bias.cases import (
+    BiasSubject,
+    subject_of_cache,
+    subject_of_sizes,
+    subjects_of_videos,
+)
+from frame_cache_tools.bias.plan import (
     MeasuredSampler,
     measure_candidates,
     measured_builtins,
     pick_sampler,
     plan_text,
 )
-from frame_cache_tools.bias_plot import plot_samplers
-from frame_cache_tools.bias_subject import (
-    BiasSubject,
-    subject_of_cache,
-    subject_of_sizes,
-    subjects_of_videos,
-)
-from frame_cache_tools.bias_table import (
+from frame_cache_tools.bias.plot import plot_samplers
+from frame_cache_tools.bias.table import (
     MAX_FRAMES_READ,
     BiasTable,
     candidates,
     report_builtins,
 )
-from frame_cache_tools.bias_text import table_text
+from frame_cache_tools.bias.text import table_text
 
 from cache_builder.cli.command_line import (
     EXIT_WRONG_COMMAND,

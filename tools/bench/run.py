@@ -13,25 +13,31 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from frame_cache_tools.bench_budget import Budget, LeftOut
-from frame_cache_tools.bench_inputs import BenchCache, BenchVideos, bench_config
-from frame_cache_tools.bench_machine import Machine, read_machine, read_versions
-from frame_cache_tools.bench_notes import make_notes
-from frame_cache_tools.bench_prepare import Preparation, matches, may_have_rows
-from frame_cache_tools.bench_process import TimeUpError, call_in_process, measure_in_process
-from frame_cache_tools.bench_report import BenchReport, TimeUsed, break_even_rows, fastest_row, make_rows
-from frame_cache_tools.bench_rounds import Rounds
-from frame_cache_tools.bench_schedule import run_rounds
-from frame_cache_tools.bench_settings import BenchSettings
-from frame_cache_tools.bench_sources import Lookahead, usable_cpus
-from frame_cache_tools.bench_subjects import (
+from frame_cache_tools.bench.cases.cases import (
     TAKE_LIMIT,
     BenchPlan,
     BenchSubject,
     cache_subjects,
     video_subjects,
 )
-from frame_cache_tools.usual_loader import USUAL_NUM_WORKERS, why_not_installed
+from frame_cache_tools.bench.cases.sources import Lookahead, usable_cpus
+from frame_cache_tools.bench.cases.usual_loader import USUAL_NUM_WORKERS, why_not_installed
+from frame_cache_tools.bench.inputs import BenchCache, BenchVideos, bench_config
+from frame_cache_tools.bench.measure.budget import Budget, LeftOut
+from frame_cache_tools.bench.measure.process import TimeUpError, call_in_process, measure_in_process
+from frame_cache_tools.bench.measure.rounds import Rounds
+from frame_cache_tools.bench.measure.schedule import run_rounds
+from frame_cache_tools.bench.prepare import Preparation, matches, may_have_rows
+from frame_cache_tools.bench.report.machine import Machine, read_machine, read_versions
+from frame_cache_tools.bench.report.notes import make_notes
+from frame_cache_tools.bench.report.report import (
+    BenchReport,
+    TimeUsed,
+    break_even_rows,
+    fastest_row,
+    make_rows,
+)
+from frame_cache_tools.bench.settings import BenchSettings
 
 from cache_builder.cli.interrupts import Terminated
 from cache_builder.errors import ConfigError

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from frame_cache_tools.bench_slices import (
+from frame_cache_tools.bench.cases.usual_loader import UsualVideo, UsualVideos, usual_transforms
+from frame_cache_tools.bench.measure.slices import (
     Slice,
     SliceRule,
     Tell,
@@ -23,7 +24,6 @@ from frame_cache_tools.bench_slices import (
     measure_batches,
     wait_until,
 )
-from frame_cache_tools.usual_loader import UsualVideo, UsualVideos, usual_transforms
 
 from cache_builder.video.picture.geometry import FrameGeometry
 from frame_store import open_store
@@ -122,7 +122,7 @@ class DataLoaderSource:
 
     def measure(self, rule: SliceRule, tell: Tell) -> Slice:
         """See `ImageSource`."""
-        from frame_cache_tools.bench_datasets import EndlessBatches
+        from frame_cache_tools.bench.cases.datasets import EndlessBatches
         from torch.utils.data import DataLoader
 
         from loader import FrameBatchSampler, FrameDataset, frame_batch_collate
@@ -152,7 +152,7 @@ class WebDatasetSource:
 
     def measure(self, rule: SliceRule, tell: Tell) -> Slice:
         """See `ImageSource`."""
-        from frame_cache_tools.bench_datasets import EndlessStream
+        from frame_cache_tools.bench.cases.datasets import EndlessStream
         from torch.utils.data import DataLoader
 
         opened_at = time.perf_counter()
@@ -206,7 +206,7 @@ class UsualLoaderSource:
 
     def measure(self, rule: SliceRule, tell: Tell) -> Slice:
         """See `ImageSource`."""
-        from frame_cache_tools.bench_datasets import Counted, EndlessShuffle
+        from frame_cache_tools.bench.cases.datasets import Counted, EndlessShuffle
         from torch.utils.data import DataLoader
 
         transform = usual_transforms()

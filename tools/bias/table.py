@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from frame_cache_tools.bias_subject import BiasSubject
+from frame_cache_tools.bias.cases import BiasSubject
 
 from loader import SamplingError, SamplingSpec
 from loader.bias.clips import short_videos

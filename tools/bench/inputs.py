@@ -9,10 +9,10 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from frame_cache_tools.bench_settings import SampleSize
-from frame_cache_tools.make_sample_videos import write_samples
-from frame_cache_tools.spelled_videos import SpelledVideo
-from frame_cache_tools.usual_loader import unservable
+from frame_cache_tools.bench.cases.usual_loader import unservable
+from frame_cache_tools.bench.settings import SampleSize
+from frame_cache_tools.samples.numbered_videos import SpelledVideo
+from frame_cache_tools.samples.sample_videos import write_samples
 
 from cache_builder import open_videos
 from cache_builder.build.pipeline import run_build

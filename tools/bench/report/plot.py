@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from frame_cache_tools.bench_report import BenchReport, BenchRow
+from frame_cache_tools.bench.report.report import BenchReport, BenchRow
 
 # Okabe and Ito's palette: told apart by colour-blind eyes.
 _COLORS = {

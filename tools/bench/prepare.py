@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from frame_cache_tools.bench_budget import Budget, Deadline, LeftOut
-from frame_cache_tools.bench_inputs import (
+from frame_cache_tools.bench.cases.cases import TAKE_LIMIT
+from frame_cache_tools.bench.inputs import (
     CACHE_KINDS,
     VIDEO_LAYOUT,
     BenchCache,
@@ -20,9 +20,9 @@ from frame_cache_tools.bench_inputs import (
     write_flat,
     write_sample_videos,
 )
-from frame_cache_tools.bench_process import SourceFailedError, TimeUpError
-from frame_cache_tools.bench_settings import BenchSettings
-from frame_cache_tools.bench_subjects import TAKE_LIMIT
+from frame_cache_tools.bench.measure.budget import Budget, Deadline, LeftOut
+from frame_cache_tools.bench.measure.process import SourceFailedError, TimeUpError
+from frame_cache_tools.bench.settings import BenchSettings
 
 from cache_builder.errors import MachineError, OutputError
 from cache_builder.settings.config import BuildSettings

@@ -7,11 +7,8 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from frame_cache_tools.bench_inputs import BenchCache, BenchVideos
-from frame_cache_tools.bench_limits import DecodeLimit, SequentialDecodeLimit, TakeLimit
-from frame_cache_tools.bench_process import ImageSource
-from frame_cache_tools.bench_slices import SliceRule
-from frame_cache_tools.bench_sources import (
+from frame_cache_tools.bench.cases.limits import DecodeLimit, SequentialDecodeLimit, TakeLimit
+from frame_cache_tools.bench.cases.sources import (
     CachedFrames,
     DataLoaderSource,
     LiveFrames,
@@ -21,9 +18,12 @@ from frame_cache_tools.bench_sources import (
     WebDatasetSource,
     ZarrPythonSource,
 )
-from frame_cache_tools.bias_subject import BiasSubject, subject_of_cache
-from frame_cache_tools.bias_table import BiasTable, largest_divisor
-from frame_cache_tools.usual_loader import USUAL_NUM_WORKERS
+from frame_cache_tools.bench.cases.usual_loader import USUAL_NUM_WORKERS
+from frame_cache_tools.bench.inputs import BenchCache, BenchVideos
+from frame_cache_tools.bench.measure.process import ImageSource
+from frame_cache_tools.bench.measure.slices import SliceRule
+from frame_cache_tools.bias.cases import BiasSubject, subject_of_cache
+from frame_cache_tools.bias.table import BiasTable, largest_divisor
 
 from cache_builder.video.picture.geometry import FrameGeometry
 from frame_store import open_store

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from frame_cache_tools.bias_plan import MeasuredSampler
+from frame_cache_tools.bias.plan import MeasuredSampler
 
 # Okabe and Ito's palette: told apart by colour-blind eyes.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from frame_cache_tools.bench_inputs import BenchCache, BenchVideos
-from frame_cache_tools.bench_rounds import Rounds
-from frame_cache_tools.bench_settings import BenchSettings
+from frame_cache_tools.bench.inputs import BenchCache, BenchVideos
+from frame_cache_tools.bench.measure.rounds import Rounds
+from frame_cache_tools.bench.settings import BenchSettings
 
 from frame_store.shared.counts import counted
 

@@ -1,0 +1,1 @@
+"""How a speed is measured: processes, rounds, slices of time and the budget of a run."""

@@ -1,0 +1,1 @@
+"""What is said of the measurements: tables, plots, the machine."""

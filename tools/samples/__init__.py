@@ -1,0 +1,1 @@
+"""Sample videos whose pixels spell their video and frame number."""
