@@ -7,8 +7,8 @@ import pytest
 from hypothesis import settings
 
 from frame_store.shared.cuda_driver import CUDA_LIBRARY, load_library
-from tests.support.stub_driver import StubDriver, build_stub_driver, why_not_built
-from tests.support.tiny_videos import TinyFolder, simple_specs, tiny_folder
+from tests.support.gpu.stub_driver import StubDriver, build_stub_driver, why_not_built
+from tests.support.videos.tiny_videos import TinyFolder, simple_specs, tiny_folder
 
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
@@ -63,7 +63,7 @@ def streams(request, monkeypatch):
 
     from loader import frame_loader
     from loader.gpu import device as device_choice
-    from tests.support.device_streams import LateStreams
+    from tests.support.gpu.device_streams import LateStreams
 
     stand_in = LateStreams(is_late=request.param)
     monkeypatch.setattr(
@@ -77,7 +77,7 @@ def streams(request, monkeypatch):
 @pytest.fixture(scope="session")
 def golden_caches(tmp_path_factory):
     """A small cache of every container and encoding. Read-only."""
-    from tests.support.cache_mutations import write_golden_caches
+    from tests.support.caches.cache_mutations import write_golden_caches
 
     folder = tmp_path_factory.mktemp("caches")
     write_golden_caches(folder)

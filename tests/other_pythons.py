@@ -29,9 +29,13 @@ PROJECT = Path(__file__).parents[1]
 ENVIRONMENTS = PROJECT / ".venvs"
 TESTS = (
     *("test_frame_store_*.py", "test_cache_builder_*.py"),
-    *("test_integration_bad_videos.py", "test_integration_build.py", "test_integration_demuxer_errors.py"),
-    *("test_integration_frame_truth.py", "test_integration_fuzz_videos.py"),
-    "test_integration_missing_references.py",
+    *(
+        "tests/end_to_end/damage/test_bad_videos.py",
+        "tests/end_to_end/builds/test_build.py",
+        "tests/end_to_end/damage/test_demuxer_errors.py",
+    ),
+    *("tests/end_to_end/damage/test_damaged_frames.py", "tests/end_to_end/damage/test_fuzz_videos.py"),
+    "tests/end_to_end/damage/test_missing_references.py",
 )
 """The store's and the builder's, and of the others those that depend most on the version of FFmpeg."""
 

@@ -50,7 +50,7 @@ from frame_store import open_store
 from frame_store.manifest import Encoding
 from loader import FrameLoader
 from tests.support.caches.golden_stores import write_store
-from tests.support.tiny_videos import simple_specs, tiny_folder
+from tests.support.videos.tiny_videos import simple_specs, tiny_folder
 
 NUM_FRAMES = 11
 

@@ -19,7 +19,7 @@ from frame_cache_tools.gpu_subjects import (
 
 from cache_builder.gpu.nvdec import NvdecDevice
 from frame_store.shared.cuda_driver import NVDEC_LIBRARY, load_library
-from tests.support.stub_planes import plane_tensor
+from tests.support.gpu.stub_planes import plane_tensor
 
 # Called in a process on the stub.
 

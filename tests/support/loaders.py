@@ -7,7 +7,7 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from loader import FrameBatchSampler, FrameDataset, FrameLoader, frame_batch_collate
-from tests.support.array_store import spelt_frame_ids
+from tests.support.caches.array_store import spelt_frame_ids
 
 
 def make_loader(store, **options):

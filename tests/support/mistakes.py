@@ -1,6 +1,6 @@
 """Typical mistakes of a first day, made in a scratch folder, with what each prints.
 
-`python -m tests.support.mistakes` writes docs/MISTAKES.md; tests/test_integration_mistakes_document.py holds it to the
+`python -m tests.support.mistakes` writes docs/MISTAKES.md; tests/end_to_end/mistakes/test_mistakes_document.py holds it to the
 code.
 """
 
@@ -18,7 +18,7 @@ from unittest.mock import patch
 import click
 from click.testing import CliRunner
 
-from tests.support.not_writable import not_writable
+from tests.support.faults.not_writable import not_writable
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "MISTAKES.md"
 
@@ -201,7 +201,7 @@ MISTAKES = (*_COMMANDS, *_SCRIPTS)
 def sandbox(folder: Path) -> None:
     """Fill `folder` with what the mistakes are made on."""
     from tests.support.commands import run
-    from tests.support.tiny_videos import simple_specs, tiny_folder, truncate_file
+    from tests.support.videos.tiny_videos import simple_specs, tiny_folder, truncate_file
 
     for name in ("clips", "broken", "notes", "share/clips"):
         (folder / name).mkdir(parents=True)

@@ -1,6 +1,6 @@
 /* Preloaded: counts what processes change below one folder, and at the n-th change kills, or fails it.
  *
- * FAULTY_FILES names a control file, mapped by every process that has this library; tests/support/faults.py
+ * FAULTY_FILES names a control file, mapped by every process that has this library; tests/support/faults/faults.py
  * writes it. Counted are the changes as libc sees them: opening a file to write, writes, renames, fsyncs, folders
  * made, names removed. Reads of one file are counted, too, and can be made to fail: from an offset, from a number on.
  */

@@ -4,7 +4,7 @@
  * bits of its picture order count, which stand in the stream, so that it is the same wherever decoding began: 0 for an
  * IDR picture and one more for each picture shown after it, up to a power of two that the encoder chose (32 or more
  * with x264, 256 with x265), then 0 again. Elsewhere it is the place in decoding order. The pattern is written down once
- * more in tests/support/stub_planes.py. What is supported is modelled on an H100, whose decoder does not know H.264 of
+ * more in tests/support/gpu/stub_planes.py. What is supported is modelled on an H100, whose decoder does not know H.264 of
  * 10 bits; AV1, which FFmpeg would not ask it for, is left out.
  *
  * Environment:

@@ -1,0 +1,90 @@
+"""What `cache-info` says: the settings and the videos' facts first, and `unknown` for what a stranger left out."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cache_builder.cli.info_text import info_text, videos_table
+from cache_builder.cli.main import cache_info
+from frame_store.manifest import read_manifest
+from tests.support.commands import run
+from tests.support.videos.tiny_videos import tiny_video
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A cache with every setting said, of two videos at different rates."""
+    top = tmp_path_factory.mktemp("info")
+    tiny_video(top / "videos", path=top / "videos" / "25.mp4", num_frames=20)
+    tiny_video(top / "videos", path=top / "videos" / "odd.mkv", num_frames=13)
+    (top / "videos" / "broken.mp4").write_bytes(b"no video at all")
+    flags = ["--size", "48x64", "--resize", "stretch", "--crop-aspect", "4:3", "--stride", "2"]
+    flags += ["--frames-per-shard", "9", "--workers", "1", "--on-error", "skip"]
+    assert run(top / "videos", "--out", top / "cache", *flags).exit_code == 1
+    return top / "cache"
+
+
+def cells(line):
+    return line.replace(" s ", "s ").split()
+
+
+def test_settings_come_first(built):
+    lines = run(built, command=cache_info).stdout.splitlines()
+    assert lines[0] == f"{built}: 17 frames of 48x64 RGB from 3 videos"
+    assert lines[1] == "  size       48x64 (height x width), resize stretch, crop-aspect 4:3"
+    assert lines[2] == "  frames     stride 2, fps none, frames-per-shard 9"
+    assert "  videos     2 whole, 1 unreadable" in lines
+    assert "  stored as  wds, jpeg quality 95 chroma 444, layout shuffled, seed 0" in lines
+
+
+def test_videos_say_size_rate_codec_and_duration_before_all_else(built):
+    lines = run(built, "--videos", command=cache_info).stdout.splitlines()
+    (head,) = [line for line in lines if "verdict" in line]
+    assert head.split()[:7] == ["video", "width", "height", "fps", "codec", "duration", "verdict"]
+    (line,) = [line for line in lines if "'25.mp4'" in line]
+    assert cells(line)[:7] == ["'25.mp4'", "160", "96", "25", "h264", "0.80s", "whole"]
+    (line,) = [line for line in lines if "'odd.mkv'" in line]
+    assert cells(line)[4:7] == ["h264", "0.52s", "whole"]
+    (line,) = [line for line in lines if "'broken.mp4'" in line]
+    assert cells(line)[:8] == ["!", "'broken.mp4'", *["unknown"] * 5, "unreadable"]
+
+
+def test_what_a_stranger_left_out_is_unknown(built):
+    manifest = read_manifest(built)
+    bare = msgspec.structs.replace(
+        manifest,
+        config={},
+        videos=[msgspec.structs.replace(video, facts={}, truth=None) for video in manifest.videos],
+    )
+    text = info_text(bare, path="x", list_videos=True)
+    assert "(height x width), resize unknown, crop-aspect unknown\n" in text
+    assert "stride unknown, fps unknown, frames-per-shard unknown\n" in text
+    assert text.count("unknown") >= 5 + 3 * 5
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+FACTS = ("width", "height", "codec", "average_rate", "duration_seconds_in_header", "end_seconds_of_packets")
+CONFIG = ("geometry", "stride", "fps", "frames_per_shard")
+
+
+@given(
+    facts=st.dictionaries(st.sampled_from(FACTS), JSON),
+    config=st.dictionaries(st.sampled_from(CONFIG), JSON),
+    has_truth=st.booleans(),
+)
+def test_no_value_of_a_stranger_breaks_it(built, facts, config, has_truth):
+    manifest = read_manifest(built)
+    video = manifest.videos[0]
+    odd = msgspec.structs.replace(video, facts=facts, truth=video.truth if has_truth else None)
+    stranger = msgspec.structs.replace(manifest, config=config, videos=[odd, *manifest.videos[1:]])
+    text = info_text(stranger, path="x", list_videos=True)
+    assert "  size       48x64" in text and repr(video.path) in text
+
+
+def test_no_videos_no_table():
+    assert videos_table([]) == []

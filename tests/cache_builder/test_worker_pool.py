@@ -1,0 +1,48 @@
+import resource
+
+from cache_builder.worker_pool import JobDied, JobDone, JobLimits, JobRaised, WorkerPool
+from tests.support.faults.pool_jobs import Hang, KillItself, MemoryLimit, Number, TakeMemory, Unpicklable
+
+
+def outcomes(*jobs, num_workers=1):
+    with WorkerPool(num_workers=num_workers) as pool:
+        for job in jobs:
+            pool.submit(job)
+        return [pool.next_outcome() for _ in jobs]
+
+
+def test_a_pool_that_is_given_nothing_starts_nothing():
+    with WorkerPool(num_workers=2) as pool:
+        assert pool.num_unfinished == 0
+        assert not pool._workers
+
+
+def test_a_job_that_takes_too_long_is_killed_and_the_others_go_on():
+    hang = Hang(limits=JobLimits(seconds=0.2))
+    found = outcomes(hang, Number(value=1), Number(value=2, limits=JobLimits(seconds=600)), num_workers=2)
+    died = [outcome for outcome in found if isinstance(outcome, JobDied)]
+    assert died == [JobDied(job=hang, how="took longer than 0.2 s")]
+    assert sorted(outcome.result for outcome in found if isinstance(outcome, JobDone)) == [1, 2]
+
+
+def test_memory_beyond_the_limit_is_refused_and_the_process_goes_on():
+    """One process: the limit is each job's own, and gone behind it."""
+    limits = JobLimits(memory_bytes=2**30)
+    too_much, enough, limit, unlimited = outcomes(
+        TakeMemory(num_bytes=2**31, limits=limits),
+        TakeMemory(num_bytes=2**20, limits=limits),
+        MemoryLimit(limits=limits),
+        MemoryLimit(),
+    )
+    assert isinstance(too_much, JobRaised)
+    assert isinstance(too_much.error, MemoryError)
+    assert enough.result == 2**20
+    assert limit.result == 2**30
+    assert unlimited.result == resource.getrlimit(resource.RLIMIT_DATA)[0]
+
+
+def test_a_death_and_a_job_that_cannot_be_read_cost_themselves_alone():
+    died, raised, done = outcomes(KillItself(), Unpicklable(), Number(value=3))
+    assert died.how == "was killed by SIGKILL"
+    assert isinstance(raised.error, ImportError)
+    assert done.result == 3

@@ -1,0 +1,165 @@
+"""How fast `cache-build` is, against `ffmpeg` writing JPEG files, and how much memory it takes.
+
+    python -m tests.campaigns.bench_build --videos DIR [--long FILE] [--rounds 3]
+
+Every round runs every command once, in turn, so that a ratio compares neighbours in time; medians are printed.
+Videos should be 1080p H.264 of a few seconds; `--long` is a folder with one file of minutes. `ffmpeg` rows are
+left out, and said so, where there is no such program.
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from cache_builder.discover import discover_videos
+from frame_store.manifest import read_manifest
+
+BUILDS = {
+    "wds jpeg, shuffled": [],
+    "wds jpeg, video": ["--layout", "video"],
+    "wds raw, shuffled": ["--encoding", "raw"],
+    "zarr raw, shuffled": ["--format", "zarr", "--encoding", "raw"],
+    "zarr zstd, shuffled": ["--format", "zarr", "--encoding", "zstd"],
+}
+MEMORY_SAMPLE_SECONDS = 1.0
+"""Rarely: reading it walks the page tables of all processes measured, which would slow down them alone."""
+
+
+def main() -> None:
+    arguments = _arguments()
+    scratch = Path(tempfile.mkdtemp(prefix="bench-build-", dir=arguments.scratch))
+    num_frames = _build(arguments.videos, scratch / "count", ["--layout", "video"])[0]
+    rows: dict[str, Callable[[], tuple[float, float]]] = {}
+    if shutil.which("ffmpeg"):
+        for number in (1, 2):
+            rows[f"ffmpeg x {number}"] = lambda number=number: _ffmpeg(
+                arguments.videos, scratch / "jpg", number
+            )
+    else:
+        print("no ffmpeg on PATH: its rows are left out")
+    for name, flags in BUILDS.items():
+        rows[name] = lambda flags=flags: _build(arguments.videos, scratch / "cache", flags)[1:]
+    rates: dict[str, list[float]] = {name: [] for name in rows}
+    long_rates: list[float] = []
+    memory: dict[str, float] = dict.fromkeys(rows, 0.0)
+    for round_number in range(arguments.rounds):
+        for name, run in rows.items():
+            seconds, megabytes = run()
+            rates[name].append(num_frames / seconds)
+            memory[name] = max(memory[name], megabytes)
+        if arguments.long is not None:
+            num_long, seconds, _ = _build(arguments.long, scratch / "cache", [])
+            long_rates.append(num_long / seconds)
+        print(f"round {round_number + 1} of {arguments.rounds} done", file=sys.stderr)
+    base = max(
+        (name for name in rows if "ffmpeg" in name), key=lambda n: statistics.median(rates[n]), default=None
+    )
+    print(f"{'':24} {'frames/s':>9} {'spread':>15} {'to ffmpeg':>10} {'peak MB':>8}")
+    for name in rows:
+        ratio = _ratio(rates[name], rates[base]) if base else float("nan")
+        spread = f"{min(rates[name]):.0f}-{max(rates[name]):.0f}"
+        print(
+            f"{name:24} {statistics.median(rates[name]):9.0f} {spread:>15} {ratio:10.2f} {memory[name]:8.0f}"
+        )
+    print(f"shuffled to video layout  {_ratio(rates['wds jpeg, shuffled'], rates['wds jpeg, video']):.3f}")
+    print(f"zarr raw to tar raw       {_ratio(rates['zarr raw, shuffled'], rates['wds raw, shuffled']):.3f}")
+    if long_rates:
+        print(
+            f"one long file to {len(discover_videos(arguments.videos))} short ones  "
+            f"{_ratio(long_rates, rates['wds jpeg, shuffled']):.3f}"
+        )
+    shutil.rmtree(scratch)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--videos", type=Path, required=True)
+    parser.add_argument("--long", type=Path)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--scratch", type=Path)
+    return parser.parse_args()
+
+
+def _ratio(ours: list[float], theirs: list[float]) -> float:
+    """Median of the ratios of neighbours in time."""
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+
+
+def _build(videos: Path, output: Path, flags: list[str]) -> tuple[int, float, float]:
+    """Frames stored, seconds, peak memory in MB of a build from nothing (the scan included)."""
+    for leftover in output.parent.glob(output.name + "*"):
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    program = Path(sys.executable).with_name("cache-build")
+    seconds, megabytes = _measure([[str(program), "--videos", str(videos), "--out", str(output), *flags]])
+    return read_manifest(output).num_frames, seconds, megabytes
+
+
+def _ffmpeg(videos: Path, output: Path, side_by_side: int) -> tuple[float, float]:
+    """Every video to 224x224 JPEG files, so many processes at a time."""
+    shutil.rmtree(output, ignore_errors=True)
+    commands = []
+    for number, video in enumerate(discover_videos(videos)):
+        folder = output / f"{number:04d}"
+        folder.mkdir(parents=True)
+        commands.append(
+            [
+                *["ffmpeg", "-v", "error", "-i"],
+                str(video.path),
+                *["-vf", "scale=224:224:flags=area", "-q:v", "2"],
+                str(folder / "%08d.jpg"),
+            ]
+        )
+    return _measure(commands, side_by_side=side_by_side)
+
+
+def _measure(commands: list[list[str]], *, side_by_side: int = 1) -> tuple[float, float]:
+    """Seconds and peak summed PSS in MB of running the commands."""
+    waiting, running, peak = list(commands), [], 0.0
+    started = sampled = time.monotonic()
+    while waiting or running:
+        while waiting and len(running) < side_by_side:
+            running.append(
+                subprocess.Popen(waiting.pop(0), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            )
+        time.sleep(0.005)
+        if len(commands) == 1 and time.monotonic() - sampled > MEMORY_SAMPLE_SECONDS:
+            sampled = time.monotonic()
+            peak = max(peak, _tree_megabytes(running[0].pid))
+        for process in list(running):
+            if process.poll() is not None:
+                if process.returncode:
+                    raise SystemExit(f"{process.args} ended with {process.returncode}")
+                running.remove(process)
+    return time.monotonic() - started, peak
+
+
+def _tree_megabytes(pid: int) -> float:
+    """PSS of a process and its children: memory they share counts once."""
+    total = 0
+    try:
+        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0.0
+    for process in family:
+        try:
+            rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+        except OSError:
+            continue
+        total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+    return total / 1e3
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    main()

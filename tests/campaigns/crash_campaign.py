@@ -1,0 +1,103 @@
+"""Kills and fails a small build at every change it makes to the disk, and checks what is promised of each.
+
+    python -m tests.campaigns.crash_campaign [--every 1] [--random 40] [--scratch DIR] [--variant NAME | --reads]
+
+For each container, alone and with `--overwrite` over another cache: kill -9 at every write, rename, fsync, folder
+made and name removed (a write is left half done); kill -9 at random moments; a disk that is full from every change
+on; ENOSPC and EIO at every change alone. After each the same command must end in the bytes of an undisturbed build.
+Then, for a video of each kind, EIO at every read of it, once and from there on: exit code 3, the video named.
+`--every K` takes every K-th change. Exits 1 where a promise was broken, and prints how.
+"""
+
+import argparse
+import errno
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.support.faults.fault_trials import CODECS, VARIANTS, FaultTrials, ReadTrials
+from tests.support.faults.faults import ALL_READS, BuildServer, Fault, FaultyFiles, why_no_faults
+
+LONGEST_SECONDS = 0.6
+"""About as long as the small build takes."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--random", type=int, default=40, help="random kills, per container and start")
+    parser.add_argument("--scratch", type=Path)
+    parser.add_argument("--variant", choices=list(VARIANTS))
+    parser.add_argument("--reads", action="store_true", help="reads of videos alone")
+    arguments = parser.parse_args()
+    if reason := why_no_faults():
+        sys.exit(reason)
+    num_broken = 0
+    with tempfile.TemporaryDirectory(prefix="crash-", dir=arguments.scratch) as scratch:
+        folder = Path(scratch)
+        with BuildServer(FaultyFiles(folder, folder / "out"), folder) as server:
+            chosen = VARIANTS if arguments.variant is None else [arguments.variant]
+            for variant in [] if arguments.reads else chosen:
+                for replaces in (False, True):
+                    trials = FaultTrials(server, folder, variant=variant, replaces=replaces)
+                    name = f"{variant}{', --overwrite' if replaces else ''}"
+                    num_broken += _campaign(name, trials, arguments.every, arguments.random)
+            for suffix in CODECS if arguments.variant is None else []:
+                num_broken += _read_campaign(
+                    suffix, ReadTrials(server, folder, suffix=suffix), arguments.every
+                )
+    sys.exit(1 if num_broken else 0)
+
+
+def _read_campaign(suffix: str, trials: ReadTrials, every: int) -> int:
+    num_broken = 0
+    for kind, num_reads in (("once", 1), ("from there on", ALL_READS)):
+        started, places = time.monotonic(), range(1, trials.num_reads + 1, every)
+        broken = {
+            number: found for number in places if (found := trials.problems(number, num_reads=num_reads))
+        }
+        for number, problems in broken.items():
+            print(f"{suffix}: EIO {kind} at read {number}: {'; '.join(problems)}", flush=True)
+        seconds = time.monotonic() - started
+        print(
+            f"{suffix}: EIO {kind}: {len(places)} trials, {len(broken)} broken, {seconds:.0f} s", flush=True
+        )
+        num_broken += len(broken)
+    return num_broken
+
+
+def _campaign(name: str, trials: FaultTrials, every: int, num_random: int) -> int:
+    num_broken = 0
+    for kind, faults in _faults(len(trials.changes), every, num_random).items():
+        started, num_trials, num_bad = time.monotonic(), 0, 0
+        for fault, kill_after in faults:
+            problems = trials.problems(fault, kill_after=kill_after)
+            num_trials += 1
+            print(f"{kind}: {num_trials}", end="\r", file=sys.stderr)
+            num_bad += bool(problems)
+            for problem in problems:
+                where = trials.changes[fault.at - 1] if fault.at else f"after {kill_after:.3f} s"
+                print(f"{name}: {kind} at {fault.at} ({where}): {problem}", flush=True)
+        seconds = time.monotonic() - started
+        print(f"{name}: {kind}: {num_trials} trials, {num_bad} broken, {seconds:.0f} s", flush=True)
+        num_broken += num_bad
+    return num_broken
+
+
+def _faults(num_changes: int, every: int, num_random: int) -> dict[str, Iterator[tuple[Fault, float | None]]]:
+    places = range(1, num_changes + 1, every)
+    generator = random.Random(0)
+    return {
+        "kill": ((Fault(action="kill", at=at), None) for at in places),
+        "kill at random": ((Fault(), generator.uniform(0, LONGEST_SECONDS)) for _ in range(num_random)),
+        "full from there on": ((Fault(action="full_from", at=at), None) for at in places),
+        "ENOSPC once": ((Fault(action="fail_once", at=at), None) for at in places),
+        "EIO once": ((Fault(action="fail_once", at=at, error=errno.EIO), None) for at in places),
+    }
+
+
+if __name__ == "__main__":
+    main()

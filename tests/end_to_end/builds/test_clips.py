@@ -1,0 +1,94 @@
+"""Clips from built caches and from live videos: the same windows, pixels and times, however they are read."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import frame_store
+from cache_builder import open_videos
+from loader import Augmentation, FrameLoader, RandomResizedCrop, make_dataloader
+from tests.support.commands import run
+from tests.support.statistics.enumeration import every_whole_clip
+from tests.support.videos.tiny_videos import simple_specs, tiny_folder
+
+FPS = 25
+CLIPS = {"clip_frames": 4, "clip_stride": 3, "batch_size": 8, "remainder": "uneven", "seed": 5}
+LENGTHS = [20, 23, 26, 9]
+"""The last is a frame shorter than a clip, which spans 10."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    specs = simple_specs(4)
+    specs = (*specs[:3], replace(specs[3], num_frames=LENGTHS[3]))
+    return tiny_folder(tmp_path_factory.mktemp("videos"), specs).path
+
+
+@pytest.fixture(scope="module", params=["wds", "zarr"])
+def cache(request, folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp(request.param) / "cache"
+    flags = ["--size", "32", "--encoding", "raw", "--layout", "video", "--frames-per-shard", "30"]
+    assert run("--videos", folder, "--out", out, "--format", request.param, *flags).exit_code == 0
+    return frame_store.open_store(out)
+
+
+def epoch_of(loader):
+    """Ids, frames and times of an epoch, clip by clip."""
+    batches = list(loader)
+    assert len(batches) == len(loader)
+    return tuple(
+        torch.cat([getattr(batch, name) for batch in batches])
+        for name in ("frame_ids", "frames", "video_ids", "frame_in_video", "pts_seconds")
+    )
+
+
+def test_clips_are_the_same_windows_pixels_and_times_however_they_are_read(folder, cache):
+    live = open_videos(folder, size=32)
+    expected = epoch_of(FrameLoader(cache, **CLIPS))
+    ids, frames, videos, in_video, seconds = expected
+    assert len(ids) == sum(length - 9 for length in LENGTHS[:3])
+    windows = every_whole_clip(LENGTHS, 4, 3)
+    assert np.array_equal(ids[ids[:, 0].argsort()].numpy(), windows)
+    assert (videos == videos[:, :1]).all()
+    assert (in_video.diff(dim=1) == 3).all()
+    assert torch.allclose(seconds.diff(dim=1), torch.tensor(3 / FPS, dtype=torch.float64))
+    stored = torch.from_numpy(cache.read_frames(np.arange(len(cache)))).movedim(-1, 1)
+    assert torch.equal(frames, stored[ids])
+    others = {
+        "live": FrameLoader(live, **CLIPS),
+        "live, looking ahead": FrameLoader(live, lookahead=3, **CLIPS),
+        "live, looking ahead with little memory": FrameLoader(
+            live, lookahead=3, lookahead_bytes=32 * 32 * 3 * 20, **CLIPS
+        ),
+        "workers": make_dataloader(cache, num_workers=2, **CLIPS),
+    }
+    for name, loader in others.items():
+        for found, want in zip(epoch_of(loader), expected, strict=True):
+            assert torch.equal(found, want), name
+
+
+def test_clips_are_augmented_alike_however_they_are_read(folder, cache):
+    augment = Augmentation(crop=RandomResizedCrop(size=16), flip_probability=0.5)
+    live = open_videos(folder, size=32)
+    augmented = [
+        epoch_of(FrameLoader(store, augment=augment, **options, **CLIPS))
+        for store, options in ((cache, {}), (live, {"lookahead": 4}))
+    ]
+    ids, frames = augmented[0][:2]
+    assert frames.shape == (len(ids), 4, 3, 16, 16)
+    for found, want in zip(*augmented, strict=True):
+        assert torch.equal(found, want)
+
+
+@pytest.mark.parametrize("sampling", ["permutation", "iid"])
+def test_an_epoch_of_clips_goes_on_in_worker_processes(cache, sampling):
+    whole = FrameLoader(cache, sampling=sampling, **CLIPS)
+    expected = [batch.frame_ids.tolist() for batch in whole]
+    stopped = FrameLoader(cache, sampling=sampling, **CLIPS)
+    batches = iter(stopped)
+    got = [next(batches).frame_ids.tolist() for _ in range(2)]
+    resumed = make_dataloader(cache, num_workers=1, sampling=sampling, **CLIPS)
+    resumed.load_state_dict(stopped.state_dict())
+    assert got + [batch.frame_ids.tolist() for batch in resumed] == expected

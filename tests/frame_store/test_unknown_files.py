@@ -1,0 +1,324 @@
+"""Caches from strangers: nothing is followed out of the folder, no size is believed, nothing in them is run."""
+
+import hashlib
+import os
+import pickle
+import random
+import shutil
+import tracemalloc
+
+import msgspec
+import numpy as np
+import pytest
+
+import frame_store
+from frame_store.errors import StoreDamagedError, StoreFormatError
+from frame_store.manifest import MAX_MANIFEST_BYTES, StoreManifest, read_manifest
+from frame_store.verify import verify_store
+from tests.campaigns.fuzz_caches import frame_at, problems_of
+from tests.support.caches.cache_edits import edit_index, edit_manifest, resign_without_hashing
+from tests.support.caches.cache_mutations import (
+    Mutator,
+    files_of,
+    opened_paths,
+    paths_outside,
+    read_everything,
+)
+from tests.support.caches.golden_stores import GOLDEN_ENCODINGS
+
+TAR = [name for name, (container, _) in GOLDEN_ENCODINGS.items() if container == "wds"]
+ZARR = [name for name in GOLDEN_ENCODINGS if name not in TAR]
+OPENED = opened_paths()
+
+
+class TestLinks:
+    @pytest.mark.parametrize("name", GOLDEN_ENCODINGS)
+    def test_no_link_is_followed_whatever_it_stands_for(self, golden_cache_of, tmp_path, name):
+        cache = golden_cache_of(name)
+        entries = [
+            cache / "manifest.json",
+            cache / "index.npy",
+            *sorted(cache.iterdir()),
+            *list(cache.rglob("*"))[-7:],
+        ]
+        for path in entries:
+            outside = tmp_path / "outside"
+            path.rename(outside)
+            path.symlink_to(outside)
+            OPENED.clear()
+            told = read_everything(cache, with_loader=False)
+            assert "verify" in told and "link" in told["verify"], (path, told)
+            assert paths_outside(OPENED, cache) == [], path
+            path.unlink()
+            outside.rename(path)
+        assert read_everything(cache, with_loader=False) == {}
+
+    @pytest.mark.parametrize("name", ["shards", "shards/000001.tar"])
+    def test_webdataset_follows_none_either(self, golden_cache_of, tmp_path, name):
+        pytest.importorskip("torch")
+        from loader import webdataset_batches
+
+        cache = golden_cache_of("wds-jpeg")
+        path = cache / name
+        path.rename(tmp_path / "outside")
+        path.symlink_to(tmp_path / "outside")
+        OPENED.clear()
+        with pytest.raises(StoreDamagedError, match="is a symbolic link"):
+            list(webdataset_batches(cache, batch_size=3))
+        assert paths_outside(OPENED, cache) == []
+
+    def test_the_folder_itself_may_be_one(self, golden_cache_of, tmp_path):
+        cache = golden_cache_of("wds-raw")
+        (tmp_path / "link").symlink_to(cache)
+        assert read_everything(tmp_path / "link", with_loader=False) == {}
+
+    @pytest.mark.parametrize("name", ["manifest.json", "index.npy", "shards/000001.tar"])
+    def test_pipes_and_devices_are_not_waited_for(self, golden_cache_of, name):
+        cache = golden_cache_of("wds-jpeg")
+        (cache / name).unlink()
+        os.mkfifo(cache / name)
+        told = read_everything(cache, with_loader=False)
+        assert "regular file" in told["verify"]
+
+    def test_into_a_strangers_folder_nobody_looks(self, golden_cache_of):
+        """It may be nested deeper than a path can be long."""
+        cache = golden_cache_of("wds-jpeg")
+        (cache / "d/d/d").mkdir(parents=True)
+        (cache / "shards/d/d").mkdir(parents=True)
+        assert verify_store(cache).notes == [
+            "d: is not in the manifest",
+            "shards/d: is not in the manifest",
+        ]
+
+    def test_a_strangers_name_is_shown_without_its_control_characters(self, golden_cache_of):
+        cache = golden_cache_of("wds-jpeg")
+        (cache / "a\x1b[2J\nb").write_text("")
+        (cache / os.fsdecode(b"\xff")).write_text("")
+        assert verify_store(cache).notes == [
+            r"a\x1b[2J\nb: is not in the manifest",
+            r"\udcff: is not in the manifest",
+        ]
+        msgspec.json.encode(verify_store(cache))
+
+
+class TestManifest:
+    def test_a_gigabyte_is_refused_unread(self, golden_cache_of):
+        cache = golden_cache_of("wds-jpeg")
+        os.truncate(cache / "manifest.json", 10**9)
+        tracemalloc.start()
+        with pytest.raises(StoreFormatError, match=f"1000000000 bytes, at most {MAX_MANIFEST_BYTES}"):
+            frame_store.open_store(cache)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+        tracemalloc.stop()
+
+    def test_a_manifest_of_empty_lists_is_refused_before_they_are_made(self, golden_cache_of):
+        cache = golden_cache_of("wds-jpeg")
+        edit_manifest(cache, lambda m: m.update(config={"a": "@"}))
+        raw = (cache / "manifest.json").read_bytes()
+        body = raw[: raw.index(b',\n "digest"')].replace(b'"@"', b"[" + b"[]," * 1_000_000 + b"[]]")
+        digest = hashlib.sha256(body).hexdigest().encode()
+        (cache / "manifest.json").write_bytes(body + b',\n "digest": "' + digest + b'"\n}\n')
+        with pytest.raises(StoreFormatError, match="more than any manifest has"):
+            read_manifest(cache)
+
+    @pytest.mark.parametrize("depth", [4, 10_000, 500_000])
+    @pytest.mark.parametrize("place", ["config", "facts", "unknown"])
+    def test_deep_nesting_is_refused_though_the_digest_is_right(self, golden_cache_of, depth, place):
+        cache = golden_cache_of("wds-jpeg")
+        mark = "here goes the nest"
+
+        def change(document):
+            if place == "facts":
+                document["videos"][0]["facts"] = {"a": mark}
+            else:
+                document[place] = {"a": mark}
+
+        edit_manifest(cache, change)
+        content = (cache / "manifest.json").read_bytes()
+        body = content[: content.index(b',\n "digest"')]
+        body = body.replace(b'"%s"' % mark.encode(), b"[" * depth + b"]" * depth)
+        digest = hashlib.sha256(body).hexdigest().encode()
+        (cache / "manifest.json").write_bytes(body + b',\n "digest": "' + digest + b'"\n}\n')
+        with pytest.raises(StoreFormatError, match=r"manifest\.json: "):
+            read_manifest(cache)
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (lambda m: m["shards"][0].update(name="../000000.tar"), "plain relative path"),
+            (lambda m: m["shards"][0].update(name="/etc/passwd"), "plain relative path"),
+            (lambda m: m["shards"][0].update(name="shards/{0..9}.tar"), "plain relative path"),
+            (
+                lambda m: m["shards"][1].update(name="shards/000000.tar"),
+                "shard 1 must be 'shards/000001.tar'",
+            ),
+            (lambda m: m["shards"][0].update(name="manifest.json"), "shard 0 must be"),
+            (lambda m: m["shards"][0].update(num_frames=-4), "num_frames is -4"),
+            (lambda m: m["shards"][0].update(num_bytes=2**63), f"num_bytes is {2**63}"),
+            (lambda m: m["shards"][0].update(num_bytes=10**40), "num_bytes is 1000"),
+            (lambda m: m.update(shards=[], num_frames=0, videos=[]), "there are no shards"),
+            (lambda m: m["files"].append(m["files"][0]), "index.npy is listed twice"),
+            (lambda m: m["files"][0].update(name="manifest.json"), "is the manifest itself"),
+            (lambda m: m["files"][0].update(name="a\x1b[2J"), "plain relative path"),
+            (lambda m: m["files"][0].update(name="a/../../b"), "plain relative path"),
+            (lambda m: m.update(frame_shape=[8193, 24, 3]), "H and W are 1..8192"),
+            (lambda m: m.update(frame_shape=[16, 2**40, 3]), "H and W are 1..8192"),
+            (lambda m: m["videos"][0].update(num_frames_stored=-1), "num_frames_stored is -1"),
+            (
+                lambda m: m.update(
+                    fidelity={
+                        "num_frames_sampled": 1,
+                        "psnr_db_of_mean_error": 1.0,
+                        "psnr_db_worst_frame": None,
+                    }
+                ),
+                "both numbers or both null",
+            ),
+        ],
+    )
+    def test_what_would_break_a_reader_is_refused(self, golden_cache_of, change, said):
+        cache = golden_cache_of("wds-jpeg")
+        edit_manifest(cache, change)
+        with pytest.raises(StoreFormatError) as caught:
+            frame_store.open_store(cache)
+        assert said in str(caught.value)
+
+    def test_what_a_build_notes_is_kept_as_it_is(self, golden_cache_of):
+        cache = golden_cache_of("wds-jpeg")
+        facts = {"spans": [{"first": 1, "last": [2, None, 1.5, "x", True]}], "n": 2**70}
+        edit_manifest(cache, lambda m: m["videos"][0].update(facts=facts))
+        manifest = read_manifest(cache)
+        assert isinstance(manifest, StoreManifest) and manifest.videos[0].facts == facts
+
+
+class TestIndex:
+    @pytest.mark.parametrize(
+        ("fields", "said"),
+        [
+            ({"shard_id": 0}, "another's place"),
+            ({"shard_id": 2**32 - 1}, "another's place"),
+            ({"slot": 0}, "another's place"),
+            ({"byte_offset": 2**64 - 1}, "outside the shard"),
+            ({"byte_offset": 2**63}, "outside the shard"),
+            ({"byte_length": 2**32 - 1}, "outside the shard"),
+            ({"byte_offset": 0}, "into the frame before it"),
+            ({"video_id": 2}, "of a video that is none of 2"),
+        ],
+    )
+    @pytest.mark.parametrize("name", GOLDEN_ENCODINGS)
+    def test_a_row_that_cannot_be_is_refused_though_the_hashes_are_right(
+        self, golden_cache_of, name, fields, said
+    ):
+        cache = golden_cache_of(name)
+        edit_index(cache, 6, **fields)
+        assert any("frame 6: " in problem and said in problem for problem in verify_store(cache).problems)
+        for reads in ("map", "pread"):
+            store = frame_store.open_store(cache, reads=reads)
+            store.read_frames([0, 9])  # other shards are as they were
+            for ids in ([6], [4]):  # a shard with such a row gives no frame
+                for read in (store.read_frames, store.read_encoded):
+                    with pytest.raises(StoreDamagedError, match=rf"index row 6 .*{said}; run cache-verify"):
+                        read(ids)
+
+    @pytest.mark.parametrize("name", GOLDEN_ENCODINGS)
+    def test_rows_that_share_bytes_or_repeat_a_frame_are_found(self, golden_cache_of, name):
+        cache = golden_cache_of(name)
+        index = np.load(cache / "index.npy")
+        edit_index(cache, 6, byte_offset=int(index["byte_offset"][6]) - 1)
+        assert any("frame 6: " in problem for problem in verify_store(cache).problems)
+        cache = shutil.copytree(cache, cache.with_name("again"))
+        np.save(cache / "index.npy", index)
+        edit_index(cache, 6, video_id=index["video_id"][5], frame_in_video=index["frame_in_video"][5])
+        assert "index.npy: a frame of a video is stored twice" in verify_store(cache).problems
+
+    def test_one_frame_is_not_gigabytes(self, golden_cache_of):
+        cache = golden_cache_of("wds-jpeg")
+        shard = cache / "shards/000002.tar"
+        os.truncate(shard, 3 << 30)
+        resign_without_hashing(cache, "shards/000002.tar", 3 << 30)
+        edit = np.load(cache / "index.npy")
+        edit["byte_length"][9] = (3 << 30) - int(edit["byte_offset"][9])
+        np.save(cache / "index.npy", edit)
+        with pytest.raises(
+            StoreDamagedError, match=r"index row 9 .* more than the .* bytes that a frame can"
+        ):
+            frame_store.open_store(cache).read_frames([9])
+
+    @pytest.mark.parametrize(
+        "header",
+        [
+            {"descr": "<u4", "fortran_order": False, "shape": (10**15,)},
+            {"descr": "|O", "fortran_order": False, "shape": (10,)},
+            {"descr": "<u4", "fortran_order": True, "shape": (-1,)},
+            {"descr": "<u4", "fortran_order": False, "shape": (2**62, 2**62)},
+        ],
+    )
+    def test_headers_that_claim_anything_are_damage(self, golden_cache_of, header):
+        cache = golden_cache_of("wds-jpeg")
+        with (cache / "index.npy").open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            file.write(pickle.dumps([1]) * 100)
+        with pytest.raises(StoreDamagedError, match="index"):
+            frame_store.open_store(cache)
+
+    @pytest.mark.parametrize("version", [2, 3])
+    def test_a_header_of_gigabytes_is_not_read(self, golden_cache_of, version):
+        cache = golden_cache_of("wds-jpeg")
+        with (cache / "index.npy").open("wb") as file:
+            file.write(b"\x93NUMPY" + bytes([version, 0]) + (2**32 - 1).to_bytes(4, "little"))
+            file.truncate(1 << 33)
+        with pytest.raises(StoreDamagedError, match=r"no \.npy of version 1\.0"):
+            frame_store.open_store(cache)
+
+    @pytest.mark.parametrize("reads", ["map", "pread"])
+    @pytest.mark.parametrize(
+        ("harm", "said"),
+        [
+            (lambda path: os.truncate(path, 500), "expected 720 bytes, found 500"),
+            (os.unlink, "No such file"),
+        ],
+    )
+    def test_an_index_cut_under_a_reader_is_raised_with_the_next_batch(
+        self, golden_cache_of, reads, harm, said
+    ):
+        """It is mapped either way: touching what is gone of it would kill the process."""
+        store = frame_store.open_store(golden_cache_of("wds-raw"), reads=reads)
+        store.read_frames([0])
+        harm(store.path / "index.npy")
+        for read in (store.read_frames, store.read_encoded):
+            with pytest.raises(StoreDamagedError, match=rf"index\.npy: {said}.*; run cache-verify"):
+                read([9])
+
+
+def test_any_one_of_many_flipped_bits_is_found_and_its_frame_named(golden_caches, tmp_path):
+    """A sample; `python -m tests.campaigns.fuzz_caches --bits 500` is the campaign."""
+    generator = random.Random(1)
+    for name in GOLDEN_ENCODINGS:
+        cache = shutil.copytree(golden_caches / name, tmp_path / name)
+        for file in files_of(cache):
+            sound = file.read_bytes()
+            position = generator.randrange(len(sound))
+            altered = bytearray(sound)
+            altered[position] ^= 1 << generator.randrange(8)
+            file.write_bytes(altered)
+            problems = [
+                problem for problem in problems_of(cache) if file.relative_to(cache).as_posix() in problem
+            ]
+            file.write_bytes(sound)
+            frame = frame_at(cache, file.relative_to(cache).as_posix(), position)
+            assert problems
+            assert frame is None or any(f"frame {frame} " in problem for problem in problems)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_spoilt_caches_raise_only_documented_errors(golden_caches, tmp_path, seed):
+    """A sample; `python -m tests.campaigns.fuzz_caches` is the campaign of thousands."""
+    with_loader = seed % 10 == 0
+    if with_loader:
+        pytest.importorskip("torch")
+    name = list(GOLDEN_ENCODINGS)[seed % len(GOLDEN_ENCODINGS)]
+    cache = shutil.copytree(golden_caches / name, tmp_path / "cache")
+    Mutator(seed).spoil(cache)
+    OPENED.clear()
+    read_everything(cache, with_loader=with_loader)
+    assert paths_outside(OPENED, cache) == []

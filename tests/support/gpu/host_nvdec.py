@@ -1,0 +1,53 @@
+"""Our NVDEC path on the stub driver: its device memory is the host's, so torch takes the planes as CPU tensors.
+
+All of it runs but what torch itself does on a GPU: choosing streams, and the colour conversion on CUDA.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from av.video.plane import VideoPlane
+
+from cache_builder.discover import discover_videos
+from cache_builder.gpu.nvdec import NvdecDevice
+from cache_builder.scans.scan_cache import scan_frames
+from cache_builder.video.picture.geometry import FrameGeometry
+from tests.support.faults.in_process_pool import InProcessPool
+from tests.support.gpu.stub_planes import plane_tensor
+
+if TYPE_CHECKING:
+    import torch
+
+    from cache_builder.live.gpu_store import CudaLiveStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostNvdecDevice(NvdecDevice):
+    """The stub's GPU. It pickles, so it goes to worker processes as a real one does."""
+
+    @property
+    def torch_device(self) -> "torch.device":
+        import torch
+
+        return torch.device("cpu")
+
+    def import_plane(self, plane: VideoPlane) -> "torch.Tensor":
+        return plane_tensor(plane)
+
+
+def open_on_stub(
+    folder: Path | str, *, size: int = 64, falls_back: bool = False, decoder: str | None = None
+) -> "CudaLiveStore":
+    """As `open_videos(folder, device="cuda")`, or with `falls_back` "auto", in a process on the stub driver."""
+    from cache_builder.live.gpu_store import CudaLiveStore  # needs torch
+
+    videos = discover_videos(Path(folder))
+    return CudaLiveStore(
+        videos,
+        scan_frames(videos, cache_path=None, pool=InProcessPool(), progress=None),
+        geometry=FrameGeometry(height=size, width=size),
+        max_open=4,
+        nvdec=HostNvdecDevice(decoder=decoder),
+        falls_back=falls_back,
+    )
