@@ -1,4 +1,4 @@
-"""The packages of the wheel, and its description: the README, whose links lead to files that are not beside it there."""
+"""The packages of the wheel, and its description: the README, with links that work there."""
 
 import re
 import tomllib

@@ -28,14 +28,14 @@ from typing import Any, Literal
 PROJECT = Path(__file__).parents[1]
 ENVIRONMENTS = PROJECT / ".venvs"
 TESTS = (
-    *("test_frame_store_*.py", "test_cache_builder_*.py"),
+    *("frame_store/**/test_*.py", "cache_builder/**/test_*.py"),
     *(
-        "tests/end_to_end/damage/test_bad_videos.py",
-        "tests/end_to_end/builds/test_build.py",
-        "tests/end_to_end/damage/test_demuxer_errors.py",
+        "end_to_end/damage/test_bad_videos.py",
+        "end_to_end/builds/test_build.py",
+        "end_to_end/damage/test_demuxer_errors.py",
     ),
-    *("tests/end_to_end/damage/test_damaged_frames.py", "tests/end_to_end/damage/test_fuzz_videos.py"),
-    "tests/end_to_end/damage/test_missing_references.py",
+    *("end_to_end/damage/test_damaged_frames.py", "end_to_end/damage/test_fuzz_videos.py"),
+    "end_to_end/damage/test_missing_references.py",
 )
 """The store's and the builder's, and of the others those that depend most on the version of FFmpeg."""
 

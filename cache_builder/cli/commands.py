@@ -5,27 +5,27 @@ import signal
 
 
 def cache_build() -> None:
-    """See `cli.cache_build`."""
+    """See `main.cache_build`."""
     import_quietly("cache_builder.cli.main")
-    from cache_builder.cli.main import main as cli
+    from cache_builder.cli import main
 
-    cli.cache_build()
+    main.cache_build()
 
 
 def cache_info() -> None:
-    """See `cli.cache_info`."""
+    """See `main.cache_info`."""
     import_quietly("cache_builder.cli.main")
-    from cache_builder.cli.main import main as cli
+    from cache_builder.cli import main
 
-    cli.cache_info()
+    main.cache_info()
 
 
 def cache_verify() -> None:
-    """See `cli.cache_verify`."""
+    """See `main.cache_verify`."""
     import_quietly("cache_builder.cli.main")
-    from cache_builder.cli.main import main as cli
+    from cache_builder.cli import main
 
-    cli.cache_verify()
+    main.cache_verify()
 
 
 def import_quietly(module: str) -> None:

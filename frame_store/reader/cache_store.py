@@ -84,7 +84,7 @@ class CacheStore:
 
     @property
     def index(self) -> StoreIndex:
-        """Rows of `frame_store.reader.store_index.ROW_DTYPE`, N of them, made where they are asked for; nothing is kept."""
+        """Rows of `store_index.ROW_DTYPE`, N of them, made where they are asked for; nothing is kept."""
         return StoreIndex(self._index)
 
     @property

@@ -33,4 +33,4 @@ def hidden_text(foreign: str) -> str:
 
 
 def _beside_this_package(name: str) -> str:
-    return os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), name)  # noqa: PTH100, PTH118, PTH120
+    return os.path.abspath(os.path.join(__file__, "..", "..", "..", name))  # noqa: PTH100, PTH118

@@ -16,7 +16,7 @@ ORDERS: Final = np.array(list(itertools.permutations(range(len(OPERATIONS)))), n
 """All 24 orders of the jitter's operations, shape (24, 4)."""
 
 AUGMENT_STREAM: Final = 1
-"""Keeps these draws apart from those of the samplers under the same seed (`loader.sampling.orders.random_words.epoch_keys`)."""
+"""Keeps these draws apart from those of the samplers under the same seed (`random_words.epoch_keys`)."""
 
 # Every number drawn has a key of its own, at a fixed place: a crop more or less leaves the colours as they were.
 _FLIP, _ORDER, _FIRST_FACTOR, _FIRST_CROP = 0, 1, 2, 2 + len(OPERATIONS)

@@ -73,7 +73,7 @@ class BatchPlan:
             sampling: `permutation`, `iid`, `sequential`, `shards` or `block`; see `loader.sampling.spec.Sampling`.
                 `iid` and `shards` draw with replacement and end after the whole batches, whatever `remainder` says.
             seed: in [0, 2**32); with the epoch it determines the order.
-            remainder: what becomes of a last step that is not whole; see `loader.sampling.rank_slice.Remainder`. None for
+            remainder: what becomes of a last step that is not whole; see `Remainder`. None for
                 `uneven` where the order is always the same (`sequential`), so that no frame is left out for good, and
                 `drop` elsewhere. An epoch that holds no whole step is then one smaller batch on each rank, with a
                 warning; "drop" refuses it.

@@ -11,7 +11,7 @@ from frame_cache_tools.samples.numbered_videos import SpelledVideo, write_spelle
 import cache_builder
 import frame_store
 from cache_builder import api
-from cache_builder.cli.main import main as cli
+from cache_builder.cli import main as cli
 from cache_builder.errors import ConfigError, InputFolderError, OutputError, VideosError
 from cache_builder.settings.config import BuildSettings
 

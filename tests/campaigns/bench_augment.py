@@ -21,7 +21,7 @@ import torch
 from torchvision import transforms
 
 from loader import Augmentation, exercise_augmentation
-from loader.augment.augmentation import apply as augment_chain
+from loader.augment import apply as augment_chain
 from tests.support.augmentation import torchvision_chain
 
 

@@ -2,9 +2,9 @@
 
     python -m tests.campaigns.fuzz_videos [--num 2000] [--seed 0] [--first 0] [--batch 50] [--folder DIR]
 
-Mutants are of every codec and container of tests/support/videos/tiny_videos.py, and depend on the seed, their number and
+Mutants are of every codec and container of `tiny_videos`, and depend on the seed, their number and
 the samples alone. Each batch is one folder, built with `--on-error skip` in a process of its own; see
-tests/support/videos/video_trial.py for what is checked. The exit status is 1 if anything was found; a find is repeated by
+`video_trial` for what is checked. The exit status is 1 if anything was found; a find is repeated by
 its seed and numbers: `--seed S --first N --num 1`.
 """
 

@@ -10,7 +10,7 @@ import pytest
 from tests.support.commands import SMALL
 from tests.support.videos.tiny_videos import tiny_video, truncate_file
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 
 if shutil.which("make") is None:
     pytest.skip("no make here", allow_module_level=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 NOUN = re.compile(
     r" (?:(?!of |are |off )\w+ )?"
     r"(frames|videos|shards|ranks|clips|batches|windows|images|workers|positions|files|packets|gaps|changes|problems|differences|errors|spans|values|others)\b(?!/)"

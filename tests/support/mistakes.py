@@ -1,6 +1,6 @@
 """Typical mistakes of a first day, made in a scratch folder, with what each prints.
 
-`python -m tests.support.mistakes` writes docs/MISTAKES.md; tests/end_to_end/mistakes/test_mistakes_document.py holds it to the
+`python -m tests.support.mistakes` writes docs/MISTAKES.md; test_mistakes_document.py holds it to the
 code.
 """
 

@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 from frame_store.shared.cuda_driver import CUDA_LIBRARY
 from tests.support.commands import run
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 # -- steps in processes of their own

@@ -1,7 +1,7 @@
 """Kappa: how often two slots of one batch fall on the same shard. The sampler's half of the variance.
 
 Kappa needs the shard sizes and the sampler, and no data; how alike the frames of a shard are is `rho`
-(`loader.bias.design_effect`). Two meanings are kept apart. For independent visits, `visit_kappa` is the probability that
+(`design_effect`). Two meanings are kept apart. For independent visits, `visit_kappa` is the probability that
 two distinct slots belong to the same *visit*; visits that meet on a shard by chance are independent and cost nothing
 more. Everywhere else kappa is plainly the probability that two distinct slots share a *shard*. A batch of one frame
 has no two slots; kappa is 0 there.

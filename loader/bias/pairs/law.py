@@ -172,13 +172,13 @@ def block_pair_chi2(
 ) -> tuple[float, bool]:
     """Chi^2 of two slots of a whole batch under the rotated block shuffle, and whether that is all of it (S54).
 
-    Of the first `num_batches` batches, as `loader.bias.pairs.kappa.block_kappa` has them; no batch is more than the epoch.
+    Of the first `num_batches` batches, as `kappa.block_kappa` has them; no batch is more than the epoch.
 
     Exact for equal shards in a random order. For shards of other sizes, and for blocks and batches that together
     reach over more than `MAX_LAGS` frames, it is the bound of `pair_chi2_of_classes`. Sizes have shape (S,).
 
     Raises:
-        SamplingError: batch_size below 2, or as `loader.bias.pairs.kappa.block_kappa`.
+        SamplingError: batch_size below 2, or as `kappa.block_kappa`.
     """
     sizes = check_shard_sizes(shard_sizes)
     sizes = sizes[sizes > 0]

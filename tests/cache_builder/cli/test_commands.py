@@ -24,7 +24,7 @@ assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def run_python(code, *arguments, path=()):
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[3]
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
         env=os.environ

@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cache_builder.errors import VideoError
+from cache_builder.plan import selection
 from cache_builder.plan.selection import make_selection, shown_at_ticks
-from cache_builder.plan.units import selection
 from cache_builder.settings.config import BuildConfig
 from cache_builder.settings.frame_times import LONGEST_TICKS, fit_frame_times
 from cache_builder.video.scan.scan import scan_video

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cache_builder.cli.main import main as cli
+from cache_builder.cli import main as cli
 from cache_builder.errors import ConfigError
 from cache_builder.settings.config import read_settings
 from cache_builder.settings.presets import presets, settings_file
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+CONFIGS = Path(__file__).parents[3] / "configs"
 
 
 def test_the_presets_are_the_files_of_configs():

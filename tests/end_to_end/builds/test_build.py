@@ -24,7 +24,7 @@ from tests.support.videos.plain_decode import in_rising_order
 from tests.support.videos.presentations import presentation
 from tests.support.videos.tiny_videos import tiny_video
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+CONFIGS = Path(__file__).parents[3] / "configs"
 VARIANTS = {
     "wds-jpeg-shuffled": {},
     "wds-raw-video": {"encoding": "raw", "layout": "video", "frames_per_shard": 100},

@@ -14,7 +14,7 @@ import pytest
 
 from cache_builder.cli.command_line import EXIT_MACHINE_FAILED, EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
 from cache_builder.cli.main import cache_verify
-from cache_builder.repair.repair import repair
+from cache_builder.repair import repair
 from frame_store.manifest import encode_manifest, read_manifest
 from tests.support.commands import SMALL, digests, run
 from tests.support.videos.tiny_videos import simple_specs, tiny_folder, tiny_video, truncate_file

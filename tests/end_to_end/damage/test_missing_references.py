@@ -11,7 +11,7 @@ from av.bitstream import BitStreamFilterContext
 
 import frame_store
 from cache_builder.cli.command_line import EXIT_NOT_WHOLE
-from cache_builder.video.decode.decode import units as units_module
+from cache_builder.video.decode import units as units_module
 from cache_builder.video.decode.decoder_log import DecoderLog, decoder_log
 from cache_builder.video.ffmpeg_log import ffmpeg_log
 from tests.support.caches.spelled_store import spelled_numbers

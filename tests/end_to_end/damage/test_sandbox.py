@@ -18,7 +18,7 @@ from tests.support.commands import SMALL
 from tests.support.videos.hand_made_mp4 import HandMadeMp4, full_box, jpeg_picture
 from tests.support.videos.tiny_videos import remux, tiny_video
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[3]
 SYSCALLS = "open,openat,openat2,creat,socket,connect,bind"
 
 

@@ -57,7 +57,7 @@ def videos(tmp_path_factory):
     ids=["without torch", "torch first", "torch last"],
 )
 def test_the_interpreter_ends_without_a_word(script, golden_caches, videos):
-    repository = Path(__file__).parents[1]
+    repository = Path(__file__).parents[3]
     ended = subprocess.run(
         [sys.executable, "-W", "error", "-c", script, golden_caches, videos],
         capture_output=True,

@@ -20,7 +20,7 @@ import frame_store
 from frame_store.errors import FrameIdError, StoreDamagedError
 from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[2] / "data"
 FRAMES = golden_frames()
 JPEG_TOLERANCE = 24  # levels; the gradients have saw teeth, on which quality 95 rings
 TAR_ONLY = pytest.mark.parametrize(

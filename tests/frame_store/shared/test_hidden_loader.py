@@ -12,7 +12,7 @@ import pytest
 from frame_store.shared import hidden_loader
 from frame_store.shared.hidden_loader import foreign_loader, hidden_text
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 HIDES = "hides frame-cache's package `loader`"
 
 

@@ -16,7 +16,7 @@ from loader.augment.apply import resized_part
 from loader.augment.crop_box import fallback_box
 from tests.support.augmentation import hard_frames
 
-PRESET = tomllib.loads((Path(__file__).parent.parent / "configs/exercise.toml").read_text(encoding="utf-8"))
+PRESET = tomllib.loads((Path(__file__).parents[3] / "configs/exercise.toml").read_text(encoding="utf-8"))
 WHOLE, CACHED = exercise_augmentation(cached=False), exercise_augmentation(cached=True)
 WIDE_SIZES = [(144, 256), (240, 426), (360, 640), (480, 854), (720, 1280), (1080, 1920), (2160, 3840)]
 

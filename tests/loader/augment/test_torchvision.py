@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loader import Augmentation, AugmentParameters, Normalize, RandomResizedCrop
-from loader.augment.augmentation import apply as augment_chain
+from loader.augment import apply as augment_chain
 from loader.augment.colour import WHITE, PixelBlock, adjust_hue
 from loader.augment.values import IDENTITY_FACTORS
 from tests.support.augmentation import ORDERS, hard_frames, random_parameters, torchvision_chain

@@ -27,7 +27,7 @@ from tests.support.statistics.enumeration import (
 )
 from tests.support.statistics.pair_estimate import half_squared_distances, rho_with_interval
 
-DOCUMENT = (Path(loader.__file__).parent / "SAMPLING.md").read_text(encoding="utf-8")
+DOCUMENT = (Path(loader.__file__).parent / "bias" / "SAMPLING.md").read_text(encoding="utf-8")
 POPULATION = Population([2, 3, 4], seed=1)
 
 
@@ -247,7 +247,7 @@ def formulas_of_the_document():
 
 def test_every_formula_has_a_test_and_every_test_a_formula():
     tests = "\n".join(
-        path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_loader_*.py")
+        path.read_text(encoding="utf-8") for path in Path(__file__).parents[1].rglob("test_*.py")
     )
     tested = set(re.findall(r"def test_(S\d+)_", tests))
     assert formulas_of_the_document() == tested
@@ -259,13 +259,13 @@ def test_no_formula_is_numbered_twice_and_no_number_is_left_out():
 
 
 def test_every_number_in_code_is_in_the_document():
-    code = "\n".join(path.read_text(encoding="utf-8") for path in Path(loader.__file__).parent.glob("*.py"))
+    code = "\n".join(path.read_text(encoding="utf-8") for path in Path(loader.__file__).parent.rglob("*.py"))
     assert set(re.findall(r"\((S\d+)\)", code)) <= formulas_of_the_document()
 
 
 def test_every_test_that_the_document_names_exists():
     tests = "\n".join(
-        path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_loader_*.py")
+        path.read_text(encoding="utf-8") for path in Path(__file__).parents[1].rglob("test_*.py")
     )
     named = re.findall(r"`(test_S\d+_\w+)`", DOCUMENT)
     assert named

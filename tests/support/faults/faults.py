@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 _SOURCE = Path(__file__).parent / "faulty_files" / "faulty_files.c"
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 _HEADER = struct.Struct("=9q1024s1024sq")
 _PLACE_OF_NUM_READS = 8
 _LOG_BYTES = 1 << 20

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 _SOURCES = Path(__file__).parent / "stub_cuda"
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 _CALL = """
 import importlib, json, sys
 module, name, *arguments = sys.argv[1:]

@@ -1,4 +1,4 @@
-"""Tiny populations and every outcome of a sampler on them: what the formulas of `loader/bias/SAMPLING.md` are held to."""
+"""Tiny populations and every outcome of a sampler on them: what the formulas of SAMPLING.md are held to."""
 
 import itertools
 from dataclasses import dataclass

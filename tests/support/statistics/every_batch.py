@@ -1,4 +1,4 @@
-"""Every batch that a sampler may give of a tiny population, by the name of the sampler in `tests.support.statistics.laws`."""
+"""Every batch that a sampler may give of a tiny population, by the name of the sampler in `laws`."""
 
 import itertools
 

@@ -228,7 +228,8 @@ def test_quick_promises_two_minutes():
 
 def test_who_plans_and_reports_does_not_import_torch():
     code = (
-        "import sys, frame_cache_tools.bench.run, frame_cache_tools.bench.report.table, frame_cache_tools.bench.report.plot\n"
+        "import sys, frame_cache_tools.bench.run\n"
+        "import frame_cache_tools.bench.report.table, frame_cache_tools.bench.report.plot\n"
         "print([name for name in ('torch', 'torchvision', 'webdataset', 'zarr') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -18,7 +18,8 @@ from cache_builder.video.decode.decode import UnitDecoder, VideoReader, start_ch
 from cache_builder.video.decode.start_check import MAX_PACKETS_DECODED, check_starts, starts_to_try
 from cache_builder.video.decode.unit_edges import first_wrong_edge
 from cache_builder.video.packets.headers import PacketHeader
-from cache_builder.video.scan.scan import packet_pass, scan_video
+from cache_builder.video.scan import packet_pass
+from cache_builder.video.scan.scan import scan_video
 from tests.support.faults.in_process_pool import InProcessPool
 from tests.support.videos.sample_streams import sample_stream, write_stream
 from tests.support.videos.three_ways import build, look_up, one_pass

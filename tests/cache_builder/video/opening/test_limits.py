@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 import frame_store
-from cache_builder.build.pipeline import decode_stage as decode_stage_module
+from cache_builder.build import decode_stage as decode_stage_module
 from cache_builder.cli.command_line import EXIT_NOT_WHOLE
 from cache_builder.discover import discover_videos
 from cache_builder.errors import VideoError
