@@ -1,4 +1,4 @@
-"""Broken videos end as whole, damaged or unreadable, never as a crash; fuzz_videos.py of the campaigns tries thousands."""
+"""Broken videos end as whole, damaged or unreadable, never as a crash; fuzz_videos.py tries thousands."""
 
 from pathlib import Path
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from cache_builder.errors import UnitNotIndependentError, VideoError
-from cache_builder.video.decode.decode import DecodedFrame, VideoReader, packet_reader
+from cache_builder.video.decode import packet_reader
+from cache_builder.video.decode.decode import DecodedFrame, VideoReader
 from cache_builder.video.decode.units import gop_units, merge_with_previous
 from cache_builder.video.opening.open_video import open_container
 from cache_builder.video.scan.scan import scan_video

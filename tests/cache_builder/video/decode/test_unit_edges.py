@@ -14,7 +14,8 @@ from cache_builder.discover import SourceVideo
 from cache_builder.live import store as live_store
 from cache_builder.live.video import LiveVideo
 from cache_builder.scans.scan_cache import scan_videos
-from cache_builder.video.decode.decode import UnitDecoder, VideoReader, start_check
+from cache_builder.video.decode import start_check
+from cache_builder.video.decode.decode import UnitDecoder, VideoReader
 from cache_builder.video.decode.start_check import MAX_PACKETS_DECODED, check_starts, starts_to_try
 from cache_builder.video.decode.unit_edges import first_wrong_edge
 from cache_builder.video.packets.headers import PacketHeader
