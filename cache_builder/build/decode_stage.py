@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.errors import MachineError, UnitNotIndependentError, VideoError, VideosError
+from cache_builder.findings.receipt import UnitReceipt
 from cache_builder.findings.verdict import DecodedVideo
 from cache_builder.gpu.choice import DecoderChoice
-from cache_builder.jobs.spill import UnitReceipt
 from cache_builder.jobs.unit_job import UnitJob, empty_receipt
 from cache_builder.plan.units import DecodeUnit, plan_units
 from cache_builder.settings.config import BuildConfig, ErrorPolicy

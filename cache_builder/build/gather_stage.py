@@ -13,9 +13,10 @@ from cache_builder.build.decode_stage import DecodeResult
 from cache_builder.build.workspace import Workspace
 from cache_builder.errors import MachineError, VideoError, VideosError
 from cache_builder.findings.copies import with_copies_noted
+from cache_builder.findings.receipt import SOURCE_DTYPE
 from cache_builder.findings.verdict import DecodedVideo, measured_fidelity, unreadable_entry
 from cache_builder.gpu.choice import DecoderChoice
-from cache_builder.jobs.shard_job import SOURCE_DTYPE, PlanNames, ShardJob, SpillDamagedError, shard_rows_path
+from cache_builder.jobs.shard_job import PlanNames, ShardJob, SpillDamagedError, shard_rows_path
 from cache_builder.jobs.spill import UnitSpill
 from cache_builder.plan.units import ShardPlan, plan_shards
 from cache_builder.progress import Progress

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeGuard
 
 from frame_store.manifest import StoreManifest, VideoEntry
 from frame_store.shared.counts import counted
+from frame_store.shared.shard_balance import chi2_of_uniform_shards
 
 UNKNOWN: Final = "unknown"
 
@@ -31,7 +32,7 @@ def info_text(manifest: StoreManifest, *, path: str, list_videos: bool = False) 
         f"  stored as  {manifest.container}, {_encoding_text(manifest)}, layout {manifest.layout}, "
         f"seed {manifest.seed}",
         f"  shards     {len(sizes)} of {_range_text(sizes)}, chi2 of uniform shard choice "
-        f"{shard_chi2(sizes):.3g}",
+        f"{chi2_of_uniform_shards(sizes):.3g}",
         f"  on disk    {num_bytes / 1e6:.1f} MB, {num_bytes / manifest.num_frames:.0f} bytes a frame",
     ]
     if manifest.fidelity is not None and manifest.fidelity.psnr_db_of_mean_error is not None:
@@ -68,18 +69,6 @@ def videos_table(videos: Sequence[VideoEntry]) -> list[str]:
         + f"  {row[-1]}".rstrip()
         for row in rows
     ]
-
-
-def shard_chi2(shard_sizes: list[int]) -> float:
-    """Chi-squared distance of "uniform shard, then uniform frame" from uniform frames: A(n)/H(n) - 1.
-
-    A and H are the arithmetic and the harmonic mean of the shard sizes; 0 means that choice is unbiased.
-
-    >>> shard_chi2([10, 10])
-    0.0
-    """
-    count = len(shard_sizes)
-    return (sum(shard_sizes) / count) * (sum(1 / size for size in shard_sizes) / count) - 1
 
 
 _OF_SIZE: Final = (("resize", ("geometry", "resize")), ("crop-aspect", ("geometry", "crop_aspect")))

@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.errors import VideoError
+from cache_builder.findings.receipt import SOURCE_DTYPE, UnitReceipt
 from cache_builder.findings.spans import VideoFrames, output_pts_seconds
-from cache_builder.jobs.shard_job import SOURCE_DTYPE
-from cache_builder.jobs.spill import UnitReceipt
 from cache_builder.video.scan.picture_notes import picture_notes
 from cache_builder.video.scan.scan import VideoScan
 from frame_store.frame_findings import FormatChange, FrameTruth

@@ -25,19 +25,6 @@ from frame_store.shared.descriptors import descriptor_share, raise_if_out_of_fil
 
 MAX_OPEN_SPILLS = 256
 
-SOURCE_DTYPE = np.dtype(
-    [
-        ("video_id", "<u4"),
-        ("frame_in_video", "<u4"),
-        ("pts_seconds", "<f8"),
-        ("unit", "<u4"),
-        ("byte_length", "<u4"),
-        ("byte_offset", "<u8"),
-        ("crc32c", "<u4"),
-    ]
-)
-"""A stored frame and where it lies spilled; `unit` indexes the names in `plan/units.json`."""
-
 
 class SpillDamagedError(Exception):
     """A spilled frame is not what its unit's receipt says: that unit must be decoded again."""

@@ -10,8 +10,9 @@ import numpy as np
 
 from cache_builder.errors import NvdecError, UnitNotIndependentError, VideoError
 from cache_builder.findings.frame_notes import FrameNotes
+from cache_builder.findings.receipt import FRAME_DTYPE, KEPT_DTYPE, UnitReceipt
 from cache_builder.gpu.nvdec import NvdecDevice
-from cache_builder.jobs.spill import FRAME_DTYPE, KEPT_DTYPE, UnitReceipt, UnitSpill
+from cache_builder.jobs.spill import UnitSpill
 from cache_builder.plan.selection import make_selection
 from cache_builder.plan.units import DecodeUnit
 from cache_builder.settings.config import BuildConfig

@@ -18,10 +18,10 @@ from cache_builder.build.pipeline import resolved
 from cache_builder.build.workspace import Workspace
 from cache_builder.discover import discover_videos, source_path
 from cache_builder.errors import MachineError, RepairError, VideoError, VideosError
+from cache_builder.findings.receipt import SOURCE_DTYPE, UnitReceipt
 from cache_builder.findings.verdict import NVDEC_COUNT, DecodedVideo
 from cache_builder.gpu.choice import DecoderChoice
-from cache_builder.jobs.shard_job import SOURCE_DTYPE, PlanNames, ShardJob, shard_rows_path
-from cache_builder.jobs.spill import UnitReceipt
+from cache_builder.jobs.shard_job import PlanNames, ShardJob, shard_rows_path
 from cache_builder.jobs.unit_job import UnitJob
 from cache_builder.plan.units import ShardPlan, plan_shards
 from cache_builder.progress import NoProgress, Progress

@@ -10,17 +10,17 @@ for l - 2 x + 2 frames and fall again. No window shows a frame of a shorter clas
 classes, so they need no array of frames or windows.
 """
 
-import operator
 from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.shared.counts import counted, counted_in_groups
+from frame_store.shared.counts import counted
 from loader.bias.formulas import Reals
 from loader.bias.pairs.slots import same_place_share
 from loader.errors import SamplingError
+from loader.sampling.orders.clips import check_video_lengths
 from loader.sampling.orders.frames import check_shard_sizes
 
 Counts = npt.NDArray[np.int64]
@@ -52,7 +52,7 @@ class ClipCoverage:
         Raises:
             SamplingError: not lengths, a clip or stride below one, or no whole window in any video.
         """
-        lengths = _check_lengths(video_lengths, clip_frames=clip_frames, stride=stride)
+        lengths = check_video_lengths(video_lengths, clip_frames=clip_frames, stride=stride)
         span = (clip_frames - 1) * stride + 1
         distinct, numbers = np.unique(lengths[lengths > 0], return_counts=True)
         classes: Counter[int] = Counter()
@@ -82,17 +82,6 @@ class ClipCoverage:
             num_frames_in_short_videos=frames_in_short,
             num_frames_never_shown=frames_in_short + never_shown,
             num_classes_by_size=dict(+classes),
-        )
-
-    def short_videos_text(self) -> str:
-        """What no clip shows because its video is too short, in words.
-
-        >>> ClipCoverage.of([9, 2, 1000], clip_frames=4).short_videos_text()
-        '2 of 1,011 frames are in 1 video shorter than a clip'
-        """
-        return (
-            f"{self.num_frames_in_short_videos:,} of {counted_in_groups(self.num_frames, 'frame')} are in "
-            f"{counted_in_groups(self.num_short_videos, 'video')} shorter than a clip"
         )
 
     @property
@@ -207,18 +196,8 @@ def whole_clips_can_be_uniform(video_lengths: npt.ArrayLike, *, clip_frames: int
     Raises:
         SamplingError: not lengths, or a clip or stride below one.
     """
-    lengths = _check_lengths(video_lengths, clip_frames=clip_frames, stride=stride)
+    lengths = check_video_lengths(video_lengths, clip_frames=clip_frames, stride=stride)
     return clip_frames == 1 or not (lengths % (clip_frames * stride)).any()
-
-
-def short_videos(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> Counts:
-    """Rows of `video_lengths`, shape (V,), of the videos that hold frames and no whole window: int64, in order.
-
-    Raises:
-        SamplingError: not lengths, or a clip or stride below one.
-    """
-    lengths = _check_lengths(video_lengths, clip_frames=clip_frames, stride=stride)
-    return np.flatnonzero((lengths > 0) & (lengths < (clip_frames - 1) * stride + 1))
 
 
 def clip_coincidences(
@@ -264,9 +243,3 @@ def clip_coincidences(
 
 def _sum_to(number: int) -> int:
     return number * (number + 1) // 2
-
-
-def _check_lengths(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int) -> Counts:
-    if operator.index(clip_frames) < 1 or operator.index(stride) < 1:
-        raise SamplingError(f"clips and strides are 1 frame or more, found {clip_frames} and {stride}")
-    return check_shard_sizes(video_lengths)

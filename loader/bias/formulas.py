@@ -10,6 +10,7 @@ import operator
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.shared import shard_balance
 from frame_store.shared.counts import counted
 from loader.errors import SamplingError
 from loader.sampling.orders.frames import check_shard_sizes
@@ -68,18 +69,12 @@ def chi2_of_shard_law(shard_probability: npt.ArrayLike, shard_sizes: npt.ArrayLi
 
 
 def chi2_of_uniform_shards(shard_sizes: npt.ArrayLike) -> float:
-    """Chi^2 of drawing every shard alike and then its frames alike, A(n) / H(n) - 1 (S3).
-
-    A and H are the arithmetic and the harmonic mean of the sizes, shape (S,), of the shards that hold frames.
-
-    >>> round(chi2_of_uniform_shards([1000] * 499 + [100]), 3)
-    0.016
+    """Chi^2 of drawing every shard alike and then its frames alike (S3): see `shard_balance`.
 
     Raises:
         SamplingError: not shard sizes.
     """
-    sizes = _held(shard_sizes)
-    return chi2_of_shard_law(np.full(len(sizes), 1 / len(sizes)), sizes)
+    return shard_balance.chi2_of_uniform_shards(_held(shard_sizes))
 
 
 def typical_bias_of_uniform_shards(shard_sizes: npt.ArrayLike) -> float:

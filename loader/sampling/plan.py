@@ -10,11 +10,10 @@ import numpy.typing as npt
 from frame_store.protocol import FrameStore
 from frame_store.shared.arguments import whole_number
 from frame_store.shared.counts import counted, counted_in_groups
-from loader.bias.clips import ClipCoverage
-from loader.bias.formulas import chi2_of_uniform_shards
+from frame_store.shared.shard_balance import chi2_of_uniform_shards
 from loader.errors import SamplingError
 from loader.sampling.caller_warning import warn_caller
-from loader.sampling.orders.clips import contiguous_video_sizes
+from loader.sampling.orders.clips import contiguous_video_sizes, short_videos_text
 from loader.sampling.orders.epoch_order import epoch_order
 from loader.sampling.orders.frames import EpochOrder, FrameIds, check_shard_sizes
 from loader.sampling.rank_slice import RankSlice, Remainder, check_remainder
@@ -207,11 +206,11 @@ class BatchPlan:
             if spec.with_replacement:
                 among = "drawn among as many whole windows"
             parts[-1] += f", {among}"
-            coverage = ClipCoverage.of(
+            hidden = short_videos_text(
                 self._video_sizes, clip_frames=spec.clip_frames, stride=spec.clip_stride
             )
-            if coverage.num_short_videos:
-                parts.append(coverage.short_videos_text())
+            if hidden is not None:
+                parts.append(hidden)
         up_to = "up to " if whole.remainder == "uneven" else ""
         batches = counted_in_groups(len(self), "batch", "batches")
         parts.append(f"{batches} of {up_to}{counted(whole.batch_size, self._unit)}")

@@ -9,7 +9,6 @@ import numpy.typing as npt
 from frame_cache_tools.bias.cases import BiasSubject
 
 from loader import SamplingError, SamplingSpec
-from loader.bias.clips import short_videos
 from loader.bias.law import sampling_law
 from loader.bias.report import BiasReport, estimate_for, make_report, rho_level, units_of_batches
 from loader.bias.rho import (
@@ -23,7 +22,7 @@ from loader.bias.rho import (
     units_of,
 )
 from loader.bias.webdataset.report import WebDatasetSpec, webdataset_report
-from loader.sampling.orders.clips import contiguous_video_sizes
+from loader.sampling.orders.clips import contiguous_video_sizes, short_videos
 from loader.sampling.rank_slice import Remainder
 
 Reals = npt.NDArray[np.float64]

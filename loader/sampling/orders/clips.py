@@ -1,14 +1,15 @@
 """Clips: whole windows of T frames of one video, q apart, numbered through all videos (SAMPLING.md, section 4)."""
 
+import operator
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from frame_store.protocol import IndexTable
-from frame_store.shared.counts import counted
+from frame_store.shared.counts import counted, counted_in_groups
 from loader.errors import SamplingError
-from loader.sampling.orders.frames import EpochOrder, FrameIds, IidOrder, PermutationOrder
+from loader.sampling.orders.frames import EpochOrder, FrameIds, IidOrder, PermutationOrder, check_shard_sizes
 from loader.sampling.orders.permutation import NUM_ROUNDS
 from loader.sampling.orders.random_words import Words
 from loader.sampling.spec import SamplingSpec
@@ -95,3 +96,43 @@ def contiguous_video_sizes(index: IndexTable) -> npt.NDArray[np.int64]:
         SamplingError: as `contiguous_videos`.
     """
     return contiguous_videos(index)[1]
+
+
+def short_videos(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> FrameIds:
+    """Rows of `video_lengths`, shape (V,), of the videos that hold frames and no whole window: int64, in order.
+
+    Raises:
+        SamplingError: not lengths, or a clip or stride below one.
+    """
+    lengths = check_video_lengths(video_lengths, clip_frames=clip_frames, stride=stride)
+    return np.flatnonzero((lengths > 0) & (lengths < (clip_frames - 1) * stride + 1))
+
+
+def short_videos_text(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> str | None:
+    """Which frames no clip shows because their video is shorter than a clip, in words; None where there are none.
+
+    >>> short_videos_text([9, 2, 1000], clip_frames=4)
+    '2 of 1,011 frames are in 1 video shorter than a clip'
+
+    Raises:
+        SamplingError: as `short_videos`.
+    """
+    lengths = np.asarray(video_lengths)
+    rows = short_videos(lengths, clip_frames=clip_frames, stride=stride)
+    if not len(rows):
+        return None
+    return (
+        f"{int(lengths[rows].sum()):,} of {counted_in_groups(int(lengths.sum()), 'frame')} are in "
+        f"{counted_in_groups(len(rows), 'video')} shorter than a clip"
+    )
+
+
+def check_video_lengths(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int) -> FrameIds:
+    """The lengths as int64, shape (V,).
+
+    Raises:
+        SamplingError: not lengths, or a clip or stride below one.
+    """
+    if operator.index(clip_frames) < 1 or operator.index(stride) < 1:
+        raise SamplingError(f"clips and strides are 1 frame or more, found {clip_frames} and {stride}")
+    return check_shard_sizes(video_lengths)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cache_builder.findings.receipt import FRAME_DTYPE, UnitReceipt
 from cache_builder.findings.spans import VideoFrames
-from cache_builder.jobs.spill import FRAME_DTYPE, UnitReceipt
 from cache_builder.jobs.unit_job import empty_receipt
 from cache_builder.plan.units import DecodeUnit
 from cache_builder.video.packets.table import NO_PTS, PACKET_COLUMNS, PacketTable

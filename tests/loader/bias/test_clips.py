@@ -9,7 +9,6 @@ from loader.bias.clips import (
     chi2_of_sliding_windows,
     chi2_of_whole_clips,
     clip_coincidences,
-    short_videos,
     sliding_window_law,
     whole_clip_law,
     whole_clips_can_be_uniform,
@@ -23,6 +22,7 @@ from loader.bias.formulas import (
 )
 from loader.bias.law import sampling_law
 from loader.errors import SamplingError
+from loader.sampling.orders.clips import short_videos
 from loader.sampling.orders.epoch_order import epoch_order
 from loader.sampling.spec import SamplingSpec
 from tests.support.statistics.chi_squared import ALPHA, p_value
