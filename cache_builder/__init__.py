@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cache_builder.api import build_cache
     from cache_builder.build.report import BuildReport
-    from cache_builder.live.store import LiveStore, open_videos
+    from cache_builder.live.open import open_videos
+    from cache_builder.live.store import LiveStore
     from cache_builder.progress import Progress
 
 __all__ = ["BuildReport", "LiveStore", "Progress", "build_cache", "open_videos"]
@@ -15,7 +16,7 @@ _LAZY = {
     "LiveStore": "cache_builder.live.store",
     "Progress": "cache_builder.progress",
     "build_cache": "cache_builder.api",
-    "open_videos": "cache_builder.live.store",
+    "open_videos": "cache_builder.live.open",
 }
 
 

@@ -4,7 +4,7 @@
 FrameCacheError
 ├── VideoError          one video cannot be read
 │   ├── VideoChangedError   it is not, or no longer, the file that was scanned
-│   └── NvdecError          the GPU's decoder does not take it; the CPU's may
+│   └── DeviceError         the decoder of a device does not take it; the CPU may
 ├── UnitNotIndependentError  decoding cannot start at this key packet: the builder merges and goes on
 ├── InputFolderError    the folder of videos is missing, not a folder or empty: exit code 2
 ├── ConfigError         the command was wrong: exit code 2
@@ -46,14 +46,14 @@ class VideoChangedError(VideoError):
         return (VideoChangedError, (self.path, self.reason))
 
 
-class NvdecError(VideoError):
+class DeviceError(VideoError):
     """The GPU's decoder does not take a video, or did not decode what was expected; `reason` says why.
 
     Nothing is said about the video: decoding it on the CPU may well work.
     """
 
-    def __reduce__(self) -> tuple[type["NvdecError"], tuple[str, str]]:
-        return (NvdecError, (self.path, self.reason))
+    def __reduce__(self) -> tuple[type["DeviceError"], tuple[str, str]]:
+        return (DeviceError, (self.path, self.reason))
 
 
 class UnitNotIndependentError(FrameCacheError):

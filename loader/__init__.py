@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from loader.augment.values import ColorJitter, Normalize, RandomResizedCrop
 from loader.errors import AugmentationError, SamplingError
-from loader.sampling.orders.epoch_order import epoch_order
+from loader.sampling.orders.epoch import epoch_order
 from loader.sampling.orders.frames import EpochOrder
 from loader.sampling.spec import Sampling, SamplingSpec, ShardChoice
 

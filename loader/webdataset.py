@@ -33,7 +33,7 @@ from frame_store.shared.descriptors import raise_if_out_of_files
 from frame_store.shared.user_path import user_path
 from loader.batches.frame_batch import FrameBatch
 from loader.errors import SamplingError
-from loader.sampling.orders.epoch_order import epoch_order
+from loader.sampling.orders.epoch import epoch_order
 from loader.sampling.orders.random_words import epoch_keys
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from frame_cache_tools.gpu_samples import Samples
 
 from cache_builder import LiveStore, open_videos
 from cache_builder.discover import discover_videos
-from cache_builder.errors import NvdecError, VideoError
+from cache_builder.errors import DeviceError, VideoError
 from cache_builder.gpu.nvdec import NvdecDevice, probe_nvdec
 from cache_builder.video.scan.scan import VideoFacts
 from frame_store.shared.cuda_driver import NVDEC_LIBRARY, load_library
@@ -118,7 +118,7 @@ def check_video(
     if nvdec is not None:
         try:
             probe_nvdec(path, facts, nvdec)
-        except NvdecError as error:
+        except DeviceError as error:
             _check_fall_back(folder, facts, error.reason, supported, verdict)
             return verdict
     planes = _compare(path, nvdec)

@@ -86,7 +86,7 @@ def frames_on_gpu(path: Path, nvdec: NvdecDevice) -> Iterator[av.VideoFrame]:
     """Every frame of a video, decoded by the GPU to its memory. Close the iterator where it is left early.
 
     Raises:
-        NvdecError: the GPU does not decode it.
+        DeviceError: the GPU does not decode it.
         VideoError, av.FFmpegError: it cannot be read, or breaks.
     """
     opened = nvdec.open_container(path, path.name)

@@ -98,7 +98,7 @@ class LoopedVideo:
         """The next one; opens the video at the first.
 
         Raises:
-            NvdecError, VideoError, av.FFmpegError: it cannot be decoded.
+            DeviceError, VideoError, av.FFmpegError: it cannot be decoded.
         """
         return next(self._frames)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from cache_builder.errors import NvdecError, VideoError, VideosError
+from cache_builder.errors import DeviceError, VideoError, VideosError
 from cache_builder.gpu.nvdec import NvdecDevice, probe_nvdec
 from cache_builder.video.opening.limits import seconds_to_scan
 from cache_builder.video.scan.scan import VideoFacts, VideoScan
@@ -61,7 +61,7 @@ class ProbeJob(msgspec.Struct, frozen=True, kw_only=True):
         """Why the GPU does not take it, None if it does."""
         try:
             probe_nvdec(self.path, self.facts, self.nvdec)
-        except NvdecError as error:
+        except DeviceError as error:
             return error.reason
         return None
 

@@ -115,7 +115,7 @@ class CudaFrameConverter:
             `out`, upright RGB once the stream gets there.
 
         Raises:
-            NvdecError: the GPU did not decode it, or to a format that cannot be taken over.
+            DeviceError: the GPU did not decode it, or to a format that cannot be taken over.
             ValueError: the frame's colour matrix is one without a conversion to RGB, or the container's crop leaves
                 nothing of it.
         """

@@ -28,7 +28,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.plane import VideoPlane
 from av.video.stream import VideoStream
 
-from cache_builder.errors import NvdecError, VideoError
+from cache_builder.errors import DeviceError, VideoError
 from cache_builder.video.opening.open_video import (
     OpenContainer,
     choose_video_stream,
@@ -122,6 +122,15 @@ class NvdecDevice:
 
         return from_dlpack(plane.__dlpack__())
 
+    @property
+    def tells_aspect(self) -> bool:
+        """Whether the decoder says of which shape a picture's pixels are; one by name guesses."""
+        return self.decoder is None
+
+    def error_of_opening(self, relative_path: str, reason: str) -> DeviceError:
+        """The GPU does not take the video; the CPU may well."""
+        return DeviceError(relative_path, f"NVDEC: {reason}")
+
     def hwaccel(self) -> HWAccel:
         """What to open a container with, in the calling thread.
 
@@ -159,7 +168,7 @@ class NvdecDevice:
         """The decoder of a stream that `open_container` opened, set to one thread.
 
         Raises:
-            NvdecError: the decoder named is for another codec.
+            DeviceError: the decoder named is for another codec.
             CudaForkError, CudaUnavailableError: as `hwaccel`.
         """
         set_single_thread(stream)
@@ -167,7 +176,7 @@ class NvdecDevice:
             return stream.codec_context
         codec = stream.codec_context.codec.canonical_name
         if av.Codec(self.decoder, "r").canonical_name != codec:
-            raise NvdecError(relative_path, f"{self.decoder} is no decoder for {codec}")
+            raise DeviceError(relative_path, f"{self.decoder} is no decoder for {codec}")
         decoder = av.CodecContext.create(self.decoder, "r", hwaccel=self.hwaccel())
         assert isinstance(decoder, VideoCodecContext)
         decoder.extradata = stream.codec_context.extradata
@@ -223,26 +232,26 @@ def probe_nvdec(
     `facts` are of the frames as the CPU decodes them.
 
     Raises:
-        NvdecError: the GPU does not decode this video; with the driver's or FFmpeg's own reason.
+        DeviceError: the GPU does not decode this video; with the driver's or FFmpeg's own reason.
         CudaForkError, CudaUnavailableError: no video can be decoded.
         OSError: the machine failed to read the file.
     """
     if facts.pixel_format not in _PIXEL_FORMATS:
         # Gray ones too: what the GPU makes of them differs from the CPU's in range.
         taken = ", ".join(sorted(_PIXEL_FORMATS))
-        raise NvdecError(
+        raise DeviceError(
             facts.path, f"NVDEC: {facts.pixel_format} frames are not taken over from it, only {taken}"
         )
     if facts.width % 2 or facts.height % 2:
         # Such frames come out a row or a column larger, which nobody has written.
-        raise NvdecError(
+        raise DeviceError(
             facts.path, f"NVDEC: frames of an odd size ({facts.width}x{facts.height}) come out of it damaged"
         )
 
     def look_closely(frame: av.VideoFrame) -> None:
         if (frame.width, frame.height) != (facts.width, facts.height):
             # FFmpeg cuts what a stream crops at its left and top from no frame in a GPU's memory.
-            raise NvdecError(
+            raise DeviceError(
                 facts.path,
                 f"its frames come out {frame.width}x{frame.height}, on the CPU {facts.width}x{facts.height}",
             )
@@ -252,7 +261,7 @@ def probe_nvdec(
     try:
         _decode_one_frame(path, facts.path, device, look_closely)
     except _REFUSALS as error:
-        raise NvdecError(facts.path, f"NVDEC: {_reason(path, facts.path, device, error)}") from error
+        raise DeviceError(facts.path, f"NVDEC: {_reason(path, facts.path, device, error)}") from error
 
 
 def _decode_one_frame(
@@ -272,7 +281,7 @@ def _decode_one_frame(
                 if look is not None:
                     look(frame)
                 return
-        raise NvdecError(relative_path, "no frame came out")
+        raise DeviceError(relative_path, "no frame came out")
     finally:
         opened.close()
 
@@ -281,16 +290,16 @@ def check_on_device(frame: av.VideoFrame, relative_path: str) -> int:
     """Bits of a sample, once it is certain that the GPU decoded the frame to a format that can be taken over.
 
     Raises:
-        NvdecError: it is not.
+        DeviceError: it is not.
     """
     if frame.format.name != "cuda":
-        raise NvdecError(
+        raise DeviceError(
             relative_path,
             f"decoded by software, to {frame.format.name}: the GPU does not take this codec or profile",
         )
     samples = frame.sw_format.name if frame.sw_format is not None else "unknown samples"
     if samples not in BIT_DEPTHS:
-        raise NvdecError(
+        raise DeviceError(
             relative_path, f"its {samples} frames cannot be taken over from the GPU, only 4:2:0 ones"
         )
     return BIT_DEPTHS[samples]

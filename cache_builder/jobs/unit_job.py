@@ -8,7 +8,7 @@ import av
 import msgspec
 import numpy as np
 
-from cache_builder.errors import NvdecError, UnitNotIndependentError, VideoError
+from cache_builder.errors import DeviceError, UnitNotIndependentError, VideoError
 from cache_builder.findings.frame_notes import FrameNotes
 from cache_builder.findings.receipt import FRAME_DTYPE, KEPT_DTYPE, UnitReceipt
 from cache_builder.gpu.nvdec import NvdecDevice
@@ -102,8 +102,8 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
                 raise VideoError(self.scan.facts.path, out_of_memory_text()) from error
         try:
             receipt = self._decode_with(self.nvdec, spill)
-        except (NvdecError, UnitNotIndependentError) as error:
-            failure = error.reason if isinstance(error, NvdecError) else "no frame came of its first packet"
+        except (DeviceError, UnitNotIndependentError) as error:
+            failure = error.reason if isinstance(error, DeviceError) else "no frame came of its first packet"
         else:
             if not receipt.is_damaged:
                 return msgspec.structs.replace(receipt, is_by_nvdec=True)
@@ -122,7 +122,7 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         sampled_errors: list[tuple[int, float]] = []
         num_bytes = 0
         with (
-            VideoReader(self.path, self.scan, nvdec=nvdec) as reader,
+            VideoReader(self.path, self.scan, opener=nvdec) as reader,
             decoder_log(self.scan.facts.codec) as log,
             spill.frames_path.open("wb", buffering=1 << 20) as file,
         ):

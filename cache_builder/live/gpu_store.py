@@ -13,7 +13,7 @@ import torch
 from av.video.frame import VideoFrame
 
 from cache_builder.discover import PassedOver, SourceVideo
-from cache_builder.errors import NvdecError, VideoChangedError, VideoError
+from cache_builder.errors import DeviceError, VideoChangedError, VideoError
 from cache_builder.gpu.convert import CudaFrameConverter, YuvConverters
 from cache_builder.gpu.nvdec import NvdecDevice, probe_nvdec
 from cache_builder.gpu.yuv_format import ChromaLocation, find_chroma_location
@@ -119,7 +119,7 @@ class CudaLiveStore(LiveStore):
         Raises:
             FrameIdError: an id outside [0, len(self)).
             ValueError: `out` has another shape, dtype or device, or is not contiguous.
-            NvdecError: the GPU does not decode a video (and the store does not fall back); says why.
+            DeviceError: the GPU does not decode a video (and the store does not fall back); says why.
             VideoError: a video changed since it was scanned, or decodes to other frames than the scan told.
             CudaForkError: this process was forked from one that had started CUDA.
         """
@@ -167,7 +167,7 @@ class CudaLiveStore(LiveStore):
                     self._nvdec,
                     look=partial(self._note_chroma, video_id),
                 )
-            except NvdecError as error:
+            except DeviceError as error:
                 if not self._falls_back:
                     raise
                 self._fall_back(video_id, error.reason)

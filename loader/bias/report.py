@@ -26,7 +26,7 @@ from loader.bias.rho import (
 from loader.errors import SamplingError
 from loader.sampling.orders.blocks import frames_per_block
 from loader.sampling.orders.clips import contiguous_video_sizes
-from loader.sampling.orders.epoch_order import epoch_order
+from loader.sampling.orders.epoch import epoch_order
 from loader.sampling.spec import SamplingSpec
 
 Reals = npt.NDArray[np.float64]

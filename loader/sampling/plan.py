@@ -14,7 +14,7 @@ from frame_store.shared.shard_balance import chi2_of_uniform_shards
 from loader.errors import SamplingError
 from loader.sampling.caller_warning import warn_caller
 from loader.sampling.orders.clips import contiguous_video_sizes, short_videos_text
-from loader.sampling.orders.epoch_order import epoch_order
+from loader.sampling.orders.epoch import epoch_order
 from loader.sampling.orders.frames import EpochOrder, FrameIds, check_shard_sizes
 from loader.sampling.rank_slice import RankSlice, Remainder, check_remainder
 from loader.sampling.spec import Sampling, SamplingSpec, ShardChoice

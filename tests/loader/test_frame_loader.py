@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from frame_store.shared.cpu_budget import num_usable_cpus
 from loader import FrameLoader, SamplingError
-from loader.sampling.orders.epoch_order import epoch_order
+from loader.sampling.orders.epoch import epoch_order
 from loader.sampling.spec import SamplingSpec
 from tests.support.caches.array_store import ArrayStore, spelt_frame_ids
 

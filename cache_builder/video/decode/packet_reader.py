@@ -17,16 +17,14 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from cache_builder.errors import NvdecError, VideoChangedError, VideoError
-from cache_builder.gpu.nvdec import NvdecDevice
+from cache_builder.errors import DeviceError, VideoChangedError, VideoError
 from cache_builder.video.opening.open_video import (
     OpenContainer,
     VideoPacket,
     choose_video_stream,
-    open_container,
     read_packets,
-    set_single_thread,
 )
+from cache_builder.video.opening.opener import CpuOpener, Opener
 from cache_builder.video.packets.table import NO_POS, NO_PTS
 from cache_builder.video.scan.scan import VideoScan
 
@@ -58,16 +56,16 @@ class PacketReader:
         scan: VideoScan,
         *,
         opens_quickly: bool = False,
-        nvdec: NvdecDevice | None = None,
+        opener: Opener | None = None,
     ) -> None:
         """Remember what to open.
 
-        With `opens_quickly` FFmpeg decodes no picture while it opens H.264, of which the scan knows enough. With
-        `nvdec` frames come out in that GPU's memory; see `nvdec.probe_nvdec` for whether they do.
+        With `opens_quickly` FFmpeg decodes no picture while it opens H.264, of which the scan knows enough. `opener`
+        says what decodes; None means the CPU.
         """
         self._path = path
         self.scan = scan
-        self._nvdec = nvdec
+        self._opener = CpuOpener() if opener is None else opener
         self._opens_quickly = opens_quickly and scan.facts.codec == "h264"
         self._opened: OpenContainer | None = None
         self.stream: VideoStream
@@ -99,8 +97,8 @@ class PacketReader:
 
     @property
     def tells_aspect(self) -> bool:
-        """Whether the decoder says of which shape a picture's pixels are; one of a GPU by name guesses."""
-        return self._nvdec is None or self._nvdec.decoder is None
+        """Whether the decoder says of which shape a picture's pixels are."""
+        return self._opener.tells_aspect
 
     def packets_from(self, ordinal: int) -> Iterator[tuple[int, VideoPacket]]:
         """Ordinals and packets from `ordinal` on, timestamps as in the scan; the decoder is clean."""
@@ -122,7 +120,7 @@ class PacketReader:
         """Ordinal of the packet that a frame was coded in.
 
         Raises:
-            NvdecError: the decoder, asked for by name, tells frames by nothing but pts, and those are not unique.
+            DeviceError: the decoder, asked for by name, tells frames by nothing but pts, and those are not unique.
         """
         if isinstance(frame.opaque, PacketTag):
             return frame.opaque.packet
@@ -131,7 +129,7 @@ class PacketReader:
             ordinals = dict(zip(packets.pts.tolist(), range(len(packets)), strict=True))
             self._packet_of_pts = {} if len(ordinals) < len(packets) or NO_PTS in ordinals else ordinals
         if frame.pts not in self._packet_of_pts:
-            raise NvdecError(
+            raise DeviceError(
                 self.scan.facts.path, "its frames' timestamps do not tell which packets they are of"
             )
         return self._packet_of_pts[frame.pts]
@@ -150,24 +148,16 @@ class PacketReader:
 
     def _reopen(self) -> OpenContainer:
         self.close()
-        path, nvdec = self.scan.facts.path, self._nvdec
+        path, opener = self.scan.facts.path, self._opener
         try:
-            opens = open_container if nvdec is None else nvdec.open_container
-            opened = opens(self._path, path, decodes_nothing=self._opens_quickly)
+            opened = opener.open_container(self._path, path, decodes_nothing=self._opens_quickly)
         except VideoError as error:
-            if nvdec is not None:
-                raise NvdecError(path, f"NVDEC: {error.reason}") from error
-            # It was readable when it was scanned.
-            raise VideoChangedError(path, f"{error.reason}; the file has changed since the scan") from error
+            raise opener.error_of_opening(path, error.reason) from error
         try:
             stream = choose_video_stream(opened.container, path)
-            if nvdec is None:
-                set_single_thread(stream)
-                self.decoder = stream.codec_context
-            else:
-                self.decoder = nvdec.open_decoder(stream, path)
+            self.decoder = opener.open_decoder(stream, path)
             self.stream = stream
-        except NvdecError:
+        except DeviceError:
             opened.close()
             raise
         except VideoError as error:

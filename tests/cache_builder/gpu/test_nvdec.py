@@ -10,7 +10,7 @@ import pytest
 import cache_builder
 from cache_builder.build.pipeline import run_build
 from cache_builder.discover import discover_videos
-from cache_builder.errors import ConfigError, NvdecError, VideosError
+from cache_builder.errors import ConfigError, DeviceError, VideosError
 from cache_builder.gpu import nvdec as nvdec_module
 from cache_builder.gpu.nvdec import NvdecDevice, choose_nvdec
 from cache_builder.scans.scan_cache import scan_videos
@@ -129,7 +129,7 @@ def test_a_decoder_by_name_gives_the_frames_of_the_streams_own(simple_folder):
     for video, scan in scanned(simple_folder.path):
         units = list(gop_units(scan.packets))[::-1]  # from the last to the first: every one after a seek
         named = SoftwareDecoder(decoder="h264")
-        with VideoReader(video.path, scan) as own, VideoReader(video.path, scan, nvdec=named) as by_name:
+        with VideoReader(video.path, scan) as own, VideoReader(video.path, scan, opener=named) as by_name:
             expected, found = all_units(own, units), all_units(by_name, units)
         assert [frame[:2] for frame in found] == [frame[:2] for frame in expected]
         np.testing.assert_array_equal([frame[2] for frame in found], [frame[2] for frame in expected])
@@ -137,8 +137,8 @@ def test_a_decoder_by_name_gives_the_frames_of_the_streams_own(simple_folder):
 
 def test_a_decoder_by_name_is_for_videos_of_its_codec(simple_folder):
     video, scan = scanned(simple_folder.path)[0]
-    reader = VideoReader(video.path, scan, nvdec=SoftwareDecoder(decoder="hevc"))
-    with reader, pytest.raises(NvdecError, match="hevc is no decoder for h264"):
+    reader = VideoReader(video.path, scan, opener=SoftwareDecoder(decoder="hevc"))
+    with reader, pytest.raises(DeviceError, match="hevc is no decoder for h264"):
         list(reader.decode(0, len(scan.packets)))
 
 
@@ -149,15 +149,15 @@ def test_a_decoder_by_name_refuses_videos_whose_pts_tell_nothing(simple_folder, 
     video, scan = scanned(simple_folder.path)[0]
     scan.packets.pts.flags.writeable = True
     scan.packets.pts[3] = NO_PTS if is_missing else scan.packets.pts[4]
-    reader = VideoReader(video.path, scan, nvdec=SoftwareDecoder(decoder="h264"))
-    with reader, pytest.raises(NvdecError, match="timestamps do not tell"):
+    reader = VideoReader(video.path, scan, opener=SoftwareDecoder(decoder="h264"))
+    with reader, pytest.raises(DeviceError, match="timestamps do not tell"):
         list(reader.decode(0, len(scan.packets)))
 
 
 def test_frames_in_the_cpus_memory_are_no_proof_of_a_gpu(simple_folder):
     video, scan = scanned(simple_folder.path)[0]
     device = SoftwareDecoder(decoder="h264")
-    with pytest.raises(NvdecError, match="decoded by software, to yuv420p"):
+    with pytest.raises(DeviceError, match="decoded by software, to yuv420p"):
         nvdec_module.probe_nvdec(video.path, scan.facts, device)
 
 
@@ -165,13 +165,13 @@ def test_frames_in_the_cpus_memory_are_no_proof_of_a_gpu(simple_folder):
 def test_only_colour_in_420_is_taken_over(simple_folder, pixel_format):
     video, scan = scanned(simple_folder.path)[0]
     facts = msgspec.structs.replace(scan.facts, pixel_format=pixel_format)
-    with pytest.raises(NvdecError, match=f"NVDEC: {pixel_format} frames are not taken over"):
+    with pytest.raises(DeviceError, match=f"NVDEC: {pixel_format} frames are not taken over"):
         nvdec_module.probe_nvdec(video.path, facts, NvdecDevice())
 
 
 def test_errors_cross_processes():
-    error = pickle.loads(pickle.dumps(NvdecError("a.mp4", "NVDEC: no")))
-    assert type(error) is NvdecError and (error.path, error.reason) == ("a.mp4", "NVDEC: no")
+    error = pickle.loads(pickle.dumps(DeviceError("a.mp4", "NVDEC: no")))
+    assert type(error) is DeviceError and (error.path, error.reason) == ("a.mp4", "NVDEC: no")
     assert isinstance(pickle.loads(pickle.dumps(CudaForkError("x"))), CudaForkError)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from cache_builder.build.differences import identity_differences, setting_differences
 from cache_builder.errors import ConfigError, MachineError, OutputError, RepairError, VideosError
-from cache_builder.live.store import open_videos
+from cache_builder.live.open import open_videos
 from cache_builder.setting_names import SettingError, as_flag, as_flag_or_key, as_keyword, spelled
 from cache_builder.settings.config import BuildConfig, BuildSettings, checked_settings, resolve
 from tests.support.commands import run

@@ -8,7 +8,7 @@ import pytest
 
 from cache_builder import open_videos
 from cache_builder.discover import discover_videos
-from cache_builder.errors import NvdecError
+from cache_builder.errors import DeviceError
 from cache_builder.gpu.nvdec import NvdecDevice, choose_nvdec, probe_nvdec
 from cache_builder.scans.scan_cache import scan_videos
 from tests.support.commands import SMALL, run
@@ -68,7 +68,7 @@ def try_on_the_gpu(folder):
         try:
             probe_nvdec(video.path, scan.facts, NvdecDevice())
             reasons[video.relative_path] = None
-        except NvdecError as error:
+        except DeviceError as error:
             reasons[video.relative_path] = error.reason
     command = run("--videos", folder, "--out", f"{folder}/cache", "--device", "cuda", *SMALL)
     return {"reasons": reasons, "command": [command.exit_code, command.stderr]}
@@ -116,7 +116,7 @@ def test_a_codec_that_the_chip_lacks(stub_driver, video):
 
 def test_frames_of_another_size_than_the_cpus_are_refused(stub_driver, video):
     failure = stub_driver.call(try_with_other_facts, video.path.parent).value
-    assert failure["error"] == "cache_builder.errors.NvdecError"
+    assert failure["error"] == "cache_builder.errors.DeviceError"
     assert "its frames come out 160x96, on the CPU 144x96" in failure["text"]
 
 

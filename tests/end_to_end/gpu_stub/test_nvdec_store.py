@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 import cache_builder.build.pipeline
 from cache_builder import open_videos
 from cache_builder.build.pipeline import run_build
-from cache_builder.errors import NvdecError
+from cache_builder.errors import DeviceError
 from cache_builder.gpu.convert import CudaFrameConverter
 from cache_builder.gpu.nvdec import choose_nvdec
 from cache_builder.settings.config import BuildSettings, resolve
@@ -123,7 +123,7 @@ def fail_on_the_way(folder):
         nonlocal num_converted
         num_converted += 1
         if num_converted > 30:
-            raise NvdecError("video", "NVDEC: no surface left")
+            raise DeviceError("video", "NVDEC: no surface left")
         return convert(self, frame, out, **options)
 
     CudaFrameConverter.convert = convert_some
@@ -216,7 +216,7 @@ def check_what_the_gpu_refuses_is_the_cpus_frames_and_the_reason_is_said_once(re
 def check_a_gpu_that_gives_up_is_replaced_where_it_may_be(report):
     assert report["is_fallback_the_cpu"]
     assert report["fallbacks_on_the_way"] == {"NVDEC: no surface left": 1}
-    assert report["strict"]["error"] == "cache_builder.errors.NvdecError"
+    assert report["strict"]["error"] == "cache_builder.errors.DeviceError"
 
 
 def test_from_file_to_frames(stub_driver, tmp_path):

@@ -20,7 +20,7 @@ from loader import (
 from loader.augment.crop_box import fallback_box
 from loader.augment.draw import AUGMENT_STREAM, ORDERS
 from loader.augment.values import OPERATIONS
-from loader.sampling.orders.epoch_order import epoch_order
+from loader.sampling.orders.epoch import epoch_order
 from loader.sampling.orders.random_words import epoch_keys, unit_floats
 from tests.support.statistics.chi_squared import ALPHA, p_value
 

@@ -23,7 +23,7 @@ from loader.bias.formulas import (
 from loader.bias.law import sampling_law
 from loader.errors import SamplingError
 from loader.sampling.orders.clips import short_videos
-from loader.sampling.orders.epoch_order import epoch_order
+from loader.sampling.orders.epoch import epoch_order
 from loader.sampling.spec import SamplingSpec
 from tests.support.statistics.chi_squared import ALPHA, p_value
 from tests.support.statistics.enumeration import (

@@ -159,9 +159,9 @@ def test_every_frame_is_as_likely_at_every_position(options):
 def test_an_unrotated_block_shuffle_is_caught(monkeypatch):
     in_first_bin = chi2_between(unrotated_law()[0], 1 / 40)  # the last has the same
     assert power(NUM_EPOCHS * in_first_bin, 39, alpha=ALPHA / NUM_BINS) > 0.99
-    # `loader.sampling.orders.epoch_order` is a function there
+    # `loader.sampling.orders.epoch` is a function there
     monkeypatch.setattr(
-        importlib.import_module("loader.sampling.orders.epoch_order"), "BlockOrder", UnrotatedBlockOrder
+        importlib.import_module("loader.sampling.orders.epoch"), "BlockOrder", UnrotatedBlockOrder
     )
     store = ArrayStore(POSITION_SIZES)
     for seed in range(3):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 import loader.sampling.plan
 from loader import FrameBatchSampler, FrameLoader
 from loader.errors import SamplingError
-from loader.sampling.orders.epoch_order import epoch_order
+from loader.sampling.orders.epoch import epoch_order
 from loader.sampling.plan import BatchPlan, plan_batches
 from tests.support.caches.array_store import ArrayStore
 

@@ -22,7 +22,7 @@ from loader.bias.clips import chi2_of_whole_clips
 from loader.bias.design_effect import design_effect, intraclass_correlation, slot_correlation
 from loader.bias.rho import thumbnails
 from loader.bias.steps import chi2_of_short_batch
-from loader.sampling.orders.epoch_order import epoch_order
+from loader.sampling.orders.epoch import epoch_order
 from tests.support.commands import SMALL, run
 from tests.support.statistics.statistics import standard_errors_off
 from tests.support.videos.tiny_videos import simple_specs, tiny_folder

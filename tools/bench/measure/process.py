@@ -36,6 +36,7 @@ _PRELOADED = (
     "numcodecs.zstd",
     "zarr",
     "webdataset",
+    "cache_builder.live.open",
     "cache_builder.live.store",
     "loader.frame_loader",
     "loader.torch_loader.dataset",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from loader import FrameBatchSampler, FrameDataset, FrameLoader, SamplingError, SamplingSpec, make_dataloader
 from loader.sampling.orders.clips import contiguous_video_sizes, contiguous_videos
-from loader.sampling.orders.epoch_order import epoch_order
+from loader.sampling.orders.epoch import epoch_order
 from loader.sampling.orders.permutation import MAX_TABULATED
 from loader.sampling.plan import BatchPlan
 from loader.sampling.resume import EpochCursor

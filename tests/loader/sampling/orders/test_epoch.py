@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from loader.bias.formulas import chi2_of_uniform_shards
 from loader.errors import SamplingError
-from loader.sampling.orders.epoch_order import epoch_order
+from loader.sampling.orders.epoch import epoch_order
 from loader.sampling.spec import SamplingSpec
 from tests.support.statistics.chi_squared import ALPHA, p_value
 

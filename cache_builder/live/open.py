@@ -1,0 +1,90 @@
+"""Opens videos as a frame store that decodes on demand."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from cache_builder.discover import look_into
+from cache_builder.gpu.nvdec import Device, choose_nvdec
+from cache_builder.live.store import LiveStore
+from cache_builder.scans.scan_cache import ScanPool, scan_frames
+from cache_builder.video.picture.geometry import FrameGeometry, Resize
+from frame_store.shared.arguments import flag, whole_number
+from frame_store.shared.cpu_budget import num_usable_cpus
+from frame_store.shared.user_path import user_path
+
+
+def open_videos(
+    folder: Path | str,
+    *,
+    device: Device | str = "cpu",
+    decoder: str | None = None,
+    size: int | tuple[int, int] = 224,
+    resize: Resize = "crop",
+    crop_aspect: tuple[int, int] | None = None,
+    scan_cache: Path | str | None = None,
+    decode_all: bool = False,
+    max_open: int = 32,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> LiveStore:
+    """Open a folder of videos as a frame store that decodes on demand.
+
+    Args:
+        folder: Searched with its subfolders; `video_id` is the row in the sorted table of its videos. A single video
+            will do, too.
+        device: What decodes. `cuda` (or `cuda:N`): the GPU, to frames in its memory; `auto`: the GPU what it can
+            decode, where there is one, the CPU the rest, each reason said once as a `UserWarning`.
+        decoder: For a GPU, one of FFmpeg's decoders by name, such as `h264_cuvid`; None is best, see `NvdecDevice`.
+        size: Side of the square frames, or (height, width).
+        resize: `crop`, `stretch` or `pad`, as `FrameGeometry` says.
+        crop_aspect: Display aspect (width, height) whose centre is cut out first.
+        scan_cache: File that remembers the scan, so that opening again is instant; None scans anew.
+        decode_all: Decode every video once to count its frames. Else the packets tell them where nothing speaks against
+            it, and a video turns out to be damaged at the first look-up that meets the damage, which raises.
+        max_open: Videos kept open for later look-ups, at most; fewer where their decoders hold much memory, or this
+            process may hold few descriptors (RLIMIT_NOFILE).
+        workers: Processes that scan, while it lasts; None means one per core.
+        progress: Called with (videos scanned, videos).
+
+    Raises:
+        InputFolderError: no such folder, or no video in it.
+        ValueError: an empty path, a size, an aspect, `max_open` or `workers` out of range, another device or decoder,
+            or a `decode_all` that is no flag.
+        CudaUnavailableError: there is no such GPU, or no decoder on it; says what helps.
+        CudaForkError: this process was forked from one that had started CUDA.
+        OSError: the scan cache cannot be written, or no more files can be opened.
+    """
+    max_open = whole_number("max_open", max_open, least=1)
+    decode_all = flag("decode_all", decode_all)
+    workers = num_usable_cpus() if workers is None else whole_number("workers", workers, least=1)
+    height, width = (
+        whole_number("size", side) for side in (size if isinstance(size, tuple) else (size, size))
+    )
+    nvdec = choose_nvdec(
+        device, decoder=decoder, say=lambda reason: warnings.warn(f"device='auto': {reason}", stacklevel=4)
+    )
+    geometry = FrameGeometry(height=height, width=width, resize=resize, crop_aspect=crop_aspect)
+    contents = look_into(user_path(folder))
+    videos, passed_over = contents.videos, contents.passed_over
+    with ScanPool(num_workers=workers) as pool:
+        scans = scan_frames(
+            videos,
+            cache_path=None if scan_cache is None else user_path(scan_cache),
+            pool=pool,
+            decode_all=decode_all,
+            progress=progress,
+        )
+    if nvdec is None:
+        return LiveStore(videos, scans, geometry=geometry, max_open=max_open, passed_over=passed_over)
+    from cache_builder.live.gpu_store import CudaLiveStore  # needs torch
+
+    return CudaLiveStore(
+        videos,
+        scans,
+        geometry=geometry,
+        max_open=max_open,
+        passed_over=passed_over,
+        nvdec=nvdec,
+        falls_back=device == "auto",
+    )
