@@ -5,18 +5,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cache_builder.build.pipeline import default_output, run_build
-from cache_builder.build.report import BuildReport
+from cache_builder.build import BuildReport, default_output, run_build
 from cache_builder.errors import ConfigError
-from cache_builder.gpu.nvdec import Device
+from cache_builder.gpu import Device
 from cache_builder.progress import Progress
 from cache_builder.setting_names import SettingError
-from cache_builder.settings.config import BuildSettings, ErrorPolicy, checked_settings, read_settings, resolve
-from cache_builder.video.picture.geometry import Resize
+from cache_builder.settings import BuildSettings, ErrorPolicy, checked_settings, read_settings, resolve
+from cache_builder.video.picture import Resize
 from frame_store.manifest import ChromaSubsampling, EncodingName, Layout
 from frame_store.names import Container
-from frame_store.shared.arguments import flag
-from frame_store.shared.user_path import user_path
+from frame_store.shared import flag, user_path
 
 
 def build_cache(

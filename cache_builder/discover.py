@@ -12,10 +12,7 @@ import msgspec
 
 from cache_builder.errors import InputFolderError
 from frame_store.not_a_cache import is_cache
-from frame_store.shared.counts import counted
-from frame_store.shared.descriptors import raise_if_out_of_files
-from frame_store.shared.user_path import user_path
-from frame_store.shared.video_extensions import EXTENSIONS_TEXT, is_video_name
+from frame_store.shared import EXTENSIONS_TEXT, counted, is_video_name, raise_if_out_of_files, user_path
 
 _MAX_EXTENSIONS_TOLD = 8
 

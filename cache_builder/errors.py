@@ -22,7 +22,7 @@ from pathlib import Path
 
 from cache_builder.setting_names import NamesSettings
 from frame_store.errors import FrameCacheError
-from frame_store.shared.listed import listed
+from frame_store.shared import listed
 
 
 class VideoError(FrameCacheError):

@@ -23,7 +23,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 import msgspec
 
 from cache_builder.errors import MachineError
-from frame_store.shared.descriptors import descriptor_share
+from frame_store.shared import descriptor_share
 
 _PR_SET_PDEATHSIG = 1
 

@@ -1,7 +1,7 @@
 """The on-disk contract that builder and loader share. Importing it costs the standard library and numpy."""
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from frame_store.errors import (
     CudaError,
@@ -15,11 +15,11 @@ from frame_store.errors import (
     StoreNotFoundError,
 )
 from frame_store.protocol import DecodesInGroups, DecodesOnDevice, FrameStore
-from frame_store.shared.hidden_loader import foreign_loader, hidden_text
+from frame_store.shared import foreign_loader, hidden_text, lazy_names
 
 if TYPE_CHECKING:
     from frame_store.manifest import StoreManifest
-    from frame_store.reader.cache_store import CacheStore, open_store
+    from frame_store.reader import CacheStore, open_store
 
 __all__ = [
     "CacheStore",
@@ -46,19 +46,10 @@ __version__ = "0.1.0"
 if (_foreign := foreign_loader()) is not None:
     warnings.warn(hidden_text(_foreign), stacklevel=2)
 
-_LAZY = {
-    "CacheStore": "frame_store.reader.cache_store",
-    "StoreManifest": "frame_store.manifest",
-    "open_store": "frame_store.reader.cache_store",
-}
-
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute can be anything
-    """Import the readers (and msgspec, simplejpeg behind them) at first use."""
-    if name in _LAZY:
-        import importlib
-
-        value = getattr(importlib.import_module(_LAZY[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "frame_store.reader.cache_store": ["CacheStore", "open_store"],
+        "frame_store.manifest": ["StoreManifest"],
+    },
+)

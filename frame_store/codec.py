@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.manifest import ChromaSubsampling, Encoding
-from frame_store.shared.counts import counted
+from frame_store.shared import counted
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -14,8 +14,7 @@ from frame_store.manifest import StoreManifest
 from frame_store.names import INDEX_DTYPE, INDEX_NAME
 from frame_store.open_file import open_inside
 from frame_store.protocol import FrameIds, Frames
-from frame_store.shared.counts import counted
-from frame_store.shared.descriptors import raise_if_out_of_files
+from frame_store.shared import counted, raise_if_out_of_files
 
 FrameIndex = npt.NDArray[Any]
 

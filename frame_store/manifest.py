@@ -15,8 +15,7 @@ from frame_store.frame_findings import FrameTruth
 from frame_store.names import FORMAT_NAME, FORMAT_VERSION, INDEX_NAME, MANIFEST_NAME, Container, shard_name
 from frame_store.not_a_cache import explain_no_cache
 from frame_store.open_file import read_inside
-from frame_store.shared.counts import counted
-from frame_store.shared.descriptors import raise_if_out_of_files
+from frame_store.shared import counted, raise_if_out_of_files
 
 EncodingName = Literal["jpeg", "raw", "zstd"]
 ChromaSubsampling = Literal["444", "420"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from frame_store.names import MANIFEST_NAME
-from frame_store.shared.video_extensions import is_video_name
+from frame_store.shared import is_video_name
 
 _MAX_ENTRIES_LOOKED_AT: Final = 1000
 _MAX_CACHES_TOLD: Final = 3

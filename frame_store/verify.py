@@ -13,9 +13,9 @@ import msgspec
 import numpy as np
 
 from frame_store.codec import crc32c
-from frame_store.containers.tar_check import check_tar_shard
-from frame_store.containers.zarr_check import (
+from frame_store.containers import (
     check_side_arrays,
+    check_tar_shard,
     check_zarr_metadata,
     check_zarr_shard,
     frames_per_shard,
@@ -25,9 +25,8 @@ from frame_store.index import FrameIndex, RowProblem, find_row_problem
 from frame_store.manifest import FileEntry
 from frame_store.names import INDEX_NAME, MANIFEST_NAME, ZARR_FOLDER, frame_key
 from frame_store.open_file import open_inside, require_plain_file
-from frame_store.reader.cache_store import CacheStore
-from frame_store.shared.counts import counted
-from frame_store.shared.descriptors import raise_if_out_of_files
+from frame_store.reader import CacheStore
+from frame_store.shared import counted, raise_if_out_of_files
 
 FRAMES_SAMPLED_PER_SHARD = 8
 

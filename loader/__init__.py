@@ -1,21 +1,25 @@
 """Batches out of frame stores. Importing it costs the standard library and numpy; torch comes at first use."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from loader.augment.values import ColorJitter, Normalize, RandomResizedCrop
+from frame_store.shared import lazy_names
+from loader.augment import ColorJitter, Normalize, RandomResizedCrop
 from loader.errors import AugmentationError, SamplingError
-from loader.sampling.orders.epoch import epoch_order
-from loader.sampling.orders.frames import EpochOrder
-from loader.sampling.spec import Sampling, SamplingSpec, ShardChoice
+from loader.sampling import Sampling, SamplingSpec, ShardChoice
+from loader.sampling.orders import EpochOrder, epoch_order
 
 if TYPE_CHECKING:
-    from loader.augment.augmentation import Augmentation, exercise_augmentation
-    from loader.augment.draw import AugmentParameters
-    from loader.batches.frame_batch import FrameBatch
+    from loader.augment import Augmentation, AugmentParameters, exercise_augmentation
+    from loader.batches import FrameBatch
     from loader.frame_loader import FrameLoader
-    from loader.sampling.ranks import UnshardedWarning, rank_and_world_size
-    from loader.torch_loader.dataset import FrameBatchSampler, FrameDataset, frame_batch_collate
-    from loader.torch_loader.worker_loader import WorkerLoader, make_dataloader
+    from loader.sampling import UnshardedWarning, rank_and_world_size
+    from loader.torch_loader import (
+        FrameBatchSampler,
+        FrameDataset,
+        WorkerLoader,
+        frame_batch_collate,
+        make_dataloader,
+    )
     from loader.webdataset import webdataset_batches
 
 __all__ = [
@@ -44,29 +48,16 @@ __all__ = [
     "webdataset_batches",
 ]
 
-_LAZY = {
-    "AugmentParameters": "loader.augment.draw",
-    "Augmentation": "loader.augment.augmentation",
-    "FrameBatch": "loader.batches.frame_batch",
-    "FrameBatchSampler": "loader.torch_loader.dataset",
-    "FrameDataset": "loader.torch_loader.dataset",
-    "FrameLoader": "loader.frame_loader",
-    "UnshardedWarning": "loader.sampling.ranks",
-    "WorkerLoader": "loader.torch_loader.worker_loader",
-    "exercise_augmentation": "loader.augment.augmentation",
-    "frame_batch_collate": "loader.torch_loader.dataset",
-    "make_dataloader": "loader.torch_loader.worker_loader",
-    "rank_and_world_size": "loader.sampling.ranks",
-    "webdataset_batches": "loader.webdataset",
-}
-
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute can be anything
-    """Import torch, and webdataset where it is asked for, at first use."""
-    if name in _LAZY:
-        import importlib
-
-        value = getattr(importlib.import_module(_LAZY[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "loader.augment.draw": ["AugmentParameters"],
+        "loader.augment.augmentation": ["Augmentation", "exercise_augmentation"],
+        "loader.batches.frame_batch": ["FrameBatch"],
+        "loader.torch_loader.dataset": ["FrameBatchSampler", "FrameDataset", "frame_batch_collate"],
+        "loader.frame_loader": ["FrameLoader"],
+        "loader.sampling.ranks": ["UnshardedWarning", "rank_and_world_size"],
+        "loader.torch_loader.worker_loader": ["WorkerLoader", "make_dataloader"],
+        "loader.webdataset": ["webdataset_batches"],
+    },
+)

@@ -12,22 +12,22 @@ from typing import Any, Unpack
 import torch
 
 from frame_store.protocol import DecodesInGroups, DecodesOnDevice, Frames, FrameStore, PrefetchingStore
-from frame_store.shared.arguments import flag, whole_number
-from frame_store.shared.cpu_budget import num_usable_cpus
-from frame_store.shared.cuda_guard import check_cuda_usable_here
-from loader.augment.callables import Augment, checked_augment
-from loader.batches.frame_batch import FrameBatch
-from loader.batches.reader import BatchReader
-from loader.batches.threads import ReaderThreads, Reading, closed_at_end, closed_at_exit
+from frame_store.shared import check_cuda_usable_here, flag, num_usable_cpus, whole_number
+from loader.augment import Augment, checked_augment
+from loader.batches import BatchReader, FrameBatch, ReaderThreads, Reading, closed_at_end, closed_at_exit
 from loader.errors import SamplingError
-from loader.gpu.device import Device, JpegDecode, chosen_device, chosen_jpeg_decoder
-from loader.gpu.reader import DeviceBatch, DeviceBatchReader
-from loader.gpu.streams import CudaStreams
-from loader.lookahead.reader import read_with_lookahead
-from loader.sampling.option_names import takes_options
-from loader.sampling.orders.frames import FrameIds
-from loader.sampling.plan import BatchOptions
-from loader.sampling.resume import Iteration, LoaderState, plan_epochs
+from loader.gpu import (
+    CudaStreams,
+    Device,
+    DeviceBatch,
+    DeviceBatchReader,
+    JpegDecode,
+    chosen_device,
+    chosen_jpeg_decoder,
+)
+from loader.lookahead import read_with_lookahead
+from loader.sampling import BatchOptions, Iteration, LoaderState, plan_epochs, takes_options
+from loader.sampling.orders import FrameIds
 from loader.store_argument import StoreOrPath, opened_store
 
 BATCHES_PER_WARM_PROBE = 32

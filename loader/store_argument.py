@@ -4,7 +4,7 @@ import os
 from typing import TypeAlias
 
 from frame_store.protocol import FrameStore
-from frame_store.reader.cache_store import open_store
+from frame_store.reader import open_store
 from loader.errors import SamplingError
 
 StoreOrPath: TypeAlias = FrameStore | str | os.PathLike[str]

@@ -27,14 +27,10 @@ from frame_store.index import read_npy_header
 from frame_store.manifest import ShardEntry, StoreManifest, read_manifest
 from frame_store.names import INDEX_DTYPE
 from frame_store.open_file import require_plain_file
-from frame_store.shared.arguments import flag, whole_number
-from frame_store.shared.counts import counted
-from frame_store.shared.descriptors import raise_if_out_of_files
-from frame_store.shared.user_path import user_path
-from loader.batches.frame_batch import FrameBatch
+from frame_store.shared import counted, flag, raise_if_out_of_files, user_path, whole_number
+from loader.batches import FrameBatch
 from loader.errors import SamplingError
-from loader.sampling.orders.epoch import epoch_order
-from loader.sampling.orders.random_words import epoch_keys
+from loader.sampling.orders import epoch_keys, epoch_order
 
 if TYPE_CHECKING:
     from webdataset import DataPipeline

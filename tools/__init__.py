@@ -4,7 +4,7 @@ import warnings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # the same is an error here
-    from frame_store.shared.hidden_loader import foreign_loader, hidden_text
+    from frame_store.shared import foreign_loader, hidden_text
 
 if (_foreign := foreign_loader()) is not None:
     raise ImportError(

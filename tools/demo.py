@@ -11,15 +11,14 @@ from typing import Any
 
 import click
 import numpy as np
-from frame_cache_tools.samples.numbered_videos import read_frame
-from frame_cache_tools.samples.sample_videos import main as make_sample_videos
+from frame_cache_tools.samples import main as make_sample_videos
+from frame_cache_tools.samples import read_frame
 
 import frame_store
 from cache_builder import open_videos
-from cache_builder.cli.command_line import PathName
-from cache_builder.cli.main import cache_build, cache_info, cache_verify
+from cache_builder.cli import PathName, cache_build, cache_info, cache_verify
 from frame_store.protocol import FrameStore
-from frame_store.shared.counts import counted
+from frame_store.shared import counted
 from loader import FrameBatch, FrameLoader
 
 BATCH_SIZE = 128

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from frame_store.shared.cuda_driver import CudaDriver
+from frame_store.shared import CudaDriver
 
 # cudaVideoCodec and cudaVideoChromaFormat, as NVIDIA's Video Codec SDK numbers them.
 CODECS: Final = {

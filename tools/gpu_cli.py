@@ -16,7 +16,7 @@ import click
 from frame_cache_tools.gpu_findings import BAD, Finding, counts_text, markdown_table, read_findings
 from frame_cache_tools.gpu_runner import Places, Step, StepRunner
 
-from cache_builder.cli.command_line import PathName
+from cache_builder.cli import PathName
 
 STEPS: Final = (
     Step(name="samples", module="frame_cache_tools.gpu_samples", limit_s=120, needs="driver"),

@@ -32,9 +32,9 @@ from frame_cache_tools.gpu_samples import Samples
 from cache_builder import LiveStore, open_videos
 from cache_builder.discover import discover_videos
 from cache_builder.errors import DeviceError, VideoError
-from cache_builder.gpu.nvdec import NvdecDevice, probe_nvdec
-from cache_builder.video.scan.scan import VideoFacts
-from frame_store.shared.cuda_driver import NVDEC_LIBRARY, load_library
+from cache_builder.gpu import NvdecDevice, probe_nvdec
+from cache_builder.video.scan import VideoFacts
+from frame_store.shared import NVDEC_LIBRARY, load_library
 
 MOST_FRAMES: Final = 120
 """Of a video whose planes are compared."""

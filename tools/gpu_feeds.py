@@ -18,9 +18,9 @@ from cache_builder import LiveStore, open_videos
 from frame_store import CacheStore, CudaUnavailableError, open_store
 from frame_store.index import check_frame_ids
 from frame_store.protocol import FrameIds, Frames
-from frame_store.shared.cpu_budget import num_usable_cpus
+from frame_store.shared import num_usable_cpus
 from loader import Augmentation, FrameBatch, FrameLoader
-from loader.gpu.jpeg import find_jpeg_decoder
+from loader.gpu import find_jpeg_decoder
 
 MANY_FRAMES: Final = 1_000_000
 """An epoch's length, so that none ends while it is measured."""

@@ -18,7 +18,7 @@ from av.codec.hwaccel import HWAccel
 from torch.utils.data import DataLoader, Dataset
 
 from cache_builder import LiveStore, open_videos
-from frame_store.shared.cuda_guard import check_cuda_usable_here
+from frame_store.shared import check_cuda_usable_here
 from loader import FrameDataset, frame_batch_collate
 
 _FRAMES: Final = 8

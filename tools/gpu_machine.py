@@ -5,14 +5,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from frame_cache_tools.bench.report.machine import read_machine, read_versions, versions_text
+from frame_cache_tools.bench.report import read_machine, read_versions, versions_text
 from frame_cache_tools.gpu_caps import CapsError, ask_caps
 from frame_cache_tools.gpu_findings import Findings, Skip, StepContext
 from frame_cache_tools.gpu_smi import SmiError, parse_report, read_report, wanted_facts
 
 from frame_store.errors import CudaError
-from frame_store.shared.cuda_driver import CUDA_LIBRARY, NVDEC_LIBRARY, load_library
-from frame_store.shared.cuda_guard import check_cuda_usable_here
+from frame_store.shared import CUDA_LIBRARY, NVDEC_LIBRARY, check_cuda_usable_here, load_library
 
 _VARIABLES: Final = (
     "NVIDIA_DRIVER_CAPABILITIES",

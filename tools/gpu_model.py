@@ -21,8 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
-from frame_cache_tools.bench.measure.rounds import Rounds, rotated_order
-from frame_cache_tools.bench.measure.slices import Slice
+from frame_cache_tools.bench.measure import Rounds, Slice, rotated_order
 from frame_cache_tools.gpu_feeds import Feed, Feeds, endless, num_in_flight, synchronize
 from frame_cache_tools.gpu_findings import Findings, Skip, StepContext, error_text
 from frame_cache_tools.gpu_resnet import make_resnet18, make_tiny

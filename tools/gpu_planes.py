@@ -14,13 +14,8 @@ from av.packet import Packet
 from av.video.plane import VideoPlane
 from av.video.stream import VideoStream
 
-from cache_builder.gpu.nvdec import NvdecDevice, check_on_device
-from cache_builder.video.opening.open_video import (
-    OpenContainer,
-    choose_video_stream,
-    open_container,
-    read_packets,
-)
+from cache_builder.gpu import NvdecDevice, check_on_device
+from cache_builder.video.opening import OpenContainer, choose_video_stream, open_container, read_packets
 
 EXACT_CODECS: Final = ("h264", "hevc", "vp8", "vp9", "av1")
 """Their standards leave no choice to a decoder. Those of MPEG-1, -2 and -4 allow for inexact transforms."""

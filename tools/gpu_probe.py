@@ -11,7 +11,7 @@ from frame_cache_tools.gpu_findings import error_text
 def why_no_driver() -> str | None:
     """Why the driver has no GPU for this process; None where it has."""
     try:
-        from frame_store.shared.cuda_guard import check_cuda_usable_here
+        from frame_store.shared import check_cuda_usable_here
 
         check_cuda_usable_here()
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the reason

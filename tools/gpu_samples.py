@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from frame_cache_tools.bench.inputs import (
+from frame_cache_tools.bench import (
     CACHE_KINDS,
     SampleSize,
     build_bench_cache,
@@ -16,11 +16,10 @@ from frame_cache_tools.bench.inputs import (
     write_sample_videos,
 )
 from frame_cache_tools.gpu_findings import Findings, StepContext
-from frame_cache_tools.samples.numbered_videos import SpelledVideo
-from frame_cache_tools.samples.sample_videos import KINDS, sample_specs, write_samples
+from frame_cache_tools.samples import KINDS, SpelledVideo, sample_specs, write_samples
 
 from cache_builder.discover import discover_videos
-from cache_builder.video.picture.geometry import FrameGeometry
+from cache_builder.video.picture import FrameGeometry
 
 FULL_SIZE: Final = SampleSize(num_videos=8, num_frames=300, width=1920, height=1080)
 QUICK_SIZE: Final = SampleSize(num_videos=2, num_frames=40, width=640, height=360)

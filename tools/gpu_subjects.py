@@ -12,17 +12,17 @@ from typing import Any, Final
 import av
 import numpy as np
 import torch
-from frame_cache_tools.bench.measure.slices import Slice, SliceRule, measure_counters
+from frame_cache_tools.bench.measure import Slice, SliceRule, measure_counters
 from frame_cache_tools.gpu_feeds import Feed, endless, num_in_flight, open_live, synchronize
 from frame_cache_tools.gpu_findings import Skip
 from frame_cache_tools.gpu_samples import Samples
 
 from cache_builder import LiveStore
-from cache_builder.gpu.nvdec import NvdecDevice, check_on_device
-from cache_builder.video.opening.open_video import choose_video_stream, open_container
+from cache_builder.gpu import NvdecDevice, check_on_device
+from cache_builder.video.opening import choose_video_stream, open_container
 from frame_store import CudaUnavailableError, open_store
 from frame_store.protocol import DecodesOnDevice
-from loader.gpu.jpeg import find_jpeg_decoder
+from loader.gpu import find_jpeg_decoder
 
 Measure = Callable[[float], Slice]
 """Makes images for about so many seconds."""

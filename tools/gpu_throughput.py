@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from frame_cache_tools.bench.measure.rounds import Rounds, rotated_order
+from frame_cache_tools.bench.measure import Rounds, rotated_order
 from frame_cache_tools.gpu_feeds import FRAME_BYTES, Feeds
 from frame_cache_tools.gpu_findings import Findings, Skip, StepContext, error_text
 from frame_cache_tools.gpu_probe import why_no_torch
@@ -30,8 +30,8 @@ from frame_cache_tools.gpu_subjects import (
     nvdec_subject,
 )
 
-from cache_builder.gpu.nvdec import NvdecDevice
-from frame_store.shared.cpu_budget import num_usable_cpus
+from cache_builder.gpu import NvdecDevice
+from frame_store.shared import num_usable_cpus
 
 _ROUNDS: Final = 3
 _WATCH_S: Final = 4

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cache_builder.discover import SourceVideo, discover_videos
-from cache_builder.video.opening.open_video import hash_file
+from cache_builder.video.opening import hash_file
 from frame_store.manifest import StoreManifest
-from frame_store.shared.descriptors import raise_if_out_of_files
-from frame_store.shared.user_path import user_path
+from frame_store.shared import raise_if_out_of_files, user_path
 
 
 def list_changes(then: Mapping[str, str | None], now: Mapping[str, str | None]) -> list[str]:

@@ -15,15 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.errors import MachineError, UnitNotIndependentError, VideoError, VideosError
-from cache_builder.findings.receipt import UnitReceipt
-from cache_builder.findings.verdict import DecodedVideo
-from cache_builder.gpu.choice import DecoderChoice
-from cache_builder.jobs.unit_job import UnitJob, empty_receipt
-from cache_builder.plan.units import DecodeUnit, plan_units
-from cache_builder.settings.config import BuildConfig, ErrorPolicy
-from cache_builder.video.decode.frame_table import sorted_packet_pts
-from cache_builder.video.decode.unit_edges import first_wrong_edge
-from cache_builder.video.scan.scan import VideoScan
+from cache_builder.findings import DecodedVideo, UnitReceipt
+from cache_builder.gpu import DecoderChoice
+from cache_builder.jobs import UnitJob, empty_receipt
+from cache_builder.plan import DecodeUnit, plan_units
+from cache_builder.settings import BuildConfig, ErrorPolicy
+from cache_builder.video.decode import first_wrong_edge, sorted_packet_pts
+from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import JobDied, JobDone, JobRaised, WorkerPool
 from frame_store.errors import CudaError
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from cache_builder.build.changes import list_changes
-from cache_builder.settings.config import differences
+from cache_builder.settings import differences
 
 _SETTING_OF_KEY: Final = {
     "encoding.name": "encoding",

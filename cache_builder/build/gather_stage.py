@@ -12,19 +12,21 @@ import numpy.typing as npt
 from cache_builder.build.decode_stage import DecodeResult
 from cache_builder.build.workspace import Workspace
 from cache_builder.errors import MachineError, VideoError, VideosError
-from cache_builder.findings.copies import with_copies_noted
-from cache_builder.findings.receipt import SOURCE_DTYPE
-from cache_builder.findings.verdict import DecodedVideo, measured_fidelity, unreadable_entry
-from cache_builder.gpu.choice import DecoderChoice
-from cache_builder.jobs.shard_job import PlanNames, ShardJob, SpillDamagedError, shard_rows_path
-from cache_builder.jobs.spill import UnitSpill
-from cache_builder.plan.units import ShardPlan, plan_shards
+from cache_builder.findings import (
+    SOURCE_DTYPE,
+    DecodedVideo,
+    measured_fidelity,
+    unreadable_entry,
+    with_copies_noted,
+)
+from cache_builder.gpu import DecoderChoice
+from cache_builder.jobs import PlanNames, ShardJob, SpillDamagedError, UnitSpill, shard_rows_path
+from cache_builder.plan import ShardPlan, plan_shards
 from cache_builder.progress import Progress
-from cache_builder.settings.config import BuildConfig
+from cache_builder.settings import BuildConfig
 from cache_builder.worker_pool import JobDied, JobDone, WorkerPool
 from frame_store import __version__
-from frame_store.containers.writing import ShardReceipt
-from frame_store.containers.zarr_writer import write_zarr_metadata
+from frame_store.containers import ShardReceipt, write_zarr_metadata
 from frame_store.index import FrameIndex
 from frame_store.manifest import ShardEntry, StoreManifest, VideoEntry, describe_files, encode_manifest
 from frame_store.names import (

@@ -8,10 +8,10 @@ import msgspec
 
 from cache_builder.discover import SourceVideo
 from cache_builder.errors import VideoChangedError, VideoError
-from cache_builder.gpu.choice import DecoderChoice
-from cache_builder.scans.scan_cache import ScanPool, scan_videos
-from cache_builder.settings.config import BuildConfig
-from cache_builder.video.scan.scan import VideoScan
+from cache_builder.gpu import DecoderChoice
+from cache_builder.scans import ScanPool, scan_videos
+from cache_builder.settings import BuildConfig
+from cache_builder.video.scan import VideoScan
 
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,22 +25,19 @@ from cache_builder.errors import (
     VideoError,
     VideosError,
 )
-from cache_builder.findings.verdict import NVDEC_COUNT
-from cache_builder.gpu.choice import DecoderChoice, choose_decoders
-from cache_builder.gpu.nvdec import NvdecDevice, choose_nvdec
-from cache_builder.plan.selection import make_selection
+from cache_builder.findings import NVDEC_COUNT
+from cache_builder.gpu import DecoderChoice, NvdecDevice, choose_decoders, choose_nvdec
+from cache_builder.plan import make_selection
 from cache_builder.progress import NoProgress, Progress
-from cache_builder.scans.scan_cache import forget_scans
-from cache_builder.settings.config import BuildConfig, RunOptions
-from cache_builder.video.scan.scan import VideoScan
+from cache_builder.scans import forget_scans
+from cache_builder.settings import BuildConfig, RunOptions
+from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import WorkerPool
 from frame_store.errors import CudaUnavailableError, StoreError
 from frame_store.manifest import EncodingName, FileEntry, StoreManifest, read_manifest
 from frame_store.names import MANIFEST_NAME
 from frame_store.publish import publish_folder, write_file
-from frame_store.shared.counts import counted
-from frame_store.shared.listed import listed
-from frame_store.shared.user_path import user_path
+from frame_store.shared import counted, listed, user_path
 from frame_store.verify import has_size
 
 _BYTES_PER_VALUE: Final[dict[EncodingName, tuple[float, float]]] = {

@@ -5,10 +5,9 @@ from typing import Literal
 import msgspec
 
 from cache_builder.discover import PassedOver
-from cache_builder.findings.copies import find_copies
-from cache_builder.findings.verdict import NVDEC_COUNT
+from cache_builder.findings import NVDEC_COUNT, find_copies
 from frame_store.manifest import Fidelity, StoreManifest, VideoEntry
-from frame_store.shared.counts import counted
+from frame_store.shared import counted
 
 _MAX_COPIES_TOLD = 3
 

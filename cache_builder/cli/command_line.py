@@ -16,7 +16,7 @@ from cache_builder.cli.interrupts import SigtermAsInterrupt, Terminated
 from cache_builder.errors import ConfigError, MachineError, OutputError, RepairError, VideosError
 from cache_builder.setting_names import NamesSettings, Spell, as_flag
 from frame_store.errors import FrameCacheError, StoreError, StoreNotFoundError
-from frame_store.shared.user_path import user_path
+from frame_store.shared import user_path
 
 EXIT_NOT_WHOLE: Final = 1
 EXIT_WRONG_COMMAND: Final = 2

@@ -2,38 +2,33 @@
 
 import importlib
 import signal
+from typing import Any
 
 
 def cache_build() -> None:
-    """See `main.cache_build`."""
-    import_quietly("cache_builder.cli.main")
-    from cache_builder.cli import main
-
-    main.cache_build()
+    """The command `cache-build`."""
+    import_quietly("cache_builder.cli.main").cache_build()
 
 
 def cache_info() -> None:
-    """See `main.cache_info`."""
-    import_quietly("cache_builder.cli.main")
-    from cache_builder.cli import main
-
-    main.cache_info()
+    """The command `cache-info`."""
+    import_quietly("cache_builder.cli.main").cache_info()
 
 
 def cache_verify() -> None:
-    """See `main.cache_verify`."""
-    import_quietly("cache_builder.cli.main")
-    from cache_builder.cli import main
-
-    main.cache_verify()
+    """The command `cache-verify`."""
+    import_quietly("cache_builder.cli.main").cache_verify()
 
 
-def import_quietly(module: str) -> None:
-    """Nothing has begun, and an exception in the middle of an import is anybody's guess: the signal itself ends it."""
+def import_quietly(name: str) -> Any:  # noqa: ANN401 - a module, whose functions are called by name
+    """The module `name`. A Ctrl-C while it is imported ends the process without a traceback.
+
+    Nothing has begun at that time, and an exception in the middle of an import can leave modules half made.
+    """
     handler = signal.getsignal(signal.SIGINT)
     if handler is signal.default_int_handler:  # else it is ignored on purpose
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    importlib.import_module(module)
-
+    module = importlib.import_module(name)
     if handler is signal.default_int_handler:
         signal.signal(signal.SIGINT, handler)
+    return module

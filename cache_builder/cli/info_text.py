@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeGuard
 
 from frame_store.manifest import StoreManifest, VideoEntry
-from frame_store.shared.counts import counted
-from frame_store.shared.shard_balance import chi2_of_uniform_shards
+from frame_store.shared import chi2_of_uniform_shards, counted
 
 UNKNOWN: Final = "unknown"
 

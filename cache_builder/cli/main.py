@@ -14,8 +14,7 @@ from cache_builder.errors import ConfigError
 from cache_builder.setting_names import as_flag_or_key
 from frame_store import __version__
 from frame_store.manifest import StoreManifest, read_manifest
-from frame_store.shared.counts import counted
-from frame_store.shared.cpu_budget import num_usable_cpus
+from frame_store.shared import counted, num_usable_cpus
 from frame_store.verify import verify_store
 
 
@@ -98,9 +97,8 @@ def cache_build(
     A killed build is resumed by the same command; a finished one is left untouched.
     """
     with exit_codes() as codes, shown_progress() as progress:
-        from cache_builder.build.pipeline import default_output, run_build
-        from cache_builder.build.report import report_text
-        from cache_builder.settings.config import BuildSettings, read_settings, resolve
+        from cache_builder.build import default_output, report_text, run_build
+        from cache_builder.settings import BuildSettings, read_settings, resolve
 
         source = _single_source(sources, videos)
         settings = BuildSettings()
@@ -185,7 +183,7 @@ def cache_verify(cache: Path, as_json: bool, repair: bool, videos: Path | None, 
                 f"{'--videos' if videos is not None else '--workers'} is for --repair: give both, or none"
             )
         if repair:
-            from cache_builder.repair.repair import repair_cache
+            from cache_builder.repair import repair_cache
 
             for entry in repair_cache(cache, videos, workers=workers or num_usable_cpus(), progress=progress):
                 progress.note(f"{entry.name}: made again, as the manifest says")
@@ -203,7 +201,7 @@ def cache_verify(cache: Path, as_json: bool, repair: bool, videos: Path | None, 
 
 
 def _say_changes(manifest: StoreManifest, videos: Path, *, as_json: bool) -> None:
-    from cache_builder.build.changes import changes_since
+    from cache_builder.build import changes_since
 
     lines = changes_since(manifest, videos)
     if as_json:

@@ -2,10 +2,8 @@
 
 from av.video.frame import PictureType, VideoFrame
 
-from cache_builder.video.decode.decode import DecodedFrame
-from cache_builder.video.decode.unit_edges import MAX_PICTURES_COMPARED, Pictures
-from cache_builder.video.picture.orientation import describe_matrix, read_display_matrix
-from cache_builder.video.picture.picture_hash import luma_hash, picture_hash
+from cache_builder.video.decode import MAX_PICTURES_COMPARED, DecodedFrame, Pictures
+from cache_builder.video.picture import describe_matrix, luma_hash, picture_hash, read_display_matrix
 from frame_store.frame_findings import PictureFormat
 
 

@@ -5,9 +5,8 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from cache_builder.video.packets.table import NO_PTS, PacketTable
-from cache_builder.video.scan.packet_pass import ONE_FRAME_A_PACKET
-from cache_builder.video.scan.scan import VideoScan
+from cache_builder.video.packets import NO_PTS, PacketTable
+from cache_builder.video.scan import ONE_FRAME_A_PACKET, VideoScan
 
 MAX_BYTES_NOT_CODED: Final = 10
 """An MPEG-4 picture this small may say that it is not coded (`vop_coded` 0): AVI files hold such for dropped frames."""

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from cache_builder.findings.packets_without_frame import Reason, packets_without_frame
 from cache_builder.findings.receipt import FRAME_DTYPE, UnitReceipt
-from cache_builder.video.decode.frame_table import sorted_packet_pts
-from cache_builder.video.packets.table import NO_PTS, PacketTable
-from cache_builder.video.scan.scan import VideoScan, ticks_to_seconds
+from cache_builder.video.decode import sorted_packet_pts
+from cache_builder.video.packets import NO_PTS, PacketTable
+from cache_builder.video.scan import VideoScan, ticks_to_seconds
 from frame_store.frame_findings import (
     MAX_LISTED,
     DamagedSpan,

@@ -11,11 +11,10 @@ import numpy.typing as npt
 from cache_builder.errors import VideoError
 from cache_builder.findings.receipt import SOURCE_DTYPE, UnitReceipt
 from cache_builder.findings.spans import VideoFrames, output_pts_seconds
-from cache_builder.video.scan.picture_notes import picture_notes
-from cache_builder.video.scan.scan import VideoScan
+from cache_builder.video.scan import VideoScan, picture_notes
 from frame_store.frame_findings import FormatChange, FrameTruth
 from frame_store.manifest import Fidelity, Verdict, VideoEntry
-from frame_store.shared.counts import counted, counted_in_groups
+from frame_store.shared import counted, counted_in_groups
 
 MAX_REASONS_LISTED = 3
 

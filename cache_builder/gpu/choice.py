@@ -8,10 +8,10 @@ import msgspec
 
 from cache_builder.errors import DeviceError, VideoError, VideosError
 from cache_builder.gpu.nvdec import NvdecDevice, probe_nvdec
-from cache_builder.video.opening.limits import seconds_to_scan
-from cache_builder.video.scan.scan import VideoFacts, VideoScan
+from cache_builder.video.opening import seconds_to_scan
+from cache_builder.video.scan import VideoFacts, VideoScan
 from cache_builder.worker_pool import JobDone, JobLimits, JobRaised, WorkerPool
-from frame_store.shared.counts import counted
+from frame_store.shared import counted
 
 MAX_PROBING_WORKERS = 4
 """A process takes half a second to start CUDA, and a probe a few hundredths of one."""

@@ -11,7 +11,7 @@ from av.video.reformatter import ColorRange
 from cache_builder.gpu.nvdec import NvdecDevice, check_on_device
 from cache_builder.gpu.yuv_format import ChromaLocation, YuvFormat, find_chroma_location
 from cache_builder.gpu.yuv_rgb import YuvToRgb
-from cache_builder.video.picture.geometry import FrameGeometry, Presentation, place_frame, with_aspect
+from cache_builder.video.picture import FrameGeometry, Presentation, place_frame, with_aspect
 
 _CHROMA_PATTERN: Final = (2, 2)
 """What NVDEC gives is 4:2:0."""

@@ -29,7 +29,7 @@ from av.video.plane import VideoPlane
 from av.video.stream import VideoStream
 
 from cache_builder.errors import DeviceError, VideoError
-from cache_builder.video.opening.open_video import (
+from cache_builder.video.opening import (
     OpenContainer,
     choose_video_stream,
     describe_error,
@@ -37,10 +37,9 @@ from cache_builder.video.opening.open_video import (
     read_packets,
     set_single_thread,
 )
-from cache_builder.video.scan.scan import VideoFacts
+from cache_builder.video.scan import VideoFacts
 from frame_store.errors import CudaUnavailableError
-from frame_store.shared.cuda_driver import NVDEC_LIBRARY, CudaCallError, CudaDriver, load_library
-from frame_store.shared.cuda_guard import check_cuda_usable_here
+from frame_store.shared import NVDEC_LIBRARY, CudaCallError, CudaDriver, check_cuda_usable_here, load_library
 
 if TYPE_CHECKING:
     import torch

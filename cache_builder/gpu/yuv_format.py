@@ -7,8 +7,7 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, VideoReformatter
 
-from cache_builder.video.picture.colour import find_colour_matrix
-from cache_builder.video.picture.convert import ACCURATE_FLAGS
+from cache_builder.video.picture import ACCURATE_FLAGS, find_colour_matrix
 
 _BITS_OF_FORMAT = {"nv12": 8, "p010le": 10, "p012le": 12, "p016le": 16}
 

@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 
 from cache_builder.gpu.resize_weights import ColumnResize, RowResize, bilinear_taps
 from cache_builder.gpu.yuv_format import YuvFormat
-from cache_builder.video.picture.colour import find_colour_matrix
-from cache_builder.video.picture.geometry import FramePlacement
+from cache_builder.video.picture import FramePlacement, find_colour_matrix
 
 
 class YuvToRgb:

@@ -1,1 +1,15 @@
 """The work of one worker process: decode a unit of a video, write a shard."""
+
+from cache_builder.jobs.shard_job import PlanNames, ShardJob, SpillDamagedError, shard_rows_path
+from cache_builder.jobs.spill import UnitSpill
+from cache_builder.jobs.unit_job import UnitJob, empty_receipt
+
+__all__ = [
+    "PlanNames",
+    "ShardJob",
+    "SpillDamagedError",
+    "UnitJob",
+    "UnitSpill",
+    "empty_receipt",
+    "shard_rows_path",
+]

@@ -12,16 +12,21 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.jobs.spill import UnitSpill
-from cache_builder.settings.config import BuildConfig
+from cache_builder.settings import BuildConfig
 from cache_builder.worker_pool import JobLimits
 from frame_store.codec import crc32c
-from frame_store.containers.tar_writer import TarShardWriter
-from frame_store.containers.writing import FrameRecord, ShardFile, ShardReceipt, ShardWriter
-from frame_store.containers.zarr_writer import ZarrShardWriter
+from frame_store.containers import (
+    FrameRecord,
+    ShardFile,
+    ShardReceipt,
+    ShardWriter,
+    TarShardWriter,
+    ZarrShardWriter,
+)
 from frame_store.names import INDEX_DTYPE, shard_name
 from frame_store.open_file import OpenFile
 from frame_store.publish import sync_path, write_file
-from frame_store.shared.descriptors import descriptor_share, raise_if_out_of_files
+from frame_store.shared import descriptor_share, raise_if_out_of_files
 
 MAX_OPEN_SPILLS = 256
 

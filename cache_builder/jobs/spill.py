@@ -10,9 +10,9 @@ from pathlib import Path
 
 import msgspec
 
-from cache_builder.findings.receipt import UnitReceipt
+from cache_builder.findings import UnitReceipt
 from frame_store.codec import crc32c
-from frame_store.shared.descriptors import raise_if_out_of_files
+from frame_store.shared import raise_if_out_of_files
 
 _CHECKSUM_BYTES = 4
 

@@ -9,21 +9,22 @@ import msgspec
 import numpy as np
 
 from cache_builder.errors import DeviceError, UnitNotIndependentError, VideoError
-from cache_builder.findings.frame_notes import FrameNotes
-from cache_builder.findings.receipt import FRAME_DTYPE, KEPT_DTYPE, UnitReceipt
-from cache_builder.gpu.nvdec import NvdecDevice
+from cache_builder.findings import FRAME_DTYPE, KEPT_DTYPE, FrameNotes, UnitReceipt
+from cache_builder.gpu import NvdecDevice
 from cache_builder.jobs.spill import UnitSpill
-from cache_builder.plan.selection import make_selection
-from cache_builder.plan.units import DecodeUnit
-from cache_builder.settings.config import BuildConfig
-from cache_builder.video.decode.decode import DecodedFrame, UnitDecoder, VideoReader
-from cache_builder.video.decode.decoder_log import decoder_log
-from cache_builder.video.decode.unit_edges import num_to_decode_behind
-from cache_builder.video.opening.limits import DEFAULT_LIMITS, seconds_to_decode
-from cache_builder.video.opening.open_video import out_of_memory_text
-from cache_builder.video.packets.table import NO_PTS
-from cache_builder.video.picture.convert import FrameConverter
-from cache_builder.video.scan.scan import VideoScan
+from cache_builder.plan import DecodeUnit, make_selection
+from cache_builder.settings import BuildConfig
+from cache_builder.video.decode import (
+    DecodedFrame,
+    UnitDecoder,
+    VideoReader,
+    decoder_log,
+    num_to_decode_behind,
+)
+from cache_builder.video.opening import DEFAULT_LIMITS, out_of_memory_text, seconds_to_decode
+from cache_builder.video.packets import NO_PTS
+from cache_builder.video.picture import FrameConverter
+from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import JobLimits
 from frame_store.codec import Pixels, crc32c, make_codec
 
@@ -194,7 +195,7 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """Convert on the GPU, where the frames are, and bring the small results here, many at a time."""
         import torch
 
-        from cache_builder.gpu.convert import CudaFrameConverter, YuvConverters
+        from cache_builder.gpu import CudaFrameConverter, YuvConverters
 
         presentation = self.scan.facts.presentation
         converter = CudaFrameConverter(

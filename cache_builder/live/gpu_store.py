@@ -14,16 +14,19 @@ from av.video.frame import VideoFrame
 
 from cache_builder.discover import PassedOver, SourceVideo
 from cache_builder.errors import DeviceError, VideoChangedError, VideoError
-from cache_builder.gpu.convert import CudaFrameConverter, YuvConverters
-from cache_builder.gpu.nvdec import NvdecDevice, probe_nvdec
-from cache_builder.gpu.yuv_format import ChromaLocation, find_chroma_location
+from cache_builder.gpu import (
+    ChromaLocation,
+    CudaFrameConverter,
+    NvdecDevice,
+    YuvConverters,
+    find_chroma_location,
+    probe_nvdec,
+)
 from cache_builder.live.store import LiveStore
 from cache_builder.live.video import LiveVideo, Outs
-from cache_builder.video.decode.decode import VideoReader
-from cache_builder.video.decode.frame_table import FrameTable
-from cache_builder.video.picture.convert import FrameConverter
-from cache_builder.video.picture.geometry import FrameGeometry
-from cache_builder.video.scan.scan import VideoScan
+from cache_builder.video.decode import FrameTable, VideoReader
+from cache_builder.video.picture import FrameConverter, FrameGeometry
+from cache_builder.video.scan import VideoScan
 from frame_store.index import check_frame_ids, check_out, check_outs
 from frame_store.protocol import FrameIds, Frames
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from cache_builder.live.video import LiveVideo
-from frame_store.shared.descriptors import num_files_to_keep
+from frame_store.shared import num_files_to_keep
 
 
 class OpenVideos:

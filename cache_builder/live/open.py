@@ -5,13 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cache_builder.discover import look_into
-from cache_builder.gpu.nvdec import Device, choose_nvdec
+from cache_builder.gpu import Device, choose_nvdec
 from cache_builder.live.store import LiveStore
-from cache_builder.scans.scan_cache import ScanPool, scan_frames
-from cache_builder.video.picture.geometry import FrameGeometry, Resize
-from frame_store.shared.arguments import flag, whole_number
-from frame_store.shared.cpu_budget import num_usable_cpus
-from frame_store.shared.user_path import user_path
+from cache_builder.scans import ScanPool, scan_frames
+from cache_builder.video.picture import FrameGeometry, Resize
+from frame_store.shared import flag, num_usable_cpus, user_path, whole_number
 
 
 def open_videos(

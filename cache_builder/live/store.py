@@ -12,22 +12,18 @@ import numpy.typing as npt
 
 from cache_builder.discover import PassedOver, SourceVideo
 from cache_builder.errors import VideoError
-from cache_builder.findings.copies import find_copies
-from cache_builder.gpu.nvdec import NvdecDevice
+from cache_builder.findings import find_copies
+from cache_builder.gpu import NvdecDevice
 from cache_builder.live.idle_videos import OpenVideos
 from cache_builder.live.video import ConvertsFrames, DecodeStarts, LearnedOfVideo, LiveVideo, Outs
-from cache_builder.video.decode.decode import VideoReader
-from cache_builder.video.decode.frame_table import FrameTable
-from cache_builder.video.decode.units import gop_units
-from cache_builder.video.picture.convert import FrameConverter
-from cache_builder.video.picture.geometry import FrameGeometry
-from cache_builder.video.scan.scan import VideoFacts, VideoScan, ticks_to_seconds
+from cache_builder.video.decode import FrameTable, VideoReader, gop_units
+from cache_builder.video.picture import FrameConverter, FrameGeometry
+from cache_builder.video.scan import VideoFacts, VideoScan, ticks_to_seconds
 from frame_store.index import check_frame_ids, check_out, check_outs
 from frame_store.names import INDEX_DTYPE
 from frame_store.protocol import FrameIds, Frames
-from frame_store.reader.store_index import StoreIndex
-from frame_store.shared.counts import counted
-from frame_store.shared.descriptors import is_out_of_files
+from frame_store.reader import StoreIndex
+from frame_store.shared import counted, is_out_of_files
 
 MAX_IDLE_BYTES: Final = 128 << 20
 """Memory of the decoders of videos that are kept open: five of 1080p. Opening one again costs 3 to 20 ms."""

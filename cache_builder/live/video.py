@@ -9,8 +9,8 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 
 from cache_builder.errors import UnitNotIndependentError, VideoError
-from cache_builder.video.decode.decode import DecodedFrame, VideoReader
-from frame_store.shared.counts import counted
+from cache_builder.video.decode import DecodedFrame, VideoReader
+from frame_store.shared import counted
 
 
 class DecodeStarts:

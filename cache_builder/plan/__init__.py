@@ -1,1 +1,6 @@
 """Which frames are kept and which packets are decoded together. Pure functions."""
+
+from cache_builder.plan.selection import make_selection
+from cache_builder.plan.units import DecodeUnit, ShardPlan, plan_shards, plan_units
+
+__all__ = ["DecodeUnit", "ShardPlan", "make_selection", "plan_shards", "plan_units"]

@@ -8,10 +8,9 @@ from typing import Final
 import numpy as np
 
 from cache_builder.errors import VideoError
-from cache_builder.settings.config import BuildConfig
-from cache_builder.settings.frame_times import LONGEST_TICKS, FrameTimes, fit_frame_times
-from cache_builder.video.packets.table import NO_PTS
-from cache_builder.video.scan.scan import VideoScan
+from cache_builder.settings import LONGEST_TICKS, BuildConfig, FrameTimes, fit_frame_times
+from cache_builder.video.packets import NO_PTS
+from cache_builder.video.scan import VideoScan
 
 Selection = Callable[[int, int | None, int | None], bool]
 """(ordinal in the video, pts, pts of the frame that follows or None behind the last) -> keep it?"""

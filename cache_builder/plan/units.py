@@ -7,9 +7,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from cache_builder.settings.config import BuildConfig
-from cache_builder.video.decode.units import gop_units
-from cache_builder.video.scan.scan import VideoScan
+from cache_builder.settings import BuildConfig
+from cache_builder.video.decode import gop_units
+from cache_builder.video.scan import VideoScan
 
 
 class DecodeUnit(msgspec.Struct, frozen=True, kw_only=True, order=True):

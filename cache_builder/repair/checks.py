@@ -8,7 +8,7 @@ import msgspec
 
 from cache_builder.errors import RepairError
 from cache_builder.progress import Progress
-from cache_builder.settings.config import BuildConfig
+from cache_builder.settings import BuildConfig
 from frame_store.manifest import FileEntry, StoreManifest
 from frame_store.verify import check_file
 

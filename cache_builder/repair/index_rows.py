@@ -8,20 +8,20 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from cache_builder.plan.units import ShardPlan
-from cache_builder.settings.config import BuildConfig
-from frame_store.containers.shard_rows import (
+from cache_builder.plan import ShardPlan
+from cache_builder.settings import BuildConfig
+from frame_store.containers import (
+    SIDE_ARRAYS,
     read_side_array,
     side_array_names,
     tar_shard_rows,
     zarr_shard_rows,
 )
-from frame_store.containers.zarr_check import SIDE_ARRAYS
 from frame_store.index import FrameIndex
 from frame_store.manifest import StoreManifest
 from frame_store.names import INDEX_DTYPE, INDEX_NAME
 from frame_store.open_file import open_inside
-from frame_store.shared.descriptors import raise_if_out_of_files
+from frame_store.shared import raise_if_out_of_files
 
 Column = npt.NDArray[Any]
 

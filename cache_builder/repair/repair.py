@@ -12,35 +12,36 @@ from typing import Any
 
 import numpy as np
 
-from cache_builder.build.decode_stage import DecodeResult, DecodeStage
-from cache_builder.build.gather_stage import library_versions, write_index, write_plan, write_shards
-from cache_builder.build.pipeline import resolved
-from cache_builder.build.workspace import Workspace
+from cache_builder.build import (
+    DecodeResult,
+    DecodeStage,
+    Workspace,
+    library_versions,
+    resolved,
+    write_index,
+    write_plan,
+    write_shards,
+)
 from cache_builder.discover import discover_videos, source_path
 from cache_builder.errors import MachineError, RepairError, VideoError, VideosError
-from cache_builder.findings.receipt import SOURCE_DTYPE, UnitReceipt
-from cache_builder.findings.verdict import NVDEC_COUNT, DecodedVideo
-from cache_builder.gpu.choice import DecoderChoice
-from cache_builder.jobs.shard_job import PlanNames, ShardJob, shard_rows_path
-from cache_builder.jobs.unit_job import UnitJob
-from cache_builder.plan.units import ShardPlan, plan_shards
+from cache_builder.findings import NVDEC_COUNT, SOURCE_DTYPE, DecodedVideo, UnitReceipt
+from cache_builder.gpu import DecoderChoice
+from cache_builder.jobs import PlanNames, ShardJob, UnitJob, shard_rows_path
+from cache_builder.plan import ShardPlan, plan_shards
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.repair.checks import REBUILD, broken_files, config_of, require_place
 from cache_builder.repair.index_rows import IndexRows
-from cache_builder.scans.scan_cache import scan_videos
-from cache_builder.settings.config import differences
-from cache_builder.video.scan.scan import VideoScan
+from cache_builder.scans import scan_videos
+from cache_builder.settings import differences
+from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import WorkerPool
-from frame_store.containers.writing import ShardReceipt
-from frame_store.containers.zarr_writer import write_zarr_metadata
+from frame_store.containers import ShardReceipt, write_zarr_metadata
 from frame_store.errors import StoreFormatError
 from frame_store.index import FrameIndex, open_index
 from frame_store.manifest import FileEntry, StoreManifest, read_manifest
 from frame_store.names import INDEX_NAME
 from frame_store.publish import sync_path
-from frame_store.shared.counts import counted
-from frame_store.shared.listed import listed
-from frame_store.shared.user_path import user_path
+from frame_store.shared import counted, listed, user_path
 from frame_store.verify import check_file
 
 

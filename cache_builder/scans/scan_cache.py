@@ -16,13 +16,12 @@ import numpy as np
 from cache_builder.discover import SourceVideo
 from cache_builder.errors import VideoError
 from cache_builder.scans.scan_job import CountJob, ScanJob, StartCheckJob
-from cache_builder.video.decode.frame_table import FrameTable, predict_frames
-from cache_builder.video.decode.start_check import starts_to_try
-from cache_builder.video.packets.table import PACKET_COLUMNS, PacketTable
-from cache_builder.video.scan.scan import VideoFacts, VideoScan
+from cache_builder.video.decode import FrameTable, predict_frames, starts_to_try
+from cache_builder.video.packets import PACKET_COLUMNS, PacketTable
+from cache_builder.video.scan import VideoFacts, VideoScan
 from cache_builder.worker_pool import JobDied, JobRaised, WorkerPool
 from frame_store.publish import write_file
-from frame_store.shared.descriptors import raise_if_out_of_files
+from frame_store.shared import raise_if_out_of_files
 
 _DIGEST_BYTES: Final = 32
 _CACHE_VERSION: Final = f"9, PyAV {av.__version__}"

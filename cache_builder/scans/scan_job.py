@@ -5,11 +5,15 @@ from pathlib import Path
 import msgspec
 
 from cache_builder.errors import VideoError
-from cache_builder.video.decode.frame_table import FrameTable, count_frames
-from cache_builder.video.decode.start_check import MAX_PACKETS_DECODED, check_starts
-from cache_builder.video.opening.limits import DEFAULT_LIMITS, VideoLimits, seconds_to_decode, seconds_to_scan
-from cache_builder.video.opening.open_video import out_of_memory_text
-from cache_builder.video.scan.scan import VideoScan, scan_video
+from cache_builder.video.decode import MAX_PACKETS_DECODED, FrameTable, check_starts, count_frames
+from cache_builder.video.opening import (
+    DEFAULT_LIMITS,
+    VideoLimits,
+    out_of_memory_text,
+    seconds_to_decode,
+    seconds_to_scan,
+)
+from cache_builder.video.scan import VideoScan, scan_video
 from cache_builder.worker_pool import JobLimits
 
 

@@ -14,15 +14,14 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 
 from cache_builder.errors import ConfigError
-from cache_builder.gpu.nvdec import Device
+from cache_builder.gpu import Device
 from cache_builder.setting_names import SettingError, as_key
 from cache_builder.settings.frame_times import NTSC_RATES
 from cache_builder.settings.presets import settings_file
-from cache_builder.video.picture.geometry import FrameGeometry, Resize, parse_aspect, parse_size
+from cache_builder.video.picture import FrameGeometry, Resize, parse_aspect, parse_size
 from frame_store.manifest import ChromaSubsampling, Encoding, EncodingName, Layout
 from frame_store.names import Container
-from frame_store.shared.cpu_budget import num_usable_cpus
-from frame_store.shared.descriptors import raise_if_out_of_files
+from frame_store.shared import num_usable_cpus, raise_if_out_of_files
 
 ZSTD_LEVEL = 3
 """On noisy pixels level 1 saves no more and no less, and higher levels cost time for under 1%."""

@@ -26,7 +26,7 @@ from frame_store.index import FrameIndex, max_payload_bytes, read_npy_header
 from frame_store.manifest import StoreManifest
 from frame_store.names import INDEX_DTYPE, ZARR_FOLDER, frame_key
 from frame_store.open_file import open_inside
-from frame_store.shared.counts import counted
+from frame_store.shared import counted
 
 _U4: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
 

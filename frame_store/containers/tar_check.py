@@ -18,7 +18,7 @@ from frame_store.index import FrameIndex, read_npy_header
 from frame_store.manifest import StoreManifest
 from frame_store.names import frame_key
 from frame_store.open_file import OpenFile
-from frame_store.shared.counts import counted
+from frame_store.shared import counted
 
 MAX_GAP_BYTES: Final = 1 << 20
 """Between two payloads lie three headers and a `.json` of a path and three numbers."""

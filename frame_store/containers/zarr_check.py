@@ -18,8 +18,7 @@ from frame_store.index import FrameIndex
 from frame_store.manifest import StoreManifest
 from frame_store.names import ZARR_FOLDER
 from frame_store.open_file import OpenFile, read_inside
-from frame_store.shared.counts import counted
-from frame_store.shared.descriptors import raise_if_out_of_files
+from frame_store.shared import counted, raise_if_out_of_files
 
 MAX_METADATA_BYTES: Final = 1 << 20
 SIDE_ARRAYS: Final = {"video_id": "uint32", "frame_in_video": "uint32", "pts_seconds": "float64"}

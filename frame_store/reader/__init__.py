@@ -1,1 +1,6 @@
 """Reads frames out of a cache: files kept open or mapped into memory."""
+
+from frame_store.reader.cache_store import CacheStore, open_store
+from frame_store.reader.store_index import StoreIndex
+
+__all__ = ["CacheStore", "StoreIndex", "open_store"]

@@ -18,9 +18,7 @@ from frame_store.reader.mapped_shards import MAX_MAPPED_SHARDS, MappedShards
 from frame_store.reader.open_shards import ShardFiles
 from frame_store.reader.page_cache import is_cached, will_need
 from frame_store.reader.store_index import StoreIndex
-from frame_store.shared.arguments import flag
-from frame_store.shared.counts import counted
-from frame_store.shared.user_path import user_path
+from frame_store.shared import counted, flag, user_path
 
 Reads = Literal["map", "pread"]
 """How raw frames are read. `map` copies a batch out of mapped shards in one call. `pread` never maps a shard, at 0.6 of

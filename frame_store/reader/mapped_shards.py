@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from frame_store.protocol import Frames
 from frame_store.reader.open_shards import ShardFiles
-from frame_store.shared.counts import counted
+from frame_store.shared import counted
 
 MAX_MAPPED_SHARDS: Final = 32_768
 """Linux grants a process 65,530 mappings (vm.max_map_count); larger caches are read with `pread`."""

@@ -9,8 +9,7 @@ from pathlib import Path
 from frame_store.errors import StoreDamagedError
 from frame_store.manifest import ShardEntry
 from frame_store.open_file import OpenFile, require_plain_file
-from frame_store.shared.counts import counted
-from frame_store.shared.descriptors import descriptor_limit, is_out_of_files, num_files_to_keep
+from frame_store.shared import counted, descriptor_limit, is_out_of_files, num_files_to_keep
 
 MAX_OPEN_SHARDS = 256
 """File descriptors kept per store, fewer where the process may hold few (`num_files_to_keep`); random reads over more

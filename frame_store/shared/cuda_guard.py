@@ -13,7 +13,6 @@ import os
 import sys
 
 from frame_store.errors import CudaForkError, CudaUnavailableError
-from frame_store.shared.counts import counted
 from frame_store.shared.cuda_driver import (
     CUDA_ERROR_NO_DEVICE,
     CUDA_ERROR_NOT_INITIALIZED,
@@ -24,6 +23,7 @@ from frame_store.shared.cuda_driver import (
     CudaDriver,
     cuda_driver,
 )
+from frame_store.shared.wording import counted
 
 FORK_TEXT = (
     "CUDA was started in the parent before this process was forked from it, and does not survive a fork: here every "

@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from frame_store.shared.arguments import whole_number
-from frame_store.shared.counts import counted
+from frame_store.shared import counted, whole_number
 from loader.augment.apply import augment_batch, augment_images
 from loader.augment.draw import AugmentParameters, draw_parameters
 from loader.augment.values import ColorJitter, Normalize, RandomResizedCrop

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loader.augment.values import RandomResizedCrop
-from loader.sampling.orders.random_words import Words, integers_below, unit_floats, words_at
+from loader.sampling.orders import Words, integers_below, unit_floats, words_at
 
 CropBoxes: TypeAlias = npt.NDArray[np.int64]
 """Shape (B, 4): top, left, height and width in pixels."""

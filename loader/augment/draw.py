@@ -10,7 +10,7 @@ import numpy.typing as npt
 from loader.augment.crop_box import NUM_CROP_KEYS, CropBoxes, draw_crop_boxes
 from loader.augment.values import IDENTITY_FACTORS, OPERATIONS, ColorJitter, RandomResizedCrop
 from loader.errors import AugmentationError
-from loader.sampling.orders.random_words import Words, epoch_keys, integers_below, unit_floats, words_at
+from loader.sampling.orders import Words, epoch_keys, integers_below, unit_floats, words_at
 
 ORDERS: Final = np.array(list(itertools.permutations(range(len(OPERATIONS)))), np.int64)
 """All 24 orders of the jitter's operations, shape (24, 4)."""

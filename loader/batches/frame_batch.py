@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from frame_store.protocol import Frames, FrameStore
-from frame_store.shared.counts import counted
+from frame_store.shared import counted
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -7,11 +7,10 @@ import numpy.typing as npt
 import torch
 
 from frame_store.protocol import FrameStore
-from loader.augment.augmentation import Augmentation
-from loader.augment.callables import Augment, augmented_frames
+from loader.augment import Augment, Augmentation, augmented_frames
 from loader.batches.buffers import BatchBuffers
 from loader.batches.frame_batch import FrameBatch
-from loader.sampling.orders.frames import FrameIds
+from loader.sampling.orders import FrameIds
 
 
 class BatchReader:

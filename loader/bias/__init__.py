@@ -1,1 +1,47 @@
 """Bias and variance of each way to sample, computed before training (SAMPLING.md). No torch."""
+
+from loader.bias.design_effect import least_correlation
+from loader.bias.law import SamplingLaw, Target, sampling_law
+from loader.bias.report import (
+    NOTHING_VARIES,
+    BiasReport,
+    estimate_for,
+    make_report,
+    rho_level,
+    units_of_batches,
+)
+from loader.bias.rho import (
+    DRAWS,
+    ReadFeatures,
+    RhoEstimate,
+    estimate_rho,
+    load_features,
+    rho_of_all,
+    rho_of_shuffled_frames,
+    scaled_features,
+    thumbnails,
+    units_of,
+)
+
+__all__ = [
+    "DRAWS",
+    "NOTHING_VARIES",
+    "BiasReport",
+    "ReadFeatures",
+    "RhoEstimate",
+    "SamplingLaw",
+    "Target",
+    "estimate_for",
+    "estimate_rho",
+    "least_correlation",
+    "load_features",
+    "make_report",
+    "rho_level",
+    "rho_of_all",
+    "rho_of_shuffled_frames",
+    "sampling_law",
+    "scaled_features",
+    "thumbnails",
+    "units_of",
+    "units_of_batches",
+]

@@ -16,12 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.shared.counts import counted
+from frame_store.shared import counted
 from loader.bias.formulas import Reals
-from loader.bias.pairs.slots import same_place_share
+from loader.bias.pairs import same_place_share
 from loader.errors import SamplingError
-from loader.sampling.orders.clips import check_video_lengths
-from loader.sampling.orders.frames import check_shard_sizes
+from loader.sampling.orders import check_shard_sizes, check_video_lengths
 
 Counts = npt.NDArray[np.int64]
 

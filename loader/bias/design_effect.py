@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.shared.counts import counted
+from frame_store.shared import counted
 from loader.bias.formulas import Reals, check_law
-from loader.bias.pairs.kappa import check_batch_size
+from loader.bias.pairs import check_batch_size
 from loader.errors import SamplingError
-from loader.sampling.orders.frames import check_shard_sizes
+from loader.sampling.orders import check_shard_sizes
 
 
 def intraclass_correlation(frames_by_shard: Sequence[npt.ArrayLike]) -> float:

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.shared.counts import counted
+from frame_store.shared import counted
 from loader.bias import design_effect as formulas
 from loader.bias.formulas import Reals
 from loader.bias.law import SamplingLaw
-from loader.bias.pairs.circle_covariance import block_design_effect, can_average_orders, circle_autocovariance
+from loader.bias.pairs import block_design_effect, can_average_orders, circle_autocovariance
 from loader.errors import SamplingError
-from loader.sampling.orders.blocks import frames_per_block
-from loader.sampling.orders.frames import check_shard_sizes
-from loader.sampling.spec import SamplingSpec
+from loader.sampling import SamplingSpec
+from loader.sampling.orders import check_shard_sizes, frames_per_block
 
 Counts = npt.NDArray[np.int64]
 

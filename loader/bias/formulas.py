@@ -10,10 +10,10 @@ import operator
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.shared import shard_balance
-from frame_store.shared.counts import counted
+from frame_store import shared
+from frame_store.shared import counted
 from loader.errors import SamplingError
-from loader.sampling.orders.frames import check_shard_sizes
+from loader.sampling.orders import check_shard_sizes
 
 Reals = npt.NDArray[np.float64]
 
@@ -74,7 +74,7 @@ def chi2_of_uniform_shards(shard_sizes: npt.ArrayLike) -> float:
     Raises:
         SamplingError: not shard sizes.
     """
-    return shard_balance.chi2_of_uniform_shards(_held(shard_sizes))
+    return shared.chi2_of_uniform_shards(_held(shard_sizes))
 
 
 def typical_bias_of_uniform_shards(shard_sizes: npt.ArrayLike) -> float:

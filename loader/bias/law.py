@@ -13,14 +13,18 @@ from loader.bias import formulas as bias_formulas
 from loader.bias import steps as step_law
 from loader.bias.clips import ClipCoverage, clip_coincidences
 from loader.bias.design_effect import worst_visit_design_effect
-from loader.bias.pairs import kappa as coincidence
-from loader.bias.pairs.law import pair_chi2
+from loader.bias.pairs import (
+    block_kappa,
+    iid_kappa,
+    pair_chi2,
+    permutation_kappa,
+    sequential_kappa,
+    visit_kappa as kappa_of_visits,
+    visit_shard_kappa,
+)
 from loader.errors import SamplingError
-from loader.sampling.orders.blocks import frames_per_block
-from loader.sampling.orders.frames import check_shard_sizes
-from loader.sampling.plan import BatchPlan
-from loader.sampling.rank_slice import Remainder
-from loader.sampling.spec import SamplingSpec
+from loader.sampling import BatchPlan, Remainder, SamplingSpec
+from loader.sampling.orders import check_shard_sizes, frames_per_block
 
 Reals = npt.NDArray[np.float64]
 
@@ -219,7 +223,7 @@ def _law_of_frames(
     sizes: npt.NDArray[np.int64], spec: SamplingSpec, batch_size: int, dropped: int, doubled: int
 ) -> SamplingLaw:
     if spec.sampling == "iid":
-        kappa = coincidence.iid_kappa(sizes) if batch_size > 1 else 0.0
+        kappa = iid_kappa(sizes) if batch_size > 1 else 0.0
         because = "every draw is uniform"
         return _uniform(sizes, spec, batch_size, kappa=kappa, because=because, visit_kappa=0.0)
     if spec.sampling == "shards":
@@ -227,12 +231,12 @@ def _law_of_frames(
     if spec.sampling == "sequential":
         return _law_of_sequential(sizes, batch_size, dropped, doubled)
     if spec.sampling == "permutation":
-        kappa = coincidence.permutation_kappa(sizes, num_slots=batch_size) if batch_size > 1 else 0.0
+        kappa = permutation_kappa(sizes, num_slots=batch_size) if batch_size > 1 else 0.0
         visit_kappa = 0.0
         because = "every position of an epoch is uniform over the seeds"
     else:
         block_frames = frames_per_block(sizes, shards_per_block=spec.shards_per_block or 1)
-        kappa = coincidence.block_kappa(
+        kappa = block_kappa(
             sizes,
             block_frames=block_frames,
             batch_size=batch_size,
@@ -246,7 +250,7 @@ def _law_of_frames(
         batch_size,
         kappa=kappa,
         because=because,
-        visit_kappa=visit_kappa,
+        visit_kappa=visit_kappa as kappa_of_visits,
         dropped=dropped,
         doubled=doubled,
     )
@@ -277,7 +281,7 @@ def _uniform(
         chi2_at_middle=0.0,
         chi2_at_end=0.0,
         kappa={"shard": kappa},
-        visit_kappa=visit_kappa,
+        visit_kappa=visit_kappa as kappa_of_visits,
         num_positions_dropped=dropped,
         num_positions_doubled=doubled,
         because=because,
@@ -286,22 +290,20 @@ def _uniform(
 
 def _law_of_visits(sizes: npt.NDArray[np.int64], spec: SamplingSpec, batch_size: int) -> SamplingLaw:
     frames_per_visit = spec.frames_per_visit or 1
-    visit_kappa = coincidence.visit_kappa(batch_size=batch_size, frames_per_visit=frames_per_visit)
+    visit_kappa = kappa_of_visits(batch_size=batch_size, frames_per_visit=frames_per_visit)
     if spec.shard_choice == "uniform":
         held = sizes > 0
         probability = held / np.count_nonzero(held)
     else:
         probability = sizes / sizes.sum()
-    kappa = coincidence.visit_shard_kappa(
-        probability, batch_size=batch_size, frames_per_visit=frames_per_visit
-    )
+    kappa = visit_shard_kappa(probability, batch_size=batch_size, frames_per_visit=frames_per_visit)
     law = _uniform(
         sizes,
         spec,
         batch_size,
         kappa=kappa,
         because="the shard of a uniformly drawn frame is visited (anchor-frame rule)",
-        visit_kappa=visit_kappa,
+        visit_kappa=visit_kappa as kappa_of_visits,
     )
     law = replace(
         law,
@@ -339,7 +341,7 @@ def _law_of_sequential(
         sizes,
         SamplingSpec(sampling="sequential"),
         batch_size,
-        kappa=coincidence.sequential_kappa(sizes, batch_size, num_batches),
+        kappa=sequential_kappa(sizes, batch_size, num_batches),
         because="every epoch shows every frame once, always at the same position and in the same batch",
         dropped=dropped,
         doubled=doubled,

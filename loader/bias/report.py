@@ -24,10 +24,8 @@ from loader.bias.rho import (
     units_of,
 )
 from loader.errors import SamplingError
-from loader.sampling.orders.blocks import frames_per_block
-from loader.sampling.orders.clips import contiguous_video_sizes
-from loader.sampling.orders.epoch import epoch_order
-from loader.sampling.spec import SamplingSpec
+from loader.sampling import SamplingSpec
+from loader.sampling.orders import contiguous_video_sizes, epoch_order, frames_per_block
 
 Reals = npt.NDArray[np.float64]
 

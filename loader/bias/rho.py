@@ -16,12 +16,16 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.protocol import FrameStore, IndexTable
-from frame_store.shared.counts import counted
-from frame_store.shared.descriptors import raise_if_out_of_files
+from frame_store.shared import counted, raise_if_out_of_files
 from loader.bias.design_effect import least_correlation
 from loader.errors import SamplingError
-from loader.sampling.orders.frames import check_shard_sizes
-from loader.sampling.orders.random_words import draw_without_replacement, epoch_keys, integers_below, words_at
+from loader.sampling.orders import (
+    check_shard_sizes,
+    draw_without_replacement,
+    epoch_keys,
+    integers_below,
+    words_at,
+)
 
 Level: TypeAlias = Literal["gop", "video", "shard"]
 Basis: TypeAlias = Literal["exact", "sampled", "builds", "assumed"]

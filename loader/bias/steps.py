@@ -7,11 +7,11 @@ batch. SAMPLING.md: (S50), (S51).
 import operator
 from typing import Any
 
-from frame_store.shared.counts import counted
+from frame_store.shared import counted
 from loader.bias.formulas import chi2_of_dropped_tail, chi2_of_padding
-from loader.bias.pairs.kappa import check_batch_size
+from loader.bias.pairs import check_batch_size
 from loader.errors import SamplingError
-from loader.sampling.plan import BatchPlan
+from loader.sampling import BatchPlan
 
 
 def chi2_of_short_batch(num_frames: int, *, batch_size: int) -> float:

@@ -1,1 +1,18 @@
 """Batches in the memory of a GPU: the device, its streams, uploads and JPEG decoding."""
+
+from loader.gpu.device import Device, JpegDecode, chosen_device, chosen_jpeg_decoder
+from loader.gpu.jpeg import find_jpeg_decoder
+from loader.gpu.reader import DeviceBatch, DeviceBatchReader
+from loader.gpu.streams import CudaStreams, DeviceStreams
+
+__all__ = [
+    "CudaStreams",
+    "Device",
+    "DeviceBatch",
+    "DeviceBatchReader",
+    "DeviceStreams",
+    "JpegDecode",
+    "chosen_device",
+    "chosen_jpeg_decoder",
+    "find_jpeg_decoder",
+]

@@ -9,11 +9,11 @@ import numpy.typing as npt
 import torch
 
 from frame_store.protocol import DecodesOnDevice, FrameStore, HoldsEncodedFrames
-from loader.augment.callables import Augment, augmented_frames
-from loader.batches.frame_batch import FrameBatch
+from loader.augment import Augment, augmented_frames
+from loader.batches import FrameBatch
 from loader.gpu.jpeg import DecodeJpegs, stack_images
 from loader.gpu.streams import DeviceStreams, TakeOver
-from loader.sampling.orders.frames import FrameIds
+from loader.sampling.orders import FrameIds
 
 FramesOnDevice: TypeAlias = Callable[[], torch.Tensor]
 """Queues what makes a batch's frames, uint8 (B, H, W, 3), on the present stream."""

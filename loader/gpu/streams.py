@@ -13,7 +13,7 @@ from typing import Final, Protocol, TypeAlias
 import torch
 
 from frame_store.errors import CudaUnavailableError
-from frame_store.shared.cuda_guard import check_cuda_usable_here
+from frame_store.shared import check_cuda_usable_here
 
 TakeOver: TypeAlias = Callable[[], None]
 """To be called where tensors are handed out: makes the stream that is current there wait until they are ready."""

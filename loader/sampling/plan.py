@@ -8,14 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.protocol import FrameStore
-from frame_store.shared.arguments import whole_number
-from frame_store.shared.counts import counted, counted_in_groups
-from frame_store.shared.shard_balance import chi2_of_uniform_shards
+from frame_store.shared import chi2_of_uniform_shards, counted, counted_in_groups, whole_number
 from loader.errors import SamplingError
 from loader.sampling.caller_warning import warn_caller
-from loader.sampling.orders.clips import contiguous_video_sizes, short_videos_text
-from loader.sampling.orders.epoch import epoch_order
-from loader.sampling.orders.frames import EpochOrder, FrameIds, check_shard_sizes
+from loader.sampling.orders import (
+    EpochOrder,
+    FrameIds,
+    check_shard_sizes,
+    contiguous_video_sizes,
+    epoch_order,
+    short_videos_text,
+)
 from loader.sampling.rank_slice import RankSlice, Remainder, check_remainder
 from loader.sampling.spec import Sampling, SamplingSpec, ShardChoice
 

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.shared.counts import counted
+from frame_store.shared import counted
 from loader.errors import SamplingError
 
 Remainder: TypeAlias = Literal["drop", "pad", "uneven"]

@@ -2,7 +2,7 @@
 
 import os
 
-from frame_store.shared.arguments import whole_number
+from frame_store.shared import whole_number
 from loader.errors import SamplingError
 from loader.sampling.caller_warning import warn_caller
 

@@ -6,9 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from frame_store.protocol import FrameStore
-from frame_store.shared.arguments import whole_number
-from frame_store.shared.counts import counted
-from frame_store.shared.listed import listed
+from frame_store.shared import counted, listed, whole_number
 from loader.errors import SamplingError
 from loader.sampling.plan import BatchOptions, BatchPlan, plan_batches
 from loader.sampling.ranks import ShardingCheck, check_ranks

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
-from frame_store.shared.arguments import flag, whole_number
+from frame_store.shared import flag, whole_number
 from loader.errors import SamplingError
 from loader.sampling.rank_slice import Remainder
 

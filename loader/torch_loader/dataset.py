@@ -21,12 +21,18 @@ from typing import Any, TypeAlias, Unpack
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from frame_store.shared.counts import counted_in_groups
-from loader.batches.frame_batch import FrameBatch, read_frame_batch
+from frame_store.shared import counted_in_groups
+from loader.batches import FrameBatch, read_frame_batch
 from loader.errors import SamplingError
-from loader.sampling.option_names import takes_options
-from loader.sampling.plan import BatchOptions, BatchPlan
-from loader.sampling.resume import EpochCursor, Iteration, LoaderState, plan_epochs
+from loader.sampling import (
+    BatchOptions,
+    BatchPlan,
+    EpochCursor,
+    Iteration,
+    LoaderState,
+    plan_epochs,
+    takes_options,
+)
 from loader.store_argument import StoreOrPath, opened_store
 
 BatchIds: TypeAlias = list[int] | list[list[int]]

@@ -9,17 +9,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from frame_store.errors import CudaForkError
 from frame_store.protocol import FrameStore
-from frame_store.shared.arguments import whole_number
-from frame_store.shared.cuda_guard import check_cuda_usable_here
-from loader.augment.callables import Augment, augmented_frames, checked_augment
-from loader.batches.frame_batch import FrameBatch, read_frame_batch
+from frame_store.shared import check_cuda_usable_here, whole_number
+from loader.augment import Augment, augmented_frames, checked_augment
+from loader.batches import FrameBatch, read_frame_batch
 from loader.errors import SamplingError
 from loader.frame_loader import FrameLoader
-from loader.gpu.device import Device, chosen_device
-from loader.gpu.streams import CudaStreams, DeviceStreams
-from loader.sampling.option_names import takes_options
-from loader.sampling.plan import BatchOptions, BatchPlan
-from loader.sampling.resume import Iteration, LoaderState, Place, plan_epochs
+from loader.gpu import CudaStreams, Device, DeviceStreams, chosen_device
+from loader.sampling import BatchOptions, BatchPlan, Iteration, LoaderState, Place, plan_epochs, takes_options
 from loader.store_argument import StoreOrPath, opened_store
 from loader.torch_loader.dataset import BatchIds, frame_batch_collate
 

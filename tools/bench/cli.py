@@ -15,22 +15,23 @@ from typing import Any
 
 import click
 import msgspec
-from frame_cache_tools.bench.measure.process import start_server
+from frame_cache_tools.bench.measure import start_server
 from frame_cache_tools.bench.settings import QUICK, BenchSettings
 
-from cache_builder.cli.command_line import (
+from cache_builder.cli import (
     EXIT_INTERRUPTED,
     EXIT_MACHINE_FAILED,
     EXIT_TERMINATED,
     EXIT_WRONG_COMMAND,
     OneLineCommand,
     PathName,
+    SigtermAsInterrupt,
+    Terminated,
     error_text,
     exit_code,
     say,
     say_error,
 )
-from cache_builder.cli.interrupts import SigtermAsInterrupt, Terminated
 from cache_builder.discover import discover_videos
 from cache_builder.errors import ConfigError, MachineError
 from frame_store import __version__
@@ -116,8 +117,7 @@ def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
         settings = _settings(flags)
         _check_paths(settings, plot)
         start_server()
-        from frame_cache_tools.bench.report.plot import plot_report, require_matplotlib
-        from frame_cache_tools.bench.report.table import report_text
+        from frame_cache_tools.bench.report import plot_report, report_text, require_matplotlib
         from frame_cache_tools.bench.run import command_line, run_bench
 
         if plot is not None:

@@ -9,18 +9,15 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from frame_cache_tools.bench.cases.usual_loader import unservable
 from frame_cache_tools.bench.settings import SampleSize
-from frame_cache_tools.samples.numbered_videos import SpelledVideo
-from frame_cache_tools.samples.sample_videos import write_samples
+from frame_cache_tools.bench.usual_loader import unservable
+from frame_cache_tools.samples import SpelledVideo, write_samples
 
 from cache_builder import open_videos
-from cache_builder.build.pipeline import run_build
-from cache_builder.build.report import BuildReport
-from cache_builder.build.workspace import Workspace
+from cache_builder.build import BuildReport, Workspace, run_build
 from cache_builder.discover import SourceVideo, discover_videos
 from cache_builder.errors import InputFolderError, VideoError
-from cache_builder.settings.config import BuildConfig, BuildSettings, resolve
+from cache_builder.settings import BuildConfig, BuildSettings, resolve
 from frame_store import CacheStore, open_store
 
 FRAMES_PER_SHARD = 200

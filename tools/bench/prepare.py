@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from frame_cache_tools.bench.cases.cases import TAKE_LIMIT
+from frame_cache_tools.bench.cases import TAKE_LIMIT
 from frame_cache_tools.bench.inputs import (
     CACHE_KINDS,
     VIDEO_LAYOUT,
@@ -20,13 +20,12 @@ from frame_cache_tools.bench.inputs import (
     write_flat,
     write_sample_videos,
 )
-from frame_cache_tools.bench.measure.budget import Budget, Deadline, LeftOut
-from frame_cache_tools.bench.measure.process import SourceFailedError, TimeUpError
+from frame_cache_tools.bench.measure import Budget, Deadline, LeftOut, SourceFailedError, TimeUpError
 from frame_cache_tools.bench.settings import BenchSettings
 
 from cache_builder.errors import MachineError, OutputError
-from cache_builder.settings.config import BuildSettings
-from frame_store.shared.counts import counted
+from cache_builder.settings import BuildSettings
+from frame_store.shared import counted
 
 _MODES = ("permutation", "iid", "shards m=8", "block k=4", "sequential")
 _OTHERS = ("DataLoader, 2 workers", "webdataset, 2 workers", "zarr-python frames[ids]")

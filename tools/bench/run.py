@@ -13,35 +13,44 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from frame_cache_tools.bench.cases.cases import (
+from frame_cache_tools.bench.cases import (
     TAKE_LIMIT,
+    USUAL_NUM_WORKERS,
     BenchPlan,
     BenchSubject,
+    Lookahead,
     cache_subjects,
+    usable_cpus,
     video_subjects,
+    why_not_installed,
 )
-from frame_cache_tools.bench.cases.sources import Lookahead, usable_cpus
-from frame_cache_tools.bench.cases.usual_loader import USUAL_NUM_WORKERS, why_not_installed
 from frame_cache_tools.bench.inputs import BenchCache, BenchVideos, bench_config
-from frame_cache_tools.bench.measure.budget import Budget, LeftOut
-from frame_cache_tools.bench.measure.process import TimeUpError, call_in_process, measure_in_process
-from frame_cache_tools.bench.measure.rounds import Rounds
-from frame_cache_tools.bench.measure.schedule import run_rounds
+from frame_cache_tools.bench.measure import (
+    Budget,
+    LeftOut,
+    Rounds,
+    TimeUpError,
+    call_in_process,
+    measure_in_process,
+    run_rounds,
+)
 from frame_cache_tools.bench.prepare import Preparation, matches, may_have_rows
-from frame_cache_tools.bench.report.machine import Machine, read_machine, read_versions
-from frame_cache_tools.bench.report.notes import make_notes
-from frame_cache_tools.bench.report.report import (
+from frame_cache_tools.bench.report import (
     BenchReport,
+    Machine,
     TimeUsed,
     break_even_rows,
     fastest_row,
+    make_notes,
     make_rows,
+    read_machine,
+    read_versions,
 )
 from frame_cache_tools.bench.settings import BenchSettings
 
-from cache_builder.cli.interrupts import Terminated
+from cache_builder.cli import Terminated
 from cache_builder.errors import ConfigError
-from cache_builder.settings.config import BuildSettings
+from cache_builder.settings import BuildSettings
 
 _FLAT_NAME = "cache-bench-flat.npy"
 _SHARE_TO_LOOK_AT_CACHES = 0.1

@@ -8,17 +8,17 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from cache_builder.build.inputs import read_inputs
+from cache_builder.build import read_inputs
 from cache_builder.discover import discover_videos
 from cache_builder.errors import ConfigError, InputFolderError
-from cache_builder.plan.units import plan_shards
-from cache_builder.scans.scan_cache import ScanPool
-from cache_builder.settings.config import BuildSettings, resolve
+from cache_builder.plan import plan_shards
+from cache_builder.scans import ScanPool
+from cache_builder.settings import BuildSettings, resolve
 from frame_store import CacheStore, open_store
 from frame_store.manifest import Layout
-from frame_store.shared.descriptors import raise_if_out_of_files
+from frame_store.shared import raise_if_out_of_files
 from loader import SamplingError
-from loader.sampling.orders.clips import contiguous_videos
+from loader.sampling.orders import contiguous_videos
 
 
 @dataclass(frozen=True, kw_only=True)

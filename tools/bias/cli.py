@@ -36,23 +36,13 @@ from frame_cache_tools.bias.table import (
 )
 from frame_cache_tools.bias.text import table_text
 
-from cache_builder.cli.command_line import (
-    EXIT_WRONG_COMMAND,
-    OneLineCommand,
-    PathName,
-    exit_codes,
-    say,
-    say_error,
-)
+from cache_builder.cli import EXIT_WRONG_COMMAND, OneLineCommand, PathName, exit_codes, say, say_error
 from cache_builder.errors import ConfigError
 from frame_store import __version__
 from loader import SamplingError, SamplingSpec
-from loader.bias.design_effect import least_correlation
-from loader.bias.law import Target
-from loader.bias.report import NOTHING_VARIES, BiasReport
-from loader.bias.rho import load_features, scaled_features
-from loader.bias.webdataset.report import WebDatasetSpec
-from loader.sampling.plan import frames_of_visit
+from loader.bias import NOTHING_VARIES, BiasReport, Target, least_correlation, load_features, scaled_features
+from loader.bias.webdataset import WebDatasetSpec
+from loader.sampling import frames_of_visit
 
 EXIT_LIMIT_BROKEN = 1
 

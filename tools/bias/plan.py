@@ -10,10 +10,9 @@ from typing import Any
 
 from frame_cache_tools.bias.table import BiasTable
 
-from frame_store.shared.counts import counted
+from frame_store.shared import counted
 from loader import FrameLoader, SamplingError, SamplingSpec
-from loader.bias.law import Target
-from loader.bias.report import BiasReport
+from loader.bias import BiasReport, Target
 
 PLAINEST_FIRST = ("permutation", "iid", "shards", "block", "sequential")
 """Samplers by how little need be known of them: whole epochs of uniform frames, independent frames, groups of them."""

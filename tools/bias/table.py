@@ -9,21 +9,25 @@ import numpy.typing as npt
 from frame_cache_tools.bias.cases import BiasSubject
 
 from loader import SamplingError, SamplingSpec
-from loader.bias.law import sampling_law
-from loader.bias.report import BiasReport, estimate_for, make_report, rho_level, units_of_batches
-from loader.bias.rho import (
+from loader.bias import (
     DRAWS,
+    BiasReport,
     ReadFeatures,
     RhoEstimate,
+    estimate_for,
     estimate_rho,
+    make_report,
+    rho_level,
     rho_of_all,
     rho_of_shuffled_frames,
+    sampling_law,
     thumbnails,
     units_of,
+    units_of_batches,
 )
-from loader.bias.webdataset.report import WebDatasetSpec, webdataset_report
-from loader.sampling.orders.clips import contiguous_video_sizes, short_videos
-from loader.sampling.rank_slice import Remainder
+from loader.bias.webdataset import WebDatasetSpec, webdataset_report
+from loader.sampling import Remainder
+from loader.sampling.orders import contiguous_video_sizes, short_videos
 
 Reals = npt.NDArray[np.float64]
 LEVELS = ("gop", "video", "shard")

@@ -5,12 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from frame_cache_tools.bias.table import BiasTable, ShortVideo
 
-from frame_store.shared.counts import counted, counted_in_groups
+from frame_store.shared import counted, counted_in_groups
 from loader import SamplingSpec
-from loader.bias.law import SamplingLaw
-from loader.bias.report import BiasReport
-from loader.bias.rho import RhoEstimate
-from loader.bias.webdataset.report import WebDatasetSpec
+from loader.bias import BiasReport, RhoEstimate, SamplingLaw
+from loader.bias.webdataset import WebDatasetSpec
 
 MAX_NAMES_IN_TEXT = 3
 """Short videos that the table names; `--json` names all."""

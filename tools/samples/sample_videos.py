@@ -17,9 +17,8 @@ import click
 from frame_cache_tools.samples.numbered_videos import SpelledVideo, write_spelled_video
 from tqdm import tqdm
 
-from cache_builder.cli.command_line import PathName
-from frame_store.shared.counts import counted
-from frame_store.shared.cpu_budget import num_usable_cpus
+from cache_builder.cli import PathName
+from frame_store.shared import counted, num_usable_cpus
 
 _NTSC: Final = Fraction(30000, 1001)
 _HIDDEN_FRAMES: Final = (("deadline", "good"), ("auto-alt-ref", "1"), ("lag-in-frames", "16"))

@@ -1,1 +1,32 @@
 """Frames out of packets, each known by its place in the decoder's output."""
+
+from cache_builder.video.decode.decode import DecodedFrame, UnitDecoder, VideoReader
+from cache_builder.video.decode.decoder_messages import decoder_log
+from cache_builder.video.decode.frame_table import FrameTable, count_frames, predict_frames, sorted_packet_pts
+from cache_builder.video.decode.start_check import MAX_PACKETS_DECODED, check_starts, starts_to_try
+from cache_builder.video.decode.unit_edges import (
+    MAX_PICTURES_COMPARED,
+    Pictures,
+    first_wrong_edge,
+    num_to_decode_behind,
+)
+from cache_builder.video.decode.units import gop_units
+
+__all__ = [
+    "MAX_PACKETS_DECODED",
+    "MAX_PICTURES_COMPARED",
+    "DecodedFrame",
+    "FrameTable",
+    "Pictures",
+    "UnitDecoder",
+    "VideoReader",
+    "check_starts",
+    "count_frames",
+    "decoder_log",
+    "first_wrong_edge",
+    "gop_units",
+    "num_to_decode_behind",
+    "predict_frames",
+    "sorted_packet_pts",
+    "starts_to_try",
+]

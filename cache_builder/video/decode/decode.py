@@ -14,13 +14,12 @@ import av
 from av.video.frame import PictureType, VideoFrame
 
 from cache_builder.errors import UnitNotIndependentError
-from cache_builder.video.decode.decoder_log import DecoderLog
+from cache_builder.video.decode.decoder_messages import DecoderLog
 from cache_builder.video.decode.packet_reader import PacketReader, PacketTag, PlaceLostError
-from cache_builder.video.opening.open_video import VideoPacket, describe_error
-from cache_builder.video.packets.table import NO_PTS
-from cache_builder.video.picture.frame_aspect import FrameAspects
-from cache_builder.video.picture.picture_hash import picture_hash
-from cache_builder.video.scan.scan import ticks_to_seconds
+from cache_builder.video.opening import VideoPacket, describe_error
+from cache_builder.video.packets import NO_PTS
+from cache_builder.video.picture import FrameAspects, picture_hash
+from cache_builder.video.scan import ticks_to_seconds
 
 MAX_REORDERED_FRAMES: Final = 32
 """Twice what H.264 and HEVC allow: a frame this far behind its place will not come any more."""

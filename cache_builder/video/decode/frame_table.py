@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from cache_builder.errors import UnitNotIndependentError
 from cache_builder.video.decode.decode import VideoReader
-from cache_builder.video.decode.decoder_log import DecoderLog, decoder_log
+from cache_builder.video.decode.decoder_messages import DecoderLog, decoder_log
 from cache_builder.video.decode.unit_edges import (
     MAX_PICTURES_COMPARED,
     Pictures,
@@ -16,9 +16,9 @@ from cache_builder.video.decode.unit_edges import (
     num_to_decode_behind,
 )
 from cache_builder.video.decode.units import gop_units, merge_with_previous
-from cache_builder.video.packets.table import NO_PTS, PacketTable
-from cache_builder.video.picture.picture_hash import picture_hash
-from cache_builder.video.scan.scan import VideoScan
+from cache_builder.video.packets import NO_PTS, PacketTable
+from cache_builder.video.picture import picture_hash
+from cache_builder.video.scan import VideoScan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

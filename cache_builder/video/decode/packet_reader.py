@@ -18,15 +18,16 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from cache_builder.errors import DeviceError, VideoChangedError, VideoError
-from cache_builder.video.opening.open_video import (
+from cache_builder.video.opening import (
+    CpuOpener,
     OpenContainer,
+    Opener,
     VideoPacket,
     choose_video_stream,
     read_packets,
 )
-from cache_builder.video.opening.opener import CpuOpener, Opener
-from cache_builder.video.packets.table import NO_POS, NO_PTS
-from cache_builder.video.scan.scan import VideoScan
+from cache_builder.video.packets import NO_POS, NO_PTS
+from cache_builder.video.scan import VideoScan
 
 MAX_PACKETS_TO_FIND_PLACE: Final = 64
 """After a seek: packets read in search of one that the scan knows. Program streams name only every third."""

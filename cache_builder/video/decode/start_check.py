@@ -13,8 +13,8 @@ import numpy as np
 
 from cache_builder.errors import UnitNotIndependentError
 from cache_builder.video.decode.decode import VideoReader
-from cache_builder.video.picture.picture_hash import picture_hash
-from cache_builder.video.scan.scan import VideoScan
+from cache_builder.video.picture import picture_hash
+from cache_builder.video.scan import VideoScan
 
 PACKETS_TO_SECOND_CHECK: Final = 64
 """Beside the first start the last one within so many packets is tried."""

@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from cache_builder.video.packets.table import PacketTable
+from cache_builder.video.packets import PacketTable
 
 MIN_PACKETS_PER_UNIT: Final = 150
 """About 150 frames a unit: cutting at every keyframe over-decodes 2-25%, an open costs 23-32 ms, and one

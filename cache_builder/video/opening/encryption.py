@@ -11,7 +11,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from cache_builder.video.ffmpeg_log import dump_container
-from cache_builder.video.packets.table import PacketTable
+from cache_builder.video.packets import PacketTable
 
 if TYPE_CHECKING:
     from cache_builder.video.opening.open_video import VideoPacket

@@ -12,8 +12,8 @@ from cache_builder.video.opening.limits import VideoLimits
 from cache_builder.video.opening.mp4_boxes import announces_fragments_without_any
 from cache_builder.video.opening.not_a_video import name_what_it_is
 from cache_builder.video.opening.open_video import choose_video_stream, open_container, read_packets
-from cache_builder.video.packets.headers import nal_length_bytes, nal_unit_types
-from frame_store.shared.counts import counted
+from cache_builder.video.packets import nal_length_bytes, nal_unit_types
+from frame_store.shared import counted
 
 _PACKETS_LOOKED_AT: Final = 1000
 

@@ -1,1 +1,17 @@
 """Packets of a video: the table of them, their headers and their order."""
+
+from cache_builder.video.packets.headers import PacketHeader, header_reader, nal_length_bytes, nal_unit_types
+from cache_builder.video.packets.reordering import reorder_depth
+from cache_builder.video.packets.table import NO_POS, NO_PTS, PACKET_COLUMNS, PacketTable
+
+__all__ = [
+    "NO_POS",
+    "NO_PTS",
+    "PACKET_COLUMNS",
+    "PacketHeader",
+    "PacketTable",
+    "header_reader",
+    "nal_length_bytes",
+    "nal_unit_types",
+    "reorder_depth",
+]

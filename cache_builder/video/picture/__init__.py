@@ -1,1 +1,49 @@
 """How a picture is shown: size, shape of pixels, orientation, colours, conversion to RGB."""
+
+from cache_builder.video.picture.colour import (
+    HDR_TRANSFERS,
+    MATRIX_NAMES,
+    RANGE_NAMES,
+    TRANSFER_NAMES,
+    find_colour_matrix,
+)
+from cache_builder.video.picture.convert import ACCURATE_FLAGS, FrameConverter
+from cache_builder.video.picture.frame_aspect import FrameAspects
+from cache_builder.video.picture.geometry import (
+    FrameGeometry,
+    FramePlacement,
+    Presentation,
+    Resize,
+    parse_aspect,
+    parse_size,
+    place_frame,
+    with_aspect,
+)
+from cache_builder.video.picture.hashes import luma_hash, picture_hash
+from cache_builder.video.picture.orientation import describe_matrix, read_display_matrix
+from cache_builder.video.picture.presentation import PresentationFacts, read_presentation
+
+__all__ = [
+    "ACCURATE_FLAGS",
+    "HDR_TRANSFERS",
+    "MATRIX_NAMES",
+    "RANGE_NAMES",
+    "TRANSFER_NAMES",
+    "FrameAspects",
+    "FrameConverter",
+    "FrameGeometry",
+    "FramePlacement",
+    "Presentation",
+    "PresentationFacts",
+    "Resize",
+    "describe_matrix",
+    "find_colour_matrix",
+    "luma_hash",
+    "parse_aspect",
+    "parse_size",
+    "picture_hash",
+    "place_frame",
+    "read_display_matrix",
+    "read_presentation",
+    "with_aspect",
+]

@@ -5,7 +5,7 @@ from typing import Literal, Protocol
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from cache_builder.video.opening.open_video import OpenContainer
+from cache_builder.video.opening import OpenContainer
 
 _NOT_FILLED_IN = 2**30
 """Frames that an AVI claims which FFmpeg wrote to a pipe, or whose recorder was killed: libavformat/avienc.c."""

@@ -13,20 +13,26 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from cache_builder.errors import VideoError
-from cache_builder.video.opening.encryption import why_packet_encrypted
-from cache_builder.video.opening.limits import VideoLimits
-from cache_builder.video.opening.nothing_read import NothingReadError
-from cache_builder.video.opening.open_video import (
+from cache_builder.video.opening import (
+    NothingReadError,
     OpenContainer,
+    VideoLimits,
     VideoPacket,
     describe_error,
     read_packets,
     set_single_thread,
+    why_packet_encrypted,
 )
-from cache_builder.video.packets.headers import PacketHeader, header_reader
-from cache_builder.video.packets.reordering import reorder_depth
-from cache_builder.video.packets.table import NO_POS, NO_PTS, PACKET_COLUMNS, PacketTable
-from cache_builder.video.scan.demuxer_log import DemuxerLog
+from cache_builder.video.packets import (
+    NO_POS,
+    NO_PTS,
+    PACKET_COLUMNS,
+    PacketHeader,
+    PacketTable,
+    header_reader,
+    reorder_depth,
+)
+from cache_builder.video.scan.demuxer_messages import DemuxerLog
 
 _CONTAINERS_WITH_TRUE_PTS: Final = frozenset({"mov", "matroska", "mpegts", "flv", "ivf", "obu", "nut"})
 _REORDERING: Final = frozenset({"h264", "hevc", "vvc", "mpeg1video", "mpeg2video", "mpeg4"})

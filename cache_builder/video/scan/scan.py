@@ -11,14 +11,26 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.errors import VideoError
-from cache_builder.video.opening.encryption import ScrambledPart, find_scrambled_part, why_encrypted
-from cache_builder.video.opening.limits import DEFAULT_LIMITS, VideoLimits
-from cache_builder.video.opening.nothing_read import NothingReadError, explain_nothing_read
-from cache_builder.video.opening.open_video import choose_video_stream, open_container
-from cache_builder.video.packets.table import NO_PTS, PacketTable
-from cache_builder.video.picture.colour import MATRIX_NAMES, RANGE_NAMES, TRANSFER_NAMES
-from cache_builder.video.picture.presentation import PresentationFacts, read_presentation
-from cache_builder.video.scan.demuxer_log import DemuxerLog, demuxer_log, place_errors
+from cache_builder.video.opening import (
+    DEFAULT_LIMITS,
+    NothingReadError,
+    ScrambledPart,
+    VideoLimits,
+    choose_video_stream,
+    explain_nothing_read,
+    find_scrambled_part,
+    open_container,
+    why_encrypted,
+)
+from cache_builder.video.packets import NO_PTS, PacketTable
+from cache_builder.video.picture import (
+    MATRIX_NAMES,
+    RANGE_NAMES,
+    TRANSFER_NAMES,
+    PresentationFacts,
+    read_presentation,
+)
+from cache_builder.video.scan.demuxer_messages import DemuxerLog, demuxer_log, place_errors
 from cache_builder.video.scan.header_facts import (
     bytes_not_read,
     duration_in_header,
@@ -27,10 +39,10 @@ from cache_builder.video.scan.header_facts import (
     ratio,
     stream_choice,
 )
+from cache_builder.video.scan.odd_pictures import picture_notes
 from cache_builder.video.scan.packet_pass import has_true_pts, may_reorder, read_all_packets
-from cache_builder.video.scan.picture_notes import picture_notes
 from cache_builder.video.scan.second_file import SecondFile, find_second_file, hash_and_find_beginnings
-from frame_store.shared.counts import counted
+from frame_store.shared import counted
 
 
 class VideoFacts(msgspec.Struct, frozen=True, kw_only=True):

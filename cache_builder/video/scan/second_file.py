@@ -15,8 +15,8 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from cache_builder.video.opening.mp4_boxes import top_level_boxes
-from cache_builder.video.packets.table import PacketTable
+from cache_builder.video.opening import top_level_boxes
+from cache_builder.video.packets import PacketTable
 
 _CHUNK_BYTES: Final = 1 << 20
 _BEGINNING_BYTES: Final = 64

@@ -12,12 +12,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.shared.counts import counted
+from frame_store.shared import counted
 from loader.bias.formulas import Reals
 from loader.bias.pairs.kappa import check_batch_size
 from loader.bias.pairs.slots import mean_over_slot_pairs
 from loader.errors import SamplingError
-from loader.sampling.orders.frames import check_shard_sizes
+from loader.sampling.orders import check_shard_sizes
 
 MAX_NODES: Final = 128
 """Points of the Gauss rule. J of them are exact for 2 J + 1 shards; more shards make an integrand that is smooth on the

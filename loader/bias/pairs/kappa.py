@@ -14,11 +14,11 @@ from bisect import bisect_right
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.shared.counts import counted
+from frame_store.shared import counted
 from loader.bias.formulas import check_law
 from loader.bias.pairs.slots import mean_over_slot_pairs, same_place_share
 from loader.errors import SamplingError
-from loader.sampling.orders.frames import check_shard_sizes
+from loader.sampling.orders import check_shard_sizes
 
 
 def visit_kappa(*, batch_size: int, frames_per_visit: int) -> float:

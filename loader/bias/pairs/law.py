@@ -12,14 +12,13 @@ import operator
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.shared.counts import counted
+from frame_store.shared import counted
 from loader.bias.formulas import Reals, check_law
 from loader.bias.pairs.kappa import block_kappa, visit_kappa
 from loader.bias.pairs.slots import slot_pairs
 from loader.errors import SamplingError
-from loader.sampling.orders.blocks import frames_per_block
-from loader.sampling.orders.frames import check_shard_sizes
-from loader.sampling.plan import BatchPlan
+from loader.sampling import BatchPlan
+from loader.sampling.orders import check_shard_sizes, frames_per_block
 
 MAX_LAGS = 1 << 18
 """Distances between the slots of a batch up to which `block_pair_chi2` adds them up: a few arrays of 2 MiB."""

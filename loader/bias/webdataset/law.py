@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from loader.bias.formulas import Reals
-from loader.bias.pairs.kappa import check_batch_size
+from loader.bias.pairs import check_batch_size
 from loader.bias.webdataset.stream import Counts, first_fill, items_read, picks_before, steady_state_kappa
 from loader.errors import SamplingError
-from loader.sampling.orders.frames import check_shard_sizes
+from loader.sampling.orders import check_shard_sizes
 
 NUM_ORDERS: Final = 4
 """Random orders of unequal shards that are averaged. The orders differ little: each worker's stream is many shards."""

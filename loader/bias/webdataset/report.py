@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.shared.counts import counted
+from frame_store.shared import counted
 from loader.bias.law import SamplingLaw
-from loader.bias.pairs.law import pair_chi2_of_classes
+from loader.bias.pairs import pair_chi2_of_classes
 from loader.bias.report import NEEDS_RHO, BiasReport, report_of_effects, stream_design_effect
 from loader.bias.rho import RhoEstimate
 from loader.bias.webdataset.law import is_exact_kappa, webdataset_kappa
 from loader.bias.webdataset.stream import chi2_at_stream_ends
 from loader.errors import SamplingError
-from loader.sampling.orders.frames import check_shard_sizes
+from loader.sampling.orders import check_shard_sizes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from loader.bias.formulas import Reals, chi2_of_uniform_shards
-from loader.bias.pairs.kappa import check_batch_size
+from loader.bias.pairs import check_batch_size
 from loader.errors import SamplingError
-from loader.sampling.orders.frames import check_shard_sizes
+from loader.sampling.orders import check_shard_sizes
 
 Counts = npt.NDArray[np.int64]
 

@@ -1,1 +1,39 @@
 """Orders of an epoch: pure functions from (seed, epoch, position) to frame ids."""
+
+from loader.sampling.orders.blocks import frames_per_block
+from loader.sampling.orders.clips import (
+    check_video_lengths,
+    contiguous_video_sizes,
+    contiguous_videos,
+    short_videos,
+    short_videos_text,
+)
+from loader.sampling.orders.epoch import epoch_order
+from loader.sampling.orders.frames import EpochOrder, FrameIds, check_shard_sizes
+from loader.sampling.orders.random_words import (
+    Words,
+    draw_without_replacement,
+    epoch_keys,
+    integers_below,
+    unit_floats,
+    words_at,
+)
+
+__all__ = [
+    "EpochOrder",
+    "FrameIds",
+    "Words",
+    "check_shard_sizes",
+    "check_video_lengths",
+    "contiguous_video_sizes",
+    "contiguous_videos",
+    "draw_without_replacement",
+    "epoch_keys",
+    "epoch_order",
+    "frames_per_block",
+    "integers_below",
+    "short_videos",
+    "short_videos_text",
+    "unit_floats",
+    "words_at",
+]

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.shared.counts import counted
+from frame_store.shared import counted
 from loader.errors import SamplingError
 from loader.sampling.orders.frames import EpochOrder, FrameIds
 from loader.sampling.orders.permutation import NUM_ROUNDS, Permutation

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.protocol import IndexTable
-from frame_store.shared.counts import counted, counted_in_groups
+from frame_store.shared import counted, counted_in_groups
 from loader.errors import SamplingError
 from loader.sampling.orders.frames import EpochOrder, FrameIds, IidOrder, PermutationOrder, check_shard_sizes
 from loader.sampling.orders.permutation import NUM_ROUNDS

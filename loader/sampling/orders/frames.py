@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.shared.counts import counted
+from frame_store.shared import counted
 from loader.errors import SamplingError
 from loader.sampling.orders.permutation import Permutation
 from loader.sampling.orders.random_words import Words, integers_below, words_at

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.shared.arguments import whole_number
+from frame_store.shared import whole_number
 from loader.errors import SamplingError
 
 Words: TypeAlias = npt.NDArray[np.uint64]

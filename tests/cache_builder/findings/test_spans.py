@@ -13,7 +13,7 @@ from cache_builder.findings.spans import VideoFrames
 from cache_builder.jobs.unit_job import empty_receipt
 from cache_builder.plan.units import DecodeUnit
 from cache_builder.video.packets.table import NO_PTS, PACKET_COLUMNS, PacketTable
-from cache_builder.video.picture.picture_hash import luma_hash
+from cache_builder.video.picture.hashes import luma_hash
 from frame_store.frame_findings import MAX_LISTED, PictureFormat
 
 SMALL = PictureFormat(

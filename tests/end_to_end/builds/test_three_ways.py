@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cache_builder.errors import VideoError
-from frame_store.shared.counts import counted
+from frame_store.shared.wording import counted
 from tests.support.videos.sample_streams import KINDS, sample_stream, write_stream
 from tests.support.videos.three_ways import build, look_up, one_pass, rising, scan
 

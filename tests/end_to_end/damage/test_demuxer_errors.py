@@ -16,7 +16,7 @@ from cache_builder.cli.command_line import EXIT_NOT_WHOLE
 from cache_builder.errors import VideoError
 from cache_builder.video.ffmpeg_log import MAX_CHARACTERS
 from cache_builder.video.opening.limits import DEFAULT_LIMITS
-from cache_builder.video.scan.demuxer_log import DemuxerLog, demuxer_log, place_errors
+from cache_builder.video.scan.demuxer_messages import DemuxerLog, demuxer_log, place_errors
 from cache_builder.video.scan.scan import scan_video
 from tests.support.caches.spelled_store import spelled_numbers
 from tests.support.commands import SMALL, run

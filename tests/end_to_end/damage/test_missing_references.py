@@ -12,7 +12,7 @@ from av.bitstream import BitStreamFilterContext
 import frame_store
 from cache_builder.cli.command_line import EXIT_NOT_WHOLE
 from cache_builder.video.decode import units as units_module
-from cache_builder.video.decode.decoder_log import DecoderLog, decoder_log
+from cache_builder.video.decode.decoder_messages import DecoderLog, decoder_log
 from cache_builder.video.ffmpeg_log import ffmpeg_log
 from tests.support.caches.spelled_store import spelled_numbers
 from tests.support.commands import SMALL, run
@@ -192,7 +192,7 @@ class TestDecoderLog:
         def refuse(*arguments):
             raise av.error.InvalidDataError(1, "unit 0")
 
-        monkeypatch.setattr("cache_builder.video.decode.decoder_log.BitStreamFilterContext", refuse)
+        monkeypatch.setattr("cache_builder.video.decode.decoder_messages.BitStreamFilterContext", refuse)
         log = DecoderLog("h264", [(48, "h264", "Frame num gap 7 5\n")])
         assert log.take(NO_STREAM) == "Frame num gap 7 5: a picture before it is missing"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from frame_cache_tools.bench.cases.usual_loader import (
+from frame_cache_tools.bench.usual_loader import (
     INSTALL_HINT,
     UsualLoaderError,
     UsualVideo,

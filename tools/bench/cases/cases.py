@@ -18,17 +18,15 @@ from frame_cache_tools.bench.cases.sources import (
     WebDatasetSource,
     ZarrPythonSource,
 )
-from frame_cache_tools.bench.cases.usual_loader import USUAL_NUM_WORKERS
 from frame_cache_tools.bench.inputs import BenchCache, BenchVideos
-from frame_cache_tools.bench.measure.process import ImageSource
-from frame_cache_tools.bench.measure.slices import SliceRule
-from frame_cache_tools.bias.cases import BiasSubject, subject_of_cache
-from frame_cache_tools.bias.table import BiasTable, largest_divisor
+from frame_cache_tools.bench.measure import ImageSource, SliceRule
+from frame_cache_tools.bench.usual_loader import USUAL_NUM_WORKERS
+from frame_cache_tools.bias import BiasSubject, BiasTable, largest_divisor, subject_of_cache
 
-from cache_builder.video.picture.geometry import FrameGeometry
+from cache_builder.video.picture import FrameGeometry
 from frame_store import open_store
 from loader import SamplingError, SamplingSpec
-from loader.bias.webdataset.report import WebDatasetSpec
+from loader.bias.webdataset import WebDatasetSpec
 
 Group = Literal["usual loader", "live", "cached", "other loaders", "limits"]
 

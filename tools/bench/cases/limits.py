@@ -9,11 +9,9 @@ from pathlib import Path
 
 import av
 import numpy as np
-from frame_cache_tools.bench.measure.slices import Slice, SliceRule, Tell, measure_batches, measure_counters
+from frame_cache_tools.bench.measure import Slice, SliceRule, Tell, measure_batches, measure_counters
 
-from cache_builder.video.picture.convert import FrameConverter
-from cache_builder.video.picture.geometry import FrameGeometry
-from cache_builder.video.picture.presentation import read_presentation
+from cache_builder.video.picture import FrameConverter, FrameGeometry, read_presentation
 from frame_store import CacheStore, open_store
 
 _FRAMES_DECODED = 2048

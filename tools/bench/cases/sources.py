@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from frame_cache_tools.bench.cases.usual_loader import UsualVideo, UsualVideos, usual_transforms
-from frame_cache_tools.bench.measure.slices import (
+from frame_cache_tools.bench.measure import (
     Slice,
     SliceRule,
     Tell,
@@ -24,11 +23,12 @@ from frame_cache_tools.bench.measure.slices import (
     measure_batches,
     wait_until,
 )
+from frame_cache_tools.bench.usual_loader import UsualVideo, UsualVideos, usual_transforms
 
-from cache_builder.video.picture.geometry import FrameGeometry
+from cache_builder.video.picture import FrameGeometry
 from frame_store import open_store
 from frame_store.protocol import FrameStore
-from loader.sampling.spec import SamplingSpec
+from loader.sampling import SamplingSpec
 
 if TYPE_CHECKING:
     from loader import FrameBatch
@@ -104,7 +104,7 @@ class LoaderSource:
     def _options(self) -> dict[str, Any]:
         options = {name: value for name, value in self.sampling.to_builtins().items() if value is not None}
         if self.augmented:
-            from loader.augment.augmentation import exercise_augmentation
+            from loader.augment import exercise_augmentation
 
             options["augment"] = exercise_augmentation(cached=True)
         if self.lookahead is not None:

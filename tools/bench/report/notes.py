@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from frame_cache_tools.bench.inputs import BenchCache, BenchVideos
-from frame_cache_tools.bench.measure.rounds import Rounds
+from frame_cache_tools.bench.measure import Rounds
 from frame_cache_tools.bench.settings import BenchSettings
 
-from frame_store.shared.counts import counted
+from frame_store.shared import counted
 
 
 def make_notes(

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from frame_cache_tools.bench.cases.cases import BenchSubject
+from frame_cache_tools.bench.cases import BenchSubject
 from frame_cache_tools.bench.inputs import BenchCache, BenchVideos
-from frame_cache_tools.bench.measure.budget import LeftOut
-from frame_cache_tools.bench.measure.rounds import Rounds, Spread
+from frame_cache_tools.bench.measure import LeftOut, Rounds, Spread
 from frame_cache_tools.bench.report.break_even import BreakEven
 from frame_cache_tools.bench.report.machine import Machine
 

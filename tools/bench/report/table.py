@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from frame_cache_tools.bench.measure.budget import LeftOut
-from frame_cache_tools.bench.measure.rounds import Spread
+from frame_cache_tools.bench.measure import LeftOut, Spread
 from frame_cache_tools.bench.report.machine import versions_text
 from frame_cache_tools.bench.report.report import BenchReport, BenchRow, BreakEvenRow, TimeUsed
 
-from frame_store.shared.counts import counted
+from frame_store.shared import counted
 
 GROUPS = ("usual loader", "live", "cached", "other loaders", "limits")
 

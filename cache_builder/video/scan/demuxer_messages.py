@@ -18,9 +18,9 @@ from av.video.stream import VideoStream
 
 from cache_builder.errors import VideoError
 from cache_builder.video.ffmpeg_log import LogMessages, ffmpeg_log, printable_line
-from cache_builder.video.opening.limits import VideoLimits
-from cache_builder.video.opening.open_video import (
+from cache_builder.video.opening import (
     OpenContainer,
+    VideoLimits,
     describe_error,
     discard_others,
     open_container,

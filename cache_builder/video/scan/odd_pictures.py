@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import av
 
-from cache_builder.video.picture.colour import HDR_TRANSFERS, TRANSFER_NAMES
+from cache_builder.video.picture import HDR_TRANSFERS, TRANSFER_NAMES
 from frame_store.frame_findings import PictureFormat
 
 if TYPE_CHECKING:

@@ -1,0 +1,38 @@
+"""Wording of messages: numbers with their nouns, and lists of reasons."""
+
+from collections.abc import Sequence
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun; the plural is `noun` with an s where none is given.
+
+    >>> counted(1, "frame"), counted(0, "frame"), counted(2, "copy", "copies")
+    ('1 frame', '0 frames', '2 copies')
+    """
+    return f"{number} {_form(number, noun, plural)}"
+
+
+def counted_in_groups(number: int, noun: str, plural: str | None = None) -> str:
+    """As `counted`, digits in groups of three.
+
+    >>> counted_in_groups(1, "byte"), counted_in_groups(12000, "byte")
+    ('1 byte', '12,000 bytes')
+    """
+    return f"{number:,} {_form(number, noun, plural)}"
+
+
+def _form(number: int, noun: str, plural: str | None) -> str:
+    return noun if number == 1 else plural or f"{noun}s"
+
+
+def listed(what: str, reasons: Sequence[str], remedy: str = "") -> str:
+    r"""`what` with its reasons: a single one on the same line, several below it; `remedy` stands behind them.
+
+    >>> listed("a.cache: holds another", ["--size: 64 there, 128 asked for"], "give another --out")
+    'a.cache: holds another: --size: 64 there, 128 asked for; give another --out'
+    >>> listed("two are wrong", ["a", "b"], "mend them")
+    'two are wrong:\n  a\n  b\nmend them'
+    """
+    if len(reasons) == 1:
+        return f"{what}: {reasons[0]}" + (f"; {remedy}" if remedy else "")
+    return "\n".join([f"{what}:", *(f"  {reason}" for reason in reasons), *([remedy] if remedy else [])])
