@@ -19,8 +19,10 @@ from loader.bias.pairs import (
     pair_chi2,
     permutation_kappa,
     sequential_kappa,
-    visit_kappa as kappa_of_visits,
     visit_shard_kappa,
+)
+from loader.bias.pairs import (
+    visit_kappa as kappa_of_visits,
 )
 from loader.errors import SamplingError
 from loader.sampling import BatchPlan, Remainder, SamplingSpec
@@ -250,7 +252,7 @@ def _law_of_frames(
         batch_size,
         kappa=kappa,
         because=because,
-        visit_kappa=visit_kappa as kappa_of_visits,
+        visit_kappa=visit_kappa,
         dropped=dropped,
         doubled=doubled,
     )
@@ -281,7 +283,7 @@ def _uniform(
         chi2_at_middle=0.0,
         chi2_at_end=0.0,
         kappa={"shard": kappa},
-        visit_kappa=visit_kappa as kappa_of_visits,
+        visit_kappa=visit_kappa,
         num_positions_dropped=dropped,
         num_positions_doubled=doubled,
         because=because,
@@ -303,7 +305,7 @@ def _law_of_visits(sizes: npt.NDArray[np.int64], spec: SamplingSpec, batch_size:
         batch_size,
         kappa=kappa,
         because="the shard of a uniformly drawn frame is visited (anchor-frame rule)",
-        visit_kappa=visit_kappa as kappa_of_visits,
+        visit_kappa=visit_kappa,
     )
     law = replace(
         law,

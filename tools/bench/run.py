@@ -15,14 +15,12 @@ from pathlib import Path
 
 from frame_cache_tools.bench.cases import (
     TAKE_LIMIT,
-    USUAL_NUM_WORKERS,
     BenchPlan,
     BenchSubject,
     Lookahead,
     cache_subjects,
     usable_cpus,
     video_subjects,
-    why_not_installed,
 )
 from frame_cache_tools.bench.inputs import BenchCache, BenchVideos, bench_config
 from frame_cache_tools.bench.measure import (
@@ -47,6 +45,7 @@ from frame_cache_tools.bench.report import (
     read_versions,
 )
 from frame_cache_tools.bench.settings import BenchSettings
+from frame_cache_tools.bench.usual_loader import USUAL_NUM_WORKERS, why_not_installed
 
 from cache_builder.cli import Terminated
 from cache_builder.errors import ConfigError

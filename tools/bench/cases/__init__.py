@@ -8,17 +8,13 @@ from frame_cache_tools.bench.cases.cases import (
     video_subjects,
 )
 from frame_cache_tools.bench.cases.sources import Lookahead, usable_cpus
-from frame_cache_tools.bench.usual_loader import USUAL_NUM_WORKERS, unservable, why_not_installed
 
 __all__ = [
     "TAKE_LIMIT",
-    "USUAL_NUM_WORKERS",
     "BenchPlan",
     "BenchSubject",
     "Lookahead",
     "cache_subjects",
-    "unservable",
     "usable_cpus",
     "video_subjects",
-    "why_not_installed",
 ]
