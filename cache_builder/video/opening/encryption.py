@@ -3,7 +3,7 @@
 import re
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -11,10 +11,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from cache_builder.video.ffmpeg_log import dump_container
-from cache_builder.video.packets import PacketTable
-
-if TYPE_CHECKING:
-    from cache_builder.video.opening.open_video import VideoPacket
+from cache_builder.video.packets import PacketTable, VideoPacket
 
 _TAGS: Final = {"encv": "Common Encryption", "drmi": "FairPlay"}
 """Sample entries that stand in the place of an encrypted stream's own."""
@@ -42,7 +39,7 @@ def why_encrypted(stream: VideoStream) -> str | None:
     return "it is encrypted (Matroska ContentEncryption)" if "enc_key_id" in stream.metadata else None
 
 
-def why_packet_encrypted(packet: "VideoPacket", ordinal: int) -> str | None:
+def why_packet_encrypted(packet: VideoPacket, ordinal: int) -> str | None:
     """Why a packet is encrypted, or None."""
     if not packet.has_sidedata("encryption_info"):
         return None

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final
 
 import av
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
-from av.packet import Packet
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
@@ -24,11 +23,7 @@ from cache_builder.video.opening.limits import DEFAULT_LIMITS, VideoLimits
 from cache_builder.video.opening.mp4_boxes import incomplete_mp4, top_level_boxes
 from cache_builder.video.opening.not_a_video import name_what_it_is
 from cache_builder.video.opening.watched_file import WatchedFile
-
-if TYPE_CHECKING:
-    VideoPacket: TypeAlias = Packet[VideoStream]
-else:
-    VideoPacket = Packet  # Generic in PyAV's stubs alone.
+from cache_builder.video.packets import VideoPacket
 
 MAX_READ_ERRORS_IN_A_ROW: Final = 16
 """Demuxers resume after a damaged stretch; one that fails this often without a packet will not."""

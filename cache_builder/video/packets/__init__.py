@@ -1,6 +1,7 @@
 """Packets of a video: the table of them, their headers and their order."""
 
 from cache_builder.video.packets.headers import PacketHeader, header_reader, nal_length_bytes, nal_unit_types
+from cache_builder.video.packets.packet import VideoPacket
 from cache_builder.video.packets.reordering import reorder_depth
 from cache_builder.video.packets.table import NO_POS, NO_PTS, PACKET_COLUMNS, PacketTable
 
@@ -10,6 +11,7 @@ __all__ = [
     "PACKET_COLUMNS",
     "PacketHeader",
     "PacketTable",
+    "VideoPacket",
     "header_reader",
     "nal_length_bytes",
     "nal_unit_types",

@@ -4,9 +4,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -27,10 +25,10 @@ from cache_builder.video.picture import (
     MATRIX_NAMES,
     RANGE_NAMES,
     TRANSFER_NAMES,
-    PresentationFacts,
     read_presentation,
 )
 from cache_builder.video.scan.demuxer_messages import DemuxerLog, demuxer_log, place_errors
+from cache_builder.video.scan.facts import VideoFacts
 from cache_builder.video.scan.header_facts import (
     bytes_not_read,
     duration_in_header,
@@ -39,73 +37,9 @@ from cache_builder.video.scan.header_facts import (
     ratio,
     stream_choice,
 )
-from cache_builder.video.scan.odd_pictures import picture_notes
 from cache_builder.video.scan.packet_pass import has_true_pts, may_reorder, read_all_packets
 from cache_builder.video.scan.second_file import SecondFile, find_second_file, hash_and_find_beginnings
 from frame_store.shared import counted
-
-
-class VideoFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the scan found out about a readable video; lands in the manifest."""
-
-    path: str
-    """Relative to the folder of videos, posix."""
-    num_bytes: int
-    sha256: str
-    container: str
-    stream_index: int
-    num_video_streams: int
-    """Cover art counts."""
-    stream_choice: Literal["only", "best", "first"]
-    """Of several video streams FFmpeg's best is taken, or the first where that is cover art."""
-    codec: str
-    width: int
-    """Coded pixels of the first decoded frame, before `presentation`."""
-    height: int
-    pixel_format: str
-    color_matrix: str
-    color_range: str
-    color_transfer: str
-    presentation: PresentationFacts
-    """How its frames are to be shown."""
-    time_base: tuple[int, int] | None
-    """Seconds per tick of pts, as a fraction."""
-    average_rate: tuple[int, int] | None
-    """Frames per second that the header claims."""
-    num_frames_in_header: int | None
-    """None where the container has no such field or leaves it zero."""
-    duration_seconds_in_header: float | None
-    """Of the chosen stream; None where the header has none and FFmpeg would only guess it."""
-    end_seconds_of_packets: float | None
-    """When the last packet's time is over, by its pts and duration; None where no packet has a pts."""
-    num_packets: int
-    num_keyframes: int
-    num_demuxer_errors: int
-    """Errors that FFmpeg's demuxer reported while it opened and read the file, and then went on after."""
-    first_demuxer_error: str | None
-    second_file: SecondFile | None
-    """Where another file was joined to the first, in containers whose beginnings can be told."""
-    scrambled_part: ScrambledPart | None
-    """Of a transport stream: what is encrypted of it, where the rest is not."""
-    bytes_not_read: tuple[int, int] | None
-    """The longest stretch that FFmpeg passed over, first byte and byte behind, to a thousandth of the file.
-
-    None where it is under a twentieth, or may hold other streams, which are passed over.
-    """
-    has_pts: bool
-    """Every packet has a pts."""
-    unsplittable_reason: str | None
-    """Why the video is one unit, decoded from its start."""
-    uncounted_reason: str | None
-    """Why the order of frames cannot be told from the packets, so that only decoding counts them."""
-    reorder_depth: int | None
-    """H.264: frames that a decoder must hold back so that all come out, in order; from the pts of all packets where the
-    container holds true ones, else as many as the stream says or its level allows. None for other codecs."""
-
-    @property
-    def notes(self) -> list[str]:
-        """What is to be known of its pictures beside what they show, as far as the first one tells; a line each."""
-        return picture_notes(self)
 
 
 @dataclass(frozen=True, kw_only=True)
