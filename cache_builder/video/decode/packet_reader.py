@@ -18,15 +18,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from cache_builder.errors import DeviceError, VideoChangedError, VideoError
-from cache_builder.video.opening import (
-    CpuOpener,
-    OpenContainer,
-    Opener,
-    VideoPacket,
-    choose_video_stream,
-    read_packets,
-)
-from cache_builder.video.packets import NO_POS, NO_PTS
+from cache_builder.video.opening import CpuOpener, OpenContainer, Opener, choose_video_stream, read_packets
+from cache_builder.video.packets import NO_POS, NO_PTS, VideoPacket
 from cache_builder.video.scan import VideoScan
 
 MAX_PACKETS_TO_FIND_PLACE: Final = 64

@@ -11,7 +11,6 @@ from cache_builder.video.opening.mp4_boxes import top_level_boxes
 from cache_builder.video.opening.nothing_read import NothingReadError, explain_nothing_read
 from cache_builder.video.opening.open_video import (
     OpenContainer,
-    VideoPacket,
     choose_video_stream,
     describe_error,
     discard_others,
@@ -31,7 +30,6 @@ __all__ = [
     "Opener",
     "ScrambledPart",
     "VideoLimits",
-    "VideoPacket",
     "choose_video_stream",
     "describe_error",
     "discard_others",

@@ -17,7 +17,6 @@ from cache_builder.video.opening import (
     NothingReadError,
     OpenContainer,
     VideoLimits,
-    VideoPacket,
     describe_error,
     read_packets,
     set_single_thread,
@@ -29,6 +28,7 @@ from cache_builder.video.packets import (
     PACKET_COLUMNS,
     PacketHeader,
     PacketTable,
+    VideoPacket,
     header_reader,
     reorder_depth,
 )
