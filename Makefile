@@ -1,7 +1,7 @@
 # make demo               the main job end to end, on sample videos it makes itself
 # make cache VIDEOS=dir/  a cache of your own videos, in dir.cache; more flags: ARGS="--format zarr --size 256"
 # make test               every check
-# make docs              API pages from the docstrings, in build/api
+# make docs               API pages from the docstrings, in build/api
 # make test-pythons       the store's and the builder's tests on every Python from 3.11 that is at hand, in .venvs
 # `cache` ends well where the cache is finished, though videos of it are not whole (cache-build ends with 1, and its
 # report is on standard output) and with an error where it is not (the same 1, and no report).
@@ -53,7 +53,7 @@ clean:
 	@touch $@
 
 .venv/.ready-dev: .venv/.ready
-	$(BIN)/python -m pip install --quiet --editable '.[dev,frameworks]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,docs,frameworks]'
 	@touch $@
 
 .venv/.ready-docs: .venv/.ready

@@ -123,16 +123,18 @@ def test_ddp_goes_on_where_it_stopped_and_with_other_processes(folder, tmp_path)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* is not empty:UserWarning")
 @pytest.mark.filterwarnings("ignore:.*exists and is not empty:UserWarning")
-def test_lightning_resumes_inside_an_epoch(folder, run_example):
+def test_lightning_resumes_inside_an_epoch(folder, run_example, tmp_path):
     pytest.importorskip("lightning")
     caches = [folder / "videos.cache", folder / "clips.cache"]
     arguments = ["--size", "32", "--batch-size", "16", "--save-every", "3"]
     first = run_example("train_lightning", *caches, "--epochs", "1", *arguments)
     assert "5 steps, epoch 1, validation loss" in first
+    checkpoint = torch.load(tmp_path / "runs/last.ckpt", weights_only=False, map_location="cpu")
+    assert checkpoint["global_step"] == 3
     resumed = run_example(
         "train_lightning", *caches, "--epochs", "2", *arguments, "--resume", "runs/last.ckpt"
     )
-    assert "10 steps, epoch 2, validation loss" in resumed  # step 3 was saved, and its two others came again
+    assert "10 steps, epoch 2, validation loss" in resumed  # 3 and the other 2 of their epoch, then 5
 
 
 def test_a_folder_is_looked_into(folder, run_example, tmp_path, monkeypatch):
