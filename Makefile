@@ -1,10 +1,11 @@
 # make demo               the main job end to end, on sample videos it makes itself
 # make cache VIDEOS=dir/  a cache of your own videos, in dir.cache; more flags: ARGS="--format zarr --size 256"
 # make test               every check
+# make docs               API pages from the docstrings, in build/api
 # make test-pythons       the store's and the builder's tests on every Python from 3.11 that is at hand, in .venvs
 # `cache` ends well where the cache is finished, though videos of it are not whole (cache-build ends with 1, and its
 # report is on standard output) and with an error where it is not (the same 1, and no report).
-# The first three set up .venv by themselves; they need Python 3.11 or newer and nothing else.
+# The first four set up .venv by themselves; they need Python 3.11 or newer and nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
@@ -12,7 +13,7 @@ ARGS ?=
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	{ echo "$(PYTHON) is older than 3.11; give another: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 
-.PHONY: demo cache test test-pythons clean
+.PHONY: demo cache test docs test-pythons clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.ready
@@ -33,6 +34,9 @@ test: .venv/.ready-dev
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2
 
+docs: .venv/.ready-docs
+	$(BIN)/pdoc --output-directory build/api frame_store cache_builder loader
+
 test-pythons:
 	@$(CHECK_PYTHON)
 	$(PYTHON) -m tests.other_pythons $(ARGS)
@@ -49,5 +53,9 @@ clean:
 	@touch $@
 
 .venv/.ready-dev: .venv/.ready
-	$(BIN)/python -m pip install --quiet --editable '.[dev,frameworks]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,docs,frameworks]'
+	@touch $@
+
+.venv/.ready-docs: .venv/.ready
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	@touch $@
