@@ -72,7 +72,7 @@ class FormatChange(_Record, frozen=True, kw_only=True):
     after: PictureFormat
 
 
-class FrameTruth(_Record, frozen=True, kw_only=True):
+class FrameFindings(_Record, frozen=True, kw_only=True):
     """Facts of one video's decoded frames."""
 
     num_packets_discarded: int

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from frame_store.errors import StoreDamagedError, StoreError, StoreFormatError, StoreNotFoundError
-from frame_store.frame_findings import FrameTruth
+from frame_store.frame_findings import FrameFindings
 from frame_store.names import FORMAT_NAME, FORMAT_VERSION, INDEX_NAME, MANIFEST_NAME, Container, shard_name
 from frame_store.not_a_cache import explain_no_cache
 from frame_store.open_file import read_inside
@@ -123,7 +123,7 @@ class VideoEntry(_Record, frozen=True, kw_only=True):
     pts_monotonic: bool | None
     """Whether pts rises strictly in output order; None where the stream has no pts."""
     fidelity: Fidelity | None
-    truth: FrameTruth | None
+    findings: FrameFindings | None
     """What decoding told of its frames; None where nothing was decoded."""
     facts: dict[str, JsonValue]
     """The scan's other facts (codec, size, colour, how frames are to be shown, time base), informative."""

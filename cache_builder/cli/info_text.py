@@ -127,15 +127,15 @@ _LEFT_ALIGNED: Final = frozenset({0, 1, 5, 7})
 
 def _video_cells(video: VideoEntry) -> tuple[str, ...]:
     """Cells of `_COLUMNS`; `-` where there is no such number, `unknown` where the scan's facts do not say."""
-    truth = video.truth
+    findings = video.findings
     told = (
         (None,) * 4
-        if truth is None
+        if findings is None
         else (
-            truth.num_damaged_spans,
-            truth.num_frames_duplicate,
-            truth.num_pts_gaps,
-            None if truth.start_offset_seconds is None else f"{truth.start_offset_seconds:.3f} s",
+            findings.num_damaged_spans,
+            findings.num_frames_duplicate,
+            findings.num_pts_gaps,
+            None if findings.start_offset_seconds is None else f"{findings.start_offset_seconds:.3f} s",
         )
     )
     numbers = (
@@ -181,7 +181,7 @@ def _rate_text(rate: Any) -> str:  # noqa: ANN401 - any JSON value
 def _duration_text(video: VideoEntry) -> str:
     """From the first frame to the end of the last packet, or what the header claims where those are not known."""
     end = video.facts.get("end_seconds_of_packets")
-    start = None if video.truth is None else video.truth.start_offset_seconds
+    start = None if video.findings is None else video.findings.start_offset_seconds
     claimed = video.facts.get("duration_seconds_in_header")
     if _is_number(end) and start is not None:
         return f"{end - start:.2f} s"

@@ -20,8 +20,8 @@ from frame_store.frame_findings import (
     MAX_LISTED,
     DamagedSpan,
     FormatChange,
+    FrameFindings,
     FrameRun,
-    FrameTruth,
     PtsGap,
 )
 
@@ -54,7 +54,7 @@ class VideoFrames:
         for first, receipt in zip(self._firsts, receipts, strict=True):
             self._is_corrupt[first + np.array(receipt.corrupt_positions, np.int64)] = True
 
-    def truth(self) -> FrameTruth:
+    def findings(self) -> FrameFindings:
         """The video's record."""
         packets = self._scan.packets
         changes = self._format_changes()
@@ -74,7 +74,7 @@ class VideoFrames:
         median_step = _rounded(np.median(rising)) if len(rising) else None
         late = np.flatnonzero(steps > GAP_IN_MEDIAN_STEPS * (median_step or np.inf))
         repeats = np.flatnonzero(steps <= 0)
-        return FrameTruth(
+        return FrameFindings(
             num_packets_discarded=int(packets.is_discarded.sum()),
             num_packets_corrupt=sum(len(receipt.corrupt_packets) for receipt in self._receipts),
             num_corrupt_runs=len(corrupt_runs),

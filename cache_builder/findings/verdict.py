@@ -12,7 +12,7 @@ from cache_builder.errors import VideoError
 from cache_builder.findings.receipt import SOURCE_DTYPE, UnitReceipt
 from cache_builder.findings.spans import VideoFrames, output_pts_seconds
 from cache_builder.video.scan import VideoScan, picture_notes
-from frame_store.frame_findings import FormatChange, FrameTruth
+from frame_store.frame_findings import FormatChange, FrameFindings
 from frame_store.manifest import Fidelity, Verdict, VideoEntry
 from frame_store.shared import counted, counted_in_groups
 
@@ -105,14 +105,14 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         problems = self.problems
         verdict: Verdict = "damaged" if problems else "whole"
         frames = VideoFrames(self.scan, self.receipts)
-        truth = frames.truth()
+        findings = frames.findings()
         return VideoEntry(
             path=facts.path,
             verdict=verdict,
-            reason="; ".join([*problems, *_spans_text(truth)]) or None,
+            reason="; ".join([*problems, *_spans_text(findings)]) or None,
             notes=[
                 *self._notes(num_decoded, frames),
-                *_truth_notes(truth, num_hidden=self._num_hidden()),
+                *_findings_notes(findings, num_hidden=self._num_hidden()),
             ],
             num_bytes=facts.num_bytes,
             sha256=facts.sha256,
@@ -126,7 +126,7 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
             fidelity=measured_fidelity(
                 [error for receipt in self.receipts for error in receipt.sampled_errors]
             ),
-            truth=truth,
+            findings=findings,
             facts=self._informative_facts(),
         )
 
@@ -249,15 +249,15 @@ def unreadable_entry(error: VideoError) -> VideoEntry:
         num_decoder_errors=0,
         pts_monotonic=None,
         fidelity=None,
-        truth=None,
+        findings=None,
         facts={},
     )
 
 
-def _spans_text(truth: FrameTruth) -> list[str]:
+def _spans_text(findings: FrameFindings) -> list[str]:
     """Where the damage is, one line a span."""
     lines = []
-    for span in truth.damaged_spans[:MAX_REASONS_LISTED]:
+    for span in findings.damaged_spans[:MAX_REASONS_LISTED]:
         frames = "no frame" if span.first_frame is None else f"frames {span.first_frame} to {span.last_frame}"
         time = (
             f", {span.first_pts_seconds:.3f} to {span.last_pts_seconds:.3f} s"
@@ -268,29 +268,33 @@ def _spans_text(truth: FrameTruth) -> list[str]:
         lines.append(
             f"not to be trusted: {frames} (packets {span.first_packet} to {span.last_packet}{time}{lost})"
         )
-    more = truth.num_damaged_spans - len(lines)
+    more = findings.num_damaged_spans - len(lines)
     return [*lines, f"and {counted(more, 'more span')}"] if more > 0 else lines
 
 
-def _truth_notes(truth: FrameTruth, *, num_hidden: int) -> list[str]:
+def _findings_notes(findings: FrameFindings, *, num_hidden: int) -> list[str]:
     notes = []
     if num_hidden:
         notes.append(f"an edit list hides {counted(num_hidden, 'packet')}")
-    if truth.num_pts_gaps:
-        gap = truth.pts_gaps[0]
+    if findings.num_pts_gaps:
+        gap = findings.pts_gaps[0]
         notes.append(
-            f"{counted(truth.num_pts_gaps, 'gap')} in its timestamps, the first of {gap.seconds:.3f} s "
+            f"{counted(findings.num_pts_gaps, 'gap')} in its timestamps, the first of {gap.seconds:.3f} s "
             f"before frame {gap.frame}"
         )
-    if truth.num_frames_without_pts and truth.start_offset_seconds is not None:
-        notes.append(f"{counted(truth.num_frames_without_pts, 'frame')} without a timestamp")
-    run = truth.longest_duplicate_run
+    if findings.num_frames_without_pts and findings.start_offset_seconds is not None:
+        notes.append(f"{counted(findings.num_frames_without_pts, 'frame')} without a timestamp")
+    run = findings.longest_duplicate_run
     if run is not None and run[1] - run[0] >= FROZEN_STEPS:
         notes.append(f"frozen from frame {run[0]} to {run[1]}")
-    if truth.num_frames_interlaced:
-        notes.append(f"{counted(truth.num_frames_interlaced, 'frame is', 'frames are')} interlaced")
+    if findings.num_frames_interlaced:
+        notes.append(f"{counted(findings.num_frames_interlaced, 'frame is', 'frames are')} interlaced")
     turned = next(
-        (change for change in truth.format_changes if change.before.orientation != change.after.orientation),
+        (
+            change
+            for change in findings.format_changes
+            if change.before.orientation != change.after.orientation
+        ),
         None,
     )
     if turned is not None:
@@ -298,10 +302,10 @@ def _truth_notes(truth: FrameTruth, *, num_hidden: int) -> list[str]:
             f"its display matrix changes at frame {turned.frame} ({turned.before.orientation} to "
             f"{turned.after.orientation}); all its frames are stored as the first one's says"
         )
-    changes = [(change.frame, _changed_text(change)) for change in truth.format_changes]
+    changes = [(change.frame, _changed_text(change)) for change in findings.format_changes]
     first, text = next(((frame, text) for frame, text in changes if text), (0, ""))
     if text:
-        count = truth.num_format_changes
+        count = findings.num_format_changes
         notes.append(f"{counted(count, 'change')} of picture format, the first at frame {first}: {text}")
     return notes
 

@@ -35,7 +35,7 @@ def make_video(path="a.mp4", num_frames=3, **changes):
         "num_decoder_errors": 0,
         "pts_monotonic": True,
         "fidelity": None,
-        "truth": None,
+        "findings": None,
         "facts": {"codec": "h264"},
     }
     return VideoEntry(**(fields | changes))

@@ -55,7 +55,7 @@ def test_what_a_stranger_left_out_is_unknown(built):
     bare = msgspec.structs.replace(
         manifest,
         config={},
-        videos=[msgspec.structs.replace(video, facts={}, truth=None) for video in manifest.videos],
+        videos=[msgspec.structs.replace(video, facts={}, findings=None) for video in manifest.videos],
     )
     text = info_text(bare, path="x", list_videos=True)
     assert "(height x width), resize unknown, crop-aspect unknown\n" in text
@@ -80,7 +80,7 @@ CONFIG = ("geometry", "stride", "fps", "frames_per_shard")
 def test_no_value_of_a_stranger_breaks_it(built, facts, config, has_truth):
     manifest = read_manifest(built)
     video = manifest.videos[0]
-    odd = msgspec.structs.replace(video, facts=facts, truth=video.truth if has_truth else None)
+    odd = msgspec.structs.replace(video, facts=facts, findings=video.findings if has_truth else None)
     stranger = msgspec.structs.replace(manifest, config=config, videos=[odd, *manifest.videos[1:]])
     text = info_text(stranger, path="x", list_videos=True)
     assert "  size       48x64" in text and repr(video.path) in text

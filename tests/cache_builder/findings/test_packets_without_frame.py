@@ -146,4 +146,4 @@ def test_what_is_scrambled_of_a_transport_stream_is_damage(tmp_path):
     assert built.entry.verdict == "damaged"
     assert "transport packets are encrypted, the first at byte" in built.entry.reason
     assert len(built.frames) < len(sample.packets)
-    assert built.entry.truth.damaged_spans[-1].last_packet == scan(half).facts.num_packets - 1
+    assert built.entry.findings.damaged_spans[-1].last_packet == scan(half).facts.num_packets - 1

@@ -106,9 +106,11 @@ class MadeUpVideo:
             is_by_nvdec=is_by_nvdec,
         )
 
-    def truth(self, *cuts):
+    def findings(self, *cuts):
         borders = [0, *cuts, self.num]
-        return VideoFrames(self.scan, [self.receipt(first, end) for first, end in pairwise(borders)]).truth()
+        return VideoFrames(
+            self.scan, [self.receipt(first, end) for first, end in pairwise(borders)]
+        ).findings()
 
 
 @st.composite
@@ -137,7 +139,7 @@ def videos_and_cuts(draw):
 @settings(max_examples=150)
 def test_any_cut_into_units_gives_the_same_record(video_and_cuts):
     video, cuts = video_and_cuts
-    assert video.truth(*cuts) == video.truth()
+    assert video.findings(*cuts) == video.findings()
 
 
 @given(videos_and_cuts())
@@ -145,23 +147,23 @@ def test_any_cut_into_units_gives_the_same_record(video_and_cuts):
 def test_every_complaint_lies_in_a_span_and_spans_are_in_order(video_and_cuts):
     video, cuts = video_and_cuts
     video = video.without_reordering()
-    truth = video.truth(*cuts)
+    findings = video.findings(*cuts)
     suspects = {after for packet in video.corrupt_packets for after in (packet, packet + 1)} - {video.num}
     bad = {*video.lost, *suspects, *(video.corrupt - video.lost.keys())}
     named = [
-        packet for span in truth.damaged_spans for packet in range(span.first_packet, span.last_packet + 1)
+        packet for span in findings.damaged_spans for packet in range(span.first_packet, span.last_packet + 1)
     ]
     assert bad <= set(named)
-    assert all(span.first_packet in bad for span in truth.damaged_spans)
+    assert all(span.first_packet in bad for span in findings.damaged_spans)
     assert named == sorted(set(named))
-    assert sum(span.num_frames_corrupt for span in truth.damaged_spans) == len(
+    assert sum(span.num_frames_corrupt for span in findings.damaged_spans) == len(
         video.corrupt - video.lost.keys()
     )
 
 
 def test_a_span_ends_before_the_next_keyframe_that_is_clean():
     video = MadeUpVideo([5, 5, 5, 5], lost={7: "first", 8: "second", 10: "third"}, corrupt=[9])
-    (span,) = video.truth(15).damaged_spans
+    (span,) = video.findings(15).damaged_spans
     assert (span.first_packet, span.last_packet) == (7, 14)
     assert (span.first_frame, span.last_frame) == (7, 11)  # packets 9, 11, 12, 13 and 14
     assert (span.first_pts_seconds, span.last_pts_seconds) == (0.7, 1.4)
@@ -169,18 +171,18 @@ def test_a_span_ends_before_the_next_keyframe_that_is_clean():
 
 
 def test_two_damaged_places_with_a_clean_keyframe_between_are_two_spans():
-    spans = MadeUpVideo([5, 5, 5], corrupt=[2, 13]).truth().damaged_spans
+    spans = MadeUpVideo([5, 5, 5], corrupt=[2, 13]).findings().damaged_spans
     assert [(span.first_frame, span.last_frame) for span in spans] == [(2, 4), (13, 14)]
     assert [span.reason for span in spans] == ["frame flagged corrupt"] * 2
 
 
 def test_a_packet_flagged_corrupt_may_stand_for_the_next():
     """The parser flags the packet that it hands out when the damaged one comes in."""
-    spans = MadeUpVideo([5, 5, 5], corrupt_packets=[4]).truth().damaged_spans
+    spans = MadeUpVideo([5, 5, 5], corrupt_packets=[4]).findings().damaged_spans
     assert [(span.first_packet, span.last_packet, span.reason) for span in spans] == [
         (4, 9, "packet 4 flagged corrupt by the demuxer")
     ]
-    (span,) = MadeUpVideo([5], corrupt_packets=[4]).truth().damaged_spans
+    (span,) = MadeUpVideo([5], corrupt_packets=[4]).findings().damaged_spans
     assert (span.first_packet, span.last_packet) == (4, 4)
 
 
@@ -189,7 +191,7 @@ def test_a_keyframe_that_came_as_another_kind_of_picture_ends_no_span():
     rows = np.frombuffer(video.receipt(0, 10).frames, FRAME_DTYPE).copy()
     assert rows["is_intra"].tolist() == [i in (0, 5) for i in range(10)]
     video.starts = [0]  # of the receipts; the scan keeps its keyframe
-    (span,) = video.truth().damaged_spans
+    (span,) = video.findings().damaged_spans
     assert span.last_frame == 9
 
 
@@ -197,7 +199,7 @@ def test_a_unit_that_the_gpu_decoded_begins_clean():
     """What kind of picture a frame is, the GPU does not say."""
     video = MadeUpVideo([5, 5], corrupt=[2])
     receipts = [video.receipt(0, 5), video.receipt(5, 10, is_by_nvdec=True)]
-    (span,) = VideoFrames(video.scan, receipts).truth().damaged_spans
+    (span,) = VideoFrames(video.scan, receipts).findings().damaged_spans
     assert (span.first_frame, span.last_frame) == (2, 4)
 
 
@@ -211,7 +213,7 @@ def test_leading_frames_of_an_open_gop_share_the_fate_of_the_gop_before():
         rows = receipt.frame_rows[[packet for packet in order if packet not in changes.pop("lost", ())]]
         made = {"frames": rows.tobytes(), "num_frames_decoded": len(rows), "luma_hashes": b"", **changes}
         fields = {name: getattr(receipt, name) for name in UnitReceipt.__struct_fields__}
-        (found,) = VideoFrames(video.scan, [UnitReceipt(**(fields | made))]).truth().damaged_spans
+        (found,) = VideoFrames(video.scan, [UnitReceipt(**(fields | made))]).findings().damaged_spans
         return found.first_packet, found.last_packet, found.first_frame, found.last_frame
 
     assert span(corrupt_positions=[1]) == (1, 4, 1, 3)
@@ -232,12 +234,12 @@ def test_leading_frames_of_an_open_gop_share_the_fate_of_the_gop_before():
 def test_a_unit_that_killed_its_process_is_a_span_without_frames():
     video = MadeUpVideo([5, 5, 5])
     dead = empty_receipt(DecodeUnit(video_id=0, first_packet=5, end_packet=10), death="was killed by SIGKILL")
-    truth = VideoFrames(video.scan, [video.receipt(0, 5), dead, video.receipt(10, 15)]).truth()
-    (span,) = truth.damaged_spans
+    findings = VideoFrames(video.scan, [video.receipt(0, 5), dead, video.receipt(10, 15)]).findings()
+    (span,) = findings.damaged_spans
     assert (span.first_packet, span.last_packet, span.first_frame) == (5, 9, None)
     assert (span.first_pts_seconds, span.last_pts_seconds) == (0.5, 0.9)
     assert span.reason == "the decoder process was killed by SIGKILL, twice"
-    assert [(gap.frame, gap.seconds) for gap in truth.pts_gaps] == [(5, 0.6)]
+    assert [(gap.frame, gap.seconds) for gap in findings.pts_gaps] == [(5, 0.6)]
 
 
 def test_an_error_at_the_end_of_the_stream_is_about_the_last_packet():
@@ -245,45 +247,47 @@ def test_an_error_at_the_end_of_the_stream_is_about_the_last_packet():
     receipt = video.receipt(0, 4)
     fields = {name: getattr(receipt, name) for name in UnitReceipt.__struct_fields__}
     late = UnitReceipt(**(fields | {"decoder_errors": [(4, "at the end")]}))
-    (span,) = VideoFrames(video.scan, [late]).truth().damaged_spans
+    (span,) = VideoFrames(video.scan, [late]).findings().damaged_spans
     assert (span.first_packet, span.last_packet, span.reason) == (3, 3, "at the end")
 
 
 def test_lists_are_capped_and_counts_are_not():
     num = 4 * MAX_LISTED
-    truth = MadeUpVideo(
+    findings = MadeUpVideo(
         [1] * num,
         corrupt=range(0, num, 2),
         pts=[20 * (i // 2) for i in range(num)],
         hashes=[i // 2 for i in range(num)],
         formats=[(SMALL, LARGE)[i // 2 % 2] for i in range(num)],
-    ).truth()
+    ).findings()
     for listed, count in (
-        (truth.corrupt_runs, truth.num_corrupt_runs),
-        (truth.damaged_spans, truth.num_damaged_spans),
-        (truth.duplicate_runs, truth.num_duplicate_runs),
-        (truth.pts_repeats, truth.num_pts_repeats),
+        (findings.corrupt_runs, findings.num_corrupt_runs),
+        (findings.damaged_spans, findings.num_damaged_spans),
+        (findings.duplicate_runs, findings.num_duplicate_runs),
+        (findings.pts_repeats, findings.num_pts_repeats),
     ):
         assert (len(listed), count) == (MAX_LISTED, num // 2)
-    assert (len(truth.format_changes), truth.num_format_changes) == (MAX_LISTED, num // 2 - 1)
+    assert (len(findings.format_changes), findings.num_format_changes) == (MAX_LISTED, num // 2 - 1)
 
 
 def test_frames_of_another_format_are_no_duplicates_and_the_gpus_are_not_compared():
     video = MadeUpVideo([2, 2], hashes=[7] * 4, formats=[SMALL, SMALL, LARGE, LARGE])
-    truth = video.truth(2)
-    assert truth.duplicate_runs == [(0, 1), (2, 3)]
-    (change,) = truth.format_changes
+    findings = video.findings(2)
+    assert findings.duplicate_runs == [(0, 1), (2, 3)]
+    (change,) = findings.format_changes
     assert (change.frame, change.before, change.after) == (2, SMALL, LARGE)
-    half = VideoFrames(video.scan, [video.receipt(0, 2), video.receipt(2, 4, is_by_nvdec=True)]).truth()
+    half = VideoFrames(video.scan, [video.receipt(0, 2), video.receipt(2, 4, is_by_nvdec=True)]).findings()
     assert (half.num_frames_hashed, half.duplicate_runs, half.num_format_changes) == (2, [(0, 1)], 0)
-    gpu = VideoFrames(video.scan, [video.receipt(0, 4, is_by_nvdec=True)]).truth()
+    gpu = VideoFrames(video.scan, [video.receipt(0, 4, is_by_nvdec=True)]).findings()
     assert (gpu.num_frames_hashed, gpu.num_frames_duplicate, gpu.duplicate_runs) == (0, None, [])
 
 
 def test_a_video_without_frames_and_timestamps():
-    truth = MadeUpVideo([2], lost={0: "bad", 1: "bad"}, pts=[None, None]).truth()
-    assert (truth.start_offset_seconds, truth.median_step_seconds, truth.num_frames_duplicate) == (None,) * 3
-    (span,) = truth.damaged_spans
+    findings = MadeUpVideo([2], lost={0: "bad", 1: "bad"}, pts=[None, None]).findings()
+    assert (findings.start_offset_seconds, findings.median_step_seconds, findings.num_frames_duplicate) == (
+        None,
+    ) * 3
+    (span,) = findings.damaged_spans
     assert (span.first_frame, span.first_pts_seconds, span.num_packets_without_frame) == (None, None, 2)
 
 

@@ -158,7 +158,7 @@ def test_what_is_to_be_known_is_told(cache, folder):
         "all its frames are stored as the first one's says"
     ]
     # The message comes with the keyframe alone, and holds for the pictures behind it.
-    assert videos["mirrored_later.h264"].truth.num_format_changes == 1
+    assert videos["mirrored_later.h264"].findings.num_format_changes == 1
     hdr = [
         "HDR (HLG, arib-std-b67): its colours are stored as they are coded, not tone-mapped",
         "10 bits a sample stored as 8 (yuv420p10le)",

@@ -96,8 +96,8 @@ class TestDamagedVideos:
         assert not right & {
             places[name].number_of_packet[packet] for packet in (*HIT, places[name].second_hit)
         }
-        assert video.truth.num_damaged_spans == 2
-        for span, (packets, shown) in zip(video.truth.damaged_spans, places[name].spans, strict=True):
+        assert video.findings.num_damaged_spans == 2
+        for span, (packets, shown) in zip(video.findings.damaged_spans, places[name].spans, strict=True):
             there = [ordinal for ordinal, number in enumerate(numbers) if number in shown]
             assert (span.first_packet, span.last_packet) == (packets[0], packets[-1])
             assert span.first_frame == (min(there) if there else None)
@@ -114,8 +114,8 @@ class TestDamagedVideos:
         assert len(whole) == len(TINY_SPECS)
         for video in whole:
             assert video.verdict == "whole"
-            assert (video.truth.num_damaged_spans, video.truth.num_frames_duplicate) == (0, 0)
-            assert video.truth.num_frames_hashed == video.num_frames_decoded
+            assert (video.findings.num_damaged_spans, video.findings.num_frames_duplicate) == (0, 0)
+            assert video.findings.num_frames_hashed == video.num_frames_decoded
         assert run(output, command=cache_verify).exit_code == 0
 
     def test_report_and_info_tell_the_same(self, damaged_build):
@@ -128,7 +128,7 @@ class TestDamagedVideos:
         for video in manifest["videos"]:
             (line,) = [line for line in table if repr(video["path"]) in line]
             assert line.startswith("  !") == (video["verdict"] == "damaged")
-            for span in video["truth"]["damaged_spans"]:
+            for span in video["findings"]["damaged_spans"]:
                 assert f"(packets {span['first_packet']} to {span['last_packet']}, " in line
 
     def test_units_and_workers_change_nothing(self, damaged_build, tmp_path, monkeypatch):
@@ -138,7 +138,7 @@ class TestDamagedVideos:
         flags = ("--size", "64", "--workers", "1", "--on-error", "skip")
         assert run("--videos", folder, "--out", tmp_path / "cache", *flags).exit_code == EXIT_NOT_WHOLE
         cut, uncut = (
-            [video.truth for video in frame_store.open_store(path).manifest.videos]
+            [video.findings for video in frame_store.open_store(path).manifest.videos]
             for path in (tmp_path / "cache", output)
         )
         assert cut == uncut
@@ -248,13 +248,13 @@ def odd_videos(tmp_path_factory):
 class TestOddVideos:
     def test_frozen_frames_and_timestamps(self, odd_videos):
         video = odd_videos["still.mkv"]
-        truth = video.truth
+        findings = video.findings
         assert video.verdict == "whole"
-        assert truth.duplicate_runs == [(5, 16), (18, 19)]
-        assert (truth.num_frames_duplicate, truth.longest_duplicate_run) == (12, (5, 16))
-        assert truth.start_offset_seconds == pytest.approx(2.0)
-        assert truth.median_step_seconds == pytest.approx(1 / FPS)
-        assert [(gap.frame, gap.seconds) for gap in truth.pts_gaps] == [(18, pytest.approx(21 / FPS))]
+        assert findings.duplicate_runs == [(5, 16), (18, 19)]
+        assert (findings.num_frames_duplicate, findings.longest_duplicate_run) == (12, (5, 16))
+        assert findings.start_offset_seconds == pytest.approx(2.0)
+        assert findings.median_step_seconds == pytest.approx(1 / FPS)
+        assert [(gap.frame, gap.seconds) for gap in findings.pts_gaps] == [(18, pytest.approx(21 / FPS))]
         assert video.notes == [
             "1 gap in its timestamps, the first of 0.840 s before frame 18",
             "frozen from frame 5 to 16",
@@ -268,26 +268,26 @@ class TestOddVideos:
 
     def test_a_new_size_on_the_way(self, odd_videos):
         video = odd_videos["sizes.h264"]
-        (change,) = video.truth.format_changes
+        (change,) = video.findings.format_changes
         assert (change.frame, change.before.width, change.after.width) == (15, 160, 192)
         assert "1 change of picture format, the first at frame 15: width 160 to 192" in video.notes
-        assert odd_videos["still.mkv"].truth.num_format_changes == 0
+        assert odd_videos["still.mkv"].findings.num_format_changes == 0
 
     def test_interlaced_frames(self, odd_videos):
-        assert odd_videos["fields.h264"].truth.num_frames_interlaced == 15
-        assert odd_videos["sizes.h264"].truth.num_frames_interlaced == 0
+        assert odd_videos["fields.h264"].findings.num_frames_interlaced == 15
+        assert odd_videos["sizes.h264"].findings.num_frames_interlaced == 0
 
     def test_what_an_edit_list_hides(self, odd_videos):
         video = odd_videos["edited.mp4"]
-        truth = video.truth
-        assert truth.num_packets_discarded == video.num_packets - video.num_frames_decoded > 0
-        assert f"an edit list hides {truth.num_packets_discarded} packets" in video.notes
+        findings = video.findings
+        assert findings.num_packets_discarded == video.num_packets - video.num_frames_decoded > 0
+        assert f"an edit list hides {findings.num_packets_discarded} packets" in video.notes
 
     def test_bytes_missing_from_a_transport_stream(self, odd_videos):
         """They are of packet 30; the parser flags what it hands out when that one comes in."""
         video = odd_videos["gap.ts"]
         assert video.verdict == "damaged"
-        assert video.truth.num_packets_corrupt == 1
+        assert video.findings.num_packets_corrupt == 1
         assert "1 packet flagged corrupt by the demuxer" in video.reason
-        (span,) = video.truth.damaged_spans
+        (span,) = video.findings.damaged_spans
         assert (span.first_packet, span.last_packet) == (29, 39)

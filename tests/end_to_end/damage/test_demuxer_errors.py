@@ -74,7 +74,7 @@ class TestLostPackets:
         assert "demuxer error (the first: 0x00 at pos " in video.reason
         assert "demuxer error" in text
         assert video.facts["num_demuxer_errors"] > 0
-        (span,) = video.truth.damaged_spans
+        (span,) = video.findings.damaged_spans
         numbers, spelled = spelled_numbers(store)
         in_span = [] if span.first_frame is None else range(span.first_frame, span.last_frame + 1)
         trusted = [place for place in range(len(numbers)) if place not in in_span]
@@ -91,7 +91,7 @@ class TestLostPackets:
         store, _ = build(folder)
         (video,) = store.manifest.videos
         assert video.verdict == "damaged"
-        (span,) = video.truth.damaged_spans
+        (span,) = video.findings.damaged_spans
         numbers, spelled = spelled_numbers(store)
         assert numbers == spelled
         assert numbers[span.first_frame : span.last_frame + 1] == [GOP + 11]
@@ -121,7 +121,7 @@ class TestLostPackets:
         (video,) = store.manifest.videos
         assert video.verdict == "damaged"
         assert "File ended prematurely" in video.reason
-        (span,) = video.truth.damaged_spans
+        (span,) = video.findings.damaged_spans
         assert span.last_packet == video.num_packets - 1
         assert span.first_packet == span.last_packet
 

@@ -118,7 +118,7 @@ class TestFound:
             }
             named = {
                 number
-                for span in entry.truth.damaged_spans
+                for span in entry.findings.damaged_spans
                 for number in range(span.first_frame, span.last_frame + 1)
             }
             assert len(wrong) > 10

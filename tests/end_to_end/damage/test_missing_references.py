@@ -87,7 +87,7 @@ def test_what_leans_on_them_is_named_and_no_more(entries, name, suffix):
     lost = entries[f"{name}_lost{suffix}"]
     assert lost.verdict == "damaged"
     assert "a picture before it is missing" in lost.reason
-    (span,) = lost.truth.damaged_spans
+    (span,) = lost.findings.damaged_spans
     assert span.first_packet == LOST[0]
     # Up to the next keyframe; H.264 with an open GOP keeps what it had before it, see `frame_truth`.
     ends = {2 * GOP - len(LOST) - 1, 2 * GOP - len(LOST)} if name != "h264_open" else {57}
@@ -111,7 +111,7 @@ def test_a_recording_that_begins_between_keyframes_is_whole(entries, name):
 
 
 def test_a_picture_that_leads_up_to_a_keyframe(entries):
-    (span,) = entries["leading.avi"].truth.damaged_spans
+    (span,) = entries["leading.avi"].findings.damaged_spans
     assert span.first_packet == LEADING
     assert "1 decoder error " in entries["leading.avi"].reason
 
@@ -119,7 +119,7 @@ def test_a_picture_that_leads_up_to_a_keyframe(entries):
 def test_an_intra_refresh_needs_what_was_before_it(store, entries):
     assert entries["refresh.mp4"].verdict == "whole"
     lost = entries["refresh_lost.mkv"]
-    (span,) = lost.truth.damaged_spans
+    (span,) = lost.findings.damaged_spans
     # As everywhere: the packet before what is called a keyframe.
     assert (span.first_packet, span.last_packet) == (GOP - 2, NUM_FRAMES - 2)
     numbers, spelled = spelled_numbers(store, store.manifest.videos.index(lost))
@@ -141,7 +141,7 @@ def test_units_change_nothing(folder, store, tmp_path, monkeypatch):
     flags = ("--size", "64", "--workers", "1", "--on-error", "skip")
     assert run("--videos", folder, "--out", tmp_path / "cut", *flags).exit_code == EXIT_NOT_WHOLE
     cut, whole = (
-        [(video.path, video.reason, video.truth) for video in each.manifest.videos]
+        [(video.path, video.reason, video.findings) for video in each.manifest.videos]
         for each in (frame_store.open_store(tmp_path / "cut"), store)
     )
     assert cut == whole
@@ -150,7 +150,7 @@ def test_units_change_nothing(folder, store, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("name", "suffix"), [file for file in FILES if file[1] == ".mp4"])
 def test_every_frame_outside_the_span_is_right(store, entries, name, suffix):
     video = entries[f"{name}_lost{suffix}"]
-    (span,) = video.truth.damaged_spans
+    (span,) = video.findings.damaged_spans
     numbers, spelled = spelled_numbers(store, store.manifest.videos.index(video))
     in_span = [] if span.first_frame is None else range(span.first_frame, span.last_frame + 1)
     trusted = [place for place in range(len(numbers)) if place not in in_span]

@@ -141,7 +141,7 @@ def made_up_video(path: str, num_frames: int) -> VideoEntry:
         num_decoder_errors=0,
         pts_monotonic=None,
         fidelity=None,
-        truth=None,
+        findings=None,
         facts={},
     )
 

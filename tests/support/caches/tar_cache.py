@@ -45,7 +45,7 @@ def write_tar_cache(path, store, *, encoding="raw", container="wds"):
         num_decoder_errors=0,
         pts_monotonic=None,
         fidelity=None,
-        truth=None,
+        findings=None,
         facts={},
     )
     manifest = StoreManifest(

@@ -41,7 +41,7 @@ class Built:
         """Whether the report says that the frame may be wrong."""
         return any(
             span.first_frame is not None and span.first_frame <= frame <= span.last_frame
-            for span in self.entry.truth.damaged_spans
+            for span in self.entry.findings.damaged_spans
         )
 
 

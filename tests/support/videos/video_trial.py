@@ -234,7 +234,7 @@ def _read_live(
 
 def _is_named(entry: VideoEntry, frame: int) -> bool:
     """Whether the frame lies in a damaged span of the report."""
-    spans = entry.truth.damaged_spans if entry.truth is not None else []
+    spans = entry.findings.damaged_spans if entry.findings is not None else []
     return any(
         span.first_frame is not None and span.first_frame <= frame <= (span.last_frame or 0) for span in spans
     )

@@ -244,7 +244,7 @@ def test_a_frame_lost_in_silence_is_damage(tmp_path):
     assert num_lost > 0
     assert built.entry.verdict == "damaged"
     assert f"{counted(num_lost, 'packet')} gave no frame, and nothing says why" in built.entry.reason
-    assert built.entry.truth.num_damaged_spans > 0
+    assert built.entry.findings.num_damaged_spans > 0
     with pytest.raises(VideosError, match="nothing says why"):
         build(path, unaware, min_packets=150, on_error="fail")
 

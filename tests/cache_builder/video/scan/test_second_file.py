@@ -69,7 +69,7 @@ def test_a_second_file_that_is_not_read_is_damage_at_the_joint(tmp_path, name):
     assert "joined end to end" in video.reason
     assert "was not read" in video.reason
     assert not any("edit list" in note for note in video.notes)
-    span = video.truth.damaged_spans[-1]
+    span = video.findings.damaged_spans[-1]
     assert isinstance(span, DamagedSpan)
     assert span.first_packet == scan.facts.second_file.packet_before
     assert video.num_frames_stored >= NUM_FRAMES
