@@ -49,7 +49,7 @@ if (_foreign := foreign_loader()) is not None:
 __getattr__ = lazy_names(
     __name__,
     {
-        "frame_store.reader.cache_store": ["CacheStore", "open_store"],
+        "frame_store.reader": ["CacheStore", "open_store"],
         "frame_store.manifest": ["StoreManifest"],
     },
 )
