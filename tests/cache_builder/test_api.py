@@ -98,7 +98,7 @@ def test_a_cache_is_built_beside_its_videos_with_two_words(videos):
     ],
 )
 def test_keywords_mean_what_their_flags_mean(settings_built, monkeypatch, keywords, flags):
-    monkeypatch.setattr("cache_builder.build.pipeline.run_build", api.run_build)
+    monkeypatch.setattr("cache_builder.build.run_build", api.run_build)
     cache_builder.build_cache(Path("somewhere"), "there", **keywords)
     CliRunner().invoke(
         cli.cache_build, ["somewhere", "--out", "there", *flags]

@@ -181,7 +181,17 @@ def test_links_lead_somewhere(document):
             assert anchor in anchors_of(target.read_text(encoding="utf-8")), link
 
 
-@pytest.mark.parametrize("document", ["README.md", "EXERCISE.md", "docs/GUIDE.md", "docs/MEASURED.md"])
+@pytest.mark.parametrize(
+    "document",
+    [
+        "README.md",
+        "EXERCISE.md",
+        "CONTRIBUTING.md",
+        "docs/ARCHITECTURE.md",
+        "docs/GUIDE.md",
+        "docs/MEASURED.md",
+    ],
+)
 def test_files_that_a_document_names_exist(document):
     made_up = {"build/api", "loader/sampling/orders/stratified.py"}
     missing = [name for name in files_of(text_of(document)) - made_up if not (ROOT / name).exists()]
