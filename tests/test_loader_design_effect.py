@@ -20,6 +20,7 @@ from loader.design_effect import (
     worst_design_effect,
 )
 from loader.errors import SamplingError
+from tests.support.design_effects import measured_design_effect
 from tests.support.enumeration import (
     SUMMED,
     Outcomes,
@@ -31,10 +32,6 @@ from tests.support.enumeration import (
 
 UNEQUAL = Population([2, 3, 4], seed=1)
 EQUAL = Population([3, 3, 3], seed=4)
-
-
-def measured_design_effect(outcomes, population):
-    return outcomes.batch_size * outcomes.variance(population.frames) / population.variance
 
 
 def pearson_icc(population):
