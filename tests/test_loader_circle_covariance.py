@@ -21,7 +21,6 @@ from loader.design_effect import (
 )
 from tests.support.design_effects import (
     every_epoch,
-    global_batches,
     mean_square_effect,
     measured_design_effect,
     report_of,
@@ -31,6 +30,7 @@ from tests.support.enumeration import (
     Population,
     assert_equal,
     assert_rejected,
+    whole_batches,
 )
 
 CIRCLES = [[1, 2, 3], [2, 2, 2], [4], [1, 1, 3, 2], [5, 1, 3, 2, 2], [0, 2, 7], [3, 1, 1, 4, 4, 2]]
@@ -71,7 +71,7 @@ def test_S49_variance_of_a_block_shuffle_over_any_shards(sizes, shards_per_block
     population = Population(sizes, seed=2, dimensions=2)
     options = {"sampling": "block", "shards_per_block": shards_per_block}
     report = report_of(population, batch_size=batch_size, **options)
-    outcomes = global_batches(every_epoch(population, options), batch_size)
+    outcomes = whole_batches(every_epoch(population, options), batch_size)
     measured = measured_design_effect(outcomes, population)
     assert_equal(report.design_effect, measured, SUMMED)
     assert_equal(report.mean_square_effect, mean_square_effect(outcomes, population), SUMMED)

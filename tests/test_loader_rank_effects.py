@@ -17,7 +17,6 @@ from loader.webdataset_law import webdataset_kappa
 from loader.webdataset_report import WebDatasetSpec, webdataset_report
 from tests.support.design_effects import (
     every_epoch,
-    global_batches,
     mean_square_effect,
     measured_design_effect,
     report_of,
@@ -28,6 +27,7 @@ from tests.support.enumeration import (
     Population,
     assert_equal,
     assert_rejected,
+    whole_batches,
 )
 
 UNEQUAL = Population([2, 3, 4], seed=1)
@@ -46,7 +46,7 @@ def test_S48_the_averaged_gradient_of_ranks_is_that_of_the_global_batch(
     population, slots = Population(sizes, seed=7, dimensions=2), batch_size * world_size
     report = report_of(population, batch_size=batch_size, world_size=world_size, remainder="drop", **options)
     epochs = every_epoch(population, options)
-    measured = measured_design_effect(global_batches(epochs, slots), population)
+    measured = measured_design_effect(whole_batches(epochs, slots), population)
     assert report.law.slots_per_batch == slots and report.is_exact
     assert_equal(report.design_effect, measured, SUMMED)
     assert_equal(report.effective_batch * measured if measured > 1e-12 else slots, slots, SUMMED)
