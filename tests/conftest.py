@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 
 import pytest
 from hypothesis import settings
@@ -87,3 +88,29 @@ def golden_caches(tmp_path_factory):
 def golden_cache_of(golden_caches, tmp_path):
     """A copy of one of them, to spoil."""
     return lambda name: shutil.copytree(golden_caches / name, tmp_path / name)
+
+
+@pytest.fixture(scope="session")
+def bias_videos(tmp_path_factory):
+    """A folder of videos of 60 to 210 frames, for `cache-bias`. Read-only."""
+    specs = [*simple_specs(4, num_frames=60), *simple_specs(2, num_frames=200)]
+    numbered = [
+        replace(spec, path=spec.path.with_name(f"{number}.mp4"), video_number=number)
+        for number, spec in enumerate(specs)
+    ]
+    return tiny_folder(tmp_path_factory.mktemp("videos"), tuple(numbered)).path
+
+
+@pytest.fixture(scope="session")
+def bias_caches(bias_videos, tmp_path_factory):
+    """Caches of them by name: one shard a video, and shuffled. Read-only."""
+    from tests.support.commands import SMALL, run
+
+    top = tmp_path_factory.mktemp("caches")
+    flags = {
+        "video": ["--layout", "video", "--frames-per-shard", "video"],
+        "shuffled": ["--frames-per-shard", "100"],
+    }
+    for name, extra in flags.items():
+        assert run("--videos", bias_videos, "--out", top / name, *SMALL, *extra).exit_code == 0
+    return {name: top / name for name in flags}
