@@ -2,12 +2,14 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from hypothesis import settings
 
 from frame_store.cuda_driver import CUDA_LIBRARY, load_library
+from tests.support.shared_workers import own_workers, shared_workers
 from tests.support.stub_driver import StubDriver, build_stub_driver, why_not_built
 from tests.support.tiny_videos import TinyFolder, simple_specs, tiny_folder
 
@@ -27,6 +29,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(
                 pytest.mark.skip(reason="no NVIDIA GPU here (torch.cuda.is_available() is false)")
             )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def workers_of_all_tests() -> Iterator[None]:
+    """Builds in this process take over the worker processes of builds before them."""
+    with shared_workers():
+        yield
+
+
+@pytest.fixture
+def workers_of_its_own(workers_of_all_tests: None) -> Iterator[None]:
+    """Builds of this test start their own worker processes."""
+    with own_workers():
+        yield
 
 
 @pytest.fixture(scope="session")
