@@ -1,5 +1,6 @@
 """Profiles, the skip of GPU tests, a stub of NVIDIA's driver, and folders of videos that many tests read."""
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -29,6 +30,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(
                 pytest.mark.skip(reason="no NVIDIA GPU here (torch.cuda.is_available() is false)")
             )
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what all imports have made: many tests call it, and walk through all of that."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

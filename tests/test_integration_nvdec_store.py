@@ -22,6 +22,7 @@ from frame_store import open_store
 from tests.support.host_nvdec import HostNvdecDevice, open_on_stub
 from tests.support.presentations import presentation
 from tests.support.raw_nvdec import failure_of
+from tests.support.shared_workers import shared_workers
 from tests.support.stub_planes import expected_planes
 from tests.support.tiny_videos import TINY_SPECS, damage_file, tiny_folder
 from tests.support.yuv_reference import through_filter
@@ -69,6 +70,7 @@ def converted(frame, decoded, sample_aspect_ratio):
     return converter.convert(frame)
 
 
+@shared_workers()
 def use_the_stubs_gpu(folder, h264_folder, mixed_folder, damaged_folder, scratch):
     by_cuvid = open_on_stub(h264_folder, size=SIZE, decoder="h264_cuvid")
     return {
