@@ -258,7 +258,7 @@ def test_what_stopped_at_a_damaged_video_goes_on_with_skip(tmp_path):
 def test_a_disk_that_is_full_at_any_moment_is_an_error_and_no_crash(tmp_path):
     """Sizes chosen so that it fills up while decoding, in shards, at the index and at the manifest."""
     folder = tiny_folder(tmp_path / "videos", simple_specs(3, num_frames=150)).path
-    flags = ["--size", "8", "--encoding", "raw", "--frames-per-shard", "50"]
+    flags = ["--size", "8", "--encoding", "raw", "--frames-per-shard", "50", "--workers", "1"]
     assert run(folder, tmp_path / "cache", *flags).returncode == 0
     expected = digests(tmp_path / "cache")
     disk = tmp_path / "disk"

@@ -26,7 +26,7 @@ def test_the_gate_of_clips_has_a_target(bias_caches):
 
 
 def test_the_plan_of_clips(bias_caches, monkeypatch):
-    monkeypatch.setattr(bias_plan, "SECONDS_PER_ROUND", 0.05)  # how fast they are is nothing to this
+    monkeypatch.setattr(bias_plan, "SECONDS_PER_ROUND", 0.01)  # how fast they are is nothing to this
     clips = (bias_caches["video"], "--clip-frames", "8", "--batch-size", "4", "--plan", "--demand", "1")
     assert "take sampling=permutation clip_frames=8 on " in bias(*clips).stdout
     for nothing in (
@@ -89,7 +89,7 @@ def test_the_gate_judges_what_is_certain(bias_caches, tmp_path):
 
 
 def test_the_plan_measures_and_picks(bias_caches, tmp_path, monkeypatch):
-    monkeypatch.setattr(bias_plan, "SECONDS_PER_ROUND", 0.05)  # how fast they are is nothing to this
+    monkeypatch.setattr(bias_plan, "SECONDS_PER_ROUND", 0.01)  # how fast they are is nothing to this
     options = (bias_caches["shuffled"], "--batch-size", "32", "--plan")
     easy = json.loads(bias(*options, "--demand", "1", "--json").stdout)
     assert all(row["frames_per_second"] > 0 for row in easy["measured"])
