@@ -6,6 +6,8 @@
 # `cache` ends well where the cache is finished, though videos of it are not whole (cache-build ends with 1, and its
 # report is on standard output) and with an error where it is not (the same 1, and no report).
 # The first four set up .venv by themselves; they need Python 3.11 or newer and nothing else.
+# Tests start some hundred processes: Python keeps its bytecode, so that not each of them compiles it.
+# `worksteal` leaves the tests of a file to one process as long as it can: both would build what the file needs.
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
@@ -32,7 +34,7 @@ test: .venv/.ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 2 --dist worksteal
 
 docs: .venv/.ready-docs
 	$(BIN)/pdoc --output-directory build/api frame_store cache_builder loader

@@ -1,12 +1,16 @@
 """Profiles, the skip of GPU tests, a stub of NVIDIA's driver, and folders of videos that many tests read."""
 
+import gc
 import os
 import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import settings
 
 from frame_store.shared.cuda_driver import CUDA_LIBRARY, load_library
+from tests.support.faults.shared_workers import own_workers, shared_workers
 from tests.support.gpu.stub_driver import StubDriver, build_stub_driver, why_not_built
 from tests.support.videos.tiny_videos import TinyFolder, simple_specs, tiny_folder
 
@@ -26,6 +30,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(
                 pytest.mark.skip(reason="no NVIDIA GPU here (torch.cuda.is_available() is false)")
             )
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what all imports have made: many tests call it, and walk through all of that."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def workers_of_all_tests() -> Iterator[None]:
+    """Builds in this process take over the worker processes of builds before them."""
+    with shared_workers():
+        yield
+
+
+@pytest.fixture
+def workers_of_its_own(workers_of_all_tests: None) -> Iterator[None]:
+    """Builds of this test start their own worker processes."""
+    with own_workers():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -88,3 +112,29 @@ def golden_caches(tmp_path_factory):
 def golden_cache_of(golden_caches, tmp_path):
     """A copy of one of them, to spoil."""
     return lambda name: shutil.copytree(golden_caches / name, tmp_path / name)
+
+
+@pytest.fixture(scope="session")
+def bias_videos(tmp_path_factory):
+    """A folder of videos of 60 to 210 frames, for `cache-bias`. Read-only."""
+    specs = [*simple_specs(4, num_frames=60), *simple_specs(2, num_frames=200)]
+    numbered = [
+        replace(spec, path=spec.path.with_name(f"{number}.mp4"), video_number=number)
+        for number, spec in enumerate(specs)
+    ]
+    return tiny_folder(tmp_path_factory.mktemp("videos"), tuple(numbered)).path
+
+
+@pytest.fixture(scope="session")
+def bias_caches(bias_videos, tmp_path_factory):
+    """Caches of them by name: one shard a video, and shuffled. Read-only."""
+    from tests.support.commands import SMALL, run
+
+    top = tmp_path_factory.mktemp("caches")
+    flags = {
+        "video": ["--layout", "video", "--frames-per-shard", "video"],
+        "shuffled": ["--frames-per-shard", "100"],
+    }
+    for name, extra in flags.items():
+        assert run("--videos", bias_videos, "--out", top / name, *SMALL, *extra).exit_code == 0
+    return {name: top / name for name in flags}

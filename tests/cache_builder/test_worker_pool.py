@@ -1,7 +1,11 @@
 import resource
 
+import pytest
+
 from cache_builder.worker_pool import JobDied, JobDone, JobLimits, JobRaised, WorkerPool
 from tests.support.faults.pool_jobs import Hang, KillItself, MemoryLimit, Number, TakeMemory, Unpicklable
+
+pytestmark = pytest.mark.usefixtures("workers_of_its_own")
 
 
 def outcomes(*jobs, num_workers=1):

@@ -55,7 +55,7 @@ def test_every_room_says_what_it_holds():
 
 
 def test_no_file_is_named_after_the_folder_above_its_room():
-    """Folders do the work that prefixes did: loader/loader_state.py, tests/tools/test_tools_bias_cli.py."""
+    """Folders do the work that prefixes did: loader/sampling/resume.py, tests/tools/test_tools_bias_cli.py."""
     for path in modules():
         package = path.relative_to(ROOT).parts[0]
         assert not path.stem.startswith((f"{package}_", f"test_{package}_")), path

@@ -83,12 +83,19 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", params=list(VARIANTS))
-def undisturbed(request, folder, tmp_path_factory):
-    """Flags, and the digests of a build with two workers that nobody disturbed."""
+def undisturbed_cache(request, folder, tmp_path_factory):
+    """Flags, and what two workers built that nobody disturbed, and in how many seconds. Read-only."""
     output = tmp_path_factory.mktemp("undisturbed") / "cache"
     started = time.monotonic()
     assert run(folder, output, "--workers", "2", *VARIANTS[request.param]).returncode == 0
-    return VARIANTS[request.param], digests(output), time.monotonic() - started
+    return VARIANTS[request.param], output, time.monotonic() - started
+
+
+@pytest.fixture(scope="module")
+def undisturbed(undisturbed_cache):
+    """Flags, digests of that build, and its seconds."""
+    flags, output, seconds = undisturbed_cache
+    return flags, digests(output), seconds
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -128,16 +135,16 @@ def test_killed_at_random_moments_it_ends_the_same(folder, undisturbed, tmp_path
     }
 
 
-def test_a_finished_cache_is_left_untouched(folder, undisturbed, tmp_path):
-    flags, _, _ = undisturbed
-    assert run(folder, tmp_path / "cache", *flags).returncode == 0
-    report = (tmp_path / "cache.report.json").read_bytes()
-    before = {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in (tmp_path / "cache").rglob("*")}
-    again = run(folder, tmp_path / "cache", *flags)
+def test_a_finished_cache_is_left_untouched(folder, undisturbed_cache):
+    flags, cache, _ = undisturbed_cache
+    report = cache.with_name("cache.report.json")
+    content = report.read_bytes()
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in cache.rglob("*")}
+    again = run(folder, cache, *flags)
     assert again.returncode == 0
     assert "already complete" in again.stdout
     assert {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in before} == before
-    assert (tmp_path / "cache.report.json").read_bytes() == report
+    assert report.read_bytes() == content
 
 
 def test_a_worker_that_is_killed_costs_nothing(folder, undisturbed, tmp_path):
@@ -258,7 +265,7 @@ def test_what_stopped_at_a_damaged_video_goes_on_with_skip(tmp_path):
 def test_a_disk_that_is_full_at_any_moment_is_an_error_and_no_crash(tmp_path):
     """Sizes chosen so that it fills up while decoding, in shards, at the index and at the manifest."""
     folder = tiny_folder(tmp_path / "videos", simple_specs(3, num_frames=150)).path
-    flags = ["--size", "8", "--encoding", "raw", "--frames-per-shard", "50"]
+    flags = ["--size", "8", "--encoding", "raw", "--frames-per-shard", "50", "--workers", "1"]
     assert run(folder, tmp_path / "cache", *flags).returncode == 0
     expected = digests(tmp_path / "cache")
     disk = tmp_path / "disk"

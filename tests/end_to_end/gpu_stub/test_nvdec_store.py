@@ -19,6 +19,7 @@ from cache_builder.settings.config import BuildSettings, resolve
 from cache_builder.video.picture.convert import FrameConverter
 from cache_builder.video.picture.geometry import FrameGeometry
 from frame_store import open_store
+from tests.support.faults.shared_workers import shared_workers
 from tests.support.gpu.host_nvdec import HostNvdecDevice, open_on_stub
 from tests.support.gpu.raw_nvdec import failure_of
 from tests.support.gpu.stub_planes import expected_planes
@@ -69,6 +70,7 @@ def converted(frame, decoded, sample_aspect_ratio):
     return converter.convert(frame)
 
 
+@shared_workers()
 def use_the_stubs_gpu(folder, h264_folder, mixed_folder, damaged_folder, scratch):
     by_cuvid = open_on_stub(h264_folder, size=SIZE, decoder="h264_cuvid")
     return {

@@ -1,6 +1,5 @@
 # ruff: noqa: N802 - tests are named after the formulas of SAMPLING.md
 import itertools
-import math
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from loader.bias.design_effect import (
 )
 from loader.bias.pairs.kappa import block_kappa, visit_kappa
 from loader.errors import SamplingError
+from tests.support.statistics.design_effects import measured_design_effect
 from tests.support.statistics.enumeration import (
     SUMMED,
     Outcomes,
@@ -27,14 +27,12 @@ from tests.support.statistics.enumeration import (
     assert_equal,
     assert_rejected,
     shard_visits,
+    shuffled_blocks,
+    whole_batches,
 )
 
 UNEQUAL = Population([2, 3, 4], seed=1)
 EQUAL = Population([3, 3, 3], seed=4)
-
-
-def measured_design_effect(outcomes, population):
-    return outcomes.batch_size * outcomes.variance(population.frames) / population.variance
 
 
 def pearson_icc(population):
@@ -98,25 +96,15 @@ def block_shuffle_outcomes(population, num_blocks):
 
 def rotated_outcomes(population, block_frames, batch_size):
     """Whole batches of the rotated block shuffle; frames lie in any order in their shards."""
-    num_frames = population.num_frames
-    orders = list(itertools.permutations(range(population.num_shards)))
-    inner = list(
-        itertools.product(
-            *(itertools.permutations(population.ids_of(s)) for s in range(population.num_shards))
+    shards = range(population.num_shards)
+    inner = itertools.product(*(itertools.permutations(population.ids_of(shard)) for shard in shards))
+    streams = [
+        np.roll(np.concatenate([frames[shard] for shard in order]), -cut)
+        for order, frames, cut in itertools.product(
+            itertools.permutations(shards), inner, range(population.num_frames)
         )
-    )
-    num_batches = num_frames // batch_size
-    pairs = []
-    for order, frames, cut in itertools.product(orders, inner, range(num_frames)):
-        circle = np.concatenate([frames[shard] for shard in order])
-        stream = np.roll(circle, -cut)
-        blocks = [stream[start : start + block_frames] for start in range(0, num_frames, block_frames)]
-        for shuffled in itertools.product(*(list(itertools.permutations(block)) for block in blocks)):
-            epoch = np.concatenate(shuffled)
-            weight = 1 / (len(orders) * len(inner) * num_frames * num_batches)
-            weight /= math.prod(math.factorial(len(block)) for block in blocks)
-            pairs += [(weight, epoch[t * batch_size :][:batch_size]) for t in range(num_batches)]
-    return Outcomes.of(pairs)
+    ]
+    return whole_batches(shuffled_blocks(streams, block_frames), batch_size)
 
 
 def test_S23_block_shuffle_of_whole_shards():

@@ -54,7 +54,12 @@ def golden_frames() -> npt.NDArray[np.uint8]:
 
 
 def write_store(
-    path: Path, container: Container, encoding: Encoding, frames: npt.NDArray[np.uint8]
+    path: Path,
+    container: Container,
+    encoding: Encoding,
+    frames: npt.NDArray[np.uint8],
+    *,
+    frames_per_shard: int = FRAMES_PER_SHARD,
 ) -> StoreManifest:
     """A complete store of `frames` (N, H, W, 3), said to come from two videos, the second without timestamps."""
     num_frames, frame_shape = len(frames), frames.shape[1:]
@@ -65,17 +70,17 @@ def write_store(
     index["video_id"] = np.arange(num_frames) >= num_in_first
     index["frame_in_video"] = np.arange(num_frames) - num_in_first * index["video_id"]
     index["pts_seconds"] = np.where(index["video_id"] == 0, index["frame_in_video"] / 25, math.nan)
-    index["shard_id"] = np.arange(num_frames) // FRAMES_PER_SHARD
-    index["slot"] = np.arange(num_frames) % FRAMES_PER_SHARD
+    index["shard_id"] = np.arange(num_frames) // frames_per_shard
+    index["slot"] = np.arange(num_frames) % frames_per_shard
     shards = []
-    for shard_id in range(math.ceil(num_frames / FRAMES_PER_SHARD)):
+    for shard_id in range(math.ceil(num_frames / frames_per_shard)):
         name = shard_name(container, shard_id)
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         with ShardFile(path / name) as file:
             writer: ShardWriter = (
                 TarShardWriter(file, encoding=encoding, frame_shape=frame_shape)
                 if container == "wds"
-                else ZarrShardWriter(file, frames_per_shard=FRAMES_PER_SHARD)
+                else ZarrShardWriter(file, frames_per_shard=frames_per_shard)
             )
             for frame_id in map(int, np.flatnonzero(index["shard_id"] == shard_id)):
                 row = index[frame_id]
@@ -98,7 +103,7 @@ def write_store(
     np.save(path / INDEX_NAME, index, allow_pickle=False)
     if container == "zarr":
         write_zarr_metadata(
-            path, index=index, frame_shape=frame_shape, frames_per_shard=FRAMES_PER_SHARD, encoding=encoding
+            path, index=index, frame_shape=frame_shape, frames_per_shard=frames_per_shard, encoding=encoding
         )
     manifest = StoreManifest(
         format=FORMAT_NAME,

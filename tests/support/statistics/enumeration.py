@@ -44,6 +44,12 @@ class Outcomes:
         assert abs(outcomes.probability.sum() - 1) < 1e-12
         return outcomes
 
+    @classmethod
+    def equally_likely(cls, frame_ids):
+        """From batches alone."""
+        frame_ids = np.asarray(frame_ids)
+        return cls(np.full(len(frame_ids), 1 / len(frame_ids)), frame_ids)
+
     @property
     def batch_size(self):
         return self.frame_ids.shape[1]
@@ -120,6 +126,25 @@ class Population:
 
     def ids_of(self, shard):
         return np.flatnonzero(self.shard_of_frame == shard).tolist()
+
+
+def whole_batches(epochs, batch_size):
+    """Every whole batch of equally likely epochs, frame ids of shape (E, N)."""
+    num_batches = np.shape(epochs)[1] // batch_size
+    batches = np.asarray(epochs)[:, : num_batches * batch_size].reshape(-1, batch_size)
+    return Outcomes.equally_likely(batches)
+
+
+def shuffled_blocks(streams, block_frames):
+    """Every epoch that a shuffle within blocks makes of equally likely streams, frame ids of shape (S, N)."""
+    streams = np.asarray(streams)
+    num_frames = streams.shape[1]
+    blocks = [
+        range(start, min(start + block_frames, num_frames)) for start in range(0, num_frames, block_frames)
+    ]
+    shuffles = itertools.product(*map(itertools.permutations, blocks))
+    places = np.array([list(itertools.chain(*shuffled)) for shuffled in shuffles])
+    return streams[:, places].reshape(-1, num_frames)
 
 
 def shard_visits(

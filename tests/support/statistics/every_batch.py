@@ -4,38 +4,23 @@ import itertools
 
 import numpy as np
 
-from loader.sampling.orders.blocks import frames_per_block
-from tests.support.statistics.enumeration import Outcomes, Population, shard_visits
+from tests.support.statistics.design_effects import every_epoch
+from tests.support.statistics.enumeration import Outcomes, Population, shard_visits, whole_batches
 
 TINY = Population([2, 3, 4], seed=1)
 
 
 def every_iid_batch(num_frames, batch_size):
-    batches = list(itertools.product(range(num_frames), repeat=batch_size))
-    return Outcomes.of((1 / len(batches), batch) for batch in batches)
+    return Outcomes.equally_likely(list(itertools.product(range(num_frames), repeat=batch_size)))
 
 
 def every_permuted_batch(num_frames, batch_size):
-    batches = list(itertools.permutations(range(num_frames), batch_size))
-    return Outcomes.of((1 / len(batches), batch) for batch in batches)
+    return Outcomes.equally_likely(list(itertools.permutations(range(num_frames), batch_size)))
 
 
 def every_block_batch(population, batch_size):
     """Whole batches of the epochs of a rotated block shuffle; one shard of average size a block."""
-    num_frames = population.num_frames
-    block_frames = frames_per_block(population.sizes, shards_per_block=1)
-    pairs = []
-    for order in itertools.permutations(range(population.num_shards)):
-        circle = [frame for shard in order for frame in population.ids_of(shard)]
-        for cut in range(num_frames):
-            stream = circle[cut:] + circle[:cut]
-            blocks = [stream[start : start + block_frames] for start in range(0, num_frames, block_frames)]
-            for shuffled in itertools.product(*map(itertools.permutations, blocks)):
-                epoch = list(itertools.chain(*shuffled))
-                pairs += [
-                    epoch[batch * batch_size :][:batch_size] for batch in range(num_frames // batch_size)
-                ]
-    return Outcomes.of((1 / len(pairs), batch) for batch in pairs)
+    return whole_batches(every_epoch(population, {"sampling": "block", "shards_per_block": 1}), batch_size)
 
 
 VISITED = {"num_visits": 2, "frames_per_visit": 2}

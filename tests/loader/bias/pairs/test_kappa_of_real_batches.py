@@ -5,6 +5,7 @@ The estimates are unbiased, and an epoch is independent of the next: 4 standard 
 
 import math
 import warnings
+from functools import cache
 
 import numpy as np
 import pytest
@@ -38,14 +39,16 @@ def whole_batches(sampler, num_epochs, batch_size):
     return np.array(epochs)
 
 
-def measured_kappa(store, num_epochs, *, batch_size, group_of_frame=None, seed=1, **options):
+def measured_kappa(store, num_epochs, *, batch_size, seed=1, **options):
     """One unbiased estimate an epoch."""
-    batches = whole_batches(
-        make_sampler(store, batch_size=batch_size, seed=seed, **options), num_epochs, batch_size
-    )
-    groups = store.index["shard_id"] if group_of_frame is None else group_of_frame
+    sampler = make_sampler(store, batch_size=batch_size, seed=seed, **options)
+    return kappa_of(whole_batches(sampler, num_epochs, batch_size), store.index["shard_id"])
+
+
+def kappa_of(batches, group_of_frame):
+    """Of each epoch, how often two slots of a batch lie in one group."""
     flat = batches.reshape(-1, batches.shape[-1])
-    return coincidence(flat, np.asarray(groups, np.int64)).reshape(num_epochs, -1).mean(1)
+    return coincidence(flat, np.asarray(group_of_frame, np.int64)).reshape(len(batches), -1).mean(1)
 
 
 def stated_law(store, *, batch_size, video_sizes=None, world_size=1, remainder="uneven", **options):
@@ -136,10 +139,9 @@ def test_clips_of_a_batch_share_a_video_and_a_frame_as_often_as_stated(sampling)
     options = {"sampling": sampling, "clip_frames": 3, "clip_stride": 2}
     store = ArrayStore([sum(VIDEO_SIZES)], video_sizes=VIDEO_SIZES)
     stated = stated_law(store, batch_size=4, video_sizes=VIDEO_SIZES, **options)
-    by_video, by_frame = (
-        measured_kappa(store, 3000, batch_size=4, group_of_frame=groups, **options)
-        for groups in (store.index["video_id"], np.arange(len(store)))
-    )
+    batches = whole_batches(make_sampler(store, batch_size=4, seed=1, **options), 3000, 4)
+    by_video = kappa_of(batches, store.index["video_id"])
+    by_frame = kappa_of(batches, np.arange(len(store)))
     assert stated.slots_per_batch == 12
     assert stated.kappa["clip"] == pytest.approx(2 / 11) == stated.visit_kappa
     assert abs(standard_errors_off(by_video, stated.kappa["video"])) < 4
@@ -190,9 +192,17 @@ STREAMS = {
 }
 
 
+@cache
+def batches_of_stream(name):
+    """Of 1500 epochs."""
+    sampler = make_sampler(ArrayStore(SHARDS), batch_size=BATCH_SIZE, seed=4, **STREAMS[name])
+    return whole_batches(sampler, 1500, BATCH_SIZE)
+
+
 @pytest.mark.parametrize("share_between", [0.5, 0.0], ids=["alike", "shuffled"])
-@pytest.mark.parametrize("options", STREAMS.values(), ids=STREAMS)
-def test_the_variance_of_batch_means_is_the_design_effect(options, share_between):
+@pytest.mark.parametrize("name", STREAMS)
+def test_the_variance_of_batch_means_is_the_design_effect(name, share_between):
+    options = STREAMS[name]
     store, features = ArrayStore(SHARDS), features_of(share_between=share_between)
     shards = np.split(features, NUM_SHARDS)
     rho = intraclass_correlation(shards)
@@ -202,10 +212,7 @@ def test_the_variance_of_batch_means_is_the_design_effect(options, share_between
         store.shard_sizes,
         rho=exact_rho(rho, "shard"),
     )
-    num_epochs, chance = 1500, np.random.default_rng(3)
-    batches = whole_batches(
-        make_sampler(store, batch_size=BATCH_SIZE, seed=4, **options), num_epochs, BATCH_SIZE
-    )
+    batches, chance = batches_of_stream(name), np.random.default_rng(3)
     found = []
     for epoch in batches:
         # The formula of streams is for frames in random order in their shards, as a shuffled cache holds them.
@@ -213,7 +220,7 @@ def test_the_variance_of_batch_means_is_the_design_effect(options, share_between
         found.append(variance_over_iid(epoch, inner, batch_size=BATCH_SIZE))
     assert report.design_effect_low == report.design_effect == report.design_effect_high
     assert abs(standard_errors_off(found, report.design_effect)) < 4
-    assert np.std(found) / math.sqrt(num_epochs) < 0.02 * report.design_effect
+    assert np.std(found) / math.sqrt(len(found)) < 0.02 * report.design_effect
     assert report.effective_batch == pytest.approx(BATCH_SIZE / report.design_effect)
     if share_between and options["sampling"] in {"shards", "block"}:
         assert report.design_effect > 1.5

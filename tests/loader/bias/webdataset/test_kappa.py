@@ -27,14 +27,37 @@ def urls(tmp_path_factory):
     return [str(shard) for shard in sorted((path / "shards").iterdir())]
 
 
-def measured_kappas(urls, *, buffer, initial):
+@pytest.fixture(scope="module")
+def unbuffered(urls):
+    """Keys of every epoch before a shuffle buffer: shards in random order, samples as they lie."""
+    epochs = [
+        [
+            {"__key__": sample["__key__"]}
+            for sample in webdataset.WebDataset(urls, shardshuffle=100, seed=epoch)
+        ]
+        for epoch in range(EPOCHS)
+    ]
+    gc.collect()  # here, where its unclosed files are expected
+    return epochs
+
+
+def keys_of_epoch(urls, *, buffer, initial, epoch):
+    """Of the whole pipeline, from the files."""
+    stream = webdataset.WebDataset(urls, shardshuffle=100, seed=epoch).shuffle(
+        buffer, initial=initial, rng=random.Random(epoch)
+    )
+    return [sample["__key__"] for sample in stream]
+
+
+def measured_kappas(urls, unbuffered, *, buffer, initial):
     """Mean over the whole batches of each epoch, shape (EPOCHS,): epochs are independent."""
     means = []
-    for epoch in range(EPOCHS):
-        stream = webdataset.WebDataset(urls, shardshuffle=100, seed=epoch).shuffle(
-            buffer, initial=initial, rng=random.Random(epoch)
-        )
-        shards = np.array([int(sample["__key__"]) // FRAMES for sample in stream])
+    for epoch, samples in enumerate(unbuffered):
+        shuffled = webdataset.shuffle(buffer, initial=initial, rng=random.Random(epoch))(iter(samples))
+        keys = [sample["__key__"] for sample in shuffled]
+        if epoch in (0, EPOCHS - 1):
+            assert keys == keys_of_epoch(urls, buffer=buffer, initial=initial, epoch=epoch)
+        shards = np.array([int(key) // FRAMES for key in keys])
         assert len(shards) == SHARDS * FRAMES
         batches = shards[: len(shards) // BATCH * BATCH].reshape(-1, BATCH)
         same = (batches[:, :, None] == batches[:, None, :]).sum(axis=(1, 2)) - BATCH
@@ -44,9 +67,9 @@ def measured_kappas(urls, *, buffer, initial):
 
 
 @pytest.mark.parametrize(("buffer", "initial"), [(60, 60), (100, 30), (20, 20)])
-def test_kappa_of_plain_webdataset_is_as_predicted(urls, buffer, initial):
+def test_kappa_of_plain_webdataset_is_as_predicted(urls, unbuffered, buffer, initial):
     """Within 4 standard errors of 120 epochs, about 1% of kappa; a buffer half or twice as long is told apart."""
-    measured = measured_kappas(urls, buffer=buffer, initial=initial)
+    measured = measured_kappas(urls, unbuffered, buffer=buffer, initial=initial)
     error = measured.std(ddof=1) / np.sqrt(EPOCHS)
 
     def predicted(length):

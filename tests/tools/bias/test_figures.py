@@ -1,0 +1,262 @@
+"""The figures of `cache-bias` of real caches: its table, its JSON, and what is exact of them."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from frame_cache_tools.bias import table as bias_table
+from frame_cache_tools.bias.cli import EXIT_LIMIT_BROKEN, EXIT_WRONG_COMMAND
+
+import frame_store
+from loader import SamplingSpec
+from loader.bias.clips import chi2_of_whole_clips
+from loader.bias.design_effect import design_effect, intraclass_correlation, slot_correlation
+from loader.bias.rho import thumbnails
+from loader.bias.steps import chi2_of_short_batch
+from loader.sampling.orders.epoch import epoch_order
+from tests.support.bias_command import bias, samplers
+from tests.support.statistics import standard_errors_off
+
+
+def test_chi2_is_the_ratio_of_means_of_the_stored_sizes(bias_caches):
+    (rows,) = samplers(bias_caches["video"], "--batch-size", "32")
+    sizes = frame_store.open_store(bias_caches["video"]).shard_sizes
+    expected = sizes.mean() * (1 / sizes).mean() - 1
+    naive = rows["sampling=shards frames_per_visit=32 shard_choice=uniform"]
+    assert naive["law"]["chi2"] == pytest.approx(expected, rel=1e-12)
+    assert 0 < naive["bias_of_proxy"] <= np.sqrt(expected)
+    others = [row for name, row in rows.items() if "uniform" not in name]
+    assert len(others) >= 6
+    in_order = rows["sampling=sequential"]["law"]["chi2"]
+    assert in_order == chi2_of_short_batch(int(sizes.sum()), batch_size=32) > 0
+    assert all(row["law"]["chi2"] == 0 for row in others if row["law"]["name"] != "sampling=sequential")
+
+
+def test_the_layouts_side_by_side(bias_caches):
+    in_order, shuffled = samplers(bias_caches["video"], bias_caches["shuffled"], "--batch-size", "32")
+    naive = "sampling=shards frames_per_visit=32 shard_choice=uniform"
+    assert in_order[naive]["effective_batch"] < 4
+    assert shuffled[naive]["effective_batch"] == pytest.approx(32, rel=0.1)
+    store = frame_store.open_store(bias_caches["shuffled"])
+    pixels = thumbnails(store)(np.arange(len(store)))
+    exact = intraclass_correlation(np.split(pixels, np.cumsum(store.shard_sizes)[:-1]))
+    assert shuffled[naive]["rho"]["rho"] == pytest.approx(exact)  # of this cache, not of the mean build
+    assert shuffled[naive]["rho"]["basis"] == "exact" and exact != pytest.approx(-1 / (len(store) - 1))
+    for rows in (in_order, shuffled):
+        assert rows["sampling=iid"]["effective_batch"] == 32
+
+
+def test_the_table_says_it_in_words(bias_caches):
+    said = bias(bias_caches["video"], "--batch-size", "32").stdout
+    assert re.search(
+        r"rho by thumbnails 16x16, all frames: gop \d\.\d+, video \d\.\d+, shard \d\.\d+\n", said
+    )
+    assert "frames of small ones too often: A(n)/H(n) - 1" in said
+    assert re.search(r"^sampling=iid .* 32\.0$", said, re.MULTILINE)
+
+
+def test_one_sampler_and_its_clips(bias_caches):
+    (rows,) = samplers(bias_caches["video"], "--clip-frames", "4", "--clip-stride", "3", "--batch-size", "8")
+    (row,) = rows.values()
+    law = row["law"]
+    assert law["slots_per_batch"] == 32
+    sizes = frame_store.open_store(bias_caches["video"]).shard_sizes.tolist()
+    assert law["num_frames"] == sum(sizes)
+    assert law["num_windows"] == sum(sizes) - 9 * len(sizes)
+    assert 0 < law["chi2"] == pytest.approx(chi2_of_whole_clips(sizes, clip_frames=4, stride=3))
+    assert (law["chi2_over_windows"], law["target"], law["short_videos"]) == (0, "windows", [])
+    assert row["rho"]["level"] == "clip"
+    assert 8 <= row["effective_batch"] < 32
+    refused = bias(bias_caches["shuffled"], "--clip-frames", "4")
+    assert refused.exit_code == EXIT_WRONG_COMMAND
+    assert "build one with cache-build --layout video" in refused.stderr
+
+
+def test_videos_shorter_than_a_clip_are_counted_and_named(bias_caches, bias_videos):
+    arguments = ("--clip-frames", "64", "--batch-size", "2")
+    (of_cache,) = samplers(bias_caches["video"], *arguments)
+    _, before_building = samplers("--videos", bias_videos, *arguments)
+    for rows in (of_cache, before_building):
+        (row,) = rows.values()
+        law = row["law"]
+        short = [{"name": "0.mp4", "num_frames": 60}, {"name": "1.mp4", "num_frames": 63}]
+        assert law["short_videos"] == short
+        assert law["num_short_videos"] == 2
+        assert law["num_frames_in_short_videos"] == law["num_frames_never_shown"] == 123
+    said = bias(bias_caches["video"], *arguments).stdout
+    num_frames = len(frame_store.open_store(bias_caches["video"]))
+    assert (
+        f"123 of {num_frames} frames in 2 videos shorter than a clip, never shown: 0.mp4 (60), 1.mp4 (63)"
+        in said
+    )
+    assert f"an epoch is {law['num_windows']} clips, one for each whole window" in said
+    drawn = bias(bias_caches["video"], "--sampling", "iid", *arguments).stdout
+    assert f"an epoch is {law['num_windows']} clips, drawn among as many whole windows" in drawn
+    assert re.search(r"chi2 windows +chi2 frames", said)
+    many = bias(bias_caches["video"], "--clip-frames", "100", "--batch-size", "2").stdout
+    assert "0.mp4 (60), 1.mp4 (63), 2.mp4 (66) and 1 more" in many
+    skipped = bias(
+        bias_caches["video"], "--clip-frames", "2", "--clip-stride", "150", "--batch-size", "2"
+    ).stdout
+    assert (
+        f"{2 * 150 - 200 + 2 * 150 - 203} frames of longer videos in no whole window, never shown" in skipped
+    )
+
+
+def test_the_figures_of_a_cache_of_unequal_shards_are_exact(bias_caches):
+    (rows,) = samplers(bias_caches["video"], "--batch-size", "32")
+    store = frame_store.open_store(bias_caches["video"])
+    pixels = thumbnails(store)(np.arange(len(store)))
+    frames = pixels - pixels.mean(0)
+    sigma2 = np.square(frames).sum(1).mean()
+    exact = {name for name, row in rows.items() if row["is_exact"]}
+    assert exact == set(rows) - {"webdataset shuffle_buffer=1000 num_workers=1"}
+    row = rows["sampling=block shards_per_block=4"]
+    effects = []
+    for seed in range(400):
+        order = epoch_order(store.shard_sizes, SamplingSpec(sampling="block", shards_per_block=4), seed=seed)
+        batches = frames[order.ids(0, len(store) // 32 * 32)].reshape(-1, 32, frames.shape[1]).mean(1)
+        effects.append(32 * np.square(batches).sum(1).mean() / sigma2)
+    assert abs(standard_errors_off(effects, row["design_effect"])) < 4
+    rho = intraclass_correlation(np.split(pixels, np.cumsum(store.shard_sizes)[:-1]))
+    correlation = slot_correlation(
+        row["law"]["kappa"]["shard"], rho, shard_size=float(store.shard_sizes.mean()), num_shards=6
+    )
+    assert abs(standard_errors_off(effects, design_effect(correlation, batch_size=32))) > 4
+    naive = rows["sampling=shards frames_per_visit=32 shard_choice=uniform"]
+    assert naive["effective_batch_with_bias"] < naive["effective_batch"]
+    said = bias(bias_caches["video"], "--batch-size", "32").stdout
+    assert f"bias included, a global batch is worth {naive['effective_batch_with_bias']:.1f} frames" in said
+
+
+def test_the_batch_of_all_ranks_together(bias_caches):
+    block = ("--sampling", "block", "--shards-per-block", "4")
+    ranks = (bias_caches["video"], *block, "--batch-size", "8", "--world-size", "4")
+    (of_ranks,), (of_one,) = samplers(*ranks), samplers(bias_caches["video"], *block, "--batch-size", "32")
+    (together,), (alone,) = of_ranks.values(), of_one.values()
+    assert together["effective_batch"] == alone["effective_batch"]
+    assert together["law"]["slots_per_batch"] == 32
+    result = bias(*ranks, "--min-effective-batch", together["effective_batch"] + 0.1)
+    assert result.exit_code == EXIT_LIMIT_BROKEN and "a global batch may be worth only" in result.stderr
+    assert "global batch: 4 ranks x 8 = 32 frames" in result.stdout
+    assert "effective global batch" in result.stdout
+    (subject,) = json.loads(bias(*ranks, "--json").stdout)["subjects"]
+    assert (subject["world_size"], subject["batch_size"], subject["global_batch_size"]) == (4, 8, 32)
+
+
+def test_a_large_cache_is_estimated_and_says_so(bias_caches, monkeypatch):
+    monkeypatch.setattr(bias_table, "MAX_FRAMES_READ", 100)
+    in_order, shuffled = samplers(bias_caches["video"], bias_caches["shuffled"], "--batch-size", "32")
+    bases = {name: row["basis"] for name, row in in_order.items()}
+    assert bases == {
+        "sampling=permutation": "exact",
+        "sampling=iid": "exact",
+        "sampling=block shards_per_block=4": "approximate",
+        "sampling=shards frames_per_visit=8": "sampled",
+        "sampling=shards frames_per_visit=32": "sampled",
+        "sampling=shards frames_per_visit=32 shard_choice=uniform": None,
+        "webdataset shuffle_buffer=1000 num_workers=1": "approximate",
+        "sampling=sequential": "sampled",
+    }
+    for rows, basis in ((in_order, "sampled"), (shuffled, "builds")):
+        row = rows["sampling=shards frames_per_visit=32"]
+        assert row["basis"] == basis and not row["is_exact"]
+        assert row["effective_batch_low"] < row["effective_batch"] < row["effective_batch_high"]
+    said = bias(bias_caches["video"], "--batch-size", "32").stdout
+    assert re.search(r"^sampling=shards frames_per_visit=8 .*\[\d", said, re.MULTILINE)
+    assert "a sample, 95% interval: gop" in said and "[low, high]: rho of a sample of frames" in said
+
+
+def test_an_assumed_rho_looks_at_no_pixel(bias_caches, monkeypatch):
+    monkeypatch.setattr(bias_table, "thumbnails", None)
+    (rows,) = samplers(bias_caches["video"], "--rho", "0.5", "--batch-size", "32")
+    assert rows["sampling=shards frames_per_visit=8"]["design_effect"] == 1 + 7 * 0.5
+    naive = rows["sampling=shards frames_per_visit=32 shard_choice=uniform"]
+    assert naive["design_effect"] is naive["bias_of_proxy"] is None
+    assert rows["sampling=sequential"]["why_not_exact"] == "needs features"
+    said = bias(bias_caches["video"], "--rho", "0.5", "--batch-size", "32").stdout
+    assert "design effects hold for the rho that --rho assumes" in said
+
+
+def test_features_take_the_place_of_pixels(bias_caches, tmp_path):
+    store = frame_store.open_store(bias_caches["video"])
+    shard_ids = store.index["shard_id"]
+    features = np.eye(len(store.shard_sizes))[shard_ids]  # frames of a shard all alike: rho is 1
+    np.save(tmp_path / "features.npy", features)
+    options = (bias_caches["video"], "--features", tmp_path / "features.npy", "--batch-size", "32")
+    (rows,) = samplers(*options)
+    naive = rows["sampling=shards frames_per_visit=32 shard_choice=uniform"]
+    assert naive["rho"]["rho"] == pytest.approx(1)
+    assert naive["rho"]["proxy"] == str(tmp_path / "features.npy")
+    sizes = store.shard_sizes
+    drawn, there = features.mean(0) * 0 + 1 / len(sizes), sizes / sizes.sum()
+    sigma = np.sqrt(np.square(features - there).sum(1).mean())
+    assert naive["bias_of_proxy"] == pytest.approx(np.linalg.norm(drawn - there) / sigma, rel=1e-12)
+    for content, said in (
+        (features[:-1], f"expected one row for each of {len(store)} frames"),
+        (np.where(np.arange(len(store))[:, None] == 3, np.nan, features), "the first is row 3"),
+        (np.array(["a"] * len(store)), "expected an array of numbers"),
+    ):
+        np.save(tmp_path / "features.npy", content)
+        refused = bias(*options)
+        assert refused.exit_code == EXIT_WRONG_COMMAND
+        assert said in refused.stderr
+
+
+def test_the_table_tells_of_pairs_what_is_exact_and_marks_what_is_not(tmp_path):
+    (tmp_path / "sizes").write_text("50 " * 32)
+    shown = bias("--shard-sizes", tmp_path / "sizes").stdout.splitlines()
+    found = {line.split("  ")[0]: line for line in shown}
+    assert " 0.774 " in found["sampling=block shards_per_block=4"]
+    assert " 0.0962 " in found["sampling=shards frames_per_visit=8"]
+    assert ">= 0.00104" in found["webdataset shuffle_buffer=1000 num_workers=1"]
+    (tmp_path / "sizes").write_text("50 " * 32 + "49")
+    (rows,) = samplers("--shard-sizes", tmp_path / "sizes")
+    law = rows["sampling=block shards_per_block=4"]["law"]
+    assert law["chi2_of_pairs"] == pytest.approx(0.803, abs=0.001) and law["chi2_of_pairs_is_exact"] is False
+    assert rows["sampling=iid"]["law"]["chi2_of_pairs"] == 0
+    one = bias("--shard-sizes", tmp_path / "sizes", "--sampling", "block", "--shards-per-block", "4").stdout
+    assert ">= 0.8" in one
+
+
+@pytest.mark.parametrize("unit", [1e200, 1e-200])
+def test_figures_do_not_depend_on_the_unit_of_the_features(bias_caches, tmp_path, unit):
+    num_frames = len(frame_store.open_store(bias_caches["video"]))
+    features = np.random.default_rng(0).normal(size=(num_frames, 2))
+    rows = []
+    for scale in (1.0, unit):
+        np.save(tmp_path / "features.npy", np.column_stack([features * scale, np.ones(num_frames)]))
+        rows += samplers(bias_caches["video"], "--batch-size", "32", "--features", tmp_path / "features.npy")
+    plain, scaled = rows
+    for name, row in plain.items():
+        for figure in ("design_effect", "bias_of_proxy"):
+            found, expected = scaled[name][figure], row[figure]
+            assert (found is None) == (expected is None)
+            assert found is None or found == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("sizes", "mark"), [("9 9 9 9", ">= "), ("3 9 4 20", "~")])
+def test_a_bound_by_an_approximate_kappa_is_marked_as_approximate(tmp_path, sizes, mark):
+    path = tmp_path / "sizes.txt"
+    path.write_text(sizes)
+    options = ("--shard-sizes", path, "--sampling", "webdataset", "--batch-size", "4")
+    ((row,),) = [rows.values() for rows in samplers(*options)]
+    assert row["law"]["kappa_is_exact"] == (mark == ">= ")
+    assert f" {mark}{row['law']['chi2_of_pairs']:.3g} " in bias(*options).stdout
+
+
+def test_the_table_says_what_kappa_counts(tmp_path):
+    """Of visits not the shards they share by chance (S29): frames drawn one by one have 0."""
+    path = tmp_path / "sizes.txt"
+    path.write_text("9 9 9")
+    options = ("--shard-sizes", path, "--batch-size", "3", "--sampling")
+    for sampling, kappa, is_of_visits in (
+        (("permutation",), 0.0, True),
+        (("shards", "--frames-per-visit", "3"), 1.0, True),
+        (("sequential",), 1.0, False),
+    ):
+        said = bias(*options, *sampling).stdout
+        assert f" {kappa:.4f} " in said and ("kappa: how often two slots" in said) == is_of_visits
+    ((row,),) = [rows.values() for rows in samplers(*options, "permutation")]
+    assert row["law"]["kappa"]["shard"] == pytest.approx(8 / 26)
