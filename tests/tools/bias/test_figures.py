@@ -16,7 +16,7 @@ from loader.bias.rho import thumbnails
 from loader.bias.steps import chi2_of_short_batch
 from loader.sampling.orders.epoch import epoch_order
 from tests.support.bias_command import bias, samplers
-from tests.support.statistics import standard_errors_off
+from tests.support.statistics.statistics import standard_errors_off
 
 
 def test_chi2_is_the_ratio_of_means_of_the_stored_sizes(bias_caches):
