@@ -45,6 +45,7 @@ _PRELOADED = (
     "frame_cache_tools.bench_sources",
     "frame_cache_tools.bench_datasets",
     "frame_cache_tools.bench_limits",
+    "frame_cache_tools.bench_gpu_model",
 )
 _SECONDS_BETWEEN_LOOKS = 0.05
 _SECONDS_TO_END = 10.0

@@ -1,18 +1,22 @@
-"""Step `machine` of `gpu_acceptance`: what is there, before anything is asked of it."""
+"""What the machine of a GPU acceptance is: `python -m frame_cache_tools.gpu_machine` prints it as JSON.
 
+It runs in a process of its own, since asking the driver starts CUDA. What cannot be known says why.
+"""
+
+import json
 import os
-from importlib import metadata
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from frame_cache_tools.bench_machine import read_machine, read_versions, versions_text
+from frame_cache_tools.bench_machine import read_machine, read_versions
 from frame_cache_tools.gpu_caps import CapsError, ask_caps
-from frame_cache_tools.gpu_findings import Findings, Skip, StepContext
-from frame_cache_tools.gpu_smi import SmiError, parse_report, read_report, wanted_facts
+from frame_cache_tools.gpu_smi import SmiError, read_report, wanted_facts
 
 from frame_store.cuda_driver import CUDA_LIBRARY, NVDEC_LIBRARY, load_library
 from frame_store.cuda_guard import check_cuda_usable_here
-from frame_store.errors import CudaError
+from frame_store.errors import CudaError, CudaUnavailableError
 
 _VARIABLES: Final = (
     "NVIDIA_DRIVER_CAPABILITIES",
@@ -22,93 +26,70 @@ _VARIABLES: Final = (
 )
 
 
-def run(context: StepContext, findings: Findings) -> None:
-    """Write down machine, driver, libraries and codecs. Asserts nothing."""
-    with findings.part("nvidia-smi -q"):
-        try:
-            facts = wanted_facts(parse_report(read_report()))
-        except SmiError as error:
-            raise Skip(str(error)) from error
-        for name, value in facts.items():
-            findings.measured(f"nvidia-smi: {name}", value)
-    with findings.part("machine"):
-        machine = read_machine(context.work)
-        findings.measured("GPU", machine.gpu)
-        findings.measured(
-            "CPU", f"{machine.cpu}, {machine.cpus_usable} of {machine.cpus_online} logical CPUs usable"
-        )
-        findings.measured("memory", round(machine.memory_bytes / 2**30, 1), "GiB")
-        findings.measured("disk", f"{machine.disk}, {machine.disk_free_bytes / 2**30:.0f} GiB free")
-        findings.measured("system", machine.system)
-    with findings.part("versions"):
-        versions = read_versions()
-        findings.measured("versions", versions_text(versions).removeprefix("with").strip())
-    with findings.part("decoders of JPEG on the GPU"):
-        findings.measured(
-            "torchcodec, torchvision", [_version(name) for name in ("torchcodec", "torchvision")]
-        )
-    for name in _VARIABLES:
-        findings.measured(name, os.environ.get(name, "not set"))
-    for name in (CUDA_LIBRARY, NVDEC_LIBRARY):
-        with findings.part(f"where {name} is"):
-            findings.measured(f"where {name} is", _place_of(name))
-    with findings.part("codecs"):
-        _ask_codecs(findings)
-    with findings.part("torch.cuda"):
-        _ask_torch(context, findings)
+def describe_machine(folder: Path) -> dict[str, Any]:
+    """Machine, versions, driver, libraries and codecs; `folder` is where caches would lie."""
+    return {
+        "why_no_gpu": why_no_gpu(),
+        "machine": asdict(read_machine(folder)),
+        "versions": read_versions(),
+        "variables": {name: os.environ.get(name, "not set") for name in _VARIABLES},
+        "libraries": {name: _place_of(name) for name in (CUDA_LIBRARY, NVDEC_LIBRARY)},
+        "nvidia-smi": _answer(lambda: wanted_facts(read_report())),
+        "driver": _answer(_driver),
+        "codecs": _answer(_codecs),
+    }
 
 
-def _ask_codecs(findings: Findings) -> None:
+def why_no_gpu() -> str | None:
+    """Why this process cannot use a GPU through torch; None where it can. Asking starts CUDA."""
     try:
-        driver = check_cuda_usable_here()
+        check_cuda_usable_here()
     except CudaError as error:
-        raise Skip(str(error)) from error
-    findings.measured("driver", f"{driver.device_name(0)}, driver for CUDA {driver.cuda_version()}")
-    library = load_library(NVDEC_LIBRARY)
-    if library is None:
-        raise Skip(f"{NVDEC_LIBRARY} is not there: the container lacks the driver capability video")
-    num_engines = 0
-    try:
-        for support in ask_caps(library, driver):
-            num_engines = max(num_engines, support.num_engines)
-            name = f"NVDEC {support.codec} {support.bit_depth} bits {support.chroma}"
-            findings.measured(name, support.text())
-    except CapsError as error:
-        findings.add("cuvidGetDecoderCaps", "error", detail=str(error))
-    findings.measured("NVDEC engines", num_engines)
-
-
-def _ask_torch(context: StepContext, findings: Findings) -> None:
-    if context.device == "cpu":
-        raise Skip("a rehearsal on the CPU")
+        return str(error)
     import torch
 
-    if not torch.cuda.is_available():
-        raise Skip(f"torch {torch.__version__} (CUDA {torch.version.cuda}) finds no GPU")
-    properties = torch.cuda.get_device_properties(0)
-    findings.measured(
-        "torch.cuda",
-        f"{properties.name}, {properties.multi_processor_count} multiprocessors, "
-        f"{properties.total_memory / 2**30:.1f} GiB, compute {properties.major}.{properties.minor}, "
-        f"CUDA {torch.version.cuda}",
-    )
+    if torch.cuda.is_available():
+        return None
+    return f"torch {torch.__version__} (CUDA {torch.version.cuda}) finds no GPU that it can use"
+
+
+def _answer(question: Callable[[], Any]) -> Any:  # noqa: ANN401 - JSON
+    try:
+        return question()
+    except (SmiError, CudaError, CapsError) as error:
+        return f"not known: {error}"
+
+
+def _driver() -> str:
+    driver = check_cuda_usable_here()
+    return f"{driver.device_name(0)}, driver for CUDA {driver.cuda_version()}"
+
+
+def _codecs() -> dict[str, str]:
+    driver = check_cuda_usable_here()
+    library = load_library(NVDEC_LIBRARY)
+    if library is None:
+        raise CudaUnavailableError(
+            f"{NVDEC_LIBRARY} is missing: the container lacks the driver capability video"
+        )
+    return {
+        f"{codec} {bits} bits {chroma}": support.text()
+        for (codec, bits, chroma), support in ask_caps(library, driver).items()
+    }
 
 
 def _place_of(name: str) -> str:
-    """File that is loaded for a library's name, as this process's memory map tells."""
+    """The file that is loaded for a library's name, from this process's memory map."""
     if load_library(name) is None:
         return "not found"
-    stem = name.removesuffix(".1")
     try:
         lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return "loaded"
+    stem = name.removesuffix(".1")
     paths = dict.fromkeys(line.split()[-1] for line in lines if line.rpartition("/")[2].startswith(stem))
     return ", ".join(paths) or "loaded"
 
 
-def _version(package: str) -> str:
-    try:
-        return f"{package} {metadata.version(package)}"
-    except metadata.PackageNotFoundError:
-        return f"no {package}"
+if __name__ == "__main__":
+    print(json.dumps(describe_machine(Path.cwd())))
