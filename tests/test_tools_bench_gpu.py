@@ -90,8 +90,8 @@ def test_batches_of_caches_and_videos_are_counted(cache, simple_folder, tmp_path
 
 def test_floats_made_on_the_host_are_in_0_to_1(cache):
     feed = Feed(store=CachedFrames(path=cache), batch_size=4, floats_on_host=True, device="cpu")
-    with feed.open() as batches:
-        frames = next(iter(batches))
+    with feed.open() as epoch, closing(epoch()) as batches:
+        frames = next(batches)
     assert (frames.dtype, frames.shape) == (torch.float32, (4, 3, 64, 64))
     assert 0.9 < frames.max() <= 1 and 0 <= frames.min() < 0.1
 
@@ -252,7 +252,7 @@ def test_rows_have_names_of_their_own_and_their_limits_are_rows(simple_folder, g
     caches = [look_at_cache(golden_caches / name, name=name) for name in ("wds-raw", "wds-jpeg")]
     rows = gpu_subjects(videos, caches, plan(), geometry=GEOMETRY, work=tmp_path)
     names = [row.name for row in rows]
-    assert len(set(names)) == len(names) == 24
+    assert len(set(names)) == len(names) == 25
     assert all("gpu" in name.lower() for name in names)  # --only gpu names them all
     assert {row.limit for row in rows} - {None} <= set(names)
     assert {row.group for row in rows} == {"GPU", "limits"}

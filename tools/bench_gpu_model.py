@@ -13,16 +13,16 @@ The host never runs more than a few steps ahead of the GPU.
 
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frame_cache_tools.bench_gpu_sources import Feed, GpuDevice, synchronize
+from frame_cache_tools.bench_gpu_sources import Epochs, Feed, GpuDevice, synchronize
 from frame_cache_tools.bench_gpu_trace import kernel_share, profile_gpu
-from frame_cache_tools.bench_slices import Slice, SliceRule, Tell, closing_if_possible, measure_batches
+from frame_cache_tools.bench_slices import Slice, SliceRule, Tell, measure_batches
 
 if TYPE_CHECKING:
     import torch
@@ -44,8 +44,8 @@ class Resident:
     device: GpuDevice = "cuda"
 
     @contextmanager
-    def open(self) -> Iterator[Iterable["torch.Tensor"]]:
-        """Batches of an epoch for each iteration."""
+    def open(self) -> Iterator[Epochs]:
+        """Epochs of the same batches."""
         import torch
 
         from loader import exercise_augmentation
@@ -57,20 +57,13 @@ class Resident:
             )
             for _ in range(_RESIDENT_BATCHES)
         ]
-        ids = list(range(self.batch_size))
-        augment = exercise_augmentation(cached=True)
-        yield _Mapped(
-            noise, (lambda batch: augment(batch, frame_ids=ids, epoch=0)) if self.augmented else None
-        )
+        augment, ids = exercise_augmentation(cached=True), list(range(self.batch_size))
 
+        def epoch() -> "Generator[torch.Tensor, None, None]":
+            for batch in noise:
+                yield augment(batch, frame_ids=ids, epoch=0) if self.augmented else batch
 
-@dataclass(frozen=True)
-class _Mapped:
-    batches: "list[torch.Tensor]"
-    change: "Callable[[torch.Tensor], torch.Tensor] | None"
-
-    def __iter__(self) -> Iterator["torch.Tensor"]:
-        return iter(self.batches) if self.change is None else map(self.change, self.batches)
+        yield epoch
 
 
 class Steps:
@@ -150,14 +143,14 @@ class TrainingSource:
         steps = Steps(device)
 
         def trained() -> Generator[int, None, None]:
-            with closing_if_possible(iter(batches)) as iterator:
-                for frames in iterator:
+            with closing(epoch()) as batches:
+                for frames in batches:
                     with steps.step():
                         training.step(frames)
                     yield len(frames)
 
         opened_at = time.perf_counter()
-        with _own_stream(device), self.feed.open() as batches:
+        with _own_stream(device), self.feed.open() as epoch:
             measured = measure_batches(trained, rule, opened_at=opened_at, clock=time.perf_counter, tell=tell)
             synchronize(device)
             figures = {IDLE: 100 * steps.idle_share(measured.images // self.feed.batch_size)}

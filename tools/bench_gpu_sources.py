@@ -7,14 +7,14 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import av
 import numpy as np
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     import torch
 
 GpuDevice = Literal["cpu", "cuda"]
+Epochs: TypeAlias = "Callable[[], Generator[torch.Tensor, None, None]]"
+"""Gives the batches of another epoch, each time it is called."""
 
 _LONG_EPOCH = 1_000_000
 _BATCHES_AHEAD = 2
@@ -98,8 +100,8 @@ class Feed:
     device: GpuDevice = "cuda"
 
     @contextmanager
-    def open(self) -> Iterator[Iterable["torch.Tensor"]]:
-        """Batches of an epoch for each iteration: uint8 (B, 3, H, W), or floats of the same shape."""
+    def open(self) -> Iterator["Epochs"]:
+        """Epochs of batches: uint8 (B, 3, H, W), or floats of the same shape."""
         from loader import FrameLoader, exercise_augmentation
 
         with closing(self._open_store()) as store:
@@ -111,7 +113,14 @@ class Feed:
                 jpeg_decode=self.jpeg_decode,
                 augment=exercise_augmentation(cached=True) if self.augmented else None,
             )
-            yield _Uploaded(loader, self.device if self.floats_on_host else None)
+
+            def epoch() -> "Generator[torch.Tensor, None, None]":
+                with closing_if_possible(iter(loader)) as batches:
+                    for batch in batches:
+                        frames = batch.frames
+                        yield (frames.float() / 255).to(self.device) if self.floats_on_host else frames
+
+            yield epoch
 
     def _open_store(self) -> FrameStore:
         if isinstance(self.store, CachedFrames):
@@ -119,19 +128,6 @@ class Feed:
         store = self.store.open()
         read_a_frame_of_each(store)
         return store
-
-
-@dataclass(frozen=True)
-class _Uploaded:
-    loader: Iterable[Any]
-    device: str | None
-    """Where frames of the host go as floats; None leaves them as they are."""
-
-    def __iter__(self) -> Iterator["torch.Tensor"]:
-        with closing_if_possible(iter(self.loader)) as batches:
-            for batch in batches:
-                frames = batch.frames
-                yield frames if self.device is None else (frames.float() / 255).to(self.device)
 
 
 def read_a_frame_of_each(store: FrameStore) -> None:
@@ -142,13 +138,15 @@ def read_a_frame_of_each(store: FrameStore) -> None:
             pass
 
 
-def counted_when_done(batches: Iterable["torch.Tensor"], device: GpuDevice) -> Generator[int, None, None]:
+def counted_when_done(
+    batches: "Generator[torch.Tensor, None, None]", device: GpuDevice
+) -> Generator[int, None, None]:
     """Images of each batch. A batch is given when the GPU is done with the batch two before it."""
     import torch
 
     queued: deque[Any] = deque()
-    with closing_if_possible(iter(batches)) as iterator:
-        for frames in iterator:
+    with closing(batches):
+        for frames in batches:
             if device == "cuda":
                 event = torch.cuda.Event()  # type: ignore[no-untyped-call]
                 event.record()
@@ -167,9 +165,9 @@ class GpuBatchesSource:
     def measure(self, rule: SliceRule, tell: Tell) -> Slice:
         """See `ImageSource`."""
         opened_at = time.perf_counter()
-        with self.feed.open() as batches:
+        with self.feed.open() as epoch:
             return measure_batches(
-                lambda: counted_when_done(batches, self.feed.device),
+                lambda: counted_when_done(epoch(), self.feed.device),
                 rule,
                 opened_at=opened_at,
                 clock=time.perf_counter,

@@ -55,6 +55,8 @@ _IDLE: Final = "GPU idle between steps %"
 _MOST_IDLE: Final = 5.0
 _OUTCOME: Final = re.compile(r"^(\S+::.+?) (PASSED|FAILED|SKIPPED|ERROR)\b", re.MULTILINE)
 
+_MARKED: Final = re.compile(r"^(@|pytestmark = .*)pytest\.mark\.gpu\b", re.MULTILINE)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
@@ -223,7 +225,7 @@ def judge(report: dict[str, Any]) -> list[Target]:
 def gpu_test_files() -> list[Path]:
     """Files with tests that are marked `gpu`: collecting all tests takes longer than these do."""
     files = sorted((ROOT / "tests").rglob("test_*.py"))
-    return [path for path in files if "pytest.mark.gpu" in path.read_text(encoding="utf-8")]
+    return [path for path in files if _MARKED.search(path.read_text(encoding="utf-8"))]
 
 
 @click.command()

@@ -26,7 +26,7 @@ from frame_store import open_store
 from frame_store.cuda_driver import NVDEC_LIBRARY, load_library
 from frame_store.manifest import Encoding
 from tests.gpu import test_fork
-from tests.gpu.conftest import all_specs, codec_specs
+from tests.gpu.conftest import USERS_VIDEOS, all_specs, codec_specs, users_videos
 from tests.gpu.planes import downloaded, planes_on_cpu, planes_on_gpu, semi_planar
 from tests.gpu.test_builds import build, contents, psnr_between
 from tests.gpu.test_correctness import (
@@ -236,6 +236,13 @@ def test_videos_for_the_gpu_have_paths_of_their_own_and_every_codec():
     specs = all_specs()
     assert len({spec.path for spec in specs}) == len(specs) > 40
     assert {spec.codec for spec in codec_specs()} == {"h264", "hevc", "vp9", "av1"}
+
+
+def test_the_users_videos_are_checked_too(simple_folder, monkeypatch):
+    monkeypatch.delenv(USERS_VIDEOS, raising=False)
+    assert users_videos() == []
+    monkeypatch.setenv(USERS_VIDEOS, str(simple_folder.path))
+    assert users_videos() == [spec.path for spec in simple_folder.specs]
 
 
 def test_the_struct_of_capabilities_is_laid_out_as_the_driver_has_it():
