@@ -118,21 +118,21 @@ def test_outcomes_of_tests_come_with_reasons_and_with_what_they_recorded(tmp_pat
     assert "no video" in outcomes["test_error"]["reason"]
 
 
-@pytest.mark.parametrize("heeds", [True, False])
-def test_outcomes_known_when_the_time_is_up_are_kept(tmp_path, impatient, heeds):
+@pytest.mark.parametrize("how", ["SIGINT", "SIGKILL"])
+def test_outcomes_until_an_interruption_or_a_crash_are_kept(tmp_path, how):
     path = write_tests(
         tmp_path,
         f"""
-        import signal
+        import os, signal
         def test_good():
             pass
-        def test_hangs():
-            {"pass" if heeds else "signal.signal(signal.SIGINT, signal.SIG_IGN)"}
+        def test_ends():
+            os.kill(os.getpid(), signal.{how})
             time.sleep(600)
         """,
     )
-    found = run_tests([path], limit_s=30)
-    assert found["exit_code"] is None
+    found = run_tests([path], limit_s=120)
+    assert found["exit_code"] == {"SIGINT": 2, "SIGKILL": -9}[how]
     assert found["outcomes"][0]["name"].endswith("test_good")
     assert found["outcomes"][0]["outcome"] == "passed"
 
