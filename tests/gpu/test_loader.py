@@ -1,9 +1,7 @@
 """Batches on a real GPU: what no stand-in shows. Streams that are late on purpose, copies counted, nvJPEG."""
 
 import gc
-import json
 import os
-from collections import Counter
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -26,6 +24,7 @@ from loader import (
 )
 from loader.gpu.jpeg import find_jpeg_decoder
 from loader.gpu.streams import CudaStreams
+from tests.gpu.copies import FRAME_BYTES, copies_of, smooth_frames
 from tests.support.caches.array_store import ArrayStore, spelt_frame_ids
 from tests.support.caches.golden_stores import write_store
 
@@ -43,13 +42,6 @@ AUGMENT = Augmentation(
     normalize=Normalize(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4)),
     seed=3,
 )
-
-
-def smooth_frames(num_frames):
-    """Gradients and waves, as natural frames have them, each frame its own: uint8 (N, 224, 224, 3)."""
-    frame, y, x, channel = np.ogrid[:num_frames, :224, :224, :3]
-    waves = np.sin(x / (9 + channel) + frame) + np.cos(y / (11 + 2 * channel) - frame / 3)
-    return (127.5 + 55 * waves + 8 * (channel - 1)).round().astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -224,29 +216,13 @@ def allocated_bytes():
     return torch.cuda.memory_allocated()
 
 
-def copied_bytes(work, path):
-    """Bytes by direction (HtoD, DtoH, DtoD) that torch's profiler saw copied during `work`."""
-    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
-    with torch.profiler.profile(activities=activities) as profiler:
-        work()
-        torch.cuda.synchronize()
-    profiler.export_chrome_trace(str(path))
-    copies = Counter()
-    for event in json.loads(path.read_text())["traceEvents"]:
-        if event.get("cat") == "gpu_memcpy":  # "Memcpy HtoD (Pinned -> Device)"
-            copies[event["name"].split()[1]] += event["args"]["bytes"]
-    return copies
-
-
 @pytest.mark.filterwarnings("ignore")  # the profiler has a few of its own
 @pytest.mark.parametrize("augment", [None, AUGMENT])
 def test_a_frame_goes_up_as_its_bytes_and_nothing_comes_down(raw_store, tmp_path, augment):
     loader = FrameLoader(raw_store, device="cuda", batch_size=16, augment=augment)
     list(loader)
-    copies = copied_bytes(lambda: list(loader), tmp_path / "trace.json")
-    if not copies["HtoD"]:
-        pytest.skip("torch's profiler sees no copies here (no CUPTI, or not allowed to)")
-    assert 150_528 <= copies["HtoD"] / len(raw_store) <= 150_528 * 1.01
+    copies = copies_of(lambda: list(loader), tmp_path, num_images=len(raw_store))
+    assert FRAME_BYTES <= copies["HtoD"] <= FRAME_BYTES * 1.01
     assert copies["DtoH"] == 0
 
 

@@ -1,8 +1,8 @@
-"""`gpu_acceptance` without a GPU: the runner, the table and the command line."""
+"""`gpu_acceptance` without a GPU: its processes and their time, what it reads of them, targets, and exit codes."""
 
 import json
 import os
-import signal
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -10,362 +10,327 @@ import time
 from pathlib import Path
 
 import pytest
-from frame_cache_tools import gpu_cli
-from frame_cache_tools.gpu_cli import STEPS, chosen_steps, command, table_head
-from frame_cache_tools.gpu_commands import CommandTimeoutError, run_command
-from frame_cache_tools.gpu_findings import (
-    Finding,
-    Findings,
-    Skip,
-    StepContext,
-    append_finding,
-    markdown_table,
-    read_findings,
+from frame_cache_tools import gpu_acceptance
+from frame_cache_tools.gpu_acceptance import (
+    EXIT_NO_GPU,
+    EXIT_NOT_HELD,
+    ROOT,
+    Done,
+    command,
+    gpu_test_files,
+    judge,
+    run_limited,
+    run_tests,
 )
-from frame_cache_tools.gpu_runner import Places, Step, StepRunner
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from frame_store.shared.cuda_driver import CUDA_LIBRARY
 from tests.support.commands import run
 
-ROOT = Path(__file__).parents[2]
+FAST = "import sys; print('a'); print('b', file=sys.stderr); sys.exit(4)"
 
 
-# -- steps in processes of their own
+def python(code):
+    return [sys.executable, "-c", textwrap.dedent(code)]
+
+
+# -- processes
 
 
 @pytest.fixture
-def runner(tmp_path, monkeypatch):
-    """Runs steps whose modules are written into `tmp_path`, and remembers what it said."""
-
-    class Runner:
-        said: list[str] = []  # noqa: RUF012 - one a test
-        results = tmp_path / "results.jsonl"
-
-        def __init__(self):
-            self.said = []
-            paths = [str(tmp_path), *(path for path in sys.path if path)]
-            self.steps = StepRunner(
-                Places(results=self.results, log=tmp_path / "log.txt", work=tmp_path),
-                device="cpu",
-                quick=True,
-                environment=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-                say=self.said.append,
-            )
-
-        def run(self, name, code, *, limit_s=60.0, seconds_left=None):
-            (tmp_path / f"{name}.py").write_text(textwrap.dedent(code))
-            self.steps.run(
-                Step(name=name, module=name, limit_s=limit_s, needs="nothing"), limit_s=seconds_left
-            )
-            return [finding for finding in read_findings(self.results) if finding.step == name]
-
-    return Runner()
+def impatient(monkeypatch):
+    monkeypatch.setattr(gpu_acceptance, "_SECONDS_TO_END", 3.0)
 
 
 def is_running(pid):
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-    return state != "Z"
 
 
-def test_a_step_that_hangs_is_killed_with_all_below_it_and_what_it_found_stays(runner):
+def test_a_process_says_how_it_ended():
+    done = run_limited(python(FAST), limit_s=60)
+    assert (done.exit_code, done.stdout, done.last_lines) == (4, "a\n", ["b"])
+
+
+def test_a_process_that_hangs_is_killed_with_all_below_it_and_what_it_printed_stays(impatient):
+    code = """
+        import signal, subprocess, sys, time
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        below = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        print(below.pid, flush=True)
+        time.sleep(600)
+    """
     started = time.monotonic()
-    found = runner.run(
-        "hangs",
+    done = run_limited(python(code), limit_s=9)
+    assert done.exit_code is None
+    assert time.monotonic() - started < 60
+    deadline = time.monotonic() + 20
+    while is_running(int(done.stdout)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(int(done.stdout))
+
+
+def test_an_interrupted_process_may_write_down_what_it_has(impatient):
+    code = """
+        import time
+        try:
+            time.sleep(600)
+        except KeyboardInterrupt:
+            print("what I have")
+    """
+    done = run_limited(python(code), limit_s=6)
+    assert (done.exit_code, done.stdout) == (None, "what I have\n")
+
+
+# -- tests
+
+
+def write_tests(folder, body):
+    path = folder / "test_some.py"
+    path.write_text(f"import pytest, time\npytestmark = pytest.mark.gpu\n{textwrap.dedent(body)}")
+    return path
+
+
+def test_outcomes_of_tests_come_with_reasons_and_with_what_they_recorded(tmp_path):
+    path = write_tests(
+        tmp_path,
         """
-        import subprocess, sys, time
-        def run(context, findings):
-            below = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-            findings.measured("below", below.pid)
-            print("still here", flush=True)
+        def test_good(record_property):
+            record_property("mean", 0.25)
+        def test_bad():
+            assert 1 == 2
+        def test_skipped():
+            pytest.skip("one GPU")
+        @pytest.fixture
+        def broken():
+            raise ValueError("no video")
+        def test_error(broken):
+            pass
+        """,
+    )
+    found = run_tests([path], limit_s=120)
+    assert found["exit_code"] == 1
+    assert found["counts"] == {"passed": 1, "failed": 1, "skipped": 1, "error": 1}
+    outcomes = {each["name"].rpartition("::")[2]: each for each in found["outcomes"]}
+    assert outcomes["test_good"]["recorded"] == {"mean": "0.25"}
+    assert "assert 1 == 2" in outcomes["test_bad"]["reason"]
+    assert outcomes["test_skipped"]["reason"] == "one GPU"
+    assert "no video" in outcomes["test_error"]["reason"]
+
+
+@pytest.mark.parametrize("how", ["SIGINT", "SIGKILL"])
+def test_outcomes_until_an_interruption_or_a_crash_are_kept(tmp_path, how):
+    path = write_tests(
+        tmp_path,
+        f"""
+        import os, signal
+        def test_good():
+            pass
+        def test_ends():
+            os.kill(os.getpid(), signal.{how})
             time.sleep(600)
         """,
-        limit_s=10.0,
     )
-    assert time.monotonic() - started < 60
-    assert [(finding.name, finding.status) for finding in found] == [
-        ("below", "measured"),
-        ("the whole step", "error"),
-        ("took", "measured"),
-    ]
-    assert "over its limit of 10 s" in found[1].detail
-    assert "still here" in found[1].detail
-    for _ in range(200):
-        if not is_running(found[0].value):
-            break
-        time.sleep(0.05)
-    else:
-        pytest.fail("the process below is still there")
-    # And the next step runs.
-    after = runner.run("fine", "def run(context, findings): findings.measured('figure', 3, 'frames')")
-    assert [finding.name for finding in after] == ["figure", "took"]
-    assert runner.said[0].startswith("measured hangs: below")
-    assert len(runner.said) == len(found) + len(after)
+    found = run_tests([path], limit_s=120)
+    assert found["exit_code"] == {"SIGINT": 2, "SIGKILL": -9}[how]
+    assert found["outcomes"][0]["name"].endswith("test_good")
+    assert found["outcomes"][0]["outcome"] == "passed"
 
 
-@pytest.mark.parametrize(
-    ("code", "status", "words"),
-    [
-        ("import os; os.kill(os.getpid(), 11)", "error", "exit code -11"),
-        ("raise ValueError('too\\nlong')", "error", "ValueError: too"),
-        ("raise gpu_findings.Skip('no such thing here')", "skipped", "no such thing here"),
-        ("import no_such_module", "skipped", "no_such_module is not installed"),
-        ("import loader.no_such_module", "error", "No module named 'loader.no_such_module'"),
-    ],
-)
-def test_a_step_that_ends_early_says_how(runner, code, status, words):
-    found = runner.run(
-        "early",
-        f"""
-        from frame_cache_tools import gpu_findings
-        def run(context, findings):
-            findings.check("before", True, 1, target="1")
-            {code}
-        """,
+def test_the_tests_on_a_gpu_are_found_wherever_they_are():
+    files = gpu_test_files()
+    assert {"test_correctness.py", "test_builds.py", "test_copies.py", "test_fork.py"} <= {
+        path.name for path in files
+    }
+    assert any(path.parent.name != "gpu" for path in files)
+    assert Path(__file__) not in files
+
+
+@pytest.mark.usefixtures("no_real_driver")
+def test_they_skip_with_a_reason_without_a_gpu():
+    found = run_tests([ROOT / "tests" / "gpu" / "test_builds.py"], limit_s=300)
+    assert found["exit_code"] == 0 and found["counts"] == {"skipped": 3}
+    assert {each["reason"] for each in found["outcomes"]} == {
+        "no NVIDIA GPU here (torch.cuda.is_available() is false)"
+    }
+
+
+# -- targets
+
+
+def row(name, *rates, **figures):
+    rounds = [{"round": number, "images_per_second": rate} for number, rate in enumerate(rates)]
+    median = sorted(rates)[len(rates) // 2] if rates else None
+    return {
+        "name": name,
+        "images_per_second": median,
+        "rounds": rounds,
+        "figures": {name.replace("_", " "): value for name, value in figures.items()},
+        "failure": None,
+        "no_time": None,
+    }
+
+
+IDLE = {"GPU idle between steps %": 4.0}
+
+
+def report_of(*rows):
+    return {"rows": list(rows)}
+
+
+def good_report():
+    trained = row("GPU: ResNet-18, wds raw", 1.0)
+    trained["figures"] = IDLE
+    return report_of(
+        row("wds raw, to the GPU", 800, 8000, 1600),
+        row("pinned copy to the GPU", 1000, 10000, 2000),
+        row("GPU: live NVDEC in order, 1 threads", 50, 500, 100),
+        row("GPU: live NVDEC in order, 7 threads", 160, 1600, 320),
+        trained,
     )
-    assert [finding.status for finding in found] == ["ok", status, "measured"]
-    assert words in found[1].detail
 
 
-def test_a_step_is_told_where_it_is_and_until_when(runner, tmp_path):
-    code = """
-        def run(context, findings):
-            findings.measured("it", [str(context.work), context.device, context.quick, context.seconds_left])
-        """
-    (found, _) = runner.run("told", code, limit_s=40.0)
-    work, device, quick, seconds_left = found.value
-    assert (work, device, quick) == (str(tmp_path), "cpu", True)
-    assert 5 < seconds_left <= 35  # it ends by itself before it is killed
-    # Of a run that has less time left than the step may take, it gets no more.
-    *_, found, _ = runner.run("told", code, limit_s=4000.0, seconds_left=40.0)
-    assert found.value[3] <= 35
-    with pytest.raises(ValueError, match="limit_s must be above 0"):
-        Step(name="a", module="a", limit_s=0, needs="nothing")
-
-
-def test_what_is_raised_in_a_part_is_a_finding_and_not_the_end(tmp_path):
-    findings = Findings("step", tmp_path / "results")
-    with findings.part("one"):
-        raise KeyError("what is missing")
-    with findings.part("two"):
-        raise Skip("not here")
-    with findings.part("three"), findings.part("inner"):
-        StepContext(work=tmp_path, deadline=time.monotonic() + 5).check_time(60)
-    with findings.part("four"):
-        findings.check("holds not", False, 2.5, target="3")
-    found = read_findings(tmp_path / "results")
-    assert [(finding.name, finding.status) for finding in found] == [
-        ("one", "error"),
-        ("two", "skipped"),
-        ("inner", "skipped"),
-        ("holds not", "failed"),
-    ]
-    assert found[0].detail.startswith("KeyError: 'what is missing' at tests/tools/test_gpu_acceptance.py:")
-    assert found[1].detail == "not here"
-    assert "this takes 60" in found[2].detail
-    with pytest.raises(KeyboardInterrupt), findings.part("five"):
-        raise KeyboardInterrupt
-
-
-def test_a_command_that_outstays_its_time_is_killed_though_its_child_holds_its_output(tmp_path):
-    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(20)'])"
-    started = time.monotonic()
-    with pytest.raises(CommandTimeoutError, match=r"not done after 1 s; it said last: nothing"):
-        run_command([sys.executable, "-c", code], tmp_path / "out", timeout_s=1.0)
-    assert time.monotonic() - started < 15
-    done = run_command(
-        [sys.executable, "-c", "import sys; print('a', flush=True); sys.exit('b')"],
-        tmp_path / "out",
-        timeout_s=60.0,
+def test_ratios_are_taken_within_a_round_against_the_fastest():
+    copy, live, idle = judge(good_report())
+    assert (copy.found, copy.holds) == (0.8, True)
+    assert (live.found, live.holds) == (5.0, True)
+    assert (idle.name, idle.found, idle.holds) == (
+        "GPU: ResNet-18, wds raw: GPU idle between steps %",
+        4.0,
+        True,
     )
-    assert (done.exit_code, done.lines, done.last_words) == (1, ("a", "b"), "a / b")
 
 
-# -- findings and the table
+def test_what_misses_a_target_or_was_not_measured_does_not_hold():
+    report = good_report()
+    report["rows"][0] = row("wds raw, to the GPU", 700, 7000, 1400)
+    report["rows"][4]["figures"] = {"GPU idle between steps %": 5.0}
+    assert [target.holds for target in judge(report)] == [False, False, False]
+    assert [(target.found, target.holds) for target in judge(report_of())] == [(None, False)] * 3
 
 
-@settings(max_examples=40)
-@given(
-    value=st.one_of(st.none(), st.booleans(), st.integers(), st.text(), st.lists(st.floats(allow_nan=False))),
-    detail=st.text(min_size=1),
-    status=st.sampled_from(["measured", "ok", "failed", "skipped", "error"]),
-)
-def test_a_finding_comes_back_from_its_line(value, detail, status):
-    finding = Finding(step="s", name="n", status=status, value=value, detail=detail, data={"rounds": [1.5]})
-    line = finding.to_line()
-    assert "\n" not in line
-    assert Finding.from_line(line) == finding
-
-
-def test_findings_are_valid_from_birth():
-    with pytest.raises(ValueError, match="must say why"):
-        Finding(step="a", name="b", status="skipped")
-    with pytest.raises(ValueError, match="status must be one of"):
-        Finding(step="a", name="b", status="good")
-    with pytest.raises(ValueError, match="not a finding"):
-        Finding.from_line('{"step": "a", "colour": 3}')
-
-
-def test_a_line_cut_off_by_a_kill_costs_no_other(tmp_path):
-    path = tmp_path / "results"
-    first, second = (Finding(step="a", name=name, status="ok") for name in ("first", "second"))
-    append_finding(path, first)
-    with path.open("a") as file:
-        file.write('{"step": "a", "na')
-    append_finding(path, second)
-    assert read_findings(path) == [first, second]
-    assert read_findings(tmp_path / "none") == []
-
-
-def test_the_table_has_every_finding_once_under_its_step():
-    found = [
-        Finding(step="machine", name="GPU", status="measured", value="H|100"),
-        Finding(step="copies", name="raw", status="failed", value=150529.04, unit="bytes", target="less"),
-        Finding(step="copies", name="live", status="skipped", detail="two\nlines " + "x" * 300),
-    ]
-    table = markdown_table(found, head=table_head(found, device="cuda"))
-    assert table.count("## ") == 2
-    assert "- GPU: H|100" in table
-    assert "| GPU | H\\|100 |  | measured |  |" in table
-    assert "| raw | 150529 bytes | less | failed |  |" in table
-    (row,) = [line for line in table.splitlines() if line.startswith("| live")]
-    assert "two lines xxx" in row and len(row) < 220
-    assert table.endswith("0 ok, 1 failed, 0 errors, 1 skipped, 1 measured\n")
-    assert "rehearsal" not in table
-    assert "rehearsal" in markdown_table(found, head=table_head(found, device="cpu"))
-
-
-# -- the command line
+# -- the command
 
 
 @pytest.fixture
-def without_gpu():
-    import torch
+def pretend(monkeypatch):
+    """A machine with a GPU, whose steps give these."""
 
-    from frame_store.shared.cuda_driver import load_library
+    def pretend(**steps):
+        answers = {
+            "describe": {"why_no_gpu": None, "driver": "a GPU"},
+            "run_tests": {"exit_code": 0, "seconds": 1.0, "counts": {"passed": 1}, "outcomes": []},
+            "run_rows": {"exit_code": 0, "seconds": 1.0, "report": good_report()},
+        } | steps
+        for name, answer in answers.items():
+            monkeypatch.setattr(gpu_acceptance, name, lambda *args, answer=answer, **options: answer)
 
-    if load_library(CUDA_LIBRARY) is not None or torch.cuda.is_available():
-        pytest.skip("there is a driver here: what is said without one cannot be shown")
+    return pretend
 
 
-@pytest.mark.usefixtures("without_gpu")
-def test_in_a_bare_checkout_without_a_gpu_every_step_says_why_it_is_skipped(tmp_path):
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+def results_of(tmp_path, *options):
+    result = run("--out", tmp_path / "results.json", *options, command=command)
+    return result, json.loads((tmp_path / "results.json").read_text())
+
+
+def test_a_machine_on_which_all_holds(pretend, tmp_path):
+    pretend()
+    result, results = results_of(tmp_path)
+    assert result.exit_code == 0, result.output
+    assert results["holds"] is True
+    assert results["machine"]["driver"] == "a GPU"
+    assert [target["holds"] for target in results["targets"]] == [True, True, True]
+    assert {"date", "commit", "seconds", "tests", "rows"} <= results.keys()
+    assert "all held" in result.output
+
+
+FAILED = {
+    "exit_code": 1,
+    "seconds": 1.0,
+    "counts": {"failed": 1},
+    "outcomes": [{"name": "a::b", "outcome": "failed", "reason": "assert 1 == 2"}],
+}
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        {"run_tests": FAILED},
+        {"run_tests": FAILED | {"exit_code": None}},
+        {"run_rows": {"exit_code": None, "seconds": 1.0, "report": None}},
+        {"run_rows": {"exit_code": 0, "seconds": 1.0, "report": report_of()}},
+        {"run_rows": {"exit_code": 0, "seconds": 1.0, "report": report_of(row("a") | {"failure": "died"})}},
+    ],
+)
+def test_what_fails_or_is_not_finished_is_told_and_the_rest_is_kept(pretend, tmp_path, steps):
+    pretend(**steps)
+    result, results = results_of(tmp_path)
+    assert (result.exit_code, results["holds"]) == (EXIT_NOT_HELD, False)
+    assert "rows" in results and "tests" in results
+    assert ("failed: a::b: assert 1 == 2" in result.output) == ("run_tests" in steps)
+
+
+def test_a_quick_run_judges_no_targets(pretend, tmp_path):
+    pretend(run_rows={"exit_code": 0, "seconds": 1.0, "report": report_of()})
+    result, results = results_of(tmp_path, "--quick")
+    assert (result.exit_code, results["targets"]) == (0, [])
+
+
+def test_results_are_kept_when_a_later_step_breaks(pretend, tmp_path, monkeypatch):
+    pretend()
+    monkeypatch.setattr(gpu_acceptance, "run_rows", lambda **options: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        command.main(["--out", str(tmp_path / "results.json")], standalone_mode=False)
+    assert json.loads((tmp_path / "results.json").read_text())["tests"]["exit_code"] == 0
+
+
+def test_rows_are_those_of_cache_bench_within_the_limit(monkeypatch):
+    asked = []
+
+    def run_limited(arguments, *, limit_s):
+        asked.append((arguments, limit_s))
+        return Done(exit_code=0, seconds=1.0, stdout="not JSON", last_lines=["noise"])
+
+    monkeypatch.setattr(gpu_acceptance, "run_limited", run_limited)
+    assert gpu_acceptance.run_rows(is_quick=False, limit_s=400)["report"] is None
+    ((arguments, limit_s),) = asked
+    assert limit_s == 400
+    assert arguments[arguments.index("--only") + 1] == "gpu"
+    assert float(arguments[arguments.index("--budget") + 1]) < 400
+
+
+@pytest.mark.usefixtures("no_real_driver")
+@pytest.mark.parametrize("is_bare", [False, True])
+def test_a_machine_without_a_gpu(tmp_path, is_bare):
+    """Installed, and in a bare checkout, where the folder of the tools has another name than the package."""
+    start = ["-m", "frame_cache_tools.gpu_acceptance"]
+    if is_bare:
+        for name in ("frame_store", "cache_builder", "loader", "tools", "configs"):
+            shutil.copytree(
+                ROOT / name, tmp_path / "bare" / name, ignore=shutil.ignore_patterns("__pycache__")
+            )
+        start = [str(tmp_path / "bare" / "tools" / "gpu_acceptance.py")]
     done = subprocess.run(
-        [sys.executable, ROOT / "tools/gpu_acceptance.py", "--out", "out"],
+        [sys.executable, *start, "--out", str(tmp_path / "results.json")],
         cwd=tmp_path,
-        env=environment | {"TMPDIR": str(tmp_path)},
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         capture_output=True,
         text=True,
         timeout=300,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]  # what was temporary is gone
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"results.jsonl", "table.md", "log.txt"}
-    found = read_findings(tmp_path / "out/results.jsonl")
-    skipped = {finding.step for finding in found if finding.name == "the whole step"}
-    assert skipped == {step.name for step in STEPS if step.needs != "nothing"}
-    for finding in found:
-        if finding.name == "the whole step":
-            assert finding.status == "skipped"
-            assert f"no NVIDIA driver: {CUDA_LIBRARY}" in finding.detail
-    machine = {finding.name: finding for finding in found if finding.step == "machine"}
-    assert machine["GPU"].value == "none"
-    assert machine["codecs"].status == "skipped"
-    assert not any(finding.status in ("failed", "error") for finding in found)
-    assert "## machine" in done.stdout
+    assert done.returncode == EXIT_NO_GPU, done.stderr
+    assert "nothing was checked: no NVIDIA driver" in done.stdout
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["holds"] is False and "tests" not in results
+    assert results["machine"]["machine"]["cpus_usable"] >= 1
+    assert results["machine"]["nvidia-smi"].startswith("not known")
 
 
-@pytest.fixture
-def fake_steps(tmp_path, monkeypatch):
-    """Steps of modules in `tmp_path`, on a machine that lacks what a test says."""
-
-    def install(*codes, lacks=None):
-        steps = []
-        for number, code in enumerate(codes):
-            (tmp_path / f"fake_{number}.py").write_text(f"def run(context, findings): {code}\n")
-            steps.append(Step(name=f"fake{number}", module=f"fake_{number}", limit_s=60, needs="torch"))
-        monkeypatch.setattr(gpu_cli, "STEPS", tuple(steps))
-        monkeypatch.setattr(gpu_cli, "probe", lambda: lacks or {})
-        paths = [str(tmp_path), *(path for path in sys.path if path)]
-        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
-
-    return install
-
-
-@pytest.mark.parametrize(("holds", "expected"), [(True, 0), (False, 1)])
-def test_the_exit_code_tells_whether_a_check_failed(tmp_path, fake_steps, holds, expected):
-    fake_steps(f"findings.check('it', {holds}, target='yes')", "findings.measured('figure', 7.5, 's')")
-    done = run("--out", tmp_path / "out", "--work", tmp_path / "work", command=command)
-    assert done.exit_code == expected
-    assert "| figure | 7.5 s |" in (tmp_path / "out/table.md").read_text()
-    assert (tmp_path / "work").is_dir()
-    # Results are not mixed with those of another run.
-    again = run("--out", tmp_path / "out", command=command)
-    assert again.exit_code == 2
-    assert "holds the results of an earlier run" in again.stderr
-
-
-def test_what_lacks_is_said_and_the_limit_of_all_is_kept(tmp_path, fake_steps):
-    fake_steps("1 / 0", lacks={"torch": "no such torch"})
-    assert run("--out", tmp_path / "lacks", command=command).exit_code == 0
-    (found,) = read_findings(tmp_path / "lacks/results.jsonl")
-    assert (found.status, found.detail) == ("skipped", "no such torch")
-    fake_steps("1 / 0")
-    assert run("--out", tmp_path / "late", "--limit-s", "1", command=command).exit_code == 0
-    (found,) = read_findings(tmp_path / "late/results.jsonl")
-    assert (found.status, found.detail) == ("skipped", "the limit of 1 s for everything is up")
-    # A rehearsal lacks nothing.
-    fake_steps("findings.measured('device', context.device)", lacks={"torch": "no such torch"})
-    assert run("--out", tmp_path / "cpu", "--device", "cpu", command=command).exit_code == 0
-    assert read_findings(tmp_path / "cpu/results.jsonl")[0].value == "cpu"
-    assert "rehearsal" in (tmp_path / "cpu/table.md").read_text()
-
-
-@pytest.mark.parametrize(
-    ("output", "exit_code", "expected"),
-    [
-        ('noise\n{"driver": null, "torch": "too old"}\n', 0, {"torch": "too old"}),
-        ('{"driver": null, "torch": null}\n', 0, {}),
-        ("", -signal.SIGSEGV, dict.fromkeys(("driver", "torch"), "ended with exit code -11: it broke")),
-    ],
-)
-def test_the_probes_answer(monkeypatch, output, exit_code, expected):
-    monkeypatch.setattr(
-        gpu_cli.subprocess,
-        "run",
-        lambda *_, **__: subprocess.CompletedProcess([], exit_code, output, "first\nit broke\n"),
-    )
-    lacks = gpu_cli.probe()
-    assert set(lacks) == set(expected)
-    assert all(expected[name] in lacks[name] for name in lacks)
-
-
-def test_steps_have_modules_with_a_run_and_fit_the_time():
-    from importlib.util import find_spec
-
-    names = [step.name for step in STEPS]
-    assert len(set(names)) == len(names)
-    assert chosen_steps([]) == list(STEPS)
-    for step in STEPS:
-        source = Path(find_spec(step.module).origin).read_text()
-        assert "\ndef run(context: StepContext, findings: Findings) -> None:" in source, step.name
-
-
-def test_results_are_lines_of_json_for_others(tmp_path):
-    Findings("copies", tmp_path / "results").measured("raw", 150528, "bytes", data={"rounds": (1, 2)})
-    (line,) = (tmp_path / "results").read_text().splitlines()
-    assert json.loads(line) == {
-        "step": "copies",
-        "name": "raw",
-        "status": "measured",
-        "value": 150528,
-        "unit": "bytes",
-        "target": "",
-        "detail": "",
-        "data": {"rounds": [1, 2]},
-    }
+def test_a_machine_is_described_on_its_driver(stub_driver):
+    done = stub_driver.run("-m", "frame_cache_tools.bench.gpu.machine", unsupported=("vp9",))
+    described = json.loads(done.stdout.splitlines()[-1])
+    assert described["codecs"]["h264 8 bits 420"] == "yes, 7 engines, 16x16 to 8192x8192"
+    assert described["codecs"]["vp9 8 bits 420"] == "no"
+    assert str(stub_driver.folder) in described["libraries"]["libcuda.so.1"]
+    assert "driver for CUDA" in described["driver"]
+    assert "finds no GPU that it can use" in described["why_no_gpu"]  # torch knows that this is a stub

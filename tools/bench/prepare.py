@@ -28,6 +28,10 @@ from cache_builder.settings import BuildSettings
 from frame_store.shared import counted
 
 _MODES = ("permutation", "iid", "shards m=8", "block k=4", "sequential")
+_GPU_ROWS = {
+    "wds raw": ("to the GPU", "floats to the GPU", "GPU: ResNet-18"),
+    "wds jpeg 444": ("to the GPU", "decoded by the GPU", "GPU: ResNet-18"),
+}
 _OTHERS = ("DataLoader, 2 workers", "webdataset, 2 workers", "zarr-python frames[ids]")
 
 Result = TypeVar("Result")
@@ -53,6 +57,8 @@ class Preparation:
     call: Call
     say: Callable[[str], None]
     left_out: list[LeftOut] = field(default_factory=list)
+    has_gpu: bool = False
+    """Whether there are rows of a GPU."""
     has_flat: bool = False
     """Whether those frames are there; they are written as soon as a raw cache is."""
 
@@ -113,7 +119,11 @@ class Preparation:
         if videos is None:
             return []
         kinds = CACHE_KINDS if settings.is_quick else CACHE_KINDS | VIDEO_LAYOUT
-        wanted = {name: kind for name, kind in kinds.items() if may_have_rows(name, settings.only)}
+        wanted = {
+            name: kind
+            for name, kind in kinds.items()
+            if may_have_rows(name, settings.only, has_gpu=self.has_gpu)
+        }
         if not wanted:
             return []
         folder = link_first_frames(videos, self.work / "cached_videos", num_frames=settings.cache_frames)
@@ -171,10 +181,11 @@ class Preparation:
         self.left_out.append(LeftOut(name=name, reason=reason))
 
 
-def may_have_rows(cache_name: str, only: Sequence[str]) -> bool:
+def may_have_rows(cache_name: str, only: Sequence[str], *, has_gpu: bool = False) -> bool:
     """Whether some row of a cache of this kind could have been asked for."""
     rows = [f"{cache_name}, {mode}{extra}" for mode in _MODES for extra in ("", " + augmentation")]
     rows += [f"{cache_name}, {other}" for other in _OTHERS]
+    rows += [f"{cache_name}, {row}" for row in _GPU_ROWS.get(cache_name, ()) if has_gpu]
     return not only or any(matches(row, only) for row in rows)
 
 

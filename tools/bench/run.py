@@ -22,6 +22,7 @@ from frame_cache_tools.bench.cases import (
     usable_cpus,
     video_subjects,
 )
+from frame_cache_tools.bench.gpu import gpu_subjects, why_no_gpu_rows
 from frame_cache_tools.bench.inputs import BenchCache, BenchVideos, bench_config
 from frame_cache_tools.bench.measure import (
     Budget,
@@ -154,6 +155,7 @@ def _fill(
 ) -> None:
     call = partial(call_in_process, temp_folder=scratch)
     flat = work / _FLAT_NAME
+    why_no_gpu = why_no_gpu_rows(call, seconds=budget.preparing.left())
     preparation = Preparation(
         settings=settings,
         work=work,
@@ -161,6 +163,7 @@ def _fill(
         budget=budget,
         call=call,
         say=lambda line: say(f"{budget.spent():.0f} s: {line}"),
+        has_gpu=why_no_gpu is None,
     )
     run.videos = preparation.videos()
     run.caches = preparation.caches(run.videos)
@@ -176,6 +179,11 @@ def _fill(
         subjects += video_subjects(
             run.videos, plan, geometry=geometry, scan_cache=work / "bench.scan", with_usual=why is None
         )
+    if why_no_gpu is None:
+        subjects += gpu_subjects(run.videos, run.caches, plan, geometry=geometry, work=work)
+    else:
+        asked = [pattern for pattern in settings.only if _names_gpu_rows(pattern)]
+        preparation.left_out += [LeftOut(name=pattern, reason=why_no_gpu) for pattern in asked]
     run.left_out = preparation.left_out
     if subjects:
         _refuse_patterns_of_nothing(settings.only, subjects, run.left_out)
@@ -278,6 +286,10 @@ def _refuse_patterns_of_nothing(
             f"--only {pattern} names no row; rows are, for example: "
             + "; ".join(repr(name) for name in reversed(examples.values()))
         )
+
+
+def _names_gpu_rows(pattern: str) -> bool:
+    return any(word in pattern.lower() for word in ("gpu", "nvdec"))
 
 
 def _selected(subjects: Sequence[BenchSubject], only: Sequence[str]) -> list[BenchSubject]:

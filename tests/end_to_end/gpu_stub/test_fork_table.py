@@ -86,8 +86,8 @@ def start_cuda_alone_and_fork(path):
     )
 
 
-def fork_table(folder, path):
-    """What came of each row; of the parent, of which video it decoded a frame."""
+def fork_table(folder, path, driver="stub"):
+    """What came of each row; of the parent, of which video it decoded a frame. `driver` is `stub` or `real`."""
     rows = {"only started": answer_of_forked(start_cuda_alone_and_fork, path)}
     # From here on this process is the parent that has started CUDA.
     store = open_videos(folder, device="cuda", size=64)
@@ -101,7 +101,7 @@ def fork_table(folder, path):
         lambda: first_of_forked_worker(FrameDataset(store), collate_fn=frame_batch_collate)
     )
 
-    decoding = open_on_stub(folder)
+    decoding = open_on_stub(folder) if driver == "stub" else store
     ids = np.arange(len(decoding))[::-3]
     expected = decoding.read_frames(ids)
     batch = first_of_forked_worker(

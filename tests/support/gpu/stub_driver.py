@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 _SOURCES = Path(__file__).parent / "stub_cuda"
-_ROOT = Path(__file__).parents[3]
-_CALL = """
+ROOT = Path(__file__).parents[3]
+CALL = """
 import importlib, json, sys
 module, name, *arguments = sys.argv[1:]
 print(json.dumps(getattr(importlib.import_module(module), name)(*arguments)))
@@ -63,7 +63,7 @@ class StubDriver:
 
     def call(self, function: Callable[..., Any], *arguments: str | Path, **options: Any) -> StubRun:
         """Call a module's function with strings in a process of its own; `options` are those of `run`."""
-        return self.run("-c", _CALL, function.__module__, function.__name__, *arguments, **options)
+        return self.run("-c", CALL, function.__module__, function.__name__, *arguments, **options)
 
     def run(
         self,
@@ -82,7 +82,7 @@ class StubDriver:
         log = folder / f"calls.{os.urandom(8).hex()}"
         settings = {
             "LD_LIBRARY_PATH": str(folder),
-            "PYTHONPATH": os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH")))),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
             "STUB_CUDA_LOG": str(log),
             "STUB_CUDA_NO_DEVICE": "" if has_device else "1",
             "STUB_CUDA_UNSUPPORTED": ",".join(unsupported),

@@ -28,7 +28,7 @@ from frame_store import open_store
 from loader import SamplingError, SamplingSpec
 from loader.bias.webdataset import WebDatasetSpec
 
-Group = Literal["usual loader", "live", "cached", "other loaders", "limits"]
+Group = Literal["usual loader", "live", "cached", "other loaders", "GPU", "limits"]
 
 TAKE_LIMIT = "np.take, 1 thread"
 SEQUENTIAL_LIMIT = "sequential decode of the videos"

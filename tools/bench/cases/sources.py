@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from frame_cache_tools.bench.measure import (
@@ -57,6 +57,8 @@ class LiveFrames:
     geometry: FrameGeometry
     scan_cache: Path
     """So that only the first of all openings scans the videos."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """What decodes."""
 
     def open(self) -> FrameStore:
         """See `cache_builder.open_videos`."""
@@ -68,6 +70,7 @@ class LiveFrames:
             resize=self.geometry.resize,
             crop_aspect=self.geometry.crop_aspect,
             scan_cache=self.scan_cache,
+            device=self.device,
         )
 
 

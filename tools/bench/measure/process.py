@@ -46,6 +46,7 @@ _PRELOADED = (
     "frame_cache_tools.bench.cases.sources",
     "frame_cache_tools.bench.cases.datasets",
     "frame_cache_tools.bench.cases.limits",
+    "frame_cache_tools.bench.gpu.model",
 )
 _SECONDS_BETWEEN_LOOKS = 0.05
 _SECONDS_TO_END = 10.0

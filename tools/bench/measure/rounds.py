@@ -83,6 +83,14 @@ class Rounds:
             ]
         )
 
+    def figures(self, name: str) -> dict[str, float]:
+        """Medians over the rounds of the further figures, by name."""
+        pieces = [piece.figures for piece in self.slices.get(name, {}).values()]
+        names = dict.fromkeys(each for figures in pieces for each in figures)
+        return {
+            each: statistics.median(figures[each] for figures in pieces if each in figures) for each in names
+        }
+
     def peak_bytes(self, name: str) -> int | None:
         """Largest of the rounds' peaks."""
         peaks = [

@@ -2,9 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 _MOST_SECONDS = 600.0
@@ -40,6 +40,8 @@ class Slice:
     """None where the system does not tell."""
     is_cut: bool = False
     """Whether this is less than the rule asked for, since the time was up."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """Further figures by name, such as the percentage of time in which the GPU waited."""
 
     @property
     def images_per_second(self) -> float:

@@ -14,6 +14,7 @@ from frame_store import __version__
 _PACKAGES = (
     "torch",
     "torchvision",
+    "torchcodec",
     "numpy",
     "av",
     "simplejpeg",

@@ -10,6 +10,7 @@ _COLORS = {
     "live": "#E69F00",
     "other loaders": "#999999",
     "cached": "#0072B2",
+    "GPU": "#009E73",
 }
 _AUGMENTED = "#56B4E9"
 _LIMIT = "#333333"

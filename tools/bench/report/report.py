@@ -23,6 +23,8 @@ class BenchRow:
     ratio_to_limit: Spread | None
     seconds_to_first_batch: Spread | None
     peak_anonymous_bytes: int | None
+    figures: dict[str, float]
+    """Further figures by name: medians over the rounds."""
     failure: str | None
     no_time: str | None
     """Why it was never measured, where time was short."""
@@ -54,6 +56,7 @@ class BenchRow:
             "limit": subject.limit,
             "effective_batch": subject.effective_batch,
             "peak_anonymous_bytes": self.peak_anonymous_bytes,
+            "figures": self.figures,
             "seconds_to_first_batch_expected": self.seconds_to_first_batch_expected,
             "failure": self.failure,
             "no_time": self.no_time,
@@ -163,6 +166,7 @@ def make_rows(subjects: Sequence[BenchSubject], rounds: Rounds, *, usual_row: st
             ratio_to_limit=None if subject.limit is None else rounds.ratio(subject.name, subject.limit),
             seconds_to_first_batch=rounds.first_batch(subject.name),
             peak_anonymous_bytes=rounds.peak_bytes(subject.name),
+            figures=rounds.figures(subject.name),
             failure=rounds.failures.get(subject.name),
             no_time=rounds.no_time.get(subject.name),
             rounds=tuple(

@@ -8,7 +8,7 @@ from frame_cache_tools.bench.report.report import BenchReport, BenchRow, BreakEv
 
 from frame_store.shared import counted
 
-GROUPS = ("usual loader", "live", "cached", "other loaders", "limits")
+GROUPS = ("usual loader", "live", "cached", "other loaders", "GPU", "limits")
 
 
 def report_text(report: BenchReport) -> str:
@@ -112,7 +112,8 @@ def _row_text(row: BenchRow, width: int) -> str:
     cells = (
         f"{_short(rate.median):>9} {f'{_short(rate.smallest)}-{_short(rate.largest)}':>15} "
         f"{_rounds(row):>8} {_median(row.ratio_to_usual):>8} {_median(row.ratio_to_limit):>9} "
-        f"{first:>14} {peak:>8} {worth:>11}"
+        f"{first:>14} {peak:>8} {worth:>11} "
+        + ", ".join(f"{name}: {_short(value)}" for name, value in row.figures.items())
     )
     return f"{name} {cells}".rstrip()
 

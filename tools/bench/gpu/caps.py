@@ -1,7 +1,6 @@
 """What the GPU's video decoder takes, asked through ctypes: `cuvidGetDecoderCaps` of libnvcuvid."""
 
 import ctypes
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,23 +19,22 @@ CODECS: Final = {
     "vp9": 10,
     "av1": 11,
 }
-CHROMA_420: Final = 1
-CHROMA_444: Final = 3
+_CHROMA: Final = {"420": 1, "444": 3}
 
 ASKED: Final = (
-    *((codec, CHROMA_420, 8) for codec in CODECS),
-    ("h264", CHROMA_420, 10),
-    ("hevc", CHROMA_420, 10),
-    ("hevc", CHROMA_420, 12),
-    ("hevc", CHROMA_444, 8),
-    ("vp9", CHROMA_420, 10),
-    ("av1", CHROMA_420, 10),
+    *((codec, 8, "420") for codec in CODECS),
+    ("h264", 10, "420"),
+    ("hevc", 10, "420"),
+    ("hevc", 12, "420"),
+    ("hevc", 8, "444"),
+    ("vp9", 10, "420"),
+    ("av1", 10, "420"),
 )
-"""Codec, chroma and bits of a sample."""
+"""Codec, bits of a sample and chroma."""
 
 
 class DecoderCaps(ctypes.Structure):
-    """CUVIDDECODECAPS: what is asked, then what is answered."""
+    """CUVIDDECODECAPS: the question, then the answer."""
 
     _fields_ = (
         ("codec", ctypes.c_int),
@@ -59,12 +57,9 @@ class DecoderCaps(ctypes.Structure):
 class CodecSupport:
     """One answer."""
 
-    codec: str
-    bit_depth: int
-    chroma: str
     is_supported: bool
     num_engines: int
-    """Decoding engines of the chip that take it; 0 where the driver is too old to say."""
+    """Decoding engines of the chip that take this codec; 0 where the driver is too old to say."""
     min_size: tuple[int, int]
     max_size: tuple[int, int]
     """(width, height) in pixels."""
@@ -72,8 +67,7 @@ class CodecSupport:
     def text(self) -> str:
         """In a few words.
 
-        >>> CodecSupport(codec="h264", bit_depth=8, chroma="420", is_supported=True, num_engines=7,
-        ...     min_size=(48, 16), max_size=(4096, 4096)).text()
+        >>> CodecSupport(is_supported=True, num_engines=7, min_size=(48, 16), max_size=(4096, 4096)).text()
         'yes, 7 engines, 48x16 to 4096x4096'
         """
         if not self.is_supported:
@@ -86,24 +80,27 @@ class CapsError(Exception):
     """The decoder's library does not answer."""
 
 
-def ask_caps(library: ctypes.CDLL, driver: CudaDriver, *, ordinal: int = 0) -> Iterator[CodecSupport]:
-    """Every row of `ASKED`; needs a started driver, and makes the GPU's primary context current in this thread.
+def ask_caps(
+    library: ctypes.CDLL, driver: CudaDriver, *, ordinal: int = 0
+) -> dict[tuple[str, int, str], CodecSupport]:
+    """The answer to every row of `ASKED`.
+
+    The driver must be started. The GPU's primary context becomes current in this thread.
 
     Raises:
-        CapsError: a call fails; names codec and error. What came before it has been given.
+        CapsError: a call fails; names codec and error.
     """
     driver.bind_primary_context(ordinal)
-    for codec, chroma, bit_depth in ASKED:
-        caps = DecoderCaps(codec=CODECS[codec], chroma=chroma, bit_depth_minus_8=bit_depth - 8)
+    answers = {}
+    for codec, bit_depth, chroma in ASKED:
+        caps = DecoderCaps(codec=CODECS[codec], chroma=_CHROMA[chroma], bit_depth_minus_8=bit_depth - 8)
         code = library.cuvidGetDecoderCaps(ctypes.byref(caps))
         if code:
             raise CapsError(f"{codec}, {bit_depth} bits: {driver.error_text(code)}")
-        yield CodecSupport(
-            codec=codec,
-            bit_depth=bit_depth,
-            chroma="420" if chroma == CHROMA_420 else "444",
+        answers[codec, bit_depth, chroma] = CodecSupport(
             is_supported=bool(caps.is_supported),
             num_engines=caps.num_engines,
             min_size=(caps.min_width, caps.min_height),
             max_size=(caps.max_width, caps.max_height),
         )
+    return answers

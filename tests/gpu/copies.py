@@ -1,0 +1,29 @@
+"""Copies between host and GPU, and frames to copy."""
+
+import numpy as np
+import pytest
+from frame_cache_tools.bench.gpu.trace import copied_bytes, profile_gpu
+
+FRAME_BYTES = 224 * 224 * 3
+
+
+def smooth_frames(num_frames):
+    """Gradients and waves, as natural frames have them, each frame its own: uint8 (N, 224, 224, 3)."""
+    frame, y, x, channel = np.ogrid[:num_frames, :224, :224, :3]
+    waves = np.sin(x / (9 + channel) + frame) + np.cos(y / (11 + 2 * channel) - frame / 3)
+    return (127.5 + 55 * waves + 8 * (channel - 1)).round().astype(np.uint8)
+
+
+def copies_of(work, folder, *, num_images, record=lambda name, value: None):
+    """Bytes for each image by direction (HtoD, DtoH, DtoD) while `work` runs; skips where the profiler sees none."""
+    import torch
+
+    # The profiler's own start is slow, and the first copies may be lost in it.
+    profile_gpu(lambda: torch.zeros(1024).to("cuda"), folder / "trace.json")
+    copies = copied_bytes(profile_gpu(work, folder / "trace.json"))
+    if not copies:
+        pytest.skip("torch's profiler sees no copies here (no CUPTI, or not allowed to)")
+    for direction in ("HtoD", "DtoH", "DtoD"):
+        copies[direction] /= num_images
+        record(f"bytes an image, {direction}", round(copies[direction], 1))
+    return copies

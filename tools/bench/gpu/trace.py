@@ -1,0 +1,70 @@
+"""What torch's profiler saw on the GPU: bytes that were copied in each direction, and how long kernels ran.
+
+Both are read from the trace that the profiler exports. A copy is an event of the category `gpu_memcpy` with its
+`bytes`, named for example `Memcpy HtoD (Pinned -> Device)`. A kernel is an event of the category `kernel`. Times are
+in microseconds. The profiler does not see what the driver uploads for the video decoder (packets).
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+_BUSY: Final = ("kernel", "gpu_memset")
+
+Event = Mapping[str, Any]
+
+
+def copied_bytes(events: Iterable[Event]) -> Counter[str]:
+    """Bytes of all copies, by direction: `HtoD`, `DtoH`, `DtoD`.
+
+    >>> copied_bytes([{"cat": "gpu_memcpy", "name": "Memcpy HtoD (Pinned -> Device)", "args": {"bytes": 8}}])
+    Counter({'HtoD': 8})
+    """
+    copies: Counter[str] = Counter()
+    for event in events:
+        if event.get("cat") == "gpu_memcpy":
+            copies[event["name"].split()[1]] += int(event["args"]["bytes"])
+    return copies
+
+
+def kernel_share(events: Iterable[Event]) -> float | None:
+    """Share of the time from the first kernel to the last in which at least one ran; None without kernels.
+
+    >>> kernel_share([{"cat": "kernel", "ts": start, "dur": 4} for start in (0, 2, 8)])
+    0.8333333333333334
+    """
+    spans = sorted(
+        (float(event["ts"]), float(event["ts"]) + float(event.get("dur", 0)))
+        for event in events
+        if event.get("cat") in _BUSY
+    )
+    if not spans:
+        return None
+    busy, end = 0.0, spans[0][0]
+    for start, stop in spans:
+        busy += max(0.0, stop - max(start, end))
+        end = max(end, stop)
+    whole = end - spans[0][0]
+    return busy / whole if whole > 0 else None
+
+
+def profile_gpu(action: Callable[[], object], trace: Path) -> Sequence[Event]:
+    """Events on the GPU while `action` ran, with all that it queued. The file `trace` is written and removed."""
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    is_gpu = torch.cuda.is_available()
+    with profile(activities=[ProfilerActivity.CUDA if is_gpu else ProfilerActivity.CPU]) as profiler:
+        action()
+        if is_gpu:
+            torch.cuda.synchronize()
+    profiler.export_chrome_trace(str(trace))
+    try:
+        # Names of kernels may hold characters that strict JSON does not allow.
+        text = trace.read_text(encoding="utf-8", errors="replace")
+        events: Sequence[Event] = json.loads(text, strict=False)["traceEvents"]
+        return events
+    finally:
+        trace.unlink(missing_ok=True)
