@@ -17,45 +17,6 @@ from loader.errors import SamplingError
 from loader.sampling.orders import check_shard_sizes
 
 
-def intraclass_correlation(frames_by_shard: Sequence[npt.ArrayLike]) -> float:
-    """Rho: how alike two different frames of a shard are, exact for a whole population (S22).
-
-    sum_s (n_s / N) C_s / sigma^2, C_s = |mu_s - G|^2 - sigma_s^2 / (n_s - 1) the mean of <g_i - G, g_j - G> over pairs
-    of different frames of shard s; a shard of one frame has no pair and adds nothing. Variances are divided by
-    counts, not by counts less one. One array of shape (n_s, D) per shard; at most eta^2, and at least -1 / (n - 1)
-    for equal shards of n.
-
-    >>> intraclass_correlation([[[0.0], [0.0]], [[1.0], [1.0]]])
-    1.0
-
-    Raises:
-        SamplingError: no shard has two frames, all frames are equal, or the arrays do not fit each other.
-    """
-    shards, mean, variance = _population(frames_by_shard)
-    paired = [shard for shard in shards if len(shard) > 1]
-    if not paired:
-        raise SamplingError("no shard has two frames to compare")
-    total = 0.0
-    for shard in paired:
-        between = float(((shard.mean(0) - mean) ** 2).sum())
-        within = float(((shard - shard.mean(0)) ** 2).sum()) / len(shard)
-        total += len(shard) * (between - within / (len(shard) - 1))
-    return total / sum(map(len, shards)) / variance
-
-
-def correlation_ratio(frames_by_shard: Sequence[npt.ArrayLike]) -> float:
-    """Eta^2: the part of the variance over frames that lies between the shards' means, in [0, 1] (S22).
-
-    sum_s (n_s / N) |mu_s - G|^2 / sigma^2; one array of shape (n_s, D) per shard.
-
-    Raises:
-        SamplingError: all frames are equal, or the arrays do not fit each other.
-    """
-    shards, mean, variance = _population(frames_by_shard)
-    between = sum(len(shard) * float(((shard.mean(0) - mean) ** 2).sum()) for shard in shards)
-    return between / sum(map(len, shards)) / variance
-
-
 def least_correlation(group_sizes: npt.ArrayLike) -> float:
     """The least `intraclass_correlation` that any data can have over groups of these sizes, shape (S,) (S22).
 
@@ -82,7 +43,7 @@ def slot_correlation(kappa: float, rho: float, *, shard_size: float, num_shards:
     Raises:
         SamplingError: kappa is no probability, rho above 1, or one shard and kappa below 1.
     """
-    _check_probability(kappa)
+    check_probability(kappa)
     if shard_size < 1 or num_shards < 1 or (num_shards == 1 and kappa < 1):
         raise SamplingError(
             f"kappa {kappa} with {counted(num_shards, 'shard')} of {shard_size} frames cannot be"
@@ -106,20 +67,6 @@ def design_effect(correlation: float, *, batch_size: int) -> float:
     """
     check_batch_size(batch_size)
     return 1 + (batch_size - 1) * correlation
-
-
-def worst_design_effect(kappa: float, *, batch_size: int) -> float:
-    """The greatest design effect that any data can give, 1 + (B - 1) kappa (S25): needs no rho.
-
-    Holds for equal shards, as `slot_correlation` assumes, and for visits by the anchor-frame rule with `visit_kappa`.
-    It is no bound for unequal shards in a stream: small shards that follow each other may be alike, and kappa does
-    not count them.
-
-    Raises:
-        SamplingError: kappa is no probability, or batch_size below 1.
-    """
-    _check_probability(kappa)
-    return design_effect(kappa, batch_size=batch_size)
 
 
 def visit_design_effect(rho: float, *, frames_per_visit: int) -> float:
@@ -163,7 +110,7 @@ def weighted_visit_design_effect(
     drawn = [shard for shard, chance in zip(frames_by_shard, probability, strict=True) if chance > 0]
     if not with_replacement and any(len(np.atleast_1d(shard)) < frames_per_visit for shard in drawn):
         raise SamplingError(f"no visit of {counted(frames_per_visit, 'different frame')} in a shard of fewer")
-    _, mean, variance = _population(frames_by_shard)
+    _, mean, variance = population(frames_by_shard)
     chances = probability[probability > 0]
     shards = [np.asarray(shard, np.float64) - mean for shard in drawn]
     sizes = np.array([len(shard) for shard in shards])
@@ -265,68 +212,7 @@ def clip_design_effect(
     return of_a_clip * permutation_design_effect(num_windows, batch_size=batch_size)
 
 
-def nested_design_effect(kappas: npt.ArrayLike, rhos: npt.ArrayLike, *, batch_size: int) -> float:
-    """Design effect of nested groups, such as GOP in video in shard: 1 + (B - 1) sum_l kappa_l rho_l (S28).
-
-    Level by level, shape (levels,): kappa_l is the probability that l is the finest level two distinct slots share,
-    rho_l the mean correlation of such two frames. A last level for pairs that share nothing makes it exact.
-
-    Raises:
-        SamplingError: kappas are no probabilities of exclusive events, or not as many as rhos.
-    """
-    shared, alike = np.asarray(kappas, np.float64), np.asarray(rhos, np.float64)
-    if shared.shape != alike.shape or shared.ndim != 1:
-        raise SamplingError(f"kappas of shape {shared.shape} and rhos of shape {alike.shape}")
-    if (shared < 0).any() or shared.sum() > 1 + 1e-9:
-        raise SamplingError(f"kappas are probabilities of exclusive events, found {shared}")
-    return design_effect(float(shared @ alike), batch_size=batch_size)
-
-
-def effective_batch(effect: float, *, batch_size: int) -> float:
-    """How many i.i.d. frames have a mean of the same variance, B / design effect (S24).
-
-    Raises:
-        SamplingError: batch_size below 1, or a design effect that is not positive.
-    """
-    check_batch_size(batch_size)
-    if effect <= 0:
-        raise SamplingError(f"a design effect is positive, found {effect}")
-    return batch_size / effect
-
-
-def block_correlation(autocorrelation: npt.ArrayLike) -> float:
-    """Mean correlation of two different frames among T neighbours, 2 / (T (T - 1)) sum_l (T - l) r(l) (S32).
-
-    `autocorrelation` is r(1), ..., r(T - 1), shape (T - 1,), over all videos, each taken as a circle, around the mean
-    over *all* frames. Around each video's own mean it would leave out that frames of one video are alike. Frames at a
-    stride q take r(q), r(2 q), ...
-
-    Raises:
-        SamplingError: not a flat list of one correlation or more.
-    """
-    by_lag = np.asarray(autocorrelation, np.float64)
-    if by_lag.ndim != 1 or not by_lag.size:
-        raise SamplingError(f"expected r(1), ..., r(T - 1), found {by_lag!r}")
-    num_frames = len(by_lag) + 1
-    weights = num_frames - np.arange(1, num_frames)
-    return float(weights @ by_lag) * 2 / (num_frames * (num_frames - 1))
-
-
-def ar1_block_correlation(phi: float, *, num_frames: int) -> float:
-    """`block_correlation` where r(l) = phi^l, 2 phi (T (1 - phi) - 1 + phi^T) / (T (T - 1) (1 - phi)^2) (S33).
-
-    Raises:
-        SamplingError: phi outside [-1, 1], or fewer than two frames.
-    """
-    if not -1 <= phi <= 1 or num_frames < 2:
-        raise SamplingError(f"phi is in [-1, 1] and frames are 2 or more, found {phi} and {num_frames}")
-    if phi == 1:
-        return 1.0
-    numerator = 2 * phi * (num_frames * (1 - phi) - 1 + phi**num_frames)
-    return numerator / (num_frames * (num_frames - 1) * (1 - phi) ** 2)
-
-
-def _population(frames_by_shard: Sequence[npt.ArrayLike]) -> tuple[list[Reals], Reals, float]:
+def population(frames_by_shard: Sequence[npt.ArrayLike]) -> tuple[list[Reals], Reals, float]:
     """Shards that hold frames, the mean frame, the variance over frames."""
     shards = [np.asarray(shard, np.float64) for shard in frames_by_shard]
     shapes = {shard.shape[1:] for shard in shards}
@@ -343,6 +229,11 @@ def _population(frames_by_shard: Sequence[npt.ArrayLike]) -> tuple[list[Reals], 
     return shards, mean, variance
 
 
-def _check_probability(kappa: float) -> None:
+def check_probability(kappa: float) -> None:
+    """Refuse a kappa outside [0, 1].
+
+    Raises:
+        SamplingError: kappa is no probability.
+    """
     if not 0 <= kappa <= 1:
         raise SamplingError(f"kappa is a probability, found {kappa}")

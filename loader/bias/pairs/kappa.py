@@ -116,26 +116,6 @@ def block_kappa(
     )
 
 
-def lag_coincidence(shard_sizes: npt.ArrayLike, lags: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Probability that two places of the circle at a lag share a shard (S30): shape of `lags`, each in [1, N).
-
-    (1 / N) sum_s max(n_s - d, 0) + max(n_s + d - N, 0), for shards in any order around the circle; sizes (S,).
-
-    Raises:
-        SamplingError: not shard sizes, or a lag outside [1, N).
-    """
-    sizes, numbers = np.unique(check_shard_sizes(shard_sizes), return_counts=True)
-    num_frames = int(sizes @ numbers)
-    distances = np.asarray(lags, np.int64)
-    if distances.size and not 1 <= distances.min() <= distances.max() < num_frames:
-        raise SamplingError(f"lags on a circle of {counted(num_frames, 'frame')} are in [1, {num_frames})")
-    total = np.zeros(distances.shape)
-    for size, number in zip(sizes.tolist(), numbers.tolist(), strict=True):
-        both = np.maximum(size - distances, 0) + np.maximum(size + distances - num_frames, 0)
-        total += number * both
-    return total / num_frames
-
-
 def check_batch_size(batch_size: int) -> None:
     """Refuse a batch without slots.
 

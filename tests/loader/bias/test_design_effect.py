@@ -6,17 +6,10 @@ import numpy as np
 import pytest
 
 from loader.bias.design_effect import (
-    ar1_block_correlation,
-    block_correlation,
-    correlation_ratio,
     design_effect,
-    effective_batch,
-    intraclass_correlation,
-    nested_design_effect,
     permutation_design_effect,
     slot_correlation,
     visit_design_effect,
-    worst_design_effect,
 )
 from loader.bias.pairs.kappa import block_kappa, visit_kappa
 from loader.errors import SamplingError
@@ -27,6 +20,15 @@ from tests.support.statistics.enumeration import (
     assert_equal,
     assert_rejected,
     shard_visits,
+)
+from tests.support.statistics.oracles.correlations import (
+    ar1_block_correlation,
+    block_correlation,
+    correlation_ratio,
+    effective_batch,
+    intraclass_correlation,
+    nested_design_effect,
+    worst_design_effect,
 )
 
 UNEQUAL = Population([2, 3, 4], seed=1)

@@ -5,19 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from loader.bias.formulas import (
-    chi2_of_dropped_tail,
-    chi2_of_equalised_readers,
-    chi2_of_law,
-    chi2_of_mixture,
-    chi2_of_padding,
-    chi2_of_shard_law,
-    chi2_of_uniform_shards,
-    chi2_of_worker_drop_last,
-    max_over_representation,
-    total_variation,
-    typical_bias_of_uniform_shards,
-)
+from loader.bias.formulas import chi2_of_dropped_tail, chi2_of_padding, chi2_of_uniform_shards
 from loader.errors import SamplingError
 from tests.support.statistics.enumeration import (
     Outcomes,
@@ -25,6 +13,16 @@ from tests.support.statistics.enumeration import (
     assert_equal,
     assert_rejected,
     shard_visits,
+)
+from tests.support.statistics.oracles.distributions import (
+    chi2_of_equalised_readers,
+    chi2_of_law,
+    chi2_of_mixture,
+    chi2_of_shard_law,
+    chi2_of_worker_drop_last,
+    max_over_representation,
+    total_variation,
+    typical_bias_of_uniform_shards,
 )
 
 POPULATION = Population([2, 3, 4], seed=1)

@@ -18,12 +18,13 @@ import frame_store
 from cache_builder.cli.command_line import EXIT_INTERRUPTED, EXIT_MACHINE_FAILED, EXIT_TERMINATED
 from cache_builder.cli.interrupts import Terminated
 from loader import SamplingSpec
-from loader.bias.clips import chi2_of_whole_clips
-from loader.bias.design_effect import design_effect, intraclass_correlation, slot_correlation
+from loader.bias.design_effect import design_effect, slot_correlation
 from loader.bias.rho import thumbnails
 from loader.bias.steps import chi2_of_short_batch
 from loader.sampling.orders.epoch import epoch_order
 from tests.support.commands import SMALL, run
+from tests.support.statistics.oracles.clips import chi2_of_whole_clips
+from tests.support.statistics.oracles.correlations import intraclass_correlation
 from tests.support.statistics.statistics import standard_errors_off
 from tests.support.videos.tiny_videos import simple_specs, tiny_folder
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import webdataset
 
-from loader.bias.design_effect import design_effect, intraclass_correlation, slot_correlation
+from loader.bias.design_effect import design_effect, slot_correlation
 from loader.bias.pairs.kappa import permutation_kappa
 from loader.bias.webdataset import law as webdataset_law
 from loader.bias.webdataset.law import webdataset_kappa
-from loader.bias.webdataset.stream import buffer_pair_law, steady_state_kappa
+from loader.bias.webdataset.stream import steady_state_kappa
 from loader.errors import SamplingError
 from tests.support.statistics.enumeration import (
     Outcomes,
@@ -20,6 +20,8 @@ from tests.support.statistics.enumeration import (
     assert_rejected,
     buffer_outcomes,
 )
+from tests.support.statistics.oracles.correlations import intraclass_correlation
+from tests.support.statistics.oracles.shuffle_buffer import buffer_pair_law
 
 STREAMS = [
     ([2, 2, 2], 3, 3, 2),

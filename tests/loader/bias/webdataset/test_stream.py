@@ -6,24 +6,22 @@ import numpy as np
 import pytest
 
 from loader.bias.design_effect import design_effect, slot_correlation
-from loader.bias.formulas import chi2_of_shard_law
-from loader.bias.pairs.kappa import lag_coincidence
-from loader.bias.webdataset.stream import (
-    approximate_buffer_kappa,
-    buffer_output_law,
-    buffer_pair_law,
-    buffer_schedule,
-    chi2_at_stream_ends,
-    position_law,
-    steady_lag_law,
-    steady_state_kappa,
-)
+from loader.bias.webdataset.stream import chi2_at_stream_ends, steady_state_kappa
 from loader.errors import SamplingError
 from tests.support.statistics.enumeration import (
     SUMMED,
     assert_equal,
     assert_rejected,
     buffer_outcomes,
+)
+from tests.support.statistics.oracles.correlations import lag_coincidence
+from tests.support.statistics.oracles.distributions import chi2_of_shard_law, position_law
+from tests.support.statistics.oracles.shuffle_buffer import (
+    approximate_buffer_kappa,
+    buffer_output_law,
+    buffer_pair_law,
+    buffer_schedule,
+    steady_lag_law,
 )
 
 BUFFERS = [
