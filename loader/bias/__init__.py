@@ -1,7 +1,8 @@
 """Bias and variance of each way to sample, computed before training (SAMPLING.md). No torch."""
 
+from loader.bias.checks import Reals
 from loader.bias.design_effect import least_correlation
-from loader.bias.law import SamplingLaw, Target, sampling_law
+from loader.bias.distributions import SamplingLaw, Target, sampling_law
 from loader.bias.report import (
     NOTHING_VARIES,
     BiasReport,
@@ -28,6 +29,7 @@ __all__ = [
     "NOTHING_VARIES",
     "BiasReport",
     "ReadFeatures",
+    "Reals",
     "RhoEstimate",
     "SamplingLaw",
     "Target",

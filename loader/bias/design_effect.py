@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.shared import counted
-from loader.bias.formulas import Reals, check_law
-from loader.bias.pairs import check_batch_size
+from loader.bias.checks import Integers, Reals, check_batch_size, check_distribution, check_probability
 from loader.errors import SamplingError
 from loader.sampling.orders import check_shard_sizes
 
@@ -104,7 +103,7 @@ def weighted_visit_design_effect(
             equal.
     """
     check_batch_size(frames_per_visit)
-    probability = check_law(shard_probability)
+    probability = check_distribution(shard_probability)
     if len(probability) != len(frames_by_shard):
         raise SamplingError(f"{len(probability)} probabilities for {counted(len(frames_by_shard), 'shard')}")
     drawn = [shard for shard, chance in zip(frames_by_shard, probability, strict=True) if chance > 0]
@@ -141,7 +140,7 @@ def worst_visit_design_effect(
         SamplingError: not shard sizes, or not a law over the shards that hold frames.
     """
     check_batch_size(frames_per_visit)
-    sizes, probability = check_shard_sizes(shard_sizes), check_law(shard_probability)
+    sizes, probability = check_shard_sizes(shard_sizes), check_distribution(shard_probability)
     if len(sizes) != len(probability) or probability[sizes == 0].any():
         raise SamplingError("expected a probability for each shard, 0 where it holds no frame")
     num_frames = int(sizes.sum())
@@ -154,9 +153,7 @@ def worst_visit_design_effect(
     return max(frames_per_visit * _largest_ratio_of_variances(ratios, probability), inside)
 
 
-def _without_replacement(
-    sizes: npt.NDArray[np.int64], frames_per_visit: int, *, with_replacement: bool
-) -> Reals:
+def _without_replacement(sizes: Integers, frames_per_visit: int, *, with_replacement: bool) -> Reals:
     """What is left of a shard's variance over m in the mean of m of its frames; nothing of a shard of one frame."""
     if with_replacement:
         return (sizes > 1).astype(np.float64)
@@ -227,13 +224,3 @@ def population(frames_by_shard: Sequence[npt.ArrayLike]) -> tuple[list[Reals], R
     if not variance:
         raise SamplingError("all frames are equal: there is no variance to take parts of")
     return shards, mean, variance
-
-
-def check_probability(kappa: float) -> None:
-    """Refuse a kappa outside [0, 1].
-
-    Raises:
-        SamplingError: kappa is no probability.
-    """
-    if not 0 <= kappa <= 1:
-        raise SamplingError(f"kappa is a probability, found {kappa}")

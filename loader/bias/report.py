@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from frame_store.protocol import FrameStore
 from loader.bias import design_effect as formulas
-from loader.bias.exact_effects import ExactEffect, clip_correlation, exact_effect
-from loader.bias.law import SamplingLaw
+from loader.bias.checks import Integers, Reals
+from loader.bias.distributions import SamplingLaw
+from loader.bias.exact_design_effect import ExactEffect, clip_correlation, exact_effect
 from loader.bias.rho import (
     DRAWS,
     FRAMES_PER_DRAW,
@@ -26,8 +27,6 @@ from loader.bias.rho import (
 from loader.errors import SamplingError
 from loader.sampling import SamplingSpec
 from loader.sampling.orders import contiguous_video_sizes, epoch_order, frames_per_block
-
-Reals = npt.NDArray[np.float64]
 
 EffectBasis: TypeAlias = Basis | Literal["approximate"]
 """What a design effect stands on: `exact` on sizes or on every frame; the others of `Basis` on a rho that is not exact,
@@ -109,7 +108,7 @@ class BiasReport:
 def make_report(
     law: SamplingLaw,
     spec: SamplingSpec,
-    shard_sizes: npt.NDArray[np.int64],
+    shard_sizes: Integers,
     *,
     rho: RhoEstimate | None,
     features: Reals | None = None,
@@ -193,9 +192,7 @@ def rho_level(spec: SamplingSpec) -> str | None:
     return {"shards": "shard", "block": "shard", "sequential": "batch"}.get(spec.sampling)
 
 
-def _effect_of_sizes(
-    law: SamplingLaw, spec: SamplingSpec, shard_sizes: npt.NDArray[np.int64]
-) -> float | None:
+def _effect_of_sizes(law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers) -> float | None:
     """The design effect that is the same for all data, where there is one."""
     if _is_more_than_an_epoch(law, spec):
         return None
@@ -231,7 +228,7 @@ def _why_no_effect(law: SamplingLaw, spec: SamplingSpec, rho: RhoEstimate | None
     return NEEDS_FEATURES if rho is None or rho.basis == "assumed" else None
 
 
-def _approximation(spec: SamplingSpec, shard_sizes: npt.NDArray[np.int64]) -> str | None:
+def _approximation(spec: SamplingSpec, shard_sizes: Integers) -> str | None:
     """Why the design effect at a rho is approximate; None where it is exact."""
     held = shard_sizes[shard_sizes > 0]
     is_equal = held.min() == held.max()
@@ -242,9 +239,7 @@ def _approximation(spec: SamplingSpec, shard_sizes: npt.NDArray[np.int64]) -> st
     return None
 
 
-def _effect_of_rho(
-    law: SamplingLaw, spec: SamplingSpec, shard_sizes: npt.NDArray[np.int64], rho: float
-) -> float:
+def _effect_of_rho(law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers, rho: float) -> float:
     slots = law.slots_per_batch
     held = shard_sizes[shard_sizes > 0]
     if spec.clip_frames is not None:
@@ -265,7 +260,7 @@ def _effect_of_rho(
     return stream_design_effect(law, held, rho)
 
 
-def stream_design_effect(law: SamplingLaw, shard_sizes: npt.NDArray[np.int64], rho: float) -> float:
+def stream_design_effect(law: SamplingLaw, shard_sizes: Integers, rho: float) -> float:
     """1 + (B - 1) c(kappa); shards of any sizes stand for as many of the average size.
 
     Exact for equal shards whose frames lie in random order, in the mean over those orders. Where neighbours are alike
@@ -284,7 +279,7 @@ def stream_design_effect(law: SamplingLaw, shard_sizes: npt.NDArray[np.int64], r
     return formulas.design_effect(correlation, batch_size=law.slots_per_batch)
 
 
-def bias_of_features(law: SamplingLaw, features: Reals, shard_ids: npt.NDArray[np.int64]) -> float:
+def bias_of_features(law: SamplingLaw, features: Reals, shard_ids: Integers) -> float:
     """||sum_s (P_s - pi_s) mu_s|| / sigma, exact: features (N, D) of all frames, their shards (N,).
 
     Raises:

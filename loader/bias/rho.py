@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from frame_store.protocol import FrameStore, IndexTable
 from frame_store.shared import counted, raise_if_out_of_files
+from loader.bias.checks import Integers, Reals
 from loader.bias.design_effect import least_correlation
 from loader.errors import SamplingError
 from loader.sampling.orders import (
@@ -31,8 +32,7 @@ Level: TypeAlias = Literal["gop", "video", "shard"]
 Basis: TypeAlias = Literal["exact", "sampled", "builds", "assumed"]
 """What a rho stands on: `exact` on every frame; `sampled` on a few, with a confidence interval; `builds` on the shuffle
 of the build, which 95% of the build seeds keep inside the interval; `assumed` on the word of the user."""
-Reals: TypeAlias = npt.NDArray[np.float64]
-ReadFeatures: TypeAlias = Callable[[npt.NDArray[np.int64]], Reals]
+ReadFeatures: TypeAlias = Callable[[Integers], Reals]
 """Frame ids, shape (P,) -> features, float64 of shape (P, D)."""
 
 THUMBNAIL_SIZE: Final = 16
@@ -66,18 +66,18 @@ class RhoEstimate:
 class Units:
     """A partition of the frames: `order` lists frame ids unit by unit, `ends` where each unit ends in it."""
 
-    order: npt.NDArray[np.int64] | None
+    order: Integers | None
     """Shape (N,); None where frame ids run through the units one after the other."""
-    ends: npt.NDArray[np.int64]
+    ends: Integers
     """Shape (U,), the last is N."""
 
-    def members_at(self, unit: int, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def members_at(self, unit: int, places: Integers) -> Integers:
         """Frame ids at `places` of a unit."""
         rows = places + (self.ends[unit - 1] if unit else 0)
         return rows if self.order is None else self.order[rows]
 
     @property
-    def sizes(self) -> npt.NDArray[np.int64]:
+    def sizes(self) -> Integers:
         """Frames of each unit, shape (U,)."""
         return np.diff(self.ends, prepend=0)
 
@@ -86,7 +86,7 @@ class Units:
         return int(self.ends[unit] - (self.ends[unit - 1] if unit else 0))
 
 
-def units_of(index: IndexTable, level: Level, *, frames_per_gop: npt.NDArray[np.float64]) -> Units:
+def units_of(index: IndexTable, level: Level, *, frames_per_gop: Reals) -> Units:
     """The frames of a store's `index` by unit.
 
     A cache does not keep where GOPs began: `frames_per_gop`, shape (V,), packets over keyframes of each video, cuts
@@ -117,7 +117,7 @@ def units_of(index: IndexTable, level: Level, *, frames_per_gop: npt.NDArray[np.
 def thumbnails(store: FrameStore, *, size: int = THUMBNAIL_SIZE) -> ReadFeatures:
     """Frames averaged over a grid of `size` x `size` cells, as features of 3 size^2 numbers."""
 
-    def read(frame_ids: npt.NDArray[np.int64]) -> Reals:
+    def read(frame_ids: Integers) -> Reals:
         height, width, channels = store.frame_shape
         rows = np.linspace(0, height, min(size, height) + 1).astype(np.int64)
         columns = np.linspace(0, width, min(size, width) + 1).astype(np.int64)

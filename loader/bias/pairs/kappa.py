@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.shared import counted
-from loader.bias.formulas import check_law
+from loader.bias.checks import Integers, check_batch_size, check_distribution
 from loader.bias.pairs.slots import mean_over_slot_pairs, same_place_share
 from loader.errors import SamplingError
 from loader.sampling.orders import check_shard_sizes
@@ -47,7 +47,7 @@ def visit_shard_kappa(shard_probability: npt.ArrayLike, *, batch_size: int, fram
     if batch_size == 1:
         return 0.0
     same_visit = visit_kappa(batch_size=batch_size, frames_per_visit=frames_per_visit)
-    return same_visit + (1 - same_visit) * float(np.sum(check_law(shard_probability) ** 2))
+    return same_visit + (1 - same_visit) * float(np.sum(check_distribution(shard_probability) ** 2))
 
 
 def iid_kappa(shard_sizes: npt.ArrayLike) -> float:
@@ -116,17 +116,7 @@ def block_kappa(
     )
 
 
-def check_batch_size(batch_size: int) -> None:
-    """Refuse a batch without slots.
-
-    Raises:
-        SamplingError: batch_size below 1.
-    """
-    if operator.index(batch_size) < 1:
-        raise SamplingError(f"batch_size must be 1 or more, found {batch_size}")
-
-
-def sequential_kappa(sizes: npt.NDArray[np.int64], batch_size: int, num_batches: int) -> float:
+def sequential_kappa(sizes: Integers, batch_size: int, num_batches: int) -> float:
     """Mean over the batches of the pairs of slots within one shard; a batch is a run of ids, on round the epoch."""
     if batch_size < 2 or not num_batches:
         return 0.0
@@ -141,9 +131,7 @@ def sequential_kappa(sizes: npt.NDArray[np.int64], batch_size: int, num_batches:
     return pairs / (num_batches * batch_size * (batch_size - 1))
 
 
-def _pairs_in_runs(
-    starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], batch_size: int, num_batches: int
-) -> int:
+def _pairs_in_runs(starts: Integers, ends: Integers, batch_size: int, num_batches: int) -> int:
     """Ordered pairs of slots that share a batch and a shard: shards [start, end), batches of the first ids."""
     end = num_batches * batch_size
     starts, ends = np.minimum(starts, end), np.minimum(ends, end)
@@ -159,7 +147,7 @@ def _pairs_in_runs(
 class _CirclePairs:
     """Pairs of places that share a shard, summed over lags in closed form: Python's integers, so exact."""
 
-    def __init__(self, shard_sizes: npt.NDArray[np.int64]) -> None:
+    def __init__(self, shard_sizes: Integers) -> None:
         sizes, numbers = np.unique(shard_sizes, return_counts=True)
         self._sizes: list[int] = sizes.tolist()
         counts: list[int] = numbers.tolist()

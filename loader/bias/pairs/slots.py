@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
+
+from loader.bias.checks import Integers
 
 
 def same_place_share(num_places: int, num_slots: int) -> float:
@@ -124,7 +125,7 @@ def _pairs_of_one_place(num_places: int, num_more: int, *, rounds: int) -> int:
     return num_more * math.comb(rounds + 1, 2) + (num_places - num_more) * math.comb(rounds, 2)
 
 
-def _slots_by_block(batch: int, block_frames: int, batch_size: int) -> npt.NDArray[np.int64]:
+def _slots_by_block(batch: int, block_frames: int, batch_size: int) -> Integers:
     """How many slots of a batch lie in each block that it touches."""
     start, stop = batch * batch_size, (batch + 1) * batch_size
     first_boundary = (start // block_frames + 1) * block_frames

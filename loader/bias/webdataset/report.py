@@ -2,16 +2,15 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import numpy.typing as npt
 
-from frame_store.shared import counted
-from loader.bias.law import SamplingLaw
+from frame_store.shared import chi2_of_uniform_shards, counted
+from loader.bias.checks import Integers
+from loader.bias.distributions import SamplingLaw
 from loader.bias.pairs import pair_chi2_of_classes
 from loader.bias.report import NEEDS_RHO, BiasReport, report_of_effects, stream_design_effect
 from loader.bias.rho import RhoEstimate
-from loader.bias.webdataset.law import is_exact_kappa, webdataset_kappa
-from loader.bias.webdataset.stream import chi2_at_stream_ends
+from loader.bias.webdataset.kappa import is_exact_kappa, webdataset_kappa
 from loader.errors import SamplingError
 from loader.sampling.orders import check_shard_sizes
 
@@ -79,7 +78,7 @@ def webdataset_report(
     )
     slots = batch_size * world_size
     kappa = kappa_of_a_rank * (batch_size - 1) / max(1, slots - 1)
-    at_ends = chi2_at_stream_ends(held)
+    at_ends = chi2_of_uniform_shards(held)  # the first shard is drawn uniformly (S10)
     law = SamplingLaw(
         name=str(spec),
         num_frames=int(sizes.sum()),
@@ -110,7 +109,7 @@ def webdataset_report(
     return report_of_effects(law, effects, rho=rho, basis="approximate", why=why, bias=0.0)
 
 
-def _all_batches_are_whole(sizes: npt.NDArray[np.int64], batch_size: int, *, num_workers: int) -> bool:
+def _all_batches_are_whole(sizes: Integers, batch_size: int, *, num_workers: int) -> bool:
     """Whether every worker's frames fill whole batches, however the shards are dealt."""
     if num_workers == 1:
         return bool(sizes.sum() % batch_size == 0)

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import frame_store
 import loader
-from loader.bias import clips, steps
+from frame_store.shared import chi2_of_uniform_shards
 from loader.bias import design_effect as effect
-from loader.bias import formulas as bias
+from loader.bias.distributions import clips, last_batch
+from loader.bias.pairs import chi2 as pairs
 from loader.bias.pairs import kappa as coincidence
-from loader.bias.pairs import law as pairs
-from loader.bias.webdataset import stream
-from loader.bias.webdataset.law import webdataset_kappa
+from loader.bias.webdataset.kappa import webdataset_kappa
 from tests.support.statistics.enumeration import (
     SUMMED,
     Population,
@@ -30,6 +30,7 @@ from tests.support.statistics.oracles.correlations import correlation_ratio, int
 from tests.support.statistics.pair_estimate import half_squared_distances, rho_with_interval
 
 DOCUMENT = (Path(loader.__file__).parent / "bias" / "SAMPLING.md").read_text(encoding="utf-8")
+PRODUCT = [Path(package.__file__).parent for package in (loader, frame_store)]
 ORACLES = Path(shuffle_buffer.__file__).parent
 POPULATION = Population([2, 3, 4], seed=1)
 
@@ -196,12 +197,12 @@ def worth_of_blocks(num_ranks):
 @pytest.mark.parametrize(
     ("formula", "digits", "value"),
     [
-        ("S3", "0.016", lambda: bias.chi2_of_uniform_shards([1000] * 499 + [100])),
+        ("S3", "0.016", lambda: chi2_of_uniform_shards([1000] * 499 + [100])),
         ("S4", "0.0018", lambda: distributions.typical_bias_of_uniform_shards([1000] * 499 + [100])),
-        ("S10", "0.35", lambda: stream.chi2_at_stream_ends([20] * 7 + [4])),
+        ("S10", "0.35", lambda: chi2_of_uniform_shards([20] * 7 + [4])),
         ("S11", "0.094", lambda: distributions.chi2_of_equalised_readers([1000, 1000, 1000, 500])),
-        ("S12", "0.038", lambda: bias.chi2_of_dropped_tail(1000, 37)),
-        ("S13", "0.0068", lambda: bias.chi2_of_padding(1001, 7)),
+        ("S12", "0.038", lambda: last_batch.chi2_of_dropped_tail(1000, 37)),
+        ("S13", "0.0068", lambda: last_batch.chi2_of_padding(1001, 7)),
         (
             "S14",
             "0.037",
@@ -235,8 +236,8 @@ def worth_of_blocks(num_ranks):
         ("S48", "7.3", lambda: worth_of_blocks(num_ranks=8)),
         ("S37", "0.365", lambda: webdataset_kappa([1000] * 500, shuffle_buffer=1000, batch_size=256)),
         ("S37", "0.060", lambda: webdataset_kappa([1000] * 500, shuffle_buffer=8000, batch_size=256)),
-        ("S50", "12.4", lambda: steps.chi2_of_short_batch(1025, batch_size=128)),
-        ("S51", "0.0122", lambda: steps.chi2_of_short_batch(1025, batch_size=128) / 1024),
+        ("S50", "12.4", lambda: last_batch.chi2_of_short_batch(1025, batch_size=128)),
+        ("S51", "0.0122", lambda: last_batch.chi2_of_short_batch(1025, batch_size=128) / 1024),
         ("S53", "0.096", lambda: pairs.visit_pair_chi2([1 / 32] * 32, [50] * 32, kappa=7 / 127)),
         ("S54", "0.77", lambda: pairs.block_pair_chi2([50] * 32, block_frames=200, batch_size=128)[0]),
         ("S39", "0.367", lambda: shuffle_buffer.approximate_buffer_kappa(1000, shuffle_buffer=1000)),
@@ -272,18 +273,16 @@ def source_of(*folders):
 
 
 def test_every_number_in_code_is_in_the_document():
-    code = source_of(Path(loader.__file__).parent, ORACLES)
+    code = source_of(*PRODUCT, ORACLES)
     assert set(re.findall(r"\((S\d+)\)", code)) <= formulas_of_the_document()
 
 
-@pytest.mark.parametrize(
-    ("word", "folder"), [("[Cc]ode", Path(loader.__file__).parent), ("[Oo]racle", ORACLES)]
-)
-def test_every_function_that_the_document_names_exists(word, folder):
+@pytest.mark.parametrize(("word", "folders"), [("[Cc]ode", PRODUCT), ("[Oo]racle", [ORACLES])])
+def test_every_function_that_the_document_names_exists(word, folders):
     named = re.findall(rf"\b{word}\s+((?:`\w+`(?:,\s+)?)+)", DOCUMENT)
     names = {name for names in named for name in re.findall(r"`(\w+)`", names)}
     assert len(names) > 15
-    source = source_of(folder)
+    source = source_of(*folders)
     assert not {name for name in names if not re.search(rf"(def|class) {name}\b", source)}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from loader import FrameBatchSampler, SamplingSpec
-from loader.bias.law import sampling_law
+from loader.bias.distributions.every_sampling import sampling_law
 from loader.bias.report import bias_of_features
 from tests.support.caches.array_store import ArrayStore
 from tests.support.loaders import drawn_by_workers, ids_of, make_loader, make_sampler

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from loader import FrameBatchSampler, SamplingSpec
-from loader.bias.law import sampling_law
+from loader.bias.distributions.every_sampling import sampling_law
 from loader.sampling.orders.blocks import BlockOrder, frames_per_block
 from tests.support.caches.array_store import ArrayStore
 from tests.support.loaders import drawn_by_workers, ids_of, make_loader

@@ -5,8 +5,8 @@ import warnings
 import numpy as np
 import pytest
 
-from loader.bias.formulas import chi2_of_uniform_shards
-from loader.bias.law import sampling_law
+from frame_store.shared import chi2_of_uniform_shards
+from loader.bias.distributions.every_sampling import sampling_law
 from loader.bias.pairs.kappa import permutation_kappa
 from loader.sampling.orders.blocks import frames_per_block
 from loader.sampling.spec import SamplingSpec

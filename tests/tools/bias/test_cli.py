@@ -19,8 +19,8 @@ from cache_builder.cli.command_line import EXIT_INTERRUPTED, EXIT_MACHINE_FAILED
 from cache_builder.cli.interrupts import Terminated
 from loader import SamplingSpec
 from loader.bias.design_effect import design_effect, slot_correlation
+from loader.bias.distributions.last_batch import chi2_of_short_batch
 from loader.bias.rho import thumbnails
-from loader.bias.steps import chi2_of_short_batch
 from loader.sampling.orders.epoch import epoch_order
 from tests.support.commands import SMALL, run
 from tests.support.statistics.oracles.clips import chi2_of_whole_clips

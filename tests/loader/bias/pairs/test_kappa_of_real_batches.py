@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from loader import FrameBatchSampler, SamplingSpec
-from loader.bias.law import sampling_law
+from loader.bias.distributions.every_sampling import sampling_law
 from loader.bias.pairs.kappa import iid_kappa, permutation_kappa
 from loader.bias.report import make_report, rho_level
 from loader.bias.rho import RhoEstimate

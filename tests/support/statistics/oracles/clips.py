@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from loader.bias.clips import ClipCoverage
-from loader.bias.formulas import Reals
+from loader.bias.checks import Reals
+from loader.bias.distributions.clips import ClipCoverage
 from loader.sampling.orders import check_shard_sizes, check_video_lengths
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.shared import counted
-from loader.bias.design_effect import check_probability, design_effect, population
-from loader.bias.pairs import check_batch_size
+from loader.bias.checks import check_batch_size, check_probability
+from loader.bias.design_effect import design_effect, population
 from loader.errors import SamplingError
 from loader.sampling.orders import check_shard_sizes
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.shared import chi2_of_uniform_shards, counted
-from loader.bias.formulas import Reals, check_law
+from loader.bias.checks import Reals, check_distribution
 from loader.errors import SamplingError
 from loader.sampling.orders import check_shard_sizes
 
@@ -53,7 +53,7 @@ def chi2_of_shard_law(shard_probability: npt.ArrayLike, shard_sizes: npt.ArrayLi
         SamplingError: not a probability law, not shard sizes, not as many of both, or an empty shard that is drawn.
     """
     sizes = check_shard_sizes(shard_sizes)
-    probability = check_law(shard_probability)
+    probability = check_distribution(shard_probability)
     if probability.shape != sizes.shape:
         raise SamplingError(f"{len(probability)} shard probabilities for {counted(len(sizes), 'shard')}")
     held = sizes > 0
@@ -125,7 +125,7 @@ def chi2_of_mixture(weights: npt.ArrayLike, frames_per_source: npt.ArrayLike) ->
 
 def _excess(law: npt.ArrayLike) -> Reals:
     """N p - 1, by frame."""
-    probability = check_law(law)
+    probability = check_distribution(law)
     return probability * len(probability) - 1
 
 

@@ -6,14 +6,14 @@ import operator
 import numpy as np
 import numpy.typing as npt
 
-from loader.bias.formulas import Reals
-from loader.bias.webdataset.stream import Counts, first_fill, items_read, picks_before
+from loader.bias.checks import Integers, Reals
+from loader.bias.webdataset.kappa import first_fill, items_read, picks_before
 from loader.errors import SamplingError
 
 
 def buffer_schedule(
     num_items: int, *, shuffle_buffer: int, initial: int | None = None
-) -> tuple[Counts, Counts]:
+) -> tuple[Integers, Integers]:
     """(e, q): the pick before which each item is read, and the items held at each pick (S34): two of shape (N,).
 
     Pick t finds min(t + min(f + t, Q), N) items read, with f = min(2 ceil(I / 2), Q) held at the first.

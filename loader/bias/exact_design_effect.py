@@ -7,14 +7,12 @@ import numpy.typing as npt
 
 from frame_store.shared import counted
 from loader.bias import design_effect as formulas
-from loader.bias.formulas import Reals
-from loader.bias.law import SamplingLaw
+from loader.bias.checks import Integers, Reals
+from loader.bias.distributions import SamplingLaw
 from loader.bias.pairs import block_design_effect, can_average_orders, circle_autocovariance
 from loader.errors import SamplingError
 from loader.sampling import SamplingSpec
 from loader.sampling.orders import check_shard_sizes, frames_per_block
-
-Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +29,7 @@ class ExactEffect:
 def exact_effect(
     law: SamplingLaw,
     spec: SamplingSpec,
-    shard_sizes: Counts,
+    shard_sizes: Integers,
     features: Reals,
     *,
     video_sizes: npt.ArrayLike | None = None,
@@ -106,7 +104,7 @@ def clip_correlation(
 
 
 def _of_clips(
-    law: SamplingLaw, spec: SamplingSpec, features: Reals, video_sizes: Counts
+    law: SamplingLaw, spec: SamplingSpec, features: Reals, video_sizes: Integers
 ) -> ExactEffect | None:
     clip_frames = spec.clip_frames or 1
     if clip_frames == 1:
@@ -123,7 +121,7 @@ def _of_clips(
     return ExactEffect(design_effect=effect, mean_square_effect=None)
 
 
-def _of_visits(law: SamplingLaw, spec: SamplingSpec, shard_sizes: Counts, features: Reals) -> ExactEffect:
+def _of_visits(law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers, features: Reals) -> ExactEffect:
     assert law.shard_probability is not None  # visits draw the frames of a shard alike
     shards = np.split(features, np.cumsum(shard_sizes)[:-1])
     effect = formulas.weighted_visit_design_effect(

@@ -6,6 +6,7 @@ the shard's items with probability n / q, so the means of n, n (n - 1), C, C n a
 pick by a linear recursion (S37), for each shard on its own.
 """
 
+import math
 import operator
 from collections import Counter
 from typing import Final
@@ -13,9 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from loader.bias.formulas import Reals
-from loader.bias.pairs import check_batch_size
-from loader.bias.webdataset.stream import Counts, first_fill, items_read, picks_before, steady_state_kappa
+from loader.bias.checks import Integers, Reals, check_batch_size
 from loader.errors import SamplingError
 from loader.sampling.orders import check_shard_sizes
 
@@ -121,12 +120,12 @@ def is_exact_kappa(shard_sizes: npt.ArrayLike, *, num_workers: int = 1) -> bool:
     )
 
 
-def _first_shards(stream: Counts, num_items: int) -> Counts:
+def _first_shards(stream: Integers, num_items: int) -> Integers:
     """The first shards that hold `num_items` together, or all."""
     return stream[: int(np.searchsorted(np.cumsum(stream), num_items)) + 1]
 
 
-def _expected_pairs(streams: list[Counts], *, shuffle_buffer: int, first: int, batch_size: int) -> Reals:
+def _expected_pairs(streams: list[Integers], *, shuffle_buffer: int, first: int, batch_size: int) -> Reals:
     """Expected pairs of slots of one whole batch that share a shard, summed over batches: by stream.
 
     The shards of all streams go through the recursion side by side, each from its own first pick on.
@@ -181,3 +180,66 @@ def _advance(state: Reals, reads: Reals, chance: Reals, *, goes_on: Reals) -> No
         in_batch += in_buffer * one_in
         ordered_pairs -= 2 * ordered_pairs * one_in
         in_buffer -= in_buffer * one_in
+
+
+def first_fill(shuffle_buffer: int, initial: int | None) -> int:
+    """Items held at the first pick of a long stream.
+
+    Raises:
+        SamplingError: a buffer or `initial` below one.
+    """
+    initial = shuffle_buffer if initial is None else min(initial, shuffle_buffer)
+    if operator.index(shuffle_buffer) < 1 or operator.index(initial) < 1:
+        raise SamplingError(f"a buffer holds 1 item or more, found {shuffle_buffer} and initial {initial}")
+    return min(initial + initial % 2, shuffle_buffer)
+
+
+def items_read(picks: Integers, num_items: npt.ArrayLike, *, shuffle_buffer: int, first: int) -> Integers:
+    """Items read when pick number `picks` (from 0) happens, in a stream of `num_items` (S34)."""
+    read: Integers = np.minimum(picks + np.minimum(first + picks, shuffle_buffer), num_items)
+    return read
+
+
+def picks_before(items: Integers, *, shuffle_buffer: int, first: int) -> Integers:
+    """The first pick that finds each item read: the inverse of `items_read` (S34)."""
+    growing, full = (items - first) // 2 + 1, items - shuffle_buffer + 1
+    return np.maximum(np.maximum(growing, full), 0)
+
+
+def steady_state_kappa(shard_sizes: npt.ArrayLike, *, shuffle_buffer: int, batch_size: int) -> float:
+    """Probability that two slots of a batch share a shard, with a full buffer far from both ends (S38).
+
+    2 / (B (B - 1)) sum_delta (B - delta) sum_d P(d | delta) s(d), s(d) = sum_s max(n_s - d, 0) / N, P(d | delta) as
+    `steady_lag_law`; shards of sizes (S,) in any order, over all places where a batch may fall among them.
+
+    Raises:
+        SamplingError: not shard sizes, or a buffer or batch below one.
+    """
+    sizes = np.sort(check_shard_sizes(shard_sizes))
+    check_batch_size(batch_size)
+    first_fill(shuffle_buffer, None)
+    if batch_size == 1:
+        return 0.0
+    # Beyond the batch the law falls by theta a lag; e^-50 is nothing.
+    lags = np.arange(1, min(int(sizes[-1]), batch_size + 50 * shuffle_buffer))
+    if not lags.size:
+        return 0.0
+    theta = 1 - 1 / shuffle_buffer
+    output_lags = np.arange(1, batch_size)
+    weights = batch_size - output_lags
+    # sum_delta (B - delta) theta^|d - delta| by two sweeps: what lies at or before d, and what lies after it.
+    near = lags[: batch_size - 1]
+    before, after = np.zeros(batch_size + 1), np.zeros(batch_size + 1)
+    for lag in range(1, batch_size):
+        before[lag] = theta * before[lag - 1] + weights[lag - 1]
+        mirrored = batch_size - lag
+        after[mirrored] = theta * (
+            after[mirrored + 1] + (weights[mirrored] if mirrored < batch_size - 1 else 0)
+        )
+    total = theta ** (lags - 1) * float(weights @ theta**output_lags)
+    total[: len(near)] += before[near] + after[near]
+    total[len(near) :] += before[batch_size - 1] * theta ** (lags[len(near) :] - batch_size + 1)
+    start = np.searchsorted(sizes, lags, side="right")
+    longer = np.concatenate([np.cumsum(sizes[::-1])[::-1], [0]])[start] - lags * (len(sizes) - start)
+    pairs = float(total @ longer) / (int(sizes.sum()) * (2 * shuffle_buffer - 1))
+    return pairs / math.comb(batch_size, 2)

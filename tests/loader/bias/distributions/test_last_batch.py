@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from loader import SamplingError
-from loader.bias.steps import (
+from loader.bias.distributions.last_batch import (
     chi2_of_fixed_order,
     chi2_of_short_batch,
     epoch_variance_of_permutation,

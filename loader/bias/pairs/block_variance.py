@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.shared import counted
-from loader.bias.formulas import Reals
-from loader.bias.pairs.kappa import check_batch_size
+from loader.bias.checks import Integers, Reals, check_batch_size
 from loader.bias.pairs.slots import mean_over_slot_pairs
 from loader.errors import SamplingError
 from loader.sampling.orders import check_shard_sizes
@@ -114,7 +113,7 @@ def block_design_effect(
     return 1 + (batch_size - 1) * mean
 
 
-def _shards_of_size(frames: Reals, sizes: npt.NDArray[np.int64], size: int) -> Reals:
+def _shards_of_size(frames: Reals, sizes: Integers, size: int) -> Reals:
     """The shards of `size` frames, shape (number, size, D)."""
     starts = (np.cumsum(sizes) - sizes)[sizes == size]
     shards: Reals = frames[starts[:, None] + np.arange(size)]
@@ -157,8 +156,8 @@ def _products_by_lag(sums: list[Reals]) -> Reals:
 def _power_of_pairs(
     by_lag: Reals,
     own: Reals,
-    distinct: npt.NDArray[np.int64],
-    numbers: npt.NDArray[np.int64],
+    distinct: Integers,
+    numbers: Integers,
     num_frames: int,
 ) -> Reals:
     """Sum over ordered pairs of different shards of the mean of conj(X_s) X_t z^(start of t - start of s).

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from loader.bias.formulas import chi2_of_dropped_tail, chi2_of_padding, chi2_of_uniform_shards
+from frame_store.shared import chi2_of_uniform_shards
+from loader.bias.distributions.last_batch import chi2_of_dropped_tail, chi2_of_padding
 from loader.errors import SamplingError
 from tests.support.statistics.enumeration import (
     Outcomes,
@@ -290,7 +291,6 @@ def test_S15_mixture():
         lambda: chi2_of_law([[0.5, 0.5]]),
         lambda: chi2_of_shard_law([0.5, 0.5], [3]),
         lambda: chi2_of_shard_law([0.5, 0.5], [3, 0]),
-        lambda: chi2_of_uniform_shards([0]),
         lambda: chi2_of_equalised_readers([3, 0]),
         lambda: chi2_of_dropped_tail(3, 3),
         lambda: chi2_of_padding(0, 1),

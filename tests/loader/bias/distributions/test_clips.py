@@ -4,10 +4,10 @@ import itertools
 import numpy as np
 import pytest
 
-from loader.bias.clips import ClipCoverage, clip_coincidences
 from loader.bias.design_effect import clip_design_effect
-from loader.bias.formulas import chi2_of_dropped_tail
-from loader.bias.law import sampling_law
+from loader.bias.distributions.clips import ClipCoverage, clip_coincidences
+from loader.bias.distributions.every_sampling import sampling_law
+from loader.bias.distributions.last_batch import chi2_of_dropped_tail
 from loader.errors import SamplingError
 from loader.sampling.orders.clips import short_videos
 from loader.sampling.orders.epoch import epoch_order

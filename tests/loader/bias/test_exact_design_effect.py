@@ -16,14 +16,10 @@ from loader.bias.design_effect import (
     weighted_visit_design_effect,
     worst_visit_design_effect,
 )
-from loader.bias.pairs.circle_covariance import (
-    block_design_effect,
-    can_average_orders,
-    circle_autocovariance,
-)
+from loader.bias.pairs.block_variance import block_design_effect, can_average_orders, circle_autocovariance
 from loader.bias.pairs.kappa import block_kappa
 from loader.bias.report import make_report
-from loader.bias.webdataset.law import webdataset_kappa
+from loader.bias.webdataset.kappa import webdataset_kappa
 from loader.bias.webdataset.report import WebDatasetSpec, webdataset_report
 from loader.sampling.orders.blocks import frames_per_block
 from loader.sampling.plan import BatchPlan

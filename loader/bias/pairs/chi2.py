@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.shared import counted
-from loader.bias.formulas import Reals, check_law
+from loader.bias.checks import Integers, Reals, check_distribution
 from loader.bias.pairs.kappa import block_kappa, visit_kappa
 from loader.bias.pairs.slots import slot_pairs
 from loader.errors import SamplingError
@@ -25,7 +25,7 @@ MAX_LAGS = 1 << 18
 
 
 def pair_chi2(
-    plan: BatchPlan, shard_sizes: npt.NDArray[np.int64], shard_probability: Reals | None
+    plan: BatchPlan, shard_sizes: Integers, shard_probability: Reals | None
 ) -> tuple[float, bool] | None:
     """Chi^2 of two slots of a whole batch of a rank of `plan`, all ranks alike, and whether it is all of it or a part.
 
@@ -139,7 +139,7 @@ def visit_pair_chi2(
     Raises:
         SamplingError: not laws or sizes, an empty shard that is drawn, or a shard of one frame for two.
     """
-    all_sizes, probability = check_shard_sizes(shard_sizes), check_law(shard_probability)
+    all_sizes, probability = check_shard_sizes(shard_sizes), check_distribution(shard_probability)
     if probability.shape != all_sizes.shape or (probability[all_sizes == 0] > 0).any():
         raise SamplingError("the law of shards is not one of these shards")
     held = all_sizes > 0
