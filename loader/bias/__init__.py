@@ -13,6 +13,7 @@ from loader.bias.report import (
 )
 from loader.bias.rho import (
     DRAWS,
+    Level,
     ReadFeatures,
     RhoEstimate,
     estimate_rho,
@@ -28,6 +29,7 @@ __all__ = [
     "DRAWS",
     "NOTHING_VARIES",
     "BiasReport",
+    "Level",
     "ReadFeatures",
     "Reals",
     "RhoEstimate",

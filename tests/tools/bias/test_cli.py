@@ -1,4 +1,4 @@
-"""`cache-bias` on real caches: the table, the gate, the plan, and what it answers before anything is built."""
+"""`cache-bias` on real caches: the table, the limits, the plan, and the answers before a build."""
 
 import io
 import json
@@ -11,7 +11,7 @@ import pytest
 from frame_cache_tools.bias import cli as bias_cli
 from frame_cache_tools.bias import plan as bias_plan
 from frame_cache_tools.bias import table as bias_table
-from frame_cache_tools.bias.cases import subject_of_cache
+from frame_cache_tools.bias.cases import case_of_cache
 from frame_cache_tools.bias.cli import EXIT_LIMIT_BROKEN, EXIT_WRONG_COMMAND, main
 
 import frame_store
@@ -58,30 +58,30 @@ def bias(*arguments):
 
 
 @pytest.mark.parametrize(
-    ("signal", "code", "said"),
+    ("signal", "code", "text"),
     [
         (KeyboardInterrupt, EXIT_INTERRUPTED, "interrupted\n"),
         (Terminated, EXIT_TERMINATED, "terminated\n"),
     ],
 )
-def test_ctrl_c_and_sigterm_are_one_word_and_an_exit_code(monkeypatch, signal, code, said):
+def test_ctrl_c_and_sigterm_are_one_word_and_an_exit_code(monkeypatch, signal, code, text):
     def interrupted(flags):
         raise signal
 
     monkeypatch.setattr(bias_cli, "_run", interrupted)
     result = bias("any")
-    assert (result.exit_code, result.stderr) == (code, said)
+    assert (result.exit_code, result.stderr) == (code, text)
 
 
 @pytest.mark.parametrize(
-    ("output", "code", "said"),
+    ("output", "code", "text"),
     [
         ("pipe", 0, ""),
         ("/dev/full", EXIT_MACHINE_FAILED, "output cannot be written: No space left on device\n"),
     ],
 )
-def test_a_reader_that_has_had_enough_is_no_failure(caches, monkeypatch, output, code, said):
-    """As behind `| head`; a full disk is the machine's failure."""
+def test_a_closed_pipe_is_no_failure_and_a_full_disk_is_one(caches, monkeypatch, output, code, text):
+    """A closed pipe, as with `| head`, is no failure; a full disk is a failure of the machine."""
     if output == "pipe":
         reader, writer = os.pipe()
         os.close(reader)
@@ -93,16 +93,15 @@ def test_a_reader_that_has_had_enough_is_no_failure(caches, monkeypatch, output,
         with pytest.raises(SystemExit) as ended:
             main([str(caches["video"])])
     assert ended.value.code == code
-    assert stderr.getvalue().endswith(said) and bool(stderr.getvalue()) == bool(said)
+    assert stderr.getvalue().endswith(text) and bool(stderr.getvalue()) == bool(text)
 
 
 def samplers(*arguments):
-    """Rows of `--json` by sampler, one dict a subject."""
+    """Rows of `--json` by sampler, one dict for each case."""
     result = bias(*arguments, "--json")
     assert result.exit_code == 0, result.stderr
     return [
-        {row["law"]["name"]: row for row in subject["samplers"]}
-        for subject in json.loads(result.stdout)["subjects"]
+        {row["law"]["name"]: row for row in case["samplers"]} for case in json.loads(result.stdout)["cases"]
     ]
 
 
@@ -128,19 +127,19 @@ def test_the_layouts_side_by_side(caches):
     store = frame_store.open_store(caches["shuffled"])
     pixels = thumbnails(store)(np.arange(len(store)))
     exact = intraclass_correlation(np.split(pixels, np.cumsum(store.shard_sizes)[:-1]))
-    assert shuffled[naive]["rho"]["rho"] == pytest.approx(exact)  # of this cache, not of the mean build
+    assert shuffled[naive]["rho"]["rho"] == pytest.approx(exact)  # of this cache, not the mean over builds
     assert shuffled[naive]["rho"]["basis"] == "exact" and exact != pytest.approx(-1 / (len(store) - 1))
     for rows in (in_order, shuffled):
         assert rows["sampling=iid"]["effective_batch"] == 32
 
 
-def test_the_table_says_it_in_words(caches):
-    said = bias(caches["video"], "--batch-size", "32").stdout
+def test_the_table_in_words(caches):
+    text = bias(caches["video"], "--batch-size", "32").stdout
     assert re.search(
-        r"rho by thumbnails 16x16, all frames: gop \d\.\d+, video \d\.\d+, shard \d\.\d+\n", said
+        r"rho by thumbnails 16x16, all frames: gop \d\.\d+, video \d\.\d+, shard \d\.\d+\n", text
     )
-    assert "frames of small ones too often: A(n)/H(n) - 1" in said
-    assert re.search(r"^sampling=iid .* 32\.0$", said, re.MULTILINE)
+    assert "frames of small shards are shown too often: A(n)/H(n) - 1" in text
+    assert re.search(r"^sampling=iid .* 32\.0$", text, re.MULTILINE)
 
 
 def test_one_sampler_and_its_clips(caches):
@@ -171,16 +170,16 @@ def test_videos_shorter_than_a_clip_are_counted_and_named(caches, folder):
         assert law["short_videos"] == short
         assert law["num_short_videos"] == 2
         assert law["num_frames_in_short_videos"] == law["num_frames_never_shown"] == 123
-    said = bias(caches["video"], *arguments).stdout
+    text = bias(caches["video"], *arguments).stdout
     num_frames = len(frame_store.open_store(caches["video"]))
     assert (
         f"123 of {num_frames} frames in 2 videos shorter than a clip, never shown: 0.mp4 (60), 1.mp4 (63)"
-        in said
+        in text
     )
-    assert f"an epoch is {law['num_windows']} clips, one for each whole window" in said
+    assert f"an epoch is {law['num_windows']} clips, one for each whole window" in text
     drawn = bias(caches["video"], "--sampling", "iid", *arguments).stdout
     assert f"an epoch is {law['num_windows']} clips, drawn among as many whole windows" in drawn
-    assert re.search(r"chi2 windows +chi2 frames", said)
+    assert re.search(r"chi2 windows +chi2 frames", text)
     many = bias(caches["video"], "--clip-frames", "100", "--batch-size", "2").stdout
     assert "0.mp4 (60), 1.mp4 (63), 2.mp4 (66) and 1 more" in many
     skipped = bias(caches["video"], "--clip-frames", "2", "--clip-stride", "150", "--batch-size", "2").stdout
@@ -196,14 +195,14 @@ def test_the_gate_of_clips_has_a_target(caches):
     broken = bias(*clips, "--target", "frames")
     assert broken.exit_code == EXIT_LIMIT_BROKEN
     assert "chi2 over frames is 0." in broken.stderr and "at most 1e-12 is allowed" in broken.stderr
-    for passed in (clips, (*clips, "--target", "frames")):  # counted and named in both cases
+    for passed in (clips, (*clips, "--target", "frames")):  # counted and named for both targets
         assert "123 of " in bias(*passed).stdout
     frames = (caches["video"], "--sampling", "permutation", "--max-chi2", "1e-12")
     assert bias(*frames, "--target", "frames").exit_code == 0
 
 
 def test_the_plan_of_clips(caches, monkeypatch):
-    monkeypatch.setattr(bias_plan, "SECONDS_PER_ROUND", 0.05)  # how fast they are is nothing to this
+    monkeypatch.setattr(bias_plan, "SECONDS_PER_ROUND", 0.05)  # this test needs no precise speeds
     clips = (caches["video"], "--clip-frames", "8", "--batch-size", "4", "--plan", "--demand", "1")
     assert "take sampling=permutation clip_frames=8 on " in bias(*clips).stdout
     for nothing in (
@@ -225,13 +224,13 @@ def test_the_gate(caches):
     assert "at most 1e-12 is allowed" in broken.stderr
     too_alike = bias(*common, *proportional, "--min-effective-batch", "16")
     assert too_alike.exit_code == EXIT_LIMIT_BROKEN
-    assert "at least 16 are asked for" in too_alike.stderr
+    assert "at least 16 are required" in too_alike.stderr
     assert bias(*common, "--sampling", "iid", "--min-effective-batch", "32").exit_code == 0
     assert bias(*common, "--max-chi2", "1").exit_code == EXIT_WRONG_COMMAND
 
 
-def test_the_gate_judges_what_is_certain(caches, tmp_path):
-    """Shards of 1 and 99 frames, drawn alike: 32 frames are worth 1.27, by the sizes alone."""
+def test_a_limit_judges_what_is_certain(caches, tmp_path):
+    """Shards of 1 and 99 frames, drawn alike: the effective batch of 32 frames is 1.27, from the sizes alone."""
     (tmp_path / "sizes").write_text("1 99")
     naive = (
         "--sampling",
@@ -248,7 +247,8 @@ def test_the_gate_judges_what_is_certain(caches, tmp_path):
         result = bias(*sizes, *naive, "--min-effective-batch", limit)
         assert result.exit_code == code
     assert (
-        "a global batch may be worth only 1.3 independent frames, at least 30 are asked for" in result.stderr
+        "the effective global batch may be only 1.3 independent frames, at least 30 are required"
+        in result.stderr
     )
     (rows,) = samplers(*sizes, *naive)
     (row,) = rows.values()
@@ -287,8 +287,11 @@ def test_the_figures_of_a_cache_of_unequal_shards_are_exact(caches):
     assert abs(standard_errors_off(effects, design_effect(correlation, batch_size=32))) > 4
     naive = rows["sampling=shards frames_per_visit=32 shard_choice=uniform"]
     assert naive["effective_batch_with_bias"] < naive["effective_batch"]
-    said = bias(caches["video"], "--batch-size", "32").stdout
-    assert f"bias included, a global batch is worth {naive['effective_batch_with_bias']:.1f} frames" in said
+    text = bias(caches["video"], "--batch-size", "32").stdout
+    assert (
+        f"bias included, the effective global batch is {naive['effective_batch_with_bias']:.1f} frames"
+        in text
+    )
 
 
 def test_the_batch_of_all_ranks_together(caches):
@@ -299,14 +302,14 @@ def test_the_batch_of_all_ranks_together(caches):
     assert together["effective_batch"] == alone["effective_batch"]
     assert together["law"]["slots_per_batch"] == 32
     result = bias(*ranks, "--min-effective-batch", together["effective_batch"] + 0.1)
-    assert result.exit_code == EXIT_LIMIT_BROKEN and "a global batch may be worth only" in result.stderr
+    assert result.exit_code == EXIT_LIMIT_BROKEN and "the effective global batch may be only" in result.stderr
     assert "global batch: 4 ranks x 8 = 32 frames" in result.stdout
     assert "effective global batch" in result.stdout
-    (subject,) = json.loads(bias(*ranks, "--json").stdout)["subjects"]
-    assert (subject["world_size"], subject["batch_size"], subject["global_batch_size"]) == (4, 8, 32)
+    (case,) = json.loads(bias(*ranks, "--json").stdout)["cases"]
+    assert (case["world_size"], case["batch_size"], case["global_batch_size"]) == (4, 8, 32)
 
 
-def test_a_large_cache_is_estimated_and_says_so(caches, monkeypatch):
+def test_a_large_cache_is_estimated_and_marked_so(caches, monkeypatch):
     monkeypatch.setattr(bias_table, "MAX_FRAMES_READ", 100)
     in_order, shuffled = samplers(caches["video"], caches["shuffled"], "--batch-size", "32")
     bases = {name: row["basis"] for name, row in in_order.items()}
@@ -324,29 +327,30 @@ def test_a_large_cache_is_estimated_and_says_so(caches, monkeypatch):
         row = rows["sampling=shards frames_per_visit=32"]
         assert row["basis"] == basis and not row["is_exact"]
         assert row["effective_batch_low"] < row["effective_batch"] < row["effective_batch_high"]
-    said = bias(caches["video"], "--batch-size", "32").stdout
-    assert re.search(r"^sampling=shards frames_per_visit=8 .*\[\d", said, re.MULTILINE)
-    assert "a sample, 95% interval: gop" in said and "[low, high]: rho of a sample of frames" in said
+    text = bias(caches["video"], "--batch-size", "32").stdout
+    assert re.search(r"^sampling=shards frames_per_visit=8 .*\[\d", text, re.MULTILINE)
+    assert "a sample, 95% interval: gop" in text and "[low, high]: rho of a sample of frames" in text
 
 
-def test_an_assumed_rho_looks_at_no_pixel(caches, monkeypatch):
+def test_with_an_assumed_rho_no_pixel_is_read(caches, monkeypatch):
     monkeypatch.setattr(bias_table, "thumbnails", None)
     (rows,) = samplers(caches["video"], "--rho", "0.5", "--batch-size", "32")
     assert rows["sampling=shards frames_per_visit=8"]["design_effect"] == 1 + 7 * 0.5
     naive = rows["sampling=shards frames_per_visit=32 shard_choice=uniform"]
     assert naive["design_effect"] is naive["bias_of_proxy"] is None
     assert rows["sampling=sequential"]["why_not_exact"] == "needs features"
-    said = bias(caches["video"], "--rho", "0.5", "--batch-size", "32").stdout
-    assert "design effects hold for the rho that --rho assumes" in said
+    text = bias(caches["video"], "--rho", "0.5", "--batch-size", "32").stdout
+    assert "design effects hold for the rho that --rho assumes" in text
 
 
-def test_the_help_says_which_figures_are_exact():
-    said = " ".join(bias("--help").stdout.split())
-    assert "Every number but rho is exact" not in said
+def test_the_help_states_which_figures_are_exact():
+    text = " ".join(bias("--help").stdout.split())
+    assert "Every number but rho is exact" not in text
     assert (
-        "Exact, from shard sizes and settings alone or from all frames: every number without a mark." in said
+        "Numbers without a mark are exact: they follow from shard sizes and settings, or from all frames."
+        in text
     )
-    assert f"caches of more than {bias_table.MAX_FRAMES_READ:,} frames" in said
+    assert f"caches of more than {bias_table.MAX_FRAMES_READ:,} frames" in text
 
 
 def test_features_take_the_place_of_pixels(caches, tmp_path):
@@ -363,7 +367,7 @@ def test_features_take_the_place_of_pixels(caches, tmp_path):
     drawn, there = features.mean(0) * 0 + 1 / len(sizes), sizes / sizes.sum()
     sigma = np.sqrt(np.square(features - there).sum(1).mean())
     assert naive["bias_of_proxy"] == pytest.approx(np.linalg.norm(drawn - there) / sigma, rel=1e-12)
-    for content, said in (
+    for content, text in (
         (features[:-1], f"expected one row for each of {len(store)} frames"),
         (np.where(np.arange(len(store))[:, None] == 3, np.nan, features), "the first is row 3"),
         (np.array(["a"] * len(store)), "expected an array of numbers"),
@@ -371,18 +375,20 @@ def test_features_take_the_place_of_pixels(caches, tmp_path):
         np.save(tmp_path / "features.npy", content)
         refused = bias(*options)
         assert refused.exit_code == EXIT_WRONG_COMMAND
-        assert said in refused.stderr
+        assert text in refused.stderr
 
 
 def test_before_anything_is_built(folder, caches, tmp_path):
-    """From the packets alone, and the same numbers as of the caches themselves."""
+    """Computed from the packets alone, the numbers are those of the caches."""
     shuffled, in_order, one_each = samplers("--videos", folder, "--batch-size", "32")
     naive = "sampling=shards frames_per_visit=32 shard_choice=uniform"
     built = samplers(caches["video"], "--batch-size", "32")[0][naive]
     assert one_each[naive]["law"]["chi2"] == built["law"]["chi2"]
     assert one_each[naive]["effective_batch"] is None
-    low, worth, high = (shuffled[naive][f"effective_batch{end}"] for end in ("_low", "", "_high"))
-    assert 20 < low <= worth <= high and worth == pytest.approx(32, rel=0.1)  # over the seeds of a build
+    low, effective, high = (shuffled[naive][f"effective_batch{end}"] for end in ("_low", "", "_high"))
+    assert 20 < low <= effective <= high and effective == pytest.approx(
+        32, rel=0.1
+    )  # over the seeds of a build
     assert shuffled[naive]["basis"] == "builds" and not shuffled[naive]["is_exact"]
     assert in_order["sampling=iid"]["effective_batch"] == 32
     assert not list(folder.parent.glob(f"{folder.name}*.scan"))
@@ -398,7 +404,7 @@ def test_before_anything_is_built(folder, caches, tmp_path):
 
 
 def test_the_plan_measures_and_picks(caches, tmp_path, monkeypatch):
-    monkeypatch.setattr(bias_plan, "SECONDS_PER_ROUND", 0.05)  # how fast they are is nothing to this
+    monkeypatch.setattr(bias_plan, "SECONDS_PER_ROUND", 0.05)  # this test needs no precise speeds
     options = (caches["shuffled"], "--batch-size", "32", "--plan")
     easy = json.loads(bias(*options, "--demand", "1", "--json").stdout)
     assert all(row["frames_per_second"] > 0 for row in easy["measured"])
@@ -443,7 +449,7 @@ def test_laws_are_by_steps_and_the_remainder_is_that_of_the_loader(tmp_path):
     assert whole.exit_code == 0 and "~0" not in whole.stdout
 
 
-def test_the_table_tells_of_pairs_what_is_exact_and_marks_what_is_not(tmp_path):
+def test_the_table_marks_a_chi2_of_pairs_that_is_not_exact(tmp_path):
     (tmp_path / "sizes").write_text("50 " * 32)
     shown = bias("--shard-sizes", tmp_path / "sizes").stdout.splitlines()
     found = {line.split("  ")[0]: line for line in shown}
@@ -460,7 +466,7 @@ def test_the_table_tells_of_pairs_what_is_exact_and_marks_what_is_not(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "text"),
     [
         ([], "say what to look at"),
         (["CACHE", "--videos", "x"], "say what to look at"),
@@ -482,7 +488,7 @@ def test_the_table_tells_of_pairs_what_is_exact_and_marks_what_is_not(tmp_path):
         (["CACHE", "--sampling", "iid", "--max-chi2", "1", "--target", "windows"], "give --clip-frames"),
         (["CACHE", "--clip-frames", "4", "--target", "frames"], "give one of them"),
         (["CACHE", "--draws", "1"], "--draws must be 3 or more"),
-        (["CACHE", "--features", "f.npy", "--rho", "0.5"], "two answers to one question"),
+        (["CACHE", "--features", "f.npy", "--rho", "0.5"], "both determine rho"),
         (
             ["CACHE", "--sampling", "webdataset", "--num-workers", "2", "--world-size", "4"],
             "8 workers of all",
@@ -493,16 +499,16 @@ def test_the_table_tells_of_pairs_what_is_exact_and_marks_what_is_not(tmp_path):
         (["CACHE", "--sampling", "permutation", "--frames-per-visit", "3"], "belongs to --sampling shards"),
     ],
 )
-def test_wrong_commands_get_one_line(caches, tmp_path, arguments, said):
+def test_wrong_commands_get_one_line(caches, tmp_path, arguments, text):
     (tmp_path / "sizes").write_text("10 20")
     places = {"CACHE": caches["video"], "SIZES": tmp_path / "sizes"}
     result = bias(*(places.get(argument, argument) for argument in arguments))
     assert result.exit_code == EXIT_WRONG_COMMAND
-    assert said in result.stderr
+    assert text in result.stderr
 
 
 @pytest.mark.parametrize("content", ["", "10 x", "[1.5]", "-3 4", "0 0", "[", "{}"])
-def test_what_is_no_list_of_sizes_is_refused(tmp_path, content):
+def test_a_file_that_is_no_list_of_sizes_is_refused(tmp_path, content):
     (tmp_path / "sizes").write_text(content)
     result = bias("--shard-sizes", tmp_path / "sizes")
     assert result.exit_code == EXIT_WRONG_COMMAND
@@ -510,10 +516,10 @@ def test_what_is_no_list_of_sizes_is_refused(tmp_path, content):
 
 
 def test_clips_of_a_video_layout_know_its_videos(caches):
-    subject = subject_of_cache(caches["video"])
-    assert subject.video_sizes.tolist() == subject.shard_sizes.tolist()
-    assert list(subject.video_names) == [f"{number}.mp4" for number in range(6)]
-    assert len(epoch_order(subject.shard_sizes)) == subject.num_frames
+    case = case_of_cache(caches["video"])
+    assert case.video_sizes.tolist() == case.shard_sizes.tolist()
+    assert list(case.video_names) == [f"{number}.mp4" for number in range(6)]
+    assert len(epoch_order(case.shard_sizes)) == case.num_frames
 
 
 @pytest.mark.parametrize("rho", ["1.5", "-0.5", "nan", "inf"])
@@ -563,7 +569,7 @@ def test_frames_that_are_all_alike_are_called_so(caches, tmp_path):
 
 
 def test_a_visit_to_the_whole_of_the_only_shard(tmp_path):
-    """Every batch has the mean of all frames: it is worth infinitely many, and nothing is divided by 0."""
+    """Every batch has the mean of all frames, so the effective batch is infinite, and nothing is divided by 0."""
     sizes = tmp_path / "sizes.txt"
     sizes.write_text("5")
     options = ("--shard-sizes", sizes, "--sampling", "shards", "--frames-per-visit", "5", "--batch-size", "5")
@@ -598,8 +604,8 @@ def test_a_bound_by_an_approximate_kappa_is_marked_as_approximate(tmp_path, size
     assert f" {mark}{row['law']['chi2_of_pairs']:.3g} " in bias(*options).stdout
 
 
-def test_the_table_says_what_kappa_counts(tmp_path):
-    """Of visits not the shards they share by chance (S29): frames drawn one by one have 0."""
+def test_the_table_states_what_kappa_counts(tmp_path):
+    """For visits, kappa does not count shards that are shared by chance (S29): single frames have 0."""
     path = tmp_path / "sizes.txt"
     path.write_text("9 9 9")
     options = ("--shard-sizes", path, "--batch-size", "3", "--sampling")
@@ -608,7 +614,7 @@ def test_the_table_says_what_kappa_counts(tmp_path):
         (("shards", "--frames-per-visit", "3"), 1.0, True),
         (("sequential",), 1.0, False),
     ):
-        said = bias(*options, *sampling).stdout
-        assert f" {kappa:.4f} " in said and ("kappa: how often two slots" in said) == is_of_visits
+        text = bias(*options, *sampling).stdout
+        assert f" {kappa:.4f} " in text and ("kappa: how often two slots" in text) == is_of_visits
     ((row,),) = [rows.values() for rows in samplers(*options, "permutation")]
     assert row["law"]["kappa"]["shard"] == pytest.approx(8 / 26)
