@@ -16,7 +16,7 @@ from frame_cache_tools.bench import (
     write_sample_videos,
 )
 from frame_cache_tools.gpu_findings import Findings, StepContext
-from frame_cache_tools.samples import KINDS, SpelledVideo, sample_specs, write_samples
+from frame_cache_tools.samples import KINDS, NumberedVideo, sample_specs, write_samples
 
 from cache_builder.discover import discover_videos
 from cache_builder.video.picture import FrameGeometry
@@ -103,7 +103,7 @@ def run(context: StepContext, findings: Findings) -> None:
             )
 
 
-def write_mixed(folder: Path, specs: list[SpelledVideo], findings: Findings, *, num_workers: int) -> None:
+def write_mixed(folder: Path, specs: list[NumberedVideo], findings: Findings, *, num_workers: int) -> None:
     """Write samples; one whose encoder crashes is left out, and is an error."""
     with suppress(BrokenProcessPool):
         for _ in write_samples(folder, specs, num_workers=max(2, num_workers)):
@@ -116,7 +116,7 @@ def write_mixed(folder: Path, specs: list[SpelledVideo], findings: Findings, *, 
                     pass
 
 
-def mixed_specs(*, quick: bool) -> list[SpelledVideo]:
+def mixed_specs(*, quick: bool) -> list[NumberedVideo]:
     """The samples for correctness, with paths inside their folder; those of one codec each come first by name.
 
     >>> [spec.path.name for spec in mixed_specs(quick=True)][:3]
@@ -132,7 +132,7 @@ def mixed_specs(*, quick: bool) -> list[SpelledVideo]:
         ("05_h264_10bit.mp4", "h264", "yuv420p10le", 2),
     ]
     specs = [
-        SpelledVideo(
+        NumberedVideo(
             path=Path(name),
             video_number=number,
             num_frames=num_frames,
@@ -147,7 +147,7 @@ def mixed_specs(*, quick: bool) -> list[SpelledVideo]:
     ]
     # Smaller than NVDEC's least sizes of some codecs. (x265 overruns its memory on pictures under 64 pixels.)
     specs += [
-        SpelledVideo(
+        NumberedVideo(
             path=Path(f"06_tiny_{codec}_{side}.mp4"),
             video_number=100,
             num_frames=12,
