@@ -1,4 +1,4 @@
-"""How often two frames of a batch come from one shard or video."""
+"""Pairs of frames in a batch: how often they share a shard (kappa), and which pairs meet (chi2)."""
 
 from loader.bias.pairs.block_variance import block_design_effect, can_average_orders, circle_autocovariance
 from loader.bias.pairs.chi2 import pair_chi2, pair_chi2_of_classes

@@ -187,7 +187,7 @@ def test_the_bias_of_a_proxy():
     constant = {**with_features, "features": np.ones((30, 3))}
     assert report_of(naive, **constant).bias_of_proxy == 0
     clips = law_of([30], batch_size=2, clip_frames=2, video_sizes=[30])
-    with pytest.raises(SamplingError, match="not drawn alike"):
+    with pytest.raises(SamplingError, match="not equally likely"):
         bias_of_features(clips, features, ids)
 
 

@@ -182,7 +182,7 @@ def test_neighbouring_frames_differ_outside_the_panel_too():
         ({"path": Path("a.txt")}, "suffix of a.txt"),
         ({"path": Path("a.mkv"), "rotation_degrees": 90}, ".mkv cannot store a rotation"),
         ({"path": Path("a.avi"), "variable_rate": True}, ".avi cannot store a variable rate"),
-        ({"codec": "hevc", "intra_refresh": True}, "h264 only, not hevc"),
+        ({"codec": "hevc", "intra_refresh": True}, "needs h264, found hevc"),
         ({"open_gop": True, "num_b_frames": 3, "gop_size": 5}, "not open"),
         ({"open_gop": True}, "not open"),
         ({"num_frames": 0}, "num_frames is 0"),

@@ -9,7 +9,7 @@ from loader.sampling.orders import check_shard_sizes, check_video_lengths
 
 
 def sliding_window_law(num_frames: int, span: int) -> Reals:
-    """Law of the frames of one video under a uniformly drawn window of `span` frames (S16): shape (num_frames,).
+    """Distribution of the frames of one video under a uniformly drawn window of `span` frames (S16): (num_frames,).
 
     There are L - T + 1 windows. An inner frame lies in T of them, the first in one.
 
@@ -35,7 +35,7 @@ def chi2_of_sliding_windows(num_frames: int, span: int) -> float:
 
 
 def whole_clip_law(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> Reals:
-    """Law of all frames, video after video, where every whole window is equally likely (S18): float64, shape (N,).
+    """Distribution of all frames, video after video, if every whole window is equally likely (S18): float64, (N,).
 
     A frame's probability is the number of windows that show it over T times the number of windows; 0 for frames of
     videos shorter than a clip. `video_lengths` has shape (V,).
@@ -48,7 +48,7 @@ def whole_clip_law(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: in
     num_starts = np.maximum(lengths - (clip_frames - 1) * stride, 0)
     first = (np.cumsum(lengths) - lengths)[num_starts > 0]
     num_starts = num_starts[num_starts > 0]
-    # +1 where a slot's run of frames begins and -1 where it ends; the running sum counts the runs over a frame.
+    # +1 at the start of a slot's run of frames and -1 after its end. The running sum counts the runs over a frame.
     steps = np.zeros(coverage.num_frames + 1, np.int64)
     for slot in range(clip_frames):
         np.add.at(steps, first + slot * stride, 1)
@@ -66,9 +66,9 @@ def chi2_of_whole_clips(video_lengths: npt.ArrayLike, *, clip_frames: int, strid
 
 
 def whole_clips_can_be_uniform(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> bool:
-    """Whether any rule that shows only whole clips, T frames q apart, can show every frame alike (S19).
+    """Whether some rule that shows only whole clips, T frames q apart, can show every frame equally often (S19).
 
-    It can where T q divides the length of every video, or T = 1, and nowhere else. `video_lengths` has shape (V,).
+    There is one if T q divides the length of every video, or if T = 1, and else not. `video_lengths` has shape (V,).
 
     Raises:
         SamplingError: not lengths, or a clip or stride below one.

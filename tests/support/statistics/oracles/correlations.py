@@ -1,4 +1,4 @@
-"""How alike frames are, over a whole population, and design effects that follow from it."""
+"""Correlations of frames over a whole population, and design effects that follow from them."""
 
 from collections.abc import Sequence
 
@@ -13,11 +13,11 @@ from loader.sampling.orders import check_shard_sizes
 
 
 def intraclass_correlation(frames_by_shard: Sequence[npt.ArrayLike]) -> float:
-    """Rho: how alike two different frames of a shard are, exact for a whole population (S22).
+    """Rho: the correlation of two different frames of a shard, exact for a whole population (S22).
 
     sum_s (n_s / N) C_s / sigma^2, C_s = |mu_s - G|^2 - sigma_s^2 / (n_s - 1) the mean of <g_i - G, g_j - G> over pairs
-    of different frames of shard s; a shard of one frame has no pair and adds nothing. Variances are divided by
-    counts, not by counts less one. One array of shape (n_s, D) per shard; at most eta^2, and at least -1 / (n - 1)
+    of different frames of shard s. A shard of one frame has no pair and adds nothing. Variances are divided by
+    counts, not by counts minus one. One array of shape (n_s, D) per shard; at most eta^2, and at least -1 / (n - 1)
     for equal shards of n.
 
     >>> intraclass_correlation([[[0.0], [0.0]], [[1.0], [1.0]]])
@@ -39,7 +39,7 @@ def intraclass_correlation(frames_by_shard: Sequence[npt.ArrayLike]) -> float:
 
 
 def correlation_ratio(frames_by_shard: Sequence[npt.ArrayLike]) -> float:
-    """Eta^2: the part of the variance over frames that lies between the shards' means, in [0, 1] (S22).
+    """Eta^2: the share of the variance over frames that lies between the shards' means, in [0, 1] (S22).
 
     sum_s (n_s / N) |mu_s - G|^2 / sigma^2; one array of shape (n_s, D) per shard.
 
@@ -52,14 +52,14 @@ def correlation_ratio(frames_by_shard: Sequence[npt.ArrayLike]) -> float:
 
 
 def worst_design_effect(kappa: float, *, batch_size: int) -> float:
-    """The greatest design effect that any data can give, 1 + (B - 1) kappa (S25): needs no rho.
+    """The greatest design effect that any data can give, 1 + (B - 1) kappa (S25). It needs no rho.
 
-    Holds for equal shards, as `slot_correlation` assumes, and for visits by the anchor-frame rule with `visit_kappa`.
-    It is no bound for unequal shards in a stream: small shards that follow each other may be alike, and kappa does
-    not count them.
+    It holds for equal shards, as `slot_correlation` assumes, and for visits by the anchor-frame rule with
+    `visit_kappa`. It is not a bound for unequal shards in a stream: neighbouring small shards may be alike, and kappa
+    does not count them.
 
     Raises:
-        SamplingError: kappa is no probability, or batch_size below 1.
+        SamplingError: kappa is not a probability, or batch_size below 1.
     """
     check_probability(kappa)
     return design_effect(kappa, batch_size=batch_size)
@@ -68,11 +68,11 @@ def worst_design_effect(kappa: float, *, batch_size: int) -> float:
 def nested_design_effect(kappas: npt.ArrayLike, rhos: npt.ArrayLike, *, batch_size: int) -> float:
     """Design effect of nested groups, such as GOP in video in shard: 1 + (B - 1) sum_l kappa_l rho_l (S28).
 
-    Level by level, shape (levels,): kappa_l is the probability that l is the finest level two distinct slots share,
-    rho_l the mean correlation of such two frames. A last level for pairs that share nothing makes it exact.
+    Arrays of shape (levels,): kappa_l is the probability that l is the finest level that two distinct slots share,
+    and rho_l the mean correlation of two such frames. With a last level for pairs that share nothing it is exact.
 
     Raises:
-        SamplingError: kappas are no probabilities of exclusive events, or not as many as rhos.
+        SamplingError: kappas are not probabilities of exclusive events, or their number is not that of rhos.
     """
     shared, alike = np.asarray(kappas, np.float64), np.asarray(rhos, np.float64)
     if shared.shape != alike.shape or shared.ndim != 1:
@@ -83,7 +83,7 @@ def nested_design_effect(kappas: npt.ArrayLike, rhos: npt.ArrayLike, *, batch_si
 
 
 def effective_batch(effect: float, *, batch_size: int) -> float:
-    """How many i.i.d. frames have a mean of the same variance, B / design effect (S24).
+    """The number of i.i.d. frames whose mean has the same variance, B / design effect (S24).
 
     Raises:
         SamplingError: batch_size below 1, or a design effect that is not positive.
@@ -98,8 +98,8 @@ def block_correlation(autocorrelation: npt.ArrayLike) -> float:
     """Mean correlation of two different frames among T neighbours, 2 / (T (T - 1)) sum_l (T - l) r(l) (S32).
 
     `autocorrelation` is r(1), ..., r(T - 1), shape (T - 1,), over all videos, each taken as a circle, around the mean
-    over *all* frames. Around each video's own mean it would leave out that frames of one video are alike. Frames at a
-    stride q take r(q), r(2 q), ...
+    over *all* frames. Around each video's own mean it would not contain the similarity of frames of one video. Frames
+    at a stride q take r(q), r(2 q), ...
 
     Raises:
         SamplingError: not a flat list of one correlation or more.
@@ -113,7 +113,7 @@ def block_correlation(autocorrelation: npt.ArrayLike) -> float:
 
 
 def ar1_block_correlation(phi: float, *, num_frames: int) -> float:
-    """`block_correlation` where r(l) = phi^l, 2 phi (T (1 - phi) - 1 + phi^T) / (T (T - 1) (1 - phi)^2) (S33).
+    """`block_correlation` for r(l) = phi^l, 2 phi (T (1 - phi) - 1 + phi^T) / (T (T - 1) (1 - phi)^2) (S33).
 
     Raises:
         SamplingError: phi outside [-1, 1], or fewer than two frames.

@@ -1,4 +1,4 @@
-"""How often a sampler shows each frame, for samplers that the loader does not have, and in any distribution."""
+"""Chi^2 and total variation of any distribution, and the distributions of samplers that the loader does not have."""
 
 import math
 import operator
@@ -14,15 +14,15 @@ from loader.sampling.orders import check_shard_sizes
 
 
 def chi2_of_law(law: npt.ArrayLike) -> float:
-    """Chi^2 of a frame law against uniform frames, N * sum p^2 - 1 (S1); `law` of shape (N,).
+    """Chi^2 of a distribution over frames against the uniform one, N * sum p^2 - 1 (S1); `law` of shape (N,).
 
     >>> chi2_of_law([0.25, 0.25, 0.25, 0.25])
     0.0
 
     Raises:
-        SamplingError: `law` is not a probability law.
+        SamplingError: `law` is not a distribution.
     """
-    # The mean of (N p - 1)^2 is the same number for a law that sums to one, and loses no digits near zero.
+    # The mean of (N p - 1)^2 is the same number if p sums to one, and loses no digits near zero.
     return float(np.mean((_excess(law)) ** 2))
 
 
@@ -30,27 +30,27 @@ def total_variation(law: npt.ArrayLike) -> float:
     """Half the sum of |p - 1/N| over the frames of `law`, shape (N,): the share of draws on the wrong frame (S1).
 
     Raises:
-        SamplingError: `law` is not a probability law.
+        SamplingError: `law` is not a distribution.
     """
     return float(np.mean(np.abs(_excess(law))) / 2)
 
 
 def max_over_representation(law: npt.ArrayLike) -> float:
-    """N * max p: how much too often the luckiest frame of `law`, shape (N,), is shown; 1 where uniform (S1).
+    """N * max p for `law`, shape (N,): how much too often the most frequent frame is shown; 1 if uniform (S1).
 
     Raises:
-        SamplingError: `law` is not a probability law.
+        SamplingError: `law` is not a distribution.
     """
     return float(np.max(_excess(law)) + 1)
 
 
 def chi2_of_shard_law(shard_probability: npt.ArrayLike, shard_sizes: npt.ArrayLike) -> float:
-    """Chi^2 of drawing shard s with probability P_s and then its frames alike, sum P^2 / pi - 1 (S2).
+    """Chi^2 of drawing shard s with probability P_s and then its frames uniformly, sum P^2 / pi - 1 (S2).
 
-    Both of shape (S,); pi_s is the shard's share of the frames.
+    Both have shape (S,). pi_s is the shard's share of the frames.
 
     Raises:
-        SamplingError: not a probability law, not shard sizes, not as many of both, or an empty shard that is drawn.
+        SamplingError: not a distribution, not shard sizes, different numbers of both, or an empty shard is drawn.
     """
     sizes = check_shard_sizes(shard_sizes)
     probability = check_distribution(shard_probability)
@@ -66,8 +66,8 @@ def chi2_of_shard_law(shard_probability: npt.ArrayLike, shard_sizes: npt.ArrayLi
 def typical_bias_of_uniform_shards(shard_sizes: npt.ArrayLike) -> float:
     """Root mean square bias of `chi2_of_uniform_shards`' rule, CV(n) / sqrt(S - 1) (S4).
 
-    In standard deviations of the shard means (every shard counted alike). It assumes that size says nothing about
-    content, that is, the mean over all ways of handing the sizes, shape (S,), to the shards.
+    In standard deviations of the shard means, with equal weights. It assumes that size and content are unrelated:
+    it is the mean over all assignments of the sizes, shape (S,), to the shards.
 
     Raises:
         SamplingError: not shard sizes.
@@ -79,8 +79,8 @@ def typical_bias_of_uniform_shards(shard_sizes: npt.ArrayLike) -> float:
 def chi2_of_equalised_readers(frames_per_reader: npt.ArrayLike) -> float:
     """Chi^2 of M readers that each show equally many frames of their own N_w, A(N_w) / H(N_w) - 1 (S11).
 
-    Readers are ranks, workers or both; `frames_per_reader` has shape (M,). Equal counts come of stopping all readers
-    with the shortest or of starting the short ones again. Assumes that each reads its frames in random order.
+    Readers are ranks, workers or both; `frames_per_reader` has shape (M,). Their counts are equal because all readers
+    stop with the shortest, or because short ones start again. Assumes that each reads its frames in random order.
 
     Raises:
         SamplingError: a reader without frames, or not counts.
@@ -92,10 +92,10 @@ def chi2_of_equalised_readers(frames_per_reader: npt.ArrayLike) -> float:
 
 
 def chi2_of_worker_drop_last(frames_per_worker: npt.ArrayLike, *, batch_size: int) -> float:
-    """Chi^2 where each worker cuts its own N_w frames into batches of B and drops the short last one (S14).
+    """Chi^2 if each worker cuts its own N_w frames into batches of B and drops the short last one (S14).
 
-    N * sum(k^2 / N_w) / (sum k)^2 - 1 with k = B * floor(N_w / B) frames kept, N = sum N_w; `frames_per_worker` has
-    shape (M,). Assumes that a worker's frames are in random order, so that any of them may be the dropped ones.
+    N * sum(k^2 / N_w) / (sum k)^2 - 1 with k = B * floor(N_w / B) frames kept and N = sum N_w; `frames_per_worker`
+    has shape (M,). Assumes that a worker's frames are in random order, so any of them may be dropped.
 
     Raises:
         SamplingError: not counts, a batch size below one, or no whole batch at all.
@@ -112,10 +112,10 @@ def chi2_of_worker_drop_last(frames_per_worker: npt.ArrayLike, *, batch_size: in
 
 
 def chi2_of_mixture(weights: npt.ArrayLike, frames_per_source: npt.ArrayLike) -> float:
-    """Chi^2, against uniform frames, of drawing source j with probability alpha_j and then its frames alike (S15).
+    """Chi^2, against uniform frames, of drawing source j with probability alpha_j and then its frames uniformly (S15).
 
-    sum alpha^2 / pi - 1, both arguments of shape (J,). A mixture wanted on purpose has this chi^2 and no bias against
-    its own target; it is what one pays for the choice of alpha.
+    sum alpha^2 / pi - 1, both arguments of shape (J,). A mixture that is intended has this chi^2, and no bias
+    against its own target.
 
     Raises:
         SamplingError: as `chi2_of_shard_law`.
@@ -132,8 +132,8 @@ def _excess(law: npt.ArrayLike) -> Reals:
 def position_law(shard_sizes: npt.ArrayLike, position: int) -> Reals:
     """Probability that each shard covers one position of a stream of shards in random order (S10): shape (S,).
 
-    Without a rotation. Exact, by counting the sets of shards that may lie before it: O(S^2 * position) for each
-    distinct size, so for small populations.
+    The stream has no rotation. The result is exact: it counts the sets of shards that may lie before the position. It
+    takes O(S^2 * position) for each distinct size, so it is for small populations.
 
     >>> position_law([1, 3], 0).tolist()
     [0.5, 0.5]
@@ -149,7 +149,7 @@ def position_law(shard_sizes: npt.ArrayLike, position: int) -> Reals:
     for size in set(held):
         others = held.copy()
         others.remove(size)
-        # Rows: how many shards lie before. The others' frames before must end in (position - size, position].
+        # Rows: number of shards before. Their frames must end in (position - size, position].
         ways = _subsets_by_sum(others, position)[:, max(0, position - size + 1) :].sum(1)
         num_others = len(others)
         probability = sum(
@@ -161,7 +161,7 @@ def position_law(shard_sizes: npt.ArrayLike, position: int) -> Reals:
 
 
 def _subsets_by_sum(sizes: list[int], greatest: int) -> npt.NDArray[np.object_]:
-    """Number of sets of shards by how many they are and how many frames they hold: Python's integers, exact."""
+    """Number of sets of shards, by their number of shards and of frames, in Python's exact integers."""
     ways = np.zeros((len(sizes) + 1, greatest + 1), dtype=object)
     ways[0, 0] = 1
     for size in sizes:

@@ -1,4 +1,4 @@
-"""Which item comes out of `webdataset.shuffle`'s buffer at which pick, for small streams, and approximations."""
+"""Which item leaves the buffer of `webdataset.shuffle` at which pick: exact for small streams, and limits."""
 
 import math
 import operator
@@ -55,8 +55,8 @@ def buffer_pair_law(
 ) -> Reals:
     """P[a, b], the probability that `first_pick` takes item a and `second_pick`, a later one, item b (S36).
 
-    (1 / (q q')) prod over the other picks up to the second of (1 - alive / q), alive the number of a and b that are
-    read and not yet taken. Shape (N, N), for small N.
+    (1 / (q q')) prod over the other picks up to the second of (1 - alive / q), where alive is the number of a and b
+    that are read and not yet taken. Shape (N, N), for small N.
 
     Raises:
         SamplingError: not 0 <= first_pick < second_pick < num_items, or as `buffer_schedule`.
@@ -79,7 +79,7 @@ def buffer_pair_law(
 def steady_lag_law(lags: npt.ArrayLike, output_lag: int, *, shuffle_buffer: int) -> Reals:
     """Probability that two picks `output_lag` apart take items `lags` >= 1 apart, either first (S38): its shape.
 
-    (theta^|d - delta| + theta^(d + delta - 1)) / (2 Q - 1), theta = 1 - 1 / Q: of a buffer that has long been full, far
+    (theta^|d - delta| + theta^(d + delta - 1)) / (2 Q - 1), theta = 1 - 1 / Q, for a buffer that has long been full, far
     from both ends of the stream.
 
     Raises:
@@ -97,7 +97,7 @@ def steady_lag_law(lags: npt.ArrayLike, output_lag: int, *, shuffle_buffer: int)
 def approximate_buffer_kappa(shard_frames: float, *, shuffle_buffer: int) -> float:
     """Kappa of a buffer of Q in a stream of shards of n frames, 1 - (1 - e^-x) / x - 1 / (2 Q), x = n / Q (S39).
 
-    For batches much smaller than Q, in the steady state; n / (2 Q) where Q is much larger than n, and never below 0.
+    For batches much smaller than Q, in the steady state. It is about n / (2 Q) if Q is much larger than n.
 
     Raises:
         SamplingError: a shard or a buffer below one.
