@@ -1,6 +1,6 @@
 """The main job from end to end: sample videos, a cache, its verification, batches in every sampling mode.
 
-`python -m frame_cache_tools.demo OUT` works in the folder OUT; run it again and it keeps what is there.
+`python -m frame_cache_tools.demo OUT` works in the folder OUT. A second run keeps the files of the first.
 """
 
 import time
@@ -36,9 +36,9 @@ MODES: dict[str, dict[str, Any]] = {
 @click.argument("folder", metavar="OUT", type=PathName(path_type=Path))
 @click.option("--count", default=200, show_default=True, help="Number of sample videos.")
 def main(folder: Path, count: int) -> None:
-    """Run every step in the folder OUT, saying which command does the same by hand."""
+    """Run every step in the folder OUT, and print the command that does the same by hand."""
     videos, cache = folder / "videos", folder / "cache"
-    _step("Sample videos", f"python -m frame_cache_tools.samples.sample_videos {videos}")
+    _step("Sample videos", f"python -m frame_cache_tools.samples {videos}")
     _run(make_sample_videos, str(videos), "--count", str(count))
     _step("Build the cache", f"cache-build {videos} --out {cache}")
     _run(cache_build, str(videos), "--out", str(cache))
@@ -50,7 +50,7 @@ def main(folder: Path, count: int) -> None:
     cached = frame_store.open_store(cache)
     live = open_videos(videos, size=224, scan_cache=folder / "cache.scan")
     click.echo(
-        f"{'store':8} {'sampling':12} {'images/s':>9} {'videos in a batch':>18} {'frames that name themselves':>28}"
+        f"{'store':8} {'sampling':12} {'images/s':>9} {'videos in a batch':>18} {'frames with right numbers':>28}"
     )
     try:
         _show(live, "live", "permutation", {}, LIVE_BATCHES)
@@ -84,14 +84,14 @@ def _take(loader: FrameLoader, num_batches: int) -> Iterator[FrameBatch]:
     try:
         yield from islice(batches, num_batches)
     finally:
-        batches.close()  # type: ignore[attr-defined]  # a generator: stop reading ahead now, not at collection
+        batches.close()  # type: ignore[attr-defined]  # closes the generator now, so that it reads ahead no further
 
 
 def _count_right(batch: FrameBatch) -> int:
-    """Frames whose pixels spell the video and the frame number that the batch says."""
+    """Frames whose pixels show the video number and the frame number that the batch states."""
     pixels = batch.frames.permute(0, 2, 3, 1).numpy()
-    said = zip(batch.video_ids.tolist(), batch.frame_in_video.tolist(), strict=True)
-    return sum(read_frame(frame) == numbers for frame, numbers in zip(pixels, said, strict=True))
+    stated = zip(batch.video_ids.tolist(), batch.frame_in_video.tolist(), strict=True)
+    return sum(read_frame(frame) == numbers for frame, numbers in zip(pixels, stated, strict=True))
 
 
 def _step(title: str, command: str) -> None:

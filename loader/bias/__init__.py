@@ -1,7 +1,8 @@
 """Bias and variance of each way to sample, computed before training (SAMPLING.md). No torch."""
 
+from loader.bias.checks import Reals
 from loader.bias.design_effect import least_correlation
-from loader.bias.law import SamplingLaw, Target, sampling_law
+from loader.bias.distributions import SamplingLaw, Target, sampling_law
 from loader.bias.report import (
     NOTHING_VARIES,
     BiasReport,
@@ -12,6 +13,7 @@ from loader.bias.report import (
 )
 from loader.bias.rho import (
     DRAWS,
+    Level,
     ReadFeatures,
     RhoEstimate,
     estimate_rho,
@@ -27,7 +29,9 @@ __all__ = [
     "DRAWS",
     "NOTHING_VARIES",
     "BiasReport",
+    "Level",
     "ReadFeatures",
+    "Reals",
     "RhoEstimate",
     "SamplingLaw",
     "Target",

@@ -1,8 +1,8 @@
-"""What alike frames in one batch cost: intraclass correlation, design effect, effective batch size.
+"""The design effect: the variance of a batch's mean, over that of as many independent frames.
 
-With a uniform law the mean gradient of a batch is right on average, and only its variance depends on the sampler:
-design_effect * sigma^2 / B, where sigma^2 is the variance over all frames. The sampler's half of it is kappa
-(`loader.bias.pairs.kappa`), the data's half is rho. `SAMPLING.md` derives the formulas.
+Under a uniform distribution the mean gradient of a batch is right on average, and only its variance depends on the
+sampler. The variance is design_effect * sigma^2 / B, where sigma^2 is the variance over all frames. It follows from
+kappa, a number of the sampler (`loader.bias.pairs`), and rho, a number of the data. `SAMPLING.md` derives the formulas.
 """
 
 from collections.abc import Sequence
@@ -11,62 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.shared import counted
-from loader.bias.formulas import Reals, check_law
-from loader.bias.pairs import check_batch_size
+from loader.bias.checks import Integers, Reals, check_batch_size, check_distribution, check_probability
 from loader.errors import SamplingError
 from loader.sampling.orders import check_shard_sizes
 
 
-def intraclass_correlation(frames_by_shard: Sequence[npt.ArrayLike]) -> float:
-    """Rho: how alike two different frames of a shard are, exact for a whole population (S22).
-
-    sum_s (n_s / N) C_s / sigma^2, C_s = |mu_s - G|^2 - sigma_s^2 / (n_s - 1) the mean of <g_i - G, g_j - G> over pairs
-    of different frames of shard s; a shard of one frame has no pair and adds nothing. Variances are divided by
-    counts, not by counts less one. One array of shape (n_s, D) per shard; at most eta^2, and at least -1 / (n - 1)
-    for equal shards of n.
-
-    >>> intraclass_correlation([[[0.0], [0.0]], [[1.0], [1.0]]])
-    1.0
-
-    Raises:
-        SamplingError: no shard has two frames, all frames are equal, or the arrays do not fit each other.
-    """
-    shards, mean, variance = _population(frames_by_shard)
-    paired = [shard for shard in shards if len(shard) > 1]
-    if not paired:
-        raise SamplingError("no shard has two frames to compare")
-    total = 0.0
-    for shard in paired:
-        between = float(((shard.mean(0) - mean) ** 2).sum())
-        within = float(((shard - shard.mean(0)) ** 2).sum()) / len(shard)
-        total += len(shard) * (between - within / (len(shard) - 1))
-    return total / sum(map(len, shards)) / variance
-
-
-def correlation_ratio(frames_by_shard: Sequence[npt.ArrayLike]) -> float:
-    """Eta^2: the part of the variance over frames that lies between the shards' means, in [0, 1] (S22).
-
-    sum_s (n_s / N) |mu_s - G|^2 / sigma^2; one array of shape (n_s, D) per shard.
-
-    Raises:
-        SamplingError: all frames are equal, or the arrays do not fit each other.
-    """
-    shards, mean, variance = _population(frames_by_shard)
-    between = sum(len(shard) * float(((shard.mean(0) - mean) ** 2).sum()) for shard in shards)
-    return between / sum(map(len, shards)) / variance
-
-
 def least_correlation(group_sizes: npt.ArrayLike) -> float:
-    """The least `intraclass_correlation` that any data can have over groups of these sizes, shape (S,) (S22).
+    """The least rho that any data can have over groups of these sizes, shape (S,) (S22).
 
-    -1 / (n - 1), n the smallest size above one: a pair of a group is alike at least by -sigma_s^2 / (n_s - 1), and
-    small groups allow for the least. 0 where no group has a pair.
+    It is -1 / (n - 1), where n is the smallest size above one. The correlation of the pairs of a group is at least
+    -sigma_s^2 / (n_s - 1), which is least for small groups. It is 0 if no group has a pair.
 
     >>> least_correlation([3, 9, 1])
     -0.5
-
-    Raises:
-        SamplingError: not sizes of groups.
     """
     sizes = check_shard_sizes(group_sizes)
     paired = sizes[sizes > 1]
@@ -76,18 +33,18 @@ def least_correlation(group_sizes: npt.ArrayLike) -> float:
 def slot_correlation(kappa: float, rho: float, *, shard_size: float, num_shards: int) -> float:
     """Mean correlation of two distinct slots, kappa rho - (1 - kappa) (1 + (n - 1) rho) / (n (S - 1)) (S23).
 
-    Assumes S equal shards of n frames that the sampler does not tell apart, different frames in the slots, and that
-    any two different frames of a shard are equally likely to meet. Kappa is the probability of sharing a shard.
+    Assumes S equal shards of n frames that the sampler treats alike, different frames in the slots, and that any two
+    different frames of a shard are equally likely to meet. Kappa is the probability that two slots share a shard.
 
     Raises:
-        SamplingError: kappa is no probability, rho above 1, or one shard and kappa below 1.
+        SamplingError: kappa is not a probability, rho is above 1, or there is one shard and kappa is below 1.
     """
-    _check_probability(kappa)
+    check_probability(kappa)
     if shard_size < 1 or num_shards < 1 or (num_shards == 1 and kappa < 1):
         raise SamplingError(
             f"kappa {kappa} with {counted(num_shards, 'shard')} of {shard_size} frames cannot be"
         )
-    if rho > 1 + 1e-9:  # rounding of a computed rho; an estimate may also lie below -1 / (n - 1)
+    if rho > 1 + 1e-9:  # a computed rho is rounded; an estimate may also lie below -1 / (n - 1)
         raise SamplingError(f"rho is at most 1, found {rho}")
     if num_shards == 1:
         return rho
@@ -98,8 +55,8 @@ def slot_correlation(kappa: float, rho: float, *, shard_size: float, num_shards:
 def design_effect(correlation: float, *, batch_size: int) -> float:
     """Variance of a batch's mean over that of B i.i.d. frames, 1 + (B - 1) c (S24).
 
-    `correlation` is the mean over pairs of distinct slots, for instance `slot_correlation`. Assumes a uniform law in
-    every slot, or at least on average over the slots.
+    `correlation` is the mean over pairs of distinct slots, for instance `slot_correlation`. Assumes a uniform
+    distribution in every slot, or at least on average over the slots.
 
     Raises:
         SamplingError: batch_size below 1.
@@ -108,28 +65,11 @@ def design_effect(correlation: float, *, batch_size: int) -> float:
     return 1 + (batch_size - 1) * correlation
 
 
-def worst_design_effect(kappa: float, *, batch_size: int) -> float:
-    """The greatest design effect that any data can give, 1 + (B - 1) kappa (S25): needs no rho.
-
-    Holds for equal shards, as `slot_correlation` assumes, and for visits by the anchor-frame rule with `visit_kappa`.
-    It is no bound for unequal shards in a stream: small shards that follow each other may be alike, and kappa does
-    not count them.
-
-    Raises:
-        SamplingError: kappa is no probability, or batch_size below 1.
-    """
-    _check_probability(kappa)
-    return design_effect(kappa, batch_size=batch_size)
-
-
 def visit_design_effect(rho: float, *, frames_per_visit: int) -> float:
     """Design effect of independent visits by the anchor-frame rule, 1 + (m - 1) rho (S26).
 
-    Exact for shards of any sizes. `rho` is the `intraclass_correlation` where a visit takes different frames, which
-    is what our sampler does, and the `correlation_ratio` where it may take one twice.
-
-    Raises:
-        SamplingError: frames_per_visit below 1.
+    Exact for shards of any sizes. `rho` is the correlation of two different frames of a shard if a visit takes
+    different frames, which is the default, and eta^2 if it may take a frame twice (S22).
     """
     return design_effect(rho, batch_size=frames_per_visit)
 
@@ -143,9 +83,9 @@ def weighted_visit_design_effect(
 ) -> float:
     """Design effect of independent visits that draw shard s with probability P_s (S46): exact, for any P and sizes.
 
-    m sum_s P_s (|mu_s - mu_P|^2 + sigma_s^2 f_s / m) / sigma^2, mu_P the mean that such visits have and sigma^2 the
-    variance of *all frames alike*; f_s = (n_s - m) / (n_s - 1) where a visit takes different frames, 1 where it may
-    take one twice. The variance is that around mu_P: the distance from mu_P to the mean of all frames is the bias.
+    m sum_s P_s (|mu_s - mu_P|^2 + sigma_s^2 f_s / m) / sigma^2. mu_P is the mean of such visits, and sigma^2 the
+    variance over all frames with equal weights. f_s = (n_s - m) / (n_s - 1) if a visit takes different frames, 1 if it
+    may take one twice. The variance is around mu_P; the distance from mu_P to the mean of all frames is the bias.
 
     One array of shape (n_s, D) per shard; `shard_probability` of shape (S,), 0 for shards without frames.
 
@@ -153,17 +93,17 @@ def weighted_visit_design_effect(
     25.25
 
     Raises:
-        SamplingError: not a law over the shards, a visit longer than a shard that it may go to, or all frames are
-            equal.
+        SamplingError: not a distribution over the shards, a visit longer than a shard that it may read, or all
+            frames are equal.
     """
     check_batch_size(frames_per_visit)
-    probability = check_law(shard_probability)
+    probability = check_distribution(shard_probability)
     if len(probability) != len(frames_by_shard):
         raise SamplingError(f"{len(probability)} probabilities for {counted(len(frames_by_shard), 'shard')}")
     drawn = [shard for shard, chance in zip(frames_by_shard, probability, strict=True) if chance > 0]
     if not with_replacement and any(len(np.atleast_1d(shard)) < frames_per_visit for shard in drawn):
         raise SamplingError(f"no visit of {counted(frames_per_visit, 'different frame')} in a shard of fewer")
-    _, mean, variance = _population(frames_by_shard)
+    _, mean, variance = population(frames_by_shard)
     chances = probability[probability > 0]
     shards = [np.asarray(shard, np.float64) - mean for shard in drawn]
     sizes = np.array([len(shard) for shard in shards])
@@ -181,20 +121,20 @@ def worst_visit_design_effect(
     frames_per_visit: int,
     with_replacement: bool = False,
 ) -> float:
-    """The greatest `weighted_visit_design_effect` that any data can give (S47): sizes and law alone, attained.
+    """The greatest `weighted_visit_design_effect` that any data can give (S47), from sizes and P. Some data attain it.
 
-    max(m lambda, max_s f_s r_s) with r_s = P_s / pi_s, pi_s the share of the frames: data that differ between shards
-    give at most m lambda, lambda the largest root of sum_s P_s / (lambda - r_s) = 0, or the largest r_s where two
-    shards have it; data that differ inside one shard give f_s r_s. m, where P = pi and there are two shards.
+    max(m lambda, max_s f_s r_s) with r_s = P_s / pi_s, where pi_s is the share of the frames. Data that differ between
+    shards give at most m lambda; lambda is the largest root of sum_s P_s / (lambda - r_s) = 0, or the largest r_s if
+    two shards have it. Data that differ inside one shard give f_s r_s. It is m if P = pi and there are two shards.
 
     >>> round(worst_visit_design_effect([1, 99], [0.5, 0.5], frames_per_visit=1), 2)
     25.25
 
     Raises:
-        SamplingError: not shard sizes, or not a law over the shards that hold frames.
+        SamplingError: not shard sizes, or not a distribution over the shards that hold frames.
     """
     check_batch_size(frames_per_visit)
-    sizes, probability = check_shard_sizes(shard_sizes), check_law(shard_probability)
+    sizes, probability = check_shard_sizes(shard_sizes), check_distribution(shard_probability)
     if len(sizes) != len(probability) or probability[sizes == 0].any():
         raise SamplingError("expected a probability for each shard, 0 where it holds no frame")
     num_frames = int(sizes.sum())
@@ -207,17 +147,15 @@ def worst_visit_design_effect(
     return max(frames_per_visit * _largest_ratio_of_variances(ratios, probability), inside)
 
 
-def _without_replacement(
-    sizes: npt.NDArray[np.int64], frames_per_visit: int, *, with_replacement: bool
-) -> Reals:
-    """What is left of a shard's variance over m in the mean of m of its frames; nothing of a shard of one frame."""
+def _without_replacement(sizes: Integers, frames_per_visit: int, *, with_replacement: bool) -> Reals:
+    """f_s: the variance of the mean of m frames of a shard, over sigma_s^2 / m. It is 0 for a shard of one frame."""
     if with_replacement:
         return (sizes > 1).astype(np.float64)
     return np.maximum(sizes - frames_per_visit, 0) / np.maximum(sizes - 1, 1)
 
 
 def _largest_ratio_of_variances(ratios: Reals, probability: Reals) -> float:
-    """Largest variance of values of shards under P over that under pi, r = P / pi: the secular equation of (S47)."""
+    """Largest ratio of the variance of shard values under P to that under pi: the secular equation of (S47)."""
     order = np.argsort(ratios)
     ratios, probability = ratios[order], probability[order]
     low, high = float(ratios[-2]), float(ratios[-1])
@@ -245,14 +183,14 @@ def permutation_design_effect(num_frames: int, *, batch_size: int) -> float:
 def clip_design_effect(
     rho: float, *, clip_frames: int, batch_size: int, num_windows: int | None = None
 ) -> float:
-    """Design effect of B clips, whole windows of T frames drawn alike (S21): against B T frames of the clips' own law.
+    """Design effect of B clips, uniformly drawn whole windows of T frames (S21), against B T frames that clips show.
 
-    1 + (T - 1) rho where windows are drawn with replacement (`num_windows` None), and that times (M - B) / (M - 1)
-    where the clips of a batch are different ones of M windows; exact, also where windows overlap. `rho` is the mean
-    correlation of two slots of a window: the `intraclass_correlation` of all windows, one array for each.
+    1 + (T - 1) rho if windows are drawn with replacement (`num_windows` None); that times (M - B) / (M - 1) if the
+    clips of a batch are different ones of M windows. It is exact, also if windows overlap. `rho` is the mean
+    correlation of two slots of a window, over all windows.
 
     Raises:
-        SamplingError: clip_frames below 1, or not 1 <= batch_size <= num_windows.
+        SamplingError: batch_size above num_windows, or a number below 1.
     """
     check_batch_size(batch_size)
     of_a_clip = visit_design_effect(rho, frames_per_visit=clip_frames)
@@ -265,69 +203,12 @@ def clip_design_effect(
     return of_a_clip * permutation_design_effect(num_windows, batch_size=batch_size)
 
 
-def nested_design_effect(kappas: npt.ArrayLike, rhos: npt.ArrayLike, *, batch_size: int) -> float:
-    """Design effect of nested groups, such as GOP in video in shard: 1 + (B - 1) sum_l kappa_l rho_l (S28).
-
-    Level by level, shape (levels,): kappa_l is the probability that l is the finest level two distinct slots share,
-    rho_l the mean correlation of such two frames. A last level for pairs that share nothing makes it exact.
+def population(frames_by_shard: Sequence[npt.ArrayLike]) -> tuple[list[Reals], Reals, float]:
+    """Shards that hold frames, the mean frame, and the variance over frames.
 
     Raises:
-        SamplingError: kappas are no probabilities of exclusive events, or not as many as rhos.
+        SamplingError: no frames, all frames are equal, or the arrays do not fit each other.
     """
-    shared, alike = np.asarray(kappas, np.float64), np.asarray(rhos, np.float64)
-    if shared.shape != alike.shape or shared.ndim != 1:
-        raise SamplingError(f"kappas of shape {shared.shape} and rhos of shape {alike.shape}")
-    if (shared < 0).any() or shared.sum() > 1 + 1e-9:
-        raise SamplingError(f"kappas are probabilities of exclusive events, found {shared}")
-    return design_effect(float(shared @ alike), batch_size=batch_size)
-
-
-def effective_batch(effect: float, *, batch_size: int) -> float:
-    """How many i.i.d. frames have a mean of the same variance, B / design effect (S24).
-
-    Raises:
-        SamplingError: batch_size below 1, or a design effect that is not positive.
-    """
-    check_batch_size(batch_size)
-    if effect <= 0:
-        raise SamplingError(f"a design effect is positive, found {effect}")
-    return batch_size / effect
-
-
-def block_correlation(autocorrelation: npt.ArrayLike) -> float:
-    """Mean correlation of two different frames among T neighbours, 2 / (T (T - 1)) sum_l (T - l) r(l) (S32).
-
-    `autocorrelation` is r(1), ..., r(T - 1), shape (T - 1,), over all videos, each taken as a circle, around the mean
-    over *all* frames. Around each video's own mean it would leave out that frames of one video are alike. Frames at a
-    stride q take r(q), r(2 q), ...
-
-    Raises:
-        SamplingError: not a flat list of one correlation or more.
-    """
-    by_lag = np.asarray(autocorrelation, np.float64)
-    if by_lag.ndim != 1 or not by_lag.size:
-        raise SamplingError(f"expected r(1), ..., r(T - 1), found {by_lag!r}")
-    num_frames = len(by_lag) + 1
-    weights = num_frames - np.arange(1, num_frames)
-    return float(weights @ by_lag) * 2 / (num_frames * (num_frames - 1))
-
-
-def ar1_block_correlation(phi: float, *, num_frames: int) -> float:
-    """`block_correlation` where r(l) = phi^l, 2 phi (T (1 - phi) - 1 + phi^T) / (T (T - 1) (1 - phi)^2) (S33).
-
-    Raises:
-        SamplingError: phi outside [-1, 1], or fewer than two frames.
-    """
-    if not -1 <= phi <= 1 or num_frames < 2:
-        raise SamplingError(f"phi is in [-1, 1] and frames are 2 or more, found {phi} and {num_frames}")
-    if phi == 1:
-        return 1.0
-    numerator = 2 * phi * (num_frames * (1 - phi) - 1 + phi**num_frames)
-    return numerator / (num_frames * (num_frames - 1) * (1 - phi) ** 2)
-
-
-def _population(frames_by_shard: Sequence[npt.ArrayLike]) -> tuple[list[Reals], Reals, float]:
-    """Shards that hold frames, the mean frame, the variance over frames."""
     shards = [np.asarray(shard, np.float64) for shard in frames_by_shard]
     shapes = {shard.shape[1:] for shard in shards}
     if len(shapes) != 1 or any(shard.ndim != 2 for shard in shards):
@@ -339,10 +220,5 @@ def _population(frames_by_shard: Sequence[npt.ArrayLike]) -> tuple[list[Reals], 
     mean = sum((shard.sum(0) for shard in shards), np.zeros(shards[0].shape[1])) / num_frames
     variance = sum(float(((shard - mean) ** 2).sum()) for shard in shards) / num_frames
     if not variance:
-        raise SamplingError("all frames are equal: there is no variance to take parts of")
+        raise SamplingError("all frames are equal: there is no variance to divide")
     return shards, mean, variance
-
-
-def _check_probability(kappa: float) -> None:
-    if not 0 <= kappa <= 1:
-        raise SamplingError(f"kappa is a probability, found {kappa}")

@@ -1,4 +1,4 @@
-"""What a sampler's batches are worth on given data: the law, rho and the design effect that follows from both."""
+"""The report on one sampler and given data: its distribution, rho, and the design effect that follows from both."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from frame_store.protocol import FrameStore
 from loader.bias import design_effect as formulas
-from loader.bias.exact_effects import ExactEffect, clip_correlation, exact_effect
-from loader.bias.law import SamplingLaw
+from loader.bias.checks import Integers, Reals
+from loader.bias.distributions import SamplingLaw
+from loader.bias.exact_design_effect import ExactEffect, clip_correlation, exact_effect
 from loader.bias.rho import (
     DRAWS,
     FRAMES_PER_DRAW,
@@ -27,14 +28,12 @@ from loader.errors import SamplingError
 from loader.sampling import SamplingSpec
 from loader.sampling.orders import contiguous_video_sizes, epoch_order, frames_per_block
 
-Reals = npt.NDArray[np.float64]
-
 EffectBasis: TypeAlias = Basis | Literal["approximate"]
-"""What a design effect stands on: `exact` on sizes or on every frame; the others of `Basis` on a rho that is not exact,
-by an exact formula; `approximate` on a formula that is not exact here."""
+"""What a design effect is computed from. `exact`: sizes, or every frame. The other values of `Basis`: a rho that is not
+exact, by an exact formula. `approximate`: a formula that is not exact for this case."""
 
 ROUNDING = 1e-12
-"""A design effect below is 0 but for rounding: every batch has the same mean."""
+"""A smaller design effect counts as 0: every batch has the same mean, up to rounding."""
 NEEDS_RHO = "needs rho"
 NEEDS_FEATURES = "needs features"
 NOTHING_VARIES = "all frames are alike"
@@ -42,56 +41,56 @@ NOTHING_VARIES = "all frames are alike"
 
 @dataclass(frozen=True, kw_only=True)
 class BiasReport:
-    """One sampler on one store; a batch is the global one, of all ranks together."""
+    """One sampler on one store. A batch is the global one, of all ranks together."""
 
     law: SamplingLaw
     rho: RhoEstimate | None
-    """Of the level this sampler's design effect stands on; None where it needs none, or none could be had."""
+    """Rho of the level that this sampler needs (`rho_level`). None if it needs none, or if none is known."""
     design_effect: float | None
-    """Variance of a batch's mean, around its own expectation, over that of as many independent uniform frames."""
+    """Variance of a batch's mean around its own expectation, over that of as many independent, uniform frames."""
     design_effect_low: float | None
     design_effect_high: float | None
-    """At the ends of rho's interval."""
+    """The design effects at the ends of rho's interval."""
     basis: EffectBasis | None
-    """What the design effect stands on; None where there is none."""
+    """What the design effect is computed from; None if there is no design effect."""
     why_not_exact: str | None
-    """Why the design effect is approximate, or what it needs that is not there."""
+    """Why the design effect is approximate, or what is missing."""
     mean_square_effect: float | None
-    """Mean square distance of a batch's mean from that of all frames, bias included, over the same: the design effect
-    where there is no bias. None where it is not known exactly, and for clips."""
+    """Mean square distance of a batch's mean from that of all frames, over the same variance. Without bias it is the
+    design effect. None if it is not known exactly, and for clips."""
     bias_of_proxy: float | None
-    """Length of the bias over sigma, both of the proxy, exact over all frames; None where features are not given."""
+    """Length of the bias over sigma, both of the proxy and exact over all frames. None if features are not given."""
 
     @property
     def is_exact(self) -> bool:
-        """Whether the design effect is exact: for these frames, not for a sample, an assumption or an average cache."""
+        """Whether the design effect is exact for these frames, not for a sample, an assumption or an average cache."""
         return self.basis == "exact"
 
     @property
     def effective_batch(self) -> float | None:
-        """Independent frames that a batch is worth: as many have a mean of the same variance."""
-        return self._worth(self.design_effect)
+        """The number of independent frames whose mean has the same variance as a batch's mean."""
+        return self._effective_batch(self.design_effect)
 
     @property
     def effective_batch_low(self) -> float | None:
         """The same at the upper end of the design effect's interval."""
-        return self._worth(self.design_effect_high)
+        return self._effective_batch(self.design_effect_high)
 
     @property
     def effective_batch_high(self) -> float | None:
         """The same at the lower end of the design effect's interval."""
-        return self._worth(self.design_effect_low)
+        return self._effective_batch(self.design_effect_low)
 
     @property
     def effective_batch_with_bias(self) -> float | None:
-        """Independent frames whose mean is as near to that of all frames, in mean square: see `mean_square_effect`."""
-        return self._worth(self.mean_square_effect)
+        """The number of independent frames whose mean has the same `mean_square_effect`."""
+        return self._effective_batch(self.mean_square_effect)
 
     @property
     def least_effective_batch(self) -> float | None:
-        """What a batch is certainly worth (at 95% where rho has an interval); None where nothing certain is known.
+        """A certain lower bound of the effective batch (at 95% if rho has an interval). None if none is known.
 
-        The greater of `effective_batch_low`, unless it is approximate, and the law's floor, where it is proven.
+        It is the greater of `effective_batch_low`, unless that is approximate, and the law's floor, if proven.
         """
         known = []
         if self.effective_batch_low is not None and self.basis != "approximate":
@@ -100,7 +99,7 @@ class BiasReport:
             known.append(self.law.effective_batch_floor)
         return max(known, default=None)
 
-    def _worth(self, effect: float | None) -> float | None:
+    def _effective_batch(self, effect: float | None) -> float | None:
         if effect is None:
             return None
         return self.law.slots_per_batch / effect if effect > ROUNDING else float("inf")
@@ -109,15 +108,16 @@ class BiasReport:
 def make_report(
     law: SamplingLaw,
     spec: SamplingSpec,
-    shard_sizes: npt.NDArray[np.int64],
+    shard_sizes: Integers,
     *,
     rho: RhoEstimate | None,
     features: Reals | None = None,
     video_sizes: npt.ArrayLike | None = None,
 ) -> BiasReport:
-    """Put law and data together: exactly where `features` has a row a frame id, of all frames, shape (N, D).
+    """Combine law and data.
 
-    Else from `rho`, which is that of `rho_level(spec)`. `video_sizes`, shape (V,), are needed for clips alone.
+    The report is exact if `features` has a row for each frame id, shape (N, D). Else it uses `rho`, which belongs to
+    `rho_level(spec)`. `video_sizes`, shape (V,), are needed for clips only.
     """
     bias = None
     if law.chi2 == 0:
@@ -131,7 +131,7 @@ def make_report(
         exact = ExactEffect(design_effect=from_sizes, mean_square_effect=from_sizes)
     elif features is not None and not _is_more_than_an_epoch(law, spec):
         exact = exact_effect(law, spec, shard_sizes, features, video_sizes=video_sizes)
-        # Clips that vary have an exact effect.
+        # Without an exact effect, the windows of clips do not vary.
         nothing_varies = exact is None and (
             spec.clip_frames is not None or not np.ptp(features, axis=0).any()
         )
@@ -147,11 +147,12 @@ def make_report(
     why_not = NOTHING_VARIES if nothing_varies else _why_no_effect(law, spec, rho)
     if why_not is not None:
         return report_of_effects(law, None, rho=rho, why=why_not, bias=bias)
-    assert rho is not None  # else there would be a reason
+    assert rho is not None  # without rho there is a reason, handled above
     effects = [_effect_of_rho(law, spec, shard_sizes, value) for value in (rho.rho, rho.low, rho.high)]
     approximation = _approximation(spec, shard_sizes)
     basis: EffectBasis = rho.basis if approximation is None else "approximate"
-    # Clips: the mean over frames is not their target. Elsewhere an exact rho gives an exact effect of an unbiased law.
+    # The mean over frames is not the target of clips. For other samplings an exact rho gives an exact effect, and the
+    # law is unbiased.
     mean_square = effects[0] if basis == "exact" and law.chi2_over_windows is None else None
     return report_of_effects(
         law, effects, rho=rho, basis=basis, why=approximation, bias=bias, mean_square=mean_square
@@ -168,7 +169,7 @@ def report_of_effects(
     bias: float | None,
     mean_square: float | None = None,
 ) -> BiasReport:
-    """A report of the design effects at rho and at the ends of its interval; none of them is below 0."""
+    """A report of the design effects at rho and at the ends of its interval. Negative effects become 0."""
     ends: list[float | None] = [None] * 3
     if effects is not None:
         possible = [max(0.0, effect) for effect in effects]
@@ -187,16 +188,14 @@ def report_of_effects(
 
 
 def rho_level(spec: SamplingSpec) -> str | None:
-    """What two slots of a batch may have in common under `spec`: `shard`, `clip`, `batch`, or None where nothing."""
+    """What two slots of a batch may share under `spec`: `shard`, `clip`, `batch`, or None."""
     if spec.clip_frames is not None:
         return "clip" if spec.clip_frames > 1 else None
     return {"shards": "shard", "block": "shard", "sequential": "batch"}.get(spec.sampling)
 
 
-def _effect_of_sizes(
-    law: SamplingLaw, spec: SamplingSpec, shard_sizes: npt.NDArray[np.int64]
-) -> float | None:
-    """The design effect that is the same for all data, where there is one."""
+def _effect_of_sizes(law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers) -> float | None:
+    """The design effect if it is the same for all data, else None."""
     if _is_more_than_an_epoch(law, spec):
         return None
     if rho_level(spec) is None:
@@ -207,13 +206,13 @@ def _effect_of_sizes(
         )
     if spec.sampling == "block":
         block_frames = frames_per_block(shard_sizes, shards_per_block=spec.shards_per_block or 1)
-        if block_frames >= law.num_frames:  # one block: all frames are shuffled together
+        if block_frames >= law.num_frames:  # one block is a permutation of all frames
             return formulas.permutation_design_effect(law.num_frames, batch_size=law.slots_per_batch)
     return None
 
 
 def _is_more_than_an_epoch(law: SamplingLaw, spec: SamplingSpec) -> bool:
-    """Whether `pad` makes a step of more positions than an epoch has, so that frames come twice in it."""
+    """Whether `pad` makes a step of more positions than an epoch has, which shows frames twice."""
     clip_frames = spec.clip_frames or 1
     num_positions = law.num_frames if law.num_windows is None else law.num_windows
     is_once = spec.sampling in {"permutation", "block"}
@@ -224,27 +223,25 @@ def _why_no_effect(law: SamplingLaw, spec: SamplingSpec, rho: RhoEstimate | None
     if _is_more_than_an_epoch(law, spec):
         return "a step is more than an epoch"
     if spec.sampling == "shards" and law.chi2 > 0:
-        return NEEDS_FEATURES  # of each shard its own mean and variance: rho is not enough
+        return NEEDS_FEATURES  # it needs the mean and variance of each shard; rho is not enough
     if rho_level(spec) == "shard":
         return NEEDS_RHO if rho is None else None
-    # A rho that is assumed is that inside a shard.
+    # An assumed rho is the rho inside a shard.
     return NEEDS_FEATURES if rho is None or rho.basis == "assumed" else None
 
 
-def _approximation(spec: SamplingSpec, shard_sizes: npt.NDArray[np.int64]) -> str | None:
-    """Why the design effect at a rho is approximate; None where it is exact."""
+def _approximation(spec: SamplingSpec, shard_sizes: Integers) -> str | None:
+    """Why the design effect from a rho is approximate; None if it is exact."""
     held = shard_sizes[shard_sizes > 0]
     is_equal = held.min() == held.max()
-    if spec.sampling == "block":  # which frames of a shard meet, rho does not tell
-        return "from rho, as of equal shards whose frames lie in random order"
+    if spec.sampling == "block":  # rho does not depend on which frames of a shard meet
+        return "from rho, as for equal shards whose frames lie in random order"
     if spec.sampling == "shards" and spec.frames_with_replacement and not is_equal:
-        return "from rho, as of equal shards"
+        return "from rho, as for equal shards"
     return None
 
 
-def _effect_of_rho(
-    law: SamplingLaw, spec: SamplingSpec, shard_sizes: npt.NDArray[np.int64], rho: float
-) -> float:
+def _effect_of_rho(law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers, rho: float) -> float:
     slots = law.slots_per_batch
     held = shard_sizes[shard_sizes > 0]
     if spec.clip_frames is not None:
@@ -256,7 +253,7 @@ def _effect_of_rho(
         )
     if spec.sampling == "shards":
         if spec.frames_with_replacement:
-            # Two slots of a visit may show one frame: the correlation ratio takes the place of rho.
+            # Two slots of a visit may show one frame, so eta^2 takes the place of rho (S22).
             mean_size = float(held.mean())
             rho = (1 + (mean_size - 1) * rho) / mean_size
         return formulas.visit_design_effect(rho, frames_per_visit=law.slots_per_visit)
@@ -265,33 +262,33 @@ def _effect_of_rho(
     return stream_design_effect(law, held, rho)
 
 
-def stream_design_effect(law: SamplingLaw, shard_sizes: npt.NDArray[np.int64], rho: float) -> float:
-    """1 + (B - 1) c(kappa); shards of any sizes stand for as many of the average size.
+def stream_design_effect(law: SamplingLaw, shard_sizes: Integers, rho: float) -> float:
+    """1 + (B - 1) c(kappa), where every shard is treated as one of the average size.
 
-    Exact for equal shards whose frames lie in random order, in the mean over those orders. Where neighbours are alike
-    (`--layout video`) a block's first and last shard, of which it holds a part, count for a little too little: 5 to 12%
-    of the design effect in the cases tried; with shards of 3 to 390 frames it was 19% too large.
+    It is exact for equal shards whose frames lie in random order, in the mean over those orders. If neighbours are
+    alike (`--layout video`), it undercounts a block's first and last shard, because the block holds only a part of
+    them: the result was 5 to 12% too small in the cases tried. With shards of 3 to 390 frames it was 19% too large.
     """
     if len(shard_sizes) == 1:
         return formulas.permutation_design_effect(law.num_frames, batch_size=law.slots_per_batch)
     shard_size = max(2.0, float(shard_sizes.mean()))
     correlation = formulas.slot_correlation(
         law.kappa["shard"],
-        max(rho, -1 / (shard_size - 1)),  # unequal shards can have less than equal ones
+        max(rho, -1 / (shard_size - 1)),  # unequal shards can have a smaller rho than equal ones
         shard_size=shard_size,
         num_shards=len(shard_sizes),
     )
     return formulas.design_effect(correlation, batch_size=law.slots_per_batch)
 
 
-def bias_of_features(law: SamplingLaw, features: Reals, shard_ids: npt.NDArray[np.int64]) -> float:
+def bias_of_features(law: SamplingLaw, features: Reals, shard_ids: Integers) -> float:
     """||sum_s (P_s - pi_s) mu_s|| / sigma, exact: features (N, D) of all frames, their shards (N,).
 
     Raises:
-        SamplingError: a law under which the frames of a shard are not alike.
+        SamplingError: under this law the frames of a shard are not equally likely.
     """
     if law.shard_probability is None:
-        raise SamplingError(f"{law.name}: the frames of a shard are not drawn alike")
+        raise SamplingError(f"{law.name}: the frames of a shard are not equally likely")
     counts = np.bincount(shard_ids, minlength=len(law.shard_probability))
     centred = features - features.mean(axis=0)
     sigma = float(np.sqrt(np.square(centred).sum(axis=1).mean()))
@@ -315,9 +312,10 @@ def estimate_for(
     frames_per_draw: int = FRAMES_PER_DRAW,
     seed: int = 0,
 ) -> RhoEstimate | None:
-    """Rho of the level that `spec` stands on, None where it stands on none: exact where `features` has all frames.
+    """Rho of the level that `spec` needs, or None if it needs none.
 
-    Else from a few frames of the store. `batch_size` is that of the global batch.
+    It is exact if `features` has all frames. Else it is estimated from a few frames of the store. `batch_size` is that
+    of the global batch.
     """
     level = rho_level(spec)
     if level is None:
@@ -359,13 +357,13 @@ def _rho_of_clips(
     draws: int,
     seed: int,
 ) -> RhoEstimate | None:
-    """The windows themselves are the groups: all of them where features are there, else independent uniform draws."""
-    assert spec.clip_frames is not None  # spec asks for clips
+    """The groups are windows: all of them if features are given, else independent, uniform draws."""
+    assert spec.clip_frames is not None  # the level is `clip`
     video_sizes = contiguous_video_sizes(store.index)
     order = epoch_order(store.shard_sizes, replace(spec, sampling="iid"), seed=seed, video_sizes=video_sizes)
     if features is not None:
         rho = clip_correlation(features, video_sizes, clip_frames=spec.clip_frames, stride=spec.clip_stride)
-        if rho is None:  # all frames are alike: nothing varies
+        if rho is None:  # all frames are alike
             return None
         return RhoEstimate(
             level="clip",
@@ -377,7 +375,7 @@ def _rho_of_clips(
             frames_per_draw=spec.clip_frames,
             basis="exact",
         )
-    # The pair estimator compares independent draws (S40), whatever the order of an epoch.
+    # The pair estimator needs independent draws (S40), not the order of an epoch.
     draws = min(draws, len(order))
     frame_ids, places = np.unique(order.ids(0, draws), return_inverse=True)
     drawn = read_features(frame_ids)[places.reshape(-1)]

@@ -1,8 +1,8 @@
-"""How alike the frames of a unit (GOP, video, shard, clip) are: rho, estimated from a few frames of the cache.
+"""Rho: how alike the frames of a unit (GOP, video, shard, clip) are, exact or estimated from a few frames of the cache.
 
-The sampler's half of the variance, kappa, is exact and needs no data; rho is the data's half. What is measured is a
-proxy of the gradient: thumbnails of the pixels, or features that the user gives. It says nothing certain about the
-gradient of another model, so every number that stands on it names its proxy.
+The variance of a batch depends on kappa, a number of the sampler, and on rho, a number of the data. Rho is measured on
+a proxy of the gradient: thumbnails of the pixels, or features that the user gives. The gradient of a model may have
+another rho, so every number that is computed from rho names the proxy.
 """
 
 import math
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from frame_store.protocol import FrameStore, IndexTable
 from frame_store.shared import counted, raise_if_out_of_files
+from loader.bias.checks import Integers, Reals
 from loader.bias.design_effect import least_correlation
 from loader.errors import SamplingError
 from loader.sampling.orders import (
@@ -29,10 +30,9 @@ from loader.sampling.orders import (
 
 Level: TypeAlias = Literal["gop", "video", "shard"]
 Basis: TypeAlias = Literal["exact", "sampled", "builds", "assumed"]
-"""What a rho stands on: `exact` on every frame; `sampled` on a few, with a confidence interval; `builds` on the shuffle
-of the build, which 95% of the build seeds keep inside the interval; `assumed` on the word of the user."""
-Reals: TypeAlias = npt.NDArray[np.float64]
-ReadFeatures: TypeAlias = Callable[[npt.NDArray[np.int64]], Reals]
+"""What a rho is computed from. `exact`: every frame. `sampled`: a few frames, with a confidence interval. `builds`: the
+shuffle of the build; 95% of the build seeds lie inside the interval. `assumed`: the user gave it."""
+ReadFeatures: TypeAlias = Callable[[Integers], Reals]
 """Frame ids, shape (P,) -> features, float64 of shape (P, D)."""
 
 THUMBNAIL_SIZE: Final = 16
@@ -40,23 +40,23 @@ DRAWS: Final = 100
 FRAMES_PER_DRAW: Final = 6
 CONFIDENCE: Final = 0.95
 MIN_GROUPS_WITH_PAIRS: Final = 3
-"""With fewer the jackknife has nothing to tell a spread from."""
+"""With fewer groups the jackknife cannot estimate a spread."""
 _MAX_FRAMES_AT_ONCE: Final = 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class RhoEstimate:
-    """Correlation of two different frames of one unit, with an interval where it is not exact."""
+    """Correlation of two different frames of one unit, with an interval if it is not exact."""
 
     level: str
     proxy: str
-    """What was compared: `thumbnails 16x16`, or the name of a file of features."""
+    """The compared quantity: `thumbnails 16x16`, or the name of a file of features."""
     rho: float
     low: float
-    """Ends of the interval. All is inside what is possible, [-1 / (n - 1), 1], n the smallest unit with a pair."""
+    """Ends of the interval. All three lie in the possible range, [-1 / (n - 1), 1], n the smallest unit with a pair."""
     high: float
     num_draws: int
-    """Units drawn; all units there are where `basis` is `exact`, 0 where no frame was looked at."""
+    """Units drawn. All units if `basis` is `exact`, 0 if no frame was read."""
     frames_per_draw: int
     confidence: float = CONFIDENCE
     basis: Basis = "sampled"
@@ -64,20 +64,20 @@ class RhoEstimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Units:
-    """A partition of the frames: `order` lists frame ids unit by unit, `ends` where each unit ends in it."""
+    """A partition of the frames: `order` lists frame ids unit by unit, and `ends` gives the end of each unit in it."""
 
-    order: npt.NDArray[np.int64] | None
-    """Shape (N,); None where frame ids run through the units one after the other."""
-    ends: npt.NDArray[np.int64]
-    """Shape (U,), the last is N."""
+    order: Integers | None
+    """Shape (N,); None if frame ids run through the units one after the other."""
+    ends: Integers
+    """Shape (U,). The last is N."""
 
-    def members_at(self, unit: int, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def members_at(self, unit: int, places: Integers) -> Integers:
         """Frame ids at `places` of a unit."""
         rows = places + (self.ends[unit - 1] if unit else 0)
         return rows if self.order is None else self.order[rows]
 
     @property
-    def sizes(self) -> npt.NDArray[np.int64]:
+    def sizes(self) -> Integers:
         """Frames of each unit, shape (U,)."""
         return np.diff(self.ends, prepend=0)
 
@@ -86,11 +86,11 @@ class Units:
         return int(self.ends[unit] - (self.ends[unit - 1] if unit else 0))
 
 
-def units_of(index: IndexTable, level: Level, *, frames_per_gop: npt.NDArray[np.float64]) -> Units:
+def units_of(index: IndexTable, level: Level, *, frames_per_gop: Reals) -> Units:
     """The frames of a store's `index` by unit.
 
-    A cache does not keep where GOPs began: `frames_per_gop`, shape (V,), packets over keyframes of each video, cuts
-    it into stretches of the average length instead.
+    A cache does not store where GOPs begin. Each video is cut into stretches of its average GOP length instead, given
+    by `frames_per_gop`, shape (V,): packets over keyframes.
 
     Raises:
         SamplingError: an unknown level.
@@ -117,7 +117,7 @@ def units_of(index: IndexTable, level: Level, *, frames_per_gop: npt.NDArray[np.
 def thumbnails(store: FrameStore, *, size: int = THUMBNAIL_SIZE) -> ReadFeatures:
     """Frames averaged over a grid of `size` x `size` cells, as features of 3 size^2 numbers."""
 
-    def read(frame_ids: npt.NDArray[np.int64]) -> Reals:
+    def read(frame_ids: Integers) -> Reals:
         height, width, channels = store.frame_shape
         rows = np.linspace(0, height, min(size, height) + 1).astype(np.int64)
         columns = np.linspace(0, width, min(size, width) + 1).astype(np.int64)
@@ -134,10 +134,10 @@ def thumbnails(store: FrameStore, *, size: int = THUMBNAIL_SIZE) -> ReadFeatures
 
 
 def load_features(path: Path, *, num_frames: int) -> Reals:
-    """A `.npy` file of one row a frame id, shape (N,) or (N, D), as float64 (N, D).
+    """A `.npy` file with one row for each frame id, shape (N,) or (N, D), as float64 (N, D).
 
     Raises:
-        SamplingError: not such a file, another number of rows, or a value that is no finite number.
+        SamplingError: not such a file, another number of rows, or a value that is not finite.
         OSError: no more files can be opened.
     """
     try:
@@ -162,22 +162,21 @@ def load_features(path: Path, *, num_frames: int) -> Reals:
 
 
 def scaled_features(features: Reals) -> Reals:
-    """The same features, shape (N, D), around their mean and of length about 1: figures here depend on neither.
+    """The features, shape (N, D), shifted to mean 0 and scaled to a largest value of about 1. Rho depends on neither.
 
-    Squares then neither overflow nor vanish, whatever the unit of the features.
+    Squares of the result neither overflow nor become 0, for any unit of the features.
     """
-    for _ in range(
-        2
-    ):  # a difference of two frames may be far below either, and a sum of them beyond what there is
+    # Twice: the difference of two frames may be much smaller than both, and their sum may overflow.
+    for _ in range(2):
         features = features * 2.0 ** -int(np.frexp(np.abs(features).max())[1])
         features = features - features.mean(axis=0)
     return features
 
 
 def rho_of_all(units: Units, features: Reals, *, level: str, proxy: str) -> RhoEstimate | None:
-    """Rho of a level over every frame (S22): `features` has a row a frame id, shape (N, D).
+    """Rho of a level over every frame (S22): `features` has a row for each frame id, shape (N, D).
 
-    None where no unit has two frames, or all frames are alike.
+    None if no unit has two frames, or if all frames are alike.
     """
     frames = features[: units.ends[-1]] if units.order is None else features[units.order]
     is_constant = not np.ptp(frames, axis=0).any()
@@ -187,7 +186,7 @@ def rho_of_all(units: Units, features: Reals, *, level: str, proxy: str) -> RhoE
     total, paired = float(squares.sum()), sizes > 1
     if is_constant or not paired.any():
         return None
-    # Of a unit: n_s |d_s|^2, and n_s sigma_s^2.
+    # For each unit: n_s |d_s|^2 and n_s sigma_s^2.
     between = np.square(np.add.reduceat(frames, starts, axis=0)).sum(axis=1) / sizes
     within = np.add.reduceat(squares, starts) - between
     rho = float((between - within / np.maximum(sizes - 1, 1))[paired].sum()) / total
@@ -204,11 +203,11 @@ def rho_of_all(units: Units, features: Reals, *, level: str, proxy: str) -> RhoE
 
 
 def rho_of_shuffled_frames(unit_sizes: npt.ArrayLike, *, level: str) -> RhoEstimate:
-    """Rho of units that a build filled with frames in random order, without a look (S22).
+    """Rho of units that a build filled with frames in random order, without reading frames (S22).
 
-    The mean over the build's seeds is -1 / (N - 1) exactly. The interval holds 95% of the seeds: the units' share of
-    the variance has a standard deviation of at most sqrt(2 (S - 1) (N - S) / (N + 1)) / (N - 1) over the seeds, that of
-    features that vary in one direction alone.
+    The mean over the build's seeds is exactly -1 / (N - 1), and the interval holds 95% of the seeds. The units' share
+    of the variance has a standard deviation of at most sqrt(2 (S - 1) (N - S) / (N + 1)) / (N - 1) over the seeds; the
+    bound is attained by features that vary in one direction only.
     """
     sizes = check_shard_sizes(unit_sizes)
     sizes = sizes[sizes > 0]
@@ -241,8 +240,9 @@ def estimate_rho(
 ) -> RhoEstimate | None:
     """Rho of a level by the pair estimator (SAMPLING.md): 1 - D_w / D_b.
 
-    Draws units in proportion to their frames (a frame is drawn, its unit taken), and of each up to `frames_per_draw`
-    different frames. None where fewer than three of the units drawn have two frames, or all frames drawn are alike.
+    It draws units in proportion to their frames, by drawing a frame and taking its unit. From each unit it draws up to
+    `frames_per_draw` different frames. None if fewer than three of the drawn units have two frames, or if all drawn
+    frames are alike.
     """
     key_unit, key_frame = epoch_keys(seed=seed, epoch=0, num_keys=2)
     words = words_at(key_unit, np.arange(draws, dtype=np.uint64))
@@ -271,7 +271,7 @@ def rho_of_groups(
 ) -> RhoEstimate | None:
     """The pair estimator over independently drawn groups of features, each of shape (m, D).
 
-    `least` is the least rho that there can be (`least_correlation`): what a sample puts below it is put there.
+    `least` is the least possible rho (`least_correlation`). Smaller values are replaced by it.
     """
     sums = _PairSums.of(groups)
     if np.count_nonzero(~np.isnan(sums.within)) < MIN_GROUPS_WITH_PAIRS:
@@ -295,18 +295,20 @@ def rho_of_groups(
 
 @dataclass(frozen=True, kw_only=True)
 class _PairSums:
-    """Sums of half squared distances, from which any one group can be taken out."""
+    """Sums of half squared distances. Any one group can be left out of them."""
 
     within: Reals
-    """Per group, mean over its pairs; NaN where it has none."""
+    """For each group, the mean over its pairs; NaN if it has none."""
     norms: Reals
-    """Per group, mean squared length."""
+    """For each group, the mean squared length."""
     means: Reals
-    """Per group, mean: shape (a, D)."""
+    """For each group, the mean: shape (a, D)."""
 
     @classmethod
     def of(cls, groups: list[Reals]) -> "_PairSums":
-        center = np.concatenate(groups).mean(axis=0)  # distances do not change, and rounding is kinder
+        center = np.concatenate(groups).mean(
+            axis=0
+        )  # the distances stay the same, and rounding errors are smaller
         centred = [group - center for group in groups]
         norms = np.array([np.square(group).sum(axis=1).mean() for group in centred])
         means = np.stack([group.mean(axis=0) for group in centred])
@@ -316,7 +318,7 @@ class _PairSums:
         return cls(within=np.where(sizes > 1, within, np.nan), norms=norms, means=means)
 
     def distances(self) -> tuple[float, float]:
-        """(D_w, D_b): mean over the groups, and over the pairs of groups."""
+        """(D_w, D_b): the mean over the groups, and over the pairs of groups."""
         return self._distances(np.ones(len(self.norms), bool))
 
     def without(self, group: int) -> tuple[float, float]:
@@ -332,19 +334,19 @@ class _PairSums:
             return math.nan, math.nan
         means = self.means[kept]
         total = means.sum(axis=0)
-        # Mean over ordered pairs of different groups of <mean_i, mean_j>.
+        # The mean of <mean_i, mean_j> over ordered pairs of different groups.
         products = (total @ total - np.square(means).sum()) / (count * (count - 1))
         between = float(self.norms[kept].mean() - products)
-        # A unit of one frame has no pair that could be alike: it stands for pairs as far apart as any (S22).
+        # A unit of one frame has no pair. It counts as a pair at the distance D_b (S22).
         alone = (count - len(paired)) * between
         return (float(paired.sum()) + alone) / count, between
 
 
 def _jackknife_interval(rho: float, left_out: Reals) -> tuple[float, float]:
-    """Interval from delete-one values on the scale of log(1 - rho), where the estimator is a ratio."""
+    """Interval from leave-one-out values on the scale of log(1 - rho), because the estimator is a ratio."""
     count = len(left_out)
     if rho >= 1 or not (left_out < 1).all():
-        return rho, rho  # every unit is one picture: nothing varies
+        return rho, rho  # every unit is one picture, so nothing varies
     logs = np.log1p(-left_out)
     error = math.sqrt((count - 1) / count * float(np.square(logs - logs.mean()).sum()))
     reach = student_quantile((1 + CONFIDENCE) / 2, count - 1) * error
@@ -353,7 +355,7 @@ def _jackknife_interval(rho: float, left_out: Reals) -> tuple[float, float]:
 
 
 def student_quantile(probability: float, degrees_of_freedom: int) -> float:
-    """Quantile of Student's t, by the expansion of Fisher and Cornish: to 0.01 from 6 degrees of freedom on.
+    """Quantile of Student's t, by the expansion of Fisher and Cornish. Error below 0.01 from 6 degrees of freedom on.
 
     >>> round(student_quantile(0.975, 59), 3)
     2.001

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from frame_cache_tools.samples.numbered_videos import SpelledVideo, write_spelled_video
+from frame_cache_tools.samples.numbered_videos import NumberedVideo, write_numbered_video
 
 import cache_builder
 import frame_store
@@ -21,7 +21,7 @@ NOT_FLAGS_OF_A_CACHE = {"sources", "videos", "out", "config", "overwrite"}
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory):
     folder = tmp_path_factory.mktemp("videos") / "clips"
-    write_spelled_video(SpelledVideo(path=folder / "a.mp4", num_frames=20, gop_size=5))
+    write_numbered_video(NumberedVideo(path=folder / "a.mp4", num_frames=20, gop_size=5))
     return folder
 
 

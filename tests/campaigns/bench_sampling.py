@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from loader.bias.law import sampling_law
+from loader.bias.distributions.every_sampling import sampling_law
 from loader.sampling.plan import BatchPlan
 
 Sizes = npt.NDArray[np.int64]

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from frame_cache_tools.samples.numbered_videos import SpelledVideo, write_spelled_video
+from frame_cache_tools.samples.numbered_videos import NumberedVideo, write_numbered_video
 from frame_cache_tools.samples.sample_videos import KINDS, sample_specs
 
 USERS_VIDEOS = "FRAME_CACHE_GPU_VIDEOS"
@@ -23,7 +23,7 @@ def codec_specs():
         ("05_h264_10bit.mp4", "h264", "yuv420p10le", 2),
     ]
     large = [
-        SpelledVideo(
+        NumberedVideo(
             path=Path(name),
             video_number=number,
             num_frames=60,
@@ -39,7 +39,7 @@ def codec_specs():
     # 1080 is no multiple of 16. (x265 overruns its memory on pictures under 64 pixels.)
     large.append(replace(large[0], path=Path("06_h264_1080p.mp4"), width=1920, height=1080, gop_size=30))
     tiny = [
-        SpelledVideo(path=Path(f"07_tiny_{codec}.mp4"), num_frames=12, width=side, height=side, codec=codec)
+        NumberedVideo(path=Path(f"07_tiny_{codec}.mp4"), num_frames=12, width=side, height=side, codec=codec)
         for codec, side in (("h264", 44), ("hevc", 64))
     ]
     return [*large, *tiny]
@@ -73,7 +73,7 @@ def video(request, tmp_path):
         (folder / request.param.name).symlink_to(request.param.resolve())
         return folder / request.param.name
     spec = replace(request.param, path=folder / request.param.path)
-    write_spelled_video(spec)
+    write_numbered_video(spec)
     return spec.path
 
 
@@ -82,5 +82,5 @@ def codec_videos(tmp_path_factory):
     """A folder of the first videos: H.264, HEVC, HEVC of 10 bits, VP9, AV1 and H.264 of 10 bits."""
     folder = tmp_path_factory.mktemp("codecs")
     for spec in codec_specs()[:6]:
-        write_spelled_video(replace(spec, path=folder / spec.path))
+        write_numbered_video(replace(spec, path=folder / spec.path))
     return folder

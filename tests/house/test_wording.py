@@ -20,7 +20,7 @@ NEVER_ONE = {
     "cache_builder/video/opening/encryption.py": {"num_packets"},
     # A visit of one frame, and a short batch of one, are spoken of elsewhere or cannot be.
     "loader/sampling/plan.py": {"visit"},
-    "loader/bias/steps.py": {"batch_size"},
+    "loader/bias/distributions/last_batch.py": {"batch_size"},
     # A mean.
     "loader/bias/design_effect.py": {"shard_size"},
     # What stands before the noun is no count of it.

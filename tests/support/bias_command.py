@@ -12,10 +12,9 @@ def bias(*arguments):
 
 
 def samplers(*arguments):
-    """Rows of `--json` by sampler, one dict a subject."""
+    """Rows of `--json` by sampler, one dict for each case."""
     result = bias(*arguments, "--json")
     assert result.exit_code == 0, result.stderr
     return [
-        {row["law"]["name"]: row for row in subject["samplers"]}
-        for subject in json.loads(result.stdout)["subjects"]
+        {row["law"]["name"]: row for row in case["samplers"]} for case in json.loads(result.stdout)["cases"]
     ]

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from frame_cache_tools.bench.settings import SampleSize
 from frame_cache_tools.bench.usual_loader import unservable
-from frame_cache_tools.samples import SpelledVideo, write_samples
+from frame_cache_tools.samples import NumberedVideo, write_samples
 
 from cache_builder import open_videos
 from cache_builder.build import BuildReport, Workspace, run_build
@@ -100,7 +100,7 @@ def bench_config(kind: BuildSettings) -> BuildConfig:
 def write_sample_videos(folder: Path, size: SampleSize) -> None:
     """Sample videos into `folder`, keeping those that are there."""
     specs = [
-        SpelledVideo(
+        NumberedVideo(
             path=Path(f"sample_{number:02d}_{size.width}x{size.height}_{size.num_frames}f.mp4"),
             video_number=number,
             num_frames=size.num_frames,

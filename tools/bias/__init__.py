@@ -1,6 +1,6 @@
 """The command cache-bias."""
 
-from frame_cache_tools.bias.cases import BiasSubject, subject_of_cache
+from frame_cache_tools.bias.cases import BiasCase, case_of_cache
 from frame_cache_tools.bias.table import BiasTable, largest_divisor
 
-__all__ = ["BiasSubject", "BiasTable", "largest_divisor", "subject_of_cache"]
+__all__ = ["BiasCase", "BiasTable", "case_of_cache", "largest_divisor"]

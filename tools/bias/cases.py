@@ -1,8 +1,9 @@
-"""What `cache-bias` speaks about: a cache, a folder of videos not built yet, or made-up shard sizes."""
+"""The cases that `cache-bias` describes: a cache, a folder of videos before a build, or a file of shard sizes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, Literal
 
 import msgspec
 import numpy as np
@@ -20,21 +21,27 @@ from frame_store.shared import raise_if_out_of_files
 from loader import SamplingError
 from loader.sampling.orders import contiguous_videos
 
+_PLANNED: Final[tuple[tuple[Layout, int | Literal["video"]], ...]] = (
+    ("shuffled", 1000),
+    ("video", 1000),
+    ("video", "video"),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
-class BiasSubject:
-    """Shard sizes, and whatever else is known."""
+class BiasCase:
+    """Shard sizes, and what else is known about the frames."""
 
     name: str
     layout: Layout | None
-    """None where nobody knows how frames lie in the shards."""
+    """None if it is not known how frames lie in the shards."""
     shard_sizes: npt.NDArray[np.int64]
     video_sizes: npt.NDArray[np.int64] | None
-    """Frames per video where frame ids run through the videos one after the other."""
+    """Frames per video, if frame ids run through the videos one after the other; else None."""
     store: CacheStore | None
-    """None where there are no pixels to look at."""
+    """None if there are no pixels."""
     video_names: Sequence[str] | None = None
-    """Of the videos of `video_sizes`; None where nobody knows."""
+    """Names of the videos of `video_sizes`; None if they are not known."""
 
     @property
     def num_frames(self) -> int:
@@ -42,22 +49,22 @@ class BiasSubject:
         return int(self.shard_sizes.sum())
 
 
-def subject_of_cache(path: Path) -> BiasSubject:
+def case_of_cache(path: Path) -> BiasCase:
     """A finished cache.
 
     Raises:
-        StoreError: no cache there, or a damaged one.
-        SamplingError: it holds no frame.
+        StoreError: the path holds no cache, or a damaged one.
+        SamplingError: the cache holds no frame.
     """
     store = open_store(path)
     if len(store) == 0:
-        raise SamplingError(f"{path}: an empty cache, there is nothing to sample")
+        raise SamplingError(f"{path}: the cache is empty, so there is nothing to sample")
     layout = store.manifest.layout
     video_sizes, video_names = None, None
     if layout == "video":
         video_ids, video_sizes = contiguous_videos(store.index)
         video_names = [store.manifest.videos[video_id].path for video_id in video_ids.tolist()]
-    return BiasSubject(
+    return BiasCase(
         name=str(path),
         layout=layout,
         shard_sizes=store.shard_sizes,
@@ -67,10 +74,10 @@ def subject_of_cache(path: Path) -> BiasSubject:
     )
 
 
-def subjects_of_videos(folder: Path) -> list[BiasSubject]:
-    """Both layouts of a cache that `cache-build` would make of a folder, by its packets alone: nothing is decoded.
+def cases_of_videos(folder: Path) -> list[BiasCase]:
+    """Both layouts of the cache that `cache-build` would make of a folder, and a cache of one shard for each video.
 
-    And one shard a video, which is how people often start.
+    Packets are counted, and nothing is decoded. One shard for each video is how people often start.
 
     Raises:
         InputFolderError: no such folder, or no video in it.
@@ -86,12 +93,12 @@ def subjects_of_videos(folder: Path) -> list[BiasSubject]:
     sizes = np.array([num_packets for _, num_packets in packets], np.int64)
     if not sizes.sum():
         raise InputFolderError(folder, "none of its videos can be read")
-    subjects = []
-    for layout, frames_per_shard in (("shuffled", 1000), ("video", 1000), ("video", "video")):
+    cases = []
+    for layout, frames_per_shard in _PLANNED:
         config, _ = resolve(BuildSettings(layout=layout, frames_per_shard=frames_per_shard))
         plan = plan_shards(sizes.tolist(), config)
-        subjects.append(
-            BiasSubject(
+        cases.append(
+            BiasCase(
                 name=f"--layout {layout} --frames-per-shard {frames_per_shard}",
                 layout=layout,
                 shard_sizes=plan.shard_sizes,
@@ -100,14 +107,14 @@ def subjects_of_videos(folder: Path) -> list[BiasSubject]:
                 video_names=[name for name, size in packets if size] if layout == "video" else None,
             )
         )
-    return subjects
+    return cases
 
 
-def subject_of_sizes(path: Path) -> BiasSubject:
+def case_of_sizes(path: Path) -> BiasCase:
     """Shard sizes from a file: a JSON list, or whole numbers between spaces and line breaks.
 
     Raises:
-        ConfigError: no such file, or something else in it.
+        ConfigError: the file does not exist, or holds anything else.
         OSError: no more files can be opened.
     """
     try:
@@ -124,7 +131,7 @@ def subject_of_sizes(path: Path) -> BiasSubject:
         raise ConfigError(f"{path}: expected whole numbers, one for each shard: {error}") from error
     if not sizes or min(sizes) < 0 or not sum(sizes):
         raise ConfigError(f"{path}: expected the frames of each shard, at least one frame in all")
-    return BiasSubject(
+    return BiasCase(
         name=str(path),
         layout=None,
         shard_sizes=np.array(sizes, np.int64),

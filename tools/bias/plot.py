@@ -1,11 +1,11 @@
-"""`cache-bias --plot`: what a batch is worth against how fast it comes."""
+"""`cache-bias --plot`: effective batch against frames/s."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from frame_cache_tools.bias.plan import MeasuredSampler
 
-# Okabe and Ito's palette: told apart by colour-blind eyes.
+# The palette of Okabe and Ito, which colour-blind readers can tell apart.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 
@@ -14,7 +14,7 @@ def plot_samplers(measured: Sequence[MeasuredSampler], path: Path) -> None:
     """Write a PNG: a colour for each cache, a marker for each sampler.
 
     Raises:
-        ModuleNotFoundError: matplotlib is not installed; says how to get it.
+        ModuleNotFoundError: matplotlib is not installed; the message gives the command that installs it.
     """
     try:
         from matplotlib.figure import Figure
@@ -23,17 +23,17 @@ def plot_samplers(measured: Sequence[MeasuredSampler], path: Path) -> None:
         raise ModuleNotFoundError("--plot needs matplotlib: pip install 'frame-cache[plots]'") from error
     figure = Figure(figsize=(11, 6), layout="constrained")
     axes = figure.add_subplot()
-    caches = list(dict.fromkeys(row.subject_name for row in measured))
+    caches = list(dict.fromkeys(row.case_name for row in measured))
     samplers = list(dict.fromkeys(row.report.law.name for row in measured))
     for row in measured:
-        color = _COLORS[caches.index(row.subject_name) % len(_COLORS)]
+        color = _COLORS[caches.index(row.case_name) % len(_COLORS)]
         axes.errorbar(
             row.frames_per_second,
-            row.worth * row.report.law.slots_per_batch,
+            row.effective_share * row.report.law.slots_per_batch,
             xerr=[[row.frames_per_second - row.slowest], [row.fastest - row.frames_per_second]],
             marker=_MARKERS[samplers.index(row.report.law.name) % len(_MARKERS)],
             markersize=9,
-            markerfacecolor="none",  # where samplers are worth the same, all of them are seen
+            markerfacecolor="none",  # so that equal samplers are all visible
             markeredgewidth=1.8,
             color=color,
             elinewidth=0.7,
@@ -48,7 +48,7 @@ def plot_samplers(measured: Sequence[MeasuredSampler], path: Path) -> None:
         textcoords="offset points",
         fontsize=8,
     )
-    layouts = {row.subject_name: row.layout or "unknown" for row in measured}
+    layouts = {row.case_name: row.layout or "unknown" for row in measured}
     handles = [
         Line2D(
             [], [], linewidth=6, color=_COLORS[number % len(_COLORS)], label=f"{name}, layout {layouts[name]}"
@@ -74,6 +74,6 @@ def plot_samplers(measured: Sequence[MeasuredSampler], path: Path) -> None:
     axes.set_ylim(1, 1.3 * batch)
     axes.set_xlim(left=0)
     axes.set_xlabel("frames/s on this machine, FrameLoader (median, and spread of the rounds)")
-    axes.set_ylabel("effective global batch: independent frames a step is worth")
+    axes.set_ylabel("effective global batch: independent frames per step")
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=130)

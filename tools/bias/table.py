@@ -1,18 +1,18 @@
-"""The rows of `cache-bias`: samplers over one subject, as reports, as text and as plain values."""
+"""The rows of `cache-bias`: a report for each sampler on one case."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from frame_cache_tools.bias.cases import BiasSubject
+from frame_cache_tools.bias.cases import BiasCase
 
 from loader import SamplingError, SamplingSpec
 from loader.bias import (
     DRAWS,
     BiasReport,
+    Level,
     ReadFeatures,
+    Reals,
     RhoEstimate,
     estimate_for,
     estimate_rho,
@@ -29,10 +29,9 @@ from loader.bias.webdataset import WebDatasetSpec, webdataset_report
 from loader.sampling import Remainder
 from loader.sampling.orders import contiguous_video_sizes, short_videos
 
-Reals = npt.NDArray[np.float64]
-LEVELS = ("gop", "video", "shard")
+LEVELS: Final[tuple[Level, ...]] = ("gop", "video", "shard")
 MAX_FRAMES_READ = 20_000
-"""Up to here thumbnails of all frames are read and every figure is exact; beyond, rho is estimated from a few."""
+"""Up to this number thumbnails of all frames are read, and figures are exact. Above it, rho is estimated from a few."""
 
 
 class ShortVideo(NamedTuple):
@@ -43,11 +42,11 @@ class ShortVideo(NamedTuple):
 
 
 class BiasTable:
-    """Reports on one subject; frames are read once, and what rho costs beside that is paid once a level."""
+    """Makes the reports on one case. Frames are read once, and rho is computed once for each level."""
 
     def __init__(
         self,
-        subject: BiasSubject,
+        case: BiasCase,
         *,
         batch_size: int,
         world_size: int = 1,
@@ -58,7 +57,7 @@ class BiasTable:
         draws: int = DRAWS,
         seed: int = 0,
     ) -> None:
-        self.subject = subject
+        self.case = case
         self.batch_size = batch_size
         self.world_size = world_size
         self._remainder = remainder
@@ -70,17 +69,17 @@ class BiasTable:
         self._proxy = ""
         if features is not None:
             self._read, self._proxy = features.__getitem__, features_name
-        elif subject.store is not None and assumed_rho is None:  # who assumes a rho wants no pixel read
-            self._read, self._proxy = thumbnails(subject.store), "thumbnails 16x16"
+        elif case.store is not None and assumed_rho is None:  # with an assumed rho no pixels are read
+            self._read, self._proxy = thumbnails(case.store), "thumbnails 16x16"
         self._rho: dict[object, RhoEstimate | None] = {}
 
     def report(self, spec: SamplingSpec | WebDatasetSpec) -> BiasReport:
         """One row.
 
         Raises:
-            SamplingError: what the loader would refuse of this subject.
+            SamplingError: the loader would refuse `spec` on this case.
         """
-        sizes = self.subject.shard_sizes
+        sizes = self.case.shard_sizes
         if isinstance(spec, WebDatasetSpec):
             return webdataset_report(
                 sizes, spec, batch_size=self.batch_size, world_size=self.world_size, rho=self._shard_rho()
@@ -99,45 +98,45 @@ class BiasTable:
         return make_report(law, spec, sizes, rho=rho, features=features, video_sizes=video_sizes)
 
     def short_videos(self, spec: SamplingSpec | WebDatasetSpec) -> list[ShortVideo]:
-        """The videos that `spec` never shows, as they hold no whole clip; none where single frames are drawn.
+        """The videos that `spec` never shows because they hold no whole clip; empty for single frames.
 
         Raises:
-            SamplingError: nobody knows where the subject's videos begin, and clips are drawn.
+            SamplingError: clips are drawn, and it is not known where the videos of the case begin.
         """
         if isinstance(spec, WebDatasetSpec) or spec.clip_frames is None:
             return []
         sizes = self._video_sizes(spec)
         assert sizes is not None  # clips are drawn
-        names = self.subject.video_names or [f"video {row}" for row in range(len(sizes))]
+        names = self.case.video_names or [f"video {row}" for row in range(len(sizes))]
         rows = short_videos(sizes, clip_frames=spec.clip_frames, stride=spec.clip_stride).tolist()
         return [ShortVideo(names[row], int(sizes[row])) for row in rows]
 
     def _video_sizes(self, spec: SamplingSpec) -> npt.NDArray[np.int64] | None:
-        subject = self.subject
-        if spec.clip_frames is None or subject.video_sizes is not None:
-            return subject.video_sizes
-        if subject.store is None:
+        case = self.case
+        if spec.clip_frames is None or case.video_sizes is not None:
+            return case.video_sizes
+        if case.store is None:
             raise SamplingError(
-                f"{subject.name}: nobody knows where its videos begin, and clips need it; ask about a cache of "
+                f"{case.name}: it is not known where its videos begin, and clips need that; give a cache built with "
                 "--layout video, or a folder of videos"
             )
-        return contiguous_video_sizes(subject.store.index)  # refuses a shuffled cache, and says what helps
+        return contiguous_video_sizes(case.store.index)  # refuses a shuffled cache, and names the remedy
 
     def levels(self) -> list[RhoEstimate]:
-        """Rho of GOPs, videos and shards, where there are pixels or features to tell."""
-        if self.subject.store is None or self._read is None:
+        """Rho of GOPs, videos and shards; empty if there are neither pixels nor features."""
+        if self.case.store is None or self._read is None:
             return []
         found = [self._rho_of_level(level) for level in LEVELS]
         return [estimate for estimate in found if estimate is not None]
 
     def _all_features(self) -> Reals | None:
-        """A row for every frame: those given, or thumbnails of caches that are read in a few seconds."""
-        if self._features is None and self._read is not None and self.subject.num_frames <= MAX_FRAMES_READ:
-            self._features = self._read(np.arange(self.subject.num_frames))
+        """A row for every frame: the given features, or thumbnails of a cache that is read in a few seconds."""
+        if self._features is None and self._read is not None and self.case.num_frames <= MAX_FRAMES_READ:
+            self._features = self._read(np.arange(self.case.num_frames))
         return self._features
 
     def _rho_for(self, spec: SamplingSpec, *, global_batch: int) -> RhoEstimate | None:
-        """Rho of the level that `spec` stands on: exact, else of a shuffled build, else from a few frames."""
+        """Rho of the level that `spec` needs: exact, else of a shuffled build, else from a few frames."""
         level = rho_level(spec)
         if level is None:
             return None
@@ -146,15 +145,15 @@ class BiasTable:
         features = self._all_features()
         if level == "batch" and features is None and self._is_shuffled:
             return rho_of_shuffled_frames(
-                units_of_batches(self.subject.num_frames, global_batch).sizes, level=level
+                units_of_batches(self.case.num_frames, global_batch).sizes, level=level
             )
-        if self.subject.store is None or self._read is None:
+        if self.case.store is None or self._read is None:
             return None
         key = (level, spec.clip_frames, spec.clip_stride, global_batch)
         if key not in self._rho:
             self._rho[key] = estimate_for(
                 spec,
-                self.subject.store,
+                self.case.store,
                 self._read,
                 proxy=self._proxy,
                 batch_size=global_batch,
@@ -166,20 +165,20 @@ class BiasTable:
 
     @property
     def _is_shuffled(self) -> bool:
-        return self.subject.layout == "shuffled" and self._assumed_rho is None
+        return self.case.layout == "shuffled" and self._assumed_rho is None
 
     def _shard_rho(self) -> RhoEstimate | None:
         if self._assumed_rho is not None:
             return _assumed(self._assumed_rho)
         if self._is_shuffled and self._all_features() is None:
-            return rho_of_shuffled_frames(self.subject.shard_sizes, level="shard")
-        return self._rho_of_level("shard") if self.subject.store is not None else None
+            return rho_of_shuffled_frames(self.case.shard_sizes, level="shard")
+        return self._rho_of_level("shard") if self.case.store is not None else None
 
-    def _rho_of_level(self, level: Any) -> RhoEstimate | None:  # noqa: ANN401 - one of LEVELS
-        store = self.subject.store
+    def _rho_of_level(self, level: Level) -> RhoEstimate | None:
+        store = self.case.store
         assert store is not None and self._read is not None  # callers checked
         if level not in self._rho:
-            units = units_of(store.index, level, frames_per_gop=_frames_per_gop(self.subject))
+            units = units_of(store.index, level, frames_per_gop=_frames_per_gop(self.case))
             features = self._all_features()
             if features is not None:
                 self._rho[level] = rho_of_all(units, features, level=level, proxy=self._proxy)
@@ -203,18 +202,18 @@ def _assumed(rho: float) -> RhoEstimate:
     )
 
 
-def _frames_per_gop(subject: BiasSubject) -> Reals:
-    assert subject.store is not None
+def _frames_per_gop(case: BiasCase) -> Reals:
+    assert case.store is not None
     lengths = []
-    for video in subject.store.manifest.videos:
+    for video in case.store.manifest.videos:
         keyframes = video.facts.get("num_keyframes") or 1
         lengths.append((video.num_packets or 1) / keyframes)
     return np.array(lengths)
 
 
-def candidates(subject: BiasSubject, *, batch_size: int) -> list[SamplingSpec | WebDatasetSpec]:
-    """The samplers worth a look, each as far as the subject's shards allow it."""
-    sizes = subject.shard_sizes[subject.shard_sizes > 0]
+def candidates(case: BiasCase, *, batch_size: int) -> list[SamplingSpec | WebDatasetSpec]:
+    """The samplers to compare, with options that fit the shards of the case."""
+    sizes = case.shard_sizes[case.shard_sizes > 0]
     specs: list[SamplingSpec | WebDatasetSpec] = [
         SamplingSpec(sampling="permutation"),
         SamplingSpec(sampling="iid"),
@@ -226,7 +225,7 @@ def candidates(subject: BiasSubject, *, batch_size: int) -> list[SamplingSpec | 
         SamplingSpec(sampling="block", shards_per_block=blocks) for blocks in (4, 16) if blocks < len(sizes)
     ]
     specs += [SamplingSpec(sampling="shards", frames_per_visit=m) for m in sorted({few, many})]
-    specs.append(  # what people write first: one shard, a batch of it
+    specs.append(  # what people often write first: a batch from one shard
         SamplingSpec(
             sampling="shards",
             frames_per_visit=batch_size,
@@ -246,26 +245,3 @@ def largest_divisor(number: int, *, at_most: int) -> int:
     64
     """
     return max(divisor for divisor in range(1, min(number, at_most) + 1) if number % divisor == 0)
-
-
-def report_builtins(report: BiasReport, short: Sequence[ShortVideo]) -> dict[str, Any]:
-    """One row as plain JSON values; `short` are the videos of `BiasTable.short_videos`."""
-    values = asdict(report)
-    law = values["law"]
-    del law["shard_probability"]  # one number a shard: `--json` stays small
-    law["target"] = report.law.target
-    law["short_videos"] = [video._asdict() for video in short]
-    law["bias_at_most_in_sigma"] = float(np.sqrt(report.law.chi2))
-    law["worst_design_effect"] = report.law.worst_design_effect
-    law["effective_batch_floor"] = report.law.effective_batch_floor
-    law["floor_is_proven"] = report.law.floor_is_proven
-    for name in (
-        "is_exact",
-        "effective_batch",
-        "effective_batch_low",
-        "effective_batch_high",
-        "effective_batch_with_bias",
-        "least_effective_batch",
-    ):
-        values[name] = getattr(report, name)
-    return values

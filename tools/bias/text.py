@@ -1,4 +1,4 @@
-"""The table of `cache-bias` for a terminal: numbers, the marks of those that are not exact, and notes below."""
+"""The table of `cache-bias` for a terminal: numbers, marks for those that are not exact, and notes."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from loader.bias import BiasReport, RhoEstimate, SamplingLaw
 from loader.bias.webdataset import WebDatasetSpec
 
 MAX_NAMES_IN_TEXT = 3
-"""Short videos that the table names; `--json` names all."""
+"""Number of short videos that the table names; `--json` names all."""
 
 
 def table_text(
@@ -20,14 +20,14 @@ def table_text(
     levels: Sequence[RhoEstimate],
 ) -> str:
     """The table for a terminal."""
-    subject = table.subject
-    sizes = subject.shard_sizes[subject.shard_sizes > 0]
+    case = table.case
+    sizes = case.shard_sizes[case.shard_sizes > 0]
     has_clips = any(report.law.chi2_over_windows is not None for _, report in rows)
     unit = "clip" if has_clips else "frame"
     lines = [
-        f"{subject.name}: {counted(subject.num_frames, 'frame')} in {counted(len(sizes), 'shard')} of {sizes.min()} "
+        f"{case.name}: {counted(case.num_frames, 'frame')} in {counted(len(sizes), 'shard')} of {sizes.min()} "
         f"to {sizes.max()}, "
-        f"layout {subject.layout or 'unknown'}",
+        f"layout {case.layout or 'unknown'}",
         f"global batch: {counted(table.world_size, 'rank')} x {table.batch_size} = "
         f"{counted(table.world_size * table.batch_size, unit)}, whose mean gradient makes one step",
     ]
@@ -71,27 +71,27 @@ def _notes_on_variance(report: BiasReport) -> list[str]:
         notes.append("~ kappa over a few of the orders of its shards")
     if report.law.chi2 > 0 and report.effective_batch_with_bias is not None:
         notes.append(
-            f"bias included, a global batch is worth {_worth_text(report.effective_batch_with_bias)} frames: its mean "
-            "is as far from that of all frames, in mean square"
+            f"bias included, the effective global batch is {_effective_text(report.effective_batch_with_bias)} frames: "
+            "their mean is as far from that of all frames, in mean square"
         )
     return notes
 
 
 def _legend(reports: Sequence[BiasReport]) -> list[str]:
-    """What kappa counts, and what marks a number that is not exact, as far as there are such numbers."""
+    """What kappa counts, and the marks that occur in the table."""
     bases = {report.basis for report in reports}
-    said = {
+    meanings = {
         "sampled": "[low, high]: rho of a sample of frames, 95% interval",
         "builds": "[low, high]: 95% of the seeds that a shuffled build can have",
         "assumed": "design effects hold for the rho that --rho assumes",
     }
-    lines = [text for basis, text in said.items() if basis in bases]
+    lines = [text for basis, text in meanings.items() if basis in bases]
     laws = [report.law for report in reports]
     if any(law.visit_kappa is not None for law in laws):
         lines.insert(
             0,
             "kappa: how often two slots of a batch are drawn together, by one visit or in one clip (single frames "
-            "never are); of block, sequential and webdataset how often they share a shard",
+            "never are); for block, sequential and webdataset, how often they share a shard",
         )
     if "approximate" in bases or any(law.chi2_is_by_slots or not law.floor_is_proven for law in laws):
         lines.append("~ is an approximation, and no limit is judged by it")
@@ -149,25 +149,25 @@ def _row_text(report: BiasReport, width: int, *, has_clips: bool) -> str:
         bias = f"{report.bias_of_proxy:.4f}"
     else:
         bias = f"<= {np.sqrt(law.chi2):.4f}"
-    floor = f"{'' if law.floor_is_proven else '~'}{_worth_text(law.effective_batch_floor)}"
+    floor = f"{'' if law.floor_is_proven else '~'}{_effective_text(law.effective_batch_floor)}"
     kappa = f"{'' if law.kappa_is_exact else '~'}{law.worst_kappa:.4f}"
     effect = effective = report.why_not_exact or ""
     if report.design_effect is not None and report.effective_batch is not None:
         mark = "~" if report.basis == "approximate" else ""
         effect, effective = (
             f"{mark}{report.design_effect:.2f}",
-            f"{mark}{_worth_text(report.effective_batch)}",
+            f"{mark}{_effective_text(report.effective_batch)}",
         )
         low, high = report.effective_batch_low, report.effective_batch_high
         if low is not None and high is not None and low != high:
-            effective += f" [{_worth_text(low)}, {_worth_text(high)}]"
+            effective += f" [{_effective_text(low)}, {_effective_text(high)}]"
     return f"{law.name:{width}} {chi2} {bias:>11} {kappa:>9} {floor:>9} {effect:>14} {effective:>24}"
 
 
-def _worth_text(num_frames: float) -> str:
-    """With one decimal; two digits of what is worth less than a frame.
+def _effective_text(num_frames: float) -> str:
+    """With one decimal, or with two digits below one frame.
 
-    >>> _worth_text(12.34), _worth_text(0.0123)
+    >>> _effective_text(12.34), _effective_text(0.0123)
     ('12.3', '0.012')
     """
     return f"{num_frames:.1f}" if num_frames >= 1 else f"{num_frames:.2g}"

@@ -1,11 +1,11 @@
-"""Videos whose every frame spells its video number and frame number, for demos and tests.
+"""Videos in which every frame shows its video number and its frame number, for demos and tests.
 
 A frame is a moving, saturated texture with a square panel of 8x8 cells in its centre. Bright cells are
-ones, dark cells are zeros: 16 bits of video number, 20 bits of frame number and a 24-bit checksum, with
+ones and dark cells are zeros: 16 bits of video number, 20 bits of frame number and a 24-bit checksum, with
 orientation marks in the four corners. The panel lies inside the central square and inside the central 4:3
-of every frame, so that it survives each crop and resize of the cache, and the difference between bright
-and dark is in luma, so that it survives 4:2:0, low quality, range and matrix mistakes. What cannot be read
-with certainty is refused.
+of every frame, so it survives each crop and resize of the cache. Bright and dark differ in luma, so the
+panel survives 4:2:0, low quality, and mistakes of range and matrix. A panel that cannot be read with
+certainty is refused.
 """
 
 import os
@@ -30,7 +30,7 @@ VIDEO_NUMBER_BITS: Final = 16
 FRAME_NUMBER_BITS: Final = 20
 CHECKSUM_BITS: Final = 24
 _CELLS: Final = 8
-# Rotating the panel moves the only dark corner; mirroring it breaks the checksum.
+# A rotation of the panel moves the only dark corner, and a mirrored panel fails the checksum.
 _CORNERS: Final = {(0, 0): 1, (0, 7): 1, (7, 0): 1, (7, 7): 0}
 _BRIGHT: Final = np.array([(255, 255, 255), (255, 255, 0), (128, 255, 255)], np.uint8)
 _DARK: Final = np.array([(0, 0, 0), (0, 0, 176), (128, 0, 0)], np.uint8)
@@ -40,11 +40,11 @@ _TEXTURE_DRIFT: Final = 32  # pixels of travel of the background before it turns
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpelledVideo:
-    """What one video is made of. `width` and `height` are those of the upright picture, in pixels."""
+class NumberedVideo:
+    """The specification of one video. `width` and `height` are those of the upright picture, in pixels."""
 
     path: Path
-    """Where it is written; the suffix chooses the container."""
+    """The file to write. The suffix selects the container."""
     video_number: int = 0
     num_frames: int = 30
     width: int = 160
@@ -56,17 +56,17 @@ class SpelledVideo:
     num_b_frames: int = 0
     """B-frames in a row."""
     open_gop: bool = False
-    """Whether frames shown before a keyframe may need frames decoded before it."""
+    """Whether frames shown before a keyframe may need frames that are decoded before the keyframe."""
     intra_refresh: bool = False
-    """H.264 only: a column of intra blocks that wanders over the picture instead of keyframes."""
+    """H.264 only: a column of intra blocks moves over the picture, and there are no keyframes."""
     pixel_format: str = "yuv420p"
     full_range: bool = False
     color_matrix: Literal["unspecified", "bt601", "bt709", "bt2020"] = "unspecified"
-    """Matrix the pixels are made with and tagged with; "unspecified" is BT.601 without a tag."""
+    """The matrix that makes the pixels, and its tag; "unspecified" is BT.601 without a tag."""
     rotation_degrees: Literal[0, 90, 180, 270] = 0
-    """Counter-clockwise turn that the player must make (mp4 and mov only)."""
+    """Counter-clockwise turn that the player must apply (mp4 and mov only)."""
     variable_rate: bool = False
-    """Whether frames stay 1, 2, 3 or 5 ticks of 1/fps seconds."""
+    """Whether frames last 1, 2, 3 or 5 ticks of 1/fps seconds."""
     fps: Fraction = Fraction(25)
     sample_aspect_ratio: Fraction = Fraction(1)
     """Width by height of a stored pixel."""
@@ -79,11 +79,11 @@ class SpelledVideo:
         if self.path.suffix not in _MUXERS:
             raise ValueError(f"suffix of {self.path} is not one of {', '.join(_MUXERS)}")
         if self.rotation_degrees and self.path.suffix not in (".mp4", ".mov"):
-            raise ValueError(f"{self.path.suffix} holds no rotation: use .mp4 or .mov")
+            raise ValueError(f"{self.path.suffix} cannot store a rotation: use .mp4 or .mov")
         if self.variable_rate and self.path.suffix in _FIXED_RATE:
-            raise ValueError(f"{self.path.suffix} holds no variable rate")
+            raise ValueError(f"{self.path.suffix} cannot store a variable rate")
         if self.intra_refresh and self.codec != "h264":
-            raise ValueError(f"intra refresh is made for h264 only, not {self.codec}")
+            raise ValueError(f"intra refresh needs h264, found {self.codec}")
         if self.open_gop and (self.gop_size - 1) % (self.num_b_frames + 1) == 0:
             raise ValueError(
                 f"no B-frame precedes the keyframes of {self.num_b_frames} B-frames in GOPs of {self.gop_size}: "
@@ -101,14 +101,14 @@ class SpelledVideo:
 
     @property
     def upright_aspect_ratio(self) -> Fraction:
-        """Sample aspect ratio of the picture after it was turned."""
+        """Sample aspect ratio of the picture after the turn."""
         return (
             1 / self.sample_aspect_ratio if self.rotation_degrees in (90, 270) else self.sample_aspect_ratio
         )
 
     @property
     def display_size(self) -> tuple[float, float]:
-        """(width, height) of the upright picture in square pixels: what `read_frame` calls source size."""
+        """(width, height) of the upright picture in square pixels, the source size of `read_frame`."""
         return float(self.width * self.upright_aspect_ratio), float(self.height)
 
 
@@ -152,16 +152,16 @@ def draw_frame(
     height: int,
     sample_aspect_ratio: Fraction = Fraction(1),
 ) -> RGBFrame:
-    """Picture that spells its two numbers: uint8 RGB, shape (height, width, 3).
+    """A picture that shows its two numbers: uint8 RGB, shape (height, width, 3).
 
     Raises:
-        ValueError: A number that does not fit its bits, or a picture too small to spell in.
+        ValueError: A number does not fit its bits, or the picture is too small for the panel.
     """
     bits = _panel_bits(video_number, frame_number)
     left, top, panel_width, panel_height = _panel_box(float(width * sample_aspect_ratio), float(height))
     left, panel_width = left / float(sample_aspect_ratio), panel_width / float(sample_aspect_ratio)
     if min(panel_width, panel_height) < 4 * _CELLS:
-        raise ValueError(f"{width}x{height} is too small to spell in: a cell would be under 4 pixels")
+        raise ValueError(f"{width}x{height} is too small for the panel: a cell would be under 4 pixels")
     texture = _texture(video_number, width, height)
     drift = abs(frame_number % (2 * _TEXTURE_DRIFT) - _TEXTURE_DRIFT)
     frame = texture[drift // 2 : drift // 2 + height, drift : drift + width].copy()
@@ -182,17 +182,17 @@ def read_frame(
     resize: Literal["crop", "stretch", "pad"] = "crop",
     crop_aspect: Fraction | None = None,
 ) -> tuple[int, int]:
-    """(video number, frame number) that a picture spells, uint8 RGB of shape (H, W, 3).
+    """(video number, frame number) in a picture, uint8 RGB of shape (H, W, 3).
 
-    Without arguments it reads pictures at their own size and those cropped to a square. For all else
-    it needs `source_size`, the (width, height) of the source in square pixels, and what was done to it:
-    first the centre of aspect `crop_aspect` was cut out, then that was fitted by `resize`.
+    Without arguments it reads pictures of the original size, and pictures cropped to a square. For others it
+    needs `source_size`, the (width, height) of the source in square pixels, and the steps that were applied:
+    first the centre of aspect `crop_aspect` was cut out, then `resize` fitted the result.
 
     >>> read_frame(draw_frame(12, 345, 320, 180))
     (12, 345)
 
     Raises:
-        ValueError: The picture is turned, of another geometry, too damaged, or spells nothing.
+        ValueError: The picture is turned, of another geometry, too damaged, or shows no panel.
     """
     out_height, out_width = rgb.shape[:2]
     source_width, source_height = source_size or (out_width, out_height)
@@ -208,20 +208,22 @@ def read_frame(
     scale_x, scale_y = out_width / seen_width, out_height / seen_height
     left = (left - (source_width - seen_width) / 2) * scale_x
     top = (top - (source_height - seen_height) / 2) * scale_y
-    # The middle half of each cell, where neighbours do not bleed in.
+    # The middle half of each cell, which neighbouring cells do not affect.
     inside = (np.arange(_CELLS)[:, None] + np.linspace(0.25, 0.75, 5)).ravel() / _CELLS
     rows = np.floor(top + inside * panel_height * scale_y).astype(np.intp)
     columns = np.floor(left + inside * panel_width * scale_x).astype(np.intp)
-    if rows[-1] >= out_height or columns[-1] >= out_width:  # centred, so the other edges are out as well
+    if (
+        rows[-1] >= out_height or columns[-1] >= out_width
+    ):  # the panel is centred, so its other edges are outside as well
         raise ValueError(f"the panel of a {source_width}x{source_height} source is not inside this picture")
     luma = (rgb[rows[:, None], columns] @ _LUMA).reshape(_CELLS, 5, _CELLS, 5).mean(axis=(1, 3))
-    return _spelled_numbers(luma)
+    return _numbers_of_panel(luma)
 
 
-def write_spelled_video(spec: SpelledVideo) -> None:
-    """Encode a video, always to the same bytes with the same libraries. Missing folders are made.
+def write_numbered_video(spec: NumberedVideo) -> None:
+    """Encode a video. The same libraries always give the same bytes. Missing folders are created.
 
-    The file appears under its name only when it is complete.
+    The file gets its name only when it is complete.
     """
     spec.path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = spec.path.with_name(spec.path.name + ".unfinished")
@@ -232,10 +234,10 @@ def write_spelled_video(spec: SpelledVideo) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _encode(spec: SpelledVideo, path: Path) -> None:
-    # SVT-AV1 prints its banner past FFmpeg's log; 1 leaves errors only.
+def _encode(spec: NumberedVideo, path: Path) -> None:
+    # SVT-AV1 prints its banner without FFmpeg's log. Level 1 prints errors only.
     os.environ.setdefault("SVT_LOG", "1")
-    # bitexact: no random ids in Matroska.
+    # bitexact: Matroska gets no random ids.
     with av.open(
         str(path), "w", format=_MUXERS[spec.path.suffix], options={"fflags": "+bitexact"}
     ) as container:
@@ -248,7 +250,7 @@ def _encode(spec: SpelledVideo, path: Path) -> None:
         context.time_base = 1 / spec.fps
         context.gop_size = spec.gop_size
         context.max_b_frames = spec.num_b_frames
-        context.thread_count = 1  # so that the bytes do not depend on the number of cores
+        context.thread_count = 1  # the bytes must not depend on the number of cores
         if not spec.open_gop and spec.codec.startswith("mpeg"):
             context.flags |= Flags.closed_gop
         context.color_range = ColorRange.JPEG if spec.full_range else ColorRange.MPEG
@@ -260,7 +262,7 @@ def _encode(spec: SpelledVideo, path: Path) -> None:
         container.mux(stream.encode())
 
 
-def pts_in_ticks(spec: SpelledVideo) -> list[int]:
+def pts_in_ticks(spec: NumberedVideo) -> list[int]:
     """Presentation time of each frame in ticks of 1/fps seconds, as written (a container may add an offset)."""
     if not spec.variable_rate:
         return list(range(spec.num_frames))
@@ -268,8 +270,8 @@ def pts_in_ticks(spec: SpelledVideo) -> list[int]:
     return [int(pts) for pts in np.cumsum(gaps) - gaps[0]]
 
 
-def _frames_to_encode(spec: SpelledVideo) -> Iterator[av.VideoFrame]:
-    """Frames in display order, turned against `rotation_degrees`, in the pixel format of the stream."""
+def _frames_to_encode(spec: NumberedVideo) -> Iterator[av.VideoFrame]:
+    """Frames in display order, turned by minus `rotation_degrees`, in the pixel format of the stream."""
     matrix, _ = _COLORSPACES[spec.color_matrix]
     for frame_number, pts in enumerate(pts_in_ticks(spec)):
         upright = draw_frame(
@@ -285,8 +287,8 @@ def _frames_to_encode(spec: SpelledVideo) -> Iterator[av.VideoFrame]:
         yield frame
 
 
-def _encoder_options(spec: SpelledVideo) -> dict[str, str]:
-    """Fast, quiet, single-threaded (so repeatable) settings of each encoder, and what the spec asks for."""
+def _encoder_options(spec: NumberedVideo) -> dict[str, str]:
+    """Settings that make each encoder fast, quiet and single-threaded (so repeatable), and those of the spec."""
     gop = f"keyint={spec.gop_size}:min-keyint={spec.gop_size}:scenecut=0:bframes={spec.num_b_frames}"
     if spec.codec == "h264":
         refresh = int(spec.intra_refresh)
@@ -298,10 +300,10 @@ def _encoder_options(spec: SpelledVideo) -> dict[str, str]:
     elif spec.codec in ("vp8", "vp9"):
         options = {"deadline": "realtime", "cpu-used": "8", "crf": "34", "b": "1M"}
     elif spec.codec == "av1":
-        # Faster presets leave whole blocks of earlier frames standing.
+        # Faster presets keep whole blocks of earlier frames in the picture.
         options = {"preset": "8", "crf": "36", "svtav1-params": "lp=1"}
     else:
-        # FFmpeg's own encoders close GOPs only where they look for no scene cuts.
+        # FFmpeg's own encoders close GOPs only if they do not search for scene cuts.
         options = {"qmin": "4", "qmax": "8", "sc_threshold": "1000000000"}
     return options | dict(spec.encoder_options)
 
@@ -329,7 +331,7 @@ def _panel_bits(video_number: int, frame_number: int) -> npt.NDArray[np.bool_]:
         raise ValueError(f"frame number is {frame_number}, expected 0 to {(1 << FRAME_NUMBER_BITS) - 1}")
     numbers = video_number << FRAME_NUMBER_BITS | frame_number
     word = numbers << CHECKSUM_BITS | _checksum(numbers)
-    # Whitened, so that small numbers do not leave most of the panel dark.
+    # Whitening: without it, small numbers would leave most of the panel dark.
     word ^= _WHITENING
     num_bits = VIDEO_NUMBER_BITS + FRAME_NUMBER_BITS + CHECKSUM_BITS
     cells = np.zeros((_CELLS, _CELLS), np.bool_)
@@ -339,16 +341,16 @@ def _panel_bits(video_number: int, frame_number: int) -> npt.NDArray[np.bool_]:
     return cells
 
 
-def _spelled_numbers(luma: npt.NDArray[np.floating[Any]]) -> tuple[int, int]:
-    """Numbers in a panel of mean lumas, float (8, 8). Raises ValueError where they are uncertain."""
+def _numbers_of_panel(luma: npt.NDArray[np.floating[Any]]) -> tuple[int, int]:
+    """Numbers in a panel of mean lumas, float (8, 8). Raises ValueError if they are uncertain."""
     corners = {corner: float(luma[corner]) for corner in _CORNERS}
     darkest = min(corners, key=lambda corner: corners[corner])
     bright = min(value for corner, value in corners.items() if corner != darkest)
     if bright - corners[darkest] < 50:
-        raise ValueError("no corner marks: this picture spells nothing, or has another geometry")
+        raise ValueError("no corner marks: this picture shows no panel, or has another geometry")
     if _CORNERS[darkest]:
         raise ValueError(f"the dark corner mark is at {darkest} and not at (7, 7): the picture is turned")
-    # The corners tell how far the levels moved; the middle tenth between them is no man's land.
+    # The corners give the levels of dark and bright. The middle tenth between them is undecided.
     middle, slack = (bright + corners[darkest]) / 2, 0.05 * (bright - corners[darkest])
     if np.any(np.abs(luma - middle) < slack):
         raise ValueError("a cell is neither bright nor dark: the picture is damaged, or has another geometry")
@@ -377,9 +379,9 @@ _DATA_COLUMNS: Final = np.array([column for _, column in _DATA_CELLS])
 
 @lru_cache(maxsize=4)
 def _texture(video_number: int, width: int, height: int) -> RGBFrame:
-    """Saturated waves, larger than the picture by the drift; every video has its own."""
+    """Saturated waves, larger than the picture by the drift, and different for each video."""
     y, x = np.mgrid[: height + _TEXTURE_DRIFT // 2 + 1, : width + _TEXTURE_DRIFT + 1].astype(np.float32)
-    phase = video_number * 2.4  # the golden angle: neighbours in number differ in colour
+    phase = video_number * 2.4  # the golden angle: videos with neighbouring numbers differ in colour
     waves = [
         np.sin(x / (7 + video_number % 5) + phase),
         np.sin(y / (9 + video_number % 3) + 2 * phase),

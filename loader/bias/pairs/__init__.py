@@ -1,23 +1,21 @@
-"""How often two frames of a batch come from one shard or video."""
+"""Pairs of frames in a batch: how often they share a shard (kappa), and which pairs meet (chi2)."""
 
-from loader.bias.pairs.circle_covariance import block_design_effect, can_average_orders, circle_autocovariance
+from loader.bias.pairs.block_variance import block_design_effect, can_average_orders, circle_autocovariance
+from loader.bias.pairs.chi2 import pair_chi2, pair_chi2_of_classes
 from loader.bias.pairs.kappa import (
     block_kappa,
-    check_batch_size,
     iid_kappa,
     permutation_kappa,
     sequential_kappa,
     visit_kappa,
     visit_shard_kappa,
 )
-from loader.bias.pairs.law import pair_chi2, pair_chi2_of_classes
 from loader.bias.pairs.slots import same_place_share
 
 __all__ = [
     "block_design_effect",
     "block_kappa",
     "can_average_orders",
-    "check_batch_size",
     "circle_autocovariance",
     "iid_kappa",
     "pair_chi2",

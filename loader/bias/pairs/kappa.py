@@ -1,10 +1,10 @@
-"""Kappa: how often two slots of one batch fall on the same shard. The sampler's half of the variance.
+"""Kappa: how often two slots of one batch fall on the same shard.
 
-Kappa needs the shard sizes and the sampler, and no data; how alike the frames of a shard are is `rho`
-(`design_effect`). Two meanings are kept apart. For independent visits, `visit_kappa` is the probability that
-two distinct slots belong to the same *visit*; visits that meet on a shard by chance are independent and cost nothing
-more. Everywhere else kappa is plainly the probability that two distinct slots share a *shard*. A batch of one frame
-has no two slots; kappa is 0 there.
+Kappa depends on the shard sizes and the sampler, not on the data. Rho measures how alike the frames of a shard are, and
+both together give the design effect. Kappa has two meanings. For independent visits, `visit_kappa` is the probability
+that two distinct slots belong to the same *visit*: visits that meet on a shard by chance are independent and do not
+increase the variance. Elsewhere kappa is the probability that two distinct slots share a *shard*. A batch of one frame
+has no two slots, so its kappa is 0.
 """
 
 import itertools
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.shared import counted
-from loader.bias.formulas import check_law
+from loader.bias.checks import Integers, check_batch_size, check_distribution
 from loader.bias.pairs.slots import mean_over_slot_pairs, same_place_share
 from loader.errors import SamplingError
 from loader.sampling.orders import check_shard_sizes
@@ -38,24 +38,20 @@ def visit_kappa(*, batch_size: int, frames_per_visit: int) -> float:
 def visit_shard_kappa(shard_probability: npt.ArrayLike, *, batch_size: int, frames_per_visit: int) -> float:
     """Probability that two distinct slots share a shard: one visit, or two that meet by chance (S29).
 
-    v + (1 - v) sum P^2 with v = `visit_kappa`; visits are independent and draw shard s with probability P_s, shape
-    (S,): n_s / N under the anchor-frame rule, 1 / S where shards are drawn alike.
+    v + (1 - v) sum P^2 with v = `visit_kappa`. Visits are independent and draw shard s with probability P_s, shape
+    (S,): n_s / N under the anchor-frame rule, 1 / S if shards are drawn uniformly.
 
     Raises:
-        SamplingError: not a law, or as `visit_kappa`.
+        SamplingError: not a distribution, or frames_per_visit does not divide batch_size.
     """
     if batch_size == 1:
         return 0.0
     same_visit = visit_kappa(batch_size=batch_size, frames_per_visit=frames_per_visit)
-    return same_visit + (1 - same_visit) * float(np.sum(check_law(shard_probability) ** 2))
+    return same_visit + (1 - same_visit) * float(np.sum(check_distribution(shard_probability) ** 2))
 
 
 def iid_kappa(shard_sizes: npt.ArrayLike) -> float:
-    """Probability that two independent uniform frames share a shard, sum pi^2 (S29); `shard_sizes` of shape (S,).
-
-    Raises:
-        SamplingError: not shard sizes.
-    """
+    """Probability that two independent uniform frames share a shard, sum pi^2 (S29); `shard_sizes` of shape (S,)."""
     sizes = check_shard_sizes(shard_sizes)
     return float(np.sum((sizes / sizes.sum()) ** 2))
 
@@ -63,11 +59,8 @@ def iid_kappa(shard_sizes: npt.ArrayLike) -> float:
 def permutation_kappa(shard_sizes: npt.ArrayLike, *, num_slots: int = 2) -> float:
     """Probability that two slots of a permutation share a shard, sum n (n - 1) / (N (N - 1)) (S29).
 
-    `shard_sizes` has shape (S,). Samplers that spread a batch over the shards on purpose have less. A batch of
-    `num_slots` beyond N goes round the permutation, as `pad` fills it up: two of its slots may show one frame.
-
-    Raises:
-        SamplingError: not shard sizes.
+    `shard_sizes` has shape (S,). Samplers that spread a batch over the shards on purpose have a smaller kappa. If
+    `num_slots` is above N, `pad` fills the batch by starting the permutation again, so two slots may show one frame.
     """
     sizes = check_shard_sizes(shard_sizes).tolist()
     num_frames = sum(sizes)
@@ -82,11 +75,11 @@ def block_kappa(
 ) -> float:
     """Probability that two distinct slots of a batch share a shard under the rotated block shuffle (S31), exact.
 
-    The epoch: shards, in any order, joined into a circle of N frames; cut open at a uniform frame; the stream that
-    results cut into blocks of `block_frames`, the last one shorter; each block shuffled; batch t the positions
-    [t B, (t + 1) B). The mean over the first `num_batches` batches, which may straddle blocks; beyond the end of the
-    epoch they go on at its begin, as `pad` fills them up. None for the epoch's whole batches. For shards of any sizes,
-    shape (S,). Takes O(S log S) time and O(S) memory, whatever N.
+    The epoch: shards, in any order, are joined into a circle of N frames, which is cut open at a uniform frame. The
+    resulting stream is cut into blocks of `block_frames`, the last one shorter, and each block is shuffled. Batch t is
+    the positions [t B, (t + 1) B). Kappa is the mean over the first `num_batches` batches, which may straddle blocks.
+    Batches beyond the end of the epoch continue at its start, because `pad` fills them so. None means the epoch's
+    whole batches. Shards may have any sizes, shape (S,). It takes O(S log S) time and O(S) memory, for any N.
 
     >>> block_kappa([5] * 8, block_frames=40, batch_size=4) == permutation_kappa([5] * 8)
     True
@@ -116,54 +109,22 @@ def block_kappa(
     )
 
 
-def lag_coincidence(shard_sizes: npt.ArrayLike, lags: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Probability that two places of the circle at a lag share a shard (S30): shape of `lags`, each in [1, N).
-
-    (1 / N) sum_s max(n_s - d, 0) + max(n_s + d - N, 0), for shards in any order around the circle; sizes (S,).
-
-    Raises:
-        SamplingError: not shard sizes, or a lag outside [1, N).
-    """
-    sizes, numbers = np.unique(check_shard_sizes(shard_sizes), return_counts=True)
-    num_frames = int(sizes @ numbers)
-    distances = np.asarray(lags, np.int64)
-    if distances.size and not 1 <= distances.min() <= distances.max() < num_frames:
-        raise SamplingError(f"lags on a circle of {counted(num_frames, 'frame')} are in [1, {num_frames})")
-    total = np.zeros(distances.shape)
-    for size, number in zip(sizes.tolist(), numbers.tolist(), strict=True):
-        both = np.maximum(size - distances, 0) + np.maximum(size + distances - num_frames, 0)
-        total += number * both
-    return total / num_frames
-
-
-def check_batch_size(batch_size: int) -> None:
-    """Refuse a batch without slots.
-
-    Raises:
-        SamplingError: batch_size below 1.
-    """
-    if operator.index(batch_size) < 1:
-        raise SamplingError(f"batch_size must be 1 or more, found {batch_size}")
-
-
-def sequential_kappa(sizes: npt.NDArray[np.int64], batch_size: int, num_batches: int) -> float:
-    """Mean over the batches of the pairs of slots within one shard; a batch is a run of ids, on round the epoch."""
+def sequential_kappa(sizes: Integers, batch_size: int, num_batches: int) -> float:
+    """Share of the pairs of slots within one shard, for batches that are runs of ids and continue at the first id."""
     if batch_size < 2 or not num_batches:
         return 0.0
     ends = np.cumsum(sizes)
     num_frames = int(ends[-1])
     num_inside = min(num_batches, num_frames // batch_size)
     pairs = _pairs_in_runs(ends - sizes, ends, batch_size, num_inside)
-    for batch in range(num_inside, num_batches):  # the padded ones, at most one a rank
+    for batch in range(num_inside, num_batches):  # batches that are padded, at most one for each rank
         positions = np.arange(batch * batch_size, (batch + 1) * batch_size) % num_frames
         counts = np.bincount(np.searchsorted(ends, positions, side="right"))
         pairs += int((counts * (counts - 1)).sum())
     return pairs / (num_batches * batch_size * (batch_size - 1))
 
 
-def _pairs_in_runs(
-    starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], batch_size: int, num_batches: int
-) -> int:
+def _pairs_in_runs(starts: Integers, ends: Integers, batch_size: int, num_batches: int) -> int:
     """Ordered pairs of slots that share a batch and a shard: shards [start, end), batches of the first ids."""
     end = num_batches * batch_size
     starts, ends = np.minimum(starts, end), np.minimum(ends, end)
@@ -177,9 +138,9 @@ def _pairs_in_runs(
 
 
 class _CirclePairs:
-    """Pairs of places that share a shard, summed over lags in closed form: Python's integers, so exact."""
+    """Pairs of places that share a shard, summed over lags in closed form. Python's integers keep the sums exact."""
 
-    def __init__(self, shard_sizes: npt.NDArray[np.int64]) -> None:
+    def __init__(self, shard_sizes: Integers) -> None:
         sizes, numbers = np.unique(shard_sizes, return_counts=True)
         self._sizes: list[int] = sizes.tolist()
         counts: list[int] = numbers.tolist()
@@ -196,21 +157,21 @@ class _CirclePairs:
         ]
 
     def of_blocks(self, earlier: int, later: int, distance: int) -> float:
-        """Probability that slots of two blocks share a shard; they are `distance` blocks apart, 0 for one block.
+        """Probability that slots of two blocks, `distance` blocks apart, share a shard. 0 means one block.
 
-        All blocks have `earlier` frames but the one of the later slot, which has `later`.
+        The block of the later slot has `later` frames, and all other blocks have `earlier` frames.
         """
         if distance == 0:
             return self._inside(later) / (3 * self._num_frames * later * (later - 1))
         gap = (distance - 1) * earlier
-        # Pairs across = pairs of the whole stretch without those that miss one of its ends.
+        # Pairs across = pairs of the whole stretch minus pairs that miss one of its ends.
         across = self._inside(earlier + gap + later) + self._inside(gap)
         across -= self._inside(earlier + gap) + self._inside(gap + later)
         return across / (6 * self._num_frames * earlier * later)
 
     def _inside(self, length: int) -> int:
         """6 N times the sum over lags d < `length` of (length - d) s(d)."""
-        # sum (a - d)(b - d) over 0 < d < a, with a <= b, is a (a - 1) (3 b - a - 1) / 6; a shard is the a or the b.
+        # sum (a - d)(b - d) over 0 < d < a, with a <= b, is a (a - 1) (3 b - a - 1) / 6. A shard is a or b.
         _, first, second, third = self._power_sums(0, length)
         total = 3 * length * (second - first) - third + first
         count, first, *_ = self._power_sums(length, self._num_frames)

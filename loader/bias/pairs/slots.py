@@ -1,18 +1,19 @@
-"""Pairs of slots of the batches of an epoch, counted by the blocks that they lie in: whole numbers, no chance."""
+"""Numbers of pairs of slots in the batches of an epoch, by the blocks that hold the slots. Exact integers."""
 
 import math
 from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
+
+from loader.bias.checks import Integers
 
 
 def same_place_share(num_places: int, num_slots: int) -> float:
     """Probability that two distinct slots of a batch are one place of the epoch.
 
-    0 unless the batch has more slots than the epoch has places. It then goes round the epoch: `pad` makes such a batch
-    where an epoch holds no whole step.
+    It is 0 unless the batch has more slots than the epoch has places. `pad` makes such a batch, by starting the epoch
+    again, if an epoch holds no whole step.
 
     >>> same_place_share(3, 4) == 1 / 6
     True
@@ -33,15 +34,15 @@ def mean_over_slot_pairs(
 ) -> float:
     """Mean over the pairs of distinct slots of the first `num_batches` batches under a block shuffle (S31).
 
-    `of_blocks(earlier, later, distance)` is the mean over pairs of slots that lie in two blocks `distance` apart, of
-    which the later has `later` frames and all others `earlier`; 0 is one block. Two slots of one place of the epoch
-    show one frame, and count 1. Batches have two slots or more.
+    `of_blocks(earlier, later, distance)` is the mean over pairs of slots in two blocks `distance` apart; 0 means one
+    block. The later block has `later` frames, and all other blocks have `earlier` frames. Two slots of one place of the
+    epoch show one frame, and count 1. Batches have two slots or more.
     """
     block_frames = min(block_frames, num_frames)
     last_block = num_frames - (num_frames - 1) // block_frames * block_frames
     counts = slot_pairs(num_frames, block_frames, batch_size, num_batches)
     num_pairs = num_batches * math.comb(batch_size, 2)
-    total = float(num_pairs - counts.total())  # of one place
+    total = float(num_pairs - counts.total())  # pairs of one place
     for (distance, touches_last), pairs in counts.items():
         later = last_block if touches_last else block_frames
         total += pairs * of_blocks(block_frames, later, distance)
@@ -51,19 +52,19 @@ def mean_over_slot_pairs(
 def slot_pairs(
     num_frames: int, block_frames: int, batch_size: int, num_batches: int
 ) -> Counter[tuple[int, bool]]:
-    """Pairs of slots of different places: by distance of their blocks, and whether the later lies in the last block.
+    """Pairs of slots of different places, by the distance of their blocks and whether the later block is the last.
 
-    Numbers of unordered pairs in the first `num_batches` batches of B positions of an epoch of N frames in blocks of L,
-    the last one shorter. Batches beyond its end go on at its begin.
+    These are unordered pairs in the first `num_batches` batches of B positions. The epoch has N frames in blocks of L,
+    the last one shorter. Batches beyond the end of the epoch continue at its start.
     """
     pairs: Counter[tuple[int, bool]] = Counter()
     num_inside = min(num_batches, num_frames // batch_size)
     last_start = (num_frames - 1) // block_frames * block_frames
-    # Batches that end before the last block, and the slots before it of the one that reaches into it.
+    # Batches that end before the last block, and the slots before that block of the batch that reaches into it.
     num_before, reach = divmod(last_start, batch_size)
     num_before = min(num_before, num_inside)
     num_after = num_inside - num_before
-    # Batches lie over equal blocks in a pattern that comes again after this many batches.
+    # The pattern of batches over equal blocks repeats after this many batches.
     period = block_frames // math.gcd(block_frames, batch_size)
     in_one_block = num_before
     boundaries = np.arange(block_frames, min(period, num_before) * batch_size, block_frames)
@@ -89,13 +90,13 @@ def slot_pairs(
     pairs[0, True] += num_after * math.comb(batch_size, 2)
     for batch in range(num_inside, num_batches):
         pairs += _pairs_round_the_end(batch * batch_size % num_frames, num_frames, block_frames, batch_size)
-    return +pairs  # without zeros: a block of one frame has no pair
+    return +pairs  # + removes zeros: a block of one frame has no pair
 
 
 def _pairs_round_the_end(
     start: int, num_frames: int, block_frames: int, batch_size: int
 ) -> Counter[tuple[int, bool]]:
-    """What `slot_pairs` counts, of one batch from `start` on that goes on at the begin of the epoch."""
+    """The counts of `slot_pairs` for one batch from `start` on, which continues at the start of the epoch."""
     rounds, rest = divmod(batch_size, num_frames)
     edges = np.append(np.arange(0, num_frames, block_frames), num_frames)
     in_rest = np.diff(np.clip(edges, start, start + rest))
@@ -120,12 +121,12 @@ def _pairs_round_the_end(
 
 
 def _pairs_of_one_place(num_places: int, num_more: int, *, rounds: int) -> int:
-    """Pairs of slots on one place, of places that are met `rounds` times, and `num_more` of them once more."""
+    """Pairs of slots on one place, if each place has `rounds` slots, and `num_more` places have one more."""
     return num_more * math.comb(rounds + 1, 2) + (num_places - num_more) * math.comb(rounds, 2)
 
 
-def _slots_by_block(batch: int, block_frames: int, batch_size: int) -> npt.NDArray[np.int64]:
-    """How many slots of a batch lie in each block that it touches."""
+def _slots_by_block(batch: int, block_frames: int, batch_size: int) -> Integers:
+    """Numbers of slots of a batch in each block that it touches."""
     start, stop = batch * batch_size, (batch + 1) * batch_size
     first_boundary = (start // block_frames + 1) * block_frames
     return np.diff([start, *range(first_boundary, stop, block_frames), stop])

@@ -1,4 +1,4 @@
-"""The order of plain `webdataset`: its distribution, its bias and its report."""
+"""Plain `webdataset`: the kappa of its shuffle buffer, and its report."""
 
 from loader.bias.webdataset.report import WebDatasetSpec, webdataset_report
 

@@ -1,37 +1,37 @@
-"""What plain `webdataset` gives of the same shards, in the same terms as our own samplers."""
+"""The report on plain `webdataset` over the same shards, in the same terms as that on our samplers."""
 
 from dataclasses import dataclass
 
-import numpy as np
 import numpy.typing as npt
 
-from frame_store.shared import counted
-from loader.bias.law import SamplingLaw
+from frame_store.shared import chi2_of_uniform_shards, counted
+from loader.bias.checks import Integers
+from loader.bias.distributions import SamplingLaw
 from loader.bias.pairs import pair_chi2_of_classes
 from loader.bias.report import NEEDS_RHO, BiasReport, report_of_effects, stream_design_effect
 from loader.bias.rho import RhoEstimate
-from loader.bias.webdataset.law import is_exact_kappa, webdataset_kappa
-from loader.bias.webdataset.stream import chi2_at_stream_ends
+from loader.bias.webdataset.kappa import is_exact_kappa, webdataset_kappa
 from loader.errors import SamplingError
 from loader.sampling.orders import check_shard_sizes
 
 
 @dataclass(frozen=True, kw_only=True)
 class WebDatasetSpec:
-    """Shards in a random order, split among workers, each read end to end through a shuffle buffer.
+    """Shards in a random order, split among workers. Each worker reads its shards through a shuffle buffer.
 
-    As `loader.webdataset_batches` does, and `webdataset.WebDataset(urls, shardshuffle=True).shuffle(Q, initial=I)`.
+    This is the order of `loader.webdataset_batches`, and of plain webdataset,
+    `webdataset.WebDataset(urls, shardshuffle=True).shuffle(Q, initial=I)`.
 
     Raises:
         SamplingError: a number below 1.
     """
 
     shuffle_buffer: int = 1000
-    """Frames that wait in the buffer of each worker, Q."""
+    """Frames in the buffer of each worker, Q."""
     initial: int | None = None
     """Frames in the buffer before the first leaves it; None for a full buffer."""
     num_workers: int = 1
-    """DataLoader workers of each rank; a batch comes from one of them."""
+    """DataLoader workers of each rank. A batch comes from one of them."""
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -51,13 +51,14 @@ def webdataset_report(
     world_size: int = 1,
     rho: RhoEstimate | None,
 ) -> BiasReport:
-    """Law and design effect of a global batch, one batch of `batch_size` frames from each of `world_size` ranks.
+    """Law and design effect of a global batch: one batch of `batch_size` frames from each of `world_size` ranks.
 
-    Every frame comes once an epoch, but small shards crowd its ends. Ranks own different shards, so slots of two ranks
-    never share one: kappa of the global batch is (B - 1) / (R B - 1) times that of a rank's (S48).
+    Every frame is shown once an epoch, but frames of small shards are more likely at its ends. Ranks own different
+    shards, so slots of two ranks never share one: kappa of the global batch is (B - 1) / (R B - 1) times that of a
+    rank's batch (S48).
 
-    By steps (S50) the last batch of a worker weighs more where it is short, and then chi^2 is one by slots, marked so.
-    What the stream says of pairs of a batch is a lower bound (S52).
+    By steps (S50) a short last batch of a worker weighs more. Then chi^2 is computed by slots, and marked so. The
+    chi^2 of pairs is a lower bound (S52).
 
     Raises:
         SamplingError: fewer shards than workers of all ranks together, or no whole batch.
@@ -79,7 +80,7 @@ def webdataset_report(
     )
     slots = batch_size * world_size
     kappa = kappa_of_a_rank * (batch_size - 1) / max(1, slots - 1)
-    at_ends = chi2_at_stream_ends(held)
+    at_ends = chi2_of_uniform_shards(held)  # the first shard is drawn uniformly (S10)
     law = SamplingLaw(
         name=str(spec),
         num_frames=int(sizes.sum()),
@@ -97,7 +98,7 @@ def webdataset_report(
         visit_kappa=None,
         num_positions_dropped=0,
         num_positions_doubled=0,
-        because="every frame comes once an epoch; at the ends of one, before the buffer, all shards alike",
+        because="every frame is shown once an epoch; at its ends, before the buffer, all shards are equally likely",
         kappa_is_exact=is_exact_kappa(held, num_workers=num_readers),
         chi2_of_pairs=pair_chi2_of_classes(kappa_of_a_rank, held) if batch_size > 1 else None,
         chi2_of_pairs_is_exact=False,
@@ -106,12 +107,12 @@ def webdataset_report(
     if rho is None:
         return report_of_effects(law, None, rho=None, why=NEEDS_RHO, bias=0.0)
     effects = [stream_design_effect(law, held, value) for value in (rho.rho, rho.low, rho.high)]
-    why = "from rho, as of equal shards whose frames lie in random order"
+    why = "from rho, as for equal shards whose frames lie in random order"
     return report_of_effects(law, effects, rho=rho, basis="approximate", why=why, bias=0.0)
 
 
-def _all_batches_are_whole(sizes: npt.NDArray[np.int64], batch_size: int, *, num_workers: int) -> bool:
-    """Whether every worker's frames fill whole batches, however the shards are dealt."""
+def _all_batches_are_whole(sizes: Integers, batch_size: int, *, num_workers: int) -> bool:
+    """Whether every worker's frames fill whole batches, for every way to deal the shards."""
     if num_workers == 1:
         return bool(sizes.sum() % batch_size == 0)
     if sizes.min() != sizes.max():

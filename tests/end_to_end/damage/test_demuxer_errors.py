@@ -18,7 +18,7 @@ from cache_builder.video.ffmpeg_log import MAX_CHARACTERS
 from cache_builder.video.opening.limits import DEFAULT_LIMITS
 from cache_builder.video.scan.demuxer_messages import DemuxerLog, demuxer_log, place_errors
 from cache_builder.video.scan.scan import scan_video
-from tests.support.caches.spelled_store import spelled_numbers
+from tests.support.caches.numbered_store import shown_numbers
 from tests.support.commands import SMALL, run
 from tests.support.videos.tiny_videos import TINY_SPECS, remux, tiny_video, truncate_file
 
@@ -75,7 +75,7 @@ class TestLostPackets:
         assert "demuxer error" in text
         assert video.facts["num_demuxer_errors"] > 0
         (span,) = video.findings.damaged_spans
-        numbers, spelled = spelled_numbers(store)
+        numbers, spelled = shown_numbers(store)
         in_span = [] if span.first_frame is None else range(span.first_frame, span.last_frame + 1)
         trusted = [place for place in range(len(numbers)) if place not in in_span]
         assert [numbers[place] for place in trusted] == [spelled[place] for place in trusted]
@@ -92,7 +92,7 @@ class TestLostPackets:
         (video,) = store.manifest.videos
         assert video.verdict == "damaged"
         (span,) = video.findings.damaged_spans
-        numbers, spelled = spelled_numbers(store)
+        numbers, spelled = shown_numbers(store)
         assert numbers == spelled
         assert numbers[span.first_frame : span.last_frame + 1] == [GOP + 11]
         assert numbers[span.last_frame + 1] == 2 * GOP

@@ -14,7 +14,7 @@ from cache_builder.cli.command_line import EXIT_NOT_WHOLE
 from cache_builder.video.decode import units as units_module
 from cache_builder.video.decode.decoder_messages import DecoderLog, decoder_log
 from cache_builder.video.ffmpeg_log import ffmpeg_log
-from tests.support.caches.spelled_store import spelled_numbers
+from tests.support.caches.numbered_store import shown_numbers
 from tests.support.commands import SMALL, run
 from tests.support.videos.tiny_videos import remux, tiny_video
 
@@ -122,7 +122,7 @@ def test_an_intra_refresh_needs_what_was_before_it(store, entries):
     (span,) = lost.findings.damaged_spans
     # As everywhere: the packet before what is called a keyframe.
     assert (span.first_packet, span.last_packet) == (GOP - 2, NUM_FRAMES - 2)
-    numbers, spelled = spelled_numbers(store, store.manifest.videos.index(lost))
+    numbers, spelled = shown_numbers(store, store.manifest.videos.index(lost))
     trusted = span.first_frame
     assert numbers[:trusted] == spelled[:trusted]
     assert trusted == GOP - 2
@@ -151,7 +151,7 @@ def test_units_change_nothing(folder, store, tmp_path, monkeypatch):
 def test_every_frame_outside_the_span_is_right(store, entries, name, suffix):
     video = entries[f"{name}_lost{suffix}"]
     (span,) = video.findings.damaged_spans
-    numbers, spelled = spelled_numbers(store, store.manifest.videos.index(video))
+    numbers, spelled = shown_numbers(store, store.manifest.videos.index(video))
     in_span = [] if span.first_frame is None else range(span.first_frame, span.last_frame + 1)
     trusted = [place for place in range(len(numbers)) if place not in in_span]
     assert [numbers[place] for place in trusted] == [spelled[place] for place in trusted]

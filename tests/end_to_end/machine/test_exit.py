@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from frame_cache_tools.samples.numbered_videos import SpelledVideo, write_spelled_video
+from frame_cache_tools.samples.numbered_videos import NumberedVideo, write_numbered_video
 
 KEPT = """
 import os, sys
@@ -43,7 +43,9 @@ del kept, live, store
 def videos(tmp_path_factory):
     folder = tmp_path_factory.mktemp("videos")
     for number, name in enumerate(("a.mp4", "b.mkv")):
-        write_spelled_video(SpelledVideo(path=folder / name, num_frames=20, gop_size=5, video_number=number))
+        write_numbered_video(
+            NumberedVideo(path=folder / name, num_frames=20, gop_size=5, video_number=number)
+        )
     return folder
 
 

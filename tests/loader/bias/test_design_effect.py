@@ -5,17 +5,10 @@ import numpy as np
 import pytest
 
 from loader.bias.design_effect import (
-    ar1_block_correlation,
-    block_correlation,
-    correlation_ratio,
     design_effect,
-    effective_batch,
-    intraclass_correlation,
-    nested_design_effect,
     permutation_design_effect,
     slot_correlation,
     visit_design_effect,
-    worst_design_effect,
 )
 from loader.bias.pairs.kappa import block_kappa, visit_kappa
 from loader.errors import SamplingError
@@ -29,6 +22,15 @@ from tests.support.statistics.enumeration import (
     shard_visits,
     shuffled_blocks,
     whole_batches,
+)
+from tests.support.statistics.oracles.correlations import (
+    ar1_block_correlation,
+    block_correlation,
+    correlation_ratio,
+    effective_batch,
+    intraclass_correlation,
+    nested_design_effect,
+    worst_design_effect,
 )
 
 UNEQUAL = Population([2, 3, 4], seed=1)

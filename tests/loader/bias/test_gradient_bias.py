@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from loader import FrameLoader, SamplingSpec
-from loader.bias.law import sampling_law
+from loader.bias.distributions.every_sampling import sampling_law
 from loader.bias.report import bias_of_features
 from loader.sampling.orders.blocks import frames_per_block
 from tests.support.caches.array_store import ArrayStore

@@ -9,10 +9,9 @@ import pytest
 from loader import SamplingError
 from loader.bias.design_effect import (
     design_effect,
-    intraclass_correlation,
     slot_correlation,
 )
-from loader.bias.webdataset.law import webdataset_kappa
+from loader.bias.webdataset.kappa import webdataset_kappa
 from loader.bias.webdataset.report import WebDatasetSpec, webdataset_report
 from loader.sampling.plan import BatchPlan
 from tests.support.statistics.design_effects import (
@@ -29,6 +28,7 @@ from tests.support.statistics.enumeration import (
     assert_rejected,
     whole_batches,
 )
+from tests.support.statistics.oracles.correlations import intraclass_correlation
 
 UNEQUAL = Population([2, 3, 4], seed=1)
 

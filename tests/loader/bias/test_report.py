@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from loader import FrameBatchSampler, SamplingError, SamplingSpec
-from loader.bias.design_effect import intraclass_correlation, least_correlation
+from loader.bias.design_effect import least_correlation
 from loader.bias.report import bias_of_features, estimate_for, make_report, rho_level
 from loader.bias.rho import RhoEstimate, rho_of_shuffled_frames
 from loader.bias.webdataset.report import WebDatasetSpec, webdataset_report
@@ -16,6 +16,7 @@ from tests.support.caches.array_store import ArrayStore
 from tests.support.caches.tar_cache import write_tar_cache
 from tests.support.statistics.enumeration import every_whole_clip
 from tests.support.statistics.laws import SPECS, batches_of, law_by_steps, law_of
+from tests.support.statistics.oracles.correlations import intraclass_correlation
 from tests.support.statistics.statistics import coincidence, standard_errors_off
 
 SIZES = np.array([12] * 8)
@@ -186,7 +187,7 @@ def test_the_bias_of_a_proxy():
     constant = {**with_features, "features": np.ones((30, 3))}
     assert report_of(naive, **constant).bias_of_proxy == 0
     clips = law_of([30], batch_size=2, clip_frames=2, video_sizes=[30])
-    with pytest.raises(SamplingError, match="not drawn alike"):
+    with pytest.raises(SamplingError, match="not equally likely"):
         bias_of_features(clips, features, ids)
 
 

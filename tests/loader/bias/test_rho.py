@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from loader import SamplingError
-from loader.bias.design_effect import correlation_ratio, intraclass_correlation, least_correlation
+from loader.bias.design_effect import least_correlation
 from loader.bias.rho import (
     Units,
     estimate_rho,
@@ -21,6 +21,7 @@ from loader.bias.rho import (
     units_of,
 )
 from tests.support.caches.array_store import ArrayStore
+from tests.support.statistics.oracles.correlations import correlation_ratio, intraclass_correlation
 from tests.support.statistics.statistics import standard_errors_off
 
 

@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import frame_store
 import loader
-from loader.bias import clips, steps
+from frame_store.shared import chi2_of_uniform_shards
 from loader.bias import design_effect as effect
-from loader.bias import formulas as bias
-from loader.bias.design_effect import correlation_ratio, intraclass_correlation
+from loader.bias.distributions import clips, last_batch
+from loader.bias.pairs import chi2 as pairs
 from loader.bias.pairs import kappa as coincidence
-from loader.bias.pairs import law as pairs
-from loader.bias.webdataset import stream
-from loader.bias.webdataset.law import webdataset_kappa
+from loader.bias.webdataset.kappa import webdataset_kappa
 from tests.support.statistics.enumeration import (
     SUMMED,
     Population,
@@ -25,9 +24,14 @@ from tests.support.statistics.enumeration import (
     assert_rejected,
     shard_visits,
 )
+from tests.support.statistics.oracles import clips as clip_oracles
+from tests.support.statistics.oracles import correlations, distributions, shuffle_buffer
+from tests.support.statistics.oracles.correlations import correlation_ratio, intraclass_correlation
 from tests.support.statistics.pair_estimate import half_squared_distances, rho_with_interval
 
 DOCUMENT = (Path(loader.__file__).parent / "bias" / "SAMPLING.md").read_text(encoding="utf-8")
+PRODUCT = [Path(package.__file__).parent for package in (loader, frame_store)]
+ORACLES = Path(shuffle_buffer.__file__).parent
 POPULATION = Population([2, 3, 4], seed=1)
 
 
@@ -193,16 +197,20 @@ def worth_of_blocks(num_ranks):
 @pytest.mark.parametrize(
     ("formula", "digits", "value"),
     [
-        ("S3", "0.016", lambda: bias.chi2_of_uniform_shards([1000] * 499 + [100])),
-        ("S4", "0.0018", lambda: bias.typical_bias_of_uniform_shards([1000] * 499 + [100])),
-        ("S10", "0.35", lambda: stream.chi2_at_stream_ends([20] * 7 + [4])),
-        ("S11", "0.094", lambda: bias.chi2_of_equalised_readers([1000, 1000, 1000, 500])),
-        ("S12", "0.038", lambda: bias.chi2_of_dropped_tail(1000, 37)),
-        ("S13", "0.0068", lambda: bias.chi2_of_padding(1001, 7)),
-        ("S14", "0.037", lambda: bias.chi2_of_worker_drop_last([1000, 1000, 900, 100], batch_size=128)),
-        ("S15", "1.8", lambda: bias.chi2_of_mixture([0.5, 0.5], [900, 100])),
-        ("S17", "0.033", lambda: clips.chi2_of_sliding_windows(300, 16)),
-        ("S18", "0.095", lambda: clips.chi2_of_whole_clips([300, 80, 1000], clip_frames=16, stride=4)),
+        ("S3", "0.016", lambda: chi2_of_uniform_shards([1000] * 499 + [100])),
+        ("S4", "0.0018", lambda: distributions.typical_bias_of_uniform_shards([1000] * 499 + [100])),
+        ("S10", "0.35", lambda: chi2_of_uniform_shards([20] * 7 + [4])),
+        ("S11", "0.094", lambda: distributions.chi2_of_equalised_readers([1000, 1000, 1000, 500])),
+        ("S12", "0.038", lambda: last_batch.chi2_of_dropped_tail(1000, 37)),
+        ("S13", "0.0068", lambda: last_batch.chi2_of_padding(1001, 7)),
+        (
+            "S14",
+            "0.037",
+            lambda: distributions.chi2_of_worker_drop_last([1000, 1000, 900, 100], batch_size=128),
+        ),
+        ("S15", "1.8", lambda: distributions.chi2_of_mixture([0.5, 0.5], [900, 100])),
+        ("S17", "0.033", lambda: clip_oracles.chi2_of_sliding_windows(300, 16)),
+        ("S18", "0.095", lambda: clip_oracles.chi2_of_whole_clips([300, 80, 1000], clip_frames=16, stride=4)),
         ("S20", "0.118", lambda: coincidence_of_clips("clip")),
         ("S20", "0.695", lambda: coincidence_of_clips("video")),
         ("S20", "0.00065", lambda: coincidence_of_clips("frame")),
@@ -215,7 +223,7 @@ def worth_of_blocks(num_ranks):
         ("S26", "5.2", lambda: effect.visit_design_effect(0.6, frames_per_visit=8)),
         ("S29", "0.055", lambda: coincidence.visit_kappa(batch_size=128, frames_per_visit=8)),
         ("S31", "0.119", lambda: coincidence.block_kappa([1000] * 500, block_frames=8000, batch_size=256)),
-        ("S33", "0.76", lambda: effect.ar1_block_correlation(0.95, num_frames=16)),
+        ("S33", "0.76", lambda: correlations.ar1_block_correlation(0.95, num_frames=16)),
         (
             "S46",
             "25.25",
@@ -228,11 +236,11 @@ def worth_of_blocks(num_ranks):
         ("S48", "7.3", lambda: worth_of_blocks(num_ranks=8)),
         ("S37", "0.365", lambda: webdataset_kappa([1000] * 500, shuffle_buffer=1000, batch_size=256)),
         ("S37", "0.060", lambda: webdataset_kappa([1000] * 500, shuffle_buffer=8000, batch_size=256)),
-        ("S50", "12.4", lambda: steps.chi2_of_short_batch(1025, batch_size=128)),
-        ("S51", "0.0122", lambda: steps.chi2_of_short_batch(1025, batch_size=128) / 1024),
+        ("S50", "12.4", lambda: last_batch.chi2_of_short_batch(1025, batch_size=128)),
+        ("S51", "0.0122", lambda: last_batch.chi2_of_short_batch(1025, batch_size=128) / 1024),
         ("S53", "0.096", lambda: pairs.visit_pair_chi2([1 / 32] * 32, [50] * 32, kappa=7 / 127)),
         ("S54", "0.77", lambda: pairs.block_pair_chi2([50] * 32, block_frames=200, batch_size=128)[0]),
-        ("S39", "0.367", lambda: stream.approximate_buffer_kappa(1000, shuffle_buffer=1000)),
+        ("S39", "0.367", lambda: shuffle_buffer.approximate_buffer_kappa(1000, shuffle_buffer=1000)),
     ],
 )
 def test_every_example_in_the_document_is_right(formula, digits, value):
@@ -258,9 +266,24 @@ def test_no_formula_is_numbered_twice_and_no_number_is_left_out():
     assert sorted(numbers) == list(range(1, len(numbers) + 1))
 
 
+def source_of(*folders):
+    files = [path for folder in folders for path in folder.rglob("*.py")]
+    assert files
+    return "\n".join(path.read_text(encoding="utf-8") for path in files)
+
+
 def test_every_number_in_code_is_in_the_document():
-    code = "\n".join(path.read_text(encoding="utf-8") for path in Path(loader.__file__).parent.rglob("*.py"))
+    code = source_of(*PRODUCT, ORACLES)
     assert set(re.findall(r"\((S\d+)\)", code)) <= formulas_of_the_document()
+
+
+@pytest.mark.parametrize(("word", "folders"), [("[Cc]ode", PRODUCT), ("[Oo]racle", [ORACLES])])
+def test_every_function_that_the_document_names_exists(word, folders):
+    named = re.findall(rf"\b{word}\s+((?:`\w+`(?:,\s+)?)+)", DOCUMENT)
+    names = {name for names in named for name in re.findall(r"`(\w+)`", names)}
+    assert len(names) > 15
+    source = source_of(*folders)
+    assert not {name for name in names if not re.search(rf"(def|class) {name}\b", source)}
 
 
 def test_every_test_that_the_document_names_exists():

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from loader import FrameBatchSampler, SamplingSpec
-from loader.bias.clips import whole_clip_law
-from loader.bias.formulas import chi2_of_law
-from loader.bias.law import sampling_law
+from loader.bias.distributions.every_sampling import sampling_law
 from loader.bias.report import bias_of_features
 from tests.support.caches.array_store import ArrayStore
 from tests.support.loaders import drawn_by_workers, ids_of, make_loader, make_sampler
 from tests.support.statistics.chi_squared import ALPHA, p_value
 from tests.support.statistics.enumeration import every_whole_clip
+from tests.support.statistics.oracles.clips import whole_clip_law
+from tests.support.statistics.oracles.distributions import chi2_of_law
 from tests.support.statistics.statistics import chi2_between, draws_needed, draws_p_value, power
 
 SIZES = [8, 0, 10, 12, 14, 20, 16]

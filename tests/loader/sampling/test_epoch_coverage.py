@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from loader import FrameBatchSampler, SamplingSpec
-from loader.bias.formulas import chi2_of_law
-from loader.bias.law import sampling_law
+from loader.bias.distributions.every_sampling import sampling_law
 from loader.sampling.orders.blocks import BlockOrder, frames_per_block
 from tests.support.caches.array_store import ArrayStore
 from tests.support.loaders import drawn_by_workers, ids_of, make_loader
 from tests.support.statistics.chi_squared import ALPHA, p_value
+from tests.support.statistics.oracles.distributions import chi2_of_law
 from tests.support.statistics.statistics import chi2_between, draws_needed, draws_p_value, power
 
 EPOCHS = {

@@ -5,9 +5,8 @@ import warnings
 import numpy as np
 import pytest
 
-from loader.bias.clips import chi2_of_whole_clips
-from loader.bias.formulas import chi2_of_uniform_shards
-from loader.bias.law import sampling_law
+from frame_store.shared import chi2_of_uniform_shards
+from loader.bias.distributions.every_sampling import sampling_law
 from loader.bias.pairs.kappa import permutation_kappa
 from loader.sampling.orders.blocks import frames_per_block
 from loader.sampling.spec import SamplingSpec
@@ -20,6 +19,7 @@ from tests.campaigns.bench_sampling import (
     unequal_sizes,
 )
 from tests.support.statistics.chi_squared import ALPHA, p_value
+from tests.support.statistics.oracles.clips import chi2_of_whole_clips
 
 NUM_FRAMES, NUM_SHARDS = 10**8, 10**5
 SIZES = unequal_sizes(NUM_FRAMES, NUM_SHARDS)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from loader import SamplingSpec
-from loader.bias.law import sampling_law
+from loader.bias.distributions.every_sampling import sampling_law
 from loader.sampling.plan import BatchPlan
 
 SPECS = {

@@ -1,4 +1,4 @@
-"""Tiny spelled videos, damaged ones, things that are no videos, and a plain way to decode."""
+"""Tiny numbered videos, damaged ones, files that are no videos, and a plain way to decode."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -8,15 +8,15 @@ from pathlib import Path
 import av
 import numpy as np
 import simplejpeg
-from frame_cache_tools.samples.numbered_videos import SpelledVideo, draw_frame, write_spelled_video
+from frame_cache_tools.samples.numbered_videos import NumberedVideo, draw_frame, write_numbered_video
 
 # In the order of their paths: index = video number. Subfolders, a space and letters beyond ASCII on purpose.
 TINY_SPECS = tuple(
     replace(spec, video_number=number)
     for number, spec in enumerate(
         (
-            SpelledVideo(path=Path("00_open.mkv"), num_frames=40, num_b_frames=3, open_gop=True),
-            SpelledVideo(
+            NumberedVideo(path=Path("00_open.mkv"), num_frames=40, num_b_frames=3, open_gop=True),
+            NumberedVideo(
                 path=Path("01_vfr_rot90.mp4"),
                 num_frames=31,
                 width=96,
@@ -25,11 +25,11 @@ TINY_SPECS = tuple(
                 variable_rate=True,
                 rotation_degrees=90,
             ),
-            SpelledVideo(path=Path("02_refresh.ts"), num_frames=36, intra_refresh=True),
-            SpelledVideo(path=Path("03_bframes.avi"), num_frames=26, num_b_frames=2),
-            SpelledVideo(path=Path("04 flash.flv"), num_frames=21, num_b_frames=2, gop_size=7),
-            SpelledVideo(path=Path("05_raw.h264"), num_frames=24, num_b_frames=2, gop_size=8),
-            SpelledVideo(
+            NumberedVideo(path=Path("02_refresh.ts"), num_frames=36, intra_refresh=True),
+            NumberedVideo(path=Path("03_bframes.avi"), num_frames=26, num_b_frames=2),
+            NumberedVideo(path=Path("04 flash.flv"), num_frames=21, num_b_frames=2, gop_size=7),
+            NumberedVideo(path=Path("05_raw.h264"), num_frames=24, num_b_frames=2, gop_size=8),
+            NumberedVideo(
                 path=Path("06_hevc_10bit.mp4"),
                 num_frames=30,
                 codec="hevc",
@@ -38,7 +38,7 @@ TINY_SPECS = tuple(
                 pixel_format="yuv420p10le",
                 color_matrix="bt2020",
             ),
-            SpelledVideo(
+            NumberedVideo(
                 path=Path("07_full_wide.mp4"),
                 num_frames=22,
                 width=120,
@@ -47,8 +47,8 @@ TINY_SPECS = tuple(
                 sample_aspect_ratio=Fraction(4, 3),
                 fps=Fraction(30000, 1001),
             ),
-            SpelledVideo(path=Path("08_all_keys.mp4"), num_frames=1, gop_size=1, width=128, height=128),
-            SpelledVideo(
+            NumberedVideo(path=Path("08_all_keys.mp4"), num_frames=1, gop_size=1, width=128, height=128),
+            NumberedVideo(
                 path=Path("part/09_hevc_rot270.mov"),
                 num_frames=25,
                 codec="hevc",
@@ -57,7 +57,7 @@ TINY_SPECS = tuple(
                 num_b_frames=2,
                 rotation_degrees=270,
             ),
-            SpelledVideo(
+            NumberedVideo(
                 path=Path("part/10_vp9_odd.webm"),
                 num_frames=33,
                 codec="vp9",
@@ -65,19 +65,19 @@ TINY_SPECS = tuple(
                 height=91,
                 encoder_options=(("deadline", "good"), ("auto-alt-ref", "1"), ("lag-in-frames", "16")),
             ),
-            SpelledVideo(
+            NumberedVideo(
                 path=Path("part/11_av1.webm"), num_frames=20, codec="av1", pixel_format="yuv420p10le"
             ),
-            SpelledVideo(path=Path("part/12_mpeg4.avi"), num_frames=29, codec="mpeg4", num_b_frames=2),
-            SpelledVideo(path=Path("part/13_mpeg4.mp4"), num_frames=27, codec="mpeg4", gop_size=250),
-            SpelledVideo(
+            NumberedVideo(path=Path("part/12_mpeg4.avi"), num_frames=29, codec="mpeg4", num_b_frames=2),
+            NumberedVideo(path=Path("part/13_mpeg4.mp4"), num_frames=27, codec="mpeg4", gop_size=250),
+            NumberedVideo(
                 path=Path("part/14_mpeg2.mpg"),
                 num_frames=28,
                 codec="mpeg2video",
                 num_b_frames=2,
                 open_gop=True,
             ),
-            SpelledVideo(
+            NumberedVideo(
                 path=Path("part/é/15_mjpeg.mov"),
                 num_frames=23,
                 codec="mjpeg",
@@ -93,38 +93,40 @@ TINY_SPECS = tuple(
 
 @dataclass(frozen=True, kw_only=True)
 class TinyFolder:
-    """A folder of spelled videos; `specs` are in the order of their relative paths and hold full paths."""
+    """A folder of numbered videos; `specs` are in the order of their relative paths and hold full paths."""
 
     path: Path
-    specs: tuple[SpelledVideo, ...]
+    specs: tuple[NumberedVideo, ...]
 
     @property
     def num_frames(self) -> int:
         return sum(spec.num_frames for spec in self.specs)
 
 
-def tiny_video(folder: Path, **overrides) -> SpelledVideo:
+def tiny_video(folder: Path, **overrides) -> NumberedVideo:
     """Write one video into a folder, `tiny.mp4` unless `path` names it, and return what it is."""
-    spec = SpelledVideo(**{"path": Path("tiny.mp4"), **overrides})
+    spec = NumberedVideo(**{"path": Path("tiny.mp4"), **overrides})
     spec = replace(spec, path=folder / spec.path)
-    write_spelled_video(spec)
+    write_numbered_video(spec)
     return spec
 
 
-def tiny_folder(folder: Path, specs: tuple[SpelledVideo, ...] = TINY_SPECS) -> TinyFolder:
+def tiny_folder(folder: Path, specs: tuple[NumberedVideo, ...] = TINY_SPECS) -> TinyFolder:
     """Write videos of relative paths into a folder."""
     written = tuple(replace(spec, path=folder / spec.path) for spec in specs)
     for spec in written:
-        write_spelled_video(spec)
+        write_numbered_video(spec)
     return TinyFolder(path=folder, specs=written)
 
 
 def simple_specs(
     num_videos: int = 3, *, num_frames: int = 20, suffix: str = ".mp4"
-) -> tuple[SpelledVideo, ...]:
+) -> tuple[NumberedVideo, ...]:
     """A few plain videos of unequal length: num_frames, num_frames + 3, num_frames + 6 ..."""
     return tuple(
-        SpelledVideo(path=Path(f"{i:02d}{suffix}"), video_number=i, num_frames=num_frames + 3 * i, gop_size=8)
+        NumberedVideo(
+            path=Path(f"{i:02d}{suffix}"), video_number=i, num_frames=num_frames + 3 * i, gop_size=8
+        )
         for i in range(num_videos)
     )
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 from frame_cache_tools.bias import cli as bias_cli
 from frame_cache_tools.bias import table as bias_table
-from frame_cache_tools.bias.cases import subject_of_cache
+from frame_cache_tools.bias.cases import case_of_cache
 from frame_cache_tools.bias.cli import EXIT_WRONG_COMMAND, main
 
 import frame_store
@@ -19,30 +19,30 @@ from tests.support.bias_command import bias, samplers
 
 
 @pytest.mark.parametrize(
-    ("signal", "code", "said"),
+    ("signal", "code", "text"),
     [
         (KeyboardInterrupt, EXIT_INTERRUPTED, "interrupted\n"),
         (Terminated, EXIT_TERMINATED, "terminated\n"),
     ],
 )
-def test_ctrl_c_and_sigterm_are_one_word_and_an_exit_code(monkeypatch, signal, code, said):
+def test_ctrl_c_and_sigterm_are_one_word_and_an_exit_code(monkeypatch, signal, code, text):
     def interrupted(flags):
         raise signal
 
     monkeypatch.setattr(bias_cli, "_run", interrupted)
     result = bias("any")
-    assert (result.exit_code, result.stderr) == (code, said)
+    assert (result.exit_code, result.stderr) == (code, text)
 
 
 @pytest.mark.parametrize(
-    ("output", "code", "said"),
+    ("output", "code", "text"),
     [
         ("pipe", 0, ""),
         ("/dev/full", EXIT_MACHINE_FAILED, "output cannot be written: No space left on device\n"),
     ],
 )
-def test_a_reader_that_has_had_enough_is_no_failure(bias_caches, monkeypatch, output, code, said):
-    """As behind `| head`; a full disk is the machine's failure."""
+def test_a_closed_pipe_is_no_failure_and_a_full_disk_is_one(bias_caches, monkeypatch, output, code, text):
+    """A closed pipe, as with `| head`, is no failure; a full disk is a failure of the machine."""
     if output == "pipe":
         reader, writer = os.pipe()
         os.close(reader)
@@ -54,27 +54,30 @@ def test_a_reader_that_has_had_enough_is_no_failure(bias_caches, monkeypatch, ou
         with pytest.raises(SystemExit) as ended:
             main([str(bias_caches["video"])])
     assert ended.value.code == code
-    assert stderr.getvalue().endswith(said) and bool(stderr.getvalue()) == bool(said)
+    assert stderr.getvalue().endswith(text) and bool(stderr.getvalue()) == bool(text)
 
 
-def test_the_help_says_which_figures_are_exact():
-    said = " ".join(bias("--help").stdout.split())
-    assert "Every number but rho is exact" not in said
+def test_the_help_states_which_figures_are_exact():
+    text = " ".join(bias("--help").stdout.split())
+    assert "Every number but rho is exact" not in text
     assert (
-        "Exact, from shard sizes and settings alone or from all frames: every number without a mark." in said
+        "Numbers without a mark are exact: they follow from shard sizes and settings, or from all frames."
+        in text
     )
-    assert f"caches of more than {bias_table.MAX_FRAMES_READ:,} frames" in said
+    assert f"bias_caches of more than {bias_table.MAX_FRAMES_READ:,} frames" in text
 
 
 def test_before_anything_is_built(bias_videos, bias_caches, tmp_path):
-    """From the packets alone, and the same numbers as of the caches themselves."""
+    """Computed from the packets alone, the numbers are those of the bias_caches."""
     shuffled, in_order, one_each = samplers("--videos", bias_videos, "--batch-size", "32")
     naive = "sampling=shards frames_per_visit=32 shard_choice=uniform"
     built = samplers(bias_caches["video"], "--batch-size", "32")[0][naive]
     assert one_each[naive]["law"]["chi2"] == built["law"]["chi2"]
     assert one_each[naive]["effective_batch"] is None
-    low, worth, high = (shuffled[naive][f"effective_batch{end}"] for end in ("_low", "", "_high"))
-    assert 20 < low <= worth <= high and worth == pytest.approx(32, rel=0.1)  # over the seeds of a build
+    low, effective, high = (shuffled[naive][f"effective_batch{end}"] for end in ("_low", "", "_high"))
+    assert 20 < low <= effective <= high and effective == pytest.approx(
+        32, rel=0.1
+    )  # over the seeds of a build
     assert shuffled[naive]["basis"] == "builds" and not shuffled[naive]["is_exact"]
     assert in_order["sampling=iid"]["effective_batch"] == 32
     assert not list(bias_videos.parent.glob(f"{bias_videos.name}*.scan"))
@@ -90,15 +93,15 @@ def test_before_anything_is_built(bias_videos, bias_caches, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "text"),
     [
         ([], "say what to look at"),
         (["CACHE", "--videos", "x"], "say what to look at"),
-        (["--videos", "gone"], "no such folder"),
-        (["gone"], "no cache: no such folder"),
+        (["--videos", "gone"], "no such bias_videos"),
+        (["gone"], "no cache: no such bias_videos"),
         (["--shard-sizes", "gone"], "No such file"),
         (["CACHE", "--plan"], "--plan and --demand FRAMES_PER_SECOND belong together"),
-        (["--shard-sizes", "SIZES", "--plan", "--demand", "4"], "measure FrameLoader on caches"),
+        (["--shard-sizes", "SIZES", "--plan", "--demand", "4"], "measure FrameLoader on bias_caches"),
         (["CACHE", "--sampling", "shards", "--frames-per-visit", "7"], "must be --batch-size"),
         (["CACHE", "--sampling", "block", "--shards-per-block", "99"], "only 6 shards hold frames"),
         (["CACHE", "--sampling", "iid", "--world-size", "5000"], "5000 ranks cannot share"),
@@ -112,7 +115,7 @@ def test_before_anything_is_built(bias_videos, bias_caches, tmp_path):
         (["CACHE", "--sampling", "iid", "--max-chi2", "1", "--target", "windows"], "give --clip-frames"),
         (["CACHE", "--clip-frames", "4", "--target", "frames"], "give one of them"),
         (["CACHE", "--draws", "1"], "--draws must be 3 or more"),
-        (["CACHE", "--features", "f.npy", "--rho", "0.5"], "two answers to one question"),
+        (["CACHE", "--features", "f.npy", "--rho", "0.5"], "both determine rho"),
         (
             ["CACHE", "--sampling", "webdataset", "--num-workers", "2", "--world-size", "4"],
             "8 workers of all",
@@ -123,16 +126,16 @@ def test_before_anything_is_built(bias_videos, bias_caches, tmp_path):
         (["CACHE", "--sampling", "permutation", "--frames-per-visit", "3"], "belongs to --sampling shards"),
     ],
 )
-def test_wrong_commands_get_one_line(bias_caches, tmp_path, arguments, said):
+def test_wrong_commands_get_one_line(bias_caches, tmp_path, arguments, text):
     (tmp_path / "sizes").write_text("10 20")
     places = {"CACHE": bias_caches["video"], "SIZES": tmp_path / "sizes"}
     result = bias(*(places.get(argument, argument) for argument in arguments))
     assert result.exit_code == EXIT_WRONG_COMMAND
-    assert said in result.stderr
+    assert text in result.stderr
 
 
 @pytest.mark.parametrize("content", ["", "10 x", "[1.5]", "-3 4", "0 0", "[", "{}"])
-def test_what_is_no_list_of_sizes_is_refused(tmp_path, content):
+def test_a_file_that_is_no_list_of_sizes_is_refused(tmp_path, content):
     (tmp_path / "sizes").write_text(content)
     result = bias("--shard-sizes", tmp_path / "sizes")
     assert result.exit_code == EXIT_WRONG_COMMAND
@@ -140,10 +143,10 @@ def test_what_is_no_list_of_sizes_is_refused(tmp_path, content):
 
 
 def test_clips_of_a_video_layout_know_its_videos(bias_caches):
-    subject = subject_of_cache(bias_caches["video"])
-    assert subject.video_sizes.tolist() == subject.shard_sizes.tolist()
-    assert list(subject.video_names) == [f"{number}.mp4" for number in range(6)]
-    assert len(epoch_order(subject.shard_sizes)) == subject.num_frames
+    case = case_of_cache(bias_caches["video"])
+    assert case.video_sizes.tolist() == case.shard_sizes.tolist()
+    assert list(case.video_names) == [f"{number}.mp4" for number in range(6)]
+    assert len(epoch_order(case.shard_sizes)) == case.num_frames
 
 
 @pytest.mark.parametrize("rho", ["1.5", "-0.5", "nan", "inf"])

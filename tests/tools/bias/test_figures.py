@@ -10,12 +10,13 @@ from frame_cache_tools.bias.cli import EXIT_LIMIT_BROKEN, EXIT_WRONG_COMMAND
 
 import frame_store
 from loader import SamplingSpec
-from loader.bias.clips import chi2_of_whole_clips
-from loader.bias.design_effect import design_effect, intraclass_correlation, slot_correlation
+from loader.bias.design_effect import design_effect, slot_correlation
+from loader.bias.distributions.last_batch import chi2_of_short_batch
 from loader.bias.rho import thumbnails
-from loader.bias.steps import chi2_of_short_batch
 from loader.sampling.orders.epoch import epoch_order
 from tests.support.bias_command import bias, samplers
+from tests.support.statistics.oracles.clips import chi2_of_whole_clips
+from tests.support.statistics.oracles.correlations import intraclass_correlation
 from tests.support.statistics.statistics import standard_errors_off
 
 
@@ -41,19 +42,19 @@ def test_the_layouts_side_by_side(bias_caches):
     store = frame_store.open_store(bias_caches["shuffled"])
     pixels = thumbnails(store)(np.arange(len(store)))
     exact = intraclass_correlation(np.split(pixels, np.cumsum(store.shard_sizes)[:-1]))
-    assert shuffled[naive]["rho"]["rho"] == pytest.approx(exact)  # of this cache, not of the mean build
+    assert shuffled[naive]["rho"]["rho"] == pytest.approx(exact)  # of this cache, not the mean over builds
     assert shuffled[naive]["rho"]["basis"] == "exact" and exact != pytest.approx(-1 / (len(store) - 1))
     for rows in (in_order, shuffled):
         assert rows["sampling=iid"]["effective_batch"] == 32
 
 
-def test_the_table_says_it_in_words(bias_caches):
-    said = bias(bias_caches["video"], "--batch-size", "32").stdout
+def test_the_table_in_words(bias_caches):
+    text = bias(bias_caches["video"], "--batch-size", "32").stdout
     assert re.search(
-        r"rho by thumbnails 16x16, all frames: gop \d\.\d+, video \d\.\d+, shard \d\.\d+\n", said
+        r"rho by thumbnails 16x16, all frames: gop \d\.\d+, video \d\.\d+, shard \d\.\d+\n", text
     )
-    assert "frames of small ones too often: A(n)/H(n) - 1" in said
-    assert re.search(r"^sampling=iid .* 32\.0$", said, re.MULTILINE)
+    assert "frames of small shards are shown too often: A(n)/H(n) - 1" in text
+    assert re.search(r"^sampling=iid .* 32\.0$", text, re.MULTILINE)
 
 
 def test_one_sampler_and_its_clips(bias_caches):
@@ -84,16 +85,16 @@ def test_videos_shorter_than_a_clip_are_counted_and_named(bias_caches, bias_vide
         assert law["short_videos"] == short
         assert law["num_short_videos"] == 2
         assert law["num_frames_in_short_videos"] == law["num_frames_never_shown"] == 123
-    said = bias(bias_caches["video"], *arguments).stdout
+    text = bias(bias_caches["video"], *arguments).stdout
     num_frames = len(frame_store.open_store(bias_caches["video"]))
     assert (
         f"123 of {num_frames} frames in 2 videos shorter than a clip, never shown: 0.mp4 (60), 1.mp4 (63)"
-        in said
+        in text
     )
-    assert f"an epoch is {law['num_windows']} clips, one for each whole window" in said
+    assert f"an epoch is {law['num_windows']} clips, one for each whole window" in text
     drawn = bias(bias_caches["video"], "--sampling", "iid", *arguments).stdout
     assert f"an epoch is {law['num_windows']} clips, drawn among as many whole windows" in drawn
-    assert re.search(r"chi2 windows +chi2 frames", said)
+    assert re.search(r"chi2 windows +chi2 frames", text)
     many = bias(bias_caches["video"], "--clip-frames", "100", "--batch-size", "2").stdout
     assert "0.mp4 (60), 1.mp4 (63), 2.mp4 (66) and 1 more" in many
     skipped = bias(
@@ -126,8 +127,11 @@ def test_the_figures_of_a_cache_of_unequal_shards_are_exact(bias_caches):
     assert abs(standard_errors_off(effects, design_effect(correlation, batch_size=32))) > 4
     naive = rows["sampling=shards frames_per_visit=32 shard_choice=uniform"]
     assert naive["effective_batch_with_bias"] < naive["effective_batch"]
-    said = bias(bias_caches["video"], "--batch-size", "32").stdout
-    assert f"bias included, a global batch is worth {naive['effective_batch_with_bias']:.1f} frames" in said
+    text = bias(bias_caches["video"], "--batch-size", "32").stdout
+    assert (
+        f"bias included, the effective global batch is {naive['effective_batch_with_bias']:.1f} frames"
+        in text
+    )
 
 
 def test_the_batch_of_all_ranks_together(bias_caches):
@@ -138,14 +142,14 @@ def test_the_batch_of_all_ranks_together(bias_caches):
     assert together["effective_batch"] == alone["effective_batch"]
     assert together["law"]["slots_per_batch"] == 32
     result = bias(*ranks, "--min-effective-batch", together["effective_batch"] + 0.1)
-    assert result.exit_code == EXIT_LIMIT_BROKEN and "a global batch may be worth only" in result.stderr
+    assert result.exit_code == EXIT_LIMIT_BROKEN and "the effective global batch may be only" in result.stderr
     assert "global batch: 4 ranks x 8 = 32 frames" in result.stdout
     assert "effective global batch" in result.stdout
-    (subject,) = json.loads(bias(*ranks, "--json").stdout)["subjects"]
-    assert (subject["world_size"], subject["batch_size"], subject["global_batch_size"]) == (4, 8, 32)
+    (case,) = json.loads(bias(*ranks, "--json").stdout)["cases"]
+    assert (case["world_size"], case["batch_size"], case["global_batch_size"]) == (4, 8, 32)
 
 
-def test_a_large_cache_is_estimated_and_says_so(bias_caches, monkeypatch):
+def test_a_large_cache_is_estimated_and_marked_so(bias_caches, monkeypatch):
     monkeypatch.setattr(bias_table, "MAX_FRAMES_READ", 100)
     in_order, shuffled = samplers(bias_caches["video"], bias_caches["shuffled"], "--batch-size", "32")
     bases = {name: row["basis"] for name, row in in_order.items()}
@@ -163,20 +167,20 @@ def test_a_large_cache_is_estimated_and_says_so(bias_caches, monkeypatch):
         row = rows["sampling=shards frames_per_visit=32"]
         assert row["basis"] == basis and not row["is_exact"]
         assert row["effective_batch_low"] < row["effective_batch"] < row["effective_batch_high"]
-    said = bias(bias_caches["video"], "--batch-size", "32").stdout
-    assert re.search(r"^sampling=shards frames_per_visit=8 .*\[\d", said, re.MULTILINE)
-    assert "a sample, 95% interval: gop" in said and "[low, high]: rho of a sample of frames" in said
+    text = bias(bias_caches["video"], "--batch-size", "32").stdout
+    assert re.search(r"^sampling=shards frames_per_visit=8 .*\[\d", text, re.MULTILINE)
+    assert "a sample, 95% interval: gop" in text and "[low, high]: rho of a sample of frames" in text
 
 
-def test_an_assumed_rho_looks_at_no_pixel(bias_caches, monkeypatch):
+def test_with_an_assumed_rho_no_pixel_is_read(bias_caches, monkeypatch):
     monkeypatch.setattr(bias_table, "thumbnails", None)
     (rows,) = samplers(bias_caches["video"], "--rho", "0.5", "--batch-size", "32")
     assert rows["sampling=shards frames_per_visit=8"]["design_effect"] == 1 + 7 * 0.5
     naive = rows["sampling=shards frames_per_visit=32 shard_choice=uniform"]
     assert naive["design_effect"] is naive["bias_of_proxy"] is None
     assert rows["sampling=sequential"]["why_not_exact"] == "needs features"
-    said = bias(bias_caches["video"], "--rho", "0.5", "--batch-size", "32").stdout
-    assert "design effects hold for the rho that --rho assumes" in said
+    text = bias(bias_caches["video"], "--rho", "0.5", "--batch-size", "32").stdout
+    assert "design effects hold for the rho that --rho assumes" in text
 
 
 def test_features_take_the_place_of_pixels(bias_caches, tmp_path):
@@ -193,7 +197,7 @@ def test_features_take_the_place_of_pixels(bias_caches, tmp_path):
     drawn, there = features.mean(0) * 0 + 1 / len(sizes), sizes / sizes.sum()
     sigma = np.sqrt(np.square(features - there).sum(1).mean())
     assert naive["bias_of_proxy"] == pytest.approx(np.linalg.norm(drawn - there) / sigma, rel=1e-12)
-    for content, said in (
+    for content, text in (
         (features[:-1], f"expected one row for each of {len(store)} frames"),
         (np.where(np.arange(len(store))[:, None] == 3, np.nan, features), "the first is row 3"),
         (np.array(["a"] * len(store)), "expected an array of numbers"),
@@ -201,10 +205,10 @@ def test_features_take_the_place_of_pixels(bias_caches, tmp_path):
         np.save(tmp_path / "features.npy", content)
         refused = bias(*options)
         assert refused.exit_code == EXIT_WRONG_COMMAND
-        assert said in refused.stderr
+        assert text in refused.stderr
 
 
-def test_the_table_tells_of_pairs_what_is_exact_and_marks_what_is_not(tmp_path):
+def test_the_table_marks_a_chi2_of_pairs_that_is_not_exact(tmp_path):
     (tmp_path / "sizes").write_text("50 " * 32)
     shown = bias("--shard-sizes", tmp_path / "sizes").stdout.splitlines()
     found = {line.split("  ")[0]: line for line in shown}
@@ -246,8 +250,8 @@ def test_a_bound_by_an_approximate_kappa_is_marked_as_approximate(tmp_path, size
     assert f" {mark}{row['law']['chi2_of_pairs']:.3g} " in bias(*options).stdout
 
 
-def test_the_table_says_what_kappa_counts(tmp_path):
-    """Of visits not the shards they share by chance (S29): frames drawn one by one have 0."""
+def test_the_table_states_what_kappa_counts(tmp_path):
+    """For visits, kappa does not count shards that are shared by chance (S29): single frames have 0."""
     path = tmp_path / "sizes.txt"
     path.write_text("9 9 9")
     options = ("--shard-sizes", path, "--batch-size", "3", "--sampling")
@@ -256,7 +260,7 @@ def test_the_table_says_what_kappa_counts(tmp_path):
         (("shards", "--frames-per-visit", "3"), 1.0, True),
         (("sequential",), 1.0, False),
     ):
-        said = bias(*options, *sampling).stdout
-        assert f" {kappa:.4f} " in said and ("kappa: how often two slots" in said) == is_of_visits
+        text = bias(*options, *sampling).stdout
+        assert f" {kappa:.4f} " in text and ("kappa: how often two slots" in text) == is_of_visits
     ((row,),) = [rows.values() for rows in samplers(*options, "permutation")]
     assert row["law"]["kappa"]["shard"] == pytest.approx(8 / 26)

@@ -19,14 +19,14 @@ def test_the_gate_of_clips_has_a_target(bias_caches):
     broken = bias(*clips, "--target", "frames")
     assert broken.exit_code == EXIT_LIMIT_BROKEN
     assert "chi2 over frames is 0." in broken.stderr and "at most 1e-12 is allowed" in broken.stderr
-    for passed in (clips, (*clips, "--target", "frames")):  # counted and named in both cases
+    for passed in (clips, (*clips, "--target", "frames")):  # counted and named for both targets
         assert "123 of " in bias(*passed).stdout
     frames = (bias_caches["video"], "--sampling", "permutation", "--max-chi2", "1e-12")
     assert bias(*frames, "--target", "frames").exit_code == 0
 
 
 def test_the_plan_of_clips(bias_caches, monkeypatch):
-    monkeypatch.setattr(bias_plan, "SECONDS_PER_ROUND", 0.01)  # how fast they are is nothing to this
+    monkeypatch.setattr(bias_plan, "SECONDS_PER_ROUND", 0.01)  # this test needs no precise speeds
     clips = (bias_caches["video"], "--clip-frames", "8", "--batch-size", "4", "--plan", "--demand", "1")
     assert "take sampling=permutation clip_frames=8 on " in bias(*clips).stdout
     for nothing in (
@@ -48,13 +48,13 @@ def test_the_gate(bias_caches):
     assert "at most 1e-12 is allowed" in broken.stderr
     too_alike = bias(*common, *proportional, "--min-effective-batch", "16")
     assert too_alike.exit_code == EXIT_LIMIT_BROKEN
-    assert "at least 16 are asked for" in too_alike.stderr
+    assert "at least 16 are required" in too_alike.stderr
     assert bias(*common, "--sampling", "iid", "--min-effective-batch", "32").exit_code == 0
     assert bias(*common, "--max-chi2", "1").exit_code == EXIT_WRONG_COMMAND
 
 
-def test_the_gate_judges_what_is_certain(bias_caches, tmp_path):
-    """Shards of 1 and 99 frames, drawn alike: 32 frames are worth 1.27, by the sizes alone."""
+def test_a_limit_judges_what_is_certain(bias_caches, tmp_path):
+    """Shards of 1 and 99 frames, drawn alike: the effective batch of 32 frames is 1.27, from the sizes alone."""
     (tmp_path / "sizes").write_text("1 99")
     naive = (
         "--sampling",
@@ -71,7 +71,8 @@ def test_the_gate_judges_what_is_certain(bias_caches, tmp_path):
         result = bias(*sizes, *naive, "--min-effective-batch", limit)
         assert result.exit_code == code
     assert (
-        "a global batch may be worth only 1.3 independent frames, at least 30 are asked for" in result.stderr
+        "the effective global batch may be only 1.3 independent frames, at least 30 are required"
+        in result.stderr
     )
     (rows,) = samplers(*sizes, *naive)
     (row,) = rows.values()
@@ -89,7 +90,7 @@ def test_the_gate_judges_what_is_certain(bias_caches, tmp_path):
 
 
 def test_the_plan_measures_and_picks(bias_caches, tmp_path, monkeypatch):
-    monkeypatch.setattr(bias_plan, "SECONDS_PER_ROUND", 0.01)  # how fast they are is nothing to this
+    monkeypatch.setattr(bias_plan, "SECONDS_PER_ROUND", 0.01)  # this test needs no precise speeds
     options = (bias_caches["shuffled"], "--batch-size", "32", "--plan")
     easy = json.loads(bias(*options, "--demand", "1", "--json").stdout)
     assert all(row["frames_per_second"] > 0 for row in easy["measured"])
@@ -148,7 +149,7 @@ def test_frames_that_are_all_alike_are_called_so(bias_caches, tmp_path):
 
 
 def test_a_visit_to_the_whole_of_the_only_shard(tmp_path):
-    """Every batch has the mean of all frames: it is worth infinitely many, and nothing is divided by 0."""
+    """Every batch has the mean of all frames, so the effective batch is infinite, and nothing is divided by 0."""
     sizes = tmp_path / "sizes.txt"
     sizes.write_text("5")
     options = ("--shard-sizes", sizes, "--sampling", "shards", "--frames-per-visit", "5", "--batch-size", "5")

@@ -1,4 +1,4 @@
-"""Spelled frames are read back after all that a cache does to them, and refused when uncertain."""
+"""Numbered frames are read back after every change that a cache makes, and refused if they are uncertain."""
 
 import re
 from fractions import Fraction
@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import simplejpeg
 from av.video.reformatter import Interpolation
-from frame_cache_tools.samples import numbered_videos as spelled_videos
+from frame_cache_tools.samples import numbered_videos
 from frame_cache_tools.samples.numbered_videos import (
-    SpelledVideo,
+    NumberedVideo,
     draw_frame,
     pts_in_ticks,
     read_frame,
-    write_spelled_video,
+    write_numbered_video,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,7 +43,7 @@ def through_jpeg(rgb):
 
 
 @given(video_numbers, frame_numbers, sides, sides)
-def test_a_drawn_frame_spells_its_numbers(video_number, frame_number, width, height):
+def test_a_drawn_frame_shows_its_numbers(video_number, frame_number, width, height):
     frame = draw_frame(video_number, frame_number, width, height)
     assert frame.shape == (height, width, 3)
     assert frame.dtype == np.uint8
@@ -147,7 +147,7 @@ def test_noise_is_refused(seed):
 
 
 def test_a_plain_picture_is_refused():
-    with pytest.raises(ValueError, match="spells nothing"):
+    with pytest.raises(ValueError, match="shows no panel"):
         read_frame(np.full((224, 224, 3), 90, np.uint8))
 
 
@@ -180,9 +180,9 @@ def test_neighbouring_frames_differ_outside_the_panel_too():
     [
         ({"codec": "h265"}, "codec is 'h265', expected one of h264, hevc"),
         ({"path": Path("a.txt")}, "suffix of a.txt"),
-        ({"path": Path("a.mkv"), "rotation_degrees": 90}, ".mkv holds no rotation"),
-        ({"path": Path("a.avi"), "variable_rate": True}, ".avi holds no variable rate"),
-        ({"codec": "hevc", "intra_refresh": True}, "h264 only, not hevc"),
+        ({"path": Path("a.mkv"), "rotation_degrees": 90}, ".mkv cannot store a rotation"),
+        ({"path": Path("a.avi"), "variable_rate": True}, ".avi cannot store a variable rate"),
+        ({"codec": "hevc", "intra_refresh": True}, "needs h264, found hevc"),
         ({"open_gop": True, "num_b_frames": 3, "gop_size": 5}, "not open"),
         ({"open_gop": True}, "not open"),
         ({"num_frames": 0}, "num_frames is 0"),
@@ -191,11 +191,11 @@ def test_neighbouring_frames_differ_outside_the_panel_too():
 )
 def test_a_spec_that_cannot_be_is_refused(traits, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        SpelledVideo(**{"path": Path("a.mp4"), **traits})
+        NumberedVideo(**{"path": Path("a.mp4"), **traits})
 
 
 @pytest.mark.parametrize("number", range(len(TINY_SPECS)), ids=lambda number: TINY_SPECS[number].path.name)
-def test_every_frame_of_a_video_spells_itself(sample_folder, number):
+def test_every_frame_of_a_video_shows_its_numbers(sample_folder, number):
     spec = sample_folder.specs[number]
     expected = [(number, frame_number) for frame_number in range(spec.num_frames)]
     frames = decode_upright(spec.path)
@@ -273,7 +273,7 @@ def test_colours_come_back(sample_folder, number):
 
 
 def test_the_display_size_is_that_of_the_turned_picture():
-    spec = SpelledVideo(
+    spec = NumberedVideo(
         path=Path("a.mp4"), width=180, height=320, sample_aspect_ratio=Fraction(4, 3), rotation_degrees=90
     )
     # Stored as 320x180 pixels of 4:3, which fill 426.7x180 square pixels; turned, 180x426.7.
@@ -305,9 +305,9 @@ def test_the_same_spec_makes_the_same_bytes(tmp_path, traits):
 
 
 def test_a_video_that_fails_leaves_nothing(tmp_path):
-    spec = SpelledVideo(path=tmp_path / "odd.mp4", width=161, height=97)  # libx264 takes no odd 4:2:0
+    spec = NumberedVideo(path=tmp_path / "odd.mp4", width=161, height=97)  # libx264 takes no odd 4:2:0
     with pytest.raises(av.FFmpegError):
-        write_spelled_video(spec)
+        write_numbered_video(spec)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -316,8 +316,8 @@ def test_an_interrupted_video_leaves_nothing(tmp_path, monkeypatch):
         yield from list(real_frames(spec))[:20]
         raise KeyboardInterrupt
 
-    real_frames = spelled_videos._frames_to_encode
-    monkeypatch.setattr(spelled_videos, "_frames_to_encode", interrupted_frames)
+    real_frames = numbered_videos._frames_to_encode
+    monkeypatch.setattr(numbered_videos, "_frames_to_encode", interrupted_frames)
     with pytest.raises(KeyboardInterrupt):
         tiny_video(tmp_path, codec="mpeg4")
     assert list(tmp_path.iterdir()) == []

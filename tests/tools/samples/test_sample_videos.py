@@ -1,11 +1,13 @@
-"""The folder of samples: repeatable, ordered, resumable, and every kind spells itself."""
+"""The folder of samples: repeatable, ordered, resumable, and every kind shows its numbers."""
 
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
-from frame_cache_tools.samples.numbered_videos import ENCODERS, read_frame, write_spelled_video
+from frame_cache_tools.samples.numbered_videos import ENCODERS, read_frame, write_numbered_video
 from frame_cache_tools.samples.sample_videos import KINDS, main, sample_specs, write_samples
 
 from tests.support.videos.tiny_videos import decode_upright
@@ -51,10 +53,10 @@ def test_a_count_that_cannot_be_numbered_is_refused(count):
 
 
 @pytest.mark.parametrize("number", range(len(KINDS)), ids=lambda number: KINDS[number].path.name)
-def test_every_kind_spells_itself(tmp_path, number):
+def test_every_kind_shows_its_numbers(tmp_path, number):
     sample = sample_specs()[number]
     spec = replace(sample, path=tmp_path / sample.path.name, num_frames=min(sample.num_frames, 24))
-    write_spelled_video(spec)
+    write_numbered_video(spec)
     numbers = [
         read_frame(frame, source_size=spec.display_size, resize="stretch")
         for frame in decode_upright(spec.path)
@@ -94,6 +96,13 @@ def test_the_command_writes_and_writes_once(tmp_path):
     (tmp_path / "000_killed.mp4.unfinished").write_bytes(b"half")
     assert CliRunner().invoke(main, arguments).exit_code == 0
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.mp4")} == times
+
+
+def test_the_room_runs_as_a_command(tmp_path):
+    command = [sys.executable, "-m", "frame_cache_tools.samples", str(tmp_path / "videos"), "--count", "1"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert run.returncode == 0, run.stderr
+    assert "1 video, " in run.stdout and len(list((tmp_path / "videos").iterdir())) == 1
 
 
 def test_the_command_refuses_a_folder_of_other_files(tmp_path):

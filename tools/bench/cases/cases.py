@@ -21,7 +21,7 @@ from frame_cache_tools.bench.cases.sources import (
 from frame_cache_tools.bench.inputs import BenchCache, BenchVideos
 from frame_cache_tools.bench.measure import ImageSource, SliceRule
 from frame_cache_tools.bench.usual_loader import USUAL_NUM_WORKERS
-from frame_cache_tools.bias import BiasSubject, BiasTable, largest_divisor, subject_of_cache
+from frame_cache_tools.bias import BiasCase, BiasTable, case_of_cache, largest_divisor
 
 from cache_builder.video.picture import FrameGeometry
 from frame_store import open_store
@@ -213,7 +213,7 @@ def _live_subjects(
 def _loader_subjects(
     cache: BenchCache, plan: BenchPlan, *, limit: str, priority: int
 ) -> Iterator[BenchSubject]:
-    bias = subject_of_cache(cache.path)
+    bias = case_of_cache(cache.path)
     every_mode = plan.every_mode_of is None or cache.name in plan.every_mode_of
     table = BiasTable(bias, batch_size=plan.batch_size)
     modes = sampling_modes(bias.shard_sizes, batch_size=plan.batch_size)
@@ -311,7 +311,7 @@ def _other_loaders(
                         shuffle_buffer=_SHUFFLE_BUFFER,
                     ),
                     rule,
-                    _effective_batch(subject_of_cache(cache.path), spec, batch_size=size)
+                    _effective_batch(case_of_cache(cache.path), spec, batch_size=size)
                     if plan.tells_effective_batch
                     else None,
                 )
@@ -334,7 +334,7 @@ def _other_loaders(
 
 
 def _effective_batch(
-    subject: BiasSubject, spec: SamplingSpec | WebDatasetSpec, *, batch_size: int
+    subject: BiasCase, spec: SamplingSpec | WebDatasetSpec, *, batch_size: int
 ) -> float | None:
     try:
         return BiasTable(subject, batch_size=batch_size).report(spec).effective_batch
@@ -342,7 +342,7 @@ def _effective_batch(
         return None
 
 
-def _sizes_alone(sizes: list[int]) -> BiasSubject:
+def _sizes_alone(sizes: list[int]) -> BiasCase:
     """Videos as shards in time order, with no pixels at hand to say how alike they are."""
     array = np.array(sizes, np.int64)
-    return BiasSubject(name="videos", layout="video", shard_sizes=array, video_sizes=array, store=None)
+    return BiasCase(name="videos", layout="video", shard_sizes=array, video_sizes=array, store=None)

@@ -7,14 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from loader.bias.pairs.kappa import (
-    block_kappa,
-    iid_kappa,
-    lag_coincidence,
-    permutation_kappa,
-    visit_kappa,
-    visit_shard_kappa,
-)
+from loader.bias.pairs.kappa import block_kappa, iid_kappa, permutation_kappa, visit_kappa, visit_shard_kappa
 from loader.errors import SamplingError
 from tests.support.statistics.enumeration import (
     SUMMED,
@@ -24,6 +17,7 @@ from tests.support.statistics.enumeration import (
     assert_rejected,
     shard_visits,
 )
+from tests.support.statistics.oracles.correlations import lag_coincidence
 
 POPULATION = Population([2, 3, 4], seed=1)
 

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from loader import FrameBatchSampler, SamplingSpec
-from loader.bias.design_effect import intraclass_correlation
-from loader.bias.law import sampling_law
+from loader.bias.distributions.every_sampling import sampling_law
 from loader.bias.pairs.kappa import iid_kappa, permutation_kappa
 from loader.bias.report import make_report, rho_level
 from loader.bias.rho import RhoEstimate
 from loader.sampling.orders.blocks import frames_per_block
 from tests.support.caches.array_store import ArrayStore
 from tests.support.statistics.enumeration import every_whole_clip, law_of_clips
+from tests.support.statistics.oracles.correlations import intraclass_correlation
 from tests.support.statistics.statistics import coincidence, standard_errors_off
 
 EQUAL = [10] * 8

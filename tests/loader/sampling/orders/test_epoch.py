@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loader.bias.formulas import chi2_of_uniform_shards
+from frame_store.shared import chi2_of_uniform_shards
 from loader.errors import SamplingError
 from loader.sampling.orders.epoch import epoch_order
 from loader.sampling.spec import SamplingSpec

@@ -9,8 +9,6 @@ import pytest
 
 from loader import SamplingError, SamplingSpec
 from loader.bias.design_effect import (
-    correlation_ratio,
-    intraclass_correlation,
     least_correlation,
     visit_design_effect,
     weighted_visit_design_effect,
@@ -32,6 +30,7 @@ from tests.support.statistics.enumeration import (
     shard_visits,
 )
 from tests.support.statistics.laws import law_of
+from tests.support.statistics.oracles.correlations import correlation_ratio, intraclass_correlation
 
 UNEQUAL = Population([2, 3, 4], seed=1)
 LAWS = {"uniform": np.full(3, 1 / 3), "lopsided": np.array([0.7, 0.1, 0.2]), "one left out": [0.4, 0.0, 0.6]}

@@ -1,8 +1,8 @@
-"""How often clips show each frame: whole windows drawn alike show the frames near a video's ends less often.
+"""Clips: how often whole windows, drawn uniformly, show each frame. Frames near a video's ends are shown less often.
 
 A clip is a whole window: T frames of one video, q apart. Every whole window is equally likely, so chi^2 over windows
-is 0. Chi^2 over frames (S18) is not: a frame's probability is the number of windows that show it, over T times the
-number of all windows. No rule that shows whole windows only can do better for every length of video (S19).
+is 0. Chi^2 over frames (S18) is not 0: the probability of a frame is the number of windows that show it, divided by T
+times the number of all windows. No other rule that shows only whole windows is uniform for every length of video (S19).
 
 Frames of a video that are congruent modulo q form a residue class, and a window is T neighbours of one class. In a
 class of l >= T frames the numbers of windows over its frames rise 1, 2, ..., x - 1, stay at x = min(T, l - T + 1)
@@ -17,32 +17,32 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.shared import counted
-from loader.bias.formulas import Reals
+from loader.bias.checks import Integers
+from loader.bias.distributions.law import SamplingLaw
 from loader.bias.pairs import same_place_share
 from loader.errors import SamplingError
+from loader.sampling import SamplingSpec
 from loader.sampling.orders import check_shard_sizes, check_video_lengths
-
-Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipCoverage:
-    """In how many whole windows the frames of some videos lie. Sums are exact, in Python's integers."""
+    """How many whole windows show the frames of some videos. The sums are Python's integers, so they are exact."""
 
     clip_frames: int
     """Frames of a window, T."""
     num_frames: int
-    """Frames of all videos, N, also of those shorter than a clip."""
+    """Frames of all videos, N, including videos shorter than a clip."""
     num_windows: int
     """Whole windows of all videos, M; 1 or more."""
     num_short_videos: int
-    """Videos with frames, but too few for a whole window."""
+    """Videos that have frames, but too few for a whole window."""
     num_frames_in_short_videos: int
     """Their frames. No clip shows them."""
     num_frames_never_shown: int
-    """Frames in no whole window: those of short videos, and those that a stride longer than M_v skips."""
+    """Frames in no whole window: those of short videos, and those that a stride larger than M_v skips."""
     num_classes_by_size: dict[int, int]
-    """Number of residue classes of l frames, by l; only those that hold a window, l >= T."""
+    """Number of residue classes of l frames, by l, for l >= T."""
 
     @classmethod
     def of(cls, video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> "ClipCoverage":
@@ -85,18 +85,18 @@ class ClipCoverage:
 
     @property
     def chi2_over_frames(self) -> float:
-        """N sum p^2 - 1 against all frames, those never shown included (S18)."""
+        """N sum p^2 - 1 over all frames, including those never shown (S18)."""
         squared_slots = self._num_slots**2
         # Only the last division rounds.
         return (self.num_frames * self.sum_of_squares - squared_slots) / squared_slots
 
     @property
     def total_variation(self) -> float:
-        """Half the summed |p - 1/N| over all frames."""
+        """Half the sum of |p - 1/N| over all frames."""
         slots, frames = self._num_slots, self.num_frames
         distance = self.num_frames_never_shown * slots
         for most, num_flat, number in self._trapezoids():
-            # |v N - M T| for v = 1, ..., x - 1, on both sides; the sign changes behind `low`.
+            # |v N - M T| for v = 1, ..., x - 1, on both sides. The sign changes after `low`.
             low, high = min(most - 1, slots // frames), most - 1
             rising = low * slots - frames * _sum_to(low)
             rising += frames * (_sum_to(high) - _sum_to(low)) - (high - low) * slots
@@ -105,12 +105,12 @@ class ClipCoverage:
 
     @property
     def max_over_representation(self) -> float:
-        """Largest p over 1/N."""
+        """Largest p, times N."""
         return max(most for most, _, _ in self._trapezoids()) * self.num_frames / self._num_slots
 
     @property
     def sum_of_squares(self) -> int:
-        """Sum over the frames of (number of windows that show it)^2: pairs of windows and slots on one frame."""
+        """Sum over the frames of (number of windows that show the frame)^2: pairs of windows and slots on one frame."""
         total = 0
         for most, num_flat, number in self._trapezoids():
             below = (most - 1) * most * (2 * most - 1) // 6
@@ -122,81 +122,12 @@ class ClipCoverage:
         return self.num_windows * self.clip_frames
 
     def _trapezoids(self) -> list[tuple[int, int, int]]:
-        """(x, frames that lie in x windows, classes like this): see above."""
+        """(x, frames that lie in x windows, number of such classes), as in the docstring of this module."""
         found = []
         for size, number in self.num_classes_by_size.items():
             most = min(self.clip_frames, size - self.clip_frames + 1)
             found.append((most, size - 2 * most + 2, number))
         return found
-
-
-def sliding_window_law(num_frames: int, span: int) -> Reals:
-    """Law of the frames of one video under a uniformly drawn window of `span` frames (S16): shape (num_frames,).
-
-    There are L - T + 1 windows. An inner frame lies in T of them, the first in one.
-
-    >>> sliding_window_law(4, 2).round(3).tolist()
-    [0.167, 0.333, 0.333, 0.167]
-
-    Raises:
-        SamplingError: no window of that span in the video.
-    """
-    return whole_clip_law([num_frames], clip_frames=span)
-
-
-def chi2_of_sliding_windows(num_frames: int, span: int) -> float:
-    """Chi^2 of `sliding_window_law` (S17), about 2 T / (3 L) for windows much shorter than the video.
-
-    L (x (x - 1) (2 x - 1) / 3 + (y - x + 1) x^2) / (T M)^2 - 1 with M = L - T + 1 windows, x = min(T, M),
-    y = max(T, M).
-
-    Raises:
-        SamplingError: no window of that span in the video.
-    """
-    return chi2_of_whole_clips([num_frames], clip_frames=span)
-
-
-def whole_clip_law(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> Reals:
-    """Law of all frames, video after video, where every whole window is equally likely (S18): float64, shape (N,).
-
-    A frame's probability is the number of windows that show it over T times the number of windows; 0 for frames of
-    videos shorter than a clip. `video_lengths` has shape (V,).
-
-    Raises:
-        SamplingError: as `ClipCoverage.of`.
-    """
-    coverage = ClipCoverage.of(video_lengths, clip_frames=clip_frames, stride=stride)
-    lengths = check_shard_sizes(video_lengths)
-    num_starts = np.maximum(lengths - (clip_frames - 1) * stride, 0)
-    first = (np.cumsum(lengths) - lengths)[num_starts > 0]
-    num_starts = num_starts[num_starts > 0]
-    # +1 where a slot's run of frames begins and -1 where it ends; the running sum counts the runs over a frame.
-    steps = np.zeros(coverage.num_frames + 1, np.int64)
-    for slot in range(clip_frames):
-        np.add.at(steps, first + slot * stride, 1)
-        np.add.at(steps, first + slot * stride + num_starts, -1)
-    return np.cumsum(steps[:-1]) / (clip_frames * coverage.num_windows)
-
-
-def chi2_of_whole_clips(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> float:
-    """Chi^2 of `whole_clip_law` against all frames of `video_lengths`, shape (V,) (S18).
-
-    Raises:
-        SamplingError: as `ClipCoverage.of`.
-    """
-    return ClipCoverage.of(video_lengths, clip_frames=clip_frames, stride=stride).chi2_over_frames
-
-
-def whole_clips_can_be_uniform(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> bool:
-    """Whether any rule that shows only whole clips, T frames q apart, can show every frame alike (S19).
-
-    It can where T q divides the length of every video, or T = 1, and nowhere else. `video_lengths` has shape (V,).
-
-    Raises:
-        SamplingError: not lengths, or a clip or stride below one.
-    """
-    lengths = check_video_lengths(video_lengths, clip_frames=clip_frames, stride=stride)
-    return clip_frames == 1 or not (lengths % (clip_frames * stride)).any()
 
 
 def clip_coincidences(
@@ -207,14 +138,11 @@ def clip_coincidences(
     batch_size: int,
     with_replacement: bool,
 ) -> dict[str, float]:
-    """P[two distinct slots of a batch of clips share ...] the `clip`, the `video`, the `frame` (S20).
+    """Probability that two distinct slots of a batch of clips share the `clip`, the `video`, the `frame` (S20).
 
-    `with_replacement` is `iid`; without, the clips of a batch are different windows, which may overlap, and a batch of
-    more clips than there are windows goes round them, as `pad` fills it up. A clip holds a frame once, so `frame` is
-    about slots of two clips.
-
-    Raises:
-        SamplingError: as `ClipCoverage.of`.
+    `with_replacement` means `iid`. Without it, the clips of a batch are different windows, which may overlap; a batch
+    of more clips than windows contains the windows several times, because `pad` fills it up. A clip holds a frame only
+    once, so `frame` counts slots of two clips.
     """
     coverage = ClipCoverage.of(video_lengths, clip_frames=clip_frames, stride=stride)
     num_slots, num_windows = batch_size * clip_frames, coverage.num_windows
@@ -226,7 +154,7 @@ def clip_coincidences(
     )
     same_frame = coverage.sum_of_squares
     num_pairs = num_windows**2
-    if not with_replacement:  # a window and itself are no pair
+    if not with_replacement:  # a window does not form a pair with itself
         same_video -= num_windows
         same_frame -= num_windows * clip_frames
         num_pairs -= num_windows
@@ -238,6 +166,48 @@ def clip_coincidences(
         "video": same_clip + two_clips * (again + apart * same_video),
         "frame": two_clips * (again / clip_frames + apart * same_frame / clip_frames**2),
     }
+
+
+def clip_law(
+    video_sizes: Integers, spec: SamplingSpec, batch_size: int, *, dropped: int, doubled: int
+) -> SamplingLaw:
+    """Whole windows of videos of `video_sizes` frames, shape (V,): uniform over windows, not over frames."""
+    clip_frames = spec.clip_frames or 1
+    coverage = ClipCoverage.of(video_sizes, clip_frames=clip_frames, stride=spec.clip_stride)
+    kappa = clip_coincidences(
+        video_sizes,
+        clip_frames=clip_frames,
+        stride=spec.clip_stride,
+        batch_size=batch_size,
+        with_replacement=spec.with_replacement,
+    )
+    chi2 = coverage.chi2_over_frames
+    because = "every whole window is equally likely at every position, so there is no bias over windows"
+    if chi2:
+        because += "; frames near a video's ends lie in fewer windows than the others, hence chi2 over frames"
+    return SamplingLaw(
+        name=str(spec),
+        num_frames=coverage.num_frames,
+        slots_per_batch=batch_size * clip_frames,
+        slots_per_visit=clip_frames,
+        shard_probability=None,
+        chi2=chi2,
+        chi2_over_windows=0.0,
+        total_variation=coverage.total_variation,
+        max_over_representation=coverage.max_over_representation,
+        chi2_at_start=chi2,
+        chi2_at_middle=chi2,
+        chi2_at_end=chi2,
+        kappa=kappa,
+        visit_kappa=kappa["clip"],
+        num_positions_dropped=dropped,
+        num_positions_doubled=doubled,
+        because=because,
+        num_windows=coverage.num_windows,
+        num_short_videos=coverage.num_short_videos,
+        num_frames_in_short_videos=coverage.num_frames_in_short_videos,
+        num_frames_never_shown=coverage.num_frames_never_shown,
+    )
 
 
 def _sum_to(number: int) -> int:

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from loader import SamplingError
-from loader.bias.pairs.kappa import block_kappa
-from loader.bias.pairs.law import (
+from loader.bias.pairs.chi2 import (
     block_pair_chi2,
     pair_chi2_of_classes,
     permutation_pair_chi2,
     sequential_pair_chi2,
     visit_pair_chi2,
 )
+from loader.bias.pairs.kappa import block_kappa
 from loader.sampling.orders.blocks import frames_per_block
 from tests.support.statistics.enumeration import assert_equal, assert_rejected, every_whole_clip, shard_visits
 from tests.support.statistics.every_batch import EVERY_OUTCOME, TINY, every_iid_batch, every_permuted_batch

@@ -1,4 +1,4 @@
-"""Design effects that are computed, not estimated: from a feature of every frame and the sampler's own order."""
+"""Design effects computed exactly, from the features of every frame and the order of the sampler."""
 
 from dataclasses import dataclass
 
@@ -7,44 +7,42 @@ import numpy.typing as npt
 
 from frame_store.shared import counted
 from loader.bias import design_effect as formulas
-from loader.bias.formulas import Reals
-from loader.bias.law import SamplingLaw
+from loader.bias.checks import Integers, Reals
+from loader.bias.distributions import SamplingLaw
 from loader.bias.pairs import block_design_effect, can_average_orders, circle_autocovariance
 from loader.errors import SamplingError
 from loader.sampling import SamplingSpec
 from loader.sampling.orders import check_shard_sizes, frames_per_block
 
-Counts = npt.NDArray[np.int64]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ExactEffect:
-    """What the mean of a global batch does, against that of as many independent, uniform frames."""
+    """How the mean of a global batch varies, compared with the mean of as many independent, uniform frames."""
 
     design_effect: float
-    """Its variance, around its own expectation, over sigma^2 / B; sigma^2 is the variance of all frames."""
+    """Its variance around its own expectation, over sigma^2 / B. sigma^2 is the variance over all frames."""
     mean_square_effect: float | None
-    """Its mean square distance from the mean of all frames, bias included, over sigma^2 / B. None for clips, which are
-    held to the mean over windows, and for the order on disk where a short step comes behind the whole ones."""
+    """Its mean square distance from the mean of all frames, over sigma^2 / B; this includes the bias. None for clips,
+    whose target is the mean over windows, and for the order on disk if it ends with a short step."""
 
 
 def exact_effect(
     law: SamplingLaw,
     spec: SamplingSpec,
-    shard_sizes: Counts,
+    shard_sizes: Integers,
     features: Reals,
     *,
     video_sizes: npt.ArrayLike | None = None,
 ) -> ExactEffect | None:
-    """Of `spec` on frames of these `features`, shape (N, D), a row a frame id; None where all frames are alike.
+    """The effect of `spec` on frames of these `features`, shape (N, D), with a row for each frame id.
 
-    None also for `block` over shards of so many sizes that it would take minutes (`can_average_orders`), and for
+    None if all frames are alike, for `block` if the shards have too many sizes (`can_average_orders`), and for
     `permutation` and `iid`, which need no features.
     """
     if not np.ptp(features, axis=0).any():
         return None
     if spec.clip_frames is not None:
-        assert video_sizes is not None  # else there would be no law
+        assert video_sizes is not None  # clips have a law only with them
         return _of_clips(law, spec, features, check_shard_sizes(video_sizes))
     if spec.sampling == "shards":
         return _of_visits(law, spec, shard_sizes, features)
@@ -64,7 +62,7 @@ def exact_effect(
 def window_means(
     features: Reals, video_sizes: npt.ArrayLike, *, clip_frames: int, stride: int
 ) -> tuple[Reals, Reals]:
-    """Mean of each whole window, shape (M, D), and how many windows show each frame, shape (N,).
+    """The mean of each whole window, shape (M, D), and the number of windows that show each frame, shape (N,).
 
     Raises:
         SamplingError: no window fits into a video.
@@ -87,10 +85,9 @@ def window_means(
 def clip_correlation(
     features: Reals, video_sizes: npt.ArrayLike, *, clip_frames: int, stride: int
 ) -> float | None:
-    """Rho of (S21), the mean correlation of two slots of a whole window over all of them; None where nothing varies.
+    """Rho of (S21), the mean correlation of two slots of a whole window, over all windows.
 
-    What `intraclass_correlation` says of all windows, one array for each, without holding them. A clip has two frames
-    or more.
+    None if all frames are alike. It needs no array of all windows. A clip has two frames or more.
 
     Raises:
         SamplingError: no window fits into a video.
@@ -106,11 +103,11 @@ def clip_correlation(
 
 
 def _of_clips(
-    law: SamplingLaw, spec: SamplingSpec, features: Reals, video_sizes: Counts
+    law: SamplingLaw, spec: SamplingSpec, features: Reals, video_sizes: Integers
 ) -> ExactEffect | None:
     clip_frames = spec.clip_frames or 1
     if clip_frames == 1:
-        return None  # like single frames: needs no features
+        return None  # single frames need no features
     rho = clip_correlation(features, video_sizes, clip_frames=clip_frames, stride=spec.clip_stride)
     if rho is None:
         return None
@@ -123,8 +120,8 @@ def _of_clips(
     return ExactEffect(design_effect=effect, mean_square_effect=None)
 
 
-def _of_visits(law: SamplingLaw, spec: SamplingSpec, shard_sizes: Counts, features: Reals) -> ExactEffect:
-    assert law.shard_probability is not None  # visits draw the frames of a shard alike
+def _of_visits(law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers, features: Reals) -> ExactEffect:
+    assert law.shard_probability is not None  # visits draw the frames of a shard uniformly
     shards = np.split(features, np.cumsum(shard_sizes)[:-1])
     effect = formulas.weighted_visit_design_effect(
         shards,
@@ -141,7 +138,7 @@ def _of_visits(law: SamplingLaw, spec: SamplingSpec, shard_sizes: Counts, featur
 
 
 def _of_the_order_on_disk(law: SamplingLaw, features: Reals) -> ExactEffect | None:
-    """Whole global batches are runs of frame ids; those that `pad` fills up go on at the first frame."""
+    """Whole global batches are runs of frame ids. Batches that `pad` fills continue at the first frame."""
     num_frames, slots = len(features), law.slots_per_batch
     centred = features - features.mean(axis=0)
     num_inside = num_frames // slots

@@ -1,9 +1,9 @@
-"""Which pairs of frames meet in a batch: for losses that are not a mean over frames.
+"""Which pairs of frames meet in a batch: the bias of losses that are not a mean over frames.
 
-A contrastive loss is a mean over pairs of a batch, and batch normalisation divides by a batch's own variance, which
-is one. Their expectation follows from the law of two distinct slots of a batch, P(i, j), and a law of single frames
-that is uniform says nothing about it. Everything here is against independent, uniform pairs, 1 / N^2 each, as i.i.d.
-frames have them: chi^2 = N^2 sum P(i, j)^2 - 1. SAMPLING.md: (S52), (S53), (S54).
+A contrastive loss is a mean over pairs of a batch. Batch normalisation divides by a batch's own variance, which is also
+a mean over pairs. Their expectation follows from the distribution of two distinct slots of a batch, P(i, j). A uniform
+distribution of single frames does not determine it. The reference is independent, uniform pairs, 1 / N^2 each, as
+i.i.d. frames have: chi^2 = N^2 sum P(i, j)^2 - 1. SAMPLING.md: (S52), (S53), (S54).
 """
 
 import math
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.shared import counted
-from loader.bias.formulas import Reals, check_law
+from loader.bias.checks import Integers, Reals, check_distribution
 from loader.bias.pairs.kappa import block_kappa, visit_kappa
 from loader.bias.pairs.slots import slot_pairs
 from loader.errors import SamplingError
@@ -21,23 +21,24 @@ from loader.sampling import BatchPlan
 from loader.sampling.orders import check_shard_sizes, frames_per_block
 
 MAX_LAGS = 1 << 18
-"""Distances between the slots of a batch up to which `block_pair_chi2` adds them up: a few arrays of 2 MiB."""
+"""The largest distance between slots of a batch that `block_pair_chi2` sums over: a few arrays of 2 MiB."""
 
 
 def pair_chi2(
-    plan: BatchPlan, shard_sizes: npt.NDArray[np.int64], shard_probability: Reals | None
+    plan: BatchPlan, shard_sizes: Integers, shard_probability: Reals | None
 ) -> tuple[float, bool] | None:
-    """Chi^2 of two slots of a whole batch of a rank of `plan`, all ranks alike, and whether it is all of it or a part.
+    """Chi^2 of two slots of a rank's whole batch, and whether it is exact or a lower bound.
 
-    None where a batch holds no two, and where the last one begins the epoch again and no formula here says how. Clips
-    count as units: of their windows. `shard_probability` is the law of the shards that `shards` visits, of shape (S,).
+    All ranks have the same. None if a batch holds no pair, or if the last batch starts the epoch again, for which there
+    is no formula. For clips the pairs are of windows. `shard_probability`, shape (S,), is the distribution of the
+    shards that `shards` visits.
     """
     spec, num_units, is_padded = plan.spec, plan.num_positions, plan.num_positions_doubled > 0
     begins_again = is_padded and (spec.sampling == "sequential" or plan.batch_size > num_units)
     batch_size = min(plan.batch_size, num_units)
     if batch_size < 2 or begins_again:
         return None
-    # Of all ranks: those dropped with the last step are not among them, those that `pad` fills up are.
+    # The batches of all ranks, without those of a dropped last step, and with those that `pad` fills.
     num_batches = (num_units - plan.num_positions_dropped + plan.num_positions_doubled) // batch_size
     if spec.sampling == "block":
         block_frames = frames_per_block(shard_sizes, shards_per_block=spec.shards_per_block or 1)
@@ -65,12 +66,12 @@ def pair_chi2(
 def pair_chi2_of_classes(kappa: float, shard_sizes: npt.ArrayLike, *, same_frame: float = 0.0) -> float:
     """Chi^2 of pairs by three classes: one frame, two of one shard, two of two shards (S52).
 
-    `kappa` is the probability that two distinct slots share a shard and `same_frame`, a part of it, that they show
-    one frame. It is the whole chi^2 where the pairs of a class are equally likely, and never more than it.
-    `shard_sizes` has shape (S,).
+    `kappa` is the probability that two distinct slots share a shard. `same_frame` is the part of it in which they show
+    one frame. The result is exact if the pairs of a class are equally likely, and else a lower bound. `shard_sizes`
+    has shape (S,).
 
     Raises:
-        SamplingError: not probabilities, a pair of a class that holds none, or not shard sizes.
+        SamplingError: not probabilities, or a positive probability for a class without pairs.
     """
     sizes = check_shard_sizes(shard_sizes)
     num_frames = int(sizes.sum())
@@ -92,7 +93,7 @@ def pair_chi2_of_classes(kappa: float, shard_sizes: npt.ArrayLike, *, same_frame
 
 
 def permutation_pair_chi2(num_frames: int) -> float:
-    """Chi^2 of two slots of a permutation, 1 / (N - 1): all pairs but those of a frame with itself, alike (S53).
+    """Chi^2 of two slots of a permutation, 1 / (N - 1): all pairs of different frames are equally likely (S53).
 
     Raises:
         SamplingError: fewer than two frames.
@@ -103,13 +104,13 @@ def permutation_pair_chi2(num_frames: int) -> float:
 
 
 def sequential_pair_chi2(num_frames: int, *, batch_size: int, num_batches: int | None = None) -> float:
-    """Chi^2 of two slots of the whole batches of an order that is always the same, N^2 / (q B (B - 1)) - 1 (S53).
+    """Chi^2 of two slots of the whole batches of a fixed order, N^2 / (q B (B - 1)) - 1 (S53).
 
-    q = `num_batches` batches, no two of which share a frame; None for floor(N / B), all that there are. Several ranks
-    that drop a last step together have fewer.
+    q = `num_batches` batches that share no frame; None for all floor(N / B). Several ranks that drop a last step
+    together have fewer.
 
     Raises:
-        SamplingError: batch_size below 2, or not so many whole batches, one or more.
+        SamplingError: batch_size below 2, or num_batches outside [1, floor(N / B)].
     """
     if operator.index(batch_size) < 2 or operator.index(num_frames) < batch_size:
         raise SamplingError(f"no batch of {batch_size} with a pair in it in {counted(num_frames, 'frame')}")
@@ -132,22 +133,22 @@ def visit_pair_chi2(
 ) -> float:
     """Chi^2 of two slots of a batch of independent visits, exact for shards of any sizes (S53).
 
-    With the probability v = `kappa` the slots are of one visit, which draws shard s with P_s and then its frames
-    alike, different ones by default; else they are independent. Proportional P give v^2 (sum n / (n - 1) - 1), and
-    v^2 (S - 1) with replacement. Both arrays have shape (S,).
+    With probability v = `kappa` the slots are of one visit, which draws shard s with probability P_s and then its
+    frames uniformly, different ones by default. Else they are independent. Proportional P give v^2 (sum n / (n - 1) -
+    1), and v^2 (S - 1) with replacement. Both arrays have shape (S,).
 
     Raises:
-        SamplingError: not laws or sizes, an empty shard that is drawn, or a shard of one frame for two.
+        SamplingError: not a distribution or sizes, an empty shard is drawn, or two frames from a shard of one.
     """
-    all_sizes, probability = check_shard_sizes(shard_sizes), check_law(shard_probability)
+    all_sizes, probability = check_shard_sizes(shard_sizes), check_distribution(shard_probability)
     if probability.shape != all_sizes.shape or (probability[all_sizes == 0] > 0).any():
-        raise SamplingError("the law of shards is not one of these shards")
+        raise SamplingError("expected a probability for each shard, 0 where it holds no frame")
     held = all_sizes > 0
     drawn, sizes = probability[held], all_sizes[held].astype(np.float64)
     if kappa > 0 and not frames_with_replacement and (drawn[sizes == 1] > 0).any():
         raise SamplingError("a shard of one frame holds no two different ones for a visit")
     num_frames = float(sizes.sum())
-    # N^2 P(i, j), for a pair of one frame, of one shard, of two shards; independent slots come first.
+    # N^2 P(i, j) for a pair of one frame, of one shard, and of two shards. First for independent slots.
     single = drawn / sizes * num_frames
     alone = (1 - kappa) * single**2
     of_visit = kappa * drawn * num_frames**2
@@ -157,7 +158,7 @@ def visit_pair_chi2(
         pairs = np.maximum(sizes * (sizes - 1), 1)
         same_frame, of_one_shard = alone, alone + np.where(sizes > 1, of_visit / pairs, 0.0)
     inside = sizes @ (same_frame - 1) ** 2 + (sizes * (sizes - 1)) @ (of_one_shard - 1) ** 2
-    # sum over i in s, j in t, s != t, of ((1 - v) a_s a_t - 1)^2: of all pairs less those of s = t.
+    # sum over i in s, j in t, s != t, of ((1 - v) a_s a_t - 1)^2: all pairs minus those of s = t.
     rest = 1 - kappa
     squares, firsts = sizes * single**2, sizes * single
     across = rest**2 * (squares.sum() ** 2 - (squares**2).sum())
@@ -169,15 +170,15 @@ def visit_pair_chi2(
 def block_pair_chi2(
     shard_sizes: npt.ArrayLike, *, block_frames: int, batch_size: int, num_batches: int | None = None
 ) -> tuple[float, bool]:
-    """Chi^2 of two slots of a whole batch under the rotated block shuffle, and whether that is all of it (S54).
+    """Chi^2 of two slots of a whole batch under the rotated block shuffle, and whether it is exact (S54).
 
-    Of the first `num_batches` batches, as `kappa.block_kappa` has them; no batch is more than the epoch.
+    It is that of the first `num_batches` batches, as in `block_kappa`. No batch is larger than the epoch.
 
-    Exact for equal shards in a random order. For shards of other sizes, and for blocks and batches that together
-    reach over more than `MAX_LAGS` frames, it is the bound of `pair_chi2_of_classes`. Sizes have shape (S,).
+    Exact for equal shards in a random order. For unequal shards, and if blocks and batches together reach over more
+    than `MAX_LAGS` frames, it is the bound of `pair_chi2_of_classes`. Sizes have shape (S,).
 
     Raises:
-        SamplingError: batch_size below 2, or as `kappa.block_kappa`.
+        SamplingError: batch_size is 1 or above the epoch, or `block_kappa` refuses the numbers.
     """
     sizes = check_shard_sizes(shard_sizes)
     sizes = sizes[sizes > 0]
@@ -195,8 +196,8 @@ def block_pair_chi2(
     lags = _lag_law(num_frames, min(block_frames, num_frames), batch_size, num_batches) if are_equal else None
     if lags is None:
         return pair_chi2_of_classes(kappa, sizes), False
-    # Rows are whole shards: lag k = j n + e is at [j, e]. A pair of frames i, j has the displacement j - i or, the
-    # other way round the circle, N - (j - i): half of the ordered pairs of slots each.
+    # A row is one shard: lag k = j n + e is at [j, e]. The displacement of frames i and j is j - i, or N - (j - i) in
+    # the other direction of the circle. Each is half of the ordered pairs of slots.
     lags = np.pad(lags, (0, -len(lags) % shard_size)).reshape(-1, shard_size)
     inside = lags[0, 1:].copy()
     if len(lags) == num_shards:
@@ -215,9 +216,9 @@ def block_pair_chi2(
 
 
 def _lag_law(num_frames: int, block_frames: int, batch_size: int, num_batches: int) -> Reals | None:
-    """Probability that the later of two slots of a batch is k places behind the earlier on the circle: by k < N.
+    """Probability that the later of two slots of a batch is k places after the earlier on the circle, for k < N.
 
-    None where the slots of a batch may be more than `MAX_LAGS` places apart.
+    None if the slots of a batch may be more than `MAX_LAGS` places apart.
     """
     last_block = num_frames - (num_frames - 1) // block_frames * block_frames
     numbers = slot_pairs(num_frames, block_frames, batch_size, num_batches)
@@ -232,7 +233,7 @@ def _lag_law(num_frames: int, block_frames: int, batch_size: int, num_batches: i
             continue
         behind = np.arange(
             1 - block_frames, later
-        )  # places of the two blocks, less the distance of the blocks
+        )  # places of the two blocks, minus the distance of the blocks
         ways = np.minimum(later - 1, block_frames - 1 + behind) - np.maximum(0, behind) + 1
         first = distance * block_frames + 1 - block_frames
         law[first : first + len(ways)] += number / (block_frames * later) * ways

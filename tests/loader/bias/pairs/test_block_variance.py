@@ -9,10 +9,9 @@ import pytest
 from loader import SamplingError
 from loader.bias.design_effect import (
     design_effect,
-    intraclass_correlation,
     slot_correlation,
 )
-from loader.bias.pairs.circle_covariance import (
+from loader.bias.pairs.block_variance import (
     block_design_effect,
     can_average_orders,
     circle_autocovariance,
@@ -32,6 +31,7 @@ from tests.support.statistics.enumeration import (
     assert_rejected,
     whole_batches,
 )
+from tests.support.statistics.oracles.correlations import intraclass_correlation
 
 CIRCLES = [[1, 2, 3], [2, 2, 2], [4], [1, 1, 3, 2], [5, 1, 3, 2, 2], [0, 2, 7], [3, 1, 1, 4, 4, 2]]
 

@@ -7,14 +7,18 @@ import numpy as np
 import pytest
 
 from loader import SamplingError
-from loader.bias.clips import whole_clip_law
 from loader.bias.design_effect import worst_visit_design_effect
-from loader.bias.formulas import chi2_of_law, max_over_representation, total_variation
 from loader.sampling.orders.blocks import frames_per_block
 from loader.sampling.plan import BatchPlan
 from tests.support.statistics.enumeration import Population, assert_equal, every_whole_clip, law_of_clips
 from tests.support.statistics.every_batch import EVERY_OUTCOME, TINY, every_block_batch
 from tests.support.statistics.laws import SPECS, batches_of, law_by_steps, law_of, measured_counts
+from tests.support.statistics.oracles.clips import whole_clip_law
+from tests.support.statistics.oracles.distributions import (
+    chi2_of_law,
+    max_over_representation,
+    total_variation,
+)
 from tests.support.statistics.statistics import coincidence
 
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from loader import SamplingError
-from loader.bias.formulas import chi2_of_law, max_over_representation, total_variation
-from loader.bias.steps import (
+from loader.bias.distributions.last_batch import (
     chi2_of_fixed_order,
     chi2_of_short_batch,
     epoch_variance_of_permutation,
@@ -17,6 +16,11 @@ from loader.bias.steps import (
 )
 from tests.support.statistics.enumeration import assert_equal, assert_rejected, every_whole_clip
 from tests.support.statistics.laws import batches_of, law_by_steps, law_of
+from tests.support.statistics.oracles.distributions import (
+    chi2_of_law,
+    max_over_representation,
+    total_variation,
+)
 
 VALUES = np.random.default_rng(4).normal(size=(6, 2))
 

@@ -9,10 +9,10 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from loader.bias.clips import clip_coincidences
-from loader.bias.law import sampling_law
+from loader.bias.distributions.clips import clip_coincidences
+from loader.bias.distributions.every_sampling import sampling_law
+from loader.bias.pairs.chi2 import block_pair_chi2, sequential_pair_chi2
 from loader.bias.pairs.kappa import block_kappa
-from loader.bias.pairs.law import block_pair_chi2, sequential_pair_chi2
 from loader.bias.report import make_report
 from loader.sampling.spec import SamplingSpec
 from tests.support.statistics.enumeration import assert_equal, assert_rejected

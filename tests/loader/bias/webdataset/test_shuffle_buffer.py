@@ -5,25 +5,24 @@ import math
 import numpy as np
 import pytest
 
+from frame_store.shared import chi2_of_uniform_shards
 from loader.bias.design_effect import design_effect, slot_correlation
-from loader.bias.formulas import chi2_of_shard_law
-from loader.bias.pairs.kappa import lag_coincidence
-from loader.bias.webdataset.stream import (
-    approximate_buffer_kappa,
-    buffer_output_law,
-    buffer_pair_law,
-    buffer_schedule,
-    chi2_at_stream_ends,
-    position_law,
-    steady_lag_law,
-    steady_state_kappa,
-)
+from loader.bias.webdataset.kappa import steady_state_kappa
 from loader.errors import SamplingError
 from tests.support.statistics.enumeration import (
     SUMMED,
     assert_equal,
     assert_rejected,
     buffer_outcomes,
+)
+from tests.support.statistics.oracles.correlations import lag_coincidence
+from tests.support.statistics.oracles.distributions import chi2_of_shard_law, position_law
+from tests.support.statistics.oracles.shuffle_buffer import (
+    approximate_buffer_kappa,
+    buffer_output_law,
+    buffer_pair_law,
+    buffer_schedule,
+    steady_lag_law,
 )
 
 BUFFERS = [
@@ -54,13 +53,13 @@ def test_S10_position_law(sizes):
     if len(set(sizes)) > 1:
         assert_rejected(np.tile(np.array(sizes) / num_frames, (num_frames, 1)), law)  # "uniform everywhere"
     for end in (0, -1):
-        assert_equal(chi2_at_stream_ends(sizes), chi2_of_shard_law(law[end], sizes))
+        assert_equal(chi2_of_uniform_shards(sizes), chi2_of_shard_law(law[end], sizes))
 
 
 def test_S10_the_excess_fades_towards_the_middle():
     sizes = [20, 20, 20, 20, 20, 20, 20, 4]
     chi2 = [chi2_of_shard_law(position_law(sizes, position), sizes) for position in (0, 10, 70)]
-    assert chi2[0] == pytest.approx(chi2_at_stream_ends(sizes))
+    assert chi2[0] == pytest.approx(chi2_of_uniform_shards(sizes))
     assert chi2[2] < chi2[0] / 2
 
 

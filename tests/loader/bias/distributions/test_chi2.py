@@ -5,19 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from loader.bias.formulas import (
-    chi2_of_dropped_tail,
-    chi2_of_equalised_readers,
-    chi2_of_law,
-    chi2_of_mixture,
-    chi2_of_padding,
-    chi2_of_shard_law,
-    chi2_of_uniform_shards,
-    chi2_of_worker_drop_last,
-    max_over_representation,
-    total_variation,
-    typical_bias_of_uniform_shards,
-)
+from frame_store.shared import chi2_of_uniform_shards
+from loader.bias.distributions.last_batch import chi2_of_dropped_tail, chi2_of_padding
 from loader.errors import SamplingError
 from tests.support.statistics.enumeration import (
     Outcomes,
@@ -25,6 +14,16 @@ from tests.support.statistics.enumeration import (
     assert_equal,
     assert_rejected,
     shard_visits,
+)
+from tests.support.statistics.oracles.distributions import (
+    chi2_of_equalised_readers,
+    chi2_of_law,
+    chi2_of_mixture,
+    chi2_of_shard_law,
+    chi2_of_worker_drop_last,
+    max_over_representation,
+    total_variation,
+    typical_bias_of_uniform_shards,
 )
 
 POPULATION = Population([2, 3, 4], seed=1)
@@ -292,7 +291,6 @@ def test_S15_mixture():
         lambda: chi2_of_law([[0.5, 0.5]]),
         lambda: chi2_of_shard_law([0.5, 0.5], [3]),
         lambda: chi2_of_shard_law([0.5, 0.5], [3, 0]),
-        lambda: chi2_of_uniform_shards([0]),
         lambda: chi2_of_equalised_readers([3, 0]),
         lambda: chi2_of_dropped_tail(3, 3),
         lambda: chi2_of_padding(0, 1),

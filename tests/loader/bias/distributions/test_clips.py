@@ -4,23 +4,10 @@ import itertools
 import numpy as np
 import pytest
 
-from loader.bias.clips import (
-    ClipCoverage,
-    chi2_of_sliding_windows,
-    chi2_of_whole_clips,
-    clip_coincidences,
-    sliding_window_law,
-    whole_clip_law,
-    whole_clips_can_be_uniform,
-)
-from loader.bias.design_effect import clip_design_effect, intraclass_correlation
-from loader.bias.formulas import (
-    chi2_of_dropped_tail,
-    chi2_of_law,
-    max_over_representation,
-    total_variation,
-)
-from loader.bias.law import sampling_law
+from loader.bias.design_effect import clip_design_effect
+from loader.bias.distributions.clips import ClipCoverage, clip_coincidences
+from loader.bias.distributions.every_sampling import sampling_law
+from loader.bias.distributions.last_batch import chi2_of_dropped_tail
 from loader.errors import SamplingError
 from loader.sampling.orders.clips import short_videos
 from loader.sampling.orders.epoch import epoch_order
@@ -32,6 +19,19 @@ from tests.support.statistics.enumeration import (
     assert_rejected,
     every_whole_clip,
     law_of_clips,
+)
+from tests.support.statistics.oracles.clips import (
+    chi2_of_sliding_windows,
+    chi2_of_whole_clips,
+    sliding_window_law,
+    whole_clip_law,
+    whole_clips_can_be_uniform,
+)
+from tests.support.statistics.oracles.correlations import intraclass_correlation
+from tests.support.statistics.oracles.distributions import (
+    chi2_of_law,
+    max_over_representation,
+    total_variation,
 )
 
 WINDOWS = [(12, 4), (9, 7), (20, 1), (15, 15), (33, 8), (7, 4)]

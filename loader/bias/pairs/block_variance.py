@@ -1,10 +1,10 @@
-"""How alike two places of the circle of shards are: the variance of a block shuffle over shards of any sizes, exactly.
+"""The exact variance of a block shuffle over shards of any sizes, from the features of all frames.
 
 A block shuffle joins the shards, in a random order, into a circle of N frames. The variance of its batches needs the
-circle's autocovariance, the mean of <x_p, x_{p+d}> over places p and over all orders of the shards (S30). There are
-(S - 1)! of those. Each shard gets an independent uniform number and the shards are sorted by it: two shards then have
-each of the others between them with one probability p, independently, and p is uniform. So the mean over the orders is
-an integral over p of a polynomial, for which a Gauss rule is exact (S49).
+circle's autocovariance, the mean of <x_p, x_{p+d}> over places p and over all (S - 1)! orders of the shards (S30). To
+compute the mean over the orders, give each shard an independent uniform number and sort the shards by it. Every other
+shard then lies between two given shards with one probability p, independently, and p is uniform. So the mean over the
+orders is an integral over p of a polynomial, for which a Gauss rule is exact (S49).
 """
 
 from typing import Final
@@ -13,28 +13,23 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.shared import counted
-from loader.bias.formulas import Reals
-from loader.bias.pairs.kappa import check_batch_size
+from loader.bias.checks import Integers, Reals, check_batch_size
 from loader.bias.pairs.slots import mean_over_slot_pairs
 from loader.errors import SamplingError
 from loader.sampling.orders import check_shard_sizes
 
 MAX_NODES: Final = 128
-"""Points of the Gauss rule. J of them are exact for 2 J + 1 shards; more shards make an integrand that is smooth on the
-same scale, and 64 points were good to 1e-7 of it for 1000."""
+"""Points of the Gauss rule. J points are exact for 2 J + 1 shards. With more shards the integrand is smooth on the same
+scale, and 64 points had a relative error of 1e-7 for 1000 shards."""
 MAX_PRODUCTS: Final = 60_000_000_000
-"""Frames times frames of the largest shard times pairs of distinct sizes: up to half a minute on one core."""
+"""Limit of frames times frames of the largest shard times pairs of distinct sizes: half a minute on one core."""
 MAX_PAIR_VALUES: Final = 20_000_000
-"""Lags times pairs of distinct sizes: 160 MB."""
+"""Limit of lags times pairs of distinct sizes: 160 MB."""
 _VALUES_AT_ONCE: Final = 1 << 22
 
 
 def can_average_orders(shard_sizes: npt.ArrayLike) -> bool:
-    """Whether `circle_autocovariance` takes seconds and megabytes here.
-
-    Raises:
-        SamplingError: not shard sizes.
-    """
+    """Whether `circle_autocovariance` takes at most seconds and megabytes for shards of these sizes."""
     sizes = check_shard_sizes(shard_sizes)
     num_pairs, largest = len(np.unique(sizes[sizes > 0])) ** 2, int(sizes.max())
     return (
@@ -45,8 +40,8 @@ def can_average_orders(shard_sizes: npt.ArrayLike) -> bool:
 def circle_autocovariance(features: Reals, shard_sizes: npt.ArrayLike) -> Reals:
     """Mean of <x_p - G, x_{p+d} - G> over the places p of the circle and over all orders of the shards (S49): (N,).
 
-    By lag d in [0, N); R(0) is the variance over all frames. `features`, shape (N, D), has a row a frame, shard after
-    shard, in the order in which the frames lie in them; shards of any sizes, shape (S,).
+    By lag d in [0, N). R(0) is the variance over all frames. `features`, shape (N, D), has a row for each frame, in
+    the order on disk. Shards may have any sizes, shape (S,).
 
     Raises:
         SamplingError: not shard sizes, or not a row for each of their frames.
@@ -76,7 +71,7 @@ def block_design_effect(
     """Design effect of the rotated block shuffle, exact for shards of any sizes (S49): the mean over whole batches.
 
     `autocovariance` is R(0), ..., R(N - 1) of `circle_autocovariance`. As in (S31), with R(d) / R(0) for s(d).
-    `num_batches` is as in `loader.bias.pairs.kappa.block_kappa`.
+    `num_batches` has the meaning that it has in `block_kappa`.
 
     Raises:
         SamplingError: a block of no frame, no batch, or frames that are all alike.
@@ -91,7 +86,7 @@ def block_design_effect(
             f"no whole batch of {batch_size} in blocks of {counted(block_frames, 'frame')} of an epoch of {num_frames}"
         )
     if by_lag[0] <= 0:
-        raise SamplingError("all frames are equal: there is no variance to take parts of")
+        raise SamplingError("all frames are equal: there is no variance to divide")
     if batch_size == 1:
         return 1.0
     # F(a) = sum over 0 < d < a of (a - d) R(d) / R(0).
@@ -114,7 +109,7 @@ def block_design_effect(
     return 1 + (batch_size - 1) * mean
 
 
-def _shards_of_size(frames: Reals, sizes: npt.NDArray[np.int64], size: int) -> Reals:
+def _shards_of_size(frames: Reals, sizes: Integers, size: int) -> Reals:
     """The shards of `size` frames, shape (number, size, D)."""
     starts = (np.cumsum(sizes) - sizes)[sizes == size]
     shards: Reals = frames[starts[:, None] + np.arange(size)]
@@ -122,7 +117,7 @@ def _shards_of_size(frames: Reals, sizes: npt.NDArray[np.int64], size: int) -> R
 
 
 def _own_power(shards: Reals, num_frames: int) -> Reals:
-    """Sum over shards (number, n, D) of |X|^2, X their transform on a circle of N frames: shape (N // 2 + 1,)."""
+    """Sum over shards (number, n, D) of |X|^2, where X is their transform on a circle of N frames: (N // 2 + 1,)."""
     number, size, num_features = shards.shape
     by_lag = np.zeros(size)
     at_once = max(1, _VALUES_AT_ONCE // (2 * size * num_features))
@@ -157,17 +152,18 @@ def _products_by_lag(sums: list[Reals]) -> Reals:
 def _power_of_pairs(
     by_lag: Reals,
     own: Reals,
-    distinct: npt.NDArray[np.int64],
-    numbers: npt.NDArray[np.int64],
+    distinct: Integers,
+    numbers: Integers,
     num_frames: int,
 ) -> Reals:
     """Sum over ordered pairs of different shards of the mean of conj(X_s) X_t z^(start of t - start of s).
 
-    From s to t it is n_s frames and those of the shards between them, each of which is there with probability p:
-    z^n_s times the product of q_u = 1 - p + p z^n_u over the others, integrated over p.
+    The distance from s to t is n_s frames plus the frames of the shards between them. Each other shard is between them
+    with probability p. So the mean is z^n_s times the product of q_u = 1 - p + p z^n_u over the others, integrated
+    over p.
     """
     num_shards, num_sizes = int(numbers.sum()), len(distinct)
-    # An even number of points: at p = 1/2 a factor can be 0, and is divided by.
+    # An even number of points avoids p = 1/2, where a factor can be 0. The code divides by the factors.
     num_nodes = min(2 * (num_shards // 4 + 1), MAX_NODES)
     nodes, weights = np.polynomial.legendre.leggauss(num_nodes)
     nodes, weights = (nodes + 1) / 2, weights / 2
@@ -184,7 +180,7 @@ def _power_of_pairs(
         arriving = 1 / factors
         leaving = turns * arriving
         pairs = ((leaving @ products) * arriving).sum(axis=2)
-        # Pairs of one shard with itself are in there, and are taken out.
+        # This sum contains pairs of one shard with itself. They are subtracted.
         pairs -= (leaving * arriving * own[frequencies]).sum(axis=2)
         power[frequencies[:, 0]] = ((np.prod(factors**numbers, axis=2) * pairs) @ weights).real
     return power

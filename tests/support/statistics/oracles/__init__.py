@@ -1,0 +1,1 @@
+"""Formulas of SAMPLING.md that only tests compute: what the product's figures are compared with."""
