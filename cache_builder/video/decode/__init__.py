@@ -1,9 +1,9 @@
 """Frames out of packets, each known by its place in the decoder's output."""
 
-from cache_builder.video.decode.decode import DecodedFrame, UnitDecoder, VideoReader
 from cache_builder.video.decode.decoder_messages import decoder_log
 from cache_builder.video.decode.frame_table import FrameTable, count_frames, predict_frames, sorted_packet_pts
 from cache_builder.video.decode.start_check import MAX_PACKETS_DECODED, check_starts, starts_to_try
+from cache_builder.video.decode.unit_decoder import DecodedFrame, UnitDecoder, VideoReader
 from cache_builder.video.decode.unit_edges import (
     MAX_PICTURES_COMPARED,
     Pictures,

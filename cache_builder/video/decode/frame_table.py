@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.errors import UnitNotIndependentError
-from cache_builder.video.decode.decode import VideoReader
 from cache_builder.video.decode.decoder_messages import DecoderLog, decoder_log
+from cache_builder.video.decode.unit_decoder import VideoReader
 from cache_builder.video.decode.unit_edges import (
     MAX_PICTURES_COMPARED,
     Pictures,

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from cache_builder.errors import UnitNotIndependentError
-from cache_builder.video.decode.decode import VideoReader
+from cache_builder.video.decode.unit_decoder import VideoReader
 from cache_builder.video.picture import picture_hash
 from cache_builder.video.scan import VideoScan
 

@@ -15,7 +15,7 @@ from cache_builder.gpu import nvdec as nvdec_module
 from cache_builder.gpu.nvdec import NvdecDevice, choose_nvdec
 from cache_builder.scans.scan_cache import scan_videos
 from cache_builder.settings.config import BuildSettings, resolve
-from cache_builder.video.decode.decode import VideoReader
+from cache_builder.video.decode.unit_decoder import VideoReader
 from cache_builder.video.decode.units import gop_units
 from frame_store.errors import CudaForkError, CudaUnavailableError
 from frame_store.shared import cuda_guard

@@ -17,7 +17,7 @@ from cache_builder.errors import VideoError
 from cache_builder.video.ffmpeg_log import MAX_CHARACTERS
 from cache_builder.video.opening.limits import DEFAULT_LIMITS
 from cache_builder.video.scan.demuxer_messages import DemuxerLog, demuxer_log, place_errors
-from cache_builder.video.scan.scan import scan_video
+from cache_builder.video.scan.video_scan import scan_video
 from tests.support.caches.spelled_store import spelled_numbers
 from tests.support.commands import SMALL, run
 from tests.support.videos.tiny_videos import TINY_SPECS, remux, tiny_video, truncate_file

@@ -22,7 +22,7 @@ from cache_builder.video.decode.start_check import check_starts
 from cache_builder.video.opening.open_video import open_container
 from cache_builder.video.picture.convert import FrameConverter
 from cache_builder.video.picture.geometry import FrameGeometry
-from cache_builder.video.scan.scan import VideoScan, scan_video
+from cache_builder.video.scan.video_scan import VideoScan, scan_video
 from frame_store.codec import crc32c
 from frame_store.manifest import Encoding, VideoEntry
 from tests.support.faults.in_process_pool import InProcessPool

@@ -15,12 +15,12 @@ from cache_builder.live import store as live_store
 from cache_builder.live.video import LiveVideo
 from cache_builder.scans.scan_cache import scan_videos
 from cache_builder.video.decode import start_check
-from cache_builder.video.decode.decode import UnitDecoder, VideoReader
 from cache_builder.video.decode.start_check import MAX_PACKETS_DECODED, check_starts, starts_to_try
+from cache_builder.video.decode.unit_decoder import UnitDecoder, VideoReader
 from cache_builder.video.decode.unit_edges import first_wrong_edge
 from cache_builder.video.packets.headers import PacketHeader
 from cache_builder.video.scan import packet_pass
-from cache_builder.video.scan.scan import scan_video
+from cache_builder.video.scan.video_scan import scan_video
 from tests.support.faults.in_process_pool import InProcessPool
 from tests.support.videos.sample_streams import sample_stream, write_stream
 from tests.support.videos.three_ways import build, look_up, one_pass

@@ -14,9 +14,9 @@ from cache_builder.errors import VideoError
 from cache_builder.scans import scan_cache as scan_cache_module
 from cache_builder.scans.scan_cache import scan_frames
 from cache_builder.scans.scan_job import CountJob, ScanJob
-from cache_builder.video.decode.decode import VideoReader
+from cache_builder.video.decode.unit_decoder import VideoReader
 from cache_builder.video.opening.limits import DEFAULT_LIMITS, VideoLimits
-from cache_builder.video.scan.scan import scan_video
+from cache_builder.video.scan.video_scan import scan_video
 from cache_builder.worker_pool import WorkerPool
 from tests.support.commands import SMALL, run
 from tests.support.faults.pool_jobs import SLOW_VIDEO, HangingCountJob, HangingScanJob, HangingUnitJob

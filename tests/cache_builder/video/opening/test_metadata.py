@@ -10,7 +10,7 @@ import pytest
 import frame_store
 from cache_builder import open_videos
 from cache_builder.video.opening.open_video import open_container
-from cache_builder.video.scan.scan import scan_video
+from cache_builder.video.scan.video_scan import scan_video
 from tests.support.commands import SMALL, run
 from tests.support.videos.tiny_videos import tiny_video
 

@@ -14,7 +14,7 @@ import pytest
 
 from cache_builder.errors import VideoError
 from cache_builder.video.opening.not_a_video import name_what_it_is
-from cache_builder.video.scan.scan import scan_video
+from cache_builder.video.scan.video_scan import scan_video
 from tests.support.videos.hand_made_mp4 import jpeg_picture
 from tests.support.videos.tiny_videos import remux, tiny_video
 

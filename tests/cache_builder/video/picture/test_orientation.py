@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_builder.errors import VideoError
-from cache_builder.video.decode.decode import VideoReader
+from cache_builder.video.decode.unit_decoder import VideoReader
 from cache_builder.video.picture.convert import FrameConverter
 from cache_builder.video.picture.geometry import FrameGeometry
 from cache_builder.video.picture.orientation import (
@@ -24,7 +24,7 @@ from cache_builder.video.picture.orientation import (
     find_orientation,
     read_display_matrix,
 )
-from cache_builder.video.scan.scan import scan_video
+from cache_builder.video.scan.video_scan import scan_video
 from tests.support.videos.hand_made_mp4 import HandMadeMp4, jpeg_picture
 from tests.support.videos.presentations import ONE, ORIENTATIONS, SYMMETRIES, matrix_of, show_by_matrix
 from tests.support.videos.tiny_videos import tiny_video

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_builder.errors import VideoError
-from cache_builder.video.decode.decode import VideoReader
+from cache_builder.video.decode.unit_decoder import VideoReader
 from cache_builder.video.opening.encryption import why_packet_encrypted
 from cache_builder.video.picture.container_side_data import (
     ContainerSideData,
@@ -21,7 +21,7 @@ from cache_builder.video.picture.container_side_data import (
 )
 from cache_builder.video.picture.convert import FrameConverter
 from cache_builder.video.picture.geometry import ContainerCrop, FrameGeometry
-from cache_builder.video.scan.scan import scan_video
+from cache_builder.video.scan.video_scan import scan_video
 from tests.support.videos.hand_made_mp4 import HandMadeMp4, box, full_box, jpeg_picture, numbers
 from tests.support.videos.matroska_edit import (
     CONTENT_ENC_ALGO,

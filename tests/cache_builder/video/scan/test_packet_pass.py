@@ -21,7 +21,7 @@ from cache_builder.video.packets.headers import (
 )
 from cache_builder.video.packets.reordering import MAX_REORDER_DEPTH, reorder_depth
 from cache_builder.video.packets.table import NO_PTS
-from cache_builder.video.scan.scan import scan_video
+from cache_builder.video.scan.video_scan import scan_video
 from frame_store.shared.wording import counted
 from tests.support.videos.sample_streams import KINDS, sample_stream, write_stream
 from tests.support.videos.three_ways import build, look_up, one_pass, rising, scan

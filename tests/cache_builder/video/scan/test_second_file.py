@@ -11,8 +11,8 @@ from cache_builder.build.pipeline import run_build
 from cache_builder.errors import VideosError
 from cache_builder.settings.config import BuildSettings, RunOptions, resolve
 from cache_builder.video.packets.table import PACKET_COLUMNS, PacketTable
-from cache_builder.video.scan.scan import scan_video
 from cache_builder.video.scan.second_file import find_second_file
+from cache_builder.video.scan.video_scan import scan_video
 from frame_store.frame_findings import DamagedSpan
 from tests.support.videos.hand_made_mp4 import box
 from tests.support.videos.tiny_videos import remux, tiny_video

@@ -8,10 +8,10 @@ import pytest
 
 from cache_builder.errors import UnitNotIndependentError, VideoError
 from cache_builder.video.decode import packet_reader
-from cache_builder.video.decode.decode import DecodedFrame, VideoReader
+from cache_builder.video.decode.unit_decoder import DecodedFrame, VideoReader
 from cache_builder.video.decode.units import gop_units, merge_with_previous
 from cache_builder.video.opening.open_video import open_container
-from cache_builder.video.scan.scan import scan_video
+from cache_builder.video.scan.video_scan import scan_video
 from tests.support.videos.plain_decode import PlainFrame, decode_plainly, plane_md5
 from tests.support.videos.tiny_videos import TINY_SPECS, damage_file, tiny_video, truncate_file
 
