@@ -1,5 +1,6 @@
 """Which videos of a build the GPU decodes: settled before anything is decoded, as it is part of what a cache is."""
 
+import importlib.metadata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import msgspec
 
 from cache_builder.errors import DeviceError, VideoError, VideosError
-from cache_builder.gpu.nvdec import NvdecDevice, probe_nvdec
+from cache_builder.gpu.nvdec import NvdecDevice
+from cache_builder.gpu.probe import probe_nvdec
+from cache_builder.video.decode import CPU, DecodeBackend
 from cache_builder.video.opening import seconds_to_scan
 from cache_builder.video.scan import VideoFacts, VideoScan
 from cache_builder.worker_pool import JobDone, JobLimits, JobRaised, WorkerPool
@@ -20,20 +23,26 @@ MAX_PROBING_WORKERS = 4
 class DecoderChoice(msgspec.Struct, frozen=True, kw_only=True):
     """The GPU's videos and the CPU's."""
 
-    nvdec: NvdecDevice | None = None
-    """The GPU; None where none was asked for, or there is none."""
+    device: NvdecDevice | None = None
+    """The GPU; None where no GPU was asked for, or there is none."""
     paths: dict[int, str] = msgspec.field(default_factory=dict)
     """video_id -> relative path of the videos that it decodes."""
     refusals: dict[int, str] = msgspec.field(default_factory=dict)
     """video_id -> why it does not decode a readable video."""
 
-    def decoder_of(self, video_id: int) -> NvdecDevice | None:
-        """What decodes a readable video, None for the CPU."""
-        return self.nvdec if video_id in self.paths else None
+    def backend_of(self, video_id: int) -> DecodeBackend:
+        """What decodes a readable video."""
+        return self.device if self.device is not None and video_id in self.paths else CPU
 
     def identity(self) -> dict[str, list[str]]:
         """What a cache's identity holds of it: nothing where the CPU decodes everything."""
-        return {"decoded_by_nvdec": list(self.paths.values())} if self.paths else {}
+        return {"decoded_on_device": list(self.paths.values())} if self.paths else {}
+
+    def versions(self) -> dict[str, str]:
+        """Versions of what decodes and converts on the GPU: empty where the CPU decodes everything."""
+        if self.device is None or not self.paths:
+            return {}
+        return {"torch": importlib.metadata.version("torch"), "GPU": self.device.describe()}
 
     def summary(self) -> list[str]:
         """One line for each reason why videos are left to the CPU, with how many there are."""
@@ -50,7 +59,7 @@ class ProbeJob(msgspec.Struct, frozen=True, kw_only=True):
     video_id: int
     path: Path
     facts: VideoFacts
-    nvdec: NvdecDevice
+    device: NvdecDevice
 
     @property
     def limits(self) -> JobLimits:
@@ -60,14 +69,14 @@ class ProbeJob(msgspec.Struct, frozen=True, kw_only=True):
     def run(self) -> str | None:
         """Why the GPU does not take it, None if it does."""
         try:
-            probe_nvdec(self.path, self.facts, self.nvdec)
+            probe_nvdec(self.path, self.facts, self.device)
         except DeviceError as error:
             return error.reason
         return None
 
 
 def choose_decoders(
-    nvdec: NvdecDevice | None,
+    backend: DecodeBackend,
     *,
     paths: Sequence[Path],
     scans: Sequence[VideoScan | None],
@@ -81,13 +90,13 @@ def choose_decoders(
         VideosError: the GPU does not take all of them, and nothing else may.
         MachineError: a process cannot start.
     """
-    if nvdec is None:
+    if not isinstance(backend, NvdecDevice):
         return DecoderChoice()
     refusals: dict[int, str] = {}
     with WorkerPool[ProbeJob, str | None](num_workers=min(workers, MAX_PROBING_WORKERS)) as pool:
         for video_id, (path, scan) in enumerate(zip(paths, scans, strict=True)):
             if scan is not None:
-                pool.submit(ProbeJob(video_id=video_id, path=path, facts=scan.facts, nvdec=nvdec))
+                pool.submit(ProbeJob(video_id=video_id, path=path, facts=scan.facts, device=backend))
         while pool.num_unfinished:
             outcome = pool.next_outcome()
             if isinstance(outcome, JobDone):
@@ -107,7 +116,7 @@ def choose_decoders(
             remedy="have the CPU decode those, with {--device auto}",
         )
     choice = DecoderChoice(
-        nvdec=nvdec,
+        device=backend,
         paths={video_id: path for video_id, path in readable.items() if video_id not in refusals},
         refusals=refusals,
     )

@@ -1,14 +1,16 @@
 """Frame in a GPU's memory -> upright RGB of the stored size, there, in the caller's tensor."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
 import av
 import torch
+from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange
 
-from cache_builder.gpu.nvdec import NvdecDevice, check_on_device
+from cache_builder.gpu.device_frames import check_on_device
 from cache_builder.gpu.yuv_format import ChromaLocation, YuvFormat, find_chroma_location
 from cache_builder.gpu.yuv_rgb import YuvToRgb
 from cache_builder.video.picture import FrameGeometry, Presentation, place_frame, with_aspect
@@ -81,7 +83,7 @@ class CudaFrameConverter:
         presentation: Presentation,
         *,
         path: str,
-        nvdec: NvdecDevice,
+        import_plane: Callable[[VideoPlane], torch.Tensor],
         chroma_location: ChromaLocation | None = None,
     ) -> None:
         """See `FrameConverter`.
@@ -90,14 +92,14 @@ class CudaFrameConverter:
             converters: For the geometry of the result.
             presentation: As there.
             path: For messages.
-            nvdec: What the frames come from.
+            import_plane: Makes a tensor of a plane in the GPU's memory: `NvdecDevice.import_plane`.
             chroma_location: Where the video's chroma sits; None to find out from the first frame, which has to be
                 copied to the host for it.
         """
         self._converters = converters
         self._presentation = presentation
         self._path = path
-        self._nvdec = nvdec
+        self._import_plane = import_plane
         self.chroma_location = chroma_location
         """Known once a frame has been converted."""
 
@@ -134,5 +136,5 @@ class CudaFrameConverter:
             ),
             device=out.device,
         )
-        luma, chroma = (self._nvdec.import_plane(plane) for plane in frame.planes)
+        luma, chroma = (self._import_plane(plane) for plane in frame.planes)
         return self._converters.find(kind)(luma, chroma, out)

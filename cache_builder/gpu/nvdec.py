@@ -14,13 +14,10 @@ the last reference to it is gone, whatever other streams still do with it. So wh
 stream, too, and is queued before the frame is dropped.
 """
 
-import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import av
 from av.codec.hwaccel import HWAccel
@@ -29,14 +26,9 @@ from av.video.plane import VideoPlane
 from av.video.stream import VideoStream
 
 from cache_builder.errors import DeviceError, VideoError
-from cache_builder.video.opening import (
-    OpenContainer,
-    choose_video_stream,
-    describe_error,
-    open_container,
-    read_packets,
-    set_single_thread,
-)
+from cache_builder.video.decode import CPU, DecodeBackend, NumberedFrames, NumberedPixels
+from cache_builder.video.opening import OpenContainer, open_container, set_single_thread
+from cache_builder.video.picture import FrameGeometry
 from cache_builder.video.scan import VideoFacts
 from frame_store.errors import CudaUnavailableError
 from frame_store.shared import NVDEC_LIBRARY, CudaCallError, CudaDriver, check_cuda_usable_here, load_library
@@ -44,28 +36,13 @@ from frame_store.shared import NVDEC_LIBRARY, CudaCallError, CudaDriver, check_c
 if TYPE_CHECKING:
     import torch
 
-Device = Literal["cpu", "cuda", "auto"]
-"""What decodes: the CPU; the GPU, or it is an error; the GPU for what it can decode, where there is one."""
-
-MAX_PACKETS_TO_FIRST_FRAME: Final = 256
-"""A video that gives no frame after so many packets has none to prove anything with."""
-
-BIT_DEPTHS: Final = {"nv12": 8, "p010le": 10, "p016le": 12}
-"""Bits of a sample in the formats that NVDEC gives 4:2:0 video in."""
-
-_PIXEL_FORMATS: Final = frozenset({"yuv420p", "yuvj420p", "yuv420p10le", "yuv420p12le"})
-"""What the CPU decodes such video to."""
-
-_REFUSALS: Final = (VideoError, av.FFmpegError, RuntimeError)
-"""What PyAV and FFmpeg raise where a video is not for the GPU (NotImplementedError is a RuntimeError)."""
-
-_log_lock = threading.Lock()
-"""FFmpeg's level of logging is one for the whole process."""
+FRAMES_PER_DOWNLOAD: Final = 32
+"""Frames that leave the GPU in one copy: the host waits once for all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NvdecDevice:
-    """A GPU to decode on."""
+    """A GPU to decode on. Implements `DecodeBackend`."""
 
     ordinal: int = 0
     """Its number, as CUDA counts: the N of `cuda:N`."""
@@ -122,8 +99,13 @@ class NvdecDevice:
         return from_dlpack(plane.__dlpack__())
 
     @property
-    def tells_aspect(self) -> bool:
-        """Whether the decoder says of which shape a picture's pixels are; one by name guesses."""
+    def is_device(self) -> bool:
+        """True: the GPU may fail on a sound video."""
+        return True
+
+    @property
+    def reports_aspect(self) -> bool:
+        """Whether the decoder reports the shape of a frame's pixels. A decoder by name guesses it."""
         return self.decoder is None
 
     def error_of_opening(self, relative_path: str, reason: str) -> DeviceError:
@@ -186,13 +168,51 @@ class NvdecDevice:
         decoder.thread_count = 1
         return decoder
 
+    def convert_frames(
+        self, frames: NumberedFrames, facts: VideoFacts, geometry: FrameGeometry
+    ) -> NumberedPixels:
+        """Convert on the GPU, where the frames are, and copy the small results to the CPU, many at a time.
 
-def choose_nvdec(
-    device: Device | str, *, decoder: str | None = None, say: Callable[[str], None]
-) -> NvdecDevice | None:
-    """The GPU that `device` (`cpu`, `cuda`, `cuda:N` or `auto`) stands for; None for the CPU.
+        Raises:
+            VideoError: a frame cannot be converted, or the GPU did not decode it.
+            MemoryError: the GPU has too little memory.
+        """
+        import torch
 
-    `say` is told why `auto` means the CPU here. `decoder` is for `NvdecDevice`.
+        from cache_builder.gpu.convert import CudaFrameConverter, YuvConverters
+
+        converter = CudaFrameConverter(
+            YuvConverters(geometry),
+            facts.presentation.plain,
+            path=facts.path,
+            import_plane=self.import_plane,
+        )
+        numbers: list[int] = []
+        try:
+            converted = torch.empty(
+                (FRAMES_PER_DOWNLOAD, geometry.height, geometry.width, 3),
+                dtype=torch.uint8,
+                device=self.torch_device,
+            )
+            for number, decoded in frames:
+                aspect = facts.presentation.aspect_of_frame(decoded.sample_aspect_ratio)
+                try:
+                    converter.convert(decoded.frame, converted[len(numbers)], sample_aspect_ratio=aspect)
+                except ValueError as error:
+                    raise VideoError(facts.path, str(error)) from error
+                numbers.append(number)
+                if len(numbers) == len(converted):
+                    yield from zip(numbers, converted.cpu().numpy(), strict=True)
+                    numbers.clear()
+            yield from zip(numbers, converted[: len(numbers)].cpu().numpy(), strict=True)
+        except torch.cuda.OutOfMemoryError as error:
+            raise MemoryError(f"out of memory on the GPU; try fewer workers ({error})") from error
+
+
+def choose_backend(device: str, *, decoder: str | None = None, say: Callable[[str], None]) -> DecodeBackend:
+    """The CPU or the GPU that `device` (`cpu`, `cuda`, `cuda:N` or `auto`) names.
+
+    Where `auto` comes to mean the CPU, `say` is called with the reason. `decoder` is for `NvdecDevice`.
 
     Raises:
         ValueError: `device` is something else, or `decoder` none of FFmpeg's or for the CPU.
@@ -203,121 +223,17 @@ def choose_nvdec(
     if device == "cpu":
         if decoder is not None:
             raise ValueError(f"decoder={decoder!r} is for a GPU, and device is 'cpu'")
-        return None
+        return CPU
     if device == "auto":
         nvdec = NvdecDevice(decoder=decoder)
         try:
             nvdec.check()
         except CudaUnavailableError as error:
             say(f"decoding on the CPU: {error}")
-            return None
+            return CPU
         return nvdec
     if kind != "cuda" or not (device == "cuda" or (number.isascii() and number.isdigit())):
         raise ValueError(f"device must be cpu, cuda, cuda:N or auto, found {device!r}")
     nvdec = NvdecDevice(ordinal=int(number or 0), decoder=decoder)
     nvdec.check()
     return nvdec
-
-
-def probe_nvdec(
-    path: Path,
-    facts: VideoFacts,
-    device: NvdecDevice,
-    *,
-    look: Callable[[av.VideoFrame], None] | None = None,
-) -> None:
-    """Decode one frame on the GPU, which is the only proof that it can be done, and let `look` have a look at it.
-
-    `facts` are of the frames as the CPU decodes them.
-
-    Raises:
-        DeviceError: the GPU does not decode this video; with the driver's or FFmpeg's own reason.
-        CudaForkError, CudaUnavailableError: no video can be decoded.
-        OSError: the machine failed to read the file.
-    """
-    if facts.pixel_format not in _PIXEL_FORMATS:
-        # Gray ones too: what the GPU makes of them differs from the CPU's in range.
-        taken = ", ".join(sorted(_PIXEL_FORMATS))
-        raise DeviceError(
-            facts.path, f"NVDEC: {facts.pixel_format} frames are not taken over from it, only {taken}"
-        )
-    if facts.width % 2 or facts.height % 2:
-        # Such frames come out a row or a column larger, which nobody has written.
-        raise DeviceError(
-            facts.path, f"NVDEC: frames of an odd size ({facts.width}x{facts.height}) come out of it damaged"
-        )
-
-    def look_closely(frame: av.VideoFrame) -> None:
-        if (frame.width, frame.height) != (facts.width, facts.height):
-            # FFmpeg cuts what a stream crops at its left and top from no frame in a GPU's memory.
-            raise DeviceError(
-                facts.path,
-                f"its frames come out {frame.width}x{frame.height}, on the CPU {facts.width}x{facts.height}",
-            )
-        if look is not None:
-            look(frame)
-
-    try:
-        _decode_one_frame(path, facts.path, device, look_closely)
-    except _REFUSALS as error:
-        raise DeviceError(facts.path, f"NVDEC: {_reason(path, facts.path, device, error)}") from error
-
-
-def _decode_one_frame(
-    path: Path,
-    relative_path: str,
-    device: NvdecDevice,
-    look: Callable[[av.VideoFrame], None] | None = None,
-) -> None:
-    opened = device.open_container(path, relative_path)
-    try:
-        stream = choose_video_stream(opened.container, relative_path)
-        decoder = device.open_decoder(stream, relative_path)
-        packets = chain(read_packets(opened, stream), (None,))
-        for _, packet in zip(range(MAX_PACKETS_TO_FIRST_FRAME), packets, strict=False):
-            for frame in decoder.decode(packet):
-                check_on_device(frame, relative_path)
-                if look is not None:
-                    look(frame)
-                return
-        raise DeviceError(relative_path, "no frame came out")
-    finally:
-        opened.close()
-
-
-def check_on_device(frame: av.VideoFrame, relative_path: str) -> int:
-    """Bits of a sample, once it is certain that the GPU decoded the frame to a format that can be taken over.
-
-    Raises:
-        DeviceError: it is not.
-    """
-    if frame.format.name != "cuda":
-        raise DeviceError(
-            relative_path,
-            f"decoded by software, to {frame.format.name}: the GPU does not take this codec or profile",
-        )
-    samples = frame.sw_format.name if frame.sw_format is not None else "unknown samples"
-    if samples not in BIT_DEPTHS:
-        raise DeviceError(
-            relative_path, f"its {samples} frames cannot be taken over from the GPU, only 4:2:0 ones"
-        )
-    return BIT_DEPTHS[samples]
-
-
-def _reason(path: Path, relative_path: str, device: NvdecDevice, error: Exception) -> str:
-    """Why a video was refused, from what FFmpeg logs when it is tried once more.
-
-    The exception alone says little: `PermissionError` or "no frame!", by codec. Logging stays off otherwise, as
-    tearing down a decoder while FFmpeg logs can lock up.
-    """
-    with _log_lock:
-        before = av.logging.get_level()
-        av.logging.set_level(av.logging.ERROR)
-        try:
-            with av.logging.Capture() as logs, suppress(*_REFUSALS):
-                _decode_one_frame(path, relative_path, device)
-        finally:
-            av.logging.set_level(before)
-    said = " ".join("".join(message for _, _, message in logs).split())
-    own = error.reason if isinstance(error, VideoError) else describe_error(error)
-    return f"{own} ({said})" if said else own

@@ -24,7 +24,7 @@ from cache_builder.gpu import (
 )
 from cache_builder.live.store import LiveStore
 from cache_builder.live.video import LiveVideo, Outs
-from cache_builder.video.decode import FrameTable, VideoReader
+from cache_builder.video.decode import CPU, FrameTable, VideoReader
 from cache_builder.video.picture import FrameConverter, FrameGeometry
 from cache_builder.video.scan import VideoScan
 from frame_store.index import check_frame_ids, check_out, check_outs
@@ -178,16 +178,16 @@ class CudaLiveStore(LiveStore):
                 self._proven.add(video_id)
         if video_id in self._fallback_reasons:
             return self._assemble_video(
-                video_id, converter=_UploadingConverter(self._geometry, scan), nvdec=None
+                video_id, converter=_UploadingConverter(self._geometry, scan), backend=CPU
             )
         converter = CudaFrameConverter(
             self._converters,
             scan.facts.presentation.plain,
             path=scan.facts.path,
-            nvdec=self._nvdec,
+            import_plane=self._nvdec.import_plane,
             chroma_location=self._chroma_locations.get(video_id),
         )
-        return self._assemble_video(video_id, converter=converter, nvdec=self._nvdec)
+        return self._assemble_video(video_id, converter=converter, backend=self._nvdec)
 
     def _note_chroma(self, video_id: int, frame: VideoFrame) -> None:
         if self._nvdec.decoder is not None:  # one by name does not tell

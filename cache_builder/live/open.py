@@ -5,9 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cache_builder.discover import look_into
-from cache_builder.gpu import Device, choose_nvdec
+from cache_builder.gpu import NvdecDevice, choose_backend
 from cache_builder.live.store import LiveStore
 from cache_builder.scans import ScanPool, scan_frames
+from cache_builder.settings import DeviceName
 from cache_builder.video.picture import FrameGeometry, Resize
 from frame_store.shared import flag, num_usable_cpus, user_path, whole_number
 
@@ -15,7 +16,7 @@ from frame_store.shared import flag, num_usable_cpus, user_path, whole_number
 def open_videos(
     folder: Path | str,
     *,
-    device: Device | str = "cpu",
+    device: DeviceName | str = "cpu",
     decoder: str | None = None,
     size: int | tuple[int, int] = 224,
     resize: Resize = "crop",
@@ -59,7 +60,7 @@ def open_videos(
     height, width = (
         whole_number("size", side) for side in (size if isinstance(size, tuple) else (size, size))
     )
-    nvdec = choose_nvdec(
+    backend = choose_backend(
         device, decoder=decoder, say=lambda reason: warnings.warn(f"device='auto': {reason}", stacklevel=4)
     )
     geometry = FrameGeometry(height=height, width=width, resize=resize, crop_aspect=crop_aspect)
@@ -73,7 +74,7 @@ def open_videos(
             decode_all=decode_all,
             progress=progress,
         )
-    if nvdec is None:
+    if not isinstance(backend, NvdecDevice):
         return LiveStore(videos, scans, geometry=geometry, max_open=max_open, passed_over=passed_over)
     from cache_builder.live.gpu_store import CudaLiveStore  # needs torch
 
@@ -83,6 +84,6 @@ def open_videos(
         geometry=geometry,
         max_open=max_open,
         passed_over=passed_over,
-        nvdec=nvdec,
+        nvdec=backend,
         falls_back=device == "auto",
     )

@@ -13,10 +13,9 @@ import numpy.typing as npt
 from cache_builder.discover import PassedOver, SourceVideo
 from cache_builder.errors import VideoError
 from cache_builder.findings import find_copies
-from cache_builder.gpu import NvdecDevice
 from cache_builder.live.idle_videos import OpenVideos
 from cache_builder.live.video import ConvertsFrames, DecodeStarts, LearnedOfVideo, LiveVideo, Outs
-from cache_builder.video.decode import FrameTable, VideoReader, gop_units
+from cache_builder.video.decode import CPU, DecodeBackend, FrameTable, VideoReader, gop_units
 from cache_builder.video.picture import FrameConverter, FrameGeometry
 from cache_builder.video.scan import VideoFacts, VideoScan, ticks_to_seconds
 from frame_store.index import check_frame_ids, check_out, check_outs
@@ -215,10 +214,10 @@ class LiveStore:
     def _make_video(self, video_id: int) -> LiveVideo:
         scan = self._scan_of(video_id)
         converter = FrameConverter(self._geometry, scan.facts.presentation.plain)
-        return self._assemble_video(video_id, converter=converter, nvdec=None)
+        return self._assemble_video(video_id, converter=converter, backend=CPU)
 
     def _assemble_video(
-        self, video_id: int, *, converter: ConvertsFrames, nvdec: NvdecDevice | None
+        self, video_id: int, *, converter: ConvertsFrames, backend: DecodeBackend
     ) -> LiveVideo:
         first = int(self._first_ids[video_id])
         return LiveVideo(
@@ -226,7 +225,7 @@ class LiveStore:
                 self._sources[video_id].path,
                 self._scan_of(video_id),
                 opens_quickly=True,
-                opener=nvdec,
+                backend=backend,
             ),
             packet_of_frame=self._packet_of_frame[first : first + int(self._shard_sizes[video_id])],
             converter=converter,

@@ -1,9 +1,11 @@
 """Frames out of packets, each known by its place in the decoder's output."""
 
+from cache_builder.video.decode.backend import CPU, CpuBackend, DecodeBackend, NumberedFrames, NumberedPixels
+from cache_builder.video.decode.decoded_frame import DecodedFrame
 from cache_builder.video.decode.decoder_messages import decoder_log
 from cache_builder.video.decode.frame_table import FrameTable, count_frames, predict_frames, sorted_packet_pts
 from cache_builder.video.decode.start_check import MAX_PACKETS_DECODED, check_starts, starts_to_try
-from cache_builder.video.decode.unit_decoder import DecodedFrame, UnitDecoder, VideoReader
+from cache_builder.video.decode.unit_decoder import UnitDecoder, VideoReader
 from cache_builder.video.decode.unit_edges import (
     MAX_PICTURES_COMPARED,
     Pictures,
@@ -13,10 +15,15 @@ from cache_builder.video.decode.unit_edges import (
 from cache_builder.video.decode.units import gop_units
 
 __all__ = [
+    "CPU",
     "MAX_PACKETS_DECODED",
     "MAX_PICTURES_COMPARED",
+    "CpuBackend",
+    "DecodeBackend",
     "DecodedFrame",
     "FrameTable",
+    "NumberedFrames",
+    "NumberedPixels",
     "Pictures",
     "UnitDecoder",
     "VideoReader",

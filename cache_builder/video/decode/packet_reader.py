@@ -18,7 +18,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from cache_builder.errors import DeviceError, VideoChangedError, VideoError
-from cache_builder.video.opening import CpuOpener, OpenContainer, Opener, choose_video_stream, read_packets
+from cache_builder.video.decode.backend import CPU, DecodeBackend
+from cache_builder.video.opening import OpenContainer, choose_video_stream, read_packets
 from cache_builder.video.packets import NO_POS, NO_PTS, VideoPacket
 from cache_builder.video.scan import VideoScan
 
@@ -50,16 +51,16 @@ class PacketReader:
         scan: VideoScan,
         *,
         opens_quickly: bool = False,
-        opener: Opener | None = None,
+        backend: DecodeBackend = CPU,
     ) -> None:
         """Remember what to open.
 
-        With `opens_quickly` FFmpeg decodes no picture while it opens H.264, of which the scan knows enough. `opener`
-        says what decodes; None means the CPU.
+        With `opens_quickly` FFmpeg decodes no picture while it opens H.264, of which the scan knows enough. `backend`
+        decodes.
         """
         self._path = path
         self.scan = scan
-        self._opener = CpuOpener() if opener is None else opener
+        self._backend = backend
         self._opens_quickly = opens_quickly and scan.facts.codec == "h264"
         self._opened: OpenContainer | None = None
         self.stream: VideoStream
@@ -90,9 +91,9 @@ class PacketReader:
             del self.stream, self.decoder  # they hold its pictures
 
     @property
-    def tells_aspect(self) -> bool:
-        """Whether the decoder says of which shape a picture's pixels are."""
-        return self._opener.tells_aspect
+    def reports_aspect(self) -> bool:
+        """Whether the decoder reports the shape of a frame's pixels."""
+        return self._backend.reports_aspect
 
     def packets_from(self, ordinal: int) -> Iterator[tuple[int, VideoPacket]]:
         """Ordinals and packets from `ordinal` on, timestamps as in the scan; the decoder is clean."""
@@ -142,14 +143,14 @@ class PacketReader:
 
     def _reopen(self) -> OpenContainer:
         self.close()
-        path, opener = self.scan.facts.path, self._opener
+        path, backend = self.scan.facts.path, self._backend
         try:
-            opened = opener.open_container(self._path, path, decodes_nothing=self._opens_quickly)
+            opened = backend.open_container(self._path, path, decodes_nothing=self._opens_quickly)
         except VideoError as error:
-            raise opener.error_of_opening(path, error.reason) from error
+            raise backend.error_of_opening(path, error.reason) from error
         try:
             stream = choose_video_stream(opened.container, path)
-            self.decoder = opener.open_decoder(stream, path)
+            self.decoder = backend.open_decoder(stream, path)
             self.stream = stream
         except DeviceError:
             opened.close()

@@ -14,6 +14,7 @@ import av
 from av.video.frame import PictureType, VideoFrame
 
 from cache_builder.errors import UnitNotIndependentError
+from cache_builder.video.decode.decoded_frame import DecodedFrame
 from cache_builder.video.decode.decoder_messages import DecoderLog
 from cache_builder.video.decode.packet_reader import PacketReader, PacketTag, PlaceLostError
 from cache_builder.video.opening import describe_error
@@ -23,24 +24,6 @@ from cache_builder.video.scan import ticks_to_seconds
 
 MAX_REORDERED_FRAMES: Final = 32
 """Twice what H.264 and HEVC allow: a frame this far behind its place will not come any more."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DecodedFrame:
-    """One frame as it left the decoder."""
-
-    packet: int
-    """Ordinal of the packet it was coded in."""
-    pts: int | None
-    """Ticks of the stream's time base."""
-    pts_seconds: float
-    """NaN where there is no pts."""
-    is_corrupt: bool
-    """The decoder marked it as damaged."""
-    frame: VideoFrame
-    sample_aspect_ratio: tuple[int, int] | None
-    """Width over height of one of its pixels, as its headers say; None where they do not. As the video's first frame
-    where the decoder does not tell."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -292,6 +275,6 @@ class UnitDecoder:
             is_corrupt=frame.is_corrupt,
             frame=frame,
             sample_aspect_ratio=self._aspects.of_packet(ordinal)
-            if self._reader.tells_aspect
+            if self._reader.reports_aspect
             else self._reader.scan.facts.presentation.sample_aspect_ratio,
         )

@@ -20,14 +20,11 @@ from cache_builder.video.opening.open_video import (
     read_packets,
     set_single_thread,
 )
-from cache_builder.video.opening.opener import CpuOpener, Opener
 
 __all__ = [
     "DEFAULT_LIMITS",
-    "CpuOpener",
     "NothingReadError",
     "OpenContainer",
-    "Opener",
     "ScrambledPart",
     "VideoLimits",
     "choose_video_stream",

@@ -205,7 +205,7 @@ def test_videos_opened_again_and_again_give_the_same_frames(store, sample_folder
     draw = random.Random(3)
     ids = [draw.randrange(len(store)) for _ in range(60)]
     expected = store.read_frames(ids)
-    monkeypatch.setattr("cache_builder.video.opening.opener.open_container", note_how)
+    monkeypatch.setattr("cache_builder.video.decode.backend.open_container", note_how)
     for frame_id, frame in zip(ids, expected, strict=True):
         np.testing.assert_array_equal(again.read_frames([frame_id])[0], frame)
     codec_of = {facts.path: facts.codec for facts in store.videos}

@@ -9,8 +9,10 @@ import pytest
 from cache_builder import open_videos
 from cache_builder.discover import discover_videos
 from cache_builder.errors import DeviceError
-from cache_builder.gpu.nvdec import NvdecDevice, choose_nvdec, probe_nvdec
+from cache_builder.gpu.nvdec import NvdecDevice, choose_backend
+from cache_builder.gpu.probe import probe_nvdec
 from cache_builder.scans.scan_cache import scan_videos
+from cache_builder.video.decode.backend import CPU
 from tests.support.commands import SMALL, run
 from tests.support.faults.in_process_pool import InProcessPool
 from tests.support.gpu.raw_nvdec import failure_of
@@ -34,7 +36,7 @@ def ask_for_the_gpu(folder):
     return {
         "cuda": failure_of(lambda: open_videos(folder, device="cuda")),
         "command": [command.exit_code, command.stderr],
-        "auto": [choose_nvdec("auto", say=said.append) is None, said],
+        "auto": [choose_backend("auto", say=said.append) is CPU, said],
     }
 
 

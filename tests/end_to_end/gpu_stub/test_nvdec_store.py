@@ -14,7 +14,7 @@ from cache_builder import open_videos
 from cache_builder.build.pipeline import run_build
 from cache_builder.errors import DeviceError
 from cache_builder.gpu.convert import CudaFrameConverter
-from cache_builder.gpu.nvdec import choose_nvdec
+from cache_builder.gpu.nvdec import choose_backend
 from cache_builder.settings.config import BuildSettings, resolve
 from cache_builder.video.picture.convert import FrameConverter
 from cache_builder.video.picture.geometry import FrameGeometry
@@ -100,15 +100,15 @@ def read_and_build(folder, scratch):
     differences, frames = compare(open_on_stub(folder, size=SIZE), folder)
     report = {"differences": differences}
     settings = BuildSettings(encoding="raw", size=str(SIZE), layout="video", device="cuda", workers=1)
-    cache_builder.build.pipeline.choose_nvdec = lambda *_, **__: HostNvdecDevice()
+    cache_builder.build.pipeline.choose_backend = lambda *_, **__: HostNvdecDevice()
     built = run_build(Path(folder), Path(scratch) / "cache", *resolve(settings))
     cache = open_store(Path(scratch) / "cache")
-    report["decoded_by_nvdec"] = built.num_frames_decoded_by_nvdec
+    report["decoded_on_device"] = built.num_frames_decoded_on_device
     report["is_cache_the_same"] = bool(np.array_equal(cache.read_frames(range(len(cache))), frames))
     report["gpu"] = cache.manifest.library_versions["GPU"]
     report["again"] = run_build(Path(folder), Path(scratch) / "cache", *resolve(settings)).status
     settings = settings.overridden_by(BuildSettings(device="cpu"))
-    cache_builder.build.pipeline.choose_nvdec = choose_nvdec
+    cache_builder.build.pipeline.choose_backend = choose_backend
     report["on_cpu"] = failure_of(
         lambda: run_build(Path(folder), Path(scratch) / "cache", *resolve(settings))
     )
@@ -146,8 +146,8 @@ def fail_on_the_way(folder):
 def build_damaged(folder, scratch):
     """A build over damage, with the GPU and without: whether frames are the same, and what is said of the video."""
     frames = []
-    for device, choose in (("cpu", choose_nvdec), ("cuda", lambda *_, **__: HostNvdecDevice())):
-        cache_builder.build.pipeline.choose_nvdec = choose
+    for device, choose in (("cpu", choose_backend), ("cuda", lambda *_, **__: HostNvdecDevice())):
+        cache_builder.build.pipeline.choose_backend = choose
         settings = BuildSettings(
             encoding="raw", size=str(SIZE), layout="video", device=device, workers=1, on_error="skip"
         )
@@ -158,7 +158,7 @@ def build_damaged(folder, scratch):
     return {
         "is_damage_the_same": bool(np.array_equal(*frames)),
         "damaged_verdict": video.verdict,
-        "damaged_by_nvdec": built.num_frames_decoded_by_nvdec,
+        "damaged_on_device": built.num_frames_decoded_on_device,
         "damaged_notes": video.notes,
     }
 
@@ -189,21 +189,21 @@ def check_store_gives_each_frame_as_the_gpu_decoded_it(report):
 
 def check_build_stores_the_same_and_counts_what_the_gpu_decoded(report, num_frames):
     assert report["is_cache_the_same"]
-    assert report["decoded_by_nvdec"] == num_frames
+    assert report["decoded_on_device"] == num_frames
     assert "driver for CUDA" in report["gpu"]
 
 
 def check_who_decoded_is_part_of_what_a_cache_is(report):
     assert report["again"] == "already complete"
     assert report["on_cpu"]["error"] == "cache_builder.errors.OutputError"
-    assert "00_open.mkv: decoded by NVDEC there, by the CPU now (device)" in report["on_cpu"]["text"]
+    assert "00_open.mkv: decoded by a GPU there, by the CPU now (device)" in report["on_cpu"]["text"]
 
 
 def check_damage_is_for_the_cpu_to_say(report):
     assert report["damaged_verdict"] == "damaged" and report["is_damage_the_same"]
-    assert report["damaged_by_nvdec"] == 0
+    assert report["damaged_on_device"] == 0
     notes = " ".join(report["damaged_notes"])
-    assert "frames decoded on the CPU, as NVDEC did not decode them cleanly: " in notes
+    assert "frames decoded on the CPU, as the GPU did not decode them cleanly: " in notes
 
 
 def check_what_the_gpu_refuses_is_the_cpus_frames_and_the_reason_is_said_once(report):

@@ -148,7 +148,7 @@ def test_a_reader_in_a_hurry_opens_h264_without_decoding(sample_folder, monkeypa
         calls.append(decodes_nothing)
         return open_container(path, relative_path, decodes_nothing=decodes_nothing)
 
-    monkeypatch.setattr("cache_builder.video.opening.opener.open_container", note_how)
+    monkeypatch.setattr("cache_builder.video.decode.backend.open_container", note_how)
     for name, is_h264 in (("01_vfr_rot90.mp4", True), ("00_open.mkv", True), ("06_hevc_10bit.mp4", False)):
         path = sample_folder.path / name
         scan = scan_video(path, name)
