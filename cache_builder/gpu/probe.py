@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,7 @@ import av.logging
 from cache_builder.errors import DeviceError, VideoError
 from cache_builder.gpu.device_frames import check_on_device
 from cache_builder.gpu.nvdec import NvdecDevice
+from cache_builder.video.ffmpeg_log import capture_log
 from cache_builder.video.opening import choose_video_stream, describe_error, read_packets
 from cache_builder.video.scan import VideoFacts
 
@@ -101,14 +102,8 @@ def _reason(path: Path, relative_path: str, device: NvdecDevice, error: Exceptio
     The exception alone says little: `PermissionError` or "no frame!", by codec. Logging stays off otherwise, as
     tearing down a decoder while FFmpeg logs can lock up.
     """
-    with _log_lock:
-        before = av.logging.get_level()
-        av.logging.set_level(av.logging.ERROR)
-        try:
-            with av.logging.Capture() as logs, suppress(*_REFUSALS):
-                _decode_one_frame(path, relative_path, device)
-        finally:
-            av.logging.set_level(before)
-    said = " ".join("".join(message for _, _, message in logs).split())
+    with _log_lock, capture_log(av.logging.ERROR) as messages, suppress(*_REFUSALS):
+        _decode_one_frame(path, relative_path, device)
+    logged = " ".join("".join(text for text, _ in groupby(text for _, _, text in messages)).split())
     own = error.reason if isinstance(error, VideoError) else describe_error(error)
-    return f"{own} ({said})" if said else own
+    return f"{own} ({logged})" if logged else own

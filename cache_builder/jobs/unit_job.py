@@ -19,9 +19,9 @@ from cache_builder.video.decode import (
     NumberedFrames,
     UnitDecoder,
     VideoReader,
-    decoder_log,
     num_to_decode_behind,
 )
+from cache_builder.video.ffmpeg_log import decoder_log
 from cache_builder.video.opening import DEFAULT_LIMITS, out_of_memory_text, seconds_to_decode
 from cache_builder.video.packets import NO_PTS
 from cache_builder.video.scan import VideoScan

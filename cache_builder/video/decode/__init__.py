@@ -2,7 +2,6 @@
 
 from cache_builder.video.decode.backend import CPU, CpuBackend, DecodeBackend, NumberedFrames, NumberedPixels
 from cache_builder.video.decode.decoded_frame import DecodedFrame
-from cache_builder.video.decode.decoder_messages import decoder_log
 from cache_builder.video.decode.frame_table import FrameTable, count_frames, predict_frames, sorted_packet_pts
 from cache_builder.video.decode.start_check import MAX_PACKETS_DECODED, check_starts, starts_to_try
 from cache_builder.video.decode.unit_decoder import UnitDecoder, VideoReader
@@ -29,7 +28,6 @@ __all__ = [
     "VideoReader",
     "check_starts",
     "count_frames",
-    "decoder_log",
     "first_wrong_edge",
     "gop_units",
     "num_to_decode_behind",

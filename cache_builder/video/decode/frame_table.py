@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.errors import UnitNotIndependentError
-from cache_builder.video.decode.decoder_messages import DecoderLog, decoder_log
 from cache_builder.video.decode.unit_decoder import VideoReader
 from cache_builder.video.decode.unit_edges import (
     MAX_PICTURES_COMPARED,
@@ -16,6 +15,7 @@ from cache_builder.video.decode.unit_edges import (
     num_to_decode_behind,
 )
 from cache_builder.video.decode.units import gop_units, merge_with_previous
+from cache_builder.video.ffmpeg_log import DecoderLog, decoder_log
 from cache_builder.video.packets import NO_PTS, PacketTable
 from cache_builder.video.picture import picture_hash
 from cache_builder.video.scan import VideoScan

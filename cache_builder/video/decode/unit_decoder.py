@@ -15,8 +15,8 @@ from av.video.frame import PictureType, VideoFrame
 
 from cache_builder.errors import UnitNotIndependentError
 from cache_builder.video.decode.decoded_frame import DecodedFrame
-from cache_builder.video.decode.decoder_messages import DecoderLog
 from cache_builder.video.decode.packet_reader import PacketReader, PacketTag, PlaceLostError
+from cache_builder.video.ffmpeg_log import DecoderLog
 from cache_builder.video.opening import describe_error
 from cache_builder.video.packets import NO_PTS, VideoPacket
 from cache_builder.video.picture import FrameAspects, picture_hash

@@ -13,6 +13,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from cache_builder.errors import VideoError
+from cache_builder.video.ffmpeg_log import DemuxerLog
 from cache_builder.video.opening import (
     NothingReadError,
     OpenContainer,
@@ -32,7 +33,6 @@ from cache_builder.video.packets import (
     header_reader,
     reorder_depth,
 )
-from cache_builder.video.scan.demuxer_messages import DemuxerLog
 
 _CONTAINERS_WITH_TRUE_PTS: Final = frozenset({"mov", "matroska", "mpegts", "flv", "ivf", "obu", "nut"})
 _REORDERING: Final = frozenset({"h264", "hevc", "vvc", "mpeg1video", "mpeg2video", "mpeg4"})
@@ -115,7 +115,8 @@ def read_all_packets(
     first_error: Exception | None = None
     end: tuple[None] = (None,)
     log.note(opened.container, next_packet=0)
-    for packet in chain(read_packets(opened, stream, on_error=log.hear), end):
+    read = read_packets(opened, stream, on_error=lambda error: log.note_returned(describe_error(error)))
+    for packet in chain(read, end):
         log.note(opened.container, next_packet=len(notes.rows))
         if first_frame is None:
             try:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.errors import VideoError
+from cache_builder.video.ffmpeg_log import DemuxerLog, demuxer_log
 from cache_builder.video.opening import (
     DEFAULT_LIMITS,
     NothingReadError,
@@ -27,7 +28,7 @@ from cache_builder.video.picture import (
     TRANSFER_NAMES,
     read_presentation,
 )
-from cache_builder.video.scan.demuxer_messages import DemuxerLog, demuxer_log, place_errors
+from cache_builder.video.scan.error_places import place_errors
 from cache_builder.video.scan.facts import VideoFacts
 from cache_builder.video.scan.header_facts import (
     bytes_not_read,

@@ -14,7 +14,7 @@ import av.logging
 from av.bitstream import BitStreamFilterContext
 from av.video.stream import VideoStream
 
-from cache_builder.video.ffmpeg_log import LogMessages, ffmpeg_log, printable_line
+from cache_builder.video.ffmpeg_log.capture import LogMessages, capture_log, printable_line
 
 _GAP: Final = "Frame num gap"
 _TELLING: Final = {
@@ -46,7 +46,7 @@ class DecoderLog:
     def _gaps_are_meant(self, stream: VideoStream) -> bool:
         """Whether an H.264 stream says that pictures may be left out of it (H.264, 7.4.2.1.1)."""
         if self._may_have_gaps is None:
-            with ffmpeg_log(av.logging.INFO) as lines:
+            with capture_log(av.logging.INFO) as lines:
                 with suppress(av.FFmpegError):  # parameters that only the decoder makes sense of
                     BitStreamFilterContext("trace_headers", stream)
                 flags = [text.split() for _, _, text in lines if "gaps_in_frame_num_allowed_flag" in text]
@@ -60,5 +60,5 @@ def decoder_log(codec: str) -> Iterator[DecoderLog | None]:
     if codec not in _TELLING:
         yield None
         return
-    with ffmpeg_log(_TELLING[codec][0]) as messages:
+    with capture_log(_TELLING[codec][0]) as messages:
         yield DecoderLog(codec, messages)

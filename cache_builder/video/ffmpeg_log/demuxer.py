@@ -7,34 +7,19 @@ Only the log tells.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Final
 
 import av.logging
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
-from av.video.stream import VideoStream
 
-from cache_builder.errors import VideoError
-from cache_builder.video.ffmpeg_log import LogMessages, ffmpeg_log, printable_line
-from cache_builder.video.opening import (
-    OpenContainer,
-    VideoLimits,
-    describe_error,
-    discard_others,
-    open_container,
-    read_packets,
-)
-
-_PROBE_BYTES: Final = (32, 1 << 12, 1 << 16, None)
-"""The least that FFmpeg takes, and as much as it likes."""
+from cache_builder.video.ffmpeg_log.capture import LogMessages, capture_log, printable_line
 
 
 @contextmanager
 def demuxer_log() -> Iterator["DemuxerLog"]:
-    """Listen to the demuxers of this thread; see `ffmpeg_log`."""
-    with ffmpeg_log(av.logging.ERROR) as messages:
+    """Listen to the demuxers of this thread; see `capture_log`."""
+    with capture_log(av.logging.ERROR) as messages:
         yield DemuxerLog(messages)
 
 
@@ -53,9 +38,9 @@ class DemuxerLog:
         """Whether the demuxer complained before the first packet: of the file's header, or of what FFmpeg probed."""
         return 0 in self._before_packets
 
-    def hear(self, error: Exception) -> None:
-        """Take an error that the demuxer returned. Most say more in the log."""
-        self._returned.append(describe_error(error))
+    def note_returned(self, error: str) -> None:
+        """Take the text of an error that the demuxer returned. The log says more of most such errors."""
+        self._returned.append(error)
 
     def note(self, container: InputContainer, *, next_packet: int) -> None:
         """Count what the demuxer said since the last call, before the packet of that ordinal.
@@ -91,41 +76,3 @@ class DemuxerLog:
             is_behind_gap = packet < num_packets and not is_keyframe[packet]
             is_at_error[packet if is_behind_gap else packet - 1] = True
         return is_at_error
-
-
-def place_errors(path: Path, relative_path: str, *, stream_index: int, limits: VideoLimits) -> DemuxerLog:
-    """Read a file once more, for which packets its demuxer's complaints come before.
-
-    What FFmpeg says while it probes, for up to the first five seconds, is said before the first packet is handed out.
-
-    Raises:
-        VideoError: it cannot be opened again.
-        OSError: the machine failed to read the file.
-    """
-    with demuxer_log() as log:
-        opened, stream = _open_early(path, relative_path, stream_index, limits)
-        try:
-            container = opened.container
-            log.note(container, next_packet=0)
-            num_packets = 0
-            for _ in read_packets(opened, stream, on_error=log.hear):
-                log.note(container, next_packet=num_packets)
-                num_packets += 1
-            log.note(container, next_packet=num_packets)
-        finally:
-            opened.close()
-    return log
-
-
-def _open_early(
-    path: Path, relative_path: str, stream_index: int, limits: VideoLimits
-) -> tuple[OpenContainer, VideoStream]:
-    """The file, probed no further than it takes until its stream shows: FLV tells its streams by their packets."""
-    for probe_bytes in _PROBE_BYTES:
-        opened = open_container(path, relative_path, probe_bytes=probe_bytes, limits=limits)
-        stream = next((one for one in opened.container.streams.video if one.index == stream_index), None)
-        if stream is not None:
-            discard_others(opened.container, stream)
-            return opened, stream
-        opened.close()
-    raise VideoError(relative_path, "its streams are not those of a moment ago: the file has changed")

@@ -15,7 +15,7 @@ MAX_CHARACTERS: Final = 160
 
 
 @contextmanager
-def ffmpeg_log(level: int) -> Iterator[LogMessages]:
+def capture_log(level: int) -> Iterator[LogMessages]:
     """Collect what FFmpeg says in this thread, up to `level` (`av.logging.ERROR`, ...).
 
     The level is the process's, and other threads' messages go where Python's logging sends them: for processes that
@@ -35,7 +35,7 @@ def ffmpeg_log(level: int) -> Iterator[LogMessages]:
 
 def dump_container(container: InputContainer) -> str:
     """What FFmpeg writes of an open container and its streams; the file's own metadata are quoted in it."""
-    with ffmpeg_log(av.logging.INFO):
+    with capture_log(av.logging.INFO):
         text: str = container.dumps_format()  # type: ignore[attr-defined, unused-ignore]  # not in PyAV 18's stubs
     return text
 
