@@ -8,10 +8,9 @@ from typing import Final
 import av
 import torch
 from av.video.plane import VideoPlane
-from av.video.reformatter import ColorRange
 
 from cache_builder.gpu.device_frames import check_on_device
-from cache_builder.gpu.yuv_format import ChromaLocation, YuvFormat, find_chroma_location
+from cache_builder.gpu.yuv_format import ChromaLocation, YuvFormat, find_chroma_location, read_yuv_format
 from cache_builder.gpu.yuv_rgb import YuvToRgb
 from cache_builder.video.picture import FrameGeometry, Presentation, place_frame, with_aspect
 
@@ -128,12 +127,7 @@ class CudaFrameConverter:
             width=frame.width,
             height=frame.height,
             presentation=with_aspect(self._presentation, sample_aspect_ratio),
-            yuv_format=YuvFormat(
-                colour_matrix=int(frame.colorspace),
-                is_full_range=frame.color_range == ColorRange.JPEG,
-                bit_depth=bit_depth,
-                chroma_location=self.chroma_location,
-            ),
+            yuv_format=read_yuv_format(frame, bit_depth=bit_depth, chroma_location=self.chroma_location),
             device=out.device,
         )
         luma, chroma = (self._import_plane(plane) for plane in frame.planes)

@@ -9,7 +9,7 @@ from av.video.reformatter import ColorRange, VideoReformatter
 
 from cache_builder.video.picture import ACCURATE_FLAGS, find_colour_matrix
 
-_BITS_OF_FORMAT = {"nv12": 8, "p010le": 10, "p012le": 12, "p016le": 16}
+_BIT_DEPTHS = (8, 10, 12, 16)
 
 
 class ChromaLocation(Enum):
@@ -59,30 +59,21 @@ class YuvFormat:
 
     def __post_init__(self) -> None:
         find_colour_matrix(self.colour_matrix)
-        if self.bit_depth not in _BITS_OF_FORMAT.values():
+        if self.bit_depth not in _BIT_DEPTHS:
             raise ValueError(f"bit_depth must be 8, 10, 12 or 16, not {self.bit_depth}")
 
 
-def read_yuv_format(frame: av.VideoFrame) -> YuvFormat:
-    """Read off a frame how its planes are to be read, as `FrameConverter` would read them.
-
-    Once a video, not once a frame: a frame on a GPU is downloaded to see where its chroma sits, about a
-    millisecond at 1080p.
-
-    Args:
-        frame: A frame in NV12, P010, P012 or P016, in memory or on a GPU.
+def read_yuv_format(frame: av.VideoFrame, *, bit_depth: int, chroma_location: ChromaLocation) -> YuvFormat:
+    """How the planes of a frame are to be read, so that `FrameConverter` would read the frame alike.
 
     Raises:
-        ValueError: If the frame has another format, or a colour matrix that is not converted.
+        ValueError: the colour matrix has no conversion to RGB, or the depth is none of `YuvFormat`.
     """
-    pixel_format = frame.sw_format if frame.sw_format is not None else frame.format
-    if pixel_format.name not in _BITS_OF_FORMAT:
-        raise ValueError(f"pixel format must be one of {', '.join(_BITS_OF_FORMAT)}, not {pixel_format.name}")
     return YuvFormat(
         colour_matrix=int(frame.colorspace),
         is_full_range=frame.color_range == ColorRange.JPEG,
-        bit_depth=_BITS_OF_FORMAT[pixel_format.name],
-        chroma_location=find_chroma_location(frame),
+        bit_depth=bit_depth,
+        chroma_location=chroma_location,
     )
 
 
