@@ -98,11 +98,6 @@ class RowResize:
         self._window_step = plan.window_step
         self._num_out = taps.num_out
 
-    @property
-    def num_products_per_column(self) -> int:
-        """Multiplications that one column of the picture costs."""
-        return self._blocks.numel()
-
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
         """Contiguous float32 (num_in, N) -> contiguous float32 (num_out, N); one kernel."""
         width = rows.shape[1]

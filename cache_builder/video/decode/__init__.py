@@ -1,6 +1,6 @@
 """Frames out of packets, each known by its place in the decoder's output."""
 
-from cache_builder.video.decode.backend import CPU, CpuBackend, DecodeBackend, NumberedFrames, NumberedPixels
+from cache_builder.video.decode.backend import CPU, DecodeBackend, NumberedFrames, NumberedPixels
 from cache_builder.video.decode.decoded_frame import DecodedFrame
 from cache_builder.video.decode.frame_table import FrameTable, count_frames, predict_frames, sorted_packet_pts
 from cache_builder.video.decode.start_check import MAX_PACKETS_DECODED, check_starts, starts_to_try
@@ -17,7 +17,6 @@ __all__ = [
     "CPU",
     "MAX_PACKETS_DECODED",
     "MAX_PICTURES_COMPARED",
-    "CpuBackend",
     "DecodeBackend",
     "DecodedFrame",
     "FrameTable",
