@@ -1,4 +1,4 @@
-"""What FFmpeg reports in its log alone: no return value and no flag contains it."""
+"""Facts that only FFmpeg's log contains: no return value and no flag of a packet or frame has them."""
 
 from cache_builder.video.ffmpeg_log.capture import capture_log, dump_container
 from cache_builder.video.ffmpeg_log.decoder import DecoderLog, decoder_log

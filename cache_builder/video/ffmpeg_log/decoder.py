@@ -1,8 +1,8 @@
-"""What FFmpeg's decoders say of pictures whose references are missing, and flag nowhere.
+"""Messages of FFmpeg's decoders about pictures whose references are missing. No frame is flagged for it.
 
-A packet that was lost before the file was written (a recording over a network, copied into another container) leaves no
-trace in the container. An H.264 decoder then takes other pictures for the missing one and hands out what comes of
-that; an HEVC decoder hands out nothing until the next keyframe. Both tell their log alone.
+A packet may be lost before the file is written, for example in a recording over a network. The container has no trace
+of it. An H.264 decoder then decodes later pictures from other references and hands out the result. An HEVC decoder
+hands out nothing until the next keyframe. Both report it in the log alone.
 """
 
 from collections.abc import Iterator
@@ -21,11 +21,11 @@ _TELLING: Final = {
     "h264": (av.logging.DEBUG, (_GAP, "reference picture missing", "Missing reference picture")),
     "hevc": (av.logging.ERROR, ("Could not find ref with POC",)),
 }
-"""Codec -> level and beginnings of messages that a picture is missing (h264_slice.c, h264_refs.c, hevc/refs.c)."""
+"""Codec -> log level, and how messages about a missing picture begin (h264_slice.c, h264_refs.c, hevc/refs.c)."""
 
 
 class DecoderLog:
-    """Complaints of one stream's decoder about references that are missing."""
+    """Complaints of one stream's decoder about missing references."""
 
     def __init__(self, codec: str, messages: LogMessages) -> None:
         self._messages = messages
@@ -44,10 +44,10 @@ class DecoderLog:
         return None
 
     def _gaps_are_meant(self, stream: VideoStream) -> bool:
-        """Whether an H.264 stream says that pictures may be left out of it (H.264, 7.4.2.1.1)."""
+        """Whether an H.264 stream allows pictures to be left out of it (H.264, 7.4.2.1.1)."""
         if self._may_have_gaps is None:
             with capture_log(av.logging.INFO) as lines:
-                with suppress(av.FFmpegError):  # parameters that only the decoder makes sense of
+                with suppress(av.FFmpegError):  # parameters that only the decoder can parse
                     BitStreamFilterContext("trace_headers", stream)
                 flags = [text.split() for _, _, text in lines if "gaps_in_frame_num_allowed_flag" in text]
             self._may_have_gaps = any(flag[-1] == "1" for flag in flags)
@@ -56,7 +56,7 @@ class DecoderLog:
 
 @contextmanager
 def decoder_log(codec: str) -> Iterator[DecoderLog | None]:
-    """Listen to decoders of this thread; None for a codec whose decoder says nothing of use."""
+    """Capture the complaints of this thread's decoders; None for a codec whose decoder logs nothing of use."""
     if codec not in _TELLING:
         yield None
         return

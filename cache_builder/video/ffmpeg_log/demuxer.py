@@ -1,8 +1,8 @@
-"""What FFmpeg's demuxer complains of while it reads a file.
+"""Complaints of FFmpeg's demuxer while it reads a file.
 
-A demuxer that meets damage looks for the next place where it can go on, and often that is all: no error is returned, no
-packet flagged, and decoders of codecs without checksums (VP9, AV1) make wrong pictures of what follows without a word.
-Only the log tells.
+A demuxer that meets damage searches for the next place where it can go on. Often it returns no error and flags no
+packet, and decoders of codecs without checksums (VP9, AV1) make wrong pictures of what follows without any report. Only
+the log shows the damage.
 """
 
 from collections.abc import Iterator
@@ -18,13 +18,13 @@ from cache_builder.video.ffmpeg_log.capture import LogMessages, capture_log, pri
 
 @contextmanager
 def demuxer_log() -> Iterator["DemuxerLog"]:
-    """Listen to the demuxers of this thread; see `capture_log`."""
+    """Capture the complaints of this thread's demuxers."""
     with capture_log(av.logging.ERROR) as messages:
         yield DemuxerLog(messages)
 
 
 class DemuxerLog:
-    """What one demuxer complained of, and between which packets."""
+    """Complaints of one demuxer, and between which packets they came."""
 
     def __init__(self, messages: LogMessages) -> None:
         self.num_errors = 0
@@ -35,22 +35,22 @@ class DemuxerLog:
 
     @property
     def is_early(self) -> bool:
-        """Whether the demuxer complained before the first packet: of the file's header, or of what FFmpeg probed."""
+        """Whether the demuxer complained before the first packet: about the header, or about what FFmpeg probed."""
         return 0 in self._before_packets
 
     def note_returned(self, error: str) -> None:
-        """Take the text of an error that the demuxer returned. The log says more of most such errors."""
+        """Note the text of an error that the demuxer returned. For most such errors the log has a better message."""
         self._returned.append(error)
 
     def note(self, container: InputContainer, *, next_packet: int) -> None:
-        """Count what the demuxer said since the last call, before the packet of that ordinal.
+        """Count the demuxer's messages since the last call, before the packet of ordinal `next_packet`.
 
-        Messages of decoders and parsers do not count: they say other things of pictures that lack their references.
+        Messages of decoders and parsers do not count: they report other problems for pictures without references.
         """
         if not self._messages and not self._returned:
             return
         demuxer = container.format.name
-        # A bare stream's demuxer and decoder go by one name, and it is the decoder that speaks.
+        # A bare stream's demuxer and decoder have the same name, and the messages are the decoder's.
         is_bare = any(
             stream.codec_context is not None and stream.codec_context.codec.canonical_name == demuxer
             for stream in container.streams.video
@@ -64,10 +64,10 @@ class DemuxerLog:
         self._returned = []
 
     def packets_at_errors(self, is_keyframe: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """bool per packet: where a complaint about what lies between two packets is to be laid.
+        """bool per packet: which packet a complaint between two packets counts against.
 
-        A keyframe needs nothing of what was lost before it: the complaint is the packet's before. Nothing is known to
-        be lost of what came before the first packet.
+        A keyframe needs no packet before it, so a complaint before a keyframe counts against the packet before. A
+        complaint before the first packet counts against none: nothing is known to be lost.
         """
         num_packets = len(is_keyframe)
         is_at_error = np.zeros(num_packets, np.bool_)

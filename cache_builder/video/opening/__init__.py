@@ -1,4 +1,4 @@
-"""Opens a video file, within limits, and says what is wrong with a file that does not open."""
+"""Opens a video file within limits, and gives the reason where a file does not open."""
 
 from cache_builder.video.opening.encryption import (
     ScrambledPart,
