@@ -1,4 +1,4 @@
-"""Decoding on the GPU (NVDEC). No other room knows it."""
+"""Decoding and colour conversion on the GPU (NVDEC): the `DecodeBackend` of an NVIDIA GPU."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Which videos of a build the GPU decodes: settled before anything is decoded, as it is part of what a cache is."""
+"""Which videos of a build the GPU decodes. It is decided before decoding: it is part of a cache's identity."""
 
 import importlib.metadata
 from collections import Counter
@@ -17,25 +17,25 @@ from cache_builder.worker_pool import JobDone, JobLimits, JobRaised, WorkerPool
 from frame_store.shared import counted
 
 MAX_PROBING_WORKERS = 4
-"""A process takes half a second to start CUDA, and a probe a few hundredths of one."""
+"""Few, because a process takes half a second to start CUDA and a probe a few hundredths of a second."""
 
 
 class DecoderChoice(msgspec.Struct, frozen=True, kw_only=True):
-    """The GPU's videos and the CPU's."""
+    """The videos that the GPU decodes and those that the CPU decodes."""
 
     device: NvdecDevice | None = None
     """The GPU; None where no GPU was asked for, or there is none."""
     paths: dict[int, str] = msgspec.field(default_factory=dict)
-    """video_id -> relative path of the videos that it decodes."""
+    """video_id -> relative path of the videos that the GPU decodes."""
     refusals: dict[int, str] = msgspec.field(default_factory=dict)
-    """video_id -> why it does not decode a readable video."""
+    """video_id -> why the GPU does not decode a readable video."""
 
     def backend_of(self, video_id: int) -> DecodeBackend:
         """What decodes a readable video."""
         return self.device if self.device is not None and video_id in self.paths else CPU
 
     def identity(self) -> dict[str, list[str]]:
-        """What a cache's identity holds of it: nothing where the CPU decodes everything."""
+        """The choice's part of a cache's identity: empty where the CPU decodes everything."""
         return {"decoded_on_device": list(self.paths.values())} if self.paths else {}
 
     def versions(self) -> dict[str, str]:
@@ -45,7 +45,7 @@ class DecoderChoice(msgspec.Struct, frozen=True, kw_only=True):
         return {"torch": importlib.metadata.version("torch"), "GPU": self.device.describe()}
 
     def summary(self) -> list[str]:
-        """One line for each reason why videos are left to the CPU, with how many there are."""
+        """One line for each reason why videos are left to the CPU, with the number of videos."""
         counts = Counter(self.refusals.values())
         return [
             f"{counted(count, 'video is', 'videos are')} decoded on the CPU: {reason}"
@@ -63,11 +63,11 @@ class ProbeJob(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def limits(self) -> JobLimits:
-        """Time alone: CUDA takes what memory it takes."""
+        """A limit of time alone. A process that uses CUDA has no limit of memory."""
         return JobLimits(seconds=seconds_to_scan(self.facts.num_bytes))
 
     def run(self) -> str | None:
-        """Why the GPU does not take it, None if it does."""
+        """Why the GPU does not decode the video; None if it does."""
         try:
             probe_nvdec(self.path, self.facts, self.device)
         except DeviceError as error:
@@ -84,10 +84,10 @@ def choose_decoders(
     workers: int,
     say: Callable[[str], None],
 ) -> DecoderChoice:
-    """Try every readable video on the GPU, in processes of their own: a driver's crash costs one video its GPU.
+    """Try every readable video on the GPU, in processes of their own: if the driver crashes, one video fails.
 
     Raises:
-        VideosError: the GPU does not take all of them, and nothing else may.
+        VideosError: the GPU does not decode all of them, and `falls_back` is not set.
         MachineError: a process cannot start.
     """
     if not isinstance(backend, NvdecDevice):

@@ -1,4 +1,4 @@
-"""Frames in the GPU's memory: proof that they are there, and in which format."""
+"""Frames in the GPU's memory: proof that the GPU decoded them, and their format."""
 
 from typing import Final
 
@@ -7,14 +7,14 @@ import av
 from cache_builder.errors import DeviceError
 
 BIT_DEPTHS: Final = {"nv12": 8, "p010le": 10, "p016le": 12}
-"""Bits of a sample in the formats that NVDEC gives 4:2:0 video in."""
+"""Bits of a sample in the formats in which NVDEC gives 4:2:0 video."""
 
 
 def check_on_device(frame: av.VideoFrame, relative_path: str) -> int:
-    """Bits of a sample, once it is certain that the GPU decoded the frame to a format that can be taken over.
+    """Bits of a sample of a frame that the GPU decoded to a format that can be converted.
 
     Raises:
-        DeviceError: it is not.
+        DeviceError: software decoded the frame, or it has another format.
     """
     if frame.format.name != "cuda":
         raise DeviceError(

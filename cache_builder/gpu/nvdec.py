@@ -1,17 +1,17 @@
-"""NVIDIA's video decoder, as FFmpeg inside PyAV drives it: frames that come out in the GPU's memory and stay there.
+"""NVIDIA's video decoder, driven by FFmpeg inside PyAV. Its frames come out in the GPU's memory and stay there.
 
-How it is opened, and why so:
+How a decoder is opened, and why:
 
 - In torch's primary context (`current_ctx`), made current in the thread that opens. A context of FFmpeg's own would
-  cost 400 MB a video, and asked for the primary one (`primary_ctx`) FFmpeg refuses it once torch has started it:
-  "Primary context already active with incompatible flags".
-- With one thread a decoder: its pool of surfaces grows with threads, and over 32 it cannot be made.
-- Without FFmpeg's own way back to software, which is silent: `is_hwaccel` stays true, and frames come out in the CPU's
+  cost 400 MB a video. With `primary_ctx` FFmpeg refuses the primary context once torch has started it: "Primary context
+  already active with incompatible flags".
+- With one thread a decoder. The decoder's pool of surfaces grows with threads, and over 32 surfaces it cannot be made.
+- Without FFmpeg's fallback to software, which is silent: `is_hwaccel` stays true, and frames come out in the CPU's
   memory. Only a frame in format `cuda` is proof that the GPU decoded it.
 
-FFmpeg copies each frame out of the decoder's surfaces on the default stream, and takes a frame's memory back when
-the last reference to it is gone, whatever other streams still do with it. So what reads a frame goes on the default
-stream, too, and is queued before the frame is dropped.
+FFmpeg copies each frame out of the decoder's surfaces on the default stream. It reuses a frame's memory once the last
+reference to the frame is gone, even if another stream still reads it. So every read of a frame goes on the default
+stream, and is queued before the frame is dropped.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import torch
 
 FRAMES_PER_DOWNLOAD: Final = 32
-"""Frames that leave the GPU in one copy: the host waits once for all of them."""
+"""Frames that leave the GPU in one copy. The host waits once for all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,21 +45,21 @@ class NvdecDevice:
     """A GPU to decode on. Implements `DecodeBackend`."""
 
     ordinal: int = 0
-    """Its number, as CUDA counts: the N of `cuda:N`."""
+    """CUDA's number of the GPU: the N of `cuda:N`."""
     decoder: str | None = None
-    """A decoder of FFmpeg by name, such as `h264_cuvid`, for videos of its codec; None for FFmpeg's own decoders with
-    NVDEC under them, which take every codec that the chip does, and mark every frame with the packet that it comes
-    from. The cuvid ones hand on nothing but a frame's pts."""
+    """Name of one of FFmpeg's decoders, such as `h264_cuvid`, for videos of its codec. None means FFmpeg's own decoders
+    on top of NVDEC: they take every codec of the chip, and tag every frame with its packet. The cuvid decoders pass
+    on only a frame's pts."""
 
     def __post_init__(self) -> None:
-        """Refuse a decoder that there is none of."""
+        """Refuse a decoder that FFmpeg does not have."""
         if self.decoder is not None and self.decoder not in av.codecs_available:
             raise ValueError(
                 f"decoder must be one that FFmpeg has, such as h264_cuvid, found {self.decoder!r}"
             )
 
     def check(self) -> CudaDriver:
-        """Start CUDA in this process and see whether there is a decoder to be had.
+        """Start CUDA in this process and check that the driver has a video decoder.
 
         Raises:
             CudaForkError: this process was forked from one that had started CUDA.
@@ -74,25 +74,25 @@ class NvdecDevice:
         return driver
 
     def describe(self) -> str:
-        """Such as `NVIDIA H100 80GB HBM3, driver for CUDA 13.0`.
+        """Name and driver, such as `NVIDIA H100 80GB HBM3, driver for CUDA 13.0`.
 
         Raises:
-            CudaError: it cannot be used.
+            CudaError: the GPU cannot be used.
         """
         driver = self.check()
         return f"{driver.device_name(self.ordinal)}, driver for CUDA {driver.cuda_version()}"
 
     @property
     def torch_device(self) -> "torch.device":
-        """Where its frames are."""
+        """Where the frames are."""
         import torch
 
         return torch.device("cuda", self.ordinal)
 
     def import_plane(self, plane: VideoPlane) -> "torch.Tensor":
-        """A plane of a frame as a tensor over the same memory, which it keeps from FFmpeg while it lives.
+        """A tensor over the memory of a frame's plane. FFmpeg cannot reuse the memory while the tensor exists.
 
-        torch asks for a stream when it is given the plane itself, which PyAV refuses; so it is given the capsule.
+        `from_dlpack(plane)` would pass a stream, which PyAV refuses. So torch gets the capsule.
         """
         from torch.utils.dlpack import from_dlpack
 
@@ -109,14 +109,14 @@ class NvdecDevice:
         return self.decoder is None
 
     def error_of_opening(self, relative_path: str, reason: str) -> DeviceError:
-        """The GPU does not take the video; the CPU may well."""
+        """The GPU does not decode the video. The CPU may."""
         return DeviceError(relative_path, f"NVDEC: {reason}")
 
     def hwaccel(self) -> HWAccel:
-        """What to open a container with, in the calling thread.
+        """What to open a container with; for the calling thread.
 
         Raises:
-            CudaForkError, CudaUnavailableError: as `check`, or there is no memory on the GPU for a context.
+            CudaForkError, CudaUnavailableError: as `check`, or the GPU has no memory for a context.
         """
         driver = self.check()
         try:
@@ -134,11 +134,11 @@ class NvdecDevice:
     def open_container(
         self, path: Path, relative_path: str, *, decodes_nothing: bool = False
     ) -> OpenContainer:
-        """As `open_video.open_container`, in the calling thread; `open_decoder` is for a stream of it.
+        """As `DecodeBackend.open_container`, in the calling thread.
 
         Raises:
             VideoError: FFmpeg cannot read it.
-            OSError: the machine failed to read it.
+            OSError: the machine failed to read the file.
             CudaForkError, CudaUnavailableError: as `hwaccel`.
         """
         if self.decoder is not None:
@@ -149,7 +149,7 @@ class NvdecDevice:
         """The decoder of a stream that `open_container` opened, set to one thread.
 
         Raises:
-            DeviceError: the decoder named is for another codec.
+            DeviceError: `self.decoder` is for another codec.
             CudaForkError, CudaUnavailableError: as `hwaccel`.
         """
         set_single_thread(stream)
@@ -161,7 +161,7 @@ class NvdecDevice:
         decoder = av.CodecContext.create(self.decoder, "r", hwaccel=self.hwaccel())
         assert isinstance(decoder, VideoCodecContext)
         decoder.extradata = stream.codec_context.extradata
-        # Unless it knows the format, FFmpeg asks the driver for 4:4:4, which few chips have.
+        # Without the format FFmpeg asks the driver for 4:4:4, which few chips have.
         decoder.width, decoder.height = stream.codec_context.width, stream.codec_context.height
         decoder.pix_fmt = stream.codec_context.pix_fmt
         decoder.thread_type = "NONE"
@@ -215,9 +215,9 @@ def choose_backend(device: str, *, decoder: str | None = None, say: Callable[[st
     Where `auto` comes to mean the CPU, `say` is called with the reason. `decoder` is for `NvdecDevice`.
 
     Raises:
-        ValueError: `device` is something else, or `decoder` none of FFmpeg's or for the CPU.
+        ValueError: another `device`, or a `decoder` that FFmpeg does not have, or a `decoder` for the CPU.
         CudaForkError: this process was forked from one that had started CUDA.
-        CudaUnavailableError: the GPU was asked for by name and cannot be used.
+        CudaUnavailableError: `device` names a GPU that cannot be used.
     """
     kind, _, number = device.partition(":")
     if device == "cpu":

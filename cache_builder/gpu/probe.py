@@ -1,4 +1,4 @@
-"""Whether the GPU decodes a video: it decodes one frame of it, which is the only proof."""
+"""Whether the GPU can decode a video. The only proof is to decode a frame of it."""
 
 import threading
 from collections.abc import Callable
@@ -18,16 +18,16 @@ from cache_builder.video.opening import choose_video_stream, describe_error, rea
 from cache_builder.video.scan import VideoFacts
 
 MAX_PACKETS_TO_FIRST_FRAME: Final = 256
-"""A video that gives no frame after so many packets has none to prove anything with."""
+"""A video that gives no frame from this many packets counts as refused."""
 
 _PIXEL_FORMATS: Final = frozenset({"yuv420p", "yuvj420p", "yuv420p10le", "yuv420p12le"})
-"""What the CPU decodes such video to."""
+"""Formats to which the CPU decodes the videos that the GPU may decode."""
 
 _REFUSALS: Final = (VideoError, av.FFmpegError, RuntimeError)
-"""What PyAV and FFmpeg raise where a video is not for the GPU (NotImplementedError is a RuntimeError)."""
+"""Errors of PyAV and FFmpeg for a video that the GPU does not decode (NotImplementedError is a RuntimeError)."""
 
 _log_lock = threading.Lock()
-"""FFmpeg's level of logging is one for the whole process."""
+"""FFmpeg has one level of logging for the whole process."""
 
 
 def probe_nvdec(
@@ -37,30 +37,28 @@ def probe_nvdec(
     *,
     look: Callable[[av.VideoFrame], None] | None = None,
 ) -> None:
-    """Decode one frame on the GPU, which is the only proof that it can be done, and let `look` have a look at it.
-
-    `facts` are of the frames as the CPU decodes them.
+    """Decode one frame on the GPU, and call `look` with it. `facts` describe the frames as the CPU decodes them.
 
     Raises:
-        DeviceError: the GPU does not decode this video; with the driver's or FFmpeg's own reason.
-        CudaForkError, CudaUnavailableError: no video can be decoded.
+        DeviceError: the GPU does not decode this video; contains the reason of the driver or of FFmpeg.
+        CudaForkError, CudaUnavailableError: the GPU can decode no video.
         OSError: the machine failed to read the file.
     """
     if facts.pixel_format not in _PIXEL_FORMATS:
-        # Gray ones too: what the GPU makes of them differs from the CPU's in range.
+        # Gray is refused, too: the GPU's frames differ from the CPU's in range.
         taken = ", ".join(sorted(_PIXEL_FORMATS))
         raise DeviceError(
             facts.path, f"NVDEC: {facts.pixel_format} frames are not taken over from it, only {taken}"
         )
     if facts.width % 2 or facts.height % 2:
-        # Such frames come out a row or a column larger, which nobody has written.
+        # Such frames come out a row or a column larger, and that row or column is not filled.
         raise DeviceError(
             facts.path, f"NVDEC: frames of an odd size ({facts.width}x{facts.height}) come out of it damaged"
         )
 
     def look_closely(frame: av.VideoFrame) -> None:
         if (frame.width, frame.height) != (facts.width, facts.height):
-            # FFmpeg cuts what a stream crops at its left and top from no frame in a GPU's memory.
+            # For frames in a GPU's memory FFmpeg ignores a stream's crop at the left and the top.
             raise DeviceError(
                 facts.path,
                 f"its frames come out {frame.width}x{frame.height}, on the CPU {facts.width}x{facts.height}",
@@ -97,10 +95,10 @@ def _decode_one_frame(
 
 
 def _reason(path: Path, relative_path: str, device: NvdecDevice, error: Exception) -> str:
-    """Why a video was refused, from what FFmpeg logs when it is tried once more.
+    """Why a video was refused: the error, and FFmpeg's log of a second try.
 
-    The exception alone says little: `PermissionError` or "no frame!", by codec. Logging stays off otherwise, as
-    tearing down a decoder while FFmpeg logs can lock up.
+    The exception alone is vague: `PermissionError` or "no frame!", by codec. Logging is off in the first try, because
+    closing a decoder while FFmpeg logs can deadlock.
     """
     with _log_lock, capture_log(av.logging.ERROR) as messages, suppress(*_REFUSALS):
         _decode_one_frame(path, relative_path, device)

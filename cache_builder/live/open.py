@@ -31,26 +31,26 @@ def open_videos(
 
     Args:
         folder: Searched with its subfolders; `video_id` is the row in the sorted table of its videos. A single video
-            will do, too.
-        device: What decodes. `cuda` (or `cuda:N`): the GPU, to frames in its memory; `auto`: the GPU what it can
-            decode, where there is one, the CPU the rest, each reason said once as a `UserWarning`.
-        decoder: For a GPU, one of FFmpeg's decoders by name, such as `h264_cuvid`; None is best, see `NvdecDevice`.
+            is accepted, too.
+        device: What decodes. `cuda` (or `cuda:N`): the GPU, to frames in its memory. `auto`: the GPU, if there is one,
+            and the CPU for videos that the GPU does not decode, with one `UserWarning` for each reason.
+        decoder: For a GPU, the name of one of FFmpeg's decoders, such as `h264_cuvid`; None is best, see `NvdecDevice`.
         size: Side of the square frames, or (height, width).
-        resize: `crop`, `stretch` or `pad`, as `FrameGeometry` says.
-        crop_aspect: Display aspect (width, height) whose centre is cut out first.
-        scan_cache: File that remembers the scan, so that opening again is instant; None scans anew.
-        decode_all: Decode every video once to count its frames. Else the packets tell them where nothing speaks against
-            it, and a video turns out to be damaged at the first look-up that meets the damage, which raises.
-        max_open: Videos kept open for later look-ups, at most; fewer where their decoders hold much memory, or this
-            process may hold few descriptors (RLIMIT_NOFILE).
-        workers: Processes that scan, while it lasts; None means one per core.
+        resize: `crop`, `stretch` or `pad`, as in `FrameGeometry`.
+        crop_aspect: Display aspect (width, height). Its centre is cut out first.
+        scan_cache: File that keeps the scan, so that opening again is instant; None scans each time.
+        decode_all: Decode every video once to count its frames. By default the packets give the frames where they are
+            reliable. Damage in a video then raises an error at the first look-up that meets it.
+        max_open: The most videos kept open for later look-ups. Fewer are kept if their decoders take much memory, or if
+            this process may have few descriptors (RLIMIT_NOFILE).
+        workers: Processes during the scan; None means one per core.
         progress: Called with (videos scanned, videos).
 
     Raises:
         InputFolderError: no such folder, or no video in it.
         ValueError: an empty path, a size, an aspect, `max_open` or `workers` out of range, another device or decoder,
             or a `decode_all` that is no flag.
-        CudaUnavailableError: there is no such GPU, or no decoder on it; says what helps.
+        CudaUnavailableError: there is no such GPU, or it has no decoder; contains the remedy.
         CudaForkError: this process was forked from one that had started CUDA.
         OSError: the scan cache cannot be written, or no more files can be opened.
     """

@@ -1,4 +1,4 @@
-"""The scan of a video: every packet is read once and nothing is decoded."""
+"""The scan of a video: it reads every packet once and decodes the first frame only."""
 
 from cache_builder.video.scan.facts import VideoFacts, picture_notes
 from cache_builder.video.scan.packet_pass import ONE_FRAME_A_PACKET

@@ -17,16 +17,16 @@ from cache_builder.video.opening import (
 )
 
 _PROBE_BYTES: Final = (32, 1 << 12, 1 << 16, None)
-"""The least that FFmpeg takes, and as much as it likes."""
+"""From the least that FFmpeg accepts to its own choice (None)."""
 
 
 def place_errors(path: Path, relative_path: str, *, stream_index: int, limits: VideoLimits) -> DemuxerLog:
-    """Read a file once more, for which packets its demuxer's complaints come before.
+    """Read a file once more, to find before which packet each of its demuxer's complaints comes.
 
-    What FFmpeg says while it probes, for up to the first five seconds, is said before the first packet is handed out.
+    In the scan's first reading FFmpeg probes up to five seconds, and all their complaints come before the first packet.
 
     Raises:
-        VideoError: it cannot be opened again.
+        VideoError: the file cannot be opened again.
         OSError: the machine failed to read the file.
     """
     with demuxer_log() as log:
@@ -49,7 +49,7 @@ def place_errors(path: Path, relative_path: str, *, stream_index: int, limits: V
 def _open_early(
     path: Path, relative_path: str, stream_index: int, limits: VideoLimits
 ) -> tuple[OpenContainer, VideoStream]:
-    """The file, probed no further than it takes until its stream shows: FLV tells its streams by their packets."""
+    """Open the file with as little probing as its stream needs: FLV's packets, not its header, show its streams."""
     for probe_bytes in _PROBE_BYTES:
         opened = open_container(path, relative_path, probe_bytes=probe_bytes, limits=limits)
         stream = next((one for one in opened.container.streams.video if one.index == stream_index), None)

@@ -62,7 +62,7 @@ class MadeUpVideo:
             facts=SimpleNamespace(codec="mpeg4", second_file=None),
             sorts_pts=False,
             parts_not_read=[],
-            pts_are_true=True,
+            stores_pts=True,
         )
 
     def without_reordering(self):
