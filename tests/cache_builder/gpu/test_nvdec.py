@@ -1,4 +1,4 @@
-"""What can be said of NVDEC without a driver: arguments, the reasons given, and decoders asked for by name."""
+"""NVDEC without a driver: arguments, messages, and decoders chosen by name."""
 
 import pickle
 import warnings
@@ -25,7 +25,7 @@ from tests.support.faults.in_process_pool import InProcessPool
 
 
 class SoftwareDecoder(NvdecDevice):
-    """A decoder by name that needs no GPU."""
+    """A decoder chosen by name that needs no GPU."""
 
     def hwaccel(self):
         return None
@@ -129,7 +129,7 @@ def all_units(reader, units):
 
 def test_a_decoder_by_name_gives_the_frames_of_the_streams_own(simple_folder):
     for video, scan in scanned(simple_folder.path):
-        units = list(gop_units(scan.packets))[::-1]  # from the last to the first: every one after a seek
+        units = list(gop_units(scan.packets))[::-1]  # from the last to the first: each after a seek
         named = SoftwareDecoder(decoder="h264")
         with VideoReader(video.path, scan) as own, VideoReader(video.path, scan, backend=named) as by_name:
             expected, found = all_units(own, units), all_units(by_name, units)

@@ -1,4 +1,4 @@
-"""How planes are to be read: what a frame says, and what PyAV does not show."""
+"""How planes are to be read: a frame's tags, and the siting that PyAV does not give."""
 
 from fractions import Fraction
 
@@ -23,7 +23,7 @@ LOCATIONS = {
     "top": ChromaLocation.TOP,
     "bottomleft": ChromaLocation.BOTTOM_LEFT,
     "bottom": ChromaLocation.BOTTOM,
-    "unspecified": ChromaLocation.CENTER,  # as swscale takes it
+    "unspecified": ChromaLocation.CENTER,  # as swscale reads it
 }
 
 

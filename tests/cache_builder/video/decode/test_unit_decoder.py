@@ -137,7 +137,7 @@ def test_sparse_decoding_leaves_out_what_nobody_needs(tmp_path):
             assert min(came) == 20
             if len(numbers) == 1 and numbers[0] > 30:
                 assert len(came) < 0.7 * (max(wanted) - 19)
-        # The decoder is as good as new afterwards.
+        # Afterwards the decoder works as before.
         assert {frame.packet: as_plain(frame) for frame in reader.decode(20, 60)} == in_full
 
 

@@ -1,4 +1,4 @@
-"""Display matrices: which of the eight ways to lie each stands for, wherever in a file it is said."""
+"""Display matrices: which of the eight orientations each means, wherever in a file it stands."""
 
 import gc
 import math
@@ -31,7 +31,7 @@ from tests.support.videos.tiny_videos import tiny_video
 
 PICTURE = np.arange(12).reshape(3, 4)
 
-# Corners red, green, blue and white, and so large that JPEG keeps them apart: 32 rows of 48.
+# Corners red, green, blue and white, large enough that JPEG does not mix them: 32 rows of 48.
 CORNERS = np.zeros((32, 48, 3), np.uint8)
 CORNERS[:16, :24], CORNERS[:16, 24:] = (230, 20, 20), (20, 230, 20)
 CORNERS[16:, :24], CORNERS[16:, 24:] = (20, 20, 230), (230, 230, 230)
@@ -123,7 +123,7 @@ def test_an_orientation_says_what_it_is():
 
 
 def turned(symmetry: tuple[int, int, int, int], degrees: float) -> tuple[float, float, float, float]:
-    """The matrix of a picture that is turned clockwise by so much more."""
+    """The matrix of a picture that is turned clockwise by that many more degrees."""
     a, b, c, d = symmetry
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     return a * cos - b * sin, a * sin + b * cos, c * cos - d * sin, c * sin + d * cos
@@ -218,7 +218,7 @@ def test_frames_without_a_matrix_have_none(tmp_path):
 
 
 def test_a_frame_is_gone_when_nobody_holds_it(tmp_path):
-    """Frames that wait for the garbage collector keep their pixels, and the decoder takes new memory for each."""
+    """Frames that wait for the garbage collector keep their pixels, and the decoder allocates memory for each."""
     path = tiny_video(tmp_path, path=Path("v.mp4"), num_frames=30, rotation_degrees=90).path
     gc.collect()
     gc.disable()
