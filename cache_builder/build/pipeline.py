@@ -247,7 +247,7 @@ class _Build:
             scans=inputs.readable,
             falls_back=self._options.device == "auto",
             workers=self._options.workers,
-            say=self._progress.note,
+            notify=self._progress.note,
         )
 
     def _identity(self, inputs: Inputs, decoders: DecoderChoice) -> dict[str, Any]:
@@ -347,7 +347,7 @@ class _Build:
 
 def _choose_backend(options: RunOptions, progress: Progress) -> DecodeBackend:
     try:
-        return choose_backend(options.device, say=lambda reason: progress.note(f"--device auto: {reason}"))
+        return choose_backend(options.device, notify=lambda reason: progress.note(f"--device auto: {reason}"))
     except CudaUnavailableError as error:
         raise ConfigError(f"{{--device cuda}}: {error}; {{--device auto}} decodes on the CPU") from error
 

@@ -82,7 +82,7 @@ def choose_decoders(
     scans: Sequence[VideoScan | None],
     falls_back: bool,
     workers: int,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> DecoderChoice:
     """Try every readable video on the GPU, in processes of their own: if the driver crashes, one video fails.
 
@@ -121,5 +121,5 @@ def choose_decoders(
         refusals=refusals,
     )
     for line in choice.summary():
-        say(line)
+        notify(line)
     return choice

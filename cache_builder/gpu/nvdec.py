@@ -209,10 +209,12 @@ class NvdecDevice:
             raise MemoryError(f"out of memory on the GPU; try fewer workers ({error})") from error
 
 
-def choose_backend(device: str, *, decoder: str | None = None, say: Callable[[str], None]) -> DecodeBackend:
+def choose_backend(
+    device: str, *, decoder: str | None = None, notify: Callable[[str], None]
+) -> DecodeBackend:
     """The CPU or the GPU that `device` (`cpu`, `cuda`, `cuda:N` or `auto`) names.
 
-    Where `auto` comes to mean the CPU, `say` is called with the reason. `decoder` is for `NvdecDevice`.
+    Where `auto` comes to mean the CPU, `notify` is called with the reason. `decoder` is for `NvdecDevice`.
 
     Raises:
         ValueError: another `device`, or a `decoder` that FFmpeg does not have, or a `decoder` for the CPU.
@@ -229,7 +231,7 @@ def choose_backend(device: str, *, decoder: str | None = None, say: Callable[[st
         try:
             nvdec.check()
         except CudaUnavailableError as error:
-            say(f"decoding on the CPU: {error}")
+            notify(f"decoding on the CPU: {error}")
             return CPU
         return nvdec
     if kind != "cuda" or not (device == "cuda" or (number.isascii() and number.isdigit())):

@@ -100,7 +100,7 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             failure = next(
                 (reason for _, reason in receipt.decoder_errors), "frames or packets flagged corrupt"
             )
-        # What is damaged, and what is left of it, is for one decoder alone to say: GPUs conceal damage as they like.
+        # Only the CPU decides what is damaged and what is left of it, because each GPU conceals damage in its own way.
         return msgspec.structs.replace(self._decode_with(CPU, spill), device_failure=failure)
 
     def _decode_with(self, backend: DecodeBackend, spill: UnitSpill) -> UnitReceipt:

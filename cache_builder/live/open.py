@@ -61,7 +61,7 @@ def open_videos(
         whole_number("size", side) for side in (size if isinstance(size, tuple) else (size, size))
     )
     backend = choose_backend(
-        device, decoder=decoder, say=lambda reason: warnings.warn(f"device='auto': {reason}", stacklevel=4)
+        device, decoder=decoder, notify=lambda reason: warnings.warn(f"device='auto': {reason}", stacklevel=4)
     )
     geometry = FrameGeometry(height=height, width=width, resize=resize, crop_aspect=crop_aspect)
     contents = look_into(user_path(folder))

@@ -123,9 +123,7 @@ class PacketReader:
             ordinals = dict(zip(packets.pts.tolist(), range(len(packets)), strict=True))
             self._packet_of_pts = {} if len(ordinals) < len(packets) or NO_PTS in ordinals else ordinals
         if frame.pts not in self._packet_of_pts:
-            raise DeviceError(
-                self.scan.facts.path, "its frames' timestamps do not tell which packets they are of"
-            )
+            raise DeviceError(self.scan.facts.path, "its frames' timestamps do not identify their packets")
         return self._packet_of_pts[frame.pts]
 
     @property

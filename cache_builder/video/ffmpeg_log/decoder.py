@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from cache_builder.video.ffmpeg_log.capture import LogMessages, capture_log, printable_line
 
 _GAP: Final = "Frame num gap"
-_TELLING: Final = {
+_MISSING_REFERENCE: Final = {
     "h264": (av.logging.DEBUG, (_GAP, "reference picture missing", "Missing reference picture")),
     "hevc": (av.logging.ERROR, ("Could not find ref with POC",)),
 }
@@ -29,16 +29,16 @@ class DecoderLog:
 
     def __init__(self, codec: str, messages: LogMessages) -> None:
         self._messages = messages
-        self._beginnings = _TELLING[codec][1]
+        self._beginnings = _MISSING_REFERENCE[codec][1]
         self._may_have_gaps: bool | None = None
 
     def take(self, stream: VideoStream) -> str | None:
         """The first complaint since the last call."""
         if not self._messages:
             return None
-        said = [text for _, _, text in self._messages if text.startswith(self._beginnings)]
+        messages = [text for _, _, text in self._messages if text.startswith(self._beginnings)]
         self._messages.clear()
-        for text in said:
+        for text in messages:
             if not text.startswith(_GAP) or not self._gaps_are_meant(stream):
                 return f"{printable_line(text)}: a picture before it is missing"
         return None
@@ -57,8 +57,8 @@ class DecoderLog:
 @contextmanager
 def decoder_log(codec: str) -> Iterator[DecoderLog | None]:
     """Capture the complaints of this thread's decoders; None for a codec whose decoder logs nothing of use."""
-    if codec not in _TELLING:
+    if codec not in _MISSING_REFERENCE:
         yield None
         return
-    with capture_log(_TELLING[codec][0]) as messages:
+    with capture_log(_MISSING_REFERENCE[codec][0]) as messages:
         yield DecoderLog(codec, messages)

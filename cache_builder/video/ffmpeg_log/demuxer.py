@@ -55,10 +55,12 @@ class DemuxerLog:
             stream.codec_context is not None and stream.codec_context.codec.canonical_name == demuxer
             for stream in container.streams.video
         )
-        said = [text for _, name, text in self._messages if name == demuxer and not is_bare] or self._returned
-        if said:
-            self.num_errors += len(said)
-            self.first_error = self.first_error or printable_line(said[0])
+        messages = [
+            text for _, name, text in self._messages if name == demuxer and not is_bare
+        ] or self._returned
+        if messages:
+            self.num_errors += len(messages)
+            self.first_error = self.first_error or printable_line(messages[0])
             self._before_packets.add(next_packet)
         self._messages.clear()
         self._returned = []

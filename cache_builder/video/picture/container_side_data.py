@@ -76,12 +76,12 @@ def parse_dump(text: str, *, stream_index: int) -> ContainerSideData:
     streams = re.split(r"^  Stream #0:", text, flags=re.MULTILINE)
     ours = next((part for part in streams[1:] if re.match(rf"{stream_index}\b", part)), "")
     # Metadata come first, and may contain any line except one that begins like this.
-    said = ours.rpartition("\n    Side data:\n")[2] if "\n    Side data:\n" in ours else ""
+    side_data = ours.rpartition("\n    Side data:\n")[2] if "\n    Side data:\n" in ours else ""
     crop, dolby_vision = WHOLE_PICTURE, None
-    if (match := _CROPPING_TEXT.search(said)) is not None:
+    if (match := _CROPPING_TEXT.search(side_data)) is not None:
         left, right, top, bottom = (int(number) for number in match.groups())
         crop = ContainerCrop(left=left, right=right, top=top, bottom=bottom)
-    if (match := _DOLBY_VISION_TEXT.search(said)) is not None:
+    if (match := _DOLBY_VISION_TEXT.search(side_data)) is not None:
         dolby_vision = DolbyVision(profile=int(match[1]), compatibility_id=int(match[2]))
     return ContainerSideData(crop=crop, dolby_vision=dolby_vision)
 

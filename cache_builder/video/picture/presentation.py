@@ -66,8 +66,8 @@ def read_presentation(
         VideoError: they cannot be shown: turned by other than quarter turns, cropped to nothing, or in colours that
             have no RGB.
     """
-    said = read_container_side_data(container, stream)
-    no_rgb = why_no_rgb(said.dolby_vision, codec_tag_of(stream))
+    side_data = read_container_side_data(container, stream)
+    no_rgb = why_no_rgb(side_data.dolby_vision, codec_tag_of(stream))
     if no_rgb is not None:
         raise VideoError(relative_path, no_rgb)
     matrix = read_display_matrix(frame)
@@ -76,7 +76,7 @@ def read_presentation(
     except ValueError as error:
         raise VideoError(relative_path, f"its display matrix: {error}") from error
     try:
-        shown = Presentation(crop=said.crop, orientation=orientation or AS_STORED)
+        shown = Presentation(crop=side_data.crop, orientation=orientation or AS_STORED)
         place_frame(FrameGeometry(), coded_width=frame.width, coded_height=frame.height, presentation=shown)
     except ValueError as error:
         raise VideoError(relative_path, str(error)) from error
@@ -86,7 +86,7 @@ def read_presentation(
     )
     own = positive_ratio(stream.codec_context.sample_aspect_ratio)
     return PresentationFacts(
-        container_crop=(said.crop.left, said.crop.right, said.crop.top, said.crop.bottom),
+        container_crop=(side_data.crop.left, side_data.crop.right, side_data.crop.top, side_data.crop.bottom),
         is_mirrored=shown.orientation.is_mirrored,
         num_quarter_turns=shown.orientation.num_quarter_turns,
         is_display_matrix_degenerate=orientation is None,

@@ -49,7 +49,7 @@ def test_other_devices_are_refused_by_name(device, simple_folder):
 
 def test_the_cpu_asks_nothing_of_the_driver(monkeypatch, simple_folder):
     monkeypatch.setattr(cuda_guard, "cuda_driver", refuse)
-    assert choose_backend("cpu", say=refuse) is CPU
+    assert choose_backend("cpu", notify=refuse) is CPU
     assert len(cache_builder.open_videos(simple_folder.path, device="cpu"))
 
 
@@ -152,7 +152,7 @@ def test_a_decoder_by_name_refuses_videos_whose_pts_tell_nothing(simple_folder, 
     scan.packets.pts.flags.writeable = True
     scan.packets.pts[3] = NO_PTS if is_missing else scan.packets.pts[4]
     reader = VideoReader(video.path, scan, backend=SoftwareDecoder(decoder="h264"))
-    with reader, pytest.raises(DeviceError, match="timestamps do not tell"):
+    with reader, pytest.raises(DeviceError, match="timestamps do not identify"):
         list(reader.decode(0, len(scan.packets)))
 
 

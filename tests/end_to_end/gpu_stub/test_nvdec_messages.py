@@ -36,7 +36,7 @@ def ask_for_the_gpu(folder):
     return {
         "cuda": failure_of(lambda: open_videos(folder, device="cuda")),
         "command": [command.exit_code, command.stderr],
-        "auto": [choose_backend("auto", say=said.append) is CPU, said],
+        "auto": [choose_backend("auto", notify=said.append) is CPU, said],
     }
 
 
