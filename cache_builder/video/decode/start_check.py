@@ -14,6 +14,7 @@ import numpy as np
 
 from cache_builder.errors import UnitNotIndependentError
 from cache_builder.video.decode.unit_decoder import VideoReader
+from cache_builder.video.decode.unit_edges import Pictures
 from cache_builder.video.picture import picture_hash
 from cache_builder.video.scan import VideoScan
 
@@ -27,9 +28,6 @@ MAX_PIXELS_DECODED: Final = 400 * 1920 * 1080
 _NUM_PICTURES: Final = 8
 _MAX_PACKETS_BEHIND: Final = 64
 """The most packets that the first pictures behind a start may take."""
-
-_Pictures = list[tuple[int, int | None]]
-"""Packet and `picture_hash` of frames in output order."""
 
 
 def check_starts(path: Path, scan: VideoScan) -> VideoScan:
@@ -69,9 +67,9 @@ def starts_to_try(scan: VideoScan) -> list[int]:
 
 def _pictures_behind(
     path: Path, scan: VideoScan, starts: list[int], *, first: int
-) -> dict[int, _Pictures] | None:
+) -> dict[int, Pictures] | None:
     """The first pictures from each of `starts` on, decoded from packet `first`; None if there is damage."""
-    pictures: dict[int, _Pictures] = {start: [] for start in starts}
+    pictures: dict[int, Pictures] = {start: [] for start in starts}
     end = starts[-1] + _MAX_PACKETS_BEHIND
     with VideoReader(path, scan) as reader:
         decoder = reader.decode(first, len(scan.packets))
@@ -94,7 +92,7 @@ def _pictures_behind(
     return pictures
 
 
-def _agree(expected: _Pictures, found: _Pictures) -> bool:
+def _agree(expected: Pictures, found: Pictures) -> bool:
     """Whether decoding from a start gives the pictures of decoding from the video's start, as far as both go."""
     return bool(expected) and all(one == other for one, other in zip(expected, found, strict=False))
 
