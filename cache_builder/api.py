@@ -7,10 +7,16 @@ import numpy as np
 
 from cache_builder.build import BuildReport, default_output, run_build
 from cache_builder.errors import ConfigError
-from cache_builder.gpu import Device
 from cache_builder.progress import Progress
 from cache_builder.setting_names import SettingError
-from cache_builder.settings import BuildSettings, ErrorPolicy, checked_settings, read_settings, resolve
+from cache_builder.settings import (
+    BuildSettings,
+    DeviceName,
+    ErrorPolicy,
+    checked_settings,
+    read_settings,
+    resolve,
+)
 from cache_builder.video.picture import Resize
 from frame_store.manifest import ChromaSubsampling, EncodingName, Layout
 from frame_store.names import Container
@@ -34,7 +40,7 @@ def build_cache(
     fps: float | None = None,
     seed: int | None = None,
     workers: int | None = None,
-    device: Device | None = None,
+    device: DeviceName | None = None,
     on_error: ErrorPolicy | None = None,
     config: Path | str | None = None,
     overwrite: bool = False,

@@ -207,7 +207,7 @@ class DecodeStage:
             output_pts=output_pts,
             config=self._config,
             spill=self._spill,
-            nvdec=self._decoders.decoder_of(unit.video_id),
+            backend=self._decoders.backend_of(unit.video_id),
         )
         self._jobs.setdefault(unit.video_id, {})[unit] = job
         self._pool.submit(job)
@@ -226,8 +226,8 @@ class DecodeStage:
             scan=scan,
             receipts=[self._receipts[unit] for unit in units],
             unit_numbers=list(range(first_unit_number, first_unit_number + len(units))),
-            is_for_nvdec=self._decoders.decoder_of(video_id) is not None,
-            nvdec_refusal=self._decoders.refusals.get(video_id),
+            is_for_device=self._decoders.backend_of(video_id).is_device,
+            device_refusal=self._decoders.refusals.get(video_id),
             wrong_edge=self._wrong_edges.get(video_id),
         )
 

@@ -119,10 +119,7 @@ def library_versions(decoders: DecoderChoice) -> dict[str, str]:
     }
     for name in ("libavcodec", "libavformat", "libswscale"):
         versions[name] = ".".join(map(str, av.library_versions[name]))
-    if decoders.nvdec is not None and decoders.paths:
-        versions["torch"] = importlib.metadata.version("torch")
-        versions["GPU"] = decoders.nvdec.describe()
-    return {"frame-cache": __version__, **versions}
+    return {"frame-cache": __version__, **versions, **decoders.versions()}
 
 
 def write_plan(

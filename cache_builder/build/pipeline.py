@@ -25,12 +25,13 @@ from cache_builder.errors import (
     VideoError,
     VideosError,
 )
-from cache_builder.findings import NVDEC_COUNT
-from cache_builder.gpu import DecoderChoice, NvdecDevice, choose_decoders, choose_nvdec
+from cache_builder.findings import ON_DEVICE_COUNT
+from cache_builder.gpu import DecoderChoice, choose_backend, choose_decoders
 from cache_builder.plan import make_selection
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.scans import forget_scans
 from cache_builder.settings import BuildConfig, RunOptions
+from cache_builder.video.decode import DecodeBackend
 from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import WorkerPool
 from frame_store.errors import CudaUnavailableError, StoreError
@@ -75,7 +76,7 @@ def run_build(
         workspace = Workspace(output)
         # Before anything is written beside the output.
         contents = look_into(videos, not_counted=workspace.own_places)
-        nvdec = _choose_nvdec(options, progress or NoProgress())
+        backend = _choose_backend(options, progress or NoProgress())
         workspace.require_own_files()
         with workspace.locked(if_not_writable="give {--out} a place that can be written"):
             return _Build(
@@ -83,7 +84,7 @@ def run_build(
                 workspace=workspace,
                 config=config,
                 options=options,
-                nvdec=nvdec,
+                backend=backend,
                 overwrite=overwrite,
                 progress=progress or NoProgress(),
             ).run()
@@ -101,7 +102,7 @@ class _Build:
         workspace: Workspace,
         config: BuildConfig,
         options: RunOptions,
-        nvdec: NvdecDevice | None,
+        backend: DecodeBackend,
         overwrite: bool,
         progress: Progress,
     ) -> None:
@@ -110,7 +111,7 @@ class _Build:
         self._workspace = workspace
         self._config = config
         self._options = options
-        self._nvdec = nvdec
+        self._backend = backend
         self._overwrite = overwrite
         self._progress = progress
         self._pool = WorkerPool[Any, Any](num_workers=options.workers)
@@ -241,12 +242,12 @@ class _Build:
     def _choose_decoders(self, inputs: Inputs) -> DecoderChoice:
         """Try the videos on the GPU, where one is asked for."""
         return choose_decoders(
-            self._nvdec,
+            self._backend,
             paths=[video.path for video in self._videos],
             scans=inputs.readable,
             falls_back=self._options.device == "auto",
             workers=self._options.workers,
-            say=self._progress.note,
+            notify=self._progress.note,
         )
 
     def _identity(self, inputs: Inputs, decoders: DecoderChoice) -> dict[str, Any]:
@@ -273,9 +274,9 @@ class _Build:
             for path, digest in inputs.identity().items()
         }
         lines += list_changes(there, asked)
-        by_nvdec = {video.path for video in existing.videos if NVDEC_COUNT in video.facts}
-        for path in sorted(by_nvdec.symmetric_difference(decoders.paths.values())):
-            there_by, here_by = ("NVDEC", "the CPU") if path in by_nvdec else ("the CPU", "NVDEC")
+        on_device = {video.path for video in existing.videos if ON_DEVICE_COUNT in video.facts}
+        for path in sorted(on_device.symmetric_difference(decoders.paths.values())):
+            there_by, here_by = ("a GPU", "the CPU") if path in on_device else ("the CPU", "a GPU")
             lines.append(f"video {path}: decoded by {there_by} there, by {here_by} now ({{--device}})")
         if not lines:
             lines.append("videos that were and are unreadable, for another reason than then")
@@ -344,9 +345,9 @@ class _Build:
             )
 
 
-def _choose_nvdec(options: RunOptions, progress: Progress) -> NvdecDevice | None:
+def _choose_backend(options: RunOptions, progress: Progress) -> DecodeBackend:
     try:
-        return choose_nvdec(options.device, say=lambda reason: progress.note(f"--device auto: {reason}"))
+        return choose_backend(options.device, notify=lambda reason: progress.note(f"--device auto: {reason}"))
     except CudaUnavailableError as error:
         raise ConfigError(f"{{--device cuda}}: {error}; {{--device auto}} decodes on the CPU") from error
 

@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from cache_builder.discover import PassedOver
-from cache_builder.findings import NVDEC_COUNT, find_copies
+from cache_builder.findings import ON_DEVICE_COUNT, find_copies
 from frame_store.manifest import Fidelity, StoreManifest, VideoEntry
 from frame_store.shared import counted
 
@@ -20,7 +20,7 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
     num_frames: int
     num_bytes: int
     num_shards: int
-    num_frames_decoded_by_nvdec: int | None
+    num_frames_decoded_on_device: int | None
     """Of all frames decoded; None where no GPU was to decode any."""
     seconds_scan: float
     seconds_decode: float
@@ -55,7 +55,7 @@ def make_report(
         num_frames=manifest.num_frames,
         num_bytes=sum(entry.num_bytes for entry in [*manifest.shards, *manifest.files]),
         num_shards=len(manifest.shards),
-        num_frames_decoded_by_nvdec=_num_frames_decoded_by_nvdec(manifest),
+        num_frames_decoded_on_device=_num_frames_decoded_on_device(manifest),
         seconds_scan=seconds_scan,
         seconds_decode=seconds_decode,
         seconds_gather=seconds_gather,
@@ -66,8 +66,8 @@ def make_report(
     )
 
 
-def _num_frames_decoded_by_nvdec(manifest: StoreManifest) -> int | None:
-    counts = [video.facts[NVDEC_COUNT] for video in manifest.videos if NVDEC_COUNT in video.facts]
+def _num_frames_decoded_on_device(manifest: StoreManifest) -> int | None:
+    counts = [video.facts[ON_DEVICE_COUNT] for video in manifest.videos if ON_DEVICE_COUNT in video.facts]
     return sum(counts) if counts else None
 
 
@@ -105,9 +105,9 @@ def report_text(report: BuildReport) -> str:
             f"decode {report.seconds_decode:.1f} ({decoded / max(report.seconds_decode, 1e-9):.0f} frames/s), "
             f"gather {report.seconds_gather:.1f}"
         )
-    if report.num_frames_decoded_by_nvdec is not None:
+    if report.num_frames_decoded_on_device is not None:
         lines.append(
-            f"decoded by the GPU (NVDEC): {report.num_frames_decoded_by_nvdec} of {counted(decoded, 'frame')}"
+            f"decoded by the GPU: {report.num_frames_decoded_on_device} of {counted(decoded, 'frame')}"
         )
     if report.fidelity is not None and report.fidelity.psnr_db_of_mean_error is not None:
         lines.append(

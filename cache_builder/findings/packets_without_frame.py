@@ -97,7 +97,7 @@ def _is_before_first_keyframe(scan: VideoScan, has_frame: npt.NDArray[np.bool_])
     first = int(packets.is_keyframe.argmax())
     keyframes = np.flatnonzero(packets.is_keyframe)
     second = int(keyframes[1]) if len(keyframes) > 1 else len(packets)
-    is_timed = (packets.pts != NO_PTS) & (packets.pts[first] != NO_PTS) & scan.pts_are_true
+    is_timed = (packets.pts != NO_PTS) & (packets.pts[first] != NO_PTS) & scan.stores_pts
     is_led: npt.NDArray[np.bool_] = is_timed & (packets.pts < packets.pts[first])
     if scan.facts.codec != "hevc":
         # What leads up to a keyframe is coded before all that is shown behind it. (HEVC's decoder hands out nothing

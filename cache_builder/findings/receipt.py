@@ -37,10 +37,10 @@ class UnitReceipt(msgspec.Struct, frozen=True, kw_only=True):
     """The same of the first frames behind the unit, as they come out when decoding goes on over its end."""
     death: str | None = None
     """How the decoder process died of the unit, twice: nothing of it is known."""
-    is_by_nvdec: bool = False
-    """Whether the GPU decoded every frame: each one came out in its memory."""
-    nvdec_failure: str | None = None
-    """Why the CPU decoded the unit, though the GPU had been to."""
+    is_by_device: bool = False
+    """Whether the device decoded every frame: each frame came out in the device's memory."""
+    device_failure: str | None = None
+    """Why the CPU decoded the unit, although a device was to decode it."""
 
     @property
     def is_damaged(self) -> bool:

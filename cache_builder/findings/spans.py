@@ -46,7 +46,7 @@ class VideoFrames:
         self._packets = rows["packet"].astype(np.int64)
         self.pts_seconds = output_pts_seconds(scan, receipts)
         """float64 per frame, NaN where it has none."""
-        by_gpu = np.repeat([receipt.is_by_nvdec for receipt in receipts], counts).astype(bool)
+        by_gpu = np.repeat([receipt.is_by_device for receipt in receipts], counts).astype(bool)
         # What kind a picture is of, the GPU does not say; every unit it decodes cleanly begins with a clean keyframe.
         self._is_intra = rows["is_intra"] | by_gpu
         self._is_interlaced = rows["is_interlaced"]
@@ -129,7 +129,7 @@ class VideoFrames:
 
     def _format_changes(self) -> list[FormatChange]:
         formats = [
-            (int(first) + position, picture_format, receipt.is_by_nvdec)
+            (int(first) + position, picture_format, receipt.is_by_device)
             for first, receipt in zip(self._firsts, self._receipts, strict=True)
             for position, picture_format in receipt.formats
         ]

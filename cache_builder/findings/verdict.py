@@ -21,8 +21,8 @@ MAX_REASONS_LISTED = 3
 FROZEN_STEPS = 10
 """A run of equal frames this long is worth a note; the record lists shorter ones too."""
 
-NVDEC_COUNT = "num_frames_decoded_by_nvdec"
-"""A fact of the videos that the GPU was to decode; of others there is none, and so no such fact."""
+ON_DEVICE_COUNT = "num_frames_decoded_on_device"
+"""A fact of the videos that a device was to decode. Other videos do not have this fact."""
 
 
 class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,10 +32,10 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
     receipts: list[UnitReceipt]
     unit_numbers: list[int]
     """Row of each unit in the plan's table of names."""
-    is_for_nvdec: bool = False
-    """Whether the GPU was to decode it."""
-    nvdec_refusal: str | None = None
-    """Why the GPU did not take it, where it was tried."""
+    is_for_device: bool = False
+    """Whether a device was to decode the video."""
+    device_refusal: str | None = None
+    """Why the device did not take the video, where it was tried."""
     wrong_edge: int | None = None
     """First packet of a unit that could not be decoded by itself, so that the video was decoded in one piece."""
 
@@ -130,14 +130,14 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
             facts=self._informative_facts(),
         )
 
-    def _num_decoded_by_nvdec(self) -> int:
-        return sum(receipt.num_frames_decoded for receipt in self.receipts if receipt.is_by_nvdec)
+    def _num_decoded_on_device(self) -> int:
+        return sum(receipt.num_frames_decoded for receipt in self.receipts if receipt.is_by_device)
 
     def _informative_facts(self) -> dict[str, object]:
         told_elsewhere = {"path", "num_bytes", "sha256", "num_frames_in_header", "num_packets"}
         facts: dict[str, object] = msgspec.to_builtins(self.scan.facts)
         told = {name: value for name, value in facts.items() if name not in told_elsewhere}
-        return told | ({NVDEC_COUNT: self._num_decoded_by_nvdec()} if self.is_for_nvdec else {})
+        return told | ({ON_DEVICE_COUNT: self._num_decoded_on_device()} if self.is_for_device else {})
 
     def _notes(self, num_decoded: int, frames: VideoFrames) -> list[str]:
         facts = self.scan.facts
@@ -187,13 +187,13 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         )
         if self._pts_monotonic() is False:
             notes.append("its timestamps do not rise from frame to frame")
-        if self.nvdec_refusal is not None:
-            notes.append(f"decoded on the CPU: {self.nvdec_refusal}")
-        elif self.is_for_nvdec and self._num_decoded_by_nvdec() < num_decoded:
-            num_on_cpu = num_decoded - self._num_decoded_by_nvdec()
-            failures = sorted({receipt.nvdec_failure for receipt in self.receipts if receipt.nvdec_failure})
+        if self.device_refusal is not None:
+            notes.append(f"decoded on the CPU: {self.device_refusal}")
+        elif self.is_for_device and self._num_decoded_on_device() < num_decoded:
+            num_on_cpu = num_decoded - self._num_decoded_on_device()
+            failures = sorted({receipt.device_failure for receipt in self.receipts if receipt.device_failure})
             notes.append(
-                f"{counted(num_on_cpu, 'frame')} decoded on the CPU, as NVDEC did not decode them cleanly: "
+                f"{counted(num_on_cpu, 'frame')} decoded on the CPU, as the GPU did not decode them cleanly: "
                 f"{'; '.join(failures)}"
             )
         return notes

@@ -1,5 +1,6 @@
-"""Which videos of a build the GPU decodes: settled before anything is decoded, as it is part of what a cache is."""
+"""Which videos of a build the GPU decodes. It is decided before decoding: it is part of a cache's identity."""
 
+import importlib.metadata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,36 +8,44 @@ from pathlib import Path
 import msgspec
 
 from cache_builder.errors import DeviceError, VideoError, VideosError
-from cache_builder.gpu.nvdec import NvdecDevice, probe_nvdec
+from cache_builder.gpu.nvdec import NvdecDevice
+from cache_builder.gpu.probe import probe_nvdec
+from cache_builder.video.decode import CPU, DecodeBackend
 from cache_builder.video.opening import seconds_to_scan
 from cache_builder.video.scan import VideoFacts, VideoScan
 from cache_builder.worker_pool import JobDone, JobLimits, JobRaised, WorkerPool
 from frame_store.shared import counted
 
 MAX_PROBING_WORKERS = 4
-"""A process takes half a second to start CUDA, and a probe a few hundredths of one."""
+"""Few, because a process takes half a second to start CUDA and a probe a few hundredths of a second."""
 
 
 class DecoderChoice(msgspec.Struct, frozen=True, kw_only=True):
-    """The GPU's videos and the CPU's."""
+    """The videos that the GPU decodes and those that the CPU decodes."""
 
-    nvdec: NvdecDevice | None = None
-    """The GPU; None where none was asked for, or there is none."""
+    device: NvdecDevice | None = None
+    """The GPU; None where no GPU was asked for, or there is none."""
     paths: dict[int, str] = msgspec.field(default_factory=dict)
-    """video_id -> relative path of the videos that it decodes."""
+    """video_id -> relative path of the videos that the GPU decodes."""
     refusals: dict[int, str] = msgspec.field(default_factory=dict)
-    """video_id -> why it does not decode a readable video."""
+    """video_id -> why the GPU does not decode a readable video."""
 
-    def decoder_of(self, video_id: int) -> NvdecDevice | None:
-        """What decodes a readable video, None for the CPU."""
-        return self.nvdec if video_id in self.paths else None
+    def backend_of(self, video_id: int) -> DecodeBackend:
+        """What decodes a readable video."""
+        return self.device if self.device is not None and video_id in self.paths else CPU
 
     def identity(self) -> dict[str, list[str]]:
-        """What a cache's identity holds of it: nothing where the CPU decodes everything."""
-        return {"decoded_by_nvdec": list(self.paths.values())} if self.paths else {}
+        """The choice's part of a cache's identity: empty where the CPU decodes everything."""
+        return {"decoded_on_device": list(self.paths.values())} if self.paths else {}
+
+    def versions(self) -> dict[str, str]:
+        """Versions of what decodes and converts on the GPU: empty where the CPU decodes everything."""
+        if self.device is None or not self.paths:
+            return {}
+        return {"torch": importlib.metadata.version("torch"), "GPU": self.device.describe()}
 
     def summary(self) -> list[str]:
-        """One line for each reason why videos are left to the CPU, with how many there are."""
+        """One line for each reason why videos are left to the CPU, with the number of videos."""
         counts = Counter(self.refusals.values())
         return [
             f"{counted(count, 'video is', 'videos are')} decoded on the CPU: {reason}"
@@ -50,44 +59,44 @@ class ProbeJob(msgspec.Struct, frozen=True, kw_only=True):
     video_id: int
     path: Path
     facts: VideoFacts
-    nvdec: NvdecDevice
+    device: NvdecDevice
 
     @property
     def limits(self) -> JobLimits:
-        """Time alone: CUDA takes what memory it takes."""
+        """A limit of time alone. A process that uses CUDA has no limit of memory."""
         return JobLimits(seconds=seconds_to_scan(self.facts.num_bytes))
 
     def run(self) -> str | None:
-        """Why the GPU does not take it, None if it does."""
+        """Why the GPU does not decode the video; None if it does."""
         try:
-            probe_nvdec(self.path, self.facts, self.nvdec)
+            probe_nvdec(self.path, self.facts, self.device)
         except DeviceError as error:
             return error.reason
         return None
 
 
 def choose_decoders(
-    nvdec: NvdecDevice | None,
+    backend: DecodeBackend,
     *,
     paths: Sequence[Path],
     scans: Sequence[VideoScan | None],
     falls_back: bool,
     workers: int,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> DecoderChoice:
-    """Try every readable video on the GPU, in processes of their own: a driver's crash costs one video its GPU.
+    """Try every readable video on the GPU, in processes of their own: if the driver crashes, one video fails.
 
     Raises:
-        VideosError: the GPU does not take all of them, and nothing else may.
+        VideosError: the GPU does not decode all of them, and `falls_back` is not set.
         MachineError: a process cannot start.
     """
-    if nvdec is None:
+    if not isinstance(backend, NvdecDevice):
         return DecoderChoice()
     refusals: dict[int, str] = {}
     with WorkerPool[ProbeJob, str | None](num_workers=min(workers, MAX_PROBING_WORKERS)) as pool:
         for video_id, (path, scan) in enumerate(zip(paths, scans, strict=True)):
             if scan is not None:
-                pool.submit(ProbeJob(video_id=video_id, path=path, facts=scan.facts, nvdec=nvdec))
+                pool.submit(ProbeJob(video_id=video_id, path=path, facts=scan.facts, device=backend))
         while pool.num_unfinished:
             outcome = pool.next_outcome()
             if isinstance(outcome, JobDone):
@@ -107,10 +116,10 @@ def choose_decoders(
             remedy="have the CPU decode those, with {--device auto}",
         )
     choice = DecoderChoice(
-        nvdec=nvdec,
+        device=backend,
         paths={video_id: path for video_id, path in readable.items() if video_id not in refusals},
         refusals=refusals,
     )
     for line in choice.summary():
-        say(line)
+        notify(line)
     return choice

@@ -1,25 +1,26 @@
-"""Frame in a GPU's memory -> upright RGB of the stored size, there, in the caller's tensor."""
+"""Frame in a GPU's memory -> upright RGB of the stored size, in a tensor on the same GPU."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
 import av
 import torch
-from av.video.reformatter import ColorRange
+from av.video.plane import VideoPlane
 
-from cache_builder.gpu.nvdec import NvdecDevice, check_on_device
-from cache_builder.gpu.yuv_format import ChromaLocation, YuvFormat, find_chroma_location
+from cache_builder.gpu.device_frames import check_on_device
+from cache_builder.gpu.yuv_format import ChromaLocation, YuvFormat, find_chroma_location, read_yuv_format
 from cache_builder.gpu.yuv_rgb import YuvToRgb
 from cache_builder.video.picture import FrameGeometry, Presentation, place_frame, with_aspect
 
 _CHROMA_PATTERN: Final = (2, 2)
-"""What NVDEC gives is 4:2:0."""
+"""NVDEC's frames are 4:2:0."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FrameKind:
-    """All that a conversion depends on, beside the pixels."""
+    """Everything that a conversion depends on, except the pixels."""
 
     width: int
     height: int
@@ -29,22 +30,22 @@ class FrameKind:
 
 
 MAX_CONVERTERS: Final = 256
-"""Kinds of frames whose weights are kept: the oldest go first."""
+"""Kinds of frames whose weights are kept. The oldest are dropped first."""
 
 
 class YuvConverters:
-    """Conversions to one geometry, kept by kind of frame: their weights take MBs on the device, so videos share them.
+    """Conversions to one geometry, kept by kind of frame. Their weights take MBs on the device, so videos share them.
 
-    Threads may share it, too.
+    Threads may share the object, too.
     """
 
     def __init__(self, geometry: FrameGeometry) -> None:
-        """Hold none yet."""
+        """Start without any conversion."""
         self._geometry = geometry
         self._converters: dict[FrameKind, YuvToRgb] = {}
 
     def find(self, kind: FrameKind) -> YuvToRgb:
-        """The conversion for such frames. Made twice at worst, where two threads ask at once."""
+        """The conversion for such frames. It is made twice at worst, if two threads ask at once."""
         converter = self._converters.get(kind)
         if converter is None:
             while (
@@ -70,9 +71,9 @@ class YuvConverters:
 
 
 class CudaFrameConverter:
-    """Converts the frames of one video, one thread at a time, as `convert.FrameConverter` does on the CPU.
+    """Converts the frames of one video, one thread at a time. It is `FrameConverter` for frames on a GPU.
 
-    At full size its results are within 1 of that one's; after resizing, within 0.2 on average.
+    At full size its results are within 1 of `FrameConverter`'s; after resizing, within 0.2 on average.
     """
 
     def __init__(
@@ -81,25 +82,25 @@ class CudaFrameConverter:
         presentation: Presentation,
         *,
         path: str,
-        nvdec: NvdecDevice,
+        import_plane: Callable[[VideoPlane], torch.Tensor],
         chroma_location: ChromaLocation | None = None,
     ) -> None:
-        """See `FrameConverter`.
+        """Take what all frames share.
 
         Args:
-            converters: For the geometry of the result.
-            presentation: As there.
+            converters: Conversions to the geometry of the result.
+            presentation: As `FrameConverter` takes it.
             path: For messages.
-            nvdec: What the frames come from.
-            chroma_location: Where the video's chroma sits; None to find out from the first frame, which has to be
-                copied to the host for it.
+            import_plane: Makes a tensor of a plane in the GPU's memory: `NvdecDevice.import_plane`.
+            chroma_location: Where the video's chroma is sited. None means to find out from the first frame, which is
+                copied to the host for this.
         """
         self._converters = converters
         self._presentation = presentation
         self._path = path
-        self._nvdec = nvdec
+        self._import_plane = import_plane
         self.chroma_location = chroma_location
-        """Known once a frame has been converted."""
+        """Known after the first conversion."""
 
     def convert(
         self, frame: av.VideoFrame, out: torch.Tensor, *, sample_aspect_ratio: Fraction | None = None
@@ -112,12 +113,12 @@ class CudaFrameConverter:
             sample_aspect_ratio: The frame's own, where it is not the presentation's.
 
         Returns:
-            `out`, upright RGB once the stream gets there.
+            `out`, upright RGB once the stream has run the conversion.
 
         Raises:
-            DeviceError: the GPU did not decode it, or to a format that cannot be taken over.
-            ValueError: the frame's colour matrix is one without a conversion to RGB, or the container's crop leaves
-                nothing of it.
+            DeviceError: the GPU did not decode the frame, or decoded it to a format that cannot be converted.
+            ValueError: the frame's colour matrix has no conversion to RGB, or the container's crop leaves nothing of
+                the frame.
         """
         bit_depth = check_on_device(frame, self._path)
         if self.chroma_location is None:
@@ -126,13 +127,8 @@ class CudaFrameConverter:
             width=frame.width,
             height=frame.height,
             presentation=with_aspect(self._presentation, sample_aspect_ratio),
-            yuv_format=YuvFormat(
-                colour_matrix=int(frame.colorspace),
-                is_full_range=frame.color_range == ColorRange.JPEG,
-                bit_depth=bit_depth,
-                chroma_location=self.chroma_location,
-            ),
+            yuv_format=read_yuv_format(frame, bit_depth=bit_depth, chroma_location=self.chroma_location),
             device=out.device,
         )
-        luma, chroma = (self._nvdec.import_plane(plane) for plane in frame.planes)
+        luma, chroma = (self._import_plane(plane) for plane in frame.planes)
         return self._converters.find(kind)(luma, chroma, out)

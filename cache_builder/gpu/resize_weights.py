@@ -1,7 +1,7 @@
 """Bilinear resize of one axis as matrix products: the filter of swscale, built once in float64.
 
-Which source samples go into which output, and with what weights, depends on sizes and siting alone. So it is
-worked out once a video, and a frame costs one product for its rows and one for its columns.
+The source samples of each output sample, and their weights, depend on sizes and siting alone. So they are computed once
+a video, and a frame costs one product for its rows and one for its columns.
 """
 
 import math
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-# Output rows of one block: among these the size is chosen that leaves the fewest products.
+# Output rows of one block. The size with the fewest products is chosen.
 _BLOCK_SIZES = range(8, 33)
 
 
@@ -37,7 +37,7 @@ class AxisTaps:
 
     @property
     def is_identity(self) -> bool:
-        """Whether the output is the source."""
+        """Whether the output equals the source."""
         if self.num_in != self.num_out:
             return False
         weight_of_itself = (self.weights * (self.indices == np.arange(self.num_out)[:, None])).sum(1)
@@ -49,17 +49,17 @@ def bilinear_taps(num_in: int, num_out: int, *, sample_centre: float = 0.5) -> A
 
     Output i lies at source position `(i + 1/2) * num_in / num_out - sample_centre`. The triangle is as wide
     as two source samples when scaling up and as two output samples when scaling down; a tap beyond an edge
-    takes the sample at the edge. Two habits of swscale are kept, or edges would differ by up to 14 levels:
+    takes the sample at the edge. Two habits of swscale are kept, because edges would else differ by up to 14 levels:
     the first output misses the tap furthest outside, and an axis of n samples gets n - 2 taps at most.
 
     Args:
         num_in: Source samples, at least 1.
         num_out: Output samples, at least 1.
-        sample_centre: Where in its own cell a source sample lies: 0.5 in the middle; 0.25 for chroma that
+        sample_centre: Position of a source sample in its own cell: 0.5 in the middle; 0.25 for chroma that
             coincides with the first of its two luma samples, 0.75 with the second. A multiple of 0.25.
 
     Raises:
-        ValueError: If there are no samples.
+        ValueError: there are no samples.
 
     >>> bilinear_taps(8, 4).weights[1].tolist()
     [0.125, 0.375, 0.375, 0.125, 0.0]
@@ -68,11 +68,11 @@ def bilinear_taps(num_in: int, num_out: int, *, sample_centre: float = 0.5) -> A
         raise ValueError(f"an axis needs at least 1 sample to resize from and to, not {num_in} and {num_out}")
     radius = max(1.0, num_in / num_out)
     num_taps = max(1, min(1 + math.ceil(2 * radius), num_in - 2))
-    # Positions in units of 1 / (4 * num_out), whole numbers: which taps there are must not hang on rounding.
+    # Positions are whole numbers of 1 / (4 * num_out), so that rounding cannot change which taps there are.
     unit = 4 * num_out
     position = (4 * np.arange(num_out) + 2) * num_in - round(4 * sample_centre) * num_out
     first_tap = position - 2 * (num_taps - 2) * num_out
-    # Cut towards zero, as C divides: this is what the first output misses a tap by.
+    # Truncated towards zero, as in C. This makes the first output miss a tap.
     first = np.sign(first_tap) * (np.abs(first_tap) // unit)
     indices = first[:, None] + np.arange(num_taps)
     weights = np.maximum(0.0, 1.0 - np.abs(indices - position[:, None] / unit) / radius)
@@ -83,9 +83,9 @@ def bilinear_taps(num_in: int, num_out: int, *, sample_centre: float = 0.5) -> A
 class RowResize:
     """Resizes the rows of a picture on one device.
 
-    A dense matrix would be zeros but for a band. Cut into blocks of output rows, each reads one window of source
-    rows, and as the windows start at equal steps they are one strided view: one batched product, no copies, a
-    ninth of the arithmetic for 1080 -> 224.
+    A dense matrix would be zero outside a band. So the output rows are cut into blocks, and each block reads one window
+    of source rows. The windows start at equal steps, so they form one strided view: one batched product, no copies, and
+    a ninth of the arithmetic for 1080 -> 224.
     """
 
     def __init__(self, taps: AxisTaps, device: torch.device) -> None:
@@ -98,11 +98,6 @@ class RowResize:
         self._window_step = plan.window_step
         self._num_out = taps.num_out
 
-    @property
-    def num_products_per_column(self) -> int:
-        """Multiplications that one column of the picture costs."""
-        return self._blocks.numel()
-
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
         """Contiguous float32 (num_in, N) -> contiguous float32 (num_out, N); one kernel."""
         width = rows.shape[1]
@@ -114,7 +109,7 @@ class RowResize:
 
 
 class ColumnResize:
-    """Resizes the columns of pictures on one device: one dense product, small once the rows are resized."""
+    """Resizes the columns of pictures on one device: one dense product. It is small, because rows are resized first."""
 
     def __init__(self, taps: AxisTaps, device: torch.device) -> None:
         matrix = np.zeros((taps.num_in, taps.num_out), np.float32)
@@ -128,7 +123,7 @@ class ColumnResize:
 
 @dataclass(frozen=True, kw_only=True)
 class _BlockPlan:
-    """Block g holds `block_size` output rows and reads source rows from g * `window_step` on."""
+    """Block g consists of `block_size` output rows and reads source rows from g * `window_step` on."""
 
     num_blocks: int
     block_size: int
@@ -137,7 +132,7 @@ class _BlockPlan:
 
 
 def _plan_blocks(taps: AxisTaps, block_size: int) -> _BlockPlan:
-    """The largest step at which every window starts before what its block needs, and the last ends inside."""
+    """Plan with the largest step: windows start before their block's rows, and the last ends inside the source."""
     starts = np.arange(0, taps.num_out, block_size)
     lowest = taps.indices[starts, 0]
     highest = taps.indices[np.minimum(starts + block_size, taps.num_out) - 1, -1]
@@ -145,7 +140,7 @@ def _plan_blocks(taps: AxisTaps, block_size: int) -> _BlockPlan:
     after = before[::-1]
     step = 0
     if len(starts) > 1:
-        # Each window is as long as the longest need, and after the one that needs it others still step on.
+        # All windows are as long as the longest. The windows after that one still need room for their steps.
         by_start = lowest[1:] // before[1:]
         by_end = (taps.num_in - 1 - highest[:-1]) // after[:-1]
         step = int(min(by_start.min(), by_end.min()))

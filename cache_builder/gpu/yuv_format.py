@@ -1,4 +1,4 @@
-"""How the planes of a 4:2:0 frame are to be read: matrix, range, depth and where chroma sits."""
+"""How the planes of a 4:2:0 frame are to be read: matrix, range, depth and siting of chroma."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -9,11 +9,11 @@ from av.video.reformatter import ColorRange, VideoReformatter
 
 from cache_builder.video.picture import ACCURATE_FLAGS, find_colour_matrix
 
-_BITS_OF_FORMAT = {"nv12": 8, "p010le": 10, "p012le": 12, "p016le": 16}
+_BIT_DEPTHS = (8, 10, 12, 16)
 
 
 class ChromaLocation(Enum):
-    """Where the one chroma sample of 2 x 2 luma samples lies: its place across and down their common cell.
+    """Where the chroma sample of 2 x 2 luma samples lies: its position across and down their common cell.
 
     0.25 is on the first luma sample, 0.5 between the two, 0.75 on the second.
     """
@@ -27,12 +27,12 @@ class ChromaLocation(Enum):
 
     @property
     def across(self) -> float:
-        """Place across the cell."""
+        """Position across the cell."""
         return self.value[0]
 
     @property
     def down(self) -> float:
-        """Place down the cell."""
+        """Position down the cell."""
         return self.value[1]
 
 
@@ -41,15 +41,14 @@ class YuvFormat:
     """What the samples of semi-planar 4:2:0 planes mean.
 
     Attributes:
-        colour_matrix: MatrixCoefficients of ITU-T H.273, as `int(frame.colorspace)`; read as
-            `colour.find_colour_matrix` says.
+        colour_matrix: MatrixCoefficients of ITU-T H.273, as `int(frame.colorspace)`; `find_colour_matrix` reads it.
         is_full_range: Whether black and white are 0 and 2^b - 1 rather than 16 and 235 times 2^(b-8).
-        bit_depth: 8 for uint8 samples (NV12); 10, 12 or 16 for uint16 samples whose high bits they are
+        bit_depth: 8 for uint8 samples (NV12); 10, 12 or 16 for uint16 samples that have these bits as their high bits
             (P010, P012, P016).
-        chroma_location: Where chroma sits; H.264 and HEVC mean `LEFT` unless they say otherwise.
+        chroma_location: Siting of chroma; H.264 and HEVC mean `LEFT` unless they state another.
 
     Raises:
-        ValueError: If the matrix is one that is not converted, or the depth is another.
+        ValueError: the matrix has no conversion, or the depth is another.
     """
 
     colour_matrix: int
@@ -59,44 +58,35 @@ class YuvFormat:
 
     def __post_init__(self) -> None:
         find_colour_matrix(self.colour_matrix)
-        if self.bit_depth not in _BITS_OF_FORMAT.values():
+        if self.bit_depth not in _BIT_DEPTHS:
             raise ValueError(f"bit_depth must be 8, 10, 12 or 16, not {self.bit_depth}")
 
 
-def read_yuv_format(frame: av.VideoFrame) -> YuvFormat:
-    """Read off a frame how its planes are to be read, as `FrameConverter` would read them.
-
-    Once a video, not once a frame: a frame on a GPU is downloaded to see where its chroma sits, about a
-    millisecond at 1080p.
-
-    Args:
-        frame: A frame in NV12, P010, P012 or P016, in memory or on a GPU.
+def read_yuv_format(frame: av.VideoFrame, *, bit_depth: int, chroma_location: ChromaLocation) -> YuvFormat:
+    """How the planes of a frame are to be read: by the same tags that `FrameConverter` reads.
 
     Raises:
-        ValueError: If the frame has another format, or a colour matrix that is not converted.
+        ValueError: as `YuvFormat`.
     """
-    pixel_format = frame.sw_format if frame.sw_format is not None else frame.format
-    if pixel_format.name not in _BITS_OF_FORMAT:
-        raise ValueError(f"pixel format must be one of {', '.join(_BITS_OF_FORMAT)}, not {pixel_format.name}")
     return YuvFormat(
         colour_matrix=int(frame.colorspace),
         is_full_range=frame.color_range == ColorRange.JPEG,
-        bit_depth=_BITS_OF_FORMAT[pixel_format.name],
-        chroma_location=find_chroma_location(frame),
+        bit_depth=bit_depth,
+        chroma_location=chroma_location,
     )
 
 
 def find_chroma_location(frame: av.VideoFrame) -> ChromaLocation:
-    """Find where swscale takes the chroma of a 4:2:0 frame to sit; `CENTER` where the frame does not say.
+    """The siting of chroma that swscale assumes for a 4:2:0 frame; `CENTER` where the frame does not state it.
 
-    PyAV shows no `chroma_location`. But the frame's copies keep it, so a small copy filled with chroma that
-    rises along each axis tells, once brought to 4:4:4.
+    PyAV has no `chroma_location`, but copies of the frame keep it. So a small copy is filled with chroma that rises
+    along each axis, and converted to 4:4:4. The result shows the siting.
 
     Args:
-        frame: A frame of any 4:2:0 format, in memory or on a GPU; it is left as it was.
+        frame: A frame of any 4:2:0 format, in memory or on a GPU; it is not changed.
     """
     reformatter = VideoReformatter()
-    # Another width than the frame's, or PyAV hands back the frame itself and the ramps would be drawn on it.
+    # With the frame's own width PyAV would return the frame itself, and the ramps would be drawn on it.
     width, height = (32 if frame.width == 16 else 16), 16
     small = reformatter.reformat(frame, width=width, height=height, format="yuv420p", threads=1)
     for plane, rising_axis in zip(small.planes[1:], (1, 0), strict=True):
@@ -104,6 +94,6 @@ def find_chroma_location(frame: av.VideoFrame) -> ChromaLocation:
         ramp = 64 + 8 * np.indices((plane.height, plane.width))[rising_axis]
         samples.reshape(plane.height, plane.line_size)[:, : plane.width] = ramp
     full = reformatter.reformat(small, format="yuv444p", interpolation=ACCURATE_FLAGS, threads=1).to_ndarray()
-    # Luma sample 8 has its middle at 8.5 / 2 chroma cells; the ramp says at which chroma sample that is.
+    # Luma sample 8 has its middle at 8.5 / 2 chroma cells; the ramp's value gives the chroma sample at that position.
     across, down = (8.5 / 2 - (float(plane[8, 8]) - 64) / 8 for plane in full[1:])
     return ChromaLocation((across, down))

@@ -1,21 +1,22 @@
 """Planes of a decoded 4:2:0 frame -> upright RGB of the stored size, in plain torch operations.
 
-What `convert.FrameConverter` does with swscale, for planes that lie on a GPU; on the CPU the same code runs.
-Luma and chroma are cropped and resized as they are, by one matrix product an axis (`resize_weights`), and the
-colour matrix meets only the small picture: of 1080p -> 224 that is a fortieth of the pixels.
+It is `FrameConverter` for planes on a GPU, without swscale; the same code runs on the CPU. Luma and chroma are cropped
+and resized first, by one matrix product an axis (`resize_weights`). The colour matrix is applied to the small picture
+only: for 1080p -> 224 that is a fortieth of the pixels.
 
-How near: at most 1 from swscale with `convert.ACCURATE_FLAGS`, at full size and resized; of noise scaled up, one value
-in some millions is 2 off. On average 0.01 to 0.03 for frames scaled down to 224x224, 0.1 for noise scaled up: swscale
-rounds its weights to 14 and 12 bits, and leaves out taps that weigh under 0.002. Where swscale is inexact itself
-(`convert` lists it) this follows the formula, but for the chroma of odd sizes, stretched here as there.
+Difference from swscale with `ACCURATE_FLAGS`: at most 1, at full size and resized; for noise scaled up, one value in
+some millions is 2 off. On average 0.01 to 0.03 for frames scaled down to 224x224, 0.1 for noise scaled up: swscale
+rounds its weights to 14 and 12 bits, and leaves out taps with weights under 0.002. In the cases where swscale is
+inexact (`video.picture.convert` lists them) this code follows the formula, except that the chroma of odd sizes is
+stretched too.
 
-Cost: 9 kernels a frame (two casts, two products a plane, one for colour, a clamp, a copy), 10 where torch adds
-the colour's constant apart; one more where the frame is mirrored, one more where it is turned, one more where bars
-are left black, fewer where an axis is not resized.
+Cost: 9 kernels a frame (two casts, two products a plane, one for colour, a clamp, a copy), 10 if torch adds the
+colour's constant separately; one more each for a mirrored frame, a turned frame, and black bars; fewer if an axis is
+not resized.
 
-Precision: products are float32. In a program that allows TF32 (`torch.set_float32_matmul_precision("high")`)
-factors keep 11 bits. Simulated on the CPU: if they are rounded to them, 4 to 8 % of the values are 1 off; if they are
-cut, a quarter to a half of them are, darker, and a few are 2 off.
+Precision: products are float32. A program may allow TF32 (`torch.set_float32_matmul_precision("high")`), and factors
+then keep 11 bits. Simulated on the CPU: with rounded factors 4 to 8 % of the values are 1 off; with truncated factors a
+quarter to a half of the values are darker by 1, and a few by 2.
 """
 
 import numpy as np
@@ -28,18 +29,18 @@ from cache_builder.video.picture import FramePlacement, find_colour_matrix
 
 
 class YuvToRgb:
-    """Converts the planes of frames of one size and format; holds constants only, so any thread may call it.
+    """Converts the planes of frames of one size and format. It contains only constants, so any thread may call it.
 
     Args:
-        placement: What of the frame is kept and where it lands.
-        frame_shape: (height, width, 3) of the stored frame that `placement` was made for.
+        placement: Which part of the frame is kept, and where it lies in the stored frame.
+        frame_shape: (height, width, 3) of the stored frame in `placement`.
         coded_width: Columns of the decoded frames.
         coded_height: Rows of the decoded frames.
         yuv_format: How the planes are to be read.
         device: Where the planes lie.
 
     Raises:
-        ValueError: If the placement keeps more than the decoded frame has, or does not fit the stored one.
+        ValueError: the placement keeps more than the decoded frame has, or does not fit the stored frame.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class YuvToRgb:
         yuv_format: YuvFormat,
         device: torch.device | str,
     ) -> None:
-        # As the crop of `FrameConverter`: an odd offset goes back to where a chroma sample begins.
+        # As in `FrameConverter`, an odd offset moves back to the beginning of a chroma sample.
         corner = (placement.crop_top // 2 * 2, placement.crop_left // 2 * 2)
         size = (placement.crop_height, placement.crop_width)
         if corner[0] + size[0] > coded_height or corner[1] + size[1] > coded_width:
@@ -66,7 +67,7 @@ class YuvToRgb:
         device = torch.device(device)
         matrix, offset = _rgb_from_samples(yuv_format)
         self._matrix = torch.from_numpy(matrix.T.astype(np.float32)).to(device)
-        # The half that rounds; the cast to uint8 only cuts.
+        # The 0.5 rounds; the cast to uint8 truncates.
         self._offset = torch.from_numpy((offset + 0.5).astype(np.float32)).to(device)
         self._luma = _PlaneResize(
             corner=corner, size=size, scaled_size=scaled_size, sample_centre=(0.5, 0.5), device=device
@@ -88,20 +89,19 @@ class YuvToRgb:
         self._pasted = (slice(placement.paste_top, bottom), slice(placement.paste_left, right))
 
     def __call__(self, luma: torch.Tensor, chroma: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-        """Convert one frame; on CUDA the work is queued on the current stream and not waited for.
+        """Convert one frame. On CUDA the work is queued on the current stream, without waiting for it.
 
         Args:
             luma: uint8 (NV12) or uint16 (P010, P012, P016), (coded_height, coded_width); rows may be padded.
-            chroma: Of the same dtype, (rows, columns, 2), Cb before Cr; rows may be padded. Rows and columns
-                are half of luma's, rounded up; or down, as PyAV exports NV12 and P010 through DLPack: then the
-                last is taken twice.
-            out: Contiguous uint8 (height, width, 3), such as one slot of a batch; all of it is written.
+            chroma: Same dtype, (rows, columns, 2), Cb before Cr; rows may be padded. Rows and columns are half of
+                luma's, rounded up; or down, as PyAV exports NV12 and P010 through DLPack: then the last is repeated.
+            out: Contiguous uint8 (height, width, 3), such as one frame of a batch; all of it is written.
 
         Returns:
             `out`.
 
         Raises:
-            ValueError: If a tensor has another shape, dtype, order or device than the converter was made for.
+            ValueError: a tensor has another shape, dtype, order or device than the converter.
         """
         self._check(luma, chroma, out)
         height, width = self._scaled_size
@@ -143,7 +143,7 @@ class _PlaneResize:
         corner: (row, column) of the first sample kept.
         size: (rows, columns) kept.
         scaled_size: (rows, columns) of the result.
-        sample_centre: Where in its cell a sample lies, (down, across), as `bilinear_taps` takes it.
+        sample_centre: Position of a sample in its cell, (down, across), as in `bilinear_taps`.
         device: Where the planes lie.
     """
 
@@ -172,7 +172,7 @@ class _PlaneResize:
     def __call__(self, plane: torch.Tensor, out: torch.Tensor) -> None:
         """(rows, channels, columns) of any dtype and strides -> `out`, float32 (channels, rows, columns)."""
         num_rows, num_columns = self._size
-        # torch.uint16 knows hardly more on CUDA than this cast.
+        # On CUDA torch.uint16 supports hardly more than this cast.
         samples = plane[self._kept].to(torch.float32, memory_format=torch.contiguous_format)
         if samples.shape[0] < num_rows:
             samples = torch.cat([samples, samples[-1:]])
@@ -189,7 +189,7 @@ class _PlaneResize:
 
 
 def _rgb_from_samples(yuv_format: YuvFormat) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(3, 3) and (3,) that take (Y, Cb, Cr) as stored to (R, G, B) in [0, 255] (ITU-T H.273, section 8.3)."""
+    """Matrix (3, 3) and offset (3,) from stored (Y, Cb, Cr) to (R, G, B) in [0, 255] (ITU-T H.273, section 8.3)."""
     colour = find_colour_matrix(yuv_format.colour_matrix)
     kr, kb = colour.kr, colour.kb
     kg = 1 - kr - kb
@@ -206,7 +206,7 @@ def _rgb_from_samples(yuv_format: YuvFormat) -> tuple[NDArray[np.float64], NDArr
         zero, span = np.array([0, 128, 128]) * step, np.full(3, 2**bits - 1)
     else:
         zero, span = np.array([16, 128, 128]) * step, np.array([219, 224, 224]) * step
-    # 10 bits lie in the high bits of 16. What the low bits hold, 0 by definition, would count as a fraction.
+    # 10 bits lie in the high bits of 16. The low bits are 0 by definition; other values would count as a fraction.
     unit = 1 if bits == 8 else 2 ** (16 - bits)
     matrix = matrix * (255 / (span * unit))
     return matrix, -matrix @ (zero * unit)

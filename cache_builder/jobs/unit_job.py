@@ -2,42 +2,34 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
-import av
 import msgspec
 import numpy as np
 
 from cache_builder.errors import DeviceError, UnitNotIndependentError, VideoError
 from cache_builder.findings import FRAME_DTYPE, KEPT_DTYPE, FrameNotes, UnitReceipt
-from cache_builder.gpu import NvdecDevice
 from cache_builder.jobs.spill import UnitSpill
 from cache_builder.plan import DecodeUnit, make_selection
 from cache_builder.settings import BuildConfig
 from cache_builder.video.decode import (
+    CPU,
+    DecodeBackend,
     DecodedFrame,
+    NumberedFrames,
     UnitDecoder,
     VideoReader,
-    decoder_log,
     num_to_decode_behind,
 )
+from cache_builder.video.ffmpeg_log import decoder_log
 from cache_builder.video.opening import DEFAULT_LIMITS, out_of_memory_text, seconds_to_decode
 from cache_builder.video.packets import NO_PTS
-from cache_builder.video.picture import FrameConverter
 from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import JobLimits
 from frame_store.codec import Pixels, crc32c, make_codec
 
 FRAMES_PER_FIDELITY_SAMPLE: Final = 16
 """Every 16th stored frame of a unit, its first one included, is decoded again and compared."""
-
-FRAMES_PER_DOWNLOAD: Final = 32
-"""Frames that leave the GPU in one copy: the host waits once for all of them."""
-
-KeptFrames: TypeAlias = Iterator[tuple[int, DecodedFrame]]
-"""(position in the unit, frame as decoded) of the frames to store."""
-KeptPixels: TypeAlias = Iterator[tuple[int, Pixels]]
-"""(position in the unit, RGB), each valid until the next."""
 
 
 class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -53,8 +45,7 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     frame has that of its packet. Matters to `--fps` alone."""
     config: BuildConfig
     spill: Path
-    nvdec: NvdecDevice | None = None
-    """The GPU to decode on; None for the CPU."""
+    backend: DecodeBackend = CPU
     is_retry: bool = False
 
     @property
@@ -67,17 +58,15 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     @property
     def limits(self) -> JobLimits:
-        """By the unit's packets and the size of the frames. CUDA takes what memory it takes."""
+        """Time by the unit's packets and the size of the frames. A process that uses CUDA has no limit of memory."""
         facts = self.scan.facts
-        num_packets = self.unit.num_packets * (
-            1 if self.nvdec is None else 2
-        )  # the CPU may have to do it again
+        is_device = self.backend.is_device
+        # Where a device fails, the CPU decodes the unit again.
+        num_packets = self.unit.num_packets * (2 if is_device else 1)
         seconds = seconds_to_decode(
             num_packets, width=facts.width, height=facts.height, num_bytes=facts.num_bytes
         )
-        return JobLimits(
-            seconds=seconds, memory_bytes=DEFAULT_LIMITS.max_memory_bytes if self.nvdec is None else None
-        )
+        return JobLimits(seconds=seconds, memory_bytes=None if is_device else DEFAULT_LIMITS.max_memory_bytes)
 
     def run(self) -> UnitReceipt:
         """Decode and spill the unit; what an earlier run spilled intact is taken as it is.
@@ -96,25 +85,25 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return receipt
 
     def _decode(self, spill: UnitSpill) -> UnitReceipt:
-        if self.nvdec is None:
+        if not self.backend.is_device:
             try:
-                return self._decode_with(None, spill)
+                return self._decode_with(self.backend, spill)
             except MemoryError as error:
                 raise VideoError(self.scan.facts.path, out_of_memory_text()) from error
         try:
-            receipt = self._decode_with(self.nvdec, spill)
+            receipt = self._decode_with(self.backend, spill)
         except (DeviceError, UnitNotIndependentError) as error:
             failure = error.reason if isinstance(error, DeviceError) else "no frame came of its first packet"
         else:
             if not receipt.is_damaged:
-                return msgspec.structs.replace(receipt, is_by_nvdec=True)
+                return msgspec.structs.replace(receipt, is_by_device=True)
             failure = next(
                 (reason for _, reason in receipt.decoder_errors), "frames or packets flagged corrupt"
             )
-        # What is damaged, and what is left of it, is for one decoder alone to say: GPUs conceal damage as they like.
-        return msgspec.structs.replace(self._decode_with(None, spill), nvdec_failure=failure)
+        # Only the CPU decides what is damaged and what is left of it, because each GPU conceals damage in its own way.
+        return msgspec.structs.replace(self._decode_with(CPU, spill), device_failure=failure)
 
-    def _decode_with(self, nvdec: NvdecDevice | None, spill: UnitSpill) -> UnitReceipt:
+    def _decode_with(self, backend: DecodeBackend, spill: UnitSpill) -> UnitReceipt:
         config = self.config
         codec = make_codec(config.encoding)
         decoded_again = np.empty(config.frame_shape, np.uint8)
@@ -123,7 +112,7 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         sampled_errors: list[tuple[int, float]] = []
         num_bytes = 0
         with (
-            VideoReader(self.path, self.scan, opener=nvdec) as reader,
+            VideoReader(self.path, self.scan, backend=backend) as reader,
             decoder_log(self.scan.facts.codec) as log,
             spill.frames_path.open("wb", buffering=1 << 20) as file,
         ):
@@ -134,7 +123,7 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
                 num_following=num_to_decode_behind(self.unit.first_packet),
             )
             frames = self._kept_frames(decoder, notes)
-            for position, pixels in self._on_cpu(frames) if nvdec is None else self._on_gpu(frames, nvdec):
+            for position, pixels in backend.convert_frames(frames, self.scan.facts, config.geometry):
                 payload = codec.encode(pixels)
                 if config.encoding.name == "jpeg" and len(kept) % FRAMES_PER_FIDELITY_SAMPLE == 0:
                     codec.decode_into(payload, decoded_again)
@@ -165,7 +154,8 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             following_pictures=decoder.following,
         )
 
-    def _kept_frames(self, decoder: UnitDecoder, notes: FrameNotes) -> KeptFrames:
+    def _kept_frames(self, decoder: UnitDecoder, notes: FrameNotes) -> NumberedFrames:
+        """(position in the unit, frame as decoded) of the frames to store."""
         keeps = make_selection(self.config, self.scan)
         for position, (frame, following_pts) in enumerate(_with_following_pts(decoder)):
             notes.take(frame)
@@ -178,50 +168,6 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def _output_pts_at(self, position: int) -> int | None:
         ticks = np.frombuffer(self.output_pts or b"", np.int64)
         return int(ticks[position]) if position < len(ticks) and ticks[position] != NO_PTS else None
-
-    def _on_cpu(self, frames: KeptFrames) -> KeptPixels:
-        presentation = self.scan.facts.presentation
-        converter = FrameConverter(self.config.geometry, presentation.plain)
-        pixels = np.empty(self.config.frame_shape, np.uint8)
-        for position, decoded in frames:
-            aspect = presentation.aspect_of_frame(decoded.sample_aspect_ratio)
-            try:
-                converter.convert(decoded.frame, pixels, sample_aspect_ratio=aspect)
-            except (ValueError, av.FFmpegError) as error:
-                raise VideoError(self.scan.facts.path, str(error)) from error
-            yield position, pixels
-
-    def _on_gpu(self, frames: KeptFrames, nvdec: NvdecDevice) -> KeptPixels:
-        """Convert on the GPU, where the frames are, and bring the small results here, many at a time."""
-        import torch
-
-        from cache_builder.gpu import CudaFrameConverter, YuvConverters
-
-        presentation = self.scan.facts.presentation
-        converter = CudaFrameConverter(
-            YuvConverters(self.config.geometry),
-            presentation.plain,
-            path=self.scan.facts.path,
-            nvdec=nvdec,
-        )
-        positions: list[int] = []
-        try:
-            there = torch.empty(
-                (FRAMES_PER_DOWNLOAD, *self.config.frame_shape), dtype=torch.uint8, device=nvdec.torch_device
-            )
-            for position, decoded in frames:
-                aspect = presentation.aspect_of_frame(decoded.sample_aspect_ratio)
-                try:
-                    converter.convert(decoded.frame, there[len(positions)], sample_aspect_ratio=aspect)
-                except ValueError as error:
-                    raise VideoError(self.scan.facts.path, str(error)) from error
-                positions.append(position)
-                if len(positions) == len(there):
-                    yield from zip(positions, there.cpu().numpy(), strict=True)
-                    positions.clear()
-            yield from zip(positions, there[: len(positions)].cpu().numpy(), strict=True)
-        except torch.cuda.OutOfMemoryError as error:
-            raise MemoryError(f"out of memory on the GPU; try fewer workers ({error})") from error
 
 
 def _with_following_pts(decoder: UnitDecoder) -> Iterator[tuple[DecodedFrame, int | None]]:

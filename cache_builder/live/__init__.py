@@ -1,4 +1,4 @@
-"""Stores that decode frames of videos when they are asked for."""
+"""Stores that decode frames of videos on demand."""
 
 from cache_builder.live.open import open_videos
 from cache_builder.live.store import LiveStore

@@ -1,4 +1,4 @@
-"""The videos themselves as a frame store, decoded by the GPU to frames in its memory."""
+"""Videos as a frame store: the GPU decodes them on demand to frames in its memory."""
 
 import threading
 import warnings
@@ -24,26 +24,26 @@ from cache_builder.gpu import (
 )
 from cache_builder.live.store import LiveStore
 from cache_builder.live.video import LiveVideo, Outs
-from cache_builder.video.decode import FrameTable, VideoReader
+from cache_builder.video.decode import CPU, FrameTable, VideoReader
 from cache_builder.video.picture import FrameConverter, FrameGeometry
 from cache_builder.video.scan import VideoScan
 from frame_store.index import check_frame_ids, check_out, check_outs
 from frame_store.protocol import FrameIds, Frames
 
 MAX_IDLE_BYTES_ON_DEVICE: Final = 2 << 30
-"""Device memory of the decoders of videos that are kept open. Making one costs more than on the CPU."""
+"""GPU memory of the decoders of videos that are kept open. Opening a decoder costs more than on the CPU."""
 
 
 class CudaLiveStore(LiveStore):
-    """Frames of a table of videos, decoded on a GPU when asked for. Implements `DecodesOnDevice`.
+    """Frames of a table of videos, decoded on a GPU on demand. Implements `DecodesOnDevice`.
 
-    The order of frames, ids and index are `LiveStore`'s; pixels agree with its to rounding. Several threads may read
-    at once, and should: one stream of one video keeps one of the GPU's decoding engines busy (an H100 has 7).
+    The order of frames, ids and index are those of `LiveStore`; pixels agree with its pixels to rounding. Several
+    threads should read at once: one video keeps one of the GPU's decoding engines busy (an H100 has 7).
 
     Args:
         nvdec: the GPU.
-        falls_back: whether what it cannot decode is decoded on the CPU and uploaded, with a warning for each reason;
-            otherwise it is an error.
+        falls_back: whether the CPU decodes the videos that the GPU cannot decode, and their frames are uploaded, with
+            one warning for each reason; otherwise such a video is an error.
     """
 
     _max_idle_bytes = MAX_IDLE_BYTES_ON_DEVICE
@@ -82,7 +82,7 @@ class CudaLiveStore(LiveStore):
 
     @property
     def device(self) -> torch.device:
-        """Where `read_frames_on_device` gives its frames."""
+        """Where the frames of `read_frames_on_device` are."""
         return self._nvdec.torch_device
 
     @property
@@ -92,15 +92,15 @@ class CudaLiveStore(LiveStore):
 
     @property
     def fallbacks(self) -> Counter[str]:
-        """Videos decoded on the CPU so far, counted by the reason why the GPU did not."""
+        """Number of videos decoded on the CPU so far, by the reason why the GPU did not decode them."""
         with self._lock:
             return Counter(self._fallback_reasons.values())
 
     def read_frames(self, frame_ids: FrameIds, out: Frames | None = None) -> Frames:
-        """Frames in request order in the CPU's memory: uint8 RGB (B, H, W, 3), one copy from the GPU for all.
+        """Frames in request order in the CPU's memory: uint8 RGB (B, H, W, 3). One copy from the GPU brings all.
 
         Raises:
-            What `read_frames_on_device` raises.
+            The errors of `read_frames_on_device`.
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
         out = check_out(out, num_frames=len(ids), frame_shape=self.frame_shape)
@@ -108,7 +108,7 @@ class CudaLiveStore(LiveStore):
         return out
 
     def read_frames_into(self, frame_ids: FrameIds, outs: Sequence[Frames]) -> None:
-        """Frame frame_ids[i] to outs[i] in the CPU's memory; otherwise as `read_frames`."""
+        """Write frame frame_ids[i] to outs[i] in the CPU's memory; otherwise as `read_frames`."""
         check_outs(outs, num_frames=len(frame_ids), frame_shape=self.frame_shape)
         for frame, out in zip(self.read_frames(frame_ids), outs, strict=True):
             out[:] = frame
@@ -116,14 +116,14 @@ class CudaLiveStore(LiveStore):
     def read_frames_on_device(self, frame_ids: FrameIds, out: torch.Tensor | None = None) -> torch.Tensor:
         """Frames in request order on `device`: uint8 RGB (B, H, W, 3), into `out` where given.
 
-        The host waits for the decoder, not for the colour conversion: what is returned is ready for work on the
-        caller's current stream.
+        The host waits for the decoder, not for the colour conversion: the result is ready for work on the caller's
+        current stream.
 
         Raises:
             FrameIdError: an id outside [0, len(self)).
             ValueError: `out` has another shape, dtype or device, or is not contiguous.
-            DeviceError: the GPU does not decode a video (and the store does not fall back); says why.
-            VideoError: a video changed since it was scanned, or decodes to other frames than the scan told.
+            DeviceError: the GPU does not decode a video, and the store does not fall back; contains the reason.
+            VideoError: a video changed since it was scanned, or decodes to other frames than the scan predicted.
             CudaForkError: this process was forked from one that had started CUDA.
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
@@ -178,19 +178,19 @@ class CudaLiveStore(LiveStore):
                 self._proven.add(video_id)
         if video_id in self._fallback_reasons:
             return self._assemble_video(
-                video_id, converter=_UploadingConverter(self._geometry, scan), nvdec=None
+                video_id, converter=_UploadingConverter(self._geometry, scan), backend=CPU
             )
         converter = CudaFrameConverter(
             self._converters,
             scan.facts.presentation.plain,
             path=scan.facts.path,
-            nvdec=self._nvdec,
+            import_plane=self._nvdec.import_plane,
             chroma_location=self._chroma_locations.get(video_id),
         )
-        return self._assemble_video(video_id, converter=converter, nvdec=self._nvdec)
+        return self._assemble_video(video_id, converter=converter, backend=self._nvdec)
 
     def _note_chroma(self, video_id: int, frame: VideoFrame) -> None:
-        if self._nvdec.decoder is not None:  # one by name does not tell
+        if self._nvdec.decoder is not None:  # a decoder chosen by name does not state the siting
             scan = self._scan_of(video_id)
             with VideoReader(self._sources[video_id].path, scan) as reader:
                 frame = next(iter(reader.decode(0, len(scan.packets)))).frame
@@ -209,7 +209,7 @@ class CudaLiveStore(LiveStore):
 
 
 class _UploadingConverter:
-    """Decoded on the CPU, used on the GPU."""
+    """Converts frames that the CPU decoded, and uploads them to the GPU."""
 
     def __init__(self, geometry: FrameGeometry, scan: VideoScan) -> None:
         self._converter = FrameConverter(geometry, scan.facts.presentation.plain)
@@ -219,12 +219,12 @@ class _UploadingConverter:
         self, frame: VideoFrame, out: torch.Tensor, *, sample_aspect_ratio: Fraction | None
     ) -> torch.Tensor:
         pixels = self._converter.convert(frame, self._pixels, sample_aspect_ratio=sample_aspect_ratio)
-        # Pageable memory: the copy is done with it when it returns, and it may be written again.
+        # The memory is pageable, so the copy has read it when it returns, and it may be written again.
         return out.copy_(torch.from_numpy(pixels))
 
 
 class _DefaultStream:
-    """Work on the device's default stream, in order with what the caller has queued before and will queue after."""
+    """Work on the device's default stream, in order with the caller's work queued before and after."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device

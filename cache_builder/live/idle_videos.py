@@ -11,7 +11,7 @@ from frame_store.shared import num_files_to_keep
 
 
 class OpenVideos:
-    """Videos open in this process: lent to one thread at a time, the least recently used closed first."""
+    """Videos open in this process. One thread at a time borrows a video; the least recently used is closed first."""
 
     def __init__(self, make_video: Callable[[int], LiveVideo], max_open: int, *, max_idle_bytes: int) -> None:
         self.pid = os.getpid()
@@ -23,7 +23,7 @@ class OpenVideos:
 
     @contextmanager
     def borrow(self, video_id: int) -> Iterator[LiveVideo]:
-        """An open video that no other thread uses; opens another one if it must."""
+        """An open video that no other thread uses. Opens the video if none is idle."""
         with self._lock:
             video = self._idle.pop(video_id, None)
         is_new = video is None
@@ -47,7 +47,7 @@ class OpenVideos:
             other.reader.close()
 
     def close_oldest(self) -> bool:
-        """Close the video that was lent out least recently; False where none is open."""
+        """Close the least recently used video; False if none is open."""
         with self._lock:
             video = self._idle.popitem(last=False)[1] if self._idle else None
         if video is not None:
@@ -55,7 +55,7 @@ class OpenVideos:
         return video is not None
 
     def close(self) -> None:
-        """Close the videos that are not lent out."""
+        """Close the videos that no thread has borrowed."""
         with self._lock:
             idle, self._idle = self._idle, OrderedDict()
         for video in idle.values():

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cache_builder.discover import look_into
-from cache_builder.gpu import Device, choose_nvdec
+from cache_builder.gpu import NvdecDevice, choose_backend
 from cache_builder.live.store import LiveStore
 from cache_builder.scans import ScanPool, scan_frames
+from cache_builder.settings import DeviceName
 from cache_builder.video.picture import FrameGeometry, Resize
 from frame_store.shared import flag, num_usable_cpus, user_path, whole_number
 
@@ -15,7 +16,7 @@ from frame_store.shared import flag, num_usable_cpus, user_path, whole_number
 def open_videos(
     folder: Path | str,
     *,
-    device: Device | str = "cpu",
+    device: DeviceName | str = "cpu",
     decoder: str | None = None,
     size: int | tuple[int, int] = 224,
     resize: Resize = "crop",
@@ -30,26 +31,26 @@ def open_videos(
 
     Args:
         folder: Searched with its subfolders; `video_id` is the row in the sorted table of its videos. A single video
-            will do, too.
-        device: What decodes. `cuda` (or `cuda:N`): the GPU, to frames in its memory; `auto`: the GPU what it can
-            decode, where there is one, the CPU the rest, each reason said once as a `UserWarning`.
-        decoder: For a GPU, one of FFmpeg's decoders by name, such as `h264_cuvid`; None is best, see `NvdecDevice`.
+            is accepted, too.
+        device: What decodes. `cuda` (or `cuda:N`): the GPU, to frames in its memory. `auto`: the GPU, if there is one,
+            and the CPU for videos that the GPU does not decode, with one `UserWarning` for each reason.
+        decoder: For a GPU, the name of one of FFmpeg's decoders, such as `h264_cuvid`; None is best, see `NvdecDevice`.
         size: Side of the square frames, or (height, width).
-        resize: `crop`, `stretch` or `pad`, as `FrameGeometry` says.
-        crop_aspect: Display aspect (width, height) whose centre is cut out first.
-        scan_cache: File that remembers the scan, so that opening again is instant; None scans anew.
-        decode_all: Decode every video once to count its frames. Else the packets tell them where nothing speaks against
-            it, and a video turns out to be damaged at the first look-up that meets the damage, which raises.
-        max_open: Videos kept open for later look-ups, at most; fewer where their decoders hold much memory, or this
-            process may hold few descriptors (RLIMIT_NOFILE).
-        workers: Processes that scan, while it lasts; None means one per core.
+        resize: `crop`, `stretch` or `pad`, as in `FrameGeometry`.
+        crop_aspect: Display aspect (width, height). Its centre is cut out first.
+        scan_cache: File that keeps the scan, so that opening again is instant; None scans each time.
+        decode_all: Decode every video once to count its frames. By default the packets give the frames where they are
+            reliable. Damage in a video then raises an error at the first look-up that meets it.
+        max_open: The most videos kept open for later look-ups. Fewer are kept if their decoders take much memory, or if
+            this process may have few descriptors (RLIMIT_NOFILE).
+        workers: Processes during the scan; None means one per core.
         progress: Called with (videos scanned, videos).
 
     Raises:
         InputFolderError: no such folder, or no video in it.
         ValueError: an empty path, a size, an aspect, `max_open` or `workers` out of range, another device or decoder,
             or a `decode_all` that is no flag.
-        CudaUnavailableError: there is no such GPU, or no decoder on it; says what helps.
+        CudaUnavailableError: there is no such GPU, or it has no decoder; contains the remedy.
         CudaForkError: this process was forked from one that had started CUDA.
         OSError: the scan cache cannot be written, or no more files can be opened.
     """
@@ -59,8 +60,8 @@ def open_videos(
     height, width = (
         whole_number("size", side) for side in (size if isinstance(size, tuple) else (size, size))
     )
-    nvdec = choose_nvdec(
-        device, decoder=decoder, say=lambda reason: warnings.warn(f"device='auto': {reason}", stacklevel=4)
+    backend = choose_backend(
+        device, decoder=decoder, notify=lambda reason: warnings.warn(f"device='auto': {reason}", stacklevel=4)
     )
     geometry = FrameGeometry(height=height, width=width, resize=resize, crop_aspect=crop_aspect)
     contents = look_into(user_path(folder))
@@ -73,7 +74,7 @@ def open_videos(
             decode_all=decode_all,
             progress=progress,
         )
-    if nvdec is None:
+    if not isinstance(backend, NvdecDevice):
         return LiveStore(videos, scans, geometry=geometry, max_open=max_open, passed_over=passed_over)
     from cache_builder.live.gpu_store import CudaLiveStore  # needs torch
 
@@ -83,6 +84,6 @@ def open_videos(
         geometry=geometry,
         max_open=max_open,
         passed_over=passed_over,
-        nvdec=nvdec,
+        nvdec=backend,
         falls_back=device == "auto",
     )

@@ -1,4 +1,4 @@
-"""The videos themselves as a frame store: every look-up decodes the part of a unit that it needs."""
+"""Videos as a frame store: every look-up decodes the part of a unit that it needs."""
 
 import hashlib
 import os
@@ -13,10 +13,9 @@ import numpy.typing as npt
 from cache_builder.discover import PassedOver, SourceVideo
 from cache_builder.errors import VideoError
 from cache_builder.findings import find_copies
-from cache_builder.gpu import NvdecDevice
 from cache_builder.live.idle_videos import OpenVideos
 from cache_builder.live.video import ConvertsFrames, DecodeStarts, LearnedOfVideo, LiveVideo, Outs
-from cache_builder.video.decode import FrameTable, VideoReader, gop_units
+from cache_builder.video.decode import CPU, DecodeBackend, FrameTable, VideoReader, gop_units
 from cache_builder.video.picture import FrameConverter, FrameGeometry
 from cache_builder.video.scan import VideoFacts, VideoScan, ticks_to_seconds
 from frame_store.index import check_frame_ids, check_out, check_outs
@@ -26,14 +25,14 @@ from frame_store.reader import StoreIndex
 from frame_store.shared import counted, is_out_of_files
 
 MAX_IDLE_BYTES: Final = 128 << 20
-"""Memory of the decoders of videos that are kept open: five of 1080p. Opening one again costs 3 to 20 ms."""
+"""Memory of the decoders of videos that are kept open: five of 1080p. Reopening a video costs 3 to 20 ms."""
 
 
 class LiveStore:
-    """Frames of a table of videos, decoded when asked for. Implements `DecodesInGroups`.
+    """Frames of a table of videos, decoded on demand. Implements `DecodesInGroups`.
 
-    Frame ids run through the videos in the order of their table, and through each in output order. Every
-    video counts as one shard, an unreadable one as a shard without frames.
+    Frame ids run through the videos in the order of their table, and through each video in output order. Every
+    video counts as one shard. An unreadable video is a shard without frames.
     """
 
     _max_idle_bytes: int = MAX_IDLE_BYTES
@@ -52,14 +51,14 @@ class LiveStore:
         self._geometry = geometry
         self._max_open = max_open
         self.passed_over = passed_over
-        """Files of the folder that were not taken for videos; None where no folder was looked into."""
+        """Files of the folder that were not taken for videos; None if no folder was searched."""
         self._shard_sizes = np.array(
             [0 if isinstance(scan, VideoError) else len(scan[1]) for scan in scans], np.int64
         )
         self._shard_sizes.flags.writeable = False
         self._index = _make_index(scans, self._shard_sizes)
         self._first_ids = np.cumsum(self._shard_sizes) - self._shard_sizes
-        # One column for all videos, in half the width: scans of 10,000 videos are to fit in memory.
+        # One column for all videos, as int32 instead of int64, so that scans of 10,000 videos fit in memory.
         packets = [np.zeros(0, np.int64)]
         packets += [scan[1].packet for scan in scans if not isinstance(scan, VideoError)]
         self._packet_of_frame = np.concatenate(packets).astype(np.int32)
@@ -72,12 +71,12 @@ class LiveStore:
 
     @property
     def videos(self) -> list[VideoFacts | VideoError]:
-        """Facts of each video, or why it cannot be read; `video_id` is the row."""
+        """Facts of each video, or the reason why it cannot be read; `video_id` is the row."""
         return [scan if isinstance(scan, VideoError) else scan.facts for scan in self._scans]
 
     @property
     def copies(self) -> list[list[str]]:
-        """Groups of videos, by relative path, that are byte for byte the same."""
+        """Groups of relative paths of videos with the same bytes."""
         scans = (scan for scan in self._scans if isinstance(scan, VideoScan))
         return find_copies((scan.facts.path, scan.facts.sha256) for scan in scans)
 
@@ -103,7 +102,7 @@ class LiveStore:
         return hashlib.sha256(msgspec.json.encode(identity, order="sorted")).hexdigest()
 
     def _identity(self) -> dict[str, Any]:
-        """What decides every frame."""
+        """Everything that decides the frames."""
         return {
             "geometry": msgspec.to_builtins(self._geometry),
             "videos": [
@@ -114,7 +113,7 @@ class LiveStore:
 
     @property
     def may_cross_fork(self) -> bool:
-        """True: a forked child opens the videos anew."""
+        """True: a forked child opens the videos again."""
         return True
 
     def __len__(self) -> int:
@@ -134,13 +133,13 @@ class LiveStore:
     def read_frames(self, frame_ids: FrameIds, out: Frames | None = None) -> Frames:
         """Frames in request order: uint8 RGB (B, H, W, 3), into `out` where given.
 
-        Sorts the request by video and place, so that every unit is decoded once a call, up to the last
-        frame wanted of it.
+        The request is sorted by video and position, so that a call decodes every unit once, up to the last frame that
+        it needs.
 
         Raises:
             FrameIdError: an id outside [0, len(self)).
             ValueError: `out` has another shape or dtype, or is not contiguous.
-            VideoError: a video changed since it was scanned, or decodes to other frames than the scan told.
+            VideoError: a video changed since it was scanned, or decodes to other frames than the scan predicted.
             OSError: the machine failed to read a video, or no more files can be opened.
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
@@ -149,11 +148,12 @@ class LiveStore:
         return out
 
     def read_frames_into(self, frame_ids: FrameIds, outs: Sequence[Frames]) -> None:
-        """Frame frame_ids[i] to outs[i], uint8 RGB (H, W, 3); otherwise as `read_frames`.
+        """Write frame frame_ids[i] to outs[i], uint8 RGB (H, W, 3); otherwise as `read_frames`.
 
         Raises:
             FrameIdError: an id outside [0, len(self)).
-            ValueError: another number of places than ids, or a place of another shape or dtype, or not contiguous.
+            ValueError: `outs` has another length than the ids, or one of them has another shape or dtype, or is not
+                contiguous.
             VideoError, OSError: as `read_frames`.
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
@@ -161,9 +161,9 @@ class LiveStore:
         self._read(ids, outs)
 
     def decode_groups(self, frame_ids: FrameIds) -> npt.NDArray[np.int64]:
-        """For each frame the id of the frame that decoding starts with, int64 (B,): `DecodesInGroups`.
+        """For each frame the id of the frame at which decoding starts, int64 (B,): `DecodesInGroups`.
 
-        Groups are the GOPs at whose keyframes decoding may start, as far as it is known.
+        Groups are the GOPs at whose keyframes decoding may start, as far as that is known.
 
         Raises:
             FrameIdError: an id outside [0, len(self)).
@@ -195,11 +195,12 @@ class LiveStore:
                 return
 
     def close(self) -> None:
-        """Close all videos; reading afterwards reopens them."""
+        """Close all videos. The next read reopens them."""
         self._open_videos.close()
 
     def _videos(self) -> OpenVideos:
-        # A forked child opens its own: a descriptor shared with the parent has one file position for both.
+        # A forked child opens its own videos: a descriptor that it shares with the parent has one file position for
+        # both.
         if self._open_videos.pid != os.getpid():
             self._open_videos = self._open_none()
         return self._open_videos
@@ -209,16 +210,16 @@ class LiveStore:
 
     def _scan_of(self, video_id: int) -> VideoScan:
         scan = self._scans[video_id]
-        assert not isinstance(scan, VideoError)  # it has no frames that could be asked for
+        assert not isinstance(scan, VideoError)  # no frame id belongs to an unreadable video
         return scan
 
     def _make_video(self, video_id: int) -> LiveVideo:
         scan = self._scan_of(video_id)
         converter = FrameConverter(self._geometry, scan.facts.presentation.plain)
-        return self._assemble_video(video_id, converter=converter, nvdec=None)
+        return self._assemble_video(video_id, converter=converter, backend=CPU)
 
     def _assemble_video(
-        self, video_id: int, *, converter: ConvertsFrames, nvdec: NvdecDevice | None
+        self, video_id: int, *, converter: ConvertsFrames, backend: DecodeBackend
     ) -> LiveVideo:
         first = int(self._first_ids[video_id])
         return LiveVideo(
@@ -226,7 +227,7 @@ class LiveStore:
                 self._sources[video_id].path,
                 self._scan_of(video_id),
                 opens_quickly=True,
-                opener=nvdec,
+                backend=backend,
             ),
             packet_of_frame=self._packet_of_frame[first : first + int(self._shard_sizes[video_id])],
             converter=converter,
@@ -267,7 +268,7 @@ def _find_starts(
         if isinstance(scan, VideoError) or not size:
             continue
         packets = packet_of_frame[end : end + size]
-        # Decoding from the first packet gives all frames, also those that lead up to its own.
+        # Decoding from the first packet gives all frames, including those that lead up to the first packet's own.
         may_start = scan.packets.can_start_unit[packets] & (packets > 0)
         may_start[0] = True
         may_start[_is_repeated(packets)] = False
@@ -279,7 +280,7 @@ def _find_starts(
 
 
 def _is_repeated(values: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
-    """bool per value: whether the same one came before."""
+    """bool per value: whether an equal value came before."""
     is_repeated = np.ones(len(values), np.bool_)
     is_repeated[np.unique(values, return_index=True)[1]] = False
     return is_repeated

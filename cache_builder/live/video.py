@@ -1,4 +1,4 @@
-"""An open video whose frames are decoded when asked for, each run of the decoder as short as it can be."""
+"""An open video whose frames are decoded on demand. Each run of the decoder is as short as possible."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,10 +14,10 @@ from frame_store.shared import counted
 
 
 class DecodeStarts:
-    """Frames, of all videos, at whose packets decoding may start; learns from failures, shared by threads."""
+    """Frames of all videos at whose packets decoding may start. It learns from failures; threads share it."""
 
     def __init__(self, frame_ids: npt.NDArray[np.int64]) -> None:
-        """Take the ids, ascending, the first frame of every video among them."""
+        """Take the ids in ascending order. They include the first frame of every video."""
         self._frame_ids = frame_ids
 
     def before(self, frame_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -26,33 +26,33 @@ class DecodeStarts:
         return starts[np.searchsorted(starts, frame_ids, side="right") - 1]
 
     def drop(self, frame_id: int) -> None:
-        """Never start there again. A drop lost to another thread's is learned once more."""
+        """Never start at this frame again. If two threads drop at once, one drop may be lost and learned again."""
         starts = self._frame_ids
         self._frame_ids = starts[starts != frame_id]
 
 
 @dataclass(slots=True)
 class LearnedOfVideo:
-    """What reading a video has shown, kept while it is closed."""
+    """What reading a video has shown. It is kept while the video is closed."""
 
     is_sparse: bool = True
-    """Whether leaving pictures out has given the frames expected so far."""
+    """Whether decoding with pictures left out has given the expected frames so far."""
 
 
 class _WrongStartError(Exception):
-    """Frames depend on pictures that the decoder would have seen before."""
+    """Frames depend on pictures before the start."""
 
 
 class _DamageError(Exception):
-    """Frames depend on damage, and so on all that the decoder saw since a build's start."""
+    """Frames depend on damage, and so on everything decoded since the start that a build uses."""
 
 
 class _NotAsExpectedError(Exception):
-    """Leaving pictures out did not give the frames it should."""
+    """Decoding with pictures left out did not give the expected frames."""
 
 
 class ConvertsFrames(Protocol):
-    """Turns a decoded frame into pixels: `FrameConverter` in arrays, others in memory of their kind."""
+    """Turns a decoded frame into pixels: `FrameConverter` into arrays, other converters into tensors."""
 
     def convert(
         self,
@@ -63,20 +63,20 @@ class ConvertsFrames(Protocol):
     ) -> object:
         """Write the frame into `out`, (H, W, 3). Raises `ValueError` for colours that it cannot convert.
 
-        The frame's own aspect is None where it is as the video's.
+        The frame's own aspect is None where the video's aspect holds.
         """
         ...
 
 
 class Outs(Protocol):
-    """A place (H, W, 3) for each frame, of the converter's kind: an array or a tensor (B, H, W, 3), or a list."""
+    """An output (H, W, 3) for each frame: an array or a tensor (B, H, W, 3), or a list of them."""
 
     def __getitem__(self, position: int, /) -> Any: ...  # noqa: ANN401 - as above
 
 
 @dataclass(kw_only=True)
 class LiveVideo:
-    """An open video, used by one thread at a time."""
+    """An open video. One thread at a time uses it."""
 
     reader: VideoReader
     packet_of_frame: npt.NDArray[np.int32]
@@ -85,21 +85,21 @@ class LiveVideo:
     unit_starts: npt.NDArray[np.int64]
     """As `FrameTable.unit_starts`."""
     first_id: int
-    """Frame id of its first frame."""
+    """Frame id of the video's first frame."""
     starts: DecodeStarts
     learned: LearnedOfVideo
 
     @property
     def num_bytes_idle(self) -> int:
-        """What its decoder holds while nobody reads, about: eight pictures; 25 MB for 1080p H.264."""
+        """Memory of the idle decoder, about eight pictures: 25 MB for 1080p H.264."""
         facts = self.reader.scan.facts
         return facts.width * facts.height * 12
 
     def read(self, wanted: list[int], positions: list[int], outs: Outs) -> None:
-        """Decode the frames `wanted`, ascending and with duplicates, each to its position in `outs`.
+        """Decode the frames `wanted` (ascending, duplicates allowed), each to its position in `outs`.
 
         Raises:
-            VideoError: the video changed since it was scanned, or decodes to other frames than the scan told.
+            VideoError: the video changed since it was scanned, or decodes to other frames than the scan predicted.
         """
         done = 0
         while done < len(wanted):
@@ -113,7 +113,7 @@ class LiveVideo:
             except _NotAsExpectedError:
                 self.learned.is_sparse = False
             except (UnitNotIndependentError, _WrongStartError):
-                # The start before is tried next; the first one never fails.
+                # The loop tries the start before this one. The first start never fails.
                 self.starts.drop(self.first_id + start)
             except _DamageError:
                 self._drop_up_to_builds_start(start)
@@ -121,7 +121,7 @@ class LiveVideo:
                 done = end
 
     def _next_run(self, wanted: list[int], done: int) -> tuple[int, int]:
-        """Where to start for wanted[done], and up to where in `wanted` the decoder had better go on."""
+        """(Start for wanted[done], end in `wanted` up to which it is cheaper to go on than to start again)."""
         starts = (
             self.starts.before(np.array(wanted[done:], np.int64) + self.first_id) - self.first_id
         ).tolist()
@@ -131,9 +131,9 @@ class LiveVideo:
         return starts[0], end
 
     def _may_be_sparse(self) -> bool:
-        """Whether what is not a reference is marked so, beyond doubt, and the packets tell the frames.
+        """Whether pictures without references to them are reliably marked, and the packets give the frames.
 
-        H.264's nal_ref_idc is 0 only where no other picture refers to it. (HEVC's marks hold in one layer only.)
+        H.264's nal_ref_idc is 0 only if no other picture refers to the picture. (HEVC's marks hold in one layer only.)
         """
         facts = self.reader.scan.facts
         return facts.codec == "h264" and facts.uncounted_reason is None
@@ -161,14 +161,14 @@ class LiveVideo:
         raise _NotAsExpectedError
 
     def _read_from(self, start: int, wanted: list[int], positions: list[int], outs: Outs) -> None:
-        """Decode everything from `start` to the last frame wanted, as a build does."""
+        """Decode everything from `start` to the last wanted frame, as a build does."""
         expected = self.packet_of_frame
         facts = self.reader.scan.facts
         decoder = self.reader.decode(self._first_packet(start), facts.num_packets)
         is_damaged = False
         done = 0
         for frame_in_video, decoded in enumerate(decoder, start=start):
-            # What a decoder makes of damage depends on all that came before: start where a build does.
+            # A decoder's result for damage depends on everything before, so start where a build starts.
             is_damaged = is_damaged or decoded.is_corrupt or bool(decoder.errors)
             if is_damaged and not self._is_in_builds(start):
                 raise _DamageError
@@ -189,17 +189,17 @@ class LiveVideo:
         )
 
     def _drop_up_to_builds_start(self, start: int) -> None:
-        """Give up `start` and those before it, as far as the one at which a build starts, too."""
+        """Drop `start` and the starts before it, back to the one at which a build starts."""
         while not self._is_in_builds(start):
             self.starts.drop(self.first_id + start)
             start = int(self.starts.before(np.array([self.first_id + start]))[0]) - self.first_id
 
     def _first_packet(self, start: int) -> int:
-        # Frames before the first packet's own: those of an open GOP that the video begins with.
+        # Packet 0: the frames of an open GOP at the video's beginning come before the first packet's own frame.
         return int(self.packet_of_frame[start]) if start else 0
 
     def _is_in_builds(self, start: int) -> bool:
-        """Whether a build starts a unit there, too."""
+        """Whether a build, too, starts a unit at this frame."""
         return bool((self.unit_starts == self._first_packet(start)).any())
 
     def _hand_out(
@@ -210,7 +210,7 @@ class LiveVideo:
         done: int,
         outs: Outs,
     ) -> int:
-        """Convert wanted[done] to all places that want it; how many of `wanted` are done then."""
+        """Convert wanted[done] to all its outputs; returns how many of `wanted` are done then."""
         first = outs[positions[done]]
         facts = self.reader.scan.facts
         aspect = facts.presentation.aspect_of_frame(decoded.sample_aspect_ratio)

@@ -24,7 +24,7 @@ from cache_builder.build import (
 )
 from cache_builder.discover import discover_videos, source_path
 from cache_builder.errors import MachineError, RepairError, VideoError, VideosError
-from cache_builder.findings import NVDEC_COUNT, SOURCE_DTYPE, DecodedVideo, UnitReceipt
+from cache_builder.findings import ON_DEVICE_COUNT, SOURCE_DTYPE, DecodedVideo, UnitReceipt
 from cache_builder.gpu import DecoderChoice
 from cache_builder.jobs import PlanNames, ShardJob, UnitJob, shard_rows_path
 from cache_builder.plan import ShardPlan, plan_shards
@@ -220,7 +220,7 @@ class _Repair:
         by_gpu = [
             self._manifest.videos[row].path
             for row in needed
-            if NVDEC_COUNT in self._manifest.videos[row].facts
+            if ON_DEVICE_COUNT in self._manifest.videos[row].facts
         ]
         if by_gpu:
             others = f" and {counted(len(by_gpu) - 1, 'other')}" if by_gpu[1:] else ""

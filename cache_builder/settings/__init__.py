@@ -3,6 +3,7 @@
 from cache_builder.settings.config import (
     BuildConfig,
     BuildSettings,
+    DeviceName,
     ErrorPolicy,
     RunOptions,
     checked_settings,
@@ -16,6 +17,7 @@ __all__ = [
     "LONGEST_TICKS",
     "BuildConfig",
     "BuildSettings",
+    "DeviceName",
     "ErrorPolicy",
     "FrameTimes",
     "RunOptions",

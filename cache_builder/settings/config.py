@@ -14,7 +14,6 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 
 from cache_builder.errors import ConfigError
-from cache_builder.gpu import Device
 from cache_builder.setting_names import SettingError, as_key
 from cache_builder.settings.frame_times import NTSC_RATES
 from cache_builder.settings.presets import settings_file
@@ -29,6 +28,9 @@ ZSTD_LEVEL = 3
 MAX_CONFIG_BYTES = 1 << 20
 
 ErrorPolicy = Literal["fail", "skip"]
+
+DeviceName = Literal["cpu", "cuda", "auto"]
+"""What decodes. `cuda` is an error where the GPU cannot decode a video; `auto` leaves such videos to the CPU."""
 
 
 class BuildSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,7 +49,7 @@ class BuildSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     fps: float | None = None
     seed: int | None = None
     workers: int | None = None
-    device: Device | None = None
+    device: DeviceName | None = None
     on_error: ErrorPolicy | None = None
 
     def overridden_by(self, other: "BuildSettings") -> "BuildSettings":
@@ -65,7 +67,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     workers: int
     on_error: ErrorPolicy = "fail"
-    device: Device = "cpu"
+    device: DeviceName = "cpu"
     """What decodes. Which videos the GPU then decodes is part of the cache's identity, and settled by trying them."""
 
     def __post_init__(self) -> None:
@@ -199,7 +201,7 @@ _EXPECTED: Final = {
     "layout": _one_of(*get_args(Layout)),
     "frames_per_shard": "a whole number or 'video'",
     "fps": "a number",
-    "device": _one_of(*get_args(Device)),
+    "device": _one_of(*get_args(DeviceName)),
     "on_error": _one_of(*get_args(ErrorPolicy)),
 }
 """What a setting takes, in words."""

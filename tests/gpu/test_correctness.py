@@ -18,7 +18,7 @@ from frame_cache_tools.bench.gpu.sources import decoded_frames
 
 from cache_builder import open_videos
 from cache_builder.errors import DeviceError, VideoError
-from cache_builder.gpu.nvdec import NvdecDevice, probe_nvdec
+from cache_builder.gpu import NvdecDevice, probe_nvdec
 from frame_store.shared.cuda_driver import NVDEC_LIBRARY, load_library
 from tests.gpu.planes import planes_on_cpu, planes_on_gpu
 

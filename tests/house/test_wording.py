@@ -13,7 +13,8 @@ NOUN = re.compile(
 )
 NEVER_ONE = {
     # What stands before the noun is no count of it.
-    "cache_builder/gpu/nvdec.py": {"facts.pixel_format", "samples"},
+    "cache_builder/gpu/probe.py": {"facts.pixel_format"},
+    "cache_builder/gpu/device_frames.py": {"samples"},
     # More than the limit, which is large.
     "cache_builder/video/opening/limits.py": {"num_frames"},
     # A share of others: "1 of its transport packets".

@@ -1,4 +1,4 @@
-"""Which packet each frame of a video was coded in: told by the packets, or where they cannot, by decoding."""
+"""Which packet each frame of a video was coded in: from the packets' pts, or by decoding where pts are not enough."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.errors import UnitNotIndependentError
-from cache_builder.video.decode.decode import VideoReader
-from cache_builder.video.decode.decoder_messages import DecoderLog, decoder_log
+from cache_builder.video.decode.unit_decoder import VideoReader
 from cache_builder.video.decode.unit_edges import (
     MAX_PICTURES_COMPARED,
     Pictures,
@@ -16,6 +15,7 @@ from cache_builder.video.decode.unit_edges import (
     num_to_decode_behind,
 )
 from cache_builder.video.decode.units import gop_units, merge_with_previous
+from cache_builder.video.ffmpeg_log import DecoderLog, decoder_log
 from cache_builder.video.packets import NO_PTS, PacketTable
 from cache_builder.video.picture import picture_hash
 from cache_builder.video.scan import VideoScan
@@ -32,7 +32,7 @@ class FrameTable:
     unit_starts: npt.NDArray[np.int64]
     """Ordinals of the packets at which a build starts to decode, ascending, shape (num_units,)."""
     is_counted: bool
-    """Whether the frames were decoded to count them, not told by the packets."""
+    """Whether the frames were counted by decoding, not predicted from the packets."""
 
     def __post_init__(self) -> None:
         """Check that the columns fit together, and freeze them."""
@@ -48,7 +48,7 @@ class FrameTable:
 
 
 def predict_frames(scan: VideoScan) -> FrameTable | None:
-    """The frames as the packets' pts order them; None where `uncounted_reason` says that this may be wrong."""
+    """The frames in order of the packets' pts; None where this may be wrong, for the scan's `uncounted_reason`."""
     if scan.facts.uncounted_reason is not None:
         return None
     order = np.argsort(scan.packets.pts, kind="stable")
@@ -61,9 +61,9 @@ def predict_frames(scan: VideoScan) -> FrameTable | None:
 
 
 def count_frames(path: Path, scan: VideoScan) -> FrameTable:
-    """The frames as a build gets them: decodes the whole video in the same units, converts nothing.
+    """The frames as a build gets them: decodes the whole video in the same units, without conversion.
 
-    Listens to FFmpeg's log (`decoder_log`): for processes that do nothing else with FFmpeg meanwhile.
+    It captures FFmpeg's log (`decoder_log`), so nothing else in the process may use FFmpeg meanwhile.
 
     Raises:
         VideoError: the file is not the one that was scanned.
@@ -127,8 +127,8 @@ def _starts_of(units: list[tuple[int, int]]) -> npt.NDArray[np.int64]:
 def sorted_packet_pts(packets: PacketTable, packet_of_frame: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Ticks of frames in output order, shape (num_frames,), for a video with `VideoScan.sorts_pts`.
 
-    The frames take the timestamps of their packets in rising order, between two places where the clock goes back: there
-    recordings were joined, and each keeps its own times. `NO_PTS` stays where it is.
+    The frames take the timestamps of their packets in rising order. Where the clock goes back, recordings were joined;
+    the timestamps are sorted within each recording. `NO_PTS` stays where it is.
     """
     ticks = packets.pts[packet_of_frame]
     given = np.flatnonzero(ticks != NO_PTS)
@@ -138,7 +138,7 @@ def sorted_packet_pts(packets: PacketTable, packet_of_frame: npt.NDArray[np.int6
 
 
 def _recording_of_packet(packets: PacketTable) -> npt.NDArray[np.int64]:
-    """Which of the recordings that were joined each packet is of, counted by how often dts went back before it."""
+    """The recording of each packet, where several were joined: how often dts went back before the packet."""
     given = np.flatnonzero(packets.dts != NO_PTS)
     dts = packets.dts[given]
     goes_back = np.zeros(len(packets), np.int64)

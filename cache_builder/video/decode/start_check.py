@@ -1,7 +1,8 @@
-"""Checks whether decoding may start where only the container says so.
+"""Checks whether decoding may start at a keyframe that only the container marks as one.
 
-A keyframe whose codec's header is proof needs no check (`PacketTable.resets_decoder`). Of the others a few at the
-beginning of the video are tried: decoding from there must give the pictures that decoding from the video's start gives.
+A keyframe with proof in its codec's header needs no check (`PacketTable.resets_decoder`). Of the other keyframes a few
+at the beginning of the video are tried: decoding from there must give the same pictures as decoding from the video's
+start.
 """
 
 from dataclasses import replace
@@ -12,27 +13,25 @@ import msgspec
 import numpy as np
 
 from cache_builder.errors import UnitNotIndependentError
-from cache_builder.video.decode.decode import VideoReader
+from cache_builder.video.decode.unit_decoder import VideoReader
+from cache_builder.video.decode.unit_edges import Pictures
 from cache_builder.video.picture import picture_hash
 from cache_builder.video.scan import VideoScan
 
 PACKETS_TO_SECOND_CHECK: Final = 64
-"""Beside the first start the last one within so many packets is tried."""
+"""In addition to the first start, the last start within this many packets is tried."""
 
 MAX_PACKETS_DECODED: Final = 400
 MAX_PIXELS_DECODED: Final = 400 * 1920 * 1080
-"""A start that lies further in the video is not tried: a scan is to stay short."""
+"""A start further into the video is not tried, so that a scan stays short."""
 
 _NUM_PICTURES: Final = 8
 _MAX_PACKETS_BEHIND: Final = 64
-"""As many as the first pictures behind a start may take."""
-
-_Pictures = list[tuple[int, int | None]]
-"""Packet and `picture_hash` of frames in output order."""
+"""The most packets that the first pictures behind a start may take."""
 
 
 def check_starts(path: Path, scan: VideoScan) -> VideoScan:
-    """The scan, of a video in one piece where one of its starts turns out not to be one.
+    """The scan; with the video as one unit, if one of its starts turns out to be none.
 
     Raises:
         VideoError: the file is not the one that was scanned.
@@ -45,17 +44,17 @@ def check_starts(path: Path, scan: VideoScan) -> VideoScan:
         expected = _pictures_behind(path, scan, starts, first=0)
         for start in starts:
             found = None if expected is None else _pictures_behind(path, scan, [start], first=start)
-            if expected is None or found is None:  # pictures of damaged packets differ anyway
+            if expected is None or found is None:  # pictures of damaged packets differ in any case
                 return scan
             if not _agree(expected[start], found[start]):
                 return _in_one_piece(scan, start)
     except UnitNotIndependentError:
-        pass  # It is found out at every start again, and does no harm.
+        pass  # A build meets this error again at each such start and merges the units.
     return scan
 
 
 def starts_to_try(scan: VideoScan) -> list[int]:
-    """Ordinals of the packets at which decoding is tried, one or two; none where all starts are proven."""
+    """Ordinals of the packets at which decoding is tried: one or two, or none if all starts have proof."""
     packets, facts = scan.packets, scan.facts
     claimed = np.flatnonzero(packets.can_start_unit & ~packets.resets_decoder)
     claimed = claimed[claimed > 0]
@@ -68,9 +67,9 @@ def starts_to_try(scan: VideoScan) -> list[int]:
 
 def _pictures_behind(
     path: Path, scan: VideoScan, starts: list[int], *, first: int
-) -> dict[int, _Pictures] | None:
-    """The first pictures from that of each of `starts` on, decoded from packet `first`; None where there is damage."""
-    pictures: dict[int, _Pictures] = {start: [] for start in starts}
+) -> dict[int, Pictures] | None:
+    """The first pictures from each of `starts` on, decoded from packet `first`; None if there is damage."""
+    pictures: dict[int, Pictures] = {start: [] for start in starts}
     end = starts[-1] + _MAX_PACKETS_BEHIND
     with VideoReader(path, scan) as reader:
         decoder = reader.decode(first, len(scan.packets))
@@ -93,8 +92,8 @@ def _pictures_behind(
     return pictures
 
 
-def _agree(expected: _Pictures, found: _Pictures) -> bool:
-    """Whether decoding from a start gives what decoding from the video's start gives, as far as both went."""
+def _agree(expected: Pictures, found: Pictures) -> bool:
+    """Whether decoding from a start gives the pictures of decoding from the video's start, as far as both go."""
     return bool(expected) and all(one == other for one, other in zip(expected, found, strict=False))
 
 

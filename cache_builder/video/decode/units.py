@@ -1,4 +1,4 @@
-"""Cuts a video into units that can be decoded apart: whole GOPs, long enough to be worth an open."""
+"""Cuts a video into units that can be decoded separately: whole GOPs, long enough to pay for an open."""
 
 from typing import Final
 
@@ -7,15 +7,15 @@ import numpy as np
 from cache_builder.video.packets import PacketTable
 
 MIN_PACKETS_PER_UNIT: Final = 150
-"""About 150 frames a unit: cutting at every keyframe over-decodes 2-25%, an open costs 23-32 ms, and one
-long video must still give every core something to do."""
+"""About 150 frames a unit. Cutting at every keyframe decodes 2-25% more frames than needed, and an open costs 23-32 ms.
+Much longer units would leave cores without work where there is one long video."""
 
 
 def gop_units(packets: PacketTable, *, min_packets: int | None = None) -> list[tuple[int, int]]:
     """Units [first_packet, end_packet) that cover all packets in order, each of whole GOPs.
 
-    Every unit has at least `min_packets` packets (None: `MIN_PACKETS_PER_UNIT`), unless the whole video has fewer; the
-    last one takes in what is left over. One packet is about one frame.
+    Every unit has at least `min_packets` packets (None: `MIN_PACKETS_PER_UNIT`), unless the whole video has fewer. The
+    last unit includes the remainder. One packet is about one frame.
     """
     least = MIN_PACKETS_PER_UNIT if min_packets is None else min_packets
     starts = [0]
@@ -26,9 +26,9 @@ def gop_units(packets: PacketTable, *, min_packets: int | None = None) -> list[t
 
 
 def merge_with_previous(units: list[tuple[int, int]], first_packet: int) -> list[tuple[int, int]]:
-    """The same units, the one that begins at `first_packet` joined to the one before.
+    """The same units, with the unit that begins at `first_packet` joined to the one before.
 
-    What to do about a `UnitNotIndependentError`.
+    This is the remedy for a `UnitNotIndependentError`.
 
     >>> merge_with_previous([(0, 5), (5, 9), (9, 12)], 5)
     [(0, 9), (9, 12)]

@@ -1,4 +1,4 @@
-"""Opens a video file, within limits, and says what is wrong with a file that does not open."""
+"""Opens a video file within limits, and gives the reason where a file does not open."""
 
 from cache_builder.video.opening.encryption import (
     ScrambledPart,
@@ -20,14 +20,11 @@ from cache_builder.video.opening.open_video import (
     read_packets,
     set_single_thread,
 )
-from cache_builder.video.opening.opener import CpuOpener, Opener
 
 __all__ = [
     "DEFAULT_LIMITS",
-    "CpuOpener",
     "NothingReadError",
     "OpenContainer",
-    "Opener",
     "ScrambledPart",
     "VideoLimits",
     "choose_video_stream",

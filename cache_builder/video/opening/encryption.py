@@ -1,4 +1,4 @@
-"""Whether a video stream is encrypted, as FFmpeg tells: its decoders only say that the data are invalid."""
+"""Whether a video stream is encrypted. FFmpeg's decoders report such data as invalid, without the reason."""
 
 import re
 import struct
@@ -14,40 +14,40 @@ from cache_builder.video.ffmpeg_log import dump_container
 from cache_builder.video.packets import PacketTable, VideoPacket
 
 _TAGS: Final = {"encv": "Common Encryption", "drmi": "FairPlay"}
-"""Sample entries that stand in the place of an encrypted stream's own."""
+"""Sample entries of encrypted streams. They replace the entry of the stream's codec."""
 
 _HEADER: Final = struct.Struct(">4s5I")
 """AVEncryptionInfo as side data (libavutil/encryption_info.c).
 
-Its scheme, blocks encrypted and left clear, sizes of the key's id and of the first block, number of subsamples.
+Fields: scheme, blocks encrypted and left clear, sizes of the key's id and of the first block, number of subsamples.
 """
 
 _TS_BYTES_LOOKED_AT: Final = 1 << 22
 _TS_PACKETS: Final = ((188, 0), (192, 4), (204, 0))
-"""Bytes of a packet of a transport stream, and of what stands before its header: plain, on Blu-ray discs and in
-camcorders, with error correction."""
+"""Bytes of a transport stream's packet, and bytes before the packet's header: plain; on Blu-ray discs and in
+camcorders; with error correction."""
 _TS_BYTES_TO_ALIGN: Final = 188 * 204 * 192 // 16
 _TS_PACKETS_AT_ONCE: Final = 8192
 _TS_SYNC: Final = 0x47
 _TS_SCRAMBLED: Final = 0x80
-"""Of the fourth byte: `transport_scrambling_control` is 2 or 3 (ISO/IEC 13818-1, 2.4.3.3; ETSI ETR 289)."""
+"""Bit of the fourth byte: `transport_scrambling_control` is 2 or 3 (ISO/IEC 13818-1, 2.4.3.3; ETSI ETR 289)."""
 
 
 def why_encrypted(stream: VideoStream) -> str | None:
-    """Why the whole stream is encrypted, as its header has it, or None."""
+    """How the whole stream is encrypted, by its header; None if the header does not state encryption."""
     # Matroska's demuxer has no other place for a track's ContentEncKeyID.
     return "it is encrypted (Matroska ContentEncryption)" if "enc_key_id" in stream.metadata else None
 
 
 def why_packet_encrypted(packet: VideoPacket, ordinal: int) -> str | None:
-    """Why a packet is encrypted, or None."""
+    """How a packet is encrypted, or None."""
     if not packet.has_sidedata("encryption_info"):
         return None
     info = bytes(packet.get_sidedata("encryption_info"))
     if len(info) < _HEADER.size:
         return None
     scheme, _, _, key_id_size, iv_size, num_subsamples = _HEADER.unpack_from(info)
-    # Pairs of bytes: in the clear, encrypted. Without any, all of the packet is encrypted.
+    # Pairs: bytes in the clear, bytes encrypted. Without any pair the whole packet is encrypted.
     subsamples = info[_HEADER.size + key_id_size + iv_size :][: 8 * num_subsamples]
     if num_subsamples and not any(encrypted for _, encrypted in struct.iter_unpack(">2I", subsamples)):
         return None
@@ -56,10 +56,10 @@ def why_packet_encrypted(packet: VideoPacket, ordinal: int) -> str | None:
 
 
 def why_scrambled(path: Path) -> str | None:
-    """Why a transport stream is encrypted, as most of its first packets say; None where they do not, or it is none.
+    """How a transport stream is encrypted, if most of its first packets are; else None, as for any other file.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         content = file.read(_TS_BYTES_LOOKED_AT)
@@ -76,13 +76,13 @@ def why_scrambled(path: Path) -> str | None:
 
 
 class ScrambledPart(msgspec.Struct, frozen=True, kw_only=True):
-    """Packets of a transport stream that are the video's and scrambled. FFmpeg says nothing of them."""
+    """Scrambled packets of the video in a transport stream. FFmpeg passes over them without a message."""
 
     num_transport_packets: int
     byte_offset: int
-    """Of the first of them."""
+    """Where the first of them begins."""
     packet_before: int
-    """Ordinal of the last packet of the video that begins before it; 0 where there is none."""
+    """Ordinal of the last packet of the video that begins before `byte_offset`; 0 where there is none."""
 
     @property
     def text(self) -> str:
@@ -94,10 +94,10 @@ class ScrambledPart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_scrambled_part(path: Path, *, pid: int, packets: PacketTable) -> ScrambledPart | None:
-    """What is scrambled of the stream `pid` of a transport stream; None where nothing is.
+    """The scrambled packets of stream `pid` in a transport stream; None where no packet is scrambled.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         head = np.frombuffer(file.read(_TS_BYTES_TO_ALIGN), np.uint8)
@@ -129,8 +129,8 @@ def find_scrambled_part(path: Path, *, pid: int, packets: PacketTable) -> Scramb
 
 
 def why_no_decoder(container: InputContainer, stream: VideoStream) -> str:
-    """Why there is no decoder for a stream: its codec is hidden, or unknown here."""
-    # PyAV names the tag of no stream without a decoder.
+    """Why there is no decoder for a stream: its codec is hidden, or this build of FFmpeg does not know it."""
+    # For a stream without a decoder PyAV gives no tag.
     line = re.search(rf"^  Stream #0:{stream.index}\b.*$", dump_container(container), re.MULTILINE)
     for tag, scheme in _TAGS.items():
         if line is not None and f"({tag} / " in line[0]:

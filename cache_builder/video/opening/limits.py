@@ -1,40 +1,40 @@
-"""How much a video may ask for: a file made to exhaust the machine costs itself, and no real one is refused."""
+"""How much a video may ask for. A file made to exhaust the machine fails alone, and no real video is refused."""
 
 from typing import Final
 
 import msgspec
 
 SECONDS_TO_BEGIN: Final = 60.0
-"""Start of a process, its imports, an open: a second on a quiet machine, much more on a crowded one."""
+"""Start of a process, its imports, and an open: a second on a quiet machine, much more on a crowded one."""
 
 BYTES_READ_PER_SECOND: Final = 500_000
 """A slow network disk, shared by many workers."""
 
 SECONDS_PER_PACKET: Final = 0.5
 SECONDS_PER_MEGAPIXEL: Final = 0.5
-"""For each packet together 1.5 s at 1080p, where decoding, resizing and encoding take 0.01 to 0.05 s."""
+"""A packet gets 1.5 s at 1080p by both constants together. Decoding, resizing and encoding take 0.01 to 0.05 s."""
 
 
 class VideoLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The most that a video may have, or claim in its header to have. More is an error that says so.
+    """The most that a video may have, or claim in its header to have. A video with more is refused with a message.
 
     Raises:
         ValueError: a limit is not positive.
     """
 
     max_pixels: int = 142_606_336
-    """Of a frame: 16384 x 8704, the largest picture that any level of HEVC or AV1 allows (16K; H.264: 8K)."""
+    """Pixels of a frame: 16384 x 8704, the largest picture in any level of HEVC or AV1 (16K; H.264: 8K)."""
     max_packets: int = 10_000_000
-    """Of a video: 46 hours at 60 frames a second. The scan holds about 300 bytes for each."""
+    """Packets of a video: 46 hours at 60 frames a second. The scan holds about 300 bytes for each."""
     max_seconds: float = 50 * 86400.0
-    """Claimed duration. FLV's clock of 32 bits of milliseconds ends after 49.7 days; real recordings are cut daily."""
+    """Claimed duration. FLV's clock (32 bits of milliseconds) ends after 49.7 days; real recordings are cut daily."""
     max_streams: int = 500
-    """Of every kind. A whole television multiplex of 20 programmes has about 100."""
+    """Streams of every kind. A whole television multiplex of 20 programmes has about 100."""
     max_memory_bytes: int = 8 * 2**30
-    """Data of one worker process. A decoder of 16K frames, 10 bits 4:2:0, holds 7 of 0.43 GB (HEVC, A.4.2)."""
+    """Data of one worker process. A decoder of 16K frames (10 bits, 4:2:0) holds 7 frames of 0.43 GB (HEVC, A.4.2)."""
 
     def __post_init__(self) -> None:
-        """Refuse what would refuse every video."""
+        """Refuse a limit that would refuse every video."""
         for name in self.__struct_fields__:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, found {getattr(self, name)}")
@@ -42,7 +42,7 @@ class VideoLimits(msgspec.Struct, frozen=True, kw_only=True):
     def excess_of_header(
         self, *, num_streams: int, width: int, height: int, num_frames: int, seconds: float | None
     ) -> str | None:
-        """What a header claims beyond the limits, and the limit; None if nothing."""
+        """What a header claims beyond the limits, and the limit; None if the header is within them."""
         claims = (
             (num_streams, self.max_streams, f"it has {num_streams:,} streams"),
             (width * height, self.max_pixels, f"its frames are {width} x {height} pixels"),
@@ -58,12 +58,12 @@ DEFAULT_LIMITS: Final = VideoLimits()
 
 
 def seconds_to_scan(num_bytes: int) -> float:
-    """The longest that reading a whole file of `num_bytes`, its packets and its hash, may take."""
+    """The longest time that reading a file of `num_bytes` may take: once for the packets, once for the hash."""
     return SECONDS_TO_BEGIN + 2 * num_bytes / BYTES_READ_PER_SECOND
 
 
 def seconds_to_decode(num_packets: int, *, width: int, height: int, num_bytes: int) -> float:
-    """The longest that a unit may take, of a file of `num_bytes`, which is read from its start at worst.
+    """The longest time that a unit may take. At worst its file of `num_bytes` is read from the start.
 
     >>> seconds_to_decode(150, width=1920, height=1080, num_bytes=10_000_000)
     330.52

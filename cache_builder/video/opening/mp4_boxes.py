@@ -1,18 +1,18 @@
-"""The boxes of an MP4 or MOV file (ISO/IEC 14496-12), as far as they say what kind of file it is."""
+"""The boxes of an MP4 or MOV file (ISO/IEC 14496-12) that show which kind of file it is."""
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
 _HEADER_BYTES: Final = 1 << 20
-"""Of a moov box that has no samples, more than all."""
+"""More than a moov box without samples takes."""
 
 
 def top_level_boxes(path: Path) -> Iterator[tuple[bytes, int]]:
-    """(type, byte offset) of the boxes that lie whole inside an MP4 or MOV file; nonsense for other files.
+    """(type, byte offset) of the boxes that lie whole inside an MP4 or MOV file; meaningless for other files.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     end, position = path.stat().st_size, 0
     with path.open("rb") as file:
@@ -31,7 +31,7 @@ def top_level_boxes(path: Path) -> Iterator[tuple[bytes, int]]:
 
 
 def incomplete_mp4(kinds: Collection[bytes]) -> str | None:
-    """What an MP4 lacks to be read, by the types of its topmost boxes; None where that is not it."""
+    """What an MP4 lacks, by the types of its topmost boxes; None where these boxes do not explain the failure."""
     if b"moov" in kinds:
         return None
     if b"moof" in kinds:
@@ -42,10 +42,10 @@ def incomplete_mp4(kinds: Collection[bytes]) -> str | None:
 
 
 def announces_fragments_without_any(path: Path) -> bool:
-    """Whether it is the header of a fragmented MP4 (moov with mvex, `init.mp4`) and no fragment is behind it.
+    """Whether the file is the header of a fragmented MP4 (moov with mvex, `init.mp4`) without any fragment.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     places: dict[bytes, int] = {}
     for kind, offset in top_level_boxes(path):

@@ -1,4 +1,4 @@
-"""Names files that are called like a video and hold something else, by how they begin."""
+"""Recognizes files with the name of a video and other content, by their first bytes."""
 
 import codecs
 import re
@@ -14,15 +14,15 @@ _QUOTED_CHARACTERS: Final = 60
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Kind:
     pattern: bytes
-    """Regular expression of the first bytes, without regard to upper and lower case."""
+    """Regular expression of the first bytes. Case is ignored."""
     text: str
     may_be_video: bool = False
-    """Whether a stream of video may begin so, too: then only what FFmpeg will not open is it."""
+    """Whether a video stream may begin with the same bytes. Then the kind is named only if FFmpeg opens no stream."""
 
 
 _BLANK: Final = rb"(?:\xef\xbb\xbf)?\s*"
 _COMMENT: Final = rb"<!--(?:(?!-->).)*-->\s*"
-"""No comment holds the end of one: else a page of many comments is tried in exponentially many ways."""
+"""A comment may not contain the end of a comment: else a page of many comments takes exponential time to match."""
 
 _KINDS: Final = (
     _Kind(
@@ -69,12 +69,12 @@ _KINDS: Final = (
 
 
 def name_what_it_is(path: Path, *, was_opened: bool) -> str | None:
-    """What a file is that FFmpeg found no video in; None where its beginning does not tell.
+    """What a file is in which FFmpeg found no video; None where its first bytes do not show it.
 
-    `was_opened`: FFmpeg took it for a stream of video at first. Then what might be one is not named.
+    `was_opened`: FFmpeg took the file for a video stream at first. Then kinds that may be a video are not named.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         beginning = file.read(_ZEROS_BYTES)
@@ -88,7 +88,7 @@ def name_what_it_is(path: Path, *, was_opened: bool) -> str | None:
 
 
 def _as_text(beginning: bytes) -> str | None:
-    """The first line of a text; None where it is none. Its last character may be cut off."""
+    """The first line of a text; None if the bytes are no text. The last character may be cut off."""
     is_whole = len(beginning) < _BEGINNING_BYTES
     try:
         text = codecs.getincrementaldecoder("utf-8-sig")().decode(beginning, final=is_whole)

@@ -1,4 +1,4 @@
-"""Why a file that FFmpeg opens gives no frame: named by what it is, or by what it lacks."""
+"""Why a file that FFmpeg opens gives no frame: what the file is instead, or what it lacks."""
 
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,7 @@ _PARAMETER_SETS: Final = {
         34: "picture parameter set (PPS)",
     },
 }
-"""Types of NAL units without which no picture can be decoded: ITU-T H.264, table 7-1, and H.265, table 7-1."""
+"""Types of NAL units that every picture needs: ITU-T H.264, table 7-1, and H.265, table 7-1."""
 
 
 class NothingReadError(VideoError):
@@ -33,7 +33,7 @@ class NothingReadError(VideoError):
 
 
 def explain_nothing_read(path: Path, error: NothingReadError, *, limits: VideoLimits) -> str:
-    """A better reason than that of `error`, where the file tells one; else that.
+    """A better reason than `error` has, if the file shows one; else the reason of `error`.
 
     Raises:
         OSError: the machine failed to read the file.

@@ -1,4 +1,4 @@
-"""Opens a file with FFmpeg and hands out its packets: what scan and decode must do in exactly the same way."""
+"""Opens a file with FFmpeg and hands out its packets. Scan and decode share this code, so both see the same packets."""
 
 import errno
 import hashlib
@@ -26,7 +26,7 @@ from cache_builder.video.opening.watched_file import WatchedFile
 from cache_builder.video.packets import VideoPacket
 
 MAX_READ_ERRORS_IN_A_ROW: Final = 16
-"""Demuxers resume after a damaged stretch; one that fails this often without a packet will not."""
+"""A demuxer may go on after a damaged stretch. One that fails this often without a packet will not."""
 
 _CONTAINERS: Final = (
     *(
@@ -48,16 +48,16 @@ _CONTAINERS: Final = (
     ),
     *("av1", "h264", "hevc", "m4v", "mjpeg", "mpegvideo", "obu", "yuv4mpegpipe"),
 )
-"""FFmpeg's demuxers of the containers and bare streams that `VIDEO_EXTENSIONS` stand for.
+"""FFmpeg's demuxers for the containers and bare streams of `VIDEO_EXTENSIONS`.
 
-None of them opens a second file, as playlists, DASH, image sequences, SDP, VobSub and so on do; `mov` would, where
-a track says that its data lie elsewhere, and is told not to. A file that FFmpeg takes for anything else is refused.
+None of them opens a second file, as demuxers of playlists, DASH, image sequences, SDP and VobSub do. `mov` would, where
+a track refers to data elsewhere; the options below forbid it. A file of any other format is refused.
 """
 
 _DEMUXER_OPTIONS: Final = {
-    "protocol_whitelist": "",  # nothing: the file itself is open already
+    "protocol_whitelist": "",  # empty: the file itself is open already
     "format_whitelist": ",".join(_CONTAINERS),
-    # Their defaults, too. Whoever changes them lets a video name any file of this machine.
+    # These are FFmpeg's defaults. With other values a video could make FFmpeg open any file of this machine.
     "enable_drefs": "0",
     "use_absolute_path": "0",
 }
@@ -65,30 +65,30 @@ _DEMUXER_OPTIONS: Final = {
 _METADATA_OF_ANY_ENCODING: Final[dict[str, Any]] = (
     {"metadata_errors": "surrogateescape"} if hasattr(InputContainer, "metadata_errors") else {}
 )
-"""Tags that are not UTF-8 cost no video: PyAV 18 must be told so, later ones cannot be told otherwise."""
+"""A tag that is not UTF-8 is no reason to refuse a video. PyAV 18 needs this option; later versions do not have it."""
 
 _BUFFER_BYTES: Final = 1 << 15
-"""What FFmpeg reads at once; its own default."""
+"""Bytes that FFmpeg reads at once; FFmpeg's own default."""
 
 _FAILURES_OF_THE_MACHINE: Final = frozenset(
     {errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETIMEDOUT}
 )
 
 _SILENT_ABOUT_DAMAGE: Final = frozenset({"mjpeg"})
-"""Codecs whose decoder hands out a picture that it could not finish as if it were whole, unless told otherwise.
+"""Codecs whose decoder, by default, hands out a picture that it could not finish as if it were whole.
 
-What is missing of it shows whatever was in its memory: an earlier picture, another one after a seek.
+The missing part shows what was in memory before: an earlier picture, or another one after a seek.
 """
 
 _STRICT: Final = {"err_detect": "explode"}
-"""Refuse such a picture. Decoders that conceal damage and say so need no telling: that is worth storing."""
+"""Refuse such a picture. Other decoders conceal damage and report it; their pictures are kept."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenContainer:
-    """An open video: what FFmpeg makes of it, and the file that FFmpeg reads.
+    """An open video: FFmpeg's container, and the file that FFmpeg reads.
 
-    Read from it with `seek` and `read_packets`, which say what FFmpeg does not.
+    Read from it by `seek` and `read_packets`, which raise errors that FFmpeg hides.
     """
 
     container: InputContainer
@@ -98,7 +98,7 @@ class OpenContainer:
         """Go to the keyframe at or before `offset`, in ticks of `stream` or bytes of the file.
 
         Raises:
-            av.FFmpegError: there is no way to get there.
+            av.FFmpegError: the container cannot seek there.
             OSError: the machine failed to read the file.
         """
         try:
@@ -121,17 +121,17 @@ def open_container(
     hwaccel: HWAccel | None = None,
     limits: VideoLimits = DEFAULT_LIMITS,
 ) -> OpenContainer:
-    """Open a video file. Close it by hand: left to the garbage collector a container leaks.
+    """Open a video file. Close it explicitly: a container that the garbage collector closes leaks memory.
 
-    With `decodes_nothing`, where the container lists its streams, FFmpeg does not decode pictures to learn more of
-    them: 2.5 ms instead of 15 to 20 for 1080p H.264. What only pictures tell (pixel format, reordering where the
-    stream does not name it) is then not known yet. With `probe_bytes` it reads that far ahead, or a packet, where it
-    else reads up to five seconds. `hwaccel` is what decodes in the CPU's place.
+    With `decodes_nothing`, and a container that lists its streams, FFmpeg decodes no picture to learn more of them: 2.5
+    ms instead of 15 to 20 for 1080p H.264. Facts that only pictures contain are then unknown at first: the pixel
+    format, and reordering where the stream does not state it. With `probe_bytes` FFmpeg reads ahead that many bytes, or
+    one packet; by default it reads up to five seconds. `hwaccel` is a device that decodes instead of the CPU.
 
-    Nothing but the file itself is opened, whatever it holds; not by FFmpeg either, which reads through a `WatchedFile`.
+    Only this file is opened, whatever it contains. FFmpeg opens none: it reads through a `WatchedFile`.
 
     Raises:
-        VideoError: with one line that says why FFmpeg cannot read it, the same on every machine.
+        VideoError: FFmpeg cannot read it; one line with the reason, the same on every machine.
         OSError: the machine failed to read the file.
     """
     file = _open_file(path, relative_path)
@@ -140,7 +140,7 @@ def open_container(
             file,
             mode="r",
             options=_decoder_options(limits) | ({"skip_frame": "all"} if decodes_nothing else {}),
-            # One more, so that too many are told from a failure.
+            # One stream more than the limit, so that too many streams are not reported as another failure.
             container_options=_DEMUXER_OPTIONS
             | {"max_streams": str(limits.max_streams + 1)}
             | ({} if probe_bytes is None else {"probesize": str(probe_bytes), "analyzeduration": "1"}),
@@ -168,10 +168,10 @@ def open_container(
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 of a file, in hex. FFmpeg may pass over what it cannot read; this does not.
+    """SHA-256 of a file, in hex. Reads every byte; FFmpeg may pass over bytes that it cannot read.
 
     Raises:
-        OSError: a byte of it cannot be read; names the file.
+        OSError: a byte cannot be read; names the file.
     """
     try:
         with path.open("rb") as file:
@@ -185,10 +185,10 @@ def choose_video_stream(
 ) -> VideoStream:
     """FFmpeg's best video stream; cover art does not count. Its decoder refuses frames beyond `limits`.
 
-    The demuxer passes over all other streams from then on.
+    From then on the demuxer passes over all other streams.
 
     Raises:
-        VideoError: there is none, or no decoder for it.
+        VideoError: there is no video stream, or no decoder for it.
     """
     streams = [
         stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic
@@ -210,9 +210,9 @@ def choose_video_stream(
 
 
 def discard_others(container: InputContainer, chosen: VideoStream) -> None:
-    """Have the demuxer pass over every other stream.
+    """Make the demuxer pass over every other stream.
 
-    A sample of another stream that cannot be read would else end this one, as sound does that a cut-off file lacks.
+    Otherwise an unreadable sample of another stream ends this one, for example missing sound in a cut-off file.
     """
     for stream in container.streams:
         if stream.index != chosen.index:
@@ -220,7 +220,7 @@ def discard_others(container: InputContainer, chosen: VideoStream) -> None:
 
 
 def set_single_thread(stream: VideoStream) -> None:
-    """One thread a decoder: units run in parallel instead, which is twice as fast."""
+    """Set one thread for the decoder. Units run in parallel instead, which is twice as fast."""
     stream.codec_context.thread_type = "NONE"
     stream.codec_context.thread_count = 1
 
@@ -231,12 +231,12 @@ def read_packets(
     *,
     on_error: Callable[[av.FFmpegError], None] = lambda error: None,
 ) -> Iterator[VideoPacket]:
-    """All packets of `stream` from where the container stands, going on after the demuxer's errors.
+    """All packets of `stream` from the container's position on. Goes on after the demuxer's errors.
 
-    Each of those is given to `on_error`. The empty packet with which PyAV ends a stream is left out.
+    `on_error` gets each of these errors. The empty packet with which PyAV ends a stream is left out.
 
     Raises:
-        OSError: the machine failed to read the file. FFmpeg would go on behind it, or take it for the end.
+        OSError: the machine failed to read the file. FFmpeg would go on behind, or take it for the end of the file.
     """
     num_errors = 0
     while num_errors < MAX_READ_ERRORS_IN_A_ROW:
@@ -257,17 +257,19 @@ def read_packets(
 
 
 def describe_error(error: Exception) -> str:
-    """What FFmpeg said, without error numbers and paths."""
+    """FFmpeg's message, without error numbers and paths."""
     if isinstance(error, MemoryError):
         return out_of_memory_text()
     text = str(getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
-    if isinstance(error, av.error.ArgumentError):  # all that FFmpeg says of frames beyond `max_pixels`
+    if isinstance(
+        error, av.error.ArgumentError
+    ):  # FFmpeg reports frames beyond `max_pixels` by this error alone
         text += f" (as for frames of more than {DEFAULT_LIMITS.max_pixels:,} pixels, the limit)"
     return text
 
 
 def out_of_memory_text() -> str:
-    """What to say of a video for which memory was refused to this process."""
+    """The reason for a video for which this process did not get enough memory."""
     limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
     has = f"the limit of {limit / 2**30:.1f} GiB a process" if limit != resource.RLIM_INFINITY else "there is"
     return f"it asks for more memory than {has}"

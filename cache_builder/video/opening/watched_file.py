@@ -1,11 +1,12 @@
-"""The file under FFmpeg, which remembers that it could not be read: FFmpeg's demuxers do not.
+"""The file that FFmpeg reads. It remembers a failed read, which FFmpeg's demuxers do not.
 
-Given a path, many a demuxer takes a read that fails for the end of the file, or for damage that it skips. So FFmpeg
-is given this, opens nothing itself, and whoever had it read asks `WatchedFile.check` afterwards.
+With a path, many demuxers take a failed read for the end of the file, or for damage that they skip. So FFmpeg gets this
+object and opens nothing itself. The caller asks `WatchedFile.check` after each call of FFmpeg.
 
-PyAV calls `read` and `seek` from C and passes on what is an `Exception`, where an FFmpeg function ends. What is none is
-lost: Ctrl-C and SIGTERM raise `KeyboardInterrupt` in whatever Python code runs next, which is just this here. So `seek`
-is a function of libc, and `read` the `send` of a generator, which waits inside its `try`.
+PyAV calls `read` and `seek` from C. It passes on exceptions of class `Exception` where an FFmpeg function ends, and
+drops all others. Ctrl-C and SIGTERM raise `KeyboardInterrupt`, which is not an `Exception`, in the next Python code
+that runs. That code is usually this callback. So `seek` is a function of libc, and `read` is the `send` of a generator,
+which waits inside its `try`.
 """
 
 import ctypes
@@ -17,10 +18,10 @@ from pathlib import Path
 from typing import Final
 
 NUM_PARTS: Final = 1024
-"""Parts of a file of which it is known whether any byte was read."""
+"""A file is divided into this many parts. For each the object knows whether any byte was read."""
 
 MAX_BYTES_PER_READ: Final = 1 << 16
-"""FFmpeg asks for a whole packet at once where it is larger than its buffer, and takes less. Each read is copied."""
+"""Each read is copied. FFmpeg asks for a whole packet at once if it is larger than its buffer, and accepts less."""
 
 _lseek = ctypes.CDLL(None).lseek
 _lseek.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int)
@@ -28,28 +29,28 @@ _lseek.restype = ctypes.c_int64
 
 
 class WatchedFile:
-    """A file for `av.open`. Close it by hand, after the container: PyAV does not."""
+    """A file for `av.open`. Close it explicitly, after the container: PyAV does not close it."""
 
     name: str
-    """What FFmpeg calls it; its extension counts where the content is not clear."""
+    """Name for FFmpeg, which looks at the extension where the content is ambiguous."""
     read: Callable[[int], bytes]
-    """At most so many bytes, fewer too; none at the end, and once a read has failed."""
+    """Reads up to that many bytes. Gives none at the end of the file, and none after a read has failed."""
     seek: Callable[[int, int], int]
-    """As lseek(2): the position, -1 where it cannot be."""
+    """As lseek(2): gives the new position, or -1 where there is no such position."""
     _descriptor: int | None = None
 
     def __init__(self, path: Path) -> None:
         """Open it.
 
         Raises:
-            OSError: it cannot be opened.
+            OSError: the file cannot be opened.
         """
         self._path = path
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._failures: list[BaseException] = []
         self.name = f"file:{path}"
         self._parts = _PartsRead(os.fstat(self._descriptor).st_size)
-        # It holds no reference to `self`: a cycle would leave the file open until the garbage collector comes.
+        # `reads` has no reference to `self`: a cycle would keep the file open until the garbage collector runs.
         reads = _reads(self._descriptor, self._failures, self._parts)
         next(reads)
         self.read = reads.send
@@ -57,27 +58,27 @@ class WatchedFile:
 
     @property
     def number(self) -> int | None:
-        """Its descriptor, None once it is closed."""
+        """The file's descriptor; None once the file is closed."""
         return self._descriptor
 
     def tell(self) -> int:
-        """The position. PyAV wants it there, and has no need of it."""
+        """The position. PyAV requires this method and does not call it."""
         return self.seek(0, os.SEEK_CUR)
 
     def longest_unread(self) -> tuple[int, int]:
-        """The longest stretch of which nothing was read, as its first byte and the byte behind; (0, 0) where none is.
+        """The longest stretch that was not read: its first byte and the byte behind it; (0, 0) if all was read.
 
-        To a thousandth of the file: a stretch may be longer by as much at either end.
+        Exact to a thousandth of the file: the stretch may be longer by that much at either end.
         """
         return self._parts.longest_unread()
 
     def check(self) -> None:
-        """Raise what went wrong in the first read that failed.
+        """Raise the error of the first read that failed.
 
         Raises:
             OSError: the machine failed to read; names the file.
-            MemoryError: there was none to read into.
-            KeyboardInterrupt: or whatever else the handler of a signal raised meanwhile.
+            MemoryError: there was no memory to read into.
+            KeyboardInterrupt: or another exception that a signal's handler raised meanwhile.
         """
         if not self._failures:
             return
@@ -87,26 +88,26 @@ class WatchedFile:
         raise failure
 
     def close(self, _close: Callable[[int], None] = os.close) -> None:
-        """Close it; again is no error."""
-        # A default, as the interpreter on its way out empties modules before it drops the last objects.
+        """Close the file. A second call is no error."""
+        # A default argument, because the interpreter at exit empties modules before it drops the last objects.
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             _close(descriptor)
 
     def __del__(self) -> None:
-        """Of a live store that nobody closes: quietly, as FFmpeg closes files of its own."""
+        """Close the file of a live store that nobody closes. No warning, as for files that FFmpeg opens itself."""
         self.close()
 
 
 class _PartsRead:
-    """Which parts of a file were read, a bit each."""
+    """Which parts of a file were read, one bit for each."""
 
     def __init__(self, num_bytes: int) -> None:
         self._num_bytes = num_bytes
         self._bits = 0
 
     def mark(self, first: int, end: int) -> None:
-        """The bytes from `first` to before `end` were read."""
+        """Mark the bytes from `first` to before `end` as read."""
         if first < end <= self._num_bytes:
             first_part, last_part = (place * NUM_PARTS // self._num_bytes for place in (first, end - 1))
             self._bits |= ((2 << last_part - first_part) - 1) << first_part
@@ -119,11 +120,11 @@ class _PartsRead:
 
 
 def _reads(descriptor: int, failures: list[BaseException], parts: _PartsRead) -> Generator[bytes, int, None]:
-    """Send it a number of bytes, and it gives them; nothing but closing it raises."""
+    """Takes a number of bytes by `send` and gives the bytes. No exception leaves it until it is closed."""
     found = b""
     while True:
         try:
-            while True:  # in here, as a loop is where signals are looked for
+            while True:  # inside `try`, because Python runs handlers of signals at the end of a loop's turn
                 num_bytes = yield found
                 found = b"" if failures else os.read(descriptor, min(num_bytes, MAX_BYTES_PER_READ))
                 end = os.lseek(descriptor, 0, os.SEEK_CUR)

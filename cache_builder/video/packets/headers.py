@@ -1,7 +1,7 @@
-"""What the first bytes of a packet say of its pictures, for the codecs whose headers are simple enough to read.
+"""What the first bytes of a packet show about its pictures, for codecs whose headers are simple enough to read.
 
-A container calls a packet a keyframe. That is a claim: some muxers set it where a decoder still needs pictures from
-before. The headers of the codec itself are proof.
+A container may mark a packet as a keyframe although a decoder still needs earlier pictures: some muxers do. The codec's
+own headers are proof.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,24 +11,24 @@ from typing import Final
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PacketHeader:
-    """Facts of a packet; all are False where the codec's headers are not read here."""
+    """Facts about a packet; all False where this module does not read the codec's headers."""
 
     resets_decoder: bool = False
-    """Its first picture makes the decoder forget all earlier ones."""
+    """The packet's first picture makes the decoder forget all earlier ones."""
     is_closed: bool = False
-    """Besides, no picture of a later packet needs any from before it: none leads up to it."""
+    """In addition, no picture of a later packet needs one from before this packet: no picture leads up to it."""
     hides_picture: bool = False
-    """It holds one picture, and that is not shown."""
+    """The packet contains one picture, which is not shown."""
     shows_again: bool = False
-    """It holds no picture, and shows one of an earlier packet again."""
+    """The packet contains no picture, and shows a picture of an earlier packet again."""
     holds_no_picture: bool = False
-    """Nor does it show one: it ends a stream, or holds metadata."""
+    """The packet contains and shows no picture: it ends a stream, or contains metadata."""
     is_skippable: bool = False
-    """HEVC's RASL picture: it leads up to a keyframe, and a decoder that starts there leaves it out."""
+    """HEVC's RASL picture: it leads up to a keyframe, and a decoder that starts at the keyframe leaves it out."""
 
 
 HeaderReader = Callable[[memoryview], PacketHeader]
-"""Packet bytes, at least one -> what they say."""
+"""Bytes of a packet, at least one -> its header's facts."""
 
 _UNKNOWN: Final = PacketHeader()
 
@@ -53,7 +53,7 @@ _AV1_KEY_FRAME = 0
 def header_reader(codec: str, extradata: bytes | None, *, is_intra_only: bool) -> HeaderReader:
     """The reader for packets of `codec`, a canonical name, of a stream with this `extradata`.
 
-    `is_intra_only` says that every picture of the codec is decoded by itself.
+    `is_intra_only`: every picture of the codec is decoded without others.
     """
     if is_intra_only:
         return lambda packet: PacketHeader(resets_decoder=True, is_closed=True)
@@ -63,7 +63,7 @@ def header_reader(codec: str, extradata: bytes | None, *, is_intra_only: bool) -
 
 
 def nal_length_bytes(codec: str, extradata: bytes) -> int:
-    """Bytes of the length before each NAL unit of H.264 or HEVC; 0 where start codes part them (Annex B).
+    """Bytes of the length before each NAL unit of H.264 or HEVC; 0 where start codes separate the units (Annex B).
 
     ISO/IEC 14496-15, 5.3.3.1 (`avcC`) and 8.3.3.1 (`hvcC`).
     """
@@ -73,7 +73,7 @@ def nal_length_bytes(codec: str, extradata: bytes) -> int:
 
 
 def nal_unit_types(packet: memoryview, codec: str, num_length_bytes: int) -> Iterator[int]:
-    """Types of the NAL units of a packet, in order, up to the first that is cut off.
+    """Types of the NAL units of a packet, in order, up to the first unit that is cut off.
 
     >>> list(nal_unit_types(memoryview(bytes([0, 0, 1, 0x09, 0xF0, 0, 0, 0, 1, 0x65, 0x88])), "h264", 0))
     [9, 5]
@@ -102,7 +102,7 @@ def _start_coded(packet: memoryview) -> Iterator[int]:
 
 
 def _is_whole(packet: memoryview, num_length_bytes: int) -> bool:
-    """Whether a packet is NAL units and nothing else, as far as their lengths or its first start code tell."""
+    """Whether a packet is NAL units and nothing else, by their lengths or by its first start code."""
     if not num_length_bytes:
         return bytes(packet[:4]) == b"\0\0\0\1" or bytes(packet[:3]) == b"\0\0\1"
     position = 0
@@ -125,7 +125,7 @@ def _nal_header_reader(codec: str, extradata: bytes) -> HeaderReader:
                     is_closed=kind in closed,
                     is_skippable=kind in skippable,
                 )
-        # Parsers make packets of their own of what ends a stream, and of metadata behind the last picture.
+        # Parsers put an end of stream, and metadata behind the last picture, into packets of their own.
         return PacketHeader(holds_no_picture=_is_whole(packet, num_length_bytes))
 
     return read
@@ -140,7 +140,7 @@ def _read_vp8(packet: memoryview) -> PacketHeader:
 def _read_vp9(packet: memoryview) -> PacketHeader:
     """VP9 bitstream specification, 6.2 and annex B."""
     first = packet[0]
-    # A fourth bit of the profile, reserved, shifts what follows.
+    # A fourth bit of the profile, reserved, shifts the bits behind it.
     flags = first if first & 0x30 == 0x30 else first >> 1
     shows_existing, is_inter, is_shown = bool(flags & 0x4), bool(flags & 0x2), bool(flags & 0x1)
     if shows_existing:
@@ -152,9 +152,9 @@ def _read_vp9(packet: memoryview) -> PacketHeader:
 
 
 def _read_av1(packet: memoryview) -> PacketHeader:
-    """AV1 bitstream specification, 5.3.1, 5.5.1 and 5.9.2, as far as the first frame header of the temporal unit.
+    """AV1 bitstream specification, 5.3.1, 5.5.1 and 5.9.2, up to the first frame header of the temporal unit.
 
-    A temporal unit shows one frame (7.5), and the decoder gives it the unit's timestamp, also one shown again.
+    A temporal unit shows one frame (7.5). The decoder gives that frame the unit's timestamp, also if it is shown again.
     """
     position = 0
     while position < len(packet):
@@ -169,7 +169,7 @@ def _read_av1(packet: memoryview) -> PacketHeader:
         first = packet[position]
         if (
             kind == _AV1_SEQUENCE_HEADER and first & 0x08
-        ):  # reduced_still_picture_header: nothing but keyframes
+        ):  # reduced_still_picture_header: every picture is a keyframe
             return PacketHeader(resets_decoder=True, is_closed=True)
         if kind in _AV1_WITH_FRAME_HEADER:
             shows_existing, frame_type, is_shown = first >> 7, first >> 5 & 3, first >> 4 & 1

@@ -1,4 +1,4 @@
-"""The packets of a video as columns: what a scan learns of them, and all that the rest needs."""
+"""The packets of a video as columns, filled by the scan."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -39,31 +39,32 @@ class PacketTable:
     dts: npt.NDArray[np.int64]
     """Ticks, `NO_PTS` where missing."""
     pos: npt.NDArray[np.int64]
-    """Byte position in the file, `NO_POS` where the demuxer does not know."""
+    """Byte position in the file, `NO_POS` where the demuxer does not report it."""
     size: npt.NDArray[np.int32]
     """Bytes."""
     is_keyframe: npt.NDArray[np.bool_]
     is_discarded: npt.NDArray[np.bool_]
-    """Decoded but not shown: outside an edit list."""
+    """Decoded but not shown: outside the edit list."""
     is_corrupt: npt.NDArray[np.bool_]
-    """The demuxer flagged it: bytes are missing or fail a checksum."""
+    """The demuxer flagged the packet: bytes are missing or fail a checksum."""
     is_at_demuxer_error: npt.NDArray[np.bool_]
-    """The demuxer reported an error after this packet or, before one that is no keyframe, on the way to it.
+    """The demuxer reported an error behind this packet, or between this packet and the one before.
 
-    What it passed over is lost; a keyframe behind it needs nothing of that.
+    The second holds only for a packet that is no keyframe. A keyframe needs nothing of the bytes that were lost before
+    it.
     """
     hides_picture: npt.NDArray[np.bool_]
-    """Its codec's header says that its picture is not shown."""
+    """The codec's header states that the packet's picture is not shown."""
     shows_again: npt.NDArray[np.bool_]
-    """Its codec's header says that it shows a picture of an earlier packet again."""
+    """The codec's header states that the packet shows a picture of an earlier packet again."""
     holds_no_picture: npt.NDArray[np.bool_]
-    """Its codec's headers say that it neither holds nor shows a picture: it ends a stream, or holds metadata."""
+    """The codec's headers contain and show no picture: the packet ends a stream, or contains metadata."""
     is_skippable: npt.NDArray[np.bool_]
-    """HEVC's RASL pictures: they lead up to a keyframe, and a decoder that starts there leaves them out."""
+    """HEVC's RASL pictures: they lead up to a keyframe, and a decoder that starts at the keyframe leaves them out."""
     resets_decoder: npt.NDArray[np.bool_]
-    """A keyframe whose codec's header proves it: nothing of what was decoded before is used behind it."""
+    """A keyframe by proof of the codec's header: later packets use nothing that was decoded before it."""
     can_start_unit: npt.NDArray[np.bool_]
-    """A shown keyframe of a video that may be split, and the first packet."""
+    """A shown keyframe of a video that may be split. The first packet counts, too."""
 
     def __post_init__(self) -> None:
         """Check that the columns fit together, and freeze them."""

@@ -1,4 +1,4 @@
-"""What the colour tags of a frame stand for, and which matrix: one table for the two ways frames become RGB.
+"""Meanings of a frame's colour tags, and the matrix of each: one table for the two ways in which frames become RGB.
 
 Tags are those of ITU-T H.273: MatrixCoefficients (`int(frame.colorspace)` in PyAV) and TransferCharacteristics.
 """
@@ -23,7 +23,7 @@ MATRIX_NAMES: Final = {
 """FFmpeg's names of matrices."""
 
 RANGE_NAMES: Final = {0: "unspecified", 1: "limited", 2: "full"}
-"""Of FFmpeg's AVColorRange."""
+"""FFmpeg's AVColorRange."""
 
 TRANSFER_NAMES: Final = {
     1: "bt709",
@@ -47,7 +47,7 @@ TRANSFER_NAMES: Final = {
 """FFmpeg's names of transfers from light to code values."""
 
 HDR_TRANSFERS: Final = {"smpte2084": "PQ", "arib-std-b67": "HLG"}
-"""Transfers of pictures brighter than displays show: they are to be tone-mapped, and here are not."""
+"""Transfers of pictures that are brighter than displays. They should be tone-mapped; this package does not do it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class ColourMatrix:
     Attributes:
         kr: Weight of red in luma (ITU-T H.273, table 4).
         kb: Weight of blue in luma.
-        swscale_table: What swscale calls its table of the same weights.
+        swscale_table: swscale's name of its table with the same weights.
     """
 
     kr: float
@@ -68,7 +68,7 @@ class ColourMatrix:
 _BT601 = ColourMatrix(kr=0.299, kb=0.114, swscale_table=Colorspace.ITU601)
 _BT2020 = ColourMatrix(kr=0.2627, kb=0.0593, swscale_table=Colorspace.BT2020)
 
-# Not here: 0 (RGB), 2 (unspecified), 3 (reserved), 5 and 6 (BT.601), all read as BT.601, as FFmpeg does.
+# Tags without an entry are read as BT.601, as FFmpeg does: 0 (RGB), 2 (unspecified), 3 (reserved), 5 and 6 (BT.601).
 # BT.2020 constant luminance is read as the common variant.
 _MATRIX_OF_TAG = {
     1: ColourMatrix(kr=0.2126, kb=0.0722, swscale_table=Colorspace.ITU709),
@@ -77,7 +77,7 @@ _MATRIX_OF_TAG = {
     9: _BT2020,
     10: _BT2020,
 }
-# What swscale has no table for; BT.601 would show green faces and call it done.
+# swscale has no table for these. Read as BT.601 they would give wrong colours (green faces) without an error.
 _UNSUPPORTED_MATRICES = {
     8: "YCgCo",
     11: "SMPTE ST 2085",
@@ -91,10 +91,10 @@ _UNSUPPORTED_MATRICES = {
 
 
 def find_colour_matrix(tag: int) -> ColourMatrix:
-    """The matrix that a frame's tag stands for.
+    """The matrix of a frame's tag.
 
     Raises:
-        ValueError: If the tag names a matrix that is not converted, naming it.
+        ValueError: the tag's matrix has no conversion; names the matrix.
 
     >>> find_colour_matrix(1).kr
     0.2126

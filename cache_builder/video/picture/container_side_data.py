@@ -1,7 +1,7 @@
-"""What the container says of a stream and FFmpeg's decoders leave to the program: cropping, Dolby Vision.
+"""What the container states about a stream and FFmpeg's decoders leave to the program: cropping, Dolby Vision.
 
-PyAV 19 hands it out (`CodecContext.coded_side_data`). PyAV 18 has but the text that `av_dump_format` writes of it, from
-the same record.
+PyAV 19 gives these records (`CodecContext.coded_side_data`). PyAV 18 gives only the text that `av_dump_format` writes
+from the same records.
 """
 
 import re
@@ -23,10 +23,10 @@ _DOLBY_VISION_TEXT: Final = re.compile(
 )
 
 _PROFILES_OF_ONE_LAYER: Final = frozenset({5, 10, 20})
-"""Dolby Vision over HEVC, AV1 and stereo HEVC; those whose base layer may be made for no other display."""
+"""Dolby Vision over HEVC, AV1 and stereo HEVC. In these profiles the base layer may be for no other display."""
 
 _DOLBY_TAGS: Final = frozenset({"dvh1", "dvhe", "dav1"})
-"""Sample entries of streams that other decoders than Dolby's are not to show."""
+"""Sample entries of streams that only Dolby's decoders should show."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class DolbyVision:
 
     Attributes:
         profile: 5, 7, 8...
-        compatibility_id: What the base layer is for other displays: 1 HDR10, 2 SDR, 4 HLG, 6 Blu-ray; 0 nothing.
+        compatibility_id: Which other displays the base layer is for: 1 HDR10, 2 SDR, 4 HLG, 6 Blu-ray; 0 none.
     """
 
     profile: int
@@ -44,15 +44,15 @@ class DolbyVision:
 
 @dataclass(frozen=True, kw_only=True)
 class ContainerSideData:
-    """What the container says of one video stream."""
+    """What the container states about one video stream."""
 
     crop: ContainerCrop = WHOLE_PICTURE
-    """What it cuts off each picture: `clap` of MOV and MP4, `PixelCrop...` of Matroska."""
+    """What the container cuts off each picture: `clap` of MOV and MP4, `PixelCrop...` of Matroska."""
     dolby_vision: DolbyVision | None = None
 
 
 def read_container_side_data(container: InputContainer, stream: VideoStream) -> ContainerSideData:
-    """What the container says of a video stream that has a decoder, as FFmpeg read it."""
+    """Read the records, as FFmpeg read them, of a video stream that has a decoder."""
     by_kind = getattr(stream.codec_context, "coded_side_data", None)
     if by_kind is None:
         return parse_dump(dump_container(container), stream_index=stream.index)
@@ -66,31 +66,31 @@ def parse_records(by_kind: dict[str, bytes]) -> ContainerSideData:
         top, bottom, left, right = struct.unpack("<4I", cropping[:16])
         crop = ContainerCrop(left=left, right=right, top=top, bottom=bottom)
     if (record := by_kind.get("dovi_conf")) is not None and len(record) >= 8:
-        # A byte each: two of the version, profile, level, three flags, compatibility.
+        # One byte each: two for the version, then profile, level, three flags, compatibility.
         dolby_vision = DolbyVision(profile=record[2], compatibility_id=record[7])
     return ContainerSideData(crop=crop, dolby_vision=dolby_vision)
 
 
 def parse_dump(text: str, *, stream_index: int) -> ContainerSideData:
-    """Read what `av_dump_format` writes of a stream."""
+    """Read the records of a stream from the text of `av_dump_format`."""
     streams = re.split(r"^  Stream #0:", text, flags=re.MULTILINE)
     ours = next((part for part in streams[1:] if re.match(rf"{stream_index}\b", part)), "")
-    # Metadata come first, and may hold anything but a line that begins so.
-    said = ours.rpartition("\n    Side data:\n")[2] if "\n    Side data:\n" in ours else ""
+    # Metadata come first, and may contain any line except one that begins like this.
+    side_data = ours.rpartition("\n    Side data:\n")[2] if "\n    Side data:\n" in ours else ""
     crop, dolby_vision = WHOLE_PICTURE, None
-    if (match := _CROPPING_TEXT.search(said)) is not None:
+    if (match := _CROPPING_TEXT.search(side_data)) is not None:
         left, right, top, bottom = (int(number) for number in match.groups())
         crop = ContainerCrop(left=left, right=right, top=top, bottom=bottom)
-    if (match := _DOLBY_VISION_TEXT.search(said)) is not None:
+    if (match := _DOLBY_VISION_TEXT.search(side_data)) is not None:
         dolby_vision = DolbyVision(profile=int(match[1]), compatibility_id=int(match[2]))
     return ContainerSideData(crop=crop, dolby_vision=dolby_vision)
 
 
 def why_no_rgb(dolby_vision: DolbyVision | None, codec_tag: str) -> str | None:
-    """Why the pictures of a stream cannot become RGB, or None: Dolby Vision's own colours, meant for no other decoder.
+    """Why the pictures of a stream cannot become RGB: they have Dolby Vision's own colours; None if they can.
 
-    They are IPT-PQ-C2 with curves that change from picture to picture (profile 5, and 10.0 and 20.0). FFmpeg decodes
-    them as Y'CbCr: purple and green. Other profiles hold a picture for other displays.
+    These colours are IPT-PQ-C2 with curves that change from picture to picture (profile 5, 10.0 and 20.0). FFmpeg
+    decodes them as Y'CbCr: purple and green. Other profiles contain a picture for other displays.
     """
     if dolby_vision is None:
         is_dolby_alone = codec_tag in _DOLBY_TAGS
@@ -103,7 +103,7 @@ def why_no_rgb(dolby_vision: DolbyVision | None, codec_tag: str) -> str | None:
 
 
 def codec_tag_of(stream: VideoStream) -> str:
-    """The four characters that the container names the codec by, in Latin-1; empty where PyAV cannot read them."""
+    """The four characters by which the container names the codec, in Latin-1; empty where PyAV cannot read them."""
     try:
         return stream.codec_context.codec_tag
     except UnicodeDecodeError:

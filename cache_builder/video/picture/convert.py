@@ -1,18 +1,18 @@
 """Decoded frame -> upright RGB of the stored size, with one call of swscale.
 
-Colour: matrix and range are those the frame names (unspecified means BT.601, limited), chroma sits where the
-frame says. With the flags below 8-bit and limited-range frames agree with the float formulas to 0.52 levels at
-full size, which is rounding; PyAV's default flags darken a resized limited-range frame by 1.5 levels. Where
-swscale itself is less exact: full-range frames of more than 8 bits come out 0.3 too bright on average (1.5 at
-most); the chroma of an odd width or height is stretched, by one source pixel at the far edge; and a sum of 512
-or more wraps to black, which takes Y and chroma both above legal limited range.
+Colour: matrix and range are those that the frame's tags name (unspecified means BT.601, limited), and chroma is sited
+as the frame states. With the flags below, 8-bit and limited-range frames agree with the float formulas to 0.52 levels
+at full size, which is rounding. PyAV's default flags darken a resized limited-range frame by 1.5 levels. swscale itself
+is less exact in three cases. Full-range frames of more than 8 bits come out 0.3 too bright on average (1.5 at most).
+The chroma of an odd width or height is stretched, by one source pixel at the far edge. A sum of 512 or more wraps to
+black, which needs Y and chroma both above legal limited range.
 
-Cropping: libavfilter's `crop` moves pointers and copies nothing, and hands chroma siting, matrix and range on;
-swscale then reads only what is kept. The ways to cut the centre 4:3 of 1080p H.264 and squeeze it to 224x224,
-medians of five rounds on one core: this one 0.91 ms; crop and scale inside one filter graph 0.94, with
-matrix and range out of our hands; scaling the whole frame and cropping the small image 1.37, and the crop then
-falls between output pixels (1920 columns become 298.67); copying the kept planes first 0.97, and the copy
-forgets where chroma sits. Scaling the whole frame, nothing cropped, takes 0.98.
+Cropping: libavfilter's `crop` moves pointers and copies nothing, and keeps chroma siting, matrix and range; swscale
+then reads only the kept part. Ways to cut the centre 4:3 of 1080p H.264 and squeeze it to 224x224, medians of five
+rounds on one core: this one 0.91 ms; crop and scale inside one filter graph 0.94, without control of matrix and range;
+scale the whole frame and crop the small image 1.37, and the crop then falls between output pixels (1920 columns become
+298.67); copy the kept planes first 0.97, and the copy loses chroma siting. Scaling the whole frame without a crop
+takes 0.98.
 """
 
 from fractions import Fraction
@@ -39,30 +39,31 @@ ACCURATE_FLAGS = (
     | Interpolation.FULL_CHR_H_INP
 )
 
-# What FFmpeg reads wrong as it is, brought losslessly to a format that it reads right, first.
+# FFmpeg reads these formats wrongly. They are first converted, without loss, to a format that it reads rightly.
 _TAKEN_INSTEAD = {
-    # libavfilter's crop cannot point into these; asked to, it converts them with a matrix of its own choosing.
+    # libavfilter's crop cannot point into these; it would convert them, with a matrix of its own choice.
     "yuyv422": "yuv422p",
     "yvyu422": "yuv422p",
     "uyvy422": "yuv422p",
     "uyyvyy411": "yuv411p",
     "y210le": "yuv422p10le",
     "y212le": "yuv422p12le",
-    # swscale takes their bytes the other way round where it need not scale, and shows noise.
+    # swscale swaps their bytes where it need not scale, and the result is noise.
     "rgb555be": "rgb555le",
     "bgr555be": "bgr555le",
     "rgb565be": "rgb565le",
     "bgr565be": "bgr565le",
 }
 
-# swscale takes every gray format for full range, whatever the frame says: what it leaves out, on 8 bits.
+# swscale takes every gray format for full range, whatever the frame states. This table expands limited range, on 8
+# bits.
 _LIMITED_TO_FULL = np.clip(np.rint((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
 
 
 class FrameConverter:
     """Converts the frames of one video, one thread at a time.
 
-    Frames may change size, pixel format and the shape of their pixels on the way; the stored size never does.
+    Frames may change size, pixel format and shape of pixels within the video; the stored size is always the same.
 
     Args:
         geometry: What the stored frames look like.
@@ -95,9 +96,9 @@ class FrameConverter:
             `out`, or a new C-contiguous uint8 array (height, width, 3), RGB, upright.
 
         Raises:
-            ValueError: If `out` has another shape, dtype or order, the frame's colour matrix is one that swscale
-                cannot convert, or the container's crop leaves nothing of the frame.
-            av.FFmpegError: If FFmpeg cannot convert the frame.
+            ValueError: `out` has another shape, dtype or order, swscale cannot convert the frame's colour matrix, or
+                the container's crop leaves nothing of the frame.
+            av.FFmpegError: FFmpeg cannot convert the frame.
         """
         shape = (self._geometry.height, self._geometry.width, 3)
         if out is None:
@@ -159,7 +160,7 @@ class FrameConverter:
 
 
 def _pattern_of(format_name: str) -> tuple[int, int]:
-    """Columns and rows after which the meaning of samples repeats: of a chroma sample, of a colour mosaic."""
+    """Columns and rows after which the meaning of samples repeats, by chroma subsampling or a colour mosaic."""
     pixel_format = av.VideoFormat(format_name)
     if pixel_format.is_bayer:
         return (2, 2)
@@ -169,7 +170,7 @@ def _pattern_of(format_name: str) -> tuple[int, int]:
 def _build_crop_graph(
     width: int, height: int, format_name: str, placement: FramePlacement, pattern: tuple[int, int]
 ) -> Graph:
-    # Nothing can begin inside a pattern: with 4:2:0 an odd offset goes back to the even one before it, at most one
+    # A crop cannot begin inside a pattern: with 4:2:0 an odd offset moves back to the even one before it, at most one
     # source pixel off centre. The size stays as planned.
     pixel_format = av.VideoFormat(format_name, width, height)
     left = placement.crop_left - placement.crop_left % pattern[0]
@@ -178,7 +179,7 @@ def _build_crop_graph(
     graph.threads = 1
     graph.link_nodes(
         graph.add_buffer(width=width, height=height, format=pixel_format, time_base=Fraction(1, 1000)),
-        # swscale would scale the two fields of an interlaced frame each for itself: combs at 224 rows.
+        # swscale would scale the two fields of an interlaced frame separately: combs at 224 rows.
         graph.add("setfield", "mode=prog"),
         graph.add("crop", f"w={placement.crop_width}:h={placement.crop_height}:x={left}:y={top}:exact=1"),
         graph.add("buffersink"),

@@ -1,4 +1,4 @@
-"""The shape of each frame's pixels, which PyAV does not show: the decoder's, as of the packet that the frame is in."""
+"""The shape of each frame's pixels. PyAV's frames do not have it; the decoder has it for the packet it decodes."""
 
 from bisect import bisect_right
 
@@ -8,9 +8,9 @@ from cache_builder.video.picture.presentation import positive_ratio
 
 
 class FrameAspects:
-    """Sample aspect ratios of the pictures that one run of a decoder of one thread has taken in.
+    """Sample aspect ratios of the pictures that one run of a single-threaded decoder has decoded.
 
-    Such a decoder is done with the headers of a packet when `decode` returns; the frame may come out later.
+    Such a decoder has read the headers of a packet when `decode` returns; the frame may come out later.
     """
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class FrameAspects:
         self._aspects: list[tuple[int, int] | None] = []
 
     def note(self, packet: int, decoder: VideoCodecContext) -> None:
-        """Note what `decoder` says once it has taken in a packet, in the order of packets."""
+        """Note the aspect of `decoder` after it has decoded a packet. Call it in the order of packets."""
         aspect = positive_ratio(decoder.sample_aspect_ratio)
         if not self._aspects or aspect != self._aspects[-1]:
             self._packets.append(packet)

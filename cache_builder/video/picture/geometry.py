@@ -1,8 +1,8 @@
-"""Which part of a coded frame is kept, how large it becomes and where it lands: pure arithmetic.
+"""Which part of a coded frame is kept, how large it becomes and where it lies in the stored frame: pure arithmetic.
 
-A frame is coded lying as the encoder liked it, with pixels that need not be square, and margins that the container
-cuts off. Everything here is decided as a viewer sees the frame (upright, square pixels) and answered in coded pixels,
-so that the converter can crop and scale before it turns the small result.
+A coded frame may lie on its side, its pixels may not be square, and the container may cut off its margins. This module
+decides everything for the frame as a viewer sees it (upright, square pixels) and gives the result in coded pixels. So
+the converter can crop and scale first, and turn the small result.
 """
 
 import re
@@ -22,18 +22,18 @@ MAX_ASPECT_TERM = 10_000
 
 
 class FrameGeometry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What every stored frame looks like, whatever the video.
+    """What every stored frame looks like, for all videos.
 
     Attributes:
         height: Rows of the stored frame, 8 to 8192.
         width: Columns of the stored frame, 8 to 8192.
-        resize: `crop` cuts the centre of the output's aspect, then scales; `stretch` scales all of it,
-            aspect or not; `pad` fits all of it inside and leaves black bars.
-        crop_aspect: Display aspect (width, height), such as `(4, 3)`, whose centre is cut out before
-            `resize` applies to what is left; None keeps the whole frame.
+        resize: `crop` cuts the centre with the output's aspect, then scales; `stretch` scales the whole frame,
+            whatever its aspect; `pad` fits the whole frame inside and leaves black bars.
+        crop_aspect: Display aspect (width, height), such as `(4, 3)`. Its centre is cut out before `resize` applies;
+            None keeps the whole frame.
 
     Raises:
-        ValueError: On a value outside its range, naming both.
+        ValueError: a value is outside its range; names both.
     """
 
     height: int = 224
@@ -71,7 +71,7 @@ class ContainerCrop:
 
 
 WHOLE_PICTURE: Final = ContainerCrop()
-"""A container that cuts off nothing."""
+"""The crop of a container that cuts off nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +80,8 @@ class Presentation:
 
     Attributes:
         crop: What the container cuts off.
-        orientation: What sets the frames upright.
-        sample_aspect_ratio: Width over height of one coded pixel; None or 0 means unknown, taken as 1.
+        orientation: The mirror and turn that set the frames upright.
+        sample_aspect_ratio: Width over height of one coded pixel; None or 0 means unknown and counts as 1.
     """
 
     crop: ContainerCrop = WHOLE_PICTURE
@@ -100,7 +100,7 @@ class FramePlacement:
         crop_height: Rows kept, in coded pixels.
         scaled_width: Columns of the kept part after scaling, not yet turned.
         scaled_height: Rows of the kept part after scaling, not yet turned.
-        orientation: What sets it upright.
+        orientation: The mirror and turn that set it upright.
         paste_left: Column of the stored frame where the upright part begins; the rest is black.
         paste_top: Row of the stored frame where the upright part begins.
     """
@@ -131,11 +131,11 @@ def place_frame(
         coded_width: Columns of the decoded frame, at least 1.
         coded_height: Rows of the decoded frame, at least 1.
         presentation: How the frame is to be shown.
-        pattern: Columns and rows after which the meaning of samples repeats, such as (2, 2) for 4:2:0 chroma. What
-            the container leaves begins at a multiple of it and has a multiple of it, as in FFmpeg.
+        pattern: Columns and rows after which the meaning of samples repeats, such as (2, 2) for 4:2:0 chroma. The part
+            that the container leaves begins at a multiple of it and has a multiple of it, as in FFmpeg.
 
     Raises:
-        ValueError: If the coded frame is empty, or the container's crop leaves nothing of it.
+        ValueError: the coded frame is empty, or the container's crop leaves nothing of it.
     """
     if coded_width < 1 or coded_height < 1:
         raise ValueError(f"coded frame must be at least 1x1, not {coded_width}x{coded_height}")
@@ -190,7 +190,7 @@ def place_frame(
 
 
 def with_aspect(presentation: Presentation, sample_aspect_ratio: Fraction | None) -> Presentation:
-    """The same presentation for a frame whose pixels are of their own shape; None where they are as the others."""
+    """The same presentation for a frame with its own shape of pixels; None means the shape in `presentation`."""
     if sample_aspect_ratio is None or sample_aspect_ratio == presentation.sample_aspect_ratio:
         return presentation
     return replace(presentation, sample_aspect_ratio=sample_aspect_ratio)
@@ -200,7 +200,7 @@ def parse_size(text: str) -> tuple[int, int]:
     """Read `224` (a square) or `HxW` as (height, width).
 
     Raises:
-        ValueError: If the text is neither; the range is `FrameGeometry`'s to check.
+        ValueError: the text has neither form. `FrameGeometry` checks the range.
 
     >>> parse_size("224"), parse_size("240x320")
     ((224, 224), (240, 320))
@@ -217,7 +217,7 @@ def parse_aspect(text: str) -> tuple[int, int]:
     """Read `W:H` as (width, height) of a display aspect.
 
     Raises:
-        ValueError: If the text is not of that form; the range is `FrameGeometry`'s to check.
+        ValueError: the text does not have this form. `FrameGeometry` checks the range.
 
     >>> parse_aspect("4:3")
     (4, 3)
@@ -229,9 +229,9 @@ def parse_aspect(text: str) -> tuple[int, int]:
 
 
 def _largest_of_aspect(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
-    """Largest (width, height) of one aspect inside another, at least one pixel each way.
+    """Largest (width, height) of an aspect inside another, at least one pixel each way.
 
-    Rounded as torchvision's RandomResizedCrop rounds its fallback crop, so that `crop_aspect` 4:3 is that crop.
+    Rounded like the fallback crop of torchvision's RandomResizedCrop, so that `crop_aspect` 4:3 is that crop.
     """
     if Fraction(width, height) > aspect:
         return max(1, round(height * aspect)), height
@@ -239,7 +239,7 @@ def _largest_of_aspect(width: int, height: int, aspect: Fraction) -> tuple[int, 
 
 
 def _cut(size: int, before: int, behind: int, period: int) -> tuple[int, int]:
-    """(First sample, number of samples) that a container leaves of a row or column, in whole patterns where it cuts."""
+    """(First sample, number of samples) that a container leaves of a row or column; in whole patterns where it cuts."""
     if not before and not behind:
         return 0, size
     left = size - before - behind
@@ -251,7 +251,7 @@ def _to_coded_corner(
 ) -> tuple[int, int]:
     """Coded (left, top) of a rectangle, given its upright distances from the four edges of the frame."""
     edges = [left, top, right, bottom]
-    # A turn takes the left edge to the bottom, the bottom to the right...
+    # A turn moves the left edge to the bottom, the bottom edge to the right...
     turned_left, turned_top, turned_right, _ = [
         edges[(edge - orientation.num_quarter_turns) % 4] for edge in range(4)
     ]

@@ -1,12 +1,12 @@
-"""How a picture lies, from its display matrix: one of the eight ways to turn and mirror a rectangle.
+"""How a picture lies, by its display matrix: one of the eight ways to turn and mirror a rectangle.
 
-The matrix (ISO/IEC 14496-12, section 6.2.2) takes a point of the coded picture, rows downwards, to one of the display:
+The matrix (ISO/IEC 14496-12, section 6.2.2) maps a point of the coded picture (rows run downwards) to the display:
 
     x' = a x + c y + tx,  y' = b x + d y + ty      stored as (a, b, u, c, d, v, tx, ty, w)
 
-Containers give one, and so do SEI messages of H.264 and HEVC and the Exif of a JPEG picture: FFmpeg hands all of them
-out as side data of frames. `av.VideoFrame.rotation` is a whole number of degrees of a turn: it knows no mirror, cuts
-89.997 to 89, and makes -2147483648 of a matrix of zeros.
+Containers may have one, and so may SEI messages of H.264 and HEVC and the Exif of a JPEG picture. FFmpeg gives all of
+them as side data of frames. `av.VideoFrame.rotation` is a whole number of degrees: it has no mirror, cuts 89.997 to 89,
+and makes -2147483648 of a matrix of zeros.
 """
 
 import math
@@ -22,28 +22,28 @@ from av.filter import Graph
 from av.sidedata.sidedata import SideDataContainer, Type
 
 DisplayMatrix: TypeAlias = tuple[int, ...]
-"""Its nine numbers, in order: 16.16 fixed point, the third of each row 2.30."""
+"""The nine numbers of the matrix, in order: 16.16 fixed point, the third of each row 2.30."""
 
 MAX_DEGREES_OFF: Final = 1.0
-"""A picture turned by less is not turned, as ffmpeg has it."""
+"""A picture that is turned by less is not turned, as in the command ffmpeg."""
 
 _MIN_DETERMINANT: Final = math.sin(math.radians(MAX_DEGREES_OFF))
-"""Of a matrix whose columns have length 1. Under it both axes of a picture are shown as one."""
+"""Of a matrix whose columns have length 1. With a smaller determinant both axes of a picture fall onto one line."""
 
 _SIDE_DATA_END: Final = 64
-"""No kind of frame side data in FFmpeg has a number so high."""
+"""FFmpeg's kinds of frame side data have smaller numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Orientation:
-    """What sets a coded picture upright: first the mirror, then the turn.
+    """The operations that set a coded picture upright: first the mirror, then the turn.
 
     Attributes:
         is_mirrored: Whether left and right are exchanged.
         num_quarter_turns: Counter-clockwise quarter turns, 0 to 3 (`numpy.rot90`'s k).
 
     Raises:
-        ValueError: On another number of turns.
+        ValueError: another number of turns.
     """
 
     is_mirrored: bool = False
@@ -70,22 +70,22 @@ class Orientation:
 
 
 AS_STORED: Final = Orientation()
-"""What needs no turning."""
+"""The orientation of a picture that is coded upright."""
 
 
 def find_orientation(matrix: DisplayMatrix) -> Orientation | None:
-    """The orientation that a display matrix stands for, whatever its scale; None where it shows no picture at all.
+    """The orientation of a display matrix, whatever its scale; None where the matrix shows no picture at all.
 
-    That is a matrix of zeros, as some muxers write, or one that flattens the picture to a line.
+    Such a matrix has only zeros, as some muxers write, or flattens the picture to a line.
 
     Raises:
-        ValueError: it turns the picture by something else than quarter turns, or shears it; names the angle.
+        ValueError: the matrix turns the picture by other than quarter turns, or shears it; names the angle.
     """
     a, b, _, c, d = matrix[:5]
     column_lengths = math.hypot(a, c), math.hypot(b, d)
     if not all(column_lengths):
         return None
-    # Where the coded picture's axes go, lengths aside: to the right, and down.
+    # Directions of the coded picture's two axes, without their lengths: right, and down.
     right = a / column_lengths[0], b / column_lengths[1]
     down = c / column_lengths[0], d / column_lengths[1]
     determinant = right[0] * down[1] - right[1] * down[0]
@@ -114,15 +114,15 @@ def read_display_matrix(frame: av.VideoFrame) -> DisplayMatrix | None:
     try:
         matrix = _display_matrix_bytes(frame)
     except ValueError:
-        # PyAV 18 gives none of a frame's side data where it has no name for one of them (views of stereo HEVC, Exif).
+        # PyAV 18 gives no side data of a frame that has a kind without a name in PyAV (views of stereo HEVC, Exif).
         if frame.format.name == "cuda":
-            return None  # no filter takes it
+            return None  # no filter accepts such a frame
         matrix = _display_matrix_bytes(_without_unnamed_side_data(frame))
     return struct.unpack("=9i", matrix) if len(matrix) == 36 else None
 
 
 def describe_matrix(matrix: DisplayMatrix | None) -> str:
-    """How a display matrix shows a picture, in words; None and matrices that show none leave it as stored."""
+    """How a display matrix shows a picture, in words. None, and a matrix that shows no picture, mean as stored."""
     try:
         orientation = None if matrix is None else find_orientation(matrix)
     except ValueError as error:
@@ -131,8 +131,8 @@ def describe_matrix(matrix: DisplayMatrix | None) -> str:
 
 
 def _display_matrix_bytes(frame: av.VideoFrame) -> bytes:
-    # Not `frame.side_data`, which the frame keeps: the two hold each other, and with them its pixels, until the garbage
-    # collector comes.
+    # `frame.side_data` would stay with the frame. The two then form a cycle, which keeps the pixels in memory until the
+    # garbage collector runs.
     side_data = cast(Any, SideDataContainer)(frame).get(Type.DISPLAYMATRIX)
     return b"" if side_data is None else bytes(side_data)
 
@@ -158,5 +158,5 @@ def _without_unnamed_side_data(frame: av.VideoFrame) -> av.VideoFrame:
 
 @cache
 def _numbers_without_name() -> tuple[int, ...]:
-    """Numbers of FFmpeg's AVFrameSideDataType that PyAV has no name for."""
+    """Numbers of FFmpeg's AVFrameSideDataType for which PyAV has no name."""
     return tuple(sorted(set(range(_SIDE_DATA_END)) - {named.value for named in Type}))

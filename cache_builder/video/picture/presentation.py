@@ -1,4 +1,4 @@
-"""How a video's frames are to be shown: what container and pictures say of it together."""
+"""How a video's frames are to be shown: what the container and the pictures state about it together."""
 
 from fractions import Fraction
 from typing import Final, Protocol
@@ -21,28 +21,28 @@ from cache_builder.video.picture.orientation import (
 _SILENT_ABOUT_ASPECT: Final = frozenset(
     {"av1", "flv", "h264", "hevc", "ivf", "m4v", "mjpeg", "mpeg", "mpegts", "mpegvideo", "obu", "rm"}
 )
-"""Demuxers of what has no place for the shape of pixels: there it is each picture's own."""
+"""Demuxers of containers that have no field for the shape of pixels. There each picture states its own."""
 
 
 class PresentationFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """How the frames of a video are to be shown; lands in the manifest with the other facts."""
+    """How the frames of a video are to be shown. The manifest contains this with the other facts."""
 
     container_crop: tuple[int, int, int, int]
     """Columns at the left and the right, rows at the top and the bottom that the container cuts off a coded picture."""
     is_mirrored: bool
-    """Whether left and right of what is left are to be exchanged, before it is turned."""
+    """Whether left and right of the remaining picture are to be exchanged, before it is turned."""
     num_quarter_turns: int
     """Counter-clockwise quarter turns, 0 to 3."""
     is_display_matrix_degenerate: bool
-    """Whether there is a display matrix that would show no picture at all, and so is not followed."""
+    """Whether there is a display matrix that would show no picture at all. Such a matrix is ignored."""
     sample_aspect_ratio: tuple[int, int] | None
-    """Width over height of a coded pixel, of the first frame where it may change; None where nothing says."""
+    """Width over height of a coded pixel; of the first frame where it may change; None where it is not stated."""
     is_aspect_of_frames: bool
-    """Whether each frame's own shape of pixels holds, as the container says none."""
+    """Whether each frame's own shape of pixels counts, because the container states none."""
 
     @property
     def plain(self) -> Presentation:
-        """What converters take."""
+        """The same for converters."""
         left, right, top, bottom = self.container_crop
         return Presentation(
             crop=ContainerCrop(left=left, right=right, top=top, bottom=bottom),
@@ -51,7 +51,7 @@ class PresentationFacts(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def aspect_of_frame(self, own: tuple[int, int] | None) -> Fraction | None:
-        """What a converter is to take for a frame of its `own` aspect; None for that of `plain`."""
+        """The aspect for a converter, for a frame with its `own` aspect; None means that of `plain`."""
         if not self.is_aspect_of_frames:
             return None
         return Fraction(*own) if own is not None else Fraction(1)
@@ -60,14 +60,14 @@ class PresentationFacts(msgspec.Struct, frozen=True, kw_only=True):
 def read_presentation(
     container: InputContainer, stream: VideoStream, frame: VideoFrame, relative_path: str
 ) -> PresentationFacts:
-    """How frames like `frame` are to be shown, which the stream's own decoder has just given.
+    """How frames like `frame` are to be shown. The stream's own decoder has just given `frame`.
 
     Raises:
-        VideoError: they cannot be: turned by something else than quarter turns, cropped to nothing, or in colours
-            that are not for RGB.
+        VideoError: they cannot be shown: turned by other than quarter turns, cropped to nothing, or in colours that
+            have no RGB.
     """
-    said = read_container_side_data(container, stream)
-    no_rgb = why_no_rgb(said.dolby_vision, codec_tag_of(stream))
+    side_data = read_container_side_data(container, stream)
+    no_rgb = why_no_rgb(side_data.dolby_vision, codec_tag_of(stream))
     if no_rgb is not None:
         raise VideoError(relative_path, no_rgb)
     matrix = read_display_matrix(frame)
@@ -76,7 +76,7 @@ def read_presentation(
     except ValueError as error:
         raise VideoError(relative_path, f"its display matrix: {error}") from error
     try:
-        shown = Presentation(crop=said.crop, orientation=orientation or AS_STORED)
+        shown = Presentation(crop=side_data.crop, orientation=orientation or AS_STORED)
         place_frame(FrameGeometry(), coded_width=frame.width, coded_height=frame.height, presentation=shown)
     except ValueError as error:
         raise VideoError(relative_path, str(error)) from error
@@ -86,7 +86,7 @@ def read_presentation(
     )
     own = positive_ratio(stream.codec_context.sample_aspect_ratio)
     return PresentationFacts(
-        container_crop=(said.crop.left, said.crop.right, said.crop.top, said.crop.bottom),
+        container_crop=(side_data.crop.left, side_data.crop.right, side_data.crop.top, side_data.crop.bottom),
         is_mirrored=shown.orientation.is_mirrored,
         num_quarter_turns=shown.orientation.num_quarter_turns,
         is_display_matrix_degenerate=orientation is None,
@@ -96,7 +96,7 @@ def read_presentation(
 
 
 class _Ratio(Protocol):
-    """A Fraction of PyAV 18, an AVRational of PyAV 19."""
+    """A Fraction in PyAV 18, an AVRational in PyAV 19."""
 
     @property
     def numerator(self) -> int: ...
@@ -105,7 +105,7 @@ class _Ratio(Protocol):
 
 
 def positive_ratio(value: _Ratio | None) -> tuple[int, int] | None:
-    """(Numerator, denominator), None where a ratio says nothing."""
+    """(Numerator, denominator); None where the ratio is not positive, which means unknown."""
     if value is None or value.numerator <= 0 or value.denominator <= 0:
         return None
     return value.numerator, value.denominator

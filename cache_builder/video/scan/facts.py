@@ -1,4 +1,4 @@
-"""What a scan found out about a video, and what is to be known of its pictures that they do not show themselves."""
+"""Facts that a scan finds about a video, and notes about its pictures that the pictures do not show themselves."""
 
 from collections.abc import Collection
 from functools import cache
@@ -16,7 +16,7 @@ _BITS_STORED = 8
 
 
 class VideoFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the scan found out about a readable video; lands in the manifest."""
+    """What the scan found out about a readable video. The manifest contains these facts."""
 
     path: str
     """Relative to the folder of videos, posix."""
@@ -25,9 +25,9 @@ class VideoFacts(msgspec.Struct, frozen=True, kw_only=True):
     container: str
     stream_index: int
     num_video_streams: int
-    """Cover art counts."""
+    """Cover art included."""
     stream_choice: Literal["only", "best", "first"]
-    """Of several video streams FFmpeg's best is taken, or the first where that is cover art."""
+    """How the stream was chosen: FFmpeg's best video stream, or the first where the best is cover art."""
     codec: str
     width: int
     """Coded pixels of the first decoded frame, before `presentation`."""
@@ -37,7 +37,7 @@ class VideoFacts(msgspec.Struct, frozen=True, kw_only=True):
     color_range: str
     color_transfer: str
     presentation: PresentationFacts
-    """How its frames are to be shown."""
+    """How the frames are to be shown."""
     time_base: tuple[int, int] | None
     """Seconds per tick of pts, as a fraction."""
     average_rate: tuple[int, int] | None
@@ -45,41 +45,41 @@ class VideoFacts(msgspec.Struct, frozen=True, kw_only=True):
     num_frames_in_header: int | None
     """None where the container has no such field or leaves it zero."""
     duration_seconds_in_header: float | None
-    """Of the chosen stream; None where the header has none and FFmpeg would only guess it."""
+    """Of the chosen stream; None where the header states none and FFmpeg would only guess it."""
     end_seconds_of_packets: float | None
-    """When the last packet's time is over, by its pts and duration; None where no packet has a pts."""
+    """When the last packet ends, by its pts and duration; None where no packet has a pts."""
     num_packets: int
     num_keyframes: int
     num_demuxer_errors: int
-    """Errors that FFmpeg's demuxer reported while it opened and read the file, and then went on after."""
+    """Errors that FFmpeg's demuxer reported while it opened and read the file. It went on after each."""
     first_demuxer_error: str | None
     second_file: SecondFile | None
-    """Where another file was joined to the first, in containers whose beginnings can be told."""
+    """Where another file was joined to the first, for containers whose beginnings can be recognized."""
     scrambled_part: ScrambledPart | None
-    """Of a transport stream: what is encrypted of it, where the rest is not."""
+    """The encrypted part of a transport stream whose other parts are clear."""
     bytes_not_read: tuple[int, int] | None
-    """The longest stretch that FFmpeg passed over, first byte and byte behind, to a thousandth of the file.
+    """The longest stretch that FFmpeg passed over: first byte, byte behind. Exact to a thousandth of the file.
 
-    None where it is under a twentieth, or may hold other streams, which are passed over.
+    None where it is shorter than a twentieth of the file, or may contain other streams, which are passed over.
     """
     has_pts: bool
     """Every packet has a pts."""
     unsplittable_reason: str | None
     """Why the video is one unit, decoded from its start."""
     uncounted_reason: str | None
-    """Why the order of frames cannot be told from the packets, so that only decoding counts them."""
+    """Why the packets do not give the order of frames, so that only decoding counts them."""
     reorder_depth: int | None
-    """H.264: frames that a decoder must hold back so that all come out, in order; from the pts of all packets where the
-    container holds true ones, else as many as the stream says or its level allows. None for other codecs."""
+    """H.264: frames that a decoder must hold back so that all come out in order. The pts of all packets give it where
+    the container stores pts; else it is what the stream states or its level allows. None for other codecs."""
 
     @property
     def notes(self) -> list[str]:
-        """What is to be known of its pictures beside what they show, as far as the first one tells; a line each."""
+        """One line for each fact that the pictures do not show themselves, as far as the first frame reveals it."""
         return picture_notes(self)
 
 
 def picture_notes(facts: VideoFacts, formats: Collection[PictureFormat] = ()) -> list[str]:
-    """A line for each thing; `formats` are those of all frames, where they are known, beside the first one's."""
+    """As `VideoFacts.notes`; `formats` adds the formats of all frames, where they are known."""
     transfers = {facts.color_transfer, *(TRANSFER_NAMES.get(one.color_transfer) for one in formats)}
     pixel_formats = {facts.pixel_format, *(one.pixel_format for one in formats)} - {None}
     notes = [

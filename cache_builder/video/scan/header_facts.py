@@ -1,4 +1,4 @@
-"""What a container's header claims of the chosen stream, and what was read of the file."""
+"""What a container's header claims about the chosen stream, and how much of the file was read."""
 
 from typing import Literal, Protocol
 
@@ -8,21 +8,21 @@ from av.video.stream import VideoStream
 from cache_builder.video.opening import OpenContainer
 
 _NOT_FILLED_IN = 2**30
-"""Frames that an AVI claims which FFmpeg wrote to a pipe, or whose recorder was killed: libavformat/avienc.c."""
+"""Frames that an AVI claims if FFmpeg wrote it to a pipe, or if its recorder was killed: libavformat/avienc.c."""
 
 
 def num_frames_in_header(stream: VideoStream) -> int | None:
-    """Frames that the header claims; None where it says nothing."""
+    """Frames that the header claims; None where it states no number."""
     return stream.frames if stream.frames not in {0, _NOT_FILLED_IN} else None
 
 
 def duration_in_header(container: InputContainer, stream: VideoStream) -> float | None:
-    """What the header promises, which a file that was cut off later does not keep."""
+    """Duration that the header claims, in seconds. A file that was cut off later is shorter."""
     container_names = set(container.format.name.split(","))
     if "mov" in container_names and stream.duration is not None and stream.time_base:
         return float(stream.duration * stream.time_base)
     if "matroska" in container_names:
-        # A tag of each track, "00:00:03.666000000"; the segment's own duration may be the sound's.
+        # A tag of each track, "00:00:03.666000000"; the segment's own duration may be that of the sound.
         hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
         minutes, _, seconds = rest.partition(":")
         try:
@@ -40,7 +40,7 @@ def bytes_not_read(opened: OpenContainer, *, num_bytes: int) -> tuple[int, int] 
 
 
 def end_seconds(end_pts: int | None, stream: VideoStream) -> float | None:
-    """Seconds of a pts; None without one, or without a time base."""
+    """Seconds of a pts; None without a pts or without a time base."""
     return float(end_pts * stream.time_base) if end_pts is not None and stream.time_base else None
 
 
@@ -53,19 +53,22 @@ def stream_choice(container: InputContainer, stream: VideoStream) -> Literal["on
 
 
 class Rational(Protocol):
-    """A ratio of PyAV: a Fraction in PyAV 18, an `av.AVRational` later."""
+    """A ratio in PyAV: a Fraction in PyAV 18, an `av.AVRational` in later versions."""
 
     @property
     def numerator(self) -> int:
-        """Of the ratio as FFmpeg holds it."""
+        """Numerator, not reduced."""
         ...
 
     @property
     def denominator(self) -> int:
-        """Of the same."""
+        """Denominator, not reduced."""
         ...
 
 
 def ratio(value: Rational | None) -> tuple[int, int] | None:
-    """None where FFmpeg does not know it: PyAV 18 says None, later ones 0 or a denominator of 0, which are false."""
+    """The ratio; None where FFmpeg has none.
+
+    PyAV 18 gives None for it, later versions 0 or a denominator of 0. All of them are false.
+    """
     return (value.numerator, value.denominator) if value else None

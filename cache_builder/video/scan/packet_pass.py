@@ -1,4 +1,4 @@
-"""One pass over the packets of an open video: what a scan writes down of each, and what it makes of them together."""
+"""One pass over the packets of an open video: the facts of each packet, and the facts of all packets together."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from cache_builder.errors import VideoError
+from cache_builder.video.ffmpeg_log import DemuxerLog
 from cache_builder.video.opening import (
     NothingReadError,
     OpenContainer,
@@ -32,21 +33,20 @@ from cache_builder.video.packets import (
     header_reader,
     reorder_depth,
 )
-from cache_builder.video.scan.demuxer_messages import DemuxerLog
 
-_CONTAINERS_WITH_TRUE_PTS: Final = frozenset({"mov", "matroska", "mpegts", "flv", "ivf", "obu", "nut"})
+_CONTAINERS_WITH_PTS: Final = frozenset({"mov", "matroska", "mpegts", "flv", "ivf", "obu", "nut"})
 _REORDERING: Final = frozenset({"h264", "hevc", "vvc", "mpeg1video", "mpeg2video", "mpeg4"})
-"""Codecs of those below whose frames may be shown in another order than they are coded in."""
+"""Codecs whose frames may be shown in another order than they are coded in."""
 ONE_FRAME_A_PACKET: Final = frozenset(
     {
         *("h264", "hevc", "vp8", "vp9", "av1", "mpeg1video", "mpeg2video", "mpeg4", "h263", "flv1"),
         *("mjpeg", "prores", "dnxhd", "ffv1", "rawvideo", "png"),
     }
 )
-"""Codecs of which a packet is one frame, but for the packets that say of themselves that they show none."""
+"""Codecs in which each packet is one frame, except packets whose own header states that they show none."""
 
 _STANDS_ALONE: Final = frozenset({"png", "ffv1", "tiff", "jpegls", "qoi", "webp", "cfhd"})
-"""Codecs whose keyframes need nothing from before, though FFmpeg does not call the codec intra-only."""
+"""Codecs whose keyframes need no earlier picture, although FFmpeg does not call the codec intra-only."""
 _MEANT_FOR_SEEKING: Final = frozenset(
     {
         *("h264", "hevc", "vvc", "vp8", "vp9", "av1", "mpeg1video", "mpeg2video", "mpeg4", "h263", "flv1"),
@@ -54,8 +54,8 @@ _MEANT_FOR_SEEKING: Final = frozenset(
         *("rv10", "rv20", "rv30", "rv40", "svq1", "svq3", "cavs", "dirac"),
     }
 )
-"""Codecs in which a keyframe is a place to start from. Others (screen recorders, animations) may keep palettes,
-windows or code books over a keyframe, so that their videos are decoded from the start."""
+"""Codecs in which decoding may start at a keyframe. Other codecs (screen recorders, animations) may keep palettes,
+windows or code books across a keyframe, so their videos are decoded from the start."""
 
 _PROGRESSIVE: Final = (0, 1)  # AV_FIELD_UNKNOWN, AV_FIELD_PROGRESSIVE
 _HEADER_CHECKS: Final = {
@@ -65,28 +65,28 @@ _HEADER_CHECKS: Final = {
     "vp9": "vp9_metadata",
     "av1": "av1_metadata",
 }
-"""Codec -> FFmpeg's filter that reads all headers of a packet, and fails where they break the codec's rules: 6 to
-40 us a packet, 1% of decoding it."""
+"""Codec -> FFmpeg's filter that reads all headers of a packet, and fails where they break the codec's rules. It takes
+6 to 40 us a packet, 1% of decoding the packet."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PacketPass:
-    """What came of the pass."""
+    """Result of the pass."""
 
     packets: PacketTable
     end_pts: int | None
-    """Ticks at which the last packet's time is over; None without pts."""
+    """Ticks at which the last packet ends (pts and duration); None without pts."""
     first_frame: VideoFrame
     """As decoded."""
     reorder_depth: int | None
-    """H.264: frames that the decoder must hold back so that none is lost."""
+    """H.264: frames that the decoder must hold back so that it loses none."""
     unsplittable_reason: str | None
     uncounted_reason: str | None
 
 
-def has_true_pts(container: str) -> bool:
-    """Whether a container, by FFmpeg's name, holds the pts of packets that have one, or FFmpeg makes them from dts."""
-    return bool(set(container.split(",")) & _CONTAINERS_WITH_TRUE_PTS)
+def stores_pts(container: str) -> bool:
+    """Whether a container (FFmpeg's name) stores pts. If not, FFmpeg derives them from dts."""
+    return bool(set(container.split(",")) & _CONTAINERS_WITH_PTS)
 
 
 def may_reorder(codec: str) -> bool:
@@ -107,7 +107,9 @@ def read_all_packets(
     decoder = stream.codec_context
     codec = decoder.codec.canonical_name
     depth_probed = decoder.reorder_depth
-    if codec == "h264":  # what the stream leaves unsaid of reordering is then as much as its level allows
+    if (
+        codec == "h264"
+    ):  # a stream that does not state its reordering is then taken for the most that its level allows
         decoder.options = decoder.options | {"strict": "1"}
     is_intra_only = decoder.codec.intra_only or codec in _STANDS_ALONE
     notes = _PacketNotes(stream, codec, is_intra_only=is_intra_only)
@@ -115,7 +117,8 @@ def read_all_packets(
     first_error: Exception | None = None
     end: tuple[None] = (None,)
     log.note(opened.container, next_packet=0)
-    for packet in chain(read_packets(opened, stream, on_error=log.hear), end):
+    read = read_packets(opened, stream, on_error=lambda error: log.note_returned(describe_error(error)))
+    for packet in chain(read, end):
         log.note(opened.container, next_packet=len(notes.rows))
         if first_frame is None:
             try:
@@ -133,14 +136,14 @@ def read_all_packets(
         raise NothingReadError(relative_path, "its video stream holds no packets: truncated?")
     if first_frame is None:
         why = f": {describe_error(first_error)}" if first_error else ""
-        if not decoder.width * decoder.height:  # FFmpeg forgets sizes beyond `max_pixels`, and does not say
+        if not decoder.width * decoder.height:  # FFmpeg forgets sizes beyond `max_pixels`, without a message
             why = f": their size is unknown, or beyond the limit of {limits.max_pixels:,} pixels"
         raise NothingReadError(relative_path, f"none of its frames can be decoded{why}")
     reason = notes.unsplittable_reason
     if reason is None and not is_intra_only and codec not in _MEANT_FOR_SEEKING:
         reason = f"keyframes of {codec} may need what was decoded before them"
     packets = notes.table(log, is_splittable=reason is None)
-    pts_tell = has_true_pts(opened.container.format.name) and 2 * (packets.pts == NO_PTS).sum() < len(packets)
+    pts_tell = stores_pts(opened.container.format.name) and 2 * (packets.pts == NO_PTS).sum() < len(packets)
     return PacketPass(
         packets=packets,
         end_pts=notes.end_pts,
@@ -164,7 +167,7 @@ class _PacketNotes:
         self.unsplittable_reason: str | None = None
         self.has_bad_headers = False
         self.has_open_keyframes = False
-        """Keyframes of which no header proves that no later packet needs pictures from before them."""
+        """Some keyframe has no header to prove that later packets need no picture from before it."""
         self._read_header = header_reader(codec, stream.codec_context.extradata, is_intra_only=is_intra_only)
         self._has_telling_headers = codec in {"vp8", "vp9", "av1", "h264", "hevc"}
         self._header_check: BitStreamFilterContext | None = None
@@ -174,7 +177,7 @@ class _PacketNotes:
             self.has_bad_headers = self._header_check is None
 
     def take(self, packet: VideoPacket) -> None:
-        """Note the next packet. The packet is empty then."""
+        """Note the next packet. Its content is gone afterwards."""
         if packet.pts is not None:
             end = packet.pts + (packet.duration or 0)
             self.end_pts = end if self.end_pts is None else max(end, self.end_pts)
@@ -219,7 +222,7 @@ class _PacketNotes:
         return PacketTable(**columns, can_start_unit=can_start_unit)
 
     def _why_unsplittable(self, packet: VideoPacket) -> str | None:
-        """Why a decoder that starts elsewhere would lack what came with this packet."""
+        """What of this packet a decoder that starts elsewhere would lack; None if nothing."""
         if self.rows and packet.has_sidedata("new_extradata"):
             return "its codec parameters change on the way"
         if packet.has_sidedata("palette"):
@@ -245,7 +248,7 @@ def last_keyframes(packets: PacketTable) -> npt.NDArray[np.int64]:
 def _why_uncounted(
     opened: OpenContainer, stream: VideoStream, packets: PacketTable, notes: _PacketNotes
 ) -> str | None:
-    """Why sorting the packets by pts might not be the decoder's output, or None."""
+    """Why the packets sorted by pts might not be the decoder's output; None if they are."""
     codec = stream.codec_context.codec.canonical_name
     reasons = {
         "codec": codec not in ONE_FRAME_A_PACKET,
@@ -260,12 +263,12 @@ def _why_uncounted(
         "begins without a keyframe": not packets.is_keyframe[0],
         "frames before the first keyframe": bool((packets.pts < packets.pts[0]).any()),
         "empty packets": bool((packets.size == 0).any()),
-        # Where a stream was cut or joined, a decoder leaves out what leads up to a keyframe, and in H.264 what comes
-        # before a picture is whole again.
+        # Where a stream was cut or joined, a decoder leaves out pictures that lead up to a keyframe, and an H.264
+        # decoder leaves out pictures until one is whole again.
         "open GOPs": codec in _REORDERING and bool(leads_up(packets).any()),
         "keyframes that are no IDR pictures": codec == "h264" and notes.has_open_keyframes,
-        # AVI, ASF and the like hold no pts: FFmpeg makes them from dts, so they tell nothing of reordering.
+        # AVI, ASF and similar containers store no pts. FFmpeg derives them from dts, so they do not show reordering.
         "frames that may be reordered, without pts": codec in _REORDERING
-        and not has_true_pts(opened.container.format.name),
+        and not stores_pts(opened.container.format.name),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)

@@ -1,8 +1,8 @@
-"""Whether a video is several files joined end to end, of which FFmpeg may read the first alone.
+"""Whether a video is several files joined end to end. FFmpeg may read only the first of them.
 
-Most demuxers stop where the first file ends, say nothing, and the video looks whole. So the file is searched for
-another beginning like its own. In MP4 that is a box of the topmost level. Elsewhere it is a magic number long enough to
-be no chance, and it does not count inside a packet.
+Most demuxers stop at the end of the first file without a message, and the video looks whole. So the file is searched
+for another beginning like its own. In MP4 this is a box of the topmost level. Elsewhere it is a magic number too long
+to occur by chance, and it does not count inside a packet.
 """
 
 import hashlib
@@ -21,20 +21,20 @@ from cache_builder.video.packets import PacketTable
 _CHUNK_BYTES: Final = 1 << 20
 _BEGINNING_BYTES: Final = 64
 _MAGIC_BYTES: Final = 16
-"""Of a beginning, no more: not the packets behind it."""
+"""The most bytes of a beginning that count as its magic, so that packets behind it are not included."""
 _MAX_FOUND: Final = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Beginning:
     name: str
-    """Of the container, for messages."""
+    """Name of the container, for messages."""
     magic: bytes
     """What to search for."""
     magic_offset: int = 0
-    """Bytes of the file before it."""
+    """Bytes of the file before the magic."""
     pattern: bytes = b""
-    """Regular expression of the first 64 bytes of a file; matches more than the magic."""
+    """Regular expression of the first 64 bytes of a file; stricter than the magic."""
 
 
 _BEGINNINGS: Final = {
@@ -62,29 +62,29 @@ _BEGINNINGS: Final = {
     "wtv": _Beginning(name="WTV", magic=bytes.fromhex("b7d800203749da11a64e0007e95ead8d")),
     "yuv4mpegpipe": _Beginning(name="YUV4MPEG2", magic=b"YUV4MPEG2 ", pattern=rb"YUV4MPEG2 W\d+ H\d+ "),
 }
-"""By FFmpeg's name of the demuxer. MPEG program and transport streams and bare streams have none of their own."""
+"""By FFmpeg's name of the demuxer. MPEG program and transport streams and bare streams have no magic of their own."""
 
 
 class SecondFile(msgspec.Struct, frozen=True, kw_only=True):
-    """Where another file begins, and what was made of it."""
+    """Where another file begins, and whether it was read."""
 
     container: str
     """For messages."""
     offset: int
-    """Byte at which it begins."""
+    """Byte at which the other file begins."""
     packet_before: int
-    """Ordinal of the last packet that is shown of the first file, or was read across the joint."""
+    """Ordinal of the last packet that is shown of the first file, or that was read across the joint."""
     num_packets_behind: int
     """Packets behind the joint that are shown."""
 
     @property
     def is_read(self) -> bool:
-        """Whether anything of it came out."""
+        """Whether any packet of the other file came out."""
         return self.num_packets_behind > 0
 
     @property
     def text(self) -> str:
-        """What to say of the video."""
+        """Text for reports."""
         place = f"at byte {self.offset:,}, behind packet {self.packet_before}"
         is_read = "was read too" if self.is_read else "was not read"
         return f"files joined end to end: another {self.container} file begins {place}, and {is_read}"
@@ -110,9 +110,9 @@ def hash_and_find_beginnings(path: Path, container: str) -> tuple[str, list[int]
 
 
 def find_second_file(offsets: list[int], container: str, packets: PacketTable) -> SecondFile | None:
-    """The first of `offsets` that is a joint: behind a packet, and not in the middle of a sound one.
+    """The first of `offsets` that is a joint: behind a packet, and not in the middle of a sound packet.
 
-    A packet of unknown position says nothing.
+    A packet of unknown position is ignored.
     """
     pos, is_shown, is_sound = packets.pos, ~packets.is_discarded, ~packets.is_corrupt
     ends = pos + packets.size
@@ -125,7 +125,7 @@ def find_second_file(offsets: list[int], container: str, packets: PacketTable) -
             or (is_before & (ends > end_of_magic) & is_sound & ~is_last).any()
         ):
             continue
-        # A demuxer that takes the header for a packet makes one of all that follows.
+        # A demuxer that takes the header for a packet makes one packet of everything behind it.
         is_across = is_last & (pos >= 0) & (pos < end_of_magic) & (ends > end_of_magic)
         packet_before = int(np.flatnonzero((is_before & is_shown) | is_across)[-1])
         is_behind = (pos >= offset) & ~is_across & is_shown
@@ -163,7 +163,7 @@ def _hash_and_search(path: Path, magic: bytes | None) -> tuple[str, list[int]]:
 
 
 def _confirmed(path: Path, beginning: _Beginning, places: list[int]) -> Iterator[int]:
-    """Where whole beginnings are, but for the file's own."""
+    """Offsets of whole beginnings, except the file's own."""
     with path.open("rb") as file:
         for place in places:
             offset = place - beginning.magic_offset
@@ -174,7 +174,7 @@ def _confirmed(path: Path, beginning: _Beginning, places: list[int]) -> Iterator
 
 
 def _second_boxes(path: Path) -> list[int]:
-    """Where a box of the topmost level begins another MP4: `ftyp`, or in old QuickTime files `moov`, once more."""
+    """Where a second box of the topmost level begins another MP4: `ftyp`, or `moov` in old QuickTime files."""
     seen: set[bytes] = set()
     for kind, offset in top_level_boxes(path):
         is_again = kind in seen and (kind == b"ftyp" or (kind == b"moov" and b"ftyp" not in seen))

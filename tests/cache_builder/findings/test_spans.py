@@ -62,7 +62,7 @@ class MadeUpVideo:
             facts=SimpleNamespace(codec="mpeg4", second_file=None),
             sorts_pts=False,
             parts_not_read=[],
-            pts_are_true=True,
+            stores_pts=True,
         )
 
     def without_reordering(self):
@@ -73,11 +73,11 @@ class MadeUpVideo:
             corrupt_packets=self.corrupt_packets,
         )
 
-    def receipt(self, first, end, *, is_by_nvdec=False):
+    def receipt(self, first, end, *, is_by_device=False):
         frames = [packet for packet in range(first, end) if packet not in self.lost]
         rows = np.zeros(len(frames), FRAME_DTYPE)
         rows["packet"] = frames
-        rows["is_intra"] = False if is_by_nvdec else [packet in self.starts for packet in frames]
+        rows["is_intra"] = False if is_by_device else [packet in self.starts for packet in frames]
         rows["is_interlaced"] = [packet % 3 == 0 for packet in frames]
         rows["pts_seconds"] = [
             np.nan if self.pts[packet] is None else self.pts[packet] / 10 for packet in frames
@@ -92,7 +92,7 @@ class MadeUpVideo:
             num_frames_decoded=len(frames),
             frames=rows.tobytes(),
             luma_hashes=b""
-            if is_by_nvdec
+            if is_by_device
             else np.array([self.hashes[i] for i in frames], np.uint32).tobytes(),
             kept=b"",
             corrupt_positions=[i for i, packet in enumerate(frames) if packet in self.corrupt],
@@ -103,7 +103,7 @@ class MadeUpVideo:
             ],
             sampled_errors=[],
             num_bytes=0,
-            is_by_nvdec=is_by_nvdec,
+            is_by_device=is_by_device,
         )
 
     def findings(self, *cuts):
@@ -198,7 +198,7 @@ def test_a_keyframe_that_came_as_another_kind_of_picture_ends_no_span():
 def test_a_unit_that_the_gpu_decoded_begins_clean():
     """What kind of picture a frame is, the GPU does not say."""
     video = MadeUpVideo([5, 5], corrupt=[2])
-    receipts = [video.receipt(0, 5), video.receipt(5, 10, is_by_nvdec=True)]
+    receipts = [video.receipt(0, 5), video.receipt(5, 10, is_by_device=True)]
     (span,) = VideoFrames(video.scan, receipts).findings().damaged_spans
     assert (span.first_frame, span.last_frame) == (2, 4)
 
@@ -276,9 +276,9 @@ def test_frames_of_another_format_are_no_duplicates_and_the_gpus_are_not_compare
     assert findings.duplicate_runs == [(0, 1), (2, 3)]
     (change,) = findings.format_changes
     assert (change.frame, change.before, change.after) == (2, SMALL, LARGE)
-    half = VideoFrames(video.scan, [video.receipt(0, 2), video.receipt(2, 4, is_by_nvdec=True)]).findings()
+    half = VideoFrames(video.scan, [video.receipt(0, 2), video.receipt(2, 4, is_by_device=True)]).findings()
     assert (half.num_frames_hashed, half.duplicate_runs, half.num_format_changes) == (2, [(0, 1)], 0)
-    gpu = VideoFrames(video.scan, [video.receipt(0, 4, is_by_nvdec=True)]).findings()
+    gpu = VideoFrames(video.scan, [video.receipt(0, 4, is_by_device=True)]).findings()
     assert (gpu.num_frames_hashed, gpu.num_frames_duplicate, gpu.duplicate_runs) == (0, None, [])
 
 

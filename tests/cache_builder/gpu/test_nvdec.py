@@ -1,4 +1,4 @@
-"""What can be said of NVDEC without a driver: arguments, the reasons given, and decoders asked for by name."""
+"""NVDEC without a driver: arguments, messages, and decoders chosen by name."""
 
 import pickle
 import warnings
@@ -12,10 +12,12 @@ from cache_builder.build.pipeline import run_build
 from cache_builder.discover import discover_videos
 from cache_builder.errors import ConfigError, DeviceError, VideosError
 from cache_builder.gpu import nvdec as nvdec_module
-from cache_builder.gpu.nvdec import NvdecDevice, choose_nvdec
+from cache_builder.gpu.nvdec import NvdecDevice, choose_backend
+from cache_builder.gpu.probe import probe_nvdec
 from cache_builder.scans.scan_cache import scan_videos
 from cache_builder.settings.config import BuildSettings, resolve
-from cache_builder.video.decode.decode import VideoReader
+from cache_builder.video.decode.backend import CPU
+from cache_builder.video.decode.unit_decoder import VideoReader
 from cache_builder.video.decode.units import gop_units
 from frame_store.errors import CudaForkError, CudaUnavailableError
 from frame_store.shared import cuda_guard
@@ -23,7 +25,7 @@ from tests.support.faults.in_process_pool import InProcessPool
 
 
 class SoftwareDecoder(NvdecDevice):
-    """A decoder by name that needs no GPU."""
+    """A decoder chosen by name that needs no GPU."""
 
     def hwaccel(self):
         return None
@@ -47,7 +49,7 @@ def test_other_devices_are_refused_by_name(device, simple_folder):
 
 def test_the_cpu_asks_nothing_of_the_driver(monkeypatch, simple_folder):
     monkeypatch.setattr(cuda_guard, "cuda_driver", refuse)
-    assert choose_nvdec("cpu", say=refuse) is None
+    assert choose_backend("cpu", notify=refuse) is CPU
     assert len(cache_builder.open_videos(simple_folder.path, device="cpu"))
 
 
@@ -95,7 +97,7 @@ def test_a_build_with_auto_and_no_gpu_is_the_cpus_to_the_byte(no_driver, simple_
     for device in ("cpu", "auto"):
         config, options = resolve(BuildSettings(device=device, size=32, workers=1))
         report = run_build(simple_folder.path, tmp_path / device, config, options, progress=Notes())
-        assert report.num_frames_decoded_by_nvdec is None
+        assert report.num_frames_decoded_on_device is None
     assert [note for note in notes if "--device" in note] == [
         note for note in notes if note.startswith("--device auto: decoding on the CPU: no NVIDIA driver")
     ]
@@ -127,9 +129,9 @@ def all_units(reader, units):
 
 def test_a_decoder_by_name_gives_the_frames_of_the_streams_own(simple_folder):
     for video, scan in scanned(simple_folder.path):
-        units = list(gop_units(scan.packets))[::-1]  # from the last to the first: every one after a seek
+        units = list(gop_units(scan.packets))[::-1]  # from the last to the first: each after a seek
         named = SoftwareDecoder(decoder="h264")
-        with VideoReader(video.path, scan) as own, VideoReader(video.path, scan, opener=named) as by_name:
+        with VideoReader(video.path, scan) as own, VideoReader(video.path, scan, backend=named) as by_name:
             expected, found = all_units(own, units), all_units(by_name, units)
         assert [frame[:2] for frame in found] == [frame[:2] for frame in expected]
         np.testing.assert_array_equal([frame[2] for frame in found], [frame[2] for frame in expected])
@@ -137,7 +139,7 @@ def test_a_decoder_by_name_gives_the_frames_of_the_streams_own(simple_folder):
 
 def test_a_decoder_by_name_is_for_videos_of_its_codec(simple_folder):
     video, scan = scanned(simple_folder.path)[0]
-    reader = VideoReader(video.path, scan, opener=SoftwareDecoder(decoder="hevc"))
+    reader = VideoReader(video.path, scan, backend=SoftwareDecoder(decoder="hevc"))
     with reader, pytest.raises(DeviceError, match="hevc is no decoder for h264"):
         list(reader.decode(0, len(scan.packets)))
 
@@ -149,8 +151,8 @@ def test_a_decoder_by_name_refuses_videos_whose_pts_tell_nothing(simple_folder, 
     video, scan = scanned(simple_folder.path)[0]
     scan.packets.pts.flags.writeable = True
     scan.packets.pts[3] = NO_PTS if is_missing else scan.packets.pts[4]
-    reader = VideoReader(video.path, scan, opener=SoftwareDecoder(decoder="h264"))
-    with reader, pytest.raises(DeviceError, match="timestamps do not tell"):
+    reader = VideoReader(video.path, scan, backend=SoftwareDecoder(decoder="h264"))
+    with reader, pytest.raises(DeviceError, match="timestamps do not identify"):
         list(reader.decode(0, len(scan.packets)))
 
 
@@ -158,7 +160,7 @@ def test_frames_in_the_cpus_memory_are_no_proof_of_a_gpu(simple_folder):
     video, scan = scanned(simple_folder.path)[0]
     device = SoftwareDecoder(decoder="h264")
     with pytest.raises(DeviceError, match="decoded by software, to yuv420p"):
-        nvdec_module.probe_nvdec(video.path, scan.facts, device)
+        probe_nvdec(video.path, scan.facts, device)
 
 
 @pytest.mark.parametrize("pixel_format", ["gray", "yuv422p", "yuv444p10le", "rgb24", "bgra"])
@@ -166,7 +168,7 @@ def test_only_colour_in_420_is_taken_over(simple_folder, pixel_format):
     video, scan = scanned(simple_folder.path)[0]
     facts = msgspec.structs.replace(scan.facts, pixel_format=pixel_format)
     with pytest.raises(DeviceError, match=f"NVDEC: {pixel_format} frames are not taken over"):
-        nvdec_module.probe_nvdec(video.path, facts, NvdecDevice())
+        probe_nvdec(video.path, facts, NvdecDevice())
 
 
 def test_errors_cross_processes():
@@ -179,7 +181,7 @@ def test_a_build_that_must_not_fall_back_lists_every_video_that_the_gpu_refuses(
     simple_folder, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(
-        "cache_builder.build.pipeline.choose_nvdec", lambda *_, **__: SoftwareDecoder(decoder="h264")
+        "cache_builder.build.pipeline.choose_backend", lambda *_, **__: SoftwareDecoder(decoder="h264")
     )
     config, options = resolve(BuildSettings(device="cuda", size=32, workers=1))
     with pytest.raises(VideosError) as caught:
@@ -191,11 +193,11 @@ def test_a_build_that_must_not_fall_back_lists_every_video_that_the_gpu_refuses(
 
 def test_a_build_that_may_fall_back_says_why_in_the_report(simple_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "cache_builder.build.pipeline.choose_nvdec", lambda *_, **__: SoftwareDecoder(decoder="h264")
+        "cache_builder.build.pipeline.choose_backend", lambda *_, **__: SoftwareDecoder(decoder="h264")
     )
     config, options = resolve(BuildSettings(device="auto", size=32, workers=1))
     report = run_build(simple_folder.path, tmp_path / "cache", config, options)
-    assert report.num_frames_decoded_by_nvdec is None
+    assert report.num_frames_decoded_on_device is None
     for video in report.videos:
         assert video.verdict == "whole"
         assert any(note.startswith("decoded on the CPU: NVDEC: decoded by software") for note in video.notes)

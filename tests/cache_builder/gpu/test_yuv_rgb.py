@@ -36,7 +36,7 @@ from tests.support.videos.yuv_reference import (
 MATRICES = (MATRIX_UNSPECIFIED, MATRIX_BT709, MATRIX_FCC, MATRIX_BT601, MATRIX_SMPTE240M, MATRIX_BT2020)
 SOURCES = ("smooth", "natural", "noise", "saturated")
 LIMITED_BT709 = YuvFormat(colour_matrix=MATRIX_BT709, is_full_range=False)
-# Rounding, and what float32 sums may be off by.
+# Rounding, and the error of float32 sums.
 ROUNDED = 0.5 + 1e-3
 
 
@@ -53,13 +53,13 @@ def draw(source: str, height: int, width: int, *, matrix: int = MATRIX_BT709, bi
 
 
 def as_tensors(planes, *, bits: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
-    """NV12, or P010 and its like, of Y, U and V; both in the CPU's memory."""
+    """NV12, or a format like P010, of Y, U and V; both planes in the CPU's memory."""
     y, u, v = planes if bits == 8 else [plane << (16 - bits) for plane in planes]
     return torch.from_numpy(y), torch.from_numpy(np.stack([u, v], -1))
 
 
 def as_frame(planes, yuv_format: YuvFormat) -> av.VideoFrame:
-    """The same samples as the CPU's decoder would give them."""
+    """The same samples in the format of the CPU's decoder."""
     frame = make_frame(
         {8: "yuv420p", 10: "yuv420p10le", 12: "yuv420p12le"}[yuv_format.bit_depth],
         planes,
@@ -123,7 +123,7 @@ def test_full_size_agrees_with_swscale_and_the_formulas(is_full_range, bits, sou
             color_range = RANGE_FULL if is_full_range else RANGE_LIMITED
             want = yuv_to_rgb(*planes, matrix=matrix, color_range=color_range, bits=bits)
             assert np.abs(got - want).max() < ROUNDED
-            if bits == 8 or not is_full_range:  # of full-range 10 bits, swscale makes white 255.75
+            if bits == 8 or not is_full_range:  # swscale converts full-range 10-bit white to 255.75
                 difference = np.abs(got - convert_by_swscale(planes, whole(height, width), yuv_format))
                 assert difference.max() <= 1
                 # Where colours are saturated, many values lie half way between two.
@@ -144,14 +144,14 @@ def test_odd_sizes_are_stretched_as_swscale_does(size):
     planes = draw("noise", *size)
     got = convert(planes, whole(*size))
     assert np.abs(got - convert_by_swscale(planes, whole(*size))).max() <= 1
-    # The standard has chroma every second sample; swscale spreads what there is over the picture.
+    # In the standard chroma is at every second sample; swscale spreads the samples over the picture.
     want = yuv_to_rgb(*planes, matrix=MATRIX_BT709, color_range=RANGE_LIMITED, bits=8)
     assert np.abs(got - want).max() < 2
 
 
 @pytest.mark.parametrize(("bits", "low_bits", "brighter"), [(10, 63, 0.6), (12, 15, 0.2)])
 def test_low_bits_of_a_word_count_as_fractions(bits, low_bits, brighter):
-    # Those formats leave them 0, and swscale does not look at them.
+    # These formats leave the low bits 0, and swscale ignores them.
     yuv_format = YuvFormat(colour_matrix=MATRIX_BT709, is_full_range=False, bit_depth=bits)
     planes = draw("natural", 64, 96, bits=bits)
     want = convert_by_swscale(planes, whole(64, 96), yuv_format)
@@ -264,7 +264,7 @@ def test_cropping_at_an_odd_offset_begins_at_the_chroma_sample_before():
     np.testing.assert_array_equal(got, convert([y[24:72], u[12:36], v[12:36]], whole(48, 48)))
 
 
-# Planes as they come -----------------------------------------------------------------------------------------
+# Layouts of planes -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("pixel_format", "bits"), [("nv12", 8), ("p010le", 10)])
@@ -272,13 +272,13 @@ def test_cropping_at_an_odd_offset_begins_at_the_chroma_sample_before():
 def test_planes_through_dlpack_are_taken_as_they_are(size, pixel_format, bits):
     planes = draw("noise", *size, bits=bits)
     yuv_format = YuvFormat(colour_matrix=MATRIX_BT709, is_full_range=False, bit_depth=bits)
-    # Bringing planes together and filling words changes no sample: the decoders differ in layout only.
+    # Interleaving planes and padding words changes no sample: the decoders differ in layout only.
     frame = as_frame(planes, yuv_format).reformat(format=pixel_format, threads=1)
     luma, chroma = (torch.from_dlpack(plane.__dlpack__()) for plane in frame.planes)
     assert luma.stride(0) > size[1]
     want_luma, want_chroma = as_tensors(planes, bits=bits)
     assert torch.equal(luma, want_luma)
-    # PyAV shows no last chroma sample of an odd size; the one before stands in for it.
+    # PyAV leaves out the last chroma sample of an odd size; the one before is repeated.
     assert chroma.shape == (size[0] // 2, size[1] // 2, 2)
     assert torch.equal(chroma, want_chroma[: size[0] // 2, : size[1] // 2])
     if size[0] % 2:
@@ -393,4 +393,4 @@ def test_a_gpu_gives_what_the_cpu_gives(bits):
             on_device = [plane.to("cuda") for plane in as_tensors(planes, bits=bits)]
             got = convert_frame(*on_device, out).cpu().numpy()
             assert np.abs(got - want).max() <= 1
-            assert (got != want).mean() < 0.001  # sums in another order, on the edge between two values
+            assert (got != want).mean() < 0.001  # sums in another order may round otherwise

@@ -144,7 +144,7 @@ def test_a_unit_is_decoded_once_a_call_and_not_beyond_the_last_frame(tmp_path, m
     store.read_frames([29, 25, 27, 25])
     assert min(decoded) == 20
     assert len(decoded) == len(set(decoded))
-    assert max(decoded) == 29  # no packet more, although the decoder holds frames back
+    assert max(decoded) == 29  # no further packet, although the decoder holds frames back
     decoded.clear()
     store.read_frames([45, 1])
     assert not {ordinal for ordinal in decoded if 8 <= ordinal < 40}
@@ -205,7 +205,7 @@ def test_videos_opened_again_and_again_give_the_same_frames(store, sample_folder
     draw = random.Random(3)
     ids = [draw.randrange(len(store)) for _ in range(60)]
     expected = store.read_frames(ids)
-    monkeypatch.setattr("cache_builder.video.opening.opener.open_container", note_how)
+    monkeypatch.setattr("cache_builder.video.decode.backend.open_container", note_how)
     for frame_id, frame in zip(ids, expected, strict=True):
         np.testing.assert_array_equal(again.read_frames([frame_id])[0], frame)
     codec_of = {facts.path: facts.codec for facts in store.videos}
@@ -271,7 +271,7 @@ def test_a_video_that_is_not_what_its_marks_say_is_decoded_in_full(tmp_path, mon
     spec = tiny_video(tmp_path, num_frames=24, num_b_frames=3)
     store = cache_builder.open_videos(tmp_path, size=SIZE)
     expected, _ = convert_all(spec.path, store, 0)
-    # What would happen if pictures marked as no reference were needed after all: the wanted one never comes.
+    # As if pictures marked as no reference were needed after all: the wanted frame never comes out.
     real = live_store_module.VideoReader.decode_sparsely
     calls = []
 

@@ -141,7 +141,7 @@ def test_videos_that_are_not_those_are_named_and_nothing_is_touched(
             lambda manifest: {
                 "videos": [
                     msgspec.structs.replace(
-                        video, facts=video.facts | {"num_frames_decoded_by_nvdec": video.num_frames_decoded}
+                        video, facts=video.facts | {"num_frames_decoded_on_device": video.num_frames_decoded}
                     )
                     for video in manifest.videos
                 ]
@@ -269,7 +269,7 @@ def test_an_index_comes_of_the_shards_without_a_video(cache_of, name, harm):
         cache,
         library_versions={"av": "1"},
         videos=[
-            msgspec.structs.replace(video, facts=video.facts | {"num_frames_decoded_by_nvdec": 1})
+            msgspec.structs.replace(video, facts=video.facts | {"num_frames_decoded_on_device": 1})
             for video in read_manifest(cache).videos
         ],
     )

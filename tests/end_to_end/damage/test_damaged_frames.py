@@ -14,7 +14,7 @@ import frame_store
 from cache_builder.cli.command_line import EXIT_NOT_WHOLE
 from cache_builder.cli.main import cache_info, cache_verify
 from cache_builder.video.decode import units as units_module
-from cache_builder.video.scan.scan import scan_video
+from cache_builder.video.scan.video_scan import scan_video
 from tests.support.commands import SMALL, run
 from tests.support.videos.tiny_videos import TINY_SPECS, damage_packets, tiny_video
 

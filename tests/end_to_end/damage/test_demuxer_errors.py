@@ -14,10 +14,11 @@ import frame_store
 from cache_builder import open_videos
 from cache_builder.cli.command_line import EXIT_NOT_WHOLE
 from cache_builder.errors import VideoError
-from cache_builder.video.ffmpeg_log import MAX_CHARACTERS
+from cache_builder.video.ffmpeg_log.capture import MAX_CHARACTERS
+from cache_builder.video.ffmpeg_log.demuxer import DemuxerLog, demuxer_log
 from cache_builder.video.opening.limits import DEFAULT_LIMITS
-from cache_builder.video.scan.demuxer_messages import DemuxerLog, demuxer_log, place_errors
-from cache_builder.video.scan.scan import scan_video
+from cache_builder.video.scan.error_places import place_errors
+from cache_builder.video.scan.video_scan import scan_video
 from tests.support.caches.numbered_store import shown_numbers
 from tests.support.commands import SMALL, run
 from tests.support.videos.tiny_videos import TINY_SPECS, remux, tiny_video, truncate_file
@@ -200,7 +201,7 @@ class TestDemuxerLog:
         is_keyframe = np.array([True, False, False, True, False])
         container = FakeContainer()
         for next_packet in (0, 2, 3, 5):
-            log.hear(av.error.InvalidDataError(1, "lost"))
+            log.note_returned("lost")
             log.note(container, next_packet=next_packet)
             log.note(container, next_packet=next_packet + 1)
         # Before the first packet: none. Before a keyframe, or at the end: the packet before.
@@ -215,7 +216,7 @@ class TestDemuxerLog:
             for _ in range(3):
                 av.logging.log(av.logging.ERROR, "matroska", "tag \n\x1b[31m" + "x" * 500)
             av.logging.log(av.logging.WARNING, "matroska", "nothing much")
-            log.hear(av.error.InvalidDataError(1, "said in the log already"))
+            log.note_returned("said in the log already")
             log.note(FakeContainer(), next_packet=1)
         assert log.num_errors == 3
         assert log.first_error.startswith("tag ")

@@ -12,8 +12,8 @@ from av.bitstream import BitStreamFilterContext
 import frame_store
 from cache_builder.cli.command_line import EXIT_NOT_WHOLE
 from cache_builder.video.decode import units as units_module
-from cache_builder.video.decode.decoder_messages import DecoderLog, decoder_log
-from cache_builder.video.ffmpeg_log import ffmpeg_log
+from cache_builder.video.ffmpeg_log.capture import capture_log
+from cache_builder.video.ffmpeg_log.decoder import DecoderLog, decoder_log
 from tests.support.caches.numbered_store import shown_numbers
 from tests.support.commands import SMALL, run
 from tests.support.videos.tiny_videos import remux, tiny_video
@@ -160,7 +160,7 @@ def test_every_frame_outside_the_span_is_right(store, entries, name, suffix):
 
 def allow_gaps(path):
     """Set gaps_in_frame_num_allowed_flag in the one sequence parameter set of an MP4."""
-    with av.open(str(path)) as container, ffmpeg_log(av.logging.INFO) as lines:
+    with av.open(str(path)) as container, capture_log(av.logging.INFO) as lines:
         stream = container.streams.video[0]
         extradata = bytes(stream.codec_context.extradata)
         BitStreamFilterContext("trace_headers", stream)
@@ -192,7 +192,7 @@ class TestDecoderLog:
         def refuse(*arguments):
             raise av.error.InvalidDataError(1, "unit 0")
 
-        monkeypatch.setattr("cache_builder.video.decode.decoder_messages.BitStreamFilterContext", refuse)
+        monkeypatch.setattr("cache_builder.video.ffmpeg_log.decoder.BitStreamFilterContext", refuse)
         log = DecoderLog("h264", [(48, "h264", "Frame num gap 7 5\n")])
         assert log.take(NO_STREAM) == "Frame num gap 7 5: a picture before it is missing"
 

@@ -1,4 +1,4 @@
-"""Nothing starts CUDA before it is asked for, so that a parent may fork; the stub driver counts every call."""
+"""Nothing starts CUDA before a caller asks for a GPU, so a parent may fork. The stub driver counts every call."""
 
 import importlib
 import os
@@ -34,7 +34,7 @@ def import_everything():
 
 
 def load_from(store):
-    """An epoch by our loader, one by torch's with a forked worker; frames delivered."""
+    """An epoch by our loader, and one by torch's with a forked worker; returns the frames delivered."""
     batches = [*FrameLoader(store, batch_size=16, remainder="uneven"), *torch_batches(store)]
     return sum(len(batch.frames) for batch in batches)
 

@@ -1,4 +1,4 @@
-"""The error `cu->cuInit(0) failed` of worker processes: where it comes from, what meets it, and what does not help.
+"""The error `cu->cuInit(0) failed` of worker processes: its cause, which workers meet it, and what does not help.
 
 A parent has started CUDA and its DataLoader starts workers. Six rows, all on the stub driver, in one process:
 
@@ -31,7 +31,7 @@ from tests.support.videos.tiny_videos import simple_specs, tiny_folder
 
 
 class RawVideos(Dataset):
-    """The exercise's dataset with the GPU decoding: a worker opens the video when it is asked for a frame."""
+    """The exercise's dataset with decoding on the GPU: a worker opens the video at the first frame."""
 
     def __init__(self, path):
         self.path = path
@@ -48,7 +48,7 @@ def take_one(samples):
 
 
 def start_cuda_in_worker(_):
-    """What `worker_init_fn=torch.cuda.init` comes down to."""
+    """The effect of `worker_init_fn=torch.cuda.init`."""
     load_cuda().cuInit(0)
 
 
@@ -64,7 +64,7 @@ def first_of_forked_worker(dataset, **options):
 
 
 def answer_of_forked(function, *arguments):
-    """What `function(*arguments)` returns in a forked child."""
+    """The result of `function(*arguments)` in a forked child."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=lambda: sender.send(function(*arguments)))
@@ -87,9 +87,9 @@ def start_cuda_alone_and_fork(path):
 
 
 def fork_table(folder, path, driver="stub"):
-    """What came of each row; of the parent, of which video it decoded a frame. `driver` is `stub` or `real`."""
+    """The result of each row; for the parent, the video of which it decoded a frame. `driver` is `stub` or `real`."""
     rows = {"only started": answer_of_forked(start_cuda_alone_and_fork, path)}
-    # From here on this process is the parent that has started CUDA.
+    # From now on this process is the parent that has started CUDA.
     store = open_videos(folder, device="cuda", size=64)
     bind_primary_context()
     rows["parent"] = first_frame_format(path)
@@ -169,7 +169,7 @@ def test_fork_table(stub_driver, tmp_path):
     folder = tiny_folder(tmp_path, simple_specs(2))
     run = stub_driver.call(fork_table, folder.path, folder.specs[0].path)
     rows = run.value
-    # One test, not six: each worker of a parallel run would make the whole table anew.
+    # One test, not six: in a parallel run each worker would repeat the whole table.
     check_row_1_pyav_in_a_forked_worker_fails_with_the_exercises_error(rows)
     check_row_2_our_store_says_cause_and_cure_in_a_forked_worker(rows)
     check_row_3_initialising_cuda_in_the_worker_does_not_help(rows)

@@ -1,4 +1,4 @@
-"""What the GPU path says where it cannot decode: the reason in the driver's or FFmpeg's words, and what helps."""
+"""Messages of the GPU path where it cannot decode: the reason of the driver or FFmpeg, and the remedy."""
 
 import warnings
 from pathlib import Path
@@ -9,8 +9,10 @@ import pytest
 from cache_builder import open_videos
 from cache_builder.discover import discover_videos
 from cache_builder.errors import DeviceError
-from cache_builder.gpu.nvdec import NvdecDevice, choose_nvdec, probe_nvdec
+from cache_builder.gpu.nvdec import NvdecDevice, choose_backend
+from cache_builder.gpu.probe import probe_nvdec
 from cache_builder.scans.scan_cache import scan_videos
+from cache_builder.video.decode.backend import CPU
 from tests.support.commands import SMALL, run
 from tests.support.faults.in_process_pool import InProcessPool
 from tests.support.gpu.raw_nvdec import failure_of
@@ -28,13 +30,13 @@ def video(tmp_path_factory):
 
 
 def ask_for_the_gpu(folder):
-    """What `device="cuda"` says to a script and to the command line, and `device="auto"` to a script."""
+    """Messages of `device="cuda"` for a script and for the command line, and of `device="auto"` for a script."""
     said = []
     command = run("--videos", folder, "--out", f"{folder}/cache", "--device", "cuda", *SMALL)
     return {
         "cuda": failure_of(lambda: open_videos(folder, device="cuda")),
         "command": [command.exit_code, command.stderr],
-        "auto": [choose_nvdec("auto", say=said.append) is None, said],
+        "auto": [choose_backend("auto", notify=said.append) is CPU, said],
     }
 
 
@@ -53,7 +55,7 @@ def use_auto_without_a_gpu(folder, output):
 
 
 def try_with_other_facts(folder):
-    """Why the GPU refuses a video of which the CPU is said to show less."""
+    """Why the GPU refuses a video whose facts state smaller frames."""
     (video,) = discover_videos(Path(folder))
     (scan,) = scan_videos([video], cache_path=None, pool=InProcessPool())
     facts = msgspec.structs.replace(scan.facts, width=scan.facts.width - 16)
@@ -61,7 +63,7 @@ def try_with_other_facts(folder):
 
 
 def try_on_the_gpu(folder):
-    """Reason why the GPU refuses each video of a folder, None where it takes it; and what `cache-build` says."""
+    """Why the GPU refuses each video of a folder (None where it does not); and the result of `cache-build`."""
     reasons = {}
     videos = discover_videos(Path(folder))
     for video, scan in zip(videos, scan_videos(videos, cache_path=None, pool=InProcessPool()), strict=True):

@@ -1,4 +1,4 @@
-"""Our NVDEC path from file to frames on the stub driver, whose pictures spell their numbers: store, fallback, build."""
+"""Our NVDEC path from file to frames on the stub driver, whose pictures show their numbers: store, fallback, build."""
 
 import warnings
 from pathlib import Path
@@ -14,7 +14,7 @@ from cache_builder import open_videos
 from cache_builder.build.pipeline import run_build
 from cache_builder.errors import DeviceError
 from cache_builder.gpu.convert import CudaFrameConverter
-from cache_builder.gpu.nvdec import choose_nvdec
+from cache_builder.gpu.nvdec import choose_backend
 from cache_builder.settings.config import BuildSettings, resolve
 from cache_builder.video.picture.convert import FrameConverter
 from cache_builder.video.picture.geometry import FrameGeometry
@@ -36,7 +36,7 @@ OPEN_GOP, ROTATED, TEN_BITS, FULL_RANGE, AV1 = (TINY_SPECS[number] for number in
 
 
 def spelled_frames(path):
-    """What the store must give of a video: the stub's pictures, converted on the CPU."""
+    """Expected frames of a video: the stub's pictures, converted on the CPU."""
     (spec,) = (spec for spec in TINY_SPECS if spec.path.name == path.name)
     frames, number = [], 0
     with av.open(str(path)) as container:
@@ -59,7 +59,7 @@ def spelled_like(decoded, number):
         rows = np.frombuffer(memoryview(plane), values.dtype).reshape(len(values), -1)
         rows[:, : values[0].size] = values.reshape(len(values), -1)
     frame.colorspace, frame.color_range = decoded.colorspace, decoded.color_range
-    return through_filter(frame, "setparams", "chroma_location=left")  # as H.264 and HEVC mean it
+    return through_filter(frame, "setparams", "chroma_location=left")  # the meaning of H.264 and HEVC
 
 
 def converted(frame, decoded, sample_aspect_ratio):
@@ -83,7 +83,7 @@ def use_the_stubs_gpu(folder, h264_folder, mixed_folder, damaged_folder, scratch
 
 
 def compare(store, folder):
-    """Greatest mean difference of a frame, by video, all of them read in random order; and the frames."""
+    """Greatest mean difference of a frame for each video, with all frames read in random order; and the frames."""
     ids = np.random.default_rng(5).permutation(len(store))
     frames = np.empty((len(store), *store.frame_shape), np.uint8)
     for some in np.array_split(ids, 6):
@@ -98,19 +98,19 @@ def compare(store, folder):
 
 
 def read_and_build(folder, scratch):
-    """The frames of a store against what they should be, and what a build stored against them."""
+    """The frames of a store against the expected frames, and the frames of a build against them."""
     differences, frames = compare(open_on_stub(folder, size=SIZE), folder)
     report = {"differences": differences}
     settings = BuildSettings(encoding="raw", size=str(SIZE), layout="video", device="cuda", workers=1)
-    cache_builder.build.pipeline.choose_nvdec = lambda *_, **__: HostNvdecDevice()
+    cache_builder.build.pipeline.choose_backend = lambda *_, **__: HostNvdecDevice()
     built = run_build(Path(folder), Path(scratch) / "cache", *resolve(settings))
     cache = open_store(Path(scratch) / "cache")
-    report["decoded_by_nvdec"] = built.num_frames_decoded_by_nvdec
+    report["decoded_on_device"] = built.num_frames_decoded_on_device
     report["is_cache_the_same"] = bool(np.array_equal(cache.read_frames(range(len(cache))), frames))
     report["gpu"] = cache.manifest.library_versions["GPU"]
     report["again"] = run_build(Path(folder), Path(scratch) / "cache", *resolve(settings)).status
     settings = settings.overridden_by(BuildSettings(device="cpu"))
-    cache_builder.build.pipeline.choose_nvdec = choose_nvdec
+    cache_builder.build.pipeline.choose_backend = choose_backend
     report["on_cpu"] = failure_of(
         lambda: run_build(Path(folder), Path(scratch) / "cache", *resolve(settings))
     )
@@ -118,7 +118,7 @@ def read_and_build(folder, scratch):
 
 
 def fail_on_the_way(folder):
-    """A GPU that gives up after some frames: what a store that falls back makes of it, and one that may not."""
+    """A GPU that fails after some frames: a store that falls back, and a store that may not."""
     convert, num_converted = CudaFrameConverter.convert, 0
 
     def convert_some(self, frame, out, **options):
@@ -146,10 +146,10 @@ def fail_on_the_way(folder):
 
 
 def build_damaged(folder, scratch):
-    """A build over damage, with the GPU and without: whether frames are the same, and what is said of the video."""
+    """A build of a damaged video, with the GPU and without: whether frames are equal, and the video's notes."""
     frames = []
-    for device, choose in (("cpu", choose_nvdec), ("cuda", lambda *_, **__: HostNvdecDevice())):
-        cache_builder.build.pipeline.choose_nvdec = choose
+    for device, choose in (("cpu", choose_backend), ("cuda", lambda *_, **__: HostNvdecDevice())):
+        cache_builder.build.pipeline.choose_backend = choose
         settings = BuildSettings(
             encoding="raw", size=str(SIZE), layout="video", device=device, workers=1, on_error="skip"
         )
@@ -160,13 +160,13 @@ def build_damaged(folder, scratch):
     return {
         "is_damage_the_same": bool(np.array_equal(*frames)),
         "damaged_verdict": video.verdict,
-        "damaged_by_nvdec": built.num_frames_decoded_by_nvdec,
+        "damaged_on_device": built.num_frames_decoded_on_device,
         "damaged_notes": video.notes,
     }
 
 
 def read_with_fallback(folder):
-    """A store that falls back, against the CPU's: whether the AV1 video is the same, warnings, and counts."""
+    """A store that falls back, against the CPU's store: whether the AV1 video is equal, warnings, and counts."""
     store, on_cpu = open_on_stub(folder, size=SIZE, falls_back=True), open_videos(folder, size=SIZE)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -191,21 +191,21 @@ def check_store_gives_each_frame_as_the_gpu_decoded_it(report):
 
 def check_build_stores_the_same_and_counts_what_the_gpu_decoded(report, num_frames):
     assert report["is_cache_the_same"]
-    assert report["decoded_by_nvdec"] == num_frames
+    assert report["decoded_on_device"] == num_frames
     assert "driver for CUDA" in report["gpu"]
 
 
 def check_who_decoded_is_part_of_what_a_cache_is(report):
     assert report["again"] == "already complete"
     assert report["on_cpu"]["error"] == "cache_builder.errors.OutputError"
-    assert "00_open.mkv: decoded by NVDEC there, by the CPU now (device)" in report["on_cpu"]["text"]
+    assert "00_open.mkv: decoded by a GPU there, by the CPU now (device)" in report["on_cpu"]["text"]
 
 
 def check_damage_is_for_the_cpu_to_say(report):
     assert report["damaged_verdict"] == "damaged" and report["is_damage_the_same"]
-    assert report["damaged_by_nvdec"] == 0
+    assert report["damaged_on_device"] == 0
     notes = " ".join(report["damaged_notes"])
-    assert "frames decoded on the CPU, as NVDEC did not decode them cleanly: " in notes
+    assert "frames decoded on the CPU, as the GPU did not decode them cleanly: " in notes
 
 
 def check_what_the_gpu_refuses_is_the_cpus_frames_and_the_reason_is_said_once(report):
@@ -230,7 +230,7 @@ def test_from_file_to_frames(stub_driver, tmp_path):
     h264 = tiny_folder(tmp_path / "h264", (OPEN_GOP, ROTATED, FULL_RANGE))
     folders = (folder.path, h264.path, mixed.path, damaged.path, tmp_path / "out")
     report = stub_driver.call(use_the_stubs_gpu, *folders).value
-    # One test, not three: each worker of a parallel run would do all of it anew.
+    # One test, not three: in a parallel run each worker would repeat all of it.
     check_store_gives_each_frame_as_the_gpu_decoded_it(report)
     check_build_stores_the_same_and_counts_what_the_gpu_decoded(report, folder.num_frames)
     check_who_decoded_is_part_of_what_a_cache_is(report)

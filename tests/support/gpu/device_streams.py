@@ -1,4 +1,4 @@
-"""A device made of CPU memory, as late as a real one may be: `loader.gpu.streams.DeviceStreams` without a GPU."""
+"""A device made of CPU memory, as slow as a real one may be: `loader.gpu.streams.DeviceStreams` without a GPU."""
 
 import threading
 from contextlib import contextmanager

@@ -1,6 +1,6 @@
-"""Our NVDEC path on the stub driver: its device memory is the host's, so torch takes the planes as CPU tensors.
+"""Our NVDEC path on the stub driver. The stub's device memory is the host's, so torch takes the planes as CPU tensors.
 
-All of it runs but what torch itself does on a GPU: choosing streams, and the colour conversion on CUDA.
+Everything runs except torch's own work on a GPU: the choice of streams, and the colour conversion on CUDA.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class HostNvdecDevice(NvdecDevice):
-    """The stub's GPU. It pickles, so it goes to worker processes as a real one does."""
+    """The stub's GPU. It pickles, so it goes to worker processes like a real one."""
 
     @property
     def torch_device(self) -> "torch.device":

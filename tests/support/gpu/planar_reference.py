@@ -1,4 +1,4 @@
-"""Plain, slow float64 versions of what `cache_builder.gpu.yuv_rgb` does, and pictures to try it on."""
+"""Plain, slow float64 versions of `cache_builder.gpu.yuv_rgb`, and pictures to try it on."""
 
 from fractions import Fraction
 from math import ceil
@@ -22,7 +22,7 @@ def resize_axis(num_in: int, num_out: int, centre: Fraction) -> NDArray[np.float
     matrix = np.zeros((num_out, num_in))
     for i in range(num_out):
         position = (i + Fraction(1, 2)) * scale - centre
-        first = int(position - Fraction(num_taps - 2, 2))  # int() cuts towards zero
+        first = int(position - Fraction(num_taps - 2, 2))  # int() truncates towards zero
         for j in range(first, first + num_taps):
             matrix[i, min(max(j, 0), num_in - 1)] += max(0, 1 - abs(j - position) / radius)
     return matrix / matrix.sum(axis=1, keepdims=True)
@@ -66,7 +66,7 @@ def smooth_yuv(height: int, width: int, *, bits: int = 8) -> list[NDArray]:
 
 
 def natural_yuv(rng: np.random.Generator, height: int, width: int, *, bits: int = 8) -> list[NDArray]:
-    """Y, U and V with detail at every scale, less of it the finer, as pictures of the world have."""
+    """Y, U and V with detail at every scale, and less of it at finer scales, as in natural pictures."""
 
     def draw() -> NDArray[np.float64]:
         picture = np.zeros((height, width))
@@ -89,7 +89,7 @@ def saturated_yuv(
 
 
 def _quantise(luma: NDArray, blue: NDArray, red: NDArray, bits: int) -> list[NDArray]:
-    """Y, U and V in [0, 1] at full size to limited range, chroma of every other row and column."""
+    """Y, U and V in [0, 1] at full size to limited range; chroma keeps every second row and column."""
     step, dtype = 2 ** (bits - 8), np.uint8 if bits == 8 else np.uint16
     planes = (16 + 219 * luma, 16 + 224 * blue[::2, ::2], 16 + 224 * red[::2, ::2])
     tops = (235, 240, 240)

@@ -1,4 +1,4 @@
-"""PyAV's CUDA path as a user writes it, without any of our guards: to be called in a process on the stub driver."""
+"""PyAV's CUDA path as a user writes it, without our guards. Call it in a process on the stub driver."""
 
 import ctypes
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ def bind_primary_context() -> None:
 
 
 def nvdec_hwaccel() -> HWAccel:
-    """For decoding in the thread's current context, to frames on the device."""
+    """Options for decoding in the thread's current context, to frames on the device."""
     return HWAccel(
         "cuda",
         device="0",
@@ -71,13 +71,13 @@ def decode_tagged(
 
 
 def failure_of(action: Callable[[], Any]) -> dict[str, Any]:
-    """The exception that `action` raises, None if it raises none, and what FFmpeg logged meanwhile."""
+    """The exception that `action` raises (None if it raises none), and FFmpeg's log meanwhile."""
     av.logging.set_level(av.logging.ERROR)
     error: Exception | None = None
     with av.logging.Capture() as messages:
         try:
             action()
-        except Exception as raised:  # noqa: BLE001 - whatever it is, it is reported
+        except Exception as raised:  # noqa: BLE001 - every exception is reported
             error = raised
     av.logging.set_level(None)
     return {

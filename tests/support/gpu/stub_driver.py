@@ -1,4 +1,4 @@
-"""A stub of NVIDIA's driver, compiled from tests/support/stub_cuda, and functions called in processes that have it.
+"""A stub of NVIDIA's driver, compiled from tests/support/stub_cuda, and functions called in processes with the stub.
 
 On it PyAV's own binaries walk their whole CUDA path: initialisation, contexts, decoder, surfaces, copies. What it
 cannot show: kernels, so nothing of torch.cuda; order of streams; and what a chip really supports.
@@ -34,16 +34,16 @@ class DriverCall:
 
 @dataclass(frozen=True, kw_only=True)
 class StubRun:
-    """What a process on the stub left behind."""
+    """Results of a process on the stub."""
 
     stdout: str
     stderr: str
     calls: tuple[DriverCall, ...]
-    """Calls of all its processes, forked and spawned ones too."""
+    """Calls of the process and of its forked and spawned children."""
 
     @property
     def value(self) -> Any:
-        """What the function returned, by way of JSON."""
+        """What the function returned, as JSON."""
         return json.loads(self.stdout.splitlines()[-1])
 
     @property
@@ -56,10 +56,10 @@ class StubDriver:
     """Folders for the loader's path."""
 
     folder: Path
-    """Has libcuda.so.1 and libnvcuvid.so.1."""
+    """Contains libcuda.so.1 and libnvcuvid.so.1."""
     without_nvcuvid: Path
     without_driver: Path
-    """Is empty: no library at all."""
+    """Empty: no library at all."""
 
     def call(self, function: Callable[..., Any], *arguments: str | Path, **options: Any) -> StubRun:
         """Call a module's function with strings in a process of its own; `options` are those of `run`."""
@@ -103,7 +103,7 @@ class StubDriver:
 
 
 def why_not_built() -> str | None:
-    """Why there can be no stub here, or None if there can."""
+    """Why the stub cannot be built on this machine; None if it can."""
     if sys.platform != "linux":
         return f"the stub driver is for Linux, this is {sys.platform}"
     return None if shutil.which("cc") else "the stub driver needs a C compiler, and there is no cc"

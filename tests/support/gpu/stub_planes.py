@@ -1,4 +1,4 @@
-"""Planes of frames that the stub driver decoded: as arrays of the host, and what they must hold."""
+"""Planes of frames that the stub driver decoded, as arrays of the host, and their expected content."""
 
 import ctypes
 from typing import Any
@@ -20,19 +20,19 @@ class _TensorHead(ctypes.Structure):
 
 
 def plane_array(plane: VideoPlane) -> np.ndarray:
-    """A plane of a "cuda" frame as numpy sees the same memory; the array keeps the frame's buffer alive."""
+    """A plane of a "cuda" frame as a numpy array over the same memory. The array keeps the frame's buffer alive."""
     return np.from_dlpack(_HostCapsule(host_capsule(plane.__dlpack__())))
 
 
 def plane_tensor(plane: VideoPlane) -> Any:
-    """The same as a CPU tensor of torch."""
+    """The same plane as a CPU tensor of torch."""
     import torch
 
     return torch.from_dlpack(host_capsule(plane.__dlpack__()))
 
 
 def host_capsule(capsule: Any) -> Any:
-    """Relabel a DLPack capsule as memory of the host, which the stub's device memory is. Nothing is copied."""
+    """Relabel a DLPack capsule as memory of the host, because the stub's device memory is. Nothing is copied."""
     get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
     get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
     head = _TensorHead.from_address(get_pointer(capsule, b"dltensor"))
@@ -62,7 +62,7 @@ def expected_planes(
 
 
 class _HostCapsule:
-    """What numpy wants to take a capsule from."""
+    """The object from which numpy takes a capsule."""
 
     def __init__(self, capsule: Any) -> None:
         self._capsule = capsule

@@ -1,4 +1,4 @@
-"""MP4 files of a kilobyte, box by box (ISO/IEC 14496-12), so that every number in them can be a lie."""
+"""MP4 files of a kilobyte, written box by box (ISO/IEC 14496-12), so that every number in them can be wrong."""
 
 import io
 import struct
@@ -36,13 +36,13 @@ def full_box(kind: bytes, *content: bytes, flags: int = 0) -> bytes:
 
 
 def numbers(*values: int) -> bytes:
-    """32 bits each."""
+    """Numbers of 32 bits."""
     return struct.pack(f">{len(values)}I", *values)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HandMadeMp4:
-    """One sample, `picture`, unless the header says otherwise."""
+    """An MP4 of one sample, `picture`, unless the fields below change the header."""
 
     picture: bytes
     sample_entry: bytes = b"jpeg"
@@ -51,10 +51,10 @@ class HandMadeMp4:
     num_samples: int = 1
     num_samples_in_fragment: int | None = None
     duration: int = 40
-    """Milliseconds."""
+    """In milliseconds."""
     num_tracks: int = 1
     data_reference: bytes = full_box(b"url ", flags=1)
-    """Where the samples lie; flag 1 means in this file."""
+    """The box of where the samples are; flag 1 means in this file."""
     display_matrix: tuple[int, ...] = (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
     """Of each track."""
     entry_boxes: bytes = b""

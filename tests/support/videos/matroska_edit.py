@@ -1,4 +1,4 @@
-"""Adds elements to a Matroska file (RFC 9559): what no muxer that Python reaches would write."""
+"""Adds elements to a Matroska file (RFC 9559) that no muxer available to Python writes."""
 
 import io
 
@@ -21,7 +21,7 @@ _UNKNOWN_SIZE = b"\x01" + b"\xff" * 7
 
 
 def element(kind: bytes, *content: bytes | int) -> bytes:
-    """An element; numbers are unsigned ones of two bytes."""
+    """An element; numbers are unsigned and have two bytes."""
     body = b"".join(part.to_bytes(2, "big") if isinstance(part, int) else part for part in content)
     return kind + (len(body) | 1 << 56).to_bytes(8, "big") + body
 
@@ -52,7 +52,7 @@ def add_elements(matroska: bytes, place: tuple[bytes, ...], added: bytes) -> byt
 
 
 def matroska_of(pictures: list[np.ndarray]) -> bytes:
-    """A file of pictures (H, W, 3), losslessly coded."""
+    """A file of pictures (H, W, 3), coded losslessly."""
     file = io.BytesIO()
     with av.open(file, "w", format="matroska", options={"live": "1"}) as container:
         stream = container.add_stream("ffv1", rate=25)
@@ -66,7 +66,7 @@ def matroska_of(pictures: list[np.ndarray]) -> bytes:
 
 
 def with_clusters_at(matroska: bytes, milliseconds: list[int]) -> bytes:
-    """The file with its first block alone, in a cluster at each of these times; negative ones wrap around."""
+    """The file with only its first block, in a cluster at each of these times; negative times wrap around."""
     clusters = matroska.index(CLUSTER)
     block = matroska.index(SIMPLE_BLOCK, clusters)
     size_size = _size_of_number(matroska[block + 1])

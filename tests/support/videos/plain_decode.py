@@ -1,4 +1,4 @@
-"""The oracle of decoding: PyAV from the first packet to the last, going on after errors, never seeking."""
+"""The oracle for decoding: PyAV reads from the first packet to the last, goes on after errors and never seeks."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import numpy as np
 @dataclass(frozen=True, kw_only=True)
 class PlainFrame:
     md5: str
-    """Of the decoded planes, without row padding."""
+    """Checksum of the decoded planes, without row padding."""
     pts: int | None
     is_corrupt: bool
 
@@ -47,7 +47,7 @@ def decode_plainly(path: Path) -> tuple[list[PlainFrame], int]:
 
 
 def in_rising_order(path: Path, pts: list[float | int | None]) -> list[float | int | None]:
-    """What frames in output order should have: in files that hold no pts, FFmpeg's are right as a set alone."""
+    """Expected pts of frames in output order. Where a file stores no pts, only the set of FFmpeg's pts is right."""
     if path.suffix not in {".avi", ".mpg", ".h264", ".m2v", ".m4v"}:
         return pts
     rising = iter(sorted(one for one in pts if one is not None))

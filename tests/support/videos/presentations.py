@@ -1,4 +1,4 @@
-"""How pictures are to be shown, and what a display matrix makes of one, by the arithmetic of ISO/IEC 14496-12 alone."""
+"""How pictures are to be shown, and the effect of a display matrix, by the arithmetic of ISO/IEC 14496-12 alone."""
 
 from fractions import Fraction
 
@@ -49,7 +49,7 @@ def presentation(
 
 
 def show_by_matrix(picture: np.ndarray, a: int, b: int, c: int, d: int) -> np.ndarray:
-    """Put each pixel of a picture (H, W, ...) where x' = a x + c y and y' = b x + d y have it, numbers in 16.16."""
+    """Move each pixel of a picture (H, W, ...) to x' = a x + c y, y' = b x + d y, numbers in 16.16."""
     rows, columns = np.indices(picture.shape[:2])
     x, y = (np.rint((p * columns + q * rows) / ONE).astype(int) for p, q in ((a, c), (b, d)))
     x, y = x - x.min(), y - y.min()

@@ -1,4 +1,4 @@
-"""Short streams of every codec that can be encoded here, to be cut, joined, damaged and put into containers."""
+"""Short streams of every codec that this FFmpeg encodes, to be cut, joined, damaged and put into containers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ import numpy as np
 from av.bitstream import BitStreamFilterContext
 from av.video.frame import PictureType
 
-from tests.support.videos.unsaid_reordering import without_reordering_stated
+from tests.support.videos.unstated_reordering import without_reordering_stated
 
 NUM_FRAMES = 40
 FPS = 25
@@ -25,17 +25,17 @@ class StreamKind:
     name: str
     encoder: str
     suffixes: tuple[str, ...]
-    """Of the containers that may hold it; the first is the one that it is encoded into."""
+    """Suffixes of the containers that may contain the stream; it is encoded into the first."""
     pixel_format: str = "yuv420p"
     num_frames: int = NUM_FRAMES
     size: tuple[int, int] = (WIDTH, HEIGHT)
     options: dict[str, str] = field(default_factory=dict)
     num_b_frames: int = 0
     num_frames_before_b: int = 0
-    """Frames at the beginning that are coded without B-frames."""
+    """Number of frames at the beginning that are coded without B-frames."""
     states_reordering: bool = True
     palettes: int = 0
-    """Palettes that the frames take in turn."""
+    """Palettes that the frames use in turn."""
 
 
 _X264 = {"preset": "veryfast", "g": "10", "keyint_min": "10", "sc_threshold": "0"}
@@ -128,7 +128,7 @@ class SampleStream:
 
 @cache
 def sample_stream(kind_name: str) -> SampleStream:
-    """Encode it, once a process. Raises `av.FFmpegError` or `ValueError` where this FFmpeg cannot."""
+    """Encode the stream, once a process. Raises `av.FFmpegError` or `ValueError` if this FFmpeg cannot."""
     kind = next(kind for kind in KINDS if kind.name == kind_name)
     file = BytesIO()
     with av.open(file, "w", format=_format_of(kind.suffixes[0])) as target:
@@ -164,14 +164,14 @@ def write_stream(
     *,
     damage: Sequence[tuple[int, int]] = (),
 ) -> None:
-    """Put runs of packets [first, end), one behind the other in time, into the container of the path's suffix.
+    """Write runs of packets [first, end), one behind the other in time, into the container of the path's suffix.
 
     `damage` are (packet of those written, byte modulo its size): the byte and the three behind it are replaced.
     """
     with av.open(BytesIO(sample.content)) as template, av.open(str(path), "w") as target:
         source = template.streams.video[0]
-        stream = target.add_stream_from_template(source, opaque=True)  # of codecs without an encoder, too
-        # The only container here that takes H.264 with start codes alone, and does not see to it.
+        stream = target.add_stream_from_template(source, opaque=True)  # for codecs without an encoder, too
+        # This container is the only one in use that needs H.264 with start codes and does not convert it.
         filtered = path.suffix == ".avi" and sample.kind.encoder == "libx264"
         start_codes = BitStreamFilterContext("h264_mp4toannexb", source, stream) if filtered else None
         offset, number, damaged = 0, 0, dict(damage)

@@ -1,4 +1,4 @@
-"""One video decoded in three ways: in one sequential pass by plain PyAV, as a build does, and live."""
+"""One video decoded in three ways: by plain PyAV in one sequential pass, by a build, and by a live store."""
 
 import random
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from cache_builder.video.decode.start_check import check_starts
 from cache_builder.video.opening.open_video import open_container
 from cache_builder.video.picture.convert import FrameConverter
 from cache_builder.video.picture.geometry import FrameGeometry
-from cache_builder.video.scan.scan import VideoScan, scan_video
+from cache_builder.video.scan.video_scan import VideoScan, scan_video
 from frame_store.codec import crc32c
 from frame_store.manifest import Encoding, VideoEntry
 from tests.support.faults.in_process_pool import InProcessPool
@@ -38,7 +38,7 @@ class Built:
     pts_seconds: list[float]
 
     def is_named(self, frame: int) -> bool:
-        """Whether the report says that the frame may be wrong."""
+        """Whether the report marks the frame as possibly wrong."""
         return any(
             span.first_frame is not None and span.first_frame <= frame <= span.last_frame
             for span in self.entry.findings.damaged_spans
@@ -50,12 +50,12 @@ def scan(path: Path) -> VideoScan:
 
 
 def one_pass(path: Path, scanned: VideoScan, *, reorder_depth: int | None = None) -> list[int]:
-    """Every frame's checksum, the decoder fed from the first packet to the last."""
+    """Checksums of all frames, with the decoder fed from the first packet to the last."""
     converter = _converter(scanned)
     checksums = []
     opened = open_container(
         path, path.name
-    )  # a damaged file may be taken for another kind without its allow-list
+    )  # without the allow-list of formats, a damaged file may be taken for another kind
     with opened.container as container:
         stream = container.streams.best("video")
         stream.codec_context.thread_type, stream.codec_context.thread_count = "NONE", 1
@@ -81,7 +81,7 @@ def build(
     fps: float | None = None,
     on_error: ErrorPolicy = "skip",
 ) -> Built:
-    """What a build makes of it, its units at least `min_packets` long."""
+    """The result of a build with units of at least `min_packets` packets."""
     config = BuildConfig(encoding=Encoding(name="raw"), geometry=GEOMETRY, fps=fps)
     with TemporaryDirectory() as spill, patch.object(units, "MIN_PACKETS_PER_UNIT", min_packets):
         stage = DecodeStage(
@@ -109,7 +109,7 @@ def build(
 def look_up(
     path: Path, scanned: VideoScan, *, min_packets: int, seed: int, num: int, is_counted: bool = False
 ) -> tuple[LiveStore, dict[int, int | VideoError]]:
-    """The live store, and `num` of its frames in random order, or the error that one gave.
+    """The live store, and `num` of its frames in random order, or the error of one of them.
 
     With `is_counted` its frames are those that decode, as with `open_videos(decode_all=True)`.
     """

@@ -1,4 +1,4 @@
-"""Tiny numbered videos, damaged ones, files that are no videos, and a plain way to decode."""
+"""Tiny numbered videos, damaged videos, files that are no videos, and a plain way to decode."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ import numpy as np
 import simplejpeg
 from frame_cache_tools.samples.numbered_videos import NumberedVideo, draw_frame, write_numbered_video
 
-# In the order of their paths: index = video number. Subfolders, a space and letters beyond ASCII on purpose.
+# In the order of their paths: index = video number. Subfolders, a space and non-ASCII letters are intended.
 TINY_SPECS = tuple(
     replace(spec, video_number=number)
     for number, spec in enumerate(
@@ -93,7 +93,7 @@ TINY_SPECS = tuple(
 
 @dataclass(frozen=True, kw_only=True)
 class TinyFolder:
-    """A folder of numbered videos; `specs` are in the order of their relative paths and hold full paths."""
+    """A folder of numbered videos; `specs` are in the order of their relative paths and contain full paths."""
 
     path: Path
     specs: tuple[NumberedVideo, ...]
@@ -104,7 +104,7 @@ class TinyFolder:
 
 
 def tiny_video(folder: Path, **overrides) -> NumberedVideo:
-    """Write one video into a folder, `tiny.mp4` unless `path` names it, and return what it is."""
+    """Write one video into a folder, `tiny.mp4` unless `path` names it, and return its specification."""
     spec = NumberedVideo(**{"path": Path("tiny.mp4"), **overrides})
     spec = replace(spec, path=folder / spec.path)
     write_numbered_video(spec)
@@ -112,7 +112,7 @@ def tiny_video(folder: Path, **overrides) -> NumberedVideo:
 
 
 def tiny_folder(folder: Path, specs: tuple[NumberedVideo, ...] = TINY_SPECS) -> TinyFolder:
-    """Write videos of relative paths into a folder."""
+    """Write videos with relative paths into a folder."""
     written = tuple(replace(spec, path=folder / spec.path) for spec in specs)
     for spec in written:
         write_numbered_video(spec)
@@ -122,7 +122,7 @@ def tiny_folder(folder: Path, specs: tuple[NumberedVideo, ...] = TINY_SPECS) -> 
 def simple_specs(
     num_videos: int = 3, *, num_frames: int = 20, suffix: str = ".mp4"
 ) -> tuple[NumberedVideo, ...]:
-    """A few plain videos of unequal length: num_frames, num_frames + 3, num_frames + 6 ..."""
+    """A few plain videos of unequal lengths: num_frames, num_frames + 3, num_frames + 6 ..."""
     return tuple(
         NumberedVideo(
             path=Path(f"{i:02d}{suffix}"), video_number=i, num_frames=num_frames + 3 * i, gop_size=8
@@ -146,7 +146,7 @@ def truncate_file(path: Path, fraction: float) -> None:
 
 
 def damage_file(path: Path, *, start: float = 0.5, num_bytes: int = 400) -> None:
-    """Overwrite bytes from a fraction of the file on."""
+    """Overwrite bytes, from a fraction of the file on."""
     content = bytearray(path.read_bytes())
     offset = int(len(content) * start)
     content[offset : offset + num_bytes] = b"\xa5" * len(content[offset : offset + num_bytes])
@@ -154,7 +154,7 @@ def damage_file(path: Path, *, start: float = 0.5, num_bytes: int = 400) -> None
 
 
 def damage_packets(path: Path, ordinals: list[int]) -> None:
-    """Overwrite all bytes of some packets of the first video stream, of a file that says where they are."""
+    """Overwrite all bytes of some packets of the first video stream, of a container that gives their positions."""
     with av.open(str(path)) as container:
         packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
     content = bytearray(path.read_bytes())
@@ -171,7 +171,7 @@ def remux(
     without: Collection[int] = (),
     options: dict[str, str] | None = None,
 ) -> None:
-    """Copy the packets of a file into another container, those of the ordinals `without` left out."""
+    """Copy the packets of a file into another container, without those of the ordinals `without`."""
     with av.open(str(source_path)) as source, av.open(str(target_path), "w", options=options or {}) as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         for ordinal, packet in enumerate(source.demux(video=0)):
@@ -189,7 +189,7 @@ def write_nothing(path: Path) -> None:
 
 
 def write_still_image(path: Path) -> None:
-    """A JPEG file, whatever the name says."""
+    """A JPEG file, whatever its name is."""
     path.write_bytes(simplejpeg.encode_jpeg(draw_frame(0, 0, 160, 96)))
 
 

@@ -1,4 +1,4 @@
-"""Broken variants of video files: mutant number n of a seed is the same bytes for the same samples, always."""
+"""Broken variants of video files. Mutant number n of a seed has the same bytes for the same samples, always."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,10 +25,10 @@ _EXTREMES = (0, 1, 7, 8, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x8000000
 
 @dataclass(frozen=True, kw_only=True)
 class VideoMutant:
-    """A sample with something done to it."""
+    """A changed sample."""
 
     name: str
-    """File name: the number, what was done, the sample."""
+    """File name: the number, the mutation, the sample."""
     kind: str
     """Name of the mutation, `several` for more than one."""
     content: bytes
@@ -36,21 +36,21 @@ class VideoMutant:
 
 @dataclass(frozen=True, kw_only=True)
 class SizeField:
-    """Where a file says how long something in it is."""
+    """A field of a file with the length of one of its parts."""
 
     position: int
     num_bytes: int
     is_big_endian: bool = True
     kept_bits: int = 0
-    """Of the first byte: they tell how long the field is."""
+    """Bits of the first byte that give the length of the field."""
 
 
 def make_mutant(samples: Sequence[tuple[str, bytes]], *, seed: int, number: int) -> VideoMutant:
-    """Mutant `number` of the (name, content) `samples`. Samples and kinds of mutation take turns."""
+    """Mutant `number` of the (name, content) `samples`. Samples and kinds of mutation alternate."""
     random = np.random.default_rng([seed, number])
     name, content = samples[number % len(samples)]
     kinds = [*MUTATIONS, "several"]
-    # Each kind meets each sample: turns of all samples, the kind one further for each.
+    # Each kind meets each sample: after all samples the kinds shift by one.
     kind = kinds[(number + number // len(samples)) % len(kinds)]
     doing = [kind] if kind != "several" else random.choice(list(MUTATIONS), random.integers(2, 5)).tolist()
     for each in doing:
@@ -65,7 +65,7 @@ def read_samples(folder: TinyFolder) -> list[tuple[str, bytes]]:
 
 
 def _stretch(content: bytes, random: Random, *, longest: float = 0.3) -> tuple[int, int]:
-    """A random stretch, short ones as likely as long ones."""
+    """A random stretch; short and long ones are equally likely."""
     num_bytes = int(np.exp(random.uniform(0, np.log(max(2, len(content) * longest)))))
     first = int(random.integers(max(1, len(content) - num_bytes)))
     return first, first + num_bytes
@@ -79,7 +79,7 @@ def _flip_bits(content: bytes, other: bytes, random: Random) -> bytes:
 
 
 def _flip_bits_of_headers(content: bytes, other: bytes, random: Random) -> bytes:
-    """Both ends of a file, where the containers keep what they say of the whole."""
+    """Bits at both ends of a file, where containers keep their headers and indexes."""
     at_end = min(len(content), 1500)
     part = slice(0, at_end) if random.random() < 0.5 else slice(len(content) - at_end, len(content))
     return content[: part.start] + _flip_bits(content[part], other, random) + content[part.stop :]
@@ -99,7 +99,7 @@ def _behead(content: bytes, other: bytes, random: Random) -> bytes:
 
 
 def _splice(content: bytes, other: bytes, random: Random) -> bytes:
-    """The beginning of one file and the end of another; in one of three both are cut at the same fraction."""
+    """The beginning of one file and the end of another; one time in three both are cut at the same fraction."""
     cut = random.random()
     other_cut = cut if random.random() < 1 / 3 else random.random()
     return content[: int(len(content) * cut)] + other[int(len(other) * other_cut) :]
@@ -121,14 +121,14 @@ def _remove(content: bytes, other: bytes, random: Random) -> bytes:
 
 
 def _swap(content: bytes, other: bytes, random: Random) -> bytes:
-    """Two stretches that follow each other change places."""
+    """Two neighbouring stretches exchange places."""
     first, end = _stretch(content, random)
     middle = int(random.integers(first, end + 1))
     return content[:first] + content[middle:end] + content[first:middle] + content[end:]
 
 
 def _set_extremes(content: bytes, other: bytes, random: Random) -> bytes:
-    """Fields of 4 bytes near either end become numbers that programs are seldom ready for."""
+    """Fields of 4 bytes near either end become numbers that programs seldom expect."""
     changed = bytearray(content)
     for _ in range(random.integers(1, 6)):
         near = int(random.integers(min(len(content), 1500)))
@@ -176,7 +176,7 @@ MUTATIONS: dict[str, Callable[[bytes, bytes, Random], bytes]] = {
 
 
 def size_fields(content: bytes) -> Iterator[SizeField]:
-    """The fields of a file that tell lengths, in the containers of the samples."""
+    """The fields of a file that contain lengths, in the containers of the samples."""
     if content[4:8] in {b"ftyp", b"moov", b"mdat", b"wide", b"free"}:
         return _mp4_sizes(content, 0, len(content))
     if content[:4] == b"\x1a\x45\xdf\xa3":
@@ -200,7 +200,7 @@ def _mp4_sizes(content: bytes, first: int, end: int) -> Iterator[SizeField]:
         if kind in _MP4_PARENTS:
             yield from _mp4_sizes(content, first + 8, first + size)
         elif kind in {b"stsd", b"stts", b"ctts", b"stsc", b"stsz", b"stco", b"stss", b"elst"}:
-            yield SizeField(position=first + 12, num_bytes=4)  # how many entries
+            yield SizeField(position=first + 12, num_bytes=4)  # number of entries
         first += size
 
 
@@ -239,7 +239,7 @@ def _flv_sizes(content: bytes) -> Iterator[SizeField]:
 
 
 def _start_code_sizes(content: bytes) -> Iterator[SizeField]:
-    """Two bytes behind each start code and its kind: lengths in program streams, headers in bare streams."""
+    """The two bytes behind each start code and its kind: lengths in program streams, headers in bare streams."""
     first = content.find(b"\0\0\1")
     while 0 <= first < len(content) - 6:
         yield SizeField(position=first + 4, num_bytes=2)

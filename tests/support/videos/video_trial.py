@@ -1,4 +1,4 @@
-"""Builds a folder of mutants, reads it live, and says what should not have happened.
+"""Builds a folder of mutants, reads it live, and reports what should not happen.
 
     python -m tests.support.videos.video_trial SAMPLES SEED FIRST NUM     one trial; its result as JSON
 
@@ -36,10 +36,10 @@ from tests.support.videos.tiny_videos import TINY_SPECS, TinyFolder, tiny_folder
 from tests.support.videos.video_mutants import make_mutant, read_samples
 
 SECONDS_A_TRIAL = 900.0
-"""Two hangs of a unit, each ended by the builder after 60 to 80 s, are no find; what goes on for so long is."""
+"""Two hangs of a unit, each ended by the builder after 60 to 80 s, are no find. A longer run is a find."""
 
 GOOD_NAME = "zz_good.mp4"
-"""A video that nothing was done to, last of the folder: it must not suffer from the others."""
+"""An unchanged video, the last of the folder. The others must not affect it."""
 
 SILENT_CODECS = {"hevc"}
 """A slice that ends too early, after a flipped bit, is no error to FFmpeg's decoder, whatever `err_detect` says: the
@@ -57,20 +57,20 @@ _CONFIGS = (
 
 
 class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of some mutants."""
+    """Results of some mutants."""
 
     finds: list[str]
-    """What must not happen, one text each; empty if all went well."""
+    """Finds, one text each; empty if all went well."""
     verdicts: dict[str, dict[str, int]]
-    """Kind of mutation -> verdict -> videos."""
+    """Kind of mutation -> verdict -> number of videos."""
     reasons: dict[str, int]
-    """Why videos are not whole, shortened -> videos."""
+    """Reason why videos are not whole, shortened -> number of videos."""
     num_frames_stored: int = 0
     num_frames_read_live: int = 0
     num_live_errors: int = 0
-    """Videos whose live reading ended in a `VideoError`."""
+    """Number of videos whose live reading ended in a `VideoError`."""
     unlike_built: list[str] = []
-    """Frames that damage makes others live than in the lossless cache: video, frame, verdict."""
+    """Frames that, due to damage, differ between the live store and the lossless cache: video, frame, verdict."""
     peak_worker_bytes: int = 0
     """Resident memory of the largest worker process."""
     peak_own_bytes: int = 0
@@ -147,7 +147,7 @@ def _try(samples: TinyFolder, folder: Path, *, seed: int, first: int, num: int) 
             text = f"{entry.path}: frame {frame} of a {entry.verdict} video: live and built differ{named}"
             is_find = entry.verdict == "whole" and entry.facts["codec"] not in SILENT_CODECS
             (finds if is_find else unlike_built).append(text)
-    except Exception:  # noqa: BLE001 - whatever it is, it is a find
+    except Exception:  # noqa: BLE001 - every exception is a find
         finds.append(traceback.format_exc())
     if _digest(videos) != before:
         finds.append("the videos were changed")
@@ -195,7 +195,7 @@ def _faults_around(output: Path) -> list[str]:
 
 
 def _faults_of_store(store: CacheStore, report: BuildReport) -> list[str]:
-    """Every frame reads, and each video has those that the report says."""
+    """Every frame can be read, and each video has the number of frames in the report."""
     for first in range(0, len(store), 500):
         store.read_frames(range(first, min(first + 500, len(store))))
     counts = np.bincount(store.index["video_id"], minlength=len(report.videos)).tolist()
@@ -209,10 +209,10 @@ def _faults_of_store(store: CacheStore, report: BuildReport) -> list[str]:
 def _read_live(
     live: LiveStore, exact: CacheStore | None, random: np.random.Generator
 ) -> tuple[int, int, list[tuple[int, int]]]:
-    """Frames read, videos that raised `VideoError`, and (video, frame id) of the lossless cache that are others."""
+    """Frames read, videos that raised `VideoError`, and (video, frame id) that differ from the lossless cache."""
     unlike: list[tuple[int, int]] = []
     num_read = num_errors = 0
-    # By time: live frames are numbered by packets, those of a cache by what came out of the decoder.
+    # Compared by time: live frames are numbered by packets, frames of a cache by the decoder's output.
     row_of = {} if exact is None else _rows_by_time(exact)
     first = 0
     for video_id, num_frames in enumerate(live.shard_sizes.tolist()):
@@ -241,7 +241,7 @@ def _is_named(entry: VideoEntry, frame: int) -> bool:
 
 
 def _rows_by_time(store: CacheStore) -> dict[tuple[int, float], int]:
-    """(video, pts in seconds) -> frame id, of the times that one frame alone has."""
+    """(video, pts in seconds) -> frame id, for times that only one frame has."""
     keys = list(zip(store.index["video_id"].tolist(), store.index["pts_seconds"].tolist(), strict=True))
     times = Counter(keys)
     return {key: row for row, key in enumerate(keys) if times[key] == 1}
@@ -261,7 +261,7 @@ def _digest(folder: Path) -> str:
 
 
 def _peak_own_bytes() -> int:
-    """Not `ru_maxrss`, which begins with that of the process that started this one."""
+    """Resident memory; not `ru_maxrss`, which starts with that of the parent process."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
 

@@ -1,4 +1,4 @@
-"""Frames with known planes, and float64 YUV -> RGB after the formulas of ITU-T H.273: an oracle for swscale."""
+"""Frames with known planes, and float64 YUV -> RGB by the formulas of ITU-T H.273: an oracle for swscale."""
 
 from fractions import Fraction
 
@@ -29,7 +29,7 @@ def make_frame(
     left_sited: bool = False,
     interlaced: bool = False,
 ) -> av.VideoFrame:
-    """A frame whose planes hold these arrays, samples interleaved along the rows where the format says so."""
+    """A frame with these arrays as planes; samples are interleaved along the rows if the format requires it."""
     height = planes[0].shape[0]
     width = planes[0].shape[1]
     frame = av.VideoFrame(width, height, pixel_format)
@@ -49,7 +49,7 @@ def make_frame(
 def random_yuv(
     rng: np.random.Generator, height: int, width: int, steps: tuple[int, int] = (2, 2), *, bits: int = 8
 ) -> list[NDArray]:
-    """Y, U and V noise of legal limited range (far beyond it, swscale's sums wrap around)."""
+    """Y, U and V noise of legal limited range (far beyond this range swscale's sums wrap around)."""
     unit, dtype = 2 ** (bits - 8), np.uint8 if bits == 8 else np.uint16
     chroma_size = (-(-height // steps[0]), -(-width // steps[1]))
     return [
@@ -74,7 +74,7 @@ def random_rgb(seed: int, height: int, width: int) -> NDArray[np.uint8]:
 
 
 def through_filter(frame: av.VideoFrame, name: str, arguments: str) -> av.VideoFrame:
-    """One frame through one filter of libavfilter; its colour tags are kept."""
+    """One frame through one filter of libavfilter. The colour tags are kept."""
     graph = Graph()
     source = graph.add_buffer(
         width=frame.width, height=frame.height, format=frame.format.name, time_base=Fraction(1, 25)
@@ -112,7 +112,7 @@ def yuv_to_rgb(
 def _upsample(plane: NDArray[np.float64], shape: tuple[int, int], left_sited: bool) -> NDArray[np.float64]:
     for axis, length in enumerate(shape):
         factor = length / plane.shape[axis]
-        # Where the luma sample lies among the chroma samples; left-sited: even columns coincide.
+        # Position of the luma sample among the chroma samples; left-sited: even columns coincide.
         shift = 0.0 if axis == 1 and left_sited else (factor - 1) / 2
         position = np.clip((np.arange(length) - shift) / factor, 0, plane.shape[axis] - 1)
         below = np.floor(position).astype(int)

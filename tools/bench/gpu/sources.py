@@ -183,7 +183,7 @@ def decoded_frames(
     With `is_endless` the video begins again when it is over, and stays open. Close the generator.
 
     Raises:
-        NvdecError: the GPU does not decode it.
+        DeviceError: the GPU does not decode it.
         VideoError, av.FFmpegError: it cannot be read, or breaks.
     """
     opened = (open_container if nvdec is None else nvdec.open_container)(path, path.name)
@@ -334,7 +334,7 @@ class BuildSource:
             images=report.num_frames,
             seconds=seconds,
             seconds_to_first_batch=None,
-            figures={"frames decoded by NVDEC": float(report.num_frames_decoded_by_nvdec or 0)},
+            figures={"frames decoded by NVDEC": float(report.num_frames_decoded_on_device or 0)},
         )
 
 

@@ -1,4 +1,4 @@
-"""Nets under the rules of where a video may be cut: what decoders keep over a keyframe is noticed by its pictures."""
+"""Checks behind the rules of where a video may be cut: state that a decoder keeps over a keyframe shows in pictures."""
 
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
@@ -15,12 +15,12 @@ from cache_builder.live import store as live_store
 from cache_builder.live.video import LiveVideo
 from cache_builder.scans.scan_cache import scan_videos
 from cache_builder.video.decode import start_check
-from cache_builder.video.decode.decode import UnitDecoder, VideoReader
 from cache_builder.video.decode.start_check import MAX_PACKETS_DECODED, check_starts, starts_to_try
+from cache_builder.video.decode.unit_decoder import UnitDecoder, VideoReader
 from cache_builder.video.decode.unit_edges import first_wrong_edge
 from cache_builder.video.packets.headers import PacketHeader
 from cache_builder.video.scan import packet_pass
-from cache_builder.video.scan.scan import scan_video
+from cache_builder.video.scan.video_scan import scan_video
 from tests.support.faults.in_process_pool import InProcessPool
 from tests.support.videos.sample_streams import sample_stream, write_stream
 from tests.support.videos.three_ways import build, look_up, one_pass
@@ -29,7 +29,7 @@ from tests.support.videos.tiny_videos import damage_file, tiny_video
 
 @pytest.fixture
 def cut_in_spite_of_palettes(tmp_path, monkeypatch):
-    """A video whose palette comes with packet 0 alone, to a scan that overlooks palettes."""
+    """A video whose palette comes with packet 0 alone, as seen by a scan that overlooks palettes."""
     monkeypatch.setattr(packet_pass._PacketNotes, "_why_unsplittable", lambda self, packet: None)
     sample = sample_stream("raw-palette")
     path = tmp_path / "palette.avi"
@@ -142,7 +142,7 @@ def test_the_first_edge_with_another_picture_is_named(sizes, data):
 
 
 def starts_of(packet_of_frame, *, can_start, unit_starts):
-    """Frames of one video at which a live store starts to decode, as far as it knows at first."""
+    """Frames of one video at which a new live store starts to decode."""
     flags = np.zeros(400, np.bool_)
     flags[can_start] = True
     scanned = SimpleNamespace(packets=MadeUpPackets(can_start_unit=flags))
@@ -167,19 +167,19 @@ class MadeUpPackets:
 def test_where_a_live_store_starts():
     in_order = list(range(400))
     assert starts_of(in_order, can_start=[0, 100, 300], unit_starts=[0, 200]) == [0, 100, 300]
-    # Frames that lead up to the first keyframe come out before it: decoding from there gives them, too.
+    # Frames that lead up to the first keyframe come out before it. Decoding from the keyframe gives them, too.
     leading = [2, 4, 0, *range(5, 400)]
     assert starts_of(leading, can_start=[0, 100], unit_starts=[0, 200])[:2] == [0, 98]
-    # A picture that is shown again is no place to start from.
+    # Decoding cannot start at a picture that is shown again.
     again = [*range(200), 100, *range(200, 400)]
     assert starts_of(again, can_start=[0, 100], unit_starts=[0, 200]) == [0, 100]
-    # A build found that units do not fit together, though there are keyframes for two.
+    # A build found that the units do not fit together, although there are keyframes for two.
     assert starts_of(in_order, can_start=[0, 100, 200], unit_starts=[0]) == [0]
     assert starts_of(in_order, can_start=[0, 300], unit_starts=[0]) == [0, 300]  # too short for two units
 
 
 def test_a_start_that_gives_other_frames_is_given_up(tmp_path, monkeypatch):
-    """As VP9's intra-only pictures do, of which nothing is told before they are decoded."""
+    """Like VP9's intra-only pictures, which only decoding reveals."""
     sample = sample_stream("h264")
     path = tmp_path / "v.mp4"
     write_stream(sample, path, [(0, len(sample.packets))])
@@ -200,7 +200,7 @@ def test_a_start_that_gives_other_frames_is_given_up(tmp_path, monkeypatch):
 
 
 def test_damage_leads_to_the_start_of_a_builds_unit_at_once(tmp_path, monkeypatch):
-    """Else a frame that is far behind it, where every frame is a start, costs as many tries."""
+    """Otherwise a frame far behind it would cost one try for every frame between, where every frame is a start."""
     damaged = tiny_video(tmp_path, path=Path("v.mp4"), num_frames=60, gop_size=1).path
     damage_file(damaged, start=0.9, num_bytes=40)
     scanned = scan_video(damaged, "v.mp4")

@@ -28,7 +28,7 @@ def test_units_cover_all_packets_in_whole_gops(data):
     assert all(packets.can_start_unit[first] for first, _ in units)
     if len(units) > 1:
         assert all(end - first >= min_frames for first, end in units)
-    # As short as may be: no unit but the last could have been cut earlier.
+    # Units are as short as possible: no unit except the last could have been cut earlier.
     for first, end in units[:-1]:
         assert not packets.can_start_unit[first + min_frames : end].any()
 

@@ -1,4 +1,4 @@
-"""Files of a kilobyte that ask for more than a machine has: an error that names what was found and the limit."""
+"""Files of a kilobyte that ask for more than a machine has. The error names what was found and the limit."""
 
 import struct
 from pathlib import Path
@@ -14,9 +14,9 @@ from cache_builder.errors import VideoError
 from cache_builder.scans import scan_cache as scan_cache_module
 from cache_builder.scans.scan_cache import scan_frames
 from cache_builder.scans.scan_job import CountJob, ScanJob
-from cache_builder.video.decode.decode import VideoReader
+from cache_builder.video.decode.unit_decoder import VideoReader
 from cache_builder.video.opening.limits import DEFAULT_LIMITS, VideoLimits
-from cache_builder.video.scan.scan import scan_video
+from cache_builder.video.scan.video_scan import scan_video
 from cache_builder.worker_pool import WorkerPool
 from tests.support.commands import SMALL, run
 from tests.support.faults.pool_jobs import SLOW_VIDEO, HangingCountJob, HangingScanJob, HangingUnitJob
@@ -72,7 +72,9 @@ def test_packets_are_counted_against_the_limit(tmp_path):
     spec = tiny_video(tmp_path, num_frames=12)
     limits = VideoLimits(max_packets=12)
     assert scan_video(spec.path, "v", limits=limits).facts.num_packets == 12
-    bare = tiny_video(tmp_path, num_frames=13, path=spec.path.with_suffix(".h264"))  # no header to believe
+    bare = tiny_video(
+        tmp_path, num_frames=13, path=spec.path.with_suffix(".h264")
+    )  # no header with a number of frames
     with pytest.raises(VideoError, match="v: it has more packets than the limit of 12"):
         scan_video(bare.path, "v", limits=limits)
 
@@ -83,7 +85,7 @@ def test_limits_are_positive():
 
 
 def test_a_fragment_that_claims_a_gigabyte_of_frames_is_stopped_by_the_memory_limit(tmp_path):
-    """2^25 samples of no bytes each: FFmpeg would take 0.8 GB and more to list them.
+    """2^25 samples of 0 bytes each: FFmpeg would take 0.8 GB and more to list them.
 
     FFmpeg 9 refuses more samples than the file has bytes; so the file ends in 64 MiB that hold nothing.
     """
@@ -100,7 +102,7 @@ def test_a_fragment_that_claims_a_gigabyte_of_frames_is_stopped_by_the_memory_li
 
 
 def grown_vp8(path, *, width, height):
-    """Six key frames of 64 x 64, but the fourth says another size (RFC 6386, 9.1)."""
+    """Six key frames of 64 x 64, except the fourth, whose header states another size (RFC 6386, 9.1)."""
     spec = tiny_video(path.parent, path=path, codec="vp8", num_frames=6, gop_size=1)
     content = bytearray(spec.path.read_bytes())
     starts = [i for i in range(len(content)) if content[i : i + 3] == b"\x9d\x01\x2a"]
@@ -111,7 +113,9 @@ def grown_vp8(path, *, width, height):
 
 
 def test_a_frame_that_grows_beyond_the_limit_on_the_way_costs_itself(tmp_path):
-    path = grown_vp8(tmp_path / "v.webm", width=16000, height=12000)  # FFmpeg alone would take it
+    path = grown_vp8(
+        tmp_path / "v.webm", width=16000, height=12000
+    )  # FFmpeg without our limits would read it
     scan = scan_video(path, "v.webm")
     with VideoReader(path, scan) as reader:
         decoder = reader.decode(0, 6)
@@ -126,7 +130,7 @@ def folder_with_a_slow_video(tmp_path):
     folder = tmp_path / "videos"
     folder.mkdir()
     for name in ("1.avi", f"2{SLOW_VIDEO}.avi", "3.avi"):
-        tiny_video(folder, path=Path(name), num_frames=8, num_b_frames=2)  # only decoding counts these
+        tiny_video(folder, path=Path(name), num_frames=8, num_b_frames=2)  # only decoding counts these frames
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Tags in an encoding that is not UTF-8 cost no video; PyAV 18 raises a UnicodeDecodeError unless told otherwise."""
+"""A video with tags that are not UTF-8 is read. PyAV 18 raises a UnicodeDecodeError without an option."""
 
 from contextlib import closing
 
@@ -10,7 +10,7 @@ import pytest
 import frame_store
 from cache_builder import open_videos
 from cache_builder.video.opening.open_video import open_container
-from cache_builder.video.scan.scan import scan_video
+from cache_builder.video.scan.video_scan import scan_video
 from tests.support.commands import SMALL, run
 from tests.support.videos.tiny_videos import tiny_video
 
@@ -35,7 +35,7 @@ def folders(tmp_path_factory):
 
 
 def write_tagged(path, source):
-    """A copy of `source` with a title of the file and, where the container has such, one of the stream."""
+    """A copy of `source` with a title of the file and, where the container has one, a title of the stream."""
     with av.open(str(source)) as container, av.open(str(path), "w") as target:
         target.metadata["title"] = UTF8.decode()
         stream = target.add_stream_from_template(container.streams.video[0])

@@ -1,4 +1,4 @@
-"""What a file is that is called like a video, or what it lacks: each named for what it is."""
+"""Files with the name of a video: the message names what the file is instead, or what it lacks."""
 
 import gzip
 import io
@@ -14,7 +14,7 @@ import pytest
 
 from cache_builder.errors import VideoError
 from cache_builder.video.opening.not_a_video import name_what_it_is
-from cache_builder.video.scan.scan import scan_video
+from cache_builder.video.scan.video_scan import scan_video
 from tests.support.videos.hand_made_mp4 import jpeg_picture
 from tests.support.videos.tiny_videos import remux, tiny_video
 
@@ -74,7 +74,7 @@ FILES = {
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".h264", ".mjpeg"])
 @pytest.mark.parametrize("kind", FILES)
 def test_a_file_that_is_no_video_is_named(tmp_path, kind, suffix):
-    """Whatever its name: FFmpeg takes some for bare streams by their extension alone."""
+    """Whatever the name is: FFmpeg takes some files for bare streams by their extension alone."""
     content, name = FILES[kind]
     path = tmp_path / f"v{suffix}"
     path.write_bytes(content)
@@ -162,7 +162,7 @@ class TestWhatIsMissing:
 
 
 def remux_bare(source: Path, target: Path) -> None:
-    """A bare stream has no timestamps: give it 25 frames a second."""
+    """A bare stream has no timestamps, so it gets 25 frames a second."""
     with av.open(str(source)) as bare, av.open(str(target), "w") as container:
         stream = container.add_stream_from_template(bare.streams.video[0])
         for number, packet in enumerate(bare.demux(video=0)):

@@ -1,4 +1,4 @@
-"""The file under FFmpeg: what it reads, and that nothing which goes wrong in it is lost."""
+"""The file that FFmpeg reads: its content, and that no error of a read is lost."""
 
 import _thread
 import errno
@@ -75,8 +75,10 @@ def test_memory_that_is_not_there_is_said(file, monkeypatch):
 
 
 def test_an_interrupt_on_the_way_in_is_not_lost(file):
-    """The signal comes while FFmpeg works; the first Python code that runs is the file's."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    """The signal comes while FFmpeg works. The next Python code to run is the file's."""
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # background jobs of a shell ignore SIGINT
     try:
         found = deque(islice(map(file.read, iter(_thread.interrupt_main, 1)), 1))
     finally:
@@ -88,7 +90,7 @@ def test_an_interrupt_on_the_way_in_is_not_lost(file):
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".ts", ".mpg", ".flv", ".h264"])
 def test_an_interrupt_while_ffmpeg_reads_ends_it(tmp_path, suffix, monkeypatch):
-    """Wherever it comes, packets end with it, and not as if the video were over."""
+    """Wherever the signal comes, packets end with KeyboardInterrupt, and not as at the end of the video."""
     path = tiny_video(tmp_path, path=Path(f"v{suffix}"), num_frames=60, width=256, height=256).path
     number = 0
     while True:
@@ -107,11 +109,11 @@ def test_an_interrupt_while_ffmpeg_reads_ends_it(tmp_path, suffix, monkeypatch):
             finally:
                 opened.close()
         break
-    assert number > 2  # as many as there are reads
+    assert number > 2  # one for each read
 
 
 def test_no_descriptor_and_no_file_is_left(tmp_path):
-    """Also without the garbage collector."""
+    """Without the garbage collector, too."""
     good = tiny_video(tmp_path, path=Path("good.mkv"), num_frames=3).path
     bad = tmp_path / "bad.mp4"
     write_text(bad)
@@ -140,7 +142,7 @@ def test_no_descriptor_and_no_file_is_left(tmp_path):
 
 
 class TestLongestUnread:
-    """The file has 512,000 bytes: a part is 500."""
+    """The file has 512,000 bytes, so a part has 500."""
 
     def test_of_a_file_read_to_its_end_nothing(self, file):
         while file.read(10_000):

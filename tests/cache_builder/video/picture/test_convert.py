@@ -59,7 +59,7 @@ def whole(height: int, width: int) -> FrameGeometry:
 @pytest.mark.parametrize("left_sited", [True, False], ids=["left", "centre"])
 @pytest.mark.parametrize("pixel_format", SUBSAMPLINGS)
 def test_8_bit_colour_agrees_with_the_formulas(pixel_format, left_sited, size):
-    # Measured: 0.52 at even sizes, which is rounding and no more; 1.32 at odd ones.
+    # Measured: 0.52 at even sizes, which is rounding alone; 1.32 at odd sizes.
     for matrix, color_range in itertools.product(MATRICES, RANGES):
         planes = random_yuv(np.random.default_rng(1), *size, SUBSAMPLINGS[pixel_format])
         tags = {"matrix": matrix, "color_range": color_range, "left_sited": left_sited}
@@ -210,7 +210,7 @@ def test_resize_agrees_with_an_antialiased_bilinear_and_is_not_darker(height, wi
 
 
 def test_rgb_is_resized_with_all_its_colour():
-    # Without FULL_CHR_H_INP swscale takes the colour of every other column alone: mean error 5.1, not 0.5.
+    # Without FULL_CHR_H_INP swscale reads the colour of every second column alone: mean error 5.1, not 0.5.
     rgb = random_rgb(22, 96, 128)
     got = convert(make_frame("rgb24", [rgb]), whole(40, 56))
     error = got - resize_with_torch(rgb, 40, 56)

@@ -40,7 +40,7 @@ def place(geometry: FrameGeometry, width: int, height: int, *, sar=None, shown=A
 
 
 def torchvision_fallback_crop(width: int, height: int, ratio: float) -> tuple[int, int, int, int]:
-    """What RandomResizedCrop.get_params falls back to, as (top, left, height, width): its code, one ratio."""
+    """The fallback of RandomResizedCrop.get_params, (top, left, height, width): its code, for one ratio."""
     crop_width, crop_height = width, height
     if width / height < ratio:
         crop_height = round(width / ratio)
@@ -165,7 +165,7 @@ def test_pixels_twice_as_wide_as_high_count_double():
     assert (squeezed.scaled_width, squeezed.scaled_height, squeezed.paste_top) == (224, 112, 56)
     cropped = place(FrameGeometry(resize="crop"), 360, 360, sar=Fraction(2))
     assert (cropped.crop_left, cropped.crop_width, cropped.crop_height) == (90, 180, 360)
-    # Seen upright after a quarter turn they are twice as high as wide.
+    # Upright, after a quarter turn, they are twice as high as wide.
     turned = place(
         FrameGeometry(resize="pad"), 360, 360, sar=Fraction(2), shown=Orientation(num_quarter_turns=1)
     )

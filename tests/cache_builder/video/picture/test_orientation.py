@@ -1,4 +1,4 @@
-"""Display matrices: which of the eight ways to lie each stands for, wherever in a file it is said."""
+"""Display matrices: which of the eight orientations each means, wherever in a file it stands."""
 
 import gc
 import math
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_builder.errors import VideoError
-from cache_builder.video.decode.decode import VideoReader
+from cache_builder.video.decode.unit_decoder import VideoReader
 from cache_builder.video.picture.convert import FrameConverter
 from cache_builder.video.picture.geometry import FrameGeometry
 from cache_builder.video.picture.orientation import (
@@ -24,14 +24,14 @@ from cache_builder.video.picture.orientation import (
     find_orientation,
     read_display_matrix,
 )
-from cache_builder.video.scan.scan import scan_video
+from cache_builder.video.scan.video_scan import scan_video
 from tests.support.videos.hand_made_mp4 import HandMadeMp4, jpeg_picture
 from tests.support.videos.presentations import ONE, ORIENTATIONS, SYMMETRIES, matrix_of, show_by_matrix
 from tests.support.videos.tiny_videos import tiny_video
 
 PICTURE = np.arange(12).reshape(3, 4)
 
-# Corners red, green, blue and white, and so large that JPEG keeps them apart: 32 rows of 48.
+# Corners red, green, blue and white, large enough that JPEG does not mix them: 32 rows of 48.
 CORNERS = np.zeros((32, 48, 3), np.uint8)
 CORNERS[:16, :24], CORNERS[:16, 24:] = (230, 20, 20), (20, 230, 20)
 CORNERS[16:, :24], CORNERS[16:, 24:] = (20, 20, 230), (230, 230, 230)
@@ -123,7 +123,7 @@ def test_an_orientation_says_what_it_is():
 
 
 def turned(symmetry: tuple[int, int, int, int], degrees: float) -> tuple[float, float, float, float]:
-    """The matrix of a picture that is turned clockwise by so much more."""
+    """The matrix of a picture that is turned clockwise by that many more degrees."""
     a, b, c, d = symmetry
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     return a * cos - b * sin, a * sin + b * cos, c * cos - d * sin, c * sin + d * cos
@@ -218,7 +218,7 @@ def test_frames_without_a_matrix_have_none(tmp_path):
 
 
 def test_a_frame_is_gone_when_nobody_holds_it(tmp_path):
-    """Frames that wait for the garbage collector keep their pixels, and the decoder takes new memory for each."""
+    """Frames that wait for the garbage collector keep their pixels, and the decoder allocates memory for each."""
     path = tiny_video(tmp_path, path=Path("v.mp4"), num_frames=30, rotation_degrees=90).path
     gc.collect()
     gc.disable()

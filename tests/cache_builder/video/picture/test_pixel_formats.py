@@ -1,4 +1,4 @@
-"""Pixel formats that FFmpeg's filters, or its scaler, read wrong unless they are handled apart."""
+"""Pixel formats that FFmpeg's filters, or its scaler, read wrongly without special handling."""
 
 import av
 import numpy as np
@@ -33,7 +33,7 @@ def test_a_colour_mosaic_keeps_its_colours_wherever_it_is_cut(pixel_format, acro
 
 
 def mosaic(rgb: np.ndarray, pixel_format: str) -> av.VideoFrame:
-    """What a sensor under a filter of that pattern sees: of each pixel the one colour that the pattern names there."""
+    """The samples of a sensor with a colour filter: for each pixel the one colour that the pattern names."""
     height, width, _ = rgb.shape
     frame = av.VideoFrame(width, height, pixel_format)
     (plane,) = frame.planes
@@ -64,7 +64,7 @@ def test_packed_rgb_is_read_in_either_order_of_its_bytes(pixel_format, size):
 
 
 def packed_rgb(rgb: np.ndarray, pixel_format: str, byte_order: str) -> av.VideoFrame:
-    """Pixels of 16 bits, as libavutil/pixdesc.c lays them out."""
+    """Pixels of 16 bits, in the layout of libavutil/pixdesc.c."""
     bits = [int(digit) for digit in pixel_format[3:]]
     values = [rgb[..., channel].astype(int) >> (8 - bits[channel]) for channel in range(3)]
     first, middle, last = values if pixel_format.startswith("rgb") else values[::-1]

@@ -1,4 +1,4 @@
-"""What containers and pictures say of how to show them: cropping, shape of pixels, colours, encryption."""
+"""What containers and pictures state about how to show them: cropping, shape of pixels, colours, encryption."""
 
 import struct
 from fractions import Fraction
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_builder.errors import VideoError
-from cache_builder.video.decode.decode import VideoReader
+from cache_builder.video.decode.unit_decoder import VideoReader
 from cache_builder.video.opening.encryption import why_packet_encrypted
 from cache_builder.video.picture.container_side_data import (
     ContainerSideData,
@@ -21,7 +21,7 @@ from cache_builder.video.picture.container_side_data import (
 )
 from cache_builder.video.picture.convert import FrameConverter
 from cache_builder.video.picture.geometry import ContainerCrop, FrameGeometry
-from cache_builder.video.scan.scan import scan_video
+from cache_builder.video.scan.video_scan import scan_video
 from tests.support.videos.hand_made_mp4 import HandMadeMp4, box, full_box, jpeg_picture, numbers
 from tests.support.videos.matroska_edit import (
     CONTENT_ENC_ALGO,
@@ -45,13 +45,13 @@ from tests.support.videos.matroska_edit import (
 from tests.support.videos.presentations import SYMMETRIES, matrix_of, show_by_matrix
 from tests.support.videos.sample_streams import sample_stream, write_stream
 
-# Cropping that the container says ----------------------------------------------------------------------------
+# Cropping by the container ----------------------------------------------------------------------------------
 
 PICTURE = np.random.default_rng(5).integers(0, 256, (48, 64, 3), np.uint8)
 
 
 def stored(path: Path, geometry: FrameGeometry) -> np.ndarray:
-    """The first frame as a cache has it."""
+    """The first frame as a cache stores it."""
     scan = scan_video(path, path.name)
     with VideoReader(path, scan) as reader:
         decoded = next(iter(reader.decode(0, len(scan.packets))))
@@ -74,7 +74,7 @@ def mp4_of_picture(folder: Path, *, name: str = "video.mp4", **said) -> Path:
 def test_a_clean_aperture_is_all_that_is_stored(tmp_path):
     path = mp4_of_picture(tmp_path, entry_boxes=clap(40, 30, Fraction(-2), Fraction(5)))
     whole = stored(mp4_of_picture(tmp_path, name="whole.mp4"), FrameGeometry(height=48, width=64))
-    # Centred it would begin at column 12 and row 9.
+    # A centred crop would begin at column 12 and row 9.
     got = stored(path, FrameGeometry(height=30, width=40))
     np.testing.assert_array_equal(got, whole[14:44, 10:50])
     assert scan_video(path, "video.mp4").facts.notes == [
@@ -103,7 +103,7 @@ def test_matroskas_pixel_crop_is_cut_off(tmp_path):
     assert scan_video(path, path.name).facts.presentation.container_crop == (3, 7, 5, 11)
 
 
-# What else a container says ----------------------------------------------------------------------------------
+# Other fields of a container --------------------------------------------------------------------------------
 
 
 @given(
@@ -161,7 +161,7 @@ def test_dolby_vision_by_its_tag_alone_is_refused():
 
 
 def protection(*, original: bytes | None, scheme: bytes = b"cenc") -> bytes:
-    """What stands in an encrypted sample entry (ISO/IEC 23001-7)."""
+    """The content of an encrypted sample entry (ISO/IEC 23001-7)."""
     key_id, iv_size = bytes(range(16)), 8
     tenc = full_box(b"tenc", bytes([0, 0, 1, iv_size]), key_id)
     frma = b"" if original is None else box(b"frma", original)
@@ -204,7 +204,7 @@ def test_an_encrypted_matroska_file_is_refused_as_such(tmp_path):
 
 
 class FakePacket:
-    """As much of a packet as `why_packet_encrypted` asks for."""
+    """The part of a packet that `why_packet_encrypted` uses."""
 
     def __init__(self, info: bytes | None) -> None:
         self._info = info

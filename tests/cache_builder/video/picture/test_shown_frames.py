@@ -37,7 +37,7 @@ def test_what_the_container_cuts_off_is_as_if_it_had_never_been(
     shown = presentation(rotation, is_mirrored=is_mirrored, crop=container_crop)
     got = FrameConverter(geometry, shown).convert(make_frame(pixel_format, planes))
 
-    # FFmpeg's crop filter: offset and size go down to whole chroma samples, where it cuts at all.
+    # FFmpeg's crop filter rounds offset and size down to whole chroma samples, where it cuts at all.
     rows = cut(48, top, bottom, subsampling[0])
     columns = cut(64, left, right, subsampling[1])
     kept = [

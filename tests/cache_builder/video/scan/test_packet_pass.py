@@ -1,4 +1,4 @@
-"""What a scan makes of packets: headers, reordering, packets without a frame, streams that are not taken."""
+"""The scan of packets: headers, reordering, packets without a frame, other streams of the file."""
 
 from dataclasses import replace
 from io import BytesIO
@@ -21,7 +21,7 @@ from cache_builder.video.packets.headers import (
 )
 from cache_builder.video.packets.reordering import MAX_REORDER_DEPTH, reorder_depth
 from cache_builder.video.packets.table import NO_PTS
-from cache_builder.video.scan.scan import scan_video
+from cache_builder.video.scan.video_scan import scan_video
 from frame_store.shared.wording import counted
 from tests.support.videos.sample_streams import KINDS, sample_stream, write_stream
 from tests.support.videos.three_ways import build, look_up, one_pass, rising, scan
@@ -73,7 +73,7 @@ def test_a_stream_that_leaves_its_reordering_unsaid_is_the_same_in_every_contain
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_headers_prove_what_containers_claim(kind):
-    """Of codecs whose headers are read, every keyframe of these streams is a true one, and nothing else is."""
+    """For codecs whose headers are read: exactly the keyframes of these streams reset the decoder."""
     sample = sample_stream(kind.name)
     with av.open(BytesIO(sample.content)) as container:
         context = container.streams.video[0].codec_context
@@ -86,14 +86,14 @@ def test_headers_prove_what_containers_claim(kind):
         assert [header.is_closed for header in headers] == is_keyframe
     elif (
         kind.name == "hevc-open"
-    ):  # clean random access: nothing of before is used, but for what leads up to it
+    ):  # clean random access: only pictures that lead up to it refer to earlier ones
         assert [header.resets_decoder for header in headers] == is_keyframe
         assert [header.is_closed for header in headers] == [True] + [False] * (len(headers) - 1)
     elif kind.name in {"h264-open", "h264-refresh"}:
         assert [header.resets_decoder for header in headers] == [True] + [False] * (len(headers) - 1)
     else:
         assert {header.resets_decoder for header in headers} == {context.codec.intra_only}
-    # libvpx's alternate reference pictures come with a shown one, or in packets of their own (VP8).
+    # libvpx's alternate reference pictures come with a shown picture, or in packets of their own (VP8).
     assert any(header.hides_picture for header in headers) <= (kind.name in {"vp8", "vp9"})
 
 
@@ -144,11 +144,11 @@ def test_program_streams_that_were_joined_keep_the_times_of_each(tmp_path, kind_
     kept = build(joined, scanned, min_packets=10, fps=25)
     assert (
         kept.entry.num_frames_stored >= 79
-    )  # of 80: how long the last before the joint is shown, nothing tells
+    )  # of 80: the duration of the last frame before the joint is not stated
 
 
 def test_other_streams_are_discarded(tmp_path):
-    """Sound that lies behind the end of the file, where a copy was cut off, ends no video."""
+    """Sound that is missing because a copy was cut off does not end the video."""
     path = tmp_path / "sound_beyond_the_end.mp4"
     sample = sample_stream("h264")
     with av.open(BytesIO(sample.content)) as source, av.open(str(path), "w") as target:
@@ -171,7 +171,7 @@ def test_other_streams_are_discarded(tmp_path):
         if content.count(offset) == 1:
             content = content.replace(offset, (len(content) + position).to_bytes(4, "big"))
     path.write_bytes(content)
-    with av.open(str(path)) as container:  # read along with the sound, the video ends early
+    with av.open(str(path)) as container:  # read together with the sound, the video ends early
         assert sum(packet.stream.type == "video" and packet.size > 0 for packet in container.demux()) < 40
     scanned = scan(path)
     assert (scanned.facts.num_packets, scanned.facts.num_demuxer_errors) == (40, 0)
@@ -194,7 +194,7 @@ class TestPacketsWithoutFrame:
         assert self.reasons(written(tmp_path, "h264-b", "mp4"), lost=[7, 25]) == {"without a reason": [7, 25]}
 
     def test_of_two_fields_one_gives_the_frame(self, tmp_path):
-        """Fields in packets of their own, half a frame apart: frames are of the even packets, 8 and 9 are lost."""
+        """Fields have their own packets, half a frame apart. Frames belong to the even packets; 8 and 9 are lost."""
         scanned = scan(written(tmp_path, "h264", "ts"))
         fields = replace(scanned, packets=replace(scanned.packets, pts=1800 * np.arange(40)))
         frames = np.array([n for n in range(0, 40, 2) if n != 8], np.int64)
@@ -235,7 +235,7 @@ class TestPacketsWithoutFrame:
 
 
 def test_a_frame_lost_in_silence_is_damage(tmp_path):
-    """A decoder that is told to hold back too few frames drops one without a word."""
+    """A decoder with too small a reorder depth drops a frame without an error."""
     path = written(tmp_path, "h264-late-b", "ts")
     scanned = scan(path)
     unaware = replace(scanned, facts=msgspec.structs.replace(scanned.facts, reorder_depth=0))
@@ -250,7 +250,7 @@ def test_a_frame_lost_in_silence_is_damage(tmp_path):
 
 
 def test_pictures_shown_again_are_of_their_own_packets(tmp_path):
-    """VP9 shows a picture again by a packet of one byte; the decoder gives it the tag of the picture's own packet."""
+    """VP9 shows a picture again by a packet of one byte. The decoder gives it the tag of the picture's own packet."""
     sample = sample_stream("vp9")
     step = sample.packets[1][1] - sample.packets[0][1]
     packets = []
@@ -285,7 +285,7 @@ def test_codecs_that_promise_nothing_of_keyframes_are_decoded_in_one_piece(tmp_p
 
 
 def test_headers_that_break_the_rules_make_a_live_store_count(tmp_path):
-    """A NAL unit longer than its packet costs the frame, and the packets do not show it."""
+    """A NAL unit longer than its packet loses the frame, and the packet table does not show it."""
     sample = sample_stream("h264-b")
     packets = list(sample.packets)
     content = packets[17][0]

@@ -1,4 +1,4 @@
-"""Files joined end to end: where FFmpeg stops at the joint, the video is not whole."""
+"""Files joined end to end. If FFmpeg stops at the joint, the video is not whole."""
 
 import shutil
 from pathlib import Path
@@ -11,8 +11,8 @@ from cache_builder.build.pipeline import run_build
 from cache_builder.errors import VideosError
 from cache_builder.settings.config import BuildSettings, RunOptions, resolve
 from cache_builder.video.packets.table import PACKET_COLUMNS, PacketTable
-from cache_builder.video.scan.scan import scan_video
 from cache_builder.video.scan.second_file import find_second_file
+from cache_builder.video.scan.video_scan import scan_video
 from frame_store.frame_findings import DamagedSpan
 from tests.support.videos.hand_made_mp4 import box
 from tests.support.videos.tiny_videos import remux, tiny_video
@@ -30,12 +30,12 @@ STOPS = {
     "a.nut": ("mpeg4", {}),
     "a.ivf": ("vp8", {}),
 }
-"""Files whose demuxer ends with the first, or takes the second for a packet."""
+"""Files whose demuxer stops behind the first file, or takes the second for a packet."""
 GOES_ON = {"a.mkv": ("h264", {}), "a.webm": ("vp8", {}), "a.avi": ("mpeg4", {}), "a.ogv": ("vp8", {})}
 
 
 def make(folder: Path, name: str, codec: str, options: dict[str, str]) -> Path:
-    """A video of that container; those that tools do not write directly are remuxed."""
+    """A video in that container. Videos that the tools do not write directly are remuxed."""
     source = tiny_video(folder / "source", path=Path("a.mkv"), num_frames=NUM_FRAMES, codec=codec).path
     target = folder / name
     remux(source, target, options=options)
@@ -43,7 +43,7 @@ def make(folder: Path, name: str, codec: str, options: dict[str, str]) -> Path:
 
 
 def join(path: Path, *others: Path) -> Path:
-    """The file with others, or with itself, behind it."""
+    """The file with other files, or a copy of itself, behind it."""
     joined = path.with_name(f"joined_{path.name}")
     joined.write_bytes(b"".join(one.read_bytes() for one in (path, *(others or (path,)))))
     return joined
@@ -124,7 +124,7 @@ def test_whole_files_of_every_container_have_none(sample_folder, tmp_path):
         bytes(4096),
         b"trailing text of a camera\n" * 100,
         b"TAG" + bytes(125),  # ID3v1
-        # A file within a box is a part of the file.
+        # A file inside a box is a part of the file.
         box(b"free", box(b"ftyp", b"isom", bytes(4)), box(b"moov", bytes(8))),
     ],
 )
@@ -137,7 +137,7 @@ def test_what_else_lies_behind_the_last_packet_is_no_second_file(tmp_path, tail)
 
 
 def test_a_file_inside_a_packet_is_what_the_packet_holds(tmp_path):
-    """Raw pixels may hold anything: here the beginning of a NUT file, byte for byte."""
+    """Raw pixels may contain anything, in this case the exact beginning of a NUT file."""
     magic = np.frombuffer(b"nut/multimedia container\0" * 60, np.uint8)
     path = tmp_path / "a.nut"
     with av.open(str(path), "w") as container:
@@ -153,7 +153,7 @@ def test_a_file_inside_a_packet_is_what_the_packet_holds(tmp_path):
 
 
 def packets_at(*places: tuple[int, int]) -> PacketTable:
-    """Packets of those positions and sizes, all shown and sound."""
+    """Packets with those positions and sizes, all shown and intact."""
     columns = {name: np.zeros(len(places), dtype) for name, dtype in PACKET_COLUMNS.items()}
     columns["pos"][:] = [pos for pos, _ in places]
     columns["size"][:] = [size for _, size in places]

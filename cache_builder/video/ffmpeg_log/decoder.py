@@ -1,8 +1,8 @@
-"""What FFmpeg's decoders say of pictures whose references are missing, and flag nowhere.
+"""Messages of FFmpeg's decoders about pictures whose references are missing. No frame is flagged for it.
 
-A packet that was lost before the file was written (a recording over a network, copied into another container) leaves no
-trace in the container. An H.264 decoder then takes other pictures for the missing one and hands out what comes of
-that; an HEVC decoder hands out nothing until the next keyframe. Both tell their log alone.
+A packet may be lost before the file is written, for example in a recording over a network. The container has no trace
+of it. An H.264 decoder then decodes later pictures from other references and hands out the result. An HEVC decoder
+hands out nothing until the next keyframe. Both report it in the log alone.
 """
 
 from collections.abc import Iterator
@@ -14,40 +14,40 @@ import av.logging
 from av.bitstream import BitStreamFilterContext
 from av.video.stream import VideoStream
 
-from cache_builder.video.ffmpeg_log import LogMessages, ffmpeg_log, printable_line
+from cache_builder.video.ffmpeg_log.capture import LogMessages, capture_log, printable_line
 
 _GAP: Final = "Frame num gap"
-_TELLING: Final = {
+_MISSING_REFERENCE: Final = {
     "h264": (av.logging.DEBUG, (_GAP, "reference picture missing", "Missing reference picture")),
     "hevc": (av.logging.ERROR, ("Could not find ref with POC",)),
 }
-"""Codec -> level and beginnings of messages that a picture is missing (h264_slice.c, h264_refs.c, hevc/refs.c)."""
+"""Codec -> log level, and how messages about a missing picture begin (h264_slice.c, h264_refs.c, hevc/refs.c)."""
 
 
 class DecoderLog:
-    """Complaints of one stream's decoder about references that are missing."""
+    """Complaints of one stream's decoder about missing references."""
 
     def __init__(self, codec: str, messages: LogMessages) -> None:
         self._messages = messages
-        self._beginnings = _TELLING[codec][1]
+        self._beginnings = _MISSING_REFERENCE[codec][1]
         self._may_have_gaps: bool | None = None
 
     def take(self, stream: VideoStream) -> str | None:
         """The first complaint since the last call."""
         if not self._messages:
             return None
-        said = [text for _, _, text in self._messages if text.startswith(self._beginnings)]
+        messages = [text for _, _, text in self._messages if text.startswith(self._beginnings)]
         self._messages.clear()
-        for text in said:
+        for text in messages:
             if not text.startswith(_GAP) or not self._gaps_are_meant(stream):
                 return f"{printable_line(text)}: a picture before it is missing"
         return None
 
     def _gaps_are_meant(self, stream: VideoStream) -> bool:
-        """Whether an H.264 stream says that pictures may be left out of it (H.264, 7.4.2.1.1)."""
+        """Whether an H.264 stream allows pictures to be left out of it (H.264, 7.4.2.1.1)."""
         if self._may_have_gaps is None:
-            with ffmpeg_log(av.logging.INFO) as lines:
-                with suppress(av.FFmpegError):  # parameters that only the decoder makes sense of
+            with capture_log(av.logging.INFO) as lines:
+                with suppress(av.FFmpegError):  # parameters that only the decoder can parse
                     BitStreamFilterContext("trace_headers", stream)
                 flags = [text.split() for _, _, text in lines if "gaps_in_frame_num_allowed_flag" in text]
             self._may_have_gaps = any(flag[-1] == "1" for flag in flags)
@@ -56,9 +56,9 @@ class DecoderLog:
 
 @contextmanager
 def decoder_log(codec: str) -> Iterator[DecoderLog | None]:
-    """Listen to decoders of this thread; None for a codec whose decoder says nothing of use."""
-    if codec not in _TELLING:
+    """Capture the complaints of this thread's decoders; None for a codec whose decoder logs nothing of use."""
+    if codec not in _MISSING_REFERENCE:
         yield None
         return
-    with ffmpeg_log(_TELLING[codec][0]) as messages:
+    with capture_log(_MISSING_REFERENCE[codec][0]) as messages:
         yield DecoderLog(codec, messages)

@@ -1,4 +1,4 @@
-"""Scan of a video: counts packets instead of believing headers, and learns what decoding needs to know."""
+"""Scan of a video: counts packets instead of believing headers, and finds out what decoding needs."""
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.errors import VideoError
+from cache_builder.video.ffmpeg_log import DemuxerLog, demuxer_log
 from cache_builder.video.opening import (
     DEFAULT_LIMITS,
     NothingReadError,
@@ -27,7 +28,7 @@ from cache_builder.video.picture import (
     TRANSFER_NAMES,
     read_presentation,
 )
-from cache_builder.video.scan.demuxer_messages import DemuxerLog, demuxer_log, place_errors
+from cache_builder.video.scan.error_places import place_errors
 from cache_builder.video.scan.facts import VideoFacts
 from cache_builder.video.scan.header_facts import (
     bytes_not_read,
@@ -37,7 +38,7 @@ from cache_builder.video.scan.header_facts import (
     ratio,
     stream_choice,
 )
-from cache_builder.video.scan.packet_pass import has_true_pts, may_reorder, read_all_packets
+from cache_builder.video.scan.packet_pass import may_reorder, read_all_packets, stores_pts
 from cache_builder.video.scan.second_file import SecondFile, find_second_file, hash_and_find_beginnings
 from frame_store.shared import counted
 
@@ -57,27 +58,28 @@ class VideoScan:
         return Fraction(*self.facts.time_base) if self.facts.time_base else None
 
     @property
-    def pts_are_true(self) -> bool:
-        """Whether the container holds the pts of packets that have one, or FFmpeg makes them from dts."""
-        return has_true_pts(self.facts.container)
+    def stores_pts(self) -> bool:
+        """Whether the container stores pts. If not, FFmpeg derives them from dts."""
+        return stores_pts(self.facts.container)
 
     @property
     def sorts_pts(self) -> bool:
-        """Whether frames take the timestamps of their packets in rising order, not each that of its own packet.
+        """Whether frames take the timestamps of all packets in rising order, not each the one of its own packet.
 
-        Where a container holds no pts, FFmpeg makes them of the order in the file, which is not that of the frames.
+        Where a container stores no pts, FFmpeg derives them from the order in the file, which is not that of the
+        frames.
         """
-        return may_reorder(self.facts.codec) and not self.pts_are_true
+        return may_reorder(self.facts.codec) and not self.stores_pts
 
     @property
     def damage_texts(self) -> list[str]:
-        """What the scan alone found to be wrong, empty where nothing is; corrupt packets are told by their units."""
+        """The damage that the scan alone found, one line each. Units report corrupt packets, so they are not listed."""
         texts = [self.demuxer_errors_text] if self.packets.is_at_demuxer_error.any() else []
         return texts + [part.text for part in self.parts_not_read]
 
     @property
     def parts_not_read(self) -> list[SecondFile | ScrambledPart]:
-        """What the file holds of the video, and FFmpeg passes over."""
+        """Parts of the file that belong to the video and that FFmpeg passed over."""
         second_file, scrambled = self.facts.second_file, self.facts.scrambled_part
         parts: list[SecondFile | ScrambledPart] = []
         parts += [second_file] if second_file is not None and not second_file.is_read else []
@@ -85,7 +87,7 @@ class VideoScan:
 
     @property
     def demuxer_errors_text(self) -> str:
-        """How many there were, and the first."""
+        """The number of demuxer errors, and the first."""
         count = self.facts.num_demuxer_errors
         return f"{counted(count, 'demuxer error')} (the first: {self.facts.first_demuxer_error})"
 
@@ -94,7 +96,7 @@ def scan_video(path: Path, relative_path: str, *, limits: VideoLimits = DEFAULT_
     """Read every packet of a video, decode its first frame, hash the file.
 
     Raises:
-        VideoError: it cannot be read as a video, or is beyond `limits`; one line, without absolute paths.
+        VideoError: the file cannot be read as a video, or is beyond `limits`; one line, without absolute paths.
         OSError: the machine failed to read the file.
     """
     with demuxer_log() as log:

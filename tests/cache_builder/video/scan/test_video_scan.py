@@ -16,7 +16,7 @@ from cache_builder.scans import scan_job as scan_job_module
 from cache_builder.scans.scan_cache import scan_frames, scan_videos
 from cache_builder.video.decode.frame_table import count_frames, predict_frames
 from cache_builder.video.packets.table import NO_PTS
-from cache_builder.video.scan.scan import VideoScan, scan_video, ticks_to_seconds
+from cache_builder.video.scan.video_scan import VideoScan, scan_video, ticks_to_seconds
 from tests.support.faults.in_process_pool import InProcessPool
 from tests.support.videos.plain_decode import decode_plainly, in_rising_order
 from tests.support.videos.tiny_videos import (
@@ -124,7 +124,7 @@ def test_the_best_video_stream_is_taken_and_cover_art_is_not(tmp_path):
 
 
 class Pipe(io.RawIOBase):
-    """Takes what is written, and cannot go back to fill in a header."""
+    """Accepts writes, and cannot seek back to fill in a header."""
 
     def __init__(self):
         self.content = bytearray()
@@ -202,7 +202,7 @@ def test_unreadable_permissions(tmp_path, monkeypatch):
     def refuse(path, *args, **kwargs):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(os, "open", refuse)  # root reads everything
+    monkeypatch.setattr(os, "open", refuse)  # root may read every file
     with pytest.raises(VideoError, match=r"^v\.mp4: no permission to read it$"):
         scan_video(spec.path, "v.mp4")
 
@@ -298,7 +298,9 @@ def test_scans_of_a_folder_are_remembered(mixed_folder, tmp_path, monkeypatch):
 def test_counted_frames_are_remembered(mixed_folder, tmp_path, monkeypatch):
     videos = discover_videos(mixed_folder)
     cache_path = tmp_path / "scan.cache"
-    scan_videos(videos, cache_path=cache_path, pool=InProcessPool())  # knows the scans, not the frames
+    scan_videos(
+        videos, cache_path=cache_path, pool=InProcessPool()
+    )  # the cache has the scans, not the frames
     first = scan_frames(videos, cache_path=cache_path, pool=InProcessPool())
     assert [isinstance(row, VideoError) or len(row[1]) for row in first] == [10, True, 12]
     monkeypatch.setattr(scan_job_module, "count_frames", None)

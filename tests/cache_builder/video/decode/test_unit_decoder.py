@@ -8,10 +8,10 @@ import pytest
 
 from cache_builder.errors import UnitNotIndependentError, VideoError
 from cache_builder.video.decode import packet_reader
-from cache_builder.video.decode.decode import DecodedFrame, VideoReader
+from cache_builder.video.decode.unit_decoder import DecodedFrame, VideoReader
 from cache_builder.video.decode.units import gop_units, merge_with_previous
 from cache_builder.video.opening.open_video import open_container
-from cache_builder.video.scan.scan import scan_video
+from cache_builder.video.scan.video_scan import scan_video
 from tests.support.videos.plain_decode import PlainFrame, decode_plainly, plane_md5
 from tests.support.videos.tiny_videos import TINY_SPECS, damage_file, tiny_video, truncate_file
 
@@ -137,7 +137,7 @@ def test_sparse_decoding_leaves_out_what_nobody_needs(tmp_path):
             assert min(came) == 20
             if len(numbers) == 1 and numbers[0] > 30:
                 assert len(came) < 0.7 * (max(wanted) - 19)
-        # The decoder is as good as new afterwards.
+        # Afterwards the decoder works as before.
         assert {frame.packet: as_plain(frame) for frame in reader.decode(20, 60)} == in_full
 
 
@@ -148,7 +148,7 @@ def test_a_reader_in_a_hurry_opens_h264_without_decoding(sample_folder, monkeypa
         calls.append(decodes_nothing)
         return open_container(path, relative_path, decodes_nothing=decodes_nothing)
 
-    monkeypatch.setattr("cache_builder.video.opening.opener.open_container", note_how)
+    monkeypatch.setattr("cache_builder.video.decode.backend.open_container", note_how)
     for name, is_h264 in (("01_vfr_rot90.mp4", True), ("00_open.mkv", True), ("06_hevc_10bit.mp4", False)):
         path = sample_folder.path / name
         scan = scan_video(path, name)

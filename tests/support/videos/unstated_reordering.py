@@ -1,4 +1,4 @@
-"""H.264 streams whose SPS says nothing of reordering, as many a hardware encoder writes them."""
+"""H.264 streams whose SPS does not state reordering, as many hardware encoders write them."""
 
 _PROFILES_WITH_CHROMA = {100, 110, 122, 244, 44, 83, 86, 118, 128}
 
