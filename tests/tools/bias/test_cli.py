@@ -64,11 +64,11 @@ def test_the_help_states_which_figures_are_exact():
         "Numbers without a mark are exact: they follow from shard sizes and settings, or from all frames."
         in text
     )
-    assert f"bias_caches of more than {bias_table.MAX_FRAMES_READ:,} frames" in text
+    assert f"caches of more than {bias_table.MAX_FRAMES_READ:,} frames" in text
 
 
 def test_before_anything_is_built(bias_videos, bias_caches, tmp_path):
-    """Computed from the packets alone, the numbers are those of the bias_caches."""
+    """Computed from the packets alone, the numbers are those of the caches."""
     shuffled, in_order, one_each = samplers("--videos", bias_videos, "--batch-size", "32")
     naive = "sampling=shards frames_per_visit=32 shard_choice=uniform"
     built = samplers(bias_caches["video"], "--batch-size", "32")[0][naive]
@@ -97,11 +97,11 @@ def test_before_anything_is_built(bias_videos, bias_caches, tmp_path):
     [
         ([], "say what to look at"),
         (["CACHE", "--videos", "x"], "say what to look at"),
-        (["--videos", "gone"], "no such bias_videos"),
-        (["gone"], "no cache: no such bias_videos"),
+        (["--videos", "gone"], "no such folder"),
+        (["gone"], "no cache: no such folder"),
         (["--shard-sizes", "gone"], "No such file"),
         (["CACHE", "--plan"], "--plan and --demand FRAMES_PER_SECOND belong together"),
-        (["--shard-sizes", "SIZES", "--plan", "--demand", "4"], "measure FrameLoader on bias_caches"),
+        (["--shard-sizes", "SIZES", "--plan", "--demand", "4"], "measure FrameLoader on caches"),
         (["CACHE", "--sampling", "shards", "--frames-per-visit", "7"], "must be --batch-size"),
         (["CACHE", "--sampling", "block", "--shards-per-block", "99"], "only 6 shards hold frames"),
         (["CACHE", "--sampling", "iid", "--world-size", "5000"], "5000 ranks cannot share"),
