@@ -116,16 +116,6 @@ def write_sample_videos(folder: Path, size: SampleSize) -> None:
         pass
 
 
-def link_copies(folder: Path, out: Path, *, at_least: int) -> Path:
-    """A folder of at least so many videos: `folder` itself, or `out` with as many links to each file as it takes.
-
-    Raises:
-        InputFolderError: no such folder, or no video in it.
-    """
-    paths = [video.path for video in discover_videos(folder)]
-    return folder if len(paths) >= at_least else _link_all(_repeated(paths, at_least), out)
-
-
 def prepare_videos(
     folder: Path, work: Path, *, at_least: int, most_bytes: int | None, clock: Callable[[], float]
 ) -> BenchVideos:
@@ -244,7 +234,7 @@ def look_at_cache(path: Path, *, name: str | None = None) -> BenchCache:
 def kind_of(store: CacheStore) -> str:
     """Container, encoding and layout in words, such as `wds jpeg 444 video`."""
     encoding = store.manifest.encoding
-    words = [store.manifest.container, encoding.name]
+    words: list[str] = [store.manifest.container, encoding.name]
     words += [encoding.chroma] if encoding.chroma is not None else []
     words += [store.manifest.layout] if store.manifest.layout != "shuffled" else []
     return " ".join(words)

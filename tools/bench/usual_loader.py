@@ -148,5 +148,6 @@ def _find_frame(container: InputContainer, pts: int, path: Path) -> "Image":
     container.seek(pts, stream=stream)
     for frame in container.decode(stream):
         if frame.pts == pts:
-            return frame.to_image()
+            image: Image = frame.to_image()  # type: ignore[no-untyped-call]
+            return image
     raise UsualLoaderError(f"{path}: no frame has pts {pts}")

@@ -317,9 +317,9 @@ def _other_loaders(
                 )
             )
         else:
-            source = ZarrPythonSource(path=cache.path, batch_size=size)
+            zarr = ZarrPythonSource(path=cache.path, batch_size=size)
             rows.append(
-                ("zarr-python frames[ids]", source, SliceRule(seconds=plan.seconds), worth.get(cache.name))
+                ("zarr-python frames[ids]", zarr, SliceRule(seconds=plan.seconds), worth.get(cache.name))
             )
         for what, source, row_rule, effective in rows:
             yield BenchSubject(

@@ -135,7 +135,7 @@ class DataLoaderSource:
             batches = DataLoader(
                 FrameDataset(store),
                 batch_sampler=EndlessBatches(FrameBatchSampler(store, batch_size=self.batch_size)),
-                collate_fn=frame_batch_collate,
+                collate_fn=frame_batch_collate,  # type: ignore[arg-type] # the dataset makes whole batches
                 num_workers=self.num_workers,
                 multiprocessing_context=WORKERS,
             )

@@ -1,6 +1,7 @@
 """`cache-bench --plot`: usual loader, live and cached on one axis, with the limits that hardware sets."""
 
 from pathlib import Path
+from typing import Any
 
 from frame_cache_tools.bench.report.report import BenchReport, BenchRow
 
@@ -85,7 +86,7 @@ def require_matplotlib() -> None:
     _matplotlib()
 
 
-def _matplotlib():  # type: ignore[no-untyped-def]  # noqa: ANN202 - classes of a package that may be absent
+def _matplotlib() -> tuple[Any, Any, Any]:
     try:
         from matplotlib.figure import Figure
         from matplotlib.lines import Line2D
