@@ -74,7 +74,6 @@ _PATH = PathName(path_type=Path)
 @click.option("--seconds", type=float, help="Slice of a fast row in a round.  [default: 0.6, quick 0.3]")
 @click.option(
     "--seconds-per-row",
-    "seconds_per_subject",
     type=float,
     help="A slow row (usual loader, live, another loader) that has used these is in no further round."
     "  [default: 45, quick 20]",

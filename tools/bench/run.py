@@ -15,14 +15,14 @@ from pathlib import Path
 
 from frame_cache_tools.bench.cases import (
     TAKE_LIMIT,
+    BenchCase,
     BenchPlan,
-    BenchSubject,
     Lookahead,
-    cache_subjects,
+    cache_cases,
     usable_cpus,
-    video_subjects,
+    video_cases,
 )
-from frame_cache_tools.bench.gpu import gpu_subjects, why_no_gpu_rows
+from frame_cache_tools.bench.gpu import gpu_cases, why_no_gpu_rows
 from frame_cache_tools.bench.inputs import BenchCache, BenchVideos, bench_config
 from frame_cache_tools.bench.measure import (
     Budget,
@@ -65,7 +65,7 @@ class _Run:
     machine: Machine
     videos: BenchVideos | None = None
     caches: Sequence[BenchCache] = ()
-    subjects: Sequence[BenchSubject] = ()
+    cases: Sequence[BenchCase] = ()
     rounds: Rounds
     left_out: Sequence[LeftOut] = ()
     seconds_preparing: float = 0.0
@@ -116,7 +116,7 @@ def run_bench(
         machine = call(partial(read_machine, work), seconds=math.inf)  # imports torch, which stays there
         run = _Run(machine=machine, rounds=Rounds())
         _fill(run, settings, budget=budget, work=work, scratch=scratch, say=say)
-    usual_row = fastest_row(run.subjects, run.rounds, "usual loader")
+    usual_row = fastest_row(run.cases, run.rounds, "usual loader")
     num_frames = 0 if run.videos is None else run.videos.num_frames
     return BenchReport(
         command=tuple(command),
@@ -129,9 +129,9 @@ def run_bench(
         videos=run.videos,
         caches=tuple(run.caches),
         usual_row=usual_row,
-        rows=tuple(make_rows(run.subjects, run.rounds, usual_row=usual_row)),
+        rows=tuple(make_rows(run.cases, run.rounds, usual_row=usual_row)),
         break_even=tuple(
-            break_even_rows(run.subjects, run.rounds, run.caches, usual_row=usual_row, num_frames=num_frames)
+            break_even_rows(run.cases, run.rounds, run.caches, usual_row=usual_row, num_frames=num_frames)
         ),
         left_out=tuple(run.left_out),
         time=TimeUsed(
@@ -169,28 +169,26 @@ def _fill(
     run.caches = preparation.caches(run.videos)
     plan = bench_plan(settings, run.caches)
     geometry = bench_config(BuildSettings()).geometry
-    subjects: list[BenchSubject] = []
+    cases: list[BenchCase] = []
     if run.caches:
-        subjects += _cache_subjects(run.caches, plan, flat, budget, call)
+        cases += _cache_cases(run.caches, plan, flat, budget, call)
     if run.videos is not None:
         why = why_not_installed()
         if why is not None:
             preparation.left_out.append(LeftOut(name="usual loader", reason=why))
-        subjects += video_subjects(
+        cases += video_cases(
             run.videos, plan, geometry=geometry, scan_cache=work / "bench.scan", with_usual=why is None
         )
     if why_no_gpu is None:
-        subjects += gpu_subjects(run.videos, run.caches, plan, geometry=geometry, work=work)
+        cases += gpu_cases(run.videos, run.caches, plan, geometry=geometry, work=work)
     else:
         asked = [pattern for pattern in settings.only if _names_gpu_rows(pattern)]
         preparation.left_out += [LeftOut(name=pattern, reason=why_no_gpu) for pattern in asked]
     run.left_out = preparation.left_out
-    if subjects:
-        _refuse_patterns_of_nothing(settings.only, subjects, run.left_out)
-    run.subjects = [
-        subject
-        for subject in _selected(subjects, settings.only)
-        if subject.name != TAKE_LIMIT or preparation.has_flat
+    if cases:
+        _refuse_patterns_of_nothing(settings.only, cases, run.left_out)
+    run.cases = [
+        case for case in _selected(cases, settings.only) if case.name != TAKE_LIMIT or preparation.has_flat
     ]
     run.seconds_preparing = budget.spent()
     _measure(run, settings, budget, scratch, say)
@@ -200,17 +198,17 @@ def _fill(
 def _measure(
     run: _Run, settings: BenchSettings, budget: Budget, scratch: Path, say: Callable[[str], None]
 ) -> None:
-    def report_progress(number: int, subject: BenchSubject) -> None:
-        say(f"{budget.spent():.0f} s: round {number + 1} of {settings.num_rounds}, {subject.name}")
+    def report_progress(number: int, case: BenchCase) -> None:
+        say(f"{budget.spent():.0f} s: round {number + 1} of {settings.num_rounds}, {case.name}")
 
     try:
         run_rounds(
-            run.subjects,
-            lambda subject, seconds: measure_in_process(
-                subject.source, subject.rule, seconds=seconds, temp_folder=scratch
+            run.cases,
+            lambda case, seconds: measure_in_process(
+                case.source, case.rule, seconds=seconds, temp_folder=scratch
             ),
             num_rounds=settings.num_rounds,
-            seconds_allowed=lambda subject: _seconds_allowed(subject, settings),
+            seconds_allowed=lambda case: _seconds_allowed(case, settings),
             deadline=budget.measuring,
             into=run.rounds,
             say=report_progress,
@@ -221,21 +219,21 @@ def _measure(
         run.is_interrupted = True
 
 
-def _cache_subjects(
+def _cache_cases(
     caches: Sequence[BenchCache],
     plan: BenchPlan,
     flat: Path,
     budget: Budget,
-    call: Callable[..., list[BenchSubject]],
-) -> list[BenchSubject]:
+    call: Callable[..., list[BenchCase]],
+) -> list[BenchCase]:
     """With the effective batches, unless looking at the caches for them takes too long."""
     try:
         return call(
-            partial(cache_subjects, caches, plan, flat=flat),
+            partial(cache_cases, caches, plan, flat=flat),
             seconds=_SHARE_TO_LOOK_AT_CACHES * budget.measuring.left(),
         )
     except TimeUpError:
-        return cache_subjects(caches, replace(plan, tells_effective_batch=False), flat=flat)
+        return cache_cases(caches, replace(plan, tells_effective_batch=False), flat=flat)
 
 
 @contextmanager
@@ -268,11 +266,11 @@ def _remove(folder: Path) -> None:
 
 
 def _refuse_patterns_of_nothing(
-    only: Sequence[str], subjects: Sequence[BenchSubject], left_out: Sequence[LeftOut]
+    only: Sequence[str], cases: Sequence[BenchCase], left_out: Sequence[LeftOut]
 ) -> None:
     """A pattern must name a row, here or of what was left out."""
     for pattern in only:
-        if any(matches(subject.name, [pattern]) for subject in subjects):
+        if any(matches(case.name, [pattern]) for case in cases):
             continue
         if any(
             matches(each.name, [pattern])
@@ -281,7 +279,7 @@ def _refuse_patterns_of_nothing(
             for each in left_out
         ):
             continue
-        examples = {subject.group: subject.name for subject in reversed(subjects)}
+        examples = {case.group: case.name for case in reversed(cases)}
         raise ConfigError(
             f"--only {pattern} names no row; rows are, for example: "
             + "; ".join(repr(name) for name in reversed(examples.values()))
@@ -292,18 +290,18 @@ def _names_gpu_rows(pattern: str) -> bool:
     return any(word in pattern.lower() for word in ("gpu", "nvdec"))
 
 
-def _selected(subjects: Sequence[BenchSubject], only: Sequence[str]) -> list[BenchSubject]:
+def _selected(cases: Sequence[BenchCase], only: Sequence[str]) -> list[BenchCase]:
     """Rows whose name matches, with the limits they are compared with."""
     if not only:
-        return list(subjects)
-    chosen = [subject for subject in subjects if matches(subject.name, only)]
-    limits = {subject.limit for subject in chosen}
-    return [subject for subject in subjects if subject in chosen or subject.name in limits]
+        return list(cases)
+    chosen = [case for case in cases if matches(case.name, only)]
+    limits = {case.limit for case in chosen}
+    return [case for case in cases if case in chosen or case.name in limits]
 
 
-def _seconds_allowed(subject: BenchSubject, settings: BenchSettings) -> float:
+def _seconds_allowed(case: BenchCase, settings: BenchSettings) -> float:
     """Without end where a slice is short by construction: a stall of the machine must not cost the other rounds."""
-    return float("inf") if subject.group in {"cached", "limits"} else settings.seconds_per_subject
+    return float("inf") if case.group in {"cached", "limits"} else settings.seconds_per_row
 
 
 def command_line() -> tuple[str, ...]:

@@ -38,7 +38,7 @@ class BenchSettings:
     """The whole run ends within these, whatever has to be left out."""
     num_rounds: int = 3
     seconds: float = 0.6
-    seconds_per_subject: float = 45.0
+    seconds_per_row: float = 45.0
     batch_size: int = 128
     num_copies: int = NUM_COPIES
     cache_frames: int = 2400
@@ -64,7 +64,7 @@ class BenchSettings:
         ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"--{_flag(name)} must be 1 or more, found {getattr(self, name)}")
-        for name in ("seconds", "seconds_per_subject"):
+        for name in ("seconds", "seconds_per_row"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"--{_flag(name)} must be above 0, found {getattr(self, name)}")
         if not self.budget_seconds >= _LEAST_BUDGET_SECONDS:
@@ -83,7 +83,7 @@ QUICK = {
     "is_quick": True,
     "budget_seconds": 120.0,
     "seconds": 0.3,
-    "seconds_per_subject": 20.0,
+    "seconds_per_row": 20.0,
     "batch_size": 32,
     "num_copies": 20,
     "cache_frames": 640,
@@ -97,5 +97,5 @@ QUICK = {
 
 def _flag(name: str) -> str:
     """As the command calls it."""
-    short = {"num_rounds": "rounds", "num_copies": "copies", "seconds_per_subject": "seconds-per-row"}
+    short = {"num_rounds": "rounds", "num_copies": "copies"}
     return short.get(name, "lookahead" if name == "lookahead_batches" else name.replace("_", "-"))

@@ -16,7 +16,7 @@ from frame_cache_tools.bench.cases.cases import BenchPlan
 from frame_cache_tools.bench.cases.sources import CachedFrames, LiveFrames, Lookahead
 from frame_cache_tools.bench.cli import main
 from frame_cache_tools.bench.gpu import smi as gpu_smi
-from frame_cache_tools.bench.gpu.cases import gpu_subjects
+from frame_cache_tools.bench.gpu.cases import gpu_cases
 from frame_cache_tools.bench.gpu.model import IDLE, Resident, Steps, Training, TrainingSource
 from frame_cache_tools.bench.gpu.sources import (
     BuildSource,
@@ -251,20 +251,20 @@ def plan():
 def test_rows_have_names_of_their_own_and_their_limits_are_rows(simple_folder, golden_caches, tmp_path):
     videos = prepare_videos(simple_folder.path, tmp_path, at_least=3, most_bytes=None, clock=lambda: 0.0)
     caches = [look_at_cache(golden_caches / name, name=name) for name in ("wds-raw", "wds-jpeg")]
-    rows = gpu_subjects(videos, caches, plan(), geometry=GEOMETRY, work=tmp_path)
+    rows = gpu_cases(videos, caches, plan(), geometry=GEOMETRY, work=tmp_path)
     names = [row.name for row in rows]
     assert len(set(names)) == len(names) == 25
     assert all("gpu" in name.lower() for name in names)  # --only gpu names them all
     assert {row.limit for row in rows} - {None} <= set(names)
     assert {row.group for row in rows} == {"GPU", "limits"}
-    assert all(row.name in names for row in gpu_subjects(None, [], plan(), geometry=GEOMETRY, work=tmp_path))
+    assert all(row.name in names for row in gpu_cases(None, [], plan(), geometry=GEOMETRY, work=tmp_path))
 
 
 def test_a_run_gives_the_gpu_rows_their_figures(simple_folder, monkeypatch):
     """The CPU stands for the GPU, in the same rounds and processes."""
     monkeypatch.setattr(bench_run, "why_no_gpu_rows", lambda call, *, seconds: None)
     monkeypatch.setattr(
-        bench_run, "gpu_subjects", lambda *args, **options: gpu_subjects(*args, **options, device="cpu")
+        bench_run, "gpu_cases", lambda *args, **options: gpu_cases(*args, **options, device="cpu")
     )
     only = ("--only", "to the GPU", "--only", "GPU: ResNet-18, wds", "--only", "NVDEC decodes alone, 1 ")
     result = run(*TINY, *only, "--videos", simple_folder.path, "--json", command=main)

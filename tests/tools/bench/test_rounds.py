@@ -41,16 +41,16 @@ def test_first_batch_is_a_median_and_memory_a_peak():
 
 
 @given(st.integers(1, 9), st.integers(1, 6))
-def test_every_round_holds_every_subject_once_in_the_same_circle(num_subjects, num_rounds):
-    subjects = [Row(str(number)) for number in range(num_subjects)]
+def test_every_round_holds_every_case_once_in_the_same_circle(num_cases, num_rounds):
+    cases = [Row(str(number)) for number in range(num_cases)]
     starts = set()
     for number in range(num_rounds):
-        order = rotated_order(subjects, number, num_rounds=num_rounds)
-        assert sorted(order, key=lambda row: row.name) == subjects
-        start = subjects.index(order[0])
-        assert order == subjects[start:] + subjects[:start]
+        order = rotated_order(cases, number, num_rounds=num_rounds)
+        assert sorted(order, key=lambda row: row.name) == cases
+        start = cases.index(order[0])
+        assert order == cases[start:] + cases[:start]
         starts.add(start)
-    assert len(starts) == min(num_rounds, num_subjects)
+    assert len(starts) == min(num_rounds, num_cases)
 
 
 def epochs_of(arrivals):

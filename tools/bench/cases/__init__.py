@@ -5,10 +5,10 @@ from frame_cache_tools.bench.cases.cases import (
     MORE,
     MOST,
     TAKE_LIMIT,
+    BenchCase,
     BenchPlan,
-    BenchSubject,
-    cache_subjects,
-    video_subjects,
+    cache_cases,
+    video_cases,
 )
 from frame_cache_tools.bench.cases.sources import CachedFrames, LiveFrames, Lookahead, usable_cpus
 
@@ -17,12 +17,12 @@ __all__ = [
     "MORE",
     "MOST",
     "TAKE_LIMIT",
+    "BenchCase",
     "BenchPlan",
-    "BenchSubject",
     "CachedFrames",
     "LiveFrames",
     "Lookahead",
-    "cache_subjects",
+    "cache_cases",
     "usable_cpus",
-    "video_subjects",
+    "video_cases",
 ]

@@ -45,7 +45,7 @@ class BenchPlan:
 
     batch_size: int = 128
     seconds: float = 0.6
-    """A slice of a fast subject."""
+    """A slice of a fast case."""
     usual_seconds: float = 3.0
     usual_images: int = 60
     usual_workers: tuple[int, ...] = (USUAL_NUM_WORKERS,)
@@ -64,7 +64,7 @@ class BenchPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchSubject:
+class BenchCase:
     """One row: what is measured, how, and what it is compared with."""
 
     name: str
@@ -86,19 +86,19 @@ class BenchSubject:
     """Of a slice with all around it, on a slow machine."""
 
 
-def video_subjects(
+def video_cases(
     videos: BenchVideos,
     plan: BenchPlan,
     *,
     geometry: FrameGeometry,
     scan_cache: Path,
     with_usual: bool = True,
-) -> list[BenchSubject]:
+) -> list[BenchCase]:
     """Usual loader, live store and sequential decoding over a folder of videos."""
     return [
-        *(_usual_subjects(videos, plan) if with_usual else ()),
-        *_live_subjects(videos, plan, geometry=geometry, scan_cache=scan_cache),
-        BenchSubject(
+        *(_usual_cases(videos, plan) if with_usual else ()),
+        *_live_cases(videos, plan, geometry=geometry, scan_cache=scan_cache),
+        BenchCase(
             name=SEQUENTIAL_LIMIT,
             group="limits",
             source=SequentialDecodeLimit(paths=videos.paths, geometry=geometry, num_threads=plan.num_cpus),
@@ -108,13 +108,13 @@ def video_subjects(
     ]
 
 
-def cache_subjects(caches: Sequence[BenchCache], plan: BenchPlan, *, flat: Path) -> list[BenchSubject]:
+def cache_cases(caches: Sequence[BenchCache], plan: BenchPlan, *, flat: Path) -> list[BenchCase]:
     """Every cache by every sampling mode it allows, and the limits of its encoding.
 
     `flat` is where the raw frames for the limit of memory lie, or will lie.
     """
-    subjects: list[BenchSubject] = []
-    limits: dict[str, BenchSubject] = {}
+    cases: list[BenchCase] = []
+    limits: dict[str, BenchCase] = {}
     for cache in caches:
         encoding = open_store(cache.path).manifest.encoding
         if encoding.name == "raw":
@@ -127,7 +127,7 @@ def cache_subjects(caches: Sequence[BenchCache], plan: BenchPlan, *, flat: Path)
         is_first = cache is caches[0]
         limits.setdefault(
             limit,
-            BenchSubject(
+            BenchCase(
                 name=limit,
                 group="limits",
                 source=source,
@@ -135,15 +135,15 @@ def cache_subjects(caches: Sequence[BenchCache], plan: BenchPlan, *, flat: Path)
                 priority=MOST if is_first else MORE,
             ),
         )
-        subjects += _loader_subjects(cache, plan, limit=limit, priority=MOST if is_first else MORE)
-    return [*subjects, *_other_loaders(caches, plan, list(subjects)), *limits.values()]
+        cases += _loader_cases(cache, plan, limit=limit, priority=MOST if is_first else MORE)
+    return [*cases, *_other_loaders(caches, plan, list(cases)), *limits.values()]
 
 
 def _fast_rule(plan: BenchPlan) -> SliceRule:
     return SliceRule(seconds=plan.seconds, warm_seconds=0.2)
 
 
-def _usual_subjects(videos: BenchVideos, plan: BenchPlan) -> Iterator[BenchSubject]:
+def _usual_cases(videos: BenchVideos, plan: BenchPlan) -> Iterator[BenchCase]:
     if not videos.servable:
         return
     rule = SliceRule(seconds=plan.usual_seconds, images=plan.usual_images)
@@ -158,7 +158,7 @@ def _usual_subjects(videos: BenchVideos, plan: BenchPlan) -> Iterator[BenchSubje
             _sizes_alone([sizes[path] for path in paths]), SamplingSpec(), batch_size=plan.batch_size
         )
         for num_workers in plan.usual_workers:
-            yield BenchSubject(
+            yield BenchCase(
                 name=f"usual loader, {what}, {num_workers} workers",
                 group="usual loader",
                 source=UsualLoaderSource(paths=paths, num_workers=num_workers, batch_size=plan.batch_size),
@@ -173,9 +173,9 @@ def _usual_subjects(videos: BenchVideos, plan: BenchPlan) -> Iterator[BenchSubje
             )
 
 
-def _live_subjects(
+def _live_cases(
     videos: BenchVideos, plan: BenchPlan, *, geometry: FrameGeometry, scan_cache: Path
-) -> Iterator[BenchSubject]:
+) -> Iterator[BenchCase]:
     store = LiveFrames(folder=videos.folder, geometry=geometry, scan_cache=scan_cache)
     sizes = _sizes_alone(list(videos.frames_of_path))
     # Batches are made by as many threads as there are CPUs and come in bursts of as many.
@@ -195,7 +195,7 @@ def _live_subjects(
         ("live, sequential", SamplingSpec(sampling="sequential"), None, rule, LESS),
     ]
     for name, sampling, lookahead, row_rule, priority in rows:
-        yield BenchSubject(
+        yield BenchCase(
             name=name,
             group="live",
             source=LoaderSource(
@@ -210,9 +210,7 @@ def _live_subjects(
         )
 
 
-def _loader_subjects(
-    cache: BenchCache, plan: BenchPlan, *, limit: str, priority: int
-) -> Iterator[BenchSubject]:
+def _loader_cases(cache: BenchCache, plan: BenchPlan, *, limit: str, priority: int) -> Iterator[BenchCase]:
     bias = subject_of_cache(cache.path)
     every_mode = plan.every_mode_of is None or cache.name in plan.every_mode_of
     table = BiasTable(bias, batch_size=plan.batch_size)
@@ -224,7 +222,7 @@ def _loader_subjects(
             continue
         augments = every_mode and (plan.augments_every_mode or spec == modes[0])
         for augmented in (False, True) if augments else (False,):
-            yield BenchSubject(
+            yield BenchCase(
                 name=f"{cache.name}, {_mode_text(spec)}{' + augmentation' if augmented else ''}",
                 group="cached",
                 source=LoaderSource(
@@ -276,16 +274,12 @@ def _mode_text(spec: SamplingSpec) -> str:
 
 
 def _other_loaders(
-    caches: Sequence[BenchCache], plan: BenchPlan, subjects: Sequence[BenchSubject]
-) -> Iterator[BenchSubject]:
+    caches: Sequence[BenchCache], plan: BenchPlan, cases: Sequence[BenchCase]
+) -> Iterator[BenchCase]:
     """What else reads the same caches: torch's DataLoader, plain webdataset, zarr-python."""
     size = plan.batch_size
-    limits = {subject.cache: subject.limit for subject in subjects}
-    worth = {
-        subject.cache: subject.effective_batch
-        for subject in subjects
-        if subject.sampling == str(SamplingSpec())
-    }
+    limits = {case.cache: case.limit for case in cases}
+    worth = {case.cache: case.effective_batch for case in cases if case.sampling == str(SamplingSpec())}
     rule = SliceRule(seconds=2 * plan.seconds, warm_seconds=0.5)  # workers fill their queues first
     for cache in caches:
         if plan.other_loaders_of is not None and cache.name not in plan.other_loaders_of:
@@ -322,7 +316,7 @@ def _other_loaders(
                 ("zarr-python frames[ids]", zarr, SliceRule(seconds=plan.seconds), worth.get(cache.name))
             )
         for what, source, row_rule, effective in rows:
-            yield BenchSubject(
+            yield BenchCase(
                 name=f"{cache.name}, {what}",
                 group="other loaders",
                 source=source,
@@ -334,10 +328,10 @@ def _other_loaders(
 
 
 def _effective_batch(
-    subject: BiasSubject, spec: SamplingSpec | WebDatasetSpec, *, batch_size: int
+    case: BiasSubject, spec: SamplingSpec | WebDatasetSpec, *, batch_size: int
 ) -> float | None:
     try:
-        return BiasTable(subject, batch_size=batch_size).report(spec).effective_batch
+        return BiasTable(case, batch_size=batch_size).report(spec).effective_batch
     except SamplingError:
         return None
 

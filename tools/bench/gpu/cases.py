@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from frame_cache_tools.bench.cases import LESS, MORE, MOST, BenchPlan, BenchSubject, CachedFrames, LiveFrames
+from frame_cache_tools.bench.cases import LESS, MORE, MOST, BenchCase, BenchPlan, CachedFrames, LiveFrames
 from frame_cache_tools.bench.gpu.machine import why_no_gpu
 from frame_cache_tools.bench.gpu.model import Resident, TrainingSource
 from frame_cache_tools.bench.gpu.sources import (
@@ -56,7 +56,7 @@ def why_no_gpu_rows(call: Call, *, seconds: float) -> str | None:
         return f"asking for the GPU: {error}"
 
 
-def gpu_subjects(
+def gpu_cases(
     videos: BenchVideos | None,
     caches: Sequence[BenchCache],
     plan: BenchPlan,
@@ -64,7 +64,7 @@ def gpu_subjects(
     geometry: FrameGeometry,
     work: Path,
     device: GpuDevice = "cuda",
-) -> list[BenchSubject]:
+) -> list[BenchCase]:
     """All of them; `work` is where links to a few of the videos are made."""
     rows = _GpuRows(plan=plan, geometry=geometry, work=work, device=device)
     first = {kind: next((c for c in caches if _encoding(c) == kind), None) for kind in ("raw", "jpeg")}
@@ -87,7 +87,7 @@ class _GpuRows:
     work: Path
     device: GpuDevice
 
-    def of_videos(self, videos: BenchVideos) -> Iterator[BenchSubject]:
+    def of_videos(self, videos: BenchVideos) -> Iterator[BenchCase]:
         plan, seconds = self.plan, 2 * self.plan.seconds
         folder = link_first_frames(
             videos, self.work / "gpu_videos", num_frames=sum(videos.frames_of_path[:_STREAMS])
@@ -135,7 +135,7 @@ class _GpuRows:
                 seconds_expected=20.0,
             )
 
-    def of_raw(self, cache: BenchCache) -> Iterator[BenchSubject]:
+    def of_raw(self, cache: BenchCache) -> Iterator[BenchCase]:
         feed = self._feed(cache)
         yield self._batches(f"{cache.name}, {TO_GPU}", feed, cache=cache, limit=PINNED, priority=MOST)
         floats = self._feed(cache, floats_on_host=True)
@@ -144,7 +144,7 @@ class _GpuRows:
             f"GPU: ResNet-18, {cache.name}", self._feed(cache, augmented=True), priority=MOST
         )
 
-    def of_jpeg(self, cache: BenchCache) -> Iterator[BenchSubject]:
+    def of_jpeg(self, cache: BenchCache) -> Iterator[BenchCase]:
         yield self._batches(f"{cache.name}, {TO_GPU}", self._feed(cache), cache=cache, priority=MORE)
         yield self._training(
             f"GPU: ResNet-18, {cache.name}", self._feed(cache, augmented=True), priority=MORE
@@ -163,7 +163,7 @@ class _GpuRows:
             is_limit=True,
         )
 
-    def of_noise(self) -> Iterator[BenchSubject]:
+    def of_noise(self) -> Iterator[BenchCase]:
         size, device = self.plan.batch_size, self.device
         rule = SliceRule(seconds=self.plan.seconds, warm_seconds=0.2)
         for name, is_pinned in ((PINNED, True), (PAGEABLE, False)):
@@ -200,7 +200,7 @@ class _GpuRows:
         sampling: str | None = None,
         limit: str | None = None,
         priority: int = LESS,
-    ) -> BenchSubject:
+    ) -> BenchCase:
         rule = SliceRule(seconds=seconds or self.plan.seconds, warm_batches=self._num_read_ahead)
         return self._row(
             name,
@@ -214,7 +214,7 @@ class _GpuRows:
 
     def _training(
         self, name: str, feed: Feed | Resident, *, priority: int, limit: str | None = RESIDENT
-    ) -> BenchSubject:
+    ) -> BenchCase:
         seconds = 2 * self.plan.seconds
         rule = SliceRule(
             seconds=seconds, warm_batches=5 if isinstance(feed, Resident) else self._num_read_ahead
@@ -241,8 +241,8 @@ class _GpuRows:
         augmented: bool = False,
         priority: int = LESS,
         seconds_expected: float = 8.0,
-    ) -> BenchSubject:
-        return BenchSubject(
+    ) -> BenchCase:
+        return BenchCase(
             name=name,
             group="limits" if is_limit else "GPU",
             source=source,

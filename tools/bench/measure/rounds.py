@@ -1,4 +1,4 @@
-"""Interleaved rounds: every subject for a short slice of time in each, in rotated order, and what they say together.
+"""Interleaved rounds: every case for a short slice of time in each, in rotated order, and what they say together.
 
 A shared machine is up to twice as fast in one minute as in another. So figures are compared within a round, where
 they are neighbours in time, and the median of the rounds is taken of the ratio, not the ratio of two medians.
@@ -21,7 +21,7 @@ class Named(Protocol):
         ...
 
 
-Subject = TypeVar("Subject", bound=Named)
+Case = TypeVar("Case", bound=Named)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +51,9 @@ class Rounds:
     slices: dict[str, dict[int, Slice]] = field(default_factory=dict)
     """By name and round."""
     failures: dict[str, str] = field(default_factory=dict)
-    """Why a subject is not measured any more."""
+    """Why a case is not measured any more."""
     no_time: dict[str, str] = field(default_factory=dict)
-    """Why a subject that was never measured was not, where time was short."""
+    """Why a case that was never measured was not, where time was short."""
     seconds_spent: dict[str, float] = field(default_factory=dict)
     last_seconds: dict[str, float] = field(default_factory=dict)
     """What each took the last time, set-up included."""
@@ -101,13 +101,13 @@ class Rounds:
         return max(peaks, default=None)
 
 
-def rotated_order(subjects: Sequence[Subject], round_number: int, *, num_rounds: int) -> list[Subject]:
-    """The subjects from another one on in each round, so that none always follows the same stretch of the run.
+def rotated_order(cases: Sequence[Case], round_number: int, *, num_rounds: int) -> list[Case]:
+    """The cases from another one on in each round, so that none always follows the same stretch of the run.
 
     >>> class Row:
     ...     def __init__(self, name): self.name = name
     >>> [row.name for row in rotated_order([Row("a"), Row("b"), Row("c"), Row("d")], 1, num_rounds=2)]
     ['c', 'd', 'a', 'b']
     """
-    start = round_number * len(subjects) // num_rounds
-    return [*subjects[start:], *subjects[:start]]
+    start = round_number * len(cases) // num_rounds
+    return [*cases[start:], *cases[:start]]

@@ -14,7 +14,7 @@ _SECONDS_BETWEEN_TELLING = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class SliceRule:
-    """How long a subject is measured, beyond its first batch."""
+    """How long a case is measured, beyond its first batch."""
 
     seconds: float
     """At least this long."""
@@ -30,7 +30,7 @@ class SliceRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Slice:
-    """What one round of one subject gave."""
+    """What one round of one case gave."""
 
     images: int
     seconds: float

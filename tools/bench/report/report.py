@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from frame_cache_tools.bench.cases import BenchSubject
+from frame_cache_tools.bench.cases import BenchCase
 from frame_cache_tools.bench.inputs import BenchCache, BenchVideos
 from frame_cache_tools.bench.measure import LeftOut, Rounds, Spread
 from frame_cache_tools.bench.report.break_even import BreakEven
@@ -15,9 +15,9 @@ from loader import SamplingSpec
 
 @dataclass(frozen=True, kw_only=True)
 class BenchRow:
-    """One subject with its figures; None where there is none."""
+    """One case with its figures; None where there is none."""
 
-    subject: BenchSubject
+    case: BenchCase
     images_per_second: Spread | None
     ratio_to_usual: Spread | None
     ratio_to_limit: Spread | None
@@ -39,22 +39,22 @@ class BenchRow:
     @property
     def seconds_to_first_batch_expected(self) -> float | None:
         """Of the usual loader, whose first batch outlasts a slice: the images made until then over its rate."""
-        num_images = self.subject.images_to_first_batch
+        num_images = self.case.images_to_first_batch
         if num_images is None or self.images_per_second is None:
             return None
         return num_images / self.images_per_second.median
 
     def builtins(self) -> dict[str, Any]:
         """As plain JSON values."""
-        subject = self.subject
+        case = self.case
         values: dict[str, Any] = {
-            "name": subject.name,
-            "group": subject.group,
-            "cache": subject.cache,
-            "sampling": subject.sampling,
-            "augmented": subject.augmented,
-            "limit": subject.limit,
-            "effective_batch": subject.effective_batch,
+            "name": case.name,
+            "group": case.group,
+            "cache": case.cache,
+            "sampling": case.sampling,
+            "augmented": case.augmented,
+            "limit": case.limit,
+            "effective_batch": case.effective_batch,
             "peak_anonymous_bytes": self.peak_anonymous_bytes,
             "figures": self.figures,
             "seconds_to_first_batch_expected": self.seconds_to_first_batch_expected,
@@ -156,19 +156,19 @@ class BenchReport:
         }
 
 
-def make_rows(subjects: Sequence[BenchSubject], rounds: Rounds, *, usual_row: str | None) -> list[BenchRow]:
-    """A row for each subject, measured or not."""
+def make_rows(cases: Sequence[BenchCase], rounds: Rounds, *, usual_row: str | None) -> list[BenchRow]:
+    """A row for each case, measured or not."""
     return [
         BenchRow(
-            subject=subject,
-            images_per_second=rounds.rate(subject.name),
-            ratio_to_usual=None if usual_row is None else rounds.ratio(subject.name, usual_row),
-            ratio_to_limit=None if subject.limit is None else rounds.ratio(subject.name, subject.limit),
-            seconds_to_first_batch=rounds.first_batch(subject.name),
-            peak_anonymous_bytes=rounds.peak_bytes(subject.name),
-            figures=rounds.figures(subject.name),
-            failure=rounds.failures.get(subject.name),
-            no_time=rounds.no_time.get(subject.name),
+            case=case,
+            images_per_second=rounds.rate(case.name),
+            ratio_to_usual=None if usual_row is None else rounds.ratio(case.name, usual_row),
+            ratio_to_limit=None if case.limit is None else rounds.ratio(case.name, case.limit),
+            seconds_to_first_batch=rounds.first_batch(case.name),
+            peak_anonymous_bytes=rounds.peak_bytes(case.name),
+            figures=rounds.figures(case.name),
+            failure=rounds.failures.get(case.name),
+            no_time=rounds.no_time.get(case.name),
             rounds=tuple(
                 {
                     "round": number,
@@ -177,28 +177,26 @@ def make_rows(subjects: Sequence[BenchSubject], rounds: Rounds, *, usual_row: st
                     "images_per_second": piece.images_per_second,
                     "cut_off": piece.is_cut,
                 }
-                for number, piece in sorted(rounds.slices.get(subject.name, {}).items())
+                for number, piece in sorted(rounds.slices.get(case.name, {}).items())
             ),
         )
-        for subject in subjects
+        for case in cases
     ]
 
 
-def fastest_row(
-    subjects: Sequence[BenchSubject], rounds: Rounds, group: str, *, prefix: str = ""
-) -> str | None:
-    """Name of the fastest measured subject of a group; None where none was measured."""
+def fastest_row(cases: Sequence[BenchCase], rounds: Rounds, group: str, *, prefix: str = "") -> str | None:
+    """Name of the fastest measured case of a group; None where none was measured."""
     rates = {
-        subject.name: spread.median
-        for subject in subjects
-        if subject.group == group and subject.name.startswith(prefix)
-        if (spread := rounds.rate(subject.name)) is not None
+        case.name: spread.median
+        for case in cases
+        if case.group == group and case.name.startswith(prefix)
+        if (spread := rounds.rate(case.name)) is not None
     }
     return max(rates, key=rates.__getitem__, default=None)
 
 
 def break_even_rows(
-    subjects: Sequence[BenchSubject],
+    cases: Sequence[BenchCase],
     rounds: Rounds,
     caches: Sequence[BenchCache],
     *,
@@ -211,15 +209,15 @@ def break_even_rows(
     """
     rows = []
     plain = str(SamplingSpec())
-    live = [subject.name for subject in subjects if subject.group == "live" and subject.sampling == plain]
+    live = [case.name for case in cases if case.group == "live" and case.sampling == plain]
     for cache in caches:
         if cache.build_frames_per_second is None:
             continue
         of_cache = {
-            subject.augmented: subject.name
-            for subject in subjects
-            if subject.group == "cached" and subject.cache == cache.name and subject.sampling == plain
-            if rounds.rate(subject.name) is not None
+            case.augmented: case.name
+            for case in cases
+            if case.group == "cached" and case.cache == cache.name and case.sampling == plain
+            if rounds.rate(case.name) is not None
         }
         if not of_cache:
             continue

@@ -34,7 +34,7 @@ def report_text(report: BenchReport) -> str:
 def rows_text(report: BenchReport) -> str:
     """The figures, slow groups first."""
     rows = report.rows
-    width = max(len(row.subject.name) for row in rows)
+    width = max(len(row.case.name) for row in rows)
     header = (
         f"{'':{width}} {'images/s':>9} {'spread':>15} {'rounds':>8} {'x usual':>8} {'of limit':>9} "
         f"{'first batch s':>14} {'peak MB':>8} {'eff. batch':>11}"
@@ -48,7 +48,7 @@ def rows_text(report: BenchReport) -> str:
         header,
     ]
     for group in GROUPS:
-        of_group = [row for row in rows if row.subject.group == group]
+        of_group = [row for row in rows if row.case.group == group]
         if of_group:
             lines += [f"-- {group}", *(_row_text(row, width) for row in of_group)]
     return "\n".join(lines)
@@ -98,7 +98,7 @@ def _caches_text(report: BenchReport) -> str:
 
 
 def _row_text(row: BenchRow, width: int) -> str:
-    name = f"{row.subject.name:{width}}"
+    name = f"{row.case.name:{width}}"
     if row.failure is not None:
         return f"{name} not measured: {row.failure}"
     rate = row.images_per_second
@@ -108,7 +108,7 @@ def _row_text(row: BenchRow, width: int) -> str:
     first = _median(row.seconds_to_first_batch)
     if not first and row.seconds_to_first_batch_expected is not None:
         first = f"~{_short(row.seconds_to_first_batch_expected)}"
-    worth = "" if row.subject.effective_batch is None else f"{row.subject.effective_batch:.1f}"
+    worth = "" if row.case.effective_batch is None else f"{row.case.effective_batch:.1f}"
     cells = (
         f"{_short(rate.median):>9} {f'{_short(rate.smallest)}-{_short(rate.largest)}':>15} "
         f"{_rounds(row):>8} {_median(row.ratio_to_usual):>8} {_median(row.ratio_to_limit):>9} "
