@@ -112,7 +112,7 @@ def run_limited(command: Sequence[str | Path], *, limit_s: float) -> Done:
 
 def describe(*, limit_s: float) -> dict[str, Any]:
     """The machine, as `gpu_machine` prints it; with `why_no_gpu`, None where there is one."""
-    done = run_limited([sys.executable, "-m", "frame_cache_tools.bench.gpu.machine"], limit_s=limit_s)
+    done = run_limited([sys.executable, "-m", "frame_cache_tools.bench.machine"], limit_s=limit_s)
     try:
         return dict(json.loads(done.stdout.splitlines()[-1]))
     except (ValueError, IndexError):

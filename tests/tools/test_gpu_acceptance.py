@@ -327,7 +327,7 @@ def test_a_machine_without_a_gpu(tmp_path, is_bare):
 
 
 def test_a_machine_is_described_on_its_driver(stub_driver):
-    done = stub_driver.run("-m", "frame_cache_tools.bench.gpu.machine", unsupported=("vp9",))
+    done = stub_driver.run("-m", "frame_cache_tools.bench.machine", unsupported=("vp9",))
     described = json.loads(done.stdout.splitlines()[-1])
     assert described["codecs"]["h264 8 bits 420"] == "yes, 7 engines, 16x16 to 8192x8192"
     assert described["codecs"]["vp9 8 bits 420"] == "no"

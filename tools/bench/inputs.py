@@ -19,6 +19,7 @@ from cache_builder.discover import SourceVideo, discover_videos
 from cache_builder.errors import InputFolderError, VideoError
 from cache_builder.settings import BuildConfig, BuildSettings, resolve
 from frame_store import CacheStore, open_store
+from frame_store.shared import num_usable_cpus
 
 FRAMES_PER_SHARD = 200
 MAX_FLAT_BYTES = 1 << 30
@@ -111,7 +112,7 @@ def write_sample_videos(folder: Path, size: SampleSize) -> None:
         for number in range(size.num_videos)
     ]
     pixels = size.num_videos * size.num_frames * size.width * size.height
-    workers = min(len(specs), len(os.sched_getaffinity(0)), 1 + pixels // _PIXELS_WORTH_A_PROCESS)
+    workers = min(len(specs), num_usable_cpus(), 1 + pixels // _PIXELS_WORTH_A_PROCESS)
     for _ in write_samples(folder, specs, num_workers=workers):
         pass
 

@@ -15,16 +15,16 @@ from pathlib import Path
 
 from frame_cache_tools.bench.cases import (
     TAKE_LIMIT,
-    BenchCase,
     BenchPlan,
     Lookahead,
     cache_cases,
-    usable_cpus,
     video_cases,
 )
 from frame_cache_tools.bench.gpu import gpu_cases, why_no_gpu_rows
 from frame_cache_tools.bench.inputs import BenchCache, BenchVideos, bench_config
+from frame_cache_tools.bench.machine import Machine, read_machine, read_versions
 from frame_cache_tools.bench.measure import (
+    BenchCase,
     Budget,
     LeftOut,
     Rounds,
@@ -36,14 +36,11 @@ from frame_cache_tools.bench.measure import (
 from frame_cache_tools.bench.prepare import Preparation, matches, may_have_rows
 from frame_cache_tools.bench.report import (
     BenchReport,
-    Machine,
     TimeUsed,
     break_even_rows,
     fastest_row,
     make_notes,
     make_rows,
-    read_machine,
-    read_versions,
 )
 from frame_cache_tools.bench.settings import BenchSettings
 from frame_cache_tools.bench.usual_loader import USUAL_NUM_WORKERS, why_not_installed
@@ -51,6 +48,7 @@ from frame_cache_tools.bench.usual_loader import USUAL_NUM_WORKERS, why_not_inst
 from cache_builder.cli import Terminated
 from cache_builder.errors import ConfigError
 from cache_builder.settings import BuildSettings
+from frame_store.shared import num_usable_cpus
 
 _FLAT_NAME = "cache-bench-flat.npy"
 _SHARE_TO_LOOK_AT_CACHES = 0.1
@@ -75,11 +73,8 @@ class _Run:
 
 def bench_plan(settings: BenchSettings, caches: Sequence[BenchCache]) -> BenchPlan:
     """How much is measured of everything; in a quick run, of the first cache more than of the others."""
-    closely = tuple(cache.name for cache in caches[:1]) if settings.is_quick else None
-    num_cpus = usable_cpus()
-    workers = (
-        (USUAL_NUM_WORKERS, num_cpus) if settings.is_quick else (USUAL_NUM_WORKERS, num_cpus, 2 * num_cpus)
-    )
+    num_cpus = num_usable_cpus()
+    workers = (USUAL_NUM_WORKERS, num_cpus, *(() if settings.is_quick else (2 * num_cpus,)))
     return BenchPlan(
         batch_size=settings.batch_size,
         seconds=settings.seconds,
@@ -88,9 +83,7 @@ def bench_plan(settings: BenchSettings, caches: Sequence[BenchCache]) -> BenchPl
         usual_workers=tuple(dict.fromkeys(settings.usual_workers or workers)),
         num_cpus=num_cpus,
         lookahead=Lookahead(batches=settings.lookahead_batches, max_bytes=settings.lookahead_bytes),
-        augments_every_mode=not settings.is_quick,
-        every_mode_of=closely,
-        other_loaders_of=closely,
+        main_caches=tuple(cache.name for cache in caches[:1]) if settings.is_quick else None,
     )
 
 
@@ -233,7 +226,7 @@ def _cache_cases(
             seconds=_SHARE_TO_LOOK_AT_CACHES * budget.measuring.left(),
         )
     except TimeUpError:
-        return cache_cases(caches, replace(plan, tells_effective_batch=False), flat=flat)
+        return cache_cases(caches, replace(plan, with_effective_batch=False), flat=flat)
 
 
 @contextmanager

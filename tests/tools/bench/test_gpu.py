@@ -15,7 +15,6 @@ from frame_cache_tools.bench import run as bench_run
 from frame_cache_tools.bench.cases.cases import BenchPlan
 from frame_cache_tools.bench.cases.sources import CachedFrames, LiveFrames, Lookahead
 from frame_cache_tools.bench.cli import main
-from frame_cache_tools.bench.gpu import smi as gpu_smi
 from frame_cache_tools.bench.gpu.cases import gpu_cases
 from frame_cache_tools.bench.gpu.model import IDLE, Resident, Steps, Training, TrainingSource
 from frame_cache_tools.bench.gpu.sources import (
@@ -27,8 +26,9 @@ from frame_cache_tools.bench.gpu.sources import (
     NvdecSource,
     RepeatedStore,
 )
-from frame_cache_tools.bench.gpu.trace import copied_bytes, kernel_share
+from frame_cache_tools.bench.gpu.trace import kernel_share
 from frame_cache_tools.bench.inputs import look_at_cache, prepare_videos
+from frame_cache_tools.bench.machine import nvidia_smi
 from frame_cache_tools.bench.measure.slices import SliceRule, tell_nobody
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +38,7 @@ from cache_builder.video.picture.geometry import FrameGeometry
 from frame_store import open_store
 from frame_store.manifest import Encoding
 from loader import FrameLoader
+from tests.gpu.copies import copied_bytes
 from tests.support.caches.golden_stores import write_store
 from tests.support.commands import run
 
@@ -207,7 +208,7 @@ def smi(tmp_path, monkeypatch):
 
 
 def test_nvidia_smi_tells_facts_of_the_first_gpu(smi):
-    assert gpu_smi.wanted_facts(gpu_smi.read_report()) == {
+    assert nvidia_smi.wanted_facts(nvidia_smi.read_report()) == {
         "driver": "580.159.04",
         "product": "NVIDIA H100 80GB HBM3",
         "MIG": "Disabled",
@@ -215,10 +216,10 @@ def test_nvidia_smi_tells_facts_of_the_first_gpu(smi):
 
 
 def test_an_engine_is_watched_while_something_runs(smi, monkeypatch):
-    monkeypatch.setattr(gpu_smi, "_SECONDS_BETWEEN_READINGS", 0.01)
+    monkeypatch.setattr(nvidia_smi, "_SECONDS_BETWEEN_READINGS", 0.01)
     import time
 
-    with gpu_smi.watching("decoder") as busy, gpu_smi.watching("jpeg") as not_known:
+    with nvidia_smi.watching("decoder") as busy, nvidia_smi.watching("jpeg") as not_known:
         time.sleep(0.5)
     assert busy == {"decoder busy %": 97.0, "decoder busy %, most": 97.0}
     assert not_known == {}
@@ -226,14 +227,14 @@ def test_an_engine_is_watched_while_something_runs(smi, monkeypatch):
 
 def test_without_an_answer_of_nvidia_smi_nothing_is_known(smi, monkeypatch):
     smi.write_text("#!/bin/sh\nexit 9\n")
-    with pytest.raises(gpu_smi.SmiError, match="exit status 9"):
-        gpu_smi.read_report()
-    monkeypatch.setattr(gpu_smi, "_SECONDS_BETWEEN_READINGS", 0.01)
-    with gpu_smi.watching("decoder") as busy:
+    with pytest.raises(nvidia_smi.SmiError, match="exit status 9"):
+        nvidia_smi.read_report()
+    monkeypatch.setattr(nvidia_smi, "_SECONDS_BETWEEN_READINGS", 0.01)
+    with nvidia_smi.watching("decoder") as busy:
         pass
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(gpu_smi.SmiError, match="not on the PATH"):
-        gpu_smi.read_report()
+    with pytest.raises(nvidia_smi.SmiError, match="not on the PATH"):
+        nvidia_smi.read_report()
     assert busy == {}
 
 

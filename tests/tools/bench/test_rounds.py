@@ -1,19 +1,13 @@
 """Rounds, spreads, ratios and break-even: the arithmetic of `cache-bench`."""
 
 import math
-from dataclasses import dataclass
 
 import pytest
-from frame_cache_tools.bench.measure.rounds import Rounds, Spread, rotated_order
+from frame_cache_tools.bench.measure.rounds import Rounds, Spread
 from frame_cache_tools.bench.measure.slices import Slice, SliceRule, measure_batches, measure_counters
 from frame_cache_tools.bench.report.break_even import BreakEven
 from hypothesis import given
 from hypothesis import strategies as st
-
-
-@dataclass(frozen=True)
-class Row:
-    name: str
 
 
 def piece(images, seconds=1.0, first=None, peak=None):
@@ -38,19 +32,6 @@ def test_first_batch_is_a_median_and_memory_a_peak():
     assert into.peak_bytes("a") == 9
     assert into.first_batch("b") is None
     assert into.peak_bytes("b") is None
-
-
-@given(st.integers(1, 9), st.integers(1, 6))
-def test_every_round_holds_every_case_once_in_the_same_circle(num_cases, num_rounds):
-    cases = [Row(str(number)) for number in range(num_cases)]
-    starts = set()
-    for number in range(num_rounds):
-        order = rotated_order(cases, number, num_rounds=num_rounds)
-        assert sorted(order, key=lambda row: row.name) == cases
-        start = cases.index(order[0])
-        assert order == cases[start:] + cases[:start]
-        starts.add(start)
-    assert len(starts) == min(num_rounds, num_cases)
 
 
 def epochs_of(arrivals):

@@ -151,7 +151,7 @@ class TrainingSource:
 
         opened_at = time.perf_counter()
         with _own_stream(device), self.feed.open() as epoch:
-            measured = measure_batches(trained, rule, opened_at=opened_at, clock=time.perf_counter, tell=tell)
+            measured = measure_batches(trained, rule, tell, opened_at=opened_at)
             synchronize(device)
             figures = {IDLE: 100 * steps.idle_share(measured.images // self.feed.batch_size)}
             if self.profiled and (share := _share_of_kernels(trained, rule.warm_batches)) is not None:

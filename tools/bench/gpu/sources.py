@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -20,8 +20,8 @@ import av
 import numpy as np
 import numpy.typing as npt
 from frame_cache_tools.bench.cases import CachedFrames, LiveFrames
-from frame_cache_tools.bench.gpu.smi import watching
 from frame_cache_tools.bench.inputs import bench_config
+from frame_cache_tools.bench.machine import watching
 from frame_cache_tools.bench.measure import (
     Slice,
     SliceRule,
@@ -138,14 +138,12 @@ def read_a_frame_of_each(store: FrameStore) -> None:
             pass
 
 
-def counted_when_done(
-    batches: "Generator[torch.Tensor, None, None]", device: GpuDevice
-) -> Generator[int, None, None]:
-    """Images of each batch. A batch is given when the GPU is done with the batch two before it."""
+def _counted_when_done(epoch: Epochs, device: GpuDevice) -> Generator[int, None, None]:
+    """Images of each batch. A batch is counted when the GPU has finished the batch two before it."""
     import torch
 
     queued: deque[Any] = deque()
-    with closing(batches):
+    with closing(epoch()) as batches:
         for frames in batches:
             if device == "cuda":
                 event = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -166,13 +164,8 @@ class GpuBatchesSource:
         """See `ImageSource`."""
         opened_at = time.perf_counter()
         with self.feed.open() as epoch:
-            return measure_batches(
-                lambda: counted_when_done(epoch(), self.feed.device),
-                rule,
-                opened_at=opened_at,
-                clock=time.perf_counter,
-                tell=tell,
-            )
+            counted = partial(_counted_when_done, epoch, self.feed.device)
+            return measure_batches(counted, rule, tell, opened_at=opened_at)
 
 
 def decoded_frames(
@@ -214,7 +207,7 @@ class NvdecSource:
     nvdec: NvdecDevice | None
     """None for the CPU."""
     watched: str | None = None
-    """The engine whose use is read while this is measured; see `gpu_smi.ENGINES`."""
+    """The engine whose use is read while this is measured; see `nvidia_smi.ENGINES`."""
 
     def measure(self, rule: SliceRule, tell: Tell) -> Slice:
         """See `ImageSource`."""
@@ -283,7 +276,7 @@ class CopyLimit:
             synchronize(self.device)
             yield _COPIES_AT_ONCE * self.batch_size
 
-        return measure_batches(epoch, rule, opened_at=time.perf_counter(), clock=time.perf_counter, tell=tell)
+        return measure_batches(epoch, rule, tell, opened_at=time.perf_counter())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,9 +303,7 @@ class JpegLimit:
             yield self.batch_size
 
         with watching("jpeg") as figures:
-            measured = measure_batches(
-                epoch, rule, opened_at=time.perf_counter(), clock=time.perf_counter, tell=tell
-            )
+            measured = measure_batches(epoch, rule, tell, opened_at=time.perf_counter())
         return replace(measured, figures=figures)
 
 
@@ -325,8 +316,7 @@ class BuildSource:
 
     def measure(self, rule: SliceRule, tell: Tell) -> Slice:
         """See `ImageSource`."""
-        settings = BuildSettings(device=self.device, on_error="skip")
-        _, options = resolve(settings)
+        _, options = resolve(BuildSettings(device=self.device, on_error="skip"))
         with tempfile.TemporaryDirectory() as folder:
             report = run_build(self.videos, Path(folder, "cache"), bench_config(BuildSettings()), options)
         seconds = report.seconds_scan + report.seconds_decode + report.seconds_gather

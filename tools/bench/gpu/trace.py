@@ -1,12 +1,10 @@
-"""What torch's profiler saw on the GPU: bytes that were copied in each direction, and how long kernels ran.
+"""Events on the GPU, from the trace that torch's profiler exports. Times are in microseconds.
 
-Both are read from the trace that the profiler exports. A copy is an event of the category `gpu_memcpy` with its
-`bytes`, named for example `Memcpy HtoD (Pinned -> Device)`. A kernel is an event of the category `kernel`. Times are
-in microseconds. The profiler does not see what the driver uploads for the video decoder (packets).
+A kernel is an event of the category `kernel`. The profiler does not see what the driver uploads for the video decoder
+(packets).
 """
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -14,19 +12,6 @@ from typing import Any, Final
 _BUSY: Final = ("kernel", "gpu_memset")
 
 Event = Mapping[str, Any]
-
-
-def copied_bytes(events: Iterable[Event]) -> Counter[str]:
-    """Bytes of all copies, by direction: `HtoD`, `DtoH`, `DtoD`.
-
-    >>> copied_bytes([{"cat": "gpu_memcpy", "name": "Memcpy HtoD (Pinned -> Device)", "args": {"bytes": 8}}])
-    Counter({'HtoD': 8})
-    """
-    copies: Counter[str] = Counter()
-    for event in events:
-        if event.get("cat") == "gpu_memcpy":
-            copies[event["name"].split()[1]] += int(event["args"]["bytes"])
-    return copies
 
 
 def kernel_share(events: Iterable[Event]) -> float | None:

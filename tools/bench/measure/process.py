@@ -19,14 +19,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from frame_cache_tools.bench.measure.slices import Slice, SliceRule, Tell
+from frame_cache_tools.bench.measure.slices import ImageSource, Slice, SliceRule, Tell
 
 _PRELOADED = (
     "torch",
@@ -54,14 +55,6 @@ _SECONDS_TO_END = 10.0
 Result = TypeVar("Result")
 
 
-class ImageSource(Protocol):
-    """Something that makes images, from its opening on; pickles."""
-
-    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
-        """Open, warm up, measure, close; `tell` now and then what has been measured so far."""
-        ...
-
-
 class SourceFailedError(Exception):
     """A measurement raised, or its process died; says what it said."""
 
@@ -75,6 +68,14 @@ class TimeUpError(Exception):
 
     def __reduce__(self) -> tuple[type["TimeUpError"], tuple[float]]:
         return (TimeUpError, (self.seconds,))
+
+
+class Call(Protocol):
+    """Runs a function in a process of its own, as `call_in_process` does."""
+
+    def __call__(self, function: Callable[[], Result], *, seconds: float) -> Result:
+        """Give its result. Raise `TimeUpError` where it takes longer than `seconds`."""
+        ...
 
 
 def start_server() -> None:
@@ -93,7 +94,7 @@ def call_in_process(
         SourceFailedError: its process died, or it raised what does not pickle.
         Exception: what it raised.
     """
-    with _Child(_Call(function), seconds=seconds, temp_folder=temp_folder) as child:
+    with _Child(partial(_call, function), seconds=seconds, temp_folder=temp_folder) as child:
         result: Result = child.answer(watch_memory=False)
         return result
 
@@ -109,7 +110,7 @@ def measure_in_process(
         SourceFailedError: see there.
         TimeUpError: it had told nothing.
     """
-    with _Child(_Measurement(source, rule), seconds=seconds, temp_folder=temp_folder) as child:
+    with _Child(partial(source.measure, rule), seconds=seconds, temp_folder=temp_folder) as child:
         try:
             measured: Slice = child.answer(watch_memory=True)
         except TimeUpError:
@@ -125,21 +126,8 @@ def measure_in_process(
         return replace(measured, peak_anonymous_bytes=child.peak_bytes)
 
 
-@dataclass(frozen=True)
-class _Call:
-    function: Callable[[], Any]
-
-    def __call__(self, tell: Tell) -> object:
-        return self.function()
-
-
-@dataclass(frozen=True)
-class _Measurement:
-    source: ImageSource
-    rule: SliceRule
-
-    def __call__(self, tell: Tell) -> Slice:
-        return self.source.measure(self.rule, tell)
+def _call(function: Callable[[], Result], _: Tell) -> Result:
+    return function()
 
 
 class _Child:

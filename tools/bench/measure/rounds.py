@@ -7,21 +7,8 @@ they are neighbours in time, and the median of the rounds is taken of the ratio,
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
 
 from frame_cache_tools.bench.measure.slices import Slice
-
-
-class Named(Protocol):
-    """Anything with a name of its own."""
-
-    @property
-    def name(self) -> str:
-        """Tells it from the others."""
-        ...
-
-
-Case = TypeVar("Case", bound=Named)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,15 +86,3 @@ class Rounds:
             if piece.peak_anonymous_bytes is not None
         ]
         return max(peaks, default=None)
-
-
-def rotated_order(cases: Sequence[Case], round_number: int, *, num_rounds: int) -> list[Case]:
-    """The cases from another one on in each round, so that none always follows the same stretch of the run.
-
-    >>> class Row:
-    ...     def __init__(self, name): self.name = name
-    >>> [row.name for row in rotated_order([Row("a"), Row("b"), Row("c"), Row("d")], 1, num_rounds=2)]
-    ['c', 'd', 'a', 'b']
-    """
-    start = round_number * len(cases) // num_rounds
-    return [*cases[start:], *cases[:start]]

@@ -57,6 +57,14 @@ class Tell(Protocol):
         ...
 
 
+class ImageSource(Protocol):
+    """Makes images and counts them. It pickles: each measurement opens it in a fresh process."""
+
+    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
+        """Open, warm up, measure, close. Call `tell` now and then with what has been measured so far."""
+        ...
+
+
 def tell_nobody(piece: Slice, /) -> None:
     """For who waits until the slice is whole."""
 
@@ -83,10 +91,10 @@ class _Pieces:
 def measure_batches(
     epochs: Callable[[], Iterator[int]],
     rule: SliceRule,
+    tell: Tell = tell_nobody,
     *,
     opened_at: float,
-    clock: Callable[[], float],
-    tell: Tell = tell_nobody,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Slice:
     """Images per batch, epoch after epoch, timed from the arrival of one batch to that of another.
 

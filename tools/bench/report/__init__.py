@@ -1,6 +1,5 @@
 """What is said of the measurements: tables, plots, the machine."""
 
-from frame_cache_tools.bench.report.machine import Machine, read_machine, read_versions, versions_text
 from frame_cache_tools.bench.report.notes import make_notes
 from frame_cache_tools.bench.report.plot import plot_report, require_matplotlib
 from frame_cache_tools.bench.report.report import (
@@ -14,16 +13,12 @@ from frame_cache_tools.bench.report.table import report_text
 
 __all__ = [
     "BenchReport",
-    "Machine",
     "TimeUsed",
     "break_even_rows",
     "fastest_row",
     "make_notes",
     "make_rows",
     "plot_report",
-    "read_machine",
-    "read_versions",
     "report_text",
     "require_matplotlib",
-    "versions_text",
 ]

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from frame_cache_tools.bench.cases import BenchCase
 from frame_cache_tools.bench.inputs import BenchCache, BenchVideos
-from frame_cache_tools.bench.measure import LeftOut, Rounds, Spread
+from frame_cache_tools.bench.machine import Machine
+from frame_cache_tools.bench.measure import BenchCase, LeftOut, Rounds, Spread
 from frame_cache_tools.bench.report.break_even import BreakEven
-from frame_cache_tools.bench.report.machine import Machine
 
 from loader import SamplingSpec
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from frame_cache_tools.bench.machine import versions_text
 from frame_cache_tools.bench.measure import LeftOut, Spread
-from frame_cache_tools.bench.report.machine import versions_text
 from frame_cache_tools.bench.report.report import BenchReport, BenchRow, BreakEvenRow, TimeUsed
 
 from frame_store.shared import counted
