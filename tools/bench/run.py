@@ -1,4 +1,4 @@
-"""A run of `cache-bench`: prepare what is measured, measure it in rounds, report."""
+"""A run of `cache-bench`: prepare videos and caches, measure all rows in rounds, report."""
 
 import math
 import os
@@ -58,7 +58,7 @@ _SECONDS_BETWEEN_TRIES = 0.1
 
 @dataclass(kw_only=True)
 class _Run:
-    """What is known of a run when it is over, or was interrupted."""
+    """The results of a run, complete or interrupted."""
 
     machine: Machine
     videos: BenchVideos | None = None
@@ -72,7 +72,7 @@ class _Run:
 
 
 def bench_plan(settings: BenchSettings, caches: Sequence[BenchCache]) -> BenchPlan:
-    """How much is measured of everything; in a quick run, of the first cache more than of the others."""
+    """How much of everything is measured; in a quick run, the first cache gets more rows than the others."""
     num_cpus = num_usable_cpus()
     workers = (USUAL_NUM_WORKERS, num_cpus, *(() if settings.is_quick else (2 * num_cpus,)))
     return BenchPlan(
@@ -95,10 +95,10 @@ def run_bench(
     started_at: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> BenchReport:
-    """Measure within the budget; Ctrl-C while measuring ends it early, with what there is.
+    """Measure within the budget. Ctrl-C while measuring ends the run early, with the results until then.
 
     Raises:
-        FrameCacheError: what the videos, the caches and their builds raise.
+        FrameCacheError: a video, a cache or a build fails.
         ConfigError: `only` names no row.
         OSError: the machine failed.
         KeyboardInterrupt: before anything was measured; `Terminated` at any time.
@@ -106,7 +106,9 @@ def run_bench(
     budget = Budget(seconds=settings.budget_seconds, started_at=started_at, clock=clock)
     with _folders(settings.work) as (work, scratch):
         call = partial(call_in_process, temp_folder=scratch)
-        machine = call(partial(read_machine, work), seconds=math.inf)  # imports torch, which stays there
+        machine = call(
+            partial(read_machine, work), seconds=math.inf
+        )  # in another process, because it imports torch
         run = _Run(machine=machine, rounds=Rounds())
         _fill(run, settings, budget=budget, work=work, scratch=scratch, say=say)
     usual_row = fastest_row(run.cases, run.rounds, "usual loader")
@@ -219,7 +221,7 @@ def _cache_cases(
     budget: Budget,
     call: Callable[..., list[BenchCase]],
 ) -> list[BenchCase]:
-    """With the effective batches, unless looking at the caches for them takes too long."""
+    """The rows of the caches, without effective batches if reading frames for them takes too long."""
     try:
         return call(
             partial(cache_cases, caches, plan, flat=flat),
@@ -231,7 +233,7 @@ def _cache_cases(
 
 @contextmanager
 def _folders(work: Path | None) -> Iterator[tuple[Path, Path]]:
-    """Where things are made, and where the temporary files of all processes go, which is removed."""
+    """The folder of videos and caches, and the folder of all temporary files, which is removed at the end."""
     scratch = Path(tempfile.mkdtemp(prefix="cache-bench-"))
     try:
         if work is None:
@@ -245,7 +247,7 @@ def _folders(work: Path | None) -> Iterator[tuple[Path, Path]]:
 
 
 def _remove(folder: Path) -> None:
-    """All of it, even if a process that was just killed is still being taken down while it writes there."""
+    """Remove a folder, even if a process that was just killed still writes into it for a moment."""
     for _ in range(_TRIES_TO_REMOVE):
         try:
             shutil.rmtree(folder)
@@ -261,7 +263,7 @@ def _remove(folder: Path) -> None:
 def _refuse_patterns_of_nothing(
     only: Sequence[str], cases: Sequence[BenchCase], left_out: Sequence[LeftOut]
 ) -> None:
-    """A pattern must name a row, here or of what was left out."""
+    """Raise unless each pattern names a row, or a row that was left out."""
     for pattern in only:
         if any(matches(case.name, [pattern]) for case in cases):
             continue
@@ -284,7 +286,7 @@ def _names_gpu_rows(pattern: str) -> bool:
 
 
 def _selected(cases: Sequence[BenchCase], only: Sequence[str]) -> list[BenchCase]:
-    """Rows whose name matches, with the limits they are compared with."""
+    """The rows whose name matches, and their limits."""
     if not only:
         return list(cases)
     chosen = [case for case in cases if matches(case.name, only)]
@@ -293,10 +295,10 @@ def _selected(cases: Sequence[BenchCase], only: Sequence[str]) -> list[BenchCase
 
 
 def _seconds_allowed(case: BenchCase, settings: BenchSettings) -> float:
-    """Without end where a slice is short by construction: a stall of the machine must not cost the other rounds."""
+    """No limit for groups with short slices: they must not lose rounds because the machine stalled once."""
     return float("inf") if case.group in {"cached", "limits"} else settings.seconds_per_row
 
 
 def command_line() -> tuple[str, ...]:
-    """As it was typed, less the folder of the program."""
+    """The command as it was typed, without the folder of the program."""
     return (os.path.basename(sys.argv[0]), *sys.argv[1:])  # noqa: PTH119 - a name, perhaps of no file

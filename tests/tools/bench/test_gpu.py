@@ -15,7 +15,7 @@ from frame_cache_tools.bench import run as bench_run
 from frame_cache_tools.bench.cases.cases import BenchPlan
 from frame_cache_tools.bench.cases.sources import CachedFrames, LiveFrames, Lookahead
 from frame_cache_tools.bench.cli import main
-from frame_cache_tools.bench.gpu.cases import gpu_cases
+from frame_cache_tools.bench.gpu.cases import CACHE_ROWS, TRAINING, gpu_cases
 from frame_cache_tools.bench.gpu.model import IDLE, Resident, Steps, Training, TrainingSource
 from frame_cache_tools.bench.gpu.sources import (
     BuildSource,
@@ -251,13 +251,16 @@ def plan():
 
 def test_rows_have_names_of_their_own_and_their_limits_are_rows(simple_folder, golden_caches, tmp_path):
     videos = prepare_videos(simple_folder.path, tmp_path, at_least=3, most_bytes=None, clock=lambda: 0.0)
-    caches = [look_at_cache(golden_caches / name, name=name) for name in ("wds-raw", "wds-jpeg")]
+    folders = {"wds raw": "wds-raw", "wds jpeg 444": "wds-jpeg"}
+    caches = [look_at_cache(golden_caches / folder, name=name) for name, folder in folders.items()]
     rows = gpu_cases(videos, caches, plan(), geometry=GEOMETRY, work=tmp_path)
     names = [row.name for row in rows]
     assert len(set(names)) == len(names) == 25
     assert all("gpu" in name.lower() for name in names)  # --only gpu names them all
     assert {row.limit for row in rows} - {None} <= set(names)
     assert {row.group for row in rows} == {"GPU", "limits"}
+    of_caches = {row.name for row in rows if row.cache or row.name.startswith(f"{TRAINING}wds ")}
+    assert of_caches == {name for of_cache in CACHE_ROWS.values() for name in of_cache}
     assert all(row.name in names for row in gpu_cases(None, [], plan(), geometry=GEOMETRY, work=tmp_path))
 
 

@@ -142,12 +142,14 @@ def test_threads_that_count_are_stopped_and_their_errors_raised():
         measure_counters(fail, 2, SliceRule(seconds=0.01))
 
 
+NAMES = {"cache": "a", "cached_row": "a, permutation", "other_row": "live"}
 rates = st.integers(1, 400).map(float)
 
 
 @given(st.integers(1, 10_000), rates, rates, rates)
 def test_break_even_is_the_first_epoch_that_counting_finds(num_frames, build, other, cached):
     sums = BreakEven(
+        **NAMES,
         num_frames=num_frames,
         build_frames_per_second=build,
         other_images_per_second=other,
@@ -173,6 +175,7 @@ def test_break_even_is_the_first_epoch_that_counting_finds(num_frames, build, ot
 def test_break_even_refuses_what_no_measurement_gives(rate):
     with pytest.raises(ValueError, match="must be above 0"):
         BreakEven(
+            **NAMES,
             num_frames=1,
             build_frames_per_second=1.0,
             other_images_per_second=rate,

@@ -61,7 +61,7 @@ CACHE_ROWS = {
 
 _STREAMS = 16
 _MOST_LIVE_BATCH = 32
-"""Each random live frame takes the decoding of a GOP, and a slice is to hold some batches."""
+"""Each random live frame costs the decoding of a GOP, and a slice needs several batches."""
 _WATCHED_SECONDS = 3.0
 """nvidia-smi averages the load of an engine over about a second."""
 
@@ -87,7 +87,7 @@ def gpu_cases(
     work: Path,
     device: GpuDevice = "cuda",
 ) -> list[BenchCase]:
-    """All of them; `work` is where links to a few of the videos are made."""
+    """The GPU rows. Links to a few of the videos are made in `work`."""
     rows = _GpuRows(plan=plan, geometry=geometry, work=work, device=device)
     encodings = [open_store(cache.path).manifest.encoding.name for cache in caches]
     return [
@@ -225,5 +225,5 @@ class _GpuRows:
         )
 
     def _rule_of_batches(self, seconds: float) -> SliceRule:
-        """Skips the batches that a loader may have read before anyone took one: later ones are made on demand."""
+        """Skip the batches that a loader may have read ahead. Later batches are made on demand."""
         return SliceRule(seconds=seconds, warm_batches=max(8, self.plan.num_cpus) + 3)

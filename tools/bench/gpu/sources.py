@@ -1,6 +1,6 @@
-"""What the GPU rows of `cache-bench` measure. Each opens itself in a process of its own, as all sources do.
+"""The sources of the GPU rows of `cache-bench`. Each opens itself in a process of its own, as all sources do.
 
-With `device="cpu"` the CPU stands for the GPU: so the sources are tried on machines without one.
+With `device="cpu"` the CPU takes the place of the GPU, so that the sources are tested on machines without one.
 """
 
 import tempfile
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 GpuDevice = Literal["cpu", "cuda"]
 Epochs: TypeAlias = "Callable[[], Generator[torch.Tensor, None, None]]"
-"""Gives the batches of another epoch, each time it is called."""
+"""Each call gives the batches of another epoch."""
 
 _LONG_EPOCH = 1_000_000
 _BATCHES_AHEAD = 2
@@ -53,10 +53,10 @@ _COPIES_AT_ONCE = 16
 
 
 class RepeatedStore:
-    """A cache whose frames are repeated until an epoch is long: a GPU would end a short one many times a second."""
+    """A cache whose frames are repeated until an epoch is long. A GPU would end a short epoch many times a second."""
 
     def __init__(self, store: CacheStore, *, num_frames: int = _LONG_EPOCH) -> None:
-        """Over an open cache, which goes with this store; epochs have at least `num_frames` frames."""
+        """Repeat an open cache until epochs have `num_frames` frames or more. `close` closes the cache."""
         self._store = store
         self._num_repeats = -(-num_frames // len(store))
         self.frame_shape = store.frame_shape
@@ -67,7 +67,7 @@ class RepeatedStore:
 
     @cached_property
     def index(self) -> npt.NDArray[Any]:
-        """The cache's rows, again and again."""
+        """The rows of the cache, repeated."""
         rows: npt.NDArray[Any] = np.tile(self._store.index[:], self._num_repeats)
         return rows
 
@@ -89,13 +89,13 @@ class RepeatedStore:
 
 @dataclass(frozen=True, kw_only=True)
 class Feed:
-    """Where batches on the GPU come from: a cache or the videos, through `FrameLoader`."""
+    """Batches on the GPU from a cache or from the videos, through `FrameLoader`."""
 
     store: CachedFrames | LiveFrames
     batch_size: int
     jpeg_decode: Literal["cpu", "gpu"] = "cpu"
     floats_on_host: bool = False
-    """As many people write it: floats are made on the host and uploaded from pageable memory."""
+    """Make floats on the host and upload them from pageable memory, as many people do."""
     augmented: bool = False
     device: GpuDevice = "cuda"
 
@@ -131,7 +131,7 @@ class Feed:
 
 
 def read_a_frame_of_each(store: FrameStore) -> None:
-    """Open every video: a GPU is asked once for each video whether it takes it, and that is not to be measured."""
+    """Open every video. The first opening asks the GPU whether it supports the video, which must not be measured."""
     ends = np.cumsum(store.shard_sizes)
     with ThreadPoolExecutor(_OPENING_THREADS) as threads:
         for _ in threads.map(lambda end: store.read_frames([int(end) - 1]), ends):
@@ -156,7 +156,7 @@ def _counted_when_done(epoch: Epochs, device: GpuDevice) -> Generator[int, None,
 
 @dataclass(frozen=True, kw_only=True)
 class GpuBatchesSource:
-    """Batches of a feed, as they arrive on the GPU."""
+    """The batches of a feed, counted as they arrive on the GPU."""
 
     feed: Feed
 
@@ -171,13 +171,13 @@ class GpuBatchesSource:
 def decoded_frames(
     path: Path, nvdec: NvdecDevice | None, *, is_endless: bool = False
 ) -> Generator[av.VideoFrame, None, None]:
-    """Every frame of a video, from the GPU's decoder into its memory, or with None from the CPU's.
+    """Every frame of a video, decoded by the GPU into its memory; where `nvdec` is None, decoded by the CPU.
 
-    With `is_endless` the video begins again when it is over, and stays open. Close the generator.
+    With `is_endless` the video stays open and begins again at its end. Close the generator.
 
     Raises:
         NvdecError: the GPU does not decode it.
-        VideoError, av.FFmpegError: it cannot be read, or breaks.
+        VideoError, av.FFmpegError: it cannot be read, or is damaged.
     """
     opened = (open_container if nvdec is None else nvdec.open_container)(path, path.name)
     try:
@@ -200,14 +200,14 @@ def decoded_frames(
 
 @dataclass(frozen=True, kw_only=True)
 class NvdecSource:
-    """Decoding alone: threads with a video each, over and over. Frames keep their size."""
+    """Decoding alone: each thread decodes one video again and again. Frames keep their size."""
 
     paths: tuple[Path, ...]
     num_threads: int
     nvdec: NvdecDevice | None
     """None for the CPU."""
     watched: str | None = None
-    """The engine whose use is read while this is measured; see `nvidia_smi.ENGINES`."""
+    """The engine whose load is read during the measurement; see `nvidia_smi.ENGINES`."""
 
     def measure(self, rule: SliceRule, tell: Tell) -> Slice:
         """See `ImageSource`."""
@@ -227,7 +227,7 @@ class NvdecSource:
 
 @dataclass(frozen=True, kw_only=True)
 class LiveInOrderSource:
-    """A live store's frames at their stored size, in order: threads with a video each."""
+    """Frames of a live store at their stored size, in order: each thread reads one video."""
 
     store: LiveFrames
     num_threads: int
@@ -255,7 +255,7 @@ class LiveInOrderSource:
 
 @dataclass(frozen=True, kw_only=True)
 class CopyLimit:
-    """Nothing but copies of batches of uint8 frames from the host's memory into memory that is there already."""
+    """Copies of batches of uint8 frames from the host into memory that is already allocated on the device."""
 
     batch_size: int
     is_pinned: bool
@@ -281,7 +281,7 @@ class CopyLimit:
 
 @dataclass(frozen=True, kw_only=True)
 class JpegLimit:
-    """The bare decoder of JPEG on the GPU, over and over on the same files in memory, in one thread."""
+    """The bare decoder of JPEG on the GPU, in one thread, again and again on the same files in memory."""
 
     path: Path
     batch_size: int
@@ -309,7 +309,7 @@ class JpegLimit:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildSource:
-    """`cache-build` of a folder of videos, once and whole, whatever the rule says: frames over its seconds."""
+    """One whole `cache-build` of a folder of videos, whatever the rule: frames over its seconds."""
 
     videos: Path
     device: GpuDevice
@@ -329,7 +329,7 @@ class BuildSource:
 
 
 def synchronize(device: GpuDevice) -> None:
-    """Wait until the GPU has done everything that is queued."""
+    """Wait until the GPU has done all queued work."""
     if device == "cuda":
         import torch
 

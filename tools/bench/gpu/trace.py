@@ -15,7 +15,7 @@ Event = Mapping[str, Any]
 
 
 def kernel_share(events: Iterable[Event]) -> float | None:
-    """Share of the time from the first kernel to the last in which at least one ran; None without kernels.
+    """Share of the time from the first kernel to the last in which a kernel ran; None without kernels.
 
     >>> kernel_share([{"cat": "kernel", "ts": start, "dur": 4} for start in (0, 2, 8)])
     0.8333333333333334
@@ -36,7 +36,7 @@ def kernel_share(events: Iterable[Event]) -> float | None:
 
 
 def profile_gpu(action: Callable[[], object], trace: Path) -> Sequence[Event]:
-    """Events on the GPU while `action` ran, with all that it queued. The file `trace` is written and removed."""
+    """Events on the GPU during `action` and the work that it queued. The file `trace` is written and removed."""
     import torch
     from torch.profiler import ProfilerActivity, profile
 
@@ -47,7 +47,7 @@ def profile_gpu(action: Callable[[], object], trace: Path) -> Sequence[Event]:
             torch.cuda.synchronize()
     profiler.export_chrome_trace(str(trace))
     try:
-        # Names of kernels may hold characters that strict JSON does not allow.
+        # Names of kernels may contain characters that strict JSON does not allow.
         text = trace.read_text(encoding="utf-8", errors="replace")
         events: Sequence[Event] = json.loads(text, strict=False)["traceEvents"]
         return events

@@ -1,11 +1,11 @@
-"""What is said of the measurements: tables, plots, the machine."""
+"""The results of a run as a table, as JSON and as a plot."""
 
+from frame_cache_tools.bench.report.break_even import break_even_rows
 from frame_cache_tools.bench.report.notes import make_notes
 from frame_cache_tools.bench.report.plot import plot_report, require_matplotlib
 from frame_cache_tools.bench.report.report import (
     BenchReport,
     TimeUsed,
-    break_even_rows,
     fastest_row,
     make_rows,
 )

@@ -1,11 +1,11 @@
-"""`cache-bench --plot`: usual loader, live and cached on one axis, with the limits that hardware sets."""
+"""`cache-bench --plot`: usual loader, live and cached on one axis, with the limits of the hardware."""
 
 from pathlib import Path
 from typing import Any
 
 from frame_cache_tools.bench.report.report import BenchReport, BenchRow
 
-# Okabe and Ito's palette: told apart by colour-blind eyes.
+# Okabe and Ito's palette, which colour-blind people can distinguish.
 _COLORS = {
     "usual loader": "#D55E00",
     "live": "#E69F00",
@@ -23,7 +23,7 @@ def plot_report(report: BenchReport, path: Path) -> None:
     Caches are shown by `permutation`, which is strictly uniform; the other modes are in the table.
 
     Raises:
-        ModuleNotFoundError: matplotlib is not installed; says how to get it.
+        ModuleNotFoundError: matplotlib is not installed; the message has the command that installs it.
         ValueError: nothing was measured.
     """
     Figure, Line2D, Patch = _matplotlib()  # noqa: N806 - classes
@@ -40,7 +40,7 @@ def plot_report(report: BenchReport, path: Path) -> None:
     axes = figure.add_subplot()
     for position, row in enumerate(rows):
         rate = row.images_per_second
-        assert rate is not None  # _is_shown looked
+        assert rate is not None  # checked by _is_shown
         axes.barh(position, rate.median, height=0.72, color=_color(row))
         axes.plot([rate.smallest, rate.largest], [position, position], color="black", linewidth=1)
         if (limit := limits.get(row.case.limit or "")) is not None:
@@ -78,10 +78,10 @@ def plot_report(report: BenchReport, path: Path) -> None:
 
 
 def require_matplotlib() -> None:
-    """Find out before an hour of measuring, not after it.
+    """Check for matplotlib before an hour of measuring, not after it.
 
     Raises:
-        ModuleNotFoundError: matplotlib is not installed; says how to get it.
+        ModuleNotFoundError: matplotlib is not installed; the message has the command that installs it.
     """
     _matplotlib()
 
