@@ -1,25 +1,25 @@
-"""Everything that only a machine with a GPU can show, in one command of at most 13 minutes.
+"""Check and measure everything that needs a GPU, in one command of at most 13 minutes.
 
     python -m frame_cache_tools.gpu_acceptance          where the package is installed
     python3 tools/gpu_acceptance.py                     in a bare checkout
 
-It needs no network and no build step. It describes the machine, runs the tests that are marked `gpu`, measures the GPU
-rows of `cache-bench`, and writes one JSON file after each of these: what is known stays, whatever comes later. Each of
-them runs in a process of its own. When its time is up, the process is interrupted, and killed if it does not end.
+The command needs no network and no build step. It describes the machine, runs the tests that are marked `gpu`, and
+measures the GPU rows of `cache-bench`. After each of these steps it writes one JSON file, so a later failure loses
+nothing. Each step runs in a process of its own, which is interrupted when its time is up, and then killed.
 
-Exit code 0: all held; 1: a test or a target failed, or something was not finished; 2: a wrong command; 3: there is no
-GPU here, and nothing was checked.
+Exit code 0: everything held; 1: a test or a target failed, or a step was not finished; 2: a wrong command; 3: there is
+no GPU, and nothing was checked.
 
-On a machine that has torch and nothing else, bring what is missing as wheels of its Python, downloaded elsewhere:
+A machine that has torch and nothing else needs the other packages as wheels for its Python, downloaded elsewhere:
 
     pip download --only-binary :all: --python-version 3.12 --no-deps --dest wheels \
         av==18.1.0 msgspec numcodecs simplejpeg zarr webdataset google-crc32c donfig braceexpand torchcodec \
         pytest pytest-timeout pluggy iniconfig hypothesis sortedcontainers psutil
-    python3 -m pip install --no-index --no-deps --target site wheels/*.whl         # there
+    python3 -m pip install --no-index --no-deps --target site wheels/*.whl         # on that machine
     PYTHONPATH=$PWD/site python3 tools/gpu_acceptance.py
 
-(numpy, click, tqdm, pyyaml, packaging, typing-extensions and torchvision are taken to be there. torchcodec 0.17 wants
-torch 2.11 or newer; without it torchvision decodes JPEG on the GPU.)
+The list assumes that numpy, click, tqdm, pyyaml, packaging, typing-extensions and torchvision are installed.
+torchcodec 0.17 needs torch 2.11 or newer; without torchcodec, torchvision decodes JPEG on the GPU.
 """
 
 import json
@@ -34,7 +34,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -49,37 +49,40 @@ EXIT_NOT_HELD, EXIT_NO_GPU = 1, 3
 _SHARE_OF_TESTS: Final = 0.45
 _SECONDS_FOR_MACHINE: Final = 90.0
 _SECONDS_TO_END: Final = 15.0
-"""How long an interrupted process may take to write down what it has."""
-_TRAINED: Final = "GPU: ResNet-18, wds "
-_IDLE: Final = "GPU idle between steps %"
-_MOST_IDLE: Final = 5.0
-_OUTCOME: Final = re.compile(r"^(\S+::.+?) (PASSED|FAILED|SKIPPED|ERROR)\b", re.MULTILINE)
+"""Time for an interrupted process to write its results."""
 
+# Names in the report of cache-bench. A test compares them with those of frame_cache_tools.bench.gpu, which this
+# process does not import: where that fails, the failure belongs into the results.
+RAW, PINNED, LIVE_IN_ORDER = "wds raw, to the GPU", "pinned copy to the GPU", "GPU: live NVDEC in order, "
+TRAINED, IDLE = "GPU: ResNet-18, wds ", "GPU idle between steps %"
+
+_OUTCOME: Final = re.compile(r"^(\S+::.+?) (PASSED|FAILED|SKIPPED|ERROR)\b", re.MULTILINE)
 _MARKED: Final = re.compile(r"^(@|pytestmark = .*)pytest\.mark\.gpu\b", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """What a process left."""
+    """How a process ended."""
 
     exit_code: int | None
     """None: its time was up."""
     seconds: float
     stdout: str
     last_lines: list[str]
-    """Of standard error, or of standard output where that is empty."""
+    """Of standard error, or of standard output where standard error is empty."""
 
     def summary(self) -> dict[str, Any]:
         """For the results file."""
-        return {name: value for name, value in asdict(self).items() if name != "stdout"}
+        return {"exit_code": self.exit_code, "seconds": self.seconds, "last_lines": self.last_lines}
 
 
 def run_limited(command: Sequence[str | Path], *, limit_s: float) -> Done:
-    """Run a command in the checkout for at most so many seconds, all that it starts included."""
+    """Run Python with these arguments in the checkout. Kill it after `limit_s`, with all processes that it started."""
     started = time.monotonic()
+    # Files, not pipes: a process that outlives its parent would keep a pipe open.
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(
-            [str(part) for part in command],
+            [sys.executable, *map(str, command)],
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
@@ -102,66 +105,62 @@ def run_limited(command: Sequence[str | Path], *, limit_s: float) -> Done:
             file.seek(0)
             texts.append(file.read().decode(errors="replace"))
     lines = [line for line in (texts[1].strip() or texts[0].strip()).splitlines() if line.strip()]
-    return Done(
-        exit_code=exit_code,
-        seconds=round(time.monotonic() - started, 1),
-        stdout=texts[0],
-        last_lines=lines[-12:],
-    )
+    seconds = round(time.monotonic() - started, 1)
+    return Done(exit_code=exit_code, seconds=seconds, stdout=texts[0], last_lines=lines[-12:])
 
 
 def describe(*, limit_s: float) -> dict[str, Any]:
-    """The machine, as `gpu_machine` prints it; with `why_no_gpu`, None where there is one."""
-    done = run_limited([sys.executable, "-m", "frame_cache_tools.bench.gpu.machine"], limit_s=limit_s)
+    """The machine; `why_no_gpu` is None where it has a GPU."""
+    done = run_limited(["-m", "frame_cache_tools.bench.machine"], limit_s=limit_s)
     try:
         return dict(json.loads(done.stdout.splitlines()[-1]))
     except (ValueError, IndexError):
         return {"why_no_gpu": "the machine could not be described", **done.summary()}
 
 
+def gpu_test_files() -> list[Path]:
+    """Files with tests that are marked `gpu`. Collecting all tests would take longer than running these."""
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    return [path for path in files if _MARKED.search(path.read_text(encoding="utf-8"))]
+
+
 def run_tests(files: Sequence[Path], *, limit_s: float) -> dict[str, Any]:
-    """`pytest -m gpu` over some files: each test's outcome, its seconds, its reason and what it recorded."""
+    """`pytest -m gpu` over some files: outcome, seconds, reason and recorded properties of each test."""
     with tempfile.TemporaryDirectory() as folder:
         xml = Path(folder, "junit.xml")
         options = ["-m", "gpu", "-v", "-p", "no:xdist", f"--junit-xml={xml}"]
-        done = run_limited([sys.executable, "-m", "pytest", *options, *files], limit_s=limit_s)
-        outcomes = (
-            read_junit(xml.read_text(encoding="utf-8"))
-            if xml.exists()
-            else [  # it was killed: what it printed is left
-                {"name": name, "outcome": word.lower()} for name, word in _OUTCOME.findall(done.stdout)
-            ]
-        )
+        done = run_limited(["-m", "pytest", *options, *files], limit_s=limit_s)
+        if xml.exists():
+            outcomes = [_outcome(case) for case in ElementTree.parse(xml).iter("testcase")]
+        else:  # pytest was killed: its output is left
+            found = _OUTCOME.findall(done.stdout)
+            outcomes = [{"name": name, "outcome": word.lower()} for name, word in found]
     counts = dict(Counter(each["outcome"] for each in outcomes))
     return {**done.summary(), "counts": counts, "outcomes": outcomes}
 
 
-def read_junit(text: str) -> list[dict[str, Any]]:
-    """Outcomes from pytest's JUnit file."""
-    outcomes = []
-    for case in ElementTree.fromstring(text).iter("testcase"):
-        outcome, reason = "passed", ""
-        for tag, word in (("skipped", "skipped"), ("failure", "failed"), ("error", "error")):
-            found = case.find(tag)
-            if found is not None:
-                outcome, reason = word, found.get("message", "")
-        values: dict[str, Any] = {
-            "name": f"{case.get('classname')}::{case.get('name')}",
-            "outcome": outcome,
-            "seconds": float(case.get("time", 0)),
-        }
-        properties = {each.get("name"): each.get("value") for each in case.iter("property")}
-        outcomes.append(values | {key: v for key, v in (("reason", reason), ("recorded", properties)) if v})
-    return outcomes
+def _outcome(case: ElementTree.Element) -> dict[str, Any]:
+    """One test of pytest's JUnit file."""
+    values: dict[str, Any] = {
+        "name": f"{case.get('classname')}::{case.get('name')}",
+        "outcome": "passed",
+        "seconds": float(case.get("time", 0)),
+    }
+    for tag, word in (("skipped", "skipped"), ("failure", "failed"), ("error", "error")):
+        found = case.find(tag)
+        if found is not None:
+            values |= {"outcome": word, "reason": found.get("message", "")}
+    recorded = {each.get("name"): each.get("value") for each in case.iter("property")}
+    return values | ({"recorded": recorded} if recorded else {})
 
 
 def run_rows(*, is_quick: bool, limit_s: float) -> dict[str, Any]:
-    """The GPU rows of `cache-bench`, as it prints them in JSON."""
+    """The GPU rows of `cache-bench`, as its JSON."""
     code = "from frame_cache_tools.commands import cache_bench; cache_bench()"
     budget = max(30.0, limit_s - 2 * _SECONDS_TO_END)
     options = ["--only", "gpu", "--json", "--budget", f"{budget:.0f}"]
     options += ["--quick"] if is_quick else ["--batch-size", "256", "--cache-frames", "4800"]
-    done = run_limited([sys.executable, "-c", code, *options], limit_s=limit_s)
+    done = run_limited(["-c", code, *options], limit_s=limit_s)
     try:
         report = json.loads(done.stdout)
     except ValueError:
@@ -169,63 +168,39 @@ def run_rows(*, is_quick: bool, limit_s: float) -> dict[str, Any]:
     return {**done.summary(), "report": report}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """What a figure must be."""
-
-    name: str
-    found: float | None
-    """None where it was not measured."""
-    least: float | None = None
-    most: float | None = None
-
-    @property
-    def holds(self) -> bool:
-        """Whether it is."""
-        if self.found is None:
-            return False
-        return (self.least is None or self.found >= self.least) and (
-            self.most is None or self.found < self.most
-        )
-
-
-def judge(report: dict[str, Any]) -> list[Target]:
-    """The targets of the rows: ratios are taken within a round, against the fastest of the others."""
+def judge(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The targets: each with its name, the figure found (None: not measured), its bound, and whether it holds."""
     rows = {row["name"]: row for row in report["rows"]}
 
     def ratio(ours: str, others: str) -> float | None:
-        measured = {
+        """Median over the rounds of the ratio to the fastest row whose name begins with `others`."""
+        rates = {
             name: row["images_per_second"]
             for name, row in rows.items()
             if name.startswith(others) and row["images_per_second"] is not None
         }
-        if not measured or ours not in rows:
+        if not rates or ours not in rows:
             return None
         our, their = (
             {piece["round"]: piece["images_per_second"] for piece in rows[name]["rounds"]}
-            for name in (ours, max(measured, key=measured.__getitem__))
+            for name in (ours, max(rates, key=rates.__getitem__))
         )
         ratios = [our[number] / their[number] for number in our if number in their]
         return statistics.median(ratios) if ratios else None
 
-    trained = {name: row["figures"].get(_IDLE) for name, row in rows.items() if name.startswith(_TRAINED)}
-    raw = "wds raw, to the GPU"
-    return [
-        Target(name=f"{raw}, over a pinned copy", found=ratio(raw, "pinned copy"), least=0.75),
-        Target(
-            name=f"{raw}, over live NVDEC in order", found=ratio(raw, "GPU: live NVDEC in order"), least=5.0
-        ),
-        *(
-            Target(name=f"{name}: {_IDLE}", found=idle, most=_MOST_IDLE)
-            for name, idle in (trained or {_TRAINED: None}).items()
-        ),
+    targets: list[dict[str, Any]] = [
+        {"name": f"{RAW}, over a {PINNED}", "found": ratio(RAW, PINNED), "least": 0.75},
+        {"name": f"{RAW}, over live NVDEC in order", "found": ratio(RAW, LIVE_IN_ORDER), "least": 5.0},
     ]
-
-
-def gpu_test_files() -> list[Path]:
-    """Files with tests that are marked `gpu`: collecting all tests takes longer than these do."""
-    files = sorted((ROOT / "tests").rglob("test_*.py"))
-    return [path for path in files if _MARKED.search(path.read_text(encoding="utf-8"))]
+    trained = {name: row["figures"].get(IDLE) for name, row in rows.items() if name.startswith(TRAINED)}
+    for name, idle in (trained or {TRAINED: None}).items():
+        targets.append({"name": f"{name}: {IDLE}", "found": idle, "below": 5.0})
+    for target in targets:
+        found = target["found"]
+        target["holds"] = found is not None and target.get("least", 0.0) <= found < target.get(
+            "below", float("inf")
+        )
+    return targets
 
 
 @click.command()
@@ -242,7 +217,7 @@ def gpu_test_files() -> list[Path]:
 )
 @click.option("--quick", is_flag=True, help="Short slices, and no targets: to see that all of it runs.")
 def command(out: Path | None, videos: str | None, limit_s: float, quick: bool) -> None:
-    """Check and measure everything that needs a GPU, and write what is found."""
+    """Check and measure everything that needs a GPU, and write the results."""
     started = time.monotonic()
     now = datetime.now(UTC)
     out = out or TOOLS / "results" / f"{now:%Y-%m-%d-%H%M}-gpu-acceptance.json"
@@ -262,50 +237,49 @@ def command(out: Path | None, videos: str | None, limit_s: float, quick: bool) -
     if machine["why_no_gpu"] is not None:
         click.echo(f"nothing was checked: {machine['why_no_gpu']}\n{out}")
         sys.exit(EXIT_NO_GPU)
-    files = gpu_test_files()
-    keep(tests=(tests := run_tests(files, limit_s=min(left(), _SHARE_OF_TESTS * limit_s))))
+    keep(tests=(tests := run_tests(gpu_test_files(), limit_s=min(left(), _SHARE_OF_TESTS * limit_s))))
     click.echo(f"tests: {tests['counts']} in {tests['seconds']} s, exit code {tests['exit_code']}")
     for each in tests["outcomes"]:
         if each["outcome"] != "passed":
             click.echo(f"  {each['outcome']}: {each['name']}: {each.get('reason', '')[:200]}")
-    keep(rows=(rows := run_rows(is_quick=quick, limit_s=left())))
-    click.echo(f"rows: {rows['seconds']} s, exit code {rows['exit_code']}")
-    for row in rows["report"]["rows"] if rows["report"] else ():
-        click.echo(
-            f"  {row['name']}: {row['images_per_second'] or row['failure'] or row['no_time']} {row['figures'] or ''}"
-        )
-    targets = judge(rows["report"]) if rows["report"] and not quick else []
+    keep(rows=(run := run_rows(is_quick=quick, limit_s=left())))
+    click.echo(f"rows: {run['seconds']} s, exit code {run['exit_code']}")
+    rows = run["report"]["rows"] if run["report"] else []
+    for row in rows:
+        figure = row["images_per_second"] or row["failure"] or row["no_time"]
+        click.echo(f"  {row['name']}: {figure} {row['figures'] or ''}")
+    targets = judge(run["report"]) if run["report"] and not quick else []
     for target in targets:
-        click.echo(f"  {'holds' if target.holds else 'FAILS'}: {target}")
+        click.echo(f"  {'holds' if target['holds'] else 'FAILS'}: {target}")
     holds = (
         tests["exit_code"] == 0
-        and rows["exit_code"] == 0
-        and all(row["failure"] is None for row in rows["report"]["rows"])
-        and all(target.holds for target in targets)
+        and run["exit_code"] == 0
+        and run["report"] is not None
+        and all(row["failure"] is None for row in rows)
+        and all(target["holds"] for target in targets)
     )
-    keep(targets=[asdict(target) | {"holds": target.holds} for target in targets], holds=holds)
+    keep(targets=targets, holds=holds)
     click.echo(f"{'all held' if holds else 'not all held'}: {out}")
     sys.exit(0 if holds else EXIT_NOT_HELD)
 
 
 def _commit() -> str:
     try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=10
-        )
+        return subprocess.check_output(
+            ["git", "rev-parse", "HEAD"], cwd=ROOT, stderr=subprocess.DEVNULL, text=True, timeout=10
+        ).strip()
     except (OSError, subprocess.SubprocessError):
         return "not known"
-    return done.stdout.strip()
 
 
 def main() -> None:
-    """Run the command; in a bare checkout, too, where the folder of the tools has another name than the package."""
+    """Run the command. In a bare checkout, give the folder of the tools the name of the package."""
     with tempfile.TemporaryDirectory(prefix="frame-cache-tools-") as folder:
         paths = [path for path in sys.path if path]
         if not __package__:
             Path(folder, "frame_cache_tools").symlink_to(TOOLS)
             paths = [folder, str(ROOT), *(path for path in paths if Path(path) != TOOLS)]
-        # The processes below look for modules where this one does.
+        # The processes of the steps look for modules where this one does.
         os.environ["PYTHONPATH"] = os.pathsep.join(str(Path(path).absolute()) for path in paths)
         os.environ["PYTHONUNBUFFERED"] = "1"
         command.main(prog_name="gpu_acceptance")

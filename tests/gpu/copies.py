@@ -1,8 +1,10 @@
 """Copies between host and GPU, and frames to copy."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
-from frame_cache_tools.bench.gpu.trace import copied_bytes, profile_gpu
+from frame_cache_tools.bench.gpu.trace import profile_gpu
 
 FRAME_BYTES = 224 * 224 * 3
 
@@ -12,6 +14,18 @@ def smooth_frames(num_frames):
     frame, y, x, channel = np.ogrid[:num_frames, :224, :224, :3]
     waves = np.sin(x / (9 + channel) + frame) + np.cos(y / (11 + 2 * channel) - frame / 3)
     return (127.5 + 55 * waves + 8 * (channel - 1)).round().astype(np.uint8)
+
+
+def copied_bytes(events):
+    """Bytes of all copies in a trace, by direction: `HtoD`, `DtoH`, `DtoD`.
+
+    A copy is an event of the category `gpu_memcpy`, named for example `Memcpy HtoD (Pinned -> Device)`.
+    """
+    copies = Counter()
+    for event in events:
+        if event.get("cat") == "gpu_memcpy":
+            copies[event["name"].split()[1]] += int(event["args"]["bytes"])
+    return copies
 
 
 def copies_of(work, folder, *, num_images, record=lambda name, value: None):

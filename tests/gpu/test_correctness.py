@@ -13,8 +13,8 @@ from itertools import islice, zip_longest
 import numpy as np
 import pytest
 import torch
-from frame_cache_tools.bench.gpu.caps import CODECS, ask_caps
 from frame_cache_tools.bench.gpu.sources import decoded_frames
+from frame_cache_tools.bench.machine.decoder_caps import CODECS, ask_caps
 
 from cache_builder import open_videos
 from cache_builder.errors import DeviceError, VideoError

@@ -17,8 +17,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from frame_cache_tools.bench.gpu.caps import ASKED, CodecSupport, DecoderCaps, ask_caps
 from frame_cache_tools.bench.gpu.sources import decoded_frames
+from frame_cache_tools.bench.machine.decoder_caps import ASKED, CodecSupport, DecoderCaps, ask_caps
 
 from cache_builder import open_videos
 from frame_store import open_store

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from frame_cache_tools import gpu_acceptance
+from frame_cache_tools.bench.gpu import cases as bench_cases
+from frame_cache_tools.bench.gpu import model as bench_model
 from frame_cache_tools.gpu_acceptance import (
     EXIT_NO_GPU,
     EXIT_NOT_HELD,
@@ -29,7 +31,7 @@ FAST = "import sys; print('a'); print('b', file=sys.stderr); sys.exit(4)"
 
 
 def python(code):
-    return [sys.executable, "-c", textwrap.dedent(code)]
+    return ["-c", textwrap.dedent(code)]
 
 
 # -- processes
@@ -192,21 +194,29 @@ def good_report():
 
 def test_ratios_are_taken_within_a_round_against_the_fastest():
     copy, live, idle = judge(good_report())
-    assert (copy.found, copy.holds) == (0.8, True)
-    assert (live.found, live.holds) == (5.0, True)
-    assert (idle.name, idle.found, idle.holds) == (
-        "GPU: ResNet-18, wds raw: GPU idle between steps %",
-        4.0,
-        True,
-    )
+    assert (copy["found"], copy["holds"]) == (0.8, True)
+    assert (live["found"], live["holds"]) == (5.0, True)
+    assert idle["name"] == "GPU: ResNet-18, wds raw: GPU idle between steps %"
+    assert (idle["found"], idle["holds"]) == (4.0, True)
 
 
 def test_what_misses_a_target_or_was_not_measured_does_not_hold():
     report = good_report()
     report["rows"][0] = row("wds raw, to the GPU", 700, 7000, 1400)
     report["rows"][4]["figures"] = {"GPU idle between steps %": 5.0}
-    assert [target.holds for target in judge(report)] == [False, False, False]
-    assert [(target.found, target.holds) for target in judge(report_of())] == [(None, False)] * 3
+    assert [target["holds"] for target in judge(report)] == [False, False, False]
+    assert [(target["found"], target["holds"]) for target in judge(report_of())] == [(None, False)] * 3
+
+
+def test_targets_name_the_rows_and_figures_of_cache_bench():
+    assert f"wds raw, {bench_cases.TO_GPU}" == gpu_acceptance.RAW
+    assert gpu_acceptance.PINNED == bench_cases.PINNED
+    assert all(
+        bench_cases.LIVE_IN_ORDER.format(number).startswith(gpu_acceptance.LIVE_IN_ORDER)
+        for number in bench_cases.NUM_THREADS
+    )
+    assert f"{bench_cases.TRAINING}wds " == gpu_acceptance.TRAINED
+    assert gpu_acceptance.IDLE == bench_model.IDLE
 
 
 # -- the command
@@ -258,6 +268,7 @@ FAILED = {
         {"run_tests": FAILED},
         {"run_tests": FAILED | {"exit_code": None}},
         {"run_rows": {"exit_code": None, "seconds": 1.0, "report": None}},
+        {"run_rows": {"exit_code": 0, "seconds": 1.0, "report": None}},
         {"run_rows": {"exit_code": 0, "seconds": 1.0, "report": report_of()}},
         {"run_rows": {"exit_code": 0, "seconds": 1.0, "report": report_of(row("a") | {"failure": "died"})}},
     ],
@@ -327,7 +338,7 @@ def test_a_machine_without_a_gpu(tmp_path, is_bare):
 
 
 def test_a_machine_is_described_on_its_driver(stub_driver):
-    done = stub_driver.run("-m", "frame_cache_tools.bench.gpu.machine", unsupported=("vp9",))
+    done = stub_driver.run("-m", "frame_cache_tools.bench.machine", unsupported=("vp9",))
     described = json.loads(done.stdout.splitlines()[-1])
     assert described["codecs"]["h264 8 bits 420"] == "yes, 7 engines, 16x16 to 8192x8192"
     assert described["codecs"]["vp9 8 bits 420"] == "no"

@@ -1,10 +1,10 @@
 """The command `cache-bench`: usual loader, live and cached frames on this machine, side by side.
 
-Exit codes: 0 all well; 1 nothing was measured, and the report says why, or a cache is damaged; 2 the command was wrong;
-3 the machine failed; 130 interrupted, with the figures until then; 143 terminated (SIGTERM), without. What it made in a
-temporary folder is removed either way.
+Exit codes: 0 success; 1 nothing was measured, for reasons in the report, or a cache is damaged; 2 a wrong command;
+3 the machine failed; 130 interrupted, with the figures until then; 143 terminated (SIGTERM), without figures. The files
+in a temporary folder are removed in every case.
 
-What takes seconds to import is imported within the budget.
+Modules whose import takes seconds are imported within the budget.
 """
 
 import errno
@@ -43,7 +43,19 @@ EXIT_NOTHING_MEASURED = 1
 _PATH = PathName(path_type=Path)
 
 
-@click.command("cache-bench", cls=OneLineCommand, context_settings={"max_content_width": 110})
+class _BenchCommand(OneLineCommand):
+    """Takes options alone. A folder without one is answered with the options for folders."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if "unexpected extra argument" in error.message:
+                error.message += "; give a folder of videos as --videos DIR, a cache as --cache DIR"
+            raise
+
+
+@click.command("cache-bench", cls=_BenchCommand, context_settings={"max_content_width": 110})
 @click.version_option(__version__)
 @click.option("--videos", type=_PATH, help="Folder of videos.  [default: sample videos, made here]")
 @click.option(
@@ -53,7 +65,11 @@ _PATH = PathName(path_type=Path)
     type=_PATH,
     help="An existing cache, measured as it is; may be given again.  [default: one of each kind, built here]",
 )
-@click.option("--work", type=_PATH, help="Keep videos and caches made here, and take those that are there.")
+@click.option(
+    "--work",
+    type=_PATH,
+    help="Make videos and caches in this folder, keep them, and use those of an earlier run.",
+)
 @click.option(
     "--quick",
     is_flag=True,
@@ -64,19 +80,21 @@ _PATH = PathName(path_type=Path)
     "budget_seconds",
     type=float,
     metavar="SECONDS",
-    help="End within these, whatever is slow: what matters most is measured first, what is left out is named."
+    help="End within this time. The most important rows are measured first; rows left out are named."
     "  30 or more.  [default: no end, quick 120]",
 )
 @click.option(
-    "--only", multiple=True, metavar="PATTERN", help="Rows whose name holds this (* and ? match); repeatable."
+    "--only",
+    multiple=True,
+    metavar="PATTERN",
+    help="Rows whose name contains this (* and ? match); repeatable.",
 )
 @click.option("--rounds", "num_rounds", type=int, help="Interleaved rounds.  [default: 3]")
 @click.option("--seconds", type=float, help="Slice of a fast row in a round.  [default: 0.6, quick 0.3]")
 @click.option(
     "--seconds-per-row",
-    "seconds_per_subject",
     type=float,
-    help="A slow row (usual loader, live, another loader) that has used these is in no further round."
+    help="A slow row (usual loader, live, another loader) is not measured again after this time."
     "  [default: 45, quick 20]",
 )
 @click.option("--batch-size", type=int, help="Frames per batch.  [default: 128, quick 32]")
@@ -84,17 +102,17 @@ _PATH = PathName(path_type=Path)
     "--copies",
     "num_copies",
     type=int,
-    help="Fewer videos than this are linked until there are.  [default: 200, quick 20]",
+    help="Fewer videos than this are linked again until there are as many.  [default: 200, quick 20]",
 )
 @click.option(
     "--cache-frames",
     type=int,
-    help="Caches are built of the first videos with so many.  [default: 2400, quick 640]",
+    help="Caches are built of the first videos with this number of frames.  [default: 2400, quick 640]",
 )
 @click.option(
     "--usual-images",
     type=int,
-    help="Images of the usual loader in a round, at least.  [default: 60, quick 20]",
+    help="Least number of images of the usual loader in a round.  [default: 60, quick 20]",
 )
 @click.option(
     "--usual-workers",
@@ -103,8 +121,8 @@ _PATH = PathName(path_type=Path)
     help="Workers of the usual loader; repeatable.  [default: 10, one a CPU, two a CPU (not quick)]",
 )
 @click.option("--lookahead", "lookahead_batches", type=int, help="Batches.  [default: 32, quick 8]")
-@click.option("--lookahead-bytes", type=int, help="Frames that wait, at most.  [default: 2500000000]")
-@click.option("--json", "as_json", is_flag=True, help="Every figure, the rounds included, as JSON.")
+@click.option("--lookahead-bytes", type=int, help="Memory for waiting frames.  [default: 2500000000]")
+@click.option("--json", "as_json", is_flag=True, help="Every figure, rounds included, as JSON.")
 @click.option("--plot", type=_PATH, help="PNG: usual loader, live and cached beside the limits.")
 def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
     """Images/s of the usual loader, of live decoding and of every cache, with the limits of this machine.
@@ -154,14 +172,14 @@ def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
 
 
 def _settings(flags: dict[str, Any]) -> BenchSettings:
-    """Defaults, over them those of `--quick`, over them what was said."""
+    """Options given override those of `--quick`, which override the defaults."""
     quick = QUICK if flags.pop("quick") else {}
-    said = {name: value for name, value in flags.items() if value is not None and value != ()}
-    return BenchSettings(**{**quick, **said})
+    given = {name: value for name, value in flags.items() if value is not None and value != ()}
+    return BenchSettings(**{**quick, **given})
 
 
 def _check_paths(settings: BenchSettings, plot: Path | None) -> None:
-    """Refuse what would fail after a while."""
+    """Check now what would fail later."""
     if settings.videos is not None:
         discover_videos(settings.videos)
     for cache in settings.caches:
@@ -180,7 +198,7 @@ def _machine_text(error: Exception) -> str:
 
 
 def _say(line: str) -> None:
-    """Progress, on one line of a terminal and in lines of a log."""
+    """Show progress: on one line of a terminal, or in lines of a log."""
     if sys.stderr.isatty():
         click.echo(f"\r\x1b[2K{line}", nl=False, err=True)
     else:

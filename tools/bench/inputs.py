@@ -1,4 +1,4 @@
-"""What `cache-bench` needs on disk before it measures: videos, 200 or more of them, and a cache of each kind."""
+"""The files that `cache-bench` measures: videos, 200 or more of them, and a cache of each kind."""
 
 import hashlib
 import os
@@ -19,33 +19,34 @@ from cache_builder.discover import SourceVideo, discover_videos
 from cache_builder.errors import InputFolderError, VideoError
 from cache_builder.settings import BuildConfig, BuildSettings, resolve
 from frame_store import CacheStore, open_store
+from frame_store.shared import num_usable_cpus
 
 FRAMES_PER_SHARD = 200
 MAX_FLAT_BYTES = 1 << 30
 _MAX_REPORT_BYTES = 1 << 28
-_PIXELS_WORTH_A_PROCESS = 100_000_000
-"""Encoding them takes about as long as starting another process that encodes."""
+_PIXELS_A_PROCESS = 100_000_000
+"""Encoding these takes about as long as starting another process that encodes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchVideos:
-    """A folder of videos, as it is measured."""
+    """The folder of videos that is measured."""
 
     folder: Path
-    """Of the user, or of links to the videos in it, several to each file where there are few."""
+    """The user's folder, or a folder of links to its videos, several to each file where there are few."""
     num_passed_over: int
-    """Videos of the user's folder that were left out, since they were too many bytes."""
+    """Videos of the user's folder that were left out, because they exceed the limit of bytes."""
     num_files: int
     """Different files among them."""
     paths: tuple[Path, ...]
-    """Those that can be read."""
+    """The readable videos."""
     num_frames: int
     frames_of_path: tuple[int, ...]
     """Packets of each of `paths`."""
     servable: tuple[Path, ...]
-    """Those whose every frame the usual loader finds."""
+    """Videos in which the usual loader finds every frame."""
     why_unservable: str | None
-    """What the usual loader lacks in the first that it cannot serve; None where it can serve all."""
+    """Why the usual loader cannot serve the first of the others; None where it can serve all."""
     scan_seconds: float
 
 
@@ -57,15 +58,15 @@ class BenchCache:
     """For example `wds jpeg 444 shuffled`."""
     path: Path
     is_raw: bool
-    """Whether its frames are stored as they are."""
+    """Whether its frames are stored without an encoding."""
     num_frames: int
     num_bytes: int
     build_seconds: float | None
-    """As its report says; None where there is none."""
+    """From the report of its build; None where there is no report."""
 
     @property
     def bytes_per_frame(self) -> float:
-        """Of all files of the cache."""
+        """Size of all files of the cache, per frame."""
         return self.num_bytes / self.num_frames
 
     @property
@@ -81,10 +82,10 @@ CACHE_KINDS: dict[str, BuildSettings] = {
     "zarr raw": BuildSettings(format="zarr", encoding="raw"),
     "zarr zstd": BuildSettings(format="zarr", encoding="zstd"),
 }
-"""Every format with every encoding that it takes, shuffled; what is asked for most comes first."""
+"""Every format with each of its encodings, shuffled; the most used come first."""
 
 VIDEO_LAYOUT: dict[str, BuildSettings] = {"wds jpeg 444 video": BuildSettings(layout="video")}
-"""Frames in time order, to see what the layouts are worth."""
+"""Frames in time order, to compare the layouts."""
 
 BENCH_GEOMETRY = BuildSettings(size=224, crop_aspect="4:3", resize="stretch")
 """As configs/exercise.toml: the crop that the transforms of the usual loader always make of 16:9."""
@@ -98,7 +99,7 @@ def bench_config(kind: BuildSettings) -> BuildConfig:
 
 
 def write_sample_videos(folder: Path, size: SampleSize) -> None:
-    """Sample videos into `folder`, keeping those that are there."""
+    """Write sample videos into `folder`, except those that exist."""
     specs = [
         NumberedVideo(
             path=Path(f"sample_{number:02d}_{size.width}x{size.height}_{size.num_frames}f.mp4"),
@@ -111,27 +112,18 @@ def write_sample_videos(folder: Path, size: SampleSize) -> None:
         for number in range(size.num_videos)
     ]
     pixels = size.num_videos * size.num_frames * size.width * size.height
-    workers = min(len(specs), len(os.sched_getaffinity(0)), 1 + pixels // _PIXELS_WORTH_A_PROCESS)
+    workers = min(len(specs), num_usable_cpus(), 1 + pixels // _PIXELS_A_PROCESS)
     for _ in write_samples(folder, specs, num_workers=workers):
         pass
-
-
-def link_copies(folder: Path, out: Path, *, at_least: int) -> Path:
-    """A folder of at least so many videos: `folder` itself, or `out` with as many links to each file as it takes.
-
-    Raises:
-        InputFolderError: no such folder, or no video in it.
-    """
-    paths = [video.path for video in discover_videos(folder)]
-    return folder if len(paths) >= at_least else _link_all(_repeated(paths, at_least), out)
 
 
 def prepare_videos(
     folder: Path, work: Path, *, at_least: int, most_bytes: int | None, clock: Callable[[], float]
 ) -> BenchVideos:
-    """The videos of `folder` as they are measured: linked below `work` where they are few or too many, and scanned.
+    """Scan the videos of `folder`. They are linked below `work` where they are too few or too many bytes.
 
-    With `most_bytes`, the first videos that hold no more together; the smallest where the first holds more alone.
+    With `most_bytes`, take the first videos that have at most this size together, or the smallest video where the first
+    one alone is larger.
 
     Raises:
         InputFolderError: no such folder, or no video of it can be read.
@@ -156,7 +148,7 @@ def _first_bytes(paths: list[Path], most_bytes: int) -> list[Path]:
 
 
 def scan_videos(folder: Path, *, scan_cache: Path, clock: Callable[[], float]) -> BenchVideos:
-    """What is in a folder of videos, by its packets.
+    """The videos of a folder and their frames, by their packets.
 
     Raises:
         InputFolderError: no video of it can be read.
@@ -193,9 +185,10 @@ def scan_videos(folder: Path, *, scan_cache: Path, clock: Callable[[], float]) -
 
 
 def link_first_frames(videos: BenchVideos, out: Path, *, num_frames: int) -> Path:
-    """A folder beside `out` with videos that hold `num_frames` together, for caches that build in bearable time.
+    """A folder beside `out` with videos of `num_frames` frames together, from which a cache builds in acceptable time.
 
-    The first ones, but for those that would make it more than twice as many; where all would, the shortest alone.
+    These are the first videos, without those that would make it more than twice the number. Where every video would,
+    it is the shortest alone.
     """
     taken: list[Path] = []
     total = 0
@@ -209,22 +202,18 @@ def link_first_frames(videos: BenchVideos, out: Path, *, num_frames: int) -> Pat
 
 
 def build_bench_cache(videos: Path, out: Path, name: str, kind: BuildSettings) -> BenchCache:
-    """Build a cache of one kind, or take the one that is there.
-
-    Raises:
-        FrameCacheError: what `run_build` raises.
-    """
+    """Build a cache of one kind, unless it exists."""
     _, options = resolve(BuildSettings(on_error="skip"))
     run_build(videos, out, bench_config(kind), options)
     return look_at_cache(out, name=name)
 
 
 def look_at_cache(path: Path, *, name: str | None = None) -> BenchCache:
-    """A finished cache as it is.
+    """The facts of a finished cache.
 
     Raises:
-        StoreError: no cache there, or a damaged one.
-        InputFolderError: an empty one.
+        StoreError: there is no cache, or it is damaged.
+        InputFolderError: it is empty.
     """
     store = open_store(path)
     store.close()
@@ -242,9 +231,9 @@ def look_at_cache(path: Path, *, name: str | None = None) -> BenchCache:
 
 
 def kind_of(store: CacheStore) -> str:
-    """Container, encoding and layout in words, such as `wds jpeg 444 video`."""
+    """Container, encoding and layout, such as `wds jpeg 444 video`."""
     encoding = store.manifest.encoding
-    words = [store.manifest.container, encoding.name]
+    words: list[str] = [store.manifest.container, encoding.name]
     words += [encoding.chroma] if encoding.chroma is not None else []
     words += [store.manifest.layout] if store.manifest.layout != "shuffled" else []
     return " ".join(words)
@@ -254,13 +243,13 @@ def write_flat(path: Path, out: Path) -> None:
     """The first frames of a cache, decoded, as one .npy file for the limit of memory.
 
     Raises:
-        OSError: it cannot be written, as on a full disk.
+        OSError: it cannot be written, for example on a full disk.
     """
     store = open_store(path)
     frame_bytes = int(np.prod(store.frame_shape))
     num_frames = min(len(store), max(1, MAX_FLAT_BYTES // frame_bytes))
     shape = (num_frames, *store.frame_shape)
-    with out.open("wb") as file:  # not a memory map: a full disk would kill who writes to one
+    with out.open("wb") as file:  # not a memory map: on a full disk, writing to one kills the process
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, num_frames, 128):
@@ -270,7 +259,7 @@ def write_flat(path: Path, out: Path) -> None:
 
 
 def _build_seconds(path: Path, *, num_frames: int) -> float | None:
-    """What the report beside a cache says its build took; None where there is no report of this cache."""
+    """Time of the build from the report beside a cache; None where there is no report of this cache."""
     try:
         with Workspace(path.absolute()).report.open("rb") as file:
             report = msgspec.json.decode(file.read(_MAX_REPORT_BYTES), type=BuildReport)
@@ -291,6 +280,6 @@ def _link_all(targets: Sequence[Path], out: Path) -> Path:
 
 
 def _named_after(targets: Sequence[Path], out: Path) -> Path:
-    """A folder beside `out` that is called by what is in it: one that is kept never mixes the videos of two runs."""
+    """A folder beside `out`, named after its contents, so that a kept folder never mixes the videos of two runs."""
     names = b"\0".join(os.fsencode(path.resolve()) for path in targets)
     return out.with_name(f"{out.name}_{hashlib.sha256(names).hexdigest()[:8]}")

@@ -1,13 +1,14 @@
-"""What a run of `cache-bench` makes before it measures, step by step, each in a process that can be cut off."""
+"""The videos and caches of a run of `cache-bench`. Each is made in a process that can be cut off."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-from frame_cache_tools.bench.cases import TAKE_LIMIT
+from frame_cache_tools.bench.cases import AUGMENTED, DATALOADER, MODES, TAKE_LIMIT, WEBDATASET, ZARR_PYTHON
+from frame_cache_tools.bench.gpu import CACHE_ROWS
 from frame_cache_tools.bench.inputs import (
     CACHE_KINDS,
     VIDEO_LAYOUT,
@@ -20,53 +21,38 @@ from frame_cache_tools.bench.inputs import (
     write_flat,
     write_sample_videos,
 )
-from frame_cache_tools.bench.measure import Budget, Deadline, LeftOut, SourceFailedError, TimeUpError
+from frame_cache_tools.bench.measure import Budget, Call, Deadline, LeftOut, SourceFailedError, TimeUpError
 from frame_cache_tools.bench.settings import BenchSettings
 
 from cache_builder.errors import MachineError, OutputError
 from cache_builder.settings import BuildSettings
 from frame_store.shared import counted
 
-_MODES = ("permutation", "iid", "shards m=8", "block k=4", "sequential")
-_GPU_ROWS = {
-    "wds raw": ("to the GPU", "floats to the GPU", "GPU: ResNet-18"),
-    "wds jpeg 444": ("to the GPU", "decoded by the GPU", "GPU: ResNet-18"),
-}
-_OTHERS = ("DataLoader, 2 workers", "webdataset, 2 workers", "zarr-python frames[ids]")
-
 Result = TypeVar("Result")
-
-
-class Call(Protocol):
-    """Runs a function in a process of its own: `call_in_process`."""
-
-    def __call__(self, function: Callable[[], Result], *, seconds: float) -> Result:
-        """Raises `TimeUpError` where it takes longer."""
-        ...
 
 
 @dataclass(kw_only=True)
 class Preparation:
-    """Makes videos and caches, as far as the deadline allows, and keeps what it had to leave out."""
+    """Makes videos and caches until the deadline, and lists what it left out."""
 
     settings: BenchSettings
     work: Path
     flat: Path
-    """Where raw frames for the limit of memory go."""
+    """File of raw frames for the limit of memory."""
     budget: Budget
     call: Call
     say: Callable[[str], None]
     left_out: list[LeftOut] = field(default_factory=list)
     has_gpu: bool = False
-    """Whether there are rows of a GPU."""
+    """Whether this machine has GPU rows."""
     has_flat: bool = False
-    """Whether those frames are there; they are written as soon as a raw cache is."""
+    """Whether the file at `flat` is written, which follows the first raw cache."""
 
     def videos(self) -> BenchVideos | None:
-        """The videos that are measured; None where only caches are, or the time was up.
+        """The videos to measure; None where only caches are measured, or where the time was up.
 
         Raises:
-            FrameCacheError: no such folder, no video in it that can be read.
+            FrameCacheError: no such folder, or it has no readable video.
         """
         settings = self.settings
         folder = settings.videos
@@ -102,10 +88,10 @@ class Preparation:
             return None
 
     def caches(self, videos: BenchVideos | None) -> list[BenchCache]:
-        """The caches that were named, else one of each kind that has rows and time, those that matter most first.
+        """The caches given by the user, else one of each kind that has rows and time, the most important first.
 
         Raises:
-            FrameCacheError: what a cache or its build raises.
+            FrameCacheError: a cache is damaged, or a build fails.
             OSError: the disk is full.
         """
         settings = self.settings
@@ -168,7 +154,7 @@ class Preparation:
 
     @property
     def _latest(self) -> Deadline:
-        """For what many rows, or the first of them, cannot do without."""
+        """The deadline of what many rows need, or the first row."""
         return self.budget.preparing_what_matters_most
 
     def _call(self, function: Callable[[], Result], deadline: Deadline) -> Result:
@@ -181,14 +167,22 @@ class Preparation:
         self.left_out.append(LeftOut(name=name, reason=reason))
 
 
+def row_names(cache_name: str, *, has_gpu: bool) -> list[str]:
+    """Names that rows of a cache may have."""
+    rows = [
+        *(f"{mode}{extra}" for mode in MODES for extra in ("", AUGMENTED)),
+        DATALOADER,
+        WEBDATASET,
+        ZARR_PYTHON,
+    ]
+    return [*(f"{cache_name}, {row}" for row in rows), *(CACHE_ROWS.get(cache_name, ()) if has_gpu else ())]
+
+
 def may_have_rows(cache_name: str, only: Sequence[str], *, has_gpu: bool = False) -> bool:
-    """Whether some row of a cache of this kind could have been asked for."""
-    rows = [f"{cache_name}, {mode}{extra}" for mode in _MODES for extra in ("", " + augmentation")]
-    rows += [f"{cache_name}, {other}" for other in _OTHERS]
-    rows += [f"{cache_name}, {row}" for row in _GPU_ROWS.get(cache_name, ()) if has_gpu]
-    return not only or any(matches(row, only) for row in rows)
+    """Whether `--only` may name a row of a cache."""
+    return not only or any(matches(row, only) for row in row_names(cache_name, has_gpu=has_gpu))
 
 
 def matches(name: str, only: Sequence[str]) -> bool:
-    """Whether a row's name holds one of the patterns."""
+    """Whether a row's name contains one of the patterns."""
     return any(fnmatch(name.lower(), f"*{pattern.lower()}*") for pattern in only)

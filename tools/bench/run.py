@@ -1,4 +1,4 @@
-"""A run of `cache-bench`: prepare what is measured, measure it in rounds, report."""
+"""A run of `cache-bench`: prepare videos and caches, measure all rows in rounds, report."""
 
 import math
 import os
@@ -16,15 +16,15 @@ from pathlib import Path
 from frame_cache_tools.bench.cases import (
     TAKE_LIMIT,
     BenchPlan,
-    BenchSubject,
     Lookahead,
-    cache_subjects,
-    usable_cpus,
-    video_subjects,
+    cache_cases,
+    video_cases,
 )
-from frame_cache_tools.bench.gpu import gpu_subjects, why_no_gpu_rows
+from frame_cache_tools.bench.gpu import gpu_cases, why_no_gpu_rows
 from frame_cache_tools.bench.inputs import BenchCache, BenchVideos, bench_config
+from frame_cache_tools.bench.machine import Machine, read_machine, read_versions
 from frame_cache_tools.bench.measure import (
+    BenchCase,
     Budget,
     LeftOut,
     Rounds,
@@ -36,14 +36,11 @@ from frame_cache_tools.bench.measure import (
 from frame_cache_tools.bench.prepare import Preparation, matches, may_have_rows
 from frame_cache_tools.bench.report import (
     BenchReport,
-    Machine,
     TimeUsed,
     break_even_rows,
     fastest_row,
     make_notes,
     make_rows,
-    read_machine,
-    read_versions,
 )
 from frame_cache_tools.bench.settings import BenchSettings
 from frame_cache_tools.bench.usual_loader import USUAL_NUM_WORKERS, why_not_installed
@@ -51,6 +48,7 @@ from frame_cache_tools.bench.usual_loader import USUAL_NUM_WORKERS, why_not_inst
 from cache_builder.cli import Terminated
 from cache_builder.errors import ConfigError
 from cache_builder.settings import BuildSettings
+from frame_store.shared import num_usable_cpus
 
 _FLAT_NAME = "cache-bench-flat.npy"
 _SHARE_TO_LOOK_AT_CACHES = 0.1
@@ -60,12 +58,12 @@ _SECONDS_BETWEEN_TRIES = 0.1
 
 @dataclass(kw_only=True)
 class _Run:
-    """What is known of a run when it is over, or was interrupted."""
+    """The results of a run, complete or interrupted."""
 
     machine: Machine
     videos: BenchVideos | None = None
     caches: Sequence[BenchCache] = ()
-    subjects: Sequence[BenchSubject] = ()
+    cases: Sequence[BenchCase] = ()
     rounds: Rounds
     left_out: Sequence[LeftOut] = ()
     seconds_preparing: float = 0.0
@@ -74,12 +72,9 @@ class _Run:
 
 
 def bench_plan(settings: BenchSettings, caches: Sequence[BenchCache]) -> BenchPlan:
-    """How much is measured of everything; in a quick run, of the first cache more than of the others."""
-    closely = tuple(cache.name for cache in caches[:1]) if settings.is_quick else None
-    num_cpus = usable_cpus()
-    workers = (
-        (USUAL_NUM_WORKERS, num_cpus) if settings.is_quick else (USUAL_NUM_WORKERS, num_cpus, 2 * num_cpus)
-    )
+    """How much of everything is measured; in a quick run, the first cache gets more rows than the others."""
+    num_cpus = num_usable_cpus()
+    workers = (USUAL_NUM_WORKERS, num_cpus, *(() if settings.is_quick else (2 * num_cpus,)))
     return BenchPlan(
         batch_size=settings.batch_size,
         seconds=settings.seconds,
@@ -88,9 +83,7 @@ def bench_plan(settings: BenchSettings, caches: Sequence[BenchCache]) -> BenchPl
         usual_workers=tuple(dict.fromkeys(settings.usual_workers or workers)),
         num_cpus=num_cpus,
         lookahead=Lookahead(batches=settings.lookahead_batches, max_bytes=settings.lookahead_bytes),
-        augments_every_mode=not settings.is_quick,
-        every_mode_of=closely,
-        other_loaders_of=closely,
+        main_caches=tuple(cache.name for cache in caches[:1]) if settings.is_quick else None,
     )
 
 
@@ -102,10 +95,10 @@ def run_bench(
     started_at: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> BenchReport:
-    """Measure within the budget; Ctrl-C while measuring ends it early, with what there is.
+    """Measure within the budget. Ctrl-C while measuring ends the run early, with the results until then.
 
     Raises:
-        FrameCacheError: what the videos, the caches and their builds raise.
+        FrameCacheError: a video, a cache or a build fails.
         ConfigError: `only` names no row.
         OSError: the machine failed.
         KeyboardInterrupt: before anything was measured; `Terminated` at any time.
@@ -113,10 +106,12 @@ def run_bench(
     budget = Budget(seconds=settings.budget_seconds, started_at=started_at, clock=clock)
     with _folders(settings.work) as (work, scratch):
         call = partial(call_in_process, temp_folder=scratch)
-        machine = call(partial(read_machine, work), seconds=math.inf)  # imports torch, which stays there
+        machine = call(
+            partial(read_machine, work), seconds=math.inf
+        )  # in another process, because it imports torch
         run = _Run(machine=machine, rounds=Rounds())
         _fill(run, settings, budget=budget, work=work, scratch=scratch, say=say)
-    usual_row = fastest_row(run.subjects, run.rounds, "usual loader")
+    usual_row = fastest_row(run.cases, run.rounds, "usual loader")
     num_frames = 0 if run.videos is None else run.videos.num_frames
     return BenchReport(
         command=tuple(command),
@@ -129,9 +124,9 @@ def run_bench(
         videos=run.videos,
         caches=tuple(run.caches),
         usual_row=usual_row,
-        rows=tuple(make_rows(run.subjects, run.rounds, usual_row=usual_row)),
+        rows=tuple(make_rows(run.cases, run.rounds, usual_row=usual_row)),
         break_even=tuple(
-            break_even_rows(run.subjects, run.rounds, run.caches, usual_row=usual_row, num_frames=num_frames)
+            break_even_rows(run.cases, run.rounds, run.caches, usual_row=usual_row, num_frames=num_frames)
         ),
         left_out=tuple(run.left_out),
         time=TimeUsed(
@@ -169,28 +164,26 @@ def _fill(
     run.caches = preparation.caches(run.videos)
     plan = bench_plan(settings, run.caches)
     geometry = bench_config(BuildSettings()).geometry
-    subjects: list[BenchSubject] = []
+    cases: list[BenchCase] = []
     if run.caches:
-        subjects += _cache_subjects(run.caches, plan, flat, budget, call)
+        cases += _cache_cases(run.caches, plan, flat, budget, call)
     if run.videos is not None:
         why = why_not_installed()
         if why is not None:
             preparation.left_out.append(LeftOut(name="usual loader", reason=why))
-        subjects += video_subjects(
+        cases += video_cases(
             run.videos, plan, geometry=geometry, scan_cache=work / "bench.scan", with_usual=why is None
         )
     if why_no_gpu is None:
-        subjects += gpu_subjects(run.videos, run.caches, plan, geometry=geometry, work=work)
+        cases += gpu_cases(run.videos, run.caches, plan, geometry=geometry, work=work)
     else:
         asked = [pattern for pattern in settings.only if _names_gpu_rows(pattern)]
         preparation.left_out += [LeftOut(name=pattern, reason=why_no_gpu) for pattern in asked]
     run.left_out = preparation.left_out
-    if subjects:
-        _refuse_patterns_of_nothing(settings.only, subjects, run.left_out)
-    run.subjects = [
-        subject
-        for subject in _selected(subjects, settings.only)
-        if subject.name != TAKE_LIMIT or preparation.has_flat
+    if cases:
+        _refuse_patterns_of_nothing(settings.only, cases, run.left_out)
+    run.cases = [
+        case for case in _selected(cases, settings.only) if case.name != TAKE_LIMIT or preparation.has_flat
     ]
     run.seconds_preparing = budget.spent()
     _measure(run, settings, budget, scratch, say)
@@ -200,17 +193,17 @@ def _fill(
 def _measure(
     run: _Run, settings: BenchSettings, budget: Budget, scratch: Path, say: Callable[[str], None]
 ) -> None:
-    def report_progress(number: int, subject: BenchSubject) -> None:
-        say(f"{budget.spent():.0f} s: round {number + 1} of {settings.num_rounds}, {subject.name}")
+    def report_progress(number: int, case: BenchCase) -> None:
+        say(f"{budget.spent():.0f} s: round {number + 1} of {settings.num_rounds}, {case.name}")
 
     try:
         run_rounds(
-            run.subjects,
-            lambda subject, seconds: measure_in_process(
-                subject.source, subject.rule, seconds=seconds, temp_folder=scratch
+            run.cases,
+            lambda case, seconds: measure_in_process(
+                case.source, case.rule, seconds=seconds, temp_folder=scratch
             ),
             num_rounds=settings.num_rounds,
-            seconds_allowed=lambda subject: _seconds_allowed(subject, settings),
+            seconds_allowed=lambda case: _seconds_allowed(case, settings),
             deadline=budget.measuring,
             into=run.rounds,
             say=report_progress,
@@ -221,26 +214,26 @@ def _measure(
         run.is_interrupted = True
 
 
-def _cache_subjects(
+def _cache_cases(
     caches: Sequence[BenchCache],
     plan: BenchPlan,
     flat: Path,
     budget: Budget,
-    call: Callable[..., list[BenchSubject]],
-) -> list[BenchSubject]:
-    """With the effective batches, unless looking at the caches for them takes too long."""
+    call: Callable[..., list[BenchCase]],
+) -> list[BenchCase]:
+    """The rows of the caches, without effective batches if reading frames for them takes too long."""
     try:
         return call(
-            partial(cache_subjects, caches, plan, flat=flat),
+            partial(cache_cases, caches, plan, flat=flat),
             seconds=_SHARE_TO_LOOK_AT_CACHES * budget.measuring.left(),
         )
     except TimeUpError:
-        return cache_subjects(caches, replace(plan, tells_effective_batch=False), flat=flat)
+        return cache_cases(caches, replace(plan, with_effective_batch=False), flat=flat)
 
 
 @contextmanager
 def _folders(work: Path | None) -> Iterator[tuple[Path, Path]]:
-    """Where things are made, and where the temporary files of all processes go, which is removed."""
+    """The folder of videos and caches, and the folder of all temporary files, which is removed at the end."""
     scratch = Path(tempfile.mkdtemp(prefix="cache-bench-"))
     try:
         if work is None:
@@ -254,7 +247,7 @@ def _folders(work: Path | None) -> Iterator[tuple[Path, Path]]:
 
 
 def _remove(folder: Path) -> None:
-    """All of it, even if a process that was just killed is still being taken down while it writes there."""
+    """Remove a folder, even if a process that was just killed still writes into it for a moment."""
     for _ in range(_TRIES_TO_REMOVE):
         try:
             shutil.rmtree(folder)
@@ -268,11 +261,11 @@ def _remove(folder: Path) -> None:
 
 
 def _refuse_patterns_of_nothing(
-    only: Sequence[str], subjects: Sequence[BenchSubject], left_out: Sequence[LeftOut]
+    only: Sequence[str], cases: Sequence[BenchCase], left_out: Sequence[LeftOut]
 ) -> None:
-    """A pattern must name a row, here or of what was left out."""
+    """Raise unless each pattern names a row, or a row that was left out."""
     for pattern in only:
-        if any(matches(subject.name, [pattern]) for subject in subjects):
+        if any(matches(case.name, [pattern]) for case in cases):
             continue
         if any(
             matches(each.name, [pattern])
@@ -281,7 +274,7 @@ def _refuse_patterns_of_nothing(
             for each in left_out
         ):
             continue
-        examples = {subject.group: subject.name for subject in reversed(subjects)}
+        examples = {case.group: case.name for case in reversed(cases)}
         raise ConfigError(
             f"--only {pattern} names no row; rows are, for example: "
             + "; ".join(repr(name) for name in reversed(examples.values()))
@@ -292,20 +285,20 @@ def _names_gpu_rows(pattern: str) -> bool:
     return any(word in pattern.lower() for word in ("gpu", "nvdec"))
 
 
-def _selected(subjects: Sequence[BenchSubject], only: Sequence[str]) -> list[BenchSubject]:
-    """Rows whose name matches, with the limits they are compared with."""
+def _selected(cases: Sequence[BenchCase], only: Sequence[str]) -> list[BenchCase]:
+    """The rows whose name matches, and their limits."""
     if not only:
-        return list(subjects)
-    chosen = [subject for subject in subjects if matches(subject.name, only)]
-    limits = {subject.limit for subject in chosen}
-    return [subject for subject in subjects if subject in chosen or subject.name in limits]
+        return list(cases)
+    chosen = [case for case in cases if matches(case.name, only)]
+    limits = {case.limit for case in chosen}
+    return [case for case in cases if case in chosen or case.name in limits]
 
 
-def _seconds_allowed(subject: BenchSubject, settings: BenchSettings) -> float:
-    """Without end where a slice is short by construction: a stall of the machine must not cost the other rounds."""
-    return float("inf") if subject.group in {"cached", "limits"} else settings.seconds_per_subject
+def _seconds_allowed(case: BenchCase, settings: BenchSettings) -> float:
+    """No limit for groups with short slices: they must not lose rounds because the machine stalled once."""
+    return float("inf") if case.group in {"cached", "limits"} else settings.seconds_per_row
 
 
 def command_line() -> tuple[str, ...]:
-    """As it was typed, less the folder of the program."""
+    """The command as it was typed, without the folder of the program."""
     return (os.path.basename(sys.argv[0]), *sys.argv[1:])  # noqa: PTH119 - a name, perhaps of no file

@@ -1,4 +1,4 @@
-"""What `cache-bench` is asked for, and what `--quick` changes. Imports nothing heavy: a wrong command ends at once."""
+"""The settings of `cache-bench`. This module imports little, so that a wrong command ends at once."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _LEAST_BUDGET_SECONDS = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class SampleSize:
-    """The sample videos that stand for those of the user: plain H.264 with a keyframe every 30 frames."""
+    """The sample videos in place of the user's: plain H.264 with a keyframe every 30 frames."""
 
     num_videos: int
     num_frames: int
@@ -22,33 +22,33 @@ class SampleSize:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchSettings:
-    """What the command was asked for.
+    """The settings of a run.
 
     Raises:
-        ConfigError: a number out of range.
+        ConfigError: a number is out of range.
     """
 
     videos: Path | None = None
     caches: tuple[Path, ...] = ()
     work: Path | None = None
-    """Where videos and caches are made and kept; None for a temporary folder."""
+    """Folder where videos and caches are made and kept; None for a temporary folder."""
     only: tuple[str, ...] = ()
     is_quick: bool = False
     budget_seconds: float = math.inf
-    """The whole run ends within these, whatever has to be left out."""
+    """The whole run ends within these; rows without time are left out."""
     num_rounds: int = 3
     seconds: float = 0.6
-    seconds_per_subject: float = 45.0
+    seconds_per_row: float = 45.0
     batch_size: int = 128
     num_copies: int = NUM_COPIES
     cache_frames: int = 2400
     usual_images: int = 60
     usual_workers: tuple[int, ...] = ()
-    """Empty for ten, one a CPU and two a CPU."""
+    """Empty: 10, one a CPU and two a CPU."""
     lookahead_batches: int = 32
     lookahead_bytes: int = 2_500_000_000
     most_video_bytes: int | None = None
-    """Videos beyond these are not looked at; None for no limit."""
+    """Videos after these are left out; None for no limit."""
     sample: SampleSize = SampleSize(num_videos=8, num_frames=90, width=1920, height=1080)
 
     def __post_init__(self) -> None:
@@ -64,7 +64,7 @@ class BenchSettings:
         ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"--{_flag(name)} must be 1 or more, found {getattr(self, name)}")
-        for name in ("seconds", "seconds_per_subject"):
+        for name in ("seconds", "seconds_per_row"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"--{_flag(name)} must be above 0, found {getattr(self, name)}")
         if not self.budget_seconds >= _LEAST_BUDGET_SECONDS:
@@ -83,7 +83,7 @@ QUICK = {
     "is_quick": True,
     "budget_seconds": 120.0,
     "seconds": 0.3,
-    "seconds_per_subject": 20.0,
+    "seconds_per_row": 20.0,
     "batch_size": 32,
     "num_copies": 20,
     "cache_frames": 640,
@@ -92,10 +92,10 @@ QUICK = {
     "most_video_bytes": 100_000_000,
     "sample": SampleSize(num_videos=4, num_frames=60, width=640, height=360),
 }
-"""What `--quick` changes."""
+"""The changes of `--quick`."""
 
 
 def _flag(name: str) -> str:
-    """As the command calls it."""
-    short = {"num_rounds": "rounds", "num_copies": "copies", "seconds_per_subject": "seconds-per-row"}
+    """The name of its option."""
+    short = {"num_rounds": "rounds", "num_copies": "copies"}
     return short.get(name, "lookahead" if name == "lookahead_batches" else name.replace("_", "-"))

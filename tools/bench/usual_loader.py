@@ -1,9 +1,9 @@
 """The usual loader: frames by seeking to a pts, as a map-style dataset. The baseline of `cache-bench`.
 
-Kept as it was given, faults included. For item i it seeks backward to `i * int(duration / frames)`, both of the
-stream's header, and decodes until a frame has exactly that pts; the frame becomes a PIL image and goes through
-torchvision's transforms. That needs a header that tells both numbers, a constant frame rate and a first pts of 0:
-`unservable` finds out from the packets alone, so that a benchmark does not measure look-ups that find nothing.
+It is kept as it was given, faults included. For item i it seeks backward to `i * int(duration / frames)`, both from
+the header of the stream, and decodes until a frame has exactly that pts. The frame becomes a PIL image and goes through
+torchvision's transforms. This needs a header with both numbers, a constant frame rate and a first pts of 0.
+`unservable` checks that by the packets alone, so that a benchmark does not measure look-ups that find nothing.
 """
 
 from bisect import bisect_right
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import av
 from av.container import InputContainer
+from av.video.stream import VideoStream
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 USUAL_BATCH_SIZE = 128
 USUAL_NUM_WORKERS = 10
 IMAGE_SIZE = 224
+_NO_HEADER = "header does not state duration and number of frames"
 INSTALL_HINT = "it needs torchvision and pillow: pip install torchvision pillow"
 
 
@@ -30,7 +32,7 @@ class UsualLoaderError(Exception):
 
 
 def why_not_installed() -> str | None:
-    """How to install what the usual loader needs, where that is not there; None where it is."""
+    """How to install the packages that the usual loader needs; None where they are installed."""
     if find_spec("torchvision") is None or find_spec("PIL") is None:
         return INSTALL_HINT
     return None
@@ -40,7 +42,7 @@ def usual_transforms() -> Callable[["Image"], Any]:
     """PIL image to float32 (3, 224, 224) in [0, 1]: RandomResizedCrop(scale 0.9-1), ToTensor, ColorJitter 0.5 x 4.
 
     Raises:
-        ModuleNotFoundError: torchvision or pillow is not installed; says how to get them.
+        ModuleNotFoundError: torchvision or pillow is not installed; the message has the command that installs them.
     """
     try:
         import PIL.Image  # noqa: F401 - torchvision imports without it
@@ -64,13 +66,14 @@ def unservable(path: Path) -> str | None:
             if not container.streams.video:
                 return "no video stream"
             stream = container.streams.video[0]
-            if not stream.frames or not stream.duration:
-                return "its header does not say duration and number of frames"
-            step = int(stream.duration / stream.frames)
+            header = _header_of(stream)
+            if header is None:
+                return f"its {_NO_HEADER}"
+            num_frames, step = header
             found = {packet.pts for packet in container.demux(stream) if packet.pts is not None}
-            missing = sum(index * step not in found for index in range(stream.frames))
+            missing = sum(index * step not in found for index in range(num_frames))
             if missing:
-                return f"{missing} of {stream.frames} frames have another pts than index * {step}"
+                return f"{missing} of {num_frames} frames have another pts than index * {step}"
     except av.FFmpegError as error:
         return str(error)
     return None
@@ -83,19 +86,23 @@ class UsualVideo:
         """Read the header of `path`.
 
         Raises:
-            UsualLoaderError: it does not tell duration and number of frames.
+            UsualLoaderError: the header has no duration or no number of frames.
         """
         self._path = path
         self._transform = transform
-        self._num_frames, self._step = _read_header(path)
+        with av.open(f"file:{path}") as container:
+            header = _header_of(container.streams.video[0])
+        if header is None:
+            raise UsualLoaderError(f"{path}: the {_NO_HEADER}")
+        self._num_frames, self._step = header
         self._container: InputContainer | None = None
 
     def __len__(self) -> int:
-        """Frames that the header claims."""
+        """Number of frames by the header."""
         return self._num_frames
 
-    def __getitem__(self, index: int) -> Any:  # noqa: ANN401 - whatever the transform makes
-        if self._container is None:  # opened where it is used: decoders do not survive a fork
+    def __getitem__(self, index: int) -> Any:  # noqa: ANN401 - the result of the transform
+        if self._container is None:  # opened on first use, in the worker: decoders do not survive a fork
             self._container = av.open(f"file:{self._path}")
         return self._transform(_find_frame(self._container, index * self._step, self._path))
 
@@ -116,16 +123,16 @@ class UsualVideos:
         """Read the headers of `paths`.
 
         Raises:
-            UsualLoaderError: one does not tell duration and number of frames.
+            UsualLoaderError: a header has no duration or no number of frames.
         """
         self._videos = [UsualVideo(path, transform) for path in paths]
         self._ends = list(accumulate(map(len, self._videos)))
 
     def __len__(self) -> int:
-        """Frames that the headers claim together."""
+        """Number of frames by the headers of all videos."""
         return self._ends[-1]
 
-    def __getitem__(self, index: int) -> Any:  # noqa: ANN401 - whatever the transform makes
+    def __getitem__(self, index: int) -> Any:  # noqa: ANN401 - the result of the transform
         number = bisect_right(self._ends, index)
         video = self._videos[number]
         try:
@@ -134,13 +141,11 @@ class UsualVideos:
             video.close()
 
 
-def _read_header(path: Path) -> tuple[int, int]:
-    """Frames claimed, and the distance of their pts in the stream's time base."""
-    with av.open(f"file:{path}") as container:
-        stream = container.streams.video[0]
-        if not stream.frames or not stream.duration:
-            raise UsualLoaderError(f"{path}: the header does not say duration and number of frames")
-        return stream.frames, int(stream.duration / stream.frames)
+def _header_of(stream: VideoStream) -> tuple[int, int] | None:
+    """Number of frames, and the distance of their pts in the time base of the stream; None where they are unknown."""
+    if not stream.frames or not stream.duration:
+        return None
+    return stream.frames, int(stream.duration / stream.frames)
 
 
 def _find_frame(container: InputContainer, pts: int, path: Path) -> "Image":
@@ -148,5 +153,6 @@ def _find_frame(container: InputContainer, pts: int, path: Path) -> "Image":
     container.seek(pts, stream=stream)
     for frame in container.decode(stream):
         if frame.pts == pts:
-            return frame.to_image()
+            image: Image = frame.to_image()  # type: ignore[no-untyped-call]
+            return image
     raise UsualLoaderError(f"{path}: no frame has pts {pts}")

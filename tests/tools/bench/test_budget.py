@@ -86,7 +86,7 @@ def bench(simple_folder, golden_caches, tmp_path, monkeypatch):
         assert report.time.seconds == machine.now - 1000
         assert report.time.seconds <= report.time.budget_seconds
         for row in report.rows:
-            assert bool(row.rounds) != bool(row.no_time), row.subject.name
+            assert bool(row.rounds) != bool(row.no_time), row.case.name
         return report
 
     return bench
@@ -97,11 +97,11 @@ def left_out(report):
 
 
 def rows_of(report):
-    return {row.subject.name: row for row in report.rows}
+    return {row.case.name: row for row in report.rows}
 
 
 def groups(report):
-    return {row.subject.group for row in report.rows}
+    return {row.case.group for row in report.rows}
 
 
 def test_where_all_fits_nothing_is_left_out(bench):
@@ -115,7 +115,7 @@ def test_where_all_fits_nothing_is_left_out(bench):
 def test_quick_ends_in_time_on_a_machine_on_which_everything_is_slow(bench):
     costs = {"build": 15.0, "prepare_videos": 8.0, "LoaderSource": 6.0, "UsualLoaderSource": 25.0}
     report = bench(costs)
-    measured = {row.subject.name for row in report.rows if row.rounds}
+    measured = {row.case.name for row in report.rows if row.rounds}
     assert {"live, permutation", "wds jpeg 444, permutation", "bare simplejpeg 444, all CPUs"} <= measured
     reason = "building it would take about 15 s, 10 s were left"
     assert left_out(report) == dict.fromkeys(
@@ -142,10 +142,10 @@ def test_a_scan_that_hangs_is_cut_off_and_leaves_nothing_to_measure(bench):
 
 
 def test_a_look_at_the_caches_that_takes_too_long_costs_the_effective_batch_alone(bench):
-    report = bench({"cache_subjects": 1e9}, only=("wds raw, permutation",))
+    report = bench({"cache_cases": 1e9}, only=("wds raw, permutation",))
     row = rows_of(report)["wds raw, permutation"]
     assert row.rounds
-    assert row.subject.effective_batch is None
+    assert row.case.effective_batch is None
 
 
 def test_a_limit_whose_frames_cannot_be_written_in_time_is_named(bench):

@@ -12,6 +12,7 @@ import pytest
 from frame_cache_tools.bench import cli as bench_cli
 from frame_cache_tools.bench import prepare as bench_prepare
 from frame_cache_tools.bench import run as bench_run
+from frame_cache_tools.bench.cases import ZARR_PYTHON, BenchPlan, Lookahead, cache_cases
 from frame_cache_tools.bench.cli import (
     EXIT_INTERRUPTED,
     EXIT_MACHINE_FAILED,
@@ -20,8 +21,10 @@ from frame_cache_tools.bench.cli import (
     EXIT_WRONG_COMMAND,
     main,
 )
+from frame_cache_tools.bench.inputs import look_at_cache
 from frame_cache_tools.bench.measure.process import SourceFailedError
 from frame_cache_tools.bench.measure.slices import Slice
+from frame_cache_tools.bench.prepare import row_names
 
 import frame_store
 from tests.support.commands import SMALL, run
@@ -140,6 +143,14 @@ def test_a_cache_is_measured_as_it_is_in_every_mode(cache, no_temp, in_this_proc
     assert len(frame_store.open_store(cache)) == 69
 
 
+def test_names_of_rows_are_known_before_there_is_a_cache(cache, tmp_path):
+    """`--only` decides by these names which caches are built."""
+    plan = BenchPlan(batch_size=8, lookahead=Lookahead(batches=2, max_bytes=1 << 20))
+    rows = cache_cases([look_at_cache(cache, name="wds jpeg 444")], plan, flat=tmp_path / "flat.npy")
+    names = {row.name for row in rows if row.group != "limits"}
+    assert names == set(row_names("wds jpeg 444", has_gpu=False)) - {f"wds jpeg 444, {ZARR_PYTHON}"}
+
+
 def test_a_row_that_cannot_be_measured_says_why(cache, no_temp, in_this_process, monkeypatch):
     def measure(source, rule, *, seconds, temp_folder):
         raise SourceFailedError("the usual loader needs torchvision")
@@ -239,6 +250,7 @@ def test_a_kept_folder_is_used_again(simple_folder, tmp_path, in_this_process, m
             "--only nonsense names no row; rows are, for example: '",
         ),
         ([*TINY, "--cache", "CACHE", "--only", "iid", "--only", "nonsense"], "--only nonsense names no row"),
+        (["videos"], "give a folder of videos as --videos DIR, a cache as --cache DIR (cache-bench --help"),
         (["--sampling", "iid"], "No such option"),
         (["--rounds", "many"], "is not a valid integer"),
     ],

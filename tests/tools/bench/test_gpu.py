@@ -15,8 +15,7 @@ from frame_cache_tools.bench import run as bench_run
 from frame_cache_tools.bench.cases.cases import BenchPlan
 from frame_cache_tools.bench.cases.sources import CachedFrames, LiveFrames, Lookahead
 from frame_cache_tools.bench.cli import main
-from frame_cache_tools.bench.gpu import smi as gpu_smi
-from frame_cache_tools.bench.gpu.cases import gpu_subjects
+from frame_cache_tools.bench.gpu.cases import CACHE_ROWS, TRAINING, gpu_cases
 from frame_cache_tools.bench.gpu.model import IDLE, Resident, Steps, Training, TrainingSource
 from frame_cache_tools.bench.gpu.sources import (
     BuildSource,
@@ -27,8 +26,9 @@ from frame_cache_tools.bench.gpu.sources import (
     NvdecSource,
     RepeatedStore,
 )
-from frame_cache_tools.bench.gpu.trace import copied_bytes, kernel_share
+from frame_cache_tools.bench.gpu.trace import kernel_share
 from frame_cache_tools.bench.inputs import look_at_cache, prepare_videos
+from frame_cache_tools.bench.machine import nvidia_smi
 from frame_cache_tools.bench.measure.slices import SliceRule, tell_nobody
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +38,7 @@ from cache_builder.video.picture.geometry import FrameGeometry
 from frame_store import open_store
 from frame_store.manifest import Encoding
 from loader import FrameLoader
+from tests.gpu.copies import copied_bytes
 from tests.support.caches.golden_stores import write_store
 from tests.support.commands import run
 
@@ -207,7 +208,7 @@ def smi(tmp_path, monkeypatch):
 
 
 def test_nvidia_smi_tells_facts_of_the_first_gpu(smi):
-    assert gpu_smi.wanted_facts(gpu_smi.read_report()) == {
+    assert nvidia_smi.wanted_facts(nvidia_smi.read_report()) == {
         "driver": "580.159.04",
         "product": "NVIDIA H100 80GB HBM3",
         "MIG": "Disabled",
@@ -215,10 +216,10 @@ def test_nvidia_smi_tells_facts_of_the_first_gpu(smi):
 
 
 def test_an_engine_is_watched_while_something_runs(smi, monkeypatch):
-    monkeypatch.setattr(gpu_smi, "_SECONDS_BETWEEN_READINGS", 0.01)
+    monkeypatch.setattr(nvidia_smi, "_SECONDS_BETWEEN_READINGS", 0.01)
     import time
 
-    with gpu_smi.watching("decoder") as busy, gpu_smi.watching("jpeg") as not_known:
+    with nvidia_smi.watching("decoder") as busy, nvidia_smi.watching("jpeg") as not_known:
         time.sleep(0.5)
     assert busy == {"decoder busy %": 97.0, "decoder busy %, most": 97.0}
     assert not_known == {}
@@ -226,14 +227,14 @@ def test_an_engine_is_watched_while_something_runs(smi, monkeypatch):
 
 def test_without_an_answer_of_nvidia_smi_nothing_is_known(smi, monkeypatch):
     smi.write_text("#!/bin/sh\nexit 9\n")
-    with pytest.raises(gpu_smi.SmiError, match="exit status 9"):
-        gpu_smi.read_report()
-    monkeypatch.setattr(gpu_smi, "_SECONDS_BETWEEN_READINGS", 0.01)
-    with gpu_smi.watching("decoder") as busy:
+    with pytest.raises(nvidia_smi.SmiError, match="exit status 9"):
+        nvidia_smi.read_report()
+    monkeypatch.setattr(nvidia_smi, "_SECONDS_BETWEEN_READINGS", 0.01)
+    with nvidia_smi.watching("decoder") as busy:
         pass
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(gpu_smi.SmiError, match="not on the PATH"):
-        gpu_smi.read_report()
+    with pytest.raises(nvidia_smi.SmiError, match="not on the PATH"):
+        nvidia_smi.read_report()
     assert busy == {}
 
 
@@ -250,21 +251,24 @@ def plan():
 
 def test_rows_have_names_of_their_own_and_their_limits_are_rows(simple_folder, golden_caches, tmp_path):
     videos = prepare_videos(simple_folder.path, tmp_path, at_least=3, most_bytes=None, clock=lambda: 0.0)
-    caches = [look_at_cache(golden_caches / name, name=name) for name in ("wds-raw", "wds-jpeg")]
-    rows = gpu_subjects(videos, caches, plan(), geometry=GEOMETRY, work=tmp_path)
+    folders = {"wds raw": "wds-raw", "wds jpeg 444": "wds-jpeg"}
+    caches = [look_at_cache(golden_caches / folder, name=name) for name, folder in folders.items()]
+    rows = gpu_cases(videos, caches, plan(), geometry=GEOMETRY, work=tmp_path)
     names = [row.name for row in rows]
     assert len(set(names)) == len(names) == 25
     assert all("gpu" in name.lower() for name in names)  # --only gpu names them all
     assert {row.limit for row in rows} - {None} <= set(names)
     assert {row.group for row in rows} == {"GPU", "limits"}
-    assert all(row.name in names for row in gpu_subjects(None, [], plan(), geometry=GEOMETRY, work=tmp_path))
+    of_caches = {row.name for row in rows if row.cache or row.name.startswith(f"{TRAINING}wds ")}
+    assert of_caches == {name for of_cache in CACHE_ROWS.values() for name in of_cache}
+    assert all(row.name in names for row in gpu_cases(None, [], plan(), geometry=GEOMETRY, work=tmp_path))
 
 
 def test_a_run_gives_the_gpu_rows_their_figures(simple_folder, monkeypatch):
     """The CPU stands for the GPU, in the same rounds and processes."""
     monkeypatch.setattr(bench_run, "why_no_gpu_rows", lambda call, *, seconds: None)
     monkeypatch.setattr(
-        bench_run, "gpu_subjects", lambda *args, **options: gpu_subjects(*args, **options, device="cpu")
+        bench_run, "gpu_cases", lambda *args, **options: gpu_cases(*args, **options, device="cpu")
     )
     only = ("--only", "to the GPU", "--only", "GPU: ResNet-18, wds", "--only", "NVDEC decodes alone, 1 ")
     result = run(*TINY, *only, "--videos", simple_folder.path, "--json", command=main)

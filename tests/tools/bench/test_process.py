@@ -1,5 +1,6 @@
 """Measurements in processes of their own: memory is seen from outside, and no failure goes unsaid."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from frame_cache_tools.bench.measure.process import (
+    _PRELOADED,
     SourceFailedError,
     TimeUpError,
     anonymous_bytes,
@@ -94,6 +96,14 @@ def test_every_measurement_has_a_process_of_its_own_and_leaves_none():
     assert len(pids) == 2
     assert os.getpid() not in pids
     assert anonymous_bytes(pids.pop()) is None
+
+
+@pytest.mark.parametrize("name", _PRELOADED)
+def test_every_preloaded_module_exists(name):
+    """The server skips a module that it cannot import, so a wrong name would count imports as measured time."""
+    if name.startswith("torchvision"):
+        pytest.importorskip("torchvision")
+    assert importlib.util.find_spec(name) is not None
 
 
 def test_a_process_that_is_gone_has_no_memory():

@@ -1,19 +1,13 @@
 """Rounds, spreads, ratios and break-even: the arithmetic of `cache-bench`."""
 
 import math
-from dataclasses import dataclass
 
 import pytest
-from frame_cache_tools.bench.measure.rounds import Rounds, Spread, rotated_order
+from frame_cache_tools.bench.measure.rounds import Rounds, Spread
 from frame_cache_tools.bench.measure.slices import Slice, SliceRule, measure_batches, measure_counters
 from frame_cache_tools.bench.report.break_even import BreakEven
 from hypothesis import given
 from hypothesis import strategies as st
-
-
-@dataclass(frozen=True)
-class Row:
-    name: str
 
 
 def piece(images, seconds=1.0, first=None, peak=None):
@@ -38,19 +32,6 @@ def test_first_batch_is_a_median_and_memory_a_peak():
     assert into.peak_bytes("a") == 9
     assert into.first_batch("b") is None
     assert into.peak_bytes("b") is None
-
-
-@given(st.integers(1, 9), st.integers(1, 6))
-def test_every_round_holds_every_subject_once_in_the_same_circle(num_subjects, num_rounds):
-    subjects = [Row(str(number)) for number in range(num_subjects)]
-    starts = set()
-    for number in range(num_rounds):
-        order = rotated_order(subjects, number, num_rounds=num_rounds)
-        assert sorted(order, key=lambda row: row.name) == subjects
-        start = subjects.index(order[0])
-        assert order == subjects[start:] + subjects[:start]
-        starts.add(start)
-    assert len(starts) == min(num_rounds, num_subjects)
 
 
 def epochs_of(arrivals):
@@ -161,12 +142,14 @@ def test_threads_that_count_are_stopped_and_their_errors_raised():
         measure_counters(fail, 2, SliceRule(seconds=0.01))
 
 
+NAMES = {"cache": "a", "cached_row": "a, permutation", "other_row": "live"}
 rates = st.integers(1, 400).map(float)
 
 
 @given(st.integers(1, 10_000), rates, rates, rates)
 def test_break_even_is_the_first_epoch_that_counting_finds(num_frames, build, other, cached):
     sums = BreakEven(
+        **NAMES,
         num_frames=num_frames,
         build_frames_per_second=build,
         other_images_per_second=other,
@@ -192,6 +175,7 @@ def test_break_even_is_the_first_epoch_that_counting_finds(num_frames, build, ot
 def test_break_even_refuses_what_no_measurement_gives(rate):
     with pytest.raises(ValueError, match="must be above 0"):
         BreakEven(
+            **NAMES,
             num_frames=1,
             build_frames_per_second=1.0,
             other_images_per_second=rate,

@@ -79,6 +79,20 @@ def test_without_a_budget_rounds_are_interleaved_in_rotated_order():
     assert rounds.no_time == {}
 
 
+@given(st.integers(1, 9), st.integers(1, 6))
+def test_every_round_holds_every_row_once_in_the_same_circle(num_rows, num_rounds):
+    names = [str(number) for number in range(num_rows)]
+    machine = Machine()
+    machine.run([Row(name) for name in names], num_rounds=num_rounds)
+    starts = set()
+    for number in range(num_rounds):
+        order = [name for of_round, name in machine.order if of_round == number]
+        start = names.index(order[0])
+        assert order == names[start:] + names[:start]
+        starts.add(start)
+    assert len(starts) == min(num_rounds, num_rows)
+
+
 def test_what_failed_is_told_and_not_tried_again():
     machine = Machine()
     rounds = machine.run([Row("a"), Row("b", fails=True)], num_rounds=2)

@@ -64,16 +64,16 @@ def test_the_transforms_make_what_a_model_is_fed(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        ({"path": "a.mkv"}, "does not say duration and number of frames"),
+        ({"path": "a.mkv"}, "does not state duration and number of frames"),
         ({"path": "a.mp4", "variable_rate": True}, "frames have another pts"),
-        ({"path": "a.ts"}, "does not say"),
+        ({"path": "a.ts"}, "does not state"),
     ],
 )
 def test_what_it_cannot_serve_is_known_from_the_packets(tmp_path, overrides, said):
     video = tiny_video(tmp_path, **{**overrides, "path": Path(overrides["path"])})
     assert said in unservable(video.path)
-    if "does not say" in said:
-        with pytest.raises(UsualLoaderError, match="does not say"):
+    if "does not state" in said:
+        with pytest.raises(UsualLoaderError, match="does not state"):
             UsualVideo(video.path, lambda image: image)
     else:
         frames = UsualVideo(video.path, lambda image: image)

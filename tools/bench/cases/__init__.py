@@ -1,28 +1,29 @@
 """What is measured: ways to read frames, and the limits of the machine."""
 
 from frame_cache_tools.bench.cases.cases import (
-    LESS,
-    MORE,
-    MOST,
+    AUGMENTED,
+    DATALOADER,
+    MODES,
     TAKE_LIMIT,
+    WEBDATASET,
+    ZARR_PYTHON,
     BenchPlan,
-    BenchSubject,
-    cache_subjects,
-    video_subjects,
+    cache_cases,
+    video_cases,
 )
-from frame_cache_tools.bench.cases.sources import CachedFrames, LiveFrames, Lookahead, usable_cpus
+from frame_cache_tools.bench.cases.sources import CachedFrames, LiveFrames, Lookahead
 
 __all__ = [
-    "LESS",
-    "MORE",
-    "MOST",
+    "AUGMENTED",
+    "DATALOADER",
+    "MODES",
     "TAKE_LIMIT",
+    "WEBDATASET",
+    "ZARR_PYTHON",
     "BenchPlan",
-    "BenchSubject",
     "CachedFrames",
     "LiveFrames",
     "Lookahead",
-    "cache_subjects",
-    "usable_cpus",
-    "video_subjects",
+    "cache_cases",
+    "video_cases",
 ]

@@ -1,4 +1,4 @@
-"""Datasets and samplers that let `cache-bench` measure torch's `DataLoader` without its ends of epochs."""
+"""Datasets and samplers for `DataLoader` that never end, so that `cache-bench` measures no end of an epoch."""
 
 import multiprocessing
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ from loader.webdataset import webdataset_batches
 
 
 class Counted(Dataset[torch.Tensor]):
-    """Counts, over all workers, the images that a dataset has made; after `stop` it makes no more."""
+    """Counts, over all workers, the images that a map-style dataset has made."""
 
-    def __init__(self, dataset: Any, *, start_method: str) -> None:  # noqa: ANN401 - map-style, of whatever
+    def __init__(self, dataset: Any, *, start_method: str) -> None:  # noqa: ANN401 - any map-style dataset
         self._dataset = dataset
         context = multiprocessing.get_context(start_method)
         self._num_images = context.Value("q", 0)
@@ -25,15 +25,15 @@ class Counted(Dataset[torch.Tensor]):
 
     @property
     def num_images(self) -> int:
-        """Made so far."""
+        """Images made until now."""
         return int(self._num_images.value)
 
     def stop(self) -> None:
-        """Make no more."""
+        """Make no more images."""
         self._stopped.set()
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        # Stopped, the last image stands for the rest of the batch: else a worker would make all 128 of it first.
+        # After `stop`, the last image fills the rest of the batch. A worker would make all 128 images otherwise.
         if not self._stopped.is_set():
             self._last = self._dataset[index]
             with self._num_images.get_lock():
@@ -49,7 +49,7 @@ class EndlessShuffle(Sampler[int]):
         self._is_stopped = False
 
     def stop(self) -> None:
-        """End behind the next item."""
+        """End after the next item."""
         self._is_stopped = True
 
     def __iter__(self) -> Iterator[int]:
@@ -61,7 +61,7 @@ class EndlessShuffle(Sampler[int]):
 
 
 class EndlessBatches(Sampler[Any]):
-    """Epoch after epoch of a sampler of batches, so that `DataLoader` does not start its workers anew for each."""
+    """Epoch after epoch of a sampler of batches: `DataLoader` would start new workers for each epoch."""
 
     def __init__(self, sampler: FrameBatchSampler) -> None:
         self._sampler = sampler

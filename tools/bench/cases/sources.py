@@ -1,9 +1,8 @@
-"""What `cache-bench` measures, each as a value that opens itself in a process of its own and counts its images.
+"""What `cache-bench` measures. Each source is a value that opens itself in a fresh process and counts its images.
 
-torch and the loader are imported where they measure: who plans and reports does without.
+torch and the loader are imported where they measure: the process that plans and reports does without them.
 """
 
-import os
 import threading
 import time
 import warnings
@@ -31,11 +30,13 @@ from frame_store.protocol import FrameStore
 from loader.sampling import SamplingSpec
 
 if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
     from loader import FrameBatch
 
 _SECONDS_TO_END = 600.0
 WORKERS = "fork"
-"""How `DataLoader` starts its workers: torch's default on Linux, and what lets a worker share its parent's pages."""
+"""How `DataLoader` starts its workers. torch's default on Linux; a forked worker can share its parent's pages."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,14 +52,14 @@ class CachedFrames:
 
 @dataclass(frozen=True, kw_only=True)
 class LiveFrames:
-    """A folder of videos, decoded when asked for."""
+    """A folder of videos, decoded on request."""
 
     folder: Path
     geometry: FrameGeometry
     scan_cache: Path
-    """So that only the first of all openings scans the videos."""
+    """Only the first of all openings scans the videos."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """What decodes."""
+    """The device that decodes."""
 
     def open(self) -> FrameStore:
         """See `cache_builder.open_videos`."""
@@ -98,11 +99,9 @@ class LoaderSource:
 
         opened_at = time.perf_counter()
         with closing(self.store.open()) as store, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a biased choice of shards: the effective batch says it
+            warnings.simplefilter("ignore")  # of a biased choice of shards: the effective batch shows it
             loader = FrameLoader(store, batch_size=self.batch_size, **self._options())
-            return measure_batches(
-                lambda: _frames_of(loader), rule, opened_at=opened_at, clock=time.perf_counter, tell=tell
-            )
+            return measure_batches(lambda: _frames_of(loader), rule, tell, opened_at=opened_at)
 
     def _options(self) -> dict[str, Any]:
         options = {name: value for name, value in self.sampling.to_builtins().items() if value is not None}
@@ -126,22 +125,18 @@ class DataLoaderSource:
     def measure(self, rule: SliceRule, tell: Tell) -> Slice:
         """See `ImageSource`."""
         from frame_cache_tools.bench.cases.datasets import EndlessBatches
-        from torch.utils.data import DataLoader
 
         from loader import FrameBatchSampler, FrameDataset, frame_batch_collate
 
         opened_at = time.perf_counter()
         with closing(open_store(self.path)) as store:
-            batches = DataLoader(
+            batches = _data_loader(
                 FrameDataset(store),
+                self.num_workers,
                 batch_sampler=EndlessBatches(FrameBatchSampler(store, batch_size=self.batch_size)),
                 collate_fn=frame_batch_collate,
-                num_workers=self.num_workers,
-                multiprocessing_context=WORKERS,
             )
-            return measure_batches(
-                lambda: _frames_of(batches), rule, opened_at=opened_at, clock=time.perf_counter, tell=tell
-            )
+            return measure_batches(lambda: _frames_of(batches), rule, tell, opened_at=opened_at)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,18 +151,11 @@ class WebDatasetSource:
     def measure(self, rule: SliceRule, tell: Tell) -> Slice:
         """See `ImageSource`."""
         from frame_cache_tools.bench.cases.datasets import EndlessStream
-        from torch.utils.data import DataLoader
 
         opened_at = time.perf_counter()
-        batches = DataLoader(
-            EndlessStream(self.path, batch_size=self.batch_size, shuffle_buffer=self.shuffle_buffer),
-            batch_size=None,
-            num_workers=self.num_workers,
-            multiprocessing_context=WORKERS,
-        )
-        return measure_batches(
-            lambda: _frames_of(batches), rule, opened_at=opened_at, clock=time.perf_counter, tell=tell
-        )
+        stream = EndlessStream(self.path, batch_size=self.batch_size, shuffle_buffer=self.shuffle_buffer)
+        batches = _data_loader(stream, self.num_workers, batch_size=None)
+        return measure_batches(lambda: _frames_of(batches), rule, tell, opened_at=opened_at)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,16 +178,16 @@ class ZarrPythonSource:
             for start in range(0, len(order), self.batch_size):
                 yield len(np.asarray(frames[order[start : start + self.batch_size]]))
 
-        return measure_batches(epoch, rule, opened_at=opened_at, clock=time.perf_counter, tell=tell)
+        return measure_batches(epoch, rule, tell, opened_at=opened_at)
 
 
 @dataclass(frozen=True, kw_only=True)
 class UsualLoaderSource:
     """The usual loader in torch's `DataLoader`.
 
-    Images are counted as the workers finish them, once each worker has made two: ten workers make ten batches at
-    the same time, so whole batches arrive in bursts minutes apart. The order goes on from one shuffle to the next
-    without a stop, which the loader as people write it does not: no worker idles at the end of an epoch.
+    Images are counted as the workers finish them, once each worker has made two. Ten workers make ten batches at the
+    same time, so whole batches arrive in bursts minutes apart. One shuffle follows the other without a stop, so no
+    worker idles at the end of an epoch; in the usual loader as people write it, workers do.
     """
 
     paths: tuple[Path, ...]
@@ -210,28 +198,16 @@ class UsualLoaderSource:
     def measure(self, rule: SliceRule, tell: Tell) -> Slice:
         """See `ImageSource`."""
         from frame_cache_tools.bench.cases.datasets import Counted, EndlessShuffle
-        from torch.utils.data import DataLoader
 
         transform = usual_transforms()
         opened_at = time.perf_counter()
-        dataset = (
-            UsualVideo(self.paths[0], transform)
-            if len(self.paths) == 1
-            else UsualVideos(self.paths, transform)
-        )
+        is_one = len(self.paths) == 1
+        dataset = UsualVideo(self.paths[0], transform) if is_one else UsualVideos(self.paths, transform)
         counted = Counted(dataset, start_method=WORKERS)
         order = EndlessShuffle(len(dataset))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of more workers than CPUs, which is what people ask for
-            batches = iter(
-                DataLoader(
-                    counted,
-                    batch_size=self.batch_size,
-                    sampler=order,
-                    num_workers=self.num_workers,
-                    multiprocessing_context=WORKERS,
-                )
-            )
+            warnings.simplefilter("ignore")  # of more workers than CPUs, which people do ask for
+            batches = iter(_data_loader(counted, self.num_workers, batch_size=self.batch_size, sampler=order))
         arrivals: list[float] = []
         errors: list[Exception] = []
 
@@ -262,12 +238,13 @@ class UsualLoaderSource:
         return measured
 
 
+def _data_loader(dataset: Any, num_workers: int, **options: Any) -> "DataLoader[Any]":  # noqa: ANN401 - torch's
+    from torch.utils.data import DataLoader
+
+    return DataLoader(dataset, num_workers=num_workers, multiprocessing_context=WORKERS, **options)
+
+
 def _frames_of(batches: "Iterable[FrameBatch]") -> Generator[int, None, None]:
     with closing_if_possible(iter(batches)) as iterator:
         for batch in iterator:
             yield batch.frame_ids.numel()
-
-
-def usable_cpus() -> int:
-    """CPUs that this process may run on."""
-    return len(os.sched_getaffinity(0))

@@ -1,5 +1,5 @@
-"""Rows of cache-bench that need a GPU, and what they read of the machine."""
+"""The rows of cache-bench that need a GPU."""
 
-from frame_cache_tools.bench.gpu.cases import gpu_subjects, why_no_gpu_rows
+from frame_cache_tools.bench.gpu.cases import CACHE_ROWS, gpu_cases, why_no_gpu_rows
 
-__all__ = ["gpu_subjects", "why_no_gpu_rows"]
+__all__ = ["CACHE_ROWS", "gpu_cases", "why_no_gpu_rows"]

@@ -1,13 +1,11 @@
-"""The GPU rows of `cache-bench`: live and cached frames to the GPU, what limits them, builds, and a network fed."""
+"""The GPU rows of `cache-bench`: live and cached frames to the GPU, their limits, builds, and training a network."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
-from frame_cache_tools.bench.cases import LESS, MORE, MOST, BenchPlan, BenchSubject, CachedFrames, LiveFrames
-from frame_cache_tools.bench.gpu.machine import why_no_gpu
+from frame_cache_tools.bench.cases import BenchPlan, CachedFrames, LiveFrames
 from frame_cache_tools.bench.gpu.model import Resident, TrainingSource
 from frame_cache_tools.bench.gpu.sources import (
     BuildSource,
@@ -20,8 +18,17 @@ from frame_cache_tools.bench.gpu.sources import (
     NvdecSource,
 )
 from frame_cache_tools.bench.inputs import BenchCache, BenchVideos, link_first_frames
-from frame_cache_tools.bench.measure import ImageSource, SliceRule, SourceFailedError, TimeUpError
-from frame_cache_tools.bench.prepare import Call
+from frame_cache_tools.bench.machine import why_no_gpu
+from frame_cache_tools.bench.measure import (
+    LESS,
+    MORE,
+    MOST,
+    BenchCase,
+    Call,
+    SliceRule,
+    SourceFailedError,
+    TimeUpError,
+)
 
 from cache_builder.gpu import NvdecDevice
 from cache_builder.video.picture import FrameGeometry
@@ -29,25 +36,40 @@ from frame_store import open_store
 from frame_store.shared import CUDA_LIBRARY, load_library
 from loader import SamplingSpec
 
-TO_GPU, ON_GPU = "to the GPU", "decoded by the GPU"
+TO_GPU, FLOATS_TO_GPU, ON_GPU = "to the GPU", "floats to the GPU", "decoded by the GPU"
 PINNED, PAGEABLE = "pinned copy to the GPU", "pageable copy to the GPU"
 BARE_JPEG = "bare JPEG decoder on the GPU"
-RESIDENT = "GPU: ResNet-18, batches that lie there"
+TRAINING = "GPU: ResNet-18, "
+RESIDENT = "batches that lie there"
+RESIDENT_ROW = TRAINING + RESIDENT
 LIVE_IN_ORDER = "GPU: live NVDEC in order, {} threads"
 DECODE = "GPU: NVDEC decodes alone, {} threads"
-LIVE_NVDEC, LIVE_CPU = "GPU: live NVDEC, permutation", "GPU: live CPU, permutation, uploaded"
 NUM_THREADS = (1, 4, 7, 14)
 """An H100 has 7 engines that decode video."""
+_MAIN_THREADS = 7
+
+CACHE_ROWS = {
+    "wds raw": (f"wds raw, {TO_GPU}", f"wds raw, {FLOATS_TO_GPU}", f"{TRAINING}wds raw"),
+    "wds jpeg 444": (
+        f"wds jpeg 444, {TO_GPU}",
+        f"wds jpeg 444, {ON_GPU}",
+        f"{TRAINING}wds jpeg 444",
+        f"{TRAINING}wds jpeg 444, {ON_GPU}",
+    ),
+}
+"""Names of the rows for which caches are built, by the name of the cache."""
 
 _STREAMS = 16
 _MOST_LIVE_BATCH = 32
-"""Each random live frame takes the decoding of a GOP, and a slice is to hold some batches."""
+"""Each random live frame costs the decoding of a GOP, and a slice needs several batches."""
 _WATCHED_SECONDS = 3.0
-"""nvidia-smi reads how busy an engine is over about a second."""
+"""nvidia-smi averages the load of an engine over about a second."""
+
+_row = partial(BenchCase, group="GPU", seconds_expected=8.0)
 
 
 def why_no_gpu_rows(call: Call, *, seconds: float) -> str | None:
-    """Why there are none here; None where there are. Without a driver no process is started to ask."""
+    """Why this machine has no GPU rows; None where it has. Without a driver no process is started to ask."""
     if load_library(CUDA_LIBRARY) is None:
         return why_no_gpu()
     try:
@@ -56,7 +78,7 @@ def why_no_gpu_rows(call: Call, *, seconds: float) -> str | None:
         return f"asking for the GPU: {error}"
 
 
-def gpu_subjects(
+def gpu_cases(
     videos: BenchVideos | None,
     caches: Sequence[BenchCache],
     plan: BenchPlan,
@@ -64,20 +86,16 @@ def gpu_subjects(
     geometry: FrameGeometry,
     work: Path,
     device: GpuDevice = "cuda",
-) -> list[BenchSubject]:
-    """All of them; `work` is where links to a few of the videos are made."""
+) -> list[BenchCase]:
+    """The GPU rows. Links to a few of the videos are made in `work`."""
     rows = _GpuRows(plan=plan, geometry=geometry, work=work, device=device)
-    first = {kind: next((c for c in caches if _encoding(c) == kind), None) for kind in ("raw", "jpeg")}
+    encodings = [open_store(cache.path).manifest.encoding.name for cache in caches]
     return [
         *(rows.of_videos(videos) if videos is not None else ()),
-        *(rows.of_raw(first["raw"]) if first["raw"] is not None else ()),
-        *(rows.of_jpeg(first["jpeg"]) if first["jpeg"] is not None else ()),
+        *(rows.of_raw(caches[encodings.index("raw")]) if "raw" in encodings else ()),
+        *(rows.of_jpeg(caches[encodings.index("jpeg")]) if "jpeg" in encodings else ()),
         *rows.of_noise(),
     ]
-
-
-def _encoding(cache: BenchCache) -> str:
-    return open_store(cache.path).manifest.encoding.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,170 +105,125 @@ class _GpuRows:
     work: Path
     device: GpuDevice
 
-    def of_videos(self, videos: BenchVideos) -> Iterator[BenchSubject]:
-        plan, seconds = self.plan, 2 * self.plan.seconds
+    def of_videos(self, videos: BenchVideos) -> Iterator[BenchCase]:
+        seconds = 2 * self.plan.seconds
         folder = link_first_frames(
             videos, self.work / "gpu_videos", num_frames=sum(videos.frames_of_path[:_STREAMS])
         )
-        on_cpu, on_gpu = (
-            LiveFrames(
-                folder=folder,
-                geometry=self.geometry,
-                scan_cache=self.work / "gpu.scan",
-                device=device,
-            )
-            for device in ("cpu", self.device)
-        )
+        live = LiveFrames(folder=folder, geometry=self.geometry, scan_cache=self.work / "gpu.scan")
+        nvdec = replace(live, device=self.device)
         for number in NUM_THREADS:
-            is_main = number == 7
+            is_main = number == _MAIN_THREADS
             decode = NvdecSource(
                 paths=videos.paths[:_STREAMS],
                 num_threads=number,
                 nvdec=NvdecDevice() if self.device == "cuda" else None,
                 watched="decoder" if is_main else None,
             )
-            rule = SliceRule(seconds=max(seconds, _WATCHED_SECONDS) if is_main else seconds, warm_seconds=0.2)
             priority = MOST if is_main else MORE
-            yield self._row(DECODE.format(number), decode, rule, priority=priority)
-            yield self._row(
-                LIVE_IN_ORDER.format(number),
-                LiveInOrderSource(store=on_gpu, num_threads=number),
-                SliceRule(seconds=seconds, warm_seconds=0.2),
+            yield _row(
+                name=DECODE.format(number),
+                source=decode,
+                rule=SliceRule(
+                    seconds=max(seconds, _WATCHED_SECONDS) if is_main else seconds, warm_seconds=0.2
+                ),
+                priority=priority,
+            )
+            yield _row(
+                name=LIVE_IN_ORDER.format(number),
+                source=LiveInOrderSource(store=nvdec, num_threads=number),
+                rule=SliceRule(seconds=seconds, warm_seconds=0.2),
                 limit=DECODE.format(number),
                 priority=priority,
             )
-        size = min(_MOST_LIVE_BATCH, plan.batch_size)
-        for name, store in ((LIVE_NVDEC, on_gpu), (LIVE_CPU, on_cpu)):
-            feed = Feed(store=store, batch_size=size, device=self.device)
-            yield self._batches(name, feed, seconds=seconds, priority=MORE, sampling=str(SamplingSpec()))
-        feed = Feed(store=on_gpu, batch_size=size, augmented=True, device=self.device)
-        yield self._training("GPU: ResNet-18, live NVDEC", feed, priority=LESS)
+        size = min(_MOST_LIVE_BATCH, self.plan.batch_size)
+        feed = Feed(store=nvdec, batch_size=size, device=self.device)
+        uploaded = replace(feed, store=live)
+        for name, each in (("live NVDEC, permutation", feed), ("live CPU, permutation, uploaded", uploaded)):
+            yield _row(
+                name=f"GPU: {name}",
+                source=GpuBatchesSource(feed=each),
+                rule=self._rule_of_batches(seconds),
+                sampling=str(SamplingSpec()),
+                priority=MORE,
+            )
+        yield self._training("live NVDEC", replace(feed, augmented=True))
         cached = self.work / "cached_videos"
         for device in dict.fromkeys((self.device, "cpu")):
-            yield self._row(
-                f"GPU: cache-build --device {device}",
-                BuildSource(videos=link_first_frames(videos, cached, num_frames=1200), device=device),
-                SliceRule(seconds=0.0),
+            yield _row(
+                name=f"GPU: cache-build --device {device}",
+                source=BuildSource(videos=link_first_frames(videos, cached, num_frames=1200), device=device),
+                rule=SliceRule(seconds=0.0),
                 priority=MORE,
                 seconds_expected=20.0,
             )
 
-    def of_raw(self, cache: BenchCache) -> Iterator[BenchSubject]:
+    def of_raw(self, cache: BenchCache) -> Iterator[BenchCase]:
         feed = self._feed(cache)
-        yield self._batches(f"{cache.name}, {TO_GPU}", feed, cache=cache, limit=PINNED, priority=MOST)
-        floats = self._feed(cache, floats_on_host=True)
-        yield self._batches(f"{cache.name}, floats {TO_GPU}", floats, cache=cache, limit=PAGEABLE)
-        yield self._training(
-            f"GPU: ResNet-18, {cache.name}", self._feed(cache, augmented=True), priority=MOST
-        )
+        yield self._batches(f"{cache.name}, {TO_GPU}", feed, cache, limit=PINNED, priority=MOST)
+        floats = replace(feed, floats_on_host=True)
+        yield self._batches(f"{cache.name}, {FLOATS_TO_GPU}", floats, cache, limit=PAGEABLE)
+        yield self._training(cache.name, replace(feed, augmented=True), priority=MOST)
 
-    def of_jpeg(self, cache: BenchCache) -> Iterator[BenchSubject]:
-        yield self._batches(f"{cache.name}, {TO_GPU}", self._feed(cache), cache=cache, priority=MORE)
-        yield self._training(
-            f"GPU: ResNet-18, {cache.name}", self._feed(cache, augmented=True), priority=MORE
-        )
+    def of_jpeg(self, cache: BenchCache) -> Iterator[BenchCase]:
+        feed = self._feed(cache)
+        yield self._batches(f"{cache.name}, {TO_GPU}", feed, cache, priority=MORE)
+        yield self._training(cache.name, replace(feed, augmented=True), priority=MORE)
         if self.device == "cpu":
             return
-        feed = self._feed(cache, jpeg_decode="gpu")
-        name = f"{cache.name}, {ON_GPU}"
-        yield self._batches(name, feed, cache=cache, limit=BARE_JPEG, priority=MORE)
-        feed = self._feed(cache, jpeg_decode="gpu", augmented=True)
-        yield self._training(f"GPU: ResNet-18, {name}", feed, priority=MORE)
-        yield self._row(
-            BARE_JPEG,
-            JpegLimit(path=cache.path, batch_size=self.plan.batch_size),
-            SliceRule(seconds=_WATCHED_SECONDS),
-            is_limit=True,
+        name, on_gpu = f"{cache.name}, {ON_GPU}", replace(feed, jpeg_decode="gpu")
+        yield self._batches(name, on_gpu, cache, limit=BARE_JPEG, priority=MORE)
+        yield self._training(name, replace(on_gpu, augmented=True), priority=MORE)
+        yield _row(
+            name=BARE_JPEG,
+            group="limits",
+            source=JpegLimit(path=cache.path, batch_size=self.plan.batch_size),
+            rule=SliceRule(seconds=_WATCHED_SECONDS),
         )
 
-    def of_noise(self) -> Iterator[BenchSubject]:
+    def of_noise(self) -> Iterator[BenchCase]:
         size, device = self.plan.batch_size, self.device
-        rule = SliceRule(seconds=self.plan.seconds, warm_seconds=0.2)
         for name, is_pinned in ((PINNED, True), (PAGEABLE, False)):
-            source = CopyLimit(batch_size=size, is_pinned=is_pinned, device=device)
-            yield self._row(name, source, rule, is_limit=True, priority=MOST if is_pinned else LESS)
-        yield self._training(RESIDENT, Resident(batch_size=size, device=device), priority=MOST, limit=None)
-        augmented = Resident(batch_size=size, augmented=True, device=device)
-        yield self._training(f"{RESIDENT}, augmented", augmented, priority=LESS)
+            yield _row(
+                name=name,
+                group="limits",
+                source=CopyLimit(batch_size=size, is_pinned=is_pinned, device=device),
+                rule=SliceRule(seconds=self.plan.seconds, warm_seconds=0.2),
+                priority=MOST if is_pinned else LESS,
+            )
+        resident = Resident(batch_size=size, device=device)
+        yield self._training(RESIDENT, resident, priority=MOST, limit=None)
+        yield self._training(f"{RESIDENT}, augmented", replace(resident, augmented=True))
 
-    def _feed(
-        self,
-        cache: BenchCache,
-        *,
-        floats_on_host: bool = False,
-        augmented: bool = False,
-        jpeg_decode: Literal["cpu", "gpu"] = "cpu",
-    ) -> Feed:
-        return Feed(
-            store=CachedFrames(path=cache.path),
-            batch_size=self.plan.batch_size,
-            floats_on_host=floats_on_host,
-            augmented=augmented,
-            jpeg_decode=jpeg_decode,
-            device=self.device,
-        )
+    def _feed(self, cache: BenchCache) -> Feed:
+        return Feed(store=CachedFrames(path=cache.path), batch_size=self.plan.batch_size, device=self.device)
 
     def _batches(
-        self,
-        name: str,
-        feed: Feed,
-        *,
-        seconds: float | None = None,
-        cache: BenchCache | None = None,
-        sampling: str | None = None,
-        limit: str | None = None,
-        priority: int = LESS,
-    ) -> BenchSubject:
-        rule = SliceRule(seconds=seconds or self.plan.seconds, warm_batches=self._num_read_ahead)
-        return self._row(
-            name,
-            GpuBatchesSource(feed=feed),
-            rule,
-            cache=None if cache is None else cache.name,
-            sampling=sampling,
+        self, name: str, feed: Feed, cache: BenchCache, *, limit: str | None = None, priority: int = LESS
+    ) -> BenchCase:
+        return _row(
+            name=name,
+            source=GpuBatchesSource(feed=feed),
+            rule=self._rule_of_batches(self.plan.seconds),
+            cache=cache.name,
             limit=limit,
             priority=priority,
         )
 
     def _training(
-        self, name: str, feed: Feed | Resident, *, priority: int, limit: str | None = RESIDENT
-    ) -> BenchSubject:
+        self, what: str, feed: Feed | Resident, *, priority: int = LESS, limit: str | None = RESIDENT_ROW
+    ) -> BenchCase:
+        is_fed = isinstance(feed, Feed)
         seconds = 2 * self.plan.seconds
-        rule = SliceRule(
-            seconds=seconds, warm_batches=5 if isinstance(feed, Resident) else self._num_read_ahead
-        )
-        augmented = isinstance(feed, Feed) and feed.augmented
-        source = TrainingSource(feed=feed)
-        return self._row(name, source, rule, limit=limit, priority=priority, augmented=augmented)
-
-    @property
-    def _num_read_ahead(self) -> int:
-        """Batches that a loader may have read while nobody took any: what comes after them is made as it is taken."""
-        return max(8, self.plan.num_cpus) + 3
-
-    def _row(
-        self,
-        name: str,
-        source: ImageSource,
-        rule: SliceRule,
-        *,
-        is_limit: bool = False,
-        limit: str | None = None,
-        cache: str | None = None,
-        sampling: str | None = None,
-        augmented: bool = False,
-        priority: int = LESS,
-        seconds_expected: float = 8.0,
-    ) -> BenchSubject:
-        return BenchSubject(
-            name=name,
-            group="limits" if is_limit else "GPU",
-            source=source,
-            rule=rule,
+        return _row(
+            name=f"{TRAINING}{what}",
+            source=TrainingSource(feed=feed),
+            rule=self._rule_of_batches(seconds) if is_fed else SliceRule(seconds=seconds, warm_batches=5),
             limit=limit,
-            cache=cache,
-            sampling=sampling,
-            augmented=augmented,
+            augmented=is_fed and feed.augmented,
             priority=priority,
-            seconds_expected=seconds_expected,
         )
+
+    def _rule_of_batches(self, seconds: float) -> SliceRule:
+        """Skip the batches that a loader may have read ahead. Later batches are made on demand."""
+        return SliceRule(seconds=seconds, warm_batches=max(8, self.plan.num_cpus) + 3)

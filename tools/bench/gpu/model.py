@@ -1,12 +1,13 @@
 """The rows of `cache-bench` that train a ResNet-18 on the GPU, and how long the GPU waits for batches.
 
 bf16, channels_last, SGD, on a stream of its own. The limit is the same training on batches that lie on the GPU
-already. The GPU's idle time is told in two ways:
+already. The GPU's idle time is measured in two ways:
 
-- between steps: an event is recorded when the batch of a step is there, before its first kernel, and another one behind
-  its last kernel. The time inside the pairs is busy; the rest, from the first event to the last, is waiting.
-- by kernels: of some more steps under torch's profiler, the time in which no kernel runs at all. The gaps inside steps
-  where the host is slow to launch count here too, and so do the profiler's own.
+- between steps: an event is recorded when the batch of a step has arrived, before the first kernel of the step, and
+  another event after its last kernel. The time inside the pairs is busy; the rest, from the first event to the last,
+  is idle.
+- by kernels: the time in which no kernel runs, over some more steps under torch's profiler. This includes the gaps
+  inside steps where the host launches kernels slowly, and the gaps that the profiler causes.
 
 The host never runs more than a few steps ahead of the GPU.
 """
@@ -37,7 +38,7 @@ _CLASSES = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Resident:
-    """Batches of noise that lie on the device, augmented there each time or not."""
+    """Batches of noise in the memory of the device, augmented there each time or not."""
 
     batch_size: int
     augmented: bool = False
@@ -75,7 +76,7 @@ class Steps:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """What is queued inside is a step. At its end, wait until a step some steps before it is done."""
+        """The work queued in the block is a step. At its end, wait until a step some steps earlier is done."""
         begin = self._mark()
         yield
         self._pairs.append((begin, self._mark()))
@@ -83,7 +84,7 @@ class Steps:
             self._pairs[-1 - _STEPS_AHEAD][1].synchronize()
 
     def idle_share(self, num_last: int) -> float:
-        """Of the span of the last steps, the share between them. The GPU must be done."""
+        """The share of idle time in the last steps. Call it when the GPU is done."""
         pairs = self._pairs[-num_last:]
         busy = sum(self._seconds(begin, end) for begin, end in pairs)
         return max(0.0, 1 - busy / self._seconds(pairs[0][0], pairs[-1][1]))
@@ -102,7 +103,7 @@ class Steps:
 
 
 class Training:
-    """A network that learns something."""
+    """A network and its optimizer."""
 
     def __init__(self, model: "nn.Module", *, device: GpuDevice, batch_size: int) -> None:
         import torch
@@ -113,7 +114,7 @@ class Training:
         self._labels = torch.randint(0, _CLASSES, (batch_size,), device=device)
 
     def step(self, frames: "torch.Tensor") -> None:
-        """Forward, backward, update; nothing is waited for. Frames (B, 3, H, W): uint8, or floats in [0, 1]."""
+        """Forward, backward, update, without waiting for the GPU. Frames (B, 3, H, W): uint8, or floats in [0, 1]."""
         import torch
 
         images = frames.to(dtype=self._dtype, memory_format=torch.channels_last)
@@ -151,7 +152,7 @@ class TrainingSource:
 
         opened_at = time.perf_counter()
         with _own_stream(device), self.feed.open() as epoch:
-            measured = measure_batches(trained, rule, opened_at=opened_at, clock=time.perf_counter, tell=tell)
+            measured = measure_batches(trained, rule, tell, opened_at=opened_at)
             synchronize(device)
             figures = {IDLE: 100 * steps.idle_share(measured.images // self.feed.batch_size)}
             if self.profiled and (share := _share_of_kernels(trained, rule.warm_batches)) is not None:
@@ -161,7 +162,7 @@ class TrainingSource:
 
 @contextmanager
 def _own_stream(device: GpuDevice) -> Iterator[None]:
-    """Queue on a stream of its own: the default stream is the decoder's."""
+    """Use a stream of its own: the decoder uses the default stream."""
     import torch
 
     if device == "cpu":
@@ -172,7 +173,7 @@ def _own_stream(device: GpuDevice) -> Iterator[None]:
 
 
 def _make_model(device: GpuDevice) -> "nn.Module":
-    """A ResNet-18; on the CPU, which only rehearses, something that takes the same images and costs nothing."""
+    """A ResNet-18; on the CPU, where only the code is tested, a tiny network for the same images."""
     if device == "cpu":
         from torch import nn
 

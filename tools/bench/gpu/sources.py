@@ -1,6 +1,6 @@
-"""What the GPU rows of `cache-bench` measure. Each opens itself in a process of its own, as all sources do.
+"""The sources of the GPU rows of `cache-bench`. Each opens itself in a process of its own, as all sources do.
 
-With `device="cpu"` the CPU stands for the GPU: so the sources are tried on machines without one.
+With `device="cpu"` the CPU takes the place of the GPU, so that the sources are tested on machines without one.
 """
 
 import tempfile
@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -20,8 +20,8 @@ import av
 import numpy as np
 import numpy.typing as npt
 from frame_cache_tools.bench.cases import CachedFrames, LiveFrames
-from frame_cache_tools.bench.gpu.smi import watching
 from frame_cache_tools.bench.inputs import bench_config
+from frame_cache_tools.bench.machine import watching
 from frame_cache_tools.bench.measure import (
     Slice,
     SliceRule,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 GpuDevice = Literal["cpu", "cuda"]
 Epochs: TypeAlias = "Callable[[], Generator[torch.Tensor, None, None]]"
-"""Gives the batches of another epoch, each time it is called."""
+"""Each call gives the batches of another epoch."""
 
 _LONG_EPOCH = 1_000_000
 _BATCHES_AHEAD = 2
@@ -53,10 +53,10 @@ _COPIES_AT_ONCE = 16
 
 
 class RepeatedStore:
-    """A cache whose frames are repeated until an epoch is long: a GPU would end a short one many times a second."""
+    """A cache whose frames are repeated until an epoch is long. A GPU would end a short epoch many times a second."""
 
     def __init__(self, store: CacheStore, *, num_frames: int = _LONG_EPOCH) -> None:
-        """Over an open cache, which goes with this store; epochs have at least `num_frames` frames."""
+        """Repeat an open cache until epochs have `num_frames` frames or more. `close` closes the cache."""
         self._store = store
         self._num_repeats = -(-num_frames // len(store))
         self.frame_shape = store.frame_shape
@@ -67,7 +67,7 @@ class RepeatedStore:
 
     @cached_property
     def index(self) -> npt.NDArray[Any]:
-        """The cache's rows, again and again."""
+        """The rows of the cache, repeated."""
         rows: npt.NDArray[Any] = np.tile(self._store.index[:], self._num_repeats)
         return rows
 
@@ -89,13 +89,13 @@ class RepeatedStore:
 
 @dataclass(frozen=True, kw_only=True)
 class Feed:
-    """Where batches on the GPU come from: a cache or the videos, through `FrameLoader`."""
+    """Batches on the GPU from a cache or from the videos, through `FrameLoader`."""
 
     store: CachedFrames | LiveFrames
     batch_size: int
     jpeg_decode: Literal["cpu", "gpu"] = "cpu"
     floats_on_host: bool = False
-    """As many people write it: floats are made on the host and uploaded from pageable memory."""
+    """Make floats on the host and upload them from pageable memory, as many people do."""
     augmented: bool = False
     device: GpuDevice = "cuda"
 
@@ -131,21 +131,19 @@ class Feed:
 
 
 def read_a_frame_of_each(store: FrameStore) -> None:
-    """Open every video: a GPU is asked once for each video whether it takes it, and that is not to be measured."""
+    """Open every video. The first opening asks the GPU whether it supports the video, which must not be measured."""
     ends = np.cumsum(store.shard_sizes)
     with ThreadPoolExecutor(_OPENING_THREADS) as threads:
         for _ in threads.map(lambda end: store.read_frames([int(end) - 1]), ends):
             pass
 
 
-def counted_when_done(
-    batches: "Generator[torch.Tensor, None, None]", device: GpuDevice
-) -> Generator[int, None, None]:
-    """Images of each batch. A batch is given when the GPU is done with the batch two before it."""
+def _counted_when_done(epoch: Epochs, device: GpuDevice) -> Generator[int, None, None]:
+    """Images of each batch. A batch is counted when the GPU has finished the batch two before it."""
     import torch
 
     queued: deque[Any] = deque()
-    with closing(batches):
+    with closing(epoch()) as batches:
         for frames in batches:
             if device == "cuda":
                 event = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -158,7 +156,7 @@ def counted_when_done(
 
 @dataclass(frozen=True, kw_only=True)
 class GpuBatchesSource:
-    """Batches of a feed, as they arrive on the GPU."""
+    """The batches of a feed, counted as they arrive on the GPU."""
 
     feed: Feed
 
@@ -166,25 +164,20 @@ class GpuBatchesSource:
         """See `ImageSource`."""
         opened_at = time.perf_counter()
         with self.feed.open() as epoch:
-            return measure_batches(
-                lambda: counted_when_done(epoch(), self.feed.device),
-                rule,
-                opened_at=opened_at,
-                clock=time.perf_counter,
-                tell=tell,
-            )
+            counted = partial(_counted_when_done, epoch, self.feed.device)
+            return measure_batches(counted, rule, tell, opened_at=opened_at)
 
 
 def decoded_frames(
     path: Path, nvdec: NvdecDevice | None, *, is_endless: bool = False
 ) -> Generator[av.VideoFrame, None, None]:
-    """Every frame of a video, from the GPU's decoder into its memory, or with None from the CPU's.
+    """Every frame of a video, decoded by the GPU into its memory; where `nvdec` is None, decoded by the CPU.
 
-    With `is_endless` the video begins again when it is over, and stays open. Close the generator.
+    With `is_endless` the video stays open and begins again at its end. Close the generator.
 
     Raises:
         DeviceError: the GPU does not decode it.
-        VideoError, av.FFmpegError: it cannot be read, or breaks.
+        VideoError, av.FFmpegError: it cannot be read, or is damaged.
     """
     opened = (open_container if nvdec is None else nvdec.open_container)(path, path.name)
     try:
@@ -207,14 +200,14 @@ def decoded_frames(
 
 @dataclass(frozen=True, kw_only=True)
 class NvdecSource:
-    """Decoding alone: threads with a video each, over and over. Frames keep their size."""
+    """Decoding alone: each thread decodes one video again and again. Frames keep their size."""
 
     paths: tuple[Path, ...]
     num_threads: int
     nvdec: NvdecDevice | None
     """None for the CPU."""
     watched: str | None = None
-    """The engine whose use is read while this is measured; see `gpu_smi.ENGINES`."""
+    """The engine whose load is read during the measurement; see `nvidia_smi.ENGINES`."""
 
     def measure(self, rule: SliceRule, tell: Tell) -> Slice:
         """See `ImageSource`."""
@@ -234,7 +227,7 @@ class NvdecSource:
 
 @dataclass(frozen=True, kw_only=True)
 class LiveInOrderSource:
-    """A live store's frames at their stored size, in order: threads with a video each."""
+    """Frames of a live store at their stored size, in order: each thread reads one video."""
 
     store: LiveFrames
     num_threads: int
@@ -262,7 +255,7 @@ class LiveInOrderSource:
 
 @dataclass(frozen=True, kw_only=True)
 class CopyLimit:
-    """Nothing but copies of batches of uint8 frames from the host's memory into memory that is there already."""
+    """Copies of batches of uint8 frames from the host into memory that is already allocated on the device."""
 
     batch_size: int
     is_pinned: bool
@@ -283,12 +276,12 @@ class CopyLimit:
             synchronize(self.device)
             yield _COPIES_AT_ONCE * self.batch_size
 
-        return measure_batches(epoch, rule, opened_at=time.perf_counter(), clock=time.perf_counter, tell=tell)
+        return measure_batches(epoch, rule, tell, opened_at=time.perf_counter())
 
 
 @dataclass(frozen=True, kw_only=True)
 class JpegLimit:
-    """The bare decoder of JPEG on the GPU, over and over on the same files in memory, in one thread."""
+    """The bare decoder of JPEG on the GPU, in one thread, again and again on the same files in memory."""
 
     path: Path
     batch_size: int
@@ -310,23 +303,20 @@ class JpegLimit:
             yield self.batch_size
 
         with watching("jpeg") as figures:
-            measured = measure_batches(
-                epoch, rule, opened_at=time.perf_counter(), clock=time.perf_counter, tell=tell
-            )
+            measured = measure_batches(epoch, rule, tell, opened_at=time.perf_counter())
         return replace(measured, figures=figures)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildSource:
-    """`cache-build` of a folder of videos, once and whole, whatever the rule says: frames over its seconds."""
+    """One whole `cache-build` of a folder of videos, whatever the rule: frames over its seconds."""
 
     videos: Path
     device: GpuDevice
 
     def measure(self, rule: SliceRule, tell: Tell) -> Slice:
         """See `ImageSource`."""
-        settings = BuildSettings(device=self.device, on_error="skip")
-        _, options = resolve(settings)
+        _, options = resolve(BuildSettings(device=self.device, on_error="skip"))
         with tempfile.TemporaryDirectory() as folder:
             report = run_build(self.videos, Path(folder, "cache"), bench_config(BuildSettings()), options)
         seconds = report.seconds_scan + report.seconds_decode + report.seconds_gather
@@ -339,7 +329,7 @@ class BuildSource:
 
 
 def synchronize(device: GpuDevice) -> None:
-    """Wait until the GPU has done everything that is queued."""
+    """Wait until the GPU has done all queued work."""
     if device == "cuda":
         import torch
 

@@ -1,12 +1,10 @@
-"""What torch's profiler saw on the GPU: bytes that were copied in each direction, and how long kernels ran.
+"""Events on the GPU, from the trace that torch's profiler exports. Times are in microseconds.
 
-Both are read from the trace that the profiler exports. A copy is an event of the category `gpu_memcpy` with its
-`bytes`, named for example `Memcpy HtoD (Pinned -> Device)`. A kernel is an event of the category `kernel`. Times are
-in microseconds. The profiler does not see what the driver uploads for the video decoder (packets).
+A kernel is an event of the category `kernel`. The profiler does not see what the driver uploads for the video decoder
+(packets).
 """
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -16,21 +14,8 @@ _BUSY: Final = ("kernel", "gpu_memset")
 Event = Mapping[str, Any]
 
 
-def copied_bytes(events: Iterable[Event]) -> Counter[str]:
-    """Bytes of all copies, by direction: `HtoD`, `DtoH`, `DtoD`.
-
-    >>> copied_bytes([{"cat": "gpu_memcpy", "name": "Memcpy HtoD (Pinned -> Device)", "args": {"bytes": 8}}])
-    Counter({'HtoD': 8})
-    """
-    copies: Counter[str] = Counter()
-    for event in events:
-        if event.get("cat") == "gpu_memcpy":
-            copies[event["name"].split()[1]] += int(event["args"]["bytes"])
-    return copies
-
-
 def kernel_share(events: Iterable[Event]) -> float | None:
-    """Share of the time from the first kernel to the last in which at least one ran; None without kernels.
+    """Share of the time from the first kernel to the last in which a kernel ran; None without kernels.
 
     >>> kernel_share([{"cat": "kernel", "ts": start, "dur": 4} for start in (0, 2, 8)])
     0.8333333333333334
@@ -51,7 +36,7 @@ def kernel_share(events: Iterable[Event]) -> float | None:
 
 
 def profile_gpu(action: Callable[[], object], trace: Path) -> Sequence[Event]:
-    """Events on the GPU while `action` ran, with all that it queued. The file `trace` is written and removed."""
+    """Events on the GPU during `action` and the work that it queued. The file `trace` is written and removed."""
     import torch
     from torch.profiler import ProfilerActivity, profile
 
@@ -62,7 +47,7 @@ def profile_gpu(action: Callable[[], object], trace: Path) -> Sequence[Event]:
             torch.cuda.synchronize()
     profiler.export_chrome_trace(str(trace))
     try:
-        # Names of kernels may hold characters that strict JSON does not allow.
+        # Names of kernels may contain characters that strict JSON does not allow.
         text = trace.read_text(encoding="utf-8", errors="replace")
         events: Sequence[Event] = json.loads(text, strict=False)["traceEvents"]
         return events

@@ -1,17 +1,19 @@
 """How a speed is measured: processes, rounds, slices of time and the budget of a run."""
 
 from frame_cache_tools.bench.measure.budget import Budget, Deadline, LeftOut
+from frame_cache_tools.bench.measure.case import LESS, MORE, MOST, BenchCase, Group
 from frame_cache_tools.bench.measure.process import (
-    ImageSource,
+    Call,
     SourceFailedError,
     TimeUpError,
     call_in_process,
     measure_in_process,
     start_server,
 )
-from frame_cache_tools.bench.measure.rounds import Rounds, Spread, rotated_order
+from frame_cache_tools.bench.measure.rounds import Rounds, Spread
 from frame_cache_tools.bench.measure.schedule import run_rounds
 from frame_cache_tools.bench.measure.slices import (
+    ImageSource,
     Slice,
     SliceRule,
     Tell,
@@ -23,8 +25,14 @@ from frame_cache_tools.bench.measure.slices import (
 )
 
 __all__ = [
+    "LESS",
+    "MORE",
+    "MOST",
+    "BenchCase",
     "Budget",
+    "Call",
     "Deadline",
+    "Group",
     "ImageSource",
     "LeftOut",
     "Rounds",
@@ -40,7 +48,6 @@ __all__ = [
     "measure_batches",
     "measure_counters",
     "measure_in_process",
-    "rotated_order",
     "run_rounds",
     "start_server",
     "wait_until",

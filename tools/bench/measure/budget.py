@@ -1,4 +1,4 @@
-"""The seconds that a run of `cache-bench` may take: all of them, those to prepare in, those to measure in."""
+"""The time budget of a run of `cache-bench`, and its deadlines for preparing and measuring."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ _MOST_SECONDS_TO_END = 15.0
 
 @dataclass(frozen=True, kw_only=True)
 class Deadline:
-    """A moment of a clock, and how long it is until then."""
+    """A moment of a clock, and the time until then."""
 
     at: float
     """Seconds of `clock`; `inf` for never."""
@@ -20,20 +20,20 @@ class Deadline:
 
     @property
     def is_never(self) -> bool:
-        """Whether there is time without end."""
+        """Whether there is no limit."""
         return math.isinf(self.at)
 
     def left(self) -> float:
-        """Seconds until then, 0 once it is past."""
+        """Seconds until then; 0 after it."""
         return max(0.0, self.at - self.clock())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What a run may take, from its start to its end: what it prepares, measures, ends and removes."""
+    """The time of a whole run: preparing, measuring, ending processes and removing files."""
 
     seconds: float
-    """`inf` for as long as it takes."""
+    """`inf` for no limit."""
     started_at: float
     clock: Callable[[], float]
 
@@ -43,19 +43,19 @@ class Budget:
 
     @property
     def preparing(self) -> Deadline:
-        """When all is to be there that is measured: after two fifths of the budget."""
+        """The deadline for everything that is measured: two fifths of the budget."""
         return self._after(self.seconds * _SHARE_TO_PREPARE)
 
     @property
     def preparing_what_matters_most(self) -> Deadline:
-        """When the videos and one cache are to be there at the latest."""
+        """The deadline for the videos and the first cache."""
         return self._after(self.seconds * _SHARE_TO_PREPARE_MOST)
 
     @property
     def measuring(self) -> Deadline:
-        """When the last measurement is to be over.
+        """The deadline of the last measurement.
 
-        An eighth of the budget, 15 s at most, is kept to end processes, remove files, print and leave the interpreter.
+        An eighth of the budget, 15 s at most, remains to end processes, remove files, print and leave the interpreter.
 
         >>> Budget(seconds=120, started_at=5, clock=lambda: 15).measuring.left()
         95.0
@@ -68,7 +68,7 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """What was asked for and is not in the figures."""
+    """A row or cache that was asked for and was not measured."""
 
     name: str
     reason: str

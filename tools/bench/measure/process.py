@@ -1,12 +1,12 @@
-"""Work in a process of its own: what ran before leaves no threads, no memory and no warm heap behind.
+"""Run a measurement in a process of its own, without threads, memory or a warm heap of an earlier one.
 
-The processes are forked from a server that has imported torch and all else that is measured, so a start costs
-milliseconds and no import counts into the time to the first batch. While one is measured, its memory is watched from
-outside: RssAnon + RssShmem of it and of its descendants, each less what the process had when it started, which is
-the interpreter with torch. Pages that a worker shares with its parent count in both.
+The processes are forked from a server that has imported torch and everything that is measured. A start therefore costs
+milliseconds, and no import counts into the time to the first batch. The memory of a measured process is read from
+outside: RssAnon + RssShmem of the process and of its descendants, each less the memory of the process at its start,
+which is the interpreter with torch. Pages that a worker shares with its parent count in both.
 
-A process leads a group of its own. When its time is up it is killed with all that it has started; what a measurement
-has told until then is what it gave.
+A process leads a process group of its own. When its time is up, the group is killed. The last result that the
+measurement passed to `tell` is then its result.
 """
 
 import math
@@ -19,14 +19,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from frame_cache_tools.bench.measure.slices import Slice, SliceRule, Tell
+from frame_cache_tools.bench.measure.slices import ImageSource, Slice, SliceRule, Tell
 
 _PRELOADED = (
     "torch",
@@ -41,33 +42,26 @@ _PRELOADED = (
     "loader.frame_loader",
     "loader.torch_loader.dataset",
     "loader.webdataset",
-    "loader.augment.augmentation",  # a module that is not there is skipped
+    "loader.augment.augmentation",
     "torchvision.transforms",
     "frame_cache_tools.bench.cases.sources",
     "frame_cache_tools.bench.cases.datasets",
     "frame_cache_tools.bench.cases.limits",
     "frame_cache_tools.bench.gpu.model",
 )
+"""The server skips a module that it cannot import, without a word; a test checks that each of these exists."""
 _SECONDS_BETWEEN_LOOKS = 0.05
 _SECONDS_TO_END = 10.0
 
 Result = TypeVar("Result")
 
 
-class ImageSource(Protocol):
-    """Something that makes images, from its opening on; pickles."""
-
-    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
-        """Open, warm up, measure, close; `tell` now and then what has been measured so far."""
-        ...
-
-
 class SourceFailedError(Exception):
-    """A measurement raised, or its process died; says what it said."""
+    """A measurement raised an exception, whose message this is, or its process died."""
 
 
 class TimeUpError(Exception):
-    """A process had used up its seconds and was killed, before it gave anything."""
+    """A process used up its seconds and was killed before it gave a result."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -77,8 +71,16 @@ class TimeUpError(Exception):
         return (TimeUpError, (self.seconds,))
 
 
+class Call(Protocol):
+    """Runs a function in a process of its own, as `call_in_process` does."""
+
+    def __call__(self, function: Callable[[], Result], *, seconds: float) -> Result:
+        """Give its result. Raise `TimeUpError` where it takes longer than `seconds`."""
+        ...
+
+
 def start_server() -> None:
-    """Let the server begin its imports, and go on; without this it begins with the first process."""
+    """Let the server begin its imports in the background; otherwise it begins with the first process."""
     get_context("forkserver").set_forkserver_preload(list(_PRELOADED))
     multiprocessing.forkserver.ensure_running()
 
@@ -90,10 +92,10 @@ def call_in_process(
 
     Raises:
         TimeUpError: it took longer than `seconds`.
-        SourceFailedError: its process died, or it raised what does not pickle.
-        Exception: what it raised.
+        SourceFailedError: its process died, or it raised an exception that does not pickle.
+        Exception: `function` raised it.
     """
-    with _Child(_Call(function), seconds=seconds, temp_folder=temp_folder) as child:
+    with _Child(partial(_call, function), seconds=seconds, temp_folder=temp_folder) as child:
         result: Result = child.answer(watch_memory=False)
         return result
 
@@ -103,13 +105,13 @@ def measure_in_process(
 ) -> Slice:
     """Run `source.measure(rule, tell)` in a fresh process and watch its memory.
 
-    After `seconds` what it has told last is the answer.
+    After `seconds` the last result that it passed to `tell` is the answer.
 
     Raises:
-        SourceFailedError: see there.
-        TimeUpError: it had told nothing.
+        SourceFailedError: the measurement raised an exception, or its process died.
+        TimeUpError: it had passed on no result.
     """
-    with _Child(_Measurement(source, rule), seconds=seconds, temp_folder=temp_folder) as child:
+    with _Child(partial(source.measure, rule), seconds=seconds, temp_folder=temp_folder) as child:
         try:
             measured: Slice = child.answer(watch_memory=True)
         except TimeUpError:
@@ -125,34 +127,21 @@ def measure_in_process(
         return replace(measured, peak_anonymous_bytes=child.peak_bytes)
 
 
-@dataclass(frozen=True)
-class _Call:
-    function: Callable[[], Any]
-
-    def __call__(self, tell: Tell) -> object:
-        return self.function()
-
-
-@dataclass(frozen=True)
-class _Measurement:
-    source: ImageSource
-    rule: SliceRule
-
-    def __call__(self, tell: Tell) -> Slice:
-        return self.source.measure(self.rule, tell)
+def _call(function: Callable[[], Result], _: Tell) -> Result:
+    return function()
 
 
 class _Child:
-    """A process that does one thing; ended, with what it has started, when the block is left."""
+    """A process that runs one function. It ends, with all processes that it started, when the block is left."""
 
     def __init__(self, work: Callable[[Tell], object], *, seconds: float, temp_folder: Path | None) -> None:
         self.told: Slice | None = None
-        """What a measurement has told last."""
+        """The last result that a measurement passed to `tell`."""
         self.peak_bytes: int | None = None
         self._baseline: int | None = None
         self._seconds = seconds
         self._ends_at = time.monotonic() + seconds
-        self._patience_seconds = 0.0  # none with what was interrupted or cut off
+        self._patience_seconds = 0.0  # a process that is interrupted or cut off is killed at once
         context = get_context("forkserver")
         context.set_forkserver_preload(list(_PRELOADED))
         self._connection, theirs = context.Pipe()
@@ -169,14 +158,8 @@ class _Child:
         self._connection.close()
         _end(self._process, patience_seconds=self._patience_seconds)
 
-    def answer(self, *, watch_memory: bool) -> Any:  # noqa: ANN401 - whatever it was given to do
-        """What it gives.
-
-        Raises:
-            TimeUpError: not in time.
-            SourceFailedError: it died.
-            Exception: what it raised.
-        """
+    def answer(self, *, watch_memory: bool) -> Any:  # noqa: ANN401 - the result of any function
+        """Wait for the result of its function, or raise the exception of the function."""
         while True:
             try:
                 if self._connection.poll(min(_SECONDS_BETWEEN_LOOKS, max(0.0, self._left()))):
@@ -216,13 +199,13 @@ class _Child:
 
 
 def _run_child(parent: Connection, work: Callable[[Tell], object], temp_folder: str | None) -> None:
-    os.setpgid(0, 0)  # ends with all that it starts; Ctrl-C is the parent's, which then ends this group
-    if temp_folder is not None:  # what a killed process leaves there goes with the folder
+    os.setpgid(0, 0)  # so that the parent can kill all of it; Ctrl-C reaches the parent alone
+    if temp_folder is not None:  # the folder is removed with the files of killed processes
         tempfile.tempdir = os.environ["TMPDIR"] = temp_folder
     try:
         parent.send(("ready", None))
-        parent.recv()  # what this process has now is known
-    except (EOFError, OSError):  # nobody waits any more
+        parent.recv()  # the parent has read the memory of this process
+    except (EOFError, OSError):  # the parent has gone
         return
     sending = threading.Lock()
 
@@ -233,7 +216,7 @@ def _run_child(parent: Connection, work: Callable[[Tell], object], temp_folder: 
     answer: tuple[str, object]
     try:
         answer = ("done", work(tell))
-    except Exception as error:  # noqa: BLE001 - told to the parent, who decides
+    except Exception as error:  # noqa: BLE001 - raised by the parent
         answer = ("raised", _picklable(error))
     with sending, suppress(OSError):
         parent.send(answer)
@@ -265,7 +248,7 @@ def _tree_bytes(pid: int, *, baseline: int) -> int:
 
 
 def _descendants(pid: int) -> Iterator[int]:
-    """Processes below one, as far as they can be seen."""
+    """The visible descendants of a process."""
     with suppress(OSError):
         for task in os.scandir(f"/proc/{pid}/task"):
             with suppress(OSError):
@@ -275,7 +258,7 @@ def _descendants(pid: int) -> Iterator[int]:
 
 
 def _end(process: ForkServerProcess, *, patience_seconds: float) -> None:
-    """Wait for a process that cleans up, then kill it with its group."""
+    """Give a process time to clean up, then kill it with its group."""
     process.join(patience_seconds)
     if process.exitcode is None:
         assert process.pid is not None

@@ -1,27 +1,14 @@
-"""Interleaved rounds: every subject for a short slice of time in each, in rotated order, and what they say together.
+"""The results of interleaved rounds, in each of which every case is measured for a short slice of time.
 
-A shared machine is up to twice as fast in one minute as in another. So figures are compared within a round, where
-they are neighbours in time, and the median of the rounds is taken of the ratio, not the ratio of two medians.
+A shared machine is up to twice as fast in one minute as in another. Two cases are therefore compared within a round,
+where they are neighbours in time: the result is the median of these ratios, not the ratio of two medians.
 """
 
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
 
 from frame_cache_tools.bench.measure.slices import Slice
-
-
-class Named(Protocol):
-    """Anything with a name of its own."""
-
-    @property
-    def name(self) -> str:
-        """Tells it from the others."""
-        ...
-
-
-Subject = TypeVar("Subject", bound=Named)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +21,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread | None":
-        """Of figures; None of none.
+        """The spread of some values; None where there are none.
 
         >>> Spread.of([3.0, 1.0, 2.0])
         Spread(median=2.0, smallest=1.0, largest=3.0)
@@ -46,19 +33,19 @@ class Spread:
 
 @dataclass(kw_only=True)
 class Rounds:
-    """What has been measured so far; an interruption leaves it whole."""
+    """The results so far. They stay complete when the run is interrupted."""
 
     slices: dict[str, dict[int, Slice]] = field(default_factory=dict)
     """By name and round."""
     failures: dict[str, str] = field(default_factory=dict)
-    """Why a subject is not measured any more."""
+    """Reasons, by name, of cases that are not measured again."""
     no_time: dict[str, str] = field(default_factory=dict)
-    """Why a subject that was never measured was not, where time was short."""
+    """Reasons, by name, of cases that were never measured because time was short."""
     seconds_spent: dict[str, float] = field(default_factory=dict)
     last_seconds: dict[str, float] = field(default_factory=dict)
-    """What each took the last time, set-up included."""
+    """Duration of the last measurement of each case, set-up included."""
     slowest: dict[tuple[str, int], float] = field(default_factory=dict)
-    """The longest that any of a group and priority took."""
+    """Longest duration of a measurement, by group and priority."""
 
     def rates(self, name: str) -> dict[int, float]:
         """Images per second of each round."""
@@ -69,12 +56,12 @@ class Rounds:
         return Spread.of(list(self.rates(name).values()))
 
     def ratio(self, name: str, other: str) -> Spread | None:
-        """How many times as fast as another, over the rounds in which both were measured."""
+        """Speed relative to another case, over the rounds in which both were measured."""
         ours, theirs = self.rates(name), self.rates(other)
         return Spread.of([ours[number] / theirs[number] for number in ours if number in theirs])
 
     def first_batch(self, name: str) -> Spread | None:
-        """Seconds to the first batch over the rounds in which one came."""
+        """Seconds to the first batch over the rounds that have one."""
         return Spread.of(
             [
                 piece.seconds_to_first_batch
@@ -84,7 +71,7 @@ class Rounds:
         )
 
     def figures(self, name: str) -> dict[str, float]:
-        """Medians over the rounds of the further figures, by name."""
+        """Medians over the rounds of the additional figures, by name."""
         pieces = [piece.figures for piece in self.slices.get(name, {}).values()]
         names = dict.fromkeys(each for figures in pieces for each in figures)
         return {
@@ -92,22 +79,10 @@ class Rounds:
         }
 
     def peak_bytes(self, name: str) -> int | None:
-        """Largest of the rounds' peaks."""
+        """Largest peak of all rounds."""
         peaks = [
             piece.peak_anonymous_bytes
             for piece in self.slices.get(name, {}).values()
             if piece.peak_anonymous_bytes is not None
         ]
         return max(peaks, default=None)
-
-
-def rotated_order(subjects: Sequence[Subject], round_number: int, *, num_rounds: int) -> list[Subject]:
-    """The subjects from another one on in each round, so that none always follows the same stretch of the run.
-
-    >>> class Row:
-    ...     def __init__(self, name): self.name = name
-    >>> [row.name for row in rotated_order([Row("a"), Row("b"), Row("c"), Row("d")], 1, num_rounds=2)]
-    ['c', 'd', 'a', 'b']
-    """
-    start = round_number * len(subjects) // num_rounds
-    return [*subjects[start:], *subjects[:start]]

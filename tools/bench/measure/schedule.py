@@ -1,54 +1,27 @@
-"""Which row is measured when, and for how long: interleaved rounds within a deadline.
+"""The order of measurements and the time of each: interleaved rounds within a deadline.
 
-Without one, every round holds every row, in rotated order. With one, rows that matter most come first in every round,
-and a row is begun only if what rows like it have taken so far still fits, beside the rows that matter more
-and are still to come. Each may use its share of what is left, and is cut off then.
+Without a deadline, every round measures every row, in rotated order. With a deadline, rows of a higher priority come
+first in every round. A row is begun only if the time that similar rows took still fits beside the rows of a higher
+priority that are still to come. Each row gets a share of the remaining time and is cut off when it is used up.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
 
 from frame_cache_tools.bench.measure.budget import Deadline
+from frame_cache_tools.bench.measure.case import BenchCase
 from frame_cache_tools.bench.measure.process import SourceFailedError, TimeUpError
-from frame_cache_tools.bench.measure.rounds import Rounds, rotated_order
+from frame_cache_tools.bench.measure.rounds import Rounds
 from frame_cache_tools.bench.measure.slices import Slice
 
 MOST_SECONDS_A_ROW = 1800.0
-"""Of a round, whatever the budget: what takes longer hangs."""
+"""Limit of a row in a round, whatever the budget: a row that takes longer hangs."""
 _MOST_OF_THE_REST = 0.3
-"""Of what is left, for one row in the first round."""
-_SECONDS_WORTH_BEGINNING = 1.0
+"""Largest share of the remaining time for one row in the first round."""
+_LEAST_SECONDS_OF_A_ROW = 1.0
 _SLACK = 3.0
-"""A row may take this many times as long as is expected, if that is there."""
-
-
-class Schedulable(Protocol):
-    """A row, as far as its place in a run goes."""
-
-    @property
-    def name(self) -> str:
-        """Tells it from the others."""
-        ...
-
-    @property
-    def group(self) -> str:
-        """Rows of one group and priority take about as long as each other."""
-        ...
-
-    @property
-    def priority(self) -> int:
-        """0 for what matters most."""
-        ...
-
-    @property
-    def seconds_expected(self) -> float:
-        """Before anything like it has been measured."""
-        ...
-
-
-Row = TypeVar("Row", bound=Schedulable)
+"""A row may take this many times the expected time, if there is as much time left."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,19 +33,19 @@ class Allowance:
 
 
 def run_rounds(
-    rows: Sequence[Row],
-    measure: Callable[[Row, float], Slice],
+    rows: Sequence[BenchCase],
+    measure: Callable[[BenchCase, float], Slice],
     *,
     num_rounds: int,
-    seconds_allowed: Callable[[Row], float],
+    seconds_allowed: Callable[[BenchCase], float],
     deadline: Deadline,
     into: Rounds,
-    say: Callable[[int, Row], None],
+    say: Callable[[int, BenchCase], None],
 ) -> None:
-    """Measure all rows in `num_rounds` rounds, as far as time allows, writing into `into` as it goes.
+    """Measure all rows in `num_rounds` rounds, as far as time allows, and add the results to `into` one by one.
 
-    `measure(row, seconds)` raises `TimeUpError` or gives a piece where it takes longer. A row that has used up what
-    it is allowed over all rounds, set-up included, is not measured again, and neither is one that failed.
+    `measure(row, seconds)` gives a slice within `seconds`, perhaps an incomplete one, or raises `TimeUpError`. A row
+    is not measured again once it has failed, or has used up its allowed time over all rounds, set-up included.
     """
     for number in range(num_rounds):
         waiting = [
@@ -91,49 +64,51 @@ def run_rounds(
             _measure(row, number, measure, seconds=allowance.seconds, into=into, clock=deadline.clock)
 
 
-def allow(row: Row, to_come: Sequence[Row], *, left: float, round_number: int, so_far: Rounds) -> Allowance:
-    """The seconds for a row, with `left` until the deadline and the rows that follow it in this round."""
+def allow(
+    row: BenchCase, to_come: Sequence[BenchCase], *, left: float, round_number: int, so_far: Rounds
+) -> Allowance:
+    """The seconds for a row, with `left` seconds until the deadline and `to_come` after it in this round."""
     if math.isinf(left):
         return Allowance(seconds=MOST_SECONDS_A_ROW)
     expected = seconds_of(row, so_far)
     kept = sum(seconds_of(other, so_far) for other in to_come if other.priority < max(1, row.priority))
     if row.priority == 0 and round_number == 0:
-        if left < _SECONDS_WORTH_BEGINNING:
+        if left < _LEAST_SECONDS_OF_A_ROW:
             return Allowance(why_none=f"{left:.0f} s were left")
         share = max(left * expected / (expected + kept), left - kept)
-        return Allowance(seconds=min(share, max(_MOST_OF_THE_REST * left, _SECONDS_WORTH_BEGINNING)))
-    if expected > left - kept or left < _SECONDS_WORTH_BEGINNING:
+        return Allowance(seconds=min(share, max(_MOST_OF_THE_REST * left, _LEAST_SECONDS_OF_A_ROW)))
+    if expected > left - kept or left < _LEAST_SECONDS_OF_A_ROW:
         return Allowance(
             why_none=f"it would take about {expected:.0f} s, {max(0.0, left - kept):.0f} s were left"
         )
-    return Allowance(seconds=min(left - kept, max(_SLACK * expected, _SECONDS_WORTH_BEGINNING)))
+    return Allowance(seconds=min(left - kept, max(_SLACK * expected, _LEAST_SECONDS_OF_A_ROW)))
 
 
-def seconds_of(row: Schedulable, so_far: Rounds) -> float:
-    """What a row is expected to take: as long as the last time, else as long as the slowest of its like took."""
+def seconds_of(row: BenchCase, so_far: Rounds) -> float:
+    """Time that a row is expected to take: its own last time, else the longest time of a similar row."""
     last = so_far.last_seconds.get(row.name)
     if last is not None:
-        return (
-            1.5 * last if row.name in so_far.no_time else last
-        )  # it was cut off then, before it gave a figure
-    kind = (row.group, row.priority)
-    alike = so_far.slowest.get(kind)
-    return row.seconds_expected if alike is None else alike
+        # In `no_time`: it was cut off before it gave a figure, so it takes longer than that.
+        return 1.5 * last if row.name in so_far.no_time else last
+    return so_far.slowest.get((row.group, row.priority), row.seconds_expected)
 
 
-def _order(rows: Sequence[Row], number: int, *, num_rounds: int, deadline: Deadline) -> list[Row]:
-    """Rotated from round to round; with a deadline, what matters most first, and in the first round the quickest."""
-    if deadline.is_never:
-        return rotated_order(rows, number, num_rounds=num_rounds)
-    if number == 0:
+def _order(rows: Sequence[BenchCase], number: int, *, num_rounds: int, deadline: Deadline) -> list[BenchCase]:
+    """Each round starts with another row. With a deadline, rows are then sorted by priority.
+
+    In the first round before a deadline, rows of one priority are sorted by their expected time instead.
+    """
+    if number == 0 and not deadline.is_never:
         return sorted(rows, key=lambda row: (row.priority, row.seconds_expected))
-    return sorted(rotated_order(rows, number, num_rounds=num_rounds), key=lambda row: row.priority)
+    start = number * len(rows) // num_rounds
+    rotated = [*rows[start:], *rows[:start]]
+    return rotated if deadline.is_never else sorted(rotated, key=lambda row: row.priority)
 
 
 def _measure(
-    row: Row,
+    row: BenchCase,
     number: int,
-    measure: Callable[[Row, float], Slice],
+    measure: Callable[[BenchCase, float], Slice],
     *,
     seconds: float,
     into: Rounds,

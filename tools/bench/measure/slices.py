@@ -1,4 +1,4 @@
-"""How a slice of time is measured: from batches that arrive, or from threads that count."""
+"""Measure a slice of time: from arriving batches, or from threads that count."""
 
 import threading
 import time
@@ -14,34 +14,34 @@ _SECONDS_BETWEEN_TELLING = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class SliceRule:
-    """How long a subject is measured, beyond its first batch."""
+    """How long a case is measured, after its first batch."""
 
     seconds: float
-    """At least this long."""
+    """Least duration."""
     images: int = 1
-    """And at least so many images."""
+    """Least number of images."""
     warm_seconds: float = 0.0
-    """Images that come earlier than this after the first batch are not measured."""
+    """Images that arrive within this time after the first batch are not counted."""
     warm_batches: int = 0
-    """Neither are so many batches after the first."""
+    """This number of batches after the first is not counted, either."""
     batch_multiple: int = 1
-    """A multiple of so many batches: as many as are made at the same time, so that none is cut in the middle."""
+    """The slice is a multiple of this number of batches. Give the number of batches made at the same time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slice:
-    """What one round of one subject gave."""
+    """The result of one case in one round."""
 
     images: int
     seconds: float
     seconds_to_first_batch: float | None
-    """From opening what is read to the first batch; None where no whole batch came."""
+    """From opening the source to the first batch; None where no whole batch arrived."""
     peak_anonymous_bytes: int | None = None
-    """None where the system does not tell."""
+    """None where the system does not report it."""
     is_cut: bool = False
-    """Whether this is less than the rule asked for, since the time was up."""
+    """Whether the slice is shorter than the rule, because the time was up."""
     figures: Mapping[str, float] = field(default_factory=dict)
-    """Further figures by name, such as the percentage of time in which the GPU waited."""
+    """Additional figures by name, such as the percentage of time in which the GPU waited."""
 
     @property
     def images_per_second(self) -> float:
@@ -50,19 +50,27 @@ class Slice:
 
 
 class Tell(Protocol):
-    """Takes what has been measured so far, for the case that the time is up before the slice is whole."""
+    """Takes the result so far. It is used if the time is up before the slice is complete."""
 
     def __call__(self, piece: Slice, /) -> None:
-        """Keep it; it replaces what was told before."""
+        """Keep the result in place of the one before."""
+        ...
+
+
+class ImageSource(Protocol):
+    """Makes images and counts them. It pickles: each measurement opens it in a fresh process."""
+
+    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
+        """Open, warm up, measure, close. Call `tell` now and then with what has been measured so far."""
         ...
 
 
 def tell_nobody(piece: Slice, /) -> None:
-    """For who waits until the slice is whole."""
+    """Ignore results before the slice is complete."""
 
 
 class _Pieces:
-    """Tells a few times a second what has been measured, once it is half as long as was asked for."""
+    """Passes on the result so far a few times a second, once it is half as long as the rule."""
 
     def __init__(self, rule: SliceRule, tell: Tell) -> None:
         self._rule = rule
@@ -83,16 +91,15 @@ class _Pieces:
 def measure_batches(
     epochs: Callable[[], Iterator[int]],
     rule: SliceRule,
+    tell: Tell = tell_nobody,
     *,
     opened_at: float,
-    clock: Callable[[], float],
-    tell: Tell = tell_nobody,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Slice:
     """Images per batch, epoch after epoch, timed from the arrival of one batch to that of another.
 
-    The first batch, and those that the rule calls warm-up, are waited for and not counted. The gaps between epochs
-    count: who trains waits for them too. What is told meanwhile ends with a batch, too, after a multiple of
-    `rule.batch_multiple`.
+    The first batch and those of the rule's warm-up are not counted. The gaps between epochs count, because a training
+    waits for them, too. Each result passed to `tell` ends with a batch, after a multiple of `rule.batch_multiple`.
 
     Raises:
         ValueError: an epoch without a batch.
@@ -124,7 +131,7 @@ def measure_batches(
                         seconds=now - started_at,
                         seconds_to_first_batch=first_at - opened_at,
                     )
-                    tell(whole)  # known, should it take long to stop what reads ahead
+                    tell(whole)  # before the read-ahead is stopped, which may take long
                     return whole
                 pieces.offer(num_images, now - started_at, first_at - opened_at)
         if not seen:
@@ -137,14 +144,14 @@ def measure_counters(
     rule: SliceRule,
     tell: Tell = tell_nobody,
 ) -> Slice:
-    """Threads that count what they make until they are told to stop, all of them timed over the same span.
+    """Threads count their images until they are stopped. All are timed over the same span.
 
     `work(thread, add, stop)` calls `add(images)`. The clock starts when `rule.warm_seconds` have passed and every
-    thread has made something.
+    thread has made an image.
 
     Raises:
-        TimeoutError: nothing comes any more.
-        Exception: what a thread raised.
+        TimeoutError: not enough images within ten minutes.
+        Exception: a thread raised it.
     """
     counts = [0] * num_threads
     errors: list[BaseException] = []
@@ -186,10 +193,10 @@ def count_images(
     tell: Tell,
     seconds_to_first_batch: Callable[[], float | None] = lambda: None,
 ) -> Slice:
-    """Images by a counter that others count up, from now until the rule has enough or `is_over()`.
+    """Images by a counter that other threads increase, from now until the rule is fulfilled or `is_over()`.
 
     Raises:
-        TimeoutError: nothing comes any more.
+        TimeoutError: not enough images within ten minutes.
     """
     pieces = _Pieces(rule, tell)
     started_at, before = time.perf_counter(), count()
@@ -205,13 +212,13 @@ def count_images(
     seconds, images = time.perf_counter() - started_at, count() - before
     whole = Slice(images=images, seconds=seconds, seconds_to_first_batch=seconds_to_first_batch())
     if not is_over():
-        tell(whole)  # known, should it take long to stop who counts
+        tell(whole)  # before the counting threads are stopped, which may take long
     return whole
 
 
 @contextmanager
 def closing_if_possible(iterator: Iterator[Any]) -> Iterator[Iterator[Any]]:
-    """Close a generator at the end, so that what it reads ahead stops now and not at its collection."""
+    """Close a generator at the end, so that its read-ahead stops now and not when it is collected."""
     try:
         yield iterator
     finally:
@@ -220,7 +227,7 @@ def closing_if_possible(iterator: Iterator[Any]) -> Iterator[Iterator[Any]]:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Look again and again whether something has come true.
+    """Wait until a condition holds.
 
     Raises:
         TimeoutError: not within ten minutes.

@@ -1,12 +1,11 @@
-"""What is said of the measurements: tables, plots, the machine."""
+"""The results of a run as a table, as JSON and as a plot."""
 
-from frame_cache_tools.bench.report.machine import Machine, read_machine, read_versions, versions_text
+from frame_cache_tools.bench.report.break_even import break_even_rows
 from frame_cache_tools.bench.report.notes import make_notes
 from frame_cache_tools.bench.report.plot import plot_report, require_matplotlib
 from frame_cache_tools.bench.report.report import (
     BenchReport,
     TimeUsed,
-    break_even_rows,
     fastest_row,
     make_rows,
 )
@@ -14,16 +13,12 @@ from frame_cache_tools.bench.report.table import report_text
 
 __all__ = [
     "BenchReport",
-    "Machine",
     "TimeUsed",
     "break_even_rows",
     "fastest_row",
     "make_notes",
     "make_rows",
     "plot_report",
-    "read_machine",
-    "read_versions",
     "report_text",
     "require_matplotlib",
-    "versions_text",
 ]

@@ -1,10 +1,11 @@
-"""`cache-bench --plot`: usual loader, live and cached on one axis, with the limits that hardware sets."""
+"""`cache-bench --plot`: usual loader, live and cached on one axis, with the limits of the hardware."""
 
 from pathlib import Path
+from typing import Any
 
 from frame_cache_tools.bench.report.report import BenchReport, BenchRow
 
-# Okabe and Ito's palette: told apart by colour-blind eyes.
+# Okabe and Ito's palette, which colour-blind people can distinguish.
 _COLORS = {
     "usual loader": "#D55E00",
     "live": "#E69F00",
@@ -22,38 +23,38 @@ def plot_report(report: BenchReport, path: Path) -> None:
     Caches are shown by `permutation`, which is strictly uniform; the other modes are in the table.
 
     Raises:
-        ModuleNotFoundError: matplotlib is not installed; says how to get it.
+        ModuleNotFoundError: matplotlib is not installed; the message has the command that installs it.
         ValueError: nothing was measured.
     """
     Figure, Line2D, Patch = _matplotlib()  # noqa: N806 - classes
     order = list(_COLORS)
-    rows = sorted(filter(_is_shown, report.rows), key=lambda row: order.index(row.subject.group))
+    rows = sorted(filter(_is_shown, report.rows), key=lambda row: order.index(row.case.group))
     if not rows:
         raise ValueError("--plot: nothing was measured that could be shown")
     limits = {
-        row.subject.name: row.images_per_second.median
+        row.case.name: row.images_per_second.median
         for row in report.rows
-        if row.subject.group == "limits" and row.images_per_second is not None
+        if row.case.group == "limits" and row.images_per_second is not None
     }
     figure = Figure(figsize=(11, 1.6 + 0.3 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     for position, row in enumerate(rows):
         rate = row.images_per_second
-        assert rate is not None  # _is_shown looked
+        assert rate is not None  # checked by _is_shown
         axes.barh(position, rate.median, height=0.72, color=_color(row))
         axes.plot([rate.smallest, rate.largest], [position, position], color="black", linewidth=1)
-        if (limit := limits.get(row.subject.limit or "")) is not None:
+        if (limit := limits.get(row.case.limit or "")) is not None:
             axes.plot([limit, limit], [position - 0.42, position + 0.42], color=_LIMIT, linewidth=2)
         ratio = "" if row.ratio_to_usual is None else f"   x {row.ratio_to_usual.median:.3g}"
         axes.annotate(
             f"{rate.median:.3g}{ratio}" if rate.median < 1000 else f"{rate.median:,.0f}{ratio}",
-            (max(rate.largest, limits.get(row.subject.limit or "", 0.0)), position),
+            (max(rate.largest, limits.get(row.case.limit or "", 0.0)), position),
             xytext=(6, 0),
             textcoords="offset points",
             va="center",
             fontsize=8,
         )
-    axes.set_yticks(range(len(rows)), [row.subject.name for row in rows], fontsize=8)
+    axes.set_yticks(range(len(rows)), [row.case.name for row in rows], fontsize=8)
     axes.invert_yaxis()
     axes.set_xscale("log")
     largest = [row.images_per_second.largest for row in rows if row.images_per_second is not None]
@@ -77,15 +78,15 @@ def plot_report(report: BenchReport, path: Path) -> None:
 
 
 def require_matplotlib() -> None:
-    """Find out before an hour of measuring, not after it.
+    """Check for matplotlib before an hour of measuring, not after it.
 
     Raises:
-        ModuleNotFoundError: matplotlib is not installed; says how to get it.
+        ModuleNotFoundError: matplotlib is not installed; the message has the command that installs it.
     """
     _matplotlib()
 
 
-def _matplotlib():  # type: ignore[no-untyped-def]  # noqa: ANN202 - classes of a package that may be absent
+def _matplotlib() -> tuple[Any, Any, Any]:
     try:
         from matplotlib.figure import Figure
         from matplotlib.lines import Line2D
@@ -96,13 +97,13 @@ def _matplotlib():  # type: ignore[no-untyped-def]  # noqa: ANN202 - classes of 
 
 
 def _is_shown(row: BenchRow) -> bool:
-    subject = row.subject
-    if row.images_per_second is None or subject.group == "limits":
+    case = row.case
+    if row.images_per_second is None or case.group == "limits":
         return False
-    return subject.group != "cached" or subject.sampling == "sampling=permutation"
+    return case.group != "cached" or case.sampling == "sampling=permutation"
 
 
 def _color(row: BenchRow) -> str:
-    if row.subject.group == "cached" and row.subject.augmented:
+    if row.case.group == "cached" and row.case.augmented:
         return _AUGMENTED
-    return _COLORS[row.subject.group]
+    return _COLORS[row.case.group]

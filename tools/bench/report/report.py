@@ -1,67 +1,59 @@
-"""The figures of a run of `cache-bench`, with everything that is needed to judge them."""
+"""The report of a run of `cache-bench`, as values."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from frame_cache_tools.bench.cases import BenchSubject
 from frame_cache_tools.bench.inputs import BenchCache, BenchVideos
-from frame_cache_tools.bench.measure import LeftOut, Rounds, Spread
+from frame_cache_tools.bench.machine import Machine
+from frame_cache_tools.bench.measure import BenchCase, LeftOut, Rounds, Spread
 from frame_cache_tools.bench.report.break_even import BreakEven
-from frame_cache_tools.bench.report.machine import Machine
-
-from loader import SamplingSpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchRow:
-    """One subject with its figures; None where there is none."""
+    """A case with its results. A result that was not measured is None."""
 
-    subject: BenchSubject
+    case: BenchCase
     images_per_second: Spread | None
     ratio_to_usual: Spread | None
     ratio_to_limit: Spread | None
     seconds_to_first_batch: Spread | None
     peak_anonymous_bytes: int | None
     figures: dict[str, float]
-    """Further figures by name: medians over the rounds."""
+    """Additional figures by name: medians over the rounds."""
     failure: str | None
     no_time: str | None
-    """Why it was never measured, where time was short."""
+    """Why it was not measured, where time was short."""
     rounds: tuple[dict[str, float], ...]
-    """Of each round: its number, images, seconds, images per second, and whether it was cut off."""
+    """For each round: its number, images, seconds, images per second, and whether it was cut off."""
 
     @property
     def num_cut(self) -> int:
-        """Rounds that were cut off before they were whole."""
+        """Number of rounds that were cut off."""
         return sum(bool(piece["cut_off"]) for piece in self.rounds)
 
     @property
     def seconds_to_first_batch_expected(self) -> float | None:
-        """Of the usual loader, whose first batch outlasts a slice: the images made until then over its rate."""
-        num_images = self.subject.images_to_first_batch
+        """For the usual loader, whose first batch outlasts a slice: the images made until then over its rate."""
+        num_images = self.case.images_to_first_batch
         if num_images is None or self.images_per_second is None:
             return None
         return num_images / self.images_per_second.median
 
     def builtins(self) -> dict[str, Any]:
         """As plain JSON values."""
-        subject = self.subject
-        values: dict[str, Any] = {
-            "name": subject.name,
-            "group": subject.group,
-            "cache": subject.cache,
-            "sampling": subject.sampling,
-            "augmented": subject.augmented,
-            "limit": subject.limit,
-            "effective_batch": subject.effective_batch,
-            "peak_anonymous_bytes": self.peak_anonymous_bytes,
-            "figures": self.figures,
-            "seconds_to_first_batch_expected": self.seconds_to_first_batch_expected,
-            "failure": self.failure,
-            "no_time": self.no_time,
-            "rounds": list(self.rounds),
-        }
+        of_case = ("name", "group", "cache", "sampling", "augmented", "limit", "effective_batch")
+        of_row = (
+            "peak_anonymous_bytes",
+            "figures",
+            "seconds_to_first_batch_expected",
+            "failure",
+            "no_time",
+            "rounds",
+        )
+        values = {name: getattr(self.case, name) for name in of_case}
+        values |= {name: getattr(self, name) for name in of_row}
         for name in ("images_per_second", "ratio_to_usual", "ratio_to_limit", "seconds_to_first_batch"):
             spread: Spread | None = getattr(self, name)
             values[name] = None if spread is None else spread.median
@@ -71,45 +63,21 @@ class BenchRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BreakEvenRow:
-    """When a cache has paid for itself, against one other way to get the frames."""
-
-    cache: str
-    cached_row: str
-    other_row: str
-    sums: BreakEven
-
-    def builtins(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return {
-            "cache": self.cache,
-            "cached_row": self.cached_row,
-            "other_row": self.other_row,
-            **asdict(self.sums),
-            "build_seconds": self.sums.build_seconds,
-            "other_epoch_seconds": self.sums.other_epoch_seconds,
-            "cached_epoch_seconds": self.sums.cached_epoch_seconds,
-            "epochs_exactly": self.sums.epochs_exactly,
-            "epochs": self.sums.epochs,
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
 class TimeUsed:
-    """Seconds of the run's own clock."""
+    """How long the run and its parts took."""
 
     budget_seconds: float | None
-    """None for as long as it takes."""
+    """None for no limit."""
     seconds: float
-    """From the start until the report, the removal of temporary files included."""
+    """From the start until the report, including the removal of temporary files."""
     seconds_preparing: float
-    """Of these, until the first measurement."""
+    """Until the first measurement."""
     seconds_measuring: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchReport:
-    """A whole run."""
+    """The results of a whole run."""
 
     command: tuple[str, ...]
     date: str
@@ -122,11 +90,11 @@ class BenchReport:
     videos: BenchVideos | None
     caches: tuple[BenchCache, ...]
     usual_row: str | None
-    """The fastest row of the usual loader, which ratios refer to."""
+    """The fastest row of the usual loader, with which the others are compared."""
     rows: tuple[BenchRow, ...]
-    break_even: tuple[BreakEvenRow, ...]
+    break_even: tuple[BreakEven, ...]
     left_out: tuple[LeftOut, ...]
-    """What was asked for and has no row here; rows without time say so themselves."""
+    """Rows that were asked for and are missing from `rows`. Rows without time are in `rows`, with the reason."""
     time: TimeUsed
     notes: tuple[str, ...]
 
@@ -137,38 +105,31 @@ class BenchReport:
 
     def builtins(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {
-            "command": list(self.command),
-            "date": self.date,
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return plain | {
             "machine": asdict(self.machine),
-            "versions": self.versions,
-            "batch_size": self.batch_size,
-            "num_rounds": self.num_rounds,
-            "interrupted": self.interrupted,
             "videos": None if self.videos is None else _videos_builtins(self.videos),
             "caches": [_cache_builtins(cache) for cache in self.caches],
-            "usual_row": self.usual_row,
             "rows": [row.builtins() for row in self.rows],
             "break_even": [row.builtins() for row in self.break_even],
             "left_out": [asdict(each) for each in self.left_out],
             "time": asdict(self.time),
-            "notes": list(self.notes),
         }
 
 
-def make_rows(subjects: Sequence[BenchSubject], rounds: Rounds, *, usual_row: str | None) -> list[BenchRow]:
-    """A row for each subject, measured or not."""
+def make_rows(cases: Sequence[BenchCase], rounds: Rounds, *, usual_row: str | None) -> list[BenchRow]:
+    """A row for each case, measured or not."""
     return [
         BenchRow(
-            subject=subject,
-            images_per_second=rounds.rate(subject.name),
-            ratio_to_usual=None if usual_row is None else rounds.ratio(subject.name, usual_row),
-            ratio_to_limit=None if subject.limit is None else rounds.ratio(subject.name, subject.limit),
-            seconds_to_first_batch=rounds.first_batch(subject.name),
-            peak_anonymous_bytes=rounds.peak_bytes(subject.name),
-            figures=rounds.figures(subject.name),
-            failure=rounds.failures.get(subject.name),
-            no_time=rounds.no_time.get(subject.name),
+            case=case,
+            images_per_second=rounds.rate(case.name),
+            ratio_to_usual=None if usual_row is None else rounds.ratio(case.name, usual_row),
+            ratio_to_limit=None if case.limit is None else rounds.ratio(case.name, case.limit),
+            seconds_to_first_batch=rounds.first_batch(case.name),
+            peak_anonymous_bytes=rounds.peak_bytes(case.name),
+            figures=rounds.figures(case.name),
+            failure=rounds.failures.get(case.name),
+            no_time=rounds.no_time.get(case.name),
             rounds=tuple(
                 {
                     "round": number,
@@ -177,74 +138,22 @@ def make_rows(subjects: Sequence[BenchSubject], rounds: Rounds, *, usual_row: st
                     "images_per_second": piece.images_per_second,
                     "cut_off": piece.is_cut,
                 }
-                for number, piece in sorted(rounds.slices.get(subject.name, {}).items())
+                for number, piece in sorted(rounds.slices.get(case.name, {}).items())
             ),
         )
-        for subject in subjects
+        for case in cases
     ]
 
 
-def fastest_row(
-    subjects: Sequence[BenchSubject], rounds: Rounds, group: str, *, prefix: str = ""
-) -> str | None:
-    """Name of the fastest measured subject of a group; None where none was measured."""
+def fastest_row(cases: Sequence[BenchCase], rounds: Rounds, group: str, *, prefix: str = "") -> str | None:
+    """Name of the fastest measured case of a group; None where none was measured."""
     rates = {
-        subject.name: spread.median
-        for subject in subjects
-        if subject.group == group and subject.name.startswith(prefix)
-        if (spread := rounds.rate(subject.name)) is not None
+        case.name: spread.median
+        for case in cases
+        if case.group == group and case.name.startswith(prefix)
+        if (spread := rounds.rate(case.name)) is not None
     }
     return max(rates, key=rates.__getitem__, default=None)
-
-
-def break_even_rows(
-    subjects: Sequence[BenchSubject],
-    rounds: Rounds,
-    caches: Sequence[BenchCache],
-    *,
-    usual_row: str | None,
-    num_frames: int,
-) -> list[BreakEvenRow]:
-    """Each cache by `permutation` against each live row of the same order, and against the usual loader.
-
-    The usual loader augments, so a cache is augmented too where that was measured; the live rows do not.
-    """
-    rows = []
-    plain = str(SamplingSpec())
-    live = [subject.name for subject in subjects if subject.group == "live" and subject.sampling == plain]
-    for cache in caches:
-        if cache.build_frames_per_second is None:
-            continue
-        of_cache = {
-            subject.augmented: subject.name
-            for subject in subjects
-            if subject.group == "cached" and subject.cache == cache.name and subject.sampling == plain
-            if rounds.rate(subject.name) is not None
-        }
-        if not of_cache:
-            continue
-        pairs = [(of_cache.get(False), other) for other in live]
-        if usual_row is not None:
-            pairs.append((of_cache.get(True, of_cache.get(False)), usual_row))
-        for ours, other in pairs:
-            cached_rate = None if ours is None else rounds.rate(ours)
-            other_rate = rounds.rate(other)
-            if ours is None or cached_rate is None or other_rate is None:
-                continue
-            rows.append(
-                BreakEvenRow(
-                    cache=cache.name,
-                    cached_row=ours,
-                    other_row=other,
-                    sums=BreakEven(
-                        num_frames=num_frames,
-                        build_frames_per_second=cache.build_frames_per_second,
-                        other_images_per_second=other_rate.median,
-                        cached_images_per_second=cached_rate.median,
-                    ),
-                )
-            )
-    return rows
 
 
 def _videos_builtins(videos: BenchVideos) -> dict[str, Any]:
@@ -260,12 +169,5 @@ def _videos_builtins(videos: BenchVideos) -> dict[str, Any]:
 
 
 def _cache_builtins(cache: BenchCache) -> dict[str, Any]:
-    return {
-        "name": cache.name,
-        "path": str(cache.path),
-        "num_frames": cache.num_frames,
-        "num_bytes": cache.num_bytes,
-        "bytes_per_frame": cache.bytes_per_frame,
-        "build_seconds": cache.build_seconds,
-        "build_frames_per_second": cache.build_frames_per_second,
-    }
+    names = ("name", "num_frames", "num_bytes", "bytes_per_frame", "build_seconds", "build_frames_per_second")
+    return {"path": str(cache.path)} | {name: getattr(cache, name) for name in names}

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from frame_cache_tools.bench.machine import versions_text
 from frame_cache_tools.bench.measure import LeftOut, Spread
-from frame_cache_tools.bench.report.machine import versions_text
-from frame_cache_tools.bench.report.report import BenchReport, BenchRow, BreakEvenRow, TimeUsed
+from frame_cache_tools.bench.report.break_even import BreakEven
+from frame_cache_tools.bench.report.report import BenchReport, BenchRow, TimeUsed
 
 from frame_store.shared import counted
 
@@ -12,7 +13,7 @@ GROUPS = ("usual loader", "live", "cached", "other loaders", "GPU", "limits")
 
 
 def report_text(report: BenchReport) -> str:
-    """All of it."""
+    """The whole report as text."""
     parts = [
         f"{report.machine.text()}\n{versions_text(report.versions)}\ndate  {report.date}",
         *([_videos_text(report)] if report.videos is not None else []),
@@ -32,9 +33,9 @@ def report_text(report: BenchReport) -> str:
 
 
 def rows_text(report: BenchReport) -> str:
-    """The figures, slow groups first."""
+    """The rows, slow groups first."""
     rows = report.rows
-    width = max(len(row.subject.name) for row in rows)
+    width = max(len(row.case.name) for row in rows)
     header = (
         f"{'':{width}} {'images/s':>9} {'spread':>15} {'rounds':>8} {'x usual':>8} {'of limit':>9} "
         f"{'first batch s':>14} {'peak MB':>8} {'eff. batch':>11}"
@@ -48,35 +49,34 @@ def rows_text(report: BenchReport) -> str:
         header,
     ]
     for group in GROUPS:
-        of_group = [row for row in rows if row.subject.group == group]
+        of_group = [row for row in rows if row.case.group == group]
         if of_group:
             lines += [f"-- {group}", *(_row_text(row, width) for row in of_group)]
     return "\n".join(lines)
 
 
-def break_even_text(rows: Sequence[BreakEvenRow]) -> str:
+def break_even_text(rows: Sequence[BreakEven]) -> str:
     """Epochs after which building has paid for itself."""
     width = max(len(row.cache) for row in rows)
     other_width = max(len(row.other_row) for row in rows)
     lines = [
-        f"Break-even for {counted(rows[0].sums.num_frames, 'frame')}: epochs after which build and cached epochs took "
+        f"Break-even for {counted(rows[0].num_frames, 'frame')}: epochs after which build and cached epochs took "
         "no longer",
         f"{'cache':{width}} {'against':{other_width}} {'build s':>9} {'its epoch s':>12} {'cached epoch s':>15} "
         f"{'epochs':>7}",
     ]
     for row in rows:
-        sums = row.sums
-        epochs = "never" if sums.epochs is None else str(sums.epochs)
+        epochs = "never" if row.epochs is None else str(row.epochs)
         lines.append(
-            f"{row.cache:{width}} {row.other_row:{other_width}} {sums.build_seconds:9.1f} "
-            f"{sums.other_epoch_seconds:12.1f} {sums.cached_epoch_seconds:15.1f} {epochs:>7}"
+            f"{row.cache:{width}} {row.other_row:{other_width}} {row.build_seconds:9.1f} "
+            f"{row.other_epoch_seconds:12.1f} {row.cached_epoch_seconds:15.1f} {epochs:>7}"
         )
     return "\n".join(lines)
 
 
 def _videos_text(report: BenchReport) -> str:
     videos = report.videos
-    assert videos is not None  # the caller looked
+    assert videos is not None  # checked by the caller
     return (
         f"videos {videos.folder}: {len(videos.paths)} ({counted(videos.num_files, 'different file')}), "
         f"{counted(videos.num_frames, 'frame')}, scanned in {videos.scan_seconds:.1f} s; "
@@ -98,7 +98,7 @@ def _caches_text(report: BenchReport) -> str:
 
 
 def _row_text(row: BenchRow, width: int) -> str:
-    name = f"{row.subject.name:{width}}"
+    name = f"{row.case.name:{width}}"
     if row.failure is not None:
         return f"{name} not measured: {row.failure}"
     rate = row.images_per_second
@@ -108,18 +108,18 @@ def _row_text(row: BenchRow, width: int) -> str:
     first = _median(row.seconds_to_first_batch)
     if not first and row.seconds_to_first_batch_expected is not None:
         first = f"~{_short(row.seconds_to_first_batch_expected)}"
-    worth = "" if row.subject.effective_batch is None else f"{row.subject.effective_batch:.1f}"
+    effective = "" if row.case.effective_batch is None else f"{row.case.effective_batch:.1f}"
     cells = (
         f"{_short(rate.median):>9} {f'{_short(rate.smallest)}-{_short(rate.largest)}':>15} "
         f"{_rounds(row):>8} {_median(row.ratio_to_usual):>8} {_median(row.ratio_to_limit):>9} "
-        f"{first:>14} {peak:>8} {worth:>11} "
+        f"{first:>14} {peak:>8} {effective:>11} "
         + ", ".join(f"{name}: {_short(value)}" for name, value in row.figures.items())
     )
     return f"{name} {cells}".rstrip()
 
 
 def _rounds(row: BenchRow) -> str:
-    """How many there are, and how many of them are not whole."""
+    """The number of rounds, and how many of them were cut off."""
     if not row.num_cut:
         return str(len(row.rounds))
     return (

@@ -1,4 +1,4 @@
-"""What `nvidia-smi` says: facts of the first GPU, and how busy its video engines are while something runs."""
+"""What `nvidia-smi` reports: facts of the first GPU, and the load of its video engines while a block runs."""
 
 import shutil
 import statistics
@@ -26,20 +26,20 @@ FACTS: Final = {
     "compute mode": "gpu/compute_mode",
     "busy": "gpu/utilization/gpu_util",
 }
-"""Names of facts, and where they stand in the report."""
+"""Names of facts, and their places in the report."""
 
 ENGINES: Final = {"decoder": "gpu/utilization/decoder_util", "jpeg": "gpu/utilization/jpeg_util"}
 
 
 class SmiError(Exception):
-    """There is no nvidia-smi, or it does not answer."""
+    """There is no nvidia-smi, or it fails."""
 
 
 def read_report(*options: str) -> ElementTree.Element:
     """The report of `nvidia-smi -q -x`.
 
     Raises:
-        SmiError: there is none.
+        SmiError: nvidia-smi is missing or fails.
     """
     program = shutil.which("nvidia-smi")
     if program is None:
@@ -58,7 +58,7 @@ def read_report(*options: str) -> ElementTree.Element:
 
 
 def wanted_facts(report: ElementTree.Element) -> dict[str, str]:
-    """`FACTS` of the first GPU; those that the report lacks are left out.
+    """`FACTS` of the first GPU, without those that the report lacks.
 
     >>> wanted_facts(ElementTree.fromstring("<log><driver_version>580.1</driver_version></log>"))
     {'driver': '580.1'}
@@ -68,10 +68,10 @@ def wanted_facts(report: ElementTree.Element) -> dict[str, str]:
 
 @contextmanager
 def watching(engine: str | None) -> Iterator[dict[str, float]]:
-    """Read how busy an engine of `ENGINES` is, again and again while the block runs.
+    """Read the load of an engine of `ENGINES`, again and again while the block runs.
 
-    The dict is filled when the block ends: median and largest reading in percent, of those above 0. It stays empty
-    where `engine` is None or nvidia-smi does not answer.
+    The dict is filled when the block ends: median and largest reading in percent, of the readings above 0. It stays
+    empty where `engine` is None or nvidia-smi fails.
     """
     found: dict[str, float] = {}
     if engine is None:

@@ -1,10 +1,10 @@
-"""What the GPU's video decoder takes, asked through ctypes: `cuvidGetDecoderCaps` of libnvcuvid."""
+"""Which videos the GPU's decoder supports, by `cuvidGetDecoderCaps` of libnvcuvid, called through ctypes."""
 
 import ctypes
 from dataclasses import dataclass
 from typing import Final
 
-from frame_store.shared import CudaDriver
+from frame_store.shared import CudaCallError, CudaDriver
 
 # cudaVideoCodec and cudaVideoChromaFormat, as NVIDIA's Video Codec SDK numbers them.
 CODECS: Final = {
@@ -55,17 +55,17 @@ class DecoderCaps(ctypes.Structure):
 
 @dataclass(frozen=True, kw_only=True)
 class CodecSupport:
-    """One answer."""
+    """Whether and how the GPU decodes videos of one codec."""
 
     is_supported: bool
     num_engines: int
-    """Decoding engines of the chip that take this codec; 0 where the driver is too old to say."""
+    """Decoding engines of the chip for this codec; 0 where the driver is too old to report them."""
     min_size: tuple[int, int]
     max_size: tuple[int, int]
     """(width, height) in pixels."""
 
     def text(self) -> str:
-        """In a few words.
+        """One phrase.
 
         >>> CodecSupport(is_supported=True, num_engines=7, min_size=(48, 16), max_size=(4096, 4096)).text()
         'yes, 7 engines, 48x16 to 4096x4096'
@@ -76,19 +76,15 @@ class CodecSupport:
         return f"yes, {self.num_engines} engines, {smallest} to {largest}"
 
 
-class CapsError(Exception):
-    """The decoder's library does not answer."""
-
-
 def ask_caps(
     library: ctypes.CDLL, driver: CudaDriver, *, ordinal: int = 0
 ) -> dict[tuple[str, int, str], CodecSupport]:
     """The answer to every row of `ASKED`.
 
-    The driver must be started. The GPU's primary context becomes current in this thread.
+    Start the driver before. The GPU's primary context becomes current in this thread.
 
     Raises:
-        CapsError: a call fails; names codec and error.
+        CudaCallError: a call fails; names codec and error.
     """
     driver.bind_primary_context(ordinal)
     answers = {}
@@ -96,7 +92,8 @@ def ask_caps(
         caps = DecoderCaps(codec=CODECS[codec], chroma=_CHROMA[chroma], bit_depth_minus_8=bit_depth - 8)
         code = library.cuvidGetDecoderCaps(ctypes.byref(caps))
         if code:
-            raise CapsError(f"{codec}, {bit_depth} bits: {driver.error_text(code)}")
+            call = f"cuvidGetDecoderCaps for {codec}, {bit_depth} bits,"
+            raise CudaCallError(call, code, driver.error_text(code))
         answers[codec, bit_depth, chroma] = CodecSupport(
             is_supported=bool(caps.is_supported),
             num_engines=caps.num_engines,

@@ -1,21 +1,23 @@
-"""What the machine of a GPU acceptance is: `python -m frame_cache_tools.bench.gpu.machine` prints it as JSON.
+"""The machine of a GPU acceptance, as JSON values. A fact that cannot be read is replaced by the reason."""
 
-It runs in a process of its own, since asking the driver starts CUDA. What cannot be known says why.
-"""
-
-import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from frame_cache_tools.bench.gpu.caps import CapsError, ask_caps
-from frame_cache_tools.bench.gpu.smi import SmiError, read_report, wanted_facts
-from frame_cache_tools.bench.report import read_machine, read_versions
+from frame_cache_tools.bench.machine.decoder_caps import ask_caps
+from frame_cache_tools.bench.machine.machine import read_machine, read_versions
+from frame_cache_tools.bench.machine.nvidia_smi import SmiError, read_report, wanted_facts
 
 from frame_store.errors import CudaError, CudaUnavailableError
-from frame_store.shared import CUDA_LIBRARY, NVDEC_LIBRARY, check_cuda_usable_here, load_library
+from frame_store.shared import (
+    CUDA_LIBRARY,
+    NVDEC_LIBRARY,
+    CudaCallError,
+    check_cuda_usable_here,
+    load_library,
+)
 
 _VARIABLES: Final = (
     "NVIDIA_DRIVER_CAPABILITIES",
@@ -40,7 +42,7 @@ def describe_machine(folder: Path) -> dict[str, Any]:
 
 
 def why_no_gpu() -> str | None:
-    """Why this process cannot use a GPU through torch; None where it can. Asking starts CUDA."""
+    """Why this process cannot use a GPU through torch; None where it can. This call starts CUDA."""
     try:
         check_cuda_usable_here()
     except CudaError as error:
@@ -55,7 +57,7 @@ def why_no_gpu() -> str | None:
 def _answer(question: Callable[[], Any]) -> Any:  # noqa: ANN401 - JSON
     try:
         return question()
-    except (SmiError, CudaError, CapsError) as error:
+    except (SmiError, CudaError, CudaCallError) as error:
         return f"not known: {error}"
 
 
@@ -78,7 +80,7 @@ def _codecs() -> dict[str, str]:
 
 
 def _place_of(name: str) -> str:
-    """The file that is loaded for a library's name, from this process's memory map."""
+    """The file of a loaded library, from this process's memory map."""
     if load_library(name) is None:
         return "not found"
     try:
@@ -88,7 +90,3 @@ def _place_of(name: str) -> str:
     stem = name.removesuffix(".1")
     paths = dict.fromkeys(line.split()[-1] for line in lines if line.rpartition("/")[2].startswith(stem))
     return ", ".join(paths) or "loaded"
-
-
-if __name__ == "__main__":
-    print(json.dumps(describe_machine(Path.cwd())))

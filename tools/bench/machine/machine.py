@@ -1,15 +1,17 @@
-"""What a benchmark ran on: CPU, memory, GPU, disk and the versions of what did the work."""
+"""The machine and the versions of a benchmark, as far as its report names them."""
 
 import os
 import platform
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from frame_cache_tools.bench.machine.nvidia_smi import FACTS, SmiError, read_report
+
 from frame_store import __version__
+from frame_store.shared import num_usable_cpus
 
 _PACKAGES = (
     "torch",
@@ -23,16 +25,15 @@ _PACKAGES = (
     "zarr",
     "numcodecs",
 )
-_SECONDS_FOR_NVIDIA_SMI = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """The machine, as far as the benchmark can tell."""
+    """The machine of a benchmark."""
 
     cpu: str
     cpus_usable: int
-    """CPUs that this process may run on."""
+    """CPUs that this process may use, by its affinity and its control group."""
     cpus_online: int
     memory_bytes: int
     gpu: str
@@ -56,10 +57,10 @@ class Machine:
 
 
 def read_machine(folder: Path) -> Machine:
-    """What is known of the machine; `folder` is where the caches lie."""
+    """Read the facts of this machine; `folder` is where the caches lie."""
     return Machine(
         cpu=_cpu_name(Path("/proc/cpuinfo")),
-        cpus_usable=len(os.sched_getaffinity(0)),
+        cpus_usable=num_usable_cpus(),
         cpus_online=os.cpu_count() or 1,
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         gpu=_gpu_names(),
@@ -70,7 +71,7 @@ def read_machine(folder: Path) -> Machine:
 
 
 def read_versions() -> dict[str, str]:
-    """Versions of Python, of FFmpeg's decoders and of the packages that do the work; absent ones are left out."""
+    """Versions of Python, FFmpeg's decoders and the packages that do the work; packages not installed are left out."""
     from av import library_versions
 
     versions = {"python": platform.python_version(), "frame-cache": __version__}
@@ -105,7 +106,7 @@ def _cpu_name(cpuinfo: Path) -> str:
 
 
 def _gpu_names() -> str:
-    """By torch, which says what a training would see; else by the driver's own tool."""
+    """By torch, whose answer is what a training would get; else by the driver's own tool."""
     import torch
 
     if torch.cuda.is_available():
@@ -113,20 +114,12 @@ def _gpu_names() -> str:
             f"{torch.cuda.get_device_name(number)} (CUDA {torch.version.cuda})"
             for number in range(torch.cuda.device_count())
         )
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return "none"
     try:
-        done = subprocess.run(
-            [program, "--query-gpu=name,driver_version", "--format=csv,noheader"],
-            capture_output=True,
-            check=True,
-            text=True,
-            timeout=_SECONDS_FOR_NVIDIA_SMI,
-        )
-    except (OSError, subprocess.SubprocessError):
+        report = read_report()
+    except SmiError:
         return "none"
-    names = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    driver = report.findtext(FACTS["driver"], "unknown")
+    names = [f"{gpu.findtext('product_name', 'unknown')}, {driver}" for gpu in report.iter("gpu")]
     return f"{'; '.join(names)} (torch sees none of them)" if names else "none"
 
 
