@@ -55,7 +55,7 @@ def report_of(population, *, features=None, **options):
     return make_report(law, SamplingSpec(**options), population.sizes, rho=None, features=features)
 
 
-# Visits to shards of any law.
+# Visits to shards with any probabilities.
 
 
 @pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
