@@ -51,7 +51,8 @@ class _BenchCommand(OneLineCommand):
             return super().parse_args(ctx, args)
         except click.UsageError as error:
             if "unexpected extra argument" in error.message:
-                error.message += "; give a folder of videos as --videos DIR, a cache as --cache DIR"
+                remedy = "give a folder of videos as --videos DIR, a cache as --cache DIR"
+                raise click.UsageError(f"{error.message}; {remedy}", ctx) from error
             raise
 
 

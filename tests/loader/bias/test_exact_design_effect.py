@@ -36,7 +36,7 @@ UNEQUAL = Population([2, 3, 4], seed=1)
 LAWS = {"uniform": np.full(3, 1 / 3), "lopsided": np.array([0.7, 0.1, 0.2]), "one left out": [0.4, 0.0, 0.6]}
 
 
-# Visits to shards of any law.
+# Visits to shards with any probabilities.
 
 
 @pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)

@@ -151,7 +151,7 @@ def test_the_mean_gradient_of_a_sampler_without_bias_is_the_full_gradient(
     of_mean = covariance() / NUM_BATCHES
     mean = mean_gradient(NUM_BATCHES, seed=1, one_batch_an_epoch=one_batch_an_epoch, **options)
     assert hotelling_p_value(mean, FULL, of_mean) > ALPHA
-    # A fifth of a standard deviation of a frame's gradient off, in whatever direction, and it would be found.
+    # The test would find a bias of a fifth of a standard deviation of a frame's gradient, in any direction.
     worst = 0.2**2 * NUM_BATCHES * np.linalg.eigvals(np.linalg.solve(covariance(), COVARIANCE)).real.min()
     assert power(worst, 3) > 0.99
 
@@ -194,6 +194,6 @@ def test_the_naive_rule_is_caught_and_its_bias_is_the_predicted_one():
     for seed in range(3):
         mean = mean_gradient(NUM_BATCHES, seed=seed, **NAIVE_VISITS)
         assert hotelling_p_value(mean, FULL, null) < ALPHA
-        assert hotelling_p_value(mean, FULL + bias, true) > ALPHA  # its own law holds
+        assert hotelling_p_value(mean, FULL + bias, true) > ALPHA  # its own distribution fits
         assert hotelling_p_value(mean_gradient(NUM_BATCHES, seed=seed, **VISITS), FULL, null) > ALPHA
     assert bias @ np.linalg.solve(null, bias) > critical_value(3)

@@ -1,4 +1,4 @@
-"""What a sampler's batches are worth: design effects, effective batches, the bias of a proxy; webdataset too."""
+"""Reports: design effects, effective batches and the bias of a proxy, of our samplers and of webdataset."""
 
 import dataclasses
 import math
@@ -113,7 +113,7 @@ def test_an_estimate_below_what_is_possible_does_not_break_a_report():
 
 
 def test_no_interval_promises_more_than_all_shard_means_alike_give():
-    """Visits of 4 of a shard's 12 frames: (n - m) / (n - 1) is left of the variance where all shards are alike."""
+    """Visits of 4 of a shard's 12 frames: (n - m) / (n - 1) of the variance remains if all shards are alike."""
     visits = {"sampling": "shards", "frames_per_visit": 4}
     report = report_of(visits, rho=rho_of(0.1, low=least_correlation(SIZES), high=0.3))
     assert report.effective_batch_high == pytest.approx(16 * 11 / 8)

@@ -1,4 +1,4 @@
-"""Tiny populations and every outcome of a sampler on them: what the formulas of SAMPLING.md are held to."""
+"""Tiny populations and every outcome of a sampler on them: what the formulas of SAMPLING.md are compared with."""
 
 import itertools
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ SUMMED = 1e-9
 
 
 def difference(found, expected):
-    """Greatest deviation, relative to the greatest expected value (or to 1 where all are tiny)."""
+    """Greatest deviation, relative to the greatest expected value (or to 1 if all are tiny)."""
     found, expected = np.asarray(found, float), np.asarray(expected, float)
     assert found.shape == expected.shape
     scale = np.abs(expected).max()
@@ -175,7 +175,7 @@ def shard_visits(
 
 
 class _ScriptedChance:
-    """Stands for `random.Random` where only `randint` is asked: plays the given choices, then the lowest ones."""
+    """Replaces `random.Random`: `randint` returns the given choices, then the lowest ones."""
 
     def __init__(self, choices):
         self.choices = list(choices)

@@ -24,7 +24,7 @@ def critical_value(degrees_of_freedom, *, alpha=ALPHA):
 
 
 def power(noncentrality, degrees_of_freedom, *, alpha=ALPHA):
-    """P(alarm) at `alpha` where the statistic is noncentral chi^2: a Poisson mixture of central ones."""
+    """P(alarm) at `alpha` if the statistic is noncentral chi^2: a Poisson mixture of central ones."""
     mean, reach = noncentrality / 2, 12 * math.sqrt(noncentrality / 2 + 1) + 30
     counts = torch.arange(max(0, int(mean - reach)), int(mean + reach), dtype=torch.float64)
     log_weights = torch.special.xlogy(counts, torch.tensor(mean)) - mean - torch.lgamma(counts + 1)
@@ -79,11 +79,11 @@ def coincidence(batches, group_of_frame):
 
 
 SMALL_BIAS = 0.07
-"""Chi^2 of a law that every test of draws below would find, with a power of at least 0.999."""
+"""Every test of draws below would find a bias of this chi^2, with a power of at least 0.999."""
 
 
 def draws_needed(num_frames, *, chi2=SMALL_BIAS, least_power=0.999):
-    """Independent draws with which Pearson's test finds a law of this chi^2; expectations are 5 or more."""
+    """Independent draws with which Pearson's test finds a bias of this chi^2; expectations are 5 or more."""
     draws = 5 * num_frames
     while power(draws * chi2, num_frames - 1) < least_power:
         draws = draws * 11 // 10
@@ -91,7 +91,7 @@ def draws_needed(num_frames, *, chi2=SMALL_BIAS, least_power=0.999):
 
 
 def draws_p_value(draws, law):
-    """Of independent draws, shape (T,), against a law of items, some of which it may exclude."""
+    """P-value of independent draws, shape (T,), against a distribution over items, which may exclude some items."""
     held = law > 0
     counts = np.bincount(draws, minlength=len(law))
     assert not counts[~held].any(), "a frame is drawn that cannot be"

@@ -1,4 +1,4 @@
-"""Which sampler the plan of `cache-bias` takes, on made-up speeds and effective batches."""
+"""The sampler that `cache-bias --plan` picks, for given speeds and effective batches."""
 
 import dataclasses
 
@@ -49,7 +49,7 @@ def test_a_permutation_that_meets_the_demand_is_taken_however_fast_the_others_ar
     name, why = picked(rows)
     assert name == "sampling=permutation"
     assert "4 of 4 samplers are unbiased" in why and "permutation does, and its noise cancels" in why
-    assert picked(rows[::-1])[0] == "sampling=permutation"  # whatever their order
+    assert picked(rows[::-1])[0] == "sampling=permutation"  # for any order of the rows
 
 
 def test_a_larger_effective_batch_beats_a_plainer_sampler():

@@ -110,7 +110,7 @@ def test_a_turned_frame_is_refused(quarter_turns):
 
 @pytest.mark.parametrize("video_number", [0, 1, 77])
 def test_a_mirrored_frame_is_refused(video_number):
-    # Transposing is the one mirror image that leaves the corner marks where they are.
+    # Transposition is the only mirror image that keeps the corner marks in their places.
     transposed = draw_frame(video_number, 2, 128, 128).transpose(1, 0, 2)
     with pytest.raises(ValueError, match="mirrored"):
         read_frame(transposed)

@@ -62,7 +62,7 @@ def test_S1_the_bounds_hold_and_the_first_is_attained():
         bias = np.linalg.norm(bias_of(law, frames))
         assert bias <= math.sqrt(chi2_of_law(law) * POPULATION.variance)
         assert bias <= total_variation(law) * diameter
-        worst = len(law) * law - 1  # a quantity that is large exactly where the sampler looks too often
+        worst = len(law) * law - 1  # a quantity that is large for the frames that are shown too often
         assert_equal(bias_of(law, worst), math.sqrt(chi2_of_law(law)) * worst.std())
 
 
@@ -124,7 +124,7 @@ def test_S3_worked_numbers():
 
 @pytest.mark.parametrize("sigma", [0.5, 1.0])
 def test_S3_log_normal_sizes_in_the_limit(sigma):
-    # Equally spaced quantiles of a normal law, by bisection, stand for many videos: A / H - 1 = e^(sigma^2) - 1.
+    # Equally spaced quantiles of a normal distribution represent many videos: A / H - 1 = e^(sigma^2) - 1.
     levels = (np.arange(20_000) + 0.5) / 20_000
     grid = np.linspace(-6, 6, 60_001)
     normal = np.cumsum(np.exp(-(grid**2) / 2))

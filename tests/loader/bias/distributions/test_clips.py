@@ -140,7 +140,7 @@ def test_S18_every_small_case():
         ), case
         assert stated.num_short_videos == sum(is_short), case
         assert stated.num_frames_in_short_videos == sum(np.array(lengths)[is_short]), case
-        # Uniform over frames only where S18 says so.
+        # Uniform over frames only in the cases of (S18).
         all_alike = clip_frames == 1 or set(lengths) <= {0, clip_frames * stride}
         assert (stated.chi2 == 0) == all_alike, case
 

@@ -103,15 +103,15 @@ def test_block_shuffle_over_all_steps(sizes, shards_per_block, batch_size, world
         assert law.chi2_of_pairs <= chi2 + 1e-12
 
 
-def test_what_whole_batches_of_one_rank_say_is_not_it():
-    """The mean over floor(N / B) batches, whatever becomes of the last step: what was printed before."""
+def test_the_mean_over_whole_batches_of_one_rank_is_wrong():
+    """The mean over floor(N / B) batches ignores the treatment of the last step."""
     every = pair_law_of_blocks([3, 3, 3], 6)
     padded = mean_pair_law(every, [batch for step in steps(9, 2, 2, "pad") for batch in np.split(step, 2)])
     options = {"block_frames": 6, "batch_size": 2}
     right = 81 * np.square(padded).sum() - 1
     assert_equal([block_pair_chi2([3, 3, 3], **options, num_batches=6)[0]], [right])
     assert_rejected([block_pair_chi2([3, 3, 3], **options)[0]], [right])
-    # A lower bound over too many batches is none: three ranks, and two frames of eight are left over.
+    # A bound computed over too many batches is not a lower bound: three ranks, and two frames of eight are left over.
     every = pair_law_of_blocks([1, 4, 1, 2], 6)
     (step,) = steps(8, 2, 3, "drop")
     right = 64 * np.square(mean_pair_law(every, np.split(step, 3))).sum() - 1

@@ -105,7 +105,7 @@ def test_S52_the_classes_are_all_of_it_where_shards_are_equal_and_visits_of_diff
 
 
 def test_S52_what_a_whole_batch_tells_is_never_less():
-    """The law of a batch of three against independent frames: a pair of it is a part of that."""
+    """A batch of three against independent frames: its chi^2 is at least that of its pairs."""
     population = type(TINY)([2, 3])
     outcomes = shard_visits(population, population.share, num_visits=1, frames_per_visit=2)
     batches = np.zeros((5, 5))
@@ -126,7 +126,7 @@ def test_S52_batch_normalisation_divides_by_what_pairs_say():
         half_squares = (feature[:, None] - feature) ** 2 / 2
         assert_equal(expected, (1 - 1 / 4) * (pair_law(outcomes, 9) * half_squares).sum())
         of_independent = (1 - 1 / 4) * feature.var()
-        if name == "visits":  # a law of single frames that is uniform, and still wrong
+        if name == "visits":  # single frames are uniform, and pairs are not
             assert expected < 0.95 * of_independent
 
 

@@ -62,13 +62,13 @@ def measured_kappas(urls, unbuffered, *, buffer, initial):
         batches = shards[: len(shards) // BATCH * BATCH].reshape(-1, BATCH)
         same = (batches[:, :, None] == batches[:, None, :]).sum(axis=(1, 2)) - BATCH
         means.append(same.mean() / (BATCH * (BATCH - 1)))
-    gc.collect()  # here, where its unclosed files are expected
+    gc.collect()  # at this point a warning about unclosed files is expected
     return np.array(means)
 
 
 @pytest.mark.parametrize(("buffer", "initial"), [(60, 60), (100, 30), (20, 20)])
 def test_kappa_of_plain_webdataset_is_as_predicted(urls, unbuffered, buffer, initial):
-    """Within 4 standard errors of 120 epochs, about 1% of kappa; a buffer half or twice as long is told apart."""
+    """Within 4 standard errors of 120 epochs, about 1% of kappa; buffers half or twice as long are rejected."""
     measured = measured_kappas(urls, unbuffered, buffer=buffer, initial=initial)
     error = measured.std(ddof=1) / np.sqrt(EPOCHS)
 

@@ -79,8 +79,8 @@ def buffer_pair_law(
 def steady_lag_law(lags: npt.ArrayLike, output_lag: int, *, shuffle_buffer: int) -> Reals:
     """Probability that two picks `output_lag` apart take items `lags` >= 1 apart, either first (S38): its shape.
 
-    (theta^|d - delta| + theta^(d + delta - 1)) / (2 Q - 1), theta = 1 - 1 / Q, for a buffer long full, far
-    from both ends of the stream.
+    (theta^|d - delta| + theta^(d + delta - 1)) / (2 Q - 1), theta = 1 - 1 / Q, for a buffer that has long been full,
+    far from both ends of the stream.
 
     Raises:
         SamplingError: a lag or a buffer below one.
