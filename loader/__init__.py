@@ -3,16 +3,28 @@
 from typing import TYPE_CHECKING
 
 from frame_store.shared import lazy_names
-from loader.augment import ColorJitter, Normalize, RandomResizedCrop
 from loader.errors import AugmentationError, SamplingError
-from loader.sampling import Sampling, SamplingSpec, ShardChoice
+from loader.sampling import (
+    BatchOptions,
+    Sampling,
+    SamplingSpec,
+    ShardChoice,
+    UnshardedWarning,
+    rank_and_world_size,
+)
 from loader.sampling.orders import EpochOrder, epoch_order
 
 if TYPE_CHECKING:
-    from loader.augment import Augmentation, AugmentParameters, exercise_augmentation
+    from loader.augment import (
+        Augmentation,
+        AugmentParameters,
+        ColorJitter,
+        Normalize,
+        RandomResizedCrop,
+        exercise_augmentation,
+    )
     from loader.batches import FrameBatch
     from loader.frame_loader import FrameLoader
-    from loader.sampling import UnshardedWarning, rank_and_world_size
     from loader.torch_loader import (
         FrameBatchSampler,
         FrameDataset,
@@ -26,6 +38,7 @@ __all__ = [
     "AugmentParameters",
     "Augmentation",
     "AugmentationError",
+    "BatchOptions",
     "ColorJitter",
     "EpochOrder",
     "FrameBatch",
@@ -51,13 +64,23 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "loader.augment.draw": ["AugmentParameters"],
-        "loader.augment.augmentation": ["Augmentation", "exercise_augmentation"],
-        "loader.batches.frame_batch": ["FrameBatch"],
-        "loader.torch_loader.dataset": ["FrameBatchSampler", "FrameDataset", "frame_batch_collate"],
+        "loader.augment": [
+            "AugmentParameters",
+            "Augmentation",
+            "ColorJitter",
+            "Normalize",
+            "RandomResizedCrop",
+            "exercise_augmentation",
+        ],
+        "loader.batches": ["FrameBatch"],
         "loader.frame_loader": ["FrameLoader"],
-        "loader.sampling.ranks": ["UnshardedWarning", "rank_and_world_size"],
-        "loader.torch_loader.worker_loader": ["WorkerLoader", "make_dataloader"],
+        "loader.torch_loader": [
+            "FrameBatchSampler",
+            "FrameDataset",
+            "WorkerLoader",
+            "frame_batch_collate",
+            "make_dataloader",
+        ],
         "loader.webdataset": ["webdataset_batches"],
     },
 )

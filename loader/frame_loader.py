@@ -102,12 +102,8 @@ class FrameLoader:
             lookahead: for videos decoded live on the CPU: batches known beyond the one that is due, so that each
                 group of pictures is decoded once for all of them. The order of frames stays the same.
             lookahead_bytes: memory for frames that were decoded before they are due, on top of the batches'.
-            options: which frames come together when, as `loader.sampling.plan.BatchPlan` explains:
-                `batch_size=128, sampling="permutation", seed=0, remainder=None, rank=None, world_size=None` (where
-                several processes train, give the last two as `loader.rank_and_world_size()` says them); for
-                `sampling="shards"` also `shards_per_batch`, `frames_per_visit`, `shard_choice="proportional"`,
-                `frames_with_replacement=False`; for `"block"` `shards_per_block`; for clips `clip_frames`,
-                `clip_stride=1`.
+            options: which frames come together when: batch_size, sampling, seed, rank, world_size and others. They
+                are listed, with their types, defaults and meanings, in `loader.BatchOptions`.
 
         Warns:
             UnshardedWarning: several processes train, as `torch.distributed` or WORLD_SIZE show, and no rank is

@@ -192,12 +192,13 @@ def sampling_law(
     # The loader's own plan refuses what the loader would, and tells how long an epoch is.
     plan = BatchPlan(
         sizes,
-        video_sizes=video_sizes,
+        spec,
         batch_size=batch_size,
+        seed=0,
         remainder=remainder,
         rank=0,
         world_size=world_size,
-        **spec.to_builtins(),
+        video_sizes=video_sizes,
     )
     dropped = 0 if spec.with_replacement else plan.num_positions_dropped
     doubled = plan.num_positions_doubled

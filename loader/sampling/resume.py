@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from frame_store.protocol import FrameStore
 from frame_store.shared import counted, listed, whole_number
 from loader.errors import SamplingError
-from loader.sampling.plan import BatchOptions, BatchPlan, plan_batches
+from loader.sampling.options import BatchOptions
+from loader.sampling.plan import BatchPlan, plan_batches
 from loader.sampling.ranks import ShardingCheck, check_ranks
 
 

@@ -21,7 +21,9 @@ _OF_SHARDS = ("frames_per_visit", "shard_choice", "frames_with_replacement")
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingSpec:
-    """Everything beside shard sizes, seed and epoch that decides the order of frames.
+    """The options that decide the order of frames, beside the shard sizes, the seed and the epoch.
+
+    `loader.sampling.options.BatchOptions` explains each field. `frames_per_visit` stands for `shards_per_batch`, too.
 
     Raises:
         SamplingError: a misspelt name, a number out of range, or an option of another sampling.
@@ -29,18 +31,11 @@ class SamplingSpec:
 
     sampling: Sampling = "permutation"
     frames_per_visit: int | None = None
-    """`shards`: frames drawn of one shard before the next is drawn, m."""
     shard_choice: ShardChoice = "proportional"
-    """`shards`: see `ShardChoice`."""
     frames_with_replacement: bool = False
-    """`shards`: whether a visit may draw a frame twice."""
     shards_per_block: int | None = None
-    """`block`: a block holds the frames of this many shards of average size, k."""
     clip_frames: int | None = None
-    """Frames of a clip, T; None samples single frames. A clip is a whole window: T frames of one video, q apart.
-    `permutation` orders every whole window, `iid` draws windows uniformly, with replacement."""
     clip_stride: int = 1
-    """Distance between the frames of a clip, q, in stored frames."""
 
     def __post_init__(self) -> None:
         """Check names, ranges and what belongs to what."""

@@ -76,7 +76,7 @@ class FrameBatchSampler(Sampler[BatchIds]):
 
     @takes_options("FrameBatchSampler")
     def __init__(self, store: StoreOrPath, **options: Unpack[BatchOptions]) -> None:
-        """See `FrameLoader` for the options. Only the sizes of `store` are kept; a path is opened for them and closed.
+        """See `BatchOptions` for the options. Only the sizes of `store` are kept; a path is opened for them and closed.
 
         `accelerate.prepare` shards the batches of a sampler itself: there, give `rank=0, world_size=1`.
 

@@ -48,8 +48,8 @@ def make_dataloader(
         augment: see `FrameLoader`. With workers and batches on the CPU it runs in the workers, which takes a callable
             that pickles where they are spawned (no lambda), and whose randomness is what torch seeds each worker
             with; on a GPU it runs in the process that iterates, behind the upload.
-        options: see `FrameLoader`, which has more of its own: make it directly to look ahead, or to have a GPU decode
-            JPEG.
+        options: see `BatchOptions`. `FrameLoader` has more options of its own: make it directly to look ahead, or to
+            have a GPU decode JPEG.
 
     Raises:
         SamplingError: the arguments contradict each other or the store, or an option does not exist (also a

@@ -6,7 +6,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from loader import FrameBatchSampler, FrameDataset, FrameLoader, frame_batch_collate, make_dataloader
-from loader.sampling.plan import BatchPlan
+from loader.sampling.plan import make_plan
 from tests.support.caches.array_store import ArrayStore
 
 NUM_FRAMES, BATCH_SIZE = 40, 8
@@ -41,7 +41,7 @@ def ids_of(batches):
 
 
 def epoch_ids(epoch, first_position=0, **options):
-    plan = BatchPlan([NUM_FRAMES], batch_size=BATCH_SIZE, **options)
+    plan = make_plan([NUM_FRAMES], batch_size=BATCH_SIZE, **options)
     return [ids.tolist() for ids in plan.batches(epoch, first_position=first_position)]
 
 

@@ -11,7 +11,7 @@ from loader import FrameBatchSampler, FrameDataset, FrameLoader, SamplingError, 
 from loader.sampling.orders.clips import contiguous_video_sizes, contiguous_videos
 from loader.sampling.orders.epoch import epoch_order
 from loader.sampling.orders.permutation import MAX_TABULATED
-from loader.sampling.plan import BatchPlan
+from loader.sampling.plan import make_plan
 from loader.sampling.resume import EpochCursor
 from tests.campaigns.bench_sampling import peak_megabytes
 from tests.support.caches.array_store import FRAMES_PER_VIDEO, ArrayStore, spelt_frame_ids
@@ -79,7 +79,7 @@ def test_an_epoch_is_every_whole_window_once_but_for_the_remainder(
         return  # refused: a rank would get nothing
     where = {"batch_size": batch_size, "world_size": world_size, "remainder": remainder, "seed": seed}
     plans = [
-        BatchPlan([sum(video_sizes)], video_sizes=video_sizes, rank=rank, **where, **options)
+        make_plan([sum(video_sizes)], video_sizes=video_sizes, rank=rank, **where, **options)
         for rank in range(world_size)
     ]
     assert {plan.num_positions for plan in plans} == {len(windows)}
@@ -110,7 +110,7 @@ def test_stopped_anywhere_and_resumed_by_others_an_epoch_is_every_whole_window_o
     def plans_of(world_size, batch_size):
         ranks = min(world_size, len(windows))
         return [
-            BatchPlan(
+            make_plan(
                 [sum(video_sizes)],
                 video_sizes=video_sizes,
                 batch_size=batch_size,

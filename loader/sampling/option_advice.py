@@ -1,16 +1,8 @@
 """Options that do not exist here: what other loaders call them, and what was misspelt, answered with our own name."""
 
 import difflib
-import functools
-import inspect
-from collections.abc import Callable, Iterable
-from typing import Final, ParamSpec, TypeVar
-
-from loader.errors import UnknownOptionError
-from loader.sampling.plan import BatchOptions
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from collections.abc import Container, Iterable
+from typing import Final
 
 _AUGMENT = (
     "FrameLoader and make_dataloader take augment=, a loader.Augmentation or a callable on the uint8 batch"
@@ -114,43 +106,9 @@ _SURELY_ALIKE: Final = 0.85
 """Advice answers a name as if it had been meant, so one that only resembles it (num_epochs, num_shards) gets none."""
 
 
-def takes_options(maker: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Refuse keywords that `maker` has no option for, with what it calls them, or the nearest of its options.
-
-    `maker` has its own parameters, and those of `BatchOptions` where it takes keywords.
-    """
-
-    def decorate(make: Callable[P, R]) -> Callable[P, R]:
-        parameters = inspect.signature(make).parameters.values()
-        named = {parameter.name for parameter in parameters if parameter.kind not in _NO_NAMES} - {"self"}
-        takes_batch_options = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-        known = named | (set(BatchOptions.__annotations__) if takes_batch_options else set())
-
-        @functools.wraps(make)
-        def checked(*args: P.args, **options: P.kwargs) -> R:
-            unknown = [name for name in options if name not in known]
-            if unknown:
-                raise UnknownOptionError(
-                    f"{maker} has no option "
-                    + "; nor ".join(f"{name}=: {advice_on(name, known)}" for name in unknown)
-                )
-            return make(*args, **options)
-
-        return checked
-
-    return decorate
-
-
-_NO_NAMES = {
-    inspect.Parameter.VAR_KEYWORD,
-    inspect.Parameter.VAR_POSITIONAL,
-    inspect.Parameter.POSITIONAL_ONLY,
-}
-
-
-def advice_on(name: str, known: Iterable[str]) -> str:
-    """What to give instead of an option that is not in `known`."""
-    if name in BatchOptions.__annotations__:
+def advice_on(name: str, known: Iterable[str], *, shared: Container[str]) -> str:
+    """What to give instead of an option that is not in `known`; `shared` are the options that all loaders share."""
+    if name in shared:
         return "FrameLoader, FrameBatchSampler and make_dataloader take it"
     if name in ADVICE:
         return ADVICE[name]
