@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from itertools import islice
@@ -11,16 +10,24 @@ from typing import Any, Unpack
 
 import torch
 
-from frame_store.protocol import DecodesInGroups, DecodesOnDevice, Frames, FrameStore, PrefetchingStore
+from frame_store.protocol import DecodesInGroups, DecodesOnDevice, FrameStore, PrefetchingStore
 from frame_store.shared import check_cuda_usable_here, flag, num_usable_cpus, whole_number
 from loader.augment import Augment, checked_augment
-from loader.batches import BatchReader, FrameBatch, ReaderThreads, Reading, closed_at_end, closed_at_exit
+from loader.batches import (
+    BatchReader,
+    CpuReader,
+    FrameBatch,
+    ReadBatch,
+    ReaderThreads,
+    Reading,
+    closed_at_end,
+    closed_at_exit,
+)
 from loader.errors import SamplingError
 from loader.gpu import (
     CudaStreams,
     Device,
-    DeviceBatch,
-    DeviceBatchReader,
+    DeviceReader,
     JpegDecode,
     chosen_device,
     chosen_jpeg_decoder,
@@ -148,7 +155,7 @@ class FrameLoader:
             (self._lookahead + self._read_ahead) * self._plan.frames_per_batch,
         )
         self._check_lookahead()
-        self._readers: dict[bool | torch.device, BatchReader | DeviceBatchReader] = {}
+        self._readers: dict[bool | torch.device, BatchReader] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_readers": {}}  # memory and streams do not travel
@@ -220,78 +227,57 @@ class FrameLoader:
             epoch, first_position = iteration.began
             share = self._plan.slice_from(first_position)
             planned = self._plan.batches(epoch, first_position=first_position)
-            # Left early, too: Python closes a generator that nobody holds any more, and this one the other.
+            # If the caller stops early, Python closes this generator, which closes the inner one.
             with closing(read(planned, epoch, num_batches=len(share))) as batches:
                 for step in range(len(share)):
-                    # No name here holds the batch: when the caller drops it, its memory may be used again.
-                    yield self._handed_out(next(batches), iteration, position=share.position_after(step))
-
-    def _handed_out(
-        self, batch: FrameBatch | DeviceBatch, iteration: Iteration, *, position: int
-    ) -> FrameBatch:
-        iteration.give(position)
-        # Here, and not where it was read: it is the caller's stream that has to wait.
-        return batch.handed_out() if isinstance(batch, DeviceBatch) else batch
+                    # No name in this frame holds the batch: its memory may be used again once the caller drops it.
+                    yield _handed_out(next(batches), iteration, position=share.position_after(step))
 
     def _read_one_by_one(
         self, planned: Iterator[FrameIds], epoch: int, *, num_batches: int
-    ) -> Generator[FrameBatch | DeviceBatch]:
+    ) -> Generator[ReadBatch]:
         reader, prefetcher = self._reader(), _Prefetcher(self._store)
-        pending: deque[Reading[FrameBatch | DeviceBatch]] = deque()
-        threads = ReaderThreads(min(self._num_threads, num_batches))
-        try:
+        pending: deque[Reading[ReadBatch]] = deque()
+        with closing(ReaderThreads(min(self._num_threads, num_batches))) as threads:
             for _ in range(num_batches):
                 for frame_ids in islice(planned, self._read_ahead + 1 - len(pending)):
                     prefetcher.announce(frame_ids)
                     pending.append(threads.submit(partial(reader.read, frame_ids, epoch=epoch)))
                 yield pending.popleft().result()
-        finally:
-            threads.close()
 
     def _decode_ahead(
         self, planned: Iterator[FrameIds], epoch: int, *, num_batches: int
-    ) -> Generator[FrameBatch | DeviceBatch]:
+    ) -> Generator[ReadBatch]:
         assert isinstance(self._store, DecodesInGroups)  # checked where the loader was made
         reader = self._reader()
-        buffers: deque[torch.Tensor] = deque()
+        decoded = read_with_lookahead(
+            self._store,
+            planned,
+            lookahead=self._lookahead,
+            capacity=self._lookahead_frames,
+            num_threads=self._num_threads,
+            lend_pixels=reader.lend_pixels,
+            steps_in_flight=self._read_ahead,
+        )
 
-        def make_buffer(num_frames: int) -> Frames:
-            buffers.append(reader.lend_pixels(num_frames))
-            frames: Frames = buffers[-1].numpy()
-            return frames
+        def complete_next() -> ReadBatch:
+            frame_ids, pixels = next(decoded)
+            return reader.complete(frame_ids, pixels, epoch=epoch)
 
-        with (
-            ThreadPoolExecutor(self._num_threads, thread_name_prefix="frame-loader") as pool,
-            closed_at_end(
-                read_with_lookahead(
-                    self._store,
-                    planned,
-                    lookahead=self._lookahead,
-                    capacity=self._lookahead_frames,
-                    pool=pool,
-                    make_buffer=make_buffer,
-                    steps_in_flight=self._read_ahead,
-                )
-            ) as decoded,
-            closing(ReaderThreads(1)) as thread,
-        ):
-
-            def complete_next() -> FrameBatch | DeviceBatch:
-                frame_ids, _ = next(decoded)
-                return reader.complete(frame_ids, buffers.popleft(), epoch=epoch)  # made in this order
-
-            # One ahead: it is made while the caller works on the one before.
+        # One thread, beside those that decode, takes the decoded batches in their order and augments them. It works on
+        # the next batch while the caller works on the one before.
+        with closed_at_end(decoded), closing(ReaderThreads(1)) as thread:
             pending = deque(thread.submit(complete_next) for _ in range(min(2, num_batches)))
             for number in range(num_batches):
                 yield pending.popleft().result()
                 if number + 2 < num_batches:
                     pending.append(thread.submit(complete_next))
 
-    def _reader(self) -> BatchReader | DeviceBatchReader:
+    def _reader(self) -> BatchReader:
         """Kept from one epoch to the next with its memory, as fresh pages are slow."""
         if self._device.type == "cuda":
             if self._device not in self._readers:
-                self._readers[self._device] = DeviceBatchReader(
+                self._readers[self._device] = DeviceReader(
                     self._store,
                     streams=CudaStreams(self._device),
                     augment=self._augment,
@@ -302,7 +288,7 @@ class FrameLoader:
         if pin_memory is None:
             pin_memory = bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
         if pin_memory not in self._readers:
-            self._readers[pin_memory] = BatchReader(
+            self._readers[pin_memory] = CpuReader(
                 self._store,
                 augment=self._augment,
                 frames_per_batch=self._plan.frames_per_batch,
@@ -323,6 +309,11 @@ class FrameLoader:
                 f"lookahead={self._lookahead} is for videos decoded live; {type(self._store).__name__} finds a frame "
                 f"without decoding others, and nothing would be saved"
             )
+
+
+def _handed_out(batch: ReadBatch, iteration: Iteration, *, position: int) -> FrameBatch:
+    iteration.give(position)
+    return batch.handed_out()  # in the caller's thread: the stream that is current there has to wait
 
 
 class _Prefetcher:

@@ -1,6 +1,5 @@
 """A batch of frames with where each of them comes from."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from frame_store.protocol import Frames, FrameStore
+from frame_store.protocol import Frames
 from frame_store.shared import counted
 
 
@@ -127,17 +126,3 @@ _DTYPES = {
     "frame_in_video": torch.int64,
     "pts_seconds": torch.float64,
 }
-
-
-def read_frame_batch(
-    store: FrameStore, frame_ids: npt.NDArray[np.int64] | Sequence[int] | Sequence[Sequence[int]]
-) -> FrameBatch:
-    """One `read_frames` call and its index rows as a batch, in request order; clips for ids of shape (B, T).
-
-    Raises:
-        FrameIdError: an id outside [0, len(store)).
-        StoreDamagedError: the store cannot give a frame back.
-    """
-    ids = np.asarray(frame_ids)
-    frames = store.read_frames(ids.reshape(-1)).reshape(*ids.shape, *store.frame_shape)  # it checks the ids
-    return FrameBatch.from_numpy(frames=frames, frame_ids=ids, rows=store.index[ids.astype(np.int64)])

@@ -1,7 +1,6 @@
 """Batches on a GPU: frames uploaded as bytes, or made there, then augmented there; the host waits for nothing."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,9 +9,9 @@ import torch
 
 from frame_store.protocol import DecodesOnDevice, FrameStore, HoldsEncodedFrames
 from loader.augment import Augment, augmented_frames
-from loader.batches import FrameBatch
+from loader.batches import FrameBatch, ReadBatch
 from loader.gpu.jpeg import DecodeJpegs, stack_images
-from loader.gpu.streams import DeviceStreams, TakeOver
+from loader.gpu.streams import DeviceStreams
 from loader.sampling.orders import FrameIds
 
 FramesOnDevice: TypeAlias = Callable[[], torch.Tensor]
@@ -22,21 +21,8 @@ FrameSource: TypeAlias = Callable[[FrameIds], FramesOnDevice]
 """Reads frames of ids (B,) as far as the host has to, outside of any stream."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class DeviceBatch:
-    """A batch whose frames are perhaps still on their way."""
-
-    batch: FrameBatch
-    take_over: TakeOver
-
-    def handed_out(self) -> FrameBatch:
-        """The batch, for the stream that is current here and now: on another one, wait for this one."""
-        self.take_over()
-        return self.batch
-
-
-class DeviceBatchReader:
-    """Reads batches to a device. Threads may share it; `loader.batches.reader.BatchReader` is its like on the CPU."""
+class DeviceReader:
+    """`loader.batches.BatchReader` of batches on a device."""
 
     def __init__(
         self,
@@ -65,23 +51,18 @@ class DeviceBatchReader:
         else:
             self._source = self._uploaded
 
-    def read(self, frame_ids: npt.ArrayLike, *, epoch: int) -> DeviceBatch:
-        """One read and its index rows, in request order; clips for ids of shape (B, T).
-
-        Raises:
-            FrameIdError: an id outside [0, len(store)).
-            StoreDamagedError: the store cannot give a frame back.
-        """
+    def read(self, frame_ids: npt.ArrayLike, *, epoch: int) -> ReadBatch:
+        """See `BatchReader`."""
         ids = np.asarray(frame_ids)
         frames = self._source(ids.reshape(-1))  # it checks the ids
         return self._complete(ids.astype(np.int64, copy=False), frames, epoch=epoch)
 
     def lend_pixels(self, num_frames: int) -> torch.Tensor:
-        """Where to read that many frames to: uint8 (num_frames, H, W, 3) on the host."""
+        """See `BatchReader`."""
         return self._streams.host_memory((num_frames, *self._store.frame_shape), torch.uint8)
 
-    def complete(self, frame_ids: FrameIds, pixels: torch.Tensor, *, epoch: int) -> DeviceBatch:
-        """The batch over frames that have been read to where `lend_pixels` said."""
+    def complete(self, frame_ids: FrameIds, pixels: torch.Tensor, *, epoch: int) -> ReadBatch:
+        """See `BatchReader`."""
         return self._complete(frame_ids, lambda: self._streams.upload(pixels), epoch=epoch)
 
     def _uploaded(self, frame_ids: FrameIds) -> FramesOnDevice:
@@ -89,7 +70,7 @@ class DeviceBatchReader:
         self._store.read_frames(frame_ids, out=pixels.numpy())
         return lambda: self._streams.upload(pixels)
 
-    def _complete(self, frame_ids: FrameIds, frames: FramesOnDevice, *, epoch: int) -> DeviceBatch:
+    def _complete(self, frame_ids: FrameIds, frames: FramesOnDevice, *, epoch: int) -> ReadBatch:
         with self._streams.own_stream():
             pixels = frames().view(*frame_ids.shape, *self._store.frame_shape)
             rows = _packed_rows(frame_ids, self._store.index[frame_ids], self._streams)
@@ -97,7 +78,7 @@ class DeviceBatchReader:
             if self._augment is not None:
                 frames_there = augmented_frames(self._augment, batch.frames, frame_ids=frame_ids, epoch=epoch)
                 batch = batch.with_frames(frames_there)
-            return DeviceBatch(batch=batch, take_over=self._streams.ready(batch.tensors().values()))
+            return ReadBatch(batch=batch, take_over=self._streams.ready(batch.tensors().values()))
 
 
 def _decoded_there(store: DecodesOnDevice, streams: DeviceStreams) -> FrameSource:

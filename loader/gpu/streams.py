@@ -5,18 +5,16 @@ the stream that is current where the batch is handed out waits for that event, o
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 import torch
 
 from frame_store.errors import CudaUnavailableError
 from frame_store.shared import check_cuda_usable_here
-
-TakeOver: TypeAlias = Callable[[], None]
-"""To be called where tensors are handed out: makes the stream that is current there wait until they are ready."""
+from loader.batches import TakeOver
 
 
 class DeviceStreams(Protocol):

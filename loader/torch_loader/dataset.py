@@ -21,8 +21,9 @@ from typing import Any, TypeAlias, Unpack
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from frame_store.protocol import FrameStore
 from frame_store.shared import counted_in_groups
-from loader.batches import FrameBatch, read_frame_batch
+from loader.batches import CpuReader, FrameBatch
 from loader.errors import SamplingError
 from loader.sampling import (
     BatchOptions,
@@ -52,7 +53,13 @@ class FrameDataset(Dataset[dict[str, torch.Tensor]]):
             SamplingError: neither a store nor a path.
             StoreError: no usable cache at the path.
         """
-        self.store = opened_store(store)
+        self._store = opened_store(store)
+        self._reader = CpuReader(self._store)
+
+    @property
+    def store(self) -> FrameStore:
+        """Where the frames are."""
+        return self._store
 
     def __repr__(self) -> str:
         height, width, _ = self.store.frame_shape
@@ -64,11 +71,11 @@ class FrameDataset(Dataset[dict[str, torch.Tensor]]):
 
     def __getitem__(self, frame_id: int) -> dict[str, torch.Tensor]:
         """One frame, as a sample of `FrameBatch.__getitem__`: `frame` is uint8 (3, H, W)."""
-        return read_frame_batch(self.store, [frame_id])[0]
+        return self.__getitems__([frame_id])[0]
 
     def __getitems__(self, frame_ids: Sequence[int] | Sequence[Sequence[int]]) -> FrameBatch:
         """A whole batch in one read: what `DataLoader` asks for and hands to its `collate_fn`."""
-        return read_frame_batch(self.store, frame_ids)
+        return self._reader.read(frame_ids, epoch=0).batch
 
 
 class FrameBatchSampler(Sampler[BatchIds]):

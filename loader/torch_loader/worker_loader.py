@@ -11,7 +11,7 @@ from frame_store.errors import CudaForkError
 from frame_store.protocol import FrameStore
 from frame_store.shared import check_cuda_usable_here, whole_number
 from loader.augment import Augment, augmented_frames, checked_augment
-from loader.batches import FrameBatch, read_frame_batch
+from loader.batches import CpuReader, FrameBatch
 from loader.errors import SamplingError
 from loader.frame_loader import FrameLoader
 from loader.gpu import CudaStreams, Device, DeviceStreams, chosen_device
@@ -218,17 +218,11 @@ class _BatchDataset(Dataset[FrameBatch]):
     """Reads and augments what `_PlannedBatches` asks for."""
 
     def __init__(self, store: FrameStore, *, augment: Augment | None) -> None:
-        self._store = store
-        self._augment = augment
+        self._reader = CpuReader(store, augment=augment)
 
     def __getitems__(self, planned: tuple[int, BatchIds]) -> FrameBatch:
         epoch, frame_ids = planned
-        batch = read_frame_batch(self._store, frame_ids)
-        if self._augment is None:
-            return batch
-        return batch.with_frames(
-            augmented_frames(self._augment, batch.frames, frame_ids=batch.frame_ids, epoch=epoch)
-        )
+        return self._reader.read(frame_ids, epoch=epoch).batch
 
 
 def uploaded(

@@ -11,7 +11,7 @@ import torch
 from frame_store.protocol import DecodesInGroups
 from loader import Augmentation, AugmentationError, FrameLoader, SamplingError, frame_loader
 from loader.augment.callables import augmented_frames
-from loader.batches.reader import BatchReader
+from loader.batches.reader import CpuReader
 from tests.support.caches.array_store import ArrayStore, spelt_frame_ids
 from tests.support.gpu.device_streams import LateStreams
 
@@ -282,7 +282,7 @@ def test_page_locked_batches_are_page_locked_behind_it(monkeypatch):
     pinned = []
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor)
     for pin_memory, expected in [(False, []), (True, [(2, 3, 2, 6)])]:
-        reader = BatchReader(
+        reader = CpuReader(
             ArrayStore([9]),
             augment=lambda frames: frames[:, :, 1:3],
             frames_per_batch=2,

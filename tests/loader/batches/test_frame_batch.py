@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from frame_store.errors import FrameIdError
 from frame_store.protocol import FrameStore
 from loader import FrameBatch
-from loader.batches.frame_batch import read_frame_batch
+from loader.batches import CpuReader
 from tests.support.caches.array_store import ArrayStore, spelt_frame_ids
 
 TENSORS = ["frames", "frame_ids", "video_ids", "frame_in_video", "pts_seconds"]
@@ -18,6 +18,10 @@ TENSORS = ["frames", "frame_ids", "video_ids", "frame_in_video", "pts_seconds"]
 @pytest.fixture
 def store():
     return ArrayStore([5, 15])
+
+
+def read_frame_batch(store, frame_ids):
+    return CpuReader(store).read(frame_ids, epoch=0).batch
 
 
 def assert_same(batch, other):
