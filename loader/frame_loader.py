@@ -34,7 +34,7 @@ from loader.gpu import (
 )
 from loader.lookahead import read_with_lookahead
 from loader.sampling import BatchOptions, Iteration, LoaderState, plan_epochs, takes_options
-from loader.sampling.orders import FrameIds
+from loader.sampling.orders import Int64s
 from loader.store_argument import StoreOrPath, opened_store
 
 BATCHES_PER_WARM_PROBE = 32
@@ -234,7 +234,7 @@ class FrameLoader:
                     yield _handed_out(next(batches), iteration, position=share.position_after(step))
 
     def _read_one_by_one(
-        self, planned: Iterator[FrameIds], epoch: int, *, num_batches: int
+        self, planned: Iterator[Int64s], epoch: int, *, num_batches: int
     ) -> Generator[ReadBatch]:
         reader, prefetcher = self._reader(), _Prefetcher(self._store)
         pending: deque[Reading[ReadBatch]] = deque()
@@ -246,7 +246,7 @@ class FrameLoader:
                 yield pending.popleft().result()
 
     def _decode_ahead(
-        self, planned: Iterator[FrameIds], epoch: int, *, num_batches: int
+        self, planned: Iterator[Int64s], epoch: int, *, num_batches: int
     ) -> Generator[ReadBatch]:
         assert isinstance(self._store, DecodesInGroups)  # checked where the loader was made
         reader = self._reader()
@@ -323,7 +323,7 @@ class _Prefetcher:
         self._store = store if isinstance(store, PrefetchingStore) else None
         self._num_to_skip = 0
 
-    def announce(self, frame_ids: FrameIds) -> None:
+    def announce(self, frame_ids: Int64s) -> None:
         """The batch after those announced before will be read soon."""
         if self._store is None:
             return

@@ -13,7 +13,7 @@ from frame_store.protocol import FrameStore
 from loader.augment import Augment, Augmentation, augmented_frames
 from loader.batches.buffers import BatchBuffers
 from loader.batches.frame_batch import FrameBatch
-from loader.sampling.orders import FrameIds
+from loader.sampling.orders import Int64s
 
 TakeOver: TypeAlias = Callable[[], None]
 """Makes the stream that is current in the calling thread wait until the tensors of a batch are ready."""
@@ -50,7 +50,7 @@ class BatchReader(Protocol):
         """Memory on the host for frames that the caller reads: uint8 (num_frames, H, W, 3)."""
         ...
 
-    def complete(self, frame_ids: FrameIds, pixels: torch.Tensor, *, epoch: int) -> ReadBatch:
+    def complete(self, frame_ids: Int64s, pixels: torch.Tensor, *, epoch: int) -> ReadBatch:
         """The batch over frames that the caller has read into memory of `lend_pixels`."""
         ...
 
@@ -107,7 +107,7 @@ class CpuReader:
         """See `BatchReader`."""
         return self._pixels.lend((num_frames, *self._store.frame_shape), torch.uint8)
 
-    def complete(self, frame_ids: FrameIds, pixels: torch.Tensor, *, epoch: int) -> ReadBatch:
+    def complete(self, frame_ids: Int64s, pixels: torch.Tensor, *, epoch: int) -> ReadBatch:
         """See `BatchReader`."""
         batch = FrameBatch.from_numpy(
             frames=pixels.numpy().reshape(*frame_ids.shape, *self._store.frame_shape),

@@ -12,12 +12,12 @@ from loader.augment import Augment, augmented_frames
 from loader.batches import FrameBatch, ReadBatch
 from loader.gpu.jpeg import DecodeJpegs, stack_images
 from loader.gpu.streams import DeviceStreams
-from loader.sampling.orders import FrameIds
+from loader.sampling.orders import Int64s
 
 FramesOnDevice: TypeAlias = Callable[[], torch.Tensor]
 """Queues what makes a batch's frames, uint8 (B, H, W, 3), on the present stream."""
 
-FrameSource: TypeAlias = Callable[[FrameIds], FramesOnDevice]
+FrameSource: TypeAlias = Callable[[Int64s], FramesOnDevice]
 """Reads frames of ids (B,) as far as the host has to, outside of any stream."""
 
 
@@ -61,16 +61,16 @@ class DeviceReader:
         """See `BatchReader`."""
         return self._streams.host_memory((num_frames, *self._store.frame_shape), torch.uint8)
 
-    def complete(self, frame_ids: FrameIds, pixels: torch.Tensor, *, epoch: int) -> ReadBatch:
+    def complete(self, frame_ids: Int64s, pixels: torch.Tensor, *, epoch: int) -> ReadBatch:
         """See `BatchReader`."""
         return self._complete(frame_ids, lambda: self._streams.upload(pixels), epoch=epoch)
 
-    def _uploaded(self, frame_ids: FrameIds) -> FramesOnDevice:
+    def _uploaded(self, frame_ids: Int64s) -> FramesOnDevice:
         pixels = self.lend_pixels(len(frame_ids))
         self._store.read_frames(frame_ids, out=pixels.numpy())
         return lambda: self._streams.upload(pixels)
 
-    def _complete(self, frame_ids: FrameIds, frames: FramesOnDevice, *, epoch: int) -> ReadBatch:
+    def _complete(self, frame_ids: Int64s, frames: FramesOnDevice, *, epoch: int) -> ReadBatch:
         with self._streams.own_stream():
             pixels = frames().view(*frame_ids.shape, *self._store.frame_shape)
             rows = _packed_rows(frame_ids, self._store.index[frame_ids], self._streams)
@@ -82,7 +82,7 @@ class DeviceReader:
 
 
 def _decoded_there(store: DecodesOnDevice, streams: DeviceStreams) -> FrameSource:
-    def read(frame_ids: FrameIds) -> FramesOnDevice:
+    def read(frame_ids: Int64s) -> FramesOnDevice:
         def frames() -> torch.Tensor:
             # torch's own memory, whatever the store works in, so that it can be kept for the caller's stream.
             shape = (len(frame_ids), *store.frame_shape)
@@ -96,7 +96,7 @@ def _decoded_there(store: DecodesOnDevice, streams: DeviceStreams) -> FrameSourc
 
 
 def _decoded_jpegs(store: HoldsEncodedFrames, streams: DeviceStreams, decode: DecodeJpegs) -> FrameSource:
-    def read(frame_ids: FrameIds) -> FramesOnDevice:
+    def read(frame_ids: Int64s) -> FramesOnDevice:
         payloads = [torch.from_numpy(payload) for payload in store.read_encoded(frame_ids)]
 
         def frames() -> torch.Tensor:
@@ -113,7 +113,7 @@ def _decoded_jpegs(store: HoldsEncodedFrames, streams: DeviceStreams, decode: De
     return read
 
 
-def _packed_rows(frame_ids: FrameIds, rows: npt.NDArray[Any], streams: DeviceStreams) -> torch.Tensor:
+def _packed_rows(frame_ids: Int64s, rows: npt.NDArray[Any], streams: DeviceStreams) -> torch.Tensor:
     """Ids and index rows in one piece, for one copy: int64 (4, B), the last row's bits being float64."""
     packed = streams.host_memory((4, *frame_ids.shape), torch.int64)
     numbers = packed.numpy()

@@ -25,9 +25,9 @@ from itertools import count
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-Ids = npt.NDArray[np.int64]
+from loader.sampling.orders import Int64s
+
 NOWHERE: Final = -1
 """In `GroupRead`: this copy of the frame does not go to the batch, or not to the buffer."""
 
@@ -45,11 +45,11 @@ class GroupRead:
 
     group: int
     """As `DecodesInGroups.decode_groups` told it: the id of the group's first frame."""
-    frame_ids: Ids
+    frame_ids: Int64s
     """Ascending, with duplicates, shape (n,)."""
-    batch_positions: Ids
+    batch_positions: Int64s
     """Place in the step's batch, `NOWHERE` for frames that go to the buffer; shape (n,)."""
-    slots: Ids
+    slots: Int64s
     """Slot of the buffer, `NOWHERE` for frames that go to the batch; shape (n,)."""
 
     @property
@@ -62,12 +62,12 @@ class GroupRead:
 class LookaheadStep:
     """What one batch takes: first all `reads`, in any order, then the copies out of the buffer."""
 
-    frame_ids: Ids
+    frame_ids: Int64s
     """The batch, in order, shape (B,)."""
     reads: tuple[GroupRead, ...]
-    buffered_positions: Ids
+    buffered_positions: Int64s
     """Places in the batch that are filled from the buffer, shape (m,)."""
-    buffered_slots: Ids
+    buffered_slots: Int64s
     """Slot of the buffer for each of them, shape (m,)."""
 
     @property
@@ -94,8 +94,8 @@ class LookaheadCost:
 
 
 def plan_lookahead(
-    batches: Iterable[Ids],
-    decode_groups: Callable[[Ids], Ids],
+    batches: Iterable[Int64s],
+    decode_groups: Callable[[Int64s], Int64s],
     *,
     lookahead: int,
     capacity: int,
@@ -149,10 +149,10 @@ def cost_of(steps: Iterable[LookaheadStep]) -> LookaheadCost:
 
 
 def _plan(
-    batches: Iterator[Ids], decode_groups: Callable[[Ids], Ids], lookahead: int, buffer: "_Buffer"
+    batches: Iterator[Int64s], decode_groups: Callable[[Int64s], Int64s], lookahead: int, buffer: "_Buffer"
 ) -> Iterator[LookaheadStep]:
     window = _Window()
-    known: deque[Ids] = deque()
+    known: deque[Int64s] = deque()
     num_known = 0  # frames of the batches behind the one that is due
     start: _StaggeredStart | None = None
     for step in count():
@@ -173,7 +173,7 @@ def _plan(
 
 
 def _plan_step(
-    step: int, batch: Ids, window: "_Window", buffer: "_Buffer", start: "_StaggeredStart"
+    step: int, batch: Int64s, window: "_Window", buffer: "_Buffer", start: "_StaggeredStart"
 ) -> LookaheadStep:
     positions: dict[int, list[int]] = {}
     for position, frame in enumerate(batch.tolist()):
@@ -227,7 +227,7 @@ class _Window:
     wanted: dict[int, set[int]] = field(default_factory=dict)
     """Frames of each group."""
 
-    def add(self, step: int, frames: Ids, groups: Ids) -> None:
+    def add(self, step: int, frames: Int64s, groups: Int64s) -> None:
         """The batch of `step` has become known."""
         for frame, group in zip(frames.tolist(), groups.tolist(), strict=True):
             steps = self.due.get(frame)

@@ -8,24 +8,24 @@ from functools import partial
 from itertools import islice
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from frame_store.protocol import DecodesInGroups, Frames
 from loader.batches import ReaderThreads, Reading
 from loader.lookahead.plan import NOWHERE, GroupRead, LookaheadStep, plan_lookahead
+from loader.sampling.orders import Int64s
 
 
 def read_with_lookahead(
     store: DecodesInGroups,
-    batches: Iterable[npt.NDArray[np.int64]],
+    batches: Iterable[Int64s],
     *,
     lookahead: int,
     capacity: int,
     num_threads: int,
     lend_pixels: Callable[[int], torch.Tensor],
     steps_in_flight: int = 3,
-) -> Generator[tuple[npt.NDArray[np.int64], torch.Tensor]]:
+) -> Generator[tuple[Int64s, torch.Tensor]]:
     """Each batch of ids with its frames, in the order given: uint8 RGB, (number of ids, H, W, 3).
 
     A thread decodes the wanted frames of one group at a time. `steps_in_flight` batches are decoded at once. Memory:
@@ -49,9 +49,9 @@ def read_with_lookahead(
     """
     if steps_in_flight < 1:
         raise ValueError(f"steps_in_flight must be 1 or more, found {steps_in_flight}")
-    drawn: deque[npt.NDArray[np.int64]] = deque()
+    drawn: deque[Int64s] = deque()
 
-    def flat_batches() -> Iterator[npt.NDArray[np.int64]]:
+    def flat_batches() -> Iterator[Int64s]:
         for ids in batches:
             drawn.append(ids)
             yield ids.reshape(-1)
@@ -70,7 +70,7 @@ def read_with_lookahead(
 
 @dataclass(frozen=True, kw_only=True)
 class _StepInFlight:
-    ids: npt.NDArray[np.int64]
+    ids: Int64s
     step: LookaheadStep
     pixels: torch.Tensor
     reads: list[Reading[None]] = field(default_factory=list)
@@ -84,18 +84,18 @@ class _StepInFlight:
             reading.result()
         slab.copy_out(self.step, self.pixels.numpy())
 
-    def batch(self) -> tuple[npt.NDArray[np.int64], torch.Tensor]:
+    def batch(self) -> tuple[Int64s, torch.Tensor]:
         return self.ids, self.pixels
 
 
 def _read(
-    plan: Iterator[tuple[npt.NDArray[np.int64], LookaheadStep]],
+    plan: Iterator[tuple[Int64s, LookaheadStep]],
     slab: "_Slab",
     *,
     num_threads: int,
     lend_pixels: Callable[[int], torch.Tensor],
     steps_in_flight: int,
-) -> Generator[tuple[npt.NDArray[np.int64], torch.Tensor]]:
+) -> Generator[tuple[Int64s, torch.Tensor]]:
     # Only `pending` holds a batch: once handed out, its memory may be used again when the caller drops it.
     pending: deque[_StepInFlight] = deque()
     with closing(ReaderThreads(num_threads)) as threads:

@@ -14,10 +14,10 @@ from loader.sampling.caller_warning import warn_caller
 from loader.sampling.options import BatchOptions, frames_of_visit, spec_of, with_defaults
 from loader.sampling.orders import (
     EpochOrder,
-    FrameIds,
+    Int64s,
     check_shard_sizes,
     contiguous_video_sizes,
-    epoch_order,
+    order_over,
     short_videos_text,
 )
 from loader.sampling.rank_slice import RankSlice, Remainder, check_remainder
@@ -67,7 +67,9 @@ class BatchPlan:
             )
         )
         self._shard_sizes = check_shard_sizes(shard_sizes)
-        self._video_sizes = video_sizes
+        self._video_sizes = None
+        if spec.clip_frames is not None and video_sizes is not None:
+            self._video_sizes = check_shard_sizes(video_sizes)
         self.seed = seed
         self.spec = spec
         frames_of_visit(
@@ -190,7 +192,7 @@ class BatchPlan:
         Raises:
             SamplingError: epoch outside [0, 2**32).
         """
-        return epoch_order(
+        return order_over(
             self._shard_sizes, self.spec, seed=self.seed, epoch=epoch, video_sizes=self._video_sizes
         )
 
@@ -198,7 +200,7 @@ class BatchPlan:
         """Share of this rank in what is left of an epoch from `position` on."""
         return replace(self._whole, first_position=position)
 
-    def batches(self, epoch: int, *, first_position: int = 0) -> Iterator[FrameIds]:
+    def batches(self, epoch: int, *, first_position: int = 0) -> Iterator[Int64s]:
         """Frame ids of each batch of `epoch` from `first_position` on: int64, shape (B,), or (B, T) for clips.
 
         The last batch may be shorter. Step t ends at position `slice_from(first_position).position_after(t)`.

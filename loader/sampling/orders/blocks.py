@@ -1,11 +1,10 @@
 """`sampling="block"`: an order with every frame once, reading a few shards at a time."""
 
 import numpy as np
-import numpy.typing as npt
 
 from frame_store.shared import counted
 from loader.errors import SamplingError
-from loader.sampling.orders.frames import EpochOrder, FrameIds
+from loader.sampling.orders.base import EpochOrder, Int64s
 from loader.sampling.orders.permutation import NUM_ROUNDS, Permutation
 from loader.sampling.orders.random_words import Words, integers_below, words_at
 from loader.sampling.spec import SamplingSpec
@@ -16,7 +15,7 @@ _BLOCK_KEY = 2
 MAX_BLOCKS_REMEMBERED = 4
 
 
-def frames_per_block(shard_sizes: npt.NDArray[np.int64], *, shards_per_block: int) -> int:
+def frames_per_block(shard_sizes: Int64s, *, shards_per_block: int) -> int:
     """Frames in a block of `shards_per_block` shards of average size, rounded up: ceil(k N / S).
 
     S counts the shards that hold frames. Equal shards of n frames give exactly k n.
@@ -42,7 +41,7 @@ class BlockOrder(EpochOrder):
     shuffle is a `Permutation`).
     """
 
-    def __init__(self, shard_sizes: npt.NDArray[np.int64], spec: SamplingSpec, keys: Words) -> None:
+    def __init__(self, shard_sizes: Int64s, spec: SamplingSpec, keys: Words) -> None:
         """Over shards of `shard_sizes` frames, shape (S,), under `keys`, uint64 of shape (3 or more,).
 
         Raises:
@@ -64,7 +63,7 @@ class BlockOrder(EpochOrder):
     def __len__(self) -> int:
         return self._num_frames
 
-    def _ids_at(self, positions: FrameIds) -> FrameIds:
+    def _ids_at(self, positions: Int64s) -> Int64s:
         blocks, places = np.divmod(positions, self._block_frames)
         on_circle = np.empty_like(positions)
         for block in np.unique(blocks).tolist():
@@ -72,7 +71,7 @@ class BlockOrder(EpochOrder):
             on_circle[chosen] = block * self._block_frames + self._shuffle_of(block).items_at(places[chosen])
         on_circle = (on_circle + self._rotation) % self._num_frames
         rows = np.searchsorted(self._circle_ends, on_circle, side="right")
-        in_shard: FrameIds = on_circle - (self._circle_ends[rows] - self._sizes[rows])
+        in_shard: Int64s = on_circle - (self._circle_ends[rows] - self._sizes[rows])
         return in_shard + self._first_ids[rows]
 
     def _shuffle_of(self, block: int) -> Permutation:

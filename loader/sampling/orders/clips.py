@@ -9,9 +9,10 @@ import numpy.typing as npt
 from frame_store.protocol import IndexTable
 from frame_store.shared import counted, counted_in_groups
 from loader.errors import SamplingError
-from loader.sampling.orders.frames import EpochOrder, FrameIds, IidOrder, PermutationOrder, check_shard_sizes
+from loader.sampling.orders.base import EpochOrder, Int64s, check_shard_sizes
 from loader.sampling.orders.permutation import NUM_ROUNDS
 from loader.sampling.orders.random_words import Words
+from loader.sampling.orders.single_frames import IidOrder, PermutationOrder
 from loader.sampling.spec import SamplingSpec
 
 
@@ -26,7 +27,7 @@ class ClipOrder(EpochOrder):
     never with the number of windows.
     """
 
-    def __init__(self, video_sizes: npt.NDArray[np.int64], spec: SamplingSpec, keys: Words) -> None:
+    def __init__(self, video_sizes: Int64s, spec: SamplingSpec, keys: Words) -> None:
         """Over videos of `video_sizes` frames, shape (V,), under `keys`, uint64 of shape (NUM_ROUNDS,).
 
         Raises:
@@ -54,7 +55,7 @@ class ClipOrder(EpochOrder):
         """Clips in the epoch: one for each whole window."""
         return len(self._windows)
 
-    def _ids_at(self, positions: FrameIds) -> FrameIds:
+    def _ids_at(self, positions: Int64s) -> Int64s:
         windows = self._windows.ids_at(positions)
         videos = np.searchsorted(self._window_ends, windows, side="right")
         return (windows + self._first_id_less_first_window[videos])[:, None] + self._offsets
@@ -64,7 +65,7 @@ _ROWS_AT_ONCE: Final = 1 << 17
 """Of an index: what is looked at grows with the number of videos, never with the number of frames."""
 
 
-def contiguous_videos(index: IndexTable) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def contiguous_videos(index: IndexTable) -> tuple[Int64s, Int64s]:
     """Id and number of frames of each video that has frames, in the order of frame ids: int64, both of shape (V,).
 
     `index` is a store's.
@@ -89,7 +90,7 @@ def contiguous_videos(index: IndexTable) -> tuple[npt.NDArray[np.int64], npt.NDA
     return video_ids, np.diff(first_ids, append=len(index))
 
 
-def contiguous_video_sizes(index: IndexTable) -> npt.NDArray[np.int64]:
+def contiguous_video_sizes(index: IndexTable) -> Int64s:
     """The numbers of frames of `contiguous_videos`, shape (V,).
 
     Raises:
@@ -98,7 +99,7 @@ def contiguous_video_sizes(index: IndexTable) -> npt.NDArray[np.int64]:
     return contiguous_videos(index)[1]
 
 
-def short_videos(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> FrameIds:
+def short_videos(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> Int64s:
     """Rows of `video_lengths`, shape (V,), of the videos that hold frames and no whole window: int64, in order.
 
     Raises:
@@ -127,7 +128,7 @@ def short_videos_text(video_lengths: npt.ArrayLike, *, clip_frames: int, stride:
     )
 
 
-def check_video_lengths(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int) -> FrameIds:
+def check_video_lengths(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int) -> Int64s:
     """The lengths as int64, shape (V,).
 
     Raises:

@@ -3,18 +3,13 @@
 import numpy.typing as npt
 
 from loader.errors import SamplingError
+from loader.sampling.orders.base import EpochOrder, Int64s, check_shard_sizes
 from loader.sampling.orders.blocks import BlockOrder
 from loader.sampling.orders.clips import ClipOrder
-from loader.sampling.orders.frames import (
-    EpochOrder,
-    IidOrder,
-    PermutationOrder,
-    SequentialOrder,
-    check_shard_sizes,
-)
 from loader.sampling.orders.permutation import NUM_ROUNDS
 from loader.sampling.orders.random_words import epoch_keys
 from loader.sampling.orders.shard_visits import ShardVisitOrder
+from loader.sampling.orders.single_frames import IidOrder, PermutationOrder, SequentialOrder
 from loader.sampling.spec import SamplingSpec
 
 _EVERY_FRAME_ALIKE = SamplingSpec()
@@ -42,13 +37,20 @@ def epoch_order(
         SamplingError: no frames at all, a visit longer than the smallest shard, more shards in a block than there
             are, no video as long as a clip, or a seed or epoch outside [0, 2**32).
     """
-    sizes = check_shard_sizes(shard_sizes)
+    videos = None if spec.clip_frames is None or video_sizes is None else check_shard_sizes(video_sizes)
+    return order_over(check_shard_sizes(shard_sizes), spec, seed=seed, epoch=epoch, video_sizes=videos)
+
+
+def order_over(
+    sizes: Int64s, spec: SamplingSpec, *, seed: int, epoch: int, video_sizes: Int64s | None
+) -> EpochOrder:
+    """`epoch_order` over sizes that `check_shard_sizes` has returned."""
     num_frames = int(sizes.sum())
     keys = epoch_keys(seed=seed, epoch=epoch, num_keys=NUM_ROUNDS)
     if spec.clip_frames is not None:
         if video_sizes is None:
             raise SamplingError("clips need to know where each video begins: give video_sizes")
-        return ClipOrder(check_shard_sizes(video_sizes), spec, keys)
+        return ClipOrder(video_sizes, spec, keys)
     if spec.sampling == "sequential":
         return SequentialOrder(num_frames)
     if spec.sampling == "permutation":

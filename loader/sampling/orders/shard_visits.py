@@ -1,11 +1,10 @@
 """`sampling="shards"`: few seeks a batch, many frames of each shard visited."""
 
 import numpy as np
-import numpy.typing as npt
 
 from frame_store.shared import counted
 from loader.errors import SamplingError
-from loader.sampling.orders.frames import EpochOrder, FrameIds
+from loader.sampling.orders.base import EpochOrder, Int64s
 from loader.sampling.orders.random_words import Words, draw_without_replacement, integers_below, words_at
 from loader.sampling.spec import SamplingSpec
 
@@ -22,7 +21,7 @@ class ShardVisitOrder(EpochOrder):
     Empty shards are never visited.
     """
 
-    def __init__(self, shard_sizes: npt.NDArray[np.int64], spec: SamplingSpec, keys: Words) -> None:
+    def __init__(self, shard_sizes: Int64s, spec: SamplingSpec, keys: Words) -> None:
         """Over shards of `shard_sizes` frames, shape (S,), under `keys`, uint64 of shape (2 or more,).
 
         Raises:
@@ -53,7 +52,7 @@ class ShardVisitOrder(EpochOrder):
     def _num_frames(self) -> int:
         return int(self._ends[-1])
 
-    def _ids_at(self, positions: FrameIds) -> FrameIds:
+    def _ids_at(self, positions: Int64s) -> Int64s:
         visits, row_of_position = np.unique(positions // self._frames_per_visit, return_inverse=True)
         shards = self._shards_of(visits)
         counters = visits[:, None] * self._frames_per_visit + np.arange(self._frames_per_visit)
@@ -68,7 +67,7 @@ class ShardVisitOrder(EpochOrder):
         drawn += (self._ends[shards] - sizes)[:, None]
         return drawn[row_of_position, positions % self._frames_per_visit]
 
-    def _shards_of(self, visits: FrameIds) -> FrameIds:
+    def _shards_of(self, visits: Int64s) -> Int64s:
         """Which of the shards that hold frames each visit reads."""
         words = words_at(self._keys[_SHARD_KEY], visits.astype(np.uint64))
         if self._is_uniform_choice:
