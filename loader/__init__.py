@@ -3,13 +3,12 @@
 from typing import TYPE_CHECKING
 
 from frame_store.shared import lazy_names
-from loader.errors import AugmentationError, SamplingError
+from loader.errors import AugmentationError, SamplingError, UnshardedWarning
 from loader.sampling import (
     BatchOptions,
     Sampling,
     SamplingSpec,
     ShardChoice,
-    UnshardedWarning,
     rank_and_world_size,
 )
 from loader.sampling.orders import EpochOrder, epoch_order

@@ -19,7 +19,7 @@ IDENTITY_FACTORS: Final = (1.0, 1.0, 1.0, 0.0)
 
 @dataclass(frozen=True, kw_only=True)
 class RandomResizedCrop:
-    """A random part of the frame, resized bilinearly with antialiasing; see `loader.augment.crop_box` for its law.
+    """A random part of the frame, resized bilinearly with antialiasing; see `loader.augment.draw` for its law.
 
     Raises:
         AugmentationError: a size below 1, or a range that is not low <= high within its bounds.

@@ -3,7 +3,7 @@
 from loader.sampling.options import BatchOptions, frames_of_visit, takes_options
 from loader.sampling.plan import BatchPlan
 from loader.sampling.rank_slice import Remainder
-from loader.sampling.ranks import UnshardedWarning, rank_and_world_size
+from loader.sampling.ranks import rank_and_world_size
 from loader.sampling.resume import EpochCursor, Iteration, LoaderState, Place, plan_epochs
 from loader.sampling.spec import Sampling, SamplingSpec, ShardChoice
 
@@ -18,7 +18,6 @@ __all__ = [
     "Sampling",
     "SamplingSpec",
     "ShardChoice",
-    "UnshardedWarning",
     "frames_of_visit",
     "plan_epochs",
     "rank_and_world_size",

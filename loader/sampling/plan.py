@@ -9,8 +9,7 @@ import numpy.typing as npt
 
 from frame_store.protocol import FrameStore
 from frame_store.shared import chi2_of_uniform_shards, counted, counted_in_groups, whole_number
-from loader.errors import SamplingError
-from loader.sampling.caller_warning import warn_caller
+from loader.errors import SamplingError, warn_caller
 from loader.sampling.options import BatchOptions, frames_of_visit, spec_of, with_defaults
 from loader.sampling.orders import (
     EpochOrder,

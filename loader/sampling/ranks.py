@@ -3,12 +3,7 @@
 import os
 
 from frame_store.shared import whole_number
-from loader.errors import SamplingError
-from loader.sampling.caller_warning import warn_caller
-
-
-class UnshardedWarning(UserWarning):
-    """Several processes train, and each of them reads every frame."""
+from loader.errors import SamplingError, UnshardedWarning, warn_caller
 
 
 def rank_and_world_size() -> tuple[int, int]:

@@ -17,8 +17,7 @@ from loader import (
     Normalize,
     RandomResizedCrop,
 )
-from loader.augment.crop_box import fallback_box
-from loader.augment.draw import AUGMENT_STREAM, ORDERS
+from loader.augment.draw import AUGMENT_STREAM, ORDERS, fallback_box
 from loader.augment.values import OPERATIONS
 from loader.sampling.orders.epoch import epoch_order
 from loader.sampling.orders.random_words import epoch_keys, unit_floats

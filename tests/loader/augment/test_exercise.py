@@ -13,7 +13,7 @@ from torchvision import transforms
 from cache_builder.video.picture.geometry import FrameGeometry, Presentation, parse_aspect, place_frame
 from loader import exercise_augmentation
 from loader.augment.apply import resized_part
-from loader.augment.crop_box import fallback_box
+from loader.augment.draw import fallback_box
 from tests.support.augmentation import hard_frames
 
 PRESET = tomllib.loads((Path(__file__).parents[3] / "configs/exercise.toml").read_text(encoding="utf-8"))
