@@ -14,15 +14,6 @@ from loader.augment.draw import AugmentParameters, draw_parameters
 from loader.augment.values import ColorJitter, Normalize, RandomResizedCrop
 from loader.errors import AugmentationError
 
-__all__ = [
-    "AugmentParameters",
-    "Augmentation",
-    "ColorJitter",
-    "Normalize",
-    "RandomResizedCrop",
-    "exercise_augmentation",
-]
-
 _DTYPES: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _PARTS: Final = {"crop": RandomResizedCrop, "jitter": ColorJitter, "normalize": Normalize}
 

@@ -44,18 +44,13 @@ class GroupRead:
     """
 
     group: int
-    """As `DecodesInGroups.decode_groups` told it: the id of the group's first frame."""
+    """The group, as `DecodesInGroups.decode_groups` gives it: the id of its first frame."""
     frame_ids: Int64s
     """Ascending, with duplicates, shape (n,)."""
     batch_positions: Int64s
     """Place in the step's batch, `NOWHERE` for frames that go to the buffer; shape (n,)."""
     slots: Int64s
     """Slot of the buffer, `NOWHERE` for frames that go to the batch; shape (n,)."""
-
-    @property
-    def num_decoded(self) -> int:
-        """Frames that come out of the decoder up to the last one wanted."""
-        return int(self.frame_ids[-1]) - self.group + 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,28 +64,6 @@ class LookaheadStep:
     """Places in the batch that are filled from the buffer, shape (m,)."""
     buffered_slots: Int64s
     """Slot of the buffer for each of them, shape (m,)."""
-
-    @property
-    def num_decoded(self) -> int:
-        """Frames decoded in this step."""
-        return sum(read.num_decoded for read in self.reads)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LookaheadCost:
-    """What a stretch of a plan costs: a prediction without decoding anything."""
-
-    num_frames: int
-    """Frames delivered."""
-    num_decoded: int
-    """Frames decoded."""
-    num_reads: int
-    """Runs of the decoder: seeks, and mostly also files opened."""
-
-    @property
-    def decoded_per_frame(self) -> float:
-        """Frames decoded for each one delivered: images/s = frames decoded per second / this; NaN without frames."""
-        return self.num_decoded / self.num_frames if self.num_frames else float("nan")
 
 
 def plan_lookahead(
@@ -126,26 +99,6 @@ def plan_lookahead(
             f"found {lookahead}, {capacity} and {delay}"
         )
     return _plan(iter(batches), decode_groups, lookahead, _Buffer(capacity=capacity, delay=delay))
-
-
-def cost_of(steps: Iterable[LookaheadStep]) -> LookaheadCost:
-    """Add up what steps cost; slice the plan to leave its first window out, in which the buffer fills.
-
-    >>> batches = [ids * 7 % 600 for ids in np.arange(600).reshape(-1, 20)]
-    >>> def gops(ids): return ids - ids % 30
-    >>> for lookahead in 0, 5, 29:
-    ...     steps = plan_lookahead(batches, gops, lookahead=lookahead, capacity=600)
-    ...     print(lookahead, round(cost_of(steps).decoded_per_frame, 1))
-    0 6.6
-    5 3.7
-    29 1.0
-    """
-    num_frames = num_decoded = num_reads = 0
-    for step in steps:
-        num_frames += len(step.frame_ids)
-        num_decoded += step.num_decoded
-        num_reads += len(step.reads)
-    return LookaheadCost(num_frames=num_frames, num_decoded=num_decoded, num_reads=num_reads)
 
 
 def _plan(

@@ -12,8 +12,9 @@ import argparse
 
 import numpy as np
 
-from loader.lookahead.plan import cost_of, plan_lookahead
+from loader.lookahead.plan import plan_lookahead
 from loader.sampling.plan import make_plan
+from tests.support.lookahead_cost import cost_of
 
 FRAME_BYTES = 224 * 224 * 3
 
