@@ -1,4 +1,4 @@
-"""Batches out of frame stores. Importing it costs the standard library and numpy; torch comes at first use."""
+"""Batches out of frame stores. Importing it loads the standard library and numpy; torch is loaded at first use."""
 
 from typing import TYPE_CHECKING
 

@@ -8,15 +8,15 @@ from frame_store.errors import FrameCacheError
 
 
 class SamplingError(FrameCacheError, ValueError):
-    """The sampling asked for is misspelt, contradicts itself, or cannot be drawn from this store."""
+    """The options of a loader are misspelt, contradict each other, or do not fit the store."""
 
 
 class AugmentationError(FrameCacheError, ValueError):
-    """The augmentation asked for is not possible, or the frames, ids or buffer it was given do not fit."""
+    """The augmentation is not possible, or its frames, ids or buffer do not fit."""
 
 
 class UnknownOptionError(SamplingError, TypeError):
-    """An option that does not exist, as other loaders call it or misspelt; also the TypeError that Python raises."""
+    """An option that does not exist. It is also a TypeError, which is what Python raises for an unknown keyword."""
 
 
 class UnshardedWarning(UserWarning):
@@ -24,11 +24,11 @@ class UnshardedWarning(UserWarning):
 
 
 _BETWEEN: Final = frozenset({__name__.partition(".")[0], "contextlib", "torch"})
-"""This package, and what may stand between it and the caller's line: a `with` of ours, and torch's DataLoader."""
+"""This package, and modules whose frames can lie between it and the caller: a `with` of ours, torch's DataLoader."""
 
 
 def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn as if from the line outside of this package that called into it."""
+    """Warn at the line outside of this package that called into it, however deep inside the warning arises."""
     stacklevel, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
         stacklevel, frame = stacklevel + 1, frame.f_back

@@ -1,4 +1,4 @@
-"""What is drawn for each frame, as a pure function of (seed, epoch, frame id)."""
+"""The random parameters of each frame, as a pure function of (seed, epoch, frame id)."""
 
 import itertools
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ from loader.errors import AugmentationError
 from loader.sampling.orders import Words, epoch_keys, integers_below, unit_floats, words_at
 
 ORDERS: Final = np.array(list(itertools.permutations(range(len(OPERATIONS)))), np.int64)
-"""All 24 orders of the jitter's operations, shape (24, 4)."""
+"""All 24 orders of the operations of the jitter, shape (24, 4)."""
 
 AUGMENT_STREAM: Final = 1
-"""Keeps these draws apart from those of the samplers under the same seed (`random_words.epoch_keys`)."""
+"""Makes these draws independent of the samplers with the same seed (`random_words.epoch_keys`)."""
 
 CropBoxes: TypeAlias = npt.NDArray[np.int64]
 """Shape (B, 4): top, left, height and width in pixels."""
@@ -23,14 +23,14 @@ CropBoxes: TypeAlias = npt.NDArray[np.int64]
 NUM_ATTEMPTS: Final = 10
 NUM_CROP_KEYS: Final = 2 + 2 * NUM_ATTEMPTS
 
-# Every number drawn has a key of its own, at a fixed place: a crop more or less leaves the colours as they were.
+# Each drawn number has its own key, at a fixed place: with or without a crop, the colours are the same.
 _FLIP, _ORDER, _FIRST_FACTOR, _FIRST_CROP = 0, 1, 2, 2 + len(OPERATIONS)
 _NUM_KEYS: Final = _FIRST_CROP + NUM_CROP_KEYS
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AugmentParameters:
-    """One row for each of B frames; `crop_boxes` is None where frames are not cropped.
+    """One row for each of B frames; `crop_boxes` is None if frames are not cropped.
 
     Raises:
         AugmentationError: arrays of another shape or dtype, orders that are no permutations, or factors that the
@@ -40,7 +40,7 @@ class AugmentParameters:
     flips: npt.NDArray[np.bool_]
     """Shape (B,): mirrored left to right."""
     jitter_orders: npt.NDArray[np.int64]
-    """Shape (B, 4): numbers in `OPERATIONS`, the first one to apply first."""
+    """Shape (B, 4): numbers in `OPERATIONS`, in the order in which they are applied."""
     jitter_factors: npt.NDArray[np.float64]
     """Shape (B, 4): factors of brightness, contrast, saturation (1 is neutral) and hue (in turns, 0 is neutral)."""
     crop_boxes: CropBoxes | None = field(default=None)
@@ -76,7 +76,7 @@ class AugmentParameters:
         return len(self.flips)
 
     def repeated(self, times: int) -> "AugmentParameters":
-        """Each row `times` times in a row, as the frames of a clip have them in common."""
+        """Each row `times` times in a row, because the frames of a clip share it."""
         return AugmentParameters(
             flips=self.flips.repeat(times),
             jitter_orders=self.jitter_orders.repeat(times, axis=0),
@@ -131,11 +131,11 @@ def draw_crop_boxes(
 ) -> CropBoxes:
     """A box for each of `counters` (uint64, shape (B,)) in a frame of `height` x `width` pixels.
 
-    `RandomResizedCrop.get_params` of torchvision: the area is uniform in `scale`, the logarithm of the aspect
-    uniform in `ratio`, both sides are rounded. The first of ten attempts that fits is placed uniformly; where none
-    fits, the box is `fallback_box`.
+    The distribution is that of `RandomResizedCrop.get_params` of torchvision: the area is uniform in `scale`, the
+    logarithm of the aspect is uniform in `ratio`, both sides are rounded. The first of ten attempts that fits is placed
+    uniformly. If none fits, the box is `fallback_box`.
 
-    `keys`, uint64 of shape (NUM_CROP_KEYS,), are one for each number drawn, so a box is a function of its counter.
+    `keys`, uint64 of shape (NUM_CROP_KEYS,), has a key for each drawn number, so a box is a function of its counter.
     """
     num_boxes = len(counters)
     boxes = np.empty((num_boxes, 4), np.int64)

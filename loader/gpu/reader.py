@@ -1,4 +1,4 @@
-"""Batches on a GPU: frames uploaded as bytes, or made there, then augmented there; the host waits for nothing."""
+"""Batches on a GPU: frames are uploaded as bytes or decoded on the GPU, and augmented there. The host does not wait."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -15,10 +15,10 @@ from loader.gpu.streams import DeviceStreams
 from loader.sampling.orders import Int64s
 
 FramesOnDevice: TypeAlias = Callable[[], torch.Tensor]
-"""Queues what makes a batch's frames, uint8 (B, H, W, 3), on the present stream."""
+"""Queues the work that makes the frames of a batch, uint8 (B, H, W, 3), on the current stream."""
 
 FrameSource: TypeAlias = Callable[[Int64s], FramesOnDevice]
-"""Reads frames of ids (B,) as far as the host has to, outside of any stream."""
+"""Does the host's part of reading frames of ids (B,), outside of any stream."""
 
 
 class DeviceReader:
@@ -35,10 +35,10 @@ class DeviceReader:
         """Prepare.
 
         Args:
-            store: where the frames are: read into page-locked memory, or decoded by the device it decodes on.
+            store: its frames are read into page-locked memory, or decoded by the device that it decodes on.
             streams: the device.
-            augment: applied there.
-            decode_jpegs: has the device decode the store's JPEG, too.
+            augment: applied on the device.
+            decode_jpegs: decodes the JPEG of the store on the device; None decodes on the CPU.
         """
         self._store = store
         self._streams = streams
@@ -84,7 +84,7 @@ class DeviceReader:
 def _decoded_there(store: DecodesOnDevice, streams: DeviceStreams) -> FrameSource:
     def read(frame_ids: Int64s) -> FramesOnDevice:
         def frames() -> torch.Tensor:
-            # torch's own memory, whatever the store works in, so that it can be kept for the caller's stream.
+            # Memory of torch's allocator, not of the store: `record_stream` can keep it for the caller's stream.
             shape = (len(frame_ids), *store.frame_shape)
             return store.read_frames_on_device(
                 frame_ids, out=torch.empty(shape, dtype=torch.uint8, device=streams.device)
@@ -104,7 +104,7 @@ def _decoded_jpegs(store: HoldsEncodedFrames, streams: DeviceStreams, decode: De
             try:
                 images = decode(payloads, streams.device)
             except RuntimeError:
-                store.read_frames(frame_ids)  # says which frame it is, where one is damaged
+                store.read_frames(frame_ids)  # raises an error that names the frame, if one is damaged
                 raise
             return stack_images(images, frame_ids=frame_ids.tolist(), frame_shape=store.frame_shape)
 
@@ -114,7 +114,7 @@ def _decoded_jpegs(store: HoldsEncodedFrames, streams: DeviceStreams, decode: De
 
 
 def _packed_rows(frame_ids: Int64s, rows: npt.NDArray[Any], streams: DeviceStreams) -> torch.Tensor:
-    """Ids and index rows in one piece, for one copy: int64 (4, B), the last row's bits being float64."""
+    """Ids and index rows in one tensor, for one copy: int64 (4, B); the bits of the last row are float64."""
     packed = streams.host_memory((4, *frame_ids.shape), torch.int64)
     numbers = packed.numpy()
     numbers[0], numbers[1], numbers[2] = frame_ids, rows["video_id"], rows["frame_in_video"]

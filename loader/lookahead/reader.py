@@ -106,23 +106,23 @@ def _read(
             if not pending:
                 return
             pending[0].complete(slab)
-            # The plan's next step writes where this one has read, so it may begin only now.
+            # The next step of the plan writes to slots that this one has read, so it may begin only now.
             yield pending.popleft().batch()
 
 
 class _Slab:
-    """The frames that wait. Tasks write into slots that nobody else uses at the time: the plan sees to that."""
+    """The frames that wait. Threads write to its slots; the plan lets no two steps use a slot at the same time."""
 
     def __init__(self, store: DecodesInGroups, *, capacity: int) -> None:
         self._store = store
         self._frames: Frames = np.empty((capacity, *store.frame_shape), np.uint8)
-        self._unfilled: set[int] = set()  # slots whose frames could not be read along with others
+        self._unfilled: set[int] = set()  # slots whose frames could not be read in advance
 
     def decode(self, read: GroupRead, batch: Frames) -> None:
-        """Decode what is wanted of a group, to the batch and to the slots.
+        """Decode the wanted frames of a group, to the batch and to the slots.
 
         Raises:
-            FrameCacheError: if the batch's own frames cannot be read.
+            FrameCacheError: a frame of the batch itself cannot be read.
         """
         places = zip(read.batch_positions.tolist(), read.slots.tolist(), strict=True)
         outs = [batch[position] if slot == NOWHERE else self._frames[slot] for position, slot in places]
@@ -140,7 +140,7 @@ class _Slab:
             self._unfilled.difference_update(slots)
 
     def copy_out(self, step: LookaheadStep, batch: Frames) -> None:
-        """Complete a batch with the frames that have waited."""
+        """Complete a batch with the frames that wait in the buffer."""
         for position, slot in zip(
             step.buffered_positions.tolist(), step.buffered_slots.tolist(), strict=True
         ):

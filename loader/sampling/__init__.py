@@ -1,4 +1,4 @@
-"""Which frame comes when: orders, the slice of a rank, batches of ids, and the place in an epoch. No torch."""
+"""Which frame comes when: options, orders, the slice of a rank, batches of ids, the place in an epoch. No torch."""
 
 from loader.sampling.options import BatchOptions, frames_of_visit, takes_options
 from loader.sampling.plan import BatchPlan

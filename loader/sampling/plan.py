@@ -1,4 +1,4 @@
-"""Every batch of every epoch for one rank, as frame ids: what `FrameLoader` and `FrameBatchSampler` share."""
+"""Every batch of every epoch for one rank, as frame ids; used by `FrameLoader` and `FrameBatchSampler`."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,7 +23,7 @@ from loader.sampling.rank_slice import RankSlice, Remainder, check_remainder
 from loader.sampling.spec import SamplingSpec
 
 MAX_FRAMES_PER_BLOCK = 8192
-"""Ids computed by one call, of a batch or more: 64 KiB, and the cost of a NumPy call spread over many batches."""
+"""Most ids computed by one call, unless a batch has more: 64 KiB. One NumPy call then serves many batches."""
 
 
 class BatchPlan:
@@ -77,7 +77,7 @@ class BatchPlan:
         if remainder is not None:
             check_remainder(remainder)
         if self.spec.with_replacement and remainder != "drop":
-            # Draws with replacement miss frames anyway: a short batch behind whole ones would only cost.
+            # Draws with replacement miss frames in any case, so a short last batch would have no use.
             remainder = None
         self._whole = RankSlice(
             num_positions=len(self.order(0)),
@@ -97,17 +97,17 @@ class BatchPlan:
 
     @property
     def num_positions(self) -> int:
-        """Positions in an epoch's order, all ranks together."""
+        """Positions in the order of an epoch, for all ranks together."""
         return self._whole.num_positions
 
     @property
     def batch_size(self) -> int:
-        """Frames or clips of a whole batch, B: what was asked for, or less where an epoch holds no whole step."""
+        """Frames or clips of a whole batch, B: the given size, or less if an epoch holds no whole step."""
         return self._whole.batch_size
 
     @property
     def drops_last(self) -> bool:
-        """Whether every batch has `batch_size` frames, because what is left of an epoch is dropped."""
+        """Whether every batch has `batch_size` frames, because the remainder of an epoch is dropped."""
         return self._whole.remainder == "drop"
 
     @property
@@ -118,13 +118,13 @@ class BatchPlan:
 
     @property
     def num_positions_doubled(self) -> int:
-        """Reads of an epoch's positions beyond the first, to pad the last step."""
+        """Positions of an epoch that are read a second time, to pad the last step."""
         whole = self._whole
         return -whole.num_positions % whole.positions_per_step if whole.remainder == "pad" else 0
 
     @property
     def warnings(self) -> list[str]:
-        """What the caller should know of this plan, a sentence each: a bias, and batches smaller than asked for."""
+        """Warnings for the caller, one sentence each: a bias, and batches smaller than the given size."""
         found = []
         if self.spec.shard_choice == "uniform" and (chi2 := chi2_of_uniform_shards(self._shard_sizes)):
             found.append(
@@ -149,7 +149,7 @@ class BatchPlan:
 
     @property
     def frames_per_batch(self) -> int:
-        """Frames in a batch at most: batch_size, or batch_size T for clips; no more than an epoch has."""
+        """Most frames in a batch: batch_size, or batch_size T for clips, but no more than an epoch has."""
         return min(self._whole.batch_size, self.num_positions) * (self.spec.clip_frames or 1)
 
     def __str__(self) -> str:
@@ -160,7 +160,7 @@ class BatchPlan:
             f"an epoch is {counted_in_groups(whole.num_positions, self._unit)}",
         ]
         if spec.clip_frames is not None:
-            assert self._video_sizes is not None  # else there would be no order
+            assert self._video_sizes is not None  # an order of clips needs them
             among = "one for each whole window"
             if spec.with_replacement:
                 among = "drawn among as many whole windows"
@@ -196,7 +196,7 @@ class BatchPlan:
         )
 
     def slice_from(self, position: int) -> RankSlice:
-        """Share of this rank in what is left of an epoch from `position` on."""
+        """Share of this rank in the rest of an epoch, from `position` on."""
         return replace(self._whole, first_position=position)
 
     def batches(self, epoch: int, *, first_position: int = 0) -> Iterator[Int64s]:
@@ -214,7 +214,7 @@ class BatchPlan:
             yield from np.split(ids, np.cumsum([len(part) for part in positions])[:-1])
 
     def _shrink_to_fit(self) -> None:
-        """Where an epoch holds no whole step, share it out in one step: equal batches, of whole visits."""
+        """If an epoch holds no whole step, make it one step: equal batches of whole visits on each rank."""
         whole = self._whole
         if whole.remainder != "drop" or whole.num_positions >= whole.positions_per_step:
             return
@@ -223,7 +223,7 @@ class BatchPlan:
             self._whole = replace(whole, batch_size=fitting)
 
     def _check_not_empty(self) -> None:
-        """A training loop over no batches looks like success: refuse it where a rank would get none."""
+        """Refuse an epoch without a batch for some rank: a training loop over no batches looks like success."""
         share, visit = self._whole, self.spec.frames_per_visit or 1
         available, needed = share.num_positions, share.positions_per_step
         if share.world_size * visit > available:
@@ -245,7 +245,7 @@ class BatchPlan:
 def make_plan(
     shard_sizes: npt.ArrayLike, *, video_sizes: npt.ArrayLike | None = None, **options: Unpack[BatchOptions]
 ) -> BatchPlan:
-    """The plan that `options` ask for, over shards of `shard_sizes` frames; `video_sizes` is needed for clips.
+    """The plan for `options`, over shards of `shard_sizes` frames; `video_sizes` is needed for clips.
 
     Raises:
         SamplingError: the options contradict each other or the shards.

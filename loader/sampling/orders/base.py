@@ -1,7 +1,7 @@
 """The base class of every order: a pure function (seed, epoch, position) -> frame id.
 
-An order is immutable, answers for any positions without going through those before them, and keeps no array of N:
-what grows is one number a shard.
+An order is immutable. It gives the ids at any positions without computing those before them. It keeps no array of N
+numbers, only one number for each shard.
 """
 
 from abc import ABC, abstractmethod
@@ -41,14 +41,14 @@ class EpochOrder(ABC):
 
     @abstractmethod
     def _ids_at(self, positions: Int64s) -> Int64s:
-        """`ids_at` once the positions are known to be inside."""
+        """`ids_at` for positions that are known to be inside."""
 
 
 def check_shard_sizes(shard_sizes: npt.ArrayLike) -> Int64s:
     """The sizes as int64 of shape (S,).
 
     Raises:
-        SamplingError: negative sizes, not one flat list of integers, or no frame in all of them.
+        SamplingError: negative sizes, not a flat list of integers, or no frame in any shard.
     """
     sizes = np.asarray(shard_sizes)
     if sizes.ndim != 1 or (sizes.size and not np.issubdtype(sizes.dtype, np.integer)) or (sizes < 0).any():

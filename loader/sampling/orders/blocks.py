@@ -1,4 +1,4 @@
-"""`sampling="block"`: an order with every frame once, reading a few shards at a time."""
+"""`sampling="block"`: every frame once, in blocks; a block is shuffled and needs only a few shards."""
 
 import numpy as np
 
@@ -33,12 +33,12 @@ def frames_per_block(shard_sizes: Int64s, *, shards_per_block: int) -> int:
 
 
 class BlockOrder(EpochOrder):
-    """Shards in a random order, joined to a circle, cut at a random frame into blocks, each block shuffled whole.
+    """Shards in a random order form a circle. A random frame starts the first block. Each block is shuffled.
 
-    The random cut (rotation) makes every frame equally likely at every position of the epoch, whatever the shard
-    sizes: without it small shards crowd the ends. An epoch is a permutation of all frames, and a block spans at
-    most one shard more than its size says. Memory: one number a shard, and nothing that grows with N (a block's
-    shuffle is a `Permutation`).
+    The random start (rotation) makes every frame equally likely at every position of the epoch, for any shard sizes.
+    Without it, frames of small shards would be more frequent at the ends of an epoch. An epoch is a permutation of all
+    frames. For equal shards a block spans at most one shard more than `shards_per_block`. Memory: one number a shard,
+    and nothing that grows with N (the shuffle of a block is a `Permutation`).
     """
 
     def __init__(self, shard_sizes: Int64s, spec: SamplingSpec, keys: Words) -> None:
@@ -47,7 +47,7 @@ class BlockOrder(EpochOrder):
         Raises:
             SamplingError: more shards in a block than there are.
         """
-        assert spec.shards_per_block is not None  # SamplingSpec is valid from birth
+        assert spec.shards_per_block is not None  # SamplingSpec checks this
         self._num_frames = int(shard_sizes.sum())
         self._block_frames = frames_per_block(shard_sizes, shards_per_block=spec.shards_per_block)
         words = words_at(keys[_SHARD_KEY], np.arange(len(shard_sizes), dtype=np.uint64))
@@ -80,7 +80,7 @@ class BlockOrder(EpochOrder):
             num_frames = min(self._block_frames, self._num_frames - block * self._block_frames)
             counters = np.arange(block * NUM_ROUNDS, (block + 1) * NUM_ROUNDS, dtype=np.uint64)
             made = Permutation(num_frames, words_at(self._block_key, counters))
-            # Rebuilt as a whole: readers in other threads keep the one they hold.
+            # The dict is replaced, not changed: other threads go on reading the old one.
             self._shuffles = {**dict(list(shuffles.items())[1 - MAX_BLOCKS_REMEMBERED :]), block: made}
             return made
         return shuffles[block]

@@ -1,4 +1,4 @@
-"""The order of an epoch as a pure function: (shard sizes, how to sample, seed, epoch) -> frame id at each position."""
+"""The order of an epoch as a pure function: (shard sizes, sampling, seed, epoch) -> frame id at each position."""
 
 import numpy.typing as npt
 
@@ -25,8 +25,8 @@ def epoch_order(
 ) -> EpochOrder:
     """The order of one epoch over shards of `shard_sizes` frames, shape (S,).
 
-    `video_sizes`, shape (V,), is needed for clips alone: frames per video where the frame ids run through the videos
-    one after the other (see `loader.sampling.orders.clips.contiguous_video_sizes`).
+    `video_sizes`, shape (V,), is needed only for clips: frames per video, in a store whose frame ids run through the
+    videos one after the other (see `loader.sampling.orders.clips.contiguous_video_sizes`).
 
     >>> epoch_order([3, 2], SamplingSpec(sampling="sequential")).ids(1, 4).tolist()
     [1, 2, 3]
@@ -34,7 +34,7 @@ def epoch_order(
     [0, 1, 2, 3, 4]
 
     Raises:
-        SamplingError: no frames at all, a visit longer than the smallest shard, more shards in a block than there
+        SamplingError: no frames, a visit longer than the smallest shard, more shards in a block than there
             are, no video as long as a clip, or a seed or epoch outside [0, 2**32).
     """
     videos = None if spec.clip_frames is None or video_sizes is None else check_shard_sizes(video_sizes)
@@ -49,7 +49,7 @@ def order_over(
     keys = epoch_keys(seed=seed, epoch=epoch, num_keys=NUM_ROUNDS)
     if spec.clip_frames is not None:
         if video_sizes is None:
-            raise SamplingError("clips need to know where each video begins: give video_sizes")
+            raise SamplingError("clips need the first frame of each video: give video_sizes")
         return ClipOrder(video_sizes, spec, keys)
     if spec.sampling == "sequential":
         return SequentialOrder(num_frames)

@@ -1,4 +1,4 @@
-"""`sampling="shards"`: few seeks a batch, many frames of each shard visited."""
+"""`sampling="shards"`: visits, each of which reads several frames of one shard, so that a batch needs few seeks."""
 
 import numpy as np
 
@@ -16,8 +16,8 @@ class ShardVisitOrder(EpochOrder):
     """Independent visits: each draws one shard, then `frames_per_visit` frames of it, different ones by default.
 
     Visit v owns the positions [v * frames_per_visit, (v + 1) * frames_per_visit) and is a function of
-    (seed, epoch, v) alone. The `proportional` rule draws a frame uniformly and visits the shard that holds it (the
-    anchor-frame rule), so a shard is as likely as it is large and every frame equally likely, whatever the sizes.
+    (seed, epoch, v) alone. The `proportional` rule draws a frame uniformly and visits its shard (the anchor-frame
+    rule). So the probability of a shard is proportional to its size, and every frame is equally likely, for any sizes.
     Empty shards are never visited.
     """
 
@@ -25,9 +25,9 @@ class ShardVisitOrder(EpochOrder):
         """Over shards of `shard_sizes` frames, shape (S,), under `keys`, uint64 of shape (2 or more,).
 
         Raises:
-            SamplingError: a visit longer than the smallest shard, its frames all different.
+            SamplingError: visits are longer than the smallest shard and take different frames.
         """
-        assert spec.frames_per_visit is not None  # SamplingSpec is valid from birth
+        assert spec.frames_per_visit is not None  # SamplingSpec checks this
         shard_ends = np.cumsum(shard_sizes)
         occupied = shard_sizes > 0
         self._sizes, self._ends = shard_sizes[occupied], shard_ends[occupied]
@@ -68,7 +68,7 @@ class ShardVisitOrder(EpochOrder):
         return drawn[row_of_position, positions % self._frames_per_visit]
 
     def _shards_of(self, visits: Int64s) -> Int64s:
-        """Which of the shards that hold frames each visit reads."""
+        """The shard of each visit, as its number among the shards that hold frames."""
         words = words_at(self._keys[_SHARD_KEY], visits.astype(np.uint64))
         if self._is_uniform_choice:
             return integers_below(words, len(self._sizes)).astype(np.int64)

@@ -1,4 +1,4 @@
-"""`sampling="sequential"`, `"permutation"` and `"iid"`: orders that need nothing but the number of frames."""
+"""`sampling="sequential"`, `"permutation"` and `"iid"`: orders that depend on the number of frames alone."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ _ITEM_KEY: Final = 0
 
 
 class SequentialOrder(EpochOrder):
-    """Frame ids as they lie on disk."""
+    """Frame ids in the order on disk."""
 
     def __init__(self, num_frames: int) -> None:
         self._num_frames = num_frames
@@ -38,7 +38,7 @@ class PermutationOrder(EpochOrder):
 
 
 class IidOrder(EpochOrder):
-    """Every position draws uniformly from all frames, independently of the others."""
+    """Each position draws uniformly from all frames, independently of the other positions."""
 
     def __init__(self, num_frames: int, keys: Words) -> None:
         self._num_frames = num_frames

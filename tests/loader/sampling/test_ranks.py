@@ -88,7 +88,7 @@ def test_an_environment_that_holds_no_rank_is_an_error(monkeypatch, rank, world_
 def test_several_processes_without_a_rank_are_warned_once(monkeypatch, make):
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.warns(
-        UnshardedWarning, match=r"3 processes train \(WORLD_SIZE says so\), and .* no rank"
+        UnshardedWarning, match=r"3 processes train \(WORLD_SIZE is that number\), and .* no rank"
     ) as warned:
         batches = make(ArrayStore([20]), batch_size=4)
     assert [warning.filename for warning in warned] == [__file__]
