@@ -251,7 +251,7 @@ class FrameLoader:
     def _decode_ahead(
         self, planned: Iterator[Int64s], epoch: int, *, num_batches: int
     ) -> Generator[ReadBatch]:
-        assert isinstance(self._store, DecodesInGroups)  # checked where the loader was made
+        assert isinstance(self._store, DecodesInGroups)  # checked when the loader was made
         reader = self._reader()
         decoded = read_with_lookahead(
             self._store,

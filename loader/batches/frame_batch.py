@@ -15,7 +15,7 @@ from frame_store.shared import counted
 class FrameBatch:
     """B frames, or B clips of T frames, as torch tensors, all on one device.
 
-    For clips, a dimension T stands behind B in every shape below: frames are (B, T, 3, H, W), ids (B, T).
+    For clips, a dimension T follows B in every shape below: frames are (B, T, 3, H, W), ids (B, T).
 
     A batch is also a sequence of samples: `batch[i]` is a dict of one frame (a view, not a copy). Torch's default
     collation uses this; see `FrameDataset`.

@@ -25,7 +25,7 @@ class ReadBatch:
 
     batch: FrameBatch
     take_over: TakeOver | None = None
-    """None where nothing is queued."""
+    """None if nothing is queued."""
 
     def handed_out(self) -> FrameBatch:
         """The batch, ready for the stream that is current in the calling thread."""
@@ -70,7 +70,7 @@ class CpuReader:
         """Prepare to read.
 
         Args:
-            store: where the frames are.
+            store: gives the frames.
             augment: applied to the frames of each batch.
             frames_per_batch: batches of up to this many frames lie in memory that is used again; 0 uses fresh memory.
             num_spare: see `BatchBuffers`.

@@ -1,4 +1,4 @@
-"""Batches on a GPU: frames are uploaded as bytes or decoded on the GPU, and augmented there. The host does not wait."""
+"""Batches on a GPU: frames are uploaded or decoded on the GPU, then augmented on it. The host does not wait."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -44,10 +44,10 @@ class DeviceReader:
         self._streams = streams
         self._augment = augment
         if decode_jpegs is not None:
-            assert isinstance(store, HoldsEncodedFrames)  # checked where the loader was made
+            assert isinstance(store, HoldsEncodedFrames)  # checked when the loader was made
             self._source = _decoded_jpegs(store, streams, decode_jpegs)
         elif isinstance(store, DecodesOnDevice):
-            self._source = _decoded_there(store, streams)
+            self._source = _decoded_on_device(store, streams)
         else:
             self._source = self._uploaded
 
@@ -76,12 +76,12 @@ class DeviceReader:
             rows = _packed_rows(frame_ids, self._store.index[frame_ids], self._streams)
             batch = _unpacked(pixels, self._streams.upload(rows))
             if self._augment is not None:
-                frames_there = augmented_frames(self._augment, batch.frames, frame_ids=frame_ids, epoch=epoch)
-                batch = batch.with_frames(frames_there)
+                augmented = augmented_frames(self._augment, batch.frames, frame_ids=frame_ids, epoch=epoch)
+                batch = batch.with_frames(augmented)
             return ReadBatch(batch=batch, take_over=self._streams.ready(batch.tensors().values()))
 
 
-def _decoded_there(store: DecodesOnDevice, streams: DeviceStreams) -> FrameSource:
+def _decoded_on_device(store: DecodesOnDevice, streams: DeviceStreams) -> FrameSource:
     def read(frame_ids: Int64s) -> FramesOnDevice:
         def frames() -> torch.Tensor:
             # Memory of torch's allocator, not of the store: `record_stream` can keep it for the caller's stream.

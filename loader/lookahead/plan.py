@@ -106,7 +106,7 @@ def _plan(
 ) -> Iterator[LookaheadStep]:
     window = _Window()
     known: deque[Int64s] = deque()
-    num_known = 0  # frames of the batches behind the one that is due
+    num_known = 0  # frames of the batches after the one that is due
     start: _StaggeredStart | None = None
     for step in count():
         while len(known) <= lookahead and (not known or num_known < _USEFUL_WINDOW * buffer.capacity):
@@ -138,7 +138,7 @@ def _plan_step(
             rows = places.setdefault(window.group_of[frame], [])
             rows += [(frame, position, NOWHERE) for position in places_in_batch]
 
-    # The step is served before the others get their places, so that what is left in the window is due later.
+    # The step leaves the window before other frames get their places, so that all frames in the window are due later.
     for frame in positions:
         window.leave(step, frame)
     for frame in buffered:

@@ -33,7 +33,7 @@ def read_with_lookahead(
     cancels reads that have not begun and waits for the others.
 
     Args:
-        store: where the frames are.
+        store: gives the frames.
         batches: frame ids, int64, (B,) or (B, T) for clips; drawn up to `lookahead` ahead.
         lookahead: batches known beyond the one that is due, as `loader.lookahead.plan.plan_lookahead` explains.
         capacity: frames that the buffer holds.

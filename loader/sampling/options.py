@@ -31,7 +31,7 @@ class BatchOptions(TypedDict, total=False):
     """In [0, 2**32). The seed and the epoch determine the order."""
     remainder: Annotated[Remainder | None, None]
     """What becomes of a last step that is not whole; see `Remainder`. None means `uneven` for `sequential`, whose order
-    is the same in every epoch, so that every frame is shown. For the other samplings it means `drop`; where an epoch
+    is the same in every epoch, so that every frame is shown. For the other samplings it means `drop`; if an epoch
     holds no whole step, the epoch is then one smaller batch on each rank, with a warning. An explicit "drop" refuses
     such an epoch."""
     shards_per_batch: Annotated[int | None, None]

@@ -122,7 +122,7 @@ class WorkerLoader:
         self._plan, self._cursor = plan_epochs("make_dataloader", store, options)
         self._places = _PlannedBatches(self._plan)
         augment = checked_augment(augment)
-        self._augment_here = augment if self._device.type == "cuda" else None
+        self._augment_on_device = augment if self._device.type == "cuda" else None
         self._batches: DataLoader[FrameBatch] = DataLoader(
             _BatchDataset(store, augment=None if self._device.type == "cuda" else augment),
             batch_sampler=self._places,  # type: ignore[arg-type]  # a batch's ids come with its epoch
@@ -191,7 +191,7 @@ class WorkerLoader:
                 assert isinstance(batch, FrameBatch)  # made by `frame_batch_collate`
                 if self._streams is not None:
                     batch = uploaded(  # noqa: PLW2901 - drops the batch on the host
-                        batch, self._streams, augment=self._augment_here, epoch=iteration.began.epoch
+                        batch, self._streams, augment=self._augment_on_device, epoch=iteration.began.epoch
                     )
                 iteration.give(share.position_after(step))
                 yield batch
@@ -233,11 +233,11 @@ def uploaded(
     """A page-locked batch, uploaded and augmented on a stream of its own, beside the work of the current stream."""
     frame_ids = batch.frame_ids.clone()  # reading the ids on the device would wait for it
     with streams.own_stream():
-        there = FrameBatch(**{name: streams.upload(tensor) for name, tensor in batch.tensors().items()})
+        moved = FrameBatch(**{name: streams.upload(tensor) for name, tensor in batch.tensors().items()})
         if augment is not None:
-            there = there.with_frames(
-                augmented_frames(augment, there.frames, frame_ids=frame_ids, epoch=epoch)
+            moved = moved.with_frames(
+                augmented_frames(augment, moved.frames, frame_ids=frame_ids, epoch=epoch)
             )
-        take_over = streams.ready(there.tensors().values())
+        take_over = streams.ready(moved.tensors().values())
     take_over()
-    return there
+    return moved

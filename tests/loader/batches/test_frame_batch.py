@@ -151,7 +151,7 @@ def test_with_frames_takes_what_has_the_batch_first_and_it_travels(store, change
 
 
 def _through_a_worker(batch):
-    """The batch as one that a DataLoader's worker makes, twice: it comes through shared memory."""
+    """Two batches of a DataLoader's worker, which come through shared memory."""
     return DataLoader(
         [batch, batch], batch_size=None, collate_fn=_same, num_workers=1, multiprocessing_context="fork"
     )

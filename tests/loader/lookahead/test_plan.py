@@ -1,4 +1,4 @@
-"""Plans of a look-ahead, checked by an executor that tracks what every slot holds and who may touch it when."""
+"""Plans of a look-ahead, checked by an executor that tracks the content of every slot and which steps may use it."""
 
 from itertools import islice
 
@@ -39,7 +39,7 @@ class Executor:
         self.last_use = np.full(capacity, -(10**9), np.int64)
 
     def run(self, steps: list[LookaheadStep]) -> list[np.ndarray]:
-        # Each step's reads come as early as they can, so before the copies of the delay - 1 steps before it.
+        # The reads of each step come as early as possible: before the copies of the delay - 1 steps before it.
         results: list[np.ndarray] = []
         begun = 0
         for number, step in enumerate(steps):

@@ -1,4 +1,4 @@
-"""Reading with look-ahead: frames in the order given, errors where they belong, nothing left running."""
+"""Reading with look-ahead: frames in the given order, errors in the place of their batch, no thread left."""
 
 import os
 import random
@@ -120,7 +120,7 @@ def read_until_error(store, batches, **options):
 
 
 def test_an_error_is_raised_where_its_batch_would_have_come():
-    # 3 is taken along with 0 and with 4: neither suffers.
+    # 3 is read in advance with 0 and with 4: both succeed.
     store = GroupedStore(broken_frame_id=3)
     batches = [np.array(ids) for ids in ([0, 9], [4, 10], [1, 16], [3, 17], [2, 18])]
     given, error = read_until_error(store, batches)
@@ -135,7 +135,7 @@ def test_a_slot_that_could_not_be_filled_serves_again():
     given, error = read_until_error(store, batches, capacity=8, steps_in_flight=1)
     assert given == [[0], [1], [8], [9], [2]]
     assert error == "frame 3 cannot be read"
-    # 9 waits in the slot that 1 was meant for.
+    # 9 waits in the slot that was planned for 1.
     assert store.calls == [[0, 1, 2, 3], [0], [1], [8, 9], [2], [3]]
 
 

@@ -1,4 +1,4 @@
-"""Several processes that train: each takes its share, or is told that it does not."""
+"""Several processes that train: each takes its share, or a warning states that it does not."""
 
 import warnings
 
@@ -35,7 +35,7 @@ def no_environment(monkeypatch):
 
 @pytest.fixture
 def process_group(monkeypatch):
-    """Makes torch.distributed say that it is set up; `test_integration_accelerate` really does that."""
+    """Fakes a torch.distributed that is set up; tests/end_to_end/frameworks set it up for real."""
 
     def set_up(world_size):
         for name, value in {"is_initialized": True, "get_rank": 0, "get_world_size": world_size}.items():

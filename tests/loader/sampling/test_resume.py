@@ -1,4 +1,4 @@
-"""A run goes on where it stopped, whoever goes on with it."""
+"""A run goes on where it stopped, with any world size and batch size."""
 
 import json
 import random

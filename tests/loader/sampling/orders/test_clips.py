@@ -1,4 +1,4 @@
-"""Clips are whole windows at an exact stride, each once an epoch; who is drawn how often is in test_loader_draws."""
+"""Clips are whole windows at an exact stride, each once an epoch; test_draws.py tests how often each is drawn."""
 
 from itertools import islice
 
@@ -56,7 +56,7 @@ def test_a_clip_is_a_whole_window_of_one_video_at_an_exact_stride(videos, sampli
 
 
 def one_epoch(plans, first_position=0):
-    """All clips that the ranks give from a position of epoch 2 on: shape (clips, T)."""
+    """All clips of the ranks from a position of epoch 2 on: shape (clips, T)."""
     batches = [ids for plan in plans for ids in plan.batches(2, first_position=first_position)]
     num_slots = plans[0].spec.clip_frames
     return np.concatenate(batches) if batches else np.zeros((0, num_slots), np.int64)
