@@ -1,10 +1,16 @@
-"""Batches out of frame stores. Importing it costs the standard library and numpy; torch comes at first use."""
+"""Batches out of frame stores. Importing it loads the standard library and numpy; torch is loaded at first use."""
 
 from typing import TYPE_CHECKING
 
 from frame_store.shared import lazy_names
-from loader.errors import AugmentationError, SamplingError
-from loader.sampling import Sampling, SamplingSpec, ShardChoice, UnshardedWarning, rank_and_world_size
+from loader.errors import AugmentationError, SamplingError, UnshardedWarning
+from loader.sampling import (
+    BatchOptions,
+    Sampling,
+    SamplingSpec,
+    ShardChoice,
+    rank_and_world_size,
+)
 from loader.sampling.orders import EpochOrder, epoch_order
 
 if TYPE_CHECKING:
@@ -31,6 +37,7 @@ __all__ = [
     "AugmentParameters",
     "Augmentation",
     "AugmentationError",
+    "BatchOptions",
     "ColorJitter",
     "EpochOrder",
     "FrameBatch",

@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from itertools import islice
@@ -11,51 +10,60 @@ from typing import Any, Unpack
 
 import torch
 
-from frame_store.protocol import DecodesInGroups, DecodesOnDevice, Frames, FrameStore, PrefetchingStore
+from frame_store.protocol import DecodesInGroups, DecodesOnDevice, FrameStore, PrefetchingStore
 from frame_store.shared import check_cuda_usable_here, flag, num_usable_cpus, whole_number
 from loader.augment import Augment, checked_augment
-from loader.batches import BatchReader, FrameBatch, ReaderThreads, Reading, closed_at_end, closed_at_exit
+from loader.batches import (
+    BatchReader,
+    CpuReader,
+    FrameBatch,
+    ReadBatch,
+    ReaderThreads,
+    Reading,
+    closed_at_end,
+    closed_at_exit,
+)
 from loader.errors import SamplingError
 from loader.gpu import (
     CudaStreams,
     Device,
-    DeviceBatch,
-    DeviceBatchReader,
+    DeviceReader,
     JpegDecode,
     chosen_device,
     chosen_jpeg_decoder,
 )
 from loader.lookahead import read_with_lookahead
 from loader.sampling import BatchOptions, Iteration, LoaderState, plan_epochs, takes_options
-from loader.sampling.orders import FrameIds
+from loader.sampling.orders import Int64s
 from loader.store_argument import StoreOrPath, opened_store
 
 BATCHES_PER_WARM_PROBE = 32
-"""A batch found in memory is asked for a few pages; so many others behind it are then taken to be there, too."""
+"""When a few pages of a batch are found in memory, the batches up to the next probe are taken to be there, too."""
 
 DEFAULT_LOOKAHEAD_BYTES = 1 << 30
 
 MIN_DECODING_THREADS = 8
-"""For a store that decodes on a GPU: a decoding engine works on one stream at a time, of up to seven engines (H100),
-and a thread mostly waits for its engine."""
+"""For a store that decodes on a GPU. A GPU has up to seven decoding engines (H100), each engine works on one video
+stream at a time, and a thread mostly waits for its engine."""
 
 
 class FrameLoader:
     """Iterates `FrameBatch` over any frame store, cached or live; one iteration is one epoch.
 
-    The first iteration is epoch 0, each further one the next; `set_epoch` chooses. An iteration counts from its first
-    batch on: `iter(loader)` alone takes no epoch, and neither does one whose first batch could not be read. A peek,
-    `next(iter(loader))`, costs the epoch, and the reading of `read_ahead` more batches; `set_epoch` gives it back.
+    The first iteration is epoch 0, and each further iteration is the next epoch. `set_epoch` chooses another one. An
+    iteration takes its epoch when its first batch is read: `iter(loader)` alone takes no epoch, and an iteration whose
+    first batch could not be read takes none either. A peek, `next(iter(loader))`, takes the epoch and reads
+    `read_ahead` more batches; `set_epoch` goes back.
 
-    Which frames come when depends on the shard sizes and the arguments alone, never on threads or processes.
-    Threads, not worker processes: reading and decoding release the GIL, and a batch stays where it was decoded. They
-    live as long as an iteration, and leaving it early (`break`) stops them. Several loaders, and several iterations of
-    one, may run side by side.
+    The order of frames depends on the shard sizes and the arguments alone, never on threads or processes. The loader
+    reads with threads, not with worker processes: reading and decoding release the GIL, and a batch stays where it was
+    decoded. The threads live as long as an iteration, and leaving it early (`break`) stops them. Several loaders, and
+    several iterations of one loader, may run side by side.
 
     A batch may be kept: its memory is used again only when nobody holds the batch, its tensors or views of them.
 
-    On a GPU, a batch is ready for the stream that is current in the thread that asks for it, as tensors are that were
-    made there; nobody waits on the host. Frames go up as bytes, H W 3 of them each, and become floats there.
+    On a GPU, a batch is ready for the stream that is current in the thread that asks for it, like tensors that were
+    made on that stream; the host does not wait. Frames are uploaded as H W 3 bytes each and become floats on the GPU.
     """
 
     @takes_options("FrameLoader")
@@ -76,51 +84,47 @@ class FrameLoader:
         """Plan the epochs of `store`.
 
         Args:
-            store: where the frames are: an open store, or the path of a cache, which is opened as
-                `frame_store.open_store(path)` does and goes with this loader (`loader.store.close()` releases its
-                files earlier; reading opens them again). A store that was given stays open.
-            num_threads: batches read at the same time; None for the CPUs this process may use, and for 8 or more
-                where the store decodes on a GPU.
-            read_ahead: batches read or being read beyond the one handed out, which bounds memory, and how far ahead
-                a cold disk is asked for frames; None for num_threads + 1.
-            device: where the batches are to be: "cpu", "cuda" (torch's current GPU), "cuda:1", or a torch.device.
-                None for where the store has its frames: the GPU it decodes on, and else the CPU. A store that decodes
-                on a GPU never copies frames to the host unless "cpu" is asked for.
-            jpeg_decode: "gpu" has the GPU decode the frames of a JPEG cache, which then go up as they are stored; it
-                takes torchcodec (`pip install 'frame-cache[gpu]'`) or torchvision. Pixels differ from those that the
-                CPU decodes by a level or two, as decoders do.
-            pin_memory: for batches on the CPU: read into page-locked memory, from where
-                `batch.to("cuda", non_blocking=True)` overlaps with other work; None for where this process has used
-                CUDA when an iteration begins.
-            augment: applied on `device` in the threads that read (with `lookahead`, in one beside those that decode);
-                `batch.frames` is then what it makes of them. An `Augmentation` is a function of its seed, epoch and
-                frame ids. Any other callable gets the uint8 tensor (B, 3, H, W), channels_last, for clips
-                (B, T, 3, H, W), under `torch.no_grad()`, and returns a tensor whose first dimension is B, on the same
-                device. Several threads call it at once, and its randomness is its own: torch's global generator as a
-                rule, so that seed and epoch do not repeat it (AUGMENTATION.md, section 5). What it raises is raised
-                where its batch would have come. None leaves the frames as they are.
-            lookahead: for videos decoded live on the CPU: batches known beyond the one that is due, so that each
+            store: an open store, or the path of a cache. A path is opened as `frame_store.open_store(path)` does, and
+                the store is closed with this loader; `loader.store.close()` releases its files earlier, and reading
+                opens them again. A store that the caller opened stays open.
+            num_threads: batches read at the same time. None means the number of CPUs that this process may use, and at
+                least 8 for a store that decodes on a GPU.
+            read_ahead: batches read or being read beyond the one handed out. It bounds memory, and how far ahead a
+                cold disk is asked for frames. None means num_threads + 1, or num_threads with `augment`.
+            device: device of the batches: "cpu", "cuda" (torch's current GPU), "cuda:1", or a torch.device. None means
+                the GPU that the store decodes on, or the CPU for other stores. A store that decodes on a GPU copies
+                frames to the host only for "cpu".
+            jpeg_decode: "gpu" uploads the frames of a JPEG cache as they are stored, and the GPU decodes them. This
+                needs torchcodec (`pip install 'frame-cache[gpu]'`) or torchvision. Decoders differ: its pixels differ
+                from those of the CPU by a level or two.
+            pin_memory: for batches on the CPU: read into page-locked memory, so that
+                `batch.to("cuda", non_blocking=True)` overlaps with other work. None means True if this process has
+                used CUDA when an iteration begins.
+            augment: applied to the frames on `device`; its result becomes `batch.frames`. The threads that read call
+                it; with `lookahead`, one thread beside those that decode calls it. An `Augmentation` is a function of
+                its seed, epoch and frame ids. Any other callable gets the uint8 tensor (B, 3, H, W), channels_last, or
+                (B, T, 3, H, W) for clips, under `torch.no_grad()`, and returns a tensor on the same device whose first
+                dimension is B. Several threads call it at once. Its randomness is its own, usually torch's global
+                generator, so seed and epoch do not repeat it (AUGMENTATION.md, section 5). Its errors are raised in
+                the place of its batch. None leaves the frames as they are.
+            lookahead: for videos decoded live on the CPU: number of batches known beyond the one that is due. Each
                 group of pictures is decoded once for all of them. The order of frames stays the same.
-            lookahead_bytes: memory for frames that were decoded before they are due, on top of the batches'.
-            options: which frames come together when, as `loader.sampling.plan.BatchPlan` explains:
-                `batch_size=128, sampling="permutation", seed=0, remainder=None, rank=None, world_size=None` (where
-                several processes train, give the last two as `loader.rank_and_world_size()` says them); for
-                `sampling="shards"` also `shards_per_batch`, `frames_per_visit`, `shard_choice="proportional"`,
-                `frames_with_replacement=False`; for `"block"` `shards_per_block`; for clips `clip_frames`,
-                `clip_stride=1`.
+            lookahead_bytes: memory for frames that are decoded before they are due, in addition to the batches.
+            options: which frames come together when: batch_size, sampling, seed, rank, world_size and others. They
+                are listed, with their types, defaults and meanings, in `loader.BatchOptions`.
 
         Warns:
-            UnshardedWarning: several processes train, as `torch.distributed` or WORLD_SIZE show, and no rank is
-                given. Where that shows later, the first iteration behind it warns. `rank=0, world_size=1` is silent.
+            UnshardedWarning: `torch.distributed` or WORLD_SIZE shows that several processes train, and no rank is
+                given. If they show it only later, the next iteration warns. `rank=0, world_size=1` does not warn.
 
         Raises:
             SamplingError: the arguments contradict each other or the store, or an option does not exist (also a
                 TypeError).
             StoreError: no usable cache at the path.
-            CudaUnavailableError: a GPU is asked for, and there is none that can be used, or no decoder for
-                `jpeg_decode="gpu"`; says why and what helps.
-            CudaForkError: a GPU is asked for in a process that was forked from one that uses CUDA. Iterating raises
-                it, too.
+            CudaUnavailableError: no usable GPU for `device`, or no decoder for `jpeg_decode="gpu"`; the message gives
+                the reason and the remedy.
+            CudaForkError: `device` is a GPU, and this process was forked from one that uses CUDA. Iterating raises it,
+                too.
         """
         self._store = store = opened_store(store)
         self._plan, self._cursor = plan_epochs("FrameLoader", store, options)
@@ -131,7 +135,7 @@ class FrameLoader:
             num_threads = max(least, num_usable_cpus())
         self._num_threads = whole_number("num_threads", num_threads, least=1, error=SamplingError)
         if read_ahead is None:
-            # Augmented batches are large, and take long enough to make for the threads never to run dry.
+            # Augmented batches are large, and making one takes so long that the threads always have work.
             read_ahead = self._num_threads + (augment is None)
         self._read_ahead = whole_number("read_ahead", read_ahead, least=1, error=SamplingError)
         if pin_memory is not None:
@@ -146,34 +150,35 @@ class FrameLoader:
         self._augment = checked_augment(augment)
         self._lookahead = whole_number("lookahead", lookahead, least=0, error=SamplingError)
         lookahead_bytes = whole_number("lookahead_bytes", lookahead_bytes, least=0, error=SamplingError)
-        # No more than can wait: the window, and what steps under way are not done with.
+        # No more frames can wait than the window and the steps under way hold.
         self._lookahead_frames = min(
             lookahead_bytes // prod(store.frame_shape),
             (self._lookahead + self._read_ahead) * self._plan.frames_per_batch,
         )
         self._check_lookahead()
-        self._readers: dict[bool | torch.device, BatchReader | DeviceBatchReader] = {}
+        self._readers: dict[bool | torch.device, BatchReader] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_readers": {}}  # memory and streams do not travel
+        return {**self.__dict__, "_readers": {}}  # memory and streams cannot be pickled
 
     def __repr__(self) -> str:
         return f"FrameLoader({self._plan}; {self._cursor})"
 
     @property
     def store(self) -> FrameStore:
-        """Where the frames are."""
+        """The store that this loader reads."""
         return self._store
 
     def __len__(self) -> int:
-        """Batches in an epoch, for this rank, the same in every epoch; `repr` says what the remainder makes of it."""
+        """Batches of this rank in an epoch, the same in every epoch; `repr` explains the number."""
         return len(self._plan)
 
     def set_epoch(self, epoch: int) -> None:
-        """Make `epoch` that of the next first batch: of a new iteration, or of one that has given nothing yet.
+        """Set the epoch of the next iteration whose first batch is read.
 
-        It begins at its start. Only where a state inside this very epoch was loaded, it goes on from there: frameworks
-        and training loops say the epoch that they resume, and must not lose the place in it.
+        The iteration begins at the start of the epoch, with one exception: if a state inside this epoch was loaded, it
+        goes on from that state. Frameworks and training loops set the epoch that they resume, and must not lose the
+        place in it.
 
         Raises:
             SamplingError: not in [0, 2**32).
@@ -182,39 +187,40 @@ class FrameLoader:
 
     @property
     def sampler(self) -> "FrameLoader":
-        """Itself: where frameworks look for `set_epoch`, as torch's loaders have it (Lightning: `loader.sampler`)."""
+        """The loader itself. Frameworks call `loader.sampler.set_epoch`, as torch's loaders have it (Lightning)."""
         return self
 
     @property
     def batch_sampler(self) -> None:
-        """None: a loader of torch's that has a `sampler` has this, too."""
+        """None. Torch's loaders have this attribute beside `sampler`."""
         return
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the run stands behind the last batch that the caller has got; what was read ahead does not count.
+        """The place of the run after the last batch that the caller received; batches read ahead do not count.
 
-        Plain values, the same on every rank. Once an iteration has ended it is the start of the next epoch. Behind
-        the last batch, while the caller still works on it, it is the end of the epoch, of which nothing is left.
+        Plain values, the same on every rank. After an iteration has ended, the place is the start of the next epoch.
+        While the caller still works on the last batch, the place is the end of the epoch.
         """
         return self._cursor.state().to_builtins()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Make the next iteration go on from `state`, with any world size and batch size.
 
-        Under `remainder="uneven"` the epoch's frames are all read once, by the ranks before and after together. Under
-        "drop" each of them is read at most once: what is left is cut into whole steps of the new size. Under "pad"
-        each is read at least once. Where nothing is left, the next iteration gives nothing and ends the epoch, so that
-        a loop which counts epochs goes on right.
+        With `remainder="uneven"` the ranks before and after together read every frame of the epoch once. With "drop"
+        they read each frame at most once: the rest of the epoch is cut into whole steps of the new size. With "pad"
+        they read each frame at least once. If nothing is left of the epoch, the next iteration gives no batch and ends
+        the epoch, so that a loop which counts epochs stays right.
 
         Raises:
-            SamplingError: no state of a loader, or one of another store, sampling or seed; both sides are named.
+            SamplingError: `state` is not the state of a loader, or belongs to another store, sampling or seed; the
+                message names both sides.
         """
         self._cursor.load(LoaderState.from_builtins(state))
 
     def __iter__(self) -> Iterator[FrameBatch]:
-        """The next epoch's batches. An error of the store is raised where its batch would have come."""
+        """The batches of the next epoch. An error of the store is raised in the place of its batch."""
         if self._device.type == "cuda":
-            # This may be a forked child of where the loader was made.
+            # This process may have been forked after the loader was made.
             check_cuda_usable_here(self._device.index)
         return closed_at_exit(self._batches())
 
@@ -224,78 +230,57 @@ class FrameLoader:
             epoch, first_position = iteration.began
             share = self._plan.slice_from(first_position)
             planned = self._plan.batches(epoch, first_position=first_position)
-            # Left early, too: Python closes a generator that nobody holds any more, and this one the other.
+            # If the caller stops early, Python closes this generator, which closes the inner one.
             with closing(read(planned, epoch, num_batches=len(share))) as batches:
                 for step in range(len(share)):
-                    # No name here holds the batch: when the caller drops it, its memory may be used again.
-                    yield self._handed_out(next(batches), iteration, position=share.position_after(step))
-
-    def _handed_out(
-        self, batch: FrameBatch | DeviceBatch, iteration: Iteration, *, position: int
-    ) -> FrameBatch:
-        iteration.give(position)
-        # Here, and not where it was read: it is the caller's stream that has to wait.
-        return batch.handed_out() if isinstance(batch, DeviceBatch) else batch
+                    # No name in this frame holds the batch: its memory may be used again once the caller drops it.
+                    yield _handed_out(next(batches), iteration, position=share.position_after(step))
 
     def _read_one_by_one(
-        self, planned: Iterator[FrameIds], epoch: int, *, num_batches: int
-    ) -> Generator[FrameBatch | DeviceBatch]:
+        self, planned: Iterator[Int64s], epoch: int, *, num_batches: int
+    ) -> Generator[ReadBatch]:
         reader, prefetcher = self._reader(), _Prefetcher(self._store)
-        pending: deque[Reading[FrameBatch | DeviceBatch]] = deque()
-        threads = ReaderThreads(min(self._num_threads, num_batches))
-        try:
+        pending: deque[Reading[ReadBatch]] = deque()
+        with closing(ReaderThreads(min(self._num_threads, num_batches))) as threads:
             for _ in range(num_batches):
                 for frame_ids in islice(planned, self._read_ahead + 1 - len(pending)):
                     prefetcher.announce(frame_ids)
                     pending.append(threads.submit(partial(reader.read, frame_ids, epoch=epoch)))
                 yield pending.popleft().result()
-        finally:
-            threads.close()
 
     def _decode_ahead(
-        self, planned: Iterator[FrameIds], epoch: int, *, num_batches: int
-    ) -> Generator[FrameBatch | DeviceBatch]:
-        assert isinstance(self._store, DecodesInGroups)  # checked where the loader was made
+        self, planned: Iterator[Int64s], epoch: int, *, num_batches: int
+    ) -> Generator[ReadBatch]:
+        assert isinstance(self._store, DecodesInGroups)  # checked when the loader was made
         reader = self._reader()
-        buffers: deque[torch.Tensor] = deque()
+        decoded = read_with_lookahead(
+            self._store,
+            planned,
+            lookahead=self._lookahead,
+            capacity=self._lookahead_frames,
+            num_threads=self._num_threads,
+            lend_pixels=reader.lend_pixels,
+            steps_in_flight=self._read_ahead,
+        )
 
-        def make_buffer(num_frames: int) -> Frames:
-            buffers.append(reader.lend_pixels(num_frames))
-            frames: Frames = buffers[-1].numpy()
-            return frames
+        def complete_next() -> ReadBatch:
+            frame_ids, pixels = next(decoded)
+            return reader.complete(frame_ids, pixels, epoch=epoch)
 
-        with (
-            ThreadPoolExecutor(self._num_threads, thread_name_prefix="frame-loader") as pool,
-            closed_at_end(
-                read_with_lookahead(
-                    self._store,
-                    planned,
-                    lookahead=self._lookahead,
-                    capacity=self._lookahead_frames,
-                    pool=pool,
-                    make_buffer=make_buffer,
-                    steps_in_flight=self._read_ahead,
-                )
-            ) as decoded,
-            closing(ReaderThreads(1)) as thread,
-        ):
-
-            def complete_next() -> FrameBatch | DeviceBatch:
-                frame_ids, _ = next(decoded)
-                return reader.complete(frame_ids, buffers.popleft(), epoch=epoch)  # made in this order
-
-            # One ahead: it is made while the caller works on the one before.
+        # One thread, beside those that decode, takes the decoded batches in their order and augments them. It works on
+        # the next batch while the caller works on the one before.
+        with closed_at_end(decoded), closing(ReaderThreads(1)) as thread:
             pending = deque(thread.submit(complete_next) for _ in range(min(2, num_batches)))
             for number in range(num_batches):
                 yield pending.popleft().result()
                 if number + 2 < num_batches:
                     pending.append(thread.submit(complete_next))
 
-    def _reader(self) -> BatchReader | DeviceBatchReader:
-        """Kept from one epoch to the next with its memory, as fresh pages are slow."""
+    def _reader(self) -> BatchReader:
+        """The reader, with its memory, is kept from one epoch to the next: fresh memory pages are slow."""
         if self._device.type == "cuda":
             if self._device not in self._readers:
-                self._readers[self._device] = DeviceBatchReader(
+                self._readers[self._device] = DeviceReader(
                     self._store,
                     streams=CudaStreams(self._device),
                     augment=self._augment,
@@ -306,7 +291,7 @@ class FrameLoader:
         if pin_memory is None:
             pin_memory = bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
         if pin_memory not in self._readers:
-            self._readers[pin_memory] = BatchReader(
+            self._readers[pin_memory] = CpuReader(
                 self._store,
                 augment=self._augment,
                 frames_per_batch=self._plan.frames_per_batch,
@@ -324,20 +309,25 @@ class FrameLoader:
             )
         if self._lookahead and not isinstance(self._store, DecodesInGroups):
             raise SamplingError(
-                f"lookahead={self._lookahead} is for videos decoded live; {type(self._store).__name__} finds a frame "
-                f"without decoding others, and nothing would be saved"
+                f"lookahead={self._lookahead} is for videos decoded live; {type(self._store).__name__} reads a frame "
+                f"without decoding others, so lookahead would save nothing"
             )
 
 
+def _handed_out(batch: ReadBatch, iteration: Iteration, *, position: int) -> FrameBatch:
+    iteration.give(position)
+    return batch.handed_out()  # in the caller's thread: the stream that is current there has to wait
+
+
 class _Prefetcher:
-    """Has the disk asked for frames ahead of time; as long as they are in memory, only now and then."""
+    """Asks the disk for frames ahead of time; only now and then while they are found in memory."""
 
     def __init__(self, store: FrameStore) -> None:
         self._store = store if isinstance(store, PrefetchingStore) else None
         self._num_to_skip = 0
 
-    def announce(self, frame_ids: FrameIds) -> None:
-        """The batch after those announced before will be read soon."""
+    def announce(self, frame_ids: Int64s) -> None:
+        """Announce the batch that will be read after those announced before."""
         if self._store is None:
             return
         if self._num_to_skip:

@@ -8,15 +8,15 @@ from frame_store.reader import open_store
 from loader.errors import SamplingError
 
 StoreOrPath: TypeAlias = FrameStore | str | os.PathLike[str]
-"""A path is opened as `frame_store.open_store(path)` does. Whoever opened a store closes it: one that a loader opened
-goes with the loader, one that was given stays open."""
+"""A path is opened as `frame_store.open_store(path)` does. A store that a loader opened is closed with the loader. A
+store that the caller opened stays open."""
 
 
 def opened_store(store: StoreOrPath) -> FrameStore:
     """The store itself, or the cache at a path.
 
     Raises:
-        SamplingError: neither of the two.
+        SamplingError: `store` is neither.
         StoreError, ValueError, OSError: see `frame_store.open_store`.
     """
     if isinstance(store, str | os.PathLike):

@@ -1,4 +1,4 @@
-"""A ready `webdataset` pipeline over the tar shards of a cache, for those whose training already runs on it.
+"""A ready `webdataset` pipeline over the tar shards of a cache, for training that already uses webdataset.
 
 ```python
 for epoch in range(num_epochs):
@@ -7,8 +7,8 @@ for epoch in range(num_epochs):
         ...
 ```
 
-It reads shards from end to end and shuffles through a buffer, so batches are less random than `FrameLoader`'s, and
-nodes and workers that get unequal shards get unequal numbers of batches.
+It reads shards from end to end and shuffles through a buffer, so batches are less random than those of `FrameLoader`.
+Nodes and workers with unequal shards have unequal numbers of batches.
 """
 
 import io
@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from frame_store.codec import Pixels, RawCodec, make_codec
+from frame_store.codec import RawCodec, make_codec
 from frame_store.errors import FrameCacheError, StoreDamagedError
 from frame_store.index import read_npy_header
 from frame_store.manifest import ShardEntry, StoreManifest, read_manifest
 from frame_store.names import INDEX_DTYPE
 from frame_store.open_file import require_plain_file
+from frame_store.protocol import Frames
 from frame_store.shared import counted, flag, raise_if_out_of_files, user_path, whole_number
 from loader.batches import FrameBatch
 from loader.errors import SamplingError
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from webdataset import DataPipeline
 
 Sample: TypeAlias = dict[str, Any]
-"""What `webdataset` groups of a frame's members: `__key__`, `__url__`, `json` and `jpg` or `npy`, all encoded."""
+"""The members of a frame, as `webdataset` groups them: `__key__`, `__url__`, `json` and `jpg` or `npy`, all encoded."""
 
 
 def webdataset_batches(
@@ -50,23 +51,23 @@ def webdataset_batches(
 ) -> "DataPipeline":
     """One epoch of `FrameBatch` from a tar cache (`cache-build --format wds`) as an iterable dataset.
 
-    Shards are put in an order drawn from (seed, epoch), split by node and by DataLoader worker, and their frames
-    drawn from a buffer that is full before the first leaves. Who the node is comes from RANK and WORLD_SIZE or
+    The order of the shards is drawn from (seed, epoch). Nodes and DataLoader workers split the shards. Frames are drawn
+    from a buffer that is full before the first frame leaves it. The node is known from RANK and WORLD_SIZE or from
     torch.distributed, as everywhere in webdataset. Iterating the pipeline again repeats the epoch.
 
     Args:
         cache_path: folder of the cache.
         batch_size: frames per batch.
-        shuffle_buffer: frames held, encoded, per worker; 1 keeps the order on disk.
+        shuffle_buffer: encoded frames held by each worker; 1 keeps the order on disk.
         seed: in [0, 2**32).
         epoch: in [0, 2**32).
-        drop_last: leave out each worker's last batch where it is short. Kept, it is a step like any other, in which a
-            frame weighs more (S50).
+        drop_last: leave out the last batch of each worker if it is short. A short batch that is kept is a step like any
+            other, in which a frame has more weight (S50).
 
     Raises:
-        StoreNotFoundError: no cache there.
+        StoreNotFoundError: no cache at the path.
         StoreFormatError: unknown version or broken manifest.
-        SamplingError: a Zarr cache, an empty one, or a number that is out of range.
+        SamplingError: a Zarr cache, an empty cache, or a number out of range.
     """
     import webdataset
 
@@ -94,9 +95,9 @@ def webdataset_batches(
 
 
 def _open_shards(cache_path: Path, shards: Iterable[ShardEntry]) -> Iterator[dict[str, Any]]:
-    """Each shard's stream, closed when the next one is asked for.
+    """The stream of each shard, closed when the next one is taken.
 
-    `webdataset`'s own opener leaves closing to chance, and takes a path like `a:b/` for a URL.
+    `webdataset`'s own opener closes files only when they are garbage-collected, and takes a path like `a:b/` for a URL.
     """
     for shard in shards:
         path = cache_path / shard.name
@@ -106,7 +107,7 @@ def _open_shards(cache_path: Path, shards: Iterable[ShardEntry]) -> Iterator[dic
         except OSError as error:
             raise_if_out_of_files(error)
             raise StoreDamagedError(f"{path}: {error.strerror}; run cache-verify") from error
-        if found != shard.num_bytes:  # a tar cut between two members reads like a shorter one
+        if found != shard.num_bytes:  # a tar that is cut between two members reads like a shorter tar
             raise StoreDamagedError(
                 f"{path}: expected {counted(shard.num_bytes, 'byte')}, found {found}; run cache-verify"
             )
@@ -115,7 +116,7 @@ def _open_shards(cache_path: Path, shards: Iterable[ShardEntry]) -> Iterator[dic
 
 
 def _samples(cache_path: str, streams: Iterator[dict[str, Any]]) -> Iterator[Sample]:
-    """`webdataset`'s samples of open shards; what a damaged tar makes it raise becomes our error."""
+    """`webdataset`'s samples of open shards. Its errors on a damaged tar become StoreDamagedError."""
     import webdataset
 
     members = webdataset.tariterators.tar_file_expander(streams)
@@ -123,7 +124,9 @@ def _samples(cache_path: str, streams: Iterator[dict[str, Any]]) -> Iterator[Sam
         yield from webdataset.tariterators.group_by_keys(members)
     except FrameCacheError:
         raise
-    except Exception as error:  # damage that looks like a compressed tar makes any decompressor complain
+    except (
+        Exception
+    ) as error:  # damage that looks like a compressed tar can raise the error of any decompressor
         raise_if_out_of_files(error)
         raise StoreDamagedError(
             f"{cache_path}: no readable tar shard: {error!r}; run cache-verify on {cache_path}"
@@ -131,7 +134,7 @@ def _samples(cache_path: str, streams: Iterator[dict[str, Any]]) -> Iterator[Sam
 
 
 def _shuffle(samples: Iterator[Sample], *, shuffle_buffer: int, seed: int, epoch: int) -> Iterator[Sample]:
-    """`webdataset.shuffle`, drawn differently on every node and worker and the same in every run."""
+    """`webdataset.shuffle` with a seed of its own for every node and worker, the same in every run."""
     import webdataset
 
     rank, _, worker, _ = webdataset.utils.pytorch_worker_info()
@@ -141,12 +144,12 @@ def _shuffle(samples: Iterator[Sample], *, shuffle_buffer: int, seed: int, epoch
 
 
 class _Collation:
-    """Encoded samples to a `FrameBatch`, each decoded where it will lie."""
+    """Encoded samples to a `FrameBatch`; each is decoded straight into the memory of the batch."""
 
     def __init__(self, manifest: StoreManifest) -> None:
         self._frame_shape = manifest.frame_shape
         self._encoding = manifest.encoding
-        self._codec = make_codec(manifest.encoding)  # picklable: it travels to spawned workers
+        self._codec = make_codec(manifest.encoding)  # it can be pickled, for spawned workers
 
     def __call__(self, samples: list[Sample]) -> FrameBatch:
         frames = np.empty((len(samples), *self._frame_shape), np.uint8)
@@ -166,12 +169,12 @@ class _Collation:
             frames=frames, frame_ids=[int(sample["__key__"]) for sample in samples], rows=rows
         )
 
-    def _decode(self, sample: Sample, out: Pixels) -> None:
+    def _decode(self, sample: Sample, out: Frames) -> None:
         if self._encoding.name == "jpeg":
             self._codec.decode_into(sample["jpg"], out)
             return
         file = io.BytesIO(sample["npy"])
-        shape, dtype = read_npy_header(file)  # before numpy would make room for what it says
+        shape, dtype = read_npy_header(file)  # before NumPy allocates an array of that shape
         if shape != out.shape or dtype != out.dtype:
             raise ValueError(f"{dtype} {shape}, expected {out.dtype} {out.shape}")
         RawCodec().decode_into(file.read(), out)

@@ -1,4 +1,4 @@
-"""What happens to the pixels of a batch before training: crops, flips, colours, normalisation (AUGMENTATION.md)."""
+"""Augmentation of batches: random crops, flips and colours, and normalisation (AUGMENTATION.md)."""
 
 from loader.augment.augmentation import Augmentation, exercise_augmentation
 from loader.augment.callables import Augment, augmented_frames, checked_augment

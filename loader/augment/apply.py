@@ -1,4 +1,4 @@
-"""Drawn parameters applied to frames: image by image where caches are small (CPU), all at once on a device."""
+"""Applies drawn parameters to frames: image by image on the CPU, whose caches are small, all at once on a device."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,19 +24,20 @@ from loader.augment.draw import AugmentParameters
 from loader.augment.values import IDENTITY_FACTORS, OPERATIONS, Normalize
 
 PIXELS_PER_BLOCK: Final = 65536
-"""Pixels worked on at a time on CPU. A 224x224 image is one block: of smaller ones the calls cost more than the
-cache saves, above all with threads, which take turns to make calls. Larger images fall into blocks."""
+"""Pixels processed at a time on the CPU. A 224x224 image is one block; larger images are split into blocks. With
+smaller blocks the calls would cost more than the cache saves, most of all with threads, which take turns to make calls.
+"""
 
 _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(len(OPERATIONS))
 
 Step: TypeAlias = tuple[int, float]
-"""An operation's number in `OPERATIONS`, and its factor."""
+"""The number of an operation in `OPERATIONS`, and its factor."""
 
 
 def augment_images(
     frames: torch.Tensor, parameters: AugmentParameters, *, normalize: Normalize | None, out: torch.Tensor
 ) -> None:
-    """One image after another, each in blocks of rows, in buffers that are made once a call.
+    """Augment one image after another, in blocks of rows. Buffers are made once a call.
 
     `frames` are uint8 (B, 3, H, W), `out` is float32, float16 or bfloat16 (B, 3, h, w).
     """
@@ -55,9 +56,9 @@ def augment_images(
 def augment_batch(
     frames: torch.Tensor, parameters: AugmentParameters, *, normalize: Normalize | None, out: torch.Tensor
 ) -> None:
-    """The same, all images at once: those that share an operation in a step of their orders go together.
+    """Augment all images at once. In each of the four steps, images with the same operation are processed together.
 
-    Nothing waits for the device: which images those are is known on the host.
+    The host knows which images these are, so it does not wait for the device.
     """
     pixels = out if out.dtype == torch.float32 else torch.empty(out.shape, device=out.device)
     if parameters.crop_boxes is None:
@@ -106,11 +107,11 @@ def _steps(parameters: AugmentParameters, index: int) -> list[Step]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Workspace:
-    """One image being worked on, in blocks; making the views once saves a third of the calls."""
+    """Memory for one image, in blocks. Making the views once saves a third of the calls."""
 
     blocks: list[PixelBlock]
     rows: list[slice]
-    """Which rows of the image each block is."""
+    """The rows of the image in each block."""
     channel_sums: torch.Tensor
     """Shape (blocks, 3)."""
 
@@ -135,7 +136,7 @@ def _augment_image(
     normalize: Normalize | None,
     out: torch.Tensor,
 ) -> None:
-    """Two passes over the blocks where there is a contrast: it needs the mean of the image as the first leaves it."""
+    """With a contrast, two passes over the blocks: the contrast needs the mean of the image after the first pass."""
     numbers = [number for number, _ in steps]
     turn = numbers.index(_CONTRAST) if _CONTRAST in numbers else len(steps)
     for index, (block, rows) in enumerate(zip(workspace.blocks, workspace.rows, strict=True)):
@@ -164,7 +165,7 @@ def _adjust(block: PixelBlock, steps: list[Step]) -> None:
 
 
 def _finish(pixels: torch.Tensor, normalize: Normalize | None, *, out: torch.Tensor) -> None:
-    """From the unit of uint8 to that of the output, in float32, then cast; `out` may be `pixels`."""
+    """Convert pixels in [0, 255] to the unit of the output, in float32, then cast; `out` may be `pixels`."""
     if normalize is not None:
         for plane, mean, std in zip(pixels.chunk(3, -3), normalize.mean, normalize.std, strict=True):
             plane.sub_(mean * WHITE).div_(std * WHITE)
@@ -179,7 +180,7 @@ def _finish(pixels: torch.Tensor, normalize: Normalize | None, *, out: torch.Ten
 def _adjust_some(
     pixels: torch.Tensor, operation: int, *, rows: npt.NDArray[np.int64], factors: npt.NDArray[np.float64]
 ) -> None:
-    """Gather the images `rows` of `pixels`, adjust them and put them back; hue permutes channels on both ways."""
+    """Gather the images `rows` of `pixels`, adjust them and put them back. Hue permutes channels at both copies."""
     device = pixels.device
     shifts = [HueShift.of(factor) for factor in factors.tolist()] if operation == _HUE else []
     if shifts:
@@ -202,7 +203,7 @@ def _adjust_some(
 
 
 def _upload(numbers: npt.ArrayLike, device: torch.device) -> torch.Tensor:
-    """To `device`; from pinned memory, as a copy from other memory would wait for the device's work so far."""
+    """Copy to `device` from pinned memory: a copy from other memory would wait for the work queued on the device."""
     host = torch.as_tensor(np.asarray(numbers), device="cpu")
     host = host.pin_memory() if device.type == "cuda" else host
     return host.to(device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""Random crops, flips and colours of a batch, each image's own, as a pure function of (seed, epoch, frame id)."""
+"""Random crops, flips and colours, drawn for each image as a pure function of (seed, epoch, frame id)."""
 
 from dataclasses import dataclass
 from numbers import Real
@@ -14,15 +14,6 @@ from loader.augment.draw import AugmentParameters, draw_parameters
 from loader.augment.values import ColorJitter, Normalize, RandomResizedCrop
 from loader.errors import AugmentationError
 
-__all__ = [
-    "AugmentParameters",
-    "Augmentation",
-    "ColorJitter",
-    "Normalize",
-    "RandomResizedCrop",
-    "exercise_augmentation",
-]
-
 _DTYPES: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _PARTS: Final = {"crop": RandomResizedCrop, "jitter": ColorJitter, "normalize": Normalize}
 
@@ -31,9 +22,9 @@ _PARTS: Final = {"crop": RandomResizedCrop, "jitter": ColorJitter, "normalize": 
 class Augmentation:
     """crop -> flip -> jitter -> normalise, with torchvision's distributions and results; see AUGMENTATION.md.
 
-    Parameters are drawn per frame, or per clip, which is known by its first frame: a function of seed, epoch and
-    frame id alone, whatever else is in the batch. The values are computed in float32 and cast last. An object keeps
-    no state between calls, so threads may share one.
+    Parameters are drawn for each frame, or for each clip by the id of its first frame. They are a function of seed,
+    epoch and frame id alone, not of the rest of the batch. Values are computed in float32 and cast last. An object
+    keeps no state between calls, so threads may share it.
 
     Raises:
         AugmentationError: a part of another type, a probability outside [0, 1], another dtype, or a seed outside
@@ -47,7 +38,7 @@ class Augmentation:
     jitter: ColorJitter | None = None
     normalize: Normalize | None = None
     dtype: torch.dtype | Literal["float32", "float16", "bfloat16"] = "float32"
-    """Of the output; torch.float32, torch.float16 and torch.bfloat16 mean the same as their names."""
+    """Of the output; torch.float32, torch.float16 and torch.bfloat16 mean the same as the strings."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -63,7 +54,7 @@ class Augmentation:
         if self.dtype not in [
             *_DTYPES,
             *_DTYPES.values(),
-        ]:  # of a list: what cannot be hashed is no dtype, either
+        ]:  # a list, because `dtype` may be a value that cannot be hashed
             raise AugmentationError(f"dtype must be float32, float16 or bfloat16, found {self.dtype!r}")
         if not 0 <= whole_number("seed", self.seed, error=AugmentationError) < 1 << 32:
             raise AugmentationError(f"seed must be in [0, 2**32), found {self.seed}")
@@ -74,7 +65,7 @@ class Augmentation:
         return _DTYPES[self.dtype] if isinstance(self.dtype, str) else self.dtype
 
     def output_shape(self, frame_shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        """(3, h, w) of what becomes of a frame of `frame_shape` (H, W, 3), as `FrameStore.frame_shape` gives it.
+        """Shape (3, h, w) of an augmented frame; `frame_shape` is (H, W, 3), as `FrameStore.frame_shape` gives it.
 
         A batch has its B or B, T before that.
         """
@@ -84,7 +75,7 @@ class Augmentation:
     def parameters(
         self, frame_ids: npt.ArrayLike | torch.Tensor, *, epoch: int, frame_size: tuple[int, int]
     ) -> AugmentParameters:
-        """What is drawn for frames of `frame_size` (height, width); `frame_ids` has shape (B,).
+        """The drawn parameters of frames of `frame_size` (height, width); `frame_ids` has shape (B,).
 
         Raises:
             AugmentationError: ids of another shape or not whole numbers of 0 or more.
@@ -116,19 +107,19 @@ class Augmentation:
         """Augment a batch.
 
         Args:
-            frames: uint8 (B, 3, H, W), or clips (B, T, 3, H, W), on any device; channels_last as `FrameBatch.frames`
-                is, or any other layout.
-            frame_ids: whole numbers, shape (B,) or (B, T), on the host: where they are on a device, they are waited
-                for. A clip's frames share what is drawn for the first.
+            frames: uint8 (B, 3, H, W), or clips (B, T, 3, H, W), on any device and in any layout; `FrameBatch.frames`
+                is channels_last.
+            frame_ids: whole numbers, shape (B,) or (B, T). They should be on the host: the call waits for ids on a
+                device. All frames of a clip share the parameters of its first frame.
             epoch: in [0, 2**32).
-            out: where to write; None makes a new tensor.
+            out: the output tensor; None makes a new one.
 
         Returns:
             `out`, or `output_dtype` (B, 3, h, w) or (B, T, 3, h, w), contiguous (so not channels_last), on the device
-            of `frames`. Values are in [0, 1] before `normalize`, but for rounding.
+            of `frames`. Values before `normalize` are in [0, 1], apart from rounding.
 
         Raises:
-            AugmentationError: frames, ids or `out` of another shape, dtype or device; no state is left behind.
+            AugmentationError: frames, ids or `out` of another shape, dtype or device.
             SamplingError: epoch outside [0, 2**32).
         """
         _check_frames(frames)
@@ -150,9 +141,9 @@ class Augmentation:
     def apply(
         self, frames: torch.Tensor, parameters: AugmentParameters, *, out: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Augment with parameters at hand, a row for each frame (of clips: clip by clip); see `__call__`.
+        """Augment with given parameters, a row for each frame (clips: clip by clip); see `__call__`.
 
-        Only `normalize`, `dtype` and the crop's size are read from this object.
+        Of this object, only `normalize`, `dtype` and the size of the crop are used.
 
         Raises:
             AugmentationError: frames, parameters or `out` do not fit each other.
@@ -186,7 +177,7 @@ class Augmentation:
         boxes = parameters.crop_boxes
         if (boxes is None) != (self.crop is None):
             raise AugmentationError(
-                f"crop_boxes must be there where there is a crop, found crop {self.crop} "
+                f"parameters must have crop_boxes if there is a crop, and none without; found crop {self.crop} "
                 f"and {'no ' if boxes is None else ''}crop_boxes"
             )
         if boxes is not None and (boxes[:, :2] + boxes[:, 2:] > (height, width)).any():
@@ -196,8 +187,8 @@ class Augmentation:
 def exercise_augmentation(*, cached: bool, seed: int = 0) -> Augmentation:
     """The exercise's RandomResizedCrop(224, scale=(0.9, 1)) and ColorJitter(0.5, 0.5, 0.5, 0.5).
 
-    `cached=True` is for a cache built with `configs/exercise.toml`: its frames are cropped already, and since the
-    crop of a 16:9 frame is always the same, only the jitter is left. `cached=False` is for whole frames.
+    `cached=True` is for a cache built with `configs/exercise.toml`. The crop of a 16:9 frame is always the same, so the
+    frames of the cache are already cropped and only the jitter remains. `cached=False` is for whole frames.
     """
     return Augmentation(
         crop=None if cached else RandomResizedCrop(size=224, scale=(0.9, 1.0)),

@@ -1,4 +1,4 @@
-"""What `augment=` may be, and how a batch goes through it: our `Augmentation`, or any callable on the uint8 batch."""
+"""The values of `augment=`, our `Augmentation` or any callable on the uint8 batch, and how they are applied."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,10 +17,10 @@ Augment: TypeAlias = Augmentation | BatchCallable
 
 
 def checked_augment(augment: object) -> Augment | None:
-    """`augment` where it can be called with a batch, None where it is None.
+    """`augment`, if it can be called with a batch or is None.
 
     Raises:
-        SamplingError: a class, as where the parentheses were forgotten, or nothing that can be called.
+        SamplingError: a class (the parentheses were forgotten), or an object that cannot be called.
     """
     if augment is None or isinstance(augment, Augmentation):
         return augment
@@ -44,15 +44,15 @@ def augmented_frames(
     epoch: int,
     out: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """What `augment` makes of uint8 (B, 3, H, W) or (B, T, 3, H, W), on the same device.
+    """`augment` applied to uint8 (B, 3, H, W) or (B, T, 3, H, W), on the same device.
 
-    An `Augmentation` gets `frame_ids`, `epoch` and `out`, see there. A callable gets the frames alone, and no graph
-    of gradients is recorded in it.
+    An `Augmentation` is called with `frame_ids`, `epoch` and `out`. Another callable gets the frames alone, without
+    recording gradients.
 
     Raises:
         AugmentationError: a callable returned no tensor, or one of another first dimension or on another device.
-        RuntimeError: it raised StopIteration, which would look like the end of the epoch.
-        Exception: what it raises, with a note that names it.
+        RuntimeError: a callable raised StopIteration, which would look like the end of the epoch.
+        Exception: the error of a callable, with a note that names it.
     """
     if isinstance(augment, Augmentation):
         return augment(frames, frame_ids=frame_ids, epoch=epoch, out=out)
@@ -76,7 +76,7 @@ def augmented_frames(
 
 
 def _name_of(augment: BatchCallable) -> str:
-    """As its author calls it: a function's or method's own name, an object's class; what a `partial` calls."""
+    """The name of a function or method, the class of another object; for a `partial`, of the object that it calls."""
     inner = augment.func if isinstance(augment, partial) else augment
     return str(getattr(inner, "__qualname__", None) or type(inner).__qualname__)
 

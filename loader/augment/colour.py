@@ -1,4 +1,4 @@
-"""The jitter's four operations on pixels, in place: torchvision's results, in fewer and smaller steps.
+"""The four operations of the jitter on pixels, in place: torchvision's results, in fewer and smaller steps.
 
 A factor is a number, or one for each image: a tensor of shape (n, 1, 1, 1). AUGMENTATION.md derives the formulas.
 """
@@ -12,25 +12,25 @@ Factor: TypeAlias = float | torch.Tensor
 Planes: TypeAlias = tuple[torch.Tensor, ...]
 
 WHITE: Final = 255.0
-"""Largest value of a channel: pixels stay in the unit of uint8 until the end, where the division copies, too."""
+"""Largest value of a channel. Pixels stay in the unit of uint8 until the end, where the division writes the output."""
 
 SCRATCH_PLANES: Final = 7
-"""Temporary planes that the operations need beside the three of the pixels."""
+"""Temporary planes that the operations need beside the three planes of the pixels."""
 
 GRAY_WEIGHTS: Final = (0.2989, 0.587, 0.114)
-"""Luma of R, G, B as torchvision's `rgb_to_grayscale` weighs them (their sum is 0.9999)."""
+"""Weights of R, G, B in torchvision's `rgb_to_grayscale` (their sum is 0.9999)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PixelBlock:
-    """Rows of one image, or many images, with the views that the operations work on."""
+    """Rows of one image, or many images, with the views that the operations use."""
 
     pixels: torch.Tensor
     """float32, shape (3, H, W) or (n, 3, H, W), values in [0, WHITE]."""
     planes: Planes
     """Views of R, G and B: (1, H, W) or (n, 1, H, W) each."""
     scratch: Planes
-    """`SCRATCH_PLANES` tensors of a plane's shape, whose values mean nothing between operations."""
+    """`SCRATCH_PLANES` tensors of the shape of a plane. Their values have no meaning between operations."""
 
     @classmethod
     def of(cls, pixels: torch.Tensor, scratch: torch.Tensor) -> "PixelBlock":
@@ -48,7 +48,7 @@ def adjust_brightness(block: PixelBlock, factor: Factor) -> None:
 
 
 def adjust_contrast(block: PixelBlock, factor: Factor, gray_mean: torch.Tensor) -> None:
-    """Away from `gray_mean`, that of the whole image as it is now: factor * pixels + (1 - factor) * gray_mean.
+    """factor * pixels + (1 - factor) * gray_mean; `gray_mean` is the mean gray of the whole current image.
 
     `gray_mean` is (1, 1, 1) or (n, 1, 1, 1), as `gray_mean_of` gives it.
     """
@@ -56,7 +56,7 @@ def adjust_contrast(block: PixelBlock, factor: Factor, gray_mean: torch.Tensor) 
 
 
 def adjust_saturation(block: PixelBlock, factor: Factor) -> None:
-    """Away from each pixel's own gray: factor * pixels + (1 - factor) * gray."""
+    """factor * pixels + (1 - factor) * gray; `gray` is the gray of each pixel."""
     gray = block.scratch[0]
     red, green, blue = block.planes
     torch.mul(red, GRAY_WEIGHTS[0], out=gray)
@@ -65,7 +65,7 @@ def adjust_saturation(block: PixelBlock, factor: Factor) -> None:
 
 
 def gray_mean_of(channel_means: torch.Tensor) -> torch.Tensor:
-    """Mean of the gray image out of those of its channels, (..., 3) -> (..., 1, 1, 1): gray is linear in them."""
+    """Mean of the gray image from the means of its channels, (..., 3) -> (..., 1, 1, 1): gray is linear in them."""
     red, green, blue = channel_means[..., None, None, None].unbind(-4)
     return (
         red.mul(GRAY_WEIGHTS[0]).add_(green, alpha=GRAY_WEIGHTS[1]).add_(blue, alpha=GRAY_WEIGHTS[2])
@@ -74,17 +74,18 @@ def gray_mean_of(channel_means: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class HueShift:
-    """A turn of the colour circle as a turn of at most 1/6 forwards in permuted channels, which is cheap.
+    """A turn of the colour circle, written as a turn of at most 1/6 forwards in permuted channels, which is cheap.
 
-    Turning by 1/3 permutes the channels; exchanging green and blue mirrors the circle, so backwards is forwards.
+    A turn by 1/3 permutes the channels. Exchanging green and blue mirrors the circle, so a turn backwards becomes a
+    turn forwards.
     """
 
     sextants: float
-    """What is left to turn, in [0, 1] sixths of the circle."""
+    """The rest of the turn, in [0, 1] sixths of the circle."""
     sources: tuple[int, int, int]
-    """The channel that is to be taken for R, for G and for B."""
+    """The channels that are used as R, G and B."""
     targets: tuple[int, int, int]
-    """Where the turned R, G and B belong."""
+    """The channels to which the turned R, G and B are written."""
 
     @classmethod
     def of(cls, factor: float) -> "HueShift":
@@ -101,7 +102,7 @@ class HueShift:
 
 
 def adjust_hue(block: PixelBlock, factor: float) -> None:
-    """Turn the hue of one image by `factor` in [-0.5, 0.5] turns; value and saturation stay."""
+    """Turn the hue of one image by `factor` in [-0.5, 0.5] turns; value and saturation do not change."""
     shift = HueShift.of(factor)
     turn_hue(
         tuple(block.planes[channel] for channel in shift.sources),
@@ -114,10 +115,10 @@ def adjust_hue(block: PixelBlock, factor: float) -> None:
 def turn_hue(sources: Planes, sextants: Factor, *, out: Planes, scratch: Planes) -> None:
     """Turn hue forwards by `sextants` in [0, 1].
 
-    With the largest, middle and smallest channel M, D, m of a pixel, the new channel X, whose neighbours on the
-    circle are Y (next) and Z, is exactly `2 X - D + sign(Z - Y) (M - m) sextants` clamped to [m, M].
+    M, D, m are the largest, middle and smallest channel of a pixel. For a channel X, whose neighbours on the circle are
+    Y (next) and Z, the new value is exactly `2 X - D + sign(Z - Y) (M - m) sextants`, clamped to [m, M].
 
-    `sources` and `out` are three planes each, and may be the same ones in any order.
+    `sources` and `out` are three planes each. They may be the same planes in any order.
     """
     red, green, blue = sources
     low, middle, high, swing, *turned = scratch

@@ -1,31 +1,36 @@
-"""What is drawn for each frame, as a pure function of (seed, epoch, frame id)."""
+"""The random parameters of each frame, as a pure function of (seed, epoch, frame id)."""
 
 import itertools
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from loader.augment.crop_box import NUM_CROP_KEYS, CropBoxes, draw_crop_boxes
 from loader.augment.values import IDENTITY_FACTORS, OPERATIONS, ColorJitter, RandomResizedCrop
 from loader.errors import AugmentationError
 from loader.sampling.orders import Words, epoch_keys, integers_below, unit_floats, words_at
 
 ORDERS: Final = np.array(list(itertools.permutations(range(len(OPERATIONS)))), np.int64)
-"""All 24 orders of the jitter's operations, shape (24, 4)."""
+"""All 24 orders of the operations of the jitter, shape (24, 4)."""
 
 AUGMENT_STREAM: Final = 1
-"""Keeps these draws apart from those of the samplers under the same seed (`random_words.epoch_keys`)."""
+"""Makes these draws independent of the samplers with the same seed (`random_words.epoch_keys`)."""
 
-# Every number drawn has a key of its own, at a fixed place: a crop more or less leaves the colours as they were.
+CropBoxes: TypeAlias = npt.NDArray[np.int64]
+"""Shape (B, 4): top, left, height and width in pixels."""
+
+NUM_ATTEMPTS: Final = 10
+NUM_CROP_KEYS: Final = 2 + 2 * NUM_ATTEMPTS
+
+# Each drawn number has its own key, at a fixed place: with or without a crop, the colours are the same.
 _FLIP, _ORDER, _FIRST_FACTOR, _FIRST_CROP = 0, 1, 2, 2 + len(OPERATIONS)
 _NUM_KEYS: Final = _FIRST_CROP + NUM_CROP_KEYS
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AugmentParameters:
-    """One row for each of B frames; `crop_boxes` is None where frames are not cropped.
+    """One row for each of B frames; `crop_boxes` is None if frames are not cropped.
 
     Raises:
         AugmentationError: arrays of another shape or dtype, orders that are no permutations, or factors that the
@@ -35,7 +40,7 @@ class AugmentParameters:
     flips: npt.NDArray[np.bool_]
     """Shape (B,): mirrored left to right."""
     jitter_orders: npt.NDArray[np.int64]
-    """Shape (B, 4): numbers in `OPERATIONS`, the first one to apply first."""
+    """Shape (B, 4): numbers in `OPERATIONS`, in the order in which they are applied."""
     jitter_factors: npt.NDArray[np.float64]
     """Shape (B, 4): factors of brightness, contrast, saturation (1 is neutral) and hue (in turns, 0 is neutral)."""
     crop_boxes: CropBoxes | None = field(default=None)
@@ -71,7 +76,7 @@ class AugmentParameters:
         return len(self.flips)
 
     def repeated(self, times: int) -> "AugmentParameters":
-        """Each row `times` times in a row, as the frames of a clip have them in common."""
+        """Each row `times` times in a row, because the frames of a clip share it."""
         return AugmentParameters(
             flips=self.flips.repeat(times),
             jitter_orders=self.jitter_orders.repeat(times, axis=0),
@@ -117,5 +122,56 @@ def _draw_factors(jitter: ColorJitter | None, *, keys: Words, counters: Words) -
     factors[:] = IDENTITY_FACTORS
     if jitter is not None:
         for column, (key, (low, high)) in enumerate(zip(keys, jitter.factor_ranges, strict=True)):
-            factors[:, column] = low + (high - low) * unit_floats(words_at(key, counters))
+            factors[:, column] = _uniform(words_at(key, counters), low, high)
     return factors
+
+
+def draw_crop_boxes(
+    crop: RandomResizedCrop, *, keys: Words, counters: Words, height: int, width: int
+) -> CropBoxes:
+    """A box for each of `counters` (uint64, shape (B,)) in a frame of `height` x `width` pixels.
+
+    The distribution is that of `RandomResizedCrop.get_params` of torchvision: the area is uniform in `scale`, the
+    logarithm of the aspect is uniform in `ratio`, both sides are rounded. The first of ten attempts that fits is placed
+    uniformly. If none fits, the box is `fallback_box`.
+
+    `keys`, uint64 of shape (NUM_CROP_KEYS,), has a key for each drawn number, so a box is a function of its counter.
+    """
+    num_boxes = len(counters)
+    boxes = np.empty((num_boxes, 4), np.int64)
+    boxes[:] = fallback_box(crop.ratio, height=height, width=width)
+    fitted = np.zeros(num_boxes, np.bool_)
+    low, high = np.log(crop.ratio)
+    for area_key, aspect_key in keys[2:].reshape(NUM_ATTEMPTS, 2):
+        areas = height * width * _uniform(words_at(area_key, counters), *crop.scale)
+        aspects = np.exp(_uniform(words_at(aspect_key, counters), low, high))
+        widths = np.rint(np.sqrt(areas * aspects)).astype(np.int64)
+        heights = np.rint(np.sqrt(areas / aspects)).astype(np.int64)
+        fits = ~fitted & (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
+        boxes[fits, 2], boxes[fits, 3] = heights[fits], widths[fits]
+        fitted |= fits
+        if fitted.all():
+            break
+    for column, key, free in ((0, keys[0], height - boxes[:, 2]), (1, keys[1], width - boxes[:, 3])):
+        offsets = integers_below(words_at(key, counters), free.astype(np.uint64) + np.uint64(1))
+        boxes[fitted, column] = offsets[fitted].astype(np.int64)
+    return boxes
+
+
+def fallback_box(ratio: tuple[float, float], *, height: int, width: int) -> tuple[int, int, int, int]:
+    """Top, left, height, width of the largest box in the middle whose aspect is within `ratio`.
+
+    >>> fallback_box((3 / 4, 4 / 3), height=1080, width=1920)
+    (0, 240, 1080, 1440)
+    """
+    low, high = ratio
+    box_height, box_width = height, width
+    if width / height < low:
+        box_height = round(width / low)
+    elif width / height > high:
+        box_width = round(height * high)
+    return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
+
+
+def _uniform(words: Words, low: float, high: float) -> npt.NDArray[np.float64]:
+    return low + (high - low) * unit_floats(words)

@@ -1,4 +1,4 @@
-"""What an augmentation is made of: checked values with torchvision's meaning, without torch."""
+"""The parts of an augmentation: checked values with the meaning that they have in torchvision, without torch."""
 
 import math
 import operator
@@ -11,7 +11,7 @@ from loader.errors import AugmentationError
 Range: TypeAlias = tuple[float, float]
 
 OPERATIONS: Final = ("brightness", "contrast", "saturation", "hue")
-"""The jitter's operations by number, as torchvision's `ColorJitter.get_params` numbers them."""
+"""The operations of the jitter by number, as torchvision's `ColorJitter.get_params` numbers them."""
 
 IDENTITY_FACTORS: Final = (1.0, 1.0, 1.0, 0.0)
 """The factor of each operation that changes nothing."""
@@ -19,7 +19,7 @@ IDENTITY_FACTORS: Final = (1.0, 1.0, 1.0, 0.0)
 
 @dataclass(frozen=True, kw_only=True)
 class RandomResizedCrop:
-    """A random part of the frame, resized bilinearly with antialiasing; see `loader.augment.crop_box` for its law.
+    """A random part of the frame, resized bilinearly with antialiasing; `loader.augment.draw` gives its distribution.
 
     Raises:
         AugmentationError: a size below 1, or a range that is not low <= high within its bounds.
@@ -28,7 +28,7 @@ class RandomResizedCrop:
     size: int | tuple[int, int]
     """Pixels of the output: (height, width), or one number for both."""
     scale: Range = (0.08, 1.0)
-    """Area of the part, as a share of the frame's."""
+    """Area of the part, as a share of the area of the frame."""
     ratio: Range = (3 / 4, 4 / 3)
     """Width over height of the part, before it is resized."""
 
@@ -59,8 +59,8 @@ class RandomResizedCrop:
 class ColorJitter:
     """Random brightness, contrast, saturation and hue, in a random order.
 
-    Each is a number or a range of its factor. A number x stands for [max(0, 1 - x), 1 + x], for hue (in turns of the
-    colour circle) for [-x, x]. A range that only holds the neutral factor turns the operation off.
+    Each is a number or a range of its factor. A number x means the range [max(0, 1 - x), 1 + x]; for hue, in turns of
+    the colour circle, it means [-x, x]. A range with only the neutral factor turns the operation off.
 
     Raises:
         AugmentationError: a negative number, or a range outside [0, inf), for hue outside [-0.5, 0.5].
@@ -88,7 +88,7 @@ class ColorJitter:
 
 @dataclass(frozen=True, kw_only=True)
 class Normalize:
-    """(channel - mean) / std of the channels R, G, B, whose values are in [0, 1].
+    """(channel - mean) / std for the channels R, G, B, with values in [0, 1].
 
     Raises:
         AugmentationError: not three finite numbers each, or a std that is not above 0.

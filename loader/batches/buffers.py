@@ -1,4 +1,4 @@
-"""Memory of batches, used again as soon as nobody holds the batch: fresh pages would cost more than filling them."""
+"""Memory of batches, used again when nobody holds the batch: a fresh memory page costs more than filling it."""
 
 import mmap
 import weakref
@@ -12,10 +12,10 @@ import torch
 
 
 class BatchBuffers:
-    """Lends tensors, and takes their memory back when the last reference to one, or to a view of it, is gone.
+    """Lends tensors, and takes the memory back when the last reference to a tensor, or to a view of it, is gone.
 
-    So nobody is left with a batch that changes under them: whoever keeps one keeps its memory, and the next batch
-    comes from elsewhere. Threads may share it.
+    So a batch never changes while the caller keeps it: a kept batch keeps its memory, and the next batch gets other
+    memory. Threads may share it.
     """
 
     def __init__(self, max_bytes: int, *, num_spare: int, pin_memory: bool) -> None:
@@ -23,26 +23,30 @@ class BatchBuffers:
 
         Args:
             max_bytes: of one tensor.
-            num_spare: buffers kept at most while nobody holds them.
+            num_spare: most buffers kept while nobody holds them.
             pin_memory: page-locked memory, for copies to a GPU that overlap with other work. torch's own allocator
-                lends it: a block is used again only when the copies queued from it are done.
+                lends it, and uses a block again only when the copies queued from it are done.
         """
         self._max_bytes = max_bytes
         self._pin_memory = pin_memory
-        # Memory comes back in whatever thread drops a batch, in the middle of anything: neither needs a lock.
+        # A weakref callback returns buffers, in any thread at any time. Operations of deque and dict are atomic, so no
+        # lock is needed.
         self._spare: deque[mmap.mmap] = deque(maxlen=num_spare)
         self._lent: dict[int, tuple[weakref.ref[npt.NDArray[np.uint8]], mmap.mmap]] = {}
 
     def lend(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
         """An uninitialised contiguous tensor on the CPU."""
         num_bytes = prod(shape) * dtype.itemsize
-        if self._pin_memory or not 0 < num_bytes <= self._max_bytes:
-            return torch.empty(*shape, dtype=dtype, device="cpu", pin_memory=self._pin_memory)
+        if self._pin_memory:
+            return torch.empty(*shape, dtype=dtype, device="cpu", pin_memory=True)
+        if not 0 < num_bytes <= self._max_bytes:
+            # NumPy's allocator gives freed memory out again more often than torch's: fewer page faults.
+            return torch.from_numpy(np.empty(num_bytes, np.uint8)).view(dtype).view(*shape)
         try:
             memory = self._spare.pop()
         except IndexError:
             memory = _map_pages(self._max_bytes)
-        # The tensor, and every view of it, holds this array: when it goes, nobody can see the memory any more.
+        # The tensor and every view of it hold this array. When the array is gone, nobody can reach the memory.
         lease = np.frombuffer(memory, np.uint8, count=num_bytes)
         reference = weakref.ref(lease, self._take_back)
         self._lent[id(reference)] = (reference, memory)
@@ -54,10 +58,10 @@ class BatchBuffers:
 
 def _map_pages(num_bytes: int) -> mmap.mmap:
     if hasattr(mmap, "MAP_PRIVATE"):
-        # Python's default is shared memory: a forked child would write into the batches of its parent.
+        # Python's default is MAP_SHARED: a forked child would write into the batches of its parent.
         memory = mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     else:
         memory = mmap.mmap(-1, num_bytes)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)  # hundreds of page faults fewer
+        memory.madvise(mmap.MADV_HUGEPAGE)  # saves hundreds of page faults
     return memory

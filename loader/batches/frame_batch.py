@@ -1,6 +1,5 @@
-"""A batch of frames with where each of them comes from."""
+"""A batch of frames, with the video and the place in it of each frame."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from frame_store.protocol import Frames, FrameStore
+from frame_store.protocol import Frames
 from frame_store.shared import counted
 
 
@@ -16,16 +15,16 @@ from frame_store.shared import counted
 class FrameBatch:
     """B frames, or B clips of T frames, as torch tensors, all on one device.
 
-    For clips, a dimension T stands behind B in every shape below: frames are (B, T, 3, H, W), ids (B, T).
+    For clips, a dimension T follows B in every shape below: frames are (B, T, 3, H, W), ids (B, T).
 
-    Also a sequence of samples: `batch[i]` is a dict of one frame (a view, not a copy), which is what torch's default
-    collation wants; see `FrameDataset`.
+    A batch is also a sequence of samples: `batch[i]` is a dict of one frame (a view, not a copy). Torch's default
+    collation uses this; see `FrameDataset`.
     """
 
     frames: torch.Tensor
-    """Shape (B, 3, H, W), RGB. uint8 as read: channels_last in memory, a permuted view of (B, H, W, 3), not a copy.
-    float32, float16 or bfloat16, contiguous, where an `Augmentation` made them; whatever has B first where any other
-    callable did."""
+    """Shape (B, 3, H, W), RGB. Frames as read are uint8 and channels_last in memory: a permuted view of (B, H, W, 3),
+    not a copy. An `Augmentation` makes contiguous float32, float16 or bfloat16. Another callable makes any tensor whose
+    first dimension is B."""
     frame_ids: torch.Tensor
     """int64, shape (B,): the frame's number in its store."""
     video_ids: torch.Tensor
@@ -33,10 +32,10 @@ class FrameBatch:
     frame_in_video: torch.Tensor
     """int64, shape (B,): ordinal in the video's output order."""
     pts_seconds: torch.Tensor
-    """float64, shape (B,): presentation time, NaN where the video has none."""
+    """float64, shape (B,): presentation time, NaN if the video has none."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no tensor, frames of another number than the ids are, and ids of another dtype or shape."""
+        """Check that all are tensors, that there is a frame for each id, and the dtypes and shapes of the ids."""
         for name, tensor in self.tensors().items():
             if not isinstance(tensor, torch.Tensor):
                 raise TypeError(f"{name} must be a torch.Tensor, found {type(tensor).__name__}")
@@ -77,20 +76,20 @@ class FrameBatch:
         )
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """The five tensors by their names."""
+        """The five tensors by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def with_frames(self, frames: torch.Tensor) -> "FrameBatch":
-        """The same batch with `frames` for its frames: a tensor of any dtype and layout whose first dimension is B.
+        """The same batch with other frames: a tensor of any dtype and layout whose first dimension is B.
 
         Raises:
-            TypeError: no tensor (`torch.from_numpy` makes one of an array).
-            ValueError: another first dimension.
+            TypeError: `frames` is not a tensor (`torch.from_numpy` converts an array).
+            ValueError: its first dimension is not B.
         """
         return replace(self, frames=frames)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "FrameBatch":
-        """The same batch on `device`; the copy overlaps with other work where `non_blocking` and pinned."""
+        """The same batch on `device`; with `non_blocking`, the copy of a pinned batch overlaps with other work."""
         return FrameBatch(
             **{name: tensor.to(device, non_blocking=non_blocking) for name, tensor in self.tensors().items()}
         )
@@ -127,17 +126,3 @@ _DTYPES = {
     "frame_in_video": torch.int64,
     "pts_seconds": torch.float64,
 }
-
-
-def read_frame_batch(
-    store: FrameStore, frame_ids: npt.NDArray[np.int64] | Sequence[int] | Sequence[Sequence[int]]
-) -> FrameBatch:
-    """One `read_frames` call and its index rows as a batch, in request order; clips for ids of shape (B, T).
-
-    Raises:
-        FrameIdError: an id outside [0, len(store)).
-        StoreDamagedError: the store cannot give a frame back.
-    """
-    ids = np.asarray(frame_ids)
-    frames = store.read_frames(ids.reshape(-1)).reshape(*ids.shape, *store.frame_shape)  # it checks the ids
-    return FrameBatch.from_numpy(frames=frames, frame_ids=ids, rows=store.index[ids.astype(np.int64)])

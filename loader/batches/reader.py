@@ -1,6 +1,9 @@
-"""From the ids of a batch to the batch on the CPU: frames read, augmented if asked for, in memory used again."""
+"""What reads a batch: the interface that loaders use, and the reader of batches on the CPU."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from math import prod
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -10,26 +13,74 @@ from frame_store.protocol import FrameStore
 from loader.augment import Augment, Augmentation, augmented_frames
 from loader.batches.buffers import BatchBuffers
 from loader.batches.frame_batch import FrameBatch
-from loader.sampling.orders import FrameIds
+from loader.sampling.orders import Int64s
+
+TakeOver: TypeAlias = Callable[[], None]
+"""Makes the stream that is current in the calling thread wait until the tensors of a batch are ready."""
 
 
-class BatchReader:
-    """Reads batches of up to `frames_per_batch` frames. Threads may share it."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReadBatch:
+    """A batch as a thread has read it: on a GPU, the work that makes it may still be queued."""
+
+    batch: FrameBatch
+    take_over: TakeOver | None = None
+    """None if nothing is queued."""
+
+    def handed_out(self) -> FrameBatch:
+        """The batch, ready for the stream that is current in the calling thread."""
+        if self.take_over is not None:
+            self.take_over()
+        return self.batch
+
+
+class BatchReader(Protocol):
+    """Reads and augments batches. Several threads may call it at once."""
+
+    def read(self, frame_ids: npt.ArrayLike, *, epoch: int) -> ReadBatch:
+        """One `read_frames` call and its index rows as a batch, in request order; clips for ids of shape (B, T).
+
+        Raises:
+            FrameIdError: an id outside [0, len(store)).
+            StoreDamagedError: the store cannot give a frame back.
+        """
+        ...
+
+    def lend_pixels(self, num_frames: int) -> torch.Tensor:
+        """Memory on the host for frames that the caller reads: uint8 (num_frames, H, W, 3)."""
+        ...
+
+    def complete(self, frame_ids: Int64s, pixels: torch.Tensor, *, epoch: int) -> ReadBatch:
+        """The batch over frames that the caller has read into memory of `lend_pixels`."""
+        ...
+
+
+class CpuReader:
+    """`BatchReader` of batches on the CPU."""
 
     def __init__(
         self,
         store: FrameStore,
         *,
-        augment: Augment | None,
-        frames_per_batch: int,
-        num_spare: int,
-        pin_memory: bool,
+        augment: Augment | None = None,
+        frames_per_batch: int = 0,
+        num_spare: int = 0,
+        pin_memory: bool = False,
     ) -> None:
-        """Prepare; see `BatchBuffers` for `num_spare` and `pin_memory`."""
+        """Prepare to read.
+
+        Args:
+            store: gives the frames.
+            augment: applied to the frames of each batch.
+            frames_per_batch: batches of up to this many frames lie in memory that is used again; 0 uses fresh memory.
+            num_spare: see `BatchBuffers`.
+            pin_memory: see `BatchBuffers`.
+        """
         self._store = store
         self._augment = augment
         self._pin_memory = pin_memory
-        # What is augmented here goes no further: only what is handed out may be copied to a GPU.
+        # When augmenting, the raw pixels stay in this process. Only the output may be copied to a GPU, so only the
+        # output needs page-locked memory.
         self._pixels = BatchBuffers(
             frames_per_batch * prod(store.frame_shape),
             num_spare=num_spare,
@@ -45,35 +96,30 @@ class BatchReader:
                 pin_memory=pin_memory,
             )
 
-    def read(self, frame_ids: npt.ArrayLike, *, epoch: int) -> FrameBatch:
-        """One `read_frames` call and its index rows as a batch, in request order; clips for ids of shape (B, T).
-
-        Raises:
-            FrameIdError: an id outside [0, len(store)).
-            StoreDamagedError: the store cannot give a frame back.
-        """
+    def read(self, frame_ids: npt.ArrayLike, *, epoch: int) -> ReadBatch:
+        """See `BatchReader`."""
         ids = np.asarray(frame_ids)
         pixels = self.lend_pixels(ids.size)
         self._store.read_frames(ids.reshape(-1), out=pixels.numpy())  # it checks the ids
         return self.complete(ids.astype(np.int64, copy=False), pixels, epoch=epoch)
 
     def lend_pixels(self, num_frames: int) -> torch.Tensor:
-        """Where to read that many frames to: uint8 (num_frames, H, W, 3)."""
+        """See `BatchReader`."""
         return self._pixels.lend((num_frames, *self._store.frame_shape), torch.uint8)
 
-    def complete(self, frame_ids: FrameIds, pixels: torch.Tensor, *, epoch: int) -> FrameBatch:
-        """The batch over frames that have been read to where `lend_pixels` said."""
+    def complete(self, frame_ids: Int64s, pixels: torch.Tensor, *, epoch: int) -> ReadBatch:
+        """See `BatchReader`."""
         batch = FrameBatch.from_numpy(
             frames=pixels.numpy().reshape(*frame_ids.shape, *self._store.frame_shape),
             frame_ids=frame_ids,
             rows=self._store.index[frame_ids],
         )
         if self._augment is None:
-            return batch
+            return ReadBatch(batch=batch)
         out = None
         if isinstance(self._augment, Augmentation) and self._images is not None:
             shape = (*frame_ids.shape, *self._augment.output_shape(self._store.frame_shape))
             out = self._images.lend(shape, self._augment.output_dtype)
         frames = augmented_frames(self._augment, batch.frames, frame_ids=frame_ids, epoch=epoch, out=out)
-        # A callable's own memory is not page-locked; what is comes back as it is.
-        return batch.with_frames(frames.pin_memory() if self._pin_memory else frames)
+        # Memory of a callable is not page-locked; memory that is page-locked comes back as it is.
+        return ReadBatch(batch=batch.with_frames(frames.pin_memory() if self._pin_memory else frames))

@@ -1,4 +1,4 @@
-"""Threads that read batches, each working alone: torch's own threads would only get in their way."""
+"""Threads that read batches. Each computes with one torch thread: more would compete with the other readers."""
 
 import os
 import threading
@@ -13,7 +13,8 @@ import torch
 
 Result = TypeVar("Result")
 
-# A thread that began between another one's 1 and its way back would take the 1 for everybody's number, and leave it.
+# torch.set_num_threads(1) also sets the default for new threads. Without the lock, a thread that starts before that
+# default is restored would take 1 for the original value.
 _NUMBER_IS_BEING_SET: Final = threading.Lock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
@@ -24,13 +25,13 @@ if hasattr(os, "register_at_fork"):
 
 
 class Reading(Generic[Result]):
-    """Something that a thread reads: `concurrent.futures.Future` without what costs a tenth of a raw batch."""
+    """A result that a thread reads. `concurrent.futures.Future` does more, which costs a tenth of a raw batch."""
 
     __slots__ = ("_done", "_error", "_read", "_result")
 
     def __init__(self, read: Callable[[], Result]) -> None:
         self._read: Callable[[], Result] | None = read
-        self._done = threading.Lock()  # held until it has been read
+        self._done = threading.Lock()  # held until the result is there
         self._done.acquire()
         self._error: BaseException | None = None
 
@@ -39,21 +40,21 @@ class Reading(Generic[Result]):
         try:
             if self._read is not None:
                 self._result = self._read()
-        except BaseException as error:  # noqa: BLE001 - whoever waits for it gets it
+        except BaseException as error:  # noqa: BLE001 - raised again in `result`
             self._error = error
         self._read = None
         self._done.release()
 
     def cancel(self) -> None:
-        """Give up what no thread has begun."""
+        """Give up a result that no thread has begun to read."""
         self._read, self._error = None, CancelledError()
         self._done.release()
 
     def result(self) -> Result:
-        """Wait for what was read.
+        """Wait for the result.
 
         Raises:
-            BaseException: what reading raised; `CancelledError` where the threads were closed before.
+            BaseException: the error of `read`; `CancelledError` if the threads were closed before it began.
         """
         with self._done:
             if self._error is not None:
@@ -62,12 +63,12 @@ class Reading(Generic[Result]):
 
 
 class ReaderThreads:
-    """A few threads in which torch computes with one thread; what it does in others stays as it was."""
+    """A few threads. In each, torch computes with one thread; other threads of the process keep their number."""
 
     def __init__(self, num_threads: int) -> None:
         self._readings: SimpleQueue[Reading[object] | None] = SimpleQueue()
-        # Daemons, and stopped by a finalizer: others would keep the interpreter from ending where an iteration is
-        # left in the middle and never closed.
+        # Daemon threads, stopped by a finalizer. Other threads would keep the interpreter from ending if an iteration
+        # is left in the middle and never closed.
         threads = [
             threading.Thread(target=_work, args=(self._readings,), name=f"frame-loader-{number}", daemon=True)
             for number in range(num_threads)
@@ -77,13 +78,13 @@ class ReaderThreads:
         self._stop = weakref.finalize(self, _stop, self._readings, threads)
 
     def submit(self, read: Callable[[], Result]) -> Reading[Result]:
-        """Have `read` called as soon as a thread is free, in the order of the calls."""
+        """Call `read` in the next free thread; calls begin in the order in which they were submitted."""
         reading = Reading(read)
         self._readings.put(cast("Reading[object]", reading))
         return reading
 
     def close(self) -> None:
-        """Cancel what has not begun, wait for what has, and end the threads."""
+        """Cancel reads that have not begun, wait for the others, and end the threads."""
         self._stop()
 
 
@@ -91,9 +92,9 @@ Iteration = TypeVar("Iteration", bound=Generator[object, None, None])
 
 
 def closed_at_exit(iteration: Iteration) -> Iteration:
-    """`iteration`, to be closed where it is still under way when the interpreter ends.
+    """`iteration`, which is closed when the interpreter ends.
 
-    Else it would be closed when it is dropped, which is after the modules that it needs have been emptied.
+    Otherwise it would be closed when it is dropped, after the interpreter has cleared the modules that it needs.
     """
     weakref.finalize(iteration, _close_if_there, weakref.ref(iteration))
     return iteration
@@ -101,9 +102,9 @@ def closed_at_exit(iteration: Iteration) -> Iteration:
 
 @contextmanager
 def closed_at_end(iteration: Iteration) -> Iterator[Iteration]:
-    """`contextlib.closing` for an iteration of which a thread of ours may be in the middle: it is closed behind that.
+    """`contextlib.closing` for an iteration that a thread of ours may be executing.
 
-    That is so where the garbage collector ends an iteration in that very thread.
+    The garbage collector can end an iteration in that thread. The thread then closes it when it drops it.
     """
     try:
         yield iteration
@@ -118,7 +119,7 @@ def _close_if_there(reference: "weakref.ref[Generator[object, None, None]]") -> 
 
 
 def _close(iteration: Generator[object, None, None]) -> None:
-    with suppress(ValueError):  # a thread is in the middle of it, and drops it, or ends with the interpreter
+    with suppress(ValueError):  # a thread is executing it; it drops it later, or ends with the interpreter
         iteration.close()
 
 
@@ -126,7 +127,7 @@ def _work(readings: SimpleQueue[Reading[object] | None]) -> None:
     _compute_with_one_thread()
     while (reading := readings.get()) is not None:
         reading.run()
-        del reading  # what it read is the caller's alone
+        del reading  # only the caller holds the result
 
 
 def _stop(readings: SimpleQueue[Reading[object] | None], threads: Sequence[threading.Thread]) -> None:
@@ -139,7 +140,7 @@ def _stop(readings: SimpleQueue[Reading[object] | None], threads: Sequence[threa
     for _ in threads:
         readings.put(None)
     for thread in threads:
-        # The garbage collector may find an iteration that was left while it runs in one of these threads.
+        # The garbage collector may run in one of these threads, and end an iteration that was left there.
         if thread is not threading.current_thread():
             thread.join()
 
@@ -147,7 +148,7 @@ def _stop(readings: SimpleQueue[Reading[object] | None], threads: Sequence[threa
 def _compute_with_one_thread() -> None:
     with _NUMBER_IS_BEING_SET:
         num_threads = torch.get_num_threads()
-        # Sets this thread's number, and what threads yet to come begin with; another thread sets the latter back.
+        # This sets the number of this thread and the default of new threads. Another thread restores the default.
         torch.set_num_threads(1)
         restorer = threading.Thread(
             target=torch.set_num_threads, args=(num_threads,), name="frame-loader-restorer"

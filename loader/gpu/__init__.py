@@ -2,14 +2,13 @@
 
 from loader.gpu.device import Device, JpegDecode, chosen_device, chosen_jpeg_decoder
 from loader.gpu.jpeg import find_jpeg_decoder
-from loader.gpu.reader import DeviceBatch, DeviceBatchReader
+from loader.gpu.reader import DeviceReader
 from loader.gpu.streams import CudaStreams, DeviceStreams
 
 __all__ = [
     "CudaStreams",
     "Device",
-    "DeviceBatch",
-    "DeviceBatchReader",
+    "DeviceReader",
     "DeviceStreams",
     "JpegDecode",
     "chosen_device",

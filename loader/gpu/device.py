@@ -1,4 +1,4 @@
-"""Where batches are to be, and who decodes JPEG: arguments of the loaders, checked where a loader is made."""
+"""The arguments `device` and `jpeg_decode` of the loaders, checked when a loader is made."""
 
 from typing import Literal, TypeAlias, get_args
 
@@ -10,20 +10,20 @@ from loader.gpu.jpeg import DecodeJpegs, find_jpeg_decoder
 from loader.gpu.streams import usable_cuda_device
 
 Device: TypeAlias = str | torch.device
-"""`cpu`, `cuda` (torch's current GPU where the loader is made), `cuda:1`, or a torch.device."""
+"""`cpu`, `cuda` (torch's current GPU when the loader is made), `cuda:1`, or a torch.device."""
 
 JpegDecode: TypeAlias = Literal["cpu", "gpu"]
-"""Who decodes the frames of a JPEG cache."""
+"""The device that decodes the frames of a JPEG cache."""
 
 
 def chosen_device(device: Device | None, store: FrameStore) -> torch.device:
-    """The device of the batches: "cpu", or a GPU with its number. Only where it is a GPU, CUDA is started.
+    """The device of the batches: "cpu", or a GPU with its number. CUDA is started only for a GPU.
 
-    None is the GPU that the store decodes on, and the CPU for other stores.
+    None means the GPU that the store decodes on, or the CPU for other stores.
 
     Raises:
-        SamplingError: no device of torch's, neither CPU nor CUDA, or another GPU than the store decodes on.
-        CudaUnavailableError: no such GPU here.
+        SamplingError: not a device of torch, neither CPU nor CUDA, or another GPU than the store decodes on.
+        CudaUnavailableError: this machine has no such GPU.
         CudaForkError: this process was forked from one that uses CUDA.
     """
     own = store.device if isinstance(store, DecodesOnDevice) else None
@@ -43,7 +43,7 @@ def chosen_device(device: Device | None, store: FrameStore) -> torch.device:
         chosen = own
     if own is not None and chosen != own:
         raise SamplingError(
-            f"{type(store).__name__} decodes on {own}, and device is {chosen}: frames do not move between GPUs here; "
+            f"{type(store).__name__} decodes on {own}, and device is {chosen}: a loader does not copy between GPUs; "
             f"take device={str(own)!r}, or open the store on {chosen}"
         )
     return usable_cuda_device(chosen)
@@ -52,10 +52,10 @@ def chosen_device(device: Device | None, store: FrameStore) -> torch.device:
 def chosen_jpeg_decoder(
     jpeg_decode: JpegDecode, store: FrameStore, device: torch.device
 ) -> DecodeJpegs | None:
-    """What decodes the store's JPEG on `device`; None where it is read decoded.
+    """The decoder of the store's JPEG on `device`; None if the CPU decodes.
 
     Raises:
-        SamplingError: no such choice, no GPU to decode on, or a store that holds no JPEG.
+        SamplingError: an unknown choice, no GPU to decode on, or a store that holds no JPEG.
         CudaUnavailableError: no decoder is installed.
     """
     if jpeg_decode not in get_args(JpegDecode):

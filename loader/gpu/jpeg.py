@@ -1,4 +1,4 @@
-"""JPEG decoded by the GPU (nvJPEG), a batch at a time: through torchcodec, or else torchvision."""
+"""JPEG decoded by the GPU (nvJPEG), a batch at a time, through torchcodec or torchvision."""
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -11,22 +11,22 @@ from frame_store.errors import CudaError, CudaUnavailableError
 DecodeJpegs: TypeAlias = Callable[[Sequence[torch.Tensor], torch.device], Sequence[torch.Tensor]]
 """JPEG files, each a uint8 tensor (L,) on the CPU, to uint8 RGB (3, H, W) on the device.
 
-nvJPEG's hardware engine (A100, H100) writes as soon as it is called, whatever is queued on the stream (torchcodec
-#1634, torchvision #9606 measured it): the caller has to drain the stream first, and to share it with nobody.
+nvJPEG's hardware engine (A100, H100) writes as soon as it is called, before work that is queued on the stream
+(torchcodec #1634, torchvision #9606 measured it). So the caller drains the stream first, and no other thread uses it.
 """
 
 
 def find_jpeg_decoder() -> DecodeJpegs:
-    """The decoder that is installed: torchcodec's, which is where torchvision's went, before torchvision's.
+    """The installed decoder: that of torchcodec, which replaces that of torchvision, or that of torchvision.
 
     Raises:
-        CudaUnavailableError: neither is; says why.
+        CudaUnavailableError: neither can be imported; the message gives the reasons.
     """
     reasons = []
     for name, decode in _DECODERS.items():
         try:
             module = import_module(name)
-        # torchcodec raises RuntimeError where it does not fit torch or finds a library missing.
+        # torchcodec raises RuntimeError if it does not fit torch or a library is missing.
         except (ImportError, OSError, RuntimeError) as error:
             reasons.append((str(error).strip().splitlines() or [repr(error)])[0])
         else:
@@ -45,7 +45,7 @@ def stack_images(
     """Images (3, H, W) as one uint8 tensor (B, H, W, 3) on their device, each pixel copied once.
 
     Raises:
-        CudaError: an image is not uint8 RGB of `frame_shape`; names its frame.
+        CudaError: an image is not uint8 RGB of `frame_shape`; the message names its frame.
     """
     height, width, channels = frame_shape
     for frame_id, image in zip(frame_ids, images, strict=True):
@@ -77,4 +77,4 @@ _DECODERS: dict[str, DecodeJpegs] = {
     "torchcodec.decoders": _decode_with_torchcodec,
     "torchvision.io": _decode_with_torchvision,
 }
-"""By the module whose `decode_jpeg` they call, the preferred first."""
+"""By the module whose `decode_jpeg` they call; the preferred one is first."""

@@ -1,7 +1,6 @@
-"""Batches on a GPU: frames uploaded as bytes, or made there, then augmented there; the host waits for nothing."""
+"""Batches on a GPU: frames are uploaded or decoded on the GPU, then augmented on it. The host does not wait."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,33 +9,20 @@ import torch
 
 from frame_store.protocol import DecodesOnDevice, FrameStore, HoldsEncodedFrames
 from loader.augment import Augment, augmented_frames
-from loader.batches import FrameBatch
+from loader.batches import FrameBatch, ReadBatch
 from loader.gpu.jpeg import DecodeJpegs, stack_images
-from loader.gpu.streams import DeviceStreams, TakeOver
-from loader.sampling.orders import FrameIds
+from loader.gpu.streams import DeviceStreams
+from loader.sampling.orders import Int64s
 
 FramesOnDevice: TypeAlias = Callable[[], torch.Tensor]
-"""Queues what makes a batch's frames, uint8 (B, H, W, 3), on the present stream."""
+"""Queues the work that makes the frames of a batch, uint8 (B, H, W, 3), on the current stream."""
 
-FrameSource: TypeAlias = Callable[[FrameIds], FramesOnDevice]
-"""Reads frames of ids (B,) as far as the host has to, outside of any stream."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class DeviceBatch:
-    """A batch whose frames are perhaps still on their way."""
-
-    batch: FrameBatch
-    take_over: TakeOver
-
-    def handed_out(self) -> FrameBatch:
-        """The batch, for the stream that is current here and now: on another one, wait for this one."""
-        self.take_over()
-        return self.batch
+FrameSource: TypeAlias = Callable[[Int64s], FramesOnDevice]
+"""Does the host's part of reading frames of ids (B,), outside of any stream."""
 
 
-class DeviceBatchReader:
-    """Reads batches to a device. Threads may share it; `loader.batches.reader.BatchReader` is its like on the CPU."""
+class DeviceReader:
+    """`loader.batches.BatchReader` of batches on a device."""
 
     def __init__(
         self,
@@ -49,61 +35,56 @@ class DeviceBatchReader:
         """Prepare.
 
         Args:
-            store: where the frames are: read into page-locked memory, or decoded by the device it decodes on.
+            store: its frames are read into page-locked memory, or decoded by the device that it decodes on.
             streams: the device.
-            augment: applied there.
-            decode_jpegs: has the device decode the store's JPEG, too.
+            augment: applied on the device.
+            decode_jpegs: decodes the JPEG of the store on the device; None decodes on the CPU.
         """
         self._store = store
         self._streams = streams
         self._augment = augment
         if decode_jpegs is not None:
-            assert isinstance(store, HoldsEncodedFrames)  # checked where the loader was made
+            assert isinstance(store, HoldsEncodedFrames)  # checked when the loader was made
             self._source = _decoded_jpegs(store, streams, decode_jpegs)
         elif isinstance(store, DecodesOnDevice):
-            self._source = _decoded_there(store, streams)
+            self._source = _decoded_on_device(store, streams)
         else:
             self._source = self._uploaded
 
-    def read(self, frame_ids: npt.ArrayLike, *, epoch: int) -> DeviceBatch:
-        """One read and its index rows, in request order; clips for ids of shape (B, T).
-
-        Raises:
-            FrameIdError: an id outside [0, len(store)).
-            StoreDamagedError: the store cannot give a frame back.
-        """
+    def read(self, frame_ids: npt.ArrayLike, *, epoch: int) -> ReadBatch:
+        """See `BatchReader`."""
         ids = np.asarray(frame_ids)
         frames = self._source(ids.reshape(-1))  # it checks the ids
         return self._complete(ids.astype(np.int64, copy=False), frames, epoch=epoch)
 
     def lend_pixels(self, num_frames: int) -> torch.Tensor:
-        """Where to read that many frames to: uint8 (num_frames, H, W, 3) on the host."""
+        """See `BatchReader`."""
         return self._streams.host_memory((num_frames, *self._store.frame_shape), torch.uint8)
 
-    def complete(self, frame_ids: FrameIds, pixels: torch.Tensor, *, epoch: int) -> DeviceBatch:
-        """The batch over frames that have been read to where `lend_pixels` said."""
+    def complete(self, frame_ids: Int64s, pixels: torch.Tensor, *, epoch: int) -> ReadBatch:
+        """See `BatchReader`."""
         return self._complete(frame_ids, lambda: self._streams.upload(pixels), epoch=epoch)
 
-    def _uploaded(self, frame_ids: FrameIds) -> FramesOnDevice:
+    def _uploaded(self, frame_ids: Int64s) -> FramesOnDevice:
         pixels = self.lend_pixels(len(frame_ids))
         self._store.read_frames(frame_ids, out=pixels.numpy())
         return lambda: self._streams.upload(pixels)
 
-    def _complete(self, frame_ids: FrameIds, frames: FramesOnDevice, *, epoch: int) -> DeviceBatch:
+    def _complete(self, frame_ids: Int64s, frames: FramesOnDevice, *, epoch: int) -> ReadBatch:
         with self._streams.own_stream():
             pixels = frames().view(*frame_ids.shape, *self._store.frame_shape)
             rows = _packed_rows(frame_ids, self._store.index[frame_ids], self._streams)
             batch = _unpacked(pixels, self._streams.upload(rows))
             if self._augment is not None:
-                frames_there = augmented_frames(self._augment, batch.frames, frame_ids=frame_ids, epoch=epoch)
-                batch = batch.with_frames(frames_there)
-            return DeviceBatch(batch=batch, take_over=self._streams.ready(batch.tensors().values()))
+                augmented = augmented_frames(self._augment, batch.frames, frame_ids=frame_ids, epoch=epoch)
+                batch = batch.with_frames(augmented)
+            return ReadBatch(batch=batch, take_over=self._streams.ready(batch.tensors().values()))
 
 
-def _decoded_there(store: DecodesOnDevice, streams: DeviceStreams) -> FrameSource:
-    def read(frame_ids: FrameIds) -> FramesOnDevice:
+def _decoded_on_device(store: DecodesOnDevice, streams: DeviceStreams) -> FrameSource:
+    def read(frame_ids: Int64s) -> FramesOnDevice:
         def frames() -> torch.Tensor:
-            # torch's own memory, whatever the store works in, so that it can be kept for the caller's stream.
+            # Memory of torch's allocator, not of the store: `record_stream` can keep it for the caller's stream.
             shape = (len(frame_ids), *store.frame_shape)
             return store.read_frames_on_device(
                 frame_ids, out=torch.empty(shape, dtype=torch.uint8, device=streams.device)
@@ -115,7 +96,7 @@ def _decoded_there(store: DecodesOnDevice, streams: DeviceStreams) -> FrameSourc
 
 
 def _decoded_jpegs(store: HoldsEncodedFrames, streams: DeviceStreams, decode: DecodeJpegs) -> FrameSource:
-    def read(frame_ids: FrameIds) -> FramesOnDevice:
+    def read(frame_ids: Int64s) -> FramesOnDevice:
         payloads = [torch.from_numpy(payload) for payload in store.read_encoded(frame_ids)]
 
         def frames() -> torch.Tensor:
@@ -123,7 +104,7 @@ def _decoded_jpegs(store: HoldsEncodedFrames, streams: DeviceStreams, decode: De
             try:
                 images = decode(payloads, streams.device)
             except RuntimeError:
-                store.read_frames(frame_ids)  # says which frame it is, where one is damaged
+                store.read_frames(frame_ids)  # raises an error that names the frame, if one is damaged
                 raise
             return stack_images(images, frame_ids=frame_ids.tolist(), frame_shape=store.frame_shape)
 
@@ -132,8 +113,8 @@ def _decoded_jpegs(store: HoldsEncodedFrames, streams: DeviceStreams, decode: De
     return read
 
 
-def _packed_rows(frame_ids: FrameIds, rows: npt.NDArray[Any], streams: DeviceStreams) -> torch.Tensor:
-    """Ids and index rows in one piece, for one copy: int64 (4, B), the last row's bits being float64."""
+def _packed_rows(frame_ids: Int64s, rows: npt.NDArray[Any], streams: DeviceStreams) -> torch.Tensor:
+    """Ids and index rows in one tensor, for one copy: int64 (4, B); the bits of the last row are float64."""
     packed = streams.host_memory((4, *frame_ids.shape), torch.int64)
     numbers = packed.numpy()
     numbers[0], numbers[1], numbers[2] = frame_ids, rows["video_id"], rows["frame_in_video"]

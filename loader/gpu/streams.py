@@ -1,30 +1,28 @@
-"""A GPU beside the host: work is queued by the threads that read, and waited for by the stream that goes on with it.
+"""Streams of a GPU. Threads that read queue work on their own stream, and the caller's stream waits for it.
 
-Nobody waits on the host. A thread queues copies and kernels on a stream of its own, records an event behind them, and
-the stream that is current where the batch is handed out waits for that event, on the device.
+The host does not wait. A thread queues copies and kernels on a stream of its own and records an event after them. The
+stream that is current when the batch is handed out waits for that event, on the device.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 import torch
 
 from frame_store.errors import CudaUnavailableError
 from frame_store.shared import check_cuda_usable_here
-
-TakeOver: TypeAlias = Callable[[], None]
-"""To be called where tensors are handed out: makes the stream that is current there wait until they are ready."""
+from loader.batches import TakeOver
 
 
 class DeviceStreams(Protocol):
-    """What a reader needs of a device. Threads share it."""
+    """The operations of a device that a reader needs. Threads share it."""
 
     @property
     def device(self) -> torch.device:
-        """Where, with its number."""
+        """The device, with its number."""
         ...
 
     def host_memory(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
@@ -32,24 +30,24 @@ class DeviceStreams(Protocol):
         ...
 
     def upload(self, host: torch.Tensor) -> torch.Tensor:
-        """Queue the copy of what `host_memory` gave; inside `own_stream`."""
+        """Queue the copy of a tensor of `host_memory`; call it inside `own_stream`."""
         ...
 
     def own_stream(self) -> AbstractContextManager[None]:
-        """In this context, the thread that enters queues its work on a stream that no other thread uses meanwhile."""
+        """In this context, the calling thread queues its work on a stream that no other thread uses."""
         ...
 
     def drain(self) -> None:
-        """Wait, on the host, until what was queued on the present stream is done; inside `own_stream`."""
+        """Wait on the host until the work on the current stream is done; call it inside `own_stream`."""
         ...
 
     def ready(self, tensors: Iterable[torch.Tensor]) -> TakeOver:
-        """How to take `tensors` over, made by what was queued so far; inside `own_stream`."""
+        """A function that takes over `tensors`, which the work queued so far makes; call it inside `own_stream`."""
         ...
 
 
 NUM_STREAMS: Final = 3
-"""Used in turns by however few threads, so that a batch's copy overlaps with what others' kernels do."""
+"""Used in turns, even by one thread, so that the copy of a batch overlaps with the kernels of other batches."""
 
 
 class CudaStreams:
@@ -58,11 +56,11 @@ class CudaStreams:
     def __init__(self, device: torch.device) -> None:
         """Take streams of `device`, which has a number."""
         self.device = device
-        # Those that nobody uses, to be used in turns. Appending and popping need no lock.
+        # Streams that nobody uses, used in turns. Appending and popping are atomic and need no lock.
         self._idle = deque(self._new_stream() for _ in range(NUM_STREAMS))
 
     def host_memory(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
-        """Page-locked, from torch's caching allocator: it lends a block again once the copies out of it are done."""
+        """Page-locked, from torch's caching allocator, which lends a block again when the copies from it are done."""
         return torch.empty(*shape, dtype=dtype, device="cpu", pin_memory=True)
 
     def upload(self, host: torch.Tensor) -> torch.Tensor:
@@ -71,12 +69,12 @@ class CudaStreams:
 
     @contextmanager
     def own_stream(self) -> Iterator[None]:
-        """See `DeviceStreams`. The GPU becomes the current one, too."""
+        """See `DeviceStreams`. The GPU becomes the current GPU, too."""
         try:
             stream = self._idle.popleft()
         except IndexError:
-            # Waiting for one could last for ever: the garbage collector may end an iteration in a thread that has a
-            # stream, and wait there for the iteration's own threads.
+            # Waiting for a stream could deadlock: the garbage collector may end an iteration in a thread that has a
+            # stream, and wait there for the threads of the iteration.
             stream = self._new_stream()
         try:
             with torch.cuda.stream(stream):
@@ -85,7 +83,7 @@ class CudaStreams:
             self._idle.append(stream)
 
     def drain(self) -> None:
-        """See `DeviceStreams`. Sleeps rather than spins, and lets other threads run."""
+        """See `DeviceStreams`. The thread sleeps, it does not spin, so other threads run."""
         event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(self.device))
         event.synchronize()
@@ -97,7 +95,7 @@ class CudaStreams:
         return partial(_take_over, self.device, event, list(tensors))
 
     def _new_stream(self) -> torch.cuda.Stream:
-        # torch has 32 of them to give, and then gives the same ones again; as many as threads at once are enough here.
+        # torch has 32 streams and then returns the same ones again. One for each thread at work is enough.
         return torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
 
 
@@ -105,13 +103,13 @@ def _take_over(device: torch.device, event: torch.cuda.Event, tensors: Sequence[
     stream = torch.cuda.current_stream(device)
     stream.wait_event(event)
     for tensor in tensors:
-        # Their memory belongs to the stream they were made on. Where the caller drops them, it must not be used
-        # again there before the caller's stream is done with them.
+        # The memory belongs to the stream on which the tensor was made. After the caller drops the tensor, that stream
+        # must not use the memory again before the caller's stream is done with it.
         tensor.record_stream(stream)
 
 
 def usable_cuda_device(device: torch.device) -> torch.device:
-    """`device`, of type cuda, with its number: torch's current GPU where it has none. Starts CUDA in this process.
+    """`device`, of type cuda, with its number; without one, torch's current GPU. Starts CUDA in this process.
 
     Raises:
         CudaForkError: this process was forked from one that had started CUDA.

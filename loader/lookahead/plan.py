@@ -1,19 +1,19 @@
 """Plans which frames to decode when, so that each group of frames is decoded once for many batches to come.
 
-A store that decodes (`frame_store.DecodesInGroups`) pays for a whole group of pictures to get at one frame. The
-order of an epoch is known ahead, so whatever else of a group is wanted within the next batches can be taken along
-and wait in a buffer. The order of frames stays exactly as it was drawn: look-ahead costs memory, never randomness.
+A store that decodes (`frame_store.DecodesInGroups`) decodes a whole group of pictures to read one frame. The order of
+an epoch is known in advance, so the other frames of the group that the next batches want can be read in the same run
+and wait in a buffer. The order of frames stays exactly as it was drawn: look-ahead costs memory, not randomness.
 
 With groups of G frames, N frames in all, uniform order and a window of W frames, a visit of a group gives about
-1 + G W / N frames (the one due and those within the window behind it), and as each of these waits W / 2 on
-average, the buffer holds about W / 2 frames. So a buffer can make use of a window of twice its size, no more.
+1 + G W / N frames: the one that is due, and those that are due within the window after it. Each of them waits W / 2 on
+average, so the buffer holds about W / 2 frames. A buffer can therefore use a window of twice its size, not more.
 
-That holds once the groups are visited evenly in time. At the start none is in the buffer: soon after it all have
-been visited, each for the whole window, which is W frames to keep and not W / 2, and then all fall due again at
-the same time, window after window. So where W frames do not fit, the first visit of each group takes only part of
-the window, from none of it to all of it in turn: as if the plan had been running for ever.
+This holds when the groups are visited evenly in time. At the start the buffer is empty, so all groups are visited
+soon, each for the whole window. That gives W frames to keep, not W / 2, and then all groups are visited again at the
+same time, window after window. So if W frames do not fit, the first visit of each group takes only a part of the
+window, in turn from none to all of it, as if the plan had been running for ever.
 
-Pure: no store, no thread, no clock. `loader.lookahead.reader` carries the plan out.
+The plan is pure: no store, no thread, no clock. `loader.lookahead.reader` carries it out.
 """
 
 import heapq
@@ -25,15 +25,15 @@ from itertools import count
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-Ids = npt.NDArray[np.int64]
+from loader.sampling.orders import Int64s
+
 NOWHERE: Final = -1
-"""In `GroupRead`: this copy of the frame does not go to the batch, or not to the buffer."""
+"""In `GroupRead`: this copy of the frame does not go to the batch, or does not go to the buffer."""
 
-_USEFUL_WINDOW: Final = 2  # in units of the buffer: W / 2 is what waits
+_USEFUL_WINDOW: Final = 2  # in sizes of the buffer, because W / 2 frames wait
 _GOLDEN_RATIO: Final = (5**0.5 - 1) / 2
-"""Its multiples modulo 1 fill [0, 1) evenly, however many there are."""
+"""Any number of its multiples modulo 1 fills [0, 1) evenly."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,78 +44,51 @@ class GroupRead:
     """
 
     group: int
-    """As `DecodesInGroups.decode_groups` told it: the id of the group's first frame."""
-    frame_ids: Ids
+    """The group, as `DecodesInGroups.decode_groups` gives it: the id of its first frame."""
+    frame_ids: Int64s
     """Ascending, with duplicates, shape (n,)."""
-    batch_positions: Ids
+    batch_positions: Int64s
     """Place in the step's batch, `NOWHERE` for frames that go to the buffer; shape (n,)."""
-    slots: Ids
+    slots: Int64s
     """Slot of the buffer, `NOWHERE` for frames that go to the batch; shape (n,)."""
-
-    @property
-    def num_decoded(self) -> int:
-        """Frames that come out of the decoder up to the last one wanted."""
-        return int(self.frame_ids[-1]) - self.group + 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LookaheadStep:
-    """What one batch takes: first all `reads`, in any order, then the copies out of the buffer."""
+    """The work for one batch: first all `reads`, in any order, then the copies from the buffer."""
 
-    frame_ids: Ids
+    frame_ids: Int64s
     """The batch, in order, shape (B,)."""
     reads: tuple[GroupRead, ...]
-    buffered_positions: Ids
-    """Places in the batch that are filled from the buffer, shape (m,)."""
-    buffered_slots: Ids
+    buffered_positions: Int64s
+    """Places of the batch that are filled from the buffer, shape (m,)."""
+    buffered_slots: Int64s
     """Slot of the buffer for each of them, shape (m,)."""
-
-    @property
-    def num_decoded(self) -> int:
-        """Frames decoded in this step."""
-        return sum(read.num_decoded for read in self.reads)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LookaheadCost:
-    """What a stretch of a plan costs: a prediction without decoding anything."""
-
-    num_frames: int
-    """Frames delivered."""
-    num_decoded: int
-    """Frames decoded."""
-    num_reads: int
-    """Runs of the decoder: seeks, and mostly also files opened."""
-
-    @property
-    def decoded_per_frame(self) -> float:
-        """Frames decoded for each one delivered: images/s = frames decoded per second / this; NaN without frames."""
-        return self.num_decoded / self.num_frames if self.num_frames else float("nan")
 
 
 def plan_lookahead(
-    batches: Iterable[Ids],
-    decode_groups: Callable[[Ids], Ids],
+    batches: Iterable[Int64s],
+    decode_groups: Callable[[Int64s], Int64s],
     *,
     lookahead: int,
     capacity: int,
     delay: int = 1,
 ) -> Iterator[LookaheadStep]:
-    """One step a batch, in order. While step t is planned, the batches up to t + lookahead have been drawn at most.
+    """One step for each batch, in order. Planning step t draws batches up to t + lookahead, not more.
 
-    A group is decoded when a frame of it is due that is not in the buffer. Then all its frames that are due within
-    the window are taken along, as far as there is room; the ones due first have precedence over others, also over
-    those in the buffer already, of which the one due last makes room (Belady's rule). What found no room, or lost
-    it, is decoded once more when it is due.
+    A group is decoded when one of its frames is due and is not in the buffer. The same run reads all frames of the
+    group that are due within the window, as far as there is room. Frames that are due earlier have precedence, also
+    over frames in the buffer: the one that is due last is dropped (Belady's rule). A frame without room in the buffer
+    is decoded once more when it is due.
 
     Args:
-        batches: frame ids of each batch, int64 (B,), duplicates allowed. Drawn as they are needed.
+        batches: frame ids of each batch, int64 (B,), duplicates allowed. They are drawn as they are needed.
         decode_groups: `DecodesInGroups.decode_groups`; called once a batch.
-        lookahead: batches known beyond the one that is due, at most; 0 reads every batch by itself. Fewer are
-            drawn where these hold twice `capacity` frames.
+        lookahead: most batches known beyond the one that is due; 0 reads every batch by itself. Fewer are drawn if
+            they hold twice `capacity` frames.
         capacity: slots of the buffer.
-        delay: steps under way at once. Step t may begin to write once batch t - delay is complete, so a slot that
-            was last written for or read by step s is written again by step s + delay at the earliest.
+        delay: steps under way at once. Step t may begin to write when batch t - delay is complete. So a slot that step
+            s wrote or read last is written again by step s + delay at the earliest.
 
     Raises:
         ValueError: `lookahead` or `capacity` below 0, `delay` below 1.
@@ -128,32 +101,12 @@ def plan_lookahead(
     return _plan(iter(batches), decode_groups, lookahead, _Buffer(capacity=capacity, delay=delay))
 
 
-def cost_of(steps: Iterable[LookaheadStep]) -> LookaheadCost:
-    """Add up what steps cost; slice the plan to leave its first window out, in which the buffer fills.
-
-    >>> batches = [ids * 7 % 600 for ids in np.arange(600).reshape(-1, 20)]
-    >>> def gops(ids): return ids - ids % 30
-    >>> for lookahead in 0, 5, 29:
-    ...     steps = plan_lookahead(batches, gops, lookahead=lookahead, capacity=600)
-    ...     print(lookahead, round(cost_of(steps).decoded_per_frame, 1))
-    0 6.6
-    5 3.7
-    29 1.0
-    """
-    num_frames = num_decoded = num_reads = 0
-    for step in steps:
-        num_frames += len(step.frame_ids)
-        num_decoded += step.num_decoded
-        num_reads += len(step.reads)
-    return LookaheadCost(num_frames=num_frames, num_decoded=num_decoded, num_reads=num_reads)
-
-
 def _plan(
-    batches: Iterator[Ids], decode_groups: Callable[[Ids], Ids], lookahead: int, buffer: "_Buffer"
+    batches: Iterator[Int64s], decode_groups: Callable[[Int64s], Int64s], lookahead: int, buffer: "_Buffer"
 ) -> Iterator[LookaheadStep]:
     window = _Window()
-    known: deque[Ids] = deque()
-    num_known = 0  # frames of the batches behind the one that is due
+    known: deque[Int64s] = deque()
+    num_known = 0  # frames of the batches after the one that is due
     start: _StaggeredStart | None = None
     for step in count():
         while len(known) <= lookahead and (not known or num_known < _USEFUL_WINDOW * buffer.capacity):
@@ -173,7 +126,7 @@ def _plan(
 
 
 def _plan_step(
-    step: int, batch: Ids, window: "_Window", buffer: "_Buffer", start: "_StaggeredStart"
+    step: int, batch: Int64s, window: "_Window", buffer: "_Buffer", start: "_StaggeredStart"
 ) -> LookaheadStep:
     positions: dict[int, list[int]] = {}
     for position, frame in enumerate(batch.tolist()):
@@ -185,7 +138,7 @@ def _plan_step(
             rows = places.setdefault(window.group_of[frame], [])
             rows += [(frame, position, NOWHERE) for position in places_in_batch]
 
-    # The step is served before the others get their places, so that what is left in the window is due later.
+    # The step leaves the window before other frames get their places, so that all frames in the window are due later.
     for frame in positions:
         window.leave(step, frame)
     for frame in buffered:
@@ -222,13 +175,13 @@ class _Window:
     """The frames that are due within the window."""
 
     due: dict[int, deque[int]] = field(default_factory=dict)
-    """Steps that want a frame, ascending, each once."""
+    """The steps that want each frame, ascending, each once."""
     group_of: dict[int, int] = field(default_factory=dict)
     wanted: dict[int, set[int]] = field(default_factory=dict)
-    """Frames of each group."""
+    """The frames of each group that are due."""
 
-    def add(self, step: int, frames: Ids, groups: Ids) -> None:
-        """The batch of `step` has become known."""
+    def add(self, step: int, frames: Int64s, groups: Int64s) -> None:
+        """Add the batch of `step`."""
         for frame, group in zip(frames.tolist(), groups.tolist(), strict=True):
             steps = self.due.get(frame)
             if steps is None:
@@ -239,7 +192,7 @@ class _Window:
                 steps.append(step)
 
     def leave(self, step: int, frame: int) -> None:
-        """`step` is served; a frame that no other step wants is forgotten."""
+        """`step` has the frame. Forget the frame if no other step wants it."""
         steps = self.due[frame]
         assert steps[0] == step
         steps.popleft()
@@ -252,14 +205,14 @@ class _Window:
 
 
 class _StaggeredStart:
-    """How far the first visits of groups take frames along, while the first window lasts."""
+    """Up to which step the first visits of groups read frames in advance, during the first window."""
 
     def __init__(self, *, num_steps: int) -> None:
-        self._num_steps = num_steps  # of the first window; 0 takes all
+        self._num_steps = num_steps  # of the first window; 0 reads all frames
         self._visited: set[int] = set()
 
     def last_step(self, step: int, group: int) -> float:
-        """The last step whose frames of `group` are worth a place."""
+        """The last step whose frames of `group` get a place."""
         if step >= self._num_steps:
             self._visited.clear()
         elif group not in self._visited:
@@ -282,7 +235,7 @@ class _Buffer:
         self._due: dict[int, int] = {}
 
     def touch(self, step: int, frame: int, due: deque[int] | None) -> None:
-        """`step` reads a buffered frame, which stays if it is due once more."""
+        """`step` reads a buffered frame. It stays if it is due once more."""
         if due:
             self._rest(step, frame, due[0])
         else:
@@ -290,7 +243,7 @@ class _Buffer:
             self._freed.append((step + self._delay, self.slots.pop(frame)))
 
     def put(self, step: int, frame: int, due: int) -> int | None:
-        """A slot for a frame that `step` decodes, or None if all hold frames that are due sooner."""
+        """A slot for a frame that `step` decodes; None if all slots hold frames that are due sooner."""
         if self._freed and self._freed[0][0] <= step:
             slot = self._freed.popleft()[1]
         elif self._num_used < self.capacity:
@@ -308,12 +261,12 @@ class _Buffer:
         return slot
 
     def _rest(self, step: int, frame: int, due: int) -> None:
-        """Until the steps under way are done with its slot, a frame cannot make room."""
+        """Keep a frame in its slot until the steps under way are done with the slot."""
         self._due[frame] = due
         self._resting.append((step + self._delay, due, frame))
 
     def _last_due(self, step: int) -> int | None:
-        """The frame that is due last among those that can make room."""
+        """The frame that is due last among those that can be dropped."""
         while self._resting and self._resting[0][0] <= step:
             _, due, frame = self._resting.popleft()
             heapq.heappush(self._evictable, (-due, frame))

@@ -1,56 +1,57 @@
-"""Carries a look-ahead plan out: decodes groups on a pool of threads, keeps frames until they are due."""
+"""Carries a look-ahead plan out: threads decode groups of frames, a buffer keeps frames until they are due."""
 
-import os
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Executor, Future, wait
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 
 import numpy as np
-import numpy.typing as npt
+import torch
 
 from frame_store.protocol import DecodesInGroups, Frames
+from loader.batches import ReaderThreads, Reading
 from loader.lookahead.plan import NOWHERE, GroupRead, LookaheadStep, plan_lookahead
+from loader.sampling.orders import Int64s
 
 
 def read_with_lookahead(
     store: DecodesInGroups,
-    batches: Iterable[npt.NDArray[np.int64]],
+    batches: Iterable[Int64s],
     *,
     lookahead: int,
     capacity: int,
-    pool: Executor,
-    make_buffer: Callable[[int], Frames],
+    num_threads: int,
+    lend_pixels: Callable[[int], torch.Tensor],
     steps_in_flight: int = 3,
-) -> Generator[tuple[npt.NDArray[np.int64], Frames]]:
+) -> Generator[tuple[Int64s, torch.Tensor]]:
     """Each batch of ids with its frames, in the order given: uint8 RGB, (number of ids, H, W, 3).
 
-    One task of the pool decodes what is wanted of one group; those of `steps_in_flight` batches are there at once.
-    Memory: `capacity` frames, touched only as they are needed, and the buffers of the batches in flight. Closing
-    the generator cancels what has not begun and waits for the rest; the pool goes on.
+    A thread decodes the wanted frames of one group at a time. `steps_in_flight` batches are decoded at once. Memory:
+    `capacity` frames, touched only as they are needed, and the buffers of the batches in flight. Closing the generator
+    cancels reads that have not begun and waits for the others.
 
     Args:
-        store: where the frames are.
+        store: gives the frames.
         batches: frame ids, int64, (B,) or (B, T) for clips; drawn up to `lookahead` ahead.
         lookahead: batches known beyond the one that is due, as `loader.lookahead.plan.plan_lookahead` explains.
         capacity: frames that the buffer holds.
-        pool: threads; a store is read by all of them at once.
-        make_buffer: gives an array of that many frames for a batch, (n, H, W, 3), C-contiguous uint8. It is called
-            once a batch, in order, up to `steps_in_flight` batches before that one is handed out.
+        num_threads: threads that decode; they all use `store` at once.
+        lend_pixels: gives memory for that many frames of a batch, contiguous uint8 (n, H, W, 3). It is called once a
+            batch, in order, up to `steps_in_flight` batches before that one is handed out.
         steps_in_flight: batches being read at once, the one to be handed out next among them.
 
     Raises:
         ValueError: a number out of range.
-        FrameCacheError: what the store raises, where the batch would have come that wants the frame; what is
-            wrong with frames taken along for later batches shows when they are due.
+        FrameCacheError: an error of the store, raised in the place of the batch that contains the frame. An error of
+            a frame that was decoded early for a later batch is raised in the place of that batch.
     """
     if steps_in_flight < 1:
         raise ValueError(f"steps_in_flight must be 1 or more, found {steps_in_flight}")
-    drawn: deque[npt.NDArray[np.int64]] = deque()
+    drawn: deque[Int64s] = deque()
 
-    def flat_batches() -> Iterator[npt.NDArray[np.int64]]:
+    def flat_batches() -> Iterator[Int64s]:
         for ids in batches:
             drawn.append(ids)
             yield ids.reshape(-1)
@@ -61,83 +62,68 @@ def read_with_lookahead(
     return _read(
         ((drawn.popleft(), step) for step in plan),
         _Slab(store, capacity=capacity),
-        pool=pool,
-        make_buffer=make_buffer,
+        num_threads=num_threads,
+        lend_pixels=lend_pixels,
         steps_in_flight=steps_in_flight,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _StepInFlight:
-    ids: npt.NDArray[np.int64]
+    ids: Int64s
     step: LookaheadStep
-    frames: Frames
-    reads: list[Future[None]] = field(default_factory=list)
+    pixels: torch.Tensor
+    reads: list[Reading[None]] = field(default_factory=list)
 
-    def begin(self, slab: "_Slab", pool: Executor) -> None:
-        for read in self.step.reads:
-            self.reads.append(pool.submit(slab.decode, read, self.frames))
+    def begin(self, slab: "_Slab", threads: ReaderThreads) -> None:
+        frames = self.pixels.numpy()
+        self.reads.extend(threads.submit(partial(slab.decode, read, frames)) for read in self.step.reads)
 
     def complete(self, slab: "_Slab") -> None:
-        for future in self.reads:
-            future.result()
-        slab.copy_out(self.step, self.frames)
+        for reading in self.reads:
+            reading.result()
+        slab.copy_out(self.step, self.pixels.numpy())
 
-    def batch(self) -> tuple[npt.NDArray[np.int64], Frames]:
-        return self.ids, self.frames
+    def batch(self) -> tuple[Int64s, torch.Tensor]:
+        return self.ids, self.pixels
 
 
 def _read(
-    plan: Iterator[tuple[npt.NDArray[np.int64], LookaheadStep]],
+    plan: Iterator[tuple[Int64s, LookaheadStep]],
     slab: "_Slab",
     *,
-    pool: Executor,
-    make_buffer: Callable[[int], Frames],
+    num_threads: int,
+    lend_pixels: Callable[[int], torch.Tensor],
     steps_in_flight: int,
-) -> Generator[tuple[npt.NDArray[np.int64], Frames]]:
+) -> Generator[tuple[Int64s, torch.Tensor]]:
     # Only `pending` holds a batch: once handed out, its memory may be used again when the caller drops it.
     pending: deque[_StepInFlight] = deque()
-    pid = os.getpid()
-    try:
+    with closing(ReaderThreads(num_threads)) as threads:
         while True:
             for ids, step in islice(plan, steps_in_flight - len(pending)):
-                pending.append(_StepInFlight(ids=ids, step=step, frames=make_buffer(ids.size)))
-                pending[-1].begin(slab, pool)
+                pending.append(_StepInFlight(ids=ids, step=step, pixels=lend_pixels(ids.size)))
+                pending[-1].begin(slab, threads)
             if not pending:
                 return
             pending[0].complete(slab)
-            # Only now may the plan's next step begin: it writes where this one has read.
+            # The next step of the plan writes to slots that this one has read, so it may begin only now.
             yield pending.popleft().batch()
-    finally:
-        # Those that could be cancelled may never be heard of again, if the pool is shut down, too.
-        running = [future for late in pending for future in late.reads if not future.cancel()]
-        # A forked child has none of the threads; and the garbage collector may come here in one of them.
-        if os.getpid() == pid and threading.get_ident() not in slab.decoding_threads:
-            wait(running)
 
 
 class _Slab:
-    """The frames that wait. Tasks write into slots that nobody else uses at the time: the plan sees to that."""
+    """The frames that wait. Threads write to its slots; the plan lets no two steps use a slot at the same time."""
 
     def __init__(self, store: DecodesInGroups, *, capacity: int) -> None:
         self._store = store
         self._frames: Frames = np.empty((capacity, *store.frame_shape), np.uint8)
-        self._unfilled: set[int] = set()  # slots whose frames could not be read along with others
-        self.decoding_threads: set[int] = set()
+        self._unfilled: set[int] = set()  # slots whose frames could not be read in advance
 
     def decode(self, read: GroupRead, batch: Frames) -> None:
-        """Decode what is wanted of a group, to the batch and to the slots.
+        """Decode the wanted frames of a group, to the batch and to the slots.
 
         Raises:
-            FrameCacheError: if the batch's own frames cannot be read.
+            FrameCacheError: a frame of the batch itself cannot be read.
         """
-        self.decoding_threads.add(threading.get_ident())
-        try:
-            self._decode(read, batch)
-        finally:
-            self.decoding_threads.discard(threading.get_ident())
-
-    def _decode(self, read: GroupRead, batch: Frames) -> None:
         places = zip(read.batch_positions.tolist(), read.slots.tolist(), strict=True)
         outs = [batch[position] if slot == NOWHERE else self._frames[slot] for position, slot in places]
         slots = read.slots[read.slots != NOWHERE].tolist()
@@ -154,7 +140,7 @@ class _Slab:
             self._unfilled.difference_update(slots)
 
     def copy_out(self, step: LookaheadStep, batch: Frames) -> None:
-        """Complete a batch with the frames that have waited."""
+        """Complete a batch with the frames that wait in the buffer."""
         for position, slot in zip(
             step.buffered_positions.tolist(), step.buffered_slots.tolist(), strict=True
         ):

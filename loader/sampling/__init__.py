@@ -1,9 +1,9 @@
-"""Which frame comes when: orders, the slice of a rank, batches of ids, and the place in an epoch. No torch."""
+"""Which frame comes when: options, orders, the slice of a rank, batches of ids, the place in an epoch. No torch."""
 
-from loader.sampling.option_names import takes_options
-from loader.sampling.plan import BatchOptions, BatchPlan, frames_of_visit
+from loader.sampling.options import BatchOptions, frames_of_visit, takes_options
+from loader.sampling.plan import BatchPlan
 from loader.sampling.rank_slice import Remainder
-from loader.sampling.ranks import UnshardedWarning, rank_and_world_size
+from loader.sampling.ranks import rank_and_world_size
 from loader.sampling.resume import EpochCursor, Iteration, LoaderState, Place, plan_epochs
 from loader.sampling.spec import Sampling, SamplingSpec, ShardChoice
 
@@ -18,7 +18,6 @@ __all__ = [
     "Sampling",
     "SamplingSpec",
     "ShardChoice",
-    "UnshardedWarning",
     "frames_of_visit",
     "plan_epochs",
     "rank_and_world_size",

@@ -1,47 +1,29 @@
-"""Every batch of every epoch for one rank, as frame ids: what `FrameLoader` and `FrameBatchSampler` share."""
+"""Every batch of every epoch for one rank, as frame ids; used by `FrameLoader` and `FrameBatchSampler`."""
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from frame_store.protocol import FrameStore
 from frame_store.shared import chi2_of_uniform_shards, counted, counted_in_groups, whole_number
-from loader.errors import SamplingError
-from loader.sampling.caller_warning import warn_caller
+from loader.errors import SamplingError, warn_caller
+from loader.sampling.options import BatchOptions, frames_of_visit, spec_of, with_defaults
 from loader.sampling.orders import (
     EpochOrder,
-    FrameIds,
+    Int64s,
     check_shard_sizes,
     contiguous_video_sizes,
-    epoch_order,
+    order_over,
     short_videos_text,
 )
 from loader.sampling.rank_slice import RankSlice, Remainder, check_remainder
-from loader.sampling.spec import Sampling, SamplingSpec, ShardChoice
+from loader.sampling.spec import SamplingSpec
 
 MAX_FRAMES_PER_BLOCK = 8192
-"""Ids computed by one call, of a batch or more: 64 KiB, and the cost of a NumPy call spread over many batches."""
-
-
-class BatchOptions(TypedDict, total=False):
-    """Which frames come together when. Shared by all that make batches; see `BatchPlan` for what each means."""
-
-    batch_size: int
-    sampling: Sampling
-    seed: int
-    remainder: Remainder | None
-    shards_per_batch: int | None
-    frames_per_visit: int | None
-    shard_choice: ShardChoice
-    frames_with_replacement: bool
-    shards_per_block: int | None
-    clip_frames: int | None
-    clip_stride: int
-    rank: int | None
-    world_size: int | None
+"""Most ids computed by one call, unless a batch has more: 64 KiB. One NumPy call then serves many batches."""
 
 
 class BatchPlan:
@@ -50,47 +32,26 @@ class BatchPlan:
     def __init__(
         self,
         shard_sizes: npt.ArrayLike,
+        spec: SamplingSpec,
         *,
+        batch_size: int,
+        seed: int,
+        remainder: Remainder | None,
+        rank: int,
+        world_size: int,
         video_sizes: npt.ArrayLike | None = None,
-        batch_size: int = 128,
-        sampling: Sampling = "permutation",
-        seed: int = 0,
-        remainder: Remainder | None = None,
-        shards_per_batch: int | None = None,
-        frames_per_visit: int | None = None,
-        shard_choice: ShardChoice = "proportional",
-        frames_with_replacement: bool = False,
-        shards_per_block: int | None = None,
-        clip_frames: int | None = None,
-        clip_stride: int = 1,
-        rank: int | None = None,
-        world_size: int | None = None,
     ) -> None:
-        """Check the arguments against the shards.
+        """Check the arguments against the shards; see `BatchOptions` for the meaning of each.
 
         Args:
             shard_sizes: frames per shard, shape (S,).
-            video_sizes: for clips: frames per video, shape (V,), in the order of frame ids.
+            spec: how the order is drawn.
             batch_size: frames (or clips) per batch and rank.
-            sampling: `permutation`, `iid`, `sequential`, `shards` or `block`; see `loader.sampling.spec.Sampling`.
-                `iid` and `shards` draw with replacement and end after the whole batches, whatever `remainder` says.
-            seed: in [0, 2**32); with the epoch it determines the order.
-            remainder: what becomes of a last step that is not whole; see `Remainder`. None for
-                `uneven` where the order is always the same (`sequential`), so that no frame is left out for good, and
-                `drop` elsewhere. An epoch that holds no whole step is then one smaller batch on each rank, with a
-                warning; "drop" refuses it.
-            shards_per_batch: for `shards`: visits per batch, K. K * m is the batch size; one of them is enough.
-            frames_per_visit: for `shards`: frames of one shard per visit, m.
-            shard_choice: for `shards`: see `loader.sampling.spec.ShardChoice`.
-            frames_with_replacement: for `shards`: whether a visit may draw a frame twice.
-            shards_per_block: for `block`: frames of this many shards are shuffled together, k.
-            clip_frames: sample clips of this many frames, T, of one video each: whole windows, drawn by
-                `permutation` or `iid`. An epoch's order has one clip for each whole window of every video, so it
-                holds most frames T times; videos shorter than a clip have no window and are left out.
-            clip_stride: distance between the frames of a clip, q, in stored frames, the same in every clip.
-            rank: this process among `world_size`; None for 0.
-            world_size: processes that share an epoch: step t's batches of all ranks together are the order's own
-                next world_size * batch_size positions. None for 1.
+            seed: of the order.
+            remainder: None for the default of the sampling.
+            rank: number of this process.
+            world_size: number of processes.
+            video_sizes: for clips: frames per video, shape (V,), in the order of frame ids.
 
         Raises:
             SamplingError: the arguments contradict each other or the shards.
@@ -100,28 +61,23 @@ class BatchPlan:
             for name, value in (
                 ("batch_size", batch_size),
                 ("seed", seed),
-                ("rank", 0 if rank is None else rank),
-                ("world_size", 1 if world_size is None else world_size),
+                ("rank", rank),
+                ("world_size", world_size),
             )
         )
         self._shard_sizes = check_shard_sizes(shard_sizes)
-        self._video_sizes = video_sizes
+        self._video_sizes = None
+        if spec.clip_frames is not None and video_sizes is not None:
+            self._video_sizes = check_shard_sizes(video_sizes)
         self.seed = seed
-        self.spec = SamplingSpec(
-            sampling=sampling,
-            frames_per_visit=frames_of_visit(
-                batch_size=batch_size, shards_per_batch=shards_per_batch, frames_per_visit=frames_per_visit
-            ),
-            shard_choice=shard_choice,
-            frames_with_replacement=frames_with_replacement,
-            shards_per_block=shards_per_block,
-            clip_frames=clip_frames,
-            clip_stride=clip_stride,
-        )
+        self.spec = spec
+        frames_of_visit(
+            batch_size=batch_size, shards_per_batch=None, frames_per_visit=spec.frames_per_visit
+        )  # refuses visits that do not fill a batch
         if remainder is not None:
             check_remainder(remainder)
         if self.spec.with_replacement and remainder != "drop":
-            # Draws with replacement miss frames anyway: a short batch behind whole ones would only cost.
+            # Draws with replacement miss frames in any case, so a short last batch would have no use.
             remainder = None
         self._whole = RankSlice(
             num_positions=len(self.order(0)),
@@ -141,17 +97,17 @@ class BatchPlan:
 
     @property
     def num_positions(self) -> int:
-        """Positions in an epoch's order, all ranks together."""
+        """Positions in the order of an epoch, for all ranks together."""
         return self._whole.num_positions
 
     @property
     def batch_size(self) -> int:
-        """Frames or clips of a whole batch, B: what was asked for, or less where an epoch holds no whole step."""
+        """Frames or clips of a whole batch, B: the given size, or less if an epoch holds no whole step."""
         return self._whole.batch_size
 
     @property
     def drops_last(self) -> bool:
-        """Whether every batch has `batch_size` frames, because what is left of an epoch is dropped."""
+        """Whether every batch has `batch_size` frames, because the remainder of an epoch is dropped."""
         return self._whole.remainder == "drop"
 
     @property
@@ -162,13 +118,13 @@ class BatchPlan:
 
     @property
     def num_positions_doubled(self) -> int:
-        """Reads of an epoch's positions beyond the first, to pad the last step."""
+        """Positions of an epoch that are read a second time, to pad the last step."""
         whole = self._whole
         return -whole.num_positions % whole.positions_per_step if whole.remainder == "pad" else 0
 
     @property
     def warnings(self) -> list[str]:
-        """What the caller should know of this plan, a sentence each: a bias, and batches smaller than asked for."""
+        """Warnings for the caller, one sentence each: a bias, and batches smaller than the given size."""
         found = []
         if self.spec.shard_choice == "uniform" and (chi2 := chi2_of_uniform_shards(self._shard_sizes)):
             found.append(
@@ -193,7 +149,7 @@ class BatchPlan:
 
     @property
     def frames_per_batch(self) -> int:
-        """Frames in a batch at most: batch_size, or batch_size T for clips; no more than an epoch has."""
+        """Most frames in a batch: batch_size, or batch_size T for clips, but no more than an epoch has."""
         return min(self._whole.batch_size, self.num_positions) * (self.spec.clip_frames or 1)
 
     def __str__(self) -> str:
@@ -204,7 +160,7 @@ class BatchPlan:
             f"an epoch is {counted_in_groups(whole.num_positions, self._unit)}",
         ]
         if spec.clip_frames is not None:
-            assert self._video_sizes is not None  # else there would be no order
+            assert self._video_sizes is not None  # an order of clips needs them
             among = "one for each whole window"
             if spec.with_replacement:
                 among = "drawn among as many whole windows"
@@ -235,15 +191,15 @@ class BatchPlan:
         Raises:
             SamplingError: epoch outside [0, 2**32).
         """
-        return epoch_order(
+        return order_over(
             self._shard_sizes, self.spec, seed=self.seed, epoch=epoch, video_sizes=self._video_sizes
         )
 
     def slice_from(self, position: int) -> RankSlice:
-        """Share of this rank in what is left of an epoch from `position` on."""
+        """Share of this rank in the rest of an epoch, from `position` on."""
         return replace(self._whole, first_position=position)
 
-    def batches(self, epoch: int, *, first_position: int = 0) -> Iterator[FrameIds]:
+    def batches(self, epoch: int, *, first_position: int = 0) -> Iterator[Int64s]:
         """Frame ids of each batch of `epoch` from `first_position` on: int64, shape (B,), or (B, T) for clips.
 
         The last batch may be shorter. Step t ends at position `slice_from(first_position).position_after(t)`.
@@ -258,7 +214,7 @@ class BatchPlan:
             yield from np.split(ids, np.cumsum([len(part) for part in positions])[:-1])
 
     def _shrink_to_fit(self) -> None:
-        """Where an epoch holds no whole step, share it out in one step: equal batches, of whole visits."""
+        """If an epoch holds no whole step, make it one step: equal batches of whole visits on each rank."""
         whole = self._whole
         if whole.remainder != "drop" or whole.num_positions >= whole.positions_per_step:
             return
@@ -267,7 +223,7 @@ class BatchPlan:
             self._whole = replace(whole, batch_size=fitting)
 
     def _check_not_empty(self) -> None:
-        """A training loop over no batches looks like success: refuse it where a rank would get none."""
+        """Refuse an epoch without a batch for some rank: a training loop over no batches looks like success."""
         share, visit = self._whole, self.spec.frames_per_visit or 1
         available, needed = share.num_positions, share.positions_per_step
         if share.world_size * visit > available:
@@ -286,42 +242,37 @@ class BatchPlan:
             )
 
 
-def plan_batches(store: FrameStore, **options: Unpack[BatchOptions]) -> BatchPlan:
-    """The plan over a store's shards, and over its videos where clips are asked for; warns of what it should.
+def make_plan(
+    shard_sizes: npt.ArrayLike, *, video_sizes: npt.ArrayLike | None = None, **options: Unpack[BatchOptions]
+) -> BatchPlan:
+    """The plan for `options`, over shards of `shard_sizes` frames; `video_sizes` is needed for clips.
 
     Raises:
-        SamplingError: see `BatchPlan`; also clips of a store that does not hold its videos frame after frame.
+        SamplingError: the options contradict each other or the shards.
+    """
+    all_options = with_defaults(options)
+    rank, world_size = all_options["rank"], all_options["world_size"]
+    return BatchPlan(
+        shard_sizes,
+        spec_of(all_options),
+        batch_size=all_options["batch_size"],
+        seed=all_options["seed"],
+        remainder=all_options["remainder"],
+        rank=0 if rank is None else rank,
+        world_size=1 if world_size is None else world_size,
+        video_sizes=video_sizes,
+    )
+
+
+def plan_batches(store: FrameStore, **options: Unpack[BatchOptions]) -> BatchPlan:
+    """The plan over the shards of a store, and for clips over its videos. Gives the plan's warnings.
+
+    Raises:
+        SamplingError: see `make_plan`; also clips of a store that does not hold its videos frame after frame.
     """
     wants_clips = options.get("clip_frames") is not None
     video_sizes = contiguous_video_sizes(store.index) if wants_clips else None
-    plan = BatchPlan(store.shard_sizes, video_sizes=video_sizes, **options)
+    plan = make_plan(store.shard_sizes, video_sizes=video_sizes, **options)
     for warning in plan.warnings:
         warn_caller(warning)
     return plan
-
-
-def frames_of_visit(
-    *, batch_size: int, shards_per_batch: int | None, frames_per_visit: int | None
-) -> int | None:
-    """Frames of one visit, from K = shards_per_batch, m = frames_per_visit or both; None where neither is given.
-
-    Raises:
-        SamplingError: K m is not the batch size, or one of them no whole number.
-    """
-    batch_size = whole_number("batch_size", batch_size, error=SamplingError)
-    if shards_per_batch is not None:
-        shards_per_batch = whole_number("shards_per_batch", shards_per_batch, error=SamplingError)
-    if frames_per_visit is not None:
-        frames_per_visit = whole_number("frames_per_visit", frames_per_visit, error=SamplingError)
-    if shards_per_batch is None:
-        if frames_per_visit is None or frames_per_visit < 1:
-            return frames_per_visit
-        shards_per_batch = batch_size // frames_per_visit
-    elif frames_per_visit is None:
-        frames_per_visit = batch_size // max(shards_per_batch, 1)
-    if shards_per_batch < 1 or shards_per_batch * frames_per_visit != batch_size:
-        raise SamplingError(
-            f"shards_per_batch x frames_per_visit must be batch_size, "
-            f"found {shards_per_batch} x {frames_per_visit} for {batch_size}"
-        )
-    return frames_per_visit

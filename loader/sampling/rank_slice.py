@@ -1,8 +1,8 @@
 """Which positions of an epoch's order a rank reads at each step.
 
-Global step t owns the positions [t * R * B, (t + 1) * R * B) and rank r its r-th slice of B: ranks interleave inside
-a step, never by whole shards, so the union of the ranks at step t is the order's own next R * B positions, and an
-epoch can go on from that one position with another number of ranks or another batch size.
+Global step t has the positions [t * R * B, (t + 1) * R * B), and rank r reads its r-th slice of B positions. Ranks
+share each step; they never own whole shards. So all ranks at step t together read the next R * B positions of the
+order, and an epoch can go on from that position with another number of ranks or another batch size.
 """
 
 from dataclasses import dataclass
@@ -15,23 +15,18 @@ from frame_store.shared import counted
 from loader.errors import SamplingError
 
 Remainder: TypeAlias = Literal["drop", "pad", "uneven"]
-"""What becomes of the last global step of an epoch where it is not whole.
+"""What becomes of the last global step of an epoch if it is not whole.
 
-`drop`: it is left out, the last N mod R B positions of the order; every rank has the same number of batches. A
-shuffled order leaves out other frames every epoch, so no frame is drawn less often; `sequential` always the same
-ones. `pad`: it is filled up with the positions from the start of the order; every rank has the same number of
-batches, and those frames are read twice this epoch. `uneven`: every position is read once. Some ranks have a short
-batch or none in the last step, so do not use it where ranks wait for each other; and a trainer that takes a step for
-each batch gives a frame of a short batch more weight (S50). `SamplingSpec.default_remainder` is what holds unless
-one of them is asked for."""
+`drop`: the step, which is the last N mod R B positions of the order, is left out. Every rank has the same number of
+batches. A shuffled order leaves out other frames in every epoch, so no frame is drawn less often; `sequential` always
+leaves out the same frames. `pad`: the step is filled with positions from the start of the order. Every rank has the
+same number of batches, and those frames are read twice in the epoch. `uneven`: every position is read once. In the last
+step some ranks have a short batch or none, so do not use it if ranks wait for each other. A trainer that takes a step
+for each batch gives a frame of a short batch more weight (S50). `SamplingSpec.default_remainder` is the default."""
 
 
 def check_remainder(remainder: object) -> None:
-    """Refuse what is no `Remainder`.
-
-    Raises:
-        SamplingError: as it says.
-    """
+    """Refuse other values than those of `Remainder`, with a SamplingError."""
     if remainder not in get_args(Remainder):
         raise SamplingError(f"remainder must be one of {', '.join(get_args(Remainder))}; found {remainder!r}")
 
@@ -50,10 +45,10 @@ class RankSlice:
     """Number of ranks, R."""
     remainder: Remainder
     first_position: int = 0
-    """Positions of the epoch that are done already, by whatever ranks and batch sizes."""
+    """Positions of the epoch that were read before, by any number of ranks and any batch sizes."""
 
     def __post_init__(self) -> None:
-        """Refuse ranks, batches and places that do not exist."""
+        """Check the rank, the batch size and the first position."""
         check_remainder(self.remainder)
         if self.batch_size < 1:
             raise SamplingError(f"batch_size must be 1 or more, found {self.batch_size}")
@@ -71,12 +66,12 @@ class RankSlice:
 
     @property
     def num_steps(self) -> int:
-        """Global steps that are left, those on which some rank has no batch included."""
+        """Global steps that are left, including a step in which some rank has no batch."""
         whole_steps, rest = divmod(self.num_positions - self.first_position, self.positions_per_step)
         return whole_steps + (rest > 0 and self.remainder != "drop")
 
     def __len__(self) -> int:
-        """Batches of this rank in what is left of the epoch."""
+        """Batches of this rank in the rest of the epoch."""
         is_short = self.remainder == "uneven" and self._start(self.num_steps - 1) >= self.num_positions
         return self.num_steps - (is_short and self.num_steps > 0)
 
@@ -94,7 +89,7 @@ class RankSlice:
         return positions[positions < self.num_positions]
 
     def position_after(self, step: int) -> int:
-        """Where the epoch goes on once all ranks have had `step`: `num_positions` where nothing is left of it."""
+        """The position where the epoch goes on after all ranks have read `step`; `num_positions` at its end."""
         if step + 1 >= self.num_steps:
             return self.num_positions
         return self.first_position + (step + 1) * self.positions_per_step

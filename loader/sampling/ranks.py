@@ -1,31 +1,26 @@
-"""Which share of an epoch a process takes, and whether somebody forgot to say so."""
+"""The rank of this process, and a warning if several processes train and the loader was given no rank."""
 
 import os
 
 from frame_store.shared import whole_number
-from loader.errors import SamplingError
-from loader.sampling.caller_warning import warn_caller
-
-
-class UnshardedWarning(UserWarning):
-    """Several processes train, and each of them reads every frame."""
+from loader.errors import SamplingError, UnshardedWarning, warn_caller
 
 
 def rank_and_world_size() -> tuple[int, int]:
-    """What to give as `rank` and `world_size`: as `torch.distributed` says, where it is set up.
+    """The values to give as `rank` and `world_size`.
 
-    Else as the environment says (RANK and WORLD_SIZE, which torchrun and `accelerate launch` set), and (0, 1) where it
-    says nothing.
+    They come from `torch.distributed` if it is set up, otherwise from the environment variables RANK and WORLD_SIZE,
+    which torchrun and `accelerate launch` set. Without either they are (0, 1).
 
     Raises:
-        SamplingError: only one of RANK and WORLD_SIZE is set, or they are no rank of a world size.
+        SamplingError: only one of RANK and WORLD_SIZE is set, or they are not 0 <= rank < world size.
     """
     ranks = _ranks_of_torch()
     return ranks if ranks is not None else _ranks_of_environment()
 
 
 def _ranks_of_torch() -> tuple[int, int] | None:
-    """Rank and world size of `torch.distributed`, None where it is not set up."""
+    """Rank and world size of `torch.distributed`; None if it is not set up."""
     from torch import distributed
 
     if distributed.is_available() and distributed.is_initialized():
@@ -47,16 +42,16 @@ def _ranks_of_environment() -> tuple[int, int]:
     if not 0 <= rank < world_size:
         raise SamplingError(
             f"the environment must hold whole numbers 0 <= RANK < WORLD_SIZE, or neither of the two; found {found}; "
-            f"set both, or ask once torch.distributed is set up (with Lightning: in train_dataloader)"
+            f"set both, or call this after torch.distributed is set up (with Lightning: in train_dataloader)"
         )
     return rank, world_size
 
 
 def check_ranks(rank: int | None, world_size: int | None) -> None:
-    """Refuse half of what belongs together.
+    """Refuse a rank without a world size, and a world size without a rank.
 
     Raises:
-        SamplingError: only one of them was given, or one is no whole number.
+        SamplingError: only one of them was given, or one is not a whole number.
     """
     for name, value in (("rank", rank), ("world_size", world_size)):
         if value is not None:
@@ -64,20 +59,20 @@ def check_ranks(rank: int | None, world_size: int | None) -> None:
     if (rank is None) != (world_size is None):
         raise SamplingError(
             f"rank and world_size belong together, found rank={rank} and world_size={world_size}; "
-            f"loader.rank_and_world_size() says both"
+            f"loader.rank_and_world_size() gives both"
         )
 
 
 class ShardingCheck:
-    """Whether a loader that was given no rank is one of several processes that train; says so once."""
+    """Warns once if a loader was given no rank and several processes train."""
 
     def __init__(self, *, maker: str, is_rank_given: bool) -> None:
-        """For a loader that `maker` makes; silent where its rank was given."""
+        """For a loader that `maker` makes; never warns if its rank was given."""
         self._maker = maker
         self._is_done = is_rank_given
 
     def warn_if_unsharded(self) -> None:
-        """Warn where `torch.distributed` is set up for several processes, or else WORLD_SIZE speaks of them."""
+        """Warn if `torch.distributed` is set up for several processes, or WORLD_SIZE is above 1."""
         if self._is_done:
             return
         num_processes, how_known = _num_training_processes()
@@ -85,18 +80,18 @@ class ShardingCheck:
             self._is_done = True
             warn_caller(
                 f"{num_processes} processes train ({how_known}), and {self._maker} was given no rank, so each of "
-                f"them reads every frame; give rank and world_size, as loader.rank_and_world_size() says them, or "
-                f"rank=0, world_size=1 where each is to read them all (or a framework shards what it reads)",
+                f"them reads every frame; give rank and world_size, from loader.rank_and_world_size(), or "
+                f"rank=0, world_size=1 if each shall read all frames (or if a framework shards the batches)",
                 UnshardedWarning,
             )
 
 
 def _num_training_processes() -> tuple[int, str]:
-    """How many processes evidently train together, and how that is known."""
+    """How many processes train together, and the source of this number."""
     ranks = _ranks_of_torch()
     if ranks is not None:
         return ranks[1], "torch.distributed is set up for them"
     try:
-        return int(os.environ.get("WORLD_SIZE", "1")), "WORLD_SIZE says so"
+        return int(os.environ.get("WORLD_SIZE", "1")), "WORLD_SIZE is that number"
     except ValueError:
-        return 1, "WORLD_SIZE is no number"
+        return 1, "WORLD_SIZE is not a number"

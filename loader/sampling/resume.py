@@ -1,4 +1,4 @@
-"""Where a run stands in its epochs: what a checkpoint keeps, and what going on from it must agree with."""
+"""The place of a run in its epochs: the state in a checkpoint, and the checks when a run goes on from it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from frame_store.protocol import FrameStore
 from frame_store.shared import counted, listed, whole_number
 from loader.errors import SamplingError
-from loader.sampling.plan import BatchOptions, BatchPlan, plan_batches
+from loader.sampling.options import BatchOptions
+from loader.sampling.plan import BatchPlan, plan_batches
 from loader.sampling.ranks import ShardingCheck, check_ranks
 
 
@@ -17,20 +18,20 @@ class LoaderState:
     """A place in the sequence of all epochs' orders, the same for every rank."""
 
     fingerprint: str
-    """Of the store the frames come from."""
+    """Of the store that the frames come from."""
     sampling: dict[str, Any]
     """The fields of the `SamplingSpec`."""
     seed: int
     epoch: int
     position: int
-    """Positions of the epoch's order that all ranks together have been given."""
+    """Positions of the order of the epoch that all ranks together have received."""
 
     @classmethod
     def from_builtins(cls, state: dict[str, Any]) -> "LoaderState":
-        """Parse what `to_builtins` made.
+        """Parse the output of `to_builtins`.
 
         Raises:
-            SamplingError: a key too many or too few, or a value of another type.
+            SamplingError: an unknown or missing key, or a value of another type.
         """
         expected = {"fingerprint": str, "sampling": dict, "seed": int, "epoch": int, "position": int}
         found = {name: type(value) for name, value in state.items()} if isinstance(state, dict) else state
@@ -58,32 +59,31 @@ class Place(NamedTuple):
 
     epoch: int
     position: int
-    """Positions of the epoch's order that all ranks together are done with."""
+    """Positions of the order of the epoch that all ranks together have received."""
 
 
 class EpochCursor:
-    """Which epoch comes next, and how much of it the caller has been given.
+    """Which epoch comes next, and how much of an epoch the caller has received.
 
-    An iteration counts from its first batch on: it takes its epoch when its first batch is asked for, and hands it
-    back where that batch cannot be given.
+    An iteration takes its epoch when its first batch is read, and gives the epoch back if that batch cannot be read.
     """
 
     def __init__(self, plan: BatchPlan, *, fingerprint: str, sharding: ShardingCheck | None = None) -> None:
-        """At the start of epoch 0; `sharding` is asked where an iteration begins."""
+        """At the start of epoch 0; each iteration begins with a call of `sharding`."""
         self._plan = plan
         self._fingerprint = fingerprint
         self._sharding = sharding
         self._next = Place(0, 0)
         self._began = Place(0, 0)
-        """Where the latest iteration began."""
+        """The place where the latest iteration began."""
         self._given = Place(0, 0)
-        """Behind the last batch given, of whatever iteration moved last."""
+        """The place after the last batch that any iteration gave."""
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next iteration that gives a batch one of `epoch`.
+        """Set the epoch of the next iteration whose first batch is read.
 
-        It begins at the start of the epoch, unless it would have gone on inside this very epoch, from a loaded state:
-        there it still does.
+        The iteration begins at the start of the epoch, unless a state inside this epoch was loaded: then it goes on
+        from that state.
 
         Raises:
             SamplingError: not in [0, 2**32).
@@ -94,12 +94,12 @@ class EpochCursor:
 
     @property
     def next_place(self) -> Place:
-        """Where the next iteration begins."""
+        """The place where the next iteration begins."""
         return self._next
 
     @contextmanager
     def iteration(self) -> Iterator["Iteration"]:
-        """An iteration, from before its first batch is made; leaving without an error means that it has no more."""
+        """An iteration, from before its first batch is read. Leaving the context without an error ends it."""
         iteration = self.begin()
         try:
             yield iteration
@@ -109,7 +109,7 @@ class EpochCursor:
         iteration.end()
 
     def begin(self) -> "Iteration":
-        """The iteration whose first batch is asked for now; the one after it begins the next epoch."""
+        """The iteration whose first batch is read now. The iteration after it begins the next epoch."""
         if self._sharding is not None:
             self._sharding.warn_if_unsharded()
         began = self._next
@@ -118,15 +118,15 @@ class EpochCursor:
         return Iteration(self, began)
 
     def __str__(self) -> str:
-        """Which epoch the next iteration takes, and from where, for the `repr` of a loader."""
+        """Epoch and position where the next iteration begins, for the `repr` of a loader."""
         epoch, position = self._next
         return f"next is epoch {epoch}" + (f" from position {position:,} on" if position else "")
 
     def state(self, *, batches_received: int | None = None) -> LoaderState:
-        """The place behind the last batch given, or `batches_received` behind where the latest iteration began.
+        """The place after the last batch given, or `batches_received` batches after the latest iteration began.
 
         Raises:
-            SamplingError: so many batches cannot have been received.
+            SamplingError: the latest iteration does not have that many batches.
         """
         if batches_received is None:
             return self.state_at(self._given)
@@ -144,7 +144,7 @@ class EpochCursor:
         return self.state_at(Place(epoch, position))
 
     def state_at(self, place: Place) -> LoaderState:
-        """The state of a run that stands at `place`."""
+        """The state of a run at `place`."""
         return LoaderState(
             fingerprint=self._fingerprint,
             sampling=self._plan.spec.to_builtins(),
@@ -154,10 +154,11 @@ class EpochCursor:
         )
 
     def load(self, state: LoaderState) -> None:
-        """Make the next iteration go on from `state`; it gives nothing where no step is left of the epoch.
+        """Make the next iteration go on from `state`. It gives no batch if no step is left of the epoch.
 
         Raises:
-            SamplingError: it is of another store, sampling or seed (both sides are named), or outside the epoch.
+            SamplingError: `state` belongs to another store, sampling or seed (the message names both sides), or lies
+                outside the epoch.
         """
         here = self.state()
         differing = [
@@ -190,14 +191,14 @@ class EpochCursor:
             self._given = place
 
     def _take_back(self, began: Place) -> None:
-        if self._next == (began.epoch + 1, 0) and self._given == began:  # nothing else moved since
+        if self._next == (began.epoch + 1, 0) and self._given == began:  # no other iteration has moved since
             self._next = began
 
 
 def plan_epochs(maker: str, store: FrameStore, options: BatchOptions) -> tuple[BatchPlan, EpochCursor]:
-    """What a loader that `maker` makes gives of a store, and where it stands: at the start of epoch 0.
+    """The plan of a loader that `maker` makes, and a cursor at the start of epoch 0.
 
-    Warns where several processes train and no rank is among the options, now or when an iteration begins.
+    Warns if several processes train and the options have no rank, now or when an iteration begins.
 
     Raises:
         SamplingError: see `plan_batches`; also only one of rank and world_size.
@@ -210,28 +211,28 @@ def plan_epochs(maker: str, store: FrameStore, options: BatchOptions) -> tuple[B
 
 
 class Iteration:
-    """One pass over what is left of an epoch, and how much of it the caller has been given."""
+    """One pass over the rest of an epoch, and how much of it the caller has received."""
 
     def __init__(self, cursor: EpochCursor, began: Place) -> None:
         self._cursor = cursor
         self._has_given = False
         self.began = began
         self.place = began
-        """Behind the last batch given; the start of the next epoch once there are no more."""
+        """The place after the last batch given; the start of the next epoch after the iteration has ended."""
 
     def give(self, position: int) -> None:
-        """Record that the caller is handed a batch, and that the epoch goes on at `position` behind it."""
+        """Record that the caller receives a batch, and that the epoch goes on at `position` after it."""
         self._has_given = True
         self.place = Place(self.began.epoch, position)
         self._cursor._move(self.place)
 
     def end(self) -> None:
-        """Record that this rank has no more batches: it is done with the epoch, also where others have one more."""
+        """Record that this rank has no more batches in the epoch; other ranks may have one more."""
         next_epoch = Place(self.began.epoch + 1, 0)
         self._cursor._move(next_epoch, only_from=self.place)
         self.place = next_epoch
 
     def withdraw(self) -> None:
-        """Where no batch was given: hand the epoch back, for the next iteration to take."""
+        """Give the epoch back to the next iteration if no batch was given."""
         if not self._has_given:
             self._cursor._take_back(self.began)

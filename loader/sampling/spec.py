@@ -1,4 +1,4 @@
-"""How frames are drawn: one checked value that samplers, their bias analysis and the resume state share."""
+"""How frames are drawn: one checked value, used by the samplers, the analysis of their bias and the resume state."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, get_args
@@ -8,20 +8,23 @@ from loader.errors import SamplingError
 from loader.sampling.rank_slice import Remainder
 
 Sampling: TypeAlias = Literal["permutation", "iid", "sequential", "shards", "block"]
-"""`permutation`: a global random order of every frame. `iid`: uniform, with replacement. `sequential`: ids in order.
-`shards`: draw a shard, then frames of it, the fewer seeks the more frames a visit. `block`: every frame in an order
-that is shuffled in blocks of a few shards' frames. What an epoch makes of the end of its order is the `Remainder`."""
+"""`permutation`: every frame, in a global random order. `iid`: uniform draws, with replacement. `sequential`: the order
+of ids. `shards`: draw a shard, then several of its frames; more frames a visit need fewer seeks. `block`: every frame;
+the order is shuffled in blocks, and a block has the frames of a few shards. `Remainder` treats the end of the order."""
 
 ShardChoice: TypeAlias = Literal["proportional", "uniform"]
-"""How `shards` draws a shard: `proportional` to its frames, so that every frame is equally likely; or every shard
-alike (`uniform`, the naive rule), which draws the frames of small shards too often."""
+"""How `shards` draws a shard. `proportional`: with a probability proportional to its frames, so that every frame is
+equally likely. `uniform`: every shard with the same probability (the naive rule); this draws the frames of small shards
+too often."""
 
 _OF_SHARDS = ("frames_per_visit", "shard_choice", "frames_with_replacement")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingSpec:
-    """Everything beside shard sizes, seed and epoch that decides the order of frames.
+    """The options that decide the order of frames, beside the shard sizes, the seed and the epoch.
+
+    `loader.sampling.options.BatchOptions` explains each field. `frames_per_visit` stands for `shards_per_batch`, too.
 
     Raises:
         SamplingError: a misspelt name, a number out of range, or an option of another sampling.
@@ -29,21 +32,14 @@ class SamplingSpec:
 
     sampling: Sampling = "permutation"
     frames_per_visit: int | None = None
-    """`shards`: frames drawn of one shard before the next is drawn, m."""
     shard_choice: ShardChoice = "proportional"
-    """`shards`: see `ShardChoice`."""
     frames_with_replacement: bool = False
-    """`shards`: whether a visit may draw a frame twice."""
     shards_per_block: int | None = None
-    """`block`: a block holds the frames of this many shards of average size, k."""
     clip_frames: int | None = None
-    """Frames of a clip, T; None samples single frames. A clip is a whole window: T frames of one video, q apart.
-    `permutation` orders every whole window, `iid` draws windows uniformly, with replacement."""
     clip_stride: int = 1
-    """Distance between the frames of a clip, q, in stored frames."""
 
     def __post_init__(self) -> None:
-        """Check names, ranges and what belongs to what."""
+        """Check names and ranges, and that each option belongs to the sampling."""
         for option, names in (
             ("sampling", get_args(Sampling)),
             ("shard_choice", get_args(ShardChoice)),
@@ -53,7 +49,7 @@ class SamplingSpec:
         for option in ("frames_per_visit", "shards_per_block", "clip_frames", "clip_stride"):
             if (value := getattr(self, option)) is not None:
                 number = whole_number(option, value, error=SamplingError)
-                # NumPy's integers would end up in states and reports.
+                # A NumPy integer would appear in states and reports.
                 object.__setattr__(self, option, number)
         flag("frames_with_replacement", self.frames_with_replacement, error=SamplingError)
         self._check_options_of("shards", _OF_SHARDS, needed="frames_per_visit")
@@ -67,36 +63,36 @@ class SamplingSpec:
 
     @property
     def with_replacement(self) -> bool:
-        """Whether an epoch may draw a frame (or clip) twice and miss another; such epochs are cut to whole batches."""
+        """Whether an epoch may draw a frame (or clip) twice and miss another. Such an epoch is cut to whole batches."""
         return self.sampling in {"iid", "shards"}
 
     @property
     def default_remainder(self) -> Remainder:
-        """What becomes of a last step that is not whole, where nobody says.
+        """The `Remainder` that is used if the caller gives none.
 
-        `drop` where another epoch has another order: every batch weighs alike, and the positions that are left out
-        hold other frames each epoch. `uneven` for an order that is always the same (`sequential`): what `drop` left
-        out would never be shown.
+        `drop` if each epoch has another order: all batches have the same weight, and the positions left out hold other
+        frames in each epoch. `uneven` for `sequential`, whose order is always the same: `drop` would never show the
+        last frames.
         """
         return "uneven" if self.sampling == "sequential" else "drop"
 
     def to_builtins(self) -> dict[str, Any]:
-        """As plain values, for a resume state or a report."""
+        """The fields as plain values, for a resume state or a report."""
         return asdict(self)
 
     def __str__(self) -> str:
-        """The options that say something, as they would be written.
+        """The sampling, and the options that differ from their defaults.
 
         >>> str(SamplingSpec(sampling="shards", frames_per_visit=8))
         'sampling=shards frames_per_visit=8'
         """
         defaults = SamplingSpec.__dataclass_fields__
-        said = {
+        shown = {
             name: value
             for name, value in self.to_builtins().items()
             if name == "sampling" or value != defaults[name].default
         }
-        return " ".join(f"{name}={value}" for name, value in said.items())
+        return " ".join(f"{name}={value}" for name, value in shown.items())
 
     def _check_options_of(self, sampling: Sampling, options: tuple[str, ...], *, needed: str) -> None:
         if self.sampling == sampling:

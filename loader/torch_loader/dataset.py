@@ -1,4 +1,4 @@
-"""Frame stores for torch's own `DataLoader`, with worker processes where you want them.
+"""Frame stores for torch's own `DataLoader`, with or without worker processes.
 
 ```python
 dataset = FrameDataset(store)
@@ -9,7 +9,7 @@ for batch in batches:  # FrameBatch; each iteration is the sampler's next epoch
 ```
 
 torchdata's `StatefulDataLoader` takes the same arguments, and its state resumes at the exact next batch.
-`loader.make_dataloader` puts these together, starts workers as the store allows, and moves batches to a GPU.
+`loader.make_dataloader` makes all of this, starts workers in a way that the store allows, and moves batches to a GPU.
 
 A plain `DataLoader(dataset, batch_size=128, shuffle=True)` works too: torch's default collation copies the samples
 once more, into a dict of `frame` (B, 3, H, W) and `frame_id`, `video_id`, `frame_in_video`, `pts_seconds` (B,).
@@ -21,8 +21,9 @@ from typing import Any, TypeAlias, Unpack
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from frame_store.protocol import FrameStore
 from frame_store.shared import counted_in_groups
-from loader.batches import FrameBatch, read_frame_batch
+from loader.batches import CpuReader, FrameBatch
 from loader.errors import SamplingError
 from loader.sampling import (
     BatchOptions,
@@ -36,7 +37,7 @@ from loader.sampling import (
 from loader.store_argument import StoreOrPath, opened_store
 
 BatchIds: TypeAlias = list[int] | list[list[int]]
-"""Frame ids of one batch; for clips a list of ids for each."""
+"""Frame ids of one batch; for clips a list of ids for each clip."""
 
 
 class FrameDataset(Dataset[dict[str, torch.Tensor]]):
@@ -44,15 +45,21 @@ class FrameDataset(Dataset[dict[str, torch.Tensor]]):
 
     @takes_options("FrameDataset")
     def __init__(self, store: StoreOrPath) -> None:
-        """Over `store`, which travels to worker processes without its open files.
+        """Over `store`, which is pickled to worker processes without its open files.
 
-        The path of a cache is opened as `frame_store.open_store(path)` does, and the store goes with this dataset.
+        The path of a cache is opened as `frame_store.open_store(path)` does; the store is closed with this dataset.
 
         Raises:
-            SamplingError: neither a store nor a path.
+            SamplingError: `store` is neither a store nor a path.
             StoreError: no usable cache at the path.
         """
-        self.store = opened_store(store)
+        self._store = opened_store(store)
+        self._reader = CpuReader(self._store)
+
+    @property
+    def store(self) -> FrameStore:
+        """The store that this dataset reads."""
+        return self._store
 
     def __repr__(self) -> str:
         height, width, _ = self.store.frame_shape
@@ -64,11 +71,11 @@ class FrameDataset(Dataset[dict[str, torch.Tensor]]):
 
     def __getitem__(self, frame_id: int) -> dict[str, torch.Tensor]:
         """One frame, as a sample of `FrameBatch.__getitem__`: `frame` is uint8 (3, H, W)."""
-        return read_frame_batch(self.store, [frame_id])[0]
+        return self.__getitems__([frame_id])[0]
 
     def __getitems__(self, frame_ids: Sequence[int] | Sequence[Sequence[int]]) -> FrameBatch:
-        """A whole batch in one read: what `DataLoader` asks for and hands to its `collate_fn`."""
-        return read_frame_batch(self.store, frame_ids)
+        """A whole batch in one read. `DataLoader` calls this, and passes the batch to its `collate_fn`."""
+        return self._reader.read(frame_ids, epoch=0).batch
 
 
 class FrameBatchSampler(Sampler[BatchIds]):
@@ -76,9 +83,9 @@ class FrameBatchSampler(Sampler[BatchIds]):
 
     @takes_options("FrameBatchSampler")
     def __init__(self, store: StoreOrPath, **options: Unpack[BatchOptions]) -> None:
-        """See `FrameLoader` for the options. Only the sizes of `store` are kept; a path is opened for them and closed.
+        """See `BatchOptions` for the options. Only the sizes of `store` are kept; a path is opened for them and closed.
 
-        `accelerate.prepare` shards the batches of a sampler itself: there, give `rank=0, world_size=1`.
+        `accelerate.prepare` shards the batches of a sampler itself. Give `rank=0, world_size=1` to a sampler for it.
 
         Raises:
             SamplingError: the options contradict each other or the store, or one does not exist (also a TypeError).
@@ -98,23 +105,23 @@ class FrameBatchSampler(Sampler[BatchIds]):
 
     @property
     def batch_size(self) -> int:
-        """Frames (or clips) in a batch at most; what accelerate shards by."""
+        """Most frames (or clips) in a batch; accelerate shards by this number."""
         return self._plan.batch_size
 
     @property
     def drop_last(self) -> bool:
-        """Whether every batch is whole, so that accelerate need not fill one up."""
+        """Whether every batch is whole, so that accelerate fills none up."""
         return self._plan.drops_last
 
     @property
     def sampler(self) -> "FrameBatchSampler":
-        """Itself: where frameworks look for `set_epoch`, as in torch's `BatchSampler` (Lightning, accelerate)."""
+        """The sampler itself. Lightning and accelerate call `set_epoch` on this attribute of torch's `BatchSampler`."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Make `epoch` that of the next first batch; see `FrameLoader.set_epoch`.
+        """Set the epoch of the next iteration; see `FrameLoader.set_epoch`.
 
-        A `DataLoader` with workers asks for batches as soon as it is iterated: set the epoch before.
+        A `DataLoader` with workers takes batches as soon as it is iterated: set the epoch before that.
 
         Raises:
             SamplingError: not in [0, 2**32).
@@ -122,17 +129,17 @@ class FrameBatchSampler(Sampler[BatchIds]):
         self._cursor.set_epoch(epoch)
 
     def state_dict(self, *, batches_received: int | None = None) -> dict[str, Any]:
-        """Where the run stands once `batches_received` batches of the present iteration have reached the caller.
+        """The place of the run after the caller received `batches_received` batches of the current iteration.
 
-        All of them are the start of the next epoch. None for behind the last batch that was taken from this sampler.
-        A `DataLoader` with workers takes batches ahead of time, so only the training loop knows what it got.
-        torchdata's `StatefulDataLoader` keeps the states behind the batches it yields, with workers and without, and
-        needs no number.
+        With all batches received, it is the start of the next epoch. None means the place after the last batch that was
+        taken from this sampler. A `DataLoader` with workers takes batches in advance, so only the training loop knows
+        how many it received. torchdata's `StatefulDataLoader` keeps the state after each batch that it yields, with and
+        without workers, and needs no number.
 
         `FrameLoader` resumes from the same states.
 
         Raises:
-            SamplingError: the iteration has no so many batches.
+            SamplingError: the iteration does not have that many batches.
         """
         return self._cursor.state(batches_received=batches_received).to_builtins()
 
@@ -141,12 +148,12 @@ class FrameBatchSampler(Sampler[BatchIds]):
         self._cursor.load(LoaderState.from_builtins(state))
 
     def __iter__(self) -> "BatchIdsIterator":
-        """Takes its epoch with its first batch: a DataLoader with workers makes two iterators and drops one."""
+        """An iteration. It takes its epoch with its first batch: a DataLoader with workers makes two and drops one."""
         return BatchIdsIterator(self._plan, self._cursor)
 
 
 class BatchIdsIterator(Iterator[BatchIds]):
-    """The batches of one iteration, with the state behind the last one taken: what `StatefulDataLoader` asks for."""
+    """The batches of one iteration, with the state after the last one taken; `StatefulDataLoader` calls its methods."""
 
     def __init__(self, plan: BatchPlan, cursor: EpochCursor) -> None:
         self._plan = plan
@@ -167,7 +174,7 @@ class BatchIdsIterator(Iterator[BatchIds]):
         raise StopIteration
 
     def state_dict(self) -> dict[str, Any]:
-        """The place behind the last batch taken from this iterator; before the first, where it will begin."""
+        """The place after the last batch taken from this iterator; before the first batch, where it begins."""
         place = self._cursor.next_place if self._iteration is None else self._iteration.place
         return self._cursor.state_at(place).to_builtins()
 
@@ -175,7 +182,7 @@ class BatchIdsIterator(Iterator[BatchIds]):
         """Go on from `state`; this iterator has given nothing yet.
 
         Raises:
-            SamplingError: see `FrameLoader.load_state_dict`; or batches were taken from this iterator already.
+            SamplingError: see `FrameLoader.load_state_dict`; also if batches were taken from this iterator before.
         """
         if self._iteration is not None:
             raise SamplingError(
@@ -188,7 +195,7 @@ def frame_batch_collate(batch: FrameBatch) -> FrameBatch:
     """The `collate_fn` that keeps `FrameDataset`'s batches as they are.
 
     Raises:
-        TypeError: the samples did not come from `FrameDataset.__getitems__`.
+        TypeError: `batch` does not come from `FrameDataset.__getitems__`.
     """
     if not isinstance(batch, FrameBatch):
         raise TypeError(

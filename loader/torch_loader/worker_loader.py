@@ -1,4 +1,4 @@
-"""Threads or worker processes, and which kind: what the store and the device allow, decided before any starts."""
+"""Threads or worker processes: which of them, and how workers start, is decided before any starts."""
 
 import multiprocessing
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from frame_store.errors import CudaForkError
 from frame_store.protocol import FrameStore
 from frame_store.shared import check_cuda_usable_here, whole_number
 from loader.augment import Augment, augmented_frames, checked_augment
-from loader.batches import FrameBatch, read_frame_batch
+from loader.batches import CpuReader, FrameBatch
 from loader.errors import SamplingError
 from loader.frame_loader import FrameLoader
 from loader.gpu import CudaStreams, Device, DeviceStreams, chosen_device
@@ -20,7 +20,7 @@ from loader.store_argument import StoreOrPath, opened_store
 from loader.torch_loader.dataset import BatchIds, frame_batch_collate
 
 StartMethod: TypeAlias = str | BaseContext
-"""`fork`, `spawn` or `forkserver`, or what `multiprocessing.get_context` makes of it."""
+"""`fork`, `spawn` or `forkserver`, or a context of `multiprocessing.get_context`."""
 
 
 @takes_options("make_dataloader")
@@ -35,29 +35,30 @@ def make_dataloader(
 ) -> "FrameLoader | WorkerLoader":
     """Batches of `store` on `device`, from threads or from worker processes: the same batches in the same order.
 
-    Threads are the better choice nearly always: reading and decoding release the GIL, nothing is copied between
-    processes, a GPU keeps one context. Processes are for work around it that holds the GIL.
+    Threads are nearly always the better choice: reading and decoding release the GIL, nothing is copied between
+    processes, and a GPU keeps one context. Processes are for other work that holds the GIL.
 
     Args:
-        store: where the frames are: an open store, or the path of a cache; see `FrameLoader`.
-        num_workers: 0 for a `FrameLoader` and its threads; else processes that read, and stay from epoch to epoch.
-            They return frames on the CPU: of a store that decodes on a GPU these are copied there and back.
-        device: where the batches are to be, see `FrameLoader`. With workers, the process that iterates uploads them.
-        multiprocessing_context: how workers start. None for "spawn" where the store may not cross a fork, and else
-            for Python's default.
-        augment: see `FrameLoader`. With workers and batches on the CPU it runs in the workers, which takes a callable
-            that pickles where they are spawned (no lambda), and whose randomness is what torch seeds each worker
-            with; on a GPU it runs in the process that iterates, behind the upload.
-        options: see `FrameLoader`, which has more of its own: make it directly to look ahead, or to have a GPU decode
-            JPEG.
+        store: an open store, or the path of a cache; see `FrameLoader`.
+        num_workers: 0 makes a `FrameLoader` with its threads. Other numbers are processes that read, and that stay from
+            epoch to epoch. They return frames on the CPU: frames that a store decodes on a GPU are copied to the host
+            and back.
+        device: device of the batches; see `FrameLoader`. With workers, the process that iterates uploads the batches.
+        multiprocessing_context: how workers start. None means "spawn" if the store may not cross a fork, and Python's
+            default otherwise.
+        augment: see `FrameLoader`. With workers and batches on the CPU it runs in the workers. Spawned workers need a
+            callable that can be pickled (not a lambda), and its randomness depends on torch's seed of each worker. With
+            batches on a GPU it runs in the process that iterates, after the upload.
+        options: see `BatchOptions`. `FrameLoader` has more options of its own: make it directly to look ahead, or to
+            have a GPU decode JPEG.
 
     Raises:
         SamplingError: the arguments contradict each other or the store, or an option does not exist (also a
             TypeError).
         StoreError: no usable cache at the path.
-        CudaForkError: workers would be forked that cannot read from this store; no worker has started. Or this
-            process is such a fork, and a GPU is asked for.
-        CudaUnavailableError: a GPU is asked for, and there is none that can be used.
+        CudaForkError: workers would be forked, and a fork cannot read from this store; no worker has started. Also
+            for a GPU in a process that was forked from one that uses CUDA.
+        CudaUnavailableError: no usable GPU for `device`.
     """
     num_workers = whole_number("num_workers", num_workers, least=0, error=SamplingError)
     if num_workers == 0:
@@ -74,11 +75,11 @@ def make_dataloader(
 
 
 def worker_context(store: FrameStore, requested: StartMethod | None) -> StartMethod | None:
-    """How worker processes that read from `store` are to start; None leaves it to Python.
+    """How worker processes that read from `store` start; None means Python's default.
 
     Raises:
-        CudaForkError: a fork is requested, and the store may not cross one.
-        SamplingError: no such way to start a process.
+        CudaForkError: a fork is requested, and the store may not cross a fork.
+        SamplingError: an unknown start method.
     """
     if isinstance(requested, str) and requested not in multiprocessing.get_all_start_methods():
         raise SamplingError(
@@ -100,9 +101,10 @@ def worker_context(store: FrameStore, requested: StartMethod | None) -> StartMet
 
 
 class WorkerLoader:
-    """Iterates `FrameBatch` that worker processes read; each iteration is the next epoch, as `FrameLoader`'s are.
+    """Iterates `FrameBatch` that worker processes read; each iteration is the next epoch, as with `FrameLoader`.
 
-    One iteration at a time: another one ends it. The workers start with the first and end with this object.
+    Only one iteration runs at a time: a new one ends the one before. The workers start with the first iteration and end
+    with this object.
     """
 
     def __init__(
@@ -120,7 +122,7 @@ class WorkerLoader:
         self._plan, self._cursor = plan_epochs("make_dataloader", store, options)
         self._places = _PlannedBatches(self._plan)
         augment = checked_augment(augment)
-        self._augment_here = augment if self._device.type == "cuda" else None
+        self._augment_on_device = augment if self._device.type == "cuda" else None
         self._batches: DataLoader[FrameBatch] = DataLoader(
             _BatchDataset(store, augment=None if self._device.type == "cuda" else augment),
             batch_sampler=self._places,  # type: ignore[arg-type]  # a batch's ids come with its epoch
@@ -139,7 +141,7 @@ class WorkerLoader:
 
     @property
     def store(self) -> FrameStore:
-        """Where the frames are."""
+        """The store that the workers read."""
         return self._store
 
     def __len__(self) -> int:
@@ -148,7 +150,7 @@ class WorkerLoader:
 
     @property
     def sampler(self) -> "WorkerLoader":
-        """Itself: where frameworks look for `set_epoch`; see `FrameLoader.sampler`."""
+        """The loader itself; see `FrameLoader.sampler`."""
         return self
 
     @property
@@ -157,7 +159,7 @@ class WorkerLoader:
         return
 
     def set_epoch(self, epoch: int) -> None:
-        """Make `epoch` that of the next first batch; see `FrameLoader.set_epoch`.
+        """Set the epoch of the next iteration; see `FrameLoader.set_epoch`.
 
         Raises:
             SamplingError: not in [0, 2**32).
@@ -165,7 +167,7 @@ class WorkerLoader:
         self._cursor.set_epoch(epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the run stands behind the last batch that the caller has got; see `FrameLoader.state_dict`."""
+        """The place of the run after the last batch that the caller received; see `FrameLoader.state_dict`."""
         return self._cursor.state().to_builtins()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -173,7 +175,7 @@ class WorkerLoader:
         self._cursor.load(LoaderState.from_builtins(state))
 
     def __iter__(self) -> Iterator[FrameBatch]:
-        """The next epoch's batches."""
+        """The batches of the next epoch."""
         if self._device.type == "cuda":
             check_cuda_usable_here(self._device.index)
             if self._streams is None:
@@ -186,20 +188,20 @@ class WorkerLoader:
             self._places.began = iteration.began
             self._running = iteration
             for step, batch in enumerate(self._batches):
-                assert isinstance(batch, FrameBatch)  # `frame_batch_collate` sees to that
+                assert isinstance(batch, FrameBatch)  # made by `frame_batch_collate`
                 if self._streams is not None:
-                    batch = uploaded(  # noqa: PLW2901 - the one on the host may go
-                        batch, self._streams, augment=self._augment_here, epoch=iteration.began.epoch
+                    batch = uploaded(  # noqa: PLW2901 - drops the batch on the host
+                        batch, self._streams, augment=self._augment_on_device, epoch=iteration.began.epoch
                     )
                 iteration.give(share.position_after(step))
                 yield batch
                 del batch
                 if self._running is not iteration:
-                    return  # the workers read for another one
+                    return  # the workers read for another iteration
 
 
 class _PlannedBatches(Sampler[tuple[int, BatchIds]]):
-    """What the workers are to read: the batches of an epoch from a place on, which the loader says, with the epoch."""
+    """The work of the workers: the batches of an epoch from a place on, with the epoch. The loader sets the place."""
 
     def __init__(self, plan: BatchPlan) -> None:
         self._plan = plan
@@ -215,33 +217,27 @@ class _PlannedBatches(Sampler[tuple[int, BatchIds]]):
 
 
 class _BatchDataset(Dataset[FrameBatch]):
-    """Reads and augments what `_PlannedBatches` asks for."""
+    """Reads and augments the batches of `_PlannedBatches`."""
 
     def __init__(self, store: FrameStore, *, augment: Augment | None) -> None:
-        self._store = store
-        self._augment = augment
+        self._reader = CpuReader(store, augment=augment)
 
     def __getitems__(self, planned: tuple[int, BatchIds]) -> FrameBatch:
         epoch, frame_ids = planned
-        batch = read_frame_batch(self._store, frame_ids)
-        if self._augment is None:
-            return batch
-        return batch.with_frames(
-            augmented_frames(self._augment, batch.frames, frame_ids=batch.frame_ids, epoch=epoch)
-        )
+        return self._reader.read(frame_ids, epoch=epoch).batch
 
 
 def uploaded(
     batch: FrameBatch, streams: DeviceStreams, *, augment: Augment | None = None, epoch: int = 0
 ) -> FrameBatch:
-    """A page-locked batch on the device, augmented there: on a stream of its own, beside the present work."""
-    frame_ids = batch.frame_ids.clone()  # where `upload` puts them, reading them would wait
+    """A page-locked batch, uploaded and augmented on a stream of its own, beside the work of the current stream."""
+    frame_ids = batch.frame_ids.clone()  # reading the ids on the device would wait for it
     with streams.own_stream():
-        there = FrameBatch(**{name: streams.upload(tensor) for name, tensor in batch.tensors().items()})
+        moved = FrameBatch(**{name: streams.upload(tensor) for name, tensor in batch.tensors().items()})
         if augment is not None:
-            there = there.with_frames(
-                augmented_frames(augment, there.frames, frame_ids=frame_ids, epoch=epoch)
+            moved = moved.with_frames(
+                augmented_frames(augment, moved.frames, frame_ids=frame_ids, epoch=epoch)
             )
-        take_over = streams.ready(there.tensors().values())
+        take_over = streams.ready(moved.tensors().values())
     take_over()
-    return there
+    return moved

@@ -12,8 +12,9 @@ import argparse
 
 import numpy as np
 
-from loader.lookahead.plan import cost_of, plan_lookahead
-from loader.sampling.plan import BatchPlan
+from loader.lookahead.plan import plan_lookahead
+from loader.sampling.plan import make_plan
+from tests.support.lookahead_cost import cost_of
 
 FRAME_BYTES = 224 * 224 * 3
 
@@ -31,7 +32,7 @@ def main() -> None:
     def groups_of(ids: np.ndarray) -> np.ndarray:
         return ids - ids % options.video_frames % options.gop_frames
 
-    plan = BatchPlan([options.video_frames] * options.num_videos, batch_size=128)
+    plan = make_plan([options.video_frames] * options.num_videos, batch_size=128)
     print(
         f"{'look-ahead':>10} {'window':>8} {'images/s':>9} {'epoch':>8} {'images/s':>9}   decoded frames a frame"
     )

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loader.bias.distributions.every_sampling import sampling_law
-from loader.sampling.plan import BatchPlan
+from loader.sampling.plan import BatchPlan, make_plan
 
 Sizes = npt.NDArray[np.int64]
 
@@ -43,9 +43,9 @@ def main() -> None:
         f"{'':22} {'set up':>10} {'first batch':>12} {'peak':>9} {'law':>10} {'peak':>9} {'ranks agree':>12}"
     )
     for name, options in SAMPLERS.items():
-        plan, setup_seconds = _timed(lambda o=options: make_plan(sizes, **o), arguments.rounds)
+        plan, setup_seconds = _timed(lambda o=options: plan_of(sizes, **o), arguments.rounds)
         _, batch_seconds = _timed(lambda p=plan: next(p.batches(0)), arguments.rounds)
-        batch_peak = peak_megabytes(lambda o=options: next(make_plan(sizes, **o).batches(0)))
+        batch_peak = peak_megabytes(lambda o=options: next(plan_of(sizes, **o).batches(0)))
         _, law_seconds = _timed(lambda p=plan: law_of(sizes, p), arguments.rounds)
         law_peak = peak_megabytes(lambda p=plan: law_of(sizes, p))
         agree = ranks_see_one_order(sizes, **options)
@@ -65,10 +65,10 @@ def unequal_sizes(num_frames: int, num_shards: int) -> Sizes:
     return sizes
 
 
-def make_plan(sizes: Sizes, **options: object) -> BatchPlan:
+def plan_of(sizes: Sizes, **options: object) -> BatchPlan:
     """The shards are the videos, too, where clips are asked for."""
     video_sizes = sizes if "clip_frames" in options else None
-    return BatchPlan(sizes, video_sizes=video_sizes, **{"batch_size": BATCH_SIZE, **options})
+    return make_plan(sizes, video_sizes=video_sizes, **{"batch_size": BATCH_SIZE, **options})
 
 
 def law_of(sizes: Sizes, plan: BatchPlan) -> object:
@@ -77,7 +77,7 @@ def law_of(sizes: Sizes, plan: BatchPlan) -> object:
 
 def ranks_see_one_order(sizes: Sizes, **options: object) -> bool:
     """Whether the batches of all ranks, in turn, are the next positions of the order that any of them would name."""
-    plans = [make_plan(sizes, rank=rank, world_size=NUM_RANKS, **options) for rank in range(NUM_RANKS)]
+    plans = [plan_of(sizes, rank=rank, world_size=NUM_RANKS, **options) for rank in range(NUM_RANKS)]
     start = plans[0].num_positions // 2 // BATCH_SIZE * BATCH_SIZE
     stop = start + NUM_RANKS * BATCH_SIZE
     shown = np.concatenate([next(plan.batches(1, first_position=start)) for plan in plans])

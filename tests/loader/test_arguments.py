@@ -1,4 +1,4 @@
-"""Arguments of another type: refused by name wherever batches are made, and NumPy's integers are integers."""
+"""Every loader refuses an argument of another type by its name; NumPy's integers count as integers."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Which epoch an iteration takes: it counts from its first batch on, and `set_epoch` decides until then."""
+"""Which epoch an iteration takes: it takes its epoch with its first batch, and `set_epoch` works until then."""
 
 import itertools
 
@@ -6,7 +6,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from loader import FrameBatchSampler, FrameDataset, FrameLoader, frame_batch_collate, make_dataloader
-from loader.sampling.plan import BatchPlan
+from loader.sampling.plan import make_plan
 from tests.support.caches.array_store import ArrayStore
 
 NUM_FRAMES, BATCH_SIZE = 40, 8
@@ -41,7 +41,7 @@ def ids_of(batches):
 
 
 def epoch_ids(epoch, first_position=0, **options):
-    plan = BatchPlan([NUM_FRAMES], batch_size=BATCH_SIZE, **options)
+    plan = make_plan([NUM_FRAMES], batch_size=BATCH_SIZE, **options)
     return [ids.tolist() for ids in plan.batches(epoch, first_position=first_position)]
 
 
@@ -82,7 +82,7 @@ def test_set_epoch_decides_until_the_first_batch_and_no_longer(make):
 
 @pytest.mark.parametrize("epochs_said", [[], [2], [2, 2]], ids=["not said", "said", "said twice"])
 def test_the_epoch_of_a_loaded_state_goes_on_where_it_was(make, epochs_said):
-    """Training loops and frameworks call `set_epoch` for every epoch, the one that they resume included."""
+    """Training loops and frameworks call `set_epoch` for every epoch, also for the one that they resume."""
     stopped = make(ArrayStore([NUM_FRAMES]))
     stopped.set_epoch(2)
     seen = ids_of(itertools.islice(stopped, 3))
@@ -155,7 +155,7 @@ def test_a_state_of_the_last_batch_resumes_to_what_is_left_of_its_epoch_nothing(
 
 @pytest.mark.parametrize("remainder", ["drop", "uneven"])
 def test_an_iteration_that_ends_is_the_end_of_the_epoch_for_every_rank(make, remainder):
-    """Of 40 frames 34 are done: with `uneven` 6 are left, which is a batch of 8 for rank 0, and none for rank 1."""
+    """34 of 40 frames are done. With `uneven` 6 are left: a short batch for rank 0, and none for rank 1."""
     state = make(ArrayStore([NUM_FRAMES])).state_dict() | {"epoch": 3, "position": 34}
     for rank in range(2):
         loader = make(ArrayStore([NUM_FRAMES]), rank=rank, world_size=2, remainder=remainder)

@@ -1,4 +1,4 @@
-"""Nothing is left behind: threads, files, maps and memory after many epochs, early breaks and killed consumers."""
+"""No thread, file, map or memory leaks after many epochs, early breaks and killed consumers."""
 
 import gc
 import os

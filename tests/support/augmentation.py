@@ -1,4 +1,4 @@
-"""torchvision's chain on one image, and images and parameters that are hard on it."""
+"""torchvision's chain on one image, and images and parameters that are hard cases for it."""
 
 import itertools
 

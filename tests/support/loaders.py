@@ -1,4 +1,4 @@
-"""The real loaders over stores in memory, and the frame ids that come out of them."""
+"""The real loaders over stores in memory, and the frame ids of their batches."""
 
 import warnings
 from functools import partial
@@ -22,7 +22,7 @@ def make_sampler(store, *, make=FrameBatchSampler, **options):
 
 
 def ids_of(batches):
-    """Frame ids by position: the pixels say so too."""
+    """Frame ids by position, checked against the pixels."""
     ids = []
     for batch in batches:
         ids.append(batch.frame_ids.numpy())

@@ -38,12 +38,13 @@ def sampling_law(
     # The loader's own plan refuses the same options, and knows the length of an epoch.
     plan = BatchPlan(
         sizes,
-        video_sizes=video_sizes,
+        spec,
         batch_size=batch_size,
+        seed=0,
         remainder=remainder,
         rank=0,
         world_size=world_size,
-        **spec.to_builtins(),
+        video_sizes=video_sizes,
     )
     dropped = 0 if spec.with_replacement else plan.num_positions_dropped
     doubled = plan.num_positions_doubled

@@ -1,5 +1,6 @@
 """Orders of an epoch: pure functions from (seed, epoch, position) to frame ids."""
 
+from loader.sampling.orders.base import EpochOrder, Int64s, check_shard_sizes
 from loader.sampling.orders.blocks import frames_per_block
 from loader.sampling.orders.clips import (
     check_video_lengths,
@@ -8,8 +9,7 @@ from loader.sampling.orders.clips import (
     short_videos,
     short_videos_text,
 )
-from loader.sampling.orders.epoch import epoch_order
-from loader.sampling.orders.frames import EpochOrder, FrameIds, check_shard_sizes
+from loader.sampling.orders.epoch import epoch_order, order_over
 from loader.sampling.orders.random_words import (
     Words,
     draw_without_replacement,
@@ -21,7 +21,7 @@ from loader.sampling.orders.random_words import (
 
 __all__ = [
     "EpochOrder",
-    "FrameIds",
+    "Int64s",
     "Words",
     "check_shard_sizes",
     "check_video_lengths",
@@ -32,6 +32,7 @@ __all__ = [
     "epoch_order",
     "frames_per_block",
     "integers_below",
+    "order_over",
     "short_videos",
     "short_videos_text",
     "unit_floats",

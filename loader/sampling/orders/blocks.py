@@ -1,11 +1,10 @@
-"""`sampling="block"`: an order with every frame once, reading a few shards at a time."""
+"""`sampling="block"`: every frame once, in blocks; a block is shuffled and needs only a few shards."""
 
 import numpy as np
-import numpy.typing as npt
 
 from frame_store.shared import counted
 from loader.errors import SamplingError
-from loader.sampling.orders.frames import EpochOrder, FrameIds
+from loader.sampling.orders.base import EpochOrder, Int64s
 from loader.sampling.orders.permutation import NUM_ROUNDS, Permutation
 from loader.sampling.orders.random_words import Words, integers_below, words_at
 from loader.sampling.spec import SamplingSpec
@@ -16,7 +15,7 @@ _BLOCK_KEY = 2
 MAX_BLOCKS_REMEMBERED = 4
 
 
-def frames_per_block(shard_sizes: npt.NDArray[np.int64], *, shards_per_block: int) -> int:
+def frames_per_block(shard_sizes: Int64s, *, shards_per_block: int) -> int:
     """Frames in a block of `shards_per_block` shards of average size, rounded up: ceil(k N / S).
 
     S counts the shards that hold frames. Equal shards of n frames give exactly k n.
@@ -34,21 +33,21 @@ def frames_per_block(shard_sizes: npt.NDArray[np.int64], *, shards_per_block: in
 
 
 class BlockOrder(EpochOrder):
-    """Shards in a random order, joined to a circle, cut at a random frame into blocks, each block shuffled whole.
+    """Shards in a random order form a circle. A random frame starts the first block. Each block is shuffled.
 
-    The random cut (rotation) makes every frame equally likely at every position of the epoch, whatever the shard
-    sizes: without it small shards crowd the ends. An epoch is a permutation of all frames, and a block spans at
-    most one shard more than its size says. Memory: one number a shard, and nothing that grows with N (a block's
-    shuffle is a `Permutation`).
+    The random start (rotation) makes every frame equally likely at every position of the epoch, for any shard sizes.
+    Without it, frames of small shards would be more frequent at the ends of an epoch. An epoch is a permutation of all
+    frames. For equal shards a block spans at most one shard more than `shards_per_block`. Memory: one number a shard,
+    and nothing that grows with N (the shuffle of a block is a `Permutation`).
     """
 
-    def __init__(self, shard_sizes: npt.NDArray[np.int64], spec: SamplingSpec, keys: Words) -> None:
+    def __init__(self, shard_sizes: Int64s, spec: SamplingSpec, keys: Words) -> None:
         """Over shards of `shard_sizes` frames, shape (S,), under `keys`, uint64 of shape (3 or more,).
 
         Raises:
             SamplingError: more shards in a block than there are.
         """
-        assert spec.shards_per_block is not None  # SamplingSpec is valid from birth
+        assert spec.shards_per_block is not None  # SamplingSpec checks this
         self._num_frames = int(shard_sizes.sum())
         self._block_frames = frames_per_block(shard_sizes, shards_per_block=spec.shards_per_block)
         words = words_at(keys[_SHARD_KEY], np.arange(len(shard_sizes), dtype=np.uint64))
@@ -64,7 +63,7 @@ class BlockOrder(EpochOrder):
     def __len__(self) -> int:
         return self._num_frames
 
-    def _ids_at(self, positions: FrameIds) -> FrameIds:
+    def _ids_at(self, positions: Int64s) -> Int64s:
         blocks, places = np.divmod(positions, self._block_frames)
         on_circle = np.empty_like(positions)
         for block in np.unique(blocks).tolist():
@@ -72,7 +71,7 @@ class BlockOrder(EpochOrder):
             on_circle[chosen] = block * self._block_frames + self._shuffle_of(block).items_at(places[chosen])
         on_circle = (on_circle + self._rotation) % self._num_frames
         rows = np.searchsorted(self._circle_ends, on_circle, side="right")
-        in_shard: FrameIds = on_circle - (self._circle_ends[rows] - self._sizes[rows])
+        in_shard: Int64s = on_circle - (self._circle_ends[rows] - self._sizes[rows])
         return in_shard + self._first_ids[rows]
 
     def _shuffle_of(self, block: int) -> Permutation:
@@ -81,7 +80,7 @@ class BlockOrder(EpochOrder):
             num_frames = min(self._block_frames, self._num_frames - block * self._block_frames)
             counters = np.arange(block * NUM_ROUNDS, (block + 1) * NUM_ROUNDS, dtype=np.uint64)
             made = Permutation(num_frames, words_at(self._block_key, counters))
-            # Rebuilt as a whole: readers in other threads keep the one they hold.
+            # The dict is replaced, not changed: other threads go on reading the old one.
             self._shuffles = {**dict(list(shuffles.items())[1 - MAX_BLOCKS_REMEMBERED :]), block: made}
             return made
         return shuffles[block]

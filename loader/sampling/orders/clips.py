@@ -9,30 +9,31 @@ import numpy.typing as npt
 from frame_store.protocol import IndexTable
 from frame_store.shared import counted, counted_in_groups
 from loader.errors import SamplingError
-from loader.sampling.orders.frames import EpochOrder, FrameIds, IidOrder, PermutationOrder, check_shard_sizes
+from loader.sampling.orders.base import EpochOrder, Int64s, check_shard_sizes
 from loader.sampling.orders.permutation import NUM_ROUNDS
 from loader.sampling.orders.random_words import Words
+from loader.sampling.orders.single_frames import IidOrder, PermutationOrder
 from loader.sampling.spec import SamplingSpec
 
 
 class ClipOrder(EpochOrder):
-    """Clips by position: `ids_at` answers with shape (P, T), and in every row the ids are exactly q apart.
+    """Clips by position: `ids_at` returns ids of shape (P, T), and in each row the ids are exactly q apart.
 
-    A whole window begins at any frame of a video that has (T - 1) q frames behind it. Windows are numbered video by
-    video, in the order of their first frames. `spec.sampling` orders these numbers as it orders frames elsewhere:
-    that of `permutation` has every window once, that of `iid` as many uniform draws as there are windows.
+    A whole window begins at each frame of a video that has (T - 1) q frames after it. Windows are numbered video by
+    video, in the order of their first frames. `spec.sampling` orders these numbers like frames: `permutation` has every
+    window once, `iid` has as many uniform draws as there are windows.
 
-    Videos shorter than a clip hold no whole window and are left out. What is kept grows with the number of videos,
-    never with the number of windows.
+    Videos shorter than a clip have no whole window and are left out. Memory grows with the number of videos, not with
+    the number of windows.
     """
 
-    def __init__(self, video_sizes: npt.NDArray[np.int64], spec: SamplingSpec, keys: Words) -> None:
+    def __init__(self, video_sizes: Int64s, spec: SamplingSpec, keys: Words) -> None:
         """Over videos of `video_sizes` frames, shape (V,), under `keys`, uint64 of shape (NUM_ROUNDS,).
 
         Raises:
             SamplingError: no video is as long as a clip.
         """
-        assert spec.clip_frames is not None  # who asks for clips
+        assert spec.clip_frames is not None  # only such a spec has an order of clips
         longest = int(video_sizes.max())
         if longest < spec.clip_span:
             raise SamplingError(
@@ -54,27 +55,27 @@ class ClipOrder(EpochOrder):
         """Clips in the epoch: one for each whole window."""
         return len(self._windows)
 
-    def _ids_at(self, positions: FrameIds) -> FrameIds:
+    def _ids_at(self, positions: Int64s) -> Int64s:
         windows = self._windows.ids_at(positions)
         videos = np.searchsorted(self._window_ends, windows, side="right")
         return (windows + self._first_id_less_first_window[videos])[:, None] + self._offsets
 
 
 _ROWS_AT_ONCE: Final = 1 << 17
-"""Of an index: what is looked at grows with the number of videos, never with the number of frames."""
+"""Rows of the index that are read at once, so that memory grows with the number of videos, not of frames."""
 
 
-def contiguous_videos(index: IndexTable) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def contiguous_videos(index: IndexTable) -> tuple[Int64s, Int64s]:
     """Id and number of frames of each video that has frames, in the order of frame ids: int64, both of shape (V,).
 
-    `index` is a store's.
+    `index` is the index of a store.
 
     Raises:
         SamplingError: the frames of a video are not side by side in time order, as in a shuffled cache.
     """
     starts, is_in_order = [np.zeros(min(len(index), 1), np.int64)], True
     for first in range(0, len(index), _ROWS_AT_ONCE):
-        rows = index[first : first + _ROWS_AT_ONCE + 1]  # one more, as neighbours are compared
+        rows = index[first : first + _ROWS_AT_ONCE + 1]  # one more row, because neighbours are compared
         videos, frames = rows["video_id"], rows["frame_in_video"]
         is_next_video = videos[1:] != videos[:-1]
         starts.append(first + 1 + np.flatnonzero(is_next_video))
@@ -89,7 +90,7 @@ def contiguous_videos(index: IndexTable) -> tuple[npt.NDArray[np.int64], npt.NDA
     return video_ids, np.diff(first_ids, append=len(index))
 
 
-def contiguous_video_sizes(index: IndexTable) -> npt.NDArray[np.int64]:
+def contiguous_video_sizes(index: IndexTable) -> Int64s:
     """The numbers of frames of `contiguous_videos`, shape (V,).
 
     Raises:
@@ -98,18 +99,18 @@ def contiguous_video_sizes(index: IndexTable) -> npt.NDArray[np.int64]:
     return contiguous_videos(index)[1]
 
 
-def short_videos(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> FrameIds:
-    """Rows of `video_lengths`, shape (V,), of the videos that hold frames and no whole window: int64, in order.
+def short_videos(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> Int64s:
+    """Rows of `video_lengths`, shape (V,), of the videos with frames but without a whole window: int64, ascending.
 
     Raises:
-        SamplingError: not lengths, or a clip or stride below one.
+        SamplingError: `video_lengths` are not lengths, or a clip or stride is below one.
     """
     lengths = check_video_lengths(video_lengths, clip_frames=clip_frames, stride=stride)
     return np.flatnonzero((lengths > 0) & (lengths < (clip_frames - 1) * stride + 1))
 
 
 def short_videos_text(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> str | None:
-    """Which frames no clip shows because their video is shorter than a clip, in words; None where there are none.
+    """A text on the frames that no clip shows because their video is shorter than a clip; None without such frames.
 
     >>> short_videos_text([9, 2, 1000], clip_frames=4)
     '2 of 1,011 frames are in 1 video shorter than a clip'
@@ -127,11 +128,11 @@ def short_videos_text(video_lengths: npt.ArrayLike, *, clip_frames: int, stride:
     )
 
 
-def check_video_lengths(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int) -> FrameIds:
+def check_video_lengths(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int) -> Int64s:
     """The lengths as int64, shape (V,).
 
     Raises:
-        SamplingError: not lengths, or a clip or stride below one.
+        SamplingError: `video_lengths` are not lengths, or a clip or stride is below one.
     """
     if operator.index(clip_frames) < 1 or operator.index(stride) < 1:
         raise SamplingError(f"clips and strides are 1 frame or more, found {clip_frames} and {stride}")

@@ -1,20 +1,15 @@
-"""The order of an epoch as a pure function: (shard sizes, how to sample, seed, epoch) -> frame id at each position."""
+"""The order of an epoch as a pure function: (shard sizes, sampling, seed, epoch) -> frame id at each position."""
 
 import numpy.typing as npt
 
 from loader.errors import SamplingError
+from loader.sampling.orders.base import EpochOrder, Int64s, check_shard_sizes
 from loader.sampling.orders.blocks import BlockOrder
 from loader.sampling.orders.clips import ClipOrder
-from loader.sampling.orders.frames import (
-    EpochOrder,
-    IidOrder,
-    PermutationOrder,
-    SequentialOrder,
-    check_shard_sizes,
-)
 from loader.sampling.orders.permutation import NUM_ROUNDS
 from loader.sampling.orders.random_words import epoch_keys
 from loader.sampling.orders.shard_visits import ShardVisitOrder
+from loader.sampling.orders.single_frames import IidOrder, PermutationOrder, SequentialOrder
 from loader.sampling.spec import SamplingSpec
 
 _EVERY_FRAME_ALIKE = SamplingSpec()
@@ -30,8 +25,8 @@ def epoch_order(
 ) -> EpochOrder:
     """The order of one epoch over shards of `shard_sizes` frames, shape (S,).
 
-    `video_sizes`, shape (V,), is needed for clips alone: frames per video where the frame ids run through the videos
-    one after the other (see `loader.sampling.orders.clips.contiguous_video_sizes`).
+    `video_sizes`, shape (V,), is needed only for clips: frames per video, in a store whose frame ids run through the
+    videos one after the other (see `loader.sampling.orders.clips.contiguous_video_sizes`).
 
     >>> epoch_order([3, 2], SamplingSpec(sampling="sequential")).ids(1, 4).tolist()
     [1, 2, 3]
@@ -39,16 +34,23 @@ def epoch_order(
     [0, 1, 2, 3, 4]
 
     Raises:
-        SamplingError: no frames at all, a visit longer than the smallest shard, more shards in a block than there
+        SamplingError: no frames, a visit longer than the smallest shard, more shards in a block than there
             are, no video as long as a clip, or a seed or epoch outside [0, 2**32).
     """
-    sizes = check_shard_sizes(shard_sizes)
+    videos = None if spec.clip_frames is None or video_sizes is None else check_shard_sizes(video_sizes)
+    return order_over(check_shard_sizes(shard_sizes), spec, seed=seed, epoch=epoch, video_sizes=videos)
+
+
+def order_over(
+    sizes: Int64s, spec: SamplingSpec, *, seed: int, epoch: int, video_sizes: Int64s | None
+) -> EpochOrder:
+    """`epoch_order` over sizes that `check_shard_sizes` has returned."""
     num_frames = int(sizes.sum())
     keys = epoch_keys(seed=seed, epoch=epoch, num_keys=NUM_ROUNDS)
     if spec.clip_frames is not None:
         if video_sizes is None:
-            raise SamplingError("clips need to know where each video begins: give video_sizes")
-        return ClipOrder(check_shard_sizes(video_sizes), spec, keys)
+            raise SamplingError("clips need the first frame of each video: give video_sizes")
+        return ClipOrder(video_sizes, spec, keys)
     if spec.sampling == "sequential":
         return SequentialOrder(num_frames)
     if spec.sampling == "permutation":

@@ -1,4 +1,4 @@
-"""A keyed bijection of [0, N) that is evaluated at any positions: a shuffled epoch without an array of N."""
+"""A keyed bijection of [0, N) that can be evaluated at any positions: a shuffled epoch without an array of N items."""
 
 import math
 from typing import Final
@@ -9,23 +9,24 @@ import numpy.typing as npt
 from loader.sampling.orders.random_words import Words, draw_without_replacement, integers_below, words_at
 
 MAX_TABULATED: Final = 4096
-"""Up to this many items the permutation is a true shuffle, kept as a table of at most 32 KiB.
+"""Up to this many items the permutation is a true shuffle, stored as a table of at most 32 KiB.
 
-A Feistel network is a poor shuffle of few items: its halves are too short for the rounds to mix. From here on
-a half has 65 values or more."""
+A Feistel network shuffles few items badly: its halves are too short for the rounds to mix them. Above this number of
+items a half has 65 values or more."""
 
 NUM_ROUNDS: Final = 10
-"""Feistel rounds, an even number. Over 300 seeds the laws of positions, neighbours and displacements are grossly
-off with 2 rounds, just visibly with 4, and those of a true shuffle from 6 on. NIST SP 800-38G takes 10 for the
-same construction (FF1), with a margin against attackers that we do not need, at 85 ns a position."""
+"""Feistel rounds, an even number. Over 300 seeds the distributions of positions, neighbours and displacements are far
+from those of a true shuffle with 2 rounds, just visibly different with 4, and the same from 6 rounds on. NIST SP
+800-38G uses 10 rounds for the same construction (FF1), a margin against attackers that we do not need, at 85 ns a
+position."""
 
 
 class Permutation:
     """Position -> item, one to one on [0, num_items); O(1) memory in num_items, O(positions) a call.
 
-    Above `MAX_TABULATED` items a position is written as a pair (left, right) in Z_a x Z_b with a, b close to the
-    square root, each round adds a keyed hash of one half to the other (invertible whatever the hash), and the few
-    pairs beyond num_items walk on along their cycle until they land inside (so does every cycle that starts inside).
+    Above `MAX_TABULATED` items a position is a pair (left, right) in Z_a x Z_b with a, b close to the square root. Each
+    round adds a keyed hash of one half to the other half, which is invertible for any hash. The few pairs beyond
+    num_items are mapped again until they are inside; a cycle that starts inside always comes back inside.
     """
 
     def __init__(self, num_items: int, keys: Words) -> None:

@@ -1,8 +1,8 @@
-"""Random bits as a pure function of (seed, epoch, stream, counter): the only source of chance in the loader.
+"""Random bits as a pure function of (seed, epoch, stream, counter): the only source of randomness in the loader.
 
-`SeedSequence` mixes (seed, epoch) into keys, SplitMix64 turns a key and a counter into a word. Both are fixed
-integer arithmetic: NumPy promises to keep `SeedSequence`, but not the methods of `Generator`, so no `Generator`
-is used and an order is the same in any process, on any machine and with any version of NumPy.
+`SeedSequence` mixes (seed, epoch) into keys. SplitMix64 turns a key and a counter into a word. Both are fixed integer
+arithmetic. NumPy promises to keep `SeedSequence`, but not the methods of `Generator`, so no `Generator` is used. An
+order is therefore the same in any process, on any machine and with any version of NumPy.
 """
 
 from typing import Final, TypeAlias
@@ -24,11 +24,11 @@ _MIX_2: Final = np.uint64(0x94D049BB133111EB)
 def epoch_keys(*, seed: int, epoch: int, num_keys: int, stream: int | None = None) -> Words:
     """Keys of one epoch, uint64 of shape (num_keys,); a longer list starts with the shorter one.
 
-    Another `stream` (a `spawn_key` of `SeedSequence`) is independent of the first, which orders of frames use.
+    Each `stream` (a `spawn_key` of `SeedSequence`) is independent of the others. Orders of frames use the stream None.
 
     Raises:
-        SamplingError: seed or epoch outside [0, 2**32). `SeedSequence` concatenates 32-bit words, so beyond
-            that (2**32, 0) and (0, 1) would be one and the same epoch.
+        SamplingError: seed or epoch outside [0, 2**32). `SeedSequence` concatenates 32-bit words, so with larger
+            numbers (2**32, 0) and (0, 1) would be the same epoch.
     """
     for name, number in (("seed", seed), ("epoch", epoch)):
         if not 0 <= whole_number(name, number, error=SamplingError) < 1 << 32:
@@ -47,7 +47,7 @@ def words_at(key: np.uint64, counters: Words) -> Words:
 
 
 def integers_below(words: Words, bound: int | Words) -> Words:
-    """Each word as an integer in [0, bound). Its law differs from uniform by less than bound / 2**64, relatively."""
+    """Each word as an integer in [0, bound). Probabilities differ from uniform by a relative bound / 2**64 at most."""
     return words % np.asarray(bound, np.uint64)
 
 
@@ -59,7 +59,7 @@ def unit_floats(words: Words) -> npt.NDArray[np.float64]:
 def draw_without_replacement(words: Words, num_items: int) -> npt.NDArray[np.int64]:
     """The first len(words) entries of a uniformly random permutation of [0, num_items): int64, in random order.
 
-    A Fisher-Yates shuffle that keeps only the entries it touched, so the cost does not depend on num_items.
+    A Fisher-Yates shuffle that stores only the entries that it exchanged, so the cost does not depend on num_items.
     """
     moved: dict[int, int] = {}
     drawn = np.empty(len(words), np.int64)

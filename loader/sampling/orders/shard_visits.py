@@ -1,11 +1,10 @@
-"""`sampling="shards"`: few seeks a batch, many frames of each shard visited."""
+"""`sampling="shards"`: visits, each of which reads several frames of one shard, so that a batch needs few seeks."""
 
 import numpy as np
-import numpy.typing as npt
 
 from frame_store.shared import counted
 from loader.errors import SamplingError
-from loader.sampling.orders.frames import EpochOrder, FrameIds
+from loader.sampling.orders.base import EpochOrder, Int64s
 from loader.sampling.orders.random_words import Words, draw_without_replacement, integers_below, words_at
 from loader.sampling.spec import SamplingSpec
 
@@ -17,18 +16,18 @@ class ShardVisitOrder(EpochOrder):
     """Independent visits: each draws one shard, then `frames_per_visit` frames of it, different ones by default.
 
     Visit v owns the positions [v * frames_per_visit, (v + 1) * frames_per_visit) and is a function of
-    (seed, epoch, v) alone. The `proportional` rule draws a frame uniformly and visits the shard that holds it (the
-    anchor-frame rule), so a shard is as likely as it is large and every frame equally likely, whatever the sizes.
+    (seed, epoch, v) alone. The `proportional` rule draws a frame uniformly and visits its shard (the anchor-frame
+    rule). So the probability of a shard is proportional to its size, and every frame is equally likely, for any sizes.
     Empty shards are never visited.
     """
 
-    def __init__(self, shard_sizes: npt.NDArray[np.int64], spec: SamplingSpec, keys: Words) -> None:
+    def __init__(self, shard_sizes: Int64s, spec: SamplingSpec, keys: Words) -> None:
         """Over shards of `shard_sizes` frames, shape (S,), under `keys`, uint64 of shape (2 or more,).
 
         Raises:
-            SamplingError: a visit longer than the smallest shard, its frames all different.
+            SamplingError: visits are longer than the smallest shard and take different frames.
         """
-        assert spec.frames_per_visit is not None  # SamplingSpec is valid from birth
+        assert spec.frames_per_visit is not None  # SamplingSpec checks this
         shard_ends = np.cumsum(shard_sizes)
         occupied = shard_sizes > 0
         self._sizes, self._ends = shard_sizes[occupied], shard_ends[occupied]
@@ -53,7 +52,7 @@ class ShardVisitOrder(EpochOrder):
     def _num_frames(self) -> int:
         return int(self._ends[-1])
 
-    def _ids_at(self, positions: FrameIds) -> FrameIds:
+    def _ids_at(self, positions: Int64s) -> Int64s:
         visits, row_of_position = np.unique(positions // self._frames_per_visit, return_inverse=True)
         shards = self._shards_of(visits)
         counters = visits[:, None] * self._frames_per_visit + np.arange(self._frames_per_visit)
@@ -68,8 +67,8 @@ class ShardVisitOrder(EpochOrder):
         drawn += (self._ends[shards] - sizes)[:, None]
         return drawn[row_of_position, positions % self._frames_per_visit]
 
-    def _shards_of(self, visits: FrameIds) -> FrameIds:
-        """Which of the shards that hold frames each visit reads."""
+    def _shards_of(self, visits: Int64s) -> Int64s:
+        """The shard of each visit, as its number among the shards that hold frames."""
         words = words_at(self._keys[_SHARD_KEY], visits.astype(np.uint64))
         if self._is_uniform_choice:
             return integers_below(words, len(self._sizes)).astype(np.int64)

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
 from loader import FrameBatchSampler, FrameDataset, FrameLoader, frame_batch_collate, make_dataloader
-from loader.sampling.plan import BatchPlan
+from loader.sampling.plan import make_plan
 from tests.support.caches.array_store import ArrayStore
 
 # Lightning's own, about workers, loggers and what it calls of torch.
@@ -86,7 +86,7 @@ def torchs_loader():
 
 
 def epochs(*numbers):
-    plan = BatchPlan([NUM_FRAMES], batch_size=BATCH_SIZE, seed=SEED)
+    plan = make_plan([NUM_FRAMES], batch_size=BATCH_SIZE, seed=SEED)
     return [ids.tolist() for epoch in numbers for ids in plan.batches(epoch)]
 
 

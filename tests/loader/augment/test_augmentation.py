@@ -1,4 +1,4 @@
-"""What goes in and comes out of an augmentation: shapes, buffers, determinism, errors."""
+"""Input and output of an augmentation: shapes, buffers, determinism, errors."""
 
 import dataclasses
 import pickle

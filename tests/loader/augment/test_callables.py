@@ -1,4 +1,4 @@
-"""Any callable on the uint8 batch as `augment=`: what it gets, what it may return, where its errors come out."""
+"""Any callable on the uint8 batch as `augment=`: its input, its output, and where its errors are raised."""
 
 import gc
 import threading
@@ -11,7 +11,7 @@ import torch
 from frame_store.protocol import DecodesInGroups
 from loader import Augmentation, AugmentationError, FrameLoader, SamplingError, frame_loader
 from loader.augment.callables import augmented_frames
-from loader.batches.reader import BatchReader
+from loader.batches.reader import CpuReader
 from tests.support.caches.array_store import ArrayStore, spelt_frame_ids
 from tests.support.gpu.device_streams import LateStreams
 
@@ -19,7 +19,7 @@ v2 = pytest.importorskip("torchvision.transforms.v2")
 
 
 class LiveLike(ArrayStore):
-    """One that `lookahead` takes."""
+    """A store that `lookahead` accepts."""
 
     def decode_groups(self, frame_ids):
         return frame_ids // 4 * 4
@@ -31,7 +31,7 @@ class LiveLike(ArrayStore):
 
 @pytest.fixture(params=["threads", "lookahead", "device"])
 def make_loader(request, monkeypatch):
-    """Every way on which a batch goes through `augment`."""
+    """Every kind of loader that applies `augment`."""
     store = {"lookahead": LiveLike}.get(request.param, ArrayStore)([20, 33])
     options = {"batch_size": 8, "seed": 2, "num_threads": 2}
     if request.param == "lookahead":
@@ -90,7 +90,7 @@ def test_what_it_returns_becomes_the_frames(make_loader, name):
     ids=["the input", "a view", "bfloat16", "features", "changed in place", "another layout"],
 )
 def test_batches_that_are_kept_stay_as_they_were(make_loader, returned):
-    """The memory that a callable was given is lent again only when nobody holds what it returned."""
+    """The memory of a callable's input is lent again only when nobody holds its output."""
     expected = [returned(batch.frames.clone()) for batch in make_loader()]
     kept = [batch.frames for _ in range(2) for batch in make_loader(augment=returned)]
     for frames, frames_expected in zip(kept, expected * 2, strict=True):
@@ -136,7 +136,7 @@ def test_it_runs_in_the_threads_that_read():
 
 
 def test_an_iteration_that_its_own_threads_collect_ends_there(make_loader):
-    """The garbage collector may come in a thread of the iteration, in the middle of making a batch."""
+    """The garbage collector may run in a thread of the iteration while it makes a batch."""
     is_dropped, has_collected = threading.Event(), threading.Event()
     is_first = iter([True])
 
@@ -158,7 +158,7 @@ def test_an_iteration_that_its_own_threads_collect_ends_there(make_loader):
 
 
 def test_a_look_ahead_that_its_own_thread_collects_ends_there():
-    """As above, in the middle of planning what is decoded next."""
+    """As above, while the thread plans what is decoded next."""
     is_given, is_dropped, has_collected = threading.Event(), threading.Event(), threading.Event()
 
     class Collecting(LiveLike):
@@ -282,7 +282,7 @@ def test_page_locked_batches_are_page_locked_behind_it(monkeypatch):
     pinned = []
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor)
     for pin_memory, expected in [(False, []), (True, [(2, 3, 2, 6)])]:
-        reader = BatchReader(
+        reader = CpuReader(
             ArrayStore([9]),
             augment=lambda frames: frames[:, :, 1:3],
             frames_per_batch=2,

@@ -1,4 +1,4 @@
-"""What is drawn: torchvision's laws, each number independent of the others, of the epoch and of the order."""
+"""Drawn numbers have torchvision's distributions and are independent of each other, of the epoch and of the order."""
 
 import itertools
 import math
@@ -17,8 +17,7 @@ from loader import (
     Normalize,
     RandomResizedCrop,
 )
-from loader.augment.crop_box import fallback_box
-from loader.augment.draw import AUGMENT_STREAM, ORDERS
+from loader.augment.draw import AUGMENT_STREAM, ORDERS, fallback_box
 from loader.augment.values import OPERATIONS
 from loader.sampling.orders.epoch import epoch_order
 from loader.sampling.orders.random_words import epoch_keys, unit_floats
@@ -38,7 +37,7 @@ def bins_of(numbers, low, high, num_bins):
 
 
 def independence_p_value(first, second, num_first, num_second):
-    """Of two columns of bins that are each uniform: all pairs are equally likely."""
+    """Test of two uniform columns of bins: are all pairs equally likely?"""
     pairs = np.bincount(first * num_second + second, minlength=num_first * num_second)
     return p_value(pairs, len(first) / (num_first * num_second))
 
@@ -116,7 +115,7 @@ def test_an_operation_more_or_less_leaves_the_others_as_they_were():
 
 
 def test_parameters_are_pinned():
-    # Resumed and repeated runs hang on these.
+    # Resumed and repeated runs need these values.
     parameters = Augmentation(
         crop=RandomResizedCrop(size=8),
         flip_probability=0.5,

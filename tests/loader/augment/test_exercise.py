@@ -1,4 +1,4 @@
-"""The exercise's crop is no random crop: of a 16:9 frame it is always the centre 4:3."""
+"""The crop of the exercise is not random: of a 16:9 frame it is always the centre 4:3."""
 
 import dataclasses
 import math
@@ -13,7 +13,7 @@ from torchvision import transforms
 from cache_builder.video.picture.geometry import FrameGeometry, Presentation, parse_aspect, place_frame
 from loader import exercise_augmentation
 from loader.augment.apply import resized_part
-from loader.augment.crop_box import fallback_box
+from loader.augment.draw import fallback_box
 from tests.support.augmentation import hard_frames
 
 PRESET = tomllib.loads((Path(__file__).parents[3] / "configs/exercise.toml").read_text(encoding="utf-8"))
@@ -22,13 +22,13 @@ WIDE_SIZES = [(144, 256), (240, 426), (360, 640), (480, 854), (720, 1280), (1080
 
 
 def least_box_height(crop, *, height, width):
-    """Of any attempt, before rounding: least area, greatest aspect; sqrt(area / aspect) grows and falls with them."""
+    """sqrt(area / aspect) before rounding; it is least for the least area and the greatest aspect."""
     return math.sqrt(crop.scale[0] * height * width / crop.ratio[1])
 
 
 @pytest.mark.parametrize(("height", "width"), WIDE_SIZES)
 def test_no_attempt_ever_fits_a_16_9_frame(height, width):
-    # 1e-6 is more than torchvision's float32 logarithm can move an aspect by; half a pixel is what rounding takes.
+    # torchvision's float32 logarithm moves an aspect by less than 1e-6; rounding takes at most half a pixel.
     assert least_box_height(WHOLE.crop, height=height, width=width) * (1 - 1e-6) > height + 0.5
     assert least_box_height(WHOLE.crop, height=1, width=16 / 9) == pytest.approx(1.0954, abs=1e-4)
 

@@ -16,14 +16,14 @@ from loader.augment.values import IDENTITY_FACTORS
 from tests.support.augmentation import ORDERS, hard_frames, random_parameters, torchvision_chain
 
 CLOSE = 5e-6
-"""On a scale of 0 to 1, where 2/255 is asked for."""
+"""On a scale of 0 to 1; the requirement is 2/255."""
 
 PATHS = {"images": augment_chain.augment_images, "batch": augment_chain.augment_batch}
 
 
 @pytest.fixture(params=["images", "blocks", "batch"])
 def path(request, monkeypatch):
-    """The CPU's path in one block and in several, and the device's, on the CPU."""
+    """The path of the CPU in one block and in several, and the path of a device, run on the CPU."""
     if request.param == "batch":
         monkeypatch.setattr("loader.augment.augmentation.augment_images", augment_chain.augment_batch)
     if request.param == "blocks":

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from loader import FrameLoader
 from loader.batches.buffers import BatchBuffers
-from loader.sampling.plan import BatchPlan
+from loader.sampling.plan import make_plan
 from tests.support.caches.array_store import ArrayStore, spelt_frame_ids
 
 
@@ -150,7 +150,7 @@ def test_a_forked_child_writes_into_memory_of_its_own():
 
 
 def test_a_batch_size_beyond_the_store_takes_no_more_memory_than_the_store():
-    assert BatchPlan([12, 8], batch_size=1000).frames_per_batch == 20
+    assert make_plan([12, 8], batch_size=1000).frames_per_batch == 20
     (batch,) = FrameLoader(ArrayStore([20]), batch_size=1000)
     assert batch.frames.untyped_storage().nbytes() == 20 * 4 * 6 * 3
 

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from frame_store.errors import FrameIdError
 from frame_store.protocol import FrameStore
 from loader import FrameBatch
-from loader.batches.frame_batch import read_frame_batch
+from loader.batches import CpuReader
 from tests.support.caches.array_store import ArrayStore, spelt_frame_ids
 
 TENSORS = ["frames", "frame_ids", "video_ids", "frame_in_video", "pts_seconds"]
@@ -18,6 +18,10 @@ TENSORS = ["frames", "frame_ids", "video_ids", "frame_in_video", "pts_seconds"]
 @pytest.fixture
 def store():
     return ArrayStore([5, 15])
+
+
+def read_frame_batch(store, frame_ids):
+    return CpuReader(store).read(frame_ids, epoch=0).batch
 
 
 def assert_same(batch, other):
@@ -147,7 +151,7 @@ def test_with_frames_takes_what_has_the_batch_first_and_it_travels(store, change
 
 
 def _through_a_worker(batch):
-    """The batch as one that a DataLoader's worker makes, twice: it comes through shared memory."""
+    """Two batches of a DataLoader's worker, which come through shared memory."""
     return DataLoader(
         [batch, batch], batch_size=None, collate_fn=_same, num_workers=1, multiprocessing_context="fork"
     )

@@ -13,7 +13,7 @@ from loader.bias.design_effect import (
 )
 from loader.bias.webdataset.kappa import webdataset_kappa
 from loader.bias.webdataset.report import WebDatasetSpec, webdataset_report
-from loader.sampling.plan import BatchPlan
+from loader.sampling.plan import make_plan
 from tests.support.statistics.design_effects import (
     every_epoch,
     mean_square_effect,
@@ -72,9 +72,9 @@ def test_S48_the_averaged_gradient_of_ranks_is_that_of_the_global_batch(
 def test_S48_a_step_of_all_ranks_is_a_batch_of_the_one_order(options):
     sizes, video_sizes = [20, 12, 16], [30, 18]
     where = {"remainder": "drop", "video_sizes": video_sizes, "seed": 3, **options}
-    one = list(BatchPlan(sizes, batch_size=12, **where).batches(0))
+    one = list(make_plan(sizes, batch_size=12, **where).batches(0))
     ranks = [
-        list(BatchPlan(sizes, batch_size=4, rank=rank, world_size=3, **where).batches(0)) for rank in range(3)
+        list(make_plan(sizes, batch_size=4, rank=rank, world_size=3, **where).batches(0)) for rank in range(3)
     ]
     together = [np.concatenate(parts) for parts in zip(*ranks, strict=True)]
     assert len(one) == len(together) > 1
@@ -98,7 +98,7 @@ def test_S48_the_order_on_disk_of_ranks():
         (3, 3, "uneven"),
     ]:
         plans = [
-            BatchPlan([5, 7], batch_size=batch_size, rank=rank, world_size=world_size, remainder=remainder,
+            make_plan([5, 7], batch_size=batch_size, rank=rank, world_size=world_size, remainder=remainder,
                       sampling="sequential")
             for rank in range(world_size)
         ]  # fmt: skip

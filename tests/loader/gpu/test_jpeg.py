@@ -1,4 +1,4 @@
-"""JPEG decoded where it is used: everything but nvJPEG itself, for which libjpeg-turbo stands in."""
+"""JPEG decoded on the device: everything but nvJPEG itself, which libjpeg-turbo replaces."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def jpeg_path(tmp_path):
 
 
 def decode_on_the_cpu(payloads, device):
-    """libjpeg-turbo in the place of nvJPEG, bit for bit what a cache's own decoder gives; planes, as nvJPEG's."""
+    """libjpeg-turbo in the place of nvJPEG: bit for bit the pixels of a cache's own decoder, as planes."""
     assert device == torch.device("cpu") and all(payload.device == device for payload in payloads)
     try:
         images = [simplejpeg.decode_jpeg(payload.numpy()) for payload in payloads]

@@ -1,4 +1,4 @@
-"""Batches on a device: everything but the device itself, for which CPU memory stands in."""
+"""Batches on a device: everything but the device itself, which CPU memory replaces."""
 
 import gc
 import pickle

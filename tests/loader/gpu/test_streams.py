@@ -1,4 +1,4 @@
-"""Who waits for what, in order: `CudaStreams` on a torch.cuda that only writes down what is asked of it."""
+"""The order of waits and copies of `CudaStreams`, on a fake torch.cuda that only records its calls."""
 
 import threading
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ DEVICE = torch.device("cuda:1")
 
 @pytest.fixture
 def log(monkeypatch):
-    """What the fake streams, events and tensors were asked for."""
+    """The calls of the fake streams, events and tensors."""
     log, present, made = [], threading.local(), []
 
     class Stream:

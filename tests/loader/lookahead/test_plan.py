@@ -1,4 +1,4 @@
-"""Plans of a look-ahead, checked by an executor that tracks what every slot holds and who may touch it when."""
+"""Plans of a look-ahead, checked by an executor that tracks the content of every slot and which steps may use it."""
 
 from itertools import islice
 
@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.lookahead.plan import NOWHERE, GroupRead, LookaheadStep, cost_of, plan_lookahead
+from loader.lookahead.plan import NOWHERE, GroupRead, LookaheadStep, plan_lookahead
+from tests.support.lookahead_cost import cost_of, num_decoded
 
 GROUP_FRAMES = 6
 
@@ -38,7 +39,7 @@ class Executor:
         self.last_use = np.full(capacity, -(10**9), np.int64)
 
     def run(self, steps: list[LookaheadStep]) -> list[np.ndarray]:
-        # Each step's reads come as early as they can, so before the copies of the delay - 1 steps before it.
+        # The reads of each step come as early as possible: before the copies of the delay - 1 steps before it.
         results: list[np.ndarray] = []
         begun = 0
         for number, step in enumerate(steps):
@@ -178,7 +179,7 @@ def test_duplicates_within_a_batch_and_later():
     (read,) = steps[0].reads
     assert read.frame_ids.tolist() == [3, 3, 3, 4]
     assert sorted(read.batch_positions.tolist()) == [NOWHERE, NOWHERE, 0, 1]
-    assert read.num_decoded == 5
+    assert num_decoded(read) == 5
     assert steps[1].reads == ()
     assert steps[1].buffered_positions.tolist() == [0, 1]
 
@@ -222,6 +223,15 @@ def test_longer_windows_cost_less():
     ]
     assert costs == sorted(costs, reverse=True)
     assert costs[-1] == pytest.approx(1, abs=0.05)
+
+
+def test_the_cost_of_an_epoch_of_twenty_groups():
+    batches = [ids * 7 % 600 for ids in np.arange(600).reshape(-1, 20)]
+    costs = [
+        cost_of(plan_lookahead(batches, lambda ids: ids - ids % 30, lookahead=lookahead, capacity=600))
+        for lookahead in (0, 5, 29)
+    ]
+    assert [round(cost.decoded_per_frame, 1) for cost in costs] == [6.6, 3.7, 1.0]
 
 
 def test_groups_that_merge_on_the_way():

@@ -1,4 +1,4 @@
-"""Reading with look-ahead: frames in the order given, errors where they belong, nothing left running."""
+"""Reading with look-ahead: frames in the given order, errors in the place of their batch, no thread left."""
 
 import os
 import random
@@ -6,10 +6,11 @@ import signal
 import threading
 import time
 import weakref
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import closing
 
 import numpy as np
 import pytest
+import torch
 from frame_cache_tools.samples.numbered_videos import read_frame
 
 import cache_builder
@@ -48,25 +49,20 @@ class GroupedStore(ArrayStore):
                 self.num_running -= 1
 
 
-@pytest.fixture
-def pool():
-    with ThreadPoolExecutor(4) as pool:
-        yield pool
+def read(store, batches, **options):
+    def lend_pixels(num_frames):
+        return torch.empty((num_frames, *store.frame_shape), dtype=torch.uint8)
+
+    options = {"lookahead": 6, "capacity": 40, "num_threads": 4, "lend_pixels": lend_pixels, **options}
+    return read_with_lookahead(store, batches, **options)
 
 
-def read(store, batches, pool, **options):
-    options = {"lookahead": 6, "capacity": 40, **options}
-    return read_with_lookahead(
-        store,
-        batches,
-        pool=pool,
-        make_buffer=lambda num_frames: np.empty((num_frames, *store.frame_shape), np.uint8),
-        **options,
-    )
+def decoding_threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("frame-loader")]
 
 
 def spelt(frames):
-    corner = np.ascontiguousarray(frames[..., 0, :4, 0])
+    corner = np.ascontiguousarray(frames.numpy()[..., 0, :4, 0])
     return corner.view("<u4")[..., 0].astype(np.int64)
 
 
@@ -76,46 +72,46 @@ def random_batches(num_frames, *, seed, num_batches=30, batch_size=6):
 
 @pytest.mark.parametrize("steps_in_flight", [1, 2, 5])
 @pytest.mark.parametrize("capacity", [0, 7, 100])
-def test_frames_come_in_the_order_given(pool, steps_in_flight, capacity):
+def test_frames_come_in_the_order_given(steps_in_flight, capacity):
     store = GroupedStore(delay_s=0.002)
     assert isinstance(store, DecodesInGroups)
     batches = random_batches(len(store), seed=capacity)
-    got = list(read(store, batches, pool, steps_in_flight=steps_in_flight, capacity=capacity))
+    got = list(read(store, batches, steps_in_flight=steps_in_flight, capacity=capacity))
     assert len(got) == len(batches)
     for (ids, frames), batch in zip(got, batches, strict=True):
         assert ids is batch
         assert spelt(frames).tolist() == batch.tolist()
 
 
-def test_every_group_is_decoded_once_where_all_fits(pool):
+def test_every_group_is_decoded_once_where_all_fits():
     store = GroupedStore()
     batches = list(np.random.default_rng(1).permutation(80).reshape(-1, 8))
-    list(read(store, batches, pool, lookahead=10, capacity=80))
+    list(read(store, batches, lookahead=10, capacity=80))
     assert len(store.calls) == 10
     assert sum(map(len, store.calls)) == 80
 
 
-def test_groups_of_several_batches_are_decoded_at_once(pool):
+def test_groups_of_several_batches_are_decoded_at_once():
     store = GroupedStore(delay_s=0.02)
     batches = [np.array([i * GROUP_FRAMES]) for i in range(10)]
-    list(read(store, batches, pool, steps_in_flight=3))
+    list(read(store, batches, steps_in_flight=3))
     assert 2 <= store.most_running <= 3
 
 
-def test_clips(pool):
+def test_clips():
     store = GroupedStore()
     clips = np.arange(24).reshape(2, 3, 4)
-    for (ids, frames), batch in zip(read(store, clips, pool), clips, strict=True):
+    for (ids, frames), batch in zip(read(store, clips), clips, strict=True):
         assert ids.shape == (3, 4)
         assert frames.shape == (12, *store.frame_shape)
         assert spelt(frames).tolist() == batch.reshape(-1).tolist()
 
 
-def read_until_error(store, batches, pool, **options):
+def read_until_error(store, batches, **options):
     """Ids of the batches given, checked against their frames, and the error that ended them."""
     given = []
     try:
-        for ids, frames in read(store, batches, pool, **options):
+        for ids, frames in read(store, batches, **options):
             assert spelt(frames).tolist() == ids.tolist()
             given.append(ids.tolist())
     except OSError as error:
@@ -123,110 +119,84 @@ def read_until_error(store, batches, pool, **options):
     return given, None
 
 
-def test_an_error_is_raised_where_its_batch_would_have_come(pool):
-    # 3 is taken along with 0 and with 4: neither suffers.
+def test_an_error_is_raised_where_its_batch_would_have_come():
+    # 3 is read in advance with 0 and with 4: both succeed.
     store = GroupedStore(broken_frame_id=3)
     batches = [np.array(ids) for ids in ([0, 9], [4, 10], [1, 16], [3, 17], [2, 18])]
-    given, error = read_until_error(store, batches, pool)
+    given, error = read_until_error(store, batches)
     assert given == [[0, 9], [4, 10], [1, 16]]
     assert error == "frame 3 cannot be read"
     assert store.num_running == 0
 
 
-def test_a_slot_that_could_not_be_filled_serves_again(pool):
+def test_a_slot_that_could_not_be_filled_serves_again():
     store = GroupedStore(broken_frame_id=3)
     batches = [np.array([i]) for i in (0, 1, 8, 9, 2, 3)]
-    given, error = read_until_error(store, batches, pool, capacity=8, steps_in_flight=1)
+    given, error = read_until_error(store, batches, capacity=8, steps_in_flight=1)
     assert given == [[0], [1], [8], [9], [2]]
     assert error == "frame 3 cannot be read"
-    # 9 waits in the slot that 1 was meant for.
+    # 9 waits in the slot that was planned for 1.
     assert store.calls == [[0, 1, 2, 3], [0], [1], [8, 9], [2], [3]]
 
 
-def test_breaking_off_leaves_nothing_running(pool):
+def test_breaking_off_leaves_nothing_running():
     store = GroupedStore(delay_s=0.02)
-    frames = read(store, random_batches(80, seed=4), pool, steps_in_flight=5)
+    frames = read(store, random_batches(80, seed=4), steps_in_flight=5)
     next(frames)
     frames.close()
     assert store.num_running == 0
     num_calls = len(store.calls)
     time.sleep(0.05)
     assert len(store.calls) == num_calls
-    assert pool.submit(lambda: 5).result() == 5
+    assert not decoding_threads()
 
 
-class OneTaskExecutor(Executor):
-    """Runs the first task at once and never comes to the others."""
-
-    def __init__(self):
-        self.futures = []
-
-    def submit(self, function, /, *arguments):
-        future = Future()
-        self.futures.append(future)
-        if len(self.futures) == 1:
-            future.set_running_or_notify_cancel()
-            future.set_result(function(*arguments))
-        return future
-
-
-def test_breaking_off_cancels_what_has_not_begun():
-    pool = OneTaskExecutor()
-    batches = [np.array([i * GROUP_FRAMES]) for i in range(10)]
-    frames = read(GroupedStore(), batches, pool, steps_in_flight=4)
-    next(frames)
-    frames.close()
-    assert [future.cancelled() for future in pool.futures] == [False, True, True, True]
-
-
-def test_an_error_of_the_buffers_owner_leaves_nothing_running(pool):
+def test_an_error_of_the_buffers_owner_leaves_nothing_running():
     store = GroupedStore(delay_s=0.02)
     given = []
 
-    def make_buffer(num_frames):
+    def lend_pixels(num_frames):
         if len(given) == 3:
             raise MemoryError("no more")
-        given.append(np.empty((num_frames, *store.frame_shape), np.uint8))
+        given.append(torch.empty((num_frames, *store.frame_shape), dtype=torch.uint8))
         return given[-1]
 
-    frames = read_with_lookahead(
+    frames = read(
         store,
         random_batches(80, seed=5),
         lookahead=4,
         capacity=20,
-        pool=pool,
-        make_buffer=make_buffer,
+        lend_pixels=lend_pixels,
         steps_in_flight=4,
     )
     with pytest.raises(MemoryError, match="no more"):
         next(frames)
-    assert store.num_running == 0
+    assert store.num_running == 0 and not decoding_threads()
 
 
-def test_only_so_many_buffers_are_out_at_once(pool):
+def test_only_so_many_buffers_are_out_at_once():
     store = GroupedStore()
     num_made = 0
 
-    def make_buffer(num_frames):
+    def lend_pixels(num_frames):
         nonlocal num_made
         num_made += 1
-        return np.empty((num_frames, *store.frame_shape), np.uint8)
+        return torch.empty((num_frames, *store.frame_shape), dtype=torch.uint8)
 
-    frames = read_with_lookahead(
+    frames = read(
         store,
         random_batches(80, seed=6),
         lookahead=4,
         capacity=20,
-        pool=pool,
-        make_buffer=make_buffer,
+        lend_pixels=lend_pixels,
         steps_in_flight=2,
     )
     for num_given, _ in enumerate(frames, start=1):
         assert num_made <= num_given + 1
 
 
-def test_a_batch_given_is_the_callers_alone(pool):
-    batches = read(GroupedStore(), random_batches(80, seed=8), pool)
+def test_a_batch_given_is_the_callers_alone():
+    batches = read(GroupedStore(), random_batches(80, seed=8))
     for _ in range(4):
         _, frames = next(batches)
         is_held = weakref.ref(frames)
@@ -239,20 +209,20 @@ def test_a_batch_given_is_the_callers_alone(pool):
     batches.close()
 
 
-def test_numbers_out_of_range(pool):
+def test_numbers_out_of_range():
     with pytest.raises(ValueError, match="steps_in_flight must be 1 or more"):
-        read(GroupedStore(), [], pool, steps_in_flight=0)
+        read(GroupedStore(), [], steps_in_flight=0)
     with pytest.raises(ValueError, match="lookahead and capacity"):
-        read(GroupedStore(), [], pool, capacity=-1)
+        read(GroupedStore(), [], capacity=-1)
 
 
-def test_live_frames_spell_what_was_asked_for(sample_folder, pool):
+def test_live_frames_spell_what_was_asked_for(sample_folder):
     store = cache_builder.open_videos(sample_folder.path, size=96)
     order = np.random.default_rng(7).permutation(len(store))[:240]
     batches = np.split(order, range(16, 240, 16))
     index = store.index
-    for ids, frames in read(store, batches, pool, lookahead=8, capacity=100):
-        for frame_id, frame in zip(ids, frames, strict=True):
+    for ids, frames in read(store, batches, lookahead=8, capacity=100):
+        for frame_id, frame in zip(ids, frames.numpy(), strict=True):
             row = index[frame_id]
             assert read_frame(frame) == (row["video_id"], row["frame_in_video"])
     store.close()
@@ -289,17 +259,28 @@ class GatedStore(GroupedStore):
         super().read_frames_into(frame_ids, outs)
 
 
-def begin(store, pool):
-    batches = read(store, [np.array([i * GROUP_FRAMES]) for i in range(3)], pool)
+def begin(store, **options):
+    batches = read(store, [np.array([i * GROUP_FRAMES]) for i in range(4)], **options)
     next(batches)
     assert store.begun.wait(60)
     return batches
 
 
+def test_breaking_off_cancels_what_has_not_begun():
+    store = GatedStore()
+    batches = begin(store, num_threads=1, steps_in_flight=4)
+    closing_thread = threading.Thread(target=batches.close)
+    closing_thread.start()
+    time.sleep(0.1)
+    assert closing_thread.is_alive()  # it waits for the read that has begun
+    store.gate.set()
+    closing_thread.join(60)
+    assert store.calls == [[0], [GROUP_FRAMES]]
+
+
 def test_a_forked_child_does_not_wait_for_threads_it_has_not():
     store = GatedStore()
-    with ThreadPoolExecutor(2) as pool:
-        batches = begin(store, pool)
+    with closing(begin(store, num_threads=2)) as batches:
         child = os.fork()
         if child == 0:
             signal.alarm(20)
@@ -307,13 +288,14 @@ def test_a_forked_child_does_not_wait_for_threads_it_has_not():
             os._exit(0)
         store.gate.set()
         assert os.waitpid(child, 0)[1] == 0
-        assert len(list(batches)) == 2
+        assert len(list(batches)) == 3
 
 
 def test_a_decoding_thread_may_be_the_one_that_drops_the_iteration():
     store, held = GatedStore(), []
-    with ThreadPoolExecutor(1) as pool:
-        held.append(begin(store, pool))
-        store.then = held.clear
-        store.gate.set()
-        assert pool.submit(lambda: len(held)).result(timeout=60) == 0
+    held.append(begin(store, num_threads=1))
+    store.then = held.clear
+    (thread,) = decoding_threads()
+    store.gate.set()
+    thread.join(60)
+    assert not held and not thread.is_alive()

@@ -1,4 +1,4 @@
-"""What the loader draws how often, against the law that it states: the real batches, at 1e-6 false alarms a test.
+"""How often the real batches hold each frame, against the stated distribution, at 1e-6 false alarms a test.
 
 Pearson's statistic needs independent draws. The frames of a visit, of a clip and of a block are drawn together, so
 one slot of each counts; `test_counting_all_frames_of_a_visit_alarms_without_cause` shows what happens otherwise.
@@ -21,7 +21,7 @@ from tests.support.statistics.oracles.distributions import chi2_of_law
 from tests.support.statistics.statistics import chi2_between, draws_needed, draws_p_value, power
 
 SIZES = [8, 0, 10, 12, 14, 20, 16]
-"""Shards, one of them empty. Drawn alike their frames have chi^2 = 0.087."""
+"""Shards, one of them empty. If shards are drawn with equal probability, their frames have chi^2 = 0.087."""
 NUM_FRAMES = sum(SIZES)
 FRAMES_PER_VISIT = 4
 BATCH_SIZE = 16
@@ -52,7 +52,7 @@ def one_slot_a_visit(frame_ids, options, *, seed=0):
 
 
 def num_epochs_for(store, draws, **options):
-    """Epochs of a loader that hold so many visits, clips or single frames."""
+    """How many epochs of a loader hold `draws` visits, clips or single frames."""
     plan = make_loader(store, batch_size=BATCH_SIZE, **options)
     frames_per_draw = options.get("frames_per_visit", 1)
     return -(-draws * frames_per_draw // (len(plan) * BATCH_SIZE))
@@ -63,7 +63,7 @@ def law_of(options, sizes=SIZES, *, batch_size=BATCH_SIZE, video_sizes=None):
 
 
 def frame_law(options, sizes=SIZES, *, batch_size=BATCH_SIZE):
-    """Law by frame id, from the law by shard."""
+    """Probability of each frame id, from the probability of each shard."""
     sizes = np.array(sizes)
     by_shard = np.divide(
         law_of(options, sizes, batch_size=batch_size).shard_probability,
@@ -107,7 +107,7 @@ def test_clips_show_frames_as_the_law_says(sampling):
         clips = np.array([next(iter(sampler))[-1] for _ in range(draws)])
     assert len(clips) >= draws
     assert draws_p_value(one_slot_a_visit(clips, options), law) > ALPHA
-    # A law that shows all frames alike is told apart.
+    # A distribution that is uniform over frames is rejected.
     eligible = np.repeat(np.array(VIDEO_SIZES) >= 5, VIDEO_SIZES)
     uniform = eligible / eligible.sum()
     assert power(len(clips) * chi2_between(law[eligible], 1 / eligible.sum()), eligible.sum() - 1) > 0.99
@@ -129,7 +129,7 @@ def test_whole_windows_are_drawn_alike(sampling):
 
 @pytest.mark.parametrize("shard_choice", ["proportional", "uniform"])
 def test_shards_of_a_frame_or_two_are_drawn_as_the_law_says(shard_choice):
-    """Where a shard begins and ends one frame too early is no small bias here."""
+    """A shard that begins and ends one frame too early is detected."""
     sizes = [1, 0, 1, 2, 1, 1, 2]
     options = {"sampling": "shards", "frames_per_visit": 1, "shard_choice": shard_choice}
     one_early = np.array([2, 0, 1, 2, 1, 1, 1]) / 8 / np.maximum(sizes, 1)
@@ -185,7 +185,7 @@ def test_every_rank_draws_by_the_same_law_and_independently_of_the_others(name, 
     for drawn in by_rank:
         assert len(drawn) >= draws_needed(NUM_FRAMES)
         assert draws_p_value(drawn, frame_law(options)) > ALPHA / num_ranks
-    # Pairs of ranks at one step, by shard: as likely as the product says.
+    # Pairs of shards of two ranks at one step: their probability is the product.
     held = np.flatnonzero(SIZES)
     share = np.array(SIZES)[held] / NUM_FRAMES
     shards = np.searchsorted(np.cumsum(SIZES)[held], by_rank, side="right")

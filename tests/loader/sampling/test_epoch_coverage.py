@@ -1,4 +1,4 @@
-"""Epochs that show every frame once: every frame, and every frame alike at every position; 1e-6 false alarms a test."""
+"""Epochs with every frame once, each equally likely at every position; 1e-6 false alarms a test."""
 
 import importlib
 import itertools
@@ -126,7 +126,7 @@ BLOCKS_OF_ONE = {"sampling": "block", "shards_per_block": 1}
 
 
 class UnrotatedBlockOrder(BlockOrder):
-    """What is left without the random cut: small shards crowd both ends of the epoch."""
+    """`BlockOrder` without the random start: frames of small shards are more frequent at both ends of the epoch."""
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -134,7 +134,7 @@ class UnrotatedBlockOrder(BlockOrder):
 
 
 def unrotated_law():
-    """Exact law of the frame at a position of each block, shape (blocks, N), over the orders of the shards."""
+    """Exact distribution of the frame at a position of each block, shape (blocks, N), over the orders of the shards."""
     sizes = np.array(POSITION_SIZES)
     ids = np.split(np.arange(sizes.sum()), np.cumsum(sizes)[:-1])
     block_frames = frames_per_block(sizes, shards_per_block=1)

@@ -7,12 +7,12 @@ import loader.sampling.plan
 from loader import FrameBatchSampler, FrameLoader
 from loader.errors import SamplingError
 from loader.sampling.orders.epoch import epoch_order
-from loader.sampling.plan import BatchPlan, plan_batches
+from loader.sampling.plan import make_plan, plan_batches
 from tests.support.caches.array_store import ArrayStore
 
 
 def plan(sizes, *, batch_size=8, **options):
-    return BatchPlan(sizes, batch_size=batch_size, **options)
+    return make_plan(sizes, batch_size=batch_size, **options)
 
 
 def batches(sizes, *, epoch=0, **options):

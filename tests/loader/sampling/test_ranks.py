@@ -1,4 +1,4 @@
-"""Several processes that train: each takes its share, or is told that it does not."""
+"""Several processes that train: each takes its share, or a warning states that it does not."""
 
 import warnings
 
@@ -35,7 +35,7 @@ def no_environment(monkeypatch):
 
 @pytest.fixture
 def process_group(monkeypatch):
-    """Makes torch.distributed say that it is set up; `test_integration_accelerate` really does that."""
+    """Fakes a torch.distributed that is set up; tests/end_to_end/frameworks set it up for real."""
 
     def set_up(world_size):
         for name, value in {"is_initialized": True, "get_rank": 0, "get_world_size": world_size}.items():
@@ -88,7 +88,7 @@ def test_an_environment_that_holds_no_rank_is_an_error(monkeypatch, rank, world_
 def test_several_processes_without_a_rank_are_warned_once(monkeypatch, make):
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.warns(
-        UnshardedWarning, match=r"3 processes train \(WORLD_SIZE says so\), and .* no rank"
+        UnshardedWarning, match=r"3 processes train \(WORLD_SIZE is that number\), and .* no rank"
     ) as warned:
         batches = make(ArrayStore([20]), batch_size=4)
     assert [warning.filename for warning in warned] == [__file__]

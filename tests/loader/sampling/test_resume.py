@@ -1,4 +1,4 @@
-"""A run goes on where it stopped, whoever goes on with it."""
+"""A run goes on where it stopped, with any world size and batch size."""
 
 import json
 import random
@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from loader import FrameBatchSampler, FrameDataset, FrameLoader, SamplingError, frame_batch_collate
-from loader.sampling.plan import BatchPlan
+from loader.sampling.plan import make_plan
 from loader.sampling.resume import EpochCursor, LoaderState
 from tests.support.caches.array_store import ArrayStore
 
@@ -37,7 +37,7 @@ def test_stopped_anywhere_and_resumed_by_others_an_epoch_is_every_frame_once(opt
         seen, states = [], []
         num_steps = draw.randrange(max(1, -(-num_frames // (before * batch_before)) - 1))
         for rank in range(before):
-            plan = BatchPlan(SIZES, batch_size=batch_before, rank=rank, world_size=before, **options)
+            plan = make_plan(SIZES, batch_size=batch_before, rank=rank, world_size=before, **options)
             cursor = EpochCursor(plan, fingerprint="x")
             cursor.set_epoch(epoch)
             iteration = cursor.begin()
@@ -48,7 +48,7 @@ def test_stopped_anywhere_and_resumed_by_others_an_epoch_is_every_frame_once(opt
             states.append(cursor.state())
         assert len({json.dumps(state.to_builtins()) for state in states}) == 1, "one state for every rank"
         for rank in range(after):
-            plan = BatchPlan(SIZES, batch_size=batch_after, rank=rank, world_size=after, **options)
+            plan = make_plan(SIZES, batch_size=batch_after, rank=rank, world_size=after, **options)
             cursor = EpochCursor(plan, fingerprint="x")
             cursor.load(states[0])
             iteration = cursor.begin()
@@ -129,7 +129,7 @@ def test_resumed_with_other_sizes_nothing_is_shown_twice_and_less_than_a_step_is
 
         def cursors(world_size, batch_size, where=where):
             plans = [
-                BatchPlan(SIZES, batch_size=batch_size, rank=rank, world_size=world_size, **where)
+                make_plan(SIZES, batch_size=batch_size, rank=rank, world_size=world_size, **where)
                 for rank in range(world_size)
             ]
             return [(plan, EpochCursor(plan, fingerprint="x")) for plan in plans]

@@ -25,7 +25,7 @@ NUM_FRAMES, NUM_SHARDS = 10**8, 10**5
 SIZES = unequal_sizes(NUM_FRAMES, NUM_SHARDS)
 ENDS = np.cumsum(SIZES)
 MAX_MEGABYTES = 30
-"""Measured: 14 at most. An array of the frames has 800, one of a word a shard 0.8."""
+"""Measured: 14 at most. An array of all frames takes 800, an array with a word for each shard 0.8."""
 
 
 @pytest.fixture(autouse=True)

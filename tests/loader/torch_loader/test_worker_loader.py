@@ -1,4 +1,4 @@
-"""Threads or worker processes: the same batches, and what would fail is refused before a process starts."""
+"""Threads or worker processes give the same batches, and combinations that would fail are refused before a start."""
 
 import gc
 import multiprocessing
@@ -22,14 +22,14 @@ def ids_of(batches):
 
 
 class CudaStore(ArrayStore):
-    """One that must not be read from in a forked process."""
+    """A store that a forked process must not read."""
 
     may_cross_fork = False
 
 
 @pytest.fixture
 def no_process(monkeypatch):
-    """Refusals come before the first process: here, starting one is an error."""
+    """Starting a process is an error: refusals come before that."""
 
     def start(self):
         raise AssertionError("a worker was started")
@@ -181,10 +181,10 @@ def test_workers_batches_are_augmented_behind_the_upload(monkeypatch, augment):
 
 
 def loader_over_streams(monkeypatch, streams, store, **options):
-    """A loader with workers and `device="cuda"`, without both."""
+    """A loader as with workers and `device="cuda"`, but without workers and without a GPU."""
 
     class PinnedLoader:
-        """A DataLoader with `pin_memory=True`, without the processes."""
+        """As a DataLoader with `pin_memory=True`, but without the processes."""
 
         def __init__(self, dataset, *, batch_sampler, pin_memory, **options):
             assert pin_memory

@@ -4,7 +4,7 @@ import numpy as np
 
 from loader import SamplingSpec
 from loader.bias.distributions.every_sampling import sampling_law
-from loader.sampling.plan import BatchPlan
+from loader.sampling.plan import make_plan
 
 SPECS = {
     "permutation": {"sampling": "permutation"},
@@ -31,7 +31,7 @@ def law_of(sizes, *, batch_size, world_size=1, remainder=None, video_sizes=None,
 def batches_of(sizes, *, batch_size, world_size=1, remainder=None, epoch=0, **options):
     """Frame ids of every batch of an epoch, of all ranks."""
     plans = [
-        BatchPlan(
+        make_plan(
             sizes, batch_size=batch_size, rank=rank, world_size=world_size, remainder=remainder, **options
         )
         for rank in range(world_size)

@@ -9,7 +9,7 @@ import pytest
 from loader import SamplingError
 from loader.bias.design_effect import worst_visit_design_effect
 from loader.sampling.orders.blocks import frames_per_block
-from loader.sampling.plan import BatchPlan
+from loader.sampling.plan import make_plan
 from tests.support.statistics.enumeration import Population, assert_equal, every_whole_clip, law_of_clips
 from tests.support.statistics.every_batch import EVERY_OUTCOME, TINY, every_block_batch
 from tests.support.statistics.laws import SPECS, batches_of, law_by_steps, law_of, measured_counts
@@ -170,7 +170,7 @@ def test_kappa_is_of_the_global_batches_that_the_ranks_get(batch_size, world_siz
         "remainder": remainder,
         "sampling": "sequential",
     }
-    plans = [BatchPlan([6, 1, 1], rank=rank, **where) for rank in range(world_size)]
+    plans = [make_plan([6, 1, 1], rank=rank, **where) for rank in range(world_size)]
     steps = np.array(
         [np.concatenate(step) for step in zip(*(plan.batches(0) for plan in plans), strict=True)]
     )
@@ -194,7 +194,7 @@ def test_a_law_is_refused_where_the_loader_refuses(sizes, batch_size, options, w
     with pytest.raises(SamplingError):
         law_of(sizes, batch_size=batch_size, **where, **options)
     with pytest.raises(SamplingError):
-        BatchPlan(sizes, batch_size=batch_size, **where, **options)
+        make_plan(sizes, batch_size=batch_size, **where, **options)
 
 
 def test_a_law_does_not_warn_of_the_bias_that_it_states():

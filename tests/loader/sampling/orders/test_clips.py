@@ -1,4 +1,4 @@
-"""Clips are whole windows at an exact stride, each once an epoch; who is drawn how often is in test_loader_draws."""
+"""Clips are whole windows at an exact stride, each once an epoch; test_draws.py tests how often each is drawn."""
 
 from itertools import islice
 
@@ -11,7 +11,7 @@ from loader import FrameBatchSampler, FrameDataset, FrameLoader, SamplingError, 
 from loader.sampling.orders.clips import contiguous_video_sizes, contiguous_videos
 from loader.sampling.orders.epoch import epoch_order
 from loader.sampling.orders.permutation import MAX_TABULATED
-from loader.sampling.plan import BatchPlan
+from loader.sampling.plan import make_plan
 from loader.sampling.resume import EpochCursor
 from tests.campaigns.bench_sampling import peak_megabytes
 from tests.support.caches.array_store import FRAMES_PER_VIDEO, ArrayStore, spelt_frame_ids
@@ -56,7 +56,7 @@ def test_a_clip_is_a_whole_window_of_one_video_at_an_exact_stride(videos, sampli
 
 
 def one_epoch(plans, first_position=0):
-    """All clips that the ranks give from a position of epoch 2 on: shape (clips, T)."""
+    """All clips of the ranks from a position of epoch 2 on: shape (clips, T)."""
     batches = [ids for plan in plans for ids in plan.batches(2, first_position=first_position)]
     num_slots = plans[0].spec.clip_frames
     return np.concatenate(batches) if batches else np.zeros((0, num_slots), np.int64)
@@ -79,7 +79,7 @@ def test_an_epoch_is_every_whole_window_once_but_for_the_remainder(
         return  # refused: a rank would get nothing
     where = {"batch_size": batch_size, "world_size": world_size, "remainder": remainder, "seed": seed}
     plans = [
-        BatchPlan([sum(video_sizes)], video_sizes=video_sizes, rank=rank, **where, **options)
+        make_plan([sum(video_sizes)], video_sizes=video_sizes, rank=rank, **where, **options)
         for rank in range(world_size)
     ]
     assert {plan.num_positions for plan in plans} == {len(windows)}
@@ -110,7 +110,7 @@ def test_stopped_anywhere_and_resumed_by_others_an_epoch_is_every_whole_window_o
     def plans_of(world_size, batch_size):
         ranks = min(world_size, len(windows))
         return [
-            BatchPlan(
+            make_plan(
                 [sum(video_sizes)],
                 video_sizes=video_sizes,
                 batch_size=batch_size,

@@ -26,7 +26,7 @@ EVERY_SAMPLING = [
 ]
 
 PINNED = {
-    # What breaks if one of these changes: a run repeated or resumed after the change trains on other batches.
+    # If one of these values changes, a run that is repeated or resumed after the change trains on other batches.
     "permutation": [68, 104, 96, 75, 81, 11],
     "iid": [68, 11, 20, 60, 49, 101],
     "sequential": [0, 1, 2, 3, 4, 5],

@@ -55,7 +55,7 @@ def test_positions_may_come_in_any_order_and_shape(num_items):
 
 
 def test_pinned():
-    # A change here reorders every run: batches of a repeated or resumed training are no longer those before.
+    # A change of these values reorders every run: a repeated or resumed training would get other batches.
     assert whole(10).tolist() == [2, 4, 5, 9, 1, 0, 3, 6, 7, 8]
     assert permutation(10**6).items_at(np.arange(5)).tolist() == [821294, 677268, 26057, 817279, 803332]
 
@@ -69,7 +69,7 @@ def test_all_permutations_of_five_are_equally_likely():
 
 
 def position_p_value(num_items, *, num_seeds, num_bins, num_rounds=NUM_ROUNDS):
-    """Of the table position bin x item bin over seeds; its margins are fixed, hence (N - 1) / N and (bins - 1)^2."""
+    """Of the table position bin x item bin over seeds. Its margins are fixed: hence (N - 1) / N and (bins - 1)^2."""
     bin_of = np.arange(num_items) * num_bins // num_items
     sizes = np.bincount(bin_of)
     counts = np.zeros((num_bins, num_bins))

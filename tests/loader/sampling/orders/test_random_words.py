@@ -22,7 +22,7 @@ def test_words_are_those_of_the_published_splitmix64():
 
 
 def test_epoch_keys_are_pinned():
-    # Every order hangs on these: if they change, resumed and repeated runs see other frames.
+    # Every order depends on these values: if they change, resumed and repeated runs see other frames.
     assert epoch_keys(seed=3, epoch=5, num_keys=2).tolist() == [9791734468858838757, 7625315995053767278]
 
 

@@ -1,22 +1,23 @@
 """Options as other loaders call them, or misspelt, are answered with our own names."""
 
 import inspect
+import typing
 
 import pytest
 from torch.utils.data import DataLoader
 from torch.utils.data.distributed import DistributedSampler
 
 from loader import FrameBatchSampler, FrameDataset, FrameLoader, SamplingError, WorkerLoader, make_dataloader
-from loader.sampling.option_names import ADVICE, advice_on
-from loader.sampling.plan import BatchOptions
+from loader.sampling import SamplingSpec
+from loader.sampling.option_advice import ADVICE, advice_on
+from loader.sampling.options import DEFAULTS, BatchOptions
 from tests.support.caches.array_store import ArrayStore
 
 MAKERS = [FrameLoader, FrameBatchSampler, FrameDataset, make_dataloader]
 
 
 def options_of(make):
-    names = set(inspect.signature(make).parameters) - {"self"}
-    return (names - {"options"}) | (set(BatchOptions.__annotations__) if "options" in names else set())
+    return set(inspect.signature(make).parameters)
 
 
 @pytest.mark.parametrize(
@@ -92,10 +93,10 @@ def test_there_is_advice_on_every_option_of_torch_and_of_our_other_loaders():
     of_torch = options_of(DataLoader) | options_of(DistributedSampler)
     for make in MAKERS:
         known = options_of(make)
-        others = set().union(*map(options_of, (*MAKERS, WorkerLoader))) - set(BatchOptions.__annotations__)
-        missing = (of_torch | others) - known - set(ADVICE) - {"store"} - set(BatchOptions.__annotations__)
+        others = set().union(*map(options_of, (*MAKERS, WorkerLoader))) - {"options"}
+        missing = (of_torch | others) - known - set(ADVICE) - {"store"} - set(DEFAULTS)
         assert not missing
-    assert not set(ADVICE) & set(BatchOptions.__annotations__)
+    assert not set(ADVICE) & set(DEFAULTS)
 
 
 def test_advice_names_no_option_that_does_not_exist():
@@ -108,7 +109,7 @@ def test_advice_names_no_option_that_does_not_exist():
 @pytest.mark.parametrize("name", ["num_samples", "num_frames", "sample_rate", "max_steps", "dataset_size"])
 def test_a_name_that_only_resembles_one_we_know_is_not_taken_for_it(name):
     known = options_of(FrameLoader)
-    advice = advice_on(name, known)
+    advice = advice_on(name, known, shared=DEFAULTS)
     assert advice.startswith("it takes ") or advice.removeprefix("did you mean ").removesuffix("=?") in known
 
 
@@ -116,11 +117,44 @@ def test_a_name_that_only_resembles_one_we_know_is_not_taken_for_it(name):
     ("name", "like"), [("num_epochs", "epochs"), ("shufle", "shuffle"), ("colate_fn", "collate_fn")]
 )
 def test_a_name_that_is_nearly_one_we_know_is_taken_for_it(name, like):
-    assert advice_on(name, options_of(FrameLoader)) == ADVICE[like]
+    assert advice_on(name, options_of(FrameLoader), shared=DEFAULTS) == ADVICE[like]
 
 
 def test_the_signature_is_still_there_for_help():
-    assert {"store", "num_threads", "augment", "options"} <= set(inspect.signature(FrameLoader).parameters)
+    assert {"store", "num_threads", "augment", "batch_size"} <= set(inspect.signature(FrameLoader).parameters)
     assert "num_workers" in inspect.signature(make_dataloader).parameters
     assert make_dataloader.__doc__.startswith("Batches of `store`")
-    assert advice_on("bs", ["batch_size"]) == "batch_size="
+    assert advice_on("bs", ["batch_size"], shared=()) == "batch_size="
+
+
+TYPES = typing.get_type_hints(BatchOptions)
+
+
+@pytest.mark.parametrize(
+    "make", [FrameLoader, FrameBatchSampler, make_dataloader], ids=lambda make: make.__name__
+)
+def test_the_signature_of_a_loader_lists_the_shared_options_with_types_and_defaults(make):
+    parameters = inspect.signature(make).parameters
+    assert list(TYPES) == list(DEFAULTS) and "options" not in parameters
+    for name, kind in TYPES.items():
+        assert parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+        assert (parameters[name].annotation, parameters[name].default) == (kind, DEFAULTS[name])
+
+
+def test_the_defaults_are_those_that_a_loader_has():
+    store = ArrayStore([200])
+    plain, spelt_out = FrameLoader(store), FrameLoader(store, **DEFAULTS)
+    assert repr(plain) == repr(spelt_out) and plain.state_dict() == spelt_out.state_dict()
+
+
+def test_a_spec_has_names_types_and_defaults_of_the_options():
+    types = typing.get_type_hints(SamplingSpec)
+    assert types == {name: TYPES[name] for name in types}
+    assert SamplingSpec().to_builtins() == {name: DEFAULTS[name] for name in types}
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_each_default_has_the_type_of_its_option(name):
+    kind = TYPES[name]
+    choices = typing.get_args(kind) or (kind,)
+    assert DEFAULTS[name] in choices or type(DEFAULTS[name]) in choices

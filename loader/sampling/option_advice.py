@@ -1,16 +1,8 @@
-"""Options that do not exist here: what other loaders call them, and what was misspelt, answered with our own name."""
+"""Advice on options that do not exist: names from other loaders and misspelt names, answered with our own names."""
 
 import difflib
-import functools
-import inspect
-from collections.abc import Callable, Iterable
-from typing import Final, ParamSpec, TypeVar
-
-from loader.errors import UnknownOptionError
-from loader.sampling.plan import BatchOptions
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from collections.abc import Container, Iterable
+from typing import Final
 
 _AUGMENT = (
     "FrameLoader and make_dataloader take augment=, a loader.Augmentation or a callable on the uint8 batch"
@@ -19,12 +11,14 @@ _BUFFER = "sampling='block', shards_per_block= shuffles the frames of some shard
 _CLIP = "clip_frames= is the length of a clip"
 _COLLATE = "batches are FrameBatch; torch's DataLoader collates as you like, over loader.FrameDataset(store)"
 _DEVICE = "FrameLoader and make_dataloader take device="
-_EVERY_WORKER = "order and loader.Augmentation are functions of seed and epoch, so no worker is seeded"
-_DTYPE = "batches are uint8; augment= makes others of them: a loader.Augmentation has a dtype, a callable any"
+_EVERY_WORKER = "order and loader.Augmentation are functions of seed and epoch, so workers need no seed"
+_DTYPE = (
+    "batches are uint8; augment= converts them: a loader.Augmentation has a dtype, a callable returns any"
+)
 _EPOCH = "one iteration is one epoch; the loop over them is yours"
-_FRAME_LOADER = "FrameLoader(store, ...) has it"
-_RANK = "rank= and world_size= say which share of an epoch this process reads"
-_SAMPLER = "sampling= says what is drawn; torch's DataLoader takes your own, over loader.FrameDataset(store)"
+_FRAME_LOADER = "FrameLoader(store, ...) has this option"
+_RANK = "rank= and world_size= choose the share of an epoch that this process reads"
+_SAMPLER = "sampling= chooses the order; torch's DataLoader takes your own sampler, over FrameDataset(store)"
 _SEED = "seed= determines the order"
 _SHUFFLE = "sampling='permutation', the default, shuffles all frames; sampling='sequential' does not"
 _SIZE = "frames have the size they are stored in (cache-build --size); augment= crops and resizes them"
@@ -41,20 +35,20 @@ ADVICE = {
     "batch_sampler": _SAMPLER,
     "collate_fn": _COLLATE,
     "dataset": _STORE,
-    "drop_last": "remainder='drop' drops what is left of an epoch, 'uneven' keeps it, 'pad' fills it up",
+    "drop_last": "remainder='drop' drops a last step that is not whole, 'uneven' keeps it, 'pad' fills it up",
     "generator": _SEED,
     "in_order": "batches always come in order",
     "multiprocessing_context": "loader.make_dataloader starts worker processes, and takes it",
     "num_replicas": _RANK,
     "num_workers": _THREADS,
-    "persistent_workers": "the workers of loader.make_dataloader always stay; threads live as long as an iteration",
+    "persistent_workers": "workers of loader.make_dataloader always stay; threads live as long as an iteration",
     "pin_memory_device": _DEVICE,
     "prefetch_factor": "FrameLoader takes read_ahead=, the batches read beyond the one handed out",
     "replacement": "sampling='iid' draws with replacement, sampling='permutation' without",
     "sampler": _SAMPLER,
     "shuffle": _SHUFFLE,
     "snapshot_every_n_steps": "state_dict() is exact after every batch",
-    "timeout": "there is none: an error of the store is raised where its batch would have come",
+    "timeout": "there is none: an error of the store is raised in the place of its batch",
     "worker_init_fn": _EVERY_WORKER,
     # torchvision's datasets, and how others call a clip
     "clip_len": _CLIP,
@@ -84,7 +78,7 @@ ADVICE = {
     "num_epochs": _EPOCH,
     "num_shards": _RANK,
     "order": _SHUFFLE,
-    "os_cache": "frame_store.open_store(path, reads=) says how files are read",
+    "os_cache": "frame_store.open_store(path, reads=) chooses how files are read",
     "path": _STORE,
     "pipelines": _AUGMENT,
     "prefetch": "FrameLoader takes read_ahead=, the batches read beyond the one handed out",
@@ -96,9 +90,9 @@ ADVICE = {
     "shuffle_buffer": _BUFFER,
     "shuffle_buffer_size": _BUFFER,
     "shuffle_seed": _SEED,
-    # Our own, where another of our loaders is asked for them
+    # Our own options, given to another of our loaders
     "augment": _AUGMENT,
-    "context": "multiprocessing_context= says how workers start",
+    "context": "multiprocessing_context= chooses how workers start",
     "device": _DEVICE,
     "jpeg_decode": _FRAME_LOADER,
     "lookahead": _FRAME_LOADER,
@@ -107,50 +101,17 @@ ADVICE = {
     "pin_memory": _FRAME_LOADER,
     "read_ahead": _FRAME_LOADER,
 }
-"""By the name of an option that is none here: what does it here."""
+"""By the name of an option that our loaders do not have: what to use instead."""
 
 
 _SURELY_ALIKE: Final = 0.85
-"""Advice answers a name as if it had been meant, so one that only resembles it (num_epochs, num_shards) gets none."""
+"""Similarity from which a name is taken for a misspelt name of `ADVICE`. A lower one would give wrong advice on names
+that only look alike (num_epochs, num_shards)."""
 
 
-def takes_options(maker: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Refuse keywords that `maker` has no option for, with what it calls them, or the nearest of its options.
-
-    `maker` has its own parameters, and those of `BatchOptions` where it takes keywords.
-    """
-
-    def decorate(make: Callable[P, R]) -> Callable[P, R]:
-        parameters = inspect.signature(make).parameters.values()
-        named = {parameter.name for parameter in parameters if parameter.kind not in _NO_NAMES} - {"self"}
-        takes_batch_options = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-        known = named | (set(BatchOptions.__annotations__) if takes_batch_options else set())
-
-        @functools.wraps(make)
-        def checked(*args: P.args, **options: P.kwargs) -> R:
-            unknown = [name for name in options if name not in known]
-            if unknown:
-                raise UnknownOptionError(
-                    f"{maker} has no option "
-                    + "; nor ".join(f"{name}=: {advice_on(name, known)}" for name in unknown)
-                )
-            return make(*args, **options)
-
-        return checked
-
-    return decorate
-
-
-_NO_NAMES = {
-    inspect.Parameter.VAR_KEYWORD,
-    inspect.Parameter.VAR_POSITIONAL,
-    inspect.Parameter.POSITIONAL_ONLY,
-}
-
-
-def advice_on(name: str, known: Iterable[str]) -> str:
-    """What to give instead of an option that is not in `known`."""
-    if name in BatchOptions.__annotations__:
+def advice_on(name: str, known: Iterable[str], *, shared: Container[str]) -> str:
+    """What to give instead of an option that is not in `known`; `shared` are the options that all loaders share."""
+    if name in shared:
         return "FrameLoader, FrameBatchSampler and make_dataloader take it"
     if name in ADVICE:
         return ADVICE[name]

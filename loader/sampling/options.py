@@ -1,0 +1,156 @@
+"""The options that all loaders share: the one list of their names, types, defaults and meanings."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Annotated, Any, Final, ParamSpec, TypedDict, TypeVar, cast, get_args, get_type_hints
+
+from frame_store.shared import whole_number
+from loader.errors import SamplingError, UnknownOptionError
+from loader.sampling.option_advice import advice_on
+from loader.sampling.rank_slice import Remainder
+from loader.sampling.spec import Sampling, SamplingSpec, ShardChoice
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class BatchOptions(TypedDict, total=False):
+    """Which frames come together when: keywords of `FrameLoader`, `FrameBatchSampler` and `make_dataloader`.
+
+    Each is written as `Annotated[type, default]`. The signatures that Python shows are made from this list.
+    """
+
+    batch_size: Annotated[int, 128]
+    """Frames (or clips) in a batch of one rank, B."""
+    sampling: Annotated[Sampling, "permutation"]
+    """How the order of an epoch is drawn; see `Sampling`. `iid` and `shards` draw with replacement. Their epochs end
+    after the whole batches, whatever `remainder` is."""
+    seed: Annotated[int, 0]
+    """In [0, 2**32). The seed and the epoch determine the order."""
+    remainder: Annotated[Remainder | None, None]
+    """What becomes of a last step that is not whole; see `Remainder`. None means `uneven` for `sequential`, whose order
+    is the same in every epoch, so that every frame is shown. For the other samplings it means `drop`; if an epoch
+    holds no whole step, the epoch is then one smaller batch on each rank, with a warning. An explicit "drop" refuses
+    such an epoch."""
+    shards_per_batch: Annotated[int | None, None]
+    """For `shards`: visits in a batch, K. K m is the batch size, so either K or m is enough."""
+    frames_per_visit: Annotated[int | None, None]
+    """For `shards`: frames drawn from one shard before the next shard is drawn, m."""
+    shard_choice: Annotated[ShardChoice, "proportional"]
+    """For `shards`: how a shard is drawn; see `ShardChoice`."""
+    frames_with_replacement: Annotated[bool, False]
+    """For `shards`: whether a visit may draw a frame twice."""
+    shards_per_block: Annotated[int | None, None]
+    """For `block`: a block holds as many frames as this many shards of average size, k; they are shuffled together."""
+    clip_frames: Annotated[int | None, None]
+    """Frames of a clip, T. None samples single frames. A clip is a whole window: T frames of one video, q apart. It is
+    drawn by `permutation` or `iid`. An order has one clip for each whole window of every video, so it holds most
+    frames T times. Videos shorter than a clip have no whole window and are left out."""
+    clip_stride: Annotated[int, 1]
+    """Distance between the frames of a clip, q, in stored frames, the same in every clip."""
+    rank: Annotated[int | None, None]
+    """Number of this process among `world_size`; None means 0."""
+    world_size: Annotated[int | None, None]
+    """Number of processes that share an epoch; None means 1. The batches of all ranks at step t together are the next
+    world_size * batch_size positions of the order. `rank_and_world_size()` gives both numbers."""
+
+
+_TYPES: Final = get_type_hints(BatchOptions)
+
+DEFAULTS: Final[dict[str, Any]] = {
+    name: get_args(hint)[1] for name, hint in get_type_hints(BatchOptions, include_extras=True).items()
+}
+
+
+def with_defaults(options: BatchOptions) -> BatchOptions:
+    """All options: those given, and the defaults of the others."""
+    return cast("BatchOptions", DEFAULTS | options)
+
+
+def spec_of(options: BatchOptions) -> SamplingSpec:
+    """The options that decide the order of frames; `options` holds all of `BatchOptions`.
+
+    Raises:
+        SamplingError: see `frames_of_visit` and `SamplingSpec`.
+    """
+    known: dict[str, Any] = {field.name: options[field.name] for field in fields(SamplingSpec)}  # type: ignore[literal-required]
+    known["frames_per_visit"] = frames_of_visit(
+        batch_size=options["batch_size"],
+        shards_per_batch=options["shards_per_batch"],
+        frames_per_visit=options["frames_per_visit"],
+    )
+    return SamplingSpec(**known)
+
+
+def frames_of_visit(
+    *, batch_size: int, shards_per_batch: int | None, frames_per_visit: int | None
+) -> int | None:
+    """Frames of one visit, from K = shards_per_batch, m = frames_per_visit or both; None if neither is given.
+
+    Raises:
+        SamplingError: K m is not the batch size, or one of them is not a whole number.
+    """
+    batch_size = whole_number("batch_size", batch_size, error=SamplingError)
+    if shards_per_batch is not None:
+        shards_per_batch = whole_number("shards_per_batch", shards_per_batch, error=SamplingError)
+    if frames_per_visit is not None:
+        frames_per_visit = whole_number("frames_per_visit", frames_per_visit, error=SamplingError)
+    if shards_per_batch is None:
+        if frames_per_visit is None or frames_per_visit < 1:
+            return frames_per_visit
+        shards_per_batch = batch_size // frames_per_visit
+    elif frames_per_visit is None:
+        frames_per_visit = batch_size // max(shards_per_batch, 1)
+    if shards_per_batch < 1 or shards_per_batch * frames_per_visit != batch_size:
+        raise SamplingError(
+            f"shards_per_batch x frames_per_visit must be batch_size, "
+            f"found {shards_per_batch} x {frames_per_visit} for {batch_size}"
+        )
+    return frames_per_visit
+
+
+def takes_options(maker: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Refuse keywords that `maker` does not have, and name the keyword to use instead.
+
+    A function with `**options` has its own parameters and those of `BatchOptions`; its signature then lists them all.
+    """
+
+    def decorate(make: Callable[P, R]) -> Callable[P, R]:
+        signature = _full_signature(make)
+        known = {name for name, parameter in signature.parameters.items() if parameter.kind not in _NO_NAMES}
+        known.discard("self")
+
+        @functools.wraps(make)
+        def checked(*args: P.args, **options: P.kwargs) -> R:
+            unknown = [name for name in options if name not in known]
+            if unknown:
+                raise UnknownOptionError(
+                    f"{maker} has no option "
+                    + "; nor ".join(f"{name}=: {advice_on(name, known, shared=DEFAULTS)}" for name in unknown)
+                )
+            return make(*args, **options)
+
+        checked.__signature__ = signature  # type: ignore[attr-defined]
+        return checked
+
+    return decorate
+
+
+_NO_NAMES: Final = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY}
+
+
+def _full_signature(make: Callable[..., object]) -> inspect.Signature:
+    """The signature of `make`, with `BatchOptions` in the place of `**options`."""
+    signature = inspect.signature(make)
+    parameters = []
+    for parameter in signature.parameters.values():
+        if parameter.kind is not parameter.VAR_KEYWORD:
+            parameters.append(parameter)
+            continue
+        parameters += [
+            inspect.Parameter(name, parameter.KEYWORD_ONLY, default=DEFAULTS[name], annotation=kind)
+            for name, kind in _TYPES.items()
+        ]
+    return signature.replace(parameters=parameters)
