@@ -15,10 +15,11 @@ import sys
 import time
 import traceback
 from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeAlias, TypeVar
 
 import msgspec
 
@@ -62,11 +63,10 @@ class JobDone(msgspec.Struct, Generic[Job, Result], frozen=True, kw_only=True):
 
 
 class JobRaised(msgspec.Struct, Generic[Job], frozen=True, kw_only=True):
-    """The job raised; `error` is its exception."""
+    """The job raised `error`, whose cause is the traceback in the worker process, as text."""
 
     job: Job
     error: Exception
-    trace: str
 
 
 class JobDied(msgspec.Struct, Generic[Job], frozen=True, kw_only=True):
@@ -75,6 +75,9 @@ class JobDied(msgspec.Struct, Generic[Job], frozen=True, kw_only=True):
     job: Job
     how: str
     """For example `was killed by SIGSEGV`, or `took longer than 60.0 s`."""
+
+
+Outcome: TypeAlias = JobDone[Job, Result] | JobRaised[Job] | JobDied[Job]
 
 
 class WorkerPool(Generic[Job, Result]):
@@ -100,7 +103,26 @@ class WorkerPool(Generic[Job, Result]):
         """Jobs queued or running."""
         return len(self._waiting) + sum(worker.job is not None for worker in self._workers)
 
-    def next_outcome(self) -> "JobDone[Job, Result] | JobRaised[Job] | JobDied[Job]":
+    def outcomes(self, *, retry_deaths: bool = False) -> Iterator[Outcome[Job, Result]]:
+        """Yield outcomes until no job is left, jobs included that the caller submits between two of them.
+
+        With `retry_deaths`, a job whose process died runs a second time after all others, with no other job at its
+        side: memory that others had taken, or a crowded machine, may have been the cause. Only its second death is
+        yielded.
+        """
+        dead: list[Job] = []
+        retried: Job | None = None
+        while self.num_unfinished or dead:
+            if not self.num_unfinished:
+                retried = dead.pop()
+                self.submit(retried)
+            outcome = self.next_outcome()
+            if retry_deaths and isinstance(outcome, JobDied) and outcome.job is not retried:
+                dead.append(outcome.job)
+            else:
+                yield outcome
+
+    def next_outcome(self) -> Outcome[Job, Result]:
         """Block until some job has ended. Call it only while `num_unfinished` is positive.
 
         Raises:
@@ -133,7 +155,7 @@ class WorkerPool(Generic[Job, Result]):
         for worker in (idle + starting)[: len(self._waiting)]:
             worker.hand(self._waiting.popleft())
 
-    def _collect(self, worker: "_Worker[Job]") -> "JobDone[Job, Result] | JobRaised[Job] | JobDied[Job]":
+    def _collect(self, worker: "_Worker[Job]") -> Outcome[Job, Result]:
         job = worker.job
         assert job is not None
         worker.job = None
@@ -144,7 +166,8 @@ class WorkerPool(Generic[Job, Result]):
             return JobDied(job=job, how=worker.end())
         if answer[0] == "done":
             return JobDone(job=job, result=answer[1])
-        return JobRaised(job=job, error=answer[1], trace=answer[2])
+        answer[1].__cause__ = RuntimeError(answer[2])
+        return JobRaised(job=job, error=answer[1])
 
     def _stop(self, worker: "_Worker[Job]") -> JobDied[Job]:
         job = worker.job

@@ -4,7 +4,7 @@ A unit whose first frame depends on what comes before it joins the unit in front
 edge of two units are others when decoding starts there than when it goes on over it, the video is decoded in one piece.
 With `--stride` a unit is told which ordinal it begins at, and with `--fps`, where frames take the sorted timestamps of
 their packets, those; both are guessed from the packets. Where decoding shows the guess wrong, it is decoded again. A
-unit that kills its process is tried once more, alone, and then written off.
+unit that kills its process twice is written off.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ from cache_builder.plan import DecodeUnit, plan_units
 from cache_builder.settings import BuildConfig, ErrorPolicy
 from cache_builder.video.decode import first_wrong_edge, sorted_packet_pts
 from cache_builder.video.scan import VideoScan
-from cache_builder.worker_pool import JobDied, JobDone, JobRaised, WorkerPool
+from cache_builder.worker_pool import JobDied, JobDone, JobRaised, Outcome, WorkerPool
 from frame_store.errors import CudaError
 
 UnitPool = WorkerPool[UnitJob, UnitReceipt]
@@ -64,7 +64,6 @@ class DecodeStage:
         """Per video the units that count; one merged away is dropped from here and its result ignored."""
         self._receipts: dict[DecodeUnit, UnitReceipt] = {}
         self._failed: dict[int, VideoError] = {}
-        self._to_retry_alone: list[UnitJob] = []
         self._wrong_edges: dict[int, int] = {}
         """Packets at whose edge a video turned out not to be cut; see `first_wrong_edge`."""
 
@@ -78,27 +77,25 @@ class DecodeStage:
         for unit in plan_units(self._scans, self._config):
             self._submit_first(unit)
         while True:
-            self._drain()
-            if self._to_retry_alone:
-                self._pool.submit(self._to_retry_alone.pop())
-            elif not self._submit_uncut() and not self._submit_misplaced():
+            for outcome in self._pool.outcomes(retry_deaths=True):
+                self._take(outcome)
+            if not self._submit_uncut() and not self._submit_misplaced():
                 return self._result()
 
-    def _drain(self) -> None:
-        while self._pool.num_unfinished:
-            outcome = self._pool.next_outcome()
-            unit = outcome.job.unit
-            if self._jobs[unit.video_id].get(unit) is not outcome.job:
-                continue  # merged into another unit, or to be decoded from another ordinal, meanwhile
-            if isinstance(outcome, JobDone):
-                self._receipts[unit] = outcome.result
-                self._progress(unit.num_packets)
-                if outcome.result.is_damaged:
-                    self._stop_unless_skipping(unit.video_id)
-            elif isinstance(outcome, JobDied):
-                self._take_death(outcome)
-            else:
-                self._take_error(outcome)
+    def _take(self, outcome: Outcome[UnitJob, UnitReceipt]) -> None:
+        unit = outcome.job.unit
+        if self._jobs[unit.video_id].get(unit) is not outcome.job:
+            return  # merged into another unit, or to be decoded from another ordinal, meanwhile
+        if isinstance(outcome, JobDone):
+            self._receipts[unit] = outcome.result
+            self._progress(unit.num_packets)
+            if outcome.result.is_damaged:
+                self._stop_unless_skipping(unit.video_id)
+        elif isinstance(outcome, JobDied):
+            self._receipts[unit] = empty_receipt(unit, death=outcome.how)
+            self._stop_unless_skipping(unit.video_id)
+        else:
+            self._take_error(outcome)
 
     def _take_error(self, outcome: JobRaised[UnitJob]) -> None:
         unit = outcome.job.unit
@@ -115,17 +112,7 @@ class DecodeStage:
                 f"decoding {path!r}: {outcome.error}; the same command resumes"
             ) from outcome.error
         else:
-            raise outcome.error from RuntimeError(outcome.trace)
-
-    def _take_death(self, outcome: JobDied[UnitJob]) -> None:
-        job = outcome.job
-        if not job.is_retry:
-            retry = msgspec.structs.replace(job, is_retry=True)
-            self._jobs[job.unit.video_id][job.unit] = retry
-            self._to_retry_alone.append(retry)
-            return
-        self._receipts[job.unit] = empty_receipt(job.unit, death=outcome.how)
-        self._stop_unless_skipping(job.unit.video_id)
+            raise outcome.error
 
     def _merge_into_previous(self, video_id: int, first_packet: int) -> None:
         """Join the unit that begins at `first_packet` to the one before it and decode the two as one."""

@@ -182,8 +182,7 @@ def write_shards(
             )
         )
     receipts: dict[int, ShardReceipt] = {}
-    while pool.num_unfinished:
-        outcome = pool.next_outcome()
+    for outcome in pool.outcomes():
         name = shard_name(config.format, outcome.job.shard_id)
         if isinstance(outcome, JobDone):
             receipts[outcome.job.shard_id] = outcome.result
@@ -201,7 +200,7 @@ def write_shards(
                 f"writing {name}: {outcome.error}; the same command resumes"
             ) from outcome.error
         else:
-            raise outcome.error from RuntimeError(outcome.trace)
+            raise outcome.error
     return receipts
 
 

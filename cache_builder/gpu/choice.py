@@ -88,12 +88,11 @@ def choose_decoders(
         for video_id, (path, scan) in enumerate(zip(paths, scans, strict=True)):
             if scan is not None:
                 pool.submit(ProbeJob(video_id=video_id, path=path, facts=scan.facts, nvdec=nvdec))
-        while pool.num_unfinished:
-            outcome = pool.next_outcome()
+        for outcome in pool.outcomes():
             if isinstance(outcome, JobDone):
                 reason = outcome.result
             elif isinstance(outcome, JobRaised):
-                raise outcome.error from RuntimeError(outcome.trace)
+                raise outcome.error
             else:
                 reason = f"trying it on the GPU failed: the process {outcome.how}"
             if reason is not None:

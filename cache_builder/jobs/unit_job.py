@@ -55,7 +55,6 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     spill: Path
     nvdec: NvdecDevice | None = None
     """The GPU to decode on; None for the CPU."""
-    is_retry: bool = False
 
     @property
     def spill_name(self) -> str:

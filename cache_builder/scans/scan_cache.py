@@ -19,7 +19,7 @@ from cache_builder.scans.scan_job import CountJob, ScanJob, StartCheckJob
 from cache_builder.video.decode import FrameTable, predict_frames, starts_to_try
 from cache_builder.video.packets import PACKET_COLUMNS, PacketTable
 from cache_builder.video.scan import VideoFacts, VideoScan
-from cache_builder.worker_pool import JobDied, JobRaised, WorkerPool
+from cache_builder.worker_pool import JobDied, JobRaised, Outcome, WorkerPool
 from frame_store.publish import write_file
 from frame_store.shared import raise_if_out_of_files
 
@@ -114,7 +114,6 @@ class _Scanning:
         self._scans: dict[int, VideoScan] = {}
         self._found: dict[int, _Found | VideoError] = {}
         self._has_news = False
-        self._to_retry_alone: list[_Job] = []
 
     def run(self) -> list[_Found | VideoError]:
         try:
@@ -125,33 +124,29 @@ class _Scanning:
                     self._pool.submit(ScanJob(row=row, path=video.path, relative_path=video.relative_path))
                 else:
                     self._take_scan(row, *known)
-            self._drain()
-            while self._to_retry_alone:
-                self._pool.submit(self._to_retry_alone.pop())
-                self._drain()
+            for outcome in self._pool.outcomes(retry_deaths=True):
+                self._take(outcome)
         finally:  # interrupted, what was scanned is kept
             if self._cache_path is not None and self._has_news:
                 self._write()
         return [self._found[row] for row in range(len(self._videos))]
 
-    def _drain(self) -> None:
-        while self._pool.num_unfinished:
-            outcome = self._pool.next_outcome()
-            job = outcome.job
-            if isinstance(outcome, JobDied):
-                self._take_death(job, outcome.how)
-            elif isinstance(outcome, JobRaised):
-                if not isinstance(outcome.error, VideoError):
-                    raise outcome.error from RuntimeError(outcome.trace)
-                self._settle(job.row, outcome.error)
+    def _take(self, outcome: Outcome[_Job, VideoScan | FrameTable]) -> None:
+        job = outcome.job
+        if isinstance(outcome, JobDied):
+            self._settle(job.row, VideoError(job.name, f"the process reading it {outcome.how}, twice"))
+        elif isinstance(outcome, JobRaised):
+            if not isinstance(outcome.error, VideoError):
+                raise outcome.error
+            self._settle(job.row, outcome.error)
+        else:
+            self._has_news = True
+            if isinstance(outcome.result, FrameTable):
+                self._settle(job.row, (self._scans[job.row], outcome.result))
+            elif not isinstance(job, StartCheckJob) and starts_to_try(outcome.result):
+                self._pool.submit(StartCheckJob(row=job.row, path=job.path, scan=outcome.result))
             else:
-                self._has_news = True
-                if isinstance(outcome.result, FrameTable):
-                    self._settle(job.row, (self._scans[job.row], outcome.result))
-                elif not isinstance(job, StartCheckJob) and starts_to_try(outcome.result):
-                    self._pool.submit(StartCheckJob(row=job.row, path=job.path, scan=outcome.result))
-                else:
-                    self._take_scan(job.row, outcome.result, None)
+                self._take_scan(job.row, outcome.result, None)
 
     def _take_scan(self, row: int, scan: VideoScan, frames: FrameTable | None) -> None:
         if self._with_frames and frames is None:
@@ -161,12 +156,6 @@ class _Scanning:
                 self._pool.submit(CountJob(row=row, path=self._videos[row].path, scan=scan))
                 return
         self._settle(row, (scan, frames))
-
-    def _take_death(self, job: _Job, how: str) -> None:
-        if job.is_retry:
-            self._settle(job.row, VideoError(job.name, f"the process reading it {how}, twice"))
-        else:  # perhaps it was not the video's fault: memory that others had taken, a crowded machine
-            self._to_retry_alone.append(msgspec.structs.replace(job, is_retry=True))
 
     def _settle(self, row: int, found: _Found | VideoError) -> None:
         self._found[row] = found

@@ -25,7 +25,6 @@ class ScanJob(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
     relative_path: str
     video_limits: VideoLimits = DEFAULT_LIMITS
-    is_retry: bool = False
 
     @property
     def name(self) -> str:
@@ -60,7 +59,6 @@ class _ScannedVideoJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """In the table of videos."""
     path: Path
     scan: VideoScan
-    is_retry: bool = False
 
     @property
     def name(self) -> str:
