@@ -3,7 +3,6 @@
 from cache_builder.build.changes import changes_since
 from cache_builder.build.decode_stage import DecodeResult, DecodeStage
 from cache_builder.build.gather_stage import library_versions, write_index, write_plan, write_shards
-from cache_builder.build.inputs import read_inputs
 from cache_builder.build.pipeline import default_output, resolved, run_build
 from cache_builder.build.report import BuildReport, report_text
 from cache_builder.build.workspace import Workspace
@@ -16,7 +15,6 @@ __all__ = [
     "changes_since",
     "default_output",
     "library_versions",
-    "read_inputs",
     "report_text",
     "resolved",
     "run_build",

@@ -31,8 +31,8 @@ UnitPool = WorkerPool[UnitJob, UnitReceipt]
 class DecodeResult(msgspec.Struct, frozen=True, kw_only=True):
     """Every video after decoding."""
 
-    videos: list[DecodedVideo | VideoError | None]
-    """Row per video; an error where nothing of it can be used, None where the scan had refused it already."""
+    videos: list[DecodedVideo | VideoError]
+    """Row per video: an error where nothing of it can be used."""
     unit_names: list[str]
     """Spill names of the units, as `DecodedVideo.unit_numbers` counts them."""
 
@@ -46,7 +46,7 @@ class DecodeStage:
         *,
         paths: Sequence[Path],
         spill: Path,
-        scans: Sequence[VideoScan | None],
+        scans: Sequence[VideoScan | VideoError],
         decoders: DecoderChoice,
         config: BuildConfig,
         on_error: ErrorPolicy,
@@ -55,7 +55,8 @@ class DecodeStage:
         self._pool = pool
         self._paths = paths
         self._spill = spill
-        self._scans = scans
+        self._scans = list(scans)
+        """Row per video: an error as soon as nothing of it can be used."""
         self._decoders = decoders
         self._config = config
         self._on_error = on_error
@@ -63,7 +64,6 @@ class DecodeStage:
         self._jobs: dict[int, dict[DecodeUnit, UnitJob]] = {}
         """Per video the units that count; one merged away is dropped from here and its result ignored."""
         self._receipts: dict[DecodeUnit, UnitReceipt] = {}
-        self._failed: dict[int, VideoError] = {}
         self._wrong_edges: dict[int, int] = {}
         """Packets at whose edge a video turned out not to be cut; see `first_wrong_edge`."""
 
@@ -84,8 +84,8 @@ class DecodeStage:
 
     def _take(self, outcome: Outcome[UnitJob, UnitReceipt]) -> None:
         unit = outcome.job.unit
-        if self._jobs[unit.video_id].get(unit) is not outcome.job:
-            return  # merged into another unit, or to be decoded from another ordinal, meanwhile
+        if self._jobs.get(unit.video_id, {}).get(unit) is not outcome.job:
+            return  # meanwhile merged into another unit, queued again with another ordinal, or of a failed video
         if isinstance(outcome, JobDone):
             self._receipts[unit] = outcome.result
             self._progress(unit.num_packets)
@@ -102,8 +102,8 @@ class DecodeStage:
         if isinstance(outcome.error, UnitNotIndependentError):
             self._merge_into_previous(unit.video_id, outcome.error.first_packet)
         elif isinstance(outcome.error, VideoError):
-            self._failed[unit.video_id] = outcome.error
-            self._jobs[unit.video_id].clear()
+            self._scans[unit.video_id] = outcome.error
+            del self._jobs[unit.video_id]
             if self._on_error == "fail":
                 raise VideosError([str(outcome.error)]) from outcome.error
         elif isinstance(outcome.error, OSError | MemoryError | CudaError):
@@ -201,7 +201,7 @@ class DecodeStage:
 
     def _scan_of(self, video_id: int) -> VideoScan:
         scan = self._scans[video_id]
-        assert scan is not None  # only readable videos have units
+        assert isinstance(scan, VideoScan)  # only readable videos have units
         return scan
 
     def _units_of(self, video_id: int) -> list[DecodeUnit]:
@@ -220,22 +220,19 @@ class DecodeStage:
 
     def _stop_unless_skipping(self, video_id: int) -> None:
         scan = self._scans[video_id]
-        if self._on_error == "fail" and scan is not None:
+        if self._on_error == "fail" and isinstance(scan, VideoScan):
             problems = self._decoded(video_id, scan, first_unit_number=0).problems
             if problems:
                 raise VideosError([str(VideoError(scan.facts.path, "; ".join(problems)))])
 
     def _result(self) -> DecodeResult:
         for video_id in self._jobs:  # what only all units together tell
-            if video_id not in self._failed:
-                self._stop_unless_skipping(video_id)
-        videos: list[DecodedVideo | VideoError | None] = []
+            self._stop_unless_skipping(video_id)
+        videos: list[DecodedVideo | VideoError] = []
         unit_names: list[str] = []
         for video_id, scan in enumerate(self._scans):
-            if scan is None:
-                videos.append(None)
-            elif video_id in self._failed:
-                videos.append(self._failed[video_id])
+            if isinstance(scan, VideoError):
+                videos.append(scan)
             else:
                 videos.append(self._decoded(video_id, scan, first_unit_number=len(unit_names)))
                 unit_names += [self._jobs[video_id][unit].spill_name for unit in self._units_of(video_id)]

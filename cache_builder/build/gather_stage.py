@@ -49,23 +49,18 @@ def gather(
     workspace: Workspace,
     config: BuildConfig,
     decoded: DecodeResult,
-    unreadable: Sequence[VideoError],
     decoders: DecoderChoice,
     fingerprint: str,
     progress: Progress,
 ) -> StoreManifest:
     """Write the whole cache into `workspace.cache`, synced, manifest last.
 
-    `unreadable` holds the errors of the rows that are None in `decoded.videos`, in their order.
-
     Raises:
         VideosError: no video gave any frame.
         MachineError: disk full, I/O error, or a worker that keeps dying.
     """
-    errors = iter(unreadable)
-    rows = [next(errors) if video is None else video for video in decoded.videos]
     entries = with_copies_noted(
-        [unreadable_entry(row) if isinstance(row, VideoError) else row.entry() for row in rows]
+        [unreadable_entry(row) if isinstance(row, VideoError) else row.entry() for row in decoded.videos]
     )
     plan = plan_shards([entry.num_frames_stored for entry in entries], config)
     if not plan.shard_sizes.size:
@@ -74,7 +69,7 @@ def gather(
     sources = np.concatenate(
         [
             video.sources(video_id) if isinstance(video, DecodedVideo) else np.zeros(0, SOURCE_DTYPE)
-            for video_id, video in enumerate(rows)
+            for video_id, video in enumerate(decoded.videos)
         ]
     )
     names = PlanNames(videos=[entry.path for entry in entries], units=decoded.unit_names)
@@ -99,7 +94,7 @@ def gather(
     manifest = _manifest(
         workspace,
         config,
-        rows=rows,
+        videos=decoded.videos,
         entries=entries,
         receipts=receipts,
         decoders=decoders,
@@ -235,7 +230,7 @@ def _manifest(
     workspace: Workspace,
     config: BuildConfig,
     *,
-    rows: Sequence[DecodedVideo | VideoError],
+    videos: Sequence[DecodedVideo | VideoError],
     entries: list[VideoEntry],
     receipts: Sequence[ShardReceipt],
     decoders: DecoderChoice,
@@ -252,7 +247,7 @@ def _manifest(
     ]
     samples = [
         sample
-        for video in rows
+        for video in videos
         if isinstance(video, DecodedVideo)
         for receipt in video.receipts
         for sample in receipt.sampled_errors

@@ -8,6 +8,7 @@ import msgspec
 
 from cache_builder.discover import SourceVideo
 from cache_builder.errors import VideoChangedError, VideoError
+from cache_builder.findings import DecodedVideo
 from cache_builder.gpu import DecoderChoice
 from cache_builder.scans import ScanPool, scan_videos
 from cache_builder.settings import BuildConfig
@@ -21,21 +22,15 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     scans: list[VideoScan | VideoError]
 
     @property
-    def readable(self) -> list[VideoScan | None]:
-        """The scans, None where a video is unreadable."""
-        return [scan if isinstance(scan, VideoScan) else None for scan in self.scans]
+    def num_packets(self) -> int:
+        """Packets of all readable videos."""
+        return sum(scan.facts.num_packets for scan in self.scans if isinstance(scan, VideoScan))
 
-    @property
-    def unreadable(self) -> list[VideoError]:
-        """The errors of the unreadable videos."""
-        return [scan for scan in self.scans if isinstance(scan, VideoError)]
-
-    def changed(self, errors: Sequence[VideoChangedError]) -> "Inputs":
-        """These inputs once the videos of `errors` have turned out to be others than were scanned."""
-        reasons = {error.path: error for error in errors}
+    def changed(self, decoded: Sequence[DecodedVideo | VideoError]) -> "Inputs":
+        """These inputs, with an error for every video whose file was no longer the scanned one when it was decoded."""
         scans = [
-            reasons.get(video.relative_path, scan)
-            for video, scan in zip(self.videos, self.scans, strict=True)
+            row if isinstance(row, VideoChangedError) else scan
+            for scan, row in zip(self.scans, decoded, strict=True)
         ]
         return Inputs(videos=self.videos, scans=scans)
 

@@ -153,13 +153,12 @@ class _Build:
     ) -> BuildReport:
         workspace, config = self._workspace, self._config
         started = time.monotonic()
-        num_packets = sum(scan.facts.num_packets for scan in inputs.readable if scan is not None)
-        self._progress.start("decode", num_packets, "frames")
+        self._progress.start("decode", inputs.num_packets, "frames")
         stage = DecodeStage(
             self._pool,
             paths=[video.path for video in self._videos],
             spill=workspace.spill,
-            scans=inputs.readable,
+            scans=inputs.scans,
             decoders=decoders,
             config=config,
             on_error=self._options.on_error,
@@ -176,13 +175,12 @@ class _Build:
         changed = [video for video in decoded.videos if isinstance(video, VideoChangedError)]
         if changed:
             forget_scans(workspace.scan_cache, [error.path for error in changed])
-            digest = fingerprint(inputs.changed(changed), config, decoders)
+            digest = fingerprint(inputs.changed(decoded.videos), config, decoders)
         manifest = gather(
             self._pool,
             workspace=workspace,
             config=config,
             decoded=decoded,
-            unreadable=inputs.unreadable,
             decoders=decoders,
             fingerprint=digest,
             progress=self._progress,
@@ -243,7 +241,7 @@ class _Build:
         return choose_decoders(
             self._nvdec,
             paths=[video.path for video in self._videos],
-            scans=inputs.readable,
+            scans=inputs.scans,
             falls_back=self._options.device == "auto",
             workers=self._options.workers,
             say=self._progress.note,
@@ -328,8 +326,7 @@ class _Build:
             return  # how many ticks there are is not worth guessing here
         height, width, channels = config.frame_shape
         least, typical = _BYTES_PER_VALUE[config.encoding.name]
-        num_packets = sum(scan.facts.num_packets for scan in inputs.readable if scan is not None)
-        num_values = 2 * num_packets / config.stride * height * width * channels
+        num_values = 2 * inputs.num_packets / config.stride * height * width * channels
         spilled = _folder_bytes(self._workspace.building)
         free = shutil.disk_usage(self._workspace.building).free
         text = f"(the cache and as much again while building), {_size_text(free)} are free"

@@ -70,7 +70,7 @@ def choose_decoders(
     nvdec: NvdecDevice | None,
     *,
     paths: Sequence[Path],
-    scans: Sequence[VideoScan | None],
+    scans: Sequence[VideoScan | VideoError],
     falls_back: bool,
     workers: int,
     say: Callable[[str], None],
@@ -86,7 +86,7 @@ def choose_decoders(
     refusals: dict[int, str] = {}
     with WorkerPool[ProbeJob, str | None](num_workers=min(workers, MAX_PROBING_WORKERS)) as pool:
         for video_id, (path, scan) in enumerate(zip(paths, scans, strict=True)):
-            if scan is not None:
+            if isinstance(scan, VideoScan):
                 pool.submit(ProbeJob(video_id=video_id, path=path, facts=scan.facts, nvdec=nvdec))
         for outcome in pool.outcomes():
             if isinstance(outcome, JobDone):
@@ -97,7 +97,9 @@ def choose_decoders(
                 reason = f"trying it on the GPU failed: the process {outcome.how}"
             if reason is not None:
                 refusals[outcome.job.video_id] = reason
-    readable = {video_id: scan.facts.path for video_id, scan in enumerate(scans) if scan is not None}
+    readable = {
+        video_id: scan.facts.path for video_id, scan in enumerate(scans) if isinstance(scan, VideoScan)
+    }
     if refusals and not falls_back:
         lines = [str(VideoError(readable[video_id], reason)) for video_id, reason in sorted(refusals.items())]
         raise VideosError(

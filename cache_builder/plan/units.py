@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from cache_builder.errors import VideoError
 from cache_builder.settings import BuildConfig
 from cache_builder.video.decode import gop_units
 from cache_builder.video.scan import VideoScan
@@ -39,15 +40,15 @@ class ShardPlan(msgspec.Struct, frozen=True, kw_only=True):
         return np.concatenate([[0], np.cumsum(self.shard_sizes)]).astype(np.int64)
 
 
-def plan_units(scans: Sequence[VideoScan | None], config: BuildConfig) -> list[DecodeUnit]:
+def plan_units(scans: Sequence[VideoScan | VideoError], config: BuildConfig) -> list[DecodeUnit]:
     """Units of all readable videos, in the order in which to hand them out: largest first.
 
-    `scans` has a row per video, None where it is unreadable. Depends on nothing but its arguments.
+    `scans` has a row per video. Depends on nothing but its arguments.
     """
     units = [
         DecodeUnit(video_id=video_id, first_packet=first, end_packet=end)
         for video_id, scan in enumerate(scans)
-        if scan is not None
+        if isinstance(scan, VideoScan)
         for first, end in gop_units(scan.packets)
     ]
     return sorted(units, key=lambda unit: (-unit.num_packets, unit))

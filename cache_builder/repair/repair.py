@@ -278,7 +278,7 @@ class _Repair:
 
     def _decode(self, needed: list[int]) -> DecodeResult:
         scans, paths = self._scan(needed)
-        num_packets = sum(scan.facts.num_packets for scan in scans if scan is not None)
+        num_packets = sum(scan.facts.num_packets for scan in scans if isinstance(scan, VideoScan))
         self._progress.start("decode", num_packets, "frames")
         with WorkerPool[UnitJob, UnitReceipt](num_workers=self._workers) as pool:
             decoded = DecodeStage(
@@ -291,20 +291,20 @@ class _Repair:
                 on_error="skip",
                 progress=self._progress.advance,
             ).run()
-        errors = [str(video) for video in decoded.videos if isinstance(video, VideoError)]
+        errors = [str(decoded.videos[row]) for row in needed if isinstance(decoded.videos[row], VideoError)]
         if errors:
             raise VideosError(errors, fault="cannot be decoded as they were", remedy=REBUILD)
         return decoded
 
-    def _scan(self, needed: list[int]) -> tuple[list[VideoScan | None], list[Path]]:
-        """Scans of the needed videos, None for others, and all paths, by `video_id`."""
+    def _scan(self, needed: list[int]) -> tuple[list[VideoScan | VideoError], list[Path]]:
+        """Scans of the needed videos, errors for the others, and all paths, by `video_id`."""
         entries = self._manifest.videos
         assert self._videos is not None  # `_require_decodable` saw to it
         there = {video.relative_path: video for video in discover_videos(self._videos)}
         problems = [f"{entries[row].path}: missing" for row in needed if entries[row].path not in there]
         found = [there[entries[row].path] for row in needed if entries[row].path in there]
         self._progress.start("scan", len(found), "videos")
-        scans: list[VideoScan | None] = [None] * len(entries)
+        scans: list[VideoScan | VideoError] = [VideoError(entry.path, "not needed") for entry in entries]
         rows = {entry.path: row for row, entry in enumerate(entries)}
         # No scan cache: it goes by size and time, and here every byte must be as it was.
         with WorkerPool[Any, Any](num_workers=self._workers) as pool:
