@@ -1,5 +1,6 @@
 """`build_cache` for Python: what the command `cache-build` does, its flags as keywords."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,8 +10,8 @@ from cache_builder.build import BuildReport, default_output, run_build
 from cache_builder.errors import ConfigError
 from cache_builder.gpu import Device
 from cache_builder.progress import Progress
-from cache_builder.setting_names import SettingError
-from cache_builder.settings import BuildSettings, ErrorPolicy, checked_settings, read_settings, resolve
+from cache_builder.setting_names import NamesSettings, SettingError, as_key_of, as_keyword
+from cache_builder.settings import SETTINGS, ErrorPolicy, checked_settings, read_settings, resolve
 from cache_builder.video.picture import Resize
 from frame_store.manifest import ChromaSubsampling, EncodingName, Layout
 from frame_store.names import Container
@@ -42,8 +43,8 @@ def build_cache(
 ) -> BuildReport:
     """Decode every video of a folder into a cache, for `frame_store.open_store`.
 
-    A build that was interrupted goes on with the same call; a finished cache is left untouched. Processes decode:
-    call it under `if __name__ == "__main__":` where Python spawns them.
+    The same call resumes a build that was interrupted; a finished cache is left untouched. Worker processes decode;
+    they do not import the caller's script.
 
     Args:
         videos: The folder, searched with its subfolders, or one video.
@@ -80,51 +81,40 @@ def build_cache(
         VideosError: videos are not whole and `on_error` is `fail`, or no frame came of any.
         MachineError: disk full, I/O error. The same call resumes.
     """
-    said = {
-        "format": format,
-        "encoding": encoding,
-        "quality": quality,
-        "chroma": chroma,
-        "size": _joined(size, "x"),
-        "resize": resize,
-        "crop_aspect": _joined(crop_aspect, ":"),
-        "layout": layout,
-        "frames_per_shard": frames_per_shard,
-        "stride": stride,
-        "fps": fps,
-        "seed": seed,
-        "workers": workers,
-        "device": device,
-        "on_error": on_error,
-    }
+    arguments = locals()  # first: of the arguments alone
+    values = {name: _as_for_flag(name, arguments[name]) for name in SETTINGS}
+    keys_of_file: Collection[str] = ()
     try:
-        settings = checked_settings({name: _plain(value) for name, value in said.items()})
+        settings = checked_settings(values)
+        if config is not None:
+            of_file = read_settings(user_path(config))
+            keys_of_file = of_file.given().keys() - settings.given().keys()
+            settings = of_file.overridden_by(settings)
+        source = user_path(videos)
+        output = default_output(source) if out is None else user_path(out)
+        return run_build(
+            source,
+            output,
+            *resolve(settings),
+            overwrite=flag("overwrite", overwrite, error=ConfigError),
+            progress=progress,
+        )
     except SettingError as error:
         raise ConfigError(error.marked_text) from error
-    base = BuildSettings() if config is None else read_settings(user_path(config))
-    build_config, options = resolve(base.overridden_by(settings))
-    source = user_path(videos)
-    return run_build(
-        source,
-        default_output(source) if out is None else user_path(out),
-        build_config,
-        options,
-        overwrite=flag("overwrite", overwrite, error=ConfigError),
-        progress=progress,
-    )
+    except NamesSettings as error:
+        if keys_of_file:
+            error.args = (error.told(as_key_of(Path(str(config)), keys_of_file, else_as=as_keyword)),)
+        raise
 
 
-def _joined(value: Any, separator: str) -> Any:  # noqa: ANN401 - of any type until it is checked
-    """Two whole numbers as the flag takes them, anything else as it is."""
+def _as_for_flag(name: str, value: Any) -> Any:  # noqa: ANN401 - of any type until it is checked
+    """A keyword's value as the flag takes it: pairs as text, numbers of NumPy as Python's; anything else as it is."""
+    separator = {"size": "x", "crop_aspect": ":"}.get(name)
     if (
-        isinstance(value, tuple)
+        separator is not None
+        and isinstance(value, tuple)
         and len(value) == 2
-        and all(isinstance(side, int | np.integer) for side in value)
+        and all(isinstance(number, int | np.integer) for number in value)
     ):
         return f"{value[0]}{separator}{value[1]}"
-    return value
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - of any type until it is checked
-    """NumPy's numbers as Python's."""
     return value.item() if isinstance(value, np.generic) else value

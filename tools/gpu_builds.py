@@ -18,7 +18,7 @@ LEAST_PSNR_DB: Final = 50.0
 """A mean squared difference of 0.65: more than 0.2 on average would show."""
 _VIDEOS: Final = 2
 _FRAMES_AT_ONCE: Final = 256
-_COMMAND: Final = "from cache_builder.cli.main import cache_build; cache_build()"
+_COMMAND: Final = "from cache_builder.cli import cache_build; cache_build()"
 
 
 class BuildFailedError(Exception):

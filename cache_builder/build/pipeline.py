@@ -343,7 +343,7 @@ class _Build:
 
 def _choose_nvdec(options: RunOptions, progress: Progress) -> NvdecDevice | None:
     try:
-        return choose_nvdec(options.device, say=lambda reason: progress.note(f"--device auto: {reason}"))
+        return choose_nvdec(options.device, say=progress.note)
     except CudaUnavailableError as error:
         raise ConfigError(f"{{--device cuda}}: {error}; {{--device auto}} decodes on the CPU") from error
 

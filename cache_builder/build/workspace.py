@@ -123,8 +123,12 @@ class Workspace:
             return False
         return not {Path(path), *Path(path).parents}.isdisjoint(self.own_places)
 
-    def claim(self, identity: dict[str, Any], *, overwrite: bool) -> None:
+    def claim(
+        self, identity: dict[str, Any], *, overwrite: bool, to_discard: str = "discard it with {--overwrite}"
+    ) -> None:
         """Make `building/` belong to `identity`, keeping what an interrupted build of the same left there.
+
+        `to_discard` states how to get rid of unfinished work of another identity.
 
         Raises:
             OutputError: it holds an unfinished build of something else and `overwrite` is not given.
@@ -141,7 +145,7 @@ class Workspace:
                     listed(
                         f"{self.building}: holds an unfinished build of something else",
                         identity_differences(identity, found),
-                        "finish that one with its own command, or discard it with {--overwrite}",
+                        f"finish that one with its own command, or {to_discard}",
                     )
                 )
             self.identity.unlink(missing_ok=True)  # first: what is half removed belongs to nobody

@@ -6,13 +6,14 @@ wrong, as where a path is not what it should be; 3 the machine failed and the sa
 """
 
 import os
+import signal
 import sys
-from types import TracebackType
+import threading
+from types import FrameType, TracebackType
 from typing import IO, Any, Final, Self
 
 import click
 
-from cache_builder.cli.interrupts import SigtermAsInterrupt, Terminated
 from cache_builder.errors import ConfigError, MachineError, OutputError, RepairError, VideosError
 from cache_builder.setting_names import NamesSettings, Spell, as_flag
 from frame_store.errors import FrameCacheError, StoreError, StoreNotFoundError
@@ -107,6 +108,34 @@ def exit_code(error: FrameCacheError) -> int:
     if isinstance(error, VideosError | RepairError | StoreError):
         return EXIT_NOT_WHOLE
     return EXIT_WRONG_COMMAND
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came. Code that lets a KeyboardInterrupt pass lets this one pass, too."""
+
+
+class SigtermAsInterrupt:
+    """Within it SIGTERM, which batch systems send first, raises `Terminated` in the main thread."""
+
+    def __init__(self) -> None:
+        self._handles = False
+
+    def __enter__(self) -> None:
+        # Else the caller's handler stays, or the signal is ignored on purpose.
+        is_main_thread = threading.current_thread() is threading.main_thread()
+        if is_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, _terminate)
+            self._handles = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._handles:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
 
 
 class exit_codes:  # noqa: N801 - reads as a statement

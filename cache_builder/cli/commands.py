@@ -7,17 +7,17 @@ from typing import Any
 
 def cache_build() -> None:
     """The command `cache-build`."""
-    import_quietly("cache_builder.cli.main").cache_build()
+    import_quietly("cache_builder.cli.build_command").cache_build()
 
 
 def cache_info() -> None:
     """The command `cache-info`."""
-    import_quietly("cache_builder.cli.main").cache_info()
+    import_quietly("cache_builder.cli.info_command").cache_info()
 
 
 def cache_verify() -> None:
     """The command `cache-verify`."""
-    import_quietly("cache_builder.cli.main").cache_verify()
+    import_quietly("cache_builder.cli.verify_command").cache_verify()
 
 
 def import_quietly(name: str) -> Any:  # noqa: ANN401 - a module, whose functions are called by name

@@ -4,13 +4,12 @@ The settings and what the scans found (`config` and `facts`) are informative: a 
 hold something else. Such a thing is `unknown`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, TypeGuard
 
+from cache_builder.setting_names import UNKNOWN, setting_values
 from frame_store.manifest import StoreManifest, VideoEntry
 from frame_store.shared import chi2_of_uniform_shards, counted
-
-UNKNOWN: Final = "unknown"
 
 
 def info_text(manifest: StoreManifest, *, path: str, list_videos: bool = False) -> str:
@@ -25,8 +24,8 @@ def info_text(manifest: StoreManifest, *, path: str, list_videos: bool = False) 
     lines = [
         f"{path}: {counted(manifest.num_frames, 'frame')} of {height}x{width} RGB "
         f"from {counted(len(manifest.videos), 'video')}",
-        f"  size       {height}x{width} (height x width), {_settings_text(manifest.config, _OF_SIZE)}",
-        f"  frames     {_settings_text(manifest.config, _OF_FRAMES)}",
+        f"  size       {height}x{width} (height x width), {_settings_text(manifest, 'resize', 'crop-aspect')}",
+        f"  frames     {_settings_text(manifest, 'stride', 'fps', 'frames-per-shard')}",
         f"  videos     {', '.join(f'{count} {verdict}' for verdict, count in verdicts.items() if count)}",
         f"  stored as  {manifest.container}, {_encoding_text(manifest)}, layout {manifest.layout}, "
         f"seed {manifest.seed}",
@@ -70,34 +69,9 @@ def videos_table(videos: Sequence[VideoEntry]) -> list[str]:
     ]
 
 
-_OF_SIZE: Final = (("resize", ("geometry", "resize")), ("crop-aspect", ("geometry", "crop_aspect")))
-_OF_FRAMES: Final = (
-    *(("stride", ("stride",)), ("fps", ("fps",))),
-    ("frames-per-shard", ("frames_per_shard",)),
-)
-"""Name of a setting, and the keys that lead to it in `config`."""
-
-
-def _settings_text(config: Mapping[str, Any], settings: Sequence[tuple[str, tuple[str, ...]]]) -> str:
-    """Settings with their values, `none` where they were left out on purpose."""
-    return ", ".join(f"{name} {_setting(config, keys)}" for name, keys in settings)
-
-
-def _setting(config: Any, keys: Sequence[str]) -> str:  # noqa: ANN401 - any JSON value
-    """The value that keys lead to, as its flag takes it.
-
-    >>> _setting({"a": {"b": [4, 3]}}, ("a", "b")), _setting({"a": None}, ("a",)), _setting({"a": 3}, ("a", "b"))
-    ('4:3', 'none', 'unknown')
-    """
-    for key in keys:
-        if not isinstance(config, Mapping) or key not in config:
-            return UNKNOWN
-        config = config[key]
-    if isinstance(config, list) and config and all(isinstance(term, int) for term in config):
-        return ":".join(map(str, config))
-    if config is None:
-        return "none"
-    return str(config) if isinstance(config, int | float | str) else UNKNOWN
+def _settings_text(manifest: StoreManifest, *names: str) -> str:
+    values = setting_values(manifest.config)
+    return ", ".join(f"{name} {values.get(name, UNKNOWN)}" for name in names)
 
 
 def _range_text(sizes: Sequence[int]) -> str:

@@ -16,6 +16,7 @@ from cache_builder.build import (
     DecodeResult,
     DecodeStage,
     Workspace,
+    json_differences,
     library_versions,
     resolved,
     write_index,
@@ -32,7 +33,6 @@ from cache_builder.progress import NoProgress, Progress
 from cache_builder.repair.checks import REBUILD, broken_files, config_of, require_place
 from cache_builder.repair.index_rows import IndexRows
 from cache_builder.scans import scan_videos
-from cache_builder.settings import differences
 from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import WorkerPool
 from frame_store.containers import ShardReceipt, write_zarr_metadata
@@ -127,7 +127,7 @@ class _Repair:
             "repair of": manifest.fingerprint,
             "library_versions": manifest.library_versions,
         }
-        workspace.claim(identity, overwrite=False)
+        workspace.claim(identity, overwrite=False, to_discard="remove that folder")
         try:
             self._make_again(plan)
         except (RepairError, VideosError):
@@ -245,7 +245,7 @@ class _Repair:
             for name, version in self._manifest.library_versions.items()
             if name not in {"GPU", "torch"}  # those decoded nothing that is needed
         }
-        return [line.replace("asked for", "installed here") for line in differences(here, there)]
+        return [line.replace("asked for", "installed here") for line in json_differences(here, there)]
 
     def _write_shards(self, plan: ShardPlan, shard_ids: Sequence[int]) -> None:
         manifest, workspace = self._manifest, self._workspace

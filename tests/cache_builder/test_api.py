@@ -10,10 +10,9 @@ from frame_cache_tools.samples.numbered_videos import SpelledVideo, write_spelle
 
 import cache_builder
 import frame_store
-from cache_builder import api
-from cache_builder.cli import main as cli
+from cache_builder import api, cli
 from cache_builder.errors import ConfigError, InputFolderError, OutputError, VideosError
-from cache_builder.settings.config import BuildSettings
+from cache_builder.settings import BuildSettings
 
 NOT_FLAGS_OF_A_CACHE = {"sources", "videos", "out", "config", "overwrite"}
 
@@ -98,7 +97,7 @@ def test_a_cache_is_built_beside_its_videos_with_two_words(videos):
     ],
 )
 def test_keywords_mean_what_their_flags_mean(settings_built, monkeypatch, keywords, flags):
-    monkeypatch.setattr("cache_builder.build.pipeline.run_build", api.run_build)
+    monkeypatch.setattr("cache_builder.cli.build_command.run_build", api.run_build)
     cache_builder.build_cache(Path("somewhere"), "there", **keywords)
     CliRunner().invoke(
         cli.cache_build, ["somewhere", "--out", "there", *flags]
@@ -135,6 +134,29 @@ def test_a_wrong_setting_is_named_as_a_keyword(settings_built, keywords, message
     with pytest.raises(ConfigError, match=message):
         cache_builder.build_cache("somewhere", "there", **keywords)
     assert not settings_built
+
+
+def test_a_setting_of_the_file_is_named_with_its_file(settings_built, tmp_path):
+    config = tmp_path / "my.toml"
+    config.write_text('stride = 0\nseed = 3\nformat = "zarr"\n')
+    with pytest.raises(ConfigError, match=rf"^stride in {config} must be at least 1, found 0$"):
+        cache_builder.build_cache("somewhere", "there", config=config)
+    with pytest.raises(ConfigError, match=r"^stride must be at least 1, found -1$"):
+        cache_builder.build_cache("somewhere", "there", config=config, stride=-1)
+    with pytest.raises(ConfigError, match=rf"^format = \"zarr\" in {config} takes .*, not encoding='jpeg'$"):
+        cache_builder.build_cache("somewhere", "there", config=str(config), encoding="jpeg")
+    assert not settings_built
+
+
+def test_a_difference_to_a_setting_of_the_file_is_named_with_its_file(videos, tmp_path):
+    config = tmp_path / "my.toml"
+    config.write_text("size = 16\nstride = 2\nworkers = 1\n")
+    cache_builder.build_cache(videos, tmp_path / "cache", config=config)
+    config.write_text("size = 16\nstride = 3\n")
+    with pytest.raises(OutputError) as caught:
+        cache_builder.build_cache(videos, tmp_path / "cache", config=config, seed=1)
+    assert f"stride in {config}: 2 there, 3 asked for" in str(caught.value)
+    assert "\n  seed: 0 there, 1 asked for" in str(caught.value)
 
 
 def test_other_mistakes(videos, tmp_path):

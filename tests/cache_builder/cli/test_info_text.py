@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cache_builder.cli import cache_info
 from cache_builder.cli.info_text import info_text, videos_table
-from cache_builder.cli.main import cache_info
 from frame_store.manifest import read_manifest
 from tests.support.commands import run
 from tests.support.videos.tiny_videos import tiny_video

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cache_builder.errors import VideoError
 from cache_builder.plan import selection
 from cache_builder.plan.selection import make_selection, shown_at_ticks
-from cache_builder.settings.config import BuildConfig
+from cache_builder.settings import BuildConfig
 from cache_builder.settings.frame_times import LONGEST_TICKS, fit_frame_times
 from cache_builder.video.scan.scan import scan_video
 from tests.support.videos.matroska_edit import matroska_of, with_clusters_at

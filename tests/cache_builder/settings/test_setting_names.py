@@ -9,8 +9,8 @@ import pytest
 from cache_builder.build.differences import identity_differences, setting_differences
 from cache_builder.errors import ConfigError, MachineError, OutputError, RepairError, VideosError
 from cache_builder.live.open import open_videos
-from cache_builder.setting_names import SettingError, as_flag, as_flag_or_key, as_keyword, spelled
-from cache_builder.settings.config import BuildConfig, BuildSettings, checked_settings, resolve
+from cache_builder.setting_names import SettingError, as_flag, as_key_of, as_keyword, spelled
+from cache_builder.settings import BuildConfig, BuildSettings, checked_settings, resolve
 from tests.support.commands import run
 
 REFUSED = [
@@ -148,7 +148,7 @@ def test_braces_of_a_path_are_no_marks():
 
 
 def test_a_key_of_the_file_has_its_files_name():
-    spell = as_flag_or_key(Path("my.toml"), {"frames_per_shard"})
+    spell = as_key_of(Path("my.toml"), {"frames_per_shard"}, else_as=as_flag)
     assert spell("frames-per-shard", "video") == 'frames_per_shard = "video" in my.toml'
     assert spell("layout", "video") == "--layout video"
 
@@ -198,7 +198,7 @@ def test_a_strangers_configuration_is_compared_all_the_same():
     asked = BuildConfig().to_builtins()
     for there in ({}, {"geometry": 3}, {"geometry": {"height": "tall"}}, {"encoding": [1]}, {"x": {"y": 1}}):
         assert setting_differences(asked, there)
-    assert "x.y: 1 there, None asked for" in setting_differences(asked, {**asked, "x": {"y": 1}})
+    assert "x.y: 1 there, none asked for" in setting_differences(asked, {**asked, "x": {"y": 1}})
 
 
 def test_an_identity_names_settings_videos_and_libraries():

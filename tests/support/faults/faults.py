@@ -193,7 +193,7 @@ def _serve(scratch: Path) -> None:
     import zarr  # noqa: F401
 
     import cache_builder.build.pipeline
-    from cache_builder.cli.main import cache_build
+    from cache_builder.cli import cache_build
     from tests.support.faults.in_process_pool import InProcessPool
 
     class Pool(InProcessPool):

@@ -15,8 +15,8 @@ from frame_cache_tools.bias.cases import subject_of_cache
 from frame_cache_tools.bias.cli import EXIT_LIMIT_BROKEN, EXIT_WRONG_COMMAND, main
 
 import frame_store
+from cache_builder.cli import Terminated
 from cache_builder.cli.command_line import EXIT_INTERRUPTED, EXIT_MACHINE_FAILED, EXIT_TERMINATED
-from cache_builder.cli.interrupts import Terminated
 from loader import SamplingSpec
 from loader.bias.clips import chi2_of_whole_clips
 from loader.bias.design_effect import design_effect, intraclass_correlation, slot_correlation

@@ -9,7 +9,7 @@ import pytest
 
 from cache_builder.build.pipeline import run_build
 from cache_builder.errors import VideosError
-from cache_builder.settings.config import BuildSettings, RunOptions, resolve
+from cache_builder.settings import BuildSettings, RunOptions, resolve
 from cache_builder.video.packets.table import PACKET_COLUMNS, PacketTable
 from cache_builder.video.scan.scan import scan_video
 from cache_builder.video.scan.second_file import find_second_file
