@@ -78,7 +78,7 @@ def build_cache(
         ValueError: an empty path.
         OutputError: `out` holds something else, or another cache and `overwrite` is not set; it cannot be there, or
             another build is writing it.
-        VideosError: videos are not whole and `on_error` is `fail`, or no frame came of any.
+        VideosNotWholeError: videos are not whole and `on_error` is `fail`, or no frame came of any.
         MachineError: disk full, I/O error. The same call resumes.
     """
     arguments = locals()  # first: of the arguments alone

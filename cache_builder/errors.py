@@ -9,7 +9,7 @@ FrameCacheError
 ├── InputFolderError    the folder of videos is missing, not a folder or empty: exit code 2
 ├── ConfigError         the command was wrong: exit code 2
 ├── OutputError         the output is in use, or holds something else: exit code 2
-├── VideosError         videos are not whole and the policy is to stop: exit code 1
+├── VideosNotWholeError         videos are not whole and the policy is to stop: exit code 1
 ├── RepairError         damaged files of a cache cannot be made again from these videos, or here: exit code 1
 └── MachineError        disk full, I/O error, a worker that cannot start: exit code 3
 ```
@@ -91,7 +91,7 @@ class OutputError(NamesSettings, FrameCacheError):
     """The output folder cannot be built into: another config's cache, a file, or locked."""
 
 
-class VideosError(NamesSettings, FrameCacheError):
+class VideosNotWholeError(NamesSettings, FrameCacheError):
     """Some videos cannot be stored as was asked for, and the build stops; nothing decoded is lost."""
 
     def __init__(

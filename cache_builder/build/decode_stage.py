@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from cache_builder.errors import MachineError, UnitNotIndependentError, VideoError, VideosError
+from cache_builder.errors import MachineError, UnitNotIndependentError, VideoError, VideosNotWholeError
 from cache_builder.findings import DecodedVideo, UnitReceipt
 from cache_builder.gpu import DecoderChoice
 from cache_builder.jobs import UnitJob, empty_receipt
@@ -71,7 +71,7 @@ class DecodeStage:
         """Decode everything.
 
         Raises:
-            VideosError: a video is not whole and the policy is `fail`.
+            VideosNotWholeError: a video is not whole and the policy is `fail`.
             MachineError: disk full, I/O error, out of memory outside a decoder.
         """
         for unit in plan_units(self._scans, self._config):
@@ -105,7 +105,7 @@ class DecodeStage:
             self._scans[unit.video_id] = outcome.error
             del self._jobs[unit.video_id]
             if self._on_error == "fail":
-                raise VideosError([str(outcome.error)]) from outcome.error
+                raise VideosNotWholeError([str(outcome.error)]) from outcome.error
         elif isinstance(outcome.error, OSError | MemoryError | CudaError):
             path = outcome.job.scan.facts.path
             raise MachineError(
@@ -223,7 +223,7 @@ class DecodeStage:
         if self._on_error == "fail" and isinstance(scan, VideoScan):
             problems = self._decoded(video_id, scan, first_unit_number=0).problems
             if problems:
-                raise VideosError([str(VideoError(scan.facts.path, "; ".join(problems)))])
+                raise VideosNotWholeError([str(VideoError(scan.facts.path, "; ".join(problems)))])
 
     def _result(self) -> DecodeResult:
         for video_id in self._jobs:  # what only all units together tell

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from cache_builder.build.decode_stage import DecodeResult
 from cache_builder.build.workspace import Workspace
-from cache_builder.errors import MachineError, VideoError, VideosError
+from cache_builder.errors import MachineError, VideoError, VideosNotWholeError
 from cache_builder.findings import (
     SOURCE_DTYPE,
     DecodedVideo,
@@ -56,7 +56,7 @@ def gather(
     """Write the whole cache into `workspace.cache`, synced, manifest last.
 
     Raises:
-        VideosError: no video gave any frame.
+        VideosNotWholeError: no video gave any frame.
         MachineError: disk full, I/O error, or a worker that keeps dying.
     """
     entries = with_copies_noted(
@@ -65,7 +65,7 @@ def gather(
     plan = plan_shards([entry.num_frames_stored for entry in entries], config)
     if not plan.shard_sizes.size:
         reasons = (VideoError(entry.path, entry.reason or "no frame of it is kept") for entry in entries)
-        raise VideosError([str(reason) for reason in reasons])
+        raise VideosNotWholeError([str(reason) for reason in reasons])
     sources = np.concatenate(
         [
             video.sources(video_id) if isinstance(video, DecodedVideo) else np.zeros(0, SOURCE_DTYPE)

@@ -23,7 +23,7 @@ from cache_builder.errors import (
     OutputError,
     VideoChangedError,
     VideoError,
-    VideosError,
+    VideosNotWholeError,
 )
 from cache_builder.findings import NVDEC_COUNT
 from cache_builder.gpu import DecoderChoice, NvdecDevice, choose_decoders, choose_nvdec
@@ -67,7 +67,7 @@ def run_build(
         ConfigError: the output is behind a loop of links, or there is no GPU and one was asked for.
         OutputError: the output is a file, holds something else, cannot be there, or another build is writing it; or
             the report or scan cache beside it is somebody else's file.
-        VideosError: videos are not whole and the policy is `fail`, or no frame came of any.
+        VideosNotWholeError: videos are not whole and the policy is `fail`, or no frame came of any.
         MachineError: disk full, I/O error. The same call resumes.
     """
     videos, output = source_path(videos), resolved(output)
@@ -166,7 +166,7 @@ class _Build:
         )
         try:
             decoded = stage.run()
-        except VideosError as error:
+        except VideosNotWholeError as error:
             if isinstance(error.__cause__, VideoChangedError):
                 forget_scans(workspace.scan_cache, [error.__cause__.path])
             raise
@@ -298,7 +298,7 @@ class _Build:
         errors = [self._foreseen_error(scan) for scan in inputs.scans]
         problems = [str(error) for error in errors if error is not None]
         if problems:
-            raise VideosError(problems)
+            raise VideosNotWholeError(problems)
 
     def _foreseen_error(self, scan: VideoScan | VideoError) -> VideoError | None:
         if isinstance(scan, VideoError):

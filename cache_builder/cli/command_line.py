@@ -14,7 +14,7 @@ from typing import IO, Any, Final, Self
 
 import click
 
-from cache_builder.errors import ConfigError, MachineError, OutputError, RepairError, VideosError
+from cache_builder.errors import ConfigError, MachineError, OutputError, RepairError, VideosNotWholeError
 from cache_builder.setting_names import NamesSettings, Spell, as_flag
 from frame_store.errors import FrameCacheError, StoreError, StoreNotFoundError
 from frame_store.shared import user_path
@@ -105,7 +105,7 @@ def exit_code(error: FrameCacheError) -> int:
         return EXIT_MACHINE_FAILED
     if isinstance(error, ConfigError | OutputError | StoreNotFoundError):
         return EXIT_WRONG_COMMAND
-    if isinstance(error, VideosError | RepairError | StoreError):
+    if isinstance(error, VideosNotWholeError | RepairError | StoreError):
         return EXIT_NOT_WHOLE
     return EXIT_WRONG_COMMAND
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from cache_builder.errors import DeviceError, VideoError, VideosError
+from cache_builder.errors import DeviceError, VideoError, VideosNotWholeError
 from cache_builder.gpu.nvdec import NvdecDevice, probe_nvdec
 from cache_builder.video.opening import seconds_to_scan
 from cache_builder.video.scan import VideoFacts, VideoScan
@@ -78,7 +78,7 @@ def choose_decoders(
     """Try every readable video on the GPU, in processes of their own: a driver's crash costs one video its GPU.
 
     Raises:
-        VideosError: the GPU does not take all of them, and nothing else may.
+        VideosNotWholeError: the GPU does not take all of them, and nothing else may.
         MachineError: a process cannot start.
     """
     if nvdec is None:
@@ -102,7 +102,7 @@ def choose_decoders(
     }
     if refusals and not falls_back:
         lines = [str(VideoError(readable[video_id], reason)) for video_id, reason in sorted(refusals.items())]
-        raise VideosError(
+        raise VideosNotWholeError(
             lines,
             fault="cannot be decoded by the GPU",
             remedy="have the CPU decode those, with {--device auto}",

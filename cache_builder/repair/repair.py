@@ -24,7 +24,7 @@ from cache_builder.build import (
     write_shards,
 )
 from cache_builder.discover import discover_videos, source_path
-from cache_builder.errors import MachineError, RepairError, VideoError, VideosError
+from cache_builder.errors import MachineError, RepairError, VideoError, VideosNotWholeError
 from cache_builder.findings import NVDEC_COUNT, SOURCE_DTYPE, DecodedVideo, UnitReceipt
 from cache_builder.gpu import DecoderChoice
 from cache_builder.jobs import PlanNames, ShardJob, UnitJob, shard_rows_path
@@ -58,7 +58,7 @@ def repair_cache(
         StoreNotFoundError: no cache there.
         RepairError: its manifest is damaged; or videos are needed, and none are given, or the cache was made by other
             versions of the libraries, or their frames by a GPU; or what came out is not what the manifest says.
-        VideosError: videos that are needed are missing, or are others than those that it was made of.
+        VideosNotWholeError: videos that are needed are missing, or are others than those that it was made of.
         InputFolderError: no such folder, no video in it.
         OutputError: a build or another repair is at work on it, or left unfinished work of something else.
         MachineError: disk full, I/O error. The same call resumes.
@@ -130,7 +130,7 @@ class _Repair:
         workspace.claim(identity, overwrite=False, to_discard="remove that folder")
         try:
             self._make_again(plan)
-        except (RepairError, VideosError):
+        except (RepairError, VideosNotWholeError):
             workspace.remove_building(of=identity)  # the same call would come to the same end
             raise
         for entry in self._broken:
@@ -293,7 +293,7 @@ class _Repair:
             ).run()
         errors = [str(decoded.videos[row]) for row in needed if isinstance(decoded.videos[row], VideoError)]
         if errors:
-            raise VideosError(errors, fault="cannot be decoded as they were", remedy=REBUILD)
+            raise VideosNotWholeError(errors, fault="cannot be decoded as they were", remedy=REBUILD)
         return decoded
 
     def _scan(self, needed: list[int]) -> tuple[list[VideoScan | VideoError], list[Path]]:
@@ -318,7 +318,7 @@ class _Repair:
             else:
                 scans[row] = scan
         if problems:
-            raise VideosError(
+            raise VideosNotWholeError(
                 sorted(problems),
                 fault=f"in {self._videos} are not those that the cache was made of",
                 remedy=f"give the folder that holds them, or {REBUILD}",

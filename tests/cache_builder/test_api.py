@@ -11,7 +11,7 @@ from frame_cache_tools.samples.numbered_videos import SpelledVideo, write_spelle
 import cache_builder
 import frame_store
 from cache_builder import api, cli
-from cache_builder.errors import ConfigError, InputFolderError, OutputError, VideosError
+from cache_builder.errors import ConfigError, InputFolderError, OutputError, VideosNotWholeError
 from cache_builder.settings import BuildSettings
 
 NOT_FLAGS_OF_A_CACHE = {"sources", "videos", "out", "config", "overwrite"}
@@ -168,7 +168,7 @@ def test_other_mistakes(videos, tmp_path):
         cache_builder.build_cache("/", size=16)
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad/b.mp4").write_bytes(b"nothing" * 99)
-    with pytest.raises(VideosError, match="on_error='skip'"):
+    with pytest.raises(VideosNotWholeError, match="on_error='skip'"):
         cache_builder.build_cache(tmp_path / "bad", size=16, workers=1)
     with pytest.raises(ConfigError, match="nosuch"):
         cache_builder.build_cache(videos, config=tmp_path / "nosuch.toml")

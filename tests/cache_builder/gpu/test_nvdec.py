@@ -10,7 +10,7 @@ import pytest
 import cache_builder
 from cache_builder.build.pipeline import run_build
 from cache_builder.discover import discover_videos
-from cache_builder.errors import ConfigError, DeviceError, VideosError
+from cache_builder.errors import ConfigError, DeviceError, VideosNotWholeError
 from cache_builder.gpu import nvdec as nvdec_module
 from cache_builder.gpu.nvdec import NvdecDevice, choose_nvdec
 from cache_builder.scans.scan_cache import scan_videos
@@ -182,7 +182,7 @@ def test_a_build_that_must_not_fall_back_lists_every_video_that_the_gpu_refuses(
         "cache_builder.build.pipeline.choose_nvdec", lambda *_, **__: SoftwareDecoder(decoder="h264")
     )
     config, options = resolve(BuildSettings(device="cuda", size=32, workers=1))
-    with pytest.raises(VideosError) as caught:
+    with pytest.raises(VideosNotWholeError) as caught:
         run_build(simple_folder.path, tmp_path / "cache", config, options)
     assert len(caught.value.problems) == 3
     assert all("NVDEC: decoded by software" in problem for problem in caught.value.problems)

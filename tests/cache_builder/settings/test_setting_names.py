@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from cache_builder.build.differences import identity_differences, setting_differences
-from cache_builder.errors import ConfigError, MachineError, OutputError, RepairError, VideosError
+from cache_builder.errors import ConfigError, MachineError, OutputError, RepairError, VideosNotWholeError
 from cache_builder.live.open import open_videos
 from cache_builder.setting_names import SettingError, as_flag, as_key_of, as_keyword, spelled
 from cache_builder.settings import BuildConfig, BuildSettings, checked_settings, resolve
@@ -137,7 +137,7 @@ def test_an_error_is_spelled_by_who_shows_it_and_survives_a_pickle(kind):
 
 
 def test_the_remedy_for_videos_is_spelled():
-    error = VideosError(["a.mp4: broken"])
+    error = VideosNotWholeError(["a.mp4: broken"])
     assert "--on-error skip" in error.told(as_flag)
     assert "on_error='skip'" in str(error) and "--" not in str(error)
 
