@@ -2,30 +2,13 @@
 
 import os
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 
 from cache_builder.discover import SourceVideo, discover_videos
+from cache_builder.stages import list_changes
 from cache_builder.video.opening import hash_file
 from frame_store.manifest import StoreManifest
 from frame_store.shared import raise_if_out_of_files, user_path
-
-
-def list_changes(then: Mapping[str, str | None], now: Mapping[str, str | None]) -> list[str]:
-    """One line for each video that is new, gone or changed; both map relative paths to SHA-256, None if unreadable.
-
-    >>> list_changes({"a.mp4": "1", "b.mp4": "2"}, {"b.mp4": "3", "c.mp4": None})
-    ['video a.mp4: in it, but no longer in the folder', 'video b.mp4: changed since', 'video c.mp4: not in it']
-    """
-    lines = []
-    for path in sorted(then.keys() | now.keys()):
-        if path not in then:
-            lines.append(f"video {path}: not in it")
-        elif path not in now:
-            lines.append(f"video {path}: in it, but no longer in the folder")
-        elif then[path] != now[path]:
-            lines.append(f"video {path}: changed since")
-    return lines
 
 
 def changes_since(manifest: StoreManifest, videos: Path) -> list[str]:

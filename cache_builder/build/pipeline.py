@@ -1,6 +1,5 @@
 """`run_build`: config -> discover -> scan -> plan -> decode units -> shards -> index -> manifest -> publish."""
 
-import errno
 import os
 import shutil
 import time
@@ -9,13 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
-from cache_builder.build.changes import list_changes
-from cache_builder.build.decode_stage import DecodeStage
-from cache_builder.build.differences import setting_differences
-from cache_builder.build.gather_stage import gather, library_versions
+from cache_builder.build.gather_stage import gather
 from cache_builder.build.inputs import Inputs, fingerprint, read_inputs
 from cache_builder.build.report import BuildReport, make_report
-from cache_builder.build.workspace import Workspace
 from cache_builder.discover import FolderContents, look_into, printable, source_path
 from cache_builder.errors import (
     ConfigError,
@@ -31,6 +26,14 @@ from cache_builder.plan import make_selection
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.scans import forget_scans
 from cache_builder.settings import BuildConfig, RunOptions
+from cache_builder.stages import (
+    DecodeStage,
+    Workspace,
+    library_versions,
+    list_changes,
+    resolved,
+    setting_differences,
+)
 from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import WorkerPool
 from frame_store.errors import CudaUnavailableError, StoreError
@@ -346,25 +349,6 @@ def _choose_nvdec(options: RunOptions, progress: Progress) -> NvdecDevice | None
         return choose_nvdec(options.device, say=progress.note)
     except CudaUnavailableError as error:
         raise ConfigError(f"{{--device cuda}}: {error}; {{--device auto}} decodes on the CPU") from error
-
-
-def resolved(path: Path) -> Path:
-    """The path with `~` put out and its links followed.
-
-    Raises:
-        ConfigError: they run in a loop, or may not be followed.
-    """
-    path = user_path(path)
-    try:
-        real = Path(os.path.realpath(path))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be followed: {error.strerror}") from error
-    try:
-        real.stat()
-    except OSError as error:
-        if error.errno == errno.ELOOP:  # realpath says nothing of it, Path.resolve only up to Python 3.12
-            raise ConfigError(f"{path}: cannot be followed: a loop of symbolic links") from error
-    return real
 
 
 def _size_text(num_bytes: float) -> str:

@@ -97,8 +97,7 @@ class ShardJob(msgspec.Struct, frozen=True, kw_only=True):
     def _make_writer(self, file: ShardFile) -> ShardWriter:
         if self.config.format == "wds":
             return TarShardWriter(file, encoding=self.config.encoding, frame_shape=self.config.frame_shape)
-        assert self.config.frames_per_shard != "video"  # BuildConfig is valid from birth
-        return ZarrShardWriter(file, frames_per_shard=self.config.frames_per_shard)
+        return ZarrShardWriter(file, frames_per_shard=self.config.frames_per_zarr_shard)
 
 
 def shard_rows_path(building: Path, shard_id: int) -> Path:

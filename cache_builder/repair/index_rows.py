@@ -68,9 +68,8 @@ class IndexRows:
         first, end = (int(start) for start in self._shard_starts[shard_id : shard_id + 2])
         if config.format == "wds":
             return tar_shard_rows(cache, manifest=manifest, shard_id=shard_id, first_frame_id=first)
-        assert config.frames_per_shard != "video"  # BuildConfig is valid from birth
         rows = zarr_shard_rows(
-            cache, manifest=manifest, shard_id=shard_id, frames_per_shard=config.frames_per_shard
+            cache, manifest=manifest, shard_id=shard_id, frames_per_shard=config.frames_per_zarr_shard
         )
         for name in SIDE_ARRAYS:
             rows[name] = self._column(name, first, end)

@@ -12,17 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from cache_builder.build import (
-    DecodeResult,
-    DecodeStage,
-    Workspace,
-    json_differences,
-    library_versions,
-    resolved,
-    write_index,
-    write_plan,
-    write_shards,
-)
 from cache_builder.discover import discover_videos, source_path
 from cache_builder.errors import MachineError, RepairError, VideoError, VideosNotWholeError
 from cache_builder.findings import NVDEC_COUNT, SOURCE_DTYPE, DecodedVideo, UnitReceipt
@@ -33,9 +22,21 @@ from cache_builder.progress import NoProgress, Progress
 from cache_builder.repair.checks import REBUILD, broken_files, config_of, require_place
 from cache_builder.repair.index_rows import IndexRows
 from cache_builder.scans import scan_videos
+from cache_builder.stages import (
+    DecodeResult,
+    DecodeStage,
+    Workspace,
+    json_differences,
+    library_versions,
+    resolved,
+    write_index,
+    write_plan,
+    write_shards,
+    write_zarr_files,
+)
 from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import WorkerPool
-from frame_store.containers import ShardReceipt, write_zarr_metadata
+from frame_store.containers import ShardReceipt
 from frame_store.errors import StoreFormatError
 from frame_store.index import FrameIndex, open_index
 from frame_store.manifest import FileEntry, StoreManifest, read_manifest
@@ -142,6 +143,7 @@ class _Repair:
 
     def _make_again(self, plan: ShardPlan) -> None:
         """Write all that is broken into `workspace.cache`, and see that it is right."""
+        workspace = self._workspace
         if self._broken_shard_ids:
             self._write_shards(plan, self._broken_shard_ids)
         if self._index_is_broken and not self._make_index_of_shards(plan):
@@ -149,8 +151,11 @@ class _Repair:
             self._require_decodable(plan, every_shard)
             self._write_shards(plan, every_shard)
             self._write_index(self._written_rows(shard_id) for shard_id in every_shard)
-        if self._broken_names - {shard.name for shard in self._manifest.shards} - {INDEX_NAME}:
-            self._write_zarr_metadata()
+        others = self._broken_names - {shard.name for shard in self._manifest.shards} - {INDEX_NAME}
+        if others and self._config.format == "zarr":  # no build puts other files into a tar cache
+            where = workspace.cache if self._index_is_broken else workspace.output
+            index = open_index(where, num_frames=self._manifest.num_frames)
+            write_zarr_files(workspace.cache, self._config, index)
         self._require_right()
 
     @property
@@ -325,22 +330,6 @@ class _Repair:
             )
         unused = self._videos
         return scans, [there[entry.path].path if entry.path in there else unused for entry in entries]
-
-    def _write_zarr_metadata(self) -> None:
-        workspace, config = self._workspace, self._config
-        if config.format != "zarr" or config.frames_per_shard == "video":
-            return  # a tar cache has no such files: what is listed beside its index, no build put there
-        write_zarr_metadata(
-            workspace.cache,
-            index=self._index(),
-            frame_shape=config.frame_shape,
-            frames_per_shard=config.frames_per_shard,
-            encoding=config.encoding,
-        )
-
-    def _index(self) -> FrameIndex:
-        where = self._workspace.cache if self._index_is_broken else self._workspace.output
-        return open_index(where, num_frames=self._manifest.num_frames)
 
     def _require_right(self) -> None:
         """See that all files made again are what the manifest says, before one of them is put in its place."""

@@ -83,6 +83,12 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True):
         return (self.geometry.height, self.geometry.width, 3)
 
     @property
+    def frames_per_zarr_shard(self) -> int:
+        """`frames_per_shard` of a Zarr cache: always a number, as `video` is for tar alone."""
+        assert self.frames_per_shard != "video"  # `__post_init__` has refused it
+        return self.frames_per_shard
+
+    @property
     def exact_fps(self) -> Fraction | None:
         """`fps` as it was meant: 29.97 is 30000/1001, and so on; any other number is the decimal that was written.
 

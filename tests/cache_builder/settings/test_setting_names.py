@@ -6,11 +6,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cache_builder.build.differences import identity_differences, setting_differences
 from cache_builder.errors import ConfigError, MachineError, OutputError, RepairError, VideosNotWholeError
 from cache_builder.live.open import open_videos
 from cache_builder.setting_names import SettingError, as_flag, as_key_of, as_keyword, spelled
 from cache_builder.settings import BuildConfig, BuildSettings, checked_settings, resolve
+from cache_builder.stages.identity import identity_differences, setting_differences
 from tests.support.commands import run
 
 REFUSED = [

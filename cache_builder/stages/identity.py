@@ -1,12 +1,46 @@
-"""In which settings a cache, or an unfinished build, differs from what is asked for."""
+"""What decides the bytes of a cache, and how two builds differ in it: settings, videos, versions of libraries."""
 
+import importlib.metadata
 from collections.abc import Mapping
 from typing import Any, Final
 
-from cache_builder.build.changes import list_changes
+from cache_builder.gpu import DecoderChoice
 from cache_builder.setting_names import NOTHING, SETTING_OF_KEY, setting_values
+from frame_store import __version__
 
 _OF_ENCODING: Final = {"quality", "chroma", "encoding.level"}
+
+
+def library_versions(decoders: DecoderChoice) -> dict[str, str]:
+    """Versions of what decides a cache's bytes."""
+    import av
+
+    versions = {
+        name: importlib.metadata.version(name) for name in ("av", "numcodecs", "numpy", "simplejpeg", "zarr")
+    }
+    for name in ("libavcodec", "libavformat", "libswscale"):
+        versions[name] = ".".join(map(str, av.library_versions[name]))
+    if decoders.nvdec is not None and decoders.paths:
+        versions["torch"] = importlib.metadata.version("torch")
+        versions["GPU"] = decoders.nvdec.describe()
+    return {"frame-cache": __version__, **versions}
+
+
+def list_changes(then: Mapping[str, str | None], now: Mapping[str, str | None]) -> list[str]:
+    """One line for each video that is new, gone or changed; both map relative paths to SHA-256, None if unreadable.
+
+    >>> list_changes({"a.mp4": "1", "b.mp4": "2"}, {"b.mp4": "3", "c.mp4": None})
+    ['video a.mp4: in it, but no longer in the folder', 'video b.mp4: changed since', 'video c.mp4: not in it']
+    """
+    lines = []
+    for path in sorted(then.keys() | now.keys()):
+        if path not in then:
+            lines.append(f"video {path}: not in it")
+        elif path not in now:
+            lines.append(f"video {path}: in it, but no longer in the folder")
+        elif then[path] != now[path]:
+            lines.append(f"video {path}: changed since")
+    return lines
 
 
 def setting_differences(asked: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
@@ -36,16 +70,16 @@ def identity_differences(asked: Mapping[str, Any], there: Mapping[str, Any]) -> 
     """One line for each setting, video and library in which two identities of builds differ."""
     lines = []
     asked, there = dict(asked), dict(there)
-    for key, list_differences in (("config", setting_differences), ("videos", _video_differences)):
+    for key in ("config", "videos"):
         asked_part, there_part = asked.get(key), there.get(key)
         if isinstance(asked_part, dict) and isinstance(there_part, dict):
-            lines += list_differences(asked_part, there_part)
+            lines += (
+                setting_differences(asked_part, there_part)
+                if key == "config"
+                else list_changes(there_part, asked_part)
+            )
             asked[key] = there[key] = None
     return [*lines, *json_differences(asked, there)]
-
-
-def _video_differences(asked: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
-    return list_changes(there, asked)
 
 
 def json_differences(expected: Any, found: Any, *, where: str = "") -> list[str]:  # noqa: ANN401 - any JSON value

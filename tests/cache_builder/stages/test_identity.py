@@ -3,8 +3,8 @@
 import importlib.metadata
 
 import frame_store
-from cache_builder.build.gather_stage import library_versions
 from cache_builder.gpu.choice import DecoderChoice
+from cache_builder.stages.identity import library_versions
 
 
 def test_a_checkout_that_is_not_installed_knows_its_version(monkeypatch):

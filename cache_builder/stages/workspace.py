@@ -25,10 +25,10 @@ from typing import Any
 
 import msgspec
 
-from cache_builder.build.differences import identity_differences
-from cache_builder.errors import OutputError
+from cache_builder.errors import ConfigError, OutputError
+from cache_builder.stages.identity import identity_differences
 from frame_store.publish import write_file
-from frame_store.shared import counted, listed, raise_if_out_of_files
+from frame_store.shared import counted, listed, raise_if_out_of_files, user_path
 
 _MAX_NAME_BYTES = 255
 _MAX_START_BYTES = 1 << 16
@@ -209,6 +209,25 @@ class Workspace:
         except (OSError, msgspec.MsgspecError) as error:
             raise_if_out_of_files(error)  # whose work this is stays unknown, and it is not to be removed
             return None
+
+
+def resolved(path: Path) -> Path:
+    """The path with `~` put out and its links followed.
+
+    Raises:
+        ConfigError: they run in a loop, or may not be followed.
+    """
+    path = user_path(path)
+    try:
+        real = Path(os.path.realpath(path))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be followed: {error.strerror}") from error
+    try:
+        real.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # realpath says nothing of it, Path.resolve only up to Python 3.12
+            raise ConfigError(f"{path}: cannot be followed: a loop of symbolic links") from error
+    return real
 
 
 def _begins_with(path: Path, start: re.Pattern[bytes]) -> bool:
