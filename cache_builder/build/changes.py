@@ -1,4 +1,4 @@
-"""How a folder of videos differs from the one that a cache was made of."""
+"""How a folder of videos differs from the folder that a cache was made from."""
 
 import os
 import stat
@@ -12,9 +12,9 @@ from frame_store.shared import raise_if_out_of_files, user_path
 
 
 def changes_since(manifest: StoreManifest, videos: Path) -> list[str]:
-    """`list_changes` from a cache to the folder `videos` as it is. Nothing is decoded; files are read and hashed.
+    """`list_changes` from a cache to the folder `videos` as it is now. Files are read and hashed; nothing is decoded.
 
-    What was unreadable when the cache was made has no hash there, and counts as unchanged where it is still found.
+    A video that was unreadable when the cache was made has no hash in it, and counts as unchanged while it exists.
 
     Raises:
         InputFolderError: no such folder, no video in it.
@@ -24,7 +24,7 @@ def changes_since(manifest: StoreManifest, videos: Path) -> list[str]:
     now: dict[str, str | None] = {}
     for video in discover_videos(user_path(videos)):
         entry = then.get(video.relative_path)
-        # Hashing a new one would tell nothing, nor one of another length.
+        # A new video is listed without its hash, and so is one whose length has changed.
         is_hashed = entry is not None and entry.sha256 is not None
         now[video.relative_path] = (
             _digest(video, expected_bytes=entry.num_bytes) if entry is not None and is_hashed else None

@@ -1,4 +1,4 @@
-"""From decoded units to a complete cache in `building/cache`: plan, shards, index, Zarr metadata, manifest."""
+"""Makes a complete cache of decoded units in `building/cache`: plan, shards, index, Zarr metadata, manifest."""
 
 from collections.abc import Sequence
 

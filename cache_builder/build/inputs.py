@@ -1,4 +1,4 @@
-"""The videos of a folder as a build sees them: one row a video, readable or not, and their fingerprint."""
+"""The table of videos that a build works on, one row a video, readable or not; and its fingerprint."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from cache_builder.video.scan import VideoScan
 
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
-    """The table of videos; `video_id` is the row. A row is a scan, or the reason why there is none."""
+    """The table of videos; `video_id` is the row. Each video has a scan, or the error that prevented it."""
 
     videos: list[SourceVideo]
     scans: list[VideoScan | VideoError]
@@ -27,7 +27,7 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
         return sum(scan.facts.num_packets for scan in self.scans if isinstance(scan, VideoScan))
 
     def changed(self, decoded: Sequence[DecodedVideo | VideoError]) -> "Inputs":
-        """These inputs, with an error for every video whose file was no longer the scanned one when it was decoded."""
+        """These inputs, with an error for every video whose file had changed before it was decoded."""
         scans = [
             row if isinstance(row, VideoChangedError) else scan
             for scan, row in zip(self.scans, decoded, strict=True)
@@ -35,7 +35,7 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
         return Inputs(videos=self.videos, scans=scans)
 
     def identity(self) -> dict[str, str]:
-        """Relative path of each video -> what identifies its content."""
+        """Relative path of each video -> its SHA-256, or why it is unreadable."""
         return {
             video.relative_path: f"unreadable: {scan.reason}"
             if isinstance(scan, VideoError)
@@ -57,7 +57,7 @@ def read_inputs(
 
 
 def fingerprint(inputs: Inputs, config: BuildConfig, decoders: DecoderChoice) -> str:
-    """SHA-256 over the videos' paths and contents, the resolved configuration and what the GPU decodes, if anything.
+    """SHA-256 over the videos' paths and contents, the resolved configuration and the list of videos a GPU decodes.
 
     Equal fingerprints, library versions and machine give equal caches.
     """

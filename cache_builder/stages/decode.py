@@ -1,10 +1,12 @@
-"""Decodes all planned units in the worker pool and settles what only decoding can tell.
+"""Decodes all planned units in the worker pool, and decodes some again, for reasons that only decoding shows.
 
-A unit whose first frame depends on what comes before it joins the unit in front of it. Where the frames behind an
-edge of two units are others when decoding starts there than when it goes on over it, the video is decoded in one piece.
-With `--stride` a unit is told which ordinal it begins at, and with `--fps`, where frames take the sorted timestamps of
-their packets, those; both are guessed from the packets. Where decoding shows the guess wrong, it is decoded again. A
-unit that kills its process twice is written off.
+- A unit whose first frame depends on earlier packets is joined to the unit before it.
+- A video is decoded in one piece if the frames after the edge of two units differ, depending on whether decoding starts
+  at the edge or goes on over it.
+- With `--stride` a unit needs the ordinal of its first frame. With `--fps` it needs the timestamps of its frames, if
+  those are the sorted ones of their packets. Both are guessed from the packets, and a unit with a wrong guess is
+  decoded again.
+- A unit whose process died is decoded once more, alone. If that process dies, too, the unit counts as damaged.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,7 +40,7 @@ class DecodeResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DecodeStage:
-    """One run over all units. Use once: `DecodeStage(...).run()`."""
+    """One run over all units. An instance runs once: `DecodeStage(...).run()`."""
 
     def __init__(
         self,
@@ -62,10 +64,10 @@ class DecodeStage:
         self._on_error = on_error
         self._progress = progress
         self._jobs: dict[int, dict[DecodeUnit, UnitJob]] = {}
-        """Per video the units that count; one merged away is dropped from here and its result ignored."""
+        """The current units of each video. A unit that was merged into another is removed, and its result ignored."""
         self._receipts: dict[DecodeUnit, UnitReceipt] = {}
         self._wrong_edges: dict[int, int] = {}
-        """Packets at whose edge a video turned out not to be cut; see `first_wrong_edge`."""
+        """Packet of each video at which it must not be cut into units; see `first_wrong_edge`."""
 
     def run(self) -> DecodeResult:
         """Decode everything.
@@ -140,7 +142,7 @@ class DecodeStage:
         return any_uncut
 
     def _submit_misplaced(self) -> bool:
-        """Queue again what was decoded from an ordinal, or by timestamps, that turned out to be others."""
+        """Queue again the units whose first ordinal, or whose timestamps, were guessed wrong."""
         any_misplaced = False
         for video_id, jobs in list(self._jobs.items()):
             units = sorted(jobs)
@@ -163,9 +165,9 @@ class DecodeStage:
     def _output_pts(
         self, video_id: int, receipts: Sequence[UnitReceipt] | None = None
     ) -> npt.NDArray[np.int64] | None:
-        """Ticks of a video's frames in output order: of those that came out, or before that of all to be expected.
+        """Ticks of a video's frames in output order: of the decoded frames, or, without `receipts`, of all expected ones.
 
-        None where each has that of its packet, or nothing depends on it.
+        None if each frame has the timestamp of its packet, or if nothing depends on timestamps.
         """
         scan = self._scan_of(video_id)
         if self._config.fps is None or not scan.sorts_pts:
@@ -177,7 +179,7 @@ class DecodeStage:
         return sorted_packet_pts(scan.packets, packets)
 
     def _submit_first(self, unit: DecodeUnit) -> None:
-        """Queue a unit as if every packet gave one frame."""
+        """Queue a unit with the guess that every packet gives one frame."""
         pts = self._output_pts(unit.video_id)
         self._submit(
             unit,
@@ -226,7 +228,7 @@ class DecodeStage:
                 raise VideosNotWholeError([str(VideoError(scan.facts.path, "; ".join(problems)))])
 
     def _result(self) -> DecodeResult:
-        for video_id in self._jobs:  # what only all units together tell
+        for video_id in self._jobs:  # some problems show only when all units of a video are decoded
             self._stop_unless_skipping(video_id)
         videos: list[DecodedVideo | VideoError] = []
         unit_names: list[str] = []

@@ -1,4 +1,4 @@
-"""What decides the bytes of a cache, and how two builds differ in it: settings, videos, versions of libraries."""
+"""The identity of a build is what decides its bytes: settings, videos, library versions. Here two are compared."""
 
 import importlib.metadata
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ _OF_ENCODING: Final = {"quality", "chroma", "encoding.level"}
 
 
 def library_versions(decoders: DecoderChoice) -> dict[str, str]:
-    """Versions of what decides a cache's bytes."""
+    """Versions of everything that decides a cache's bytes."""
     import av
 
     versions = {
@@ -44,7 +44,7 @@ def list_changes(then: Mapping[str, str | None], now: Mapping[str, str | None]) 
 
 
 def setting_differences(asked: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
-    """One line for each setting of two resolved configurations that differs, marked as `setting_names` says.
+    """One line for each setting in which two resolved configurations differ, with the marks of `setting_names`.
 
     Both are `BuildConfig`s as JSON. `there` may come from a file of unknown origin: keys that belong to no setting come
     last, under their own names.

@@ -30,9 +30,9 @@ def write_plan(
     sources: npt.NDArray[np.void],
     names: PlanNames,
 ) -> None:
-    """Write what the shard jobs read, and drop what an interrupted build left but shards of the same plan.
+    """Write what the shard jobs read, and remove all that an interrupted build left except shards of the same plan.
 
-    The plan depends on what decoded; that can differ between two runs only where a worker was killed.
+    The plan depends on which frames were decoded. Two runs can differ in that only if a worker was killed.
     """
     digest = hashlib.sha256()
     for array in (sources, plan.source_of_frame, plan.shard_sizes):
@@ -47,7 +47,7 @@ def write_plan(
     planned = {workspace.cache / shard_name(container, shard) for shard in range(len(plan.shard_sizes))}
     for path in list(workspace.cache.rglob("*")):
         if path.is_file() and path not in planned:
-            path.unlink()  # half written, or written after the shards: done again
+            path.unlink()  # half written, or a file that is written after the shards
     np.save(workspace.plan / "sources.npy", sources, allow_pickle=False)
     np.save(workspace.plan / "source_of_frame.npy", plan.source_of_frame, allow_pickle=False)
     write_file(workspace.plan / "names.json", msgspec.json.encode(names))
@@ -63,7 +63,7 @@ def write_shards(
     shard_ids: Iterable[int],
     progress: Callable[[int], None],
 ) -> dict[int, ShardReceipt]:
-    """Write shards of the plan into `workspace.cache`; returns what each is.
+    """Write shards of the plan into `workspace.cache`; returns a receipt for each.
 
     Raises:
         MachineError: disk full, I/O error, a worker died, or spilled frames changed on disk.
@@ -103,7 +103,7 @@ def write_shards(
 
 
 def write_index(workspace: Workspace, rows_of_shards: Iterable[FrameIndex], *, num_frames: int) -> None:
-    """`index.npy`, of `num_frames` rows that come shard by shard."""
+    """Write `index.npy`: `num_frames` rows, given shard by shard."""
     # Plain writes: through a memory map a full disk would kill the process instead of raising.
     with (workspace.cache / INDEX_NAME).open("wb") as file:
         np.lib.format.write_array_header_1_0(
