@@ -1,4 +1,4 @@
-"""`build_cache` for Python: what the command `cache-build` does, its flags as keywords."""
+"""`build_cache`: the command `cache-build` as a Python function, with its flags as keywords."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -48,37 +48,37 @@ def build_cache(
 
     Args:
         videos: The folder, searched with its subfolders, or one video.
-        out: Where the cache goes; None for `DIR.cache` beside the folder.
-        format: `wds` (WebDataset tar) or `zarr`. None is the default here and below: `wds`.
+        out: Path of the cache; None for `DIR.cache` beside the folder.
+        format: `wds` (WebDataset tar) or `zarr`. None means the default, for this and the next settings: `wds`.
         encoding: `jpeg` or `raw` for `wds`, `raw` or `zstd` for `zarr`; None for `jpeg`, with `zarr` for `zstd`.
-        quality: Of JPEG, 1 to 100; None for 95.
-        chroma: Of JPEG, `444` or `420`; None for `444`.
+        quality: JPEG quality, 1 to 100; None for 95.
+        chroma: JPEG chroma subsampling, `444` or `420`; None for `444`.
         size: Pixels: side of the square frames, (height, width) or "HxW"; None for 224.
         resize: `crop`, `stretch` or `pad`; None for `crop`.
-        crop_aspect: Aspect (width, height) or "W:H" whose centre is cut out first; None cuts nothing.
+        crop_aspect: Aspect (width, height) or "W:H"; the centre of this aspect is cut out first. None cuts nothing.
         layout: `shuffled` (one global random order) or `video` (video by video, in time order); None for `shuffled`.
-        frames_per_shard: Or `video`, one shard per video; None for 1000.
-        stride: Every K-th frame is kept; None for 1.
-        fps: Instead, the frame shown at each tick of this clock, in frames per second, is kept; None for all.
-        seed: Of the shuffled layout; None for 0.
-        workers: Processes; None for the CPUs that this process may use.
+        frames_per_shard: A number, or `video` for one shard per video; None for 1000.
+        stride: Keep every K-th frame; None for 1.
+        fps: Instead, keep the frame shown at each tick of a clock with this many ticks a second; None keeps all.
+        seed: Seed of the shuffled layout; None for 0.
+        workers: Number of decoder processes; None for the CPUs that this process may use.
         device: What decodes: `cpu`, `cuda` or `auto`; None for `cpu`.
-        on_error: `fail` stops at a video that is not whole, `skip` stores what decodes of it; None for `fail`.
+        on_error: `fail` stops at a video that is not whole, `skip` stores the frames that decode; None for `fail`.
         config: TOML file of these settings, or the name of a preset; keywords override it.
         overwrite: Replace a cache, or an unfinished build, of other settings or videos.
-        progress: Is told how far the build is; None for silence.
+        progress: Receives the progress of the build; None for silence.
 
     Returns:
-        What was built: numbers, and a verdict per video. `not_whole` lists the videos that `skip` did not store whole.
+        The report: counts, and a verdict per video. `not_whole` lists the videos that `skip` did not store whole.
 
     Raises:
         InputFolderError: no such folder or video, no video in it.
-        ConfigError: a setting of another type or out of its range, settings that contradict each other, an unreadable
-            `config`, no GPU where one is asked for, or no place for `out`.
+        ConfigError: a setting of a wrong type or out of its range, settings that contradict each other, an unreadable
+            `config`, `device="cuda"` without a usable GPU, or no possible place for `out`.
         ValueError: an empty path.
-        OutputError: `out` holds something else, or another cache and `overwrite` is not set; it cannot be there, or
+        OutputError: `out` holds something else, or another cache and `overwrite` is not set; it cannot be written, or
             another build is writing it.
-        VideosNotWholeError: videos are not whole and `on_error` is `fail`, or no frame came of any.
+        VideosNotWholeError: videos are not whole and `on_error` is `fail`, or no video gave a frame.
         MachineError: disk full, I/O error. The same call resumes.
     """
     arguments = locals()  # first: of the arguments alone
@@ -103,7 +103,7 @@ def build_cache(
         raise ConfigError(error.marked_text) from error
     except NamesSettings as error:
         if keys_of_file:
-            error.args = (error.told(as_key_of(Path(str(config)), keys_of_file, else_as=as_keyword)),)
+            error.args = (error.text(as_key_of(Path(str(config)), keys_of_file, else_as=as_keyword)),)
         raise
 
 

@@ -78,7 +78,7 @@ def report_text(report: BuildReport) -> str:
         lines.insert(0, "Not whole:")
     noted = [f"  {video.path!r}: {'; '.join(video.notes)}" for video in report.videos if video.notes]
     if noted:
-        lines += ["Worth knowing:", *noted[:20]]
+        lines += ["Notes:", *noted[:20]]
         if len(noted) > 20:
             lines.append(f"  and {len(noted) - 20} more, in the report")
     if report.passed_over.text is not None:

@@ -98,7 +98,7 @@ def _single_source(sources: tuple[Path, ...], videos: Path | None) -> Path:
     given = [*sources, *([] if videos is None else [videos])]
     if not given:
         raise ConfigError(
-            "say what to build from: cache-build DIR, where DIR is a folder of videos, or one video"
+            "nothing to build from: give cache-build DIR, where DIR is a folder of videos, or one video"
         )
     if len(given) > 1:
         listed = ", ".join(map(str, given))

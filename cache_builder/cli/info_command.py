@@ -25,7 +25,7 @@ from frame_store.shared import counted
     help="Compare with a folder of videos (or one) instead: name those that are new, changed or gone, and exit 1.",
 )
 def cache_info(cache: Path, as_json: bool, list_videos: bool, against: Path | None) -> None:
-    """Say what a cache holds and how it was made, from its manifest."""
+    """Show what a cache holds and how it was made, from its manifest."""
     with exit_codes():
         from cache_builder.discover import printable
 

@@ -1,7 +1,7 @@
-"""A manifest in words, for `cache-info`.
+"""A manifest as text, for `cache-info`.
 
-The settings and what the scans found (`config` and `facts`) are informative: a stranger's manifest may lack them, or
-hold something else. Such a thing is `unknown`.
+`config` and `facts` of a manifest are informative. A manifest from another program may lack them or hold other values;
+the text then says `unknown`.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from frame_store.shared import chi2_of_uniform_shards, counted
 
 
 def info_text(manifest: StoreManifest, *, path: str, list_videos: bool = False) -> str:
-    """Several lines: what is stored, how, from which videos, and how faithful it is."""
+    """Several lines: what is stored, how, from which videos, and how close stored frames are to the originals."""
     height, width, _ = manifest.frame_shape
     sizes = [shard.num_frames for shard in manifest.shards]
     num_bytes = sum(entry.num_bytes for entry in [*manifest.shards, *manifest.files])
@@ -50,9 +50,9 @@ def info_text(manifest: StoreManifest, *, path: str, list_videos: bool = False) 
 
 
 def videos_table(videos: Sequence[VideoEntry]) -> list[str]:
-    """A head and a line for every video; none without videos.
+    """A header and a line for every video; empty without videos.
 
-    Its first column marks what needs a look: `!` is not whole, `?` has notes. What is wrong ends the line.
+    The first column marks videos that need attention: `!` is not whole, `?` has notes. The last column states why.
     """
     if not videos:
         return []
@@ -94,15 +94,15 @@ def _encoding_text(manifest: StoreManifest) -> str:
 _COLUMNS: Final = (
     *("", "video", "width", "height", "fps", "codec", "duration"),
     *("verdict", "header", "packets", "decoded", "stored"),
-    *("corrupt", "damaged", "same", "gaps", "starts at", "what is wrong, or worth knowing"),
+    *("corrupt", "damaged", "same", "gaps", "starts at", "problems and notes"),
 )
 _LEFT_ALIGNED: Final = frozenset({0, 1, 5, 7})
 
 
 def _video_cells(video: VideoEntry) -> tuple[str, ...]:
-    """Cells of `_COLUMNS`; `-` where there is no such number, `unknown` where the scan's facts do not say."""
+    """Cells of `_COLUMNS`; `-` for a number that does not exist, `unknown` for a missing fact of the scan."""
     findings = video.findings
-    told = (
+    counts = (
         (None,) * 4
         if findings is None
         else (
@@ -118,7 +118,7 @@ def _video_cells(video: VideoEntry) -> tuple[str, ...]:
         video.num_frames_decoded,
         video.num_frames_stored,
         video.num_frames_corrupt,
-        *told,
+        *counts,
     )
     mark = "!" if video.verdict != "whole" else "?" if video.notes else ""
     wrong = "; ".join(filter(None, [video.reason, *video.notes]))
@@ -153,7 +153,7 @@ def _rate_text(rate: Any) -> str:  # noqa: ANN401 - any JSON value
 
 
 def _duration_text(video: VideoEntry) -> str:
-    """From the first frame to the end of the last packet, or what the header claims where those are not known."""
+    """From the first frame to the end of the last packet; the header's duration if those are not known."""
     end = video.facts.get("end_seconds_of_packets")
     start = None if video.findings is None else video.findings.start_offset_seconds
     claimed = video.facts.get("duration_seconds_in_header")

@@ -1,4 +1,4 @@
-"""The command `cache-verify`: check a cache, and repair it where asked to."""
+"""The command `cache-verify`: check a cache, and repair it on request."""
 
 import sys
 from pathlib import Path
@@ -23,7 +23,7 @@ from frame_store.verify import verify_store
 @click.option(
     "--videos",
     type=PathName(path_type=Path),
-    help="For --repair: what it was built from; needed where shards are damaged.",
+    help="For --repair: the folder (or video) it was built from; needed if shards are damaged.",
 )
 @click.option(
     "--workers", type=click.IntRange(min=1), help="For --repair: processes.  [default: the usable CPUs]"
@@ -31,7 +31,7 @@ from frame_store.verify import verify_store
 def cache_verify(cache: Path, as_json: bool, repair: bool, videos: Path | None, workers: int | None) -> None:
     """Check every byte of a cache: hashes, checksums, index against shards, and plain readers on a sample.
 
-    With --repair, files that are not what the manifest says are made again and replaced, and all is checked again.
+    With --repair, files that differ from the manifest are made again and replaced, and the whole cache is checked.
     """
     with exit_codes(), shown_progress() as progress:
         if not repair and (videos is not None or workers is not None):

@@ -47,10 +47,10 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     scan: VideoScan
     unit: DecodeUnit
     first_ordinal: int
-    """Ordinal in the video of the unit's first frame, as far as is known; matters to `--stride` alone."""
+    """Ordinal in the video of the unit's first frame, as far as it is known. Only `--stride` needs it."""
     output_pts: bytes | None = None
-    """int64 ticks of the unit's frames in output order and of the one behind them, as far as is known; None where each
-    frame has that of its packet. Matters to `--fps` alone."""
+    """int64 ticks of the unit's frames in output order and of the next frame, as far as they are known; None if each
+    frame has the timestamp of its packet. Only `--fps` needs them."""
     config: BuildConfig
     spill: Path
     nvdec: NvdecDevice | None = None
@@ -58,7 +58,7 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     @property
     def spill_name(self) -> str:
-        """Name of the unit's spill files: all that its content depends on beside inputs and configuration."""
+        """Name of the unit's spill files: all that their content depends on, except inputs and configuration."""
         unit = self.unit
         phase = self.first_ordinal % self.config.stride
         clock = "" if self.output_pts is None else f"-{crc32c(self.output_pts):08x}"
@@ -66,7 +66,7 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     @property
     def limits(self) -> JobLimits:
-        """By the unit's packets and the size of the frames. CUDA takes what memory it takes."""
+        """By the unit's packets and the size of the frames. CUDA reserves much memory: on a GPU it has no limit."""
         facts = self.scan.facts
         num_packets = self.unit.num_packets * (
             1 if self.nvdec is None else 2
@@ -79,7 +79,7 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         )
 
     def run(self) -> UnitReceipt:
-        """Decode and spill the unit; what an earlier run spilled intact is taken as it is.
+        """Decode and spill the unit, unless an earlier run did so and its files are intact.
 
         Raises:
             UnitNotIndependentError: the unit cannot be decoded from its first packet alone.
@@ -224,7 +224,7 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 def _with_following_pts(decoder: UnitDecoder) -> Iterator[tuple[DecodedFrame, int | None]]:
-    """Each frame with the pts of the one behind it, None behind the video's last."""
+    """Each frame with the pts of the next frame; None for the last frame of the video."""
     previous: DecodedFrame | None = None
     for frame in decoder:
         if previous is not None:

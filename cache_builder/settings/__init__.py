@@ -1,4 +1,4 @@
-"""The settings of a build: their values, files and presets."""
+"""The settings of a build: their names and types, their values, files and presets."""
 
 from cache_builder.settings.build_settings import (
     SETTINGS,

@@ -36,17 +36,17 @@ class Setting:
     default: str | None = None
     """The default in words, where it is more than a value of `BuildConfig` or `RunOptions`."""
     takes: str | None = None
-    """What it takes, in words; None where its type says that."""
+    """What it takes, in words; None if its type is enough."""
     metavar: str | None = None
-    """What stands for its value in the help text, where the type is not enough."""
+    """The placeholder for its value in the help text; None for click's own."""
     words: tuple[str, ...] = ()
     """The words that it takes."""
     kinds: frozenset[type] = frozenset()
-    """What else it takes: int, float, str."""
+    """The other types that it takes: int, float, str."""
 
     @property
     def expected(self) -> str:
-        """What it takes, in words, for a message about something else."""
+        """What it takes, in words, for an error message."""
         if self.takes is not None:
             return self.takes
         if not self.words:
@@ -173,4 +173,4 @@ def read_settings(path: Path) -> BuildSettings:
     try:
         return checked_settings(settings)
     except SettingError as error:
-        raise ConfigError(f"{path}: {error.told(as_key)}") from error
+        raise ConfigError(f"{path}: {error.text(as_key)}") from error

@@ -1,7 +1,7 @@
-"""What to build: flags and TOML become one validated, resolved `BuildConfig`.
+"""Turns settings into a checked `BuildConfig` and `RunOptions`, with all defaults filled in.
 
-`BuildConfig` holds all that decides a cache's bytes and lands in its manifest. `RunOptions` holds what does
-not (workers, error policy): two runs that differ only there make the same cache.
+`BuildConfig` holds all settings that decide a cache's bytes; it is stored in the manifest. `RunOptions` holds the
+others (workers, error policy, device).
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ from frame_store.names import Container
 from frame_store.shared import num_usable_cpus
 
 ZSTD_LEVEL = 3
-"""On noisy pixels level 1 saves no more and no less, and higher levels cost time for under 1%."""
+"""On noisy pixels level 1 gives the same size, and higher levels cost time for less than 1%."""
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +31,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = msgspec.field(default_factory=num_usable_cpus)
     on_error: ErrorPolicy = "fail"
     device: Device = "cpu"
-    """What decodes. Which videos the GPU then decodes is part of the cache's identity, and settled by trying them."""
+    """What decodes. Each video is tried on the GPU first; which ones it decodes is part of the cache's identity."""
 
     def __post_init__(self) -> None:
         """Refuse fewer than one worker."""
@@ -40,7 +40,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BuildConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that decides a cache's bytes, beside the videos and the library versions."""
+    """Everything that decides a cache's bytes, except the videos and the library versions."""
 
     format: Container = "wds"
     encoding: Encoding = Encoding(name="jpeg", quality=95, chroma="444")
@@ -90,9 +90,9 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exact_fps(self) -> Fraction | None:
-        """`fps` as it was meant: 29.97 is 30000/1001, and so on; any other number is the decimal that was written.
+        """`fps` as it was meant: 29.97 stands for 30000/1001, and so on; other numbers are exact decimals.
 
-        Ticks at 29.97 itself would leave a frame of such a video behind every nine hours.
+        Ticks at exactly 29.97 would miss a frame of such a video every nine hours.
         """
         if self.fps is None:
             return None
@@ -104,7 +104,7 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True):
         return next(rounds_to_it, written)
 
     def to_builtins(self) -> dict[str, Any]:
-        """As plain JSON values, for the manifest; equal to what reading them back from a file gives."""
+        """Plain JSON values for the manifest, equal to the values that reading the manifest gives."""
         values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
         return values
 
@@ -170,7 +170,7 @@ def _encoding(given: Mapping[str, Any]) -> Encoding:
 
 @contextmanager
 def _naming(setting: str) -> Iterator[None]:
-    """Have a ValueError about this setting (with underscores) name it as a setting."""
+    """Turn a ValueError about this setting (with underscores) into a SettingError that marks it."""
     mark = f"{{--{setting.replace('_', '-')}}}"
     try:
         yield

@@ -165,7 +165,7 @@ class DecodeStage:
     def _output_pts(
         self, video_id: int, receipts: Sequence[UnitReceipt] | None = None
     ) -> npt.NDArray[np.int64] | None:
-        """Ticks of a video's frames in output order: of the decoded frames, or, without `receipts`, of all expected ones.
+        """Ticks of a video's frames in output order: of the decoded frames; without `receipts`, of all expected ones.
 
         None if each frame has the timestamp of its packet, or if nothing depends on timestamps.
         """

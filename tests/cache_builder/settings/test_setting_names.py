@@ -132,13 +132,13 @@ def test_live_videos_name_size(tmp_path):
 def test_an_error_is_spelled_by_who_shows_it_and_survives_a_pickle(kind):
     error = pickle.loads(pickle.dumps(kind("x: give another {--out}, or {--on-error skip} or {--overwrite}")))
     assert str(error) == "x: give another out, or on_error='skip' or overwrite=True"
-    assert error.told(as_flag) == "x: give another --out, or --on-error skip or --overwrite"
+    assert error.text(as_flag) == "x: give another --out, or --on-error skip or --overwrite"
     assert str(kind(error.marked_text)) == str(error)
 
 
 def test_the_remedy_for_videos_is_spelled():
     error = VideosNotWholeError(["a.mp4: broken"])
-    assert "--on-error skip" in error.told(as_flag)
+    assert "--on-error skip" in error.text(as_flag)
     assert "on_error='skip'" in str(error) and "--" not in str(error)
 
 

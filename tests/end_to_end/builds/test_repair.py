@@ -122,7 +122,7 @@ def test_videos_that_are_not_those_are_named_and_nothing_is_touched(
     harm(videos)
     result = repaired(cache, videos)
     assert result.exit_code == EXIT_NOT_WHOLE
-    assert said in result.stderr and "are not those that the cache was made of" in result.stderr
+    assert said in result.stderr and "are not those that the cache was made from" in result.stderr
     assert digests(cache) == before
     assert not cache.with_name(cache.name + ".building").exists()
 
@@ -152,7 +152,7 @@ def test_videos_that_are_not_those_are_named_and_nothing_is_touched(
             lambda manifest: {
                 "shards": [msgspec.structs.replace(shard, sha256="0" * 64) for shard in manifest.shards]
             },
-            "came out otherwise than the manifest says",
+            "the new files differ from the manifest",
         ),
     ],
 )

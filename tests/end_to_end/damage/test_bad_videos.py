@@ -180,7 +180,7 @@ class TestBadVideos:
     def test_skip_says_what_is_wrong_with_each(self, skipping):
         _, result = skipping
         assert result.exit_code == EXIT_NOT_WHOLE
-        not_whole, _ = result.stdout.split("Worth knowing")
+        not_whole, _ = result.stdout.split("Notes:")
         for name, reason in NO_VIDEOS.items():
             line = line_about(name, not_whole)
             assert "unreadable: " in line and reason in line
