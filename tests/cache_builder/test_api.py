@@ -52,7 +52,7 @@ def test_a_cache_is_built_beside_its_videos_with_two_words(videos):
     assert (report.status, report.num_frames, report.not_whole) == ("built", 20, [])
     store = frame_store.open_store(report.output)
     assert store.frame_shape == (16, 16, 3)
-    # The command says the same, and finds it done.
+    # The command with the same settings finds the cache complete.
     result = CliRunner().invoke(cli.cache_build, [str(videos), "--size", "16", "--workers", "1"])
     assert result.exit_code == 0 and "already complete" in result.output, result.output
     with pytest.raises(OutputError, match=r"(?s)stride: 1 there, 2 asked for.*overwrite=True"):
@@ -174,7 +174,7 @@ def test_other_mistakes(videos, tmp_path):
         cache_builder.build_cache(videos, config=tmp_path / "nosuch.toml")
 
 
-def test_progress_is_told(videos, tmp_path):
+def test_progress_is_reported(videos, tmp_path):
     class Told:
         def __init__(self):
             self.stages, self.steps = [], 0

@@ -1,4 +1,4 @@
-"""What a manifest says it was made with."""
+"""The versions in a manifest."""
 
 import importlib.metadata
 

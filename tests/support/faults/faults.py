@@ -143,7 +143,7 @@ class BuildServer:
     def run(
         self, *arguments: str | Path, fault: Fault | None = None, kill_after: float | None = None
     ) -> Ended:
-        """Run `cache-build` with these arguments; `kill_after` so many seconds it is killed wherever it is."""
+        """Run `cache-build` with these arguments; it is killed after `kill_after` seconds, wherever it is."""
         self._faulty_files.arm(fault or Fault(), process=0)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
