@@ -1,4 +1,4 @@
-"""Turns folders of videos into frame stores. Importing it costs the standard library, PyAV comes at first use."""
+"""Turns folders of videos into frame stores. Importing this package is cheap: PyAV is imported at first use."""
 
 from typing import TYPE_CHECKING
 

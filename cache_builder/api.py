@@ -1,5 +1,6 @@
-"""`build_cache` for Python: what the command `cache-build` does, its flags as keywords."""
+"""`build_cache`: the command `cache-build` as a Python function, with its flags as keywords."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,15 +9,8 @@ import numpy as np
 from cache_builder.build import BuildReport, default_output, run_build
 from cache_builder.errors import ConfigError
 from cache_builder.progress import Progress
-from cache_builder.setting_names import SettingError
-from cache_builder.settings import (
-    BuildSettings,
-    DeviceName,
-    ErrorPolicy,
-    checked_settings,
-    read_settings,
-    resolve,
-)
+from cache_builder.setting_names import NamesSettings, SettingError, as_key_of, as_keyword
+from cache_builder.settings import SETTINGS, DeviceName, ErrorPolicy, checked_settings, read_settings, resolve
 from cache_builder.video.picture import Resize
 from frame_store.manifest import ChromaSubsampling, EncodingName, Layout
 from frame_store.names import Container
@@ -48,89 +42,78 @@ def build_cache(
 ) -> BuildReport:
     """Decode every video of a folder into a cache, for `frame_store.open_store`.
 
-    A build that was interrupted goes on with the same call; a finished cache is left untouched. Processes decode:
-    call it under `if __name__ == "__main__":` where Python spawns them.
+    The same call resumes a build that was interrupted; a finished cache is left untouched. Worker processes decode;
+    they do not import the caller's script.
 
     Args:
         videos: The folder, searched with its subfolders, or one video.
-        out: Where the cache goes; None for `DIR.cache` beside the folder.
-        format: `wds` (WebDataset tar) or `zarr`. None is the default here and below: `wds`.
+        out: Path of the cache; None for `DIR.cache` beside the folder.
+        format: `wds` (WebDataset tar) or `zarr`. None means the default, for this and the next settings: `wds`.
         encoding: `jpeg` or `raw` for `wds`, `raw` or `zstd` for `zarr`; None for `jpeg`, with `zarr` for `zstd`.
-        quality: Of JPEG, 1 to 100; None for 95.
-        chroma: Of JPEG, `444` or `420`; None for `444`.
+        quality: JPEG quality, 1 to 100; None for 95.
+        chroma: JPEG chroma subsampling, `444` or `420`; None for `444`.
         size: Pixels: side of the square frames, (height, width) or "HxW"; None for 224.
         resize: `crop`, `stretch` or `pad`; None for `crop`.
-        crop_aspect: Aspect (width, height) or "W:H" whose centre is cut out first; None cuts nothing.
+        crop_aspect: Aspect (width, height) or "W:H"; the centre of this aspect is cut out first. None cuts nothing.
         layout: `shuffled` (one global random order) or `video` (video by video, in time order); None for `shuffled`.
-        frames_per_shard: Or `video`, one shard per video; None for 1000.
-        stride: Every K-th frame is kept; None for 1.
-        fps: Instead, the frame shown at each tick of this clock, in frames per second, is kept; None for all.
-        seed: Of the shuffled layout; None for 0.
-        workers: Processes; None for the CPUs that this process may use.
+        frames_per_shard: A number, or `video` for one shard per video; None for 1000.
+        stride: Keep every K-th frame; None for 1.
+        fps: Instead, keep the frame shown at each tick of a clock with this many ticks a second; None keeps all.
+        seed: Seed of the shuffled layout; None for 0.
+        workers: Number of decoder processes; None for the CPUs that this process may use.
         device: What decodes: `cpu`, `cuda` or `auto`; None for `cpu`.
-        on_error: `fail` stops at a video that is not whole, `skip` stores what decodes of it; None for `fail`.
+        on_error: `fail` stops at a video that is not whole, `skip` stores the frames that decode; None for `fail`.
         config: TOML file of these settings, or the name of a preset; keywords override it.
         overwrite: Replace a cache, or an unfinished build, of other settings or videos.
-        progress: Is told how far the build is; None for silence.
+        progress: Receives the progress of the build; None for silence.
 
     Returns:
-        What was built: numbers, and a verdict per video. `not_whole` lists the videos that `skip` did not store whole.
+        The report: counts, and a verdict per video. `not_whole` lists the videos that `skip` did not store whole.
 
     Raises:
         InputFolderError: no such folder or video, no video in it.
-        ConfigError: a setting of another type or out of its range, settings that contradict each other, an unreadable
-            `config`, no GPU where one is asked for, or no place for `out`.
+        ConfigError: a setting of a wrong type or out of its range, settings that contradict each other, an unreadable
+            `config`, `device="cuda"` without a usable GPU, or no possible place for `out`.
         ValueError: an empty path.
-        OutputError: `out` holds something else, or another cache and `overwrite` is not set; it cannot be there, or
+        OutputError: `out` holds something else, or another cache and `overwrite` is not set; it cannot be written, or
             another build is writing it.
-        VideosError: videos are not whole and `on_error` is `fail`, or no frame came of any.
+        VideosNotWholeError: videos are not whole and `on_error` is `fail`, or no video gave a frame.
         MachineError: disk full, I/O error. The same call resumes.
     """
-    said = {
-        "format": format,
-        "encoding": encoding,
-        "quality": quality,
-        "chroma": chroma,
-        "size": _joined(size, "x"),
-        "resize": resize,
-        "crop_aspect": _joined(crop_aspect, ":"),
-        "layout": layout,
-        "frames_per_shard": frames_per_shard,
-        "stride": stride,
-        "fps": fps,
-        "seed": seed,
-        "workers": workers,
-        "device": device,
-        "on_error": on_error,
-    }
+    arguments = locals()  # first: of the arguments alone
+    values = {name: _as_for_flag(name, arguments[name]) for name in SETTINGS}
+    keys_of_file: Collection[str] = ()
     try:
-        settings = checked_settings({name: _plain(value) for name, value in said.items()})
+        settings = checked_settings(values)
+        if config is not None:
+            of_file = read_settings(user_path(config))
+            keys_of_file = of_file.given().keys() - settings.given().keys()
+            settings = of_file.overridden_by(settings)
+        source = user_path(videos)
+        output = default_output(source) if out is None else user_path(out)
+        return run_build(
+            source,
+            output,
+            *resolve(settings),
+            overwrite=flag("overwrite", overwrite, error=ConfigError),
+            progress=progress,
+        )
     except SettingError as error:
         raise ConfigError(error.marked_text) from error
-    base = BuildSettings() if config is None else read_settings(user_path(config))
-    build_config, options = resolve(base.overridden_by(settings))
-    source = user_path(videos)
-    return run_build(
-        source,
-        default_output(source) if out is None else user_path(out),
-        build_config,
-        options,
-        overwrite=flag("overwrite", overwrite, error=ConfigError),
-        progress=progress,
-    )
+    except NamesSettings as error:
+        if keys_of_file:
+            error.args = (error.text(as_key_of(Path(str(config)), keys_of_file, else_as=as_keyword)),)
+        raise
 
 
-def _joined(value: Any, separator: str) -> Any:  # noqa: ANN401 - of any type until it is checked
-    """Two whole numbers as the flag takes them, anything else as it is."""
+def _as_for_flag(name: str, value: Any) -> Any:  # noqa: ANN401 - of any type until it is checked
+    """A keyword's value as the flag takes it: pairs as text, numbers of NumPy as Python's; anything else as it is."""
+    separator = {"size": "x", "crop_aspect": ":"}.get(name)
     if (
-        isinstance(value, tuple)
+        separator is not None
+        and isinstance(value, tuple)
         and len(value) == 2
-        and all(isinstance(side, int | np.integer) for side in value)
+        and all(isinstance(number, int | np.integer) for number in value)
     ):
         return f"{value[0]}{separator}{value[1]}"
-    return value
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - of any type until it is checked
-    """NumPy's numbers as Python's."""
     return value.item() if isinstance(value, np.generic) else value

@@ -1,4 +1,4 @@
-"""Which videos a folder holds: one sorted table, the same for live and cached stores."""
+"""Finds the videos of a folder: one sorted table, the same for live and cached stores."""
 
 import errno
 import os
@@ -14,37 +14,37 @@ from cache_builder.errors import InputFolderError
 from frame_store.not_a_cache import is_cache
 from frame_store.shared import EXTENSIONS_TEXT, counted, is_video_name, raise_if_out_of_files, user_path
 
-_MAX_EXTENSIONS_TOLD = 8
+_MAX_EXTENSIONS_LISTED = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceVideo:
-    """A file that claims to be a video."""
+    """A file whose extension is that of a video."""
 
     relative_path: str
-    """Posix path below the folder, valid UTF-8: bytes that are not are written as `\\xNN`."""
+    """Posix path below the folder as valid UTF-8: other bytes are written as `\\xNN`."""
     path: Path
-    """Where to open it, exactly as the file system names it."""
+    """The path to open, exactly as the file system has it."""
 
 
 class PassedOver(msgspec.Struct, frozen=True, kw_only=True):
-    """Files of a folder that were not taken for videos."""
+    """Files of a folder that do not count as videos."""
 
     by_extension: dict[str, int]
-    """Lower-case extension with its dot, "" for none -> how many files, most first."""
+    """Lower-case extension with its dot ("" for none) -> number of files, largest first."""
     num_hidden: int
-    """Files and folders whose names begin with a dot; what such a folder holds is not counted."""
+    """Files and folders whose names begin with a dot; the contents of such a folder are not counted."""
 
     @property
     def text(self) -> str | None:
-        """One line; None where all files were taken."""
+        """One line; None if no file was passed over."""
         counts = [
             f"{count} {extension or 'without an extension'}" for extension, count in self.by_extension.items()
         ]
-        more = len(counts) - _MAX_EXTENSIONS_TOLD
+        more = len(counts) - _MAX_EXTENSIONS_LISTED
         if more > 0:
-            num_files = sum(list(self.by_extension.values())[_MAX_EXTENSIONS_TOLD:])
-            counts[_MAX_EXTENSIONS_TOLD:] = [f"{num_files} of {counted(more, 'other kind')}"]
+            num_files = sum(list(self.by_extension.values())[_MAX_EXTENSIONS_LISTED:])
+            counts[_MAX_EXTENSIONS_LISTED:] = [f"{num_files} of {counted(more, 'other kind')}"]
         parts = [f"passed over by extension: {', '.join(counts)}"] if counts else []
         parts += [f"passed over as hidden: {self.num_hidden}"] if self.num_hidden else []
         return "; ".join(parts) or None
@@ -63,10 +63,10 @@ def discover_videos(source: Path) -> list[SourceVideo]:
     """Videos of the folder `source` and its subfolders, by extension, sorted by relative path; or the one video.
 
     Hidden files and folders (leading dot) are skipped. Links to files and folders are followed, and every folder
-    counts once, however many links lead to it. The row in this list is the `video_id` of the video.
+    counts once, even if several links lead to it. The row in this list is the `video_id` of the video.
 
     Raises:
-        InputFolderError: nothing is there, it or a subfolder cannot be listed, or it holds, or is, no video.
+        InputFolderError: `source` does not exist, it or a subfolder cannot be listed, or there is no video.
         OSError: no more files can be opened.
     """
     return look_into(source).videos
@@ -75,11 +75,11 @@ def discover_videos(source: Path) -> list[SourceVideo]:
 def look_into(source: Path, *, not_counted: Collection[Path] = ()) -> FolderContents:
     """The videos of `source`, as `discover_videos` finds them, and how many other files were passed over.
 
-    A single video is known by its own name, as if it lay alone in a folder. The files and folders `not_counted`
-    (absolute) are a build's own: they count neither as videos nor as others.
+    A single video has its file name as its path, as if it were alone in a folder. `not_counted` (absolute paths) are
+    files and folders of the build itself: they count neither as videos nor as other files.
 
     Raises:
-        InputFolderError: nothing is there, it or a subfolder cannot be listed, or it holds, or is, no video.
+        InputFolderError: `source` does not exist, it or a subfolder cannot be listed, or there is no video.
     """
     if not stat.S_ISDIR(_mode_of(source)):
         return _single_video(source)
@@ -88,11 +88,11 @@ def look_into(source: Path, *, not_counted: Collection[Path] = ()) -> FolderCont
     _collect(folder, found, not_counted={os.fspath(path) for path in not_counted})
     if not found.paths:
         if is_cache(folder):
-            raise InputFolderError(folder, "is a cache, and holds no videos; cache-info says what is in it")
-        told = found.passed_over().text
+            raise InputFolderError(folder, "is a cache, and holds no videos; cache-info shows what is in it")
+        others = found.passed_over().text
         raise InputFolderError(
             folder,
-            f"holds no video{f' ({told})' if told else ''}; files with these extensions are taken: {EXTENSIONS_TEXT}",
+            f"holds no video{f' ({others})' if others else ''}; videos have these extensions: {EXTENSIONS_TEXT}",
         )
     videos = [
         SourceVideo(relative_path=printable(path.relative_to(folder).as_posix()), path=path)
@@ -105,12 +105,12 @@ def look_into(source: Path, *, not_counted: Collection[Path] = ()) -> FolderCont
 
 
 def source_path(path: Path | str) -> Path:
-    """Where a folder of videos, or one video, really lies: `~` put out, and links above it followed.
+    """The path of a folder of videos, or of one video, with `~` expanded and links followed.
 
-    A link to a video keeps its own name, which is what the video is known by.
+    A link to a video keeps its own name, because the video is listed under that name.
 
     Raises:
-        InputFolderError: it cannot be opened, as where links run in a loop; or nothing is there.
+        InputFolderError: it does not exist, or cannot be opened, for example because links form a loop.
     """
     path = user_path(path)
     if stat.S_ISDIR(_mode_of(path)):
@@ -132,8 +132,7 @@ def _single_video(path: Path) -> FolderContents:
     if not is_video_name(path.name):
         raise InputFolderError(
             path,
-            "is neither a folder nor a file with one of the extensions that are taken for a video's: "
-            f"{EXTENSIONS_TEXT}",
+            f"is neither a folder nor a file with the extension of a video: {EXTENSIONS_TEXT}",
         )
     video = SourceVideo(relative_path=printable(path.name), path=path)
     return FolderContents(videos=[video], passed_over=PassedOver(by_extension={}, num_hidden=0))
@@ -157,12 +156,12 @@ class _Found:
 
 
 def _collect(top: Path, found: _Found, *, not_counted: set[str]) -> None:
-    # Folders above are taken for seen: a link to one of them leads back here.
+    # The parents count as seen: a link to one of them would lead back to this folder.
     seen = {_identity(parent) for parent in top.resolve().parents}
     links: list[Path] = []
     folders = [top]
     while folders or links:
-        # Links last, in the order of their names, so that a folder is known by its own path where it has one here.
+        # Links come last, sorted by name, so that a folder is listed under its own path if that is inside `top`.
         folder = folders.pop() if folders else links.pop(0)
         try:
             identity = _identity(folder)
@@ -192,7 +191,7 @@ def _is_folder(top: Path, path: Path) -> bool:
     try:
         return stat.S_ISDIR(path.stat().st_mode)
     except OSError as error:
-        # A dangling or endless link: taken if its name is a video's, the scan says what is wrong.
+        # A dangling or endless link counts as a file. If its name is that of a video, the scan reports the problem.
         is_link = os.path.islink(path)  # noqa: PTH114 - pathlib raises where it may not look
         if is_link and error.errno in {errno.ENOENT, errno.ELOOP, errno.ENOTDIR}:
             return False
@@ -210,5 +209,5 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def printable(name: str) -> str:
-    r"""A file name as valid UTF-8: bytes that are not are written as `\xNN`."""
+    r"""A file name as valid UTF-8: other bytes are written as `\xNN`."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -3,18 +3,18 @@
 ```
 FrameCacheError
 ├── VideoError          one video cannot be read
-│   ├── VideoChangedError   it is not, or no longer, the file that was scanned
-│   └── DeviceError         the decoder of a device does not take it; the CPU may
-├── UnitNotIndependentError  decoding cannot start at this key packet: the builder merges and goes on
+│   ├── VideoChangedError   it is not the file that was scanned, or has changed
+│   └── DeviceError         the GPU cannot decode it; the CPU perhaps can
+├── UnitNotIndependentError  decoding cannot start at this key packet: the builder merges two units and goes on
 ├── InputFolderError    the folder of videos is missing, not a folder or empty: exit code 2
-├── ConfigError         the command was wrong: exit code 2
+├── ConfigError         wrong settings: exit code 2
 ├── OutputError         the output is in use, or holds something else: exit code 2
-├── VideosError         videos are not whole and the policy is to stop: exit code 1
-├── RepairError         damaged files of a cache cannot be made again from these videos, or here: exit code 1
+├── VideosNotWholeError         videos are not whole and the policy is to stop: exit code 1
+├── RepairError         damaged files of a cache cannot be made again: exit code 1
 └── MachineError        disk full, I/O error, a worker that cannot start: exit code 3
 ```
 
-The last five mark settings in their texts, see `setting_names`: `str` says `out`, a command `--out`.
+The last five mark settings in their messages (see `setting_names`): `str` gives `out`, a command prints `--out`.
 """
 
 from collections.abc import Sequence
@@ -40,16 +40,16 @@ class VideoError(FrameCacheError):
 
 
 class VideoChangedError(VideoError):
-    """The file is not, or no longer, the one that was scanned."""
+    """The file is not the one that was scanned, or it has changed since."""
 
     def __reduce__(self) -> tuple[type["VideoChangedError"], tuple[str, str]]:
         return (VideoChangedError, (self.path, self.reason))
 
 
 class DeviceError(VideoError):
-    """The GPU's decoder does not take a video, or did not decode what was expected; `reason` says why.
+    """The GPU's decoder refuses a video, or did not decode the expected frames; `reason` states why.
 
-    Nothing is said about the video: decoding it on the CPU may well work.
+    The video itself may be fine: the CPU perhaps decodes it.
     """
 
     def __reduce__(self) -> tuple[type["DeviceError"], tuple[str, str]]:
@@ -91,23 +91,23 @@ class OutputError(NamesSettings, FrameCacheError):
     """The output folder cannot be built into: another config's cache, a file, or locked."""
 
 
-class VideosError(NamesSettings, FrameCacheError):
-    """Some videos cannot be stored as was asked for, and the build stops; nothing decoded is lost."""
+class VideosNotWholeError(NamesSettings, FrameCacheError):
+    """Some videos cannot be stored as requested, and the build stops; decoded units are kept for the next run."""
 
     def __init__(
         self,
         problems: Sequence[str],
         *,
         fault: str = "cannot be stored whole",
-        remedy: str = "mend or remove such videos, or build the rest with {--on-error skip}",
+        remedy: str = "repair or remove such videos, or build the rest with {--on-error skip}",
     ) -> None:
         self.problems = tuple(problems)
         super().__init__(listed(f"{len(self.problems)} of the videos {fault}", self.problems, remedy))
 
 
 class RepairError(NamesSettings, FrameCacheError):
-    """Damaged files of a cache cannot be made again as they were; nothing of the cache was touched for it."""
+    """Damaged files of a cache cannot be made again; the cache was not changed."""
 
 
 class MachineError(NamesSettings, FrameCacheError):
-    """The machine failed, not the videos nor the command; the same command resumes."""
+    """The machine failed; videos and command are fine, and the same command resumes."""

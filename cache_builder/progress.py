@@ -1,10 +1,10 @@
-"""How a build tells the outside how far it is."""
+"""How a build reports its progress."""
 
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """Told how far a build is. `start` opens a stage of `total` steps, `advance` counts them."""
+    """Receives the progress of a build: `start` begins a stage of `total` steps, `advance` counts them."""
 
     def start(self, stage: str, total: int, unit: str) -> None:
         """A stage begins."""
@@ -15,12 +15,12 @@ class Progress(Protocol):
         ...
 
     def note(self, line: str) -> None:
-        """Something that the user should know now, and no error."""
+        """Show a message that is no error."""
         ...
 
 
 class NoProgress:
-    """Says nothing."""
+    """Ignores everything."""
 
     def start(self, stage: str, total: int, unit: str) -> None:
         """See `Progress`."""

@@ -1,7 +1,7 @@
 """A pool of worker processes that survives the death of any of them.
 
-`concurrent.futures` gives up all its work when one process is killed; here a death costs one job, and the
-caller decides what to do with it.
+`concurrent.futures` gives up all its work when one process is killed. In this pool a death ends one job, and the caller
+decides what to do about it.
 """
 
 import ctypes
@@ -15,10 +15,11 @@ import sys
 import time
 import traceback
 from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeAlias, TypeVar
 
 import msgspec
 
@@ -29,24 +30,24 @@ _PR_SET_PDEATHSIG = 1
 
 
 class JobLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job may take before it is stopped; None means as much as it wants."""
+    """Limits of a job; None means no limit."""
 
     seconds: float | None = None
-    """On the clock: a process that has not answered by then is killed, `JobDied`."""
+    """Wall-clock time: a process that has not answered by then is killed, which gives `JobDied`."""
     memory_bytes: int | None = None
-    """Of the process's data (Linux: RLIMIT_DATA): what goes beyond is refused to it, mostly a MemoryError."""
+    """The process's data (Linux: RLIMIT_DATA). Allocating more fails, mostly with a MemoryError."""
 
 
 class RunnableJob(Protocol):
-    """What the pool runs: jobs and their results must pickle."""
+    """A job for the pool. Jobs and their results must be picklable."""
 
     @property
     def limits(self) -> JobLimits:
-        """What the job may take."""
+        """Time and memory that the job may take."""
         ...
 
     def run(self) -> object:
-        """Do it, in the worker."""
+        """Do the work, in the worker process."""
         ...
 
 
@@ -62,28 +63,30 @@ class JobDone(msgspec.Struct, Generic[Job, Result], frozen=True, kw_only=True):
 
 
 class JobRaised(msgspec.Struct, Generic[Job], frozen=True, kw_only=True):
-    """The job raised; `error` is its exception."""
+    """The job raised `error`, whose cause is the traceback in the worker process, as text."""
 
     job: Job
     error: Exception
-    trace: str
 
 
 class JobDied(msgspec.Struct, Generic[Job], frozen=True, kw_only=True):
-    """The worker process ended while it held the job, or was killed because the job took too long."""
+    """The worker process ended while it ran the job, or was killed because the job took too long."""
 
     job: Job
     how: str
     """For example `was killed by SIGSEGV`, or `took longer than 60.0 s`."""
 
 
-class WorkerPool(Generic[Job, Result]):
-    """Runs `job.run()` in processes of its own, each job within its `limits`.
+Outcome: TypeAlias = JobDone[Job, Result] | JobRaised[Job] | JobDied[Job]
 
-    The processes are fresh interpreters that import no `__main__`: a fork would inherit the output's lock and
-    the decoder libraries' threads, and `multiprocessing`'s spawn would run the caller's script again. They
-    start with the first jobs and stay: one pool serves the stages of a build in turn. Each takes a descriptor of this
-    process, so there are fewer of them where it may hold few.
+
+class WorkerPool(Generic[Job, Result]):
+    """Runs `job.run()` in worker processes, each job within its `limits`.
+
+    The processes are new interpreters that do not import `__main__`. A fork would inherit the output's lock and the
+    threads of the decoder libraries, and `multiprocessing`'s spawn would run the caller's script again. They start with
+    the first jobs and stay, so one pool serves all stages of a build. Each needs a file descriptor of this process, so
+    there are fewer of them if the limit of descriptors is low.
     """
 
     def __init__(self, *, num_workers: int) -> None:
@@ -100,7 +103,25 @@ class WorkerPool(Generic[Job, Result]):
         """Jobs queued or running."""
         return len(self._waiting) + sum(worker.job is not None for worker in self._workers)
 
-    def next_outcome(self) -> "JobDone[Job, Result] | JobRaised[Job] | JobDied[Job]":
+    def outcomes(self, *, retry_deaths: bool = False) -> Iterator[Outcome[Job, Result]]:
+        """Yield outcomes until no job is left, jobs included that the caller submits between two of them.
+
+        With `retry_deaths`, a job whose process died runs a second time, alone, after all others: the cause may have
+        been memory that other jobs took, or a busy machine. Only its second death is yielded.
+        """
+        dead: list[Job] = []
+        retried: Job | None = None
+        while self.num_unfinished or dead:
+            if not self.num_unfinished:
+                retried = dead.pop()
+                self.submit(retried)
+            outcome = self.next_outcome()
+            if retry_deaths and isinstance(outcome, JobDied) and outcome.job is not retried:
+                dead.append(outcome.job)
+            else:
+                yield outcome
+
+    def next_outcome(self) -> Outcome[Job, Result]:
         """Block until some job has ended. Call it only while `num_unfinished` is positive.
 
         Raises:
@@ -125,15 +146,17 @@ class WorkerPool(Generic[Job, Result]):
         idle = [worker for worker in self._workers if worker.job is None]
         num_missing = min(self._num_workers - len(self._workers), len(self._waiting) - len(idle))
         starting = []
-        for _ in range(num_missing):  # all at once: they take a moment to import
+        for _ in range(num_missing):  # all at once, as each takes a moment to import
             starting.append(_Worker[Job]())
-            self._workers.append(starting[-1])  # one that cannot start leaves none of them behind
+            self._workers.append(
+                starting[-1]
+            )  # at once, so that `__exit__` ends it if the next one cannot start
         for worker in starting:
             worker.greet(type(self._waiting[0]))
         for worker in (idle + starting)[: len(self._waiting)]:
             worker.hand(self._waiting.popleft())
 
-    def _collect(self, worker: "_Worker[Job]") -> "JobDone[Job, Result] | JobRaised[Job] | JobDied[Job]":
+    def _collect(self, worker: "_Worker[Job]") -> Outcome[Job, Result]:
         job = worker.job
         assert job is not None
         worker.job = None
@@ -144,7 +167,8 @@ class WorkerPool(Generic[Job, Result]):
             return JobDied(job=job, how=worker.end())
         if answer[0] == "done":
             return JobDone(job=job, result=answer[1])
-        return JobRaised(job=job, error=answer[1], trace=answer[2])
+        answer[1].__cause__ = RuntimeError(answer[2])
+        return JobRaised(job=job, error=answer[1])
 
     def _stop(self, worker: "_Worker[Job]") -> JobDied[Job]:
         job = worker.job
@@ -180,13 +204,13 @@ class _Worker(Generic[Job]):
                 [sys.executable, "-P", "-c", f"from {__name__} import serve; serve({number}, {os.getpid()})"],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[number],
-                process_group=0,  # else Ctrl-C would hit workers that do not ignore it yet
+                process_group=0,  # so that Ctrl-C does not reach workers that do not ignore it yet
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
         self.connection = Connection(own_end.detach())
 
     def greet(self, kind: type[Job]) -> None:
-        """Have the process import what jobs of this kind need, and wait until it is ready for them."""
+        """Make the process import the modules of this kind of job, and wait until it is ready."""
         try:
             self.connection.send(kind)
             self.connection.recv()
@@ -200,11 +224,13 @@ class _Worker(Generic[Job]):
         seconds = job.limits.seconds
         self.job = job
         self.deadline = None if seconds is None else time.monotonic() + seconds
-        with suppress(BrokenPipeError, ConnectionResetError):  # it died while idle; `wait` tells so next
+        with suppress(
+            BrokenPipeError, ConnectionResetError
+        ):  # it died while idle; the next `wait` reports that
             self.connection.send(job)
 
     def end(self) -> str:
-        """Hang up, wait for the process and say how it ended."""
+        """Close the connection, wait for the process and return how it ended."""
         self.connection.close()
         try:
             code = self.process.wait(timeout=5)
@@ -215,13 +241,16 @@ class _Worker(Generic[Job]):
 
 
 def serve(descriptor: int, parent_pid: int) -> None:
-    """What a worker process runs: receive a kind of jobs, then jobs of any kind, until the parent hangs up."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # to a whole group or job: the parent decides
+    """The main function of a worker: receive a kind of job, then jobs of any kind, until the connection is closed."""
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # sent to a whole group or batch job: the parent ends its workers
         signal.signal(number, signal.SIG_IGN)
     _die_with_parent(parent_pid)
     usual = resource.getrlimit(resource.RLIMIT_DATA)
     connection: Connection = Connection(descriptor)
-    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent has hung up
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent has closed the connection
         connection.recv()
         connection.send("ready")
         while True:
@@ -230,14 +259,14 @@ def serve(descriptor: int, parent_pid: int) -> None:
                 job: RunnableJob = pickle.loads(request)
                 _limit_memory(job.limits.memory_bytes, usual)
                 answer: tuple[Any, ...] = ("done", job.run())
-            except Exception as error:  # noqa: BLE001 - handed to the parent, which knows what to do
+            except Exception as error:  # noqa: BLE001 - sent to the parent, which handles it
                 answer = ("raised", _picklable(error), traceback.format_exc())
             _limit_memory(None, usual)
             connection.send(answer)
 
 
 def _limit_memory(num_bytes: int | None, usual: tuple[int, int]) -> None:
-    """Bound this process's private writable memory. Not its addresses: CUDA reserves more of those than there is."""
+    """Limit this process's private writable memory. Address space has no limit: CUDA reserves more than exists."""
     soft, hard = usual
     if num_bytes is not None:
         soft = num_bytes if soft == resource.RLIM_INFINITY else min(num_bytes, soft)
@@ -253,7 +282,7 @@ def _picklable(error: Exception) -> Exception:
 
 
 def _die_with_parent(parent_pid: int) -> None:
-    """Linux: end with the parent even if that is killed, so that no orphan writes into a resumed build."""
+    """Linux: end together with the parent, even if it is killed, so that no orphan writes into a resumed build."""
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

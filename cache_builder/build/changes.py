@@ -1,37 +1,20 @@
-"""How a folder of videos differs from the one that a cache was made of."""
+"""How a folder of videos differs from the folder that a cache was made from."""
 
 import os
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 
 from cache_builder.discover import SourceVideo, discover_videos
+from cache_builder.stages import list_changes
 from cache_builder.video.opening import hash_file
 from frame_store.manifest import StoreManifest
 from frame_store.shared import raise_if_out_of_files, user_path
 
 
-def list_changes(then: Mapping[str, str | None], now: Mapping[str, str | None]) -> list[str]:
-    """One line for each video that is new, gone or changed; both map relative paths to SHA-256, None if unreadable.
-
-    >>> list_changes({"a.mp4": "1", "b.mp4": "2"}, {"b.mp4": "3", "c.mp4": None})
-    ['video a.mp4: in it, but no longer in the folder', 'video b.mp4: changed since', 'video c.mp4: not in it']
-    """
-    lines = []
-    for path in sorted(then.keys() | now.keys()):
-        if path not in then:
-            lines.append(f"video {path}: not in it")
-        elif path not in now:
-            lines.append(f"video {path}: in it, but no longer in the folder")
-        elif then[path] != now[path]:
-            lines.append(f"video {path}: changed since")
-    return lines
-
-
 def changes_since(manifest: StoreManifest, videos: Path) -> list[str]:
-    """`list_changes` from a cache to the folder `videos` as it is. Nothing is decoded; files are read and hashed.
+    """`list_changes` from a cache to the folder `videos` as it is now. Files are read and hashed; nothing is decoded.
 
-    What was unreadable when the cache was made has no hash there, and counts as unchanged where it is still found.
+    A video that was unreadable when the cache was made has no hash in it, and counts as unchanged while it exists.
 
     Raises:
         InputFolderError: no such folder, no video in it.
@@ -41,7 +24,7 @@ def changes_since(manifest: StoreManifest, videos: Path) -> list[str]:
     now: dict[str, str | None] = {}
     for video in discover_videos(user_path(videos)):
         entry = then.get(video.relative_path)
-        # Hashing a new one would tell nothing, nor one of another length.
+        # A new video is listed without its hash, and so is one whose length has changed.
         is_hashed = entry is not None and entry.sha256 is not None
         now[video.relative_path] = (
             _digest(video, expected_bytes=entry.num_bytes) if entry is not None and is_hashed else None

@@ -1,4 +1,4 @@
-"""The videos of a folder as a build sees them: one row a video, readable or not, and their fingerprint."""
+"""The table of videos that a build works on, one row a video, readable or not; and its fingerprint."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -8,6 +8,7 @@ import msgspec
 
 from cache_builder.discover import SourceVideo
 from cache_builder.errors import VideoChangedError, VideoError
+from cache_builder.findings import DecodedVideo
 from cache_builder.gpu import DecoderChoice
 from cache_builder.scans import ScanPool, scan_videos
 from cache_builder.settings import BuildConfig
@@ -15,32 +16,26 @@ from cache_builder.video.scan import VideoScan
 
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
-    """The table of videos; `video_id` is the row. A row is a scan, or the reason why there is none."""
+    """The table of videos; `video_id` is the row. Each video has a scan, or the error that prevented it."""
 
     videos: list[SourceVideo]
     scans: list[VideoScan | VideoError]
 
     @property
-    def readable(self) -> list[VideoScan | None]:
-        """The scans, None where a video is unreadable."""
-        return [scan if isinstance(scan, VideoScan) else None for scan in self.scans]
+    def num_packets(self) -> int:
+        """Packets of all readable videos."""
+        return sum(scan.facts.num_packets for scan in self.scans if isinstance(scan, VideoScan))
 
-    @property
-    def unreadable(self) -> list[VideoError]:
-        """The errors of the unreadable videos."""
-        return [scan for scan in self.scans if isinstance(scan, VideoError)]
-
-    def changed(self, errors: Sequence[VideoChangedError]) -> "Inputs":
-        """These inputs once the videos of `errors` have turned out to be others than were scanned."""
-        reasons = {error.path: error for error in errors}
+    def changed(self, decoded: Sequence[DecodedVideo | VideoError]) -> "Inputs":
+        """These inputs, with an error for every video whose file had changed before it was decoded."""
         scans = [
-            reasons.get(video.relative_path, scan)
-            for video, scan in zip(self.videos, self.scans, strict=True)
+            row if isinstance(row, VideoChangedError) else scan
+            for scan, row in zip(self.scans, decoded, strict=True)
         ]
         return Inputs(videos=self.videos, scans=scans)
 
     def identity(self) -> dict[str, str]:
-        """Relative path of each video -> what identifies its content."""
+        """Relative path of each video -> its SHA-256, or why it is unreadable."""
         return {
             video.relative_path: f"unreadable: {scan.reason}"
             if isinstance(scan, VideoError)
@@ -62,7 +57,7 @@ def read_inputs(
 
 
 def fingerprint(inputs: Inputs, config: BuildConfig, decoders: DecoderChoice) -> str:
-    """SHA-256 over the videos' paths and contents, the resolved configuration and what the GPU decodes, if anything.
+    """SHA-256 over the videos' paths and contents, the resolved configuration and the list of videos a GPU decodes.
 
     Equal fingerprints, library versions and machine give equal caches.
     """

@@ -1,6 +1,5 @@
 """`run_build`: config -> discover -> scan -> plan -> decode units -> shards -> index -> manifest -> publish."""
 
-import errno
 import os
 import shutil
 import time
@@ -9,13 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
-from cache_builder.build.changes import list_changes
-from cache_builder.build.decode_stage import DecodeStage
-from cache_builder.build.differences import setting_differences
-from cache_builder.build.gather_stage import gather, library_versions
+from cache_builder.build.gather_stage import gather
 from cache_builder.build.inputs import Inputs, fingerprint, read_inputs
 from cache_builder.build.report import BuildReport, make_report
-from cache_builder.build.workspace import Workspace
 from cache_builder.discover import FolderContents, look_into, printable, source_path
 from cache_builder.errors import (
     ConfigError,
@@ -23,7 +18,7 @@ from cache_builder.errors import (
     OutputError,
     VideoChangedError,
     VideoError,
-    VideosError,
+    VideosNotWholeError,
 )
 from cache_builder.findings import ON_DEVICE_COUNT
 from cache_builder.gpu import DecoderChoice, choose_backend, choose_decoders
@@ -31,6 +26,14 @@ from cache_builder.plan import make_selection
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.scans import forget_scans
 from cache_builder.settings import BuildConfig, RunOptions
+from cache_builder.stages import (
+    DecodeStage,
+    Workspace,
+    library_versions,
+    list_changes,
+    resolved,
+    setting_differences,
+)
 from cache_builder.video.decode import DecodeBackend
 from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import WorkerPool
@@ -60,21 +63,20 @@ def run_build(
 ) -> BuildReport:
     """Decode every video of the folder `videos`, or the one video that it is, into a cache at `output`.
 
-    An interrupted build of the same inputs and configuration is taken up where it stopped; a finished one
-    is left untouched.
+    An interrupted build of the same inputs and configuration is resumed; a finished one is left untouched.
 
     Raises:
         InputFolderError: no such folder or video, no video in it.
-        ConfigError: the output is behind a loop of links, or there is no GPU and one was asked for.
-        OutputError: the output is a file, holds something else, cannot be there, or another build is writing it; or
-            the report or scan cache beside it is somebody else's file.
-        VideosError: videos are not whole and the policy is `fail`, or no frame came of any.
+        ConfigError: links to the output form a loop, or `device` is `cuda` and no GPU can be used.
+        OutputError: the output is a file, holds something else or cannot be written; another build is writing it; or
+            no build wrote the file that has the name of its report or scan cache.
+        VideosNotWholeError: videos are not whole and the policy is `fail`, or no frame came of any.
         MachineError: disk full, I/O error. The same call resumes.
     """
     videos, output = source_path(videos), resolved(output)
     try:
         workspace = Workspace(output)
-        # Before anything is written beside the output.
+        # Searched first: no file of this build may count as one of the folder.
         contents = look_into(videos, not_counted=workspace.own_places)
         backend = _choose_backend(options, progress or NoProgress())
         workspace.require_own_files()
@@ -154,13 +156,12 @@ class _Build:
     ) -> BuildReport:
         workspace, config = self._workspace, self._config
         started = time.monotonic()
-        num_packets = sum(scan.facts.num_packets for scan in inputs.readable if scan is not None)
-        self._progress.start("decode", num_packets, "frames")
+        self._progress.start("decode", inputs.num_packets, "frames")
         stage = DecodeStage(
             self._pool,
             paths=[video.path for video in self._videos],
             spill=workspace.spill,
-            scans=inputs.readable,
+            scans=inputs.scans,
             decoders=decoders,
             config=config,
             on_error=self._options.on_error,
@@ -168,22 +169,21 @@ class _Build:
         )
         try:
             decoded = stage.run()
-        except VideosError as error:
+        except VideosNotWholeError as error:
             if isinstance(error.__cause__, VideoChangedError):
                 forget_scans(workspace.scan_cache, [error.__cause__.path])
             raise
         decoded_at = time.monotonic()
-        # Else the videos as they were before would pass for built.
+        # The fingerprint must not claim that the cache holds these videos as they were when they were scanned.
         changed = [video for video in decoded.videos if isinstance(video, VideoChangedError)]
         if changed:
             forget_scans(workspace.scan_cache, [error.path for error in changed])
-            digest = fingerprint(inputs.changed(changed), config, decoders)
+            digest = fingerprint(inputs.changed(decoded.videos), config, decoders)
         manifest = gather(
             self._pool,
             workspace=workspace,
             config=config,
             decoded=decoded,
-            unreadable=inputs.unreadable,
             decoders=decoders,
             fingerprint=digest,
             progress=self._progress,
@@ -197,14 +197,14 @@ class _Build:
             seconds_decode=decoded_at - started,
             seconds_gather=time.monotonic() - decoded_at,
         )
-        # First, so that no cache is ever without its report.
+        # Written before the cache is published, so that every cache has its report.
         write_file(workspace.report, msgspec.json.format(msgspec.json.encode(report), indent=1))
         publish_folder(workspace.cache, workspace.output)
         workspace.remove_building(of=identity)
         return report
 
     def _existing_manifest(self) -> StoreManifest | None:
-        """The manifest of a cache that is already at the output, None where there is nothing."""
+        """The manifest of the cache that exists at the output; None if nothing exists there."""
         output = self._workspace.output
         if not os.path.lexists(output):
             return None
@@ -240,11 +240,11 @@ class _Build:
         )
 
     def _choose_decoders(self, inputs: Inputs) -> DecoderChoice:
-        """Try the videos on the GPU, where one is asked for."""
+        """Find out which videos the GPU decodes, if one was asked for."""
         return choose_decoders(
             self._backend,
             paths=[video.path for video in self._videos],
-            scans=inputs.readable,
+            scans=inputs.scans,
             falls_back=self._options.device == "auto",
             workers=self._options.workers,
             notify=self._progress.note,
@@ -279,7 +279,7 @@ class _Build:
             there_by, here_by = ("a GPU", "the CPU") if path in on_device else ("the CPU", "a GPU")
             lines.append(f"video {path}: decoded by {there_by} there, by {here_by} now ({{--device}})")
         if not lines:
-            lines.append("videos that were and are unreadable, for another reason than then")
+            lines.append("videos that were and are unreadable, now for another reason")
         raise OutputError(
             listed(
                 f"{self._workspace.output}: already holds another cache, or a damaged one",
@@ -289,7 +289,7 @@ class _Build:
         )
 
     def _broken_files(self, manifest: StoreManifest) -> list[FileEntry]:
-        """Files of the existing cache that a glance shows to be damaged; `cache-verify` looks at every byte."""
+        """Files of the existing cache that are missing or have another length; `cache-verify` checks every byte."""
         entries = [*manifest.files, *manifest.shards]
         return [entry for entry in entries if not has_size(self._workspace.output, entry)]
 
@@ -297,11 +297,11 @@ class _Build:
         return not self._broken_files(manifest)
 
     def _refuse_unless_storable(self, inputs: Inputs) -> None:
-        """List every video of which the scan alone tells that it cannot be stored, or is damaged."""
+        """Refuse all videos at once whose scan alone shows that they are damaged or cannot be stored."""
         errors = [self._foreseen_error(scan) for scan in inputs.scans]
         problems = [str(error) for error in errors if error is not None]
         if problems:
-            raise VideosError(problems)
+            raise VideosNotWholeError(problems)
 
     def _foreseen_error(self, scan: VideoScan | VideoError) -> VideoError | None:
         if isinstance(scan, VideoError):
@@ -320,17 +320,16 @@ class _Build:
         return None
 
     def _require_space(self, inputs: Inputs) -> None:
-        """Refuse a build that cannot fit, and say so of one that might not: spill and cache lie side by side.
+        """Refuse a build that cannot fit on the disk, and note that it may not fit: spill and cache exist together.
 
-        What pixels compress to is known only when they are, so that alone is no reason to refuse.
+        How well pixels compress is not known before they are compressed, so a typical size is no reason to refuse.
         """
         config = self._config
         if config.fps is not None:
-            return  # how many ticks there are is not worth guessing here
+            return  # the number of frames is not known before decoding
         height, width, channels = config.frame_shape
         least, typical = _BYTES_PER_VALUE[config.encoding.name]
-        num_packets = sum(scan.facts.num_packets for scan in inputs.readable if scan is not None)
-        num_values = 2 * num_packets / config.stride * height * width * channels
+        num_values = 2 * inputs.num_packets / config.stride * height * width * channels
         spilled = _folder_bytes(self._workspace.building)
         free = shutil.disk_usage(self._workspace.building).free
         text = f"(the cache and as much again while building), {_size_text(free)} are free"
@@ -341,34 +340,15 @@ class _Build:
         if free < typical * num_values - spilled:
             self._progress.note(
                 f"{self._workspace.output}: about {_size_text(typical * num_values - spilled)} may be needed {text}; "
-                "should the disk run full, make room and give the same command again"
+                "if the disk gets full, make room and run the same command again"
             )
 
 
 def _choose_backend(options: RunOptions, progress: Progress) -> DecodeBackend:
     try:
-        return choose_backend(options.device, notify=lambda reason: progress.note(f"--device auto: {reason}"))
+        return choose_backend(options.device, notify=progress.note)
     except CudaUnavailableError as error:
         raise ConfigError(f"{{--device cuda}}: {error}; {{--device auto}} decodes on the CPU") from error
-
-
-def resolved(path: Path) -> Path:
-    """The path with `~` put out and its links followed.
-
-    Raises:
-        ConfigError: they run in a loop, or may not be followed.
-    """
-    path = user_path(path)
-    try:
-        real = Path(os.path.realpath(path))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be followed: {error.strerror}") from error
-    try:
-        real.stat()
-    except OSError as error:
-        if error.errno == errno.ELOOP:  # realpath says nothing of it, Path.resolve only up to Python 3.12
-            raise ConfigError(f"{path}: cannot be followed: a loop of symbolic links") from error
-    return real
 
 
 def _size_text(num_bytes: float) -> str:
@@ -384,11 +364,11 @@ def default_output(videos: Path) -> Path:
 
     Raises:
         InputFolderError: nothing is there.
-        ConfigError: the folder has no name to go by (the root of the file system).
+        ConfigError: the folder has no name (the root of the file system).
     """
     source = source_path(videos)
     named = user_path(videos)
-    if named.name not in {"", ".."}:  # a link's cache goes beside the link
+    if named.name not in {"", ".."}:  # the cache goes beside a link, not beside its target
         source = Path(os.path.realpath(named.parent)) / named.name
     if not source.name:
         raise ConfigError(f"{source}: give {{--out}}, there is no place beside it")

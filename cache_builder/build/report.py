@@ -1,4 +1,4 @@
-"""What a build says when it ends: per video what was claimed, decoded and stored, and what was wrong."""
+"""The report of a build: for each video the frames claimed, decoded and stored, and what was wrong."""
 
 from typing import Literal
 
@@ -21,7 +21,7 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
     num_bytes: int
     num_shards: int
     num_frames_decoded_on_device: int | None
-    """Of all frames decoded; None where no GPU was to decode any."""
+    """How many of all decoded frames; None if no video was meant for a GPU."""
     seconds_scan: float
     seconds_decode: float
     seconds_gather: float
@@ -72,13 +72,13 @@ def _num_frames_decoded_on_device(manifest: StoreManifest) -> int | None:
 
 
 def report_text(report: BuildReport) -> str:
-    """The report for a terminal: every video that needs a look, then the totals."""
+    """The report for a terminal: every video that needs attention, then the totals."""
     lines = [f"  {video.path!r}: {video.verdict}: {video.reason}" for video in report.not_whole]
     if lines:
         lines.insert(0, "Not whole:")
     noted = [f"  {video.path!r}: {'; '.join(video.notes)}" for video in report.videos if video.notes]
     if noted:
-        lines += ["Worth knowing:", *noted[:20]]
+        lines += ["Notes:", *noted[:20]]
         if len(noted) > 20:
             lines.append(f"  and {len(noted) - 20} more, in the report")
     if report.passed_over.text is not None:

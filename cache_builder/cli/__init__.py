@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from frame_store.shared import lazy_names
 
 if TYPE_CHECKING:
+    from cache_builder.cli.build_command import cache_build
     from cache_builder.cli.command_line import (
         EXIT_INTERRUPTED,
         EXIT_MACHINE_FAILED,
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
         EXIT_WRONG_COMMAND,
         OneLineCommand,
         PathName,
+        SigtermAsInterrupt,
+        Terminated,
         error_text,
         exit_code,
         exit_codes,
@@ -19,8 +22,8 @@ if TYPE_CHECKING:
         say_error,
     )
     from cache_builder.cli.commands import import_quietly
-    from cache_builder.cli.interrupts import SigtermAsInterrupt, Terminated
-    from cache_builder.cli.main import cache_build, cache_info, cache_verify
+    from cache_builder.cli.info_command import cache_info
+    from cache_builder.cli.verify_command import cache_verify
 
 __all__ = [
     "EXIT_INTERRUPTED",
@@ -45,6 +48,7 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
+        "cache_builder.cli.build_command": ["cache_build"],
         "cache_builder.cli.command_line": [
             "EXIT_INTERRUPTED",
             "EXIT_MACHINE_FAILED",
@@ -52,6 +56,8 @@ __getattr__ = lazy_names(
             "EXIT_WRONG_COMMAND",
             "OneLineCommand",
             "PathName",
+            "SigtermAsInterrupt",
+            "Terminated",
             "error_text",
             "exit_code",
             "exit_codes",
@@ -59,7 +65,7 @@ __getattr__ = lazy_names(
             "say_error",
         ],
         "cache_builder.cli.commands": ["import_quietly"],
-        "cache_builder.cli.interrupts": ["SigtermAsInterrupt", "Terminated"],
-        "cache_builder.cli.main": ["cache_build", "cache_info", "cache_verify"],
+        "cache_builder.cli.info_command": ["cache_info"],
+        "cache_builder.cli.verify_command": ["cache_verify"],
     },
 )

@@ -1,19 +1,20 @@
-"""What all commands share: how they read paths, what they print where, and the exit code that stands for an error.
+"""What all commands share: paths as arguments, output, and an exit code for each kind of error.
 
-Exit codes: 0 all well; 1 finished or stopped with videos (or, for caches, files) that are not whole; 2 the command was
-wrong, as where a path is not what it should be; 3 the machine failed and the same command resumes; 130 interrupted
-(SIGINT), 143 terminated (SIGTERM), and the same command resumes.
+Exit codes: 0 success; 1 finished or stopped with videos (or files of a cache) that are not whole; 2 a wrong command,
+such as a path of the wrong kind; 3 the machine failed; 130 interrupted (SIGINT); 143 terminated (SIGTERM). After 3, 130
+and 143 the same command resumes.
 """
 
 import os
+import signal
 import sys
-from types import TracebackType
+import threading
+from types import FrameType, TracebackType
 from typing import IO, Any, Final, Self
 
 import click
 
-from cache_builder.cli.interrupts import SigtermAsInterrupt, Terminated
-from cache_builder.errors import ConfigError, MachineError, OutputError, RepairError, VideosError
+from cache_builder.errors import ConfigError, MachineError, OutputError, RepairError, VideosNotWholeError
 from cache_builder.setting_names import NamesSettings, Spell, as_flag
 from frame_store.errors import FrameCacheError, StoreError, StoreNotFoundError
 from frame_store.shared import user_path
@@ -26,7 +27,7 @@ EXIT_TERMINATED: Final = 143
 
 
 class PathName(click.Path):
-    """A path, `~` put out. It must be written: an empty one would mean the current folder."""
+    """A path, with `~` expanded. An empty one is refused: it would mean the current folder."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
         """See `click.ParamType.convert`."""
@@ -36,7 +37,7 @@ class PathName(click.Path):
 
 
 class OneLineCommand(click.Command):
-    """A command that says in one line what it does not understand."""
+    """A command that reports wrong usage in one line."""
 
     def make_context(
         self,
@@ -67,23 +68,23 @@ def say_error(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Print to stdout, and what a stranger's manifest says without what moves a terminal's cursor.
+    """Print to stdout. Control characters are escaped: the text may come from a manifest of unknown origin.
 
-    A reader that has had enough (`| head`) is no failure of ours; a full disk is the machine's.
+    A reader that closes the pipe (`| head`) is no error. A full disk is a MachineError.
     """
     try:
         click.echo(without_controls(text))
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:
-        # What is still buffered goes nowhere: Python would fail on it once more on its way out.
+        # Python flushes stdout again when it exits, and would fail again: the rest goes to /dev/null.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             raise MachineError(f"standard output cannot be written: {error.strerror}") from error
 
 
 def without_controls(text: str) -> str:
-    r"""Control characters and lone surrogates as escapes, but for line breaks.
+    r"""The text with control characters and lone surrogates as escapes, except line breaks.
 
     >>> without_controls("a\x1b[2Jb")
     'a\\x1b[2Jb'
@@ -94,33 +95,64 @@ def without_controls(text: str) -> str:
 
 
 def error_text(error: FrameCacheError, *, spell: Spell = as_flag) -> str:
-    """What a command says of an error; `spell` is how its user said settings."""
-    return error.told(spell) if isinstance(error, NamesSettings) else str(error)
+    """The message of an error, with settings spelled by `spell`."""
+    return error.text(spell) if isinstance(error, NamesSettings) else str(error)
 
 
 def exit_code(error: FrameCacheError) -> int:
-    """What a command ends with that met this error."""
+    """The exit code of a command that fails with this error."""
     if isinstance(error, MachineError):
         return EXIT_MACHINE_FAILED
     if isinstance(error, ConfigError | OutputError | StoreNotFoundError):
         return EXIT_WRONG_COMMAND
-    if isinstance(error, VideosError | RepairError | StoreError):
+    if isinstance(error, VideosNotWholeError | RepairError | StoreError):
         return EXIT_NOT_WHOLE
     return EXIT_WRONG_COMMAND
 
 
-class exit_codes:  # noqa: N801 - reads as a statement
-    """Turn the project's errors into one message on stderr and the exit code that stands for them.
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came. Code that lets a KeyboardInterrupt pass lets this one pass, too."""
 
-    Meanwhile SIGTERM, which batch systems send first, ends the command as orderly as Ctrl-C does.
+
+class SigtermAsInterrupt:
+    """Context in which SIGTERM, which batch systems send first, raises `Terminated` in the main thread.
+
+    So SIGTERM cleans up whatever Ctrl-C does.
+    """
+
+    def __init__(self) -> None:
+        self._handles = False
+
+    def __enter__(self) -> None:
+        # A handler of the caller stays, and so does a signal that is ignored on purpose.
+        is_main_thread = threading.current_thread() is threading.main_thread()
+        if is_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, _terminate)
+            self._handles = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._handles:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+class exit_codes:  # noqa: N801 - reads as a statement
+    """Turn the project's errors into one message on stderr and an exit code.
+
+    Inside, SIGTERM ends the command in the same orderly way as Ctrl-C.
     """
 
     def __init__(self, *, resumes: bool = True) -> None:
-        """`resumes` is whether the same command goes on where it was interrupted."""
+        """`resumes` states whether the same command continues where it was interrupted."""
         self._sigterm = SigtermAsInterrupt()
         self._remedy = "; the same command resumes" if resumes else ""
         self.spell: Spell = as_flag
-        """How the user said the settings that errors name."""
+        """How errors spell settings: as the user gave them."""
 
     def __enter__(self) -> Self:
         self._sigterm.__enter__()
@@ -137,7 +169,7 @@ class exit_codes:  # noqa: N801 - reads as a statement
         if isinstance(error, FrameCacheError):
             say_error(error_text(error, spell=self.spell))
             sys.exit(exit_code(error))
-        if isinstance(error, OSError):  # what the file is to blame for has become an error of the kinds above
+        if isinstance(error, OSError):  # errors that a file caused have become errors of the kinds above
             what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
             say_error(f"the machine failed: {what}")
             sys.exit(EXIT_MACHINE_FAILED)

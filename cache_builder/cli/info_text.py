@@ -1,20 +1,19 @@
-"""A manifest in words, for `cache-info`.
+"""A manifest as text, for `cache-info`.
 
-The settings and what the scans found (`config` and `facts`) are informative: a stranger's manifest may lack them, or
-hold something else. Such a thing is `unknown`.
+`config` and `facts` of a manifest are informative. A manifest from another program may lack them or hold other values;
+the text then says `unknown`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, TypeGuard
 
+from cache_builder.setting_names import UNKNOWN, setting_values
 from frame_store.manifest import StoreManifest, VideoEntry
 from frame_store.shared import chi2_of_uniform_shards, counted
 
-UNKNOWN: Final = "unknown"
-
 
 def info_text(manifest: StoreManifest, *, path: str, list_videos: bool = False) -> str:
-    """Several lines: what is stored, how, from which videos, and how faithful it is."""
+    """Several lines: what is stored, how, from which videos, and how close stored frames are to the originals."""
     height, width, _ = manifest.frame_shape
     sizes = [shard.num_frames for shard in manifest.shards]
     num_bytes = sum(entry.num_bytes for entry in [*manifest.shards, *manifest.files])
@@ -25,8 +24,8 @@ def info_text(manifest: StoreManifest, *, path: str, list_videos: bool = False) 
     lines = [
         f"{path}: {counted(manifest.num_frames, 'frame')} of {height}x{width} RGB "
         f"from {counted(len(manifest.videos), 'video')}",
-        f"  size       {height}x{width} (height x width), {_settings_text(manifest.config, _OF_SIZE)}",
-        f"  frames     {_settings_text(manifest.config, _OF_FRAMES)}",
+        f"  size       {height}x{width} (height x width), {_settings_text(manifest, 'resize', 'crop-aspect')}",
+        f"  frames     {_settings_text(manifest, 'stride', 'fps', 'frames-per-shard')}",
         f"  videos     {', '.join(f'{count} {verdict}' for verdict, count in verdicts.items() if count)}",
         f"  stored as  {manifest.container}, {_encoding_text(manifest)}, layout {manifest.layout}, "
         f"seed {manifest.seed}",
@@ -51,9 +50,9 @@ def info_text(manifest: StoreManifest, *, path: str, list_videos: bool = False) 
 
 
 def videos_table(videos: Sequence[VideoEntry]) -> list[str]:
-    """A head and a line for every video; none without videos.
+    """A header and a line for every video; empty without videos.
 
-    Its first column marks what needs a look: `!` is not whole, `?` has notes. What is wrong ends the line.
+    The first column marks videos that need attention: `!` is not whole, `?` has notes. The last column states why.
     """
     if not videos:
         return []
@@ -70,34 +69,9 @@ def videos_table(videos: Sequence[VideoEntry]) -> list[str]:
     ]
 
 
-_OF_SIZE: Final = (("resize", ("geometry", "resize")), ("crop-aspect", ("geometry", "crop_aspect")))
-_OF_FRAMES: Final = (
-    *(("stride", ("stride",)), ("fps", ("fps",))),
-    ("frames-per-shard", ("frames_per_shard",)),
-)
-"""Name of a setting, and the keys that lead to it in `config`."""
-
-
-def _settings_text(config: Mapping[str, Any], settings: Sequence[tuple[str, tuple[str, ...]]]) -> str:
-    """Settings with their values, `none` where they were left out on purpose."""
-    return ", ".join(f"{name} {_setting(config, keys)}" for name, keys in settings)
-
-
-def _setting(config: Any, keys: Sequence[str]) -> str:  # noqa: ANN401 - any JSON value
-    """The value that keys lead to, as its flag takes it.
-
-    >>> _setting({"a": {"b": [4, 3]}}, ("a", "b")), _setting({"a": None}, ("a",)), _setting({"a": 3}, ("a", "b"))
-    ('4:3', 'none', 'unknown')
-    """
-    for key in keys:
-        if not isinstance(config, Mapping) or key not in config:
-            return UNKNOWN
-        config = config[key]
-    if isinstance(config, list) and config and all(isinstance(term, int) for term in config):
-        return ":".join(map(str, config))
-    if config is None:
-        return "none"
-    return str(config) if isinstance(config, int | float | str) else UNKNOWN
+def _settings_text(manifest: StoreManifest, *names: str) -> str:
+    values = setting_values(manifest.config)
+    return ", ".join(f"{name} {values.get(name, UNKNOWN)}" for name in names)
 
 
 def _range_text(sizes: Sequence[int]) -> str:
@@ -120,15 +94,15 @@ def _encoding_text(manifest: StoreManifest) -> str:
 _COLUMNS: Final = (
     *("", "video", "width", "height", "fps", "codec", "duration"),
     *("verdict", "header", "packets", "decoded", "stored"),
-    *("corrupt", "damaged", "same", "gaps", "starts at", "what is wrong, or worth knowing"),
+    *("corrupt", "damaged", "same", "gaps", "starts at", "problems and notes"),
 )
 _LEFT_ALIGNED: Final = frozenset({0, 1, 5, 7})
 
 
 def _video_cells(video: VideoEntry) -> tuple[str, ...]:
-    """Cells of `_COLUMNS`; `-` where there is no such number, `unknown` where the scan's facts do not say."""
+    """Cells of `_COLUMNS`; `-` for a number that does not exist, `unknown` for a missing fact of the scan."""
     findings = video.findings
-    told = (
+    counts = (
         (None,) * 4
         if findings is None
         else (
@@ -144,7 +118,7 @@ def _video_cells(video: VideoEntry) -> tuple[str, ...]:
         video.num_frames_decoded,
         video.num_frames_stored,
         video.num_frames_corrupt,
-        *told,
+        *counts,
     )
     mark = "!" if video.verdict != "whole" else "?" if video.notes else ""
     wrong = "; ".join(filter(None, [video.reason, *video.notes]))
@@ -179,7 +153,7 @@ def _rate_text(rate: Any) -> str:  # noqa: ANN401 - any JSON value
 
 
 def _duration_text(video: VideoEntry) -> str:
-    """From the first frame to the end of the last packet, or what the header claims where those are not known."""
+    """From the first frame to the end of the last packet; the header's duration if those are not known."""
     end = video.facts.get("end_seconds_of_packets")
     start = None if video.findings is None else video.findings.start_offset_seconds
     claimed = video.facts.get("duration_seconds_in_header")

@@ -1,4 +1,4 @@
-"""How far a command is, on stderr: a bar on a terminal, lines now and then in a log."""
+"""The progress of a command, on stderr: a bar on a terminal, lines from time to time in a log."""
 
 import sys
 import time
@@ -17,10 +17,10 @@ SECONDS_WORTH_AN_END: Final = 2.0
 
 
 class ShownProgress(Progress, Protocol):
-    """A progress that somebody sees, with an end."""
+    """A progress that is shown, and can be closed."""
 
     def close(self) -> None:
-        """End the current stage; what follows is printed below it."""
+        """End the current stage, so that later output is printed below it."""
         ...
 
 
@@ -68,10 +68,10 @@ class TerminalProgress:
 
 
 class LogProgress:
-    """A line where a stage begins, one after 30 seconds and then ever more rarely, and one where it ends.
+    """A line when a stage begins, one after 30 seconds, then more and more rarely, and one when it ends.
 
     The next line comes after a tenth of the time that the stage has taken, at least 30 seconds and at most 10 minutes.
-    A stage of under two seconds gets no line at its end. Lines come with steps, so a single long step is silent.
+    A stage of less than two seconds gets no line at its end. Lines are printed after steps, so a long step is silent.
     """
 
     def __init__(self, *, clock: Callable[[], float], say: Callable[[str], None]) -> None:
@@ -107,7 +107,7 @@ class LogProgress:
 
 
 class _Stage:
-    """Counts of one stage. What comes in its first second was done before, by a build that this one resumes."""
+    """Counts of one stage. Steps in its first second were done by an earlier build that this one resumes."""
 
     def __init__(self, name: str, *, total: int, unit: str, started: float) -> None:
         self._name = name
@@ -120,7 +120,7 @@ class _Stage:
         self._base_done = 0
 
     def advance(self, steps: int, *, now: float) -> str | None:
-        """The line that is due, if one is."""
+        """The line that is due; None if none is."""
         self._done += steps
         if now < self._started + 1:
             self._base_time, self._base_done = now, self._done
@@ -148,7 +148,7 @@ class _Stage:
         return f"{self._name}: {self._done:,} of {self._total:,} {self._unit}{share}"
 
     def _rate(self, now: float) -> float:
-        """Steps a second; 0 where nothing was done yet."""
+        """Steps a second; 0 before the first step."""
         seconds = now - self._base_time
         return (self._done - self._base_done) / seconds if seconds > 0 else 0.0
 
@@ -159,7 +159,7 @@ class _Stage:
 
 
 def _time_text(seconds: float) -> str:
-    """A time for people.
+    """A time as text.
 
     >>> _time_text(42.4), _time_text(150), _time_text(7500)
     ('42 s', '2 min 30 s', '2 h 05 min')

@@ -1,4 +1,4 @@
-"""What a build found out about its videos: damage, gaps, copies, and the verdict."""
+"""The findings of a build about its videos: damage, gaps, copies, and the verdict."""
 
 from cache_builder.findings.copies import find_copies, with_copies_noted
 from cache_builder.findings.frame_notes import FrameNotes

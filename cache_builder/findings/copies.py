@@ -8,7 +8,7 @@ from frame_store.manifest import VideoEntry
 
 
 def find_copies(videos: Iterable[tuple[str, str | None]]) -> list[list[str]]:
-    """Groups of two or more paths with one SHA-256, in the order of their first; (path, SHA-256 or None) each.
+    """Groups of two or more paths with the same SHA-256, in the order of their first paths, from (path, SHA-256) pairs.
 
     >>> find_copies([("a", "1"), ("b", "2"), ("c", "1"), ("d", None), ("e", None)])
     [['a', 'c']]
@@ -21,7 +21,7 @@ def find_copies(videos: Iterable[tuple[str, str | None]]) -> list[list[str]]:
 
 
 def with_copies_noted(entries: Sequence[VideoEntry]) -> list[VideoEntry]:
-    """The entries, a note in each that is the same as one before it."""
+    """The entries, with a note in each whose video is a copy of an earlier one."""
     first_of = {
         path: paths[0]
         for paths in find_copies((entry.path, entry.sha256) for entry in entries)

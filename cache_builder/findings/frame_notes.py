@@ -1,4 +1,4 @@
-"""What is noted of every frame as it leaves the decoder, stored or not."""
+"""Notes about every decoded frame, whether it is stored or not."""
 
 from av.video.frame import PictureType, VideoFrame
 
@@ -19,7 +19,7 @@ class FrameNotes:
         self.corrupt_positions: list[int] = []
         self.is_interlaced: list[bool] = []
         self.formats: list[tuple[int, PictureFormat]] = []
-        """(position from which on, format): the first frame's, and every other that follows."""
+        """(position of the first frame, format), for the first frame and for each change of format."""
         self.first_pictures: Pictures = []
         """Packet and `picture_hash` of the first `MAX_PICTURES_COMPARED` frames."""
 
@@ -53,7 +53,7 @@ class FrameNotes:
 
     def _orientation(self, frame: VideoFrame) -> str:
         matrix = read_display_matrix(frame)
-        # What an SEI message says holds until the next sequence of pictures, which begins with a keyframe.
+        # An SEI message is valid until the next sequence of pictures, which begins with a keyframe.
         if matrix is None and self.formats and not frame.key_frame:
             return self.formats[-1][1].orientation
         return describe_matrix(matrix)

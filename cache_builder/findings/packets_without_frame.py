@@ -1,4 +1,4 @@
-"""Packets of which no frame came, sorted by the reason; where there is none, a frame was lost without a word."""
+"""Sorts packets that gave no frame by the reason. A packet without a reason is a frame that was lost silently."""
 
 from typing import Final, Literal, TypeAlias
 
@@ -9,10 +9,10 @@ from cache_builder.video.packets import NO_PTS, PacketTable
 from cache_builder.video.scan import ONE_FRAME_A_PACKET, VideoScan
 
 MAX_BYTES_NOT_CODED: Final = 10
-"""An MPEG-4 picture this small may say that it is not coded (`vop_coded` 0): AVI files hold such for dropped frames."""
+"""An MPEG-4 picture this small may be marked as not coded (`vop_coded` 0): AVI files have these for dropped frames."""
 
 MAX_STEPS_OF_A_FIELD: Final = 0.75
-"""Two fields of a frame are half a frame's step apart."""
+"""The two fields of a frame are half a step of frames apart."""
 
 Reason: TypeAlias = Literal[
     "hidden by the container",
@@ -31,10 +31,10 @@ Reason: TypeAlias = Literal[
 def packets_without_frame(
     scan: VideoScan, packet_of_frame: npt.NDArray[np.int64], is_interlaced: npt.NDArray[np.bool_]
 ) -> dict[Reason, npt.NDArray[np.int64]]:
-    """Ordinals of the packets that gave no frame, by the first reason that holds, none of them empty.
+    """Ordinals of the packets that gave no frame, by the first reason that holds; reasons without packets are left out.
 
-    `packet_of_frame` and `is_interlaced` have shape (num_frames,): the packet that each frame is of, and whether the
-    decoder called it interlaced.
+    `packet_of_frame` and `is_interlaced` have shape (num_frames,): the packet of each frame, and whether the decoder
+    reported it as interlaced.
     """
     packets = scan.packets
     has_frame = np.zeros(len(packets), np.bool_)
@@ -69,9 +69,9 @@ def _are_other_fields(
     is_interlaced: npt.NDArray[np.bool_],
     has_frame: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.bool_]:
-    """bool per packet: the other field of an interlaced frame, coded in a packet of its own beside the first one's.
+    """bool per packet: the second field of an interlaced frame, coded in its own packet next to the first field's.
 
-    Such a packet has no pts, or one less than a frame away. A frame has one other field.
+    Such a packet has no pts, or a pts less than a frame away. A frame has one second field.
     """
     frame_pts = packets.pts[packet_of_frame]
     steps = np.diff(np.sort(frame_pts[frame_pts != NO_PTS]))
@@ -89,7 +89,7 @@ def _are_other_fields(
 
 
 def _is_before_first_keyframe(scan: VideoScan, has_frame: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """bool per packet: coded before the first keyframe, or behind it and shown before it."""
+    """bool per packet: coded before the first keyframe, or coded after it and shown before it."""
     packets = scan.packets
     if not packets.is_keyframe.any():
         return np.ones(len(packets), np.bool_)
@@ -100,8 +100,8 @@ def _is_before_first_keyframe(scan: VideoScan, has_frame: npt.NDArray[np.bool_])
     is_timed = (packets.pts != NO_PTS) & (packets.pts[first] != NO_PTS) & scan.stores_pts
     is_led: npt.NDArray[np.bool_] = is_timed & (packets.pts < packets.pts[first])
     if scan.facts.codec != "hevc":
-        # What leads up to a keyframe is coded before all that is shown behind it. (HEVC's decoder hands out nothing
-        # behind a picture that is missing either, and its packets say what leads up.)
+        # Leading pictures of a keyframe are coded before the pictures shown after it. (HEVC needs no such guess: its
+        # packets mark leading pictures, and its decoder returns nothing after a missing picture.)
         shown = np.flatnonzero(has_frame & (ordinals > first))
         is_led |= ~is_timed & (ordinals > first) & (ordinals < (shown[0] if len(shown) else second))
     is_led[second:] = False

@@ -1,4 +1,4 @@
-"""What decoding a unit gave, beside its frames."""
+"""The receipt of a decoded unit: everything that decoding gave except the frames."""
 
 import msgspec
 import numpy as np
@@ -8,7 +8,7 @@ from frame_store.frame_findings import PictureFormat
 
 
 class UnitReceipt(msgspec.Struct, frozen=True, kw_only=True):
-    """What decoding a unit gave. Positions count the unit's decoded frames in output order."""
+    """The result of decoding a unit. Positions count the unit's decoded frames in output order."""
 
     first_packet: int
     end_packet: int
@@ -17,34 +17,34 @@ class UnitReceipt(msgspec.Struct, frozen=True, kw_only=True):
     frames: bytes
     """`FRAME_DTYPE` row per decoded frame."""
     luma_hashes: bytes
-    """uint32 per decoded frame (`picture_hash.luma_hash`); empty where a GPU decoded them."""
+    """uint32 per decoded frame (`luma_hash`); empty if a GPU decoded them."""
     kept: bytes
     """`KEPT_DTYPE` row per stored frame."""
     corrupt_positions: list[int]
     """Decoded frames that the decoder flagged corrupt."""
     formats: list[tuple[int, PictureFormat]]
-    """(position from which on, format of the decoded pictures), the first frame's first."""
+    """(position of the first frame, format of the decoded pictures), for the first frame and each change."""
     corrupt_packets: list[int]
     """Packets that the demuxer flagged corrupt."""
     decoder_errors: list[tuple[int, str]]
     """(packet ordinal, the decoder's message)."""
     sampled_errors: list[tuple[int, float]]
-    """(position, mean squared error of the stored against the unencoded pixels) of the frames sampled."""
+    """(position, mean squared error between stored and unencoded pixels) of the sampled frames."""
     num_bytes: int
     first_pictures: list[tuple[int, int | None]] = []
-    """Packet and `picture_hash` of the first frames; hashes are None where a GPU decoded them."""
+    """Packet and `picture_hash` of the first frames; hashes are None if a GPU decoded them."""
     following_pictures: list[tuple[int, int | None]] = []
-    """The same of the first frames behind the unit, as they come out when decoding goes on over its end."""
+    """The same for the first frames after the unit, decoded by going on over its end."""
     death: str | None = None
-    """How the decoder process died of the unit, twice: nothing of it is known."""
+    """How the decoder process died, twice; nothing else is known about the unit then."""
     is_by_device: bool = False
-    """Whether the device decoded every frame: each frame came out in the device's memory."""
+    """Whether the GPU decoded every frame of the unit."""
     device_failure: str | None = None
-    """Why the CPU decoded the unit, although a device was to decode it."""
+    """Why the CPU decoded a unit that was meant for the GPU."""
 
     @property
     def is_damaged(self) -> bool:
-        """Whether demuxer or decoder complained about anything in the unit."""
+        """Whether demuxer or decoder reported an error in the unit."""
         return bool(self.corrupt_positions or self.corrupt_packets or self.decoder_errors or self.death)
 
     @property
@@ -59,8 +59,8 @@ class UnitReceipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 FRAME_DTYPE = np.dtype([("packet", "<u4"), ("is_intra", "?"), ("is_interlaced", "?"), ("pts_seconds", "<f8")])
-"""A decoded frame: the packet it was coded in, whether it was coded without others, whether the decoder calls it
-interlaced, NaN where it has no pts."""
+"""A decoded frame: its packet, whether it was coded without reference to others, whether the decoder reported it as
+interlaced, and its time, NaN without a pts."""
 
 KEPT_DTYPE = np.dtype(
     [("position", "<u4"), ("byte_length", "<u4"), ("byte_offset", "<u8"), ("crc32c", "<u4")]
@@ -77,4 +77,4 @@ SOURCE_DTYPE = np.dtype(
         ("crc32c", "<u4"),
     ]
 )
-"""A stored frame and where it lies spilled; `unit` indexes the names in `plan/units.json`."""
+"""A stored frame and its place in the spill files; `unit` is a row of `PlanNames.units`."""

@@ -1,6 +1,6 @@
-"""What the units of a video tell together: damaged spans, equal frames, timestamps, changes of format.
+"""Findings about a video from all its units: damaged spans, equal frames, timestamps, changes of format.
 
-All of it is of the video, not of how it was cut into units: any cut gives the same record.
+They do not depend on how the video was cut into units: any cut gives the same record.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ class VideoFrames:
         self.pts_seconds = output_pts_seconds(scan, receipts)
         """float64 per frame, NaN where it has none."""
         by_gpu = np.repeat([receipt.is_by_device for receipt in receipts], counts).astype(bool)
-        # What kind a picture is of, the GPU does not say; every unit it decodes cleanly begins with a clean keyframe.
+        # A GPU does not report the type of a picture. Each unit that it decodes without errors begins with a keyframe.
         self._is_intra = rows["is_intra"] | by_gpu
         self._is_interlaced = rows["is_interlaced"]
         self._is_corrupt = np.zeros(len(rows), bool)
@@ -107,7 +107,7 @@ class VideoFrames:
 
     @cached_property
     def packets_lost(self) -> npt.NDArray[np.int64]:
-        """Ordinals of the packets of which no frame came though nothing was said of it, and no damage is near."""
+        """Ordinals of the packets that gave no frame without any error reported, outside of all damaged spans."""
         lost = self.packets_without_frame.get("without a reason", np.zeros(0, np.int64))
         for span in self._spans_told if len(lost) else []:
             lost = lost[(lost < span.first_packet) | (lost > span.last_packet)]
@@ -115,7 +115,7 @@ class VideoFrames:
 
     @cached_property
     def _spans_told(self) -> list[DamagedSpan]:
-        """Of what demuxer and decoder complained about."""
+        """Damaged spans of the errors that demuxer and decoder reported."""
         return self._damaged_spans(self._complaints())
 
     def _luma_hashes(self) -> npt.NDArray[np.int64]:
@@ -141,7 +141,7 @@ class VideoFrames:
         ]
 
     def _complaints(self) -> dict[int, str]:
-        """The first complaint about each packet that there is one about, in packet order."""
+        """The first error reported at each packet, in packet order."""
         last_packet = len(self._scan.packets) - 1
         complaints: dict[int, str] = {}
         for receipt in self._receipts:
@@ -149,11 +149,11 @@ class VideoFrames:
                 reason = f"the decoder process {receipt.death}, twice"
                 complaints |= dict.fromkeys(range(receipt.first_packet, receipt.end_packet), reason)
             for packet, reason in receipt.decoder_errors:
-                # One at the end of the stream is about what the decoder still held.
+                # An error at the end of the stream concerns the last packets, which the decoder still held.
                 complaints.setdefault(min(packet, last_packet), reason)
             for packet in receipt.corrupt_packets:
-                # FFmpeg's parser tells that a picture is complete when the next one begins, and then flags the
-                # complete one for what is missing of the next.
+                # FFmpeg's parser knows that a picture is complete when the next one begins, and then sets the flag of
+                # the complete one if data of the next is missing.
                 for suspect in range(packet, min(packet + 2, last_packet + 1)):
                     complaints.setdefault(suspect, f"packet {packet} flagged corrupt by the demuxer")
         for packet in np.flatnonzero(self._scan.packets.is_at_demuxer_error).tolist():
@@ -165,9 +165,9 @@ class VideoFrames:
         return dict(sorted(complaints.items()))
 
     def _damaged_spans(self, complaints: dict[int, str]) -> list[DamagedSpan]:
-        """Complaints grouped by the keyframe that ends their harm: frames coded before it, or shown before it.
+        """Group errors into spans. A span ends before the next clean keyframe, in coding order and in display order.
 
-        Frames that lead up to an open GOP's keyframe are coded behind it, and predicted from the GOP before.
+        Leading frames of an open GOP's keyframe are coded after it, and predicted from the GOP before it.
         """
         if not complaints:
             return []
@@ -179,8 +179,9 @@ class VideoFrames:
         is_clean_start = packets.is_keyframe & ~is_bad & (frame_of_packet >= 0)
         is_clean_start[self._packets[~self._is_intra]] = False
         clean_starts = np.flatnonzero(is_clean_start)
-        # Behind the keyframe of an open GOP an H.264 decoder still counts from the pictures it had before it, and takes
-        # others for references than were meant, until it has dropped them all. Other codecs name them, or drop them.
+        # After the keyframe of an open GOP, an H.264 decoder still numbers its references from the pictures before it.
+        # If one of those is missing, it uses wrong references until it has dropped all of them. Other codecs name their
+        # references, or drop them at a keyframe.
         keeps_references = self._scan.facts.codec == "h264" and _has_open_gops(packets, frame_of_packet)
         groups: dict[int, list[int]] = {}
         for packet in complaints:
@@ -191,7 +192,7 @@ class VideoFrames:
                 place = int(np.searchsorted(clean_starts, clean_starts[place] + MAX_REFERENCE_FRAMES))
             last = max(groups, default=None)
             if last is not None and (last == len(clean_starts) or packet < clean_starts[last]):
-                groups[max(last, place)] = groups.pop(last)  # in what the complaint before has spoilt
+                groups[max(last, place)] = groups.pop(last)  # within the span of the error before
                 place = max(last, place)
             groups.setdefault(place, []).append(packet)
         return [
@@ -215,7 +216,7 @@ class VideoFrames:
         is_lost = frame_of_packet[span] < 0
         is_in_time = frame_of_packet[span] < end_frame
         if has_end:
-            # Behind the keyframe that ends the span come packets that lead up to it, and may have given no frame.
+            # After the keyframe that ends the span come its leading pictures, whose packets may have given no frame.
             pts, end_pts = packets.pts[span], packets.pts[end_packet]
             is_led_up = (pts != NO_PTS) & (pts < end_pts) & (end_pts != NO_PTS)
             is_led_up &= ~np.logical_or.accumulate(packets.is_keyframe[span] & (span > end_packet))
@@ -252,7 +253,7 @@ def output_pts_seconds(scan: VideoScan, receipts: Sequence[UnitReceipt]) -> npt.
 def _leads_to(
     packet: int, keyframe: int, packets: PacketTable, frame_of_packet: npt.NDArray[np.int64]
 ) -> bool:
-    """Whether a packet coded behind a keyframe, and before any other, is shown before it."""
+    """Whether a packet that is coded after a keyframe, and before the next one, is shown before it."""
     if packets.is_keyframe[keyframe + 1 : packet + 1].any():
         return False
     frame, keyframe_frame = frame_of_packet[[packet, keyframe]].tolist()
@@ -263,7 +264,7 @@ def _leads_to(
 
 
 def _has_open_gops(packets: PacketTable, frame_of_packet: npt.NDArray[np.int64]) -> bool:
-    """Whether any packet is coded behind a keyframe and shown before it."""
+    """Whether any packet is coded after a keyframe and shown before it."""
     keyframes = np.flatnonzero(packets.is_keyframe)
     behind = np.arange(keyframes[0], len(packets)) if len(keyframes) else np.zeros(0, np.int64)
     last_keyframe = keyframes[np.searchsorted(keyframes, behind, side="right") - 1]
@@ -286,7 +287,7 @@ def runs_of_true(flags: npt.NDArray[np.bool_]) -> list[FrameRun]:
 
 
 def _rounded(seconds: float) -> float:
-    """To a microsecond: differences of float64 have digits that mean nothing."""
+    """Rounded to a microsecond: differences of float64 have meaningless digits."""
     return round(float(seconds), 6)
 
 

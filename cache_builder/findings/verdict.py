@@ -1,4 +1,4 @@
-"""One video after all its units are decoded: counts, verdict and the rows of its stored frames."""
+"""A video whose units are all decoded: its counts, its verdict and the rows of its stored frames."""
 
 import itertools
 import math
@@ -19,23 +19,23 @@ from frame_store.shared import counted, counted_in_groups
 MAX_REASONS_LISTED = 3
 
 FROZEN_STEPS = 10
-"""A run of equal frames this long is worth a note; the record lists shorter ones too."""
+"""A run of equal frames this long gets a note; the record lists shorter ones, too."""
 
 ON_DEVICE_COUNT = "num_frames_decoded_on_device"
-"""A fact of the videos that a device was to decode. Other videos do not have this fact."""
+"""Key in `facts` of a video that was meant for a GPU; the facts of other videos do not have it."""
 
 
 class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
-    """The units of one readable video, in packet order, and what went wrong around them."""
+    """The units of one readable video, in packet order, and what went wrong."""
 
     scan: VideoScan
     receipts: list[UnitReceipt]
     unit_numbers: list[int]
     """Row of each unit in the plan's table of names."""
     is_for_device: bool = False
-    """Whether a device was to decode the video."""
+    """Whether it was meant for the GPU."""
     device_refusal: str | None = None
-    """Why the device did not take the video, where it was tried."""
+    """Why the GPU cannot decode it, if that was tried."""
     wrong_edge: int | None = None
     """First packet of a unit that could not be decoded by itself, so that the video was decoded in one piece."""
 
@@ -75,7 +75,7 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         return problems + self.scan.damage_texts
 
     def _packets_lost(self) -> npt.NDArray[np.int64]:
-        """As `VideoFrames.packets_lost`; none while units are missing, whose frames they may be."""
+        """Like `VideoFrames.packets_lost`; empty while units are not decoded yet, since they may hold the frames."""
         if sum(receipt.end_packet - receipt.first_packet for receipt in self.receipts) < len(
             self.scan.packets
         ):
@@ -134,10 +134,10 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         return sum(receipt.num_frames_decoded for receipt in self.receipts if receipt.is_by_device)
 
     def _informative_facts(self) -> dict[str, object]:
-        told_elsewhere = {"path", "num_bytes", "sha256", "num_frames_in_header", "num_packets"}
+        fields_of_entry = {"path", "num_bytes", "sha256", "num_frames_in_header", "num_packets"}
         facts: dict[str, object] = msgspec.to_builtins(self.scan.facts)
-        told = {name: value for name, value in facts.items() if name not in told_elsewhere}
-        return told | ({ON_DEVICE_COUNT: self._num_decoded_on_device()} if self.is_for_device else {})
+        others = {name: value for name, value in facts.items() if name not in fields_of_entry}
+        return others | ({ON_DEVICE_COUNT: self._num_decoded_on_device()} if self.is_for_device else {})
 
     def _notes(self, num_decoded: int, frames: VideoFrames) -> list[str]:
         facts = self.scan.facts
@@ -199,7 +199,7 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         return notes
 
     def _num_hidden(self) -> int:
-        """Packets that an edit list hides; what FFmpeg hides of a second file is told as that."""
+        """Packets that an edit list hides. Packets of a second file in this one have their own note."""
         second_file = self.scan.facts.second_file
         is_left_out = second_file is not None and not second_file.is_read
         end = second_file.packet_before if second_file is not None and is_left_out else None
@@ -211,7 +211,7 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         return np.zeros(0) if np.isnan(pts_seconds).all() else pts_seconds
 
     def _end_seconds(self) -> float | None:
-        """When the last frame's time is over: by its packet's duration, or where that says nothing, by a usual step."""
+        """The end of the last frame: by the duration of its packet, or, if that is unknown, by the median step."""
         pts_seconds = self._pts_seconds()
         if not len(pts_seconds):
             return None
@@ -233,7 +233,7 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def unreadable_entry(error: VideoError) -> VideoEntry:
-    """The manifest row of a video that gave no frame at all."""
+    """The manifest row of a video that gave no frame."""
     return VideoEntry(
         path=error.path,
         verdict="unreadable",
@@ -255,7 +255,7 @@ def unreadable_entry(error: VideoError) -> VideoEntry:
 
 
 def _spans_text(findings: FrameFindings) -> list[str]:
-    """Where the damage is, one line a span."""
+    """One line for each damaged span."""
     lines = []
     for span in findings.damaged_spans[:MAX_REASONS_LISTED]:
         frames = "no frame" if span.first_frame is None else f"frames {span.first_frame} to {span.last_frame}"
@@ -311,7 +311,7 @@ def _findings_notes(findings: FrameFindings, *, num_hidden: int) -> list[str]:
 
 
 def _changed_text(change: FormatChange) -> str:
-    """What else than the display matrix changed."""
+    """What changed, except the display matrix."""
     before, after = (msgspec.structs.asdict(picture) for picture in (change.before, change.after))
     return ", ".join(
         f"{name} {_ratio_text(before[name])} to {_ratio_text(after[name])}"

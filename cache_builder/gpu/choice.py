@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from cache_builder.errors import DeviceError, VideoError, VideosError
+from cache_builder.errors import DeviceError, VideoError, VideosNotWholeError
 from cache_builder.gpu.nvdec import NvdecDevice
 from cache_builder.gpu.probe import probe_nvdec
 from cache_builder.video.decode import CPU, DecodeBackend
@@ -79,7 +79,7 @@ def choose_decoders(
     backend: DecodeBackend,
     *,
     paths: Sequence[Path],
-    scans: Sequence[VideoScan | None],
+    scans: Sequence[VideoScan | VideoError],
     falls_back: bool,
     workers: int,
     notify: Callable[[str], None],
@@ -87,7 +87,7 @@ def choose_decoders(
     """Try every readable video on the GPU, in processes of their own: if the driver crashes, one video fails.
 
     Raises:
-        VideosError: the GPU does not decode all of them, and `falls_back` is not set.
+        VideosNotWholeError: the GPU does not take all of them, and nothing else may.
         MachineError: a process cannot start.
     """
     if not isinstance(backend, NvdecDevice):
@@ -95,22 +95,23 @@ def choose_decoders(
     refusals: dict[int, str] = {}
     with WorkerPool[ProbeJob, str | None](num_workers=min(workers, MAX_PROBING_WORKERS)) as pool:
         for video_id, (path, scan) in enumerate(zip(paths, scans, strict=True)):
-            if scan is not None:
+            if isinstance(scan, VideoScan):
                 pool.submit(ProbeJob(video_id=video_id, path=path, facts=scan.facts, device=backend))
-        while pool.num_unfinished:
-            outcome = pool.next_outcome()
+        for outcome in pool.outcomes():
             if isinstance(outcome, JobDone):
                 reason = outcome.result
             elif isinstance(outcome, JobRaised):
-                raise outcome.error from RuntimeError(outcome.trace)
+                raise outcome.error
             else:
                 reason = f"trying it on the GPU failed: the process {outcome.how}"
             if reason is not None:
                 refusals[outcome.job.video_id] = reason
-    readable = {video_id: scan.facts.path for video_id, scan in enumerate(scans) if scan is not None}
+    readable = {
+        video_id: scan.facts.path for video_id, scan in enumerate(scans) if isinstance(scan, VideoScan)
+    }
     if refusals and not falls_back:
         lines = [str(VideoError(readable[video_id], reason)) for video_id, reason in sorted(refusals.items())]
-        raise VideosError(
+        raise VideosNotWholeError(
             lines,
             fault="cannot be decoded by the GPU",
             remedy="have the CPU decode those, with {--device auto}",

@@ -1,4 +1,4 @@
-"""Gathers one shard from the spilled units: reads each frame where its decoder left it, writes the shard once."""
+"""Writes one shard: reads each of its frames from the spill file of the frame's unit."""
 
 import hashlib
 import io
@@ -32,7 +32,7 @@ MAX_OPEN_SPILLS = 256
 
 
 class SpillDamagedError(Exception):
-    """A spilled frame is not what its unit's receipt says: that unit must be decoded again."""
+    """A spilled frame does not match its unit's receipt: that unit must be decoded again."""
 
 
 class ShardJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,14 +46,14 @@ class ShardJob(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def limits(self) -> JobLimits:
-        """None: what it reads is the build's own."""
+        """None: the job reads only files that the build wrote itself."""
         return JobLimits()
 
     def run(self) -> ShardReceipt:
-        """Write the shard and its rows of the index; a shard that is already there intact is left alone.
+        """Write the shard and its rows of the index, unless an intact shard exists.
 
         Raises:
-            SpillDamagedError: the spill was altered since it was written.
+            SpillDamagedError: the spill was changed after it was written.
             OSError: disk full or failing.
         """
         path = self.building / "cache" / shard_name(self.config.format, self.shard_id)
@@ -97,24 +97,23 @@ class ShardJob(msgspec.Struct, frozen=True, kw_only=True):
     def _make_writer(self, file: ShardFile) -> ShardWriter:
         if self.config.format == "wds":
             return TarShardWriter(file, encoding=self.config.encoding, frame_shape=self.config.frame_shape)
-        assert self.config.frames_per_shard != "video"  # BuildConfig is valid from birth
-        return ZarrShardWriter(file, frames_per_shard=self.config.frames_per_shard)
+        return ZarrShardWriter(file, frames_per_shard=self.config.frames_per_zarr_shard)
 
 
 def shard_rows_path(building: Path, shard_id: int) -> Path:
-    """Where a finished shard's rows of the index wait."""
+    """The file that holds a finished shard's rows of the index."""
     return building / "receipts" / f"{shard_id:06d}.npy"
 
 
 class PlanNames(msgspec.Struct, frozen=True, kw_only=True):
-    """`plan/names.json`: what the numbers in `sources.npy` stand for."""
+    """`plan/names.json`: the names behind the numbers in `sources.npy`."""
 
     videos: list[str]
     units: list[str]
 
 
 class _SpilledFrames:
-    """Reads frames out of spill files, a bounded number of which stay open."""
+    """Reads frames out of spill files, and keeps a bounded number of them open."""
 
     def __init__(self, folder: Path, unit_names: Sequence[str]) -> None:
         self._folder = folder
@@ -138,7 +137,7 @@ class _ReceiptFile:
         self._receipt_path = self._rows_path.with_suffix(".json")
 
     def read_if_intact(self, shard: Path) -> ShardReceipt | None:
-        """The receipt, if the shard still is what it says.
+        """The receipt, if the shard still has the SHA-256 in it.
 
         Raises:
             OSError: no more files can be opened.
@@ -153,7 +152,7 @@ class _ReceiptFile:
         return receipt if digest == receipt.sha256 else None
 
     def write(self, receipt: ShardReceipt, rows: npt.NDArray[np.void]) -> None:
-        """Rows first: the receipt makes the shard count."""
+        """Write the rows, then the receipt: a shard counts as finished once it has a receipt."""
         buffer = io.BytesIO()
         np.save(buffer, rows, allow_pickle=False)
         write_file(self._rows_path, buffer.getvalue())

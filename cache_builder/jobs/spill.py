@@ -1,8 +1,8 @@
-"""What a decoded unit leaves on disk until its frames are gathered into shards.
+"""Spill files: a decoded unit's frames on disk until they are written into shards.
 
-Two files a unit: the encoded frames one behind the other, and a receipt. The receipt is written last and
-carries a checksum, so a unit either counts whole or not at all; whoever finds a receipt checks the frames
-against it before trusting them, as nothing here is fsynced.
+A unit has two files: its encoded frames, one after the other, and a receipt. The receipt is written last and has a
+checksum, so a unit counts whole or not at all. These files are not fsynced, so frames are checked against the receipt
+before they are used.
 """
 
 import os
@@ -25,14 +25,14 @@ class UnitSpill:
         self._receipt_path = folder / f"{name}.receipt"
 
     def write_receipt(self, receipt: UnitReceipt) -> None:
-        """Make the unit count."""
+        """Write the receipt, which makes the unit count as decoded."""
         data = msgspec.msgpack.encode(receipt)
         temporary = self._receipt_path.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_bytes(data + crc32c(data).to_bytes(_CHECKSUM_BYTES, "little"))
         temporary.replace(self._receipt_path)
 
     def read_receipt(self) -> UnitReceipt | None:
-        """The receipt of an earlier run, None unless it and every frame it names are intact.
+        """The receipt of an earlier run; None unless it and all its frames are intact.
 
         Raises:
             OSError: no more files can be opened.

@@ -39,18 +39,17 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     scan: VideoScan
     unit: DecodeUnit
     first_ordinal: int
-    """Ordinal in the video of the unit's first frame, as far as is known; matters to `--stride` alone."""
+    """Ordinal in the video of the unit's first frame, as far as it is known. Only `--stride` needs it."""
     output_pts: bytes | None = None
-    """int64 ticks of the unit's frames in output order and of the one behind them, as far as is known; None where each
-    frame has that of its packet. Matters to `--fps` alone."""
+    """int64 ticks of the unit's frames in output order and of the next frame, as far as they are known; None if each
+    frame has the timestamp of its packet. Only `--fps` needs them."""
     config: BuildConfig
     spill: Path
     backend: DecodeBackend = CPU
-    is_retry: bool = False
 
     @property
     def spill_name(self) -> str:
-        """Name of the unit's spill files: all that its content depends on beside inputs and configuration."""
+        """Name of the unit's spill files: all that their content depends on, except inputs and configuration."""
         unit = self.unit
         phase = self.first_ordinal % self.config.stride
         clock = "" if self.output_pts is None else f"-{crc32c(self.output_pts):08x}"
@@ -58,7 +57,7 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     @property
     def limits(self) -> JobLimits:
-        """Time by the unit's packets and the size of the frames. A process that uses CUDA has no limit of memory."""
+        """By the unit's packets and the size of the frames. CUDA reserves much memory: on a GPU it has no limit."""
         facts = self.scan.facts
         is_device = self.backend.is_device
         # Where a device fails, the CPU decodes the unit again.
@@ -69,7 +68,7 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return JobLimits(seconds=seconds, memory_bytes=None if is_device else DEFAULT_LIMITS.max_memory_bytes)
 
     def run(self) -> UnitReceipt:
-        """Decode and spill the unit; what an earlier run spilled intact is taken as it is.
+        """Decode and spill the unit, unless an earlier run did so and its files are intact.
 
         Raises:
             UnitNotIndependentError: the unit cannot be decoded from its first packet alone.
@@ -171,7 +170,7 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 def _with_following_pts(decoder: UnitDecoder) -> Iterator[tuple[DecodedFrame, int | None]]:
-    """Each frame with the pts of the one behind it, None behind the video's last."""
+    """Each frame with the pts of the next frame; None for the last frame of the video."""
     previous: DecodedFrame | None = None
     for frame in decoder:
         if previous is not None:

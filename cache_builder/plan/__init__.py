@@ -1,4 +1,4 @@
-"""Which frames are kept and which packets are decoded together. Pure functions."""
+"""Which frames are kept, which packets are decoded together, which shard gets which frame. Pure functions."""
 
 from cache_builder.plan.selection import make_selection
 from cache_builder.plan.units import DecodeUnit, ShardPlan, plan_shards, plan_units

@@ -1,4 +1,4 @@
-"""Which decoded frames a build keeps: all, every K-th, or the one shown at each tick of a clock."""
+"""Which decoded frames a build keeps: all, every K-th, or the frame shown at each tick of a clock."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -13,17 +13,17 @@ from cache_builder.video.packets import NO_PTS
 from cache_builder.video.scan import VideoScan
 
 Selection = Callable[[int, int | None, int | None], bool]
-"""(ordinal in the video, pts, pts of the frame that follows or None behind the last) -> keep it?"""
+"""(ordinal in the video, pts, pts of the next frame or None after the last) -> whether to keep the frame."""
 
 _MAX_VIDEOS_REMEMBERED: Final = 4
-"""A process decodes units of few long videos in turn; short ones are fitted in no time."""
+"""A process decodes units of a few long videos in turn; fitting short videos again takes no time."""
 
 
 def make_selection(config: BuildConfig, scan: VideoScan) -> Selection:
-    """The selection that `config` asks for, for one video.
+    """The selection for one video.
 
     Raises:
-        VideoError: `--fps` on a video without timestamps, or with some that are 2**62 ticks apart.
+        VideoError: `--fps` on a video without timestamps, or with timestamps more than 2**62 ticks apart.
     """
     if config.exact_fps is None:
         return lambda ordinal, pts, following_pts: ordinal % config.stride == 0
@@ -47,7 +47,7 @@ def make_selection(config: BuildConfig, scan: VideoScan) -> Selection:
 def _fit(
     sorted_pts: bytes, time_base: Fraction, rate_in_header: Fraction | None, rate_wanted: Fraction
 ) -> FrameTimes:
-    """`fit_frame_times`, once for all units of a video that a process decodes."""
+    """`fit_frame_times`, computed once for all units of a video that a process decodes."""
     return fit_frame_times(
         np.frombuffer(sorted_pts, np.int64),
         time_base=time_base,
@@ -57,9 +57,9 @@ def _fit(
 
 
 def shown_at_ticks(fps: Fraction, times: FrameTimes) -> Selection:
-    """Keep a frame if a tick falls while it is shown: from its time to that of the next, or to the video's end.
+    """Keep a frame if a tick falls between its time and the time of the next frame, or the end of the video.
 
-    Tick k is k/fps seconds after the first frame. A frame that several ticks fall on is kept once.
+    Tick k is k/fps seconds after the first frame. A frame with several ticks is kept once.
     """
 
     def first_tick_from(seconds: Fraction) -> int:
@@ -68,7 +68,7 @@ def shown_at_ticks(fps: Fraction, times: FrameTimes) -> Selection:
     def keeps(ordinal: int, pts: int | None, following_pts: int | None) -> bool:
         if pts is None:
             return False
-        # Of frames of one pts the last is known by the other pts that follows.
+        # Of several frames with one pts, the last is the one before another pts.
         start = times.seconds(pts, last_of_equal=following_pts != pts)
         if following_pts is None:
             end = times.end_seconds

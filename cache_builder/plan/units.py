@@ -1,4 +1,4 @@
-"""The two plans of a build, both pure: what to decode, and where every decoded frame goes."""
+"""The two plans of a build: which packets are decoded together, and which shard gets which frame."""
 
 import math
 from collections.abc import Sequence
@@ -7,13 +7,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from cache_builder.errors import VideoError
 from cache_builder.settings import BuildConfig
 from cache_builder.video.decode import gop_units
 from cache_builder.video.scan import VideoScan
 
 
 class DecodeUnit(msgspec.Struct, frozen=True, kw_only=True, order=True):
-    """Packets [first_packet, end_packet) of a video: whole GOPs, decoded by one worker in one go."""
+    """Packets [first_packet, end_packet) of a video: whole GOPs, decoded by one worker at once."""
 
     video_id: int
     first_packet: int
@@ -21,12 +22,12 @@ class DecodeUnit(msgspec.Struct, frozen=True, kw_only=True, order=True):
 
     @property
     def num_packets(self) -> int:
-        """Packets, hence about as many frames."""
+        """Number of packets, which is about the number of frames."""
         return self.end_packet - self.first_packet
 
 
 class ShardPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """Which source frame lies where. Source frames are numbered by (video, ordinal among the stored)."""
+    """Where each source frame goes. Source frames are numbered by (video, ordinal among its stored frames)."""
 
     shard_sizes: npt.NDArray[np.int64]
     """Frames per shard, shape (S,)."""
@@ -39,15 +40,15 @@ class ShardPlan(msgspec.Struct, frozen=True, kw_only=True):
         return np.concatenate([[0], np.cumsum(self.shard_sizes)]).astype(np.int64)
 
 
-def plan_units(scans: Sequence[VideoScan | None], config: BuildConfig) -> list[DecodeUnit]:
-    """Units of all readable videos, in the order in which to hand them out: largest first.
+def plan_units(scans: Sequence[VideoScan | VideoError], config: BuildConfig) -> list[DecodeUnit]:
+    """Units of all readable videos, largest first, which is the order in which to decode them.
 
-    `scans` has a row per video, None where it is unreadable. Depends on nothing but its arguments.
+    `scans` has a row per video.
     """
     units = [
         DecodeUnit(video_id=video_id, first_packet=first, end_packet=end)
         for video_id, scan in enumerate(scans)
-        if scan is not None
+        if isinstance(scan, VideoScan)
         for first, end in gop_units(scan.packets)
     ]
     return sorted(units, key=lambda unit: (-unit.num_packets, unit))
@@ -56,8 +57,8 @@ def plan_units(scans: Sequence[VideoScan | None], config: BuildConfig) -> list[D
 def plan_shards(num_frames_stored: Sequence[int], config: BuildConfig) -> ShardPlan:
     """Give every stored frame a shard and a slot.
 
-    `num_frames_stored` has an entry per video. Tar shards are equal to within one frame, Zarr shards
-    equal but for the last; with `frames_per_shard="video"` each non-empty video is a shard.
+    `num_frames_stored` has an entry per video. Sizes of tar shards differ by one frame at most. Zarr shards are equal
+    except for the last. With `frames_per_shard="video"` each video that has frames is a shard.
     """
     num_frames = sum(num_frames_stored)
     if config.frames_per_shard == "video":
@@ -77,8 +78,8 @@ def plan_shards(num_frames_stored: Sequence[int], config: BuildConfig) -> ShardP
 def seeded_permutation(length: int, *, seed: int) -> npt.NDArray[np.int64]:
     """A uniform permutation of range(length), shape (length,).
 
-    Sorts 64-bit words of Philox keyed by `SeedSequence([seed])`: NumPy promises that raw words stay the
-    same across versions, and does not promise it for `Generator.permutation`.
+    Sorts 64-bit words of Philox keyed by `SeedSequence([seed])`. NumPy promises that raw words stay the same across
+    versions; it makes no such promise for `Generator.permutation`.
 
     >>> seeded_permutation(5, seed=0).tolist()
     [0, 3, 1, 2, 4]

@@ -1,4 +1,4 @@
-"""What a repair looks at before it makes anything: which files are broken, of what build, and where they go."""
+"""Checks before a repair: which files are broken, which build made them, and where their replacements go."""
 
 import stat
 from pathlib import Path
@@ -16,7 +16,7 @@ REBUILD: Final = "build the cache again: cache-build"
 
 
 def broken_files(cache: Path, manifest: StoreManifest, progress: Progress) -> list[FileEntry]:
-    """The files that are not as the manifest says, by size and hash."""
+    """The files whose size or hash differs from the manifest."""
     entries = [*manifest.files, *manifest.shards]
     progress.start("check", len(entries), "files")
     broken = []
@@ -31,27 +31,27 @@ def config_of(manifest: StoreManifest) -> BuildConfig:
     """The settings that a cache was built with.
 
     Raises:
-        RepairError: they are not those of any build, or not those of the frames.
+        RepairError: no build has such settings, or they contradict the rest of the manifest.
     """
     try:
         config = msgspec.convert(manifest.config, BuildConfig)
     except msgspec.ValidationError as error:
-        raise RepairError(f"config of the manifest is that of no build here: {error}; {REBUILD}") from error
-    told = (config.format, config.encoding, config.frame_shape, config.layout, config.seed)
+        raise RepairError(f"config of the manifest is not one of this version: {error}; {REBUILD}") from error
+    of_config = (config.format, config.encoding, config.frame_shape, config.layout, config.seed)
     of_frames = (
         *(manifest.container, manifest.encoding, manifest.frame_shape),
         *(manifest.layout, manifest.seed),
     )
-    if told != of_frames:
+    if of_config != of_frames:
         raise RepairError(f"config of the manifest contradicts the rest of it; {REBUILD}")
     return config
 
 
 def require_place(cache: Path, entry: FileEntry) -> None:
-    """Make the folders of a file that is to be replaced, and see that no link leads out of the cache.
+    """Make the folders of a file that will be replaced. Links are refused: they could lead out of the cache.
 
     Raises:
-        RepairError: something else is where the file or a folder must be.
+        RepairError: something else has the name of the file or of one of its folders.
     """
     folder = cache
     for part in entry.name.split("/")[:-1]:

@@ -1,4 +1,4 @@
-"""Rows of a damaged `index.npy` made of what is left of a cache, with no video at hand."""
+"""Makes the rows of a damaged `index.npy` again from the other files of a cache, without the videos."""
 
 import os
 from collections.abc import Collection
@@ -27,11 +27,11 @@ Column = npt.NDArray[Any]
 
 
 class IndexRows:
-    """Rows of the index, shard by shard, out of the intact shards of a cache and what lies beside them.
+    """Rows of the index, shard by shard, from the intact shards of a cache and other files.
 
-    What a Zarr shard does not say is taken from the side arrays; from the plan, where one of those is damaged; from
-    the damaged index itself, where the plan does not say it. So rows are to be believed only once the whole index
-    has the SHA-256 that the manifest gives it.
+    Columns that a Zarr shard does not contain come from the side arrays. If a side array is damaged, its column comes
+    from the plan; a column that the plan does not determine comes from the damaged index itself. So the rows are right
+    only if the whole index then has the SHA-256 of the manifest.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class IndexRows:
         plan: ShardPlan,
         broken: Collection[str],
     ) -> None:
-        """`broken` names the files of the cache that are not what the manifest says."""
+        """`broken` has the names of the files that differ from the manifest."""
         self._cache = cache
         self._manifest = manifest
         self._config = config
@@ -61,16 +61,15 @@ class IndexRows:
         """Rows of an intact shard, shape (frames of the shard,), of `INDEX_DTYPE`.
 
         Raises:
-            ValueError: nothing tells them.
+            ValueError: no file has them.
             OSError: the shard or a side array cannot be read.
         """
         cache, manifest, config = self._cache, self._manifest, self._config
         first, end = (int(start) for start in self._shard_starts[shard_id : shard_id + 2])
         if config.format == "wds":
             return tar_shard_rows(cache, manifest=manifest, shard_id=shard_id, first_frame_id=first)
-        assert config.frames_per_shard != "video"  # BuildConfig is valid from birth
         rows = zarr_shard_rows(
-            cache, manifest=manifest, shard_id=shard_id, frames_per_shard=config.frames_per_shard
+            cache, manifest=manifest, shard_id=shard_id, frames_per_shard=config.frames_per_zarr_shard
         )
         for name in SIDE_ARRAYS:
             rows[name] = self._column(name, first, end)
@@ -89,7 +88,7 @@ class IndexRows:
         return self._damaged_index_rows(first, end)[name]
 
     def _damaged_index_rows(self, first: int, end: int) -> FrameIndex:
-        """Rows [first, end) as they are now: where little is damaged, it may be in other columns."""
+        """Rows [first, end) of the damaged index: the damage may be in other rows or columns."""
         expected = next(entry for entry in self._manifest.files if entry.name == INDEX_NAME).num_bytes
         try:
             file = open_inside(self._cache, INDEX_NAME)

@@ -1,9 +1,9 @@
 """`repair_cache`: damaged files of a cache made again, bit for bit.
 
-The manifest says what every file must be, to the byte. Only what differs from it is made again: shards from the videos
-whose frames they hold, the index from the shards, and what else there is from the index. A file is replaced, by one
-rename, only by one that the manifest's own SHA-256 proves right. So a repair can be killed at any moment and given
-again, and can make nothing worse.
+The manifest has the size and SHA-256 of every file. Only files that differ from it are made again: shards from the
+videos of their frames, the index from the shards, and the other files from the index. A new file must have the SHA-256
+of the manifest; then it replaces the damaged one by a rename. So a repair can be killed at any moment and run again,
+and it cannot add damage.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,18 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from cache_builder.build import (
-    DecodeResult,
-    DecodeStage,
-    Workspace,
-    library_versions,
-    resolved,
-    write_index,
-    write_plan,
-    write_shards,
-)
 from cache_builder.discover import discover_videos, source_path
-from cache_builder.errors import MachineError, RepairError, VideoError, VideosError
+from cache_builder.errors import MachineError, RepairError, VideoError, VideosNotWholeError
 from cache_builder.findings import ON_DEVICE_COUNT, SOURCE_DTYPE, DecodedVideo, UnitReceipt
 from cache_builder.gpu import DecoderChoice
 from cache_builder.jobs import PlanNames, ShardJob, UnitJob, shard_rows_path
@@ -32,10 +22,21 @@ from cache_builder.progress import NoProgress, Progress
 from cache_builder.repair.checks import REBUILD, broken_files, config_of, require_place
 from cache_builder.repair.index_rows import IndexRows
 from cache_builder.scans import scan_videos
-from cache_builder.settings import differences
+from cache_builder.stages import (
+    DecodeResult,
+    DecodeStage,
+    Workspace,
+    json_differences,
+    library_versions,
+    resolved,
+    write_index,
+    write_plan,
+    write_shards,
+    write_zarr_files,
+)
 from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import WorkerPool
-from frame_store.containers import ShardReceipt, write_zarr_metadata
+from frame_store.containers import ShardReceipt
 from frame_store.errors import StoreFormatError
 from frame_store.index import FrameIndex, open_index
 from frame_store.manifest import FileEntry, StoreManifest, read_manifest
@@ -50,17 +51,17 @@ def repair_cache(
 ) -> list[FileEntry]:
     """Make the damaged files of the cache at `cache` again, shards from the videos of `videos`, a folder or a video.
 
-    Returns those that were; an empty list says that every file was as the manifest says. No video is looked at
-    where no shard is damaged. Needs the disk space of the shards to be made again, and of all frames of the videos
-    that have some in them.
+    Returns the files that were damaged; an empty list means that every file matched the manifest. Videos are read only
+    if a shard is damaged. A repair needs disk space for the damaged shards, and for all stored frames of every video
+    that has frames in them.
 
     Raises:
-        StoreNotFoundError: no cache there.
-        RepairError: its manifest is damaged; or videos are needed, and none are given, or the cache was made by other
-            versions of the libraries, or their frames by a GPU; or what came out is not what the manifest says.
-        VideosError: videos that are needed are missing, or are others than those that it was made of.
+        StoreNotFoundError: no cache exists at this path.
+        RepairError: the manifest is damaged; videos are needed and none are given; the cache was made with other
+            versions of the libraries, or a GPU decoded the needed videos; or a new file does not match the manifest.
+        VideosNotWholeError: needed videos are missing or have changed since the cache was made.
         InputFolderError: no such folder, no video in it.
-        OutputError: a build or another repair is at work on it, or left unfinished work of something else.
+        OutputError: a build or another repair is running on it, or left unfinished work of another kind.
         MachineError: disk full, I/O error. The same call resumes.
     """
     cache = user_path(cache)
@@ -69,7 +70,7 @@ def repair_cache(
         cache = resolved(cache)
         if videos is not None:
             videos = source_path(videos)
-            discover_videos(videos)  # what cannot be right is said, needed or not
+            discover_videos(videos)  # a wrong path is an error even if no video is needed
         workspace = Workspace(cache)
         with workspace.locked(if_not_writable="copy the cache to a place that can be, and repair it there"):
             broken = broken_files(cache, manifest, progress or NoProgress())
@@ -85,7 +86,7 @@ def repair_cache(
             return broken
     except StoreFormatError as error:
         raise RepairError(
-            f"{error}\nwithout its manifest nothing says what the other files must be; move {cache} away and {REBUILD}"
+            f"{error}\nonly the manifest states what the other files must be; move {cache} away and {REBUILD}"
         ) from error
     except OSError as error:
         raise MachineError(
@@ -127,11 +128,11 @@ class _Repair:
             "repair of": manifest.fingerprint,
             "library_versions": manifest.library_versions,
         }
-        workspace.claim(identity, overwrite=False)
+        workspace.claim(identity, overwrite=False, to_discard="remove that folder")
         try:
             self._make_again(plan)
-        except (RepairError, VideosError):
-            workspace.remove_building(of=identity)  # the same call would come to the same end
+        except (RepairError, VideosNotWholeError):
+            workspace.remove_building(of=identity)  # the same call would fail again
             raise
         for entry in self._broken:
             sync_path(workspace.cache / entry.name)
@@ -141,7 +142,8 @@ class _Repair:
         workspace.remove_building(of=identity)
 
     def _make_again(self, plan: ShardPlan) -> None:
-        """Write all that is broken into `workspace.cache`, and see that it is right."""
+        """Write all broken files into `workspace.cache`, and check them."""
+        workspace = self._workspace
         if self._broken_shard_ids:
             self._write_shards(plan, self._broken_shard_ids)
         if self._index_is_broken and not self._make_index_of_shards(plan):
@@ -149,8 +151,11 @@ class _Repair:
             self._require_decodable(plan, every_shard)
             self._write_shards(plan, every_shard)
             self._write_index(self._written_rows(shard_id) for shard_id in every_shard)
-        if self._broken_names - {shard.name for shard in self._manifest.shards} - {INDEX_NAME}:
-            self._write_zarr_metadata()
+        others = self._broken_names - {shard.name for shard in self._manifest.shards} - {INDEX_NAME}
+        if others and self._config.format == "zarr":  # no build puts other files into a tar cache
+            where = workspace.cache if self._index_is_broken else workspace.output
+            index = open_index(where, num_frames=self._manifest.num_frames)
+            write_zarr_files(workspace.cache, self._config, index)
         self._require_right()
 
     @property
@@ -158,7 +163,7 @@ class _Repair:
         return INDEX_NAME in self._broken_names
 
     def _make_index_of_shards(self, plan: ShardPlan) -> bool:
-        """Write the index from the intact shards and those written again; returns whether it is right."""
+        """Write the index from the intact and the new shards; returns whether it matches the manifest."""
         manifest, workspace = self._manifest, self._workspace
         intact = IndexRows(
             workspace.output, manifest=manifest, config=self._config, plan=plan, broken=self._broken_names
@@ -206,7 +211,7 @@ class _Repair:
         return sorted(found)
 
     def _require_decodable(self, plan: ShardPlan, shard_ids: Sequence[int]) -> None:
-        """See that the shards can be written again here as they were, as far as can be told before it is tried."""
+        """Refuse early what cannot give the same shards again: no videos, frames from a GPU, other library versions."""
         if self._videos is None:
             names = [self._manifest.shards[shard_id].name for shard_id in self._broken_shard_ids] or [
                 INDEX_NAME
@@ -226,7 +231,7 @@ class _Repair:
             others = f" and {counted(len(by_gpu) - 1, 'other')}" if by_gpu[1:] else ""
             raise RepairError(
                 f"{self._workspace.output}: a GPU decoded {by_gpu[0]}{others} of the videos "
-                f"needed, and only such a one gives those bytes; {REBUILD} --device cuda"
+                f"needed, and only such a GPU gives the same bytes; {REBUILD} --device cuda"
             )
         if versions := self._other_versions():
             raise RepairError(
@@ -238,14 +243,14 @@ class _Repair:
             )
 
     def _other_versions(self) -> list[str]:
-        """The libraries that have another version here than the manifest says, a line each."""
+        """One line for each library whose version differs from the manifest."""
         here = library_versions(DecoderChoice())
         there = {
             name: version
             for name, version in self._manifest.library_versions.items()
-            if name not in {"GPU", "torch"}  # those decoded nothing that is needed
+            if name not in {"GPU", "torch"}  # a GPU decoded none of the needed videos
         }
-        return [line.replace("asked for", "installed here") for line in differences(here, there)]
+        return [line.replace("asked for", "installed here") for line in json_differences(here, there)]
 
     def _write_shards(self, plan: ShardPlan, shard_ids: Sequence[int]) -> None:
         manifest, workspace = self._manifest, self._workspace
@@ -261,7 +266,7 @@ class _Repair:
                     )
                 parts.append(sources)
             else:
-                parts.append(np.zeros(entry.num_frames_stored, SOURCE_DTYPE))  # of these, none is needed
+                parts.append(np.zeros(entry.num_frames_stored, SOURCE_DTYPE))  # none of its frames is needed
         names = PlanNames(videos=[entry.path for entry in manifest.videos], units=decoded.unit_names)
         write_plan(workspace, self._config.format, plan, np.concatenate(parts), names)
         num_frames = int(plan.shard_sizes[list(shard_ids)].sum())
@@ -278,7 +283,7 @@ class _Repair:
 
     def _decode(self, needed: list[int]) -> DecodeResult:
         scans, paths = self._scan(needed)
-        num_packets = sum(scan.facts.num_packets for scan in scans if scan is not None)
+        num_packets = sum(scan.facts.num_packets for scan in scans if isinstance(scan, VideoScan))
         self._progress.start("decode", num_packets, "frames")
         with WorkerPool[UnitJob, UnitReceipt](num_workers=self._workers) as pool:
             decoded = DecodeStage(
@@ -291,22 +296,22 @@ class _Repair:
                 on_error="skip",
                 progress=self._progress.advance,
             ).run()
-        errors = [str(video) for video in decoded.videos if isinstance(video, VideoError)]
+        errors = [str(decoded.videos[row]) for row in needed if isinstance(decoded.videos[row], VideoError)]
         if errors:
-            raise VideosError(errors, fault="cannot be decoded as they were", remedy=REBUILD)
+            raise VideosNotWholeError(errors, fault="cannot be decoded as they were", remedy=REBUILD)
         return decoded
 
-    def _scan(self, needed: list[int]) -> tuple[list[VideoScan | None], list[Path]]:
-        """Scans of the needed videos, None for others, and all paths, by `video_id`."""
+    def _scan(self, needed: list[int]) -> tuple[list[VideoScan | VideoError], list[Path]]:
+        """Scans of the needed videos, errors for the others, and all paths, by `video_id`."""
         entries = self._manifest.videos
-        assert self._videos is not None  # `_require_decodable` saw to it
+        assert self._videos is not None  # `_require_decodable` has refused that
         there = {video.relative_path: video for video in discover_videos(self._videos)}
         problems = [f"{entries[row].path}: missing" for row in needed if entries[row].path not in there]
         found = [there[entries[row].path] for row in needed if entries[row].path in there]
         self._progress.start("scan", len(found), "videos")
-        scans: list[VideoScan | None] = [None] * len(entries)
+        scans: list[VideoScan | VideoError] = [VideoError(entry.path, "not needed") for entry in entries]
         rows = {entry.path: row for row, entry in enumerate(entries)}
-        # No scan cache: it goes by size and time, and here every byte must be as it was.
+        # No scan cache: it recognizes files by size and time, and here every byte must be the same.
         with WorkerPool[Any, Any](num_workers=self._workers) as pool:
             found_scans = scan_videos(found, cache_path=None, pool=pool)
         for video, scan in zip(found, found_scans, strict=True):
@@ -318,38 +323,24 @@ class _Repair:
             else:
                 scans[row] = scan
         if problems:
-            raise VideosError(
+            raise VideosNotWholeError(
                 sorted(problems),
-                fault=f"in {self._videos} are not those that the cache was made of",
+                fault=f"in {self._videos} are not those that the cache was made from",
                 remedy=f"give the folder that holds them, or {REBUILD}",
             )
         unused = self._videos
         return scans, [there[entry.path].path if entry.path in there else unused for entry in entries]
 
-    def _write_zarr_metadata(self) -> None:
-        workspace, config = self._workspace, self._config
-        if config.format != "zarr" or config.frames_per_shard == "video":
-            return  # a tar cache has no such files: what is listed beside its index, no build put there
-        write_zarr_metadata(
-            workspace.cache,
-            index=self._index(),
-            frame_shape=config.frame_shape,
-            frames_per_shard=config.frames_per_shard,
-            encoding=config.encoding,
-        )
-
-    def _index(self) -> FrameIndex:
-        where = self._workspace.cache if self._index_is_broken else self._workspace.output
-        return open_index(where, num_frames=self._manifest.num_frames)
-
     def _require_right(self) -> None:
-        """See that all files made again are what the manifest says, before one of them is put in its place."""
+        """Check that all new files match the manifest, before any of them replaces a damaged one."""
         wrong = [entry.name for entry in self._broken if check_file(self._workspace.cache, entry)]
         if wrong:
-            what = f"{self._workspace.output}: {', '.join(wrong[:10])}: came out otherwise than the manifest says"
+            what = (
+                f"{self._workspace.output}: {', '.join(wrong[:10])}: the new files differ from the manifest"
+            )
             if versions := self._other_versions():
                 remedy = f"nothing was replaced; install those, or {REBUILD}"
                 raise RepairError(listed(f"{what}, with other versions", versions, remedy))
             raise RepairError(
-                f"{what}, though of the same libraries (another kind of CPU?); nothing was replaced; {REBUILD}"
+                f"{what}, although the libraries are the same (another kind of CPU?); nothing was replaced; {REBUILD}"
             )

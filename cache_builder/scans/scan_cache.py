@@ -1,7 +1,7 @@
-"""Scans of many videos, in parallel, remembered in one file: a second run of the same folder is instant.
+"""Scans many videos in parallel and keeps the scans in one file, so that a second run of the same folder is instant.
 
-Scans run in the processes of a worker pool: whatever a file does to FFmpeg, a crash, a hang or a flood of memory,
-costs that video and nothing else. Threads could not be stopped, and would all end with the first crash.
+Scans run in the processes of a worker pool. A file that makes FFmpeg crash, hang or take too much memory costs only its
+own video. Threads could not be stopped, and the first crash would end them all.
 """
 
 import hashlib
@@ -19,13 +19,13 @@ from cache_builder.scans.scan_job import CountJob, ScanJob, StartCheckJob
 from cache_builder.video.decode import FrameTable, predict_frames, starts_to_try
 from cache_builder.video.packets import PACKET_COLUMNS, PacketTable
 from cache_builder.video.scan import VideoFacts, VideoScan
-from cache_builder.worker_pool import JobDied, JobRaised, WorkerPool
+from cache_builder.worker_pool import JobDied, JobRaised, Outcome, WorkerPool
 from frame_store.publish import write_file
 from frame_store.shared import raise_if_out_of_files
 
 _DIGEST_BYTES: Final = 32
 _CACHE_VERSION: Final = f"9, PyAV {av.__version__}"
-"""Another build of FFmpeg may number packets otherwise."""
+"""Another build of FFmpeg may number packets differently."""
 
 
 class _CachedVideo(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -33,11 +33,11 @@ class _CachedVideo(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     mtime_ns: int
     facts: VideoFacts
     packets: bytes
-    """The columns of `PACKET_COLUMNS`, one behind the other."""
+    """The columns of `PACKET_COLUMNS`, one after the other."""
     counted_frames: bytes | None
     """`packet` and `pts` of a `FrameTable` found by decoding."""
     unit_starts: bytes
-    """That of the same."""
+    """`unit_starts` of the same table."""
 
 
 class _CacheFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,8 +54,8 @@ def scan_videos(
 ) -> list[VideoScan | VideoError]:
     """Scan every video in `pool`, or take its scan from `cache_path` if size and mtime are the same.
 
-    Returns a row per video: its scan, or the reason why there is none. Reasons are not remembered.
-    `progress` is called with (videos done, videos). A cache file that cannot be read counts as none.
+    Returns a row per video: its scan, or the error that prevented it. Errors are not kept in the file. `progress` is
+    called with (videos done, videos). A cache file that cannot be read counts as empty.
     """
     scans = _Scanning(videos, cache_path, pool, progress, with_frames=False).run()
     return [scan if isinstance(scan, VideoError) else scan[0] for scan in scans]
@@ -69,18 +69,19 @@ def scan_frames(
     decode_all: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[tuple[VideoScan, FrameTable] | VideoError]:
-    """Like `scan_videos`, and tell every video's frames.
+    """Like `scan_videos`, with a table of every video's frames.
 
-    Videos that only decoding can count are decoded once, with `decode_all` all of them.
+    If packets alone do not determine the frames, the video is decoded once. With `decode_all` every video is decoded.
     """
     scans = _Scanning(videos, cache_path, pool, progress, with_frames=True, decode_all=decode_all).run()
     return [scan if isinstance(scan, VideoError) else (scan[0], _require(scan[1])) for scan in scans]
 
 
 def forget_scans(cache_path: Path, relative_paths: Sequence[str]) -> None:
-    """Have videos scanned anew that turned out to be others than the cache file says.
+    """Remove videos from the cache file, so that the next run scans them again.
 
-    Size and time of change do not tell all such: a copy may keep them, and a read may fail for once.
+    Needed for a video that has changed and kept its size and time, as a copy can, or whose first scan was wrong because
+    a read failed.
     """
     cached = _read_cache(cache_path)
     kept = {path: entry for path, entry in cached.items() if path not in set(relative_paths)}
@@ -114,7 +115,6 @@ class _Scanning:
         self._scans: dict[int, VideoScan] = {}
         self._found: dict[int, _Found | VideoError] = {}
         self._has_news = False
-        self._to_retry_alone: list[_Job] = []
 
     def run(self) -> list[_Found | VideoError]:
         try:
@@ -125,33 +125,29 @@ class _Scanning:
                     self._pool.submit(ScanJob(row=row, path=video.path, relative_path=video.relative_path))
                 else:
                     self._take_scan(row, *known)
-            self._drain()
-            while self._to_retry_alone:
-                self._pool.submit(self._to_retry_alone.pop())
-                self._drain()
-        finally:  # interrupted, what was scanned is kept
+            for outcome in self._pool.outcomes(retry_deaths=True):
+                self._take(outcome)
+        finally:  # an interrupted run keeps its scans
             if self._cache_path is not None and self._has_news:
                 self._write()
         return [self._found[row] for row in range(len(self._videos))]
 
-    def _drain(self) -> None:
-        while self._pool.num_unfinished:
-            outcome = self._pool.next_outcome()
-            job = outcome.job
-            if isinstance(outcome, JobDied):
-                self._take_death(job, outcome.how)
-            elif isinstance(outcome, JobRaised):
-                if not isinstance(outcome.error, VideoError):
-                    raise outcome.error from RuntimeError(outcome.trace)
-                self._settle(job.row, outcome.error)
+    def _take(self, outcome: Outcome[_Job, VideoScan | FrameTable]) -> None:
+        job = outcome.job
+        if isinstance(outcome, JobDied):
+            self._settle(job.row, VideoError(job.name, f"the process reading it {outcome.how}, twice"))
+        elif isinstance(outcome, JobRaised):
+            if not isinstance(outcome.error, VideoError):
+                raise outcome.error
+            self._settle(job.row, outcome.error)
+        else:
+            self._has_news = True
+            if isinstance(outcome.result, FrameTable):
+                self._settle(job.row, (self._scans[job.row], outcome.result))
+            elif not isinstance(job, StartCheckJob) and starts_to_try(outcome.result):
+                self._pool.submit(StartCheckJob(row=job.row, path=job.path, scan=outcome.result))
             else:
-                self._has_news = True
-                if isinstance(outcome.result, FrameTable):
-                    self._settle(job.row, (self._scans[job.row], outcome.result))
-                elif not isinstance(job, StartCheckJob) and starts_to_try(outcome.result):
-                    self._pool.submit(StartCheckJob(row=job.row, path=job.path, scan=outcome.result))
-                else:
-                    self._take_scan(job.row, outcome.result, None)
+                self._take_scan(job.row, outcome.result, None)
 
     def _take_scan(self, row: int, scan: VideoScan, frames: FrameTable | None) -> None:
         if self._with_frames and frames is None:
@@ -161,12 +157,6 @@ class _Scanning:
                 self._pool.submit(CountJob(row=row, path=self._videos[row].path, scan=scan))
                 return
         self._settle(row, (scan, frames))
-
-    def _take_death(self, job: _Job, how: str) -> None:
-        if job.is_retry:
-            self._settle(job.row, VideoError(job.name, f"the process reading it {how}, twice"))
-        else:  # perhaps it was not the video's fault: memory that others had taken, a crowded machine
-            self._to_retry_alone.append(msgspec.structs.replace(job, is_retry=True))
 
     def _settle(self, row: int, found: _Found | VideoError) -> None:
         self._found[row] = found
@@ -187,11 +177,11 @@ def _require(frames: FrameTable | None) -> FrameTable:
 
 
 def _read_cache(path: Path | None) -> dict[str, _CachedVideo]:
-    """What the file remembers; nothing if it is missing, damaged, or of another version."""
+    """The entries of the file; empty if it is missing, damaged, or of another version."""
     try:
         raw = path.read_bytes() if path is not None else b""
         digest, data = raw[:_DIGEST_BYTES], raw[_DIGEST_BYTES:]
-        if hashlib.sha256(data).digest() != digest:  # a flipped bit would be a wrong timestamp for ever
+        if hashlib.sha256(data).digest() != digest:  # a flipped bit would stay as a wrong timestamp
             return {}
         file = msgspec.msgpack.decode(data, type=_CacheFile)
     except (OSError, msgspec.MsgspecError) as error:
@@ -225,7 +215,7 @@ def _write_cache(
 
 
 def _unpack(video: SourceVideo, cached: _CachedVideo) -> _Found | None:
-    """The cached scan, None if the file changed since or the columns make no sense."""
+    """The cached scan; None if the video's file has changed, or if the columns have a wrong length."""
     try:
         status = video.path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Jobs of a worker pool that read one video: its packets, or, where those do not tell its frames, all its pixels."""
+"""Jobs of a worker pool that read one video: its packets, or, if those do not determine its frames, all its pixels."""
 
 from pathlib import Path
 
@@ -25,7 +25,6 @@ class ScanJob(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
     relative_path: str
     video_limits: VideoLimits = DEFAULT_LIMITS
-    is_retry: bool = False
 
     @property
     def name(self) -> str:
@@ -34,10 +33,10 @@ class ScanJob(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def limits(self) -> JobLimits:
-        """By the size of the file, which was not opened yet."""
+        """By the size of the file, which is not open yet."""
         try:
             num_bytes = self.path.stat().st_size
-        except OSError:  # for `run` to say
+        except OSError:  # `run` reports it
             num_bytes = 0
         return JobLimits(seconds=seconds_to_scan(num_bytes), memory_bytes=self.video_limits.max_memory_bytes)
 
@@ -54,13 +53,12 @@ class ScanJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _ScannedVideoJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What jobs on a video have in common once it is scanned."""
+    """What the jobs on a scanned video have in common."""
 
     row: int
     """In the table of videos."""
     path: Path
     scan: VideoScan
-    is_retry: bool = False
 
     @property
     def name(self) -> str:
@@ -76,11 +74,11 @@ class _ScannedVideoJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class StartCheckJob(_ScannedVideoJob, frozen=True, kw_only=True, eq=False):
-    """Try a few starts of the video at `path` that nothing proves."""
+    """Try whether decoding can start at a few keyframes of the video, of which the scan gives no proof."""
 
     @property
     def limits(self) -> JobLimits:
-        """For as many packets as are decoded at most, twice."""
+        """For twice the largest number of packets that are decoded."""
         return self._limits_to_decode(2 * MAX_PACKETS_DECODED)
 
     def run(self) -> VideoScan:
@@ -100,7 +98,7 @@ class CountJob(_ScannedVideoJob, frozen=True, kw_only=True, eq=False):
 
     @property
     def limits(self) -> JobLimits:
-        """By what the scan found."""
+        """By the number of packets."""
         return self._limits_to_decode(self.scan.facts.num_packets)
 
     def run(self) -> FrameTable:

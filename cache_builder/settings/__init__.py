@@ -1,28 +1,29 @@
-"""The settings of a build: their values, files and presets."""
+"""The settings of a build: their names and types, their values, files and presets."""
 
-from cache_builder.settings.config import (
-    BuildConfig,
+from cache_builder.settings.build_settings import (
+    SETTINGS,
     BuildSettings,
     DeviceName,
     ErrorPolicy,
-    RunOptions,
+    Setting,
     checked_settings,
-    differences,
     read_settings,
-    resolve,
 )
+from cache_builder.settings.config import BuildConfig, RunOptions, default_text, resolve
 from cache_builder.settings.frame_times import LONGEST_TICKS, FrameTimes, fit_frame_times
 
 __all__ = [
     "LONGEST_TICKS",
+    "SETTINGS",
     "BuildConfig",
     "BuildSettings",
     "DeviceName",
     "ErrorPolicy",
     "FrameTimes",
     "RunOptions",
+    "Setting",
     "checked_settings",
-    "differences",
+    "default_text",
     "fit_frame_times",
     "read_settings",
     "resolve",

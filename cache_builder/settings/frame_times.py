@@ -1,8 +1,8 @@
-"""When frames are shown, to the fraction of a second: containers round that to their time base.
+"""The exact times of frames, from timestamps that the container has rounded to its time base.
 
-A Matroska file of 30 frames a second says 0, 33, 67, 100 ms. Both the first timestamp and the one compared with it are
-rounded, so a difference is wrong by up to one unit of the time base, and a clock of the same rate would miss a frame in
-three. So the true times are looked for: a frame rate that explains the timestamps to that one unit gives them exactly.
+A Matroska file of 30 frames a second has the timestamps 0, 33, 67, 100 ms. Both the first timestamp and the one
+compared with it are rounded, so their difference is wrong by up to one unit of the time base, and a clock of the same
+rate would miss a frame in three. A frame rate that explains all timestamps to within that unit gives the exact times.
 """
 
 from collections.abc import Iterator
@@ -28,20 +28,20 @@ _USUAL_RATES: Final = (
 )
 
 _MAX_PLAIN_NUMERATOR: Final = 1000
-"""A header's rate beyond it is mostly a mean over rounded durations: 98000/3267 for 30."""
+"""A rate with a larger numerator in a header is mostly a mean over rounded durations: 98000/3267 for 30."""
 
 LONGEST_TICKS: Final = 2**62
-"""Between the first timestamp and the last: more would not fit in int64."""
+"""Largest distance between the first and the last timestamp: a larger one would not fit in int64."""
 
 _LARGEST_INT64: Final = 2**62
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FrameTimes:
-    """Times of a video's frames after its first one, from their pts."""
+    """Times of a video's frames, counted from its first frame."""
 
     pts: npt.NDArray[np.int64]
-    """Ticks, rising, shape (num_frames,); equal ones may follow each other."""
+    """Ticks in rising order, shape (num_frames,); several may be equal."""
     numerators: npt.NDArray[Any]
     """Time of each row in units of the time base, times `denominator`: int64, or Python's integers as object."""
     denominator: int
@@ -50,7 +50,7 @@ class FrameTimes:
     time_base: Fraction
 
     def seconds(self, pts: int, *, last_of_equal: bool) -> Fraction:
-        """Seconds from the first frame to the one of `pts`; of several of that pts, to the first or the last."""
+        """Seconds from the first frame to the frame of `pts`; if several frames have it, to the first or the last."""
         row = int(np.searchsorted(self.pts, pts, side="right")) - 1
         if row >= 0 and self.pts[row] == pts and not last_of_equal:
             row = int(np.searchsorted(self.pts, pts, side="left"))
@@ -73,11 +73,9 @@ def fit_frame_times(
 ) -> FrameTimes:
     """Times of frames from their `pts` (ticks, sorted, at least one), by the frame rate that explains most of them.
 
-    `pts` may be `LONGEST_TICKS` apart at most.
-
-    Every time is within a unit of the time base of its pts, counted from the first. Frames that no rate explains have
-    just that. Rates are tried in the order of `_candidates`, and the first that explains three of four frames counts;
-    where none does, the one that explains the most of them.
+    `pts` may be at most `LONGEST_TICKS` apart. Every time is within one unit of the time base of its pts, counted from
+    the first frame. A frame that the rate does not explain keeps its pts. Rates are tried in the order of
+    `_candidates`. The first rate that explains three of four frames is taken, or else the rate that explains the most.
     """
     distances = pts - pts[0]
     best: _Fit | None = None
@@ -85,8 +83,8 @@ def fit_frame_times(
         fit = _fit(distances, 1 / (rate * time_base))
         if best is None or fit.num_unexplained < best.num_unexplained:
             best = fit
-        # A part of the true rate explains every other frame, or a few more. A rate that explains most is the true one,
-        # and a later one that explains more would do so by chance.
+        # Half of the true rate explains every other frame, or a few more. A rate that explains most frames is the true
+        # one; a later rate that explains even more does so by chance.
         if best.num_unexplained < len(pts) / 4:
             break
     assert best is not None
@@ -110,8 +108,8 @@ def _candidates(
 ) -> Iterator[Fraction]:
     """Frame rates to try.
 
-    The rate that is wanted comes first: where it explains the timestamps, every frame is to be kept. Its multiples are
-    likelier than a rate that only the mean of the rounded timestamps suggests.
+    The wanted rate comes first: if it explains the timestamps, every frame is kept. Its multiples are more likely than
+    a rate that follows only from the mean of the rounded timestamps.
     """
     yield rate_wanted
     is_plain = rate_in_header is not None and (
@@ -143,22 +141,22 @@ class _Fit:
 
 
 def _fit(distances: npt.NDArray[np.int64], period: Fraction) -> _Fit:
-    """Times of frames that are `period` units apart, as far as `distances` (units, from the first) allow it."""
+    """Times of frames that are `period` units apart, where `distances` (units from the first frame) allow it."""
     one = period.denominator  # a unit of the time base
     largest = (int(distances[-1]) + len(distances) * period + 2) * 2 * one
     found = distances.astype(np.int64 if largest < _LARGEST_INT64 else object) * one
     regular = np.arange(len(found)).astype(found.dtype) * period.numerator
     error = found - regular
     spread = error.max() - error.min()
-    # Exactly a unit comes of halves alone: rounded away from zero, they are early before it and late behind it.
+    # A spread of exactly one unit comes only from halves, rounded away from zero: early before it, late after it.
     rises = np.flatnonzero(error == error.min())[-1] < np.flatnonzero(error == error.max())[0]
     if spread < one or (spread == one and rises):
         return _Fit(numerators=regular, denominator=one, period=period, num_unexplained=0)
-    if period <= 2:  # frames and units are too alike to tell where one is missing
+    if period <= 2:  # a frame takes so few units that a missing frame cannot be located
         return _Fit(numerators=found, denominator=one, period=period, num_unexplained=len(found))
     on_grid = (2 * found + period.numerator) // (2 * period.numerator) * period.numerator
     is_near = _is_near(found - on_grid, one)
-    # Behind a frame's packet may come one that is never shown: VP8's hidden pictures.
+    # After a frame's packet may come a packet that is never shown: VP8's hidden pictures.
     is_second = np.concatenate([[False], is_near[1:] & is_near[:-1] & (np.diff(on_grid) == 0)])
     rows = np.flatnonzero(~is_second)
     numerators = found.copy()
@@ -174,9 +172,9 @@ def _fit(distances: npt.NDArray[np.int64], period: Fraction) -> _Fit:
 def _fit_runs(
     found: npt.NDArray[Any], on_grid: npt.NDArray[Any], period: Fraction
 ) -> tuple[npt.NDArray[Any], int]:
-    """Times of frames among which some may be missing, and how many are explained by no grid but their own.
+    """Times of frames of which some may be missing, and the number of frames that the grid from the first one misses.
 
-    Behind a gap a run of frames goes on where the grid from the first frame says, or has a grid of its own: recordings
+    After a gap, a run of frames either continues on the grid of the first frame or has its own grid, as in recordings
     that were joined.
     """
     one, step = period.denominator, period.numerator
@@ -192,7 +190,7 @@ def _fit_runs(
 
 
 def _is_near(error: npt.NDArray[Any], one: int) -> npt.NDArray[np.bool_]:
-    """bool per row: whether rounding explains a difference of timestamps that is by `error` too long."""
+    """bool per row: whether rounding explains a difference of timestamps that is too long by `error`."""
     return np.asarray((error > -one) & (error <= one), np.bool_)
 
 

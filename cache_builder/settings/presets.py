@@ -12,7 +12,7 @@ SUFFIX: Final = ".toml"
 
 
 def presets() -> dict[str, Traversable]:
-    """The presets by name, in alphabetical order; none where this code runs without being installed."""
+    """The presets by name, in alphabetical order; empty if this code runs without being installed."""
     try:
         found = files(PRESETS_PACKAGE).iterdir()
     except ModuleNotFoundError:
@@ -22,12 +22,12 @@ def presets() -> dict[str, Traversable]:
 
 
 def settings_file(config: Path) -> Traversable:
-    """The file that `config` says: the one at this path, or else, for a name alone, the preset of this name.
+    """The file at the path `config`; if there is none and `config` is a bare name, the preset of this name.
 
-    A file wins: what lies where the user is was put there on purpose.
+    A file goes before a preset, because the user put it there on purpose.
 
     Raises:
-        ConfigError: a name alone of neither; lists the presets.
+        ConfigError: a bare name that is neither a file nor a preset; lists the presets.
     """
     if config.is_file() or config.name != str(config):
         return config

@@ -10,10 +10,9 @@ from frame_cache_tools.samples.numbered_videos import NumberedVideo, write_numbe
 
 import cache_builder
 import frame_store
-from cache_builder import api
-from cache_builder.cli import main as cli
-from cache_builder.errors import ConfigError, InputFolderError, OutputError, VideosError
-from cache_builder.settings.config import BuildSettings
+from cache_builder import api, cli
+from cache_builder.errors import ConfigError, InputFolderError, OutputError, VideosNotWholeError
+from cache_builder.settings import BuildSettings
 
 NOT_FLAGS_OF_A_CACHE = {"sources", "videos", "out", "config", "overwrite"}
 
@@ -53,7 +52,7 @@ def test_a_cache_is_built_beside_its_videos_with_two_words(videos):
     assert (report.status, report.num_frames, report.not_whole) == ("built", 20, [])
     store = frame_store.open_store(report.output)
     assert store.frame_shape == (16, 16, 3)
-    # The command says the same, and finds it done.
+    # The command with the same settings finds the cache complete.
     result = CliRunner().invoke(cli.cache_build, [str(videos), "--size", "16", "--workers", "1"])
     assert result.exit_code == 0 and "already complete" in result.output, result.output
     with pytest.raises(OutputError, match=r"(?s)stride: 1 there, 2 asked for.*overwrite=True"):
@@ -98,7 +97,7 @@ def test_a_cache_is_built_beside_its_videos_with_two_words(videos):
     ],
 )
 def test_keywords_mean_what_their_flags_mean(settings_built, monkeypatch, keywords, flags):
-    monkeypatch.setattr("cache_builder.build.run_build", api.run_build)
+    monkeypatch.setattr("cache_builder.cli.build_command.run_build", api.run_build)
     cache_builder.build_cache(Path("somewhere"), "there", **keywords)
     CliRunner().invoke(
         cli.cache_build, ["somewhere", "--out", "there", *flags]
@@ -137,6 +136,29 @@ def test_a_wrong_setting_is_named_as_a_keyword(settings_built, keywords, message
     assert not settings_built
 
 
+def test_a_setting_of_the_file_is_named_with_its_file(settings_built, tmp_path):
+    config = tmp_path / "my.toml"
+    config.write_text('stride = 0\nseed = 3\nformat = "zarr"\n')
+    with pytest.raises(ConfigError, match=rf"^stride in {config} must be at least 1, found 0$"):
+        cache_builder.build_cache("somewhere", "there", config=config)
+    with pytest.raises(ConfigError, match=r"^stride must be at least 1, found -1$"):
+        cache_builder.build_cache("somewhere", "there", config=config, stride=-1)
+    with pytest.raises(ConfigError, match=rf"^format = \"zarr\" in {config} takes .*, not encoding='jpeg'$"):
+        cache_builder.build_cache("somewhere", "there", config=str(config), encoding="jpeg")
+    assert not settings_built
+
+
+def test_a_difference_to_a_setting_of_the_file_is_named_with_its_file(videos, tmp_path):
+    config = tmp_path / "my.toml"
+    config.write_text("size = 16\nstride = 2\nworkers = 1\n")
+    cache_builder.build_cache(videos, tmp_path / "cache", config=config)
+    config.write_text("size = 16\nstride = 3\n")
+    with pytest.raises(OutputError) as caught:
+        cache_builder.build_cache(videos, tmp_path / "cache", config=config, seed=1)
+    assert f"stride in {config}: 2 there, 3 asked for" in str(caught.value)
+    assert "\n  seed: 0 there, 1 asked for" in str(caught.value)
+
+
 def test_other_mistakes(videos, tmp_path):
     with pytest.raises(TypeError, match="unexpected keyword argument 'sizes'"):
         cache_builder.build_cache(videos, sizes=64)
@@ -146,13 +168,13 @@ def test_other_mistakes(videos, tmp_path):
         cache_builder.build_cache("/", size=16)
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad/b.mp4").write_bytes(b"nothing" * 99)
-    with pytest.raises(VideosError, match="on_error='skip'"):
+    with pytest.raises(VideosNotWholeError, match="on_error='skip'"):
         cache_builder.build_cache(tmp_path / "bad", size=16, workers=1)
     with pytest.raises(ConfigError, match="nosuch"):
         cache_builder.build_cache(videos, config=tmp_path / "nosuch.toml")
 
 
-def test_progress_is_told(videos, tmp_path):
+def test_progress_is_reported(videos, tmp_path):
     class Told:
         def __init__(self):
             self.stages, self.steps = [], 0

@@ -162,7 +162,7 @@ class TestPassedOver:
         own = [tmp_path / name for name in ("out", "out.scan", "out.lock")]
         assert look_into(tmp_path, not_counted=own).passed_over.text is None
 
-    def test_rare_extensions_are_told_together(self, tmp_path):
+    def test_rare_extensions_are_counted_together(self, tmp_path):
         touch(tmp_path, "a.mp4", *(f"{kind}.x{kind}" for kind in range(11)))
         assert look_into(tmp_path).passed_over.text.endswith("1 .x5, 1 .x6, 3 of 3 other kinds")
 

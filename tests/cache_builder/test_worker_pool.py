@@ -3,16 +3,24 @@ import resource
 import pytest
 
 from cache_builder.worker_pool import JobDied, JobDone, JobLimits, JobRaised, WorkerPool
-from tests.support.faults.pool_jobs import Hang, KillItself, MemoryLimit, Number, TakeMemory, Unpicklable
+from tests.support.faults.pool_jobs import (
+    Hang,
+    KillItself,
+    KillItselfOnce,
+    MemoryLimit,
+    Number,
+    TakeMemory,
+    Unpicklable,
+)
 
 pytestmark = pytest.mark.usefixtures("workers_of_its_own")
 
 
-def outcomes(*jobs, num_workers=1):
+def outcomes(*jobs, num_workers=1, retry_deaths=False):
     with WorkerPool(num_workers=num_workers) as pool:
         for job in jobs:
             pool.submit(job)
-        return [pool.next_outcome() for _ in jobs]
+        return list(pool.outcomes(retry_deaths=retry_deaths))
 
 
 def test_a_pool_that_is_given_nothing_starts_nothing():
@@ -50,3 +58,29 @@ def test_a_death_and_a_job_that_cannot_be_read_cost_themselves_alone():
     assert died.how == "was killed by SIGKILL"
     assert isinstance(raised.error, ImportError)
     assert done.result == 3
+
+
+def test_a_job_whose_process_died_is_tried_once_more_when_the_others_are_done(tmp_path):
+    once, always = KillItselfOnce(mark=tmp_path / "mark"), KillItself()
+    first, *retried = outcomes(once, always, Number(value=1), retry_deaths=True)
+    assert first.result == 1
+    assert sorted(retried, key=lambda outcome: isinstance(outcome, JobDone)) == [
+        JobDied(job=always, how="was killed by SIGKILL"),
+        JobDone(job=once, result="alive"),
+    ]
+
+
+def test_jobs_that_are_submitted_between_two_outcomes_are_done_too():
+    with WorkerPool(num_workers=1) as pool:
+        pool.submit(Number(value=3))
+        found = []
+        for outcome in pool.outcomes():
+            found.append(outcome.result)
+            if outcome.result:
+                pool.submit(Number(value=outcome.result - 1))
+    assert found == [3, 2, 1, 0]
+
+
+def test_an_error_names_where_in_the_worker_it_was_raised():
+    (raised,) = outcomes(Unpicklable())
+    assert "_refuse" in str(raised.error.__cause__)

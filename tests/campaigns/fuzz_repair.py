@@ -14,7 +14,7 @@ from pathlib import Path
 from cache_builder.build.pipeline import run_build
 from cache_builder.errors import RepairError
 from cache_builder.repair.repair import repair_cache
-from cache_builder.settings.config import BuildSettings, resolve
+from cache_builder.settings import BuildSettings, resolve
 from frame_store.manifest import read_manifest
 from frame_store.names import INDEX_NAME
 from frame_store.verify import verify_store

@@ -4,7 +4,7 @@ import os
 
 from click.testing import CliRunner
 
-from cache_builder.cli.main import cache_build
+from cache_builder.cli import cache_build
 
 SMALL = ("--size", "64", "--workers", "2")
 

@@ -218,7 +218,7 @@ def commands() -> dict[str, click.Command]:
     """By the name that a shell knows."""
     from frame_cache_tools.bias.cli import main as cache_bias
 
-    from cache_builder.cli.main import cache_build, cache_info, cache_verify
+    from cache_builder.cli import cache_build, cache_info, cache_verify
 
     return {
         "cache-build": cache_build,

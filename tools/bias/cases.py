@@ -9,11 +9,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from cache_builder.build import read_inputs
 from cache_builder.discover import discover_videos
-from cache_builder.errors import ConfigError, InputFolderError
+from cache_builder.errors import ConfigError, InputFolderError, VideoError
 from cache_builder.plan import plan_shards
-from cache_builder.scans import ScanPool
+from cache_builder.scans import ScanPool, scan_videos
 from cache_builder.settings import BuildSettings, resolve
 from frame_store import CacheStore, open_store
 from frame_store.manifest import Layout
@@ -84,11 +83,9 @@ def cases_of_videos(folder: Path) -> list[BiasCase]:
     """
     _, options = resolve(BuildSettings())
     with ScanPool(num_workers=options.workers) as pool:
-        inputs = read_inputs(discover_videos(folder), scan_cache=None, pool=pool)
+        scans = scan_videos(discover_videos(folder), cache_path=None, pool=pool)
     packets = [
-        (video.relative_path, scan.facts.num_packets)
-        for video, scan in zip(inputs.videos, inputs.readable, strict=True)
-        if scan is not None
+        (scan.facts.path, scan.facts.num_packets) for scan in scans if not isinstance(scan, VideoError)
     ]
     sizes = np.array([num_packets for _, num_packets in packets], np.int64)
     if not sizes.sum():

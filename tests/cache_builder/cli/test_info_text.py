@@ -1,12 +1,12 @@
-"""What `cache-info` says: the settings and the videos' facts first, and `unknown` for what a stranger left out."""
+"""The text of `cache-info`: settings and facts of the videos first, `unknown` for what the manifest lacks."""
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cache_builder.cli import cache_info
 from cache_builder.cli.info_text import info_text, videos_table
-from cache_builder.cli.main import cache_info
 from frame_store.manifest import read_manifest
 from tests.support.commands import run
 from tests.support.videos.tiny_videos import tiny_video
@@ -14,7 +14,7 @@ from tests.support.videos.tiny_videos import tiny_video
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """A cache with every setting said, of two videos at different rates."""
+    """A cache of two videos with different frame rates, built with every setting given."""
     top = tmp_path_factory.mktemp("info")
     tiny_video(top / "videos", path=top / "videos" / "25.mp4", num_frames=20)
     tiny_video(top / "videos", path=top / "videos" / "odd.mkv", num_frames=13)
@@ -50,7 +50,7 @@ def test_videos_say_size_rate_codec_and_duration_before_all_else(built):
     assert cells(line)[:8] == ["!", "'broken.mp4'", *["unknown"] * 5, "unreadable"]
 
 
-def test_what_a_stranger_left_out_is_unknown(built):
+def test_what_a_manifest_lacks_is_unknown(built):
     manifest = read_manifest(built)
     bare = msgspec.structs.replace(
         manifest,
@@ -77,7 +77,7 @@ CONFIG = ("geometry", "stride", "fps", "frames_per_shard")
     config=st.dictionaries(st.sampled_from(CONFIG), JSON),
     has_truth=st.booleans(),
 )
-def test_no_value_of_a_stranger_breaks_it(built, facts, config, has_truth):
+def test_no_value_in_a_manifest_breaks_it(built, facts, config, has_truth):
     manifest = read_manifest(built)
     video = manifest.videos[0]
     odd = msgspec.structs.replace(video, facts=facts, findings=video.findings if has_truth else None)

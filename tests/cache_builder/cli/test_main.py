@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 import frame_store
+from cache_builder.cli import cache_info, cache_verify
 from cache_builder.cli.command_line import EXIT_MACHINE_FAILED, EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
-from cache_builder.cli.main import cache_info, cache_verify
 from frame_store.manifest import encode_manifest, read_manifest
 from tests.support.commands import SMALL, digests, names_beside, run
 from tests.support.videos.tiny_videos import (
@@ -107,7 +107,7 @@ class TestFlags:
         assert result.exit_code == EXIT_WRONG_COMMAND
         assert f"{tmp_path / 'none.toml'}: No such file" in result.stderr
 
-    def test_flags_override_the_config_file_and_the_manifest_tells(self, simple_folder, tmp_path):
+    def test_flags_override_the_config_file_and_the_manifest_has_them(self, simple_folder, tmp_path):
         config = tmp_path / "my.toml"
         config.write_text('format = "zarr"\nencoding = "raw"\nsize = 32\nframes-per-shard = 7\nseed = 5\n')
         output = tmp_path / "cache"
@@ -241,7 +241,7 @@ class TestOutput:
         assert read_manifest(tmp_path / "cache").seed == 1
         assert not (tmp_path / "cache.building").exists()
 
-    def test_too_little_space_is_told_before_decoding(self, simple_folder, tmp_path, monkeypatch):
+    def test_too_little_space_is_reported_before_decoding(self, simple_folder, tmp_path, monkeypatch):
         usage = shutil.disk_usage(tmp_path)._replace(free=100_000)
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
         raw = ("--videos", simple_folder.path, "--out", tmp_path / "cache", *SMALL, "--encoding", "raw")
@@ -375,7 +375,7 @@ class TestReadingCommands:
         assert "video 00.mp4: changed since" in result.stdout
 
 
-def test_a_strangers_file_that_harms_nobody_is_a_note(golden_cache_of):
+def test_an_unknown_file_that_does_no_harm_is_a_note(golden_cache_of):
     cache = golden_cache_of("wds-raw")
     (cache / "notes.txt~").write_text("mine")
     result = run(cache, command=cache_verify)

@@ -12,7 +12,7 @@ from cache_builder.cli.shown_progress import LogProgress, shown_progress
 
 
 class Log:
-    """A progress whose time the test tells, and its lines."""
+    """A progress whose clock the test sets, and its lines."""
 
     def __init__(self):
         self.now = 1000.0
@@ -20,7 +20,7 @@ class Log:
         self.progress = LogProgress(clock=lambda: self.now, say=self.lines.append)
 
     def steps(self, count, *, seconds):
-        """So many single steps, in so many seconds altogether."""
+        """Do a number of single steps that take these seconds in total."""
         for _ in range(count):
             self.now += seconds / count
             self.progress.advance(1)

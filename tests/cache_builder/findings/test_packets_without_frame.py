@@ -70,7 +70,7 @@ def test_only_whole_units_are_proof_that_there_is_no_picture(codec):
     ("name", "suffix"), [("h264-open", "h264"), ("h264-open", "avi"), ("hevc-open", "hevc"), ("mpeg2", "m2v")]
 )
 def test_a_recording_without_timestamps_may_begin_at_an_open_gop(tmp_path, name, suffix, is_behind_others):
-    """Of what leads up to its first keyframe, no pts tells."""
+    """Without pts, nothing marks the leading pictures of its first keyframe."""
     sample = sample_stream(name)
     keyframe = np.flatnonzero([packet[4] for packet in sample.packets])[1]
     first = int(keyframe) - 2 * is_behind_others

@@ -196,7 +196,7 @@ def test_a_keyframe_that_came_as_another_kind_of_picture_ends_no_span():
 
 
 def test_a_unit_that_the_gpu_decoded_begins_clean():
-    """What kind of picture a frame is, the GPU does not say."""
+    """A GPU does not report the type of a picture."""
     video = MadeUpVideo([5, 5], corrupt=[2])
     receipts = [video.receipt(0, 5), video.receipt(5, 10, is_by_device=True)]
     (span,) = VideoFrames(video.scan, receipts).findings().damaged_spans

@@ -10,12 +10,12 @@ import pytest
 import cache_builder
 from cache_builder.build.pipeline import run_build
 from cache_builder.discover import discover_videos
-from cache_builder.errors import ConfigError, DeviceError, VideosError
+from cache_builder.errors import ConfigError, DeviceError, VideosNotWholeError
 from cache_builder.gpu import nvdec as nvdec_module
 from cache_builder.gpu.nvdec import NvdecDevice, choose_backend
 from cache_builder.gpu.probe import probe_nvdec
 from cache_builder.scans.scan_cache import scan_videos
-from cache_builder.settings.config import BuildSettings, resolve
+from cache_builder.settings import BuildSettings, resolve
 from cache_builder.video.decode.backend import CPU
 from cache_builder.video.decode.unit_decoder import VideoReader
 from cache_builder.video.decode.units import gop_units
@@ -99,9 +99,9 @@ def test_a_build_with_auto_and_no_gpu_is_the_cpus_to_the_byte(no_driver, simple_
         report = run_build(simple_folder.path, tmp_path / device, config, options, progress=Notes())
         assert report.num_frames_decoded_on_device is None
     assert [note for note in notes if "--device" in note] == [
-        note for note in notes if note.startswith("--device auto: decoding on the CPU: no NVIDIA driver")
+        note for note in notes if note.startswith("decoding on the CPU: no NVIDIA driver")
     ]
-    assert len([note for note in notes if "--device auto" in note]) == 1
+    assert len([note for note in notes if "decoding on the CPU" in note]) == 1
     manifests = [(tmp_path / device / "manifest.json").read_bytes() for device in ("cpu", "auto")]
     assert manifests[0] == manifests[1]
 
@@ -184,7 +184,7 @@ def test_a_build_that_must_not_fall_back_lists_every_video_that_the_gpu_refuses(
         "cache_builder.build.pipeline.choose_backend", lambda *_, **__: SoftwareDecoder(decoder="h264")
     )
     config, options = resolve(BuildSettings(device="cuda", size=32, workers=1))
-    with pytest.raises(VideosError) as caught:
+    with pytest.raises(VideosNotWholeError) as caught:
         run_build(simple_folder.path, tmp_path / "cache", config, options)
     assert len(caught.value.problems) == 3
     assert all("NVDEC: decoded by software" in problem for problem in caught.value.problems)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cache_builder.errors import VideoError
 from cache_builder.plan import selection
 from cache_builder.plan.selection import make_selection, shown_at_ticks
-from cache_builder.settings.config import BuildConfig
+from cache_builder.settings import BuildConfig
 from cache_builder.settings.frame_times import LONGEST_TICKS, fit_frame_times
 from cache_builder.video.scan.video_scan import scan_video
 from tests.support.videos.matroska_edit import matroska_of, with_clusters_at
@@ -92,7 +92,7 @@ def shown_at_each_tick(recording: Recording, fps: Fraction) -> list[int]:
 @st.composite
 def recordings(draw, *, rates=None, has_gaps=False) -> Recording:
     rate = draw(st.sampled_from(USUAL_RATES) if rates is None else rates)
-    # Any time base of which a unit is no longer than a frame, the coarsest too.
+    # Any time base whose unit is at most as long as a frame, even the coarsest.
     finest_of_rate = st.builds(lambda n: 1 / (rate * n), st.integers(1, 40))
     bases = st.sampled_from([base for base in TIME_BASES if base * rate <= 1]) | finest_of_rate
     if not has_gaps:
@@ -179,7 +179,7 @@ class TestFpsBelowTheTrueRate:
 
     @given(recordings(), st.fractions(Fraction(1, 4), 200, max_denominator=100))
     def test_keeps_the_frame_shown_at_each_tick(self, recording, fps):
-        """Where the header names the rate: rounded pts alone do not tell 29.97 from 30 in a short video."""
+        """Needs the rate in the header: rounded pts alone cannot distinguish 29.97 from 30 in a short video."""
         times = kept(recording.pts, fps, time_base=recording.time_base, rate_in_header=recording.rate)
         assert times == shown_at_each_tick(recording, fps)
 
@@ -207,7 +207,7 @@ class TestFpsBelowTheTrueRate:
 
 
 class TestTimestamps:
-    def test_coarser_than_the_frames_are_told_by_their_order(self):
+    def test_coarser_than_the_frames_are_distinguished_by_their_order(self):
         pts = [number // 2 for number in range(40)]  # 60 frames a second in units of 1/30
         found = kept(pts, Fraction(60), time_base=Fraction(1, 30), rate_in_header=None)
         assert found == list(range(40))

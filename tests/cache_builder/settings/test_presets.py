@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cache_builder.cli import main as cli
+from cache_builder import cli
 from cache_builder.errors import ConfigError
-from cache_builder.settings.config import read_settings
+from cache_builder.settings import read_settings
 from cache_builder.settings.presets import presets, settings_file
 
 CONFIGS = Path(__file__).parents[3] / "configs"

@@ -1,4 +1,4 @@
-"""A refusal names each setting as it was said: a flag, a key of the file, a keyword."""
+"""An error names each setting as the user gave it: a flag, a key of the file, a keyword."""
 
 import pickle
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cache_builder.build.differences import identity_differences, setting_differences
-from cache_builder.errors import ConfigError, MachineError, OutputError, RepairError, VideosError
+from cache_builder.errors import ConfigError, MachineError, OutputError, RepairError, VideosNotWholeError
 from cache_builder.live.open import open_videos
-from cache_builder.setting_names import SettingError, as_flag, as_flag_or_key, as_keyword, spelled
-from cache_builder.settings.config import BuildConfig, BuildSettings, checked_settings, resolve
+from cache_builder.setting_names import SettingError, as_flag, as_key_of, as_keyword, spelled
+from cache_builder.settings import BuildConfig, BuildSettings, checked_settings, resolve
+from cache_builder.stages.identity import identity_differences, setting_differences
 from tests.support.commands import run
 
 REFUSED = [
@@ -26,7 +26,7 @@ REFUSED = [
     ({"seed": -1}, "seed", "must be 0..2^63-1, found -1"),
     ({"workers": 0}, "workers", "must be at least 1, found 0"),
 ]
-"""Settings of which one is refused, its name, and what is said of it."""
+"""A refused setting, its name, and a part of the message."""
 
 TOGETHER = [
     {"format": "zarr", "encoding": "jpeg"},
@@ -74,7 +74,7 @@ class TestOneSetting:
         assert "--" not in str(caught.value) and "{" not in str(caught.value)
 
 
-def test_settings_that_contradict_each_other_are_named_by_where_each_was_said(tmp_path):
+def test_settings_that_contradict_each_other_are_named_by_where_each_came_from(tmp_path):
     config = tmp_path / "my.toml"
     config.write_text('format = "zarr"\nstride = 2\n')
     result = run("--videos", tmp_path, "--config", config, "--encoding", "jpeg")
@@ -102,7 +102,7 @@ def test_no_mark_and_no_dashes_reach_python(settings):
         ({"on_error": "ignore"}, "on_error: expected 'fail' or 'skip', found 'ignore'"),
     ],
 )
-def test_a_value_of_another_type_is_told_what_is_expected(values, said):
+def test_a_value_of_another_type_gets_what_is_expected(values, said):
     with pytest.raises(SettingError) as caught:
         checked_settings(values)
     assert str(caught.value).startswith(said)
@@ -132,13 +132,13 @@ def test_live_videos_name_size(tmp_path):
 def test_an_error_is_spelled_by_who_shows_it_and_survives_a_pickle(kind):
     error = pickle.loads(pickle.dumps(kind("x: give another {--out}, or {--on-error skip} or {--overwrite}")))
     assert str(error) == "x: give another out, or on_error='skip' or overwrite=True"
-    assert error.told(as_flag) == "x: give another --out, or --on-error skip or --overwrite"
+    assert error.text(as_flag) == "x: give another --out, or --on-error skip or --overwrite"
     assert str(kind(error.marked_text)) == str(error)
 
 
 def test_the_remedy_for_videos_is_spelled():
-    error = VideosError(["a.mp4: broken"])
-    assert "--on-error skip" in error.told(as_flag)
+    error = VideosNotWholeError(["a.mp4: broken"])
+    assert "--on-error skip" in error.text(as_flag)
     assert "on_error='skip'" in str(error) and "--" not in str(error)
 
 
@@ -148,7 +148,7 @@ def test_braces_of_a_path_are_no_marks():
 
 
 def test_a_key_of_the_file_has_its_files_name():
-    spell = as_flag_or_key(Path("my.toml"), {"frames_per_shard"})
+    spell = as_key_of(Path("my.toml"), {"frames_per_shard"}, else_as=as_flag)
     assert spell("frames-per-shard", "video") == 'frames_per_shard = "video" in my.toml'
     assert spell("layout", "video") == "--layout video"
 
@@ -176,7 +176,7 @@ def test_a_difference_is_named_by_its_flag(there, line):
 
 
 def test_every_key_of_a_configuration_belongs_to_a_setting():
-    """One that does not would be told as `geometry.height`."""
+    """A key without a setting would be listed as `geometry.height`."""
     other = msgspec.json.encode(
         {
             "format": "zarr",
@@ -194,11 +194,11 @@ def test_every_key_of_a_configuration_belongs_to_a_setting():
     assert len(lines) == 9 and all(line.startswith("{--") for line in lines)
 
 
-def test_a_strangers_configuration_is_compared_all_the_same():
+def test_an_unknown_configuration_is_compared_all_the_same():
     asked = BuildConfig().to_builtins()
     for there in ({}, {"geometry": 3}, {"geometry": {"height": "tall"}}, {"encoding": [1]}, {"x": {"y": 1}}):
         assert setting_differences(asked, there)
-    assert "x.y: 1 there, None asked for" in setting_differences(asked, {**asked, "x": {"y": 1}})
+    assert "x.y: 1 there, none asked for" in setting_differences(asked, {**asked, "x": {"y": 1}})
 
 
 def test_an_identity_names_settings_videos_and_libraries():

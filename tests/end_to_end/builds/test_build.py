@@ -16,7 +16,7 @@ import frame_store
 from cache_builder import open_videos
 from cache_builder.build.pipeline import run_build
 from cache_builder.jobs.unit_job import mean_squared_error
-from cache_builder.settings.config import BuildConfig, BuildSettings, RunOptions, read_settings, resolve
+from cache_builder.settings import BuildConfig, BuildSettings, RunOptions, read_settings, resolve
 from cache_builder.video.picture.convert import FrameConverter
 from cache_builder.video.picture.geometry import FrameGeometry
 from frame_store.verify import verify_store

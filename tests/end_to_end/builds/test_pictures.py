@@ -9,9 +9,10 @@ from av.bitstream import BitStreamFilterContext
 
 from cache_builder import open_videos
 from cache_builder.build.pipeline import run_build
-from cache_builder.settings.config import BuildConfig, Encoding, RunOptions
+from cache_builder.settings import BuildConfig, RunOptions
 from cache_builder.video.picture.geometry import FrameGeometry
 from frame_store import open_store
+from frame_store.manifest import Encoding
 from tests.support.videos.presentations import SYMMETRIES, matrix_of, show_by_matrix
 
 NUM_FRAMES = (170, 40)

@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from cache_builder.cli import cache_verify
 from cache_builder.cli.command_line import EXIT_MACHINE_FAILED, EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
-from cache_builder.cli.main import cache_verify
 from cache_builder.repair import repair
 from frame_store.manifest import encode_manifest, read_manifest
 from tests.support.commands import SMALL, digests, run
@@ -122,7 +122,7 @@ def test_videos_that_are_not_those_are_named_and_nothing_is_touched(
     harm(videos)
     result = repaired(cache, videos)
     assert result.exit_code == EXIT_NOT_WHOLE
-    assert said in result.stderr and "are not those that the cache was made of" in result.stderr
+    assert said in result.stderr and "are not those that the cache was made from" in result.stderr
     assert digests(cache) == before
     assert not cache.with_name(cache.name + ".building").exists()
 
@@ -152,7 +152,7 @@ def test_videos_that_are_not_those_are_named_and_nothing_is_touched(
             lambda manifest: {
                 "shards": [msgspec.structs.replace(shard, sha256="0" * 64) for shard in manifest.shards]
             },
-            "came out otherwise than the manifest says",
+            "the new files differ from the manifest",
         ),
     ],
 )
@@ -236,7 +236,7 @@ def test_killed_at_random_moments_nothing_is_lost(cache_of, simple_folder):
     good = digests(cache)
     generator = random.Random(0)
     program = [
-        *(sys.executable, "-c", "from cache_builder.cli.main import cache_verify; cache_verify()"),
+        *(sys.executable, "-c", "from cache_builder.cli import cache_verify; cache_verify()"),
         *(str(cache), "--repair", "--videos", str(simple_folder.path), "--workers", "1"),
     ]
     flip(cache / "shards/000000.tar")

@@ -15,8 +15,8 @@ from frame_cache_tools.samples.numbered_videos import read_frame
 import frame_store
 from cache_builder.build import pipeline as build_module
 from cache_builder.build.inputs import read_inputs
+from cache_builder.cli import cache_verify
 from cache_builder.cli.command_line import EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
-from cache_builder.cli.main import cache_verify
 from tests.support.commands import SMALL, digests, names_beside, run
 from tests.support.videos.tiny_videos import (
     damage_packets,
@@ -180,7 +180,7 @@ class TestBadVideos:
     def test_skip_says_what_is_wrong_with_each(self, skipping):
         _, result = skipping
         assert result.exit_code == EXIT_NOT_WHOLE
-        not_whole, _ = result.stdout.split("Worth knowing")
+        not_whole, _ = result.stdout.split("Notes:")
         for name, reason in NO_VIDEOS.items():
             line = line_about(name, not_whole)
             assert "unreadable: " in line and reason in line

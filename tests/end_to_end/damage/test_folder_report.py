@@ -13,7 +13,7 @@ import frame_store
 from cache_builder import open_videos
 from cache_builder.build.pipeline import run_build
 from cache_builder.build.report import report_text
-from cache_builder.settings.config import BuildSettings, RunOptions, resolve
+from cache_builder.settings import BuildSettings, RunOptions, resolve
 from tests.support.videos.tiny_videos import remux, simple_specs, tiny_folder, tiny_video, truncate_file
 
 CONFIG = resolve(BuildSettings(encoding="raw", size=32))[0]

@@ -11,7 +11,7 @@ import frame_store
 from cache_builder import open_videos
 from cache_builder.build.pipeline import run_build
 from cache_builder.errors import VideoError
-from cache_builder.settings.config import BuildConfig, RunOptions
+from cache_builder.settings import BuildConfig, RunOptions
 from frame_store.manifest import Encoding
 from tests.support.videos.tiny_videos import tiny_video
 from tests.support.videos.video_mutants import MUTATIONS, make_mutant, read_samples, size_fields

@@ -16,7 +16,7 @@ import frame_store
 import loader
 from cache_builder import open_videos
 from cache_builder.build.pipeline import run_build
-from cache_builder.settings.config import BuildConfig, RunOptions
+from cache_builder.settings import BuildConfig, RunOptions
 from frame_store import open_store
 from frame_store.shared.cuda_guard import check_cuda_usable_here
 from loader import FrameDataset, FrameLoader, frame_batch_collate

@@ -15,7 +15,7 @@ from cache_builder.build.pipeline import run_build
 from cache_builder.errors import DeviceError
 from cache_builder.gpu.convert import CudaFrameConverter
 from cache_builder.gpu.nvdec import choose_backend
-from cache_builder.settings.config import BuildSettings, resolve
+from cache_builder.settings import BuildSettings, resolve
 from cache_builder.video.picture.convert import FrameConverter
 from cache_builder.video.picture.geometry import FrameGeometry
 from frame_store import open_store

@@ -17,12 +17,12 @@ import pytest
 
 import cache_builder
 import loader
-from cache_builder.build.workspace import Workspace
 from cache_builder.cli.command_line import EXIT_MACHINE_FAILED, EXIT_NOT_WHOLE
 from cache_builder.discover import discover_videos
 from cache_builder.jobs.spill import UnitSpill
 from cache_builder.scans.scan_cache import scan_videos
-from cache_builder.settings.config import read_settings
+from cache_builder.settings import read_settings
+from cache_builder.stages.workspace import Workspace
 from cache_builder.worker_pool import WorkerPool
 from frame_store import open_store
 from frame_store.manifest import read_manifest
@@ -53,7 +53,7 @@ def folder(tmp_path_factory):
 
 def command(limit, name, *arguments):
     """A command in a process of its own that may hold `limit` descriptors."""
-    call = f"from cache_builder.cli.main import {name}; {name}(prog_name='{name}')"
+    call = f"from cache_builder.cli import {name}; {name}(prog_name='{name}')"
     limits = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (limit, limit))
     return subprocess.run(
         [sys.executable, "-c", call, *map(str, arguments)], preexec_fn=limits, capture_output=True, text=True

@@ -5,10 +5,10 @@ import errno
 import pytest
 
 from cache_builder.build.pipeline import run_build
+from cache_builder.cli import cache_verify
 from cache_builder.cli.command_line import EXIT_WRONG_COMMAND
-from cache_builder.cli.main import cache_verify
 from cache_builder.errors import OutputError
-from cache_builder.settings.config import BuildSettings, resolve
+from cache_builder.settings import BuildSettings, resolve
 from tests.support.commands import SMALL, run
 from tests.support.faults.not_writable import not_writable
 from tests.support.videos.tiny_videos import simple_specs, tiny_folder

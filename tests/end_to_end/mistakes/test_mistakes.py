@@ -6,8 +6,8 @@ import pytest
 from frame_cache_tools.bench.cli import main as cache_bench
 from frame_cache_tools.bias.cli import main as cache_bias
 
+from cache_builder.cli import cache_build, cache_info, cache_verify
 from cache_builder.cli.command_line import EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
-from cache_builder.cli.main import cache_build, cache_info, cache_verify
 from tests.support.commands import SMALL, run
 from tests.support.videos.tiny_videos import simple_specs, tiny_folder
 
@@ -109,9 +109,9 @@ OF_VIDEOS = {
 NO_VIDEOS = {
     "gone": "no such folder or video",
     "notes.txt": "is neither a folder nor a file with one of the extensions that are taken",
-    "empty": "holds no video; files with these extensions are taken",
-    "other": "holds no video (passed over by extension: 1 .csv); files with these extensions are taken",
-    "built.cache": "is a cache, and holds no videos; cache-info says what is in it",
+    "empty": "holds no video; videos have these extensions",
+    "other": "holds no video (passed over by extension: 1 .csv); videos have these extensions",
+    "built.cache": "is a cache, and holds no videos; cache-info shows what is in it",
     "link": "no such folder or video",
 }
 
@@ -129,7 +129,7 @@ def test_what_holds_no_videos_gets_the_same_line_from_all_commands(places, tmp_p
 
 
 WRONG_WORDS = {
-    "nothing": (cache_build, [], "say what to build from: cache-build DIR"),
+    "nothing": (cache_build, [], "nothing to build from: give cache-build DIR"),
     "two folders": (cache_build, ["a", "b"], "one cache is built from one DIR, and 2 are given: a, b"),
     "both ways": (cache_build, ["a", "--videos", "b"], "one cache is built from one DIR, and 2 are given"),
     "an empty path": (cache_build, [""], "an empty path"),

@@ -61,7 +61,7 @@ class FaultTrials:
         self._new = digests(self.output)
 
     def problems(self, fault: Fault, *, kill_after: float | None = None) -> list[str]:
-        """What was not as promised; empty if all was. `kill_after` so many seconds the build is killed."""
+        """The promises that were broken; empty if none was. The build is killed after `kill_after` seconds."""
         self._reset()
         first = self._build(self._flags, fault=fault, kill_after=kill_after)
         found = self._problems_of_end(first, may_be_killed=fault.action == "kill" or kill_after is not None)
@@ -104,7 +104,7 @@ class FaultTrials:
 
 
 class ReadTrials:
-    """Builds of one video, of which one read fails once; each trial begins anew, and is remembered by nothing."""
+    """Builds of one video in which one read fails once. Each trial starts from nothing, and nothing of it is kept."""
 
     def __init__(self, server: BuildServer, folder: Path, *, suffix: str) -> None:
         self._server = server

@@ -143,7 +143,7 @@ class BuildServer:
     def run(
         self, *arguments: str | Path, fault: Fault | None = None, kill_after: float | None = None
     ) -> Ended:
-        """Run `cache-build` with these arguments; `kill_after` so many seconds it is killed wherever it is."""
+        """Run `cache-build` with these arguments; it is killed after `kill_after` seconds, wherever it is."""
         self._faulty_files.arm(fault or Fault(), process=0)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -193,7 +193,7 @@ def _serve(scratch: Path) -> None:
     import zarr  # noqa: F401
 
     import cache_builder.build.pipeline
-    from cache_builder.cli.main import cache_build
+    from cache_builder.cli import cache_build
     from tests.support.faults.in_process_pool import InProcessPool
 
     class Pool(InProcessPool):

@@ -1,6 +1,5 @@
 """A worker pool without processes: quick, and what a test replaces in this process is replaced in the jobs."""
 
-import traceback
 from collections import deque
 
 from cache_builder.worker_pool import JobDone, JobRaised, WorkerPool
@@ -25,4 +24,4 @@ class InProcessPool(WorkerPool):
         try:
             return JobDone(job=job, result=job.run())
         except Exception as error:  # noqa: BLE001 - as a worker does
-            return JobRaised(job=job, error=error, trace=traceback.format_exc())
+            return JobRaised(job=job, error=error)

@@ -9,13 +9,13 @@ from unittest.mock import patch
 import av
 import numpy as np
 
-from cache_builder.build.decode_stage import DecodeStage
 from cache_builder.discover import SourceVideo
 from cache_builder.errors import VideoError
 from cache_builder.findings.verdict import DecodedVideo
 from cache_builder.gpu.choice import DecoderChoice
 from cache_builder.live.store import LiveStore
-from cache_builder.settings.config import BuildConfig, ErrorPolicy
+from cache_builder.settings import BuildConfig, ErrorPolicy
+from cache_builder.stages.decode import DecodeStage
 from cache_builder.video.decode import units
 from cache_builder.video.decode.frame_table import count_frames, predict_frames
 from cache_builder.video.decode.start_check import check_starts

@@ -27,7 +27,7 @@ from cache_builder.build.pipeline import run_build
 from cache_builder.build.report import BuildReport
 from cache_builder.errors import VideoError
 from cache_builder.live.store import LiveStore
-from cache_builder.settings.config import BuildConfig, RunOptions
+from cache_builder.settings import BuildConfig, RunOptions
 from cache_builder.video.picture.geometry import FrameGeometry
 from frame_store import CacheStore, open_store
 from frame_store.manifest import Encoding, VideoEntry

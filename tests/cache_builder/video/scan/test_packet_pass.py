@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_builder.errors import VideosError
+from cache_builder.errors import VideosNotWholeError
 from cache_builder.findings.packets_without_frame import packets_without_frame
 from cache_builder.video.decode.frame_table import count_frames
 from cache_builder.video.packets.headers import (
@@ -245,7 +245,7 @@ def test_a_frame_lost_in_silence_is_damage(tmp_path):
     assert built.entry.verdict == "damaged"
     assert f"{counted(num_lost, 'packet')} gave no frame, and nothing says why" in built.entry.reason
     assert built.entry.findings.num_damaged_spans > 0
-    with pytest.raises(VideosError, match="nothing says why"):
+    with pytest.raises(VideosNotWholeError, match="nothing says why"):
         build(path, unaware, min_packets=150, on_error="fail")
 
 

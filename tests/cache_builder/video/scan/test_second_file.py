@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from cache_builder.build.pipeline import run_build
-from cache_builder.errors import VideosError
-from cache_builder.settings.config import BuildSettings, RunOptions, resolve
+from cache_builder.errors import VideosNotWholeError
+from cache_builder.settings import BuildSettings, RunOptions, resolve
 from cache_builder.video.packets.table import PACKET_COLUMNS, PacketTable
 from cache_builder.video.scan.second_file import find_second_file
 from cache_builder.video.scan.video_scan import scan_video
@@ -61,7 +61,9 @@ def test_a_second_file_that_is_not_read_is_damage_at_the_joint(tmp_path, name):
     assert scan.facts.second_file.offset == num_bytes
     assert not scan.facts.second_file.is_read
     if name == "a.flv":
-        with pytest.raises(VideosError, match=f"FLV file begins at byte {num_bytes:,}, behind packet 8"):
+        with pytest.raises(
+            VideosNotWholeError, match=f"FLV file begins at byte {num_bytes:,}, behind packet 8"
+        ):
             run_build(videos, tmp_path / "cache", CONFIG, RunOptions(workers=1))
     report = run_build(videos, tmp_path / "cache", CONFIG, RunOptions(workers=1, on_error="skip"))
     (video,) = report.videos

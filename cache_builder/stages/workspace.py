@@ -1,4 +1,4 @@
-"""Where a build works: beside the output, locked, and only ever for one set of inputs and settings.
+"""The files and folders of a build beside its output: locked, and for one set of inputs and settings at a time.
 
 ```
 CACHE                  appears whole, by one rename
@@ -25,16 +25,16 @@ from typing import Any
 
 import msgspec
 
-from cache_builder.build.differences import identity_differences
-from cache_builder.errors import OutputError
+from cache_builder.errors import ConfigError, OutputError
+from cache_builder.stages.identity import identity_differences
 from frame_store.publish import write_file
-from frame_store.shared import counted, listed, raise_if_out_of_files
+from frame_store.shared import counted, listed, raise_if_out_of_files, user_path
 
 _MAX_NAME_BYTES = 255
 _MAX_START_BYTES = 1 << 16
 _REPORT_START = re.compile(rb'\{\n "output": "[^\n]*",\n "status": "(built|already complete)",\n')
 _SCAN_CACHE_START = re.compile(rb".{32}\x82\xa7version", re.DOTALL)
-"""A digest, and MessagePack of two keys. What comes behind may be of another version, or damaged: it is ours."""
+"""A digest, then MessagePack with two keys. A file that begins so is a scan cache, even if the rest is damaged."""
 _FAILURES_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 _NOT_PERMITTED = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -61,11 +61,11 @@ class Workspace:
 
     @property
     def own_places(self) -> tuple[Path, ...]:
-        """All that builds put beside the output, and the output."""
+        """The output, and everything that builds put beside it."""
         return (self.output, self.building, self.scan_cache, self.report, self.lock)
 
     def require_own_files(self) -> None:
-        """Refuse a report or scan cache that no build wrote, which this one would replace.
+        """Refuse to replace a file that has the name of the report or scan cache, and that no build wrote.
 
         Raises:
             OutputError: there is one.
@@ -83,9 +83,9 @@ class Workspace:
 
     @contextmanager
     def locked(self, *, if_not_writable: str) -> Iterator[None]:
-        """Hold the output for this process; the lock goes with the process, however it ends.
+        """Lock the output for this process; the system unlocks it when the process ends, however it ends.
 
-        `if_not_writable` says what to do where nothing can be written beside the output.
+        `if_not_writable` is the remedy for an output beside which nothing can be written.
 
         Raises:
             OutputError: another build holds it, something else is in the way, or nothing can be written there.
@@ -114,17 +114,21 @@ class Workspace:
             os.close(descriptor)
 
     def not_writable(self, error: OSError, *, remedy: str) -> OutputError:
-        """What it means that nothing can be written beside the output, as on a share that is mounted read-only."""
+        """The error for an output beside which nothing can be written, such as on a share that is mounted read-only."""
         return OutputError(f"{self.output}: cannot be written: {error.filename}: {error.strerror}; {remedy}")
 
     def _is_own(self, path: object) -> bool:
-        """Whether a path is one of what a build puts beside the output, or lies in it."""
+        """Whether a path is, or lies in, one of the places of a build."""
         if not isinstance(path, str):
             return False
         return not {Path(path), *Path(path).parents}.isdisjoint(self.own_places)
 
-    def claim(self, identity: dict[str, Any], *, overwrite: bool) -> None:
+    def claim(
+        self, identity: dict[str, Any], *, overwrite: bool, to_discard: str = "discard it with {--overwrite}"
+    ) -> None:
         """Make `building/` belong to `identity`, keeping what an interrupted build of the same left there.
+
+        `to_discard` states how to get rid of unfinished work of another identity.
 
         Raises:
             OutputError: it holds an unfinished build of something else and `overwrite` is not given.
@@ -141,16 +145,18 @@ class Workspace:
                     listed(
                         f"{self.building}: holds an unfinished build of something else",
                         identity_differences(identity, found),
-                        "finish that one with its own command, or discard it with {--overwrite}",
+                        f"finish that one with its own command, or {to_discard}",
                     )
                 )
-            self.identity.unlink(missing_ok=True)  # first: what is half removed belongs to nobody
+            self.identity.unlink(
+                missing_ok=True
+            )  # first: a half-removed folder must not pass for a resumable one
             shutil.rmtree(self.building)
         self._make_folders()
         write_file(self.identity, msgspec.json.format(msgspec.json.encode(identity), indent=1))
 
     def _check_places(self) -> None:
-        """Refuse before any work what would fail behind it."""
+        """Refuse places that would make the build fail at its end."""
         longest = len(os.fsencode(self.report.name)) + len(f".{2**22}.tmp")
         if longest > _MAX_NAME_BYTES:
             raise OutputError(
@@ -166,7 +172,7 @@ class Workspace:
             )
 
     def _require_ours(self) -> None:
-        """Without an identity a folder is ours only if it holds nothing but what a build leaves half removed."""
+        """Refuse a folder without an identity, unless it holds only what a build leaves when it is half removed."""
         known = {path.name for path in self._folders}
         strange = sorted(
             path.name
@@ -180,14 +186,16 @@ class Workspace:
             )
 
     def remove_building(self, *, of: dict[str, Any]) -> None:
-        """Drop what a finished build of the identity `of` no longer needs; another's unfinished work stays."""
+        """Remove the working files of a finished build of identity `of`; unfinished work of another identity stays."""
         if self._read_identity() in (of, None):
             for folder in self._folders:
                 shutil.rmtree(folder, ignore_errors=True)
-            shutil.rmtree(self.building, ignore_errors=True)  # last the identity, which says whose this was
+            shutil.rmtree(
+                self.building, ignore_errors=True
+            )  # the identity goes last: it states whose folder this is
 
     def _remove_temporaries(self) -> None:
-        """Remove what a killed build was about to rename; only the holder of the lock writes such files."""
+        """Remove files that a killed build had not yet renamed; only the holder of the lock writes such files."""
         for path in (self.scan_cache, self.report):
             for leftover in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
                 if (
@@ -203,13 +211,32 @@ class Workspace:
         try:
             return msgspec.json.decode(self.identity.read_bytes(), type=dict[str, Any])
         except (OSError, msgspec.MsgspecError) as error:
-            raise_if_out_of_files(error)  # whose work this is stays unknown, and it is not to be removed
+            raise_if_out_of_files(error)  # the identity exists but cannot be read: nothing may be removed
             return None
 
 
+def resolved(path: Path) -> Path:
+    """The path with `~` expanded and links followed.
+
+    Raises:
+        ConfigError: the links form a loop, or may not be followed.
+    """
+    path = user_path(path)
+    try:
+        real = Path(os.path.realpath(path))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be followed: {error.strerror}") from error
+    try:
+        real.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # realpath does not report it, Path.resolve only up to Python 3.12
+            raise ConfigError(f"{path}: cannot be followed: a loop of symbolic links") from error
+    return real
+
+
 def _begins_with(path: Path, start: re.Pattern[bytes]) -> bool:
-    """Whether a file begins so, or is empty; only regular files do, or links to such."""
-    if not path.is_file():  # a pipe would be waited for
+    """Whether a regular file (or a link to one) begins so, or is empty."""
+    if not path.is_file():  # opening a pipe would block
         return False
     try:
         with path.open("rb") as file:

@@ -1,10 +1,12 @@
-"""Decodes all planned units in the worker pool and settles what only decoding can tell.
+"""Decodes all planned units in the worker pool, and decodes some again, for reasons that only decoding shows.
 
-A unit whose first frame depends on what comes before it joins the unit in front of it. Where the frames behind an
-edge of two units are others when decoding starts there than when it goes on over it, the video is decoded in one piece.
-With `--stride` a unit is told which ordinal it begins at, and with `--fps`, where frames take the sorted timestamps of
-their packets, those; both are guessed from the packets. Where decoding shows the guess wrong, it is decoded again. A
-unit that kills its process is tried once more, alone, and then written off.
+- A unit whose first frame depends on earlier packets is joined to the unit before it.
+- A video is decoded in one piece if the frames after the edge of two units differ, depending on whether decoding starts
+  at the edge or goes on over it.
+- With `--stride` a unit needs the ordinal of its first frame. With `--fps` it needs the timestamps of its frames, if
+  those are the sorted ones of their packets. Both are guessed from the packets, and a unit with a wrong guess is
+  decoded again.
+- A unit whose process died is decoded once more, alone. If that process dies, too, the unit counts as damaged.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from cache_builder.errors import MachineError, UnitNotIndependentError, VideoError, VideosError
+from cache_builder.errors import MachineError, UnitNotIndependentError, VideoError, VideosNotWholeError
 from cache_builder.findings import DecodedVideo, UnitReceipt
 from cache_builder.gpu import DecoderChoice
 from cache_builder.jobs import UnitJob, empty_receipt
@@ -22,7 +24,7 @@ from cache_builder.plan import DecodeUnit, plan_units
 from cache_builder.settings import BuildConfig, ErrorPolicy
 from cache_builder.video.decode import first_wrong_edge, sorted_packet_pts
 from cache_builder.video.scan import VideoScan
-from cache_builder.worker_pool import JobDied, JobDone, JobRaised, WorkerPool
+from cache_builder.worker_pool import JobDied, JobDone, JobRaised, Outcome, WorkerPool
 from frame_store.errors import CudaError
 
 UnitPool = WorkerPool[UnitJob, UnitReceipt]
@@ -31,14 +33,14 @@ UnitPool = WorkerPool[UnitJob, UnitReceipt]
 class DecodeResult(msgspec.Struct, frozen=True, kw_only=True):
     """Every video after decoding."""
 
-    videos: list[DecodedVideo | VideoError | None]
-    """Row per video; an error where nothing of it can be used, None where the scan had refused it already."""
+    videos: list[DecodedVideo | VideoError]
+    """Row per video: an error where nothing of it can be used."""
     unit_names: list[str]
     """Spill names of the units, as `DecodedVideo.unit_numbers` counts them."""
 
 
 class DecodeStage:
-    """One run over all units. Use once: `DecodeStage(...).run()`."""
+    """One run over all units. An instance runs once: `DecodeStage(...).run()`."""
 
     def __init__(
         self,
@@ -46,7 +48,7 @@ class DecodeStage:
         *,
         paths: Sequence[Path],
         spill: Path,
-        scans: Sequence[VideoScan | None],
+        scans: Sequence[VideoScan | VideoError],
         decoders: DecoderChoice,
         config: BuildConfig,
         on_error: ErrorPolicy,
@@ -55,77 +57,64 @@ class DecodeStage:
         self._pool = pool
         self._paths = paths
         self._spill = spill
-        self._scans = scans
+        self._scans = list(scans)
+        """Row per video: an error as soon as nothing of it can be used."""
         self._decoders = decoders
         self._config = config
         self._on_error = on_error
         self._progress = progress
         self._jobs: dict[int, dict[DecodeUnit, UnitJob]] = {}
-        """Per video the units that count; one merged away is dropped from here and its result ignored."""
+        """The current units of each video. A unit that was merged into another is removed, and its result ignored."""
         self._receipts: dict[DecodeUnit, UnitReceipt] = {}
-        self._failed: dict[int, VideoError] = {}
-        self._to_retry_alone: list[UnitJob] = []
         self._wrong_edges: dict[int, int] = {}
-        """Packets at whose edge a video turned out not to be cut; see `first_wrong_edge`."""
+        """Packet of each video at which it must not be cut into units; see `first_wrong_edge`."""
 
     def run(self) -> DecodeResult:
         """Decode everything.
 
         Raises:
-            VideosError: a video is not whole and the policy is `fail`.
+            VideosNotWholeError: a video is not whole and the policy is `fail`.
             MachineError: disk full, I/O error, out of memory outside a decoder.
         """
         for unit in plan_units(self._scans, self._config):
             self._submit_first(unit)
         while True:
-            self._drain()
-            if self._to_retry_alone:
-                self._pool.submit(self._to_retry_alone.pop())
-            elif not self._submit_uncut() and not self._submit_misplaced():
+            for outcome in self._pool.outcomes(retry_deaths=True):
+                self._take(outcome)
+            if not self._submit_uncut() and not self._submit_misplaced():
                 return self._result()
 
-    def _drain(self) -> None:
-        while self._pool.num_unfinished:
-            outcome = self._pool.next_outcome()
-            unit = outcome.job.unit
-            if self._jobs[unit.video_id].get(unit) is not outcome.job:
-                continue  # merged into another unit, or to be decoded from another ordinal, meanwhile
-            if isinstance(outcome, JobDone):
-                self._receipts[unit] = outcome.result
-                self._progress(unit.num_packets)
-                if outcome.result.is_damaged:
-                    self._stop_unless_skipping(unit.video_id)
-            elif isinstance(outcome, JobDied):
-                self._take_death(outcome)
-            else:
-                self._take_error(outcome)
+    def _take(self, outcome: Outcome[UnitJob, UnitReceipt]) -> None:
+        unit = outcome.job.unit
+        if self._jobs.get(unit.video_id, {}).get(unit) is not outcome.job:
+            return  # meanwhile merged into another unit, queued again with another ordinal, or of a failed video
+        if isinstance(outcome, JobDone):
+            self._receipts[unit] = outcome.result
+            self._progress(unit.num_packets)
+            if outcome.result.is_damaged:
+                self._stop_unless_skipping(unit.video_id)
+        elif isinstance(outcome, JobDied):
+            self._receipts[unit] = empty_receipt(unit, death=outcome.how)
+            self._stop_unless_skipping(unit.video_id)
+        else:
+            self._take_error(outcome)
 
     def _take_error(self, outcome: JobRaised[UnitJob]) -> None:
         unit = outcome.job.unit
         if isinstance(outcome.error, UnitNotIndependentError):
             self._merge_into_previous(unit.video_id, outcome.error.first_packet)
         elif isinstance(outcome.error, VideoError):
-            self._failed[unit.video_id] = outcome.error
-            self._jobs[unit.video_id].clear()
+            self._scans[unit.video_id] = outcome.error
+            del self._jobs[unit.video_id]
             if self._on_error == "fail":
-                raise VideosError([str(outcome.error)]) from outcome.error
+                raise VideosNotWholeError([str(outcome.error)]) from outcome.error
         elif isinstance(outcome.error, OSError | MemoryError | CudaError):
             path = outcome.job.scan.facts.path
             raise MachineError(
                 f"decoding {path!r}: {outcome.error}; the same command resumes"
             ) from outcome.error
         else:
-            raise outcome.error from RuntimeError(outcome.trace)
-
-    def _take_death(self, outcome: JobDied[UnitJob]) -> None:
-        job = outcome.job
-        if not job.is_retry:
-            retry = msgspec.structs.replace(job, is_retry=True)
-            self._jobs[job.unit.video_id][job.unit] = retry
-            self._to_retry_alone.append(retry)
-            return
-        self._receipts[job.unit] = empty_receipt(job.unit, death=outcome.how)
-        self._stop_unless_skipping(job.unit.video_id)
+            raise outcome.error
 
     def _merge_into_previous(self, video_id: int, first_packet: int) -> None:
         """Join the unit that begins at `first_packet` to the one before it and decode the two as one."""
@@ -153,7 +142,7 @@ class DecodeStage:
         return any_uncut
 
     def _submit_misplaced(self) -> bool:
-        """Queue again what was decoded from an ordinal, or by timestamps, that turned out to be others."""
+        """Queue again the units whose first ordinal, or whose timestamps, were guessed wrong."""
         any_misplaced = False
         for video_id, jobs in list(self._jobs.items()):
             units = sorted(jobs)
@@ -176,9 +165,9 @@ class DecodeStage:
     def _output_pts(
         self, video_id: int, receipts: Sequence[UnitReceipt] | None = None
     ) -> npt.NDArray[np.int64] | None:
-        """Ticks of a video's frames in output order: of those that came out, or before that of all to be expected.
+        """Ticks of a video's frames in output order: of the decoded frames; without `receipts`, of all expected ones.
 
-        None where each has that of its packet, or nothing depends on it.
+        None if each frame has the timestamp of its packet, or if nothing depends on timestamps.
         """
         scan = self._scan_of(video_id)
         if self._config.fps is None or not scan.sorts_pts:
@@ -190,7 +179,7 @@ class DecodeStage:
         return sorted_packet_pts(scan.packets, packets)
 
     def _submit_first(self, unit: DecodeUnit) -> None:
-        """Queue a unit as if every packet gave one frame."""
+        """Queue a unit with the guess that every packet gives one frame."""
         pts = self._output_pts(unit.video_id)
         self._submit(
             unit,
@@ -214,7 +203,7 @@ class DecodeStage:
 
     def _scan_of(self, video_id: int) -> VideoScan:
         scan = self._scans[video_id]
-        assert scan is not None  # only readable videos have units
+        assert isinstance(scan, VideoScan)  # only readable videos have units
         return scan
 
     def _units_of(self, video_id: int) -> list[DecodeUnit]:
@@ -233,22 +222,19 @@ class DecodeStage:
 
     def _stop_unless_skipping(self, video_id: int) -> None:
         scan = self._scans[video_id]
-        if self._on_error == "fail" and scan is not None:
+        if self._on_error == "fail" and isinstance(scan, VideoScan):
             problems = self._decoded(video_id, scan, first_unit_number=0).problems
             if problems:
-                raise VideosError([str(VideoError(scan.facts.path, "; ".join(problems)))])
+                raise VideosNotWholeError([str(VideoError(scan.facts.path, "; ".join(problems)))])
 
     def _result(self) -> DecodeResult:
-        for video_id in self._jobs:  # what only all units together tell
-            if video_id not in self._failed:
-                self._stop_unless_skipping(video_id)
-        videos: list[DecodedVideo | VideoError | None] = []
+        for video_id in self._jobs:  # some problems show only when all units of a video are decoded
+            self._stop_unless_skipping(video_id)
+        videos: list[DecodedVideo | VideoError] = []
         unit_names: list[str] = []
         for video_id, scan in enumerate(self._scans):
-            if scan is None:
-                videos.append(None)
-            elif video_id in self._failed:
-                videos.append(self._failed[video_id])
+            if isinstance(scan, VideoError):
+                videos.append(scan)
             else:
                 videos.append(self._decoded(video_id, scan, first_unit_number=len(unit_names)))
                 unit_names += [self._jobs[video_id][unit].spill_name for unit in self._units_of(video_id)]

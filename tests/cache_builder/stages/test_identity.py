@@ -1,10 +1,10 @@
-"""What a manifest says it was made with."""
+"""The versions in a manifest."""
 
 import importlib.metadata
 
 import frame_store
-from cache_builder.build.gather_stage import library_versions
 from cache_builder.gpu.choice import DecoderChoice
+from cache_builder.stages.identity import library_versions
 
 
 def test_a_checkout_that_is_not_installed_knows_its_version(monkeypatch):

@@ -1,0 +1,56 @@
+"""The command `cache-verify`: check a cache, and repair it on request."""
+
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from cache_builder.cli.command_line import EXIT_NOT_WHOLE, OneLineCommand, PathName, exit_codes, say
+from cache_builder.cli.shown_progress import shown_progress
+from cache_builder.errors import ConfigError
+from frame_store import __version__
+from frame_store.manifest import read_manifest
+from frame_store.shared import num_usable_cpus
+from frame_store.verify import verify_store
+
+
+@click.command("cache-verify", cls=OneLineCommand)
+@click.version_option(__version__)
+@click.argument("cache", type=PathName(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
+@click.option("--repair", is_flag=True, help="Make damaged files again, bit for bit.")
+@click.option(
+    "--videos",
+    type=PathName(path_type=Path),
+    help="For --repair: the folder (or video) it was built from; needed if shards are damaged.",
+)
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="For --repair: processes.  [default: the usable CPUs]"
+)
+def cache_verify(cache: Path, as_json: bool, repair: bool, videos: Path | None, workers: int | None) -> None:
+    """Check every byte of a cache: hashes, checksums, index against shards, and plain readers on a sample.
+
+    With --repair, files that differ from the manifest are made again and replaced, and the whole cache is checked.
+    """
+    with exit_codes(), shown_progress() as progress:
+        if not repair and (videos is not None or workers is not None):
+            raise ConfigError(
+                f"{'--videos' if videos is not None else '--workers'} is for --repair: give both, or none"
+            )
+        if repair:
+            from cache_builder.repair import repair_cache
+
+            for entry in repair_cache(cache, videos, workers=workers or num_usable_cpus(), progress=progress):
+                progress.note(f"{entry.name}: made again, as the manifest says")
+        num_frames = read_manifest(cache).num_frames
+        progress.start("verify", num_frames, "frames")
+        result = verify_store(cache, progress=progress.advance)
+        progress.close()
+        if as_json:
+            say(msgspec.json.format(msgspec.json.encode(result), indent=1).decode())
+        else:
+            notes = [f"note: {line}" for line in result.notes]
+            say("\n".join([*result.problems, *notes, result.summary]))
+        if result.problems:
+            sys.exit(EXIT_NOT_WHOLE)

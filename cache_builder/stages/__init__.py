@@ -1,0 +1,26 @@
+"""The stages that a build and a repair have in common: decode units and write shards in a locked workspace."""
+
+from cache_builder.stages.decode import DecodeResult, DecodeStage
+from cache_builder.stages.identity import (
+    json_differences,
+    library_versions,
+    list_changes,
+    setting_differences,
+)
+from cache_builder.stages.shards import write_index, write_plan, write_shards, write_zarr_files
+from cache_builder.stages.workspace import Workspace, resolved
+
+__all__ = [
+    "DecodeResult",
+    "DecodeStage",
+    "Workspace",
+    "json_differences",
+    "library_versions",
+    "list_changes",
+    "resolved",
+    "setting_differences",
+    "write_index",
+    "write_plan",
+    "write_shards",
+    "write_zarr_files",
+]
