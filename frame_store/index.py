@@ -89,11 +89,20 @@ def find_row_problem(rows: FrameIndex, *, manifest: StoreManifest, shard_id: int
     outside = (lengths > num_bytes) | (offsets > np.uint64(num_bytes) - lengths)
     overlaps = np.zeros(len(rows), bool)
     overlaps[1:] = offsets[1:] < offsets[:-1] + lengths[:-1]
+    wrong_length, length_text = (
+        lengths > max_length,
+        f"with more than the {max_length} bytes that a frame can take",
+    )
+    if manifest.encoding.name == "raw":
+        wrong_length, length_text = (
+            lengths != max_length,
+            f"with other than the {max_length} bytes of a raw frame",
+        )
     checks = (
         ((rows["shard_id"] != shard_id) | (rows["slot"] != np.arange(len(rows))), "which is another's place"),
         (outside, "outside the shard"),
         (overlaps, "into the frame before it"),
-        (lengths > max_length, f"with more than the {max_length} bytes that a frame can take"),
+        (wrong_length, length_text),
         (rows["video_id"] >= len(manifest.videos), f"of a video that is none of {len(manifest.videos)}"),
     )
     for is_wrong, reason in checks:

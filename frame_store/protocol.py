@@ -12,15 +12,12 @@ if TYPE_CHECKING:
 FrameIds: TypeAlias = npt.NDArray[np.integer[Any]] | Sequence[int]
 Frames: TypeAlias = npt.NDArray[np.uint8]
 
+FrameRows: TypeAlias = npt.NDArray[Any]
+"""Where frames come from: a structured array of shape (B,), a row for each frame.
 
-class IndexTable(Protocol):
-    """A row for each frame id: a structured numpy array, or what is asked like one."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, key: Any, /) -> Any:  # noqa: ANN401 - as numpy's
-        """A column for a name, rows for ids or a slice, one row for an id."""
-        ...
+It has at least the fields `video_id`, `frame_in_video` and `shard_id`, which are int64, and `pts_seconds`, float64 (NaN
+where the source has none).
+"""
 
 
 @runtime_checkable
@@ -30,15 +27,6 @@ class FrameStore(Protocol):
     Duties of every implementation: `read_frames` may be called from several threads at once; the
     store pickles without open handles and reopens them where it is unpickled or after a fork.
     """
-
-    @property
-    def index(self) -> IndexTable:
-        """One row per frame id, read-only, as a structured array.
-
-        Has at least the fields `video_id`, `frame_in_video`, `shard_id`, which are int64, and `pts_seconds`, float64
-        (NaN where the source has none), as in `frame_store.reader.store_index.ROW_DTYPE`.
-        """
-        ...
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
@@ -71,6 +59,19 @@ class FrameStore(Protocol):
         `out`, if given, is a C-contiguous buffer of that shape and is what is returned.
         Raises `FrameIdError`, `ValueError` for a wrong buffer, `StoreDamagedError`.
         """
+        ...
+
+    def rows_of(self, frame_ids: FrameIds) -> FrameRows:
+        """The frames' rows in request order, duplicates allowed; decodes nothing.
+
+        Raises `FrameIdError`, `StoreDamagedError`.
+        """
+        ...
+
+    def read_frames_and_rows(
+        self, frame_ids: FrameIds, out: Frames | None = None
+    ) -> tuple[Frames, FrameRows]:
+        """What `read_frames` and `rows_of` give: one call, so that a store looks up the rows of a batch once."""
         ...
 
     def close(self) -> None:

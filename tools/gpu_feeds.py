@@ -17,7 +17,7 @@ from frame_cache_tools.gpu_samples import Samples, exercise_geometry
 from cache_builder import LiveStore, open_videos
 from frame_store import CacheStore, CudaUnavailableError, open_store
 from frame_store.index import check_frame_ids
-from frame_store.protocol import FrameIds, Frames
+from frame_store.protocol import FrameIds, FrameRows, Frames
 from frame_store.shared import num_usable_cpus
 from loader import Augmentation, FrameBatch, FrameLoader
 from loader.gpu import find_jpeg_decoder
@@ -85,6 +85,16 @@ class StretchedStore:
     def read_frames(self, frame_ids: FrameIds, out: Frames | None = None) -> Frames:
         """See `FrameStore`."""
         return self._store.read_frames(self._within(frame_ids), out=out)
+
+    def rows_of(self, frame_ids: FrameIds) -> FrameRows:
+        """See `FrameStore`."""
+        return self._store.rows_of(self._within(frame_ids))
+
+    def read_frames_and_rows(
+        self, frame_ids: FrameIds, out: Frames | None = None
+    ) -> tuple[Frames, FrameRows]:
+        """See `FrameStore`."""
+        return self._store.read_frames_and_rows(self._within(frame_ids), out=out)
 
     def read_encoded(self, frame_ids: FrameIds) -> list[npt.NDArray[np.uint8]]:
         """See `HoldsEncodedFrames`."""

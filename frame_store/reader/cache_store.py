@@ -2,7 +2,6 @@
 
 import os
 from contextlib import suppress
-from math import prod
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -10,14 +9,21 @@ import numpy.typing as npt
 
 from frame_store.codec import crc32c, make_codec
 from frame_store.errors import StoreDamagedError
-from frame_store.index import FrameIndex, check_frame_ids, check_out, find_row_problem, open_index
+from frame_store.index import (
+    FrameIndex,
+    check_frame_ids,
+    check_out,
+    find_row_problem,
+    max_payload_bytes,
+    open_index,
+)
 from frame_store.manifest import StoreManifest, read_manifest
 from frame_store.names import INDEX_NAME
-from frame_store.protocol import FrameIds, Frames
+from frame_store.protocol import FrameIds, FrameRows, Frames
 from frame_store.reader.mapped_shards import MAX_MAPPED_SHARDS, MappedShards
 from frame_store.reader.open_shards import ShardFiles
 from frame_store.reader.page_cache import is_cached, will_need
-from frame_store.reader.store_index import StoreIndex
+from frame_store.reader.store_index import ROW_DTYPE, StoreIndex
 from frame_store.shared import counted, flag, user_path
 
 Reads = Literal["map", "pread"]
@@ -75,9 +81,8 @@ class CacheStore:
         self._shard_ends = np.cumsum(self._shard_sizes)
         self._sound_shards: set[int] = set()
         """Those whose rows of the index have been checked."""
-        self._shard_bytes = np.array([shard.num_bytes for shard in self.manifest.shards], np.uint64)
-        self._frame_bytes = prod(self.frame_shape)
-        self._last_offsets = self._shard_bytes.astype(np.int64) - self._frame_bytes
+        self._shard_bytes = np.array([shard.num_bytes for shard in self.manifest.shards], np.int64)
+        self._max_payload_bytes = max_payload_bytes(self.manifest)
         self._opened = self._open_shards()
 
     @property
@@ -146,17 +151,23 @@ class CacheStore:
             OSError: the machine failed, as where this process may open no more files, or the disk gives an error: names
                 shard and frame. (What the disk does not give of a mapped shard kills the process: `reads="pread"`.)
         """
-        ids = check_frame_ids(frame_ids, num_frames=len(self))
-        out = check_out(out, num_frames=len(ids), frame_shape=self.frame_shape)
-        rows = self._rows(ids)
-        opened = self._shards()
-        if opened.maps is not None:
-            self._gather(opened.maps, ids, rows, out)
-        else:
-            self._require_inside(ids, rows)
-            order = np.argsort(ids, kind="stable")  # disk order, so that cold reads move forward
-            self._read_in_turn(opened.files, _places(ids[order], rows[order]), order.tolist(), out)
-        return out
+        return self._read(frame_ids, out)[0]
+
+    def rows_of(self, frame_ids: FrameIds) -> FrameRows:
+        """Rows of `store_index.ROW_DTYPE` in request order, shape (B,), checked as every row is before it is used.
+
+        Raises:
+            FrameIdError: an id outside [0, len(self)).
+            StoreDamagedError: the index is damaged, or was cut or changed while the cache was open.
+        """
+        return self._rows(check_frame_ids(frame_ids, num_frames=len(self))).astype(ROW_DTYPE)
+
+    def read_frames_and_rows(
+        self, frame_ids: FrameIds, out: Frames | None = None
+    ) -> tuple[Frames, FrameRows]:
+        """`read_frames` and `rows_of` in one, with one look into the index. Raises what `read_frames` raises."""
+        frames, rows = self._read(frame_ids, out)
+        return frames, rows.astype(ROW_DTYPE)
 
     def read_encoded(self, frame_ids: FrameIds) -> list[npt.NDArray[np.uint8]]:
         """Payloads in request order, as they lie in the shards: uint8 (L,) each, all of them parts of one buffer.
@@ -170,7 +181,7 @@ class CacheStore:
             OSError: the machine failed, as the disk with an error: names shard and frame.
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
-        files, places = self._shards().files, self._places_inside(ids)
+        files, places = self._shards().files, _places(ids, self._rows(ids))
         ends = np.cumsum([place.byte_length for place in places])
         payloads = np.split(np.empty(ends[-1] if len(ends) else 0, np.uint8), ends[:-1])[: len(ids)]
         order = np.argsort(ids, kind="stable")  # disk order, so that cold reads move forward
@@ -199,14 +210,16 @@ class CacheStore:
         ids = check_frame_ids(frame_ids, num_frames=len(self))
         files = self._shards().files
         with suppress(StoreDamagedError):  # `read_frames` raises it, for the batch that it belongs to
-            for place in self._places_inside(ids[:: max(1, len(ids) // NUM_PROBES)]):
+            probed = ids[:: max(1, len(ids) // NUM_PROBES)]
+            for place in _places(probed, self._rows(probed)):
                 if not is_cached(
                     files.descriptor(place.shard_id, frame_id=place.frame_id), place.byte_offset
                 ):
                     break
             else:
                 return False
-            for place in self._places_inside(np.sort(ids)):
+            ids = np.sort(ids)
+            for place in _places(ids, self._rows(ids)):
                 file = files.descriptor(place.shard_id, frame_id=place.frame_id)
                 will_need(file, place.byte_offset, place.byte_length)
         return True
@@ -216,27 +229,29 @@ class CacheStore:
 
         Raises as `read_encoded` does.
         """
-        ids = check_frame_ids([frame_id], num_frames=len(self))
-        return self._read_bytes(self._shards().files, self._places_inside(ids)[0])
+        return self.read_encoded([frame_id])[0].tobytes()
 
     def close(self) -> None:
         """Release files and maps; reading afterwards reopens them."""
         self._opened = self._open_shards()
 
+    def _read(self, frame_ids: FrameIds, out: Frames | None) -> tuple[Frames, FrameIndex]:
+        ids = check_frame_ids(frame_ids, num_frames=len(self))
+        out = check_out(out, num_frames=len(ids), frame_shape=self.frame_shape)
+        rows = self._rows(ids)
+        opened = self._shards()
+        if opened.maps is not None:
+            self._gather(opened.maps, ids, rows, out)
+        else:
+            order = np.argsort(ids, kind="stable")  # disk order, so that cold reads move forward
+            self._read_in_turn(opened.files, _places(ids[order], rows[order]), order.tolist(), out)
+        return out, rows
+
     def _gather(self, maps: MappedShards, ids: npt.NDArray[np.int64], rows: FrameIndex, out: Frames) -> None:
         """Copy raw frames out of the maps. What is done here between two copies runs on a cold cache: it is little."""
         if not len(ids):
             return
-        shard_ids, byte_offsets = rows["shard_id"].astype(np.int64), rows["byte_offset"].astype(np.int64)
-        if (
-            shard_ids.max() >= len(self._shard_sizes)
-            or (rows["byte_length"] != self._frame_bytes).any()
-            or (byte_offsets > self._last_offsets[shard_ids]).any()
-            or byte_offsets.min() < 0  # those beyond 2**63
-        ):
-            self._require_inside(ids, rows)
-            self._require_raw(ids, rows)
-        maps.gather(ids, shard_ids, byte_offsets, out)
+        maps.gather(ids, rows["shard_id"].astype(np.int64), rows["byte_offset"].astype(np.int64), out)
         if self.verify_reads:
             for place, frame in zip(_places(ids, rows), out, strict=True):
                 self._verify(maps.files, place, frame.data)
@@ -267,26 +282,12 @@ class CacheStore:
             except ValueError as error:
                 raise files.damaged(shard_id, place.frame_id, f"{error}{_at(place)}") from error
 
-    def _read_bytes(self, files: ShardFiles, place: _Place) -> bytes:
-        descriptor = files.descriptor(place.shard_id, frame_id=place.frame_id)
-        try:
-            payload = os.pread(descriptor.number, place.byte_length, place.byte_offset)
-        except OSError as error:
-            raise files.unread(place.shard_id, place.frame_id, error) from error
-        self._require_whole(files, place, len(payload))
-        return payload
-
-    def _places_inside(self, ids: npt.NDArray[np.int64]) -> list[_Place]:
-        rows = self._rows(ids)
-        self._require_inside(ids, rows)
-        return _places(ids, rows)
-
     def _rows(self, ids: npt.NDArray[np.int64]) -> FrameIndex:
         """Rows of the index, once those of their shards have been found sound (FORMAT.md section 4).
 
         Raises:
             StoreDamagedError: a row lies outside its shard, in another's place or in another frame's bytes, or the
-                index was cut: touching what is gone of its map would kill the process.
+                index was cut (touching what is gone of its map would kill the process) or changed.
         """
         try:
             num_bytes = os.stat(self._index_path).st_size  # noqa: PTH116 - pathlib would take three times as long
@@ -306,34 +307,23 @@ class CacheStore:
                     f"of shard {row['shard_id']}, slot {row['slot']}, {problem.reason}"
                 )
             self._sound_shards.add(shard_id)
-        return self._index[ids]
+        rows = self._index[ids]
+        # The map shows what is written to the file after its rows were found sound: no frame may be read by such a row.
+        byte_offsets, byte_lengths = (
+            rows["byte_offset"].astype(np.int64),
+            rows["byte_length"].astype(np.int64),
+        )
+        is_wrong = (rows["shard_id"] != shard_ids) | (byte_lengths > self._max_payload_bytes)
+        is_wrong |= (byte_offsets < 0) | (byte_offsets > self._shard_bytes[shard_ids] - byte_lengths)
+        if self._is_raw:
+            is_wrong |= byte_lengths != self._max_payload_bytes
+        if is_wrong.any():
+            frame_id = ids[int(np.argmax(is_wrong))]
+            raise self._index_damaged(f"index row {frame_id} was changed while the cache was open")
+        return rows
 
     def _index_damaged(self, reason: str) -> StoreDamagedError:
         return StoreDamagedError(f"{self._index_path}: {reason}; run cache-verify on {self.path}")
-
-    def _require_inside(self, ids: npt.NDArray[np.int64], rows: FrameIndex) -> None:
-        """Refuse index rows that point at no shard, or outside theirs (FORMAT.md section 4)."""
-        num_shards = len(self._shard_sizes)
-        outside = rows["shard_id"] >= num_shards
-        ends = self._shard_bytes[np.where(outside, 0, rows["shard_id"])]
-        outside |= (rows["byte_length"] > ends) | (rows["byte_offset"] > ends - rows["byte_length"])
-        if outside.any():
-            first = int(np.flatnonzero(outside)[0])
-            raise StoreDamagedError(
-                f"{self.path}: index row {ids[first]} points at byte {rows['byte_offset'][first]} of shard "
-                f"{rows['shard_id'][first]}, outside the {counted(num_shards, 'shard')}; "
-                f"run cache-verify on {self.path}"
-            )
-
-    def _require_raw(self, ids: npt.NDArray[np.int64], rows: FrameIndex) -> None:
-        """Refuse index rows whose payload is longer or shorter than a frame's pixels."""
-        wrong = np.flatnonzero(rows["byte_length"] != self._frame_bytes)
-        if wrong.size:
-            raise StoreDamagedError(
-                f"{self.path}: index row {ids[wrong[0]]} gives a raw frame "
-                f"{counted(rows['byte_length'][wrong[0]], 'byte')}, expected {self._frame_bytes}; "
-                f"run cache-verify on {self.path}"
-            )
 
     def _require_whole(self, files: ShardFiles, place: _Place, num_bytes_read: int) -> None:
         if num_bytes_read != place.byte_length:

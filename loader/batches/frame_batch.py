@@ -59,7 +59,7 @@ class FrameBatch:
     def from_numpy(cls, *, frames: Frames, frame_ids: npt.ArrayLike, rows: npt.NDArray[Any]) -> "FrameBatch":
         """A batch over `frames`, uint8 (B, H, W, 3) or (B, T, H, W, 3), without copying them.
 
-        `frame_ids` and `rows` (the store's index at these ids, or any structured array with its fields `video_id`,
+        `frame_ids` and `rows` (what `store.rows_of` gives for them, or any structured array with the fields `video_id`,
         `frame_in_video` and `pts_seconds`) have shape (B,) or (B, T) and are copied.
 
         Raises:
@@ -132,12 +132,14 @@ _DTYPES = {
 def read_frame_batch(
     store: FrameStore, frame_ids: npt.NDArray[np.int64] | Sequence[int] | Sequence[Sequence[int]]
 ) -> FrameBatch:
-    """One `read_frames` call and its index rows as a batch, in request order; clips for ids of shape (B, T).
+    """Frames and their rows as a batch, in request order; clips for ids of shape (B, T).
 
     Raises:
         FrameIdError: an id outside [0, len(store)).
         StoreDamagedError: the store cannot give a frame back.
     """
     ids = np.asarray(frame_ids)
-    frames = store.read_frames(ids.reshape(-1)).reshape(*ids.shape, *store.frame_shape)  # it checks the ids
-    return FrameBatch.from_numpy(frames=frames, frame_ids=ids, rows=store.index[ids.astype(np.int64)])
+    frames, rows = store.read_frames_and_rows(ids.reshape(-1))  # it checks the ids
+    return FrameBatch.from_numpy(
+        frames=frames.reshape(*ids.shape, *store.frame_shape), frame_ids=ids, rows=rows.reshape(ids.shape)
+    )

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from frame_store.protocol import FrameStore
+from frame_store.protocol import FrameRows, FrameStore
 from loader.augment import Augment, Augmentation, augmented_frames
 from loader.batches.buffers import BatchBuffers
 from loader.batches.frame_batch import FrameBatch
@@ -46,7 +46,7 @@ class BatchReader:
             )
 
     def read(self, frame_ids: npt.ArrayLike, *, epoch: int) -> FrameBatch:
-        """One `read_frames` call and its index rows as a batch, in request order; clips for ids of shape (B, T).
+        """Frames and their rows as a batch, in request order; clips for ids of shape (B, T).
 
         Raises:
             FrameIdError: an id outside [0, len(store)).
@@ -54,8 +54,8 @@ class BatchReader:
         """
         ids = np.asarray(frame_ids)
         pixels = self.lend_pixels(ids.size)
-        self._store.read_frames(ids.reshape(-1), out=pixels.numpy())  # it checks the ids
-        return self.complete(ids.astype(np.int64, copy=False), pixels, epoch=epoch)
+        _, rows = self._store.read_frames_and_rows(ids.reshape(-1), out=pixels.numpy())  # it checks the ids
+        return self._complete(ids.astype(np.int64, copy=False), pixels, rows, epoch=epoch)
 
     def lend_pixels(self, num_frames: int) -> torch.Tensor:
         """Where to read that many frames to: uint8 (num_frames, H, W, 3)."""
@@ -63,10 +63,15 @@ class BatchReader:
 
     def complete(self, frame_ids: FrameIds, pixels: torch.Tensor, *, epoch: int) -> FrameBatch:
         """The batch over frames that have been read to where `lend_pixels` said."""
+        return self._complete(frame_ids, pixels, self._store.rows_of(frame_ids.reshape(-1)), epoch=epoch)
+
+    def _complete(
+        self, frame_ids: FrameIds, pixels: torch.Tensor, rows: FrameRows, *, epoch: int
+    ) -> FrameBatch:
         batch = FrameBatch.from_numpy(
             frames=pixels.numpy().reshape(*frame_ids.shape, *self._store.frame_shape),
             frame_ids=frame_ids,
-            rows=self._store.index[frame_ids],
+            rows=rows.reshape(frame_ids.shape),
         )
         if self._augment is None:
             return batch

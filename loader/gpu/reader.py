@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from frame_store.protocol import DecodesOnDevice, FrameStore, HoldsEncodedFrames
+from frame_store.protocol import DecodesOnDevice, FrameRows, FrameStore, HoldsEncodedFrames
 from loader.augment import Augment, augmented_frames
 from loader.batches import FrameBatch
 from loader.gpu.jpeg import DecodeJpegs, stack_images
@@ -18,8 +18,8 @@ from loader.sampling.orders import FrameIds
 FramesOnDevice: TypeAlias = Callable[[], torch.Tensor]
 """Queues what makes a batch's frames, uint8 (B, H, W, 3), on the present stream."""
 
-FrameSource: TypeAlias = Callable[[FrameIds], FramesOnDevice]
-"""Reads frames of ids (B,) as far as the host has to, outside of any stream."""
+FrameSource: TypeAlias = Callable[[FrameIds], tuple[FramesOnDevice, FrameRows]]
+"""Reads frames of ids (B,) as far as the host has to, outside of any stream, and their rows."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,8 +73,8 @@ class DeviceBatchReader:
             StoreDamagedError: the store cannot give a frame back.
         """
         ids = np.asarray(frame_ids)
-        frames = self._source(ids.reshape(-1))  # it checks the ids
-        return self._complete(ids.astype(np.int64, copy=False), frames, epoch=epoch)
+        frames, rows = self._source(ids.reshape(-1))  # it checks the ids
+        return self._complete(ids.astype(np.int64, copy=False), frames, rows, epoch=epoch)
 
     def lend_pixels(self, num_frames: int) -> torch.Tensor:
         """Where to read that many frames to: uint8 (num_frames, H, W, 3) on the host."""
@@ -82,18 +82,21 @@ class DeviceBatchReader:
 
     def complete(self, frame_ids: FrameIds, pixels: torch.Tensor, *, epoch: int) -> DeviceBatch:
         """The batch over frames that have been read to where `lend_pixels` said."""
-        return self._complete(frame_ids, lambda: self._streams.upload(pixels), epoch=epoch)
+        rows = self._store.rows_of(frame_ids.reshape(-1))
+        return self._complete(frame_ids, lambda: self._streams.upload(pixels), rows, epoch=epoch)
 
-    def _uploaded(self, frame_ids: FrameIds) -> FramesOnDevice:
+    def _uploaded(self, frame_ids: FrameIds) -> tuple[FramesOnDevice, FrameRows]:
         pixels = self.lend_pixels(len(frame_ids))
-        self._store.read_frames(frame_ids, out=pixels.numpy())
-        return lambda: self._streams.upload(pixels)
+        _, rows = self._store.read_frames_and_rows(frame_ids, out=pixels.numpy())
+        return lambda: self._streams.upload(pixels), rows
 
-    def _complete(self, frame_ids: FrameIds, frames: FramesOnDevice, *, epoch: int) -> DeviceBatch:
+    def _complete(
+        self, frame_ids: FrameIds, frames: FramesOnDevice, rows: FrameRows, *, epoch: int
+    ) -> DeviceBatch:
         with self._streams.own_stream():
             pixels = frames().view(*frame_ids.shape, *self._store.frame_shape)
-            rows = _packed_rows(frame_ids, self._store.index[frame_ids], self._streams)
-            batch = _unpacked(pixels, self._streams.upload(rows))
+            packed = _packed_rows(frame_ids, rows.reshape(frame_ids.shape), self._streams)
+            batch = _unpacked(pixels, self._streams.upload(packed))
             if self._augment is not None:
                 frames_there = augmented_frames(self._augment, batch.frames, frame_ids=frame_ids, epoch=epoch)
                 batch = batch.with_frames(frames_there)
@@ -101,7 +104,7 @@ class DeviceBatchReader:
 
 
 def _decoded_there(store: DecodesOnDevice, streams: DeviceStreams) -> FrameSource:
-    def read(frame_ids: FrameIds) -> FramesOnDevice:
+    def read(frame_ids: FrameIds) -> tuple[FramesOnDevice, FrameRows]:
         def frames() -> torch.Tensor:
             # torch's own memory, whatever the store works in, so that it can be kept for the caller's stream.
             shape = (len(frame_ids), *store.frame_shape)
@@ -109,13 +112,13 @@ def _decoded_there(store: DecodesOnDevice, streams: DeviceStreams) -> FrameSourc
                 frame_ids, out=torch.empty(shape, dtype=torch.uint8, device=streams.device)
             )
 
-        return frames
+        return frames, store.rows_of(frame_ids)
 
     return read
 
 
 def _decoded_jpegs(store: HoldsEncodedFrames, streams: DeviceStreams, decode: DecodeJpegs) -> FrameSource:
-    def read(frame_ids: FrameIds) -> FramesOnDevice:
+    def read(frame_ids: FrameIds) -> tuple[FramesOnDevice, FrameRows]:
         payloads = [torch.from_numpy(payload) for payload in store.read_encoded(frame_ids)]
 
         def frames() -> torch.Tensor:
@@ -127,12 +130,12 @@ def _decoded_jpegs(store: HoldsEncodedFrames, streams: DeviceStreams, decode: De
                 raise
             return stack_images(images, frame_ids=frame_ids.tolist(), frame_shape=store.frame_shape)
 
-        return frames
+        return frames, store.rows_of(frame_ids)
 
     return read
 
 
-def _packed_rows(frame_ids: FrameIds, rows: npt.NDArray[Any], streams: DeviceStreams) -> torch.Tensor:
+def _packed_rows(frame_ids: FrameIds, rows: FrameRows, streams: DeviceStreams) -> torch.Tensor:
     """Ids and index rows in one piece, for one copy: int64 (4, B), the last row's bits being float64."""
     packed = streams.host_memory((4, *frame_ids.shape), torch.int64)
     numbers = packed.numpy()

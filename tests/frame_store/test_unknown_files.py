@@ -216,7 +216,7 @@ class TestIndex:
             store = frame_store.open_store(cache, reads=reads)
             store.read_frames([0, 9])  # other shards are as they were
             for ids in ([6], [4]):  # a shard with such a row gives no frame
-                for read in (store.read_frames, store.read_encoded):
+                for read in (store.read_frames, store.read_encoded, store.rows_of):
                     with pytest.raises(StoreDamagedError, match=rf"index row 6 .*{said}; run cache-verify"):
                         read(ids)
 
@@ -285,9 +285,33 @@ class TestIndex:
         store = frame_store.open_store(golden_cache_of("wds-raw"), reads=reads)
         store.read_frames([0])
         harm(store.path / "index.npy")
-        for read in (store.read_frames, store.read_encoded):
+        for read in (store.read_frames, store.read_encoded, store.rows_of):
             with pytest.raises(StoreDamagedError, match=rf"index\.npy: {said}.*; run cache-verify"):
                 read([9])
+
+    @pytest.mark.parametrize("reads", ["map", "pread"])
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"shard_id": 0},
+            {"shard_id": 2**32 - 1},
+            {"byte_offset": 2**64 - 1},
+            {"byte_offset": 2**63 - 1},
+            {"byte_length": 2**32 - 1},
+            {"byte_length": 0},
+        ],
+    )
+    def test_a_row_that_changes_under_a_reader_leads_nowhere(self, golden_cache_of, reads, fields):
+        """The map shows what is written to the file: the row of an open cache is not the one that was checked."""
+        store = frame_store.open_store(golden_cache_of("wds-raw"), reads=reads)
+        store.read_frames(range(len(store)))
+        rows = np.lib.format.open_memmap(store.path / "index.npy", mode="r+")
+        for name, value in fields.items():
+            rows[name][6] = value
+        for read in (store.read_frames, store.read_encoded, store.rows_of):
+            with pytest.raises(StoreDamagedError, match=r"index row 6 was changed .*; run cache-verify"):
+                read([5, 6])
+            read([5])
 
 
 def test_any_one_of_many_flipped_bits_is_found_and_its_frame_named(golden_caches, tmp_path):

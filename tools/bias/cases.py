@@ -55,7 +55,7 @@ def subject_of_cache(path: Path) -> BiasSubject:
     layout = store.manifest.layout
     video_sizes, video_names = None, None
     if layout == "video":
-        video_ids, video_sizes = contiguous_videos(store.index)
+        video_ids, video_sizes = contiguous_videos(store)
         video_names = [store.manifest.videos[video_id].path for video_id in video_ids.tolist()]
     return BiasSubject(
         name=str(path),

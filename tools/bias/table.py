@@ -121,7 +121,7 @@ class BiasTable:
                 f"{subject.name}: nobody knows where its videos begin, and clips need it; ask about a cache of "
                 "--layout video, or a folder of videos"
             )
-        return contiguous_video_sizes(subject.store.index)  # refuses a shuffled cache, and says what helps
+        return contiguous_video_sizes(subject.store)  # refuses a shuffled cache, and says what helps
 
     def levels(self) -> list[RhoEstimate]:
         """Rho of GOPs, videos and shards, where there are pixels or features to tell."""
@@ -179,7 +179,7 @@ class BiasTable:
         store = self.subject.store
         assert store is not None and self._read is not None  # callers checked
         if level not in self._rho:
-            units = units_of(store.index, level, frames_per_gop=_frames_per_gop(self.subject))
+            units = units_of(store, level, frames_per_gop=_frames_per_gop(self.subject))
             features = self._all_features()
             if features is not None:
                 self._rho[level] = rho_of_all(units, features, level=level, proxy=self._proxy)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import frame_store
-from frame_store.errors import StoreDamagedError
+from frame_store.errors import FrameIdError, StoreDamagedError
 from frame_store.open_file import OpenFile
 from frame_store.protocol import PrefetchingStore
 from frame_store.reader import cache_store, mapped_shards, page_cache
@@ -65,6 +65,21 @@ def test_maps_and_pread_give_the_same_frames(stores, frame_ids):
             store = frame_store.open_store(stores / name, verify_reads=verify_reads)
             np.testing.assert_array_equal(store.read_frames(frame_ids), expected)
     np.testing.assert_array_equal(expected, FRAMES[np.asarray(frame_ids, int)])  # the last one is lossless
+
+
+@pytest.mark.parametrize("frame_ids", [[], [9, 0, 3, 9], range(10)])
+def test_rows_are_those_of_the_index_and_come_with_the_frames(path, frame_ids):
+    store = frame_store.open_store(path)
+    rows = store.rows_of(frame_ids)
+    assert rows.dtype == store.index.dtype
+    assert rows.tobytes() == store.index[np.asarray(frame_ids, int)].tobytes()
+    out = np.empty((len(rows), *store.frame_shape), np.uint8)
+    frames, again = store.read_frames_and_rows(frame_ids, out)
+    assert frames is out
+    np.testing.assert_array_equal(frames, store.read_frames(frame_ids))
+    assert rows.tobytes() == again.tobytes()
+    with pytest.raises(FrameIdError, match="frame id 10 "):
+        store.rows_of([10])
 
 
 def test_raw_frames_are_mapped_and_no_others(path):

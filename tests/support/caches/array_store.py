@@ -6,14 +6,20 @@ import numpy as np
 
 from frame_store.errors import FrameIdError
 from frame_store.names import INDEX_DTYPE
+from frame_store.reader.store_index import ROW_DTYPE
 
 FRAMES_PER_VIDEO = 7
 
 
 class ArrayStore:
-    """Implements `FrameStore`; picklable, and reading never fails unless `broken_frame_id` is asked for."""
+    """Implements `FrameStore`; picklable, and reading never fails unless `broken_frame_id` is asked for.
 
-    def __init__(self, shard_sizes, *, frame_shape=(4, 6, 3), broken_frame_id=None, video_sizes=None):
+    Frames lie video by video, or, with `order`, frame order[i] of those at place i.
+    """
+
+    def __init__(
+        self, shard_sizes, *, frame_shape=(4, 6, 3), broken_frame_id=None, video_sizes=None, order=None
+    ):
         self._shard_sizes = np.asarray(shard_sizes, np.int64)
         self._frame_shape = frame_shape
         self._broken_frame_id = broken_frame_id
@@ -26,6 +32,8 @@ class ArrayStore:
         self._index["video_id"] = np.repeat(np.arange(len(first_ids)), video_sizes)
         self._index["frame_in_video"] = ids - np.repeat(first_ids, video_sizes)
         self._index["pts_seconds"] = np.where(ids % 5 == 4, np.nan, ids / 25)
+        if order is not None:
+            self._index = self._index[order]
         self._index["shard_id"] = np.repeat(np.arange(len(self._shard_sizes)), self._shard_sizes)
         self._index.flags.writeable = False
         self.reads = []
@@ -50,6 +58,12 @@ class ArrayStore:
         frames[:] = (np.arange(self._frame_shape[2]) * 80).astype(np.uint8)  # channels differ
         frames[:, 0, :4, 0] = ids.astype("<u4").view(np.uint8).reshape(-1, 4)
         return frames
+
+    def rows_of(self, frame_ids):
+        return self._index[np.asarray(frame_ids, np.int64)].astype(ROW_DTYPE)
+
+    def read_frames_and_rows(self, frame_ids, out=None):
+        return self.read_frames(frame_ids, out), self.rows_of(frame_ids)
 
     def close(self):
         pass
