@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,16 +12,12 @@ import numpy.typing as npt
 from frame_store.errors import FrameIdError, StoreDamagedError
 from frame_store.manifest import StoreManifest
 from frame_store.names import INDEX_DTYPE, INDEX_NAME
+from frame_store.npy import read_npy_header
 from frame_store.open_file import open_inside
 from frame_store.protocol import FrameIds, Frames
 from frame_store.shared import counted, raise_if_out_of_files
 
 FrameIndex = npt.NDArray[Any]
-
-MAX_NPY_HEADER_BYTES: Final = 10_000
-"""What numpy takes for safe to parse."""
-
-_NPY_MAGIC: Final = b"\x93NUMPY\x01\x00"
 
 
 def open_index(store_path: Path, *, num_frames: int) -> FrameIndex:
@@ -50,25 +46,6 @@ def open_index(store_path: Path, *, num_frames: int) -> FrameIndex:
         f"{path}: expected {counted(num_frames, 'row')} of {INDEX_DTYPE.itemsize} bytes as FORMAT.md section 4 says, "
         f"found shape {shape} of {dtype}, and {counted(found, 'byte')} where those take {expected}"
     )
-
-
-def read_npy_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype of a C-ordered `.npy` of version 1.0, whose data begin where `file` then stands.
-
-    Raises:
-        ValueError: any other content. Objects, which only pickle could load, are refused, too.
-    """
-    if file.read(len(_NPY_MAGIC)) != _NPY_MAGIC:
-        raise ValueError("no .npy of version 1.0")  # later ones have headers of up to 4 GB
-    try:
-        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(
-            file, max_header_size=MAX_NPY_HEADER_BYTES
-        )
-    except Exception as error:  # a damaged header can make numpy raise anything
-        raise ValueError(f"damaged .npy header: {error}") from error
-    if is_fortran or dtype.hasobject or min(shape, default=0) < 0:
-        raise ValueError("a .npy of objects, in Fortran order or of a negative size")
-    return shape, dtype
 
 
 class RowProblem(NamedTuple):

@@ -14,16 +14,19 @@ import numpy as np
 
 from frame_store.codec import crc32c
 from frame_store.containers import (
+    SIDE_ARRAYS,
     check_side_arrays,
     check_tar_shard,
     check_zarr_metadata,
     check_zarr_shard,
     frames_per_shard,
+    image_member,
+    image_suffix,
 )
 from frame_store.errors import StoreDamagedError, StoreError
 from frame_store.index import FrameIndex, RowProblem, find_row_problem
 from frame_store.manifest import FileEntry
-from frame_store.names import INDEX_NAME, MANIFEST_NAME, ZARR_FOLDER, frame_key
+from frame_store.names import INDEX_NAME, MANIFEST_NAME, ZARR_FOLDER
 from frame_store.open_file import open_inside, require_plain_file
 from frame_store.reader import CacheStore
 from frame_store.shared import counted, raise_if_out_of_files
@@ -278,14 +281,13 @@ class _Sample:
         return [frame_ids[int(slot)] for slot in picked]
 
     def _in_tars(self) -> Iterator[tuple[str, bool]]:
-        store = self._store
-        suffix = "jpg" if store.manifest.encoding.name == "jpeg" else "npy"
+        store, encoding = self._store, self._store.manifest.encoding
         for shard_id, shard in enumerate(store.manifest.shards):
             with tarfile.open(store.path / shard.name, "r:") as tar:
                 for frame_id in self._sampled_ids(shard_id):
-                    member = tar.extractfile(f"{frame_key(frame_id)}.{suffix}")
+                    member = tar.extractfile(image_member(frame_id, encoding))
                     assert member is not None  # a regular file
-                    if suffix == "npy":
+                    if image_suffix(encoding) == "npy":
                         pixels = np.load(io.BytesIO(member.read()), allow_pickle=False)
                         is_equal = np.array_equal(pixels, store.read_frames([frame_id])[0])
                     else:
@@ -299,7 +301,7 @@ class _Sample:
         group = zarr.open_group(
             store.path / ZARR_FOLDER, mode="r", zarr_format=3
         )  # version 2 may name pickle
-        for name in ("video_id", "frame_in_video", "pts_seconds"):
+        for name in SIDE_ARRAYS:
             array = np.asarray(group[name])
             is_equal = np.array_equal(array, store.stored_index[name], equal_nan=name == "pts_seconds")
             yield f"{ZARR_FOLDER}/{name}", is_equal

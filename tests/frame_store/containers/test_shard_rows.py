@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from frame_store.containers import shard_rows
-from frame_store.containers.shard_rows import (
+from frame_store.containers import (
     read_side_array,
     side_array_names,
     tar_shard_rows,
+    zarr,
     zarr_shard_rows,
 )
 from frame_store.index import open_index
@@ -107,7 +107,7 @@ def test_a_zarr_shard_holds_no_more_frames_than_it_can(golden_caches):
 
 
 def test_a_side_array_of_many_chunks_is_read_across_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(shard_rows, "FRAMES_PER_SIDE_CHUNK", 4)
+    monkeypatch.setattr(zarr, "FRAMES_PER_SIDE_CHUNK", 4)
     values = np.arange(10, dtype="<u4")
     for number, name in enumerate(side_array_names("video_id", num_frames=10)):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

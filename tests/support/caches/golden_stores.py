@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.codec import crc32c, make_codec
-from frame_store.containers.tar_writer import TarShardWriter
-from frame_store.containers.writing import FrameRecord, ShardFile, ShardWriter
-from frame_store.containers.zarr_writer import ZarrShardWriter, write_zarr_metadata
+from frame_store.containers.shards import FrameRecord, ShardFile, ShardWriter
+from frame_store.containers.tar import TarShardWriter
+from frame_store.containers.zarr import ZarrShardWriter, write_zarr_metadata
 from frame_store.manifest import (
     Encoding,
     ShardEntry,

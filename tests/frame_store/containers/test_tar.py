@@ -23,7 +23,7 @@ class TestTar:
         ("old", "new", "said"),
         [
             (b"000000000005.json", b"000000000006.json", "frame 5: expected the tar header of 000000000005"),
-            (b'"frame_in_video":0', b'"frame_in_video":1', "frame 5: its .json says other than index.npy"),
+            (b'"frame_in_video":0', b'"frame_in_video":1', "frame 5: its .json differs from index.npy"),
             (b'"video_id":1', b'"video_id":[', "frame 5: its .json is damaged"),
         ],
     )
