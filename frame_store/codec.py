@@ -4,22 +4,20 @@ from typing import Protocol
 
 import google_crc32c
 import numpy as np
-import numpy.typing as npt
 
 from frame_store.manifest import ChromaSubsampling, Encoding
+from frame_store.protocol import Frames
 from frame_store.shared import counted
-
-Pixels = npt.NDArray[np.uint8]
 
 
 class PixelCodec(Protocol):
     """Encodes and decodes frames of shape (H, W, 3), uint8 RGB."""
 
-    def encode(self, frame: Pixels) -> bytes:
+    def encode(self, frame: Frames) -> bytes:
         """Bytes of a C-contiguous frame; equal frames give equal bytes."""
         ...
 
-    def decode_into(self, payload: bytes, out: Pixels) -> None:
+    def decode_into(self, payload: bytes, out: Frames) -> None:
         """Fill `out` (H, W, 3), C-contiguous. Raises ValueError where the payload is no such frame."""
         ...
 
@@ -27,11 +25,11 @@ class PixelCodec(Protocol):
 class RawCodec:
     """H*W*3 bytes, row by row."""
 
-    def encode(self, frame: Pixels) -> bytes:
+    def encode(self, frame: Frames) -> bytes:
         """See `PixelCodec`."""
         return frame.tobytes()
 
-    def decode_into(self, payload: bytes, out: Pixels) -> None:
+    def decode_into(self, payload: bytes, out: Frames) -> None:
         """See `PixelCodec`."""
         if len(payload) != out.nbytes:
             raise ValueError(f"raw frame of {counted(len(payload), 'byte')}, expected {out.nbytes}")
@@ -48,14 +46,14 @@ class JpegCodec:
         self._chroma = chroma
         self._encode, self._decode = simplejpeg.encode_jpeg, simplejpeg.decode_jpeg
 
-    def encode(self, frame: Pixels) -> bytes:
+    def encode(self, frame: Frames) -> bytes:
         """See `PixelCodec`."""
         encoded: bytes = self._encode(
             frame, quality=self._quality, colorspace="RGB", colorsubsampling=self._chroma, fastdct=False
         )
         return encoded
 
-    def decode_into(self, payload: bytes, out: Pixels) -> None:
+    def decode_into(self, payload: bytes, out: Frames) -> None:
         """See `PixelCodec`."""
         shape = self._decode(payload, colorspace="RGB", buffer=out).shape
         if shape != out.shape:
@@ -68,14 +66,14 @@ class ZstdCodec:
     def __init__(self, *, level: int) -> None:
         self._level = level
 
-    def encode(self, frame: Pixels) -> bytes:
+    def encode(self, frame: Frames) -> bytes:
         """See `PixelCodec`."""
         from numcodecs import zstd
 
         encoded: bytes = zstd.compress(frame.reshape(-1), self._level)
         return encoded
 
-    def decode_into(self, payload: bytes, out: Pixels) -> None:
+    def decode_into(self, payload: bytes, out: Frames) -> None:
         """See `PixelCodec`."""
         from numcodecs import zstd
 

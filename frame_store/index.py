@@ -1,7 +1,6 @@
 """`index.npy`: one row per frame, memory-mapped (FORMAT.md section 4)."""
 
 import os
-from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,12 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.errors import FrameIdError, StoreDamagedError
+from frame_store.errors import StoreDamagedError
 from frame_store.manifest import StoreManifest
 from frame_store.names import INDEX_DTYPE, INDEX_NAME
 from frame_store.npy import read_npy_header
 from frame_store.open_file import open_inside
-from frame_store.protocol import FrameIds, Frames
 from frame_store.shared import counted, raise_if_out_of_files
 
 FrameIndex = npt.NDArray[Any]
@@ -101,62 +99,3 @@ def max_payload_bytes(manifest: StoreManifest) -> int:
     if manifest.encoding.name == "zstd":
         return num_values + (num_values >> 8) + 64
     return 2 * (2 * (-(-height // 16) * 16) * (-(-width // 16) * 16) * channels + 2048) + (1 << 16)
-
-
-def check_frame_ids(frame_ids: FrameIds, *, num_frames: int) -> npt.NDArray[np.int64]:
-    """The ids as int64, shape (B,).
-
-    Raises:
-        FrameIdError: an id outside [0, num_frames).
-        ValueError: not a flat sequence of integers.
-    """
-    ids = np.asarray(frame_ids)
-    if ids.ndim != 1 or (ids.size and not np.issubdtype(ids.dtype, np.integer)):
-        raise ValueError(
-            f"frame ids must be a flat sequence of integers, found {ids.dtype} of shape {ids.shape}"
-        )
-    if ids.size and not 0 <= ids.min() <= ids.max() < num_frames:  # before the cast, which would wrap
-        outside = (ids < 0) | (ids >= num_frames)
-        raise FrameIdError(f"frame id {ids[outside][0]} is outside [0, {num_frames})")
-    return ids.astype(np.int64, copy=False)
-
-
-def check_out(out: Frames | None, *, num_frames: int, frame_shape: tuple[int, int, int]) -> Frames:
-    """`out` if it can take the frames, a new buffer (num_frames, H, W, 3) if it is None.
-
-    Raises:
-        ValueError: wrong shape or dtype, not C-contiguous, or read-only.
-        TypeError: no numpy array.
-    """
-    shape = (num_frames, *frame_shape)
-    if out is None:
-        return np.empty(shape, np.uint8)
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"out must be a numpy array of shape {shape}, found {type(out).__name__}")
-    if out.shape != shape or out.dtype != np.uint8 or not out.flags.c_contiguous or not out.flags.writeable:
-        raise ValueError(
-            f"out must be a writeable C-contiguous uint8 array of shape {shape}, found {out.dtype} {out.shape}"
-            f"{'' if out.flags.c_contiguous else ', not contiguous'}{'' if out.flags.writeable else ', read-only'}"
-        )
-    return out
-
-
-def check_outs(outs: Sequence[Frames], *, num_frames: int, frame_shape: tuple[int, int, int]) -> None:
-    """Check that each frame has a place that can take it.
-
-    Raises:
-        ValueError: another number of places than frames, or one of a wrong shape or dtype, not C-contiguous, or
-            read-only.
-    """
-    if len(outs) != num_frames:
-        raise ValueError(f"expected a place for each of {counted(num_frames, 'frame')}, found {len(outs)}")
-    for out in outs:
-        if (
-            out.shape != frame_shape
-            or out.dtype != np.uint8
-            or not (out.flags.c_contiguous and out.flags.writeable)
-        ):
-            raise ValueError(
-                f"each of outs must be a writeable C-contiguous uint8 array of shape {frame_shape}, "
-                f"found {out.dtype} {out.shape}"
-            )

@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from frame_store.codec import Pixels, RawCodec, make_codec
+from frame_store.codec import RawCodec, make_codec
 from frame_store.containers import FrameMetadata, image_suffix
 from frame_store.errors import FrameCacheError, StoreDamagedError
 from frame_store.manifest import ShardEntry, StoreManifest, read_manifest
 from frame_store.names import INDEX_DTYPE
 from frame_store.npy import read_npy_header
 from frame_store.open_file import require_plain_file
+from frame_store.protocol import Frames
 from frame_store.shared import counted, flag, raise_if_out_of_files, user_path, whole_number
 from loader.batches import FrameBatch
 from loader.errors import SamplingError
@@ -163,7 +164,7 @@ class _Collation:
             frames=frames, frame_ids=[int(sample["__key__"]) for sample in samples], rows=rows
         )
 
-    def _decode(self, sample: Sample, out: Pixels) -> None:
+    def _decode(self, sample: Sample, out: Frames) -> None:
         image = sample[self._suffix]
         if self._suffix == "jpg":
             self._codec.decode_into(image, out)

@@ -16,8 +16,7 @@ from frame_cache_tools.gpu_samples import Samples, exercise_geometry
 
 from cache_builder import LiveStore, open_videos
 from frame_store import CacheStore, CudaUnavailableError, open_store
-from frame_store.index import check_frame_ids
-from frame_store.protocol import FrameIds, FrameRows, Frames
+from frame_store.protocol import FrameIds, FrameRows, Frames, check_frame_ids
 from frame_store.shared import num_usable_cpus
 from loader import Augmentation, FrameBatch, FrameLoader
 from loader.gpu import find_jpeg_decoder

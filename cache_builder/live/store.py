@@ -19,9 +19,8 @@ from cache_builder.live.video import ConvertsFrames, DecodeStarts, LearnedOfVide
 from cache_builder.video.decode import FrameTable, VideoReader, gop_units
 from cache_builder.video.picture import FrameConverter, FrameGeometry
 from cache_builder.video.scan import VideoFacts, VideoScan, ticks_to_seconds
-from frame_store.index import check_frame_ids, check_out, check_outs
 from frame_store.names import INDEX_DTYPE
-from frame_store.protocol import FrameIds, FrameRows, Frames
+from frame_store.protocol import FrameIds, FrameRows, Frames, check_frame_ids, check_out, check_outs
 from frame_store.reader import StoreIndex
 from frame_store.shared import counted, is_out_of_files
 

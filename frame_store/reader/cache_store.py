@@ -11,15 +11,13 @@ from frame_store.codec import crc32c, make_codec
 from frame_store.errors import StoreDamagedError
 from frame_store.index import (
     FrameIndex,
-    check_frame_ids,
-    check_out,
     find_row_problem,
     max_payload_bytes,
     open_index,
 )
 from frame_store.manifest import StoreManifest, read_manifest
 from frame_store.names import INDEX_NAME
-from frame_store.protocol import FrameIds, FrameRows, Frames
+from frame_store.protocol import FrameIds, FrameRows, Frames, check_frame_ids, check_out
 from frame_store.reader.mapped_shards import MAX_MAPPED_SHARDS, MappedShards
 from frame_store.reader.open_shards import ShardFiles
 from frame_store.reader.page_cache import is_cached, will_need
