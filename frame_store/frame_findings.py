@@ -14,11 +14,11 @@ FrameRun = tuple[int, int]
 """Ordinals of the first and the last frame of a run, both in it."""
 
 
-class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Immutable, named fields only, unknown JSON keys refused by name."""
 
 
-class DamagedSpan(_Record, frozen=True, kw_only=True):
+class DamagedSpan(Record, frozen=True, kw_only=True):
     """A stretch that may be wrong: from what the decoder complained about to before the next clean keyframe."""
 
     first_packet: int
@@ -36,7 +36,7 @@ class DamagedSpan(_Record, frozen=True, kw_only=True):
     """The first complaint."""
 
 
-class PtsGap(_Record, frozen=True, kw_only=True):
+class PtsGap(Record, frozen=True, kw_only=True):
     """A frame that comes late: more than 1.5 times the median step after the one before it."""
 
     frame: int
@@ -45,7 +45,7 @@ class PtsGap(_Record, frozen=True, kw_only=True):
     """Its pts minus that of the frame before, rounded to a microsecond."""
 
 
-class PictureFormat(_Record, frozen=True, kw_only=True):
+class PictureFormat(Record, frozen=True, kw_only=True):
     """How a decoded picture lies in memory and what its colours mean."""
 
     width: int
@@ -64,7 +64,7 @@ class PictureFormat(_Record, frozen=True, kw_only=True):
     """How its display matrix turns it, such as `mirrored, turned by 90 degrees`; `as stored` without one."""
 
 
-class FormatChange(_Record, frozen=True, kw_only=True):
+class FormatChange(Record, frozen=True, kw_only=True):
     """From this frame on pictures are of another format."""
 
     frame: int
@@ -72,7 +72,7 @@ class FormatChange(_Record, frozen=True, kw_only=True):
     after: PictureFormat
 
 
-class FrameFindings(_Record, frozen=True, kw_only=True):
+class FrameFindings(Record, frozen=True, kw_only=True):
     """Facts of one video's decoded frames."""
 
     num_packets_discarded: int

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.errors import StoreDamagedError
+from frame_store.files import open_inside
 from frame_store.manifest import StoreManifest
 from frame_store.names import INDEX_DTYPE, INDEX_NAME
 from frame_store.npy import read_npy_header
-from frame_store.open_file import open_inside
 from frame_store.shared import counted, raise_if_out_of_files
 
 FrameIndex = npt.NDArray[Any]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from frame_store.errors import StoreDamagedError, StoreError, StoreFormatError, StoreNotFoundError
-from frame_store.frame_findings import FrameFindings
+from frame_store.files import read_inside
+from frame_store.frame_findings import FrameFindings, Record
 from frame_store.names import FORMAT_NAME, FORMAT_VERSION, INDEX_NAME, MANIFEST_NAME, Container, shard_name
 from frame_store.not_a_cache import explain_no_cache
-from frame_store.open_file import read_inside
 from frame_store.shared import counted, raise_if_out_of_files
 
 EncodingName = Literal["jpeg", "raw", "zstd"]
@@ -47,11 +47,7 @@ else:
     """JSON of at most three lists or objects inside each other."""
 
 
-class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Immutable, named fields only, unknown JSON keys refused by name."""
-
-
-class Encoding(_Record, frozen=True, kw_only=True):
+class Encoding(Record, frozen=True, kw_only=True):
     """How one frame's pixels become bytes."""
 
     name: EncodingName
@@ -73,7 +69,7 @@ class Encoding(_Record, frozen=True, kw_only=True):
             raise ValueError(f"level belongs to zstd, and to zstd alone; encoding is {self.name}")
 
 
-class FileEntry(_Record, frozen=True, kw_only=True):
+class FileEntry(Record, frozen=True, kw_only=True):
     """A file of the store with what it must contain."""
 
     name: str
@@ -88,7 +84,7 @@ class ShardEntry(FileEntry, frozen=True, kw_only=True):
     num_frames: int
 
 
-class Fidelity(_Record, frozen=True, kw_only=True):
+class Fidelity(Record, frozen=True, kw_only=True):
     """PSNR of stored against unencoded frames, over the frames that the build sampled."""
 
     num_frames_sampled: int
@@ -102,7 +98,7 @@ class Fidelity(_Record, frozen=True, kw_only=True):
             raise ValueError("psnr_db_of_mean_error and psnr_db_worst_frame are both numbers or both null")
 
 
-class VideoEntry(_Record, frozen=True, kw_only=True):
+class VideoEntry(Record, frozen=True, kw_only=True):
     """A row of the table of videos; `video_id` is its position."""
 
     path: str
@@ -129,7 +125,7 @@ class VideoEntry(_Record, frozen=True, kw_only=True):
     """The scan's other facts (codec, size, colour, how frames are to be shown, time base), informative."""
 
 
-class StoreManifest(_Record, frozen=True, kw_only=True):
+class StoreManifest(Record, frozen=True, kw_only=True):
     """Everything a reader needs beside `index.npy` and the shards."""
 
     format: str

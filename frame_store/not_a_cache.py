@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from frame_store.names import MANIFEST_NAME
-from frame_store.shared import is_video_name
+from frame_store.shared import is_video_name, without_controls
 
 _MAX_ENTRIES_LOOKED_AT: Final = 1000
 _MAX_CACHES_TOLD: Final = 3
@@ -25,8 +25,7 @@ def explain_no_cache(path: Path, *, error: OSError | None = None) -> str:
         error: what came of looking for it, where that says more than that nothing is there.
     """
     what, remedy = _what_is_there(path, error)
-    shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(path))
-    return f"{shown}: no cache: {what}; {remedy}"
+    return f"{without_controls(str(path))}: no cache: {what}; {remedy}"
 
 
 def _what_is_there(path: Path, error: OSError | None) -> tuple[str, str]:

@@ -24,12 +24,12 @@ from frame_store.containers import (
     image_suffix,
 )
 from frame_store.errors import StoreDamagedError, StoreError
+from frame_store.files import open_inside, require_plain_file
 from frame_store.index import FrameIndex, RowProblem, find_row_problem
 from frame_store.manifest import FileEntry
 from frame_store.names import INDEX_NAME, MANIFEST_NAME, ZARR_FOLDER
-from frame_store.open_file import open_inside, require_plain_file
 from frame_store.reader import CacheStore
-from frame_store.shared import counted, raise_if_out_of_files
+from frame_store.shared import counted, raise_if_out_of_files, without_controls
 
 FRAMES_SAMPLED_PER_SHARD = 8
 
@@ -156,11 +156,12 @@ def _strangers(store: CacheStore) -> Iterator[_Stranger]:
     known = {entry.name for entry in [*store.manifest.files, *store.manifest.shards]} | {MANIFEST_NAME}
     known |= {parent.as_posix() for name in list(known) for parent in PurePosixPath(name).parents}
     for name, mode in sorted(_entries_below(store.path, known)):
-        printable = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in name)
         if name not in known:
-            yield _Stranger(f"{printable}: is not in the manifest", _is_read_by_nobody(name, mode))
+            yield _Stranger(
+                f"{without_controls(name)}: is not in the manifest", _is_read_by_nobody(name, mode)
+            )
         elif stat.S_ISLNK(mode):
-            yield _Stranger(f"{printable}: is a link", is_harmless=False)
+            yield _Stranger(f"{without_controls(name)}: is a link", is_harmless=False)
 
 
 def _is_read_by_nobody(name: str, mode: int) -> bool:

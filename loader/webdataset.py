@@ -23,10 +23,10 @@ import numpy as np
 from frame_store.codec import RawCodec, make_codec
 from frame_store.containers import FrameMetadata, image_suffix
 from frame_store.errors import FrameCacheError, StoreDamagedError
+from frame_store.files import require_plain_file
 from frame_store.manifest import ShardEntry, StoreManifest, read_manifest
 from frame_store.names import INDEX_DTYPE
 from frame_store.npy import read_npy_header
-from frame_store.open_file import require_plain_file
 from frame_store.protocol import Frames
 from frame_store.shared import counted, flag, raise_if_out_of_files, user_path, whole_number
 from loader.batches import FrameBatch

@@ -27,6 +27,7 @@ from cache_builder.settings import BuildConfig
 from cache_builder.worker_pool import JobDied, JobDone, WorkerPool
 from frame_store import __version__
 from frame_store.containers import ShardReceipt, write_zarr_metadata
+from frame_store.files import sync_tree, write_file
 from frame_store.index import FrameIndex
 from frame_store.manifest import ShardEntry, StoreManifest, VideoEntry, describe_files, encode_manifest
 from frame_store.names import (
@@ -38,7 +39,6 @@ from frame_store.names import (
     Container,
     shard_name,
 )
-from frame_store.publish import sync_tree, write_file
 
 ShardPool = WorkerPool[ShardJob, ShardReceipt]
 

@@ -27,7 +27,7 @@ import msgspec
 
 from cache_builder.build.differences import identity_differences
 from cache_builder.errors import OutputError
-from frame_store.publish import write_file
+from frame_store.files import write_file
 from frame_store.shared import counted, listed, raise_if_out_of_files
 
 _MAX_NAME_BYTES = 255

@@ -20,11 +20,11 @@ from frame_store.containers.shards import (
     empty_rows,
     read_exactly,
 )
+from frame_store.files import OpenFile, open_inside
 from frame_store.index import FrameIndex, max_payload_bytes
 from frame_store.manifest import Encoding, StoreManifest
 from frame_store.names import frame_key
 from frame_store.npy import npy_header, read_npy_header
-from frame_store.open_file import OpenFile, open_inside
 from frame_store.shared import counted
 
 MAX_GAP_BYTES: Final = 1 << 20

@@ -21,10 +21,10 @@ from frame_store.containers.shards import (
     empty_rows,
     read_exactly,
 )
+from frame_store.files import OpenFile, open_inside, read_inside
 from frame_store.index import FrameIndex, max_payload_bytes
 from frame_store.manifest import Encoding, StoreManifest
 from frame_store.names import INDEX_DTYPE, ZARR_FOLDER
-from frame_store.open_file import OpenFile, open_inside, read_inside
 from frame_store.shared import counted, raise_if_out_of_files
 
 SIDE_ARRAYS: Final = ("video_id", "frame_in_video", "pts_seconds")

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from frame_store.codec import crc32c, make_codec
 from frame_store.errors import StoreDamagedError
+from frame_store.files import is_cached, will_need
 from frame_store.index import (
     FrameIndex,
     find_row_problem,
@@ -20,7 +21,6 @@ from frame_store.names import INDEX_NAME
 from frame_store.protocol import FrameIds, FrameRows, Frames, check_frame_ids, check_out
 from frame_store.reader.mapped_shards import MAX_MAPPED_SHARDS, MappedShards
 from frame_store.reader.open_shards import ShardFiles
-from frame_store.reader.page_cache import is_cached, will_need
 from frame_store.reader.store_index import ROW_DTYPE, StoreIndex
 from frame_store.shared import counted, flag, user_path
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from frame_store.errors import StoreDamagedError
+from frame_store.files import OpenFile, require_plain_file
 from frame_store.manifest import ShardEntry
-from frame_store.open_file import OpenFile, require_plain_file
 from frame_store.shared import counted, descriptor_limit, is_out_of_files, num_files_to_keep
 
 MAX_OPEN_SHARDS = 256

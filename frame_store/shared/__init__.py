@@ -22,7 +22,7 @@ from frame_store.shared.lazy import lazy_names
 from frame_store.shared.paths import user_path
 from frame_store.shared.shard_balance import chi2_of_uniform_shards
 from frame_store.shared.video_extensions import EXTENSIONS_TEXT, is_video_name
-from frame_store.shared.wording import counted, counted_in_groups, listed
+from frame_store.shared.wording import counted, counted_in_groups, listed, without_controls
 
 __all__ = [
     "CUDA_LIBRARY",
@@ -49,4 +49,5 @@ __all__ = [
     "raise_if_out_of_files",
     "user_path",
     "whole_number",
+    "without_controls",
 ]

@@ -1,6 +1,17 @@
-"""Wording of messages: numbers with their nouns, and lists of reasons."""
+"""Wording of messages: numbers with their nouns, lists of reasons, and names of files without control characters."""
 
 from collections.abc import Sequence
+
+
+def without_controls(text: str, *, kept: str = "") -> str:
+    r"""The text with escapes for control characters and lone surrogates, except for the characters in `kept`.
+
+    >>> without_controls("a\x1b[2J\nb")
+    'a\\x1b[2J\\nb'
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in kept else ascii(char)[1:-1] for char in text)
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 import frame_store
 from frame_store.errors import FrameIdError, StoreDamagedError
-from frame_store.open_file import OpenFile
+from frame_store.files import OpenFile, is_cached, will_need
 from frame_store.protocol import PrefetchingStore
-from frame_store.reader import cache_store, mapped_shards, page_cache
+from frame_store.reader import cache_store, mapped_shards
 from frame_store.reader import open_shards as shard_files
 from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 
@@ -251,8 +251,8 @@ def test_the_page_cache_is_asked_about_a_file(tmp_path):
     path.write_bytes(bytes(1 << 16))
     file = OpenFile(path)
     os.pread(file.number, 1 << 16, 0)
-    assert page_cache.is_cached(file, 1 << 15)
-    page_cache.will_need(file, 0, 1 << 16)
+    assert is_cached(file, 1 << 15)
+    will_need(file, 0, 1 << 16)
 
 
 @pytest.mark.parametrize("reads", ["map", "pread"])
