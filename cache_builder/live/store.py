@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import msgspec
 import numpy as np
@@ -211,6 +211,12 @@ class LiveStore:
     def close(self) -> None:
         """Close all videos; reading afterwards reopens them."""
         self._open_videos.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _videos(self) -> OpenVideos:
         # A forked child opens its own: a descriptor shared with the parent has one file position for both.

@@ -2,7 +2,7 @@
 
 import os
 from contextlib import suppress
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -232,6 +232,12 @@ class CacheStore:
     def close(self) -> None:
         """Release files and maps; reading afterwards reopens them."""
         self._opened = self._open_shards()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _read(self, frame_ids: FrameIds, out: Frames | None) -> tuple[Frames, FrameIndex]:
         ids = check_frame_ids(frame_ids, num_frames=len(self))

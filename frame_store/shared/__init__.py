@@ -17,7 +17,7 @@ from frame_store.shared.descriptors import (
     num_files_to_keep,
     raise_if_out_of_files,
 )
-from frame_store.shared.hidden_loader import foreign_loader, hidden_text
+from frame_store.shared.hidden_loader import hidden_loader_text
 from frame_store.shared.lazy import lazy_names
 from frame_store.shared.paths import user_path
 from frame_store.shared.shard_balance import chi2_of_uniform_shards
@@ -37,8 +37,7 @@ __all__ = [
     "descriptor_limit",
     "descriptor_share",
     "flag",
-    "foreign_loader",
-    "hidden_text",
+    "hidden_loader_text",
     "is_out_of_files",
     "is_video_name",
     "lazy_names",

@@ -254,7 +254,10 @@ def test_only_so_many_videos_stay_open(tmp_path):
     assert num_open_files(tmp_path) == 2
     store.close()
     assert num_open_files(tmp_path) == 0
-    np.testing.assert_array_equal(store.read_frames(range(len(store))), frames)
+    with store:
+        np.testing.assert_array_equal(store.read_frames(range(len(store))), frames)
+        assert num_open_files(tmp_path) == 2
+    assert num_open_files(tmp_path) == 0
 
 
 def test_fewer_videos_stay_open_where_their_decoders_hold_much(tmp_path, monkeypatch):

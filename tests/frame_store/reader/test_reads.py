@@ -92,6 +92,20 @@ def test_raw_frames_are_mapped_and_no_others(path):
     assert str(path / "index.npy") not in maps()
 
 
+def test_a_store_is_closed_at_the_end_of_a_with_block(path):
+    with frame_store.open_store(path) as store:
+        store.read_frames([0, 5])
+        assert held_files(path)
+    assert not held_files(path)
+    store.read_frames([0])  # and can be read again
+
+
+def held_files(path):
+    """Its shards that this process holds open; the map of `index.npy` stays for as long as the store."""
+    files = map(os.path.realpath, Path("/proc/self/fd").iterdir())
+    return [file for file in files if str(path) in file and not file.endswith("index.npy")]
+
+
 def test_pread_never_touches_a_map(path):
     store = frame_store.open_store(path, reads="pread")
     store.read_frames([0, 5])
