@@ -1,4 +1,4 @@
-"""A project's own `loader.py` or `loader/` hides ours: whoever imports a package of ours is told in one line."""
+"""A project's own `loader.py` or `loader/` hides ours: importing a package of ours gives one line about it."""
 
 import os
 import subprocess
@@ -39,7 +39,7 @@ def run_there(folder, *arguments):
 
 
 @pytest.mark.parametrize("kind", ["loader.py", "a package"])
-def test_a_script_beside_it_is_told_before_it_fails(tmp_path, kind):
+def test_a_script_beside_it_gets_a_warning_before_it_fails(tmp_path, kind):
     foreign = make_foreign(tmp_path / "project", kind)
     script = foreign.parent / "train.py"
     script.write_text("import frame_store\nfrom loader import FrameLoader\n")
@@ -66,14 +66,14 @@ def test_ours_is_not_foreign(tmp_path, recwarn):
     assert (ended.returncode, ended.stderr) == (
         0,
         "",
-    )  # a folder without modules hides no package on the path
+    )  # a folder without modules hides no package
 
 
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
         (ModuleSpec("loader", None, origin="/project/loader.py"), "/project/loader.py"),
-        (None, None),  # made by hand: it does not say where it is
+        (None, None),  # made by hand, without a place
     ],
 )
 def test_one_that_is_already_imported_is_looked_at(monkeypatch, spec, expected):
@@ -95,7 +95,7 @@ def test_a_link_to_ours_is_ours_and_without_ours_nothing_is_hidden(tmp_path, mon
     linked.__spec__.submodule_search_locations = ["/project/loader"]
     text = hidden_loader_text()
     assert "/project/loader" in text and str(ROOT / "loader") in text and "\n" not in text
-    module = sys.modules["frame_store.shared.hidden_loader"]
-    monkeypatch.setattr(module, "__file__", str(tmp_path / "frame_store/shared/hidden_loader.py"))
+    module = sys.modules["frame_store.shared.imports"]
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "frame_store/shared/imports.py"))
     (tmp_path / "loader").unlink()
     assert hidden_loader_text() is None
