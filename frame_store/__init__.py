@@ -1,4 +1,4 @@
-"""The on-disk contract that builder and loader share. Importing it costs the standard library and numpy."""
+"""The cache on disk, which the builder writes and the loader reads. Importing this package imports numpy alone."""
 
 import warnings
 from typing import TYPE_CHECKING

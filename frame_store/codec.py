@@ -1,4 +1,4 @@
-"""One frame's pixels to bytes and back: raw, JPEG, Zstandard. The libraries release the GIL while they work."""
+"""A frame's pixels as bytes: raw, JPEG, Zstandard. The libraries release the GIL while they encode and decode."""
 
 from typing import Protocol
 
@@ -18,7 +18,7 @@ class PixelCodec(Protocol):
         ...
 
     def decode_into(self, payload: bytes, out: Frames) -> None:
-        """Fill `out` (H, W, 3), C-contiguous. Raises ValueError where the payload is no such frame."""
+        """Decode into `out` (H, W, 3), C-contiguous. Raises ValueError where the payload is no such frame."""
         ...
 
 
@@ -26,11 +26,11 @@ class RawCodec:
     """H*W*3 bytes, row by row."""
 
     def encode(self, frame: Frames) -> bytes:
-        """See `PixelCodec`."""
+        """The pixels as they are."""
         return frame.tobytes()
 
     def decode_into(self, payload: bytes, out: Frames) -> None:
-        """See `PixelCodec`."""
+        """Decode a payload."""
         if len(payload) != out.nbytes:
             raise ValueError(f"raw frame of {counted(len(payload), 'byte')}, expected {out.nbytes}")
         out.reshape(-1)[:] = np.frombuffer(payload, np.uint8)
@@ -47,34 +47,34 @@ class JpegCodec:
         self._encode, self._decode = simplejpeg.encode_jpeg, simplejpeg.decode_jpeg
 
     def encode(self, frame: Frames) -> bytes:
-        """See `PixelCodec`."""
+        """Encode a frame."""
         encoded: bytes = self._encode(
             frame, quality=self._quality, colorspace="RGB", colorsubsampling=self._chroma, fastdct=False
         )
         return encoded
 
     def decode_into(self, payload: bytes, out: Frames) -> None:
-        """See `PixelCodec`."""
+        """Decode a payload."""
         shape = self._decode(payload, colorspace="RGB", buffer=out).shape
         if shape != out.shape:
             raise ValueError(f"JPEG of shape {shape}, expected {out.shape}")
 
 
 class ZstdCodec:
-    """Raw pixels in one Zstandard frame, as the Zarr v3 `zstd` codec writes it (no checksum)."""
+    """Raw pixels in one Zstandard frame without a checksum, as the Zarr v3 codec `zstd` writes it."""
 
     def __init__(self, *, level: int) -> None:
         self._level = level
 
     def encode(self, frame: Frames) -> bytes:
-        """See `PixelCodec`."""
+        """Encode a frame."""
         from numcodecs import zstd
 
         encoded: bytes = zstd.compress(frame.reshape(-1), self._level)
         return encoded
 
     def decode_into(self, payload: bytes, out: Frames) -> None:
-        """See `PixelCodec`."""
+        """Decode a payload."""
         from numcodecs import zstd
 
         num_bytes = _zstd_content_size(payload)
@@ -87,9 +87,9 @@ class ZstdCodec:
 
 
 def _zstd_content_size(payload: bytes) -> int | None:
-    """Decoded size that a Zstandard frame declares (RFC 8878, 3.1.1.1), None where it declares none.
+    """Decoded size that a Zstandard frame declares (RFC 8878, 3.1.1.1), None where it declares no size.
 
-    Checked before decoding: the decoder would leave the rest of a larger buffer as it was.
+    It is checked before decoding, because the decoder does not touch the rest of a larger buffer.
     """
     if len(payload) < 18 or payload[:4] != b"\x28\xb5\x2f\xfd":
         return None
@@ -105,7 +105,7 @@ def _zstd_content_size(payload: bytes) -> int | None:
 def make_codec(encoding: Encoding) -> PixelCodec:
     """The codec of a manifest's `encoding`."""
     if encoding.name == "jpeg":
-        assert encoding.quality is not None and encoding.chroma is not None  # Encoding is valid from birth
+        assert encoding.quality is not None and encoding.chroma is not None  # `Encoding` checks it
         return JpegCodec(quality=encoding.quality, chroma=encoding.chroma)
     if encoding.name == "zstd":
         assert encoding.level is not None
@@ -119,4 +119,4 @@ def crc32c(payload: bytes | memoryview) -> int:
     >>> hex(crc32c(b"123456789"))
     '0xe3069283'
     """
-    return int(google_crc32c.value(bytes(payload)))  # it takes no views
+    return int(google_crc32c.value(bytes(payload)))  # the library takes no views

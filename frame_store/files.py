@@ -15,7 +15,7 @@ _RENAME_EXCHANGE: Final = 2
 
 
 class OpenFile:
-    """Open while somebody holds it: leaving a bounded table cannot pull it from under a reader.
+    """A file that closes when its last holder drops it: a bounded table of files cannot close it under a reader.
 
     Raises:
         OSError: the file cannot be opened, or is a symbolic link.
@@ -28,18 +28,18 @@ class OpenFile:
         self.number = os.open(path, _OPEN_FLAGS)
 
     def __del__(self, _close: Callable[[int], None] = os.close) -> None:
-        # A default, as the interpreter on its way out empties modules before it drops the last objects.
+        # A default argument, because the interpreter at its end empties modules before it drops the last objects.
         if self.number >= 0:
             _close(self.number)
 
 
 def require_plain_file(folder: Path, name: str) -> None:
-    """See that `name`, relative with forward slashes, is a regular file that no link leads out of `folder` to.
+    """Check that `name`, relative with forward slashes, is a regular file of `folder` with no link on the way to it.
 
-    `folder` itself may be a link: whoever named it meant it.
+    `folder` itself may be a link: the caller named it.
 
     Raises:
-        OSError: missing, behind or itself a symbolic link, or no regular file; `strerror` says which.
+        OSError: the file is missing, behind or itself a symbolic link, or no regular file; `strerror` has which.
     """
     path, mode = os.fspath(folder), stat.S_IFDIR
     for part in name.split("/"):
@@ -53,10 +53,10 @@ def require_plain_file(folder: Path, name: str) -> None:
 
 
 def open_inside(folder: Path, name: str) -> OpenFile:
-    """Open the regular file `name` of `folder`, where no link leads out of it.
+    """Open the regular file `name` of `folder`, with no link on the way to it.
 
     Raises:
-        OSError: see `require_plain_file`.
+        OSError: as `require_plain_file`.
     """
     require_plain_file(folder, name)
     return OpenFile(folder / name)
@@ -66,7 +66,7 @@ def read_inside(folder: Path, name: str, *, max_bytes: int) -> bytearray:
     """Content of a file of `folder`.
 
     Raises:
-        OSError: see `require_plain_file`; `EFBIG` for a file of more than `max_bytes`.
+        OSError: as `require_plain_file`; `EFBIG` for a file of more than `max_bytes`.
     """
     file = open_inside(folder, name)
     num_bytes = os.fstat(file.number).st_size
@@ -115,8 +115,8 @@ def sync_tree(folder: Path) -> None:
 def publish_folder(finished: Path, target: Path) -> None:
     """Give the synced folder `finished` the name `target` in one step, and sync the parent.
 
-    Where `target` exists the two swap names, so that at every moment one complete folder bears it;
-    the old one then lies at `finished`, for the caller to remove.
+    Where `target` exists the two swap names, so that a complete folder has the name at every moment. The old folder is
+    then at `finished`, and the caller removes it.
     """
     if target.exists():
         _exchange(finished, target)
@@ -142,7 +142,7 @@ def _exchange(one: Path, other: Path) -> None:
 
 
 def is_cached(file: OpenFile, byte_offset: int) -> bool:
-    """Whether the byte is in the page cache; True where the system cannot say, as asking for pages would not help."""
+    """Whether the byte is in the page cache; True where the system has no call to find out, nor one to read ahead."""
     if not hasattr(os, "RWF_NOWAIT"):
         return True
     try:
@@ -150,11 +150,11 @@ def is_cached(file: OpenFile, byte_offset: int) -> bool:
     except BlockingIOError:
         return False
     except OSError:
-        return True  # a file system that does not tell
+        return True  # a file system without this call
     return True
 
 
 def will_need(file: OpenFile, byte_offset: int, num_bytes: int) -> None:
-    """Have the bytes read into the page cache in the background."""
+    """Have the system read the bytes into the page cache in the background, if it has the call for it."""
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(file.number, byte_offset, num_bytes, os.POSIX_FADV_WILLNEED)

@@ -22,7 +22,7 @@ def open_index(store_path: Path, *, num_frames: int) -> FrameIndex:
     """Map `index.npy` read-only: structured array of `INDEX_DTYPE`, shape (num_frames,).
 
     Raises:
-        StoreDamagedError: missing, a link, of another dtype or length, or shorter or longer than its header says.
+        StoreDamagedError: the file is missing, a link, of another dtype or length, or does not fit its header.
         OSError: no more files can be opened.
     """
     path = store_path / INDEX_NAME
@@ -41,7 +41,7 @@ def open_index(store_path: Path, *, num_frames: int) -> FrameIndex:
     except ValueError as error:
         raise StoreDamagedError(f"{path}: not a readable index: {error}") from error
     raise StoreDamagedError(
-        f"{path}: expected {counted(num_frames, 'row')} of {INDEX_DTYPE.itemsize} bytes as FORMAT.md section 4 says, "
+        f"{path}: expected {counted(num_frames, 'row')} of {INDEX_DTYPE.itemsize} bytes as in FORMAT.md section 4, "
         f"found shape {shape} of {dtype}, and {counted(found, 'byte')} where those take {expected}"
     )
 
@@ -54,10 +54,10 @@ class RowProblem(NamedTuple):
 
 
 def find_row_problem(rows: FrameIndex, *, manifest: StoreManifest, shard_id: int) -> RowProblem | None:
-    """Check a shard's rows of the index: their places, bytes inside the shard that nobody shares, known videos.
+    """Check a shard's rows of the index: their places, payloads inside the shard that share no byte, known videos.
 
-    `rows` are those of the frames that the manifest gives to shard `shard_id`, in order. Payloads lie in the order
-    of the slots, so that none overlaps its neighbour means that none overlaps any.
+    `rows` are those of the frames that the manifest gives to shard `shard_id`, in order. Payloads lie in the order of
+    the slots, so it is enough to compare neighbours.
     """
     num_bytes, max_length = manifest.shards[shard_id].num_bytes, max_payload_bytes(manifest)
     offsets, lengths = rows["byte_offset"], rows["byte_length"].astype(np.uint64)
@@ -74,11 +74,17 @@ def find_row_problem(rows: FrameIndex, *, manifest: StoreManifest, shard_id: int
             f"with other than the {max_length} bytes of a raw frame",
         )
     checks = (
-        ((rows["shard_id"] != shard_id) | (rows["slot"] != np.arange(len(rows))), "which is another's place"),
+        (
+            (rows["shard_id"] != shard_id) | (rows["slot"] != np.arange(len(rows))),
+            "which is another frame's place",
+        ),
         (outside, "outside the shard"),
         (overlaps, "into the frame before it"),
         (wrong_length, length_text),
-        (rows["video_id"] >= len(manifest.videos), f"of a video that is none of {len(manifest.videos)}"),
+        (
+            rows["video_id"] >= len(manifest.videos),
+            f"of a video beyond the {len(manifest.videos)} in the manifest",
+        ),
     )
     for is_wrong, reason in checks:
         if is_wrong.any():
@@ -87,7 +93,7 @@ def find_row_problem(rows: FrameIndex, *, manifest: StoreManifest, shard_id: int
 
 
 def max_payload_bytes(manifest: StoreManifest) -> int:
-    """What an encoded frame takes at most: nobody is made to read gigabytes for one.
+    """Most bytes of an encoded frame, so that no index makes a reader read gigabytes for one frame.
 
     JPEG: twice what libjpeg-turbo's `tjBufSize` allows for 4:4:4, and room for metadata. Zstandard:
     `ZSTD_compressBound`.

@@ -1,4 +1,4 @@
-"""Frames out of a cache, tar or Zarr alike: `index.npy` says where each payload lies, so one reader serves both."""
+"""Frames out of a cache. `index.npy` has the place of each payload, so one reader serves tar and Zarr."""
 
 import os
 from contextlib import suppress
@@ -25,11 +25,11 @@ from frame_store.reader.store_index import ROW_DTYPE, StoreIndex
 from frame_store.shared import counted, flag, user_path
 
 Reads = Literal["map", "pread"]
-"""How raw frames are read. `map` copies a batch out of mapped shards in one call. `pread` never maps a shard, at 0.6 of
-the speed: one that shrinks under the reader is an error then, never a signal. Other frames are read with `pread`."""
+"""How raw frames are read. `map` copies a batch out of mapped shards in one call. `pread` maps no shard, at 0.6 of the
+speed: a shard that shrinks while it is read is then an error, never a signal. Encoded frames are read with `pread`."""
 
 NUM_PROBES = 4
-"""Frames of a request whose pages `prefetch` asks for, to tell a cold disk from a warm page cache."""
+"""Frames of a request for whose pages `prefetch` looks in the page cache, to find out whether the cache is cold."""
 
 
 class _Place(NamedTuple):
@@ -51,16 +51,16 @@ class CacheStore:
         """Open the cache at `path`.
 
         Args:
-            path: the folder with its `manifest.json`; a leading `~` is your home.
+            path: the folder with `manifest.json`; a leading `~` is the user's home.
             reads: see `Reads`.
-            verify_reads: compare every payload with its CRC-32C in the index, so that a flipped bit is an error
-                and not a wrong picture. Costs next to nothing for JPEG; raw frames come 0.4 times as fast.
+            verify_reads: compare each payload with its CRC-32C in the index, so that a flipped bit is an error and not
+                a wrong picture. It costs almost nothing for JPEG; raw frames come 0.4 times as fast.
 
         Raises:
-            StoreNotFoundError: no cache there.
+            StoreNotFoundError: `path` holds no cache.
             StoreFormatError: unknown version or broken manifest.
             StoreDamagedError: the index does not fit the manifest.
-            ValueError: an empty path, no such way of reading, or `verify_reads` is no flag.
+            ValueError: `path` is empty, `reads` is unknown, or `verify_reads` is no flag.
             OSError: no more files can be opened.
         """
         if reads not in get_args(Reads):
@@ -71,26 +71,26 @@ class CacheStore:
         self.manifest: StoreManifest = read_manifest(self.path)
         self._index = open_index(self.path, num_frames=self.manifest.num_frames)
         self._index_path = str(self.path / INDEX_NAME)
-        self._index_bytes = os.stat(self._index_path).st_size  # noqa: PTH116 - asked before every batch
+        self._index_bytes = os.stat(self._index_path).st_size  # noqa: PTH116 - called before each batch
         self._is_raw = self.manifest.encoding.name == "raw"
         self._codec = make_codec(self.manifest.encoding)
         self._shard_sizes = np.array([shard.num_frames for shard in self.manifest.shards], np.int64)
         self._shard_sizes.flags.writeable = False
         self._shard_ends = np.cumsum(self._shard_sizes)
         self._sound_shards: set[int] = set()
-        """Those whose rows of the index have been checked."""
+        """Shards whose rows of the index have been checked."""
         self._shard_bytes = np.array([shard.num_bytes for shard in self.manifest.shards], np.int64)
         self._max_payload_bytes = max_payload_bytes(self.manifest)
         self._opened = self._open_shards()
 
     @property
     def index(self) -> StoreIndex:
-        """Rows of `store_index.ROW_DTYPE`, N of them, made where they are asked for; nothing is kept."""
+        """The whole index, N rows of `store_index.ROW_DTYPE`, converted at each access. Not checked: see `rows_of`."""
         return StoreIndex(self._index)
 
     @property
     def stored_index(self) -> FrameIndex:
-        """Rows of `frame_store.names.INDEX_DTYPE`, shape (N,), mapped: uint32 for the most part, which overflows."""
+        """Rows of `frame_store.names.INDEX_DTYPE`, shape (N,), mapped. Most columns are uint32: sums may overflow."""
         return self._index
 
     @property
@@ -136,23 +136,23 @@ class CacheStore:
         return {"path": self.path, "reads": self.reads, "verify_reads": self.verify_reads}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        CacheStore.__init__(self, **state)  # open files and maps do not travel
+        CacheStore.__init__(self, **state)  # open files and maps are not pickled
 
     def read_frames(self, frame_ids: FrameIds, out: Frames | None = None) -> Frames:
-        """Frames in request order: uint8 RGB (B, H, W, 3), into `out` where given.
+        """Frames in request order: uint8 RGB (B, H, W, 3), in `out` if given.
 
         Raises:
             FrameIdError: an id outside [0, len(self)).
             ValueError: `out` has another shape or dtype, or is not contiguous.
-            StoreDamagedError: a shard is missing, truncated or does not decode, or, with `verify_reads`, gives
-                other bytes than were written; names shard, frame and what to run.
-            OSError: the machine failed, as where this process may open no more files, or the disk gives an error: names
-                shard and frame. (What the disk does not give of a mapped shard kills the process: `reads="pread"`.)
+            StoreDamagedError: a shard is missing, truncated or does not decode, or, with `verify_reads`, its bytes are
+                not those that were written. The message has shard, frame and the command to run.
+            OSError: the disk failed, or the process may open no more files. The message has shard and frame. (A page of
+                a mapped shard that the disk cannot read kills the process instead: use `reads="pread"`.)
         """
         return self._read(frame_ids, out)[0]
 
     def rows_of(self, frame_ids: FrameIds) -> FrameRows:
-        """Rows of `store_index.ROW_DTYPE` in request order, shape (B,), checked as every row is before it is used.
+        """Rows of `store_index.ROW_DTYPE` in request order, shape (B,), checked as for a read.
 
         Raises:
             FrameIdError: an id outside [0, len(self)).
@@ -163,20 +163,20 @@ class CacheStore:
     def read_frames_and_rows(
         self, frame_ids: FrameIds, out: Frames | None = None
     ) -> tuple[Frames, FrameRows]:
-        """`read_frames` and `rows_of` in one, with one look into the index. Raises what `read_frames` raises."""
+        """`read_frames` and `rows_of` with one look into the index. Raises what `read_frames` raises."""
         frames, rows = self._read(frame_ids, out)
         return frames, rows.astype(ROW_DTYPE)
 
     def read_encoded(self, frame_ids: FrameIds) -> list[npt.NDArray[np.uint8]]:
-        """Payloads in request order, as they lie in the shards: uint8 (L,) each, all of them parts of one buffer.
+        """Payloads in request order, as stored in the shards: uint8 (L,) each, all parts of one buffer.
 
-        With `verify_reads`, each is compared with its CRC-32C. Nothing is decoded.
+        Nothing is decoded. With `verify_reads`, each payload is compared with its CRC-32C.
 
         Raises:
             FrameIdError: an id outside [0, len(self)).
-            StoreDamagedError: a shard is missing or truncated, or, with `verify_reads`, gives other bytes than were
-                written; names shard, frame and what to run.
-            OSError: the machine failed, as the disk with an error: names shard and frame.
+            StoreDamagedError: a shard is missing or truncated, or, with `verify_reads`, its bytes are not those that
+                were written. The message has shard, frame and the command to run.
+            OSError: the machine failed, such as the disk. The message has shard and frame.
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
         files, places = self._shards().files, _places(ids, self._rows(ids))
@@ -197,10 +197,10 @@ class CacheStore:
         return payloads
 
     def prefetch(self, frame_ids: FrameIds) -> bool:
-        """Have the system fetch the frames from the disk, where they are not in memory yet; returns at once.
+        """Have the system read the frames from the disk, if they are not in memory yet; returns at once.
 
-        A few frames are asked for first, so that it costs next to nothing where the cache is in memory; returns
-        whether one of them was not.
+        A few frames are looked for in memory first, and the others only where one of these is missing. So a call costs
+        almost nothing where the cache is in memory. Returns whether one was missing.
 
         Raises:
             FrameIdError: an id outside [0, len(self)).
@@ -223,7 +223,7 @@ class CacheStore:
         return True
 
     def read_payload(self, frame_id: int) -> bytes:
-        """Encoded bytes of one frame, as `index.npy` locates them (past tar and npy headers).
+        """Encoded bytes of one frame, without tar and npy headers.
 
         Raises as `read_encoded` does.
         """
@@ -252,7 +252,7 @@ class CacheStore:
         return out, rows
 
     def _gather(self, maps: MappedShards, ids: npt.NDArray[np.int64], rows: FrameIndex, out: Frames) -> None:
-        """Copy raw frames out of the maps. What is done here between two copies runs on a cold cache: it is little."""
+        """Copy raw frames out of the maps. A copy empties the CPU's cache, so the code between copies is kept short."""
         if not len(ids):
             return
         maps.gather(ids, rows["shard_id"].astype(np.int64), rows["byte_offset"].astype(np.int64), out)
@@ -263,13 +263,13 @@ class CacheStore:
     def _read_in_turn(
         self, files: ShardFiles, places: list[_Place], positions: list[int], out: Frames
     ) -> None:
-        """Read frame by frame. Every step is a chance to wait for the GIL: there are few, and short ones."""
+        """Read frame by frame. Each Python step may have to wait for the GIL, so the loop body is kept minimal."""
         descriptor, open_shard = None, -1
         decode_into, verifies, pread = self._codec.decode_into, self.verify_reads, os.pread
         for place, position in zip(places, positions, strict=True):
             frame_id, shard_id, byte_offset, byte_length, _ = place
             if descriptor is None or shard_id != open_shard:
-                # One at a time: a batch over many shards must not hold more files than the table has.
+                # One file at a time: a batch from many shards must not hold more files than the table.
                 descriptor, open_shard = files.descriptor(shard_id, frame_id=frame_id), shard_id
                 files.require_size(shard_id, frame_id=frame_id)
             frame = out[position]
@@ -287,11 +287,12 @@ class CacheStore:
                 raise files.damaged(shard_id, place.frame_id, f"{error}{_at(place)}") from error
 
     def _rows(self, ids: npt.NDArray[np.int64]) -> FrameIndex:
-        """Rows of the index, once those of their shards have been found sound (FORMAT.md section 4).
+        """Rows of the index, after all rows of their shards have been checked (FORMAT.md section 4).
+
+        The size of the file is checked first: where it was cut, touching the map would kill the process.
 
         Raises:
-            StoreDamagedError: a row lies outside its shard, in another's place or in another frame's bytes, or the
-                index was cut (touching what is gone of its map would kill the process) or changed.
+            StoreDamagedError: a row cannot be right (`find_row_problem`), or the file was cut or changed.
         """
         try:
             num_bytes = os.stat(self._index_path).st_size  # noqa: PTH116 - pathlib would take three times as long
@@ -312,7 +313,7 @@ class CacheStore:
                 )
             self._sound_shards.add(shard_id)
         rows = self._index[ids]
-        # The map shows what is written to the file after its rows were found sound: no frame may be read by such a row.
+        # The map shows what is written to the file after the check above. Such a row must not lead out of its shard.
         byte_offsets, byte_lengths = (
             rows["byte_offset"].astype(np.int64),
             rows["byte_length"].astype(np.int64),
@@ -352,19 +353,19 @@ class CacheStore:
         files = ShardFiles(self.path, self.manifest.shards)
         maps = None
         if self._is_raw and self.reads == "map" and len(self.manifest.shards) <= MAX_MAPPED_SHARDS:
-            with suppress(OSError):  # where addresses are rationed (ulimit -v): `pread` needs none
+            with suppress(OSError):  # too few addresses (ulimit -v): `pread` needs none
                 maps = MappedShards(files)
         return _OpenShards(os.getpid(), files, maps)
 
     def _shards(self) -> "_OpenShards":
-        # A forked child gets its own: the parent's lock may have been held when it forked.
+        # A forked child makes its own: another thread of the parent may have held the lock at the fork.
         if self._opened.pid != os.getpid():
             self._opened = self._open_shards()
         return self._opened
 
 
 class _OpenShards(NamedTuple):
-    """What is open in one process. Whoever reads holds it, so that `close` pulls nothing from under a reader."""
+    """The open shards of one process. A reader holds this object, so `close` takes nothing away under it."""
 
     pid: int
     files: ShardFiles

@@ -195,14 +195,14 @@ class TestIndex:
     @pytest.mark.parametrize(
         ("fields", "said"),
         [
-            ({"shard_id": 0}, "another's place"),
-            ({"shard_id": 2**32 - 1}, "another's place"),
-            ({"slot": 0}, "another's place"),
+            ({"shard_id": 0}, "another frame's place"),
+            ({"shard_id": 2**32 - 1}, "another frame's place"),
+            ({"slot": 0}, "another frame's place"),
             ({"byte_offset": 2**64 - 1}, "outside the shard"),
             ({"byte_offset": 2**63}, "outside the shard"),
             ({"byte_length": 2**32 - 1}, "outside the shard"),
             ({"byte_offset": 0}, "into the frame before it"),
-            ({"video_id": 2}, "of a video that is none of 2"),
+            ({"video_id": 2}, "of a video beyond the 2 in the manifest"),
         ],
     )
     @pytest.mark.parametrize("name", GOLDEN_ENCODINGS)
