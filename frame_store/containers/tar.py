@@ -231,7 +231,7 @@ def tar_shard_rows(
     size in it is checked before it is used.
 
     Raises:
-        ValueError: the shard is not as FORMAT.md section 5 says.
+        ValueError: the shard does not follow FORMAT.md section 5.
         OSError: the shard cannot be read, or is a link.
     """
     shard = manifest.shards[shard_id]

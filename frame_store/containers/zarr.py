@@ -257,7 +257,7 @@ def zarr_shard_rows(
     """The rows of the index for a Zarr shard, as `tar_shard_rows`, with zeros in the columns that side arrays hold.
 
     Raises:
-        ValueError: the shard is not as FORMAT.md section 6 says.
+        ValueError: the shard does not follow FORMAT.md section 6.
         OSError: the shard cannot be read, or is a link.
     """
     shard = manifest.shards[shard_id]

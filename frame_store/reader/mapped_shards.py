@@ -46,7 +46,7 @@ class MappedShards:
         self._base = _map(
             None, self._num_bytes, _PROT_NONE, mmap.MAP_PRIVATE | mmap.MAP_ANON | _MAP_NORESERVE
         )
-        # An array over the range does not keep this object alive, and the range goes with it. So none leaves `gather`.
+        # An array over the range does not keep this object alive, which unmaps the range. So none leaves `gather`.
         weakref.finalize(self, _unmap, self._base, self._num_bytes).atexit = False
         self._memory = np.ctypeslib.as_array((ctypes.c_ubyte * self._num_bytes).from_address(self._base))
         self._mapped: set[int] = set()

@@ -16,7 +16,7 @@ HIDES = "hides frame-cache's package `loader`"
 
 
 def make_foreign(folder, kind):
-    """A project's own, and where it is."""
+    """Make a project's own `loader`; returns its path."""
     folder.mkdir()
     if kind == "loader.py":
         (folder / kind).write_text("def load(): pass\n")

@@ -1,4 +1,4 @@
-"""A frame store in memory: equally shaped frames whose first pixels spell their frame id."""
+"""A frame store in memory, whose frames hold their frame id in their first pixels."""
 
 import hashlib
 
@@ -12,9 +12,9 @@ FRAMES_PER_VIDEO = 7
 
 
 class ArrayStore:
-    """Implements `FrameStore`; picklable, and reading never fails unless `broken_frame_id` is asked for.
+    """Implements `FrameStore` and pickles. Reading fails for `broken_frame_id` alone.
 
-    Frames lie video by video, or, with `order`, frame order[i] of those at place i.
+    Frames lie video by video. With `order`, place i has the frame that would lie at place order[i].
     """
 
     def __init__(
@@ -70,6 +70,6 @@ class ArrayStore:
 
 
 def spelt_frame_ids(frames):
-    """Frame ids that a batch's pixels spell: frames is a torch tensor (B, 3, H, W)."""
+    """Frame ids in the first pixels of `frames`, a torch tensor (B, 3, H, W)."""
     corner = frames[:, 0, 0, :4].cpu().numpy()
     return np.ascontiguousarray(corner).view("<u4").reshape(-1).astype(np.int64)

@@ -1,4 +1,4 @@
-"""What the pixels of a spelled video in a cache say."""
+"""Numbers read out of the pixels of a numbered video in a cache."""
 
 import numpy as np
 from frame_cache_tools.samples.numbered_videos import read_frame
@@ -6,11 +6,11 @@ from frame_cache_tools.samples.numbered_videos import read_frame
 from frame_store import CacheStore
 
 FPS = 25
-"""Of the spelled videos, where nothing else is said."""
+"""Frame rate of the numbered videos, unless a test sets another."""
 
 
 def spelled_numbers(store: CacheStore, video_id: int = 0) -> tuple[list[int], list[int | None]]:
-    """Of each frame of a video, in order: its number by its time, and the one its pixels spell, if any."""
+    """For each frame of a video, in order: its number by its time, and the number in its pixels, if they have one."""
     frame_ids = np.flatnonzero(store.index["video_id"] == video_id)
     frame_ids = frame_ids[np.argsort(store.index["frame_in_video"][frame_ids])]
     numbers = np.round(store.index["pts_seconds"][frame_ids] * FPS).astype(int).tolist()
