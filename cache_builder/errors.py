@@ -22,7 +22,7 @@ from pathlib import Path
 
 from cache_builder.setting_names import NamesSettings
 from frame_store.errors import FrameCacheError
-from frame_store.shared import listed
+from frame_store.shared import listed, without_controls
 
 
 class VideoError(FrameCacheError):
@@ -32,8 +32,7 @@ class VideoError(FrameCacheError):
         self.path = str(path)
         self.reason = reason
         # A line break in a file's name must not break the line.
-        name = "".join(char if char.isprintable() else repr(char)[1:-1] for char in self.path)
-        super().__init__(f"{name}: {reason}")
+        super().__init__(f"{without_controls(self.path)}: {reason}")
 
     def __reduce__(self) -> tuple[type["VideoError"], tuple[str, str]]:
         return (VideoError, (self.path, self.reason))

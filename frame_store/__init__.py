@@ -1,4 +1,4 @@
-"""The on-disk contract that builder and loader share. Importing it costs the standard library and numpy."""
+"""The cache on disk, which the builder writes and the loader reads. Importing this package imports numpy alone."""
 
 import warnings
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from frame_store.errors import (
     StoreNotFoundError,
 )
 from frame_store.protocol import DecodesInGroups, DecodesOnDevice, FrameStore
-from frame_store.shared import foreign_loader, hidden_text, lazy_names
+from frame_store.shared import hidden_loader_text, lazy_names
 
 if TYPE_CHECKING:
     from frame_store.manifest import StoreManifest
@@ -40,11 +40,11 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
-"""Of this code, be it installed or not: part of what a cache's manifest says it was made with."""
+"""Version of this code, installed or not. A cache's manifest records it."""
 
-# Here, as most scripts import this first, and what they meet next is an AttributeError that does not say why.
-if (_foreign := foreign_loader()) is not None:
-    warnings.warn(hidden_text(_foreign), stacklevel=2)
+# Most scripts import this package first; without the warning they meet an ImportError that names no cause.
+if (_warning := hidden_loader_text()) is not None:
+    warnings.warn(_warning, stacklevel=2)
 
 __getattr__ = lazy_names(
     __name__,

@@ -1,38 +1,36 @@
-"""One frame's pixels to bytes and back: raw, JPEG, Zstandard. The libraries release the GIL while they work."""
+"""A frame's pixels as bytes: raw, JPEG, Zstandard. The libraries release the GIL while they encode and decode."""
 
 from typing import Protocol
 
 import google_crc32c
 import numpy as np
-import numpy.typing as npt
 
 from frame_store.manifest import ChromaSubsampling, Encoding
+from frame_store.protocol import Frames
 from frame_store.shared import counted
-
-Pixels = npt.NDArray[np.uint8]
 
 
 class PixelCodec(Protocol):
     """Encodes and decodes frames of shape (H, W, 3), uint8 RGB."""
 
-    def encode(self, frame: Pixels) -> bytes:
+    def encode(self, frame: Frames) -> bytes:
         """Bytes of a C-contiguous frame; equal frames give equal bytes."""
         ...
 
-    def decode_into(self, payload: bytes, out: Pixels) -> None:
-        """Fill `out` (H, W, 3), C-contiguous. Raises ValueError where the payload is no such frame."""
+    def decode_into(self, payload: bytes, out: Frames) -> None:
+        """Decode into `out` (H, W, 3), C-contiguous. Raises ValueError where the payload is no such frame."""
         ...
 
 
 class RawCodec:
     """H*W*3 bytes, row by row."""
 
-    def encode(self, frame: Pixels) -> bytes:
-        """See `PixelCodec`."""
+    def encode(self, frame: Frames) -> bytes:
+        """The pixels as they are."""
         return frame.tobytes()
 
-    def decode_into(self, payload: bytes, out: Pixels) -> None:
-        """See `PixelCodec`."""
+    def decode_into(self, payload: bytes, out: Frames) -> None:
+        """Decode a payload."""
         if len(payload) != out.nbytes:
             raise ValueError(f"raw frame of {counted(len(payload), 'byte')}, expected {out.nbytes}")
         out.reshape(-1)[:] = np.frombuffer(payload, np.uint8)
@@ -48,35 +46,35 @@ class JpegCodec:
         self._chroma = chroma
         self._encode, self._decode = simplejpeg.encode_jpeg, simplejpeg.decode_jpeg
 
-    def encode(self, frame: Pixels) -> bytes:
-        """See `PixelCodec`."""
+    def encode(self, frame: Frames) -> bytes:
+        """Encode a frame."""
         encoded: bytes = self._encode(
             frame, quality=self._quality, colorspace="RGB", colorsubsampling=self._chroma, fastdct=False
         )
         return encoded
 
-    def decode_into(self, payload: bytes, out: Pixels) -> None:
-        """See `PixelCodec`."""
+    def decode_into(self, payload: bytes, out: Frames) -> None:
+        """Decode a payload."""
         shape = self._decode(payload, colorspace="RGB", buffer=out).shape
         if shape != out.shape:
             raise ValueError(f"JPEG of shape {shape}, expected {out.shape}")
 
 
 class ZstdCodec:
-    """Raw pixels in one Zstandard frame, as the Zarr v3 `zstd` codec writes it (no checksum)."""
+    """Raw pixels in one Zstandard frame without a checksum, as the Zarr v3 codec `zstd` writes it."""
 
     def __init__(self, *, level: int) -> None:
         self._level = level
 
-    def encode(self, frame: Pixels) -> bytes:
-        """See `PixelCodec`."""
+    def encode(self, frame: Frames) -> bytes:
+        """Encode a frame."""
         from numcodecs import zstd
 
         encoded: bytes = zstd.compress(frame.reshape(-1), self._level)
         return encoded
 
-    def decode_into(self, payload: bytes, out: Pixels) -> None:
-        """See `PixelCodec`."""
+    def decode_into(self, payload: bytes, out: Frames) -> None:
+        """Decode a payload."""
         from numcodecs import zstd
 
         num_bytes = _zstd_content_size(payload)
@@ -89,9 +87,9 @@ class ZstdCodec:
 
 
 def _zstd_content_size(payload: bytes) -> int | None:
-    """Decoded size that a Zstandard frame declares (RFC 8878, 3.1.1.1), None where it declares none.
+    """Decoded size that a Zstandard frame declares (RFC 8878, 3.1.1.1), None where it declares no size.
 
-    Checked before decoding: the decoder would leave the rest of a larger buffer as it was.
+    It is checked before decoding, because the decoder does not touch the rest of a larger buffer.
     """
     if len(payload) < 18 or payload[:4] != b"\x28\xb5\x2f\xfd":
         return None
@@ -107,7 +105,7 @@ def _zstd_content_size(payload: bytes) -> int | None:
 def make_codec(encoding: Encoding) -> PixelCodec:
     """The codec of a manifest's `encoding`."""
     if encoding.name == "jpeg":
-        assert encoding.quality is not None and encoding.chroma is not None  # Encoding is valid from birth
+        assert encoding.quality is not None and encoding.chroma is not None  # `Encoding` checks it
         return JpegCodec(quality=encoding.quality, chroma=encoding.chroma)
     if encoding.name == "zstd":
         assert encoding.level is not None
@@ -121,4 +119,4 @@ def crc32c(payload: bytes | memoryview) -> int:
     >>> hex(crc32c(b"123456789"))
     '0xe3069283'
     """
-    return int(google_crc32c.value(bytes(payload)))  # it takes no views
+    return int(google_crc32c.value(bytes(payload)))  # the library takes no views

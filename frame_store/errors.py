@@ -1,15 +1,15 @@
-"""Errors of the contract, grouped by what a handler would do.
+"""Errors of caches and of the GPU, grouped by what a handler would do.
 
 ```
 FrameCacheError
 ├── StoreError              the store is at fault; the caller asked properly
-│   ├── StoreNotFoundError      nothing there, or not a frame store
-│   ├── StoreFormatError        a version or a manifest this reader must refuse
-│   └── StoreDamagedError       bytes that are not what was written: run `cache-verify`
+│   ├── StoreNotFoundError      the path holds no frame store
+│   ├── StoreFormatError        a version or a manifest that this reader must refuse
+│   └── StoreDamagedError       bytes differ from what was written: run `cache-verify`
 ├── FrameIdError            the caller asked for a frame that does not exist (also an IndexError)
 └── CudaError               the GPU cannot be used
-    ├── CudaForkError           not in this process: it was forked from one that uses CUDA
-    └── CudaUnavailableError    not on this machine: no driver, no device, or not what was asked of it
+    ├── CudaForkError           this process was forked from one that uses CUDA
+    └── CudaUnavailableError    this machine has no driver, no device, or cannot do what was asked
 ```
 
 `cache_builder.errors` adds `VideoError` and `BuildError` under the same root, so one
@@ -46,8 +46,8 @@ class CudaError(FrameCacheError):
 
 
 class CudaForkError(CudaError):
-    """Forked from a process that had started CUDA, this one cannot use it: the program's mistake, not the machine's."""
+    """CUDA in a process that was forked from one that had started CUDA: a mistake of the program."""
 
 
 class CudaUnavailableError(CudaError):
-    """There is no NVIDIA driver, no device, or it cannot do what was asked; the message says why and what helps."""
+    """No NVIDIA driver, no device, or one that cannot do what was asked; the message has the reason and the remedy."""

@@ -1,34 +1,28 @@
 """`index.npy`: one row per frame, memory-mapped (FORMAT.md section 4)."""
 
 import os
-from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.errors import FrameIdError, StoreDamagedError
+from frame_store.errors import StoreDamagedError
+from frame_store.files import open_inside
 from frame_store.manifest import StoreManifest
 from frame_store.names import INDEX_DTYPE, INDEX_NAME
-from frame_store.open_file import open_inside
-from frame_store.protocol import FrameIds, Frames
+from frame_store.npy import read_npy_header
 from frame_store.shared import counted, raise_if_out_of_files
 
 FrameIndex = npt.NDArray[Any]
-
-MAX_NPY_HEADER_BYTES: Final = 10_000
-"""What numpy takes for safe to parse."""
-
-_NPY_MAGIC: Final = b"\x93NUMPY\x01\x00"
 
 
 def open_index(store_path: Path, *, num_frames: int) -> FrameIndex:
     """Map `index.npy` read-only: structured array of `INDEX_DTYPE`, shape (num_frames,).
 
     Raises:
-        StoreDamagedError: missing, a link, of another dtype or length, or shorter or longer than its header says.
+        StoreDamagedError: the file is missing, a link, of another dtype or length, or does not fit its header.
         OSError: no more files can be opened.
     """
     path = store_path / INDEX_NAME
@@ -47,28 +41,9 @@ def open_index(store_path: Path, *, num_frames: int) -> FrameIndex:
     except ValueError as error:
         raise StoreDamagedError(f"{path}: not a readable index: {error}") from error
     raise StoreDamagedError(
-        f"{path}: expected {counted(num_frames, 'row')} of {INDEX_DTYPE.itemsize} bytes as FORMAT.md section 4 says, "
+        f"{path}: expected {counted(num_frames, 'row')} of {INDEX_DTYPE.itemsize} bytes as in FORMAT.md section 4, "
         f"found shape {shape} of {dtype}, and {counted(found, 'byte')} where those take {expected}"
     )
-
-
-def read_npy_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype of a C-ordered `.npy` of version 1.0, whose data begin where `file` then stands.
-
-    Raises:
-        ValueError: any other content. Objects, which only pickle could load, are refused, too.
-    """
-    if file.read(len(_NPY_MAGIC)) != _NPY_MAGIC:
-        raise ValueError("no .npy of version 1.0")  # later ones have headers of up to 4 GB
-    try:
-        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(
-            file, max_header_size=MAX_NPY_HEADER_BYTES
-        )
-    except Exception as error:  # a damaged header can make numpy raise anything
-        raise ValueError(f"damaged .npy header: {error}") from error
-    if is_fortran or dtype.hasobject or min(shape, default=0) < 0:
-        raise ValueError("a .npy of objects, in Fortran order or of a negative size")
-    return shape, dtype
 
 
 class RowProblem(NamedTuple):
@@ -79,22 +54,37 @@ class RowProblem(NamedTuple):
 
 
 def find_row_problem(rows: FrameIndex, *, manifest: StoreManifest, shard_id: int) -> RowProblem | None:
-    """Check a shard's rows of the index: their places, bytes inside the shard that nobody shares, known videos.
+    """Check a shard's rows of the index: their places, payloads inside the shard that share no byte, known videos.
 
-    `rows` are those of the frames that the manifest gives to shard `shard_id`, in order. Payloads lie in the order
-    of the slots, so that none overlaps its neighbour means that none overlaps any.
+    `rows` are those of the frames that the manifest gives to shard `shard_id`, in order. Payloads lie in the order of
+    the slots, so it is enough to compare neighbours.
     """
     num_bytes, max_length = manifest.shards[shard_id].num_bytes, max_payload_bytes(manifest)
     offsets, lengths = rows["byte_offset"], rows["byte_length"].astype(np.uint64)
     outside = (lengths > num_bytes) | (offsets > np.uint64(num_bytes) - lengths)
     overlaps = np.zeros(len(rows), bool)
     overlaps[1:] = offsets[1:] < offsets[:-1] + lengths[:-1]
+    wrong_length, length_text = (
+        lengths > max_length,
+        f"with more than the {max_length} bytes that a frame can take",
+    )
+    if manifest.encoding.name == "raw":
+        wrong_length, length_text = (
+            lengths != max_length,
+            f"with other than the {max_length} bytes of a raw frame",
+        )
     checks = (
-        ((rows["shard_id"] != shard_id) | (rows["slot"] != np.arange(len(rows))), "which is another's place"),
+        (
+            (rows["shard_id"] != shard_id) | (rows["slot"] != np.arange(len(rows))),
+            "which is another frame's place",
+        ),
         (outside, "outside the shard"),
         (overlaps, "into the frame before it"),
-        (lengths > max_length, f"with more than the {max_length} bytes that a frame can take"),
-        (rows["video_id"] >= len(manifest.videos), f"of a video that is none of {len(manifest.videos)}"),
+        (wrong_length, length_text),
+        (
+            rows["video_id"] >= len(manifest.videos),
+            f"of a video beyond the {len(manifest.videos)} in the manifest",
+        ),
     )
     for is_wrong, reason in checks:
         if is_wrong.any():
@@ -103,7 +93,7 @@ def find_row_problem(rows: FrameIndex, *, manifest: StoreManifest, shard_id: int
 
 
 def max_payload_bytes(manifest: StoreManifest) -> int:
-    """What an encoded frame takes at most: nobody is made to read gigabytes for one.
+    """Most bytes of an encoded frame, so that no index makes a reader read gigabytes for one frame.
 
     JPEG: twice what libjpeg-turbo's `tjBufSize` allows for 4:4:4, and room for metadata. Zstandard:
     `ZSTD_compressBound`.
@@ -115,62 +105,3 @@ def max_payload_bytes(manifest: StoreManifest) -> int:
     if manifest.encoding.name == "zstd":
         return num_values + (num_values >> 8) + 64
     return 2 * (2 * (-(-height // 16) * 16) * (-(-width // 16) * 16) * channels + 2048) + (1 << 16)
-
-
-def check_frame_ids(frame_ids: FrameIds, *, num_frames: int) -> npt.NDArray[np.int64]:
-    """The ids as int64, shape (B,).
-
-    Raises:
-        FrameIdError: an id outside [0, num_frames).
-        ValueError: not a flat sequence of integers.
-    """
-    ids = np.asarray(frame_ids)
-    if ids.ndim != 1 or (ids.size and not np.issubdtype(ids.dtype, np.integer)):
-        raise ValueError(
-            f"frame ids must be a flat sequence of integers, found {ids.dtype} of shape {ids.shape}"
-        )
-    if ids.size and not 0 <= ids.min() <= ids.max() < num_frames:  # before the cast, which would wrap
-        outside = (ids < 0) | (ids >= num_frames)
-        raise FrameIdError(f"frame id {ids[outside][0]} is outside [0, {num_frames})")
-    return ids.astype(np.int64, copy=False)
-
-
-def check_out(out: Frames | None, *, num_frames: int, frame_shape: tuple[int, int, int]) -> Frames:
-    """`out` if it can take the frames, a new buffer (num_frames, H, W, 3) if it is None.
-
-    Raises:
-        ValueError: wrong shape or dtype, not C-contiguous, or read-only.
-        TypeError: no numpy array.
-    """
-    shape = (num_frames, *frame_shape)
-    if out is None:
-        return np.empty(shape, np.uint8)
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"out must be a numpy array of shape {shape}, found {type(out).__name__}")
-    if out.shape != shape or out.dtype != np.uint8 or not out.flags.c_contiguous or not out.flags.writeable:
-        raise ValueError(
-            f"out must be a writeable C-contiguous uint8 array of shape {shape}, found {out.dtype} {out.shape}"
-            f"{'' if out.flags.c_contiguous else ', not contiguous'}{'' if out.flags.writeable else ', read-only'}"
-        )
-    return out
-
-
-def check_outs(outs: Sequence[Frames], *, num_frames: int, frame_shape: tuple[int, int, int]) -> None:
-    """Check that each frame has a place that can take it.
-
-    Raises:
-        ValueError: another number of places than frames, or one of a wrong shape or dtype, not C-contiguous, or
-            read-only.
-    """
-    if len(outs) != num_frames:
-        raise ValueError(f"expected a place for each of {counted(num_frames, 'frame')}, found {len(outs)}")
-    for out in outs:
-        if (
-            out.shape != frame_shape
-            or out.dtype != np.uint8
-            or not (out.flags.c_contiguous and out.flags.writeable)
-        ):
-            raise ValueError(
-                f"each of outs must be a writeable C-contiguous uint8 array of shape {frame_shape}, "
-                f"found {out.dtype} {out.shape}"
-            )

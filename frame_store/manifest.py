@@ -1,4 +1,4 @@
-"""`manifest.json`: what a cache holds and how to check it (FORMAT.md section 3)."""
+"""`manifest.json`: what a cache holds, and hashes to check it (FORMAT.md section 3)."""
 
 import errno
 import hashlib
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from frame_store.errors import StoreDamagedError, StoreError, StoreFormatError, StoreNotFoundError
-from frame_store.frame_findings import FrameFindings
+from frame_store.files import read_inside
+from frame_store.frame_findings import FrameFindings, Record
 from frame_store.names import FORMAT_NAME, FORMAT_VERSION, INDEX_NAME, MANIFEST_NAME, Container, shard_name
 from frame_store.not_a_cache import explain_no_cache
-from frame_store.open_file import read_inside
 from frame_store.shared import counted, raise_if_out_of_files
 
 EncodingName = Literal["jpeg", "raw", "zstd"]
@@ -23,11 +23,11 @@ Layout = Literal["shuffled", "video"]
 Verdict = Literal["whole", "damaged", "unreadable"]
 
 MAX_MANIFEST_BYTES: Final = 1 << 29
-"""512 MiB, of some 300,000 videos."""
+"""512 MiB, enough for some 300,000 videos."""
 
 MIN_BYTES_PER_VALUE: Final = 10
-"""Indented JSON of named fields has 25 or more. An empty list takes 3 bytes there and 60 in memory: denser text is
-refused, which keeps what is parsed below some ten times the file."""
+"""Indented JSON of named fields has 25 or more. An empty list takes 3 bytes of text and 60 in memory. Denser text is
+refused, so that a parsed manifest takes at most some ten times the size of the file."""
 
 MAX_FRAME_SIDE: Final = 8192
 MAX_FILE_BYTES: Final = 1 << 48
@@ -39,19 +39,15 @@ _PLAIN_PART: Final = re.compile(r"[A-Za-z0-9._-]{1,255}")
 if TYPE_CHECKING:
     JsonValue = Any
 else:
-    # Its type bounds how deep a value may nest: there is no recursion to run away with.
+    # The type bounds the depth of a value, so the decoder cannot recurse without limit.
     _Scalar = None | bool | int | float | str
     _Shallow = _Scalar | list[_Scalar] | dict[str, _Scalar]
     _Deep = _Scalar | list[_Shallow] | dict[str, _Shallow]
     JsonValue = _Scalar | list[_Deep] | dict[str, _Deep]
-    """JSON of at most three lists or objects inside each other."""
+    """JSON with at most three levels of lists or objects."""
 
 
-class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Immutable, named fields only, unknown JSON keys refused by name."""
-
-
-class Encoding(_Record, frozen=True, kw_only=True):
+class Encoding(Record, frozen=True, kw_only=True):
     """How one frame's pixels become bytes."""
 
     name: EncodingName
@@ -73,8 +69,8 @@ class Encoding(_Record, frozen=True, kw_only=True):
             raise ValueError(f"level belongs to zstd, and to zstd alone; encoding is {self.name}")
 
 
-class FileEntry(_Record, frozen=True, kw_only=True):
-    """A file of the store with what it must contain."""
+class FileEntry(Record, frozen=True, kw_only=True):
+    """A file of the store with its size and hash."""
 
     name: str
     """Path inside the store, forward slashes."""
@@ -88,8 +84,8 @@ class ShardEntry(FileEntry, frozen=True, kw_only=True):
     num_frames: int
 
 
-class Fidelity(_Record, frozen=True, kw_only=True):
-    """PSNR of stored against unencoded frames, over the frames that the build sampled."""
+class Fidelity(Record, frozen=True, kw_only=True):
+    """PSNR of stored frames against unencoded ones, over the frames that the build sampled."""
 
     num_frames_sampled: int
     psnr_db_of_mean_error: float | None
@@ -97,21 +93,21 @@ class Fidelity(_Record, frozen=True, kw_only=True):
     psnr_db_worst_frame: float | None
 
     def __post_init__(self) -> None:
-        """Refuse one figure without the other: both come of the same samples."""
+        """Refuse one figure without the other: both come from the same samples."""
         if (self.psnr_db_of_mean_error is None) != (self.psnr_db_worst_frame is None):
             raise ValueError("psnr_db_of_mean_error and psnr_db_worst_frame are both numbers or both null")
 
 
-class VideoEntry(_Record, frozen=True, kw_only=True):
+class VideoEntry(Record, frozen=True, kw_only=True):
     """A row of the table of videos; `video_id` is its position."""
 
     path: str
     """Relative to the videos' folder, forward slashes."""
     verdict: Verdict
     reason: str | None
-    """Why it is not whole; None for whole videos."""
+    """Why the video is not whole; None for whole videos."""
     notes: list[str]
-    """Differences worth knowing that are no damage: header or packet counts that decoding did not confirm."""
+    """Differences that are no damage: counts of the header or of packets that decoding did not confirm."""
     num_bytes: int | None
     sha256: str | None
     num_frames_in_header: int | None
@@ -124,13 +120,13 @@ class VideoEntry(_Record, frozen=True, kw_only=True):
     """Whether pts rises strictly in output order; None where the stream has no pts."""
     fidelity: Fidelity | None
     findings: FrameFindings | None
-    """What decoding told of its frames; None where nothing was decoded."""
+    """What decoding found out about the frames; None where nothing was decoded."""
     facts: dict[str, JsonValue]
     """The scan's other facts (codec, size, colour, how frames are to be shown, time base), informative."""
 
 
-class StoreManifest(_Record, frozen=True, kw_only=True):
-    """Everything a reader needs beside `index.npy` and the shards."""
+class StoreManifest(Record, frozen=True, kw_only=True):
+    """What a reader needs beside `index.npy` and the shards."""
 
     format: str
     format_version: int
@@ -207,7 +203,7 @@ def _check_files(entries: Iterable[FileEntry]) -> None:
 def require_path_inside(name: str) -> None:
     """Raise ValueError unless `name` is a plain relative path that stays inside the store.
 
-    Plain is letters and digits of ASCII, dot, dash and underscore: no name that some tool expands.
+    A plain name has only ASCII letters, digits, dots, dashes and underscores, which no tool expands.
 
     >>> require_path_inside("shards/000000.tar")
     >>> require_path_inside("../secret")
@@ -219,7 +215,7 @@ def require_path_inside(name: str) -> None:
 
 
 def describe_files(store_path: Path, *, except_for: set[str]) -> list[FileEntry]:
-    """Entries of all files below `store_path`, sorted by name, without the manifest and those in `except_for`."""
+    """Entries of all files below `store_path` by name, except for the manifest and the names in `except_for`."""
     entries = []
     for path in sorted(path for path in store_path.rglob("*") if path.is_file()):
         name = path.relative_to(store_path).as_posix()
@@ -231,7 +227,7 @@ def describe_files(store_path: Path, *, except_for: set[str]) -> list[FileEntry]
 
 
 def encode_manifest(manifest: StoreManifest) -> bytes:
-    """JSON with its own digest on the last line (FORMAT.md section 3.1). Equal manifests, equal bytes."""
+    """JSON with its own digest at the end (FORMAT.md section 3.1). Equal manifests give equal bytes."""
     body = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
     body = body.removesuffix(b"\n}")
     return body + b',\n "digest": "' + hashlib.sha256(body).hexdigest().encode() + b'"\n}\n'
@@ -262,7 +258,7 @@ def decode_manifest(raw: bytes | bytearray, *, name: str = MANIFEST_NAME) -> Sto
     found = hashlib.sha256(body).hexdigest()
     if found != expected:
         raise StoreFormatError(
-            f"{name}: digest says {expected[:16]}..., content has {found[:16]}...; the file was altered"
+            f"{name}: the digest is {expected[:16]}..., but the content has {found[:16]}...; the file was altered"
         )
     num_values = sum(body.count(mark) for mark in (b",", b"[", b"{"))
     if num_values > 1000 + len(body) // MIN_BYTES_PER_VALUE:
@@ -277,7 +273,7 @@ def decode_manifest(raw: bytes | bytearray, *, name: str = MANIFEST_NAME) -> Sto
 
 
 class _VersionOnly(msgspec.Struct):
-    """What is read before anything else of a manifest is believed."""
+    """The two fields that are read before the rest of a manifest."""
 
     format: str
     format_version: int
@@ -287,10 +283,10 @@ def read_manifest(store_path: Path) -> StoreManifest:
     """The manifest of the store at `store_path`.
 
     Raises:
-        StoreNotFoundError: there is no cache; says what is there instead and what to do.
-        StoreFormatError: see `decode_manifest`; also a manifest of more than 512 MiB, a symbolic link or no file, or
-            one that is missing from what else is a cache.
-        StoreDamagedError: the disk cannot read it.
+        StoreNotFoundError: the path holds no cache; the message has what it holds instead, and the remedy.
+        StoreFormatError: as `decode_manifest`; also a manifest of more than 512 MiB, a symbolic link or no file, or a
+            manifest that is missing where the rest of a cache is there.
+        StoreDamagedError: the disk cannot read the manifest.
         OSError: no more files can be opened.
     """
     path = store_path / MANIFEST_NAME
@@ -300,7 +296,7 @@ def read_manifest(store_path: Path) -> StoreManifest:
         raise_if_out_of_files(error)
         raise _no_manifest(store_path, error) from error
     except MemoryError as error:
-        raise StoreFormatError(f"{path}: takes more memory than there is") from error
+        raise StoreFormatError(f"{path}: takes more memory than the machine has") from error
     return decode_manifest(raw, name=str(path))
 
 
@@ -309,9 +305,9 @@ _REFUSED: Final = frozenset({errno.ELOOP, errno.EFBIG, errno.EINVAL})
 
 
 def _no_manifest(store_path: Path, error: OSError) -> StoreError:
-    """What it means that the manifest of `store_path` could not be read."""
+    """The error to raise where the manifest of `store_path` could not be read."""
     path = store_path / MANIFEST_NAME
-    is_folder = os.path.isdir(store_path)  # noqa: PTH112 - pathlib's raises where it may not look
+    is_folder = os.path.isdir(store_path)  # noqa: PTH112 - pathlib's version raises where it may not look
     if error.errno == errno.ENOENT and os.path.isfile(store_path / INDEX_NAME):  # noqa: PTH113
         return StoreFormatError(f"{path}: is missing, and the rest of a cache is there; copy it again")
     if error.errno in _NOT_THERE or not is_folder:

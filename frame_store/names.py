@@ -26,7 +26,7 @@ INDEX_DTYPE: Final = np.dtype(
         ("crc32c", "<u4"),
     ]
 )
-"""One row per frame in disk order: row i describes frame id i. 40 bytes a row."""
+"""A row per frame in disk order: row i describes frame id i. 40 bytes a row."""
 
 
 def frame_key(frame_id: int) -> str:

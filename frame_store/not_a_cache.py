@@ -1,4 +1,4 @@
-"""What lies where a cache was expected, and what to do about it, in one line."""
+"""The error line where a path is no cache: what the path holds instead, and the remedy."""
 
 import errno
 import os
@@ -7,37 +7,36 @@ from pathlib import Path
 from typing import Final
 
 from frame_store.names import MANIFEST_NAME
-from frame_store.shared import is_video_name
+from frame_store.shared import is_video_name, without_controls
 
 _MAX_ENTRIES_LOOKED_AT: Final = 1000
-_MAX_CACHES_TOLD: Final = 3
+_MAX_CACHES_NAMED: Final = 3
 _MAX_LEVELS_UP: Final = 6
-"""A shard of a Zarr cache lies as deep in it."""
+"""A shard of a Zarr cache lies that deep in it."""
 
 _LIVE: Final = " (from Python, cache_builder.open_videos decodes live)"
 
 
 def explain_no_cache(path: Path, *, error: OSError | None = None) -> str:
-    """One line: the path, what is there instead of a cache, and what to do.
+    """One line: the path, what it holds instead of a cache, and what to do.
 
     Args:
-        path: where no manifest was found.
-        error: what came of looking for it, where that says more than that nothing is there.
+        path: a path without a manifest.
+        error: the error from reading the manifest, if there was one.
     """
     what, remedy = _what_is_there(path, error)
-    shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(path))
-    return f"{shown}: no cache: {what}; {remedy}"
+    return f"{without_controls(str(path))}: no cache: {what}; {remedy}"
 
 
 def _what_is_there(path: Path, error: OSError | None) -> tuple[str, str]:
-    """(What is there, what to do)."""
+    """What the path holds, and what to do."""
     if error is not None and error.errno not in {errno.ENOENT, errno.ENOTDIR}:
         return f"it cannot be opened: {error.strerror}", "give the folder of a cache"
     return _by_its_neighbours(path) or (_what_a_folder_is(path) if path.is_dir() else _what_a_file_is(path))
 
 
 def _by_its_neighbours(path: Path) -> tuple[str, str] | None:
-    """What the names beside and above the path tell, if anything."""
+    """As `_what_is_there`, from the names beside and above the path; None where they do not help."""
     if _is_unfinished(path):
         return "its build is not finished", "give the same cache-build command again, it goes on"
     is_there = os.path.lexists(path)
@@ -52,7 +51,7 @@ def _by_its_neighbours(path: Path) -> tuple[str, str] | None:
 
 
 def _what_a_file_is(path: Path) -> tuple[str, str]:
-    """What else than a folder is there."""
+    """As `_what_is_there`, for a path that is no folder."""
     if not os.path.lexists(path):
         return "no such folder", "check the path, or build a cache first: cache-build DIR"
     if path.is_file() and is_video_name(path.name):
@@ -62,20 +61,20 @@ def _what_a_file_is(path: Path) -> tuple[str, str]:
 
 
 def is_cache(path: Path) -> bool:
-    """Whether a folder looks like a cache from outside: it has a manifest."""
-    return os.path.isfile(path / MANIFEST_NAME)  # noqa: PTH113 - pathlib's raises where it may not look
+    """Whether a folder looks like a cache, as it has a manifest."""
+    return os.path.isfile(path / MANIFEST_NAME)  # noqa: PTH113 - pathlib's version raises where it may not look
 
 
 def _is_unfinished(path: Path) -> bool:
-    """Whether this is the place, or the workshop, of a build that has not ended."""
+    """Whether a build to this path has not ended, or the path is the working folder of such a build."""
     if path.name.endswith(".building") and os.path.isdir(path):  # noqa: PTH112
         return True
-    workshop = path.with_name(f"{path.name}.building") if path.name else path
-    return workshop != path and os.path.isdir(workshop)  # noqa: PTH112
+    building = path.with_name(f"{path.name}.building") if path.name else path
+    return building != path and os.path.isdir(building)  # noqa: PTH112
 
 
 def _what_a_folder_is(folder: Path) -> tuple[str, str]:
-    """What a folder without a manifest holds."""
+    """As `_what_is_there`, for a folder without a manifest."""
     caches, has_videos, is_empty = [], False, True
     for entry in _entries(folder):
         is_empty = False
@@ -83,8 +82,8 @@ def _what_a_folder_is(folder: Path) -> tuple[str, str]:
         if is_cache(Path(entry.path)):
             caches.append(entry.path)
     if caches:
-        listed = ", ".join(sorted(caches)[:_MAX_CACHES_TOLD])
-        more = f" and {len(caches) - _MAX_CACHES_TOLD} more" if len(caches) > _MAX_CACHES_TOLD else ""
+        listed = ", ".join(sorted(caches)[:_MAX_CACHES_NAMED])
+        more = f" and {len(caches) - _MAX_CACHES_NAMED} more" if len(caches) > _MAX_CACHES_NAMED else ""
         return "a folder that holds some", f"give one of them: {listed}{more}"
     if is_empty:
         return "an empty folder", "check the path, or build a cache first: cache-build DIR"
@@ -94,7 +93,7 @@ def _what_a_folder_is(folder: Path) -> tuple[str, str]:
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """The first entries of a folder; none where it cannot be listed."""
+    """The first entries of a folder; none for a folder that cannot be listed."""
     try:
         with os.scandir(folder) as entries:
             for _, entry in zip(range(_MAX_ENTRIES_LOOKED_AT), entries, strict=False):

@@ -1,4 +1,4 @@
-"""What the loader needs of a store: the one interface behind cached and live frames."""
+"""The interface of frame stores, cached and live ones alike, and the checks of what their callers pass."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
@@ -6,39 +6,30 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.errors import FrameIdError
+from frame_store.shared import counted
+
 if TYPE_CHECKING:
     import torch
 
 FrameIds: TypeAlias = npt.NDArray[np.integer[Any]] | Sequence[int]
 Frames: TypeAlias = npt.NDArray[np.uint8]
 
+FrameRows: TypeAlias = npt.NDArray[Any]
+"""Where frames come from: a structured array of shape (B,), a row for each frame.
 
-class IndexTable(Protocol):
-    """A row for each frame id: a structured numpy array, or what is asked like one."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, key: Any, /) -> Any:  # noqa: ANN401 - as numpy's
-        """A column for a name, rows for ids or a slice, one row for an id."""
-        ...
+It has at least the fields `video_id`, `frame_in_video` and `shard_id`, which are int64, and `pts_seconds`, float64 (NaN
+where the source has none).
+"""
 
 
 @runtime_checkable
 class FrameStore(Protocol):
     """A finite, ordered set of equally shaped RGB frames, addressed by frame id.
 
-    Duties of every implementation: `read_frames` may be called from several threads at once; the
-    store pickles without open handles and reopens them where it is unpickled or after a fork.
+    Duties of each implementation: several threads may read at once; the store pickles without its open files, and opens
+    them anew after unpickling and after a fork.
     """
-
-    @property
-    def index(self) -> IndexTable:
-        """One row per frame id, read-only, as a structured array.
-
-        Has at least the fields `video_id`, `frame_in_video`, `shard_id`, which are int64, and `pts_seconds`, float64
-        (NaN where the source has none), as in `frame_store.reader.store_index.ROW_DTYPE`.
-        """
-        ...
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
@@ -59,7 +50,7 @@ class FrameStore(Protocol):
     def may_cross_fork(self) -> bool:
         """Whether a process forked from this one may read from the store.
 
-        False where reading uses CUDA, which does not survive a fork: there it takes threads or spawned processes.
+        False where reading uses CUDA, which does not survive a fork: such a store needs threads or spawned processes.
         """
         ...
 
@@ -68,9 +59,22 @@ class FrameStore(Protocol):
     def read_frames(self, frame_ids: FrameIds, out: Frames | None = None) -> Frames:
         """Frames in request order, duplicates allowed: uint8 RGB, shape (B, H, W, 3).
 
-        `out`, if given, is a C-contiguous buffer of that shape and is what is returned.
+        `out`, if given, is a C-contiguous buffer of that shape; it is filled and returned.
         Raises `FrameIdError`, `ValueError` for a wrong buffer, `StoreDamagedError`.
         """
+        ...
+
+    def rows_of(self, frame_ids: FrameIds) -> FrameRows:
+        """The frames' rows in request order, duplicates allowed; decodes nothing.
+
+        Raises `FrameIdError`, `StoreDamagedError`.
+        """
+        ...
+
+    def read_frames_and_rows(
+        self, frame_ids: FrameIds, out: Frames | None = None
+    ) -> tuple[Frames, FrameRows]:
+        """What `read_frames` and `rows_of` give, in one call: a store then looks up the rows of a batch once."""
         ...
 
     def close(self) -> None:
@@ -80,38 +84,37 @@ class FrameStore(Protocol):
 
 @runtime_checkable
 class PrefetchingStore(FrameStore, Protocol):
-    """A store whose frames come from a disk that can be asked to fetch them ahead of time."""
+    """A store on a disk that can fetch frames ahead of time."""
 
     def prefetch(self, frame_ids: FrameIds) -> bool:
-        """Start bringing the frames into memory, and return at once: whether some were not there, as a few show.
+        """Start reading the frames into memory; returns at once whether some of a few frames were not in memory.
 
-        A hint: damage is left for `read_frames` to find.
+        A hint: `read_frames` finds damage, not this method.
         """
         ...
 
 
 @runtime_checkable
 class DecodesInGroups(FrameStore, Protocol):
-    """A frame store that gets at a frame by decoding those before it: neighbours come together at no extra cost.
+    """A store that decodes the frames before a frame to reach it, so that neighbours cost nothing more.
 
-    What a reader needs to know to decode every group once for all the batches that it can look ahead to.
+    With `decode_groups`, a reader decodes each group once for all the batches that it looks ahead to.
     """
 
     def decode_groups(self, frame_ids: FrameIds) -> npt.NDArray[np.int64]:
-        """Group of each frame, int64 (B,): the id of the first frame that decoding starts with to get at it.
+        """Group of each frame, int64 (B,): the id of the frame at which decoding starts to reach it.
 
-        Frames of one group come out of one run of the decoder, in the order of their ids, so that the last one
-        wanted tells the cost: `max(ids) - group + 1` frames are decoded. Only a hint for planning: a store may
-        learn better while it reads (groups then merge), and whatever the groups, `read_frames` gives the frames
-        asked for.
+        One run of the decoder gives the frames of a group in the order of their ids, so the last wanted frame decides
+        the cost: `max(ids) - group + 1` frames are decoded. Groups are a hint for planning. A store may learn better
+        ones while it reads (groups then merge), and `read_frames` gives the right frames in any case.
         Raises `FrameIdError`.
         """
         ...
 
     def read_frames_into(self, frame_ids: FrameIds, outs: Sequence[Frames]) -> None:
-        """Like `read_frames`, but each frame to a place of its own: frame_ids[i] to outs[i].
+        """Like `read_frames`, with a place for each frame: frame_ids[i] goes to outs[i].
 
-        `outs[i]` is a writeable, C-contiguous uint8 array (H, W, 3). After an error some may have been written.
+        `outs[i]` is a writeable, C-contiguous uint8 array (H, W, 3). After an error some of them may be filled.
         Raises what `read_frames` raises.
         """
         ...
@@ -119,7 +122,7 @@ class DecodesInGroups(FrameStore, Protocol):
 
 @runtime_checkable
 class HoldsEncodedFrames(FrameStore, Protocol):
-    """A store that also gives its frames as it keeps them, for somebody else to decode."""
+    """A store that also gives frames in their encoded form, for another decoder."""
 
     @property
     def encoding_name(self) -> str:
@@ -127,27 +130,86 @@ class HoldsEncodedFrames(FrameStore, Protocol):
         ...
 
     def read_encoded(self, frame_ids: FrameIds) -> list[npt.NDArray[np.uint8]]:
-        """Encoded frames in request order, duplicates allowed: uint8 (L,) each, L its own number of bytes.
+        """Encoded frames in request order, duplicates allowed: uint8 (L,) each, L the bytes of that frame.
 
-        Raises what `read_frames` raises, but for what only decoding shows.
+        Raises what `read_frames` raises, except for damage that only decoding shows.
         """
         ...
 
 
 @runtime_checkable
 class DecodesOnDevice(FrameStore, Protocol):
-    """A store whose frames come into being in a GPU's memory; `read_frames` has to copy them out of there."""
+    """A store that decodes frames into a GPU's memory; `read_frames` copies them to the CPU."""
 
     @property
     def device(self) -> "torch.device":
-        """Where, with its number: `cuda:0`."""
+        """The GPU with its number: `cuda:0`."""
         ...
 
     def read_frames_on_device(self, frame_ids: FrameIds, out: "torch.Tensor | None" = None) -> "torch.Tensor":
-        """Like `read_frames`, but a tensor on `device`: uint8 RGB, shape (B, H, W, 3), no copy through the host.
+        """Like `read_frames`, with a tensor on `device`: uint8 RGB, shape (B, H, W, 3), no copy through the host.
 
-        `out`, if given, is a contiguous tensor of that shape there, and is what is returned. What it returns is
-        ordered on the caller's current stream; the host does not wait for it. Threads may call it at once.
+        `out`, if given, is a contiguous tensor of that shape on `device`; it is filled and returned. The caller's
+        current stream waits for the frames, the host does not. Several threads may call this method at once.
         Raises what `read_frames` raises, and `CudaForkError` in a process forked from one that uses CUDA.
         """
         ...
+
+
+def check_frame_ids(frame_ids: FrameIds, *, num_frames: int) -> npt.NDArray[np.int64]:
+    """The ids as int64, shape (B,).
+
+    Raises:
+        FrameIdError: an id outside [0, num_frames).
+        ValueError: not a flat sequence of integers.
+    """
+    ids = np.asarray(frame_ids)
+    if ids.ndim != 1 or (ids.size and not np.issubdtype(ids.dtype, np.integer)):
+        raise ValueError(
+            f"frame ids must be a flat sequence of integers, found {ids.dtype} of shape {ids.shape}"
+        )
+    if ids.size and not 0 <= ids.min() <= ids.max() < num_frames:  # before the cast, which would wrap
+        outside = (ids < 0) | (ids >= num_frames)
+        raise FrameIdError(f"frame id {ids[outside][0]} is outside [0, {num_frames})")
+    return ids.astype(np.int64, copy=False)
+
+
+def check_out(out: Frames | None, *, num_frames: int, frame_shape: tuple[int, int, int]) -> Frames:
+    """`out`, checked; a new buffer (num_frames, H, W, 3) where `out` is None.
+
+    Raises:
+        ValueError: wrong shape or dtype, not C-contiguous, or read-only.
+        TypeError: `out` is no numpy array.
+    """
+    shape = (num_frames, *frame_shape)
+    if out is None:
+        return np.empty(shape, np.uint8)
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a numpy array of shape {shape}, found {type(out).__name__}")
+    if out.shape != shape or out.dtype != np.uint8 or not out.flags.c_contiguous or not out.flags.writeable:
+        raise ValueError(
+            f"out must be a writeable C-contiguous uint8 array of shape {shape}, found {out.dtype} {out.shape}"
+            f"{'' if out.flags.c_contiguous else ', not contiguous'}{'' if out.flags.writeable else ', read-only'}"
+        )
+    return out
+
+
+def check_outs(outs: Sequence[Frames], *, num_frames: int, frame_shape: tuple[int, int, int]) -> None:
+    """Check that each frame has a place of the right kind.
+
+    Raises:
+        ValueError: another number of places than frames, or one of a wrong shape or dtype, not C-contiguous, or
+            read-only.
+    """
+    if len(outs) != num_frames:
+        raise ValueError(f"expected a place for each of {counted(num_frames, 'frame')}, found {len(outs)}")
+    for out in outs:
+        if (
+            out.shape != frame_shape
+            or out.dtype != np.uint8
+            or not (out.flags.c_contiguous and out.flags.writeable)
+        ):
+            raise ValueError(
+                f"each of outs must be a writeable C-contiguous uint8 array of shape {frame_shape}, "
+                f"found {out.dtype} {out.shape}"
+            )

@@ -1,4 +1,4 @@
-"""Proof that a cache is what was built: every hash, every checksum, and readers that are not ours on a sample."""
+"""Whether a cache is what was built: every hash and checksum, and a sample of frames through other libraries."""
 
 import hashlib
 import io
@@ -14,19 +14,22 @@ import numpy as np
 
 from frame_store.codec import crc32c
 from frame_store.containers import (
+    SIDE_ARRAYS,
     check_side_arrays,
     check_tar_shard,
     check_zarr_metadata,
     check_zarr_shard,
     frames_per_shard,
+    image_member,
+    image_suffix,
 )
 from frame_store.errors import StoreDamagedError, StoreError
+from frame_store.files import open_inside, require_plain_file
 from frame_store.index import FrameIndex, RowProblem, find_row_problem
 from frame_store.manifest import FileEntry
-from frame_store.names import INDEX_NAME, MANIFEST_NAME, ZARR_FOLDER, frame_key
-from frame_store.open_file import open_inside, require_plain_file
+from frame_store.names import INDEX_NAME, MANIFEST_NAME, ZARR_FOLDER
 from frame_store.reader import CacheStore
-from frame_store.shared import counted, raise_if_out_of_files
+from frame_store.shared import counted, raise_if_out_of_files, without_controls
 
 FRAMES_SAMPLED_PER_SHARD = 8
 
@@ -38,9 +41,9 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
     num_frames_checked: int
     num_files_checked: int
     problems: list[str]
-    """One line each, naming the file and, where it can be told, the frame."""
+    """One line each, with the file and, where it is known, the frame."""
     notes: list[str]
-    """Files and folders that are not the cache's and that nobody who reads it looks at, such as an editor's backup."""
+    """Files and folders that are no part of the cache and that no reader opens, such as an editor's backup."""
 
     @property
     def summary(self) -> str:
@@ -51,30 +54,30 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def verify_store(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> VerifyResult:
-    """Check every byte of the cache at `path`. `progress` is told the frames of each shard checked.
+    """Check every byte of the cache at `path`. `progress` is called with the number of frames of each checked shard.
 
-    A stranger's cache may be given: nothing outside of its folder is read, and nothing in it is run.
+    The cache may be of unknown origin: nothing outside of its folder is read, and nothing in it is run.
 
     Raises:
-        StoreNotFoundError: no cache there.
-        StoreFormatError: the manifest cannot be believed, so nothing else can be.
-        OSError: no more files can be opened, so that nothing was found out.
+        StoreNotFoundError: `path` holds no cache.
+        StoreFormatError: the manifest is wrong, so nothing can be checked against it.
+        OSError: no more files can be opened, so nothing was found out.
     """
     try:
         store = CacheStore(path)
     except StoreDamagedError as error:
         return _unread(path, str(error))
     try:
-        # It is mapped: what the disk cannot read of it would kill the process that looks.
+        # The index is mapped: a page that the disk cannot read kills the process that touches it. Reading raises.
         _differences(store.path, next(entry for entry in store.manifest.files if entry.name == INDEX_NAME))
     except OSError as error:
         raise_if_out_of_files(error)
         return _unread(path, f"{INDEX_NAME}: {error.strerror}")
     is_tar = store.manifest.container == "wds"
     index_problems = list(_check_index(store))
-    strangers = list(_strangers(store))
-    strange = [stranger.line for stranger in strangers if not stranger.is_harmless]
-    problems = [*_check_files(store), *strange, *index_problems]
+    extra = list(_extra_entries(store))
+    harmful = [entry.line for entry in extra if not entry.is_harmless]
+    problems = [*_check_files(store), *harmful, *index_problems]
     if not is_tar and not index_problems:
         shard_length = frames_per_shard(store.manifest, store.stored_index)
         problems += check_side_arrays(store.path, store.stored_index)
@@ -82,24 +85,24 @@ def verify_store(path: Path, *, progress: Callable[[int], None] = lambda _: None
     for shard_id, shard in enumerate(store.manifest.shards):
         broken = check_file(store.path, shard)
         problems += broken
-        # A reader refuses other sizes and wrong rows whole: there is no frame to tell apart.
+        # A reader refuses a shard of another size or with a wrong row, so its frames need no check.
         if has_size(store.path, shard) and _row_problem(store, shard_id) is None:
             problems += [*_check_shard_frames(store, shard_id), *_check_shard_layout(store, shard_id)]
         progress(shard.num_frames)
     if not problems:
-        # Everything that such a reader could trip over has been looked at; still, it is not ours.
+        # Other libraries see the files only after every byte that they interpret has been checked.
         problems += _Sample(store).check()
     return VerifyResult(
         path=str(path),
         num_frames_checked=len(store),
         num_files_checked=1 + len(store.manifest.files) + len(store.manifest.shards),
         problems=problems,
-        notes=[stranger.line for stranger in strangers if stranger.is_harmless],
+        notes=[entry.line for entry in extra if entry.is_harmless],
     )
 
 
 def has_size(store_path: Path, entry: FileEntry) -> bool:
-    """Whether a file of the store is there, no link, and as long as the manifest says."""
+    """Whether a file of the store is there, is no link, and has the size in the manifest."""
     try:
         require_plain_file(store_path, entry.name)
         return (store_path / entry.name).stat().st_size == entry.num_bytes
@@ -108,7 +111,7 @@ def has_size(store_path: Path, entry: FileEntry) -> bool:
 
 
 def _unread(path: Path, problem: str) -> VerifyResult:
-    """Of a cache whose frames cannot be looked at."""
+    """The result for a cache whose frames cannot be checked."""
     return VerifyResult(
         path=str(path), num_frames_checked=0, num_files_checked=0, problems=[problem], notes=[]
     )
@@ -120,7 +123,7 @@ def _check_files(store: CacheStore) -> Iterator[str]:
 
 
 def check_file(store_path: Path, entry: FileEntry) -> list[str]:
-    """What is wrong with a file of the store, by its size and hash: nothing, or one line.
+    """What is wrong with a file of the store, by its size and hash: no line, or one.
 
     Raises:
         OSError: no more files can be opened.
@@ -133,7 +136,7 @@ def check_file(store_path: Path, entry: FileEntry) -> list[str]:
 
 
 def _differences(store_path: Path, entry: FileEntry) -> list[str]:
-    """As `check_file`, and raises OSError for a file that is missing, a link or cannot be read."""
+    """As `check_file`, but raises OSError for a file that is missing, a link, or cannot be read."""
     descriptor = open_inside(store_path, entry.name)
     num_bytes = os.fstat(descriptor.number).st_size
     if num_bytes != entry.num_bytes:
@@ -143,31 +146,34 @@ def _differences(store_path: Path, entry: FileEntry) -> list[str]:
     return [] if digest == entry.sha256 else [f"{entry.name}: sha256 differs from the manifest's"]
 
 
-class _Stranger(NamedTuple):
+class _ExtraEntry(NamedTuple):
+    """A file, link or folder in a cache's folder that the manifest does not list."""
+
     line: str
     is_harmless: bool
 
 
-def _strangers(store: CacheStore) -> Iterator[_Stranger]:
-    """What lies in the folder and is not in the manifest, links above all; links are not followed."""
+def _extra_entries(store: CacheStore) -> Iterator[_ExtraEntry]:
+    """Entries of the folder that are not in the manifest, and links, which are not followed."""
     known = {entry.name for entry in [*store.manifest.files, *store.manifest.shards]} | {MANIFEST_NAME}
     known |= {parent.as_posix() for name in list(known) for parent in PurePosixPath(name).parents}
     for name, mode in sorted(_entries_below(store.path, known)):
-        printable = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in name)
         if name not in known:
-            yield _Stranger(f"{printable}: is not in the manifest", _is_read_by_nobody(name, mode))
+            yield _ExtraEntry(
+                f"{without_controls(name)}: is not in the manifest", _is_read_by_nobody(name, mode)
+            )
         elif stat.S_ISLNK(mode):
-            yield _Stranger(f"{printable}: is a link", is_harmless=False)
+            yield _ExtraEntry(f"{without_controls(name)}: is a link", is_harmless=False)
 
 
 def _is_read_by_nobody(name: str, mode: int) -> bool:
-    """Whether readers pass by what is not in the manifest: they may take any tar file, and what they find of Zarr."""
+    """Whether readers ignore such an entry. They may open any tar file, and anything in the Zarr folder."""
     is_plain = stat.S_ISREG(mode) or stat.S_ISDIR(mode)
     return is_plain and not name.endswith(".tar") and name.split("/", maxsplit=1)[0] != ZARR_FOLDER
 
 
 def _entries_below(top: Path, known: Container[str]) -> Iterator[tuple[str, int]]:
-    """Relative path and mode of everything in a folder and in its known subfolders; into others nobody looks."""
+    """Relative path and mode of everything in a folder and in its known subfolders. Other folders are not opened."""
     folders = [""]
     while folders:
         folder = folders.pop()
@@ -178,7 +184,7 @@ def _entries_below(top: Path, known: Container[str]) -> Iterator[tuple[str, int]
                 yield name, mode
                 if stat.S_ISDIR(mode) and name in known:
                     folders.append(name)
-        except OSError as error:  # what is missed of it is told by whoever wants its files
+        except OSError as error:  # the checks of its files report it
             raise_if_out_of_files(error)
 
 
@@ -202,10 +208,10 @@ def _check_index(store: CacheStore) -> Iterator[str]:
         if counts[video_id] != video.num_frames_stored:
             yield (
                 f"index.npy: {counted(counts[video_id], 'frame')} of video {video_id}, "
-                f"the manifest says {video.num_frames_stored}"
+                f"the manifest has {video.num_frames_stored}"
             )
     pairs = index["video_id"].astype(np.uint64) << np.uint64(32) | index["frame_in_video"]
-    pairs.sort()  # numpy.unique takes a hundred times as long for ten million
+    pairs.sort()  # numpy.unique takes a hundred times as long for ten million rows
     if (pairs[1:] == pairs[:-1]).any():
         yield "index.npy: a frame of a video is stored twice"
 
@@ -238,7 +244,7 @@ def _check_shard_frames(store: CacheStore, shard_id: int) -> Iterator[str]:
 
 
 def _check_shard_layout(store: CacheStore, shard_id: int) -> Iterator[str]:
-    """What lies between a shard's payloads."""
+    """The bytes between a shard's payloads."""
     shard, manifest = store.manifest.shards[shard_id], store.manifest
     first, rows = store.frame_ids_of(shard_id).start, _rows_of(store, shard_id)
     try:
@@ -256,19 +262,19 @@ def _check_shard_layout(store: CacheStore, shard_id: int) -> Iterator[str]:
 
 
 class _Sample:
-    """Some frames of each shard through readers that are not ours: `tarfile` and `numpy`, or zarr-python."""
+    """Some frames of each shard, read through other libraries: `tarfile` and `numpy`, or zarr-python."""
 
     def __init__(self, store: CacheStore) -> None:
         self._store = store
 
     def check(self) -> Iterator[str]:
-        """One line for each frame that they read otherwise, or not at all."""
+        """One line for each frame that another library reads differently, or not at all."""
         open_shards = self._in_tars() if self._store.manifest.container == "wds" else self._in_zarr()
         try:
             for where, is_equal in open_shards:
                 if not is_equal:
                     yield f"{where}: another reader reads other pixels"
-        except Exception as error:  # noqa: BLE001 - whatever it is, that reader cannot read the cache
+        except Exception as error:  # noqa: BLE001 - another library may raise anything
             raise_if_out_of_files(error)
             yield f"{self._store.path}: another reader fails: {type(error).__name__}: {error}"
 
@@ -278,14 +284,13 @@ class _Sample:
         return [frame_ids[int(slot)] for slot in picked]
 
     def _in_tars(self) -> Iterator[tuple[str, bool]]:
-        store = self._store
-        suffix = "jpg" if store.manifest.encoding.name == "jpeg" else "npy"
+        store, encoding = self._store, self._store.manifest.encoding
         for shard_id, shard in enumerate(store.manifest.shards):
             with tarfile.open(store.path / shard.name, "r:") as tar:
                 for frame_id in self._sampled_ids(shard_id):
-                    member = tar.extractfile(f"{frame_key(frame_id)}.{suffix}")
+                    member = tar.extractfile(image_member(frame_id, encoding))
                     assert member is not None  # a regular file
-                    if suffix == "npy":
+                    if image_suffix(encoding) == "npy":
                         pixels = np.load(io.BytesIO(member.read()), allow_pickle=False)
                         is_equal = np.array_equal(pixels, store.read_frames([frame_id])[0])
                     else:
@@ -299,7 +304,7 @@ class _Sample:
         group = zarr.open_group(
             store.path / ZARR_FOLDER, mode="r", zarr_format=3
         )  # version 2 may name pickle
-        for name in ("video_id", "frame_in_video", "pts_seconds"):
+        for name in SIDE_ARRAYS:
             array = np.asarray(group[name])
             is_equal = np.array_equal(array, store.stored_index[name], equal_nan=name == "pts_seconds")
             yield f"{ZARR_FOLDER}/{name}", is_equal

@@ -12,7 +12,6 @@ Nodes and workers with unequal shards have unequal numbers of batches.
 """
 
 import io
-import json
 import random
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -22,11 +21,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from frame_store.codec import RawCodec, make_codec
+from frame_store.containers import FrameMetadata, image_suffix
 from frame_store.errors import FrameCacheError, StoreDamagedError
-from frame_store.index import read_npy_header
+from frame_store.files import require_plain_file
 from frame_store.manifest import ShardEntry, StoreManifest, read_manifest
 from frame_store.names import INDEX_DTYPE
-from frame_store.open_file import require_plain_file
+from frame_store.npy import read_npy_header
 from frame_store.protocol import Frames
 from frame_store.shared import counted, flag, raise_if_out_of_files, user_path, whole_number
 from loader.batches import FrameBatch
@@ -148,7 +148,7 @@ class _Collation:
 
     def __init__(self, manifest: StoreManifest) -> None:
         self._frame_shape = manifest.frame_shape
-        self._encoding = manifest.encoding
+        self._suffix = image_suffix(manifest.encoding)
         self._codec = make_codec(manifest.encoding)  # it can be pickled, for spawned workers
 
     def __call__(self, samples: list[Sample]) -> FrameBatch:
@@ -157,11 +157,8 @@ class _Collation:
         for sample, frame, row in zip(samples, frames, rows, strict=True):
             try:
                 self._decode(sample, frame)
-                facts = json.loads(sample["json"])
-                pts_seconds = facts["pts_seconds"]
-                row["video_id"], row["frame_in_video"] = facts["video_id"], facts["frame_in_video"]
-                row["pts_seconds"] = np.nan if pts_seconds is None else pts_seconds
-            except (KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
+                FrameMetadata.decoded(sample["json"]).fill(row)
+            except (KeyError, ValueError) as error:
                 raise StoreDamagedError(
                     f"{sample['__url__']}: frame {sample['__key__']}: {error!r}; run cache-verify"
                 ) from error
@@ -170,10 +167,11 @@ class _Collation:
         )
 
     def _decode(self, sample: Sample, out: Frames) -> None:
-        if self._encoding.name == "jpeg":
-            self._codec.decode_into(sample["jpg"], out)
+        image = sample[self._suffix]
+        if self._suffix == "jpg":
+            self._codec.decode_into(image, out)
             return
-        file = io.BytesIO(sample["npy"])
+        file = io.BytesIO(image)
         shape, dtype = read_npy_header(file)  # before NumPy allocates an array of that shape
         if shape != out.shape or dtype != out.dtype:
             raise ValueError(f"{dtype} {shape}, expected {out.dtype} {out.shape}")

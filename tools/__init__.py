@@ -4,9 +4,7 @@ import warnings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # the same is an error here
-    from frame_store.shared import foreign_loader, hidden_text
+    from frame_store.shared import hidden_loader_text
 
-if (_foreign := foreign_loader()) is not None:
-    raise ImportError(
-        hidden_text(_foreign), name=__name__
-    )  # with the name, `python -m` says it without a traceback
+if (_error := hidden_loader_text()) is not None:
+    raise ImportError(_error, name=__name__)  # with the name, `python -m` says it without a traceback

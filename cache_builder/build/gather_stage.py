@@ -28,6 +28,7 @@ from cache_builder.stages import (
 )
 from cache_builder.worker_pool import WorkerPool
 from frame_store.containers import ShardReceipt
+from frame_store.files import sync_tree, write_file
 from frame_store.manifest import ShardEntry, StoreManifest, VideoEntry, describe_files, encode_manifest
 from frame_store.names import (
     FORMAT_NAME,
@@ -36,7 +37,6 @@ from frame_store.names import (
     MANIFEST_NAME,
     shard_name,
 )
-from frame_store.publish import sync_tree, write_file
 
 
 def gather(

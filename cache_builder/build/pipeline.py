@@ -38,9 +38,9 @@ from cache_builder.video.decode import DecodeBackend
 from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import WorkerPool
 from frame_store.errors import CudaUnavailableError, StoreError
+from frame_store.files import publish_folder, write_file
 from frame_store.manifest import EncodingName, FileEntry, StoreManifest, read_manifest
 from frame_store.names import MANIFEST_NAME
-from frame_store.publish import publish_folder, write_file
 from frame_store.shared import counted, listed, user_path
 from frame_store.verify import has_size
 

@@ -17,7 +17,7 @@ import click
 from cache_builder.errors import ConfigError, MachineError, OutputError, RepairError, VideosNotWholeError
 from cache_builder.setting_names import NamesSettings, Spell, as_flag
 from frame_store.errors import FrameCacheError, StoreError, StoreNotFoundError
-from frame_store.shared import user_path
+from frame_store.shared import user_path, without_controls
 
 EXIT_NOT_WHOLE: Final = 1
 EXIT_WRONG_COMMAND: Final = 2
@@ -64,7 +64,7 @@ class _NotUnderstoodError(click.ClickException):
 
 def say_error(text: str) -> None:
     """Print an error on stderr."""
-    click.echo(without_controls(f"error: {text}"), err=True)
+    click.echo(without_controls(f"error: {text}", kept="\n"), err=True)
 
 
 def say(text: str) -> None:
@@ -73,7 +73,7 @@ def say(text: str) -> None:
     A reader that closes the pipe (`| head`) is no error. A full disk is a MachineError.
     """
     try:
-        click.echo(without_controls(text))
+        click.echo(without_controls(text, kept="\n"))
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:
@@ -81,17 +81,6 @@ def say(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             raise MachineError(f"standard output cannot be written: {error.strerror}") from error
-
-
-def without_controls(text: str) -> str:
-    r"""The text with control characters and lone surrogates as escapes, except line breaks.
-
-    >>> without_controls("a\x1b[2Jb")
-    'a\\x1b[2Jb'
-    """
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
 
 
 def error_text(error: FrameCacheError, *, spell: Spell = as_flag) -> str:

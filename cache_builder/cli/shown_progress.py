@@ -8,8 +8,8 @@ from typing import Any, Final, Protocol
 
 import click
 
-from cache_builder.cli.command_line import without_controls
 from cache_builder.progress import Progress
+from frame_store.shared import without_controls
 
 FIRST_LINE_SECONDS: Final = 30.0
 MOST_SECONDS: Final = 600.0
@@ -36,7 +36,7 @@ def shown_progress() -> Iterator[ShownProgress]:
 
 
 def _say(line: str) -> None:
-    click.echo(without_controls(line), err=True)
+    click.echo(without_controls(line, kept="\n"), err=True)
 
 
 class TerminalProgress:

@@ -23,9 +23,8 @@ from frame_store.containers import (
     TarShardWriter,
     ZarrShardWriter,
 )
+from frame_store.files import OpenFile, sync_path, write_file
 from frame_store.names import INDEX_DTYPE, shard_name
-from frame_store.open_file import OpenFile
-from frame_store.publish import sync_path, write_file
 from frame_store.shared import descriptor_share, raise_if_out_of_files
 
 MAX_OPEN_SPILLS = 256

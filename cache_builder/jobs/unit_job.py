@@ -26,7 +26,8 @@ from cache_builder.video.opening import DEFAULT_LIMITS, out_of_memory_text, seco
 from cache_builder.video.packets import NO_PTS
 from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import JobLimits
-from frame_store.codec import Pixels, crc32c, make_codec
+from frame_store.codec import crc32c, make_codec
+from frame_store.protocol import Frames
 
 FRAMES_PER_FIDELITY_SAMPLE: Final = 16
 """Every 16th stored frame of a unit, its first one included, is decoded again and compared."""
@@ -180,7 +181,7 @@ def _with_following_pts(decoder: UnitDecoder) -> Iterator[tuple[DecodedFrame, in
         yield previous, decoder.following_pts
 
 
-def mean_squared_error(one: Pixels, other: Pixels) -> float:
+def mean_squared_error(one: Frames, other: Frames) -> float:
     """Mean squared difference over all pixels and channels."""
     difference = one.astype(np.int32) - other
     return float(np.mean(np.square(difference), dtype=np.float64))

@@ -27,8 +27,7 @@ from cache_builder.live.video import LiveVideo, Outs
 from cache_builder.video.decode import CPU, FrameTable, VideoReader
 from cache_builder.video.picture import FrameConverter, FrameGeometry
 from cache_builder.video.scan import VideoScan
-from frame_store.index import check_frame_ids, check_out, check_outs
-from frame_store.protocol import FrameIds, Frames
+from frame_store.protocol import FrameIds, Frames, check_frame_ids, check_out, check_outs
 
 MAX_IDLE_BYTES_ON_DEVICE: Final = 2 << 30
 """GPU memory of the decoders of videos that are kept open. Opening a decoder costs more than on the CPU."""

@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import msgspec
 import numpy as np
@@ -18,9 +18,8 @@ from cache_builder.live.video import ConvertsFrames, DecodeStarts, LearnedOfVide
 from cache_builder.video.decode import CPU, DecodeBackend, FrameTable, VideoReader, gop_units
 from cache_builder.video.picture import FrameConverter, FrameGeometry
 from cache_builder.video.scan import VideoFacts, VideoScan, ticks_to_seconds
-from frame_store.index import check_frame_ids, check_out, check_outs
 from frame_store.names import INDEX_DTYPE
-from frame_store.protocol import FrameIds, Frames
+from frame_store.protocol import FrameIds, FrameRows, Frames, check_frame_ids, check_out, check_outs
 from frame_store.reader import StoreIndex
 from frame_store.shared import counted, is_out_of_files
 
@@ -147,6 +146,21 @@ class LiveStore:
         self._read(ids, out)
         return out
 
+    def rows_of(self, frame_ids: FrameIds) -> FrameRows:
+        """Rows of `frame_store.reader.store_index.ROW_DTYPE` in request order, shape (B,).
+
+        Raises:
+            FrameIdError: an id outside [0, len(self)).
+        """
+        rows: FrameRows = self.index[check_frame_ids(frame_ids, num_frames=len(self))]
+        return rows
+
+    def read_frames_and_rows(
+        self, frame_ids: FrameIds, out: Frames | None = None
+    ) -> tuple[Frames, FrameRows]:
+        """`read_frames` and `rows_of` in one. Raises what `read_frames` raises."""
+        return self.read_frames(frame_ids, out), self.rows_of(frame_ids)
+
     def read_frames_into(self, frame_ids: FrameIds, outs: Sequence[Frames]) -> None:
         """Write frame frame_ids[i] to outs[i], uint8 RGB (H, W, 3); otherwise as `read_frames`.
 
@@ -197,6 +211,12 @@ class LiveStore:
     def close(self) -> None:
         """Close all videos. The next read reopens them."""
         self._open_videos.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _videos(self) -> OpenVideos:
         # A forked child opens its own videos: a descriptor that it shares with the parent has one file position for

@@ -17,10 +17,10 @@ from frame_store.containers import (
     tar_shard_rows,
     zarr_shard_rows,
 )
+from frame_store.files import open_inside
 from frame_store.index import FrameIndex
 from frame_store.manifest import StoreManifest
 from frame_store.names import INDEX_DTYPE, INDEX_NAME
-from frame_store.open_file import open_inside
 from frame_store.shared import raise_if_out_of_files
 
 Column = npt.NDArray[Any]

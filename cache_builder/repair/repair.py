@@ -38,10 +38,10 @@ from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import WorkerPool
 from frame_store.containers import ShardReceipt
 from frame_store.errors import StoreFormatError
+from frame_store.files import sync_path
 from frame_store.index import FrameIndex, open_index
 from frame_store.manifest import FileEntry, StoreManifest, read_manifest
 from frame_store.names import INDEX_NAME
-from frame_store.publish import sync_path
 from frame_store.shared import counted, listed, user_path
 from frame_store.verify import check_file
 

@@ -20,7 +20,7 @@ from cache_builder.video.decode import FrameTable, predict_frames, starts_to_try
 from cache_builder.video.packets import PACKET_COLUMNS, PacketTable
 from cache_builder.video.scan import VideoFacts, VideoScan
 from cache_builder.worker_pool import JobDied, JobRaised, Outcome, WorkerPool
-from frame_store.publish import write_file
+from frame_store.files import write_file
 from frame_store.shared import raise_if_out_of_files
 
 _DIGEST_BYTES: Final = 32

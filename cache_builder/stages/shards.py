@@ -16,9 +16,9 @@ from cache_builder.settings import BuildConfig
 from cache_builder.stages.workspace import Workspace
 from cache_builder.worker_pool import JobDied, JobDone, WorkerPool
 from frame_store.containers import ShardReceipt, write_zarr_metadata
+from frame_store.files import write_file
 from frame_store.index import FrameIndex
 from frame_store.names import INDEX_DTYPE, INDEX_NAME, Container, shard_name
-from frame_store.publish import write_file
 
 ShardPool = WorkerPool[ShardJob, ShardReceipt]
 

@@ -27,7 +27,7 @@ import msgspec
 
 from cache_builder.errors import ConfigError, OutputError
 from cache_builder.stages.identity import identity_differences
-from frame_store.publish import write_file
+from frame_store.files import write_file
 from frame_store.shared import counted, listed, raise_if_out_of_files, user_path
 
 _MAX_NAME_BYTES = 255

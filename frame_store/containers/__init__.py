@@ -1,25 +1,30 @@
-"""The two containers of frames, tar and Zarr: written, checked and read back (FORMAT.md 5 and 6)."""
+"""The two containers of frames, tar and Zarr: written, checked and read back (FORMAT.md sections 5 and 6)."""
 
-from frame_store.containers.shard_rows import (
-    read_side_array,
-    side_array_names,
+from frame_store.containers.shards import FrameRecord, ShardFile, ShardReceipt, ShardWriter
+from frame_store.containers.tar import (
+    FrameMetadata,
+    TarShardWriter,
+    check_tar_shard,
+    image_member,
+    image_suffix,
     tar_shard_rows,
-    zarr_shard_rows,
 )
-from frame_store.containers.tar_check import check_tar_shard
-from frame_store.containers.tar_writer import TarShardWriter
-from frame_store.containers.writing import FrameRecord, ShardFile, ShardReceipt, ShardWriter
-from frame_store.containers.zarr_check import (
+from frame_store.containers.zarr import (
     SIDE_ARRAYS,
+    ZarrShardWriter,
     check_side_arrays,
     check_zarr_metadata,
     check_zarr_shard,
     frames_per_shard,
+    read_side_array,
+    side_array_names,
+    write_zarr_metadata,
+    zarr_shard_rows,
 )
-from frame_store.containers.zarr_writer import ZarrShardWriter, write_zarr_metadata
 
 __all__ = [
     "SIDE_ARRAYS",
+    "FrameMetadata",
     "FrameRecord",
     "ShardFile",
     "ShardReceipt",
@@ -31,6 +36,8 @@ __all__ = [
     "check_zarr_metadata",
     "check_zarr_shard",
     "frames_per_shard",
+    "image_member",
+    "image_suffix",
     "read_side_array",
     "side_array_names",
     "tar_shard_rows",

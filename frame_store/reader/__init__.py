@@ -1,4 +1,4 @@
-"""Reads frames out of a cache: files kept open or mapped into memory."""
+"""Reads frames out of a cache, from files that are kept open or mapped into memory."""
 
 from frame_store.reader.cache_store import CacheStore, open_store
 from frame_store.reader.store_index import StoreIndex

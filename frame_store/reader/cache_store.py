@@ -1,31 +1,35 @@
-"""Frames out of a cache, tar or Zarr alike: `index.npy` says where each payload lies, so one reader serves both."""
+"""Frames out of a cache. `index.npy` has the place of each payload, so one reader serves tar and Zarr."""
 
 import os
 from contextlib import suppress
-from math import prod
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from frame_store.codec import crc32c, make_codec
 from frame_store.errors import StoreDamagedError
-from frame_store.index import FrameIndex, check_frame_ids, check_out, find_row_problem, open_index
+from frame_store.files import is_cached, will_need
+from frame_store.index import (
+    FrameIndex,
+    find_row_problem,
+    max_payload_bytes,
+    open_index,
+)
 from frame_store.manifest import StoreManifest, read_manifest
 from frame_store.names import INDEX_NAME
-from frame_store.protocol import FrameIds, Frames
+from frame_store.protocol import FrameIds, FrameRows, Frames, check_frame_ids, check_out
 from frame_store.reader.mapped_shards import MAX_MAPPED_SHARDS, MappedShards
 from frame_store.reader.open_shards import ShardFiles
-from frame_store.reader.page_cache import is_cached, will_need
-from frame_store.reader.store_index import StoreIndex
+from frame_store.reader.store_index import ROW_DTYPE, StoreIndex
 from frame_store.shared import counted, flag, user_path
 
 Reads = Literal["map", "pread"]
-"""How raw frames are read. `map` copies a batch out of mapped shards in one call. `pread` never maps a shard, at 0.6 of
-the speed: one that shrinks under the reader is an error then, never a signal. Other frames are read with `pread`."""
+"""How raw frames are read. `map` copies a batch out of mapped shards in one call. `pread` maps no shard, at 0.6 of the
+speed: a shard that shrinks while it is read is then an error, never a signal. Encoded frames are read with `pread`."""
 
 NUM_PROBES = 4
-"""Frames of a request whose pages `prefetch` asks for, to tell a cold disk from a warm page cache."""
+"""Frames of a request for whose pages `prefetch` looks in the page cache, to find out whether the cache is cold."""
 
 
 class _Place(NamedTuple):
@@ -47,16 +51,16 @@ class CacheStore:
         """Open the cache at `path`.
 
         Args:
-            path: the folder with its `manifest.json`; a leading `~` is your home.
+            path: the folder with `manifest.json`; a leading `~` is the user's home.
             reads: see `Reads`.
-            verify_reads: compare every payload with its CRC-32C in the index, so that a flipped bit is an error
-                and not a wrong picture. Costs next to nothing for JPEG; raw frames come 0.4 times as fast.
+            verify_reads: compare each payload with its CRC-32C in the index, so that a flipped bit is an error and not
+                a wrong picture. It costs almost nothing for JPEG; raw frames come 0.4 times as fast.
 
         Raises:
-            StoreNotFoundError: no cache there.
+            StoreNotFoundError: `path` holds no cache.
             StoreFormatError: unknown version or broken manifest.
             StoreDamagedError: the index does not fit the manifest.
-            ValueError: an empty path, no such way of reading, or `verify_reads` is no flag.
+            ValueError: `path` is empty, `reads` is unknown, or `verify_reads` is no flag.
             OSError: no more files can be opened.
         """
         if reads not in get_args(Reads):
@@ -67,27 +71,26 @@ class CacheStore:
         self.manifest: StoreManifest = read_manifest(self.path)
         self._index = open_index(self.path, num_frames=self.manifest.num_frames)
         self._index_path = str(self.path / INDEX_NAME)
-        self._index_bytes = os.stat(self._index_path).st_size  # noqa: PTH116 - asked before every batch
+        self._index_bytes = os.stat(self._index_path).st_size  # noqa: PTH116 - called before each batch
         self._is_raw = self.manifest.encoding.name == "raw"
         self._codec = make_codec(self.manifest.encoding)
         self._shard_sizes = np.array([shard.num_frames for shard in self.manifest.shards], np.int64)
         self._shard_sizes.flags.writeable = False
         self._shard_ends = np.cumsum(self._shard_sizes)
         self._sound_shards: set[int] = set()
-        """Those whose rows of the index have been checked."""
-        self._shard_bytes = np.array([shard.num_bytes for shard in self.manifest.shards], np.uint64)
-        self._frame_bytes = prod(self.frame_shape)
-        self._last_offsets = self._shard_bytes.astype(np.int64) - self._frame_bytes
+        """Shards whose rows of the index have been checked."""
+        self._shard_bytes = np.array([shard.num_bytes for shard in self.manifest.shards], np.int64)
+        self._max_payload_bytes = max_payload_bytes(self.manifest)
         self._opened = self._open_shards()
 
     @property
     def index(self) -> StoreIndex:
-        """Rows of `store_index.ROW_DTYPE`, N of them, made where they are asked for; nothing is kept."""
+        """The whole index, N rows of `store_index.ROW_DTYPE`, converted at each access. Not checked: see `rows_of`."""
         return StoreIndex(self._index)
 
     @property
     def stored_index(self) -> FrameIndex:
-        """Rows of `frame_store.names.INDEX_DTYPE`, shape (N,), mapped: uint32 for the most part, which overflows."""
+        """Rows of `frame_store.names.INDEX_DTYPE`, shape (N,), mapped. Most columns are uint32: sums may overflow."""
         return self._index
 
     @property
@@ -133,44 +136,50 @@ class CacheStore:
         return {"path": self.path, "reads": self.reads, "verify_reads": self.verify_reads}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        CacheStore.__init__(self, **state)  # open files and maps do not travel
+        CacheStore.__init__(self, **state)  # open files and maps are not pickled
 
     def read_frames(self, frame_ids: FrameIds, out: Frames | None = None) -> Frames:
-        """Frames in request order: uint8 RGB (B, H, W, 3), into `out` where given.
+        """Frames in request order: uint8 RGB (B, H, W, 3), in `out` if given.
 
         Raises:
             FrameIdError: an id outside [0, len(self)).
             ValueError: `out` has another shape or dtype, or is not contiguous.
-            StoreDamagedError: a shard is missing, truncated or does not decode, or, with `verify_reads`, gives
-                other bytes than were written; names shard, frame and what to run.
-            OSError: the machine failed, as where this process may open no more files, or the disk gives an error: names
-                shard and frame. (What the disk does not give of a mapped shard kills the process: `reads="pread"`.)
+            StoreDamagedError: a shard is missing, truncated or does not decode, or, with `verify_reads`, its bytes are
+                not those that were written. The message has shard, frame and the command to run.
+            OSError: the disk failed, or the process may open no more files. The message has shard and frame. (A page of
+                a mapped shard that the disk cannot read kills the process instead: use `reads="pread"`.)
         """
-        ids = check_frame_ids(frame_ids, num_frames=len(self))
-        out = check_out(out, num_frames=len(ids), frame_shape=self.frame_shape)
-        rows = self._rows(ids)
-        opened = self._shards()
-        if opened.maps is not None:
-            self._gather(opened.maps, ids, rows, out)
-        else:
-            self._require_inside(ids, rows)
-            order = np.argsort(ids, kind="stable")  # disk order, so that cold reads move forward
-            self._read_in_turn(opened.files, _places(ids[order], rows[order]), order.tolist(), out)
-        return out
+        return self._read(frame_ids, out)[0]
 
-    def read_encoded(self, frame_ids: FrameIds) -> list[npt.NDArray[np.uint8]]:
-        """Payloads in request order, as they lie in the shards: uint8 (L,) each, all of them parts of one buffer.
-
-        With `verify_reads`, each is compared with its CRC-32C. Nothing is decoded.
+    def rows_of(self, frame_ids: FrameIds) -> FrameRows:
+        """Rows of `store_index.ROW_DTYPE` in request order, shape (B,), checked as for a read.
 
         Raises:
             FrameIdError: an id outside [0, len(self)).
-            StoreDamagedError: a shard is missing or truncated, or, with `verify_reads`, gives other bytes than were
-                written; names shard, frame and what to run.
-            OSError: the machine failed, as the disk with an error: names shard and frame.
+            StoreDamagedError: the index is damaged, or was cut or changed while the cache was open.
+        """
+        return self._rows(check_frame_ids(frame_ids, num_frames=len(self))).astype(ROW_DTYPE)
+
+    def read_frames_and_rows(
+        self, frame_ids: FrameIds, out: Frames | None = None
+    ) -> tuple[Frames, FrameRows]:
+        """`read_frames` and `rows_of` with one look into the index. Raises what `read_frames` raises."""
+        frames, rows = self._read(frame_ids, out)
+        return frames, rows.astype(ROW_DTYPE)
+
+    def read_encoded(self, frame_ids: FrameIds) -> list[npt.NDArray[np.uint8]]:
+        """Payloads in request order, as stored in the shards: uint8 (L,) each, all parts of one buffer.
+
+        Nothing is decoded. With `verify_reads`, each payload is compared with its CRC-32C.
+
+        Raises:
+            FrameIdError: an id outside [0, len(self)).
+            StoreDamagedError: a shard is missing or truncated, or, with `verify_reads`, its bytes are not those that
+                were written. The message has shard, frame and the command to run.
+            OSError: the machine failed, such as the disk. The message has shard and frame.
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
-        files, places = self._shards().files, self._places_inside(ids)
+        files, places = self._shards().files, _places(ids, self._rows(ids))
         ends = np.cumsum([place.byte_length for place in places])
         payloads = np.split(np.empty(ends[-1] if len(ends) else 0, np.uint8), ends[:-1])[: len(ids)]
         order = np.argsort(ids, kind="stable")  # disk order, so that cold reads move forward
@@ -188,10 +197,10 @@ class CacheStore:
         return payloads
 
     def prefetch(self, frame_ids: FrameIds) -> bool:
-        """Have the system fetch the frames from the disk, where they are not in memory yet; returns at once.
+        """Have the system read the frames from the disk, if they are not in memory yet; returns at once.
 
-        A few frames are asked for first, so that it costs next to nothing where the cache is in memory; returns
-        whether one of them was not.
+        A few frames are looked for in memory first, and the others only where one of these is missing. So a call costs
+        almost nothing where the cache is in memory. Returns whether one was missing.
 
         Raises:
             FrameIdError: an id outside [0, len(self)).
@@ -199,44 +208,54 @@ class CacheStore:
         ids = check_frame_ids(frame_ids, num_frames=len(self))
         files = self._shards().files
         with suppress(StoreDamagedError):  # `read_frames` raises it, for the batch that it belongs to
-            for place in self._places_inside(ids[:: max(1, len(ids) // NUM_PROBES)]):
+            probed = ids[:: max(1, len(ids) // NUM_PROBES)]
+            for place in _places(probed, self._rows(probed)):
                 if not is_cached(
                     files.descriptor(place.shard_id, frame_id=place.frame_id), place.byte_offset
                 ):
                     break
             else:
                 return False
-            for place in self._places_inside(np.sort(ids)):
+            ids = np.sort(ids)
+            for place in _places(ids, self._rows(ids)):
                 file = files.descriptor(place.shard_id, frame_id=place.frame_id)
                 will_need(file, place.byte_offset, place.byte_length)
         return True
 
     def read_payload(self, frame_id: int) -> bytes:
-        """Encoded bytes of one frame, as `index.npy` locates them (past tar and npy headers).
+        """Encoded bytes of one frame, without tar and npy headers.
 
         Raises as `read_encoded` does.
         """
-        ids = check_frame_ids([frame_id], num_frames=len(self))
-        return self._read_bytes(self._shards().files, self._places_inside(ids)[0])
+        return self.read_encoded([frame_id])[0].tobytes()
 
     def close(self) -> None:
         """Release files and maps; reading afterwards reopens them."""
         self._opened = self._open_shards()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read(self, frame_ids: FrameIds, out: Frames | None) -> tuple[Frames, FrameIndex]:
+        ids = check_frame_ids(frame_ids, num_frames=len(self))
+        out = check_out(out, num_frames=len(ids), frame_shape=self.frame_shape)
+        rows = self._rows(ids)
+        opened = self._shards()
+        if opened.maps is not None:
+            self._gather(opened.maps, ids, rows, out)
+        else:
+            order = np.argsort(ids, kind="stable")  # disk order, so that cold reads move forward
+            self._read_in_turn(opened.files, _places(ids[order], rows[order]), order.tolist(), out)
+        return out, rows
+
     def _gather(self, maps: MappedShards, ids: npt.NDArray[np.int64], rows: FrameIndex, out: Frames) -> None:
-        """Copy raw frames out of the maps. What is done here between two copies runs on a cold cache: it is little."""
+        """Copy raw frames out of the maps. A copy empties the CPU's cache, so the code between copies is kept short."""
         if not len(ids):
             return
-        shard_ids, byte_offsets = rows["shard_id"].astype(np.int64), rows["byte_offset"].astype(np.int64)
-        if (
-            shard_ids.max() >= len(self._shard_sizes)
-            or (rows["byte_length"] != self._frame_bytes).any()
-            or (byte_offsets > self._last_offsets[shard_ids]).any()
-            or byte_offsets.min() < 0  # those beyond 2**63
-        ):
-            self._require_inside(ids, rows)
-            self._require_raw(ids, rows)
-        maps.gather(ids, shard_ids, byte_offsets, out)
+        maps.gather(ids, rows["shard_id"].astype(np.int64), rows["byte_offset"].astype(np.int64), out)
         if self.verify_reads:
             for place, frame in zip(_places(ids, rows), out, strict=True):
                 self._verify(maps.files, place, frame.data)
@@ -244,13 +263,13 @@ class CacheStore:
     def _read_in_turn(
         self, files: ShardFiles, places: list[_Place], positions: list[int], out: Frames
     ) -> None:
-        """Read frame by frame. Every step is a chance to wait for the GIL: there are few, and short ones."""
+        """Read frame by frame. Each Python step may have to wait for the GIL, so the loop body is kept minimal."""
         descriptor, open_shard = None, -1
         decode_into, verifies, pread = self._codec.decode_into, self.verify_reads, os.pread
         for place, position in zip(places, positions, strict=True):
             frame_id, shard_id, byte_offset, byte_length, _ = place
             if descriptor is None or shard_id != open_shard:
-                # One at a time: a batch over many shards must not hold more files than the table has.
+                # One file at a time: a batch from many shards must not hold more files than the table.
                 descriptor, open_shard = files.descriptor(shard_id, frame_id=frame_id), shard_id
                 files.require_size(shard_id, frame_id=frame_id)
             frame = out[position]
@@ -267,26 +286,13 @@ class CacheStore:
             except ValueError as error:
                 raise files.damaged(shard_id, place.frame_id, f"{error}{_at(place)}") from error
 
-    def _read_bytes(self, files: ShardFiles, place: _Place) -> bytes:
-        descriptor = files.descriptor(place.shard_id, frame_id=place.frame_id)
-        try:
-            payload = os.pread(descriptor.number, place.byte_length, place.byte_offset)
-        except OSError as error:
-            raise files.unread(place.shard_id, place.frame_id, error) from error
-        self._require_whole(files, place, len(payload))
-        return payload
-
-    def _places_inside(self, ids: npt.NDArray[np.int64]) -> list[_Place]:
-        rows = self._rows(ids)
-        self._require_inside(ids, rows)
-        return _places(ids, rows)
-
     def _rows(self, ids: npt.NDArray[np.int64]) -> FrameIndex:
-        """Rows of the index, once those of their shards have been found sound (FORMAT.md section 4).
+        """Rows of the index, after all rows of their shards have been checked (FORMAT.md section 4).
+
+        The size of the file is checked first: where it was cut, touching the map would kill the process.
 
         Raises:
-            StoreDamagedError: a row lies outside its shard, in another's place or in another frame's bytes, or the
-                index was cut: touching what is gone of its map would kill the process.
+            StoreDamagedError: a row cannot be right (`find_row_problem`), or the file was cut or changed.
         """
         try:
             num_bytes = os.stat(self._index_path).st_size  # noqa: PTH116 - pathlib would take three times as long
@@ -306,34 +312,23 @@ class CacheStore:
                     f"of shard {row['shard_id']}, slot {row['slot']}, {problem.reason}"
                 )
             self._sound_shards.add(shard_id)
-        return self._index[ids]
+        rows = self._index[ids]
+        # The map shows what is written to the file after the check above. Such a row must not lead out of its shard.
+        byte_offsets, byte_lengths = (
+            rows["byte_offset"].astype(np.int64),
+            rows["byte_length"].astype(np.int64),
+        )
+        is_wrong = (rows["shard_id"] != shard_ids) | (byte_lengths > self._max_payload_bytes)
+        is_wrong |= (byte_offsets < 0) | (byte_offsets > self._shard_bytes[shard_ids] - byte_lengths)
+        if self._is_raw:
+            is_wrong |= byte_lengths != self._max_payload_bytes
+        if is_wrong.any():
+            frame_id = ids[int(np.argmax(is_wrong))]
+            raise self._index_damaged(f"index row {frame_id} was changed while the cache was open")
+        return rows
 
     def _index_damaged(self, reason: str) -> StoreDamagedError:
         return StoreDamagedError(f"{self._index_path}: {reason}; run cache-verify on {self.path}")
-
-    def _require_inside(self, ids: npt.NDArray[np.int64], rows: FrameIndex) -> None:
-        """Refuse index rows that point at no shard, or outside theirs (FORMAT.md section 4)."""
-        num_shards = len(self._shard_sizes)
-        outside = rows["shard_id"] >= num_shards
-        ends = self._shard_bytes[np.where(outside, 0, rows["shard_id"])]
-        outside |= (rows["byte_length"] > ends) | (rows["byte_offset"] > ends - rows["byte_length"])
-        if outside.any():
-            first = int(np.flatnonzero(outside)[0])
-            raise StoreDamagedError(
-                f"{self.path}: index row {ids[first]} points at byte {rows['byte_offset'][first]} of shard "
-                f"{rows['shard_id'][first]}, outside the {counted(num_shards, 'shard')}; "
-                f"run cache-verify on {self.path}"
-            )
-
-    def _require_raw(self, ids: npt.NDArray[np.int64], rows: FrameIndex) -> None:
-        """Refuse index rows whose payload is longer or shorter than a frame's pixels."""
-        wrong = np.flatnonzero(rows["byte_length"] != self._frame_bytes)
-        if wrong.size:
-            raise StoreDamagedError(
-                f"{self.path}: index row {ids[wrong[0]]} gives a raw frame "
-                f"{counted(rows['byte_length'][wrong[0]], 'byte')}, expected {self._frame_bytes}; "
-                f"run cache-verify on {self.path}"
-            )
 
     def _require_whole(self, files: ShardFiles, place: _Place, num_bytes_read: int) -> None:
         if num_bytes_read != place.byte_length:
@@ -358,19 +353,19 @@ class CacheStore:
         files = ShardFiles(self.path, self.manifest.shards)
         maps = None
         if self._is_raw and self.reads == "map" and len(self.manifest.shards) <= MAX_MAPPED_SHARDS:
-            with suppress(OSError):  # where addresses are rationed (ulimit -v): `pread` needs none
+            with suppress(OSError):  # too few addresses (ulimit -v): `pread` needs none
                 maps = MappedShards(files)
         return _OpenShards(os.getpid(), files, maps)
 
     def _shards(self) -> "_OpenShards":
-        # A forked child gets its own: the parent's lock may have been held when it forked.
+        # A forked child makes its own: another thread of the parent may have held the lock at the fork.
         if self._opened.pid != os.getpid():
             self._opened = self._open_shards()
         return self._opened
 
 
 class _OpenShards(NamedTuple):
-    """What is open in one process. Whoever reads holds it, so that `close` pulls nothing from under a reader."""
+    """The open shards of one process. A reader holds this object, so `close` takes nothing away under it."""
 
     pid: int
     files: ShardFiles

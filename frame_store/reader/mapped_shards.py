@@ -1,4 +1,4 @@
-"""All shards of a cache in one range of addresses, so that a batch of raw frames is one copy in native code."""
+"""All shards of a cache in one range of addresses, so that one native call copies a batch of raw frames."""
 
 import ctypes
 import mmap
@@ -25,19 +25,18 @@ _MAP_NORESERVE: Final = 0x4000 if sys.platform == "linux" else 0
 
 
 class MappedShards:
-    """Shard files mapped read-only, one behind the other on page boundaries, each when it is first wanted.
+    """Shard files mapped read-only, one behind the other on page boundaries, each at its first use.
 
-    Reserving addresses costs nothing: a cache of terabytes is set up at once. A file that is cut short under its
-    mapping kills the process that touches the missing pages (SIGBUS), so sizes are asked for before every copy;
-    what is cut off between that and the copy cannot be caught, nor a page that the disk cannot read: read with
-    `reads="pread"` where files may shrink or disks fail, and it is an error.
+    Reserved addresses cost nothing, so a cache of terabytes opens at once. Where a mapped file is cut short, a process
+    that touches a missing page is killed (SIGBUS), so the sizes of the files are checked before every copy. A cut
+    between check and copy cannot be caught, nor a page that the disk cannot read. With `reads="pread"` both are errors.
     """
 
     def __init__(self, files: ShardFiles) -> None:
         """Reserve the addresses.
 
         Raises:
-            OSError: there are not so many addresses.
+            OSError: the process may not use so many addresses.
         """
         self.files = files
         page = mmap.PAGESIZE
@@ -47,7 +46,7 @@ class MappedShards:
         self._base = _map(
             None, self._num_bytes, _PROT_NONE, mmap.MAP_PRIVATE | mmap.MAP_ANON | _MAP_NORESERVE
         )
-        # Arrays into the range hold `_memory`, not this object; nobody gets one beyond `gather`.
+        # An array over the range does not keep this object alive, which unmaps the range. So none leaves `gather`.
         weakref.finalize(self, _unmap, self._base, self._num_bytes).atexit = False
         self._memory = np.ctypeslib.as_array((ctypes.c_ubyte * self._num_bytes).from_address(self._base))
         self._mapped: set[int] = set()
@@ -60,12 +59,12 @@ class MappedShards:
         byte_offsets: npt.NDArray[np.int64],
         out: Frames,
     ) -> None:
-        """Copy equally long payloads, one for each row of `out`, C-contiguous of shape (B, ...).
+        """Copy payloads of equal length, one to each row of `out`, C-contiguous of shape (B, ...).
 
         The caller has checked that the payloads lie inside their shards; `frame_ids` are for errors.
 
         Raises:
-            StoreDamagedError: a shard is missing, or has another size than the manifest says.
+            StoreDamagedError: a shard is missing, or of another size than in the manifest.
         """
         wanted = set(shard_ids.tolist())
         if not wanted <= self._mapped or not self.files.have_sizes(wanted):
@@ -79,12 +78,12 @@ class MappedShards:
             np.concatenate(parts, out=rows.reshape(-1))
 
     def _gather_with_torch(self, addresses: npt.NDArray[np.int64], rows: Frames) -> bool:
-        """One call for the batch, 1.2 times as fast as one copy a frame; not worth importing torch for."""
+        """One call for the batch, 1.2 times as fast as a copy per frame. Used only where torch is imported already."""
         torch = sys.modules.get("torch")
         num_rows = self._num_bytes - rows.shape[1] + 1
         if torch is None or not hasattr(torch, "index_select") or num_rows * rows.shape[1] >= 1 << 62:
             return False
-        # A frame may begin at any byte, so the rows to choose from overlap: one begins at every byte.
+        # A frame may begin at any byte, so the rows to select from overlap: one row begins at each byte.
         every_row = torch.from_numpy(self._memory).as_strided((num_rows, rows.shape[1]), (1, 1))
         torch.index_select(every_row, 0, torch.from_numpy(addresses), out=torch.from_numpy(rows))
         return True
@@ -106,7 +105,7 @@ class MappedShards:
 
 
 @cache
-def _libc() -> Any:  # noqa: ANN401 - ctypes knows no better
+def _libc() -> Any:  # noqa: ANN401 - ctypes has no better type
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
     libc.mmap.argtypes = (

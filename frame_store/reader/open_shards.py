@@ -1,4 +1,4 @@
-"""Shards of a cache, open for reading: a bounded table of descriptors, checked against the manifest."""
+"""The open shards of a cache: a bounded table of files, checked against the manifest."""
 
 import os
 import threading
@@ -7,17 +7,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from frame_store.errors import StoreDamagedError
+from frame_store.files import OpenFile, require_plain_file
 from frame_store.manifest import ShardEntry
-from frame_store.open_file import OpenFile, require_plain_file
 from frame_store.shared import counted, descriptor_limit, is_out_of_files, num_files_to_keep
 
 MAX_OPEN_SHARDS = 256
-"""File descriptors kept per store, fewer where the process may hold few (`num_files_to_keep`); random reads over more
-shards reopen the least recently used."""
+"""File descriptors kept per store, fewer where the process may hold few (`num_files_to_keep`). Random reads from more
+shards open some of them again and again."""
 
 
 class ShardFiles:
-    """Least recently used table of open shards, checked for size when opened. Threads may share it."""
+    """A table of the most recently used shards, each checked for its size when it is opened. Threads may share it."""
 
     def __init__(self, store_path: Path, shards: Sequence[ShardEntry]) -> None:
         self.store_path = store_path
@@ -28,10 +28,10 @@ class ShardFiles:
         self._open: OrderedDict[int, OpenFile] = OrderedDict()
 
     def descriptor(self, shard_id: int, *, frame_id: int) -> OpenFile:
-        """The shard, open, of the size that the manifest says; errors name `frame_id`, which is wanted of it.
+        """The open shard, which has the size in the manifest. Errors name `frame_id`, the frame wanted from it.
 
         Raises:
-            StoreDamagedError: missing, a symbolic link, or of another size.
+            StoreDamagedError: the shard is missing, a symbolic link, or of another size.
             OSError: no more files can be opened.
         """
         with self._lock:
@@ -48,13 +48,13 @@ class ShardFiles:
             return descriptor
 
     def have_sizes(self, shard_ids: Iterable[int]) -> bool:
-        """Whether all these shards are still there and have the sizes that they had."""
+        """Whether all these shards are still there and have the sizes in the manifest."""
         paths, stat, fstat = self._paths, os.stat, os.fstat
-        descriptors = self._open  # asking for one, without its place in the table, needs no lock
+        descriptors = self._open  # a look-up that moves nothing in the table needs no lock
         for shard_id in shard_ids:
             descriptor = descriptors.get(shard_id)
             try:
-                # One call either way: opening shards by turns would cost more than asking for them by name.
+                # One call in both cases. Opening the shards that are not open would cost more.
                 found = stat(paths[shard_id]) if descriptor is None else fstat(descriptor.number)
             except OSError:
                 return False
@@ -63,27 +63,27 @@ class ShardFiles:
         return True
 
     def require_size(self, shard_id: int, *, frame_id: int) -> None:
-        """See that the shard is still there and has the size it had; errors name `frame_id`, which is wanted of it.
+        """Check that the shard is still there and has the size in the manifest. Errors name `frame_id`.
 
         Raises:
-            StoreDamagedError: it is not, or has not.
+            StoreDamagedError: the shard is missing, or of another size.
             OSError: no more files can be opened.
         """
         if not self.have_sizes([shard_id]):
-            self._open_shard(shard_id, frame_id)  # says what is wrong, where it still is
+            self._open_shard(shard_id, frame_id)  # raises an error with the cause, if it is still there
 
     def path(self, shard_id: int) -> Path:
-        """Where the shard is."""
+        """Path of a shard."""
         return self.store_path / self.shards[shard_id].name
 
     def damaged(self, shard_id: int, frame_id: int, reason: str) -> StoreDamagedError:
-        """The error to raise for a frame of a shard, with what to run."""
+        """The error to raise for a damaged frame of a shard, with the command to run."""
         return StoreDamagedError(
             f"{self.path(shard_id)}: frame {frame_id}: {reason}; run cache-verify on {self.store_path}"
         )
 
     def unread(self, shard_id: int, frame_id: int, error: OSError) -> OSError:
-        """The error to raise for a frame that the machine does not give, which is no proof that its bytes are wrong."""
+        """The error to raise for a frame that the machine cannot read, which is no sign of damage."""
         reason = error.strerror
         if is_out_of_files(error):
             reason = f"{reason} (this process may hold {descriptor_limit()}: ulimit -n)"
@@ -98,9 +98,9 @@ class ShardFiles:
                 if not is_out_of_files(error):
                     raise self.damaged(shard_id, frame_id, error.strerror or str(error)) from error
                 try:
-                    self._open.popitem(last=False)  # others hold more than was left to them
+                    self._open.popitem(last=False)  # the rest of the process holds more than was left to it
                 except KeyError:
-                    raise self.unread(shard_id, frame_id, error) from error  # nothing is wrong with the shard
+                    raise self.unread(shard_id, frame_id, error) from error  # this is no damage
             else:
                 break
         self._compare_size(shard_id, frame_id, os.fstat(descriptor.number).st_size)

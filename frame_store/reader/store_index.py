@@ -1,4 +1,4 @@
-"""A store's index as its users get it: every whole number is int64, however few bytes it takes where it is kept."""
+"""A store's index as users see it: each whole number is int64, also where fewer bytes are stored."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -17,12 +17,12 @@ ROW_DTYPE: Final = np.dtype(
 
 
 class StoreIndex:
-    """One row per frame id, read-only. Asked like a structured numpy array of `ROW_DTYPE`, which it holds no copy of.
+    """A row per frame id, read-only, with the interface of a structured numpy array of `ROW_DTYPE`.
 
-    `index["video_id"]` is an int64 column, shape (N,), made anew at every call: 8 bytes a frame while it is held
-    (`pts_seconds`, which is float64 where it is kept, costs nothing). `index[ids]`, `index[first:end]` and `index[id]`
-    are rows, an array or one row of `ROW_DTYPE`, made of these rows alone. `numpy.asarray(index)` copies it all, 64
-    bytes a frame. What is kept, `CacheStore.stored_index`, has 40, in memory that is mapped.
+    Numbers are converted at the access, and nothing is kept. `index["video_id"]` is a new int64 column, shape (N,), at
+    each call, 8 bytes a frame (`pts_seconds` is a view, as float64 is stored). `index[ids]`, `index[first:end]` and
+    `index[id]` convert these rows alone. `numpy.asarray(index)` converts all rows, 64 bytes a frame. The stored rows,
+    `CacheStore.stored_index`, have 40 bytes a frame in mapped memory.
     """
 
     __slots__ = ("_rows",)
@@ -53,17 +53,17 @@ class StoreIndex:
 
     @property
     def flags(self) -> Any:  # noqa: ANN401 - numpy does not name the type in all its versions
-        """Of what is kept; it is not writeable."""
+        """Those of the stored rows, which are not writeable."""
         return self._rows.flags
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, key: Any, /) -> Any:  # noqa: ANN401 - what numpy takes, and gives
+    def __getitem__(self, key: Any, /) -> Any:  # noqa: ANN401 - as numpy's
         """A column for a name, a structured array of some columns for a list of names, rows for anything else."""
         if isinstance(key, str):
             column = self._rows[key].astype(ROW_DTYPE[key], copy=False)
-            column.flags.writeable = False  # nothing would come of writing there
+            column.flags.writeable = False  # it may be a copy: writing to it would have no effect
             return column
         rows = self._rows[key]
         return rows.astype(np.dtype([(name, ROW_DTYPE[name]) for name in rows.dtype.names]))
@@ -76,7 +76,7 @@ class StoreIndex:
         """All rows.
 
         Raises:
-            ValueError: asked for without a copy.
+            ValueError: `copy` is False.
         """
         if copy is False:
             raise ValueError(

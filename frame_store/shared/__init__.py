@@ -1,6 +1,6 @@
-"""Small things that builder and loader both need, and that are no part of the format."""
+"""Small functions that builder and loader both need, and that are no part of the format."""
 
-from frame_store.shared.arguments import flag, whole_number
+from frame_store.shared.arguments import flag, user_path, whole_number
 from frame_store.shared.cpu_budget import num_usable_cpus
 from frame_store.shared.cuda_driver import (
     CUDA_LIBRARY,
@@ -17,12 +17,10 @@ from frame_store.shared.descriptors import (
     num_files_to_keep,
     raise_if_out_of_files,
 )
-from frame_store.shared.hidden_loader import foreign_loader, hidden_text
-from frame_store.shared.lazy import lazy_names
-from frame_store.shared.paths import user_path
+from frame_store.shared.imports import hidden_loader_text, lazy_names
 from frame_store.shared.shard_balance import chi2_of_uniform_shards
 from frame_store.shared.video_extensions import EXTENSIONS_TEXT, is_video_name
-from frame_store.shared.wording import counted, counted_in_groups, listed
+from frame_store.shared.wording import counted, counted_in_groups, listed, without_controls
 
 __all__ = [
     "CUDA_LIBRARY",
@@ -37,8 +35,7 @@ __all__ = [
     "descriptor_limit",
     "descriptor_share",
     "flag",
-    "foreign_loader",
-    "hidden_text",
+    "hidden_loader_text",
     "is_out_of_files",
     "is_video_name",
     "lazy_names",
@@ -49,4 +46,5 @@ __all__ = [
     "raise_if_out_of_files",
     "user_path",
     "whole_number",
+    "without_controls",
 ]

@@ -1,6 +1,8 @@
-"""Numbers and flags that callers give: what is none is refused by the argument's name, not where it is first used."""
+"""Checks of numbers, flags and paths on entry, so that the error names the argument."""
 
 import operator
+import os
+from pathlib import Path
 from typing import SupportsIndex
 
 import numpy as np
@@ -9,10 +11,10 @@ import numpy as np
 def whole_number(
     name: str, value: SupportsIndex, *, least: int | None = None, error: type[Exception] = ValueError
 ) -> int:
-    """The value of an argument as an `int`: integers of Python and NumPy, but no flag, no float and no text.
+    """The value of an argument as an `int`: an integer of Python or NumPy, but no flag, no float and no text.
 
     Raises:
-        error: it is none, or less than `least`.
+        error: the value is no such integer, or is less than `least`.
 
     >>> whole_number("rank", np.int64(3))
     3
@@ -35,8 +37,23 @@ def flag(name: str, value: object, *, error: type[Exception] = ValueError) -> bo
     """The value of an argument as a `bool`.
 
     Raises:
-        error: it is neither True nor False.
+        error: the value is neither True nor False.
     """
     if not isinstance(value, bool | np.bool_):
         raise error(f"{name} must be True or False, found {value!r}")
     return bool(value)
+
+
+def user_path(path: str | os.PathLike[str]) -> Path:
+    """The path, with a leading `~` or `~name` replaced by the home folder.
+
+    A shell does not replace the `~` of `--videos=~/clips` or of a quoted path. Where no user has such a home, the path
+    stays as it is. `./~` names a file that is called `~`.
+
+    Raises:
+        ValueError: an empty text, which is what a variable that is not set gives. `Path` would make the current folder
+            of it.
+    """
+    if not os.fspath(path):
+        raise ValueError("the path is empty (a variable that is not set?); the current folder is '.'")
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's version raises where no user has such a home

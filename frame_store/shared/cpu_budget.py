@@ -1,4 +1,4 @@
-"""CPUs that this process may really use: what affinity and the control group leave of the machine's."""
+"""How many of the machine's CPUs this process may use, by its affinity and its control group."""
 
 import os
 from pathlib import Path
@@ -8,18 +8,18 @@ CGROUP_MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def num_usable_cpus() -> int:
-    """CPUs to start threads or processes for, 1 or more: a container with half of the machine gets half of it."""
-    # sched_getaffinity is Linux's; elsewhere there are neither masks nor control groups to ask.
+    """CPUs to start threads or processes for, 1 or more. In a container with half of the machine it is half of them."""
+    # Only Linux has sched_getaffinity and control groups.
     num_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cgroup_cpu_quota(CGROUP_MOUNT, CGROUP_MEMBERSHIP)
     return num_cpus if quota is None else max(1, min(num_cpus, round(quota)))
 
 
 def cgroup_cpu_quota(mount: Path, membership: Path) -> float | None:
-    """CPUs per second of time that the control group grants, the least of it and its parents; None where unlimited.
+    """CPUs that the control group and its parents grant, the least of them; None where none of them sets a limit.
 
     Reads `cpu.max` (version 2) or `cpu.cfs_quota_us` and `cpu.cfs_period_us` (version 1), as the kernel's
-    cgroup-v2.rst and sched-bwc.rst describe them. What cannot be read limits nothing.
+    cgroup-v2.rst and sched-bwc.rst describe them. A file that cannot be read sets no limit.
     """
     quotas = []
     for line in _text(membership).splitlines():

@@ -1,7 +1,7 @@
-"""NVIDIA's driver libraries, called through ctypes: to learn what is there, and why not, without torch or a toolkit.
+"""NVIDIA's driver libraries, called through ctypes: which GPUs the machine has, without torch or a toolkit.
 
-FFmpeg and torch load the same libraries. Loading one by its path, as is done here where the loader does not find it
-by its name, is enough for both: a library that is loaded already is found by its name.
+FFmpeg and torch load the same libraries, by name. The system finds a library by its name once it is loaded, so loading
+one by its path in this module is enough for all three.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ CUDA_LIBRARY: Final = "libcuda.so.1"
 NVDEC_LIBRARY: Final = "libnvcuvid.so.1"
 
 LIBRARY_FOLDERS: Final = (
-    "/usr/local/nvidia/lib64",  # container images often keep the driver here, off the loader's path
+    "/usr/local/nvidia/lib64",  # container images often keep the driver here, where the system does not look
     "/usr/local/nvidia/lib",
     "/usr/lib/x86_64-linux-gnu",
     "/usr/lib/aarch64-linux-gnu",
@@ -37,9 +37,9 @@ class CudaCallError(Exception):
 
 @lru_cache
 def load_library(name: str) -> ctypes.CDLL | None:
-    """One of the driver's libraries, by its name or else from a usual folder; None where it is not to be found.
+    """One of the driver's libraries, by its name or else from a usual folder; None where it is not found.
 
-    Loading one starts nothing: that takes a call of `cuInit`.
+    Loading a library does not start CUDA. Only `cuInit` does.
     """
     for place in (name, *(f"{folder}/{name}" for folder in LIBRARY_FOLDERS)):
         if place == name or Path(place).exists():
@@ -52,21 +52,21 @@ def load_library(name: str) -> ctypes.CDLL | None:
 
 @lru_cache
 def cuda_driver() -> "CudaDriver | None":
-    """The driver of this machine, not started yet; None where there is none."""
+    """The driver of this machine, not started yet; None where the machine has no driver."""
     library = load_library(CUDA_LIBRARY)
     return None if library is None else CudaDriver(library)
 
 
 class CudaDriver:
-    """The few calls of libcuda that are needed here. Threads may share it."""
+    """The few calls of libcuda that this project needs. Threads may share it."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
-        """Wrap a loaded libcuda; calls nothing of it."""
+        """Wrap a loaded libcuda, without a call of it."""
         self._library = library
         self._contexts: dict[int, ctypes.c_void_p] = {}
 
     def start(self) -> int:
-        """`cuInit`: its CUresult. Once a process has called it, processes forked from it cannot use CUDA."""
+        """Call `cuInit`; returns its CUresult. Processes that are forked from this one afterwards cannot use CUDA."""
         code: int = self._library.cuInit(0)
         return code
 
@@ -74,24 +74,24 @@ class CudaDriver:
         """GPUs that this process may use (`CUDA_VISIBLE_DEVICES` counts).
 
         Raises:
-            CudaCallError: the driver does not say.
+            CudaCallError: the driver's call failed.
         """
         count = ctypes.c_int()
         self._call("cuDeviceGetCount", ctypes.byref(count))
         return count.value
 
     def cuda_version(self) -> str:
-        """The newest CUDA that the driver supports, such as `13.0`.
+        """The newest version of CUDA that the driver supports, such as `13.0`.
 
         Raises:
-            CudaCallError: the driver does not say.
+            CudaCallError: the driver's call failed.
         """
         version = ctypes.c_int()
         self._call("cuDriverGetVersion", ctypes.byref(version))
         return f"{version.value // 1000}.{version.value % 1000 // 10}"
 
     def device_name(self, ordinal: int) -> str:
-        """Such as `NVIDIA H100 80GB HBM3`.
+        """Name of a GPU, such as `NVIDIA H100 80GB HBM3`.
 
         Raises:
             CudaCallError: no such device.
@@ -103,7 +103,7 @@ class CudaDriver:
     def bind_primary_context(self, ordinal: int) -> None:
         """Make the device's primary context, the one that torch uses, current in the calling thread.
 
-        The reference taken on the context is kept: it lives as long as the process, as it does under torch.
+        The context lives as long as the process, as it does under torch: this object keeps a reference to it.
 
         Raises:
             CudaCallError: no such device, or no memory on it for a context.
@@ -116,7 +116,7 @@ class CudaDriver:
         self._call("cuCtxSetCurrent", context)
 
     def error_text(self, code: int) -> str:
-        """The driver's own words for a CUresult, such as `CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected`."""
+        """Name and text of a CUresult, such as `CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected`."""
         parts = []
         for call in ("cuGetErrorName", "cuGetErrorString"):
             text = ctypes.c_char_p()

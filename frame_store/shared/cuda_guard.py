@@ -1,12 +1,12 @@
-"""May this process use CUDA at all, and is it there? Asked before any use of it.
+"""Whether this process may use CUDA, and whether the machine has it: checked before each use.
 
-CUDA's state in a process does not survive a fork: the driver remembers which process started it, and in a child every
-call fails with CUDA_ERROR_NOT_INITIALIZED, the child's own `cuInit` too. torch refuses such a child by a flag that it
-sets where torch itself started CUDA, and knows nothing of CUDA started by anyone else in the parent (FFmpeg, another
-library). So the driver is asked.
+CUDA's state in a process does not survive a fork. The driver remembers which process started it, and in a child each
+call fails with CUDA_ERROR_NOT_INITIALIZED, even the child's own `cuInit`. torch refuses such a child by a flag that it
+sets only where torch itself started CUDA in the parent. Another library may have started it (FFmpeg). So this module
+calls the driver.
 
-Asking starts CUDA. That is why nothing here runs on an import, when a cache is opened, or for a loader on the CPU: a
-process may fork its workers as long as it has not asked for the GPU.
+That call starts CUDA. So no import, no opening of a cache and no loader on the CPU makes it: a process may fork its
+workers as long as it has not used the GPU.
 """
 
 import os
@@ -26,32 +26,32 @@ from frame_store.shared.cuda_driver import (
 from frame_store.shared.wording import counted
 
 FORK_TEXT = (
-    "CUDA was started in the parent before this process was forked from it, and does not survive a fork: here every "
-    "call fails, cuInit itself with CUDA_ERROR_NOT_INITIALIZED. Read with threads instead of worker processes "
-    "(loader.FrameLoader, or loader.make_dataloader without num_workers), or start the workers afresh "
+    "CUDA was started in the parent before this process was forked from it, and does not survive a fork: in this "
+    "process every call fails, cuInit itself with CUDA_ERROR_NOT_INITIALIZED. Read with threads instead of worker "
+    "processes (loader.FrameLoader, or loader.make_dataloader without num_workers), or start the workers afresh "
     "(multiprocessing_context='spawn'). Starting CUDA in the worker (worker_init_fn=torch.cuda.init) comes too late"
 )
 
 
 def check_cuda_usable_here(ordinal: int = 0) -> CudaDriver:
-    """Start CUDA in this process, if it is not yet, and give its driver.
+    """Start CUDA in this process, if it is not started yet; returns its driver.
 
     Args:
-        ordinal: number of the GPU that is to be there.
+        ordinal: number of the GPU that the process wants to use.
 
     Raises:
         CudaForkError: this process was forked from one that had started CUDA.
-        CudaUnavailableError: no driver, no such GPU, or it does not start; says why and what helps.
+        CudaUnavailableError: no driver, no such GPU, or CUDA does not start; the message has the reason and the remedy.
     """
     torch = sys.modules.get("torch")
-    # Known to torch, there is no need to ask. (The flag is private, but what torch raises is not said any earlier.)
+    # Where torch has set its flag, the driver need not be called. The flag is private, but torch has no other way.
     if torch is not None and torch.cuda._is_in_bad_fork():
         raise CudaForkError(FORK_TEXT)
     driver = cuda_driver()
     if driver is None:
         raise CudaUnavailableError(
-            f"no NVIDIA driver: {CUDA_LIBRARY} is neither on the loader's path nor in {', '.join(LIBRARY_FOLDERS)}. "
-            f"In a container, it takes the NVIDIA runtime (docker run --gpus all)"
+            f"no NVIDIA driver: {CUDA_LIBRARY} is neither on the library path nor in {', '.join(LIBRARY_FOLDERS)}. "
+            f"A container needs the NVIDIA runtime (docker run --gpus all)"
         )
     code = driver.start()
     if code == CUDA_ERROR_NOT_INITIALIZED:

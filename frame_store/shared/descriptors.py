@@ -1,8 +1,8 @@
-"""File descriptors: how many files a store keeps open, and what an error says that is about descriptors alone.
+"""File descriptors: how many files a store keeps open, and errors that mean that no more can be opened.
 
-A process may hold as many descriptors as its soft limit says (RLIMIT_NOFILE, `ulimit -n`), and shares them with
-whoever uses this library. No counter is kept: the kernel gives every file the lowest number that is free, so the
-number of a file that was just opened tells how many descriptors all of the process holds, at least.
+A process may hold as many descriptors as its soft limit allows (RLIMIT_NOFILE, `ulimit -n`), and the program that uses
+this library needs some of them. No counter is kept: the kernel gives each file the lowest number that is free, so the
+process holds at least as many descriptors as the number of the newest file.
 """
 
 import errno
@@ -27,9 +27,9 @@ def descriptor_share(*, at_most: int) -> int:
 def num_files_to_keep(num_open: int, *, newest_number: int | None, at_most: int) -> int:
     """How many of its `num_open` files a store may keep open, 1 or more.
 
-    `newest_number` is the descriptor of the one that it has just opened, None where it opened none. The numbers from
-    half the limit on are left to the caller. A store that is given one of those closes half of its files, and the next
-    store that opens one is given a number below. So stores that go on opening files share what there is.
+    `newest_number` is the descriptor of the file that the store has just opened, None where it opened none. The numbers
+    from half the limit on are left to the caller. A store whose new file gets one of those closes half of its files,
+    and the next file that any store opens gets a lower number. So stores share the descriptors.
     """
     share = descriptor_share(at_most=at_most)
     is_crowded = newest_number is not None and newest_number >= descriptor_limit() // 2
@@ -37,15 +37,15 @@ def num_files_to_keep(num_open: int, *, newest_number: int | None, at_most: int)
 
 
 def is_out_of_files(error: BaseException) -> bool:
-    """Whether an error says that the process (EMFILE), or the machine (ENFILE), can open no more files."""
+    """Whether an error means that the process (EMFILE) or the machine (ENFILE) can open no more files."""
     return isinstance(error, OSError) and error.errno in _OUT_OF_FILES
 
 
 def raise_if_out_of_files(error: BaseException) -> None:
-    """Raise `error`, or what caused it, where it says that no more files can be opened.
+    """Raise `error`, or its cause, if it means that no more files can be opened.
 
-    Such an error tells nothing of the file that was to be opened. Whoever takes errors for findings about a file calls
-    this first.
+    Such an error is no finding about the file that was to be opened. So code that turns errors into findings about a
+    file calls this first.
 
     Raises:
         OSError: EMFILE or ENFILE.

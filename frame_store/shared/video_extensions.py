@@ -7,7 +7,7 @@ EXTENSIONS_TEXT: Final = (
     "mpe mpeg mpg mpv mts mxf nut obu ogm ogv qt rm rmvb ts vob webm wmv wtv y4m"
 )
 VIDEO_EXTENSIONS: Final = frozenset(EXTENSIONS_TEXT.split())
-"""Lower-case file extensions taken as video. What a file truly holds is the scan's business."""
+"""Lower-case extensions of files that are taken for videos. The scan then finds out what a file really holds."""
 
 
 def is_video_name(name: str) -> bool:

@@ -1,6 +1,17 @@
-"""Wording of messages: numbers with their nouns, and lists of reasons."""
+"""Wording of messages: numbers with their nouns, lists of reasons, and names of files without control characters."""
 
 from collections.abc import Sequence
+
+
+def without_controls(text: str, *, kept: str = "") -> str:
+    r"""The text with escapes for control characters and lone surrogates, except for the characters in `kept`.
+
+    >>> without_controls("a\x1b[2J\nb")
+    'a\\x1b[2J\\nb'
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in kept else ascii(char)[1:-1] for char in text)
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -13,7 +24,7 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def counted_in_groups(number: int, noun: str, plural: str | None = None) -> str:
-    """As `counted`, digits in groups of three.
+    """As `counted`, with the digits in groups of three.
 
     >>> counted_in_groups(1, "byte"), counted_in_groups(12000, "byte")
     ('1 byte', '12,000 bytes')
@@ -26,7 +37,7 @@ def _form(number: int, noun: str, plural: str | None) -> str:
 
 
 def listed(what: str, reasons: Sequence[str], remedy: str = "") -> str:
-    r"""`what` with its reasons: a single one on the same line, several below it; `remedy` stands behind them.
+    r"""`what` with its reasons: one on the same line, several on lines of their own; then `remedy`.
 
     >>> listed("a.cache: holds another", ["--size: 64 there, 128 asked for"], "give another --out")
     'a.cache: holds another: --size: 64 there, 128 asked for; give another --out'

@@ -58,7 +58,7 @@ class FrameBatch:
     def from_numpy(cls, *, frames: Frames, frame_ids: npt.ArrayLike, rows: npt.NDArray[Any]) -> "FrameBatch":
         """A batch over `frames`, uint8 (B, H, W, 3) or (B, T, H, W, 3), without copying them.
 
-        `frame_ids` and `rows` (the store's index at these ids, or any structured array with its fields `video_id`,
+        `frame_ids` and `rows` (what `store.rows_of` gives for them, or any structured array with the fields `video_id`,
         `frame_in_video` and `pts_seconds`) have shape (B,) or (B, T) and are copied.
 
         Raises:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from frame_store.protocol import FrameStore
+from frame_store.protocol import FrameRows, FrameStore
 from loader.augment import Augment, Augmentation, augmented_frames
 from loader.batches.buffers import BatchBuffers
 from loader.batches.frame_batch import FrameBatch
@@ -38,7 +38,7 @@ class BatchReader(Protocol):
     """Reads and augments batches. Several threads may call it at once."""
 
     def read(self, frame_ids: npt.ArrayLike, *, epoch: int) -> ReadBatch:
-        """One `read_frames` call and its index rows as a batch, in request order; clips for ids of shape (B, T).
+        """Frames and their rows as a batch, in request order; clips for ids of shape (B, T).
 
         Raises:
             FrameIdError: an id outside [0, len(store)).
@@ -100,8 +100,8 @@ class CpuReader:
         """See `BatchReader`."""
         ids = np.asarray(frame_ids)
         pixels = self.lend_pixels(ids.size)
-        self._store.read_frames(ids.reshape(-1), out=pixels.numpy())  # it checks the ids
-        return self.complete(ids.astype(np.int64, copy=False), pixels, epoch=epoch)
+        _, rows = self._store.read_frames_and_rows(ids.reshape(-1), out=pixels.numpy())  # it checks the ids
+        return self._complete(ids.astype(np.int64, copy=False), pixels, rows, epoch=epoch)
 
     def lend_pixels(self, num_frames: int) -> torch.Tensor:
         """See `BatchReader`."""
@@ -109,10 +109,13 @@ class CpuReader:
 
     def complete(self, frame_ids: Int64s, pixels: torch.Tensor, *, epoch: int) -> ReadBatch:
         """See `BatchReader`."""
+        return self._complete(frame_ids, pixels, self._store.rows_of(frame_ids.reshape(-1)), epoch=epoch)
+
+    def _complete(self, frame_ids: Int64s, pixels: torch.Tensor, rows: FrameRows, *, epoch: int) -> ReadBatch:
         batch = FrameBatch.from_numpy(
             frames=pixels.numpy().reshape(*frame_ids.shape, *self._store.frame_shape),
             frame_ids=frame_ids,
-            rows=self._store.index[frame_ids],
+            rows=rows.reshape(frame_ids.shape),
         )
         if self._augment is None:
             return ReadBatch(batch=batch)

@@ -327,7 +327,7 @@ def estimate_for(
     if level == "batch":
         units = units_of_batches(len(store), batch_size)
     else:
-        units = units_of(store.index, "shard", frames_per_gop=np.ones(1))
+        units = units_of(store, "shard", frames_per_gop=np.ones(1))
     if features is not None:
         return rho_of_all(units, features, level=level, proxy=proxy)
     return estimate_rho(
@@ -359,7 +359,7 @@ def _rho_of_clips(
 ) -> RhoEstimate | None:
     """The groups are windows: all of them if features are given, else independent, uniform draws."""
     assert spec.clip_frames is not None  # the level is `clip`
-    video_sizes = contiguous_video_sizes(store.index)
+    video_sizes = contiguous_video_sizes(store)
     order = epoch_order(store.shard_sizes, replace(spec, sampling="iid"), seed=seed, video_sizes=video_sizes)
     if features is not None:
         rho = clip_correlation(features, video_sizes, clip_frames=spec.clip_frames, stride=spec.clip_stride)

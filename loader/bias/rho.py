@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.protocol import FrameStore, IndexTable
+from frame_store.protocol import FrameRows, FrameStore
 from frame_store.shared import counted, raise_if_out_of_files
 from loader.bias.checks import Integers, Reals
 from loader.bias.design_effect import least_correlation
@@ -42,6 +42,7 @@ CONFIDENCE: Final = 0.95
 MIN_GROUPS_WITH_PAIRS: Final = 3
 """With fewer groups the jackknife cannot estimate a spread."""
 _MAX_FRAMES_AT_ONCE: Final = 256
+_ROWS_AT_ONCE: Final = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,26 +87,33 @@ class Units:
         return int(self.ends[unit] - (self.ends[unit - 1] if unit else 0))
 
 
-def units_of(index: IndexTable, level: Level, *, frames_per_gop: Reals) -> Units:
-    """The frames of a store's `index` by unit.
+def units_of(store: FrameStore, level: Level, *, frames_per_gop: Reals) -> Units:
+    """The frames of a store by unit.
 
     A cache does not store where GOPs begin. Each video is cut into stretches of its average GOP length instead, given
     by `frames_per_gop`, shape (V,): packets over keyframes.
 
     Raises:
         SamplingError: an unknown level.
+        StoreDamagedError: the store's index is damaged.
     """
-    if level == "shard":
-        labels = index["shard_id"].astype(np.int64, copy=False)
-    elif level == "video":
-        labels = index["video_id"].astype(np.int64, copy=False)
-    elif level == "gop":
-        length = np.maximum(frames_per_gop, 1)[index["video_id"]]
-        labels = index["video_id"].astype(np.int64) << 32 | (index["frame_in_video"] // length).astype(
-            np.int64
-        )
-    else:
+    if level not in get_args(Level):
         raise SamplingError(f"level must be gop, video or shard, found {level!r}")
+    if level == "shard":
+        return Units(order=None, ends=np.cumsum(store.shard_sizes[store.shard_sizes > 0]))
+    frames_per_unit = np.maximum(frames_per_gop, 1)
+
+    def labels_of(rows: FrameRows) -> npt.NDArray[np.int64]:
+        video_ids: npt.NDArray[np.int64] = rows["video_id"]
+        if level == "video":
+            return video_ids
+        return video_ids << 32 | (rows["frame_in_video"] // frames_per_unit[video_ids]).astype(np.int64)
+
+    blocks = (
+        np.arange(first, min(first + _ROWS_AT_ONCE, len(store)))
+        for first in range(0, len(store), _ROWS_AT_ONCE)
+    )
+    labels = np.concatenate([labels_of(store.rows_of(frame_ids)) for frame_ids in blocks])
     order = None
     if (labels[1:] < labels[:-1]).any():
         order = np.argsort(labels, kind="stable")

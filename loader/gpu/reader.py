@@ -1,13 +1,13 @@
 """Batches on a GPU: frames are uploaded or decoded on the GPU, then augmented on it. The host does not wait."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from frame_store.protocol import DecodesOnDevice, FrameStore, HoldsEncodedFrames
+from frame_store.protocol import DecodesOnDevice, FrameRows, FrameStore, HoldsEncodedFrames
 from loader.augment import Augment, augmented_frames
 from loader.batches import FrameBatch, ReadBatch
 from loader.gpu.jpeg import DecodeJpegs, stack_images
@@ -17,8 +17,8 @@ from loader.sampling.orders import Int64s
 FramesOnDevice: TypeAlias = Callable[[], torch.Tensor]
 """Queues the work that makes the frames of a batch, uint8 (B, H, W, 3), on the current stream."""
 
-FrameSource: TypeAlias = Callable[[Int64s], FramesOnDevice]
-"""Does the host's part of reading frames of ids (B,), outside of any stream."""
+FrameSource: TypeAlias = Callable[[Int64s], tuple[FramesOnDevice, FrameRows]]
+"""Does the host's part of reading frames of ids (B,), outside of any stream, and looks up their rows."""
 
 
 class DeviceReader:
@@ -54,8 +54,8 @@ class DeviceReader:
     def read(self, frame_ids: npt.ArrayLike, *, epoch: int) -> ReadBatch:
         """See `BatchReader`."""
         ids = np.asarray(frame_ids)
-        frames = self._source(ids.reshape(-1))  # it checks the ids
-        return self._complete(ids.astype(np.int64, copy=False), frames, epoch=epoch)
+        frames, rows = self._source(ids.reshape(-1))  # it checks the ids
+        return self._complete(ids.astype(np.int64, copy=False), frames, rows, epoch=epoch)
 
     def lend_pixels(self, num_frames: int) -> torch.Tensor:
         """See `BatchReader`."""
@@ -63,18 +63,21 @@ class DeviceReader:
 
     def complete(self, frame_ids: Int64s, pixels: torch.Tensor, *, epoch: int) -> ReadBatch:
         """See `BatchReader`."""
-        return self._complete(frame_ids, lambda: self._streams.upload(pixels), epoch=epoch)
+        rows = self._store.rows_of(frame_ids.reshape(-1))
+        return self._complete(frame_ids, lambda: self._streams.upload(pixels), rows, epoch=epoch)
 
-    def _uploaded(self, frame_ids: Int64s) -> FramesOnDevice:
+    def _uploaded(self, frame_ids: Int64s) -> tuple[FramesOnDevice, FrameRows]:
         pixels = self.lend_pixels(len(frame_ids))
-        self._store.read_frames(frame_ids, out=pixels.numpy())
-        return lambda: self._streams.upload(pixels)
+        _, rows = self._store.read_frames_and_rows(frame_ids, out=pixels.numpy())
+        return lambda: self._streams.upload(pixels), rows
 
-    def _complete(self, frame_ids: Int64s, frames: FramesOnDevice, *, epoch: int) -> ReadBatch:
+    def _complete(
+        self, frame_ids: Int64s, frames: FramesOnDevice, rows: FrameRows, *, epoch: int
+    ) -> ReadBatch:
         with self._streams.own_stream():
             pixels = frames().view(*frame_ids.shape, *self._store.frame_shape)
-            rows = _packed_rows(frame_ids, self._store.index[frame_ids], self._streams)
-            batch = _unpacked(pixels, self._streams.upload(rows))
+            packed = _packed_rows(frame_ids, rows.reshape(frame_ids.shape), self._streams)
+            batch = _unpacked(pixels, self._streams.upload(packed))
             if self._augment is not None:
                 augmented = augmented_frames(self._augment, batch.frames, frame_ids=frame_ids, epoch=epoch)
                 batch = batch.with_frames(augmented)
@@ -82,7 +85,7 @@ class DeviceReader:
 
 
 def _decoded_on_device(store: DecodesOnDevice, streams: DeviceStreams) -> FrameSource:
-    def read(frame_ids: Int64s) -> FramesOnDevice:
+    def read(frame_ids: Int64s) -> tuple[FramesOnDevice, FrameRows]:
         def frames() -> torch.Tensor:
             # Memory of torch's allocator, not of the store: `record_stream` can keep it for the caller's stream.
             shape = (len(frame_ids), *store.frame_shape)
@@ -90,13 +93,13 @@ def _decoded_on_device(store: DecodesOnDevice, streams: DeviceStreams) -> FrameS
                 frame_ids, out=torch.empty(shape, dtype=torch.uint8, device=streams.device)
             )
 
-        return frames
+        return frames, store.rows_of(frame_ids)
 
     return read
 
 
 def _decoded_jpegs(store: HoldsEncodedFrames, streams: DeviceStreams, decode: DecodeJpegs) -> FrameSource:
-    def read(frame_ids: Int64s) -> FramesOnDevice:
+    def read(frame_ids: Int64s) -> tuple[FramesOnDevice, FrameRows]:
         payloads = [torch.from_numpy(payload) for payload in store.read_encoded(frame_ids)]
 
         def frames() -> torch.Tensor:
@@ -108,12 +111,12 @@ def _decoded_jpegs(store: HoldsEncodedFrames, streams: DeviceStreams, decode: De
                 raise
             return stack_images(images, frame_ids=frame_ids.tolist(), frame_shape=store.frame_shape)
 
-        return frames
+        return frames, store.rows_of(frame_ids)
 
     return read
 
 
-def _packed_rows(frame_ids: Int64s, rows: npt.NDArray[Any], streams: DeviceStreams) -> torch.Tensor:
+def _packed_rows(frame_ids: Int64s, rows: FrameRows, streams: DeviceStreams) -> torch.Tensor:
     """Ids and index rows in one tensor, for one copy: int64 (4, B); the bits of the last row are float64."""
     packed = streams.host_memory((4, *frame_ids.shape), torch.int64)
     numbers = packed.numpy()

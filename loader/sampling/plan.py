@@ -271,7 +271,7 @@ def plan_batches(store: FrameStore, **options: Unpack[BatchOptions]) -> BatchPla
         SamplingError: see `make_plan`; also clips of a store that does not hold its videos frame after frame.
     """
     wants_clips = options.get("clip_frames") is not None
-    video_sizes = contiguous_video_sizes(store.index) if wants_clips else None
+    video_sizes = contiguous_video_sizes(store) if wants_clips else None
     plan = make_plan(store.shard_sizes, video_sizes=video_sizes, **options)
     for warning in plan.warnings:
         warn_caller(warning)

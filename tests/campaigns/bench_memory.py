@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from frame_store.codec import crc32c, make_codec
-from frame_store.containers.tar_writer import TarShardWriter
-from frame_store.containers.writing import FrameRecord, ShardFile
+from frame_store.containers.shards import FrameRecord, ShardFile
+from frame_store.containers.tar import TarShardWriter
 from frame_store.manifest import (
     Encoding,
     ShardEntry,

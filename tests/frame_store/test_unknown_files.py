@@ -1,4 +1,4 @@
-"""Caches from strangers: nothing is followed out of the folder, no size is believed, nothing in them is run."""
+"""Caches of unknown origin: no link is followed out of the folder, each size is checked, nothing in them is run."""
 
 import hashlib
 import os
@@ -46,8 +46,8 @@ class TestLinks:
             path.rename(outside)
             path.symlink_to(outside)
             OPENED.clear()
-            told = read_everything(cache, with_loader=False)
-            assert "verify" in told and "link" in told["verify"], (path, told)
+            errors = read_everything(cache, with_loader=False)
+            assert "verify" in errors and "link" in errors["verify"], (path, errors)
             assert paths_outside(OPENED, cache) == [], path
             path.unlink()
             outside.rename(path)
@@ -77,11 +77,11 @@ class TestLinks:
         cache = golden_cache_of("wds-jpeg")
         (cache / name).unlink()
         os.mkfifo(cache / name)
-        told = read_everything(cache, with_loader=False)
-        assert "regular file" in told["verify"]
+        errors = read_everything(cache, with_loader=False)
+        assert "regular file" in errors["verify"]
 
-    def test_into_a_strangers_folder_nobody_looks(self, golden_cache_of):
-        """It may be nested deeper than a path can be long."""
+    def test_an_unknown_folder_is_not_opened(self, golden_cache_of):
+        """Folders in it may be nested so deep that their path is too long to open."""
         cache = golden_cache_of("wds-jpeg")
         (cache / "d/d/d").mkdir(parents=True)
         (cache / "shards/d/d").mkdir(parents=True)
@@ -90,7 +90,7 @@ class TestLinks:
             "shards/d: is not in the manifest",
         ]
 
-    def test_a_strangers_name_is_shown_without_its_control_characters(self, golden_cache_of):
+    def test_an_unknown_name_is_shown_without_its_control_characters(self, golden_cache_of):
         cache = golden_cache_of("wds-jpeg")
         (cache / "a\x1b[2J\nb").write_text("")
         (cache / os.fsdecode(b"\xff")).write_text("")
@@ -143,7 +143,7 @@ class TestManifest:
             read_manifest(cache)
 
     @pytest.mark.parametrize(
-        ("change", "said"),
+        ("change", "message"),
         [
             (lambda m: m["shards"][0].update(name="../000000.tar"), "plain relative path"),
             (lambda m: m["shards"][0].update(name="/etc/passwd"), "plain relative path"),
@@ -176,12 +176,12 @@ class TestManifest:
             ),
         ],
     )
-    def test_what_would_break_a_reader_is_refused(self, golden_cache_of, change, said):
+    def test_what_would_break_a_reader_is_refused(self, golden_cache_of, change, message):
         cache = golden_cache_of("wds-jpeg")
         edit_manifest(cache, change)
         with pytest.raises(StoreFormatError) as caught:
             frame_store.open_store(cache)
-        assert said in str(caught.value)
+        assert message in str(caught.value)
 
     def test_what_a_build_notes_is_kept_as_it_is(self, golden_cache_of):
         cache = golden_cache_of("wds-jpeg")
@@ -193,31 +193,33 @@ class TestManifest:
 
 class TestIndex:
     @pytest.mark.parametrize(
-        ("fields", "said"),
+        ("fields", "message"),
         [
-            ({"shard_id": 0}, "another's place"),
-            ({"shard_id": 2**32 - 1}, "another's place"),
-            ({"slot": 0}, "another's place"),
+            ({"shard_id": 0}, "another frame's place"),
+            ({"shard_id": 2**32 - 1}, "another frame's place"),
+            ({"slot": 0}, "another frame's place"),
             ({"byte_offset": 2**64 - 1}, "outside the shard"),
             ({"byte_offset": 2**63}, "outside the shard"),
             ({"byte_length": 2**32 - 1}, "outside the shard"),
             ({"byte_offset": 0}, "into the frame before it"),
-            ({"video_id": 2}, "of a video that is none of 2"),
+            ({"video_id": 2}, "of a video beyond the 2 in the manifest"),
         ],
     )
     @pytest.mark.parametrize("name", GOLDEN_ENCODINGS)
     def test_a_row_that_cannot_be_is_refused_though_the_hashes_are_right(
-        self, golden_cache_of, name, fields, said
+        self, golden_cache_of, name, fields, message
     ):
         cache = golden_cache_of(name)
         edit_index(cache, 6, **fields)
-        assert any("frame 6: " in problem and said in problem for problem in verify_store(cache).problems)
+        assert any("frame 6: " in problem and message in problem for problem in verify_store(cache).problems)
         for reads in ("map", "pread"):
             store = frame_store.open_store(cache, reads=reads)
             store.read_frames([0, 9])  # other shards are as they were
             for ids in ([6], [4]):  # a shard with such a row gives no frame
-                for read in (store.read_frames, store.read_encoded):
-                    with pytest.raises(StoreDamagedError, match=rf"index row 6 .*{said}; run cache-verify"):
+                for read in (store.read_frames, store.read_encoded, store.rows_of):
+                    with pytest.raises(
+                        StoreDamagedError, match=rf"index row 6 .*{message}; run cache-verify"
+                    ):
                         read(ids)
 
     @pytest.mark.parametrize("name", GOLDEN_ENCODINGS)
@@ -272,22 +274,46 @@ class TestIndex:
 
     @pytest.mark.parametrize("reads", ["map", "pread"])
     @pytest.mark.parametrize(
-        ("harm", "said"),
+        ("harm", "message"),
         [
             (lambda path: os.truncate(path, 500), "expected 720 bytes, found 500"),
             (os.unlink, "No such file"),
         ],
     )
     def test_an_index_cut_under_a_reader_is_raised_with_the_next_batch(
-        self, golden_cache_of, reads, harm, said
+        self, golden_cache_of, reads, harm, message
     ):
-        """It is mapped either way: touching what is gone of it would kill the process."""
+        """The index is mapped in both cases: touching a page that was cut off would kill the process."""
         store = frame_store.open_store(golden_cache_of("wds-raw"), reads=reads)
         store.read_frames([0])
         harm(store.path / "index.npy")
-        for read in (store.read_frames, store.read_encoded):
-            with pytest.raises(StoreDamagedError, match=rf"index\.npy: {said}.*; run cache-verify"):
+        for read in (store.read_frames, store.read_encoded, store.rows_of):
+            with pytest.raises(StoreDamagedError, match=rf"index\.npy: {message}.*; run cache-verify"):
                 read([9])
+
+    @pytest.mark.parametrize("reads", ["map", "pread"])
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"shard_id": 0},
+            {"shard_id": 2**32 - 1},
+            {"byte_offset": 2**64 - 1},
+            {"byte_offset": 2**63 - 1},
+            {"byte_length": 2**32 - 1},
+            {"byte_length": 0},
+        ],
+    )
+    def test_a_row_that_changes_under_a_reader_leads_nowhere(self, golden_cache_of, reads, fields):
+        """The map shows what is written to the file, so the row is not the one that was checked."""
+        store = frame_store.open_store(golden_cache_of("wds-raw"), reads=reads)
+        store.read_frames(range(len(store)))
+        rows = np.lib.format.open_memmap(store.path / "index.npy", mode="r+")
+        for name, value in fields.items():
+            rows[name][6] = value
+        for read in (store.read_frames, store.read_encoded, store.rows_of):
+            with pytest.raises(StoreDamagedError, match=r"index row 6 was changed .*; run cache-verify"):
+                read([5, 6])
+            read([5])
 
 
 def test_any_one_of_many_flipped_bits_is_found_and_its_frame_named(golden_caches, tmp_path):
@@ -312,7 +338,7 @@ def test_any_one_of_many_flipped_bits_is_found_and_its_frame_named(golden_caches
 
 @pytest.mark.parametrize("seed", range(60))
 def test_spoilt_caches_raise_only_documented_errors(golden_caches, tmp_path, seed):
-    """A sample; `python -m tests.campaigns.fuzz_caches` is the campaign of thousands."""
+    """A sample; `python -m tests.campaigns.fuzz_caches` is the campaign, with thousands."""
     with_loader = seed % 10 == 0
     if with_loader:
         pytest.importorskip("torch")

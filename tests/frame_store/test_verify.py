@@ -35,7 +35,7 @@ def test_a_sound_store_is_sound(store_path):
 
 
 def test_any_flipped_bit_is_found(store_path):
-    """Random bits of every file; in the manifest the store is refused, elsewhere the file is named."""
+    """Random bits of every file: a wrong manifest is refused, any other wrong file is named."""
     generator = random.Random(0)
     for file in files_of(store_path):
         content = file.read_bytes()
@@ -101,14 +101,14 @@ def test_what_an_editor_or_a_desktop_leaves_is_a_note(store_path):
         ("shard_id", 0, "frame 5: .* cannot lie in shard 1"),
         ("slot", 3, "frame 5: .* cannot lie in shard 1"),
         ("byte_offset", 10**9, "frame 5: .* cannot lie in shard 1"),
-        ("video_id", 0, "6 frames of video 0, the manifest says 5"),
-        ("video_id", 7, "frame 5: .* of a video that is none of 2"),
+        ("video_id", 0, "6 frames of video 0, the manifest has 5"),
+        ("video_id", 7, "frame 5: .* of a video beyond the 2 in the manifest"),
         ("frame_in_video", 1, "stored twice"),
         ("crc32c", 1, r"frame 5 .*: crc32c differs"),
     ],
 )
 def test_an_index_that_lies_with_matching_hashes_is_found(store_path, field, value, expected):
-    """As a buggy writer would leave it: the manifest's hash of the index is right, the index is not."""
+    """As a writer with a bug leaves it: the manifest's hash of the index is right, the index is wrong."""
     import hashlib
 
     import msgspec
@@ -133,7 +133,7 @@ def test_an_index_that_lies_with_matching_hashes_is_found(store_path, field, val
     assert any(re.search(expected, problem) for problem in problems), problems
 
 
-def test_links_and_empty_folders_are_strangers(store_path):
+def test_links_and_empty_folders_are_no_part_of_a_cache(store_path):
     (store_path / "link").symlink_to("/etc")
     (store_path / "empty").mkdir()
     result = verify_store(store_path)
@@ -169,7 +169,7 @@ def test_every_flipped_bit_of_the_index_header_is_damage_and_no_crash(store_path
 
 
 def test_an_index_that_cannot_be_read_is_not_looked_into(store_path, monkeypatch):
-    """It is mapped: the page that the disk does not give would kill the process."""
+    """The index is mapped: a page that the disk cannot read would kill the process."""
     digest = hashlib.file_digest
 
     def fail(file, name):

@@ -202,7 +202,7 @@ def other_shape(shard):
         (os.unlink, "000002.tar: No such file"),
         (cut_before_last_frame, "000002.tar: expected .* bytes, found 22528; run cache-verify"),
         (break_npy_header, "000002.tar: frame 000000000017: .*run cache-verify"),
-        (drop_pts, "000002.tar: frame 0000000000.*pts_seconds.*run cache-verify"),
+        (drop_pts, "000002.tar: frame 0000000000.*pts_sekunde.*run cache-verify"),
         (other_shape, r"000002.tar: frame 0000000000.*\(6, 4, 3\), expected uint8 \(4, 6, 3\)"),
     ],
 )

@@ -61,7 +61,7 @@ def case_of_cache(path: Path) -> BiasCase:
     layout = store.manifest.layout
     video_sizes, video_names = None, None
     if layout == "video":
-        video_ids, video_sizes = contiguous_videos(store.index)
+        video_ids, video_sizes = contiguous_videos(store)
         video_names = [store.manifest.videos[video_id].path for video_id in video_ids.tolist()]
     return BiasCase(
         name=str(path),

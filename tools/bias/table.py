@@ -120,7 +120,7 @@ class BiasTable:
                 f"{case.name}: it is not known where its videos begin, and clips need that; give a cache built with "
                 "--layout video, or a folder of videos"
             )
-        return contiguous_video_sizes(case.store.index)  # refuses a shuffled cache, and names the remedy
+        return contiguous_video_sizes(case.store)  # refuses a shuffled cache, and names the remedy
 
     def levels(self) -> list[RhoEstimate]:
         """Rho of GOPs, videos and shards; empty if there are neither pixels nor features."""
@@ -178,7 +178,7 @@ class BiasTable:
         store = self.case.store
         assert store is not None and self._read is not None  # callers checked
         if level not in self._rho:
-            units = units_of(store.index, level, frames_per_gop=_frames_per_gop(self.case))
+            units = units_of(store, level, frames_per_gop=_frames_per_gop(self.case))
             features = self._all_features()
             if features is not None:
                 self._rho[level] = rho_of_all(units, features, level=level, proxy=self._proxy)

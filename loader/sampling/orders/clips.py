@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.protocol import IndexTable
+from frame_store.protocol import FrameStore
 from frame_store.shared import counted, counted_in_groups
 from loader.errors import SamplingError
 from loader.sampling.orders.base import EpochOrder, Int64s, check_shard_sizes
@@ -65,38 +65,39 @@ _ROWS_AT_ONCE: Final = 1 << 17
 """Rows of the index that are read at once, so that memory grows with the number of videos, not of frames."""
 
 
-def contiguous_videos(index: IndexTable) -> tuple[Int64s, Int64s]:
+def contiguous_videos(store: FrameStore) -> tuple[Int64s, Int64s]:
     """Id and number of frames of each video that has frames, in the order of frame ids: int64, both of shape (V,).
-
-    `index` is the index of a store.
 
     Raises:
         SamplingError: the frames of a video are not side by side in time order, as in a shuffled cache.
+        StoreDamagedError: the store's index is damaged.
     """
-    starts, is_in_order = [np.zeros(min(len(index), 1), np.int64)], True
-    for first in range(0, len(index), _ROWS_AT_ONCE):
-        rows = index[first : first + _ROWS_AT_ONCE + 1]  # one more row, because neighbours are compared
+    num_frames = len(store)
+    starts, is_in_order = [np.zeros(min(num_frames, 1), np.int64)], True
+    for first in range(0, num_frames, _ROWS_AT_ONCE):
+        # One more row than the block has, because neighbours are compared.
+        rows = store.rows_of(np.arange(first, min(first + _ROWS_AT_ONCE + 1, num_frames)))
         videos, frames = rows["video_id"], rows["frame_in_video"]
         is_next_video = videos[1:] != videos[:-1]
         starts.append(first + 1 + np.flatnonzero(is_next_video))
         is_in_order = is_in_order and bool(((frames[1:] > frames[:-1]) | is_next_video).all())
     first_ids = np.concatenate(starts)
-    video_ids = index[first_ids]["video_id"].astype(np.int64)
+    video_ids = store.rows_of(first_ids)["video_id"]
     if len(np.unique(video_ids)) != len(video_ids) or not is_in_order:
         raise SamplingError(
             "clips need each video's frames side by side in time order, and this store is shuffled; "
             "build one with cache-build --layout video"
         )
-    return video_ids, np.diff(first_ids, append=len(index))
+    return video_ids, np.diff(first_ids, append=num_frames)
 
 
-def contiguous_video_sizes(index: IndexTable) -> Int64s:
+def contiguous_video_sizes(store: FrameStore) -> Int64s:
     """The numbers of frames of `contiguous_videos`, shape (V,).
 
     Raises:
-        SamplingError: as `contiguous_videos`.
+        SamplingError, StoreDamagedError: as `contiguous_videos`.
     """
-    return contiguous_videos(index)[1]
+    return contiguous_videos(store)[1]
 
 
 def short_videos(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> Int64s:

@@ -71,7 +71,8 @@ def ids_of(store: LiveStore, video_id: int) -> np.ndarray:
 def test_random_look_ups_equal_the_sequential_decode(store, sample_folder, video_id):
     expected, pts_seconds = convert_all(sample_folder.specs[video_id].path, store, video_id)
     ids = ids_of(store, video_id)
-    rows = store.index[ids]
+    rows = store.rows_of(ids)
+    assert rows.tobytes() == store.index[ids].tobytes() == store.read_frames_and_rows(ids)[1].tobytes()
     assert rows["frame_in_video"].tolist() == list(range(len(expected)))
     np.testing.assert_array_equal(rows["pts_seconds"], pts_seconds)
     draw = random.Random(video_id)
@@ -253,7 +254,10 @@ def test_only_so_many_videos_stay_open(tmp_path):
     assert num_open_files(tmp_path) == 2
     store.close()
     assert num_open_files(tmp_path) == 0
-    np.testing.assert_array_equal(store.read_frames(range(len(store))), frames)
+    with store:
+        np.testing.assert_array_equal(store.read_frames(range(len(store))), frames)
+        assert num_open_files(tmp_path) == 2
+    assert num_open_files(tmp_path) == 0
 
 
 def test_fewer_videos_stay_open_where_their_decoders_hold_much(tmp_path, monkeypatch):

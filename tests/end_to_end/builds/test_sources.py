@@ -12,7 +12,7 @@ from cache_builder import build_cache, open_videos
 from cache_builder.build.pipeline import default_output
 from cache_builder.cli import cache_info, cache_verify
 from cache_builder.cli.command_line import EXIT_NOT_WHOLE
-from frame_store.shared.paths import user_path
+from frame_store.shared import user_path
 from loader import FrameLoader, webdataset_batches
 from tests.support.commands import SMALL, digests, run
 from tests.support.videos.tiny_videos import simple_specs, tiny_folder, tiny_video

@@ -1,4 +1,4 @@
-"""What the writers wrote, read back by our reader and by plain `tarfile`, `webdataset` and zarr-python."""
+"""Stores read back by our reader and by plain `tarfile`, `webdataset` and zarr-python."""
 
 import gc
 import io
@@ -41,7 +41,7 @@ def written(request, tmp_path_factory):
 
 
 def expected_of(path):
-    """The frames a store must give: exact where lossless, as a stranger decodes them where JPEG."""
+    """The frames a store must give: exact if lossless, else as another JPEG decoder gives them."""
     if "jpeg" not in path.name:
         return FRAMES
     import simplejpeg

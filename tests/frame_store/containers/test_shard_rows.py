@@ -1,13 +1,13 @@
-"""Rows of the index read back out of shards, golden ones and ones that lie."""
+"""Rows of the index read back out of shards, golden ones and wrong ones."""
 
 import numpy as np
 import pytest
 
-from frame_store.containers import shard_rows
-from frame_store.containers.shard_rows import (
+from frame_store.containers import (
     read_side_array,
     side_array_names,
     tar_shard_rows,
+    zarr,
     zarr_shard_rows,
 )
 from frame_store.index import open_index
@@ -47,7 +47,7 @@ def test_rows_are_those_of_the_index_to_the_byte(golden_caches, name):
         (b'"video_id":1,"video":"more/second', b'"video_id":9999999999,"video":"no'),
     ],
 )
-def test_a_tar_shard_that_lies_is_a_value_error(golden_cache_of, name, old, new):
+def test_a_tar_shard_that_is_wrong_is_a_value_error(golden_cache_of, name, old, new):
     shard = golden_cache_of(name) / "shards/000001.tar"
     content = shard.read_bytes()
     assert old in content and len(old) == len(new)
@@ -57,11 +57,11 @@ def test_a_tar_shard_that_lies_is_a_value_error(golden_cache_of, name, old, new)
 
 
 @pytest.mark.parametrize("name", TAR)
-def test_no_size_in_a_tar_shard_is_believed(golden_cache_of, name):
+def test_no_size_in_a_tar_shard_is_trusted(golden_cache_of, name):
     shard = golden_cache_of(name) / "shards/000001.tar"
     sound = shard.read_bytes()
     too_small = "expected the tar header" if name == "wds-jpeg" else "-128 bytes at byte"
-    for start, field, said in (
+    for start, field, message in (
         (0, b"000000000005.", "expected the tar header of 000000000004"),
         (124, b"77777777777", "expected at most"),
         (124, b"00010000000", "expected at most"),
@@ -72,7 +72,7 @@ def test_no_size_in_a_tar_shard_is_believed(golden_cache_of, name):
         content[148:156] = b" " * 8
         content[148:156] = b"%06o\0 " % sum(content[:512])
         shard.write_bytes(content)
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             rows_of(shard.parents[1])
     for length in (0, 100, 700, len(sound) // 2):
         shard.write_bytes(sound[:length])
@@ -81,7 +81,7 @@ def test_no_size_in_a_tar_shard_is_believed(golden_cache_of, name):
 
 
 @pytest.mark.parametrize("name", ZARR)
-def test_no_offset_in_a_zarr_shard_is_believed(golden_cache_of, name):
+def test_no_offset_in_a_zarr_shard_is_trusted(golden_cache_of, name):
     cache = golden_cache_of(name)
     shard = cache / "frames.zarr/frames/c/1/0/0/0"
     sound = shard.read_bytes()
@@ -107,7 +107,7 @@ def test_a_zarr_shard_holds_no_more_frames_than_it_can(golden_caches):
 
 
 def test_a_side_array_of_many_chunks_is_read_across_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(shard_rows, "FRAMES_PER_SIDE_CHUNK", 4)
+    monkeypatch.setattr(zarr, "FRAMES_PER_SIDE_CHUNK", 4)
     values = np.arange(10, dtype="<u4")
     for number, name in enumerate(side_array_names("video_id", num_frames=10)):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Caches of more shards than the process may hold descriptors: read and verified, and nothing is blamed on them."""
+"""Caches with more shards than the process may hold descriptors are read and verified, and not called damaged."""
 
 import errno
 import gc
@@ -30,7 +30,7 @@ NUM_SHARDS = 300
 
 
 def many_frames() -> np.ndarray:
-    """One a shard, each frame with another first pixel than its neighbours."""
+    """One frame for each of 300 shards; the first pixels of neighbours differ."""
     frames = np.resize(golden_frames()[:, :8, :8], (NUM_SHARDS, 8, 8, 3)).copy()
     frames[:, 0, 0, 0] = np.arange(len(frames)) % 251
     return frames
@@ -89,7 +89,7 @@ def test_a_sound_cache_of_300_shards_verifies_as_sound(path, limit):
 
 
 def outcomes_of_verifying(path: Path, limit: int) -> list[str]:
-    """What verifying comes to with 0, 1, 2 ... descriptors left, until it has enough of them."""
+    """Results of verifying with 0, 1, 2 ... descriptors left, until these are enough."""
     assert verify_store(path).problems == []  # imports what it needs
     found = []
     for num_left in range(limit):
@@ -157,7 +157,7 @@ def test_stores_leave_descriptors_to_the_caller(path, num_stores, at_least):
 
 
 def crowded_reads(path: Path, reads: str) -> list[str]:
-    """What reading frames of many shards gives while others leave 0, 1 and 2 descriptors."""
+    """Results of reading frames of many shards while other files leave 0, 1 and 2 descriptors."""
     store = frame_store.open_store(path, reads=reads)
     store.read_frames([0])
     found = []

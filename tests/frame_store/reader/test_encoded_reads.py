@@ -1,4 +1,4 @@
-"""Frames of a cache as they are stored, for somebody else to decode."""
+"""Frames of a cache in their encoded form, for another decoder."""
 
 import os
 import shutil

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import frame_store
-from frame_store.errors import StoreDamagedError
-from frame_store.open_file import OpenFile
+from frame_store.errors import FrameIdError, StoreDamagedError
+from frame_store.files import OpenFile, is_cached, will_need
 from frame_store.protocol import PrefetchingStore
-from frame_store.reader import cache_store, mapped_shards, page_cache
+from frame_store.reader import cache_store, mapped_shards
 from frame_store.reader import open_shards as shard_files
 from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 
@@ -67,6 +67,21 @@ def test_maps_and_pread_give_the_same_frames(stores, frame_ids):
     np.testing.assert_array_equal(expected, FRAMES[np.asarray(frame_ids, int)])  # the last one is lossless
 
 
+@pytest.mark.parametrize("frame_ids", [[], [9, 0, 3, 9], range(10)])
+def test_rows_are_those_of_the_index_and_come_with_the_frames(path, frame_ids):
+    store = frame_store.open_store(path)
+    rows = store.rows_of(frame_ids)
+    assert rows.dtype == store.index.dtype
+    assert rows.tobytes() == store.index[np.asarray(frame_ids, int)].tobytes()
+    out = np.empty((len(rows), *store.frame_shape), np.uint8)
+    frames, again = store.read_frames_and_rows(frame_ids, out)
+    assert frames is out
+    np.testing.assert_array_equal(frames, store.read_frames(frame_ids))
+    assert rows.tobytes() == again.tobytes()
+    with pytest.raises(FrameIdError, match="frame id 10 "):
+        store.rows_of([10])
+
+
 def test_raw_frames_are_mapped_and_no_others(path):
     store = frame_store.open_store(path)
     store.read_frames([0, 5])
@@ -75,6 +90,20 @@ def test_raw_frames_are_mapped_and_no_others(path):
     store.close()
     del store
     assert str(path / "index.npy") not in maps()
+
+
+def test_a_store_is_closed_at_the_end_of_a_with_block(path):
+    with frame_store.open_store(path) as store:
+        store.read_frames([0, 5])
+        assert held_files(path)
+    assert not held_files(path)
+    store.read_frames([0])  # and can be read again
+
+
+def held_files(path):
+    """Its shards that this process holds open; the map of `index.npy` stays for as long as the store."""
+    files = map(os.path.realpath, Path("/proc/self/fd").iterdir())
+    return [file for file in files if str(path) in file and not file.endswith("index.npy")]
 
 
 def test_pread_never_touches_a_map(path):
@@ -236,8 +265,8 @@ def test_the_page_cache_is_asked_about_a_file(tmp_path):
     path.write_bytes(bytes(1 << 16))
     file = OpenFile(path)
     os.pread(file.number, 1 << 16, 0)
-    assert page_cache.is_cached(file, 1 << 15)
-    page_cache.will_need(file, 0, 1 << 16)
+    assert is_cached(file, 1 << 15)
+    will_need(file, 0, 1 << 16)
 
 
 @pytest.mark.parametrize("reads", ["map", "pread"])

@@ -1,4 +1,4 @@
-"""Ids and offsets leave a store as int64: differences and products of them are right, and nothing is held twice."""
+"""Ids and offsets leave a store as int64, so differences and products are right; no second copy is kept."""
 
 import pickle
 import tracemalloc

@@ -220,28 +220,27 @@ def unit_members(units):
 
 
 def test_units_of_an_index_in_order():
-    index = ArrayStore([9, 0, 11], video_sizes=[5, 8, 7]).index
+    store = ArrayStore([9, 0, 11], video_sizes=[5, 8, 7])
     anything = np.ones(3)
-    assert unit_members(units_of(index, "shard", frames_per_gop=anything)) == [[*range(9)], [*range(9, 20)]]
-    videos = units_of(index, "video", frames_per_gop=anything)
+    assert unit_members(units_of(store, "shard", frames_per_gop=anything)) == [[*range(9)], [*range(9, 20)]]
+    videos = units_of(store, "video", frames_per_gop=anything)
     assert videos.order is None
     assert unit_members(videos) == [[*range(5)], [*range(5, 13)], [*range(13, 20)]]
-    gops = units_of(index, "gop", frames_per_gop=np.array([2.5, 8.0, 3.0]))
+    gops = units_of(store, "gop", frames_per_gop=np.array([2.5, 8.0, 3.0]))
     cut = [[0, 1, 2], [3, 4], [*range(5, 13)], [13, 14, 15], [16, 17, 18], [19]]
     assert unit_members(gops) == cut  # frame 5 of 2.5 would be the third GOP
     with pytest.raises(SamplingError, match="level must be gop, video or shard, found 'clip'"):
-        units_of(index, "clip", frames_per_gop=anything)
+        units_of(store, "clip", frames_per_gop=anything)
 
 
 def test_units_of_a_shuffled_index():
-    index = ArrayStore([9, 11], video_sizes=[5, 8, 7]).index
+    store = ArrayStore([9, 11], video_sizes=[5, 8, 7])
     order = np.random.default_rng(7).permutation(20)
-    shuffled = index[order]
-    shuffled["shard_id"] = index["shard_id"]  # shards are runs of ids wherever the frames come from
+    shuffled = ArrayStore([9, 11], video_sizes=[5, 8, 7], order=order)
     lengths = np.array([2.5, 8.0, 3.0])
     assert units_of(shuffled, "shard", frames_per_gop=lengths).order is None
     for level in ("video", "gop"):
-        expected = unit_members(units_of(index, level, frames_per_gop=lengths))
+        expected = unit_members(units_of(store, level, frames_per_gop=lengths))
         found = unit_members(units_of(shuffled, level, frames_per_gop=lengths))
         assert [sorted(order[members].tolist()) for members in found] == expected
 

@@ -1,4 +1,4 @@
-"""A frame store in memory: equally shaped frames whose first pixels spell their frame id."""
+"""A frame store in memory, whose frames hold their frame id in their first pixels."""
 
 import hashlib
 
@@ -6,14 +6,20 @@ import numpy as np
 
 from frame_store.errors import FrameIdError
 from frame_store.names import INDEX_DTYPE
+from frame_store.reader.store_index import ROW_DTYPE
 
 FRAMES_PER_VIDEO = 7
 
 
 class ArrayStore:
-    """Implements `FrameStore`; picklable, and reading never fails unless `broken_frame_id` is asked for."""
+    """Implements `FrameStore` and pickles. Reading fails for `broken_frame_id` alone.
 
-    def __init__(self, shard_sizes, *, frame_shape=(4, 6, 3), broken_frame_id=None, video_sizes=None):
+    Frames lie video by video. With `order`, place i has the frame that would lie at place order[i].
+    """
+
+    def __init__(
+        self, shard_sizes, *, frame_shape=(4, 6, 3), broken_frame_id=None, video_sizes=None, order=None
+    ):
         self._shard_sizes = np.asarray(shard_sizes, np.int64)
         self._frame_shape = frame_shape
         self._broken_frame_id = broken_frame_id
@@ -26,6 +32,8 @@ class ArrayStore:
         self._index["video_id"] = np.repeat(np.arange(len(first_ids)), video_sizes)
         self._index["frame_in_video"] = ids - np.repeat(first_ids, video_sizes)
         self._index["pts_seconds"] = np.where(ids % 5 == 4, np.nan, ids / 25)
+        if order is not None:
+            self._index = self._index[order]
         self._index["shard_id"] = np.repeat(np.arange(len(self._shard_sizes)), self._shard_sizes)
         self._index.flags.writeable = False
         self.reads = []
@@ -51,11 +59,17 @@ class ArrayStore:
         frames[:, 0, :4, 0] = ids.astype("<u4").view(np.uint8).reshape(-1, 4)
         return frames
 
+    def rows_of(self, frame_ids):
+        return self._index[np.asarray(frame_ids, np.int64)].astype(ROW_DTYPE)
+
+    def read_frames_and_rows(self, frame_ids, out=None):
+        return self.read_frames(frame_ids, out), self.rows_of(frame_ids)
+
     def close(self):
         pass
 
 
 def spelt_frame_ids(frames):
-    """Frame ids that a batch's pixels spell: frames is a torch tensor (B, 3, H, W)."""
+    """Frame ids in the first pixels of `frames`, a torch tensor (B, 3, H, W)."""
     corner = frames[:, 0, 0, :4].cpu().numpy()
     return np.ascontiguousarray(corner).view("<u4").reshape(-1).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Edits of a cache that leave its manifest's digest right, as a stranger would make them."""
+"""Edits of a cache that keep its manifest's digest right, as an attacker would make them."""
 
 import json
 

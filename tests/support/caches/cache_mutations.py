@@ -1,4 +1,4 @@
-"""Caches with one thing wrong, of a fixed seed, and what reading any of them must come to."""
+"""Caches with something wrong, by a seed, and the errors that reading them may give."""
 
 import hashlib
 import json
@@ -64,13 +64,13 @@ def files_of(cache):
 
 
 def sign(document):
-    """A manifest whose digest is right, as one who means harm would write it."""
+    """A manifest with a right digest, as an attacker would write it."""
     body = json.dumps(document, indent=1).removesuffix("\n}").encode()
     return body + b',\n "digest": "' + hashlib.sha256(body).hexdigest().encode() + b'"\n}\n'
 
 
 def resign(cache):
-    """Make the manifest agree with the files as they are: sizes, hashes and its own digest."""
+    """Put the sizes and hashes of the files as they are into the manifest, with a right digest."""
     try:
         document = json.loads((cache / "manifest.json").read_bytes())
         document.pop("digest", None)
@@ -83,13 +83,13 @@ def resign(cache):
 
 
 class Mutator:
-    """Spoils a copy of a cache in one way or a few; equal seeds spoil equally."""
+    """Spoils a copy of a cache in one way or a few. Equal seeds give equal results."""
 
     def __init__(self, seed):
         self.random = random.Random(seed)
 
     def spoil(self, cache):
-        """Returns what was done, in words."""
+        """Spoil `cache`; returns what was done, in words."""
         ways = [
             self.flip,
             self.truncate,
@@ -101,7 +101,7 @@ class Mutator:
         ]
         ways += [self.link, self.edit_json, self.edit_index, self.overwrite_numbers]
         done = [self.random.choice(ways)(cache) for _ in range(self.random.choice((1, 1, 1, 2)))]
-        if self.random.random() < 0.7:  # whoever means harm makes the hashes right
+        if self.random.random() < 0.7:  # an attacker makes the hashes right
             resign(cache)
             done.append("signed again")
         return "; ".join(done)
@@ -245,31 +245,31 @@ def _leaves(value) -> Iterator[tuple[object, object]]:
 
 
 def read_everything(cache, *, with_loader):
-    """Open, read and verify in every way; returns the documented errors by what raised them.
+    """Open, read and verify in every way; returns the documented errors by the call that raised them.
 
     Any other exception leaves this function: that is the find.
     """
-    told = {}
+    errors = {}
     for reads in ("map", "pread"):
         for verify_reads in (False, True):
             way = f"{reads} {'verified' if verify_reads else 'unverified'}"
             try:
                 store = frame_store.open_store(cache, reads=reads, verify_reads=verify_reads)
             except StoreError as error:
-                told[way] = str(error)
+                errors[way] = str(error)
             else:
-                told |= {f"{way} {what}": error for what, error in _read(store)}
+                errors |= {f"{way} {what}": error for what, error in _read(store)}
                 if with_loader:
-                    told |= {f"{way} {what}": error for what, error in _load(store)}
+                    errors |= {f"{way} {what}": error for what, error in _load(store)}
     if with_loader:
-        told |= dict(_load_with_webdataset(cache))
+        errors |= dict(_load_with_webdataset(cache))
     try:
         problems = verify_store(cache).problems
     except StoreError as error:
         problems = [str(error)]
     if problems:
-        told["verify"] = "\n".join(problems)
-    return told
+        errors["verify"] = "\n".join(problems)
+    return errors
 
 
 def _read(store):
@@ -308,14 +308,14 @@ def _load_with_webdataset(cache):
 
 
 def opened_paths():
-    """A set that fills with the paths that Python opens from now on; libraries' own opens it does not see."""
+    """A set that fills with the paths that Python opens from now on; opens inside of native libraries are not seen."""
     opened = set()
     sys.addaudithook(lambda event, args: opened.add(args[0]) if event == "open" else None)
     return opened
 
 
 def paths_outside(opened, cache):
-    """Those that lead out of the cache: by a link in it, or to what mutations put beside it."""
+    """Paths that lead out of the cache, by a link in it or to the files that mutations put beside it."""
     paths = {os.fsdecode(path) for path in opened if isinstance(path, str | bytes | os.PathLike)}
     below = [path for path in paths if path.startswith(f"{cache}/")]
     links = [path for path in below if not os.path.realpath(path).startswith(f"{os.path.realpath(cache)}/")]

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.codec import crc32c, make_codec
-from frame_store.containers.tar_writer import TarShardWriter
-from frame_store.containers.writing import FrameRecord, ShardFile, ShardWriter
-from frame_store.containers.zarr_writer import ZarrShardWriter, write_zarr_metadata
+from frame_store.containers.shards import FrameRecord, ShardFile, ShardWriter
+from frame_store.containers.tar import TarShardWriter
+from frame_store.containers.zarr import ZarrShardWriter, write_zarr_metadata
 from frame_store.manifest import (
     Encoding,
     ShardEntry,
@@ -45,7 +45,7 @@ GOLDEN_ENCODINGS: Final[dict[str, tuple[Container, Encoding]]] = {
 
 
 def golden_frames() -> npt.NDArray[np.uint8]:
-    """Ten frames of 16x24: gradients that tell their number, one all black, one all white; shape (10, 16, 24, 3)."""
+    """Ten frames of 16x24: gradients that show their number, one all black, one all white; shape (10, 16, 24, 3)."""
     frame, y, x, channel = np.ogrid[:10, :16, :24, :3]
     frames = ((frame * 25 + y * 3 + x * 2 * (channel + 1)) % 256).astype(np.uint8)
     frames[3] = 0
@@ -61,7 +61,7 @@ def write_store(
     *,
     frames_per_shard: int = FRAMES_PER_SHARD,
 ) -> StoreManifest:
-    """A complete store of `frames` (N, H, W, 3), said to come from two videos, the second without timestamps."""
+    """A complete store of `frames` (N, H, W, 3), with rows of two videos, the second without timestamps."""
     num_frames, frame_shape = len(frames), frames.shape[1:]
     num_in_first = (num_frames + 1) // 2
     video_paths = ["first.mp4", "more/second ü.h264"]
@@ -130,7 +130,7 @@ def write_store(
 
 
 def made_up_video(path: str, num_frames: int) -> VideoEntry:
-    """The manifest's entry of a whole video that never was."""
+    """A manifest's entry of a whole video that does not exist."""
     return VideoEntry(
         path=path,
         verdict="whole",

@@ -1,4 +1,4 @@
-"""Reads caches of which one file cannot be read, in a process that has `faulty_files` loaded, and says what it got.
+"""Reads caches of which one file cannot be read, in a process that has `faulty_files` loaded, and prints the results.
 
 python -m tests.support.caches.shard_faults FAULTY_FILES CACHE...     # FAULTY_FILES: pickled; prints a JSON object
 """
@@ -29,23 +29,23 @@ _WAYS: dict[str, Callable[[CacheStore], Any]] = {
 
 
 def _main(faulty_files: FaultyFiles, caches: list[Path]) -> dict[str, dict[str, list[str]]]:
-    """Per cache: what each way of reading raises, type and text, and what `verify_store` finds in each file."""
+    """By cache: type and text of the error of each way of reading, and the problems of `verify_store` by file."""
     found: dict[str, dict[str, list[str]]] = {}
     for cache in caches:
         faulty_files.arm(Fault(), process=0)
         store = open_store(cache, reads="pread")
         store.read_frames([0])
         faulty_files.arm(Fault(read_path=cache / store.manifest.shards[0].name), process=0)
-        said = found[cache.name] = {}
+        results = found[cache.name] = {}
         for name, read in _WAYS.items():
             try:
                 read(store)
-                said[name] = []
+                results[name] = []
             except Exception as error:  # noqa: BLE001 - whatever it is, the test wants to know
-                said[name] = [type(error).__name__, str(error)]
+                results[name] = [type(error).__name__, str(error)]
         for entry in [*store.manifest.shards[:1], *store.manifest.files]:
             faulty_files.arm(Fault(read_path=cache / entry.name), process=0)
-            said[f"verify {entry.name}"] = verify_store(cache).problems
+            results[f"verify {entry.name}"] = verify_store(cache).problems
     return found
 
 

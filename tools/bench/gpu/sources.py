@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -36,7 +36,7 @@ from cache_builder.gpu import NvdecDevice, check_on_device
 from cache_builder.settings import BuildSettings, resolve
 from cache_builder.video.opening import choose_video_stream, open_container, read_packets
 from frame_store import CacheStore, DecodesOnDevice, open_store
-from frame_store.protocol import FrameIds, Frames, FrameStore
+from frame_store.protocol import FrameIds, FrameRows, Frames, FrameStore
 
 if TYPE_CHECKING:
     import torch
@@ -65,18 +65,22 @@ class RepeatedStore:
         self.may_cross_fork = store.may_cross_fork
         self.shard_sizes: npt.NDArray[np.int64] = np.tile(store.shard_sizes, self._num_repeats)
 
-    @cached_property
-    def index(self) -> npt.NDArray[Any]:
-        """The rows of the cache, repeated."""
-        rows: npt.NDArray[Any] = np.tile(self._store.index[:], self._num_repeats)
-        return rows
-
     def __len__(self) -> int:
         return self._num_repeats * len(self._store)
 
     def read_frames(self, frame_ids: FrameIds, out: Frames | None = None) -> Frames:
         """See `FrameStore`."""
         return self._store.read_frames(np.asarray(frame_ids) % len(self._store), out=out)
+
+    def rows_of(self, frame_ids: FrameIds) -> FrameRows:
+        """See `FrameStore`."""
+        return self._store.rows_of(np.asarray(frame_ids) % len(self._store))
+
+    def read_frames_and_rows(
+        self, frame_ids: FrameIds, out: Frames | None = None
+    ) -> tuple[Frames, FrameRows]:
+        """See `FrameStore`."""
+        return self._store.read_frames_and_rows(np.asarray(frame_ids) % len(self._store), out=out)
 
     def read_encoded(self, frame_ids: FrameIds) -> list[npt.NDArray[np.uint8]]:
         """See `HoldsEncodedFrames`."""

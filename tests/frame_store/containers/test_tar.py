@@ -1,4 +1,4 @@
-"""Tar shards of strangers: every byte between payloads is proved before any reader of tar files sees it."""
+"""Tar shards of unknown origin: every byte between payloads is checked before a reader of tar files sees it."""
 
 import shutil
 
@@ -20,25 +20,25 @@ TAR = [name for name, (container, _) in GOLDEN_ENCODINGS.items() if container ==
 class TestTar:
     @pytest.mark.parametrize("name", TAR)
     @pytest.mark.parametrize(
-        ("old", "new", "said"),
+        ("old", "new", "message"),
         [
             (b"000000000005.json", b"000000000006.json", "frame 5: expected the tar header of 000000000005"),
-            (b'"frame_in_video":0', b'"frame_in_video":1', "frame 5: its .json says other than index.npy"),
+            (b'"frame_in_video":0', b'"frame_in_video":1', "frame 5: its .json differs from index.npy"),
             (b'"video_id":1', b'"video_id":[', "frame 5: its .json is damaged"),
         ],
     )
     def test_what_lies_between_frames_is_checked_though_the_hashes_are_right(
-        self, golden_cache_of, name, old, new, said
+        self, golden_cache_of, name, old, new, message
     ):
         cache = golden_cache_of(name)
         replace_bytes(cache, "shards/000001.tar", old, new)
         problems = verify_store(cache).problems
-        assert any(problem.startswith(f"shards/000001.tar: {said}") for problem in problems), problems
+        assert any(problem.startswith(f"shards/000001.tar: {message}") for problem in problems), problems
 
     @pytest.mark.parametrize("name", TAR)
     @pytest.mark.parametrize("kind", [b"1", b"2", b"S", b"x", b"L"])
-    def test_headers_that_lie_reach_no_reader_of_tar_files(self, golden_cache_of, name, kind):
-        """Links, sparse files and sizes of gigabytes, with checksums that are right."""
+    def test_headers_that_are_wrong_reach_no_reader_of_tar_files(self, golden_cache_of, name, kind):
+        """Links, sparse files and sizes of gigabytes, with right checksums."""
         cache = golden_cache_of(name)
         frames = frame_store.open_store(cache).read_frames(range(10))
         content = bytearray((cache / "shards/000001.tar").read_bytes())

@@ -1,18 +1,23 @@
-"""A shard while it is written: bytes appended once, in order, hashed on the way, synced before they count."""
+"""What both containers share: a shard file while it is written, and while rows of the index are read back out of it."""
 
 import hashlib
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import BinaryIO, Final, Protocol, Self
 
 import msgspec
+import numpy as np
 
-BUFFER_BYTES = 1 << 20
+from frame_store.index import FrameIndex
+from frame_store.names import INDEX_DTYPE
+from frame_store.shared import counted
+
+BUFFER_BYTES: Final = 1 << 20
 
 
 class ShardReceipt(msgspec.Struct, frozen=True, kw_only=True):
-    """What a finished shard file must be found to be."""
+    """Size and hash of a finished shard file, for the manifest."""
 
     num_frames: int
     num_bytes: int
@@ -20,7 +25,7 @@ class ShardReceipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FrameRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Who a frame is, as stored beside its pixels."""
+    """Where a frame comes from, as stored beside its pixels."""
 
     frame_id: int
     video_id: int
@@ -43,7 +48,7 @@ class ShardWriter(Protocol):
 
 
 class ShardFile:
-    """A new file that is appended to; `seal` flushes it to the disk and says what it holds."""
+    """A new file that is hashed while it is appended to; `seal` flushes it to the disk and returns size and hash."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb", buffering=BUFFER_BYTES)
@@ -72,3 +77,24 @@ class ShardFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+
+
+def empty_rows(shard_id: int, num_frames: int) -> FrameIndex:
+    """Rows of the index for a shard, shape (num_frames,), with nothing but their shard and slots."""
+    rows = np.zeros(num_frames, INDEX_DTYPE)
+    rows["shard_id"], rows["slot"] = shard_id, np.arange(num_frames)
+    return rows
+
+
+def read_exactly(file: BinaryIO, num_bytes: int, *, at_most: int) -> bytes:
+    """The next bytes of a file.
+
+    Raises:
+        ValueError: fewer than 0 or more than `at_most` bytes are asked for, or the file ends before.
+    """
+    if not 0 <= num_bytes <= at_most:
+        raise ValueError(f"{counted(num_bytes, 'byte')} at byte {file.tell()}, expected at most {at_most}")
+    content = file.read(num_bytes)
+    if len(content) != num_bytes:
+        raise ValueError(f"it ends at byte {file.tell()}")
+    return content

@@ -1,4 +1,4 @@
-"""Zarr caches of strangers: metadata and shard indices are proved before zarr-python sees them."""
+"""Zarr caches of unknown origin: metadata and shard indexes are checked before zarr-python sees them."""
 
 import json
 import os
