@@ -13,8 +13,8 @@ from loader.sampling.spec import SamplingSpec
 from tests.campaigns.bench_sampling import (
     SAMPLERS,
     law_of,
-    make_plan,
     peak_megabytes,
+    plan_of,
     ranks_see_one_order,
     unequal_sizes,
 )
@@ -47,7 +47,7 @@ def test_the_sizes_are_unequal_and_add_up():
 @pytest.mark.parametrize("options", SAMPLERS.values(), ids=SAMPLERS)
 def test_memory_does_not_grow_with_the_frames(options):
     plans = []
-    batches = peak_megabytes(lambda: plans.append(make_plan(SIZES, **options)) or next(plans[0].batches(0)))
+    batches = peak_megabytes(lambda: plans.append(plan_of(SIZES, **options)) or next(plans[0].batches(0)))
     assert batches < MAX_MEGABYTES
     assert peak_megabytes(lambda: law_of(SIZES, plans[0])) < MAX_MEGABYTES
 
@@ -59,7 +59,7 @@ def test_every_rank_sees_the_same_order(options):
 
 @pytest.mark.parametrize("name", ["permutation", "blocks of 16 shards"])
 def test_frames_do_not_come_twice_and_come_from_everywhere(name):
-    order = make_plan(SIZES, **SAMPLERS[name]).order(3)
+    order = plan_of(SIZES, **SAMPLERS[name]).order(3)
     positions = np.unique(np.random.default_rng(1).integers(0, NUM_FRAMES, 200_000))
     ids = order.ids_at(positions) if name == "permutation" else order.ids(NUM_FRAMES - 200_000, NUM_FRAMES)
     assert len(np.unique(ids)) == len(ids)
@@ -70,7 +70,7 @@ def test_frames_do_not_come_twice_and_come_from_everywhere(name):
 
 def test_a_block_reads_few_shards():
     options = SAMPLERS["blocks of 16 shards"]
-    order = make_plan(SIZES, **options).order(0)
+    order = plan_of(SIZES, **options).order(0)
     block = frames_per_block(SIZES, shards_per_block=16)
     assert block == 16 * NUM_FRAMES // NUM_SHARDS
     ids = order.ids(5 * block, 6 * block)
@@ -81,7 +81,7 @@ def test_a_block_reads_few_shards():
 
 
 def test_visits_are_different_frames_of_one_shard_as_likely_as_it_is_large():
-    order = make_plan(SIZES, **SAMPLERS["visits of 8"]).order(0)
+    order = plan_of(SIZES, **SAMPLERS["visits of 8"]).order(0)
     visits = order.ids(0, 8 * 20_000).reshape(-1, 8)
     shards = shards_of(visits)
     assert (shards == shards[:, :1]).all()
@@ -96,12 +96,12 @@ def test_visits_are_different_frames_of_one_shard_as_likely_as_it_is_large():
     group = np.searchsorted(by_size, SIZES)
     share = np.bincount(group, SIZES, minlength=10) / NUM_FRAMES
     assert p_value(np.bincount(group[shards[:, 0]], minlength=10), 20_000 * share) > ALPHA
-    naive = make_plan(SIZES, **SAMPLERS["visits of 8, naive"]).order(0).ids(0, 8 * 20_000)[::8]
+    naive = plan_of(SIZES, **SAMPLERS["visits of 8, naive"]).order(0).ids(0, 8 * 20_000)[::8]
     assert p_value(np.bincount(group[shards_of(naive)], minlength=10), 20_000 * share) < ALPHA
 
 
 def test_laws_at_this_size():
-    laws = {name: law_of(SIZES, make_plan(SIZES, **options)) for name, options in SAMPLERS.items()}
+    laws = {name: law_of(SIZES, plan_of(SIZES, **options)) for name, options in SAMPLERS.items()}
     biased = {name for name, law in laws.items() if law.chi2_over(law.target) > 1e-12}
     assert biased == {"visits of 8, naive"}
     assert 0 < laws["clips of 16"].chi2 == chi2_of_whole_clips(SIZES, clip_frames=16, stride=2) < 0.05
