@@ -1,1 +1,1 @@
-"""Long runs by hand: fuzzing, crashes and speed."""
+"""Long runs, started by hand: fuzzing, crashes and speed."""

@@ -2,10 +2,10 @@
 
     python -m tests.campaigns.bench_augment [--images 64] [--rounds 7] [--workers 2] [--blocks] [--whole]
 
-torchvision runs in worker processes as a DataLoader's would, on float images that are ready; ours runs in as many
-threads, starts from uint8 and writes into reused buffers. One torch thread each. `--blocks` times ours for several
-`PIXELS_PER_BLOCK`, `--whole` the chain of whole 1080p frames (crop and jitter, both from uint8) too. Ratios are of
-neighbours in time; the deviation is from torchvision with the same parameters.
+torchvision runs in worker processes, as in a DataLoader, on prepared float images. Ours runs in the same number of
+threads, starts from uint8 and writes into reused buffers. Each uses one torch thread. `--blocks` also measures ours
+for several `PIXELS_PER_BLOCK`, `--whole` also the chain of whole 1080p frames (crop and jitter, both from uint8).
+Ratios compare neighbours in time; the deviation is from torchvision with the same parameters.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def smooth_frames(num_frames: int, height: int, width: int) -> torch.Tensor:
 
 
 def compare(name: str, frames: torch.Tensor, arguments: argparse.Namespace, *, cached: bool) -> None:
-    """Milliseconds of wall time per image, all workers together, and the ratio of neighbouring rounds."""
+    """Milliseconds of wall time per image with all workers, and the ratio of neighbouring rounds."""
     with _Processes(frames, arguments.workers, cached=cached) as theirs:
         ours = _threads(frames, arguments.workers, exercise_augmentation(cached=cached))
         alone = _threads(frames, 1, exercise_augmentation(cached=cached))
@@ -100,7 +100,7 @@ def largest_deviation() -> float:
 def _interleaved(
     variants: dict[str, Callable[[int], None]], *, rounds: int, per_worker: int, num_workers: int
 ) -> dict[str, list[float]]:
-    """Seconds per image of each round; `ours, 1 thread` does the work of one worker only."""
+    """Seconds per image of each round; `ours, 1 thread` does the work of one worker."""
     times: dict[str, list[float]] = {name: [] for name in variants}
     for run in variants.values():
         run(0)
@@ -132,7 +132,7 @@ def _threads(frames: torch.Tensor, num_workers: int, augmentation: Augmentation)
 
 
 class _Processes:
-    """Workers that apply torchvision to their copy of the frames each time they are asked."""
+    """Worker processes that apply torchvision to their copy of the frames on request."""
 
     def __init__(self, frames: torch.Tensor, num_workers: int, *, cached: bool) -> None:
         context = multiprocessing.get_context("spawn")

@@ -1,10 +1,10 @@
-"""How fast `cache-build` is, against `ffmpeg` writing JPEG files, and how much memory it takes.
+"""Speed of `cache-build` compared with `ffmpeg` writing JPEG files, and its memory.
 
     python -m tests.campaigns.bench_build --videos DIR [--long FILE] [--rounds 3]
 
 Every round runs every command once, in turn, so that a ratio compares neighbours in time; medians are printed.
-Videos should be 1080p H.264 of a few seconds; `--long` is a folder with one file of minutes. `ffmpeg` rows are
-left out, and said so, where there is no such program.
+Videos should be 1080p H.264 of a few seconds; `--long` is a folder with one file of minutes. Where `ffmpeg` is not
+installed, its rows are left out and a line states this.
 """
 
 import argparse
@@ -31,7 +31,7 @@ BUILDS = {
     "zarr zstd, shuffled": ["--format", "zarr", "--encoding", "zstd"],
 }
 MEMORY_SAMPLE_SECONDS = 1.0
-"""Rarely: reading it walks the page tables of all processes measured, which would slow down them alone."""
+"""Long, because each reading walks the page tables of the measured processes and slows them down."""
 
 
 def main() -> None:
@@ -97,7 +97,7 @@ def _ratio(ours: list[float], theirs: list[float]) -> float:
 
 
 def _build(videos: Path, output: Path, flags: list[str]) -> tuple[int, float, float]:
-    """Frames stored, seconds, peak memory in MB of a build from nothing (the scan included)."""
+    """Frames stored, seconds, and peak memory in MB of a new build, scan included."""
     for leftover in output.parent.glob(output.name + "*"):
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     program = Path(sys.executable).with_name("cache-build")
@@ -106,7 +106,7 @@ def _build(videos: Path, output: Path, flags: list[str]) -> tuple[int, float, fl
 
 
 def _ffmpeg(videos: Path, output: Path, side_by_side: int) -> tuple[float, float]:
-    """Every video to 224x224 JPEG files, so many processes at a time."""
+    """Turn every video into 224x224 JPEG files, with a number of processes at a time."""
     shutil.rmtree(output, ignore_errors=True)
     commands = []
     for number, video in enumerate(discover_videos(videos)):
@@ -145,7 +145,7 @@ def _measure(commands: list[list[str]], *, side_by_side: int = 1) -> tuple[float
 
 
 def _tree_megabytes(pid: int) -> float:
-    """PSS of a process and its children: memory they share counts once."""
+    """PSS of a process and its children. Shared memory counts once."""
     total = 0
     try:
         family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]

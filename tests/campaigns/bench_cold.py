@@ -1,9 +1,9 @@
-"""A cache that is not in memory: bytes/s of every order against reading its files from end to end, as dd does.
+"""A cache that is not in memory: bytes/s of every order, compared with reading its files from end to end, as dd does.
 
     python -m tests.campaigns.bench_cold CACHE... [--rounds 3] [--read-ahead 16]
 
-Before each measurement the pages of all shards are dropped (posix_fadvise), so the disk is asked; index and manifest
-stay. What a virtual machine's host keeps in memory cannot be dropped from inside. Medians of interleaved rounds.
+Before each measurement the pages of all shards are dropped (posix_fadvise), so the disk is read; index and manifest
+stay in memory. The cache of a virtual machine's host cannot be dropped from inside. Medians of interleaved rounds.
 """
 
 import argparse
@@ -22,7 +22,7 @@ CHUNK_BYTES = 1 << 20
 
 
 class _WithoutPrefetch:
-    """The same store, its `prefetch` hidden from the loader."""
+    """The same store without `prefetch`."""
 
     def __init__(self, store: frame_store.CacheStore) -> None:
         self._store = store
@@ -63,7 +63,7 @@ def report(
     found: dict[str, list[float]] = {name: [] for name in rows}
     for _ in range(rounds):
         for name, measure in rows.items():
-            store.close()  # pages that are mapped stay
+            store.close()  # mapped pages cannot be dropped
             drop_pages(shards)
             found[name].append(measure())
     baseline = found[next(iter(rows))]

@@ -1,11 +1,11 @@
-"""What look-ahead will do for live decoding, from the plan alone: decoded frames for each frame that is delivered.
+"""The gain of look-ahead for live decoding, from the plan alone: decoded frames for each delivered frame.
 
     python -m tests.campaigns.bench_lookahead [--num-videos 200] [--video-frames 300] [--gop-frames 30]
         [--lookahead 0 8 32 130 200 260] [--buffer-bytes 2500000000] [--decoded-per-second 215]
 
-Plans an epoch of strictly uniform batches of 128 frames of 224x224, over videos of equal length. Images/s are what
-decoding at the given rate would give; frames that nothing depends on are skipped in H.264, so it can be more. "Window"
-is the second one, in steady state, where an epoch has two; "epoch" has its start and end in it.
+Plans an epoch of strictly uniform batches of 128 frames of 224x224, over videos of equal length. Images/s are
+computed from the given decoding rate; H.264 skips frames on which no other depends, so the real figure can be higher.
+"Window" is the second window, in steady state, where an epoch has two; "epoch" includes its start and end.
 """
 
 import argparse

@@ -2,9 +2,9 @@
 
     python -m tests.campaigns.bench_memory [--frames 10000000] [--folder DIR]
 
-A cache of so many frames is one shard of 1,000 frames of 224x224 under many names (hard links), with an index of its
-own for every frame. Each is read in a process of its own, in global permutation. Memory is the peak of RssAnon +
-RssShmem beyond the same interpreter with torch imported; pages of shards and index belong to the system's cache.
+Each cache is one shard of 1,000 frames of 224x224 under many names (hard links), with an index row for every frame. It
+is read in a process of its own, in global permutation. Memory is the peak of RssAnon + RssShmem, less that of the same
+interpreter with torch imported. Pages of shards and index belong to the cache of the system and do not count.
 """
 
 import argparse
@@ -86,7 +86,7 @@ def report(title: str, cache: Path, augments: bool) -> None:
 
 def probe(cache: str, *, augments: bool) -> dict[str, float]:
     """Open and read, in this process."""
-    import torch  # noqa: F401 - part of what memory is counted beyond
+    import torch  # noqa: F401 - its memory is subtracted
 
     before, peak, stop = anonymous_bytes(), [0], threading.Event()
 
@@ -125,7 +125,7 @@ def anonymous_bytes() -> int:
 
 
 def write_cache(folder: Path, num_frames: int, encoding: Encoding) -> Path:
-    """A cache of `num_frames`, the same thousand over and over."""
+    """A cache of `num_frames`, the same thousand frames repeated."""
     path = folder / str(num_frames)
     (path / "shards").mkdir(parents=True)
     rows, shard = write_shard(path / tar_shard_name(0), encoding)

@@ -3,12 +3,13 @@
     python -m tests.campaigns.bench_peers prepare --videos DIR --folder STORE --python PYTHON --ffcv-python PYTHON
     python -m tests.campaigns.bench_peers run --folder STORE --python PYTHON --ffcv-python PYTHON [--rounds 7] [NAME...]
 
-The others live in environments of their own, made by hand; PYTHON is the interpreter of each:
+The other loaders need environments of their own, made by hand; PYTHON is the interpreter of each:
     PYTHON        pip install torch torchvision simplejpeg webdataset mosaicml-streaming litdata
     FFCV_PYTHON   apt install libturbojpeg0-dev libopencv-dev pkg-config; pip install "numpy<2" torch torchvision ffcv
 `prepare` builds caches of ours (raw tar, raw Zarr, JPEG q95 4:2:0) and converts the same frames for the others. `run`
-starts one process for each subject, which waits while another is measured; ratios are medians of ratios inside a
-round to the first subject named. With few videos, an epoch is a few batches and its start weighs: link some again.
+starts one process for each case, which waits while another is measured. A ratio is the median of the ratios to the
+first case, each within a round. With few videos an epoch has few batches, and its start counts too much: link the
+videos several times.
 """
 
 import argparse
@@ -23,7 +24,7 @@ CACHES = {
     "zarr": ["--format", "zarr", "--encoding", "raw"],
     "jpeg": ["--chroma", "420"],
 }
-SUBJECTS = (
+CASES = (
     *(
         "take",
         "ours-raw-permutation",
@@ -50,7 +51,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("action", choices=["prepare", "run"])
-    parser.add_argument("subjects", nargs="*", metavar="NAME", help=f"of {', '.join(SUBJECTS)}")
+    parser.add_argument("cases", nargs="*", metavar="NAME", help=f"of {', '.join(CASES)}")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--videos", type=Path)
     parser.add_argument("--python", default=sys.executable)
@@ -81,7 +82,7 @@ def prepare(options: argparse.Namespace) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    names = options.subjects or SUBJECTS
+    names = options.cases or CASES
     workers = {name: start(name, options) for name in names}
     found: dict[str, list[float]] = {name: [] for name in names}
     try:
@@ -127,7 +128,7 @@ def ask(worker: "subprocess.Popen[str]", seconds: float) -> float:
 
 
 def answer(worker: "subprocess.Popen[str]", wanted: str) -> str:
-    """The next line that begins so; other loaders print what they like in between."""
+    """The next line with this beginning. Other loaders print lines of their own in between."""
     assert worker.stdout is not None
     for line in worker.stdout:
         if line.startswith(wanted):

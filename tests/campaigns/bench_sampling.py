@@ -1,9 +1,9 @@
-"""Set-up, first batch and law of every sampler over 100 million frames in 100 000 shards: time and memory.
+"""Set-up, first batch and distribution of every sampler over 100 million frames in 100 000 shards: time and memory.
 
     python -m tests.campaigns.bench_sampling [--frames 100000000] [--shards 100000]
 
-Made-up shards of unequal sizes. Times are the median of `--rounds` without tracing; peaks are of one more run under
-`tracemalloc`, beyond the array of sizes itself. Ranks are checked to see one and the same order.
+The shards have made-up, unequal sizes. Times are the median of `--rounds` without tracing. Peaks are those of one more
+run under `tracemalloc`, without the array of sizes. All ranks are checked to follow the same order.
 """
 
 import argparse
@@ -65,8 +65,8 @@ def unequal_sizes(num_frames: int, num_shards: int) -> Sizes:
     return sizes
 
 
-def plan_of(sizes: Sizes, **options: object) -> BatchPlan:
-    """The shards are the videos, too, where clips are asked for."""
+def make_plan(sizes: Sizes, **options: object) -> BatchPlan:
+    """For clips, each shard is also a video."""
     video_sizes = sizes if "clip_frames" in options else None
     return make_plan(sizes, video_sizes=video_sizes, **{"batch_size": BATCH_SIZE, **options})
 
@@ -76,8 +76,8 @@ def law_of(sizes: Sizes, plan: BatchPlan) -> object:
 
 
 def ranks_see_one_order(sizes: Sizes, **options: object) -> bool:
-    """Whether the batches of all ranks, in turn, are the next positions of the order that any of them would name."""
-    plans = [plan_of(sizes, rank=rank, world_size=NUM_RANKS, **options) for rank in range(NUM_RANKS)]
+    """Whether the batches of all ranks, in turn, are the next positions of the order of each rank."""
+    plans = [make_plan(sizes, rank=rank, world_size=NUM_RANKS, **options) for rank in range(NUM_RANKS)]
     start = plans[0].num_positions // 2 // BATCH_SIZE * BATCH_SIZE
     stop = start + NUM_RANKS * BATCH_SIZE
     shown = np.concatenate([next(plan.batches(1, first_position=start)) for plan in plans])
@@ -85,7 +85,7 @@ def ranks_see_one_order(sizes: Sizes, **options: object) -> bool:
 
 
 def peak_megabytes(run: Callable[[], object]) -> float:
-    """Most memory that Python and NumPy held at once, beyond what they held before."""
+    """Peak memory of Python and NumPy during a call, less the memory before it."""
     tracemalloc.start()
     try:
         run()

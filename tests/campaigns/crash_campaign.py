@@ -1,4 +1,4 @@
-"""Kills and fails a small build at every change it makes to the disk, and checks what is promised of each.
+"""Kills a small build, or makes its write fail, at every change of the disk, and checks the promises for each.
 
     python -m tests.campaigns.crash_campaign [--every 1] [--random 40] [--scratch DIR] [--variant NAME | --reads]
 
@@ -22,7 +22,7 @@ from tests.support.faults.fault_trials import CODECS, VARIANTS, FaultTrials, Rea
 from tests.support.faults.faults import ALL_READS, BuildServer, Fault, FaultyFiles, why_no_faults
 
 LONGEST_SECONDS = 0.6
-"""About as long as the small build takes."""
+"""About the duration of the small build."""
 
 
 def main() -> None:

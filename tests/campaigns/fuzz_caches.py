@@ -1,4 +1,4 @@
-"""Thousands of spoilt caches: only documented errors, no hang, no signal, nothing read outside.
+"""Thousands of caches with changed files: only documented errors, no hang, no signal, nothing read outside.
 
     python -m tests.campaigns.fuzz_caches [--caches 5000] [--seed 0] [--batch 100] [--only SEED]
     python -m tests.campaigns.fuzz_caches --bits 500
@@ -35,7 +35,7 @@ from tests.support.caches.cache_mutations import (
 
 SECONDS_PER_CACHE = 60
 MAX_BYTES = 6 << 30
-"""Address space of a batch: what a lying size makes somebody allocate fails, and is seen."""
+"""Limit of the address space of a batch: an allocation by a wrong size in a file fails and is reported."""
 
 
 def main() -> None:
@@ -87,7 +87,7 @@ def _finds(output: str) -> list[str]:
 
 
 def run_batch(first: int, last: int, *, verbose: bool = False) -> int:
-    """Spoil and read the caches of these seeds; the exit status says whether anything was wrong."""
+    """Change and read the caches of these seeds; the exit status shows whether anything was wrong."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_DATA, (MAX_BYTES, MAX_BYTES))
@@ -105,7 +105,7 @@ def run_batch(first: int, last: int, *, verbose: bool = False) -> int:
             began = time.monotonic()
             try:
                 told = read_everything(cache, with_loader=seed % 5 == 0)
-            except Exception:  # noqa: BLE001 - this is what is looked for
+            except Exception:  # noqa: BLE001 - the campaign looks for these
                 num_bad += 1
                 print(f"seed {seed}: {done}: {traceback.format_exc()}", flush=True)
                 continue
@@ -129,7 +129,7 @@ def flip_bits(num_bits: int, seed: int) -> int:
             cache = originals[number % len(originals)]
             files = files_of(cache)
             weights = [file.stat().st_size for file in files]
-            # Every other one in a file drawn alike, so that the small ones have their share.
+            # Every second bit lies in a file drawn with equal probability, so that small files get their share.
             file = generator.choice(files) if number % 8 < 4 else generator.choices(files, weights)[0]
             sound = file.read_bytes()
             position = generator.randrange(len(sound))

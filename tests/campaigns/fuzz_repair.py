@@ -67,7 +67,7 @@ def main() -> None:
             if not needs_videos:
                 try:
                     num_made_again += len(repair_cache(cache, None, workers=2))
-                except RepairError:  # timestamps are damaged in both places that hold them
+                except RepairError:  # both copies of the timestamps are damaged
                     is_told_twice = spoilt[cache / INDEX_NAME] != sound[cache / INDEX_NAME]
                     num_wrong += not is_told_twice
                     needs_videos = True

@@ -1,4 +1,4 @@
-"""Thousands of broken videos through `build_cache` and `open_videos`: what comes of them, and what must not.
+"""Thousands of broken videos through `build_cache` and `open_videos`: verdicts, and errors that must not occur.
 
     python -m tests.campaigns.fuzz_videos [--num 2000] [--seed 0] [--first 0] [--batch 50] [--folder DIR]
 

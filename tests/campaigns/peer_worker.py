@@ -1,6 +1,6 @@
-"""One loader in a process of its own, in whatever environment it lives in: see `bench_peers`.
+"""One loader in a process of its own, in its own environment: see `bench_peers`.
 
-Says "ready", then answers every line "SECONDS" of its input with "rate IMAGES_PER_SECOND".
+It prints "ready", then answers every line "SECONDS" of its input with "rate IMAGES_PER_SECOND".
 """
 
 import io
@@ -18,7 +18,7 @@ warnings.filterwarnings("ignore")
 BATCH_SIZE = 128
 NUM_WORKERS = 2
 NUM_WARM_BATCHES = 8
-"""What was read ahead while another was measured must not count."""
+"""Batches that were read ahead while another loader was measured must not count."""
 
 
 def forever(batches):
@@ -189,7 +189,7 @@ def measure(batches, seconds):
     start = time.perf_counter()
     for _ in range(NUM_WARM_BATCHES):
         next(batches)
-        if time.perf_counter() - start > seconds:  # so slow that nothing was read ahead
+        if time.perf_counter() - start > seconds:  # too slow to have read ahead
             break
     num_images, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:

@@ -1,4 +1,4 @@
-"""Videos for the tests on a GPU: of every codec, of every kind that real folders hold, and the user's."""
+"""Videos for the tests on a GPU: every codec, every kind in real folders, and the user's videos."""
 
 import os
 from dataclasses import replace
@@ -9,11 +9,11 @@ from frame_cache_tools.samples.numbered_videos import NumberedVideo, write_numbe
 from frame_cache_tools.samples.sample_videos import KINDS, sample_specs
 
 USERS_VIDEOS = "FRAME_CACHE_GPU_VIDEOS"
-"""A folder of more videos, for the tests that go over all of them."""
+"""Variable with a folder of more videos, for the tests that run over all videos."""
 
 
 def codec_specs():
-    """HD videos of each codec, then videos that are smaller than NVDEC's least sizes of some codecs."""
+    """HD videos of each codec, then videos below NVDEC's minimum size for some codecs."""
     made = [
         ("00_h264.mp4", "h264", "yuv420p", 2),
         ("01_hevc.mp4", "hevc", "yuv420p", 2),

@@ -10,7 +10,7 @@ FRAME_BYTES = 224 * 224 * 3
 
 
 def smooth_frames(num_frames):
-    """Gradients and waves, as natural frames have them, each frame its own: uint8 (N, 224, 224, 3)."""
+    """Gradients and waves, as in natural frames, different in each frame: uint8 (N, 224, 224, 3)."""
     frame, y, x, channel = np.ogrid[:num_frames, :224, :224, :3]
     waves = np.sin(x / (9 + channel) + frame) + np.cos(y / (11 + 2 * channel) - frame / 3)
     return (127.5 + 55 * waves + 8 * (channel - 1)).round().astype(np.uint8)
@@ -29,10 +29,10 @@ def copied_bytes(events):
 
 
 def copies_of(work, folder, *, num_images, record=lambda name, value: None):
-    """Bytes for each image by direction (HtoD, DtoH, DtoD) while `work` runs; skips where the profiler sees none."""
+    """Bytes copied for each image while `work` runs, by direction. Skips the test where the profiler sees none."""
     import torch
 
-    # The profiler's own start is slow, and the first copies may be lost in it.
+    # The profiler starts slowly, and may miss the first copies.
     profile_gpu(lambda: torch.zeros(1024).to("cuda"), folder / "trace.json")
     copies = copied_bytes(profile_gpu(work, folder / "trace.json"))
     if not copies:

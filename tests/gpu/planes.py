@@ -1,4 +1,4 @@
-"""Decoded planes from the GPU and from the CPU, as arrays of the same form."""
+"""Decoded planes from the GPU and from the CPU, as arrays of the same layout."""
 
 from contextlib import closing
 from typing import Any, NamedTuple
@@ -7,11 +7,11 @@ import numpy as np
 from frame_cache_tools.bench.gpu.sources import decoded_frames
 
 _SHIFTS = {"yuv420p": 0, "yuvj420p": 0, "yuv420p10le": 6, "yuv420p12le": 4}
-"""Bits by which NVDEC shifts the values of these formats of the CPU up."""
+"""NVDEC shifts values up by this number of bits, compared with these formats of the CPU."""
 
 
 class Planes(NamedTuple):
-    """A frame as NVDEC gives it."""
+    """A frame in the layout of NVDEC."""
 
     pts: int | None
     luma: Any
@@ -33,7 +33,7 @@ def planes_on_cpu(path):
 
 
 def semi_planar(frame):
-    """A 4:2:0 frame of the CPU as NVDEC would give it: chroma interleaved, values moved up to the highest bits."""
+    """Convert a 4:2:0 frame of the CPU to NVDEC's layout: chroma interleaved, values in the highest bits."""
     shift = _SHIFTS[frame.format.name]
     dtype = np.dtype(np.uint16 if shift else np.uint8)
     sides = [(plane.height, plane.width) for plane in frame.planes]
@@ -45,7 +45,7 @@ def semi_planar(frame):
 
 
 def downloaded(plane):
-    """A tensor's samples. torch knows little of uint16 on a GPU; signed numbers of that width it copies like any."""
+    """The samples of a tensor. torch hardly supports uint16 on a GPU, but copies int16 like other types."""
     import torch
 
     if plane.dtype == torch.uint8:

@@ -17,7 +17,7 @@ _COMMAND = "from cache_builder.cli.commands import cache_build; cache_build()"
 
 
 def build(videos, out, device, *options, exit_codes=(0,)):
-    """Run the command in a process of its own, and give what it printed."""
+    """Run the command in a process of its own, and return its output."""
     arguments = ["--out", out, "--device", device, "--encoding", "raw", *options]
     done = subprocess.run(
         [sys.executable, "-c", _COMMAND, videos, *arguments], capture_output=True, text=True, timeout=300
@@ -58,7 +58,7 @@ def test_a_build_on_the_gpu_is_close_to_the_cpus(built, record_property):
 
 
 def psnr_between(ours, theirs):
-    """Of all frames, in dB; what must not depend on the decoder is compared on the way."""
+    """PSNR of all frames in dB. Facts that must not depend on the decoder are asserted to be equal."""
     store, other = open_store(ours), open_store(theirs)
     try:
         assert facts(store) == facts(other)
@@ -89,7 +89,7 @@ def places_of(store):
 
 
 def test_auto_builds_every_codec_and_counts_what_the_gpu_decoded(codec_videos, tmp_path, record_property):
-    # 1: built, but for what is damaged.
+    # Exit code 1: built, without the damaged videos.
     options = ("--on-error", "skip")
     said = build(codec_videos, tmp_path / "auto", "auto", *options, exit_codes=(0, 1))
     lines = [line.strip() for line in said.splitlines() if "CPU" in line or "GPU" in line]

@@ -1,7 +1,7 @@
 """Bytes copied for each image, to the GPU and from it, counted by torch's profiler.
 
-The raw cache's bytes are counted in tests/gpu/test_loader.py. What the driver uploads for NVDEC (packets) is not among
-the copies that the profiler sees.
+tests/gpu/test_loader.py counts the bytes of a raw cache. The profiler does not see the packets that the driver uploads
+for NVDEC.
 """
 
 from contextlib import closing
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore")]  # the prof
 
 NUM_FRAMES = 48
 MOST_LIVE_BYTES = 1024
-"""Of an image: its row of the index, and nothing of its pixels."""
+"""Limit per image: its row of the index, without pixels."""
 
 
 def test_floats_made_on_the_host_are_four_times_the_bytes(tmp_path, record_property):
@@ -63,7 +63,7 @@ def test_live_frames_stay_on_the_gpu(codec_videos, tmp_path, record_property):
 
 
 def test_pyavs_frames_as_they_come_go_through_the_host(codec_videos, tmp_path, record_property):
-    """For comparison: each frame is copied to the host, made RGB there and uploaded."""
+    """For comparison: each frame is copied to the host, converted to RGB there and uploaded."""
     hwaccel = HWAccel("cuda", device="0", is_hw_owned=False, allow_software_fallback=False)
 
     def decode():

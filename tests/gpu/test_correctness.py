@@ -1,8 +1,8 @@
-"""NVDEC gives the CPU decoder's samples, and the stores give the CPU's pictures; what it does not take, `auto` says.
+"""NVDEC gives the samples of the CPU decoder, and the stores give the pictures of the CPU.
 
-Planes and timestamps equal those of FFmpeg's own decoder, bit for bit for codecs whose standard leaves no choice. RGB
-at full size is within 1 of the CPU's, and at 224 x 224 within 0.2 on average. Frames that several threads look up in
-any order are those that are read in order.
+Planes and timestamps equal those of FFmpeg's own decoder, bit for bit for codecs with an exact standard. RGB at full
+size is within 1 of the CPU's, and at 224 x 224 within 0.2 on average. Frames that several threads look up in any order
+equal those that are read in order. With `auto`, the CPU decodes the videos that NVDEC refuses, with a warning.
 """
 
 import warnings
@@ -49,7 +49,9 @@ def test_a_video_is_decoded_as_on_the_cpu(video, record_property):
         probe_nvdec(video, facts, nvdec)
     except DeviceError as error:
         record_property("on the CPU", error.reason)
-        assert not should_decode(facts, supported(nvdec)), "the GPU refused what it says that it takes"
+        assert not should_decode(facts, supported(nvdec)), (
+            "the GPU refused a video that it reports to support"
+        )
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             with closing(open_one(video, "auto")) as auto, closing(open_one(video, "cpu")) as cpu:
@@ -70,7 +72,7 @@ def test_a_video_is_decoded_as_on_the_cpu(video, record_property):
 
 
 def check_planes(ours, theirs, codec):
-    """Compare frame by frame; whether all samples are equal, which they must be for an exact codec."""
+    """Compare frame by frame, and return whether all samples are equal. For an exact codec they must be."""
     all_equal = True
     with closing(ours), closing(theirs):
         for number, (our, their) in enumerate(islice(zip_longest(ours, theirs), MOST_FRAMES)):
@@ -88,7 +90,7 @@ def check_planes(ours, theirs, codec):
 
 
 def sizes_to_compare(facts):
-    """224, and for square pixels the full size, upright."""
+    """224, and for square pixels also the full upright size."""
     shown = facts.presentation
     size = (facts.height, facts.width)[:: -1 if shown.num_quarter_turns % 2 else 1]
     is_square = shown.sample_aspect_ratio is None or len(set(shown.sample_aspect_ratio)) == 1
@@ -125,10 +127,10 @@ def check_fall_back(auto, cpu, said):
 
 
 def should_decode(facts, answers):
-    """Whether the chip's own answer promises this video."""
+    """Whether the chip reports that it supports this video."""
     bits = {"yuv420p": 8, "yuvj420p": 8, "yuv420p10le": 10, "yuv420p12le": 12}.get(facts.pixel_format)
     codec = {"mpeg2video": "mpeg2", "mpeg1video": "mpeg1"}.get(facts.codec, facts.codec)
-    # FFmpeg decodes AV1 with dav1d, which has no hardware behind it; VC-1 and MJPEG are not for this.
+    # FFmpeg decodes AV1 with dav1d, which uses no hardware; VC-1 and MJPEG are not supported.
     if bits is None or codec not in CODECS or codec in ("av1", "mjpeg"):
         return False
     support = answers.get((codec, bits, "420"))

@@ -1,4 +1,4 @@
-"""The fork table on the machine's own driver, and what only a real torch can add to it.
+"""The fork table on the real driver, and the rows that need a real torch.
 
 The six rows are those of tests/end_to_end/gpu_stub/test_fork_table.py, which runs them on a stub of the driver.
 """
@@ -20,7 +20,7 @@ from tests.support.videos.tiny_videos import simple_specs, tiny_folder
 pytestmark = pytest.mark.gpu
 
 
-# Called in a process of its own: this one has started CUDA.
+# Called in a process of its own, because this process has started CUDA.
 
 
 class RawVideosInOwnContext(table.RawVideos):
@@ -44,7 +44,7 @@ def start_torch(_):
 
 
 def rows_of_torch(path):
-    """What torch's own ways of starting CUDA make of a worker."""
+    """What happens to workers after torch has started CUDA in several ways."""
     videos = table.RawVideos(path)
     rows = {"only pinned": table.first_of_forked_worker(videos, pin_memory=True)}
     torch.zeros(1).cuda()

@@ -1,4 +1,4 @@
-"""Batches on a real GPU: what no stand-in shows. Streams that are late on purpose, copies counted, nvJPEG."""
+"""Batches on a real GPU: streams that are late on purpose, counted copies, nvJPEG."""
 
 import gc
 import os
@@ -53,7 +53,7 @@ def raw_store(tmp_path_factory):
 
 @contextmanager
 def syncs_are_errors():
-    """In whatever thread: the mode is the process's."""
+    """In every thread, because the mode belongs to the process."""
     torch.cuda.set_sync_debug_mode("error")
     try:
         yield
@@ -95,7 +95,7 @@ def test_augmented_values_agree_with_the_cpu(raw_store, options):
 def test_the_host_waits_for_nothing(raw_store, augment):
     loader = FrameLoader(raw_store, device="cuda", batch_size=8, augment=augment)
     total = torch.zeros((), device="cuda")
-    list(loader)  # what is waited for once, such as memory, is not the question
+    list(loader)  # the first epoch may wait, for example for memory
     with syncs_are_errors():
         for batch in loader:
             total += batch.frames.sum(dtype=torch.float32)
@@ -104,7 +104,7 @@ def test_the_host_waits_for_nothing(raw_store, augment):
 
 
 def sums_of(batches, *, stream=None, sleep_cycles=0):
-    """A sum of each batch, queued on `stream` behind a sleep, and the batch dropped at once."""
+    """Queue a sum of each batch on `stream` after a sleep, and drop the batch at once."""
     sums = []
     with torch.cuda.stream(stream):  # None does nothing
         for batch in batches:
@@ -175,7 +175,7 @@ def test_an_error_behind_queued_copies_comes_in_its_place(monkeypatch):
     assert [next(batches).frame_ids.tolist() for _ in range(2)] == [list(range(10)), list(range(10, 20))]
     with pytest.raises(OSError, match="frame 25 cannot be read"):
         next(batches)
-    torch.cuda.synchronize()  # nothing went wrong there
+    torch.cuda.synchronize()  # raises if a copy failed
 
 
 def test_two_loaders_feed_two_streams(raw_store):
@@ -227,7 +227,7 @@ def test_a_frame_goes_up_as_its_bytes_and_nothing_comes_down(raw_store, tmp_path
 
 
 class DecodingStore(ArrayStore):
-    """Frames that come into being on the device, late, on the caller's stream."""
+    """A store that makes frames on the device, late, on the stream of the caller."""
 
     may_cross_fork = False
     device = property(lambda self: torch.device("cuda:0"))
@@ -252,7 +252,7 @@ def test_frames_decoded_on_the_device_stay_there(device):
 
 
 class GroupedStore(ArrayStore):
-    """Decodes eight frames at a time, on the CPU."""
+    """A store that decodes eight frames at a time, on the CPU."""
 
     def decode_groups(self, frame_ids):
         return np.asarray(frame_ids) - np.asarray(frame_ids) % 8
@@ -288,7 +288,7 @@ def jpeg_store(request, tmp_path):
 def test_nvjpeg_agrees_with_the_cpu(jpeg_store, num_threads):
     options = {"batch_size": 4, "num_threads": num_threads}
     loader = FrameLoader(jpeg_store, device="cuda", jpeg_decode="gpu", **options)
-    # The caller's stream is late: memory that it still reads must not be decoded into (the engine waits for nobody).
+    # The stream of the caller is late. nvJPEG must not decode into memory that this stream still reads.
     stream, pixels = torch.cuda.Stream(), []
     for _ in range(3):
         with torch.cuda.stream(stream):
@@ -315,7 +315,7 @@ def test_nvjpegs_frames_augmented_on_the_same_stream_are_whole(jpeg_store):
             assert difference.abs().mean((1, 2, 3)).max() <= 2
 
 
-def test_a_forked_child_is_told_so(raw_store):
+def test_a_forked_child_gets_an_error(raw_store):
     loader = FrameLoader(raw_store, device="cuda", batch_size=8)
     list(loader)
     reading, writing = os.pipe()
@@ -327,7 +327,7 @@ def test_a_forked_child_is_told_so(raw_store):
                 os.write(writing, b"no error;")
             except CudaForkError:
                 os.write(writing, b"CudaForkError;")
-            except BaseException as error:  # noqa: BLE001 - the parent tells
+            except BaseException as error:  # noqa: BLE001 - asserted by the parent
                 os.write(writing, repr(error).encode())
         os._exit(0)
     os.close(writing)

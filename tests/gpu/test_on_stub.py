@@ -1,6 +1,6 @@
-"""What the tests on a GPU check with, tried without one: on the CPU, and on a stub of the driver.
+"""The check functions of the tests on a GPU, tested without one: on the CPU, and on a stub of the driver.
 
-These tests are not marked `gpu`. They show that the checks hold where they should, and that each finds what is wrong.
+These tests are not marked `gpu`. They show that each check passes on good results and fails on wrong ones.
 """
 
 import warnings
@@ -49,7 +49,7 @@ def checks_on_the_stub(folder, path):
     try:
         check_planes(planes_on_gpu(path, nvdec), planes_on_cpu(path), "h264")
     except AssertionError as error:
-        planes = str(error).partition("\n")[0]  # the stub draws pictures of its own
+        planes = str(error).partition("\n")[0]  # the stub gives other pictures
     same_planes = check_planes(planes_on_gpu(path, nvdec), planes_on_cpu(path), "mpeg4")
     with closing(open_on_stub(folder)) as store:
         check_look_ups(store)

@@ -1,4 +1,4 @@
-"""`gpu_acceptance` without a GPU: its processes and their time, what it reads of them, targets, and exit codes."""
+"""`gpu_acceptance` without a GPU: its processes and their time limits, their results, targets, and exit codes."""
 
 import json
 import os
@@ -224,7 +224,7 @@ def test_targets_name_the_rows_and_figures_of_cache_bench():
 
 @pytest.fixture
 def pretend(monkeypatch):
-    """A machine with a GPU, whose steps give these."""
+    """A machine with a GPU, whose steps give these results."""
 
     def pretend(**steps):
         answers = {

@@ -50,10 +50,10 @@ class _BenchCommand(OneLineCommand):
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
-            if "unexpected extra argument" in error.message:
-                remedy = "give a folder of videos as --videos DIR, a cache as --cache DIR"
-                raise click.UsageError(f"{error.message}; {remedy}", ctx) from error
-            raise
+            if "unexpected extra argument" not in error.message:
+                raise
+            remedy = "give a folder of videos as --videos DIR, a cache as --cache DIR"
+            raise click.UsageError(f"{error.message}; {remedy}", ctx) from error
 
 
 @click.command("cache-bench", cls=_BenchCommand, context_settings={"max_content_width": 110})

@@ -1,4 +1,4 @@
-"""A whole run of `cache-bench` within its budget, on a clock that fake work moves on: what is left out is named."""
+"""A whole run of `cache-bench` within its budget, with a clock that fake work advances. Rows left out are named."""
 
 import math
 import subprocess
@@ -30,7 +30,7 @@ GOLDEN = {
 
 
 class SlowMachine:
-    """Stands for the processes: what is asked for is there at once, and costs what it is said to cost."""
+    """Takes the place of the processes. Work is done at once, and the clock advances by its given cost."""
 
     def __init__(self, costs):
         self.costs = costs
@@ -54,7 +54,7 @@ class SlowMachine:
 
 @pytest.fixture
 def bench(simple_folder, golden_caches, tmp_path, monkeypatch):
-    """Runs `--quick` on a slow machine, with caches that are there before they are built: the report, and when."""
+    """Runs `--quick` on a slow machine with prepared caches, and gives the report."""
     temp = tmp_path / "temp"
     temp.mkdir()
     monkeypatch.setattr(bench_run.tempfile, "tempdir", str(temp))
@@ -163,7 +163,7 @@ def test_without_torchvision_the_usual_loader_is_left_out_in_one_line(bench, mon
     assert report.usual_row is None
     assert "usual loader" not in groups(report)
     assert "left out: usual loader: it needs X: pip install X" in report_text(report).splitlines()
-    bench({}, only=("usual loader, 1 video", "live, permutation"))  # no mistake of who asks
+    bench({}, only=("usual loader, 1 video", "live, permutation"))  # not an error
 
 
 def test_a_pattern_of_what_was_left_out_is_no_mistake(bench):

@@ -1,4 +1,4 @@
-"""`cache-bench` end to end on tiny videos and slices, and what it says to wrong commands. No time is judged."""
+"""`cache-bench` end to end on tiny videos and slices, and its errors for wrong commands. No speed is asserted."""
 
 import errno
 import json
@@ -44,8 +44,8 @@ def cache(simple_folder, tmp_path_factory):
 
 @pytest.fixture
 def no_temp(tmp_path, monkeypatch):
-    """Where temporary folders go; nothing may stay there."""
-    # multiprocessing keeps one folder for all its sockets as long as it lives: not this one, which goes before.
+    """The folder of temporary folders; it must be empty at the end."""
+    # multiprocessing keeps one folder for its sockets until the process ends. It must not be this one.
     multiprocessing.util.get_temp_dir()
     folder = tmp_path / "temp"
     folder.mkdir()
@@ -55,7 +55,7 @@ def no_temp(tmp_path, monkeypatch):
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    """What is prepared is prepared here, and no server is started."""
+    """Prepare everything in this process, without a server."""
     monkeypatch.setattr(bench_cli, "start_server", lambda: None)
     monkeypatch.setattr(bench_run, "call_in_process", lambda function, *, seconds, temp_folder: function())
 
@@ -65,7 +65,7 @@ def bench(*arguments):
 
 
 def fake_rates(monkeypatch, rate=lambda name: 100.0):
-    """Let every source give a fixed rate, and nothing run."""
+    """Give every source a fixed rate, without running it."""
 
     def measure(source, rule, *, seconds, temp_folder):
         images = rate(source)
@@ -114,7 +114,7 @@ def test_a_run_from_videos_to_figures(simple_folder, tmp_path, no_temp):
     assert {"usual loader, 1 video, 2 workers", "usual loader, 6 videos, 2 workers"} <= set(rows)
     assert values["videos"]["num_videos"] == 6
     assert values["videos"]["num_files"] == 3
-    # What cache-bias says of sampling without replacement: 8 of 69 frames.
+    # The value of cache-bias for sampling 8 of 69 frames without replacement.
     assert rows["wds jpeg 444, permutation"]["effective_batch"] == pytest.approx(8 * 68 / 61, rel=0.02)
     assert [cache["name"] for cache in values["caches"]] == ["wds jpeg 444", "zarr raw"]
     raw = values["caches"][1]

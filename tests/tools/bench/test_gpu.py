@@ -1,4 +1,4 @@
-"""The GPU rows of `cache-bench` without a GPU: the CPU stands for it, or a stub of the driver. No time is judged."""
+"""The GPU rows of `cache-bench` without a GPU: on the CPU, or on a stub of the driver. No speed is asserted."""
 
 import json
 import os
@@ -119,7 +119,7 @@ def test_threads_decode_on_the_driver(stub_driver, simple_folder):
     assert done.num_calls["cuvidDecodePicture"] > done.value
 
 
-def test_training_learns_and_its_idle_time_is_told(cache):
+def test_training_learns_and_its_idle_time_is_reported(cache):
     torch.manual_seed(0)
     training = Training(
         torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 1000)), device="cpu", batch_size=4
@@ -207,7 +207,7 @@ def smi(tmp_path, monkeypatch):
     return program
 
 
-def test_nvidia_smi_tells_facts_of_the_first_gpu(smi):
+def test_nvidia_smi_reports_facts_of_the_first_gpu(smi):
     assert nvidia_smi.wanted_facts(nvidia_smi.read_report()) == {
         "driver": "580.159.04",
         "product": "NVIDIA H100 80GB HBM3",
@@ -265,7 +265,7 @@ def test_rows_have_names_of_their_own_and_their_limits_are_rows(simple_folder, g
 
 
 def test_a_run_gives_the_gpu_rows_their_figures(simple_folder, monkeypatch):
-    """The CPU stands for the GPU, in the same rounds and processes."""
+    """The CPU takes the place of the GPU, in the same rounds and processes."""
     monkeypatch.setattr(bench_run, "why_no_gpu_rows", lambda call, *, seconds: None)
     monkeypatch.setattr(
         bench_run, "gpu_cases", lambda *args, **options: gpu_cases(*args, **options, device="cpu")
@@ -283,7 +283,7 @@ def test_a_run_gives_the_gpu_rows_their_figures(simple_folder, monkeypatch):
 
 
 @pytest.mark.usefixtures("no_real_driver")
-def test_without_a_gpu_its_rows_are_absent_and_who_asks_is_told_why(cache):
+def test_without_a_gpu_its_rows_are_absent_and_the_report_has_the_reason(cache):
     plain = run(*TINY, "--cache", cache, "--only", "permutation", "--json", command=main)
     assert not any("gpu" in row["name"].lower() for row in json.loads(plain.stdout)["rows"])
     asked = run(*TINY, "--cache", cache, "--only", "NVDEC", "--only", "gpu", command=main)

@@ -1,4 +1,4 @@
-"""Measurements in processes of their own: memory is seen from outside, and no failure goes unsaid."""
+"""Measurements in processes of their own: memory is read from outside, and every failure is reported."""
 
 import importlib.util
 import os
@@ -28,7 +28,7 @@ RULE = SliceRule(seconds=0.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Allocates:
-    """Holds memory for a while, here or in a process below."""
+    """Holds memory for a while, in the measured process or in a child of it."""
 
     num_bytes: int
     below: bool = False
@@ -70,7 +70,7 @@ def test_memory_is_that_over_the_interpreter_with_torch():
     measured = measure_in_process(Allocates(num_bytes=80_000_000), RULE)
     assert 79e6 <= measured.peak_anonymous_bytes < 110e6
     assert (measured.images, measured.seconds, measured.seconds_to_first_batch) == (3, 1.5, 0.25)
-    # A process below starts from nothing, and what it holds less than the interpreter is no debt.
+    # A child starts with little memory. If it holds less than the interpreter, the difference is not subtracted.
     below = measure_in_process(Allocates(num_bytes=600_000_000, below=True), RULE)
     assert 100e6 < below.peak_anonymous_bytes < 650e6
     assert measure_in_process(Allocates(num_bytes=1), RULE).peak_anonymous_bytes < 30e6
@@ -112,7 +112,7 @@ def test_a_process_that_is_gone_has_no_memory():
 
 @dataclass(frozen=True, kw_only=True)
 class Hangs:
-    """Starts a process below it that would go on for ever, tells its number, and never ends itself."""
+    """Starts a child that never ends, writes its number, and never ends itself."""
 
     folder: Path
     tells: bool = True
@@ -128,7 +128,7 @@ class Hangs:
 
 
 def is_gone(pid):
-    """Whether a process is no more, or waits for init to take it."""
+    """Whether a process has ended, even if its parent has not collected it yet."""
     for _ in range(500):
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -158,7 +158,7 @@ def test_what_hangs_is_killed_with_all_below_it_and_gives_what_it_told_last(tmp_
     else:
         assert measured is None
     assert all(is_gone(int(pid)) for pid in (tmp_path / "pids").read_text().split())
-    assert len(list(temp.glob("*/left behind"))) == 1  # and not in /tmp, where nobody would remove it
+    assert len(list(temp.glob("*/left behind"))) == 1  # and not in /tmp, where it would stay
 
 
 def test_a_function_gives_its_result_or_what_it_raised():

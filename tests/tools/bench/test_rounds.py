@@ -71,11 +71,11 @@ def test_batches_of_the_warm_up_are_not_counted():
 
 
 class StalledError(Exception):
-    """Where a real loader would wait for ever."""
+    """Raised where a real loader would wait for ever."""
 
 
 def told_by(arrivals, rule):
-    """What is told of batches of one image that then stay away."""
+    """The results passed to `tell` for batches of one image, after which no batch arrives."""
     told = []
     times = iter(arrivals)
 
@@ -88,15 +88,15 @@ def told_by(arrivals, rule):
     return told
 
 
-def test_what_was_measured_until_then_is_told_at_a_batch_and_never_guessed():
+def test_the_result_until_then_ends_with_a_batch_and_is_never_guessed():
     told = told_by([1.0, 2.0, 3.0, 5.0], SliceRule(seconds=4.5))
     assert told == [  # not before half of the slice
         Slice(images=3, seconds=4.0, seconds_to_first_batch=1.0, is_cut=True)
     ]
 
 
-def test_batches_that_come_in_bursts_are_told_by_whole_bursts():
-    # Two threads: batches 2 and 3 arrive together. One batch in 0.2 s would say five times too much.
+def test_batches_that_arrive_in_bursts_are_counted_in_whole_bursts():
+    # Two threads: batches 2 and 3 arrive together. One batch in 0.2 s would be five times too fast.
     told = told_by([1.0, 1.2, 2.2, 2.4, 3.4], SliceRule(seconds=9.0, batch_multiple=2))
     assert told == []
     told = told_by([1.0, 1.2, 6.0, 6.2], SliceRule(seconds=9.0, batch_multiple=2))
@@ -104,7 +104,7 @@ def test_batches_that_come_in_bursts_are_told_by_whole_bursts():
     assert told_by([1.0, 1.2], SliceRule(seconds=0.1, images=9, batch_multiple=2)) == []
 
 
-def test_a_whole_slice_is_told_before_what_reads_ahead_is_stopped():
+def test_a_complete_slice_is_passed_on_before_the_read_ahead_is_stopped():
     told = []
     epochs, clock = epochs_of([[(0.0, 1), (1.0, 1), (2.0, 1)]])
     measured = measure_batches(

@@ -1,6 +1,6 @@
-"""`cache-bench` within its budget: what matters most first, no second that is not there, no row lost in silence.
+"""The schedule of `cache-bench` within its budget: important rows first, no overrun, and a reason for each lost row.
 
-The clock is a number that fake rows move on; nothing waits here.
+The clock is a number that fake rows advance, so no test waits.
 """
 
 import math
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 @dataclass(frozen=True)
 class Row:
-    """A row that takes `cost` seconds, and tells from `tells_after` on what it has."""
+    """A row that takes `cost` seconds. From `tells_after` on it has a result, even if it is cut off."""
 
     name: str
     cost: float = 1.0
@@ -30,7 +30,7 @@ class Row:
 
 
 class Machine:
-    """A clock, and rows that move it."""
+    """A clock, and rows that advance it."""
 
     def __init__(self, *, seconds=math.inf, overrun=0.0):
         self.now = 1000.0
@@ -93,7 +93,7 @@ def test_every_round_holds_every_row_once_in_the_same_circle(num_rows, num_round
     assert len(starts) == min(num_rounds, num_rows)
 
 
-def test_what_failed_is_told_and_not_tried_again():
+def test_a_failed_row_is_reported_and_not_measured_again():
     machine = Machine()
     rounds = machine.run([Row("a"), Row("b", fails=True)], num_rounds=2)
     assert rounds.failures == {"b": "no such thing"}
@@ -241,7 +241,7 @@ def test_no_row_gets_a_second_that_is_not_there_and_none_is_lost_in_silence(
 ):
     machine = Machine(seconds=seconds, overrun=overrun)
     rounds = machine.run(rows, num_rounds=num_rounds)
-    # Ends in time, but for what the last cut-off takes.
+    # It ends in time, except for the overrun of the last cut-off.
     assert machine.now - 1000 <= seconds + overrun + 1e-6
     for row in rows:
         told = [row.name in rounds.slices, row.name in rounds.failures, row.name in rounds.no_time]

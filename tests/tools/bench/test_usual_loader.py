@@ -1,4 +1,4 @@
-"""The usual loader finds the frames it should, and `unservable` knows where it would not."""
+"""The usual loader finds the right frames, and `unservable` names the videos in which it would not."""
 
 import builtins
 from pathlib import Path
