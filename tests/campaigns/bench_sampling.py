@@ -65,7 +65,7 @@ def unequal_sizes(num_frames: int, num_shards: int) -> Sizes:
     return sizes
 
 
-def make_plan(sizes: Sizes, **options: object) -> BatchPlan:
+def plan_of(sizes: Sizes, **options: object) -> BatchPlan:
     """For clips, each shard is also a video."""
     video_sizes = sizes if "clip_frames" in options else None
     return make_plan(sizes, video_sizes=video_sizes, **{"batch_size": BATCH_SIZE, **options})
@@ -77,7 +77,7 @@ def law_of(sizes: Sizes, plan: BatchPlan) -> object:
 
 def ranks_see_one_order(sizes: Sizes, **options: object) -> bool:
     """Whether the batches of all ranks, in turn, are the next positions of the order of each rank."""
-    plans = [make_plan(sizes, rank=rank, world_size=NUM_RANKS, **options) for rank in range(NUM_RANKS)]
+    plans = [plan_of(sizes, rank=rank, world_size=NUM_RANKS, **options) for rank in range(NUM_RANKS)]
     start = plans[0].num_positions // 2 // BATCH_SIZE * BATCH_SIZE
     stop = start + NUM_RANKS * BATCH_SIZE
     shown = np.concatenate([next(plan.batches(1, first_position=start)) for plan in plans])
