@@ -9,8 +9,8 @@ import msgspec
 from cache_builder.discover import SourceVideo
 from cache_builder.errors import VideoChangedError, VideoError
 from cache_builder.findings import DecodedVideo
+from cache_builder.folder_scan import ScanPool, scan_videos
 from cache_builder.gpu import DecoderChoice
-from cache_builder.scans import ScanPool, scan_videos
 from cache_builder.settings import BuildConfig
 from cache_builder.video.scan import VideoScan
 

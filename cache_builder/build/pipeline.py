@@ -21,10 +21,10 @@ from cache_builder.errors import (
     VideosNotWholeError,
 )
 from cache_builder.findings import ON_DEVICE_COUNT
+from cache_builder.folder_scan import forget_scans
 from cache_builder.gpu import DecoderChoice, choose_backend, choose_decoders
 from cache_builder.plan import make_selection
 from cache_builder.progress import NoProgress, Progress
-from cache_builder.scans import forget_scans
 from cache_builder.settings import BuildConfig, RunOptions
 from cache_builder.stages import (
     DecodeStage,

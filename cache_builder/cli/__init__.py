@@ -6,7 +6,8 @@ from frame_store.shared import lazy_names
 
 if TYPE_CHECKING:
     from cache_builder.cli.build_command import cache_build
-    from cache_builder.cli.command_line import (
+    from cache_builder.cli.entry_points import import_quietly
+    from cache_builder.cli.exit_codes import (
         EXIT_INTERRUPTED,
         EXIT_MACHINE_FAILED,
         EXIT_TERMINATED,
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
         say,
         say_error,
     )
-    from cache_builder.cli.commands import import_quietly
     from cache_builder.cli.info_command import cache_info
     from cache_builder.cli.verify_command import cache_verify
 
@@ -49,7 +49,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         "cache_builder.cli.build_command": ["cache_build"],
-        "cache_builder.cli.command_line": [
+        "cache_builder.cli.exit_codes": [
             "EXIT_INTERRUPTED",
             "EXIT_MACHINE_FAILED",
             "EXIT_TERMINATED",
@@ -64,7 +64,7 @@ __getattr__ = lazy_names(
             "say",
             "say_error",
         ],
-        "cache_builder.cli.commands": ["import_quietly"],
+        "cache_builder.cli.entry_points": ["import_quietly"],
         "cache_builder.cli.info_command": ["cache_info"],
         "cache_builder.cli.verify_command": ["cache_verify"],
     },

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from frame_store.shared import lazy_names
 
 if TYPE_CHECKING:
-    from cache_builder.gpu.choice import DecoderChoice, choose_decoders
     from cache_builder.gpu.convert import CudaFrameConverter, YuvConverters
+    from cache_builder.gpu.decoder_choice import DecoderChoice, choose_decoders
     from cache_builder.gpu.device_frames import check_on_device
     from cache_builder.gpu.nvdec import NvdecDevice, choose_backend
     from cache_builder.gpu.probe import probe_nvdec
@@ -28,7 +28,7 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "cache_builder.gpu.choice": ["DecoderChoice", "choose_decoders"],
+        "cache_builder.gpu.decoder_choice": ["DecoderChoice", "choose_decoders"],
         "cache_builder.gpu.convert": ["CudaFrameConverter", "YuvConverters"],
         "cache_builder.gpu.device_frames": ["check_on_device"],
         "cache_builder.gpu.nvdec": ["NvdecDevice", "choose_backend"],

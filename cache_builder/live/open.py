@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cache_builder.discover import look_into
+from cache_builder.folder_scan import ScanPool, scan_frames
 from cache_builder.gpu import NvdecDevice, choose_backend
 from cache_builder.live.store import LiveStore
-from cache_builder.scans import ScanPool, scan_frames
 from cache_builder.settings import DeviceName
 from cache_builder.video.picture import FrameGeometry, Resize
 from frame_store.shared import flag, num_usable_cpus, user_path, whole_number

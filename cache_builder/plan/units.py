@@ -1,14 +1,10 @@
-"""The two plans of a build: which packets are decoded together, and which shard gets which frame."""
+"""The plan of units: which packets of a video are decoded together."""
 
-import math
 from collections.abc import Sequence
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from cache_builder.errors import VideoError
-from cache_builder.settings import BuildConfig
 from cache_builder.video.decode import gop_units
 from cache_builder.video.scan import VideoScan
 
@@ -26,21 +22,7 @@ class DecodeUnit(msgspec.Struct, frozen=True, kw_only=True, order=True):
         return self.end_packet - self.first_packet
 
 
-class ShardPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """Where each source frame goes. Source frames are numbered by (video, ordinal among its stored frames)."""
-
-    shard_sizes: npt.NDArray[np.int64]
-    """Frames per shard, shape (S,)."""
-    source_of_frame: npt.NDArray[np.int64]
-    """Source frame of each frame id, shape (N,): a permutation of range(N)."""
-
-    @property
-    def shard_starts(self) -> npt.NDArray[np.int64]:
-        """First frame id of each shard and N behind the last, shape (S + 1,)."""
-        return np.concatenate([[0], np.cumsum(self.shard_sizes)]).astype(np.int64)
-
-
-def plan_units(scans: Sequence[VideoScan | VideoError], config: BuildConfig) -> list[DecodeUnit]:
+def plan_units(scans: Sequence[VideoScan | VideoError]) -> list[DecodeUnit]:
     """Units of all readable videos, largest first, which is the order in which to decode them.
 
     `scans` has a row per video.
@@ -52,48 +34,3 @@ def plan_units(scans: Sequence[VideoScan | VideoError], config: BuildConfig) -> 
         for first, end in gop_units(scan.packets)
     ]
     return sorted(units, key=lambda unit: (-unit.num_packets, unit))
-
-
-def plan_shards(num_frames_stored: Sequence[int], config: BuildConfig) -> ShardPlan:
-    """Give every stored frame a shard and a slot.
-
-    `num_frames_stored` has an entry per video. Sizes of tar shards differ by one frame at most. Zarr shards are equal
-    except for the last. With `frames_per_shard="video"` each video that has frames is a shard.
-    """
-    num_frames = sum(num_frames_stored)
-    if config.frames_per_shard == "video":
-        sizes = [count for count in num_frames_stored if count]
-    elif config.format == "zarr":
-        sizes = _regular_sizes(num_frames, config.frames_per_shard)
-    else:
-        sizes = _equal_sizes(num_frames, config.frames_per_shard)
-    source_of_frame = (
-        seeded_permutation(num_frames, seed=config.seed)
-        if config.layout == "shuffled"
-        else np.arange(num_frames, dtype=np.int64)
-    )
-    return ShardPlan(shard_sizes=np.array(sizes, np.int64), source_of_frame=source_of_frame)
-
-
-def seeded_permutation(length: int, *, seed: int) -> npt.NDArray[np.int64]:
-    """A uniform permutation of range(length), shape (length,).
-
-    Sorts 64-bit words of Philox keyed by `SeedSequence([seed])`. NumPy promises that raw words stay the same across
-    versions; it makes no such promise for `Generator.permutation`.
-
-    >>> seeded_permutation(5, seed=0).tolist()
-    [0, 3, 1, 2, 4]
-    """
-    words = np.random.Philox(np.random.SeedSequence([seed])).random_raw(length)
-    return np.argsort(words, kind="stable")
-
-
-def _equal_sizes(num_frames: int, frames_per_shard: int) -> list[int]:
-    num_shards = math.ceil(num_frames / frames_per_shard)
-    small, num_larger = divmod(num_frames, num_shards) if num_shards else (0, 0)
-    return [small + (shard < num_larger) for shard in range(num_shards)]
-
-
-def _regular_sizes(num_frames: int, frames_per_shard: int) -> list[int]:
-    full, rest = divmod(num_frames, frames_per_shard)
-    return [frames_per_shard] * full + [rest] * (rest > 0)

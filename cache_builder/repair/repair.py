@@ -15,13 +15,13 @@ import numpy as np
 from cache_builder.discover import discover_videos, source_path
 from cache_builder.errors import MachineError, RepairError, VideoError, VideosNotWholeError
 from cache_builder.findings import ON_DEVICE_COUNT, SOURCE_DTYPE, DecodedVideo, UnitReceipt
+from cache_builder.folder_scan import scan_videos
 from cache_builder.gpu import DecoderChoice
 from cache_builder.jobs import PlanNames, ShardJob, UnitJob, shard_rows_path
 from cache_builder.plan import ShardPlan, plan_shards
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.repair.checks import REBUILD, broken_files, config_of, require_place
 from cache_builder.repair.index_rows import IndexRows
-from cache_builder.scans import scan_videos
 from cache_builder.stages import (
     DecodeResult,
     DecodeStage,

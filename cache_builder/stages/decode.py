@@ -76,7 +76,7 @@ class DecodeStage:
             VideosNotWholeError: a video is not whole and the policy is `fail`.
             MachineError: disk full, I/O error, out of memory outside a decoder.
         """
-        for unit in plan_units(self._scans, self._config):
+        for unit in plan_units(self._scans):
             self._submit_first(unit)
         while True:
             for outcome in self._pool.outcomes(retry_deaths=True):

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from loader.augment.colour import (
+from loader.augment.colour_jitter import (
     SCRATCH_PLANES,
     WHITE,
     HueShift,

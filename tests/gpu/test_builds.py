@@ -13,7 +13,7 @@ pytestmark = pytest.mark.gpu
 
 LEAST_PSNR_DB = 50.0
 """A mean squared difference of 0.65: more than 0.2 on average would show."""
-_COMMAND = "from cache_builder.cli.commands import cache_build; cache_build()"
+_COMMAND = "from cache_builder.cli.entry_points import cache_build; cache_build()"
 
 
 def build(videos, out, device, *options, exit_codes=(0,)):

@@ -75,7 +75,7 @@ def test_a_preset_is_found_by_name_without_the_source(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(site)
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos/a.mp4").write_bytes(b"no video")
-    command = "from cache_builder.cli.commands import cache_build; cache_build()"
+    command = "from cache_builder.cli.entry_points import cache_build; cache_build()"
     for config, said in [("exercise", "cannot be stored whole"), ("nosuch", "presets are clips, exercise,")]:
         ended = subprocess.run(
             [sys.executable, "-c", command, "videos", "--config", config, "--workers", "1"],

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from cache_builder.discover import discover_videos
 from cache_builder.errors import ConfigError, InputFolderError, VideoError
+from cache_builder.folder_scan import ScanPool, scan_videos
 from cache_builder.plan import plan_shards
-from cache_builder.scans import ScanPool, scan_videos
 from cache_builder.settings import BuildSettings, resolve
 from frame_store import CacheStore, open_store
 from frame_store.manifest import Layout

@@ -322,8 +322,8 @@ def test_the_scan_cache_makes_opening_instant(tmp_path, monkeypatch):
     folder = tmp_path / "videos"
     tiny_folder(folder, simple_specs(2, num_frames=4, suffix=".avi"))
     first = cache_builder.open_videos(folder, size=SIZE, scan_cache=tmp_path / "scan.cache")
-    monkeypatch.setattr("cache_builder.scans.scan_cache.ScanJob", None)
-    monkeypatch.setattr("cache_builder.scans.scan_cache.CountJob", None)
+    monkeypatch.setattr("cache_builder.folder_scan.scan_cache.ScanJob", None)
+    monkeypatch.setattr("cache_builder.folder_scan.scan_cache.CountJob", None)
     again = cache_builder.open_videos(folder, size=SIZE, scan_cache=tmp_path / "scan.cache")
     np.testing.assert_array_equal(again.read_frames([3, 9]), first.read_frames([3, 9]))
 

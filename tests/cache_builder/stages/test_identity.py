@@ -3,7 +3,7 @@
 import importlib.metadata
 
 import frame_store
-from cache_builder.gpu.choice import DecoderChoice
+from cache_builder.gpu.decoder_choice import DecoderChoice
 from cache_builder.stages.identity import library_versions
 
 

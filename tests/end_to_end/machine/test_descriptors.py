@@ -17,10 +17,10 @@ import pytest
 
 import cache_builder
 import loader
-from cache_builder.cli.command_line import EXIT_MACHINE_FAILED, EXIT_NOT_WHOLE
+from cache_builder.cli.exit_codes import EXIT_MACHINE_FAILED, EXIT_NOT_WHOLE
 from cache_builder.discover import discover_videos
+from cache_builder.folder_scan.scan_cache import scan_videos
 from cache_builder.jobs.spill import UnitSpill
-from cache_builder.scans.scan_cache import scan_videos
 from cache_builder.settings import read_settings
 from cache_builder.stages.workspace import Workspace
 from cache_builder.worker_pool import WorkerPool

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from loader import Augmentation, AugmentParameters, Normalize, RandomResizedCrop
 from loader.augment import apply as augment_chain
-from loader.augment.colour import WHITE, PixelBlock, adjust_hue
+from loader.augment.colour_jitter import WHITE, PixelBlock, adjust_hue
 from loader.augment.values import IDENTITY_FACTORS
 from tests.support.augmentation import ORDERS, hard_frames, random_parameters, torchvision_chain
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from cache_builder.folder_scan.scan_job import CountJob, ScanJob
 from cache_builder.jobs.unit_job import UnitJob
-from cache_builder.scans.scan_job import CountJob, ScanJob
 from cache_builder.worker_pool import JobLimits
 
 

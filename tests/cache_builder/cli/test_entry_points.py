@@ -40,7 +40,7 @@ def run_python(code, *arguments, path=()):
 @pytest.mark.parametrize(
     ("module", "command"),
     [
-        ("cache_builder.cli.commands", "cache_build"),
+        ("cache_builder.cli.entry_points", "cache_build"),
         ("frame_cache_tools.commands", "cache_bias"),
         ("frame_cache_tools.commands", "cache_bench"),
     ],
@@ -54,9 +54,9 @@ def test_ctrl_c_while_it_imports_says_nothing(tmp_path, module, command):
 @pytest.mark.parametrize(
     ("module", "command", "flag"),
     [
-        ("cache_builder.cli.commands", "cache_build", "--frames-per-shard"),
-        ("cache_builder.cli.commands", "cache_info", "--against"),
-        ("cache_builder.cli.commands", "cache_verify", "--repair"),
+        ("cache_builder.cli.entry_points", "cache_build", "--frames-per-shard"),
+        ("cache_builder.cli.entry_points", "cache_info", "--against"),
+        ("cache_builder.cli.entry_points", "cache_verify", "--repair"),
         ("frame_cache_tools.commands", "cache_bias", "--max-chi2"),
         ("frame_cache_tools.commands", "cache_bench", "--quick"),
     ],

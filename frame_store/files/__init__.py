@@ -1,0 +1,18 @@
+"""Files of a store: opened without following links, published by a rename, fetched ahead of time."""
+
+from frame_store.files.opening import OpenFile, open_inside, read_inside, require_plain_file
+from frame_store.files.page_cache import is_cached, will_need
+from frame_store.files.publishing import publish_folder, sync_path, sync_tree, write_file
+
+__all__ = [
+    "OpenFile",
+    "is_cached",
+    "open_inside",
+    "publish_folder",
+    "read_inside",
+    "require_plain_file",
+    "sync_path",
+    "sync_tree",
+    "will_need",
+    "write_file",
+]

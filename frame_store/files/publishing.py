@@ -1,0 +1,70 @@
+"""Files and folders that appear whole or not at all: written beside their place, synced, renamed."""
+
+import ctypes
+import errno
+import os
+from pathlib import Path
+from typing import Final
+
+_AT_FDCWD: Final = -100
+_RENAME_EXCHANGE: Final = 2
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write `data` under a temporary name, fsync it and rename it to `path`, replacing what was there."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def sync_path(path: Path) -> None:
+    """fsync a file's content, or a folder's entries."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """fsync every file and folder below `folder`, itself last."""
+    for parent, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            sync_path(Path(parent, name))
+        sync_path(Path(parent))
+
+
+def publish_folder(finished: Path, target: Path) -> None:
+    """Give the synced folder `finished` the name `target` in one step, and sync the parent.
+
+    Where `target` exists the two swap names, so that a complete folder has the name at every moment. The old folder is
+    then at `finished`, and the caller removes it.
+    """
+    if target.exists():
+        _exchange(finished, target)
+    else:
+        finished.rename(target)
+    sync_path(target.parent)
+    sync_path(finished.parent)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Swap two names atomically (Linux renameat2); without it, by three renames."""
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is not None:
+        if renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+            return
+        number = ctypes.get_errno()
+        if number not in (errno.ENOSYS, errno.EINVAL):  # a kernel or a file system without the exchange
+            raise OSError(number, os.strerror(number), str(one), None, str(other))
+    aside = one.with_name(one.name + ".old")
+    other.rename(aside)
+    one.rename(other)
+    aside.rename(one)
