@@ -106,9 +106,8 @@ def run_bench(
     budget = Budget(seconds=settings.budget_seconds, started_at=started_at, clock=clock)
     with _folders(settings.work) as (work, scratch):
         call = partial(call_in_process, temp_folder=scratch)
-        machine = call(
-            partial(read_machine, work), seconds=math.inf
-        )  # in another process, because it imports torch
+        # In another process, because it imports torch.
+        machine = call(partial(read_machine, work), seconds=math.inf)
         run = _Run(machine=machine, rounds=Rounds())
         _fill(run, settings, budget=budget, work=work, scratch=scratch, say=say)
     usual_row = fastest_row(run.cases, run.rounds, "usual loader")

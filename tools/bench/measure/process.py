@@ -115,9 +115,9 @@ def measure_in_process(
         try:
             measured: Slice = child.answer(watch_memory=True)
         except TimeUpError:
-            if child.told is None:
+            if child.partial is None:
                 raise
-            measured = child.told
+            measured = child.partial
         except SourceFailedError:
             raise
         except ModuleNotFoundError as error:
@@ -135,7 +135,7 @@ class _Child:
     """A process that runs one function. It ends, with all processes that it started, when the block is left."""
 
     def __init__(self, work: Callable[[Tell], object], *, seconds: float, temp_folder: Path | None) -> None:
-        self.told: Slice | None = None
+        self.partial: Slice | None = None
         """The last result that a measurement passed to `tell`."""
         self.peak_bytes: int | None = None
         self._baseline: int | None = None
@@ -187,7 +187,7 @@ class _Child:
             self._baseline = anonymous_bytes(self._process.pid)
             self._connection.send("go")
         else:
-            self.told = value
+            self.partial = value
 
     def _left(self) -> float:
         return self._ends_at - time.monotonic()
@@ -211,7 +211,7 @@ def _run_child(parent: Connection, work: Callable[[Tell], object], temp_folder: 
 
     def tell(piece: Slice) -> None:
         with sending, suppress(OSError):
-            parent.send(("told", piece))
+            parent.send(("partial", piece))
 
     answer: tuple[str, object]
     try:

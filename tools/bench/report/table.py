@@ -41,8 +41,8 @@ def rows_text(report: BenchReport) -> str:
         f"{'first batch s':>14} {'peak MB':>8} {'eff. batch':>11}"
     )
     lines = [
-        f"Batches of {report.batch_size}. Medians of {report.num_rounds} interleaved rounds, or of as many as the "
-        "column says, smallest and largest;",
+        f"Batches of {report.batch_size}. Medians of {report.num_rounds} interleaved rounds, or of the number in the "
+        "column rounds; spread: smallest and largest;",
         "the usual loader was not measured"
         if report.usual_row is None
         else f"x usual: times {report.usual_row}",
