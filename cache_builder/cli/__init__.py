@@ -7,7 +7,7 @@ from frame_store.shared import lazy_names
 if TYPE_CHECKING:
     from cache_builder.cli.build_command import cache_build
     from cache_builder.cli.entry_points import import_quietly
-    from cache_builder.cli.exit_codes import (
+    from cache_builder.cli.exit_status import (
         EXIT_INTERRUPTED,
         EXIT_MACHINE_FAILED,
         EXIT_TERMINATED,
@@ -49,7 +49,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         "cache_builder.cli.build_command": ["cache_build"],
-        "cache_builder.cli.exit_codes": [
+        "cache_builder.cli.exit_status": [
             "EXIT_INTERRUPTED",
             "EXIT_MACHINE_FAILED",
             "EXIT_TERMINATED",

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from cache_builder.build import default_output, report_text, run_build
-from cache_builder.cli.exit_codes import EXIT_NOT_WHOLE, OneLineCommand, PathName, exit_codes, say
+from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, OneLineCommand, PathName, exit_codes, say
 from cache_builder.cli.shown_progress import shown_progress
 from cache_builder.errors import ConfigError
 from cache_builder.setting_names import as_flag, as_key_of

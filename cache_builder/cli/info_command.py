@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from cache_builder.cli.exit_codes import EXIT_NOT_WHOLE, OneLineCommand, PathName, exit_codes, say
+from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, OneLineCommand, PathName, exit_codes, say
 from cache_builder.cli.info_text import info_text
 from frame_store import __version__
 from frame_store.manifest import StoreManifest, read_manifest

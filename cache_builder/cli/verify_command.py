@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from cache_builder.cli.exit_codes import EXIT_NOT_WHOLE, OneLineCommand, PathName, exit_codes, say
+from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, OneLineCommand, PathName, exit_codes, say
 from cache_builder.cli.shown_progress import shown_progress
 from cache_builder.errors import ConfigError
 from frame_store import __version__

@@ -14,7 +14,7 @@ import pytest
 
 import frame_store
 from cache_builder.cli import cache_info, cache_verify
-from cache_builder.cli.exit_codes import EXIT_MACHINE_FAILED, EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
+from cache_builder.cli.exit_status import EXIT_MACHINE_FAILED, EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
 from frame_store.manifest import encode_manifest, read_manifest
 from tests.support.commands import SMALL, digests, names_beside, run
 from tests.support.videos.tiny_videos import (

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from cache_builder.cli.exit_codes import EXIT_WRONG_COMMAND
+from cache_builder.cli.exit_status import EXIT_WRONG_COMMAND
 from cache_builder.errors import OutputError
 from cache_builder.stages.workspace import Workspace
 from tests.support.commands import SMALL, names_beside, run

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from cache_builder.cli import cache_verify
-from cache_builder.cli.exit_codes import EXIT_MACHINE_FAILED, EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
+from cache_builder.cli.exit_status import EXIT_MACHINE_FAILED, EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
 from cache_builder.repair import repair
 from frame_store.manifest import encode_manifest, read_manifest
 from tests.support.commands import SMALL, digests, run

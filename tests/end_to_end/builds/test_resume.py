@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cache_builder.cli.exit_codes import (
+from cache_builder.cli.exit_status import (
     EXIT_INTERRUPTED,
     EXIT_MACHINE_FAILED,
     EXIT_NOT_WHOLE,

@@ -11,7 +11,7 @@ import frame_store
 from cache_builder import build_cache, open_videos
 from cache_builder.build.pipeline import default_output
 from cache_builder.cli import cache_info, cache_verify
-from cache_builder.cli.exit_codes import EXIT_NOT_WHOLE
+from cache_builder.cli.exit_status import EXIT_NOT_WHOLE
 from frame_store.shared import user_path
 from loader import FrameLoader, webdataset_batches
 from tests.support.commands import SMALL, digests, run

@@ -16,7 +16,7 @@ import frame_store
 from cache_builder.build import pipeline as build_module
 from cache_builder.build.inputs import read_inputs
 from cache_builder.cli import cache_verify
-from cache_builder.cli.exit_codes import EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
+from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
 from tests.support.commands import SMALL, digests, names_beside, run
 from tests.support.videos.tiny_videos import (
     damage_packets,

@@ -12,7 +12,7 @@ from frame_cache_tools.samples.numbered_videos import draw_frame, read_frame
 
 import frame_store
 from cache_builder.cli import cache_info, cache_verify
-from cache_builder.cli.exit_codes import EXIT_NOT_WHOLE
+from cache_builder.cli.exit_status import EXIT_NOT_WHOLE
 from cache_builder.video.decode import units as units_module
 from cache_builder.video.scan.video_scan import scan_video
 from tests.support.commands import SMALL, run

@@ -12,7 +12,7 @@ import pytest
 
 import frame_store
 from cache_builder import open_videos
-from cache_builder.cli.exit_codes import EXIT_NOT_WHOLE
+from cache_builder.cli.exit_status import EXIT_NOT_WHOLE
 from cache_builder.errors import VideoError
 from cache_builder.video.ffmpeg_log.capture import MAX_CHARACTERS
 from cache_builder.video.ffmpeg_log.demuxer import DemuxerLog, demuxer_log

@@ -10,7 +10,7 @@ import pytest
 from av.bitstream import BitStreamFilterContext
 
 import frame_store
-from cache_builder.cli.exit_codes import EXIT_NOT_WHOLE
+from cache_builder.cli.exit_status import EXIT_NOT_WHOLE
 from cache_builder.video.decode import units as units_module
 from cache_builder.video.ffmpeg_log.capture import capture_log
 from cache_builder.video.ffmpeg_log.decoder import DecoderLog, decoder_log

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import frame_store
-from cache_builder.cli.exit_codes import EXIT_NOT_WHOLE
+from cache_builder.cli.exit_status import EXIT_NOT_WHOLE
 from cache_builder.video.opening import open_video
 from tests.support.commands import SMALL
 from tests.support.videos.hand_made_mp4 import HandMadeMp4, full_box, jpeg_picture

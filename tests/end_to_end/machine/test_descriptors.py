@@ -17,7 +17,7 @@ import pytest
 
 import cache_builder
 import loader
-from cache_builder.cli.exit_codes import EXIT_MACHINE_FAILED, EXIT_NOT_WHOLE
+from cache_builder.cli.exit_status import EXIT_MACHINE_FAILED, EXIT_NOT_WHOLE
 from cache_builder.discover import discover_videos
 from cache_builder.folder_scan.scan_cache import scan_videos
 from cache_builder.jobs.spill import UnitSpill

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cache_builder.cli.exit_codes import EXIT_MACHINE_FAILED, EXIT_WRONG_COMMAND
+from cache_builder.cli.exit_status import EXIT_MACHINE_FAILED, EXIT_WRONG_COMMAND
 from frame_store import open_store
 from frame_store.manifest import read_manifest
 from tests.support.faults.fault_trials import KILLED, VARIANTS, FaultTrials, ReadTrials

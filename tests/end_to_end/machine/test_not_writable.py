@@ -6,7 +6,7 @@ import pytest
 
 from cache_builder.build.pipeline import run_build
 from cache_builder.cli import cache_verify
-from cache_builder.cli.exit_codes import EXIT_WRONG_COMMAND
+from cache_builder.cli.exit_status import EXIT_WRONG_COMMAND
 from cache_builder.errors import OutputError
 from cache_builder.settings import BuildSettings, resolve
 from tests.support.commands import SMALL, run

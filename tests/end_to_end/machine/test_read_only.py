@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cache_builder.cli.exit_codes import EXIT_WRONG_COMMAND
+from cache_builder.cli.exit_status import EXIT_WRONG_COMMAND
 from tests.support.commands import SMALL, digests, run
 from tests.support.videos.tiny_videos import simple_specs, tiny_folder
 

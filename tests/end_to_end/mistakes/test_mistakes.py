@@ -7,7 +7,7 @@ from frame_cache_tools.bench.cli import main as cache_bench
 from frame_cache_tools.bias.cli import main as cache_bias
 
 from cache_builder.cli import cache_build, cache_info, cache_verify
-from cache_builder.cli.exit_codes import EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
+from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
 from tests.support.commands import SMALL, run
 from tests.support.videos.tiny_videos import simple_specs, tiny_folder
 

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from cache_builder.cli.exit_codes import EXIT_MACHINE_FAILED
+from cache_builder.cli.exit_status import EXIT_MACHINE_FAILED
 from tests.support.faults.faults import BuildServer, Ended, Fault, digests
 from tests.support.videos.tiny_videos import simple_specs, tiny_folder, tiny_video
 

@@ -13,7 +13,7 @@ from frame_cache_tools.bias.cli import EXIT_WRONG_COMMAND, main
 
 import frame_store
 from cache_builder.cli import Terminated
-from cache_builder.cli.exit_codes import EXIT_INTERRUPTED, EXIT_MACHINE_FAILED, EXIT_TERMINATED
+from cache_builder.cli.exit_status import EXIT_INTERRUPTED, EXIT_MACHINE_FAILED, EXIT_TERMINATED
 from loader.sampling.orders.epoch import epoch_order
 from tests.support.bias_command import bias, samplers
 

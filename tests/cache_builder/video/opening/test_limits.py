@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 import frame_store
-from cache_builder.cli.exit_codes import EXIT_NOT_WHOLE
+from cache_builder.cli.exit_status import EXIT_NOT_WHOLE
 from cache_builder.discover import discover_videos
 from cache_builder.errors import VideoError
 from cache_builder.folder_scan import scan_cache as scan_cache_module
