@@ -135,7 +135,7 @@ def test_videos_that_are_not_those_are_named_and_nothing_is_touched(
             "av: 17.0 there",
         ),
         (lambda manifest: {"config": {}}, "contradicts the rest"),
-        (lambda manifest: {"config": manifest.config | {"seed": "x"}}, "is that of no build here"),
+        (lambda manifest: {"config": manifest.config | {"seed": "x"}}, "is not one of this version"),
         (lambda manifest: {"config": manifest.config | {"frames_per_shard": 7}}, "not those of its settings"),
         (
             lambda manifest: {
@@ -371,7 +371,7 @@ def test_an_index_that_the_shards_do_not_give_is_refused(cache_of):
     spoilt = digests(cache)
     result = repaired(cache)
     assert result.exit_code == EXIT_NOT_WHOLE
-    assert "otherwise than the manifest says, with other versions: zarr: 1 there" in result.stderr
+    assert "the new files differ from the manifest, with other versions: zarr: 1 there" in result.stderr
     assert digests(cache) == spoilt
 
 

@@ -88,7 +88,7 @@ def check_refused(answers, *words):
 
 def test_no_driver(stub_driver, no_real_driver, video):
     answers = stub_driver.call(ask_for_the_gpu, video.path.parent, folder=stub_driver.without_driver).value
-    check_refused(answers, "libcuda.so.1", "loader's path", "--gpus all")
+    check_refused(answers, "libcuda.so.1", "library path", "--gpus all")
 
 
 def test_no_decoder_in_the_driver(stub_driver, no_real_driver, video):

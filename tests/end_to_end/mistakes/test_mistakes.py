@@ -108,7 +108,7 @@ OF_VIDEOS = {
 
 NO_VIDEOS = {
     "gone": "no such folder or video",
-    "notes.txt": "is neither a folder nor a file with one of the extensions of a video",
+    "notes.txt": "is neither a folder nor a file with the extension of a video",
     "empty": "holds no video; videos have these extensions",
     "other": "holds no video (passed over by extension: 1 .csv); videos have these extensions",
     "built.cache": "is a cache, and holds no videos; cache-info shows what is in it",

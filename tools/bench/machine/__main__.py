@@ -8,4 +8,5 @@ from pathlib import Path
 
 from frame_cache_tools.bench.machine.describe import describe_machine
 
-print(json.dumps(describe_machine(Path.cwd())))
+if __name__ == "__main__":
+    print(json.dumps(describe_machine(Path.cwd())))
