@@ -15,7 +15,7 @@ class Progress(Protocol):
         ...
 
     def note(self, line: str) -> None:
-        """Show a message that is no error."""
+        """Show a message that is not an error."""
         ...
 
 

@@ -132,7 +132,7 @@ def setting_values(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted key -> value that is no object.
+    """Dotted key -> value that is not an object.
 
     >>> _leaves({"a": {"b": 1}, "c": [2]})
     {'a.b': 1, 'c': [2]}

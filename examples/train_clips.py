@@ -1,4 +1,4 @@
-"""Train a model on clips: it tells whether a clip runs forward or backward, which takes no labels.
+"""Train a model on clips: the model predicts whether a clip runs forward or backward, which takes no labels.
 
     cache-build videos/ --layout video --out videos.cache
     python examples/train_clips.py videos.cache --clip-frames 8 --clip-stride 2
@@ -45,7 +45,7 @@ def main() -> None:
         clip_stride=options.clip_stride,
         device=options.device,
     )
-    print(batches)  # says how many clips and batches an epoch has
+    print(batches)  # how many clips and batches an epoch has
     model = make_model().to(options.device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
 

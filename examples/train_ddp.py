@@ -3,7 +3,7 @@
     cache-build videos/
     torchrun --standalone --nproc-per-node 2 examples/train_ddp.py videos.cache --checkpoint run.pt
 
-Stop it and start the same command again: it continues behind the last checkpoint, with the frames that this epoch has
+Stop it and start the same command again: it continues after the last checkpoint, with the frames that this epoch has
 not shown yet. The number of processes may be another one. The model learns by how many quarter turns a frame was
 rotated, which takes no labels.
 """
@@ -88,7 +88,7 @@ def main() -> None:
                 state = {
                     "model": model.module.state_dict(),
                     "optimizer": optimizer.state_dict(),
-                    "batches": batches.state_dict(),  # the place behind this batch
+                    "batches": batches.state_dict(),  # the place after this batch
                     "step": step,
                 }
                 unfinished = options.checkpoint.with_suffix(".tmp")

@@ -18,7 +18,7 @@ class PixelCodec(Protocol):
         ...
 
     def decode_into(self, payload: bytes, out: Frames) -> None:
-        """Decode into `out` (H, W, 3), C-contiguous. Raises ValueError where the payload is no such frame."""
+        """Decode into `out` (H, W, 3), C-contiguous. Raises ValueError if the payload is not such a frame."""
         ...
 
 

@@ -40,7 +40,7 @@ class PtsGap(Record, frozen=True, kw_only=True):
     """A frame whose pts is more than 1.5 median steps after that of the frame before it."""
 
     frame: int
-    """Ordinal of the frame behind the gap."""
+    """Ordinal of the first frame after the gap."""
     seconds: float
     """Its pts minus that of the frame before, rounded to a microsecond."""
 

@@ -54,10 +54,10 @@ class RowProblem(NamedTuple):
 
 
 def find_row_problem(rows: FrameIndex, *, manifest: StoreManifest, shard_id: int) -> RowProblem | None:
-    """Check a shard's rows of the index: their places, payloads inside the shard that share no byte, known videos.
+    """Check that each row has the right shard and slot, and a video that exists; and that payloads do not overlap.
 
-    `rows` are those of the frames that the manifest gives to shard `shard_id`, in order. Payloads lie in the order of
-    the slots, so it is enough to compare neighbours.
+    Each payload must lie inside the shard. `rows` are those of the frames that the manifest gives to shard `shard_id`,
+    in order. Payloads lie in the order of the slots, so it is enough to compare neighbours.
     """
     num_bytes, max_length = manifest.shards[shard_id].num_bytes, max_payload_bytes(manifest)
     offsets, lengths = rows["byte_offset"], rows["byte_length"].astype(np.uint64)
@@ -93,7 +93,7 @@ def find_row_problem(rows: FrameIndex, *, manifest: StoreManifest, shard_id: int
 
 
 def max_payload_bytes(manifest: StoreManifest) -> int:
-    """Most bytes of an encoded frame, so that no index makes a reader read gigabytes for one frame.
+    """Most bytes of an encoded frame. A limit: a damaged index cannot make a reader load gigabytes for one frame.
 
     JPEG: twice what libjpeg-turbo's `tjBufSize` allows for 4:4:4, and room for metadata. Zstandard:
     `ZSTD_compressBound`.

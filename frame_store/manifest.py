@@ -107,7 +107,7 @@ class VideoEntry(Record, frozen=True, kw_only=True):
     reason: str | None
     """Why the video is not whole; None for whole videos."""
     notes: list[str]
-    """Differences that are no damage: counts of the header or of packets that decoding did not confirm."""
+    """Differences that are not damage: counts of the header or of packets that decoding did not confirm."""
     num_bytes: int | None
     sha256: str | None
     num_frames_in_header: int | None
@@ -283,9 +283,9 @@ def read_manifest(store_path: Path) -> StoreManifest:
     """The manifest of the store at `store_path`.
 
     Raises:
-        StoreNotFoundError: the path holds no cache; the message has what it holds instead, and the remedy.
-        StoreFormatError: as `decode_manifest`; also a manifest of more than 512 MiB, a symbolic link or no file, or a
-            manifest that is missing where the rest of a cache is there.
+        StoreNotFoundError: the path holds no cache; the message states what it holds instead, and the remedy.
+        StoreFormatError: as `decode_manifest`; also a manifest of more than 512 MiB, a symbolic link or not a file; or a
+            cache in which only the manifest is missing.
         StoreDamagedError: the disk cannot read the manifest.
         OSError: no more files can be opened.
     """

@@ -51,7 +51,7 @@ def _by_its_neighbours(path: Path) -> tuple[str, str] | None:
 
 
 def _what_a_file_is(path: Path) -> tuple[str, str]:
-    """As `_what_is_there`, for a path that is no folder."""
+    """As `_what_is_there`, for a path that is not a folder."""
     if not os.path.lexists(path):
         return "no such folder", "check the path, or build a cache first: cache-build DIR"
     if path.is_file() and is_video_name(path.name):

@@ -87,26 +87,26 @@ class PrefetchingStore(FrameStore, Protocol):
     """A store on a disk that can fetch frames ahead of time."""
 
     def prefetch(self, frame_ids: FrameIds) -> bool:
-        """Start reading the frames into memory; returns at once whether some of a few frames were not in memory.
+        """Start reading the frames into memory. Does not wait, and finds no damage: it is a hint.
 
-        A hint: `read_frames` finds damage, not this method.
+        It looks for a few of the frames, and returns True if one was not in memory.
         """
         ...
 
 
 @runtime_checkable
 class DecodesInGroups(FrameStore, Protocol):
-    """A store that decodes the frames before a frame to reach it, so that neighbours cost nothing more.
+    """To read a frame, this store decodes the frames before it; these are then free.
 
     With `decode_groups`, a reader decodes each group once for all the batches that it looks ahead to.
     """
 
     def decode_groups(self, frame_ids: FrameIds) -> npt.NDArray[np.int64]:
-        """Group of each frame, int64 (B,): the id of the frame at which decoding starts to reach it.
+        """Group of each frame, int64 (B,): the id of the frame where decoding must start.
 
         One run of the decoder gives the frames of a group in the order of their ids, so the last wanted frame decides
-        the cost: `max(ids) - group + 1` frames are decoded. Groups are a hint for planning. A store may learn better
-        ones while it reads (groups then merge), and `read_frames` gives the right frames in any case.
+        the cost: `max(ids) - group + 1` frames are decoded. Groups are a hint for planning. While a store reads, it
+        may learn better groups (groups then merge). `read_frames` gives the right frames in any case.
         Raises `FrameIdError`.
         """
         ...
@@ -179,7 +179,7 @@ def check_out(out: Frames | None, *, num_frames: int, frame_shape: tuple[int, in
 
     Raises:
         ValueError: wrong shape or dtype, not C-contiguous, or read-only.
-        TypeError: `out` is no numpy array.
+        TypeError: `out` is not a numpy array.
     """
     shape = (num_frames, *frame_shape)
     if out is None:

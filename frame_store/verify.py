@@ -43,7 +43,7 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[str]
     """One line each, with the file and, where it is known, the frame."""
     notes: list[str]
-    """Files and folders that are no part of the cache and that no reader opens, such as an editor's backup."""
+    """Files and folders that are not part of the cache and that no reader opens, such as an editor's backup."""
 
     @property
     def summary(self) -> str:
@@ -102,7 +102,7 @@ def verify_store(path: Path, *, progress: Callable[[int], None] = lambda _: None
 
 
 def has_size(store_path: Path, entry: FileEntry) -> bool:
-    """Whether a file of the store is there, is no link, and has the size in the manifest."""
+    """Whether a file of the store exists, is not a link, and has the size in the manifest."""
     try:
         require_plain_file(store_path, entry.name)
         return (store_path / entry.name).stat().st_size == entry.num_bytes

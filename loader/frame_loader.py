@@ -38,7 +38,7 @@ from loader.sampling.orders import Int64s
 from loader.store_argument import StoreOrPath, opened_store
 
 BATCHES_PER_WARM_PROBE = 32
-"""When a few pages of a batch are found in memory, the batches up to the next probe are taken to be there, too."""
+"""A probe looks at a few pages of a batch. If they are in memory, the loader does not probe the next 31 batches."""
 
 DEFAULT_LOOKAHEAD_BYTES = 1 << 30
 
@@ -51,9 +51,9 @@ class FrameLoader:
     """Iterates `FrameBatch` over any frame store, cached or live; one iteration is one epoch.
 
     The first iteration is epoch 0, and each further iteration is the next epoch. `set_epoch` chooses another one. An
-    iteration takes its epoch when its first batch is read: `iter(loader)` alone takes no epoch, and an iteration whose
-    first batch could not be read takes none either. A peek, `next(iter(loader))`, takes the epoch and reads
-    `read_ahead` more batches; `set_epoch` goes back.
+    iteration takes its epoch when its first batch is read. `iter(loader)` alone takes no epoch, and neither does an
+    iteration whose first batch could not be read. A peek, `next(iter(loader))`, takes the epoch and reads `read_ahead`
+    more batches; after it, `set_epoch` sets the epoch again.
 
     The order of frames depends on the shard sizes and the arguments alone, never on threads or processes. The loader
     reads with threads, not with worker processes: reading and decoding release the GIL, and a batch stays where it was
@@ -89,8 +89,8 @@ class FrameLoader:
                 opens them again. A store that the caller opened stays open.
             num_threads: batches read at the same time. None means the number of CPUs that this process may use, and at
                 least 8 for a store that decodes on a GPU.
-            read_ahead: batches read or being read beyond the one handed out. It bounds memory, and how far ahead a
-                cold disk is asked for frames. None means num_threads + 1, or num_threads with `augment`.
+            read_ahead: batches that are read, or being read, beyond the one handed out. This number bounds memory, and
+                how early a cold disk is asked for frames. None means num_threads + 1, or num_threads with `augment`.
             device: device of the batches: "cpu", "cuda" (torch's current GPU), "cuda:1", or a torch.device. None means
                 the GPU that the store decodes on, or the CPU for other stores. A store that decodes on a GPU copies
                 frames to the host only for "cpu".
@@ -150,7 +150,7 @@ class FrameLoader:
         self._augment = checked_augment(augment)
         self._lookahead = whole_number("lookahead", lookahead, least=0, error=SamplingError)
         lookahead_bytes = whole_number("lookahead_bytes", lookahead_bytes, least=0, error=SamplingError)
-        # No more frames can wait than the window and the steps under way hold.
+        # More frames than those of the window and of the steps under way never wait.
         self._lookahead_frames = min(
             lookahead_bytes // prod(store.frame_shape),
             (self._lookahead + self._read_ahead) * self._plan.frames_per_batch,
@@ -176,9 +176,9 @@ class FrameLoader:
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of the next iteration whose first batch is read.
 
-        The iteration begins at the start of the epoch, with one exception: if a state inside this epoch was loaded, it
-        goes on from that state. Frameworks and training loops set the epoch that they resume, and must not lose the
-        place in it.
+        The iteration begins at the start of the epoch, with one exception: if a state inside this epoch was loaded, the
+        iteration goes on from that state. This is because frameworks and training loops that resume an epoch also set
+        it, and the place in the epoch must not be lost.
 
         Raises:
             SamplingError: not in [0, 2**32).
@@ -316,11 +316,11 @@ class FrameLoader:
 
 def _handed_out(batch: ReadBatch, iteration: Iteration, *, position: int) -> FrameBatch:
     iteration.give(position)
-    return batch.handed_out()  # in the caller's thread: the stream that is current there has to wait
+    return batch.handed_out()  # in the caller's thread, because that thread's current stream has to wait
 
 
 class _Prefetcher:
-    """Asks the disk for frames ahead of time; only now and then while they are found in memory."""
+    """Asks the disk for frames ahead of time. While frames are found in memory, it asks only for some batches."""
 
     def __init__(self, store: FrameStore) -> None:
         self._store = store if isinstance(store, PrefetchingStore) else None

@@ -268,16 +268,16 @@ class _Build:
             for entry in self._broken_files(existing)
         ]
         lines += setting_differences(self._config.to_builtins(), existing.config)
-        there = {video.path: video.sha256 for video in existing.videos}
+        found = {video.path: video.sha256 for video in existing.videos}
         asked = {
             path: None if digest.startswith("unreadable") else digest
             for path, digest in inputs.identity().items()
         }
-        lines += list_changes(there, asked)
+        lines += list_changes(found, asked)
         on_device = {video.path for video in existing.videos if ON_DEVICE_COUNT in video.facts}
         for path in sorted(on_device.symmetric_difference(decoders.paths.values())):
-            there_by, here_by = ("a GPU", "the CPU") if path in on_device else ("the CPU", "a GPU")
-            lines.append(f"video {path}: decoded by {there_by} there, by {here_by} now ({{--device}})")
+            before, now = ("a GPU", "the CPU") if path in on_device else ("the CPU", "a GPU")
+            lines.append(f"video {path}: decoded by {before} there, by {now} now ({{--device}})")
         if not lines:
             lines.append("videos that were and are unreadable, now for another reason")
         raise OutputError(
@@ -322,7 +322,7 @@ class _Build:
     def _require_space(self, inputs: Inputs) -> None:
         """Refuse a build that cannot fit on the disk, and note that it may not fit: spill and cache exist together.
 
-        How well pixels compress is not known before they are compressed, so a typical size is no reason to refuse.
+        How well pixels compress is not known before they are compressed, so a typical size gives a note, not an error.
         """
         config = self._config
         if config.fps is not None:

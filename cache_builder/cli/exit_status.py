@@ -70,7 +70,7 @@ def say_error(text: str) -> None:
 def say(text: str) -> None:
     """Print to stdout. Control characters are escaped: the text may come from a manifest of unknown origin.
 
-    A reader that closes the pipe (`| head`) is no error. A full disk is a MachineError.
+    A reader that closes the pipe (`| head`) is not an error. A full disk is a MachineError.
     """
     try:
         click.echo(without_controls(text, kept="\n"))

@@ -1,7 +1,7 @@
 """A manifest as text, for `cache-info`.
 
 `config` and `facts` of a manifest are informative. A manifest from another program may lack them or hold other values;
-the text then says `unknown`.
+the text then shows `unknown`.
 """
 
 from collections.abc import Sequence

@@ -42,7 +42,7 @@ def cache_verify(cache: Path, as_json: bool, repair: bool, videos: Path | None, 
             from cache_builder.repair import repair_cache
 
             for entry in repair_cache(cache, videos, workers=workers or num_usable_cpus(), progress=progress):
-                progress.note(f"{entry.name}: made again, as the manifest says")
+                progress.note(f"{entry.name}: made again, equal to the manifest's hash")
         num_frames = read_manifest(cache).num_frames
         progress.start("verify", num_frames, "frames")
         result = verify_store(cache, progress=progress.advance)

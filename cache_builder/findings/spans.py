@@ -59,7 +59,7 @@ class VideoFrames:
         packets = self._scan.packets
         changes = self._format_changes()
         corrupt_runs = runs_of_true(self._is_corrupt)
-        spans = self._spans_told
+        spans = self._spans_reported
         if len(self.packets_lost):
             lost = dict.fromkeys(self.packets_lost.tolist(), "no frame came of it, and nothing says why")
             spans = self._damaged_spans(dict(sorted((self._complaints() | lost).items())))
@@ -107,14 +107,14 @@ class VideoFrames:
 
     @cached_property
     def packets_lost(self) -> npt.NDArray[np.int64]:
-        """Ordinals of the packets that gave no frame without any error reported, outside of all damaged spans."""
+        """Ordinals of the packets outside all damaged spans that gave no frame, though no error was reported."""
         lost = self.packets_without_frame.get("without a reason", np.zeros(0, np.int64))
-        for span in self._spans_told if len(lost) else []:
+        for span in self._spans_reported if len(lost) else []:
             lost = lost[(lost < span.first_packet) | (lost > span.last_packet)]
         return lost
 
     @cached_property
-    def _spans_told(self) -> list[DamagedSpan]:
+    def _spans_reported(self) -> list[DamagedSpan]:
         """Damaged spans of the errors that demuxer and decoder reported."""
         return self._damaged_spans(self._complaints())
 
@@ -152,8 +152,8 @@ class VideoFrames:
                 # An error at the end of the stream concerns the last packets, which the decoder still held.
                 complaints.setdefault(min(packet, last_packet), reason)
             for packet in receipt.corrupt_packets:
-                # FFmpeg's parser knows that a picture is complete when the next one begins, and then sets the flag of
-                # the complete one if data of the next is missing.
+                # FFmpeg may set the corrupt flag one packet too early, so the next packet is suspected too: the parser
+                # completes a picture when the next one begins, and missing data of the next then flags the first.
                 for suspect in range(packet, min(packet + 2, last_packet + 1)):
                     complaints.setdefault(suspect, f"packet {packet} flagged corrupt by the demuxer")
         for packet in np.flatnonzero(self._scan.packets.is_at_demuxer_error).tolist():
@@ -179,9 +179,9 @@ class VideoFrames:
         is_clean_start = packets.is_keyframe & ~is_bad & (frame_of_packet >= 0)
         is_clean_start[self._packets[~self._is_intra]] = False
         clean_starts = np.flatnonzero(is_clean_start)
-        # After the keyframe of an open GOP, an H.264 decoder still numbers its references from the pictures before it.
-        # If one of those is missing, it uses wrong references until it has dropped all of them. Other codecs name their
-        # references, or drop them at a keyframe.
+        # After the keyframe of an open GOP, an H.264 decoder still counts the pictures before the keyframe among its
+        # references. If one of these pictures is missing, the decoder uses wrong references until it has dropped all of
+        # them. Other codecs name their references, or drop them at a keyframe.
         keeps_references = self._scan.facts.codec == "h264" and _has_open_gops(packets, frame_of_packet)
         groups: dict[int, list[int]] = {}
         for packet in complaints:
@@ -192,7 +192,8 @@ class VideoFrames:
                 place = int(np.searchsorted(clean_starts, clean_starts[place] + MAX_REFERENCE_FRAMES))
             last = max(groups, default=None)
             if last is not None and (last == len(clean_starts) or packet < clean_starts[last]):
-                groups[max(last, place)] = groups.pop(last)  # within the span of the error before
+                # This packet lies in the span of the error before it.
+                groups[max(last, place)] = groups.pop(last)
                 place = max(last, place)
             groups.setdefault(place, []).append(packet)
         return [
@@ -253,7 +254,7 @@ def output_pts_seconds(scan: VideoScan, receipts: Sequence[UnitReceipt]) -> npt.
 def _leads_to(
     packet: int, keyframe: int, packets: PacketTable, frame_of_packet: npt.NDArray[np.int64]
 ) -> bool:
-    """Whether a packet that is coded after a keyframe, and before the next one, is shown before it."""
+    """Whether a packet that is coded between `keyframe` and the next keyframe is shown before `keyframe`."""
     if packets.is_keyframe[keyframe + 1 : packet + 1].any():
         return False
     frame, keyframe_frame = frame_of_packet[[packet, keyframe]].tolist()
@@ -264,14 +265,14 @@ def _leads_to(
 
 
 def _has_open_gops(packets: PacketTable, frame_of_packet: npt.NDArray[np.int64]) -> bool:
-    """Whether any packet is coded after a keyframe and shown before it."""
+    """Whether any packet is coded after a keyframe and shown before this keyframe."""
     keyframes = np.flatnonzero(packets.is_keyframe)
-    behind = np.arange(keyframes[0], len(packets)) if len(keyframes) else np.zeros(0, np.int64)
-    last_keyframe = keyframes[np.searchsorted(keyframes, behind, side="right") - 1]
+    coded = np.arange(keyframes[0], len(packets)) if len(keyframes) else np.zeros(0, np.int64)
+    last_keyframe = keyframes[np.searchsorted(keyframes, coded, side="right") - 1]
     frames, pts = frame_of_packet, packets.pts
-    is_led_up = (frames[behind] >= 0) & (frames[behind] < frames[last_keyframe])
-    has_pts = (pts[behind] != NO_PTS) & (pts[last_keyframe] != NO_PTS)
-    return bool((is_led_up | has_pts & (pts[behind] < pts[last_keyframe])).any())
+    is_led_up = (frames[coded] >= 0) & (frames[coded] < frames[last_keyframe])
+    has_pts = (pts[coded] != NO_PTS) & (pts[last_keyframe] != NO_PTS)
+    return bool((is_led_up | has_pts & (pts[coded] < pts[last_keyframe])).any())
 
 
 def runs_of_true(flags: npt.NDArray[np.bool_]) -> list[FrameRun]:

@@ -169,7 +169,7 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
             first, end = facts.bytes_not_read
             notes.append(
                 f"about {counted_in_groups(end - first, 'byte')} of it, from byte {first:,} on, "
-                "are no part of what was read"
+                "are not part of what was read"
             )
         if facts.stream_choice != "only":
             chosen = "FFmpeg's best" if facts.stream_choice == "best" else "the first that is no cover art"
@@ -300,7 +300,7 @@ def _findings_notes(findings: FrameFindings, *, num_hidden: int) -> list[str]:
     if turned is not None:
         notes.append(
             f"its display matrix changes at frame {turned.frame} ({turned.before.orientation} to "
-            f"{turned.after.orientation}); all its frames are stored as the first one's says"
+            f"{turned.after.orientation}); the first matrix is used for all its frames"
         )
     changes = [(change.frame, _changed_text(change)) for change in findings.format_changes]
     first, text = next(((frame, text) for frame, text in changes if text), (0, ""))

@@ -74,7 +74,7 @@ class _ScannedVideoJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class StartCheckJob(_ScannedVideoJob, frozen=True, kw_only=True, eq=False):
-    """Try whether decoding can start at a few keyframes of the video, of which the scan gives no proof."""
+    """Try whether decoding can start at a few keyframes of the video for which the scan gives no proof."""
 
     @property
     def limits(self) -> JobLimits:

@@ -157,7 +157,7 @@ class NvdecDevice:
             return stream.codec_context
         codec = stream.codec_context.codec.canonical_name
         if av.Codec(self.decoder, "r").canonical_name != codec:
-            raise DeviceError(relative_path, f"{self.decoder} is no decoder for {codec}")
+            raise DeviceError(relative_path, f"{self.decoder} is not a decoder for {codec}")
         decoder = av.CodecContext.create(self.decoder, "r", hwaccel=self.hwaccel())
         assert isinstance(decoder, VideoCodecContext)
         decoder.extradata = stream.codec_context.extradata

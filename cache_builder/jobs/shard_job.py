@@ -105,7 +105,7 @@ def shard_rows_path(building: Path, shard_id: int) -> Path:
 
 
 class PlanNames(msgspec.Struct, frozen=True, kw_only=True):
-    """`plan/names.json`: the names behind the numbers in `sources.npy`."""
+    """`plan/names.json`: the names that the numbers in `sources.npy` stand for."""
 
     videos: list[str]
     units: list[str]

@@ -49,7 +49,7 @@ def open_videos(
     Raises:
         InputFolderError: no such folder, or no video in it.
         ValueError: an empty path, a size, an aspect, `max_open` or `workers` out of range, another device or decoder,
-            or a `decode_all` that is no flag.
+            or a `decode_all` that is not a flag.
         CudaUnavailableError: there is no such GPU, or it has no decoder; contains the remedy.
         CudaForkError: this process was forked from one that had started CUDA.
         OSError: the scan cache cannot be written, or no more files can be opened.

@@ -68,7 +68,7 @@ def shown_at_ticks(fps: Fraction, times: FrameTimes) -> Selection:
     def keeps(ordinal: int, pts: int | None, following_pts: int | None) -> bool:
         if pts is None:
             return False
-        # Of several frames with one pts, the last is the one before another pts.
+        # Several frames may share one pts. The last of them is the one whose next frame has another pts.
         start = times.seconds(pts, last_of_equal=following_pts != pts)
         if following_pts is None:
             end = times.end_seconds

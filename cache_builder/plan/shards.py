@@ -20,7 +20,7 @@ class ShardPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def shard_starts(self) -> npt.NDArray[np.int64]:
-        """First frame id of each shard and N behind the last, shape (S + 1,)."""
+        """First frame id of each shard, and N as the last entry, shape (S + 1,)."""
         return np.concatenate([[0], np.cumsum(self.shard_sizes)]).astype(np.int64)
 
 

@@ -244,13 +244,13 @@ class _Repair:
 
     def _other_versions(self) -> list[str]:
         """One line for each library whose version differs from the manifest."""
-        here = library_versions(DecoderChoice())
-        there = {
+        installed = library_versions(DecoderChoice())
+        recorded = {
             name: version
             for name, version in self._manifest.library_versions.items()
             if name not in {"GPU", "torch"}  # a GPU decoded none of the needed videos
         }
-        return [line.replace("asked for", "installed here") for line in json_differences(here, there)]
+        return [line.replace("asked for", "installed here") for line in json_differences(installed, recorded)]
 
     def _write_shards(self, plan: ShardPlan, shard_ids: Sequence[int]) -> None:
         manifest, workspace = self._manifest, self._workspace
@@ -305,13 +305,13 @@ class _Repair:
         """Scans of the needed videos, errors for the others, and all paths, by `video_id`."""
         entries = self._manifest.videos
         assert self._videos is not None  # `_require_decodable` has refused that
-        there = {video.relative_path: video for video in discover_videos(self._videos)}
-        problems = [f"{entries[row].path}: missing" for row in needed if entries[row].path not in there]
-        found = [there[entries[row].path] for row in needed if entries[row].path in there]
+        videos = {video.relative_path: video for video in discover_videos(self._videos)}
+        problems = [f"{entries[row].path}: missing" for row in needed if entries[row].path not in videos]
+        found = [videos[entries[row].path] for row in needed if entries[row].path in videos]
         self._progress.start("scan", len(found), "videos")
         scans: list[VideoScan | VideoError] = [VideoError(entry.path, "not needed") for entry in entries]
         rows = {entry.path: row for row, entry in enumerate(entries)}
-        # No scan cache: it recognizes files by size and time, and here every byte must be the same.
+        # No scan cache: it recognizes files by size and time, but in a repair every byte must be the same.
         with WorkerPool[Any, Any](num_workers=self._workers) as pool:
             found_scans = scan_videos(found, cache_path=None, pool=pool)
         for video, scan in zip(found, found_scans, strict=True):
@@ -329,7 +329,7 @@ class _Repair:
                 remedy=f"give the folder that holds them, or {REBUILD}",
             )
         unused = self._videos
-        return scans, [there[entry.path].path if entry.path in there else unused for entry in entries]
+        return scans, [videos[entry.path].path if entry.path in videos else unused for entry in entries]
 
     def _require_right(self) -> None:
         """Check that all new files match the manifest, before any of them replaces a damaged one."""

@@ -172,7 +172,7 @@ def _fit(distances: npt.NDArray[np.int64], period: Fraction) -> _Fit:
 def _fit_runs(
     found: npt.NDArray[Any], on_grid: npt.NDArray[Any], period: Fraction
 ) -> tuple[npt.NDArray[Any], int]:
-    """Times of frames of which some may be missing, and the number of frames that the grid from the first one misses.
+    """Times of frames, some of which may be missing; and the number of frames that are not on the first frame's grid.
 
     After a gap, a run of frames either continues on the grid of the first frame or has its own grid, as in recordings
     that were joined.

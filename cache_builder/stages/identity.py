@@ -1,4 +1,4 @@
-"""The identity of a build is what decides its bytes: settings, videos, library versions. Here two are compared."""
+"""Compare the identities of two builds: the settings, videos and library versions that decide the bytes."""
 
 import importlib.metadata
 from collections.abc import Mapping
@@ -40,43 +40,43 @@ def list_changes(then: Mapping[str, str | None], now: Mapping[str, str | None]) 
     return lines
 
 
-def setting_differences(asked: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
+def setting_differences(asked: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     """One line for each setting in which two resolved configurations differ, with the marks of `setting_names`.
 
-    Both are `BuildConfig`s as JSON. `there` may come from a file of unknown origin: keys that belong to no setting come
+    Both are `BuildConfig`s as JSON. `found` may come from a file of unknown origin: keys that belong to no setting come
     last, under their own names.
 
     >>> setting_differences({"geometry": {"height": 32, "width": 64}}, {"geometry": {"height": 64, "width": 64}})
     ['{--size}: 64 there, 32x64 asked for']
     """
-    asked_values, there_values = setting_values(asked), setting_values(there)
+    asked_values, found_values = setting_values(asked), setting_values(found)
     differing = [
-        name for name in asked_values | there_values if asked_values.get(name) != there_values.get(name)
+        name for name in asked_values | found_values if asked_values.get(name) != found_values.get(name)
     ]
     if "encoding" in differing:  # the parameters of an encoding differ with it
         differing = [name for name in differing if name not in _OF_ENCODING]
     settings = {"size", *SETTING_OF_KEY.values()}
     marks = {name: f"{{--{name}}}" if name in settings else name for name in differing}
     return [
-        f"{marks[name]}: {there_values.get(name, NOTHING)} there, {asked_values.get(name, NOTHING)} asked for"
+        f"{marks[name]}: {found_values.get(name, NOTHING)} there, {asked_values.get(name, NOTHING)} asked for"
         for name in sorted(differing, key=lambda name: name not in settings)
     ]
 
 
-def identity_differences(asked: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
+def identity_differences(asked: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     """One line for each setting, video and library in which two identities of builds differ."""
     lines = []
-    asked, there = dict(asked), dict(there)
+    asked, found = dict(asked), dict(found)
     for key in ("config", "videos"):
-        asked_part, there_part = asked.get(key), there.get(key)
-        if isinstance(asked_part, dict) and isinstance(there_part, dict):
+        asked_part, found_part = asked.get(key), found.get(key)
+        if isinstance(asked_part, dict) and isinstance(found_part, dict):
             lines += (
-                setting_differences(asked_part, there_part)
+                setting_differences(asked_part, found_part)
                 if key == "config"
-                else list_changes(there_part, asked_part)
+                else list_changes(found_part, asked_part)
             )
-            asked[key] = there[key] = None
-    return [*lines, *json_differences(asked, there)]
+            asked[key] = found[key] = None
+    return [*lines, *json_differences(asked, found)]
 
 
 def json_differences(expected: Any, found: Any, *, where: str = "") -> list[str]:  # noqa: ANN401 - any JSON value

@@ -71,7 +71,7 @@ class FrameMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         """The metadata in the bytes of a member.
 
         Raises:
-            ValueError: the bytes are no such JSON.
+            ValueError: the bytes are not such JSON.
         """
         try:
             return msgspec.json.decode(raw, type=cls)
@@ -182,7 +182,7 @@ class _Gap:
         return not any(self._bytes[self._position :])
 
     def skip_json(self, frame_id: int, row: np.void, manifest: StoreManifest) -> None:
-        """The padding behind a frame's image, then its `.json` member with the padding behind it."""
+        """The padding after a frame's image, then its `.json` member and the padding after that."""
         self._skip_padding()
         num_bytes = _member_size(self._take(tarfile.BLOCKSIZE), json_member(frame_id))
         record = FrameRecord(

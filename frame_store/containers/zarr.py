@@ -110,7 +110,7 @@ def write_zarr_metadata(
 
 
 def frames_per_shard(manifest: StoreManifest, index: FrameIndex) -> int:
-    """Frames of a whole shard: the entries of the first shard's index, which begins behind the last payload."""
+    """Frames of a whole shard: the entries in the first shard's index, which begins after the last payload."""
     last = index[manifest.shards[0].num_frames - 1]
     num_bytes = manifest.shards[0].num_bytes - int(last["byte_offset"]) - int(last["byte_length"])
     return (num_bytes - _CHECKSUM_BYTES) // _ENTRY_BYTES
@@ -143,8 +143,8 @@ def check_zarr_shard(
     num_bytes = os.fstat(file.number).st_size - int(ends[-1])
     num_entries, rest = divmod(num_bytes - _CHECKSUM_BYTES, _ENTRY_BYTES)
     if rest or num_entries != shard_length or not len(rows) <= num_entries <= MAX_SHARD_LENGTH:
-        behind = counted(num_bytes, "byte")
-        yield f"{behind} behind its last frame, which are no index of {counted(shard_length, 'frame')}"
+        found = counted(num_bytes, "byte")
+        yield f"{found} after its last frame, which are not an index of {counted(shard_length, 'frame')}"
         return
     raw = os.pread(file.number, num_bytes, int(ends[-1]))
     chunks = np.frombuffer(raw, "<u8", 2 * num_entries).reshape(-1, 2)
@@ -234,7 +234,7 @@ def _read_json(store_path: Path, path: str) -> dict[str, Any]:
         raise OSError(error.errno or errno.EIO, error.strerror) from error
     value = json.loads(raw)
     if not isinstance(value, dict):
-        raise ValueError("is no JSON object")  # noqa: TRY004 - what a file holds is a value
+        raise ValueError("is not a JSON object")  # noqa: TRY004 - what a file holds is a value
     return value
 
 

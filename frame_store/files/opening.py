@@ -12,7 +12,9 @@ _OPEN_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class OpenFile:
-    """A file that closes when its last holder drops it: a bounded table of files cannot close it under a reader.
+    """A file that is closed when the last reference to it is gone.
+
+    So a table that drops old files cannot close one that a thread still reads.
 
     Raises:
         OSError: the file cannot be opened, or is a symbolic link.
@@ -25,7 +27,7 @@ class OpenFile:
         self.number = os.open(path, _OPEN_FLAGS)
 
     def __del__(self, _close: Callable[[int], None] = os.close) -> None:
-        # A default argument, because the interpreter at its end empties modules before it drops the last objects.
+        # At shutdown `os` may be gone already; the default argument keeps `os.close`.
         if self.number >= 0:
             _close(self.number)
 
@@ -36,7 +38,8 @@ def require_plain_file(folder: Path, name: str) -> None:
     `folder` itself may be a link: the caller named it.
 
     Raises:
-        OSError: the file is missing, behind or itself a symbolic link, or no regular file; `strerror` has which.
+        OSError: the file is missing, a symbolic link or reached through one, or not a regular file; `strerror`
+            states which.
     """
     path, mode = os.fspath(folder), stat.S_IFDIR
     for part in name.split("/"):
@@ -46,7 +49,7 @@ def require_plain_file(folder: Path, name: str) -> None:
             reason = "is a symbolic link, and a cache holds none; copy it with links followed (cp -rL)"
             raise OSError(errno.ELOOP, reason, path)
     if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "is no regular file", path)
+        raise OSError(errno.EINVAL, "is not a regular file", path)
 
 
 def open_inside(folder: Path, name: str) -> OpenFile:

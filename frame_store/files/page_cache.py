@@ -6,7 +6,7 @@ from frame_store.files.opening import OpenFile
 
 
 def is_cached(file: OpenFile, byte_offset: int) -> bool:
-    """Whether the byte is in the page cache; True where the system has no call to find out, nor one to read ahead."""
+    """Whether the byte is in the page cache. True if the system cannot answer; it then cannot read ahead either."""
     if not hasattr(os, "RWF_NOWAIT"):
         return True
     try:

@@ -60,7 +60,7 @@ class CacheStore:
             StoreNotFoundError: `path` holds no cache.
             StoreFormatError: unknown version or broken manifest.
             StoreDamagedError: the index does not fit the manifest.
-            ValueError: `path` is empty, `reads` is unknown, or `verify_reads` is no flag.
+            ValueError: `path` is empty, `reads` is unknown, or `verify_reads` is not a flag.
             OSError: no more files can be opened.
         """
         if reads not in get_args(Reads):

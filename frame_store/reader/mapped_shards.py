@@ -25,7 +25,7 @@ _MAP_NORESERVE: Final = 0x4000 if sys.platform == "linux" else 0
 
 
 class MappedShards:
-    """Shard files mapped read-only, one behind the other on page boundaries, each at its first use.
+    """Shard files mapped read-only, one after the other on page boundaries. Each is mapped at its first use.
 
     Reserved addresses cost nothing, so a cache of terabytes opens at once. Where a mapped file is cut short, a process
     that touches a missing page is killed (SIGBUS), so the sizes of the files are checked before every copy. A cut

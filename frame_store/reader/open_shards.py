@@ -83,7 +83,7 @@ class ShardFiles:
         )
 
     def unread(self, shard_id: int, frame_id: int, error: OSError) -> OSError:
-        """The error to raise for a frame that the machine cannot read, which is no sign of damage."""
+        """The error to raise for a frame that the machine cannot read, which is not a sign of damage."""
         reason = error.strerror
         if is_out_of_files(error):
             reason = f"{reason} (this process may hold {descriptor_limit()}: ulimit -n)"
@@ -100,7 +100,7 @@ class ShardFiles:
                 try:
                     self._open.popitem(last=False)  # the rest of the process holds more than was left to it
                 except KeyError:
-                    raise self.unread(shard_id, frame_id, error) from error  # this is no damage
+                    raise self.unread(shard_id, frame_id, error) from error  # this is not damage
             else:
                 break
         self._compare_size(shard_id, frame_id, os.fstat(descriptor.number).st_size)

@@ -1,4 +1,4 @@
-"""Small functions that builder and loader both need, and that are no part of the format."""
+"""Small functions that builder and loader both need, and that are not part of the format."""
 
 from frame_store.shared.arguments import flag, user_path, whole_number
 from frame_store.shared.cpu_budget import num_usable_cpus

@@ -14,7 +14,7 @@ def whole_number(
     """The value of an argument as an `int`: an integer of Python or NumPy, but no flag, no float and no text.
 
     Raises:
-        error: the value is no such integer, or is less than `least`.
+        error: the value is not such an integer, or is less than `least`.
 
     >>> whole_number("rank", np.int64(3))
     3

@@ -44,7 +44,7 @@ def is_out_of_files(error: BaseException) -> bool:
 def raise_if_out_of_files(error: BaseException) -> None:
     """Raise `error`, or its cause, if it means that no more files can be opened.
 
-    Such an error is no finding about the file that was to be opened. So code that turns errors into findings about a
+    Such an error shows nothing about the file that was to be opened. So code that turns errors into findings about a
     file calls this first.
 
     Raises:

@@ -33,7 +33,7 @@ class AugmentParameters:
     """One row for each of B frames; `crop_boxes` is None if frames are not cropped.
 
     Raises:
-        AugmentationError: arrays of another shape or dtype, orders that are no permutations, or factors that the
+        AugmentationError: arrays of another shape or dtype, orders that are not permutations, or factors that the
             operations do not take.
     """
 

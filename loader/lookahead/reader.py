@@ -38,9 +38,9 @@ def read_with_lookahead(
         lookahead: batches known beyond the one that is due, as `loader.lookahead.plan.plan_lookahead` explains.
         capacity: frames that the buffer holds.
         num_threads: threads that decode; they all use `store` at once.
-        lend_pixels: gives memory for that many frames of a batch, contiguous uint8 (n, H, W, 3). It is called once a
-            batch, in order, up to `steps_in_flight` batches before that one is handed out.
-        steps_in_flight: batches being read at once, the one to be handed out next among them.
+        lend_pixels: `lend_pixels(n)` gives memory for the n frames of a batch, contiguous uint8 (n, H, W, 3). It is
+            called once for each batch, in order, up to `steps_in_flight` batches before the batch is handed out.
+        steps_in_flight: batches that are read at once. The batch that is handed out next is one of them.
 
     Raises:
         ValueError: a number out of range.

@@ -30,9 +30,9 @@ class BatchOptions(TypedDict, total=False):
     seed: Annotated[int, 0]
     """In [0, 2**32). The seed and the epoch determine the order."""
     remainder: Annotated[Remainder | None, None]
-    """What becomes of a last step that is not whole; see `Remainder`. None means `uneven` for `sequential`, whose order
-    is the same in every epoch, so that every frame is shown. For the other samplings it means `drop`; if an epoch
-    holds no whole step, the epoch is then one smaller batch on each rank, with a warning. An explicit "drop" refuses
+    """What becomes of a last step that is not whole; see `Remainder`. None means `uneven` for `sequential`: its order
+    is the same in every epoch, and `drop` would never show the last frames. None means `drop` for the other samplings.
+    An epoch that holds no whole step is then one smaller batch on each rank, with a warning; an explicit "drop" refuses
     such an epoch."""
     shards_per_batch: Annotated[int | None, None]
     """For `shards`: visits in a batch, K. K m is the batch size, so either K or m is enough."""

@@ -160,16 +160,16 @@ class EpochCursor:
             SamplingError: `state` belongs to another store, sampling or seed (the message names both sides), or lies
                 outside the epoch.
         """
-        here = self.state()
+        own = self.state()
         differing = [
-            f"{name}: {getattr(state, name)} in the state, {getattr(here, name)} here"
+            f"{name}: {getattr(state, name)} in the state, {getattr(own, name)} here"
             for name in ("fingerprint", "seed")
-            if getattr(state, name) != getattr(here, name)
+            if getattr(state, name) != getattr(own, name)
         ]
         differing += [
-            f"{name}: {state.sampling.get(name)} in the state, {here.sampling.get(name)} here"
-            for name in dict.fromkeys([*here.sampling, *state.sampling])
-            if state.sampling.get(name) != here.sampling.get(name)
+            f"{name}: {state.sampling.get(name)} in the state, {own.sampling.get(name)} here"
+            for name in dict.fromkeys([*own.sampling, *state.sampling])
+            if state.sampling.get(name) != own.sampling.get(name)
         ]
         if differing:
             raise SamplingError(

@@ -27,7 +27,7 @@ MAX_PIXELS_DECODED: Final = 400 * 1920 * 1080
 
 _NUM_PICTURES: Final = 8
 _MAX_PACKETS_BEHIND: Final = 64
-"""The most packets that the first pictures behind a start may take."""
+"""The most packets that the first pictures after a start may take."""
 
 
 def check_starts(path: Path, scan: VideoScan) -> VideoScan:

@@ -23,12 +23,12 @@ from cache_builder.video.picture import FrameAspects, picture_hash
 from cache_builder.video.scan import ticks_to_seconds
 
 MAX_REORDERED_FRAMES: Final = 32
-"""Twice the number that H.264 and HEVC allow. A frame this far behind its place does not come out any more."""
+"""Twice the number that H.264 and HEVC allow. A frame that is this late does not come out any more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DecoderError:
-    """A packet that the decoder refused. Decoding went on behind it."""
+    """A packet that the decoder refused. Decoding went on after it."""
 
     packet: int
     """Ordinal of the packet being decoded; at the end of the stream, the number of packets."""
@@ -48,8 +48,8 @@ class VideoReader(PacketReader):
     ) -> "UnitDecoder":
         """Decode the unit [first_packet, end_packet). At most one decoder may be in use at a time.
 
-        Complaints in `log` count among the decoder's errors. The first frame behind the unit is decoded, too, to find
-        the unit's end, and so are more frames up to `num_following`: see `UnitDecoder.following`.
+        Complaints in `log` count among the decoder's errors. The first frames after the unit are decoded, too: one, to
+        find the unit's end, or as many as `num_following`. See `UnitDecoder.following`.
 
         Both ends must be starts of units (`PacketTable.can_start_unit`) or the end of the video.
         """
@@ -59,7 +59,7 @@ class VideoReader(PacketReader):
         """Decode the frames of the packets `wanted`, from `first_packet` on, and as few other frames as possible.
 
         Other frames may come out as well. The decoder leaves out pictures that are neither wanted nor referred to by
-        other pictures. It stops behind the last wanted packet, without waiting for later packets to push its frame out.
+        other pictures. It stops after the last wanted packet, without waiting for later packets to push its frame out.
         """
         return UnitDecoder(self, first_packet, len(self.scan.packets), wanted=frozenset(wanted))
 
@@ -94,9 +94,9 @@ class UnitDecoder:
         """Packets of all frames that came out, including frames of other units."""
         self._aspects = FrameAspects()
         self.following_pts: int | None = None
-        """pts of the frame behind the unit's last, in ticks; None at the end of the video or without pts."""
+        """pts of the first frame after the unit, in ticks; None at the end of the video or without pts."""
         self.following: list[tuple[int, int | None]] = []
-        """Packet and `picture_hash` of the first frames behind the unit, decoded with all that came before them."""
+        """Packet and `picture_hash` of the first frames after the unit, decoded with all that came before them."""
 
     @property
     def errors(self) -> list[DecoderError]:
@@ -222,16 +222,16 @@ class UnitDecoder:
         return packet if not leads_up and self._is_ours(packet) else None
 
     def _may_lead_up(self, packet: int, keyframe: int) -> bool:
-        """Whether a packet without a frame, coded behind a keyframe, may be shown before that keyframe."""
+        """Whether a packet without a frame, coded after a keyframe, may be shown before that keyframe."""
         scan = self._reader.scan
         if scan.stores_pts and NO_PTS not in scan.packets.pts[[keyframe, packet]]:
             return self._is_shown_before(packet, keyframe)
-        if scan.facts.codec == "hevc":  # its decoder hands out no frame behind a missing picture
+        if scan.facts.codec == "hevc":  # its decoder hands out no frame after a missing picture
             return bool(
                 scan.packets.is_skippable[packet]
                 and not scan.packets.is_keyframe[keyframe + 1 : packet].any()
             )
-        # Pictures that lead up to a keyframe are coded before all pictures that are shown behind it.
+        # Pictures that lead up to a keyframe are coded before all pictures that are shown after it.
         return not any(keyframe < given < packet for given in self._given)
 
     def _may_be_left_out(self, ordinal: int) -> bool:

@@ -1,11 +1,11 @@
-"""Whether the units of a video fit together: the frames behind an edge are equal wherever decoding began."""
+"""Whether the units of a video fit together: the frames after an edge are equal wherever decoding began."""
 
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final, Protocol, TypeAlias
 
 MAX_PICTURES_COMPARED: Final = 8
-"""Frames behind the edge of two units. They are decoded from both sides of the edge and compared."""
+"""Frames after the edge of two units. They are decoded from both sides of the edge and compared."""
 
 Pictures: TypeAlias = list[tuple[int, int | None]]
 """Packet and `picture_hash` of frames in output order."""
@@ -31,26 +31,27 @@ class HasEdges(Protocol):
 
     @property
     def following_pictures(self) -> Pictures:
-        """The first frames behind the unit, decoded by going on across its end."""
+        """The first frames after the unit, decoded by going on across its end."""
         ...
 
 
 def num_to_decode_behind(first_packet: int) -> int:
-    """Frames to decode behind the unit that begins at `first_packet`: several for the first unit, one for others."""
+    """Frames to decode after the unit that begins at `first_packet`: several for the first unit, one for others."""
     return MAX_PICTURES_COMPARED if first_packet == 0 else 1
 
 
 def first_wrong_edge(units: Sequence[HasEdges]) -> int | None:
     """First packet of the first unit that cannot be decoded separately, or None.
 
-    The frames of such a unit differ from the frames that come out when decoding goes on from the unit before. `units`
-    are all units of a video in packet order. Damaged units are not compared, because a decoder's result for damage
-    depends on everything it decoded before. Units that a GPU decoded are not compared, either.
+    The first frames of a unit are decoded twice: with the unit, and after the unit before it without a stop. If the
+    pictures differ, the unit cannot be decoded separately. `units` are all units of a video in packet order. Damaged
+    units are not compared, because a decoder's result for damage depends on everything it decoded before. Units that a
+    GPU decoded are not compared, either.
     """
-    for before, behind in pairwise(units):
-        if before.is_damaged or behind.is_damaged:
+    for before, after in pairwise(units):
+        if before.is_damaged or after.is_damaged:
             continue
-        for one, other in zip(before.following_pictures, behind.first_pictures, strict=False):
+        for one, other in zip(before.following_pictures, after.first_pictures, strict=False):
             if None not in (one[1], other[1]) and one != other:
-                return behind.first_packet
+                return after.first_packet
     return None

@@ -88,7 +88,7 @@ def name_what_it_is(path: Path, *, was_opened: bool) -> str | None:
 
 
 def _as_text(beginning: bytes) -> str | None:
-    """The first line of a text; None if the bytes are no text. The last character may be cut off."""
+    """The first line of a text; None if the bytes are not a text. The last character may be cut off."""
     is_whole = len(beginning) < _BEGINNING_BYTES
     try:
         text = codecs.getincrementaldecoder("utf-8-sig")().decode(beginning, final=is_whole)

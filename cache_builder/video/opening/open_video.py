@@ -65,7 +65,7 @@ _DEMUXER_OPTIONS: Final = {
 _METADATA_OF_ANY_ENCODING: Final[dict[str, Any]] = (
     {"metadata_errors": "surrogateescape"} if hasattr(InputContainer, "metadata_errors") else {}
 )
-"""A tag that is not UTF-8 is no reason to refuse a video. PyAV 18 needs this option; later versions do not have it."""
+"""A video is not refused because a tag is not UTF-8. PyAV 18 needs this option; later versions do not have it."""
 
 _BUFFER_BYTES: Final = 1 << 15
 """Bytes that FFmpeg reads at once; FFmpeg's own default."""
@@ -236,7 +236,8 @@ def read_packets(
     `on_error` gets each of these errors. The empty packet with which PyAV ends a stream is left out.
 
     Raises:
-        OSError: the machine failed to read the file. FFmpeg would go on behind, or take it for the end of the file.
+        OSError: the machine failed to read the file. FFmpeg would go on after the bytes that are missing, or take
+            the failure for the end of the file.
     """
     num_errors = 0
     while num_errors < MAX_READ_ERRORS_IN_A_ROW:

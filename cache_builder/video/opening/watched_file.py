@@ -66,7 +66,7 @@ class WatchedFile:
         return self.seek(0, os.SEEK_CUR)
 
     def longest_unread(self) -> tuple[int, int]:
-        """The longest stretch that was not read: its first byte and the byte behind it; (0, 0) if all was read.
+        """The longest stretch that was not read: its first byte and the byte after it; (0, 0) if all was read.
 
         Exact to a thousandth of the file: the stretch may be longer by that much at either end.
         """
@@ -88,7 +88,7 @@ class WatchedFile:
         raise failure
 
     def close(self, _close: Callable[[int], None] = os.close) -> None:
-        """Close the file. A second call is no error."""
+        """Close the file. A second call does nothing."""
         # A default argument, because the interpreter at exit empties modules before it drops the last objects.
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:

@@ -125,7 +125,7 @@ def _nal_header_reader(codec: str, extradata: bytes) -> HeaderReader:
                     is_closed=kind in closed,
                     is_skippable=kind in skippable,
                 )
-        # Parsers put an end of stream, and metadata behind the last picture, into packets of their own.
+        # Parsers put an end of stream, and metadata after the last picture, into packets of their own.
         return PacketHeader(holds_no_picture=_is_whole(packet, num_length_bytes))
 
     return read
@@ -140,7 +140,7 @@ def _read_vp8(packet: memoryview) -> PacketHeader:
 def _read_vp9(packet: memoryview) -> PacketHeader:
     """VP9 bitstream specification, 6.2 and annex B."""
     first = packet[0]
-    # A fourth bit of the profile, reserved, shifts the bits behind it.
+    # A fourth bit of the profile, reserved, shifts the bits after it.
     flags = first if first & 0x30 == 0x30 else first >> 1
     shows_existing, is_inter, is_shown = bool(flags & 0x4), bool(flags & 0x2), bool(flags & 0x1)
     if shows_existing:
@@ -180,7 +180,7 @@ def _read_av1(packet: memoryview) -> PacketHeader:
 
 
 def _leb128(packet: memoryview, position: int) -> tuple[int, int]:
-    """A number and the position behind it (AV1, 4.10.5)."""
+    """A number and the position after it (AV1, 4.10.5)."""
     value = 0
     for index, byte in enumerate(packet[position : position + 8]):
         value |= (byte & 0x7F) << (7 * index)

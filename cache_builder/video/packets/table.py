@@ -48,10 +48,9 @@ class PacketTable:
     is_corrupt: npt.NDArray[np.bool_]
     """The demuxer flagged the packet: bytes are missing or fail a checksum."""
     is_at_demuxer_error: npt.NDArray[np.bool_]
-    """The demuxer reported an error behind this packet, or between this packet and the one before.
+    """The demuxer reported an error after this packet, or between this packet and the one before.
 
-    The second holds only for a packet that is no keyframe. A keyframe needs nothing of the bytes that were lost before
-    it.
+    An error before a keyframe is not counted against the keyframe: it needs nothing of the bytes that were lost.
     """
     hides_picture: npt.NDArray[np.bool_]
     """The codec's header states that the packet's picture is not shown."""

@@ -153,7 +153,7 @@ def place_frame(
     if on_its_side:
         pixel_aspect, width, height = 1 / pixel_aspect, height, width
 
-    # Upright from here on: one pixel is `pixel_aspect` wide for 1 high.
+    # The sizes below are of the upright picture: one pixel is `pixel_aspect` wide for 1 high.
     left, top, kept_width, kept_height = 0, 0, width, height
     cuts = [Fraction(*geometry.crop_aspect)] if geometry.crop_aspect else []
     if geometry.resize == "crop":
@@ -238,11 +238,11 @@ def _largest_of_aspect(width: int, height: int, aspect: Fraction) -> tuple[int, 
     return width, max(1, round(width / aspect))
 
 
-def _cut(size: int, before: int, behind: int, period: int) -> tuple[int, int]:
+def _cut(size: int, before: int, after: int, period: int) -> tuple[int, int]:
     """(First sample, number of samples) that a container leaves of a row or column; in whole patterns where it cuts."""
-    if not before and not behind:
+    if not before and not after:
         return 0, size
-    left = size - before - behind
+    left = size - before - after
     return before - before % period, left - left % period
 
 

@@ -40,7 +40,7 @@ def _pixels_of(
     row_bytes = -(-width * _bits_per_pixel(pixel_format, number) // 8)
     # A negative line size means rows from bottom to top; the buffer contains the same rows.
     rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, abs(plane.line_size))
-    # Behind a row's pixels are undefined bytes of the decoder.
+    # After a row's pixels come undefined bytes of the decoder.
     return rows[:, :row_bytes]
 
 

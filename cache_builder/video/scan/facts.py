@@ -58,9 +58,10 @@ class VideoFacts(msgspec.Struct, frozen=True, kw_only=True):
     scrambled_part: ScrambledPart | None
     """The encrypted part of a transport stream whose other parts are clear."""
     bytes_not_read: tuple[int, int] | None
-    """The longest stretch that FFmpeg passed over: first byte, byte behind. Exact to a thousandth of the file.
+    """The longest stretch that FFmpeg passed over: its first byte and the byte after it.
 
-    None where it is shorter than a twentieth of the file, or may contain other streams, which are passed over.
+    Exact to a thousandth of the file. None if the stretch is shorter than a twentieth of the file, or may contain other
+    streams, which are passed over.
     """
     has_pts: bool
     """Every packet has a pts."""
@@ -94,7 +95,7 @@ def picture_notes(facts: VideoFacts, formats: Collection[PictureFormat] = ()) ->
     ]
     presentation = facts.presentation
     if any(presentation.container_crop):
-        notes.append(f"cropped, as its container says: {presentation.plain.crop}")
+        notes.append(f"cropped by its container: {presentation.plain.crop}")
     if presentation.is_display_matrix_degenerate:
         notes.append("its display matrix would show no picture (zeros, or flat): stored unturned")
     return notes

@@ -231,7 +231,7 @@ class _PacketNotes:
 
 
 def leads_up(packets: PacketTable) -> npt.NDArray[np.bool_]:
-    """bool per packet: coded behind a keyframe and shown before it."""
+    """bool per packet: coded after a keyframe and shown before it."""
     keyframe = last_keyframes(packets)
     keyframe_pts = packets.pts[np.maximum(keyframe, 0)]
     has_pts = (packets.pts != NO_PTS) & (keyframe_pts != NO_PTS)

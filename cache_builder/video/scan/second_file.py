@@ -21,7 +21,7 @@ from cache_builder.video.packets import PacketTable
 _CHUNK_BYTES: Final = 1 << 20
 _BEGINNING_BYTES: Final = 64
 _MAGIC_BYTES: Final = 16
-"""The most bytes of a beginning that count as its magic, so that packets behind it are not included."""
+"""The most bytes of a beginning that count as its magic, so that packets after it are not included."""
 _MAX_FOUND: Final = 64
 
 
@@ -75,7 +75,7 @@ class SecondFile(msgspec.Struct, frozen=True, kw_only=True):
     packet_before: int
     """Ordinal of the last packet that is shown of the first file, or that was read across the joint."""
     num_packets_behind: int
-    """Packets behind the joint that are shown."""
+    """Packets after the joint that are shown."""
 
     @property
     def is_read(self) -> bool:
@@ -85,7 +85,7 @@ class SecondFile(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         """Text for reports."""
-        place = f"at byte {self.offset:,}, behind packet {self.packet_before}"
+        place = f"at byte {self.offset:,}, after packet {self.packet_before}"
         is_read = "was read too" if self.is_read else "was not read"
         return f"files joined end to end: another {self.container} file begins {place}, and {is_read}"
 
@@ -110,7 +110,7 @@ def hash_and_find_beginnings(path: Path, container: str) -> tuple[str, list[int]
 
 
 def find_second_file(offsets: list[int], container: str, packets: PacketTable) -> SecondFile | None:
-    """The first of `offsets` that is a joint: behind a packet, and not in the middle of a sound packet.
+    """The first of `offsets` that is a joint: after a packet, and not in the middle of a sound packet.
 
     A packet of unknown position is ignored.
     """
@@ -125,7 +125,7 @@ def find_second_file(offsets: list[int], container: str, packets: PacketTable) -
             or (is_before & (ends > end_of_magic) & is_sound & ~is_last).any()
         ):
             continue
-        # A demuxer that takes the header for a packet makes one packet of everything behind it.
+        # A demuxer that takes the header for a packet makes one packet of everything after it.
         is_across = is_last & (pos >= 0) & (pos < end_of_magic) & (ends > end_of_magic)
         packet_before = int(np.flatnonzero((is_before & is_shown) | is_across)[-1])
         is_behind = (pos >= offset) & ~is_across & is_shown

@@ -29,9 +29,9 @@ def pair_chi2(
 ) -> tuple[float, bool] | None:
     """Chi^2 of two slots of a rank's whole batch, and whether it is exact or a lower bound.
 
-    All ranks have the same. None if a batch holds no pair, or if the last batch starts the epoch again, for which there
-    is no formula. For clips the pairs are of windows. `shard_probability`, shape (S,), is the distribution of the
-    shards that `shards` visits.
+    All ranks have the same. None if a batch holds no pair. None also if the last batch starts the epoch again, because
+    there is no formula for it. For clips the pairs are of windows. `shard_probability`, shape (S,), is the distribution
+    of the shards that `shards` visits.
     """
     spec, num_units, is_padded = plan.spec, plan.num_positions, plan.num_positions_doubled > 0
     begins_again = is_padded and (spec.sampling == "sequential" or plan.batch_size > num_units)
@@ -231,10 +231,9 @@ def _lag_law(num_frames: int, block_frames: int, batch_size: int, num_batches: i
         if distance == 0:
             law[1:later] += number / math.comb(later, 2) * np.arange(later - 1, 0, -1)
             continue
-        behind = np.arange(
-            1 - block_frames, later
-        )  # places of the two blocks, minus the distance of the blocks
-        ways = np.minimum(later - 1, block_frames - 1 + behind) - np.maximum(0, behind) + 1
+        # Distance of the two slots, minus the distance of their blocks.
+        shift = np.arange(1 - block_frames, later)
+        ways = np.minimum(later - 1, block_frames - 1 + shift) - np.maximum(0, shift) + 1
         first = distance * block_frames + 1 - block_frames
         law[first : first + len(ways)] += number / (block_frames * later) * ways
     return law / numbers.total()

@@ -138,7 +138,7 @@ def test_a_decoder_by_name_gives_the_frames_of_the_streams_own(simple_folder):
 def test_a_decoder_by_name_is_for_videos_of_its_codec(simple_folder):
     video, scan = scanned(simple_folder.path)[0]
     reader = VideoReader(video.path, scan, backend=SoftwareDecoder(decoder="hevc"))
-    with reader, pytest.raises(DeviceError, match="hevc is no decoder for h264"):
+    with reader, pytest.raises(DeviceError, match="hevc is not a decoder for h264"):
         list(reader.decode(0, len(scan.packets)))
 
 

@@ -156,9 +156,9 @@ def test_what_is_to_be_known_is_told(cache, folder):
     assert f"{change} 1:1 to 2:1" in notes["aspect.h264"]
     assert notes["mirrored_later.h264"] == [
         "its display matrix changes at frame 8 (as stored to mirrored); "
-        "all its frames are stored as the first one's says"
+        "the first matrix is used for all its frames"
     ]
-    # The message comes with the keyframe alone, and holds for the pictures behind it.
+    # The message comes with the keyframe alone, and holds for the pictures after it.
     assert videos["mirrored_later.h264"].findings.num_format_changes == 1
     hdr = [
         "HDR (HLG, arib-std-b67): its colours are stored as they are coded, not tone-mapped",

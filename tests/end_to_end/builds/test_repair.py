@@ -278,7 +278,7 @@ def test_an_index_comes_of_the_shards_without_a_video(cache_of, name, harm):
     result = repaired(cache)
     assert result.exit_code == 0, result.stderr
     assert digests(cache) == before
-    assert "index.npy: made again, as the manifest says\n" in result.stderr
+    assert "index.npy: made again, equal to the manifest's hash\n" in result.stderr
     assert not cache.with_name(cache.name + ".building").exists()
 
 

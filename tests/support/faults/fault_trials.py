@@ -28,9 +28,9 @@ _OTHER_SETTINGS = ["--size", "8", "--frames-per-shard", "10"]
 
 
 class FaultTrials:
-    """Builds of two tiny videos into `folder / "out"`, with one variant's flags; each trial begins anew.
+    """Builds two tiny videos into `folder / "out"` with the flags of one variant. Each trial begins anew.
 
-    With `replaces` a cache of other settings is complete at the output before, and the flags say `--overwrite`.
+    With `replaces`, the output already holds a complete cache of other settings, and the flags contain `--overwrite`.
     """
 
     def __init__(self, server: BuildServer, folder: Path, *, variant: str, replaces: bool = False) -> None:
@@ -104,7 +104,7 @@ class FaultTrials:
 
 
 class ReadTrials:
-    """Builds of one video in which one read fails once. Each trial starts from nothing, and nothing of it is kept."""
+    """Builds one video while one read of it fails once. Each trial starts from nothing and leaves nothing."""
 
     def __init__(self, server: BuildServer, folder: Path, *, suffix: str) -> None:
         self._server = server
@@ -123,11 +123,11 @@ class ReadTrials:
         undisturbed = self._build(Fault(read_path=self._video, num_reads_to_fail=0))
         assert undisturbed.returncode == 0, undisturbed.stderr
         self.num_reads = undisturbed.num_reads
-        """Of the video, in an undisturbed build: to scan it, to hash it, to decode it."""
+        """How often an undisturbed build reads from the video: to scan, to hash and to decode it."""
         self._expected = digests(self.output)
 
     def problems(self, number: int, *, num_reads: int = 1) -> list[str]:
-        """What was not as promised where `num_reads` reads fail, the first of them that of this number, from 1."""
+        """The promises that were broken when reads `number` to `number + num_reads - 1` failed, counted from 1."""
         first = self._build(Fault(read_path=self._video, first_read=number, num_reads_to_fail=num_reads))
         found = []
         if "Traceback" in first.stderr:

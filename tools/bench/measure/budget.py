@@ -43,12 +43,12 @@ class Budget:
 
     @property
     def preparing(self) -> Deadline:
-        """The deadline for everything that is measured: two fifths of the budget."""
+        """When all preparing must end, of caches and samples: after two fifths of the budget."""
         return self._after(self.seconds * _SHARE_TO_PREPARE)
 
     @property
     def preparing_what_matters_most(self) -> Deadline:
-        """The deadline for the videos and the first cache."""
+        """When the preparing of the videos and of the first cache must end: a later moment, as most rows need them."""
         return self._after(self.seconds * _SHARE_TO_PREPARE_MOST)
 
     @property

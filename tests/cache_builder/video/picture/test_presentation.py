@@ -78,7 +78,7 @@ def test_a_clean_aperture_is_all_that_is_stored(tmp_path):
     got = stored(path, FrameGeometry(height=30, width=40))
     np.testing.assert_array_equal(got, whole[14:44, 10:50])
     assert scan_video(path, "video.mp4").facts.notes == [
-        "cropped, as its container says: 10 columns at the left, 14 columns at the right, 14 rows at the top, "
+        "cropped by its container: 10 columns at the left, 14 columns at the right, 14 rows at the top, "
         "4 rows at the bottom"
     ]
 

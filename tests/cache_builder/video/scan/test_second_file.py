@@ -30,7 +30,7 @@ STOPS = {
     "a.nut": ("mpeg4", {}),
     "a.ivf": ("vp8", {}),
 }
-"""Files whose demuxer stops behind the first file, or takes the second for a packet."""
+"""Files whose demuxer stops after the first file, or takes the second for a packet."""
 GOES_ON = {"a.mkv": ("h264", {}), "a.webm": ("vp8", {}), "a.avi": ("mpeg4", {}), "a.ogv": ("vp8", {})}
 
 
@@ -43,7 +43,7 @@ def make(folder: Path, name: str, codec: str, options: dict[str, str]) -> Path:
 
 
 def join(path: Path, *others: Path) -> Path:
-    """The file with other files, or a copy of itself, behind it."""
+    """The file with other files, or a copy of itself, after it."""
     joined = path.with_name(f"joined_{path.name}")
     joined.write_bytes(b"".join(one.read_bytes() for one in (path, *(others or (path,)))))
     return joined
@@ -62,7 +62,7 @@ def test_a_second_file_that_is_not_read_is_damage_at_the_joint(tmp_path, name):
     assert not scan.facts.second_file.is_read
     if name == "a.flv":
         with pytest.raises(
-            VideosNotWholeError, match=f"FLV file begins at byte {num_bytes:,}, behind packet 8"
+            VideosNotWholeError, match=f"FLV file begins at byte {num_bytes:,}, after packet 8"
         ):
             run_build(videos, tmp_path / "cache", CONFIG, RunOptions(workers=1))
     report = run_build(videos, tmp_path / "cache", CONFIG, RunOptions(workers=1, on_error="skip"))
