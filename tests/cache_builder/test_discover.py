@@ -79,7 +79,7 @@ def test_folders_that_cannot_be_used(tmp_path):
     touch(tmp_path, "empty/readme.txt")
     with pytest.raises(InputFolderError, match="no such folder"):
         discover_videos(tmp_path / "gone")
-    with pytest.raises(InputFolderError, match="neither a folder nor a file with one of the extensions"):
+    with pytest.raises(InputFolderError, match="neither a folder nor a file with the extension of a video"):
         discover_videos(tmp_path / "empty" / "readme.txt")
     with pytest.raises(InputFolderError, match=r"holds no video.* mp4 "):
         discover_videos(tmp_path / "empty")

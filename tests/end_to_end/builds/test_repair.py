@@ -1,4 +1,4 @@
-"""`cache-verify --repair`: what is damaged comes back bit for bit, or nothing is touched and the reason is said."""
+"""`cache-verify --repair`: what is damaged comes back bit for bit, or nothing is touched and the reason is printed."""
 
 import json
 import os
@@ -135,7 +135,7 @@ def test_videos_that_are_not_those_are_named_and_nothing_is_touched(
             "av: 17.0 there",
         ),
         (lambda manifest: {"config": {}}, "contradicts the rest"),
-        (lambda manifest: {"config": manifest.config | {"seed": "x"}}, "is that of no build here"),
+        (lambda manifest: {"config": manifest.config | {"seed": "x"}}, "is not one of this version"),
         (lambda manifest: {"config": manifest.config | {"frames_per_shard": 7}}, "not those of its settings"),
         (
             lambda manifest: {
@@ -288,7 +288,7 @@ def test_where_no_shard_is_damaged_nobody_looks_for_the_videos(cache_of, tmp_pat
     flip(cache / "index.npy")
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "other.mp4").write_bytes(b"no video")
-    wrong = repaired(cache, tmp_path / "nowhere")  # what cannot be right is said all the same
+    wrong = repaired(cache, tmp_path / "nowhere")  # a wrong path is an error even where it is not needed
     assert wrong.exit_code == 2 and f"{tmp_path / 'nowhere'}: no such folder" in wrong.stderr
     assert repaired(cache, tmp_path / "videos").exit_code == 0
     assert digests(cache) == before
@@ -371,7 +371,7 @@ def test_an_index_that_the_shards_do_not_give_is_refused(cache_of):
     spoilt = digests(cache)
     result = repaired(cache)
     assert result.exit_code == EXIT_NOT_WHOLE
-    assert "otherwise than the manifest says, with other versions: zarr: 1 there" in result.stderr
+    assert "the new files differ from the manifest, with other versions: zarr: 1 there" in result.stderr
     assert digests(cache) == spoilt
 
 

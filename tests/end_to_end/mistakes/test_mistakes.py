@@ -1,4 +1,4 @@
-"""Typical mistakes with every command: one line that says what is wrong and what to do, one exit code for each."""
+"""Typical mistakes with every command: one line with what is wrong and what to do, one exit code for each."""
 
 import shutil
 
@@ -43,7 +43,7 @@ NO_CACHE = {
     "shelf": "a folder that holds some; give one of them: {path}/one, {path}/two",
     "link": "a link to nothing; give the folder of a cache, with a manifest.json in it",
 }
-"""What is no cache, and what is said of it."""
+"""Name of a path that is not a cache -> its message."""
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ OF_VIDEOS = {
 
 NO_VIDEOS = {
     "gone": "no such folder or video",
-    "notes.txt": "is neither a folder nor a file with one of the extensions of a video",
+    "notes.txt": "is neither a folder nor a file with the extension of a video",
     "empty": "holds no video; videos have these extensions",
     "other": "holds no video (passed over by extension: 1 .csv); videos have these extensions",
     "built.cache": "is a cache, and holds no videos; cache-info shows what is in it",
