@@ -163,7 +163,7 @@ class Environment:
         """Make it, or bring it up to date.
 
         Raises:
-            subprocess.CalledProcessError: venv or pip failed, and said why.
+            subprocess.CalledProcessError: venv or pip failed, and printed why.
         """
         folder, stamp = ENVIRONMENTS / self.name, ENVIRONMENTS / self.name / "made-for"
         project_hash = hashlib.sha256(json.dumps(project).encode()).hexdigest()

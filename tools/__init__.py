@@ -3,8 +3,8 @@
 import warnings
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # the same is an error here
+    warnings.simplefilter("ignore")  # the warning's text is raised as an error below
     from frame_store.shared import hidden_loader_text
 
 if (_error := hidden_loader_text()) is not None:
-    raise ImportError(_error, name=__name__)  # with the name, `python -m` says it without a traceback
+    raise ImportError(_error, name=__name__)  # with the name, `python -m` prints the text without a traceback

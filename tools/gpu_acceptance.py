@@ -169,7 +169,7 @@ def run_rows(*, is_quick: bool, limit_s: float) -> dict[str, Any]:
 
 
 def judge(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """The targets: each with its name, the figure found (None: not measured), its bound, and whether it holds."""
+    """One dict for each target: its name, its bound, the measured figure (None if not measured), and if it holds."""
     rows = {row["name"]: row for row in report["rows"]}
 
     def ratio(ours: str, others: str) -> float | None:

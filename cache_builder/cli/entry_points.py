@@ -1,4 +1,4 @@
-"""Entry points of the commands. They import the rest, which takes a moment; Ctrl-C during it ends them silently."""
+"""Entry points of the commands. They import the rest, which takes a moment; Ctrl-C during the import is silent."""
 
 import importlib
 import signal

@@ -106,7 +106,7 @@ class Terminated(KeyboardInterrupt):
 class SigtermAsInterrupt:
     """Context in which SIGTERM, which batch systems send first, raises `Terminated` in the main thread.
 
-    So SIGTERM cleans up whatever Ctrl-C does.
+    So SIGTERM leads to the same clean-up as Ctrl-C.
     """
 
     def __init__(self) -> None:

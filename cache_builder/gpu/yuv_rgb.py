@@ -94,7 +94,8 @@ class YuvToRgb:
         Args:
             luma: uint8 (NV12) or uint16 (P010, P012, P016), (coded_height, coded_width); rows may be padded.
             chroma: Same dtype, (rows, columns, 2), Cb before Cr; rows may be padded. Rows and columns are half of
-                luma's, rounded up; or down, as PyAV exports NV12 and P010 through DLPack: then the last is repeated.
+                luma's, rounded up. PyAV rounds down when it exports NV12 and P010 through DLPack; then the last row or
+                column is repeated.
             out: Contiguous uint8 (height, width, 3), such as one frame of a batch; all of it is written.
 
         Returns:

@@ -218,7 +218,7 @@ class _UploadingConverter:
         self, frame: VideoFrame, out: torch.Tensor, *, sample_aspect_ratio: Fraction | None
     ) -> torch.Tensor:
         pixels = self._converter.convert(frame, self._pixels, sample_aspect_ratio=sample_aspect_ratio)
-        # The memory is pageable, so the copy has read it when it returns, and it may be written again.
+        # The pixels lie in pageable memory. When such a copy returns, it has read them, so they may be overwritten.
         return out.copy_(torch.from_numpy(pixels))
 
 

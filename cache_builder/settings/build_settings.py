@@ -31,7 +31,7 @@ DeviceName = Literal["cpu", "cuda", "auto"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
-    """What is known of a setting beside its name."""
+    """A setting without its name: help text, default and allowed values."""
 
     help: str
     """The help text of its flag."""
@@ -128,7 +128,7 @@ def _settings() -> dict[str, Setting]:
 
 
 SETTINGS: Final = _settings()
-"""Name, with underscores -> what is known of the setting, in the order of `BuildSettings`."""
+"""Name, with underscores -> its `Setting`, in the order of `BuildSettings`."""
 
 
 def checked_settings(values: Mapping[str, object]) -> BuildSettings:

@@ -115,7 +115,7 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _TAKEN_AS_GIVEN: Final = ("format", "layout", "frames_per_shard", "stride", "fps", "seed")
-"""Settings that are fields of `BuildConfig` as they are; the others of it make its encoding and geometry."""
+"""Settings that are fields of `BuildConfig` unchanged. The other settings determine its encoding and geometry."""
 
 
 def resolve(settings: BuildSettings) -> tuple[BuildConfig, RunOptions]:

@@ -148,7 +148,7 @@ def _fit(distances: npt.NDArray[np.int64], period: Fraction) -> _Fit:
     regular = np.arange(len(found)).astype(found.dtype) * period.numerator
     error = found - regular
     spread = error.max() - error.min()
-    # A spread of exactly one unit comes only from halves, rounded away from zero: early before it, late after it.
+    # A spread of exactly one unit comes only from halves, which are rounded away from zero: down below 0, up above 0.
     rises = np.flatnonzero(error == error.min())[-1] < np.flatnonzero(error == error.max())[0]
     if spread < one or (spread == one and rises):
         return _Fit(numerators=regular, denominator=one, period=period, num_unexplained=0)

@@ -1,11 +1,11 @@
 """Decodes all planned units in the worker pool, and decodes some again, for reasons that only decoding shows.
 
 - A unit whose first frame depends on earlier packets is joined to the unit before it.
-- A video is decoded in one piece if the frames after the edge of two units differ, depending on whether decoding starts
-  at the edge or goes on over it.
-- With `--stride` a unit needs the ordinal of its first frame. With `--fps` it needs the timestamps of its frames, if
-  those are the sorted ones of their packets. Both are guessed from the packets, and a unit with a wrong guess is
-  decoded again.
+- The frames after the edge of two units are decoded twice: from the edge, and from the unit before. If they differ, the
+  video is decoded in one piece.
+- With `--stride` a unit needs the ordinal of its first frame. With `--fps` a unit needs the timestamps of its frames,
+  if these are the sorted timestamps of the packets. Both are guessed from the packets, and a unit with a wrong guess
+  is decoded again.
 - A unit whose process died is decoded once more, alone. If that process dies, too, the unit counts as damaged.
 """
 
@@ -117,7 +117,7 @@ class DecodeStage:
             raise outcome.error
 
     def _merge_into_previous(self, video_id: int, first_packet: int) -> None:
-        """Join the unit that begins at `first_packet` to the one before it and decode the two as one."""
+        """Join the unit that begins at `first_packet` to the unit before, and decode both as one."""
         jobs = self._jobs[video_id]
         unit = next(unit for unit in jobs if unit.first_packet == first_packet)
         previous = max(other for other in jobs if other.first_packet < first_packet)

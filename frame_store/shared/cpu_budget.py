@@ -16,7 +16,7 @@ def num_usable_cpus() -> int:
 
 
 def cgroup_cpu_quota(mount: Path, membership: Path) -> float | None:
-    """CPUs that the control group and its parents grant, the least of them; None where none of them sets a limit.
+    """CPUs that the control group may use: the lowest limit of the group and its parents; None without a limit.
 
     Reads `cpu.max` (version 2) or `cpu.cfs_quota_us` and `cpu.cfs_period_us` (version 1), as the kernel's
     cgroup-v2.rst and sched-bwc.rst describe them. A file that cannot be read sets no limit.

@@ -13,7 +13,7 @@ CUDA_LIBRARY: Final = "libcuda.so.1"
 NVDEC_LIBRARY: Final = "libnvcuvid.so.1"
 
 LIBRARY_FOLDERS: Final = (
-    "/usr/local/nvidia/lib64",  # container images often keep the driver here, where the system does not look
+    "/usr/local/nvidia/lib64",  # of many container images; the system does not search this folder
     "/usr/local/nvidia/lib",
     "/usr/lib/x86_64-linux-gnu",
     "/usr/lib/aarch64-linux-gnu",

@@ -5,8 +5,8 @@ call fails with CUDA_ERROR_NOT_INITIALIZED, even the child's own `cuInit`. torch
 sets only where torch itself started CUDA in the parent. Another library may have started it (FFmpeg). So this module
 calls the driver.
 
-That call starts CUDA. So no import, no opening of a cache and no loader on the CPU makes it: a process may fork its
-workers as long as it has not used the GPU.
+That call starts CUDA, so imports, opening a cache and loaders on the CPU never make it. A process may therefore fork
+workers as long as the process has not used the GPU.
 """
 
 import os

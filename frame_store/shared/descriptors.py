@@ -28,8 +28,8 @@ def num_files_to_keep(num_open: int, *, newest_number: int | None, at_most: int)
     """How many of its `num_open` files a store may keep open, 1 or more.
 
     `newest_number` is the descriptor of the file that the store has just opened, None where it opened none. The numbers
-    from half the limit on are left to the caller. A store whose new file gets one of those closes half of its files,
-    and the next file that any store opens gets a lower number. So stores share the descriptors.
+    from half the limit on are left to the caller. If a store's new file gets one of these numbers, the store closes
+    half of its files, and the next file that any store opens gets a lower number. So stores share the descriptors.
     """
     share = descriptor_share(at_most=at_most)
     is_crowded = newest_number is not None and newest_number >= descriptor_limit() // 2

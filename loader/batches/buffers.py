@@ -22,7 +22,7 @@ class BatchBuffers:
         """Prepare to lend tensors of up to `max_bytes`; nothing is allocated yet.
 
         Args:
-            max_bytes: of one tensor.
+            max_bytes: the largest size of a tensor.
             num_spare: most buffers kept while nobody holds them.
             pin_memory: page-locked memory, for copies to a GPU that overlap with other work. torch's own allocator
                 lends it, and uses a block again only when the copies queued from it are done.

@@ -94,7 +94,7 @@ Iteration = TypeVar("Iteration", bound=Generator[object, None, None])
 def closed_at_exit(iteration: Iteration) -> Iteration:
     """`iteration`, which is closed when the interpreter ends.
 
-    Otherwise it would be closed when it is dropped, after the interpreter has cleared the modules that it needs.
+    Otherwise the iteration would be closed after the interpreter has cleared the modules that the iteration needs.
     """
     weakref.finalize(iteration, _close_if_there, weakref.ref(iteration))
     return iteration
@@ -104,7 +104,7 @@ def closed_at_exit(iteration: Iteration) -> Iteration:
 def closed_at_end(iteration: Iteration) -> Iterator[Iteration]:
     """`contextlib.closing` for an iteration that a thread of ours may be executing.
 
-    The garbage collector can end an iteration in that thread. The thread then closes it when it drops it.
+    The garbage collector can end an iteration in that thread. Then the thread itself closes the iteration later.
     """
     try:
         yield iteration
@@ -119,7 +119,7 @@ def _close_if_there(reference: "weakref.ref[Generator[object, None, None]]") -> 
 
 
 def _close(iteration: Generator[object, None, None]) -> None:
-    with suppress(ValueError):  # a thread is executing it; it drops it later, or ends with the interpreter
+    with suppress(ValueError):  # a thread is executing the iteration, and closes it later
         iteration.close()
 
 

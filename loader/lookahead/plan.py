@@ -29,7 +29,7 @@ import numpy as np
 from loader.sampling.orders import Int64s
 
 NOWHERE: Final = -1
-"""In `GroupRead`: this copy of the frame does not go to the batch, or does not go to the buffer."""
+"""A place in `GroupRead`: this copy of the frame does not go to the batch, or not to the buffer."""
 
 _USEFUL_WINDOW: Final = 2  # in sizes of the buffer, because W / 2 frames wait
 _GOLDEN_RATIO: Final = (5**0.5 - 1) / 2
@@ -38,13 +38,13 @@ _GOLDEN_RATIO: Final = (5**0.5 - 1) / 2
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GroupRead:
-    """One run of the decoder: frames of one group, each with the place it goes to.
+    """One run of the decoder: frames of one group, and the place to which each frame goes.
 
-    A frame wanted in several places is listed once for each.
+    A frame that is wanted in several places is listed once for each place.
     """
 
     group: int
-    """The group, as `DecodesInGroups.decode_groups` gives it: the id of its first frame."""
+    """Id of the group's first frame, as `DecodesInGroups.decode_groups` gives it."""
     frame_ids: Int64s
     """Ascending, with duplicates, shape (n,)."""
     batch_positions: Int64s

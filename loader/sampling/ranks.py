@@ -51,7 +51,7 @@ def check_ranks(rank: int | None, world_size: int | None) -> None:
     """Refuse a rank without a world size, and a world size without a rank.
 
     Raises:
-        SamplingError: only one of them was given, or one is not a whole number.
+        SamplingError: only `rank` or only `world_size` was given, or a value is not a whole number.
     """
     for name, value in (("rank", rank), ("world_size", world_size)):
         if value is not None:

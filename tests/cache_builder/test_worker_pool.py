@@ -38,7 +38,7 @@ def test_a_job_that_takes_too_long_is_killed_and_the_others_go_on():
 
 
 def test_memory_beyond_the_limit_is_refused_and_the_process_goes_on():
-    """One process: the limit is each job's own, and gone behind it."""
+    """In one process: each job has its own limit, which is removed after the job."""
     limits = JobLimits(memory_bytes=2**30)
     too_much, enough, limit, unlimited = outcomes(
         TakeMemory(num_bytes=2**31, limits=limits),

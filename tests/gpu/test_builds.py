@@ -94,7 +94,7 @@ def test_auto_builds_every_codec_and_counts_what_the_gpu_decoded(codec_videos, t
     said = build(codec_videos, tmp_path / "auto", "auto", *options, exit_codes=(0, 1))
     lines = [line.strip() for line in said.splitlines() if "CPU" in line or "GPU" in line]
     record_property("said", " / ".join(lines))
-    assert any(line.startswith("decoded by the GPU (NVDEC): ") for line in lines)
+    assert any(line.startswith("decoded by the GPU: ") for line in lines)
     with_frames = {
         video.path for video in open_store(tmp_path / "auto").manifest.videos if video.num_frames_stored
     }

@@ -1,4 +1,4 @@
-"""The documents keep their word: snippets run, links lead somewhere, tables stand behind their commands.
+"""The documents keep their word: snippets run, links lead somewhere, tables follow their commands.
 
 Of README.md and docs/GUIDE.md every block runs, in the order of the document, in a folder with videos and a cache:
 `python` blocks in one namespace, and of `sh` blocks each line that begins with one of our commands. `cache-bench`,
@@ -58,7 +58,7 @@ def videos_and_cache(folder):
 
 
 def namespace():
-    """What the documents say stands for the reader's own."""
+    """Names that stand for the reader's own code in the documents."""
     return {"__name__": "snippets", "train": lambda *tensors: None, "label_of": defaultdict(int)}
 
 

@@ -1,4 +1,4 @@
-"""Each script of examples/ runs on tiny videos, and does what its first lines say."""
+"""Each script of examples/ runs on tiny videos, and does what its first lines promise."""
 
 import os
 import runpy

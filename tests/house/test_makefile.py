@@ -1,4 +1,4 @@
-"""`make cache` ends as its user would say it did: well where the cache is there, with an error where it is not."""
+"""`make cache` ends with exit code 0 if the cache exists, and with an error if it does not."""
 
 import shutil
 import subprocess
@@ -29,7 +29,7 @@ def make_cache(programs, videos, arguments=""):
 
 @pytest.fixture
 def builder_that(tmp_path):
-    """A folder with a `cache-build` that prints and ends as it is told."""
+    """A folder with a `cache-build` that prints and ends as the test demands."""
 
     def write(*, stdout, code):
         program = tmp_path / "bin" / "cache-build"

@@ -173,7 +173,7 @@ def test_batches_keep_their_order_when_a_later_one_is_ready_first():
     store = GatedStore([60])
     loader = FrameLoader(store, batch_size=10, sampling="sequential", num_threads=2, read_ahead=3)
     opener = threading.Thread(target=lambda: (wait_until(lambda: len(store.reads) >= 3), store.gate.set()))
-    opener.start()  # opens once the three batches behind the first were read past it
+    opener.start()  # opens once the three batches after the first were read before it
     assert flat(loader) == list(range(60))
     opener.join()
 

@@ -1,4 +1,4 @@
-"""Runs the commands in this process, and looks at what they left behind."""
+"""Runs the commands in this process, and looks at the files that they leave."""
 
 import os
 

@@ -21,7 +21,7 @@ class Block:
     """A fenced block."""
 
     info: str
-    """What stands behind the first fence: `python`, `sh`, `text` ..."""
+    """The word after the first fence: `python`, `sh`, `text` ..."""
     body: str
     line: int
     """Of the first fence, from 1."""
@@ -56,7 +56,7 @@ def links_of(text: str) -> list[str]:
 
 
 def anchors_of(text: str) -> set[str]:
-    """What a link behind `#` may name: the headings, spelled as GitHub spells them."""
+    """What a link may name after `#`: the headings, spelled as GitHub spells them."""
     headings = re.findall(r"^#+ (.*)$", without_blocks(text), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

@@ -53,7 +53,7 @@ class Printed:
 
     @property
     def message(self) -> str:
-        """Without the lines that say how far the command had come."""
+        """Without the lines about the command's progress."""
         lines = self.text.splitlines()
         begin = next((place for place, line in enumerate(lines) if line.startswith("error: ")), 0)
         return "\n".join(lines[begin:])
@@ -166,7 +166,7 @@ _SCRIPTS = (
         says=["batchsize", "batch_size"],
     ),
     Mistake(
-        title="Two processes, and nobody says which is which",
+        title="Two processes, and the loader has no rank",
         typed='from loader import FrameLoader\nFrameLoader("clips.cache", batch_size=8)',
         says=["rank", "world_size", "rank_and_world_size"],
         environment={"RANK": "1", "WORLD_SIZE": "2"},
@@ -267,7 +267,7 @@ def document(folder: Path) -> str:
 
 _INTRODUCTION = """# Typical mistakes
 
-Each gets one line that says what is wrong and what to do. Here `/data` holds `clips/` (two videos), `clips.cache`
+Each gets one line: what is wrong, and what to do. Here `/data` holds `clips/` (two videos), `clips.cache`
 (built of them with `--size 64`), `broken/` (a video of it is cut off), `notes/` (no video) and `share/` (read-only).
 `python -m tests.support.mistakes` writes this page, and a test holds it to what is printed. The line of a command goes
 to standard error; its exit code is 2, and 1 where a video is not whole. A script raises the error, or warns.

@@ -1,4 +1,4 @@
-"""The stub driver behaves as a driver does where FFmpeg and our guards can tell, and PyAV walks its CUDA path on it."""
+"""The stub driver behaves like a driver as far as FFmpeg and our guards see, and PyAV takes its CUDA path on it."""
 
 import ctypes
 import multiprocessing
@@ -279,7 +279,7 @@ def test_pyav_decodes_on_the_stub_by_the_name_of_a_decoder(stub_driver, h264):
     assert decoded["pts"] == [frame.pts for frame in frames]
     # FFmpeg 8.1 marks others, too, among the first: it does not clear the flags of its surfaces.
     assert all(found for found, frame in zip(decoded["key_frames"], frames, strict=True) if frame.key_frame)
-    # Not told the pixel format, FFmpeg asks whether the chip does 4:4:4.
+    # Without the pixel format, FFmpeg asks whether the chip does 4:4:4.
     assert "h264_cuvid is not supported with this chroma format" in failure["log"] + failure["text"]
 
 

@@ -1,8 +1,8 @@
 """Checks whether decoding may start at a keyframe that only the container marks as one.
 
-A keyframe with proof in its codec's header needs no check (`PacketTable.resets_decoder`). Of the other keyframes a few
-at the beginning of the video are tried: decoding from there must give the same pictures as decoding from the video's
-start.
+A keyframe with proof in its codec's header needs no check (`PacketTable.resets_decoder`). A few of the other keyframes,
+at the beginning of the video, are tried: decoding from such a keyframe must give the same pictures as decoding from the
+video's start.
 """
 
 from dataclasses import replace
@@ -31,7 +31,7 @@ _MAX_PACKETS_BEHIND: Final = 64
 
 
 def check_starts(path: Path, scan: VideoScan) -> VideoScan:
-    """The scan; with the video as one unit, if one of its starts turns out to be none.
+    """The scan. If decoding cannot start at one of the keyframes that were tried, the video is one unit in it.
 
     Raises:
         VideoError: the file is not the one that was scanned.

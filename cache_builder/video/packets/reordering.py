@@ -1,7 +1,7 @@
 """How many frames an H.264 decoder must hold back so that all come out in order.
 
-A stream may not state the number (no `bitstream_restriction`). FFmpeg then guesses it from the first frames, and drops
-a frame each time it finds that it must hold back more. The timestamps of the whole file give the number.
+A stream may not state the number (no `bitstream_restriction`). FFmpeg then guesses the number from the first frames.
+Each time that the number proves too low, FFmpeg drops a frame. The timestamps of the whole file give the number.
 """
 
 from typing import Final

@@ -132,7 +132,7 @@ def place_frame(
         coded_height: Rows of the decoded frame, at least 1.
         presentation: How the frame is to be shown.
         pattern: Columns and rows after which the meaning of samples repeats, such as (2, 2) for 4:2:0 chroma. The part
-            that the container leaves begins at a multiple of it and has a multiple of it, as in FFmpeg.
+            that the container leaves begins at a multiple of the pattern and consists of whole patterns, as in FFmpeg.
 
     Raises:
         ValueError: the coded frame is empty, or the container's crop leaves nothing of it.

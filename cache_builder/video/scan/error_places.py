@@ -49,7 +49,7 @@ def place_errors(path: Path, relative_path: str, *, stream_index: int, limits: V
 def _open_early(
     path: Path, relative_path: str, stream_index: int, limits: VideoLimits
 ) -> tuple[OpenContainer, VideoStream]:
-    """Open the file with as little probing as its stream needs: FLV's packets, not its header, show its streams."""
+    """Open the file with as little probing as the stream needs. FLV shows its streams only in the packets."""
     for probe_bytes in _PROBE_BYTES:
         opened = open_container(path, relative_path, probe_bytes=probe_bytes, limits=limits)
         stream = next((one for one in opened.container.streams.video if one.index == stream_index), None)

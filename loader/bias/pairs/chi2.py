@@ -66,9 +66,9 @@ def pair_chi2(
 def pair_chi2_of_classes(kappa: float, shard_sizes: npt.ArrayLike, *, same_frame: float = 0.0) -> float:
     """Chi^2 of pairs by three classes: one frame, two of one shard, two of two shards (S52).
 
-    `kappa` is the probability that two distinct slots share a shard. `same_frame` is the part of it in which they show
-    one frame. The result is exact if the pairs of a class are equally likely, and else a lower bound. `shard_sizes`
-    has shape (S,).
+    `kappa` is the probability that two distinct slots share a shard. `same_frame` is the probability that they show one
+    frame; it is a part of `kappa`. The result is exact if the pairs of a class are equally likely, and else a lower
+    bound. `shard_sizes` has shape (S,).
 
     Raises:
         SamplingError: not probabilities, or a positive probability for a class without pairs.

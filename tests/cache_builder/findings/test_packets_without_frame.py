@@ -132,9 +132,8 @@ def test_what_is_scrambled_of_a_transport_stream_is_damage(tmp_path):
     is_scrambled = is_of_video & (np.arange(len(packets)) >= len(packets) // 2)
     for number in np.flatnonzero(is_scrambled):
         packet = packets[number]
-        payload = (
-            4 if not packet[3] & 0x20 else 5 + packet[4]
-        )  # behind an adaptation field, which stays clear
+        # The payload comes after an adaptation field, which stays clear.
+        payload = 4 if not packet[3] & 0x20 else 5 + packet[4]
         packet[payload:] ^= 0x5A
     packets[is_scrambled, 3] |= 0x80
     half = tmp_path / "half.ts"

@@ -153,14 +153,14 @@ class TestFpsAtTheTrueRate:
         2,
         Fraction(43, 32),
     )
-    def test_keeps_every_frame_of_recordings_joined_at_any_phase(self, recording, num_behind, pause):
+    def test_keeps_every_frame_of_recordings_joined_at_any_phase(self, recording, num_after, pause):
         period_units = 1 / (recording.rate * recording.time_base)
         if period_units < 3:
             return
-        # Behind the pause the muxer rounds what is no multiple of a frame after the first.
+        # After the pause the muxer rounds times that are not a multiple of a frame after the first.
         start = recording.start + recording.num_frames / recording.rate + pause
-        behind = [start + number / recording.rate for number in range(num_behind)]
-        pts = recording.pts + [recording.rounding(time / recording.time_base) for time in behind]
+        after = [start + number / recording.rate for number in range(num_after)]
+        pts = recording.pts + [recording.rounding(time / recording.time_base) for time in after]
         found = kept(pts, recording.rate, time_base=recording.time_base, rate_in_header=recording.rate)
         assert found == list(range(len(pts)))
 

@@ -58,7 +58,7 @@ def bare_stream(*parts: list[bytes]) -> bytes:
 def folder(tmp_path_factory):
     """One video a kind."""
     folder = tmp_path_factory.mktemp("pictures")
-    # MPEG-2 says the shape of the screen: 4:3, and 16:9 behind the change.
+    # MPEG-2 states the shape of the screen: 4:3, and 16:9 after the change.
     shapes = {SQUARE: Fraction(1), WIDE: Fraction(4, 3)}
     (folder / "aspect.m2v").write_bytes(
         bare_stream(

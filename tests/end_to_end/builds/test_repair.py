@@ -1,4 +1,4 @@
-"""`cache-verify --repair`: what is damaged comes back bit for bit, or nothing is touched and the reason is said."""
+"""`cache-verify --repair`: what is damaged comes back bit for bit, or nothing is touched and the reason is printed."""
 
 import json
 import os
@@ -288,7 +288,7 @@ def test_where_no_shard_is_damaged_nobody_looks_for_the_videos(cache_of, tmp_pat
     flip(cache / "index.npy")
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "other.mp4").write_bytes(b"no video")
-    wrong = repaired(cache, tmp_path / "nowhere")  # what cannot be right is said all the same
+    wrong = repaired(cache, tmp_path / "nowhere")  # a wrong path is an error even where it is not needed
     assert wrong.exit_code == 2 and f"{tmp_path / 'nowhere'}: no such folder" in wrong.stderr
     assert repaired(cache, tmp_path / "videos").exit_code == 0
     assert digests(cache) == before

@@ -1,4 +1,4 @@
-"""A build is the same whoever interrupts it: workers, kills, a full disk, a second builder."""
+"""A build is the same after any interruption: by workers, kills, a full disk, a second builder."""
 
 import hashlib
 import os

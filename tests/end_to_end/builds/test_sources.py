@@ -1,4 +1,4 @@
-"""What a cache is built from: a folder or one video, said either way, with `~`; and every reader takes the same."""
+"""What a cache is built from: a folder or one video, as argument or flag, with `~`; and every reader takes the same."""
 
 import shutil
 from contextlib import closing
@@ -94,7 +94,7 @@ def test_a_link_to_a_folder_has_its_cache_beside_the_link(simple_folder, tmp_pat
 
 
 class TestHome:
-    """A shell leaves `~` alone behind `--videos=` and inside quotes."""
+    """A shell leaves `~` alone after `--videos=` and inside quotes."""
 
     def test_every_path_of_every_command(self, home, tmp_path):
         (home / "my.toml").write_text("size = 64\nworkers = 2\n")

@@ -13,7 +13,7 @@ from tests.support.videos.three_ways import build, look_up, one_pass, rising, sc
 
 ALL = [(kind.name, suffix) for kind in KINDS for suffix in kind.suffixes]
 MAX_DEPTH = 16
-"""Frames that a plain decoder is told to hold back of H.264 that leaves its reordering unsaid: it would drop some."""
+"""Frames that a plain decoder holds back of H.264 that does not state its reordering; with fewer it would drop some."""
 
 TELLING = [(name, suffix) for name, suffix in ALL if name.startswith(("h264", "hevc", "vp9", "mpeg2", "png"))]
 """Streams whose decoders notice most of what is wrong, and make the same of it each time."""
@@ -107,5 +107,5 @@ def test_damaged_streams(folder, made, damage, min_packets, seed):
     built = build(path, scanned, min_packets=min_packets)
     store, found = look_up(path, scanned, min_packets=min_packets, seed=seed, num=12, is_counted=True)
     assert len(store) == len(built.frames)
-    for frame, checksum in found.items():  # where live cannot give what a build gives, it says so
+    for frame, checksum in found.items():  # a live store raises an error where it cannot give a build's frame
         assert isinstance(checksum, VideoError) or checksum == built.frames[frame] or built.is_named(frame)

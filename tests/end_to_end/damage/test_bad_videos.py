@@ -59,7 +59,7 @@ TOLD_BY_SCAN = NO_VIDEOS | dict.fromkeys(DAMAGED_VIDEOS, "1 packet flagged corru
 
 
 def line_about(name, text):
-    """The one line of a message about a video, its name as messages print it; where it is alone, behind a colon."""
+    """The one line of a message about a video. The name stands as messages print it, after a colon if it is alone."""
     printed = name.replace("\n", "\\n").replace("\x07", "\\x07")
     told = [f"{before}{spelled}: " for before in ("  ", "whole: ") for spelled in (printed, repr(name))]
     lines = [line for line in text.splitlines() if any(part in line for part in told)]
@@ -162,7 +162,7 @@ def hostile_folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def skipping(hostile_folder, tmp_path_factory):
-    """The cache of the hostile folder with `--on-error skip`, and what the command said."""
+    """The cache of the hostile folder with `--on-error skip`, and what the command printed."""
     output = tmp_path_factory.mktemp("skipping") / "cache"
     return output, run("--videos", hostile_folder, "--out", output, *SMALL, "--on-error", "skip")
 
@@ -253,7 +253,7 @@ class TestBadVideos:
 
 
 def test_a_video_that_goes_while_it_is_built_can_be_built_later(tmp_path, monkeypatch):
-    """The cache says that it is not in it, and once it is back the cache does not pass for complete."""
+    """The cache records that the video is missing. Once the video is back, the cache does not pass for complete."""
     folder = tiny_folder(tmp_path / "videos", simple_specs(2)).path
     content = (folder / "01.mp4").read_bytes()
 

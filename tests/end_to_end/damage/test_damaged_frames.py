@@ -1,4 +1,4 @@
-"""What a build says about damaged, frozen and odd videos, against pixels that tell which frames they are."""
+"""What a build reports about damaged, frozen and odd videos, against pixels that show their frame numbers."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ DAMAGED = {
 
 
 class Places:
-    """Where a video of `DAMAGED` is damaged, told from its packets' timestamps alone."""
+    """Where a video of `DAMAGED` is damaged, found from its packets' timestamps alone."""
 
     def __init__(self, path):
         packets = scan_video(path, path.name).packets
@@ -190,7 +190,7 @@ def write_frames(path, pictures, *, pts=None, second=None, **options):
 
 
 def h264_stream(sizes, *, is_interlaced=False):
-    """A raw H.264 stream: for each (width, height, num_frames) a sequence of its own, one behind the other."""
+    """A raw H.264 stream: for each (width, height, num_frames) a sequence of its own, one after the other."""
     stream = b""
     for width, height, num_frames in sizes:
         encoder = av.CodecContext.create("libx264", "w")

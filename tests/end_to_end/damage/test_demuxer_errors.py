@@ -1,4 +1,4 @@
-"""What a demuxer passes over, and says in its log alone: named, and told from what is whole."""
+"""What a demuxer passes over and reports in its log alone: the build names it, and leaves out nothing whole."""
 
 import shutil
 import threading
@@ -80,7 +80,7 @@ class TestLostPackets:
         in_span = [] if span.first_frame is None else range(span.first_frame, span.last_frame + 1)
         trusted = [place for place in range(len(numbers)) if place not in in_span]
         assert [numbers[place] for place in trusted] == [spelled[place] for place in trusted]
-        # Nothing else is called into doubt: all of the GOPs before and behind, and what came before the loss.
+        # Nothing else is doubted: the GOPs before and after, and the frames before the loss, are all trusted.
         assert {numbers[place] for place in trusted} >= {*range(GOP + 2), *range(2 * GOP, NUM_FRAMES)}
         assert span.last_pts_seconds < 2 * GOP / FPS
 
@@ -156,7 +156,7 @@ class TestLostPackets:
 
 
 def sound_before_pictures(path, num_frames=50):
-    """An FLV of a codec without a header: of its pictures nothing is said before the first packet of them."""
+    """An FLV of a codec without a header: nothing describes its pictures before their first packet."""
     with av.open(str(path), "w") as container:
         sound = container.add_stream("pcm_s16le", rate=44100, layout="mono")
         video = container.add_stream("flv", rate=FPS, options={"g": "10"})

@@ -1,4 +1,4 @@
-"""What a build says of a folder and of its videos beside damage: in the report, the manifest and the terminal."""
+"""What a build reports on a folder and its videos, other than damage: in the report, the manifest, the terminal."""
 
 import json
 import re

@@ -59,7 +59,7 @@ class TestFound:
 
     @pytest.fixture
     def half_a_picture(self, tmp_path):
-        """A video of JPEG pictures, of which one ends in its middle, within its packet."""
+        """A video of JPEG pictures, one of which ends in its middle, within its packet."""
         (tmp_path / "videos").mkdir()
         spec = tiny_video(tmp_path / "videos", path=Path("tiny.mov"), codec="mjpeg", pixel_format="yuvj422p")
         with av.open(str(spec.path)) as container:
@@ -88,7 +88,7 @@ class TestFound:
             open_videos(half_a_picture.path.parent, workers=1).read_frames([11])
 
     def test_harm_that_passes_the_keyframe_of_an_open_gop_is_named(self, tmp_path):
-        """A lost packet makes H.264 decoders take other references, behind the next keyframe, too."""
+        """A lost packet makes H.264 decoders take other references, after the next keyframe, too."""
         (tmp_path / "videos").mkdir()
         spec = tiny_video(
             tmp_path / "videos", path=Path("0.mkv"), num_frames=72, num_b_frames=3, open_gop=True
@@ -123,4 +123,6 @@ class TestFound:
             }
             assert len(wrong) > 10
             assert wrong <= named
-            assert max(named) < entry.num_frames_decoded - 5  # and what lies far enough behind is not
+            assert (
+                max(named) < entry.num_frames_decoded - 5
+            )  # frames far enough after the damage are not named

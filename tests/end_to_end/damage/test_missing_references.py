@@ -44,14 +44,14 @@ def folder(tmp_path_factory):
         remux(made, folder / f"{name}_lost{suffix}", without=LOST)
         if suffix != ".avi":
             remux(made, folder / f"{name}_late.mkv", without=range(7))
-    # Behind a keyframe, and of what leads up to it: two units decode it, and it is for one of them to say.
+    # The lost picture comes after a keyframe and leads up to it: two units decode it, and one of them must report it.
     remux(folder / "h264_open_clean.avi", folder / "leading.avi", without=[LEADING])
     # An intra refresh counts as a keyframe, and is predicted from what came before it.
     refresh = tiny_video(
         folder, path=Path("refresh.mp4"), gop_size=GOP, num_frames=NUM_FRAMES, intra_refresh=True
     )
     remux(refresh.path, folder / "refresh_lost.mkv", without=[GOP - 1])
-    # A bare stream has no timestamps: nothing but the order of its packets says what leads up to a keyframe.
+    # A bare stream has no timestamps: only the order of its packets shows what leads up to a keyframe.
     tiny_video(
         folder,
         path=Path("bare.h264"),

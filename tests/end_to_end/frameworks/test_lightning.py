@@ -117,7 +117,7 @@ def test_a_checkpoint_of_a_step_resumes_at_the_next_batch(tmp_path, make, num_st
 
 @pytest.mark.parametrize("make", [frame_loader, torchs_loader])
 def test_a_checkpoint_of_an_epochs_end_resumes_with_the_next_epoch(tmp_path, make):
-    """Lightning loads no loader's state from it: it says the epoch."""
+    """Lightning loads no loader's state from such a checkpoint, only the epoch."""
     save = {"every_n_epochs": 1, "filename": "{epoch}"}
     fit(tmp_path, make(), max_epochs=2, save=save)
     resumed = fit(tmp_path, make(), resume_from=tmp_path / "epoch=1.ckpt", save=save, max_epochs=3)

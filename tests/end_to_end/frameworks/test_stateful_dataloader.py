@@ -89,7 +89,7 @@ def test_set_epoch_is_for_the_sampler():
     resumed = stateful_loader()
     resumed.load_state_dict(loader.state_dict())
     batches = iter(resumed)
-    resumed.batch_sampler.set_epoch(2)  # as a training loop says before the epoch that it resumes
+    resumed.batch_sampler.set_epoch(2)  # as a training loop does before the epoch that it resumes
     assert ids_of(batches) == epochs(3)[2][1:]
 
 

@@ -3,7 +3,7 @@
 A parent has started CUDA and its DataLoader starts workers. Six rows, all on the stub driver, in one process:
 
 1. forked, PyAV used as it comes        the error
-2. forked, a store that decodes on CUDA CudaForkError, before FFmpeg is asked; says the cure
+2. forked, a store that decodes on CUDA CudaForkError, before FFmpeg is asked; names the cure
 3. forked, worker_init_fn starts CUDA   the error: it comes after the fork
 4. forked, parent only started CUDA     the error; torch's own flag sees nothing
 5. spawned                              decodes

@@ -1,4 +1,4 @@
-"""A script may end with stores open and iterations under way: the interpreter says nothing on its way out."""
+"""A script may end with stores open and iterations under way: the interpreter then prints nothing when it ends."""
 
 import os
 import subprocess

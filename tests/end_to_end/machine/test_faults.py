@@ -26,7 +26,7 @@ SMALL = ("--size", "16", "--frames-per-shard", "10")
 BEHIND_THE_HEAD = 64 << 10
 """Bytes of a video that opening it has read."""
 NUM_CHANGES_OF_SCAN = 8
-"""About so many changes of the disk begin a build: behind them the scan is remembered, and nothing is decoded."""
+"""A build begins with about this many changes of the disk. After them the scan is stored, and nothing is decoded."""
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_a_video_that_cannot_be_opened_is_the_machines_failure(server, video, ou
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".ts", ".mpg"])
 def test_one_read_that_fails_is_the_machines_failure(server, folder, suffix):
-    """FFmpeg's demuxers go on behind it or end early, each in its own way."""
+    """FFmpeg's demuxers go on after the failure or end early, each in its own way."""
     trials = ReadTrials(server, folder / "reads", suffix=suffix)
     while_scanning, while_decoding = trials.num_reads // 4, trials.num_reads - 2
     problems = {number: trials.problems(number) for number in (while_scanning, while_decoding)}
@@ -144,7 +144,7 @@ def test_a_moved_cache_is_read_and_nothing_is_written_to_it(server, folder, faul
 
 
 def test_a_shard_that_cannot_be_read_is_named(server, folder, faulty_files, tmp_path):
-    """As the machine's failure: nothing says that the bytes are wrong. `cache-verify` says so of every file."""
+    """It is a failure of the machine: nothing shows that the bytes are wrong. `cache-verify` names every such file."""
     pytest.importorskip("torch")
     videos = tiny_folder(tmp_path / "videos", simple_specs(1, num_frames=12)).path
     caches = [folder / "named" / variant for variant in VARIANTS]

@@ -1,4 +1,4 @@
-"""A cache on a read-only mount: readers work, and what would write says why it cannot."""
+"""A cache on a read-only mount: readers work, and commands that would write report why they cannot."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Typical mistakes with every command: one line that says what is wrong and what to do, one exit code for each."""
+"""Typical mistakes with every command: one line with what is wrong and what to do, one exit code for each."""
 
 import shutil
 
@@ -43,7 +43,7 @@ NO_CACHE = {
     "shelf": "a folder that holds some; give one of them: {path}/one, {path}/two",
     "link": "a link to nothing; give the folder of a cache, with a manifest.json in it",
 }
-"""What is no cache, and what is said of it."""
+"""Name of a path that is not a cache -> its message."""
 
 
 @pytest.fixture(scope="module")

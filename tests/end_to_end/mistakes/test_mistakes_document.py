@@ -1,4 +1,4 @@
-"""Each typical mistake gets one line that says what is wrong and what to do, and docs/MISTAKES.md shows that line."""
+"""Each typical mistake gets one line with what is wrong and what to do, and docs/MISTAKES.md shows that line."""
 
 import pytest
 

@@ -166,7 +166,7 @@ def test_an_unrotated_block_shuffle_is_caught(monkeypatch):
     store = ArrayStore(POSITION_SIZES)
     for seed in range(3):
         epochs = epochs_of(store, NUM_EPOCHS, first_seed=10 * seed, **BLOCKS_OF_ONE)
-        assert (np.sort(epochs, axis=1) == np.arange(40)).all()  # every frame once: counts say nothing
+        assert (np.sort(epochs, axis=1) == np.arange(40)).all()  # every frame once: counts show nothing
         assert positions_p_value(epochs, NUM_BINS) < ALPHA
 
 

@@ -43,7 +43,7 @@ def test_no_workers_are_the_threads_of_frame_loader():
     assert ids_of(loader) == ids_of(FrameLoader(ArrayStore([30, 20]), batch_size=8, seed=3))
 
 
-# A store that may cross a fork takes Python's default, here said by its name; one that may not is spawned by itself.
+# For a store that may cross a fork, the test names Python's default; for one that may not, the loader chooses spawn.
 @pytest.mark.parametrize(("kind", "context"), [(ArrayStore, "fork"), (CudaStore, None)])
 def test_workers_give_the_batches_of_the_threads(kind, context):
     store = kind([30, 20])

@@ -1,4 +1,4 @@
-"""Reads caches of which one file cannot be read, in a process that has `faulty_files` loaded, and prints the results.
+"""Reads caches with one file that cannot be read, in a process that has `faulty_files` loaded; prints the results.
 
 python -m tests.support.caches.shard_faults FAULTY_FILES CACHE...     # FAULTY_FILES: pickled; prints a JSON object
 """

@@ -77,7 +77,7 @@ class FaultTrials:
             found.append("the same command did not end in the bytes of an undisturbed build")
         known = {self.output.name + suffix for suffix in ("", ".lock", ".scan", ".report.json")}
         if strange := {path.name for path in self._folder.iterdir()} - known:
-            found.append(f"left behind: {sorted(strange)}")
+            found.append(f"files that were not removed: {sorted(strange)}")
         return found
 
     def _problems_of_end(self, end: Ended, *, may_be_killed: bool) -> list[str]:

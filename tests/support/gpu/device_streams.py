@@ -9,7 +9,7 @@ GARBAGE = 0xA5
 
 
 class LateStreams:
-    """Copies happen when their tensors are taken over, never before: whoever reads too early reads garbage.
+    """Copies happen when their tensors are taken over, never before: a reader that is too early gets garbage.
 
     Once copied, the host's side becomes garbage, as its memory may be lent again. With `is_late=False`, copies happen
     at once. Keeps book of what a reader did.

@@ -164,9 +164,9 @@ def write_stream(
     *,
     damage: Sequence[tuple[int, int]] = (),
 ) -> None:
-    """Write runs of packets [first, end), one behind the other in time, into the container of the path's suffix.
+    """Write runs of packets [first, end), one after the other in time, into the container of the path's suffix.
 
-    `damage` are (packet of those written, byte modulo its size): the byte and the three behind it are replaced.
+    `damage` are (packet of those written, byte modulo its size): the byte and the next three are replaced.
     """
     with av.open(BytesIO(sample.content)) as template, av.open(str(path), "w") as target:
         source = template.streams.video[0]

@@ -239,7 +239,7 @@ def _flv_sizes(content: bytes) -> Iterator[SizeField]:
 
 
 def _start_code_sizes(content: bytes) -> Iterator[SizeField]:
-    """The two bytes behind each start code and its kind: lengths in program streams, headers in bare streams."""
+    """The two bytes after each start code and its kind: lengths in program streams, headers in bare streams."""
     first = content.find(b"\0\0\1")
     while 0 <= first < len(content) - 6:
         yield SizeField(position=first + 4, num_bytes=2)

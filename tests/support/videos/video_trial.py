@@ -42,8 +42,9 @@ GOOD_NAME = "zz_good.mp4"
 """An unchanged video, the last of the folder. The others must not affect it."""
 
 SILENT_CODECS = {"hevc"}
-"""A slice that ends too early, after a flipped bit, is no error to FFmpeg's decoder, whatever `err_detect` says: the
-rest of the picture shows what was in its memory, another picture after a seek. Nothing tells of it, so it is whole.
+"""A slice that ends too early, after a flipped bit, is not an error to FFmpeg's decoder, with any `err_detect`. The
+rest of the picture shows what was in its memory: another picture after a seek. Nothing reports this, so the video is
+whole.
 """
 
 LIVE_FRAMES_A_VIDEO = 3

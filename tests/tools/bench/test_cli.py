@@ -186,7 +186,7 @@ def test_an_interruption_prints_what_there_is(cache, no_temp, in_this_process, m
     assert not list(no_temp.glob("cache-bench*"))
 
 
-@pytest.mark.parametrize("num_measured", [0, 2], ids=["before a figure", "behind figures"])
+@pytest.mark.parametrize("num_measured", [0, 2], ids=["before a figure", "after figures"])
 def test_sigterm_ends_it_and_leaves_nothing(cache, no_temp, in_this_process, monkeypatch, num_measured):
     calls = []
 

@@ -29,7 +29,7 @@ from frame_cache_tools.bench.gpu.sources import (
 from frame_cache_tools.bench.gpu.trace import kernel_share
 from frame_cache_tools.bench.inputs import look_at_cache, prepare_videos
 from frame_cache_tools.bench.machine import nvidia_smi
-from frame_cache_tools.bench.measure.slices import SliceRule, tell_nobody
+from frame_cache_tools.bench.measure.slices import SliceRule, keep_nothing
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,7 +48,7 @@ GEOMETRY = FrameGeometry(height=64, width=64)
 
 
 def measured(source, rule=RULE):
-    piece = source.measure(rule, tell_nobody)
+    piece = source.measure(rule, keep_nothing)
     assert piece.images > 0 and piece.seconds > 0
     return piece
 
@@ -112,7 +112,9 @@ def test_decoding_alone_copies_and_builds_are_measured(simple_folder):
 
 def decoding_on_the_stub(path):
     return (
-        NvdecSource(paths=(Path(path),), num_threads=3, nvdec=NvdecDevice()).measure(RULE, tell_nobody).images
+        NvdecSource(paths=(Path(path),), num_threads=3, nvdec=NvdecDevice())
+        .measure(RULE, keep_nothing)
+        .images
     )
 
 

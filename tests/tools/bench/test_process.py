@@ -33,7 +33,7 @@ class Allocates:
     num_bytes: int
     below: bool = False
 
-    def measure(self, rule, tell):
+    def measure(self, rule, keep):
         code = (
             f"import time; held = bytearray(b'x') * {self.num_bytes}; print(1, flush=True); time.sleep(0.3)"
         )
@@ -51,7 +51,7 @@ class Allocates:
 class Fails:
     how: str
 
-    def measure(self, rule, tell):
+    def measure(self, rule, keep):
         if self.how == "dies":
             os._exit(7)
         if self.how == "lacks":
@@ -61,7 +61,7 @@ class Fails:
 
 @dataclass(frozen=True, kw_only=True)
 class TellsParent:
-    def measure(self, rule, tell):
+    def measure(self, rule, keep):
         return Slice(images=os.getpid(), seconds=1.0, seconds_to_first_batch=None)
 
 
@@ -117,13 +117,13 @@ class Hangs:
     folder: Path
     tells: bool = True
 
-    def measure(self, rule, tell):
+    def measure(self, rule, keep):
         below = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
         (self.folder / "pids").write_text(f"{os.getpid()} {below.pid}")
         Path(tempfile.mkdtemp()).joinpath("left behind").write_text("")
         if self.tells:
-            tell(Slice(images=1, seconds=1.0, seconds_to_first_batch=0.5, is_cut=True))
-            tell(Slice(images=5, seconds=2.0, seconds_to_first_batch=0.5, is_cut=True))
+            keep(Slice(images=1, seconds=1.0, seconds_to_first_batch=0.5, is_cut=True))
+            keep(Slice(images=5, seconds=2.0, seconds_to_first_batch=0.5, is_cut=True))
         time.sleep(1000)
 
 

@@ -74,9 +74,9 @@ class StalledError(Exception):
     """Raised where a real loader would wait for ever."""
 
 
-def told_by(arrivals, rule):
-    """The results passed to `tell` for batches of one image, after which no batch arrives."""
-    told = []
+def results_of(arrivals, rule):
+    """The results passed to `keep` for batches of one image, after which no batch arrives."""
+    kept = []
     times = iter(arrivals)
 
     def batches():
@@ -84,33 +84,33 @@ def told_by(arrivals, rule):
         raise StalledError
 
     with pytest.raises(StalledError):
-        measure_batches(batches, rule, opened_at=0.0, clock=lambda: next(times), tell=told.append)
-    return told
+        measure_batches(batches, rule, opened_at=0.0, clock=lambda: next(times), keep=kept.append)
+    return kept
 
 
 def test_the_result_until_then_ends_with_a_batch_and_is_never_guessed():
-    told = told_by([1.0, 2.0, 3.0, 5.0], SliceRule(seconds=4.5))
-    assert told == [  # not before half of the slice
+    kept = results_of([1.0, 2.0, 3.0, 5.0], SliceRule(seconds=4.5))
+    assert kept == [  # not before half of the slice
         Slice(images=3, seconds=4.0, seconds_to_first_batch=1.0, is_cut=True)
     ]
 
 
 def test_batches_that_arrive_in_bursts_are_counted_in_whole_bursts():
     # Two threads: batches 2 and 3 arrive together. One batch in 0.2 s would be five times too fast.
-    told = told_by([1.0, 1.2, 2.2, 2.4, 3.4], SliceRule(seconds=9.0, batch_multiple=2))
-    assert told == []
-    told = told_by([1.0, 1.2, 6.0, 6.2], SliceRule(seconds=9.0, batch_multiple=2))
-    assert [(piece.images, piece.seconds) for piece in told] == [(2, 5.0)]
-    assert told_by([1.0, 1.2], SliceRule(seconds=0.1, images=9, batch_multiple=2)) == []
+    kept = results_of([1.0, 1.2, 2.2, 2.4, 3.4], SliceRule(seconds=9.0, batch_multiple=2))
+    assert kept == []
+    kept = results_of([1.0, 1.2, 6.0, 6.2], SliceRule(seconds=9.0, batch_multiple=2))
+    assert [(piece.images, piece.seconds) for piece in kept] == [(2, 5.0)]
+    assert results_of([1.0, 1.2], SliceRule(seconds=0.1, images=9, batch_multiple=2)) == []
 
 
 def test_a_complete_slice_is_passed_on_before_the_read_ahead_is_stopped():
-    told = []
+    kept = []
     epochs, clock = epochs_of([[(0.0, 1), (1.0, 1), (2.0, 1)]])
     measured = measure_batches(
-        lambda: next(epochs), SliceRule(seconds=2.0), opened_at=0.0, clock=clock, tell=told.append
+        lambda: next(epochs), SliceRule(seconds=2.0), opened_at=0.0, clock=clock, keep=kept.append
     )
-    assert told[-1] == measured
+    assert kept[-1] == measured
     assert not measured.is_cut
 
 
@@ -127,9 +127,9 @@ def test_threads_that_count_are_stopped_and_their_errors_raised():
             add(2)
         stopped.append(thread)
 
-    told = []
-    measured = measure_counters(work, 3, SliceRule(seconds=0.01, images=20), told.append)
-    assert told[-1] == measured
+    kept = []
+    measured = measure_counters(work, 3, SliceRule(seconds=0.01, images=20), kept.append)
+    assert kept[-1] == measured
     assert measured.images >= 20
     assert measured.images % 2 == 0
     assert measured.seconds >= 0.01

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from frame_cache_tools.bench.measure import Slice, SliceRule, Tell, measure_batches, measure_counters
+from frame_cache_tools.bench.measure import KeepResult, Slice, SliceRule, measure_batches, measure_counters
 
 from cache_builder.video.picture import FrameConverter, FrameGeometry, read_presentation
 from frame_store import CacheStore, open_store
@@ -27,7 +27,7 @@ class TakeLimit:
     """.npy of frames, uint8 (N, H, W, 3)."""
     batch_size: int
 
-    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
+    def measure(self, rule: SliceRule, keep: KeepResult) -> Slice:
         """See `ImageSource`."""
         opened_at = time.perf_counter()
         frames = np.load(self.flat, mmap_mode="r")
@@ -41,7 +41,7 @@ class TakeLimit:
                 np.take(frames, ids, axis=0, out=out[: len(ids)], mode="clip")  # "raise" copies once more
                 yield len(ids)
 
-        return measure_batches(epoch, rule, tell, opened_at=opened_at)
+        return measure_batches(epoch, rule, keep, opened_at=opened_at)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class DecodeLimit:
     """The cache that the encoded frames are from."""
     num_threads: int
 
-    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
+    def measure(self, rule: SliceRule, keep: KeepResult) -> Slice:
         """See `ImageSource`."""
         store = open_store(self.path)
         ids = np.random.default_rng(0).permutation(len(store))[:_FRAMES_DECODED]
@@ -71,7 +71,7 @@ class DecodeLimit:
                     decode(next(order), out)
                 add(_FRAMES_AT_ONCE)
 
-        return measure_counters(work, self.num_threads, rule, tell)
+        return measure_counters(work, self.num_threads, rule, keep)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ class SequentialDecodeLimit:
     geometry: FrameGeometry
     num_threads: int
 
-    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
+    def measure(self, rule: SliceRule, keep: KeepResult) -> Slice:
         """See `ImageSource`."""
         videos = cycle(self.paths)
         lock = threading.Lock()
@@ -96,7 +96,7 @@ class SequentialDecodeLimit:
                     if stop.is_set():
                         return
 
-        return measure_counters(work, self.num_threads, rule, tell)
+        return measure_counters(work, self.num_threads, rule, keep)
 
 
 def decode_in_order(path: Path, geometry: FrameGeometry) -> Iterator[np.ndarray]:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from frame_cache_tools.bench.measure import (
+    KeepResult,
     Slice,
     SliceRule,
-    Tell,
     closing_if_possible,
     count_images,
     measure_batches,
@@ -93,7 +93,7 @@ class LoaderSource:
     augmented: bool = False
     lookahead: Lookahead | None = None
 
-    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
+    def measure(self, rule: SliceRule, keep: KeepResult) -> Slice:
         """See `ImageSource`."""
         from loader import FrameLoader
 
@@ -101,7 +101,7 @@ class LoaderSource:
         with closing(self.store.open()) as store, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a biased choice of shards: the effective batch shows it
             loader = FrameLoader(store, batch_size=self.batch_size, **self._options())
-            return measure_batches(lambda: _frames_of(loader), rule, tell, opened_at=opened_at)
+            return measure_batches(lambda: _frames_of(loader), rule, keep, opened_at=opened_at)
 
     def _options(self) -> dict[str, Any]:
         options = {name: value for name, value in self.sampling.to_builtins().items() if value is not None}
@@ -122,7 +122,7 @@ class DataLoaderSource:
     batch_size: int
     num_workers: int
 
-    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
+    def measure(self, rule: SliceRule, keep: KeepResult) -> Slice:
         """See `ImageSource`."""
         from frame_cache_tools.bench.cases.datasets import EndlessBatches
 
@@ -136,7 +136,7 @@ class DataLoaderSource:
                 batch_sampler=EndlessBatches(FrameBatchSampler(store, batch_size=self.batch_size)),
                 collate_fn=frame_batch_collate,
             )
-            return measure_batches(lambda: _frames_of(batches), rule, tell, opened_at=opened_at)
+            return measure_batches(lambda: _frames_of(batches), rule, keep, opened_at=opened_at)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,14 +148,14 @@ class WebDatasetSource:
     num_workers: int
     shuffle_buffer: int
 
-    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
+    def measure(self, rule: SliceRule, keep: KeepResult) -> Slice:
         """See `ImageSource`."""
         from frame_cache_tools.bench.cases.datasets import EndlessStream
 
         opened_at = time.perf_counter()
         stream = EndlessStream(self.path, batch_size=self.batch_size, shuffle_buffer=self.shuffle_buffer)
         batches = _data_loader(stream, self.num_workers, batch_size=None)
-        return measure_batches(lambda: _frames_of(batches), rule, tell, opened_at=opened_at)
+        return measure_batches(lambda: _frames_of(batches), rule, keep, opened_at=opened_at)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +165,7 @@ class ZarrPythonSource:
     path: Path
     batch_size: int
 
-    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
+    def measure(self, rule: SliceRule, keep: KeepResult) -> Slice:
         """See `ImageSource`."""
         import zarr
 
@@ -178,7 +178,7 @@ class ZarrPythonSource:
             for start in range(0, len(order), self.batch_size):
                 yield len(np.asarray(frames[order[start : start + self.batch_size]]))
 
-        return measure_batches(epoch, rule, tell, opened_at=opened_at)
+        return measure_batches(epoch, rule, keep, opened_at=opened_at)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +195,7 @@ class UsualLoaderSource:
     num_workers: int
     batch_size: int
 
-    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
+    def measure(self, rule: SliceRule, keep: KeepResult) -> Slice:
         """See `ImageSource`."""
         from frame_cache_tools.bench.cases.datasets import Counted, EndlessShuffle
 
@@ -226,7 +226,7 @@ class UsualLoaderSource:
                 lambda: counted.num_images,
                 rule,
                 is_over=lambda: bool(errors),
-                tell=tell,
+                keep=keep,
                 seconds_to_first_batch=lambda: arrivals[0] - opened_at if arrivals else None,
             )
         finally:

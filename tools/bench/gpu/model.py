@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from frame_cache_tools.bench.gpu.sources import Epochs, Feed, GpuDevice, synchronize
 from frame_cache_tools.bench.gpu.trace import kernel_share, profile_gpu
-from frame_cache_tools.bench.measure import Slice, SliceRule, Tell, measure_batches
+from frame_cache_tools.bench.measure import KeepResult, Slice, SliceRule, measure_batches
 
 if TYPE_CHECKING:
     import torch
@@ -134,7 +134,7 @@ class TrainingSource:
     feed: Feed | Resident
     profiled: bool = True
 
-    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
+    def measure(self, rule: SliceRule, keep: KeepResult) -> Slice:
         """See `ImageSource`."""
         import torch
 
@@ -152,7 +152,7 @@ class TrainingSource:
 
         opened_at = time.perf_counter()
         with _own_stream(device), self.feed.open() as epoch:
-            measured = measure_batches(trained, rule, tell, opened_at=opened_at)
+            measured = measure_batches(trained, rule, keep, opened_at=opened_at)
             synchronize(device)
             figures = {IDLE: 100 * steps.idle_share(measured.images // self.feed.batch_size)}
             if self.profiled and (share := _share_of_kernels(trained, rule.warm_batches)) is not None:

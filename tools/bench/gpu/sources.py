@@ -23,9 +23,9 @@ from frame_cache_tools.bench.cases import CachedFrames, LiveFrames
 from frame_cache_tools.bench.inputs import bench_config
 from frame_cache_tools.bench.machine import watching
 from frame_cache_tools.bench.measure import (
+    KeepResult,
     Slice,
     SliceRule,
-    Tell,
     closing_if_possible,
     measure_batches,
     measure_counters,
@@ -164,12 +164,12 @@ class GpuBatchesSource:
 
     feed: Feed
 
-    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
+    def measure(self, rule: SliceRule, keep: KeepResult) -> Slice:
         """See `ImageSource`."""
         opened_at = time.perf_counter()
         with self.feed.open() as epoch:
             counted = partial(_counted_when_done, epoch, self.feed.device)
-            return measure_batches(counted, rule, tell, opened_at=opened_at)
+            return measure_batches(counted, rule, keep, opened_at=opened_at)
 
 
 def decoded_frames(
@@ -213,7 +213,7 @@ class NvdecSource:
     watched: str | None = None
     """The engine whose load is read during the measurement; see `nvidia_smi.ENGINES`."""
 
-    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
+    def measure(self, rule: SliceRule, keep: KeepResult) -> Slice:
         """See `ImageSource`."""
 
         def work(thread: int, add: Callable[[int], None], stop: threading.Event) -> None:
@@ -225,7 +225,7 @@ class NvdecSource:
                         return
 
         with watching(self.watched) as figures:
-            measured = measure_counters(work, self.num_threads, rule, tell)
+            measured = measure_counters(work, self.num_threads, rule, keep)
         return replace(measured, figures=figures)
 
 
@@ -236,7 +236,7 @@ class LiveInOrderSource:
     store: LiveFrames
     num_threads: int
 
-    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
+    def measure(self, rule: SliceRule, keep: KeepResult) -> Slice:
         """See `ImageSource`."""
         with closing(self.store.open()) as store:
             read_a_frame_of_each(store)
@@ -254,7 +254,7 @@ class LiveInOrderSource:
                         if stop.is_set():
                             return
 
-            return measure_counters(work, self.num_threads, rule, tell)
+            return measure_counters(work, self.num_threads, rule, keep)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,7 +265,7 @@ class CopyLimit:
     is_pinned: bool
     device: GpuDevice = "cuda"
 
-    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
+    def measure(self, rule: SliceRule, keep: KeepResult) -> Slice:
         """See `ImageSource`."""
         import torch
 
@@ -280,7 +280,7 @@ class CopyLimit:
             synchronize(self.device)
             yield _COPIES_AT_ONCE * self.batch_size
 
-        return measure_batches(epoch, rule, tell, opened_at=time.perf_counter())
+        return measure_batches(epoch, rule, keep, opened_at=time.perf_counter())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,7 +290,7 @@ class JpegLimit:
     path: Path
     batch_size: int
 
-    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
+    def measure(self, rule: SliceRule, keep: KeepResult) -> Slice:
         """See `ImageSource`."""
         import torch
 
@@ -307,7 +307,7 @@ class JpegLimit:
             yield self.batch_size
 
         with watching("jpeg") as figures:
-            measured = measure_batches(epoch, rule, tell, opened_at=time.perf_counter())
+            measured = measure_batches(epoch, rule, keep, opened_at=time.perf_counter())
         return replace(measured, figures=figures)
 
 
@@ -318,7 +318,7 @@ class BuildSource:
     videos: Path
     device: GpuDevice
 
-    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
+    def measure(self, rule: SliceRule, keep: KeepResult) -> Slice:
         """See `ImageSource`."""
         _, options = resolve(BuildSettings(device=self.device, on_error="skip"))
         with tempfile.TemporaryDirectory() as folder:

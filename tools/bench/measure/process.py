@@ -6,7 +6,7 @@ outside: RssAnon + RssShmem of the process and of its descendants, each less the
 which is the interpreter with torch. Pages that a worker shares with its parent count in both.
 
 A process leads a process group of its own. When its time is up, the group is killed. The last result that the
-measurement passed to `tell` is then its result.
+measurement passed to `keep` is then its result.
 """
 
 import math
@@ -27,7 +27,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from frame_cache_tools.bench.measure.slices import ImageSource, Slice, SliceRule, Tell
+from frame_cache_tools.bench.measure.slices import ImageSource, KeepResult, Slice, SliceRule
 
 _PRELOADED = (
     "torch",
@@ -103,9 +103,9 @@ def call_in_process(
 def measure_in_process(
     source: ImageSource, rule: SliceRule, *, seconds: float = math.inf, temp_folder: Path | None = None
 ) -> Slice:
-    """Run `source.measure(rule, tell)` in a fresh process and watch its memory.
+    """Run `source.measure(rule, keep)` in a fresh process and watch its memory.
 
-    After `seconds` the last result that it passed to `tell` is the answer.
+    After `seconds` the last result that it passed to `keep` is the answer.
 
     Raises:
         SourceFailedError: the measurement raised an exception, or its process died.
@@ -127,16 +127,18 @@ def measure_in_process(
         return replace(measured, peak_anonymous_bytes=child.peak_bytes)
 
 
-def _call(function: Callable[[], Result], _: Tell) -> Result:
+def _call(function: Callable[[], Result], _: KeepResult) -> Result:
     return function()
 
 
 class _Child:
     """A process that runs one function. It ends, with all processes that it started, when the block is left."""
 
-    def __init__(self, work: Callable[[Tell], object], *, seconds: float, temp_folder: Path | None) -> None:
+    def __init__(
+        self, work: Callable[[KeepResult], object], *, seconds: float, temp_folder: Path | None
+    ) -> None:
         self.partial: Slice | None = None
-        """The last result that a measurement passed to `tell`."""
+        """The last result that a measurement passed to `keep`."""
         self.peak_bytes: int | None = None
         self._baseline: int | None = None
         self._seconds = seconds
@@ -198,7 +200,7 @@ class _Child:
         self.peak_bytes = used if self.peak_bytes is None else max(self.peak_bytes, used)
 
 
-def _run_child(parent: Connection, work: Callable[[Tell], object], temp_folder: str | None) -> None:
+def _run_child(parent: Connection, work: Callable[[KeepResult], object], temp_folder: str | None) -> None:
     os.setpgid(0, 0)  # so that the parent can kill all of it; Ctrl-C reaches the parent alone
     if temp_folder is not None:  # the folder is removed with the files of killed processes
         tempfile.tempdir = os.environ["TMPDIR"] = temp_folder
@@ -209,13 +211,13 @@ def _run_child(parent: Connection, work: Callable[[Tell], object], temp_folder: 
         return
     sending = threading.Lock()
 
-    def tell(piece: Slice) -> None:
+    def keep(piece: Slice) -> None:
         with sending, suppress(OSError):
             parent.send(("partial", piece))
 
     answer: tuple[str, object]
     try:
-        answer = ("done", work(tell))
+        answer = ("done", work(keep))
     except Exception as error:  # noqa: BLE001 - raised by the parent
         answer = ("raised", _picklable(error))
     with sending, suppress(OSError):

@@ -88,7 +88,7 @@ def seconds_of(row: BenchCase, so_far: Rounds) -> float:
     """Time that a row is expected to take: its own last time, else the longest time of a similar row."""
     last = so_far.last_seconds.get(row.name)
     if last is not None:
-        # In `no_time`: it was cut off before it gave a figure, so it takes longer than that.
+        # A row in `no_time` was cut off before it gave a figure, so it takes longer than its last time.
         return 1.5 * last if row.name in so_far.no_time else last
     return so_far.slowest.get((row.group, row.priority), row.seconds_expected)
 

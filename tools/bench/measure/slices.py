@@ -49,7 +49,7 @@ class Slice:
         return self.images / self.seconds
 
 
-class Tell(Protocol):
+class KeepResult(Protocol):
     """Takes the result so far. It is used if the time is up before the slice is complete."""
 
     def __call__(self, piece: Slice, /) -> None:
@@ -60,21 +60,21 @@ class Tell(Protocol):
 class ImageSource(Protocol):
     """Makes images and counts them. It pickles: each measurement opens it in a fresh process."""
 
-    def measure(self, rule: SliceRule, tell: Tell) -> Slice:
-        """Open, warm up, measure, close. Call `tell` now and then with what has been measured so far."""
+    def measure(self, rule: SliceRule, keep: KeepResult) -> Slice:
+        """Open, warm up, measure, close. Call `keep` now and then with what has been measured so far."""
         ...
 
 
-def tell_nobody(piece: Slice, /) -> None:
+def keep_nothing(piece: Slice, /) -> None:
     """Ignore results before the slice is complete."""
 
 
 class _Pieces:
     """Passes on the result so far a few times a second, once it is half as long as the rule."""
 
-    def __init__(self, rule: SliceRule, tell: Tell) -> None:
+    def __init__(self, rule: SliceRule, keep: KeepResult) -> None:
         self._rule = rule
-        self._tell = tell
+        self._keep = keep
         self._told_at_seconds = 0.0
 
     def offer(self, images: int, seconds: float, seconds_to_first_batch: float | None) -> None:
@@ -83,7 +83,7 @@ class _Pieces:
         if seconds - self._told_at_seconds < _SECONDS_BETWEEN_TELLING:
             return
         self._told_at_seconds = seconds
-        self._tell(
+        self._keep(
             Slice(images=images, seconds=seconds, seconds_to_first_batch=seconds_to_first_batch, is_cut=True)
         )
 
@@ -91,7 +91,7 @@ class _Pieces:
 def measure_batches(
     epochs: Callable[[], Iterator[int]],
     rule: SliceRule,
-    tell: Tell = tell_nobody,
+    keep: KeepResult = keep_nothing,
     *,
     opened_at: float,
     clock: Callable[[], float] = time.perf_counter,
@@ -99,7 +99,7 @@ def measure_batches(
     """Images per batch, epoch after epoch, timed from the arrival of one batch to that of another.
 
     The first batch and those of the rule's warm-up are not counted. The gaps between epochs count, because a training
-    waits for them, too. Each result passed to `tell` ends with a batch, after a multiple of `rule.batch_multiple`.
+    waits for them, too. Each result passed to `keep` ends with a batch, after a multiple of `rule.batch_multiple`.
 
     Raises:
         ValueError: an epoch without a batch.
@@ -107,7 +107,7 @@ def measure_batches(
     first_at: float | None = None
     started_at: float | None = None
     num_images = num_batches = num_warm = 0
-    pieces = _Pieces(rule, tell)
+    pieces = _Pieces(rule, keep)
     while True:
         seen = False
         with closing_if_possible(epochs()) as batches:
@@ -131,7 +131,7 @@ def measure_batches(
                         seconds=now - started_at,
                         seconds_to_first_batch=first_at - opened_at,
                     )
-                    tell(whole)  # before the read-ahead is stopped, which may take long
+                    keep(whole)  # before the read-ahead is stopped, which may take long
                     return whole
                 pieces.offer(num_images, now - started_at, first_at - opened_at)
         if not seen:
@@ -142,7 +142,7 @@ def measure_counters(
     work: Callable[[int, Callable[[int], None], threading.Event], None],
     num_threads: int,
     rule: SliceRule,
-    tell: Tell = tell_nobody,
+    keep: KeepResult = keep_nothing,
 ) -> Slice:
     """Threads count their images until they are stopped. All are timed over the same span.
 
@@ -175,7 +175,7 @@ def measure_counters(
         wait_until(
             lambda: bool(errors) or (min(counts) > 0 and time.perf_counter() - opened_at >= rule.warm_seconds)
         )
-        measured = count_images(lambda: sum(counts), rule, is_over=lambda: bool(errors), tell=tell)
+        measured = count_images(lambda: sum(counts), rule, is_over=lambda: bool(errors), keep=keep)
     finally:
         stop.set()
         for thread in threads:
@@ -190,7 +190,7 @@ def count_images(
     rule: SliceRule,
     *,
     is_over: Callable[[], bool],
-    tell: Tell,
+    keep: KeepResult,
     seconds_to_first_batch: Callable[[], float | None] = lambda: None,
 ) -> Slice:
     """Images by a counter that other threads increase, from now until the rule is fulfilled or `is_over()`.
@@ -198,7 +198,7 @@ def count_images(
     Raises:
         TimeoutError: not enough images within ten minutes.
     """
-    pieces = _Pieces(rule, tell)
+    pieces = _Pieces(rule, keep)
     started_at, before = time.perf_counter(), count()
 
     def has_enough() -> bool:
@@ -212,7 +212,7 @@ def count_images(
     seconds, images = time.perf_counter() - started_at, count() - before
     whole = Slice(images=images, seconds=seconds, seconds_to_first_batch=seconds_to_first_batch())
     if not is_over():
-        tell(whole)  # before the counting threads are stopped, which may take long
+        keep(whole)  # before the counting threads are stopped, which may take long
     return whole
 
 

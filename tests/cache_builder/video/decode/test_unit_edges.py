@@ -1,4 +1,4 @@
-"""Checks behind the rules of where a video may be cut: state that a decoder keeps over a keyframe shows in pictures."""
+"""Checks the rules of where a video may be cut: state that a decoder keeps over a keyframe shows in pictures."""
 
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
@@ -200,7 +200,7 @@ def test_a_start_that_gives_other_frames_is_given_up(tmp_path, monkeypatch):
 
 
 def test_damage_leads_to_the_start_of_a_builds_unit_at_once(tmp_path, monkeypatch):
-    """Otherwise a frame far behind it would cost one try for every frame between, where every frame is a start."""
+    """Otherwise a frame far after the damage would cost one try for every frame between, if every frame is a start."""
     damaged = tiny_video(tmp_path, path=Path("v.mp4"), num_frames=60, gop_size=1).path
     damage_file(damaged, start=0.9, num_bytes=40)
     scanned = scan_video(damaged, "v.mp4")

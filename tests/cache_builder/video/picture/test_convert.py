@@ -91,7 +91,7 @@ def test_more_bits_are_rounded_not_cut(pixel_format, bits):
         got = convert(make_frame(pixel_format, planes, **tags), whole(64, 96))
         error = got - yuv_to_rgb(*planes, bits=bits, **tags)
         if color_range == RANGE_FULL:
-            # swscale divides by 4 where the standard says times 255/1023: up to 0.75 too bright at white.
+            # swscale divides by 4 where the standard has times 255/1023: up to 0.75 too bright at white.
             assert np.abs(error).max() < 1.6
             assert abs(error.mean()) < 0.5
         else:

@@ -49,11 +49,11 @@ def test_what_the_container_cuts_off_is_as_if_it_had_never_been(
     np.testing.assert_array_equal(got, want)
 
 
-def cut(size: int, before: int, behind: int, step: int) -> slice:
-    if not before and not behind:
+def cut(size: int, before: int, after: int, step: int) -> slice:
+    if not before and not after:
         return slice(0, size)
     first = before - before % step
-    left = size - before - behind
+    left = size - before - after
     return slice(first, first + left - left % step)
 
 

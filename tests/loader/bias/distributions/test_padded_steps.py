@@ -1,7 +1,7 @@
 """Figures of steps that several ranks drop or pad, against every order, cut and shuffle of tiny shards.
 
-Which batches there are is said here anew, position by position: those of a step that `drop` leaves out are no batches,
-and those that `pad` fills up are.
+This file lists the batches anew, position by position: a step that `drop` leaves out gives none, a step that `pad`
+fills up does.
 """
 
 from itertools import permutations
