@@ -284,9 +284,9 @@ def read_manifest(store_path: Path) -> StoreManifest:
 
     Raises:
         StoreNotFoundError: the path holds no cache; the message states what it holds instead, and the remedy.
-            StoreFormatError: as `decode_manifest`; also a manifest of more than 512 MiB, a symbolic link or not a file. Or
-            only the manifest of a cache is missing.
-            StoreDamagedError: the disk cannot read the manifest.
+        StoreFormatError: as `decode_manifest`. Also: the manifest has more than 512 MiB, is a symbolic link or is not a
+            file, or only the manifest of a cache is missing.
+        StoreDamagedError: the disk cannot read the manifest.
         OSError: no more files can be opened.
     """
     path = store_path / MANIFEST_NAME
