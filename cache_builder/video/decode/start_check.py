@@ -26,7 +26,7 @@ MAX_PIXELS_DECODED: Final = 400 * 1920 * 1080
 """A start further into the video is not tried, so that a scan stays short."""
 
 _NUM_PICTURES: Final = 8
-_MAX_PACKETS_BEHIND: Final = 64
+_MAX_PACKETS_AFTER: Final = 64
 """The most packets that the first pictures after a start may take."""
 
 
@@ -58,7 +58,7 @@ def starts_to_try(scan: VideoScan) -> list[int]:
     packets, facts = scan.packets, scan.facts
     claimed = np.flatnonzero(packets.can_start_unit & ~packets.resets_decoder)
     claimed = claimed[claimed > 0]
-    most = min(MAX_PACKETS_DECODED, MAX_PIXELS_DECODED // (facts.width * facts.height)) - _MAX_PACKETS_BEHIND
+    most = min(MAX_PACKETS_DECODED, MAX_PIXELS_DECODED // (facts.width * facts.height)) - _MAX_PACKETS_AFTER
     if not len(claimed) or claimed[0] > most:
         return []
     near = claimed[claimed <= min(PACKETS_TO_SECOND_CHECK, most)]
@@ -70,7 +70,7 @@ def _pictures_behind(
 ) -> dict[int, Pictures] | None:
     """The first pictures from each of `starts` on, decoded from packet `first`; None if there is damage."""
     pictures: dict[int, Pictures] = {start: [] for start in starts}
-    end = starts[-1] + _MAX_PACKETS_BEHIND
+    end = starts[-1] + _MAX_PACKETS_AFTER
     with VideoReader(path, scan) as reader:
         decoder = reader.decode(first, len(scan.packets))
         for decoded in decoder:
