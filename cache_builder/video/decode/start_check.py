@@ -41,9 +41,9 @@ def check_starts(path: Path, scan: VideoScan) -> VideoScan:
     if not starts:
         return scan
     try:
-        expected = _pictures_behind(path, scan, starts, first=0)
+        expected = _pictures_after(path, scan, starts, first=0)
         for start in starts:
-            found = None if expected is None else _pictures_behind(path, scan, [start], first=start)
+            found = None if expected is None else _pictures_after(path, scan, [start], first=start)
             if expected is None or found is None:  # pictures of damaged packets differ in any case
                 return scan
             if not _agree(expected[start], found[start]):
@@ -65,7 +65,7 @@ def starts_to_try(scan: VideoScan) -> list[int]:
     return sorted({int(claimed[0]), *near[-1:].tolist()})
 
 
-def _pictures_behind(
+def _pictures_after(
     path: Path, scan: VideoScan, starts: list[int], *, first: int
 ) -> dict[int, Pictures] | None:
     """The first pictures from each of `starts` on, decoded from packet `first`; None if there is damage."""
