@@ -19,7 +19,7 @@ from cache_builder.video.decode import (
     NumberedFrames,
     UnitDecoder,
     VideoReader,
-    num_to_decode_behind,
+    num_to_decode_after,
 )
 from cache_builder.video.ffmpeg_log import decoder_log
 from cache_builder.video.opening import DEFAULT_LIMITS, out_of_memory_text, seconds_to_decode
@@ -120,7 +120,7 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
                 self.unit.first_packet,
                 self.unit.end_packet,
                 log=log,
-                num_following=num_to_decode_behind(self.unit.first_packet),
+                num_following=num_to_decode_after(self.unit.first_packet),
             )
             frames = self._kept_frames(decoder, notes)
             for position, pixels in backend.convert_frames(frames, self.scan.facts, config.geometry):

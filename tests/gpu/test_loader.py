@@ -167,7 +167,7 @@ def test_leaving_early_with_copies_under_way_harms_nobody(raw_store, monkeypatch
         assert_same(there, here)
 
 
-def test_an_error_behind_queued_copies_comes_in_its_place(monkeypatch):
+def test_an_error_after_queued_copies_comes_in_its_place(monkeypatch):
     late_uploads(monkeypatch, SLEEP_CYCLES // 4)
     store = ArrayStore([40], frame_shape=SHAPE, broken_frame_id=25)
     loader = FrameLoader(store, device="cuda", batch_size=10, sampling="sequential", num_threads=2)

@@ -207,7 +207,7 @@ def test_the_readme_is_short():
     assert len(text_of("README.md").splitlines()) <= 120
 
 
-def test_every_table_of_figures_stands_behind_its_command():
+def test_every_table_of_figures_follows_its_command():
     tables = tables_of(text_of("docs/MEASURED.md"))
     assert len(tables) >= 4
     for before, table in tables:

@@ -9,7 +9,7 @@ from cache_builder.video.decode.unit_edges import (
     MAX_PICTURES_COMPARED,
     Pictures,
     first_wrong_edge,
-    num_to_decode_behind,
+    num_to_decode_after,
 )
 from cache_builder.video.decode.units import gop_units
 
@@ -29,7 +29,7 @@ __all__ = [
     "count_frames",
     "first_wrong_edge",
     "gop_units",
-    "num_to_decode_behind",
+    "num_to_decode_after",
     "predict_frames",
     "sorted_packet_pts",
     "starts_to_try",

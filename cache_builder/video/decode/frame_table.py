@@ -12,7 +12,7 @@ from cache_builder.video.decode.unit_edges import (
     MAX_PICTURES_COMPARED,
     Pictures,
     first_wrong_edge,
-    num_to_decode_behind,
+    num_to_decode_after,
 )
 from cache_builder.video.decode.units import gop_units, merge_with_previous
 from cache_builder.video.ffmpeg_log import DecoderLog, decoder_log
@@ -102,7 +102,7 @@ class _CountedUnit:
 
 def _count_unit(reader: VideoReader, unit: tuple[int, int], log: DecoderLog | None) -> _CountedUnit:
     first, end = unit
-    decoder = reader.decode(first, end, log=log, num_following=num_to_decode_behind(first))
+    decoder = reader.decode(first, end, log=log, num_following=num_to_decode_after(first))
     frames: list[tuple[int, int]] = []
     pictures: Pictures = []
     is_damaged = bool(reader.scan.packets.is_corrupt[first:end].any())

@@ -26,7 +26,7 @@ MAX_PIXELS_DECODED: Final = 400 * 1920 * 1080
 """A start further into the video is not tried, so that a scan stays short."""
 
 _NUM_PICTURES: Final = 8
-_MAX_PACKETS_BEHIND: Final = 64
+_MAX_PACKETS_AFTER: Final = 64
 """The most packets that the first pictures after a start may take."""
 
 
@@ -41,9 +41,9 @@ def check_starts(path: Path, scan: VideoScan) -> VideoScan:
     if not starts:
         return scan
     try:
-        expected = _pictures_behind(path, scan, starts, first=0)
+        expected = _pictures_after(path, scan, starts, first=0)
         for start in starts:
-            found = None if expected is None else _pictures_behind(path, scan, [start], first=start)
+            found = None if expected is None else _pictures_after(path, scan, [start], first=start)
             if expected is None or found is None:  # pictures of damaged packets differ in any case
                 return scan
             if not _agree(expected[start], found[start]):
@@ -58,19 +58,19 @@ def starts_to_try(scan: VideoScan) -> list[int]:
     packets, facts = scan.packets, scan.facts
     claimed = np.flatnonzero(packets.can_start_unit & ~packets.resets_decoder)
     claimed = claimed[claimed > 0]
-    most = min(MAX_PACKETS_DECODED, MAX_PIXELS_DECODED // (facts.width * facts.height)) - _MAX_PACKETS_BEHIND
+    most = min(MAX_PACKETS_DECODED, MAX_PIXELS_DECODED // (facts.width * facts.height)) - _MAX_PACKETS_AFTER
     if not len(claimed) or claimed[0] > most:
         return []
     near = claimed[claimed <= min(PACKETS_TO_SECOND_CHECK, most)]
     return sorted({int(claimed[0]), *near[-1:].tolist()})
 
 
-def _pictures_behind(
+def _pictures_after(
     path: Path, scan: VideoScan, starts: list[int], *, first: int
 ) -> dict[int, Pictures] | None:
     """The first pictures from each of `starts` on, decoded from packet `first`; None if there is damage."""
     pictures: dict[int, Pictures] = {start: [] for start in starts}
-    end = starts[-1] + _MAX_PACKETS_BEHIND
+    end = starts[-1] + _MAX_PACKETS_AFTER
     with VideoReader(path, scan) as reader:
         decoder = reader.decode(first, len(scan.packets))
         for decoded in decoder:

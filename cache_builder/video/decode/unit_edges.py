@@ -35,7 +35,7 @@ class HasEdges(Protocol):
         ...
 
 
-def num_to_decode_behind(first_packet: int) -> int:
+def num_to_decode_after(first_packet: int) -> int:
     """Frames to decode after the unit that begins at `first_packet`: several for the first unit, one for others."""
     return MAX_PICTURES_COMPARED if first_packet == 0 else 1
 

@@ -75,6 +75,6 @@ class DemuxerLog:
         is_at_error = np.zeros(num_packets, np.bool_)
         for place in self._before_packets - {0}:
             packet = min(place, num_packets)
-            is_behind_gap = packet < num_packets and not is_keyframe[packet]
-            is_at_error[packet if is_behind_gap else packet - 1] = True
+            is_after_gap = packet < num_packets and not is_keyframe[packet]
+            is_at_error[packet if is_after_gap else packet - 1] = True
         return is_at_error

@@ -128,12 +128,12 @@ def find_second_file(offsets: list[int], container: str, packets: PacketTable) -
         # A demuxer that takes the header for a packet makes one packet of everything after it.
         is_across = is_last & (pos >= 0) & (pos < end_of_magic) & (ends > end_of_magic)
         packet_before = int(np.flatnonzero((is_before & is_shown) | is_across)[-1])
-        is_behind = (pos >= offset) & ~is_across & is_shown
+        is_after = (pos >= offset) & ~is_across & is_shown
         return SecondFile(
             container=_name_of(container),
             offset=offset,
             packet_before=packet_before,
-            num_packets_behind=int(is_behind.sum()),
+            num_packets_behind=int(is_after.sum()),
         )
     return None
 

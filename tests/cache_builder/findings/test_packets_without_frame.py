@@ -42,7 +42,7 @@ def test_a_packet_without_a_picture_gives_no_frame(tmp_path, codec, suffix):
 
 
 @pytest.mark.parametrize("codec", ["h264", "hevc"])
-def test_nor_does_what_a_parser_finds_behind_the_last_picture(tmp_path, codec):
+def test_nor_does_what_a_parser_finds_after_the_last_picture(tmp_path, codec):
     path = tmp_path / f"ended.{codec}"
     write_stream(sample_stream(codec), path, [(0, 40)])
     path.write_bytes(path.read_bytes() + b"\0\0\0\1" + ACCESS_UNIT_DELIMITER[codec])
@@ -65,15 +65,15 @@ def test_only_whole_units_are_proof_that_there_is_no_picture(codec):
     assert started(memoryview(delimiter + b"\0\0\1" + delimiter)) == PacketHeader()
 
 
-@pytest.mark.parametrize("is_behind_others", [False, True])
+@pytest.mark.parametrize("is_after_others", [False, True])
 @pytest.mark.parametrize(
     ("name", "suffix"), [("h264-open", "h264"), ("h264-open", "avi"), ("hevc-open", "hevc"), ("mpeg2", "m2v")]
 )
-def test_a_recording_without_timestamps_may_begin_at_an_open_gop(tmp_path, name, suffix, is_behind_others):
+def test_a_recording_without_timestamps_may_begin_at_an_open_gop(tmp_path, name, suffix, is_after_others):
     """Without pts, nothing marks the leading pictures of its first keyframe."""
     sample = sample_stream(name)
     keyframe = np.flatnonzero([packet[4] for packet in sample.packets])[1]
-    first = int(keyframe) - 2 * is_behind_others
+    first = int(keyframe) - 2 * is_after_others
     path = tmp_path / f"late.{suffix}"
     write_stream(sample, path, [(first, 40)])
     if suffix == "h264":  # which repeats its parameter sets at IDR pictures alone
@@ -91,7 +91,7 @@ def test_a_recording_without_timestamps_may_begin_at_an_open_gop(tmp_path, name,
 
 
 @pytest.mark.parametrize("suffix", ["hevc", "mkv"])
-def test_a_picture_lost_right_behind_the_first_keyframe_is_damage(tmp_path, suffix):
+def test_a_picture_lost_right_after_the_first_keyframe_is_damage(tmp_path, suffix):
     """HEVC's decoder hands out nothing until the next keyframe; that leads up to nothing."""
     path = tmp_path / f"lost.{suffix}"
     write_stream(sample_stream("hevc"), path, [(0, 1), (3, 40)])

@@ -303,7 +303,7 @@ def test_a_video_without_frames_and_timestamps():
         ("monow", 5),
     ],
 )
-def test_the_hash_is_of_pixels_and_not_of_what_lies_behind_them(pixel_format, row_bytes):
+def test_the_hash_is_of_pixels_and_not_of_what_lies_after_them(pixel_format, row_bytes):
     frame = av.VideoFrame(33, 9, pixel_format)
     plane = frame.planes[0]
 

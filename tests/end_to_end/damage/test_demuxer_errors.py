@@ -84,7 +84,7 @@ class TestLostPackets:
         assert {numbers[place] for place in trusted} >= {*range(GOP + 2), *range(2 * GOP, NUM_FRAMES)}
         assert span.last_pts_seconds < 2 * GOP / FPS
 
-    def test_a_keyframe_behind_the_loss_is_right_and_ends_the_span(self, tmp_path):
+    def test_a_keyframe_after_the_loss_is_right_and_ends_the_span(self, tmp_path):
         folder = tmp_path / "videos"
         folder.mkdir()
         matroska(folder / "lost.mkv", CLUSTER_A_GOP, codec="vp9", **CODECS["vp9"])

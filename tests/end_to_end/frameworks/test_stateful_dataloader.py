@@ -65,7 +65,7 @@ def test_a_run_goes_on_at_the_next_batch(num_batches, workers):
 
 
 @pytest.mark.parametrize("workers", [{}, WORKERS])
-def test_a_run_that_saved_behind_an_epoch_goes_on_with_the_next(workers):
+def test_a_run_that_saved_after_an_epoch_goes_on_with_the_next(workers):
     expected = epochs(2)
     stopped, resumed = stateful_loader(**workers), stateful_loader(**workers)
     assert ids_of(stopped) == expected[0]

@@ -23,7 +23,7 @@ from tests.support.videos.tiny_videos import simple_specs, tiny_folder, tiny_vid
 pytestmark = pytest.mark.skipif(why_no_faults() is not None, reason=str(why_no_faults()))
 
 SMALL = ("--size", "16", "--frames-per-shard", "10")
-BEHIND_THE_HEAD = 64 << 10
+AFTER_THE_HEAD = 64 << 10
 """Bytes of a video that opening it has read."""
 NUM_CHANGES_OF_SCAN = 8
 """A build begins with about this many changes of the disk. After them the scan is stored, and nothing is decoded."""
@@ -85,7 +85,7 @@ def test_a_video_that_cannot_be_read_is_the_machines_failure(server, video, outp
     if is_scanned:
         server.run(*flags, fault=Fault(action="kill", at=NUM_CHANGES_OF_SCAN))
         assert output.with_name("cache.scan").exists()
-    failed = server.run(*flags, fault=Fault(read_path=video, read_offset=BEHIND_THE_HEAD))
+    failed = server.run(*flags, fault=Fault(read_path=video, read_offset=AFTER_THE_HEAD))
     assert failed.returncode == EXIT_MACHINE_FAILED
     assert "v.mkv" in failed.stderr
     assert "Input/output error" in failed.stderr

@@ -277,7 +277,7 @@ class Nothing(torch.nn.Module):
         return None
 
 
-def test_page_locked_batches_are_page_locked_behind_it(monkeypatch):
+def test_page_locked_batches_are_page_locked_after_it(monkeypatch):
     """So that `to("cuda", non_blocking=True)` overlaps with other work, as it does without `augment`."""
     pinned = []
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor)

@@ -99,7 +99,7 @@ def test_the_position_counts_what_was_delivered_and_not_what_was_read_ahead():
 
 
 @pytest.mark.parametrize("remainder", ["drop", "pad", "uneven"])
-def test_behind_the_last_batch_stands_the_next_epoch(remainder):
+def test_after_the_last_batch_comes_the_next_epoch(remainder):
     loader = FrameLoader(ArrayStore([20]), batch_size=8, remainder=remainder)
     for batch in loader:
         last = batch

@@ -164,7 +164,7 @@ def test_workers_batches_are_uploaded_by_the_process_that_iterates(monkeypatch):
 
 
 @pytest.mark.parametrize("augment", [Augmentation(flip_probability=0.5, seed=1), lambda frames: frames / 255])
-def test_workers_batches_are_augmented_behind_the_upload(monkeypatch, augment):
+def test_workers_batches_are_augmented_after_the_upload(monkeypatch, augment):
     store, on_stream = ArrayStore([50]), []
 
     class Seen(Augmentation):

@@ -92,9 +92,9 @@ def test_trying_starts_decodes_and_compares_no_more_than_it_must(tmp_path, monke
     monkeypatch.setattr(UnitDecoder, "_describe", note)
     monkeypatch.setattr(start_check, "picture_hash", lambda frame: compared.append(frame) or 7)
     check_starts(path, scanned)
-    num_behind_second = min(8, len(scanned.packets) - second)
-    assert len(compared) == 2 * (8 + num_behind_second) - max(0, first + 8 - second)
-    assert len(packets) == second + num_behind_second + 8 + num_behind_second
+    num_after_second = min(8, len(scanned.packets) - second)
+    assert len(compared) == 2 * (8 + num_after_second) - max(0, first + 8 - second)
+    assert len(packets) == second + num_after_second + 8 + num_after_second
 
 
 def test_proven_starts_and_far_ones_are_not_tried(tmp_path, monkeypatch):

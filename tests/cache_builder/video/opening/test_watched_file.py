@@ -58,7 +58,7 @@ def test_reads_and_seeks_as_a_file_does(file, path):
     file.check()
 
 
-def test_the_first_failure_is_kept_and_nothing_is_read_behind_it(file, path, monkeypatch):
+def test_the_first_failure_is_kept_and_nothing_is_read_after_it(file, path, monkeypatch):
     failing_read(monkeypatch, 1, OSError(errno.EIO, "Input/output error"))
     assert [len(file.read(10)) for _ in range(4)] == [10, 0, 0, 0]
     for _ in range(2):

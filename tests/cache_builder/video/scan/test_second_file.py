@@ -130,7 +130,7 @@ def test_whole_files_of_every_container_have_none(sample_folder, tmp_path):
         box(b"free", box(b"ftyp", b"isom", bytes(4)), box(b"moov", bytes(8))),
     ],
 )
-def test_what_else_lies_behind_the_last_packet_is_no_second_file(tmp_path, tail):
+def test_what_else_lies_after_the_last_packet_is_no_second_file(tmp_path, tail):
     path = make(tmp_path, "a.mp4", *STOPS["a.mp4"])
     path.write_bytes(path.read_bytes() + tail)
     scan = scan_video(path, "a.mp4")
