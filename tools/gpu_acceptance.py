@@ -76,6 +76,10 @@ class Done:
         return {"exit_code": self.exit_code, "seconds": self.seconds, "last_lines": self.last_lines}
 
 
+def _take_sigint() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def run_limited(command: Sequence[str | Path], *, limit_s: float) -> Done:
     """Run Python with these arguments in the checkout. Kill it after `limit_s`, with all processes that it started."""
     started = time.monotonic()
@@ -88,6 +92,8 @@ def run_limited(command: Sequence[str | Path], *, limit_s: float) -> Done:
             stderr=stderr,
             cwd=ROOT,
             start_new_session=True,
+            # A shell ignores SIGINT for what it starts in the background, and a child would inherit that.
+            preexec_fn=_take_sigint,  # noqa: PLW1509 - this process has one thread
         )
         exit_code: int | None = None
         try:

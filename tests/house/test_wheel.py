@@ -25,9 +25,12 @@ def wheel(tmp_path_factory):
     if int(version.partition(".")[0]) < 77:
         pytest.skip(f"a wheel is built with setuptools 77 or later, found {version}")
     scratch = tmp_path_factory.mktemp("wheel")
-    ignored = shutil.ignore_patterns(
-        ".*", "tests", "build", "dist", "demo", "*.egg-info", "__pycache__", "results"
-    )
+    at_the_top = shutil.ignore_patterns(".*", "tests", "build", "dist", "demo", "*.egg-info")
+    anywhere = shutil.ignore_patterns("__pycache__", "results")
+
+    def ignored(folder, names):
+        return anywhere(folder, names) | (at_the_top(folder, names) if Path(folder) == ROOT else set())
+
     shutil.copytree(ROOT, scratch / "source", ignore=ignored)
     built = subprocess.run(
         [sys.executable, "-c", BUILD, scratch],
