@@ -24,6 +24,10 @@ def test_reading_a_cache_and_planning_batches_need_no_heavy_package():
     assert not modules_after(code) & HEAVY
 
 
+def test_the_values_of_an_augmentation_need_no_torch():
+    assert not modules_after("from loader import ColorJitter, Normalize, RandomResizedCrop") & HEAVY
+
+
 def test_frame_loader_and_augmentation_need_torch_alone():
     assert modules_after("from loader import Augmentation, FrameLoader, FrameDataset") & HEAVY == {"torch"}
 
