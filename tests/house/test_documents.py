@@ -122,9 +122,10 @@ def test_gpu_snippets_run(tmp_path, monkeypatch):
     names = namespace()
     exec("import cache_builder, frame_store; from loader import Augmentation, FrameLoader", names)
     exec("store = frame_store.open_store('dir.cache'); augment = Augmentation()", names)
-    for block in blocks_of(text_of("docs/GUIDE.md")):
-        if block.info == "python gpu":
-            run_python(block, "docs/GUIDE.md", names)
+    blocks = [block for block in blocks_of(text_of("docs/GUIDE.md")) if block.info == "python gpu"]
+    assert blocks
+    for block in blocks:
+        run_python(block, "docs/GUIDE.md", names)
 
 
 @pytest.mark.parametrize("document", [*RUN, "CONTRIBUTING.md", "docs/MEASURED.md", "EXERCISE.md"])

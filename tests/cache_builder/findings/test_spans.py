@@ -3,6 +3,7 @@ from itertools import pairwise
 from types import SimpleNamespace
 
 import av
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -27,17 +28,7 @@ SMALL = PictureFormat(
     sample_aspect_ratio=None,
     orientation="as stored",
 )
-LARGE = PictureFormat(
-    width=128,
-    height=48,
-    pixel_format="yuv420p",
-    color_matrix=2,
-    color_range=1,
-    color_primaries=2,
-    color_transfer=2,
-    sample_aspect_ratio=None,
-    orientation="as stored",
-)
+LARGE = msgspec.structs.replace(SMALL, width=128)
 
 
 class MadeUpVideo:

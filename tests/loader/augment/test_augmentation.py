@@ -135,9 +135,10 @@ def test_a_device_is_not_waited_for():
     FULL(frames, frame_ids=IDS, epoch=0)
     torch.cuda.set_sync_debug_mode("error")
     try:
-        FULL(frames, frame_ids=IDS, epoch=1)
+        result = FULL(frames, frame_ids=IDS, epoch=1)  # it raises where the host waits
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    assert result.device == frames.device
 
 
 @pytest.mark.parametrize(
