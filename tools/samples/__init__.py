@@ -1,6 +1,6 @@
 """Sample videos whose pixels show their video number and frame number."""
 
 from frame_cache_tools.samples.numbered_videos import NumberedVideo, read_frame
-from frame_cache_tools.samples.sample_videos import KINDS, main, sample_specs, write_samples
+from frame_cache_tools.samples.sample_videos import main, write_samples
 
-__all__ = ["KINDS", "NumberedVideo", "main", "read_frame", "sample_specs", "write_samples"]
+__all__ = ["NumberedVideo", "main", "read_frame", "write_samples"]

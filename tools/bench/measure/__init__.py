@@ -1,7 +1,7 @@
 """How a speed is measured: processes, rounds, slices of time and the budget of a run."""
 
 from frame_cache_tools.bench.measure.budget import Budget, Deadline, LeftOut
-from frame_cache_tools.bench.measure.case import LESS, MORE, MOST, BenchCase, Group
+from frame_cache_tools.bench.measure.case import LESS, MORE, MOST, BenchCase
 from frame_cache_tools.bench.measure.process import (
     Call,
     SourceFailedError,
@@ -32,7 +32,6 @@ __all__ = [
     "Budget",
     "Call",
     "Deadline",
-    "Group",
     "ImageSource",
     "KeepResult",
     "LeftOut",
