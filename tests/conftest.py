@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings, strategies
 
 from frame_store.shared.cuda_driver import CUDA_LIBRARY, load_library
 from tests.support.faults.shared_workers import own_workers, shared_workers
@@ -17,6 +17,12 @@ from tests.support.videos.tiny_videos import TinyFolder, simple_specs, tiny_fold
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@settings(max_examples=1, database=None)
+@given(strategies.none())
+def _first_example(_nothing: None) -> None:
+    pass
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -33,7 +39,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Spare the garbage collector what all imports have made: many tests call it, and walk through all of that."""
+    """Spare the garbage collector what all imports have made: many tests call it, and walk through all of that.
+
+    Hypothesis registers a random generator at its first example. It asks the collector who holds the generator, and
+    warns where it finds nobody. Frozen objects are not found, so that one example runs before they are frozen.
+    """
+    _first_example()
     gc.collect()
     gc.freeze()
 
