@@ -13,6 +13,7 @@ from frame_store.errors import (
     StoreError,
     StoreFormatError,
     StoreNotFoundError,
+    ViewError,
 )
 from frame_store.protocol import DecodesInGroups, DecodesOnDevice, FrameStore
 from frame_store.shared import hidden_loader_text, lazy_names
@@ -20,6 +21,7 @@ from frame_store.shared import hidden_loader_text, lazy_names
 if TYPE_CHECKING:
     from frame_store.manifest import StoreManifest
     from frame_store.reader import CacheStore, open_store
+    from frame_store.views import View, base_of, cache_ids_of, concat, select, split
 
 __all__ = [
     "CacheStore",
@@ -36,7 +38,14 @@ __all__ = [
     "StoreFormatError",
     "StoreManifest",
     "StoreNotFoundError",
+    "View",
+    "ViewError",
+    "base_of",
+    "cache_ids_of",
+    "concat",
     "open_store",
+    "select",
+    "split",
 ]
 
 __version__ = "0.1.0"
@@ -51,5 +60,6 @@ __getattr__ = lazy_names(
     {
         "frame_store.reader": ["CacheStore", "open_store"],
         "frame_store.manifest": ["StoreManifest"],
+        "frame_store.views": ["View", "base_of", "cache_ids_of", "concat", "select", "split"],
     },
 )

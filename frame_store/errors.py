@@ -7,6 +7,7 @@ FrameCacheError
 │   ├── StoreFormatError        a version or a manifest that this reader must refuse
 │   └── StoreDamagedError       bytes differ from what was written: run `cache-verify`
 ├── FrameIdError            the caller asked for a frame that does not exist (also an IndexError)
+├── ViewError               the caller asked for a view, a split or a concatenation that cannot be (also a ValueError)
 └── CudaError               the GPU cannot be used
     ├── CudaForkError           this process was forked from one that uses CUDA
     └── CudaUnavailableError    this machine has no driver, no device, or cannot do what was asked
@@ -39,6 +40,10 @@ class StoreDamagedError(StoreError):
 
 class FrameIdError(FrameCacheError, IndexError):
     """A frame id outside [0, len(store))."""
+
+
+class ViewError(FrameCacheError, ValueError):
+    """The arguments of `select`, `split` or `concat` contradict each other or the store."""
 
 
 class CudaError(FrameCacheError):

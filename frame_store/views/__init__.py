@@ -1,23 +1,19 @@
-"""Placeholder until views are merged: every store is its own base."""
+"""Views: some frames of a store as a store, parts of a split, and several stores as one. No frame is copied."""
 
-from typing import Any
+from frame_store.views.concatenation import Concatenation, concat, part_of_videos
+from frame_store.views.partition import Split, split
+from frame_store.views.subset import VideoChoice, select
+from frame_store.views.view import View, base_of, cache_ids_of
 
-import numpy as np
-import numpy.typing as npt
-
-from frame_store.protocol import FrameIds, FrameStore, check_frame_ids
-
-
-def base_of(store: FrameStore) -> FrameStore:
-    """The store that the frames of a view are read from."""
-    return store
-
-
-def cache_ids_of(store: FrameStore, frame_ids: FrameIds) -> npt.NDArray[np.int64]:
-    """Ids in the base of frames of the store: int64, shape (B,)."""
-    return check_frame_ids(frame_ids, num_frames=len(store))
-
-
-def own_rows_of(store: FrameStore, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Rows of the base as rows of the store: `video_id` is the row of `store.videos`."""
-    return rows
+__all__ = [
+    "Concatenation",
+    "Split",
+    "VideoChoice",
+    "View",
+    "base_of",
+    "cache_ids_of",
+    "concat",
+    "part_of_videos",
+    "select",
+    "split",
+]
