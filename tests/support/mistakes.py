@@ -128,9 +128,9 @@ _COMMANDS = (
         says=["nosuch.cache", "no such"],
     ),
     Mistake(
-        title="Clips from a shuffled cache",
-        typed="cache-bias clips.cache --clip-frames 4",
-        says=["--layout video"],
+        title="Windows longer than every video",
+        typed="cache-bias clips.cache --clip-frames 400",
+        says=["longer than every video", "frames"],
     ),
 )
 

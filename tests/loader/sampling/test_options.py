@@ -65,6 +65,8 @@ def test_an_option_of_other_loaders_is_answered_with_ours(make, option, ours):
         ("worldsize", "world_size"),
         ("shards_per_blocks", "shards_per_block"),
         ("clip_len", "clip_frames"),
+        ("frame_offset", "frame_offsets"),
+        ("delta_timestamps", "frame_offsets_seconds"),
         ("augmentations", "augment"),
     ],
 )
