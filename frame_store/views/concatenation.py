@@ -280,6 +280,12 @@ def part_of_videos(store: FrameStore) -> Int64s | None:
     return parts[store.video_ids] if isinstance(store, View) else parts
 
 
+def num_parts(store: FrameStore) -> int:
+    """Parts of a concatenation, or of that which a view is of; 1 for other stores."""
+    base = base_of(store)
+    return len(base.parts) if isinstance(base, Concatenation) else 1
+
+
 def _view_of_parts(joined: Concatenation, stores: Sequence[FrameStore]) -> View:
     """The view of a concatenation that has the frames of `stores`, one of them or more a view of a part."""
     starts, ends, videos, held = [], [], [], []

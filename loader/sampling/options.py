@@ -11,6 +11,7 @@ from loader.errors import SamplingError, UnknownOptionError
 from loader.sampling.option_advice import advice_on
 from loader.sampling.rank_slice import Remainder
 from loader.sampling.spec import Sampling, SamplingSpec, ShardChoice
+from loader.sampling.weights import Weights
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,6 +45,9 @@ class BatchOptions(TypedDict, total=False):
     """For `shards`: whether a visit may draw a frame twice."""
     shards_per_block: Annotated[int | None, None]
     """For `block`: a block holds as many frames as this many shards of average size, k; they are shuffled together."""
+    weights: Annotated[Weights | None, None]
+    """For `iid` and `shards`: how often each video is drawn; see `Weights`. An epoch is as many draws as the store has
+    frames, with replacement, also in a visit. None draws every frame alike."""
     clip_frames: Annotated[int | None, None]
     """Frames of a clip, T. None samples single frames. A clip is a whole window: T frames of one video, q apart. It is
     drawn by `permutation` or `iid`. An order has one clip for each whole window of every video, so it holds most
@@ -75,7 +79,11 @@ def spec_of(options: BatchOptions) -> SamplingSpec:
     Raises:
         SamplingError: see `frames_of_visit` and `SamplingSpec`.
     """
-    known: dict[str, Any] = {field.name: options[field.name] for field in fields(SamplingSpec)}  # type: ignore[literal-required]
+    known: dict[str, Any] = {
+        field.name: options[field.name]  # type: ignore[literal-required]
+        for field in fields(SamplingSpec)
+        if field.name != "weights"  # the plan adds their label
+    }
     known["frames_per_visit"] = frames_of_visit(
         batch_size=options["batch_size"],
         shards_per_batch=options["shards_per_batch"],

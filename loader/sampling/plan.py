@@ -9,14 +9,18 @@ import numpy.typing as npt
 
 from frame_store.protocol import FrameStore
 from frame_store.shared import chi2_of_uniform_shards, counted, counted_in_groups, whole_number
+from frame_store.views import View
 from loader.errors import SamplingError, warn_caller
 from loader.sampling.options import BatchOptions, frames_of_visit, spec_of, with_defaults
 from loader.sampling.orders import (
     EpochOrder,
     Int64s,
+    ShortShards,
+    WeightedFrames,
     check_shard_sizes,
     contiguous_video_sizes,
     order_over,
+    short_shards_text,
     short_videos_text,
 )
 from loader.sampling.rank_slice import RankSlice, Remainder, check_remainder
@@ -40,6 +44,8 @@ class BatchPlan:
         rank: int,
         world_size: int,
         video_sizes: npt.ArrayLike | None = None,
+        short_shards: ShortShards = "refuse",
+        frames: WeightedFrames | None = None,
     ) -> None:
         """Check the arguments against the shards; see `BatchOptions` for the meaning of each.
 
@@ -52,6 +58,8 @@ class BatchPlan:
             rank: number of this process.
             world_size: number of processes.
             video_sizes: for clips: frames per video, shape (V,), in the order of frame ids.
+            short_shards: for `shards`: see `ShortShards`.
+            frames: the frames under weights, where `spec` names weights.
 
         Raises:
             SamplingError: the arguments contradict each other or the shards.
@@ -70,6 +78,8 @@ class BatchPlan:
         if spec.clip_frames is not None and video_sizes is not None:
             self._video_sizes = check_shard_sizes(video_sizes)
         self.seed = seed
+        self.short_shards: ShortShards = short_shards
+        self.frames = frames
         self.spec = spec
         frames_of_visit(
             batch_size=batch_size, shards_per_batch=None, frames_per_visit=spec.frames_per_visit
@@ -131,6 +141,8 @@ class BatchPlan:
                 f"shard_choice='uniform' is biased on shards of unequal size: frames of small shards are drawn too "
                 f"often, chi^2 = {chi2:.4g} against uniform frames; shard_choice='proportional' has no bias"
             )
+        if (reason := short_shards_text(self._shard_sizes, self.spec)) is not None:
+            found.append(reason)
         if self._is_shrunk:
             found.append(
                 f"an epoch of {counted_in_groups(self.num_positions, self._unit)} is less than a step of batch_size "
@@ -192,7 +204,13 @@ class BatchPlan:
             SamplingError: epoch outside [0, 2**32).
         """
         return order_over(
-            self._shard_sizes, self.spec, seed=self.seed, epoch=epoch, video_sizes=self._video_sizes
+            self._shard_sizes,
+            self.spec,
+            seed=self.seed,
+            epoch=epoch,
+            video_sizes=self._video_sizes,
+            short_shards=self.short_shards,
+            frames=self.frames,
         )
 
     def slice_from(self, position: int) -> RankSlice:
@@ -243,24 +261,42 @@ class BatchPlan:
 
 
 def make_plan(
-    shard_sizes: npt.ArrayLike, *, video_sizes: npt.ArrayLike | None = None, **options: Unpack[BatchOptions]
+    shard_sizes: npt.ArrayLike,
+    *,
+    video_sizes: npt.ArrayLike | None = None,
+    short_shards: ShortShards = "refuse",
+    store: FrameStore | None = None,
+    **options: Unpack[BatchOptions],
 ) -> BatchPlan:
-    """The plan for `options`, over shards of `shard_sizes` frames; `video_sizes` is needed for clips.
+    """The plan for `options`, over shards of `shard_sizes` frames.
+
+    `video_sizes` is needed for clips, and `store` for weights.
 
     Raises:
         SamplingError: the options contradict each other or the shards.
     """
     all_options = with_defaults(options)
     rank, world_size = all_options["rank"], all_options["world_size"]
+    spec, frames = spec_of(all_options), None
+    if all_options["weights"] is not None:
+        replace(
+            spec, weights="given"
+        )  # refuses samplings that have no weights before the weights are looked at
+        if store is None:
+            raise SamplingError("weights need the videos of a store")
+        frames = WeightedFrames(store, all_options["weights"])
+        spec = replace(spec, weights=frames.weights.label)
     return BatchPlan(
         shard_sizes,
-        spec_of(all_options),
+        spec,
         batch_size=all_options["batch_size"],
         seed=all_options["seed"],
         remainder=all_options["remainder"],
         rank=0 if rank is None else rank,
         world_size=1 if world_size is None else world_size,
         video_sizes=video_sizes,
+        short_shards=short_shards,
+        frames=frames,
     )
 
 
@@ -272,7 +308,13 @@ def plan_batches(store: FrameStore, **options: Unpack[BatchOptions]) -> BatchPla
     """
     wants_clips = options.get("clip_frames") is not None
     video_sizes = contiguous_video_sizes(store) if wants_clips else None
-    plan = make_plan(store.shard_sizes, video_sizes=video_sizes, **options)
+    plan = make_plan(
+        store.shard_sizes,
+        video_sizes=video_sizes,
+        short_shards="replace" if isinstance(store, View) else "refuse",
+        store=store,
+        **options,
+    )
     for warning in plan.warnings:
         warn_caller(warning)
     return plan

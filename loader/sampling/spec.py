@@ -37,6 +37,8 @@ class SamplingSpec:
     shards_per_block: int | None = None
     clip_frames: int | None = None
     clip_stride: int = 1
+    weights: str | None = None
+    """The name of the weights and a hash of their numbers, which the plan writes here (`VideoWeights.label`)."""
 
     def __post_init__(self) -> None:
         """Check names and ranges, and that each option belongs to the sampling."""
@@ -55,6 +57,7 @@ class SamplingSpec:
         self._check_options_of("shards", _OF_SHARDS, needed="frames_per_visit")
         self._check_options_of("block", ("shards_per_block",), needed="shards_per_block")
         self._check_clips()
+        self._check_weights()
 
     @property
     def clip_span(self) -> int:
@@ -105,6 +108,19 @@ class SamplingSpec:
                 raise SamplingError(
                     f"{option} belongs to sampling={sampling!r}, found sampling={self.sampling!r}"
                 )
+
+    def _check_weights(self) -> None:
+        if self.weights is None:
+            return
+        if self.sampling not in {"iid", "shards"}:
+            raise SamplingError(
+                f"weights draw with replacement, as sampling='iid' or sampling='shards' does, found "
+                f"sampling={self.sampling!r}"
+            )
+        if self.shard_choice != "proportional":
+            raise SamplingError(
+                f"weights draw a shard by the weight of its frames, found shard_choice={self.shard_choice!r}"
+            )
 
     def _check_clips(self) -> None:
         if self.clip_frames is None:
