@@ -2,14 +2,16 @@
 
 from frame_store.views.concatenation import Concatenation, concat, num_parts, part_of_videos
 from frame_store.views.partition import Split, split
-from frame_store.views.subset import VideoChoice, select
+from frame_store.views.subset import VideoChoice, select, select_places
 from frame_store.views.view import (
     View,
     base_of,
     cache_ids_of,
+    frame_ids_of,
     frames_per_video,
     ids_by_video,
     is_video_by_video,
+    own_rows_of,
 )
 
 __all__ = [
@@ -20,11 +22,14 @@ __all__ = [
     "base_of",
     "cache_ids_of",
     "concat",
+    "frame_ids_of",
     "frames_per_video",
     "ids_by_video",
     "is_video_by_video",
     "num_parts",
+    "own_rows_of",
     "part_of_videos",
     "select",
+    "select_places",
     "split",
 ]

@@ -35,8 +35,6 @@ class SamplingSpec:
     shard_choice: ShardChoice = "proportional"
     frames_with_replacement: bool = False
     shards_per_block: int | None = None
-    clip_frames: int | None = None
-    clip_stride: int = 1
     weights: str | None = None
     """The name of the weights and a hash of their numbers, which the plan writes here (`VideoWeights.label`)."""
 
@@ -48,7 +46,7 @@ class SamplingSpec:
         ):
             if (value := getattr(self, option)) not in names:
                 raise SamplingError(f"{option} must be one of {', '.join(names)}; found {value!r}")
-        for option in ("frames_per_visit", "shards_per_block", "clip_frames", "clip_stride"):
+        for option in ("frames_per_visit", "shards_per_block"):
             if (value := getattr(self, option)) is not None:
                 number = whole_number(option, value, error=SamplingError)
                 # A NumPy integer would appear in states and reports.
@@ -56,17 +54,11 @@ class SamplingSpec:
         flag("frames_with_replacement", self.frames_with_replacement, error=SamplingError)
         self._check_options_of("shards", _OF_SHARDS, needed="frames_per_visit")
         self._check_options_of("block", ("shards_per_block",), needed="shards_per_block")
-        self._check_clips()
         self._check_weights()
 
     @property
-    def clip_span(self) -> int:
-        """Stored frames from the first to the last of a clip, both included: (T - 1) q + 1; 1 without clips."""
-        return (self.clip_frames - 1) * self.clip_stride + 1 if self.clip_frames is not None else 1
-
-    @property
     def with_replacement(self) -> bool:
-        """Whether an epoch may draw a frame (or clip) twice and miss another. Such an epoch is cut to whole batches."""
+        """Whether an epoch may draw a frame twice and miss another. Such an epoch is cut to whole batches."""
         return self.sampling in {"iid", "shards"}
 
     @property
@@ -120,17 +112,4 @@ class SamplingSpec:
         if self.shard_choice != "proportional":
             raise SamplingError(
                 f"weights draw a shard by the weight of its frames, found shard_choice={self.shard_choice!r}"
-            )
-
-    def _check_clips(self) -> None:
-        if self.clip_frames is None:
-            if self.clip_stride != 1:
-                raise SamplingError("clip_stride needs clip_frames")
-            return
-        for option in ("clip_frames", "clip_stride"):
-            if getattr(self, option) < 1:
-                raise SamplingError(f"{option} must be 1 or more, found {getattr(self, option)}")
-        if self.sampling not in {"permutation", "iid"}:
-            raise SamplingError(
-                f"clips are drawn by sampling='permutation' or sampling='iid', found sampling={self.sampling!r}"
             )

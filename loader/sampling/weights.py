@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from frame_store.protocol import FrameStore
 from frame_store.shared import counted, without_controls
-from frame_store.views import frames_per_video, num_parts, part_of_videos
+from frame_store.views import View, frames_per_video, num_parts, part_of_videos
 from loader.errors import SamplingError
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
@@ -28,6 +28,7 @@ alike. Videos without frames are never drawn, whatever their weight."""
 WHOLE: Final = 1 << 53
 """The sum of the whole numbers that stand for weights: a probability is such a number over 2**53."""
 
+_PER_PART: Final = "per part"
 _NUM_NAMED: Final = 3
 
 
@@ -67,21 +68,30 @@ class VideoWeights:
         return max(0.0, float(num_frames * np.sum(shares[held] ** 2 / self.video_sizes[held]) - 1))
 
 
-def video_weights(store: FrameStore, weights: Weights) -> VideoWeights:
-    """The law that `weights` states for the videos of `store`.
+def video_weights(store: FrameStore, weights: Weights, *, weighted: FrameStore | None = None) -> VideoWeights:
+    """The law that `weights` states for the frames of `store`.
+
+    `weighted` has the videos that the weights are for, where these are not the videos of `store`: windows are drawn by
+    their anchors, a view of it, and weights are for the videos that the caller sees.
 
     Raises:
         SamplingError: other names or numbers of weights, one that is negative or not finite, none above 0, no known
             duration of a video, or a weight for a part without frames.
     """
+    weighted = store if weighted is None else weighted
     sizes = frames_per_video(store)
     if not sizes.sum():
         raise SamplingError("weights need frames to draw, and the store is empty")
-    name, asked = _asked(store, weights, sizes)
-    asked = np.where(sizes > 0, asked, 0.0)
-    if not asked.any():
+    name, asked = _asked(weighted, weights)
+    parts = part_of_videos(store)
+    if name == _PER_PART and parts is not None:
+        of_video = _of_parts(asked, parts, sizes)
+    else:
+        of_video = asked[np.searchsorted(_base_rows(weighted), _base_rows(store))]
+    of_video = np.where(sizes > 0, of_video, 0.0)
+    if not of_video.any():
         raise SamplingError(f"weights: no video that holds frames has a weight above 0 (weights={name!r})")
-    return VideoWeights(name=name, parts=whole_parts(asked), video_sizes=sizes)
+    return VideoWeights(name=name, parts=whole_parts(of_video), video_sizes=sizes)
 
 
 def whole_parts(weights: Reals) -> Int64s:
@@ -104,8 +114,14 @@ def whole_parts(weights: Reals) -> Int64s:
     return parts
 
 
-def _asked(store: FrameStore, weights: Weights, sizes: Int64s) -> tuple[str, Reals]:
-    """The name of the law, and a weight of each video."""
+def _base_rows(store: FrameStore) -> Int64s:
+    """The videos of a store as rows of its base's table, ascending."""
+    return store.video_ids if isinstance(store, View) else np.arange(len(store.videos))
+
+
+def _asked(store: FrameStore, weights: Weights) -> tuple[str, Reals]:
+    """The name of the law, and a weight of each video, or of each part where the name says so."""
+    sizes = frames_per_video(store)
     if isinstance(weights, str):
         if weights not in get_args(NamedWeights):
             raise SamplingError(
@@ -121,11 +137,11 @@ def _asked(store: FrameStore, weights: Weights, sizes: Int64s) -> tuple[str, Rea
     given = _checked(weights)
     if len(given) == len(sizes):
         return "per video", given
-    parts = part_of_videos(store)
-    if parts is not None and len(given) == num_parts(store):
-        return "per part", _of_parts(given, parts, sizes)
+    has_parts = part_of_videos(store) is not None
+    if has_parts and len(given) == num_parts(store):
+        return _PER_PART, given
     counts = counted(len(sizes), "video")
-    if parts is not None:
+    if has_parts:
         counts += f" or of each of {counted(num_parts(store), 'part')}"
     raise SamplingError(f"weights has a weight of each of {counts}, found {counted(len(given), 'number')}")
 

@@ -10,14 +10,16 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from frame_store.errors import CudaForkError
 from frame_store.protocol import FrameStore
 from frame_store.shared import check_cuda_usable_here, whole_number
+from frame_store.views import cache_ids_of
 from loader.augment import Augment, augmented_frames, checked_augment
 from loader.batches import CpuReader, FrameBatch
 from loader.errors import SamplingError
 from loader.frame_loader import FrameLoader
 from loader.gpu import CudaStreams, Device, DeviceStreams, chosen_device
-from loader.sampling import BatchOptions, BatchPlan, Iteration, LoaderState, Place, plan_epochs, takes_options
+from loader.sampling import BatchOptions, Iteration, LoaderState, Place, takes_options
 from loader.store_argument import StoreOrPath, opened_store
 from loader.torch_loader.dataset import BatchIds, frame_batch_collate
+from loader.windows import WindowedEpochs, Windows, plan_windows
 
 StartMethod: TypeAlias = str | BaseContext
 """`fork`, `spawn` or `forkserver`, or a context of `multiprocessing.get_context`."""
@@ -119,12 +121,13 @@ class WorkerLoader:
     ) -> None:
         """See `make_dataloader`; starts nothing."""
         self._device = chosen_device(device, store)
-        self._plan, self._cursor = plan_epochs("make_dataloader", store, options)
-        self._places = _PlannedBatches(self._plan)
+        epochs = plan_windows("make_dataloader", store, options)
+        self._epochs, self._plan, self._cursor = epochs, epochs.plan, epochs.cursor
+        self._places = _PlannedBatches(epochs)
         augment = checked_augment(augment)
         self._augment_on_device = augment if self._device.type == "cuda" else None
         self._batches: DataLoader[FrameBatch] = DataLoader(
-            _BatchDataset(store, augment=None if self._device.type == "cuda" else augment),
+            _BatchDataset(epochs.windows, augment=None if self._device.type == "cuda" else augment),
             batch_sampler=self._places,  # type: ignore[arg-type]  # a batch's ids come with its epoch
             collate_fn=frame_batch_collate,  # type: ignore[arg-type]  # `__getitems__` gives a batch, not a list
             num_workers=num_workers,
@@ -137,7 +140,7 @@ class WorkerLoader:
         self._running: Iteration | None = None
 
     def __repr__(self) -> str:
-        return f"WorkerLoader({self._plan}; {self._cursor}; num_workers={self._batches.num_workers})"
+        return f"WorkerLoader({self._epochs}; {self._cursor}; num_workers={self._batches.num_workers})"
 
     @property
     def store(self) -> FrameStore:
@@ -191,7 +194,11 @@ class WorkerLoader:
                 assert isinstance(batch, FrameBatch)  # made by `frame_batch_collate`
                 if self._streams is not None:
                     batch = uploaded(  # noqa: PLW2901 - drops the batch on the host
-                        batch, self._streams, augment=self._augment_on_device, epoch=iteration.began.epoch
+                        batch,
+                        self._streams,
+                        store=self._store,
+                        augment=self._augment_on_device,
+                        epoch=iteration.began.epoch,
                     )
                 iteration.give(share.position_after(step))
                 yield batch
@@ -203,41 +210,50 @@ class WorkerLoader:
 class _PlannedBatches(Sampler[tuple[int, BatchIds]]):
     """The work of the workers: the batches of an epoch from a place on, with the epoch. The loader sets the place."""
 
-    def __init__(self, plan: BatchPlan) -> None:
-        self._plan = plan
+    def __init__(self, epochs: WindowedEpochs) -> None:
+        self._epochs = epochs
         self.began = Place(0, 0)
 
     def __len__(self) -> int:
-        return len(self._plan)
+        return len(self._epochs.plan)
 
     def __iter__(self) -> Iterator[tuple[int, BatchIds]]:
         epoch, first_position = self.began
-        for frame_ids in self._plan.batches(epoch, first_position=first_position):
+        for frame_ids in self._epochs.frame_ids(epoch, first_position=first_position):
             yield epoch, frame_ids.tolist()
 
 
 class _BatchDataset(Dataset[FrameBatch]):
     """Reads and augments the batches of `_PlannedBatches`."""
 
-    def __init__(self, store: FrameStore, *, augment: Augment | None) -> None:
-        self._reader = CpuReader(store, augment=augment)
+    def __init__(self, windows: Windows, *, augment: Augment | None) -> None:
+        self._windows = windows
+        self._reader = CpuReader(windows.store, augment=augment)
 
     def __getitems__(self, planned: tuple[int, BatchIds]) -> FrameBatch:
         epoch, frame_ids = planned
-        return self._reader.read(frame_ids, epoch=epoch).batch
+        return self._reader.read(self._windows.request(frame_ids), epoch=epoch).batch
 
 
 def uploaded(
-    batch: FrameBatch, streams: DeviceStreams, *, augment: Augment | None = None, epoch: int = 0
+    batch: FrameBatch,
+    streams: DeviceStreams,
+    *,
+    store: FrameStore,
+    augment: Augment | None = None,
+    epoch: int = 0,
 ) -> FrameBatch:
-    """A page-locked batch, uploaded and augmented on a stream of its own, beside the work of the current stream."""
-    frame_ids = batch.frame_ids.clone()  # reading the ids on the device would wait for it
+    """A page-locked batch, uploaded and augmented on a stream of its own, beside the work of the current stream.
+
+    The anchors of the batch are frames of `store`.
+    """
+    anchors = cache_ids_of(
+        store, batch.frame_ids.numpy().copy()
+    )  # reading them on the device would wait for it
     with streams.own_stream():
-        moved = FrameBatch(**{name: streams.upload(tensor) for name, tensor in batch.tensors().items()})
+        moved = batch.changed(streams.upload)
         if augment is not None:
-            moved = moved.with_frames(
-                augmented_frames(augment, moved.frames, frame_ids=frame_ids, epoch=epoch)
-            )
+            moved = moved.with_frames(augmented_frames(augment, moved.frames, frame_ids=anchors, epoch=epoch))
         take_over = streams.ready(moved.tensors().values())
     take_over()
     return moved

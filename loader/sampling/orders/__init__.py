@@ -2,13 +2,6 @@
 
 from loader.sampling.orders.base import EpochOrder, Int64s, check_shard_sizes
 from loader.sampling.orders.blocks import frames_per_block
-from loader.sampling.orders.clips import (
-    check_video_lengths,
-    contiguous_video_sizes,
-    contiguous_videos,
-    short_videos,
-    short_videos_text,
-)
 from loader.sampling.orders.epoch import epoch_order, order_over
 from loader.sampling.orders.random_words import (
     Words,
@@ -29,9 +22,6 @@ __all__ = [
     "WeightedFrames",
     "Words",
     "check_shard_sizes",
-    "check_video_lengths",
-    "contiguous_video_sizes",
-    "contiguous_videos",
     "draw_without_replacement",
     "draws_again",
     "epoch_keys",
@@ -40,8 +30,6 @@ __all__ = [
     "integers_below",
     "order_over",
     "short_shards_text",
-    "short_videos",
-    "short_videos_text",
     "unit_floats",
     "words_at",
 ]

@@ -8,7 +8,6 @@ import numpy.typing as npt
 from loader.errors import SamplingError
 from loader.sampling.orders.base import EpochOrder, Int64s, check_shard_sizes
 from loader.sampling.orders.blocks import BlockOrder
-from loader.sampling.orders.clips import ClipOrder
 from loader.sampling.orders.permutation import NUM_ROUNDS
 from loader.sampling.orders.random_words import Words, epoch_keys
 from loader.sampling.orders.shard_visits import ShardVisitOrder, ShortShards
@@ -25,14 +24,10 @@ def epoch_order(
     *,
     seed: int = 0,
     epoch: int = 0,
-    video_sizes: npt.ArrayLike | None = None,
     short_shards: ShortShards = "refuse",
     frames: WeightedFrames | None = None,
 ) -> EpochOrder:
     """The order of one epoch over shards of `shard_sizes` frames, shape (S,).
-
-    `video_sizes`, shape (V,), is needed only for clips: frames per video, in a store whose frame ids run through the
-    videos one after the other (see `loader.sampling.orders.clips.contiguous_video_sizes`).
 
     `short_shards` says what `shards` does with a shard of fewer frames than a visit draws; see `ShortShards`. `frames`
     has the frames and weights of a store, where `spec` names weights.
@@ -44,15 +39,13 @@ def epoch_order(
 
     Raises:
         SamplingError: no frames, a visit longer than the smallest shard, more shards in a block than there
-            are, no video as long as a clip, or a seed or epoch outside [0, 2**32).
+            are, or a seed or epoch outside [0, 2**32).
     """
-    videos = None if spec.clip_frames is None or video_sizes is None else check_shard_sizes(video_sizes)
     return order_over(
         check_shard_sizes(shard_sizes),
         spec,
         seed=seed,
         epoch=epoch,
-        video_sizes=videos,
         short_shards=short_shards,
         frames=frames,
     )
@@ -64,7 +57,6 @@ def order_over(
     *,
     seed: int,
     epoch: int,
-    video_sizes: Int64s | None,
     short_shards: ShortShards = "refuse",
     frames: WeightedFrames | None = None,
 ) -> EpochOrder:
@@ -72,10 +64,6 @@ def order_over(
     keys = epoch_keys(seed=seed, epoch=epoch, num_keys=NUM_ROUNDS)
     if (spec.weights is None) != (frames is None):
         raise SamplingError("an order by weights needs the frames of the store that the weights are for")
-    if spec.clip_frames is not None:
-        if video_sizes is None:
-            raise SamplingError("clips need the first frame of each video: give video_sizes")
-        return ClipOrder(video_sizes, spec, keys)
     if frames is not None:
         return (
             WeightedIidOrder(frames, keys)

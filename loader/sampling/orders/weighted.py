@@ -47,14 +47,10 @@ class WeightedFrames:
     frames once, to weigh the shards.
     """
 
-    def __init__(self, store: FrameStore, weights: Weights) -> None:
-        """Of the frames of `store`.
-
-        Raises:
-            SamplingError: see `video_weights`.
-        """
+    def __init__(self, store: FrameStore, weights: Weights, *, weighted: FrameStore | None = None) -> None:
+        """Of the frames of `store`. See `video_weights` for `weighted` and for errors."""
         self._store = store
-        self.weights: VideoWeights = video_weights(store, weights)
+        self.weights: VideoWeights = video_weights(store, weights, weighted=weighted)
         self._shard_ends = np.cumsum(store.shard_sizes)
 
     @cached_property
