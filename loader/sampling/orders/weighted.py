@@ -16,7 +16,7 @@ from frame_store.views import ids_by_video, is_video_by_video
 from loader.sampling.orders.base import EpochOrder, Int64s
 from loader.sampling.orders.random_words import Words, integers_below, words_at
 from loader.sampling.spec import SamplingSpec
-from loader.sampling.weights import VideoWeights, Weights, video_weights, whole_parts
+from loader.sampling.weights import WHOLE, VideoWeights, Weights, video_weights, whole_parts
 
 MAX_SHARDS_TABULATED: Final = 256
 """Shards whose stretches are kept for weighted visits; those of another shard are made again when it is visited.
@@ -61,6 +61,12 @@ class WeightedFrames:
     def ids_at(self, places: Int64s) -> Int64s:
         """Frame ids at places of the source order: int64 of the same shape."""
         return places if self._order is None else self._order[places].astype(np.int64)
+
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        """Probability of each frame under the target, shape (N,): 8 bytes a frame, for reports on stores in memory."""
+        videos = self._store.rows_of(np.arange(len(self._store)))["video_id"]
+        probabilities: npt.NDArray[np.float64] = self.weights.per_frame[videos] / WHOLE
+        return probabilities
 
     @cached_property
     def _order(self) -> npt.NDArray[Any] | None:
