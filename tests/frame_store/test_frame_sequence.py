@@ -35,7 +35,9 @@ def test_no_such_frame(key):
 
 @pytest.mark.parametrize("key", [1.0, "a", [1, 2], np.array([1, 2]), None])
 def test_only_integers_and_slices_are_ids(key):
-    with pytest.raises(TypeError, match="must be an integer or a slice, found .*; read_frames takes several"):
+    with pytest.raises(
+        TypeError, match=r"must be an integer or a slice, found .*; read_frames takes several"
+    ):
         STORE[key]
 
 

@@ -105,14 +105,14 @@ def test_no_such_video(video_id):
         order_of([(0, 0)], [1, 1]).ids_of_video(video_id)
 
 
-@pytest.mark.parametrize("rows, num_decoded", [([(1, 0)], [1]), ([(0, 3)], [3]), ([(0, 0)], [])])
+@pytest.mark.parametrize(("rows", "num_decoded"), [([(1, 0)], [1]), ([(0, 3)], [3]), ([(0, 0)], [])])
 def test_rows_outside_of_their_videos_are_refused(rows, num_decoded):
     with pytest.raises(ValueError, match="outside of its video"):
         order_of(rows, num_decoded)
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    ("change", "message"),
     [
         ({"first_row": np.array([0, 5, 4])}, "first_row must begin with 0 and never fall"),
         ({"first_row": np.array([1, 2, 5])}, "first_row must begin with 0"),
