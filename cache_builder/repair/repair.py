@@ -1,9 +1,9 @@
 """`repair_cache`: damaged files of a cache made again, bit for bit.
 
 `generation.json` has the size and SHA-256 of every file. Only files that differ from it are made again: shards from the
-videos of their frames, the index from the shards, the table of videos from the report of the build, and the other files
-from the index. A new file must have the recorded SHA-256; then it replaces the damaged one by a rename. So a repair can
-be killed at any moment and run again, and it cannot add damage.
+videos of their frames, the index from the shards, the table of videos from the report of the build, the times of frames
+that are not stored from the videos, and the other files from the index. A new file must have the recorded SHA-256; then
+it replaces the damaged one by a rename. So a repair can be killed at any moment and run again. It cannot add damage.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +22,8 @@ from cache_builder.plan import ShardPlan, plan_shards
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.repair.checks import REBUILD, broken_files, config_of, require_place
 from cache_builder.repair.index_rows import IndexRows
+from cache_builder.repair.needed_videos import NeededVideos
+from cache_builder.repair.source_order import SourceOrderRepair
 from cache_builder.repair.videos_table import videos_of
 from cache_builder.stages import (
     DecodeResult,
@@ -54,7 +56,8 @@ def repair_cache(
     """Make the damaged files of the cache at `cache` again, shards from the videos of `videos`, a folder or a video.
 
     Returns the files that were damaged, with their paths inside the cache; an empty list means that every file had its
-    recorded hash. Videos are read only if a shard is damaged. A repair needs disk space for the damaged shards, and for
+    recorded hash. Videos are read only if a shard is damaged, or `source_pts.npy` of a cache that does not store all
+    frames. A repair needs disk space for the damaged shards, and for
     all stored frames of every video that has frames in them.
 
     Raises:
@@ -129,12 +132,22 @@ class _Repair:
             shard_id for shard_id, shard in enumerate(generation.shards) if shard.name in self._broken_names
         ]
         self._entries = videos_of(tree, report=workspace.report, broken=self._broken_names)
+        self._source_order = SourceOrderRepair(
+            cache=workspace.output,
+            entries=self._entries,
+            broken=broken,
+            is_shuffled=generation.layout == "shuffled",
+            videos=videos,
+            workers=workers,
+            progress=progress,
+        )
 
     def run(self) -> None:
         generation, workspace = self._generation, self._workspace
         plan = self._plan()
         if self._broken_shard_ids:
             self._require_decodable(plan, self._broken_shard_ids)
+        self._source_order.require_videos()
         for entry in self._broken:
             require_place(workspace.output, entry.inside(self._folder))
         identity = {
@@ -171,6 +184,7 @@ class _Repair:
             where = self._made if self._index_is_broken else self._place
             index = open_index(where, num_frames=self._generation.num_frames)
             write_files_of_index(self._made, self._config, index)
+            self._source_order.write(self._made, index)
         self._require_right()
 
     @property
@@ -325,33 +339,20 @@ class _Repair:
 
     def _scan(self, needed: list[int]) -> tuple[list[VideoScan | VideoError], list[Path]]:
         """Scans of the needed videos, errors for the others, and all paths, by `video_id`."""
-        entries = self._entries
         assert self._videos is not None  # `_require_decodable` has refused that
-        videos = {video.relative_path: video for video in discover_videos(self._videos)}
-        problems = [f"{entries[row].path}: missing" for row in needed if entries[row].path not in videos]
-        found = [videos[entries[row].path] for row in needed if entries[row].path in videos]
-        self._progress.start("scan", len(found), "videos")
-        scans: list[VideoScan | VideoError] = [VideoError(entry.path, "not needed") for entry in entries]
-        rows = {entry.path: row for row, entry in enumerate(entries)}
+        videos = NeededVideos(self._videos, self._entries, needed)
+        self._progress.start("scan", len(videos.found), "videos")
         # No scan cache: it recognizes files by size and time, but in a repair every byte must be the same.
         with WorkerPool[Any, Any](num_workers=self._workers) as pool:
-            found_scans = scan_videos(found, cache_path=None, pool=pool)
-        for video, scan in zip(found, found_scans, strict=True):
-            row = rows[video.relative_path]
-            if isinstance(scan, VideoError):
-                problems.append(str(scan))
-            elif scan.facts.sha256 != entries[row].sha256:
-                problems.append(f"{video.relative_path}: changed since (its sha256 differs)")
-            else:
-                scans[row] = scan
-        if problems:
-            raise VideosNotWholeError(
-                sorted(problems),
-                fault=f"in {self._videos} are not those that the cache was made from",
-                remedy=f"give the folder that holds them, or {REBUILD}",
-            )
+            scans = videos.check(scan_videos(list(videos.found.values()), cache_path=None, pool=pool))
         unused = self._videos
-        return scans, [videos[entry.path].path if entry.path in videos else unused for entry in entries]
+        return (
+            [scans.get(row, VideoError(entry.path, "not needed")) for row, entry in enumerate(self._entries)],
+            [
+                videos.found[row].path if row in videos.found else unused
+                for row, _ in enumerate(self._entries)
+            ],
+        )
 
     def _require_right(self) -> None:
         """Check that all new files have their recorded hashes, before any of them replaces a damaged one."""

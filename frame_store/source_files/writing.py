@@ -1,5 +1,6 @@
 """Writes the files of source order."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from frame_store.source_files.names import (
     FIRST_ROW_NAME,
     FIRST_STORED_NAME,
     ORDER_NAME,
+    SOURCE_FILE_NAMES,
     SOURCE_FRAMES_NAME,
     SOURCE_PTS_NAME,
 )
@@ -19,8 +21,10 @@ from frame_store.source_order import SourceOrder
 _VALUES_PER_STEP = 1 << 20
 
 
-def write_source_order(folder: Path, order: SourceOrder, *, is_shuffled: bool) -> None:
-    """Write the files of a generation's source order into `folder`. Equal orders give equal bytes.
+def write_source_order(
+    folder: Path, order: SourceOrder, *, is_shuffled: bool, names: Collection[str] = SOURCE_FILE_NAMES
+) -> None:
+    """Write the files of a generation's source order into `folder`, or those of `names`. Equal orders give equal bytes.
 
     `order.npy` is written for a shuffled layout alone, and `source_frames.npy` where a decoded frame is not stored.
     `order.source_pts` is needed.
@@ -39,7 +43,8 @@ def write_source_order(folder: Path, order: SourceOrder, *, is_shuffled: bool) -
         SOURCE_PTS_NAME: order.source_pts,
     }
     for name, column in columns.items():
-        _write_array(folder / name, column, DTYPE_OF_FILE[name])
+        if name in names:
+            _write_array(folder / name, column, DTYPE_OF_FILE[name])
 
 
 def _write_array(path: Path, values: npt.NDArray[Any], dtype: np.dtype[Any]) -> None:
