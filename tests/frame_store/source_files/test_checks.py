@@ -57,7 +57,7 @@ def test_every_wrong_number_is_found(store, data):
         at = data.draw(st.integers(0, len(column) - 1))
         column[at] = data.draw(st.integers(0, 2**32 - 1).filter(lambda value: value != column[at]))
     (problem,) = problems(replace(order, **{name: column}), rows, num_decoded)
-    assert problem.startswith(f"{name}.npy: ")
+    assert f"{name}.npy" in problem.partition(":")[0]
 
 
 @given(rows_of_stores(least_stored=2))
@@ -97,7 +97,7 @@ def test_frames_that_do_not_rise_or_lie_outside_of_their_video_are_found_where_t
         order, order=np.arange(4, dtype=np.uint32), source_frames=np.array([3, 1, 0, 1], np.uint32)
     )
     assert problems(falling, rows, num_decoded) == [
-        "source_frames.npy: place 1 is frame 1 of video 0, which does not rise"
+        "order.npy or source_frames.npy: place 1 is frame 1 of video 0, which does not rise"
     ]
     far = [(0, 1), (0, 9), (1, 0), (1, 1)]
     order = replace(order, order=None, source_frames=np.array([1, 9, 0, 1], np.uint32))
