@@ -11,7 +11,6 @@ import msgspec
 from cache_builder.build.gather_stage import gather
 from cache_builder.build.inputs import Inputs, fingerprint, read_inputs
 from cache_builder.build.report import BuildReport, make_report
-from cache_builder.discover import FolderContents, look_into, printable, source_path
 from cache_builder.errors import (
     ConfigError,
     MachineError,
@@ -26,6 +25,7 @@ from cache_builder.gpu import DecoderChoice, choose_backend, choose_decoders
 from cache_builder.plan import make_selection
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.settings import BuildConfig, RunOptions
+from cache_builder.sources import SourceContents, Sources, look_into, printable
 from cache_builder.stages import (
     DecodeStage,
     Workspace,
@@ -41,7 +41,7 @@ from frame_store.errors import CudaUnavailableError, StoreError
 from frame_store.files import publish_folder, write_file
 from frame_store.manifest import EncodingName, FileEntry, StoreManifest, read_manifest
 from frame_store.names import MANIFEST_NAME
-from frame_store.shared import counted, listed, user_path
+from frame_store.shared import counted, listed
 from frame_store.verify import has_size
 
 _BYTES_PER_VALUE: Final[dict[EncodingName, tuple[float, float]]] = {
@@ -53,7 +53,7 @@ _BYTES_PER_VALUE: Final[dict[EncodingName, tuple[float, float]]] = {
 
 
 def run_build(
-    videos: Path,
+    sources: Path | Sources,
     output: Path,
     config: BuildConfig,
     options: RunOptions,
@@ -61,23 +61,24 @@ def run_build(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> BuildReport:
-    """Decode every video of the folder `videos`, or the one video that it is, into a cache at `output`.
+    """Decode every video of the sources into a cache at `output`.
 
     An interrupted build of the same inputs and configuration is resumed; a finished one is left untouched.
 
     Raises:
-        InputFolderError: no such folder or video, no video in it.
-        ConfigError: links to the output form a loop, or `device` is `cuda` and no GPU can be used.
+        InputFolderError: a source does not exist or holds no video; see `look_into`.
+        ConfigError: links to the output form a loop, `device` is `cuda` and no GPU can be used, two sources hold one
+            file, or the filter leaves no video or has a pattern that matches none.
         OutputError: the output is a file, holds something else or cannot be written; another build is writing it; or
             no build wrote the file that has the name of its report or scan cache.
         VideosNotWholeError: videos are not whole and the policy is `fail`, or no frame came of any.
         MachineError: disk full, I/O error. The same call resumes.
     """
-    videos, output = source_path(videos), resolved(output)
+    output = resolved(output)
     try:
         workspace = Workspace(output)
         # Searched first: no file of this build may count as one of the folder.
-        contents = look_into(videos, not_counted=workspace.own_places)
+        contents = look_into(sources, not_counted=workspace.own_places)
         backend = _choose_backend(options, progress or NoProgress())
         workspace.require_own_files()
         with workspace.locked(if_not_writable="give {--out} a place that can be written"):
@@ -100,7 +101,7 @@ class _Build:
     def __init__(
         self,
         *,
-        contents: FolderContents,
+        contents: SourceContents,
         workspace: Workspace,
         config: BuildConfig,
         options: RunOptions,
@@ -255,6 +256,7 @@ class _Build:
             "config": self._config.to_builtins(),
             "library_versions": library_versions(decoders),
             "videos": inputs.identity(),
+            **inputs.order_identity(),
             **decoders.identity(),
         }
 
@@ -278,6 +280,8 @@ class _Build:
         for path in sorted(on_device.symmetric_difference(decoders.paths.values())):
             before, now = ("a GPU", "the CPU") if path in on_device else ("the CPU", "a GPU")
             lines.append(f"video {path}: decoded by {before} there, by {now} now ({{--device}})")
+        if [*asked] != [*found] and not lines:
+            lines.append("the videos come in another order there")
         if not lines:
             lines.append("videos that were and are unreadable, now for another reason")
         raise OutputError(
@@ -357,19 +361,3 @@ def _size_text(num_bytes: float) -> str:
 
 def _folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def default_output(videos: Path) -> Path:
-    """`DIR.cache` beside the folder of videos, or `FILE.cache` beside the one video.
-
-    Raises:
-        InputFolderError: nothing is there.
-        ConfigError: the folder has no name (the root of the file system).
-    """
-    source = source_path(videos)
-    named = user_path(videos)
-    if named.name not in {"", ".."}:  # the cache goes beside a link, not beside its target
-        source = Path(os.path.realpath(named.parent)) / named.name
-    if not source.name:
-        raise ConfigError(f"{source}: give {{--out}}, there is no place beside it")
-    return source.with_name(source.name + ".cache")

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -12,6 +13,9 @@ from frame_store import __version__
 from frame_store.manifest import StoreManifest, read_manifest
 from frame_store.shared import counted
 
+if TYPE_CHECKING:
+    from cache_builder.sources import Sources
+
 
 @click.command("cache-info", cls=OneLineCommand)
 @click.version_option(__version__)
@@ -20,33 +24,35 @@ from frame_store.shared import counted
 @click.option("--videos", "list_videos", is_flag=True, help="A table with a line for every video.")
 @click.option(
     "--against",
-    metavar="DIR",
+    metavar="SOURCE",
+    multiple=True,
     type=PathName(path_type=Path),
-    help="Compare with a folder of videos (or one) instead: name those that are new, changed or gone, and exit 1.",
+    help="Compare with what it was built from instead: name videos that are new, changed or gone, and exit 1. "
+    "May be given again.",
 )
-def cache_info(cache: Path, as_json: bool, list_videos: bool, against: Path | None) -> None:
+def cache_info(cache: Path, as_json: bool, list_videos: bool, against: tuple[Path, ...]) -> None:
     """Show what a cache holds and how it was made, from its manifest."""
     with exit_codes():
-        from cache_builder.discover import printable
+        from cache_builder.sources import Sources, printable
 
         manifest = read_manifest(cache)
-        if against is not None:
-            _say_changes(manifest, against, as_json=as_json)
+        if against:
+            _say_changes(manifest, Sources.of(against), as_json=as_json)
         elif as_json:
             say(msgspec.json.format(msgspec.json.encode(manifest), indent=1).decode())
         else:
             say(info_text(manifest, path=printable(str(cache)), list_videos=list_videos))
 
 
-def _say_changes(manifest: StoreManifest, videos: Path, *, as_json: bool) -> None:
+def _say_changes(manifest: StoreManifest, sources: "Sources", *, as_json: bool) -> None:
     from cache_builder.build import changes_since
 
-    lines = changes_since(manifest, videos)
+    lines = changes_since(manifest, sources)
     if as_json:
         say(msgspec.json.encode({"changes": lines}).decode())
     else:
         unchanged = f"its {counted(len(manifest.videos), 'video')}, unchanged"
         summary = counted(len(lines), "difference") if lines else unchanged
-        say("\n".join([*lines, f"{videos}: {summary}"]))
+        say("\n".join([*lines, f"{sources.text}: {summary}"]))
     if lines:
         sys.exit(EXIT_NOT_WHOLE)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from cache_builder.discover import discover_videos, source_path
 from cache_builder.errors import MachineError, RepairError, VideoError, VideosNotWholeError
 from cache_builder.findings import ON_DEVICE_COUNT, SOURCE_DTYPE, DecodedVideo, UnitReceipt
 from cache_builder.folder_scan import scan_videos
@@ -22,6 +21,7 @@ from cache_builder.plan import ShardPlan, plan_shards
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.repair.checks import REBUILD, broken_files, config_of, require_place
 from cache_builder.repair.index_rows import IndexRows
+from cache_builder.sources import Sources, discover_videos
 from cache_builder.stages import (
     DecodeResult,
     DecodeStage,
@@ -47,9 +47,9 @@ from frame_store.verify import check_file
 
 
 def repair_cache(
-    cache: Path, videos: Path | None = None, *, workers: int, progress: Progress | None = None
+    cache: Path, videos: Path | Sources | None = None, *, workers: int, progress: Progress | None = None
 ) -> list[FileEntry]:
-    """Make the damaged files of the cache at `cache` again, shards from the videos of `videos`, a folder or a video.
+    """Make the damaged files of the cache at `cache` again, shards from the sources `videos` that it was built from.
 
     Returns the files that were damaged; an empty list means that every file matched the manifest. Videos are read only
     if a shard is damaged. A repair needs disk space for the damaged shards, and for all stored frames of every video
@@ -60,7 +60,8 @@ def repair_cache(
         RepairError: the manifest is damaged; videos are needed and none are given; the cache was made with other
             versions of the libraries, or a GPU decoded the needed videos; or a new file does not match the manifest.
         VideosNotWholeError: needed videos are missing or have changed since the cache was made.
-        InputFolderError: no such folder, no video in it.
+        InputFolderError: a source does not exist or holds no video; see `look_into`.
+        ConfigError: two sources hold one file.
         OutputError: a build or another repair is running on it, or left unfinished work of another kind.
         MachineError: disk full, I/O error. The same call resumes.
     """
@@ -68,9 +69,9 @@ def repair_cache(
     try:
         manifest = read_manifest(cache)
         cache = resolved(cache)
-        if videos is not None:
-            videos = source_path(videos)
-            discover_videos(videos)  # a wrong path is an error even if no video is needed
+        sources = None if videos is None else Sources.of(videos)
+        if sources is not None:
+            discover_videos(sources)  # a wrong path is an error even if no video is needed
         workspace = Workspace(cache)
         with workspace.locked(if_not_writable="copy the cache to a place that can be, and repair it there"):
             broken = broken_files(cache, manifest, progress or NoProgress())
@@ -78,7 +79,7 @@ def repair_cache(
                 _Repair(
                     manifest,
                     broken,
-                    videos=videos,
+                    sources=sources,
                     workspace=workspace,
                     workers=workers,
                     progress=progress or NoProgress(),
@@ -100,14 +101,14 @@ class _Repair:
         manifest: StoreManifest,
         broken: Sequence[FileEntry],
         *,
-        videos: Path | None,
+        sources: Sources | None,
         workspace: Workspace,
         workers: int,
         progress: Progress,
     ) -> None:
         self._manifest = manifest
         self._broken = broken
-        self._videos = videos
+        self._sources = sources
         self._workspace = workspace
         self._workers = workers
         self._progress = progress
@@ -212,14 +213,14 @@ class _Repair:
 
     def _require_decodable(self, plan: ShardPlan, shard_ids: Sequence[int]) -> None:
         """Refuse early what cannot give the same shards again: no videos, frames from a GPU, other library versions."""
-        if self._videos is None:
+        if self._sources is None:
             names = [self._manifest.shards[shard_id].name for shard_id in self._broken_shard_ids] or [
                 INDEX_NAME
             ]
             raise RepairError(
                 f"{self._workspace.output}: only the videos can give {names[0]} again"
                 f"{f' and {len(names) - 1} more' if names[1:] else ''}; give what it was built from: "
-                "{--videos DIR}"
+                "{--videos SOURCE}"
             )
         needed = self._needed_videos(plan, shard_ids)
         by_gpu = [
@@ -304,8 +305,8 @@ class _Repair:
     def _scan(self, needed: list[int]) -> tuple[list[VideoScan | VideoError], list[Path]]:
         """Scans of the needed videos, errors for the others, and all paths, by `video_id`."""
         entries = self._manifest.videos
-        assert self._videos is not None  # `_require_decodable` has refused that
-        videos = {video.relative_path: video for video in discover_videos(self._videos)}
+        assert self._sources is not None  # `_require_decodable` has refused that
+        videos = {video.relative_path: video for video in discover_videos(self._sources)}
         problems = [f"{entries[row].path}: missing" for row in needed if entries[row].path not in videos]
         found = [videos[entries[row].path] for row in needed if entries[row].path in videos]
         self._progress.start("scan", len(found), "videos")
@@ -325,10 +326,10 @@ class _Repair:
         if problems:
             raise VideosNotWholeError(
                 sorted(problems),
-                fault=f"in {self._videos} are not those that the cache was made from",
-                remedy=f"give the folder that holds them, or {REBUILD}",
+                fault=f"in {self._sources.text} are not those that the cache was made from",
+                remedy=f"give all that it was built from, or {REBUILD}",
             )
-        unused = self._videos
+        unused = self._sources.paths[0]
         return scans, [videos[entry.path].path if entry.path in videos else unused for entry in entries]
 
     def _require_right(self) -> None:

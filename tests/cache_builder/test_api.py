@@ -14,7 +14,7 @@ from cache_builder import api, cli
 from cache_builder.errors import ConfigError, InputFolderError, OutputError, VideosNotWholeError
 from cache_builder.settings import BuildSettings
 
-NOT_FLAGS_OF_A_CACHE = {"sources", "videos", "out", "config", "overwrite"}
+NOT_FLAGS_OF_A_CACHE = {"videos", "out", "include", "exclude", "limit", "config", "overwrite"}
 
 
 @pytest.fixture(scope="module")
