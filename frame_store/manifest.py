@@ -13,14 +13,22 @@ import msgspec
 from frame_store.errors import StoreDamagedError, StoreError, StoreFormatError, StoreNotFoundError
 from frame_store.files import read_inside
 from frame_store.frame_findings import FrameFindings, Record
-from frame_store.names import FORMAT_NAME, FORMAT_VERSION, INDEX_NAME, MANIFEST_NAME, Container, shard_name
+from frame_store.names import (
+    FORMAT_NAME,
+    FORMAT_VERSION,
+    INDEX_NAME,
+    MANIFEST_NAME,
+    Container,
+    Verdict,
+    shard_name,
+)
 from frame_store.not_a_cache import explain_no_cache
 from frame_store.shared import counted, raise_if_out_of_files
+from frame_store.video_table import VideoRow
 
 EncodingName = Literal["jpeg", "raw", "zstd"]
 ChromaSubsampling = Literal["444", "420"]
 Layout = Literal["shuffled", "video"]
-Verdict = Literal["whole", "damaged", "unreadable"]
 
 MAX_MANIFEST_BYTES: Final = 1 << 29
 """512 MiB, enough for some 300,000 videos."""
@@ -123,6 +131,24 @@ class VideoEntry(Record, frozen=True, kw_only=True):
     """What decoding found out about the frames; None where nothing was decoded."""
     facts: dict[str, JsonValue]
     """The scan's other facts (codec, size, colour, how frames are to be shown, time base), informative."""
+
+    @property
+    def row(self) -> VideoRow:
+        """What every store tells about a video."""
+        facts: dict[str, Any] = self.facts
+        rate = facts.get("average_rate")
+        return VideoRow(
+            path=self.path,
+            verdict=self.verdict,
+            num_frames_stored=self.num_frames_stored,
+            num_frames_decoded=self.num_frames_decoded,
+            width=facts.get("width"),
+            height=facts.get("height"),
+            fps=rate[0] / rate[1] if rate else None,
+            duration_seconds=facts.get("end_seconds_of_packets"),
+            transfer=facts.get("color_transfer"),
+            sha256=self.sha256,
+        )
 
 
 class StoreManifest(Record, frozen=True, kw_only=True):

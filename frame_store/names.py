@@ -13,6 +13,7 @@ TAR_SHARD_FOLDER: Final = "shards"
 ZARR_FOLDER: Final = "frames.zarr"
 
 Container = Literal["wds", "zarr"]
+Verdict = Literal["whole", "damaged", "unreadable"]
 
 INDEX_DTYPE: Final = np.dtype(
     [

@@ -1,13 +1,15 @@
 """The interface of frame stores, cached and live ones alike, and the checks of what their callers pass."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from frame_store.errors import FrameIdError
 from frame_store.shared import counted
+from frame_store.source_order import SourceOrder
+from frame_store.video_table import VideoTable
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +49,16 @@ class FrameStore(Protocol):
         ...
 
     @property
+    def videos(self) -> VideoTable:
+        """The table of videos; `video_id` is the row."""
+        ...
+
+    @property
+    def source_order(self) -> SourceOrder:
+        """The frames video by video, in time order. It is made or read when it is first asked for."""
+        ...
+
+    @property
     def may_cross_fork(self) -> bool:
         """Whether a process forked from this one may read from the store.
 
@@ -55,6 +67,28 @@ class FrameStore(Protocol):
         ...
 
     def __len__(self) -> int: ...
+
+    @overload
+    def __getitem__(self, key: int, /) -> Frames: ...
+    @overload
+    def __getitem__(self, key: slice, /) -> Frames: ...
+    def __getitem__(self, key: int | slice, /) -> Frames:
+        """`store[i]`: one frame, uint8 (H, W, 3). `store[a:b]`: several, uint8 (B, H, W, 3). Negative ids count back.
+
+        Raises `FrameIdError` (an `IndexError`) and what `read_frames` raises.
+        """
+        ...
+
+    def __iter__(self) -> Iterator[Frames]:
+        """Every frame, uint8 (H, W, 3), in the order of ids."""
+        ...
+
+    def ids_of_video(self, video_id: int) -> npt.NDArray[np.int64]:
+        """Ids of the video's frames in time order: int64, shape (n,).
+
+        Raises `FrameIdError` for a video outside [0, V).
+        """
+        ...
 
     def read_frames(self, frame_ids: FrameIds, out: Frames | None = None) -> Frames:
         """Frames in request order, duplicates allowed: uint8 RGB, shape (B, H, W, 3).

@@ -13,7 +13,8 @@ from cache_builder.findings.receipt import SOURCE_DTYPE, UnitReceipt
 from cache_builder.findings.spans import VideoFrames, output_pts_seconds
 from cache_builder.video.scan import VideoScan, picture_notes
 from frame_store.frame_findings import FormatChange, FrameFindings
-from frame_store.manifest import Fidelity, Verdict, VideoEntry
+from frame_store.manifest import Fidelity, VideoEntry
+from frame_store.names import Verdict
 from frame_store.shared import counted, counted_in_groups
 
 MAX_REASONS_LISTED = 3

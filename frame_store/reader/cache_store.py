@@ -2,6 +2,7 @@
 
 import os
 from contextlib import suppress
+from functools import cached_property
 from typing import Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from frame_store.codec import crc32c, make_codec
 from frame_store.errors import StoreDamagedError
 from frame_store.files import is_cached, will_need
+from frame_store.frame_sequence import FrameSequence
 from frame_store.index import (
     FrameIndex,
     find_row_problem,
@@ -23,6 +25,8 @@ from frame_store.reader.mapped_shards import MAX_MAPPED_SHARDS, MappedShards
 from frame_store.reader.open_shards import ShardFiles
 from frame_store.reader.store_index import ROW_DTYPE, StoreIndex
 from frame_store.shared import counted, flag, user_path
+from frame_store.source_order import SourceOrder, source_order_of_rows
+from frame_store.video_table import VideoTable
 
 Reads = Literal["map", "pread"]
 """How raw frames are read. `map` copies a batch out of mapped shards in one call. `pread` maps no shard, at 0.6 of the
@@ -42,7 +46,7 @@ class _Place(NamedTuple):
     crc32c: int
 
 
-class CacheStore:
+class CacheStore(FrameSequence):
     """A finished cache. Implements `FrameStore`, `PrefetchingStore` and `HoldsEncodedFrames`; threads may share it."""
 
     def __init__(
@@ -107,6 +111,20 @@ class CacheStore:
     def fingerprint(self) -> str:
         """SHA-256 of the inputs and the configuration, from the manifest."""
         return self.manifest.fingerprint
+
+    @cached_property
+    def videos(self) -> VideoTable:
+        """The table of videos; `video_id` is the row. It is read at its first use."""
+        return VideoTable(entry.row for entry in self.manifest.videos)
+
+    @cached_property
+    def source_order(self) -> SourceOrder:
+        """See `FrameStore`. It is made at its first use."""
+        return source_order_of_rows(
+            self._index["video_id"],
+            self._index["frame_in_video"],
+            num_decoded=[video.num_frames_decoded for video in self.manifest.videos],
+        )
 
     @property
     def may_cross_fork(self) -> bool:
@@ -223,10 +241,7 @@ class CacheStore:
         return True
 
     def read_payload(self, frame_id: int) -> bytes:
-        """Encoded bytes of one frame, without tar and npy headers.
-
-        Raises as `read_encoded` does.
-        """
+        """Encoded bytes of one frame, without tar and npy headers. Raises as `read_encoded` does."""
         return self.read_encoded([frame_id])[0].tobytes()
 
     def close(self) -> None:

@@ -160,7 +160,7 @@ def scan_videos(folder: Path, *, scan_cache: Path, clock: Callable[[], float]) -
     sources: list[SourceVideo] = discover_videos(folder)
     readable = [
         (source.path, int(size))
-        for source, facts, size in zip(sources, store.videos, store.shard_sizes, strict=True)
+        for source, facts, size in zip(sources, store.facts_of_videos, store.shard_sizes, strict=True)
         if not isinstance(facts, VideoError) and size
     ]
     store.close()
