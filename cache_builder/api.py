@@ -6,7 +6,8 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from cache_builder.build import BuildReport, run_build
+from cache_builder.build import BuildEstimate, BuildReport, run_build
+from cache_builder.build import estimate_build as run_dry
 from cache_builder.errors import ConfigError
 from cache_builder.progress import Progress
 from cache_builder.setting_names import NamesSettings, SettingError, as_key_of, as_keyword
@@ -96,6 +97,49 @@ def build_cache(
         arguments,
         overwrite=flag("overwrite", overwrite, error=ConfigError),
     )
+
+
+def estimate_build(
+    videos: Path | str | Sequence[Path | str],
+    out: Path | str | None = None,
+    *,
+    include: str | Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
+    limit: int | None = None,
+    config: Path | str | None = None,
+    progress: Progress | None = None,
+    **settings: Any,  # noqa: ANN401 - the settings of `build_cache`, checked as there
+) -> BuildEstimate:
+    """What `build_cache` with the same arguments would give and take: frames, bytes, disk space and seconds.
+
+    Every video is scanned, and parts of some are decoded for some 10 seconds. Nothing is written but a temporary
+    folder, which is removed. Videos that are not whole are counted as `on_error="skip"` stores them.
+
+    The arguments mean what they mean for `build_cache`; `settings` are its other keywords except for `overwrite`.
+
+    Returns:
+        The estimate. `problems` has a line for each video that is not whole by its packets.
+
+    Raises:
+        InputFolderError, ConfigError, ValueError, OutputError: As `build_cache`.
+        TypeError: a keyword that `build_cache` does not have.
+        VideosNotWholeError: `device` is `cuda`, and the GPU does not decode every video.
+        MachineError: disk full, I/O error.
+    """
+    unknown = settings.keys() - SETTINGS.keys()
+    if unknown:
+        raise TypeError(f"estimate_build() got an unexpected keyword argument {min(unknown)!r}")
+    arguments = {
+        "videos": videos,
+        "out": out,
+        "include": include,
+        "exclude": exclude,
+        "limit": limit,
+        "config": config,
+        "progress": progress,
+        **settings,
+    }
+    return _with_settings_named(run_dry, arguments)
 
 
 def _with_settings_named(run: Callable[..., _Made], arguments: Mapping[str, Any], **more: object) -> _Made:

@@ -9,20 +9,18 @@ from typing import Any, Final
 import msgspec
 
 from cache_builder.build.gather_stage import gather
-from cache_builder.build.inputs import Inputs, fingerprint, read_inputs
+from cache_builder.build.inputs import Inputs, fingerprint
+from cache_builder.build.preparation import chosen_decoders, foreseen_error, scan_inputs, usable_backend
 from cache_builder.build.report import BuildReport, make_report
 from cache_builder.errors import (
-    ConfigError,
     MachineError,
     OutputError,
     VideoChangedError,
-    VideoError,
     VideosNotWholeError,
 )
 from cache_builder.findings import ON_DEVICE_COUNT
 from cache_builder.folder_scan import forget_scans
-from cache_builder.gpu import DecoderChoice, choose_backend, choose_decoders
-from cache_builder.plan import make_selection
+from cache_builder.gpu import DecoderChoice
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.settings import BuildConfig, RunOptions
 from cache_builder.sources import SourceContents, Sources, look_into, printable
@@ -35,9 +33,8 @@ from cache_builder.stages import (
     setting_differences,
 )
 from cache_builder.video.decode import DecodeBackend
-from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import WorkerPool
-from frame_store.errors import CudaUnavailableError, StoreError
+from frame_store.errors import StoreError
 from frame_store.files import publish_folder, write_file
 from frame_store.manifest import EncodingName, FileEntry, StoreManifest, read_manifest
 from frame_store.names import MANIFEST_NAME
@@ -79,7 +76,7 @@ def run_build(
         workspace = Workspace(output)
         # Searched first: no file of this build may count as one of the folder.
         contents = look_into(sources, not_counted=workspace.own_places)
-        backend = _choose_backend(options, progress or NoProgress())
+        backend = usable_backend(options, progress or NoProgress())
         workspace.require_own_files()
         with workspace.locked(if_not_writable="give {--out} a place that can be written"):
             return _Build(
@@ -127,7 +124,9 @@ class _Build:
         existing = self._existing_manifest()
         started = time.monotonic()
         inputs = self._scan()
-        decoders = self._choose_decoders(inputs)
+        decoders = chosen_decoders(
+            inputs, backend=self._backend, options=self._options, progress=self._progress
+        )
         seconds_scan = time.monotonic() - started
         identity = self._identity(inputs, decoders)
         digest = fingerprint(inputs, self._config, decoders)
@@ -224,31 +223,8 @@ class _Build:
             raise OutputError(f"{error}; move it away, or give another {{--out}}") from error
 
     def _scan(self) -> Inputs:
-        num_scanned = 0
-
-        def advance(done: int, total: int) -> None:
-            nonlocal num_scanned
-            if num_scanned == 0:
-                self._progress.start("scan", total, "videos")
-            self._progress.advance(done - num_scanned)
-            num_scanned = done
-
-        return read_inputs(
-            self._videos,
-            scan_cache=self._workspace.scan_cache,
-            pool=self._pool,
-            progress=advance,
-        )
-
-    def _choose_decoders(self, inputs: Inputs) -> DecoderChoice:
-        """Find out which videos the GPU decodes, if one was asked for."""
-        return choose_decoders(
-            self._backend,
-            paths=[video.path for video in self._videos],
-            scans=inputs.scans,
-            falls_back=self._options.device == "auto",
-            workers=self._options.workers,
-            notify=self._progress.note,
+        return scan_inputs(
+            self._videos, scan_cache=self._workspace.scan_cache, pool=self._pool, progress=self._progress
         )
 
     def _identity(self, inputs: Inputs, decoders: DecoderChoice) -> dict[str, Any]:
@@ -302,26 +278,10 @@ class _Build:
 
     def _refuse_unless_storable(self, inputs: Inputs) -> None:
         """Refuse all videos at once whose scan alone shows that they are damaged or cannot be stored."""
-        errors = [self._foreseen_error(scan) for scan in inputs.scans]
+        errors = [foreseen_error(scan, self._config) for scan in inputs.scans]
         problems = [str(error) for error in errors if error is not None]
         if problems:
             raise VideosNotWholeError(problems)
-
-    def _foreseen_error(self, scan: VideoScan | VideoError) -> VideoError | None:
-        if isinstance(scan, VideoError):
-            return scan
-        if scan.damage_texts:
-            return VideoError(scan.facts.path, "; ".join(scan.damage_texts))
-        num_corrupt = int(scan.packets.is_corrupt.sum())
-        if num_corrupt:
-            return VideoError(
-                scan.facts.path, f"{counted(num_corrupt, 'packet')} flagged corrupt by the demuxer"
-            )
-        try:
-            make_selection(self._config, scan)
-        except VideoError as error:
-            return error
-        return None
 
     def _require_space(self, inputs: Inputs) -> None:
         """Refuse a build that cannot fit on the disk, and note that it may not fit: spill and cache exist together.
@@ -346,13 +306,6 @@ class _Build:
                 f"{self._workspace.output}: about {_size_text(typical * num_values - spilled)} may be needed {text}; "
                 "if the disk gets full, make room and run the same command again"
             )
-
-
-def _choose_backend(options: RunOptions, progress: Progress) -> DecodeBackend:
-    try:
-        return choose_backend(options.device, notify=progress.note)
-    except CudaUnavailableError as error:
-        raise ConfigError(f"{{--device cuda}}: {error}; {{--device auto}} decodes on the CPU") from error
 
 
 def _size_text(num_bytes: float) -> str:

@@ -7,12 +7,22 @@ from typing import Any, TypeVar
 
 import click
 
-from cache_builder.build import report_text, run_build
+from cache_builder.build import estimate_build, report_text, run_build
+from cache_builder.cli.estimate_text import estimate_text
 from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, OneLineCommand, PathName, exit_codes, say
-from cache_builder.cli.shown_progress import shown_progress
+from cache_builder.cli.shown_progress import ShownProgress, shown_progress
 from cache_builder.errors import ConfigError
 from cache_builder.setting_names import SettingError, as_flag, as_key_of
-from cache_builder.settings import SETTINGS, BuildSettings, Setting, default_text, read_settings, resolve
+from cache_builder.settings import (
+    SETTINGS,
+    BuildConfig,
+    BuildSettings,
+    RunOptions,
+    Setting,
+    default_text,
+    read_settings,
+    resolve,
+)
 from cache_builder.sources import Sources, default_output
 from frame_store import __version__
 
@@ -82,6 +92,11 @@ def _setting_flags(command: Command) -> Command:
     help="TOML file of these settings, or the name of a preset; flags override it.",
 )
 @click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Build nothing: scan, decode a sample for some 10 s, and say how many frames, bytes and seconds it takes.",
+)
+@click.option(
     "--overwrite", is_flag=True, help="Replace a cache (or unfinished build) of other settings or videos."
 )
 def cache_build(
@@ -93,6 +108,7 @@ def cache_build(
     exclude: tuple[str, ...],
     limit: int | None,
     config: Path | None,
+    dry_run: bool,
     overwrite: bool,
     **flags: Any,  # noqa: ANN401 - click's values, checked by BuildSettings
 ) -> None:
@@ -110,11 +126,24 @@ def cache_build(
             codes.spell = as_key_of(config, of_file.given().keys() - settings.given().keys(), else_as=as_flag)
             settings = of_file.overridden_by(settings)
         output = out if out is not None else default_output(chosen)
+        if dry_run:
+            _estimate(chosen, output, *resolve(settings), progress=progress)
+            return
         report = run_build(chosen, output, *resolve(settings), overwrite=overwrite, progress=progress)
         progress.close()
         say(report_text(report))
         if report.not_whole:
             sys.exit(EXIT_NOT_WHOLE)
+
+
+def _estimate(
+    sources: Sources, output: Path, config: BuildConfig, options: RunOptions, *, progress: ShownProgress
+) -> None:
+    estimate = estimate_build(sources, output, config, options, progress=progress)
+    progress.close()
+    say(estimate_text(estimate, stops_at_problems=options.on_error == "fail"))
+    if estimate.problems:
+        sys.exit(EXIT_NOT_WHOLE)
 
 
 def _sources(
