@@ -9,13 +9,13 @@ import pytest
 
 import cache_builder
 from cache_builder.build.pipeline import run_build
-from cache_builder.discover import discover_videos
 from cache_builder.errors import ConfigError, DeviceError, VideosNotWholeError
 from cache_builder.folder_scan.scan_cache import scan_videos
 from cache_builder.gpu import nvdec as nvdec_module
 from cache_builder.gpu.nvdec import NvdecDevice, choose_backend
 from cache_builder.gpu.probe import probe_nvdec
 from cache_builder.settings import BuildSettings, resolve
+from cache_builder.sources import discover_videos
 from cache_builder.video.decode.backend import CPU
 from cache_builder.video.decode.unit_decoder import VideoReader
 from cache_builder.video.decode.units import gop_units

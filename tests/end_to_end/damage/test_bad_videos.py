@@ -76,7 +76,7 @@ class TestFolderOfVideos:
         for folder, reason in (
             (tmp_path / "gone", "no such folder"),
             (tmp_path / "empty", "holds no video"),
-            (tmp_path / "empty" / "notes.txt", "neither a folder nor a file with the extension of a video"),
+            (tmp_path / "empty" / "notes.txt", "line 1: 'no video': no such file"),
             (tmp_path / "loop", "symbolic links"),
         ):
             for out in ([], ["--out", tmp_path / "cache"]):
