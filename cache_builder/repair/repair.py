@@ -134,6 +134,7 @@ class _Repair:
         self._entries = videos_of(tree, report=workspace.report, broken=self._broken_names)
         self._source_order = SourceOrderRepair(
             cache=workspace.output,
+            folder=tree.folder,
             entries=self._entries,
             broken=broken,
             is_shuffled=generation.layout == "shuffled",
@@ -249,7 +250,7 @@ class _Repair:
                 INDEX_NAME
             ]
             raise RepairError(
-                f"{self._workspace.output}: only the videos can give {names[0]} again"
+                f"{self._workspace.output}: only the videos can give {self._folder}/{names[0]} again"
                 f"{f' and {len(names) - 1} more' if names[1:] else ''}; give what it was built from: "
                 "{--videos DIR}"
             )
@@ -356,7 +357,7 @@ class _Repair:
 
     def _require_right(self) -> None:
         """Check that all new files have their recorded hashes, before any of them replaces a damaged one."""
-        wrong = [entry.name for entry in self._broken if check_file(self._made, entry)]
+        wrong = [entry.inside(self._folder).name for entry in self._broken if check_file(self._made, entry)]
         if wrong:
             what = f"{self._workspace.output}: {', '.join(wrong[:10])}: the new files differ from the recorded hashes"
             if versions := self._other_versions():
