@@ -49,6 +49,11 @@ class VideoWeights:
         digest = hashlib.sha256(self.parts.astype("<i8").tobytes()).hexdigest()
         return f"{self.name.replace(' ', '-')}:{digest[:16]}"
 
+    @property
+    def shares(self) -> Reals:
+        """Probability of each video, shape (V,)."""
+        return self.parts / WHOLE
+
     @cached_property
     def ends(self) -> Int64s:
         """Parts of the videos up to each one, itself included: int64, shape (V,)."""
@@ -63,7 +68,7 @@ class VideoWeights:
     @property
     def chi2_over_frames(self) -> float:
         """Chi^2 of the target itself against uniform frames, `N sum_v t_v^2 / n_v - 1` (S15)."""
-        shares, held = self.parts / WHOLE, self.video_sizes > 0
+        shares, held = self.shares, self.video_sizes > 0
         num_frames = int(self.video_sizes.sum())
         return max(0.0, float(num_frames * np.sum(shares[held] ** 2 / self.video_sizes[held]) - 1))
 

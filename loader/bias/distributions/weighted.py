@@ -11,14 +11,13 @@ from loader.bias.distributions.uniform import uniform_law
 from loader.bias.pairs import visit_kappa, visit_shard_kappa
 from loader.sampling import SamplingSpec
 from loader.sampling.orders import WeightedFrames
-from loader.sampling.weights import WHOLE
 
 
 def weighted_law(sizes: Integers, spec: SamplingSpec, batch_size: int, frames: WeightedFrames) -> SamplingLaw:
     """Every slot draws a video by its weight, and then each of its frames alike (S70)."""
     weights = frames.weights
     frames_per_visit = spec.frames_per_visit or 1
-    of_shard = frames.shard_parts / WHOLE
+    of_shard = frames.shard_shares
     law = uniform_law(
         sizes,
         spec,
@@ -34,5 +33,5 @@ def weighted_law(sizes: Integers, spec: SamplingSpec, batch_size: int, frames: W
         num_frames_never_shown=int(weights.video_sizes[weights.parts == 0].sum()),
         weights=weights.name,
         chi2_of_target=weights.chi2_over_frames,
-        importance_effect=importance_design_effect(weights.parts / WHOLE, weights.video_sizes),
+        importance_effect=importance_design_effect(weights.shares, weights.video_sizes),
     )

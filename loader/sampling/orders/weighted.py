@@ -99,6 +99,11 @@ class WeightedFrames:
                 totals += np.bincount(shards, of_frames, minlength=len(ends))
         return whole_parts(totals)
 
+    @property
+    def shard_shares(self) -> npt.NDArray[np.float64]:
+        """Probability of each shard, shape (S,)."""
+        return self.shard_parts / WHOLE
+
     @cached_property
     def stretches_of(self) -> Callable[[int], Stretches]:
         """Gives the stretches of a shard that holds weight, and keeps those of `MAX_SHARDS_TABULATED` shards."""
