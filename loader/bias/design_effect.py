@@ -195,7 +195,7 @@ def visit_correlation_on_shards(rho: float, shard_sizes: npt.ArrayLike, with_rep
 def target_visit_design_effect(
     features: Reals, shard_ids: Integers, target: npt.ArrayLike, *, frames_per_visit: int
 ) -> float:
-    """Design effect of visits under weights, 1 + (m - 1) eta2_t, against as many independent draws of the target (S71).
+    """Design effect of visits under weights, 1 + (m - 1) eta2_t, against as many independent draws of the target (S58).
 
     A visit draws shard s with the probability P_s that the target gives it, and m of its frames by the target, with
     replacement. eta2_t = sum_s P_s |mu_s - G_t|^2 / sigma_t^2, with means and variance under the target. It is exact.
@@ -224,7 +224,7 @@ def target_visit_design_effect(
 
 
 def importance_design_effect(video_probability: npt.ArrayLike, video_sizes: npt.ArrayLike) -> float:
-    """What it costs to draw by weights and to weigh each frame back to uniform frames, sum_v (n_v / N)^2 / t_v (S72).
+    """What it costs to draw by weights and to weigh each frame back to uniform frames, sum_v (n_v / N)^2 / t_v (S59).
 
     It is 1 + chi2 of uniform frames against the target, and Kish's design effect of the weights. It is infinite if a
     video with frames is never drawn. Both arrays have shape (V,).

@@ -46,6 +46,8 @@ def sampling_law(
     if windows is not None:
         coverage = WindowCoverage.of(windows.video_sizes, windows.spec)
         sizes = windows.anchor_shard_sizes(sizes)
+        if windows.spec.edges == "whole":
+            short_shards = "replace"  # the anchors are a view
     # The loader's own plan refuses the same options, and knows the length of an epoch.
     plan = BatchPlan(
         sizes,

@@ -86,7 +86,9 @@ class SamplingLaw:
     chi2_of_target: float = 0.0
     """Chi^2 of the target against uniform frames; 0 without weights."""
     importance_effect: float = 1.0
-    """With weights: by how much the variance grows if each frame is weighed back to uniform frames (S72)."""
+    """With weights: by how much the variance grows if each frame is weighed back to uniform frames (S59)."""
+    num_short_shards: int = 0
+    """Shards of fewer frames than a visit draws: visits to them draw with replacement, those to others do not (S56)."""
     num_frames_never_shown: int = 0
     """Frames of probability 0. For windows these are the frames of short videos, and frames in no whole window."""
 

@@ -38,6 +38,8 @@ def shard_visits_law(sizes: Integers, spec: SamplingSpec, batch_size: int) -> Sa
             with_replacement=draws_again(sizes, spec),
         ),
     )
+    if not spec.frames_with_replacement:
+        law = replace(law, num_short_shards=int(draws_again(sizes[held], spec).sum()))
     chi2 = chi2_of_uniform_shards(sizes) if is_uniform else 0.0
     if chi2 == 0:
         return law

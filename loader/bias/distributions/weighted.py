@@ -14,7 +14,7 @@ from loader.sampling.orders import WeightedFrames
 
 
 def weighted_law(sizes: Integers, spec: SamplingSpec, batch_size: int, frames: WeightedFrames) -> SamplingLaw:
-    """Every slot draws a video by its weight, and then each of its frames alike (S70)."""
+    """Every slot draws a video by its weight, and then each of its frames alike (S57)."""
     weights = frames.weights
     frames_per_visit = spec.frames_per_visit or 1
     of_shard = frames.shard_shares

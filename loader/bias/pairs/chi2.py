@@ -175,7 +175,7 @@ def visit_pair_chi2(
 
 
 def weighted_visit_pair_chi2(shard_weights: npt.ArrayLike, *, kappa: float) -> float:
-    """Chi^2 of two slots of visits under weights against independent pairs of the target, v^2 (S - 1) (S71).
+    """Chi^2 of two slots of visits under weights against independent pairs of the target, v^2 (S - 1) (S58).
 
     S counts the shards that hold weight. With probability v = `kappa` the slots are of one visit.
     """
