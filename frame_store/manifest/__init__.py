@@ -25,7 +25,7 @@ from frame_store.manifest.records import (
 )
 from frame_store.manifest.signed_json import decode_signed, encode_signed
 from frame_store.manifest.tree import CacheTree, read_tree
-from frame_store.manifest.videos import Verdict, VideoEntry, encode_videos, read_videos
+from frame_store.manifest.videos import Verdict, VideoEntry, encode_videos, iterate_videos, read_videos
 
 __all__ = [
     "CacheManifest",
@@ -51,6 +51,7 @@ __all__ = [
     "encode_signed",
     "encode_videos",
     "fresh_manifest",
+    "iterate_videos",
     "only_generation",
     "read_generation",
     "read_manifest",

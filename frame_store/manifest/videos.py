@@ -63,7 +63,23 @@ def encode_videos(entries: Iterable[VideoEntry]) -> Iterator[bytes]:
 def read_videos(folder: Path, generation: Generation) -> list[VideoEntry]:
     """The table of videos of a generation, which lies in `folder`; a video's position is its local video_id.
 
-    The SHA-256 of the file is compared before anything in it is used. A record takes some 5 kB of memory.
+    A record takes some 2.5 kB of memory.
+
+    Raises:
+        StoreDamagedError: as `iterate_videos`.
+        StoreFormatError: as `iterate_videos`, and for a table that takes more memory than the machine has.
+        OSError: no more files can be opened.
+    """
+    try:
+        return list(iterate_videos(folder, generation))
+    except MemoryError as error:
+        raise StoreFormatError(f"{folder / VIDEOS_NAME}: takes more memory than the machine has") from error
+
+
+def iterate_videos(folder: Path, generation: Generation) -> Iterator[VideoEntry]:
+    """The records of `read_videos` one by one, so that nobody need hold them all.
+
+    The SHA-256 of the file is compared before the first record is given, their number and sums after the last.
 
     Raises:
         StoreDamagedError: the file is missing, a link, cannot be read, or differs from what `generation.json` states.
@@ -73,12 +89,10 @@ def read_videos(folder: Path, generation: Generation) -> list[VideoEntry]:
     path = folder / VIDEOS_NAME
     try:
         file = _open_checked(folder, generation)
-        return list(_decode_lines(file, generation, name=str(path)))
+        yield from _decode_lines(file, generation, name=str(path))
     except OSError as error:
         raise_if_out_of_files(error)
         raise StoreDamagedError(f"{path}: {error.strerror}; run cache-verify on {folder.parent}") from error
-    except MemoryError as error:
-        raise StoreFormatError(f"{path}: takes more memory than the machine has") from error
 
 
 def _open_checked(folder: Path, generation: Generation) -> OpenFile:
