@@ -24,7 +24,7 @@ print(store)
 print(store.passed_over.text if store.passed_over else "one video")
 
 # %% A line for each video: its frames, size, codec and rate, or why it cannot be read.
-for video_id, video in enumerate(store.videos):
+for video_id, video in enumerate(store.facts_of_videos):
     num_frames = store.shard_sizes[video_id]  # live, a shard is a video
     if isinstance(video, Exception):
         print(f"{video_id:4}  {video}")

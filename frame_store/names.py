@@ -19,6 +19,7 @@ _GENERATION_FOLDER: Final = re.compile(rf"gen-[0-9a-f]{{{_FINGERPRINT_DIGITS}}}"
 _MANIFEST: Final = re.compile(r"manifest-([0-9]{4,9})\.json")
 
 Container = Literal["wds", "zarr"]
+Verdict = Literal["whole", "damaged", "unreadable"]
 
 INDEX_DTYPE: Final = np.dtype(
     [

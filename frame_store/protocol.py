@@ -1,13 +1,16 @@
 """The interface of frame stores, cached and live ones alike, and the checks of what their callers pass."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+import inspect
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from frame_store.errors import FrameIdError
 from frame_store.shared import counted
+from frame_store.source_order import SourceOrder
+from frame_store.video_table import VideoTable
 
 if TYPE_CHECKING:
     import torch
@@ -23,8 +26,22 @@ where the source has none).
 """
 
 
+class _LooksForMembers(type(Protocol)):  # type: ignore[misc]
+    """`isinstance` looks for the members of a protocol, and does not compute them: `videos` may read a large file.
+
+    Python does so by itself from 3.12 on.
+    """
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        if not cls._is_protocol:
+            return bool(super().__instancecheck__(instance))
+        bases = (base for base in cls.__mro__ if isinstance(base, _LooksForMembers))
+        members = {name for base in bases for name in vars(base) if not name.startswith("_")} | {"__len__"}
+        return all(inspect.getattr_static(instance, name, None) is not None for name in members)
+
+
 @runtime_checkable
-class FrameStore(Protocol):
+class FrameStore(Protocol, metaclass=_LooksForMembers):
     """A finite, ordered set of equally shaped RGB frames, addressed by frame id.
 
     Duties of each implementation: several threads may read at once; the store pickles without its open files, and opens
@@ -47,6 +64,16 @@ class FrameStore(Protocol):
         ...
 
     @property
+    def videos(self) -> VideoTable:
+        """The table of videos; `video_id` is the row."""
+        ...
+
+    @property
+    def source_order(self) -> SourceOrder:
+        """The frames video by video, in time order. It is made or read when it is first asked for."""
+        ...
+
+    @property
     def may_cross_fork(self) -> bool:
         """Whether a process forked from this one may read from the store.
 
@@ -55,6 +82,28 @@ class FrameStore(Protocol):
         ...
 
     def __len__(self) -> int: ...
+
+    @overload
+    def __getitem__(self, key: int, /) -> Frames: ...
+    @overload
+    def __getitem__(self, key: slice, /) -> Frames: ...
+    def __getitem__(self, key: int | slice, /) -> Frames:
+        """`store[i]`: one frame, uint8 (H, W, 3). `store[a:b]`: several, uint8 (B, H, W, 3). Negative ids count back.
+
+        Raises `FrameIdError` (an `IndexError`) and what `read_frames` raises.
+        """
+        ...
+
+    def __iter__(self) -> Iterator[Frames]:
+        """Every frame, uint8 (H, W, 3), in the order of ids."""
+        ...
+
+    def ids_of_video(self, video_id: int) -> npt.NDArray[np.int64]:
+        """Ids of the video's frames in time order: int64, shape (n,).
+
+        Raises `FrameIdError` for a video outside [0, V).
+        """
+        ...
 
     def read_frames(self, frame_ids: FrameIds, out: Frames | None = None) -> Frames:
         """Frames in request order, duplicates allowed: uint8 RGB, shape (B, H, W, 3).

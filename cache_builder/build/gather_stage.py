@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from cache_builder.errors import VideoError, VideosNotWholeError
 from cache_builder.findings import (
@@ -15,7 +16,7 @@ from cache_builder.findings import (
 )
 from cache_builder.gpu import DecoderChoice
 from cache_builder.jobs import PlanNames, ShardJob, shard_rows_path
-from cache_builder.plan import plan_shards
+from cache_builder.plan import ShardPlan, plan_shards
 from cache_builder.progress import Progress
 from cache_builder.settings import BuildConfig
 from cache_builder.stages import (
@@ -41,6 +42,7 @@ from frame_store.manifest import (
     fresh_manifest,
 )
 from frame_store.names import GENERATION_NAME, generation_folder, manifest_name, shard_name
+from frame_store.source_order import SourceOrder
 
 
 def gather(
@@ -99,6 +101,7 @@ def gather(
         rows_of_shards=rows_of_shards,
         num_frames=len(plan.source_of_frame),
         videos=entries,
+        order=_source_order(decoded, plan, sources, entries, is_shuffled=config.layout == "shuffled"),
     )
     generation = _generation(
         generation_path,
@@ -122,6 +125,32 @@ def gather(
     )
     write_file(workspace.cache / manifest_name(manifest.version), encode_manifest(manifest))
     return generation, entries
+
+
+def _source_order(
+    decoded: DecodeResult,
+    plan: ShardPlan,
+    sources: npt.NDArray[np.void],
+    entries: Sequence[VideoEntry],
+    *,
+    is_shuffled: bool,
+) -> SourceOrder:
+    """The source order of a plan, whose source frames are the places."""
+    num_decoded = [entry.num_frames_decoded for entry in entries]
+    first_row, first_stored = (
+        np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        for counts in (num_decoded, [entry.num_frames_stored for entry in entries])
+    )
+    order = np.empty(len(sources), np.uint32)
+    order[plan.source_of_frame] = np.arange(len(sources), dtype=np.uint32)
+    pts_seconds = [video.pts_seconds for video in decoded.videos if isinstance(video, DecodedVideo)]
+    return SourceOrder(
+        first_row=first_row,
+        first_stored=first_stored,
+        order=order if is_shuffled else None,
+        source_frames=sources["frame_in_video"] if first_row[-1] != len(sources) else None,
+        source_pts=np.concatenate(pts_seconds),
+    )
 
 
 def _generation(

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Final, Self
 
@@ -10,24 +11,27 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from cache_builder.discover import PassedOver, SourceVideo
 from cache_builder.errors import VideoError
 from cache_builder.findings import find_copies
 from cache_builder.live.idle_videos import OpenVideos
 from cache_builder.live.video import ConvertsFrames, DecodeStarts, LearnedOfVideo, LiveVideo, Outs
+from cache_builder.sources import PassedOver, SourceVideo
 from cache_builder.video.decode import CPU, DecodeBackend, FrameTable, VideoReader, gop_units
 from cache_builder.video.picture import FrameConverter, FrameGeometry
 from cache_builder.video.scan import VideoFacts, VideoScan, ticks_to_seconds
+from frame_store.frame_sequence import FrameSequence
 from frame_store.names import INDEX_DTYPE
 from frame_store.protocol import FrameIds, FrameRows, Frames, check_frame_ids, check_out, check_outs
 from frame_store.reader import StoreIndex
 from frame_store.shared import counted, is_out_of_files
+from frame_store.source_order import SourceOrder
+from frame_store.video_table import VideoRow, VideoTable
 
 MAX_IDLE_BYTES: Final = 128 << 20
 """Memory of the decoders of videos that are kept open: five of 1080p. Reopening a video costs 3 to 20 ms."""
 
 
-class LiveStore:
+class LiveStore(FrameSequence):
     """Frames of a table of videos, decoded on demand. Implements `DecodesInGroups`.
 
     Frame ids run through the videos in the order of their table, and through each video in output order. Every
@@ -68,8 +72,23 @@ class LiveStore:
         self._learned = [LearnedOfVideo() for _ in videos]
         self._open_videos = self._open_none()
 
+    @cached_property
+    def videos(self) -> VideoTable:
+        """The table of videos; `video_id` is the row."""
+        sizes = self._shard_sizes.tolist()
+        return VideoTable(
+            _video_row(video, scan, size)
+            for video, scan, size in zip(self._sources, self._scans, sizes, strict=True)
+        )
+
+    @cached_property
+    def source_order(self) -> SourceOrder:
+        """See `FrameStore`. Every frame that decodes can be read, and ids are in source order."""
+        first = np.append(self._first_ids, len(self))
+        return SourceOrder(first_row=first, first_stored=first, source_pts=self._index["pts_seconds"])
+
     @property
-    def videos(self) -> list[VideoFacts | VideoError]:
+    def facts_of_videos(self) -> list[VideoFacts | VideoError]:
         """Facts of each video, or the reason why it cannot be read; `video_id` is the row."""
         return [scan if isinstance(scan, VideoError) else scan.facts for scan in self._scans]
 
@@ -123,7 +142,8 @@ class LiveStore:
         return f"LiveStore({counted(len(self), 'frame')} of {self.frame_shape} in {videos})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_open_videos"}
+        made_at_first_use = {"_open_videos", "videos", "source_order"}
+        return {name: value for name, value in self.__dict__.items() if name not in made_at_first_use}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -256,6 +276,24 @@ class LiveStore:
             starts=self._starts,
             learned=self._learned[video_id],
         )
+
+
+def _video_row(video: SourceVideo, scan: VideoScan | VideoError, num_frames: int) -> VideoRow:
+    facts = None if isinstance(scan, VideoError) else scan.facts
+    return VideoRow(
+        path=video.relative_path,
+        verdict="unreadable" if facts is None else None,
+        num_frames_stored=num_frames,
+        num_frames_decoded=num_frames,
+        width=None if facts is None else facts.width,
+        height=None if facts is None else facts.height,
+        fps=None
+        if facts is None or facts.average_rate is None
+        else facts.average_rate[0] / facts.average_rate[1],
+        duration_seconds=None if facts is None else facts.end_seconds_of_packets,
+        transfer=None if facts is None else facts.color_transfer,
+        sha256=None if facts is None else facts.sha256,
+    )
 
 
 def _make_index(

@@ -1,9 +1,9 @@
 """`repair_cache`: damaged files of a cache made again, bit for bit.
 
 `generation.json` has the size and SHA-256 of every file. Only files that differ from it are made again: shards from the
-videos of their frames, the index from the shards, the table of videos from the report of the build, and the other files
-from the index. A new file must have the recorded SHA-256; then it replaces the damaged one by a rename. So a repair can
-be killed at any moment and run again, and it cannot add damage.
+videos of their frames, the index from the shards, the table of videos from the report of the build, the times of frames
+that are not stored from the videos, and the other files from the index. A new file must have the recorded SHA-256; then
+it replaces the damaged one by a rename. So a repair can be killed at any moment and run again. It cannot add damage.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from cache_builder.discover import discover_videos, source_path
 from cache_builder.errors import MachineError, RepairError, VideoError, VideosNotWholeError
 from cache_builder.findings import ON_DEVICE_COUNT, SOURCE_DTYPE, DecodedVideo, UnitReceipt
 from cache_builder.folder_scan import scan_videos
@@ -22,7 +21,10 @@ from cache_builder.plan import ShardPlan, plan_shards
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.repair.checks import REBUILD, broken_files, config_of, require_place
 from cache_builder.repair.index_rows import IndexRows
+from cache_builder.repair.needed_videos import NeededVideos
+from cache_builder.repair.source_order import SourceOrderRepair
 from cache_builder.repair.videos_table import videos_of
+from cache_builder.sources import Sources, discover_videos
 from cache_builder.stages import (
     DecodeResult,
     DecodeStage,
@@ -49,12 +51,13 @@ from frame_store.verify import check_file
 
 
 def repair_cache(
-    cache: Path, videos: Path | None = None, *, workers: int, progress: Progress | None = None
+    cache: Path, videos: Path | Sources | None = None, *, workers: int, progress: Progress | None = None
 ) -> list[FileEntry]:
-    """Make the damaged files of the cache at `cache` again, shards from the videos of `videos`, a folder or a video.
+    """Make the damaged files of the cache at `cache` again, shards from the sources `videos` that it was built from.
 
     Returns the files that were damaged, with their paths inside the cache; an empty list means that every file had its
-    recorded hash. Videos are read only if a shard is damaged. A repair needs disk space for the damaged shards, and for
+    recorded hash. Videos are read only if a shard is damaged, or `source_pts.npy` of a cache that does not store all
+    frames. A repair needs disk space for the damaged shards, and for
     all stored frames of every video that has frames in them.
 
     Raises:
@@ -63,7 +66,8 @@ def repair_cache(
             damaged; videos are needed and none are given; the cache was made with other versions of the libraries, or a
             GPU decoded the needed videos; or a new file has another hash than the recorded one.
         VideosNotWholeError: needed videos are missing or have changed since the cache was made.
-        InputFolderError: no such folder, no video in it.
+        InputFolderError: a source does not exist or holds no video; see `look_into`.
+        ConfigError: two sources hold one file.
         OutputError: a build or another repair is running on it, or left unfinished work of another kind.
         MachineError: disk full, I/O error. The same call resumes.
     """
@@ -71,9 +75,9 @@ def repair_cache(
     try:
         tree = _read_tree(cache)
         cache = resolved(cache)
-        if videos is not None:
-            videos = source_path(videos)
-            discover_videos(videos)  # a wrong path is an error even if no video is needed
+        sources = None if videos is None else Sources.of(videos)
+        if sources is not None:
+            discover_videos(sources)  # a wrong path is an error even if no video is needed
         workspace = Workspace(cache)
         with workspace.locked(if_not_writable="copy the cache to a place that can be, and repair it there"):
             broken = broken_files(tree, progress or NoProgress())
@@ -81,7 +85,7 @@ def repair_cache(
                 _Repair(
                     tree,
                     broken,
-                    videos=videos,
+                    sources=sources,
                     workspace=workspace,
                     workers=workers,
                     progress=progress or NoProgress(),
@@ -109,7 +113,7 @@ class _Repair:
         tree: CacheTree,
         broken: Sequence[FileEntry],
         *,
-        videos: Path | None,
+        sources: Sources | None,
         workspace: Workspace,
         workers: int,
         progress: Progress,
@@ -119,7 +123,7 @@ class _Repair:
         self._place = workspace.output / tree.folder
         self._made = workspace.cache / tree.folder
         self._broken = broken
-        self._videos = videos
+        self._sources = sources
         self._workspace = workspace
         self._workers = workers
         self._progress = progress
@@ -129,12 +133,23 @@ class _Repair:
             shard_id for shard_id, shard in enumerate(generation.shards) if shard.name in self._broken_names
         ]
         self._entries = videos_of(tree, report=workspace.report, broken=self._broken_names)
+        self._source_order = SourceOrderRepair(
+            cache=workspace.output,
+            folder=tree.folder,
+            entries=self._entries,
+            broken=broken,
+            is_shuffled=generation.layout == "shuffled",
+            sources=sources,
+            workers=workers,
+            progress=progress,
+        )
 
     def run(self) -> None:
         generation, workspace = self._generation, self._workspace
         plan = self._plan()
         if self._broken_shard_ids:
             self._require_decodable(plan, self._broken_shard_ids)
+        self._source_order.require_videos()
         for entry in self._broken:
             require_place(workspace.output, entry.inside(self._folder))
         identity = {
@@ -171,6 +186,7 @@ class _Repair:
             where = self._made if self._index_is_broken else self._place
             index = open_index(where, num_frames=self._generation.num_frames)
             write_files_of_index(self._made, self._config, index)
+            self._source_order.write(self._made, index)
         self._require_right()
 
     @property
@@ -230,14 +246,14 @@ class _Repair:
 
     def _require_decodable(self, plan: ShardPlan, shard_ids: Sequence[int]) -> None:
         """Refuse early what cannot give the same shards again: no videos, frames from a GPU, other library versions."""
-        if self._videos is None:
+        if self._sources is None:
             names = [self._generation.shards[shard_id].name for shard_id in self._broken_shard_ids] or [
                 INDEX_NAME
             ]
             raise RepairError(
                 f"{self._workspace.output}: only the videos can give {self._folder}/{names[0]} again"
                 f"{f' and {len(names) - 1} more' if names[1:] else ''}; give what it was built from: "
-                "{--videos DIR}"
+                "{--videos SOURCE}"
             )
         needed = self._needed_videos(plan, shard_ids)
         by_gpu = [self._entries[row].path for row in needed if ON_DEVICE_COUNT in self._entries[row].facts]
@@ -325,33 +341,20 @@ class _Repair:
 
     def _scan(self, needed: list[int]) -> tuple[list[VideoScan | VideoError], list[Path]]:
         """Scans of the needed videos, errors for the others, and all paths, by `video_id`."""
-        entries = self._entries
-        assert self._videos is not None  # `_require_decodable` has refused that
-        videos = {video.relative_path: video for video in discover_videos(self._videos)}
-        problems = [f"{entries[row].path}: missing" for row in needed if entries[row].path not in videos]
-        found = [videos[entries[row].path] for row in needed if entries[row].path in videos]
-        self._progress.start("scan", len(found), "videos")
-        scans: list[VideoScan | VideoError] = [VideoError(entry.path, "not needed") for entry in entries]
-        rows = {entry.path: row for row, entry in enumerate(entries)}
+        assert self._sources is not None  # `_require_decodable` has refused that
+        videos = NeededVideos(self._sources, self._entries, needed)
+        self._progress.start("scan", len(videos.found), "videos")
         # No scan cache: it recognizes files by size and time, but in a repair every byte must be the same.
         with WorkerPool[Any, Any](num_workers=self._workers) as pool:
-            found_scans = scan_videos(found, cache_path=None, pool=pool)
-        for video, scan in zip(found, found_scans, strict=True):
-            row = rows[video.relative_path]
-            if isinstance(scan, VideoError):
-                problems.append(str(scan))
-            elif scan.facts.sha256 != entries[row].sha256:
-                problems.append(f"{video.relative_path}: changed since (its sha256 differs)")
-            else:
-                scans[row] = scan
-        if problems:
-            raise VideosNotWholeError(
-                sorted(problems),
-                fault=f"in {self._videos} are not those that the cache was made from",
-                remedy=f"give the folder that holds them, or {REBUILD}",
-            )
-        unused = self._videos
-        return scans, [videos[entry.path].path if entry.path in videos else unused for entry in entries]
+            scans = videos.check(scan_videos(list(videos.found.values()), cache_path=None, pool=pool))
+        unused = self._sources.paths[0]
+        return (
+            [scans.get(row, VideoError(entry.path, "not needed")) for row, entry in enumerate(self._entries)],
+            [
+                videos.found[row].path if row in videos.found else unused
+                for row, _ in enumerate(self._entries)
+            ],
+        )
 
     def _require_right(self) -> None:
         """Check that all new files have their recorded hashes, before any of them replaces a damaged one."""

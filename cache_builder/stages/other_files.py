@@ -13,6 +13,8 @@ from frame_store.containers import write_zarr_metadata
 from frame_store.index import FrameIndex, open_index
 from frame_store.manifest import VideoEntry, encode_videos
 from frame_store.names import INDEX_DTYPE, INDEX_NAME, VIDEOS_NAME
+from frame_store.source_files import write_source_order
+from frame_store.source_order import SourceOrder
 
 
 def write_other_files(
@@ -22,13 +24,16 @@ def write_other_files(
     rows_of_shards: Iterable[FrameIndex],
     num_frames: int,
     videos: Sequence[VideoEntry],
+    order: SourceOrder,
 ) -> None:
     """Write every file of the generation in `folder` except its shards and `generation.json`, which lists them.
 
-    `rows_of_shards` are the rows of the index, `num_frames` together, shard by shard.
+    `rows_of_shards` are the rows of the index, `num_frames` together, shard by shard. `order` has the times of all
+    frames.
     """
     write_index(folder, rows_of_shards, num_frames=num_frames)
     write_videos(folder, videos)
+    write_source_order(folder, order, is_shuffled=config.layout == "shuffled")
     write_files_of_index(folder, config, open_index(folder, num_frames=num_frames))
 
 

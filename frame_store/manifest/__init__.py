@@ -25,7 +25,7 @@ from frame_store.manifest.records import (
 )
 from frame_store.manifest.signed_json import decode_signed, encode_signed
 from frame_store.manifest.tree import CacheTree, read_tree
-from frame_store.manifest.videos import Verdict, VideoEntry, encode_videos, iterate_videos, read_videos
+from frame_store.manifest.videos import VideoEntry, encode_videos, read_videos, stream_videos
 
 __all__ = [
     "CacheManifest",
@@ -40,7 +40,6 @@ __all__ = [
     "JsonValue",
     "Layout",
     "ShardEntry",
-    "Verdict",
     "VideoEntry",
     "decode_manifest",
     "decode_signed",
@@ -51,11 +50,11 @@ __all__ = [
     "encode_signed",
     "encode_videos",
     "fresh_manifest",
-    "iterate_videos",
     "only_generation",
     "read_generation",
     "read_manifest",
     "read_tree",
     "read_videos",
     "require_path_inside",
+    "stream_videos",
 ]

@@ -1,12 +1,13 @@
 """What the JSON files of a cache state, read together."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from frame_store.errors import StoreDamagedError
 from frame_store.manifest.generation import Generation, read_generation
 from frame_store.manifest.manifest import CacheManifest, GenerationEntry, only_generation, read_manifest
-from frame_store.manifest.videos import VideoEntry, read_videos
+from frame_store.manifest.videos import VideoEntry, read_videos, stream_videos
 from frame_store.names import manifest_name
 
 
@@ -36,6 +37,10 @@ class CacheTree:
     def read_videos(self) -> list[VideoEntry]:
         """The table of videos; a video's position is its video_id. Raises what `videos.read_videos` raises."""
         return read_videos(self.generation_path, self.generation)
+
+    def stream_videos(self) -> Iterator[VideoEntry]:
+        """The table of videos, record by record. Raises what `videos.read_videos` raises, also in the middle."""
+        return stream_videos(self.generation_path, self.generation)
 
 
 def read_tree(store_path: Path) -> CacheTree:

@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -14,15 +14,18 @@ from frame_store.frame_findings import FrameFindings, Record
 from frame_store.manifest.generation import Generation
 from frame_store.manifest.records import Fidelity, JsonValue
 from frame_store.manifest.signed_json import decode_plain, num_json_values
-from frame_store.names import VIDEOS_NAME
+from frame_store.names import VIDEOS_NAME, Verdict
 from frame_store.shared import counted, raise_if_out_of_files
-
-Verdict = Literal["whole", "damaged", "unreadable"]
+from frame_store.video_table import VideoRow
 
 MAX_LINE_BYTES: Final = 1 << 20
 MAX_VIDEOS_BYTES: Final = 1 << 34
 """16 GiB, enough for some 10,000,000 videos."""
 MIN_BYTES_PER_VALUE: Final = 10
+MAX_FACT: Final = 1 << 53
+"""Greater numbers of `facts` count as unknown."""
+MAX_FRAMES_OF_VIDEO: Final = 1 << 32
+"""`frame_in_video` has four bytes."""
 MAX_SHORT_VALUES: Final = 250
 """Values of a line that may be denser than `MIN_BYTES_PER_VALUE`: runs of frames are short."""
 
@@ -53,6 +56,35 @@ class VideoEntry(Record, frozen=True, kw_only=True):
     facts: dict[str, JsonValue]
     """The scan's other facts (codec, size, colour, how frames are to be shown, time base), informative."""
 
+    @property
+    def row(self) -> VideoRow:
+        """What every store tells about a video. A fact that is no plain number or text counts as unknown."""
+        facts, rate = self.facts, self.facts.get("average_rate")
+        fps = None
+        if type(rate) is list and len(rate) == 2:
+            above, below = map(_number, rate)
+            fps = above / below if above and below else None
+        width, height = _number(facts.get("width")), _number(facts.get("height"))
+        transfer = facts.get("color_transfer")
+        return VideoRow(
+            path=self.path,
+            verdict=self.verdict,
+            num_frames_stored=self.num_frames_stored,
+            num_frames_decoded=self.num_frames_decoded,
+            width=None if width is None else int(width),
+            height=None if height is None else int(height),
+            fps=fps,
+            duration_seconds=_number(facts.get("end_seconds_of_packets")),
+            transfer=transfer if type(transfer) is str else None,
+            sha256=self.sha256,
+        )
+
+
+def _number(fact: JsonValue) -> float | None:
+    """A number that a double holds exactly, or nearly; None for anything else."""
+    is_number = type(fact) in {int, float} and abs(fact) <= MAX_FACT
+    return float(fact) if is_number else None
+
 
 def encode_videos(entries: Iterable[VideoEntry]) -> Iterator[bytes]:
     """The lines of `videos.jsonl`, each with its newline. Equal entries give equal bytes."""
@@ -63,29 +95,21 @@ def encode_videos(entries: Iterable[VideoEntry]) -> Iterator[bytes]:
 def read_videos(folder: Path, generation: Generation) -> list[VideoEntry]:
     """The table of videos of a generation, which lies in `folder`; a video's position is its local video_id.
 
-    A record takes some 2.5 kB of memory.
-
-    Raises:
-        StoreDamagedError: as `iterate_videos`.
-        StoreFormatError: as `iterate_videos`, and for a table that takes more memory than the machine has.
-        OSError: no more files can be opened.
-    """
-    try:
-        return list(iterate_videos(folder, generation))
-    except MemoryError as error:
-        raise StoreFormatError(f"{folder / VIDEOS_NAME}: takes more memory than the machine has") from error
-
-
-def iterate_videos(folder: Path, generation: Generation) -> Iterator[VideoEntry]:
-    """The records of `read_videos` one by one, so that nobody need hold them all.
-
-    The SHA-256 of the file is compared before the first record is given, their number and sums after the last.
+    The SHA-256 of the file is compared before anything in it is used. A record takes some 2.5 kB of memory.
 
     Raises:
         StoreDamagedError: the file is missing, a link, cannot be read, or differs from what `generation.json` states.
         StoreFormatError: a line is no record of a video, or the lines contradict `generation.json`.
         OSError: no more files can be opened.
     """
+    try:
+        return list(stream_videos(folder, generation))
+    except MemoryError as error:
+        raise StoreFormatError(f"{folder / VIDEOS_NAME}: takes more memory than the machine has") from error
+
+
+def stream_videos(folder: Path, generation: Generation) -> Iterator[VideoEntry]:
+    """`read_videos`, record by record, so that they need not all be in memory. Raises the same, also in the middle."""
     path = folder / VIDEOS_NAME
     try:
         file = _open_checked(folder, generation)
@@ -123,8 +147,11 @@ def _decode_lines(file: OpenFile, generation: Generation, *, name: str) -> Itera
             where = f"{name}: line {num_videos + 1}"
             _check_line(line, where)
             entry = decode_plain(line, VideoEntry, name=where)
-            if entry.num_frames_stored < 0:
-                raise StoreFormatError(f"{where}: num_frames_stored is {entry.num_frames_stored}")
+            if not 0 <= entry.num_frames_stored <= entry.num_frames_decoded <= MAX_FRAMES_OF_VIDEO:
+                raise StoreFormatError(
+                    f"{where}: num_frames_stored is {entry.num_frames_stored}, num_frames_decoded is "
+                    f"{entry.num_frames_decoded}"
+                )
             num_videos += 1
             num_frames += entry.num_frames_stored
             if num_videos > generation.num_videos:

@@ -12,14 +12,18 @@ import numpy.typing as npt
 from frame_store.codec import crc32c, make_codec
 from frame_store.errors import StoreDamagedError
 from frame_store.files import is_cached, will_need
+from frame_store.frame_sequence import FrameSequence
 from frame_store.index import FrameIndex
 from frame_store.manifest import CacheManifest, Generation, VideoEntry, read_tree
 from frame_store.protocol import FrameIds, FrameRows, Frames, check_frame_ids, check_out
 from frame_store.reader.checked_index import CheckedIndex
 from frame_store.reader.mapped_shards import MAX_MAPPED_SHARDS, MappedShards
 from frame_store.reader.open_shards import ShardFiles
+from frame_store.reader.source_files import SourceFiles
 from frame_store.reader.store_index import ROW_DTYPE, StoreIndex
 from frame_store.shared import counted, flag, user_path
+from frame_store.source_order import SourceOrder
+from frame_store.video_table import VideoTable
 
 Reads = Literal["map", "pread"]
 """How raw frames are read. `map` copies a batch out of mapped shards in one call. `pread` maps no shard, at 0.6 of the
@@ -39,7 +43,7 @@ class _Place(NamedTuple):
     crc32c: int
 
 
-class CacheStore:
+class CacheStore(FrameSequence):
     """A finished cache. Implements `FrameStore`, `PrefetchingStore` and `HoldsEncodedFrames`; threads may share it."""
 
     def __init__(
@@ -68,6 +72,7 @@ class CacheStore:
         self.tree = read_tree(self.path)
         """The newest manifest and the cache's generation."""
         self._index = CheckedIndex(self.path, self.tree.folder, self.generation)
+        self._source_files = SourceFiles(self.path, self.tree.folder, self.generation)
         self._is_raw = self.generation.encoding.name == "raw"
         self._codec = make_codec(self.generation.encoding)
         self._opened = self._open_shards()
@@ -124,6 +129,24 @@ class CacheStore:
     def fingerprint(self) -> str:
         """SHA-256 of the inputs and the configuration, from `generation.json`."""
         return self.generation.fingerprint
+
+    @cached_property
+    def videos(self) -> VideoTable:
+        """The table of videos; `video_id` is the row. Read and checked at the first access. Raises as `video_entries`.
+
+        A row takes some 350 bytes of memory.
+        """
+        return VideoTable(entry.row for entry in self.tree.stream_videos())
+
+    @property
+    def source_order(self) -> SourceOrder:
+        """The frames video by video, in time order. Its arrays are files, mapped at the first access.
+
+        Raises:
+            StoreDamagedError: a file is missing or cannot be right, or was cut while the cache was open.
+            OSError: no more files can be opened.
+        """
+        return self._source_files.order()
 
     @property
     def may_cross_fork(self) -> bool:

@@ -13,6 +13,7 @@ from frame_store.manifest import VideoEntry, read_manifest
 from frame_store.names import INDEX_NAME, VIDEOS_NAME, manifest_name
 from frame_store.reader import CacheStore
 from frame_store.shared import counted, raise_if_out_of_files
+from frame_store.source_files import SOURCE_FILE_NAMES, find_source_problems, open_source_order
 from frame_store.verify.files import check_file, differences, extra_entries, has_size
 from frame_store.verify.frames import Sample, check_index, check_shard_frames, check_shard_layout, row_problem
 
@@ -163,5 +164,32 @@ def _check_zarr_files(checked: _CheckedGeneration) -> Iterator[str]:
         yield from check_zarr_metadata(store.generation_path, store.generation, shard_length=shard_length)
 
 
-_CHECKS_OF_FILES: Final[tuple[Callable[[_CheckedGeneration], Iterator[str]], ...]] = (_check_zarr_files,)
+def _check_source_order(checked: _CheckedGeneration) -> Iterator[str]:
+    generation, folder = checked.store.generation, checked.store.generation_path
+    entries = [entry for entry in generation.files if entry.name in SOURCE_FILE_NAMES]
+    if checked.videos is None or any(check_file(folder, entry) for entry in entries):
+        return  # that is reported, and the files are mapped: a page that the disk cannot read kills the process
+    try:
+        order = open_source_order(
+            folder,
+            listed={entry.name for entry in generation.files},
+            num_frames=generation.num_frames,
+            num_videos=generation.num_videos,
+            is_shuffled=generation.layout == "shuffled",
+        )
+    except StoreDamagedError as error:
+        yield str(error).removeprefix(f"{folder}/")
+        return
+    yield from find_source_problems(
+        order,
+        checked.store.stored_index,
+        num_decoded=[video.num_frames_decoded for video in checked.videos],
+        num_stored=[video.num_frames_stored for video in checked.videos],
+    )
+
+
+_CHECKS_OF_FILES: Final[tuple[Callable[[_CheckedGeneration], Iterator[str]], ...]] = (
+    _check_zarr_files,
+    _check_source_order,
+)
 """A check for each kind of file beside the index, the table of videos and the shards: of a file's content."""

@@ -15,9 +15,9 @@ from frame_cache_tools.samples import NumberedVideo, write_samples
 
 from cache_builder import open_videos
 from cache_builder.build import BuildReport, run_build
-from cache_builder.discover import SourceVideo, discover_videos
 from cache_builder.errors import InputFolderError, VideoError
 from cache_builder.settings import BuildConfig, BuildSettings, resolve
+from cache_builder.sources import SourceVideo, discover_videos
 from cache_builder.stages import Workspace
 from frame_store import CacheStore, open_store
 from frame_store.shared import num_usable_cpus
@@ -160,7 +160,7 @@ def scan_videos(folder: Path, *, scan_cache: Path, clock: Callable[[], float]) -
     sources: list[SourceVideo] = discover_videos(folder)
     readable = [
         (source.path, int(size))
-        for source, facts, size in zip(sources, store.videos, store.shard_sizes, strict=True)
+        for source, facts, size in zip(sources, store.facts_of_videos, store.shard_sizes, strict=True)
         if not isinstance(facts, VideoError) and size
     ]
     store.close()

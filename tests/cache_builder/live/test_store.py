@@ -41,7 +41,7 @@ def store(sample_folder):
 
 def convert_all(path: Path, store: LiveStore, video_id: int) -> tuple[list[np.ndarray], list[float]]:
     """Every frame and pts in seconds of a plain sequential decode."""
-    facts = store.videos[video_id]
+    facts = store.facts_of_videos[video_id]
     frames, pts_seconds = [], []
     container = av.open(f"file:{path}")
     stream = container.streams.best("video")
@@ -209,7 +209,7 @@ def test_videos_opened_again_and_again_give_the_same_frames(store, sample_folder
     monkeypatch.setattr("cache_builder.video.decode.backend.open_container", note_how)
     for frame_id, frame in zip(ids, expected, strict=True):
         np.testing.assert_array_equal(again.read_frames([frame_id])[0], frame)
-    codec_of = {facts.path: facts.codec for facts in store.videos}
+    codec_of = {facts.path: facts.codec for facts in store.facts_of_videos}
     for name, decodes_nothing in opened:
         assert decodes_nothing == (codec_of[name] == "h264")
 
@@ -262,7 +262,7 @@ def test_only_so_many_videos_stay_open(tmp_path):
 
 def test_fewer_videos_stay_open_where_their_decoders_hold_much(tmp_path, monkeypatch):
     tiny_folder(tmp_path, simple_specs(4, num_frames=4))
-    facts = cache_builder.open_videos(tmp_path, size=SIZE).videos[0]
+    facts = cache_builder.open_videos(tmp_path, size=SIZE).facts_of_videos[0]
     for max_idle_bytes, num_kept in ((30 * facts.width * facts.height, 2), (1, 1)):
         monkeypatch.setattr(live_store_module.LiveStore, "_max_idle_bytes", max_idle_bytes)
         store = cache_builder.open_videos(tmp_path, size=SIZE)
@@ -295,8 +295,8 @@ def test_unreadable_videos_keep_their_row(tmp_path):
     store = cache_builder.open_videos(tmp_path, size=SIZE)
     assert store.shard_sizes.tolist() == [4, 0, 7, 10]
     assert sorted(set(store.index["video_id"].tolist())) == [0, 2, 3]
-    assert isinstance(store.videos[1], VideoError)
-    assert store.videos[2].path == "01.mp4"
+    assert isinstance(store.facts_of_videos[1], VideoError)
+    assert store.facts_of_videos[2].path == "01.mp4"
     assert [read_frame(frame) for frame in store.read_frames([0, 4])] == [(0, 0), (1, 0)]
 
 

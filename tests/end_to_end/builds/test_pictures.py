@@ -165,5 +165,5 @@ def test_what_is_to_be_known_is_told(cache, folder):
         "10 bits a sample stored as 8 (yuv420p10le)",
     ]
     assert notes["hlg_mirrored.mp4"] == hdr
-    live = {facts.path: facts.notes for facts in open_videos(folder, size=SIZE).videos}
+    live = {facts.path: facts.notes for facts in open_videos(folder, size=SIZE).facts_of_videos}
     assert live["hlg_mirrored.mp4"] == hdr

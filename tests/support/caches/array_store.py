@@ -5,13 +5,16 @@ import hashlib
 import numpy as np
 
 from frame_store.errors import FrameIdError
+from frame_store.frame_sequence import FrameSequence
 from frame_store.names import INDEX_DTYPE
 from frame_store.reader.store_index import ROW_DTYPE
+from frame_store.source_order import source_order_of_rows
+from frame_store.video_table import VideoRow, VideoTable
 
 FRAMES_PER_VIDEO = 7
 
 
-class ArrayStore:
+class ArrayStore(FrameSequence):
     """Implements `FrameStore` and pickles. Reading fails for `broken_frame_id` alone.
 
     Frames lie video by video. With `order`, place i has the frame that would lie at place order[i].
@@ -43,6 +46,32 @@ class ArrayStore:
     shard_sizes = property(lambda self: self._shard_sizes)
     fingerprint = property(lambda self: hashlib.sha256(self._shard_sizes.tobytes()).hexdigest())
     may_cross_fork = True
+
+    @property
+    def source_order(self):
+        return source_order_of_rows(
+            self._index["video_id"],
+            self._index["frame_in_video"],
+            num_decoded=np.bincount(self._index["video_id"]),
+        )
+
+    @property
+    def videos(self):
+        return VideoTable(
+            VideoRow(
+                path=f"{video_id:03}.mp4",
+                verdict="whole",
+                num_frames_stored=size,
+                num_frames_decoded=size,
+                width=32,
+                height=24,
+                fps=25.0,
+                duration_seconds=size / 25,
+                transfer="bt709",
+                sha256=hashlib.sha256(b"%d" % video_id).hexdigest(),
+            )
+            for video_id, size in enumerate(np.bincount(self._index["video_id"]).tolist())
+        )
 
     def __len__(self):
         return len(self._index)

@@ -36,7 +36,10 @@ from cache_builder.gpu import NvdecDevice, check_on_device
 from cache_builder.settings import BuildSettings, resolve
 from cache_builder.video.opening import choose_video_stream, open_container, read_packets
 from frame_store import CacheStore, DecodesOnDevice, open_store
+from frame_store.frame_sequence import FrameSequence
 from frame_store.protocol import FrameIds, FrameRows, Frames, FrameStore
+from frame_store.source_order import SourceOrder
+from frame_store.video_table import VideoTable
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +55,7 @@ _OPENING_THREADS = 8
 _COPIES_AT_ONCE = 16
 
 
-class RepeatedStore:
+class RepeatedStore(FrameSequence):
     """A cache whose frames are repeated until an epoch is long. A GPU would end a short epoch many times a second."""
 
     def __init__(self, store: CacheStore, *, num_frames: int = _LONG_EPOCH) -> None:
@@ -67,6 +70,16 @@ class RepeatedStore:
 
     def __len__(self) -> int:
         return self._num_repeats * len(self._store)
+
+    @property
+    def videos(self) -> VideoTable:
+        """The videos of the cache; the repeats of a frame are one frame of its video."""
+        return self._store.videos
+
+    @property
+    def source_order(self) -> SourceOrder:
+        """The cache's own, whose ids are those of the first round."""
+        return self._store.source_order
 
     def read_frames(self, frame_ids: FrameIds, out: Frames | None = None) -> Frames:
         """See `FrameStore`."""
