@@ -98,7 +98,7 @@ class TestSeveralSources:
 
     @staticmethod
     def videos_of(cache):
-        entries = frame_store.open_store(cache).manifest.videos
+        entries = frame_store.open_store(cache).video_entries
         return [(entry.path, entry.num_frames_stored) for entry in entries]
 
     def test_one_cache_of_all(self, places):
@@ -118,7 +118,7 @@ class TestSeveralSources:
         again = run(places / "one", places / "two", "--out", cache, *SMALL)
         assert again.exit_code == 2 and "the videos come in another order there" in again.stderr
         before = digests(cache)
-        shard = next((cache / "shards").iterdir())
+        shard = next((generation_folder(cache) / "shards").iterdir())
         shard.write_bytes(shard.read_bytes()[:-1])
         both = ("--videos", places / "one", "--videos", places / "two")
         assert run(cache, "--repair", *both, command=cache_verify).exit_code == 0
@@ -133,7 +133,7 @@ class TestSeveralSources:
         with closing(open_videos(places / "list.txt", size=64)) as live:
             assert [facts.path for facts in live.videos] == ["two/a.mp4", "one/b.mp4", "one/a.mp4"]
         before = digests(cache)
-        next((cache / "shards").iterdir()).unlink()
+        next((generation_folder(cache) / "shards").iterdir()).unlink()
         assert run(cache, "--repair", "--videos", places / "list.txt", command=cache_verify).exit_code == 0
         assert digests(cache) == before
 
