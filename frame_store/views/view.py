@@ -143,7 +143,7 @@ class View(FrameSequence):
 
     def __repr__(self) -> str:
         frames = counted_in_groups(len(self._base), "frame")
-        videos = counted_in_groups(len(self._base.videos), "video")
+        videos = counted_in_groups(self._base.source_order.num_videos, "video")
         return f"View({len(self):,} of {frames}, {len(self._video_ids):,} of {videos}, of {self._base!r})"
 
     def __getstate__(self) -> dict[str, Any]:

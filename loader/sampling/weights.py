@@ -121,7 +121,7 @@ def whole_parts(weights: Reals) -> Int64s:
 
 def _base_rows(store: FrameStore) -> Int64s:
     """The videos of a store as rows of its base's table, ascending."""
-    return store.video_ids if isinstance(store, View) else np.arange(len(store.videos))
+    return store.video_ids if isinstance(store, View) else np.arange(store.source_order.num_videos)
 
 
 def _asked(store: FrameStore, weights: Weights) -> tuple[str, Reals]:

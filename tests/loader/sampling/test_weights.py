@@ -18,6 +18,7 @@ from loader.sampling.orders import WeightedFrames
 from loader.sampling.orders.weighted import _drawn
 from loader.sampling.plan import make_plan
 from loader.sampling.weights import WHOLE, whole_parts
+from loader.windows import plan_windows
 from tests.frame_store.views.list_store import array_stores
 from tests.support.caches.array_store import ArrayStore
 from tests.support.loaders import make_loader
@@ -357,3 +358,37 @@ def test_a_spec_that_names_weights_needs_their_frames():
         epoch_order([3], SamplingSpec(sampling="iid", weights="video:00"))
     with pytest.raises(SamplingError, match="weights need the videos of a store"):
         make_plan([3], sampling="iid", weights="video")
+
+
+# Windows: anchors are drawn by the weights of the videos that the caller sees.
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ([9, 3, 0, 2, 1, 2], [3, 0, 2, 1, 2]),
+        ("video", [1, 1, 1, 1, 1]),
+        (1, [9, 6, 20, 12, 8]),  # by the frames of a video, not by its windows
+        ("seconds", [9, 6, 20, 12, 8]),
+    ],
+)
+def test_weights_of_windows_are_those_of_the_videos_of_the_store(weights, expected):
+    """The first video is shorter than a window."""
+    options = {"sampling": "iid", "weights": weights, "clip_frames": 6, "batch_size": 4}
+    for store in (by_video(), select(shuffled(), ids=range(60))):
+        epochs = plan_windows("test", store, options)
+        found = epochs.plan.frames.weights
+        assert found.video_sizes.tolist() == [4, 1, 15, 7, 3]  # windows
+        assert found.shares == pytest.approx(np.array(expected) / sum(expected), abs=1e-15)
+        videos = store.rows_of(np.concatenate(list(epochs.frame_ids(0))))["video_id"]
+        assert set(videos.tolist()) <= {row + 1 for row, weight in enumerate(expected) if weight}
+
+
+def test_weights_of_parts_make_the_windows_of_a_part_alike():
+    store = concat([by_video(), ArrayStore([30], video_sizes=[10, 20])])
+    epochs = plan_windows(
+        "test", store, {"sampling": "iid", "weights": [1, 3], "clip_frames": 6, "batch_size": 4}
+    )
+    windows = np.array([4, 1, 15, 7, 3, 5, 15])
+    expected = np.concatenate([windows[:5] / 30 / 4, windows[5:] / 20 * 3 / 4])
+    assert epochs.plan.frames.weights.shares == pytest.approx(expected)
