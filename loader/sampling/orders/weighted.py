@@ -1,7 +1,7 @@
 """`sampling="iid"` and `"shards"` with weights: each draw shows video v with the probability that the weights state.
 
 Probabilities are whole numbers over 2**53, and a draw compares 53 random bits with their running sums. So an order is a
-function of the weights, the sizes, the seed, the epoch and the position, and no sum is rounded.
+function of the weights, the sizes, the seed, the epoch and the position, and no draw rounds.
 """
 
 from collections.abc import Callable
@@ -123,7 +123,10 @@ class WeightedFrames:
         lengths = np.diff(edges)
         weights = self.weights.per_frame[videos] * lengths
         held = weights > 0
-        return Stretches(np.cumsum(whole_parts(weights[held])), edges[:-1][held], lengths[held])
+        sums = np.cumsum(weights[held])
+        ends = np.rint(sums * (WHOLE / sums[-1])).astype(np.int64)
+        ends[-1] = WHOLE  # the product may be rounded
+        return Stretches(ends, edges[:-1][held], lengths[held])
 
 
 class WeightedIidOrder(EpochOrder):
@@ -174,9 +177,12 @@ class WeightedVisitOrder(EpochOrder):
         stretch_words = words_at(self._keys[_STRETCH_KEY], counters)
         frame_words = words_at(self._keys[_FRAME_KEY], counters)
         ids = np.empty(len(positions), np.int64)
-        for shard in np.unique(shards).tolist():
-            here = shards == shard
-            table = self._frames.stretches_of(shard)
+        by_shard = np.argsort(shards, kind="stable")
+        starts = np.flatnonzero(np.diff(shards[by_shard], prepend=-1))
+        for here in np.split(by_shard, starts[1:]):
+            if not len(here):
+                continue
+            table = self._frames.stretches_of(int(shards[here[0]]))
             stretches = _drawn(stretch_words[here], table.ends)
             lengths = table.lengths[stretches].astype(np.uint64)
             places = integers_below(frame_words[here], lengths).astype(np.int64)
