@@ -1,4 +1,4 @@
-"""`run_build`: config -> discover -> scan -> plan -> decode units -> shards -> index -> manifest -> publish."""
+"""`run_build`: config -> discover -> scan -> plan -> decode units -> shards -> other files -> manifest -> publish."""
 
 import os
 import shutil
@@ -8,41 +8,33 @@ from typing import Any, Final
 
 import msgspec
 
+from cache_builder.build.existing import ExistingCache, read_existing_cache
 from cache_builder.build.gather_stage import gather
-from cache_builder.build.inputs import Inputs, fingerprint, read_inputs
+from cache_builder.build.inputs import Inputs, fingerprint
+from cache_builder.build.preparation import chosen_decoders, foreseen_error, scan_inputs, usable_backend
 from cache_builder.build.report import BuildReport, make_report
-from cache_builder.discover import FolderContents, look_into, printable, source_path
 from cache_builder.errors import (
-    ConfigError,
     MachineError,
     OutputError,
     VideoChangedError,
-    VideoError,
     VideosNotWholeError,
 )
-from cache_builder.findings import ON_DEVICE_COUNT
 from cache_builder.folder_scan import forget_scans
-from cache_builder.gpu import DecoderChoice, choose_backend, choose_decoders
-from cache_builder.plan import make_selection
+from cache_builder.gpu import DecoderChoice
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.settings import BuildConfig, RunOptions
+from cache_builder.sources import SourceContents, Sources, look_into, printable
 from cache_builder.stages import (
     DecodeStage,
     Workspace,
     library_versions,
-    list_changes,
     resolved,
-    setting_differences,
 )
 from cache_builder.video.decode import DecodeBackend
-from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import WorkerPool
-from frame_store.errors import CudaUnavailableError, StoreError
 from frame_store.files import publish_folder, write_file
-from frame_store.manifest import EncodingName, FileEntry, StoreManifest, read_manifest
-from frame_store.names import MANIFEST_NAME
-from frame_store.shared import counted, listed, user_path
-from frame_store.verify import has_size
+from frame_store.manifest import EncodingName
+from frame_store.shared import listed
 
 _BYTES_PER_VALUE: Final[dict[EncodingName, tuple[float, float]]] = {
     "raw": (1.0, 1.0),
@@ -53,7 +45,7 @@ _BYTES_PER_VALUE: Final[dict[EncodingName, tuple[float, float]]] = {
 
 
 def run_build(
-    videos: Path,
+    sources: Path | Sources,
     output: Path,
     config: BuildConfig,
     options: RunOptions,
@@ -61,24 +53,25 @@ def run_build(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> BuildReport:
-    """Decode every video of the folder `videos`, or the one video that it is, into a cache at `output`.
+    """Decode every video of the sources into a cache at `output`.
 
     An interrupted build of the same inputs and configuration is resumed; a finished one is left untouched.
 
     Raises:
-        InputFolderError: no such folder or video, no video in it.
-        ConfigError: links to the output form a loop, or `device` is `cuda` and no GPU can be used.
+        InputFolderError: a source does not exist or holds no video; see `look_into`.
+        ConfigError: links to the output form a loop, `device` is `cuda` and no GPU can be used, two sources hold one
+            file, or the filter leaves no video or has a pattern that matches none.
         OutputError: the output is a file, holds something else or cannot be written; another build is writing it; or
             no build wrote the file that has the name of its report or scan cache.
         VideosNotWholeError: videos are not whole and the policy is `fail`, or no frame came of any.
         MachineError: disk full, I/O error. The same call resumes.
     """
-    videos, output = source_path(videos), resolved(output)
+    output = resolved(output)
     try:
         workspace = Workspace(output)
         # Searched first: no file of this build may count as one of the folder.
-        contents = look_into(videos, not_counted=workspace.own_places)
-        backend = _choose_backend(options, progress or NoProgress())
+        contents = look_into(sources, not_counted=workspace.own_places)
+        backend = usable_backend(options, progress or NoProgress())
         workspace.require_own_files()
         with workspace.locked(if_not_writable="give {--out} a place that can be written"):
             return _Build(
@@ -100,7 +93,7 @@ class _Build:
     def __init__(
         self,
         *,
-        contents: FolderContents,
+        contents: SourceContents,
         workspace: Workspace,
         config: BuildConfig,
         options: RunOptions,
@@ -123,18 +116,26 @@ class _Build:
             return self._run()
 
     def _run(self) -> BuildReport:
-        existing = self._existing_manifest()
+        existing = self._existing_cache()
         started = time.monotonic()
         inputs = self._scan()
-        decoders = self._choose_decoders(inputs)
+        decoders = chosen_decoders(
+            inputs, backend=self._backend, options=self._options, progress=self._progress
+        )
         seconds_scan = time.monotonic() - started
         identity = self._identity(inputs, decoders)
         digest = fingerprint(inputs, self._config, decoders)
         if existing is not None:
-            if existing.fingerprint == digest and self._is_intact(existing):
+            videos = existing.videos
+            if (
+                existing.tree.generation.fingerprint == digest
+                and videos is not None
+                and not existing.broken_files
+            ):
                 self._workspace.remove_building(of=identity)
                 return make_report(
-                    existing,
+                    existing.tree.generation,
+                    videos,
                     output=printable(str(self._workspace.output)),
                     status="already complete",
                     passed_over=self._passed_over,
@@ -179,7 +180,7 @@ class _Build:
         if changed:
             forget_scans(workspace.scan_cache, [error.path for error in changed])
             digest = fingerprint(inputs.changed(decoded.videos), config, decoders)
-        manifest = gather(
+        generation, entries = gather(
             self._pool,
             workspace=workspace,
             config=config,
@@ -189,7 +190,8 @@ class _Build:
             progress=self._progress,
         )
         report = make_report(
-            manifest,
+            generation,
+            entries,
             output=printable(str(workspace.output)),
             status="built",
             passed_over=self._passed_over,
@@ -203,8 +205,8 @@ class _Build:
         workspace.remove_building(of=identity)
         return report
 
-    def _existing_manifest(self) -> StoreManifest | None:
-        """The manifest of the cache that exists at the output; None if nothing exists there."""
+    def _existing_cache(self) -> ExistingCache | None:
+        """The cache that exists at the output; None if nothing exists there."""
         output = self._workspace.output
         if not os.path.lexists(output):
             return None
@@ -213,41 +215,11 @@ class _Build:
         if not any(output.iterdir()):
             output.rmdir()
             return None
-        if not (output / MANIFEST_NAME).exists():
-            raise OutputError(
-                f"{output}: holds files that are no cache; give {{--out}} a folder that does not exist yet"
-            )
-        try:
-            return read_manifest(output)
-        except StoreError as error:
-            raise OutputError(f"{error}; move it away, or give another {{--out}}") from error
+        return read_existing_cache(output)
 
     def _scan(self) -> Inputs:
-        num_scanned = 0
-
-        def advance(done: int, total: int) -> None:
-            nonlocal num_scanned
-            if num_scanned == 0:
-                self._progress.start("scan", total, "videos")
-            self._progress.advance(done - num_scanned)
-            num_scanned = done
-
-        return read_inputs(
-            self._videos,
-            scan_cache=self._workspace.scan_cache,
-            pool=self._pool,
-            progress=advance,
-        )
-
-    def _choose_decoders(self, inputs: Inputs) -> DecoderChoice:
-        """Find out which videos the GPU decodes, if one was asked for."""
-        return choose_decoders(
-            self._backend,
-            paths=[video.path for video in self._videos],
-            scans=inputs.scans,
-            falls_back=self._options.device == "auto",
-            workers=self._options.workers,
-            notify=self._progress.note,
+        return scan_inputs(
+            self._videos, scan_cache=self._workspace.scan_cache, pool=self._pool, progress=self._progress
         )
 
     def _identity(self, inputs: Inputs, decoders: DecoderChoice) -> dict[str, Any]:
@@ -255,31 +227,16 @@ class _Build:
             "config": self._config.to_builtins(),
             "library_versions": library_versions(decoders),
             "videos": inputs.identity(),
+            **inputs.order_identity(),
             **decoders.identity(),
         }
 
     def _refuse_unless_overwriting(
-        self, existing: StoreManifest, inputs: Inputs, decoders: DecoderChoice
+        self, existing: ExistingCache, inputs: Inputs, decoders: DecoderChoice
     ) -> None:
         if self._overwrite:
             return
-        lines = [
-            f"{entry.name}: missing, or not {counted(entry.num_bytes, 'byte')} long"
-            for entry in self._broken_files(existing)
-        ]
-        lines += setting_differences(self._config.to_builtins(), existing.config)
-        found = {video.path: video.sha256 for video in existing.videos}
-        asked = {
-            path: None if digest.startswith("unreadable") else digest
-            for path, digest in inputs.identity().items()
-        }
-        lines += list_changes(found, asked)
-        on_device = {video.path for video in existing.videos if ON_DEVICE_COUNT in video.facts}
-        for path in sorted(on_device.symmetric_difference(decoders.paths.values())):
-            before, now = ("a GPU", "the CPU") if path in on_device else ("the CPU", "a GPU")
-            lines.append(f"video {path}: decoded by {before} there, by {now} now ({{--device}})")
-        if not lines:
-            lines.append("videos that were and are unreadable, now for another reason")
+        lines = existing.differences(self._config, inputs.identity(), on_device=decoders.paths.values())
         raise OutputError(
             listed(
                 f"{self._workspace.output}: already holds another cache, or a damaged one",
@@ -288,36 +245,12 @@ class _Build:
             )
         )
 
-    def _broken_files(self, manifest: StoreManifest) -> list[FileEntry]:
-        """Files of the existing cache that are missing or have another length; `cache-verify` checks every byte."""
-        entries = [*manifest.files, *manifest.shards]
-        return [entry for entry in entries if not has_size(self._workspace.output, entry)]
-
-    def _is_intact(self, manifest: StoreManifest) -> bool:
-        return not self._broken_files(manifest)
-
     def _refuse_unless_storable(self, inputs: Inputs) -> None:
         """Refuse all videos at once whose scan alone shows that they are damaged or cannot be stored."""
-        errors = [self._foreseen_error(scan) for scan in inputs.scans]
+        errors = [foreseen_error(scan, self._config) for scan in inputs.scans]
         problems = [str(error) for error in errors if error is not None]
         if problems:
             raise VideosNotWholeError(problems)
-
-    def _foreseen_error(self, scan: VideoScan | VideoError) -> VideoError | None:
-        if isinstance(scan, VideoError):
-            return scan
-        if scan.damage_texts:
-            return VideoError(scan.facts.path, "; ".join(scan.damage_texts))
-        num_corrupt = int(scan.packets.is_corrupt.sum())
-        if num_corrupt:
-            return VideoError(
-                scan.facts.path, f"{counted(num_corrupt, 'packet')} flagged corrupt by the demuxer"
-            )
-        try:
-            make_selection(self._config, scan)
-        except VideoError as error:
-            return error
-        return None
 
     def _require_space(self, inputs: Inputs) -> None:
         """Refuse a build that cannot fit on the disk, and note that it may not fit: spill and cache exist together.
@@ -344,32 +277,9 @@ class _Build:
             )
 
 
-def _choose_backend(options: RunOptions, progress: Progress) -> DecodeBackend:
-    try:
-        return choose_backend(options.device, notify=progress.note)
-    except CudaUnavailableError as error:
-        raise ConfigError(f"{{--device cuda}}: {error}; {{--device auto}} decodes on the CPU") from error
-
-
 def _size_text(num_bytes: float) -> str:
     return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"
 
 
 def _folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def default_output(videos: Path) -> Path:
-    """`DIR.cache` beside the folder of videos, or `FILE.cache` beside the one video.
-
-    Raises:
-        InputFolderError: nothing is there.
-        ConfigError: the folder has no name (the root of the file system).
-    """
-    source = source_path(videos)
-    named = user_path(videos)
-    if named.name not in {"", ".."}:  # the cache goes beside a link, not beside its target
-        source = Path(os.path.realpath(named.parent)) / named.name
-    if not source.name:
-        raise ConfigError(f"{source}: give {{--out}}, there is no place beside it")
-    return source.with_name(source.name + ".cache")

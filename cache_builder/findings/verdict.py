@@ -83,9 +83,14 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
             return np.zeros(0, np.int64)
         return VideoFrames(self.scan, self.receipts).packets_lost
 
+    @property
+    def pts_seconds(self) -> npt.NDArray[np.float64]:
+        """Of all decoded frames in output order, stored or not; NaN where a frame has no pts."""
+        return output_pts_seconds(self.scan, self.receipts)
+
     def sources(self, video_id: int) -> npt.NDArray[np.void]:
         """The stored frames in output order, `SOURCE_DTYPE`."""
-        pts_seconds = output_pts_seconds(self.scan, self.receipts)
+        pts_seconds = self.pts_seconds
         parts = []
         for first, unit, receipt in zip(self.first_ordinals, self.unit_numbers, self.receipts, strict=True):
             kept = receipt.kept_rows
@@ -100,7 +105,7 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         return np.concatenate(parts) if parts else np.zeros(0, SOURCE_DTYPE)
 
     def entry(self) -> VideoEntry:
-        """The video's row of the manifest."""
+        """The video's row of the table of videos."""
         facts = self.scan.facts
         num_decoded = sum(receipt.num_frames_decoded for receipt in self.receipts)
         problems = self.problems
@@ -208,7 +213,7 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
 
     def _pts_seconds(self) -> npt.NDArray[np.float64]:
         """Timestamps of all decoded frames, empty where none has one."""
-        pts_seconds = output_pts_seconds(self.scan, self.receipts)
+        pts_seconds = self.pts_seconds
         return np.zeros(0) if np.isnan(pts_seconds).all() else pts_seconds
 
     def _end_seconds(self) -> float | None:
@@ -234,7 +239,7 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def unreadable_entry(error: VideoError) -> VideoEntry:
-    """The manifest row of a video that gave no frame."""
+    """The row of the table of videos for a video that gave no frame."""
     return VideoEntry(
         path=error.path,
         verdict="unreadable",

@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from frame_store import concat, open_store, select
 from frame_store.errors import StoreDamagedError, StoreNotFoundError
 from loader import FrameBatch, SamplingError, webdataset_batches
 from tests.support.caches.array_store import ArrayStore, spelt_frame_ids
 from tests.support.caches.tar_cache import write_tar_cache
+from tests.support.caches.tree import generation_folder
 
 SHARD_SIZES = [10, 7, 12, 1, 9]
 STORE = ArrayStore(SHARD_SIZES)
@@ -170,7 +172,7 @@ def test_no_cache_is_refused(tmp_path):
 
 def damaged(cache, tmp_path, damage):
     copy = shutil.copytree(cache, tmp_path / "copy")
-    shard = copy / "shards" / "000002.tar"
+    shard = generation_folder(copy) / "shards" / "000002.tar"
     damage(shard)
     return copy
 
@@ -210,3 +212,16 @@ def test_a_damaged_shard_is_named(cache, tmp_path, damage, message):
     copy = damaged(cache, tmp_path, damage)
     with pytest.raises(StoreDamagedError, match=message):
         list(webdataset_batches(copy, batch_size=4, shuffle_buffer=1))
+
+
+def test_stores_are_refused_by_name(golden_caches):
+    store = open_store(next(path for path in sorted(golden_caches.iterdir()) if path.is_dir()))
+    for wrong, name in (
+        (select(store, ids=[0]), "a view"),
+        (concat([store, store]), "a .*Concatenation"),
+        (store, "a CacheStore"),
+    ):
+        with pytest.raises(
+            SamplingError, match=f"takes its path, found {name}; loader.FrameLoader reads every store"
+        ):
+            webdataset_batches(wrong)

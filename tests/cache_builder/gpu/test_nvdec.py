@@ -9,18 +9,19 @@ import pytest
 
 import cache_builder
 from cache_builder.build.pipeline import run_build
-from cache_builder.discover import discover_videos
 from cache_builder.errors import ConfigError, DeviceError, VideosNotWholeError
 from cache_builder.folder_scan.scan_cache import scan_videos
 from cache_builder.gpu import nvdec as nvdec_module
 from cache_builder.gpu.nvdec import NvdecDevice, choose_backend
 from cache_builder.gpu.probe import probe_nvdec
 from cache_builder.settings import BuildSettings, resolve
+from cache_builder.sources import discover_videos
 from cache_builder.video.decode.backend import CPU
 from cache_builder.video.decode.unit_decoder import VideoReader
 from cache_builder.video.decode.units import gop_units
 from frame_store.errors import CudaForkError, CudaUnavailableError
 from frame_store.shared import cuda_guard
+from tests.support.caches.tree import FIRST_MANIFEST
 from tests.support.faults.in_process_pool import InProcessPool
 
 
@@ -100,7 +101,7 @@ def test_a_build_with_auto_and_no_gpu_is_the_cpus_to_the_byte(no_driver, simple_
         assert report.num_frames_decoded_on_device is None
     (note,) = [note for note in notes if "on the CPU" in note]
     assert note.startswith("decoding on the CPU: no NVIDIA driver") and "--device" not in note
-    manifests = [(tmp_path / device / "manifest.json").read_bytes() for device in ("cpu", "auto")]
+    manifests = [(tmp_path / device / FIRST_MANIFEST).read_bytes() for device in ("cpu", "auto")]
     assert manifests[0] == manifests[1]
 
 
@@ -179,7 +180,7 @@ def test_a_build_that_must_not_fall_back_lists_every_video_that_the_gpu_refuses(
     simple_folder, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(
-        "cache_builder.build.pipeline.choose_backend", lambda *_, **__: SoftwareDecoder(decoder="h264")
+        "cache_builder.build.preparation.choose_backend", lambda *_, **__: SoftwareDecoder(decoder="h264")
     )
     config, options = resolve(BuildSettings(device="cuda", size=32, workers=1))
     with pytest.raises(VideosNotWholeError) as caught:
@@ -191,7 +192,7 @@ def test_a_build_that_must_not_fall_back_lists_every_video_that_the_gpu_refuses(
 
 def test_a_build_that_may_fall_back_says_why_in_the_report(simple_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "cache_builder.build.pipeline.choose_backend", lambda *_, **__: SoftwareDecoder(decoder="h264")
+        "cache_builder.build.preparation.choose_backend", lambda *_, **__: SoftwareDecoder(decoder="h264")
     )
     config, options = resolve(BuildSettings(device="auto", size=32, workers=1))
     report = run_build(simple_folder.path, tmp_path / "cache", config, options)

@@ -13,10 +13,11 @@ import pytest
 from frame_cache_tools.samples.numbered_videos import read_frame
 
 import frame_store
-from cache_builder.build import pipeline as build_module
+from cache_builder.build import preparation as build_module
 from cache_builder.build.inputs import read_inputs
 from cache_builder.cli import cache_verify
 from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
+from frame_store.manifest import read_tree
 from tests.support.commands import SMALL, digests, names_beside, run
 from tests.support.videos.tiny_videos import (
     damage_packets,
@@ -76,7 +77,7 @@ class TestFolderOfVideos:
         for folder, reason in (
             (tmp_path / "gone", "no such folder"),
             (tmp_path / "empty", "holds no video"),
-            (tmp_path / "empty" / "notes.txt", "neither a folder nor a file with the extension of a video"),
+            (tmp_path / "empty" / "notes.txt", "line 1: 'no video': no such file"),
             (tmp_path / "loop", "symbolic links"),
         ):
             for out in ([], ["--out", tmp_path / "cache"]):
@@ -190,16 +191,16 @@ class TestBadVideos:
     def test_skip_builds_all_the_others(self, skipping):
         output, _ = skipping
         store = frame_store.open_store(output)
-        rows = {video.path: row for row, video in enumerate(store.manifest.videos)}
+        rows = {video.path: row for row, video in enumerate(store.video_entries)}
         assert sorted(rows) == sorted([*GOOD_NAMES, *NO_VIDEOS, *DAMAGED_VIDEOS]) == list(rows)
         for number, name in enumerate(GOOD_NAMES):
-            assert store.manifest.videos[rows[name]].verdict == "whole"
+            assert store.video_entries[rows[name]].verdict == "whole"
             frame_ids = np.flatnonzero(store.index["video_id"] == rows[name])
             spelled = [read_frame(frame) for frame in store.read_frames(frame_ids)]
             assert sorted(spelled) == [(number, frame) for frame in range(3 + number)]
             assert [frame for _, frame in spelled] == store.index["frame_in_video"][frame_ids].tolist()
         for name in DAMAGED_VIDEOS:
-            video = store.manifest.videos[rows[name]]
+            video = store.video_entries[rows[name]]
             assert 0 < video.num_frames_stored == video.num_frames_decoded < 40
         assert run(output, command=cache_verify).exit_code == 0
 
@@ -267,10 +268,18 @@ def test_a_video_that_goes_while_it_is_built_can_be_built_later(tmp_path, monkey
     result = run(*flags, "--on-error", "skip")
     assert result.exit_code == EXIT_NOT_WHOLE
     assert "'01.mp4': unreadable: cannot be opened: No such file or directory" in result.stdout
+    tree = read_tree(tmp_path / "cache")
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == [tree.folder, "manifest-0000.json"]
     monkeypatch.undo()
     (folder / "01.mp4").write_bytes(content)
     again = run(*flags)
     assert again.exit_code == EXIT_WRONG_COMMAND
     assert "video 01.mp4: changed since" in again.stderr
     assert run(*flags, "--overwrite").exit_code == 0
-    assert frame_store.open_store(tmp_path / "cache").manifest.videos[1].verdict == "whole"
+    whole = read_tree(tmp_path / "cache")
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == [
+        whole.folder,
+        "manifest-0000.json",
+    ]
+    assert whole.folder != tree.folder  # its name follows what was decoded, not what was scanned
+    assert whole.read_videos()[1].verdict == "whole"

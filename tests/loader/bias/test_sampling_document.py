@@ -259,6 +259,9 @@ def worth_of_blocks(num_ranks):
         ),
         ("S60", "0.03", lambda: of_windows.chi2_at_offset([300, 100], -2)),
         ("S54", "0.77", lambda: pairs.block_pair_chi2([50] * 32, block_frames=200, batch_size=128)[0]),
+        ("S57", "0.333", lambda: 4 * (0.25 / 1 + 0.25 / 3) - 1),
+        ("S58", "5.2", lambda: effect.visit_design_effect(0.6, frames_per_visit=8)),
+        ("S59", "1.25", lambda: effect.importance_design_effect([0.5, 0.5], [1, 3])),
         ("S39", "0.367", lambda: shuffle_buffer.approximate_buffer_kappa(1000, shuffle_buffer=1000)),
     ],
 )

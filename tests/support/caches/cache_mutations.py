@@ -15,8 +15,10 @@ import numpy as np
 import frame_store
 from frame_store.errors import FrameIdError, StoreError
 from frame_store.index import INDEX_DTYPE
+from frame_store.source_files import SOURCE_FILE_NAMES
 from frame_store.verify import verify_store
-from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
+from tests.support.caches.golden_stores import write_golden_stores
+from tests.support.caches.tree import FIRST_MANIFEST, generation_folder
 
 ODD_NUMBERS = (
     0,
@@ -54,8 +56,7 @@ ODD_VALUES = (
 
 
 def write_golden_caches(folder):
-    for name, (container, encoding) in GOLDEN_ENCODINGS.items():
-        write_store(folder / name, container, encoding, golden_frames())
+    write_golden_stores(folder)
     return sorted(folder.iterdir())
 
 
@@ -70,16 +71,30 @@ def sign(document):
 
 
 def resign(cache):
-    """Put the sizes and hashes of the files as they are into the manifest, with a right digest."""
+    """Put the sizes and hashes of the files as they are into `generation.json` and the manifest, with right digests."""
     try:
-        document = json.loads((cache / "manifest.json").read_bytes())
+        folder = generation_folder(cache)
+        document = json.loads((folder / "generation.json").read_bytes())
         document.pop("digest", None)
         for entry in [*document["shards"], *document["files"]]:
-            content = (cache / entry["name"]).read_bytes()
+            content = (folder / entry["name"]).read_bytes()
             entry["num_bytes"], entry["sha256"] = len(content), hashlib.sha256(content).hexdigest()
-    except (OSError, ValueError, KeyError, TypeError):
+        (folder / "generation.json").write_bytes(sign(document))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass  # what was mutated is `generation.json`
+    resign_manifest(cache)
+
+
+def resign_manifest(cache):
+    """Put the hash of `generation.json` as it is into the manifest, with a right digest."""
+    try:
+        document = json.loads((cache / FIRST_MANIFEST).read_bytes())
+        document.pop("digest", None)
+        content = (generation_folder(cache) / "generation.json").read_bytes()
+        document["generations"][0]["digest"] = hashlib.sha256(content).hexdigest()
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
         return  # what was mutated is the manifest
-    (cache / "manifest.json").write_bytes(sign(document))
+    (cache / FIRST_MANIFEST).write_bytes(sign(document))
 
 
 class Mutator:
@@ -100,6 +115,7 @@ class Mutator:
             self.edit_header,
         ]
         ways += [self.link, self.edit_json, self.edit_index, self.overwrite_numbers]
+        ways += [self.edit_source_order]
         done = [self.random.choice(ways)(cache) for _ in range(self.random.choice((1, 1, 1, 2)))]
         if self.random.random() < 0.7:  # an attacker makes the hashes right
             resign(cache)
@@ -143,9 +159,13 @@ class Mutator:
         return f"swapped {file.name} and {other.name}"
 
     def edit_json(self, cache):
-        file = self._pick(cache, r"\.json$")
+        file = self._pick(cache, r"\.jsonl?$")
+        before = b""
         try:
-            document = json.loads(file.read_bytes())
+            content = file.read_bytes()
+            if file.suffix == ".jsonl":  # the last record
+                before, _, content = content.rstrip(b"\n").rpartition(b"\n")
+            document = json.loads(content)
             leaves = list(_leaves(document))
         except ValueError:
             leaves = []
@@ -159,13 +179,17 @@ class Mutator:
             value = holder[key] = holder[key] + self.random.choice((-1, 1, 1000))
         else:
             holder[key] = value
-        if file.name == "manifest.json" and isinstance(document, dict):
+        is_signed = file.name in {FIRST_MANIFEST, "generation.json"}
+        if is_signed and isinstance(document, dict):
             document.pop("digest", None)
-        file.write_bytes(sign(document) if file.name == "manifest.json" else json.dumps(document).encode())
+        if file.suffix == ".jsonl":
+            file.write_bytes(before + b"\n" * bool(before) + json.dumps(document).encode() + b"\n")
+        else:
+            file.write_bytes(sign(document) if is_signed else json.dumps(document).encode())
         return f"set {key!r} of {file.name} to {value!r:.40}"
 
     def edit_index(self, cache):
-        file = cache / "index.npy"
+        file = next(cache.rglob("index.npy"), cache / "index.npy")
         content = bytearray(file.read_bytes() if file.is_file() else b"")
         first = 10 + int.from_bytes(content[8:10], "little")
         if len(content) < first + INDEX_DTYPE.itemsize:
@@ -188,6 +212,25 @@ class Mutator:
                 )
         file.write_bytes(content)
         return f"edited {field} of row {row} of the index"
+
+    def edit_source_order(self, cache):
+        """A number of `first_row.npy` or of another file of source order."""
+        file = self._pick(cache, rf"({'|'.join(SOURCE_FILE_NAMES)})$")
+        try:
+            numbers = np.load(file)
+        except (ValueError, EOFError, OSError):
+            return "nothing"
+        if file.name not in SOURCE_FILE_NAMES or not numbers.size:
+            return "nothing"
+        at = self.random.randrange(numbers.size)
+        if numbers.dtype.kind == "f":
+            numbers[at] = self.random.choice((-1.0, 1e308, float("nan"), float("inf")))
+        elif numbers.dtype.kind == "u":
+            limit = np.iinfo(numbers.dtype).max
+            odd = [number for number in ODD_NUMBERS if 0 <= number <= limit]
+            numbers[at] = self.random.choice((*odd, numbers[self.random.randrange(numbers.size)]))
+        np.save(file, numbers)
+        return f"edited number {at} of {file.name}"
 
     def edit_header(self, cache):
         """`.npy` headers, of the index and in tar shards, and the numbers in tar headers."""
@@ -280,6 +323,21 @@ def _read(store):
                 read(ids)
             except (StoreError, FrameIdError) as error:
                 yield read.__name__, str(error)
+
+    for video_id in range(min(store.generation.num_videos, 3)):
+        try:
+            ids = store.ids_of_video(video_id)
+            assert ((ids >= 0) & (ids < len(store))).all()
+            order, video_ids = store.source_order, np.full(len(ids), video_id)
+            places = np.arange(*order.first_stored[video_id : video_id + 2])
+            frames = order.frames_at(places, video_ids)
+            order.source_pts[order.rows_of(video_ids, frames)]
+        except StoreError as error:
+            yield f"ids of video {video_id}", str(error)
+    try:
+        list(store.videos)
+    except StoreError as error:
+        yield "videos", str(error)
 
 
 def _load(store):

@@ -8,11 +8,11 @@ import pytest
 
 import frame_store
 from cache_builder.cli.exit_status import EXIT_NOT_WHOLE
-from cache_builder.discover import discover_videos
 from cache_builder.errors import VideoError
 from cache_builder.folder_scan import scan_cache as scan_cache_module
 from cache_builder.folder_scan.scan_cache import scan_frames
 from cache_builder.folder_scan.scan_job import CountJob, ScanJob
+from cache_builder.sources import discover_videos
 from cache_builder.stages import decode as decode_stage_module
 from cache_builder.video.decode.unit_decoder import VideoReader
 from cache_builder.video.opening.limits import DEFAULT_LIMITS, VideoLimits
@@ -157,7 +157,7 @@ def test_a_unit_that_hangs_costs_itself(folder_with_a_slow_video, tmp_path, monk
         "--videos", folder_with_a_slow_video, "--out", tmp_path / "cache", *SMALL, "--on-error", "skip"
     )
     assert result.exit_code == EXIT_NOT_WHOLE, result.stderr
-    videos = frame_store.open_store(tmp_path / "cache").manifest.videos
+    videos = frame_store.open_store(tmp_path / "cache").video_entries
     assert [video.verdict for video in videos] == ["whole", "damaged", "whole"]
     assert "packets 0 to 7: the decoder process took longer than 0.3 s, twice" in videos[1].reason
 
