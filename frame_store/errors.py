@@ -7,6 +7,8 @@ FrameCacheError
 │   ├── StoreFormatError        a version or a manifest that this reader must refuse
 │   └── StoreDamagedError       bytes differ from what was written: run `cache-verify`
 ├── FrameIdError            the caller asked for a frame that does not exist (also an IndexError)
+├── ColumnError             a column, or the table of columns, is not what it must be (also a ValueError)
+│   └── UnmatchedRowsError      rows of a table and frames or videos of a store do not match
 └── CudaError               the GPU cannot be used
     ├── CudaForkError           this process was forked from one that uses CUDA
     └── CudaUnavailableError    this machine has no driver, no device, or cannot do what was asked
@@ -39,6 +41,14 @@ class StoreDamagedError(StoreError):
 
 class FrameIdError(FrameCacheError, IndexError):
     """A frame id outside [0, len(store))."""
+
+
+class ColumnError(FrameCacheError, ValueError):
+    """A column cannot be stored, a table cannot be read, or it does not fit the videos."""
+
+
+class UnmatchedRowsError(ColumnError):
+    """Rows of a table match no frame or video, or frames or videos have no row."""
 
 
 class CudaError(FrameCacheError):

@@ -1,0 +1,20 @@
+"""Columns: actions, states and labels beside the frames, a value for each decoded frame or each video."""
+
+from frame_store.columns.column import NO_TEXT, Column, ColumnPart, ColumnScope, Positions
+from frame_store.columns.column_names import check_column_name, check_column_names, check_kind
+from frame_store.columns.column_set import Columns, concat_columns
+from frame_store.columns.mapped_array import MappedArray
+
+__all__ = [
+    "NO_TEXT",
+    "Column",
+    "ColumnPart",
+    "ColumnScope",
+    "Columns",
+    "MappedArray",
+    "Positions",
+    "check_column_name",
+    "check_column_names",
+    "check_kind",
+    "concat_columns",
+]
