@@ -14,7 +14,8 @@ from frame_store.errors import ColumnError, FrameIdError, StoreDamagedError
 from frame_store.shared import counted
 
 ColumnScope: TypeAlias = Literal["frame", "video"]
-"""`frame`: a value for each decoded frame, at its row (`source_order`). `video`: one for each video, at its video_id."""
+"""`frame`: a value for each decoded frame, at its row (see `source_order`). `video`: one for each video, at its
+video_id."""
 
 Positions: TypeAlias = npt.NDArray[np.int64]
 """Rows of a column of frames, or video_ids of a column of videos; of any shape."""
@@ -55,7 +56,6 @@ class ColumnPart:
             return np.ones(positions.shape, np.bool_)
         valid: npt.NDArray[np.bool_] = np.take(_array(self.valid), positions, mode="clip")
         return valid
-
 
     @staticmethod
     def _translated(
@@ -110,14 +110,18 @@ class Column:
                     f"column {self.name!r}: {self.kind_text} in one part, {part.values.dtype} of shape "
                     f"{part.values.shape[1:]} in another"
                 )
-            if part.valid is not None and (part.valid.shape, part.valid.dtype) != ((len(part),), np.bool_):
+            if part.valid is not None and (
+                part.valid.shape != (len(part),) or part.valid.dtype != np.dtype(np.bool_)
+            ):
                 raise ColumnError(f"column {self.name!r}: valid must be booleans of shape ({len(part)},)")
         try:
             check_kind(self.dtype, self.shape)
         except ColumnError as error:
             raise ColumnError(f"column {self.name!r}: {error}") from error
         if self.strings is not None and (self.dtype != np.int32 or self.shape):
-            raise ColumnError(f"column {self.name!r}: codes of texts are int32 of shape (), found {self.kind_text}")
+            raise ColumnError(
+                f"column {self.name!r}: codes of texts are int32 of shape (), found {self.kind_text}"
+            )
 
     @classmethod
     def of(
@@ -241,7 +245,9 @@ class Column:
         if self.strings is None:
             raise ValueError(f"column {self.name!r} has {self.kind_text}, not texts")
         if not NO_TEXT <= code < len(self.strings):
-            raise IndexError(f"column {self.name!r} has {counted(len(self.strings), 'text')}, found code {code}")
+            raise IndexError(
+                f"column {self.name!r} has {counted(len(self.strings), 'text')}, found code {code}"
+            )
         return None if code == NO_TEXT else self.strings[code]
 
     def __repr__(self) -> str:

@@ -45,7 +45,9 @@ def check_column_name(name: object, *, where: str = "") -> str:
     elif len(name.encode()) > MAX_NAME_BYTES:
         problem = f"has {len(name.encode())} bytes, at most {MAX_NAME_BYTES} are allowed"
     if problem is not None:
-        raise ColumnError(f"{prefix}column {shown!r}: the name {problem}; expected a plain name, like a file's")
+        raise ColumnError(
+            f"{prefix}column {shown!r}: the name {problem}; expected a plain name, like a file's"
+        )
     return name
 
 

@@ -24,16 +24,15 @@ class Columns(Mapping[str, Column]):
         Raises:
             ColumnError: names that are equal or differ by case alone, or a column of another length.
         """
-        by_name = {column.name: column for column in (columns := list(columns))}
+        columns = list(columns)
+        by_name = {column.name: column for column in columns}
         check_column_names([column.name for column in columns])
         self._columns = {name: by_name[name] for name in sorted(by_name)}
         self.num_rows = num_rows
         self.num_videos = num_videos
         self.fingerprint = fingerprint
         for column in columns:
-            expected, noun = (
-                (num_rows, "decoded frame") if column.scope == "frame" else (num_videos, "video")
-            )
+            expected, noun = (num_rows, "decoded frame") if column.scope == "frame" else (num_videos, "video")
             if len(column) != expected:
                 raise ColumnError(
                     f"column {column.name!r}: {counted(len(column), 'row')}, the store has {counted(expected, noun)}"
@@ -128,9 +127,7 @@ def concat_columns(stores: Sequence[Columns], *, fingerprint: str) -> tuple[Colu
 def _joined(columns: Sequence[Column]) -> Column:
     first = columns[0]
     for number, column in enumerate(columns[1:], 1):
-        of_both = [
-            (each.scope, each.dtype, each.shape, each.strings is not None) for each in (first, column)
-        ]
+        of_both = [(each.scope, each.dtype, each.shape, each.strings is not None) for each in (first, column)]
         if of_both[0] != of_both[1]:
             raise ColumnError(
                 f"column {first.name!r}: per {first.scope}, {first.kind_text} in store 0; per {column.scope}, "
@@ -146,9 +143,8 @@ def _joined(columns: Sequence[Column]) -> Column:
         table = np.array([*codes, NO_TEXT], np.int32)
         is_same = codes == list(range(len(codes)))
         for part in column.parts:
+            translation = None if is_same else table
             if part.translation is not None:
                 translation = table[part.translation]
-            else:
-                translation = None if is_same else table
             translated.append(ColumnPart(values=part.values, valid=part.valid, translation=translation))
     return Column(name=first.name, scope=first.scope, parts=tuple(translated), strings=tuple(code_of))

@@ -56,7 +56,9 @@ class MappedArray:
                     return np.memmap(file, dtype, "r", begin, shape).view(np.ndarray)
         except OSError as error:
             raise_if_out_of_files(error)
-            raise StoreDamagedError(f"{path}: {error.strerror or error}; {_remedy(self._store_path)}") from error
+            raise StoreDamagedError(
+                f"{path}: {error.strerror or error}; {_remedy(self._store_path)}"
+            ) from error
         except ValueError as error:
             raise StoreDamagedError(f"{path}: {error}; {_remedy(self._store_path)}") from error
         raise StoreDamagedError(

@@ -7,7 +7,14 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.errors import ColumnError
-from frame_store.tables.table import Table, TableColumn, make_table, number_column, row_text, sorted_text_column
+from frame_store.tables.table import (
+    Table,
+    TableColumn,
+    make_table,
+    number_column,
+    row_text,
+    sorted_text_column,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -99,8 +106,7 @@ def _refuse_nulls(array: "pa.Array", *, num_rows: int) -> None:
         is_null = np.asarray(array.is_null())
         row = int(np.argmax(is_null)) // max(1, len(array) // num_rows)
         raise ColumnError(
-            f"{row_text(row)}: null (in {array.null_count} of {len(array)} values); expected a value in every row: "
-            "leave the rows out, and the column is masked there if missing rows are allowed"
+            f"{row_text(row)}: null (in {array.null_count} of {len(array)} values); expected a value in every row"
         )
 
 

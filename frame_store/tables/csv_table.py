@@ -91,7 +91,9 @@ def _typed(cells: list[str], *, key: str, place: RowText) -> TableColumn:
     is_number = [_NUMBER.fullmatch(cell) is not None for cell in stripped]
     is_name = any(_PADDED.fullmatch(cell) for cell in stripped)
     if key == FRAME_KEY or all(_INTEGER.fullmatch(cell) for cell in stripped):
-        return number_column(np.array([_integer(cell, row, place) for row, cell in enumerate(stripped)], np.int64))
+        return number_column(
+            np.array([_integer(cell, row, place) for row, cell in enumerate(stripped)], np.int64)
+        )
     if key == SECONDS_KEY or (any(is_number) and not is_name):
         if not all(is_number):
             row = is_number.index(False)
@@ -105,5 +107,7 @@ def _typed(cells: list[str], *, key: str, place: RowText) -> TableColumn:
 
 def _integer(cell: str, row: int, place: RowText) -> int:
     if _INTEGER.fullmatch(cell) is None or not _INT64.min <= int(cell[:40]) <= _INT64.max or len(cell) > 40:
-        raise ColumnError(f"{place(row)}: expected a whole number of 64 bits, found {without_controls(cell[:60])!r}")
+        raise ColumnError(
+            f"{place(row)}: expected a whole number of 64 bits, found {without_controls(cell[:60])!r}"
+        )
     return int(cell)

@@ -71,7 +71,9 @@ def match_frames(
         elif (counts := np.bincount(of_video, minlength=num_frames)).max(initial=0) > 1:
             twice = int(np.argmax(counts > 1))
             row = int(rows[np.flatnonzero(of_video == twice)[1]])
-            problems.append(f"{path}: frame {twice} has {counts[twice]} rows, the second is {table.place(row)}")
+            problems.append(
+                f"{path}: frame {twice} has {counts[twice]} rows, the second is {table.place(row)}"
+            )
         else:
             table_rows[first_row[video_id] + of_video] = rows
     return Matched(scope="frame", table_rows=table_rows, is_unmatched=video_ids < 0, problems=problems)

@@ -23,9 +23,10 @@ def read_npz(path: Path) -> Table:
     """
     source = str(path)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if not isinstance(arrays, np.lib.npyio.NpzFile):
-                raise ColumnError(f"{source}: is no .npz file of named arrays")
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise ColumnError(f"{source}: is no .npz file of named arrays")
+        with loaded as arrays:
             read = {}
             for name in arrays.files:
                 try:
@@ -106,6 +107,8 @@ def _objects(values: Sequence[Any]) -> npt.NDArray[Any]:
 
 
 def _column_of_objects(values: list[Any]) -> TableColumn:
+    if values and all(isinstance(value, _SCALARS) for value in values):
+        return number_column(_scalars(values))
     is_missing = [value is None or _is_not_equal_to_itself(value) for value in values]
     if any(is_missing):
         raise ColumnError(_missing_text(is_missing.index(True), sum(is_missing), len(values)))
@@ -113,8 +116,6 @@ def _column_of_objects(values: list[Any]) -> TableColumn:
         raise ColumnError("it has no rows")
     if all(isinstance(value, str) for value in values):
         return text_column([str(value) for value in values])
-    if all(isinstance(value, _SCALARS) for value in values):
-        return number_column(_scalars(values))
     for row, value in enumerate(values):
         if not isinstance(value, list | tuple | np.ndarray):
             raise ColumnError(
@@ -172,7 +173,4 @@ def _is_not_equal_to_itself(value: object) -> bool:
 
 
 def _missing_text(row: int, num_missing: int, num_rows: int) -> str:
-    return (
-        f"{row_text(row)}: no value (in {num_missing} of {num_rows} rows); expected a value in every row: leave the "
-        "rows out, and the column is masked there if missing rows are allowed"
-    )
+    return f"{row_text(row)}: no value (in {num_missing} of {num_rows} rows); expected a value in every row"

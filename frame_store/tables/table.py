@@ -85,9 +85,7 @@ def make_table(source: str, columns: Mapping[str, TableColumn], *, place: RowTex
     if video.strings is None:
         raise ColumnError(f"{source}: 'video' must be texts, found {video.kind_text}")
     values = {
-        name: column
-        for name, column in columns.items()
-        if name not in {VIDEO_KEY, FRAME_KEY, SECONDS_KEY}
+        name: column for name, column in columns.items() if name not in {VIDEO_KEY, FRAME_KEY, SECONDS_KEY}
     }
     if not values:
         raise ColumnError(f"{source}: has no column beside its keys {_names_text(columns)}")
