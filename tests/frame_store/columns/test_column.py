@@ -14,10 +14,10 @@ TEXTS = ["", "a", "b", "push", "Ä"]
 
 
 @st.composite
-def stores(draw, *, num_stores=st.integers(1, 4)):
+def stores(draw):
     """Some stores: for each the text (or None) of each of its rows."""
     row = st.sampled_from([*TEXTS, None])
-    return [draw(st.lists(row, max_size=6)) for _ in range(draw(num_stores))]
+    return [draw(st.lists(row, max_size=6)) for _ in range(draw(st.integers(1, 4)))]
 
 
 def text_columns(texts: list[str | None]) -> Columns:
@@ -128,7 +128,7 @@ def test_other_kinds_are_refused(values, message):
 
 def test_parts_of_different_kinds_are_refused():
     parts = (ColumnPart(values=np.zeros(2, np.int64)), ColumnPart(values=np.zeros(2, np.int32)))
-    with pytest.raises(ColumnError, match="int64.*int32"):
+    with pytest.raises(ColumnError, match=r"int64.*int32"):
         Column(name="a", scope="frame", parts=parts)
     with pytest.raises(ColumnError, match="valid"):
         Column.of("a", "frame", np.zeros(2), valid=np.ones(3, bool))

@@ -129,9 +129,9 @@ def test_bad_values_are_refused_by_row_and_column(form, bad, message, tmp_path):
 
 @pytest.mark.parametrize("form", ["dict", "csv", "npz", "arrow", "parquet", "pandas"])
 def test_a_table_needs_videos_and_rows(form, tmp_path):
-    with pytest.raises(ColumnError, match="no column 'video'.*found 'x'"):
+    with pytest.raises(ColumnError, match=r"no column 'video'.*found 'x'"):
         read_table(FORMS[form](tmp_path, {"x": [1.0]}))
-    with pytest.raises(ColumnError, match="no rows|must be texts|values of null"):
+    with pytest.raises(ColumnError, match=r"no rows|must be texts|values of null"):
         read_table(FORMS[form](tmp_path, {"video": [], "x": []}))
 
 
@@ -216,11 +216,11 @@ def test_npz_with_objects_is_refused(tmp_path):
     with pytest.raises(ColumnError, match=r"table.npz: column 'x': .*allow_pickle"):
         read_table(path)
     path.write_bytes(b"PK nonsense")
-    with pytest.raises(ColumnError, match="table.npz: is no .npz file"):
+    with pytest.raises(ColumnError, match=r"table.npz: is no .npz file"):
         read_table(path)
     np.save(tmp_path / "one.npy", np.arange(3))
     (tmp_path / "one.npy").rename(path)
-    with pytest.raises(ColumnError, match="table.npz: is no .npz file"):
+    with pytest.raises(ColumnError, match=r"table.npz: is no .npz file"):
         read_table(path)
 
 
@@ -237,7 +237,7 @@ def test_other_files_and_objects_are_refused(tmp_path):
         read_table(path)
     with pytest.raises(ColumnError, match="no such file"):
         read_table(tmp_path / "absent.csv")
-    with pytest.raises(ColumnError, match="a table must be .* found int"):
+    with pytest.raises(ColumnError, match=r"a table must be .* found int"):
         read_table(3)
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 nonsense")
     pytest.importorskip("pyarrow")
@@ -279,5 +279,5 @@ def test_arrow_dictionaries_are_texts_and_chunks_are_joined():
 
 
 def test_lone_surrogates_are_refused():
-    with pytest.raises(ColumnError, match="row 1: .*UTF-8"):
+    with pytest.raises(ColumnError, match=r"row 1: .*UTF-8"):
         read_table({"video": ["a", "b"], "task": ["x", "\ud800"]})
