@@ -29,7 +29,7 @@ def main() -> None:
     options = parser.parse_args()
 
     store = open_store(options.cache)
-    names = [PurePosixPath(video.path).parent.name for video in store.manifest.videos]
+    names = [PurePosixPath(video.path).parent.name for video in store.video_entries]
     classes = sorted(set(names))
     labels = torch.tensor([classes.index(name) for name in names], device=options.device)
 

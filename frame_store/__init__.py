@@ -18,10 +18,11 @@ from frame_store.protocol import DecodesInGroups, DecodesOnDevice, FrameStore
 from frame_store.shared import hidden_loader_text, lazy_names
 
 if TYPE_CHECKING:
-    from frame_store.manifest import StoreManifest
+    from frame_store.manifest import CacheManifest, Generation, VideoEntry
     from frame_store.reader import CacheStore, open_store
 
 __all__ = [
+    "CacheManifest",
     "CacheStore",
     "CudaError",
     "CudaForkError",
@@ -31,16 +32,17 @@ __all__ = [
     "FrameCacheError",
     "FrameIdError",
     "FrameStore",
+    "Generation",
     "StoreDamagedError",
     "StoreError",
     "StoreFormatError",
-    "StoreManifest",
     "StoreNotFoundError",
+    "VideoEntry",
     "open_store",
 ]
 
 __version__ = "0.1.0"
-"""Version of this code, installed or not. A cache's manifest records it."""
+"""Version of this code, installed or not. A cache's `generation.json` records it."""
 
 # Most scripts import this package first; without the warning they meet an ImportError that names no cause.
 if (_warning := hidden_loader_text()) is not None:
@@ -50,6 +52,6 @@ __getattr__ = lazy_names(
     __name__,
     {
         "frame_store.reader": ["CacheStore", "open_store"],
-        "frame_store.manifest": ["StoreManifest"],
+        "frame_store.manifest": ["CacheManifest", "Generation", "VideoEntry"],
     },
 )

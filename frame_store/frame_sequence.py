@@ -37,8 +37,13 @@ class FrameSequence(ABC):
     def __getitem__(self, key: int | slice, /) -> Frames:
         """See `FrameStore`."""
         if isinstance(key, slice):
-            return self.read_frames(np.arange(len(self), dtype=np.int64)[key])
-        frame_id = operator.index(key)
+            return self.read_frames(np.arange(*key.indices(len(self)), dtype=np.int64))
+        try:
+            frame_id = operator.index(key)
+        except TypeError as error:
+            raise TypeError(
+                f"a frame id must be an integer or a slice, found {type(key).__name__}; read_frames takes several ids"
+            ) from error
         if not -len(self) <= frame_id < len(self):
             raise FrameIdError(f"frame id {frame_id} is outside [{-len(self)}, {len(self)})")
         frame: Frames = self.read_frames([frame_id % len(self)])[0]

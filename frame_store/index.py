@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from frame_store.errors import StoreDamagedError
 from frame_store.files import open_inside
-from frame_store.manifest import StoreManifest
+from frame_store.manifest import Generation
 from frame_store.names import INDEX_DTYPE, INDEX_NAME
 from frame_store.npy import read_npy_header
 from frame_store.shared import counted, raise_if_out_of_files
@@ -18,17 +18,17 @@ from frame_store.shared import counted, raise_if_out_of_files
 FrameIndex = npt.NDArray[Any]
 
 
-def open_index(store_path: Path, *, num_frames: int) -> FrameIndex:
-    """Map `index.npy` read-only: structured array of `INDEX_DTYPE`, shape (num_frames,).
+def open_index(folder: Path, *, num_frames: int) -> FrameIndex:
+    """Map the `index.npy` of a generation's folder read-only: structured array of `INDEX_DTYPE`, shape (num_frames,).
 
     Raises:
         StoreDamagedError: the file is missing, a link, of another dtype or length, or does not fit its header.
         OSError: no more files can be opened.
     """
-    path = store_path / INDEX_NAME
+    path = folder / INDEX_NAME
     index: FrameIndex
     try:
-        descriptor = open_inside(store_path, INDEX_NAME)
+        descriptor = open_inside(folder, INDEX_NAME)
         with os.fdopen(os.dup(descriptor.number), "rb") as file:
             shape, dtype = read_npy_header(file)
             found, expected = os.fstat(file.fileno()).st_size, file.tell() + prod(shape) * dtype.itemsize
@@ -53,13 +53,13 @@ class RowProblem(NamedTuple):
     reason: str
 
 
-def find_row_problem(rows: FrameIndex, *, manifest: StoreManifest, shard_id: int) -> RowProblem | None:
+def find_row_problem(rows: FrameIndex, *, generation: Generation, shard_id: int) -> RowProblem | None:
     """Check that each row has the right shard and slot, and a video that exists; and that payloads do not overlap.
 
-    Each payload must lie inside the shard. `rows` are those of the frames that the manifest gives to shard `shard_id`,
-    in order. Payloads lie in the order of the slots, so it is enough to compare neighbours.
+    Each payload must lie inside the shard. `rows` are those of the frames that `generation.json` gives to shard
+    `shard_id`, in order. Payloads lie in the order of the slots, so it is enough to compare neighbours.
     """
-    num_bytes, max_length = manifest.shards[shard_id].num_bytes, max_payload_bytes(manifest)
+    num_bytes, max_length = generation.shards[shard_id].num_bytes, max_payload_bytes(generation)
     offsets, lengths = rows["byte_offset"], rows["byte_length"].astype(np.uint64)
     outside = (lengths > num_bytes) | (offsets > np.uint64(num_bytes) - lengths)
     overlaps = np.zeros(len(rows), bool)
@@ -68,7 +68,7 @@ def find_row_problem(rows: FrameIndex, *, manifest: StoreManifest, shard_id: int
         lengths > max_length,
         f"with more than the {max_length} bytes that a frame can take",
     )
-    if manifest.encoding.name == "raw":
+    if generation.encoding.name == "raw":
         wrong_length, length_text = (
             lengths != max_length,
             f"with other than the {max_length} bytes of a raw frame",
@@ -82,8 +82,8 @@ def find_row_problem(rows: FrameIndex, *, manifest: StoreManifest, shard_id: int
         (overlaps, "into the frame before it"),
         (wrong_length, length_text),
         (
-            rows["video_id"] >= len(manifest.videos),
-            f"of a video beyond the {len(manifest.videos)} in the manifest",
+            rows["video_id"] >= generation.num_videos,
+            f"of a video beyond the {generation.num_videos} of the generation",
         ),
     )
     for is_wrong, reason in checks:
@@ -92,16 +92,16 @@ def find_row_problem(rows: FrameIndex, *, manifest: StoreManifest, shard_id: int
     return None
 
 
-def max_payload_bytes(manifest: StoreManifest) -> int:
+def max_payload_bytes(generation: Generation) -> int:
     """Most bytes of an encoded frame. A limit: a damaged index cannot make a reader load gigabytes for one frame.
 
     JPEG: twice what libjpeg-turbo's `tjBufSize` allows for 4:4:4, and room for metadata. Zstandard:
     `ZSTD_compressBound`.
     """
-    height, width, channels = manifest.frame_shape
+    height, width, channels = generation.frame_shape
     num_values = height * width * channels
-    if manifest.encoding.name == "raw":
+    if generation.encoding.name == "raw":
         return num_values
-    if manifest.encoding.name == "zstd":
+    if generation.encoding.name == "zstd":
         return num_values + (num_values >> 8) + 64
     return 2 * (2 * (-(-height // 16) * 16) * (-(-width // 16) * 16) * channels + 2048) + (1 << 16)

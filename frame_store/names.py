@@ -1,5 +1,6 @@
 """Names, versions and little-endian dtypes of the store on disk (FORMAT.md sections 2 and 4)."""
 
+import re
 from typing import Final, Literal
 
 import numpy as np
@@ -7,10 +8,15 @@ import numpy as np
 FORMAT_NAME: Final = "frame-cache"
 FORMAT_VERSION: Final = 1
 
-MANIFEST_NAME: Final = "manifest.json"
+GENERATION_NAME: Final = "generation.json"
+VIDEOS_NAME: Final = "videos.jsonl"
 INDEX_NAME: Final = "index.npy"
 TAR_SHARD_FOLDER: Final = "shards"
 ZARR_FOLDER: Final = "frames.zarr"
+
+_FINGERPRINT_DIGITS: Final = 16
+_GENERATION_FOLDER: Final = re.compile(rf"gen-[0-9a-f]{{{_FINGERPRINT_DIGITS}}}")
+_MANIFEST: Final = re.compile(r"manifest-([0-9]{4,9})\.json")
 
 Container = Literal["wds", "zarr"]
 Verdict = Literal["whole", "damaged", "unreadable"]
@@ -30,6 +36,41 @@ INDEX_DTYPE: Final = np.dtype(
 """A row per frame in disk order: row i describes frame id i. 40 bytes a row."""
 
 
+def manifest_name(version: int) -> str:
+    """Name of the manifest of a version, inside the cache.
+
+    >>> manifest_name(7)
+    'manifest-0007.json'
+    """
+    return f"manifest-{version:04d}.json"
+
+
+def manifest_version(name: str) -> int | None:
+    """The version in the name of a manifest; None for any other name.
+
+    >>> manifest_version("manifest-0007.json"), manifest_version("manifest-00007.json")
+    (7, None)
+    """
+    match = _MANIFEST.fullmatch(name)
+    if match is None or manifest_name(int(match.group(1))) != name:
+        return None
+    return int(match.group(1))
+
+
+def generation_folder(fingerprint: str) -> str:
+    """Name of the folder of a generation, inside the cache.
+
+    >>> generation_folder("0123456789abcdef" * 4)
+    'gen-0123456789abcdef'
+    """
+    return f"gen-{fingerprint[:_FINGERPRINT_DIGITS]}"
+
+
+def is_generation_folder(name: str) -> bool:
+    """Whether a name is that of a generation's folder."""
+    return _GENERATION_FOLDER.fullmatch(name) is not None
+
+
 def frame_key(frame_id: int) -> str:
     """Tar member stem and `__key__` of a frame: 12 decimal digits, no dot.
 
@@ -40,7 +81,7 @@ def frame_key(frame_id: int) -> str:
 
 
 def tar_shard_name(shard_id: int) -> str:
-    """Path of a tar shard inside the store.
+    """Path of a tar shard inside its generation.
 
     >>> tar_shard_name(7)
     'shards/000007.tar'
@@ -49,7 +90,7 @@ def tar_shard_name(shard_id: int) -> str:
 
 
 def zarr_shard_name(shard_id: int) -> str:
-    """Path of a Zarr shard inside the store (Zarr v3 default chunk keys).
+    """Path of a Zarr shard inside its generation (Zarr v3 default chunk keys).
 
     >>> zarr_shard_name(7)
     'frames.zarr/frames/c/7/0/0/0'
@@ -58,5 +99,5 @@ def zarr_shard_name(shard_id: int) -> str:
 
 
 def shard_name(container: Container, shard_id: int) -> str:
-    """Path of a shard inside a store of that container."""
+    """Path of a shard inside a generation of that container."""
     return tar_shard_name(shard_id) if container == "wds" else zarr_shard_name(shard_id)

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from frame_store.names import MANIFEST_NAME
+from frame_store.names import manifest_name
 from frame_store.shared import is_video_name, without_controls
 
 _MAX_ENTRIES_LOOKED_AT: Final = 1000
 _MAX_CACHES_NAMED: Final = 3
-_MAX_LEVELS_UP: Final = 6
+_MAX_LEVELS_UP: Final = 8
 """A shard of a Zarr cache lies that deep in it."""
 
 _LIVE: Final = " (from Python, cache_builder.open_videos decodes live)"
@@ -57,12 +57,12 @@ def _what_a_file_is(path: Path) -> tuple[str, str]:
     if path.is_file() and is_video_name(path.name):
         return "a video", f"build its cache first: cache-build {path}{_LIVE}"
     what = "a file" if path.is_file() else "a link to nothing" if path.is_symlink() else "no folder"
-    return what, "give the folder of a cache, with a manifest.json in it"
+    return what, f"give the folder of a cache, with a {manifest_name(0)} in it"
 
 
 def is_cache(path: Path) -> bool:
-    """Whether a folder looks like a cache, as it has a manifest."""
-    return os.path.isfile(path / MANIFEST_NAME)  # noqa: PTH113 - pathlib's version raises where it may not look
+    """Whether a folder looks like a cache, as it has a first manifest."""
+    return os.path.isfile(path / manifest_name(0))  # noqa: PTH113 - pathlib's version raises where it may not look
 
 
 def _is_unfinished(path: Path) -> bool:
@@ -89,7 +89,7 @@ def _what_a_folder_is(folder: Path) -> tuple[str, str]:
         return "an empty folder", "check the path, or build a cache first: cache-build DIR"
     if has_videos or any(is_video_name(entry.name) for entry in _entries_below(folder)):
         return "a folder of videos", f"build their cache first: cache-build {folder}{_LIVE}"
-    return "a folder with no manifest.json in it", "give the folder of a cache"
+    return f"a folder with no {manifest_name(0)} in it", "give the folder of a cache"
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:

@@ -1,9 +1,17 @@
-"""The headers of `.npy` files of version 1.0: of `index.npy`, and of raw frames in a tar shard."""
+"""`.npy` files of version 1.0: headers, as of raw frames in a tar shard, and whole files, mapped into memory."""
 
 import io
+import os
+from math import prod
+from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy as np
+import numpy.typing as npt
+
+from frame_store.errors import StoreDamagedError
+from frame_store.files import open_inside
+from frame_store.shared import counted, raise_if_out_of_files
 
 MAX_HEADER_BYTES: Final = 10_000
 """The longest header that numpy takes for safe to parse."""
@@ -33,3 +41,41 @@ def read_npy_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
     if is_fortran or dtype.hasobject or min(shape, default=0) < 0:
         raise ValueError("a .npy of objects, in Fortran order or of a negative size")
     return shape, dtype
+
+
+def map_npy(
+    folder: Path, name: str, *, dtype: np.dtype[Any], shape: tuple[int, ...], section: str
+) -> npt.NDArray[Any]:
+    """The array in the file `name` of `folder`, mapped read-only.
+
+    Args:
+        folder: A folder of a store. No link may lie on the way from it to the file.
+        name: Relative, with forward slashes.
+        dtype: What the file must hold.
+        shape: Its only possible shape.
+        section: Of FORMAT.md, for messages.
+
+    Raises:
+        StoreDamagedError: the file is missing, a link, of another dtype or shape, or does not fit its header.
+        OSError: no more files can be opened.
+    """
+    path = folder / name
+    try:
+        descriptor = open_inside(folder, name)
+        with os.fdopen(os.dup(descriptor.number), "rb") as file:
+            found_shape, found_dtype = read_npy_header(file)
+            found, expected = os.fstat(file.fileno()).st_size, file.tell() + prod(shape) * dtype.itemsize
+            if found_dtype == dtype and found_shape == shape and found == expected:
+                if not prod(shape):
+                    return np.zeros(shape, dtype)  # nothing can be mapped
+                values: npt.NDArray[Any] = np.memmap(file, dtype, "r", file.tell(), shape)
+                return values.view(np.ndarray)  # without the bookkeeping of np.memmap at every access
+    except OSError as error:
+        raise_if_out_of_files(error)
+        raise StoreDamagedError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise StoreDamagedError(f"{path}: cannot be read: {error}") from error
+    raise StoreDamagedError(
+        f"{path}: expected {counted(expected, 'byte')} with {shape} of {dtype} as in FORMAT.md section {section}, "
+        f"found {counted(found, 'byte')} with {found_shape} of {found_dtype}"
+    )

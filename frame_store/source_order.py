@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.errors import FrameIdError
+from frame_store.errors import FrameIdError, StoreDamagedError
 from frame_store.shared import counted
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
@@ -34,18 +34,27 @@ class SourceOrder:
     is stored."""
     source_pts: npt.NDArray[np.float64] | None = None
     """`pts_seconds` of every row, shape (R,), NaN where the source has none. None where they are not known."""
+    label: str = ""
+    """What stands before the name of a column in messages: the folder of its files, and a slash."""
 
     def __post_init__(self) -> None:
-        """Check that the shapes fit together."""
-        if (
-            self.first_row.ndim != 1
-            or len(self.first_row) < 1
-            or self.first_stored.shape != self.first_row.shape
-        ):
+        """Check that the shapes fit together, and that each video has its frames."""
+        for name in ("first_row", "first_stored"):
+            starts = getattr(self, name)
+            if starts.dtype != np.int64 or starts.ndim != 1 or not len(starts):
+                raise ValueError(
+                    f"{name} must be int64 of shape (V + 1,), found {starts.dtype} of {starts.shape}"
+                )
+            if starts[0] != 0 or (starts[1:] < starts[:-1]).any():
+                raise ValueError(f"{name} must begin with 0 and never fall")
+        if self.first_row.shape != self.first_stored.shape:
             raise ValueError(
                 f"first_row and first_stored must have the same shape (V + 1,), found {self.first_row.shape} and "
                 f"{self.first_stored.shape}"
             )
+        has_more = np.diff(self.first_stored) > np.diff(self.first_row)
+        if has_more.any():
+            raise ValueError(f"video {int(np.argmax(has_more))} has more stored than decoded frames")
         for name, length in (
             ("order", self.num_stored),
             ("source_frames", self.num_stored),
@@ -79,6 +88,7 @@ class SourceOrder:
 
         Raises:
             FrameIdError: no such video.
+            StoreDamagedError: as `ids_at`.
         """
         if not 0 <= video_id < self.num_videos:
             raise FrameIdError(f"video {video_id} is outside [0, {self.num_videos})")
@@ -87,56 +97,95 @@ class SourceOrder:
         )
 
     def ids_at(self, places: Int64s) -> Int64s:
-        """Frame ids at `places`, which lie in [0, N): int64 of the same shape."""
+        """Frame ids at `places`, which lie in [0, N): int64 of the same shape.
+
+        Raises:
+            StoreDamagedError: `order` holds a number that is no frame id.
+        """
         if self.order is None:
             return places
         ids: Int64s = self.order[places].astype(np.int64)
+        if ids.size and int(ids.max()) >= self.num_stored:
+            raise self._damaged("order", f"frame id {ids.max()} is outside [0, {self.num_stored})")
         return ids
 
     def frames_at(self, places: Int64s, video_ids: Int64s) -> Int64s:
-        """`frame_in_video` at `places`, which belong to the videos `video_ids`: int64 of the same shape."""
+        """`frame_in_video` at `places`, which belong to the videos `video_ids`: int64 of the same shape.
+
+        Raises:
+            StoreDamagedError: `source_frames` holds a frame that lies outside of its video.
+        """
         if self.source_frames is None:
             return places - self.first_stored[video_ids]
         frames: Int64s = self.source_frames[places].astype(np.int64)
+        outside = frames >= self._num_decoded(video_ids)
+        if outside.any():
+            raise self._damaged(
+                "source_frames", f"place {_one_of(places, outside)} holds a frame outside of its video"
+            )
         return frames
 
     def places_of(self, video_ids: Int64s, frame_in_video: Int64s) -> Int64s:
-        """The place of each frame, or `NO_PLACE` where it is not stored: int64 of the same shape.
+        """The place of each frame, or `NO_PLACE` where it is not stored. A frame outside of its video has no place.
 
-        A frame outside of its video has no place.
+        Args:
+            video_ids: int64, each in [0, V).
+            frame_in_video: int64, any numbers. The two shapes are broadcast, which also is the shape of the result.
         """
         places = self.places_from(video_ids, frame_in_video)
-        end = self.first_stored[video_ids + 1]
-        is_stored = (places < end) & (frame_in_video >= 0)
-        inside = np.where(is_stored, places, 0)
-        if self.source_frames is not None and self.num_stored:
-            is_stored &= self.source_frames[inside] == frame_in_video
-        return np.where(is_stored, inside, NO_PLACE)
+        if self.source_frames is None:
+            is_stored = places == self.first_stored[video_ids] + frame_in_video
+            is_stored &= places < self.first_stored[video_ids + 1]
+        elif not self.num_stored:
+            return np.full_like(places, NO_PLACE)
+        else:
+            is_stored = places < self.first_stored[video_ids + 1]
+            is_stored &= self.source_frames.take(places, mode="clip") == frame_in_video
+        return np.where(is_stored, places, NO_PLACE)
 
     def places_from(self, video_ids: Int64s, frame_in_video: Int64s) -> Int64s:
-        """The first place of each video whose frame is `frame_in_video` or later; the video's end if none is."""
+        """The first place of each video whose frame is `frame_in_video` or later; the video's end if none is.
+
+        Shapes are as in `places_of`.
+        """
         first, end = self.first_stored[video_ids], self.first_stored[video_ids + 1]
         if self.source_frames is None:
-            return np.clip(first + frame_in_video, first, end)
+            places: Int64s = np.clip(first + frame_in_video, first, end)
+            return places
         return _lower_bound(self.source_frames, first, end, frame_in_video)
 
     def rows_of(self, video_ids: Int64s, frame_in_video: Int64s) -> Int64s:
-        """The row of each frame, stored or not: int64 of the same shape. The frames lie inside their videos."""
+        """The row of each frame, stored or not: int64. Shapes are broadcast. The frames lie inside their videos."""
         rows: Int64s = self.first_row[video_ids] + frame_in_video
         return rows
+
+    def _num_decoded(self, video_ids: Int64s) -> Int64s:
+        counts: Int64s = self.first_row[video_ids + 1] - self.first_row[video_ids]
+        return counts
+
+    def _damaged(self, name: str, reason: str) -> StoreDamagedError:
+        """The error for a wrong number in the column `name`."""
+        return StoreDamagedError(f"{self.label}{name}.npy: {reason}; run cache-verify")
+
+
+def _one_of(values: Int64s, is_wrong: npt.NDArray[np.bool_]) -> int:
+    """The first wrong one."""
+    return int(np.broadcast_to(values, is_wrong.shape)[is_wrong][0])
 
 
 def _lower_bound(values: npt.NDArray[Any], first: Int64s, end: Int64s, wanted: Int64s) -> Int64s:
     """The first position in [first, end) whose value is not below `wanted`, else `end`; values rise in the range."""
-    low, high = np.broadcast_arrays(first, end)
-    low, high = low.copy(), high.copy()
-    while (is_open := low < high).any():
-        middle = (low + high) >> 1
-        is_below = np.zeros(low.shape, bool)
-        is_below[is_open] = values[middle[is_open]] < np.broadcast_to(wanted, low.shape)[is_open]
-        low = np.where(is_open & is_below, middle + 1, low)
-        high = np.where(is_open & ~is_below, middle, high)
-    return low
+    # `below` is the last position known to hold a smaller value. Steps halve, and one that would leave the range is
+    # cut to its last position, so all searches take the same number of steps.
+    shape = np.broadcast_shapes(first.shape, wanted.shape)
+    below = np.array(np.broadcast_to(first - 1, shape))
+    longest, last = int((end - first).max(initial=0)), end - 1
+    step = 1 << longest.bit_length() >> 1
+    while step:
+        probe = np.minimum(below + step, last)
+        np.copyto(below, probe, where=(values.take(probe, mode="clip") < wanted) & (probe > below))
+        step >>= 1
+    return below + 1
 
 
 def source_order_of_rows(

@@ -1,8 +1,10 @@
 """The table of videos that every store has, cached or live."""
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from operator import index
+from typing import Any, Final, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -36,40 +38,86 @@ class VideoRow:
     """Of the video's file, hex; None where it could not be read."""
 
 
+_COUNTS: Final = ("num_frames_stored", "num_frames_decoded")
+_SIZES: Final = ("width", "height")
+_SECONDS: Final = ("fps", "duration_seconds")
+_TEXTS: Final = ("path", "verdict", "transfer", "sha256")
+
+
 class VideoTable(Sequence[VideoRow]):
-    """The videos of a store, `video_id` is the row."""
+    """The videos of a store; `video_id` is the row. Its memory is a column for each field, not an object a video."""
 
     def __init__(self, rows: Iterable[VideoRow]) -> None:
-        self._rows = tuple(rows)
+        """Take the rows one by one: an iterator's rows are never in memory together."""
+        counts, numbers = array("q"), array("d")
+        texts: dict[str, list[str | None]] = {name: [] for name in _TEXTS}
+        shared: dict[str | None, str | None] = {}
+        for row in rows:
+            counts.extend((row.num_frames_stored, row.num_frames_decoded))
+            numbers.extend(
+                np.nan if value is None else value
+                for value in (row.width, row.height, row.fps, row.duration_seconds)
+            )
+            texts["path"].append(row.path)
+            texts["sha256"].append(row.sha256)
+            for name, text in (("verdict", row.verdict), ("transfer", row.transfer)):
+                texts[name].append(shared.setdefault(text, text))
+        columns = {name: np.array(values, object) for name, values in texts.items()}
+        columns |= dict(zip(_COUNTS, np.array(counts, np.int64).reshape(-1, 2).T.copy(), strict=True))
+        columns |= dict(
+            zip(_SIZES + _SECONDS, np.array(numbers, np.float64).reshape(-1, 4).T.copy(), strict=True)
+        )
+        self._take(columns)
+
+    def _take(self, columns: dict[str, npt.NDArray[Any]]) -> None:
+        self._columns = columns
+        for column in columns.values():
+            column.flags.writeable = False
 
     @overload
     def __getitem__(self, key: int, /) -> VideoRow: ...
     @overload
-    def __getitem__(self, key: slice, /) -> "VideoTable": ...
-    def __getitem__(self, key: int | slice, /) -> "VideoRow | VideoTable":
-        """The row of a video, or a table of several."""
-        return VideoTable(self._rows[key]) if isinstance(key, slice) else self._rows[key]
+    def __getitem__(self, key: slice, /) -> Self: ...
+    def __getitem__(self, key: int | slice, /) -> VideoRow | Self:
+        """The row of a video, or a table of several.
+
+        Raises:
+            IndexError: no such video.
+        """
+        if isinstance(key, slice):
+            table = self.__class__(())
+            table._take({name: column[key] for name, column in self._columns.items()})
+            return table
+        return self._row(index(key))
+
+    def _row(self, video_id: int) -> VideoRow:
+        values: dict[str, Any] = {name: column[video_id] for name, column in self._columns.items()}
+        values |= {name: int(values[name]) for name in _COUNTS}
+        values |= {name: None if np.isnan(values[name]) else int(values[name]) for name in _SIZES}
+        values |= {name: None if np.isnan(values[name]) else float(values[name]) for name in _SECONDS}
+        return VideoRow(**values)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._columns["path"])
 
     def __iter__(self) -> Iterator[VideoRow]:
-        return iter(self._rows)
+        return map(self._row, range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        """Whether another table has the same rows."""
+        return isinstance(other, VideoTable) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def column(self, name: str) -> npt.NDArray[Any]:
-        """One field of every video, shape (V,): int64, float64 (NaN for None) or objects.
+        """One field of every video, shape (V,), read-only: int64, float64 (NaN for None) or objects.
 
         Raises:
             KeyError: no such field.
         """
-        if name not in VideoRow.__dataclass_fields__:
+        if name not in self._columns:
             raise KeyError(f"videos have no {name!r}; they have {', '.join(VideoRow.__dataclass_fields__)}")
-        values = [getattr(row, name) for row in self._rows]
-        if name in {"num_frames_stored", "num_frames_decoded"}:
-            return np.array(values, np.int64)
-        if name in {"width", "height", "fps", "duration_seconds"}:
-            return np.array([np.nan if value is None else value for value in values], np.float64)
-        return np.array(values, object)
+        return self._columns[name]
 
     def __repr__(self) -> str:
         return f"VideoTable({counted(len(self), 'video')})"

@@ -24,7 +24,7 @@ from frame_store.codec import RawCodec, make_codec
 from frame_store.containers import FrameMetadata, image_suffix
 from frame_store.errors import FrameCacheError, StoreDamagedError
 from frame_store.files import require_plain_file
-from frame_store.manifest import ShardEntry, StoreManifest, read_manifest
+from frame_store.manifest import Generation, ShardEntry, read_tree
 from frame_store.names import INDEX_DTYPE
 from frame_store.npy import read_npy_header
 from frame_store.protocol import Frames
@@ -67,22 +67,24 @@ def webdataset_batches(
     Raises:
         StoreNotFoundError: no cache at the path.
         StoreFormatError: unknown version or broken manifest.
+        StoreDamagedError: `generation.json` is missing, or differs from what the manifest states.
         SamplingError: a Zarr cache, an empty cache, or a number out of range.
     """
     import webdataset
 
     cache_path = user_path(cache_path)
-    manifest = read_manifest(cache_path)
-    if manifest.container != "wds":
+    tree = read_tree(cache_path)
+    generation = tree.generation
+    if generation.container != "wds":
         raise SamplingError(
-            f"{cache_path}: webdataset reads tar shards, this cache is {manifest.container}; "
+            f"{cache_path}: webdataset reads tar shards, this cache is {generation.container}; "
             "use loader.FrameLoader, which reads both, or build one with cache-build --format wds"
         )
     batch_size = whole_number("batch_size", batch_size, least=1, error=SamplingError)
     shuffle_buffer = whole_number("shuffle_buffer", shuffle_buffer, least=1, error=SamplingError)
     drop_last = flag("drop_last", drop_last, error=SamplingError)
-    order = epoch_order([1] * len(manifest.shards), seed=seed, epoch=epoch)
-    shards = [manifest.shards[shard_id] for shard_id in order.ids(0, len(order))]
+    order = epoch_order([1] * len(generation.shards), seed=seed, epoch=epoch)
+    shards = [generation.shards[shard_id].inside(tree.folder) for shard_id in order.ids(0, len(order))]
     return webdataset.DataPipeline(
         partial(iter, shards),
         webdataset.split_by_node,
@@ -90,7 +92,7 @@ def webdataset_batches(
         partial(_open_shards, cache_path),
         partial(_samples, str(cache_path)),
         partial(_shuffle, shuffle_buffer=shuffle_buffer, seed=seed, epoch=epoch),
-        webdataset.batched(batch_size, collation_fn=_Collation(manifest), partial=not drop_last),
+        webdataset.batched(batch_size, collation_fn=_Collation(generation), partial=not drop_last),
     )
 
 
@@ -146,10 +148,10 @@ def _shuffle(samples: Iterator[Sample], *, shuffle_buffer: int, seed: int, epoch
 class _Collation:
     """Encoded samples to a `FrameBatch`; each is decoded straight into the memory of the batch."""
 
-    def __init__(self, manifest: StoreManifest) -> None:
-        self._frame_shape = manifest.frame_shape
-        self._suffix = image_suffix(manifest.encoding)
-        self._codec = make_codec(manifest.encoding)  # it can be pickled, for spawned workers
+    def __init__(self, generation: Generation) -> None:
+        self._frame_shape = generation.frame_shape
+        self._suffix = image_suffix(generation.encoding)
+        self._codec = make_codec(generation.encoding)  # it can be pickled, for spawned workers
 
     def __call__(self, samples: list[Sample]) -> FrameBatch:
         frames = np.empty((len(samples), *self._frame_shape), np.uint8)

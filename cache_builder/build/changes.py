@@ -2,25 +2,27 @@
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from cache_builder.discover import SourceVideo, discover_videos
 from cache_builder.stages import list_changes
 from cache_builder.video.opening import hash_file
-from frame_store.manifest import StoreManifest
+from frame_store.manifest import VideoEntry
 from frame_store.shared import raise_if_out_of_files, user_path
 
 
-def changes_since(manifest: StoreManifest, videos: Path) -> list[str]:
-    """`list_changes` from a cache to the folder `videos` as it is now. Files are read and hashed; nothing is decoded.
+def changes_since(entries: Sequence[VideoEntry], videos: Path) -> list[str]:
+    """`list_changes` from a cache, given by its table of videos, to the folder `videos` as it is now.
 
+    Files are read and hashed; nothing is decoded.
     A video that was unreadable when the cache was made has no hash in it, and counts as unchanged while it exists.
 
     Raises:
         InputFolderError: no such folder, no video in it.
         OSError: no more files can be opened.
     """
-    then = {video.path: video for video in manifest.videos}
+    then = {video.path: video for video in entries}
     now: dict[str, str | None] = {}
     for video in discover_videos(user_path(videos)):
         entry = then.get(video.relative_path)

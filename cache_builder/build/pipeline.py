@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from cache_builder.build.existing import ExistingCache, read_existing_cache
 from cache_builder.build.gather_stage import gather
 from cache_builder.build.inputs import Inputs, fingerprint, read_inputs
 from cache_builder.build.report import BuildReport, make_report
@@ -20,7 +21,6 @@ from cache_builder.errors import (
     VideoError,
     VideosNotWholeError,
 )
-from cache_builder.findings import ON_DEVICE_COUNT
 from cache_builder.folder_scan import forget_scans
 from cache_builder.gpu import DecoderChoice, choose_backend, choose_decoders
 from cache_builder.plan import make_selection
@@ -30,19 +30,15 @@ from cache_builder.stages import (
     DecodeStage,
     Workspace,
     library_versions,
-    list_changes,
     resolved,
-    setting_differences,
 )
 from cache_builder.video.decode import DecodeBackend
 from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import WorkerPool
-from frame_store.errors import CudaUnavailableError, StoreError
+from frame_store.errors import CudaUnavailableError
 from frame_store.files import publish_folder, write_file
-from frame_store.manifest import EncodingName, FileEntry, StoreManifest, read_manifest
-from frame_store.names import MANIFEST_NAME
+from frame_store.manifest import EncodingName
 from frame_store.shared import counted, listed, user_path
-from frame_store.verify import has_size
 
 _BYTES_PER_VALUE: Final[dict[EncodingName, tuple[float, float]]] = {
     "raw": (1.0, 1.0),
@@ -123,7 +119,7 @@ class _Build:
             return self._run()
 
     def _run(self) -> BuildReport:
-        existing = self._existing_manifest()
+        existing = self._existing_cache()
         started = time.monotonic()
         inputs = self._scan()
         decoders = self._choose_decoders(inputs)
@@ -131,10 +127,16 @@ class _Build:
         identity = self._identity(inputs, decoders)
         digest = fingerprint(inputs, self._config, decoders)
         if existing is not None:
-            if existing.fingerprint == digest and self._is_intact(existing):
+            videos = existing.videos
+            if (
+                existing.tree.generation.fingerprint == digest
+                and videos is not None
+                and not existing.broken_files
+            ):
                 self._workspace.remove_building(of=identity)
                 return make_report(
-                    existing,
+                    existing.tree.generation,
+                    videos,
                     output=printable(str(self._workspace.output)),
                     status="already complete",
                     passed_over=self._passed_over,
@@ -179,7 +181,7 @@ class _Build:
         if changed:
             forget_scans(workspace.scan_cache, [error.path for error in changed])
             digest = fingerprint(inputs.changed(decoded.videos), config, decoders)
-        manifest = gather(
+        generation, entries = gather(
             self._pool,
             workspace=workspace,
             config=config,
@@ -189,7 +191,8 @@ class _Build:
             progress=self._progress,
         )
         report = make_report(
-            manifest,
+            generation,
+            entries,
             output=printable(str(workspace.output)),
             status="built",
             passed_over=self._passed_over,
@@ -203,8 +206,8 @@ class _Build:
         workspace.remove_building(of=identity)
         return report
 
-    def _existing_manifest(self) -> StoreManifest | None:
-        """The manifest of the cache that exists at the output; None if nothing exists there."""
+    def _existing_cache(self) -> ExistingCache | None:
+        """The cache that exists at the output; None if nothing exists there."""
         output = self._workspace.output
         if not os.path.lexists(output):
             return None
@@ -213,14 +216,7 @@ class _Build:
         if not any(output.iterdir()):
             output.rmdir()
             return None
-        if not (output / MANIFEST_NAME).exists():
-            raise OutputError(
-                f"{output}: holds files that are no cache; give {{--out}} a folder that does not exist yet"
-            )
-        try:
-            return read_manifest(output)
-        except StoreError as error:
-            raise OutputError(f"{error}; move it away, or give another {{--out}}") from error
+        return read_existing_cache(output)
 
     def _scan(self) -> Inputs:
         num_scanned = 0
@@ -259,27 +255,11 @@ class _Build:
         }
 
     def _refuse_unless_overwriting(
-        self, existing: StoreManifest, inputs: Inputs, decoders: DecoderChoice
+        self, existing: ExistingCache, inputs: Inputs, decoders: DecoderChoice
     ) -> None:
         if self._overwrite:
             return
-        lines = [
-            f"{entry.name}: missing, or not {counted(entry.num_bytes, 'byte')} long"
-            for entry in self._broken_files(existing)
-        ]
-        lines += setting_differences(self._config.to_builtins(), existing.config)
-        found = {video.path: video.sha256 for video in existing.videos}
-        asked = {
-            path: None if digest.startswith("unreadable") else digest
-            for path, digest in inputs.identity().items()
-        }
-        lines += list_changes(found, asked)
-        on_device = {video.path for video in existing.videos if ON_DEVICE_COUNT in video.facts}
-        for path in sorted(on_device.symmetric_difference(decoders.paths.values())):
-            before, now = ("a GPU", "the CPU") if path in on_device else ("the CPU", "a GPU")
-            lines.append(f"video {path}: decoded by {before} there, by {now} now ({{--device}})")
-        if not lines:
-            lines.append("videos that were and are unreadable, now for another reason")
+        lines = existing.differences(self._config, inputs.identity(), on_device=decoders.paths.values())
         raise OutputError(
             listed(
                 f"{self._workspace.output}: already holds another cache, or a damaged one",
@@ -287,14 +267,6 @@ class _Build:
                 "give its settings to keep it, another {--out} to build beside it, or {--overwrite} to replace it",
             )
         )
-
-    def _broken_files(self, manifest: StoreManifest) -> list[FileEntry]:
-        """Files of the existing cache that are missing or have another length; `cache-verify` checks every byte."""
-        entries = [*manifest.files, *manifest.shards]
-        return [entry for entry in entries if not has_size(self._workspace.output, entry)]
-
-    def _is_intact(self, manifest: StoreManifest) -> bool:
-        return not self._broken_files(manifest)
 
     def _refuse_unless_storable(self, inputs: Inputs) -> None:
         """Refuse all videos at once whose scan alone shows that they are damaged or cannot be stored."""

@@ -6,7 +6,7 @@ import msgspec
 
 from cache_builder.discover import PassedOver
 from cache_builder.findings import ON_DEVICE_COUNT, find_copies
-from frame_store.manifest import Fidelity, StoreManifest, VideoEntry
+from frame_store.manifest import Fidelity, Generation, VideoEntry
 from frame_store.shared import counted
 
 _MAX_COPIES_TOLD = 3
@@ -39,7 +39,8 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_report(
-    manifest: StoreManifest,
+    generation: Generation,
+    videos: list[VideoEntry],
     *,
     output: str,
     status: Literal["built", "already complete"],
@@ -48,26 +49,26 @@ def make_report(
     seconds_decode: float = 0.0,
     seconds_gather: float = 0.0,
 ) -> BuildReport:
-    """The report of a finished cache."""
+    """The report of a finished cache of one generation, with its table of videos."""
     return BuildReport(
         output=output,
         status=status,
-        num_frames=manifest.num_frames,
-        num_bytes=sum(entry.num_bytes for entry in [*manifest.shards, *manifest.files]),
-        num_shards=len(manifest.shards),
-        num_frames_decoded_on_device=_num_frames_decoded_on_device(manifest),
+        num_frames=generation.num_frames,
+        num_bytes=generation.num_bytes,
+        num_shards=len(generation.shards),
+        num_frames_decoded_on_device=_num_frames_decoded_on_device(videos),
         seconds_scan=seconds_scan,
         seconds_decode=seconds_decode,
         seconds_gather=seconds_gather,
-        fidelity=manifest.fidelity,
+        fidelity=generation.fidelity,
         passed_over=passed_over,
-        copies=find_copies((video.path, video.sha256) for video in manifest.videos),
-        videos=manifest.videos,
+        copies=find_copies((video.path, video.sha256) for video in videos),
+        videos=videos,
     )
 
 
-def _num_frames_decoded_on_device(manifest: StoreManifest) -> int | None:
-    counts = [video.facts[ON_DEVICE_COUNT] for video in manifest.videos if ON_DEVICE_COUNT in video.facts]
+def _num_frames_decoded_on_device(videos: list[VideoEntry]) -> int | None:
+    counts = [video.facts[ON_DEVICE_COUNT] for video in videos if ON_DEVICE_COUNT in video.facts]
     return sum(counts) if counts else None
 
 

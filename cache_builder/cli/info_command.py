@@ -1,6 +1,7 @@
-"""The command `cache-info`: read the manifest, print it, or compare it with a folder of videos."""
+"""The command `cache-info`: read what a cache states about itself, print it, or compare it with a folder of videos."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -9,14 +10,16 @@ import msgspec
 from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, OneLineCommand, PathName, exit_codes, say
 from cache_builder.cli.info_text import info_text
 from frame_store import __version__
-from frame_store.manifest import StoreManifest, read_manifest
+from frame_store.manifest import VideoEntry, read_tree
 from frame_store.shared import counted
 
 
 @click.command("cache-info", cls=OneLineCommand)
 @click.version_option(__version__)
 @click.argument("cache", type=PathName(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="The whole manifest as JSON.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="The manifest, the generation and the table of videos as JSON."
+)
 @click.option("--videos", "list_videos", is_flag=True, help="A table with a line for every video.")
 @click.option(
     "--against",
@@ -25,27 +28,30 @@ from frame_store.shared import counted
     help="Compare with a folder of videos (or one) instead: name those that are new, changed or gone, and exit 1.",
 )
 def cache_info(cache: Path, as_json: bool, list_videos: bool, against: Path | None) -> None:
-    """Show what a cache holds and how it was made, from its manifest."""
+    """Show what a cache holds and how it was made, without reading a frame."""
     with exit_codes():
         from cache_builder.discover import printable
 
-        manifest = read_manifest(cache)
+        tree = read_tree(cache)
+        entries = tree.read_videos()
         if against is not None:
-            _say_changes(manifest, against, as_json=as_json)
+            _say_changes(entries, against, as_json=as_json)
         elif as_json:
-            say(msgspec.json.format(msgspec.json.encode(manifest), indent=1).decode())
+            stated = {"manifest": tree.manifest, "generation": tree.generation, "videos": entries}
+            say(msgspec.json.format(msgspec.json.encode(stated), indent=1).decode())
         else:
-            say(info_text(manifest, path=printable(str(cache)), list_videos=list_videos))
+            path = printable(str(cache))
+            say(info_text(tree.generation, entries, path=path, list_videos=list_videos))
 
 
-def _say_changes(manifest: StoreManifest, videos: Path, *, as_json: bool) -> None:
+def _say_changes(entries: Sequence[VideoEntry], videos: Path, *, as_json: bool) -> None:
     from cache_builder.build import changes_since
 
-    lines = changes_since(manifest, videos)
+    lines = changes_since(entries, videos)
     if as_json:
         say(msgspec.json.encode({"changes": lines}).decode())
     else:
-        unchanged = f"its {counted(len(manifest.videos), 'video')}, unchanged"
+        unchanged = f"its {counted(len(entries), 'video')}, unchanged"
         summary = counted(len(lines), "difference") if lines else unchanged
         say("\n".join([*lines, f"{videos}: {summary}"]))
     if lines:

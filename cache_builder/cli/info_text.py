@@ -1,51 +1,51 @@
-"""A manifest as text, for `cache-info`.
+"""A generation and its table of videos as text, for `cache-info`.
 
-`config` and `facts` of a manifest are informative. A manifest from another program may lack them or hold other values;
-the text then shows `unknown`.
+`config` and `facts` are informative. A cache of another program may lack them or hold other values; the text
+then shows `unknown`.
 """
 
 from collections.abc import Sequence
 from typing import Any, Final, TypeGuard
 
 from cache_builder.setting_names import UNKNOWN, setting_values
-from frame_store.manifest import StoreManifest, VideoEntry
+from frame_store.manifest import Generation, VideoEntry
 from frame_store.shared import chi2_of_uniform_shards, counted
 
 
-def info_text(manifest: StoreManifest, *, path: str, list_videos: bool = False) -> str:
+def info_text(
+    generation: Generation, videos: Sequence[VideoEntry], *, path: str, list_videos: bool = False
+) -> str:
     """Several lines: what is stored, how, from which videos, and how close stored frames are to the originals."""
-    height, width, _ = manifest.frame_shape
-    sizes = [shard.num_frames for shard in manifest.shards]
-    num_bytes = sum(entry.num_bytes for entry in [*manifest.shards, *manifest.files])
+    height, width, _ = generation.frame_shape
+    sizes = [shard.num_frames for shard in generation.shards]
+    num_bytes = generation.num_bytes
     verdicts = {
-        verdict: sum(video.verdict == verdict for video in manifest.videos)
+        verdict: sum(video.verdict == verdict for video in videos)
         for verdict in ("whole", "damaged", "unreadable")
     }
     lines = [
-        f"{path}: {counted(manifest.num_frames, 'frame')} of {height}x{width} RGB "
-        f"from {counted(len(manifest.videos), 'video')}",
-        f"  size       {height}x{width} (height x width), {_settings_text(manifest, 'resize', 'crop-aspect')}",
-        f"  frames     {_settings_text(manifest, 'stride', 'fps', 'frames-per-shard')}",
+        f"{path}: {counted(generation.num_frames, 'frame')} of {height}x{width} RGB "
+        f"from {counted(len(videos), 'video')}",
+        f"  size       {height}x{width} (height x width), {_settings_text(generation, 'resize', 'crop-aspect')}",
+        f"  frames     {_settings_text(generation, 'stride', 'fps', 'frames-per-shard')}",
         f"  videos     {', '.join(f'{count} {verdict}' for verdict, count in verdicts.items() if count)}",
-        f"  stored as  {manifest.container}, {_encoding_text(manifest)}, layout {manifest.layout}, "
-        f"seed {manifest.seed}",
+        f"  stored as  {generation.container}, {_encoding_text(generation)}, layout {generation.layout}, "
+        f"seed {generation.seed}",
         f"  shards     {len(sizes)} of {_range_text(sizes)}, chi2 of uniform shard choice "
         f"{chi2_of_uniform_shards(sizes):.3g}",
-        f"  on disk    {num_bytes / 1e6:.1f} MB, {num_bytes / manifest.num_frames:.0f} bytes a frame",
+        f"  on disk    {num_bytes / 1e6:.1f} MB, {num_bytes / generation.num_frames:.0f} bytes a frame",
     ]
-    if manifest.fidelity is not None and manifest.fidelity.psnr_db_of_mean_error is not None:
+    if generation.fidelity is not None and generation.fidelity.psnr_db_of_mean_error is not None:
         lines.append(
-            f"  fidelity   PSNR {manifest.fidelity.psnr_db_of_mean_error:.1f} dB over "
-            f"{counted(manifest.fidelity.num_frames_sampled, 'frame')}, "
-            f"worst {manifest.fidelity.psnr_db_worst_frame:.1f} dB"
+            f"  fidelity   PSNR {generation.fidelity.psnr_db_of_mean_error:.1f} dB over "
+            f"{counted(generation.fidelity.num_frames_sampled, 'frame')}, "
+            f"worst {generation.fidelity.psnr_db_worst_frame:.1f} dB"
         )
     lines += [
-        f"  made with  {', '.join(f'{name} {version}' for name, version in manifest.library_versions.items())}",
-        f"  fingerprint {manifest.fingerprint}",
+        f"  made with  {', '.join(f'{name} {version}' for name, version in generation.library_versions.items())}",
+        f"  fingerprint {generation.fingerprint}",
     ]
-    shown = (
-        manifest.videos if list_videos else [video for video in manifest.videos if video.verdict != "whole"]
-    )
+    shown = videos if list_videos else [video for video in videos if video.verdict != "whole"]
     return "\n".join([*lines, *videos_table(shown)])
 
 
@@ -69,8 +69,8 @@ def videos_table(videos: Sequence[VideoEntry]) -> list[str]:
     ]
 
 
-def _settings_text(manifest: StoreManifest, *names: str) -> str:
-    values = setting_values(manifest.config)
+def _settings_text(generation: Generation, *names: str) -> str:
+    values = setting_values(generation.config)
     return ", ".join(f"{name} {values.get(name, UNKNOWN)}" for name in names)
 
 
@@ -84,8 +84,8 @@ def _range_text(sizes: Sequence[int]) -> str:
     return counted(most, "frame") if least == most else f"{least} to {counted(most, 'frame')}"
 
 
-def _encoding_text(manifest: StoreManifest) -> str:
-    encoding = manifest.encoding
+def _encoding_text(generation: Generation) -> str:
+    encoding = generation.encoding
     if encoding.name == "jpeg":
         return f"jpeg quality {encoding.quality} chroma {encoding.chroma}"
     return encoding.name if encoding.level is None else f"{encoding.name} level {encoding.level}"

@@ -31,7 +31,8 @@ from frame_store.verify import verify_store
 def cache_verify(cache: Path, as_json: bool, repair: bool, videos: Path | None, workers: int | None) -> None:
     """Check every byte of a cache: hashes, checksums, index against shards, and plain readers on a sample.
 
-    With --repair, files that differ from the manifest are made again and replaced, and the whole cache is checked.
+    With --repair, files that differ from their recorded hashes are made again and replaced. Then the whole cache is
+    checked.
     """
     with exit_codes(), shown_progress() as progress:
         if not repair and (videos is not None or workers is not None):
@@ -42,7 +43,7 @@ def cache_verify(cache: Path, as_json: bool, repair: bool, videos: Path | None, 
             from cache_builder.repair import repair_cache
 
             for entry in repair_cache(cache, videos, workers=workers or num_usable_cpus(), progress=progress):
-                progress.note(f"{entry.name}: made again, equal to the manifest's hash")
+                progress.note(f"{entry.name}: made again, with the recorded hash")
         num_frames = read_manifest(cache).num_frames
         progress.start("verify", num_frames, "frames")
         result = verify_store(cache, progress=progress.advance)

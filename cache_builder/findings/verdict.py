@@ -83,9 +83,14 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
             return np.zeros(0, np.int64)
         return VideoFrames(self.scan, self.receipts).packets_lost
 
+    @property
+    def pts_seconds(self) -> npt.NDArray[np.float64]:
+        """Of all decoded frames in output order, stored or not; NaN where a frame has no pts."""
+        return output_pts_seconds(self.scan, self.receipts)
+
     def sources(self, video_id: int) -> npt.NDArray[np.void]:
         """The stored frames in output order, `SOURCE_DTYPE`."""
-        pts_seconds = output_pts_seconds(self.scan, self.receipts)
+        pts_seconds = self.pts_seconds
         parts = []
         for first, unit, receipt in zip(self.first_ordinals, self.unit_numbers, self.receipts, strict=True):
             kept = receipt.kept_rows
@@ -208,7 +213,7 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
 
     def _pts_seconds(self) -> npt.NDArray[np.float64]:
         """Timestamps of all decoded frames, empty where none has one."""
-        pts_seconds = output_pts_seconds(self.scan, self.receipts)
+        pts_seconds = self.pts_seconds
         return np.zeros(0) if np.isnan(pts_seconds).all() else pts_seconds
 
     def _end_seconds(self) -> float | None:

@@ -35,9 +35,11 @@ class SpillDamagedError(Exception):
 
 
 class ShardJob(msgspec.Struct, frozen=True, kw_only=True):
-    """Write shard `shard_id`, frames [first_frame_id, end_frame_id) of the plan in `building`."""
+    """Write shard `shard_id`, frames [first_frame_id, end_frame_id) of the plan in `building`, into `folder`."""
 
     building: Path
+    folder: Path
+    """The folder of the generation."""
     config: BuildConfig
     shard_id: int
     first_frame_id: int
@@ -55,7 +57,7 @@ class ShardJob(msgspec.Struct, frozen=True, kw_only=True):
             SpillDamagedError: the spill was changed after it was written.
             OSError: disk full or failing.
         """
-        path = self.building / "cache" / shard_name(self.config.format, self.shard_id)
+        path = self.folder / shard_name(self.config.format, self.shard_id)
         receipt = _ReceiptFile(self.building, self.shard_id)
         earlier = receipt.read_if_intact(path)
         if earlier is not None:

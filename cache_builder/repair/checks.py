@@ -9,41 +9,43 @@ import msgspec
 from cache_builder.errors import RepairError
 from cache_builder.progress import Progress
 from cache_builder.settings import BuildConfig
-from frame_store.manifest import FileEntry, StoreManifest
+from frame_store.manifest import CacheTree, FileEntry, Generation
 from frame_store.verify import check_file
 
 REBUILD: Final = "build the cache again: cache-build"
 
 
-def broken_files(cache: Path, manifest: StoreManifest, progress: Progress) -> list[FileEntry]:
-    """The files whose size or hash differs from the manifest."""
-    entries = [*manifest.files, *manifest.shards]
+def broken_files(tree: CacheTree, progress: Progress) -> list[FileEntry]:
+    """The files whose size or hash differs from the recorded one, with their names inside the generation."""
+    entries = [*tree.generation.files, *tree.generation.shards]
     progress.start("check", len(entries), "files")
     broken = []
     for entry in entries:
-        if check_file(cache, entry):
+        if check_file(tree.store_path, entry.inside(tree.folder)):
             broken.append(entry)
         progress.advance(1)
     return broken
 
 
-def config_of(manifest: StoreManifest) -> BuildConfig:
-    """The settings that a cache was built with.
+def config_of(generation: Generation) -> BuildConfig:
+    """The settings that a generation was built with.
 
     Raises:
-        RepairError: no build has such settings, or they contradict the rest of the manifest.
+        RepairError: no build has such settings, or they contradict the rest of `generation.json`.
     """
     try:
-        config = msgspec.convert(manifest.config, BuildConfig)
+        config = msgspec.convert(generation.config, BuildConfig)
     except msgspec.ValidationError as error:
-        raise RepairError(f"config of the manifest is not one of this version: {error}; {REBUILD}") from error
+        raise RepairError(
+            f"config of generation.json is not one of this version: {error}; {REBUILD}"
+        ) from error
     of_config = (config.format, config.encoding, config.frame_shape, config.layout, config.seed)
     of_frames = (
-        *(manifest.container, manifest.encoding, manifest.frame_shape),
-        *(manifest.layout, manifest.seed),
+        *(generation.container, generation.encoding, generation.frame_shape),
+        *(generation.layout, generation.seed),
     )
     if of_config != of_frames:
-        raise RepairError(f"config of the manifest contradicts the rest of it; {REBUILD}")
+        raise RepairError(f"config of generation.json contradicts the rest of it; {REBUILD}")
     return config
 
 

@@ -1,9 +1,9 @@
 """`repair_cache`: damaged files of a cache made again, bit for bit.
 
-The manifest has the size and SHA-256 of every file. Only files that differ from it are made again: shards from the
-videos of their frames, the index from the shards, and the other files from the index. A new file must have the SHA-256
-of the manifest; then it replaces the damaged one by a rename. So a repair can be killed at any moment and run again,
-and it cannot add damage.
+`generation.json` has the size and SHA-256 of every file. Only files that differ from it are made again: shards from the
+videos of their frames, the index from the shards, the table of videos from the report of the build, the times of frames
+that are not stored from the videos, and the other files from the index. A new file must have the recorded SHA-256; then
+it replaces the damaged one by a rename. So a repair can be killed at any moment and run again. It cannot add damage.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +22,9 @@ from cache_builder.plan import ShardPlan, plan_shards
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.repair.checks import REBUILD, broken_files, config_of, require_place
 from cache_builder.repair.index_rows import IndexRows
+from cache_builder.repair.needed_videos import NeededVideos
+from cache_builder.repair.source_order import SourceOrderRepair
+from cache_builder.repair.videos_table import videos_of
 from cache_builder.stages import (
     DecodeResult,
     DecodeStage,
@@ -29,19 +32,20 @@ from cache_builder.stages import (
     json_differences,
     library_versions,
     resolved,
+    write_files_of_index,
     write_index,
     write_plan,
     write_shards,
-    write_zarr_files,
+    write_videos,
 )
 from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import WorkerPool
 from frame_store.containers import ShardReceipt
-from frame_store.errors import StoreFormatError
+from frame_store.errors import StoreDamagedError, StoreFormatError
 from frame_store.files import sync_path
 from frame_store.index import FrameIndex, open_index
-from frame_store.manifest import FileEntry, StoreManifest, read_manifest
-from frame_store.names import INDEX_NAME
+from frame_store.manifest import CacheTree, FileEntry, read_tree
+from frame_store.names import GENERATION_NAME, INDEX_NAME, VIDEOS_NAME, manifest_name
 from frame_store.shared import counted, listed, user_path
 from frame_store.verify import check_file
 
@@ -51,14 +55,16 @@ def repair_cache(
 ) -> list[FileEntry]:
     """Make the damaged files of the cache at `cache` again, shards from the videos of `videos`, a folder or a video.
 
-    Returns the files that were damaged; an empty list means that every file matched the manifest. Videos are read only
-    if a shard is damaged. A repair needs disk space for the damaged shards, and for all stored frames of every video
-    that has frames in them.
+    Returns the files that were damaged, with their paths inside the cache; an empty list means that every file had its
+    recorded hash. Videos are read only if a shard is damaged, or `source_pts.npy` of a cache that does not store all
+    frames. A repair needs disk space for the damaged shards, and for
+    all stored frames of every video that has frames in them.
 
     Raises:
         StoreNotFoundError: no cache exists at this path.
-        RepairError: the manifest is damaged; videos are needed and none are given; the cache was made with other
-            versions of the libraries, or a GPU decoded the needed videos; or a new file does not match the manifest.
+        RepairError: the manifest, `generation.json`, or the table of videos without the report of the build, is
+            damaged; videos are needed and none are given; the cache was made with other versions of the libraries, or a
+            GPU decoded the needed videos; or a new file has another hash than the recorded one.
         VideosNotWholeError: needed videos are missing or have changed since the cache was made.
         InputFolderError: no such folder, no video in it.
         OutputError: a build or another repair is running on it, or left unfinished work of another kind.
@@ -66,38 +72,44 @@ def repair_cache(
     """
     cache = user_path(cache)
     try:
-        manifest = read_manifest(cache)
+        tree = _read_tree(cache)
         cache = resolved(cache)
         if videos is not None:
             videos = source_path(videos)
             discover_videos(videos)  # a wrong path is an error even if no video is needed
         workspace = Workspace(cache)
         with workspace.locked(if_not_writable="copy the cache to a place that can be, and repair it there"):
-            broken = broken_files(cache, manifest, progress or NoProgress())
+            broken = broken_files(tree, progress or NoProgress())
             if broken:
                 _Repair(
-                    manifest,
+                    tree,
                     broken,
                     videos=videos,
                     workspace=workspace,
                     workers=workers,
                     progress=progress or NoProgress(),
                 ).run()
-            return broken
-    except StoreFormatError as error:
-        raise RepairError(
-            f"{error}\nonly the manifest states what the other files must be; move {cache} away and {REBUILD}"
-        ) from error
+            return [entry.inside(tree.folder) for entry in broken]
     except OSError as error:
         raise MachineError(
             f"{error.filename or cache}: {error.strerror or error}; the same command resumes"
         ) from error
 
 
+def _read_tree(cache: Path) -> CacheTree:
+    try:
+        return read_tree(cache)
+    except (StoreFormatError, StoreDamagedError) as error:
+        raise RepairError(
+            f"{error}\nonly {manifest_name(0)} and {GENERATION_NAME} state what the other files must be; "
+            f"move {cache} away and {REBUILD}"
+        ) from error
+
+
 class _Repair:
     def __init__(
         self,
-        manifest: StoreManifest,
+        tree: CacheTree,
         broken: Sequence[FileEntry],
         *,
         videos: Path | None,
@@ -105,57 +117,74 @@ class _Repair:
         workers: int,
         progress: Progress,
     ) -> None:
-        self._manifest = manifest
+        self._generation = generation = tree.generation
+        self._folder = tree.folder
+        self._place = workspace.output / tree.folder
+        self._made = workspace.cache / tree.folder
         self._broken = broken
         self._videos = videos
         self._workspace = workspace
         self._workers = workers
         self._progress = progress
-        self._config = config_of(manifest)
+        self._config = config_of(generation)
         self._broken_names = {entry.name for entry in broken}
         self._broken_shard_ids = [
-            shard_id for shard_id, shard in enumerate(manifest.shards) if shard.name in self._broken_names
+            shard_id for shard_id, shard in enumerate(generation.shards) if shard.name in self._broken_names
         ]
+        self._entries = videos_of(tree, report=workspace.report, broken=self._broken_names)
+        self._source_order = SourceOrderRepair(
+            cache=workspace.output,
+            entries=self._entries,
+            broken=broken,
+            is_shuffled=generation.layout == "shuffled",
+            videos=videos,
+            workers=workers,
+            progress=progress,
+        )
 
     def run(self) -> None:
-        manifest, workspace = self._manifest, self._workspace
+        generation, workspace = self._generation, self._workspace
         plan = self._plan()
         if self._broken_shard_ids:
             self._require_decodable(plan, self._broken_shard_ids)
+        self._source_order.require_videos()
         for entry in self._broken:
-            require_place(workspace.output, entry)
+            require_place(workspace.output, entry.inside(self._folder))
         identity = {
-            "repair of": manifest.fingerprint,
-            "library_versions": manifest.library_versions,
+            "repair of": generation.fingerprint,
+            "library_versions": generation.library_versions,
         }
         workspace.claim(identity, overwrite=False, to_discard="remove that folder")
+        self._made.mkdir(exist_ok=True)
         try:
             self._make_again(plan)
         except (RepairError, VideosNotWholeError):
             workspace.remove_building(of=identity)  # the same call would fail again
             raise
         for entry in self._broken:
-            sync_path(workspace.cache / entry.name)
-            place = workspace.output / entry.name
-            (workspace.cache / entry.name).replace(place)
+            sync_path(self._made / entry.name)
+            place = self._place / entry.name
+            (self._made / entry.name).replace(place)
             sync_path(place.parent)
         workspace.remove_building(of=identity)
 
     def _make_again(self, plan: ShardPlan) -> None:
-        """Write all broken files into `workspace.cache`, and check them."""
-        workspace = self._workspace
+        """Write all broken files into the folder of the generation in `workspace.cache`, and check them."""
         if self._broken_shard_ids:
             self._write_shards(plan, self._broken_shard_ids)
         if self._index_is_broken and not self._make_index_of_shards(plan):
-            every_shard = range(len(self._manifest.shards))
+            every_shard = range(len(self._generation.shards))
             self._require_decodable(plan, every_shard)
             self._write_shards(plan, every_shard)
             self._write_index(self._written_rows(shard_id) for shard_id in every_shard)
-        others = self._broken_names - {shard.name for shard in self._manifest.shards} - {INDEX_NAME}
-        if others and self._config.format == "zarr":  # no build puts other files into a tar cache
-            where = workspace.cache if self._index_is_broken else workspace.output
-            index = open_index(where, num_frames=self._manifest.num_frames)
-            write_zarr_files(workspace.cache, self._config, index)
+        if VIDEOS_NAME in self._broken_names:
+            write_videos(self._made, self._entries)
+        shard_names = {shard.name for shard in self._generation.shards}
+        if self._broken_names - shard_names - {INDEX_NAME, VIDEOS_NAME}:
+            where = self._made if self._index_is_broken else self._place
+            index = open_index(where, num_frames=self._generation.num_frames)
+            write_files_of_index(self._made, self._config, index)
+            self._source_order.write(self._made, index)
         self._require_right()
 
     @property
@@ -163,15 +192,20 @@ class _Repair:
         return INDEX_NAME in self._broken_names
 
     def _make_index_of_shards(self, plan: ShardPlan) -> bool:
-        """Write the index from the intact and the new shards; returns whether it matches the manifest."""
-        manifest, workspace = self._manifest, self._workspace
+        """Write the index from the intact and the new shards; returns whether it has the recorded hash."""
+        generation = self._generation
         intact = IndexRows(
-            workspace.output, manifest=manifest, config=self._config, plan=plan, broken=self._broken_names
+            self._place,
+            generation=generation,
+            videos=self._entries,
+            config=self._config,
+            plan=plan,
+            broken=self._broken_names,
         )
-        self._progress.start("index", manifest.num_frames, "frames")
+        self._progress.start("index", generation.num_frames, "frames")
 
         def rows_of_shards() -> Iterator[FrameIndex]:
-            for shard_id, shard in enumerate(manifest.shards):
+            for shard_id, shard in enumerate(generation.shards):
                 is_broken = shard.name in self._broken_names
                 yield self._written_rows(shard_id) if is_broken else intact.of_shard(shard_id)
                 self._progress.advance(shard.num_frames)
@@ -180,12 +214,10 @@ class _Repair:
             self._write_index(rows_of_shards())
         except ValueError:
             return False
-        return not any(
-            check_file(workspace.cache, entry) for entry in self._broken if entry.name == INDEX_NAME
-        )
+        return not any(check_file(self._made, entry) for entry in self._broken if entry.name == INDEX_NAME)
 
     def _write_index(self, rows_of_shards: Iterable[FrameIndex]) -> None:
-        write_index(self._workspace, rows_of_shards, num_frames=self._manifest.num_frames)
+        write_index(self._made, rows_of_shards, num_frames=self._generation.num_frames)
 
     def _written_rows(self, shard_id: int) -> FrameIndex:
         """Rows of a shard that was written again."""
@@ -193,8 +225,8 @@ class _Repair:
         return rows
 
     def _plan(self) -> ShardPlan:
-        plan = plan_shards([video.num_frames_stored for video in self._manifest.videos], self._config)
-        if plan.shard_sizes.tolist() != [shard.num_frames for shard in self._manifest.shards]:
+        plan = plan_shards([video.num_frames_stored for video in self._entries], self._config)
+        if plan.shard_sizes.tolist() != [shard.num_frames for shard in self._generation.shards]:
             raise RepairError(
                 f"{self._workspace.output}: its shards are not those of its settings; {REBUILD}"
             )
@@ -202,7 +234,7 @@ class _Repair:
 
     def _needed_videos(self, plan: ShardPlan, shard_ids: Iterable[int]) -> list[int]:
         """video_id of every video that has frames in these shards, in order."""
-        ends = np.cumsum([video.num_frames_stored for video in self._manifest.videos])
+        ends = np.cumsum([video.num_frames_stored for video in self._entries])
         starts = plan.shard_starts
         found: set[int] = set()
         for shard_id in shard_ids:
@@ -213,7 +245,7 @@ class _Repair:
     def _require_decodable(self, plan: ShardPlan, shard_ids: Sequence[int]) -> None:
         """Refuse early what cannot give the same shards again: no videos, frames from a GPU, other library versions."""
         if self._videos is None:
-            names = [self._manifest.shards[shard_id].name for shard_id in self._broken_shard_ids] or [
+            names = [self._generation.shards[shard_id].name for shard_id in self._broken_shard_ids] or [
                 INDEX_NAME
             ]
             raise RepairError(
@@ -222,11 +254,7 @@ class _Repair:
                 "{--videos DIR}"
             )
         needed = self._needed_videos(plan, shard_ids)
-        by_gpu = [
-            self._manifest.videos[row].path
-            for row in needed
-            if ON_DEVICE_COUNT in self._manifest.videos[row].facts
-        ]
+        by_gpu = [self._entries[row].path for row in needed if ON_DEVICE_COUNT in self._entries[row].facts]
         if by_gpu:
             others = f" and {counted(len(by_gpu) - 1, 'other')}" if by_gpu[1:] else ""
             raise RepairError(
@@ -243,20 +271,20 @@ class _Repair:
             )
 
     def _other_versions(self) -> list[str]:
-        """One line for each library whose version differs from the manifest."""
+        """One line for each library whose version differs from the recorded one."""
         installed = library_versions(DecoderChoice())
         recorded = {
             name: version
-            for name, version in self._manifest.library_versions.items()
+            for name, version in self._generation.library_versions.items()
             if name not in {"GPU", "torch"}  # a GPU decoded none of the needed videos
         }
         return [line.replace("asked for", "installed here") for line in json_differences(installed, recorded)]
 
     def _write_shards(self, plan: ShardPlan, shard_ids: Sequence[int]) -> None:
-        manifest, workspace = self._manifest, self._workspace
+        workspace = self._workspace
         decoded = self._decode(self._needed_videos(plan, shard_ids))
         parts = []
-        for video_id, (entry, video) in enumerate(zip(manifest.videos, decoded.videos, strict=True)):
+        for video_id, (entry, video) in enumerate(zip(self._entries, decoded.videos, strict=True)):
             if isinstance(video, DecodedVideo):
                 sources = video.sources(video_id)
                 if len(sources) != entry.num_frames_stored:
@@ -267,14 +295,22 @@ class _Repair:
                 parts.append(sources)
             else:
                 parts.append(np.zeros(entry.num_frames_stored, SOURCE_DTYPE))  # none of its frames is needed
-        names = PlanNames(videos=[entry.path for entry in manifest.videos], units=decoded.unit_names)
-        write_plan(workspace, self._config.format, plan, np.concatenate(parts), names)
+        names = PlanNames(videos=[entry.path for entry in self._entries], units=decoded.unit_names)
+        write_plan(
+            workspace,
+            plan,
+            folder=self._folder,
+            container=self._config.format,
+            sources=np.concatenate(parts),
+            names=names,
+        )
         num_frames = int(plan.shard_sizes[list(shard_ids)].sum())
         self._progress.start("gather", num_frames, "frames")
         with WorkerPool[ShardJob, ShardReceipt](num_workers=self._workers) as pool:
             write_shards(
                 pool,
                 workspace,
+                folder=self._folder,
                 config=self._config,
                 plan=plan,
                 shard_ids=shard_ids,
@@ -303,41 +339,26 @@ class _Repair:
 
     def _scan(self, needed: list[int]) -> tuple[list[VideoScan | VideoError], list[Path]]:
         """Scans of the needed videos, errors for the others, and all paths, by `video_id`."""
-        entries = self._manifest.videos
         assert self._videos is not None  # `_require_decodable` has refused that
-        videos = {video.relative_path: video for video in discover_videos(self._videos)}
-        problems = [f"{entries[row].path}: missing" for row in needed if entries[row].path not in videos]
-        found = [videos[entries[row].path] for row in needed if entries[row].path in videos]
-        self._progress.start("scan", len(found), "videos")
-        scans: list[VideoScan | VideoError] = [VideoError(entry.path, "not needed") for entry in entries]
-        rows = {entry.path: row for row, entry in enumerate(entries)}
+        videos = NeededVideos(self._videos, self._entries, needed)
+        self._progress.start("scan", len(videos.found), "videos")
         # No scan cache: it recognizes files by size and time, but in a repair every byte must be the same.
         with WorkerPool[Any, Any](num_workers=self._workers) as pool:
-            found_scans = scan_videos(found, cache_path=None, pool=pool)
-        for video, scan in zip(found, found_scans, strict=True):
-            row = rows[video.relative_path]
-            if isinstance(scan, VideoError):
-                problems.append(str(scan))
-            elif scan.facts.sha256 != entries[row].sha256:
-                problems.append(f"{video.relative_path}: changed since (its sha256 differs)")
-            else:
-                scans[row] = scan
-        if problems:
-            raise VideosNotWholeError(
-                sorted(problems),
-                fault=f"in {self._videos} are not those that the cache was made from",
-                remedy=f"give the folder that holds them, or {REBUILD}",
-            )
+            scans = videos.check(scan_videos(list(videos.found.values()), cache_path=None, pool=pool))
         unused = self._videos
-        return scans, [videos[entry.path].path if entry.path in videos else unused for entry in entries]
+        return (
+            [scans.get(row, VideoError(entry.path, "not needed")) for row, entry in enumerate(self._entries)],
+            [
+                videos.found[row].path if row in videos.found else unused
+                for row, _ in enumerate(self._entries)
+            ],
+        )
 
     def _require_right(self) -> None:
-        """Check that all new files match the manifest, before any of them replaces a damaged one."""
-        wrong = [entry.name for entry in self._broken if check_file(self._workspace.cache, entry)]
+        """Check that all new files have their recorded hashes, before any of them replaces a damaged one."""
+        wrong = [entry.name for entry in self._broken if check_file(self._made, entry)]
         if wrong:
-            what = (
-                f"{self._workspace.output}: {', '.join(wrong[:10])}: the new files differ from the manifest"
-            )
+            what = f"{self._workspace.output}: {', '.join(wrong[:10])}: the new files differ from the recorded hashes"
             if versions := self._other_versions():
                 remedy = f"nothing was replaced; install those, or {REBUILD}"
                 raise RepairError(listed(f"{what}, with other versions", versions, remedy))

@@ -7,7 +7,13 @@ from cache_builder.stages.identity import (
     list_changes,
     setting_differences,
 )
-from cache_builder.stages.shards import write_index, write_plan, write_shards, write_zarr_files
+from cache_builder.stages.other_files import (
+    write_files_of_index,
+    write_index,
+    write_other_files,
+    write_videos,
+)
+from cache_builder.stages.shards import write_plan, write_shards
 from cache_builder.stages.workspace import Workspace, resolved
 
 __all__ = [
@@ -19,8 +25,10 @@ __all__ = [
     "list_changes",
     "resolved",
     "setting_differences",
+    "write_files_of_index",
     "write_index",
+    "write_other_files",
     "write_plan",
     "write_shards",
-    "write_zarr_files",
+    "write_videos",
 ]

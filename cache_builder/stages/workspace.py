@@ -7,7 +7,7 @@ CACHE.building/        everything of an unfinished build; removed when it is don
     spill/             encoded frames and receipts of decoded units
     plan/              sources.npy, source_of_frame.npy: the shard plan
     receipts/          one per finished shard
-    cache/             the cache itself, in the making
+    cache/             the cache itself, in the making: gen-.../, and at last manifest-0000.json
 CACHE.scan             scan cache       CACHE.report.json  last report       CACHE.lock  held while building
 ```
 """

@@ -17,7 +17,7 @@ BUFFER_BYTES: Final = 1 << 20
 
 
 class ShardReceipt(msgspec.Struct, frozen=True, kw_only=True):
-    """Size and hash of a finished shard file, for the manifest."""
+    """Size and hash of a finished shard file, for `generation.json`."""
 
     num_frames: int
     num_bytes: int

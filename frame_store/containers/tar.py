@@ -5,7 +5,7 @@ import json
 import math
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, BinaryIO, Final, TypeAlias
 
@@ -22,7 +22,7 @@ from frame_store.containers.shards import (
 )
 from frame_store.files import OpenFile, open_inside
 from frame_store.index import FrameIndex, max_payload_bytes
-from frame_store.manifest import Encoding, StoreManifest
+from frame_store.manifest import Encoding, Generation
 from frame_store.names import frame_key
 from frame_store.npy import npy_header, read_npy_header
 from frame_store.shared import counted
@@ -129,14 +129,19 @@ class TarShardWriter:
 
 
 def check_tar_shard(
-    file: OpenFile, *, rows: FrameIndex, first_frame_id: int, manifest: StoreManifest
+    file: OpenFile,
+    *,
+    rows: FrameIndex,
+    first_frame_id: int,
+    generation: Generation,
+    video_paths: Sequence[str],
 ) -> Iterator[str]:
     """One line for each frame whose headers or `.json` differ from the index, and one for a wrong end of the archive.
 
     `index.npy` has the places of the payloads, so every other byte of the shard has one place and one meaning. After
     this check, any reader of tar files may open the shard: no header makes it read, allocate or follow anything else.
 
-    `rows` are the shard's rows of the index, which `find_row_problem` has found sound.
+    `rows` are the shard's rows of the index, which `find_row_problem` has found sound; `video_paths` are by video_id.
     """
     end = 0
     for slot, row in enumerate(rows):
@@ -144,19 +149,19 @@ def check_tar_shard(
         try:
             gap = _Gap(file, end, int(row["byte_offset"]))
             if slot:
-                gap.skip_json(frame_id - 1, rows[slot - 1], manifest)
+                gap.skip_json(frame_id - 1, rows[slot - 1], video_paths)
         except ValueError as error:
             yield f"frame {frame_id - bool(slot)}: {error}"
         else:
             try:
-                gap.skip_image_header(frame_id, row, manifest)
+                gap.skip_image_header(frame_id, row, generation)
             except ValueError as error:
                 yield f"frame {frame_id}: {error}"
         end = int(row["byte_offset"]) + int(row["byte_length"])
     last_id = first_frame_id + len(rows) - 1
     try:
         gap = _Gap(file, end, os.fstat(file.number).st_size)
-        gap.skip_json(last_id, rows[-1], manifest)
+        gap.skip_json(last_id, rows[-1], video_paths)
     except ValueError as error:
         yield f"frame {last_id}: {error}"
     else:
@@ -181,14 +186,14 @@ class _Gap:
     def is_zero(self) -> bool:
         return not any(self._bytes[self._position :])
 
-    def skip_json(self, frame_id: int, row: np.void, manifest: StoreManifest) -> None:
+    def skip_json(self, frame_id: int, row: np.void, video_paths: Sequence[str]) -> None:
         """The padding after a frame's image, then its `.json` member and the padding after that."""
         self._skip_padding()
         num_bytes = _member_size(self._take(tarfile.BLOCKSIZE), json_member(frame_id))
         record = FrameRecord(
             frame_id=frame_id,
             video_id=int(row["video_id"]),
-            video_path=manifest.videos[row["video_id"]].path,
+            video_path=video_paths[row["video_id"]],
             frame_in_video=int(row["frame_in_video"]),
             pts_seconds=float(row["pts_seconds"]),
         )
@@ -197,13 +202,13 @@ class _Gap:
             raise ValueError(f"its .json differs from index.npy: expected {expected.encoded().decode()}")
         self._skip_padding()
 
-    def skip_image_header(self, frame_id: int, row: np.void, manifest: StoreManifest) -> None:
+    def skip_image_header(self, frame_id: int, row: np.void, generation: Generation) -> None:
         """The header of a frame's image, which ends where the payload begins."""
-        num_bytes = _member_size(self._take(tarfile.BLOCKSIZE), image_member(frame_id, manifest.encoding))
-        if image_suffix(manifest.encoding) == "npy":
+        num_bytes = _member_size(self._take(tarfile.BLOCKSIZE), image_member(frame_id, generation.encoding))
+        if image_suffix(generation.encoding) == "npy":
             header = io.BytesIO(self._take(self.num_left))
             shape, dtype = read_npy_header(header)
-            if shape != manifest.frame_shape or dtype != np.uint8 or header.read(1):
+            if shape != generation.frame_shape or dtype != np.uint8 or header.read(1):
                 raise ValueError(f"its .npy header has {dtype} of shape {shape}")
             num_bytes -= header.tell()
         if self.num_left or num_bytes != row["byte_length"]:
@@ -222,27 +227,25 @@ class _Gap:
         return self._bytes[self._position - num_bytes : self._position]
 
 
-def tar_shard_rows(
-    store_path: Path, *, manifest: StoreManifest, shard_id: int, first_frame_id: int
-) -> FrameIndex:
+def tar_shard_rows(folder: Path, *, generation: Generation, shard_id: int, first_frame_id: int) -> FrameIndex:
     """The rows of the index for a tar shard, shape (frames of the shard,), of `INDEX_DTYPE`, read out of the shard.
 
-    For a cache whose index is damaged. The caller has checked that the shard has the hash of the manifest; still, each
+    For a cache whose index is damaged. The caller has checked that the shard has the recorded hash; still, each
     size in it is checked before it is used.
 
     Raises:
         ValueError: the shard does not follow FORMAT.md section 5.
         OSError: the shard cannot be read, or is a link.
     """
-    shard = manifest.shards[shard_id]
+    shard = generation.shards[shard_id]
     rows = empty_rows(shard_id, shard.num_frames)
-    max_bytes = max_payload_bytes(manifest)
-    descriptor = open_inside(store_path, shard.name)
+    max_bytes = max_payload_bytes(generation)
+    descriptor = open_inside(folder, shard.name)
     with os.fdopen(os.dup(descriptor.number), "rb") as file:
         for slot, row in enumerate(rows):
             frame_id = first_frame_id + slot
-            end = _enter_member(file, image_member(frame_id, manifest.encoding))
-            if image_suffix(manifest.encoding) == "npy":
+            end = _enter_member(file, image_member(frame_id, generation.encoding))
+            if image_suffix(generation.encoding) == "npy":
                 read_npy_header(file)
             row["byte_offset"] = file.tell()
             payload = read_exactly(file, end - file.tell(), at_most=max_bytes)

@@ -23,7 +23,7 @@ from frame_store.containers.shards import (
 )
 from frame_store.files import OpenFile, open_inside, read_inside
 from frame_store.index import FrameIndex, max_payload_bytes
-from frame_store.manifest import Encoding, StoreManifest
+from frame_store.manifest import Encoding, Generation
 from frame_store.names import INDEX_DTYPE, ZARR_FOLDER
 from frame_store.shared import counted, raise_if_out_of_files
 
@@ -67,7 +67,7 @@ class ZarrShardWriter:
 
 
 def write_zarr_metadata(
-    store_path: Path,
+    folder: Path,
     *,
     index: FrameIndex,
     frame_shape: tuple[int, int, int],
@@ -81,9 +81,9 @@ def write_zarr_metadata(
     import zarr
     from zarr.codecs import ZstdCodec
 
-    for leftover in (store_path / ZARR_FOLDER).rglob("zarr.json"):
+    for leftover in (folder / ZARR_FOLDER).rglob("zarr.json"):
         leftover.unlink()  # of an earlier call that was interrupted
-    group = zarr.create_group(store_path / ZARR_FOLDER, zarr_format=3, overwrite=False)
+    group = zarr.create_group(folder / ZARR_FOLDER, zarr_format=3, overwrite=False)
     compressor = ZstdCodec(level=encoding.level) if encoding.level is not None else None
     options: dict[str, Any] = {"filters": None, "fill_value": 0, "config": {"write_empty_chunks": True}}
     group.create_array(
@@ -109,22 +109,22 @@ def write_zarr_metadata(
         array[:] = np.ascontiguousarray(index[name])
 
 
-def frames_per_shard(manifest: StoreManifest, index: FrameIndex) -> int:
+def frames_per_shard(generation: Generation, index: FrameIndex) -> int:
     """Frames of a whole shard: the entries in the first shard's index, which begins after the last payload."""
-    last = index[manifest.shards[0].num_frames - 1]
-    num_bytes = manifest.shards[0].num_bytes - int(last["byte_offset"]) - int(last["byte_length"])
+    last = index[generation.shards[0].num_frames - 1]
+    num_bytes = generation.shards[0].num_bytes - int(last["byte_offset"]) - int(last["byte_length"])
     return (num_bytes - _CHECKSUM_BYTES) // _ENTRY_BYTES
 
 
-def check_zarr_metadata(store_path: Path, manifest: StoreManifest, *, shard_length: int) -> Iterator[str]:
-    """One line for each `zarr.json` that is missing or differs from what the manifest demands.
+def check_zarr_metadata(folder: Path, generation: Generation, *, shard_length: int) -> Iterator[str]:
+    """One line for each `zarr.json` that is missing or differs from what `generation.json` demands.
 
     Metadata of unknown files name codecs, and a reader runs what they name. So this comes before any Zarr reader.
     """
-    for name, expected in _expected_metadata(manifest, shard_length).items():
+    for name, expected in _expected_metadata(generation, shard_length).items():
         path = "/".join(filter(None, [ZARR_FOLDER, name, "zarr.json"]))
         try:
-            problem = _compare(expected, _read_json(store_path, path))
+            problem = _compare(expected, _read_json(folder, path))
         except (OSError, ValueError, RecursionError) as error:
             raise_if_out_of_files(error)
             problem = str(error)
@@ -158,10 +158,10 @@ def check_zarr_shard(
     for slot in np.flatnonzero(is_wrong)[:10]:
         yield f"frame {first_frame_id + slot}: lies elsewhere in the shard's index than in index.npy"
     if (chunks[len(rows) :] != _ABSENT).any():
-        yield "its index holds more frames than the manifest"
+        yield "its index holds more frames than generation.json gives it"
 
 
-def check_side_arrays(store_path: Path, index: FrameIndex) -> Iterator[str]:
+def check_side_arrays(folder: Path, index: FrameIndex) -> Iterator[str]:
     """One line for each file of a side array that differs from its part of the index."""
     for name in SIDE_ARRAYS:
         for chunk, path in enumerate(side_array_names(name, num_frames=len(index))):
@@ -170,7 +170,7 @@ def check_side_arrays(store_path: Path, index: FrameIndex) -> Iterator[str]:
             expected = np.zeros(_side_chunk_length(len(index)), column.dtype)
             expected[: len(column)] = column
             try:
-                found = np.frombuffer(read_inside(store_path, path, max_bytes=expected.nbytes), column.dtype)
+                found = np.frombuffer(read_inside(folder, path, max_bytes=expected.nbytes), column.dtype)
                 if len(found) != len(expected):
                     raise ValueError(f"expected {counted(len(expected), 'value')}, found {len(found)}")
             except (OSError, ValueError) as error:
@@ -188,12 +188,12 @@ _LITTLE_ENDIAN: Final = {"name": "bytes", "configuration": {"endian": "little"}}
 _INFORMATIVE: Final = {"attributes", "dimension_names", "consolidated_metadata", "storage_transformers"}
 
 
-def _expected_metadata(manifest: StoreManifest, shard_length: int) -> dict[str, dict[str, Any]]:
+def _expected_metadata(generation: Generation, shard_length: int) -> dict[str, dict[str, Any]]:
     """What the `zarr.json` of the group and of each array must contain, by name."""
-    num_frames, frame_shape = manifest.num_frames, list(manifest.frame_shape)
+    num_frames, frame_shape = generation.num_frames, list(generation.frame_shape)
     codecs: list[dict[str, Any]] = [_BYTES]
-    if manifest.encoding.name == "zstd":
-        zstd = {"level": manifest.encoding.level, "checksum": False}
+    if generation.encoding.name == "zstd":
+        zstd = {"level": generation.encoding.level, "checksum": False}
         codecs.append({"name": "zstd", "configuration": zstd})
     sharding = {
         "name": "sharding_indexed",
@@ -227,9 +227,9 @@ def _array(
     }
 
 
-def _read_json(store_path: Path, path: str) -> dict[str, Any]:
+def _read_json(folder: Path, path: str) -> dict[str, Any]:
     try:
-        raw = read_inside(store_path, path, max_bytes=MAX_METADATA_BYTES)
+        raw = read_inside(folder, path, max_bytes=MAX_METADATA_BYTES)
     except OSError as error:
         raise OSError(error.errno or errno.EIO, error.strerror) from error
     value = json.loads(raw)
@@ -252,7 +252,7 @@ def _compare(expected: dict[str, Any], found: dict[str, Any]) -> str | None:
 
 
 def zarr_shard_rows(
-    store_path: Path, *, manifest: StoreManifest, shard_id: int, frames_per_shard: int
+    folder: Path, *, generation: Generation, shard_id: int, frames_per_shard: int
 ) -> FrameIndex:
     """The rows of the index for a Zarr shard, as `tar_shard_rows`, with zeros in the columns that side arrays hold.
 
@@ -260,12 +260,12 @@ def zarr_shard_rows(
         ValueError: the shard does not follow FORMAT.md section 6.
         OSError: the shard cannot be read, or is a link.
     """
-    shard = manifest.shards[shard_id]
+    shard = generation.shards[shard_id]
     rows = empty_rows(shard_id, shard.num_frames)
     if not shard.num_frames <= frames_per_shard <= MAX_SHARD_LENGTH:
         raise ValueError(f"{counted(shard.num_frames, 'frame')} in a shard of {frames_per_shard}")
-    max_bytes = max_payload_bytes(manifest)
-    descriptor = open_inside(store_path, shard.name)
+    max_bytes = max_payload_bytes(generation)
+    descriptor = open_inside(folder, shard.name)
     with os.fdopen(os.dup(descriptor.number), "rb") as file:
         index_bytes = _ENTRY_BYTES * frames_per_shard + _CHECKSUM_BYTES
         file.seek(-min(index_bytes, os.fstat(file.fileno()).st_size), os.SEEK_END)
@@ -287,7 +287,7 @@ def side_array_names(name: str, *, num_frames: int) -> list[str]:
 
 
 def read_side_array(
-    store_path: Path, name: str, *, first: int, end: int, num_frames: int
+    folder: Path, name: str, *, first: int, end: int, num_frames: int
 ) -> npt.NDArray[np.generic]:
     """Values of frames [first, end) of a side array, shape (end - first,), of the dtype of its column of the index.
 
@@ -302,7 +302,7 @@ def read_side_array(
         chunk_start = chunk * FRAMES_PER_SIDE_CHUNK
         start, stop = max(first, chunk_start), min(end, chunk_start + FRAMES_PER_SIDE_CHUNK)
         if start < stop:
-            file = open_inside(store_path, path)
+            file = open_inside(folder, path)
             raw = os.pread(
                 file.number, (stop - start) * dtype.itemsize, (start - chunk_start) * dtype.itemsize
             )

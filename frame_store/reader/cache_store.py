@@ -3,6 +3,7 @@
 import os
 from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
@@ -12,20 +13,16 @@ from frame_store.codec import crc32c, make_codec
 from frame_store.errors import StoreDamagedError
 from frame_store.files import is_cached, will_need
 from frame_store.frame_sequence import FrameSequence
-from frame_store.index import (
-    FrameIndex,
-    find_row_problem,
-    max_payload_bytes,
-    open_index,
-)
-from frame_store.manifest import StoreManifest, read_manifest
-from frame_store.names import INDEX_NAME
+from frame_store.index import FrameIndex
+from frame_store.manifest import CacheManifest, Generation, VideoEntry, read_tree
 from frame_store.protocol import FrameIds, FrameRows, Frames, check_frame_ids, check_out
+from frame_store.reader.checked_index import CheckedIndex
 from frame_store.reader.mapped_shards import MAX_MAPPED_SHARDS, MappedShards
 from frame_store.reader.open_shards import ShardFiles
+from frame_store.reader.source_files import SourceFiles
 from frame_store.reader.store_index import ROW_DTYPE, StoreIndex
 from frame_store.shared import counted, flag, user_path
-from frame_store.source_order import SourceOrder, source_order_of_rows
+from frame_store.source_order import SourceOrder
 from frame_store.video_table import VideoTable
 
 Reads = Literal["map", "pread"]
@@ -55,7 +52,7 @@ class CacheStore(FrameSequence):
         """Open the cache at `path`.
 
         Args:
-            path: the folder with `manifest.json`; a leading `~` is the user's home.
+            path: the folder with `manifest-0000.json`; a leading `~` is the user's home.
             reads: see `Reads`.
             verify_reads: compare each payload with its CRC-32C in the index, so that a flipped bit is an error and not
                 a wrong picture. It costs almost nothing for JPEG; raw frames come 0.4 times as fast.
@@ -63,7 +60,7 @@ class CacheStore(FrameSequence):
         Raises:
             StoreNotFoundError: `path` holds no cache.
             StoreFormatError: unknown version or broken manifest.
-            StoreDamagedError: the index does not fit the manifest.
+            StoreDamagedError: `generation.json` does not fit the manifest, or the index does not fit `generation.json`.
             ValueError: `path` is empty, `reads` is unknown, or `verify_reads` is not a flag.
             OSError: no more files can be opened.
         """
@@ -72,59 +69,84 @@ class CacheStore(FrameSequence):
         self.path = user_path(path)
         self.reads: Reads = reads
         self.verify_reads = flag("verify_reads", verify_reads)
-        self.manifest: StoreManifest = read_manifest(self.path)
-        self._index = open_index(self.path, num_frames=self.manifest.num_frames)
-        self._index_path = str(self.path / INDEX_NAME)
-        self._index_bytes = os.stat(self._index_path).st_size  # noqa: PTH116 - called before each batch
-        self._is_raw = self.manifest.encoding.name == "raw"
-        self._codec = make_codec(self.manifest.encoding)
-        self._shard_sizes = np.array([shard.num_frames for shard in self.manifest.shards], np.int64)
-        self._shard_sizes.flags.writeable = False
-        self._shard_ends = np.cumsum(self._shard_sizes)
-        self._sound_shards: set[int] = set()
-        """Shards whose rows of the index have been checked."""
-        self._shard_bytes = np.array([shard.num_bytes for shard in self.manifest.shards], np.int64)
-        self._max_payload_bytes = max_payload_bytes(self.manifest)
+        self.tree = read_tree(self.path)
+        """The newest manifest and the cache's generation."""
+        self._index = CheckedIndex(self.path, self.tree.folder, self.generation)
+        self._source_files = SourceFiles(self.path, self.tree.folder, self.generation)
+        self._is_raw = self.generation.encoding.name == "raw"
+        self._codec = make_codec(self.generation.encoding)
         self._opened = self._open_shards()
+
+    @property
+    def manifest(self) -> CacheManifest:
+        """The newest manifest: which generations the cache consists of."""
+        return self.tree.manifest
+
+    @property
+    def generation(self) -> Generation:
+        """What the cache's generation holds and how it was made: shards, files, encoding, configuration."""
+        return self.tree.generation
+
+    @property
+    def generation_path(self) -> Path:
+        """The folder of the cache's generation."""
+        return self.tree.generation_path
+
+    @cached_property
+    def video_entries(self) -> list[VideoEntry]:
+        """The table of videos; a video's position is its video_id. Read and checked at the first access, then kept.
+
+        A record takes some 5 kB of memory.
+
+        Raises:
+            StoreDamagedError: the file is missing or was altered.
+            StoreFormatError: it has the recorded hash, and is not the table of this cache.
+            OSError: no more files can be opened.
+        """
+        return self.tree.read_videos()
 
     @property
     def index(self) -> StoreIndex:
         """The whole index, N rows of `store_index.ROW_DTYPE`, converted at each access. Not checked: see `rows_of`."""
-        return StoreIndex(self._index)
+        return StoreIndex(self._index.stored)
 
     @property
     def stored_index(self) -> FrameIndex:
         """Rows of `frame_store.names.INDEX_DTYPE`, shape (N,), mapped. Most columns are uint32: sums may overflow."""
-        return self._index
+        return self._index.stored
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
         """(H, W, 3)."""
-        return self.manifest.frame_shape
+        return self.generation.frame_shape
 
     @property
     def shard_sizes(self) -> npt.NDArray[np.int64]:
         """Frames per shard, shape (S,)."""
-        return self._shard_sizes
+        return self._index.shard_sizes
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the inputs and the configuration, from the manifest."""
-        return self.manifest.fingerprint
+        """SHA-256 of the inputs and the configuration, from `generation.json`."""
+        return self.generation.fingerprint
 
     @cached_property
     def videos(self) -> VideoTable:
-        """The table of videos; `video_id` is the row. It is read at its first use."""
-        return VideoTable(entry.row for entry in self.manifest.videos)
+        """The table of videos; `video_id` is the row. Read and checked at the first access. Raises as `video_entries`.
 
-    @cached_property
+        A row takes some 350 bytes of memory.
+        """
+        return VideoTable(entry.row for entry in self.tree.stream_videos())
+
+    @property
     def source_order(self) -> SourceOrder:
-        """See `FrameStore`. It is made at its first use."""
-        return source_order_of_rows(
-            self._index["video_id"],
-            self._index["frame_in_video"],
-            num_decoded=[video.num_frames_decoded for video in self.manifest.videos],
-        )
+        """The frames video by video, in time order. Its arrays are files, mapped at the first access.
+
+        Raises:
+            StoreDamagedError: a file is missing or cannot be right, or was cut while the cache was open.
+            OSError: no more files can be opened.
+        """
+        return self._source_files.order()
 
     @property
     def may_cross_fork(self) -> bool:
@@ -133,21 +155,20 @@ class CacheStore(FrameSequence):
 
     @property
     def encoding_name(self) -> str:
-        """`raw`, `jpeg` or `zstd`, from the manifest."""
-        return self.manifest.encoding.name
+        """`raw`, `jpeg` or `zstd`, from `generation.json`."""
+        return self.generation.encoding.name
 
     def frame_ids_of(self, shard_id: int) -> range:
-        """Ids of the frames that the manifest gives to a shard."""
-        end = int(self._shard_ends[shard_id])
-        return range(end - int(self._shard_sizes[shard_id]), end)
+        """Ids of the frames that `generation.json` gives to a shard."""
+        return self._index.frame_ids_of(shard_id)
 
     def __len__(self) -> int:
-        return self.manifest.num_frames
+        return self.generation.num_frames
 
     def __repr__(self) -> str:
         return (
             f"CacheStore({str(self.path)!r}, {counted(len(self), 'frame')} of {self.frame_shape}, "
-            f"{self.manifest.container} {self.manifest.encoding.name}, {counted(len(self._shard_sizes), 'shard')})"
+            f"{self.generation.container} {self.generation.encoding.name}, {counted(len(self.shard_sizes), 'shard')})"
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -176,7 +197,7 @@ class CacheStore(FrameSequence):
             FrameIdError: an id outside [0, len(self)).
             StoreDamagedError: the index is damaged, or was cut or changed while the cache was open.
         """
-        return self._rows(check_frame_ids(frame_ids, num_frames=len(self))).astype(ROW_DTYPE)
+        return self._index.rows(check_frame_ids(frame_ids, num_frames=len(self))).astype(ROW_DTYPE)
 
     def read_frames_and_rows(
         self, frame_ids: FrameIds, out: Frames | None = None
@@ -197,7 +218,7 @@ class CacheStore(FrameSequence):
             OSError: the machine failed, such as the disk. The message has shard and frame.
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
-        files, places = self._shards().files, _places(ids, self._rows(ids))
+        files, places = self._shards().files, _places(ids, self._index.rows(ids))
         ends = np.cumsum([place.byte_length for place in places])
         payloads = np.split(np.empty(ends[-1] if len(ends) else 0, np.uint8), ends[:-1])[: len(ids)]
         order = np.argsort(ids, kind="stable")  # disk order, so that cold reads move forward
@@ -227,7 +248,7 @@ class CacheStore(FrameSequence):
         files = self._shards().files
         with suppress(StoreDamagedError):  # `read_frames` raises it, for the batch that it belongs to
             probed = ids[:: max(1, len(ids) // NUM_PROBES)]
-            for place in _places(probed, self._rows(probed)):
+            for place in _places(probed, self._index.rows(probed)):
                 if not is_cached(
                     files.descriptor(place.shard_id, frame_id=place.frame_id), place.byte_offset
                 ):
@@ -235,13 +256,16 @@ class CacheStore(FrameSequence):
             else:
                 return False
             ids = np.sort(ids)
-            for place in _places(ids, self._rows(ids)):
+            for place in _places(ids, self._index.rows(ids)):
                 file = files.descriptor(place.shard_id, frame_id=place.frame_id)
                 will_need(file, place.byte_offset, place.byte_length)
         return True
 
     def read_payload(self, frame_id: int) -> bytes:
-        """Encoded bytes of one frame, without tar and npy headers. Raises as `read_encoded` does."""
+        """Encoded bytes of one frame, without tar and npy headers.
+
+        Raises as `read_encoded` does.
+        """
         return self.read_encoded([frame_id])[0].tobytes()
 
     def close(self) -> None:
@@ -257,7 +281,7 @@ class CacheStore(FrameSequence):
     def _read(self, frame_ids: FrameIds, out: Frames | None) -> tuple[Frames, FrameIndex]:
         ids = check_frame_ids(frame_ids, num_frames=len(self))
         out = check_out(out, num_frames=len(ids), frame_shape=self.frame_shape)
-        rows = self._rows(ids)
+        rows = self._index.rows(ids)
         opened = self._shards()
         if opened.maps is not None:
             self._gather(opened.maps, ids, rows, out)
@@ -301,50 +325,6 @@ class CacheStore(FrameSequence):
             except ValueError as error:
                 raise files.damaged(shard_id, place.frame_id, f"{error}{_at(place)}") from error
 
-    def _rows(self, ids: npt.NDArray[np.int64]) -> FrameIndex:
-        """Rows of the index, after all rows of their shards have been checked (FORMAT.md section 4).
-
-        The size of the file is checked first: where it was cut, touching the map would kill the process.
-
-        Raises:
-            StoreDamagedError: a row cannot be right (`find_row_problem`), or the file was cut or changed.
-        """
-        try:
-            num_bytes = os.stat(self._index_path).st_size  # noqa: PTH116 - pathlib would take three times as long
-        except OSError as error:
-            raise self._index_damaged(error.strerror or str(error)) from error
-        if num_bytes != self._index_bytes:
-            raise self._index_damaged(f"expected {counted(self._index_bytes, 'byte')}, found {num_bytes}")
-        shard_ids = np.searchsorted(self._shard_ends, ids, side="right")
-        for shard_id in set(shard_ids.tolist()) - self._sound_shards:
-            frame_ids = self.frame_ids_of(shard_id)
-            rows = self._index[frame_ids.start : frame_ids.stop]
-            problem = find_row_problem(rows, manifest=self.manifest, shard_id=shard_id)
-            if problem is not None:
-                row = rows[problem.slot]
-                raise self._index_damaged(
-                    f"index row {frame_ids[problem.slot]} points at byte {row['byte_offset']} "
-                    f"of shard {row['shard_id']}, slot {row['slot']}, {problem.reason}"
-                )
-            self._sound_shards.add(shard_id)
-        rows = self._index[ids]
-        # The map shows what is written to the file after the check above. Such a row must not lead out of its shard.
-        byte_offsets, byte_lengths = (
-            rows["byte_offset"].astype(np.int64),
-            rows["byte_length"].astype(np.int64),
-        )
-        is_wrong = (rows["shard_id"] != shard_ids) | (byte_lengths > self._max_payload_bytes)
-        is_wrong |= (byte_offsets < 0) | (byte_offsets > self._shard_bytes[shard_ids] - byte_lengths)
-        if self._is_raw:
-            is_wrong |= byte_lengths != self._max_payload_bytes
-        if is_wrong.any():
-            frame_id = ids[int(np.argmax(is_wrong))]
-            raise self._index_damaged(f"index row {frame_id} was changed while the cache was open")
-        return rows
-
-    def _index_damaged(self, reason: str) -> StoreDamagedError:
-        return StoreDamagedError(f"{self._index_path}: {reason}; run cache-verify on {self.path}")
-
     def _require_whole(self, files: ShardFiles, place: _Place, num_bytes_read: int) -> None:
         if num_bytes_read != place.byte_length:
             raise files.damaged(
@@ -365,9 +345,9 @@ class CacheStore(FrameSequence):
             )
 
     def _open_shards(self) -> "_OpenShards":
-        files = ShardFiles(self.path, self.manifest.shards)
+        files = ShardFiles(self.path, self.tree.folder, self.generation.shards)
         maps = None
-        if self._is_raw and self.reads == "map" and len(self.manifest.shards) <= MAX_MAPPED_SHARDS:
+        if self._is_raw and self.reads == "map" and len(self.generation.shards) <= MAX_MAPPED_SHARDS:
             with suppress(OSError):  # too few addresses (ulimit -v): `pread` needs none
                 maps = MappedShards(files)
         return _OpenShards(os.getpid(), files, maps)

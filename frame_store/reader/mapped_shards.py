@@ -64,7 +64,7 @@ class MappedShards:
         The caller has checked that the payloads lie inside their shards; `frame_ids` are for errors.
 
         Raises:
-            StoreDamagedError: a shard is missing, or of another size than in the manifest.
+            StoreDamagedError: a shard is missing, or of another size than the recorded one.
         """
         wanted = set(shard_ids.tolist())
         if not wanted <= self._mapped or not self.files.have_sizes(wanted):

@@ -1,4 +1,4 @@
-"""The open shards of a cache: a bounded table of files, checked against the manifest."""
+"""The open shards of a cache: a bounded table of files, checked against `generation.json`."""
 
 import os
 import threading
@@ -19,16 +19,18 @@ shards open some of them again and again."""
 class ShardFiles:
     """A table of the most recently used shards, each checked for its size when it is opened. Threads may share it."""
 
-    def __init__(self, store_path: Path, shards: Sequence[ShardEntry]) -> None:
+    def __init__(self, store_path: Path, folder: str, shards: Sequence[ShardEntry]) -> None:
+        """Of the generation in the folder of that name inside the cache at `store_path`."""
         self.store_path = store_path
         self.shards = shards
-        self._paths = [str(store_path / shard.name) for shard in shards]
+        self._names = [f"{folder}/{shard.name}" for shard in shards]
+        self._paths = [str(store_path / name) for name in self._names]
         self._num_bytes = [shard.num_bytes for shard in shards]
         self._lock = threading.Lock()
         self._open: OrderedDict[int, OpenFile] = OrderedDict()
 
     def descriptor(self, shard_id: int, *, frame_id: int) -> OpenFile:
-        """The open shard, which has the size in the manifest. Errors name `frame_id`, the frame wanted from it.
+        """The open shard, which has the recorded size. Errors name `frame_id`, the frame wanted from it.
 
         Raises:
             StoreDamagedError: the shard is missing, a symbolic link, or of another size.
@@ -48,7 +50,7 @@ class ShardFiles:
             return descriptor
 
     def have_sizes(self, shard_ids: Iterable[int]) -> bool:
-        """Whether all these shards are still there and have the sizes in the manifest."""
+        """Whether all these shards are still there and have the recorded sizes."""
         paths, stat, fstat = self._paths, os.stat, os.fstat
         descriptors = self._open  # a look-up that moves nothing in the table needs no lock
         for shard_id in shard_ids:
@@ -63,7 +65,7 @@ class ShardFiles:
         return True
 
     def require_size(self, shard_id: int, *, frame_id: int) -> None:
-        """Check that the shard is still there and has the size in the manifest. Errors name `frame_id`.
+        """Check that the shard is still there and has the recorded size. Errors name `frame_id`.
 
         Raises:
             StoreDamagedError: the shard is missing, or of another size.
@@ -74,7 +76,7 @@ class ShardFiles:
 
     def path(self, shard_id: int) -> Path:
         """Path of a shard."""
-        return self.store_path / self.shards[shard_id].name
+        return self.store_path / self._names[shard_id]
 
     def damaged(self, shard_id: int, frame_id: int, reason: str) -> StoreDamagedError:
         """The error to raise for a damaged frame of a shard, with the command to run."""
@@ -92,7 +94,7 @@ class ShardFiles:
     def _open_shard(self, shard_id: int, frame_id: int) -> OpenFile:
         while True:
             try:
-                require_plain_file(self.store_path, self.shards[shard_id].name)
+                require_plain_file(self.store_path, self._names[shard_id])
                 descriptor = OpenFile(self.path(shard_id))
             except OSError as error:
                 if not is_out_of_files(error):

@@ -220,23 +220,23 @@ def look_at_cache(path: Path, *, name: str | None = None) -> BenchCache:
     store.close()
     if not len(store):
         raise InputFolderError(path, "an empty cache, there is nothing to measure")
-    manifest = store.manifest
+    generation = store.generation
     return BenchCache(
         name=name or f"{path.name}: {kind_of(store)}",
         path=path,
-        is_raw=manifest.encoding.name == "raw",
+        is_raw=generation.encoding.name == "raw",
         num_frames=len(store),
-        num_bytes=sum(entry.num_bytes for entry in [*manifest.shards, *manifest.files]),
+        num_bytes=generation.num_bytes,
         build_seconds=_build_seconds(path, num_frames=len(store)),
     )
 
 
 def kind_of(store: CacheStore) -> str:
     """Container, encoding and layout, such as `wds jpeg 444 video`."""
-    encoding = store.manifest.encoding
-    words: list[str] = [store.manifest.container, encoding.name]
+    encoding = store.generation.encoding
+    words: list[str] = [store.generation.container, encoding.name]
     words += [encoding.chroma] if encoding.chroma is not None else []
-    words += [store.manifest.layout] if store.manifest.layout != "shuffled" else []
+    words += [store.generation.layout] if store.generation.layout != "shuffled" else []
     return " ".join(words)
 
 

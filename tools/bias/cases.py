@@ -58,11 +58,11 @@ def case_of_cache(path: Path) -> BiasCase:
     store = open_store(path)
     if len(store) == 0:
         raise SamplingError(f"{path}: the cache is empty, so there is nothing to sample")
-    layout = store.manifest.layout
+    layout = store.generation.layout
     video_sizes, video_names = None, None
     if layout == "video":
         video_ids, video_sizes = contiguous_videos(store)
-        video_names = [store.manifest.videos[video_id].path for video_id in video_ids.tolist()]
+        video_names = [store.video_entries[video_id].path for video_id in video_ids.tolist()]
     return BiasCase(
         name=str(path),
         layout=layout,

@@ -205,7 +205,7 @@ def _assumed(rho: float) -> RhoEstimate:
 def _frames_per_gop(case: BiasCase) -> Reals:
     assert case.store is not None
     lengths = []
-    for video in case.store.manifest.videos:
+    for video in case.store.video_entries:
         keyframes = video.facts.get("num_keyframes") or 1
         lengths.append((video.num_packets or 1) / keyframes)
     return np.array(lengths)

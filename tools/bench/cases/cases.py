@@ -111,7 +111,7 @@ def cache_cases(caches: Sequence[BenchCache], plan: BenchPlan, *, flat: Path) ->
 
 
 def _limit_of(cache: BenchCache, plan: BenchPlan, *, flat: Path, priority: int) -> BenchCase:
-    encoding = open_store(cache.path).manifest.encoding
+    encoding = open_store(cache.path).generation.encoding
     if encoding.name == "raw":
         name = TAKE_LIMIT
         source: ImageSource = TakeLimit(flat=flat, batch_size=plan.batch_size)
@@ -259,7 +259,7 @@ def _other_loaders(
     rows: list[tuple[str, ImageSource, SliceRule, float | None]] = [
         (DATALOADER, loader, rule, effective_batch)
     ]
-    if open_store(cache.path).manifest.container == "wds":
+    if open_store(cache.path).generation.container == "wds":
         spec = WebDatasetSpec(shuffle_buffer=_SHUFFLE_BUFFER, num_workers=_OTHERS_WORKERS)
         stream = WebDatasetSource(
             path=cache.path, batch_size=size, num_workers=_OTHERS_WORKERS, shuffle_buffer=_SHUFFLE_BUFFER

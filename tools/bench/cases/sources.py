@@ -26,6 +26,8 @@ from frame_cache_tools.bench.usual_loader import UsualVideo, UsualVideos, usual_
 
 from cache_builder.video.picture import FrameGeometry
 from frame_store import open_store
+from frame_store.manifest import read_tree
+from frame_store.names import ZARR_FOLDER
 from frame_store.protocol import FrameStore
 from loader.sampling import SamplingSpec
 
@@ -170,7 +172,7 @@ class ZarrPythonSource:
         import zarr
 
         opened_at = time.perf_counter()
-        frames = zarr.open_array(str(self.path / "frames.zarr" / "frames"), mode="r")
+        frames = zarr.open_array(str(read_tree(self.path).generation_path / ZARR_FOLDER / "frames"), mode="r")
         draw = np.random.default_rng(0)
 
         def epoch() -> Iterator[int]:

@@ -1,0 +1,60 @@
+"""The JSON files of a cache: its manifests, and for each generation `generation.json` and the table of videos."""
+
+from frame_store.manifest.generation import Generation, encode_generation, read_generation
+from frame_store.manifest.manifest import (
+    CacheManifest,
+    GenerationEntry,
+    decode_manifest,
+    encode_manifest,
+    fresh_manifest,
+    only_generation,
+    read_manifest,
+)
+from frame_store.manifest.records import (
+    ChromaSubsampling,
+    Encoding,
+    EncodingName,
+    Fidelity,
+    FileEntry,
+    JsonValue,
+    Layout,
+    ShardEntry,
+    describe_file,
+    describe_files,
+    require_path_inside,
+)
+from frame_store.manifest.signed_json import decode_signed, encode_signed
+from frame_store.manifest.tree import CacheTree, read_tree
+from frame_store.manifest.videos import VideoEntry, encode_videos, read_videos, stream_videos
+
+__all__ = [
+    "CacheManifest",
+    "CacheTree",
+    "ChromaSubsampling",
+    "Encoding",
+    "EncodingName",
+    "Fidelity",
+    "FileEntry",
+    "Generation",
+    "GenerationEntry",
+    "JsonValue",
+    "Layout",
+    "ShardEntry",
+    "VideoEntry",
+    "decode_manifest",
+    "decode_signed",
+    "describe_file",
+    "describe_files",
+    "encode_generation",
+    "encode_manifest",
+    "encode_signed",
+    "encode_videos",
+    "fresh_manifest",
+    "only_generation",
+    "read_generation",
+    "read_manifest",
+    "read_tree",
+    "read_videos",
+    "require_path_inside",
+    "stream_videos",
+]

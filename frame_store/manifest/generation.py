@@ -1,0 +1,123 @@
+"""`generation.json`: what one generation of a cache holds, and the hashes of its files (FORMAT.md section 3.2)."""
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+from frame_store.errors import StoreDamagedError, StoreFormatError
+from frame_store.files import read_inside
+from frame_store.frame_findings import Record
+from frame_store.manifest.manifest import GenerationEntry
+from frame_store.manifest.records import (
+    MAX_FRAME_SIDE,
+    Encoding,
+    Fidelity,
+    FileEntry,
+    JsonValue,
+    Layout,
+    ShardEntry,
+    check_files,
+    check_shards,
+    require_sha256,
+)
+from frame_store.manifest.signed_json import decode_signed, encode_signed
+from frame_store.names import GENERATION_NAME, INDEX_NAME, VIDEOS_NAME, Container, generation_folder
+from frame_store.shared import raise_if_out_of_files
+
+MAX_GENERATION_BYTES: Final = 1 << 29
+"""512 MiB, enough for some 2,000,000 shards."""
+
+
+class Generation(Record, frozen=True, kw_only=True):
+    """What a reader needs beside `index.npy` and the shards of a generation."""
+
+    container: Container
+    frame_shape: tuple[int, int, int]
+    """(H, W, 3), uint8, RGB."""
+    encoding: Encoding
+    layout: Layout
+    seed: int
+    num_frames: int
+    num_videos: int
+    """Rows of `videos.jsonl`, also of videos without frames."""
+    config: dict[str, JsonValue]
+    """The resolved build configuration, informative."""
+    library_versions: dict[str, str]
+    fidelity: Fidelity | None
+    shards: list[ShardEntry]
+    files: list[FileEntry]
+    """Every other file of the generation except `generation.json` itself."""
+    fingerprint: str
+    """SHA-256 of the inputs and the configuration."""
+
+    def __post_init__(self) -> None:
+        """Cross-check the fields (FORMAT.md section 3.4)."""
+        height, width, channels = self.frame_shape
+        if not (1 <= height <= MAX_FRAME_SIDE and 1 <= width <= MAX_FRAME_SIDE and channels == 3):
+            raise ValueError(
+                f"frame_shape must be [H, W, 3], found {list(self.frame_shape)}; H and W are 1..{MAX_FRAME_SIDE}"
+            )
+        if (self.container, self.encoding.name) in {("wds", "zstd"), ("zarr", "jpeg")}:
+            raise ValueError(f"{self.container} does not take {self.encoding.name}")
+        check_shards(self.shards, self.container)
+        num_in_shards = sum(shard.num_frames for shard in self.shards)
+        if self.num_frames != num_in_shards:
+            raise ValueError(f"num_frames is {self.num_frames}, the shards hold {num_in_shards}")
+        check_files([*self.shards, *self.files], taken=GENERATION_NAME)
+        listed = {entry.name for entry in self.files}
+        for name in (INDEX_NAME, VIDEOS_NAME):
+            if name not in listed:
+                raise ValueError(f"{name} is not among the files")
+        require_sha256("fingerprint", self.fingerprint)
+
+    def file(self, name: str) -> FileEntry:
+        """The entry of one of the `files`."""
+        return next(entry for entry in self.files if entry.name == name)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all shards and files."""
+        return sum(entry.num_bytes for entry in [*self.shards, *self.files])
+
+
+def encode_generation(generation: Generation) -> bytes:
+    """The bytes of `generation.json`. Equal generations give equal bytes."""
+    return encode_signed(generation)
+
+
+def read_generation(store_path: Path, entry: GenerationEntry) -> Generation:
+    """What the generation `entry` of the cache at `store_path` holds.
+
+    Raises:
+        StoreDamagedError: `generation.json` is missing, a link, cannot be read, or has another SHA-256 than in the
+            manifest.
+        StoreFormatError: a missing, unknown or ill-typed key, or numbers that contradict each other or the manifest.
+        OSError: no more files can be opened.
+    """
+    name = f"{entry.folder}/{GENERATION_NAME}"
+    path = store_path / name
+    try:
+        raw = read_inside(store_path, name, max_bytes=MAX_GENERATION_BYTES)
+    except OSError as error:
+        raise_if_out_of_files(error)
+        raise StoreDamagedError(f"{path}: {error.strerror}; run cache-verify on {store_path}") from error
+    except MemoryError as error:
+        raise StoreFormatError(f"{path}: takes more memory than the machine has") from error
+    if hashlib.sha256(raw).hexdigest() != entry.digest:
+        raise StoreDamagedError(
+            f"{path}: sha256 differs from the manifest's; run cache-verify on {store_path}"
+        )
+    generation = decode_signed(raw, Generation, name=str(path))
+    _check_against(entry, generation, name=str(path))
+    return generation
+
+
+def _check_against(entry: GenerationEntry, generation: Generation, *, name: str) -> None:
+    """Raise StoreFormatError unless a generation is what its entry in the manifest states."""
+    found = (generation_folder(generation.fingerprint), generation.num_frames, generation.num_videos)
+    expected = (entry.folder, entry.num_frames, entry.num_videos)
+    for what, in_generation, in_manifest in zip(
+        ("folder", "num_frames", "num_videos"), found, expected, strict=True
+    ):
+        if in_generation != in_manifest:
+            raise StoreFormatError(f"{name}: {what} is {in_generation}, the manifest has {in_manifest}")

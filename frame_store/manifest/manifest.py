@@ -1,0 +1,243 @@
+"""`manifest-0000.json`: the generations that a cache consists of (FORMAT.md section 3)."""
+
+import errno
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from frame_store.errors import StoreDamagedError, StoreError, StoreFormatError, StoreNotFoundError
+from frame_store.files import read_inside
+from frame_store.frame_findings import Record
+from frame_store.manifest.records import require_sha256
+from frame_store.manifest.signed_json import decode_signed, encode_signed
+from frame_store.names import (
+    FORMAT_NAME,
+    FORMAT_VERSION,
+    is_generation_folder,
+    manifest_name,
+    manifest_version,
+)
+from frame_store.not_a_cache import explain_no_cache
+from frame_store.shared import raise_if_out_of_files, without_controls
+
+MAX_MANIFEST_BYTES: Final = 1 << 24
+"""16 MiB, enough for some 40,000 generations."""
+
+_CALLED_A_MANIFEST: Final = re.compile(r"manifest-.*\.json", re.DOTALL)
+
+
+class GenerationEntry(Record, frozen=True, kw_only=True):
+    """A generation of the cache: its folder, and which frames and videos of the cache it holds."""
+
+    folder: str
+    """`gen-` and the first 16 hex digits of the generation's fingerprint."""
+    digest: str
+    """SHA-256, hex, of the bytes of its `generation.json`."""
+    first_frame: int
+    """Frame id, in the cache, of its frame 0."""
+    num_frames: int
+    first_video: int
+    """video_id, in the cache, of its video 0."""
+    num_videos: int
+
+    def __post_init__(self) -> None:
+        """Refuse names that are not those of a generation, and numbers that no generation has."""
+        if not is_generation_folder(self.folder):
+            raise ValueError(
+                f"the folder of a generation is gen- and 16 hex digits, found {self.folder[:100]!r}"
+            )
+        require_sha256(f"digest of {self.folder}", self.digest)
+        if self.num_frames < 1 or self.num_videos < 1:
+            raise ValueError(
+                f"{self.folder}: num_frames is {self.num_frames}, num_videos is {self.num_videos}; both are 1 or more"
+            )
+
+
+class CacheManifest(Record, frozen=True, kw_only=True):
+    """Which generations a version of a cache consists of. All else is in the files of the generations."""
+
+    format: str
+    format_version: int
+    version: int
+    """The number in the name of the file: 0 for a fresh cache."""
+    generations: list[GenerationEntry]
+    forgotten_videos: list[int]
+    superseded: list[str]
+    columns: list[str]
+
+    def __post_init__(self) -> None:
+        """Cross-check the fields (FORMAT.md section 3.4)."""
+        _check_version(self.format, self.format_version)
+        if not self.generations:
+            raise ValueError("there are no generations")
+        if len({entry.folder for entry in self.generations}) < len(self.generations):
+            raise ValueError("a generation is listed twice")
+        next_frame = next_video = 0
+        for entry in self.generations:
+            if (entry.first_frame, entry.first_video) != (next_frame, next_video):
+                raise ValueError(
+                    f"{entry.folder}: begins with frame {entry.first_frame} and video {entry.first_video}, "
+                    f"expected frame {next_frame} and video {next_video}"
+                )
+            next_frame += entry.num_frames
+            next_video += entry.num_videos
+        for key in ("forgotten_videos", "superseded", "columns"):
+            if getattr(self, key):
+                raise ValueError(f"{key} is not empty, and this release reads none; use a newer one")
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of all generations."""
+        return sum(entry.num_frames for entry in self.generations)
+
+    @property
+    def num_videos(self) -> int:
+        """Videos of all generations."""
+        return sum(entry.num_videos for entry in self.generations)
+
+
+def fresh_manifest(generation: GenerationEntry) -> CacheManifest:
+    """The first manifest of a cache, which consists of one generation."""
+    return CacheManifest(
+        format=FORMAT_NAME,
+        format_version=FORMAT_VERSION,
+        version=0,
+        generations=[generation],
+        forgotten_videos=[],
+        superseded=[],
+        columns=[],
+    )
+
+
+def encode_manifest(manifest: CacheManifest) -> bytes:
+    """The bytes of a manifest. Equal manifests give equal bytes."""
+    return encode_signed(manifest)
+
+
+class _VersionOnly(msgspec.Struct):
+    """The two fields that are read before the rest of a manifest."""
+
+    format: str
+    format_version: int
+
+
+def decode_manifest(raw: bytes | bytearray, *, version: int = 0, name: str | None = None) -> CacheManifest:
+    """Parse and check the bytes of the manifest of that version. Errors begin with `name`, a path or its file name.
+
+    Raises:
+        StoreFormatError: unknown version, wrong digest, a missing, unknown or ill-typed key.
+    """
+    name = manifest_name(version) if name is None else name
+    try:
+        found = msgspec.json.decode(raw, type=_VersionOnly)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise StoreFormatError(f"{name}: not a frame-cache manifest: {error}") from error
+    try:
+        _check_version(found.format, found.format_version)
+    except ValueError as error:
+        raise StoreFormatError(f"{name}: {error}") from error
+    manifest = decode_signed(raw, CacheManifest, name=name)
+    if manifest.version != version:
+        raise StoreFormatError(f"{name}: version is {manifest.version}, the name says {version}")
+    return manifest
+
+
+def _check_version(format_name: str, format_version: int) -> None:
+    if format_name != FORMAT_NAME:
+        raise ValueError(f"format must be {FORMAT_NAME!r}, found {format_name[:100]!r}")
+    if format_version != FORMAT_VERSION:
+        raise ValueError(
+            f"format version {format_version} is not supported, this reader knows "
+            f"{FORMAT_VERSION}; use the frame-cache release that wrote it, or build again"
+        )
+
+
+def read_manifest(store_path: Path, *, version: int | None = None) -> CacheManifest:
+    """The newest manifest of the cache at `store_path`, or the one of that version.
+
+    Raises:
+        StoreNotFoundError: the path holds no cache; the message states what it holds instead, and the remedy.
+        StoreFormatError: as `decode_manifest`. Also: the manifest has more than 16 MiB, is a symbolic link or is not a
+            file; a manifest is missing, while a later one or a generation is there; a file has a name like that of a
+            manifest.
+        StoreDamagedError: the disk cannot read the manifest.
+        OSError: no more files can be opened.
+    """
+    try:
+        if version is None:
+            version = _newest_version(store_path)
+        raw = read_inside(store_path, manifest_name(version), max_bytes=MAX_MANIFEST_BYTES)
+    except OSError as error:
+        raise_if_out_of_files(error)
+        raise _no_manifest(store_path, version or 0, error) from error
+    return decode_manifest(raw, version=version, name=str(store_path / manifest_name(version)))
+
+
+def _newest_version(store_path: Path) -> int:
+    """The highest version of a manifest in a folder; 0 if there is none.
+
+    Raises:
+        StoreFormatError: a version below it is missing, or a file has a name like that of a manifest.
+        OSError: the folder cannot be listed.
+    """
+    versions = set()
+    with os.scandir(store_path) as entries:
+        for entry in entries:
+            if _CALLED_A_MANIFEST.fullmatch(entry.name):
+                version = manifest_version(entry.name)
+                if version is None:
+                    raise StoreFormatError(
+                        f"{store_path / without_controls(entry.name)}: is not the name of a manifest, which is like "
+                        f"{manifest_name(0)}; move it away"
+                    )
+                versions.add(version)
+    newest = max(versions, default=0)
+    missing = next((version for version in range(newest) if version not in versions), None)
+    if missing is not None:
+        raise StoreFormatError(
+            f"{store_path / manifest_name(missing)}: is missing, and {manifest_name(newest)} is there; "
+            "copy the cache again"
+        )
+    return newest
+
+
+_NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG})
+_REFUSED: Final = frozenset({errno.ELOOP, errno.EFBIG, errno.EINVAL})
+
+
+def _no_manifest(store_path: Path, version: int, error: OSError) -> StoreError:
+    """The error to raise where the manifest of `store_path` could not be read."""
+    path = store_path / manifest_name(version)
+    is_folder = os.path.isdir(store_path)  # noqa: PTH112 - pathlib's version raises where it may not look
+    if error.errno == errno.ENOENT and is_folder and _holds_a_generation(store_path):
+        return StoreFormatError(f"{path}: is missing, and the rest of a cache is there; copy it again")
+    if error.errno in _NOT_THERE or not is_folder:
+        return StoreNotFoundError(explain_no_cache(store_path, error=error))
+    kind = StoreFormatError if error.errno in _REFUSED else StoreDamagedError
+    return kind(f"{path}: {error.strerror}")
+
+
+def _holds_a_generation(store_path: Path) -> bool:
+    try:
+        with os.scandir(store_path) as entries:
+            return any(is_generation_folder(entry.name) for entry in entries)
+    except OSError:
+        return False
+
+
+def only_generation(generations: Sequence[GenerationEntry], *, name: str) -> GenerationEntry:
+    """The generation of a cache that has one, as this release reads it.
+
+    Raises:
+        StoreFormatError: there are several.
+    """
+    if len(generations) != 1:
+        raise StoreFormatError(
+            f"{name}: the cache has {len(generations)} generations, and this release reads caches of one; "
+            "use a newer release"
+        )
+    return generations[0]
