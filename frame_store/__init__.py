@@ -13,6 +13,7 @@ from frame_store.errors import (
     StoreError,
     StoreFormatError,
     StoreNotFoundError,
+    ViewError,
 )
 from frame_store.protocol import DecodesInGroups, DecodesOnDevice, FrameStore
 from frame_store.shared import hidden_loader_text, lazy_names
@@ -20,6 +21,7 @@ from frame_store.shared import hidden_loader_text, lazy_names
 if TYPE_CHECKING:
     from frame_store.manifest import CacheManifest, Generation, VideoEntry
     from frame_store.reader import CacheStore, open_store
+    from frame_store.views import View, base_of, cache_ids_of, concat, select, split
 
 __all__ = [
     "CacheManifest",
@@ -38,7 +40,14 @@ __all__ = [
     "StoreFormatError",
     "StoreNotFoundError",
     "VideoEntry",
+    "View",
+    "ViewError",
+    "base_of",
+    "cache_ids_of",
+    "concat",
     "open_store",
+    "select",
+    "split",
 ]
 
 __version__ = "0.1.0"
@@ -53,5 +62,6 @@ __getattr__ = lazy_names(
     {
         "frame_store.reader": ["CacheStore", "open_store"],
         "frame_store.manifest": ["CacheManifest", "Generation", "VideoEntry"],
+        "frame_store.views": ["View", "base_of", "cache_ids_of", "concat", "select", "split"],
     },
 )

@@ -9,6 +9,7 @@ FrameCacheError
 ├── FrameIdError            the caller asked for a frame that does not exist (also an IndexError)
 ├── ColumnError             a column, or the table of columns, is not what it must be (also a ValueError)
 │   └── UnmatchedRowsError      rows of a table and frames or videos of a store do not match
+├── ViewError               the caller asked for a view, a split or a concatenation that cannot be (also a ValueError)
 └── CudaError               the GPU cannot be used
     ├── CudaForkError           this process was forked from one that uses CUDA
     └── CudaUnavailableError    this machine has no driver, no device, or cannot do what was asked
@@ -49,6 +50,10 @@ class ColumnError(FrameCacheError, ValueError):
 
 class UnmatchedRowsError(ColumnError):
     """Rows of a table match no frame or video, or frames or videos have no row."""
+
+
+class ViewError(FrameCacheError, ValueError):
+    """The arguments of `select`, `split` or `concat` contradict each other or the store."""
 
 
 class CudaError(FrameCacheError):

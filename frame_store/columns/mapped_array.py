@@ -1,7 +1,5 @@
 """A `.npy` file of a cache as a read-only array, mapped at its first use."""
 
-import os
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.errors import StoreDamagedError
-from frame_store.files import open_inside
-from frame_store.npy import read_npy_header
-from frame_store.shared import raise_if_out_of_files
+from frame_store.npy import map_npy
 
 
 class MappedArray:
@@ -39,33 +35,12 @@ class MappedArray:
             OSError: no more files can be opened.
         """
         if self._array is None:
-            self._array = self._mapped()
+            try:
+                self._array = map_npy(
+                    self._store_path, self._name, dtype=self.dtype, shape=self.shape, section="4.2"
+                )
+            except StoreDamagedError as error:
+                raise StoreDamagedError(
+                    f"{error}; run cache-verify on {self._store_path}; cache-build --columns writes columns again"
+                ) from error
         return self._array
-
-    def _mapped(self) -> npt.NDArray[Any]:
-        path = self._store_path / self._name
-        try:
-            descriptor = open_inside(self._store_path, self._name)
-            with os.fdopen(os.dup(descriptor.number), "rb") as file:
-                shape, dtype = read_npy_header(file)
-                begin, found = file.tell(), os.fstat(file.fileno()).st_size
-                expected = begin + prod(self.shape) * self.dtype.itemsize
-                if dtype == self.dtype and shape == self.shape and found == expected:
-                    if prod(shape) == 0:
-                        return np.empty(shape, dtype)
-                    return np.memmap(file, dtype, "r", begin, shape).view(np.ndarray)
-        except OSError as error:
-            raise_if_out_of_files(error)
-            raise StoreDamagedError(
-                f"{path}: {error.strerror or error}; {_remedy(self._store_path)}"
-            ) from error
-        except ValueError as error:
-            raise StoreDamagedError(f"{path}: {error}; {_remedy(self._store_path)}") from error
-        raise StoreDamagedError(
-            f"{path}: expected {self.dtype} of shape {self.shape} in {expected} bytes, found {dtype} of shape {shape} "
-            f"in {found} bytes; {_remedy(self._store_path)}"
-        )
-
-
-def _remedy(store_path: Path) -> str:
-    return f"run cache-verify on {store_path}; cache-build --columns writes columns again"

@@ -1,0 +1,333 @@
+"""`concat`: several stores as one, one after the other."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import chain
+from typing import Any, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from frame_store.errors import ViewError
+from frame_store.frame_sequence import FrameSequence
+from frame_store.protocol import (
+    DecodesInGroups,
+    FrameIds,
+    FrameRows,
+    Frames,
+    FrameStore,
+    HoldsEncodedFrames,
+    PrefetchingStore,
+    check_frame_ids,
+    check_out,
+    check_outs,
+)
+from frame_store.shared import counted, counted_in_groups
+from frame_store.source_order import Int64s, SourceOrder
+from frame_store.video_table import VideoTable
+from frame_store.views.selection import selection_of_runs
+from frame_store.views.view import View, base_of, checked_video_id
+
+
+def concat(stores: Sequence[FrameStore]) -> FrameStore:
+    """The frames of `stores`, one store after the other, as one store.
+
+    Ids, videos and shards of a store follow those of the stores before it; two videos may have the same path. A store
+    that is given twice has its frames twice. Of views it is the view of the concatenation of their bases. The result
+    prefetches where a part does, and decodes in groups, or gives encoded frames, where all parts do (with one
+    encoding). A batch from several parts is read into memory of its own and copied once more.
+
+    Raises:
+        ViewError: no stores, or frames of different shapes (the message names both stores).
+    """
+    if isinstance(stores, str) or not isinstance(stores, Sequence) or not stores:
+        raise ViewError(f"concat takes a list of one or more stores, found {stores!r}")
+    for store in stores:
+        if not hasattr(store, "read_frames"):
+            raise ViewError(f"concat takes a list of stores, found {type(store).__name__} in it")
+        if store.frame_shape != stores[0].frame_shape:
+            raise ViewError(
+                f"frames of one shape can be concatenated: {stores[0]!r} has {stores[0].frame_shape}, "
+                f"{store!r} has {store.frame_shape}"
+            )
+    bases = [base_of(store) for store in stores]
+    kind = Concatenation
+    if all(isinstance(base, DecodesInGroups) for base in bases):
+        kind = _ConcatenationInGroups
+    elif all(isinstance(base, HoldsEncodedFrames) for base in bases) and (
+        len({cast("HoldsEncodedFrames", base).encoding_name for base in bases}) == 1
+    ):
+        kind = _EncodedConcatenation
+    joined = kind(bases)
+    return _view_of_parts(joined, stores) if any(isinstance(store, View) for store in stores) else joined
+
+
+class Concatenation(FrameSequence):
+    """Stores one after the other. Implements `FrameStore` and `PrefetchingStore`. `concat` makes it."""
+
+    def __init__(self, parts: Sequence[FrameStore]) -> None:
+        """Of `parts`, which are no views and have frames of one shape."""
+        self._parts = tuple(parts)
+        self._first_ids = _starts([len(part) for part in parts])
+        self._first_videos = _starts([len(part.videos) for part in parts])
+        self._first_shards = _starts([len(part.shard_sizes) for part in parts])
+        self._shard_sizes = np.concatenate([part.shard_sizes for part in parts]).astype(np.int64)
+        self._shard_sizes.flags.writeable = False
+
+    @property
+    def parts(self) -> tuple[FrameStore, ...]:
+        """The stores, none of them a view."""
+        return self._parts
+
+    @property
+    def first_ids(self) -> Int64s:
+        """Frames before each part: int64, shape (P + 1,)."""
+        return self._first_ids
+
+    @property
+    def first_videos(self) -> Int64s:
+        """Videos before each part: int64, shape (P + 1,)."""
+        return self._first_videos
+
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """(H, W, 3)."""
+        return self._parts[0].frame_shape
+
+    @property
+    def shard_sizes(self) -> npt.NDArray[np.int64]:
+        """Frames per shard, part after part, shape (S,)."""
+        return self._shard_sizes
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the parts' fingerprints."""
+        identity = " ".join(["concat", *(part.fingerprint for part in self._parts)])
+        return hashlib.sha256(identity.encode()).hexdigest()
+
+    @cached_property
+    def videos(self) -> VideoTable:
+        """The videos of the parts, under the paths that they have there."""
+        return VideoTable(chain.from_iterable(part.videos for part in self._parts))
+
+    @cached_property
+    def source_order(self) -> SourceOrder:
+        """See `FrameStore`. It is copied out of the parts' at its first use."""
+        orders = [part.source_order for part in self._parts]
+        return SourceOrder(
+            first_row=_joined_starts([order.first_row for order in orders]),
+            first_stored=_joined_starts([order.first_stored for order in orders]),
+            order=self._joined_order(orders),
+            source_frames=_joined_frames(orders),
+            source_pts=_joined_pts(orders),
+        )
+
+    @property
+    def may_cross_fork(self) -> bool:
+        """Whether all parts may."""
+        return all(part.may_cross_fork for part in self._parts)
+
+    def __len__(self) -> int:
+        return int(self._first_ids[-1])
+
+    def __repr__(self) -> str:
+        frames = counted_in_groups(len(self), "frame")
+        return f"Concatenation({frames} of {counted(len(self._parts), 'store')}: {list(self._parts)!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        made = {"videos", "source_order"}  # they are made again where they are asked for
+        return {name: value for name, value in self.__dict__.items() if name not in made}
+
+    def ids_of_video(self, video_id: int) -> Int64s:
+        """See `FrameStore`."""
+        video = checked_video_id(video_id, num_videos=int(self._first_videos[-1]))
+        part = int(np.searchsorted(self._first_videos, video, side="right")) - 1
+        ids: Int64s = self._parts[part].ids_of_video(int(video - self._first_videos[part]))
+        return ids + int(self._first_ids[part])
+
+    def read_frames(self, frame_ids: FrameIds, out: Frames | None = None) -> Frames:
+        """See `FrameStore`."""
+        ids = check_frame_ids(frame_ids, num_frames=len(self))
+        out = check_out(out, num_frames=len(ids), frame_shape=self.frame_shape)
+        for part, where, own in self._by_part(ids):
+            if len(where) == len(ids):
+                return self._parts[part].read_frames(own, out)
+            out[where] = self._parts[part].read_frames(own)
+        return out
+
+    def rows_of(self, frame_ids: FrameIds) -> FrameRows:
+        """See `FrameStore`. The rows have the fields that all parts have."""
+        ids = check_frame_ids(frame_ids, num_frames=len(self))
+        rows = np.zeros(len(ids), self._row_dtype)
+        for part, where, own in self._by_part(ids):
+            self._put_rows(rows, part, where, self._parts[part].rows_of(own))
+        return rows
+
+    def read_frames_and_rows(
+        self, frame_ids: FrameIds, out: Frames | None = None
+    ) -> tuple[Frames, FrameRows]:
+        """See `FrameStore`."""
+        ids = check_frame_ids(frame_ids, num_frames=len(self))
+        out = check_out(out, num_frames=len(ids), frame_shape=self.frame_shape)
+        rows = np.zeros(len(ids), self._row_dtype)
+        for part, where, own in self._by_part(ids):
+            if len(where) == len(ids):
+                _, own_rows = self._parts[part].read_frames_and_rows(own, out)
+            else:
+                out[where], own_rows = self._parts[part].read_frames_and_rows(own)
+            self._put_rows(rows, part, where, own_rows)
+        return out, rows
+
+    def prefetch(self, frame_ids: FrameIds) -> bool:
+        """See `PrefetchingStore`. Parts that do not prefetch are left out."""
+        was_missing = False
+        for number, _, own in self._by_part(check_frame_ids(frame_ids, num_frames=len(self))):
+            part = self._parts[number]
+            if isinstance(part, PrefetchingStore):
+                was_missing |= part.prefetch(own)
+        return was_missing
+
+    def close(self) -> None:
+        """Close the parts."""
+        for part in self._parts:
+            part.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @cached_property
+    def _row_dtype(self) -> np.dtype[Any]:
+        nothing = np.zeros(0, np.int64)
+        dtypes = [part.rows_of(nothing).dtype for part in self._parts]
+        names = [
+            name for name in dtypes[0].names or () if all(name in (dtype.names or ()) for dtype in dtypes)
+        ]
+        return np.dtype([(name, dtypes[0][name]) for name in names])
+
+    def _by_part(self, ids: Int64s) -> Iterator[tuple[int, Int64s, Int64s]]:
+        """Each part that the ids are of, where they stand among `ids`, and their ids in the part."""
+        part_of = np.searchsorted(self._first_ids, ids, side="right") - 1
+        for part in np.unique(part_of).tolist():
+            where = np.flatnonzero(part_of == part)
+            yield part, where, ids[where] - self._first_ids[part]
+
+    def _put_rows(self, rows: FrameRows, part: int, where: Int64s, own: FrameRows) -> None:
+        for name in rows.dtype.names or ():
+            rows[name][where] = own[name]
+        rows["video_id"][where] += self._first_videos[part]
+        rows["shard_id"][where] += self._first_shards[part]
+
+    def _joined_order(self, orders: Sequence[SourceOrder]) -> npt.NDArray[Any] | None:
+        if all(order.order is None for order in orders):
+            return None
+        ids = np.empty(len(self), np.uint32 if len(self) < 1 << 32 else np.int64)
+        for order, first, end in zip(orders, self._first_ids[:-1], self._first_ids[1:], strict=True):
+            own = np.arange(end - first) if order.order is None else order.order
+            ids[first:end] = own.astype(ids.dtype) + ids.dtype.type(first)
+        return ids
+
+
+class _ConcatenationInGroups(Concatenation):
+    """Of stores that all decode in groups. Implements `DecodesInGroups`."""
+
+    def decode_groups(self, frame_ids: FrameIds) -> npt.NDArray[np.int64]:
+        """See `DecodesInGroups`."""
+        ids = check_frame_ids(frame_ids, num_frames=len(self))
+        groups = np.empty(len(ids), np.int64)
+        for number, where, own in self._by_part(ids):
+            part = cast("DecodesInGroups", self._parts[number])
+            groups[where] = part.decode_groups(own) + self._first_ids[number]
+        return groups
+
+    def read_frames_into(self, frame_ids: FrameIds, outs: Sequence[Frames]) -> None:
+        """See `DecodesInGroups`."""
+        ids = check_frame_ids(frame_ids, num_frames=len(self))
+        check_outs(outs, num_frames=len(ids), frame_shape=self.frame_shape)
+        for number, where, own in self._by_part(ids):
+            part = cast("DecodesInGroups", self._parts[number])
+            part.read_frames_into(own, [outs[place] for place in where.tolist()])
+
+
+class _EncodedConcatenation(Concatenation):
+    """Of stores that all give frames in one encoding. Implements `HoldsEncodedFrames`."""
+
+    @property
+    def encoding_name(self) -> str:
+        """See `HoldsEncodedFrames`."""
+        return cast("HoldsEncodedFrames", self._parts[0]).encoding_name
+
+    def read_encoded(self, frame_ids: FrameIds) -> list[npt.NDArray[np.uint8]]:
+        """See `HoldsEncodedFrames`."""
+        ids = check_frame_ids(frame_ids, num_frames=len(self))
+        payloads: list[npt.NDArray[np.uint8]] = [np.zeros(0, np.uint8)] * len(ids)
+        for number, where, own in self._by_part(ids):
+            part = cast("HoldsEncodedFrames", self._parts[number])
+            for place, payload in zip(where.tolist(), part.read_encoded(own), strict=True):
+                payloads[place] = payload
+        return payloads
+
+
+def part_of_videos(store: FrameStore) -> Int64s | None:
+    """The part of a concatenation that each video of `store` is of: int64, shape (V,). None for other stores."""
+    base = base_of(store)
+    if not isinstance(base, Concatenation):
+        return None
+    parts = np.repeat(np.arange(len(base.parts)), np.diff(base.first_videos))
+    return parts[store.video_ids] if isinstance(store, View) else parts
+
+
+def _view_of_parts(joined: Concatenation, stores: Sequence[FrameStore]) -> View:
+    """The view of a concatenation that has the frames of `stores`, one of them or more a view of a part."""
+    starts, ends, videos, held = [], [], [], []
+    for store, first_id, first_video in zip(stores, joined.first_ids, joined.first_videos, strict=False):
+        if isinstance(store, View):
+            own_starts, own_ends = store.selection.runs()
+            own_videos, own_held = store.video_ids, store.frames_of_video
+        else:
+            own_starts, own_ends = np.zeros(1, np.int64), np.array([len(store)])
+            own_held = np.diff(store.source_order.first_stored)
+            own_videos = np.arange(len(own_held))
+        starts.append(own_starts + first_id)
+        ends.append(own_ends + first_id)
+        videos.append(own_videos + first_video)
+        held.append(own_held)
+    selection = selection_of_runs(np.concatenate(starts), np.concatenate(ends), num_frames=len(joined))
+    return View(joined, selection, video_ids=np.concatenate(videos), frames_of_video=np.concatenate(held))
+
+
+def _starts(counts: Sequence[int]) -> Int64s:
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def _joined_starts(starts: Sequence[Int64s]) -> Int64s:
+    return np.append(0, np.cumsum(np.concatenate([np.diff(each) for each in starts]))).astype(np.int64)
+
+
+def _joined_frames(orders: Sequence[SourceOrder]) -> npt.NDArray[Any] | None:
+    if all(order.source_frames is None for order in orders):
+        return None
+    frames = []
+    for order in orders:
+        if order.source_frames is not None:
+            frames.append(order.source_frames)
+            continue
+        lengths = np.diff(order.first_stored)
+        own = np.arange(order.num_stored) - np.repeat(order.first_stored[:-1], lengths)
+        frames.append(own.astype(np.uint32))
+    return np.concatenate(frames)
+
+
+def _joined_pts(orders: Sequence[SourceOrder]) -> npt.NDArray[np.float64] | None:
+    """The pts of all parts, NaN for a part where they are not known."""
+    if all(order.source_pts is None for order in orders):
+        return None
+    return np.concatenate(
+        [
+            np.full(order.num_rows, np.nan) if order.source_pts is None else order.source_pts
+            for order in orders
+        ]
+    )
