@@ -2,10 +2,11 @@
 
 from frame_store.columns.column import NO_TEXT, Column, ColumnPart, ColumnScope, Positions
 from frame_store.columns.column_names import check_column_name, check_column_names, check_kind
-from frame_store.columns.column_set import Columns, concat_columns
+from frame_store.columns.column_set import NO_COLUMNS, Columns, concat_columns
 from frame_store.columns.mapped_array import MappedArray
 
 __all__ = [
+    "NO_COLUMNS",
     "NO_TEXT",
     "Column",
     "ColumnPart",

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -100,6 +100,10 @@ class Columns(Mapping[str, Column]):
         near = difflib.get_close_matches(str(name), self._columns, n=3)
         those = ", ".join(map(repr, near or list(self._columns)[:10]))
         return f"there is no column {name!r}; {'near are' if near else 'there are'} {those}"
+
+
+NO_COLUMNS: Final = Columns(num_rows=0, num_videos=0, fingerprint="")
+"""What a store without columns has."""
 
 
 def concat_columns(stores: Sequence[Columns], *, fingerprint: str) -> tuple[Columns, list[str]]:
