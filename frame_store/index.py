@@ -1,19 +1,14 @@
 """`index.npy`: one row per frame, memory-mapped (FORMAT.md section 4)."""
 
-import os
-from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.errors import StoreDamagedError
-from frame_store.files import open_inside
 from frame_store.manifest import Generation
 from frame_store.names import INDEX_DTYPE, INDEX_NAME
-from frame_store.npy import read_npy_header
-from frame_store.shared import counted, raise_if_out_of_files
+from frame_store.npy import map_npy
 
 FrameIndex = npt.NDArray[Any]
 
@@ -25,25 +20,7 @@ def open_index(folder: Path, *, num_frames: int) -> FrameIndex:
         StoreDamagedError: the file is missing, a link, of another dtype or length, or does not fit its header.
         OSError: no more files can be opened.
     """
-    path = folder / INDEX_NAME
-    index: FrameIndex
-    try:
-        descriptor = open_inside(folder, INDEX_NAME)
-        with os.fdopen(os.dup(descriptor.number), "rb") as file:
-            shape, dtype = read_npy_header(file)
-            found, expected = os.fstat(file.fileno()).st_size, file.tell() + prod(shape) * dtype.itemsize
-            if dtype == INDEX_DTYPE and shape == (num_frames,) and found == expected:
-                index = np.memmap(file, dtype, "r", file.tell(), shape)
-                return index.view(np.ndarray)  # without the bookkeeping of np.memmap at every access
-    except OSError as error:
-        raise_if_out_of_files(error)
-        raise StoreDamagedError(f"{path}: not a readable index: {error.strerror or error}") from error
-    except ValueError as error:
-        raise StoreDamagedError(f"{path}: not a readable index: {error}") from error
-    raise StoreDamagedError(
-        f"{path}: expected {counted(num_frames, 'row')} of {INDEX_DTYPE.itemsize} bytes as in FORMAT.md section 4, "
-        f"found shape {shape} of {dtype}, and {counted(found, 'byte')} where those take {expected}"
-    )
+    return map_npy(folder, INDEX_NAME, dtype=INDEX_DTYPE, shape=(num_frames,), section="4")
 
 
 class RowProblem(NamedTuple):

@@ -76,6 +76,12 @@ def map_npy(
     except ValueError as error:
         raise StoreDamagedError(f"{path}: cannot be read: {error}") from error
     raise StoreDamagedError(
-        f"{path}: expected {counted(expected, 'byte')} with {shape} of {dtype} as in FORMAT.md section {section}, "
-        f"found {counted(found, 'byte')} with {found_shape} of {found_dtype}"
+        f"{path}: expected {counted(expected, 'byte')} with {shape} of {_spelt(dtype)} as in FORMAT.md section "
+        f"{section}, found {counted(found, 'byte')} with {found_shape} of "
+        f"{_spelt(found_dtype) if found_dtype != dtype else 'the same'}"
     )
+
+
+def _spelt(dtype: np.dtype[Any]) -> str:
+    """A dtype in a message. A structured one may be long."""
+    return str(dtype) if dtype.names is None else f"rows of {counted(dtype.itemsize, 'byte')}"

@@ -1,5 +1,6 @@
 """The interface of frame stores, cached and live ones alike, and the checks of what their callers pass."""
 
+import inspect
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload, runtime_checkable
 
@@ -25,8 +26,22 @@ where the source has none).
 """
 
 
+class _LooksForMembers(type(Protocol)):  # type: ignore[misc]
+    """`isinstance` looks for the members of a protocol, and does not compute them: `videos` may read a large file.
+
+    Python does so by itself from 3.12 on.
+    """
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        if not cls._is_protocol:
+            return bool(super().__instancecheck__(instance))
+        bases = (base for base in cls.__mro__ if isinstance(base, _LooksForMembers))
+        members = {name for base in bases for name in vars(base) if not name.startswith("_")} | {"__len__"}
+        return all(inspect.getattr_static(instance, name, None) is not None for name in members)
+
+
 @runtime_checkable
-class FrameStore(Protocol):
+class FrameStore(Protocol, metaclass=_LooksForMembers):
     """A finite, ordered set of equally shaped RGB frames, addressed by frame id.
 
     Duties of each implementation: several threads may read at once; the store pickles without its open files, and opens

@@ -142,7 +142,8 @@ class LiveStore(FrameSequence):
         return f"LiveStore({counted(len(self), 'frame')} of {self.frame_shape} in {videos})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_open_videos"}
+        made_at_first_use = {"_open_videos", "videos", "source_order"}
+        return {name: value for name, value in self.__dict__.items() if name not in made_at_first_use}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -53,7 +53,11 @@ def find_source_problems(
 def _problem_of_places(order: SourceOrder, index: npt.NDArray[Any], places: Int64s) -> str | None:
     """What is wrong with some places that follow each other: their ids, frames or times."""
     name_of_places = INDEX_NAME if order.order is None else ORDER_NAME
-    name_of_frames = name_of_places if order.source_frames is None else SOURCE_FRAMES_NAME
+    name_of_frames = name_of_places
+    if order.source_frames is not None:  # which of the two is wrong cannot be told
+        name_of_frames = (
+            SOURCE_FRAMES_NAME if order.order is None else f"{ORDER_NAME} or {SOURCE_FRAMES_NAME}"
+        )
     ids = places if order.order is None else order.order[places]
     if (at := _first(ids >= order.num_stored)) is not None:
         return f"{ORDER_NAME}: place {places[at]} holds frame id {ids[at]}, of {order.num_stored}"

@@ -6,34 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frame_store.errors import FrameIdError, StoreDamagedError
-from frame_store.source_order import NO_PLACE, SourceOrder, source_order_of_rows
+from frame_store.source_order import NO_PLACE, SourceOrder
+from tests.support.source_orders import order_of, rows_of_stores
 
 
-@st.composite
-def stores(draw):
-    """Rows (video_id, frame_in_video) by frame id, and the number of decoded frames of each video."""
-    num_decoded = draw(st.lists(st.integers(0, 40), max_size=6))
-    kept = []
-    for video_id, count in enumerate(num_decoded):
-        way = draw(st.sampled_from(["all", "stride", "some", "none"]))
-        stride = draw(st.integers(1, 9))
-        frames = {
-            "all": range(count),
-            "stride": range(0, count, stride),
-            "some": sorted(draw(st.sets(st.integers(0, count - 1)))) if count else (),
-            "none": (),
-        }[way]
-        kept += [(video_id, frame) for frame in frames]
-    rows = draw(st.permutations(kept)) if draw(st.booleans()) else kept
-    return rows, num_decoded
-
-
-def order_of(rows, num_decoded):
-    table = np.array(rows, np.uint32).reshape(-1, 2)
-    return source_order_of_rows(table[:, 0], table[:, 1], num_decoded=num_decoded)
-
-
-@given(stores())
+@given(rows_of_stores())
 def test_places_ids_and_rows_are_those_of_a_loop_over_frames(store):
     rows, num_decoded = store
     order = order_of(rows, num_decoded)
@@ -65,7 +42,7 @@ def test_places_ids_and_rows_are_those_of_a_loop_over_frames(store):
     assert (place, row) == (len(rows), sum(num_decoded))
 
 
-@given(stores(), st.data())
+@given(rows_of_stores(), st.data())
 def test_a_batch_gives_what_its_frames_give_one_by_one(store, data):
     rows, num_decoded = store
     order = order_of(rows, num_decoded)
@@ -91,7 +68,7 @@ def test_a_batch_gives_what_its_frames_give_one_by_one(store, data):
         )
 
 
-@given(stores())
+@given(rows_of_stores())
 def test_columns_are_left_out_where_numbers_give_them(store):
     rows, num_decoded = store
     order = order_of(rows, num_decoded)
