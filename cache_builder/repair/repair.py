@@ -64,8 +64,9 @@ def repair_cache(
     Raises:
         StoreNotFoundError: no cache exists at this path.
         RepairError: columns are damaged, which no video has (all other files were made again); the manifest,
-            `generation.json`, or the table of videos without the report of the build, is damaged; videos are needed and none are given; the cache was made with other versions of the libraries, or a
-            GPU decoded the needed videos; or a new file has another hash than the recorded one.
+            `generation.json`, or the table of videos without the report of the build, is damaged; videos are needed and
+            none are given; the cache was made with other versions of the libraries, or a GPU decoded the needed videos;
+            or a new file has another hash than the recorded one.
         VideosNotWholeError: needed videos are missing or have changed since the cache was made.
         InputFolderError: no such folder, no video in it.
         OutputError: a build or another repair is running on it, or left unfinished work of another kind.
