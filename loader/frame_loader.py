@@ -12,6 +12,7 @@ import torch
 
 from frame_store.protocol import DecodesInGroups, DecodesOnDevice, FrameStore, PrefetchingStore
 from frame_store.shared import check_cuda_usable_here, flag, num_usable_cpus, whole_number
+from frame_store.views import base_of
 from loader.augment import Augment, checked_augment
 from loader.batches import (
     BatchReader,
@@ -34,8 +35,8 @@ from loader.gpu import (
 )
 from loader.lookahead import read_with_lookahead
 from loader.sampling import BatchOptions, Iteration, LoaderState, plan_epochs, takes_options
-from loader.sampling.orders import Int64s
 from loader.store_argument import StoreOrPath, opened_store
+from loader.windows import BatchRequest, Windows
 
 BATCHES_PER_WARM_PROBE = 32
 """A probe looks at a few pages of a batch. If they are in memory, the loader does not probe the next 31 batches."""
@@ -102,11 +103,11 @@ class FrameLoader:
                 used CUDA when an iteration begins.
             augment: applied to the frames on `device`; its result becomes `batch.frames`. The threads that read call
                 it; with `lookahead`, one thread beside those that decode calls it. An `Augmentation` is a function of
-                its seed, epoch and frame ids. Any other callable gets the uint8 tensor (B, 3, H, W), channels_last, or
-                (B, T, 3, H, W) for clips, under `torch.no_grad()`, and returns a tensor on the same device whose first
-                dimension is B. Several threads call it at once. Its randomness is its own, usually torch's global
-                generator, so seed and epoch do not repeat it (AUGMENTATION.md, section 5). Its errors are raised in
-                the place of its batch. None leaves the frames as they are.
+                its seed, the epoch and the anchors' ids in the cache. Any other callable gets the uint8 tensor (B, 3,
+                H, W), channels_last, or (B, T, 3, H, W) for windows, under `torch.no_grad()`, and returns a tensor on
+                the same device whose first dimension is B. Several threads call it at once. Its randomness is its own,
+                usually torch's global generator, so seed and epoch do not repeat it (AUGMENTATION.md, section 5). Its
+                errors are raised in the place of its batch. None leaves the frames as they are.
             lookahead: for videos decoded live on the CPU: number of batches known beyond the one that is due. Each
                 group of pictures is decoded once for all of them. The order of frames stays the same.
             lookahead_bytes: memory for frames that are decoded before they are due, in addition to the batches.
@@ -127,11 +128,13 @@ class FrameLoader:
                 too.
         """
         self._store = store = opened_store(store)
+        self._base = base = base_of(store)
+        self._windows = Windows(store)
         self._plan, self._cursor = plan_epochs("FrameLoader", store, options)
         self._device = chosen_device(device, store)
         self._decode_jpegs = chosen_jpeg_decoder(jpeg_decode, store, self._device)
         if num_threads is None:
-            least = MIN_DECODING_THREADS if isinstance(store, DecodesOnDevice) else 1
+            least = MIN_DECODING_THREADS if isinstance(base, DecodesOnDevice) else 1
             num_threads = max(least, num_usable_cpus())
         self._num_threads = whole_number("num_threads", num_threads, least=1, error=SamplingError)
         if read_ahead is None:
@@ -229,7 +232,7 @@ class FrameLoader:
         with self._cursor.iteration() as iteration:
             epoch, first_position = iteration.began
             share = self._plan.slice_from(first_position)
-            planned = self._plan.batches(epoch, first_position=first_position)
+            planned = map(self._windows.request, self._plan.batches(epoch, first_position=first_position))
             # If the caller stops early, Python closes this generator, which closes the inner one.
             with closing(read(planned, epoch, num_batches=len(share))) as batches:
                 for step in range(len(share)):
@@ -237,24 +240,24 @@ class FrameLoader:
                     yield _handed_out(next(batches), iteration, position=share.position_after(step))
 
     def _read_one_by_one(
-        self, planned: Iterator[Int64s], epoch: int, *, num_batches: int
+        self, planned: Iterator[BatchRequest], epoch: int, *, num_batches: int
     ) -> Generator[ReadBatch]:
-        reader, prefetcher = self._reader(), _Prefetcher(self._store)
+        reader, prefetcher = self._reader(), _Prefetcher(self._base)
         pending: deque[Reading[ReadBatch]] = deque()
         with closing(ReaderThreads(min(self._num_threads, num_batches))) as threads:
             for _ in range(num_batches):
-                for frame_ids in islice(planned, self._read_ahead + 1 - len(pending)):
-                    prefetcher.announce(frame_ids)
-                    pending.append(threads.submit(partial(reader.read, frame_ids, epoch=epoch)))
+                for request in islice(planned, self._read_ahead + 1 - len(pending)):
+                    prefetcher.announce(request)
+                    pending.append(threads.submit(partial(reader.read, request, epoch=epoch)))
                 yield pending.popleft().result()
 
     def _decode_ahead(
-        self, planned: Iterator[Int64s], epoch: int, *, num_batches: int
+        self, planned: Iterator[BatchRequest], epoch: int, *, num_batches: int
     ) -> Generator[ReadBatch]:
-        assert isinstance(self._store, DecodesInGroups)  # checked when the loader was made
+        assert isinstance(self._base, DecodesInGroups)  # checked when the loader was made
         reader = self._reader()
         decoded = read_with_lookahead(
-            self._store,
+            self._base,
             planned,
             lookahead=self._lookahead,
             capacity=self._lookahead_frames,
@@ -264,8 +267,8 @@ class FrameLoader:
         )
 
         def complete_next() -> ReadBatch:
-            frame_ids, pixels = next(decoded)
-            return reader.complete(frame_ids, pixels, epoch=epoch)
+            request, pixels = next(decoded)
+            return reader.complete(request, pixels, epoch=epoch)
 
         # One thread, beside those that decode, takes the decoded batches in their order and augments them. It works on
         # the next batch while the caller works on the one before.
@@ -301,15 +304,15 @@ class FrameLoader:
         return self._readers[pin_memory]
 
     def _check_lookahead(self) -> None:
-        if self._lookahead and isinstance(self._store, DecodesOnDevice) and self._device.type == "cuda":
+        if self._lookahead and isinstance(self._base, DecodesOnDevice) and self._device.type == "cuda":
             raise SamplingError(
                 f"lookahead={self._lookahead} keeps frames on the host until they are due, and "
-                f"{type(self._store).__name__} decodes them on {self._device}; take lookahead=0, and clips or "
+                f"{type(self._base).__name__} decodes them on {self._device}; take lookahead=0, and clips or "
                 f"sampling='sequential' for batches that share their groups of pictures, or decode on the CPU"
             )
-        if self._lookahead and not isinstance(self._store, DecodesInGroups):
+        if self._lookahead and not isinstance(self._base, DecodesInGroups):
             raise SamplingError(
-                f"lookahead={self._lookahead} is for videos decoded live; {type(self._store).__name__} reads a frame "
+                f"lookahead={self._lookahead} is for videos decoded live; {type(self._base).__name__} reads a frame "
                 f"without decoding others, so lookahead would save nothing"
             )
 
@@ -326,11 +329,11 @@ class _Prefetcher:
         self._store = store if isinstance(store, PrefetchingStore) else None
         self._num_to_skip = 0
 
-    def announce(self, frame_ids: Int64s) -> None:
+    def announce(self, request: BatchRequest) -> None:
         """Announce the batch that will be read after those announced before."""
         if self._store is None:
             return
         if self._num_to_skip:
             self._num_to_skip -= 1
-        elif not self._store.prefetch(frame_ids.reshape(-1)):
+        elif not self._store.prefetch(request.cache_ids.reshape(-1)):
             self._num_to_skip = BATCHES_PER_WARM_PROBE - 1

@@ -309,16 +309,22 @@ class CacheStore(FrameSequence):
     def _read_in_turn(
         self, files: ShardFiles, places: list[_Place], positions: list[int], out: Frames
     ) -> None:
-        """Read frame by frame. Each Python step may have to wait for the GIL, so the loop body is kept minimal."""
-        descriptor, open_shard = None, -1
+        """Read frame by frame, in the order of ids; a frame that is wanted again is copied.
+
+        Each Python step may have to wait for the GIL, so the loop body is kept minimal.
+        """
+        descriptor, open_shard, read_id, frame = None, -1, -1, out
         decode_into, verifies, pread = self._codec.decode_into, self.verify_reads, os.pread
         for place, position in zip(places, positions, strict=True):
             frame_id, shard_id, byte_offset, byte_length, _ = place
+            if frame_id == read_id:
+                out[position] = frame
+                continue
             if descriptor is None or shard_id != open_shard:
                 # One file at a time: a batch from many shards must not hold more files than the table.
                 descriptor, open_shard = files.descriptor(shard_id, frame_id=frame_id), shard_id
                 files.require_size(shard_id, frame_id=frame_id)
-            frame = out[position]
+            read_id, frame = frame_id, out[position]
             try:
                 payload = pread(descriptor.number, byte_length, byte_offset)
             except OSError as error:

@@ -22,8 +22,8 @@ _PARTS: Final = {"crop": RandomResizedCrop, "jitter": ColorJitter, "normalize": 
 class Augmentation:
     """crop -> flip -> jitter -> normalise, with torchvision's distributions and results; see AUGMENTATION.md.
 
-    Parameters are drawn for each frame, or for each clip by the id of its first frame. They are a function of seed,
-    epoch and frame id alone, not of the rest of the batch. Values are computed in float32 and cast last. An object
+    Parameters are drawn for each frame, or for each window by the id of its anchor. They are a function of seed, epoch
+    and that id alone, not of the rest of the batch. Values are computed in float32 and cast last. An object
     keeps no state between calls, so threads may share it.
 
     Raises:
@@ -107,10 +107,10 @@ class Augmentation:
         """Augment a batch.
 
         Args:
-            frames: uint8 (B, 3, H, W), or clips (B, T, 3, H, W), on any device and in any layout; `FrameBatch.frames`
+            frames: uint8 (B, 3, H, W), or windows (B, T, 3, H, W), on any device and in any layout; `FrameBatch.frames`
                 is channels_last.
-            frame_ids: whole numbers, shape (B,) or (B, T). They should be on the host: the call waits for ids on a
-                device. All frames of a clip share the parameters of its first frame.
+            frame_ids: ids of the frames, or of the anchors of windows, in the cache: whole numbers, shape (B,). They
+                should be on the host: the call waits for ids on a device. All frames of a window share the parameters.
             epoch: in [0, 2**32).
             out: the output tensor; None makes a new one.
 
@@ -124,24 +124,21 @@ class Augmentation:
         """
         _check_frames(frames)
         ids = np.asarray(frame_ids.cpu() if isinstance(frame_ids, torch.Tensor) else frame_ids)
-        if ids.shape != frames.shape[:-3]:
+        if ids.shape != (len(frames),):
             raise AugmentationError(
-                f"frame_ids must have shape {tuple(frames.shape[:-3])} as the frames have, found {ids.shape}"
+                f"frame_ids must have shape ({len(frames)},), one for each frame or window, found {ids.shape}"
             )
-        frame_size = (frames.shape[-2], frames.shape[-1])
-        if frames.dim() == 4:
-            parameters = self.parameters(ids, epoch=epoch, frame_size=frame_size)
-        elif frames.shape[1] == 0:
-            raise AugmentationError("clips must have frames, found T = 0")
-        else:
-            first = self.parameters(ids[:, 0], epoch=epoch, frame_size=frame_size)
-            parameters = first.repeated(frames.shape[1])
+        if frames.dim() == 5 and frames.shape[1] == 0:
+            raise AugmentationError("windows must have frames, found T = 0")
+        parameters = self.parameters(ids, epoch=epoch, frame_size=(frames.shape[-2], frames.shape[-1]))
+        if frames.dim() == 5:
+            parameters = parameters.repeated(frames.shape[1])
         return self.apply(frames, parameters, out=out)
 
     def apply(
         self, frames: torch.Tensor, parameters: AugmentParameters, *, out: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Augment with given parameters, a row for each frame (clips: clip by clip); see `__call__`.
+        """Augment with given parameters, a row for each frame (windows: window by window); see `__call__`.
 
         Of this object, only `normalize`, `dtype` and the size of the crop are used.
 

@@ -11,7 +11,7 @@ from loader.augment.augmentation import Augmentation
 from loader.errors import AugmentationError, SamplingError
 
 BatchCallable: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
-"""Takes the uint8 frames (B, 3, H, W), or clips (B, T, 3, H, W), and returns a tensor whose first dimension is B."""
+"""Takes the uint8 frames (B, 3, H, W), or windows (B, T, 3, H, W), and returns a tensor whose first dimension is B."""
 
 Augment: TypeAlias = Augmentation | BatchCallable
 

@@ -76,7 +76,7 @@ class AugmentParameters:
         return len(self.flips)
 
     def repeated(self, times: int) -> "AugmentParameters":
-        """Each row `times` times in a row, because the frames of a clip share it."""
+        """Each row `times` times in a row, because the frames of a window share it."""
         return AugmentParameters(
             flips=self.flips.repeat(times),
             jitter_orders=self.jitter_orders.repeat(times, axis=0),

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from math import prod
 from typing import Protocol, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from frame_store.protocol import FrameRows, FrameStore
+from frame_store.views import base_of, own_rows_of
 from loader.augment import Augment, Augmentation, augmented_frames
 from loader.batches.buffers import BatchBuffers
 from loader.batches.frame_batch import FrameBatch
-from loader.sampling.orders import Int64s
+from loader.windows import BatchRequest
 
 TakeOver: TypeAlias = Callable[[], None]
 """Makes the stream that is current in the calling thread wait until the tensors of a batch are ready."""
@@ -37,11 +36,11 @@ class ReadBatch:
 class BatchReader(Protocol):
     """Reads and augments batches. Several threads may call it at once."""
 
-    def read(self, frame_ids: npt.ArrayLike, *, epoch: int) -> ReadBatch:
-        """Frames and their rows as a batch, in request order; clips for ids of shape (B, T).
+    def read(self, request: BatchRequest, *, epoch: int) -> ReadBatch:
+        """The frames that are asked for, and their rows, as a batch.
 
         Raises:
-            FrameIdError: an id outside [0, len(store)).
+            FrameIdError: an id outside of the base.
             StoreDamagedError: the store cannot give a frame back.
         """
         ...
@@ -50,8 +49,8 @@ class BatchReader(Protocol):
         """Memory on the host for frames that the caller reads: uint8 (num_frames, H, W, 3)."""
         ...
 
-    def complete(self, frame_ids: Int64s, pixels: torch.Tensor, *, epoch: int) -> ReadBatch:
-        """The batch over frames that the caller has read into memory of `lend_pixels`."""
+    def complete(self, request: BatchRequest, pixels: torch.Tensor, *, epoch: int) -> ReadBatch:
+        """The batch over the frames of `request.cache_ids` that the caller has read into memory of `lend_pixels`."""
         ...
 
 
@@ -70,13 +69,14 @@ class CpuReader:
         """Prepare to read.
 
         Args:
-            store: gives the frames.
+            store: the store that the loader got. Frames are read from its base.
             augment: applied to the frames of each batch.
             frames_per_batch: batches of up to this many frames lie in memory that is used again; 0 uses fresh memory.
             num_spare: see `BatchBuffers`.
             pin_memory: see `BatchBuffers`.
         """
         self._store = store
+        self._base = base_of(store)
         self._augment = augment
         self._pin_memory = pin_memory
         # When augmenting, the raw pixels stay in this process. Only the output may be copied to a GPU, so only the
@@ -96,33 +96,41 @@ class CpuReader:
                 pin_memory=pin_memory,
             )
 
-    def read(self, frame_ids: npt.ArrayLike, *, epoch: int) -> ReadBatch:
+    def read(self, request: BatchRequest, *, epoch: int) -> ReadBatch:
         """See `BatchReader`."""
-        ids = np.asarray(frame_ids)
-        pixels = self.lend_pixels(ids.size)
-        _, rows = self._store.read_frames_and_rows(ids.reshape(-1), out=pixels.numpy())  # it checks the ids
-        return self._complete(ids.astype(np.int64, copy=False), pixels, rows, epoch=epoch)
+        pixels = self.lend_pixels(request.cache_ids.size)
+        flat_ids = request.cache_ids.reshape(-1)
+        _, rows = self._base.read_frames_and_rows(flat_ids, out=pixels.numpy())  # it checks the ids
+        return self._complete(request, pixels, rows, epoch=epoch)
 
     def lend_pixels(self, num_frames: int) -> torch.Tensor:
         """See `BatchReader`."""
         return self._pixels.lend((num_frames, *self._store.frame_shape), torch.uint8)
 
-    def complete(self, frame_ids: Int64s, pixels: torch.Tensor, *, epoch: int) -> ReadBatch:
+    def complete(self, request: BatchRequest, pixels: torch.Tensor, *, epoch: int) -> ReadBatch:
         """See `BatchReader`."""
-        return self._complete(frame_ids, pixels, self._store.rows_of(frame_ids.reshape(-1)), epoch=epoch)
+        return self._complete(request, pixels, self._base.rows_of(request.cache_ids.reshape(-1)), epoch=epoch)
 
-    def _complete(self, frame_ids: Int64s, pixels: torch.Tensor, rows: FrameRows, *, epoch: int) -> ReadBatch:
+    def _complete(
+        self, request: BatchRequest, pixels: torch.Tensor, rows: FrameRows, *, epoch: int
+    ) -> ReadBatch:
+        shape = request.cache_ids.shape
         batch = FrameBatch.from_numpy(
-            frames=pixels.numpy().reshape(*frame_ids.shape, *self._store.frame_shape),
-            frame_ids=frame_ids,
-            rows=rows.reshape(frame_ids.shape),
+            frames=pixels.numpy().reshape(*shape, *self._store.frame_shape),
+            frame_ids=request.frame_ids,
+            cache_ids=request.cache_ids,
+            rows=own_rows_of(self._store, rows).reshape(shape),
+            frame_is_pad=request.frame_is_pad,
         )
         if self._augment is None:
             return ReadBatch(batch=batch)
         out = None
         if isinstance(self._augment, Augmentation) and self._images is not None:
-            shape = (*frame_ids.shape, *self._augment.output_shape(self._store.frame_shape))
-            out = self._images.lend(shape, self._augment.output_dtype)
-        frames = augmented_frames(self._augment, batch.frames, frame_ids=frame_ids, epoch=epoch, out=out)
+            out = self._images.lend(
+                (*shape, *self._augment.output_shape(self._store.frame_shape)), self._augment.output_dtype
+            )
+        frames = augmented_frames(
+            self._augment, batch.frames, frame_ids=request.anchor_cache_ids, epoch=epoch, out=out
+        )
         # Memory of a callable is not page-locked; memory that is page-locked comes back as it is.
         return ReadBatch(batch=batch.with_frames(frames.pin_memory() if self._pin_memory else frames))

@@ -14,19 +14,20 @@ from frame_store.protocol import DecodesInGroups, Frames
 from loader.batches import ReaderThreads, Reading
 from loader.lookahead.plan import NOWHERE, GroupRead, LookaheadStep, plan_lookahead
 from loader.sampling.orders import Int64s
+from loader.windows import BatchRequest
 
 
 def read_with_lookahead(
     store: DecodesInGroups,
-    batches: Iterable[Int64s],
+    requests: Iterable[BatchRequest],
     *,
     lookahead: int,
     capacity: int,
     num_threads: int,
     lend_pixels: Callable[[int], torch.Tensor],
     steps_in_flight: int = 3,
-) -> Generator[tuple[Int64s, torch.Tensor]]:
-    """Each batch of ids with its frames, in the order given: uint8 RGB, (number of ids, H, W, 3).
+) -> Generator[tuple[BatchRequest, torch.Tensor]]:
+    """Each request with its frames, in the order given: uint8 RGB, (frames shown, H, W, 3).
 
     A thread decodes the wanted frames of one group at a time. `steps_in_flight` batches are decoded at once. Memory:
     `capacity` frames, touched only as they are needed, and the buffers of the batches in flight. Closing the generator
@@ -34,7 +35,7 @@ def read_with_lookahead(
 
     Args:
         store: gives the frames.
-        batches: frame ids, int64, (B,) or (B, T) for clips; drawn up to `lookahead` ahead.
+        requests: drawn up to `lookahead` ahead. Their `cache_ids` are frames of `store`.
         lookahead: batches known beyond the one that is due, as `loader.lookahead.plan.plan_lookahead` explains.
         capacity: frames that the buffer holds.
         num_threads: threads that decode; they all use `store` at once.
@@ -49,12 +50,12 @@ def read_with_lookahead(
     """
     if steps_in_flight < 1:
         raise ValueError(f"steps_in_flight must be 1 or more, found {steps_in_flight}")
-    drawn: deque[Int64s] = deque()
+    drawn: deque[BatchRequest] = deque()
 
     def flat_batches() -> Iterator[Int64s]:
-        for ids in batches:
-            drawn.append(ids)
-            yield ids.reshape(-1)
+        for request in requests:
+            drawn.append(request)
+            yield request.cache_ids.reshape(-1)
 
     plan = plan_lookahead(
         flat_batches(), store.decode_groups, lookahead=lookahead, capacity=capacity, delay=steps_in_flight
@@ -70,7 +71,7 @@ def read_with_lookahead(
 
 @dataclass(frozen=True, kw_only=True)
 class _StepInFlight:
-    ids: Int64s
+    request: BatchRequest
     step: LookaheadStep
     pixels: torch.Tensor
     reads: list[Reading[None]] = field(default_factory=list)
@@ -84,24 +85,26 @@ class _StepInFlight:
             reading.result()
         slab.copy_out(self.step, self.pixels.numpy())
 
-    def batch(self) -> tuple[Int64s, torch.Tensor]:
-        return self.ids, self.pixels
+    def batch(self) -> tuple[BatchRequest, torch.Tensor]:
+        return self.request, self.pixels
 
 
 def _read(
-    plan: Iterator[tuple[Int64s, LookaheadStep]],
+    plan: Iterator[tuple[BatchRequest, LookaheadStep]],
     slab: "_Slab",
     *,
     num_threads: int,
     lend_pixels: Callable[[int], torch.Tensor],
     steps_in_flight: int,
-) -> Generator[tuple[Int64s, torch.Tensor]]:
+) -> Generator[tuple[BatchRequest, torch.Tensor]]:
     # Only `pending` holds a batch: once handed out, its memory may be used again when the caller drops it.
     pending: deque[_StepInFlight] = deque()
     with closing(ReaderThreads(num_threads)) as threads:
         while True:
-            for ids, step in islice(plan, steps_in_flight - len(pending)):
-                pending.append(_StepInFlight(ids=ids, step=step, pixels=lend_pixels(ids.size)))
+            for request, step in islice(plan, steps_in_flight - len(pending)):
+                pending.append(
+                    _StepInFlight(request=request, step=step, pixels=lend_pixels(request.cache_ids.size))
+                )
                 pending[-1].begin(slab, threads)
             if not pending:
                 return

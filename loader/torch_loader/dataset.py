@@ -35,6 +35,7 @@ from loader.sampling import (
     takes_options,
 )
 from loader.store_argument import StoreOrPath, opened_store
+from loader.windows import Windows
 
 BatchIds: TypeAlias = list[int] | list[list[int]]
 """Frame ids of one batch; for clips a list of ids for each clip."""
@@ -55,6 +56,7 @@ class FrameDataset(Dataset[dict[str, torch.Tensor]]):
         """
         self._store = opened_store(store)
         self._reader = CpuReader(self._store)
+        self._windows = Windows(self._store)
 
     @property
     def store(self) -> FrameStore:
@@ -75,7 +77,7 @@ class FrameDataset(Dataset[dict[str, torch.Tensor]]):
 
     def __getitems__(self, frame_ids: Sequence[int] | Sequence[Sequence[int]]) -> FrameBatch:
         """A whole batch in one read. `DataLoader` calls this, and passes the batch to its `collate_fn`."""
-        return self._reader.read(frame_ids, epoch=0).batch
+        return self._reader.read(self._windows.request(frame_ids), epoch=0).batch
 
 
 class FrameBatchSampler(Sampler[BatchIds]):

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from frame_store.errors import CudaForkError
 from frame_store.protocol import FrameStore
 from frame_store.shared import check_cuda_usable_here, whole_number
+from frame_store.views import cache_ids_of
 from loader.augment import Augment, augmented_frames, checked_augment
 from loader.batches import CpuReader, FrameBatch
 from loader.errors import SamplingError
@@ -18,6 +19,7 @@ from loader.gpu import CudaStreams, Device, DeviceStreams, chosen_device
 from loader.sampling import BatchOptions, BatchPlan, Iteration, LoaderState, Place, plan_epochs, takes_options
 from loader.store_argument import StoreOrPath, opened_store
 from loader.torch_loader.dataset import BatchIds, frame_batch_collate
+from loader.windows import Windows
 
 StartMethod: TypeAlias = str | BaseContext
 """`fork`, `spawn` or `forkserver`, or a context of `multiprocessing.get_context`."""
@@ -124,7 +126,7 @@ class WorkerLoader:
         augment = checked_augment(augment)
         self._augment_on_device = augment if self._device.type == "cuda" else None
         self._batches: DataLoader[FrameBatch] = DataLoader(
-            _BatchDataset(store, augment=None if self._device.type == "cuda" else augment),
+            _BatchDataset(Windows(store), augment=None if self._device.type == "cuda" else augment),
             batch_sampler=self._places,  # type: ignore[arg-type]  # a batch's ids come with its epoch
             collate_fn=frame_batch_collate,  # type: ignore[arg-type]  # `__getitems__` gives a batch, not a list
             num_workers=num_workers,
@@ -191,7 +193,11 @@ class WorkerLoader:
                 assert isinstance(batch, FrameBatch)  # made by `frame_batch_collate`
                 if self._streams is not None:
                     batch = uploaded(  # noqa: PLW2901 - drops the batch on the host
-                        batch, self._streams, augment=self._augment_on_device, epoch=iteration.began.epoch
+                        batch,
+                        self._streams,
+                        store=self._store,
+                        augment=self._augment_on_device,
+                        epoch=iteration.began.epoch,
                     )
                 iteration.give(share.position_after(step))
                 yield batch
@@ -219,25 +225,34 @@ class _PlannedBatches(Sampler[tuple[int, BatchIds]]):
 class _BatchDataset(Dataset[FrameBatch]):
     """Reads and augments the batches of `_PlannedBatches`."""
 
-    def __init__(self, store: FrameStore, *, augment: Augment | None) -> None:
-        self._reader = CpuReader(store, augment=augment)
+    def __init__(self, windows: Windows, *, augment: Augment | None) -> None:
+        self._windows = windows
+        self._reader = CpuReader(windows.store, augment=augment)
 
     def __getitems__(self, planned: tuple[int, BatchIds]) -> FrameBatch:
         epoch, frame_ids = planned
-        return self._reader.read(frame_ids, epoch=epoch).batch
+        return self._reader.read(self._windows.request(frame_ids), epoch=epoch).batch
 
 
 def uploaded(
-    batch: FrameBatch, streams: DeviceStreams, *, augment: Augment | None = None, epoch: int = 0
+    batch: FrameBatch,
+    streams: DeviceStreams,
+    *,
+    store: FrameStore,
+    augment: Augment | None = None,
+    epoch: int = 0,
 ) -> FrameBatch:
-    """A page-locked batch, uploaded and augmented on a stream of its own, beside the work of the current stream."""
-    frame_ids = batch.frame_ids.clone()  # reading the ids on the device would wait for it
+    """A page-locked batch, uploaded and augmented on a stream of its own, beside the work of the current stream.
+
+    The anchors of the batch are frames of `store`.
+    """
+    anchors = cache_ids_of(
+        store, batch.frame_ids.numpy().copy()
+    )  # reading them on the device would wait for it
     with streams.own_stream():
-        moved = FrameBatch(**{name: streams.upload(tensor) for name, tensor in batch.tensors().items()})
+        moved = batch.changed(streams.upload)
         if augment is not None:
-            moved = moved.with_frames(
-                augmented_frames(augment, moved.frames, frame_ids=frame_ids, epoch=epoch)
-            )
+            moved = moved.with_frames(augmented_frames(augment, moved.frames, frame_ids=anchors, epoch=epoch))
         take_over = streams.ready(moved.tensors().values())
     take_over()
     return moved

@@ -22,10 +22,10 @@ def make_sampler(store, *, make=FrameBatchSampler, **options):
 
 
 def ids_of(batches):
-    """Frame ids by position, checked against the pixels."""
+    """Ids of the frames shown, by position, checked against the pixels."""
     ids = []
     for batch in batches:
-        ids.append(batch.frame_ids.numpy())
+        ids.append(batch.cache_ids.numpy())
         assert np.array_equal(spelt_frame_ids(batch.frames.flatten(0, -4)), ids[-1].ravel())
     return np.concatenate(ids) if ids else np.zeros(0, np.int64)
 

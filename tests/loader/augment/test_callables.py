@@ -14,6 +14,7 @@ from loader.augment.callables import augmented_frames
 from loader.batches.reader import CpuReader
 from tests.support.caches.array_store import ArrayStore, spelt_frame_ids
 from tests.support.gpu.device_streams import LateStreams
+from tests.support.requests import request_of
 
 v2 = pytest.importorskip("torchvision.transforms.v2")
 
@@ -109,16 +110,16 @@ def test_it_gets_the_frames_as_they_were_read(make_loader):
     assert seen == [(torch.uint8, True, (3, 4, 6))] * len(batches)
 
 
-def test_clips_keep_their_dimension(make_loader):
+def test_windows_keep_their_dimension(make_loader):
     shapes = []
 
-    def augment(clips):
-        shapes.append(clips.shape)
-        return clips.float().mean(1)
+    def augment(windows):
+        shapes.append(windows.shape)
+        return windows.float().mean(1)
 
     batches = list(make_loader(augment=augment, clip_frames=3, batch_size=5))
     assert set(shapes) <= {(5, 3, 3, 4, 6), (batches[-1].frame_ids.shape[0], 3, 3, 4, 6)}
-    assert batches[0].frames.shape == (5, 3, 4, 6) and batches[0].frame_ids.shape == (5, 3)
+    assert batches[0].frames.shape == (5, 3, 4, 6) and batches[0].cache_ids.shape == (5, 3)
 
 
 def test_it_runs_in_the_threads_that_read():
@@ -289,5 +290,5 @@ def test_page_locked_batches_are_page_locked_after_it(monkeypatch):
             num_spare=1,
             pin_memory=pin_memory,
         )
-        reader.read([3, 4], epoch=0)
+        reader.read(request_of([3, 4]), epoch=0)
         assert [tensor.shape for tensor in pinned] == expected

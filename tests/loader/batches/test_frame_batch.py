@@ -11,8 +11,9 @@ from frame_store.protocol import FrameStore
 from loader import FrameBatch
 from loader.batches import CpuReader
 from tests.support.caches.array_store import ArrayStore, spelt_frame_ids
+from tests.support.requests import request_of
 
-TENSORS = ["frames", "frame_ids", "video_ids", "frame_in_video", "pts_seconds"]
+TENSORS = ["frames", "frame_ids", "cache_ids", "video_ids", "frame_in_video", "pts_seconds"]
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def store():
 
 
 def read_frame_batch(store, frame_ids):
-    return CpuReader(store).read(frame_ids, epoch=0).batch
+    return CpuReader(store).read(request_of(frame_ids), epoch=0).batch
 
 
 def assert_same(batch, other):
@@ -41,7 +42,7 @@ def test_a_batch_says_of_each_frame_where_it_comes_from(store):
     assert batch.pts_seconds.isnan().tolist() == [True, False, True]
     assert [getattr(batch, name).dtype for name in TENSORS] == [
         torch.uint8,
-        *[torch.int64] * 3,
+        *[torch.int64] * 4,
         torch.float64,
     ]
 
@@ -86,6 +87,7 @@ def test_samples_are_views(store):
     assert {key: value.shape for key, value in sample.items()} == {
         "frame": (3, 4, 6),
         "frame_id": (),
+        "cache_id": (),
         "video_id": (),
         "frame_in_video": (),
         "pts_seconds": (),
@@ -107,7 +109,8 @@ def test_repr_shows_no_pixels(store):
         ({"frames": torch.zeros(3, 4, 6)}, r"first dimension 2, as frame_ids have, found .*\(3, 4, 6\)"),
         ({"frames": torch.zeros(())}, r"first dimension 2.* found torch.float32 \(\)"),
         ({"frame_ids": torch.zeros(2, dtype=torch.int32)}, "frame_ids must be torch.int64"),
-        ({"frame_ids": torch.zeros(2, 1, 1, dtype=torch.int64)}, r"frame_ids must have shape \(B,\)"),
+        ({"frame_ids": torch.zeros(2, 1, dtype=torch.int64)}, r"frame_ids must have shape \(B,\)"),
+        ({"cache_ids": torch.zeros(3, dtype=torch.int64)}, r"cache_ids must have shape \(2,\), or \(2, T\)"),
         (
             {"video_ids": torch.zeros(3, dtype=torch.int64)},
             r"video_ids must be .* shape \(2,\), found .*\(3,\)",

@@ -206,7 +206,7 @@ def test_frames_decoded_on_the_device_never_see_the_host(streams, device):
         assert_same(one, other)
     assert len(store.calls) == 6
     assert all(thread is not threading.main_thread() and on_stream for thread, on_stream in store.calls)
-    assert max(streams.uploaded_bytes) == 8 * 32  # ids and times
+    assert max(streams.uploaded_bytes) == 8 * 40  # ids and times
 
 
 def test_asked_for_on_the_cpu_they_are_copied_there_once(streams):

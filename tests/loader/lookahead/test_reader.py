@@ -18,6 +18,7 @@ from frame_store import DecodesInGroups
 from loader import FrameLoader
 from loader.lookahead.reader import read_with_lookahead
 from tests.support.caches.array_store import ArrayStore
+from tests.support.requests import request_of
 
 GROUP_FRAMES = 8
 
@@ -54,7 +55,7 @@ def read(store, batches, **options):
         return torch.empty((num_frames, *store.frame_shape), dtype=torch.uint8)
 
     options = {"lookahead": 6, "capacity": 40, "num_threads": 4, "lend_pixels": lend_pixels, **options}
-    return read_with_lookahead(store, batches, **options)
+    return read_with_lookahead(store, map(request_of, batches), **options)
 
 
 def decoding_threads():
@@ -78,8 +79,8 @@ def test_frames_come_in_the_order_given(steps_in_flight, capacity):
     batches = random_batches(len(store), seed=capacity)
     got = list(read(store, batches, steps_in_flight=steps_in_flight, capacity=capacity))
     assert len(got) == len(batches)
-    for (ids, frames), batch in zip(got, batches, strict=True):
-        assert ids is batch
+    for (request, frames), batch in zip(got, batches, strict=True):
+        assert request.cache_ids is batch
         assert spelt(frames).tolist() == batch.tolist()
 
 
@@ -98,11 +99,11 @@ def test_groups_of_several_batches_are_decoded_at_once():
     assert 2 <= store.most_running <= 3
 
 
-def test_clips():
+def test_windows():
     store = GroupedStore()
-    clips = np.arange(24).reshape(2, 3, 4)
-    for (ids, frames), batch in zip(read(store, clips), clips, strict=True):
-        assert ids.shape == (3, 4)
+    windows = np.arange(24).reshape(2, 3, 4)
+    for (request, frames), batch in zip(read(store, windows), windows, strict=True):
+        assert request.cache_ids.shape == (3, 4)
         assert frames.shape == (12, *store.frame_shape)
         assert spelt(frames).tolist() == batch.reshape(-1).tolist()
 
@@ -111,9 +112,10 @@ def read_until_error(store, batches, **options):
     """Ids of the batches given, checked against their frames, and the error that ended them."""
     given = []
     try:
-        for ids, frames in read(store, batches, **options):
-            assert spelt(frames).tolist() == ids.tolist()
-            given.append(ids.tolist())
+        for request, frames in read(store, batches, **options):
+            ids = request.cache_ids.tolist()
+            assert spelt(frames).tolist() == ids
+            given.append(ids)
     except OSError as error:
         return given, str(error)
     return given, None
@@ -221,8 +223,8 @@ def test_live_frames_spell_what_was_asked_for(sample_folder):
     order = np.random.default_rng(7).permutation(len(store))[:240]
     batches = np.split(order, range(16, 240, 16))
     index = store.index
-    for ids, frames in read(store, batches, lookahead=8, capacity=100):
-        for frame_id, frame in zip(ids, frames.numpy(), strict=True):
+    for request, frames in read(store, batches, lookahead=8, capacity=100):
+        for frame_id, frame in zip(request.cache_ids, frames.numpy(), strict=True):
             row = index[frame_id]
             assert read_frame(frame) == (row["video_id"], row["frame_in_video"])
     store.close()

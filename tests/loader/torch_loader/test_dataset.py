@@ -54,6 +54,7 @@ def test_a_plain_data_loader_gets_stacked_samples(workers):
     assert {key: (tuple(value.shape), value.dtype) for key, value in batch.items()} == {
         "frame": ((8, 3, 4, 6), torch.uint8),
         "frame_id": ((8,), torch.int64),
+        "cache_id": ((8,), torch.int64),
         "video_id": ((8,), torch.int64),
         "frame_in_video": ((8,), torch.int64),
         "pts_seconds": ((8,), torch.float64),

@@ -159,7 +159,7 @@ def test_workers_batches_are_uploaded_by_the_process_that_iterates(monkeypatch):
     store = ArrayStore([50])
     loader, streams = loader_over_streams(monkeypatch, LateStreams(), store)
     assert ids_of(loader) == ids_of(FrameLoader(store, batch_size=8, seed=3))
-    assert len(streams.taken_over) == 6 and len(streams.uploaded_bytes) == 5 * 6
+    assert len(streams.taken_over) == 6 and len(streams.uploaded_bytes) == 6 * 6
     assert not streams.pinned and streams.num_in_use == 0
 
 

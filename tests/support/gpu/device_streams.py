@@ -88,11 +88,13 @@ def _do(copies):
     copies.clear()
 
 
-TENSORS = ["frames", "frame_ids", "video_ids", "frame_in_video", "pts_seconds"]
+TENSORS = ["frames", "frame_ids", "cache_ids", "video_ids", "frame_in_video", "pts_seconds"]
 
 
 def assert_same(one, other):
-    for name in TENSORS:
-        left, right = getattr(one, name), getattr(other, name)
+    pairs = one.tensors(), other.tensors()
+    assert pairs[0].keys() == pairs[1].keys() >= set(TENSORS)
+    for name, left in pairs[0].items():
+        right = pairs[1][name]
         assert left.dtype == right.dtype and left.stride() == right.stride(), name
         assert torch.equal(left.nan_to_num(-1), right.nan_to_num(-1)), name

@@ -212,14 +212,16 @@ def test_batches_of_clips_come_out_of_the_loader_and_of_torchs():
     assert [len(batch) for batch in batches] == [4] * 9 + [3]
     for batch in batches:
         assert batch.frames.shape == (len(batch), 3, 3, 4, 6)
-        assert batch.frame_ids.shape == batch.video_ids.shape == batch.pts_seconds.shape == (len(batch), 3)
-        assert spelt_frame_ids(batch.frames.flatten(0, 1)).tolist() == batch.frame_ids.flatten().tolist()
-        assert (batch.frame_ids // FRAMES_PER_VIDEO == batch.video_ids).all()
+        assert (
+            batch.cache_ids.shape == batch.frame_in_video.shape == batch.pts_seconds.shape == (len(batch), 3)
+        )
+        assert spelt_frame_ids(batch.frames.flatten(0, 1)).tolist() == batch.cache_ids.flatten().tolist()
+        assert (batch.cache_ids // FRAMES_PER_VIDEO == batch.video_ids[:, None]).all()
         assert batch[1]["frame"].shape == (3, 3, 4, 6)
-    assert repr(batches[0]).startswith("FrameBatch(4 clips, uint8 (4, 3, 3, 4, 6)")
+    assert repr(batches[0]).startswith("FrameBatch(4 windows, uint8 (4, 3, 3, 4, 6)")
     sampler = FrameBatchSampler(store, **options)
-    assert [FrameDataset(store).__getitems__(ids).frame_ids.tolist() for ids in sampler] == [
-        batch.frame_ids.tolist() for batch in batches
+    assert [FrameDataset(store).__getitems__(ids).cache_ids.tolist() for ids in sampler] == [
+        batch.cache_ids.tolist() for batch in batches
     ]
 
 
