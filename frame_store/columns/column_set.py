@@ -77,6 +77,28 @@ class Columns(Mapping[str, Column]):
             fingerprint=self.fingerprint,
         )
 
+    def __or__(self, other: "Columns") -> "Columns":
+        """The columns of both, which belong to one store.
+
+        Raises:
+            ColumnError: they belong to different stores, or have a name in common.
+        """
+        if not isinstance(other, Columns):
+            return NotImplemented
+        if not (self and other):
+            return self or other
+        if self.fingerprint != other.fingerprint:
+            raise ColumnError(
+                f"columns of different stores cannot be taken together: {self!r} of {self.fingerprint[:16]}, {other!r} "
+                f"of {other.fingerprint[:16]}"
+            )
+        return Columns(
+            [*self.values(), *other.values()],
+            num_rows=self.num_rows,
+            num_videos=self.num_videos,
+            fingerprint=self.fingerprint,
+        )
+
     def gather(self, rows: npt.ArrayLike, video_ids: npt.ArrayLike) -> dict[str, npt.NDArray[Any]]:
         """Values of all columns: of frames at `rows`, of videos at `video_ids`; each (*positions.shape, *shape).
 
