@@ -1,20 +1,22 @@
 """`build_cache`: the command `cache-build` as a Python function, with its flags as keywords."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from cache_builder.build import BuildReport, default_output, run_build
+from cache_builder.columns import add_columns, read_tables
 from cache_builder.errors import ConfigError
-from cache_builder.progress import Progress
+from cache_builder.progress import NoProgress, Progress
 from cache_builder.setting_names import NamesSettings, SettingError, as_key_of, as_keyword
 from cache_builder.settings import SETTINGS, DeviceName, ErrorPolicy, checked_settings, read_settings, resolve
 from cache_builder.video.picture import Resize
 from frame_store.manifest import ChromaSubsampling, EncodingName, Layout
 from frame_store.names import Container
 from frame_store.shared import flag, user_path
+from frame_store.tables import Missing, TableLike
 
 
 def build_cache(
@@ -36,6 +38,9 @@ def build_cache(
     workers: int | None = None,
     device: DeviceName | None = None,
     on_error: ErrorPolicy | None = None,
+    columns: TableLike | Sequence[TableLike] | None = None,
+    columns_missing: Missing = "refuse",
+    columns_tolerance: float | None = None,
     config: Path | str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -63,6 +68,10 @@ def build_cache(
         workers: Number of decoder processes; None for the CPUs that this process may use.
         device: What decodes: `cpu`, `cuda` or `auto`; None for `cpu`.
         on_error: `fail` stops at a video that is not whole, `skip` stores the frames that decode; None for `fail`.
+        columns: A table (a file, a dict of arrays, a pandas or polars frame, an Arrow table) or several: columns beside
+            the frames; see `add_columns`. They are read first, and written into the finished cache.
+        columns_missing: `refuse` or `mask`: what becomes of frames and videos without a row; see `add_columns`.
+        columns_tolerance: For tables with `seconds`; see `add_columns`.
         config: TOML file of these settings, or the name of a preset; keywords override it.
         overwrite: Replace a cache, or an unfinished build, of other settings or videos.
         progress: Receives the progress of the build; None for silence.
@@ -75,6 +84,8 @@ def build_cache(
         ConfigError: a setting of a wrong type or out of its range, settings that contradict each other, an unreadable
             `config`, `device="cuda"` without a usable GPU, or no possible place for `out`.
         ValueError: an empty path.
+        ColumnsError: a table cannot be read (nothing was built), or it does not fit the videos (the cache is complete
+            without these columns).
         OutputError: `out` holds something else, or another cache and `overwrite` is not set; it cannot be written, or
             another build is writing it.
         VideosNotWholeError: videos are not whole and `on_error` is `fail`, or no video gave a frame.
@@ -91,19 +102,35 @@ def build_cache(
             settings = of_file.overridden_by(settings)
         source = user_path(videos)
         output = default_output(source) if out is None else user_path(out)
-        return run_build(
+        tables = None if columns is None else read_tables(columns)
+        build_config, options = resolve(settings)
+        report = run_build(
             source,
             output,
-            *resolve(settings),
+            build_config,
+            options,
             overwrite=flag("overwrite", overwrite, error=ConfigError),
             progress=progress,
         )
+        if tables is not None:
+            progress = progress or NoProgress()
+            added = add_columns(
+                output,
+                tables,
+                missing=columns_missing,
+                tolerance_seconds=columns_tolerance,
+                on_error=options.on_error,
+                progress=progress,
+            )
+            for line in [*added.problems, *added.notes]:
+                progress.note(line)
     except SettingError as error:
         raise ConfigError(error.marked_text) from error
     except NamesSettings as error:
         if keys_of_file:
             error.args = (error.text(as_key_of(Path(str(config)), keys_of_file, else_as=as_keyword)),)
         raise
+    return report
 
 
 def _as_for_flag(name: str, value: Any) -> Any:  # noqa: ANN401 - of any type until it is checked

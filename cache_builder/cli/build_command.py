@@ -8,12 +8,15 @@ from typing import Any, TypeVar
 import click
 
 from cache_builder.build import default_output, report_text, run_build
+from cache_builder.cli.column_flags import ColumnsRequest, column_flags
 from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, OneLineCommand, PathName, exit_codes, say
-from cache_builder.cli.shown_progress import shown_progress
+from cache_builder.cli.shown_progress import ShownProgress, shown_progress
+from cache_builder.columns import report_lines
 from cache_builder.errors import ConfigError
 from cache_builder.setting_names import as_flag, as_key_of
 from cache_builder.settings import SETTINGS, BuildSettings, Setting, default_text, read_settings, resolve
 from frame_store import __version__
+from frame_store.tables import Missing
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -59,6 +62,7 @@ def _setting_flags(command: Command) -> Command:
 @click.option("--videos", type=PathName(path_type=Path), help="The same as DIR.")
 @click.option("--out", type=PathName(path_type=Path), help="Where the cache goes.  [default: DIR.cache]")
 @_setting_flags
+@column_flags
 @click.option(
     "--config",
     type=PathName(path_type=Path),
@@ -68,9 +72,13 @@ def _setting_flags(command: Command) -> Command:
     "--overwrite", is_flag=True, help="Replace a cache (or unfinished build) of other settings or videos."
 )
 def cache_build(
+    *,
     sources: tuple[Path, ...],
     videos: Path | None,
     out: Path | None,
+    columns: tuple[Path, ...],
+    columns_missing: Missing | None,
+    columns_tolerance: float | None,
     config: Path | None,
     overwrite: bool,
     **flags: Any,  # noqa: ANN401 - click's values, checked by BuildSettings
@@ -80,18 +88,50 @@ def cache_build(
     A killed build is resumed by the same command; a finished one is left untouched.
     """
     with exit_codes() as codes, shown_progress() as progress:
-        source = _single_source(sources, videos)
+        request = ColumnsRequest.of(
+            columns, missing=columns_missing, tolerance_seconds=columns_tolerance
+        )  # before anything is decoded
         settings = BuildSettings(**flags)
+        if request is not None and not sources and videos is None:
+            _add_columns(request, out, settings, progress=progress)
+            return
+        source = _single_source(sources, videos)
         if config is not None:
             of_file = read_settings(config)
             codes.spell = as_key_of(config, of_file.given().keys() - settings.given().keys(), else_as=as_flag)
             settings = of_file.overridden_by(settings)
         output = out if out is not None else default_output(source)
-        report = run_build(source, output, *resolve(settings), overwrite=overwrite, progress=progress)
+        build_config, options = resolve(settings)
+        report = run_build(source, output, build_config, options, overwrite=overwrite, progress=progress)
+        lines = [report_text(report)]
+        is_whole = not report.not_whole
+        if request is not None:
+            added = request.add_to_built(output, on_error=options.on_error, progress=progress)
+            lines += report_lines(added)
+            is_whole = is_whole and not added.problems
         progress.close()
-        say(report_text(report))
-        if report.not_whole:
+        say("\n".join(lines))
+        if not is_whole:
             sys.exit(EXIT_NOT_WHOLE)
+
+
+def _add_columns(
+    request: ColumnsRequest, out: Path | None, settings: BuildSettings, *, progress: ShownProgress
+) -> None:
+    """Columns for a complete cache, without its videos."""
+    if out is None:
+        raise ConfigError("{--columns} without videos is for a complete cache: give its path as {--out}")
+    others = sorted(settings.given().keys() - {"on_error"})
+    if others:
+        raise ConfigError(
+            f"{{--{others[0].replace('_', '-')}}} is for a build: give the videos, too, or {{--columns}} and "
+            "{--out} alone"
+        )
+    report = request.add_to(out, on_error=settings.on_error or "fail", progress=progress)
+    progress.close()
+    say("\n".join(report_lines(report)))
+    if report.problems:
+        sys.exit(EXIT_NOT_WHOLE)
 
 
 def _single_source(sources: tuple[Path, ...], videos: Path | None) -> Path:

@@ -344,5 +344,5 @@ def test_concat_of_caches_keeps_common_columns_and_says_which_it_drops(cache, tm
     add_columns(tmp_path / "other", {"video": ["a", "c"], "task": [1, 2]})
     from frame_store.errors import ColumnError
 
-    with pytest.raises(ColumnError, match="text of shape .* in store 0; per video, int64"):
+    with pytest.raises(ColumnError, match=r"text of shape .* in store 0; per video, int64"):
         concat([open_store(cache), open_store(tmp_path / "other")])
