@@ -57,7 +57,7 @@ def test_a_build_with_columns_and_one_without_that_gets_them_later_are_the_same(
     assert run("--videos", videos, "--out", later, *FLAGS).exit_code == 0
     alone = run("--columns", tables[0], "--columns", tables[1], "--out", later)
     assert alone.exit_code == 0 and "columns written, 2 columns in columns-" in alone.stdout
-    assert [data for data in digests(at_once).values()] == [data for data in digests(later).values()]
+    assert list(digests(at_once).values()) == list(digests(later).values())
     before = digests(later)
     again = run("--videos", videos, "--out", later, *FLAGS, "--columns", tables[0], "--columns", tables[1])
     assert again.exit_code == 0
