@@ -34,9 +34,9 @@ from loader.gpu import (
     chosen_jpeg_decoder,
 )
 from loader.lookahead import read_with_lookahead
-from loader.sampling import BatchOptions, Iteration, LoaderState, plan_epochs, takes_options
+from loader.sampling import BatchOptions, Iteration, LoaderState, takes_options
 from loader.store_argument import StoreOrPath, opened_store
-from loader.windows import BatchRequest, Windows
+from loader.windows import BatchRequest, plan_windows
 
 BATCHES_PER_WARM_PROBE = 32
 """A probe looks at a few pages of a batch. If they are in memory, the loader does not probe the next 31 batches."""
@@ -129,8 +129,8 @@ class FrameLoader:
         """
         self._store = store = opened_store(store)
         self._base = base = base_of(store)
-        self._windows = Windows(store)
-        self._plan, self._cursor = plan_epochs("FrameLoader", store, options)
+        self._epochs = plan_windows("FrameLoader", store, options)
+        self._plan, self._cursor = self._epochs.plan, self._epochs.cursor
         self._device = chosen_device(device, store)
         self._decode_jpegs = chosen_jpeg_decoder(jpeg_decode, store, self._device)
         if num_threads is None:
@@ -156,7 +156,7 @@ class FrameLoader:
         # More frames than those of the window and of the steps under way never wait.
         self._lookahead_frames = min(
             lookahead_bytes // prod(store.frame_shape),
-            (self._lookahead + self._read_ahead) * self._plan.frames_per_batch,
+            (self._lookahead + self._read_ahead) * self._epochs.frames_per_batch,
         )
         self._check_lookahead()
         self._readers: dict[bool | torch.device, BatchReader] = {}
@@ -165,7 +165,7 @@ class FrameLoader:
         return {**self.__dict__, "_readers": {}}  # memory and streams cannot be pickled
 
     def __repr__(self) -> str:
-        return f"FrameLoader({self._plan}; {self._cursor})"
+        return f"FrameLoader({self._epochs}; {self._cursor})"
 
     @property
     def store(self) -> FrameStore:
@@ -215,8 +215,8 @@ class FrameLoader:
         the epoch, so that a loop which counts epochs stays right.
 
         Raises:
-            SamplingError: `state` is not the state of a loader, or belongs to another store, sampling or seed; the
-                message names both sides.
+            SamplingError: `state` is not the state of a loader, or belongs to another store, sampling, window or seed;
+                the message names both sides.
         """
         self._cursor.load(LoaderState.from_builtins(state))
 
@@ -232,7 +232,7 @@ class FrameLoader:
         with self._cursor.iteration() as iteration:
             epoch, first_position = iteration.began
             share = self._plan.slice_from(first_position)
-            planned = map(self._windows.request, self._plan.batches(epoch, first_position=first_position))
+            planned = self._epochs.requests(epoch, first_position=first_position)
             # If the caller stops early, Python closes this generator, which closes the inner one.
             with closing(read(planned, epoch, num_batches=len(share))) as batches:
                 for step in range(len(share)):
@@ -297,7 +297,7 @@ class FrameLoader:
             self._readers[pin_memory] = CpuReader(
                 self._store,
                 augment=self._augment,
-                frames_per_batch=self._plan.frames_per_batch,
+                frames_per_batch=self._epochs.frames_per_batch,
                 num_spare=self._read_ahead + 2,
                 pin_memory=pin_memory,
             )
@@ -307,7 +307,7 @@ class FrameLoader:
         if self._lookahead and isinstance(self._base, DecodesOnDevice) and self._device.type == "cuda":
             raise SamplingError(
                 f"lookahead={self._lookahead} keeps frames on the host until they are due, and "
-                f"{type(self._base).__name__} decodes them on {self._device}; take lookahead=0, and clips or "
+                f"{type(self._base).__name__} decodes them on {self._device}; take lookahead=0, and windows or "
                 f"sampling='sequential' for batches that share their groups of pictures, or decode on the CPU"
             )
         if self._lookahead and not isinstance(self._base, DecodesInGroups):

@@ -2,8 +2,8 @@
 
 from frame_store.views.concatenation import Concatenation, concat, part_of_videos
 from frame_store.views.partition import Split, split
-from frame_store.views.subset import VideoChoice, select
-from frame_store.views.view import View, base_of, cache_ids_of
+from frame_store.views.subset import VideoChoice, select, select_places
+from frame_store.views.view import View, base_of, cache_ids_of, frame_ids_of, own_rows_of
 
 __all__ = [
     "Concatenation",
@@ -13,7 +13,10 @@ __all__ = [
     "base_of",
     "cache_ids_of",
     "concat",
+    "frame_ids_of",
+    "own_rows_of",
     "part_of_videos",
     "select",
+    "select_places",
     "split",
 ]

@@ -21,7 +21,7 @@ from frame_store.views.selection import (
     selection_of_ids,
     selection_of_runs,
 )
-from frame_store.views.view import View, base_of
+from frame_store.views.view import View, base_of, places_between
 
 VideoChoice: TypeAlias = str | Sequence[str] | Sequence[int] | npt.NDArray[Any] | Callable[[VideoRow], object]
 """Videos of a store: rows of `store.videos`, a bool for each video, paths, glob patterns, or a function that is true
@@ -59,6 +59,28 @@ def select(store: FrameStore, *, videos: VideoChoice | None = None, ids: FrameId
         base_ids = whole.selection.ids_at(asked)
         view = _view_of_ids(view, selection_of_ids(base_ids, num_frames=len(view.base)))
     return view
+
+
+def select_places(store: FrameStore, starts: Int64s, ends: Int64s) -> View | None:
+    """The frames of `store` at the places [starts[r], ends[r]) of its base's source order, as a view; None without any.
+
+    The ranges are ascending and do not overlap: int64, shape (R,). Some may be empty.
+    """
+    view = store if isinstance(store, View) else _whole_view(store)
+    base = view.base
+    order = base.source_order.order
+    if order is None:
+        asked: Selection | None = selection_of_runs(starts, ends, num_frames=len(base))
+    else:
+        places = places_between(starts, ends)
+        asked = selection_of_ids(np.sort(order[places]), num_frames=len(base)) if len(places) else None
+    if (
+        asked is None
+        or not len(asked)
+        or not len(common_selection(view.selection, asked, num_frames=len(base)))
+    ):
+        return None
+    return _view_of_ids(view, asked)
 
 
 def rows_of_choice(table: VideoTable, videos: VideoChoice) -> Int64s:

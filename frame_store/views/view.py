@@ -203,6 +203,22 @@ def cache_ids_of(store: FrameStore, frame_ids: npt.ArrayLike) -> Int64s:
     return check_frame_ids(ids.reshape(-1), num_frames=len(store)).reshape(ids.shape)
 
 
+def frame_ids_of(store: FrameStore, cache_ids: Int64s) -> Int64s:
+    """The ids that frames of `base_of(store)` have in `store`: int64 of the same shape.
+
+    A frame that the view does not have gets `frame_store.views.selection.NOT_SELECTED`, which is -1.
+    """
+    return store.selection.positions_of(cache_ids) if isinstance(store, View) else cache_ids
+
+
+def own_rows_of(store: FrameStore, rows: FrameRows) -> FrameRows:
+    """Rows of `base_of(store)` with the `video_id` of `store.videos`.
+
+    The frames are of videos that the store has. A view may lack the frames themselves.
+    """
+    return store.own_rows(rows) if isinstance(store, View) else rows
+
+
 def checked_video_id(video_id: int, *, num_videos: int) -> int:
     """The row of a video.
 

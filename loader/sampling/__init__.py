@@ -1,6 +1,6 @@
 """Which frame comes when: options, orders, the slice of a rank, batches of ids, the place in an epoch. No torch."""
 
-from loader.sampling.options import BatchOptions, frames_of_visit, takes_options
+from loader.sampling.options import WINDOW_OPTIONS, BatchOptions, Edges, frames_of_visit, takes_options
 from loader.sampling.plan import BatchPlan
 from loader.sampling.rank_slice import Remainder
 from loader.sampling.ranks import rank_and_world_size
@@ -8,8 +8,10 @@ from loader.sampling.resume import EpochCursor, Iteration, LoaderState, Place, p
 from loader.sampling.spec import Sampling, SamplingSpec, ShardChoice
 
 __all__ = [
+    "WINDOW_OPTIONS",
     "BatchOptions",
     "BatchPlan",
+    "Edges",
     "EpochCursor",
     "Iteration",
     "LoaderState",

@@ -8,7 +8,7 @@ _AUGMENT = (
     "FrameLoader and make_dataloader take augment=, a loader.Augmentation or a callable on the uint8 batch"
 )
 _BUFFER = "sampling='block', shards_per_block= shuffles the frames of some shards at a time"
-_CLIP = "clip_frames= is the length of a clip"
+_CLIP = "clip_frames= is the length of a clip, and frame_offsets= takes any offsets"
 _COLLATE = "batches are FrameBatch; torch's DataLoader collates as you like, over loader.FrameDataset(store)"
 _DEVICE = "FrameLoader and make_dataloader take device="
 _EVERY_WORKER = "order and loader.Augmentation are functions of seed and epoch, so workers need no seed"
@@ -17,6 +17,7 @@ _DTYPE = (
 )
 _EPOCH = "one iteration is one epoch; the loop over them is yours"
 _FRAME_LOADER = "FrameLoader(store, ...) has this option"
+_OFFSETS = "frame_offsets= and column_offsets= take the offsets of a window, such as (-1, 0) and {'action': range(16)}"
 _RANK = "rank= and world_size= choose the share of an epoch that this process reads"
 _SAMPLER = "sampling= chooses the order; torch's DataLoader takes your own sampler, over FrameDataset(store)"
 _SEED = "seed= determines the order"
@@ -56,6 +57,12 @@ ADVICE = {
     "sequence_length": _CLIP,
     "frames_per_clip": _CLIP,
     "step_between_clips": "every whole window is a clip; clip_stride= is the distance between the frames of one",
+    "delta_timestamps": "frame_offsets_seconds= and column_offsets_seconds= take offsets in seconds",
+    "delta_indices": _OFFSETS,
+    "window": _OFFSETS,
+    "horizon": _OFFSETS,
+    "n_obs_steps": _OFFSETS,
+    "tolerance_s": "tolerance_seconds=",
     "target_transform": _AUGMENT,
     "transform": _AUGMENT,
     "transforms": _AUGMENT,

@@ -2,9 +2,21 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import fields
-from typing import Annotated, Any, Final, ParamSpec, TypedDict, TypeVar, cast, get_args, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    ParamSpec,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    cast,
+    get_args,
+    get_type_hints,
+)
 
 from frame_store.shared import whole_number
 from loader.errors import SamplingError, UnknownOptionError
@@ -16,6 +28,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+Edges: TypeAlias = Literal["pad", "whole"]
+"""What becomes of windows near the ends of a video. `pad`: every frame is an anchor. An offset that leads out of the
+video shows the nearest frame of the video, and `frame_is_pad` and `column_is_pad` of the batch say so. `whole`: only
+frames whose whole window lies in their video are anchors; videos that are too short are left out and named."""
+
+
 class BatchOptions(TypedDict, total=False):
     """Which frames come together when: keywords of `FrameLoader`, `FrameBatchSampler` and `make_dataloader`.
 
@@ -23,7 +41,7 @@ class BatchOptions(TypedDict, total=False):
     """
 
     batch_size: Annotated[int, 128]
-    """Frames (or clips) in a batch of one rank, B."""
+    """Frames (or windows) in a batch of one rank, B."""
     sampling: Annotated[Sampling, "permutation"]
     """How the order of an epoch is drawn; see `Sampling`. `iid` and `shards` draw with replacement. Their epochs end
     after the whole batches, whatever `remainder` is."""
@@ -44,18 +62,47 @@ class BatchOptions(TypedDict, total=False):
     """For `shards`: whether a visit may draw a frame twice."""
     shards_per_block: Annotated[int | None, None]
     """For `block`: a block holds as many frames as this many shards of average size, k; they are shuffled together."""
+    frame_offsets: Annotated[Iterable[int] | None, None]
+    """Frames that a window shows, as distances from its anchor in stored frames of the video, T of them: (-1, 0) is
+    the frame before the anchor and the anchor. An anchor is a frame that `sampling` drew; an epoch has one position for
+    each anchor. None shows the anchors alone, without a dimension T."""
+    frame_offsets_seconds: Annotated[Iterable[float] | None, None]
+    """The same in seconds: the stored frame whose pts is nearest to the anchor's pts plus the offset."""
+    column_offsets: Annotated[Mapping[str, Iterable[int]] | None, None]
+    """By the name of a column: the rows that a window shows, as distances from the anchor in decoded frames, stored or
+    not. {"action": range(16)} is the anchor's action and the next 15. Other columns show the anchor's row."""
+    column_offsets_seconds: Annotated[Mapping[str, Iterable[float]] | None, None]
+    """The same in seconds: the row of the decoded frame whose pts is nearest."""
+    tolerance_seconds: Annotated[float | None, None]
+    """For offsets in seconds: the farthest that the nearest frame may be. A frame that is farther counts as beyond an
+    end of the video. None means half the mean distance between the frames of the video. For `edges="whole"` over a
+    cache made with --fps: how much two neighbouring frames may miss the step of that clock; None means half a step."""
+    edges: Annotated[Edges | None, None]
+    """What becomes of windows that hang over an end of their video; see `Edges`. None means `pad`, and `whole` with
+    `clip_frames`."""
     clip_frames: Annotated[int | None, None]
-    """Frames of a clip, T. None samples single frames. A clip is a whole window: T frames of one video, q apart. It is
-    drawn by `permutation` or `iid`. An order has one clip for each whole window of every video, so it holds most
-    frames T times. Videos shorter than a clip have no whole window and are left out."""
+    """Frames of a clip, T: `clip_frames=T, clip_stride=q` is short for `frame_offsets=range(0, T * q, q),
+    edges="whole"`. The anchor is the first frame of the clip."""
     clip_stride: Annotated[int, 1]
-    """Distance between the frames of a clip, q, in stored frames, the same in every clip."""
+    """Distance between the frames of a clip, q, in stored frames."""
     rank: Annotated[int | None, None]
     """Number of this process among `world_size`; None means 0."""
     world_size: Annotated[int | None, None]
     """Number of processes that share an epoch; None means 1. The batches of all ranks at step t together are the next
     world_size * batch_size positions of the order. `rank_and_world_size()` gives both numbers."""
 
+
+WINDOW_OPTIONS: Final = (
+    "frame_offsets",
+    "frame_offsets_seconds",
+    "column_offsets",
+    "column_offsets_seconds",
+    "tolerance_seconds",
+    "edges",
+    "clip_frames",
+    "clip_stride",
+)
+"""The options that say what is shown around an anchor. `loader.windows` reads them; a plan draws anchors alone."""
 
 _TYPES: Final = get_type_hints(BatchOptions)
 
@@ -73,8 +120,11 @@ def spec_of(options: BatchOptions) -> SamplingSpec:
     """The options that decide the order of frames; `options` holds all of `BatchOptions`.
 
     Raises:
-        SamplingError: see `frames_of_visit` and `SamplingSpec`.
+        SamplingError: see `frames_of_visit` and `SamplingSpec`; also options of windows, which draw nothing.
     """
+    for name in WINDOW_OPTIONS:
+        if options[name] is not DEFAULTS[name]:
+            raise SamplingError(f"{name} belongs to windows, and this plans anchors alone")
     known: dict[str, Any] = {field.name: options[field.name] for field in fields(SamplingSpec)}  # type: ignore[literal-required]
     known["frames_per_visit"] = frames_of_visit(
         batch_size=options["batch_size"],
@@ -111,14 +161,17 @@ def frames_of_visit(
     return frames_per_visit
 
 
-def takes_options(maker: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def takes_options(
+    maker: str, names: Collection[str] | None = None
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Refuse keywords that `maker` does not have, and name the keyword to use instead.
 
-    A function with `**options` has its own parameters and those of `BatchOptions`; its signature then lists them all.
+    A function with `**options` has its own parameters and the `names` of `BatchOptions` (None for all); its signature
+    then lists them all.
     """
 
     def decorate(make: Callable[P, R]) -> Callable[P, R]:
-        signature = _full_signature(make)
+        signature = _full_signature(make, DEFAULTS if names is None else names)
         known = {name for name, parameter in signature.parameters.items() if parameter.kind not in _NO_NAMES}
         known.discard("self")
 
@@ -141,8 +194,8 @@ def takes_options(maker: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 _NO_NAMES: Final = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY}
 
 
-def _full_signature(make: Callable[..., object]) -> inspect.Signature:
-    """The signature of `make`, with `BatchOptions` in the place of `**options`."""
+def _full_signature(make: Callable[..., object], names: Collection[str]) -> inspect.Signature:
+    """The signature of `make`, with the `names` of `BatchOptions` in the place of `**options`."""
     signature = inspect.signature(make)
     parameters = []
     for parameter in signature.parameters.values():
@@ -152,5 +205,6 @@ def _full_signature(make: Callable[..., object]) -> inspect.Signature:
         parameters += [
             inspect.Parameter(name, parameter.KEYWORD_ONLY, default=DEFAULTS[name], annotation=kind)
             for name, kind in _TYPES.items()
+            if name in names
         ]
     return signature.replace(parameters=parameters)

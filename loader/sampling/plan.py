@@ -15,9 +15,7 @@ from loader.sampling.orders import (
     EpochOrder,
     Int64s,
     check_shard_sizes,
-    contiguous_video_sizes,
     order_over,
-    short_videos_text,
 )
 from loader.sampling.rank_slice import RankSlice, Remainder, check_remainder
 from loader.sampling.spec import SamplingSpec
@@ -39,19 +37,19 @@ class BatchPlan:
         remainder: Remainder | None,
         rank: int,
         world_size: int,
-        video_sizes: npt.ArrayLike | None = None,
+        unit: str = "frame",
     ) -> None:
         """Check the arguments against the shards; see `BatchOptions` for the meaning of each.
 
         Args:
             shard_sizes: frames per shard, shape (S,).
             spec: how the order is drawn.
-            batch_size: frames (or clips) per batch and rank.
+            batch_size: frames per batch and rank.
             seed: of the order.
             remainder: None for the default of the sampling.
             rank: number of this process.
             world_size: number of processes.
-            video_sizes: for clips: frames per video, shape (V,), in the order of frame ids.
+            unit: what a position of the order is called in texts.
 
         Raises:
             SamplingError: the arguments contradict each other or the shards.
@@ -66,10 +64,8 @@ class BatchPlan:
             )
         )
         self._shard_sizes = check_shard_sizes(shard_sizes)
-        self._video_sizes = None
-        if spec.clip_frames is not None and video_sizes is not None:
-            self._video_sizes = check_shard_sizes(video_sizes)
         self.seed = seed
+        self._unit = unit
         self.spec = spec
         frames_of_visit(
             batch_size=batch_size, shards_per_batch=None, frames_per_visit=spec.frames_per_visit
@@ -102,7 +98,7 @@ class BatchPlan:
 
     @property
     def batch_size(self) -> int:
-        """Frames or clips of a whole batch, B: the given size, or less if an epoch holds no whole step."""
+        """Frames of a whole batch, B: the given size, or less if an epoch holds no whole step."""
         return self._whole.batch_size
 
     @property
@@ -144,13 +140,9 @@ class BatchPlan:
         return self.batch_size < self._batch_size_asked_for
 
     @property
-    def _unit(self) -> str:
-        return "frame" if self.spec.clip_frames is None else "clip"
-
-    @property
     def frames_per_batch(self) -> int:
-        """Most frames in a batch: batch_size, or batch_size T for clips, but no more than an epoch has."""
-        return min(self._whole.batch_size, self.num_positions) * (self.spec.clip_frames or 1)
+        """Most frames in a batch: batch_size, but no more than an epoch has."""
+        return min(self._whole.batch_size, self.num_positions)
 
     def __str__(self) -> str:
         """How frames are drawn and how long an epoch is, for the `repr` of a loader."""
@@ -159,17 +151,6 @@ class BatchPlan:
             f"{spec} seed={self.seed}",
             f"an epoch is {counted_in_groups(whole.num_positions, self._unit)}",
         ]
-        if spec.clip_frames is not None:
-            assert self._video_sizes is not None  # an order of clips needs them
-            among = "one for each whole window"
-            if spec.with_replacement:
-                among = "drawn among as many whole windows"
-            parts[-1] += f", {among}"
-            hidden = short_videos_text(
-                self._video_sizes, clip_frames=spec.clip_frames, stride=spec.clip_stride
-            )
-            if hidden is not None:
-                parts.append(hidden)
         up_to = "up to " if whole.remainder == "uneven" else ""
         batches = counted_in_groups(len(self), "batch", "batches")
         parts.append(f"{batches} of {up_to}{counted(whole.batch_size, self._unit)}")
@@ -182,7 +163,8 @@ class BatchPlan:
             parts.append(f"the last {dropped} dropped")
         if self.num_positions_doubled:
             is_of, are_of = f"{self._unit} is", f"{self._unit}s are"
-            parts.append(f"{counted_in_groups(self.num_positions_doubled, is_of, are_of)} read again")
+            doubled = counted_in_groups(self.num_positions_doubled, is_of, are_of)
+            parts.append(f"{doubled} read again")
         return "; ".join(parts)
 
     def order(self, epoch: int) -> EpochOrder:
@@ -191,22 +173,19 @@ class BatchPlan:
         Raises:
             SamplingError: epoch outside [0, 2**32).
         """
-        return order_over(
-            self._shard_sizes, self.spec, seed=self.seed, epoch=epoch, video_sizes=self._video_sizes
-        )
+        return order_over(self._shard_sizes, self.spec, seed=self.seed, epoch=epoch)
 
     def slice_from(self, position: int) -> RankSlice:
         """Share of this rank in the rest of an epoch, from `position` on."""
         return replace(self._whole, first_position=position)
 
     def batches(self, epoch: int, *, first_position: int = 0) -> Iterator[Int64s]:
-        """Frame ids of each batch of `epoch` from `first_position` on: int64, shape (B,), or (B, T) for clips.
+        """Frame ids of each batch of `epoch` from `first_position` on: int64, shape (B,).
 
         The last batch may be shorter. Step t ends at position `slice_from(first_position).position_after(t)`.
         """
         order, share = self.order(epoch), self.slice_from(first_position)
-        frames_per_step = share.batch_size * (self.spec.clip_frames or 1)
-        steps_per_block = max(1, MAX_FRAMES_PER_BLOCK // frames_per_step)
+        steps_per_block = max(1, MAX_FRAMES_PER_BLOCK // share.batch_size)
         for first_step in range(0, len(share), steps_per_block):
             steps = range(first_step, min(first_step + steps_per_block, len(share)))
             positions = [share.positions(step) for step in steps]
@@ -243,9 +222,9 @@ class BatchPlan:
 
 
 def make_plan(
-    shard_sizes: npt.ArrayLike, *, video_sizes: npt.ArrayLike | None = None, **options: Unpack[BatchOptions]
+    shard_sizes: npt.ArrayLike, *, unit: str = "frame", **options: Unpack[BatchOptions]
 ) -> BatchPlan:
-    """The plan for `options`, over shards of `shard_sizes` frames; `video_sizes` is needed for clips.
+    """The plan for `options`, over shards of `shard_sizes` frames; `unit` is what texts call a position.
 
     Raises:
         SamplingError: the options contradict each other or the shards.
@@ -260,19 +239,17 @@ def make_plan(
         remainder=all_options["remainder"],
         rank=0 if rank is None else rank,
         world_size=1 if world_size is None else world_size,
-        video_sizes=video_sizes,
+        unit=unit,
     )
 
 
-def plan_batches(store: FrameStore, **options: Unpack[BatchOptions]) -> BatchPlan:
-    """The plan over the shards of a store, and for clips over its videos. Gives the plan's warnings.
+def plan_batches(store: FrameStore, *, unit: str = "frame", **options: Unpack[BatchOptions]) -> BatchPlan:
+    """The plan over the shards of a store; `unit` is what texts call a position. Gives the plan's warnings.
 
     Raises:
-        SamplingError: see `make_plan`; also clips of a store that does not hold its videos frame after frame.
+        SamplingError: see `make_plan`.
     """
-    wants_clips = options.get("clip_frames") is not None
-    video_sizes = contiguous_video_sizes(store) if wants_clips else None
-    plan = make_plan(store.shard_sizes, video_sizes=video_sizes, **options)
+    plan = make_plan(store.shard_sizes, unit=unit, **options)
     for warning in plan.warnings:
         warn_caller(warning)
     return plan

@@ -1,8 +1,9 @@
 """The place of a run in its epochs: the state in a checkpoint, and the checks when a run goes on from it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from frame_store.protocol import FrameStore
@@ -21,6 +22,8 @@ class LoaderState:
     """Of the store that the frames come from."""
     sampling: dict[str, Any]
     """The fields of the `SamplingSpec`."""
+    windows: dict[str, Any]
+    """The offsets, edges and tolerance of windows, as `loader.windows.WindowSpec.to_builtins` gives them."""
     seed: int
     epoch: int
     position: int
@@ -33,7 +36,14 @@ class LoaderState:
         Raises:
             SamplingError: an unknown or missing key, or a value of another type.
         """
-        expected = {"fingerprint": str, "sampling": dict, "seed": int, "epoch": int, "position": int}
+        expected = {
+            "fingerprint": str,
+            "sampling": dict,
+            "windows": dict,
+            "seed": int,
+            "epoch": int,
+            "position": int,
+        }
         found = {name: type(value) for name, value in state.items()} if isinstance(state, dict) else state
         if found != expected:
             raise SamplingError(
@@ -68,9 +78,20 @@ class EpochCursor:
     An iteration takes its epoch when its first batch is read, and gives the epoch back if that batch cannot be read.
     """
 
-    def __init__(self, plan: BatchPlan, *, fingerprint: str, sharding: ShardingCheck | None = None) -> None:
-        """At the start of epoch 0; each iteration begins with a call of `sharding`."""
+    def __init__(
+        self,
+        plan: BatchPlan,
+        *,
+        fingerprint: str,
+        windows: Mapping[str, Any] = MappingProxyType({}),
+        sharding: ShardingCheck | None = None,
+    ) -> None:
+        """At the start of epoch 0; each iteration begins with a call of `sharding`.
+
+        `fingerprint` and `windows` go into the states; see `LoaderState`.
+        """
         self._plan = plan
+        self._windows = dict(windows)
         self._fingerprint = fingerprint
         self._sharding = sharding
         self._next = Place(0, 0)
@@ -148,6 +169,7 @@ class EpochCursor:
         return LoaderState(
             fingerprint=self._fingerprint,
             sampling=self._plan.spec.to_builtins(),
+            windows=dict(self._windows),
             seed=self._plan.seed,
             epoch=place.epoch,
             position=place.position,
@@ -157,8 +179,8 @@ class EpochCursor:
         """Make the next iteration go on from `state`. It gives no batch if no step is left of the epoch.
 
         Raises:
-            SamplingError: `state` belongs to another store, sampling or seed (the message names both sides), or lies
-                outside the epoch.
+            SamplingError: `state` belongs to another store, sampling, window or seed (the message names both sides), or
+                lies outside the epoch.
         """
         own = self.state()
         differing = [
@@ -166,11 +188,12 @@ class EpochCursor:
             for name in ("fingerprint", "seed")
             if getattr(state, name) != getattr(own, name)
         ]
-        differing += [
-            f"{name}: {state.sampling.get(name)} in the state, {own.sampling.get(name)} here"
-            for name in dict.fromkeys([*own.sampling, *state.sampling])
-            if state.sampling.get(name) != own.sampling.get(name)
-        ]
+        for theirs, ours in ((state.sampling, own.sampling), (state.windows, own.windows)):
+            differing += [
+                f"{name}: {theirs.get(name)} in the state, {ours.get(name)} here"
+                for name in dict.fromkeys([*ours, *theirs])
+                if theirs.get(name) != ours.get(name)
+            ]
         if differing:
             raise SamplingError(
                 listed(
@@ -195,8 +218,19 @@ class EpochCursor:
             self._next = began
 
 
-def plan_epochs(maker: str, store: FrameStore, options: BatchOptions) -> tuple[BatchPlan, EpochCursor]:
-    """The plan of a loader that `maker` makes, and a cursor at the start of epoch 0.
+def plan_epochs(
+    maker: str,
+    store: FrameStore,
+    options: BatchOptions,
+    *,
+    fingerprint: str | None = None,
+    windows: Mapping[str, Any] = MappingProxyType({}),
+    unit: str = "frame",
+) -> tuple[BatchPlan, EpochCursor]:
+    """The plan of a loader that `maker` makes over the frames of `store`, and a cursor at the start of epoch 0.
+
+    `fingerprint` (None for that of `store`) and `windows` go into the states; see `LoaderState`. `unit` is what texts
+    call a position of the order.
 
     Warns if several processes train and the options have no rank, now or when an iteration begins.
 
@@ -204,10 +238,11 @@ def plan_epochs(maker: str, store: FrameStore, options: BatchOptions) -> tuple[B
         SamplingError: see `plan_batches`; also only one of rank and world_size.
     """
     check_ranks(options.get("rank"), options.get("world_size"))
-    plan = plan_batches(store, **options)
+    plan = plan_batches(store, unit=unit, **options)
     sharding = ShardingCheck(maker=maker, is_rank_given=options.get("rank") is not None)
     sharding.warn_if_unsharded()
-    return plan, EpochCursor(plan, fingerprint=store.fingerprint, sharding=sharding)
+    fingerprint = store.fingerprint if fingerprint is None else fingerprint
+    return plan, EpochCursor(plan, fingerprint=fingerprint, windows=windows, sharding=sharding)
 
 
 class Iteration:

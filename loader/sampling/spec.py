@@ -35,8 +35,6 @@ class SamplingSpec:
     shard_choice: ShardChoice = "proportional"
     frames_with_replacement: bool = False
     shards_per_block: int | None = None
-    clip_frames: int | None = None
-    clip_stride: int = 1
 
     def __post_init__(self) -> None:
         """Check names and ranges, and that each option belongs to the sampling."""
@@ -46,7 +44,7 @@ class SamplingSpec:
         ):
             if (value := getattr(self, option)) not in names:
                 raise SamplingError(f"{option} must be one of {', '.join(names)}; found {value!r}")
-        for option in ("frames_per_visit", "shards_per_block", "clip_frames", "clip_stride"):
+        for option in ("frames_per_visit", "shards_per_block"):
             if (value := getattr(self, option)) is not None:
                 number = whole_number(option, value, error=SamplingError)
                 # A NumPy integer would appear in states and reports.
@@ -54,16 +52,10 @@ class SamplingSpec:
         flag("frames_with_replacement", self.frames_with_replacement, error=SamplingError)
         self._check_options_of("shards", _OF_SHARDS, needed="frames_per_visit")
         self._check_options_of("block", ("shards_per_block",), needed="shards_per_block")
-        self._check_clips()
-
-    @property
-    def clip_span(self) -> int:
-        """Stored frames from the first to the last of a clip, both included: (T - 1) q + 1; 1 without clips."""
-        return (self.clip_frames - 1) * self.clip_stride + 1 if self.clip_frames is not None else 1
 
     @property
     def with_replacement(self) -> bool:
-        """Whether an epoch may draw a frame (or clip) twice and miss another. Such an epoch is cut to whole batches."""
+        """Whether an epoch may draw a frame twice and miss another. Such an epoch is cut to whole batches."""
         return self.sampling in {"iid", "shards"}
 
     @property
@@ -105,16 +97,3 @@ class SamplingSpec:
                 raise SamplingError(
                     f"{option} belongs to sampling={sampling!r}, found sampling={self.sampling!r}"
                 )
-
-    def _check_clips(self) -> None:
-        if self.clip_frames is None:
-            if self.clip_stride != 1:
-                raise SamplingError("clip_stride needs clip_frames")
-            return
-        for option in ("clip_frames", "clip_stride"):
-            if getattr(self, option) < 1:
-                raise SamplingError(f"{option} must be 1 or more, found {getattr(self, option)}")
-        if self.sampling not in {"permutation", "iid"}:
-            raise SamplingError(
-                f"clips are drawn by sampling='permutation' or sampling='iid', found sampling={self.sampling!r}"
-            )

@@ -21,42 +21,50 @@ from typing import Any, TypeAlias, Unpack
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from frame_store.errors import FrameIdError
 from frame_store.protocol import FrameStore
 from frame_store.shared import counted_in_groups
+from frame_store.views import frame_ids_of
 from loader.batches import CpuReader, FrameBatch
 from loader.errors import SamplingError
-from loader.sampling import (
-    BatchOptions,
-    BatchPlan,
-    EpochCursor,
-    Iteration,
-    LoaderState,
-    plan_epochs,
-    takes_options,
-)
+from loader.sampling import WINDOW_OPTIONS, BatchOptions, Iteration, LoaderState, takes_options
 from loader.store_argument import StoreOrPath, opened_store
-from loader.windows import Windows
+from loader.windows import (
+    WindowedEpochs,
+    Windows,
+    anchors_with_whole_windows,
+    plan_windows,
+    window_spec,
+)
 
-BatchIds: TypeAlias = list[int] | list[list[int]]
-"""Frame ids of one batch; for clips a list of ids for each clip."""
+BatchIds: TypeAlias = list[int]
+"""Frame ids of one batch: the anchors of its windows, where there are windows."""
 
 
 class FrameDataset(Dataset[dict[str, torch.Tensor]]):
-    """Map-style dataset over a frame store; the item at i is the frame with id i."""
+    """Map-style dataset over a frame store; the item at i is the frame with id i, or the window around it."""
 
-    @takes_options("FrameDataset")
-    def __init__(self, store: StoreOrPath) -> None:
+    @takes_options("FrameDataset", WINDOW_OPTIONS)
+    def __init__(self, store: StoreOrPath, **options: Unpack[BatchOptions]) -> None:
         """Over `store`, which is pickled to worker processes without its open files.
 
         The path of a cache is opened as `frame_store.open_store(path)` does; the store is closed with this dataset.
 
+        Args:
+            store: an open store, or the path of a cache.
+            options: those of windows (`frame_offsets` to `clip_stride` of `BatchOptions`); give the sampler the same.
+                With `edges="whole"`, a frame without a whole window is no item: reading it raises `FrameIdError`.
+
         Raises:
-            SamplingError: `store` is neither a store nor a path.
+            SamplingError: `store` is neither a store nor a path, or the options contradict each other or the store.
             StoreError: no usable cache at the path.
         """
         self._store = opened_store(store)
         self._reader = CpuReader(self._store)
-        self._windows = Windows(self._store)
+        given: dict[str, Any] = dict(options)
+        self._windows = Windows(self._store, window_spec(**given))
+        is_whole = self._windows.spec.edges == "whole"
+        self._anchors = anchors_with_whole_windows(self._windows).anchors if is_whole else self._store
 
     @property
     def store(self) -> FrameStore:
@@ -71,13 +79,25 @@ class FrameDataset(Dataset[dict[str, torch.Tensor]]):
     def __len__(self) -> int:
         return len(self.store)
 
-    def __getitem__(self, frame_id: int) -> dict[str, torch.Tensor]:
-        """One frame, as a sample of `FrameBatch.__getitem__`: `frame` is uint8 (3, H, W)."""
+    def __getitem__(self, frame_id: int) -> dict[str, Any]:
+        """One frame, as a sample of `FrameBatch.__getitem__`: `frame` is uint8 (3, H, W), or (T, 3, H, W)."""
         return self.__getitems__([frame_id])[0]
 
-    def __getitems__(self, frame_ids: Sequence[int] | Sequence[Sequence[int]]) -> FrameBatch:
-        """A whole batch in one read. `DataLoader` calls this, and passes the batch to its `collate_fn`."""
-        return self._reader.read(self._windows.request(frame_ids), epoch=0).batch
+    def __getitems__(self, frame_ids: Sequence[int]) -> FrameBatch:
+        """A whole batch in one read. `DataLoader` calls this, and passes the batch to its `collate_fn`.
+
+        Raises:
+            FrameIdError: an id outside of the store, or, with `edges="whole"`, of a frame without a whole window.
+        """
+        request = self._windows.request(frame_ids)
+        if self._anchors is not self._store:
+            is_missing = frame_ids_of(self._anchors, request.anchor_cache_ids) < 0
+            if is_missing.any():
+                raise FrameIdError(
+                    f"frame {request.frame_ids[is_missing][0]} has no whole window of {self._windows.spec}; "
+                    f"FrameBatchSampler, with the same options, draws the frames that have one"
+                )
+        return self._reader.read(request, epoch=0).batch
 
 
 class FrameBatchSampler(Sampler[BatchIds]):
@@ -85,7 +105,9 @@ class FrameBatchSampler(Sampler[BatchIds]):
 
     @takes_options("FrameBatchSampler")
     def __init__(self, store: StoreOrPath, **options: Unpack[BatchOptions]) -> None:
-        """See `BatchOptions` for the options. Only the sizes of `store` are kept; a path is opened for them and closed.
+        """See `BatchOptions` for the options. Give the options of windows to `FrameDataset`, too.
+
+        The sampler gives the ids of anchors. A path is opened for the plan; of `edges="whole"`, a view is kept.
 
         `accelerate.prepare` shards the batches of a sampler itself. Give `rank=0, world_size=1` to a sampler for it.
 
@@ -93,13 +115,14 @@ class FrameBatchSampler(Sampler[BatchIds]):
             SamplingError: the options contradict each other or the store, or one does not exist (also a TypeError).
             StoreError: no usable cache at the path.
         """
-        self._plan, self._cursor = plan_epochs("FrameBatchSampler", opened_store(store), options)
+        epochs = plan_windows("FrameBatchSampler", opened_store(store), options)
+        self._epochs, self._plan, self._cursor = epochs, epochs.plan, epochs.cursor
 
     def __repr__(self) -> str:
         return f"FrameBatchSampler({self})"
 
     def __str__(self) -> str:
-        return f"{self._plan}; {self._cursor}"
+        return f"{self._epochs}; {self._cursor}"
 
     def __len__(self) -> int:
         """Batches in an epoch, for this rank; see `FrameLoader`."""
@@ -107,7 +130,7 @@ class FrameBatchSampler(Sampler[BatchIds]):
 
     @property
     def batch_size(self) -> int:
-        """Most frames (or clips) in a batch; accelerate shards by this number."""
+        """Most frames (or windows) in a batch; accelerate shards by this number."""
         return self._plan.batch_size
 
     @property
@@ -151,23 +174,23 @@ class FrameBatchSampler(Sampler[BatchIds]):
 
     def __iter__(self) -> "BatchIdsIterator":
         """An iteration. It takes its epoch with its first batch: a DataLoader with workers makes two and drops one."""
-        return BatchIdsIterator(self._plan, self._cursor)
+        return BatchIdsIterator(self._epochs)
 
 
 class BatchIdsIterator(Iterator[BatchIds]):
     """The batches of one iteration, with the state after the last one taken; `StatefulDataLoader` calls its methods."""
 
-    def __init__(self, plan: BatchPlan, cursor: EpochCursor) -> None:
-        self._plan = plan
-        self._cursor = cursor
+    def __init__(self, epochs: WindowedEpochs) -> None:
+        self._epochs = epochs
+        self._cursor = epochs.cursor
         self._iteration: Iteration | None = None
 
     def __next__(self) -> BatchIds:
         if self._iteration is None:
             self._iteration = self._cursor.begin()
             epoch, first_position = self._iteration.began
-            self._share = self._plan.slice_from(first_position)
-            self._batches = enumerate(self._plan.batches(epoch, first_position=first_position))
+            self._share = self._epochs.plan.slice_from(first_position)
+            self._batches = enumerate(self._epochs.frame_ids(epoch, first_position=first_position))
         for step, frame_ids in self._batches:
             self._iteration.give(self._share.position_after(step))
             ids: BatchIds = frame_ids.tolist()

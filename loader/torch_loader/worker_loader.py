@@ -16,10 +16,10 @@ from loader.batches import CpuReader, FrameBatch
 from loader.errors import SamplingError
 from loader.frame_loader import FrameLoader
 from loader.gpu import CudaStreams, Device, DeviceStreams, chosen_device
-from loader.sampling import BatchOptions, BatchPlan, Iteration, LoaderState, Place, plan_epochs, takes_options
+from loader.sampling import BatchOptions, Iteration, LoaderState, Place, takes_options
 from loader.store_argument import StoreOrPath, opened_store
 from loader.torch_loader.dataset import BatchIds, frame_batch_collate
-from loader.windows import Windows
+from loader.windows import WindowedEpochs, Windows, plan_windows
 
 StartMethod: TypeAlias = str | BaseContext
 """`fork`, `spawn` or `forkserver`, or a context of `multiprocessing.get_context`."""
@@ -121,12 +121,13 @@ class WorkerLoader:
     ) -> None:
         """See `make_dataloader`; starts nothing."""
         self._device = chosen_device(device, store)
-        self._plan, self._cursor = plan_epochs("make_dataloader", store, options)
-        self._places = _PlannedBatches(self._plan)
+        epochs = plan_windows("make_dataloader", store, options)
+        self._epochs, self._plan, self._cursor = epochs, epochs.plan, epochs.cursor
+        self._places = _PlannedBatches(epochs)
         augment = checked_augment(augment)
         self._augment_on_device = augment if self._device.type == "cuda" else None
         self._batches: DataLoader[FrameBatch] = DataLoader(
-            _BatchDataset(Windows(store), augment=None if self._device.type == "cuda" else augment),
+            _BatchDataset(epochs.windows, augment=None if self._device.type == "cuda" else augment),
             batch_sampler=self._places,  # type: ignore[arg-type]  # a batch's ids come with its epoch
             collate_fn=frame_batch_collate,  # type: ignore[arg-type]  # `__getitems__` gives a batch, not a list
             num_workers=num_workers,
@@ -139,7 +140,7 @@ class WorkerLoader:
         self._running: Iteration | None = None
 
     def __repr__(self) -> str:
-        return f"WorkerLoader({self._plan}; {self._cursor}; num_workers={self._batches.num_workers})"
+        return f"WorkerLoader({self._epochs}; {self._cursor}; num_workers={self._batches.num_workers})"
 
     @property
     def store(self) -> FrameStore:
@@ -209,16 +210,16 @@ class WorkerLoader:
 class _PlannedBatches(Sampler[tuple[int, BatchIds]]):
     """The work of the workers: the batches of an epoch from a place on, with the epoch. The loader sets the place."""
 
-    def __init__(self, plan: BatchPlan) -> None:
-        self._plan = plan
+    def __init__(self, epochs: WindowedEpochs) -> None:
+        self._epochs = epochs
         self.began = Place(0, 0)
 
     def __len__(self) -> int:
-        return len(self._plan)
+        return len(self._epochs.plan)
 
     def __iter__(self) -> Iterator[tuple[int, BatchIds]]:
         epoch, first_position = self.began
-        for frame_ids in self._plan.batches(epoch, first_position=first_position):
+        for frame_ids in self._epochs.frame_ids(epoch, first_position=first_position):
             yield epoch, frame_ids.tolist()
 
 

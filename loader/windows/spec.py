@@ -6,17 +6,11 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import pairwise
 from numbers import Real
-from typing import Any, Literal, TypeAlias, TypeVar, get_args
+from typing import Any, get_args
 
 from frame_store.shared import whole_number
 from loader.errors import SamplingError
-
-Edges: TypeAlias = Literal["pad", "whole"]
-"""What happens near the ends of a video. `pad`: every frame is an anchor; an offset that leads out of the video shows
-the nearest frame of the video, and `frame_is_pad` and `column_is_pad` say so. `whole`: only frames whose whole window
-lies in the video are anchors."""
-
-Number = TypeVar("Number", int, float)
+from loader.sampling import Edges
 
 
 @dataclass(frozen=True, kw_only=True)

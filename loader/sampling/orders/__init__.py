@@ -2,13 +2,6 @@
 
 from loader.sampling.orders.base import EpochOrder, Int64s, check_shard_sizes
 from loader.sampling.orders.blocks import frames_per_block
-from loader.sampling.orders.clips import (
-    check_video_lengths,
-    contiguous_video_sizes,
-    contiguous_videos,
-    short_videos,
-    short_videos_text,
-)
 from loader.sampling.orders.epoch import epoch_order, order_over
 from loader.sampling.orders.random_words import (
     Words,
@@ -24,17 +17,12 @@ __all__ = [
     "Int64s",
     "Words",
     "check_shard_sizes",
-    "check_video_lengths",
-    "contiguous_video_sizes",
-    "contiguous_videos",
     "draw_without_replacement",
     "epoch_keys",
     "epoch_order",
     "frames_per_block",
     "integers_below",
     "order_over",
-    "short_videos",
-    "short_videos_text",
     "unit_floats",
     "words_at",
 ]

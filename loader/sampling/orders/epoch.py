@@ -2,10 +2,8 @@
 
 import numpy.typing as npt
 
-from loader.errors import SamplingError
 from loader.sampling.orders.base import EpochOrder, Int64s, check_shard_sizes
 from loader.sampling.orders.blocks import BlockOrder
-from loader.sampling.orders.clips import ClipOrder
 from loader.sampling.orders.permutation import NUM_ROUNDS
 from loader.sampling.orders.random_words import epoch_keys
 from loader.sampling.orders.shard_visits import ShardVisitOrder
@@ -21,12 +19,8 @@ def epoch_order(
     *,
     seed: int = 0,
     epoch: int = 0,
-    video_sizes: npt.ArrayLike | None = None,
 ) -> EpochOrder:
     """The order of one epoch over shards of `shard_sizes` frames, shape (S,).
-
-    `video_sizes`, shape (V,), is needed only for clips: frames per video, in a store whose frame ids run through the
-    videos one after the other (see `loader.sampling.orders.clips.contiguous_video_sizes`).
 
     >>> epoch_order([3, 2], SamplingSpec(sampling="sequential")).ids(1, 4).tolist()
     [1, 2, 3]
@@ -35,22 +29,15 @@ def epoch_order(
 
     Raises:
         SamplingError: no frames, a visit longer than the smallest shard, more shards in a block than there
-            are, no video as long as a clip, or a seed or epoch outside [0, 2**32).
+            are, or a seed or epoch outside [0, 2**32).
     """
-    videos = None if spec.clip_frames is None or video_sizes is None else check_shard_sizes(video_sizes)
-    return order_over(check_shard_sizes(shard_sizes), spec, seed=seed, epoch=epoch, video_sizes=videos)
+    return order_over(check_shard_sizes(shard_sizes), spec, seed=seed, epoch=epoch)
 
 
-def order_over(
-    sizes: Int64s, spec: SamplingSpec, *, seed: int, epoch: int, video_sizes: Int64s | None
-) -> EpochOrder:
+def order_over(sizes: Int64s, spec: SamplingSpec, *, seed: int, epoch: int) -> EpochOrder:
     """`epoch_order` over sizes that `check_shard_sizes` has returned."""
     num_frames = int(sizes.sum())
     keys = epoch_keys(seed=seed, epoch=epoch, num_keys=NUM_ROUNDS)
-    if spec.clip_frames is not None:
-        if video_sizes is None:
-            raise SamplingError("clips need the first frame of each video: give video_sizes")
-        return ClipOrder(video_sizes, spec, keys)
     if spec.sampling == "sequential":
         return SequentialOrder(num_frames)
     if spec.sampling == "permutation":

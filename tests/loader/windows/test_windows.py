@@ -1,0 +1,121 @@
+"""Windows of any offsets over any store, against a loop over frames."""
+
+import math
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from frame_store.views import base_of, cache_ids_of, select
+from loader.errors import SamplingError
+from loader.windows import WindowSpec, Windows, plan_windows
+from tests.loader.windows.decoded_store import DecodedStore, expected_window, is_whole
+
+OFFSETS = st.lists(st.integers(-5, 5), min_size=1, max_size=4)
+SECONDS = st.lists(st.integers(-12, 12).map(lambda eighths: eighths / 8), min_size=1, max_size=4)
+
+
+@st.composite
+def decoded_stores(draw):
+    """Videos of regular and irregular times, some frames without pts, all, every k-th or any frames stored."""
+    pts, stored = [], []
+    for _ in range(draw(st.integers(1, 4))):
+        num_decoded = draw(st.integers(1, 9))
+        kind = draw(st.sampled_from(["regular", "steps", "any"]))
+        steps = [2] * num_decoded
+        if kind != "regular":
+            steps = draw(st.lists(st.integers(1, 5), min_size=num_decoded, max_size=num_decoded))
+        times = [time / 8 for time in np.cumsum(steps).tolist()]
+        if kind == "any":
+            times = draw(st.permutations([*times[:-1], draw(st.sampled_from([times[0], math.nan]))]))
+        pts.append(list(times))
+        frames = list(range(0, num_decoded, draw(st.integers(1, 4))))
+        if draw(st.booleans()):
+            frames = sorted(draw(st.sets(st.integers(0, num_decoded - 1), min_size=1)))
+        stored.append(frames)
+    num_stored = sum(map(len, stored))
+    order = draw(st.one_of(st.none(), st.permutations(range(num_stored))))
+    ends = sorted(draw(st.lists(st.integers(0, num_stored), max_size=3)))
+    return DecodedStore(pts, stored, order=order, shard_sizes=np.diff([0, *ends, num_stored]))
+
+
+@st.composite
+def specs(draw, edges):
+    given_offsets = {}
+    if draw(st.booleans()):
+        given_offsets["frame_offsets"] = draw(OFFSETS)
+    elif draw(st.booleans()):
+        given_offsets["frame_offsets_seconds"] = draw(SECONDS)
+    if draw(st.booleans()) or not given_offsets:
+        given_offsets["column_offsets"] = {"action": draw(OFFSETS)}
+    if draw(st.booleans()):
+        given_offsets["column_offsets_seconds"] = {"state": draw(SECONDS)}
+    tolerance = draw(st.sampled_from([None, 0.0, 0.125, 0.3]))
+    return WindowSpec(**given_offsets, edges=edges, tolerance_seconds=tolerance)
+
+
+def has_pts(store):
+    return np.isfinite(store.source_order.source_pts).any()
+
+
+def assert_shows(store, request, spec):
+    """Every window of `request`, which is of frames of `store`, is that of the loop."""
+    base = base_of(store)
+    assert request.anchor_cache_ids.tolist() == cache_ids_of(store, request.frame_ids).tolist()
+    for number, anchor in enumerate(request.anchor_cache_ids.tolist()):
+        (ids, pads), columns = expected_window(base, anchor, spec)
+        assert np.ravel(request.cache_ids[number]).tolist() == ids
+        if spec.has_frame_windows:
+            assert request.frame_is_pad[number].tolist() == pads
+        assert request.column_rows.keys() == request.column_is_pad.keys() == columns.keys()
+        for name, (rows, is_pad) in columns.items():
+            assert request.column_rows[name][number].tolist() == rows
+            assert request.column_is_pad[name][number].tolist() == is_pad
+        row = base.rows_of([anchor])[0]
+        order = base.source_order
+        assert request.video_ids[number] == row["video_id"]
+        assert request.anchor_rows[number] == order.first_row[row["video_id"]] + row["frame_in_video"]
+    assert (request.cache_ids.ndim == 2) == spec.has_frame_windows
+    assert (request.frame_is_pad is not None) == spec.has_frame_windows
+
+
+@settings(max_examples=2000, deadline=None)
+@given(st.data())
+def test_windows_are_those_of_a_loop_over_frames(data):
+    base = data.draw(decoded_stores())
+    spec = data.draw(specs(data.draw(st.sampled_from(["pad", "whole"]))))
+    if spec.uses_seconds and not has_pts(base):
+        with pytest.raises(SamplingError, match="offsets in seconds need the times of frames"):
+            Windows(base, spec, columns=["action", "state"])
+        return
+    store = base
+    if data.draw(st.booleans()):
+        store = select(base, ids=sorted(data.draw(st.sets(st.integers(0, len(base) - 1), min_size=1))))
+    wanted = [
+        frame_id
+        for frame_id, anchor in enumerate(cache_ids_of(store, np.arange(len(store))).tolist())
+        if spec.edges == "pad" or is_whole(base, anchor, spec)
+    ]
+    options = {
+        name: getattr(spec, name)
+        for name in (
+            "frame_offsets",
+            "frame_offsets_seconds",
+            "column_offsets",
+            "column_offsets_seconds",
+            "edges",
+            "tolerance_seconds",
+        )
+    }
+    options |= {"batch_size": 3, "sampling": "sequential"}
+    if not wanted:
+        with pytest.raises(SamplingError, match="edges='whole': "):
+            plan_windows("test", store, options, columns=["action", "state"])
+        return
+    epochs = plan_windows("test", store, options, columns=["action", "state"])
+    requests = list(epochs.requests(0))
+    assert [frame_id for request in requests for frame_id in request.frame_ids.tolist()] == wanted
+    for request in requests:
+        assert_shows(store, request, spec)
