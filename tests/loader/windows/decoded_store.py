@@ -17,7 +17,9 @@ class DecodedStore(ArrayStore):
 
     def __init__(self, pts, stored, *, order=None, shard_sizes=None, frame_shape=(4, 6, 3)):
         sizes = [len(frames) for frames in stored]
-        super().__init__([sum(sizes)] if shard_sizes is None else shard_sizes, frame_shape=frame_shape, video_sizes=sizes)
+        super().__init__(
+            [sum(sizes)] if shard_sizes is None else shard_sizes, frame_shape=frame_shape, video_sizes=sizes
+        )
         self.pts, self.stored = pts, stored
         index = self._index.copy()
         index["video_id"] = np.repeat(np.arange(len(sizes)), sizes)

@@ -1,7 +1,6 @@
 """Windows of any offsets over any store, against a loop over frames."""
 
 import math
-import pickle
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 
 from frame_store.views import base_of, cache_ids_of, select
 from loader.errors import SamplingError
-from loader.windows import WindowSpec, Windows, plan_windows
+from loader.windows import Windows, WindowSpec, plan_windows
 from tests.loader.windows.decoded_store import DecodedStore, expected_window, is_whole
 
 OFFSETS = st.lists(st.integers(-5, 5), min_size=1, max_size=4)
