@@ -1,4 +1,4 @@
-"""What a build found out about the frames of one video, beyond its counts (FORMAT.md section 3.3).
+"""What a build found out about the frames of one video, beyond its counts (FORMAT.md section 3.5).
 
 A frame is named by its ordinal among the frames that decoded (`frame_in_video` of the index), a packet by its ordinal
 in the file. A list holds at most the first `MAX_LISTED` entries; the count beside it counts all of them.

@@ -1,4 +1,4 @@
-"""`run_build`: config -> discover -> scan -> plan -> decode units -> shards -> index -> manifest -> publish."""
+"""`run_build`: config -> discover -> scan -> plan -> decode units -> shards -> other files -> manifest -> publish."""
 
 import os
 import shutil

@@ -105,7 +105,7 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         return np.concatenate(parts) if parts else np.zeros(0, SOURCE_DTYPE)
 
     def entry(self) -> VideoEntry:
-        """The video's row of the manifest."""
+        """The video's row of the table of videos."""
         facts = self.scan.facts
         num_decoded = sum(receipt.num_frames_decoded for receipt in self.receipts)
         problems = self.problems
@@ -239,7 +239,7 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def unreadable_entry(error: VideoError) -> VideoEntry:
-    """The manifest row of a video that gave no frame."""
+    """The row of the table of videos for a video that gave no frame."""
     return VideoEntry(
         path=error.path,
         verdict="unreadable",

@@ -253,7 +253,7 @@ class _Repair:
                 INDEX_NAME
             ]
             raise RepairError(
-                f"{self._workspace.output}: only the videos can give {names[0]} again"
+                f"{self._workspace.output}: only the videos can give {self._folder}/{names[0]} again"
                 f"{f' and {len(names) - 1} more' if names[1:] else ''}; give what it was built from: "
                 "{--videos DIR}"
             )
@@ -360,7 +360,7 @@ class _Repair:
 
     def _require_right(self) -> None:
         """Check that all new files have their recorded hashes, before any of them replaces a damaged one."""
-        wrong = [entry.name for entry in self._broken if check_file(self._made, entry)]
+        wrong = [entry.inside(self._folder).name for entry in self._broken if check_file(self._made, entry)]
         if wrong:
             what = f"{self._workspace.output}: {', '.join(wrong[:10])}: the new files differ from the recorded hashes"
             if versions := self._other_versions():

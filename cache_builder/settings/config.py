@@ -1,6 +1,6 @@
 """Turns settings into a checked `BuildConfig` and `RunOptions`, with all defaults filled in.
 
-`BuildConfig` holds all settings that decide a cache's bytes; it is stored in the manifest. `RunOptions` holds the
+`BuildConfig` holds all settings that decide a cache's bytes; `generation.json` contains it. `RunOptions` holds the
 others (workers, error policy, device).
 """
 
@@ -31,7 +31,7 @@ ZSTD_LEVEL = 3
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How to run a build. Only `device` may change a cache's bytes; the manifest lists the videos decoded by a GPU."""
+    """How to run a build. Only `device` may change a cache's bytes; the table of videos states which a GPU decoded."""
 
     workers: int = msgspec.field(default_factory=num_usable_cpus)
     on_error: ErrorPolicy = "fail"
@@ -109,7 +109,7 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True):
         return next(rounds_to_it, written)
 
     def to_builtins(self) -> dict[str, Any]:
-        """Plain JSON values for the manifest, equal to the values that reading the manifest gives."""
+        """Plain JSON values for `generation.json`, equal to the values that reading it gives."""
         values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
         return values
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from frame_store.errors import StoreDamagedError
 from frame_store.manifest.generation import Generation, read_generation
 from frame_store.manifest.manifest import CacheManifest, GenerationEntry, only_generation, read_manifest
 from frame_store.manifest.videos import VideoEntry, read_videos, stream_videos
@@ -45,6 +46,8 @@ class CacheTree:
 def read_tree(store_path: Path) -> CacheTree:
     """The manifest and the generation of the cache at `store_path`. The table of videos is not read.
 
+    A build with `--overwrite` may put another cache in the place of this one between the two. Then both are read again.
+
     Raises:
         StoreNotFoundError: the path holds no cache.
         StoreFormatError: as `read_manifest` and `read_generation`, and for a cache of several generations.
@@ -52,5 +55,14 @@ def read_tree(store_path: Path) -> CacheTree:
         OSError: no more files can be opened.
     """
     manifest = read_manifest(store_path)
-    entry = only_generation(manifest.generations, name=str(store_path / manifest_name(manifest.version)))
-    return CacheTree(store_path=store_path, manifest=manifest, generation=read_generation(store_path, entry))
+    while True:
+        entry = only_generation(manifest.generations, name=str(store_path / manifest_name(manifest.version)))
+        try:
+            generation = read_generation(store_path, entry)
+        except StoreDamagedError:
+            newer = read_manifest(store_path)
+            if newer == manifest:
+                raise
+            manifest = newer
+        else:
+            return CacheTree(store_path=store_path, manifest=manifest, generation=generation)

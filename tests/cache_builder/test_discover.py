@@ -158,7 +158,7 @@ class TestPassedOver:
         assert look_into(tmp_path).passed_over.text is None
 
     def test_a_build_s_own_files_do_not_count(self, tmp_path):
-        touch(tmp_path, "a.mp4", "out/manifest.json", "out.scan", "out.lock")
+        touch(tmp_path, "a.mp4", "out/manifest-0000.json", "out.scan", "out.lock")
         own = [tmp_path / name for name in ("out", "out.scan", "out.lock")]
         assert look_into(tmp_path, not_counted=own).passed_over.text is None
 

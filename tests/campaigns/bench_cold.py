@@ -17,6 +17,7 @@ from typing import Any
 
 import frame_store
 from loader import FrameLoader
+from tests.support.caches.tree import generation_folder
 
 CHUNK_BYTES = 1 << 20
 
@@ -42,7 +43,7 @@ def main() -> None:
     options = parser.parse_args()
     for path in options.caches:
         store = frame_store.open_store(path)
-        shards = [path / shard.name for shard in store.manifest.shards]
+        shards = [generation_folder(path) / shard.name for shard in store.generation.shards]
         rows = {"end to end, 1 MiB at a time": partial(read_through, shards)}
         for sampling in ("sequential", "permutation"):
             for title, source in (("prefetch", store), ("none", _WithoutPrefetch(store))):

@@ -26,20 +26,18 @@ from frame_store.containers.shards import FrameRecord, ShardFile
 from frame_store.containers.tar import TarShardWriter
 from frame_store.manifest import (
     Encoding,
+    Generation,
     ShardEntry,
-    StoreManifest,
     describe_files,
-    encode_manifest,
 )
 from frame_store.names import (
-    FORMAT_NAME,
-    FORMAT_VERSION,
     INDEX_DTYPE,
     INDEX_NAME,
-    MANIFEST_NAME,
+    generation_folder,
     tar_shard_name,
 )
 from tests.support.caches.golden_stores import made_up_video
+from tests.support.caches.tree import write_tree, write_videos
 
 FRAMES_PER_SHARD = 1000
 FRAME_SHAPE = (224, 224, 3)
@@ -127,36 +125,37 @@ def anonymous_bytes() -> int:
 def write_cache(folder: Path, num_frames: int, encoding: Encoding) -> Path:
     """A cache of `num_frames`, the same thousand frames repeated."""
     path = folder / str(num_frames)
-    (path / "shards").mkdir(parents=True)
-    rows, shard = write_shard(path / tar_shard_name(0), encoding)
+    fingerprint = hashlib.sha256(str(num_frames).encode()).hexdigest()
+    generation_path = path / generation_folder(fingerprint)
+    (generation_path / "shards").mkdir(parents=True)
+    rows, shard = write_shard(generation_path / tar_shard_name(0), encoding)
     num_shards = num_frames // FRAMES_PER_SHARD
-    index = np.lib.format.open_memmap(path / INDEX_NAME, "w+", INDEX_DTYPE, (num_frames,))
+    index = np.lib.format.open_memmap(generation_path / INDEX_NAME, "w+", INDEX_DTYPE, (num_frames,))
     for shard_id in range(num_shards):
         if shard_id:
-            os.link(path / tar_shard_name(0), path / tar_shard_name(shard_id))
+            os.link(generation_path / tar_shard_name(0), generation_path / tar_shard_name(shard_id))
         rows["shard_id"] = shard_id
         index[shard_id * FRAMES_PER_SHARD : (shard_id + 1) * FRAMES_PER_SHARD] = rows
     index.flush()
     names = [tar_shard_name(shard_id) for shard_id in range(num_shards)]
     shards = [ShardEntry(name=name, num_frames=FRAMES_PER_SHARD, **shard) for name in names]
-    manifest = StoreManifest(
-        format=FORMAT_NAME,
-        format_version=FORMAT_VERSION,
+    write_videos(generation_path, [made_up_video("waves.mp4", num_frames)])
+    generation = Generation(
         container="wds",
         frame_shape=FRAME_SHAPE,
         encoding=encoding,
         layout="shuffled",
         seed=0,
         num_frames=num_frames,
+        num_videos=1,
         config={},
         library_versions={},
         fidelity=None,
         shards=shards,
-        files=describe_files(path, except_for=set(names)),
-        videos=[made_up_video("waves.mp4", num_frames)],
-        fingerprint=hashlib.sha256(str(num_frames).encode()).hexdigest(),
+        files=describe_files(generation_path, except_for=set(names)),
+        fingerprint=fingerprint,
     )
-    (path / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
+    write_tree(path, generation)
     return path
 
 

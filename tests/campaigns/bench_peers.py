@@ -18,7 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-WORKER = Path(__file__).with_name("peer_worker.py")
+WORKER = Path(__file__).parents[1] / "support" / "peer_worker.py"
 CACHES = {
     "raw": ["--encoding", "raw"],
     "zarr": ["--format", "zarr", "--encoding", "raw"],

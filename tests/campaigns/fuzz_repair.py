@@ -15,10 +15,10 @@ from cache_builder.build.pipeline import run_build
 from cache_builder.errors import RepairError
 from cache_builder.repair.repair import repair_cache
 from cache_builder.settings import BuildSettings, resolve
-from frame_store.manifest import read_manifest
 from frame_store.names import INDEX_NAME
 from frame_store.verify import verify_store
 from tests.support.caches.cache_mutations import files_of
+from tests.support.caches.tree import FIRST_MANIFEST, generation_folder, generation_of
 from tests.support.videos.tiny_videos import simple_specs, tiny_folder
 
 KINDS = (
@@ -45,7 +45,11 @@ def main() -> None:
             run_build(videos, cache, *resolve(settings))
         for first in range(0, options.bits, options.together):
             cache = caches[num_repairs % len(caches)]
-            sound = {path: path.read_bytes() for path in files_of(cache) if path.name != "manifest.json"}
+            sound = {
+                path: path.read_bytes()
+                for path in files_of(cache)
+                if path.name not in {FIRST_MANIFEST, "generation.json"}  # nothing gives them again
+            }
             spoilt = {path: bytearray(content) for path, content in sound.items()}
             for _ in range(first, min(first + options.together, options.bits)):
                 path = generator.choice(list(sound))
@@ -61,14 +65,15 @@ def main() -> None:
                 spoilt[path][position] ^= bit
             for path, content in spoilt.items():
                 path.write_bytes(content)
-            shards = {cache / shard.name for shard in read_manifest(cache).shards}
+            shards = {generation_folder(cache) / shard.name for shard in generation_of(cache).shards}
             needs_videos = any(spoilt[path] != sound[path] for path in shards)
             began = time.monotonic()
             if not needs_videos:
                 try:
                     num_made_again += len(repair_cache(cache, None, workers=2))
                 except RepairError:  # both copies of the timestamps are damaged
-                    is_told_twice = spoilt[cache / INDEX_NAME] != sound[cache / INDEX_NAME]
+                    index = generation_folder(cache) / INDEX_NAME
+                    is_told_twice = spoilt[index] != sound[index]
                     num_wrong += not is_told_twice
                     needs_videos = True
             if needs_videos:

@@ -12,19 +12,28 @@ import numpy as np
 import pytest
 
 import frame_store
-from frame_store.errors import StoreDamagedError, StoreFormatError
-from frame_store.manifest import MAX_MANIFEST_BYTES, StoreManifest, read_manifest
+from frame_store.errors import StoreDamagedError, StoreError, StoreFormatError
+from frame_store.manifest import read_tree
 from frame_store.verify import verify_store
 from tests.campaigns.fuzz_caches import frame_at, problems_of
-from tests.support.caches.cache_edits import edit_index, edit_manifest, resign_without_hashing
+from tests.support.caches.cache_edits import (
+    edit_generation,
+    edit_index,
+    edit_manifest,
+    edit_videos,
+    resign_without_hashing,
+)
 from tests.support.caches.cache_mutations import (
     Mutator,
     files_of,
     opened_paths,
     paths_outside,
     read_everything,
+    resign,
+    resign_manifest,
 )
 from tests.support.caches.golden_stores import GOLDEN_ENCODINGS
+from tests.support.caches.tree import FIRST_MANIFEST, generation_folder
 
 TAR = [name for name, (container, _) in GOLDEN_ENCODINGS.items() if container == "wds"]
 ZARR = [name for name in GOLDEN_ENCODINGS if name not in TAR]
@@ -36,9 +45,8 @@ class TestLinks:
     def test_no_link_is_followed_whatever_it_stands_for(self, golden_cache_of, tmp_path, name):
         cache = golden_cache_of(name)
         entries = [
-            cache / "manifest.json",
-            cache / "index.npy",
             *sorted(cache.iterdir()),
+            *sorted(generation_folder(cache).iterdir()),
             *list(cache.rglob("*"))[-7:],
         ]
         for path in entries:
@@ -59,7 +67,7 @@ class TestLinks:
         from loader import webdataset_batches
 
         cache = golden_cache_of("wds-jpeg")
-        path = cache / name
+        path = generation_folder(cache) / name
         path.rename(tmp_path / "outside")
         path.symlink_to(tmp_path / "outside")
         OPENED.clear()
@@ -72,11 +80,15 @@ class TestLinks:
         (tmp_path / "link").symlink_to(cache)
         assert read_everything(tmp_path / "link", with_loader=False) == {}
 
-    @pytest.mark.parametrize("name", ["manifest.json", "index.npy", "shards/000001.tar"])
-    def test_pipes_and_devices_are_not_waited_for(self, golden_cache_of, name):
+    @pytest.mark.parametrize(
+        "pattern",
+        [FIRST_MANIFEST, "*/generation.json", "*/videos.jsonl", "*/index.npy", "*/shards/000001.tar"],
+    )
+    def test_pipes_and_devices_are_not_waited_for(self, golden_cache_of, pattern):
         cache = golden_cache_of("wds-jpeg")
-        (cache / name).unlink()
-        os.mkfifo(cache / name)
+        (path,) = cache.glob(pattern)
+        path.unlink()
+        os.mkfifo(path)
         errors = read_everything(cache, with_loader=False)
         assert "regular file" in errors["verify"]
 
@@ -84,10 +96,10 @@ class TestLinks:
         """Folders in it may be nested so deep that their path is too long to open."""
         cache = golden_cache_of("wds-jpeg")
         (cache / "d/d/d").mkdir(parents=True)
-        (cache / "shards/d/d").mkdir(parents=True)
+        (generation_folder(cache) / "shards/d/d").mkdir(parents=True)
         assert verify_store(cache).notes == [
-            "d: is not in the manifest",
-            "shards/d: is not in the manifest",
+            "d: is no part of the cache",
+            f"{generation_folder(cache).name}/shards/d: is no part of the cache",
         ]
 
     def test_an_unknown_name_is_shown_without_its_control_characters(self, golden_cache_of):
@@ -95,52 +107,60 @@ class TestLinks:
         (cache / "a\x1b[2J\nb").write_text("")
         (cache / os.fsdecode(b"\xff")).write_text("")
         assert verify_store(cache).notes == [
-            r"a\x1b[2J\nb: is not in the manifest",
-            r"\udcff: is not in the manifest",
+            r"a\x1b[2J\nb: is no part of the cache",
+            r"\udcff: is no part of the cache",
         ]
         msgspec.json.encode(verify_store(cache))
 
 
-class TestManifest:
-    def test_a_gigabyte_is_refused_unread(self, golden_cache_of):
+class TestJsonFiles:
+    @pytest.mark.parametrize(
+        ("pattern", "limit"), [(FIRST_MANIFEST, 1 << 24), ("*/generation.json", 1 << 29)]
+    )
+    def test_a_gigabyte_is_refused_unread(self, golden_cache_of, pattern, limit):
         cache = golden_cache_of("wds-jpeg")
-        os.truncate(cache / "manifest.json", 10**9)
+        (path,) = cache.glob(pattern)
+        os.truncate(path, 10**9)
         tracemalloc.start()
-        with pytest.raises(StoreFormatError, match=f"1000000000 bytes, at most {MAX_MANIFEST_BYTES}"):
+        with pytest.raises(StoreError, match=f"1000000000 bytes, at most {limit}"):
             frame_store.open_store(cache)
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
         tracemalloc.stop()
 
-    def test_a_manifest_of_empty_lists_is_refused_before_they_are_made(self, golden_cache_of):
+    def test_a_file_of_empty_lists_is_refused_before_they_are_made(self, golden_cache_of):
         cache = golden_cache_of("wds-jpeg")
-        edit_manifest(cache, lambda m: m.update(config={"a": "@"}))
-        raw = (cache / "manifest.json").read_bytes()
+        edit_generation(cache, lambda m: m.update(config={"a": "@"}))
+        path = generation_folder(cache) / "generation.json"
+        raw = path.read_bytes()
         body = raw[: raw.index(b',\n "digest"')].replace(b'"@"', b"[" + b"[]," * 1_000_000 + b"[]]")
         digest = hashlib.sha256(body).hexdigest().encode()
-        (cache / "manifest.json").write_bytes(body + b',\n "digest": "' + digest + b'"\n}\n')
-        with pytest.raises(StoreFormatError, match="more than any manifest has"):
-            read_manifest(cache)
+        path.write_bytes(body + b',\n "digest": "' + digest + b'"\n}\n')
+        resign_manifest(cache)
+        with pytest.raises(StoreFormatError, match="more than any cache has there"):
+            read_tree(cache)
 
     @pytest.mark.parametrize("depth", [4, 10_000, 500_000])
-    @pytest.mark.parametrize("place", ["config", "facts", "unknown"])
+    @pytest.mark.parametrize("place", ["manifest", "config", "facts", "unknown"])
     def test_deep_nesting_is_refused_though_the_digest_is_right(self, golden_cache_of, depth, place):
         cache = golden_cache_of("wds-jpeg")
         mark = "here goes the nest"
-
-        def change(document):
-            if place == "facts":
-                document["videos"][0]["facts"] = {"a": mark}
-            else:
-                document[place] = {"a": mark}
-
-        edit_manifest(cache, change)
-        content = (cache / "manifest.json").read_bytes()
-        body = content[: content.index(b',\n "digest"')]
+        folder = generation_folder(cache)
+        if place == "facts":
+            path = folder / "videos.jsonl"
+            edit_videos(cache, lambda videos: videos[0].update(facts={"a": mark}))
+        elif place == "manifest":
+            path = cache / FIRST_MANIFEST
+            edit_manifest(cache, lambda m: m.update(columns={"a": mark}))
+        else:
+            path = folder / "generation.json"
+            edit_generation(cache, lambda m: m.update({place: {"a": mark}}))
+        body, is_signed, _ = path.read_bytes().partition(b',\n "digest"')
         body = body.replace(b'"%s"' % mark.encode(), b"[" * depth + b"]" * depth)
         digest = hashlib.sha256(body).hexdigest().encode()
-        (cache / "manifest.json").write_bytes(body + b',\n "digest": "' + digest + b'"\n}\n')
-        with pytest.raises(StoreFormatError, match=r"manifest\.json: "):
-            read_manifest(cache)
+        path.write_bytes(body + b',\n "digest": "' + digest + b'"\n}\n' if is_signed else body)
+        resign(cache) if place == "facts" else resign_manifest(cache) if place != "manifest" else None
+        with pytest.raises(StoreFormatError, match=rf"{path.name}: "):
+            read_tree(cache).read_videos()
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -152,18 +172,25 @@ class TestManifest:
                 lambda m: m["shards"][1].update(name="shards/000000.tar"),
                 "shard 1 must be 'shards/000001.tar'",
             ),
-            (lambda m: m["shards"][0].update(name="manifest.json"), "shard 0 must be"),
+            (lambda m: m["shards"][0].update(name="generation.json"), "shard 0 must be"),
             (lambda m: m["shards"][0].update(num_frames=-4), "num_frames is -4"),
             (lambda m: m["shards"][0].update(num_bytes=2**63), f"num_bytes is {2**63}"),
             (lambda m: m["shards"][0].update(num_bytes=10**40), "num_bytes is 1000"),
-            (lambda m: m.update(shards=[], num_frames=0, videos=[]), "there are no shards"),
+            (lambda m: m.update(shards=[], num_frames=0), "there are no shards"),
             (lambda m: m["files"].append(m["files"][0]), "index.npy is listed twice"),
-            (lambda m: m["files"][0].update(name="manifest.json"), "is the manifest itself"),
+            (lambda m: m["files"][0].update(name="generation.json"), "or is the file that lists it"),
+            (lambda m: m["files"].pop(0), "index.npy is not among the files"),
+            (lambda m: m["files"].pop(), "videos.jsonl is not among the files"),
+            (lambda m: m.update(fingerprint="0" * 63), "fingerprint must be 64 hex digits"),
+            (
+                lambda m: m.update(fingerprint="0" * 64),
+                "folder is gen-0000000000000000, the manifest has gen-",
+            ),
+            (lambda m: m.update(num_videos=10**18), f"num_videos is {10**18}, the manifest has 2"),
             (lambda m: m["files"][0].update(name="a\x1b[2J"), "plain relative path"),
             (lambda m: m["files"][0].update(name="a/../../b"), "plain relative path"),
             (lambda m: m.update(frame_shape=[8193, 24, 3]), "H and W are 1..8192"),
             (lambda m: m.update(frame_shape=[16, 2**40, 3]), "H and W are 1..8192"),
-            (lambda m: m["videos"][0].update(num_frames_stored=-1), "num_frames_stored is -1"),
             (
                 lambda m: m.update(
                     fidelity={
@@ -178,7 +205,7 @@ class TestManifest:
     )
     def test_what_would_break_a_reader_is_refused(self, golden_cache_of, change, message):
         cache = golden_cache_of("wds-jpeg")
-        edit_manifest(cache, change)
+        edit_generation(cache, change)
         with pytest.raises(StoreFormatError) as caught:
             frame_store.open_store(cache)
         assert message in str(caught.value)
@@ -186,9 +213,8 @@ class TestManifest:
     def test_what_a_build_notes_is_kept_as_it_is(self, golden_cache_of):
         cache = golden_cache_of("wds-jpeg")
         facts = {"spans": [{"first": 1, "last": [2, None, 1.5, "x", True]}], "n": 2**70}
-        edit_manifest(cache, lambda m: m["videos"][0].update(facts=facts))
-        manifest = read_manifest(cache)
-        assert isinstance(manifest, StoreManifest) and manifest.videos[0].facts == facts
+        edit_videos(cache, lambda videos: videos[0].update(facts=facts))
+        assert frame_store.open_store(cache).video_entries[0].facts == facts
 
 
 class TestIndex:
@@ -202,7 +228,7 @@ class TestIndex:
             ({"byte_offset": 2**63}, "outside the shard"),
             ({"byte_length": 2**32 - 1}, "outside the shard"),
             ({"byte_offset": 0}, "into the frame before it"),
-            ({"video_id": 2}, "of a video beyond the 2 in the manifest"),
+            ({"video_id": 2}, "of a video beyond the 2 of the generation"),
         ],
     )
     @pytest.mark.parametrize("name", GOLDEN_ENCODINGS)
@@ -225,22 +251,23 @@ class TestIndex:
     @pytest.mark.parametrize("name", GOLDEN_ENCODINGS)
     def test_rows_that_share_bytes_or_repeat_a_frame_are_found(self, golden_cache_of, name):
         cache = golden_cache_of(name)
-        index = np.load(cache / "index.npy")
+        index = np.load(generation_folder(cache) / "index.npy")
         edit_index(cache, 6, byte_offset=int(index["byte_offset"][6]) - 1)
         assert any("frame 6: " in problem for problem in verify_store(cache).problems)
         cache = shutil.copytree(cache, cache.with_name("again"))
-        np.save(cache / "index.npy", index)
+        np.save(generation_folder(cache) / "index.npy", index)
         edit_index(cache, 6, video_id=index["video_id"][5], frame_in_video=index["frame_in_video"][5])
-        assert "index.npy: a frame of a video is stored twice" in verify_store(cache).problems
+        expected = f"{generation_folder(cache).name}/index.npy: a frame of a video is stored twice"
+        assert expected in verify_store(cache).problems
 
     def test_one_frame_is_not_gigabytes(self, golden_cache_of):
         cache = golden_cache_of("wds-jpeg")
-        shard = cache / "shards/000002.tar"
+        shard = generation_folder(cache) / "shards/000002.tar"
         os.truncate(shard, 3 << 30)
         resign_without_hashing(cache, "shards/000002.tar", 3 << 30)
-        edit = np.load(cache / "index.npy")
+        edit = np.load(generation_folder(cache) / "index.npy")
         edit["byte_length"][9] = (3 << 30) - int(edit["byte_offset"][9])
-        np.save(cache / "index.npy", edit)
+        np.save(generation_folder(cache) / "index.npy", edit)
         with pytest.raises(
             StoreDamagedError, match=r"index row 9 .* more than the .* bytes that a frame can"
         ):
@@ -257,7 +284,7 @@ class TestIndex:
     )
     def test_headers_that_claim_anything_are_damage(self, golden_cache_of, header):
         cache = golden_cache_of("wds-jpeg")
-        with (cache / "index.npy").open("wb") as file:
+        with (generation_folder(cache) / "index.npy").open("wb") as file:
             np.lib.format.write_array_header_1_0(file, header)
             file.write(pickle.dumps([1]) * 100)
         with pytest.raises(StoreDamagedError, match="index"):
@@ -266,7 +293,7 @@ class TestIndex:
     @pytest.mark.parametrize("version", [2, 3])
     def test_a_header_of_gigabytes_is_not_read(self, golden_cache_of, version):
         cache = golden_cache_of("wds-jpeg")
-        with (cache / "index.npy").open("wb") as file:
+        with (generation_folder(cache) / "index.npy").open("wb") as file:
             file.write(b"\x93NUMPY" + bytes([version, 0]) + (2**32 - 1).to_bytes(4, "little"))
             file.truncate(1 << 33)
         with pytest.raises(StoreDamagedError, match=r"no \.npy of version 1\.0"):
@@ -286,7 +313,7 @@ class TestIndex:
         """The index is mapped in both cases: touching a page that was cut off would kill the process."""
         store = frame_store.open_store(golden_cache_of("wds-raw"), reads=reads)
         store.read_frames([0])
-        harm(store.path / "index.npy")
+        harm(store.generation_path / "index.npy")
         for read in (store.read_frames, store.read_encoded, store.rows_of):
             with pytest.raises(StoreDamagedError, match=rf"index\.npy: {message}.*; run cache-verify"):
                 read([9])
@@ -307,7 +334,7 @@ class TestIndex:
         """The map shows what is written to the file, so the row is not the one that was checked."""
         store = frame_store.open_store(golden_cache_of("wds-raw"), reads=reads)
         store.read_frames(range(len(store)))
-        rows = np.lib.format.open_memmap(store.path / "index.npy", mode="r+")
+        rows = np.lib.format.open_memmap(store.generation_path / "index.npy", mode="r+")
         for name, value in fields.items():
             rows[name][6] = value
         for read in (store.read_frames, store.read_encoded, store.rows_of):

@@ -2,8 +2,10 @@ import errno
 import hashlib
 import os
 import random
+import re
 import shutil
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -12,7 +14,10 @@ from frame_store import verify
 from frame_store.errors import StoreDamagedError, StoreFormatError
 from frame_store.manifest import encode_manifest, read_manifest
 from frame_store.verify import verify_store
+from tests.support.caches.cache_edits import edit_videos
+from tests.support.caches.cache_mutations import resign
 from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
+from tests.support.caches.tree import FIRST_MANIFEST, generation_folder, generation_of, problems_inside
 
 
 @pytest.fixture(params=list(GOLDEN_ENCODINGS))
@@ -43,8 +48,8 @@ def test_any_flipped_bit_is_found(store_path):
             altered = bytearray(content)
             altered[generator.randrange(len(content))] ^= 1 << generator.randrange(8)
             file.write_bytes(altered)
-            if file.name == "manifest.json":
-                with pytest.raises(StoreFormatError):
+            if file.name == FIRST_MANIFEST:
+                with pytest.raises(StoreFormatError, match=FIRST_MANIFEST):
                     verify_store(store_path)
             else:
                 problems = verify_store(store_path).problems
@@ -56,14 +61,14 @@ def test_any_flipped_bit_is_found(store_path):
 def test_a_flipped_bit_in_a_frame_names_shard_and_frame(store_path):
     store = frame_store.open_store(store_path)
     row = store.index[6]
-    shard = store.manifest.shards[1].name
-    with (store_path / shard).open("r+b") as file:
+    shard = store.generation.shards[1].name
+    with (store.generation_path / shard).open("r+b") as file:
         file.seek(int(row["byte_offset"]) + int(row["byte_length"]) // 2)
         byte = file.read(1)[0]
         file.seek(-1, 1)
         file.write(bytes([byte ^ 4]))
-    problems = verify_store(store_path).problems
-    assert f"{shard}: sha256 differs from the manifest's" in problems
+    problems = problems_inside(store_path)
+    assert f"{shard}: sha256 differs from that in generation.json" in problems
     assert f"{shard}: frame 6 (video 1, frame 1): crc32c differs from the index's" in problems
     assert len(problems) == 2
 
@@ -71,7 +76,7 @@ def test_a_flipped_bit_in_a_frame_names_shard_and_frame(store_path):
 def test_truncated_missing_and_stray_files_are_named(store_path, tmp_path):
     for file in files_of(store_path):
         name = file.relative_to(store_path).as_posix()
-        if name == "manifest.json":
+        if name == FIRST_MANIFEST:
             continue
         copy = shutil.copytree(store_path, tmp_path / "copy")
         (copy / name).write_bytes(file.read_bytes()[:-3])
@@ -82,17 +87,62 @@ def test_truncated_missing_and_stray_files_are_named(store_path, tmp_path):
 
 
 def test_what_an_editor_or_a_desktop_leaves_is_a_note(store_path):
+    is_tar, folder = generation_of(store_path).container == "wds", generation_folder(store_path)
     for name in ("index.npy~", "shards/000000.tar.tmp", "frames.zarr/x", "new/y"):
-        (store_path / name).parent.mkdir(exist_ok=True)
-        (store_path / name).write_text("?")
-    (store_path / "shards/000099.tar").write_text("?")
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("?")
+    (folder / "shards/000099.tar").write_text("?")
+    (store_path / f"{FIRST_MANIFEST}~").write_text("?")
     os.mkfifo(store_path / "pipe")
     result = verify_store(store_path)
-    is_tar = read_manifest(store_path).container == "wds"
     harmless = ["index.npy~", "new", "shards/000000.tar.tmp" if is_tar else "shards"]
-    strange = ["pipe", *(["frames.zarr", "shards/000099.tar"] if is_tar else ["frames.zarr/x"])]
-    assert result.notes == [f"{name}: is not in the manifest" for name in harmless]
-    assert result.problems == [f"{name}: is not in the manifest" for name in sorted(strange)]
+    strange = ["frames.zarr", "shards/000099.tar"] if is_tar else ["frames.zarr/x"]
+    assert result.notes == [
+        *(f"{folder.name}/{name}: is no part of the cache" for name in harmless),
+        f"{FIRST_MANIFEST}~: is no part of the cache",
+    ]
+    assert result.problems == [
+        *(f"{folder.name}/{name}: is no part of the cache" for name in strange),
+        "pipe: is no part of the cache",
+    ]
+
+
+def test_a_generation_that_no_manifest_names_is_a_note_and_is_not_opened(store_path):
+    leftover = store_path / "gen-0123456789abcdef"
+    shutil.copytree(generation_folder(store_path), leftover)
+    (leftover / "link").symlink_to("/etc")
+    result = verify_store(store_path)
+    assert (result.problems, result.notes) == ([], [f"{leftover.name}: is no part of the cache"])
+
+
+def test_a_manifest_of_an_older_version_is_checked_too(store_path):
+    manifest = store_path / FIRST_MANIFEST
+    newer = msgspec.structs.replace(read_manifest(store_path), version=1)
+    (store_path / "manifest-0001.json").write_bytes(encode_manifest(newer))
+    result = verify_store(store_path)
+    assert (result.problems, result.notes) == ([], [])
+    assert result.num_files_checked == len(files_of(store_path))
+    manifest.write_bytes(manifest.read_bytes().replace(b"gen-", b"gem-"))
+    (problem,) = verify_store(store_path).problems
+    assert problem.startswith(f"{FIRST_MANIFEST}: ") and "the file was altered" in problem
+
+
+@pytest.mark.parametrize("name", GOLDEN_ENCODINGS)
+def test_a_table_of_videos_that_lies_with_right_hashes_is_found(golden_cache_of, name):
+    cache = golden_cache_of(name)
+    edit_videos(
+        cache,
+        lambda videos: [
+            video.update(num_frames_stored=count) for video, count in zip(videos, (4, 6), strict=True)
+        ],
+    )
+    assert problems_inside(cache) == [
+        "index.npy: 5 frames of video 0, the table of videos has 4",
+        "index.npy: 5 frames of video 1, the table of videos has 6",
+    ]
+    edit_videos(cache, lambda videos: videos.pop())
+    (problem,) = problems_inside(cache)
+    assert problem.startswith("videos.jsonl: ") and "expected 2 lines, found 1" in problem
 
 
 @pytest.mark.parametrize(
@@ -101,35 +151,19 @@ def test_what_an_editor_or_a_desktop_leaves_is_a_note(store_path):
         ("shard_id", 0, "frame 5: .* cannot lie in shard 1"),
         ("slot", 3, "frame 5: .* cannot lie in shard 1"),
         ("byte_offset", 10**9, "frame 5: .* cannot lie in shard 1"),
-        ("video_id", 0, "6 frames of video 0, the manifest has 5"),
-        ("video_id", 7, "frame 5: .* of a video beyond the 2 in the manifest"),
+        ("video_id", 0, "6 frames of video 0, the table of videos has 5"),
+        ("video_id", 7, "frame 5: .* of a video beyond the 2 of the generation"),
         ("frame_in_video", 1, "stored twice"),
         ("crc32c", 1, r"frame 5 .*: crc32c differs"),
     ],
 )
 def test_an_index_that_lies_with_matching_hashes_is_found(store_path, field, value, expected):
     """As a writer with a bug leaves it: the manifest's hash of the index is right, the index is wrong."""
-    import hashlib
-
-    import msgspec
-
-    index = np.load(store_path / "index.npy")
+    index = np.load(generation_folder(store_path) / "index.npy")
     index[field][5] = value
-    np.save(store_path / "index.npy", index)
-    content = (store_path / "index.npy").read_bytes()
-    manifest = read_manifest(store_path)
-    files = [
-        msgspec.structs.replace(entry, sha256=hashlib.sha256(content).hexdigest())
-        if entry.name == "index.npy"
-        else entry
-        for entry in manifest.files
-    ]
-    (store_path / "manifest.json").write_bytes(
-        encode_manifest(msgspec.structs.replace(manifest, files=files))
-    )
+    np.save(generation_folder(store_path) / "index.npy", index)
+    resign(store_path)
     problems = verify_store(store_path).problems
-    import re
-
     assert any(re.search(expected, problem) for problem in problems), problems
 
 
@@ -137,34 +171,34 @@ def test_links_and_empty_folders_are_no_part_of_a_cache(store_path):
     (store_path / "link").symlink_to("/etc")
     (store_path / "empty").mkdir()
     result = verify_store(store_path)
-    assert result.problems == ["link: is not in the manifest"]
-    assert result.notes == ["empty: is not in the manifest"]
+    assert result.problems == ["link: is no part of the cache"]
+    assert result.notes == ["empty: is no part of the cache"]
 
 
 def test_a_shard_that_is_gone_is_one_line(store_path):
-    name = read_manifest(store_path).shards[1].name
-    (store_path / name).unlink()
-    assert verify_store(store_path).problems == [f"{name}: No such file or directory"]
+    name = generation_of(store_path).shards[1].name
+    (generation_folder(store_path) / name).unlink()
+    assert problems_inside(store_path) == [f"{name}: No such file or directory"]
 
 
 @pytest.mark.parametrize("field", ["video_id", "shard_id", "byte_offset", "byte_length"])
 def test_an_index_row_that_points_anywhere_is_damage_and_no_crash(store_path, field):
-    index = np.load(store_path / "index.npy")
+    index = np.load(generation_folder(store_path) / "index.npy")
     index[field][0] = np.iinfo(index.dtype[field]).max - 1
-    np.save(store_path / "index.npy", index)
-    assert any(problem.startswith("index.npy: ") for problem in verify_store(store_path).problems)
+    np.save(generation_folder(store_path) / "index.npy", index)
+    assert any(problem.startswith("index.npy: ") for problem in problems_inside(store_path))
     if field != "video_id":
         with pytest.raises(StoreDamagedError, match=r"index row 0 points at byte .* run cache-verify"):
             frame_store.open_store(store_path).read_frames([0])
 
 
 def test_every_flipped_bit_of_the_index_header_is_damage_and_no_crash(store_path):
-    content = (store_path / "index.npy").read_bytes()
+    content = (generation_folder(store_path) / "index.npy").read_bytes()
     for position in range(128):
         for bit in (0, 7):
             altered = bytearray(content)
             altered[position] ^= 1 << bit
-            (store_path / "index.npy").write_bytes(altered)
+            (generation_folder(store_path) / "index.npy").write_bytes(altered)
             assert verify_store(store_path).problems, (position, bit)
 
 
@@ -178,6 +212,6 @@ def test_an_index_that_cannot_be_read_is_not_looked_into(store_path, monkeypatch
         return digest(file, name)
 
     monkeypatch.setattr(hashlib, "file_digest", fail)
-    monkeypatch.setattr(verify, "_check_index", None)
-    with (store_path / "index.npy").open("rb") as index:
-        assert verify_store(store_path).problems == ["index.npy: Input/output error"]
+    monkeypatch.setattr(verify.store, "check_index", None)
+    with (generation_folder(store_path) / "index.npy").open("rb") as index:
+        assert problems_inside(store_path) == ["index.npy: Input/output error"]

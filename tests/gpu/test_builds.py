@@ -77,7 +77,7 @@ def psnr_between(ours, theirs):
 def facts(store):
     return {
         "frame_shape": store.frame_shape,
-        "videos": [(video.path, video.verdict, video.num_frames_stored) for video in store.manifest.videos],
+        "videos": [(video.path, video.verdict, video.num_frames_stored) for video in store.video_entries],
         "pts": np.sort(store.index["pts_seconds"]).tobytes(),
     }
 
@@ -96,6 +96,6 @@ def test_auto_builds_every_codec_and_counts_what_the_gpu_decoded(codec_videos, t
     record_property("said", " / ".join(lines))
     assert any(line.startswith("decoded by the GPU: ") for line in lines)
     with_frames = {
-        video.path for video in open_store(tmp_path / "auto").manifest.videos if video.num_frames_stored
+        video.path for video in open_store(tmp_path / "auto").video_entries if video.num_frames_stored
     }
     assert with_frames == {path.name for path in codec_videos.iterdir()}

@@ -13,6 +13,7 @@ from frame_store.errors import StoreDamagedError, StoreNotFoundError
 from loader import FrameBatch, SamplingError, webdataset_batches
 from tests.support.caches.array_store import ArrayStore, spelt_frame_ids
 from tests.support.caches.tar_cache import write_tar_cache
+from tests.support.caches.tree import generation_folder
 
 SHARD_SIZES = [10, 7, 12, 1, 9]
 STORE = ArrayStore(SHARD_SIZES)
@@ -170,7 +171,7 @@ def test_no_cache_is_refused(tmp_path):
 
 def damaged(cache, tmp_path, damage):
     copy = shutil.copytree(cache, tmp_path / "copy")
-    shard = copy / "shards" / "000002.tar"
+    shard = generation_folder(copy) / "shards" / "000002.tar"
     damage(shard)
     return copy
 

@@ -36,7 +36,7 @@ from cache_builder.discover import discover_videos
 from cache_builder.errors import ConfigError, MachineError
 from frame_store import __version__
 from frame_store.errors import FrameCacheError
-from frame_store.manifest import read_manifest
+from frame_store.manifest import read_tree
 
 EXIT_NOTHING_MEASURED = 1
 
@@ -184,7 +184,7 @@ def _check_paths(settings: BenchSettings, plot: Path | None) -> None:
     if settings.videos is not None:
         discover_videos(settings.videos)
     for cache in settings.caches:
-        read_manifest(cache)
+        read_tree(cache)
     if plot is not None and not plot.absolute().parent.is_dir():
         raise ConfigError(f"--plot {plot}: no folder {plot.absolute().parent}")
 

@@ -25,7 +25,7 @@ _SILENT_ABOUT_ASPECT: Final = frozenset(
 
 
 class PresentationFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """How the frames of a video are to be shown. The manifest contains this with the other facts."""
+    """How the frames of a video are to be shown. The table of videos contains this with the other facts."""
 
     container_crop: tuple[int, int, int, int]
     """Columns at the left and the right, rows at the top and the bottom that the container cuts off a coded picture."""

@@ -16,7 +16,7 @@ _BITS_STORED = 8
 
 
 class VideoFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the scan found out about a readable video. The manifest contains these facts."""
+    """What the scan found out about a readable video. The table of videos contains these facts."""
 
     path: str
     """Relative to the folder of videos, posix."""

@@ -9,13 +9,12 @@ import sys
 import time
 from pathlib import Path
 
-import msgspec
 import pytest
 
 import frame_store
 from cache_builder.cli import cache_info, cache_verify
 from cache_builder.cli.exit_status import EXIT_MACHINE_FAILED, EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
-from frame_store.manifest import encode_manifest, read_manifest
+from tests.support.caches.tree import FIRST_MANIFEST, change_generation, generation_folder, generation_of
 from tests.support.commands import SMALL, digests, names_beside, run
 from tests.support.videos.tiny_videos import (
     damage_packets,
@@ -107,17 +106,17 @@ class TestFlags:
         assert result.exit_code == EXIT_WRONG_COMMAND
         assert f"{tmp_path / 'none.toml'}: No such file" in result.stderr
 
-    def test_flags_override_the_config_file_and_the_manifest_has_them(self, simple_folder, tmp_path):
+    def test_flags_override_the_config_file_and_the_cache_has_them(self, simple_folder, tmp_path):
         config = tmp_path / "my.toml"
         config.write_text('format = "zarr"\nencoding = "raw"\nsize = 32\nframes-per-shard = 7\nseed = 5\n')
         output = tmp_path / "cache"
         result = run("--videos", simple_folder.path, "--out", output, "--config", config, "--size", "16x24")
         assert result.exit_code == 0
-        manifest = read_manifest(output)
-        assert manifest.frame_shape == (16, 24, 3)
-        assert (manifest.container, manifest.encoding.name, manifest.seed) == ("zarr", "raw", 5)
-        assert manifest.shards[0].num_frames == 7
-        assert manifest.config["geometry"]["width"] == 24
+        built = generation_of(output)
+        assert built.frame_shape == (16, 24, 3)
+        assert (built.container, built.encoding.name, built.seed) == ("zarr", "raw", 5)
+        assert built.shards[0].num_frames == 7
+        assert built.config["geometry"]["width"] == 24
 
 
 class TestOutput:
@@ -180,16 +179,31 @@ class TestOutput:
         assert "video 03.mp4: not in it" in result.stderr
         assert "00.mp4" not in result.stderr
 
-    def test_a_damaged_cache_is_not_taken_for_a_finished_one(self, small_cache, simple_folder):
-        manifest = small_cache / "manifest.json"
-        manifest.write_bytes(manifest.read_bytes()[:-90])
+    @pytest.mark.parametrize("name", [FIRST_MANIFEST, "generation.json"])
+    def test_a_damaged_cache_is_not_taken_for_a_finished_one(self, small_cache, simple_folder, name):
+        (path,) = small_cache.rglob(name)
+        path.write_bytes(path.read_bytes()[:-90])
         result = run("--videos", simple_folder.path, "--out", small_cache, *SMALL)
         assert result.exit_code == EXIT_WRONG_COMMAND
-        assert "manifest.json" in result.stderr
+        assert f"{path}: " in result.stderr and "move it away" in result.stderr
+
+    def test_a_cache_whose_table_of_videos_is_damaged_is_not_called_complete(
+        self, small_cache, simple_folder
+    ):
+        before = digests(small_cache)
+        table = generation_folder(small_cache) / "videos.jsonl"
+        table.write_bytes(table.read_bytes().replace(b"whole", b"hwole", 1))
+        flags = ("--videos", simple_folder.path, "--out", small_cache, *SMALL)
+        result = run(*flags)
+        assert result.exit_code == EXIT_WRONG_COMMAND
+        assert "already holds another cache, or a damaged one" in result.stderr
+        assert f"{table}: sha256 differs from that in generation.json" in result.stderr
+        assert run(*flags, "--overwrite").exit_code == 0
+        assert digests(small_cache) == before
 
     def test_overwrite_swaps_when_the_new_one_is_complete(self, small_cache, simple_folder):
         """Somebody who looks all the time sees the old cache, then the new one, and always a whole one."""
-        old = read_manifest(small_cache)
+        old = generation_of(small_cache)
         building = subprocess.Popen(
             [
                 *(Path(sys.executable).with_name("cache-build"), "--videos", simple_folder.path),
@@ -199,12 +213,12 @@ class TestOutput:
         )
         seen = []
         while building.poll() is None:
-            seen.append(read_manifest(small_cache).container)
+            seen.append(generation_of(small_cache).container)
             time.sleep(0.001)
         assert building.returncode == 0
         assert seen[0] == old.container == "wds"
         assert seen == sorted(seen)
-        assert read_manifest(small_cache).frame_shape == (32, 32, 3)
+        assert generation_of(small_cache).frame_shape == (32, 32, 3)
         assert run(small_cache, command=cache_verify).exit_code == 0
         assert names_beside(small_cache) == ["small", "small.lock", "small.report.json", "small.scan"]
 
@@ -238,7 +252,7 @@ class TestOutput:
         assert "--seed: 0 there, 1 asked for" in result.stderr
         assert digests(tmp_path / "cache.building") == unfinished != {}
         assert run(*flags, "--seed", "1", "--on-error", "skip", "--overwrite").exit_code == EXIT_NOT_WHOLE
-        assert read_manifest(tmp_path / "cache").seed == 1
+        assert generation_of(tmp_path / "cache").seed == 1
         assert not (tmp_path / "cache.building").exists()
 
     def test_too_little_space_is_reported_before_decoding(self, simple_folder, tmp_path, monkeypatch):
@@ -263,12 +277,12 @@ class TestOutput:
 
     def test_a_cache_that_lost_a_shard_is_not_called_complete(self, simple_folder, small_cache):
         before = digests(small_cache)
-        shard = next((small_cache / "shards").iterdir())
+        shard = next((generation_folder(small_cache) / "shards").iterdir())
         shard.write_bytes(shard.read_bytes()[:-1])
         flags = ("--videos", simple_folder.path, "--out", small_cache, *SMALL)
         result = run(*flags)
         assert result.exit_code == EXIT_WRONG_COMMAND
-        assert f"shards/{shard.name}: missing, or not" in result.stderr
+        assert f"{shard.relative_to(small_cache)}: missing, or not" in result.stderr
         assert run(*flags, "--overwrite").exit_code == 0
         assert digests(small_cache) == before
 
@@ -317,13 +331,15 @@ class TestOutput:
 class TestReadingCommands:
     def test_info_and_verify_speak_json(self, small_cache):
         told = json.loads(run(small_cache, "--json", command=cache_info).stdout)
-        assert told["num_frames"] == 69
+        assert told["manifest"]["generations"][0]["folder"] == generation_folder(small_cache).name
+        assert told["generation"]["num_frames"] == 69
+        assert [video["path"] for video in told["videos"]] == ["00.mp4", "01.mp4", "02.mp4"]
         assert run(small_cache, command=cache_info).stdout.count("69") >= 1
         assert json.loads(run(small_cache, "--json", command=cache_verify).stdout)["problems"] == []
 
     def test_verify_names_the_shard_and_the_frame(self, small_cache):
         store = frame_store.open_store(small_cache)
-        shard = small_cache / store.manifest.shards[0].name
+        shard = generation_folder(small_cache) / store.generation.shards[0].name
         content = bytearray(shard.read_bytes())
         content[int(store.index["byte_offset"][5]) + 40] ^= 1
         shard.chmod(0o644)
@@ -333,9 +349,7 @@ class TestReadingCommands:
         assert "shards/000000.tar" in result.stdout and "frame 5" in result.stdout
 
     def test_what_a_manifest_says_moves_no_cursor(self, small_cache):
-        manifest = read_manifest(small_cache)
-        hostile = msgspec.structs.replace(manifest, library_versions={"av": "\x1b[2J\x9b1A"})
-        (small_cache / "manifest.json").write_bytes(encode_manifest(hostile))
+        change_generation(small_cache, library_versions={"av": "\x1b[2J\x9b1A"})
         told = run(small_cache, command=cache_info).stdout
         assert r"\x1b[2J\x9b1A" in told and "\x1b" not in told and "\x9b" not in told
 
@@ -379,4 +393,4 @@ def test_an_unknown_file_that_does_no_harm_is_a_note(golden_cache_of):
     cache = golden_cache_of("wds-raw")
     (cache / "notes.txt~").write_text("mine")
     result = run(cache, command=cache_verify)
-    assert result.exit_code == 0 and "note: notes.txt~: is not in the manifest\n" in result.stdout
+    assert result.exit_code == 0 and "note: notes.txt~: is no part of the cache\n" in result.stdout

@@ -1,4 +1,4 @@
-"""The text of `cache-info`: settings and facts of the videos first, `unknown` for what the manifest lacks."""
+"""The text of `cache-info`: settings and facts of the videos first, `unknown` for what the cache lacks."""
 
 import msgspec
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from cache_builder.cli import cache_info
 from cache_builder.cli.info_text import info_text, videos_table
-from frame_store.manifest import read_manifest
+from tests.support.caches.tree import generation_of, videos_of
 from tests.support.commands import run
 from tests.support.videos.tiny_videos import tiny_video
 
@@ -50,14 +50,10 @@ def test_videos_say_size_rate_codec_and_duration_before_all_else(built):
     assert cells(line)[:8] == ["!", "'broken.mp4'", *["unknown"] * 5, "unreadable"]
 
 
-def test_what_a_manifest_lacks_is_unknown(built):
-    manifest = read_manifest(built)
-    bare = msgspec.structs.replace(
-        manifest,
-        config={},
-        videos=[msgspec.structs.replace(video, facts={}, findings=None) for video in manifest.videos],
-    )
-    text = info_text(bare, path="x", list_videos=True)
+def test_what_a_cache_lacks_is_unknown(built):
+    bare = msgspec.structs.replace(generation_of(built), config={})
+    videos = [msgspec.structs.replace(video, facts={}, findings=None) for video in videos_of(built)]
+    text = info_text(bare, videos, path="x", list_videos=True)
     assert "(height x width), resize unknown, crop-aspect unknown\n" in text
     assert "stride unknown, fps unknown, frames-per-shard unknown\n" in text
     assert text.count("unknown") >= 5 + 3 * 5
@@ -77,12 +73,11 @@ CONFIG = ("geometry", "stride", "fps", "frames_per_shard")
     config=st.dictionaries(st.sampled_from(CONFIG), JSON),
     has_truth=st.booleans(),
 )
-def test_no_value_in_a_manifest_breaks_it(built, facts, config, has_truth):
-    manifest = read_manifest(built)
-    video = manifest.videos[0]
+def test_no_value_in_a_cache_breaks_it(built, facts, config, has_truth):
+    video, *others = videos_of(built)
     odd = msgspec.structs.replace(video, facts=facts, findings=video.findings if has_truth else None)
-    stranger = msgspec.structs.replace(manifest, config=config, videos=[odd, *manifest.videos[1:]])
-    text = info_text(stranger, path="x", list_videos=True)
+    stranger = msgspec.structs.replace(generation_of(built), config=config)
+    text = info_text(stranger, [odd, *others], path="x", list_videos=True)
     assert "  size       48x64" in text and repr(video.path) in text
 
 

@@ -21,6 +21,7 @@ from cache_builder.video.decode.unit_decoder import VideoReader
 from cache_builder.video.decode.units import gop_units
 from frame_store.errors import CudaForkError, CudaUnavailableError
 from frame_store.shared import cuda_guard
+from tests.support.caches.tree import FIRST_MANIFEST
 from tests.support.faults.in_process_pool import InProcessPool
 
 
@@ -100,7 +101,7 @@ def test_a_build_with_auto_and_no_gpu_is_the_cpus_to_the_byte(no_driver, simple_
         assert report.num_frames_decoded_on_device is None
     (note,) = [note for note in notes if "on the CPU" in note]
     assert note.startswith("decoding on the CPU: no NVIDIA driver") and "--device" not in note
-    manifests = [(tmp_path / device / "manifest.json").read_bytes() for device in ("cpu", "auto")]
+    manifests = [(tmp_path / device / FIRST_MANIFEST).read_bytes() for device in ("cpu", "auto")]
     assert manifests[0] == manifests[1]
 
 

@@ -20,6 +20,7 @@ from cache_builder.settings import BuildConfig, BuildSettings, RunOptions, read_
 from cache_builder.video.picture.convert import FrameConverter
 from cache_builder.video.picture.geometry import FrameGeometry
 from frame_store.verify import verify_store
+from tests.support.caches.tree import generation_folder
 from tests.support.videos.plain_decode import in_rising_order
 from tests.support.videos.presentations import presentation
 from tests.support.videos.tiny_videos import tiny_video
@@ -77,7 +78,7 @@ def ids_by_video(store):
     """Frame ids of each video, in output order."""
     index = store.index
     order = np.lexsort((index["frame_in_video"], index["video_id"]))
-    return [order[index["video_id"][order] == video_id] for video_id in range(len(store.manifest.videos))]
+    return [order[index["video_id"][order] == video_id] for video_id in range(len(store.video_entries))]
 
 
 @every_variant
@@ -86,7 +87,7 @@ def test_the_cache_is_sound_and_holds_every_frame_that_decodes(built, sample_fol
     assert verify_store(built).problems == []
     assert len(store) == sample_folder.num_frames
     for spec, video, frame_ids in zip(
-        sample_folder.specs, store.manifest.videos, ids_by_video(store), strict=True
+        sample_folder.specs, store.video_entries, ids_by_video(store), strict=True
     ):
         assert video.path == spec.path.relative_to(sample_folder.path).as_posix()
         assert video.verdict == "whole"
@@ -131,7 +132,7 @@ def test_every_frame_spells_who_the_index_says_it_is(built, sample_folder):
 def test_psnr_of_jpeg_frames_is_what_the_manifest_says(built, sample_folder):
     store = frame_store.open_store(built)
     for spec, video, frame_ids in zip(
-        sample_folder.specs, store.manifest.videos, ids_by_video(store), strict=True
+        sample_folder.specs, store.video_entries, ids_by_video(store), strict=True
     ):
         unencoded = [pixels for _, pixels in decode_plainly(spec.path, FrameGeometry())]
         errors = [
@@ -148,8 +149,8 @@ def test_psnr_of_jpeg_frames_is_what_the_manifest_says(built, sample_folder):
         assert video.fidelity.psnr_db_of_mean_error == pytest.approx(
             10 * math.log10(255**2 / np.mean(errors)), abs=0.5
         )
-    assert store.manifest.fidelity.num_frames_sampled == sum(
-        video.fidelity.num_frames_sampled for video in store.manifest.videos
+    assert store.generation.fidelity.num_frames_sampled == sum(
+        video.fidelity.num_frames_sampled for video in store.video_entries
     )
 
 
@@ -158,7 +159,7 @@ def test_plain_zarr_reads_it(built):
     import zarr
 
     store = frame_store.open_store(built)
-    group = zarr.open_group(built / "frames.zarr", mode="r")
+    group = zarr.open_group(generation_folder(built) / "frames.zarr", mode="r")
     np.testing.assert_array_equal(group["frames"][:], store.read_frames(np.arange(len(store))))
     for name in ("video_id", "frame_in_video", "pts_seconds"):
         np.testing.assert_array_equal(group[name][:], store.index[name])
@@ -168,8 +169,8 @@ def test_plain_zarr_reads_it(built):
 def test_plain_tarfile_reads_it(built):
     store = frame_store.open_store(built)
     frame_id = 0
-    for shard in store.manifest.shards:
-        with tarfile.open(built / shard.name) as tar:
+    for shard in store.generation.shards:
+        with tarfile.open(store.generation_path / shard.name) as tar:
             members = tar.getmembers()
             for image, metadata in zip(members[::2], members[1::2], strict=True):
                 content = tar.extractfile(image).read()
@@ -181,7 +182,7 @@ def test_plain_tarfile_reads_it(built):
                     assert content == store.read_payload(frame_id)
                 said, row = json.loads(tar.extractfile(metadata).read()), store.index[frame_id]
                 assert (said["video_id"], said["frame_in_video"]) == (row["video_id"], row["frame_in_video"])
-                assert said["video"] == store.manifest.videos[row["video_id"]].path
+                assert said["video"] == store.video_entries[row["video_id"]].path
                 frame_id += 1
     assert frame_id == len(store)
 
@@ -270,10 +271,10 @@ def test_every_preset_builds_and_its_arithmetic_holds(simple_folder, tmp_path, p
     run_build(simple_folder.path, tmp_path / "cache", config, RunOptions(workers=2))
     store = frame_store.open_store(tmp_path / "cache")
     assert len(store) == simple_folder.num_frames
-    assert store.manifest.config == BuildConfig.to_builtins(config)
+    assert store.generation.config == BuildConfig.to_builtins(config)
     text = (CONFIGS / preset).read_text()
     height, width, channels = store.frame_shape
     assert f"{height} x {width} x {channels} = {height * width * channels:,} bytes" in text
     if preset == "raw.toml":
-        shard = store.manifest.shards[0]
+        shard = store.generation.shards[0]
         assert f"{round(shard.num_bytes / shard.num_frames / 512) * 512:,} with its tar headers" in text

@@ -118,7 +118,7 @@ def frames_by_path(store, paths: list[str]) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module")
 def built(cache):
     store = open_store(cache)
-    return frames_by_path(store, [video.path for video in store.manifest.videos])
+    return frames_by_path(store, [video.path for video in store.video_entries])
 
 
 def num_rows_filled(frame: np.ndarray) -> int:
@@ -149,7 +149,7 @@ def test_look_ups_in_any_order_give_what_was_built(folder, built):
 
 
 def test_what_is_to_be_known_is_told(cache, folder):
-    videos = {video.path: video for video in open_store(cache).manifest.videos}
+    videos = {video.path: video for video in open_store(cache).video_entries}
     notes = {path: video.notes for path, video in videos.items()}
     change = "1 change of picture format, the first at frame 170: sample_aspect_ratio"
     assert f"{change} 1:1 to 4:3" in notes["aspect.m2v"]

@@ -14,6 +14,7 @@ from cache_builder.cli import cache_info, cache_verify
 from cache_builder.cli.exit_status import EXIT_NOT_WHOLE
 from frame_store.shared import user_path
 from loader import FrameLoader, webdataset_batches
+from tests.support.caches.tree import FIRST_MANIFEST, generation_folder
 from tests.support.commands import SMALL, digests, run
 from tests.support.videos.tiny_videos import simple_specs, tiny_folder, tiny_video
 
@@ -45,7 +46,7 @@ class TestOneVideo:
         assert run(video, *SMALL).exit_code == 0
         cache = video.with_name("clip.mp4.cache")
         assert len(frame_store.open_store(cache)) == 20
-        assert [entry.path for entry in frame_store.open_store(cache).manifest.videos] == ["clip.mp4"]
+        assert [entry.path for entry in frame_store.open_store(cache).video_entries] == ["clip.mp4"]
         alone = tmp_path / "alone"
         alone.mkdir()
         shutil.copy(video, alone)
@@ -58,7 +59,7 @@ class TestOneVideo:
         same = run(cache, "--against", video, command=cache_info)
         assert (same.exit_code, same.stdout) == (0, f"{video}: its 1 video, unchanged\n")
         before = digests(cache)
-        shard = next((cache / "shards").iterdir())
+        shard = next((generation_folder(cache) / "shards").iterdir())
         shard.write_bytes(shard.read_bytes()[:-1])
         assert run(cache, "--repair", "--videos", video, command=cache_verify).exit_code == 0
         assert digests(cache) == before
@@ -80,7 +81,7 @@ class TestOneVideo:
         video.symlink_to(blob)
         assert run(video, *SMALL).exit_code == 0
         store = frame_store.open_store(video.with_name("clip.mp4.cache"))
-        assert [entry.path for entry in store.manifest.videos] == ["clip.mp4"]
+        assert [entry.path for entry in store.video_entries] == ["clip.mp4"]
 
 
 def test_a_link_to_a_folder_has_its_cache_beside_the_link(simple_folder, tmp_path, monkeypatch):
@@ -100,9 +101,9 @@ class TestHome:
         (home / "my.toml").write_text("size = 64\nworkers = 2\n")
         built = run("--videos=~/clips", "--out=~/made", "--config=~/my.toml")
         assert built.exit_code == 0, built.stderr
-        assert (home / "made" / "manifest.json").exists()
+        assert (home / "made" / FIRST_MANIFEST).exists()
         assert run("~/clips", "--config", "~/my.toml").exit_code == 0
-        assert (home / "clips.cache" / "manifest.json").exists()
+        assert (home / "clips.cache" / FIRST_MANIFEST).exists()
         assert run("~/made", "--against=~/clips", command=cache_info).exit_code == 0
         assert run("~/made", "--repair", "--videos=~/clips", command=cache_verify).exit_code == 0
 

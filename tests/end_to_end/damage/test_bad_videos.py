@@ -190,16 +190,16 @@ class TestBadVideos:
     def test_skip_builds_all_the_others(self, skipping):
         output, _ = skipping
         store = frame_store.open_store(output)
-        rows = {video.path: row for row, video in enumerate(store.manifest.videos)}
+        rows = {video.path: row for row, video in enumerate(store.video_entries)}
         assert sorted(rows) == sorted([*GOOD_NAMES, *NO_VIDEOS, *DAMAGED_VIDEOS]) == list(rows)
         for number, name in enumerate(GOOD_NAMES):
-            assert store.manifest.videos[rows[name]].verdict == "whole"
+            assert store.video_entries[rows[name]].verdict == "whole"
             frame_ids = np.flatnonzero(store.index["video_id"] == rows[name])
             spelled = [read_frame(frame) for frame in store.read_frames(frame_ids)]
             assert sorted(spelled) == [(number, frame) for frame in range(3 + number)]
             assert [frame for _, frame in spelled] == store.index["frame_in_video"][frame_ids].tolist()
         for name in DAMAGED_VIDEOS:
-            video = store.manifest.videos[rows[name]]
+            video = store.video_entries[rows[name]]
             assert 0 < video.num_frames_stored == video.num_frames_decoded < 40
         assert run(output, command=cache_verify).exit_code == 0
 
@@ -273,4 +273,4 @@ def test_a_video_that_goes_while_it_is_built_can_be_built_later(tmp_path, monkey
     assert again.exit_code == EXIT_WRONG_COMMAND
     assert "video 01.mp4: changed since" in again.stderr
     assert run(*flags, "--overwrite").exit_code == 0
-    assert frame_store.open_store(tmp_path / "cache").manifest.videos[1].verdict == "whole"
+    assert frame_store.open_store(tmp_path / "cache").video_entries[1].verdict == "whole"

@@ -15,6 +15,7 @@ from cache_builder.cli import cache_info, cache_verify
 from cache_builder.cli.exit_status import EXIT_NOT_WHOLE
 from cache_builder.video.decode import units as units_module
 from cache_builder.video.scan.video_scan import scan_video
+from tests.support.caches.tree import generation_folder
 from tests.support.commands import SMALL, run
 from tests.support.videos.tiny_videos import TINY_SPECS, damage_packets, tiny_video
 
@@ -78,8 +79,8 @@ class TestDamagedVideos:
     def test_every_good_frame_is_there_and_every_bad_span_is_named(self, damaged_build, name):
         _, places, output = damaged_build
         store = frame_store.open_store(output)
-        (row,) = [row for row, video in enumerate(store.manifest.videos) if video.path == f"bad/{name}"]
-        video = store.manifest.videos[row]
+        (row,) = [row for row, video in enumerate(store.video_entries) if video.path == f"bad/{name}"]
+        video = store.video_entries[row]
         frame_ids = np.flatnonzero(store.index["video_id"] == row)
         frame_ids = frame_ids[np.argsort(store.index["frame_in_video"][frame_ids])]
         numbers = np.round(store.index["pts_seconds"][frame_ids] * FPS).astype(int).tolist()
@@ -109,7 +110,7 @@ class TestDamagedVideos:
 
     def test_the_others_are_whole_and_verified(self, damaged_build):
         _, _, output = damaged_build
-        videos = frame_store.open_store(output).manifest.videos
+        videos = frame_store.open_store(output).video_entries
         whole = [video for video in videos if not video.path.startswith("bad/")]
         assert len(whole) == len(TINY_SPECS)
         for video in whole:
@@ -120,12 +121,13 @@ class TestDamagedVideos:
 
     def test_report_and_info_tell_the_same(self, damaged_build):
         _, _, output = damaged_build
-        manifest = json.loads((output / "manifest.json").read_bytes())
+        table = (generation_folder(output) / "videos.jsonl").read_bytes()
+        videos = [json.loads(line) for line in table.splitlines()]
         report = json.loads(output.with_name("cache.report.json").read_bytes())
-        assert report["videos"] == manifest["videos"]
-        assert json.loads(run(output, "--json", command=cache_info).stdout)["videos"] == manifest["videos"]
+        assert report["videos"] == videos
+        assert json.loads(run(output, "--json", command=cache_info).stdout)["videos"] == videos
         table = run(output, "--videos", command=cache_info).stdout.splitlines()
-        for video in manifest["videos"]:
+        for video in videos:
             (line,) = [line for line in table if repr(video["path"]) in line]
             assert line.startswith("  !") == (video["verdict"] == "damaged")
             for span in video["findings"]["damaged_spans"]:
@@ -138,7 +140,7 @@ class TestDamagedVideos:
         flags = ("--size", "64", "--workers", "1", "--on-error", "skip")
         assert run("--videos", folder, "--out", tmp_path / "cache", *flags).exit_code == EXIT_NOT_WHOLE
         cut, uncut = (
-            [video.findings for video in frame_store.open_store(path).manifest.videos]
+            [video.findings for video in frame_store.open_store(path).video_entries]
             for path in (tmp_path / "cache", output)
         )
         assert cut == uncut
@@ -157,7 +159,7 @@ class TestDamagedVideos:
         assert result.exit_code == EXIT_NOT_WHOLE
         assert "'077.mp4': damaged" in result.stdout
         store = frame_store.open_store(output)
-        assert [video.path for video in store.manifest.videos if video.verdict != "whole"] == ["077.mp4"]
+        assert [video.path for video in store.video_entries if video.verdict != "whole"] == ["077.mp4"]
         ids, spelled = [], set()
         for batch in FrameLoader(store, batch_size=64, remainder="uneven", num_threads=2):
             ids += batch.frame_ids.tolist()
@@ -166,7 +168,7 @@ class TestDamagedVideos:
                 if video != 77:
                     spelled.add((int(frame), read_frame(pixels)[1]))
         assert sorted(ids) == list(range(len(store)))
-        assert len(store) == 199 * 5 + store.manifest.videos[77].num_frames_stored
+        assert len(store) == 199 * 5 + store.video_entries[77].num_frames_stored
         assert spelled == {(number, number) for number in range(5)}
 
 
@@ -242,7 +244,7 @@ def odd_videos(tmp_path_factory):
     gap.write_bytes(content[:hole] + content[hole + 188 :])
     output = folder.with_name("cache")
     assert run("--videos", folder, "--out", output, *SMALL, "--on-error", "skip").exit_code == EXIT_NOT_WHOLE
-    return {video.path: video for video in frame_store.open_store(output).manifest.videos}
+    return {video.path: video for video in frame_store.open_store(output).video_entries}
 
 
 class TestOddVideos:

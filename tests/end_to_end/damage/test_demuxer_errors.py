@@ -69,7 +69,7 @@ class TestLostPackets:
         matroska(folder / "lost.mkv", codec=codec, **CODECS[codec])
         wipe_packets(folder / "lost.mkv", GOP + 5, GOP + 8)
         store, text = build(folder)
-        (video,) = store.manifest.videos
+        (video,) = store.video_entries
         assert video.verdict == "damaged"
         assert video.num_packets < NUM_FRAMES
         assert "demuxer error (the first: 0x00 at pos " in video.reason
@@ -90,7 +90,7 @@ class TestLostPackets:
         matroska(folder / "lost.mkv", CLUSTER_A_GOP, codec="vp9", **CODECS["vp9"])
         wipe_packets(folder / "lost.mkv", GOP + 12, GOP + 15)
         store, _ = build(folder)
-        (video,) = store.manifest.videos
+        (video,) = store.video_entries
         assert video.verdict == "damaged"
         (span,) = video.findings.damaged_spans
         numbers, spelled = shown_numbers(store)
@@ -119,7 +119,7 @@ class TestLostPackets:
         path = tiny_video(folder, path=Path("cut.mkv"), num_frames=NUM_FRAMES, gop_size=GOP).path
         truncate_file(path, 0.6)
         store, _ = build(folder)
-        (video,) = store.manifest.videos
+        (video,) = store.video_entries
         assert video.verdict == "damaged"
         assert "File ended prematurely" in video.reason
         (span,) = video.findings.damaged_spans
@@ -136,7 +136,7 @@ class TestLostPackets:
         shutil.copy(path, folder / "plain.mkv")
         (folder / "broken.mkv").write_bytes(b"no video")
         store, text = build(folder)
-        video = store.manifest.videos[1]
+        video = store.video_entries[1]
         assert (video.path, video.verdict) == ("header.mkv", "whole")
         assert video.facts["num_demuxer_errors"] > 0
         (note,) = [note for note in video.notes if "demuxer error" in note]

@@ -51,7 +51,7 @@ def test_files_passed_over_and_copies_are_told(folder, tmp_path):
     written = json.loads((tmp_path / "cache.report.json").read_bytes())
     assert written["passed_over"]["by_extension"][".lrv"] == 2
     assert written["copies"] == report.copies
-    notes = {video.path: video.notes for video in frame_store.open_store(tmp_path / "cache").manifest.videos}
+    notes = {video.path: video.notes for video in frame_store.open_store(tmp_path / "cache").video_entries}
     assert "byte for byte the same as 'a.mp4'" in notes["sub/copy of a.mp4"]
     assert not notes["a.mp4"]
     again = build(folder, tmp_path / "cache")

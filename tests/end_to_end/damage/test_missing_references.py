@@ -79,7 +79,7 @@ def store(folder):
 @pytest.fixture(scope="module")
 def entries(store):
     """The manifest's entries by name."""
-    return {video.path: video for video in store.manifest.videos}
+    return {video.path: video for video in store.video_entries}
 
 
 @pytest.mark.parametrize(("name", "suffix"), FILES)
@@ -122,7 +122,7 @@ def test_an_intra_refresh_needs_what_was_before_it(store, entries):
     (span,) = lost.findings.damaged_spans
     # As everywhere: the packet before what is called a keyframe.
     assert (span.first_packet, span.last_packet) == (GOP - 2, NUM_FRAMES - 2)
-    numbers, spelled = shown_numbers(store, store.manifest.videos.index(lost))
+    numbers, spelled = shown_numbers(store, store.video_entries.index(lost))
     trusted = span.first_frame
     assert numbers[:trusted] == spelled[:trusted]
     assert trusted == GOP - 2
@@ -141,7 +141,7 @@ def test_units_change_nothing(folder, store, tmp_path, monkeypatch):
     flags = ("--size", "64", "--workers", "1", "--on-error", "skip")
     assert run("--videos", folder, "--out", tmp_path / "cut", *flags).exit_code == EXIT_NOT_WHOLE
     cut, whole = (
-        [(video.path, video.reason, video.findings) for video in each.manifest.videos]
+        [(video.path, video.reason, video.findings) for video in each.video_entries]
         for each in (frame_store.open_store(tmp_path / "cut"), store)
     )
     assert cut == whole
@@ -151,7 +151,7 @@ def test_units_change_nothing(folder, store, tmp_path, monkeypatch):
 def test_every_frame_outside_the_span_is_right(store, entries, name, suffix):
     video = entries[f"{name}_lost{suffix}"]
     (span,) = video.findings.damaged_spans
-    numbers, spelled = shown_numbers(store, store.manifest.videos.index(video))
+    numbers, spelled = shown_numbers(store, store.video_entries.index(video))
     in_span = [] if span.first_frame is None else range(span.first_frame, span.last_frame + 1)
     trusted = [place for place in range(len(numbers)) if place not in in_span]
     assert [numbers[place] for place in trusted] == [spelled[place] for place in trusted]

@@ -119,7 +119,7 @@ def test_tricks_open_no_other_file_and_no_socket(traced):
         traced / "log", program, "--videos", folder, "--out", output, *SMALL, "--on-error", "skip"
     )
     assert result.returncode == EXIT_NOT_WHOLE, result.stderr
-    videos = {video.path: video for video in frame_store.open_store(output).manifest.videos}
+    videos = {video.path: video for video in frame_store.open_store(output).video_entries}
     assert set(videos) == tricks | goods
     assert {name for name, video in videos.items() if video.verdict != "unreadable"} == goods
     for name, video in videos.items():

@@ -107,7 +107,7 @@ def read_and_build(folder, scratch):
     cache = open_store(Path(scratch) / "cache")
     report["decoded_on_device"] = built.num_frames_decoded_on_device
     report["is_cache_the_same"] = bool(np.array_equal(cache.read_frames(range(len(cache))), frames))
-    report["gpu"] = cache.manifest.library_versions["GPU"]
+    report["gpu"] = cache.generation.library_versions["GPU"]
     report["again"] = run_build(Path(folder), Path(scratch) / "cache", *resolve(settings)).status
     settings = settings.overridden_by(BuildSettings(device="cpu"))
     cache_builder.build.pipeline.choose_backend = choose_backend

@@ -25,9 +25,10 @@ from cache_builder.settings import read_settings
 from cache_builder.stages.workspace import Workspace
 from cache_builder.worker_pool import WorkerPool
 from frame_store import open_store
-from frame_store.manifest import read_manifest
+from frame_store.manifest import read_tree
 from frame_store.verify import check_file
 from loader.bias.rho import load_features
+from tests.support.caches.tree import generation_folder
 from tests.support.faults.few_descriptors import (
     descriptors_left,
     end_of_the_process,  # noqa: F401 - a fixture
@@ -110,24 +111,26 @@ def test_a_sound_cache_is_never_found_damaged_nor_its_videos_changed(folder, cac
 
 def test_damaged_shards_are_made_again_with_few_descriptors(folder, cache, tmp_path):
     damaged = shutil.copytree(cache, tmp_path / "cache")
-    shards = [shard.name for shard in open_store(cache).manifest.shards]
+    shards = [shard.name for shard in open_store(cache).generation.shards]
     for name in shards[::2]:
-        (damaged / name).write_bytes(b"damage")
+        (generation_folder(damaged) / name).write_bytes(b"damage")
     done = command(48, "cache_verify", damaged, "--repair", "--videos", folder, "--workers", 2)
     assert done.returncode == 0, done.stderr
-    assert all((damaged / name).read_bytes() == (cache / name).read_bytes() for name in shards)
+    made, sound = generation_folder(damaged), generation_folder(cache)
+    assert all((made / name).read_bytes() == (sound / name).read_bytes() for name in shards)
 
 
 def starved_outcomes(path, folder, other):
     """What each of these raises while this process can open no more files."""
-    manifest, workspace = read_manifest(path), Workspace(other)
+    tree, workspace = read_tree(path), Workspace(other)
     workspace.claim({"of": "this"}, overwrite=False)
     spilled = workspace.spill / "frames"
     spilled.write_bytes(b"hours of work")
     calls = {
         "open_store": lambda: open_store(path),
         "discover_videos": lambda: discover_videos(folder),
-        "check_file": lambda: check_file(path, manifest.shards[0]),
+        "read_videos": tree.read_videos,
+        "check_file": lambda: check_file(tree.generation_path, tree.generation.shards[0]),
         "read_settings": lambda: read_settings(other.with_suffix(".toml")),
         "read_receipt": lambda: UnitSpill(workspace.spill, "unit").read_receipt(),
         "scan_videos": lambda: scan_videos(

@@ -16,6 +16,7 @@ import pytest
 from cache_builder.cli.exit_status import EXIT_MACHINE_FAILED, EXIT_WRONG_COMMAND
 from frame_store import open_store
 from frame_store.manifest import read_manifest
+from tests.support.caches.tree import generation_folder, generation_of
 from tests.support.faults.fault_trials import KILLED, VARIANTS, FaultTrials, ReadTrials
 from tests.support.faults.faults import BuildServer, Fault, FaultyFiles, why_no_faults
 from tests.support.videos.tiny_videos import simple_specs, tiny_folder, tiny_video
@@ -157,9 +158,9 @@ def test_a_shard_that_cannot_be_read_is_named(server, folder, faulty_files, tmp_
     assert done.returncode == 0, done.stderr
     for cache in caches:
         said = json.loads(done.stdout)[cache.name]
-        shard = read_manifest(cache).shards[0].name
+        shard = generation_folder(cache) / generation_of(cache).shards[0].name
         for way in ("read_frames", "read_encoded", "read_payload", "FrameLoader"):
-            assert said[way] == ["OSError", f"[Errno 5] frame 0: Input/output error: '{cache / shard}'"], way
+            assert said[way] == ["OSError", f"[Errno 5] frame 0: Input/output error: '{shard}'"], way
         verified = {name.removeprefix("verify "): found for name, found in said.items() if "verify" in name}
         assert len(verified) > 1
         for name, problems in verified.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cache_builder.cli.exit_status import EXIT_WRONG_COMMAND
+from tests.support.caches.tree import generation_folder
 from tests.support.commands import SMALL, digests, run
 from tests.support.videos.tiny_videos import simple_specs, tiny_folder
 
@@ -70,7 +71,7 @@ def test_readers_work_and_writers_say_why_they_do_not(folder):
     small = [str(argument) for argument in SMALL]
     assert run("--videos", videos, "--out", sound, *small).exit_code == 0
     shutil.copytree(sound, rotten)
-    shard = next((rotten / "shards").iterdir())
+    shard = next((generation_folder(rotten) / "shards").iterdir())
     shard.write_bytes(shard.read_bytes()[:-1] + b"x")
     before = digests(mounted)
     readers = [["FrameLoader", str(sound)], ["cache_info", str(sound)], ["cache_verify", str(sound)]]

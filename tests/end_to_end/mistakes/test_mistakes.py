@@ -1,5 +1,6 @@
 """Typical mistakes with every command: one line with what is wrong and what to do, one exit code for each."""
 
+import hashlib
 import shutil
 
 import pytest
@@ -8,6 +9,9 @@ from frame_cache_tools.bias.cli import main as cache_bias
 
 from cache_builder.cli import cache_build, cache_info, cache_verify
 from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
+from frame_store.names import generation_folder
+from tests.support.caches.golden_stores import golden_frames
+from tests.support.caches.tree import FIRST_MANIFEST
 from tests.support.commands import SMALL, run
 from tests.support.videos.tiny_videos import simple_specs, tiny_folder
 
@@ -26,22 +30,24 @@ OF_A_CACHE = {
 
 LIVE = " (from Python, cache_builder.open_videos decodes live)"
 
+GENERATION = generation_folder(hashlib.sha256(golden_frames().tobytes()).hexdigest())
 NO_CACHE = {
     "gone": "no such folder; check the path, or build a cache first: cache-build DIR",
-    "notes.txt": "a file; give the folder of a cache, with a manifest.json in it",
+    "notes.txt": "a file; give the folder of a cache, with a manifest-0000.json in it",
     "empty": "an empty folder; check the path, or build a cache first: cache-build DIR",
     "videos": "a folder of videos; build their cache first: cache-build {path}" + LIVE,
     "deep": "a folder of videos; build their cache first: cache-build {path}" + LIVE,
     "videos/00.mp4": "a video; build its cache first: cache-build {path}" + LIVE,
-    "other": "a folder with no manifest.json in it; give the folder of a cache",
+    "other": "a folder with no manifest-0000.json in it; give the folder of a cache",
     "half": "its build is not finished; give the same cache-build command again, it goes on",
     "half.building": "its build is not finished; give the same cache-build command again, it goes on",
     "built": "the videos that one was made of; give the cache beside it: {path}.cache",
     "named": "nothing is there; give the cache beside it: {path}.cache",
-    "built.cache/shards": "a part of one; give the whole: {top}/built.cache",
-    "built.cache/index.npy": "a part of one; give the whole: {top}/built.cache",
+    f"built.cache/{GENERATION}": "a part of one; give the whole: {top}/built.cache",
+    f"built.cache/{GENERATION}/shards": "a part of one; give the whole: {top}/built.cache",
+    f"built.cache/{GENERATION}/index.npy": "a part of one; give the whole: {top}/built.cache",
     "shelf": "a folder that holds some; give one of them: {path}/one, {path}/two",
-    "link": "a link to nothing; give the folder of a cache, with a manifest.json in it",
+    "link": "a link to nothing; give the folder of a cache, with a manifest-0000.json in it",
 }
 """Name of a path that is not a cache -> its message."""
 
@@ -83,16 +89,16 @@ def test_what_is_no_cache_gets_the_same_line_from_all_commands(places, command):
 @pytest.mark.parametrize("command", OF_A_CACHE)
 def test_a_damaged_cache_is_no_wrong_command(golden_cache_of, places, command):
     cache = golden_cache_of("wds-raw")
-    manifest = cache / "manifest.json"
+    path = cache / FIRST_MANIFEST
     function, words = OF_A_CACHE[command]
     given = {"CACHE": cache, "VIDEOS": places / "videos"}
-    whole = manifest.read_bytes()
+    whole = path.read_bytes()
     for content in (whole[:-90], b"{}", None):
-        manifest.write_bytes(content) if content is not None else manifest.unlink()
+        path.write_bytes(content) if content is not None else path.unlink()
         result = run(*(given.get(word, word) for word in words), command=function)
         assert result.exit_code == EXIT_NOT_WHOLE
         (line,) = errors_of(result)
-        assert line.startswith(f"error: {manifest}: ")
+        assert line.startswith(f"error: {path}: ")
 
 
 OF_VIDEOS = {

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import frame_store
 from frame_store.errors import FrameIdError, StoreDamagedError
 from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
+from tests.support.caches.tree import generation_folder
 
 DATA = Path(__file__).parents[2] / "data"
 FRAMES = golden_frames()
@@ -47,7 +48,7 @@ def expected_of(path):
     import simplejpeg
 
     frames = []
-    for shard in sorted((path / "shards").iterdir()):
+    for shard in sorted((generation_folder(path) / "shards").iterdir()):
         with tarfile.open(shard) as tar:
             frames += [
                 simplejpeg.decode_jpeg(tar.extractfile(member).read())
@@ -137,19 +138,20 @@ def test_golden_store_of_version_1_is_still_read(name):
 def test_lossless_stores_are_written_as_ever(name, tmp_path):
     """Only library versions may change the bytes of these; the raw tar has no library in it."""
     write_store(tmp_path / name, *GOLDEN_ENCODINGS[name], FRAMES)
-    golden = DATA / f"store-v1-{name}"
+    golden = generation_folder(DATA / f"store-v1-{name}")
     pattern = "shards/*" if name == "wds-raw" else "frames.zarr/frames/c/**/0"
     shards = sorted(path for path in golden.glob(pattern) if path.is_file())
     assert len(shards) == 3
     if name != "zarr-zstd":
         for shard in shards:
-            assert (tmp_path / name / shard.relative_to(golden)).read_bytes() == shard.read_bytes()
+            written = generation_folder(tmp_path / name) / shard.relative_to(golden)
+            assert written.read_bytes() == shard.read_bytes()
 
 
 @TAR_ONLY
 def test_plain_tarfile_and_json(written):
     expected = expected_of(written)
-    for shard_id, shard in enumerate(sorted((written / "shards").iterdir())):
+    for shard_id, shard in enumerate(sorted((generation_folder(written) / "shards").iterdir())):
         with tarfile.open(shard) as tar:
             members = tar.getmembers()
             assert all((m.mtime, m.uid, m.gid, m.uname, m.mode) == (0, 0, 0, "", 0o444) for m in members)
@@ -173,7 +175,7 @@ def test_plain_webdataset(written):
     """Webdataset 1.0 leaves the last tar to the garbage collector, hence the filter and the collection."""
     import webdataset
 
-    shards = [str(shard) for shard in sorted((written / "shards").iterdir())]
+    shards = [str(shard) for shard in sorted((generation_folder(written) / "shards").iterdir())]
     samples = list(webdataset.WebDataset(shards, shardshuffle=False).decode("rgb8"))
     assert [sample["__key__"] for sample in samples] == [f"{i:012d}" for i in range(10)]
     for frame_id, sample in enumerate(samples):
@@ -190,7 +192,7 @@ def test_plain_webdataset(written):
 def test_plain_zarr(written):
     import zarr
 
-    group = zarr.open_group(written / "frames.zarr", mode="r")
+    group = zarr.open_group(generation_folder(written) / "frames.zarr", mode="r")
     np.testing.assert_array_equal(group["frames"][:], FRAMES)
     assert group["video_id"][:].tolist() == [0] * 5 + [1] * 5
     assert group["frame_in_video"][:].tolist() == [0, 1, 2, 3, 4] * 2
@@ -202,7 +204,7 @@ def test_plain_zarr(written):
 def test_zarr_stores_the_black_frame(written):
     index = frame_store.open_store(written).index
     assert index["byte_length"].min() > 0
-    shard = (written / "frames.zarr/frames/c/0/0/0/0").read_bytes()
+    shard = (generation_folder(written) / "frames.zarr/frames/c/0/0/0/0").read_bytes()
     entries = np.frombuffer(shard[-(4 * 16 + 4) : -4], "<u8").reshape(4, 2)
     np.testing.assert_array_equal(entries[:, 0], index["byte_offset"][:4])
     np.testing.assert_array_equal(entries[:, 1], index["byte_length"][:4])
@@ -210,7 +212,7 @@ def test_zarr_stores_the_black_frame(written):
 
 def test_a_shortened_or_missing_shard_is_named(written, tmp_path):
     copy = shutil.copytree(written, tmp_path / "copy")
-    shard = copy / frame_store.open_store(copy).manifest.shards[1].name
+    shard = generation_folder(copy) / frame_store.open_store(copy).generation.shards[1].name
     content = shard.read_bytes()
     for length in (0, 1, len(content) // 2, len(content) - 1):
         shard.write_bytes(content[:length])
@@ -225,7 +227,7 @@ def test_a_shard_that_shrinks_under_an_open_reader_is_an_error(written, tmp_path
     copy = shutil.copytree(written, tmp_path / "copy")
     store = frame_store.open_store(copy)
     store.read_frames([5])
-    with (copy / store.manifest.shards[1].name).open("r+b") as file:
+    with (generation_folder(copy) / store.generation.shards[1].name).open("r+b") as file:
         file.truncate(10)
     with pytest.raises(StoreDamagedError, match="frame 5"):
         store.read_frames([5])
@@ -233,7 +235,7 @@ def test_a_shard_that_shrinks_under_an_open_reader_is_an_error(written, tmp_path
 
 def test_an_index_that_does_not_fit_is_refused(written, tmp_path):
     copy = shutil.copytree(written, tmp_path / "copy")
-    index_path = copy / "index.npy"
+    index_path = generation_folder(copy) / "index.npy"
     content = index_path.read_bytes()
     for broken in (b"", content[:50], content[:-1], content.replace(b"crc32c", b"crc99c")):
         index_path.write_bytes(broken)

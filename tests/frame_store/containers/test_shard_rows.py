@@ -11,25 +11,27 @@ from frame_store.containers import (
     zarr_shard_rows,
 )
 from frame_store.index import open_index
-from frame_store.manifest import read_manifest
 from tests.support.caches.golden_stores import FRAMES_PER_SHARD, GOLDEN_ENCODINGS
+from tests.support.caches.tree import generation_folder, generation_of
 
 TAR = [name for name, (container, _) in GOLDEN_ENCODINGS.items() if container == "wds"]
 ZARR = [name for name, (container, _) in GOLDEN_ENCODINGS.items() if container == "zarr"]
 
 
 def rows_of(cache, shard_id=1):
-    manifest = read_manifest(cache)
-    first = sum(shard.num_frames for shard in manifest.shards[:shard_id])
-    if manifest.container == "wds":
-        return tar_shard_rows(cache, manifest=manifest, shard_id=shard_id, first_frame_id=first)
-    return zarr_shard_rows(cache, manifest=manifest, shard_id=shard_id, frames_per_shard=FRAMES_PER_SHARD)
+    generation, folder = generation_of(cache), generation_folder(cache)
+    first = sum(shard.num_frames for shard in generation.shards[:shard_id])
+    if generation.container == "wds":
+        return tar_shard_rows(folder, generation=generation, shard_id=shard_id, first_frame_id=first)
+    return zarr_shard_rows(
+        folder, generation=generation, shard_id=shard_id, frames_per_shard=FRAMES_PER_SHARD
+    )
 
 
 @pytest.mark.parametrize("name", GOLDEN_ENCODINGS)
 def test_rows_are_those_of_the_index_to_the_byte(golden_caches, name):
     cache = golden_caches / name
-    index = np.array(open_index(cache, num_frames=10))  # half of its pts are NaN
+    index = np.array(open_index(generation_folder(cache), num_frames=10))  # half of its pts are NaN
     if name in ZARR:
         for column in ("video_id", "frame_in_video", "pts_seconds"):
             index[column] = 0
@@ -48,17 +50,17 @@ def test_rows_are_those_of_the_index_to_the_byte(golden_caches, name):
     ],
 )
 def test_a_tar_shard_that_is_wrong_is_a_value_error(golden_cache_of, name, old, new):
-    shard = golden_cache_of(name) / "shards/000001.tar"
+    shard = generation_folder(golden_cache_of(name)) / "shards/000001.tar"
     content = shard.read_bytes()
     assert old in content and len(old) == len(new)
     shard.write_bytes(content.replace(old, new))
     with pytest.raises(ValueError):
-        rows_of(shard.parents[1])
+        rows_of(shard.parents[2])
 
 
 @pytest.mark.parametrize("name", TAR)
 def test_no_size_in_a_tar_shard_is_trusted(golden_cache_of, name):
-    shard = golden_cache_of(name) / "shards/000001.tar"
+    shard = generation_folder(golden_cache_of(name)) / "shards/000001.tar"
     sound = shard.read_bytes()
     too_small = "expected the tar header" if name == "wds-jpeg" else "-128 bytes at byte"
     for start, field, message in (
@@ -73,17 +75,17 @@ def test_no_size_in_a_tar_shard_is_trusted(golden_cache_of, name):
         content[148:156] = b"%06o\0 " % sum(content[:512])
         shard.write_bytes(content)
         with pytest.raises(ValueError, match=message):
-            rows_of(shard.parents[1])
+            rows_of(shard.parents[2])
     for length in (0, 100, 700, len(sound) // 2):
         shard.write_bytes(sound[:length])
         with pytest.raises(ValueError, match=f"it ends at byte {length}"):
-            rows_of(shard.parents[1])
+            rows_of(shard.parents[2])
 
 
 @pytest.mark.parametrize("name", ZARR)
 def test_no_offset_in_a_zarr_shard_is_trusted(golden_cache_of, name):
     cache = golden_cache_of(name)
-    shard = cache / "frames.zarr/frames/c/1/0/0/0"
+    shard = generation_folder(cache) / "frames.zarr/frames/c/1/0/0/0"
     sound = shard.read_bytes()
     for slot, word, value in ((0, 0, 1), (2, 0, 0), (2, 0, 2**63), (2, 1, 2**40), (3, 1, 5000), (2, 1, 1)):
         content = bytearray(sound)
@@ -98,11 +100,14 @@ def test_no_offset_in_a_zarr_shard_is_trusted(golden_cache_of, name):
 
 
 def test_a_zarr_shard_holds_no_more_frames_than_it_can(golden_caches):
-    manifest = read_manifest(golden_caches / "zarr-raw")
+    cache = golden_caches / "zarr-raw"
     for frames_per_shard in (3, 10**8):
         with pytest.raises(ValueError, match="4 frames in a shard of"):
             zarr_shard_rows(
-                golden_caches / "zarr-raw", manifest=manifest, shard_id=1, frames_per_shard=frames_per_shard
+                generation_folder(cache),
+                generation=generation_of(cache),
+                shard_id=1,
+                frames_per_shard=frames_per_shard,
             )
 
 

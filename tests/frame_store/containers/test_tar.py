@@ -7,12 +7,12 @@ import pytest
 
 import frame_store
 from frame_store.errors import StoreDamagedError
-from frame_store.verify import verify_store
 from tests.support.caches.cache_edits import replace_bytes
 from tests.support.caches.cache_mutations import (
     resign,
 )
 from tests.support.caches.golden_stores import GOLDEN_ENCODINGS
+from tests.support.caches.tree import generation_folder, problems_inside
 
 TAR = [name for name, (container, _) in GOLDEN_ENCODINGS.items() if container == "wds"]
 
@@ -32,7 +32,7 @@ class TestTar:
     ):
         cache = golden_cache_of(name)
         replace_bytes(cache, "shards/000001.tar", old, new)
-        problems = verify_store(cache).problems
+        problems = problems_inside(cache)
         assert any(problem.startswith(f"shards/000001.tar: {message}") for problem in problems), problems
 
     @pytest.mark.parametrize("name", TAR)
@@ -41,7 +41,7 @@ class TestTar:
         """Links, sparse files and sizes of gigabytes, with right checksums."""
         cache = golden_cache_of(name)
         frames = frame_store.open_store(cache).read_frames(range(10))
-        content = bytearray((cache / "shards/000001.tar").read_bytes())
+        content = bytearray((generation_folder(cache) / "shards/000001.tar").read_bytes())
         for change in (kind, b"77777777777"):
             altered = bytearray(content)
             header = altered[:512]
@@ -53,19 +53,19 @@ class TestTar:
             header[148:156] = b" " * 8
             header[148:156] = b"%06o\0 " % sum(header)
             altered[:512] = header
-            (cache / "shards/000001.tar").write_bytes(altered)
+            (generation_folder(cache) / "shards/000001.tar").write_bytes(altered)
             resign(cache)
-            problems = verify_store(cache).problems
+            problems = problems_inside(cache)
             assert len(problems) == 1 and "000001.tar: frame 4: " in problems[0], problems
             np.testing.assert_array_equal(frame_store.open_store(cache).read_frames(range(10)), frames)
 
     @pytest.mark.parametrize("harm", [lambda c: c[:-100], lambda c: c[:-1] + b"x", lambda c: c.rstrip(b"\0")])
     def test_the_end_is_zeros(self, golden_cache_of, harm):
         cache = golden_cache_of("wds-raw")
-        shard = cache / "shards/000001.tar"
+        shard = generation_folder(cache) / "shards/000001.tar"
         shard.write_bytes(harm(shard.read_bytes()))
         resign(cache)
-        problems = verify_store(cache).problems
+        problems = problems_inside(cache)
         assert len(problems) == 1 and problems[0].startswith("shards/000001.tar: "), problems
 
     def test_webdataset_raises_our_errors(self, golden_cache_of):
@@ -79,8 +79,10 @@ class TestTar:
             (b"ustar\x0000", b"\x1f\x8b\x0800000"),
         ):
             copy = shutil.copytree(cache, cache.with_name(f"copy{len(old)}{len(new)}"))
-            content = (copy / "shards/000001.tar").read_bytes()
-            (copy / "shards/000001.tar").write_bytes(content.replace(old, new)[: len(content)])
+            content = (generation_folder(copy) / "shards/000001.tar").read_bytes()
+            (generation_folder(copy) / "shards/000001.tar").write_bytes(
+                content.replace(old, new)[: len(content)]
+            )
             resign(copy)
             with pytest.raises(StoreDamagedError):
                 list(webdataset_batches(copy, batch_size=3))

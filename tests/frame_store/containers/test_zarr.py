@@ -8,13 +8,13 @@ import shutil
 import pytest
 
 from frame_store.codec import crc32c
-from frame_store.verify import verify_store
-from tests.support.caches.cache_edits import edit_manifest
+from tests.support.caches.cache_edits import edit_generation
 from tests.support.caches.cache_mutations import (
     files_of,
     resign,
 )
 from tests.support.caches.golden_stores import GOLDEN_ENCODINGS
+from tests.support.caches.tree import generation_folder, problems_inside
 
 ZARR = [name for name, (container, _) in GOLDEN_ENCODINGS.items() if container == "zarr"]
 
@@ -31,8 +31,8 @@ class TestZarr:
         cache = golden_cache_of(name)
         for metadata in cache.rglob("zarr.json"):
             metadata.unlink()
-        (cache / "frames.zarr/.zgroup").write_text('{"zarr_format": 2}')
-        (cache / "frames.zarr/video_id/.zarray").write_text(
+        (generation_folder(cache) / "frames.zarr/.zgroup").write_text('{"zarr_format": 2}')
+        (generation_folder(cache) / "frames.zarr/video_id/.zarray").write_text(
             json.dumps(
                 {
                     "zarr_format": 2,
@@ -46,20 +46,21 @@ class TestZarr:
                 }
             )
         )
-        (cache / "frames.zarr/video_id/0").write_bytes(pickle.dumps([Harm()]))
-        files = [path.relative_to(cache).as_posix() for path in files_of(cache)]
-        edit_manifest(
+        (generation_folder(cache) / "frames.zarr/video_id/0").write_bytes(pickle.dumps([Harm()]))
+        folder = generation_folder(cache)
+        files = [path.relative_to(folder).as_posix() for path in files_of(folder)]
+        edit_generation(
             cache,
             lambda m: m.update(
                 files=[
                     {"name": name, "num_bytes": 0, "sha256": ""}
                     for name in files
-                    if name != "manifest.json" and "/c/" not in name.replace("video_id/c", "")
+                    if name != "generation.json" and "/c/" not in name.replace("video_id/c", "")
                 ]
             ),
         )
         resign(cache)
-        assert any("zarr.json: " in problem for problem in verify_store(cache).problems)
+        assert any("zarr.json: " in problem for problem in problems_inside(cache))
         assert not (tmp_path / "harmed").exists()
 
     @pytest.mark.parametrize("name", ZARR)
@@ -76,28 +77,28 @@ class TestZarr:
             lambda m: m.update(data_type="uint16"),
         ],
     )
-    def test_metadata_say_what_the_manifest_says(self, golden_cache_of, name, change):
+    def test_metadata_say_what_the_generation_says(self, golden_cache_of, name, change):
         cache = golden_cache_of(name)
-        path = cache / "frames.zarr/frames/zarr.json"
+        path = generation_folder(cache) / "frames.zarr/frames/zarr.json"
         document = json.loads(path.read_bytes())
         change(document)
         path.write_text(json.dumps(document))
         resign(cache)
-        problems = verify_store(cache).problems
+        problems = problems_inside(cache)
         assert len(problems) == 1 and problems[0].startswith("frames.zarr/frames/zarr.json: "), problems
 
     def test_metadata_nested_without_end_or_huge_are_problems(self, golden_cache_of):
         for content in (b"[" * 100_000, b" " * (1 << 20) + b"{}", b"[]", b"\xff"):
             cache = golden_cache_of("zarr-raw")
-            (cache / "frames.zarr/zarr.json").write_bytes(content)
+            (generation_folder(cache) / "frames.zarr/zarr.json").write_bytes(content)
             resign(cache)
-            assert verify_store(cache).problems[0].startswith("frames.zarr/zarr.json: ")
+            assert problems_inside(cache)[0].startswith("frames.zarr/zarr.json: ")
             shutil.rmtree(cache)
 
     @pytest.mark.parametrize("name", ZARR)
     def test_a_shard_index_that_points_elsewhere_names_the_frame(self, golden_cache_of, name):
         cache = golden_cache_of(name)
-        shard = cache / "frames.zarr/frames/c/1/0/0/0"
+        shard = generation_folder(cache) / "frames.zarr/frames/c/1/0/0/0"
         sound = shard.read_bytes()
         for slot, word, value in ((2, 0, 2**63), (2, 0, 0), (2, 1, 2**40), (2, 1, 2**64 - 1)):
             content = bytearray(sound)
@@ -106,25 +107,23 @@ class TestZarr:
             content[-4:] = crc32c(content[-68:-4]).to_bytes(4, "little")
             shard.write_bytes(content)
             resign(cache)
-            assert verify_store(cache).problems == [
+            assert problems_inside(cache) == [
                 "frames.zarr/frames/c/1/0/0/0: frame 6: lies elsewhere in the shard's index than in index.npy"
             ]
         content = bytearray(sound)
         content[-2] ^= 1
         shard.write_bytes(content)
         resign(cache)
-        assert verify_store(cache).problems == [
-            "frames.zarr/frames/c/1/0/0/0: the crc32c of its index is wrong"
-        ]
+        assert problems_inside(cache) == ["frames.zarr/frames/c/1/0/0/0: the crc32c of its index is wrong"]
 
     @pytest.mark.parametrize("array", ["video_id", "frame_in_video", "pts_seconds"])
     def test_a_side_array_that_differs_names_the_frame(self, golden_cache_of, array):
         cache = golden_cache_of("zarr-raw")
-        path = cache / f"frames.zarr/{array}/c/0"
+        path = generation_folder(cache) / f"frames.zarr/{array}/c/0"
         content = bytearray(path.read_bytes())
         content[7 * len(content) // 10] ^= 1
         path.write_bytes(content)
         resign(cache)
-        assert verify_store(cache).problems == [
+        assert problems_inside(cache) == [
             f"frames.zarr/{array}/c/0: differs from the index, first at frame 7"
         ]

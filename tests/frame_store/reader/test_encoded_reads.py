@@ -11,6 +11,7 @@ from frame_store.codec import make_codec
 from frame_store.errors import FrameIdError, StoreDamagedError
 from frame_store.protocol import HoldsEncodedFrames
 from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
+from tests.support.caches.tree import generation_folder
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def path(request, stores, tmp_path):
 
 
 def shard_of(store, frame_id):
-    return store.path / store.manifest.shards[store.index["shard_id"][frame_id]].name
+    return store.generation_path / store.generation.shards[store.index["shard_id"][frame_id]].name
 
 
 @pytest.mark.parametrize("verify_reads", [False, True])
@@ -38,7 +39,7 @@ def test_payloads_come_in_request_order_and_decode_to_the_frames(path, frame_ids
     assert isinstance(store, HoldsEncodedFrames)
     assert [payload.tobytes() for payload in payloads] == [store.read_payload(id_) for id_ in frame_ids]
     assert all(payload.dtype == np.uint8 and payload.flags.writeable for payload in payloads)
-    codec, decoded = make_codec(store.manifest.encoding), np.empty((len(frame_ids), 16, 24, 3), np.uint8)
+    codec, decoded = make_codec(store.generation.encoding), np.empty((len(frame_ids), 16, 24, 3), np.uint8)
     for payload, out in zip(payloads, decoded, strict=True):
         codec.decode_into(payload.tobytes(), out)
     np.testing.assert_array_equal(decoded, store.read_frames(frame_ids))
@@ -89,8 +90,8 @@ def test_ids_outside_are_refused(path, frame_id):
 
 
 def test_an_index_row_that_points_outside_its_shard_is_refused(path):
-    index = np.load(path / "index.npy")
+    index = np.load(generation_folder(path) / "index.npy")
     index["byte_length"][3] = 1 << 31
-    np.save(path / "index.npy", index)
+    np.save(generation_folder(path) / "index.npy", index)
     with pytest.raises(StoreDamagedError, match="index row 3 points at byte"):
         frame_store.open_store(path).read_encoded([0, 3])

@@ -21,6 +21,7 @@ from frame_store.protocol import PrefetchingStore
 from frame_store.reader import cache_store, mapped_shards
 from frame_store.reader import open_shards as shard_files
 from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
+from tests.support.caches.tree import generation_folder
 
 FRAMES = golden_frames()
 RAW = [name for name, (_, encoding) in GOLDEN_ENCODINGS.items() if encoding.name == "raw"]
@@ -41,7 +42,7 @@ def path(request, stores, tmp_path):
 
 
 def shard_of(store, frame_id):
-    return store.path / store.manifest.shards[store.index["shard_id"][frame_id]].name
+    return store.generation_path / store.generation.shards[store.index["shard_id"][frame_id]].name
 
 
 def maps():
@@ -85,11 +86,11 @@ def test_rows_are_those_of_the_index_and_come_with_the_frames(path, frame_ids):
 def test_raw_frames_are_mapped_and_no_others(path):
     store = frame_store.open_store(path)
     store.read_frames([0, 5])
-    is_mapped = str(path) in maps().replace(str(path / "index.npy"), "")
+    is_mapped = str(path) in maps().replace(str(generation_folder(path) / "index.npy"), "")
     assert is_mapped == (path.name in RAW)
     store.close()
     del store
-    assert str(path / "index.npy") not in maps()
+    assert str(generation_folder(path) / "index.npy") not in maps()
 
 
 def test_a_store_is_closed_at_the_end_of_a_with_block(path):
@@ -109,7 +110,7 @@ def held_files(path):
 def test_pread_never_touches_a_map(path):
     store = frame_store.open_store(path, reads="pread")
     store.read_frames([0, 5])
-    assert str(path) not in maps().replace(str(path / "index.npy"), "")
+    assert str(path) not in maps().replace(str(generation_folder(path) / "index.npy"), "")
 
 
 @pytest.mark.parametrize("name", RAW)
@@ -292,7 +293,7 @@ def test_a_batch_may_lie_in_more_shards_than_the_process_may_open_files(path, re
     assert len(store.shard_sizes) > 2
     assert len(store.read_frames(np.arange(len(store)))) == len(store)
     store.close()
-    others = [Rationed(path / "index.npy") for _ in range(2)]
+    others = [Rationed(generation_folder(path) / "index.npy") for _ in range(2)]
     with pytest.raises(OSError, match="open files"):
         store.read_frames([0])
     del others

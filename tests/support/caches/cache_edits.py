@@ -1,31 +1,52 @@
-"""Edits of a cache that keep its manifest's digest right, as an attacker would make them."""
+"""Edits of a cache that keep its digests right, as an attacker would make them."""
 
 import json
 
 import numpy as np
 
-from tests.support.caches.cache_mutations import resign, sign
+from tests.support.caches.cache_mutations import resign, resign_manifest, sign
+from tests.support.caches.tree import FIRST_MANIFEST, generation_folder
 
 
 def edit_manifest(cache, change):
-    document = json.loads((cache / "manifest.json").read_bytes())
+    _edit_signed(cache / FIRST_MANIFEST, change)
+
+
+def edit_generation(cache, change):
+    _edit_signed(generation_folder(cache) / "generation.json", change)
+    resign_manifest(cache)
+
+
+def edit_videos(cache, change):
+    """`change` gets the list of records of the table of videos."""
+    path = generation_folder(cache) / "videos.jsonl"
+    records = [json.loads(line) for line in path.read_bytes().splitlines()]
+    change(records)
+    path.write_bytes(b"".join(json.dumps(record).encode() + b"\n" for record in records))
+    resign(cache)
+
+
+def _edit_signed(path, change):
+    document = json.loads(path.read_bytes())
     del document["digest"]
     change(document)
-    (cache / "manifest.json").write_bytes(sign(document))
+    path.write_bytes(sign(document))
 
 
 def edit_index(cache, row, **fields):
-    index = np.load(cache / "index.npy")
+    path = generation_folder(cache) / "index.npy"
+    index = np.load(path)
     for name, value in fields.items():
         index[name][row] = value
-    np.save(cache / "index.npy", index)
+    np.save(path, index)
     resign(cache)
 
 
 def replace_bytes(cache, name, old, new):
-    content = (cache / name).read_bytes()
+    path = generation_folder(cache) / name
+    content = path.read_bytes()
     assert old in content
-    (cache / name).write_bytes(content.replace(old, new, 1))
+    path.write_bytes(content.replace(old, new, 1))
     resign(cache)
 
 
@@ -35,4 +56,4 @@ def resign_without_hashing(cache, name, num_bytes):
             if entry["name"] == name:
                 entry["num_bytes"] = num_bytes
 
-    edit_manifest(cache, change)
+    edit_generation(cache, change)

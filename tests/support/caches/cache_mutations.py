@@ -17,6 +17,7 @@ from frame_store.errors import FrameIdError, StoreError
 from frame_store.index import INDEX_DTYPE
 from frame_store.verify import verify_store
 from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
+from tests.support.caches.tree import FIRST_MANIFEST, generation_folder
 
 ODD_NUMBERS = (
     0,
@@ -70,16 +71,30 @@ def sign(document):
 
 
 def resign(cache):
-    """Put the sizes and hashes of the files as they are into the manifest, with a right digest."""
+    """Put the sizes and hashes of the files as they are into `generation.json` and the manifest, with right digests."""
     try:
-        document = json.loads((cache / "manifest.json").read_bytes())
+        folder = generation_folder(cache)
+        document = json.loads((folder / "generation.json").read_bytes())
         document.pop("digest", None)
         for entry in [*document["shards"], *document["files"]]:
-            content = (cache / entry["name"]).read_bytes()
+            content = (folder / entry["name"]).read_bytes()
             entry["num_bytes"], entry["sha256"] = len(content), hashlib.sha256(content).hexdigest()
-    except (OSError, ValueError, KeyError, TypeError):
+        (folder / "generation.json").write_bytes(sign(document))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass  # what was mutated is `generation.json`
+    resign_manifest(cache)
+
+
+def resign_manifest(cache):
+    """Put the hash of `generation.json` as it is into the manifest, with a right digest."""
+    try:
+        document = json.loads((cache / FIRST_MANIFEST).read_bytes())
+        document.pop("digest", None)
+        content = (generation_folder(cache) / "generation.json").read_bytes()
+        document["generations"][0]["digest"] = hashlib.sha256(content).hexdigest()
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
         return  # what was mutated is the manifest
-    (cache / "manifest.json").write_bytes(sign(document))
+    (cache / FIRST_MANIFEST).write_bytes(sign(document))
 
 
 class Mutator:
@@ -143,9 +158,13 @@ class Mutator:
         return f"swapped {file.name} and {other.name}"
 
     def edit_json(self, cache):
-        file = self._pick(cache, r"\.json$")
+        file = self._pick(cache, r"\.jsonl?$")
+        before = b""
         try:
-            document = json.loads(file.read_bytes())
+            content = file.read_bytes()
+            if file.suffix == ".jsonl":  # the last record
+                before, _, content = content.rstrip(b"\n").rpartition(b"\n")
+            document = json.loads(content)
             leaves = list(_leaves(document))
         except ValueError:
             leaves = []
@@ -159,13 +178,17 @@ class Mutator:
             value = holder[key] = holder[key] + self.random.choice((-1, 1, 1000))
         else:
             holder[key] = value
-        if file.name == "manifest.json" and isinstance(document, dict):
+        is_signed = file.name in {FIRST_MANIFEST, "generation.json"}
+        if is_signed and isinstance(document, dict):
             document.pop("digest", None)
-        file.write_bytes(sign(document) if file.name == "manifest.json" else json.dumps(document).encode())
+        if file.suffix == ".jsonl":
+            file.write_bytes(before + b"\n" * bool(before) + json.dumps(document).encode() + b"\n")
+        else:
+            file.write_bytes(sign(document) if is_signed else json.dumps(document).encode())
         return f"set {key!r} of {file.name} to {value!r:.40}"
 
     def edit_index(self, cache):
-        file = cache / "index.npy"
+        file = next(cache.rglob("index.npy"), cache / "index.npy")
         content = bytearray(file.read_bytes() if file.is_file() else b"")
         first = 10 + int.from_bytes(content[8:10], "little")
         if len(content) < first + INDEX_DTYPE.itemsize:

@@ -17,23 +17,16 @@ from frame_store.codec import crc32c, make_codec
 from frame_store.containers.shards import FrameRecord, ShardFile, ShardWriter
 from frame_store.containers.tar import TarShardWriter
 from frame_store.containers.zarr import ZarrShardWriter, write_zarr_metadata
-from frame_store.manifest import (
-    Encoding,
-    ShardEntry,
-    StoreManifest,
-    VideoEntry,
-    describe_files,
-    encode_manifest,
-)
+from frame_store.manifest import Encoding, Generation, ShardEntry, VideoEntry, describe_files
 from frame_store.names import (
-    FORMAT_NAME,
     FORMAT_VERSION,
     INDEX_DTYPE,
     INDEX_NAME,
-    MANIFEST_NAME,
     Container,
+    generation_folder,
     shard_name,
 )
+from tests.support.caches.tree import write_tree, write_videos
 
 FRAMES_PER_SHARD: Final = 4
 GOLDEN_ENCODINGS: Final[dict[str, tuple[Container, Encoding]]] = {
@@ -60,12 +53,14 @@ def write_store(
     frames: npt.NDArray[np.uint8],
     *,
     frames_per_shard: int = FRAMES_PER_SHARD,
-) -> StoreManifest:
+) -> Generation:
     """A complete store of `frames` (N, H, W, 3), with rows of two videos, the second without timestamps."""
     num_frames, frame_shape = len(frames), frames.shape[1:]
     num_in_first = (num_frames + 1) // 2
     video_paths = ["first.mp4", "more/second ü.h264"]
     codec = make_codec(encoding)
+    fingerprint = hashlib.sha256(frames.tobytes()).hexdigest()
+    folder = path / generation_folder(fingerprint)
     index = np.zeros(num_frames, INDEX_DTYPE)
     index["video_id"] = np.arange(num_frames) >= num_in_first
     index["frame_in_video"] = np.arange(num_frames) - num_in_first * index["video_id"]
@@ -75,8 +70,8 @@ def write_store(
     shards = []
     for shard_id in range(math.ceil(num_frames / frames_per_shard)):
         name = shard_name(container, shard_id)
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        with ShardFile(path / name) as file:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        with ShardFile(folder / name) as file:
             writer: ShardWriter = (
                 TarShardWriter(file, encoding=encoding, frame_shape=frame_shape)
                 if container == "wds"
@@ -100,37 +95,33 @@ def write_store(
                 name=name, num_frames=sealed.num_frames, num_bytes=sealed.num_bytes, sha256=sealed.sha256
             )
         )
-    np.save(path / INDEX_NAME, index, allow_pickle=False)
+    np.save(folder / INDEX_NAME, index, allow_pickle=False)
+    num_in_videos = (num_in_first, num_frames - num_in_first)
+    write_videos(folder, map(made_up_video, video_paths, num_in_videos))
     if container == "zarr":
         write_zarr_metadata(
-            path, index=index, frame_shape=frame_shape, frames_per_shard=frames_per_shard, encoding=encoding
+            folder, index=index, frame_shape=frame_shape, frames_per_shard=frames_per_shard, encoding=encoding
         )
-    manifest = StoreManifest(
-        format=FORMAT_NAME,
-        format_version=FORMAT_VERSION,
+    generation = Generation(
         container=container,
         frame_shape=frame_shape,
         encoding=encoding,
         layout="video",
         seed=0,
         num_frames=num_frames,
+        num_videos=len(video_paths),
         config={},
         library_versions={},
         fidelity=None,
         shards=shards,
-        files=describe_files(path, except_for={shard.name for shard in shards}),
-        videos=[
-            made_up_video(video_paths[0], num_in_first),
-            made_up_video(video_paths[1], num_frames - num_in_first),
-        ],
-        fingerprint=hashlib.sha256(frames.tobytes()).hexdigest(),
+        files=describe_files(folder, except_for={shard.name for shard in shards}),
+        fingerprint=fingerprint,
     )
-    (path / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
-    return manifest
+    return write_tree(path, generation)
 
 
 def made_up_video(path: str, num_frames: int) -> VideoEntry:
-    """A manifest's entry of a whole video that does not exist."""
+    """The entry of a whole video that does not exist."""
     return VideoEntry(
         path=path,
         verdict="whole",

@@ -8,9 +8,11 @@ import tarfile
 import numpy as np
 
 from frame_store.codec import make_codec
-from frame_store.manifest import Encoding, ShardEntry, StoreManifest, VideoEntry, encode_manifest
-from frame_store.names import FORMAT_NAME, FORMAT_VERSION, frame_key, shard_name
+from frame_store.manifest import Encoding, FileEntry, Generation, ShardEntry, VideoEntry
+from frame_store.names import INDEX_NAME, frame_key, generation_folder, shard_name
+from tests.support.caches.tree import write_tree, write_videos
 
+FINGERPRINT = "0" * 64
 ENCODINGS = {
     "raw": Encoding(name="raw"),
     "jpeg": Encoding(name="jpeg", quality=95, chroma="444"),
@@ -19,10 +21,11 @@ ENCODINGS = {
 
 def write_tar_cache(path, store, *, encoding="raw", container="wds"):
     """A cache of `store`'s frames at `path`, without `index.npy`, which plain webdataset does not read."""
+    folder = path / generation_folder(FINGERPRINT)
     first_ids = np.cumsum([0, *store.shard_sizes])
     shards = [
         _write_shard(
-            path / shard_name(container, shard_id),
+            folder / shard_name(container, shard_id),
             shard_name(container, shard_id),
             store,
             range(first_ids[shard_id], first_ids[shard_id + 1]),
@@ -48,24 +51,23 @@ def write_tar_cache(path, store, *, encoding="raw", container="wds"):
         findings=None,
         facts={},
     )
-    manifest = StoreManifest(
-        format=FORMAT_NAME,
-        format_version=FORMAT_VERSION,
+    no_index = FileEntry(name=INDEX_NAME, num_bytes=0, sha256="0" * 64)
+    generation = Generation(
         container=container,
         frame_shape=store.frame_shape,
         encoding=ENCODINGS[encoding],
         layout="shuffled",
         seed=0,
         num_frames=len(store),
+        num_videos=1,
         config={},
         library_versions={},
         fidelity=None,
         shards=shards,
-        files=[],
-        videos=[video],
-        fingerprint="0" * 64,
+        files=[no_index, write_videos(folder, [video])],
+        fingerprint=FINGERPRINT,
     )
-    (path / "manifest.json").write_bytes(encode_manifest(manifest))
+    write_tree(path, generation)
     return path
 
 

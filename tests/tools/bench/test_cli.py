@@ -27,6 +27,7 @@ from frame_cache_tools.bench.measure.slices import Slice
 from frame_cache_tools.bench.prepare import row_names
 
 import frame_store
+from tests.support.caches.tree import FIRST_MANIFEST
 from tests.support.commands import SMALL, run
 
 TINY = ("--rounds", "2", "--seconds", "0.02", "--batch-size", "8", "--cache-frames", "60", "--copies", "5")
@@ -222,7 +223,7 @@ def test_a_kept_folder_is_used_again(simple_folder, tmp_path, in_this_process, m
     assert first == second
     assert first[0]["build_seconds"] > 0
     (cached,) = work.glob("cache_zarr_raw_????????")
-    assert (cached / "manifest.json").exists()
+    assert (cached / FIRST_MANIFEST).exists()
     assert not list(work.glob("*.npy"))
 
 

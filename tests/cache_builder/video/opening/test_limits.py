@@ -157,7 +157,7 @@ def test_a_unit_that_hangs_costs_itself(folder_with_a_slow_video, tmp_path, monk
         "--videos", folder_with_a_slow_video, "--out", tmp_path / "cache", *SMALL, "--on-error", "skip"
     )
     assert result.exit_code == EXIT_NOT_WHOLE, result.stderr
-    videos = frame_store.open_store(tmp_path / "cache").manifest.videos
+    videos = frame_store.open_store(tmp_path / "cache").video_entries
     assert [video.verdict for video in videos] == ["whole", "damaged", "whole"]
     assert "packets 0 to 7: the decoder process took longer than 0.3 s, twice" in videos[1].reason
 

@@ -12,6 +12,7 @@ from loader.bias.webdataset.report import WebDatasetSpec, webdataset_report
 from loader.errors import SamplingError
 from tests.support.caches.array_store import ArrayStore
 from tests.support.caches.tar_cache import write_tar_cache
+from tests.support.caches.tree import generation_folder
 
 SHARDS, FRAMES, BATCH = 12, 40, 16
 EPOCHS = 120
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 def urls(tmp_path_factory):
     path = tmp_path_factory.mktemp("plain") / "cache"
     write_tar_cache(path, ArrayStore([FRAMES] * SHARDS))
-    return [str(shard) for shard in sorted((path / "shards").iterdir())]
+    return [str(shard) for shard in sorted((generation_folder(path) / "shards").iterdir())]
 
 
 @pytest.fixture(scope="module")

@@ -106,7 +106,8 @@ def take(pixels):
 def fancy(folder):
     import zarr
 
-    frames, rng = zarr.open_group(f"{folder}/zarr/frames.zarr", mode="r")["frames"], np.random.default_rng(0)
+    (path,) = Path(folder, "zarr").glob("gen-*/frames.zarr")
+    frames, rng = zarr.open_group(path, mode="r")["frames"], np.random.default_rng(0)
     while True:
         yield frames.oindex[np.sort(rng.choice(frames.shape[0], BATCH_SIZE, replace=False))]
 
