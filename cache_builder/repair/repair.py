@@ -138,6 +138,7 @@ class _Repair:
         self._entries = videos_of(tree, report=workspace.report, broken=self._broken_names)
         self._source_order = SourceOrderRepair(
             cache=workspace.output,
+            folder=tree.folder,
             entries=self._entries,
             broken=broken,
             is_shuffled=generation.layout == "shuffled",

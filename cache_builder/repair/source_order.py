@@ -28,7 +28,8 @@ class SourceOrderRepair:
     """Makes the broken files of source order of a generation again."""
 
     cache: Path
-    """For messages."""
+    folder: str
+    """Of the generation, inside the cache. Both are for messages."""
     entries: Sequence[VideoEntry]
     """The table of videos."""
     broken: Sequence[FileEntry]
@@ -65,8 +66,8 @@ class SourceOrderRepair:
         if needed and self.videos is None:
             others = f" and {counted(len(needed) - 1, 'other')}" if needed[1:] else ""
             raise RepairError(
-                f"{self.cache}: only the videos can give {SOURCE_PTS_NAME} again, as it has the times of frames that "
-                f"are not stored, of {self.entries[needed[0]].path}{others}; give what it was built from: "
+                f"{self.cache}: only the videos can give {self.folder}/{SOURCE_PTS_NAME} again, as it has the times of "
+                f"frames that are not stored, of {self.entries[needed[0]].path}{others}; give what it was built from: "
                 "{--videos DIR}"
             )
 

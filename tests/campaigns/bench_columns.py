@@ -11,24 +11,6 @@ Memory: the columns of `--rows` rows and of ten times as many are mapped and gat
 private memory is printed.
 """
 
-import argparse
-import resource
-import statistics
-import tempfile
-import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-
-import numpy as np
-
-from cache_builder import add_columns
-from frame_store import CacheStore, open_store
-from frame_store.columns import Column, ColumnPart, Columns, MappedArray
-from loader import FrameLoader
-from loader.columns import ColumnGatherer
-from loader.windows import Windows
-from tests.support.caches.raw_cache import write_raw_cache
-
 BATCH_SIZE = 128
 COLUMNS = ("action", "count", "task")
 CASES = {

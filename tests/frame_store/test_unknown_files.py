@@ -32,7 +32,7 @@ from tests.support.caches.cache_mutations import (
     resign,
     resign_manifest,
 )
-from tests.support.caches.golden_stores import GOLDEN_ENCODINGS
+from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, STRIDED
 from tests.support.caches.tree import FIRST_MANIFEST, generation_folder
 
 TAR = [name for name, (container, _) in GOLDEN_ENCODINGS.items() if container == "wds"]
@@ -177,9 +177,9 @@ class TestJsonFiles:
             (lambda m: m["shards"][0].update(num_bytes=2**63), f"num_bytes is {2**63}"),
             (lambda m: m["shards"][0].update(num_bytes=10**40), "num_bytes is 1000"),
             (lambda m: m.update(shards=[], num_frames=0), "there are no shards"),
-            (lambda m: m["files"].append(m["files"][0]), "index.npy is listed twice"),
+            (lambda m: m["files"].append(m["files"][0]), "first_row.npy is listed twice"),
             (lambda m: m["files"][0].update(name="generation.json"), "or is the file that lists it"),
-            (lambda m: m["files"].pop(0), "index.npy is not among the files"),
+            (lambda m: m["files"].pop(2), "index.npy is not among the files"),
             (lambda m: m["files"].pop(), "videos.jsonl is not among the files"),
             (lambda m: m.update(fingerprint="0" * 63), "fingerprint must be 64 hex digits"),
             (
@@ -369,7 +369,8 @@ def test_spoilt_caches_raise_only_documented_errors(golden_caches, tmp_path, see
     with_loader = seed % 10 == 0
     if with_loader:
         pytest.importorskip("torch")
-    name = list(GOLDEN_ENCODINGS)[seed % len(GOLDEN_ENCODINGS)]
+    names = [*GOLDEN_ENCODINGS, STRIDED]
+    name = names[seed % len(names)]
     cache = shutil.copytree(golden_caches / name, tmp_path / "cache")
     Mutator(seed).spoil(cache)
     OPENED.clear()

@@ -133,7 +133,8 @@ def test_a_table_of_videos_that_lies_with_right_hashes_is_found(golden_cache_of,
     edit_videos(
         cache,
         lambda videos: [
-            video.update(num_frames_stored=count) for video, count in zip(videos, (4, 6), strict=True)
+            video.update(num_frames_stored=count, num_frames_decoded=6)
+            for video, count in zip(videos, (4, 6), strict=True)
         ],
     )
     assert problems_inside(cache) == [

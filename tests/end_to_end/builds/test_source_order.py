@@ -186,7 +186,7 @@ def test_times_of_frames_that_are_not_stored_need_the_videos(cache_of, sample_fo
     spoilt = digests(cache)
     result = repaired(cache)
     assert result.exit_code == EXIT_NOT_WHOLE
-    assert "only the videos can give source_pts.npy again" in result.stderr
+    assert f"only the videos can give {path.parent.name}/source_pts.npy again" in result.stderr
     assert f"of {open_store(cache).videos[0].path} and " in result.stderr
     assert digests(cache) == spoilt
     result = repaired(cache, sample_folder.path)

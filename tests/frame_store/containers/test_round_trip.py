@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import frame_store
 from frame_store.errors import FrameIdError, StoreDamagedError
-from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
+from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, STRIDED, golden_frames, write_store
 from tests.support.caches.tree import generation_folder
 
 DATA = Path(__file__).parents[2] / "data"
@@ -132,6 +132,22 @@ def test_golden_store_of_version_1_is_still_read(name):
     else:
         assert np.abs(frames.astype(int) - FRAMES).max() <= JPEG_TOLERANCE
     assert not frames[3].any()
+
+
+def test_the_golden_store_with_every_file_of_source_order_is_still_read():
+    store = frame_store.open_store(DATA / f"store-v1-{STRIDED}")
+    assert [store.ids_of_video(video_id).tolist() for video_id in (0, 1)] == [
+        [9, 8, 7, 6, 5],
+        [4, 3, 2, 1, 0],
+    ]
+    order = store.source_order
+    assert order.first_row.tolist() == [0, 13, 26]
+    assert order.source_frames is not None
+    assert order.source_frames.tolist() == [0, 3, 6, 9, 12] * 2
+    assert order.source_pts is not None
+    np.testing.assert_allclose(order.source_pts[:13], np.arange(13) / 25)
+    assert np.isnan(order.source_pts[13:]).all()
+    np.testing.assert_array_equal(store[:], FRAMES)
 
 
 @pytest.mark.parametrize("name", LOSSLESS)

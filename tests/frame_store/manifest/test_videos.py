@@ -87,6 +87,14 @@ def test_every_flipped_bit_is_damage(cache, table):
         (lambda videos: videos[0].update(num_frames_stored=-1), "line 1: num_frames_stored is -1"),
         (
             lambda videos: videos[1].update(num_frames_stored=6),
+            "line 2: num_frames_stored is 6, num_frames_decoded is 5",
+        ),
+        (
+            lambda videos: videos[1].update(num_frames_decoded=2**32 + 1),
+            "line 2: num_frames_stored is 5, num_frames_decoded is 4294967297",
+        ),
+        (
+            lambda videos: videos[1].update(num_frames_stored=6, num_frames_decoded=6),
             "its videos hold 11 frames, generation.json has 10",
         ),
         (lambda videos: videos[1].update(surprise=1), "line 2: Object contains unknown field `surprise`"),

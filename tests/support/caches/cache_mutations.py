@@ -16,7 +16,7 @@ import frame_store
 from frame_store.errors import FrameIdError, StoreError
 from frame_store.index import INDEX_DTYPE
 from frame_store.verify import verify_store
-from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
+from tests.support.caches.golden_stores import write_golden_stores
 from tests.support.caches.tree import FIRST_MANIFEST, generation_folder
 
 ODD_NUMBERS = (
@@ -55,8 +55,7 @@ ODD_VALUES = (
 
 
 def write_golden_caches(folder):
-    for name, (container, encoding) in GOLDEN_ENCODINGS.items():
-        write_store(folder / name, container, encoding, golden_frames())
+    write_golden_stores(folder)
     return sorted(folder.iterdir())
 
 
@@ -303,6 +302,21 @@ def _read(store):
                 read(ids)
             except (StoreError, FrameIdError) as error:
                 yield read.__name__, str(error)
+
+    for video_id in range(min(store.generation.num_videos, 3)):
+        try:
+            ids = store.ids_of_video(video_id)
+            assert ((ids >= 0) & (ids < len(store))).all()
+            order, video_ids = store.source_order, np.full(len(ids), video_id)
+            places = np.arange(*order.first_stored[video_id : video_id + 2])
+            frames = order.frames_at(places, video_ids)
+            order.source_pts[order.rows_of(video_ids, frames)]
+        except StoreError as error:
+            yield f"ids of video {video_id}", str(error)
+    try:
+        list(store.videos)
+    except StoreError as error:
+        yield "videos", str(error)
 
 
 def _load(store):

@@ -7,6 +7,7 @@ lie in `tests/data/`. Golden stores are never edited: a new format version adds 
 import hashlib
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ from frame_store.codec import crc32c, make_codec
 from frame_store.containers.shards import FrameRecord, ShardFile, ShardWriter
 from frame_store.containers.tar import TarShardWriter
 from frame_store.containers.zarr import ZarrShardWriter, write_zarr_metadata
-from frame_store.manifest import Encoding, Generation, ShardEntry, VideoEntry, describe_files
+from frame_store.manifest import Encoding, Generation, Layout, ShardEntry, VideoEntry, describe_files
 from frame_store.names import (
     FORMAT_VERSION,
     INDEX_DTYPE,
@@ -26,6 +27,7 @@ from frame_store.names import (
     generation_folder,
     shard_name,
 )
+from frame_store.source_files import order_of_index, write_source_order
 from tests.support.caches.tree import write_tree, write_videos
 
 FRAMES_PER_SHARD: Final = 4
@@ -35,6 +37,9 @@ GOLDEN_ENCODINGS: Final[dict[str, tuple[Container, Encoding]]] = {
     "zarr-raw": ("zarr", Encoding(name="raw")),
     "zarr-zstd": ("zarr", Encoding(name="zstd", level=3)),
 }
+
+STRIDED: Final = "wds-raw-strided"
+"""A shuffled store of every third frame of its videos, which has every file of source order."""
 
 
 def golden_frames() -> npt.NDArray[np.uint8]:
@@ -53,8 +58,13 @@ def write_store(
     frames: npt.NDArray[np.uint8],
     *,
     frames_per_shard: int = FRAMES_PER_SHARD,
+    layout: Layout = "video",
+    stride: int = 1,
 ) -> Generation:
-    """A complete store of `frames` (N, H, W, 3), with rows of two videos, the second without timestamps."""
+    """A complete store of `frames` (N, H, W, 3), with rows of two videos, the second without timestamps.
+
+    The shuffled layout has them from the last to the first.
+    """
     num_frames, frame_shape = len(frames), frames.shape[1:]
     num_in_first = (num_frames + 1) // 2
     video_paths = ["first.mp4", "more/second ü.h264"]
@@ -63,8 +73,10 @@ def write_store(
     folder = path / generation_folder(fingerprint)
     index = np.zeros(num_frames, INDEX_DTYPE)
     index["video_id"] = np.arange(num_frames) >= num_in_first
-    index["frame_in_video"] = np.arange(num_frames) - num_in_first * index["video_id"]
+    index["frame_in_video"] = (np.arange(num_frames) - num_in_first * index["video_id"]) * stride
     index["pts_seconds"] = np.where(index["video_id"] == 0, index["frame_in_video"] / 25, math.nan)
+    if layout == "shuffled":
+        index = index[::-1].copy()
     index["shard_id"] = np.arange(num_frames) // frames_per_shard
     index["slot"] = np.arange(num_frames) % frames_per_shard
     shards = []
@@ -97,7 +109,11 @@ def write_store(
         )
     np.save(folder / INDEX_NAME, index, allow_pickle=False)
     num_in_videos = (num_in_first, num_frames - num_in_first)
-    write_videos(folder, map(made_up_video, video_paths, num_in_videos))
+    num_decoded = [(count - 1) * stride + 1 for count in num_in_videos]
+    write_videos(folder, map(made_up_video, video_paths, num_in_videos, num_decoded))
+    times = np.concatenate([np.arange(num_decoded[0]) / 25, np.full(num_decoded[1], math.nan)])
+    order = replace(order_of_index(index, num_decoded=num_decoded), source_pts=times)
+    write_source_order(folder, order, is_shuffled=layout == "shuffled")
     if container == "zarr":
         write_zarr_metadata(
             folder, index=index, frame_shape=frame_shape, frames_per_shard=frames_per_shard, encoding=encoding
@@ -106,7 +122,7 @@ def write_store(
         container=container,
         frame_shape=frame_shape,
         encoding=encoding,
-        layout="video",
+        layout=layout,
         seed=0,
         num_frames=num_frames,
         num_videos=len(video_paths),
@@ -120,8 +136,19 @@ def write_store(
     return write_tree(path, generation)
 
 
-def made_up_video(path: str, num_frames: int) -> VideoEntry:
-    """The entry of a whole video that does not exist."""
+def write_golden_stores(folder: Path, *, prefix: str = "") -> None:
+    """Write every golden store below `folder`, under its name after `prefix`."""
+    for name, (container, encoding) in GOLDEN_ENCODINGS.items():
+        write_store(folder / f"{prefix}{name}", container, encoding, golden_frames())
+    container, encoding = GOLDEN_ENCODINGS["wds-raw"]
+    write_store(
+        folder / f"{prefix}{STRIDED}", container, encoding, golden_frames(), layout="shuffled", stride=3
+    )
+
+
+def made_up_video(path: str, num_frames: int, num_decoded: int | None = None) -> VideoEntry:
+    """The entry of a whole video that does not exist; all its frames are stored unless more were decoded."""
+    num_decoded = num_frames if num_decoded is None else num_decoded
     return VideoEntry(
         path=path,
         verdict="whole",
@@ -130,8 +157,8 @@ def made_up_video(path: str, num_frames: int) -> VideoEntry:
         num_bytes=None,
         sha256=None,
         num_frames_in_header=None,
-        num_packets=num_frames,
-        num_frames_decoded=num_frames,
+        num_packets=num_decoded,
+        num_frames_decoded=num_decoded,
         num_frames_stored=num_frames,
         num_frames_corrupt=0,
         num_decoder_errors=0,
@@ -144,9 +171,7 @@ def made_up_video(path: str, num_frames: int) -> VideoEntry:
 
 def main() -> None:
     """Write every golden store below the folder named on the command line."""
-    target = Path(sys.argv[1])
-    for name, (container, encoding) in GOLDEN_ENCODINGS.items():
-        write_store(target / f"store-v{FORMAT_VERSION}-{name}", container, encoding, golden_frames())
+    write_golden_stores(Path(sys.argv[1]), prefix=f"store-v{FORMAT_VERSION}-")
 
 
 if __name__ == "__main__":
