@@ -1,28 +1,44 @@
 """`build_cache`: the command `cache-build` as a Python function, with its flags as keywords."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from cache_builder.build import BuildReport, default_output, run_build
+from cache_builder.build import BuildEstimate, BuildReport, run_build
+from cache_builder.build import estimate_build as run_dry
 from cache_builder.columns import add_columns, read_tables
 from cache_builder.errors import ConfigError
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.setting_names import NamesSettings, SettingError, as_key_of, as_keyword
-from cache_builder.settings import SETTINGS, DeviceName, ErrorPolicy, checked_settings, read_settings, resolve
+from cache_builder.settings import (
+    SETTINGS,
+    BuildConfig,
+    DeviceName,
+    ErrorPolicy,
+    RunOptions,
+    checked_settings,
+    read_settings,
+    resolve,
+)
+from cache_builder.sources import Sources, default_output
 from cache_builder.video.picture import Resize
 from frame_store.manifest import ChromaSubsampling, EncodingName, Layout
 from frame_store.names import Container
 from frame_store.shared import flag, user_path
-from frame_store.tables import Missing, TableLike
+from frame_store.tables import Missing, Table, TableLike
+
+_Made = TypeVar("_Made")
 
 
 def build_cache(
-    videos: Path | str,
+    videos: Path | str | Sequence[Path | str],
     out: Path | str | None = None,
     *,
+    include: str | Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
+    limit: int | None = None,
     format: Container | None = None,  # noqa: A002 - the flag's name
     encoding: EncodingName | None = None,
     quality: int | None = None,
@@ -45,14 +61,17 @@ def build_cache(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> BuildReport:
-    """Decode every video of a folder into a cache, for `frame_store.open_store`.
+    """Decode every video of a folder, or of other sources, into a cache, for `frame_store.open_store`.
 
     The same call resumes a build that was interrupted; a finished cache is left untouched. Worker processes decode;
     they do not import the caller's script.
 
     Args:
-        videos: The folder, searched with its subfolders, or one video.
-        out: Path of the cache; None for `DIR.cache` beside the folder.
+        videos: The folder, searched with its subfolders, one video, a text file that lists videos, or several of these.
+        out: Path of the cache; None for `DIR.cache` beside the folder. Several sources need it.
+        include: Pattern or patterns for paths, such as `day1/*.mp4`; a video is taken if one matches. Empty: all are.
+        exclude: Pattern or patterns for paths; a video is left out if one matches.
+        limit: The most videos taken, the first ones; None for all.
         format: `wds` (WebDataset tar) or `zarr`. None means the default, for this and the next settings: `wds`.
         encoding: `jpeg` or `raw` for `wds`, `raw` or `zstd` for `zarr`; None for `jpeg`, with `zarr` for `zstd`.
         quality: JPEG quality, 1 to 100; None for 95.
@@ -80,9 +99,10 @@ def build_cache(
         The report: counts, and a verdict per video. `not_whole` lists the videos that `skip` did not store whole.
 
     Raises:
-        InputFolderError: no such folder or video, no video in it.
+        InputFolderError: a source does not exist or holds no video, or two have one base name.
         ConfigError: a setting of a wrong type or out of its range, settings that contradict each other, an unreadable
-            `config`, `device="cuda"` without a usable GPU, or no possible place for `out`.
+            `config`, `device="cuda"` without a usable GPU, no possible place for `out`, one
+            file in two sources, or `include` and `exclude` that leave no video.
         ValueError: an empty path.
         ColumnsError: a table cannot be read (nothing was built), or it does not fit the videos (the cache is complete
             without these columns).
@@ -92,45 +112,111 @@ def build_cache(
         MachineError: disk full, I/O error. The same call resumes.
     """
     arguments = locals()  # first: of the arguments alone
-    values = {name: _as_for_flag(name, arguments[name]) for name in SETTINGS}
+    overwrite = flag("overwrite", overwrite, error=ConfigError)
+    if columns is None:
+        return _with_settings_named(run_build, arguments, overwrite=overwrite)
+    return _with_settings_named(
+        _build_with_columns,
+        arguments,
+        overwrite=overwrite,
+        tables=read_tables(columns),
+        missing=columns_missing,
+        tolerance_seconds=columns_tolerance,
+    )
+
+
+def _build_with_columns(
+    sources: Sources,
+    output: Path,
+    config: BuildConfig,
+    options: RunOptions,
+    *,
+    tables: Sequence[Table],
+    missing: Missing,
+    tolerance_seconds: float | None,
+    overwrite: bool,
+    progress: Progress | None,
+) -> BuildReport:
+    progress = progress or NoProgress()
+    report = run_build(sources, output, config, options, overwrite=overwrite, progress=progress)
+    added = add_columns(
+        output,
+        tables,
+        missing=missing,
+        tolerance_seconds=tolerance_seconds,
+        on_error=options.on_error,
+        progress=progress,
+    )
+    for line in [*added.problems, *added.notes]:
+        progress.note(line)
+    return report
+
+
+def estimate_build(
+    videos: Path | str | Sequence[Path | str],
+    out: Path | str | None = None,
+    *,
+    include: str | Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
+    limit: int | None = None,
+    config: Path | str | None = None,
+    progress: Progress | None = None,
+    **settings: Any,  # noqa: ANN401 - the settings of `build_cache`, checked as there
+) -> BuildEstimate:
+    """What `build_cache` with the same arguments would give and take: frames, bytes, disk space and seconds.
+
+    Every video is scanned, and parts of some are decoded for some 10 seconds. Nothing is written but a temporary
+    folder, which is removed. Videos that are not whole are counted as `on_error="skip"` stores them.
+
+    The arguments mean what they mean for `build_cache`; `settings` are its other keywords except for `overwrite`.
+
+    Returns:
+        The estimate. `problems` has a line for each video that is not whole by its packets.
+
+    Raises:
+        InputFolderError, ConfigError, ValueError, OutputError: As `build_cache`.
+        TypeError: a keyword that `build_cache` does not have.
+        VideosNotWholeError: `device` is `cuda`, and the GPU does not decode every video.
+        MachineError: disk full, I/O error.
+    """
+    unknown = settings.keys() - SETTINGS.keys()
+    if unknown:
+        raise TypeError(f"estimate_build() got an unexpected keyword argument {min(unknown)!r}")
+    arguments = {
+        "videos": videos,
+        "out": out,
+        "include": include,
+        "exclude": exclude,
+        "limit": limit,
+        "config": config,
+        "progress": progress,
+        **settings,
+    }
+    return _with_settings_named(run_dry, arguments)
+
+
+def _with_settings_named(run: Callable[..., _Made], arguments: Mapping[str, Any], **more: object) -> _Made:
+    """Call `run` with what the arguments of a function mean; its errors name a setting as the caller gave it."""
     keys_of_file: Collection[str] = ()
+    config = arguments["config"]
     try:
-        settings = checked_settings(values)
+        settings = checked_settings({name: _as_for_flag(name, arguments.get(name)) for name in SETTINGS})
         if config is not None:
             of_file = read_settings(user_path(config))
             keys_of_file = of_file.given().keys() - settings.given().keys()
             settings = of_file.overridden_by(settings)
-        source = user_path(videos)
-        output = default_output(source) if out is None else user_path(out)
-        tables = None if columns is None else read_tables(columns)
-        build_config, options = resolve(settings)
-        report = run_build(
-            source,
-            output,
-            build_config,
-            options,
-            overwrite=flag("overwrite", overwrite, error=ConfigError),
-            progress=progress,
+        sources = Sources.of(
+            arguments["videos"], **{name: arguments[name] for name in ("include", "exclude", "limit")}
         )
-        if tables is not None:
-            progress = progress or NoProgress()
-            added = add_columns(
-                output,
-                tables,
-                missing=columns_missing,
-                tolerance_seconds=columns_tolerance,
-                on_error=options.on_error,
-                progress=progress,
-            )
-            for line in [*added.problems, *added.notes]:
-                progress.note(line)
+        out = arguments["out"]
+        output = default_output(sources) if out is None else user_path(out)
+        return run(sources, output, *resolve(settings), progress=arguments["progress"], **more)
     except SettingError as error:
         raise ConfigError(error.marked_text) from error
     except NamesSettings as error:
         if keys_of_file:
             error.args = (error.text(as_key_of(Path(str(config)), keys_of_file, else_as=as_keyword)),)
         raise
-    return report
 
 
 def _as_for_flag(name: str, value: Any) -> Any:  # noqa: ANN401 - of any type until it is checked

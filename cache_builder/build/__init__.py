@@ -1,7 +1,17 @@
 """A build, from a folder of videos to a published cache and its report."""
 
 from cache_builder.build.changes import changes_since
-from cache_builder.build.pipeline import default_output, run_build
+from cache_builder.build.dry_run import estimate_build
+from cache_builder.build.estimate import BuildEstimate, SampleSize
+from cache_builder.build.pipeline import run_build
 from cache_builder.build.report import BuildReport, report_text
 
-__all__ = ["BuildReport", "changes_since", "default_output", "report_text", "run_build"]
+__all__ = [
+    "BuildEstimate",
+    "BuildReport",
+    "SampleSize",
+    "changes_since",
+    "estimate_build",
+    "report_text",
+    "run_build",
+]

@@ -5,26 +5,27 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from cache_builder.discover import SourceVideo, discover_videos
+from cache_builder.sources import Sources, SourceVideo, discover_videos
 from cache_builder.stages import list_changes
 from cache_builder.video.opening import hash_file
 from frame_store.manifest import VideoEntry
-from frame_store.shared import raise_if_out_of_files, user_path
+from frame_store.shared import raise_if_out_of_files
 
 
-def changes_since(entries: Sequence[VideoEntry], videos: Path) -> list[str]:
-    """`list_changes` from a cache, given by its table of videos, to the folder `videos` as it is now.
+def changes_since(entries: Sequence[VideoEntry], videos: Path | Sources) -> list[str]:
+    """`list_changes` from a cache, given by its table of videos, to the sources `videos` as they are now.
 
     Files are read and hashed; nothing is decoded.
     A video that was unreadable when the cache was made has no hash in it, and counts as unchanged while it exists.
 
     Raises:
-        InputFolderError: no such folder, no video in it.
+        InputFolderError: a source does not exist or holds no video; see `look_into`.
+        ConfigError: two sources hold one file.
         OSError: no more files can be opened.
     """
     then = {video.path: video for video in entries}
     now: dict[str, str | None] = {}
-    for video in discover_videos(user_path(videos)):
+    for video in discover_videos(videos):
         entry = then.get(video.relative_path)
         # A new video is listed without its hash, and so is one whose length has changed.
         is_hashed = entry is not None and entry.sha256 is not None

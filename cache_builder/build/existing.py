@@ -48,6 +48,8 @@ class ExistingCache:
         for path in sorted(on_device_there.symmetric_difference(on_device)):
             before, now = ("a GPU", "the CPU") if path in on_device_there else ("the CPU", "a GPU")
             lines.append(f"video {path}: decoded by {before} there, by {now} now ({{--device}})")
+        if [*videos] != [*found] and not lines:
+            lines.append("the videos come in another order there")
         return lines or ["videos that were and are unreadable, now for another reason"]
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import msgspec
 
-from cache_builder.discover import SourceVideo
 from cache_builder.errors import VideoChangedError, VideoError
 from cache_builder.findings import DecodedVideo
 from cache_builder.folder_scan import ScanPool, scan_videos
 from cache_builder.gpu import DecoderChoice
 from cache_builder.settings import BuildConfig
+from cache_builder.sources import SourceVideo
 from cache_builder.video.scan import VideoScan
 
 
@@ -43,6 +43,13 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
             for video, scan in zip(self.videos, self.scans, strict=True)
         }
 
+    def order_identity(self) -> dict[str, str]:
+        """The part of a cache's identity that the order of the videos is: empty where they are sorted by path."""
+        paths = [video.relative_path for video in self.videos]
+        if paths == sorted(paths):
+            return {}
+        return {"order of the videos": hashlib.sha256(msgspec.json.encode(paths)).hexdigest()}
+
 
 def read_inputs(
     videos: list[SourceVideo],
@@ -57,9 +64,14 @@ def read_inputs(
 
 
 def fingerprint(inputs: Inputs, config: BuildConfig, decoders: DecoderChoice) -> str:
-    """SHA-256 over the videos' paths and contents, the resolved configuration and the list of videos a GPU decodes.
+    """SHA-256 over the videos' paths, contents and order, the configuration and the list of videos a GPU decodes.
 
     Equal fingerprints, library versions and machine give equal caches.
     """
-    identity = {"config": config.to_builtins(), "videos": inputs.identity(), **decoders.identity()}
+    identity = {
+        "config": config.to_builtins(),
+        "videos": inputs.identity(),
+        **inputs.order_identity(),
+        **decoders.identity(),
+    }
     return hashlib.sha256(msgspec.json.encode(identity, order="sorted")).hexdigest()

@@ -10,22 +10,20 @@ import msgspec
 
 from cache_builder.build.existing import ExistingCache, read_existing_cache
 from cache_builder.build.gather_stage import gather
-from cache_builder.build.inputs import Inputs, fingerprint, read_inputs
+from cache_builder.build.inputs import Inputs, fingerprint
+from cache_builder.build.preparation import chosen_decoders, foreseen_error, scan_inputs, usable_backend
 from cache_builder.build.report import BuildReport, make_report
-from cache_builder.discover import FolderContents, look_into, printable, source_path
 from cache_builder.errors import (
-    ConfigError,
     MachineError,
     OutputError,
     VideoChangedError,
-    VideoError,
     VideosNotWholeError,
 )
 from cache_builder.folder_scan import forget_scans
-from cache_builder.gpu import DecoderChoice, choose_backend, choose_decoders
-from cache_builder.plan import make_selection
+from cache_builder.gpu import DecoderChoice
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.settings import BuildConfig, RunOptions
+from cache_builder.sources import SourceContents, Sources, look_into, printable
 from cache_builder.stages import (
     DecodeStage,
     Workspace,
@@ -33,12 +31,10 @@ from cache_builder.stages import (
     resolved,
 )
 from cache_builder.video.decode import DecodeBackend
-from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import WorkerPool
-from frame_store.errors import CudaUnavailableError
 from frame_store.files import publish_folder, write_file
 from frame_store.manifest import EncodingName
-from frame_store.shared import counted, listed, user_path
+from frame_store.shared import listed
 
 _BYTES_PER_VALUE: Final[dict[EncodingName, tuple[float, float]]] = {
     "raw": (1.0, 1.0),
@@ -49,7 +45,7 @@ _BYTES_PER_VALUE: Final[dict[EncodingName, tuple[float, float]]] = {
 
 
 def run_build(
-    videos: Path,
+    sources: Path | Sources,
     output: Path,
     config: BuildConfig,
     options: RunOptions,
@@ -57,24 +53,25 @@ def run_build(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> BuildReport:
-    """Decode every video of the folder `videos`, or the one video that it is, into a cache at `output`.
+    """Decode every video of the sources into a cache at `output`.
 
     An interrupted build of the same inputs and configuration is resumed; a finished one is left untouched.
 
     Raises:
-        InputFolderError: no such folder or video, no video in it.
-        ConfigError: links to the output form a loop, or `device` is `cuda` and no GPU can be used.
+        InputFolderError: a source does not exist or holds no video; see `look_into`.
+        ConfigError: links to the output form a loop, `device` is `cuda` and no GPU can be used, two sources hold one
+            file, or the filter leaves no video or has a pattern that matches none.
         OutputError: the output is a file, holds something else or cannot be written; another build is writing it; or
             no build wrote the file that has the name of its report or scan cache.
         VideosNotWholeError: videos are not whole and the policy is `fail`, or no frame came of any.
         MachineError: disk full, I/O error. The same call resumes.
     """
-    videos, output = source_path(videos), resolved(output)
+    output = resolved(output)
     try:
         workspace = Workspace(output)
         # Searched first: no file of this build may count as one of the folder.
-        contents = look_into(videos, not_counted=workspace.own_places)
-        backend = _choose_backend(options, progress or NoProgress())
+        contents = look_into(sources, not_counted=workspace.own_places)
+        backend = usable_backend(options, progress or NoProgress())
         workspace.require_own_files()
         with workspace.locked(if_not_writable="give {--out} a place that can be written"):
             return _Build(
@@ -96,7 +93,7 @@ class _Build:
     def __init__(
         self,
         *,
-        contents: FolderContents,
+        contents: SourceContents,
         workspace: Workspace,
         config: BuildConfig,
         options: RunOptions,
@@ -122,7 +119,9 @@ class _Build:
         existing = self._existing_cache()
         started = time.monotonic()
         inputs = self._scan()
-        decoders = self._choose_decoders(inputs)
+        decoders = chosen_decoders(
+            inputs, backend=self._backend, options=self._options, progress=self._progress
+        )
         seconds_scan = time.monotonic() - started
         identity = self._identity(inputs, decoders)
         digest = fingerprint(inputs, self._config, decoders)
@@ -219,31 +218,8 @@ class _Build:
         return read_existing_cache(output)
 
     def _scan(self) -> Inputs:
-        num_scanned = 0
-
-        def advance(done: int, total: int) -> None:
-            nonlocal num_scanned
-            if num_scanned == 0:
-                self._progress.start("scan", total, "videos")
-            self._progress.advance(done - num_scanned)
-            num_scanned = done
-
-        return read_inputs(
-            self._videos,
-            scan_cache=self._workspace.scan_cache,
-            pool=self._pool,
-            progress=advance,
-        )
-
-    def _choose_decoders(self, inputs: Inputs) -> DecoderChoice:
-        """Find out which videos the GPU decodes, if one was asked for."""
-        return choose_decoders(
-            self._backend,
-            paths=[video.path for video in self._videos],
-            scans=inputs.scans,
-            falls_back=self._options.device == "auto",
-            workers=self._options.workers,
-            notify=self._progress.note,
+        return scan_inputs(
+            self._videos, scan_cache=self._workspace.scan_cache, pool=self._pool, progress=self._progress
         )
 
     def _identity(self, inputs: Inputs, decoders: DecoderChoice) -> dict[str, Any]:
@@ -251,6 +227,7 @@ class _Build:
             "config": self._config.to_builtins(),
             "library_versions": library_versions(decoders),
             "videos": inputs.identity(),
+            **inputs.order_identity(),
             **decoders.identity(),
         }
 
@@ -270,26 +247,10 @@ class _Build:
 
     def _refuse_unless_storable(self, inputs: Inputs) -> None:
         """Refuse all videos at once whose scan alone shows that they are damaged or cannot be stored."""
-        errors = [self._foreseen_error(scan) for scan in inputs.scans]
+        errors = [foreseen_error(scan, self._config) for scan in inputs.scans]
         problems = [str(error) for error in errors if error is not None]
         if problems:
             raise VideosNotWholeError(problems)
-
-    def _foreseen_error(self, scan: VideoScan | VideoError) -> VideoError | None:
-        if isinstance(scan, VideoError):
-            return scan
-        if scan.damage_texts:
-            return VideoError(scan.facts.path, "; ".join(scan.damage_texts))
-        num_corrupt = int(scan.packets.is_corrupt.sum())
-        if num_corrupt:
-            return VideoError(
-                scan.facts.path, f"{counted(num_corrupt, 'packet')} flagged corrupt by the demuxer"
-            )
-        try:
-            make_selection(self._config, scan)
-        except VideoError as error:
-            return error
-        return None
 
     def _require_space(self, inputs: Inputs) -> None:
         """Refuse a build that cannot fit on the disk, and note that it may not fit: spill and cache exist together.
@@ -316,32 +277,9 @@ class _Build:
             )
 
 
-def _choose_backend(options: RunOptions, progress: Progress) -> DecodeBackend:
-    try:
-        return choose_backend(options.device, notify=progress.note)
-    except CudaUnavailableError as error:
-        raise ConfigError(f"{{--device cuda}}: {error}; {{--device auto}} decodes on the CPU") from error
-
-
 def _size_text(num_bytes: float) -> str:
     return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"
 
 
 def _folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def default_output(videos: Path) -> Path:
-    """`DIR.cache` beside the folder of videos, or `FILE.cache` beside the one video.
-
-    Raises:
-        InputFolderError: nothing is there.
-        ConfigError: the folder has no name (the root of the file system).
-    """
-    source = source_path(videos)
-    named = user_path(videos)
-    if named.name not in {"", ".."}:  # the cache goes beside a link, not beside its target
-        source = Path(os.path.realpath(named.parent)) / named.name
-    if not source.name:
-        raise ConfigError(f"{source}: give {{--out}}, there is no place beside it")
-    return source.with_name(source.name + ".cache")

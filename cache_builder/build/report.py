@@ -4,8 +4,8 @@ from typing import Literal
 
 import msgspec
 
-from cache_builder.discover import PassedOver
 from cache_builder.findings import ON_DEVICE_COUNT, find_copies
+from cache_builder.sources import PassedOver
 from frame_store.manifest import Fidelity, Generation, VideoEntry
 from frame_store.shared import counted
 

@@ -1,20 +1,31 @@
 """The command `cache-build`: parse, build, print the report."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from cache_builder.build import default_output, report_text, run_build
+from cache_builder.build import estimate_build, report_text, run_build
 from cache_builder.cli.column_flags import ColumnsRequest, column_flags
+from cache_builder.cli.estimate_text import estimate_text
 from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, OneLineCommand, PathName, exit_codes, say
 from cache_builder.cli.shown_progress import ShownProgress, shown_progress
 from cache_builder.columns import report_lines
 from cache_builder.errors import ConfigError
-from cache_builder.setting_names import as_flag, as_key_of
-from cache_builder.settings import SETTINGS, BuildSettings, Setting, default_text, read_settings, resolve
+from cache_builder.setting_names import SettingError, as_flag, as_key_of
+from cache_builder.settings import (
+    SETTINGS,
+    BuildConfig,
+    BuildSettings,
+    RunOptions,
+    Setting,
+    default_text,
+    read_settings,
+    resolve,
+)
+from cache_builder.sources import Sources, default_output
 from frame_store import __version__
 from frame_store.tables import Missing
 
@@ -58,9 +69,25 @@ def _setting_flags(command: Command) -> Command:
     context_settings={"show_default": True, "max_content_width": 110},
 )
 @click.version_option(__version__)
-@click.argument("sources", metavar="DIR", nargs=-1, type=PathName(path_type=Path))
-@click.option("--videos", type=PathName(path_type=Path), help="The same as DIR.")
-@click.option("--out", type=PathName(path_type=Path), help="Where the cache goes.  [default: DIR.cache]")
+@click.argument("sources", metavar="SOURCE...", nargs=-1, type=PathName(path_type=Path))
+@click.option("--videos", multiple=True, type=PathName(path_type=Path), help="The same as SOURCE.")
+@click.option(
+    "--out",
+    type=PathName(path_type=Path),
+    help="Where the cache goes; several sources need it.  [default: SOURCE.cache]",
+)
+@click.option(
+    "--include",
+    metavar="GLOB",
+    multiple=True,
+    help="Take the videos alone whose paths match, such as 'day1/*.mp4' or '**/cam0/*'; may be given again.",
+)
+@click.option(
+    "--exclude", metavar="GLOB", multiple=True, help="Leave out videos whose paths match; may be given again."
+)
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(min=1), help="Take the first N of these videos alone."
+)
 @_setting_flags
 @column_flags
 @click.option(
@@ -69,40 +96,63 @@ def _setting_flags(command: Command) -> Command:
     help="TOML file of these settings, or the name of a preset; flags override it.",
 )
 @click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Build nothing: scan, decode a sample for some 10 s, and say how many frames, bytes and seconds it takes.",
+)
+@click.option(
     "--overwrite", is_flag=True, help="Replace a cache (or unfinished build) of other settings or videos."
 )
 def cache_build(
     *,
     sources: tuple[Path, ...],
-    videos: Path | None,
+    videos: tuple[Path, ...],
     out: Path | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    limit: int | None,
     columns: tuple[Path, ...],
     columns_missing: Missing | None,
     columns_tolerance: float | None,
     config: Path | None,
+    dry_run: bool,
     overwrite: bool,
     **flags: Any,  # noqa: ANN401 - click's values, checked by BuildSettings
 ) -> None:
-    """Decode every video of the folder DIR and its subfolders, or the one video DIR, into a sharded frame store.
+    """Decode every video of the sources into a sharded frame store.
 
-    A killed build is resumed by the same command; a finished one is left untouched.
+    A SOURCE is a folder, with its subfolders, a video, or a text file with the path of one video in each line. Paths
+    of several sources begin with the base name of their source. A killed build is resumed by the same command; a
+    finished one is left untouched.
     """
     with exit_codes() as codes, shown_progress() as progress:
         request = ColumnsRequest.of(
             columns, missing=columns_missing, tolerance_seconds=columns_tolerance
         )  # before anything is decoded
         settings = BuildSettings(**flags)
-        if request is not None and not sources and videos is None:
-            _add_columns(request, out, settings, progress=progress)
+        if request is not None and not (sources or videos):
+            of_a_build = {
+                "include": include,
+                "exclude": exclude,
+                "limit": limit,
+                "config": config,
+                "dry-run": dry_run,
+                "overwrite": overwrite,
+            }
+            others = [name for name, value in of_a_build.items() if value]
+            _add_columns(request, out, settings, others=others, progress=progress)
             return
-        source = _single_source(sources, videos)
+        chosen = _sources([*sources, *videos], include=include, exclude=exclude, limit=limit)
         if config is not None:
             of_file = read_settings(config)
             codes.spell = as_key_of(config, of_file.given().keys() - settings.given().keys(), else_as=as_flag)
             settings = of_file.overridden_by(settings)
-        output = out if out is not None else default_output(source)
+        output = out if out is not None else default_output(chosen)
         build_config, options = resolve(settings)
-        report = run_build(source, output, build_config, options, overwrite=overwrite, progress=progress)
+        if dry_run:
+            _estimate(chosen, output, build_config, options, progress=progress)
+            return
+        report = run_build(chosen, output, build_config, options, overwrite=overwrite, progress=progress)
         lines = [report_text(report)]
         is_whole = not report.not_whole
         if request is not None:
@@ -116,16 +166,20 @@ def cache_build(
 
 
 def _add_columns(
-    request: ColumnsRequest, out: Path | None, settings: BuildSettings, *, progress: ShownProgress
+    request: ColumnsRequest,
+    out: Path | None,
+    settings: BuildSettings,
+    *,
+    others: Sequence[str],
+    progress: ShownProgress,
 ) -> None:
-    """Columns for a complete cache, without its videos."""
+    """Columns for a complete cache, without its videos. `others` has flags that were given and need videos."""
     if out is None:
         raise ConfigError("{--columns} without videos is for a complete cache: give its path as {--out}")
-    others = sorted(settings.given().keys() - {"on_error"})
-    if others:
+    needless = [name.replace("_", "-") for name in sorted(settings.given().keys() - {"on_error"})] + [*others]
+    if needless:
         raise ConfigError(
-            f"{{--{others[0].replace('_', '-')}}} is for a build: give the videos, too, or {{--columns}} and "
-            "{--out} alone"
+            f"{{--{needless[0]}}} is for a build: give the videos, too, or {{--columns}} and {{--out}} alone"
         )
     report = request.add_to(out, on_error=settings.on_error or "fail", progress=progress)
     progress.close()
@@ -134,16 +188,24 @@ def _add_columns(
         sys.exit(EXIT_NOT_WHOLE)
 
 
-def _single_source(sources: tuple[Path, ...], videos: Path | None) -> Path:
-    given = [*sources, *([] if videos is None else [videos])]
-    if not given:
+def _estimate(
+    sources: Sources, output: Path, config: BuildConfig, options: RunOptions, *, progress: ShownProgress
+) -> None:
+    estimate = estimate_build(sources, output, config, options, progress=progress)
+    progress.close()
+    say(estimate_text(estimate, stops_at_problems=options.on_error == "fail"))
+    if estimate.problems:
+        sys.exit(EXIT_NOT_WHOLE)
+
+
+def _sources(
+    paths: Sequence[Path], *, include: Sequence[str], exclude: Sequence[str], limit: int | None
+) -> Sources:
+    if not paths:
         raise ConfigError(
-            "nothing to build from: give cache-build DIR, where DIR is a folder of videos, or one video"
+            "nothing to build from: give cache-build SOURCE, a folder of videos, a video, or a list of videos"
         )
-    if len(given) > 1:
-        listed = ", ".join(map(str, given))
-        raise ConfigError(
-            f"one cache is built from one DIR, and {len(given)} are given: {listed}; "
-            "build each by a command of its own, or put links to them into one folder"
-        )
-    return given[0]
+    try:
+        return Sources.of(paths, include=include, exclude=exclude, limit=limit)
+    except SettingError as error:
+        raise ConfigError(error.marked_text) from error

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -15,6 +16,9 @@ from frame_store.column_files import read_columns_record
 from frame_store.manifest import CacheTree, VideoEntry, read_tree
 from frame_store.shared import counted
 
+if TYPE_CHECKING:
+    from cache_builder.sources import Sources
+
 
 @click.command("cache-info", cls=OneLineCommand)
 @click.version_option(__version__)
@@ -25,19 +29,21 @@ from frame_store.shared import counted
 @click.option("--videos", "list_videos", is_flag=True, help="A table with a line for every video.")
 @click.option(
     "--against",
-    metavar="DIR",
+    metavar="SOURCE",
+    multiple=True,
     type=PathName(path_type=Path),
-    help="Compare with a folder of videos (or one) instead: name those that are new, changed or gone, and exit 1.",
+    help="Compare with what it was built from instead: name videos that are new, changed or gone, and exit 1. "
+    "May be given again.",
 )
-def cache_info(cache: Path, as_json: bool, list_videos: bool, against: Path | None) -> None:
+def cache_info(cache: Path, as_json: bool, list_videos: bool, against: tuple[Path, ...]) -> None:
     """Show what a cache holds and how it was made, without reading a frame."""
     with exit_codes():
-        from cache_builder.discover import printable
+        from cache_builder.sources import Sources, printable
 
         tree = read_tree(cache)
         entries = tree.read_videos()
-        if against is not None:
-            _say_changes(entries, against, as_json=as_json)
+        if against:
+            _say_changes(entries, Sources.of(against), as_json=as_json)
         elif as_json:
             stated = {
                 "manifest": tree.manifest,
@@ -61,15 +67,15 @@ def _columns(tree: CacheTree) -> list[ColumnSummary]:
     ]
 
 
-def _say_changes(entries: Sequence[VideoEntry], videos: Path, *, as_json: bool) -> None:
+def _say_changes(entries: Sequence[VideoEntry], sources: "Sources", *, as_json: bool) -> None:
     from cache_builder.build import changes_since
 
-    lines = changes_since(entries, videos)
+    lines = changes_since(entries, sources)
     if as_json:
         say(msgspec.json.encode({"changes": lines}).decode())
     else:
         unchanged = f"its {counted(len(entries), 'video')}, unchanged"
         summary = counted(len(lines), "difference") if lines else unchanged
-        say("\n".join([*lines, f"{videos}: {summary}"]))
+        say("\n".join([*lines, f"{sources.text}: {summary}"]))
     if lines:
         sys.exit(EXIT_NOT_WHOLE)

@@ -130,18 +130,18 @@ class _Stage:
         self._next_line = now + min(max(FIRST_LINE_SECONDS, seconds / 10), MOST_SECONDS)
         rate = self._rate(now)
         left = (
-            f", {_time_text((self._total - self._done) / rate)} left"
+            f", {time_text((self._total - self._done) / rate)} left"
             if rate and self._done < self._total
             else ""
         )
-        return f"{self._how_far()} after {_time_text(seconds)}{self._rate_text(rate)}{left}"
+        return f"{self._how_far()} after {time_text(seconds)}{self._rate_text(rate)}{left}"
 
     def last_line(self, *, now: float) -> str | None:
         """How the stage ended; None for a short one."""
         seconds = now - self._started
         if seconds < SECONDS_WORTH_AN_END:
             return None
-        return f"{self._how_far()} in {_time_text(seconds)}{self._rate_text(self._rate(now))}"
+        return f"{self._how_far()} in {time_text(seconds)}{self._rate_text(self._rate(now))}"
 
     def _how_far(self) -> str:
         share = f" ({100 * self._done // self._total}%)" if self._total else ""
@@ -158,10 +158,10 @@ class _Stage:
         return f", {rate:,.0f} {self._unit}/s" if rate >= 10 else f", {rate:.2g} {self._unit}/s"
 
 
-def _time_text(seconds: float) -> str:
+def time_text(seconds: float) -> str:
     """A time as text.
 
-    >>> _time_text(42.4), _time_text(150), _time_text(7500)
+    >>> time_text(42.4), time_text(150), time_text(7500)
     ('42 s', '2 min 30 s', '2 h 05 min')
     """
     whole = round(seconds)

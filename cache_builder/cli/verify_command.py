@@ -22,27 +22,33 @@ from frame_store.verify import verify_store
 @click.option("--repair", is_flag=True, help="Make damaged files again, bit for bit.")
 @click.option(
     "--videos",
+    metavar="SOURCE",
+    multiple=True,
     type=PathName(path_type=Path),
-    help="For --repair: the folder (or video) it was built from; needed if shards are damaged.",
+    help="For --repair: what it was built from, as given then; may be given again. Needed if shards are damaged.",
 )
 @click.option(
     "--workers", type=click.IntRange(min=1), help="For --repair: processes.  [default: the usable CPUs]"
 )
-def cache_verify(cache: Path, as_json: bool, repair: bool, videos: Path | None, workers: int | None) -> None:
+def cache_verify(
+    cache: Path, as_json: bool, repair: bool, videos: tuple[Path, ...], workers: int | None
+) -> None:
     """Check every byte of a cache: hashes, checksums, index against shards, and plain readers on a sample.
 
     With --repair, files that differ from their recorded hashes are made again and replaced. Then the whole cache is
     checked.
     """
     with exit_codes(), shown_progress() as progress:
-        if not repair and (videos is not None or workers is not None):
-            raise ConfigError(
-                f"{'--videos' if videos is not None else '--workers'} is for --repair: give both, or none"
-            )
+        if not repair and (videos or workers is not None):
+            raise ConfigError(f"{'--videos' if videos else '--workers'} is for --repair: give both, or none")
         if repair:
             from cache_builder.repair import repair_cache
+            from cache_builder.sources import Sources
 
-            for entry in repair_cache(cache, videos, workers=workers or num_usable_cpus(), progress=progress):
+            sources = Sources.of(videos) if videos else None
+            for entry in repair_cache(
+                cache, sources, workers=workers or num_usable_cpus(), progress=progress
+            ):
                 progress.note(f"{entry.name}: made again, with the recorded hash")
         num_frames = read_manifest(cache).num_frames
         progress.start("verify", num_frames, "frames")

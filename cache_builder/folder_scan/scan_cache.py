@@ -13,9 +13,9 @@ import av
 import msgspec
 import numpy as np
 
-from cache_builder.discover import SourceVideo
 from cache_builder.errors import VideoError
 from cache_builder.folder_scan.scan_job import CountJob, ScanJob, StartCheckJob
+from cache_builder.sources import SourceVideo
 from cache_builder.video.decode import FrameTable, predict_frames, starts_to_try
 from cache_builder.video.packets import PACKET_COLUMNS, PacketTable
 from cache_builder.video.scan import VideoFacts, VideoScan

@@ -82,7 +82,7 @@ class ShardJob(msgspec.Struct, frozen=True, kw_only=True):
             rows[field] = picked[field]
         rows["shard_id"] = self.shard_id
         rows["slot"] = np.arange(len(picked))
-        writer = self._make_writer(file)
+        writer = shard_writer(file, self.config)
         spill = _SpilledFrames(self.building / "spill", names.units)
         for slot, source in enumerate(picked):
             record = FrameRecord(
@@ -95,10 +95,12 @@ class ShardJob(msgspec.Struct, frozen=True, kw_only=True):
             rows["byte_offset"][slot] = writer.append(record, spill.read(source))
         return rows, writer.seal()
 
-    def _make_writer(self, file: ShardFile) -> ShardWriter:
-        if self.config.format == "wds":
-            return TarShardWriter(file, encoding=self.config.encoding, frame_shape=self.config.frame_shape)
-        return ZarrShardWriter(file, frames_per_shard=self.config.frames_per_zarr_shard)
+
+def shard_writer(file: ShardFile, config: BuildConfig) -> ShardWriter:
+    """What writes frames into a shard of a cache of these settings."""
+    if config.format == "wds":
+        return TarShardWriter(file, encoding=config.encoding, frame_shape=config.frame_shape)
+    return ZarrShardWriter(file, frames_per_shard=config.frames_per_zarr_shard)
 
 
 def shard_rows_path(building: Path, shard_id: int) -> Path:

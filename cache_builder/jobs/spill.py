@@ -52,6 +52,11 @@ class UnitSpill:
             return None
         return receipt
 
+    @property
+    def num_receipt_bytes(self) -> int:
+        """The size of the receipt that was written."""
+        return self._receipt_path.stat().st_size
+
     def remove(self) -> None:
         """Forget the unit."""
         self._receipt_path.unlink(missing_ok=True)

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from av.video.frame import VideoFrame
 
-from cache_builder.discover import PassedOver, SourceVideo
 from cache_builder.errors import DeviceError, VideoChangedError, VideoError
 from cache_builder.gpu import (
     ChromaLocation,
@@ -24,6 +23,7 @@ from cache_builder.gpu import (
 )
 from cache_builder.live.store import LiveStore
 from cache_builder.live.video import LiveVideo, Outs
+from cache_builder.sources import PassedOver, SourceVideo
 from cache_builder.video.decode import CPU, FrameTable, VideoReader
 from cache_builder.video.picture import FrameConverter, FrameGeometry
 from cache_builder.video.scan import VideoScan

@@ -1,21 +1,24 @@
 """Opens videos as a frame store that decodes on demand."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cache_builder.discover import look_into
 from cache_builder.folder_scan import ScanPool, scan_frames
 from cache_builder.gpu import NvdecDevice, choose_backend
 from cache_builder.live.store import LiveStore
 from cache_builder.settings import DeviceName
+from cache_builder.sources import Sources, look_into
 from cache_builder.video.picture import FrameGeometry, Resize
 from frame_store.shared import flag, num_usable_cpus, user_path, whole_number
 
 
 def open_videos(
-    folder: Path | str,
+    videos: Path | str | Sequence[Path | str],
     *,
+    include: str | Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
+    limit: int | None = None,
     device: DeviceName | str = "cpu",
     decoder: str | None = None,
     size: int | tuple[int, int] = 224,
@@ -27,11 +30,15 @@ def open_videos(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> LiveStore:
-    """Open a folder of videos as a frame store that decodes on demand.
+    """Open videos as a frame store that decodes on demand.
 
     Args:
-        folder: Searched with its subfolders; `video_id` is the row in the sorted table of its videos. A single video
-            is accepted, too.
+        videos: A folder, which is searched with its subfolders, a video, a text file that lists videos, or several of
+            these. `video_id` is the row in the table of the videos: a folder's are sorted by path, a list's are in the
+            order of its lines.
+        include: Pattern or patterns for paths, such as `day1/*.mp4`; a video counts if one matches. Empty: all count.
+        exclude: Pattern or patterns for paths; a video does not count if one matches.
+        limit: The most videos that count, the first ones; None for all.
         device: What decodes. `cuda` (or `cuda:N`): the GPU, to frames in its memory. `auto`: the GPU, if there is one,
             and the CPU for videos that the GPU does not decode, with one `UserWarning` for each reason.
         decoder: For a GPU, the name of one of FFmpeg's decoders, such as `h264_cuvid`; None is best, see `NvdecDevice`.
@@ -47,13 +54,15 @@ def open_videos(
         progress: Called with (videos scanned, videos).
 
     Raises:
-        InputFolderError: no such folder, or no video in it.
-        ValueError: an empty path, a size, an aspect, `max_open` or `workers` out of range, another device or decoder,
-            or a `decode_all` that is not a flag.
+        InputFolderError: a source does not exist or holds no video.
+        ConfigError: two sources hold one file, or `include` and `exclude` leave no video.
+        ValueError: an empty path, an empty pattern, a limit, a size, an aspect, `max_open` or `workers` out of range,
+            another device or decoder, or a `decode_all` that is not a flag.
         CudaUnavailableError: there is no such GPU, or it has no decoder; contains the remedy.
         CudaForkError: this process was forked from one that had started CUDA.
         OSError: the scan cache cannot be written, or no more files can be opened.
     """
+    sources = Sources.of(videos, include=include, exclude=exclude, limit=limit)
     max_open = whole_number("max_open", max_open, least=1)
     decode_all = flag("decode_all", decode_all)
     workers = num_usable_cpus() if workers is None else whole_number("workers", workers, least=1)
@@ -64,26 +73,31 @@ def open_videos(
         device, decoder=decoder, notify=lambda reason: warnings.warn(f"device='auto': {reason}", stacklevel=4)
     )
     geometry = FrameGeometry(height=height, width=width, resize=resize, crop_aspect=crop_aspect)
-    contents = look_into(user_path(folder))
-    videos, passed_over = contents.videos, contents.passed_over
+    contents = look_into(sources)
     with ScanPool(num_workers=workers) as pool:
         scans = scan_frames(
-            videos,
+            contents.videos,
             cache_path=None if scan_cache is None else user_path(scan_cache),
             pool=pool,
             decode_all=decode_all,
             progress=progress,
         )
     if not isinstance(backend, NvdecDevice):
-        return LiveStore(videos, scans, geometry=geometry, max_open=max_open, passed_over=passed_over)
+        return LiveStore(
+            contents.videos,
+            scans,
+            geometry=geometry,
+            max_open=max_open,
+            passed_over=contents.passed_over,
+        )
     from cache_builder.live.gpu_store import CudaLiveStore  # needs torch
 
     return CudaLiveStore(
-        videos,
+        contents.videos,
         scans,
         geometry=geometry,
         max_open=max_open,
-        passed_over=passed_over,
+        passed_over=contents.passed_over,
         nvdec=backend,
         falls_back=device == "auto",
     )

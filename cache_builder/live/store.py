@@ -11,11 +11,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from cache_builder.discover import PassedOver, SourceVideo
 from cache_builder.errors import VideoError
 from cache_builder.findings import find_copies
 from cache_builder.live.idle_videos import OpenVideos
 from cache_builder.live.video import ConvertsFrames, DecodeStarts, LearnedOfVideo, LiveVideo, Outs
+from cache_builder.sources import PassedOver, SourceVideo
 from cache_builder.video.decode import CPU, DecodeBackend, FrameTable, VideoReader, gop_units
 from cache_builder.video.picture import FrameConverter, FrameGeometry
 from cache_builder.video.scan import VideoFacts, VideoScan, ticks_to_seconds

@@ -1,23 +1,22 @@
-"""The videos that a repair needs: found in the folder, and proved to be those that the cache was made from."""
+"""The videos that a repair needs: found in the sources, and proved to be those that the cache was made from."""
 
 from collections.abc import Collection, Sequence
-from pathlib import Path
 
-from cache_builder.discover import discover_videos
 from cache_builder.errors import VideoError, VideosNotWholeError
 from cache_builder.repair.checks import REBUILD
+from cache_builder.sources import Sources, discover_videos
 from cache_builder.video.scan import VideoScan
 from frame_store.manifest import VideoEntry
 
 
 class NeededVideos:
-    """Some videos of a cache, in the folder `videos`."""
+    """Some videos of a cache, among those of its sources."""
 
-    def __init__(self, videos: Path, entries: Sequence[VideoEntry], needed: Collection[int]) -> None:
+    def __init__(self, sources: Sources, entries: Sequence[VideoEntry], needed: Collection[int]) -> None:
         """`entries` is the table of videos, `needed` has the `video_id`s."""
-        self._folder = videos
+        self._sources = sources
         self._entries = entries
-        by_path = {video.relative_path: video for video in discover_videos(videos)}
+        by_path = {video.relative_path: video for video in discover_videos(sources)}
         self.found = {row: by_path[entries[row].path] for row in needed if entries[row].path in by_path}
         """By `video_id`: those that exist."""
         self._missing = [entries[row].path for row in needed if row not in self.found]
@@ -40,7 +39,7 @@ class NeededVideos:
         if problems:
             raise VideosNotWholeError(
                 sorted(problems),
-                fault=f"in {self._folder} are not those that the cache was made from",
-                remedy=f"give the folder that holds them, or {REBUILD}",
+                fault=f"in {self._sources.text} are not those that the cache was made from",
+                remedy=f"give all that it was built from, or {REBUILD}",
             )
         return checked

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from cache_builder.columns import columns_cannot_be_made
-from cache_builder.discover import discover_videos, source_path
 from cache_builder.errors import MachineError, RepairError, VideoError, VideosNotWholeError
 from cache_builder.findings import ON_DEVICE_COUNT, SOURCE_DTYPE, DecodedVideo, UnitReceipt
 from cache_builder.folder_scan import scan_videos
@@ -26,6 +25,7 @@ from cache_builder.repair.index_rows import IndexRows
 from cache_builder.repair.needed_videos import NeededVideos
 from cache_builder.repair.source_order import SourceOrderRepair
 from cache_builder.repair.videos_table import videos_of
+from cache_builder.sources import Sources, discover_videos
 from cache_builder.stages import (
     DecodeResult,
     DecodeStage,
@@ -52,9 +52,9 @@ from frame_store.verify import check_columns, check_file
 
 
 def repair_cache(
-    cache: Path, videos: Path | None = None, *, workers: int, progress: Progress | None = None
+    cache: Path, videos: Path | Sources | None = None, *, workers: int, progress: Progress | None = None
 ) -> list[FileEntry]:
-    """Make the damaged files of the cache at `cache` again, shards from the videos of `videos`, a folder or a video.
+    """Make the damaged files of the cache at `cache` again, shards from the sources `videos` that it was built from.
 
     Returns the files that were damaged, with their paths inside the cache; an empty list means that every file had its
     recorded hash. Videos are read only if a shard is damaged, or `source_pts.npy` of a cache that does not store all
@@ -68,7 +68,8 @@ def repair_cache(
             none are given; the cache was made with other versions of the libraries, or a GPU decoded the needed videos;
             or a new file has another hash than the recorded one.
         VideosNotWholeError: needed videos are missing or have changed since the cache was made.
-        InputFolderError: no such folder, no video in it.
+        InputFolderError: a source does not exist or holds no video; see `look_into`.
+        ConfigError: two sources hold one file.
         OutputError: a build or another repair is running on it, or left unfinished work of another kind.
         MachineError: disk full, I/O error. The same call resumes.
     """
@@ -76,9 +77,9 @@ def repair_cache(
     try:
         tree = _read_tree(cache)
         cache = resolved(cache)
-        if videos is not None:
-            videos = source_path(videos)
-            discover_videos(videos)  # a wrong path is an error even if no video is needed
+        sources = None if videos is None else Sources.of(videos)
+        if sources is not None:
+            discover_videos(sources)  # a wrong path is an error even if no video is needed
         workspace = Workspace(cache)
         with workspace.locked(if_not_writable="copy the cache to a place that can be, and repair it there"):
             broken = broken_files(tree, progress or NoProgress())
@@ -86,7 +87,7 @@ def repair_cache(
                 _Repair(
                     tree,
                     broken,
-                    videos=videos,
+                    sources=sources,
                     workspace=workspace,
                     workers=workers,
                     progress=progress or NoProgress(),
@@ -116,7 +117,7 @@ class _Repair:
         tree: CacheTree,
         broken: Sequence[FileEntry],
         *,
-        videos: Path | None,
+        sources: Sources | None,
         workspace: Workspace,
         workers: int,
         progress: Progress,
@@ -126,7 +127,7 @@ class _Repair:
         self._place = workspace.output / tree.folder
         self._made = workspace.cache / tree.folder
         self._broken = broken
-        self._videos = videos
+        self._sources = sources
         self._workspace = workspace
         self._workers = workers
         self._progress = progress
@@ -142,7 +143,7 @@ class _Repair:
             entries=self._entries,
             broken=broken,
             is_shuffled=generation.layout == "shuffled",
-            videos=videos,
+            sources=sources,
             workers=workers,
             progress=progress,
         )
@@ -249,14 +250,14 @@ class _Repair:
 
     def _require_decodable(self, plan: ShardPlan, shard_ids: Sequence[int]) -> None:
         """Refuse early what cannot give the same shards again: no videos, frames from a GPU, other library versions."""
-        if self._videos is None:
+        if self._sources is None:
             names = [self._generation.shards[shard_id].name for shard_id in self._broken_shard_ids] or [
                 INDEX_NAME
             ]
             raise RepairError(
                 f"{self._workspace.output}: only the videos can give {self._folder}/{names[0]} again"
                 f"{f' and {len(names) - 1} more' if names[1:] else ''}; give what it was built from: "
-                "{--videos DIR}"
+                "{--videos SOURCE}"
             )
         needed = self._needed_videos(plan, shard_ids)
         by_gpu = [self._entries[row].path for row in needed if ON_DEVICE_COUNT in self._entries[row].facts]
@@ -344,13 +345,13 @@ class _Repair:
 
     def _scan(self, needed: list[int]) -> tuple[list[VideoScan | VideoError], list[Path]]:
         """Scans of the needed videos, errors for the others, and all paths, by `video_id`."""
-        assert self._videos is not None  # `_require_decodable` has refused that
-        videos = NeededVideos(self._videos, self._entries, needed)
+        assert self._sources is not None  # `_require_decodable` has refused that
+        videos = NeededVideos(self._sources, self._entries, needed)
         self._progress.start("scan", len(videos.found), "videos")
         # No scan cache: it recognizes files by size and time, but in a repair every byte must be the same.
         with WorkerPool[Any, Any](num_workers=self._workers) as pool:
             scans = videos.check(scan_videos(list(videos.found.values()), cache_path=None, pool=pool))
-        unused = self._videos
+        unused = self._sources.paths[0]
         return (
             [scans.get(row, VideoError(entry.path, "not needed")) for row, entry in enumerate(self._entries)],
             [

@@ -15,6 +15,7 @@ from cache_builder.folder_scan import ScanPool, scan_frames
 from cache_builder.progress import Progress
 from cache_builder.repair.checks import REBUILD
 from cache_builder.repair.needed_videos import NeededVideos
+from cache_builder.sources import Sources
 from cache_builder.video.scan import ticks_to_seconds
 from frame_store.index import FrameIndex
 from frame_store.manifest import FileEntry, VideoEntry
@@ -35,7 +36,7 @@ class SourceOrderRepair:
     broken: Sequence[FileEntry]
     """Broken files of the generation, of source order or not."""
     is_shuffled: bool
-    videos: Path | None
+    sources: Sources | None
     """Where the videos are."""
     workers: int
     progress: Progress
@@ -63,12 +64,12 @@ class SourceOrderRepair:
             RepairError: the message has the file and the videos.
         """
         needed = self.needed
-        if needed and self.videos is None:
+        if needed and self.sources is None:
             others = f" and {counted(len(needed) - 1, 'other')}" if needed[1:] else ""
             raise RepairError(
                 f"{self.cache}: only the videos can give {self.folder}/{SOURCE_PTS_NAME} again, as it has the times of "
                 f"frames that are not stored, of {self.entries[needed[0]].path}{others}; give what it was built from: "
-                "{--videos DIR}"
+                "{--videos SOURCE}"
             )
 
     def write(self, folder: Path, index: FrameIndex) -> None:
@@ -118,8 +119,8 @@ class SourceOrderRepair:
 
         They come from the packets where these are reliable, else from decoding. With `decode_all` all are decoded.
         """
-        assert self.videos is not None  # `require_videos` has refused that
-        videos = NeededVideos(self.videos, self.entries, self.needed)
+        assert self.sources is not None  # `require_videos` has refused that
+        videos = NeededVideos(self.sources, self.entries, self.needed)
         num_scanned = 0
 
         def advance(done: int, _total: int) -> None:

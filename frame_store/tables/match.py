@@ -105,8 +105,8 @@ def match_seconds(
 ) -> Matched:
     """Rows by time: a row belongs to the frame of its video with the nearest pts, within the tolerance.
 
-    Of several rows with the same nearest frame, the nearest has it, and of equally near ones the first. Frames without
-    pts have no row.
+    Of several rows with the same nearest frame, the nearest has it, and of equally near ones the first. Of frames with
+    one pts, the first may have a row. Frames without pts have none.
     """
     table_rows = np.full(int(first_row[-1]), NO_ROW, np.int64)
     is_unmatched = np.ones(len(video_ids), np.bool_)
@@ -135,7 +135,7 @@ def nearest_one_to_one(
     after = np.minimum(np.searchsorted(times, seconds), len(times) - 1)
     before = np.maximum(after - 1, 0)
     is_before = np.abs(seconds - times[before]) <= np.abs(seconds - times[after])
-    nearest = np.where(is_before, before, after)
+    nearest = np.searchsorted(times, times[np.where(is_before, before, after)])  # the first frame of this time
     distance = np.abs(seconds - times[nearest])
     rows = np.flatnonzero(distance <= limit * (1 + _ROUNDING) + _ROUNDING)
     rows = rows[np.lexsort((rows, distance[rows], nearest[rows]))]

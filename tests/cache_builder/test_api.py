@@ -14,7 +14,7 @@ from cache_builder import api, cli
 from cache_builder.errors import ConfigError, InputFolderError, OutputError, VideosNotWholeError
 from cache_builder.settings import BuildSettings
 
-NOT_FLAGS_OF_A_CACHE = {"sources", "videos", "out", "config", "overwrite"}
+NOT_FLAGS_OF_A_CACHE = {"videos", "out", "include", "exclude", "limit", "config", "dry_run", "overwrite"}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def settings_built(monkeypatch):
 def test_every_flag_of_the_command_is_a_keyword_and_none_else():
     keywords = inspect.signature(cache_builder.build_cache).parameters
     flags = {parameter.name for parameter in cli.cache_build.params} - {"sources", "version"}
-    assert set(keywords) - {"progress"} == flags
+    assert set(keywords) - {"progress"} == flags - {"dry_run"}
     assert flags - NOT_FLAGS_OF_A_CACHE == set(BuildSettings.__struct_fields__)
     in_order = [name for name in keywords if name in BuildSettings.__struct_fields__]
     assert in_order == list(BuildSettings.__struct_fields__)
@@ -172,6 +172,24 @@ def test_other_mistakes(videos, tmp_path):
         cache_builder.build_cache(tmp_path / "bad", size=16, workers=1)
     with pytest.raises(ConfigError, match="nosuch"):
         cache_builder.build_cache(videos, config=tmp_path / "nosuch.toml")
+
+
+def test_an_estimate_takes_the_same_keywords(videos, tmp_path):
+    taken = inspect.signature(cache_builder.estimate_build).parameters
+    of_builds = set(inspect.signature(cache_builder.build_cache).parameters) - {"overwrite"}
+    assert set(taken) - {"settings"} == of_builds - set(BuildSettings.__struct_fields__)
+    config = tmp_path / "my.toml"
+    config.write_text("size = 16\nencoding = 'raw'\nworkers = 1\n")
+    estimate = cache_builder.estimate_build(str(videos), config=config, stride=np.int64(2), size=(16, 24))
+    assert estimate.output == str(videos.with_name("clips.cache").resolve())
+    assert (estimate.num_frames_stored, estimate.num_payload_bytes) == (10, 10 * 16 * 24 * 3)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'sizes'"):
+        cache_builder.estimate_build(videos, sizes=64)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'overwrite'"):
+        cache_builder.estimate_build(videos, overwrite=True)
+    config.write_text("stride = 0\n")
+    with pytest.raises(ConfigError, match=rf"^stride in {config} must be at least 1"):
+        cache_builder.estimate_build(videos, config=config)
 
 
 def test_progress_is_reported(videos, tmp_path):

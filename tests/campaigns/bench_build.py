@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from cache_builder.discover import discover_videos
+from cache_builder.sources import discover_videos
 from frame_store.manifest import read_manifest
 
 BUILDS = {

@@ -51,7 +51,7 @@ def all_specs():
 
 
 def users_videos():
-    from cache_builder.discover import discover_videos
+    from cache_builder.sources import discover_videos
 
     folder = os.environ.get(USERS_VIDEOS)
     return [] if folder is None else [video.path for video in discover_videos(Path(folder))]

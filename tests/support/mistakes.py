@@ -68,7 +68,22 @@ _COMMANDS = (
     Mistake(
         title="No folder at all",
         typed="cache-build",
-        says=["cache-build DIR", "a folder of videos"],
+        says=["cache-build SOURCE", "a folder of videos"],
+    ),
+    Mistake(
+        title="Several folders without an output",
+        typed="cache-build clips broken",
+        says=["2 sources", "clips, broken", "--out"],
+    ),
+    Mistake(
+        title="A text file that lists no videos",
+        typed="cache-build notes/todo.txt",
+        says=["todo.txt", "a list of videos", "line 1", "Buy milk."],
+    ),
+    Mistake(
+        title="A pattern that matches no video",
+        typed="cache-build clips --include 'day1/*.mp4'",
+        says=["--include", "day1/*.mp4", "of 2", "00.mp4"],
     ),
     Mistake(
         title="A misspelt flag",

@@ -32,8 +32,8 @@ from cache_builder.cli import (
     say,
     say_error,
 )
-from cache_builder.discover import discover_videos
 from cache_builder.errors import ConfigError, MachineError
+from cache_builder.sources import discover_videos
 from frame_store import __version__
 from frame_store.errors import FrameCacheError
 from frame_store.manifest import read_tree

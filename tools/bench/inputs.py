@@ -15,9 +15,9 @@ from frame_cache_tools.samples import NumberedVideo, write_samples
 
 from cache_builder import open_videos
 from cache_builder.build import BuildReport, run_build
-from cache_builder.discover import SourceVideo, discover_videos
 from cache_builder.errors import InputFolderError, VideoError
 from cache_builder.settings import BuildConfig, BuildSettings, resolve
+from cache_builder.sources import SourceVideo, discover_videos
 from cache_builder.stages import Workspace
 from frame_store import CacheStore, open_store
 from frame_store.shared import num_usable_cpus

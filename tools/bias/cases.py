@@ -9,11 +9,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from cache_builder.discover import discover_videos
 from cache_builder.errors import ConfigError, InputFolderError, VideoError
 from cache_builder.folder_scan import ScanPool, scan_videos
 from cache_builder.plan import plan_shards
 from cache_builder.settings import BuildSettings, resolve
+from cache_builder.sources import discover_videos
 from frame_store import CacheStore, open_store
 from frame_store.manifest import Layout
 from frame_store.shared import raise_if_out_of_files

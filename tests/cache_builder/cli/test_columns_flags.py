@@ -111,6 +111,8 @@ def test_repair_names_the_file_and_the_way_to_restore_it(cache, tables):
             ["--columns", "frames.csv", "--out", "cache", "--size", "32"],
             "--size is for a build: give the videos, too",
         ),
+        (["--columns", "frames.csv", "--out", "cache", "--overwrite"], "--overwrite is for a build"),
+        (["--columns", "frames.csv", "--out", "cache", "--limit", "2"], "--limit is for a build"),
         (["--columns", "absent.csv", "--out", "cache"], "absent.csv: no such file"),
         (["--columns", "bad.csv", "--out", "cache"], "bad.csv: column 'x': line 2: the cell is empty"),
         (

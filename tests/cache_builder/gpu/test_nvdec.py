@@ -9,13 +9,13 @@ import pytest
 
 import cache_builder
 from cache_builder.build.pipeline import run_build
-from cache_builder.discover import discover_videos
 from cache_builder.errors import ConfigError, DeviceError, VideosNotWholeError
 from cache_builder.folder_scan.scan_cache import scan_videos
 from cache_builder.gpu import nvdec as nvdec_module
 from cache_builder.gpu.nvdec import NvdecDevice, choose_backend
 from cache_builder.gpu.probe import probe_nvdec
 from cache_builder.settings import BuildSettings, resolve
+from cache_builder.sources import discover_videos
 from cache_builder.video.decode.backend import CPU
 from cache_builder.video.decode.unit_decoder import VideoReader
 from cache_builder.video.decode.units import gop_units
@@ -180,7 +180,7 @@ def test_a_build_that_must_not_fall_back_lists_every_video_that_the_gpu_refuses(
     simple_folder, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(
-        "cache_builder.build.pipeline.choose_backend", lambda *_, **__: SoftwareDecoder(decoder="h264")
+        "cache_builder.build.preparation.choose_backend", lambda *_, **__: SoftwareDecoder(decoder="h264")
     )
     config, options = resolve(BuildSettings(device="cuda", size=32, workers=1))
     with pytest.raises(VideosNotWholeError) as caught:
@@ -192,7 +192,7 @@ def test_a_build_that_must_not_fall_back_lists_every_video_that_the_gpu_refuses(
 
 def test_a_build_that_may_fall_back_says_why_in_the_report(simple_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "cache_builder.build.pipeline.choose_backend", lambda *_, **__: SoftwareDecoder(decoder="h264")
+        "cache_builder.build.preparation.choose_backend", lambda *_, **__: SoftwareDecoder(decoder="h264")
     )
     config, options = resolve(BuildSettings(device="auto", size=32, workers=1))
     report = run_build(simple_folder.path, tmp_path / "cache", config, options)

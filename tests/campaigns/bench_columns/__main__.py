@@ -3,8 +3,8 @@
     python -m tests.campaigns.bench_columns [--frames 2048] [--rounds 15] [--batches 64] [--rows 1000000]
 
 A made-up raw cache of 224x224x3 gets three columns: 14 float32, an int64, and a text. In each round every case reads
-the same number of batches of 128 with `FrameLoader` (permutation, one thread, page cache warm), epoch by epoch in turns,
-and the CPU time of the process is taken. Two ratios are formed in each round, and their medians are printed:
+the same number of batches of 128 with `FrameLoader` (permutation, one thread, page cache warm), epoch by epoch in
+turns, and the CPU time of the process is taken. Two ratios are formed in each round, and their medians are printed:
 
 - whole: what a batch costs more than the raw batch, over the raw batch;
 - order and gather: the CPU time of making the requests and gathering columns alone (no frame is read), over the raw
@@ -54,9 +54,9 @@ def main() -> None:
         for loader in loaders.values():
             read(loader, epochs)
         for number in range(arguments.rounds):
-            for name in CASES:
+            for name, options in CASES.items():
                 whole[name].append(0.0)
-                alone[name].append(cpu_seconds(order_and_gather(store, CASES[name], epochs)))
+                alone[name].append(cpu_seconds(order_and_gather(store, options, epochs)))
             for turn in range(epochs):
                 names = list(CASES)
                 first = (number + turn) % len(names)

@@ -3,15 +3,16 @@
 import shutil
 from contextlib import closing
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 
 import frame_store
 from cache_builder import build_cache, open_videos
-from cache_builder.build.pipeline import default_output
 from cache_builder.cli import cache_info, cache_verify
 from cache_builder.cli.exit_status import EXIT_NOT_WHOLE
+from cache_builder.sources import default_output
 from frame_store.shared import user_path
 from loader import FrameLoader, webdataset_batches
 from tests.support.caches.tree import FIRST_MANIFEST, generation_folder
@@ -82,6 +83,88 @@ class TestOneVideo:
         assert run(video, *SMALL).exit_code == 0
         store = frame_store.open_store(video.with_name("clip.mp4.cache"))
         assert [entry.path for entry in store.video_entries] == ["clip.mp4"]
+
+
+class TestSeveralSources:
+    @pytest.fixture
+    def places(self, tmp_path):
+        """Two folders, of which one has two videos, and a list of three of the four."""
+        tiny_video(tmp_path, path=Path("one/b.mp4"), num_frames=5)
+        tiny_video(tmp_path, path=Path("one/a.mp4"), num_frames=7)
+        tiny_video(tmp_path, path=Path("two/a.mp4"), num_frames=9)
+        tiny_video(tmp_path, path=Path("two/x/c.mp4"), num_frames=11)
+        (tmp_path / "list.txt").write_text("two/a.mp4\none/b.mp4\none/a.mp4\n")
+        return tmp_path
+
+    @staticmethod
+    def videos_of(cache):
+        entries = frame_store.open_store(cache).video_entries
+        return [(entry.path, entry.num_frames_stored) for entry in entries]
+
+    def test_one_cache_of_all(self, places):
+        result = run(places / "two", places / "one", *SMALL)
+        assert (result.exit_code, result.stderr.startswith("error: 2 sources are given")) == (2, True)
+        cache = places / "made"
+        assert run(places / "two", "--videos", places / "one", "--out", cache, *SMALL).exit_code == 0
+        assert self.videos_of(cache) == [
+            ("two/a.mp4", 9),
+            ("two/x/c.mp4", 11),
+            ("one/a.mp4", 7),
+            ("one/b.mp4", 5),
+        ]
+        with closing(open_videos([places / "two", places / "one"], size=64)) as live:
+            assert [facts.path for facts in live.videos] == [path for path, _ in self.videos_of(cache)]
+        assert "already complete" in run(places / "two", places / "one", "--out", cache, *SMALL).stdout
+        again = run(places / "one", places / "two", "--out", cache, *SMALL)
+        assert again.exit_code == 2 and "the videos come in another order there" in again.stderr
+        before = digests(cache)
+        shard = next((generation_folder(cache) / "shards").iterdir())
+        shard.write_bytes(shard.read_bytes()[:-1])
+        both = ("--videos", places / "one", "--videos", places / "two")
+        assert run(cache, "--repair", *both, command=cache_verify).exit_code == 0
+        assert digests(cache) == before
+        same = run(cache, "--against", places / "one", "--against", places / "two", command=cache_info)
+        assert (same.exit_code, same.stdout) == (0, f"{places}/one, {places}/two: its 4 videos, unchanged\n")
+
+    def test_a_list(self, places):
+        assert run(places / "list.txt", *SMALL).exit_code == 0
+        cache = places / "list.txt.cache"
+        assert self.videos_of(cache) == [("two/a.mp4", 9), ("one/b.mp4", 5), ("one/a.mp4", 7)]
+        with closing(open_videos(places / "list.txt", size=64)) as live:
+            assert [facts.path for facts in live.videos] == ["two/a.mp4", "one/b.mp4", "one/a.mp4"]
+        before = digests(cache)
+        next((generation_folder(cache) / "shards").iterdir()).unlink()
+        assert run(cache, "--repair", "--videos", places / "list.txt", command=cache_verify).exit_code == 0
+        assert digests(cache) == before
+
+    def test_unfinished_work_on_another_order_is_not_taken_over(self, places):
+        """Spilled frames are kept by the row of their video, which is another one then."""
+        asked = ("--out", places / "made", *SMALL, "--layout", "video")
+        assert run(places / "list.txt", *asked).exit_code == 0
+        wanted = digests(places / "made")
+        shutil.rmtree(places / "made")
+        (places / "list.txt").write_text("one/a.mp4\none/b.mp4\ntwo/a.mp4\n")
+        with patch("cache_builder.build.pipeline.gather", side_effect=KeyboardInterrupt):
+            assert run(places / "list.txt", *asked).exit_code == 130
+        (places / "list.txt").write_text("two/a.mp4\none/b.mp4\none/a.mp4\n")
+        refused = run(places / "list.txt", *asked)
+        assert refused.exit_code == 2 and "order of the videos" in refused.stderr
+        assert run(places / "list.txt", *asked, "--overwrite").exit_code == 0
+        assert digests(places / "made") == wanted
+
+    def test_patterns_and_a_limit_choose_the_videos(self, places):
+        asked = ("--include", "*/a.mp4", "--include", "*/*/*", "--exclude", "two/a*", "--limit", "1")
+        result = run(places / "one", places / "two", "--out", places / "made", *asked, *SMALL)
+        assert "excluded: 2 videos; beyond the limit: 1 video" in result.stdout, result.stderr
+        assert self.videos_of(places / "made") == [("one/a.mp4", 7)]
+        # The same videos chosen in another way are the same cache.
+        asked = ("--exclude", "two/", "--limit", "1")
+        again = run(places / "one", places / "two", "--out", places / "made", *asked, *SMALL)
+        assert "already complete" in again.stdout
+        report = build_cache(places / "one", places / "by_call", include="b.*", size=64, workers=1)
+        assert (report.num_frames, report.passed_over.num_excluded) == (5, 1)
+        with closing(open_videos(places / "two", size=64, exclude=["x/*"], limit=3)) as live:
+            assert (len(live), live.passed_over.num_excluded) == (9, 1)
 
 
 def test_a_link_to_a_folder_has_its_cache_beside_the_link(simple_folder, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ import pytest
 from frame_cache_tools.samples.numbered_videos import read_frame
 
 import frame_store
-from cache_builder.build import pipeline as build_module
+from cache_builder.build import preparation as build_module
 from cache_builder.build.inputs import read_inputs
 from cache_builder.cli import cache_verify
 from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
@@ -76,7 +76,7 @@ class TestFolderOfVideos:
         for folder, reason in (
             (tmp_path / "gone", "no such folder"),
             (tmp_path / "empty", "holds no video"),
-            (tmp_path / "empty" / "notes.txt", "neither a folder nor a file with the extension of a video"),
+            (tmp_path / "empty" / "notes.txt", "line 1: 'no video': no such file"),
             (tmp_path / "loop", "symbolic links"),
         ):
             for out in ([], ["--out", tmp_path / "cache"]):

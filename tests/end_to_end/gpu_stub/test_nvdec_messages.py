@@ -7,11 +7,11 @@ import msgspec
 import pytest
 
 from cache_builder import open_videos
-from cache_builder.discover import discover_videos
 from cache_builder.errors import DeviceError
 from cache_builder.folder_scan.scan_cache import scan_videos
 from cache_builder.gpu.nvdec import NvdecDevice, choose_backend
 from cache_builder.gpu.probe import probe_nvdec
+from cache_builder.sources import discover_videos
 from cache_builder.video.decode.backend import CPU
 from tests.support.commands import SMALL, run
 from tests.support.faults.in_process_pool import InProcessPool

@@ -113,12 +113,12 @@ OF_VIDEOS = {
 """Every way to give videos to a command."""
 
 NO_VIDEOS = {
-    "gone": "no such folder or video",
-    "notes.txt": "is neither a folder nor a file with the extension of a video",
+    "gone": "no such folder or file",
+    "notes.txt": "is read as a list of videos, the path of one in each line",
     "empty": "holds no video; videos have these extensions",
     "other": "holds no video (passed over by extension: 1 .csv); videos have these extensions",
     "built.cache": "is a cache, and holds no videos; cache-info shows what is in it",
-    "link": "no such folder or video",
+    "link": "no such folder or file",
 }
 
 
@@ -135,9 +135,17 @@ def test_what_holds_no_videos_gets_the_same_line_from_all_commands(places, tmp_p
 
 
 WRONG_WORDS = {
-    "nothing": (cache_build, [], "nothing to build from: give cache-build DIR"),
-    "two folders": (cache_build, ["a", "b"], "one cache is built from one DIR, and 2 are given: a, b"),
-    "both ways": (cache_build, ["a", "--videos", "b"], "one cache is built from one DIR, and 2 are given"),
+    "nothing": (cache_build, [], "nothing to build from: give cache-build SOURCE"),
+    "two folders": (cache_build, ["a", "b"], "2 sources are given, a, b: give --out"),
+    "both ways": (cache_build, ["a", "--videos", "b"], "2 sources are given, a, b: give --out"),
+    "a pattern for nothing": (
+        cache_build,
+        ["videos", "--include", "*.mkv"],
+        "--include: '*.mkv' matches no video of 1, such as '00.mp4'",
+    ),
+    "all excluded": (cache_build, ["videos", "--exclude", "*"], "--include and --exclude leave all out"),
+    "an empty pattern": (cache_build, ["videos", "--exclude", ""], "found ''"),
+    "a limit of none": (cache_build, ["videos", "--limit", "0"], "--limit"),
     "an empty path": (cache_build, [""], "an empty path"),
     "an empty --videos": (cache_build, ["--videos", ""], "'--videos': an empty path"),
     "no config": (cache_build, ["videos", "--config", "gone.toml"], "gone.toml: No such file or directory"),

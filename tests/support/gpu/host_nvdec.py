@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from av.video.plane import VideoPlane
 
-from cache_builder.discover import discover_videos
 from cache_builder.folder_scan.scan_cache import scan_frames
 from cache_builder.gpu.nvdec import NvdecDevice
+from cache_builder.sources import discover_videos
 from cache_builder.video.picture.geometry import FrameGeometry
 from tests.support.faults.in_process_pool import InProcessPool
 from tests.support.gpu.stub_planes import plane_tensor

@@ -9,12 +9,12 @@ from unittest.mock import patch
 import av
 import numpy as np
 
-from cache_builder.discover import SourceVideo
 from cache_builder.errors import VideoError
 from cache_builder.findings.verdict import DecodedVideo
 from cache_builder.gpu.decoder_choice import DecoderChoice
 from cache_builder.live.store import LiveStore
 from cache_builder.settings import BuildConfig, ErrorPolicy
+from cache_builder.sources import SourceVideo
 from cache_builder.stages.decode import DecodeStage
 from cache_builder.video.decode import units
 from cache_builder.video.decode.frame_table import count_frames, predict_frames

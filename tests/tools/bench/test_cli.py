@@ -238,7 +238,7 @@ def test_a_kept_folder_is_used_again(simple_folder, tmp_path, in_this_process, m
         (["--seconds-per-row", "0"], "--seconds-per-row must be above 0"),
         (["--budget", "29"], "--budget must be 30 s or more, found 29"),
         (["--budget", "nan"], "--budget must be 30 s or more, found nan"),
-        (["--videos", __file__], "is neither a folder nor a file with the extension of a video"),
+        (["--videos", __file__], "is read as a list of videos"),
         (["--videos", "~/no such folder"], "no such folder"),
         (["--plot", "gone/plot.png"], "gone/plot.png: no folder "),
         (["--work", f"{__file__}/below"], "is a file, expected a folder"),

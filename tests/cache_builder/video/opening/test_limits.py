@@ -8,11 +8,11 @@ import pytest
 
 import frame_store
 from cache_builder.cli.exit_status import EXIT_NOT_WHOLE
-from cache_builder.discover import discover_videos
 from cache_builder.errors import VideoError
 from cache_builder.folder_scan import scan_cache as scan_cache_module
 from cache_builder.folder_scan.scan_cache import scan_frames
 from cache_builder.folder_scan.scan_job import CountJob, ScanJob
+from cache_builder.sources import discover_videos
 from cache_builder.stages import decode as decode_stage_module
 from cache_builder.video.decode.unit_decoder import VideoReader
 from cache_builder.video.opening.limits import DEFAULT_LIMITS, VideoLimits

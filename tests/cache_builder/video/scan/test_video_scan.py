@@ -9,11 +9,11 @@ import av
 import numpy as np
 import pytest
 
-from cache_builder.discover import discover_videos
 from cache_builder.errors import VideoError
 from cache_builder.folder_scan import scan_cache as scan_cache_module
 from cache_builder.folder_scan import scan_job as scan_job_module
 from cache_builder.folder_scan.scan_cache import scan_frames, scan_videos
+from cache_builder.sources import discover_videos
 from cache_builder.video.decode.frame_table import count_frames, predict_frames
 from cache_builder.video.packets.table import NO_PTS
 from cache_builder.video.scan.video_scan import VideoScan, scan_video, ticks_to_seconds

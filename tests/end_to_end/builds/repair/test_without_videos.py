@@ -94,7 +94,7 @@ def test_what_is_nowhere_any_more_is_decoded(cache_of, simple_folder, harm):
     assert result.exit_code == EXIT_NOT_WHOLE
     assert (
         f"only the videos can give {generation_folder(cache).name}/index.npy again" in result.stderr
-        and "--videos DIR" in result.stderr
+        and "--videos SOURCE" in result.stderr
     )
     assert digests(cache) == spoilt
     assert not cache.with_name(cache.name + ".building").exists()

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from cache_builder.discover import discover_videos, look_into
 from cache_builder.errors import InputFolderError
+from cache_builder.sources import discover_videos, look_into
 from frame_store.shared.video_extensions import VIDEO_EXTENSIONS
 
 
@@ -79,8 +79,9 @@ def test_folders_that_cannot_be_used(tmp_path):
     touch(tmp_path, "empty/readme.txt")
     with pytest.raises(InputFolderError, match="no such folder"):
         discover_videos(tmp_path / "gone")
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(InputFolderError, match="neither a folder nor a file with the extension of a video"):
-        discover_videos(tmp_path / "empty" / "readme.txt")
+        discover_videos(tmp_path / "picture.png")
     with pytest.raises(InputFolderError, match=r"holds no video.* mp4 "):
         discover_videos(tmp_path / "empty")
 

@@ -1,0 +1,316 @@
+"""`estimate_build`: scan, count, decode a sample, and say what a build would give and take. Nothing is built."""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from cache_builder.build.estimate import BuildEstimate, SampleSize
+from cache_builder.build.expected_frames import ExpectedFrames, expected_frames
+from cache_builder.build.inputs import Inputs
+from cache_builder.build.preparation import chosen_decoders, foreseen_error, scan_inputs, usable_backend
+from cache_builder.errors import MachineError, UnitNotIndependentError, VideoError
+from cache_builder.findings import SOURCE_DTYPE
+from cache_builder.gpu import DecoderChoice
+from cache_builder.jobs import SampleJob, UnitJob, UnitSample
+from cache_builder.plan import DecodeUnit, plan_shards, plan_units
+from cache_builder.progress import NoProgress, Progress
+from cache_builder.settings import BuildConfig, RunOptions
+from cache_builder.sources import PassedOver, Sources, SourceVideo, look_into, printable
+from cache_builder.stages import Workspace, resolved
+from cache_builder.video.packets import PACKET_COLUMNS
+from cache_builder.video.scan import VideoScan
+from cache_builder.worker_pool import JobDied, JobDone, WorkerPool
+from frame_store.errors import CudaError
+from frame_store.names import INDEX_DTYPE
+
+SAMPLE_SECONDS: Final = 8.0
+"""No new part of a video is begun after this time."""
+MOST_PACKETS: Final = 150
+"""Of one part. Few units of a build have fewer, so each part bears the cost of opening a file as a unit does."""
+_LEAST_PACKETS: Final = 8
+_MOST_PIXELS: Final = MOST_PACKETS * 1920 * 1080
+"""Of one part, as coded."""
+_MOST_RAW_BYTES: Final = 1 << 26
+"""Of one part, as stored, unencoded."""
+_MANIFEST_BYTES_OF_A_VIDEO: Final = 3000
+"""About what a record of a whole video takes."""
+_SOURCE_ORDER_BYTES: Final = 16
+"""A frame, at most: its time, its place in source order and its number in the video."""
+
+
+def estimate_build(
+    sources: Path | Sources,
+    output: Path,
+    config: BuildConfig,
+    options: RunOptions,
+    *,
+    progress: Progress | None = None,
+) -> BuildEstimate:
+    """What `run_build` would give and take. It writes nothing but a temporary folder, which it removes.
+
+    Every video is scanned, and for some 10 seconds parts of them, drawn at random, are decoded, encoded and packed as a
+    build does it. Videos that are not whole are counted as `on_error="skip"` stores them.
+
+    Raises:
+        InputFolderError, ConfigError, OutputError: as `run_build`.
+        VideosNotWholeError: `device` is `cuda`, and the GPU does not decode every video.
+        MachineError: disk full, I/O error, a worker that cannot start.
+    """
+    output, progress = resolved(output), progress or NoProgress()
+    try:
+        workspace = Workspace(output)
+        contents = look_into(sources, not_counted=workspace.own_places)
+        backend = usable_backend(options, progress)
+        workspace.require_own_files()
+        with (
+            tempfile.TemporaryDirectory(prefix="cache-build-") as scratch,
+            WorkerPool[Any, Any](num_workers=options.workers) as pool,
+        ):
+            scan_cache = Path(scratch, "scan")
+            if workspace.scan_cache.is_file():
+                shutil.copyfile(workspace.scan_cache, scan_cache)
+            started = time.monotonic()
+            inputs = scan_inputs(contents.videos, scan_cache=scan_cache, pool=pool, progress=progress)
+            seconds_scan = time.monotonic() - started
+            decoders = chosen_decoders(inputs, backend=backend, options=options, progress=progress)
+            expected = [_expected(scan, config) for scan in inputs.scans]
+            sampling = _Sampling(inputs, expected, config, decoders, folder=Path(scratch))
+            sampling.run(pool, num_workers=options.workers, progress=progress)
+            return _Estimate(inputs, expected, config, options, sampling).of(
+                output, passed_over=contents.passed_over, seconds_scan=seconds_scan
+            )
+    except OSError as error:
+        raise MachineError(f"{error.filename or output}: {error.strerror or error}") from error
+
+
+class _Sampling:
+    """Decodes parts of units, drawn at random, until the time is up or all units were sampled."""
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        expected: Sequence[ExpectedFrames | None],
+        config: BuildConfig,
+        decoders: DecoderChoice,
+        *,
+        folder: Path,
+    ) -> None:
+        self._paths = [video.path for video in inputs.videos]
+        self._scans = inputs.scans
+        self._config = config
+        self._decoders = decoders
+        self._folder = folder
+        self.units = plan_units(
+            [
+                VideoError(video.relative_path, "gives no frame") if frames is None else scan
+                for video, scan, frames in zip(inputs.videos, inputs.scans, expected, strict=True)
+            ]
+        )
+        self.taken: list[tuple[DecodeUnit, UnitSample]] = []
+        """Whole units, and what a part of each took."""
+        self.num_failed = 0
+        self.seconds = 0.0
+
+    def run(self, pool: WorkerPool[Any, Any], *, num_workers: int, progress: Progress) -> None:
+        """Sample.
+
+        Raises:
+            MachineError: disk full, I/O error.
+        """
+        units = {(unit.video_id, unit.first_packet): unit for unit in self.units}
+        jobs = self._jobs()
+        progress.start("sample", len(self.units), "parts")
+        started = time.monotonic()
+        for _, job in zip(range(num_workers), jobs, strict=False):
+            pool.submit(job)
+        for outcome in pool.outcomes():
+            unit = outcome.job.job.unit
+            if isinstance(outcome, JobDone):
+                self.taken.append((units[unit.video_id, unit.first_packet], outcome.result))
+            elif isinstance(outcome, JobDied) or isinstance(
+                outcome.error, VideoError | UnitNotIndependentError
+            ):
+                self.num_failed += 1
+            elif isinstance(outcome.error, OSError | MemoryError | CudaError):
+                raise MachineError(f"decoding a sample: {outcome.error}") from outcome.error
+            else:
+                raise outcome.error
+            progress.advance(1)
+            self.seconds = time.monotonic() - started
+            following = next(jobs, None) if self.seconds < SAMPLE_SECONDS else None
+            if following is not None:
+                pool.submit(following)
+
+    def _jobs(self) -> Iterator[SampleJob]:
+        for row in np.random.default_rng(0).permutation(len(self.units)).tolist():
+            unit = self.units[row]
+            scan = self._scans[unit.video_id]
+            assert isinstance(scan, VideoScan)  # only readable videos have units
+            end = min(unit.end_packet, unit.first_packet + _packets_to_sample(scan, self._config))
+            yield SampleJob(
+                job=UnitJob(
+                    path=self._paths[unit.video_id],
+                    scan=scan,
+                    unit=msgspec.structs.replace(unit, end_packet=end),
+                    first_ordinal=unit.first_packet,
+                    config=self._config,
+                    spill=self._folder,
+                    backend=self._decoders.backend_of(unit.video_id),
+                )
+            )
+
+    @property
+    def size(self) -> SampleSize:
+        samples = [sample for _, sample in self.taken]
+        return SampleSize(
+            num_units=len(samples),
+            num_units_failed=self.num_failed,
+            num_videos=len({unit.video_id for unit, _ in self.taken}),
+            num_frames_decoded=sum(sample.num_frames_decoded for sample in samples),
+            num_frames_packed=sum(sample.num_frames_packed for sample in samples),
+            seconds=self.seconds,
+        )
+
+
+def _packets_to_sample(scan: VideoScan, config: BuildConfig) -> int:
+    by_pixels = _MOST_PIXELS // max(1, scan.facts.width * scan.facts.height)
+    by_bytes = _MOST_RAW_BYTES // int(np.prod(config.frame_shape))
+    return max(_LEAST_PACKETS, min(MOST_PACKETS, by_pixels, by_bytes))
+
+
+def _expected(scan: VideoScan | VideoError, config: BuildConfig) -> ExpectedFrames | None:
+    """The frames of a video; None if it gives none."""
+    try:
+        return None if isinstance(scan, VideoError) else expected_frames(scan, config)
+    except VideoError:
+        return None
+
+
+class _Estimate:
+    """What follows from scans and samples. A sample stands for its whole unit, and counts by its packets."""
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        expected: Sequence[ExpectedFrames | None],
+        config: BuildConfig,
+        options: RunOptions,
+        sampling: _Sampling,
+    ) -> None:
+        self._inputs = inputs
+        self._config = config
+        self._options = options
+        self._sampling = sampling
+        self._expected = expected
+        given = [frames for frames in expected if frames is not None]
+        self._num_decoded = sum(frames.num_decoded for frames in given)
+        self._num_stored = sum(frames.num_stored for frames in given)
+        self._num_uncounted = sum(not frames.is_proved for frames in given)
+        # The layout decides the order in the shards, which takes memory to compute, but not their number.
+        plan = plan_shards(
+            [0 if frames is None else frames.num_stored for frames in expected],
+            msgspec.structs.replace(config, layout="video"),
+        )
+        self._num_shards = len(plan.shard_sizes)
+
+    def of(self, output: Path, *, passed_over: PassedOver, seconds_scan: float) -> BuildEstimate:
+        errors = [foreseen_error(scan, self._config) for scan in self._inputs.scans]
+        payload = self._payload_bytes()
+        cache = self._cache_bytes(payload)
+        return BuildEstimate(
+            output=printable(str(output)),
+            output_exists=os.path.lexists(output),
+            num_videos=len(self._inputs.videos),
+            problems=[str(error) for error in errors if error is not None],
+            num_videos_unreadable=sum(frames is None for frames in self._expected),
+            num_source_bytes=_size_of(self._inputs.videos),
+            num_frames_decoded=self._num_decoded,
+            num_frames_stored=self._num_stored,
+            num_videos_uncounted=self._num_uncounted,
+            num_shards=self._num_shards,
+            num_payload_bytes=payload,
+            num_cache_bytes=cache,
+            num_building_bytes=self._building_bytes(payload, cache),
+            num_free_bytes=shutil.disk_usage(_existing(output)).free,
+            num_workers=self._options.workers,
+            seconds_scan=seconds_scan,
+            seconds_decode=self._seconds_decode(),
+            seconds_gather=self._seconds_gather(),
+            sample=self._sampling.size,
+            passed_over=passed_over,
+        )
+
+    def _mean(self, amount: str, per: str) -> float | None:
+        """The mean of the samples' `amount / per`, by the packets of their units; None without a sample."""
+        rows = [
+            (unit.num_packets, getattr(sample, amount) / getattr(sample, per))
+            for unit, sample in self._sampling.taken
+            if getattr(sample, per)
+        ]
+        weight = sum(num_packets for num_packets, _ in rows)
+        return sum(num_packets * ratio for num_packets, ratio in rows) / weight if weight else None
+
+    def _payload_bytes(self) -> int | None:
+        if self._config.encoding.name == "raw":
+            return self._num_stored * int(np.prod(self._config.frame_shape))
+        each = self._mean("payload_bytes", "num_frames_packed")
+        return None if each is None else round(self._num_stored * each)
+
+    def _cache_bytes(self, payload: int | None) -> int | None:
+        around = self._mean("container_bytes", "num_frames_packed")
+        if payload is None or around is None:
+            return None
+        shard_end = max(sample.shard_end_bytes for _, sample in self._sampling.taken)
+        return (
+            payload
+            + round(self._num_stored * (around + INDEX_DTYPE.itemsize))
+            + self._num_shards * shard_end
+            + self._num_decoded * _SOURCE_ORDER_BYTES
+            + len(self._inputs.videos) * _MANIFEST_BYTES_OF_A_VIDEO
+        )
+
+    def _building_bytes(self, payload: int | None, cache: int | None) -> int | None:
+        receipts = self._mean("receipt_bytes", "num_frames_decoded")
+        if payload is None or cache is None:
+            return None
+        packets = sum(dtype.itemsize for dtype in PACKET_COLUMNS.values()) * self._inputs.num_packets
+        plan = (SOURCE_DTYPE.itemsize + 8) * self._num_stored
+        return payload + round((receipts or 0.0) * self._num_decoded) + cache + plan + packets
+
+    def _seconds_decode(self) -> float | None:
+        each = self._mean("seconds_decode", "num_packets")
+        if each is None:
+            return None
+        sizes = [unit.num_packets for unit in self._sampling.units]
+        return each * _steps_of_busiest(sizes, num_workers=self._options.workers)
+
+    def _seconds_gather(self) -> float | None:
+        each = self._mean("seconds_gather", "num_frames_packed")
+        if each is None:
+            return None
+        return each * self._num_stored / max(1, min(self._options.workers, self._num_shards))
+
+
+def _steps_of_busiest(sizes: Sequence[int], *, num_workers: int) -> float:
+    """Steps of the worker that has most to do, at least: a unit is decoded by one worker, however long it is.
+
+    >>> _steps_of_busiest([3, 3, 3, 3], num_workers=2), _steps_of_busiest([9, 1, 1], num_workers=2)
+    (6.0, 9)
+    """
+    return max(sum(sizes) / num_workers, *sizes)
+
+
+def _size_of(videos: Sequence[SourceVideo]) -> int:
+    return sum(video.path.stat().st_size for video in videos if video.path.is_file())
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest of its parents that exists."""
+    return path if path.exists() else _existing(path.parent)

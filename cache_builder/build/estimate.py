@@ -1,0 +1,60 @@
+"""What a dry run says: what a build would read, store and take."""
+
+import msgspec
+
+from cache_builder.sources import PassedOver
+
+
+class SampleSize(msgspec.Struct, frozen=True, kw_only=True):
+    """How much was decoded to estimate sizes and times."""
+
+    num_units: int
+    num_units_failed: int
+    """Parts of videos that were to be decoded and gave an error."""
+    num_videos: int
+    num_frames_decoded: int
+    num_frames_packed: int
+    """Encoded and written into a shard of their container."""
+    seconds: float
+
+
+class BuildEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    """What a build would give and take. Numbers are estimates, except where a field is said to be exact."""
+
+    output: str
+    output_exists: bool
+    """Whether something is there already. It was not looked into."""
+    num_videos: int
+    """Exact."""
+    problems: list[str]
+    """One line for each video that cannot be stored whole, as far as the scans alone show it."""
+    num_videos_unreadable: int
+    """How many of them give no frame at all."""
+    num_source_bytes: int
+    """Size of all videos; exact."""
+    num_frames_decoded: int
+    num_frames_stored: int
+    num_videos_uncounted: int
+    """Readable videos whose packets do not prove how many frames they give. If 0, and no video is damaged in a way that
+    only decoding shows, both numbers of frames are exact."""
+    num_shards: int
+    num_payload_bytes: int | None
+    """Encoded frames alone. Exact if they are raw and the number of frames is exact; None if no frame was encoded."""
+    num_cache_bytes: int | None
+    num_building_bytes: int | None
+    """Disk space while building: the cache, and as much again for the spilled frames."""
+    num_free_bytes: int
+    """Free where the cache would go, as the system states it."""
+    num_workers: int
+    seconds_scan: float
+    """What the scan took just now; it was not kept, so a build scans again."""
+    seconds_decode: float | None
+    """None if no frame was decoded."""
+    seconds_gather: float | None
+    sample: SampleSize
+    passed_over: PassedOver
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether the disk has room for the build by this estimate; None if it has none."""
+        return None if self.num_building_bytes is None else self.num_building_bytes <= self.num_free_bytes

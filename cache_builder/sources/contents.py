@@ -1,0 +1,88 @@
+"""What a source holds: its videos, in its order, and what was passed over."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from frame_store.shared import counted
+
+_MAX_EXTENSIONS_LISTED = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceVideo:
+    """A video of a source."""
+
+    relative_path: str
+    """What the video is called: a posix path as valid UTF-8, other bytes as `\\xNN`. No two videos have the same."""
+    path: Path
+    """The path to open, exactly as the file system has it."""
+
+
+class PassedOver(msgspec.Struct, frozen=True, kw_only=True):
+    """Files of a source that do not count as videos, and videos that the user left out."""
+
+    by_extension: dict[str, int]
+    """Lower-case extension with its dot ("" for none) -> number of files, largest first."""
+    num_hidden: int
+    """Files and folders whose names begin with a dot; the contents of such a folder are not counted."""
+    num_excluded: int = 0
+    """Videos that no pattern of `include` matches, or that one of `exclude` matches."""
+    num_beyond_limit: int = 0
+    """Videos after the first `limit` that are neither excluded nor passed over."""
+    unmatched_excludes: list[str] = []
+    """Patterns of `exclude` that match no video."""
+
+    @property
+    def text(self) -> str | None:
+        """One line; None if nothing was passed over."""
+        counts = [
+            f"{count} {extension or 'without an extension'}" for extension, count in self.by_extension.items()
+        ]
+        more = len(counts) - _MAX_EXTENSIONS_LISTED
+        if more > 0:
+            num_files = sum(list(self.by_extension.values())[_MAX_EXTENSIONS_LISTED:])
+            counts[_MAX_EXTENSIONS_LISTED:] = [f"{num_files} of {counted(more, 'other kind')}"]
+        parts = [f"passed over by extension: {', '.join(counts)}"] if counts else []
+        parts += [f"passed over as hidden: {self.num_hidden}"] if self.num_hidden else []
+        parts += [f"excluded: {counted(self.num_excluded, 'video')}"] if self.num_excluded else []
+        parts += [f"beyond the limit: {counted(self.num_beyond_limit, 'video')}"] * bool(
+            self.num_beyond_limit
+        )
+        parts += [f"no video to exclude matches {pattern!r}" for pattern in self.unmatched_excludes]
+        return "; ".join(parts) or None
+
+
+NOTHING_PASSED_OVER: Final = PassedOver(by_extension={}, num_hidden=0)
+
+
+def all_passed_over(parts: Iterable[PassedOver]) -> PassedOver:
+    """What several sources passed over, together."""
+    extensions: Counter[str] = Counter()
+    num_hidden = 0
+    for part in parts:
+        extensions.update(part.by_extension)
+        num_hidden += part.num_hidden
+    return PassedOver(by_extension=largest_first(extensions), num_hidden=num_hidden)
+
+
+def largest_first(extensions: Mapping[str, int]) -> dict[str, int]:
+    """The counts, the largest first, equal ones by extension.
+
+    >>> largest_first({".b": 1, ".c": 2, ".a": 1})
+    {'.c': 2, '.a': 1, '.b': 1}
+    """
+    return dict(sorted(extensions.items(), key=lambda item: (-item[1], item[0])))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceContents:
+    """What a source holds."""
+
+    videos: list[SourceVideo]
+    """In the order of the source: a folder's by relative path, a list's as its lines. `video_id` is the row."""
+    passed_over: PassedOver

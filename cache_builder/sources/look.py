@@ -1,0 +1,203 @@
+"""`Sources`: what the user gives; `look_into`: the videos in it, the same for builds, repairs and live stores.
+
+A new kind of source is a function that gives `SourceContents`, and a line in `_look_into_one`.
+"""
+
+import os
+import stat
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from cache_builder.errors import ConfigError, InputFolderError
+from cache_builder.setting_names import SettingError
+from cache_builder.sources.contents import (
+    NOTHING_PASSED_OVER,
+    SourceContents,
+    SourceVideo,
+    all_passed_over,
+)
+from cache_builder.sources.filters import VideoFilter
+from cache_builder.sources.folder import look_into_folder
+from cache_builder.sources.list_file import is_list, look_into_list
+from cache_builder.sources.names import base_name, mode_of, named_path, printable, source_path
+from cache_builder.sources.patterns import PathPattern
+from frame_store.shared import EXTENSIONS_TEXT, is_video_name, raise_if_out_of_files, user_path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sources:
+    """One or several sources of videos, and which of their videos are taken."""
+
+    paths: tuple[Path, ...]
+    """Each a folder, a video or a list of videos; at least one."""
+    filter: VideoFilter = field(default_factory=VideoFilter)
+    """Compares paths as they are recorded: of several sources, with the base name in front."""
+
+    def __post_init__(self) -> None:
+        """Refuse no source at all."""
+        if not self.paths:
+            raise SettingError("no source is given: a folder of videos, a video, or a list of videos")
+
+    @classmethod
+    def of(
+        cls,
+        videos: "Path | str | Sequence[Path | str] | Sources",
+        *,
+        include: str | Sequence[str] = (),
+        exclude: str | Sequence[str] = (),
+        limit: int | None = None,
+    ) -> "Sources":
+        """Sources as a call in Python gives them; a single path or pattern need not be in a list.
+
+        Raises:
+            SettingError: no source, an empty pattern, a limit below 1.
+            ValueError: an empty path.
+        """
+        if isinstance(videos, Sources):
+            return videos
+        paths = [videos] if isinstance(videos, str | os.PathLike) else videos
+        return cls(
+            paths=tuple(user_path(path) for path in paths),
+            filter=VideoFilter(include=_patterns(include), exclude=_patterns(exclude), limit=limit),
+        )
+
+    @property
+    def text(self) -> str:
+        """The paths, for a message."""
+        return ", ".join(map(str, self.paths))
+
+
+def _patterns(texts: str | Sequence[str]) -> tuple[PathPattern, ...]:
+    return tuple(map(PathPattern, [texts] if isinstance(texts, str) else texts))
+
+
+def discover_videos(source: Path | str | Sources) -> list[SourceVideo]:
+    """The videos of `look_into`: their row in this list is their `video_id`.
+
+    Raises: as `look_into`.
+    """
+    return look_into(source).videos
+
+
+def look_into(sources: Path | str | Sources, *, not_counted: Collection[Path] = ()) -> SourceContents:
+    """The videos of the sources, in the order of the sources and of each source, and what was passed over.
+
+    A folder is searched with its subfolders, in the order of the paths below it. A single video has its file name as
+    its path, as if it were alone in a folder. For a list, see `list_file`. If there are several sources, each path
+    begins with the base name of its source; the path of a single video is that base name. `not_counted` (absolute
+    paths) are files and folders of the build itself: in a folder they count neither as videos nor as other files.
+
+    Raises:
+        InputFolderError: a source does not exist, cannot be listed or read, holds no video, or has the base name of
+            another; or two videos would have the same path.
+        ConfigError: two sources hold the same file, or a pattern that is to be included matches no video.
+        OSError: no more files can be opened.
+    """
+    sources = Sources.of(sources)
+    parts = [_look_into_one(source_path(path), not_counted) for path in sources.paths]
+    if len(parts) == 1:
+        contents = sources.filter.applied(parts[0])
+    else:
+        prefixed = [
+            [_prefixed(video, name) for video in part.videos]
+            for name, part in zip(_base_names(sources.paths), parts, strict=True)
+        ]
+        contents = sources.filter.applied(
+            SourceContents(
+                videos=[video for videos in prefixed for video in videos],
+                passed_over=all_passed_over(part.passed_over for part in parts),
+            )
+        )
+        _refuse_same_files(contents.videos)
+    _refuse_same_paths(contents.videos)
+    return contents
+
+
+def default_output(sources: Path | str | Sources) -> Path:
+    """`DIR.cache` beside the folder of videos, or `FILE.cache` beside the one video or list.
+
+    Raises:
+        InputFolderError: nothing is there.
+        ConfigError: there are several sources, or the folder has no name (the root of the file system).
+    """
+    sources = Sources.of(sources)
+    if len(sources.paths) > 1:
+        raise ConfigError(
+            f"{len(sources.paths)} sources are given, {sources.text}: give {{--out}}, where their one cache goes"
+        )
+    source = named_path(sources.paths[0])  # the cache goes beside a link, not beside its target
+    if not source.name:
+        raise ConfigError(f"{source}: give {{--out}}, there is no place beside it")
+    return source.with_name(source.name + ".cache")
+
+
+def _look_into_one(path: Path, not_counted: Collection[Path]) -> SourceContents:
+    if stat.S_ISDIR(mode_of(path)):
+        return look_into_folder(path, not_counted=not_counted)
+    if is_video_name(path.name):
+        video = SourceVideo(relative_path=printable(path.name), path=path)
+        return SourceContents(videos=[video], passed_over=NOTHING_PASSED_OVER)
+    if is_list(path):
+        return look_into_list(path)
+    raise InputFolderError(
+        path,
+        "is neither a folder nor a file with the extension of a video, nor text that lists videos; "
+        f"videos have these extensions: {EXTENSIONS_TEXT}",
+    )
+
+
+def _prefixed(video: SourceVideo, name: str) -> SourceVideo:
+    return (
+        video
+        if video.relative_path == name
+        else replace(video, relative_path=f"{name}/{video.relative_path}")
+    )
+
+
+def _base_names(paths: Sequence[Path]) -> list[str]:
+    names: dict[str, Path] = {}
+    for path in paths:
+        name = base_name(path)
+        if name in names:
+            raise InputFolderError(
+                path,
+                f"has the base name of {names[name]}, {name!r}, and paths of several sources begin with their base "
+                "names; give the folder above both, a link of another name, or one list of all videos",
+            )
+        names[name] = path
+    return [*names]
+
+
+def _refuse_same_files(videos: Sequence[SourceVideo]) -> None:
+    """Refuse a file that two sources hold, which is mostly a folder and a part of it. One source may have links."""
+    seen: dict[tuple[int, int], SourceVideo] = {}
+    for video in videos:
+        try:
+            status = os.stat(video.path)  # noqa: PTH116 - of what the link leads to
+        except OSError as error:
+            raise_if_out_of_files(error)
+            continue  # the scan reports it
+        other = seen.setdefault((status.st_dev, status.st_ino), video)
+        if _source_of(other) != _source_of(video):
+            raise ConfigError(
+                f"{other.relative_path!r} and {video.relative_path!r} are one file, which two of the sources hold; "
+                "give it once, or leave one out by {--exclude}"
+            )
+
+
+def _source_of(video: SourceVideo) -> str:
+    return video.relative_path.partition("/")[0]
+
+
+def _refuse_same_paths(videos: Sequence[SourceVideo]) -> None:
+    r"""Refuse two files that would be recorded under one path: bytes that are no UTF-8 are recorded as `\xNN`."""
+    seen: dict[str, SourceVideo] = {}
+    for video in videos:
+        other = seen.setdefault(video.relative_path, video)
+        if other is not video:
+            raise InputFolderError(
+                printable(os.fspath(video.path)),
+                f"would be recorded as {video.relative_path!r}, and so would {printable(os.fspath(other.path))!r}: "
+                "rename one of them",
+            )
