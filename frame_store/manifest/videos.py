@@ -95,14 +95,17 @@ def encode_videos(entries: Iterable[VideoEntry]) -> Iterator[bytes]:
 def read_videos(folder: Path, generation: Generation) -> list[VideoEntry]:
     """The table of videos of a generation, which lies in `folder`; a video's position is its local video_id.
 
-    The SHA-256 of the file is compared before anything in it is used. A record takes some 5 kB of memory.
+    The SHA-256 of the file is compared before anything in it is used. A record takes some 2.5 kB of memory.
 
     Raises:
         StoreDamagedError: the file is missing, a link, cannot be read, or differs from what `generation.json` states.
         StoreFormatError: a line is no record of a video, or the lines contradict `generation.json`.
         OSError: no more files can be opened.
     """
-    return list(stream_videos(folder, generation))
+    try:
+        return list(stream_videos(folder, generation))
+    except MemoryError as error:
+        raise StoreFormatError(f"{folder / VIDEOS_NAME}: takes more memory than the machine has") from error
 
 
 def stream_videos(folder: Path, generation: Generation) -> Iterator[VideoEntry]:
@@ -114,8 +117,6 @@ def stream_videos(folder: Path, generation: Generation) -> Iterator[VideoEntry]:
     except OSError as error:
         raise_if_out_of_files(error)
         raise StoreDamagedError(f"{path}: {error.strerror}; run cache-verify on {folder.parent}") from error
-    except MemoryError as error:
-        raise StoreFormatError(f"{path}: takes more memory than the machine has") from error
 
 
 def _open_checked(folder: Path, generation: Generation) -> OpenFile:

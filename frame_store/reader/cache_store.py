@@ -98,7 +98,7 @@ class CacheStore(FrameSequence):
     def video_entries(self) -> list[VideoEntry]:
         """The table of videos; a video's position is its video_id. Read and checked at the first access, then kept.
 
-        A record takes some 5 kB of memory.
+        A record takes some 2.5 kB of memory.
 
         Raises:
             StoreDamagedError: the file is missing or was altered.

@@ -24,7 +24,7 @@ from tests.support.videos.tiny_videos import simple_specs, tiny_folder
 PROGRAM = Path(sys.executable).with_name("cache-build")
 VARIANTS = {
     "wds-jpeg": ["--frames-per-shard", "50"],
-    "zarr-raw": ["--format", "zarr", "--encoding", "raw", "--frames-per-shard", "50"],
+    "zarr-raw": ["--format", "zarr", "--encoding", "raw", "--frames-per-shard", "50", "--stride", "2"],
 }
 
 

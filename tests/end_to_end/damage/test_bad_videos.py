@@ -17,6 +17,7 @@ from cache_builder.build import preparation as build_module
 from cache_builder.build.inputs import read_inputs
 from cache_builder.cli import cache_verify
 from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
+from frame_store.manifest import read_tree
 from tests.support.commands import SMALL, digests, names_beside, run
 from tests.support.videos.tiny_videos import (
     damage_packets,
@@ -267,10 +268,18 @@ def test_a_video_that_goes_while_it_is_built_can_be_built_later(tmp_path, monkey
     result = run(*flags, "--on-error", "skip")
     assert result.exit_code == EXIT_NOT_WHOLE
     assert "'01.mp4': unreadable: cannot be opened: No such file or directory" in result.stdout
+    tree = read_tree(tmp_path / "cache")
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == [tree.folder, "manifest-0000.json"]
     monkeypatch.undo()
     (folder / "01.mp4").write_bytes(content)
     again = run(*flags)
     assert again.exit_code == EXIT_WRONG_COMMAND
     assert "video 01.mp4: changed since" in again.stderr
     assert run(*flags, "--overwrite").exit_code == 0
-    assert frame_store.open_store(tmp_path / "cache").video_entries[1].verdict == "whole"
+    whole = read_tree(tmp_path / "cache")
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == [
+        whole.folder,
+        "manifest-0000.json",
+    ]
+    assert whole.folder != tree.folder  # its name follows what was decoded, not what was scanned
+    assert whole.read_videos()[1].verdict == "whole"

@@ -15,6 +15,7 @@ import numpy as np
 import frame_store
 from frame_store.errors import FrameIdError, StoreError
 from frame_store.index import INDEX_DTYPE
+from frame_store.source_files import SOURCE_FILE_NAMES
 from frame_store.verify import verify_store
 from tests.support.caches.golden_stores import write_golden_stores
 from tests.support.caches.tree import FIRST_MANIFEST, generation_folder
@@ -114,6 +115,7 @@ class Mutator:
             self.edit_header,
         ]
         ways += [self.link, self.edit_json, self.edit_index, self.overwrite_numbers]
+        ways += [self.edit_source_order]
         done = [self.random.choice(ways)(cache) for _ in range(self.random.choice((1, 1, 1, 2)))]
         if self.random.random() < 0.7:  # an attacker makes the hashes right
             resign(cache)
@@ -210,6 +212,25 @@ class Mutator:
                 )
         file.write_bytes(content)
         return f"edited {field} of row {row} of the index"
+
+    def edit_source_order(self, cache):
+        """A number of `first_row.npy` or of another file of source order."""
+        file = self._pick(cache, rf"({'|'.join(SOURCE_FILE_NAMES)})$")
+        try:
+            numbers = np.load(file)
+        except (ValueError, EOFError, OSError):
+            return "nothing"
+        if file.name not in SOURCE_FILE_NAMES or not numbers.size:
+            return "nothing"
+        at = self.random.randrange(numbers.size)
+        if numbers.dtype.kind == "f":
+            numbers[at] = self.random.choice((-1.0, 1e308, float("nan"), float("inf")))
+        elif numbers.dtype.kind == "u":
+            limit = np.iinfo(numbers.dtype).max
+            odd = [number for number in ODD_NUMBERS if 0 <= number <= limit]
+            numbers[at] = self.random.choice((*odd, numbers[self.random.randrange(numbers.size)]))
+        np.save(file, numbers)
+        return f"edited number {at} of {file.name}"
 
     def edit_header(self, cache):
         """`.npy` headers, of the index and in tar shards, and the numbers in tar headers."""
