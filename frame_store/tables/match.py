@@ -135,7 +135,9 @@ def nearest_one_to_one(
     after = np.minimum(np.searchsorted(times, seconds), len(times) - 1)
     before = np.maximum(after - 1, 0)
     is_before = np.abs(seconds - times[before]) <= np.abs(seconds - times[after])
-    nearest = np.searchsorted(times, times[np.where(is_before, before, after)])  # the first frame of this time
+    nearest = np.searchsorted(
+        times, times[np.where(is_before, before, after)]
+    )  # the first frame of this time
     distance = np.abs(seconds - times[nearest])
     rows = np.flatnonzero(distance <= limit * (1 + _ROUNDING) + _ROUNDING)
     rows = rows[np.lexsort((rows, distance[rows], nearest[rows]))]

@@ -2,7 +2,7 @@
 
 from loader.bias.checks import Reals
 from loader.bias.design_effect import least_correlation
-from loader.bias.distributions import SamplingLaw, Target, sampling_law
+from loader.bias.distributions import SamplingLaw, Target, WindowsOfVideos, offsets_of, sampling_law
 from loader.bias.report import (
     NOTHING_VARIES,
     BiasReport,
@@ -35,11 +35,13 @@ __all__ = [
     "RhoEstimate",
     "SamplingLaw",
     "Target",
+    "WindowsOfVideos",
     "estimate_for",
     "estimate_rho",
     "least_correlation",
     "load_features",
     "make_report",
+    "offsets_of",
     "rho_level",
     "rho_of_all",
     "rho_of_shuffled_frames",

@@ -1,18 +1,15 @@
 """Design effects computed exactly, from the features of every frame and the order of the sampler."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from frame_store.shared import counted
 from loader.bias import design_effect as formulas
 from loader.bias.checks import Integers, Reals
-from loader.bias.distributions import SamplingLaw
+from loader.bias.distributions import SamplingLaw, WindowsOfVideos, offsets_of
 from loader.bias.pairs import block_design_effect, can_average_orders, circle_autocovariance
-from loader.errors import SamplingError
 from loader.sampling import SamplingSpec
-from loader.sampling.orders import check_shard_sizes, frames_per_block
+from loader.sampling.orders import frames_per_block
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +19,7 @@ class ExactEffect:
     design_effect: float
     """Its variance around its own expectation, over sigma^2 / B. sigma^2 is the variance over all frames."""
     mean_square_effect: float | None
-    """Its mean square distance from the mean of all frames, over sigma^2 / B; this includes the bias. None for clips,
+    """Its mean square distance from the mean of all frames, over sigma^2 / B; this includes the bias. None for windows,
     whose target is the mean over windows, and for the order on disk if it ends with a short step."""
 
 
@@ -32,18 +29,17 @@ def exact_effect(
     shard_sizes: Integers,
     features: Reals,
     *,
-    video_sizes: npt.ArrayLike | None = None,
+    windows: WindowsOfVideos | None = None,
 ) -> ExactEffect | None:
     """The effect of `spec` on frames of these `features`, shape (N, D), with a row for each frame id.
 
     None if all frames are alike, for `block` if the shards have too many sizes (`can_average_orders`), and for
-    `permutation` and `iid`, which need no features.
+    `permutation` and `iid` of single frames, which need no features.
     """
     if not np.ptp(features, axis=0).any():
         return None
-    if spec.clip_frames is not None:
-        assert video_sizes is not None  # clips have a law only with them
-        return _of_clips(law, spec, features, check_shard_sizes(video_sizes))
+    if windows is not None:
+        return _of_windows(law, spec, shard_sizes, features, windows)
     if spec.sampling == "shards":
         return _of_visits(law, spec, shard_sizes, features)
     if spec.sampling == "sequential":
@@ -59,65 +55,62 @@ def exact_effect(
     return None
 
 
-def window_means(
-    features: Reals, video_sizes: npt.ArrayLike, *, clip_frames: int, stride: int
-) -> tuple[Reals, Reals]:
-    """The mean of each whole window, shape (M, D), and the number of windows that show each frame, shape (N,).
+def window_correlation(features: Reals, windows: WindowsOfVideos) -> float | None:
+    """Rho of (S21), the mean correlation of two slots of a window, over all windows.
+
+    None if all frames shown are alike. A window has two frames or more. `features`, shape (N, D), has a row for each
+    frame id.
 
     Raises:
         SamplingError: no window fits into a video.
     """
-    sizes = check_shard_sizes(video_sizes)
-    num_starts = np.maximum(sizes - (clip_frames - 1) * stride, 0)
-    if not num_starts.any():
-        raise SamplingError(
-            f"no clip of {counted(clip_frames, 'frame')} with stride {stride} fits into a video"
-        )
-    first = np.repeat(np.cumsum(sizes) - sizes, num_starts)
-    starts = first + np.arange(len(first)) - np.repeat(np.cumsum(num_starts) - num_starts, num_starts)
-    total, times = np.zeros((len(starts), features.shape[1])), np.zeros(len(features))
-    for slot in range(clip_frames):
-        total += features[starts + slot * stride]
-        times += np.bincount(starts + slot * stride, minlength=len(features))
-    return total / clip_frames, times
+    means, times = windows.means(features)
+    slots = len(offsets_of(windows.spec))
+    of_means = float(np.square(means - means.mean(axis=0)).sum(axis=1).mean())
+    variance = _variance_of_slots(features, times)
+    return None if variance is None else (slots * of_means / variance - 1) / (slots - 1)
 
 
-def clip_correlation(
-    features: Reals, video_sizes: npt.ArrayLike, *, clip_frames: int, stride: int
-) -> float | None:
-    """Rho of (S21), the mean correlation of two slots of a whole window, over all windows.
-
-    None if all frames are alike. It needs no array of all windows. A clip has two frames or more.
-
-    Raises:
-        SamplingError: no window fits into a video.
-    """
-    means, times = window_means(features, video_sizes, clip_frames=clip_frames, stride=stride)
+def _variance_of_slots(features: Reals, times: Reals) -> float | None:
+    """Variance of the frames under the distribution of the slots; None if all frames shown are alike."""
     if not np.ptp(features[times > 0], axis=0).any():
         return None
     law = times / times.sum()
-    centre = law @ features
-    variance = float(law @ np.square(features - centre).sum(axis=1))
-    of_means = float(np.square(means - centre).sum(axis=1).mean())
-    return (clip_frames * of_means / variance - 1) / (clip_frames - 1)
+    return float(law @ np.square(features - law @ features).sum(axis=1))
 
 
-def _of_clips(
-    law: SamplingLaw, spec: SamplingSpec, features: Reals, video_sizes: Integers
+def _of_windows(
+    law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers, features: Reals, windows: WindowsOfVideos
 ) -> ExactEffect | None:
-    clip_frames = spec.clip_frames or 1
-    if clip_frames == 1:
-        return None  # single frames need no features
-    rho = clip_correlation(features, video_sizes, clip_frames=clip_frames, stride=spec.clip_stride)
-    if rho is None:
+    """The effect of `spec` on the means of windows, times what a window's mean varies more than that of T frames."""
+    slots = law.slots_per_window
+    means, times = windows.means(features)
+    variance = _variance_of_slots(features, times)
+    if variance is None:
         return None
-    effect = formulas.clip_design_effect(
-        rho,
-        clip_frames=clip_frames,
-        batch_size=law.slots_per_batch // clip_frames,
-        num_windows=None if spec.with_replacement else law.num_windows,
+    of_window = slots * float(np.square(means - means.mean(axis=0)).sum(axis=1).mean()) / variance
+    if spec.sampling in {"permutation", "iid"}:
+        if slots == 1:
+            return None  # as single frames, which need no features
+        of_means = formulas.clip_design_effect(
+            0.0,
+            clip_frames=1,
+            batch_size=law.slots_per_batch // slots,
+            num_windows=None if spec.with_replacement else law.num_windows,
+        )
+        return ExactEffect(design_effect=of_means * of_window, mean_square_effect=None)
+    sizes = windows.anchor_shard_sizes(shard_sizes)
+    of_anchors = replace(
+        law,
+        slots_per_batch=law.slots_per_batch // slots,
+        slots_per_visit=law.slots_per_visit // slots,
+        slots_per_window=1,
+        shard_probability=sizes / sizes.sum(),
     )
-    return ExactEffect(design_effect=effect, mean_square_effect=None)
+    effect = exact_effect(of_anchors, spec, sizes, means)
+    if effect is None:
+        return None
+    return ExactEffect(design_effect=effect.design_effect * of_window, mean_square_effect=None)
 
 
 def _of_visits(law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers, features: Reals) -> ExactEffect:

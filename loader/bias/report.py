@@ -1,17 +1,16 @@
 """The report on one sampler and given data: its distribution, rho, and the design effect that follows from both."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from frame_store.protocol import FrameStore
 from loader.bias import design_effect as formulas
 from loader.bias.checks import Integers, Reals
-from loader.bias.distributions import SamplingLaw
-from loader.bias.exact_design_effect import ExactEffect, clip_correlation, exact_effect
+from loader.bias.distributions import SamplingLaw, WindowCoverage, WindowsOfVideos, offsets_of
+from loader.bias.exact_design_effect import ExactEffect, exact_effect, window_correlation
 from loader.bias.rho import (
     DRAWS,
     FRAMES_PER_DRAW,
@@ -26,7 +25,7 @@ from loader.bias.rho import (
 )
 from loader.errors import SamplingError
 from loader.sampling import SamplingSpec
-from loader.sampling.orders import contiguous_video_sizes, epoch_order, frames_per_block
+from loader.sampling.orders import epoch_order, frames_per_block
 
 EffectBasis: TypeAlias = Basis | Literal["approximate"]
 """What a design effect is computed from. `exact`: sizes, or every frame. The other values of `Basis`: a rho that is not
@@ -57,7 +56,7 @@ class BiasReport:
     """Why the design effect is approximate, or what is missing."""
     mean_square_effect: float | None
     """Mean square distance of a batch's mean from that of all frames, over the same variance. Without bias it is the
-    design effect. None if it is not known exactly, and for clips."""
+    design effect. None if it is not known exactly, and for windows."""
     bias_of_proxy: float | None
     """Length of the bias over sigma, both of the proxy and exact over all frames. None if features are not given."""
 
@@ -112,12 +111,12 @@ def make_report(
     *,
     rho: RhoEstimate | None,
     features: Reals | None = None,
-    video_sizes: npt.ArrayLike | None = None,
+    windows: WindowsOfVideos | None = None,
 ) -> BiasReport:
     """Combine law and data.
 
     The report is exact if `features` has a row for each frame id, shape (N, D). Else it uses `rho`, which belongs to
-    `rho_level(spec)`. `video_sizes`, shape (V,), are needed for clips only.
+    `rho_level(spec, windows)`. `windows` are those that the law is of.
     """
     bias = None
     if law.chi2 == 0:
@@ -125,15 +124,15 @@ def make_report(
     elif features is not None and law.shard_probability is not None:
         shard_ids = np.repeat(np.arange(len(shard_sizes)), shard_sizes)
         bias = bias_of_features(law, features, shard_ids)
-    from_sizes = _effect_of_sizes(law, spec, shard_sizes)
+    from_sizes = _effect_of_sizes(law, spec, shard_sizes, windows)
     exact, nothing_varies = None, False
     if from_sizes is not None:
         exact = ExactEffect(design_effect=from_sizes, mean_square_effect=from_sizes)
     elif features is not None and not _is_more_than_an_epoch(law, spec):
-        exact = exact_effect(law, spec, shard_sizes, features, video_sizes=video_sizes)
-        # Without an exact effect, the windows of clips do not vary.
+        exact = exact_effect(law, spec, shard_sizes, features, windows=windows)
+        # Without an exact effect, windows of a permutation or of draws do not vary.
         nothing_varies = exact is None and (
-            spec.clip_frames is not None or not np.ptp(features, axis=0).any()
+            rho_level(spec, windows) == "clip" or not np.ptp(features, axis=0).any()
         )
     if exact is not None:
         return report_of_effects(
@@ -144,14 +143,16 @@ def make_report(
             bias=bias,
             mean_square=exact.mean_square_effect,
         )
-    why_not = NOTHING_VARIES if nothing_varies else _why_no_effect(law, spec, rho)
+    why_not = NOTHING_VARIES if nothing_varies else _why_no_effect(law, spec, rho, windows)
     if why_not is not None:
         return report_of_effects(law, None, rho=rho, why=why_not, bias=bias)
     assert rho is not None  # without rho there is a reason, handled above
-    effects = [_effect_of_rho(law, spec, shard_sizes, value) for value in (rho.rho, rho.low, rho.high)]
-    approximation = _approximation(spec, shard_sizes)
+    effects = [
+        _effect_of_rho(law, spec, shard_sizes, value, windows) for value in (rho.rho, rho.low, rho.high)
+    ]
+    approximation = None if windows is not None else _approximation(spec, shard_sizes)
     basis: EffectBasis = rho.basis if approximation is None else "approximate"
-    # The mean over frames is not the target of clips. For other samplings an exact rho gives an exact effect, and the
+    # The mean over frames is not the target of windows. For other samplings an exact rho gives an exact effect, and the
     # law is unbiased.
     mean_square = effects[0] if basis == "exact" and law.chi2_over_windows is None else None
     return report_of_effects(
@@ -187,24 +188,26 @@ def report_of_effects(
     )
 
 
-def rho_level(spec: SamplingSpec) -> str | None:
-    """What two slots of a batch may share under `spec`: `shard`, `clip`, `batch`, or None."""
-    if spec.clip_frames is not None:
-        return "clip" if spec.clip_frames > 1 else None
+def rho_level(spec: SamplingSpec, windows: WindowsOfVideos | None = None) -> str | None:
+    """What two slots of a batch may share under `spec`: `shard`, `clip` (a window), `batch`, or None."""
+    if windows is not None and spec.sampling in {"permutation", "iid"}:
+        return "clip" if len(offsets_of(windows.spec)) > 1 else None
     return {"shards": "shard", "block": "shard", "sequential": "batch"}.get(spec.sampling)
 
 
-def _effect_of_sizes(law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers) -> float | None:
+def _effect_of_sizes(
+    law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers, windows: WindowsOfVideos | None
+) -> float | None:
     """The design effect if it is the same for all data, else None."""
     if _is_more_than_an_epoch(law, spec):
         return None
-    if rho_level(spec) is None:
+    if rho_level(spec, windows) is None:
         if spec.with_replacement:
             return 1.0
         return formulas.permutation_design_effect(
             law.num_frames if law.num_windows is None else law.num_windows, batch_size=law.slots_per_batch
         )
-    if spec.sampling == "block":
+    if spec.sampling == "block" and windows is None:
         block_frames = frames_per_block(shard_sizes, shards_per_block=spec.shards_per_block or 1)
         if block_frames >= law.num_frames:  # one block is a permutation of all frames
             return formulas.permutation_design_effect(law.num_frames, batch_size=law.slots_per_batch)
@@ -213,18 +216,21 @@ def _effect_of_sizes(law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers
 
 def _is_more_than_an_epoch(law: SamplingLaw, spec: SamplingSpec) -> bool:
     """Whether `pad` makes a step of more positions than an epoch has, which shows frames twice."""
-    clip_frames = spec.clip_frames or 1
     num_positions = law.num_frames if law.num_windows is None else law.num_windows
     is_once = spec.sampling in {"permutation", "block"}
-    return is_once and law.slots_per_batch // clip_frames > num_positions
+    return is_once and law.slots_per_batch // law.slots_per_window > num_positions
 
 
-def _why_no_effect(law: SamplingLaw, spec: SamplingSpec, rho: RhoEstimate | None) -> str | None:
+def _why_no_effect(
+    law: SamplingLaw, spec: SamplingSpec, rho: RhoEstimate | None, windows: WindowsOfVideos | None
+) -> str | None:
     if _is_more_than_an_epoch(law, spec):
         return "a step is more than an epoch"
     if spec.sampling == "shards" and law.chi2 > 0:
         return NEEDS_FEATURES  # it needs the mean and variance of each shard; rho is not enough
-    if rho_level(spec) == "shard":
+    if rho_level(spec, windows) == "shard":
+        if windows is not None:
+            return NEEDS_FEATURES  # the rho of a shard's frames does not say how alike its windows are
         return NEEDS_RHO if rho is None else None
     # An assumed rho is the rho inside a shard.
     return NEEDS_FEATURES if rho is None or rho.basis == "assumed" else None
@@ -241,14 +247,16 @@ def _approximation(spec: SamplingSpec, shard_sizes: Integers) -> str | None:
     return None
 
 
-def _effect_of_rho(law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers, rho: float) -> float:
+def _effect_of_rho(
+    law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers, rho: float, windows: WindowsOfVideos | None
+) -> float:
     slots = law.slots_per_batch
     held = shard_sizes[shard_sizes > 0]
-    if spec.clip_frames is not None:
+    if windows is not None:
         return formulas.clip_design_effect(
             rho,
-            clip_frames=spec.clip_frames,
-            batch_size=slots // spec.clip_frames,
+            clip_frames=law.slots_per_window,
+            batch_size=slots // law.slots_per_window,
             num_windows=None if spec.with_replacement else law.num_windows,
         )
     if spec.sampling == "shards":
@@ -307,6 +315,7 @@ def estimate_for(
     *,
     proxy: str,
     batch_size: int,
+    windows: WindowsOfVideos | None = None,
     features: Reals | None = None,
     draws: int = DRAWS,
     frames_per_draw: int = FRAMES_PER_DRAW,
@@ -317,13 +326,13 @@ def estimate_for(
     It is exact if `features` has all frames. Else it is estimated from a few frames of the store. `batch_size` is that
     of the global batch.
     """
-    level = rho_level(spec)
+    level = rho_level(spec, windows)
     if level is None:
         return None
-    if level == "clip":
-        return _rho_of_clips(
-            spec, store, read_features, proxy=proxy, features=features, draws=draws, seed=seed
-        )
+    if windows is not None:
+        if level != "clip":
+            return None  # how alike the windows of a shard are follows from all features alone
+        return _rho_of_windows(windows, read_features, proxy=proxy, features=features, draws=draws, seed=seed)
     if level == "batch":
         units = units_of_batches(len(store), batch_size)
     else:
@@ -347,9 +356,8 @@ def units_of_batches(num_frames: int, batch_size: int) -> Units:
     return Units(order=None, ends=np.arange(1, num_batches + 1) * min(batch_size, num_frames))
 
 
-def _rho_of_clips(
-    spec: SamplingSpec,
-    store: FrameStore,
+def _rho_of_windows(
+    windows: WindowsOfVideos,
     read_features: ReadFeatures,
     *,
     proxy: str,
@@ -358,11 +366,10 @@ def _rho_of_clips(
     seed: int,
 ) -> RhoEstimate | None:
     """The groups are windows: all of them if features are given, else independent, uniform draws."""
-    assert spec.clip_frames is not None  # the level is `clip`
-    video_sizes = contiguous_video_sizes(store)
-    order = epoch_order(store.shard_sizes, replace(spec, sampling="iid"), seed=seed, video_sizes=video_sizes)
+    num_windows = WindowCoverage.of(windows.video_sizes, windows.spec).num_windows
+    slots = len(offsets_of(windows.spec))
     if features is not None:
-        rho = clip_correlation(features, video_sizes, clip_frames=spec.clip_frames, stride=spec.clip_stride)
+        rho = window_correlation(features, windows)
         if rho is None:  # all frames are alike
             return None
         return RhoEstimate(
@@ -371,18 +378,19 @@ def _rho_of_clips(
             rho=rho,
             low=rho,
             high=rho,
-            num_draws=len(order),
-            frames_per_draw=spec.clip_frames,
+            num_draws=num_windows,
+            frames_per_draw=slots,
             basis="exact",
         )
     # The pair estimator needs independent draws (S40), not the order of an epoch.
-    draws = min(draws, len(order))
-    frame_ids, places = np.unique(order.ids(0, draws), return_inverse=True)
+    draws = min(draws, num_windows)
+    numbers = epoch_order([num_windows], SamplingSpec(sampling="iid"), seed=seed).ids(0, draws)
+    frame_ids, places = np.unique(windows.frame_ids(numbers), return_inverse=True)
     drawn = read_features(frame_ids)[places.reshape(-1)]
     return rho_of_groups(
         np.split(drawn, draws),
         level="clip",
         proxy=proxy,
-        frames_per_draw=spec.clip_frames,
-        least=-1 / (spec.clip_frames - 1),
+        frames_per_draw=slots,
+        least=-1 / (slots - 1),
     )

@@ -3,7 +3,7 @@
 from loader.windows.epochs import WindowedEpochs, plan_windows
 from loader.windows.request import BatchRequest
 from loader.windows.spec import WindowSpec, window_spec
-from loader.windows.whole import WholeWindows, anchors_with_whole_windows
+from loader.windows.whole import WholeWindows, anchors_with_whole_windows, span_of
 from loader.windows.windows import Shown, Windows
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "Windows",
     "anchors_with_whole_windows",
     "plan_windows",
+    "span_of",
     "window_spec",
 ]

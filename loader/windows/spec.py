@@ -81,6 +81,11 @@ class WindowSpec:
         """T, or 1 without offsets of frames."""
         return len(self.frame_offsets or self.frame_offsets_seconds or (0,))
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The fields as options of a loader."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
     def check_columns(self, names: Collection[str]) -> None:
         """Refuse offsets of a column that is not among `names`, those that a batch has.
 

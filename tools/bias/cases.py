@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -18,7 +18,6 @@ from frame_store import CacheStore, open_store
 from frame_store.manifest import Layout
 from frame_store.shared import raise_if_out_of_files
 from loader import SamplingError
-from loader.sampling.orders import contiguous_videos
 
 _PLANNED: Final[tuple[tuple[Layout, int | Literal["video"]], ...]] = (
     ("shuffled", 1000),
@@ -36,11 +35,13 @@ class BiasCase:
     """None if it is not known how frames lie in the shards."""
     shard_sizes: npt.NDArray[np.int64]
     video_sizes: npt.NDArray[np.int64] | None
-    """Frames per video, if frame ids run through the videos one after the other; else None."""
+    """Stored frames of each video in source order; None if they are not known."""
     store: CacheStore | None
     """None if there are no pixels."""
     video_names: Sequence[str] | None = None
     """Names of the videos of `video_sizes`; None if they are not known."""
+    source_ids: npt.NDArray[np.integer[Any]] | None = None
+    """Frame id at each place of the source order; None where the id is the place."""
 
     @property
     def num_frames(self) -> int:
@@ -59,17 +60,15 @@ def case_of_cache(path: Path) -> BiasCase:
     if len(store) == 0:
         raise SamplingError(f"{path}: the cache is empty, so there is nothing to sample")
     layout = store.generation.layout
-    video_sizes, video_names = None, None
-    if layout == "video":
-        video_ids, video_sizes = contiguous_videos(store)
-        video_names = [store.video_entries[video_id].path for video_id in video_ids.tolist()]
+    order = store.source_order
     return BiasCase(
         name=str(path),
         layout=layout,
         shard_sizes=store.shard_sizes,
-        video_sizes=video_sizes,
+        video_sizes=np.diff(order.first_stored),
         store=store,
-        video_names=video_names,
+        video_names=[video.path for video in store.videos],
+        source_ids=order.order,
     )
 
 

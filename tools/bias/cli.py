@@ -50,7 +50,7 @@ EXIT_LIMIT_BROKEN = 1
     type=click.Choice(["permutation", "iid", "sequential", "shards", "block", "webdataset"]),
     help="One sampler instead of the table of candidates.",
 )
-@click.option("--batch-size", type=int, default=128, help="Frames (or clips) per batch and rank.")
+@click.option("--batch-size", type=int, default=128, help="Frames (or windows) per batch and rank.")
 @click.option("--shards-per-batch", type=int, help="shards: visits per batch, K.")
 @click.option("--frames-per-visit", type=int, help="shards: frames of one shard per visit, m.")
 @click.option(
@@ -63,6 +63,12 @@ EXIT_LIMIT_BROKEN = 1
 @click.option("--shards-per-block", type=int, help="block: shards shuffled together, k.")
 @click.option("--clip-frames", type=int, help="Clips of this many frames, T: whole windows, drawn alike.")
 @click.option("--clip-stride", type=int, default=1, help="Distance between the frames of a clip, q.")
+@click.option("--frame-offsets", metavar="LIST", help="Windows of other offsets, such as -1,0.")
+@click.option(
+    "--edges",
+    type=click.Choice(["pad", "whole"]),
+    help="What becomes of windows near the ends of a video.  [default: whole for clips, else pad]",
+)
 @click.option("--shuffle-buffer", type=int, default=1000, help="webdataset: frames in the buffer, Q.")
 @click.option("--num-workers", type=int, default=1, help="webdataset: DataLoader workers of each rank.")
 @click.option(
@@ -97,7 +103,7 @@ EXIT_LIMIT_BROKEN = 1
 @click.option(
     "--target",
     type=click.Choice(["windows", "frames"]),
-    help="What should be drawn uniformly, for --max-chi2 and --plan.  [default: windows for clips, else frames]",
+    help="What should be drawn uniformly, for --max-chi2 and --plan.  [default: windows if given, else frames]",
 )
 @click.option(
     "--min-effective-batch",

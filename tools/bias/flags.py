@@ -11,6 +11,7 @@ from loader import SamplingSpec
 from loader.bias import least_correlation, load_features, scaled_features
 from loader.bias.webdataset import WebDatasetSpec
 from loader.sampling import frames_of_visit
+from loader.windows import WindowSpec, window_spec
 
 
 def cases_of_flags(flags: dict[str, Any]) -> list[BiasCase]:
@@ -20,9 +21,10 @@ def cases_of_flags(flags: dict[str, Any]) -> list[BiasCase]:
         raise ConfigError("say what to look at: one or more CACHE, or --videos DIR, or --shard-sizes FILE")
     if flags["videos"] is not None:
         cases = cases_of_videos(flags["videos"])
-        if flags["clip_frames"] is None:
+        if windows_of_flags(flags) is None:
             return cases
-        return [case for case in cases if case.layout == "video"]  # a shuffled cache holds no clips
+        # Where the frames of a shuffled cache lie is known when it is built.
+        return [case for case in cases if case.layout == "video"]
     if flags["shard_sizes"] is not None:
         return [case_of_sizes(flags["shard_sizes"])]
     return [case_of_cache(path) for path in flags["caches"]]
@@ -32,7 +34,7 @@ def spec_of_flags(flags: dict[str, Any]) -> SamplingSpec | WebDatasetSpec | None
     """The sampler to describe; None for all candidates."""
     if flags["sampling"] == "webdataset":
         return WebDatasetSpec(shuffle_buffer=flags["shuffle_buffer"], num_workers=flags["num_workers"])
-    if flags["sampling"] is None and flags["clip_frames"] is None:
+    if flags["sampling"] is None and windows_of_flags(flags) is None:
         return None
     frames_per_visit = flags["frames_per_visit"]
     if flags["shards_per_batch"] is not None:
@@ -50,11 +52,28 @@ def spec_of_flags(flags: dict[str, Any]) -> SamplingSpec | WebDatasetSpec | None
                 "shard_choice",
                 "frames_with_replacement",
                 "shards_per_block",
-                "clip_frames",
-                "clip_stride",
             )
         },
     )
+
+
+def windows_of_flags(flags: dict[str, Any]) -> WindowSpec | None:
+    """The windows to describe; None for single frames."""
+    offsets = None
+    if flags["frame_offsets"] is not None:
+        try:
+            offsets = [int(word) for word in flags["frame_offsets"].replace(",", " ").split()]
+        except ValueError:
+            raise ConfigError(
+                f"--frame-offsets takes whole numbers such as -1,0, found {flags['frame_offsets']!r}"
+            ) from None
+    windows = window_spec(
+        frame_offsets=offsets,
+        edges=flags["edges"],
+        clip_frames=flags["clip_frames"],
+        clip_stride=flags["clip_stride"],
+    )
+    return windows if windows.has_windows else None
 
 
 def check_together(
@@ -67,9 +86,11 @@ def check_together(
     """
     if spec is None and (flags["max_chi2"] is not None or flags["min_effective_batch"] is not None):
         raise ConfigError("--max-chi2 and --min-effective-batch judge one sampler: give --sampling")
-    wants_clips = isinstance(spec, SamplingSpec) and spec.clip_frames is not None
-    if flags["target"] == "windows" and not wants_clips:
-        raise ConfigError("--target windows needs clips: give --clip-frames")
+    has_windows = windows_of_flags(flags) is not None
+    if has_windows and isinstance(spec, WebDatasetSpec):
+        raise ConfigError("webdataset has no windows: leave --clip-frames and --frame-offsets out")
+    if flags["target"] == "windows" and not has_windows:
+        raise ConfigError("--target windows needs windows: give --clip-frames or --frame-offsets")
     if flags["target"] is not None and flags["max_chi2"] is None and not flags["plans"]:
         raise ConfigError("--target applies to --max-chi2 or --plan: give one of them")
     if flags["plans"] != (flags["demand"] is not None):
@@ -115,6 +136,7 @@ def table_of_flags(case: BiasCase, flags: dict[str, Any]) -> BiasTable:
     return BiasTable(
         case,
         batch_size=flags["batch_size"],
+        windows=windows_of_flags(flags),
         world_size=flags["world_size"],
         remainder=flags["remainder"],
         features=features,

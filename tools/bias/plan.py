@@ -62,7 +62,10 @@ def measure_candidates(
     assert store is not None  # the flags were checked
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about a biased choice of shards, which the report shows
-        loaders = [FrameLoader(store, batch_size=table.batch_size, **_options(spec)) for spec, _ in rows]
+        options = {} if table.windows is None else table.windows.options
+        loaders = [
+            FrameLoader(store, batch_size=table.batch_size, **_options(spec), **options) for spec, _ in rows
+        ]
     for loader in loaders:
         _frames_per_second(loader, seconds=SECONDS_PER_ROUND / 4)  # warms the page cache
     rates: list[list[float]] = [[] for _ in loaders]
@@ -93,7 +96,7 @@ def pick_sampler(
     meets the demand, the loader is the limit. Then it is the sampler that delivers most independent frames a second,
     or the plainest of those whose rounds were no slower.
 
-    `target` is what should be drawn uniformly. None takes the target of each sampler: windows for clips, else frames.
+    `target` is what should be drawn uniformly. None takes the target of each sampler: windows if given, else frames.
 
     Raises:
         SamplingError: none of the samplers is unbiased.
@@ -200,7 +203,7 @@ def _frames_per_second(loader: FrameLoader, *, seconds: float) -> float:
             if started is None:
                 started = now
                 continue
-            num_frames += batch.frame_ids.numel()
+            num_frames += batch.cache_ids.numel()
             if now - started >= seconds:
                 batches.close()  # type: ignore[attr-defined]  # a generator: stop reading ahead now
                 return num_frames / (now - started)

@@ -3,7 +3,6 @@
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from frame_cache_tools.bias.cases import BiasCase
 
 from loader import SamplingError, SamplingSpec
@@ -14,9 +13,11 @@ from loader.bias import (
     ReadFeatures,
     Reals,
     RhoEstimate,
+    WindowsOfVideos,
     estimate_for,
     estimate_rho,
     make_report,
+    offsets_of,
     rho_level,
     rho_of_all,
     rho_of_shuffled_frames,
@@ -27,7 +28,7 @@ from loader.bias import (
 )
 from loader.bias.webdataset import WebDatasetSpec, webdataset_report
 from loader.sampling import Remainder
-from loader.sampling.orders import contiguous_video_sizes, short_videos
+from loader.windows import WindowSpec, span_of
 
 LEVELS: Final[tuple[Level, ...]] = ("gop", "video", "shard")
 MAX_FRAMES_READ = 20_000
@@ -35,7 +36,7 @@ MAX_FRAMES_READ = 20_000
 
 
 class ShortVideo(NamedTuple):
-    """A video that holds no whole clip."""
+    """A video that holds no whole window."""
 
     name: str
     num_frames: int
@@ -49,6 +50,7 @@ class BiasTable:
         case: BiasCase,
         *,
         batch_size: int,
+        windows: WindowSpec | None = None,
         world_size: int = 1,
         remainder: Remainder | None = None,
         features: Reals | None = None,
@@ -60,6 +62,8 @@ class BiasTable:
         self.case = case
         self.batch_size = batch_size
         self.world_size = world_size
+        self.windows = windows
+        """What is shown around the frames that the samplers of ours draw; None for the frames alone."""
         self._remainder = remainder
         self._features = features
         self._assumed_rho = assumed_rho
@@ -84,43 +88,44 @@ class BiasTable:
             return webdataset_report(
                 sizes, spec, batch_size=self.batch_size, world_size=self.world_size, rho=self._shard_rho()
             )
-        video_sizes = self._video_sizes(spec)
+        windows = self._windows()
         law = sampling_law(
             sizes,
             spec,
             batch_size=self.batch_size,
             world_size=self.world_size,
             remainder=self._remainder,
-            video_sizes=video_sizes,
+            windows=windows,
         )
-        features = self._all_features() if rho_level(spec) is not None else None
-        rho = self._rho_for(spec, global_batch=law.slots_per_batch // (spec.clip_frames or 1))
-        return make_report(law, spec, sizes, rho=rho, features=features, video_sizes=video_sizes)
+        features = self._all_features() if rho_level(spec, windows) is not None else None
+        rho = self._rho_for(spec, windows, global_batch=law.slots_per_batch // law.slots_per_window)
+        return make_report(law, spec, sizes, rho=rho, features=features, windows=windows)
 
     def short_videos(self, spec: SamplingSpec | WebDatasetSpec) -> list[ShortVideo]:
-        """The videos that `spec` never shows because they hold no whole clip; empty for single frames.
+        """The videos that `spec` never shows because they hold no whole window; empty for single frames.
 
         Raises:
-            SamplingError: clips are drawn, and it is not known where the videos of the case begin.
+            SamplingError: windows are shown, and it is not known where the videos of the case begin.
         """
-        if isinstance(spec, WebDatasetSpec) or spec.clip_frames is None:
+        windows = None if isinstance(spec, WebDatasetSpec) else self._windows()
+        if windows is None or windows.spec.edges == "pad":
             return []
-        sizes = self._video_sizes(spec)
-        assert sizes is not None  # clips are drawn
+        sizes = windows.video_sizes
         names = self.case.video_names or [f"video {row}" for row in range(len(sizes))]
-        rows = short_videos(sizes, clip_frames=spec.clip_frames, stride=spec.clip_stride).tolist()
+        before, after = span_of(offsets_of(windows.spec))
+        rows = np.flatnonzero((sizes > 0) & (sizes <= before + after)).tolist()
         return [ShortVideo(names[row], int(sizes[row])) for row in rows]
 
-    def _video_sizes(self, spec: SamplingSpec) -> npt.NDArray[np.int64] | None:
+    def _windows(self) -> WindowsOfVideos | None:
         case = self.case
-        if spec.clip_frames is None or case.video_sizes is not None:
-            return case.video_sizes
-        if case.store is None:
+        if self.windows is None:
+            return None
+        if case.video_sizes is None:
             raise SamplingError(
-                f"{case.name}: it is not known where its videos begin, and clips need that; give a cache built with "
-                "--layout video, or a folder of videos"
+                f"{case.name}: it is not known where its videos begin, and windows need that; give a cache, or a "
+                f"folder of videos"
             )
-        return contiguous_video_sizes(case.store)  # refuses a shuffled cache, and names the remedy
+        return WindowsOfVideos(spec=self.windows, video_sizes=case.video_sizes, source_ids=case.source_ids)
 
     def levels(self) -> list[RhoEstimate]:
         """Rho of GOPs, videos and shards; empty if there are neither pixels nor features."""
@@ -135,10 +140,12 @@ class BiasTable:
             self._features = self._read(np.arange(self.case.num_frames))
         return self._features
 
-    def _rho_for(self, spec: SamplingSpec, *, global_batch: int) -> RhoEstimate | None:
+    def _rho_for(
+        self, spec: SamplingSpec, windows: WindowsOfVideos | None, *, global_batch: int
+    ) -> RhoEstimate | None:
         """Rho of the level that `spec` needs: exact, else of a shuffled build, else from a few frames."""
-        level = rho_level(spec)
-        if level is None:
+        level = rho_level(spec, windows)
+        if level is None or (windows is not None and level != "clip"):
             return None
         if level == "shard":
             return self._shard_rho()
@@ -149,7 +156,7 @@ class BiasTable:
             )
         if self.case.store is None or self._read is None:
             return None
-        key = (level, spec.clip_frames, spec.clip_stride, global_batch)
+        key = (level, self.windows and str(self.windows), global_batch)
         if key not in self._rho:
             self._rho[key] = estimate_for(
                 spec,
@@ -157,6 +164,7 @@ class BiasTable:
                 self._read,
                 proxy=self._proxy,
                 batch_size=global_batch,
+                windows=windows,
                 features=features,
                 draws=self._draws,
                 seed=self._seed,

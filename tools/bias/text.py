@@ -22,8 +22,8 @@ def table_text(
     """The table for a terminal."""
     case = table.case
     sizes = case.shard_sizes[case.shard_sizes > 0]
-    has_clips = any(report.law.chi2_over_windows is not None for _, report in rows)
-    unit = "clip" if has_clips else "frame"
+    has_windows = any(report.law.chi2_over_windows is not None for _, report in rows)
+    unit = "window" if has_windows else "frame"
     lines = [
         f"{case.name}: {counted(case.num_frames, 'frame')} in {counted(len(sizes), 'shard')} of {sizes.min()} "
         f"to {sizes.max()}, "
@@ -36,13 +36,13 @@ def table_text(
         how = "all frames" if levels[0].basis == "exact" else "a sample, 95% interval"
         lines.append(f"rho by {levels[0].proxy}, {how}: {shown}")
     width = max(len(report.law.name) for _, report in rows)
-    chi2_titles = f"{'chi2 windows':>13} {'chi2 frames':>12}" if has_clips else f"{'chi2':>9}"
+    chi2_titles = f"{'chi2 windows':>13} {'chi2 frames':>12}" if has_windows else f"{'chi2':>9}"
     chi2_titles += f" {'chi2 pairs':>11}"
     lines.append(
         f"{'sampler':{width}} {chi2_titles} {'bias/sigma':>11} {'kappa':>9} {'at least':>9} "
         f"{'design effect':>14} {'effective global batch':>24}"
     )
-    lines += [_row_text(report, width, has_clips=has_clips) for _, report in rows]
+    lines += [_row_text(report, width, has_windows=has_windows) for _, report in rows]
     for spec, report in rows:
         notes = [*_notes(report.law, spec, table.short_videos(spec)), *_notes_on_variance(report)]
         if report.law.rank_batch not in (None, table.batch_size):
@@ -90,7 +90,7 @@ def _legend(reports: Sequence[BiasReport]) -> list[str]:
     if any(law.visit_kappa is not None for law in laws):
         lines.insert(
             0,
-            "kappa: how often two slots of a batch are drawn together, by one visit or in one clip (single frames "
+            "kappa: how often two slots of a batch are drawn together, by one visit or in one window (single frames "
             "never are); for block, sequential and webdataset, how often they share a shard",
         )
     if "approximate" in bases or any(law.chi2_is_by_slots or not law.floor_is_proven for law in laws):
@@ -99,7 +99,7 @@ def _legend(reports: Sequence[BiasReport]) -> list[str]:
 
 
 def _notes(law: SamplingLaw, spec: SamplingSpec | WebDatasetSpec, short: Sequence[ShortVideo]) -> list[str]:
-    unit = "frame" if law.num_windows is None else "clip"
+    unit = "frame" if law.num_windows is None else "window"
     notes = [
         f"{counted_in_groups(count, unit)} {what}"
         for count, what in (
@@ -114,14 +114,14 @@ def _notes(law: SamplingLaw, spec: SamplingSpec | WebDatasetSpec, short: Sequenc
         notes.append("chi2 is by slots: a worker's last batch is short, and a step like any other (S50)")
     if law.num_windows is not None:
         is_drawn = isinstance(spec, SamplingSpec) and spec.with_replacement
-        among = "drawn among as many whole windows" if is_drawn else "one for each whole window"
-        notes.insert(0, f"an epoch is {counted_in_groups(law.num_windows, 'clip')}, {among}")
+        among = "drawn with replacement" if is_drawn else "one for each anchor"
+        notes.insert(0, f"an epoch is {counted_in_groups(law.num_windows, 'window')}, {among}")
         if short:
             named = ", ".join(f"{video.name} ({video.num_frames})" for video in short[:MAX_NAMES_IN_TEXT])
             more = f" and {len(short) - MAX_NAMES_IN_TEXT:,} more" if len(short) > MAX_NAMES_IN_TEXT else ""
             notes.append(
                 f"{law.num_frames_in_short_videos:,} of {law.num_frames:,} frames in "
-                f"{counted_in_groups(len(short), 'video')} shorter than a clip, never shown: {named}{more}"
+                f"{counted_in_groups(len(short), 'video')} without a whole window, never shown: {named}{more}"
             )
         if skipped := law.num_frames_never_shown - law.num_frames_in_short_videos:
             notes.append(
@@ -134,10 +134,10 @@ def _notes(law: SamplingLaw, spec: SamplingSpec | WebDatasetSpec, short: Sequenc
     return notes
 
 
-def _row_text(report: BiasReport, width: int, *, has_clips: bool) -> str:
+def _row_text(report: BiasReport, width: int, *, has_windows: bool) -> str:
     law = report.law
     chi2 = f"{law.chi2:9.3g}"
-    if has_clips:
+    if has_windows:
         over_windows = "" if law.chi2_over_windows is None else f"{law.chi2_over_windows:.3g}"
         chi2 = f"{over_windows:>13} {law.chi2:12.3g}"
     if law.chi2_is_by_slots:

@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy.typing as npt
 
 from loader.bias.checks import Integers
-from loader.bias.distributions.clips import clip_law
 from loader.bias.distributions.last_batch import epoch_variance, with_short_batch
 from loader.bias.distributions.law import SamplingLaw
 from loader.bias.distributions.sequential import sequential_law
 from loader.bias.distributions.shard_visits import shard_visits_law
 from loader.bias.distributions.uniform import block_law, iid_law, permutation_law
+from loader.bias.distributions.window_frames import WindowsOfVideos
+from loader.bias.distributions.windows import WindowCoverage, window_law
 from loader.bias.pairs import pair_chi2
 from loader.sampling import BatchPlan, Remainder, SamplingSpec
 from loader.sampling.orders import check_shard_sizes
@@ -23,18 +24,22 @@ def sampling_law(
     batch_size: int,
     world_size: int = 1,
     remainder: Remainder | None = None,
-    video_sizes: npt.ArrayLike | None = None,
+    windows: WindowsOfVideos | None = None,
 ) -> SamplingLaw:
-    """The distribution of `spec` over shards of `shard_sizes` frames, shape (S,); for clips over `video_sizes`, (V,).
+    """The distribution of `spec` over shards of `shard_sizes` frames, shape (S,), or of the windows around its frames.
 
     With several ranks the batch is the global one, because their gradients are averaged. It consists of `world_size`
     times `batch_size` neighbouring positions of one order, so it is a batch of that size (S48). `chi2_of_pairs`
     describes one rank's batch. `remainder` None selects the default of the sampling.
 
     Raises:
-        SamplingError: the loader would refuse these options.
+        SamplingError: the loader would refuse these options, or there is no formula for the windows.
     """
     sizes = check_shard_sizes(shard_sizes)
+    coverage = None
+    if windows is not None:
+        coverage = WindowCoverage.of(windows.video_sizes, windows.spec)
+        sizes = windows.anchor_shard_sizes(sizes)
     # The loader's own plan refuses the same options, and knows the length of an epoch.
     plan = BatchPlan(
         sizes,
@@ -44,7 +49,7 @@ def sampling_law(
         remainder=remainder,
         rank=0,
         world_size=world_size,
-        video_sizes=video_sizes,
+        unit="frame" if windows is None else "window",
     )
     dropped = 0 if spec.with_replacement else plan.num_positions_dropped
     doubled = plan.num_positions_doubled
@@ -52,14 +57,13 @@ def sampling_law(
     global_batch = plan.batch_size * world_size
     if not doubled:
         global_batch = min(global_batch, plan.num_positions)
-    if spec.clip_frames is not None:
-        assert video_sizes is not None  # BatchPlan refuses clips without them
-        law = clip_law(check_shard_sizes(video_sizes), spec, global_batch, dropped=dropped, doubled=doubled)
-    else:
-        law = _law_of_frames(sizes, spec, global_batch, dropped=dropped, doubled=doubled)
-    of_pairs = pair_chi2(plan, sizes, law.shard_probability)
+    of_frames = _law_of_frames(sizes, spec, global_batch, dropped=dropped, doubled=doubled)
+    of_pairs = pair_chi2(plan, sizes, of_frames.shard_probability)
+    law = with_short_batch(of_frames, plan)
+    if windows is not None and coverage is not None:
+        law = window_law(law, spec, coverage, windows.spec)
     return replace(
-        with_short_batch(law, plan),
+        law,
         rank_batch=rank_batch,
         chi2_of_pairs=None if of_pairs is None else of_pairs[0],
         chi2_of_pairs_is_exact=of_pairs is None or of_pairs[1],

@@ -7,7 +7,7 @@ from loader.bias.checks import Reals
 from loader.errors import SamplingError
 
 Target: TypeAlias = Literal["frames", "windows"]
-"""What a sampler should draw uniformly: all frames of all videos, or, for clips, all whole windows of all videos."""
+"""What a sampler should draw uniformly: all frames of all videos, or, for windows, all windows of all videos."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,17 +21,17 @@ class SamplingLaw:
     name: str
     """The sampler, written as its options."""
     num_frames: int
-    """Frames of all shards, and for clips of all videos. `chi2` compares with these."""
+    """Frames of all shards, and for windows of all videos. `chi2` compares with these."""
     slots_per_batch: int
-    """Frames in a global batch of all ranks: R B, or R B T for clips, and at most the number that an epoch has."""
+    """Frames in a global batch of all ranks: R B, or R B T for windows, and at most the number that an epoch has."""
     slots_per_visit: int
-    """Slots that are drawn together from one shard or video: m, T for clips, 1 for single frames."""
+    """Slots that are drawn together from one shard or video: m, m T or T for windows, 1 for single frames."""
     shard_probability: Reals | None
     """Share of shard s in a batch, shape (S,). None if the frames of a shard are not equally likely."""
     chi2: float
     """N sum p^2 - 1. p is the distribution of an epoch's average batch over all frames, also those never shown."""
     chi2_over_windows: float | None
-    """Clips: M sum P^2 - 1. P is the epoch's average distribution over all whole windows (S20). None without clips."""
+    """Windows: M sum P^2 - 1. P is the epoch's average distribution over all windows (S20). None without windows."""
     total_variation: float
     """Half the sum of |p - 1/N| over the frames."""
     max_over_representation: float
@@ -43,11 +43,12 @@ class SamplingLaw:
     chi2_at_end: float
     """The same for the last position."""
     kappa: dict[str, float]
-    """Probability that two distinct slots of a batch share a `shard`; for clips a `clip`, a `video` and a `frame`."""
+    """Probability that two distinct slots of a batch share a `shard`. For windows: one window (`clip`), and with
+    `permutation` and `iid` a `video` and a `frame`."""
     visit_kappa: float | None
     """Probability that two distinct slots belong to one visit. None unless visits are independent, or nearly so."""
     num_positions_dropped: int
-    """Positions, of a frame or clip each, that no rank reads in an epoch. 0 for draws with replacement."""
+    """Positions, of a frame or window each, that no rank reads in an epoch. 0 for draws with replacement."""
     num_positions_doubled: int
     """Reads of a position beyond its first read, which fill the last step."""
     because: str
@@ -57,55 +58,56 @@ class SamplingLaw:
     kappa_is_exact: bool = True
     """False if `kappa` is a mean over a few of the possible orders of unequal shards."""
     rank_batch: int | None = None
-    """Frames or clips of a rank's whole batch. This is less than the batch size if an epoch holds no whole step. None
+    """Frames or windows of a rank's whole batch. This is less than the batch size if an epoch holds no whole step. None
     if the batches come from another loader."""
     chi2_of_pairs: float | None = None
-    """Chi^2 of the two frames in two slots of a batch against independent pairs (S52); for clips, of the windows of two
-    clips. None if a batch holds no pair, or if no formula is known."""
+    """Chi^2 of the two frames in two slots of a batch against independent pairs (S52); for windows, of two
+    windows. None if a batch holds no pair, or if no formula is known."""
     chi2_of_pairs_is_exact: bool = True
     """False if `chi2_of_pairs` is a lower bound."""
     epoch_variance: float | None = None
-    """Variance of the mean of one epoch's steps over sigma^2 (S51); for clips, over that of the windows' means. None
+    """Variance of the mean of one epoch's steps over sigma^2 (S51); for windows, over that of their means. None
     if it depends on the data, and for draws with replacement, whose batches are independent."""
     chi2_is_by_slots: bool = False
     """True if `chi2` counts slots, because no formula counts the steps of short batches."""
+    slots_per_window: int = 1
+    """Frames of a window, T."""
     num_windows: int | None = None
-    """Clips: whole windows of all videos, M."""
+    """Windows of all videos, M. None without windows."""
     num_short_videos: int = 0
-    """Clips: videos that have frames, but too few for a whole window."""
+    """Videos that have frames, but too few for a whole window."""
     num_frames_in_short_videos: int = 0
-    """Clips: the frames of those videos. They are never shown."""
+    """The frames of those videos. They are never shown."""
     num_frames_never_shown: int = 0
-    """Frames of probability 0. For clips these are the frames of short videos, and frames in no whole window."""
+    """Frames of probability 0. For windows these are the frames of short videos, and frames in no whole window."""
 
     @property
     def num_positions_read(self) -> int:
-        """Positions, of a frame or clip each, that all ranks read in an epoch. A position read twice counts twice."""
+        """Positions, of a frame or window each, that all ranks read in an epoch. A position read twice counts twice."""
         of_epoch = self.num_frames if self.num_windows is None else self.num_windows
         return of_epoch - self.num_positions_dropped + self.num_positions_doubled
 
     @property
     def num_whole_steps(self) -> int:
         """Steps of an epoch in which every rank has a whole batch."""
-        slots_per_position = 1 if self.num_windows is None else self.slots_per_visit
-        return self.num_positions_read // (self.slots_per_batch // slots_per_position)
+        return self.num_positions_read // (self.slots_per_batch // self.slots_per_window)
 
     @property
     def target(self) -> Target:
-        """What the sampler should draw uniformly: windows for clips, else frames."""
+        """What the sampler should draw uniformly: windows where windows are shown, else frames."""
         return "frames" if self.chi2_over_windows is None else "windows"
 
     def chi2_over(self, target: Target) -> float:
         """Chi^2 over `target`.
 
         Raises:
-            SamplingError: the target is windows, but the sampler does not draw clips.
+            SamplingError: the target is windows, and single frames are drawn.
         """
         if target == "frames":
             return self.chi2
         if self.chi2_over_windows is None:
             raise SamplingError(
-                f"{self.name}: draws single frames, and only clips have a distribution over windows"
+                f"{self.name}: draws single frames, and only windows have a distribution over windows"
             )
         return self.chi2_over_windows
 

@@ -29,7 +29,7 @@ from tests.support.statistics.enumeration import (
     every_whole_clip,
     shard_visits,
 )
-from tests.support.statistics.laws import law_of
+from tests.support.statistics.laws import law_of, spec_of, windows_of
 from tests.support.statistics.oracles.correlations import correlation_ratio, intraclass_correlation
 
 UNEQUAL = Population([2, 3, 4], seed=1)
@@ -192,7 +192,12 @@ def test_S21_the_report_of_all_windows_is_exact(sampling, stride):
     for batch_size, world_size in [(2, 1), (1, 2)]:
         law = law_of([14], batch_size=batch_size, world_size=world_size, video_sizes=sizes, **options)
         report = make_report(
-            law, SamplingSpec(**options), np.array([14]), rho=None, features=features, video_sizes=sizes
+            law,
+            spec_of(options),
+            np.array([14]),
+            rho=None,
+            features=features,
+            windows=windows_of(sizes, options),
         )
         assert_equal(report.design_effect, 6 * outcomes.variance(features) / variance, SUMMED)
         assert report.is_exact and report.mean_square_effect is None

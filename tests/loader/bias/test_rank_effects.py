@@ -14,6 +14,8 @@ from loader.bias.design_effect import (
 from loader.bias.webdataset.kappa import webdataset_kappa
 from loader.bias.webdataset.report import WebDatasetSpec, webdataset_report
 from loader.sampling.plan import make_plan
+from loader.windows import plan_windows
+from tests.support.caches.array_store import ArrayStore
 from tests.support.statistics.design_effects import (
     every_epoch,
     mean_square_effect,
@@ -71,11 +73,15 @@ def test_S48_the_averaged_gradient_of_ranks_is_that_of_the_global_batch(
 )
 def test_S48_a_step_of_all_ranks_is_a_batch_of_the_one_order(options):
     sizes, video_sizes = [20, 12, 16], [30, 18]
-    where = {"remainder": "drop", "video_sizes": video_sizes, "seed": 3, **options}
-    one = list(make_plan(sizes, batch_size=12, **where).batches(0))
-    ranks = [
-        list(make_plan(sizes, batch_size=4, rank=rank, world_size=3, **where).batches(0)) for rank in range(3)
-    ]
+    store = ArrayStore(sizes, video_sizes=video_sizes)
+
+    def anchors(**where):
+        return list(
+            plan_windows("test", store, {"remainder": "drop", "seed": 3, **where, **options}).frame_ids(0)
+        )
+
+    one = anchors(batch_size=12)
+    ranks = [anchors(batch_size=4, rank=rank, world_size=3) for rank in range(3)]
     together = [np.concatenate(parts) for parts in zip(*ranks, strict=True)]
     assert len(one) == len(together) > 1
     assert all(np.array_equal(batch, step) for batch, step in zip(one, together, strict=True))

@@ -15,7 +15,7 @@ from loader.webdataset import webdataset_batches
 from tests.support.caches.array_store import ArrayStore
 from tests.support.caches.tar_cache import write_tar_cache
 from tests.support.statistics.enumeration import every_whole_clip
-from tests.support.statistics.laws import SPECS, batches_of, law_by_steps, law_of
+from tests.support.statistics.laws import SPECS, batches_of, law_by_steps, law_of, spec_of, windows_of
 from tests.support.statistics.oracles.correlations import intraclass_correlation
 from tests.support.statistics.statistics import coincidence, standard_errors_off
 
@@ -85,18 +85,20 @@ def test_the_report_of_clips(sampling, factor):
     options = {"sampling": sampling, "clip_frames": 4}
     law = law_of([96], batch_size=4, video_sizes=[30, 66], **options)
     assert law.num_windows == 27 + 63 == 90
-    report = make_report(law, SamplingSpec(**options), np.array([96]), rho=rho_of(0.5))
+    where = {"windows": windows_of([30, 66], options)}
+    report = make_report(law, spec_of(options), np.array([96]), rho=rho_of(0.5), **where)
     assert report.design_effect == pytest.approx((1 + 3 * 0.5) * factor)
     assert report.effective_batch == pytest.approx(16 / 2.5 / factor)
     assert report.bias_of_proxy is None  # over frames there is one
-    unknown = make_report(law, SamplingSpec(**options), np.array([96]), rho=None)
+    unknown = make_report(law, spec_of(options), np.array([96]), rho=None, **where)
     assert unknown.design_effect is None
 
 
 def test_clips_of_one_frame_are_worth_single_frames():
     options = {"sampling": "permutation", "clip_frames": 1}
     law = law_of([96], batch_size=16, video_sizes=[30, 66], **options)
-    report = make_report(law, SamplingSpec(**options), np.array([96]), rho=None)
+    windows = windows_of([30, 66], options)
+    report = make_report(law, spec_of(options), np.array([96]), rho=None, windows=windows)
     assert report.design_effect == pytest.approx((96 - 16) / 95) and report.bias_of_proxy == 0
 
 
@@ -234,9 +236,10 @@ def test_rho_is_estimated_at_the_level_that_a_sampler_stands_on(name):
 
 @pytest.mark.parametrize("sampling", ["iid", "permutation"])
 def test_rho_of_clips_is_that_of_whole_windows_drawn_alike(sampling):
-    spec = SamplingSpec(sampling=sampling, clip_frames=3, clip_stride=2)
-    assert rho_level(spec) == "clip"
+    spec = SamplingSpec(sampling=sampling)
     video_sizes = [60, 30, 3, 90]
+    of_videos = windows_of(video_sizes, {"clip_frames": 3, "clip_stride": 2})
+    assert rho_level(spec, of_videos) == "clip"
     store = ArrayStore([183], video_sizes=video_sizes)
     features = np.random.default_rng(11).normal(size=(183, 2)).cumsum(0)
     read = []
@@ -247,7 +250,7 @@ def test_rho_of_clips_is_that_of_whole_windows_drawn_alike(sampling):
 
     windows = every_whole_clip(video_sizes, 3, 2)
     rho = intraclass_correlation([features[window] for window in windows])
-    options = {"proxy": "made up", "batch_size": 4}
+    options = {"proxy": "made up", "batch_size": 4, "windows": of_videos}
     exact = estimate_for(spec, store, read_features, **options, features=features)
     assert exact.rho == exact.low == exact.high == pytest.approx(rho, rel=1e-12)
     assert (exact.level, exact.frames_per_draw, exact.num_draws) == ("clip", 3, len(windows))
@@ -262,9 +265,9 @@ def test_rho_of_clips_is_that_of_whole_windows_drawn_alike(sampling):
     few = estimate_for(spec, store, read_features, **options, draws=9999)
     assert few.num_draws == len(windows) and few.basis == "sampled"  # as many draws as an epoch has
     assert estimate_for(spec, store, read_features, **options, features=np.full((183, 1), 0.1)) is None
-    single = SamplingSpec(sampling=sampling, clip_frames=1)
-    assert rho_level(single) is None
-    assert estimate_for(single, store, read_features, **options) is None
+    single = windows_of(video_sizes, {"clip_frames": 1})
+    assert rho_level(spec, single) is None
+    assert estimate_for(spec, store, read_features, **{**options, "windows": single}) is None
 
 
 # Plain webdataset, in the same terms.

@@ -13,7 +13,8 @@ import frame_store
 import loader
 from frame_store.shared import chi2_of_uniform_shards
 from loader.bias import design_effect as effect
-from loader.bias.distributions import clips, last_batch
+from loader.bias.distributions import last_batch
+from loader.bias.distributions import windows as of_windows
 from loader.bias.pairs import chi2 as pairs
 from loader.bias.pairs import kappa as coincidence
 from loader.bias.webdataset.kappa import webdataset_kappa
@@ -183,8 +184,8 @@ def test_S55_draws_with_replacement_do_not_lean():
 
 
 def coincidence_of_clips(shared):
-    options = {"clip_frames": 16, "stride": 4, "batch_size": 8, "with_replacement": False}
-    return clips.clip_coincidences([300, 80, 1000], **options)[shared]
+    coverage = of_windows.WindowCoverage.of([300, 80, 1000], clip_oracles.clips(16, 4))
+    return of_windows.window_coincidences(coverage, batch_size=8, with_replacement=False)[shared]
 
 
 def worth_of_blocks(num_ranks):

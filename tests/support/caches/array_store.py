@@ -1,6 +1,7 @@
 """A frame store in memory, whose frames hold their frame id in their first pixels."""
 
 import hashlib
+from functools import cached_property
 
 import numpy as np
 
@@ -47,7 +48,7 @@ class ArrayStore(FrameSequence):
     fingerprint = property(lambda self: hashlib.sha256(self._shard_sizes.tobytes()).hexdigest())
     may_cross_fork = True
 
-    @property
+    @cached_property
     def source_order(self):
         return source_order_of_rows(
             self._index["video_id"],

@@ -110,9 +110,12 @@ def test_before_anything_is_built(bias_videos, bias_caches, tmp_path):
         (["CACHE", "--clip-frames", "4", "--sampling", "block"], "needs --shards-per-block"),
         (
             ["CACHE", "--clip-frames", "4", "--sampling", "sequential"],
-            "clips are drawn by --sampling permutation or --sampling iid",
+            "where the anchors are not uniform at every position of an epoch",
         ),
-        (["CACHE", "--sampling", "iid", "--max-chi2", "1", "--target", "windows"], "give --clip-frames"),
+        (
+            ["CACHE", "--sampling", "iid", "--max-chi2", "1", "--target", "windows"],
+            "give --clip-frames or --frame-offsets",
+        ),
         (["CACHE", "--clip-frames", "4", "--target", "frames"], "give one of them"),
         (["CACHE", "--draws", "1"], "--draws must be 3 or more"),
         (["CACHE", "--features", "f.npy", "--rho", "0.5"], "both determine rho"),

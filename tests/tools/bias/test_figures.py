@@ -69,9 +69,12 @@ def test_one_sampler_and_its_clips(bias_caches):
     assert (law["chi2_over_windows"], law["target"], law["short_videos"]) == (0, "windows", [])
     assert row["rho"]["level"] == "clip"
     assert 8 <= row["effective_batch"] < 32
-    refused = bias(bias_caches["shuffled"], "--clip-frames", "4")
-    assert refused.exit_code == EXIT_WRONG_COMMAND
-    assert "build one with cache-build --layout video" in refused.stderr
+    (shuffled,) = samplers(
+        bias_caches["shuffled"], "--clip-frames", "4", "--clip-stride", "3", "--batch-size", "8"
+    )
+    (same,) = shuffled.values()  # the layout changes nothing of what windows show
+    assert same["law"] == law
+    assert same["design_effect"] == pytest.approx(row["design_effect"], rel=1e-6)
 
 
 def test_videos_shorter_than_a_clip_are_counted_and_named(bias_caches, bias_videos):
@@ -88,12 +91,12 @@ def test_videos_shorter_than_a_clip_are_counted_and_named(bias_caches, bias_vide
     text = bias(bias_caches["video"], *arguments).stdout
     num_frames = len(frame_store.open_store(bias_caches["video"]))
     assert (
-        f"123 of {num_frames} frames in 2 videos shorter than a clip, never shown: 0.mp4 (60), 1.mp4 (63)"
+        f"123 of {num_frames} frames in 2 videos without a whole window, never shown: 0.mp4 (60), 1.mp4 (63)"
         in text
     )
-    assert f"an epoch is {law['num_windows']} clips, one for each whole window" in text
+    assert f"an epoch is {law['num_windows']} windows, one for each anchor" in text
     drawn = bias(bias_caches["video"], "--sampling", "iid", *arguments).stdout
-    assert f"an epoch is {law['num_windows']} clips, drawn among as many whole windows" in drawn
+    assert f"an epoch is {law['num_windows']} windows, drawn with replacement" in drawn
     assert re.search(r"chi2 windows +chi2 frames", text)
     many = bias(bias_caches["video"], "--clip-frames", "100", "--batch-size", "2").stdout
     assert "0.mp4 (60), 1.mp4 (63), 2.mp4 (66) and 1 more" in many

@@ -28,7 +28,7 @@ def test_the_gate_of_clips_has_a_target(bias_caches):
 def test_the_plan_of_clips(bias_caches, monkeypatch):
     monkeypatch.setattr(bias_plan, "SECONDS_PER_ROUND", 0.01)  # this test needs no precise speeds
     clips = (bias_caches["video"], "--clip-frames", "8", "--batch-size", "4", "--plan", "--demand", "1")
-    assert "take sampling=permutation clip_frames=8 on " in bias(*clips).stdout
+    assert "take sampling=permutation frame_offsets=(0, 1, ..., 7) edges=whole on " in bias(*clips).stdout
     for nothing in (
         (*clips, "--target", "frames"),
         (bias_caches["video"], "--sampling", "sequential", *clips[5:]),

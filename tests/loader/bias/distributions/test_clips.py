@@ -5,13 +5,12 @@ import numpy as np
 import pytest
 
 from loader.bias.design_effect import clip_design_effect
-from loader.bias.distributions.clips import ClipCoverage, clip_coincidences
-from loader.bias.distributions.every_sampling import sampling_law
 from loader.bias.distributions.last_batch import chi2_of_dropped_tail
+from loader.bias.distributions.windows import WindowCoverage, window_coincidences
 from loader.errors import SamplingError
-from loader.sampling.orders.clips import short_videos
 from loader.sampling.orders.epoch import epoch_order
-from loader.sampling.spec import SamplingSpec
+from loader.windows import plan_windows
+from tests.support.caches.array_store import ArrayStore
 from tests.support.statistics.chi_squared import ALPHA, p_value
 from tests.support.statistics.enumeration import (
     Outcomes,
@@ -20,9 +19,11 @@ from tests.support.statistics.enumeration import (
     every_whole_clip,
     law_of_clips,
 )
+from tests.support.statistics.laws import law_of, windows_of
 from tests.support.statistics.oracles.clips import (
     chi2_of_sliding_windows,
     chi2_of_whole_clips,
+    clips,
     sliding_window_law,
     whole_clip_law,
     whole_clips_can_be_uniform,
@@ -85,8 +86,7 @@ def test_S17_short_windows():
 
 @pytest.mark.parametrize(("lengths", "clip_frames", "stride"), CLIPS)
 def test_S18_whole_clips_of_many_videos(lengths, clip_frames, stride):
-    clips = every_whole_clip(lengths, clip_frames, stride)
-    law = law_of_clips(clips, sum(lengths))
+    law = law_of_clips(every_whole_clip(lengths, clip_frames, stride), sum(lengths))
     options = {"clip_frames": clip_frames, "stride": stride}
     assert_equal(whole_clip_law(lengths, **options), law)
     assert_equal(chi2_of_whole_clips(lengths, **options), chi2_of_law(law))
@@ -120,10 +120,12 @@ def test_S18_every_small_case():
     for lengths, clip_frames, stride in SMALL:
         case = f"{lengths} T={clip_frames} q={stride}"
         windows = every_whole_clip(lengths, clip_frames, stride)
-        spec = SamplingSpec(clip_frames=clip_frames, clip_stride=stride)
-        order = epoch_order([sum(lengths)], spec, video_sizes=lengths)
-        shown, times = np.unique(order.ids(0, len(order)), axis=0, return_counts=True)
-        stated = sampling_law([sum(lengths)], spec, batch_size=1, video_sizes=lengths)
+        options = {"clip_frames": clip_frames, "clip_stride": stride}
+        stated = law_of([sum(lengths)], batch_size=1, video_sizes=lengths, **options)
+        order = epoch_order([stated.num_windows])
+        numbers = order.ids(0, len(order))
+        of_videos = windows_of(lengths, options)
+        shown, times = np.unique(of_videos.frame_ids(numbers), axis=0, return_counts=True)
         assert np.array_equal(shown, windows), case
         window_law = times / times.sum()
         assert stated.num_windows == len(windows), case
@@ -134,10 +136,7 @@ def test_S18_every_small_case():
         assert stated.total_variation == pytest.approx(total_variation(law), abs=1e-12), case
         assert stated.max_over_representation == pytest.approx(max_over_representation(law), abs=1e-12), case
         assert stated.num_frames_never_shown == (law == 0).sum(), case
-        is_short = [0 < length < spec.clip_span for length in lengths]
-        assert short_videos(lengths, clip_frames=clip_frames, stride=stride).tolist() == list(
-            np.flatnonzero(is_short)
-        ), case
+        is_short = [0 < length <= (clip_frames - 1) * stride for length in lengths]
         assert stated.num_short_videos == sum(is_short), case
         assert stated.num_frames_in_short_videos == sum(np.array(lengths)[is_short]), case
         # Uniform over frames only in the cases of (S18).
@@ -158,7 +157,7 @@ def test_S18_a_million_videos():
 
 
 def test_S18_a_video_whose_frames_no_array_could_hold():
-    coverage = ClipCoverage.of([10**12, 5], clip_frames=16, stride=4)
+    coverage = WindowCoverage.of([10**12, 5], clips(16, 4))
     assert coverage.num_windows == 10**12 - 60
     assert coverage.chi2_over_frames == pytest.approx(2 * 16 * 4 / 3 / 10**12, rel=0.1)
 
@@ -167,15 +166,15 @@ def test_S18_a_video_whose_frames_no_array_could_hold():
 @pytest.mark.parametrize("clip_frames", [1, 2, 3])
 @pytest.mark.parametrize("length", range(1, 19))
 def test_S19_whole_clips_are_uniform_only_where_T_q_divides_the_length(length, clip_frames, stride):
-    clips = every_whole_clip([length], clip_frames, stride)
+    windows = every_whole_clip([length], clip_frames, stride)
     uniform = np.full(length, 1 / length)
     miss = 1.0
-    if len(clips):
+    if len(windows):
         # Columns are linearly independent, so the least squares weights are the only candidates.
-        shown = np.stack([np.bincount(clip, minlength=length) / clip_frames for clip in clips], axis=1)
+        shown = np.stack([np.bincount(window, minlength=length) / clip_frames for window in windows], axis=1)
         weights, *_ = np.linalg.lstsq(shown, uniform, rcond=None)
         miss = np.abs(shown @ weights - uniform).max()
-        assert np.linalg.matrix_rank(shown) == len(clips)
+        assert np.linalg.matrix_rank(shown) == len(windows)
     expected = whole_clips_can_be_uniform([length], clip_frames=clip_frames, stride=stride)
     assert (miss < 1e-9) == expected
     if expected:
@@ -199,11 +198,12 @@ def every_batch(lengths, clip_frames, stride, batch_size, sampling):
 def test_S20_every_position_draws_windows_alike(sampling):
     lengths, num_seeds = [3, 4, 1, 5], 4000
     windows = every_whole_clip(lengths, 3, 1)
-    spec = SamplingSpec(sampling=sampling, clip_frames=3)
+    store = ArrayStore([13], video_sizes=lengths)
     counts = np.zeros((len(windows), len(windows)), int)
     for seed in range(num_seeds):
-        clips = epoch_order([13], spec, seed=seed, video_sizes=lengths).ids(0, len(windows))
-        counts[np.arange(len(windows)), np.searchsorted(windows[:, 0], clips[:, 0])] += 1
+        options = {"sampling": sampling, "clip_frames": 3, "seed": seed, "batch_size": len(windows)}
+        (request,) = plan_windows("test", store, options).requests(0)
+        counts[np.arange(len(windows)), np.searchsorted(windows[:, 0], request.cache_ids[:, 0])] += 1
     for at_position in counts:
         assert p_value(at_position, np.full(len(windows), num_seeds / len(windows))) > ALPHA
         by_video = np.repeat([1 / 3, 1 / 6, 1 / 9], [1, 2, 3])  # a video drawn first
@@ -215,24 +215,25 @@ def test_S20_every_position_draws_windows_alike(sampling):
 def test_S20_two_slots_of_a_batch_of_clips(lengths, clip_frames, stride, batch_size, sampling):
     outcomes = every_batch(lengths, clip_frames, stride, batch_size, sampling)
     num_frames, num_slots = sum(lengths), batch_size * clip_frames
-    options = {"clip_frames": clip_frames, "stride": stride, "batch_size": batch_size}
-    stated = clip_coincidences(lengths, **options, with_replacement=sampling == "iid")
+    coverage = WindowCoverage.of(lengths, clips(clip_frames, stride))
+    stated = window_coincidences(coverage, batch_size=batch_size, with_replacement=sampling == "iid")
     clip_of_slot = np.arange(num_slots) // clip_frames
     pairs = (clip_of_slot[:, None] == clip_of_slot).sum() - num_slots
     assert_equal(stated["clip"], pairs / (num_slots * (num_slots - 1)))
     assert_equal(stated["video"], outcomes.coincidence(np.repeat(np.arange(len(lengths)), lengths)))
     assert_equal(stated["frame"], outcomes.coincidence(np.arange(num_frames)))
-    other = clip_coincidences(lengths, **options, with_replacement=sampling != "iid")
+    other = window_coincidences(coverage, batch_size=batch_size, with_replacement=sampling != "iid")
     assert_rejected(other["frame"], stated["frame"])
 
 
 def test_S20_a_batch_of_one_clip_and_a_window_alone():
     one_clip = {"clip": 1.0, "video": 1.0, "frame": 0.0}
-    assert clip_coincidences([9], clip_frames=3, batch_size=1, with_replacement=False) == one_clip
+    nine = WindowCoverage.of([9], clips(3))
+    assert window_coincidences(nine, batch_size=1, with_replacement=False) == one_clip
     # The one window twice, as `pad` has it.
-    alone = clip_coincidences([3], clip_frames=3, batch_size=2, with_replacement=False)
+    alone = window_coincidences(WindowCoverage.of([3], clips(3)), batch_size=2, with_replacement=False)
     assert alone == pytest.approx({"clip": 0.4, "video": 1.0, "frame": 0.2})
-    single = clip_coincidences([9], clip_frames=1, batch_size=1, with_replacement=True)
+    single = window_coincidences(WindowCoverage.of([9], clips(1)), batch_size=1, with_replacement=True)
     assert single == {"clip": 0.0, "video": 0.0, "frame": 0.0}
 
 
@@ -270,8 +271,8 @@ def test_S21_no_batch_of_more_clips_than_windows():
         lambda: chi2_of_sliding_windows(3, 0),
         lambda: whole_clip_law([3], clip_frames=2, stride=3),
         lambda: chi2_of_whole_clips([3], clip_frames=2, stride=0),
-        lambda: ClipCoverage.of([], clip_frames=2),
-        lambda: short_videos([2.5], clip_frames=2),
+        lambda: WindowCoverage.of([], clips(2)),
+        lambda: WindowCoverage.of([2.5], clips(2)),
     ],
 )
 def test_clips_that_do_not_fit_are_refused(wrong):

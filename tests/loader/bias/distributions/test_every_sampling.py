@@ -185,7 +185,6 @@ def test_kappa_is_of_the_global_batches_that_the_ranks_get(batch_size, world_siz
         ([2, 9], 3, {"sampling": "shards", "frames_per_visit": 3}, {}),
         ([4, 9], 4, {"sampling": "shards", "frames_per_visit": 3}, {}),
         ([4, 9], 4, {"sampling": "block", "shards_per_block": 3}, {}),
-        ([4, 9], 4, {"clip_frames": 3}, {}),
         ([4, 9], 2, {"clip_frames": 9}, {"video_sizes": [8, 5]}),
         ([0], 2, {}, {}),
     ],
@@ -194,7 +193,7 @@ def test_a_law_is_refused_where_the_loader_refuses(sizes, batch_size, options, w
     with pytest.raises(SamplingError):
         law_of(sizes, batch_size=batch_size, **where, **options)
     with pytest.raises(SamplingError):
-        make_plan(sizes, batch_size=batch_size, **where, **options)
+        batches_of(sizes, batch_size=batch_size, **where, **options)
 
 
 def test_a_law_does_not_warn_of_the_bias_that_it_states():
@@ -244,7 +243,7 @@ def test_the_two_targets_of_a_law():
     frames = law_of([20, 8], batch_size=2, sampling="permutation")
     assert (frames.target, frames.chi2_over("frames"), frames.chi2_over_windows) == ("frames", 0, None)
     assert frames.is_uniform_over("frames")
-    with pytest.raises(SamplingError, match="sampling=permutation: draws single frames, and only clips"):
+    with pytest.raises(SamplingError, match="sampling=permutation: draws single frames, and only windows"):
         frames.chi2_over("windows")
     in_order = law_of([20, 8], batch_size=2, sampling="sequential")
     assert in_order.chi2 == 0 and not in_order.is_uniform_over("frames")

@@ -9,13 +9,15 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from loader.bias.distributions.clips import clip_coincidences
 from loader.bias.distributions.every_sampling import sampling_law
+from loader.bias.distributions.windows import WindowCoverage, window_coincidences
 from loader.bias.pairs.chi2 import block_pair_chi2, sequential_pair_chi2
 from loader.bias.pairs.kappa import block_kappa
 from loader.bias.report import make_report
 from loader.sampling.spec import SamplingSpec
 from tests.support.statistics.enumeration import assert_equal, assert_rejected
+from tests.support.statistics.laws import law_of
+from tests.support.statistics.oracles.clips import clips
 
 
 def steps(num_positions, batch_size, world_size, remainder):
@@ -148,15 +150,10 @@ def test_a_step_that_goes_round_all_windows(num_clips):
             counts[row] += same.sum() - len(shown)
             assert same_clip or not ((clip[:, None] == clip) & same & ~np.eye(len(shown), dtype=bool)).any()
     slots = 2 * num_clips
-    found = clip_coincidences([3, 2], clip_frames=2, batch_size=num_clips, with_replacement=False)
+    coverage = WindowCoverage.of([3, 2], clips(2))
+    found = window_coincidences(coverage, batch_size=num_clips, with_replacement=False)
     assert_equal([found["clip"], found["video"], found["frame"]], counts / (6 * slots * (slots - 1)))
-    law = sampling_law(
-        [5],
-        SamplingSpec(clip_frames=2),
-        batch_size=num_clips,
-        remainder="pad",
-        video_sizes=[3, 2],
-    )
+    law = law_of([5], batch_size=num_clips, remainder="pad", video_sizes=[3, 2], clip_frames=2)
     assert law.kappa == found
 
 

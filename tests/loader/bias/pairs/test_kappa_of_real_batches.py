@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from loader import FrameBatchSampler, SamplingSpec
-from loader.bias.distributions.every_sampling import sampling_law
 from loader.bias.pairs.kappa import iid_kappa, permutation_kappa
 from loader.bias.report import make_report, rho_level
 from loader.bias.rho import RhoEstimate
 from loader.sampling.orders.blocks import frames_per_block
+from loader.windows import Windows
 from tests.support.caches.array_store import ArrayStore
 from tests.support.statistics.enumeration import every_whole_clip, law_of_clips
+from tests.support.statistics.laws import law_of, spec_of, windows_of
 from tests.support.statistics.oracles.correlations import intraclass_correlation
 from tests.support.statistics.statistics import coincidence, standard_errors_off
 
@@ -34,9 +35,8 @@ def make_sampler(store, **options):
 
 
 def whole_batches(sampler, num_epochs, batch_size):
-    """Frame ids, int64 (epochs, batches, batch_size); clips are laid flat."""
-    epochs = [[np.ravel(ids) for ids in sampler if len(ids) == batch_size] for _ in range(num_epochs)]
-    return np.array(epochs)
+    """Frame ids, int64 (epochs, batches, batch_size)."""
+    return np.array([[ids for ids in sampler if len(ids) == batch_size] for _ in range(num_epochs)])
 
 
 def measured_kappa(store, num_epochs, *, batch_size, seed=1, **options):
@@ -51,15 +51,15 @@ def kappa_of(batches, group_of_frame):
     return coincidence(flat, np.asarray(group_of_frame, np.int64)).reshape(len(batches), -1).mean(1)
 
 
-def stated_law(store, *, batch_size, video_sizes=None, world_size=1, remainder="uneven", **options):
-    return sampling_law(
-        store.shard_sizes,
-        SamplingSpec(**options),
-        batch_size=batch_size,
-        video_sizes=video_sizes,
-        world_size=world_size,
-        remainder=remainder,
-    )
+def stated_law(store, *, remainder="uneven", **options):
+    return law_of(store.shard_sizes, remainder=remainder, **options)
+
+
+def shown(store, batches, options):
+    """Frames of the windows around anchors (epochs, batches, batch_size): (epochs, batches, batch_size, T)."""
+    spec = windows_of([], options).spec
+    request = Windows(store, spec).request(batches.ravel())
+    return request.cache_ids.reshape(*batches.shape, -1)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,8 @@ def test_clips_of_a_batch_share_a_video_and_a_frame_as_often_as_stated(sampling)
     options = {"sampling": sampling, "clip_frames": 3, "clip_stride": 2}
     store = ArrayStore([sum(VIDEO_SIZES)], video_sizes=VIDEO_SIZES)
     stated = stated_law(store, batch_size=4, video_sizes=VIDEO_SIZES, **options)
-    batches = whole_batches(make_sampler(store, batch_size=4, seed=1, **options), 3000, 4)
+    anchors = whole_batches(make_sampler(store, batch_size=4, seed=1, **options), 3000, 4)
+    batches = shown(store, anchors, options).reshape(*anchors.shape[:2], -1)
     by_video = kappa_of(batches, store.index["video_id"])
     by_frame = kappa_of(batches, np.arange(len(store)))
     assert stated.slots_per_batch == 12
@@ -257,9 +258,12 @@ def test_the_variance_of_batches_of_clips_is_the_design_effect(sampling):
     features -= law @ features
     sigma2 = law @ np.square(features).sum(1)
     rho = intraclass_correlation([features[window] for window in windows])
-    report = make_report(stated, SamplingSpec(**options), store.shard_sizes, rho=exact_rho(rho, "clip"))
+    of_videos = windows_of(VIDEO_SIZES, options)
+    report = make_report(
+        stated, spec_of(options), store.shard_sizes, rho=exact_rho(rho, "clip"), windows=of_videos
+    )
     sampler = FrameBatchSampler(store, batch_size=batch_size, seed=6, **options)
-    batches = np.array([next(iter(sampler)) for _ in range(6000)])
+    batches = shown(store, np.array([next(iter(sampler)) for _ in range(6000)]), options)
     assert batches.shape[-2:] == (batch_size, 3)
     means = features[batches].mean(axis=(1, 2))
     found = batch_size * 3 * np.square(means).sum(-1) / sigma2
@@ -269,7 +273,11 @@ def test_the_variance_of_batches_of_clips_is_the_design_effect(sampling):
     assert abs(standard_errors_off(found, 3.0)) > 4  # clips of equal frames
     other = {"iid": "permutation", "permutation": "iid"}[sampling]
     mistaken = make_report(
-        stated, SamplingSpec(**{**options, "sampling": other}), store.shard_sizes, rho=exact_rho(rho, "clip")
+        stated,
+        SamplingSpec(sampling=other),
+        store.shard_sizes,
+        rho=exact_rho(rho, "clip"),
+        windows=of_videos,
     )
     assert abs(standard_errors_off(found, mistaken.design_effect)) > 4
 

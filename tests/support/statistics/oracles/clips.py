@@ -4,8 +4,14 @@ import numpy as np
 import numpy.typing as npt
 
 from loader.bias.checks import Reals
-from loader.bias.distributions.clips import ClipCoverage
-from loader.sampling.orders import check_shard_sizes, check_video_lengths
+from loader.bias.distributions.windows import WindowCoverage
+from loader.sampling.orders import check_shard_sizes
+from loader.windows import WindowSpec, window_spec
+
+
+def clips(clip_frames: int, stride: int = 1) -> WindowSpec:
+    """Whole windows of `clip_frames` frames, `stride` apart."""
+    return window_spec(clip_frames=clip_frames, clip_stride=stride)
 
 
 def sliding_window_law(num_frames: int, span: int) -> Reals:
@@ -41,9 +47,9 @@ def whole_clip_law(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: in
     videos shorter than a clip. `video_lengths` has shape (V,).
 
     Raises:
-        SamplingError: as `ClipCoverage.of`.
+        SamplingError: as `WindowCoverage.of`.
     """
-    coverage = ClipCoverage.of(video_lengths, clip_frames=clip_frames, stride=stride)
+    coverage = WindowCoverage.of(video_lengths, clips(clip_frames, stride))
     lengths = check_shard_sizes(video_lengths)
     num_starts = np.maximum(lengths - (clip_frames - 1) * stride, 0)
     first = (np.cumsum(lengths) - lengths)[num_starts > 0]
@@ -60,9 +66,9 @@ def chi2_of_whole_clips(video_lengths: npt.ArrayLike, *, clip_frames: int, strid
     """Chi^2 of `whole_clip_law` against all frames of `video_lengths`, shape (V,) (S18).
 
     Raises:
-        SamplingError: as `ClipCoverage.of`.
+        SamplingError: as `WindowCoverage.of`.
     """
-    return ClipCoverage.of(video_lengths, clip_frames=clip_frames, stride=stride).chi2_over_frames
+    return WindowCoverage.of(video_lengths, clips(clip_frames, stride)).chi2_over_frames
 
 
 def whole_clips_can_be_uniform(video_lengths: npt.ArrayLike, *, clip_frames: int, stride: int = 1) -> bool:
@@ -73,5 +79,6 @@ def whole_clips_can_be_uniform(video_lengths: npt.ArrayLike, *, clip_frames: int
     Raises:
         SamplingError: not lengths, or a clip or stride below one.
     """
-    lengths = check_video_lengths(video_lengths, clip_frames=clip_frames, stride=stride)
+    clips(clip_frames, stride)  # refuses no clip and no stride
+    lengths = check_shard_sizes(video_lengths)
     return clip_frames == 1 or not (lengths % (clip_frames * stride)).any()
