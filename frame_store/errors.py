@@ -8,7 +8,8 @@ FrameCacheError
 │   └── StoreDamagedError       bytes differ from what was written: run `cache-verify`
 ├── FrameIdError            the caller asked for a frame that does not exist (also an IndexError)
 ├── ColumnError             a column, or the table of columns, is not what it must be (also a ValueError)
-│   └── UnmatchedRowsError      rows of a table and frames or videos of a store do not match
+│   ├── UnmatchedRowsError      rows of a table match no frame or video, or the other way round
+│   └── UnfitVideoError         the rows of a table do not fit the videos that they name
 ├── ViewError               the caller asked for a view, a split or a concatenation that cannot be (also a ValueError)
 └── CudaError               the GPU cannot be used
     ├── CudaForkError           this process was forked from one that uses CUDA
@@ -49,7 +50,11 @@ class ColumnError(FrameCacheError, ValueError):
 
 
 class UnmatchedRowsError(ColumnError):
-    """Rows of a table match no frame or video, or frames or videos have no row."""
+    """Some rows of a table match no frame or video, or some frames or videos have no row."""
+
+
+class UnfitVideoError(ColumnError):
+    """Rows of a table do not fit the videos that they name: another number of frames, or a video that is not whole."""
 
 
 class ViewError(FrameCacheError, ValueError):

@@ -14,7 +14,7 @@ from cache_builder.errors import ColumnsError, MachineError
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.settings import ErrorPolicy
 from cache_builder.stages import Workspace, resolved
-from frame_store.errors import ColumnError, UnmatchedRowsError
+from frame_store.errors import ColumnError, UnfitVideoError, UnmatchedRowsError
 from frame_store.reader import CacheStore
 from frame_store.shared import user_path
 from frame_store.tables import Join, JoinTarget, Missing, Table, TableLike, join_tables, read_table
@@ -119,6 +119,7 @@ def _join(
     except UnmatchedRowsError as error:
         remedy = "" if missing == "mask" else "; {--columns-missing mask} leaves them out, marked as missing"
         raise ColumnsError(f"{error}{remedy}") from error
+    except UnfitVideoError as error:
+        raise ColumnsError(f"{error}; {{--on-error skip}} takes the rest") from error
     except ColumnError as error:
-        remedy = "" if on_error == "skip" else "; {--on-error skip} takes the rest"
-        raise ColumnsError(f"{error}{remedy}") from error
+        raise ColumnsError(str(error)) from error

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.columns import NO_TEXT, Column, ColumnScope, check_column_names
-from frame_store.errors import ColumnError, UnmatchedRowsError
+from frame_store.errors import ColumnError, UnfitVideoError, UnmatchedRowsError
 from frame_store.names import Verdict
 from frame_store.shared import counted, listed, without_controls
 from frame_store.source_order import SourceOrder
@@ -117,9 +117,9 @@ def join_tables(
         skip: leave out the rows of a video that do not fit it, and mark its values as missing.
 
     Raises:
-        UnmatchedRowsError: rows without a frame or video, frames or videos without a row, or no match at all.
-        ColumnError: rows that do not fit their video and `skip` is not set, two tables with one column, or pts that
-            are not known.
+        UnmatchedRowsError: rows without a frame or video, or frames or videos without a row.
+        UnfitVideoError: rows that do not fit their video, and `skip` is not set.
+        ColumnError: a table of which no row matches, two tables with one column, or pts that are not known.
     """
     if missing not in {"refuse", "mask"}:
         raise ColumnError(f"missing must be 'refuse' or 'mask', found {missing!r}")
@@ -135,7 +135,7 @@ def join_tables(
         matched = _match(table, video_ids, target, tolerance_seconds)
         of_table = [f"{table.source}: {problem}" for problem in matched.problems]
         if of_table and not skip:
-            raise ColumnError(listed(f"{table.source}: rows do not fit their videos", matched.problems))
+            raise UnfitVideoError(listed(f"{table.source}: rows do not fit their videos", matched.problems))
         problems += of_table
         unmatched = _unmatched(table, matched, video_ids, target)
         if unmatched and missing == "refuse" and not (skip and of_table):
@@ -162,7 +162,7 @@ def _video_ids(table: Table, names: VideoNames) -> npt.NDArray[np.int64]:
     if (of_text == NO_VIDEO).all():
         first = texts[int(table.video.values[0])]
         nearest = ", ".join(repr(without_controls(name)) for name in names.nearest(first))
-        raise UnmatchedRowsError(
+        raise ColumnError(
             f"{table.source}: none of its {counted(len(table), 'row')} matches a video: {table.place(0)} has "
             f"{without_controls(first)!r}, the nearest names of the store are {nearest}"
         )

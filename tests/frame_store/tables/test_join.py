@@ -181,7 +181,7 @@ def test_a_join_in_which_nothing_matches_names_the_nearest():
     table = read_table({"video": ["kitchen_1.mp4"], "x": [1]})
     for options in ({}, {"missing": "mask"}, {"skip": True}):
         with pytest.raises(
-            UnmatchedRowsError, match=r"none of its 1 row matches.*'kitchen_1.mp4'.*nearest.*'kitchen_01"
+            ColumnError, match=r"none of its 1 row matches.*'kitchen_1.mp4'.*nearest.*'kitchen_01"
         ):
             join_tables([table], target, **options)
 
