@@ -11,7 +11,7 @@ from frame_store.columns import NO_COLUMNS, Column, ColumnPart, Columns, MappedA
 from frame_store.errors import ColumnError, StoreDamagedError, StoreFormatError
 from frame_store.files import read_inside
 from frame_store.manifest import CacheTree, FileEntry
-from frame_store.shared import raise_if_out_of_files
+from frame_store.shared import counted, raise_if_out_of_files
 
 
 def open_columns(tree: CacheTree, *, num_rows: int) -> Columns:
@@ -30,8 +30,9 @@ def open_columns(tree: CacheTree, *, num_rows: int) -> Columns:
     expected = (generation.fingerprint, num_rows, generation.num_videos)
     if (record.generation, record.num_rows, record.num_videos) != expected:
         raise StoreDamagedError(
-            f"{store_path / entry.folder}: columns of generation {record.generation[:16]} with {record.num_rows} "
-            f"frames and {record.num_videos} videos, expected {expected[0][:16]} with {expected[1]} and {expected[2]}; "
+            f"{store_path / entry.folder}: columns of generation {record.generation[:16]} with "
+            f"{counted(record.num_rows, 'frame')} and {counted(record.num_videos, 'video')}, "
+            f"expected {expected[0][:16]} with {expected[1]} and {expected[2]}; "
             f"{remedy(store_path)}"
         )
     length_of = {"frame": num_rows, "video": generation.num_videos}

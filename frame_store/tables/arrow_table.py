@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.errors import ColumnError
+from frame_store.shared import counted
 from frame_store.tables.table import (
     Table,
     TableColumn,
@@ -106,7 +107,8 @@ def _refuse_nulls(array: "pa.Array", *, num_rows: int) -> None:
         is_null = np.asarray(array.is_null())
         row = int(np.argmax(is_null)) // max(1, len(array) // num_rows)
         raise ColumnError(
-            f"{row_text(row)}: null (in {array.null_count} of {len(array)} values); expected a value in every row"
+            f"{row_text(row)}: null (in {array.null_count} of {counted(len(array), 'value')}); "
+            "expected a value in every row"
         )
 
 

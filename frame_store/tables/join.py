@@ -37,7 +37,8 @@ class JoinTarget:
         """Check that there is a path and a verdict for each video."""
         if not len(self.paths) == len(self.verdicts) == self.source_order.num_videos:
             raise ValueError(
-                f"{len(self.paths)} paths and {len(self.verdicts)} verdicts for {self.source_order.num_videos} videos"
+                f"{len(self.paths)} paths and {len(self.verdicts)} verdicts for "
+                f"{counted(self.source_order.num_videos, 'video')}"
             )
 
 

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from frame_store.errors import ColumnError
-from frame_store.shared import without_controls
+from frame_store.shared import counted, without_controls
 
 NO_VIDEO: Final = -1
 
@@ -17,9 +17,10 @@ class VideoNames:
     def __init__(self, paths: Sequence[str]) -> None:
         """`paths` by video_id, with forward slashes."""
         self._paths = paths
-        self._by_path = {path: video_id for video_id, path in enumerate(paths)}
+        self._by_path: dict[str, list[int]] = {}
         self._by_name: dict[str, list[int]] = {}
         for video_id, path in enumerate(paths):
+            self._by_path.setdefault(path, []).append(video_id)
             pure = PurePosixPath(path)
             for name in {pure.name, pure.stem, str(pure.with_suffix(""))} - {path, ""}:
                 self._by_name.setdefault(name, []).append(video_id)
@@ -30,15 +31,13 @@ class VideoNames:
         Raises:
             ColumnError: several videos have this name.
         """
-        video_id = self._by_path.get(name)
-        if video_id is not None:
-            return video_id
-        found = self._by_name.get(name, [])
+        found = self._by_path.get(name) or self._by_name.get(name, [])
         if len(found) > 1:
+            what = f"video {without_controls(name)!r} may be any of {counted(len(found), 'video')}"
+            if name in self._by_path:
+                raise ColumnError(f"{what}: stores of a concat have one path in common")
             paths = ", ".join(repr(without_controls(self._paths[video_id])) for video_id in found[:3])
-            raise ColumnError(
-                f"video {without_controls(name)!r} may be any of {len(found)} videos ({paths}); give the path"
-            )
+            raise ColumnError(f"{what} ({paths}); give its path")
         return found[0] if found else NO_VIDEO
 
     def nearest(self, name: str) -> list[str]:

@@ -91,4 +91,4 @@ def _content_problems(opened: Column, column: ColumnEntry) -> Iterator[str]:
             yield f"row {begin + int(np.argmax((values < 0) & valid))}: is valid and has no text"
             return
     if num_missing != column.num_missing:
-        yield f"{num_missing} values are missing, {COLUMNS_NAME} has {column.num_missing}"
+        yield f"{counted(num_missing, 'value')} missing, {COLUMNS_NAME} has {column.num_missing}"

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from frame_store.columns import Columns
 from frame_store.errors import StoreDamagedError
 from frame_store.protocol import FrameRows, FrameStore
+from frame_store.shared import counted
 from loader.sampling.orders import Int64s
 from loader.windows import BatchRequest
 
@@ -59,5 +60,6 @@ class ColumnGatherer:
         ):
             raise StoreDamagedError(
                 f"a frame of the batch is of row {int(anchors.max())} and video {int(videos.max())}, and the columns "
-                f"have {self._columns.num_rows} rows and {self._columns.num_videos} videos; run cache-verify"
+                f"have {counted(self._columns.num_rows, 'row')} and "
+                f"{counted(self._columns.num_videos, 'video')}; run cache-verify"
             )

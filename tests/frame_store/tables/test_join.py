@@ -194,6 +194,12 @@ def test_a_name_of_several_videos_is_refused_and_a_path_is_not():
     assert only_column(join_tables([table], target)).gather([0, 1]).tolist() == [2, 1]
 
 
+def test_videos_with_one_path_are_refused():
+    target = make_target([1, 1], paths=["a.mp4", "a.mp4"])
+    with pytest.raises(ColumnError, match="'a.mp4' may be any of 2 videos: stores of a concat"):
+        join_tables([read_table({"video": ["a.mp4"], "y": [1]})], target, missing="mask")
+
+
 def test_several_tables_give_their_columns_together():
     target = make_target([2])
     tables = [frame_table([("v0", 1, 5), ("v0", 0, 4)]), read_table({"video": ["v0"], "task": ["push"]})]
