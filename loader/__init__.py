@@ -9,6 +9,7 @@ from loader.sampling import (
     Sampling,
     SamplingSpec,
     ShardChoice,
+    Weights,
     rank_and_world_size,
 )
 from loader.sampling.orders import EpochOrder, epoch_order
@@ -52,6 +53,7 @@ __all__ = [
     "SamplingSpec",
     "ShardChoice",
     "UnshardedWarning",
+    "Weights",
     "WorkerLoader",
     "epoch_order",
     "exercise_augmentation",

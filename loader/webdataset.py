@@ -29,6 +29,7 @@ from frame_store.names import INDEX_DTYPE
 from frame_store.npy import read_npy_header
 from frame_store.protocol import Frames
 from frame_store.shared import counted, flag, raise_if_out_of_files, user_path, whole_number
+from frame_store.views import View
 from loader.batches import FrameBatch
 from loader.errors import SamplingError
 from loader.sampling.orders import epoch_keys, epoch_order
@@ -68,10 +69,17 @@ def webdataset_batches(
         StoreNotFoundError: no cache at the path.
         StoreFormatError: unknown version or broken manifest.
         StoreDamagedError: `generation.json` is missing, or differs from what the manifest states.
-        SamplingError: a Zarr cache, an empty cache, or a number out of range.
+        SamplingError: a Zarr cache, an empty cache, a store such as a view in the place of a path, or a number out of
+            range.
     """
     import webdataset
 
+    if hasattr(cache_path, "read_frames"):
+        what = "a view" if isinstance(cache_path, View) else f"a {type(cache_path).__name__}"
+        raise SamplingError(
+            f"webdataset_batches reads the whole tar shards of one cache and takes its path, found {what}; "
+            "loader.FrameLoader reads every store: caches, views and concatenations"
+        )
     cache_path = user_path(cache_path)
     tree = read_tree(cache_path)
     generation = tree.generation

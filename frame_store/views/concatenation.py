@@ -38,7 +38,8 @@ def concat(stores: Sequence[FrameStore]) -> FrameStore:
     Ids, videos and shards of a store follow those of the stores before it; two videos may have the same path. A store
     that is given twice has its frames twice. Of views it is the view of the concatenation of their bases. The result
     prefetches where a part does, and decodes in groups, or gives encoded frames, where all parts do (with one
-    encoding). A batch from several parts is read into memory of its own and copied once more.
+    encoding). Stores that decode on a GPU give their frames through the host. A batch from several parts is read into
+    memory of its own and copied once more.
 
     Raises:
         ViewError: no stores, or frames of different shapes (the message names both stores).
@@ -74,7 +75,7 @@ class Concatenation(FrameSequence):
         """Of `parts`, which are no views and have frames of one shape."""
         self._parts = tuple(parts)
         self._first_ids = _starts([len(part) for part in parts])
-        self._first_videos = _starts([len(part.videos) for part in parts])
+        self._first_videos = _starts([part.source_order.num_videos for part in parts])
         self._first_shards = _starts([len(part.shard_sizes) for part in parts])
         self._shard_sizes = np.concatenate([part.shard_sizes for part in parts]).astype(np.int64)
         self._shard_sizes.flags.writeable = False
@@ -299,6 +300,12 @@ def part_of_videos(store: FrameStore) -> Int64s | None:
         return None
     parts = np.repeat(np.arange(len(base.parts)), np.diff(base.first_videos))
     return parts[store.video_ids] if isinstance(store, View) else parts
+
+
+def num_parts(store: FrameStore) -> int:
+    """Parts of a concatenation, or of that which a view is of; 1 for other stores."""
+    base = base_of(store)
+    return len(base.parts) if isinstance(base, Concatenation) else 1
 
 
 def _view_of_parts(joined: Concatenation, stores: Sequence[FrameStore]) -> View:

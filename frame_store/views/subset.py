@@ -51,7 +51,7 @@ def select(store: FrameStore, *, videos: VideoChoice | None = None, ids: FrameId
     whole = store if isinstance(store, View) else _whole_view(store)
     view = whole
     if videos is not None:
-        view = _view_of_videos(view, rows_of_choice(store.videos, videos))
+        view = _view_of_videos(view, _rows_of_choice(view, videos))
     if ids is not None:
         asked = _checked_ids(ids, num_frames=len(store))
         if not len(asked):
@@ -83,23 +83,26 @@ def select_places(store: FrameStore, starts: Int64s, ends: Int64s) -> View | Non
     return _view_of_ids(view, asked)
 
 
-def rows_of_choice(table: VideoTable, videos: VideoChoice) -> Int64s:
-    """The rows that `videos` names, ascending: int64, shape (n,).
+def _rows_of_choice(view: View, videos: VideoChoice) -> Int64s:
+    """The rows of the view's table that `videos` names, ascending: int64, shape (n,).
+
+    The table itself, which may be long, is read only for paths, patterns and functions.
 
     Raises:
         ViewError: see `select`.
     """
     if callable(videos):
-        return np.flatnonzero([bool(videos(row)) for row in table])
+        return np.flatnonzero([bool(videos(row)) for row in view.videos])
     if isinstance(videos, str):
         videos = [videos]
     if len(videos) > 0 and isinstance(videos[0], str):
-        return _rows_of_texts(table, [str(text) for text in videos])
+        return _rows_of_texts(view.videos, [str(text) for text in videos])
+    num_videos = len(view.video_ids)
     chosen = np.asarray(videos)
     if chosen.dtype == np.bool_:
-        if chosen.shape != (len(table),):
+        if chosen.shape != (num_videos,):
             raise ViewError(
-                f"videos= as bools has one for each of {counted(len(table), 'video')}, found shape {chosen.shape}"
+                f"videos= as bools has one for each of {counted(num_videos, 'video')}, found shape {chosen.shape}"
             )
         return np.flatnonzero(chosen)
     if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
@@ -107,11 +110,11 @@ def rows_of_choice(table: VideoTable, videos: VideoChoice) -> Int64s:
             f"videos= takes rows of the table, bools, paths, patterns or a function; "
             f"found {chosen.dtype} of shape {chosen.shape}"
         )
-    outside = chosen[(chosen < 0) | (chosen >= len(table))] if chosen.size else chosen
+    outside = chosen[(chosen < 0) | (chosen >= num_videos)] if chosen.size else chosen
     if len(outside):
         raise ViewError(
-            f"video {outside[0]} is not in the table: it has {counted(len(table), 'video')}, rows 0 to "
-            f"{len(table) - 1}"
+            f"video {outside[0]} is not in the table: it has {counted(num_videos, 'video')}, rows 0 to "
+            f"{num_videos - 1}"
         )
     return _ascending(chosen, what="video")
 
@@ -190,7 +193,7 @@ def _view_of_videos(view: View, rows: Int64s) -> View:
     counts = view.frames_of_video[rows]
     if not counts.sum():
         raise ViewError(
-            f"no frame is chosen: {counted(len(rows), 'video')} of {len(view.videos)} with no frame in the store"
+            f"no frame is chosen: {counted(len(rows), 'video')} of {len(view.video_ids)} with no frame in the store"
         )
     base, video_ids = view.base, view.video_ids[rows]
     chosen = _frames_of_videos(base, video_ids)

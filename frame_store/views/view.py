@@ -113,7 +113,26 @@ class View(FrameSequence):
     @cached_property
     def source_order(self) -> SourceOrder:
         """See `FrameStore`. It is copied out of the base's at its first use; loaders look into the base's."""
-        return _source_order_of(self)
+        base, videos = self._base.source_order, self._video_ids
+        first_row, end_row = base.first_row[videos], base.first_row[videos + 1]
+        is_whole = int((end_row - first_row).sum()) == len(
+            self
+        )  # the view has every decoded frame of its videos
+        return SourceOrder(
+            first_row=np.append(0, np.cumsum(end_row - first_row)),
+            first_stored=np.append(0, np.cumsum(self._frames_of_video)),
+            order=self.ids_by_video,
+            source_frames=None if is_whole else _frames_of(self),
+            source_pts=None if base.source_pts is None else _cut_out(base.source_pts, first_row, end_row),
+        )
+
+    @cached_property
+    def ids_by_video(self) -> npt.NDArray[Any] | None:
+        """Ids in source order, shape (N,), 4 bytes each; None if they are in source order already."""
+        if self._base.source_order.order is None:
+            return None
+        ids = np.concatenate([own for own, _ in _held_places(self)])
+        return None if (ids == np.arange(len(ids))).all() else ids
 
     @property
     def columns(self) -> Columns:
@@ -131,11 +150,11 @@ class View(FrameSequence):
 
     def __repr__(self) -> str:
         frames = counted_in_groups(len(self._base), "frame")
-        videos = counted_in_groups(len(self._base.videos), "video")
+        videos = counted_in_groups(self._base.source_order.num_videos, "video")
         return f"View({len(self):,} of {frames}, {len(self._video_ids):,} of {videos}, of {self._base!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        made = {"videos", "source_order"}  # they are made again where they are asked for
+        made = {"videos", "source_order", "ids_by_video"}  # they are made again where they are asked for
         return {name: value for name, value in self.__dict__.items() if name not in made}
 
     def ids_of_video(self, video_id: int) -> Int64s:
@@ -203,6 +222,21 @@ def cache_ids_of(store: FrameStore, frame_ids: npt.ArrayLike) -> Int64s:
     return check_frame_ids(ids.reshape(-1), num_frames=len(store)).reshape(ids.shape)
 
 
+def frames_per_video(store: FrameStore) -> Int64s:
+    """Frames of each video of `store`: int64, shape (V,)."""
+    return store.frames_of_video if isinstance(store, View) else np.diff(store.source_order.first_stored)
+
+
+def is_video_by_video(store: FrameStore) -> bool:
+    """Whether the frame ids run through the videos in the order of their table, and in time order through each."""
+    return base_of(store).source_order.order is None
+
+
+def ids_by_video(store: FrameStore) -> npt.NDArray[Any] | None:
+    """Ids in source order, whole numbers, shape (N,); None if they are in source order already."""
+    return store.ids_by_video if isinstance(store, View) else store.source_order.order
+
+
 def frame_ids_of(store: FrameStore, cache_ids: Int64s) -> Int64s:
     """The ids that frames of `base_of(store)` have in `store`: int64 of the same shape.
 
@@ -245,32 +279,26 @@ def _read_only(values: Int64s) -> Int64s:
     return values
 
 
-def _source_order_of(view: View) -> SourceOrder:
+def _frames_of(view: View) -> npt.NDArray[Any]:
+    """`frame_in_video` of the view's frames in source order: uint32, shape (N,)."""
+    base = view.base.source_order
+    frames = []
+    for _, places in _held_places(view):
+        videos = np.searchsorted(base.first_stored, places, side="right") - 1
+        frames.append(base.frames_at(places, videos).astype(np.uint32))
+    return np.concatenate(frames)
+
+
+def _held_places(view: View) -> Iterator[tuple[npt.NDArray[Any], Int64s]]:
+    """The view's frames in source order, in blocks: their ids in the view, and their places in the base's order."""
     base, videos = view.base.source_order, view.video_ids
-    first_row, end_row = base.first_row[videos], base.first_row[videos + 1]
-    is_whole = int((end_row - first_row).sum()) == len(view)  # the view has every decoded frame of its videos
-    ids = [np.zeros(0, np.uint32 if len(view) < 1 << 32 else np.int64)]
-    frames = [np.zeros(0, np.uint32)]
-    if base.order is not None or not is_whole:
-        for some in _blocks(base.first_stored[videos], base.first_stored[videos + 1]):
-            first, end = base.first_stored[videos[some]], base.first_stored[videos[some] + 1]
-            places = places_between(first, end)
-            own = view.selection.positions_of(base.ids_at(places))
-            is_held = own != NOT_SELECTED
-            ids.append(own[is_held].astype(ids[0].dtype))
-            if not is_whole:
-                of_places = np.repeat(videos[some], end - first)
-                frames.append(base.frames_at(places, of_places)[is_held].astype(np.uint32))
-    order = None if base.order is None else np.concatenate(ids)
-    if order is not None and (order == np.arange(len(order))).all():
-        order = None
-    return SourceOrder(
-        first_row=np.append(0, np.cumsum(end_row - first_row)),
-        first_stored=np.append(0, np.cumsum(view.frames_of_video)),
-        order=order,
-        source_frames=None if is_whole else np.concatenate(frames),
-        source_pts=None if base.source_pts is None else _cut_out(base.source_pts, first_row, end_row),
-    )
+    id_dtype = np.uint32 if len(view) < 1 << 32 else np.int64
+    first, end = base.first_stored[videos], base.first_stored[videos + 1]
+    for some in _blocks(first, end):
+        places = places_between(first[some], end[some])
+        own = view.selection.positions_of(base.ids_at(places))
+        is_held = own != NOT_SELECTED
+        yield own[is_held].astype(id_dtype), places[is_held]
 
 
 def _blocks(first: Int64s, end: Int64s) -> Iterator[slice]:

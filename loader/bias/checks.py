@@ -10,6 +10,7 @@ from loader.errors import SamplingError
 
 Reals: TypeAlias = npt.NDArray[np.float64]
 Integers: TypeAlias = npt.NDArray[np.int64]
+Booleans: TypeAlias = npt.NDArray[np.bool_]
 
 
 def check_distribution(probabilities: npt.ArrayLike) -> Reals:

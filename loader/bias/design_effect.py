@@ -11,7 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.shared import counted
-from loader.bias.checks import Integers, Reals, check_batch_size, check_distribution, check_probability
+from loader.bias.checks import (
+    Booleans,
+    Integers,
+    Reals,
+    check_batch_size,
+    check_distribution,
+    check_probability,
+)
 from loader.errors import SamplingError
 from loader.sampling.orders import check_shard_sizes
 
@@ -79,13 +86,14 @@ def weighted_visit_design_effect(
     shard_probability: npt.ArrayLike,
     *,
     frames_per_visit: int,
-    with_replacement: bool = False,
+    with_replacement: bool | Booleans = False,
 ) -> float:
     """Design effect of independent visits that draw shard s with probability P_s (S46): exact, for any P and sizes.
 
     m sum_s P_s (|mu_s - mu_P|^2 + sigma_s^2 f_s / m) / sigma^2. mu_P is the mean of such visits, and sigma^2 the
     variance over all frames with equal weights. f_s = (n_s - m) / (n_s - 1) if a visit takes different frames, 1 if it
-    may take one twice. The variance is around mu_P; the distance from mu_P to the mean of all frames is the bias.
+    may take one twice: `with_replacement`, of all visits, or of those to each shard, shape (S,). The variance is around
+    mu_P; the distance from mu_P to the mean of all frames is the bias.
 
     One array of shape (n_s, D) per shard; `shard_probability` of shape (S,), 0 for shards without frames.
 
@@ -101,7 +109,11 @@ def weighted_visit_design_effect(
     if len(probability) != len(frames_by_shard):
         raise SamplingError(f"{len(probability)} probabilities for {counted(len(frames_by_shard), 'shard')}")
     drawn = [shard for shard, chance in zip(frames_by_shard, probability, strict=True) if chance > 0]
-    if not with_replacement and any(len(np.atleast_1d(shard)) < frames_per_visit for shard in drawn):
+    may_repeat = np.broadcast_to(with_replacement, probability.shape)[probability > 0]
+    if any(
+        len(np.atleast_1d(shard)) < frames_per_visit and not again
+        for shard, again in zip(drawn, may_repeat, strict=True)
+    ):
         raise SamplingError(f"no visit of {counted(frames_per_visit, 'different frame')} in a shard of fewer")
     _, mean, variance = population(frames_by_shard)
     chances = probability[probability > 0]
@@ -110,7 +122,7 @@ def weighted_visit_design_effect(
     means = np.stack([shard.mean(0) for shard in shards])
     within = np.array([np.square(shard).sum() for shard in shards]) / sizes - np.square(means).sum(1)
     between = np.square(means - chances @ means).sum(1)
-    shrink = _without_replacement(sizes, frames_per_visit, with_replacement=with_replacement)
+    shrink = _without_replacement(sizes, frames_per_visit, with_replacement=may_repeat)
     return float(chances @ (frames_per_visit * between + within * shrink)) / variance
 
 
@@ -119,7 +131,7 @@ def worst_visit_design_effect(
     shard_probability: npt.ArrayLike,
     *,
     frames_per_visit: int,
-    with_replacement: bool = False,
+    with_replacement: bool | Booleans = False,
 ) -> float:
     """The greatest `weighted_visit_design_effect` that any data can give (S47), from sizes and P. Some data attain it.
 
@@ -138,20 +150,20 @@ def worst_visit_design_effect(
     if len(sizes) != len(probability) or probability[sizes == 0].any():
         raise SamplingError("expected a probability for each shard, 0 where it holds no frame")
     num_frames = int(sizes.sum())
+    may_repeat = np.broadcast_to(with_replacement, sizes.shape)[sizes > 0]
     probability, sizes = probability[sizes > 0], sizes[sizes > 0]
     ratios = probability * num_frames / sizes
-    shrink = _without_replacement(sizes, frames_per_visit, with_replacement=with_replacement)
+    shrink = _without_replacement(sizes, frames_per_visit, with_replacement=may_repeat)
     inside = float((ratios * shrink).max())
     if len(sizes) == 1:
         return inside if num_frames > 1 else 1.0
     return max(frames_per_visit * _largest_ratio_of_variances(ratios, probability), inside)
 
 
-def _without_replacement(sizes: Integers, frames_per_visit: int, *, with_replacement: bool) -> Reals:
+def _without_replacement(sizes: Integers, frames_per_visit: int, *, with_replacement: Booleans) -> Reals:
     """f_s: the variance of the mean of m frames of a shard, over sigma_s^2 / m. It is 0 for a shard of one frame."""
-    if with_replacement:
-        return (sizes > 1).astype(np.float64)
-    return np.maximum(sizes - frames_per_visit, 0) / np.maximum(sizes - 1, 1)
+    different = np.maximum(sizes - frames_per_visit, 0) / np.maximum(sizes - 1, 1)
+    return np.where(with_replacement, (sizes > 1).astype(np.float64), different)
 
 
 def _largest_ratio_of_variances(ratios: Reals, probability: Reals) -> float:
@@ -166,6 +178,69 @@ def _largest_ratio_of_variances(ratios: Reals, probability: Reals) -> float:
         else:
             high = middle
     return high
+
+
+def visit_correlation_on_shards(rho: float, shard_sizes: npt.ArrayLike, with_replacement: Booleans) -> float:
+    """What takes the place of rho in (S26) if visits to some shards may draw a frame twice, from rho alone.
+
+    sum_s pi_s r_s: r_s = rho where a visit takes different frames, and (1 + (n_s - 1) rho) / n_s where it may take one
+    twice. It is exact if rho holds inside every shard, and approximate else. Both arrays have shape (S,).
+    """
+    sizes = check_shard_sizes(shard_sizes)
+    held = np.maximum(sizes, 1)
+    of_shard = np.where(with_replacement, (1 + (held - 1) * rho) / held, rho)
+    return float(sizes @ of_shard) / int(sizes.sum())
+
+
+def target_visit_design_effect(
+    features: Reals, shard_ids: Integers, target: npt.ArrayLike, *, frames_per_visit: int
+) -> float:
+    """Design effect of visits under weights, 1 + (m - 1) eta2_t, against as many independent draws of the target (S58).
+
+    A visit draws shard s with the probability P_s that the target gives it, and m of its frames by the target, with
+    replacement. eta2_t = sum_s P_s |mu_s - G_t|^2 / sigma_t^2, with means and variance under the target. It is exact.
+
+    Args:
+        features: of each frame, shape (N, D).
+        shard_ids: shard of each frame, shape (N,).
+        target: probability of each frame, shape (N,).
+        frames_per_visit: m.
+
+    Raises:
+        SamplingError: not a distribution, or all frames that the target draws are equal.
+    """
+    check_batch_size(frames_per_visit)
+    shares = check_distribution(target)
+    drawn = shares > 0
+    if not np.ptp(features[drawn], axis=0).any():
+        raise SamplingError("all frames that the weights draw are equal: there is no variance to divide")
+    centred = features - shares @ features
+    variance = float(shares @ np.square(centred).sum(axis=1))
+    probability = np.bincount(shard_ids, shares)
+    sums = np.stack([np.bincount(shard_ids, shares * column) for column in centred.T], axis=1)
+    held = probability > 0
+    between = float((np.square(sums[held]).sum(axis=1) / probability[held]).sum())
+    return visit_design_effect(between / variance, frames_per_visit=frames_per_visit)
+
+
+def importance_design_effect(video_probability: npt.ArrayLike, video_sizes: npt.ArrayLike) -> float:
+    """What it costs to draw by weights and to weigh each frame back to uniform frames, sum_v (n_v / N)^2 / t_v (S59).
+
+    It is 1 + chi2 of uniform frames against the target, and Kish's design effect of the weights. It is infinite if a
+    video with frames is never drawn. Both arrays have shape (V,).
+
+    >>> importance_design_effect([0.5, 0.5], [1, 3])
+    1.25
+
+    Raises:
+        SamplingError: not a distribution over videos that hold frames.
+    """
+    sizes, probability = check_shard_sizes(video_sizes), check_distribution(video_probability)
+    if len(sizes) != len(probability) or probability[sizes == 0].any():
+        raise SamplingError("expected a probability for each video, 0 where it holds no frame")
+    held = sizes > 0
+    shares, drawn = sizes[held] / int(sizes.sum()), probability[held]
+    return float((shares**2 / drawn).sum()) if drawn.all() else float("inf")
 
 
 def permutation_design_effect(num_frames: int, *, batch_size: int) -> float:

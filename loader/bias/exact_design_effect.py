@@ -9,7 +9,7 @@ from loader.bias.checks import Integers, Reals
 from loader.bias.distributions import SamplingLaw, WindowsOfVideos, offsets_of
 from loader.bias.pairs import block_design_effect, can_average_orders, circle_autocovariance
 from loader.sampling import SamplingSpec
-from loader.sampling.orders import frames_per_block
+from loader.sampling.orders import draws_again, frames_per_block
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,20 +30,27 @@ def exact_effect(
     features: Reals,
     *,
     windows: WindowsOfVideos | None = None,
+    target: Reals | None = None,
 ) -> ExactEffect | None:
     """The effect of `spec` on frames of these `features`, shape (N, D), with a row for each frame id.
 
     None if all frames are alike, for `block` if the shards have too many sizes (`can_average_orders`), and for
-    `permutation` and `iid` of single frames, which need no features.
+    `permutation` and `iid` of single frames, which need no features. `target`, shape (N,), has the probability of each
+    frame under weights; both effects are then against the mean of the target and independent draws of it.
     """
+    if target is not None:
+        return _of_target(spec, shard_sizes, features, target)
     if not np.ptp(features, axis=0).any():
         return None
     if windows is not None:
         return _of_windows(law, spec, shard_sizes, features, windows)
-    if spec.sampling == "shards":
-        return _of_visits(law, spec, shard_sizes, features)
-    if spec.sampling == "sequential":
-        return _of_the_order_on_disk(law, features)
+    if spec.sampling in {"shards", "sequential"}:
+        is_visits = spec.sampling == "shards"
+        return (
+            _of_visits(law, spec, shard_sizes, features)
+            if is_visits
+            else _of_the_order_on_disk(law, features)
+        )
     if spec.sampling == "block" and can_average_orders(shard_sizes):
         effect = block_design_effect(
             circle_autocovariance(features, shard_sizes),
@@ -120,7 +127,7 @@ def _of_visits(law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers, feat
         shards,
         law.shard_probability,
         frames_per_visit=law.slots_per_visit,
-        with_replacement=spec.frames_with_replacement,
+        with_replacement=draws_again(shard_sizes, spec),
     )
     weights = np.repeat(law.shard_probability / np.maximum(shard_sizes, 1), shard_sizes)
     centred = features - features.mean(axis=0)
@@ -128,6 +135,20 @@ def _of_visits(law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers, feat
     return ExactEffect(
         design_effect=effect, mean_square_effect=effect + (law.slots_per_batch * bias if law.chi2 else 0.0)
     )
+
+
+def _of_target(
+    spec: SamplingSpec, shard_sizes: Integers, features: Reals, target: Reals
+) -> ExactEffect | None:
+    if not np.ptp(features[target > 0], axis=0).any():
+        return None
+    effect = formulas.target_visit_design_effect(
+        features,
+        np.repeat(np.arange(len(shard_sizes)), shard_sizes),
+        target,
+        frames_per_visit=spec.frames_per_visit or 1,
+    )
+    return ExactEffect(design_effect=effect, mean_square_effect=effect)
 
 
 def _of_the_order_on_disk(law: SamplingLaw, features: Reals) -> ExactEffect | None:

@@ -25,7 +25,7 @@ from loader.bias.rho import (
 )
 from loader.errors import SamplingError
 from loader.sampling import SamplingSpec
-from loader.sampling.orders import epoch_order, frames_per_block
+from loader.sampling.orders import draws_again, epoch_order, frames_per_block
 
 EffectBasis: TypeAlias = Basis | Literal["approximate"]
 """What a design effect is computed from. `exact`: sizes, or every frame. The other values of `Basis`: a rho that is not
@@ -112,11 +112,13 @@ def make_report(
     rho: RhoEstimate | None,
     features: Reals | None = None,
     windows: WindowsOfVideos | None = None,
+    target: Reals | None = None,
 ) -> BiasReport:
     """Combine law and data.
 
     The report is exact if `features` has a row for each frame id, shape (N, D). Else it uses `rho`, which belongs to
-    `rho_level(spec, windows)`. `windows` are those that the law is of.
+    `rho_level(spec, windows)`. `windows` are those that the law is of. `target`, shape (N,), has the probability of
+    each frame, where the law has weights; it is needed with `features`.
     """
     bias = None
     if law.chi2 == 0:
@@ -129,10 +131,12 @@ def make_report(
     if from_sizes is not None:
         exact = ExactEffect(design_effect=from_sizes, mean_square_effect=from_sizes)
     elif features is not None and not _is_more_than_an_epoch(law, spec):
-        exact = exact_effect(law, spec, shard_sizes, features, windows=windows)
+        exact = exact_effect(law, spec, shard_sizes, features, windows=windows, target=target)
         # Without an exact effect, windows of a permutation or of draws do not vary.
         nothing_varies = exact is None and (
-            rho_level(spec, windows) == "clip" or not np.ptp(features, axis=0).any()
+            law.weights is not None
+            or rho_level(spec, windows) == "clip"
+            or not np.ptp(features, axis=0).any()
         )
     if exact is not None:
         return report_of_effects(
@@ -226,7 +230,7 @@ def _why_no_effect(
 ) -> str | None:
     if _is_more_than_an_epoch(law, spec):
         return "a step is more than an epoch"
-    if spec.sampling == "shards" and law.chi2 > 0:
+    if spec.sampling == "shards" and (law.chi2 > 0 or law.weights is not None):
         return NEEDS_FEATURES  # it needs the mean and variance of each shard; rho is not enough
     if rho_level(spec, windows) == "shard":
         if windows is not None:
@@ -242,8 +246,8 @@ def _approximation(spec: SamplingSpec, shard_sizes: Integers) -> str | None:
     is_equal = held.min() == held.max()
     if spec.sampling == "block":  # rho does not depend on which frames of a shard meet
         return "from rho, as for equal shards whose frames lie in random order"
-    if spec.sampling == "shards" and spec.frames_with_replacement and not is_equal:
-        return "from rho, as for equal shards"
+    if spec.sampling == "shards" and not is_equal and draws_again(held, spec).any():
+        return "from rho, as if it held inside every shard"
     return None
 
 
@@ -260,10 +264,8 @@ def _effect_of_rho(
             num_windows=None if spec.with_replacement else law.num_windows,
         )
     if spec.sampling == "shards":
-        if spec.frames_with_replacement:
-            # Two slots of a visit may show one frame, so eta^2 takes the place of rho (S22).
-            mean_size = float(held.mean())
-            rho = (1 + (mean_size - 1) * rho) / mean_size
+        # Where two slots of a visit may show one frame, eta^2 takes the place of rho (S22).
+        rho = formulas.visit_correlation_on_shards(rho, held, draws_again(held, spec))
         return formulas.visit_design_effect(rho, frames_per_visit=law.slots_per_visit)
     if spec.sampling == "sequential":
         return formulas.visit_design_effect(rho, frames_per_visit=slots)

@@ -6,6 +6,7 @@ from loader.sampling.rank_slice import Remainder
 from loader.sampling.ranks import rank_and_world_size
 from loader.sampling.resume import EpochCursor, Iteration, LoaderState, Place, plan_epochs
 from loader.sampling.spec import Sampling, SamplingSpec, ShardChoice
+from loader.sampling.weights import VideoWeights, Weights, video_weights
 
 __all__ = [
     "WINDOW_OPTIONS",
@@ -20,8 +21,11 @@ __all__ = [
     "Sampling",
     "SamplingSpec",
     "ShardChoice",
+    "VideoWeights",
+    "Weights",
     "frames_of_visit",
     "plan_epochs",
     "rank_and_world_size",
     "takes_options",
+    "video_weights",
 ]

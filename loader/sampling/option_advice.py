@@ -25,7 +25,7 @@ _SHUFFLE = "sampling='permutation', the default, shuffles all frames; sampling='
 _SIZE = "frames have the size they are stored in (cache-build --size); augment= crops and resizes them"
 _STORE = "the first argument is the store, or the path of a cache"
 _STORE_PART = (
-    "all frames of the store are read; build a cache for each part (cache-build TRAIN, cache-build TEST)"
+    "frame_store.split(store, {'train': 0.9, 'val': 0.1}) gives a view for each part; loaders take views"
 )
 _THREADS = (
     "FrameLoader reads with num_threads= threads; loader.make_dataloader(store, num_workers=) with processes"

@@ -23,6 +23,7 @@ from loader.errors import SamplingError, UnknownOptionError
 from loader.sampling.option_advice import advice_on
 from loader.sampling.rank_slice import Remainder
 from loader.sampling.spec import Sampling, SamplingSpec, ShardChoice
+from loader.sampling.weights import Weights
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,6 +63,9 @@ class BatchOptions(TypedDict, total=False):
     """For `shards`: whether a visit may draw a frame twice."""
     shards_per_block: Annotated[int | None, None]
     """For `block`: a block holds as many frames as this many shards of average size, k; they are shuffled together."""
+    weights: Annotated[Weights | None, None]
+    """For `iid` and `shards`: how often each video is drawn; see `Weights`. An epoch is as many draws as the store has
+    frames, with replacement, also in a visit. None draws every frame alike."""
     frame_offsets: Annotated[Iterable[int] | None, None]
     """Frames that a window shows, as distances from its anchor in stored frames of the video, T of them: (-1, 0) is
     the frame before the anchor and the anchor. An anchor is a frame that `sampling` drew; an epoch has one position for
@@ -125,7 +129,11 @@ def spec_of(options: BatchOptions) -> SamplingSpec:
     for name in WINDOW_OPTIONS:
         if options[name] is not DEFAULTS[name]:
             raise SamplingError(f"{name} belongs to windows, and this plans anchors alone")
-    known: dict[str, Any] = {field.name: options[field.name] for field in fields(SamplingSpec)}  # type: ignore[literal-required]
+    known: dict[str, Any] = {
+        field.name: options[field.name]  # type: ignore[literal-required]
+        for field in fields(SamplingSpec)
+        if field.name != "weights"  # the plan adds their label
+    }
     known["frames_per_visit"] = frames_of_visit(
         batch_size=options["batch_size"],
         shards_per_batch=options["shards_per_batch"],

@@ -9,13 +9,17 @@ import numpy.typing as npt
 
 from frame_store.protocol import FrameStore
 from frame_store.shared import chi2_of_uniform_shards, counted, counted_in_groups, whole_number
+from frame_store.views import View
 from loader.errors import SamplingError, warn_caller
 from loader.sampling.options import BatchOptions, frames_of_visit, spec_of, with_defaults
 from loader.sampling.orders import (
     EpochOrder,
     Int64s,
+    ShortShards,
+    WeightedFrames,
     check_shard_sizes,
     order_over,
+    short_shards_text,
 )
 from loader.sampling.rank_slice import RankSlice, Remainder, check_remainder
 from loader.sampling.spec import SamplingSpec
@@ -38,6 +42,8 @@ class BatchPlan:
         rank: int,
         world_size: int,
         unit: str = "frame",
+        short_shards: ShortShards = "refuse",
+        frames: WeightedFrames | None = None,
     ) -> None:
         """Check the arguments against the shards; see `BatchOptions` for the meaning of each.
 
@@ -50,6 +56,8 @@ class BatchPlan:
             rank: number of this process.
             world_size: number of processes.
             unit: what a position of the order is called in texts.
+            short_shards: for `shards`: see `ShortShards`.
+            frames: the frames under weights, where `spec` names weights.
 
         Raises:
             SamplingError: the arguments contradict each other or the shards.
@@ -65,6 +73,8 @@ class BatchPlan:
         )
         self._shard_sizes = check_shard_sizes(shard_sizes)
         self.seed = seed
+        self.short_shards: ShortShards = short_shards
+        self.frames = frames
         self._unit = unit
         self.spec = spec
         frames_of_visit(
@@ -127,6 +137,8 @@ class BatchPlan:
                 f"shard_choice='uniform' is biased on shards of unequal size: frames of small shards are drawn too "
                 f"often, chi^2 = {chi2:.4g} against uniform frames; shard_choice='proportional' has no bias"
             )
+        if (reason := short_shards_text(self._shard_sizes, self.spec)) is not None:
+            found.append(reason)
         if self._is_shrunk:
             found.append(
                 f"an epoch of {counted_in_groups(self.num_positions, self._unit)} is less than a step of batch_size "
@@ -173,7 +185,14 @@ class BatchPlan:
         Raises:
             SamplingError: epoch outside [0, 2**32).
         """
-        return order_over(self._shard_sizes, self.spec, seed=self.seed, epoch=epoch)
+        return order_over(
+            self._shard_sizes,
+            self.spec,
+            seed=self.seed,
+            epoch=epoch,
+            short_shards=self.short_shards,
+            frames=self.frames,
+        )
 
     def slice_from(self, position: int) -> RankSlice:
         """Share of this rank in the rest of an epoch, from `position` on."""
@@ -222,34 +241,68 @@ class BatchPlan:
 
 
 def make_plan(
-    shard_sizes: npt.ArrayLike, *, unit: str = "frame", **options: Unpack[BatchOptions]
+    shard_sizes: npt.ArrayLike,
+    *,
+    unit: str = "frame",
+    short_shards: ShortShards = "refuse",
+    store: FrameStore | None = None,
+    weighted: FrameStore | None = None,
+    **options: Unpack[BatchOptions],
 ) -> BatchPlan:
     """The plan for `options`, over shards of `shard_sizes` frames; `unit` is what texts call a position.
+
+    Weights need `store`, whose frames are drawn; see `video_weights` for `weighted`.
 
     Raises:
         SamplingError: the options contradict each other or the shards.
     """
     all_options = with_defaults(options)
     rank, world_size = all_options["rank"], all_options["world_size"]
+    spec, frames = spec_of(all_options), None
+    if all_options["weights"] is not None:
+        replace(
+            spec, weights="given"
+        )  # refuses samplings that have no weights before the weights are looked at
+        if store is None:
+            raise SamplingError("weights need the videos of a store")
+        frames = WeightedFrames(store, all_options["weights"], weighted=weighted)
+        spec = replace(spec, weights=frames.weights.label)
     return BatchPlan(
         shard_sizes,
-        spec_of(all_options),
+        spec,
         batch_size=all_options["batch_size"],
         seed=all_options["seed"],
         remainder=all_options["remainder"],
         rank=0 if rank is None else rank,
         world_size=1 if world_size is None else world_size,
         unit=unit,
+        short_shards=short_shards,
+        frames=frames,
     )
 
 
-def plan_batches(store: FrameStore, *, unit: str = "frame", **options: Unpack[BatchOptions]) -> BatchPlan:
+def plan_batches(
+    store: FrameStore,
+    *,
+    unit: str = "frame",
+    weighted: FrameStore | None = None,
+    **options: Unpack[BatchOptions],
+) -> BatchPlan:
     """The plan over the shards of a store; `unit` is what texts call a position. Gives the plan's warnings.
+
+    Weights are for the videos of `weighted`, see `video_weights`.
 
     Raises:
         SamplingError: see `make_plan`.
     """
-    plan = make_plan(store.shard_sizes, unit=unit, **options)
+    plan = make_plan(
+        store.shard_sizes,
+        unit=unit,
+        short_shards="replace" if isinstance(store, View) else "refuse",
+        store=store,
+        weighted=weighted,
+        **options,
+    )
     for warning in plan.warnings:
         warn_caller(warning)
     return plan

@@ -226,11 +226,12 @@ def plan_epochs(
     fingerprint: str | None = None,
     windows: Mapping[str, Any] = MappingProxyType({}),
     unit: str = "frame",
+    weighted: FrameStore | None = None,
 ) -> tuple[BatchPlan, EpochCursor]:
     """The plan of a loader that `maker` makes over the frames of `store`, and a cursor at the start of epoch 0.
 
     `fingerprint` (None for that of `store`) and `windows` go into the states; see `LoaderState`. `unit` is what texts
-    call a position of the order.
+    call a position of the order. `weighted` (None for `store`) has the videos that weights are for.
 
     Warns if several processes train and the options have no rank, now or when an iteration begins.
 
@@ -238,7 +239,7 @@ def plan_epochs(
         SamplingError: see `plan_batches`; also only one of rank and world_size.
     """
     check_ranks(options.get("rank"), options.get("world_size"))
-    plan = plan_batches(store, unit=unit, **options)
+    plan = plan_batches(store, unit=unit, weighted=weighted, **options)
     sharding = ShardingCheck(maker=maker, is_rank_given=options.get("rank") is not None)
     sharding.warn_if_unsharded()
     fingerprint = store.fingerprint if fingerprint is None else fingerprint

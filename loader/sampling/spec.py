@@ -35,6 +35,8 @@ class SamplingSpec:
     shard_choice: ShardChoice = "proportional"
     frames_with_replacement: bool = False
     shards_per_block: int | None = None
+    weights: str | None = None
+    """The name of the weights and a hash of their numbers, which the plan writes here (`VideoWeights.label`)."""
 
     def __post_init__(self) -> None:
         """Check names and ranges, and that each option belongs to the sampling."""
@@ -52,6 +54,7 @@ class SamplingSpec:
         flag("frames_with_replacement", self.frames_with_replacement, error=SamplingError)
         self._check_options_of("shards", _OF_SHARDS, needed="frames_per_visit")
         self._check_options_of("block", ("shards_per_block",), needed="shards_per_block")
+        self._check_weights()
 
     @property
     def with_replacement(self) -> bool:
@@ -97,3 +100,16 @@ class SamplingSpec:
                 raise SamplingError(
                     f"{option} belongs to sampling={sampling!r}, found sampling={self.sampling!r}"
                 )
+
+    def _check_weights(self) -> None:
+        if self.weights is None:
+            return
+        if self.sampling not in {"iid", "shards"}:
+            raise SamplingError(
+                f"weights draw with replacement, as sampling='iid' or sampling='shards' does, found "
+                f"sampling={self.sampling!r}"
+            )
+        if self.shard_choice != "proportional":
+            raise SamplingError(
+                f"weights draw a shard by the weight of its frames, found shard_choice={self.shard_choice!r}"
+            )

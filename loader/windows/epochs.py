@@ -74,6 +74,7 @@ def plan_windows(
         store if whole is None else whole.anchors,
         cast("BatchOptions", of_plan),
         fingerprint=store.fingerprint,
+        weighted=store,
         windows=windows.spec.to_builtins(),
         unit="window" if windows.spec.has_windows else "frame",
     )

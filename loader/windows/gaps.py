@@ -61,5 +61,5 @@ _ROUNDING_SECONDS: Final = 1e-9
 def _clock_seconds(part: FrameStore) -> float:
     if not isinstance(part, CacheStore):
         return np.nan
-    fps: Any = part.manifest.config.get("fps")
+    fps: Any = part.generation.config.get("fps")
     return 1 / fps if isinstance(fps, int | float) and fps > 0 else np.nan

@@ -15,7 +15,8 @@ from loader.windows.request import Bools
 Seconds = npt.NDArray[np.float64]
 
 ROUNDING_SECONDS: Final = 1e-9
-"""Sums of pts and offsets are rounded: a distance that exceeds the tolerance by less than this is within it."""
+"""Sums of pts and offsets are rounded. Distances that differ by less than this are alike, and a distance that exceeds
+the tolerance by less is within it."""
 
 _ROWS_AT_ONCE: Final = 1 << 20
 
@@ -101,7 +102,7 @@ class TimeSearch:
         above = _first_from(pts_at, firsts, lasts + 1, wanted)
         left, right = np.maximum(above - 1, firsts), np.minimum(above, lasts)
         to_left, to_right = np.abs(wanted - pts_at(left)), np.abs(wanted - pts_at(right))
-        is_left = to_left <= to_right
+        is_left = to_left <= to_right + ROUNDING_SECONDS
         found, distance = np.where(is_left, left, right), np.where(is_left, to_left, to_right)
         mean = (pts_at(end - 1) - pts_at(first)) / np.maximum(end - first - 1, 1)
         for row in np.flatnonzero(np.isin(videos, self._unsorted)).tolist():
@@ -150,7 +151,7 @@ def _nearest_of(times: _Sorted, wanted: Seconds, *, default: int) -> tuple[Any, 
     # Several frames may have one pts: the first of them.
     left = np.searchsorted(times.pts, times.pts[np.maximum(right - 1, 0)])
     to_left, to_right = np.abs(wanted - times.pts[left]), np.abs(wanted - times.pts[right])
-    is_left = to_left <= to_right
+    is_left = to_left <= to_right + ROUNDING_SECONDS
     mean = float(times.pts[-1] - times.pts[0]) / max(len(times.pts) - 1, 1)
     return (
         np.where(is_left, times.found[left], times.found[right]),

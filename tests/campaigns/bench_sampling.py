@@ -28,7 +28,6 @@ SAMPLERS = {
     "visits of 8": {"sampling": "shards", "frames_per_visit": 8},
     "visits of 8, naive": {"sampling": "shards", "frames_per_visit": 8, "shard_choice": "uniform"},
     "blocks of 16 shards": {"sampling": "block", "shards_per_block": 16},
-    "clips of 16": {"sampling": "permutation", "clip_frames": 16, "clip_stride": 2},
 }
 BATCH_SIZE = 256
 NUM_RANKS = 3
@@ -66,13 +65,11 @@ def unequal_sizes(num_frames: int, num_shards: int) -> Sizes:
 
 
 def plan_of(sizes: Sizes, **options: object) -> BatchPlan:
-    """For clips, each shard is also a video."""
-    video_sizes = sizes if "clip_frames" in options else None
-    return make_plan(sizes, video_sizes=video_sizes, **{"batch_size": BATCH_SIZE, **options})
+    return make_plan(sizes, **{"batch_size": BATCH_SIZE, **options})
 
 
 def law_of(sizes: Sizes, plan: BatchPlan) -> object:
-    return sampling_law(sizes, plan.spec, batch_size=BATCH_SIZE, video_sizes=sizes)
+    return sampling_law(sizes, plan.spec, batch_size=BATCH_SIZE)
 
 
 def ranks_see_one_order(sizes: Sizes, **options: object) -> bool:

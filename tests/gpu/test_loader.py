@@ -30,7 +30,7 @@ from tests.support.caches.golden_stores import write_store
 
 pytestmark = pytest.mark.gpu
 
-TENSORS = ["frames", "frame_ids", "video_ids", "frame_in_video", "pts_seconds"]
+TENSORS = ["frames", "frame_ids", "cache_ids", "video_ids", "frame_in_video", "pts_seconds"]
 SHAPE = (224, 224, 3)
 SLEEP_CYCLES = 20_000_000
 """About 10 ms of a stream's time: longer than the host takes for several batches."""
@@ -69,7 +69,9 @@ def assert_same(there, here):
 
 
 @pytest.mark.parametrize("num_threads", [1, 4])
-@pytest.mark.parametrize("options", [{}, {"clip_frames": 3}, {"batch_size": 5, "read_ahead": 1}])
+@pytest.mark.parametrize(
+    "options", [{}, {"clip_frames": 3}, {"frame_offsets": (-2, 0, 5)}, {"batch_size": 5, "read_ahead": 1}]
+)
 def test_batches_are_those_of_the_cpu_bit_for_bit(raw_store, options, num_threads):
     options = {"batch_size": 8, "seed": 2, **options}
     loader = FrameLoader(raw_store, device="cuda", num_threads=num_threads, **options)

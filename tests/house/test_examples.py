@@ -76,7 +76,7 @@ def test_clips(folder, run_example):
     arguments = ["--epochs", "1", "--batch-size", "8", "--clip-frames", "4", "--device", "cpu"]
     printed = run_example("train_clips", folder / "clips.cache", *arguments)
     # 17 + 20 + 23 + 26 frames, and a window spans 7
-    assert "an epoch is 62 clips" in printed and "over 7 batches" in printed
+    assert "an epoch is 62 windows" in printed and "over 7 batches" in printed
 
 
 def steps_of_ddp(folder, checkpoint, num_processes, *arguments):

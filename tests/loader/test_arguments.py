@@ -6,6 +6,7 @@ import pytest
 from loader import FrameBatchSampler, FrameLoader, make_dataloader
 from loader.errors import SamplingError
 from loader.sampling.spec import SamplingSpec
+from loader.windows import WindowSpec, window_spec
 from tests.support.caches.array_store import ArrayStore
 
 SHARDS = {"sampling": "shards", "batch_size": 4, "shards_per_batch": 2, "frames_per_visit": 2}
@@ -71,6 +72,8 @@ def test_numpys_integers_are_as_good_and_leave_no_trace():
 
 
 def test_a_spec_keeps_plain_integers():
-    spec = SamplingSpec(clip_frames=np.int64(2), clip_stride=np.uint8(3))
-    assert (type(spec.clip_frames), type(spec.clip_stride)) == (int, int)
-    assert spec == SamplingSpec(clip_frames=2, clip_stride=3)
+    spec = window_spec(clip_frames=np.int64(2), clip_stride=np.uint8(3), edges="pad")
+    assert {type(offset) for offset in spec.frame_offsets} == {int}
+    assert spec == WindowSpec(frame_offsets=np.array([0, 3]))
+    visits = SamplingSpec(sampling="shards", frames_per_visit=np.int64(2))
+    assert type(visits.frames_per_visit) is int

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from frame_store import concat, open_store, select
 from frame_store.errors import StoreDamagedError, StoreNotFoundError
 from loader import FrameBatch, SamplingError, webdataset_batches
 from tests.support.caches.array_store import ArrayStore, spelt_frame_ids
@@ -211,3 +212,16 @@ def test_a_damaged_shard_is_named(cache, tmp_path, damage, message):
     copy = damaged(cache, tmp_path, damage)
     with pytest.raises(StoreDamagedError, match=message):
         list(webdataset_batches(copy, batch_size=4, shuffle_buffer=1))
+
+
+def test_stores_are_refused_by_name(golden_caches):
+    store = open_store(next(path for path in sorted(golden_caches.iterdir()) if path.is_dir()))
+    for wrong, name in (
+        (select(store, ids=[0]), "a view"),
+        (concat([store, store]), "a .*Concatenation"),
+        (store, "a CacheStore"),
+    ):
+        with pytest.raises(
+            SamplingError, match=f"takes its path, found {name}; loader.FrameLoader reads every store"
+        ):
+            webdataset_batches(wrong)

@@ -163,9 +163,9 @@ _COMMANDS = (
         says=["tables/part.csv", "1 of 2 videos have no row", "--columns-missing mask"],
     ),
     Mistake(
-        title="Clips from a shuffled cache",
-        typed="cache-bias clips.cache --clip-frames 4",
-        says=["--layout video"],
+        title="Windows longer than every video",
+        typed="cache-bias clips.cache --clip-frames 400",
+        says=["longer than every video", "frames"],
     ),
 )
 

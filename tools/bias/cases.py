@@ -8,16 +8,17 @@ from typing import Any, Final, Literal
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from frame_cache_tools.bias.views import opened_cache
 
 from cache_builder.errors import ConfigError, InputFolderError, VideoError
 from cache_builder.folder_scan import ScanPool, scan_videos
 from cache_builder.plan import plan_shards
 from cache_builder.settings import BuildSettings, resolve
 from cache_builder.sources import discover_videos
-from frame_store import CacheStore, open_store
+from frame_store import CacheStore, base_of
 from frame_store.manifest import Layout
+from frame_store.protocol import FrameStore
 from frame_store.shared import raise_if_out_of_files
-from loader import SamplingError
 
 _PLANNED: Final[tuple[tuple[Layout, int | Literal["video"]], ...]] = (
     ("shuffled", 1000),
@@ -36,7 +37,7 @@ class BiasCase:
     shard_sizes: npt.NDArray[np.int64]
     video_sizes: npt.NDArray[np.int64] | None
     """Stored frames of each video in source order; None if they are not known."""
-    store: CacheStore | None
+    store: FrameStore | None
     """None if there are no pixels."""
     video_names: Sequence[str] | None = None
     """Names of the videos of `video_sizes`; None if they are not known."""
@@ -56,14 +57,16 @@ def case_of_cache(path: Path) -> BiasCase:
         StoreError: the path holds no cache, or a damaged one.
         SamplingError: the cache holds no frame.
     """
-    store = open_store(path)
-    if len(store) == 0:
-        raise SamplingError(f"{path}: the cache is empty, so there is nothing to sample")
-    layout = store.generation.layout
+    return case_of_store(str(path), opened_cache(path))
+
+
+def case_of_store(name: str, store: FrameStore) -> BiasCase:
+    """A finished cache, a view of one, or several as one."""
+    base = base_of(store)
     order = store.source_order
     return BiasCase(
-        name=str(path),
-        layout=layout,
+        name=name,
+        layout=base.generation.layout if isinstance(base, CacheStore) else None,
         shard_sizes=store.shard_sizes,
         video_sizes=np.diff(order.first_stored),
         store=store,

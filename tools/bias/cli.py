@@ -26,7 +26,7 @@ from frame_cache_tools.bias.section import Section
 from frame_cache_tools.bias.table import MAX_FRAMES_READ
 
 from cache_builder.cli import EXIT_WRONG_COMMAND, OneLineCommand, PathName, exit_codes, say, say_error
-from frame_store import __version__
+from frame_store import ViewError, __version__
 from loader import SamplingError
 
 EXIT_LIMIT_BROKEN = 1
@@ -69,6 +69,17 @@ EXIT_LIMIT_BROKEN = 1
     type=click.Choice(["pad", "whole"]),
     help="What becomes of windows near the ends of a video.  [default: whole for clips, else pad]",
 )
+@click.option("--concat", is_flag=True, help="All CACHE as one store, one after the other.")
+@click.option("--videos-like", metavar="GLOB", help="Only videos whose path matches, or is, GLOB.")
+@click.option("--split", metavar="NAME=SHARE,...", help="Share the videos as frame_store.split does ...")
+@click.option("--part", metavar="NAME", help="... and describe this part.")
+@click.option("--split-seed", type=int, default=0, help="Seed of --split.")
+@click.option(
+    "--weights",
+    metavar="video|seconds|TAU|W,W,...",
+    help="iid, shards: draw videos by weight: all alike, by duration, by n^TAU, or a number for each video or, with "
+    "--concat, for each CACHE. The bias is against that target.",
+)
 @click.option("--shuffle-buffer", type=int, default=1000, help="webdataset: frames in the buffer, Q.")
 @click.option("--num-workers", type=int, default=1, help="webdataset: DataLoader workers of each rank.")
 @click.option(
@@ -102,8 +113,8 @@ EXIT_LIMIT_BROKEN = 1
 @click.option("--max-chi2", type=float, help="With --sampling: exit 1 if chi^2 against --target is larger.")
 @click.option(
     "--target",
-    type=click.Choice(["windows", "frames"]),
-    help="What should be drawn uniformly, for --max-chi2 and --plan.  [default: windows if given, else frames]",
+    type=click.Choice(["windows", "frames", "weights"]),
+    help="What should be drawn, for --max-chi2 and --plan.  [default: weights or windows if given, else frames]",
 )
 @click.option(
     "--min-effective-batch",
@@ -121,7 +132,7 @@ def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
     with exit_codes(resumes=False):
         try:
             _run(flags)
-        except SamplingError as error:
+        except (SamplingError, ViewError) as error:
             say_error(with_flags(str(error), flags))
             sys.exit(EXIT_WRONG_COMMAND)
         except ModuleNotFoundError as error:

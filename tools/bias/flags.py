@@ -3,8 +3,9 @@
 import math
 from typing import Any
 
-from frame_cache_tools.bias.cases import BiasCase, case_of_cache, case_of_sizes, cases_of_videos
+from frame_cache_tools.bias.cases import BiasCase, case_of_sizes, case_of_store, cases_of_videos
 from frame_cache_tools.bias.table import BiasTable
+from frame_cache_tools.bias.views import check_views, is_one_cache, stores_of_flags, weights_of_flag
 
 from cache_builder.errors import ConfigError
 from loader import SamplingSpec
@@ -19,6 +20,7 @@ def cases_of_flags(flags: dict[str, Any]) -> list[BiasCase]:
     given = [bool(flags[name]) for name in ("caches", "videos", "shard_sizes")]
     if sum(given) != 1:
         raise ConfigError("say what to look at: one or more CACHE, or --videos DIR, or --shard-sizes FILE")
+    check_views(flags)
     if flags["videos"] is not None:
         cases = cases_of_videos(flags["videos"])
         if windows_of_flags(flags) is None:
@@ -27,7 +29,7 @@ def cases_of_flags(flags: dict[str, Any]) -> list[BiasCase]:
         return [case for case in cases if case.layout == "video"]
     if flags["shard_sizes"] is not None:
         return [case_of_sizes(flags["shard_sizes"])]
-    return [case_of_cache(path) for path in flags["caches"]]
+    return [case_of_store(name, store) for name, store in stores_of_flags(flags)]
 
 
 def spec_of_flags(flags: dict[str, Any]) -> SamplingSpec | WebDatasetSpec | None:
@@ -89,6 +91,12 @@ def check_together(
     has_windows = windows_of_flags(flags) is not None
     if has_windows and isinstance(spec, WebDatasetSpec):
         raise ConfigError("webdataset has no windows: leave --clip-frames and --frame-offsets out")
+    if isinstance(spec, WebDatasetSpec) and not all(is_one_cache(case.store) for case in cases if case.store):
+        raise ConfigError(
+            "webdataset reads whole shards of one cache, and no views: leave --concat and --split out"
+        )
+    if flags["target"] == "weights" and flags["weights"] is None:
+        raise ConfigError("--target weights needs --weights")
     if flags["target"] == "windows" and not has_windows:
         raise ConfigError("--target windows needs windows: give --clip-frames or --frame-offsets")
     if flags["target"] is not None and flags["max_chi2"] is None and not flags["plans"]:
@@ -137,6 +145,7 @@ def table_of_flags(case: BiasCase, flags: dict[str, Any]) -> BiasTable:
         case,
         batch_size=flags["batch_size"],
         windows=windows_of_flags(flags),
+        weights=weights_of_flag(flags["weights"]),
         world_size=flags["world_size"],
         remainder=flags["remainder"],
         features=features,

@@ -63,6 +63,8 @@ def measure_candidates(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about a biased choice of shards, which the report shows
         options = {} if table.windows is None else table.windows.options
+        if table.weights is not None:
+            options = {**options, "weights": table.weights}
         loaders = [
             FrameLoader(store, batch_size=table.batch_size, **_options(spec), **options) for spec, _ in rows
         ]

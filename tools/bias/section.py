@@ -22,7 +22,11 @@ class Section:
     """
 
     def __init__(self, table: BiasTable, spec: SamplingSpec | WebDatasetSpec | None) -> None:
-        specs = candidates(table.case, batch_size=table.batch_size) if spec is None else [spec]
+        specs = (
+            candidates(table.case, batch_size=table.batch_size, weights=table.weights)
+            if spec is None
+            else [spec]
+        )
         self.table = table
         self.rows: list[tuple[SamplingSpec | WebDatasetSpec, BiasReport]] = []
         self._refused: list[str] = []

@@ -1,11 +1,14 @@
 """The rows of `cache-bias`: a report for each sampler on one case."""
 
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
 from frame_cache_tools.bias.cases import BiasCase
+from frame_cache_tools.bias.views import frames_per_gop, is_one_cache
 
-from loader import SamplingError, SamplingSpec
+from frame_store import View
+from loader import SamplingError, SamplingSpec, Weights
 from loader.bias import (
     DRAWS,
     BiasReport,
@@ -28,6 +31,7 @@ from loader.bias import (
 )
 from loader.bias.webdataset import WebDatasetSpec, webdataset_report
 from loader.sampling import Remainder
+from loader.sampling.orders import WeightedFrames
 from loader.windows import WindowSpec, span_of
 
 LEVELS: Final[tuple[Level, ...]] = ("gop", "video", "shard")
@@ -51,6 +55,7 @@ class BiasTable:
         *,
         batch_size: int,
         windows: WindowSpec | None = None,
+        weights: Weights | None = None,
         world_size: int = 1,
         remainder: Remainder | None = None,
         features: Reals | None = None,
@@ -64,6 +69,10 @@ class BiasTable:
         self.world_size = world_size
         self.windows = windows
         """What is shown around the frames that the samplers of ours draw; None for the frames alone."""
+        self.weights = weights
+        """How often the samplers of ours draw each video; None for every frame alike."""
+        self._frames: WeightedFrames | None = None
+        self._target: Reals | None = None
         self._remainder = remainder
         self._features = features
         self._assumed_rho = assumed_rho
@@ -89,6 +98,11 @@ class BiasTable:
                 sizes, spec, batch_size=self.batch_size, world_size=self.world_size, rho=self._shard_rho()
             )
         windows = self._windows()
+        frames, target = None, None
+        if self.weights is not None:
+            replace(spec, weights="given")  # refuses samplings that have no weights
+            frames = self._weighted_frames()
+            spec = replace(spec, weights=frames.weights.label)
         law = sampling_law(
             sizes,
             spec,
@@ -96,10 +110,20 @@ class BiasTable:
             world_size=self.world_size,
             remainder=self._remainder,
             windows=windows,
+            short_shards="replace" if isinstance(self.case.store, View) else "refuse",
+            frames=frames,
         )
         features = self._all_features() if rho_level(spec, windows) is not None else None
         rho = self._rho_for(spec, windows, global_batch=law.slots_per_batch // law.slots_per_window)
-        return make_report(law, spec, sizes, rho=rho, features=features, windows=windows)
+        if frames is not None and features is not None:
+            target = self._target = frames.probabilities() if self._target is None else self._target
+        return make_report(law, spec, sizes, rho=rho, features=features, windows=windows, target=target)
+
+    def _weighted_frames(self) -> WeightedFrames:
+        assert self.case.store is not None and self.weights is not None  # the flags were checked
+        if self._frames is None:
+            self._frames = WeightedFrames(self.case.store, self.weights)
+        return self._frames
 
     def short_videos(self, spec: SamplingSpec | WebDatasetSpec) -> list[ShortVideo]:
         """The videos that `spec` never shows because they hold no whole window; empty for single frames.
@@ -186,7 +210,7 @@ class BiasTable:
         store = self.case.store
         assert store is not None and self._read is not None  # callers checked
         if level not in self._rho:
-            units = units_of(store, level, frames_per_gop=_frames_per_gop(self.case))
+            units = units_of(store, level, frames_per_gop=np.array(frames_per_gop(store)))
             features = self._all_features()
             if features is not None:
                 self._rho[level] = rho_of_all(units, features, level=level, proxy=self._proxy)
@@ -210,29 +234,26 @@ def _assumed(rho: float) -> RhoEstimate:
     )
 
 
-def _frames_per_gop(case: BiasCase) -> Reals:
-    assert case.store is not None
-    lengths = []
-    for video in case.store.video_entries:
-        keyframes = video.facts.get("num_keyframes") or 1
-        lengths.append((video.num_packets or 1) / keyframes)
-    return np.array(lengths)
-
-
-def candidates(case: BiasCase, *, batch_size: int) -> list[SamplingSpec | WebDatasetSpec]:
+def candidates(
+    case: BiasCase, *, batch_size: int, weights: Weights | None = None
+) -> list[SamplingSpec | WebDatasetSpec]:
     """The samplers to compare, with options that fit the shards of the case."""
     sizes = case.shard_sizes[case.shard_sizes > 0]
+    smallest = int(sizes.min())
+    # In a view, visits to shards with few frames left draw with replacement.
+    few = largest_divisor(batch_size, at_most=8 if isinstance(case.store, View) else min(8, smallest))
+    many = max(few, largest_divisor(batch_size, at_most=smallest))
+    visits = [SamplingSpec(sampling="shards", frames_per_visit=m) for m in sorted({few, many})]
+    if weights is not None:
+        return [SamplingSpec(sampling="iid"), *visits]
     specs: list[SamplingSpec | WebDatasetSpec] = [
         SamplingSpec(sampling="permutation"),
         SamplingSpec(sampling="iid"),
     ]
-    smallest = int(sizes.min())
-    few = largest_divisor(batch_size, at_most=min(8, smallest))
-    many = largest_divisor(batch_size, at_most=smallest)
     specs += [
         SamplingSpec(sampling="block", shards_per_block=blocks) for blocks in (4, 16) if blocks < len(sizes)
     ]
-    specs += [SamplingSpec(sampling="shards", frames_per_visit=m) for m in sorted({few, many})]
+    specs += visits
     specs.append(  # what people often write first: a batch from one shard
         SamplingSpec(
             sampling="shards",
@@ -241,7 +262,8 @@ def candidates(case: BiasCase, *, batch_size: int) -> list[SamplingSpec | WebDat
             frames_with_replacement=smallest < batch_size,
         )
     )
-    specs.append(WebDatasetSpec(shuffle_buffer=1000))
+    if case.store is None or is_one_cache(case.store):
+        specs.append(WebDatasetSpec(shuffle_buffer=1000))
     specs.append(SamplingSpec(sampling="sequential"))
     return specs
 

@@ -110,6 +110,13 @@ def _notes(law: SamplingLaw, spec: SamplingSpec | WebDatasetSpec, short: Sequenc
     ]
     if law.epoch_variance:
         notes.append(f"the mean of one epoch's steps is off by {np.sqrt(law.epoch_variance):.2g} sigma (S51)")
+    if law.weights is not None:
+        notes.append(_target_text(law))
+    if law.num_short_shards:
+        notes.append(
+            f"visits to {counted_in_groups(law.num_short_shards, 'shard')} of fewer than {law.slots_per_visit} frames "
+            f"draw with replacement (S56)"
+        )
     if law.chi2_is_by_slots:
         notes.append("chi2 is by slots: a worker's last batch is short, and a step like any other (S50)")
     if law.num_windows is not None:
@@ -132,6 +139,20 @@ def _notes(law: SamplingLaw, spec: SamplingSpec | WebDatasetSpec, short: Sequenc
             f"chi2 of an epoch's first position {law.chi2_at_start:.3g}, of its last {law.chi2_at_end:.3g}"
         )
     return notes
+
+
+def _target_text(law: SamplingLaw) -> str:
+    """What a weighted sampler is compared with."""
+    text = (
+        f"bias and design effect are against the target, videos by weight ({law.weights}), whose chi2 against uniform "
+        f"frames is {law.chi2_of_target:.3g}; "
+    )
+    if law.num_frames_never_shown:
+        return text + f"{counted_in_groups(law.num_frames_never_shown, 'frame has', 'frames have')} weight 0"
+    return (
+        text
+        + f"weighing frames back to uniform ones takes {law.importance_effect:.3g} times the variance (S59)"
+    )
 
 
 def _row_text(report: BiasReport, width: int, *, has_windows: bool) -> str:

@@ -10,11 +10,13 @@ from loader.bias.distributions.law import SamplingLaw
 from loader.bias.distributions.sequential import sequential_law
 from loader.bias.distributions.shard_visits import shard_visits_law
 from loader.bias.distributions.uniform import block_law, iid_law, permutation_law
+from loader.bias.distributions.weighted import weighted_law
 from loader.bias.distributions.window_frames import WindowsOfVideos
 from loader.bias.distributions.windows import WindowCoverage, window_law
 from loader.bias.pairs import pair_chi2
+from loader.errors import SamplingError
 from loader.sampling import BatchPlan, Remainder, SamplingSpec
-from loader.sampling.orders import check_shard_sizes
+from loader.sampling.orders import ShortShards, WeightedFrames, check_shard_sizes
 
 
 def sampling_law(
@@ -25,12 +27,16 @@ def sampling_law(
     world_size: int = 1,
     remainder: Remainder | None = None,
     windows: WindowsOfVideos | None = None,
+    short_shards: ShortShards = "refuse",
+    frames: WeightedFrames | None = None,
 ) -> SamplingLaw:
     """The distribution of `spec` over shards of `shard_sizes` frames, shape (S,), or of the windows around its frames.
 
     With several ranks the batch is the global one, because their gradients are averaged. It consists of `world_size`
     times `batch_size` neighbouring positions of one order, so it is a batch of that size (S48). `chi2_of_pairs`
-    describes one rank's batch. `remainder` None selects the default of the sampling.
+    describes one rank's batch. `remainder` None selects the default of the sampling. `short_shards` is "replace" for
+    views, as in the loader. `frames` are those under weights, where `spec` names weights; the law is then counted
+    against the target that the weights state.
 
     Raises:
         SamplingError: the loader would refuse these options, or there is no formula for the windows.
@@ -40,6 +46,8 @@ def sampling_law(
     if windows is not None:
         coverage = WindowCoverage.of(windows.video_sizes, windows.spec)
         sizes = windows.anchor_shard_sizes(sizes)
+        if windows.spec.edges == "whole":
+            short_shards = "replace"  # the anchors are a view
     # The loader's own plan refuses the same options, and knows the length of an epoch.
     plan = BatchPlan(
         sizes,
@@ -50,6 +58,8 @@ def sampling_law(
         rank=0,
         world_size=world_size,
         unit="frame" if windows is None else "window",
+        short_shards=short_shards,
+        frames=frames,
     )
     dropped = 0 if spec.with_replacement else plan.num_positions_dropped
     doubled = plan.num_positions_doubled
@@ -57,7 +67,14 @@ def sampling_law(
     global_batch = plan.batch_size * world_size
     if not doubled:
         global_batch = min(global_batch, plan.num_positions)
-    of_frames = _law_of_frames(sizes, spec, global_batch, dropped=dropped, doubled=doubled)
+    if frames is not None:
+        if windows is not None:
+            raise SamplingError(
+                f"{spec}: there is no formula for the frames that windows show where anchors are drawn by weights"
+            )
+        of_frames = weighted_law(sizes, spec, global_batch, frames)
+    else:
+        of_frames = _law_of_frames(sizes, spec, global_batch, dropped=dropped, doubled=doubled)
     of_pairs = pair_chi2(plan, sizes, of_frames.shard_probability)
     law = with_short_batch(of_frames, plan)
     if windows is not None and coverage is not None:

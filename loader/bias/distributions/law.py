@@ -6,8 +6,9 @@ from typing import Literal, TypeAlias
 from loader.bias.checks import Reals
 from loader.errors import SamplingError
 
-Target: TypeAlias = Literal["frames", "windows"]
-"""What a sampler should draw uniformly: all frames of all videos, or, for windows, all windows of all videos."""
+Target: TypeAlias = Literal["frames", "windows", "weights"]
+"""What a sampler should draw: all frames of all videos uniformly, or, for windows, all windows of all videos uniformly,
+or each video as often as its weight says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,16 @@ class SamplingLaw:
     """Videos that have frames, but too few for a whole window."""
     num_frames_in_short_videos: int = 0
     """The frames of those videos. They are never shown."""
+    weights: str | None = None
+    """The weights that state the target. `chi2`, `total_variation`, `max_over_representation` and the chi2 of positions
+    and of pairs then compare with that target, and design effects with independent draws of it. None without weights:
+    the target is uniform."""
+    chi2_of_target: float = 0.0
+    """Chi^2 of the target against uniform frames; 0 without weights."""
+    importance_effect: float = 1.0
+    """With weights: by how much the variance grows if each frame is weighed back to uniform frames (S59)."""
+    num_short_shards: int = 0
+    """Shards of fewer frames than a visit draws: visits to them draw with replacement, those to others do not (S56)."""
     num_frames_never_shown: int = 0
     """Frames of probability 0. For windows these are the frames of short videos, and frames in no whole window."""
 
@@ -94,17 +105,23 @@ class SamplingLaw:
 
     @property
     def target(self) -> Target:
-        """What the sampler should draw uniformly: windows where windows are shown, else frames."""
+        """What the sampler should draw: windows or frames uniformly, or by weights where these are given."""
+        if self.weights is not None:
+            return "weights"
         return "frames" if self.chi2_over_windows is None else "windows"
 
     def chi2_over(self, target: Target) -> float:
         """Chi^2 over `target`.
 
         Raises:
-            SamplingError: the target is windows, and single frames are drawn.
+            SamplingError: the target is windows, and single frames are drawn, or weights, and there are none.
         """
-        if target == "frames":
+        if target == "weights":
+            if self.weights is None:
+                raise SamplingError(f"{self.name}: draws without weights")
             return self.chi2
+        if target == "frames":
+            return self.chi2 if self.weights is None else self.chi2_of_target
         if self.chi2_over_windows is None:
             raise SamplingError(
                 f"{self.name}: draws single frames, and only windows have a distribution over windows"

@@ -11,6 +11,7 @@ from loader.bias.distributions.law import SamplingLaw
 from loader.bias.distributions.uniform import uniform_law
 from loader.bias.pairs import visit_kappa, visit_shard_kappa
 from loader.sampling import SamplingSpec
+from loader.sampling.orders import draws_again
 
 
 def shard_visits_law(sizes: Integers, spec: SamplingSpec, batch_size: int) -> SamplingLaw:
@@ -34,9 +35,11 @@ def shard_visits_law(sizes: Integers, spec: SamplingSpec, batch_size: int) -> Sa
             sizes,
             probability,
             frames_per_visit=frames_per_visit,
-            with_replacement=spec.frames_with_replacement,
+            with_replacement=draws_again(sizes, spec),
         ),
     )
+    if not spec.frames_with_replacement:
+        law = replace(law, num_short_shards=int(draws_again(sizes[held], spec).sum()))
     chi2 = chi2_of_uniform_shards(sizes) if is_uniform else 0.0
     if chi2 == 0:
         return law

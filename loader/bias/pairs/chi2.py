@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.shared import counted
-from loader.bias.checks import Integers, Reals, check_distribution
+from loader.bias.checks import Booleans, Integers, Reals, check_distribution
 from loader.bias.pairs.kappa import block_kappa, visit_kappa
 from loader.bias.pairs.slots import slot_pairs
 from loader.errors import SamplingError
 from loader.sampling import BatchPlan
-from loader.sampling.orders import check_shard_sizes, frames_per_block
+from loader.sampling.orders import check_shard_sizes, draws_again, frames_per_block
 
 MAX_LAGS = 1 << 18
 """The largest distance between slots of a batch that `block_pair_chi2` sums over: a few arrays of 2 MiB."""
@@ -52,13 +52,18 @@ def pair_chi2(
         chi2 = permutation_pair_chi2(num_units)
     elif spec.sampling == "sequential":
         chi2 = sequential_pair_chi2(num_units, batch_size=batch_size, num_batches=num_batches)
+    elif spec.sampling == "shards" and plan.frames is not None:
+        chi2 = weighted_visit_pair_chi2(
+            plan.frames.shard_parts,
+            kappa=visit_kappa(batch_size=batch_size, frames_per_visit=spec.frames_per_visit or 1),
+        )
     elif spec.sampling == "shards":
         assert spec.frames_per_visit is not None and shard_probability is not None  # it visits shards
         chi2 = visit_pair_chi2(
             shard_probability,
             shard_sizes,
             kappa=visit_kappa(batch_size=batch_size, frames_per_visit=spec.frames_per_visit),
-            frames_with_replacement=spec.frames_with_replacement,
+            frames_with_replacement=draws_again(shard_sizes, spec),
         )
     return chi2, True
 
@@ -129,13 +134,14 @@ def visit_pair_chi2(
     shard_sizes: npt.ArrayLike,
     *,
     kappa: float,
-    frames_with_replacement: bool = False,
+    frames_with_replacement: bool | Booleans = False,
 ) -> float:
     """Chi^2 of two slots of a batch of independent visits, exact for shards of any sizes (S53).
 
     With probability v = `kappa` the slots are of one visit, which draws shard s with probability P_s and then its
-    frames uniformly, different ones by default. Else they are independent. Proportional P give v^2 (sum n / (n - 1) -
-    1), and v^2 (S - 1) with replacement. Both arrays have shape (S,).
+    frames uniformly, different ones by default. `frames_with_replacement` is of all visits, or of those to each shard,
+    shape (S,). Else the slots are independent. Proportional P give v^2 (sum n / (n - 1) - 1), and v^2 (S - 1) with
+    replacement. The other arrays have shape (S,), too.
 
     Raises:
         SamplingError: not a distribution or sizes, an empty shard is drawn, or two frames from a shard of one.
@@ -145,18 +151,19 @@ def visit_pair_chi2(
         raise SamplingError("expected a probability for each shard, 0 where it holds no frame")
     held = all_sizes > 0
     drawn, sizes = probability[held], all_sizes[held].astype(np.float64)
-    if kappa > 0 and not frames_with_replacement and (drawn[sizes == 1] > 0).any():
+    may_repeat = np.broadcast_to(frames_with_replacement, all_sizes.shape)[held]
+    if kappa > 0 and (drawn[(sizes == 1) & ~may_repeat] > 0).any():
         raise SamplingError("a shard of one frame holds no two different ones for a visit")
     num_frames = float(sizes.sum())
     # N^2 P(i, j) for a pair of one frame, of one shard, and of two shards. First for independent slots.
     single = drawn / sizes * num_frames
     alone = (1 - kappa) * single**2
     of_visit = kappa * drawn * num_frames**2
-    if frames_with_replacement:
-        same_frame = of_one_shard = alone + of_visit / sizes**2
-    else:
-        pairs = np.maximum(sizes * (sizes - 1), 1)
-        same_frame, of_one_shard = alone, alone + np.where(sizes > 1, of_visit / pairs, 0.0)
+    pairs = np.maximum(sizes * (sizes - 1), 1)
+    same_frame = alone + np.where(may_repeat, of_visit / sizes**2, 0.0)
+    of_one_shard = alone + np.where(
+        may_repeat, of_visit / sizes**2, np.where(sizes > 1, of_visit / pairs, 0.0)
+    )
     inside = sizes @ (same_frame - 1) ** 2 + (sizes * (sizes - 1)) @ (of_one_shard - 1) ** 2
     # sum over i in s, j in t, s != t, of ((1 - v) a_s a_t - 1)^2: all pairs minus those of s = t.
     rest = 1 - kappa
@@ -165,6 +172,14 @@ def visit_pair_chi2(
     across -= 2 * rest * (firsts.sum() ** 2 - (firsts**2).sum())
     across += num_frames**2 - (sizes**2).sum()
     return float((inside + across) / num_frames**2)
+
+
+def weighted_visit_pair_chi2(shard_weights: npt.ArrayLike, *, kappa: float) -> float:
+    """Chi^2 of two slots of visits under weights against independent pairs of the target, v^2 (S - 1) (S58).
+
+    S counts the shards that hold weight. With probability v = `kappa` the slots are of one visit.
+    """
+    return kappa**2 * (int(np.count_nonzero(np.asarray(shard_weights))) - 1)
 
 
 def block_pair_chi2(

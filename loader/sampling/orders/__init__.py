@@ -11,18 +11,25 @@ from loader.sampling.orders.random_words import (
     unit_floats,
     words_at,
 )
+from loader.sampling.orders.shard_visits import ShortShards, draws_again, short_shards_text
+from loader.sampling.orders.weighted import Stretches, WeightedFrames
 
 __all__ = [
     "EpochOrder",
     "Int64s",
+    "ShortShards",
+    "Stretches",
+    "WeightedFrames",
     "Words",
     "check_shard_sizes",
     "draw_without_replacement",
+    "draws_again",
     "epoch_keys",
     "epoch_order",
     "frames_per_block",
     "integers_below",
     "order_over",
+    "short_shards_text",
     "unit_floats",
     "words_at",
 ]

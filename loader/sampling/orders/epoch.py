@@ -1,14 +1,19 @@
 """The order of an epoch as a pure function: (shard sizes, sampling, seed, epoch) -> frame id at each position."""
 
+from collections.abc import Callable
+from typing import Final
+
 import numpy.typing as npt
 
+from loader.errors import SamplingError
 from loader.sampling.orders.base import EpochOrder, Int64s, check_shard_sizes
 from loader.sampling.orders.blocks import BlockOrder
 from loader.sampling.orders.permutation import NUM_ROUNDS
-from loader.sampling.orders.random_words import epoch_keys
-from loader.sampling.orders.shard_visits import ShardVisitOrder
+from loader.sampling.orders.random_words import Words, epoch_keys
+from loader.sampling.orders.shard_visits import ShardVisitOrder, ShortShards
 from loader.sampling.orders.single_frames import IidOrder, PermutationOrder, SequentialOrder
-from loader.sampling.spec import SamplingSpec
+from loader.sampling.orders.weighted import WeightedFrames, WeightedIidOrder, WeightedVisitOrder
+from loader.sampling.spec import Sampling, SamplingSpec
 
 _EVERY_FRAME_ALIKE = SamplingSpec()
 
@@ -19,8 +24,13 @@ def epoch_order(
     *,
     seed: int = 0,
     epoch: int = 0,
+    short_shards: ShortShards = "refuse",
+    frames: WeightedFrames | None = None,
 ) -> EpochOrder:
     """The order of one epoch over shards of `shard_sizes` frames, shape (S,).
+
+    `short_shards` says what `shards` does with a shard of fewer frames than a visit draws; see `ShortShards`. `frames`
+    has the frames and weights of a store, where `spec` names weights.
 
     >>> epoch_order([3, 2], SamplingSpec(sampling="sequential")).ids(1, 4).tolist()
     [1, 2, 3]
@@ -31,19 +41,42 @@ def epoch_order(
         SamplingError: no frames, a visit longer than the smallest shard, more shards in a block than there
             are, or a seed or epoch outside [0, 2**32).
     """
-    return order_over(check_shard_sizes(shard_sizes), spec, seed=seed, epoch=epoch)
+    return order_over(
+        check_shard_sizes(shard_sizes),
+        spec,
+        seed=seed,
+        epoch=epoch,
+        short_shards=short_shards,
+        frames=frames,
+    )
 
 
-def order_over(sizes: Int64s, spec: SamplingSpec, *, seed: int, epoch: int) -> EpochOrder:
+def order_over(
+    sizes: Int64s,
+    spec: SamplingSpec,
+    *,
+    seed: int,
+    epoch: int,
+    short_shards: ShortShards = "refuse",
+    frames: WeightedFrames | None = None,
+) -> EpochOrder:
     """`epoch_order` over sizes that `check_shard_sizes` has returned."""
-    num_frames = int(sizes.sum())
     keys = epoch_keys(seed=seed, epoch=epoch, num_keys=NUM_ROUNDS)
-    if spec.sampling == "sequential":
-        return SequentialOrder(num_frames)
-    if spec.sampling == "permutation":
-        return PermutationOrder(num_frames, keys)
-    if spec.sampling == "iid":
-        return IidOrder(num_frames, keys)
-    if spec.sampling == "block":
-        return BlockOrder(sizes, spec, keys)
-    return ShardVisitOrder(sizes, spec, keys)
+    if (spec.weights is None) != (frames is None):
+        raise SamplingError("an order by weights needs the frames of the store that the weights are for")
+    if frames is not None:
+        return (
+            WeightedIidOrder(frames, keys)
+            if spec.sampling == "iid"
+            else WeightedVisitOrder(frames, spec, keys)
+        )
+    return _ORDERS[spec.sampling](sizes, spec, keys, short_shards)
+
+
+_ORDERS: Final[dict[Sampling, Callable[[Int64s, SamplingSpec, Words, ShortShards], EpochOrder]]] = {
+    "sequential": lambda sizes, _spec, _keys, _short: SequentialOrder(int(sizes.sum())),
+    "permutation": lambda sizes, _spec, keys, _short: PermutationOrder(int(sizes.sum()), keys),
+    "iid": lambda sizes, _spec, keys, _short: IidOrder(int(sizes.sum()), keys),
+    "block": lambda sizes, spec, keys, _short: BlockOrder(sizes, spec, keys),
+    "shards": lambda sizes, spec, keys, short: ShardVisitOrder(sizes, spec, keys, short_shards=short),
+}

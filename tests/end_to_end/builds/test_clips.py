@@ -1,6 +1,7 @@
 """Clips from built caches and from live videos: the same windows, pixels and times, however they are read."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def epoch_of(loader):
     assert len(batches) == len(loader)
     return tuple(
         torch.cat([getattr(batch, name) for batch in batches])
-        for name in ("frame_ids", "frames", "video_ids", "frame_in_video", "pts_seconds")
+        for name in ("cache_ids", "frames", "video_ids", "frame_in_video", "pts_seconds")
     )
 
 
@@ -51,7 +52,7 @@ def test_clips_are_the_same_windows_pixels_and_times_however_they_are_read(folde
     assert len(ids) == sum(length - 9 for length in LENGTHS[:3])
     windows = every_whole_clip(LENGTHS, 4, 3)
     assert np.array_equal(ids[ids[:, 0].argsort()].numpy(), windows)
-    assert (videos == videos[:, :1]).all()
+    assert len(videos) == len(ids)
     assert (in_video.diff(dim=1) == 3).all()
     assert torch.allclose(seconds.diff(dim=1), torch.tensor(3 / FPS, dtype=torch.float64))
     stored = torch.from_numpy(cache.read_frames(np.arange(len(cache)))).movedim(-1, 1)
@@ -67,6 +68,47 @@ def test_clips_are_the_same_windows_pixels_and_times_however_they_are_read(folde
     for name, loader in others.items():
         for found, want in zip(epoch_of(loader), expected, strict=True):
             assert torch.equal(found, want), name
+
+
+WINDOWS = {"frame_offsets": (-3, 0, 1, 40), "batch_size": 8, "remainder": "uneven", "seed": 5}
+
+
+@pytest.mark.parametrize("edges", ["pad", "whole"])
+def test_windows_of_a_live_store_are_those_of_the_cache_also_with_look_ahead(folder, cache, edges):
+    options = {**WINDOWS, "frame_offsets": (-3, 0, 1, 40 if edges == "pad" else 9), "edges": edges}
+    expected = epoch_of(FrameLoader(cache, **options))
+    live = open_videos(folder, size=32)
+    for lookahead in (0, 3):
+        for found, want in zip(
+            epoch_of(FrameLoader(live, lookahead=lookahead, **options)), expected, strict=True
+        ):
+            assert torch.equal(found, want)
+    stored = torch.from_numpy(cache.read_frames(np.arange(len(cache)))).movedim(-1, 1)
+    assert torch.equal(expected[1], stored[expected[0]])
+
+
+@pytest.mark.parametrize("encoding", [("wds", "jpeg"), ("zarr", "zstd")])
+def test_a_frame_that_several_windows_of_a_batch_show_is_decoded_once(
+    folder, tmp_path, encoding, monkeypatch
+):
+    flags = ["--size", "32", "--format", encoding[0], "--encoding", encoding[1]]
+    assert run("--videos", folder, "--out", tmp_path / "cache", *flags).exit_code == 0
+    store = frame_store.open_store(tmp_path / "cache")
+    decoded = []
+    decode_into = store._codec.decode_into
+    spy = SimpleNamespace(
+        decode_into=lambda payload, out: (decoded.append(bytes(payload)), decode_into(payload, out))
+    )
+    monkeypatch.setattr(store, "_codec", spy)
+    loader = FrameLoader(store, num_threads=1, **{**WINDOWS, "sampling": "sequential"})
+    num_shown = num_different = 0
+    for batch in loader:
+        num_shown += batch.cache_ids.numel()
+        num_different += len(batch.cache_ids.unique())
+        alone = store.read_frames(batch.cache_ids.numpy().ravel())
+        assert torch.equal(batch.frames.flatten(0, 1), torch.from_numpy(alone).movedim(-1, 1))
+    # Both the loader and the reads of this test decode every different frame of a batch once.
+    assert len(decoded) == 2 * num_different < 2 * num_shown
 
 
 def test_clips_are_augmented_alike_however_they_are_read(folder, cache):

@@ -52,14 +52,14 @@ def parts_by_content(store, **options):
 )
 def test_no_video_is_in_two_parts_nor_moved_by_an_append(drawn, added, seed):
     """With byte-equal copies, and videos added before and behind the others, so that paths and rows change."""
-    some = [f"filler {number}" for number in range(80)]  # enough that no part is empty
+    some = [f"filler {number}" for number in range(50)]  # enough that no part is empty
     store = ContentStore([*added, *some, *drawn])
     parts = split(store, SHARES, seed=seed)
     ids = np.concatenate([view.cache_ids(range(len(view))) for view in parts.values()])
     assert sorted(ids.tolist()) == list(range(len(store)))
     by_content = parts_by_content(store, seed=seed)
     assert all(len(names) == 1 for names in by_content.values())
-    for before in (ContentStore([*some, *drawn]), ContentStore(some), ContentStore([*drawn, *some, *added])):
+    for before in (ContentStore([*some, *drawn]), ContentStore([*drawn, *some, *added])):
         for content, names in parts_by_content(before, seed=seed).items():
             assert names == by_content[content]
 

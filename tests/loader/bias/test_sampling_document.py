@@ -18,6 +18,7 @@ from loader.bias.distributions import windows as of_windows
 from loader.bias.pairs import chi2 as pairs
 from loader.bias.pairs import kappa as coincidence
 from loader.bias.webdataset.kappa import webdataset_kappa
+from loader.windows import WindowSpec
 from tests.support.statistics.enumeration import (
     SUMMED,
     Population,
@@ -240,7 +241,27 @@ def worth_of_blocks(num_ranks):
         ("S50", "12.4", lambda: last_batch.chi2_of_short_batch(1025, batch_size=128)),
         ("S51", "0.0122", lambda: last_batch.chi2_of_short_batch(1025, batch_size=128) / 1024),
         ("S53", "0.096", lambda: pairs.visit_pair_chi2([1 / 32] * 32, [50] * 32, kappa=7 / 127)),
+        (
+            "S60",
+            "0.0075",
+            lambda: (
+                of_windows.WindowCoverage.of([300, 100], WindowSpec(frame_offsets=(-2, 0))).chi2_over_frames
+            ),
+        ),
+        (
+            "S60",
+            "0.0050",
+            lambda: (
+                of_windows.WindowCoverage.of(
+                    [300, 100], WindowSpec(frame_offsets=(-2, 0), edges="whole")
+                ).chi2_over_frames
+            ),
+        ),
+        ("S60", "0.03", lambda: of_windows.chi2_at_offset([300, 100], -2)),
         ("S54", "0.77", lambda: pairs.block_pair_chi2([50] * 32, block_frames=200, batch_size=128)[0]),
+        ("S57", "0.333", lambda: 4 * (0.25 / 1 + 0.25 / 3) - 1),
+        ("S58", "5.2", lambda: effect.visit_design_effect(0.6, frames_per_visit=8)),
+        ("S59", "1.25", lambda: effect.importance_design_effect([0.5, 0.5], [1, 3])),
         ("S39", "0.367", lambda: shuffle_buffer.approximate_buffer_kappa(1000, shuffle_buffer=1000)),
     ],
 )

@@ -9,11 +9,12 @@ import itertools
 import numpy as np
 import pytest
 
-from loader import FrameBatchSampler, SamplingSpec
-from loader.bias.distributions.every_sampling import sampling_law
+from loader import FrameBatchSampler
 from loader.bias.report import bias_of_features
+from loader.windows import Windows, window_spec
 from tests.support.caches.array_store import ArrayStore
 from tests.support.loaders import drawn_by_workers, ids_of, make_loader, make_sampler
+from tests.support.statistics import laws
 from tests.support.statistics.chi_squared import ALPHA, p_value
 from tests.support.statistics.enumeration import every_whole_clip
 from tests.support.statistics.oracles.clips import whole_clip_law
@@ -59,7 +60,7 @@ def num_epochs_for(store, draws, **options):
 
 
 def law_of(options, sizes=SIZES, *, batch_size=BATCH_SIZE, video_sizes=None):
-    return sampling_law(sizes, SamplingSpec(**options), batch_size=batch_size, video_sizes=video_sizes)
+    return laws.law_of(sizes, batch_size=batch_size, video_sizes=video_sizes, **options)
 
 
 def frame_law(options, sizes=SIZES, *, batch_size=BATCH_SIZE):
@@ -104,7 +105,8 @@ def test_clips_show_frames_as_the_law_says(sampling):
         clips = np.concatenate([ids_of(loader) for _ in range(-(-draws // (8 * len(loader))))])
     else:  # the clips of an epoch are different windows: one clip an epoch is independent
         sampler = FrameBatchSampler(store, batch_size=8, seed=2, **options)
-        clips = np.array([next(iter(sampler))[-1] for _ in range(draws)])
+        anchors = np.array([next(iter(sampler))[-1] for _ in range(draws)])
+        clips = Windows(store, window_spec(clip_frames=3, clip_stride=2)).request(anchors).cache_ids
     assert len(clips) >= draws
     assert draws_p_value(one_slot_a_visit(clips, options), law) > ALPHA
     # A distribution that is uniform over frames is rejected.
@@ -121,9 +123,9 @@ def test_whole_windows_are_drawn_alike(sampling):
     store = ArrayStore([sum(VIDEO_SIZES)], video_sizes=VIDEO_SIZES)
     windows = every_whole_clip(VIDEO_SIZES, 3, 2)
     sampler = FrameBatchSampler(store, batch_size=8, seed=3, **options)
-    first_clips = np.array([next(iter(sampler))[0] for _ in range(draws_needed(len(windows)))])
-    drawn = np.searchsorted(windows[:, 0], first_clips[:, 0])
-    assert np.array_equal(windows[drawn], first_clips)
+    anchors = np.array([next(iter(sampler))[0] for _ in range(draws_needed(len(windows)))])
+    drawn = np.searchsorted(windows[:, 0], anchors)
+    assert np.array_equal(windows[drawn, 0], anchors)
     assert draws_p_value(drawn, np.full(len(windows), 1 / len(windows))) > ALPHA
 
 

@@ -65,6 +65,8 @@ def test_an_option_of_other_loaders_is_answered_with_ours(make, option, ours):
         ("worldsize", "world_size"),
         ("shards_per_blocks", "shards_per_block"),
         ("clip_len", "clip_frames"),
+        ("frame_offset", "frame_offsets"),
+        ("delta_timestamps", "frame_offsets_seconds"),
         ("augmentations", "augment"),
     ],
 )
@@ -149,8 +151,9 @@ def test_the_defaults_are_those_that_a_loader_has():
 
 def test_a_spec_has_names_types_and_defaults_of_the_options():
     types = typing.get_type_hints(SamplingSpec)
+    assert types.pop("weights") == (str | None)  # the label that the plan writes there
     assert types == {name: TYPES[name] for name in types}
-    assert SamplingSpec().to_builtins() == {name: DEFAULTS[name] for name in types}
+    assert SamplingSpec().to_builtins() == {name: DEFAULTS[name] for name in [*types, "weights"]}
 
 
 @pytest.mark.parametrize("name", DEFAULTS)

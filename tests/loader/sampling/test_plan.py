@@ -36,13 +36,11 @@ def test_batches_are_the_order_cut_in_pieces():
         ({"sampling": "sequential"}, "uneven"),
         ({"sampling": "iid"}, "drop"),
         ({"sampling": "shards", "frames_per_visit": 2}, "drop"),
-        ({"clip_frames": 3}, "drop"),
-        ({"clip_frames": 3, "sampling": "iid"}, "drop"),
     ],
 )
 @pytest.mark.parametrize("world_size", [1, 2])
 def test_the_remainder_that_nobody_names_goes_with_the_sampling(options, same, world_size):
-    where = {"video_sizes": [11, 20], "batch_size": 4, "world_size": world_size, **options}
+    where = {"batch_size": 4, "world_size": world_size, **options}
     for rank in range(world_size):
         by_default = batches([11, 20], rank=rank, **where)
         assert by_default == batches([11, 20], rank=rank, remainder=same, **where)
@@ -60,8 +58,6 @@ def test_the_remainder_that_nobody_names_goes_with_the_sampling(options, same, w
             {"sampling": "block", "shards_per_block": 1},
             {"sampling": "iid"},
             {"sampling": "shards", "frames_per_visit": 2},
-            {"sampling": "permutation", "clip_frames": 3},
-            {"sampling": "iid", "clip_frames": 3},
         ]
     ),
 )
@@ -70,9 +66,9 @@ def test_an_epoch_smaller_than_a_step_is_one_smaller_batch_on_every_rank(
 ):
     visit = options.get("frames_per_visit", 1)
     batch_size *= visit
-    num_frames += visit + options.get("clip_frames", 1) - 1
-    where = {"video_sizes": [num_frames], "batch_size": batch_size, "world_size": world_size, **options}
-    available = (num_frames - options.get("clip_frames", 1) + 1) // visit
+    num_frames += visit
+    where = {"batch_size": batch_size, "world_size": world_size, **options}
+    available = num_frames // visit
     if available < world_size:
         with pytest.raises(SamplingError, match=f"{world_size} ranks cannot share .*holds {available} "):
             plan([num_frames], rank=0, **where)
@@ -109,7 +105,7 @@ def test_a_smaller_batch_is_said_once_where_the_loader_is_made_and_in_its_words(
     assert "; 1 frame is read again" in repr(FrameLoader(store, batch_size=8, remainder="pad"))
     with pytest.warns(UserWarning, match="an epoch of 7 frames"):
         assert list(map(len, FrameBatchSampler(store, batch_size=8))) == [7]
-    with pytest.warns(UserWarning, match="an epoch of 6 clips"):
+    with pytest.warns(UserWarning, match="an epoch of 6 windows"):
         assert [
             tuple(batch.frames.shape[:2]) for batch in FrameLoader(store, batch_size=8, clip_frames=2)
         ] == [(6, 2)]

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from loader import FrameBatchSampler, FrameDataset, FrameLoader, SamplingError, frame_batch_collate
 from loader.sampling.plan import make_plan
 from loader.sampling.resume import EpochCursor, LoaderState
+from loader.windows import plan_windows
 from tests.support.caches.array_store import ArrayStore
 
 SIZES = [40, 7, 23, 0, 31]
@@ -122,17 +123,14 @@ DROPPING = [
 def test_resumed_with_other_sizes_nothing_is_shown_twice_and_less_than_a_step_is_left_out(options):
     """200 random (stop, world size before, world size after, batch sizes), as the default cuts an epoch."""
     draw, num_over = random.Random(5), 0
-    video_sizes = [30, 40, 31]
+    store = ArrayStore(SIZES, video_sizes=[30, 40, 31])
     for _ in range(200):
         before, after = draw.randint(1, 4), draw.randint(1, 4)
-        where = {"video_sizes": video_sizes, **options}
 
-        def cursors(world_size, batch_size, where=where):
-            plans = [
-                make_plan(SIZES, batch_size=batch_size, rank=rank, world_size=world_size, **where)
-                for rank in range(world_size)
-            ]
-            return [(plan, EpochCursor(plan, fingerprint="x")) for plan in plans]
+        def cursors(world_size, batch_size):
+            where = {"batch_size": batch_size, "world_size": world_size, **options}
+            of_ranks = [plan_windows("test", store, {"rank": rank, **where}) for rank in range(world_size)]
+            return [(epochs.plan, epochs.cursor) for epochs in of_ranks]
 
         seen = []
         stopped = cursors(before, draw.randint(1, 12))
@@ -198,7 +196,8 @@ def test_with_torchs_data_loader_the_training_loop_says_how_many_it_got(num_work
             {"sampling": "block", "shards_per_block": 3},
             "shards_per_block: None in the state, 3 here",
         ),
-        ({"clip_frames": 2, "clip_stride": 2}, "clip_stride: 1 in the state, 2 here"),
+        ({"clip_frames": 2, "clip_stride": 2}, r"frame_offsets: None in the state, \[0, 2\] here"),
+        ({"frame_offsets": (-1, 0), "edges": "whole"}, "edges: None in the state, whole here"),
     ],
 )
 def test_a_state_of_another_run_is_refused_and_both_sides_are_named(other, message):
@@ -207,6 +206,30 @@ def test_a_state_of_another_run_is_refused_and_both_sides_are_named(other, messa
     with pytest.raises(SamplingError, match=f"(?s)of another run:.*{message}"):
         loader.load_state_dict(state)
     assert ids_of(loader) == ids_of(FrameLoader(**{"store": ArrayStore(SIZES), "batch_size": 4, **other}))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ({"frame_offsets": (-1, 0)}, {"frame_offsets": (-2, 0)}, r"\[-1, 0\] in the state, \[-2, 0\] here"),
+        (
+            {"frame_offsets": (-1, 0)},
+            {"frame_offsets": (-1, 0), "edges": "whole"},
+            "edges: pad in the state, whole here",
+        ),
+        (
+            {"frame_offsets_seconds": (-0.04, 0), "tolerance_seconds": 0.01},
+            {"frame_offsets_seconds": (-0.04, 0)},
+            "tolerance_seconds: 0.01 in the state, None here",
+        ),
+    ],
+)
+def test_a_state_of_other_windows_is_refused_and_both_are_named(before, after, message):
+    store = ArrayStore(SIZES)
+    state = json.loads(json.dumps(FrameLoader(store, batch_size=4, **before).state_dict()))
+    FrameLoader(store, batch_size=4, **before).load_state_dict(state)
+    with pytest.raises(SamplingError, match=f"(?s)of another run:.*{message}"):
+        FrameLoader(store, batch_size=4, **after).load_state_dict(state)
 
 
 def test_a_state_with_an_option_that_is_no_more_is_refused():

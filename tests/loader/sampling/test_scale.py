@@ -19,6 +19,7 @@ from tests.campaigns.bench_sampling import (
     unequal_sizes,
 )
 from tests.support.statistics.chi_squared import ALPHA, p_value
+from tests.support.statistics.laws import law_of as law_of_windows
 from tests.support.statistics.oracles.clips import chi2_of_whole_clips
 
 NUM_FRAMES, NUM_SHARDS = 10**8, 10**5
@@ -102,6 +103,8 @@ def test_visits_are_different_frames_of_one_shard_as_likely_as_it_is_large():
 
 def test_laws_at_this_size():
     laws = {name: law_of(SIZES, plan_of(SIZES, **options)) for name, options in SAMPLERS.items()}
+    clips = {"clip_frames": 16, "clip_stride": 2}
+    laws["clips of 16"] = law_of_windows(SIZES, batch_size=256, video_sizes=SIZES, **clips)
     biased = {name for name, law in laws.items() if law.chi2_over(law.target) > 1e-12}
     assert biased == {"visits of 8, naive"}
     assert 0 < laws["clips of 16"].chi2 == chi2_of_whole_clips(SIZES, clip_frames=16, stride=2) < 0.05
@@ -123,8 +126,8 @@ def test_laws_at_this_size():
 
 def test_the_law_of_clips_needs_no_array_of_the_frames():
     sizes = unequal_sizes(2_000_000, 2000)
-    spec = SamplingSpec(sampling="iid", clip_frames=16)
-    peak = peak_megabytes(lambda: sampling_law(sizes, spec, batch_size=16, video_sizes=sizes))
+    options = {"sampling": "iid", "clip_frames": 16}
+    peak = peak_megabytes(lambda: law_of_windows(sizes, batch_size=16, video_sizes=sizes, **options))
     assert peak < 8  # half an array of the frames
 
 

@@ -1,6 +1,7 @@
 """A store that lacks some decoded frames, with the times of all of them; and what windows over it must show."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -42,13 +43,11 @@ class DecodedStore(ArrayStore):
 
     @property
     def videos(self):
-        import dataclasses
-
         rows = []
         for video, frames in enumerate(self.stored):
             like = ArrayStore([1]).videos[0]
             rows.append(
-                dataclasses.replace(
+                replace(
                     like,
                     path=f"{video:03}.mp4",
                     num_frames_stored=len(frames),
@@ -74,7 +73,9 @@ def expected_window(store, frame_id, spec):
         if offset == 0 or math.isnan(pts[anchor]):
             return anchor, offset != 0
         times = sorted((pts[frame], frame) for frame in frames if not math.isnan(pts[frame]))
-        distance, _, found = min((abs(time - pts[anchor] - offset), time, frame) for time, frame in times)
+        distance, _, found = min(
+            (round(abs(time - pts[anchor] - offset), 9), time, frame) for time, frame in times
+        )
         mean = (times[-1][0] - times[0][0]) / max(len(times) - 1, 1)
         limit = mean / 2 if spec.tolerance_seconds is None else spec.tolerance_seconds
         return found, distance > limit + 1e-9

@@ -1,6 +1,7 @@
 """A frame store in memory, whose frames hold their frame id in their first pixels."""
 
 import hashlib
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -50,11 +51,12 @@ class ArrayStore(FrameSequence):
 
     @cached_property
     def source_order(self):
-        return source_order_of_rows(
+        order = source_order_of_rows(
             self._index["video_id"],
             self._index["frame_in_video"],
             num_decoded=np.bincount(self._index["video_id"]),
         )
+        return replace(order, source_pts=self._index["pts_seconds"][order.ids_at(np.arange(len(self)))])
 
     @property
     def videos(self):

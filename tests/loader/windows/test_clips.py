@@ -7,21 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader import FrameBatchSampler, FrameDataset, FrameLoader, SamplingError, SamplingSpec, make_dataloader
-from loader.sampling.orders.clips import contiguous_video_sizes, contiguous_videos
-from loader.sampling.orders.epoch import epoch_order
+from frame_store.source_order import SourceOrder
+from loader import FrameBatchSampler, FrameDataset, FrameLoader, SamplingError, make_dataloader
 from loader.sampling.orders.permutation import MAX_TABULATED
-from loader.sampling.plan import make_plan
-from loader.sampling.resume import EpochCursor
+from loader.windows import plan_windows
 from tests.campaigns.bench_sampling import peak_megabytes
 from tests.support.caches.array_store import FRAMES_PER_VIDEO, ArrayStore, spelt_frame_ids
 from tests.support.statistics.enumeration import every_whole_clip
 
 
-def clips_of(video_sizes, *, seed=0, epoch=0, **options):
-    spec = SamplingSpec(**options)
-    order = epoch_order([sum(video_sizes)], spec, seed=seed, epoch=epoch, video_sizes=video_sizes)
-    return order.ids(0, len(order)), spec
+def clips_of(video_sizes, *, epoch=0, **options):
+    store = ArrayStore([sum(video_sizes)], video_sizes=video_sizes)
+    options = {"batch_size": 64, "remainder": "uneven", **options}
+    return np.concatenate(
+        [request.cache_ids for request in plan_windows("test", store, options).requests(epoch)]
+    )
 
 
 def sorted_rows(clips):
@@ -45,7 +45,7 @@ def videos_with_windows(draw):
 )
 def test_a_clip_is_a_whole_window_of_one_video_at_an_exact_stride(videos, sampling, seed, epoch):
     video_sizes, options = videos
-    clips, _ = clips_of(video_sizes, seed=seed, epoch=epoch, sampling=sampling, **options)
+    clips = clips_of(video_sizes, seed=seed, epoch=epoch, sampling=sampling, batch_size=1, **options)
     windows = every_whole_clip(video_sizes, options["clip_frames"], options["clip_stride"])
     assert clips.dtype == np.int64 and clips.shape == windows.shape
     assert (np.diff(clips, axis=1) == options["clip_stride"]).all()
@@ -55,11 +55,12 @@ def test_a_clip_is_a_whole_window_of_one_video_at_an_exact_stride(videos, sampli
         assert np.array_equal(sorted_rows(clips), windows)
 
 
-def one_epoch(plans, first_position=0):
+def one_epoch(of_ranks, first_position=0):
     """All clips of the ranks from a position of epoch 2 on: shape (clips, T)."""
-    batches = [ids for plan in plans for ids in plan.batches(2, first_position=first_position)]
-    num_slots = plans[0].spec.clip_frames
-    return np.concatenate(batches) if batches else np.zeros((0, num_slots), np.int64)
+    found = [np.zeros((0, of_ranks[0].windows.spec.frames_per_anchor), np.int64)]
+    for epochs in of_ranks:
+        found += [request.cache_ids for request in epochs.requests(2, first_position=first_position)]
+    return np.concatenate(found)
 
 
 @given(
@@ -78,13 +79,11 @@ def test_an_epoch_is_every_whole_window_once_but_for_the_remainder(
     if world_size > len(windows) or (remainder == "drop" and per_step > len(windows)):
         return  # refused: a rank would get nothing
     where = {"batch_size": batch_size, "world_size": world_size, "remainder": remainder, "seed": seed}
-    plans = [
-        make_plan([sum(video_sizes)], video_sizes=video_sizes, rank=rank, **where, **options)
-        for rank in range(world_size)
-    ]
-    assert {plan.num_positions for plan in plans} == {len(windows)}
+    store = ArrayStore([sum(video_sizes)], video_sizes=video_sizes)
+    of_ranks = [plan_windows("test", store, {"rank": rank, **where, **options}) for rank in range(world_size)]
+    assert {epochs.plan.num_positions for epochs in of_ranks} == {len(windows)}
     counts = np.bincount(
-        np.searchsorted(windows[:, 0], one_epoch(plans)[:, 0]), minlength=len(windows)
+        np.searchsorted(windows[:, 0], one_epoch(of_ranks)[:, 0]), minlength=len(windows)
     )  # of each window: its first frame names it
     if remainder == "uneven":
         assert (counts == 1).all()
@@ -92,7 +91,7 @@ def test_an_epoch_is_every_whole_window_once_but_for_the_remainder(
         assert counts.max() == 1 and (counts == 0).sum() == len(windows) % per_step
     else:
         assert counts.min() >= 1 and (counts - 1).sum() == -len(windows) % per_step
-        assert len({len(plan) for plan in plans}) == 1
+        assert len({len(epochs.plan) for epochs in of_ranks}) == 1
 
 
 @given(
@@ -107,71 +106,88 @@ def test_stopped_anywhere_and_resumed_by_others_an_epoch_is_every_whole_window_o
     video_sizes, options = videos
     windows = every_whole_clip(video_sizes, options["clip_frames"], options["clip_stride"])
 
-    def plans_of(world_size, batch_size):
+    store = ArrayStore([sum(video_sizes)], video_sizes=video_sizes)
+
+    def epochs_of(world_size, batch_size):
         ranks = min(world_size, len(windows))
-        return [
-            make_plan(
-                [sum(video_sizes)],
-                video_sizes=video_sizes,
-                batch_size=batch_size,
-                rank=rank,
-                world_size=ranks,
-                remainder="uneven",
-                **options,
-            )
-            for rank in range(ranks)
-        ]
+        where = {"batch_size": batch_size, "world_size": ranks, "remainder": "uneven"}
+        return [plan_windows("test", store, {"rank": rank, **where, **options}) for rank in range(ranks)]
 
     seen, states = [np.zeros((0, options["clip_frames"]), np.int64)], []
-    stopped = plans_of(*before)
-    num_steps = min(num_steps, *(len(plan) for plan in stopped))
-    for plan in stopped:
-        cursor = EpochCursor(plan, fingerprint="x")
-        cursor.set_epoch(2)
-        iteration = cursor.begin()
+    stopped = epochs_of(*before)
+    num_steps = min(num_steps, *(len(epochs.plan) for epochs in stopped))
+    for epochs in stopped:
+        epochs.cursor.set_epoch(2)
+        iteration = epochs.cursor.begin()
         epoch, first = iteration.began
-        for step, ids in enumerate(islice(plan.batches(epoch), num_steps)):
-            seen.append(ids)
-            iteration.give(plan.slice_from(first).position_after(step))
-        states.append(cursor.state())
+        for step, request in enumerate(islice(epochs.requests(epoch), num_steps)):
+            seen.append(request.cache_ids)
+            iteration.give(epochs.plan.slice_from(first).position_after(step))
+        states.append(epochs.cursor.state())
     assert len(set(map(repr, states))) == 1
     if states[0].epoch == 2:  # else the epoch was over
-        resumed = plans_of(*after)
-        for plan in resumed:
-            EpochCursor(plan, fingerprint="x").load(states[0])
+        resumed = epochs_of(*after)
+        for epochs in resumed:
+            epochs.cursor.load(states[0])
         seen.append(one_epoch(resumed, states[0].position))
     assert np.array_equal(sorted_rows(np.concatenate(seen)), windows)
 
 
 def test_more_windows_than_a_table_holds_are_each_given_once():
     video_sizes = [3000, 10, 2 * MAX_TABULATED]
-    clips, _ = clips_of(video_sizes, clip_frames=5, clip_stride=3, seed=1)
+    clips = clips_of(video_sizes, clip_frames=5, clip_stride=3, seed=1)
     windows = every_whole_clip(video_sizes, 5, 3)
     assert len(clips) == len(windows) > 2 * MAX_TABULATED
     assert np.array_equal(sorted_rows(clips), windows)
-    again, _ = clips_of(video_sizes, clip_frames=5, clip_stride=3, seed=1, epoch=1)
+    again = clips_of(video_sizes, clip_frames=5, clip_stride=3, seed=1, epoch=1)
     assert (clips[:, 0] == again[:, 0]).mean() < 0.01
+
+
+class HugeStore(ArrayStore):
+    """Two videos, one of them of more frames than any array could hold, video by video."""
+
+    def __init__(self, num_frames):
+        super().__init__([7], video_sizes=[4, 3])
+        self._shard_sizes = np.array([num_frames, 50])
+        first = np.array([0, num_frames, num_frames + 50])
+        self._order = SourceOrder(first_row=first, first_stored=first)
+
+    source_order = property(lambda self: self._order)
+
+    def __len__(self):
+        return int(self._shard_sizes.sum())
+
+    def rows_of(self, frame_ids):
+        ids = np.asarray(frame_ids)
+        rows = np.zeros(len(ids), [("video_id", "i8"), ("frame_in_video", "i8"), ("pts_seconds", "f8")])
+        rows["video_id"] = ids >= self._shard_sizes[0]
+        rows["frame_in_video"] = ids - rows["video_id"] * self._shard_sizes[0]
+        return rows
 
 
 def test_memory_does_not_grow_with_the_number_of_windows():
     num_frames = 10**11
-    spec = SamplingSpec(clip_frames=16, clip_stride=4)
+    store = HugeStore(num_frames)
+    options = {"clip_frames": 16, "clip_stride": 4, "batch_size": 1000}
 
     def first_clips():
-        order = epoch_order([num_frames], spec, video_sizes=[num_frames - 50, 50])
-        assert len(order) == num_frames - 50 - 60
-        last = np.array([len(order) - 1])
-        clips = np.concatenate([order.ids(0, 1000), order.ids_at(last)])
-        assert (np.diff(clips, axis=1) == 4).all() and clips.min() >= 0 and clips.max() < num_frames
-        assert len(np.unique(clips[:, 0])) == 1001
-        assert clips[:, 0].max() > 0.9 * num_frames
+        epochs = plan_windows("test", store, options)
+        assert epochs.plan.num_positions == num_frames - 60
+        request = next(epochs.requests(0))
+        assert (np.diff(request.cache_ids, axis=1) == 4).all()
+        assert request.cache_ids.min() >= 0 and request.cache_ids.max() < num_frames
+        assert len(np.unique(request.frame_ids)) == 1000
+        assert request.frame_ids.max() > 0.9 * num_frames
 
+    first_clips()  # imports what it needs
     assert peak_megabytes(first_clips) < 2
 
 
 def test_a_stride_beyond_every_video_is_refused_and_no_overflow():
-    with pytest.raises(SamplingError, match="but the longest video has 9"):
-        clips_of([9, 5], clip_frames=2, clip_stride=2**70)
+    with pytest.raises(
+        SamplingError, match=r"windows longer than every video: .* the longest of which has 9"
+    ):
+        clips_of([9, 5], clip_frames=2, clip_stride=2**40)
 
 
 def test_a_loader_says_what_an_epoch_of_clips_is():
@@ -180,9 +196,9 @@ def test_a_loader_says_what_an_epoch_of_clips_is():
     loader = FrameLoader(store, seed=4, **options)
     assert len(loader) == 9 == (64 + 10) // 8
     described = (
-        "sampling=permutation clip_frames=3 clip_stride=3 seed=4; an epoch is 74 clips, one for each whole window; "
-        "5 of 91 frames are in 1 video shorter than a clip; 9 batches of 8 clips; the last 2 of the order are "
-        "dropped; next is epoch "
+        "frame_offsets=(0, 3, 6) edges=whole; sampling=permutation seed=4; an epoch is 74 windows; 9 batches of 8 "
+        "windows; the last 2 of the order are dropped; 5 of 91 frames are in 1 video without a whole window: 001.mp4; "
+        "next is epoch "
     )
     assert repr(loader) == f"FrameLoader({described}0)"
     next(iter(loader))
@@ -194,8 +210,7 @@ def test_a_loader_says_what_an_epoch_of_clips_is():
     workers = make_dataloader(store, num_workers=2, seed=4, **options)
     assert repr(workers) == f"WorkerLoader({described}0; num_workers=2)"
     drawn = FrameLoader(store, sampling="iid", rank=1, world_size=2, **options)
-    assert "; an epoch is 74 clips, drawn among as many whole windows; " in repr(drawn)
-    assert "; 4 batches of 8 clips for rank 1 of 2; next" in repr(drawn)
+    assert "; an epoch is 74 windows; 4 batches of 8 windows for rank 1 of 2; " in repr(drawn)
     frames = FrameLoader(ArrayStore([1600]), batch_size=128)
     assert repr(frames) == (
         "FrameLoader(sampling=permutation seed=0; an epoch is 1,600 frames; 12 batches of 128 frames; "
@@ -220,58 +235,23 @@ def test_batches_of_clips_come_out_of_the_loader_and_of_torchs():
         assert batch[1]["frame"].shape == (3, 3, 4, 6)
     assert repr(batches[0]).startswith("FrameBatch(4 windows, uint8 (4, 3, 3, 4, 6)")
     sampler = FrameBatchSampler(store, **options)
-    assert [FrameDataset(store).__getitems__(ids).cache_ids.tolist() for ids in sampler] == [
+    dataset = FrameDataset(store, clip_frames=3, clip_stride=2)
+    assert [dataset.__getitems__(ids).cache_ids.tolist() for ids in sampler] == [
         batch.cache_ids.tolist() for batch in batches
     ]
 
 
-def test_a_shuffled_store_is_refused_and_the_cure_is_named():
-    with pytest.raises(
-        SamplingError, match="this store is shuffled; build one with cache-build --layout video"
-    ):
-        contiguous_video_sizes(ArrayStore([70], order=np.random.default_rng(0).permutation(70)))
-    with pytest.raises(SamplingError, match="side by side in time order"):
-        contiguous_video_sizes(ArrayStore([70], order=np.r_[6:-1:-1, 7:70]))
-    assert contiguous_video_sizes(ArrayStore([70])).tolist() == [7] * 10
-    videos, sizes = contiguous_videos(ArrayStore([70], order=np.r_[63:70, 0:63]))
-    assert (videos.tolist(), sizes.tolist()) == ([9, *range(9)], [7] * 10)
-
-
-def test_clips_of_an_empty_store_are_refused():
-    with pytest.raises(SamplingError, match="the store is empty"):
-        FrameLoader(ArrayStore([0]), clip_frames=2)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"clip_frames": 0}, "clip_frames must be 1 or more, found 0"),
-        ({"clip_frames": 2, "clip_stride": 0}, "clip_stride must be 1 or more, found 0"),
-        ({"clip_frames": 2.5}, "clip_frames must be a whole number, found 2.5"),
-        ({"clip_frames": 2**16}, "but the longest video has 9"),
-        ({"clip_stride": 2}, "clip_stride needs clip_frames"),
-        *(
-            (
-                {"clip_frames": 2, "sampling": sampling, **options},
-                f"clips are drawn by sampling='permutation' or sampling='iid', found sampling='{sampling}'",
-            )
-            for sampling, options in (
-                ("sequential", {}),
-                ("shards", {"frames_per_visit": 2}),
-                ("block", {"shards_per_block": 1}),
-            )
-        ),
-        (
-            {"clip_frames": 4, "clip_stride": 3},
-            "a clip of 4 frames, 3 apart, spans 10 frames, but the longest video has 9",
-        ),
-    ],
-)
-def test_impossible_clips_are_refused(options, message):
-    with pytest.raises(SamplingError, match=message):
-        clips_of([9, 5], **options)
-
-
-def test_clips_need_the_videos():
-    with pytest.raises(SamplingError, match="give video_sizes"):
-        epoch_order([50], SamplingSpec(clip_frames=2))
+@pytest.mark.parametrize("sampling", ["permutation", "iid", "sequential", "block", "shards"])
+def test_every_sampling_draws_clips_of_a_shuffled_store(sampling):
+    """Every whole window is drawn alike, whatever the sampling and the layout."""
+    options = {"sampling": sampling, "clip_frames": 3, "clip_stride": 2, "batch_size": 4}
+    options |= {"shards_per_block": 2} if sampling == "block" else {}
+    options |= {"frames_per_visit": 2} if sampling == "shards" else {}
+    order = np.random.default_rng(0).permutation(70)
+    store = ArrayStore([20, 20, 20, 10], order=order)
+    expected = {tuple(order.argsort()[window]) for window in every_whole_clip([7] * 10, 3, 2)}
+    loader = FrameLoader(store, remainder="uneven", **options)
+    shown = [tuple(ids) for _ in range(12) for batch in loader for ids in batch.cache_ids.tolist()]
+    assert set(shown) == expected
+    if sampling not in {"iid", "shards"}:
+        assert len(shown) == 12 * len(expected)
