@@ -196,7 +196,7 @@ def test_a_name_of_several_videos_is_refused_and_a_path_is_not():
 
 def test_videos_with_one_path_are_refused():
     target = make_target([1, 1], paths=["a.mp4", "a.mp4"])
-    with pytest.raises(ColumnError, match="'a.mp4' may be any of 2 videos: stores of a concat"):
+    with pytest.raises(ColumnError, match=r"'a.mp4' may be any of 2 videos: stores of a concat"):
         join_tables([read_table({"video": ["a.mp4"], "y": [1]})], target, missing="mask")
 
 
