@@ -7,14 +7,17 @@ from frame_store.shared import lazy_names
 if TYPE_CHECKING:
     from cache_builder.api import build_cache, estimate_build
     from cache_builder.build import BuildEstimate, BuildReport
+    from cache_builder.columns import ColumnsReport, add_columns
     from cache_builder.live import LiveStore, open_videos
     from cache_builder.progress import Progress
 
 __all__ = [
     "BuildEstimate",
     "BuildReport",
+    "ColumnsReport",
     "LiveStore",
     "Progress",
+    "add_columns",
     "build_cache",
     "estimate_build",
     "open_videos",
@@ -25,6 +28,7 @@ __getattr__ = lazy_names(
     {
         "cache_builder.build.estimate": ["BuildEstimate"],
         "cache_builder.build.report": ["BuildReport"],
+        "cache_builder.columns": ["ColumnsReport", "add_columns"],
         "cache_builder.live.store": ["LiveStore"],
         "cache_builder.progress": ["Progress"],
         "cache_builder.api": ["build_cache", "estimate_build"],

@@ -8,15 +8,26 @@ import numpy as np
 
 from cache_builder.build import BuildEstimate, BuildReport, run_build
 from cache_builder.build import estimate_build as run_dry
+from cache_builder.columns import add_columns, read_tables
 from cache_builder.errors import ConfigError
-from cache_builder.progress import Progress
+from cache_builder.progress import NoProgress, Progress
 from cache_builder.setting_names import NamesSettings, SettingError, as_key_of, as_keyword
-from cache_builder.settings import SETTINGS, DeviceName, ErrorPolicy, checked_settings, read_settings, resolve
+from cache_builder.settings import (
+    SETTINGS,
+    BuildConfig,
+    DeviceName,
+    ErrorPolicy,
+    RunOptions,
+    checked_settings,
+    read_settings,
+    resolve,
+)
 from cache_builder.sources import Sources, default_output
 from cache_builder.video.picture import Resize
 from frame_store.manifest import ChromaSubsampling, EncodingName, Layout
 from frame_store.names import Container
 from frame_store.shared import flag, user_path
+from frame_store.tables import Missing, Table, TableLike
 
 _Made = TypeVar("_Made")
 
@@ -43,6 +54,9 @@ def build_cache(
     workers: int | None = None,
     device: DeviceName | None = None,
     on_error: ErrorPolicy | None = None,
+    columns: TableLike | Sequence[TableLike] | None = None,
+    columns_missing: Missing = "refuse",
+    columns_tolerance: float | None = None,
     config: Path | str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -73,6 +87,10 @@ def build_cache(
         workers: Number of decoder processes; None for the CPUs that this process may use.
         device: What decodes: `cpu`, `cuda` or `auto`; None for `cpu`.
         on_error: `fail` stops at a video that is not whole, `skip` stores the frames that decode; None for `fail`.
+        columns: A table (a file, a dict of arrays, a pandas or polars frame, an Arrow table) or several: columns beside
+            the frames; see `add_columns`. They are read first, and written into the finished cache.
+        columns_missing: `refuse` or `mask`: what becomes of frames and videos without a row; see `add_columns`.
+        columns_tolerance: For tables with `seconds`; see `add_columns`.
         config: TOML file of these settings, or the name of a preset; keywords override it.
         overwrite: Replace a cache, or an unfinished build, of other settings or videos.
         progress: Receives the progress of the build; None for silence.
@@ -86,17 +104,52 @@ def build_cache(
             `config`, `device="cuda"` without a usable GPU, no possible place for `out`, one
             file in two sources, or `include` and `exclude` that leave no video.
         ValueError: an empty path.
+        ColumnsError: a table cannot be read (nothing was built), or it does not fit the videos (the cache is complete
+            without these columns).
         OutputError: `out` holds something else, or another cache and `overwrite` is not set; it cannot be written, or
             another build is writing it.
         VideosNotWholeError: videos are not whole and `on_error` is `fail`, or no video gave a frame.
         MachineError: disk full, I/O error. The same call resumes.
     """
     arguments = locals()  # first: of the arguments alone
+    overwrite = flag("overwrite", overwrite, error=ConfigError)
+    if columns is None:
+        return _with_settings_named(run_build, arguments, overwrite=overwrite)
     return _with_settings_named(
-        run_build,
+        _build_with_columns,
         arguments,
-        overwrite=flag("overwrite", overwrite, error=ConfigError),
+        overwrite=overwrite,
+        tables=read_tables(columns),
+        missing=columns_missing,
+        tolerance_seconds=columns_tolerance,
     )
+
+
+def _build_with_columns(
+    sources: Sources,
+    output: Path,
+    config: BuildConfig,
+    options: RunOptions,
+    *,
+    tables: Sequence[Table],
+    missing: Missing,
+    tolerance_seconds: float | None,
+    overwrite: bool,
+    progress: Progress | None,
+) -> BuildReport:
+    progress = progress or NoProgress()
+    report = run_build(sources, output, config, options, overwrite=overwrite, progress=progress)
+    added = add_columns(
+        output,
+        tables,
+        missing=missing,
+        tolerance_seconds=tolerance_seconds,
+        on_error=options.on_error,
+        progress=progress,
+    )
+    for line in [*added.problems, *added.notes]:
+        progress.note(line)
+    return report
 
 
 def estimate_build(

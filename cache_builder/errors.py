@@ -8,20 +8,21 @@ FrameCacheError
 ├── UnitNotIndependentError  decoding cannot start at this key packet: the builder merges two units and goes on
 ├── InputFolderError    the folder of videos is missing, not a folder or empty: exit code 2
 ├── ConfigError         wrong settings: exit code 2
+├── ColumnsError        a table of columns is wrong, or does not fit the videos: exit code 2
 ├── OutputError         the output is in use, or holds something else: exit code 2
 ├── VideosNotWholeError         videos are not whole and the policy is to stop: exit code 1
 ├── RepairError         damaged files of a cache cannot be made again: exit code 1
 └── MachineError        disk full, I/O error, a worker that cannot start: exit code 3
 ```
 
-The last five mark settings in their messages (see `setting_names`): `str` gives `out`, a command prints `--out`.
+The last six mark settings in their messages (see `setting_names`): `str` gives `out`, a command prints `--out`.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from cache_builder.setting_names import NamesSettings
-from frame_store.errors import FrameCacheError
+from frame_store.errors import ColumnError, FrameCacheError
 from frame_store.shared import listed, without_controls
 
 
@@ -84,6 +85,10 @@ class InputFolderError(FrameCacheError):
 
 class ConfigError(NamesSettings, FrameCacheError):
     """A flag, a TOML key or their combination is wrong."""
+
+
+class ColumnsError(NamesSettings, ColumnError):
+    """A table of columns cannot be read or does not fit the videos; the cache was not changed."""
 
 
 class OutputError(NamesSettings, FrameCacheError):

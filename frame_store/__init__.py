@@ -4,6 +4,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from frame_store.errors import (
+    ColumnError,
     CudaError,
     CudaForkError,
     CudaUnavailableError,
@@ -13,12 +14,14 @@ from frame_store.errors import (
     StoreError,
     StoreFormatError,
     StoreNotFoundError,
+    UnmatchedRowsError,
     ViewError,
 )
 from frame_store.protocol import DecodesInGroups, DecodesOnDevice, FrameStore
 from frame_store.shared import hidden_loader_text, lazy_names
 
 if TYPE_CHECKING:
+    from frame_store.columns import Column, Columns
     from frame_store.manifest import CacheManifest, Generation, VideoEntry
     from frame_store.reader import CacheStore, open_store
     from frame_store.views import View, base_of, cache_ids_of, concat, select, split
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 __all__ = [
     "CacheManifest",
     "CacheStore",
+    "Column",
+    "ColumnError",
+    "Columns",
     "CudaError",
     "CudaForkError",
     "CudaUnavailableError",
@@ -39,6 +45,7 @@ __all__ = [
     "StoreError",
     "StoreFormatError",
     "StoreNotFoundError",
+    "UnmatchedRowsError",
     "VideoEntry",
     "View",
     "ViewError",
@@ -60,6 +67,7 @@ if (_warning := hidden_loader_text()) is not None:
 __getattr__ = lazy_names(
     __name__,
     {
+        "frame_store.columns": ["Column", "Columns"],
         "frame_store.reader": ["CacheStore", "open_store"],
         "frame_store.manifest": ["CacheManifest", "Generation", "VideoEntry"],
         "frame_store.views": ["View", "base_of", "cache_ids_of", "concat", "select", "split"],

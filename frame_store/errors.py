@@ -7,6 +7,9 @@ FrameCacheError
 │   ├── StoreFormatError        a version or a manifest that this reader must refuse
 │   └── StoreDamagedError       bytes differ from what was written: run `cache-verify`
 ├── FrameIdError            the caller asked for a frame that does not exist (also an IndexError)
+├── ColumnError             a column, or the table of columns, is not what it must be (also a ValueError)
+│   ├── UnmatchedRowsError      rows of a table match no frame or video, or the other way round
+│   └── UnfitVideoError         the rows of a table do not fit the videos that they name
 ├── ViewError               the caller asked for a view, a split or a concatenation that cannot be (also a ValueError)
 └── CudaError               the GPU cannot be used
     ├── CudaForkError           this process was forked from one that uses CUDA
@@ -40,6 +43,18 @@ class StoreDamagedError(StoreError):
 
 class FrameIdError(FrameCacheError, IndexError):
     """A frame id outside [0, len(store))."""
+
+
+class ColumnError(FrameCacheError, ValueError):
+    """A column cannot be stored, a table cannot be read, or it does not fit the videos."""
+
+
+class UnmatchedRowsError(ColumnError):
+    """Some rows of a table match no frame or video, or some frames or videos have no row."""
+
+
+class UnfitVideoError(ColumnError):
+    """Rows of a table do not fit the videos that they name: another number of frames, or a video that is not whole."""
 
 
 class ViewError(FrameCacheError, ValueError):

@@ -8,6 +8,7 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.columns import NO_COLUMNS, Columns
 from frame_store.errors import FrameIdError
 from frame_store.protocol import FrameIds, Frames
 from frame_store.source_order import SourceOrder
@@ -29,6 +30,11 @@ class FrameSequence(ABC):
     @abstractmethod
     def source_order(self) -> SourceOrder:
         """See `FrameStore`."""
+
+    @property
+    def columns(self) -> Columns:
+        """The columns of the store, of all its decoded frames and videos. A store has none unless it says so."""
+        return NO_COLUMNS
 
     @overload
     def __getitem__(self, key: int, /) -> Frames: ...

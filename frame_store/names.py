@@ -14,8 +14,11 @@ INDEX_NAME: Final = "index.npy"
 TAR_SHARD_FOLDER: Final = "shards"
 ZARR_FOLDER: Final = "frames.zarr"
 
+COLUMNS_NAME: Final = "columns.json"
+
 _FINGERPRINT_DIGITS: Final = 16
 _GENERATION_FOLDER: Final = re.compile(rf"gen-[0-9a-f]{{{_FINGERPRINT_DIGITS}}}")
+_COLUMNS_FOLDER: Final = re.compile(rf"columns-[0-9a-f]{{{_FINGERPRINT_DIGITS}}}")
 _MANIFEST: Final = re.compile(r"manifest-([0-9]{4,9})\.json")
 
 Container = Literal["wds", "zarr"]
@@ -69,6 +72,20 @@ def generation_folder(fingerprint: str) -> str:
 def is_generation_folder(name: str) -> bool:
     """Whether a name is that of a generation's folder."""
     return _GENERATION_FOLDER.fullmatch(name) is not None
+
+
+def columns_folder(digest: str) -> str:
+    """Name of a folder of columns, inside the cache; `digest` is the SHA-256 of its `columns.json`.
+
+    >>> columns_folder("0123456789abcdef" * 4)
+    'columns-0123456789abcdef'
+    """
+    return f"columns-{digest[:_FINGERPRINT_DIGITS]}"
+
+
+def is_columns_folder(name: str) -> bool:
+    """Whether a name is that of a folder of columns."""
+    return _COLUMNS_FOLDER.fullmatch(name) is not None
 
 
 def frame_key(frame_id: int) -> str:

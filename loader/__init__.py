@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         exercise_augmentation,
     )
     from loader.batches import FrameBatch
+    from loader.columns import join_columns
     from loader.frame_loader import FrameLoader
     from loader.torch_loader import (
         FrameBatchSampler,
@@ -57,6 +58,7 @@ __all__ = [
     "epoch_order",
     "exercise_augmentation",
     "frame_batch_collate",
+    "join_columns",
     "make_dataloader",
     "rank_and_world_size",
     "webdataset_batches",
@@ -74,6 +76,7 @@ __getattr__ = lazy_names(
             "exercise_augmentation",
         ],
         "loader.batches": ["FrameBatch"],
+        "loader.columns": ["join_columns"],
         "loader.frame_loader": ["FrameLoader"],
         "loader.torch_loader": [
             "FrameBatchSampler",

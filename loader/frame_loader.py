@@ -10,6 +10,7 @@ from typing import Any, Unpack
 
 import torch
 
+from frame_store.columns import Columns
 from frame_store.protocol import DecodesInGroups, DecodesOnDevice, FrameStore, PrefetchingStore
 from frame_store.shared import check_cuda_usable_here, flag, num_usable_cpus, whole_number
 from frame_store.views import base_of
@@ -24,6 +25,7 @@ from loader.batches import (
     closed_at_end,
     closed_at_exit,
 )
+from loader.columns import ColumnChoice, check_column_offsets, chosen_columns
 from loader.errors import SamplingError
 from loader.gpu import (
     CudaStreams,
@@ -78,6 +80,7 @@ class FrameLoader:
         jpeg_decode: JpegDecode = "cpu",
         pin_memory: bool | None = None,
         augment: Augment | None = None,
+        columns: ColumnChoice = None,
         lookahead: int = 0,
         lookahead_bytes: int = DEFAULT_LOOKAHEAD_BYTES,
         **options: Unpack[BatchOptions],
@@ -108,6 +111,10 @@ class FrameLoader:
                 the same device whose first dimension is B. Several threads call it at once. Its randomness is its own,
                 usually torch's global generator, so seed and epoch do not repeat it (AUGMENTATION.md, section 5). Its
                 errors are raised in the place of its batch. None leaves the frames as they are.
+            columns: names of columns of the store (`()` for none), or what `join_columns` gave. None takes all that the
+                store has. The threads that read gather them into `batch.columns`, in page-locked memory where frames
+                are, and a GPU gets them in the copy of the ids. Texts are codes, int32, into
+                `loader.columns["task"].strings`.
             lookahead: for videos decoded live on the CPU: number of batches known beyond the one that is due. Each
                 group of pictures is decoded once for all of them. The order of frames stays the same.
             lookahead_bytes: memory for frames that are decoded before they are due, in addition to the batches.
@@ -129,7 +136,9 @@ class FrameLoader:
         """
         self._store = store = opened_store(store)
         self._base = base = base_of(store)
-        self._epochs = plan_windows("FrameLoader", store, options)
+        self._columns = chosen_columns(store, columns)
+        self._epochs = plan_windows("FrameLoader", store, options, columns=self._columns)
+        check_column_offsets(self._columns, self._epochs.windows.spec)
         self._plan, self._cursor = self._epochs.plan, self._epochs.cursor
         self._device = chosen_device(device, store)
         self._decode_jpegs = chosen_jpeg_decoder(jpeg_decode, store, self._device)
@@ -171,6 +180,11 @@ class FrameLoader:
     def store(self) -> FrameStore:
         """The store that this loader reads."""
         return self._store
+
+    @property
+    def columns(self) -> Columns:
+        """The columns that batches have, by name."""
+        return self._columns
 
     def __len__(self) -> int:
         """Batches of this rank in an epoch, the same in every epoch; `repr` explains the number."""
@@ -288,6 +302,7 @@ class FrameLoader:
                     streams=CudaStreams(self._device),
                     augment=self._augment,
                     decode_jpegs=self._decode_jpegs,
+                    columns=self._columns,
                 )
             return self._readers[self._device]
         pin_memory = self._pin_memory
@@ -300,6 +315,7 @@ class FrameLoader:
                 frames_per_batch=self._epochs.frames_per_batch,
                 num_spare=self._read_ahead + 2,
                 pin_memory=pin_memory,
+                columns=self._columns,
             )
         return self._readers[pin_memory]
 

@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 import click
 
 from cache_builder.build import estimate_build, report_text, run_build
+from cache_builder.cli.column_flags import ColumnsRequest, column_flags
 from cache_builder.cli.estimate_text import estimate_text
 from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, OneLineCommand, PathName, exit_codes, say
 from cache_builder.cli.shown_progress import ShownProgress, shown_progress
+from cache_builder.columns import report_lines
 from cache_builder.errors import ConfigError
 from cache_builder.setting_names import SettingError, as_flag, as_key_of
 from cache_builder.settings import (
@@ -25,6 +27,7 @@ from cache_builder.settings import (
 )
 from cache_builder.sources import Sources, default_output
 from frame_store import __version__
+from frame_store.tables import Missing
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -86,6 +89,7 @@ def _setting_flags(command: Command) -> Command:
     "--limit", metavar="N", type=click.IntRange(min=1), help="Take the first N of these videos alone."
 )
 @_setting_flags
+@column_flags
 @click.option(
     "--config",
     type=PathName(path_type=Path),
@@ -107,6 +111,9 @@ def cache_build(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     limit: int | None,
+    columns: tuple[Path, ...],
+    columns_missing: Missing | None,
+    columns_tolerance: float | None,
     config: Path | None,
     dry_run: bool,
     overwrite: bool,
@@ -119,21 +126,66 @@ def cache_build(
     finished one is left untouched.
     """
     with exit_codes() as codes, shown_progress() as progress:
-        chosen = _sources([*sources, *videos], include=include, exclude=exclude, limit=limit)
+        request = ColumnsRequest.of(
+            columns, missing=columns_missing, tolerance_seconds=columns_tolerance
+        )  # before anything is decoded
         settings = BuildSettings(**flags)
+        if request is not None and not (sources or videos):
+            of_a_build = {
+                "include": include,
+                "exclude": exclude,
+                "limit": limit,
+                "config": config,
+                "dry-run": dry_run,
+                "overwrite": overwrite,
+            }
+            others = [name for name, value in of_a_build.items() if value]
+            _add_columns(request, out, settings, others=others, progress=progress)
+            return
+        chosen = _sources([*sources, *videos], include=include, exclude=exclude, limit=limit)
         if config is not None:
             of_file = read_settings(config)
             codes.spell = as_key_of(config, of_file.given().keys() - settings.given().keys(), else_as=as_flag)
             settings = of_file.overridden_by(settings)
         output = out if out is not None else default_output(chosen)
+        build_config, options = resolve(settings)
         if dry_run:
-            _estimate(chosen, output, *resolve(settings), progress=progress)
+            _estimate(chosen, output, build_config, options, progress=progress)
             return
-        report = run_build(chosen, output, *resolve(settings), overwrite=overwrite, progress=progress)
+        report = run_build(chosen, output, build_config, options, overwrite=overwrite, progress=progress)
+        lines = [report_text(report)]
+        is_whole = not report.not_whole
+        if request is not None:
+            added = request.add_to_built(output, on_error=options.on_error, progress=progress)
+            lines += report_lines(added)
+            is_whole = is_whole and not added.problems
         progress.close()
-        say(report_text(report))
-        if report.not_whole:
+        say("\n".join(lines))
+        if not is_whole:
             sys.exit(EXIT_NOT_WHOLE)
+
+
+def _add_columns(
+    request: ColumnsRequest,
+    out: Path | None,
+    settings: BuildSettings,
+    *,
+    others: Sequence[str],
+    progress: ShownProgress,
+) -> None:
+    """Columns for a complete cache, without its videos. `others` has flags that were given and need videos."""
+    if out is None:
+        raise ConfigError("{--columns} without videos is for a complete cache: give its path as {--out}")
+    needless = [name.replace("_", "-") for name in sorted(settings.given().keys() - {"on_error"})] + [*others]
+    if needless:
+        raise ConfigError(
+            f"{{--{needless[0]}}} is for a build: give the videos, too, or {{--columns}} and {{--out}} alone"
+        )
+    report = request.add_to(out, on_error=settings.on_error or "fail", progress=progress)
+    progress.close()
+    say("\n".join(report_lines(report)))
+    if report.problems:
+        sys.exit(EXIT_NOT_WHOLE)
 
 
 def _estimate(

@@ -10,8 +10,10 @@ import msgspec
 
 from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, OneLineCommand, PathName, exit_codes, say
 from cache_builder.cli.info_text import info_text
+from cache_builder.columns import ColumnSummary, columns_text, summaries_of
 from frame_store import __version__
-from frame_store.manifest import VideoEntry, read_tree
+from frame_store.column_files import read_columns_record
+from frame_store.manifest import CacheTree, VideoEntry, read_tree
 from frame_store.shared import counted
 
 if TYPE_CHECKING:
@@ -43,11 +45,26 @@ def cache_info(cache: Path, as_json: bool, list_videos: bool, against: tuple[Pat
         if against:
             _say_changes(entries, Sources.of(against), as_json=as_json)
         elif as_json:
-            stated = {"manifest": tree.manifest, "generation": tree.generation, "videos": entries}
+            stated = {
+                "manifest": tree.manifest,
+                "generation": tree.generation,
+                "columns": _columns(tree),
+                "videos": entries,
+            }
             say(msgspec.json.format(msgspec.json.encode(stated), indent=1).decode())
         else:
             path = printable(str(cache))
-            say(info_text(tree.generation, entries, path=path, list_videos=list_videos))
+            columns = [f"  column     {line}" for line in columns_text(_columns(tree))]
+            text = info_text(tree.generation, entries, path=path, list_videos=list_videos, columns=columns)
+            say(text)
+
+
+def _columns(tree: CacheTree) -> list[ColumnSummary]:
+    return [
+        summary
+        for entry in tree.manifest.columns
+        for summary in summaries_of(read_columns_record(tree.store_path, entry))
+    ]
 
 
 def _say_changes(entries: Sequence[VideoEntry], sources: "Sources", *, as_json: bool) -> None:

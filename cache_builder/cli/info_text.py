@@ -13,9 +13,17 @@ from frame_store.shared import chi2_of_uniform_shards, counted
 
 
 def info_text(
-    generation: Generation, videos: Sequence[VideoEntry], *, path: str, list_videos: bool = False
+    generation: Generation,
+    videos: Sequence[VideoEntry],
+    *,
+    path: str,
+    list_videos: bool = False,
+    columns: Sequence[str] = (),
 ) -> str:
-    """Several lines: what is stored, how, from which videos, and how close stored frames are to the originals."""
+    """Several lines: what is stored, how, from which videos, and how close stored frames are to the originals.
+
+    `columns` has a line for each column.
+    """
     height, width, _ = generation.frame_shape
     sizes = [shard.num_frames for shard in generation.shards]
     num_bytes = generation.num_bytes
@@ -42,6 +50,7 @@ def info_text(
             f"worst {generation.fidelity.psnr_db_worst_frame:.1f} dB"
         )
     lines += [
+        *columns,
         f"  made with  {', '.join(f'{name} {version}' for name, version in generation.library_versions.items())}",
         f"  fingerprint {generation.fingerprint}",
     ]

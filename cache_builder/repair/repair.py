@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from cache_builder.columns import columns_cannot_be_made
 from cache_builder.errors import MachineError, RepairError, VideoError, VideosNotWholeError
 from cache_builder.findings import ON_DEVICE_COUNT, SOURCE_DTYPE, DecodedVideo, UnitReceipt
 from cache_builder.folder_scan import scan_videos
@@ -47,7 +48,7 @@ from frame_store.index import FrameIndex, open_index
 from frame_store.manifest import CacheTree, FileEntry, read_tree
 from frame_store.names import GENERATION_NAME, INDEX_NAME, VIDEOS_NAME, manifest_name
 from frame_store.shared import counted, listed, user_path
-from frame_store.verify import check_file
+from frame_store.verify import check_columns, check_file
 
 
 def repair_cache(
@@ -62,9 +63,10 @@ def repair_cache(
 
     Raises:
         StoreNotFoundError: no cache exists at this path.
-        RepairError: the manifest, `generation.json`, or the table of videos without the report of the build, is
-            damaged; videos are needed and none are given; the cache was made with other versions of the libraries, or a
-            GPU decoded the needed videos; or a new file has another hash than the recorded one.
+        RepairError: columns are damaged, which no video has (all other files were made again); the manifest,
+            `generation.json`, or the table of videos without the report of the build, is damaged; videos are needed and
+            none are given; the cache was made with other versions of the libraries, or a GPU decoded the needed videos;
+            or a new file has another hash than the recorded one.
         VideosNotWholeError: needed videos are missing or have changed since the cache was made.
         InputFolderError: a source does not exist or holds no video; see `look_into`.
         ConfigError: two sources hold one file.
@@ -90,6 +92,8 @@ def repair_cache(
                     workers=workers,
                     progress=progress or NoProgress(),
                 ).run()
+            if problems := list(check_columns(tree)):
+                raise columns_cannot_be_made(tree, problems)
             return [entry.inside(tree.folder) for entry in broken]
     except OSError as error:
         raise MachineError(

@@ -8,6 +8,7 @@ CACHE.building/        everything of an unfinished build; removed when it is don
     plan/              sources.npy, source_of_frame.npy: the shard plan
     receipts/          one per finished shard
     cache/             the cache itself, in the making: gen-.../, and at last manifest-0000.json
+CACHE.columns.building/  columns in the making; removed when they are in the cache
 CACHE.scan             scan cache       CACHE.report.json  last report       CACHE.lock  held while building
 ```
 """
@@ -28,6 +29,7 @@ import msgspec
 from cache_builder.errors import ConfigError, OutputError
 from cache_builder.stages.identity import identity_differences
 from frame_store.files import write_file
+from frame_store.names import manifest_version
 from frame_store.shared import counted, listed, raise_if_out_of_files, user_path
 
 _MAX_NAME_BYTES = 255
@@ -48,6 +50,8 @@ class Workspace:
             raise OutputError(f"{output}: cannot be a cache, there is no place beside it")
         self.output = output
         self.building = output.with_name(output.name + ".building")
+        self.columns = output.with_name(output.name + ".columns.building")
+        self.made_columns = self.columns / "columns"
         self.scan_cache = output.with_name(output.name + ".scan")
         self.report = output.with_name(output.name + ".report.json")
         self.lock = output.with_name(output.name + ".lock")
@@ -62,7 +66,7 @@ class Workspace:
     @property
     def own_places(self) -> tuple[Path, ...]:
         """The output, and everything that builds put beside it."""
-        return (self.output, self.building, self.scan_cache, self.report, self.lock)
+        return (self.output, self.building, self.columns, self.scan_cache, self.report, self.lock)
 
     def require_own_files(self) -> None:
         """Refuse to replace a file that has the name of the report or scan cache, and that no build wrote.
@@ -193,6 +197,24 @@ class Workspace:
             shutil.rmtree(
                 self.building, ignore_errors=True
             )  # the identity goes last: it states whose folder this is
+
+    def clear_columns(self) -> None:
+        """Remove what a process that wrote columns left there.
+
+        Raises:
+            OutputError: something else has the name.
+        """
+        if not os.path.lexists(self.columns):
+            return
+        is_ours = self.columns.is_dir() and not self.columns.is_symlink()
+        if not is_ours or any(
+            path.name != self.made_columns.name and manifest_version(path.name) is None
+            for path in self.columns.iterdir()
+        ):
+            raise OutputError(
+                f"{self.columns}: no build put that there; move it away, or give another {{--out}}"
+            )
+        shutil.rmtree(self.columns)
 
     def _remove_temporaries(self) -> None:
         """Remove files that a killed build had not yet renamed; only the holder of the lock writes such files."""

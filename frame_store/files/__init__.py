@@ -2,10 +2,11 @@
 
 from frame_store.files.opening import OpenFile, open_inside, read_inside, require_plain_file
 from frame_store.files.page_cache import is_cached, will_need
-from frame_store.files.publishing import publish_folder, sync_path, sync_tree, write_file
+from frame_store.files.publishing import create_file, publish_folder, sync_path, sync_tree, write_file
 
 __all__ = [
     "OpenFile",
+    "create_file",
     "is_cached",
     "open_inside",
     "publish_folder",

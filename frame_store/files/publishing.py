@@ -24,6 +24,33 @@ def write_file(path: Path, data: bytes) -> None:
         raise
 
 
+def create_file(path: Path, data: bytes, *, scratch: Path) -> None:
+    """Make the file `path` appear with `data`, synced, and never replace one.
+
+    It is written as `scratch`, a path on the same file system, and then linked.
+
+    Raises:
+        FileExistsError: `path` exists.
+        OSError: disk full or failing.
+    """
+    with scratch.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(scratch, path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        # A file system without hard links: of two processes that get here at once, one replaces the other's file.
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
+        scratch.rename(path)
+    else:
+        scratch.unlink()
+    sync_path(path.parent)
+
+
 def sync_path(path: Path) -> None:
     """fsync a file's content, or a folder's entries."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -3,6 +3,7 @@
 from frame_store.manifest.generation import Generation, encode_generation, read_generation
 from frame_store.manifest.manifest import (
     CacheManifest,
+    ColumnsEntry,
     GenerationEntry,
     decode_manifest,
     encode_manifest,
@@ -31,6 +32,7 @@ __all__ = [
     "CacheManifest",
     "CacheTree",
     "ChromaSubsampling",
+    "ColumnsEntry",
     "Encoding",
     "EncodingName",
     "Fidelity",

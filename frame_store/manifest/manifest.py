@@ -17,6 +17,8 @@ from frame_store.manifest.signed_json import decode_signed, encode_signed
 from frame_store.names import (
     FORMAT_NAME,
     FORMAT_VERSION,
+    columns_folder,
+    is_columns_folder,
     is_generation_folder,
     manifest_name,
     manifest_version,
@@ -57,6 +59,23 @@ class GenerationEntry(Record, frozen=True, kw_only=True):
             )
 
 
+class ColumnsEntry(Record, frozen=True, kw_only=True):
+    """The columns of a generation."""
+
+    generation: str
+    """Folder of the generation."""
+    folder: str
+    """`columns-` and the first 16 hex digits of the digest."""
+    digest: str
+    """SHA-256, hex, of the bytes of its `columns.json`."""
+
+    def __post_init__(self) -> None:
+        """Refuse a folder that has not the name of its digest."""
+        require_sha256(f"digest of {self.folder[:100]}", self.digest)
+        if self.folder != columns_folder(self.digest):
+            raise ValueError(f"the folder must be {columns_folder(self.digest)}, found {self.folder[:100]!r}")
+
+
 class CacheManifest(Record, frozen=True, kw_only=True):
     """Which generations a version of a cache consists of. All else is in the files of the generations."""
 
@@ -67,7 +86,9 @@ class CacheManifest(Record, frozen=True, kw_only=True):
     generations: list[GenerationEntry]
     forgotten_videos: list[int]
     superseded: list[str]
-    columns: list[str]
+    """Folders of columns that earlier versions name, and this one does not."""
+    columns: list[ColumnsEntry]
+    """In the order of generations; empty without columns."""
 
     def __post_init__(self) -> None:
         """Cross-check the fields (FORMAT.md section 3.4)."""
@@ -85,9 +106,19 @@ class CacheManifest(Record, frozen=True, kw_only=True):
                 )
             next_frame += entry.num_frames
             next_video += entry.num_videos
-        for key in ("forgotten_videos", "superseded", "columns"):
-            if getattr(self, key):
-                raise ValueError(f"{key} is not empty, and this release reads none; use a newer one")
+        if self.forgotten_videos:
+            raise ValueError("forgotten_videos is not empty, and this release reads none; use a newer one")
+        generations = [entry.folder for entry in self.generations]
+        if self.columns and [entry.generation for entry in self.columns] != generations:
+            raise ValueError("columns must list every generation once, in their order, or none")
+        if len(set(self.superseded)) < len(self.superseded):
+            raise ValueError("superseded lists a folder twice")
+        in_use = {*generations, *(entry.folder for entry in self.columns)}
+        for folder in self.superseded:
+            if folder in in_use or not is_columns_folder(folder):
+                raise ValueError(
+                    f"superseded lists {folder[:100]!r}, which is no superseded folder of columns"
+                )
 
     @property
     def num_frames(self) -> int:

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.codec import crc32c, make_codec
+from frame_store.column_files import open_columns
+from frame_store.columns import Columns
 from frame_store.errors import StoreDamagedError
 from frame_store.files import is_cached, will_need
 from frame_store.frame_sequence import FrameSequence
@@ -147,6 +149,11 @@ class CacheStore(FrameSequence):
             OSError: no more files can be opened.
         """
         return self._source_files.order()
+
+    @cached_property
+    def columns(self) -> Columns:
+        """The columns of the cache; their values are mapped when they are gathered. Raises as `open_columns`."""
+        return open_columns(self.tree, num_rows=self.source_order.num_rows)
 
     @property
     def may_cross_fork(self) -> bool:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import stat
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -22,20 +22,20 @@ def has_size(root: Path, entry: FileEntry) -> bool:
         return False
 
 
-def check_file(root: Path, entry: FileEntry) -> list[str]:
-    """What is wrong with a file below `root`, by its size and hash: no line, or one.
+def check_file(root: Path, entry: FileEntry, *, recorded_in: str = GENERATION_NAME) -> list[str]:
+    """What is wrong with a file below `root`, by the size and hash in `recorded_in`: no line, or one.
 
     Raises:
         OSError: no more files can be opened.
     """
     try:
-        return differences(root, entry)
+        return differences(root, entry, recorded_in=recorded_in)
     except OSError as error:
         raise_if_out_of_files(error)
         return [f"{entry.name}: {error.strerror}"]
 
 
-def differences(root: Path, entry: FileEntry) -> list[str]:
+def differences(root: Path, entry: FileEntry, *, recorded_in: str = GENERATION_NAME) -> list[str]:
     """As `check_file`, but raises OSError for a file that is missing, a link, or cannot be read."""
     descriptor = open_inside(root, entry.name)
     num_bytes = os.fstat(descriptor.number).st_size
@@ -43,7 +43,7 @@ def differences(root: Path, entry: FileEntry) -> list[str]:
         return [f"{entry.name}: expected {counted(entry.num_bytes, 'byte')}, found {num_bytes}"]
     with os.fdopen(os.dup(descriptor.number), "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return [] if digest == entry.sha256 else [f"{entry.name}: sha256 differs from that in {GENERATION_NAME}"]
+    return [] if digest == entry.sha256 else [f"{entry.name}: sha256 differs from that in {recorded_in}"]
 
 
 class ExtraEntry(NamedTuple):
@@ -53,14 +53,17 @@ class ExtraEntry(NamedTuple):
     is_harmless: bool
 
 
-def extra_entries(tree: CacheTree) -> Iterator[ExtraEntry]:
+def extra_entries(tree: CacheTree, *, column_files: Iterable[str]) -> Iterator[ExtraEntry]:
     """Entries of the folder that no file of the cache lists, and links, which are not followed.
 
+    `column_files` has the paths of the files of its columns. Superseded folders are named, and not opened.
     A generation that no manifest names is such an entry: it is named, and not opened.
     """
-    known = _known_names(tree)
+    known = _known_names(tree, column_files)
     for name, mode in sorted(_entries_below(tree.store_path, known)):
-        if name not in known:
+        if name in tree.manifest.superseded:
+            yield ExtraEntry(f"{name}: holds columns of an earlier version of the cache", stat.S_ISDIR(mode))
+        elif name not in known:
             yield ExtraEntry(
                 f"{without_controls(name)}: is no part of the cache", _is_read_by_nobody(name, mode)
             )
@@ -68,11 +71,12 @@ def extra_entries(tree: CacheTree) -> Iterator[ExtraEntry]:
             yield ExtraEntry(f"{without_controls(name)}: is a link", is_harmless=False)
 
 
-def _known_names(tree: CacheTree) -> set[str]:
+def _known_names(tree: CacheTree, column_files: Iterable[str]) -> set[str]:
     """Paths inside the cache of every file that belongs to it, and of their folders."""
     known = {manifest_name(version) for version in range(tree.manifest.version + 1)}
     names = [GENERATION_NAME, *(entry.name for entry in [*tree.generation.files, *tree.generation.shards])]
     known |= {f"{tree.folder}/{name}" for name in names}
+    known.update(column_files)
     return known | {parent.as_posix() for name in known for parent in PurePosixPath(name).parents}
 
 

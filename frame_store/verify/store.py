@@ -14,6 +14,7 @@ from frame_store.names import INDEX_NAME, VIDEOS_NAME, manifest_name
 from frame_store.reader import CacheStore
 from frame_store.shared import counted, raise_if_out_of_files
 from frame_store.source_files import SOURCE_FILE_NAMES, find_source_problems, open_source_order
+from frame_store.verify.columns import check_columns, column_file_names
 from frame_store.verify.files import check_file, differences, extra_entries, has_size
 from frame_store.verify.frames import Sample, check_index, check_shard_frames, check_shard_layout, row_problem
 
@@ -63,7 +64,7 @@ def verify_store(path: Path, *, progress: Callable[[int], None] = lambda _: None
     generation = _CheckedGeneration(
         store, videos, None if videos is None else [video.path for video in videos]
     )
-    extra = list(extra_entries(tree))
+    extra = list(extra_entries(tree, column_files=column_file_names(tree)))
     problems = [
         *_check_older_manifests(store),
         *(
@@ -74,6 +75,9 @@ def verify_store(path: Path, *, progress: Callable[[int], None] = lambda _: None
         *(entry.line for entry in extra if not entry.is_harmless),
         *video_problems,
         *_in_folder(tree.folder, generation.file_problems()),
+        *check_columns(
+            tree, num_rows=None if videos is None else sum(video.num_frames_decoded for video in videos)
+        ),
     ]
     for shard_id, shard in enumerate(store.generation.shards):
         problems += check_file(store.path, shard.inside(tree.folder))
@@ -87,7 +91,11 @@ def verify_store(path: Path, *, progress: Callable[[int], None] = lambda _: None
         num_frames_checked=len(store),
         # The manifests and `generation.json` list the other files, and are checked by their digests.
         num_files_checked=(
-            tree.manifest.version + 2 + len(store.generation.files) + len(store.generation.shards)
+            tree.manifest.version
+            + 2
+            + len(store.generation.files)
+            + len(store.generation.shards)
+            + len(list(column_file_names(tree)))
         ),
         problems=problems,
         notes=[entry.line for entry in extra if entry.is_harmless],

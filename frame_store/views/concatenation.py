@@ -1,6 +1,7 @@
 """`concat`: several stores as one, one after the other."""
 
 import hashlib
+import warnings
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import chain
@@ -9,6 +10,7 @@ from typing import Any, Self, cast
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.columns import NO_COLUMNS, Columns, concat_columns
 from frame_store.errors import ViewError
 from frame_store.frame_sequence import FrameSequence
 from frame_store.protocol import (
@@ -41,6 +43,7 @@ def concat(stores: Sequence[FrameStore]) -> FrameStore:
 
     Raises:
         ViewError: no stores, or frames of different shapes (the message names both stores).
+        ColumnError: one column with another scope, dtype or shape in two stores.
     """
     if isinstance(stores, str) or not isinstance(stores, Sequence) or not stores:
         raise ViewError(f"concat takes a list of one or more stores, found {stores!r}")
@@ -61,6 +64,7 @@ def concat(stores: Sequence[FrameStore]) -> FrameStore:
     ):
         kind = _EncodedConcatenation
     joined = kind(bases)
+    _refuse_unlike_columns(joined)
     return _view_of_parts(joined, stores) if any(isinstance(store, View) for store in stores) else joined
 
 
@@ -124,6 +128,16 @@ class Concatenation(FrameSequence):
             source_pts=_joined_pts(orders),
         )
 
+    @cached_property
+    def columns(self) -> Columns:
+        """The columns that all parts have."""
+        return self.join_columns()[0]
+
+    def join_columns(self) -> tuple[Columns, list[str]]:
+        """The columns that all parts have, and the names of the others. Raises as `concat_columns`."""
+        columns: list[Columns] = [getattr(part, "columns", NO_COLUMNS) for part in self._parts]
+        return concat_columns(columns, fingerprint=self.fingerprint)
+
     @property
     def may_cross_fork(self) -> bool:
         """Whether all parts may."""
@@ -137,7 +151,7 @@ class Concatenation(FrameSequence):
         return f"Concatenation({frames} of {counted(len(self._parts), 'store')}: {list(self._parts)!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        made = {"videos", "source_order"}  # they are made again where they are asked for
+        made = {"videos", "source_order", "columns"}  # they are made again where they are asked for
         return {name: value for name, value in self.__dict__.items() if name not in made}
 
     def ids_of_video(self, video_id: int) -> Int64s:
@@ -270,6 +284,13 @@ class _EncodedConcatenation(Concatenation):
             for place, payload in zip(where.tolist(), part.read_encoded(own), strict=True):
                 payloads[place] = payload
         return payloads
+
+
+def _refuse_unlike_columns(joined: Concatenation) -> None:
+    _, dropped = joined.join_columns()
+    if dropped:
+        names = ", ".join(map(repr, dropped))
+        warnings.warn(f"columns that not all stores of a concat have are left out: {names}", stacklevel=3)
 
 
 def part_of_videos(store: FrameStore) -> Int64s | None:

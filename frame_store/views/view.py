@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.columns import NO_COLUMNS, Columns
 from frame_store.errors import FrameIdError
 from frame_store.frame_sequence import FrameSequence
 from frame_store.protocol import FrameIds, FrameRows, Frames, FrameStore, check_frame_ids
@@ -132,6 +133,12 @@ class View(FrameSequence):
             return None
         ids = np.concatenate([own for own, _ in _held_places(self)])
         return None if (ids == np.arange(len(ids))).all() else ids
+
+    @property
+    def columns(self) -> Columns:
+        """The columns of the base: rows and video_ids are those of the base."""
+        columns: Columns = getattr(self._base, "columns", NO_COLUMNS)
+        return columns
 
     @property
     def may_cross_fork(self) -> bool:

@@ -86,12 +86,15 @@ class FrameBatch:
         rows: npt.NDArray[Any],
         cache_ids: npt.ArrayLike | None = None,
         frame_is_pad: npt.ArrayLike | None = None,
+        columns: Mapping[str, torch.Tensor] | None = None,
+        column_is_pad: Mapping[str, torch.Tensor] | None = None,
+        columns_valid: Mapping[str, torch.Tensor] | None = None,
     ) -> "FrameBatch":
         """A batch over `frames`, uint8 (B, H, W, 3) or (B, T, H, W, 3), without copying them.
 
         `frame_ids` have shape (B,). `cache_ids` and `rows` (what `rows_of` gives for them, or any structured array with
         the fields `video_id`, `frame_in_video` and `pts_seconds`) have shape (B,) or (B, T); `cache_ids` are the
-        `frame_ids` if they are None. All but the frames are copied.
+        `frame_ids` if they are None. All but the frames and the columns are copied.
 
         Raises:
             ValueError: frames of another dtype or shape, or ids or rows of another shape.
@@ -108,6 +111,9 @@ class FrameBatch:
             frame_in_video=torch.from_numpy(np.array(rows["frame_in_video"], np.int64)),
             pts_seconds=torch.from_numpy(np.array(rows["pts_seconds"], np.float64)),
             frame_is_pad=None if frame_is_pad is None else torch.from_numpy(np.array(frame_is_pad, np.bool_)),
+            columns=columns or {},
+            column_is_pad=column_is_pad or {},
+            columns_valid=columns_valid or {},
         )
 
     def tensors(self) -> dict[str, torch.Tensor]:

@@ -3,15 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
+import numpy.typing as npt
 import torch
 
+from frame_store.columns import NO_COLUMNS, Columns
 from frame_store.protocol import FrameRows, FrameStore
 from frame_store.views import base_of, own_rows_of
 from loader.augment import Augment, Augmentation, augmented_frames
 from loader.batches.buffers import BatchBuffers
 from loader.batches.frame_batch import FrameBatch
+from loader.columns import ColumnGatherer
 from loader.windows import BatchRequest
 
 TakeOver: TypeAlias = Callable[[], None]
@@ -65,6 +68,7 @@ class CpuReader:
         frames_per_batch: int = 0,
         num_spare: int = 0,
         pin_memory: bool = False,
+        columns: Columns = NO_COLUMNS,
     ) -> None:
         """Prepare to read.
 
@@ -73,12 +77,14 @@ class CpuReader:
             augment: applied to the frames of each batch.
             frames_per_batch: batches of up to this many frames lie in memory that is used again; 0 uses fresh memory.
             num_spare: see `BatchBuffers`.
-            pin_memory: see `BatchBuffers`.
+            pin_memory: see `BatchBuffers`. Columns lie in page-locked memory, too.
+            columns: gathered into each batch; those of the base.
         """
         self._store = store
         self._base = base_of(store)
         self._augment = augment
         self._pin_memory = pin_memory
+        self._columns = ColumnGatherer(self._base, columns) if columns else None
         # When augmenting, the raw pixels stay in this process. Only the output may be copied to a GPU, so only the
         # output needs page-locked memory.
         self._pixels = BatchBuffers(
@@ -121,6 +127,7 @@ class CpuReader:
             cache_ids=request.cache_ids,
             rows=own_rows_of(self._store, rows).reshape(shape),
             frame_is_pad=request.frame_is_pad,
+            **({} if self._columns is None else self._gathered(self._columns, request, rows)),
         )
         if self._augment is None:
             return ReadBatch(batch=batch)
@@ -134,3 +141,16 @@ class CpuReader:
         )
         # Memory of a callable is not page-locked; memory that is page-locked comes back as it is.
         return ReadBatch(batch=batch.with_frames(frames.pin_memory() if self._pin_memory else frames))
+
+    def _gathered(
+        self, columns: ColumnGatherer, request: BatchRequest, rows: FrameRows
+    ) -> dict[str, dict[str, torch.Tensor]]:
+        """The fields of a `FrameBatch` with columns."""
+        return {
+            field: {name: self._as_tensor(array) for name, array in arrays.items()}
+            for field, arrays in columns.gather(request, rows).items()
+        }
+
+    def _as_tensor(self, array: npt.NDArray[Any]) -> torch.Tensor:
+        tensor = torch.from_numpy(array)
+        return tensor.pin_memory() if self._pin_memory else tensor

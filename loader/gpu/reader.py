@@ -1,16 +1,18 @@
 """Batches on a GPU: frames are uploaded or decoded on the GPU, then augmented on it. The host does not wait."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from frame_store.columns import NO_COLUMNS, Columns
 from frame_store.protocol import DecodesOnDevice, FrameRows, FrameStore, HoldsEncodedFrames
 from frame_store.views import base_of, own_rows_of
 from loader.augment import Augment, augmented_frames
 from loader.batches import FrameBatch, ReadBatch, videos_of_anchors
+from loader.columns import ColumnGatherer
 from loader.gpu.host_pack import pack, unpack
 from loader.gpu.jpeg import DecodeJpegs, stack_images
 from loader.gpu.streams import DeviceStreams
@@ -34,6 +36,7 @@ class DeviceReader:
         streams: DeviceStreams,
         augment: Augment | None,
         decode_jpegs: DecodeJpegs | None = None,
+        columns: Columns = NO_COLUMNS,
     ) -> None:
         """Prepare.
 
@@ -43,11 +46,13 @@ class DeviceReader:
             streams: the device.
             augment: applied on the device.
             decode_jpegs: decodes the JPEG of the store on the device; None decodes on the CPU.
+            columns: gathered into each batch, and uploaded with the ids in one copy; those of the base.
         """
         self._store = store
         self._base = base = base_of(store)
         self._streams = streams
         self._augment = augment
+        self._columns = ColumnGatherer(base, columns) if columns else None
         if decode_jpegs is not None:
             assert isinstance(base, HoldsEncodedFrames)  # checked when the loader was made
             self._source = _decoded_jpegs(base, streams, decode_jpegs)
@@ -81,11 +86,11 @@ class DeviceReader:
         shape = request.cache_ids.shape
         with self._streams.own_stream():
             pixels = frames().view(*shape, *self._store.frame_shape)
-            packed = pack(
-                _numbers(request, own_rows_of(self._store, rows).reshape(shape)), self._streams.host_memory
-            )
-            uploaded: dict[str, Any] = {**unpack(self._streams.upload(packed.host), packed.places)}
-            batch = FrameBatch(frames=pixels.movedim(-1, -3), **uploaded)
+            numbers = _numbers(request, own_rows_of(self._store, rows).reshape(shape))
+            gathered = {} if self._columns is None else self._columns.gather(request, rows)
+            packed = pack(numbers | _flat(gathered), self._streams.host_memory)
+            uploaded = unpack(self._streams.upload(packed.host), packed.places)
+            batch = FrameBatch(frames=pixels.movedim(-1, -3), **_nested(uploaded, gathered))
             if self._augment is not None:
                 augmented = augmented_frames(
                     self._augment, batch.frames, frame_ids=request.anchor_cache_ids, epoch=epoch
@@ -145,3 +150,27 @@ def _numbers(request: BatchRequest, rows: FrameRows) -> dict[str, npt.NDArray[An
     if request.frame_is_pad is not None:
         numbers["frame_is_pad"] = request.frame_is_pad
     return numbers
+
+
+_BETWEEN = "\0"
+"""Stands between the name of a field and that of a column, which has no such character."""
+
+
+def _flat(gathered: Mapping[str, Mapping[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArray[Any]]:
+    return {
+        f"{field}{_BETWEEN}{name}": array
+        for field, arrays in gathered.items()
+        for name, array in arrays.items()
+    }
+
+
+def _nested(tensors: Mapping[str, torch.Tensor], gathered: Mapping[str, object]) -> dict[str, Any]:
+    """Fields of a `FrameBatch`, those of columns as dicts by the name of the column."""
+    fields: dict[str, Any] = {field: {} for field in gathered}
+    for key, tensor in tensors.items():
+        field, is_column, name = key.partition(_BETWEEN)
+        if is_column:
+            fields[field][name] = tensor
+        else:
+            fields[field] = tensor
+    return fields

@@ -21,11 +21,13 @@ from typing import Any, TypeAlias, Unpack
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from frame_store.columns import Columns
 from frame_store.errors import FrameIdError
 from frame_store.protocol import FrameStore
 from frame_store.shared import counted_in_groups
 from frame_store.views import frame_ids_of
 from loader.batches import CpuReader, FrameBatch
+from loader.columns import ColumnChoice, check_column_offsets, chosen_columns
 from loader.errors import SamplingError
 from loader.sampling import WINDOW_OPTIONS, BatchOptions, Iteration, LoaderState, takes_options
 from loader.store_argument import StoreOrPath, opened_store
@@ -45,13 +47,16 @@ class FrameDataset(Dataset[dict[str, torch.Tensor]]):
     """Map-style dataset over a frame store; the item at i is the frame with id i, or the window around it."""
 
     @takes_options("FrameDataset", WINDOW_OPTIONS)
-    def __init__(self, store: StoreOrPath, **options: Unpack[BatchOptions]) -> None:
+    def __init__(
+        self, store: StoreOrPath, *, columns: ColumnChoice = None, **options: Unpack[BatchOptions]
+    ) -> None:
         """Over `store`, which is pickled to worker processes without its open files.
 
         The path of a cache is opened as `frame_store.open_store(path)` does; the store is closed with this dataset.
 
         Args:
             store: an open store, or the path of a cache.
+            columns: see `FrameLoader`.
             options: those of windows (`frame_offsets` to `clip_stride` of `BatchOptions`); give the sampler the same.
                 With `edges="whole"`, a frame without a whole window is no item: reading it raises `FrameIdError`.
 
@@ -60,9 +65,11 @@ class FrameDataset(Dataset[dict[str, torch.Tensor]]):
             StoreError: no usable cache at the path.
         """
         self._store = opened_store(store)
-        self._reader = CpuReader(self._store)
+        self._columns = chosen_columns(self._store, columns)
+        self._reader = CpuReader(self._store, columns=self._columns)
         given: dict[str, Any] = dict(options)
-        self._windows = Windows(self._store, window_spec(**given))
+        self._windows = Windows(self._store, window_spec(**given), columns=self._columns)
+        check_column_offsets(self._columns, self._windows.spec)
         is_whole = self._windows.spec.edges == "whole"
         self._anchors = anchors_with_whole_windows(self._windows).anchors if is_whole else self._store
 
@@ -70,6 +77,11 @@ class FrameDataset(Dataset[dict[str, torch.Tensor]]):
     def store(self) -> FrameStore:
         """The store that this dataset reads."""
         return self._store
+
+    @property
+    def columns(self) -> Columns:
+        """The columns that batches have, by name."""
+        return self._columns
 
     def __repr__(self) -> str:
         height, width, _ = self.store.frame_shape

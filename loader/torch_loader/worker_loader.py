@@ -7,12 +7,14 @@ from typing import Any, TypeAlias, Unpack
 
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from frame_store.columns import Columns
 from frame_store.errors import CudaForkError
 from frame_store.protocol import FrameStore
 from frame_store.shared import check_cuda_usable_here, whole_number
 from frame_store.views import cache_ids_of
 from loader.augment import Augment, augmented_frames, checked_augment
 from loader.batches import CpuReader, FrameBatch
+from loader.columns import ColumnChoice, check_column_offsets, chosen_columns
 from loader.errors import SamplingError
 from loader.frame_loader import FrameLoader
 from loader.gpu import CudaStreams, Device, DeviceStreams, chosen_device
@@ -33,6 +35,7 @@ def make_dataloader(
     device: Device | None = "cpu",
     multiprocessing_context: StartMethod | None = None,
     augment: Augment | None = None,
+    columns: ColumnChoice = None,
     **options: Unpack[BatchOptions],
 ) -> "FrameLoader | WorkerLoader":
     """Batches of `store` on `device`, from threads or from worker processes: the same batches in the same order.
@@ -51,6 +54,8 @@ def make_dataloader(
         augment: see `FrameLoader`. With workers and batches on the CPU it runs in the workers. Spawned workers need a
             callable that can be pickled (not a lambda), and its randomness depends on torch's seed of each worker. With
             batches on a GPU it runs in the process that iterates, after the upload.
+        columns: see `FrameLoader`. Workers map the files of a cache's columns themselves; spawned ones get a copy of
+            columns that were joined.
         options: see `BatchOptions`. `FrameLoader` has more options of its own: make it directly to look ahead, or to
             have a GPU decode JPEG.
 
@@ -68,11 +73,17 @@ def make_dataloader(
             raise SamplingError(
                 f"multiprocessing_context={multiprocessing_context!r} is for worker processes, and num_workers is 0"
             )
-        return FrameLoader(store, device=device, augment=augment, **options)
+        return FrameLoader(store, device=device, augment=augment, columns=columns, **options)
     store = opened_store(store)
     context = worker_context(store, multiprocessing_context)
     return WorkerLoader(
-        store, num_workers=num_workers, device=device, context=context, augment=augment, **options
+        store,
+        num_workers=num_workers,
+        device=device,
+        context=context,
+        augment=augment,
+        columns=columns,
+        **options,
     )
 
 
@@ -117,17 +128,24 @@ class WorkerLoader:
         device: Device | None,
         context: StartMethod | None,
         augment: Augment | None = None,
+        columns: ColumnChoice = None,
         **options: Unpack[BatchOptions],
     ) -> None:
         """See `make_dataloader`; starts nothing."""
         self._device = chosen_device(device, store)
-        epochs = plan_windows("make_dataloader", store, options)
+        self._columns = chosen_columns(store, columns)
+        epochs = plan_windows("make_dataloader", store, options, columns=self._columns)
+        check_column_offsets(self._columns, epochs.windows.spec)
         self._epochs, self._plan, self._cursor = epochs, epochs.plan, epochs.cursor
         self._places = _PlannedBatches(epochs)
         augment = checked_augment(augment)
         self._augment_on_device = augment if self._device.type == "cuda" else None
         self._batches: DataLoader[FrameBatch] = DataLoader(
-            _BatchDataset(epochs.windows, augment=None if self._device.type == "cuda" else augment),
+            _BatchDataset(
+                epochs.windows,
+                augment=None if self._device.type == "cuda" else augment,
+                columns=self._columns,
+            ),
             batch_sampler=self._places,  # type: ignore[arg-type]  # a batch's ids come with its epoch
             collate_fn=frame_batch_collate,  # type: ignore[arg-type]  # `__getitems__` gives a batch, not a list
             num_workers=num_workers,
@@ -146,6 +164,11 @@ class WorkerLoader:
     def store(self) -> FrameStore:
         """The store that the workers read."""
         return self._store
+
+    @property
+    def columns(self) -> Columns:
+        """The columns that batches have, by name."""
+        return self._columns
 
     def __len__(self) -> int:
         """Batches in an epoch, for this rank."""
@@ -226,9 +249,9 @@ class _PlannedBatches(Sampler[tuple[int, BatchIds]]):
 class _BatchDataset(Dataset[FrameBatch]):
     """Reads and augments the batches of `_PlannedBatches`."""
 
-    def __init__(self, windows: Windows, *, augment: Augment | None) -> None:
+    def __init__(self, windows: Windows, *, augment: Augment | None, columns: Columns) -> None:
         self._windows = windows
-        self._reader = CpuReader(windows.store, augment=augment)
+        self._reader = CpuReader(windows.store, augment=augment, columns=columns)
 
     def __getitems__(self, planned: tuple[int, BatchIds]) -> FrameBatch:
         epoch, frame_ids = planned

@@ -28,8 +28,8 @@ class BatchRequest:
     frame_is_pad: Bools | None = None
     """Which frames stand for one beyond an end of the video: shape (B, T). None without `frame_offsets`."""
     video_ids: Int64s | None = None
-    """Video of each anchor, as a row of the base's table: int64, shape (B,). None where neither windows nor columns
-    need it."""
+    """Video of each anchor, as a row of the base's table: int64, shape (B,). None without
+    windows: the rows that are read then state it."""
     anchor_rows: Int64s | None = None
     """The row of each anchor in source order, first_row[video] + frame_in_video: int64, (B,); or None."""
     column_rows: Mapping[str, Int64s] = field(default_factory=dict)

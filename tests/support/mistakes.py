@@ -143,6 +143,26 @@ _COMMANDS = (
         says=["nosuch.cache", "no such"],
     ),
     Mistake(
+        title="A table of columns with the names of other videos",
+        typed="cache-build --columns tables/other.csv --out clips.cache",
+        says=["tables/other.csv", "none of its 2 rows matches", "kitchen.mp4", "00.mp4"],
+    ),
+    Mistake(
+        title="A table that lacks the last row of a video",
+        typed="cache-build --columns tables/short.csv --out clips.cache",
+        says=["tables/short.csv", "expected a row for each of", "--on-error skip"],
+    ),
+    Mistake(
+        title="A table with an empty cell",
+        typed="cache-build --columns tables/empty.csv --out clips.cache",
+        says=["tables/empty.csv", "column 'speed'", "line 3", "the cell is empty"],
+    ),
+    Mistake(
+        title="A table of some of the videos",
+        typed="cache-build --columns tables/part.csv --out clips.cache",
+        says=["tables/part.csv", "1 of 2 videos have no row", "--columns-missing mask"],
+    ),
+    Mistake(
         title="Windows longer than every video",
         typed="cache-bias clips.cache --clip-frames 400",
         says=["longer than every video", "frames"],
@@ -204,6 +224,11 @@ _SCRIPTS = (
         says=["augment=len", "first dimension 8", "int"],
     ),
     Mistake(
+        title="A column that the cache does not have",
+        typed='from loader import FrameLoader\nFrameLoader("clips.cache", columns=["action"])',
+        says=["there is no column 'action'", "the store has no columns"],
+    ),
+    Mistake(
         title="A frame that is not there",
         typed='import frame_store\nframe_store.open_store("clips.cache").read_frames([43])',
         says=["43"],
@@ -218,13 +243,22 @@ def sandbox(folder: Path) -> None:
     from tests.support.commands import run
     from tests.support.videos.tiny_videos import simple_specs, tiny_folder, truncate_file
 
-    for name in ("clips", "broken", "notes", "share/clips"):
+    for name in ("clips", "broken", "notes", "share/clips", "tables"):
         (folder / name).mkdir(parents=True)
-    tiny_folder(folder / "clips", simple_specs(2))
+    clips = tiny_folder(folder / "clips", simple_specs(2))
     tiny_folder(folder / "broken", simple_specs(2))
     truncate_file(folder / "broken" / "01.mp4", 0.6)
     (folder / "notes" / "todo.txt").write_text("Buy milk.")
     tiny_folder(folder / "share" / "clips", simple_specs(1))
+    frames = [(spec.path.name, frame) for spec in clips.specs for frame in range(spec.num_frames)]
+    lines = [f"{name},{frame},0.5" for name, frame in frames]
+    for name, table in {
+        "other": ["video,speed", "kitchen.mp4,1", "lab.mp4,2"],
+        "short": ["video,frame,speed", *lines[:-1]],
+        "empty": ["video,speed", "00,1", "01,"],
+        "part": ["video,speed", "00,1"],
+    }.items():
+        (folder / "tables" / f"{name}.csv").write_text("\n".join(table))
     with chdir(folder):
         assert run("clips", "--size", "64", "--workers", "1").exit_code == 0
 

@@ -45,6 +45,7 @@ def test_every_truncation_is_refused():
             decode_manifest(raw[:length])
 
 
+COLUMNS = {"generation": make_entry().folder, "folder": f"columns-{SHA[:16]}", "digest": SHA}
 SECOND = as_document(make_entry(folder="gen-0123456789abcdef", first_frame=5, first_video=2))
 
 
@@ -59,8 +60,23 @@ SECOND = as_document(make_entry(folder="gen-0123456789abcdef", first_frame=5, fi
         ({"generations": []}, "there are no generations"),
         ({"generations": [as_document(make_entry())] * 2}, "a generation is listed twice"),
         ({"forgotten_videos": [3]}, "forgotten_videos is not empty, and this release reads none"),
-        ({"superseded": ["x"]}, "superseded is not empty"),
-        ({"columns": ["../x"]}, "columns is not empty"),
+        ({"superseded": ["../x"]}, "superseded lists '../x', which is no superseded folder of columns"),
+        (
+            {"superseded": [COLUMNS["folder"]], "columns": [COLUMNS]},
+            "which is no superseded folder of columns",
+        ),
+        ({"superseded": ["columns-" + "1" * 16] * 2}, "superseded lists a folder twice"),
+        ({"columns": ["../x"]}, "Expected `object`, got `str`"),
+        (
+            {"columns": [COLUMNS | {"folder": "../x"}]},
+            f"the folder must be {COLUMNS['folder']}, found '../x'",
+        ),
+        ({"columns": [COLUMNS | {"digest": "x"}]}, f"digest of {COLUMNS['folder']} must be 64 hex digits"),
+        (
+            {"columns": [COLUMNS | {"generation": "gen-" + "9" * 16}]},
+            "columns must list every generation once",
+        ),
+        ({"columns": [COLUMNS, COLUMNS]}, "columns must list every generation once"),
     ],
 )
 def test_what_format_md_rejects_is_named(changes, message):

@@ -3,14 +3,17 @@
 import json
 import sys
 
+import msgspec
 import pytest
 
 import frame_store
 from frame_store.errors import StoreDamagedError, StoreFormatError
 from frame_store.manifest import encode_videos, read_tree
+from frame_store.video_table import VideoTable
 from tests.frame_store.manifest.made_up import make_video
 from tests.support.caches.cache_edits import edit_generation, edit_videos
 from tests.support.caches.cache_mutations import resign
+from tests.support.caches.golden_stores import made_up_video
 from tests.support.caches.tree import generation_folder
 
 
@@ -167,3 +170,41 @@ def test_more_videos_than_the_table_has_are_not_allocated(cache):
     edit_generation(cache, lambda m: m.update(num_videos=10**15))
     with pytest.raises(StoreFormatError, match="num_videos is 1000000000000000, the manifest has 2"):
         frame_store.open_store(cache)
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({}, (None, None, None, None, None)),
+        (
+            {
+                "width": 640,
+                "height": 480,
+                "average_rate": [30000, 1001],
+                "end_seconds_of_packets": 2,
+                "color_transfer": "bt709",
+            },
+            (640, 480, 30000 / 1001, 2.0, "bt709"),
+        ),
+        (
+            {
+                "width": 10**400,
+                "height": "480",
+                "average_rate": [1, 0],
+                "end_seconds_of_packets": True,
+                "color_transfer": 5,
+            },
+            (None, None, None, None, None),
+        ),
+        ({"average_rate": [1, 2, 3], "width": None}, (None, None, None, None, None)),
+        ({"average_rate": ["a", []], "height": []}, (None, None, None, None, None)),
+        ({"average_rate": 25}, (None, None, None, None, None)),
+    ],
+)
+def test_odd_facts_of_a_stranger_count_as_unknown(facts, expected):
+    entry = made_up_video("v.mp4", 7, 20)
+    row = msgspec.structs.replace(entry, facts=facts, verdict="damaged", sha256="ab").row
+    assert (row.width, row.height, row.fps, row.duration_seconds, row.transfer) == expected
+    assert (row.path, row.verdict, row.sha256) == ("v.mp4", "damaged", "ab")
+    assert (row.num_frames_stored, row.num_frames_decoded) == (7, 20)
+    assert VideoTable([row])[0] == row

@@ -1,0 +1,22 @@
+"""Columns written into a complete cache: tables joined to its videos, published as a new version of the manifest."""
+
+from cache_builder.columns.add import add_columns, read_tables
+from cache_builder.columns.broken import columns_cannot_be_made
+from cache_builder.columns.report import (
+    ColumnsReport,
+    ColumnSummary,
+    columns_text,
+    report_lines,
+    summaries_of,
+)
+
+__all__ = [
+    "ColumnSummary",
+    "ColumnsReport",
+    "add_columns",
+    "columns_cannot_be_made",
+    "columns_text",
+    "read_tables",
+    "report_lines",
+    "summaries_of",
+]

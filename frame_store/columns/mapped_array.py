@@ -1,0 +1,58 @@
+"""A `.npy` file of a cache as a read-only array, mapped at its first use."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from frame_store.errors import StoreDamagedError
+from frame_store.npy import map_npy
+from frame_store.shared import raise_if_out_of_files
+
+
+class MappedArray:
+    """The file `name` of the cache at `store_path`: an array of a known dtype and shape.
+
+    It pickles as its place, so that a worker process maps the file itself.
+    """
+
+    def __init__(self, store_path: Path, name: str, *, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+        self._store_path = store_path
+        self._name = name
+        self.dtype = dtype
+        self.shape = shape
+        self._array: npt.NDArray[Any] | None = None
+        self._num_bytes = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_array": None}
+
+    @property
+    def array(self) -> npt.NDArray[Any]:
+        """The mapped array. The size of the file is checked at each access: where it was cut, the map would kill us.
+
+        Raises:
+            StoreDamagedError: the file is missing, a link, or not such an array, or was cut after it was mapped.
+            OSError: no more files can be opened.
+        """
+        path = os.path.join(self._store_path, self._name)  # noqa: PTH118 - at each access
+        try:
+            if self._array is None:
+                self._array = map_npy(
+                    self._store_path, self._name, dtype=self.dtype, shape=self.shape, section="4.2"
+                )
+                self._num_bytes = os.stat(path).st_size  # noqa: PTH116
+            if os.stat(path).st_size != self._num_bytes:  # noqa: PTH116 - pathlib would take three times as long
+                raise StoreDamagedError(f"{path}: was cut or replaced after it was opened")
+        except OSError as error:
+            raise_if_out_of_files(error)
+            raise StoreDamagedError(f"{path}: {error.strerror}; {self._remedy}") from error
+        except StoreDamagedError as error:
+            raise StoreDamagedError(f"{error}; {self._remedy}") from error
+        return self._array
+
+    @property
+    def _remedy(self) -> str:
+        return f"run cache-verify on {self._store_path}; cache-build --columns writes columns again"

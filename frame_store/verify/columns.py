@@ -1,0 +1,94 @@
+"""The columns of a cache: every hash, and what the hashes do not tell of a cache of unknown origin."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from frame_store.column_files import ColumnEntry, open_column, read_columns_record
+from frame_store.columns import Column
+from frame_store.errors import StoreError
+from frame_store.manifest import CacheTree, ColumnsEntry
+from frame_store.names import COLUMNS_NAME
+from frame_store.shared import counted
+from frame_store.verify.files import check_file
+
+_ROWS_PER_STEP: Final = 1 << 18
+
+
+def check_columns(tree: CacheTree, *, num_rows: int | None = None) -> Iterator[str]:
+    """One line for each file of the columns that is damaged or cannot be right.
+
+    `num_rows` has the decoded frames of the cache, None where they are not known.
+    """
+    for entry in tree.manifest.columns:
+        try:
+            record = read_columns_record(tree.store_path, entry)
+        except StoreError as error:
+            yield str(error).removeprefix(f"{tree.store_path}/")
+            continue
+        if (record.generation, record.num_videos) != (
+            tree.generation.fingerprint,
+            tree.generation.num_videos,
+        ):
+            yield (
+                f"{entry.folder}/{COLUMNS_NAME}: is of generation {record.generation[:16]} with "
+                f"{counted(record.num_videos, 'video')}, found in a cache of {tree.generation.fingerprint[:16]} with "
+                f"{tree.generation.num_videos}"
+            )
+            continue
+        for column in record.columns:
+            length = record.num_rows if column.scope == "frame" else record.num_videos
+            for problem in _problems(tree, entry, column, length=length):
+                yield f"{problem} (column {column.name!r})"
+
+
+def column_file_names(tree: CacheTree) -> Iterator[str]:
+    """Paths inside the cache of the files of its columns; of a damaged `columns.json`, its path alone."""
+    for entry in tree.manifest.columns:
+        yield f"{entry.folder}/{COLUMNS_NAME}"
+        try:
+            record = read_columns_record(tree.store_path, entry)
+        except StoreError:
+            continue
+        yield from (file.inside(entry.folder).name for file in record.files)
+
+
+def _problems(tree: CacheTree, entry: ColumnsEntry, column: ColumnEntry, *, length: int) -> Iterator[str]:
+    broken = [
+        problem
+        for file in column.files
+        for problem in check_file(tree.store_path, file.inside(entry.folder), recorded_in=COLUMNS_NAME)
+    ]
+    if broken:
+        # They are mapped: a page that the disk cannot read would kill the process.
+        yield from broken
+        return
+    name = column.values.inside(entry.folder).name
+    try:
+        opened = open_column(tree.store_path, entry.folder, column, length=length)
+        yield from (f"{name}: {problem}" for problem in _content_problems(opened, column))
+    except StoreError as error:
+        yield str(error).removeprefix(f"{tree.store_path}/")
+
+
+def _content_problems(opened: Column, column: ColumnEntry) -> Iterator[str]:
+    """Reads every value: a code without a text is an error of its own."""
+    num_missing = 0
+    edges = [*range(0, len(opened), _ROWS_PER_STEP), len(opened)]
+    for begin, end in pairwise(edges):
+        rows = np.arange(begin, end)
+        values, valid = opened.gather(rows), opened.gather_valid(rows)
+        num_missing += int(np.count_nonzero(~valid))
+        if (valid.view(np.uint8) > 1).any():
+            yield f"row {begin + int(np.argmax(valid.view(np.uint8) > 1))}: is neither valid nor missing"
+            return
+        if opened.dtype == np.bool_ and (values.view(np.uint8) > 1).any():
+            yield f"rows {begin} to {end - 1}: a value is neither true nor false"
+            return
+        if opened.strings is not None and ((values < 0) & valid).any():
+            yield f"row {begin + int(np.argmax((values < 0) & valid))}: is valid and has no text"
+            return
+    if num_missing != column.num_missing:
+        yield f"{counted(num_missing, 'value')} missing, {COLUMNS_NAME} has {column.num_missing}"

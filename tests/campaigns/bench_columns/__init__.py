@@ -1,0 +1,1 @@
+"""What columns cost: `python -m tests.campaigns.bench_columns`."""
