@@ -89,6 +89,29 @@ def test_windows_of_a_live_store_are_those_of_the_cache_also_with_look_ahead(fol
     assert torch.equal(expected[1], stored[expected[0]])
 
 
+@pytest.mark.parametrize("stride", [1, 3])
+def test_offsets_in_seconds_find_the_frames_of_a_built_cache(folder, tmp_path, stride):
+    """A cache knows the times of all decoded frames, also of those that it does not store."""
+    flags = ["--size", "32", "--stride", str(stride)]
+    assert run("--videos", folder, "--out", tmp_path / "cache", *flags).exit_code == 0
+    store = frame_store.open_store(tmp_path / "cache")
+    steps = (-6, 0, 6)
+    by_time = FrameLoader(store, frame_offsets_seconds=[step / FPS for step in steps], batch_size=16, seed=2)
+    by_number = FrameLoader(store, frame_offsets=[step // stride for step in steps], batch_size=16, seed=2)
+    for found, want in zip(by_time, by_number, strict=True):
+        assert torch.equal(found.cache_ids, want.cache_ids)
+        assert torch.equal(found.frame_is_pad, want.frame_is_pad)
+        assert found.frame_is_pad.any() and not found.frame_is_pad.all()
+    whole = FrameLoader(
+        store, frame_offsets_seconds=[0, 6 / FPS], edges="whole", batch_size=4, remainder="uneven"
+    )
+    shown = torch.cat([batch.pts_seconds for batch in whole])
+    assert torch.allclose(
+        shown.diff(dim=1), torch.full((len(shown), 1), 6 / FPS, dtype=torch.float64), atol=2e-3
+    )
+    assert len(shown) == sum(len(range(0, length - 6, stride)) for length in LENGTHS)
+
+
 def test_whole_windows_of_an_fps_cache_keep_the_step_of_its_clock(tmp_path):
     """One video has 25 frames a second throughout, the other pauses for half a second."""
     regular = tiny_folder(tmp_path / "videos", simple_specs(2)[:1]).path
