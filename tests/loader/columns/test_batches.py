@@ -266,6 +266,16 @@ def test_concat_joins_columns_of_its_parts():
     assert batch.columns["weight"].tolist() == [0, 0, 2, 0, 2, 2]
 
 
+def test_a_loader_says_which_columns_a_concat_leaves_out():
+    joined = concat([store_with_columns(), DecodedStore([[0.0]], [[0]])])
+    with pytest.warns(
+        UserWarning, match="not all stores of the concat have are left out: 'action', 'weight'"
+    ):
+        loader = FrameLoader(joined, batch_size=4)
+    assert list(loader.columns) == []
+    FrameLoader(joined, batch_size=4, columns=())  # a warning would be an error
+
+
 def test_an_index_that_leads_out_of_the_columns_is_damage():
     class Damaged(WithColumns):
         def read_frames_and_rows(self, frame_ids, out=None):
