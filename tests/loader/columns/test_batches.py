@@ -289,6 +289,36 @@ def test_an_index_that_leads_out_of_the_columns_is_damage():
         list(FrameLoader(store, batch_size=3))
 
 
+def test_live_videos_take_columns_too(tmp_path):
+    from pathlib import Path
+
+    from cache_builder import open_videos
+    from tests.support.videos.tiny_videos import tiny_video
+
+    for number, name in enumerate("ab"):
+        tiny_video(tmp_path, path=Path(f"{name}.mp4"), num_frames=4, video_number=number)
+    live = open_videos(tmp_path, size=16)
+    pts = live.source_order.source_pts
+    tables = [
+        {
+            "video": ["a"] * 4 + ["b"] * 4,
+            "seconds": np.array(pts)[::-1].reshape(2, 4).ravel(),
+            "x": np.arange(8),
+        },
+        {"video": ["b", "a"] * 4, "frame": np.repeat(np.arange(4), 2), "y": np.arange(8) * 10},
+    ]
+    columns = join_columns(live, tables)
+    for lookahead in (0, 2):
+        loader = FrameLoader(live, columns=columns, batch_size=3, remainder="uneven", lookahead=lookahead)
+        for batch in loader:
+            rows = (batch.video_ids * 4 + batch.frame_in_video).tolist()
+            assert batch.columns["x"].tolist() == [columns["x"].gather([row])[0] for row in rows]
+            frames = list(zip(batch.video_ids.tolist(), batch.frame_in_video.tolist(), strict=True))
+            assert batch.columns["x"].tolist() == [4 * video + 3 - frame for video, frame in frames]
+            assert batch.columns["y"].tolist() == [20 * frame + 10 * (1 - video) for video, frame in frames]
+    live.close()
+
+
 def test_a_loader_with_columns_pickles():
     store = store_with_columns()
     loader = pickle.loads(pickle.dumps(FrameLoader(store, batch_size=3, sampling="sequential")))
