@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
@@ -124,8 +125,8 @@ def join_tables(
     """
     if missing not in {"refuse", "mask"}:
         raise ColumnError(f"missing must be 'refuse' or 'mask', found {missing!r}")
-    if tolerance_seconds is not None and not tolerance_seconds >= 0:
-        raise ColumnError(f"tolerance_seconds must be 0 or more, found {tolerance_seconds}")
+    if tolerance_seconds is not None and not (isinstance(tolerance_seconds, Real) and tolerance_seconds >= 0):
+        raise ColumnError(f"tolerance_seconds must be 0 or more, found {tolerance_seconds!r}")
     check_column_names([name for table in tables for name in table.columns], where=_sources(tables))
     names = VideoNames(target.paths)
     joined: list[JoinedColumn] = []
