@@ -144,7 +144,7 @@ AGAIN = {**VISITS, "frames_with_replacement": True}
         (NAIVE, UNEQUAL_SIZES, ASSUMED, None, "needs features"),
         (NAIVE, SIZES, ASSUMED, "assumed", None),  # equal sizes: the anchor-frame rule
         (AGAIN, SIZES, rho_of(0.5), "sampled", None),
-        (AGAIN, UNEQUAL_SIZES, rho_of(0.5), "approximate", "equal shards"),
+        (AGAIN, UNEQUAL_SIZES, rho_of(0.5), "approximate", "inside every shard"),
         (BLOCK, SIZES, ASSUMED, "approximate", "random order"),
         (BLOCK, SIZES, rho_of(0.5), "approximate", "random order"),
         (BLOCK, UNEQUAL_SIZES, ASSUMED, "approximate", "equal shards"),

@@ -208,17 +208,18 @@ def test_S57_every_slot_has_the_target_and_the_report_is_against_it(name, spec):
 
 
 @pytest.mark.parametrize("name", stores())
-@pytest.mark.parametrize("frames_per_visit", [1, 2, 3])
-def test_S58_design_effect_and_pairs_of_weighted_visits(name, frames_per_visit):
+@pytest.mark.parametrize(("num_visits", "frames_per_visit"), [(1, 1), (2, 2), (1, 3)])
+def test_S58_design_effect_and_pairs_of_weighted_visits(name, num_visits, frames_per_visit):
     store, weights = stores()[name]
     frames, target = WeightedFrames(store, weights), target_of(store, weights)
     spec = labelled(SamplingSpec(sampling="shards", frames_per_visit=frames_per_visit), frames)
-    outcomes = every_weighted_batch(store, target, spec, num_visits=1)
+    outcomes = every_weighted_batch(store, target, spec, num_visits=num_visits)
+    batch_size = num_visits * frames_per_visit
     features = np.random.default_rng(1).normal(size=(len(store), 2))
     centred = features - target @ features
     variance = target @ np.square(centred).sum(1)
-    measured = frames_per_visit * outcomes.variance(features) / variance
-    law = sampling_law(store.shard_sizes, spec, batch_size=frames_per_visit, frames=frames)
+    measured = batch_size * outcomes.variance(features) / variance
+    law = sampling_law(store.shard_sizes, spec, batch_size=batch_size, frames=frames)
     report = make_report(law, spec, store.shard_sizes, rho=None, features=features, target=target)
     assert (report.basis, report.bias_of_proxy) == ("exact", 0)
     assert_equal(report.design_effect, measured)
@@ -233,7 +234,7 @@ def test_S58_design_effect_and_pairs_of_weighted_visits(name, frames_per_visit):
         pairs = np.zeros((len(store), len(store)))
         for chance, ids in zip(outcomes.probability, outcomes.frame_ids, strict=True):
             for one, other in itertools.permutations(ids.tolist(), 2):
-                pairs[one, other] += chance / (frames_per_visit * (frames_per_visit - 1))
+                pairs[one, other] += chance / (batch_size * (batch_size - 1))
         independent = np.outer(target, target)
         held = independent > 0
         expected = (pairs[held] ** 2 / independent[held]).sum() - 1
