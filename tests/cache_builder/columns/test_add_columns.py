@@ -139,12 +139,12 @@ def test_rows_by_time_fit_pts_of_frames_that_are_not_stored(cache):
 def test_missing_rows_are_masked_on_request(cache):
     table = {"video": ["a"], "task": ["push"]}
     with pytest.raises(
-        ColumnsError, match=r"1 of 2 videos have no row: 'b/c.mp4'; columns_missing='mask' leaves"
+        ColumnsError, match=r"1 of 2 videos has no row: 'b/c.mp4'; columns_missing='mask' leaves"
     ):
         add_columns(cache, table)
     assert read_manifest(cache).version == 0
     report = add_columns(cache, table, missing="mask")
-    assert report.notes == ["the dict: 1 of 2 videos have no row: 'b/c.mp4'"]
+    assert report.notes == ["the dict: 1 of 2 videos has no row: 'b/c.mp4'"]
     assert [column.num_missing for column in report.columns] == [1]
     column = open_store(cache).columns["task"]
     assert column.gather_valid([0, 1]).tolist() == [True, False]
