@@ -197,8 +197,9 @@ def _view_of_videos(view: View, rows: Int64s) -> View:
     """The frames of the videos in some rows of the view's table."""
     counts = view.frames_of_video[rows]
     if not counts.sum():
+        empty = f"{counted(len(rows), 'video')} without a frame" if len(rows) else "no video"
         raise ViewError(
-            f"no frame is chosen: {counted(len(rows), 'video')} of {len(view.video_ids)} with no frame in the store"
+            f"no frame is chosen: videos= names {empty}, of {counted(len(view.video_ids), 'video')}"
         )
     base, video_ids = view.base, view.video_ids[rows]
     chosen = _frames_of_videos(base, video_ids)

@@ -15,7 +15,7 @@ from frame_store.errors import FrameIdError, ViewError
 from frame_store.frame_sequence import FrameSequence
 from frame_store.protocol import FrameIds, FrameRows, Frames, FrameStore, check_frame_ids
 from frame_store.shared import counted_in_groups
-from frame_store.source_order import Int64s, SourceOrder
+from frame_store.source_order import Int64s, PtsOfRows, SourceOrder
 from frame_store.video_table import VideoTable
 from frame_store.views.selection import NOT_SELECTED, Selection, digest_of
 
@@ -321,10 +321,10 @@ def _blocks(first: Int64s, end: Int64s) -> Iterator[slice]:
         yield slice(start, stop)
 
 
-def _cut_out(values: npt.NDArray[Any], first: Int64s, end: Int64s) -> npt.NDArray[Any]:
+def _cut_out(values: PtsOfRows, first: Int64s, end: Int64s) -> npt.NDArray[np.float64]:
     """The values of all ranges; no copy where the ranges are one stretch."""
     if not len(first):
-        return values[:0]
+        return np.zeros(0)
     if (first[1:] == end[:-1]).all():
-        return values[first[0] : end[-1]]
+        return np.asarray(values[first[0] : end[-1]])
     return np.concatenate([values[start:stop] for start, stop in zip(first, end, strict=True)])

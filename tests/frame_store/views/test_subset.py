@@ -227,5 +227,7 @@ def test_videos_without_frames_make_no_view():
 
     base = WithUnreadable([7, 7])
     assert select(base, videos=[1, 2]).video_ids.tolist() == [1, 2]
-    with pytest.raises(ViewError, match="no frame is chosen: 1 video of 3 with no frame in the store"):
+    with pytest.raises(
+        ViewError, match="no frame is chosen: videos= names 1 video without a frame, of 3 videos"
+    ):
         select(base, videos=[2])
