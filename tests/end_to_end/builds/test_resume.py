@@ -13,6 +13,7 @@ from unittest.mock import patch
 import psutil
 import pytest
 
+from cache_builder.cli import cache_verify
 from cache_builder.cli.exit_status import (
     EXIT_INTERRUPTED,
     EXIT_MACHINE_FAILED,
@@ -255,6 +256,18 @@ def test_frames_of_an_interrupted_run_count_for_no_speed(tmp_path):
     assert "frames/s" not in resumed
     fresh = run_here(*asked, "--seed", "1", "--overwrite").stdout
     assert "13 frames decoded in " in fresh and "frames/s" in fresh
+
+
+def test_what_begins_anew_promises_no_resuming(tmp_path):
+    videos = tiny_folder(tmp_path / "videos", simple_specs(1, num_frames=3)).path
+    cache = tmp_path / "cache"
+    with patch("cache_builder.cli.build_command.estimate_build", side_effect=KeyboardInterrupt):
+        ended = run_here(videos, "--out", cache, "--dry-run")
+    assert (ended.exit_code, ended.stderr) == (EXIT_INTERRUPTED, "interrupted\n")
+    assert run_here(videos, "--out", cache, "--size", "32", "--workers", "1").exit_code == 0
+    with patch("cache_builder.cli.verify_command.verify_store", side_effect=KeyboardInterrupt):
+        ended = run_here(cache, command=cache_verify)
+    assert (ended.exit_code, ended.stderr.splitlines()[-1]) == (EXIT_INTERRUPTED, "interrupted")
 
 
 def test_what_stopped_at_a_damaged_video_goes_on_with_skip(tmp_path):
