@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.columns import NO_COLUMNS, Columns
-from frame_store.errors import FrameIdError
+from frame_store.errors import FrameIdError, ViewError
 from frame_store.frame_sequence import FrameSequence
 from frame_store.protocol import FrameIds, FrameRows, Frames, FrameStore, check_frame_ids
 from frame_store.shared import counted_in_groups
@@ -202,6 +202,18 @@ class View(FrameSequence):
 
     def _checked(self, frame_ids: FrameIds) -> Int64s:
         return self._selection.ids_at(check_frame_ids(frame_ids, num_frames=len(self)))
+
+
+def check_is_store(store: object, *, taker: str) -> None:
+    """Refuse what is no open store, such as the path of a cache.
+
+    Raises:
+        ViewError: `taker`, the name of a function, was given something else.
+    """
+    if not isinstance(store, FrameStore):
+        raise ViewError(
+            f"{taker} takes an open store, such as frame_store.open_store(path) gives, found {store!r}"
+        )
 
 
 def base_of(store: FrameStore) -> FrameStore:

@@ -186,6 +186,9 @@ def test_frames_by_bools_and_in_any_order():
             ViewError,
             "takes rows of the table, bools, paths, patterns or a function; found float64",
         ),
+        ({"videos": 3}, ViewError, "takes a list of rows of the table, .* or a function; found 3"),
+        ({"videos": {1, 2}}, ViewError, r"takes a list of rows of the table, .* found \{1, 2\}"),
+        ({"videos": iter([1])}, ViewError, "takes a list of rows of the table, .* found <list_iterator"),
         ({"videos": [True] * 4}, ViewError, r"one for each of 5 videos, found shape \(4,\)"),
         (
             {"videos": "a/lefty.mp4"},
@@ -199,6 +202,11 @@ def test_frames_by_bools_and_in_any_order():
 def test_bad_input_is_refused_with_what_was_expected(options, error, text):
     with pytest.raises(error, match=text):
         select(PathsStore(PATHS), **options)
+
+
+def test_a_path_is_no_store():
+    with pytest.raises(ViewError, match=r"select takes an open store, such as .* gives, found 'a\.cache'"):
+        select("a.cache", videos=[0])
 
 
 def test_videos_without_frames_make_no_view():
