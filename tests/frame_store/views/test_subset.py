@@ -170,7 +170,7 @@ def test_frames_by_bools_and_in_any_order():
     ("options", "error", "text"),
     [
         ({}, ViewError, "select takes videos=, ids= or both"),
-        ({"videos": []}, ViewError, "no frame is chosen: 0 videos"),
+        ({"videos": []}, ViewError, "no frame is chosen: videos= names no video, of"),
         ({"ids": []}, ViewError, "no frame is chosen: ids= is empty, of 5 frames"),
         ({"ids": [False] * 5}, ViewError, "no frame is chosen: ids= is empty, of 5 frames"),
         ({"ids": [1, 2, 1]}, ViewError, "frame 1 is given twice, and a view has a frame once; weights="),
@@ -196,7 +196,7 @@ def test_frames_by_bools_and_in_any_order():
             "no video has the path 'a/lefty.mp4'; the nearest paths are 'a/left.mp4', 'b/left.mp4', 'a/right.mp4'",
         ),
         ({"videos": "*.avi"}, ViewError, r"no video matches '\*.avi'; the nearest paths are"),
-        ({"videos": lambda _: False}, ViewError, "no frame is chosen: 0 videos"),
+        ({"videos": lambda _: False}, ViewError, "no frame is chosen: videos= names no video, of"),
     ],
 )
 def test_bad_input_is_refused_with_what_was_expected(options, error, text):

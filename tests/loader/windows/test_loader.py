@@ -56,7 +56,7 @@ def assert_is_as_expected(batch, store, view_ids=None, **offsets):
     assert spelt_frame_ids(batch.frames.flatten(0, 1)).tolist() == batch.cache_ids.flatten().tolist()
 
 
-@pytest.mark.filterwarnings("ignore:1 shard has fewer frames in the view")
+@pytest.mark.filterwarnings("ignore:1 shard has fewer frames to draw")
 @pytest.mark.parametrize("options", SAMPLINGS, ids=lambda options: options["sampling"])
 @pytest.mark.parametrize(
     "offsets",
