@@ -1,9 +1,9 @@
 """Train a model on clips: the model predicts whether a clip runs forward or backward, which takes no labels.
 
-    cache-build videos/ --layout video --out videos.cache
+    cache-build videos/
     python examples/train_clips.py videos.cache --clip-frames 8 --clip-stride 2
 
-Clips take a cache whose frames lie video by video (`--layout video`), or the videos themselves (`open_videos`).
+Clips come from any cache; `cache-build --layout video` keeps the frames of a clip side by side on the disk.
 A clip is T frames of one video, always exactly `--clip-stride` stored frames apart; a batch has shape (B, T, 3, H, W).
 """
 

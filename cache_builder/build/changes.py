@@ -1,4 +1,4 @@
-"""How a folder of videos differs from the folder that a cache was made from."""
+"""How videos differ from those that a cache was made from."""
 
 import os
 import stat
@@ -17,6 +17,7 @@ def changes_since(entries: Sequence[VideoEntry], videos: Path | Sources) -> list
 
     Files are read and hashed; nothing is decoded.
     A video that was unreadable when the cache was made has no hash in it, and counts as unchanged while it exists.
+    The same videos in another order are one difference more, because the order is part of a cache's identity.
 
     Raises:
         InputFolderError: a source does not exist or holds no video; see `look_into`.
@@ -32,7 +33,10 @@ def changes_since(entries: Sequence[VideoEntry], videos: Path | Sources) -> list
         now[video.relative_path] = (
             _digest(video, expected_bytes=entry.num_bytes) if entry is not None and is_hashed else None
         )
-    return list_changes({path: video.sha256 for path, video in then.items()}, now)
+    changes = list_changes({path: video.sha256 for path, video in then.items()}, now)
+    if now.keys() == then.keys() and [*now] != [*then]:
+        changes.append("the videos come in another order in the cache")
+    return changes
 
 
 def _digest(video: SourceVideo, *, expected_bytes: int | None) -> str:

@@ -12,9 +12,10 @@ from cache_builder.cli.column_flags import ColumnsRequest, column_flags
 from cache_builder.cli.estimate_text import estimate_text
 from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, OneLineCommand, PathName, exit_codes, say
 from cache_builder.cli.shown_progress import ShownProgress, shown_progress
+from cache_builder.cli.source_flags import ChosenVideos, source_flags
 from cache_builder.columns import report_lines
 from cache_builder.errors import ConfigError
-from cache_builder.setting_names import SettingError, as_flag, as_key_of
+from cache_builder.setting_names import as_flag, as_key_of
 from cache_builder.settings import (
     SETTINGS,
     BuildConfig,
@@ -76,18 +77,7 @@ def _setting_flags(command: Command) -> Command:
     type=PathName(path_type=Path),
     help="Where the cache goes; several sources need it.  [default: SOURCE.cache]",
 )
-@click.option(
-    "--include",
-    metavar="GLOB",
-    multiple=True,
-    help="Take the videos alone whose paths match, such as 'day1/*.mp4' or '**/cam0/*'; may be given again.",
-)
-@click.option(
-    "--exclude", metavar="GLOB", multiple=True, help="Leave out videos whose paths match; may be given again."
-)
-@click.option(
-    "--limit", metavar="N", type=click.IntRange(min=1), help="Take the first N of these videos alone."
-)
+@source_flags
 @_setting_flags
 @column_flags
 @click.option(
@@ -130,19 +120,17 @@ def cache_build(
             columns, missing=columns_missing, tolerance_seconds=columns_tolerance
         )  # before anything is decoded
         settings = BuildSettings(**flags)
+        choice = ChosenVideos(include=include, exclude=exclude, limit=limit)
         if request is not None and not (sources or videos):
-            of_a_build = {
-                "include": include,
-                "exclude": exclude,
-                "limit": limit,
-                "config": config,
-                "dry-run": dry_run,
-                "overwrite": overwrite,
-            }
-            others = [name for name, value in of_a_build.items() if value]
+            of_a_build = {"config": config, "dry-run": dry_run, "overwrite": overwrite}
+            others = choice.given + [name for name, value in of_a_build.items() if value]
             _add_columns(request, out, settings, others=others, progress=progress)
             return
-        chosen = _sources([*sources, *videos], include=include, exclude=exclude, limit=limit)
+        if not sources and not videos:
+            raise ConfigError(
+                "nothing to build from: give cache-build SOURCE, a folder of videos, a video, or a list of videos"
+            )
+        chosen = choice.of([*sources, *videos])
         if config is not None:
             of_file = read_settings(config)
             codes.spell = as_key_of(config, of_file.given().keys() - settings.given().keys(), else_as=as_flag)
@@ -196,16 +184,3 @@ def _estimate(
     say(estimate_text(estimate, stops_at_problems=options.on_error == "fail"))
     if estimate.problems:
         sys.exit(EXIT_NOT_WHOLE)
-
-
-def _sources(
-    paths: Sequence[Path], *, include: Sequence[str], exclude: Sequence[str], limit: int | None
-) -> Sources:
-    if not paths:
-        raise ConfigError(
-            "nothing to build from: give cache-build SOURCE, a folder of videos, a video, or a list of videos"
-        )
-    try:
-        return Sources.of(paths, include=include, exclude=exclude, limit=limit)
-    except SettingError as error:
-        raise ConfigError(error.marked_text) from error

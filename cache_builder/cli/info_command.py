@@ -10,7 +10,9 @@ import msgspec
 
 from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, OneLineCommand, PathName, exit_codes, say
 from cache_builder.cli.info_text import info_text
+from cache_builder.cli.source_flags import ChosenVideos, source_flags
 from cache_builder.columns import ColumnSummary, columns_text, summaries_of
+from cache_builder.errors import ConfigError
 from frame_store import __version__
 from frame_store.column_files import read_columns_record
 from frame_store.manifest import CacheTree, VideoEntry, read_tree
@@ -33,17 +35,30 @@ if TYPE_CHECKING:
     multiple=True,
     type=PathName(path_type=Path),
     help="Compare with what it was built from instead: name videos that are new, changed or gone, and exit 1. "
-    "May be given again.",
+    "May be given again; --include, --exclude and --limit choose videos as they did for the build.",
 )
-def cache_info(cache: Path, as_json: bool, list_videos: bool, against: tuple[Path, ...]) -> None:
+@source_flags
+def cache_info(
+    *,
+    cache: Path,
+    as_json: bool,
+    list_videos: bool,
+    against: tuple[Path, ...],
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    limit: int | None,
+) -> None:
     """Show what a cache holds and how it was made, without reading a frame."""
     with exit_codes():
-        from cache_builder.sources import Sources, printable
+        from cache_builder.sources import printable
 
+        choice = ChosenVideos(include=include, exclude=exclude, limit=limit)
+        if choice.given and not against:
+            raise ConfigError(f"{{--{choice.given[0]}}} is for {{--against}}: give both, or none")
         tree = read_tree(cache)
         entries = tree.read_videos()
         if against:
-            _say_changes(entries, Sources.of(against), as_json=as_json)
+            _say_changes(entries, choice.of(against), as_json=as_json)
         elif as_json:
             stated = {
                 "manifest": tree.manifest,

@@ -95,7 +95,7 @@ def add_columns(
                 workspace.clear_columns()
     except OSError as error:
         raise MachineError(
-            f"{error.filename or cache}: {error.strerror or error}; the same command goes on"
+            f"{error.filename or cache}: {error.strerror or error}; the same command resumes"
         ) from error
 
 

@@ -59,7 +59,9 @@ class Sources:
         paths = [videos] if isinstance(videos, str | os.PathLike) else videos
         return cls(
             paths=tuple(user_path(path) for path in paths),
-            filter=VideoFilter(include=_patterns(include), exclude=_patterns(exclude), limit=limit),
+            filter=VideoFilter(
+                include=_patterns("include", include), exclude=_patterns("exclude", exclude), limit=limit
+            ),
         )
 
     @property
@@ -68,8 +70,11 @@ class Sources:
         return ", ".join(map(str, self.paths))
 
 
-def _patterns(texts: str | Sequence[str]) -> tuple[PathPattern, ...]:
-    return tuple(map(PathPattern, [texts] if isinstance(texts, str) else texts))
+def _patterns(name: str, texts: str | Sequence[str]) -> tuple[PathPattern, ...]:
+    try:
+        return tuple(map(PathPattern, [texts] if isinstance(texts, str) else texts))
+    except SettingError as error:
+        raise SettingError(f"{{--{name}}}: {error.marked_text}") from error
 
 
 def discover_videos(source: Path | str | Sources) -> list[SourceVideo]:

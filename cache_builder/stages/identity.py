@@ -26,15 +26,17 @@ def library_versions(decoders: DecoderChoice) -> dict[str, str]:
 def list_changes(then: Mapping[str, str | None], now: Mapping[str, str | None]) -> list[str]:
     """One line for each video that is new, gone or changed; both map relative paths to SHA-256, None if unreadable.
 
-    >>> list_changes({"a.mp4": "1", "b.mp4": "2"}, {"b.mp4": "3", "c.mp4": None})
-    ['video a.mp4: in it, but no longer in the folder', 'video b.mp4: changed since', 'video c.mp4: not in it']
+    >>> list_changes({"a.mp4": "1", "b.mp4": "2"}, {"b.mp4": "3"})
+    ['video a.mp4: in the cache, but not among the videos given', 'video b.mp4: changed since']
+    >>> list_changes({}, {"c.mp4": None})
+    ['video c.mp4: new, not in the cache']
     """
     lines = []
     for path in sorted(then.keys() | now.keys()):
         if path not in then:
-            lines.append(f"video {path}: not in it")
+            lines.append(f"video {path}: new, not in the cache")
         elif path not in now:
-            lines.append(f"video {path}: in it, but no longer in the folder")
+            lines.append(f"video {path}: in the cache, but not among the videos given")
         elif then[path] != now[path]:
             lines.append(f"video {path}: changed since")
     return lines

@@ -39,12 +39,12 @@ class ColumnPart:
         return int(self.values.shape[0])
 
     def take(self, positions: Positions) -> npt.NDArray[Any]:
-        """Values at positions that lie in [0, n)."""
-        values = np.take(_array(self.values), positions, axis=0, mode="clip")
+        """Values at positions. Raises IndexError for one of n or more."""
+        values = _array(self.values).take(positions, axis=0)
         return values if self.translation is None else self._translated(values, self.translation)
 
     def take_into(self, positions: Positions, out: npt.NDArray[Any]) -> None:
-        """As `take`, into memory of the right shape and dtype."""
+        """As `take`, for positions that lie in [0, n), into memory of the right shape and dtype."""
         if self.translation is None:
             np.take(_array(self.values), positions, axis=0, out=out, mode="clip")  # "raise" would copy twice
         else:
@@ -54,7 +54,7 @@ class ColumnPart:
         """Whether there is a value at positions that lie in [0, n)."""
         if self.valid is None:
             return np.ones(positions.shape, np.bool_)
-        valid: npt.NDArray[np.bool_] = np.take(_array(self.valid), positions, mode="clip")
+        valid: npt.NDArray[np.bool_] = _array(self.valid).take(positions)
         return valid
 
     @staticmethod
@@ -72,12 +72,17 @@ def check_codes(codes: npt.NDArray[np.int32], num_strings: int, *, what: str) ->
     Raises:
         StoreDamagedError: one has not.
     """
-    if codes.size and (codes.max() >= num_strings or codes.min() < NO_TEXT):
+    # As uint32, NO_TEXT is the largest number: one look finds every code that is right.
+    if codes.size and codes.view(np.uint32).max() >= num_strings and not _all_known(codes, num_strings):
         code = codes[(codes >= num_strings) | (codes < NO_TEXT)].reshape(-1)[0]
         raise StoreDamagedError(
             f"{what}: code {code}, and the list has {counted(num_strings, 'text')}; run cache-verify, and write the "
             "columns again with cache-build --columns"
         )
+
+
+def _all_known(codes: npt.NDArray[np.int32], num_strings: int) -> bool:
+    return bool(codes.max() < num_strings and codes.min() >= NO_TEXT)
 
 
 def _array(values: npt.NDArray[Any] | MappedArray) -> npt.NDArray[Any]:
@@ -208,8 +213,27 @@ class Column:
         else:
             for part, is_of_part, local in self._split(positions):
                 out[is_of_part] = part.take(local)
+        self._check_codes(out)
+
+    def take(self, positions: Positions) -> npt.NDArray[Any]:
+        """As `gather`, for positions of 0 or more in int64; the quickest way for a batch.
+
+        Raises:
+            IndexError: a position of len(column) or more.
+            StoreDamagedError: as `gather`.
+        """
+        if len(self.parts) == 1:
+            values = self.parts[0].take(positions)
+        else:
+            values = np.empty((*positions.shape, *self.shape), self.dtype)
+            for part, is_of_part, local in self._split(positions):
+                values[is_of_part] = part.take(local)
+        self._check_codes(values)
+        return values
+
+    def _check_codes(self, values: npt.NDArray[Any]) -> None:
         if self.strings is not None:
-            check_codes(out, len(self.strings), what=f"column {self.name!r}")
+            check_codes(values, len(self.strings), what=f"column {self.name!r}")
 
     def gather_valid(self, positions: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Whether there is a value at each position: bool of the same shape.
@@ -217,11 +241,18 @@ class Column:
         Raises:
             FrameIdError: as `gather`.
         """
-        checked = check_positions(positions, len(self), what=f"column {self.name!r}")
+        return self.take_valid(check_positions(positions, len(self), what=f"column {self.name!r}"))
+
+    def take_valid(self, positions: Positions) -> npt.NDArray[np.bool_]:
+        """As `gather_valid`, for positions of 0 or more in int64.
+
+        Raises:
+            IndexError: a position of len(column) or more.
+        """
         if len(self.parts) == 1:
-            return self.parts[0].take_valid(checked)
-        valid = np.empty(checked.shape, np.bool_)
-        for part, is_of_part, local in self._split(checked):
+            return self.parts[0].take_valid(positions)
+        valid = np.empty(positions.shape, np.bool_)
+        for part, is_of_part, local in self._split(positions):
             valid[is_of_part] = part.take_valid(local)
         return valid
 

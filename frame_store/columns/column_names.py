@@ -1,6 +1,7 @@
 """Which names a column may have, and which kinds of values."""
 
 from collections.abc import Iterable
+from math import prod
 from typing import Any, Final
 
 import numpy as np
@@ -82,10 +83,8 @@ def check_kind(dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
         raise ColumnError(
             f"values of {dtype} cannot be stored; expected booleans, whole numbers or floats of 1 to 8 bytes, or texts"
         )
-    num_values = 1
-    for side in shape:
-        num_values *= side
-    if len(shape) > MAX_DIMENSIONS or not 1 <= num_values <= MAX_VALUES_PER_ROW or min(shape, default=1) < 1:
+    has_sides = len(shape) <= MAX_DIMENSIONS and min(shape, default=1) >= 1
+    if not has_sides or prod(shape) > MAX_VALUES_PER_ROW:
         raise ColumnError(
             f"a value of shape {shape} cannot be stored; expected at most {MAX_DIMENSIONS} dimensions and 1 to "
             f"{MAX_VALUES_PER_ROW} numbers"

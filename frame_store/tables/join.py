@@ -134,12 +134,14 @@ def join_tables(
     for table in tables:
         video_ids = _video_ids(table, names)
         matched = _match(table, video_ids, target, tolerance_seconds)
-        of_table = [f"{table.source}: {problem}" for problem in matched.problems]
+        of_table = [f"{table.source}: {problem}" for problem in matched.problems.values()]
         if of_table and not skip:
-            raise UnfitVideoError(listed(f"{table.source}: rows do not fit their videos", matched.problems))
+            raise UnfitVideoError(
+                listed(f"{table.source}: rows do not fit their videos", [*matched.problems.values()])
+            )
         problems += of_table
         unmatched = _unmatched(table, matched, video_ids, target)
-        if unmatched and missing == "refuse" and not (skip and of_table):
+        if unmatched and missing == "refuse":
             raise UnmatchedRowsError("\n".join(unmatched))
         notes += unmatched
         joined += [
@@ -197,21 +199,32 @@ def _match(
 def _unmatched(
     table: Table, matched: Matched, video_ids: npt.NDArray[np.int64], target: JoinTarget
 ) -> list[str]:
-    """What has no counterpart: rows of the table, and frames or videos of the store."""
+    """What has no counterpart: rows of the table, and frames or videos of the store.
+
+    Videos whose rows do not fit them have rows, and are no part of it.
+    """
     lines = []
     rows = np.flatnonzero(matched.is_unmatched)
     if len(rows):
         shown = ", ".join(_shown_row(table, int(row), video_ids) for row in rows[:_NUM_SHOWN])
+        match = "matches" if len(rows) == 1 else "match"
         lines.append(
-            f"{table.source}: {len(rows)} of {counted(len(table), 'row')} match no "
+            f"{table.source}: {len(rows)} of {counted(len(table), 'row')} {match} no "
             f"{'frame' if matched.scope == 'frame' else 'video'}: {shown}{_more(len(rows))}"
         )
-    places = np.flatnonzero(matched.table_rows == NO_ROW)
+    is_missing = matched.table_rows == NO_ROW
+    first_row = target.source_order.first_row
+    for video_id in matched.problems:
+        is_missing[slice(*first_row[video_id : video_id + 2]) if matched.scope == "frame" else video_id] = (
+            False
+        )
+    places = np.flatnonzero(is_missing)
     if len(places):
         shown = ", ".join(_shown_place(int(place), matched.scope, target) for place in places[:_NUM_SHOWN])
         noun = "decoded frame" if matched.scope == "frame" else "video"
+        have = "has" if len(places) == 1 else "have"
         lines.append(
-            f"{table.source}: {len(places)} of {counted(len(matched.table_rows), noun)} have no row: {shown}"
+            f"{table.source}: {len(places)} of {counted(len(matched.table_rows), noun)} {have} no row: {shown}"
             f"{_more(len(places))}"
         )
     return lines

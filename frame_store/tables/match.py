@@ -30,8 +30,8 @@ class Matched:
     """Row of the table for each decoded frame, or for each video; `NO_ROW` where there is none."""
     is_unmatched: npt.NDArray[np.bool_]
     """For each row of the table, whether it belongs to nothing. False for rows of the videos in `problems`."""
-    problems: list[str]
-    """Videos whose rows do not fit, one line each: expected and found."""
+    problems: dict[int, str]
+    """Videos whose rows do not fit, by `video_id`: one line each, with what was expected and found."""
 
 
 def match_frames(
@@ -49,13 +49,13 @@ def match_frames(
     one row.
     """
     table_rows = np.full(int(first_row[-1]), NO_ROW, np.int64)
-    problems = []
+    problems = {}
     for video_id, rows in _by_video(video_ids):
         path = without_controls(paths[video_id])
         verdict, num_frames = verdicts[video_id], int(first_row[video_id + 1] - first_row[video_id])
         of_video = frames[rows]
         if verdict not in (None, "whole"):
-            problems.append(
+            problems[video_id] = (
                 f"{path}: is {verdict}, and rows by frame need a whole video: the numbers behind a lost picture would "
                 "be shifted; give 'seconds' instead of 'frame'"
             )
@@ -64,14 +64,14 @@ def match_frames(
             if is_outside.any():
                 row = int(rows[int(np.argmax(is_outside))])
                 outside = f", {table.place(row)} is for frame {frames[row]}"
-            problems.append(
+            problems[video_id] = (
                 f"{path}: expected a row for each of {counted(num_frames, 'decoded frame')}, found "
                 f"{counted(len(rows), 'row')}{outside}"
             )
         elif (counts := np.bincount(of_video, minlength=num_frames)).max(initial=0) > 1:
             twice = int(np.argmax(counts > 1))
             row = int(rows[np.flatnonzero(of_video == twice)[1]])
-            problems.append(
+            problems[video_id] = (
                 f"{path}: frame {twice} has {counts[twice]} rows, the second is {table.place(row)}"
             )
         else:
@@ -82,10 +82,10 @@ def match_frames(
 def match_videos(table: Table, video_ids: Int64s, *, paths: Sequence[str]) -> Matched:
     """Rows of which each belongs to a video."""
     table_rows = np.full(len(paths), NO_ROW, np.int64)
-    problems = []
+    problems = {}
     for video_id, rows in _by_video(video_ids):
         if len(rows) > 1:
-            problems.append(
+            problems[video_id] = (
                 f"{without_controls(paths[video_id])}: expected one row, as the table has neither 'frame' nor "
                 f"'seconds', found {len(rows)}: {table.place(int(rows[0]))}, {table.place(int(rows[1]))}"
                 f"{' ...' if len(rows) > 2 else ''}"
@@ -115,7 +115,7 @@ def match_seconds(
         frames, of_frames = nearest_one_to_one(pts, seconds[rows], tolerance_seconds=tolerance_seconds)
         table_rows[first_row[video_id] + frames] = rows[of_frames]
         is_unmatched[rows[of_frames]] = False
-    return Matched(scope="frame", table_rows=table_rows, is_unmatched=is_unmatched, problems=[])
+    return Matched(scope="frame", table_rows=table_rows, is_unmatched=is_unmatched, problems={})
 
 
 def nearest_one_to_one(

@@ -1,7 +1,6 @@
 """`concat`: several stores as one, one after the other."""
 
 import hashlib
-import warnings
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import chain
@@ -64,7 +63,7 @@ def concat(stores: Sequence[FrameStore]) -> FrameStore:
     ):
         kind = _EncodedConcatenation
     joined = kind(bases)
-    _refuse_unlike_columns(joined)
+    joined._join_columns()  # refuses columns that do not fit
     return _view_of_parts(joined, stores) if any(isinstance(store, View) for store in stores) else joined
 
 
@@ -131,10 +130,14 @@ class Concatenation(FrameSequence):
     @cached_property
     def columns(self) -> Columns:
         """The columns that all parts have."""
-        return self.join_columns()[0]
+        return self._join_columns()[0]
 
-    def join_columns(self) -> tuple[Columns, list[str]]:
-        """The columns that all parts have, and the names of the others. Raises as `concat_columns`."""
+    @property
+    def dropped_columns(self) -> list[str]:
+        """Names of columns that some parts have and others lack. They are left out; a loader says so."""
+        return self._join_columns()[1]
+
+    def _join_columns(self) -> tuple[Columns, list[str]]:
         columns: list[Columns] = [getattr(part, "columns", NO_COLUMNS) for part in self._parts]
         return concat_columns(columns, fingerprint=self.fingerprint)
 
@@ -284,13 +287,6 @@ class _EncodedConcatenation(Concatenation):
             for place, payload in zip(where.tolist(), part.read_encoded(own), strict=True):
                 payloads[place] = payload
         return payloads
-
-
-def _refuse_unlike_columns(joined: Concatenation) -> None:
-    _, dropped = joined.join_columns()
-    if dropped:
-        names = ", ".join(map(repr, dropped))
-        warnings.warn(f"columns that not all stores of a concat have are left out: {names}", stacklevel=3)
 
 
 def part_of_videos(store: FrameStore) -> Int64s | None:

@@ -6,8 +6,8 @@ from typing import TypeAlias
 from frame_store.columns import NO_COLUMNS, Columns
 from frame_store.errors import ColumnError
 from frame_store.protocol import FrameStore
-from frame_store.views import base_of
-from loader.errors import SamplingError
+from frame_store.views import Concatenation, base_of
+from loader.errors import SamplingError, warn_caller
 from loader.windows import WindowSpec
 
 ColumnChoice: TypeAlias = Columns | Iterable[str] | None
@@ -17,6 +17,8 @@ ColumnChoice: TypeAlias = Columns | Iterable[str] | None
 def chosen_columns(store: FrameStore, columns: ColumnChoice) -> Columns:
     """The columns that batches of `store` have.
 
+    Warns where `columns` is None and a `concat` leaves out columns that not all of its stores have.
+
     Raises:
         SamplingError: no such column, columns that were joined to another store, or no names.
         StoreError: the columns of the cache are damaged.
@@ -24,6 +26,9 @@ def chosen_columns(store: FrameStore, columns: ColumnChoice) -> Columns:
     base = base_of(store)
     own: Columns = getattr(base, "columns", NO_COLUMNS)
     if columns is None:
+        if isinstance(base, Concatenation) and (dropped := base.dropped_columns):
+            names = ", ".join(map(repr, dropped))
+            warn_caller(f"columns that not all stores of the concat have are left out: {names}")
         return own
     if isinstance(columns, Columns):
         if columns and columns.fingerprint != base.fingerprint:

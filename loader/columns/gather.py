@@ -12,6 +12,8 @@ from frame_store.shared import counted
 from loader.sampling.orders import Int64s
 from loader.windows import BatchRequest
 
+Arrays = dict[str, npt.NDArray[Any]]
+
 
 class ColumnGatherer:
     """Gathers the columns of batches. Threads may share it, and it pickles with the store."""
@@ -20,8 +22,16 @@ class ColumnGatherer:
         """Of the columns of `base`, a store that is no view."""
         self._base = base
         self._columns = columns
+        self._first_row: Int64s | None = None
+        self._steps = [
+            (name, column, column.scope == "video", column.may_miss_values)
+            for name, column in columns.items()
+        ]
 
-    def gather(self, request: BatchRequest, rows: FrameRows) -> dict[str, dict[str, npt.NDArray[Any]]]:
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_first_row": None}
+
+    def gather(self, request: BatchRequest, rows: FrameRows) -> dict[str, Arrays]:
         """The fields `columns`, `column_is_pad` and `columns_valid` of a `FrameBatch`, as arrays by name.
 
         Args:
@@ -31,35 +41,35 @@ class ColumnGatherer:
         Raises:
             StoreDamagedError: a file of the columns is missing or was cut, or the index leads out of the columns.
         """
+        # The copy of the pixels leaves the processor's caches cold: each step costs some three times what it costs
+        # alone, so there are few.
         videos, anchors = request.video_ids, request.anchor_rows
-        if videos is None or anchors is None:
-            # Without windows, the frames shown are the anchors.
-            videos, anchors = rows["video_id"], self._rows_of(rows)
-        self._check(videos, anchors)
-        columns: dict[str, npt.NDArray[Any]] = {}
-        valid: dict[str, npt.NDArray[Any]] = {}
-        for name, column in self._columns.items():
-            positions = videos if column.scope == "video" else request.column_rows.get(name, anchors)
-            columns[name] = np.empty((*positions.shape, *column.shape), column.dtype)
-            column.gather_checked(positions, columns[name])
-            if column.may_miss_values:
-                valid[name] = column.gather_valid(positions)
+        columns: Arrays = {}
+        valid: Arrays = {}
+        try:
+            if videos is None or anchors is None:
+                # Without windows, the frames shown are the anchors.
+                videos = rows["video_id"]
+                anchors = self._starts().take(videos) + rows["frame_in_video"]
+            for name, column, is_of_video, may_miss_values in self._steps:
+                positions = videos if is_of_video else request.column_rows.get(name, anchors)
+                columns[name] = column.take(positions)
+                if may_miss_values:
+                    valid[name] = column.take_valid(positions)
+        except IndexError as error:
+            raise StoreDamagedError(
+                f"a frame of the batch is of no row of the columns ({error}), which have "
+                f"{counted(self._columns.num_rows, 'row')} and {counted(self._columns.num_videos, 'video')}; run "
+                "cache-verify"
+            ) from error
         return {
             "columns": columns,
-            "column_is_pad": {name: np.array(is_pad) for name, is_pad in request.column_is_pad.items()},
+            "column_is_pad": {**request.column_is_pad},
             "columns_valid": valid,
         }
 
-    def _rows_of(self, rows: FrameRows) -> Int64s:
-        return self._base.source_order.rows_of(rows["video_id"], rows["frame_in_video"])
-
-    def _check(self, videos: Int64s, anchors: Int64s) -> None:
-        """Refuse what would be gathered from another place: the arrays are clipped to the columns otherwise."""
-        if anchors.size and (
-            int(anchors.max()) >= self._columns.num_rows or int(videos.max()) >= self._columns.num_videos
-        ):
-            raise StoreDamagedError(
-                f"a frame of the batch is of row {int(anchors.max())} and video {int(videos.max())}, and the columns "
-                f"have {counted(self._columns.num_rows, 'row')} and "
-                f"{counted(self._columns.num_videos, 'video')}; run cache-verify"
-            )
+    def _starts(self) -> Int64s:
+        """The row before each video, copied: asking the store costs more than all the rest."""
+        if self._first_row is None:
+            self._first_row = np.array(self._base.source_order.first_row)
+        return self._first_row

@@ -99,6 +99,7 @@ ADVICE = {
     "shuffle_seed": _SEED,
     # Our own options, given to another of our loaders
     "augment": _AUGMENT,
+    "columns": _FRAME_LOADER,
     "context": "multiprocessing_context= chooses how workers start",
     "device": _DEVICE,
     "jpeg_decode": _FRAME_LOADER,

@@ -80,7 +80,8 @@ class BatchOptions(TypedDict, total=False):
     tolerance_seconds: Annotated[float | None, None]
     """For offsets in seconds: the farthest that the nearest frame may be. A frame that is farther counts as beyond an
     end of the video. None means half the mean distance between the frames of the video. For `edges="whole"` over a
-    cache made with --fps: how much two neighbouring frames may miss the step of that clock; None means half a step."""
+    cache made with --fps: how much two neighbouring frames may miss the step of that clock; None means less than half a
+    step."""
     edges: Annotated[Edges | None, None]
     """What becomes of windows that hang over an end of their video; see `Edges`. None means `pad`, and `whole` with
     `clip_frames`."""

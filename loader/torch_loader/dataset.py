@@ -15,7 +15,7 @@ A plain `DataLoader(dataset, batch_size=128, shuffle=True)` works too: torch's d
 once more, into a dict of `frame` (B, 3, H, W) and `frame_id`, `video_id`, `frame_in_video`, `pts_seconds` (B,).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, Unpack
 
 import torch
@@ -127,7 +127,10 @@ class FrameBatchSampler(Sampler[BatchIds]):
             SamplingError: the options contradict each other or the store, or one does not exist (also a TypeError).
             StoreError: no usable cache at the path.
         """
-        epochs = plan_windows("FrameBatchSampler", opened_store(store), options)
+        # The dataset knows the columns, and refuses offsets of others.
+        offsets = [options.get(name) for name in ("column_offsets", "column_offsets_seconds")]
+        columns = [column for given in offsets if isinstance(given, Mapping) for column in given]
+        epochs = plan_windows("FrameBatchSampler", opened_store(store), options, columns=columns)
         self._epochs, self._plan, self._cursor = epochs, epochs.plan, epochs.cursor
 
     def __repr__(self) -> str:

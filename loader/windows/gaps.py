@@ -11,6 +11,7 @@ from frame_store.views import Concatenation
 from loader.sampling.orders import Int64s
 
 _PLACES_AT_ONCE: Final = 1 << 17
+_ROUNDING_SECONDS: Final = 1e-9
 
 
 class IrregularSteps(NamedTuple):
@@ -33,12 +34,13 @@ def irregular_steps(
 ) -> IrregularSteps:
     """Neighbouring stored frames of one video whose pts do not differ by the video's `clock_seconds`, (V,).
 
-    A difference of up to `tolerance` is none; None means half a step of the clock. Frames that a clock chooses from
-    frames of another rate come early or late by up to one frame of the video. Videos without a clock have no such
+    A step may miss the clock's by up to `tolerance`; None means by less than half a step. Frames that a clock chooses
+    from frames of another rate come early or late by up to one frame of the video. Videos without a clock have no such
     steps. A frame without pts makes both of its steps irregular.
     """
     order = base.source_order
-    limits = clock_seconds / 2 if tolerance is None else np.full(len(clock_seconds), tolerance)
+    less_than_half = clock_seconds / 2 - 2 * _ROUNDING_SECONDS
+    limits = less_than_half if tolerance is None else np.full(len(clock_seconds), tolerance)
     places: list[Int64s] = [np.zeros(0, np.int64)]
     videos: list[Int64s] = [np.zeros(0, np.int64)]
     for start in range(0, order.num_stored, _PLACES_AT_ONCE):
@@ -53,9 +55,6 @@ def irregular_steps(
         places.append(start + found)
         videos.append(of_step[found])
     return IrregularSteps(np.concatenate(places), np.concatenate(videos))
-
-
-_ROUNDING_SECONDS: Final = 1e-9
 
 
 def _clock_seconds(part: FrameStore) -> float:

@@ -112,9 +112,9 @@ def _without_gaps(base: FrameStore, spec: WindowSpec, runs: Runs) -> tuple[Runs,
     table = base.videos
     rows = np.unique(gaps.videos)
     named = _named([table[row].path for row in rows[:_NUM_NAMED].tolist()], len(rows))
-    are = "video has" if len(rows) == 1 else "videos have"
     return kept, (
-        f"{len(rows):,} {are} gaps in time between frames that --fps chose, and windows over one are left out: {named}"
+        f"{counted_in_groups(len(rows), 'video has', 'videos have')} gaps in time between frames that --fps chose, "
+        f"and windows over one are left out: {named}"
     )
 
 
@@ -165,8 +165,8 @@ def _short_note(store: FrameStore, rows: Int64s) -> str:
     table = store.videos
     num_frames = sum(table[row].num_frames_stored for row in rows.tolist())
     named = _named([table[row].path for row in rows[:_NUM_NAMED].tolist()], len(rows))
-    holds = "video without a whole window" if len(rows) == 1 else "videos without a whole window"
-    return f"{num_frames:,} of {counted_in_groups(len(store), 'frame')} are in {len(rows):,} {holds}: {named}"
+    without = counted_in_groups(len(rows), "video without a whole window", "videos without a whole window")
+    return f"{num_frames:,} of {counted_in_groups(len(store), 'frame')} are in {without}: {named}"
 
 
 def _named(paths: list[str], num_videos: int) -> str:

@@ -14,7 +14,17 @@ from cache_builder import api, cli
 from cache_builder.errors import ConfigError, InputFolderError, OutputError, VideosNotWholeError
 from cache_builder.settings import BuildSettings
 
-NOT_FLAGS_OF_A_CACHE = {"videos", "out", "include", "exclude", "limit", "config", "dry_run", "overwrite"}
+OF_COLUMNS = {"columns", "columns_missing", "columns_tolerance"}
+NOT_FLAGS_OF_A_CACHE = {
+    "videos",
+    "out",
+    "include",
+    "exclude",
+    "limit",
+    "config",
+    "dry_run",
+    "overwrite",
+} | OF_COLUMNS
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +186,7 @@ def test_other_mistakes(videos, tmp_path):
 
 def test_an_estimate_takes_the_same_keywords(videos, tmp_path):
     taken = inspect.signature(cache_builder.estimate_build).parameters
-    of_builds = set(inspect.signature(cache_builder.build_cache).parameters) - {"overwrite"}
+    of_builds = set(inspect.signature(cache_builder.build_cache).parameters) - {"overwrite"} - OF_COLUMNS
     assert set(taken) - {"settings"} == of_builds - set(BuildSettings.__struct_fields__)
     config = tmp_path / "my.toml"
     config.write_text("size = 16\nencoding = 'raw'\nworkers = 1\n")

@@ -41,7 +41,7 @@ def open_one(path, device, size=224):
 
 def test_a_video_is_decoded_as_on_the_cpu(video, record_property):
     with closing(open_one(video, "cpu")) as store:
-        facts = store.videos[0]
+        facts = store.facts_of_videos[0]
     if isinstance(facts, VideoError):
         raise facts
     nvdec = NvdecDevice()

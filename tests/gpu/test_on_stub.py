@@ -123,7 +123,7 @@ def test_a_refused_video_is_the_cpus(stub_driver, tmp_path):
 def test_pictures_and_look_ups_are_checked(tmp_path):
     folder = tiny_folder(tmp_path, simple_specs(1))
     with closing(open_videos(folder.path, size=224)) as store:
-        assert sizes_to_compare(store.videos[0]) == [(96, 160), 224]
+        assert sizes_to_compare(store.facts_of_videos[0]) == [(96, 160), 224]
         assert difference(store, store) == (0, 0.0)
         check_look_ups(store)
 
@@ -203,7 +203,7 @@ def test_where_planes_differ_is_found(simple_folder):
 )
 def test_what_the_chip_promises(simple_folder, changes, expected):
     with closing(open_videos(simple_folder.path)) as store:
-        facts = msgspec.structs.replace(store.videos[0], **changes)
+        facts = msgspec.structs.replace(store.facts_of_videos[0], **changes)
     support = CodecSupport(is_supported=True, num_engines=7, min_size=(48, 16), max_size=(4096, 4096))
     answers = {("h264", 8, "420"): support, ("mjpeg", 8, "420"): support}
     assert should_decode(facts, answers) is expected

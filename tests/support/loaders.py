@@ -7,7 +7,15 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from loader import FrameBatchSampler, FrameDataset, FrameLoader, frame_batch_collate
+from loader.windows import BatchRequest
 from tests.support.caches.array_store import spelt_frame_ids
+
+
+def request_of(frame_ids):
+    """A request of the frames (B,), or of windows (B, T) that begin with their anchors, of a store that is no view."""
+    ids = np.asarray(frame_ids, np.int64)
+    anchors = ids[:, 0] if ids.ndim == 2 else ids
+    return BatchRequest(frame_ids=anchors, anchor_cache_ids=anchors, cache_ids=ids)
 
 
 def make_loader(store, **options):

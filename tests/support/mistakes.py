@@ -160,7 +160,7 @@ _COMMANDS = (
     Mistake(
         title="A table of some of the videos",
         typed="cache-build --columns tables/part.csv --out clips.cache",
-        says=["tables/part.csv", "1 of 2 videos have no row", "--columns-missing mask"],
+        says=["tables/part.csv", "1 of 2 videos has no row", "--columns-missing mask"],
     ),
     Mistake(
         title="Windows longer than every video",

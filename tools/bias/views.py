@@ -1,5 +1,6 @@
 """The stores that the flags of `cache-bias` name: caches, views of them, or all of them as one; and weights."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ def stores_of_flags(flags: dict[str, Any]) -> list[tuple[str, FrameStore]]:
     opened: list[tuple[str, FrameStore]] = [(str(path), opened_cache(path)) for path in flags["caches"]]
     if flags["concat"]:
         name = " + ".join(name for name, _ in opened)
-        opened = [(name, concat([store for _, store in opened]))]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about columns that not all have: no figure looks at columns
+            opened = [(name, concat([store for _, store in opened]))]
     return [_chosen(name, store, flags) for name, store in opened]
 
 

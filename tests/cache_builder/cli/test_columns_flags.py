@@ -117,7 +117,7 @@ def test_repair_names_the_file_and_the_way_to_restore_it(cache, tables):
         (["--columns", "bad.csv", "--out", "cache"], "bad.csv: column 'x': line 2: the cell is empty"),
         (
             ["--columns", "part.csv", "--out", "cache"],
-            "have no row: 'b.mp4'; --columns-missing mask leaves them out",
+            "has no row: 'b.mp4'; --columns-missing mask leaves them out",
         ),
         (["--columns", "short.csv", "--out", "cache"], "found 1 row; --on-error skip takes the rest"),
         (
@@ -199,5 +199,5 @@ def test_the_function_takes_tables_too(videos, tmp_path):
         columns_missing="mask",
         progress=Notes(),
     )
-    assert any("1 of 2 videos have no row: 'b.mp4'" in note for note in notes)
+    assert any("1 of 2 videos has no row: 'b.mp4'" in note for note in notes)
     assert open_store(tmp_path / "new").columns["task"].num_missing == 1

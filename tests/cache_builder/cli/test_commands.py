@@ -175,8 +175,8 @@ class TestOutput:
         result = run("--videos", folder, "--out", small_cache, *SMALL)
         assert result.exit_code == EXIT_WRONG_COMMAND
         assert "video 01.mp4: changed since" in result.stderr
-        assert "video 02.mp4: in it, but no longer in the folder" in result.stderr
-        assert "video 03.mp4: not in it" in result.stderr
+        assert "video 02.mp4: in the cache, but not among the videos given" in result.stderr
+        assert "video 03.mp4: new, not in the cache" in result.stderr
         assert "00.mp4" not in result.stderr
 
     @pytest.mark.parametrize("name", [FIRST_MANIFEST, "generation.json"])
@@ -368,8 +368,8 @@ class TestReadingCommands:
         assert result.exit_code == EXIT_NOT_WHOLE
         assert result.stdout.splitlines() == [
             "video 01.mp4: changed since",
-            "video 02.mp4: in it, but no longer in the folder",
-            "video new.mp4: not in it",
+            "video 02.mp4: in the cache, but not among the videos given",
+            "video new.mp4: new, not in the cache",
             f"{videos}: 3 differences",
         ]
         told = json.loads(run(small_cache, "--against", videos, "--json", command=cache_info).stdout)

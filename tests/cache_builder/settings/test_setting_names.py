@@ -206,8 +206,8 @@ def test_an_identity_names_settings_videos_and_libraries():
     there = {"config": {"seed": 0}, "videos": {"b.mp4": "1"}, "library_versions": {"av": "19"}}
     assert identity_differences(asked, there) == [
         "{--seed}: 0 there, 1 asked for",
-        "video a.mp4: not in it",
-        "video b.mp4: in it, but no longer in the folder",
+        "video a.mp4: new, not in the cache",
+        "video b.mp4: in the cache, but not among the videos given",
         "library_versions.av: 19 there, 18 asked for",
     ]
     assert identity_differences(asked, asked) == []

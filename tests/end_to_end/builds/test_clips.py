@@ -1,8 +1,10 @@
 """Clips from built caches and from live videos: the same windows, pixels and times, however they are read."""
 
 from dataclasses import replace
+from fractions import Fraction
 from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -85,6 +87,60 @@ def test_windows_of_a_live_store_are_those_of_the_cache_also_with_look_ahead(fol
             assert torch.equal(found, want)
     stored = torch.from_numpy(cache.read_frames(np.arange(len(cache)))).movedim(-1, 1)
     assert torch.equal(expected[1], stored[expected[0]])
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+def test_offsets_in_seconds_find_the_frames_of_a_built_cache(folder, tmp_path, stride):
+    """A cache knows the times of all decoded frames, also of those that it does not store."""
+    flags = ["--size", "32", "--stride", str(stride)]
+    assert run("--videos", folder, "--out", tmp_path / "cache", *flags).exit_code == 0
+    store = frame_store.open_store(tmp_path / "cache")
+    steps = (-6, 0, 6)
+    by_time = FrameLoader(store, frame_offsets_seconds=[step / FPS for step in steps], batch_size=16, seed=2)
+    by_number = FrameLoader(store, frame_offsets=[step // stride for step in steps], batch_size=16, seed=2)
+    for found, want in zip(by_time, by_number, strict=True):
+        assert torch.equal(found.cache_ids, want.cache_ids)
+        assert torch.equal(found.frame_is_pad, want.frame_is_pad)
+        assert found.frame_is_pad.any() and not found.frame_is_pad.all()
+    whole = FrameLoader(
+        store, frame_offsets_seconds=[0, 6 / FPS], edges="whole", batch_size=4, remainder="uneven"
+    )
+    shown = torch.cat([batch.pts_seconds for batch in whole])
+    assert torch.allclose(
+        shown.diff(dim=1), torch.full((len(shown), 1), 6 / FPS, dtype=torch.float64), atol=2e-3
+    )
+    assert len(shown) == sum(len(range(0, length - 6, stride)) for length in LENGTHS)
+
+
+def test_whole_windows_of_an_fps_cache_keep_the_step_of_its_clock(tmp_path):
+    """One video has 25 frames a second throughout, the other pauses for half a second."""
+    regular = tiny_folder(tmp_path / "videos", simple_specs(2)[:1]).path
+    write_video_with_pause(regular / "paused.mkv")
+    assert (
+        run("--videos", regular, "--out", tmp_path / "cache", "--size", "32", "--fps", "12.5").exit_code == 0
+    )
+    store = frame_store.open_store(tmp_path / "cache")
+    loader = FrameLoader(store, frame_offsets=(0, 1, 2), edges="whole", batch_size=4, remainder="uneven")
+    assert "1 video has gaps in time between frames that --fps chose" in repr(loader)
+    assert "left out: paused.mkv; next is" in repr(loader)
+    steps = torch.cat([batch.pts_seconds.diff(dim=1) for batch in loader])
+    assert torch.allclose(steps, torch.full_like(steps, 1 / 12.5), atol=0.04)
+    # 20 and 24 frames at 25 a second are 10 and 12 at 12.5: two steps of a window do not lead over the pause.
+    assert len(steps) == (10 - 2) + (6 - 2) + (6 - 2)
+
+
+def write_video_with_pause(path):
+    """24 frames at 25 a second; after the first half, half a second without a frame."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 100)
+        for number in range(24):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), number * 9, np.uint8))
+            frame.time_base = Fraction(1, 100)
+            frame.pts = 4 * number + (50 if number >= 12 else 0)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
 
 
 @pytest.mark.parametrize("encoding", [("wds", "jpeg"), ("zarr", "zstd")])

@@ -123,8 +123,13 @@ class TestSeveralSources:
         both = ("--videos", places / "one", "--videos", places / "two")
         assert run(cache, "--repair", *both, command=cache_verify).exit_code == 0
         assert digests(cache) == before
-        same = run(cache, "--against", places / "one", "--against", places / "two", command=cache_info)
-        assert (same.exit_code, same.stdout) == (0, f"{places}/one, {places}/two: its 4 videos, unchanged\n")
+        same = run(cache, "--against", places / "two", "--against", places / "one", command=cache_info)
+        assert (same.exit_code, same.stdout) == (0, f"{places}/two, {places}/one: its 4 videos, unchanged\n")
+        turned = run(cache, "--against", places / "one", "--against", places / "two", command=cache_info)
+        assert turned.exit_code == 1
+        assert turned.stdout == (
+            f"the videos come in another order in the cache\n{places}/one, {places}/two: 1 difference\n"
+        )
 
     def test_a_list(self, places):
         assert run(places / "list.txt", *SMALL).exit_code == 0
@@ -161,10 +166,38 @@ class TestSeveralSources:
         asked = ("--exclude", "two/", "--limit", "1")
         again = run(places / "one", places / "two", "--out", places / "made", *asked, *SMALL)
         assert "already complete" in again.stdout
+        both = ("--against", places / "one", "--against", places / "two")
+        same = run(places / "made", *both, *asked, command=cache_info)
+        assert (same.exit_code, same.stdout) == (0, f"{places}/one, {places}/two: its 1 video, unchanged\n")
+        others = run(places / "made", *both, "--exclude", "two/x/", command=cache_info)
+        assert others.exit_code == 1
+        assert others.stdout.splitlines() == [
+            "video one/b.mp4: new, not in the cache",
+            "video two/a.mp4: new, not in the cache",
+            f"{places}/one, {places}/two: 2 differences",
+        ]
         report = build_cache(places / "one", places / "by_call", include="b.*", size=64, workers=1)
         assert (report.num_frames, report.passed_over.num_excluded) == (5, 1)
         with closing(open_videos(places / "two", size=64, exclude=["x/*"], limit=3)) as live:
             assert (len(live), live.passed_over.num_excluded) == (9, 1)
+
+    @pytest.mark.parametrize("flag", ["--include", "--exclude"])
+    def test_an_empty_pattern_is_refused_by_the_name_of_its_flag(self, places, flag):
+        refused = run(places / "one", flag, "", *SMALL)
+        assert refused.exit_code == 2
+        assert (
+            refused.stderr
+            == f"error: {flag}: a pattern for paths of videos is text such as '*.mp4', found ''\n"
+        )
+
+
+@pytest.mark.parametrize("flag", [("--include", "*.mp4"), ("--exclude", "*.mp4"), ("--limit", "1")])
+def test_a_choice_of_videos_needs_videos(small_cache, flag):
+    refused = run(small_cache, *flag, command=cache_info)
+    assert (refused.exit_code, refused.stderr) == (
+        2,
+        f"error: {flag[0]} is for --against: give both, or none\n",
+    )
 
 
 def test_a_link_to_a_folder_has_its_cache_beside_the_link(simple_folder, tmp_path, monkeypatch):

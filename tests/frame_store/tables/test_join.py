@@ -96,7 +96,7 @@ def test_the_default_tolerance_is_half_a_median_step():
     target = make_target([3])
     join = join_tables([time_table([("v0", 0.049, 1), ("v0", 0.1, 2), ("v0", 0.16, 3)])], target)
     assert only_column(join).gather([0, 1, 2]).tolist() == [1, 2, 3]
-    with pytest.raises(UnmatchedRowsError, match=r"1 of 3 rows match no frame: row 2 \('v0' at 0\.251 s\)"):
+    with pytest.raises(UnmatchedRowsError, match=r"1 of 3 rows matches no frame: row 2 \('v0' at 0\.251 s\)"):
         join_tables([time_table([("v0", 0, 1), ("v0", 0.1, 2), ("v0", 0.251, 3)])], target)
 
 
@@ -139,7 +139,7 @@ def test_rows_of_a_table_without_frame_or_seconds_belong_to_videos():
     assert only_column(join_tables([table], target)).gather([0, 1]).tolist() == [2.5, 1.5]
     with pytest.raises(ColumnError, match=r"dir/v0.mp4: expected one row.*found 2: row 0, row 2"):
         join_tables([read_table({"video": ["v0", "v1", "v0"], "weight": [1, 2, 3]})], target)
-    with pytest.raises(UnmatchedRowsError, match=r"1 of 2 videos have no row: 'dir/v1.mp4'"):
+    with pytest.raises(UnmatchedRowsError, match=r"1 of 2 videos has no row: 'dir/v1.mp4'"):
         join_tables([read_table({"video": ["v0"], "weight": [1]})], target)
 
 
@@ -162,6 +162,21 @@ def test_rows_by_frame_must_be_those_of_the_video(rows, message):
     assert len(join.problems) == 1 and "dir/v0.mp4" in join.problems[0]
     assert only_column(join).gather_valid(np.arange(4)).tolist() == [False, False, False, True]
     assert only_column(join).gather([3]).tolist() == [9]
+
+
+@pytest.mark.parametrize("scope", ["frame", "video"])
+def test_skip_excuses_only_the_videos_whose_rows_do_not_fit(scope):
+    target = make_target([3, 1, 2])
+    table = frame_table([("v0", 0, 1), ("v0", 2, 2), ("v1", 0, 3)])  # too few rows of v0, none of v2
+    said = r"the dict: 2 of 6 decoded frames have no row: 'dir/v2.mp4' frame 0, 'dir/v2.mp4' frame 1"
+    if scope == "video":
+        table = read_table({"video": ["v0", "v0", "v1"], "x": [1, 2, 3]})
+        said = r"the dict: 1 of 3 videos has no row: 'dir/v2.mp4'"
+    with pytest.raises(UnmatchedRowsError, match=f"^{said}$"):
+        join_tables([table], target, skip=True)
+    join = join_tables([table], target, skip=True, missing="mask")
+    assert [*map(str, join.notes)] == [said]
+    assert len(join.problems) == 1 and "dir/v0.mp4" in join.problems[0]
 
 
 @pytest.mark.parametrize("verdict", ["damaged", "unreadable"])

@@ -14,7 +14,7 @@ from loader.augment.callables import augmented_frames
 from loader.batches.reader import CpuReader
 from tests.support.caches.array_store import ArrayStore, spelt_frame_ids
 from tests.support.gpu.device_streams import LateStreams
-from tests.support.requests import request_of
+from tests.support.loaders import request_of
 
 v2 = pytest.importorskip("torchvision.transforms.v2")
 

@@ -11,7 +11,7 @@ from frame_store.protocol import FrameStore
 from loader import FrameBatch
 from loader.batches import CpuReader
 from tests.support.caches.array_store import ArrayStore, spelt_frame_ids
-from tests.support.requests import request_of
+from tests.support.loaders import request_of
 
 TENSORS = ["frames", "frame_ids", "cache_ids", "video_ids", "frame_in_video", "pts_seconds"]
 

@@ -266,6 +266,16 @@ def test_concat_joins_columns_of_its_parts():
     assert batch.columns["weight"].tolist() == [0, 0, 2, 0, 2, 2]
 
 
+def test_a_loader_says_which_columns_a_concat_leaves_out():
+    joined = concat([store_with_columns(), DecodedStore([[0.0]], [[0]])])
+    with pytest.warns(
+        UserWarning, match="not all stores of the concat have are left out: 'action', 'weight'"
+    ):
+        loader = FrameLoader(joined, batch_size=4)
+    assert list(loader.columns) == []
+    FrameLoader(joined, batch_size=4, columns=())  # a warning would be an error
+
+
 def test_an_index_that_leads_out_of_the_columns_is_damage():
     class Damaged(WithColumns):
         def read_frames_and_rows(self, frame_ids, out=None):
@@ -277,6 +287,36 @@ def test_an_index_that_leads_out_of_the_columns_is_damage():
     store = Damaged([[0.0, 0.1, 0.2], [0.0, 0.1]], [[0, 2], [1]])
     with pytest.raises(StoreDamagedError, match="run cache-verify"):
         list(FrameLoader(store, batch_size=3))
+
+
+def test_live_videos_take_columns_too(tmp_path):
+    from pathlib import Path
+
+    from cache_builder import open_videos
+    from tests.support.videos.tiny_videos import tiny_video
+
+    for number, name in enumerate("ab"):
+        tiny_video(tmp_path, path=Path(f"{name}.mp4"), num_frames=4, video_number=number)
+    live = open_videos(tmp_path, size=16)
+    pts = live.source_order.source_pts
+    tables = [
+        {
+            "video": ["a"] * 4 + ["b"] * 4,
+            "seconds": np.array(pts)[::-1].reshape(2, 4).ravel(),
+            "x": np.arange(8),
+        },
+        {"video": ["b", "a"] * 4, "frame": np.repeat(np.arange(4), 2), "y": np.arange(8) * 10},
+    ]
+    columns = join_columns(live, tables)
+    for lookahead in (0, 2):
+        loader = FrameLoader(live, columns=columns, batch_size=3, remainder="uneven", lookahead=lookahead)
+        for batch in loader:
+            rows = (batch.video_ids * 4 + batch.frame_in_video).tolist()
+            assert batch.columns["x"].tolist() == [columns["x"].gather([row])[0] for row in rows]
+            frames = list(zip(batch.video_ids.tolist(), batch.frame_in_video.tolist(), strict=True))
+            assert batch.columns["x"].tolist() == [4 * video + 3 - frame for video, frame in frames]
+            assert batch.columns["y"].tolist() == [20 * frame + 10 * (1 - video) for video, frame in frames]
+    live.close()
 
 
 def test_a_loader_with_columns_pickles():

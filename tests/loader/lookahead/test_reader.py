@@ -18,7 +18,7 @@ from frame_store import DecodesInGroups
 from loader import FrameLoader
 from loader.lookahead.reader import read_with_lookahead
 from tests.support.caches.array_store import ArrayStore
-from tests.support.requests import request_of
+from tests.support.loaders import request_of
 
 GROUP_FRAMES = 8
 

@@ -16,6 +16,7 @@ from loader import (
     FrameLoader,
     SamplingError,
     frame_batch_collate,
+    join_columns,
     make_dataloader,
 )
 from loader.windows import Windows, window_spec
@@ -54,6 +55,7 @@ def assert_is_as_expected(batch, store, view_ids=None, **offsets):
     assert spelt_frame_ids(batch.frames.flatten(0, 1)).tolist() == batch.cache_ids.flatten().tolist()
 
 
+@pytest.mark.filterwarnings("ignore:1 shard has fewer frames in the view")
 @pytest.mark.parametrize("options", SAMPLINGS, ids=lambda options: options["sampling"])
 @pytest.mark.parametrize(
     "offsets",
@@ -122,6 +124,24 @@ def test_workers_and_torchs_own_loader_show_the_same_windows():
             found = batch.tensors()
             assert found.keys() == want.keys() and "frame_is_pad" in want
             assert all(torch.equal(found[name].nan_to_num(-1), want[name].nan_to_num(-1)) for name in want)
+
+
+def test_a_sampler_draws_the_anchors_whose_rows_of_columns_are_whole():
+    """Four decoded frames after the anchor: of nine, the stored ones 0, 2 and 4; of five, 0."""
+    store = make_store()
+    offsets = {"column_offsets": {"action": range(5)}, "edges": "whole"}
+    sampler = FrameBatchSampler(store, batch_size=4, remainder="uneven", **offsets)
+    rows = store.rows_of([frame_id for ids in sampler for frame_id in ids])
+    drawn = sorted(zip(rows["video_id"].tolist(), rows["frame_in_video"].tolist(), strict=True))
+    assert drawn == [(0, 0), (0, 2), (0, 4), (1, 0)]
+    table = {"video": ["000.mp4"] * 9 + ["001.mp4"] * 5 + ["002.mp4"], "frame": [*range(9), *range(5), 0]}
+    columns = join_columns(store, {**table, "action": np.arange(15.0)})
+    dataset = FrameDataset(store, columns=columns, **offsets)
+    batches = DataLoader(dataset, batch_sampler=sampler, collate_fn=frame_batch_collate)
+    for batch in batches:
+        first = batch.columns["action"][:, :1]
+        assert torch.equal(batch.columns["action"], first + torch.arange(5.0))
+        assert not batch.column_is_pad["action"].any() and batch.frames.dim() == 4
 
 
 def test_a_dataset_gives_windows_as_samples_and_no_window_that_is_not_whole():

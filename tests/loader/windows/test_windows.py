@@ -1,6 +1,8 @@
 """Windows of any offsets over any store, against a loop over frames."""
 
+import itertools
 import math
+import random
 
 import numpy as np
 import pytest
@@ -19,24 +21,23 @@ SECONDS = st.lists(st.integers(-12, 12).map(lambda eighths: eighths / 8), min_si
 @st.composite
 def decoded_stores(draw):
     """Videos of regular and irregular times, some frames without pts, all, every k-th or any frames stored."""
+    chance = random.Random(draw(st.integers(0, 2**32 - 1)))
     pts, stored = [], []
-    for _ in range(draw(st.integers(1, 4))):
-        num_decoded = draw(st.integers(1, 9))
-        kind = draw(st.sampled_from(["regular", "steps", "any"]))
-        steps = [2] * num_decoded
-        if kind != "regular":
-            steps = draw(st.lists(st.integers(1, 5), min_size=num_decoded, max_size=num_decoded))
-        times = [time / 8 for time in np.cumsum(steps).tolist()]
-        if kind == "any":
-            times = draw(st.permutations([*times[:-1], draw(st.sampled_from([times[0], math.nan]))]))
-        pts.append(list(times))
-        frames = list(range(0, num_decoded, draw(st.integers(1, 4))))
-        if draw(st.booleans()):
-            frames = sorted(draw(st.sets(st.integers(0, num_decoded - 1), min_size=1)))
+    for kind in draw(st.lists(st.sampled_from(["regular", "steps", "any"]), min_size=1, max_size=4)):
+        num_decoded = chance.randint(1, 9)
+        steps = [2] * num_decoded if kind == "regular" else chance.choices(range(1, 6), k=num_decoded)
+        times = [time / 8 for time in itertools.accumulate(steps)]
+        if kind == "any":  # out of order, and one time twice or missing
+            times[-1] = chance.choice([times[0], math.nan])
+            chance.shuffle(times)
+        pts.append(times)
+        frames = list(range(0, num_decoded, chance.randint(1, 4)))
+        if chance.random() < 0.5:
+            frames = sorted(chance.sample(range(num_decoded), chance.randint(1, num_decoded)))
         stored.append(frames)
     num_stored = sum(map(len, stored))
-    order = draw(st.one_of(st.none(), st.permutations(range(num_stored))))
-    ends = sorted(draw(st.lists(st.integers(0, num_stored), max_size=3)))
+    order = chance.sample(range(num_stored), num_stored) if draw(st.booleans()) else None
+    ends = sorted(chance.choices(range(num_stored + 1), k=chance.randint(0, 3)))
     return DecodedStore(pts, stored, order=order, shard_sizes=np.diff([0, *ends, num_stored]))
 
 
@@ -91,7 +92,8 @@ def test_windows_are_those_of_a_loop_over_frames(data):
         return
     store = base
     if data.draw(st.booleans()):
-        store = select(base, ids=sorted(data.draw(st.sets(st.integers(0, len(base) - 1), min_size=1))))
+        num_chosen = data.draw(st.integers(1, len(base)))
+        store = select(base, ids=random.Random(num_chosen).sample(range(len(base)), num_chosen))
     wanted = [
         frame_id
         for frame_id, anchor in enumerate(cache_ids_of(store, np.arange(len(store))).tolist())
