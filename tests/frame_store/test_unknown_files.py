@@ -15,7 +15,7 @@ import frame_store
 from frame_store.errors import StoreDamagedError, StoreError, StoreFormatError
 from frame_store.manifest import read_tree
 from frame_store.verify import verify_store
-from tests.campaigns.fuzz_caches import frame_at, problems_of
+from tests.campaigns.fuzz_caches import frame_at, is_superseded, problems_of
 from tests.support.caches.cache_edits import (
     edit_generation,
     edit_index,
@@ -348,7 +348,7 @@ def test_any_one_of_many_flipped_bits_is_found_and_its_frame_named(golden_caches
     generator = random.Random(1)
     for name in [*GOLDEN_ENCODINGS, GOLDEN_WITH_COLUMNS[0]]:
         cache = shutil.copytree(golden_caches / name, tmp_path / name)
-        for file in files_of(cache):
+        for file in [file for file in files_of(cache) if not is_superseded(file, cache)]:
             sound = file.read_bytes()
             position = generator.randrange(len(sound))
             altered = bytearray(sound)

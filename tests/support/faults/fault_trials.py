@@ -43,14 +43,15 @@ COLUMNS_STARTS = ("without columns", "with columns")
 _OTHER_SETTINGS = ["--size", "8", "--frames-per-shard", "10"]
 
 
-def write_tables(folder: Path) -> None:
-    """Tables for the two videos of the trials: texts per video, numbers and texts per frame of the first one."""
+def write_tables(folder: Path, *, num_frames: int = NUM_FRAMES) -> list[Path]:
+    """Tables for the first two videos of the trials: texts per video, numbers and texts per frame of the first one."""
     folder.mkdir(exist_ok=True)
     with (folder / "videos.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["video", "task"], ["00.mp4", "push"], ["01.mp4", "öffnen"]])
-    frames = [["00.mp4", frame, frame / 8, f"note {frame % 3}"] for frame in range(NUM_FRAMES)]
+    frames = [["00.mp4", frame, frame / 8, f"note {frame % 3}"] for frame in range(num_frames)]
     with (folder / "frames.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["video", "frame", "state", "note"], *frames])
+    return [folder / "videos.csv", folder / "frames.csv"]
 
 
 class FaultTrials:
