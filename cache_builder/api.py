@@ -104,8 +104,8 @@ def build_cache(
             `config`, `device="cuda"` without a usable GPU, no possible place for `out`, one
             file in two sources, or `include` and `exclude` that leave no video.
         ValueError: an empty path.
-        ColumnsError: a table cannot be read (nothing was built), or it does not fit the videos (the cache is complete
-            without these columns).
+        ColumnsError: a table cannot be read, or `columns_missing` or `columns_tolerance` is wrong (nothing was built);
+            or a table does not fit the videos (the cache is complete without these columns).
         OutputError: `out` holds something else, or another cache and `overwrite` is not set; it cannot be written, or
             another build is writing it.
         VideosNotWholeError: videos are not whole and `on_error` is `fail`, or no video gave a frame.
@@ -119,7 +119,7 @@ def build_cache(
         _build_with_columns,
         arguments,
         overwrite=overwrite,
-        tables=read_tables(columns),
+        tables=read_tables(columns, missing=columns_missing, tolerance_seconds=columns_tolerance),
         missing=columns_missing,
         tolerance_seconds=columns_tolerance,
     )

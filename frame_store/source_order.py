@@ -5,7 +5,7 @@ Two countings run through it. A *row* is a decoded frame: row first_row[v] + k i
 """
 
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,21 @@ Int64s: TypeAlias = npt.NDArray[np.int64]
 
 NO_PLACE: Final = -1
 """The place of a decoded frame that is not stored."""
+
+
+class PtsOfRows(Protocol):
+    """Pts of rows: an array of float64, shape (R,), or what reads as one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(R,)."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: Any, /) -> Any:  # noqa: ANN401 - as numpy's
+        """The pts at a slice, or at an array of rows."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,7 +47,7 @@ class SourceOrder:
     source_frames: npt.NDArray[Any] | None = None
     """`frame_in_video` at each place, rising within a video: whole numbers, shape (N,). None where every decoded frame
     is stored."""
-    source_pts: npt.NDArray[np.float64] | None = None
+    source_pts: PtsOfRows | None = None
     """`pts_seconds` of every row, shape (R,), NaN where the source has none. None where they are not known."""
     label: str = ""
     """What stands before the name of a column in messages: the folder of its files, and a slash."""

@@ -156,6 +156,7 @@ class _Build:
         seconds_scan: float,
     ) -> BuildReport:
         workspace, config = self._workspace, self._config
+        is_resumed = any(workspace.spill.glob("*.receipt"))
         started = time.monotonic()
         self._progress.start("decode", inputs.num_packets, "frames")
         stage = DecodeStage(
@@ -195,6 +196,7 @@ class _Build:
             output=printable(str(workspace.output)),
             status="built",
             passed_over=self._passed_over,
+            is_resumed=is_resumed,
             seconds_scan=seconds_scan,
             seconds_decode=decoded_at - started,
             seconds_gather=time.monotonic() - decoded_at,

@@ -22,6 +22,8 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
     num_shards: int
     num_frames_decoded_on_device: int | None
     """How many of all decoded frames; None if no video was meant for a GPU."""
+    is_resumed: bool
+    """Whether an interrupted run had decoded some of the frames, perhaps all; the seconds are of the last run alone."""
     seconds_scan: float
     seconds_decode: float
     seconds_gather: float
@@ -45,6 +47,7 @@ def make_report(
     output: str,
     status: Literal["built", "already complete"],
     passed_over: PassedOver,
+    is_resumed: bool = False,
     seconds_scan: float = 0.0,
     seconds_decode: float = 0.0,
     seconds_gather: float = 0.0,
@@ -57,6 +60,7 @@ def make_report(
         num_bytes=generation.num_bytes,
         num_shards=len(generation.shards),
         num_frames_decoded_on_device=_num_frames_decoded_on_device(videos),
+        is_resumed=is_resumed,
         seconds_scan=seconds_scan,
         seconds_decode=seconds_decode,
         seconds_gather=seconds_gather,
@@ -101,9 +105,14 @@ def report_text(report: BuildReport) -> str:
     )
     if report.status == "built":
         seconds = report.seconds_scan + report.seconds_decode + report.seconds_gather
+        frames = counted(decoded, "frame")
+        if report.is_resumed:  # how many of them this run decoded is not known, and so no speed is
+            said, speed = f"{frames} decoded by this run and an interrupted one; this run took", ""
+        else:
+            said = f"{frames} decoded in"
+            speed = f" ({decoded / max(report.seconds_decode, 1e-9):.0f} frames/s)"
         lines.append(
-            f"{counted(decoded, 'frame')} decoded in {seconds:.1f} s: scan {report.seconds_scan:.1f}, "
-            f"decode {report.seconds_decode:.1f} ({decoded / max(report.seconds_decode, 1e-9):.0f} frames/s), "
+            f"{said} {seconds:.1f} s: scan {report.seconds_scan:.1f}, decode {report.seconds_decode:.1f}{speed}, "
             f"gather {report.seconds_gather:.1f}"
         )
     if report.num_frames_decoded_on_device is not None:

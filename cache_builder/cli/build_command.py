@@ -115,7 +115,7 @@ def cache_build(
     of several sources begin with the base name of their source. A killed build is resumed by the same command; a
     finished one is left untouched.
     """
-    with exit_codes() as codes, shown_progress() as progress:
+    with exit_codes(resumes=not dry_run) as codes, shown_progress() as progress:
         request = ColumnsRequest.of(
             columns, missing=columns_missing, tolerance_seconds=columns_tolerance
         )  # before anything is decoded

@@ -71,8 +71,11 @@ class ColumnsRequest:
                 if value is not None:
                     raise ConfigError(f"{{--{flag}}} is for {{--columns}}: give both, or none")
             return None
+        missing = missing or "refuse"
         return cls(
-            tables=read_tables(paths), missing=missing or "refuse", tolerance_seconds=tolerance_seconds
+            tables=read_tables(paths, missing=missing, tolerance_seconds=tolerance_seconds),
+            missing=missing,
+            tolerance_seconds=tolerance_seconds,
         )
 
     def add_to(self, cache: Path, *, on_error: ErrorPolicy, progress: Progress) -> ColumnsReport:

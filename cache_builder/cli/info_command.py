@@ -49,7 +49,7 @@ def cache_info(
     limit: int | None,
 ) -> None:
     """Show what a cache holds and how it was made, without reading a frame."""
-    with exit_codes():
+    with exit_codes(resumes=False):
         from cache_builder.sources import printable
 
         choice = ChosenVideos(include=include, exclude=exclude, limit=limit)

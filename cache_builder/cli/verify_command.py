@@ -38,7 +38,7 @@ def cache_verify(
     With --repair, files that differ from their recorded hashes are made again and replaced. Then the whole cache is
     checked.
     """
-    with exit_codes(), shown_progress() as progress:
+    with exit_codes(resumes=repair), shown_progress() as progress:
         if not repair and (videos or workers is not None):
             raise ConfigError(f"{'--videos' if videos else '--workers'} is for --repair: give both, or none")
         if repair:

@@ -7,6 +7,7 @@ in its old version, whatever happens.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from cache_builder.columns.publish import publish_columns
 from cache_builder.columns.report import ColumnsReport
@@ -17,20 +18,36 @@ from cache_builder.stages import Workspace, resolved
 from frame_store.errors import ColumnError, UnfitVideoError, UnmatchedRowsError
 from frame_store.reader import CacheStore
 from frame_store.shared import user_path
-from frame_store.tables import Join, JoinTarget, Missing, Table, TableLike, join_tables, read_table
+from frame_store.tables import (
+    Join,
+    JoinTarget,
+    Missing,
+    Table,
+    TableLike,
+    check_join_options,
+    join_tables,
+    read_table,
+)
 
 
-def read_tables(tables: TableLike | Sequence[TableLike]) -> list[Table]:
-    """One table or several, read and checked.
+def read_tables(
+    tables: TableLike | Sequence[TableLike],
+    *,
+    missing: Missing = "refuse",
+    tolerance_seconds: float | None = None,
+) -> list[Table]:
+    """One table or several, read and checked, and the options with which they will be joined, checked.
 
     Raises:
-        ColumnsError: one is no table of columns; the message has its name, the row, what was expected and found.
+        ColumnsError: one is no table of columns; the message has its name, the row, what was expected and found. Or an
+            option is wrong.
         MachineError: a file cannot be read.
     """
     several = list(tables) if isinstance(tables, list | tuple) else [tables]
     if not several:
         raise ColumnsError("no table of columns is given")
     try:
+        check_join_options(missing=missing, tolerance_seconds=tolerance_seconds)
         return [read_table(table) for table in several]
     except ColumnError as error:
         raise ColumnsError(str(error)) from error
@@ -70,13 +87,15 @@ def add_columns(
 
     Raises:
         ColumnsError: a table cannot be read or does not fit the videos; the message has the table, the row, what was
-            expected and found.
+            expected and found. Or an argument is wrong.
         StoreError: no cache at this path, or damaged columns that no table gives again.
         OutputError: another process writes to the cache, or it cannot be written.
         MachineError: disk full, I/O error. The same call goes on.
     """
     progress = progress or NoProgress()
-    read = read_tables(tables)
+    if on_error not in get_args(ErrorPolicy):
+        raise ColumnsError(f"on_error must be 'fail' or 'skip', found {on_error!r}")
+    read = read_tables(tables, missing=missing, tolerance_seconds=tolerance_seconds)
     try:
         store = CacheStore(user_path(cache))
         output = resolved(store.path)

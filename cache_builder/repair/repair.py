@@ -105,6 +105,12 @@ def _read_tree(cache: Path) -> CacheTree:
     try:
         return read_tree(cache)
     except (StoreFormatError, StoreDamagedError) as error:
+        names = sorted(path.name for path in cache.glob("manifest-*.json"))
+        if len(names) > 1 and str(error).startswith(f"{cache / names[-1]}:"):
+            raise RepairError(
+                f"{error}\nremove {names[-1]}, and the cache is what {names[-2]} states; then give the tables of the "
+                "columns that were added last: cache-build --columns"
+            ) from error
         raise RepairError(
             f"{error}\nonly {manifest_name(0)} and {GENERATION_NAME} state what the other files must be; "
             f"move {cache} away and {REBUILD}"

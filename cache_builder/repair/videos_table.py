@@ -41,7 +41,12 @@ def videos_of(tree: CacheTree, *, report: Path, broken: Collection[str]) -> list
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise_if_out_of_files(error)
         reason = error.strerror if isinstance(error, OSError) else "is not a report of this version"
-        raise RepairError(f"{table}; {report}: {reason}; {REBUILD}") from error
+        elsewhere = (
+            "if the report lies elsewhere, copy it there; else "
+            if isinstance(error, FileNotFoundError)
+            else ""
+        )
+        raise RepairError(f"{table}; {report}: {reason}; {elsewhere}{REBUILD}") from error
     digest = hashlib.sha256()
     for line in encode_videos(videos):
         digest.update(line)

@@ -40,7 +40,7 @@ def write_source_order(
         FIRST_STORED_NAME: order.first_stored,
         **({ORDER_NAME: places} if is_shuffled else {}),
         **({SOURCE_FRAMES_NAME: order.source_frames} if order.source_frames is not None else {}),
-        SOURCE_PTS_NAME: order.source_pts,
+        SOURCE_PTS_NAME: np.asarray(order.source_pts),
     }
     for name, column in columns.items():
         if name in names:

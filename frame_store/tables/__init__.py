@@ -1,6 +1,6 @@
 """Tables of columns: read from files and objects, and joined to the videos of a store."""
 
-from frame_store.tables.join import Join, JoinedColumn, JoinTarget, Missing, join_tables
+from frame_store.tables.join import Join, JoinedColumn, JoinTarget, Missing, check_join_options, join_tables
 from frame_store.tables.match import NO_ROW, nearest_one_to_one
 from frame_store.tables.read import TableLike, read_table
 from frame_store.tables.table import Table, TableColumn
@@ -14,6 +14,7 @@ __all__ = [
     "Table",
     "TableColumn",
     "TableLike",
+    "check_join_options",
     "join_tables",
     "nearest_one_to_one",
     "read_table",

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from numbers import Real
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -93,6 +94,20 @@ class Join:
     """Videos whose rows did not fit and were left out, one line each; empty unless `skip`."""
 
 
+def check_join_options(*, missing: str, tolerance_seconds: object) -> None:
+    """Check two arguments of `join_tables`, before anything long is done for the join.
+
+    Raises:
+        ColumnError: one is wrong.
+    """
+    if missing not in get_args(Missing):
+        raise ColumnError(f"missing must be 'refuse' or 'mask', found {missing!r}")
+    if tolerance_seconds is not None and not (
+        isinstance(tolerance_seconds, Real) and float(tolerance_seconds) >= 0
+    ):
+        raise ColumnError(f"tolerance_seconds must be 0 or more, found {tolerance_seconds!r}")
+
+
 def join_tables(
     tables: Sequence[Table],
     target: JoinTarget,
@@ -122,10 +137,7 @@ def join_tables(
         UnfitVideoError: rows that do not fit their video, and `skip` is not set.
         ColumnError: a table of which no row matches, two tables with one column, or pts that are not known.
     """
-    if missing not in {"refuse", "mask"}:
-        raise ColumnError(f"missing must be 'refuse' or 'mask', found {missing!r}")
-    if tolerance_seconds is not None and not tolerance_seconds >= 0:
-        raise ColumnError(f"tolerance_seconds must be 0 or more, found {tolerance_seconds}")
+    check_join_options(missing=missing, tolerance_seconds=tolerance_seconds)
     check_column_names([name for table in tables for name in table.columns], where=_sources(tables))
     names = VideoNames(target.paths)
     joined: list[JoinedColumn] = []

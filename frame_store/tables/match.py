@@ -10,6 +10,7 @@ import numpy.typing as npt
 from frame_store.columns import ColumnScope
 from frame_store.names import Verdict
 from frame_store.shared import counted, without_controls
+from frame_store.source_order import PtsOfRows
 from frame_store.tables.table import Table
 
 Int64s = npt.NDArray[np.int64]
@@ -100,7 +101,7 @@ def match_seconds(
     seconds: npt.NDArray[np.float64],
     *,
     first_row: Int64s,
-    source_pts: npt.NDArray[np.float64],
+    source_pts: PtsOfRows,
     tolerance_seconds: float | None,
 ) -> Matched:
     """Rows by time: a row belongs to the frame of its video with the nearest pts, within the tolerance.

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from frame_store.errors import ColumnError
 from frame_store.tables.table import Table, TableColumn, make_table, number_column, row_text, text_column
 
-_SCALARS: Final = (bool, int, float, np.bool_, np.integer, np.floating)
+_FLOATS: Final = (float, np.floating)
+_SCALARS: Final = (bool, int, np.bool_, np.integer, *_FLOATS)
 
 
 def read_npz(path: Path) -> Table:
@@ -85,9 +86,17 @@ def column_of(values: Any) -> TableColumn:  # noqa: ANN401 - whatever the caller
     """
     if isinstance(values, Sequence) and not isinstance(values, str | bytes):
         values = _objects(values)
+    is_masked = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
+    if is_masked is not None and is_masked.any():
+        rows = np.flatnonzero(is_masked.reshape(len(values), -1).any(axis=1))
+        raise ColumnError(_missing_text(int(rows[0]), len(rows), len(values)))
     try:
         array = np.asarray(values)
-    except ValueError as error:
+    except (
+        ValueError,
+        TypeError,
+        RuntimeError,
+    ) as error:  # the last two: tensors on a GPU, or with a gradient
         raise ColumnError(f"no array: {error}") from error
     if array.ndim == 0:
         raise ColumnError(f"expected a value for each row, found {type(values).__name__}")
@@ -131,7 +140,8 @@ def _scalars(values: list[Any]) -> npt.NDArray[Any]:
         if isinstance(value, bool | np.bool_) != first_is_bool:
             raise ColumnError(f"{row_text(row)}: {value!r}; the column mixes booleans and numbers")
     array = np.array(values)
-    if array.dtype.kind not in "biuf":
+    is_rounded = array.dtype.kind == "f" and not any(isinstance(value, _FLOATS) for value in values)
+    if array.dtype.kind not in "biuf" or is_rounded:  # numpy makes floats of 2**63 beside -1
         raise ColumnError("whole numbers of more than 64 bits")
     return array
 
@@ -140,6 +150,8 @@ def _stacked(values: list[Any]) -> npt.NDArray[Any]:
     """Lists of one shape as one array."""
     arrays: list[npt.NDArray[Any]] = []
     for row, value in enumerate(values):
+        if np.ma.is_masked(value):
+            raise ColumnError(f"{row_text(row)}: a masked value; expected a value in every place")
         try:
             array = np.asarray(value)
         except ValueError:

@@ -27,6 +27,7 @@ from frame_store.protocol import (
 from frame_store.shared import counted, counted_in_groups
 from frame_store.source_order import Int64s, SourceOrder
 from frame_store.video_table import VideoTable
+from frame_store.views.joined_pts import JoinedPts
 from frame_store.views.selection import selection_of_runs
 from frame_store.views.view import View, base_of, checked_video_id
 
@@ -117,7 +118,7 @@ class Concatenation(FrameSequence):
 
     @cached_property
     def source_order(self) -> SourceOrder:
-        """See `FrameStore`. It is copied out of the parts' at its first use."""
+        """See `FrameStore`. All but the pts is copied out of the parts' at its first use."""
         orders = [part.source_order for part in self._parts]
         return SourceOrder(
             first_row=_joined_starts([order.first_row for order in orders]),
@@ -345,13 +346,13 @@ def _joined_frames(orders: Sequence[SourceOrder]) -> npt.NDArray[Any] | None:
     return np.concatenate(frames)
 
 
-def _joined_pts(orders: Sequence[SourceOrder]) -> npt.NDArray[np.float64] | None:
+def _joined_pts(orders: Sequence[SourceOrder]) -> JoinedPts | None:
     """The pts of all parts, NaN for a part where they are not known."""
     if all(order.source_pts is None for order in orders):
         return None
-    return np.concatenate(
+    return JoinedPts(
         [
-            np.full(order.num_rows, np.nan) if order.source_pts is None else order.source_pts
+            np.broadcast_to(np.nan, order.num_rows) if order.source_pts is None else order.source_pts
             for order in orders
         ]
     )

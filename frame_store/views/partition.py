@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from numbers import Rational, Real
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -14,7 +15,7 @@ from frame_store.shared import counted, listed, whole_number, without_controls
 from frame_store.source_order import Int64s
 from frame_store.video_table import VideoTable
 from frame_store.views.subset import select
-from frame_store.views.view import View
+from frame_store.views.view import View, check_is_store
 
 _NUM_PLACES = 1 << 64
 _SUM_TOLERANCE = Fraction(1, 10**9)
@@ -70,6 +71,7 @@ def split(
             it), another number of groups than of videos, or videos with the same bytes in groups of different parts.
     """
     bounds = _bounds(shares)
+    check_is_store(store, taker="split")
     seed = whole_number("seed", seed, error=ViewError)
     keys = _keys(store.videos, group)
     numbers = [_number(seed, key) for key in keys]
@@ -90,11 +92,13 @@ def _bounds(shares: Mapping[str, float]) -> list[int]:
         raise ViewError(f'shares is a dict such as {{"train": 0.9, "val": 0.1}}, found {shares!r}')
     exact: list[Fraction] = []
     for name, share in shares.items():
+        is_number = isinstance(share, Real) and not isinstance(share, bool)
         try:
-            exact.append(Fraction(share))
+            # numpy's smaller floats are no fractions to Python
+            exact.append(Fraction(share if isinstance(share, Rational) else float(share)))
         except (TypeError, ValueError, OverflowError) as error:  # not a number, NaN, infinity
             raise ViewError(f"the share of {name!r} must be a number above 0, found {share!r}") from error
-        if exact[-1] <= 0:
+        if not is_number or exact[-1] <= 0:
             raise ViewError(f"the share of {name!r} must be a number above 0, found {share!r}")
     total = sum(exact, Fraction(0))
     if abs(total - 1) > _SUM_TOLERANCE:

@@ -2,7 +2,7 @@
 
 import difflib
 import fnmatch
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -21,7 +21,7 @@ from frame_store.views.selection import (
     selection_of_ids,
     selection_of_runs,
 )
-from frame_store.views.view import View, base_of, places_between
+from frame_store.views.view import View, base_of, check_is_store, places_between
 
 VideoChoice: TypeAlias = str | Sequence[str] | Sequence[int] | npt.NDArray[Any] | Callable[[VideoRow], object]
 """Videos of a store: rows of `store.videos`, a bool for each video, paths, glob patterns, or a function that is true
@@ -46,6 +46,7 @@ def select(store: FrameStore, *, videos: VideoChoice | None = None, ids: FrameId
         FrameIdError: an id outside [0, len(store)).
         StoreDamagedError: the store's index is damaged.
     """
+    check_is_store(store, taker="select")
     if videos is None and ids is None:
         raise ViewError("select takes videos=, ids= or both; it was given neither")
     whole = store if isinstance(store, View) else _whole_view(store)
@@ -95,6 +96,10 @@ def _rows_of_choice(view: View, videos: VideoChoice) -> Int64s:
         return np.flatnonzero([bool(videos(row)) for row in view.videos])
     if isinstance(videos, str):
         videos = [videos]
+    if isinstance(videos, set | frozenset | Mapping) or not isinstance(videos, Collection):
+        raise ViewError(
+            f"videos= takes a list of rows of the table, bools, paths or patterns, or a function; found {videos!r}"
+        )
     if len(videos) > 0 and isinstance(videos[0], str):
         return _rows_of_texts(view.videos, [str(text) for text in videos])
     num_videos = len(view.video_ids)
@@ -192,8 +197,9 @@ def _view_of_videos(view: View, rows: Int64s) -> View:
     """The frames of the videos in some rows of the view's table."""
     counts = view.frames_of_video[rows]
     if not counts.sum():
+        empty = f"{counted(len(rows), 'video')} without a frame" if len(rows) else "no video"
         raise ViewError(
-            f"no frame is chosen: {counted(len(rows), 'video')} of {len(view.video_ids)} with no frame in the store"
+            f"no frame is chosen: videos= names {empty}, of {counted(len(view.video_ids), 'video')}"
         )
     base, video_ids = view.base, view.video_ids[rows]
     chosen = _frames_of_videos(base, video_ids)

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.columns import NO_COLUMNS, Columns
-from frame_store.errors import FrameIdError
+from frame_store.errors import FrameIdError, ViewError
 from frame_store.frame_sequence import FrameSequence
 from frame_store.protocol import FrameIds, FrameRows, Frames, FrameStore, check_frame_ids
 from frame_store.shared import counted_in_groups
-from frame_store.source_order import Int64s, SourceOrder
+from frame_store.source_order import Int64s, PtsOfRows, SourceOrder
 from frame_store.video_table import VideoTable
 from frame_store.views.selection import NOT_SELECTED, Selection, digest_of
 
@@ -204,6 +204,18 @@ class View(FrameSequence):
         return self._selection.ids_at(check_frame_ids(frame_ids, num_frames=len(self)))
 
 
+def check_is_store(store: object, *, taker: str) -> None:
+    """Refuse what is no open store, such as the path of a cache.
+
+    Raises:
+        ViewError: `taker`, the name of a function, was given something else.
+    """
+    if not isinstance(store, FrameStore):
+        raise ViewError(
+            f"{taker} takes an open store, such as frame_store.open_store(path) gives, found {store!r}"
+        )
+
+
 def base_of(store: FrameStore) -> FrameStore:
     """The store that a view's frames come from; another store is its own base."""
     return store.base if isinstance(store, View) else store
@@ -309,10 +321,10 @@ def _blocks(first: Int64s, end: Int64s) -> Iterator[slice]:
         yield slice(start, stop)
 
 
-def _cut_out(values: npt.NDArray[Any], first: Int64s, end: Int64s) -> npt.NDArray[Any]:
+def _cut_out(values: PtsOfRows, first: Int64s, end: Int64s) -> npt.NDArray[np.float64]:
     """The values of all ranges; no copy where the ranges are one stretch."""
     if not len(first):
-        return values[:0]
+        return np.zeros(0)
     if (first[1:] == end[:-1]).all():
-        return values[first[0] : end[-1]]
+        return np.asarray(values[first[0] : end[-1]])
     return np.concatenate([values[start:stop] for start, stop in zip(first, end, strict=True)])

@@ -135,7 +135,10 @@ def _asked(store: FrameStore, weights: Weights) -> tuple[str, Reals]:
             )
         return weights, np.ones(len(sizes)) if weights == "video" else _durations(store, sizes)
     if isinstance(weights, Real) and not isinstance(weights, bool):
-        tau = float(weights)
+        try:
+            tau = float(weights)
+        except OverflowError:  # a whole number beyond all floats
+            tau = math.inf
         if not math.isfinite(tau):
             raise SamplingError(f"weights= as a number is the exponent of n^tau, a finite one, found {tau}")
         return f"n^{tau:g}", _powers(sizes, tau)

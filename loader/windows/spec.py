@@ -4,13 +4,18 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from itertools import pairwise
+from itertools import islice, pairwise
 from numbers import Real
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 from frame_store.shared import whole_number
 from loader.errors import SamplingError
 from loader.sampling import Edges
+
+MAX_OFFSET: Final = 1 << 32
+"""A video has fewer frames. Sums of a place and an offset then fit into int64."""
+
+MAX_NUM_OFFSETS: Final = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +23,9 @@ class WindowSpec:
     """Which frames and rows a window has, relative to its anchor. `BatchOptions` explains each field.
 
     Raises:
-        SamplingError: no offsets in a list, offsets of another kind, a misspelt `edges`, frames or a column with
-            offsets both in frames and in seconds, or options that have no use without others.
+        SamplingError: no offsets or more than 65,536 in a list, offsets of another kind or beyond 2**32, a misspelt
+            `edges`, frames or a column with offsets both in frames and in seconds, or options that have no use without
+            others.
     """
 
     frame_offsets: tuple[int, ...] | None = None
@@ -152,6 +158,11 @@ def window_spec(
     clip_stride = whole_number("clip_stride", clip_stride, least=1, error=SamplingError)
     if clip_frames is not None:
         clip_frames = whole_number("clip_frames", clip_frames, least=1, error=SamplingError)
+        if clip_frames > MAX_NUM_OFFSETS or clip_frames * clip_stride > MAX_OFFSET:
+            raise SamplingError(
+                f"a clip has at most {MAX_NUM_OFFSETS:,} frames over {MAX_OFFSET:,} stored frames, "
+                f"found clip_frames={clip_frames} and clip_stride={clip_stride}"
+            )
         for name, given in (
             ("frame_offsets", frame_offsets),
             ("frame_offsets_seconds", frame_offsets_seconds),
@@ -188,7 +199,9 @@ def _offsets_text(offsets: list[Any]) -> str:
 def _listed_offsets(name: str, offsets: object) -> list[Any]:
     if isinstance(offsets, str | bytes | Mapping) or not isinstance(offsets, Iterable):
         raise SamplingError(f"{name} must be a list of offsets such as (-1, 0), found {offsets!r}")
-    found = list(offsets)
+    found = list(islice(offsets, MAX_NUM_OFFSETS + 1))
+    if len(found) > MAX_NUM_OFFSETS:
+        raise SamplingError(f"{name} has at most {MAX_NUM_OFFSETS:,} offsets, and there are more")
     if not found:
         raise SamplingError(f"{name} is empty; give one offset or more, such as (-1, 0)")
     return found
@@ -197,10 +210,16 @@ def _listed_offsets(name: str, offsets: object) -> list[Any]:
 def _whole_offsets(name: str, offsets: object) -> tuple[int, ...] | None:
     if offsets is None:
         return None
-    return tuple(
+    found = tuple(
         whole_number(f"{name}[{number}]", offset, error=SamplingError)
         for number, offset in enumerate(_listed_offsets(name, offsets))
     )
+    for number, offset in enumerate(found):
+        if abs(offset) > MAX_OFFSET:
+            raise SamplingError(
+                f"{name}[{number}] must lie between -{MAX_OFFSET:,} and {MAX_OFFSET:,}, found {offset}"
+            )
+    return found
 
 
 def _offsets_in_seconds(name: str, offsets: object) -> tuple[float, ...] | None:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.shared import counted
-from frame_store.source_order import SourceOrder
+from frame_store.source_order import PtsOfRows, SourceOrder
 from loader.errors import SamplingError
 from loader.sampling.orders import Int64s
 from loader.windows.request import Bools
@@ -60,13 +60,13 @@ class TimeSearch:
         Raises:
             SamplingError: no pts are known.
         """
-        if order.source_pts is None or not np.isfinite(order.source_pts).any():
+        if order.source_pts is None or not _has_pts(order.source_pts):
             raise SamplingError(
                 f"offsets in seconds need the times of frames, and none of {counted(order.num_videos, 'video')} has "
                 f"pts; give frame_offsets and column_offsets, which count frames"
             )
         self._order = order
-        self._pts: Seconds = order.source_pts
+        self._pts = order.source_pts
         self._unsorted = _unsorted_videos(order.first_row, self._pts)
         self._rows_of = {video: self._sorted_rows(video) for video in self._unsorted.tolist()}
         self._places_of = {video: self._sorted_places(video) for video in self._unsorted.tolist()}
@@ -122,7 +122,12 @@ class TimeSearch:
         return _sorted(self.pts_of(order.rows_of(videos, order.frames_at(places, videos))), places)
 
 
-def _unsorted_videos(first_row: Int64s, pts: Seconds) -> Int64s:
+def _has_pts(pts: PtsOfRows) -> bool:
+    starts = range(0, len(pts), _ROWS_AT_ONCE)
+    return any(np.isfinite(pts[start : start + _ROWS_AT_ONCE]).any() for start in starts)
+
+
+def _unsorted_videos(first_row: Int64s, pts: PtsOfRows) -> Int64s:
     """Videos in which a frame has no pts, or none above that of the frame before it: int64, ascending."""
     found = []
     for start in range(0, len(pts), _ROWS_AT_ONCE):

@@ -17,6 +17,8 @@ NEVER_ONE = {
     "cache_builder/gpu/device_frames.py": {"samples"},
     # More than the limit, which is large.
     "cache_builder/video/opening/limits.py": {"num_frames"},
+    # A limit, which is large.
+    "loader/windows/spec.py": {"MAX_NUM_OFFSETS", "MAX_OFFSET"},
     # A share of others: "1 of its transport packets".
     "cache_builder/video/opening/encryption.py": {"num_packets"},
     # A visit of one frame, and a short batch of one, are spoken of elsewhere or cannot be.

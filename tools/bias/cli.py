@@ -73,7 +73,7 @@ EXIT_LIMIT_BROKEN = 1
 @click.option("--videos-like", metavar="GLOB", help="Only videos whose path matches, or is, GLOB.")
 @click.option("--split", metavar="NAME=SHARE,...", help="Share the videos as frame_store.split does ...")
 @click.option("--part", metavar="NAME", help="... and describe this part.")
-@click.option("--split-seed", type=int, default=0, help="Seed of --split.")
+@click.option("--split-seed", type=int, help="Seed of --split.  [default: 0]")
 @click.option(
     "--weights",
     metavar="video|seconds|TAU|W,W,...",

@@ -54,7 +54,7 @@ def _chosen(name: str, store: FrameStore, flags: dict[str, Any]) -> tuple[str, F
         shares = shares_of_flag(flags["split"])
         if flags["part"] not in shares:
             raise ConfigError(f"--part is one of {', '.join(shares)}, found {flags['part']!r}")
-        parts = split(store, shares, seed=flags["split_seed"])
+        parts = split(store, shares, seed=flags["split_seed"] or 0)
         click.echo(f"{name}:\n{parts}", err=True)
         store, name = parts[flags["part"]], f"{name}, {flags['part']} of {flags['split']}"
     return name, store
@@ -71,6 +71,8 @@ def check_views(flags: dict[str, Any]) -> None:
         raise ConfigError(f"--{given[0].replace('_', '-')} is about the videos of caches: give CACHE")
     if (flags["split"] is None) != (flags["part"] is None):
         raise ConfigError("--split train=0.9,val=0.1 and --part train belong together")
+    if flags["split_seed"] is not None and flags["split"] is None:
+        raise ConfigError("--split-seed is for --split: give both, or none")
 
 
 def shares_of_flag(text: str) -> dict[str, float]:

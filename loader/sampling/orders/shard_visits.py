@@ -36,7 +36,7 @@ def short_shards_text(shard_sizes: Int64s, spec: SamplingSpec) -> str | None:
     if not num_short:
         return None
     return (
-        f"{counted(num_short, 'shard has', 'shards have')} fewer frames in the view than frames_per_visit="
+        f"{counted(num_short, 'shard has', 'shards have')} fewer frames to draw than frames_per_visit="
         f"{spec.frames_per_visit} (of {len(held)}): a visit there draws with replacement and may show a frame twice; "
         f"every frame is still drawn equally often"
     )

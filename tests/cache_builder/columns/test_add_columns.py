@@ -326,6 +326,30 @@ def test_tables_that_cannot_be_read_change_nothing(cache, tmp_path):
     assert {name: files_of(cache)[name] for name in before} == before
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"missing": "masks"}, "missing must be 'refuse' or 'mask', found 'masks'"),
+        ({"tolerance_seconds": -1}, "tolerance_seconds must be 0 or more, found -1"),
+        ({"on_error": "skipp"}, "on_error must be 'fail' or 'skip', found 'skipp'"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_built(cache, tmp_path, option, message):
+    before = files_of(cache)
+    with pytest.raises(ColumnsError, match=message):
+        add_columns(cache, frame_table(), **option)
+    assert files_of(cache) == before
+    if "on_error" in option:
+        return  # a setting of the build, checked with the others
+    (name, value), out = *option.items(), tmp_path / "new/cache"
+    name = {"missing": "columns_missing", "tolerance_seconds": "columns_tolerance"}[name]
+    (tmp_path / "new").mkdir()
+    tiny_video(tmp_path, num_frames=2)
+    with pytest.raises(ColumnsError, match=message):
+        build_cache(tmp_path / "tiny.mp4", out, size=16, workers=1, columns=frame_table(), **{name: value})
+    assert not list(out.parent.iterdir())
+
+
 def test_concat_of_caches_keeps_common_columns_and_says_which_it_drops(cache, tmp_path):
     from frame_store import concat
 

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import psutil
 import pytest
 
+from cache_builder.cli import cache_verify
 from cache_builder.cli.exit_status import (
     EXIT_INTERRUPTED,
     EXIT_MACHINE_FAILED,
@@ -19,6 +21,7 @@ from cache_builder.cli.exit_status import (
     EXIT_TERMINATED,
     EXIT_WRONG_COMMAND,
 )
+from tests.support.commands import run as run_here
 from tests.support.videos.tiny_videos import simple_specs, tiny_folder
 
 PROGRAM = Path(sys.executable).with_name("cache-build")
@@ -241,6 +244,30 @@ def test_an_unfinished_build_of_a_cropped_aspect_is_resumed(folder, tmp_path):
     process.kill()
     process.communicate()
     assert run(folder, tmp_path / "cache", "--crop-aspect", "4:3").returncode == 0
+
+
+def test_frames_of_an_interrupted_run_count_for_no_speed(tmp_path):
+    videos = tiny_folder(tmp_path / "videos", simple_specs(2, num_frames=5)).path
+    asked = (videos, "--out", tmp_path / "cache", "--size", "64", "--workers", "1")
+    with patch("cache_builder.build.pipeline.gather", side_effect=KeyboardInterrupt):
+        assert run_here(*asked).exit_code == EXIT_INTERRUPTED
+    resumed = run_here(*asked).stdout
+    assert "13 frames decoded by this run and an interrupted one; this run took " in resumed
+    assert "frames/s" not in resumed
+    fresh = run_here(*asked, "--seed", "1", "--overwrite").stdout
+    assert "13 frames decoded in " in fresh and "frames/s" in fresh
+
+
+def test_what_begins_anew_promises_no_resuming(tmp_path):
+    videos = tiny_folder(tmp_path / "videos", simple_specs(1, num_frames=3)).path
+    cache = tmp_path / "cache"
+    with patch("cache_builder.cli.build_command.estimate_build", side_effect=KeyboardInterrupt):
+        ended = run_here(videos, "--out", cache, "--dry-run")
+    assert (ended.exit_code, ended.stderr) == (EXIT_INTERRUPTED, "interrupted\n")
+    assert run_here(videos, "--out", cache, "--size", "32", "--workers", "1").exit_code == 0
+    with patch("cache_builder.cli.verify_command.verify_store", side_effect=KeyboardInterrupt):
+        ended = run_here(cache, command=cache_verify)
+    assert (ended.exit_code, ended.stderr.splitlines()[-1]) == (EXIT_INTERRUPTED, "interrupted")
 
 
 def test_what_stopped_at_a_damaged_video_goes_on_with_skip(tmp_path):

@@ -192,8 +192,8 @@ class TestSeveralSources:
 
 
 @pytest.mark.parametrize("flag", [("--include", "*.mp4"), ("--exclude", "*.mp4"), ("--limit", "1")])
-def test_a_choice_of_videos_needs_videos(small_cache, flag):
-    refused = run(small_cache, *flag, command=cache_info)
+def test_a_choice_of_videos_needs_videos(tmp_path, flag):
+    refused = run(tmp_path, *flag, command=cache_info)
     assert (refused.exit_code, refused.stderr) == (
         2,
         f"error: {flag[0]} is for --against: give both, or none\n",

@@ -250,3 +250,5 @@ def test_wrong_options_are_refused():
         join_tables([table], target, tolerance_seconds=-1)
     with pytest.raises(ColumnError, match="tolerance_seconds must be"):
         join_tables([table], target, tolerance_seconds=float("nan"))
+    with pytest.raises(ColumnError, match="tolerance_seconds must be 0 or more, found '1'"):
+        join_tables([table], target, tolerance_seconds="1")

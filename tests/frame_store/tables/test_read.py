@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -125,6 +126,33 @@ def test_bad_values_are_refused_by_row_and_column(form, bad, message, tmp_path):
     table = FORMS[form](tmp_path, {"video": ["a", "b"], **bad})
     with pytest.raises(ColumnError, match=message):
         read_table(table)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.ma.array([1, 2, 3], mask=[False, True, True]), r"'x': row 1: no value \(in 2 of 3 rows\)"),
+        (
+            np.ma.array([[1.0, 2], [3, 4], [5, 6]], mask=[[0, 0], [0, 0], [0, 1]]),
+            r"'x': row 2: no value \(in 1 of",
+        ),
+        ([[1.0], np.ma.array([2.0], mask=[True]), [3.0]], "'x': row 1: a masked value"),
+        ([2**63, -1, 0], "'x': whole numbers of more than 64 bits"),
+        (torch.ones(3, requires_grad=True), "'x': no array: .*requires grad"),
+    ],
+    ids=["masked", "masked lists", "a masked list", "rounded by numpy", "gradient"],
+)
+def test_what_numpy_would_change_in_silence_is_refused(values, message):
+    with pytest.raises(ColumnError, match=message):
+        read_table({"video": ["a", "b", "c"], "x": values})
+
+
+def test_a_mask_that_hides_nothing_is_none():
+    table = read_table({"video": ["a", "b"], "x": np.ma.array([1, 2]), "y": np.ma.array([3, 4], mask=[0, 0])})
+    assert {name: column.values.tolist() for name, column in table.columns.items()} == {
+        "x": [1, 2],
+        "y": [3, 4],
+    }
 
 
 @pytest.mark.parametrize("form", ["dict", "csv", "npz", "arrow", "parquet", "pandas"])

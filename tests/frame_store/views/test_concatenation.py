@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from frame_store import FrameIdError, ViewError, base_of, concat, open_store, select
 from frame_store.protocol import DecodesInGroups, FrameStore, HoldsEncodedFrames, PrefetchingStore
 from frame_store.views import Concatenation, part_of_videos
+from frame_store.views.joined_pts import JoinedPts
 from tests.frame_store.views.list_store import array_stores, assert_is_view_of, assert_source_order_is_of
 from tests.support.caches.array_store import ArrayStore
 
@@ -204,3 +205,14 @@ def test_bad_input_is_refused_with_what_was_expected():
             call([9])
     with pytest.raises(FrameIdError, match=r"video 2 is outside \[0, 2\)"):
         store.ids_of_video(2)
+
+
+def test_pts_of_a_concatenation_are_read_in_its_parts():
+    parts = [np.array([0.0, 0.5, np.nan]), np.zeros(0), np.broadcast_to(np.nan, 2), np.array([7.0])]
+    joined, expected = JoinedPts(parts), np.concatenate(parts)
+    assert joined.shape == (6,) and len(joined) == 6
+    np.testing.assert_array_equal(np.asarray(joined), expected)
+    for key in (slice(1, 5), slice(None, None, 2), np.array([[5, 0], [2, 2]]), np.zeros(0, np.int64)):
+        np.testing.assert_array_equal(joined[key], expected[key])
+    with pytest.raises(ValueError, match="is a copy"):
+        joined.__array__(copy=False)

@@ -3,6 +3,7 @@
 import collections
 import hashlib
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -141,6 +142,8 @@ def test_parts_of_a_view_and_of_a_concatenation_are_those_of_the_videos():
         ({"train": 1.1, "val": -0.1}, {}, "the share of 'val' must be a number above 0, found -0.1"),
         ({"train": 1, "val": 0}, {}, "the share of 'val' must be a number above 0, found 0"),
         ({"train": float("nan"), "val": 1}, {}, "the share of 'train' must be a number above 0, found nan"),
+        ({"train": "1"}, {}, "the share of 'train' must be a number above 0, found '1'"),
+        ({"train": True}, {}, "the share of 'train' must be a number above 0, found True"),
         ({"train": "most", "val": 1}, {}, "the share of 'train' must be a number above 0, found 'most'"),
         ({"train": 0.5, "val": 0.5}, {"seed": 0.5}, "seed must be a whole number"),
         ({"train": 0.5, "val": 0.5}, {"group": "scene"}, "one entry for each of 20 videos"),
@@ -170,6 +173,21 @@ def test_parts_of_a_view_and_of_a_concatenation_are_those_of_the_videos():
 def test_bad_input_is_refused_with_what_was_expected(shares, options, text):
     with pytest.raises(ViewError, match=text):
         split(ContentStore([*(str(number) for number in range(19)), "0"]), shares, **options)
+
+
+def test_a_path_is_no_store():
+    with pytest.raises(ViewError, match=r"split takes an open store, such as .* gives, found 'a\.cache'"):
+        split("a.cache", {"train": 1.0})
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, Fraction])
+def test_shares_are_numbers_of_any_kind(kind):
+    store = ContentStore([str(number) for number in range(40)])
+    expected = split(store, {"train": 0.75, "val": 0.25})
+    found = split(store, {"train": kind(0.75), "val": kind(0.25)})
+    assert [view.video_ids.tolist() for view in found.values()] == [
+        view.video_ids.tolist() for view in expected.values()
+    ]
 
 
 def test_shares_as_floats_that_sum_to_almost_one_are_taken():

@@ -170,7 +170,7 @@ def test_frames_by_bools_and_in_any_order():
     ("options", "error", "text"),
     [
         ({}, ViewError, "select takes videos=, ids= or both"),
-        ({"videos": []}, ViewError, "no frame is chosen: 0 videos"),
+        ({"videos": []}, ViewError, "no frame is chosen: videos= names no video, of"),
         ({"ids": []}, ViewError, "no frame is chosen: ids= is empty, of 5 frames"),
         ({"ids": [False] * 5}, ViewError, "no frame is chosen: ids= is empty, of 5 frames"),
         ({"ids": [1, 2, 1]}, ViewError, "frame 1 is given twice, and a view has a frame once; weights="),
@@ -186,6 +186,9 @@ def test_frames_by_bools_and_in_any_order():
             ViewError,
             "takes rows of the table, bools, paths, patterns or a function; found float64",
         ),
+        ({"videos": 3}, ViewError, "takes a list of rows of the table, .* or a function; found 3"),
+        ({"videos": {1, 2}}, ViewError, r"takes a list of rows of the table, .* found \{1, 2\}"),
+        ({"videos": iter([1])}, ViewError, "takes a list of rows of the table, .* found <list_iterator"),
         ({"videos": [True] * 4}, ViewError, r"one for each of 5 videos, found shape \(4,\)"),
         (
             {"videos": "a/lefty.mp4"},
@@ -193,12 +196,17 @@ def test_frames_by_bools_and_in_any_order():
             "no video has the path 'a/lefty.mp4'; the nearest paths are 'a/left.mp4', 'b/left.mp4', 'a/right.mp4'",
         ),
         ({"videos": "*.avi"}, ViewError, r"no video matches '\*.avi'; the nearest paths are"),
-        ({"videos": lambda _: False}, ViewError, "no frame is chosen: 0 videos"),
+        ({"videos": lambda _: False}, ViewError, "no frame is chosen: videos= names no video, of"),
     ],
 )
 def test_bad_input_is_refused_with_what_was_expected(options, error, text):
     with pytest.raises(error, match=text):
         select(PathsStore(PATHS), **options)
+
+
+def test_a_path_is_no_store():
+    with pytest.raises(ViewError, match=r"select takes an open store, such as .* gives, found 'a\.cache'"):
+        select("a.cache", videos=[0])
 
 
 def test_videos_without_frames_make_no_view():
@@ -219,5 +227,7 @@ def test_videos_without_frames_make_no_view():
 
     base = WithUnreadable([7, 7])
     assert select(base, videos=[1, 2]).video_ids.tolist() == [1, 2]
-    with pytest.raises(ViewError, match="no frame is chosen: 1 video of 3 with no frame in the store"):
+    with pytest.raises(
+        ViewError, match="no frame is chosen: videos= names 1 video without a frame, of 3 videos"
+    ):
         select(base, videos=[2])

@@ -142,7 +142,7 @@ def make_quiet(store):
 def test_a_view_says_once_that_visits_draw_with_replacement_and_a_cache_is_refused():
     store = few_frames_a_shard()
     options = {"batch_size": 8, "sampling": "shards", "frames_per_visit": 4, "num_threads": 1}
-    text = r"2 shards have fewer frames in the view than frames_per_visit=4 \(of 5\)"
+    text = r"2 shards have fewer frames to draw than frames_per_visit=4 \(of 5\)"
     with pytest.warns(UserWarning, match=text) as found:
         loader = FrameLoader(store, **options)
     with warnings.catch_warnings():

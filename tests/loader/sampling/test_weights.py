@@ -300,6 +300,7 @@ class WithoutDurations(ArrayStore):
         ([1, 1, -0.5, 1, 1, 1], "finite and not negative, found -0.5 at place 2"),
         ([1, math.nan, 1, math.inf, 1, 1], "finite and not negative, found nan at place 1 and 1 more"),
         ([0] * 6, r"no video that holds frames has a weight above 0 \(weights='per video'\)"),
+        (10**400, r"the exponent of n\^tau, a finite one, found inf"),
         (math.nan, r"the exponent of n\^tau, a finite one, found nan"),
         ([[1] * 6], r"a flat array of numbers, found int64 of shape \(1, 6\)"),
         (["a"] * 6, "a flat array of numbers, found <U1"),

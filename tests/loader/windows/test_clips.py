@@ -187,7 +187,7 @@ def test_a_stride_beyond_every_video_is_refused_and_no_overflow():
     with pytest.raises(
         SamplingError, match=r"windows longer than every video: .* the longest of which has 9"
     ):
-        clips_of([9, 5], clip_frames=2, clip_stride=2**40)
+        clips_of([9, 5], clip_frames=2, clip_stride=2**30)
 
 
 def test_a_loader_says_what_an_epoch_of_clips_is():

@@ -1,6 +1,7 @@
 """Windows out of the real loaders: shapes, masks, views, workers, samples, augmentation; and wrong arguments."""
 
 import pickle
+from itertools import count
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def assert_is_as_expected(batch, store, view_ids=None, **offsets):
     assert spelt_frame_ids(batch.frames.flatten(0, 1)).tolist() == batch.cache_ids.flatten().tolist()
 
 
-@pytest.mark.filterwarnings("ignore:1 shard has fewer frames in the view")
+@pytest.mark.filterwarnings("ignore:1 shard has fewer frames to draw")
 @pytest.mark.parametrize("options", SAMPLINGS, ids=lambda options: options["sampling"])
 @pytest.mark.parametrize(
     "offsets",
@@ -212,6 +213,20 @@ def test_a_loader_says_what_it_shows_and_names_the_videos_that_are_too_short():
         ({"frame_offsets": (0, True)}, r"frame_offsets\[1\] must be a whole number, found True"),
         ({"frame_offsets": 3}, r"frame_offsets must be a list of offsets such as \(-1, 0\), found 3"),
         ({"frame_offsets": "01"}, r"frame_offsets must be a list of offsets"),
+        (
+            {"frame_offsets": (0, 2**63 - 1)},
+            r"frame_offsets\[1\] must lie between -4,294,967,296 and 4,294,967,296, found 9223372036854775807",
+        ),
+        ({"column_offsets": {"action": (-(2**70),)}}, r"column_offsets\['action'\]\[0\] must lie between"),
+        ({"frame_offsets": count()}, "frame_offsets has at most 65,536 offsets, and there are more"),
+        (
+            {"clip_frames": 2**40},
+            "a clip has at most 65,536 frames over .* found clip_frames=1099511627776 and",
+        ),
+        (
+            {"clip_frames": 2, "clip_stride": 2**63},
+            "a clip has at most .* and clip_stride=9223372036854775808",
+        ),
         ({"frame_offsets_seconds": (0, float("nan"))}, r"frame_offsets_seconds\[1\] must be a finite number"),
         ({"frame_offsets_seconds": ("x",)}, r"frame_offsets_seconds\[0\] must be a finite number of seconds"),
         (

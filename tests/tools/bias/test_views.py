@@ -110,6 +110,7 @@ def test_frames_of_weight_zero_are_counted(bias_caches):
     ("flags", "text"),
     [
         (["--split", SHARES], "--split train=0.9,val=0.1 and --part train belong together"),
+        (["--split-seed", "0"], "--split-seed is for --split: give both, or none"),
         (["--part", "train"], "--split train=0.9,val=0.1 and --part train belong together"),
         (["--split", SHARES, "--part", "test"], "--part is one of train, val, found 'test'"),
         (["--split", "train", "--part", "train"], "--split takes different names with shares"),

@@ -10,9 +10,11 @@ import time
 import msgspec
 import pytest
 
+from cache_builder import add_columns
 from cache_builder.cli import cache_verify
 from cache_builder.cli.exit_status import EXIT_MACHINE_FAILED, EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
 from cache_builder.repair import repair
+from frame_store import open_store
 from tests.end_to_end.builds.repair.repairs import KINDS, STATE_THE_HASHES, flip, repaired
 from tests.support.caches.tree import (
     change_generation,
@@ -150,12 +152,32 @@ def test_what_states_the_hashes_is_for_the_builder(cache_of, simple_folder, name
     assert f"move {cache} away and build the cache again" in result.stderr
 
 
+def test_a_damaged_manifest_of_the_last_columns_costs_only_these(cache_of):
+    cache = cache_of("wds-jpeg")
+    bare = digests(cache)
+    videos = [entry.path for entry in open_store(cache).video_entries]
+    for name in ("first", "last"):
+        add_columns(cache, {"video": videos, name: [*range(len(videos))]})
+    sound = digests(cache)
+    flip(cache / "manifest-0002.json")
+    refused = run(cache, "--repair", command=cache_verify)
+    assert refused.exit_code == EXIT_NOT_WHOLE
+    assert "remove manifest-0002.json, and the cache is what manifest-0001.json states" in refused.stderr
+    (cache / "manifest-0002.json").unlink()
+    assert [*open_store(cache).columns] == ["first"]
+    add_columns(cache, {"video": videos, "last": [*range(len(videos))]})
+    assert digests(cache) == sound != bare
+
+
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
-        (os.unlink, "No such file or directory"),
-        (lambda report: report.write_bytes(b"{"), "is not a report of this version"),
-        (lambda report: flip(report, report.read_bytes().index(b"00.mp4")), "is the report of another build"),
+        (os.unlink, "No such file or directory; if the report lies elsewhere, copy it there; else"),
+        (lambda report: report.write_bytes(b"{"), "is not a report of this version;"),
+        (
+            lambda report: flip(report, report.read_bytes().index(b"00.mp4")),
+            "is the report of another build;",
+        ),
     ],
 )
 def test_without_the_report_of_its_build_the_table_of_videos_is_gone(
@@ -173,7 +195,7 @@ def test_without_the_report_of_its_build_the_table_of_videos_is_gone(
     result = repaired(cache, simple_folder.path)
     assert result.exit_code == EXIT_NOT_WHOLE
     assert f"{table}: is damaged, and only the report of its build states what it held" in result.stderr
-    assert f"{report}: {said}; build the cache again" in result.stderr
+    assert f"{report}: {said} build the cache again" in result.stderr
     assert digests(cache) == before
     assert not cache.with_name(cache.name + ".building").exists()
     report.write_bytes(its_report)
