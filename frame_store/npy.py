@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -17,6 +18,10 @@ MAX_HEADER_BYTES: Final = 10_000
 """The longest header that numpy takes for safe to parse."""
 
 _MAGIC: Final = b"\x93NUMPY\x01\x00"
+
+_KEYS: Final = frozenset({"descr", "fortran_order", "shape"})
+_PLAIN_DESCR: Final = re.compile(r"[<>|=]?[?a-zA-Z][0-9]{0,9}")
+"""Of a number. Other texts are a language of their own, and numpy's parser can divide by zero in it: `M8[s/0]`."""
 
 
 def npy_header(shape: tuple[int, ...]) -> bytes:
@@ -35,12 +40,28 @@ def read_npy_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
     if file.read(len(_MAGIC)) != _MAGIC:
         raise ValueError("no .npy of version 1.0")  # later ones have headers of up to 4 GB
     try:
+        _check_texts(file)
         shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file, max_header_size=MAX_HEADER_BYTES)
     except Exception as error:  # a damaged header can make numpy raise anything
         raise ValueError(f"damaged .npy header: {error}") from error
     if is_fortran or dtype.hasobject or min(shape, default=0) < 0:
         raise ValueError("a .npy of objects, in Fortran order or of a negative size")
     return shape, dtype
+
+
+def _check_texts(file: BinaryIO) -> None:
+    """Refuse a header with texts that are neither a key, nor a plain type, nor the name of a field.
+
+    `file` stands where the header begins, also afterwards.
+    """
+    start = file.tell()
+    num_bytes = int.from_bytes(file.read(2), "little")
+    header = file.read(num_bytes)
+    file.seek(start)
+    for text in re.findall(rb"'([^']*)'|\"([^\"]*)\"", header):
+        plain = b"".join(text).decode("latin-1")
+        if plain not in _KEYS and not _PLAIN_DESCR.fullmatch(plain) and not plain.isidentifier():
+            raise ValueError(f"{plain[:100]!r} is no type of numbers")
 
 
 def map_npy(

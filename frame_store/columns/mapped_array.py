@@ -15,7 +15,7 @@ from frame_store.shared import raise_if_out_of_files
 class MappedArray:
     """The file `name` of the cache at `store_path`: an array of a known dtype and shape.
 
-    It pickles as its place, so that a worker process maps the file itself.
+    Threads may share it. It pickles as its place, so that a worker process maps the file itself.
     """
 
     def __init__(self, store_path: Path, name: str, *, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
@@ -23,11 +23,11 @@ class MappedArray:
         self._name = name
         self.dtype = dtype
         self.shape = shape
-        self._array: npt.NDArray[Any] | None = None
-        self._num_bytes = 0
+        self._mapped: tuple[npt.NDArray[Any], int] | None = None
+        """The array, and the bytes of its file."""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_array": None}
+        return {**self.__dict__, "_mapped": None}
 
     @property
     def array(self) -> npt.NDArray[Any]:
@@ -39,19 +39,21 @@ class MappedArray:
         """
         path = os.path.join(self._store_path, self._name)  # noqa: PTH118 - at each access
         try:
-            if self._array is None:
-                self._array = map_npy(
+            if self._mapped is None:
+                array = map_npy(
                     self._store_path, self._name, dtype=self.dtype, shape=self.shape, section="4.2"
                 )
-                self._num_bytes = os.stat(path).st_size  # noqa: PTH116
-            if os.stat(path).st_size != self._num_bytes:  # noqa: PTH116 - pathlib would take three times as long
+                # In one step: another thread must not see an array without its size.
+                self._mapped = (array, os.stat(path).st_size)  # noqa: PTH116
+            array, num_bytes = self._mapped
+            if os.stat(path).st_size != num_bytes:  # noqa: PTH116 - pathlib would take three times as long
                 raise StoreDamagedError(f"{path}: was cut or replaced after it was opened")
         except OSError as error:
             raise_if_out_of_files(error)
             raise StoreDamagedError(f"{path}: {error.strerror}; {self._remedy}") from error
         except StoreDamagedError as error:
             raise StoreDamagedError(f"{error}; {self._remedy}") from error
-        return self._array
+        return array
 
     @property
     def _remedy(self) -> str:

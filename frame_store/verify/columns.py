@@ -38,6 +38,12 @@ def check_columns(tree: CacheTree, *, num_rows: int | None = None) -> Iterator[s
                 f"{tree.generation.num_videos}"
             )
             continue
+        if num_rows is not None and record.num_rows != num_rows:
+            yield (
+                f"{entry.folder}/{COLUMNS_NAME}: is for {counted(record.num_rows, 'decoded frame')}, the table of "
+                f"videos has {num_rows}"
+            )
+            continue
         for column in record.columns:
             length = record.num_rows if column.scope == "frame" else record.num_videos
             for problem in _problems(tree, entry, column, length=length):

@@ -1,12 +1,14 @@
 """Kills a small build, or makes its write fail, at every change of the disk, and checks the promises for each.
 
-    python -m tests.campaigns.crash_campaign [--every 1] [--random 40] [--scratch DIR] [--variant NAME | --reads]
+    python -m tests.campaigns.crash_campaign [--every 1] [--random 40] [--scratch DIR]
+        [--variant NAME | --reads | --columns]
 
-For each container, alone and with `--overwrite` over another cache: kill -9 at every write, rename, fsync, folder
-made and name removed (a write is left half done); kill -9 at random moments; a disk that is full from every change
-on; ENOSPC and EIO at every change alone. After each the same command must end in the bytes of an undisturbed build.
+For each container, with columns and without, alone and with `--overwrite` over another cache: kill -9 at every write,
+rename, link, fsync, folder made and name removed (a write is left half done); kill -9 at random moments; a disk that is
+full from every change on; ENOSPC and EIO at every change alone. After each the same command must end in the bytes of an
+undisturbed build. The same while columns are added to a complete cache, at every change.
 Then, for a video of each kind, EIO at every read of it, once and from there on: exit code 3, the video named.
-`--every K` takes every K-th change. Exits 1 where a promise was broken, and prints how.
+`--every K` takes every K-th change of builds and reads. Exits 1 where a promise was broken, and prints how.
 """
 
 import argparse
@@ -18,7 +20,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.faults.fault_trials import CODECS, VARIANTS, FaultTrials, ReadTrials
+from tests.support.faults.fault_trials import (
+    CODECS,
+    COLUMNS_STARTS,
+    VARIANTS,
+    ColumnsTrials,
+    FaultTrials,
+    ReadTrials,
+)
 from tests.support.faults.faults import ALL_READS, BuildServer, Fault, FaultyFiles, why_no_faults
 
 LONGEST_SECONDS = 0.6
@@ -32,6 +41,7 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path)
     parser.add_argument("--variant", choices=list(VARIANTS))
     parser.add_argument("--reads", action="store_true", help="reads of videos alone")
+    parser.add_argument("--columns", action="store_true", help="columns for a complete cache alone")
     arguments = parser.parse_args()
     if reason := why_no_faults():
         sys.exit(reason)
@@ -40,12 +50,15 @@ def main() -> None:
         folder = Path(scratch)
         with BuildServer(FaultyFiles(folder, folder / "out"), folder) as server:
             chosen = VARIANTS if arguments.variant is None else [arguments.variant]
-            for variant in [] if arguments.reads else chosen:
+            for variant in [] if arguments.reads or arguments.columns else chosen:
                 for replaces in (False, True):
                     trials = FaultTrials(server, folder, variant=variant, replaces=replaces)
                     name = f"{variant}{', --overwrite' if replaces else ''}"
                     num_broken += _campaign(name, trials, arguments.every, arguments.random)
-            for suffix in CODECS if arguments.variant is None else []:
+            for start in COLUMNS_STARTS if arguments.variant is None and not arguments.reads else ():
+                columns = ColumnsTrials(server, folder, start=start)
+                num_broken += _campaign(f"add columns, {start}", columns, 1, arguments.random)
+            for suffix in CODECS if arguments.variant is None and not arguments.columns else []:
                 num_broken += _read_campaign(
                     suffix, ReadTrials(server, folder, suffix=suffix), arguments.every
                 )
@@ -69,7 +82,7 @@ def _read_campaign(suffix: str, trials: ReadTrials, every: int) -> int:
     return num_broken
 
 
-def _campaign(name: str, trials: FaultTrials, every: int, num_random: int) -> int:
+def _campaign(name: str, trials: FaultTrials | ColumnsTrials, every: int, num_random: int) -> int:
     num_broken = 0
     for kind, faults in _faults(len(trials.changes), every, num_random).items():
         started, num_trials, num_bad = time.monotonic(), 0, 0

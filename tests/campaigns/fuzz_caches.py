@@ -4,7 +4,8 @@
     python -m tests.campaigns.fuzz_caches --bits 500
 
 Batches run in processes of their own, so that a crash or a hang costs one and is seen. `--only` does one cache in this
-process. `--bits` flips single bits of sound caches, all kinds by turns: `cache-verify` must find each one.
+process. `--bits` flips single bits of sound caches, all kinds by turns, with columns and without: `cache-verify` must
+find each one.
 """
 
 import argparse
@@ -23,15 +24,15 @@ import numpy as np
 
 import frame_store
 from frame_store.errors import StoreFormatError
+from frame_store.manifest import read_manifest
 from frame_store.verify import verify_store
 from tests.support.caches.cache_mutations import (
     Mutator,
     files_of,
-    opened_paths,
-    paths_outside,
     read_everything,
     write_golden_caches,
 )
+from tests.support.caches.opened_paths import opened_paths, paths_outside
 
 SECONDS_PER_CACHE = 60
 MAX_BYTES = 6 << 30
@@ -127,7 +128,7 @@ def flip_bits(num_bits: int, seed: int) -> int:
         originals = write_golden_caches(Path(folder))
         for number in range(num_bits):
             cache = originals[number % len(originals)]
-            files = files_of(cache)
+            files = [file for file in files_of(cache) if not is_superseded(file, cache)]
             weights = [file.stat().st_size for file in files]
             # Every second bit lies in a file drawn with equal probability, so that small files get their share.
             file = generator.choice(files) if number % 8 < 4 else generator.choices(files, weights)[0]
@@ -149,6 +150,11 @@ def flip_bits(num_bits: int, seed: int) -> int:
             num_named += frame is not None
     print(f"{num_bits} bits, {num_missed} missed; {num_named} lay in a frame's payload and named it")
     return bool(num_missed)
+
+
+def is_superseded(file: Path, cache: Path) -> bool:
+    """Whether it holds columns of an earlier version of the cache. They are named by verify, and not opened."""
+    return any(folder.name in read_manifest(cache).superseded for folder in file.parents)
 
 
 def problems_of(cache: Path) -> list[str]:

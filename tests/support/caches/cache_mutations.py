@@ -2,11 +2,9 @@
 
 import hashlib
 import json
-import os
 import random
 import re
 import shutil
-import sys
 import warnings
 from collections.abc import Iterator
 
@@ -17,8 +15,15 @@ from frame_store.errors import FrameIdError, StoreError
 from frame_store.index import INDEX_DTYPE
 from frame_store.source_files import SOURCE_FILE_NAMES
 from frame_store.verify import verify_store
-from tests.support.caches.golden_stores import write_golden_stores
-from tests.support.caches.tree import FIRST_MANIFEST, generation_folder
+from tests.support.caches.column_mutations import (
+    edit_column,
+    edit_versions,
+    read_columns,
+    resign_columns,
+    write_with_columns,
+)
+from tests.support.caches.golden_stores import STRIDED, write_golden_stores
+from tests.support.caches.tree import generation_folder
 
 ODD_NUMBERS = (
     0,
@@ -52,11 +57,19 @@ ODD_VALUES = (
     1.5,
     1e308,
     "\x1b[2J",
+    "M8[s/0]",
+    "|O",
+    "gen-../..",
+    "columns-0123456789abcdef",
 )
+
+GOLDEN_WITH_COLUMNS = [f"{name}-columns" for name in ("wds-jpeg", STRIDED, "zarr-raw")]
 
 
 def write_golden_caches(folder):
     write_golden_stores(folder)
+    for name in GOLDEN_WITH_COLUMNS:
+        write_with_columns(folder / name.removesuffix("-columns"), folder / name)
     return sorted(folder.iterdir())
 
 
@@ -71,7 +84,7 @@ def sign(document):
 
 
 def resign(cache):
-    """Put the sizes and hashes of the files as they are into `generation.json` and the manifest, with right digests."""
+    """Put the sizes and hashes of the files as they are into the JSON files that record them, with right digests."""
     try:
         folder = generation_folder(cache)
         document = json.loads((folder / "generation.json").read_bytes())
@@ -83,18 +96,20 @@ def resign(cache):
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # what was mutated is `generation.json`
     resign_manifest(cache)
+    resign_columns(cache, sign)
 
 
 def resign_manifest(cache):
-    """Put the hash of `generation.json` as it is into the manifest, with a right digest."""
-    try:
-        document = json.loads((cache / FIRST_MANIFEST).read_bytes())
-        document.pop("digest", None)
-        content = (generation_folder(cache) / "generation.json").read_bytes()
-        document["generations"][0]["digest"] = hashlib.sha256(content).hexdigest()
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
-        return  # what was mutated is the manifest
-    (cache / FIRST_MANIFEST).write_bytes(sign(document))
+    """Put the hash of `generation.json` as it is into the manifests, with right digests."""
+    for path in cache.glob("manifest-*.json"):
+        try:
+            document = json.loads(path.read_bytes())
+            document.pop("digest", None)
+            content = (generation_folder(cache) / "generation.json").read_bytes()
+            document["generations"][0]["digest"] = hashlib.sha256(content).hexdigest()
+        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
+            continue  # what was mutated is the manifest
+        path.write_bytes(sign(document))
 
 
 class Mutator:
@@ -116,6 +131,8 @@ class Mutator:
         ]
         ways += [self.link, self.edit_json, self.edit_index, self.overwrite_numbers]
         ways += [self.edit_source_order]
+        if any(cache.glob("columns-*")):
+            ways += 3 * [self.edit_column, self.edit_versions]
         done = [self.random.choice(ways)(cache) for _ in range(self.random.choice((1, 1, 1, 2)))]
         if self.random.random() < 0.7:  # an attacker makes the hashes right
             resign(cache)
@@ -179,7 +196,7 @@ class Mutator:
             value = holder[key] = holder[key] + self.random.choice((-1, 1, 1000))
         else:
             holder[key] = value
-        is_signed = file.name in {FIRST_MANIFEST, "generation.json"}
+        is_signed = file.name.startswith(("manifest-", "generation.json", "columns.json"))
         if is_signed and isinstance(document, dict):
             document.pop("digest", None)
         if file.suffix == ".jsonl":
@@ -232,6 +249,12 @@ class Mutator:
         np.save(file, numbers)
         return f"edited number {at} of {file.name}"
 
+    def edit_column(self, cache):
+        return edit_column(cache, self.random)
+
+    def edit_versions(self, cache):
+        return edit_versions(cache, self.random)
+
     def edit_header(self, cache):
         """`.npy` headers, of the index and in tar shards, and the numbers in tar headers."""
         file = self._pick(cache, r"(npy|tar)$")
@@ -241,7 +264,8 @@ class Mutator:
                 (rb"\(16, 24, 3\)", b"(16, 99999999, 3)"),
                 (rb"\(10,\)", b"(10000000000000,)"),
                 (rb"\(10,\)", b"(-1,)"),
-                (rb"\|u1|<u4|<u8", b"|O"),
+                (rb"\|u1|<u4|<u8|<i4|<f4|\|b1", b"|O"),
+                (rb"'(\|u1|<u4|<u8|<i4|<f4|\|b1)'", b"'M8[s/0]'"),
                 (rb"False", b"True "),
                 (rb"\x93NUMPY\x01", b"\x93NUMPY\x03"),
                 (rb"\{'descr'", b"{" + b"[" * 60 + b"'descr'"),
@@ -334,6 +358,7 @@ def _read(store):
             order.source_pts[order.rows_of(video_ids, frames)]
         except StoreError as error:
             yield f"ids of video {video_id}", str(error)
+    yield from read_columns(store)
     try:
         list(store.videos)
     except StoreError as error:
@@ -363,20 +388,3 @@ def _load_with_webdataset(cache):
             pass
     except (StoreError, SamplingError) as error:
         yield "webdataset", str(error)
-
-
-def opened_paths():
-    """A set that fills with the paths that Python opens from now on; opens inside of native libraries are not seen."""
-    opened = set()
-    sys.addaudithook(lambda event, args: opened.add(args[0]) if event == "open" else None)
-    return opened
-
-
-def paths_outside(opened, cache):
-    """Paths that lead out of the cache, by a link in it or to the files that mutations put beside it."""
-    paths = {os.fsdecode(path) for path in opened if isinstance(path, str | bytes | os.PathLike)}
-    below = [path for path in paths if path.startswith(f"{cache}/")]
-    links = [path for path in below if not os.path.realpath(path).startswith(f"{os.path.realpath(cache)}/")]
-    return links + [
-        path for path in paths if path.startswith((f"{cache}.", f"{cache.parent}/x", "/etc/passwd"))
-    ]

@@ -81,3 +81,8 @@ def problems_inside(cache):
     problems = verify_store(cache).problems
     assert all(problem.startswith(start) for problem in problems), problems
     return [problem.removeprefix(start) for problem in problems]
+
+
+def decoded_frames_of(cache):
+    """Path and `frame_in_video` of every decoded frame, in source order."""
+    return [(video.path, frame) for video in videos_of(cache) for frame in range(video.num_frames_decoded)]

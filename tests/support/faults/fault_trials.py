@@ -1,17 +1,32 @@
 """One fault in one small build, and whether everything that is promised of it came true."""
 
+import csv
 import shutil
 from pathlib import Path
 
 from cache_builder.cli.exit_status import EXIT_MACHINE_FAILED
+from frame_store import open_store
+from frame_store.errors import StoreError
+from frame_store.verify import verify_store
 from tests.support.faults.faults import BuildServer, Ended, Fault, digests
 from tests.support.videos.tiny_videos import simple_specs, tiny_folder, tiny_video
 
 KILLED = -9
+NUM_FRAMES = 12
+"""Of the first video; the second has some more."""
+COLUMNS = [
+    *("--columns", "{tables}/videos.csv", "--columns", "{tables}/frames.csv", "--columns-missing", "mask")
+]
 VARIANTS = {
     "wds-jpeg": ["--size", "16", "--frames-per-shard", "10"],
     "zarr-raw": ["--size", "16", "--frames-per-shard", "10", "--format", "zarr", "--encoding", "raw"],
+    "wds-stride-columns": ["--size", "16", "--frames-per-shard", "10", "--stride", "2", *COLUMNS],
+    "zarr-fps-columns": [
+        *("--size", "16", "--frames-per-shard", "10", "--format", "zarr", "--encoding", "zstd"),
+        *("--layout", "video", "--fps", "10", *COLUMNS),
+    ],
 }
+"""Flags of small builds. `{tables}` is the folder of `write_tables`."""
 CODECS = {
     ".mp4": "h264",
     ".mov": "hevc",
@@ -24,7 +39,19 @@ CODECS = {
     ".h264": "h264",
 }
 """One of each kind of container, by its extension."""
+COLUMNS_STARTS = ("without columns", "with columns")
 _OTHER_SETTINGS = ["--size", "8", "--frames-per-shard", "10"]
+
+
+def write_tables(folder: Path, *, num_frames: int = NUM_FRAMES) -> list[Path]:
+    """Tables for the first two videos of the trials: texts per video, numbers and texts per frame of the first one."""
+    folder.mkdir(exist_ok=True)
+    with (folder / "videos.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["video", "task"], ["00.mp4", "push"], ["01.mp4", "öffnen"]])
+    frames = [["00.mp4", frame, frame / 8, f"note {frame % 3}"] for frame in range(num_frames)]
+    with (folder / "frames.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["video", "frame", "state", "note"], *frames])
+    return [folder / "videos.csv", folder / "frames.csv"]
 
 
 class FaultTrials:
@@ -37,11 +64,12 @@ class FaultTrials:
         self._server = server
         self._videos = folder / "videos"
         if not self._videos.exists():
-            tiny_folder(self._videos, simple_specs(2, num_frames=12))
+            tiny_folder(self._videos, simple_specs(2, num_frames=NUM_FRAMES))
+        write_tables(folder / "tables")
         self._folder = folder / "out"
         self.output = self._folder / "cache"
         self._before = folder / "before"
-        self._flags = VARIANTS[variant]
+        self._flags = [flag.format(tables=folder / "tables") for flag in VARIANTS[variant]]
         shutil.rmtree(self._before, ignore_errors=True)
         self._before.mkdir()
         self._old: dict[str, str] | None = None
@@ -59,15 +87,24 @@ class FaultTrials:
         self.changes = undisturbed.changes
         """What an undisturbed build changes, in order: fault number n hits number n of these."""
         self._new = digests(self.output)
+        self._complete = [self._new]
+        if "--columns" in self._flags:
+            self._reset()
+            without = self._build(self._flags[: self._flags.index("--columns")] + self._after_columns())
+            assert without.returncode == 0, without.stderr
+            self._complete.append(digests(self.output))
+
+    def _after_columns(self) -> list[str]:
+        return ["--overwrite"] if self._old is not None else []
 
     def problems(self, fault: Fault, *, kill_after: float | None = None) -> list[str]:
         """The promises that were broken; empty if none was. The build is killed after `kill_after` seconds."""
         self._reset()
         first = self._build(self._flags, fault=fault, kill_after=kill_after)
-        found = self._problems_of_end(first, may_be_killed=fault.action == "kill" or kill_after is not None)
+        found = problems_of_end(first, may_be_killed=fault.action == "kill" or kill_after is not None)
         left = digests(self.output) if self.output.exists() else None
-        if left not in (self._old, self._new):
-            found.append("what is at the output is neither what was there nor the finished cache")
+        if left not in (self._old, *self._complete):
+            found += problems_between_versions(self.output, left, self._complete)
         if first.returncode == 0 and left != self._new:
             found.append("exit code 0, and the output is not the finished cache")
         second = self._build(self._flags)
@@ -80,17 +117,6 @@ class FaultTrials:
             found.append(f"files that were not removed: {sorted(strange)}")
         return found
 
-    def _problems_of_end(self, end: Ended, *, may_be_killed: bool) -> list[str]:
-        found = []
-        if "Traceback" in end.stderr:
-            found.append(f"a traceback: {end.stderr}")
-        expected = {0, KILLED} if may_be_killed else {0, EXIT_MACHINE_FAILED}
-        if end.returncode not in expected:
-            found.append(f"exit code {end.returncode}: {end.stderr}")
-        if end.returncode == EXIT_MACHINE_FAILED and "the same command resumes" not in end.stderr:
-            found.append(f"does not say how to go on: {end.stderr}")
-        return found
-
     def _build(
         self, flags: list[str], *, fault: Fault | None = None, kill_after: float | None = None
     ) -> Ended:
@@ -101,6 +127,98 @@ class FaultTrials:
     def _reset(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
         shutil.copytree(self._before, self._folder)
+
+
+def problems_of_end(end: Ended, *, may_be_killed: bool) -> list[str]:
+    """What is wrong with how a command ended."""
+    found = []
+    if "Traceback" in end.stderr:
+        found.append(f"a traceback: {end.stderr}")
+    expected = {0, KILLED} if may_be_killed else {0, EXIT_MACHINE_FAILED}
+    if end.returncode not in expected:
+        found.append(f"exit code {end.returncode}: {end.stderr}")
+    if end.returncode == EXIT_MACHINE_FAILED and "the same command resumes" not in end.stderr:
+        found.append(f"does not say how to go on: {end.stderr}")
+    return found
+
+
+class ColumnsTrials:
+    """Adds columns to a complete cache of two tiny videos, with others there or not. Each trial begins anew."""
+
+    def __init__(self, server: BuildServer, folder: Path, *, start: str) -> None:
+        self._server = server
+        self._folder = folder / "out"
+        self.output = self._folder / "cache"
+        self._before = folder / "before"
+        self._tables = folder / "tables"
+        videos = folder / "videos"
+        if not videos.exists():
+            tiny_folder(videos, simple_specs(2, num_frames=NUM_FRAMES))
+        write_tables(self._tables)
+        for path in (self._before, self._folder):
+            shutil.rmtree(path, ignore_errors=True)
+        flags = VARIANTS["wds-stride-columns"]
+        flags = flags[: flags.index("--columns")]
+        if start == "with columns":
+            flags = [*flags, "--columns", f"{self._tables}/videos.csv"]
+        built = server.run("--videos", videos, "--out", self.output, *flags)
+        assert built.returncode == 0, built.stderr
+        self._old = digests(self.output)
+        self._folder.rename(self._before)
+        self._reset()
+        undisturbed = self._add()
+        assert undisturbed.returncode == 0, undisturbed.stderr
+        self.changes = undisturbed.changes
+        """What an undisturbed call changes, in order: fault number n hits number n of these."""
+        self._new = digests(self.output)
+        assert verify_store(self.output).problems == []
+
+    def problems(self, fault: Fault, *, kill_after: float | None = None) -> list[str]:
+        """The promises that were broken; empty if none was. The process is killed after `kill_after` seconds."""
+        self._reset()
+        first = self._add(fault=fault, kill_after=kill_after)
+        may_be_killed = fault.action == "kill" or kill_after is not None
+        found = problems_of_end(first, may_be_killed=may_be_killed)
+        left = digests(self.output)
+        if left not in (self._old, self._new):
+            found += problems_between_versions(self.output, left, [self._old, self._new])
+        if first.returncode == 0 and left != self._new:
+            found.append("exit code 0, and the columns are not in the cache")
+        second = self._add()
+        if second.returncode != 0:
+            found.append(f"the same command ended with {second.returncode}: {second.stderr}")
+        elif digests(self.output) != self._new:
+            found.append("the same command did not end in the bytes of an undisturbed one")
+        known = {self.output.name + suffix for suffix in ("", ".lock", ".scan", ".report.json")}
+        if strange := {path.name for path in self._folder.iterdir()} - known:
+            found.append(f"files that were not removed: {sorted(strange)}")
+        return found
+
+    def _add(self, *, fault: Fault | None = None, kill_after: float | None = None) -> Ended:
+        table = self._tables / "frames.csv"
+        flags = ("--columns", table, "--columns-missing", "mask", "--out", self.output)
+        return self._server.run(*flags, fault=fault, kill_after=kill_after)
+
+    def _reset(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.copytree(self._before, self._folder)
+
+
+def problems_between_versions(
+    output: Path, left: dict[str, str] | None, complete: list[dict[str, str]]
+) -> list[str]:
+    """What is wrong with a cache that has files beside those of a version: a folder of columns not yet named."""
+    if left is None or not any(
+        version.items() <= left.items()
+        and all(name.startswith("columns-") for name in left.keys() - version.keys())
+        for version in complete
+    ):
+        return ["what is at the output is neither what was there nor the finished cache"]
+    try:
+        len(open_store(output).columns)
+        return [f"verify: {problem}" for problem in verify_store(output).problems]
+    except StoreError as error:
+        return [f"the cache cannot be opened: {error}"]
 
 
 class ReadTrials:

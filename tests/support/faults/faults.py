@@ -1,7 +1,7 @@
 """Builds whose n-th change of the disk kills them or fails, by a library compiled from tests/support/faulty_files.
 
 What is counted are the calls of libc that change something below one folder, in every process of the build: files
-opened to write, writes, renames, fsyncs, folders made, names removed. Reads of one file can be made to fail.
+opened to write, writes, renames, links, fsyncs, folders made, names removed. Reads of one file can be made to fail.
 """
 
 import errno

@@ -1,8 +1,8 @@
 /* Preloaded: counts what processes change below one folder, and at the n-th change kills, or fails it.
  *
  * FAULTY_FILES names a control file, mapped by every process that has this library; tests/support/faults/faults.py
- * writes it. Counted are the changes as libc sees them: opening a file to write, writes, renames, fsyncs, folders
- * made, names removed. Reads of one file are counted, too, and can be made to fail: from an offset, from a number on.
+ * writes it. Counted are the changes as libc sees them: opening a file to write, writes, renames, links, fsyncs,
+ * folders made, names removed. Reads of one file are counted, too, and can be made to fail: from an offset, from a number on.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -181,6 +181,20 @@ int renameat2(int old_folder, const char *old, int new_folder, const char *new, 
 {
     FOLLOWING(renameat2);
     FAIL_WITH(change_name("exchange", new_folder, new, 0));
+    return next(old_folder, old, new_folder, new, flags);
+}
+
+int link(const char *old, const char *new)
+{
+    FOLLOWING(link);
+    FAIL_WITH(change_name("link", AT_FDCWD, new, 1));
+    return next(old, new);
+}
+
+int linkat(int old_folder, const char *old, int new_folder, const char *new, int flags)
+{
+    FOLLOWING(linkat);
+    FAIL_WITH(change_name("link", new_folder, new, 1));
     return next(old_folder, old, new_folder, new, flags);
 }
 
