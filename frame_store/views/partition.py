@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from fractions import Fraction
 from numbers import Rational, Real
 from typing import Any, SupportsIndex
@@ -9,6 +10,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.columns import NO_COLUMNS, Columns
 from frame_store.errors import ViewError
 from frame_store.protocol import FrameStore
 from frame_store.shared import counted, listed, whole_number, without_controls
@@ -49,7 +51,7 @@ def split(
     shares: Mapping[str, float],
     *,
     seed: SupportsIndex = 0,
-    group: Sequence[object] | npt.NDArray[Any] | None = None,
+    group: str | Sequence[object] | npt.NDArray[Any] | None = None,
 ) -> Split:
     """Views that together have every frame of `store` once, each video in one of them.
 
@@ -63,16 +65,19 @@ def split(
         shares: the name of each part and the probability that a video is in it, for example
             `{"train": 0.9, "val": 0.1}`. The sum is 1. Another order of the names gives other parts.
         seed: another seed gives another split.
-        group: a text or number for each video, shape (V,), such as the name of a scene or a robot. The videos of a
-            group are in one part: its hash takes the place of that of the file.
+        group: the name of a column of videos, or a text or number for each video, shape (V,), such as the name of a
+            scene or a robot. The videos of a group are in one part: its hash takes the place of that of the file.
 
     Raises:
         ViewError: no shares, one that is not positive, another sum than 1, a part without frames (the message names
-            it), another number of groups than of videos, or videos with the same bytes in groups of different parts.
+            it), another number of groups than of videos, a column without a group for each video, or videos with the same
+            bytes in groups of different parts.
     """
     bounds = _bounds(shares)
     check_is_store(store, taker="split")
     seed = whole_number("seed", seed, error=ViewError)
+    if isinstance(group, str):
+        group = _groups_of_column(store, group)
     keys = _keys(store.videos, group)
     numbers = [_number(seed, key) for key in keys]
     names = list(shares)
@@ -111,7 +116,7 @@ def _keys(table: VideoTable, group: Sequence[object] | npt.NDArray[Any] | None) 
     """What a video's part is a hash of."""
     if group is None:
         return [f"path {row.path}" if row.sha256 is None else f"sha256 {row.sha256}" for row in table]
-    if isinstance(group, str) or not isinstance(group, Sequence | np.ndarray) or len(group) != len(table):
+    if not isinstance(group, Sequence | np.ndarray) or len(group) != len(table):
         found = counted(len(group), "entry", "entries") if hasattr(group, "__len__") else repr(group)
         raise ViewError(f"group= has one entry for each of {counted(len(table), 'video')}, found {found}")
     values = [value.item() if isinstance(value, np.generic) else value for value in group]
@@ -121,6 +126,32 @@ def _keys(table: VideoTable, group: Sequence[object] | npt.NDArray[Any] | None) 
                 f"group= has a text or a whole number for each video, found {value!r} for video {row}"
             )
     return [f"group {value}" for value in values]
+
+
+def _groups_of_column(store: FrameStore, name: str) -> list[object]:
+    """The value of a column for each video of the store."""
+    columns: Columns = getattr(store, "columns", NO_COLUMNS)
+    if name not in columns:
+        near = get_close_matches(name, columns, n=3, cutoff=0.4)
+        hint = f"; the nearest are {', '.join(map(repr, near))}" if near else ""
+        has = f"has {', '.join(columns)}" if columns else "has no columns"
+        raise ViewError(f"group={name!r}: the store has no such column, it {has}{hint}")
+    column = columns[name]
+    if column.scope != "video" or column.shape or column.dtype.kind not in "iub":
+        raise ViewError(
+            f"group={name!r}: expected a column of videos with a text or a whole number each, found one of "
+            f"{column.scope}s, {column.kind_text}"
+        )
+    videos = store.video_ids if isinstance(store, View) else np.arange(len(store.videos))
+    lacks = ~column.gather_valid(videos)
+    if lacks.any():
+        path = without_controls(store.videos[int(np.argmax(lacks))].path)
+        raise ViewError(
+            f"group={name!r}: {counted(int(lacks.sum()), 'video has', 'videos have')} no value, the first is {path!r}"
+        )
+    values: list[object] = column.gather(videos).tolist()
+    texts = column.strings
+    return values if texts is None else [texts[code] for code in values if isinstance(code, int)]
 
 
 def _number(seed: int, key: str) -> int:

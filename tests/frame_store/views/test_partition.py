@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frame_store import ViewError, concat, select, split
+from frame_store.columns import NO_COLUMNS, Column, Columns
 from frame_store.video_table import VideoTable
 from tests.support.caches.array_store import ArrayStore
 
@@ -122,6 +123,50 @@ def test_groups_stay_together_and_take_the_place_of_the_file():
     assert sum(len({row % 20 for row in view.video_ids}) for view in as_numbers.values()) == 20
 
 
+class ColumnStore(ContentStore):
+    columns = NO_COLUMNS  # each store may set its own
+
+
+def column_of_videos(name, values, valid=None):
+    strings = sorted(set(values)) if isinstance(values[0], str) else None
+    codes = values if strings is None else np.array([strings.index(value) for value in values], np.int32)
+    return Column.of(name, "video", np.asarray(codes), strings=strings, valid=valid)
+
+
+def test_a_column_of_videos_gives_the_groups():
+    scenes, robots = [f"scene {row % 20}" for row in range(60)], [row % 20 for row in range(60)]
+    has_value = np.arange(60) != 7
+    store = ColumnStore([str(number) for number in range(60)])
+    store.columns = Columns(
+        [
+            column_of_videos("scene", scenes),
+            column_of_videos("robot", robots),
+            column_of_videos("some", robots, valid=has_value),
+            column_of_videos("weight", [0.5] * 60),
+        ],
+        num_rows=120,
+        num_videos=60,
+        fingerprint=store.fingerprint,
+    )
+    for name, groups in (("scene", scenes), ("robot", robots)):
+        by_name, by_list = split(store, SHARES, group=name), split(store, SHARES, group=groups)
+        assert {part: view.video_ids.tolist() for part, view in by_name.items()} == {
+            part: view.video_ids.tolist() for part, view in by_list.items()
+        }
+    later = select(store, videos=range(10, 60))
+    assert {*split(later, SHARES, group="some")["train"].video_ids} <= set(range(10, 60))
+    for name, text in (
+        ("scenes", "no such column, it has robot, scene, some, weight; the nearest are 'scene'"),
+        ("some", "1 video has no value, the first is '007.mp4'"),
+        (
+            "weight",
+            "expected a column of videos with a text or a whole number each, found one of videos, float64",
+        ),
+    ):
+        with pytest.raises(ViewError, match=f"group='{name}': .*{text}"):
+            split(store, SHARES, group=name)
+
+
 def test_parts_of_a_view_and_of_a_concatenation_are_those_of_the_videos():
     store = ContentStore([str(number) for number in range(60)])
     whole = split(store, SHARES)
@@ -146,7 +191,12 @@ def test_parts_of_a_view_and_of_a_concatenation_are_those_of_the_videos():
         ({"train": True}, {}, "the share of 'train' must be a number above 0, found True"),
         ({"train": "most", "val": 1}, {}, "the share of 'train' must be a number above 0, found 'most'"),
         ({"train": 0.5, "val": 0.5}, {"seed": 0.5}, "seed must be a whole number"),
-        ({"train": 0.5, "val": 0.5}, {"group": "scene"}, "one entry for each of 20 videos"),
+        (
+            {"train": 0.5, "val": 0.5},
+            {"group": "scene"},
+            "'scene': the store has no such column, it has no columns",
+        ),
+        ({"train": 0.5, "val": 0.5}, {"group": 5}, "one entry for each of 20 videos, found 5"),
         (
             {"train": 0.5, "val": 0.5},
             {"group": [1] * 19},
