@@ -70,8 +70,8 @@ def split(
 
     Raises:
         ViewError: no shares, one that is not positive, another sum than 1, a part without frames (the message names
-            it), another number of groups than of videos, a column without a group for each video, or videos with the same
-            bytes in groups of different parts.
+            it), another number of groups than of videos, a column without a group for each video, or videos with the
+            same bytes in groups of different parts.
     """
     bounds = _bounds(shares)
     check_is_store(store, taker="split")
