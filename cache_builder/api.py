@@ -114,6 +114,12 @@ def build_cache(
     arguments = locals()  # first: of the arguments alone
     overwrite = flag("overwrite", overwrite, error=ConfigError)
     if columns is None:
+        for name, value, default in (
+            ("columns_missing", columns_missing, "refuse"),
+            ("columns_tolerance", columns_tolerance, None),
+        ):
+            if value != default:
+                raise ConfigError(f"{name}={value!r} is for columns: give columns=, too")
         return _with_settings_named(run_build, arguments, overwrite=overwrite)
     return _with_settings_named(
         _build_with_columns,

@@ -182,6 +182,9 @@ def test_other_mistakes(videos, tmp_path):
         cache_builder.build_cache(tmp_path / "bad", size=16, workers=1)
     with pytest.raises(ConfigError, match="nosuch"):
         cache_builder.build_cache(videos, config=tmp_path / "nosuch.toml")
+    for options in ({"columns_missing": "mask"}, {"columns_tolerance": 0.1}):
+        with pytest.raises(ConfigError, match=f"{next(iter(options))}=.* is for columns: give columns=, too"):
+            cache_builder.build_cache(videos, **options)
 
 
 def test_an_estimate_takes_the_same_keywords(videos, tmp_path):
