@@ -84,7 +84,7 @@ def estimate_build(
             sampling = _Sampling(inputs, expected, config, decoders, folder=Path(scratch))
             sampling.run(pool, num_workers=options.workers, progress=progress)
             return _Estimate(inputs, expected, config, options, sampling).of(
-                output, passed_over=contents.passed_over, seconds_scan=seconds_scan
+                workspace, passed_over=contents.passed_over, seconds_scan=seconds_scan
             )
     except OSError as error:
         raise MachineError(f"{error.filename or output}: {error.strerror or error}") from error
@@ -220,13 +220,13 @@ class _Estimate:
         )
         self._num_shards = len(plan.shard_sizes)
 
-    def of(self, output: Path, *, passed_over: PassedOver, seconds_scan: float) -> BuildEstimate:
+    def of(self, workspace: Workspace, *, passed_over: PassedOver, seconds_scan: float) -> BuildEstimate:
         errors = [foreseen_error(scan, self._config) for scan in self._inputs.scans]
         payload = self._payload_bytes()
         cache = self._cache_bytes(payload)
         return BuildEstimate(
-            output=printable(str(output)),
-            output_exists=os.path.lexists(output),
+            output=printable(str(workspace.output)),
+            output_exists=os.path.lexists(workspace.output),
             num_videos=len(self._inputs.videos),
             problems=[str(error) for error in errors if error is not None],
             num_videos_unreadable=sum(frames is None for frames in self._expected),
@@ -238,7 +238,8 @@ class _Estimate:
             num_payload_bytes=payload,
             num_cache_bytes=cache,
             num_building_bytes=self._building_bytes(payload, cache),
-            num_free_bytes=shutil.disk_usage(_existing(output)).free,
+            num_free_bytes=shutil.disk_usage(_existing(workspace.output)).free,
+            num_unfinished_bytes=workspace.num_bytes_unfinished,
             num_workers=self._options.workers,
             seconds_scan=seconds_scan,
             seconds_decode=self._seconds_decode(),

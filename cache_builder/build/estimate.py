@@ -45,6 +45,8 @@ class BuildEstimate(msgspec.Struct, frozen=True, kw_only=True):
     """Disk space while building: the cache, and as much again for the spilled frames."""
     num_free_bytes: int
     """Free where the cache would go, as the system states it."""
+    num_unfinished_bytes: int
+    """What an unfinished build of this cache holds already: the build would go on with it, or remove it."""
     num_workers: int
     seconds_scan: float
     """What the scan took just now; it was not kept, so a build scans again."""
@@ -57,4 +59,6 @@ class BuildEstimate(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def fits(self) -> bool | None:
         """Whether the disk has room for the build by this estimate; None if it has none."""
-        return None if self.num_building_bytes is None else self.num_building_bytes <= self.num_free_bytes
+        if self.num_building_bytes is None:
+            return None
+        return self.num_building_bytes <= self.num_free_bytes + self.num_unfinished_bytes

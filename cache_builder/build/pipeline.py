@@ -265,7 +265,7 @@ class _Build:
         height, width, channels = config.frame_shape
         least, typical = _BYTES_PER_VALUE[config.encoding.name]
         num_values = 2 * inputs.num_packets / config.stride * height * width * channels
-        spilled = _folder_bytes(self._workspace.building)
+        spilled = self._workspace.num_bytes_unfinished
         free = shutil.disk_usage(self._workspace.building).free
         text = f"(the cache and as much again while building), {_size_text(free)} are free"
         if free < least * num_values - spilled:
@@ -281,7 +281,3 @@ class _Build:
 
 def _size_text(num_bytes: float) -> str:
     return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"
-
-
-def _folder_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -63,6 +63,8 @@ def _cache_text(estimate: BuildEstimate) -> str:
 
 def _disk_text(estimate: BuildEstimate) -> str:
     free = f"{_size_text(estimate.num_free_bytes)} are free"
+    if estimate.num_unfinished_bytes:
+        free += f", and an unfinished build already holds {_size_text(estimate.num_unfinished_bytes)}"
     if estimate.num_building_bytes is None:
         return f"unknown; {free}"
     short = "" if estimate.fits else ": TOO LITTLE"

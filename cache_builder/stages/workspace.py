@@ -68,6 +68,11 @@ class Workspace:
         """The output, and everything that builds put beside it."""
         return (self.output, self.building, self.columns, self.scan_cache, self.report, self.lock)
 
+    @property
+    def num_bytes_unfinished(self) -> int:
+        """Bytes of an unfinished build, which a build of the same cache takes over."""
+        return sum(path.stat().st_size for path in self.building.rglob("*") if path.is_file())
+
     def require_own_files(self) -> None:
         """Refuse to replace a file that has the name of the report or scan cache, and that no build wrote.
 

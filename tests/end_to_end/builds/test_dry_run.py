@@ -158,6 +158,12 @@ def test_a_disk_that_is_too_small(tmp_path, monkeypatch):
     result = run(clips, "--dry-run", *SMALL, "--out", tmp_path / "below" / "there")
     assert result.exit_code == 0 and "0.00 MB are free: TOO LITTLE" in result.stdout
     assert not (tmp_path / "below").exists()
+    # What an unfinished build holds is taken over, or makes room.
+    unfinished = tmp_path / "there.building" / "spill"
+    unfinished.mkdir(parents=True)
+    (unfinished / "unit").write_bytes(bytes(20_000_000))
+    result = run(clips, "--dry-run", *SMALL, "--out", tmp_path / "there")
+    assert "0.00 MB are free, and an unfinished build already holds 20.00 MB\n" in result.stdout
 
 
 def test_sources_and_filters(tmp_path):
