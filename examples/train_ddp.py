@@ -95,8 +95,14 @@ def main() -> None:
                 torch.save(state, unfinished)
                 unfinished.replace(options.checkpoint)  # an interruption leaves the old checkpoint whole
             if is_last:
-                torch.distributed.destroy_process_group()
+                end_together()
                 return
+    end_together()
+
+
+def end_together() -> None:
+    """Leave the group when all processes are done: one that leaves early closes the connections of the others."""
+    torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 
 

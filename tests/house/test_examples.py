@@ -80,24 +80,23 @@ def test_clips(folder, run_example):
 
 
 def steps_of_ddp(folder, checkpoint, num_processes, *arguments):
-    launched = subprocess.run(
-        [
-            *(
-                sys.executable,
-                "-m",
-                "torch.distributed.run",
-                "--standalone",
-                "--nproc-per-node",
-                num_processes,
-            ),
-            *(EXAMPLES / "train_ddp.py", folder / "videos.cache", "--checkpoint", checkpoint),
-            *("--epochs", "2", "--size", "32", "--batch-size", "8", "--save-every", "1", *arguments),
-        ],
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
+    launch = (
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        num_processes,
     )
+    command = [
+        *launch,
+        *(EXAMPLES / "train_ddp.py", folder / "videos.cache", "--checkpoint", checkpoint),
+        *("--epochs", "2", "--size", "32", "--batch-size", "8", "--save-every", "1", *arguments),
+    ]
+    env = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    launched = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
+    if "ddress already in use" in launched.stderr:  # torchrun's choice of a free port is not atomic
+        launched = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
     assert launched.returncode == 0, launched.stderr
     return [line.partition(":")[0] for line in launched.stdout.splitlines()]
 
