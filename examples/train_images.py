@@ -3,8 +3,8 @@
     cache-build videos/                                  # videos/pick/*.mp4, videos/place/*.mp4 -> videos.cache
     python examples/train_images.py videos.cache --epochs 10
 
-A cache holds no labels. Yours can be any table with a row for each video, or for each (video, frame): index it with
-`batch.video_ids` and `batch.frame_in_video`, as `labels` is indexed below.
+The labels here are made of the paths: a table with a row for each video, indexed with `batch.video_ids`. Labels
+can also lie in the cache as columns, by video or by frame: see Columns in docs/GUIDE.md.
 Needs torchvision: pip install torchvision
 """
 

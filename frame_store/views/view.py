@@ -115,9 +115,8 @@ class View(FrameSequence):
         """See `FrameStore`. It is copied out of the base's at its first use; loaders look into the base's."""
         base, videos = self._base.source_order, self._video_ids
         first_row, end_row = base.first_row[videos], base.first_row[videos + 1]
-        is_whole = int((end_row - first_row).sum()) == len(
-            self
-        )  # the view has every decoded frame of its videos
+        # Whether the view has every decoded frame of its videos.
+        is_whole = int((end_row - first_row).sum()) == len(self)
         return SourceOrder(
             first_row=np.append(0, np.cumsum(end_row - first_row)),
             first_stored=np.append(0, np.cumsum(self._frames_of_video)),

@@ -57,9 +57,8 @@ class Windows:
         self.spec.check_columns(columns)
         self._store = store
         self._base = base_of(store)
-        self._needs_rows = (
-            self.spec.has_windows
-        )  # without windows, columns are gathered at the rows that are read
+        # Without windows, columns are gathered at the rows that are read.
+        self._needs_rows = self.spec.has_windows
         self._times: TimeSearch | None = None
         if self.spec.uses_seconds:
             self._time_search()
