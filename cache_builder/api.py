@@ -25,7 +25,7 @@ from cache_builder.settings import (
 from cache_builder.sources import Sources, default_output
 from cache_builder.video.picture import Resize
 from frame_store.manifest import ChromaSubsampling, EncodingName, Layout
-from frame_store.names import Container
+from frame_store.names import Container, PixelName
 from frame_store.shared import flag, user_path
 from frame_store.tables import Missing, Table, TableLike
 
@@ -43,6 +43,7 @@ def build_cache(
     encoding: EncodingName | None = None,
     quality: int | None = None,
     chroma: ChromaSubsampling | None = None,
+    pixel: PixelName | None = None,
     size: int | tuple[int, int] | str | None = None,
     resize: Resize | None = None,
     crop_aspect: tuple[int, int] | str | None = None,
@@ -76,6 +77,8 @@ def build_cache(
         encoding: `jpeg` or `raw` for `wds`, `raw` or `zstd` for `zarr`; None for `jpeg`, with `zarr` for `zstd`.
         quality: JPEG quality, 1 to 100; None for 95.
         chroma: JPEG chroma subsampling, `444` or `420`; None for `444`.
+        pixel: `rgb8` (colour) or `gray16` (the 16-bit levels as they are, for depth); None for `gray16` for the cameras
+            that a data set marks as depth, else `rgb8`.
         size: Pixels: side of the square frames, (height, width) or "HxW"; None for 224.
         resize: `crop`, `stretch` or `pad`; None for `crop`.
         crop_aspect: Aspect (width, height) or "W:H"; the centre of this aspect is cut out first. None cuts nothing.

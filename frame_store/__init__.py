@@ -21,6 +21,7 @@ from frame_store.protocol import DecodesInGroups, DecodesOnDevice, FrameStore
 from frame_store.shared import hidden_loader_text, lazy_names
 
 if TYPE_CHECKING:
+    from frame_store.cameras import CameraGroup, group_cameras
     from frame_store.columns import Column, Columns
     from frame_store.manifest import CacheManifest, Generation, VideoEntry
     from frame_store.reader import CacheStore, open_store
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CacheManifest",
     "CacheStore",
+    "CameraGroup",
     "Column",
     "ColumnError",
     "Columns",
@@ -52,6 +54,7 @@ __all__ = [
     "base_of",
     "cache_ids_of",
     "concat",
+    "group_cameras",
     "open_store",
     "select",
     "split",
@@ -67,6 +70,7 @@ if (_warning := hidden_loader_text()) is not None:
 __getattr__ = lazy_names(
     __name__,
     {
+        "frame_store.cameras": ["CameraGroup", "group_cameras"],
         "frame_store.columns": ["Column", "Columns"],
         "frame_store.reader": ["CacheStore", "open_store"],
         "frame_store.manifest": ["CacheManifest", "Generation", "VideoEntry"],

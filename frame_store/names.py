@@ -19,10 +19,22 @@ COLUMNS_NAME: Final = "columns.json"
 _FINGERPRINT_DIGITS: Final = 16
 _GENERATION_FOLDER: Final = re.compile(rf"gen-[0-9a-f]{{{_FINGERPRINT_DIGITS}}}")
 _COLUMNS_FOLDER: Final = re.compile(rf"columns-[0-9a-f]{{{_FINGERPRINT_DIGITS}}}")
+_CAMERA_FOLDER: Final = re.compile(r"camera-[0-9]{2}")
 _MANIFEST: Final = re.compile(r"manifest-([0-9]{4,9})\.json")
 
 Container = Literal["wds", "zarr"]
 Verdict = Literal["whole", "damaged", "unreadable"]
+
+PixelName = Literal["rgb8", "gray16"]
+"""What a stored pixel is: `rgb8` is three uint8 (red, green, blue), `gray16` one uint16 (depth, infrared)."""
+
+NUM_CHANNELS: Final[dict[PixelName, int]] = {"rgb8": 3, "gray16": 1}
+PIXEL_DTYPE: Final[dict[PixelName, np.dtype[np.uint8] | np.dtype[np.uint16]]] = {
+    "rgb8": np.dtype("u1"),
+    "gray16": np.dtype("<u2"),
+}
+
+MAX_CAMERAS: Final = 100
 
 INDEX_DTYPE: Final = np.dtype(
     [
@@ -86,6 +98,20 @@ def columns_folder(digest: str) -> str:
 def is_columns_folder(name: str) -> bool:
     """Whether a name is that of a folder of columns."""
     return _COLUMNS_FOLDER.fullmatch(name) is not None
+
+
+def camera_folder(number: int) -> str:
+    """Name of the folder of a camera, inside a cache of cameras.
+
+    >>> camera_folder(7)
+    'camera-07'
+    """
+    return f"camera-{number:02d}"
+
+
+def is_camera_folder(name: str) -> bool:
+    """Whether a name is that of a camera's folder."""
+    return _CAMERA_FOLDER.fullmatch(name) is not None
 
 
 def frame_key(frame_id: int) -> str:

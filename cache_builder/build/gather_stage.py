@@ -181,6 +181,7 @@ def _generation(
     return Generation(
         container=config.format,
         frame_shape=config.frame_shape,
+        pixel=config.pixel,
         encoding=config.encoding,
         layout=config.layout,
         seed=config.seed,

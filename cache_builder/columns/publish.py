@@ -122,6 +122,7 @@ def _commit(tree: CacheTree, entry: ColumnsEntry, *, scratch: Path) -> None:
         format_version=before.format_version,
         version=before.version + 1,
         generations=before.generations,
+        cameras=before.cameras,
         forgotten_videos=before.forgotten_videos,
         superseded=[folder for folder in dict.fromkeys(superseded) if folder != entry.folder],
         columns=[entry],

@@ -114,6 +114,7 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         findings = frames.findings()
         return VideoEntry(
             path=facts.path,
+            span=None,
             verdict=verdict,
             reason="; ".join([*problems, *_spans_text(findings)]) or None,
             notes=[
@@ -242,6 +243,7 @@ def unreadable_entry(error: VideoError) -> VideoEntry:
     """The row of the table of videos for a video that gave no frame."""
     return VideoEntry(
         path=error.path,
+        span=None,
         verdict="unreadable",
         reason=error.reason,
         notes=[],

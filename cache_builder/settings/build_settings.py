@@ -18,7 +18,7 @@ from cache_builder.setting_names import SettingError, as_key
 from cache_builder.settings.presets import settings_file
 from cache_builder.video.picture import Resize
 from frame_store.manifest import ChromaSubsampling, EncodingName, Layout
-from frame_store.names import Container
+from frame_store.names import Container, PixelName
 from frame_store.shared import raise_if_out_of_files
 
 MAX_CONFIG_BYTES: Final = 1 << 20
@@ -70,6 +70,13 @@ class BuildSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = None
     quality: Annotated[int | None, Setting(help="JPEG quality, 1 to 100.")] = None
     chroma: Annotated[ChromaSubsampling | None, Setting(help="JPEG chroma subsampling.")] = None
+    pixel: Annotated[
+        PixelName | None,
+        Setting(
+            help="What is stored of a picture: colour, or 16-bit levels as they are.",
+            default="gray16 for cameras that a data set marks as depth, else rgb8",
+        ),
+    ] = None
     size: Annotated[
         int | str | None,
         Setting(

@@ -23,7 +23,7 @@ from cache_builder.settings.build_settings import (
 from cache_builder.settings.frame_times import NTSC_RATES
 from cache_builder.video.picture import FrameGeometry, parse_aspect, parse_size
 from frame_store.manifest import Encoding, Layout
-from frame_store.names import Container
+from frame_store.names import NUM_CHANNELS, Container, PixelName
 from frame_store.shared import num_usable_cpus
 
 ZSTD_LEVEL = 3
@@ -49,6 +49,7 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     format: Container = "wds"
     encoding: Encoding = Encoding(name="jpeg", quality=95, chroma="444")
+    pixel: PixelName = "rgb8"
     geometry: FrameGeometry = FrameGeometry()
     layout: Layout = "shuffled"
     frames_per_shard: int | Literal["video"] = 1000
@@ -84,8 +85,8 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
-        """(H, W, 3) of every stored frame."""
-        return (self.geometry.height, self.geometry.width, 3)
+        """(H, W, C) of every stored frame."""
+        return (self.geometry.height, self.geometry.width, NUM_CHANNELS[self.pixel])
 
     @property
     def frames_per_zarr_shard(self) -> int:
@@ -114,7 +115,7 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True):
         return values
 
 
-_TAKEN_AS_GIVEN: Final = ("format", "layout", "frames_per_shard", "stride", "fps", "seed")
+_TAKEN_AS_GIVEN: Final = ("format", "pixel", "layout", "frames_per_shard", "stride", "fps", "seed")
 """Settings that are fields of `BuildConfig` unchanged. The other settings determine its encoding and geometry."""
 
 

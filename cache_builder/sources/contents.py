@@ -1,26 +1,56 @@
 """What a source holds: its videos, in its order, and what was passed over."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
+from frame_store.manifest import JsonValue
 from frame_store.shared import counted
+from frame_store.tables import Table
 
 _MAX_EXTENSIONS_LISTED = 8
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class EpisodeSpan:
+    """The stretch of a file that is one video, as its source states it. Its frames are found by their pts."""
+
+    from_seconds: float
+    to_seconds: float
+    frame_seconds: npt.NDArray[np.float64]
+    """Pts in the file of each frame of the video, rising: shape (n,). The n frames follow one another in the file."""
+    tolerance_seconds: float
+    """How far the pts of a frame may be from its entry in `frame_seconds`."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceVideo:
-    """A video of a source."""
+    """A video of a source: a file, or a stretch of one."""
 
     relative_path: str
-    """What the video is called: a posix path as valid UTF-8, other bytes as `\\xNN`. No two videos have the same."""
+    """What the video is called: a posix path as valid UTF-8, other bytes as `\\xNN`; the episode's name where one file
+    holds several. No two videos of a camera have the same."""
     path: Path
-    """The path to open, exactly as the file system has it."""
+    """The path of its file to open, exactly as the file system has it."""
+    file_path: str | None = None
+    """What its file is called, where that is not `relative_path`."""
+    span: EpisodeSpan | None = None
+    """None: all of the file."""
+    camera: str | None = None
+    """The camera that filmed it; None in a source without cameras."""
+    problem: str | None = None
+    """Why the source's own metadata shows that the video cannot be used; None if nothing is known against it."""
+
+    @property
+    def file(self) -> str:
+        """What its file is called: one name for all videos in it."""
+        return self.relative_path if self.file_path is None else self.file_path
 
 
 class PassedOver(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,10 +109,32 @@ def largest_first(extensions: Mapping[str, int]) -> dict[str, int]:
     return dict(sorted(extensions.items(), key=lambda item: (-item[1], item[0])))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SourceDataset:
+    """The columns of a data set, and what it states about itself."""
+
+    read_tables: Callable[[], list[Table]]
+    """Reads the columns. The tables have the keys `video` (the names of `SourceVideo`) and, of frames, `frame`."""
+    statement: dict[str, JsonValue]
+    """Recorded as `ColumnsRecord.dataset`: `kind` (`lerobot`), and what that kind needs."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceContents:
     """What a source holds."""
 
     videos: list[SourceVideo]
-    """In the order of the source: a folder's by relative path, a list's as its lines. `video_id` is the row."""
+    """In the order of the source: a folder's by relative path, a list's as its lines, a data set's by episode.
+    `video_id` is the row. With cameras: all videos of the first one, then all of the next, each with the same names in
+    the same order, so that `video_id` is the row within a camera."""
     passed_over: PassedOver
+    cameras: tuple[str, ...] = ()
+    """Names of the cameras, in the order of `videos`; empty for a source without cameras."""
+    depth_cameras: frozenset[str] = frozenset()
+    """The cameras whose pixels are depths, stored as `gray16`."""
+    dataset: SourceDataset | None = None
+    """What the source states beside its videos; None for plain videos."""
+
+    def videos_of(self, camera: str | None) -> list[SourceVideo]:
+        """The videos of a camera in their order; for None, of a source without cameras."""
+        return [video for video in self.videos if video.camera == camera]

@@ -10,7 +10,7 @@ from frame_store.columns import DTYPES, ColumnScope, check_column_names, check_k
 from frame_store.errors import StoreDamagedError
 from frame_store.files import read_inside
 from frame_store.frame_findings import Record
-from frame_store.manifest import ColumnsEntry, FileEntry, decode_signed, encode_signed
+from frame_store.manifest import ColumnsEntry, FileEntry, JsonValue, decode_signed, encode_signed
 from frame_store.names import COLUMNS_NAME
 from frame_store.shared import raise_if_out_of_files
 
@@ -81,6 +81,9 @@ class ColumnsRecord(Record, frozen=True, kw_only=True):
     num_videos: int
     columns: list[ColumnEntry]
     """Sorted by name."""
+    dataset: dict[str, JsonValue] | None
+    """What the data set, whose columns these are, states about itself, such as LeRobot's `info`, `tasks` and `stats`;
+    None for columns of plain tables. Informative."""
 
     def __post_init__(self) -> None:
         """Check names, and that each file has the name of its column."""

@@ -20,7 +20,7 @@ from frame_store.column_files.record import (
     values_name,
 )
 from frame_store.columns import Column, ColumnScope
-from frame_store.manifest import FileEntry
+from frame_store.manifest import FileEntry, JsonValue
 from frame_store.names import COLUMNS_NAME
 from frame_store.tables import JoinedColumn
 
@@ -77,7 +77,13 @@ def content_of_column(column: Column) -> ColumnContent:
 
 
 def write_columns(
-    folder: Path, columns: Iterable[ColumnContent], *, fingerprint: str, num_rows: int, num_videos: int
+    folder: Path,
+    columns: Iterable[ColumnContent],
+    *,
+    fingerprint: str,
+    num_rows: int,
+    num_videos: int,
+    dataset: dict[str, JsonValue] | None = None,
 ) -> tuple[str, ColumnsRecord]:
     """Write the columns of a generation and their `columns.json` into `folder`, which is empty.
 
@@ -94,7 +100,9 @@ def write_columns(
         _write(folder, number, column)
         for number, column in enumerate(sorted(columns, key=lambda column: column.name))
     ]
-    record = ColumnsRecord(generation=fingerprint, num_rows=num_rows, num_videos=num_videos, columns=entries)
+    record = ColumnsRecord(
+        generation=fingerprint, num_rows=num_rows, num_videos=num_videos, columns=entries, dataset=dataset
+    )
     content = encode_columns(record)
     (folder / COLUMNS_NAME).write_bytes(content)
     return hashlib.sha256(content).hexdigest(), record

@@ -3,6 +3,7 @@
 from frame_store.manifest.generation import Generation, encode_generation, read_generation
 from frame_store.manifest.manifest import (
     CacheManifest,
+    CameraEntry,
     ColumnsEntry,
     GenerationEntry,
     decode_manifest,
@@ -26,11 +27,12 @@ from frame_store.manifest.records import (
 )
 from frame_store.manifest.signed_json import decode_signed, encode_signed
 from frame_store.manifest.tree import CacheTree, read_tree
-from frame_store.manifest.videos import VideoEntry, encode_videos, read_videos, stream_videos
+from frame_store.manifest.videos import VideoEntry, VideoSpan, encode_videos, read_videos, stream_videos
 
 __all__ = [
     "CacheManifest",
     "CacheTree",
+    "CameraEntry",
     "ChromaSubsampling",
     "ColumnsEntry",
     "Encoding",
@@ -43,6 +45,7 @@ __all__ = [
     "Layout",
     "ShardEntry",
     "VideoEntry",
+    "VideoSpan",
     "decode_manifest",
     "decode_signed",
     "describe_file",

@@ -21,7 +21,15 @@ from frame_store.manifest.records import (
     require_sha256,
 )
 from frame_store.manifest.signed_json import decode_signed, encode_signed
-from frame_store.names import GENERATION_NAME, INDEX_NAME, VIDEOS_NAME, Container, generation_folder
+from frame_store.names import (
+    GENERATION_NAME,
+    INDEX_NAME,
+    NUM_CHANNELS,
+    VIDEOS_NAME,
+    Container,
+    PixelName,
+    generation_folder,
+)
 from frame_store.shared import raise_if_out_of_files
 
 MAX_GENERATION_BYTES: Final = 1 << 29
@@ -33,7 +41,8 @@ class Generation(Record, frozen=True, kw_only=True):
 
     container: Container
     frame_shape: tuple[int, int, int]
-    """(H, W, 3), uint8, RGB."""
+    """(H, W, C): C is 3 for `rgb8`, 1 for `gray16`."""
+    pixel: PixelName
     encoding: Encoding
     layout: Layout
     seed: int
@@ -53,10 +62,14 @@ class Generation(Record, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Cross-check the fields (FORMAT.md section 3.4)."""
         height, width, channels = self.frame_shape
-        if not (1 <= height <= MAX_FRAME_SIDE and 1 <= width <= MAX_FRAME_SIDE and channels == 3):
+        expected = NUM_CHANNELS[self.pixel]
+        if not (1 <= height <= MAX_FRAME_SIDE and 1 <= width <= MAX_FRAME_SIDE and channels == expected):
             raise ValueError(
-                f"frame_shape must be [H, W, 3], found {list(self.frame_shape)}; H and W are 1..{MAX_FRAME_SIDE}"
+                f"frame_shape must be [H, W, {expected}], found {list(self.frame_shape)}; "
+                f"H and W are 1..{MAX_FRAME_SIDE}"
             )
+        if self.pixel == "gray16" and self.encoding.name == "jpeg":
+            raise ValueError("gray16 is not stored as jpeg, which has 8 bits")
         if (self.container, self.encoding.name) in {("wds", "zstd"), ("zarr", "jpeg")}:
             raise ValueError(f"{self.container} does not take {self.encoding.name}")
         check_shards(self.shards, self.container)

@@ -17,6 +17,8 @@ from frame_store.manifest.signed_json import decode_signed, encode_signed
 from frame_store.names import (
     FORMAT_NAME,
     FORMAT_VERSION,
+    MAX_CAMERAS,
+    camera_folder,
     columns_folder,
     is_columns_folder,
     is_generation_folder,
@@ -63,7 +65,7 @@ class ColumnsEntry(Record, frozen=True, kw_only=True):
     """The columns of a generation."""
 
     generation: str
-    """Folder of the generation."""
+    """Folder of the generation; in a cache of cameras, that of the first camera."""
     folder: str
     """`columns-` and the first 16 hex digits of the digest."""
     digest: str
@@ -76,6 +78,16 @@ class ColumnsEntry(Record, frozen=True, kw_only=True):
             raise ValueError(f"the folder must be {columns_folder(self.digest)}, found {self.folder[:100]!r}")
 
 
+class CameraEntry(Record, frozen=True, kw_only=True):
+    """A camera of a cache: its name, its folder, and the generations in that folder."""
+
+    name: str
+    """Such as `observation.images.front`."""
+    folder: str
+    """`camera-` and two digits: its row in `cameras`."""
+    generations: list[GenerationEntry]
+
+
 class CacheManifest(Record, frozen=True, kw_only=True):
     """Which generations a version of a cache consists of. All else is in the files of the generations."""
 
@@ -84,6 +96,9 @@ class CacheManifest(Record, frozen=True, kw_only=True):
     version: int
     """The number in the name of the file: 0 for a fresh cache."""
     generations: list[GenerationEntry]
+    """Empty in a cache of cameras, where each camera has its own."""
+    cameras: list[CameraEntry]
+    """Empty in a cache without cameras. All cameras have the same videos, with the same numbers of frames."""
     forgotten_videos: list[int]
     superseded: list[str]
     """Folders of columns that earlier versions name, and this one does not."""
@@ -93,22 +108,13 @@ class CacheManifest(Record, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Cross-check the fields (FORMAT.md section 3.4)."""
         _check_version(self.format, self.format_version)
-        if not self.generations:
-            raise ValueError("there are no generations")
-        if len({entry.folder for entry in self.generations}) < len(self.generations):
-            raise ValueError("a generation is listed twice")
-        next_frame = next_video = 0
-        for entry in self.generations:
-            if (entry.first_frame, entry.first_video) != (next_frame, next_video):
-                raise ValueError(
-                    f"{entry.folder}: begins with frame {entry.first_frame} and video {entry.first_video}, "
-                    f"expected frame {next_frame} and video {next_video}"
-                )
-            next_frame += entry.num_frames
-            next_video += entry.num_videos
+        if self.cameras:
+            _check_cameras(self.generations, self.cameras)
+        else:
+            _check_generations(self.generations)
         if self.forgotten_videos:
             raise ValueError("forgotten_videos is not empty, and this release reads none; use a newer one")
-        generations = [entry.folder for entry in self.generations]
+        generations = [entry.folder for entry in self.counted_generations]
         if self.columns and [entry.generation for entry in self.columns] != generations:
             raise ValueError("columns must list every generation once, in their order, or none")
         if len(set(self.superseded)) < len(self.superseded):
@@ -121,23 +127,69 @@ class CacheManifest(Record, frozen=True, kw_only=True):
                 )
 
     @property
+    def counted_generations(self) -> list[GenerationEntry]:
+        """The generations that count the frames: of a cache of cameras, those of the first camera."""
+        return self.cameras[0].generations if self.cameras else self.generations
+
+    @property
     def num_frames(self) -> int:
-        """Frames of all generations."""
-        return sum(entry.num_frames for entry in self.generations)
+        """Frames of all generations; of a cache of cameras, those of one camera."""
+        return sum(entry.num_frames for entry in self.counted_generations)
 
     @property
     def num_videos(self) -> int:
-        """Videos of all generations."""
-        return sum(entry.num_videos for entry in self.generations)
+        """Videos of all generations; of a cache of cameras, those of one camera."""
+        return sum(entry.num_videos for entry in self.counted_generations)
+
+
+def _check_generations(generations: Sequence[GenerationEntry]) -> None:
+    if not generations:
+        raise ValueError("there are no generations")
+    if len({entry.folder for entry in generations}) < len(generations):
+        raise ValueError("a generation is listed twice")
+    next_frame = next_video = 0
+    for entry in generations:
+        if (entry.first_frame, entry.first_video) != (next_frame, next_video):
+            raise ValueError(
+                f"{entry.folder}: begins with frame {entry.first_frame} and video {entry.first_video}, "
+                f"expected frame {next_frame} and video {next_video}"
+            )
+        next_frame += entry.num_frames
+        next_video += entry.num_videos
+
+
+def _check_cameras(generations: Sequence[GenerationEntry], cameras: Sequence[CameraEntry]) -> None:
+    if generations:
+        raise ValueError(
+            "a cache of cameras has its generations under cameras, found some in generations, too"
+        )
+    if len(cameras) > MAX_CAMERAS:
+        raise ValueError(f"there are {len(cameras)} cameras, at most {MAX_CAMERAS} are read")
+    if len({camera.name for camera in cameras}) < len(cameras):
+        raise ValueError("two cameras have the same name")
+    counts = [(entry.num_frames, entry.num_videos) for entry in cameras[0].generations]
+    for number, camera in enumerate(cameras):
+        if camera.folder != camera_folder(number):
+            raise ValueError(
+                f"camera {number} must have the folder {camera_folder(number)}, found {camera.folder[:100]!r}"
+            )
+        _check_generations(camera.generations)
+        found = [(entry.num_frames, entry.num_videos) for entry in camera.generations]
+        if found != counts:
+            raise ValueError(
+                f"camera {camera.name[:100]!r} has (frames, videos) {found[:3]}, "
+                f"camera {cameras[0].name[:100]!r} has {counts[:3]}"
+            )
 
 
 def fresh_manifest(generation: GenerationEntry) -> CacheManifest:
-    """The first manifest of a cache, which consists of one generation."""
+    """The first manifest of a cache without cameras, which consists of one generation."""
     return CacheManifest(
         format=FORMAT_NAME,
         format_version=FORMAT_VERSION,
         version=0,
         generations=[generation],
+        cameras=[],
         forgotten_videos=[],
         superseded=[],
         columns=[],

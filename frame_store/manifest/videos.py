@@ -30,11 +30,33 @@ MAX_SHORT_VALUES: Final = 250
 """Values of a line that may be denser than `MIN_BYTES_PER_VALUE`: runs of frames are short."""
 
 
+class VideoSpan(Record, frozen=True, kw_only=True):
+    """Where a video lies in a file that holds several, such as the episodes of a LeRobot data set."""
+
+    file: str
+    """Path of the file, as its source names it."""
+    first_frame: int
+    """Number, among the frames that decode in the file, of the video's first frame."""
+    from_seconds: float
+    """Pts in the file at which the source says that the video begins."""
+    to_seconds: float
+
+    def __post_init__(self) -> None:
+        """Refuse what no stretch of a file is."""
+        if self.first_frame < 0 or not self.from_seconds <= self.to_seconds:
+            raise ValueError(
+                f"a span begins at frame {self.first_frame} and lasts from {self.from_seconds} to {self.to_seconds} s"
+            )
+
+
 class VideoEntry(Record, frozen=True, kw_only=True):
     """A row of the table of videos; `video_id` is its position."""
 
     path: str
-    """Relative to the videos' folder, forward slashes."""
+    """Relative to the videos' folder, forward slashes; the name of the episode where one file holds several."""
+    span: VideoSpan | None
+    """None for a video that is a file of its own. Otherwise `num_bytes`, `sha256`, `num_packets` and `facts` are those
+    of the file, and all else is about the frames of this video alone."""
     verdict: Verdict
     reason: str | None
     """Why the video is not whole; None for whole videos."""

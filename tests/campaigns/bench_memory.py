@@ -143,6 +143,7 @@ def write_cache(folder: Path, num_frames: int, encoding: Encoding) -> Path:
     generation = Generation(
         container="wds",
         frame_shape=FRAME_SHAPE,
+        pixel="rgb8",
         encoding=encoding,
         layout="shuffled",
         seed=0,

@@ -120,6 +120,7 @@ def write_cache(path: Path, num_videos: int) -> Path:
     generation = Generation(
         container="wds",
         frame_shape=(224, 224, 3),
+        pixel="rgb8",
         encoding=Encoding(name="jpeg", quality=95, chroma="444"),
         layout="shuffled",
         seed=0,

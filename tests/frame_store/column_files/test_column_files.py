@@ -49,7 +49,7 @@ PINNED = {
     "0001.valid.npy": "a95604800b85a8d6",
     "0002.codes.json": "44f9841ef1a5ac92",
     "0002.npy": "28d4b63fdadd72ed",
-    "columns.json": "35c48ccfe5454345",
+    "columns.json": "e6dced0b07a2812c",
 }
 
 

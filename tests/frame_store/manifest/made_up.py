@@ -19,6 +19,7 @@ SHA = "0" * 64
 def make_video(path="a.mp4", num_frames=3, **changes):
     fields = {
         "path": path,
+        "span": None,
         "verdict": "whole",
         "reason": None,
         "notes": [],
@@ -42,6 +43,7 @@ def make_generation(**changes):
     fields = {
         "container": "wds",
         "frame_shape": (4, 6, 3),
+        "pixel": "rgb8",
         "encoding": Encoding(name="raw"),
         "layout": "shuffled",
         "seed": 0,

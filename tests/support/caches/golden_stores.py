@@ -121,6 +121,7 @@ def write_store(
     generation = Generation(
         container=container,
         frame_shape=frame_shape,
+        pixel="rgb8",
         encoding=encoding,
         layout=layout,
         seed=0,
@@ -151,6 +152,7 @@ def made_up_video(path: str, num_frames: int, num_decoded: int | None = None) ->
     num_decoded = num_frames if num_decoded is None else num_decoded
     return VideoEntry(
         path=path,
+        span=None,
         verdict="whole",
         reason=None,
         notes=[],

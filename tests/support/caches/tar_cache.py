@@ -35,6 +35,7 @@ def write_tar_cache(path, store, *, encoding="raw", container="wds"):
     ]
     video = VideoEntry(
         path="made up.mp4",
+        span=None,
         verdict="whole",
         reason=None,
         notes=[],
@@ -55,6 +56,7 @@ def write_tar_cache(path, store, *, encoding="raw", container="wds"):
     generation = Generation(
         container=container,
         frame_shape=store.frame_shape,
+        pixel="rgb8",
         encoding=ENCODINGS[encoding],
         layout="shuffled",
         seed=0,
