@@ -157,12 +157,12 @@ class _Collation:
     """Encoded samples to a `FrameBatch`; each is decoded straight into the memory of the batch."""
 
     def __init__(self, generation: Generation) -> None:
-        self._frame_shape = generation.frame_shape
+        self._frame_shape, self._frame_dtype = generation.frame_shape, generation.frame_dtype
         self._suffix = image_suffix(generation.encoding)
         self._codec = make_codec(generation.encoding)  # it can be pickled, for spawned workers
 
     def __call__(self, samples: list[Sample]) -> FrameBatch:
-        frames = np.empty((len(samples), *self._frame_shape), np.uint8)
+        frames = np.empty((len(samples), *self._frame_shape), self._frame_dtype)
         rows = np.zeros(len(samples), INDEX_DTYPE)
         for sample, frame, row in zip(samples, frames, rows, strict=True):
             try:

@@ -20,7 +20,7 @@ from cache_builder.video.decode import CPU, DecodeBackend, FrameTable, VideoRead
 from cache_builder.video.picture import FrameConverter, FrameGeometry
 from cache_builder.video.scan import VideoFacts, VideoScan, ticks_to_seconds
 from frame_store.frame_sequence import FrameSequence
-from frame_store.names import INDEX_DTYPE
+from frame_store.names import INDEX_DTYPE, NUM_CHANNELS, PIXEL_DTYPE, PixelDtype, PixelName
 from frame_store.protocol import FrameIds, FrameRows, Frames, check_frame_ids, check_out, check_outs
 from frame_store.reader import StoreIndex
 from frame_store.shared import counted, is_out_of_files
@@ -46,12 +46,14 @@ class LiveStore(FrameSequence):
         scans: Sequence[tuple[VideoScan, FrameTable] | VideoError],
         *,
         geometry: FrameGeometry,
+        pixel: PixelName = "rgb8",
         max_open: int,
         passed_over: PassedOver | None = None,
     ) -> None:
         self._sources = list(videos)
         self._scans = [scan if isinstance(scan, VideoError) else scan[0] for scan in scans]
         self._geometry = geometry
+        self._pixel: PixelName = pixel
         self._max_open = max_open
         self.passed_over = passed_over
         """Files of the folder that were not taken for videos; None if no folder was searched."""
@@ -105,8 +107,13 @@ class LiveStore(FrameSequence):
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
-        """(H, W, 3)."""
-        return (self._geometry.height, self._geometry.width, 3)
+        """(H, W, C)."""
+        return (self._geometry.height, self._geometry.width, NUM_CHANNELS[self._pixel])
+
+    @property
+    def frame_dtype(self) -> PixelDtype:
+        """uint8 for colour, uint16 for 16-bit gray."""
+        return PIXEL_DTYPE[self._pixel]
 
     @property
     def shard_sizes(self) -> npt.NDArray[np.int64]:
@@ -162,7 +169,7 @@ class LiveStore(FrameSequence):
             OSError: the machine failed to read a video, or no more files can be opened.
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
-        out = check_out(out, num_frames=len(ids), frame_shape=self.frame_shape)
+        out = check_out(out, num_frames=len(ids), store=self)
         self._read(ids, out)
         return out
 
@@ -191,7 +198,7 @@ class LiveStore(FrameSequence):
             VideoError, OSError: as `read_frames`.
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
-        check_outs(outs, num_frames=len(ids), frame_shape=self.frame_shape)
+        check_outs(outs, num_frames=len(ids), store=self)
         self._read(ids, outs)
 
     def decode_groups(self, frame_ids: FrameIds) -> npt.NDArray[np.int64]:

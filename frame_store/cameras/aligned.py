@@ -6,6 +6,7 @@ import numpy.typing as npt
 from frame_store.columns import Columns
 from frame_store.errors import ViewError
 from frame_store.frame_sequence import FrameSequence
+from frame_store.names import PixelDtype
 from frame_store.protocol import FrameIds, FrameRows, Frames, FrameStore, check_frame_ids
 from frame_store.source_order import NO_PLACE, SourceOrder
 from frame_store.video_table import VideoTable
@@ -49,6 +50,11 @@ class AlignedStore(FrameSequence):
     def frame_shape(self) -> tuple[int, int, int]:
         """See `FrameStore`."""
         return self._store.frame_shape
+
+    @property
+    def frame_dtype(self) -> PixelDtype:
+        """See `FrameStore`."""
+        return self._store.frame_dtype
 
     @property
     def shard_sizes(self) -> npt.NDArray[np.int64]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from frame_store.cameras.aligned import AlignedStore
 from frame_store.columns import NO_COLUMNS, Columns
 from frame_store.errors import ViewError
+from frame_store.names import PixelDtype
 from frame_store.protocol import FrameIds, FrameRows, Frames, FrameStore
 from frame_store.shared import counted
 from frame_store.source_order import SourceOrder
@@ -70,6 +71,11 @@ class CameraGroup:
     def frame_shape(self) -> tuple[int, int, int]:
         """(H, W, C) of the first camera's frames. `frame_shapes` has all."""
         return self._leader.frame_shape
+
+    @property
+    def frame_dtype(self) -> PixelDtype:
+        """Of the first camera's frames. Each of `cameras` has its own."""
+        return self._leader.frame_dtype
 
     @property
     def shard_sizes(self) -> npt.NDArray[np.int64]:

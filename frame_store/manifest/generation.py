@@ -25,8 +25,10 @@ from frame_store.names import (
     GENERATION_NAME,
     INDEX_NAME,
     NUM_CHANNELS,
+    PIXEL_DTYPE,
     VIDEOS_NAME,
     Container,
+    PixelDtype,
     PixelName,
     generation_folder,
 )
@@ -58,6 +60,11 @@ class Generation(Record, frozen=True, kw_only=True):
     """Every other file of the generation except `generation.json` itself."""
     fingerprint: str
     """SHA-256 of the inputs and the configuration."""
+
+    @property
+    def frame_dtype(self) -> PixelDtype:
+        """Of a pixel's values: uint8 for `rgb8`, little-endian uint16 for `gray16`."""
+        return PIXEL_DTYPE[self.pixel]
 
     def __post_init__(self) -> None:
         """Cross-check the fields (FORMAT.md section 3.4)."""

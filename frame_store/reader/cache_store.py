@@ -17,6 +17,7 @@ from frame_store.files import is_cached, will_need
 from frame_store.frame_sequence import FrameSequence
 from frame_store.index import FrameIndex
 from frame_store.manifest import CacheManifest, Generation, VideoEntry, read_tree
+from frame_store.names import PixelDtype
 from frame_store.protocol import FrameIds, FrameRows, Frames, check_frame_ids, check_out
 from frame_store.reader.checked_index import CheckedIndex
 from frame_store.reader.mapped_shards import MAX_MAPPED_SHARDS, MappedShards
@@ -96,9 +97,7 @@ class CacheStore(FrameSequence):
 
     @cached_property
     def video_entries(self) -> list[VideoEntry]:
-        """The table of videos; a video's position is its video_id. Read and checked at the first access, then kept.
-
-        A record takes some 2.5 kB of memory.
+        """The table of videos by video_id. Read and checked at the first access, then kept: 2.5 kB of memory a video.
 
         Raises:
             StoreDamagedError: the file is missing or was altered.
@@ -119,8 +118,13 @@ class CacheStore(FrameSequence):
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
-        """(H, W, 3)."""
+        """(H, W, C)."""
         return self.generation.frame_shape
+
+    @property
+    def frame_dtype(self) -> PixelDtype:
+        """uint8 for colour, uint16 for 16-bit gray."""
+        return self.generation.frame_dtype
 
     @property
     def shard_sizes(self) -> npt.NDArray[np.int64]:
@@ -185,7 +189,7 @@ class CacheStore(FrameSequence):
         CacheStore.__init__(self, **state)  # open files and maps are not pickled
 
     def read_frames(self, frame_ids: FrameIds, out: Frames | None = None) -> Frames:
-        """Frames in request order: uint8 RGB (B, H, W, 3), in `out` if given.
+        """Frames in request order: (B, H, W, C) of `frame_dtype`, in `out` if given.
 
         Raises:
             FrameIdError: an id outside [0, len(self)).
@@ -269,10 +273,7 @@ class CacheStore(FrameSequence):
         return True
 
     def read_payload(self, frame_id: int) -> bytes:
-        """Encoded bytes of one frame, without tar and npy headers.
-
-        Raises as `read_encoded` does.
-        """
+        """Encoded bytes of one frame, without tar and npy headers. Raises as `read_encoded` does."""
         return self.read_encoded([frame_id])[0].tobytes()
 
     def close(self) -> None:
@@ -287,7 +288,7 @@ class CacheStore(FrameSequence):
 
     def _read(self, frame_ids: FrameIds, out: Frames | None) -> tuple[Frames, FrameIndex]:
         ids = check_frame_ids(frame_ids, num_frames=len(self))
-        out = check_out(out, num_frames=len(ids), frame_shape=self.frame_shape)
+        out = check_out(out, num_frames=len(ids), store=self)
         rows = self._index.rows(ids)
         opened = self._shards()
         if opened.maps is not None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from frame_store.codec import crc32c, make_codec
 from frame_store.containers.shards import FrameRecord, ShardFile, ShardWriter
@@ -23,10 +22,13 @@ from frame_store.names import (
     FORMAT_VERSION,
     INDEX_DTYPE,
     INDEX_NAME,
+    PIXEL_DTYPE,
     Container,
+    PixelName,
     generation_folder,
     shard_name,
 )
+from frame_store.protocol import Frames
 from frame_store.source_files import order_of_index, write_source_order
 from tests.support.caches.tree import write_tree, write_videos
 
@@ -36,32 +38,46 @@ GOLDEN_ENCODINGS: Final[dict[str, tuple[Container, Encoding]]] = {
     "wds-raw": ("wds", Encoding(name="raw")),
     "zarr-raw": ("zarr", Encoding(name="raw")),
     "zarr-zstd": ("zarr", Encoding(name="zstd", level=3)),
+    "wds-raw-gray16": ("wds", Encoding(name="raw")),
+    "zarr-zstd-gray16": ("zarr", Encoding(name="zstd", level=3)),
 }
 
 STRIDED: Final = "wds-raw-strided"
 """A shuffled store of every third frame of its videos, which has every file of source order."""
 
 
-def golden_frames() -> npt.NDArray[np.uint8]:
-    """Ten frames of 16x24: gradients that show their number, one all black, one all white; shape (10, 16, 24, 3)."""
+def golden_frames(name: str = "wds-raw") -> Frames:
+    """The frames of a golden store: ten of 16x24, gradients that show their number, one all black, one all white.
+
+    uint8 (10, 16, 24, 3), or uint16 (10, 16, 24, 1) for names that end in `gray16`, of levels with two bytes that
+    differ.
+    """
     frame, y, x, channel = np.ogrid[:10, :16, :24, :3]
-    frames = ((frame * 25 + y * 3 + x * 2 * (channel + 1)) % 256).astype(np.uint8)
+    if name.endswith("gray16"):
+        frames: Frames = ((frame * 6421 + y * 771 + x * 519)[..., :1] % 65536).astype("<u2")
+    else:
+        frames = ((frame * 25 + y * 3 + x * 2 * (channel + 1)) % 256).astype(np.uint8)
     frames[3] = 0
-    frames[7] = 255
+    frames[7] = np.iinfo(frames.dtype).max
     return frames
+
+
+def pixel_of(frames: Frames) -> PixelName:
+    """What the pixels of an array are."""
+    return next(name for name, dtype in PIXEL_DTYPE.items() if dtype == frames.dtype)
 
 
 def write_store(
     path: Path,
     container: Container,
     encoding: Encoding,
-    frames: npt.NDArray[np.uint8],
+    frames: Frames,
     *,
     frames_per_shard: int = FRAMES_PER_SHARD,
     layout: Layout = "video",
     stride: int = 1,
 ) -> Generation:
-    """A complete store of `frames` (N, H, W, 3), with rows of two videos, the second without timestamps.
+    """A complete store of `frames` (N, H, W, C), with rows of two videos, the second without timestamps.
 
     The shuffled layout has them from the last to the first.
     """
@@ -85,7 +101,7 @@ def write_store(
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         with ShardFile(folder / name) as file:
             writer: ShardWriter = (
-                TarShardWriter(file, encoding=encoding, frame_shape=frame_shape)
+                TarShardWriter(file, encoding=encoding, frame_shape=frame_shape, frame_dtype=frames.dtype)
                 if container == "wds"
                 else ZarrShardWriter(file, frames_per_shard=frames_per_shard)
             )
@@ -116,12 +132,17 @@ def write_store(
     write_source_order(folder, order, is_shuffled=layout == "shuffled")
     if container == "zarr":
         write_zarr_metadata(
-            folder, index=index, frame_shape=frame_shape, frames_per_shard=frames_per_shard, encoding=encoding
+            folder,
+            index=index,
+            frame_shape=frame_shape,
+            frame_dtype=frames.dtype,
+            frames_per_shard=frames_per_shard,
+            encoding=encoding,
         )
     generation = Generation(
         container=container,
         frame_shape=frame_shape,
-        pixel="rgb8",
+        pixel=pixel_of(frames),
         encoding=encoding,
         layout=layout,
         seed=0,
@@ -140,7 +161,7 @@ def write_store(
 def write_golden_stores(folder: Path, *, prefix: str = "") -> None:
     """Write every golden store below `folder`, under its name after `prefix`."""
     for name, (container, encoding) in GOLDEN_ENCODINGS.items():
-        write_store(folder / f"{prefix}{name}", container, encoding, golden_frames())
+        write_store(folder / f"{prefix}{name}", container, encoding, golden_frames(name))
     container, encoding = GOLDEN_ENCODINGS["wds-raw"]
     write_store(
         folder / f"{prefix}{STRIDED}", container, encoding, golden_frames(), layout="shuffled", stride=3
