@@ -105,8 +105,10 @@ def encode_generation(generation: Generation) -> bytes:
     return encode_signed(generation)
 
 
-def read_generation(store_path: Path, entry: GenerationEntry) -> Generation:
+def read_generation(store_path: Path, entry: GenerationEntry, *, folder: str | None = None) -> Generation:
     """What the generation `entry` of the cache at `store_path` holds.
+
+    `folder` is the path of the generation inside the cache, where it is not that of `entry`: `camera-00/gen-...`.
 
     Raises:
         StoreDamagedError: `generation.json` is missing, a link, cannot be read, or has another SHA-256 than in the
@@ -114,7 +116,7 @@ def read_generation(store_path: Path, entry: GenerationEntry) -> Generation:
         StoreFormatError: a missing, unknown or ill-typed key, or numbers that contradict each other or the manifest.
         OSError: no more files can be opened.
     """
-    name = f"{entry.folder}/{GENERATION_NAME}"
+    name = f"{folder or entry.folder}/{GENERATION_NAME}"
     path = store_path / name
     try:
         raw = read_inside(store_path, name, max_bytes=MAX_GENERATION_BYTES)

@@ -7,16 +7,19 @@ lie in `tests/data/`. Golden stores are never edited: a new format version adds 
 import hashlib
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from frame_store.codec import crc32c, make_codec
 from frame_store.containers.shards import FrameRecord, ShardFile, ShardWriter
 from frame_store.containers.tar import TarShardWriter
 from frame_store.containers.zarr import ZarrShardWriter, write_zarr_metadata
+from frame_store.index import FrameIndex
 from frame_store.manifest import Encoding, Generation, Layout, ShardEntry, VideoEntry, describe_files
 from frame_store.names import (
     FORMAT_VERSION,
@@ -81,18 +84,53 @@ def write_store(
 
     The shuffled layout has them from the last to the first.
     """
-    num_frames, frame_shape = len(frames), frames.shape[1:]
+    num_frames = len(frames)
     num_in_first = (num_frames + 1) // 2
     video_paths = ["first.mp4", "more/second ü.h264"]
-    codec = make_codec(encoding)
-    fingerprint = hashlib.sha256(frames.tobytes()).hexdigest()
-    folder = path / generation_folder(fingerprint)
     index = np.zeros(num_frames, INDEX_DTYPE)
     index["video_id"] = np.arange(num_frames) >= num_in_first
     index["frame_in_video"] = (np.arange(num_frames) - num_in_first * index["video_id"]) * stride
     index["pts_seconds"] = np.where(index["video_id"] == 0, index["frame_in_video"] / 25, math.nan)
     if layout == "shuffled":
         index = index[::-1].copy()
+    num_in_videos = (num_in_first, num_frames - num_in_first)
+    num_decoded = [(count - 1) * stride + 1 for count in num_in_videos]
+    generation = write_generation(
+        path,
+        container,
+        encoding,
+        frames,
+        index=index,
+        videos=list(map(made_up_video, video_paths, num_in_videos, num_decoded)),
+        times=np.concatenate([np.arange(num_decoded[0]) / 25, np.full(num_decoded[1], math.nan)]),
+        frames_per_shard=frames_per_shard,
+        layout=layout,
+    )
+    return write_tree(path, generation)
+
+
+def write_generation(
+    path: Path,
+    container: Container,
+    encoding: Encoding,
+    frames: Frames,
+    *,
+    index: FrameIndex,
+    videos: Sequence[VideoEntry],
+    times: npt.NDArray[np.float64],
+    frames_per_shard: int = FRAMES_PER_SHARD,
+    layout: Layout = "video",
+    seed: int = 0,
+    fingerprint: str | None = None,
+) -> Generation:
+    """The folder of a generation below `path`, without `generation.json`.
+
+    Frames lie in the order of `index`, whose video, frame and pts are given. `times` has the pts of all decoded frames.
+    """
+    num_frames, frame_shape = len(frames), frames.shape[1:]
+    codec = make_codec(encoding)
+    fingerprint = fingerprint or hashlib.sha256(frames.tobytes()).hexdigest()
+    folder = path / generation_folder(fingerprint)
     index["shard_id"] = np.arange(num_frames) // frames_per_shard
     index["slot"] = np.arange(num_frames) % frames_per_shard
     shards = []
@@ -110,7 +148,7 @@ def write_store(
                 record = FrameRecord(
                     frame_id=frame_id,
                     video_id=int(row["video_id"]),
-                    video_path=video_paths[row["video_id"]],
+                    video_path=videos[row["video_id"]].path,
                     frame_in_video=int(row["frame_in_video"]),
                     pts_seconds=float(row["pts_seconds"]),
                 )
@@ -124,10 +162,8 @@ def write_store(
             )
         )
     np.save(folder / INDEX_NAME, index, allow_pickle=False)
-    num_in_videos = (num_in_first, num_frames - num_in_first)
-    num_decoded = [(count - 1) * stride + 1 for count in num_in_videos]
-    write_videos(folder, map(made_up_video, video_paths, num_in_videos, num_decoded))
-    times = np.concatenate([np.arange(num_decoded[0]) / 25, np.full(num_decoded[1], math.nan)])
+    write_videos(folder, videos)
+    num_decoded = [video.num_frames_decoded for video in videos]
     order = replace(order_of_index(index, num_decoded=num_decoded), source_pts=times)
     write_source_order(folder, order, is_shuffled=layout == "shuffled")
     if container == "zarr":
@@ -139,15 +175,15 @@ def write_store(
             frames_per_shard=frames_per_shard,
             encoding=encoding,
         )
-    generation = Generation(
+    return Generation(
         container=container,
         frame_shape=frame_shape,
         pixel=pixel_of(frames),
         encoding=encoding,
         layout=layout,
-        seed=0,
+        seed=seed,
         num_frames=num_frames,
-        num_videos=len(video_paths),
+        num_videos=len(videos),
         config={},
         library_versions={},
         fidelity=None,
@@ -155,7 +191,6 @@ def write_store(
         files=describe_files(folder, except_for={shard.name for shard in shards}),
         fingerprint=fingerprint,
     )
-    return write_tree(path, generation)
 
 
 def write_golden_stores(folder: Path, *, prefix: str = "") -> None:
