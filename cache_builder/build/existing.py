@@ -10,16 +10,7 @@ from cache_builder.findings import ON_DEVICE_COUNT
 from cache_builder.settings import BuildConfig
 from cache_builder.stages import list_changes, setting_differences
 from frame_store.errors import StoreError, StoreNotFoundError
-from frame_store.manifest import (
-    FileEntry,
-    Generation,
-    GenerationEntry,
-    VideoEntry,
-    only_generation,
-    read_generation,
-    read_manifest,
-    read_videos,
-)
+from frame_store.manifest import CacheTree, FileEntry, Generation, VideoEntry, read_trees
 from frame_store.shared import counted
 from frame_store.verify import has_size
 
@@ -29,7 +20,6 @@ class ExistingPart:
     """A camera of a cache at the output, or all of a cache without cameras."""
 
     camera: str | None
-    entry: GenerationEntry
     generation: Generation
     broken_files: list[FileEntry]
     """Files that are missing or have another length; `cache-verify` checks every byte."""
@@ -130,15 +120,7 @@ def read_existing_cache(output: Path) -> ExistingCache:
         OutputError: the folder holds no cache, or one of which a build cannot tell what it holds.
     """
     try:
-        manifest = read_manifest(output)
-        if not manifest.cameras:
-            return ExistingCache(parts=[_read_part(output, None, manifest.generations)])
-        return ExistingCache(
-            parts=[
-                _read_part(output / camera.folder, camera.name, camera.generations)
-                for camera in manifest.cameras
-            ]
-        )
+        return ExistingCache(parts=[_read_part(tree) for tree in read_trees(output)])
     except StoreNotFoundError as error:
         raise OutputError(
             f"{output}: holds files that are no cache; give {{--out}} a folder that does not exist yet"
@@ -147,20 +129,17 @@ def read_existing_cache(output: Path) -> ExistingCache:
         raise OutputError(f"{error}; move it away, or give another {{--out}}") from error
 
 
-def _read_part(folder: Path, camera: str | None, generations: Sequence[GenerationEntry]) -> ExistingPart:
-    entry = only_generation(generations, name=str(folder))
-    generation = read_generation(folder, entry)
+def _read_part(tree: CacheTree) -> ExistingPart:
     videos, problem = None, None
     try:
-        videos = read_videos(folder / entry.folder, generation)
+        videos = tree.read_videos()
     except StoreError as error:
         problem = str(error)
-    files = [file.inside(entry.folder) for file in [*generation.files, *generation.shards]]
+    files = [file.inside(tree.folder) for file in [*tree.generation.files, *tree.generation.shards]]
     return ExistingPart(
-        camera=camera,
-        entry=entry,
-        generation=generation,
-        broken_files=[file for file in files if not has_size(folder, file)],
+        camera=None if tree.camera is None else tree.camera.name,
+        generation=tree.generation,
+        broken_files=[file for file in files if not has_size(tree.store_path, file)],
         videos=videos,
         problem=problem,
     )
