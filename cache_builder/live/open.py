@@ -19,6 +19,7 @@ def open_videos(
     include: str | Sequence[str] = (),
     exclude: str | Sequence[str] = (),
     limit: int | None = None,
+    camera_pattern: str | None = None,
     device: DeviceName | str = "cpu",
     decoder: str | None = None,
     size: int | tuple[int, int] = 224,
@@ -39,6 +40,7 @@ def open_videos(
         include: Pattern or patterns for paths, such as `day1/*.mp4`; a video counts if one matches. Empty: all count.
         exclude: Pattern or patterns for paths; a video does not count if one matches.
         limit: The most videos that count, the first ones; None for all.
+        camera_pattern: Paths of the videos of a folder with cameras, such as `{episode}/{camera}.mp4`.
         device: What decodes. `cuda` (or `cuda:N`): the GPU, to frames in its memory. `auto`: the GPU, if there is one,
             and the CPU for videos that the GPU does not decode, with one `UserWarning` for each reason.
         decoder: For a GPU, the name of one of FFmpeg's decoders, such as `h264_cuvid`; None is best, see `NvdecDevice`.
@@ -62,7 +64,7 @@ def open_videos(
         CudaForkError: this process was forked from one that had started CUDA.
         OSError: the scan cache cannot be written, or no more files can be opened.
     """
-    sources = Sources.of(videos, include=include, exclude=exclude, limit=limit)
+    sources = Sources.of(videos, include=include, exclude=exclude, limit=limit, camera_pattern=camera_pattern)
     max_open = whole_number("max_open", max_open, least=1)
     decode_all = flag("decode_all", decode_all)
     workers = num_usable_cpus() if workers is None else whole_number("workers", workers, least=1)
