@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from cache_builder.live.video import LiveVideo
+from cache_builder.live.open_file import LiveFile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -192,7 +192,7 @@ def test_a_start_that_gives_other_frames_is_given_up(tmp_path, monkeypatch):
         return SkipsFrames(frames, num_skipped=3 * (first > 0))
 
     monkeypatch.setattr(VideoReader, "decode", decode_falsely)
-    monkeypatch.setattr(LiveVideo, "_may_be_sparse", lambda self: False)
+    monkeypatch.setattr(LiveFile, "_may_be_sparse", lambda self: False)
     _, found = look_up(path, scanned, min_packets=150, seed=0, num=40)
     monkeypatch.undo()
     assert max(starts) > 0
