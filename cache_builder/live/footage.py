@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from cache_builder.errors import VideoError
 from cache_builder.folder_scan import ScanPool, scan_frames
-from cache_builder.sources import EpisodeSpan, SourceVideo
+from cache_builder.plan import Cut, cut_file
+from cache_builder.sources import SourceVideo
 from cache_builder.video.decode import FrameTable, gop_units
 from cache_builder.video.scan import VideoScan, ticks_to_seconds
 from frame_store.names import INDEX_DTYPE
@@ -139,39 +140,51 @@ def scan_files(
 def place_videos(videos: Sequence[SourceVideo], scans: Mapping[str, Scanned]) -> Footage:
     """Find each video in its file. `scans` has what was scanned, by the file's name."""
     files: list[FootageFile] = []
-    seconds: dict[str, npt.NDArray[np.float64]] = {}
-    row_of: dict[str, int] = {}
-    places: list[PlacedVideo | VideoError] = []
-    for video in videos:
-        scanned = None if video.problem is not None else scans[video.file]
-        if scanned is None:
-            places.append(VideoError(video.relative_path, str(video.problem)))
-            continue
+    places: dict[int, PlacedVideo | VideoError] = {}
+    for name, rows in _rows_of_files(videos).items():
+        scanned = scans[name]
         if isinstance(scanned, VideoError):
-            is_file = video.file == video.relative_path
-            places.append(
-                scanned if is_file else VideoError(video.relative_path, f"{video.file}: {scanned.reason}")
-            )
+            places |= {row: _error_of(videos[row], scanned) for row in rows}
             continue
-        scan, frames = scanned
-        if video.file not in row_of:
-            row_of[video.file] = len(files)
-            files.append(FootageFile(path=video.path, scan=scan, frames=frames))
-        if video.span is None:
-            places.append(PlacedVideo(file=row_of[video.file], first_frame=0, num_frames=len(frames)))
-            continue
-        if video.file not in seconds:
-            seconds[video.file] = ticks_to_seconds(frames.pts, scan.time_base)
-        places.append(_cut(video, video.span, row_of[video.file], seconds[video.file]))
-    return Footage(videos=list(videos), places=places, files=files)
+        file = FootageFile(path=videos[rows[0]].path, scan=scanned[0], frames=scanned[1])
+        places |= _places_in(file, len(files), {row: videos[row] for row in rows})
+        files.append(file)
+    for row, video in enumerate(videos):
+        if video.problem is not None:
+            places[row] = VideoError(video.relative_path, video.problem)
+    return Footage(videos=list(videos), places=[places[row] for row in range(len(videos))], files=files)
 
 
-def _cut(
-    video: SourceVideo, span: EpisodeSpan, file: int, pts_seconds: npt.NDArray[np.float64]
-) -> PlacedVideo | VideoError:
-    wanted = span.frame_seconds
-    first = int(np.nanargmin(np.abs(pts_seconds - wanted[0])))
-    cut = pts_seconds[first : first + len(wanted)]
-    if len(cut) < len(wanted) or not (np.abs(cut - wanted) <= span.tolerance_seconds).all():
-        return VideoError(video.relative_path, f"{video.file}: its frames are not where the source says")
-    return PlacedVideo(file=file, first_frame=first, num_frames=len(wanted))
+def _rows_of_files(videos: Sequence[SourceVideo]) -> dict[str, list[int]]:
+    """The rows of the videos of each file, by the file's name."""
+    rows: dict[str, list[int]] = {}
+    for row, video in enumerate(videos):
+        if video.problem is None:
+            rows.setdefault(video.file, []).append(row)
+    return rows
+
+
+def _error_of(video: SourceVideo, error: VideoError) -> VideoError:
+    if video.file == video.relative_path:
+        return error
+    return VideoError(video.relative_path, f"{video.file}: {error.reason}")
+
+
+def _places_in(
+    file: FootageFile, number: int, videos: Mapping[int, SourceVideo]
+) -> dict[int, PlacedVideo | VideoError]:
+    """Where the videos of a file lie in it, by their rows."""
+    spans = {row: video.span for row, video in videos.items() if video.span is not None}
+    places: dict[int, PlacedVideo | VideoError] = {
+        row: PlacedVideo(file=number, first_frame=0, num_frames=len(file.frames)) for row in videos
+    }
+    if not spans:
+        return places
+    pts_seconds = ticks_to_seconds(file.frames.pts, file.scan.time_base)
+    cuts = cut_file(pts_seconds, [(videos[row].relative_path, span) for row, span in spans.items()])
+    for row, cut in zip(spans, cuts, strict=True):
+        if isinstance(cut, Cut):
+            places[row] = PlacedVideo(file=number, first_frame=cut.first_frame, num_frames=cut.num_frames)
+        else:
+            places[row] = VideoError(videos[row].relative_path, f"{videos[row].file}: {cut}")
+    return places

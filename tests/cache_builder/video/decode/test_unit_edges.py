@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from cache_builder.live.open_file import LiveFile
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_builder.folder_scan.scan_cache import scan_videos
 from cache_builder.live import store as live_store
+from cache_builder.live.open_file import LiveFile
 from cache_builder.sources import SourceVideo
 from cache_builder.video.decode import start_check
 from cache_builder.video.decode.start_check import MAX_PACKETS_DECODED, check_starts, starts_to_try
