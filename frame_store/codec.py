@@ -11,19 +11,19 @@ from frame_store.shared import counted
 
 
 class PixelCodec(Protocol):
-    """Encodes and decodes frames of shape (H, W, 3), uint8 RGB."""
+    """Encodes and decodes frames of shape (H, W, C): uint8 RGB, or uint16 gray except for JPEG."""
 
     def encode(self, frame: Frames) -> bytes:
         """Bytes of a C-contiguous frame; equal frames give equal bytes."""
         ...
 
     def decode_into(self, payload: bytes, out: Frames) -> None:
-        """Decode into `out` (H, W, 3), C-contiguous. Raises ValueError if the payload is not such a frame."""
+        """Decode into `out` (H, W, C), C-contiguous. Raises ValueError if the payload is not such a frame."""
         ...
 
 
 class RawCodec:
-    """H*W*3 bytes, row by row."""
+    """The pixels row by row: H*W*3 bytes of colour, H*W*2 of 16-bit gray, the low byte first."""
 
     def encode(self, frame: Frames) -> bytes:
         """The pixels as they are."""
@@ -33,11 +33,11 @@ class RawCodec:
         """Decode a payload."""
         if len(payload) != out.nbytes:
             raise ValueError(f"raw frame of {counted(len(payload), 'byte')}, expected {out.nbytes}")
-        out.reshape(-1)[:] = np.frombuffer(payload, np.uint8)
+        out.reshape(-1).view(np.uint8)[:] = np.frombuffer(payload, np.uint8)
 
 
 class JpegCodec:
-    """Baseline JPEG through libjpeg-turbo, accurate DCT both ways."""
+    """Baseline JPEG through libjpeg-turbo, accurate DCT both ways. Of colour alone."""
 
     def __init__(self, *, quality: int, chroma: ChromaSubsampling) -> None:
         import simplejpeg
@@ -70,7 +70,7 @@ class ZstdCodec:
         """Encode a frame."""
         from numcodecs import zstd
 
-        encoded: bytes = zstd.compress(frame.reshape(-1), self._level)
+        encoded: bytes = zstd.compress(frame.reshape(-1).view(np.uint8), self._level)
         return encoded
 
     def decode_into(self, payload: bytes, out: Frames) -> None:
@@ -81,7 +81,7 @@ class ZstdCodec:
         if num_bytes != out.nbytes:
             raise ValueError(f"Zstandard frame of {num_bytes} bytes of pixels, expected {out.nbytes}")
         try:
-            zstd.decompress(payload, out.reshape(-1))
+            zstd.decompress(payload, out.reshape(-1).view(np.uint8))
         except RuntimeError as error:
             raise ValueError(str(error)) from error
 
@@ -91,13 +91,13 @@ def _zstd_content_size(payload: bytes) -> int | None:
 
     It is checked before decoding, because the decoder does not touch the rest of a larger buffer.
     """
-    if len(payload) < 18 or payload[:4] != b"\x28\xb5\x2f\xfd":
+    if len(payload) < 5 or payload[:4] != b"\x28\xb5\x2f\xfd":
         return None
     descriptor = payload[4]
     is_single_segment = bool(descriptor & 0x20)
     start = 5 + (not is_single_segment) + (0, 1, 2, 4)[descriptor & 3]
     width = (int(is_single_segment), 2, 4, 8)[descriptor >> 6]
-    if width == 0:
+    if width == 0 or start + width > len(payload):
         return None
     return int.from_bytes(payload[start : start + width], "little") + (256 if width == 2 else 0)
 

@@ -76,9 +76,9 @@ def max_payload_bytes(generation: Generation) -> int:
     `ZSTD_compressBound`.
     """
     height, width, channels = generation.frame_shape
-    num_values = height * width * channels
+    num_bytes = height * width * channels * generation.frame_dtype.itemsize
     if generation.encoding.name == "raw":
-        return num_values
+        return num_bytes
     if generation.encoding.name == "zstd":
-        return num_values + (num_values >> 8) + 64
+        return num_bytes + (num_bytes >> 8) + 64
     return 2 * (2 * (-(-height // 16) * 16) * (-(-width // 16) * 16) * channels + 2048) + (1 << 16)

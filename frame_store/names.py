@@ -1,7 +1,7 @@
 """Names, versions and little-endian dtypes of the store on disk (FORMAT.md sections 2 and 4)."""
 
 import re
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -29,7 +29,8 @@ PixelName = Literal["rgb8", "gray16"]
 """What a stored pixel is: `rgb8` is three uint8 (red, green, blue), `gray16` one uint16 (depth, infrared)."""
 
 NUM_CHANNELS: Final[dict[PixelName, int]] = {"rgb8": 3, "gray16": 1}
-PIXEL_DTYPE: Final[dict[PixelName, np.dtype[np.uint8] | np.dtype[np.uint16]]] = {
+PixelDtype: TypeAlias = np.dtype[np.uint8 | np.uint16]
+PIXEL_DTYPE: Final[dict[PixelName, PixelDtype]] = {
     "rgb8": np.dtype("u1"),
     "gray16": np.dtype("<u2"),
 }

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from frame_store.names import manifest_name
+from frame_store.names import is_camera_folder, manifest_name
 from frame_store.shared import is_video_name, without_controls
 
 _MAX_ENTRIES_LOOKED_AT: Final = 1000
@@ -42,6 +42,8 @@ def _by_its_neighbours(path: Path) -> tuple[str, str] | None:
     is_there = os.path.lexists(path)
     whole = next((parent for parent in [*path.absolute().parents][:_MAX_LEVELS_UP] if is_cache(parent)), None)
     if is_there and whole is not None:
+        if is_camera_folder(path.name):
+            return "a camera of one", f"give the whole: {whole} (from Python, camera= opens one camera)"
         return "a part of one", f"give the whole: {whole}"
     beside = path.with_name(f"{path.name}.cache") if path.name else path
     if is_cache(beside):

@@ -24,10 +24,11 @@ _PLAIN_DESCR: Final = re.compile(r"[<>|=]?[?a-zA-Z][0-9]{0,9}")
 """Of a number. Other texts are a language of their own, and numpy's parser can divide by zero in it: `M8[s/0]`."""
 
 
-def npy_header(shape: tuple[int, ...]) -> bytes:
-    """The header of a C-ordered uint8 array."""
+def npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    """The header of a C-ordered array."""
     buffer = io.BytesIO()
-    np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    descr = np.lib.format.dtype_to_descr(dtype)
+    np.lib.format.write_array_header_1_0(buffer, {"descr": descr, "fortran_order": False, "shape": shape})
     return buffer.getvalue()
 
 

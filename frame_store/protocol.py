@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.errors import FrameIdError
+from frame_store.names import PixelDtype
 from frame_store.shared import counted
 from frame_store.source_order import SourceOrder
 from frame_store.video_table import VideoTable
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     import torch
 
 FrameIds: TypeAlias = npt.NDArray[np.integer[Any]] | Sequence[int]
-Frames: TypeAlias = npt.NDArray[np.uint8]
+Frames: TypeAlias = npt.NDArray[np.uint8 | np.uint16]
+"""uint8 with three channels (`rgb8`), or uint16 with one (`gray16`): (H, W, C) or (B, H, W, C)."""
 
 FrameRows: TypeAlias = npt.NDArray[Any]
 """Where frames come from: a structured array of shape (B,), a row for each frame.
@@ -42,7 +44,7 @@ class _LooksForMembers(type(Protocol)):  # type: ignore[misc]
 
 @runtime_checkable
 class FrameStore(Protocol, metaclass=_LooksForMembers):
-    """A finite, ordered set of equally shaped RGB frames, addressed by frame id.
+    """A finite, ordered set of equally shaped frames, addressed by frame id: colour, or 16-bit gray.
 
     Duties of each implementation: several threads may read at once; the store pickles without its open files, and opens
     them anew after unpickling and after a fork.
@@ -50,7 +52,12 @@ class FrameStore(Protocol, metaclass=_LooksForMembers):
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
-        """(H, W, 3) of every frame."""
+        """(H, W, C) of every frame: C is 3 for colour, 1 for 16-bit gray."""
+        ...
+
+    @property
+    def frame_dtype(self) -> PixelDtype:
+        """Of every frame: uint8 for colour (RGB), uint16 for 16-bit gray."""
         ...
 
     @property
@@ -88,14 +95,16 @@ class FrameStore(Protocol, metaclass=_LooksForMembers):
     @overload
     def __getitem__(self, key: slice, /) -> Frames: ...
     def __getitem__(self, key: int | slice, /) -> Frames:
-        """`store[i]`: one frame, uint8 (H, W, 3). `store[a:b]`: several, uint8 (B, H, W, 3). Negative ids count back.
+        """`store[i]`: one frame (H, W, C). `store[a:b]`: several, (B, H, W, C). Negative ids count back.
+
+        They are of `frame_dtype`.
 
         Raises `FrameIdError` (an `IndexError`) and what `read_frames` raises.
         """
         ...
 
     def __iter__(self) -> Iterator[Frames]:
-        """Every frame, uint8 (H, W, 3), in the order of ids."""
+        """Every frame, (H, W, C) of `frame_dtype`, in the order of ids."""
         ...
 
     def ids_of_video(self, video_id: int) -> npt.NDArray[np.int64]:
@@ -106,9 +115,9 @@ class FrameStore(Protocol, metaclass=_LooksForMembers):
         ...
 
     def read_frames(self, frame_ids: FrameIds, out: Frames | None = None) -> Frames:
-        """Frames in request order, duplicates allowed: uint8 RGB, shape (B, H, W, 3).
+        """Frames in request order, duplicates allowed: shape (B, H, W, C), of `frame_dtype`.
 
-        `out`, if given, is a C-contiguous buffer of that shape; it is filled and returned.
+        `out`, if given, is a C-contiguous buffer of that shape and dtype; it is filled and returned.
         Raises `FrameIdError`, `ValueError` for a wrong buffer, `StoreDamagedError`.
         """
         ...
@@ -163,7 +172,7 @@ class DecodesInGroups(FrameStore, Protocol):
     def read_frames_into(self, frame_ids: FrameIds, outs: Sequence[Frames]) -> None:
         """Like `read_frames`, with a place for each frame: frame_ids[i] goes to outs[i].
 
-        `outs[i]` is a writeable, C-contiguous uint8 array (H, W, 3). After an error some of them may be filled.
+        `outs[i]` is a writeable, C-contiguous array (H, W, C) of `frame_dtype`. After an error some may be filled.
         Raises what `read_frames` raises.
         """
         ...
@@ -196,7 +205,7 @@ class DecodesOnDevice(FrameStore, Protocol):
         ...
 
     def read_frames_on_device(self, frame_ids: FrameIds, out: "torch.Tensor | None" = None) -> "torch.Tensor":
-        """Like `read_frames`, with a tensor on `device`: uint8 RGB, shape (B, H, W, 3), no copy through the host.
+        """Like `read_frames`, with a tensor on `device`: uint8 RGB (B, H, W, 3), no copy through the host.
 
         `out`, if given, is a contiguous tensor of that shape on `device`; it is filled and returned. The caller's
         current stream waits for the frames, the host does not. Several threads may call this method at once.
@@ -223,28 +232,33 @@ def check_frame_ids(frame_ids: FrameIds, *, num_frames: int) -> npt.NDArray[np.i
     return ids.astype(np.int64, copy=False)
 
 
-def check_out(out: Frames | None, *, num_frames: int, frame_shape: tuple[int, int, int]) -> Frames:
-    """`out`, checked; a new buffer (num_frames, H, W, 3) where `out` is None.
+def check_out(out: Frames | None, *, num_frames: int, store: FrameStore) -> Frames:
+    """`out`, checked; a new buffer for frames of `store`, (num_frames, H, W, C), where `out` is None.
 
     Raises:
         ValueError: wrong shape or dtype, not C-contiguous, or read-only.
         TypeError: `out` is not a numpy array.
     """
-    shape = (num_frames, *frame_shape)
+    shape, frame_dtype = (num_frames, *store.frame_shape), store.frame_dtype
     if out is None:
-        return np.empty(shape, np.uint8)
+        return np.empty(shape, frame_dtype)
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a numpy array of shape {shape}, found {type(out).__name__}")
-    if out.shape != shape or out.dtype != np.uint8 or not out.flags.c_contiguous or not out.flags.writeable:
+    if (
+        out.shape != shape
+        or out.dtype != frame_dtype
+        or not out.flags.c_contiguous
+        or not out.flags.writeable
+    ):
         raise ValueError(
-            f"out must be a writeable C-contiguous uint8 array of shape {shape}, found {out.dtype} {out.shape}"
+            f"out must be a writeable C-contiguous {frame_dtype} array of shape {shape}, found {out.dtype} {out.shape}"
             f"{'' if out.flags.c_contiguous else ', not contiguous'}{'' if out.flags.writeable else ', read-only'}"
         )
     return out
 
 
-def check_outs(outs: Sequence[Frames], *, num_frames: int, frame_shape: tuple[int, int, int]) -> None:
-    """Check that each frame has a place of the right kind.
+def check_outs(outs: Sequence[Frames], *, num_frames: int, store: FrameStore) -> None:
+    """Check that each frame of `store` has a place of the right kind.
 
     Raises:
         ValueError: another number of places than frames, or one of a wrong shape or dtype, not C-contiguous, or
@@ -252,13 +266,14 @@ def check_outs(outs: Sequence[Frames], *, num_frames: int, frame_shape: tuple[in
     """
     if len(outs) != num_frames:
         raise ValueError(f"expected a place for each of {counted(num_frames, 'frame')}, found {len(outs)}")
+    frame_shape, frame_dtype = store.frame_shape, store.frame_dtype
     for out in outs:
         if (
             out.shape != frame_shape
-            or out.dtype != np.uint8
+            or out.dtype != frame_dtype
             or not (out.flags.c_contiguous and out.flags.writeable)
         ):
             raise ValueError(
-                f"each of outs must be a writeable C-contiguous uint8 array of shape {frame_shape}, "
+                f"each of outs must be a writeable C-contiguous {frame_dtype} array of shape {frame_shape}, "
                 f"found {out.dtype} {out.shape}"
             )

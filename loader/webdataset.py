@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from frame_store.cameras import CameraGroup
 from frame_store.codec import RawCodec, make_codec
 from frame_store.containers import FrameMetadata, image_suffix
 from frame_store.errors import FrameCacheError, StoreDamagedError
@@ -49,6 +50,7 @@ def webdataset_batches(
     seed: int = 0,
     epoch: int = 0,
     drop_last: bool = False,
+    camera: str | None = None,
 ) -> "DataPipeline":
     """One epoch of `FrameBatch` from a tar cache (`cache-build --format wds`) as an iterable dataset.
 
@@ -64,10 +66,12 @@ def webdataset_batches(
         epoch: in [0, 2**32).
         drop_last: leave out the last batch of each worker if it is short. A short batch that is kept is a step like any
             other, in which a frame has more weight (S50).
+        camera: the camera of a cache of cameras whose frames to read: tar shards hold one camera's.
 
     Raises:
         StoreNotFoundError: no cache at the path.
-        StoreFormatError: unknown version or broken manifest.
+        StoreFormatError: unknown version or broken manifest; a cache of cameras, and `camera` names none.
+        ViewError: no such camera.
         StoreDamagedError: `generation.json` is missing, or differs from what the manifest states.
         SamplingError: a Zarr cache, an empty cache, a store such as a view in the place of a path, or a number out of
             range.
@@ -75,13 +79,18 @@ def webdataset_batches(
     import webdataset
 
     if hasattr(cache_path, "read_frames"):
+        if isinstance(getattr(cache_path, "base", cache_path), CameraGroup):
+            raise SamplingError(
+                "webdataset_batches reads the tar shards of one camera: give the path of the cache of cameras, and the "
+                "name of one by camera="
+            )
         what = "a view" if isinstance(cache_path, View) else f"a {type(cache_path).__name__}"
         raise SamplingError(
             f"webdataset_batches reads the whole tar shards of one cache and takes its path, found {what}; "
             "loader.FrameLoader reads every store: caches, views and concatenations"
         )
     cache_path = user_path(cache_path)
-    tree = read_tree(cache_path)
+    tree = read_tree(cache_path, camera=camera)
     generation = tree.generation
     if generation.container != "wds":
         raise SamplingError(
@@ -157,12 +166,12 @@ class _Collation:
     """Encoded samples to a `FrameBatch`; each is decoded straight into the memory of the batch."""
 
     def __init__(self, generation: Generation) -> None:
-        self._frame_shape = generation.frame_shape
+        self._frame_shape, self._frame_dtype = generation.frame_shape, generation.frame_dtype
         self._suffix = image_suffix(generation.encoding)
         self._codec = make_codec(generation.encoding)  # it can be pickled, for spawned workers
 
     def __call__(self, samples: list[Sample]) -> FrameBatch:
-        frames = np.empty((len(samples), *self._frame_shape), np.uint8)
+        frames = np.empty((len(samples), *self._frame_shape), self._frame_dtype)
         rows = np.zeros(len(samples), INDEX_DTYPE)
         for sample, frame, row in zip(samples, frames, rows, strict=True):
             try:

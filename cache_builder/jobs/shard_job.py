@@ -99,7 +99,12 @@ class ShardJob(msgspec.Struct, frozen=True, kw_only=True):
 def shard_writer(file: ShardFile, config: BuildConfig) -> ShardWriter:
     """What writes frames into a shard of a cache of these settings."""
     if config.format == "wds":
-        return TarShardWriter(file, encoding=config.encoding, frame_shape=config.frame_shape)
+        return TarShardWriter(
+            file,
+            encoding=config.encoding,
+            frame_shape=config.frame_shape,
+            frame_dtype=config.frame_dtype,
+        )
     return ZarrShardWriter(file, frames_per_shard=config.frames_per_zarr_shard)
 
 

@@ -106,7 +106,7 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def _decode_with(self, backend: DecodeBackend, spill: UnitSpill) -> UnitReceipt:
         config = self.config
         codec = make_codec(config.encoding)
-        decoded_again = np.empty(config.frame_shape, np.uint8)
+        decoded_again = np.empty(config.frame_shape, config.frame_dtype)
         notes = FrameNotes()
         kept: list[tuple[int, int, int, int]] = []
         sampled_errors: list[tuple[int, float]] = []

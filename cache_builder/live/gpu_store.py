@@ -102,13 +102,13 @@ class CudaLiveStore(LiveStore):
             The errors of `read_frames_on_device`.
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
-        out = check_out(out, num_frames=len(ids), frame_shape=self.frame_shape)
+        out = check_out(out, num_frames=len(ids), store=self)
         torch.from_numpy(out).copy_(self.read_frames_on_device(ids))
         return out
 
     def read_frames_into(self, frame_ids: FrameIds, outs: Sequence[Frames]) -> None:
         """Write frame frame_ids[i] to outs[i] in the CPU's memory; otherwise as `read_frames`."""
-        check_outs(outs, num_frames=len(frame_ids), frame_shape=self.frame_shape)
+        check_outs(outs, num_frames=len(frame_ids), store=self)
         for frame, out in zip(self.read_frames(frame_ids), outs, strict=True):
             out[:] = frame
 

@@ -22,6 +22,7 @@ from cache_builder.video.picture import FrameConverter, FrameGeometry
 from cache_builder.video.scan import VideoFacts
 from frame_store.columns import NO_COLUMNS, Columns
 from frame_store.frame_sequence import FrameSequence
+from frame_store.names import NUM_CHANNELS, PIXEL_DTYPE, PixelDtype, PixelName
 from frame_store.protocol import FrameIds, FrameRows, Frames, check_frame_ids, check_out, check_outs
 from frame_store.reader import StoreIndex
 from frame_store.shared import counted, is_out_of_files
@@ -48,6 +49,7 @@ class LiveStore(FrameSequence):
         footage: Footage,
         *,
         geometry: FrameGeometry,
+        pixel: PixelName = "rgb8",
         max_open: int,
         passed_over: PassedOver | None = None,
     ) -> None:
@@ -55,6 +57,7 @@ class LiveStore(FrameSequence):
         self._errors = [place if isinstance(place, VideoError) else None for place in footage.places]
         self._files = [(file.path, file.scan) for file in footage.files]
         self._geometry = geometry
+        self._pixel: PixelName = pixel
         self._max_open = max_open
         self.passed_over = passed_over
         """Files of the folder that were not taken for videos; None if no folder was searched."""
@@ -120,8 +123,13 @@ class LiveStore(FrameSequence):
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
-        """(H, W, 3)."""
-        return (self._geometry.height, self._geometry.width, 3)
+        """(H, W, C)."""
+        return (self._geometry.height, self._geometry.width, NUM_CHANNELS[self._pixel])
+
+    @property
+    def frame_dtype(self) -> PixelDtype:
+        """uint8 for colour, uint16 for 16-bit gray."""
+        return PIXEL_DTYPE[self._pixel]
 
     @property
     def shard_sizes(self) -> npt.NDArray[np.int64]:
@@ -188,7 +196,7 @@ class LiveStore(FrameSequence):
             OSError: the machine failed to read a video, or no more files can be opened.
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
-        out = check_out(out, num_frames=len(ids), frame_shape=self.frame_shape)
+        out = check_out(out, num_frames=len(ids), store=self)
         self._read(ids, out)
         return out
 
@@ -217,7 +225,7 @@ class LiveStore(FrameSequence):
             VideoError, OSError: as `read_frames`.
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
-        check_outs(outs, num_frames=len(ids), frame_shape=self.frame_shape)
+        check_outs(outs, num_frames=len(ids), store=self)
         self._read(ids, outs)
 
     def decode_groups(self, frame_ids: FrameIds) -> npt.NDArray[np.int64]:

@@ -23,7 +23,7 @@ from cache_builder.settings.build_settings import (
 from cache_builder.settings.frame_times import NTSC_RATES
 from cache_builder.video.picture import FrameGeometry, parse_aspect, parse_size
 from frame_store.manifest import Encoding, Layout
-from frame_store.names import NUM_CHANNELS, Container, PixelName
+from frame_store.names import NUM_CHANNELS, PIXEL_DTYPE, Container, PixelDtype, PixelName
 from frame_store.shared import num_usable_cpus
 
 ZSTD_LEVEL = 3
@@ -87,6 +87,11 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True):
     def frame_shape(self) -> tuple[int, int, int]:
         """(H, W, C) of every stored frame."""
         return (self.geometry.height, self.geometry.width, NUM_CHANNELS[self.pixel])
+
+    @property
+    def frame_dtype(self) -> PixelDtype:
+        """Of every stored frame: uint8 for `rgb8`, uint16 for `gray16`."""
+        return PIXEL_DTYPE[self.pixel]
 
     @property
     def frames_per_zarr_shard(self) -> int:

@@ -66,6 +66,7 @@ def write_files_of_index(folder: Path, config: BuildConfig, index: FrameIndex) -
             folder,
             index=index,
             frame_shape=config.frame_shape,
+            frame_dtype=config.frame_dtype,
             frames_per_shard=config.frames_per_zarr_shard,
             encoding=config.encoding,
         )

@@ -5,25 +5,28 @@ import operator
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, overload
+from typing import Any, Final, Self, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.cameras.aligned import AlignedStore
+from frame_store.cameras.aligned import aligned_store, same_arrays
 from frame_store.columns import NO_COLUMNS, Columns
-from frame_store.errors import ViewError
-from frame_store.protocol import FrameIds, FrameRows, Frames, FrameStore
-from frame_store.shared import counted
+from frame_store.errors import StoreDamagedError, ViewError
+from frame_store.names import PixelDtype
+from frame_store.protocol import FrameIds, FrameRows, Frames, FrameStore, PrefetchingStore
+from frame_store.shared import counted, counted_in_groups, without_controls
 from frame_store.source_order import SourceOrder
 from frame_store.video_table import VideoTable
+
+_MOMENTS_PER_STEP: Final = 64
 
 
 class CameraGroup:
     """Cameras that filmed the same videos. Id i is one moment: the same video and `frame_in_video` in every camera.
 
     Ids, shard sizes, videos, source order and rows are those of the first camera. `cameras[name]` is a `FrameStore`
-    with these ids. The group itself reads frames by camera.
+    with these ids. The group itself reads frames by camera. It prefetches where its cameras do, and pickles as they do.
 
     `group_cameras` makes a group of stores; `open_store` opens a cache of cameras as a group.
     """
@@ -32,10 +35,13 @@ class CameraGroup:
         self,
         cameras: Mapping[str, FrameStore],
         *,
-        columns: Columns = NO_COLUMNS,
+        columns: Columns | None = None,
         dataset: Mapping[str, Any] | None = None,
     ) -> None:
-        """Take stores whose ids are common already: see `group_cameras`, which aligns and checks them."""
+        """Take stores whose ids are common already: see `group_cameras`, which aligns and checks them.
+
+        Without `columns` and `dataset`, those of the first camera are taken.
+        """
         self._cameras = dict(cameras)
         self._leader = next(iter(self._cameras.values()))
         self._columns = columns
@@ -54,12 +60,13 @@ class CameraGroup:
     @property
     def columns(self) -> Columns:
         """The columns of the videos, which all cameras share."""
-        return self._columns
+        columns: Columns = getattr(self._leader, "columns", NO_COLUMNS)
+        return columns if self._columns is None else self._columns
 
     @property
     def dataset(self) -> Mapping[str, Any] | None:
         """What the data set that the videos come from states about itself; None for plain videos."""
-        return self._dataset
+        return getattr(self._leader, "dataset", None) if self._dataset is None else self._dataset
 
     @property
     def frame_shapes(self) -> dict[str, tuple[int, int, int]]:
@@ -72,6 +79,11 @@ class CameraGroup:
         return self._leader.frame_shape
 
     @property
+    def frame_dtype(self) -> PixelDtype:
+        """Of the first camera's frames. Each of `cameras` has its own."""
+        return self._leader.frame_dtype
+
+    @property
     def shard_sizes(self) -> npt.NDArray[np.int64]:
         """Frames per shard, shape (S,)."""
         return self._leader.shard_sizes
@@ -82,10 +94,18 @@ class CameraGroup:
         identity = [f"{name!r} {store.fingerprint}" for name, store in self._cameras.items()]
         return hashlib.sha256("\n".join(["cameras", *identity]).encode()).hexdigest()
 
-    @property
+    @cached_property
     def videos(self) -> VideoTable:
-        """The table of videos, of the first camera: names and numbers of frames are the same in all."""
-        return self._leader.videos
+        """The table of videos, of the first camera: names and numbers of frames are the same in all.
+
+        Raises:
+            StoreDamagedError: a camera has other videos; and what `FrameStore.videos` raises.
+        """
+        (first_name, first), *others = self._cameras.items()
+        for name, store in others:
+            if (problem := differing_videos(first_name, first.videos, name, store.videos)) is not None:
+                raise StoreDamagedError(f"{self!r}: {problem}; run cache-verify")
+        return first.videos
 
     @property
     def source_order(self) -> SourceOrder:
@@ -102,7 +122,10 @@ class CameraGroup:
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{name!r}: {shape}" for name, shape in self.frame_shapes.items())
-        return f"CameraGroup({len(self)} moments of {{{shapes}}})"
+        return f"CameraGroup({counted_in_groups(len(self), 'moment')} of {{{shapes}}})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "videos"}  # it is read again
 
     @overload
     def __getitem__(self, key: int, /) -> dict[str, Frames]: ...
@@ -114,7 +137,10 @@ class CameraGroup:
 
     def __iter__(self) -> Iterator[dict[str, Frames]]:
         """Every moment, in the order of ids."""
-        return map(self.__getitem__, range(len(self)))
+        for first in range(0, len(self), _MOMENTS_PER_STEP):
+            together = self[first : first + _MOMENTS_PER_STEP]
+            for moment in range(min(_MOMENTS_PER_STEP, len(self) - first)):
+                yield {name: frames[moment] for name, frames in together.items()}
 
     def ids_of_video(self, video_id: int) -> npt.NDArray[np.int64]:
         """See `FrameStore`."""
@@ -127,7 +153,7 @@ class CameraGroup:
             ViewError: no such camera.
         """
         if name not in self._cameras:
-            raise ViewError(f"no camera {name!r}; there are {', '.join(map(repr, self._cameras))}")
+            raise ViewError(f"no camera {name!r}; there are {self._names}")
         return self._cameras[name]
 
     def read_frames(
@@ -142,7 +168,9 @@ class CameraGroup:
         if camera is None and len(self._cameras) == 1:
             return self._leader.read_frames(frame_ids, out)
         if camera is None:
-            raise ViewError(f"name a camera: {', '.join(map(repr, self._cameras))}")
+            raise ViewError(
+                f"frames of which camera? name one by camera=, of {self._names}; group[i] has all of a moment"
+            )
         return self.camera(camera).read_frames(frame_ids, out)
 
     def rows_of(self, frame_ids: FrameIds) -> FrameRows:
@@ -155,68 +183,120 @@ class CameraGroup:
         """`read_frames` and `rows_of`."""
         return self.read_frames(frame_ids, out, camera=camera), self.rows_of(frame_ids)
 
+    def prefetch(self, frame_ids: FrameIds) -> bool:
+        """See `PrefetchingStore`; of every camera that prefetches. Returns whether a frame of one was missing."""
+        was_missing = False
+        for store in self._cameras.values():
+            if isinstance(store, PrefetchingStore):
+                was_missing |= store.prefetch(frame_ids)
+        return was_missing
+
     def close(self) -> None:
         """Release the files of all cameras; reading opens them again."""
         for store in self._cameras.values():
             store.close()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def _names(self) -> str:
+        return ", ".join(map(repr, self._cameras))
+
 
 def group_cameras(
     cameras: Mapping[str, FrameStore],
     *,
-    columns: Columns = NO_COLUMNS,
+    columns: Columns | None = None,
     dataset: Mapping[str, Any] | None = None,
 ) -> CameraGroup:
     """Stores of the same videos as one group, whatever the order of their ids.
 
-    Videos are the same where their names are, and each must have the same frames in every camera.
+    Videos are the same where their names are; all cameras have them in one order, each with the same decoded and stored
+    frames. Ids, shards and rows of the group are those of the first camera.
+
+    Args:
+        cameras: an open store for the name of each camera: caches, live stores or concatenations.
+        columns: of the videos; None for those of the first camera.
+        dataset: what the data set states about itself; None for that of the first camera.
 
     Raises:
         ViewError: no camera, a store that is a view or a group, or cameras whose videos or frames differ; the message
             names the camera and the video, what was expected and found.
     """
-    if not cameras:
-        raise ViewError("there is no camera")
+    _check_cameras(cameras)
     names = list(cameras)
     leader = cameras[names[0]]
-    together: dict[str, FrameStore] = {names[0]: leader}
     for name in names[1:]:
         _require_same_frames(names[0], leader, name, cameras[name])
-        is_same_order = _have_same_order(leader, cameras[name])
-        together[name] = cameras[name] if is_same_order else AlignedStore(cameras[name], leader, name=name)
+    together = {name: aligned_store(store, leader, name=name) for name, store in cameras.items()}
     return CameraGroup(together, columns=columns, dataset=dataset)
+
+
+def _check_cameras(cameras: Mapping[str, FrameStore]) -> None:
+    """Refuse what is no store with ids of its own."""
+    if not isinstance(cameras, Mapping) or not cameras:
+        raise ViewError(f"group_cameras takes a dict with a store for each name, found {cameras!r}")
+    for name, store in cameras.items():
+        if not isinstance(name, str) or not name:
+            raise ViewError(f"the name of a camera is a text, found {name!r}")
+        if isinstance(store, CameraGroup):
+            raise ViewError(
+                f"camera {name!r} is a group of cameras itself; give its cameras one by one: "
+                f"{', '.join(map(repr, store.cameras))}"
+            )
+        if not isinstance(store, FrameStore):
+            raise ViewError(f"camera {name!r} must be an open store, found {store!r}")
+        if hasattr(store, "cache_ids"):
+            raise ViewError(
+                f"camera {name!r} is a view; group the stores, then take the view of the group: {store!r}"
+            )
 
 
 def _require_same_frames(first_name: str, first: FrameStore, name: str, store: FrameStore) -> None:
     """Raise ViewError unless two cameras have the same videos, of the same decoded and stored frames."""
-    videos, others = first.videos, store.videos
-    if len(videos) != len(others):
+    if (problem := differing_videos(first_name, first.videos, name, store.videos)) is not None:
+        raise ViewError(problem)
+    ours, theirs = first.source_order, store.source_order
+    if not same_arrays(ours.source_frames, theirs.source_frames):
         raise ViewError(
-            f"camera {name!r} has {counted(len(others), 'video')}, camera {first_name!r} has {len(videos)}"
+            f"cameras {first_name!r} and {name!r} store other frames of their videos"
+            f"{_first_other_frame(first.videos, ours, theirs)}; build both with one stride"
         )
+
+
+def _first_other_frame(videos: VideoTable, ours: SourceOrder, theirs: SourceOrder) -> str:
+    """Where two orders of the same numbers of frames differ first."""
+    places = np.arange(ours.num_stored)
+    video_ids = np.repeat(np.arange(ours.num_videos), np.diff(ours.first_stored))
+    one, other = ours.frames_at(places, video_ids), theirs.frames_at(places, video_ids)
+    place = int(np.argmax(one != other))
+    path = without_controls(videos[int(video_ids[place])].path)
+    return f": of {path!r}, frame {one[place]} and not {other[place]}"
+
+
+def differing_videos(first_name: str, first: VideoTable, name: str, table: VideoTable) -> str | None:
+    """The first difference of the videos of two cameras in name, decoded or stored frames; None if there is none."""
+    first_name, name = without_controls(first_name), without_controls(name)
+    if len(first) != len(table):
+        return f"camera {name!r} has {counted(len(table), 'video')}, camera {first_name!r} has {len(first)}"
     for field in ("path", "num_frames_decoded", "num_frames_stored"):
-        differs = videos.column(field) != others.column(field)
+        differs = first.column(field) != table.column(field)
         if differs.any():
             video_id = int(np.argmax(differs))
-            raise ViewError(
-                f"video {videos[video_id].path!r}: {field} is {others.column(field)[video_id]} in camera {name!r}, "
-                f"{videos.column(field)[video_id]} in camera {first_name!r}"
+            found, expected = table.column(field)[video_id], first.column(field)[video_id]
+            return (
+                f"video {video_id}, {without_controls(first[video_id].path)!r}: {field} is "
+                f"{_shown(found)} in camera {name!r}, {_shown(expected)} in camera {first_name!r}"
             )
-    ours, theirs = first.source_order, store.source_order
-    if not _same(ours.source_frames, theirs.source_frames):
-        raise ViewError(f"cameras {first_name!r} and {name!r} store other frames of their videos")
+    return None
 
 
-def _have_same_order(first: FrameStore, store: FrameStore) -> bool:
-    return np.array_equal(first.shard_sizes, store.shard_sizes) and _same(
-        first.source_order.order, store.source_order.order
-    )
-
-
-def _same(one: npt.NDArray[Any] | None, other: npt.NDArray[Any] | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return np.array_equal(one, other)
+def _shown(value: object) -> str:
+    return repr(without_controls(value)) if isinstance(value, str) else str(value)
 
 
 def stores_of_cameras(store: FrameStore) -> Mapping[str, FrameStore] | None:

@@ -1,16 +1,25 @@
 """Opens the columns of a generation, which may come from a stranger."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 
-from frame_store.column_files.record import MAX_TEXTS_BYTES, ColumnEntry, read_columns_record, remedy
+from frame_store.column_files.record import (
+    MAX_TEXTS_BYTES,
+    ColumnEntry,
+    ColumnsRecord,
+    read_columns_record,
+    remedy,
+)
 from frame_store.columns import NO_COLUMNS, Column, ColumnPart, Columns, MappedArray
 from frame_store.errors import ColumnError, StoreDamagedError, StoreFormatError
 from frame_store.files import read_inside
 from frame_store.manifest import CacheTree, FileEntry
+from frame_store.names import generation_folder
 from frame_store.shared import counted, raise_if_out_of_files
 
 
@@ -27,12 +36,11 @@ def open_columns(tree: CacheTree, *, num_rows: int) -> Columns:
         return NO_COLUMNS
     entry, store_path, generation = tree.manifest.columns[0], tree.store_path, tree.generation
     record = read_columns_record(store_path, entry)
-    expected = (generation.fingerprint, num_rows, generation.num_videos)
-    if (record.generation, record.num_rows, record.num_videos) != expected:
+    if not has_columns(tree, record) or record.num_rows != num_rows:
         raise StoreDamagedError(
             f"{store_path / entry.folder}: columns of generation {record.generation[:16]} with "
             f"{counted(record.num_rows, 'frame')} and {counted(record.num_videos, 'video')}, "
-            f"expected {expected[0][:16]} with {expected[1]} and {expected[2]}; "
+            f"expected {entry.generation.removeprefix('gen-')} with {num_rows} and {generation.num_videos}; "
             f"{remedy(store_path)}"
         )
     length_of = {"frame": num_rows, "video": generation.num_videos}
@@ -48,6 +56,29 @@ def open_columns(tree: CacheTree, *, num_rows: int) -> Columns:
         )
     except ColumnError as error:
         raise StoreFormatError(f"{store_path / entry.folder}: {error}") from error
+
+
+def has_columns(tree: CacheTree, record: ColumnsRecord) -> bool:
+    """Whether columns are those of the generation, or of the first camera's where it is another camera's."""
+    is_same = tree.generation.fingerprint == record.generation if tree.leads else True
+    is_named = generation_folder(record.generation) == tree.manifest.columns[0].generation
+    return is_same and is_named and record.num_videos == tree.generation.num_videos
+
+
+def read_dataset(tree: CacheTree) -> Mapping[str, Any] | None:
+    """What the data set that the columns come from states about itself; None where nothing is stated.
+
+    Raises as `read_columns_record`, and StoreDamagedError where the columns are of another generation.
+    """
+    if not tree.manifest.columns:
+        return None
+    entry = tree.manifest.columns[0]
+    record = read_columns_record(tree.store_path, entry)
+    if not has_columns(tree, record):
+        raise StoreDamagedError(
+            f"{tree.store_path / entry.folder}: is of another generation; {remedy(tree.store_path)}"
+        )
+    return record.dataset
 
 
 def open_column(store_path: Path, folder: str, column: ColumnEntry, *, length: int) -> Column:

@@ -23,7 +23,7 @@ from frame_store.containers.shards import (
 from frame_store.files import OpenFile, open_inside
 from frame_store.index import FrameIndex, max_payload_bytes
 from frame_store.manifest import Encoding, Generation
-from frame_store.names import frame_key
+from frame_store.names import PixelDtype, frame_key
 from frame_store.npy import npy_header, read_npy_header
 from frame_store.shared import counted
 
@@ -91,11 +91,20 @@ class FrameMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class TarShardWriter:
     """Appends frames to a tar shard. Headers come from `tarfile` with a time of 0, so equal frames give equal bytes."""
 
-    def __init__(self, file: ShardFile, *, encoding: Encoding, frame_shape: tuple[int, int, int]) -> None:
+    def __init__(
+        self,
+        file: ShardFile,
+        *,
+        encoding: Encoding,
+        frame_shape: tuple[int, int, int],
+        frame_dtype: PixelDtype,
+    ) -> None:
         self._file = file
         self._num_frames = 0
         self._encoding = encoding
-        self._payload_header = b"" if image_suffix(encoding) == "jpg" else npy_header(frame_shape)
+        self._payload_header = (
+            b"" if image_suffix(encoding) == "jpg" else npy_header(frame_shape, frame_dtype)
+        )
 
     def append(self, record: FrameRecord, payload: bytes) -> int:
         """Write a frame's two members; returns the byte offset of the payload itself."""
@@ -208,7 +217,7 @@ class _Gap:
         if image_suffix(generation.encoding) == "npy":
             header = io.BytesIO(self._take(self.num_left))
             shape, dtype = read_npy_header(header)
-            if shape != generation.frame_shape or dtype != np.uint8 or header.read(1):
+            if shape != generation.frame_shape or dtype != generation.frame_dtype or header.read(1):
                 raise ValueError(f"its .npy header has {dtype} of shape {shape}")
             num_bytes -= header.tell()
         if self.num_left or num_bytes != row["byte_length"]:

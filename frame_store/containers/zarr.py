@@ -24,7 +24,7 @@ from frame_store.containers.shards import (
 from frame_store.files import OpenFile, open_inside, read_inside
 from frame_store.index import FrameIndex, max_payload_bytes
 from frame_store.manifest import Encoding, Generation
-from frame_store.names import INDEX_DTYPE, ZARR_FOLDER
+from frame_store.names import INDEX_DTYPE, ZARR_FOLDER, PixelDtype
 from frame_store.shared import counted, raise_if_out_of_files
 
 SIDE_ARRAYS: Final = ("video_id", "frame_in_video", "pts_seconds")
@@ -71,6 +71,7 @@ def write_zarr_metadata(
     *,
     index: FrameIndex,
     frame_shape: tuple[int, int, int],
+    frame_dtype: PixelDtype,
     frames_per_shard: int,
     encoding: Encoding,
 ) -> None:
@@ -91,7 +92,7 @@ def write_zarr_metadata(
         shape=(len(index), *frame_shape),
         chunks=(1, *frame_shape),
         shards=(frames_per_shard, *frame_shape),
-        dtype="uint8",
+        dtype=frame_dtype.name,
         compressors=compressor,
         dimension_names=("frame", "y", "x", "channel"),
         **options,
@@ -191,7 +192,8 @@ _INFORMATIVE: Final = {"attributes", "dimension_names", "consolidated_metadata",
 def _expected_metadata(generation: Generation, shard_length: int) -> dict[str, dict[str, Any]]:
     """What the `zarr.json` of the group and of each array must contain, by name."""
     num_frames, frame_shape = generation.num_frames, list(generation.frame_shape)
-    codecs: list[dict[str, Any]] = [_BYTES]
+    dtype = generation.frame_dtype
+    codecs: list[dict[str, Any]] = [_BYTES if dtype.itemsize == 1 else _LITTLE_ENDIAN]
     if generation.encoding.name == "zstd":
         zstd = {"level": generation.encoding.level, "checksum": False}
         codecs.append({"name": "zstd", "configuration": zstd})
@@ -208,7 +210,9 @@ def _expected_metadata(generation: Generation, shard_length: int) -> dict[str, d
     for name in SIDE_ARRAYS:
         chunk_shape = [_side_chunk_length(num_frames)]
         expected[name] = _array([num_frames], INDEX_DTYPE[name].name, chunk_shape, [_LITTLE_ENDIAN])
-    expected["frames"] = _array([num_frames, *frame_shape], "uint8", [shard_length, *frame_shape], [sharding])
+    expected["frames"] = _array(
+        [num_frames, *frame_shape], dtype.name, [shard_length, *frame_shape], [sharding]
+    )
     return expected
 
 

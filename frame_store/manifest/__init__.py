@@ -26,7 +26,7 @@ from frame_store.manifest.records import (
     require_path_inside,
 )
 from frame_store.manifest.signed_json import decode_signed, encode_signed
-from frame_store.manifest.tree import CacheTree, read_tree
+from frame_store.manifest.tree import CacheTree, read_tree, read_trees
 from frame_store.manifest.videos import VideoEntry, VideoSpan, encode_videos, read_videos, stream_videos
 
 __all__ = [
@@ -59,6 +59,7 @@ __all__ = [
     "read_generation",
     "read_manifest",
     "read_tree",
+    "read_trees",
     "read_videos",
     "require_path_inside",
     "stream_videos",

@@ -25,8 +25,10 @@ from frame_store.names import (
     GENERATION_NAME,
     INDEX_NAME,
     NUM_CHANNELS,
+    PIXEL_DTYPE,
     VIDEOS_NAME,
     Container,
+    PixelDtype,
     PixelName,
     generation_folder,
 )
@@ -58,6 +60,11 @@ class Generation(Record, frozen=True, kw_only=True):
     """Every other file of the generation except `generation.json` itself."""
     fingerprint: str
     """SHA-256 of the inputs and the configuration."""
+
+    @property
+    def frame_dtype(self) -> PixelDtype:
+        """Of a pixel's values: uint8 for `rgb8`, little-endian uint16 for `gray16`."""
+        return PIXEL_DTYPE[self.pixel]
 
     def __post_init__(self) -> None:
         """Cross-check the fields (FORMAT.md section 3.4)."""
@@ -98,8 +105,10 @@ def encode_generation(generation: Generation) -> bytes:
     return encode_signed(generation)
 
 
-def read_generation(store_path: Path, entry: GenerationEntry) -> Generation:
+def read_generation(store_path: Path, entry: GenerationEntry, *, folder: str | None = None) -> Generation:
     """What the generation `entry` of the cache at `store_path` holds.
+
+    `folder` is the path of the generation inside the cache, where it is not that of `entry`: `camera-00/gen-...`.
 
     Raises:
         StoreDamagedError: `generation.json` is missing, a link, cannot be read, or has another SHA-256 than in the
@@ -107,7 +116,7 @@ def read_generation(store_path: Path, entry: GenerationEntry) -> Generation:
         StoreFormatError: a missing, unknown or ill-typed key, or numbers that contradict each other or the manifest.
         OSError: no more files can be opened.
     """
-    name = f"{entry.folder}/{GENERATION_NAME}"
+    name = f"{folder or entry.folder}/{GENERATION_NAME}"
     path = store_path / name
     try:
         raw = read_inside(store_path, name, max_bytes=MAX_GENERATION_BYTES)

@@ -20,12 +20,13 @@ from frame_store.names import (
     MAX_CAMERAS,
     camera_folder,
     columns_folder,
+    is_camera_folder,
     is_columns_folder,
     is_generation_folder,
     manifest_name,
     manifest_version,
 )
-from frame_store.not_a_cache import explain_no_cache
+from frame_store.not_a_cache import explain_no_cache, is_cache
 from frame_store.shared import raise_if_out_of_files, without_controls
 
 MAX_MANIFEST_BYTES: Final = 1 << 24
@@ -296,7 +297,7 @@ def _no_manifest(store_path: Path, version: int, error: OSError) -> StoreError:
     """The error to raise where the manifest of `store_path` could not be read."""
     path = store_path / manifest_name(version)
     is_folder = os.path.isdir(store_path)  # noqa: PTH112 - pathlib's version raises where it may not look
-    if error.errno == errno.ENOENT and is_folder and _holds_a_generation(store_path):
+    if error.errno == errno.ENOENT and is_folder and _is_without_manifest(store_path):
         return StoreFormatError(f"{path}: is missing, and the rest of a cache is there; copy it again")
     if error.errno in _NOT_THERE or not is_folder:
         return StoreNotFoundError(explain_no_cache(store_path, error=error))
@@ -304,10 +305,13 @@ def _no_manifest(store_path: Path, version: int, error: OSError) -> StoreError:
     return kind(f"{path}: {error.strerror}")
 
 
-def _holds_a_generation(store_path: Path) -> bool:
+def _is_without_manifest(store_path: Path) -> bool:
+    """Whether a folder is the rest of a cache, and not a camera of a whole one."""
+    if is_camera_folder(store_path.name) and is_cache(store_path.absolute().parent):
+        return False
     try:
         with os.scandir(store_path) as entries:
-            return any(is_generation_folder(entry.name) for entry in entries)
+            return any(is_generation_folder(entry.name) or is_camera_folder(entry.name) for entry in entries)
     except OSError:
         return False
 

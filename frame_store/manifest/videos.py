@@ -114,8 +114,8 @@ def encode_videos(entries: Iterable[VideoEntry]) -> Iterator[bytes]:
         yield msgspec.json.encode(entry) + b"\n"
 
 
-def read_videos(folder: Path, generation: Generation) -> list[VideoEntry]:
-    """The table of videos of a generation, which lies in `folder`; a video's position is its local video_id.
+def read_videos(store_path: Path, folder: str, generation: Generation) -> list[VideoEntry]:
+    """The table of videos of the generation in `folder` of the cache; a video's position is its local video_id.
 
     The SHA-256 of the file is compared before anything in it is used. A record takes some 2.5 kB of memory.
 
@@ -125,27 +125,28 @@ def read_videos(folder: Path, generation: Generation) -> list[VideoEntry]:
         OSError: no more files can be opened.
     """
     try:
-        return list(stream_videos(folder, generation))
+        return list(stream_videos(store_path, folder, generation))
     except MemoryError as error:
-        raise StoreFormatError(f"{folder / VIDEOS_NAME}: takes more memory than the machine has") from error
+        path = store_path / folder / VIDEOS_NAME
+        raise StoreFormatError(f"{path}: takes more memory than the machine has") from error
 
 
-def stream_videos(folder: Path, generation: Generation) -> Iterator[VideoEntry]:
+def stream_videos(store_path: Path, folder: str, generation: Generation) -> Iterator[VideoEntry]:
     """`read_videos`, record by record, so that they need not all be in memory. Raises the same, also in the middle."""
-    path = folder / VIDEOS_NAME
+    path = store_path / folder / VIDEOS_NAME
     try:
-        file = _open_checked(folder, generation)
+        file = _open_checked(store_path, folder, generation)
         yield from _decode_lines(file, generation, name=str(path))
     except OSError as error:
         raise_if_out_of_files(error)
-        raise StoreDamagedError(f"{path}: {error.strerror}; run cache-verify on {folder.parent}") from error
+        raise StoreDamagedError(f"{path}: {error.strerror}; run cache-verify on {store_path}") from error
 
 
-def _open_checked(folder: Path, generation: Generation) -> OpenFile:
+def _open_checked(store_path: Path, folder: str, generation: Generation) -> OpenFile:
     """The open table, which has the size and the SHA-256 of its entry in `generation.json`."""
     entry = generation.file(VIDEOS_NAME)
-    path = folder / VIDEOS_NAME
-    file = open_inside(folder, VIDEOS_NAME)
+    path = store_path / folder / VIDEOS_NAME
+    file = open_inside(store_path, f"{folder}/{VIDEOS_NAME}")
     num_bytes = os.fstat(file.number).st_size
     if num_bytes > MAX_VIDEOS_BYTES:
         raise StoreFormatError(f"{path}: {counted(num_bytes, 'byte')}, at most {MAX_VIDEOS_BYTES} are read")
@@ -157,7 +158,7 @@ def _open_checked(folder: Path, generation: Generation) -> OpenFile:
             if hashlib.file_digest(stream, "sha256").hexdigest() != entry.sha256:
                 problem = "sha256 differs from that in generation.json"
     if problem is not None:
-        raise StoreDamagedError(f"{path}: {problem}; run cache-verify on {folder.parent}")
+        raise StoreDamagedError(f"{path}: {problem}; run cache-verify on {store_path}")
     return file
 
 

@@ -1,6 +1,7 @@
 """Frames out of a cache. `index.npy` has the place of each payload, so one reader serves tar and Zarr."""
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -10,20 +11,22 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.codec import crc32c, make_codec
-from frame_store.column_files import open_columns
+from frame_store.column_files import open_columns, read_dataset
 from frame_store.columns import Columns
 from frame_store.errors import StoreDamagedError
 from frame_store.files import is_cached, will_need
 from frame_store.frame_sequence import FrameSequence
 from frame_store.index import FrameIndex
 from frame_store.manifest import CacheManifest, Generation, VideoEntry, read_tree
+from frame_store.names import PixelDtype
 from frame_store.protocol import FrameIds, FrameRows, Frames, check_frame_ids, check_out
 from frame_store.reader.checked_index import CheckedIndex
 from frame_store.reader.mapped_shards import MAX_MAPPED_SHARDS, MappedShards
 from frame_store.reader.open_shards import ShardFiles
+from frame_store.reader.places import Place, at_byte, places_of
 from frame_store.reader.source_files import SourceFiles
 from frame_store.reader.store_index import ROW_DTYPE, StoreIndex
-from frame_store.shared import counted, flag, user_path
+from frame_store.shared import counted, flag, user_path, without_controls
 from frame_store.source_order import SourceOrder
 from frame_store.video_table import VideoTable
 
@@ -35,33 +38,30 @@ NUM_PROBES = 4
 """Frames of a request for whose pages `prefetch` looks in the page cache, to find out whether the cache is cold."""
 
 
-class _Place(NamedTuple):
-    """One frame's row of the index, as plain numbers."""
-
-    frame_id: int
-    shard_id: int
-    byte_offset: int
-    byte_length: int
-    crc32c: int
-
-
 class CacheStore(FrameSequence):
     """A finished cache. Implements `FrameStore`, `PrefetchingStore` and `HoldsEncodedFrames`; threads may share it."""
 
     def __init__(
-        self, path: str | os.PathLike[str], *, reads: Reads = "map", verify_reads: bool = False
+        self,
+        path: str | os.PathLike[str],
+        *,
+        reads: Reads = "map",
+        verify_reads: bool = False,
+        camera: str | None = None,
     ) -> None:
-        """Open the cache at `path`.
+        """Open the cache at `path`, or one camera of a cache of cameras.
 
         Args:
             path: the folder with `manifest-0000.json`; a leading `~` is the user's home.
             reads: see `Reads`.
             verify_reads: compare each payload with its CRC-32C in the index, so that a flipped bit is an error and not
                 a wrong picture. It costs almost nothing for JPEG; raw frames come 0.4 times as fast.
+            camera: the name of a camera of a cache of cameras, which is opened alone, with the columns that all share.
 
         Raises:
             StoreNotFoundError: `path` holds no cache.
-            StoreFormatError: unknown version or broken manifest.
+            StoreFormatError: unknown version or broken manifest; a cache of cameras, and `camera` names none.
+            ViewError: the cache has no such camera.
             StoreDamagedError: `generation.json` does not fit the manifest, or the index does not fit `generation.json`.
             ValueError: `path` is empty, `reads` is unknown, or `verify_reads` is not a flag.
             OSError: no more files can be opened.
@@ -71,8 +71,8 @@ class CacheStore(FrameSequence):
         self.path = user_path(path)
         self.reads: Reads = reads
         self.verify_reads = flag("verify_reads", verify_reads)
-        self.tree = read_tree(self.path)
-        """The newest manifest and the cache's generation."""
+        self.tree = read_tree(self.path, camera=camera)
+        """The newest manifest and the generation, which is the cache's or the camera's."""
         self._index = CheckedIndex(self.path, self.tree.folder, self.generation)
         self._source_files = SourceFiles(self.path, self.tree.folder, self.generation)
         self._is_raw = self.generation.encoding.name == "raw"
@@ -86,19 +86,17 @@ class CacheStore(FrameSequence):
 
     @property
     def generation(self) -> Generation:
-        """What the cache's generation holds and how it was made: shards, files, encoding, configuration."""
+        """What the generation holds and how it was made: shards, files, encoding, configuration."""
         return self.tree.generation
 
     @property
     def generation_path(self) -> Path:
-        """The folder of the cache's generation."""
+        """The folder of the generation."""
         return self.tree.generation_path
 
     @cached_property
     def video_entries(self) -> list[VideoEntry]:
-        """The table of videos; a video's position is its video_id. Read and checked at the first access, then kept.
-
-        A record takes some 2.5 kB of memory.
+        """The table of videos by video_id. Read and checked at the first access, then kept: 2.5 kB of memory a video.
 
         Raises:
             StoreDamagedError: the file is missing or was altered.
@@ -119,8 +117,13 @@ class CacheStore(FrameSequence):
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
-        """(H, W, 3)."""
+        """(H, W, C)."""
         return self.generation.frame_shape
+
+    @property
+    def frame_dtype(self) -> PixelDtype:
+        """uint8 for colour, uint16 for 16-bit gray."""
+        return self.generation.frame_dtype
 
     @property
     def shard_sizes(self) -> npt.NDArray[np.int64]:
@@ -155,6 +158,16 @@ class CacheStore(FrameSequence):
         """The columns of the cache; their values are mapped when they are gathered. Raises as `open_columns`."""
         return open_columns(self.tree, num_rows=self.source_order.num_rows)
 
+    @cached_property
+    def dataset(self) -> Mapping[str, Any] | None:
+        """What the data set that the videos come from states about itself; None for plain videos."""
+        return read_dataset(self.tree)
+
+    @property
+    def camera(self) -> str | None:
+        """The name of the camera whose frames these are; None for a cache without cameras."""
+        return None if self.tree.camera is None else self.tree.camera.name
+
     @property
     def may_cross_fork(self) -> bool:
         """True: a forked child opens the files anew."""
@@ -174,18 +187,27 @@ class CacheStore(FrameSequence):
 
     def __repr__(self) -> str:
         return (
-            f"CacheStore({str(self.path)!r}, {counted(len(self), 'frame')} of {self.frame_shape}, "
+            f"CacheStore({str(self.path)!r}, {self._of_camera}{counted(len(self), 'frame')} of {self.frame_shape}, "
             f"{self.generation.container} {self.generation.encoding.name}, {counted(len(self.shard_sizes), 'shard')})"
         )
 
+    @property
+    def _of_camera(self) -> str:
+        return "" if self.camera is None else f"camera {without_controls(self.camera)!r}, "
+
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "reads": self.reads, "verify_reads": self.verify_reads}
+        return {
+            "path": self.path,
+            "reads": self.reads,
+            "verify_reads": self.verify_reads,
+            "camera": self.camera,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         CacheStore.__init__(self, **state)  # open files and maps are not pickled
 
     def read_frames(self, frame_ids: FrameIds, out: Frames | None = None) -> Frames:
-        """Frames in request order: uint8 RGB (B, H, W, 3), in `out` if given.
+        """Frames in request order: (B, H, W, C) of `frame_dtype`, in `out` if given.
 
         Raises:
             FrameIdError: an id outside [0, len(self)).
@@ -225,7 +247,7 @@ class CacheStore(FrameSequence):
             OSError: the machine failed, such as the disk. The message has shard and frame.
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
-        files, places = self._shards().files, _places(ids, self._index.rows(ids))
+        files, places = self._shards().files, places_of(ids, self._index.rows(ids))
         ends = np.cumsum([place.byte_length for place in places])
         payloads = np.split(np.empty(ends[-1] if len(ends) else 0, np.uint8), ends[:-1])[: len(ids)]
         order = np.argsort(ids, kind="stable")  # disk order, so that cold reads move forward
@@ -255,7 +277,7 @@ class CacheStore(FrameSequence):
         files = self._shards().files
         with suppress(StoreDamagedError):  # `read_frames` raises it, for the batch that it belongs to
             probed = ids[:: max(1, len(ids) // NUM_PROBES)]
-            for place in _places(probed, self._index.rows(probed)):
+            for place in places_of(probed, self._index.rows(probed)):
                 if not is_cached(
                     files.descriptor(place.shard_id, frame_id=place.frame_id), place.byte_offset
                 ):
@@ -263,16 +285,13 @@ class CacheStore(FrameSequence):
             else:
                 return False
             ids = np.sort(ids)
-            for place in _places(ids, self._index.rows(ids)):
+            for place in places_of(ids, self._index.rows(ids)):
                 file = files.descriptor(place.shard_id, frame_id=place.frame_id)
                 will_need(file, place.byte_offset, place.byte_length)
         return True
 
     def read_payload(self, frame_id: int) -> bytes:
-        """Encoded bytes of one frame, without tar and npy headers.
-
-        Raises as `read_encoded` does.
-        """
+        """Encoded bytes of one frame, without tar and npy headers. Raises as `read_encoded` does."""
         return self.read_encoded([frame_id])[0].tobytes()
 
     def close(self) -> None:
@@ -287,14 +306,14 @@ class CacheStore(FrameSequence):
 
     def _read(self, frame_ids: FrameIds, out: Frames | None) -> tuple[Frames, FrameIndex]:
         ids = check_frame_ids(frame_ids, num_frames=len(self))
-        out = check_out(out, num_frames=len(ids), frame_shape=self.frame_shape)
+        out = check_out(out, num_frames=len(ids), store=self)
         rows = self._index.rows(ids)
         opened = self._shards()
         if opened.maps is not None:
             self._gather(opened.maps, ids, rows, out)
         else:
             order = np.argsort(ids, kind="stable")  # disk order, so that cold reads move forward
-            self._read_in_turn(opened.files, _places(ids[order], rows[order]), order.tolist(), out)
+            self._read_in_turn(opened.files, places_of(ids[order], rows[order]), order.tolist(), out)
         return out, rows
 
     def _gather(self, maps: MappedShards, ids: npt.NDArray[np.int64], rows: FrameIndex, out: Frames) -> None:
@@ -303,11 +322,11 @@ class CacheStore(FrameSequence):
             return
         maps.gather(ids, rows["shard_id"].astype(np.int64), rows["byte_offset"].astype(np.int64), out)
         if self.verify_reads:
-            for place, frame in zip(_places(ids, rows), out, strict=True):
+            for place, frame in zip(places_of(ids, rows), out, strict=True):
                 self._verify(maps.files, place, frame.data)
 
     def _read_in_turn(
-        self, files: ShardFiles, places: list[_Place], positions: list[int], out: Frames
+        self, files: ShardFiles, places: list[Place], positions: list[int], out: Frames
     ) -> None:
         """Read frame by frame, in the order of ids; a frame that is wanted again is copied.
 
@@ -336,29 +355,29 @@ class CacheStore(FrameSequence):
             try:
                 decode_into(payload, frame)
             except ValueError as error:
-                raise files.damaged(shard_id, place.frame_id, f"{error}{_at(place)}") from error
+                raise files.damaged(shard_id, place.frame_id, f"{error}{at_byte(place)}") from error
 
-    def _require_whole(self, files: ShardFiles, place: _Place, num_bytes_read: int) -> None:
+    def _require_whole(self, files: ShardFiles, place: Place, num_bytes_read: int) -> None:
         if num_bytes_read != place.byte_length:
             raise files.damaged(
                 place.shard_id,
                 place.frame_id,
                 f"expected {counted(place.byte_length, 'byte')}, found {num_bytes_read}: "
-                f"the shard is shorter than it was{_at(place)}",
+                f"the shard is shorter than it was{at_byte(place)}",
             )
 
-    def _verify(self, files: ShardFiles, place: _Place, payload: bytes | memoryview) -> None:
+    def _verify(self, files: ShardFiles, place: Place, payload: bytes | memoryview) -> None:
         found = crc32c(payload)
         if found != place.crc32c:
             raise files.damaged(
                 place.shard_id,
                 place.frame_id,
                 f"expected crc32c {place.crc32c:08x}, found {found:08x}: its bytes are not those that were written"
-                f"{_at(place)}",
+                f"{at_byte(place)}",
             )
 
     def _open_shards(self) -> "_OpenShards":
-        files = ShardFiles(self.path, self.tree.folder, self.generation.shards)
+        files = ShardFiles(self.path, self.tree.folder, self.generation.shards, camera=self.camera)
         maps = None
         if self._is_raw and self.reads == "map" and len(self.generation.shards) <= MAX_MAPPED_SHARDS:
             with suppress(OSError):  # too few addresses (ulimit -v): `pread` needs none
@@ -378,22 +397,3 @@ class _OpenShards(NamedTuple):
     pid: int
     files: ShardFiles
     maps: MappedShards | None
-
-
-def _places(ids: npt.NDArray[np.int64], rows: FrameIndex) -> list[_Place]:
-    columns = (rows[name].tolist() for name in ("shard_id", "byte_offset", "byte_length", "crc32c"))
-    return list(map(_Place, ids.tolist(), *columns))
-
-
-def _at(place: _Place) -> str:
-    return f", {counted(place.byte_length, 'byte')} at byte {place.byte_offset}"
-
-
-def open_store(
-    path: str | os.PathLike[str], *, reads: Reads = "map", verify_reads: bool = False
-) -> CacheStore:
-    """Open the finished cache at `path`, whatever its container and encoding.
-
-    Options and errors are those of `CacheStore`.
-    """
-    return CacheStore(path, reads=reads, verify_reads=verify_reads)

@@ -71,13 +71,13 @@ class MappedShards:
             for shard_id in sorted(wanted):
                 self._map_shard(shard_id, frame_id=int(frame_ids[shard_ids == shard_id][0]))
         addresses = self._starts[shard_ids] + byte_offsets
-        rows = out.reshape(len(out), -1)
+        rows = out.reshape(len(out), -1).view(np.uint8)
         if not self._gather_with_torch(addresses, rows):
             num_bytes = rows.shape[1]
             parts = [self._memory[first : first + num_bytes] for first in addresses.tolist()]
             np.concatenate(parts, out=rows.reshape(-1))
 
-    def _gather_with_torch(self, addresses: npt.NDArray[np.int64], rows: Frames) -> bool:
+    def _gather_with_torch(self, addresses: npt.NDArray[np.int64], rows: npt.NDArray[np.uint8]) -> bool:
         """One call for the batch, 1.2 times as fast as a copy per frame. Used only where torch is imported already."""
         torch = sys.modules.get("torch")
         num_rows = self._num_bytes - rows.shape[1] + 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from frame_store.errors import StoreDamagedError
 from frame_store.files import OpenFile, require_plain_file
 from frame_store.manifest import ShardEntry
-from frame_store.shared import counted, descriptor_limit, is_out_of_files, num_files_to_keep
+from frame_store.shared import counted, descriptor_limit, is_out_of_files, num_files_to_keep, without_controls
 
 MAX_OPEN_SHARDS = 256
 """File descriptors kept per store, fewer where the process may hold few (`num_files_to_keep`). Random reads from more
@@ -19,8 +19,11 @@ shards open some of them again and again."""
 class ShardFiles:
     """A table of the most recently used shards, each checked for its size when it is opened. Threads may share it."""
 
-    def __init__(self, store_path: Path, folder: str, shards: Sequence[ShardEntry]) -> None:
-        """Of the generation in the folder of that name inside the cache at `store_path`."""
+    def __init__(
+        self, store_path: Path, folder: str, shards: Sequence[ShardEntry], *, camera: str | None = None
+    ) -> None:
+        """Of the generation in `folder` inside the cache at `store_path`; `camera` is its name, for messages."""
+        self._of_camera = "" if camera is None else f" of camera {without_controls(camera)!r}"
         self.store_path = store_path
         self.shards = shards
         self._names = [f"{folder}/{shard.name}" for shard in shards]
@@ -81,7 +84,7 @@ class ShardFiles:
     def damaged(self, shard_id: int, frame_id: int, reason: str) -> StoreDamagedError:
         """The error to raise for a damaged frame of a shard, with the command to run."""
         return StoreDamagedError(
-            f"{self.path(shard_id)}: frame {frame_id}: {reason}; run cache-verify on {self.store_path}"
+            f"{self.path(shard_id)}: frame {frame_id}{self._of_camera}: {reason}; run cache-verify on {self.store_path}"
         )
 
     def unread(self, shard_id: int, frame_id: int, error: OSError) -> OSError:
@@ -89,7 +92,7 @@ class ShardFiles:
         reason = error.strerror
         if is_out_of_files(error):
             reason = f"{reason} (this process may hold {descriptor_limit()}: ulimit -n)"
-        return OSError(error.errno, f"frame {frame_id}: {reason}", str(self.path(shard_id)))
+        return OSError(error.errno, f"frame {frame_id}{self._of_camera}: {reason}", str(self.path(shard_id)))
 
     def _open_shard(self, shard_id: int, frame_id: int) -> OpenFile:
         while True:

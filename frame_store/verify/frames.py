@@ -70,7 +70,7 @@ def _rows_of(store: CacheStore, shard_id: int) -> FrameIndex:
 def check_shard_frames(store: CacheStore, shard_id: int) -> Iterator[str]:
     """Checksum and decodability of each frame of a shard."""
     shard = store.generation.shards[shard_id]
-    buffer = np.empty((1, *store.frame_shape), np.uint8)
+    buffer = np.empty((1, *store.frame_shape), store.frame_dtype)
     for frame_id in store.frame_ids_of(shard_id):
         row = store.stored_index[frame_id]
         where = f"{shard.name}: frame {frame_id} (video {row['video_id']}, frame {row['frame_in_video']})"

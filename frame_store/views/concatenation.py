@@ -12,6 +12,7 @@ import numpy.typing as npt
 from frame_store.columns import NO_COLUMNS, Columns, concat_columns
 from frame_store.errors import ViewError
 from frame_store.frame_sequence import FrameSequence
+from frame_store.names import PIXEL_DTYPE, PixelDtype
 from frame_store.protocol import (
     DecodesInGroups,
     FrameIds,
@@ -42,7 +43,7 @@ def concat(stores: Sequence[FrameStore]) -> FrameStore:
     memory of its own and copied once more.
 
     Raises:
-        ViewError: no stores, or frames of different shapes (the message names both stores).
+        ViewError: no stores, or frames of different shapes or types of pixels (the message names both stores).
         ColumnError: one column with another scope, dtype or shape in two stores.
     """
     if isinstance(stores, str) or not isinstance(stores, Sequence) or not stores:
@@ -50,6 +51,11 @@ def concat(stores: Sequence[FrameStore]) -> FrameStore:
     for store in stores:
         if not hasattr(store, "read_frames"):
             raise ViewError(f"concat takes a list of stores, found {type(store).__name__} in it")
+        if store.frame_dtype != stores[0].frame_dtype:
+            raise ViewError(
+                f"frames of one type of pixels can be concatenated: {stores[0]!r} has {_pixels_of(stores[0])}, "
+                f"{store!r} has {_pixels_of(store)}"
+            )
         if store.frame_shape != stores[0].frame_shape:
             raise ViewError(
                 f"frames of one shape can be concatenated: {stores[0]!r} has {stores[0].frame_shape}, "
@@ -66,6 +72,12 @@ def concat(stores: Sequence[FrameStore]) -> FrameStore:
     joined = kind(bases)
     joined._join_columns()  # refuses columns that do not fit
     return _view_of_parts(joined, stores) if any(isinstance(store, View) for store in stores) else joined
+
+
+def _pixels_of(store: FrameStore) -> str:
+    """Such as `rgb8 (uint8)`."""
+    names = [name for name, dtype in PIXEL_DTYPE.items() if dtype == store.frame_dtype]
+    return f"{names[0]} ({store.frame_dtype})"
 
 
 class Concatenation(FrameSequence):
@@ -97,8 +109,13 @@ class Concatenation(FrameSequence):
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
-        """(H, W, 3)."""
+        """(H, W, C)."""
         return self._parts[0].frame_shape
+
+    @property
+    def frame_dtype(self) -> PixelDtype:
+        """Of all parts."""
+        return self._parts[0].frame_dtype
 
     @property
     def shard_sizes(self) -> npt.NDArray[np.int64]:
@@ -168,7 +185,7 @@ class Concatenation(FrameSequence):
     def read_frames(self, frame_ids: FrameIds, out: Frames | None = None) -> Frames:
         """See `FrameStore`."""
         ids = check_frame_ids(frame_ids, num_frames=len(self))
-        out = check_out(out, num_frames=len(ids), frame_shape=self.frame_shape)
+        out = check_out(out, num_frames=len(ids), store=self)
         for part, where, own in self._by_part(ids):
             if len(where) == len(ids):
                 return self._parts[part].read_frames(own, out)
@@ -188,7 +205,7 @@ class Concatenation(FrameSequence):
     ) -> tuple[Frames, FrameRows]:
         """See `FrameStore`."""
         ids = check_frame_ids(frame_ids, num_frames=len(self))
-        out = check_out(out, num_frames=len(ids), frame_shape=self.frame_shape)
+        out = check_out(out, num_frames=len(ids), store=self)
         rows = np.zeros(len(ids), self._row_dtype)
         for part, where, own in self._by_part(ids):
             if len(where) == len(ids):
@@ -265,7 +282,7 @@ class _ConcatenationInGroups(Concatenation):
     def read_frames_into(self, frame_ids: FrameIds, outs: Sequence[Frames]) -> None:
         """See `DecodesInGroups`."""
         ids = check_frame_ids(frame_ids, num_frames=len(self))
-        check_outs(outs, num_frames=len(ids), frame_shape=self.frame_shape)
+        check_outs(outs, num_frames=len(ids), store=self)
         for number, where, own in self._by_part(ids):
             part = cast("DecodesInGroups", self._parts[number])
             part.read_frames_into(own, [outs[place] for place in where.tolist()])

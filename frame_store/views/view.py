@@ -13,6 +13,7 @@ import numpy.typing as npt
 from frame_store.columns import NO_COLUMNS, Columns
 from frame_store.errors import FrameIdError, ViewError
 from frame_store.frame_sequence import FrameSequence
+from frame_store.names import PixelDtype
 from frame_store.protocol import FrameIds, FrameRows, Frames, FrameStore, check_frame_ids
 from frame_store.shared import counted_in_groups
 from frame_store.source_order import Int64s, PtsOfRows, SourceOrder
@@ -86,8 +87,13 @@ class View(FrameSequence):
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
-        """(H, W, 3)."""
+        """(H, W, C)."""
         return self._base.frame_shape
+
+    @property
+    def frame_dtype(self) -> PixelDtype:
+        """As the base."""
+        return self._base.frame_dtype
 
     @property
     def shard_sizes(self) -> Int64s:

@@ -165,7 +165,9 @@ def write_shard(path: Path, encoding: Encoding) -> tuple[np.ndarray, dict[str, i
     codec, rows = make_codec(encoding), np.zeros(FRAMES_PER_SHARD, INDEX_DTYPE)
     y, x, channel = np.ogrid[:224, :224, :3]
     with ShardFile(path) as file:
-        writer = TarShardWriter(file, encoding=encoding, frame_shape=FRAME_SHAPE)
+        writer = TarShardWriter(
+            file, encoding=encoding, frame_shape=FRAME_SHAPE, frame_dtype=np.dtype(np.uint8)
+        )
         for number, row in enumerate(rows):
             waves = np.sin((x + number) / 9) * np.cos(y / (7 + channel)) * 100 + 128
             payload = codec.encode(np.ascontiguousarray(waves.astype(np.uint8)))

@@ -23,7 +23,7 @@ from tests.support.caches.tree import FIRST_MANIFEST, generation_folder, generat
 @pytest.fixture(params=list(GOLDEN_ENCODINGS))
 def store_path(request, tmp_path):
     path = tmp_path / request.param
-    write_store(path, *GOLDEN_ENCODINGS[request.param], golden_frames())
+    write_store(path, *GOLDEN_ENCODINGS[request.param], golden_frames(request.param))
     return path
 
 

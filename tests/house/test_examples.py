@@ -7,6 +7,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -14,11 +16,20 @@ pytest.importorskip("torch")
 import torch
 
 from tests.support.commands import run
+from tests.support.lerobot import CameraSpec, FeatureSpec, LeRobotSpec, write_lerobot
 from tests.support.documents import ROOT
 from tests.support.videos.tiny_videos import simple_specs, tiny_folder
 
 EXAMPLES = ROOT / "examples"
-TESTED = {"inspect_folder", "train_clips", "train_ddp", "train_images", "train_lightning"}
+TESTED = {
+    "inspect_folder",
+    "train_clips",
+    "train_ddp",
+    "train_images",
+    "train_lightning",
+    "train_policy",
+    "train_world_model",
+}
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +154,126 @@ def test_a_folder_is_looked_into(folder, run_example, tmp_path, monkeypatch):
     assert (tmp_path / "frames.png").stat().st_size > 10_000
     assert printed.count(" frames  160x96 h264 25.00 fps  ") == 4
     assert "LiveStore(86 frames" in printed and "for 86 frames" in printed
+
+
+def last_loss(printed):
+    return float(printed.splitlines()[-1].partition("loss ")[2].split()[0])
+
+
+CHUNK = 4
+
+
+class Waypoints:
+    """Episodes whose right answer is known: each camera shows the next `CHUNK` waypoints of one joint as gray bars.
+
+    The action is the waypoint of each joint plus the state, which is constant within an episode. So the whole chunk can
+    be read from the pictures and the state of its anchor. Of actions that were recorded `shift` frames late, the last
+    ones of a chunk cannot.
+    """
+
+    def __init__(self, *, shift, lengths=(40,) * 12):
+        self.shift, self.lengths = shift, lengths
+        words = np.random.default_rng(0)
+        self.waypoints = [words.uniform(0, 1, (length + CHUNK, 2)) for length in lengths]
+        self.states = words.uniform(-0.5, 0.5, (len(lengths), 2))
+
+    def draw(self, joint):
+        def bars(episode, frame):
+            shown = self.waypoints[episode][frame : frame + CHUNK, joint]
+            row = np.repeat(np.rint(shown * 255).astype(np.uint8), 32 // CHUNK)
+            return np.broadcast_to(row[None, :, None], (32, 32, 3)).copy()
+
+        return bars
+
+    def action(self, episode, frame):
+        late = (frame + self.shift) % self.lengths[episode]
+        return self.waypoints[episode][late] - 0.5 + self.states[episode]
+
+    def write(self, root):
+        cameras = ("observation.images.front", "observation.images.wrist")
+        write_lerobot(
+            root,
+            LeRobotSpec(
+                cameras=tuple(
+                    CameraSpec(key=key, width=32, height=32, draw=self.draw(joint))
+                    for joint, key in enumerate(cameras)
+                ),
+                lengths=self.lengths,
+                features={
+                    "observation.state": FeatureSpec(
+                        shape=(2,), values=lambda episode, frame: self.states[episode]
+                    ),
+                    "action": FeatureSpec(shape=(2,), values=self.action),
+                },
+            ),
+        )
+
+
+def loss_of_policy(folder, run_example, *, shift):
+    pytest.importorskip("pyarrow")
+    Waypoints(shift=shift).write(folder / "robot")
+    arguments = ["--size", "32", "--workers", "1", "--quality", "100"]
+    built = run(folder / "robot", "--out", folder / "robot.cache", *arguments)
+    assert built.exit_code == 0, built.output
+    torch.manual_seed(0)
+    arguments = ["--epochs", "14", "--batch-size", "16", "--chunk", CHUNK, "--device", "cpu"]
+    return last_loss(run_example("train_policy", folder / "robot.cache", *arguments))
+
+
+def test_a_policy_learns_actions_that_belong_to_the_pictures(tmp_path, run_example):
+    assert loss_of_policy(tmp_path, run_example, shift=0) < 0.004
+
+
+def test_a_policy_does_not_learn_actions_that_are_one_step_late(tmp_path, run_example):
+    assert loss_of_policy(tmp_path, run_example, shift=1) > 0.01
+
+
+def write_lossless(path, pictures):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.height, stream.width = pictures.shape[1:3]
+        stream.pix_fmt = "bgr0"
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def loss_of_world_model(folder, run_example, *, shift):
+    """A bar steps left, right or not at all, as the action says; actions are recorded `shift` frames late."""
+    steps = np.random.default_rng(0)
+    videos, rows = {}, []
+    for number in range(6):
+        place, places, actions = 3, [], []
+        for _ in range(50):
+            step = int(steps.integers(-1, 2))
+            step = step if 0 <= place + step < 8 else -step
+            places.append(place)
+            actions.append(step)
+            place += step
+        pictures = np.zeros((50, 32, 32, 3), np.uint8)
+        for picture, bar in zip(pictures, places, strict=True):
+            picture[:, bar * 4 : bar * 4 + 4] = 255
+        videos[f"{number}.mkv"] = pictures
+        rows += [(f"{number}.mkv", frame, actions[(frame + shift) % 50]) for frame in range(50)]
+    (folder / "videos").mkdir()
+    for name, pictures in videos.items():
+        write_lossless(folder / "videos" / name, pictures)
+    table = "\n".join(["video,frame,action", *(f"{name},{frame},{action}" for name, frame, action in rows)])
+    (folder / "actions.csv").write_text(table)
+    built = run(
+        folder / "videos",
+        *("--out", folder / "steps.cache", "--columns", folder / "actions.csv"),
+        *("--size", "32", "--workers", "1"),
+    )
+    assert built.exit_code == 0, built.output
+    torch.manual_seed(0)
+    arguments = ["--epochs", "5", "--batch-size", "16", "--device", "cpu"]
+    return last_loss(run_example("train_world_model", folder / "steps.cache", *arguments))
+
+
+def test_a_world_model_learns_what_actions_do(tmp_path, run_example):
+    assert loss_of_world_model(tmp_path, run_example, shift=0) < 0.1
+
+
+def test_a_world_model_does_not_learn_from_actions_that_are_one_step_late(tmp_path, run_example):
+    assert loss_of_world_model(tmp_path, run_example, shift=1) > 0.3

@@ -18,7 +18,7 @@ MEBIBYTE = 1 << 20
 @pytest.fixture(scope="module", params=list(GOLDEN_ENCODINGS))
 def store(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("stores") / "cache"
-    write_store(path, *GOLDEN_ENCODINGS[request.param], golden_frames())
+    write_store(path, *GOLDEN_ENCODINGS[request.param], golden_frames(request.param))
     return frame_store.open_store(path)
 
 

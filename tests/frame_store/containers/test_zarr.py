@@ -74,7 +74,8 @@ class TestZarr:
             lambda m: m.update(storage_transformers=[{"name": "x"}]),
             lambda m: m.update(fill_value=1),
             lambda m: m.update(surprise=1),
-            lambda m: m.update(data_type="uint16"),
+            lambda m: m.update(data_type="int16"),
+            lambda m: m["codecs"][0]["configuration"]["codecs"][0].update(configuration={"endian": "big"}),
         ],
     )
     def test_metadata_say_what_the_generation_says(self, golden_cache_of, name, change):

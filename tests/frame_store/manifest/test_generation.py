@@ -91,12 +91,12 @@ def test_a_cache_that_is_replaced_between_manifest_and_generation_is_read_again(
     cache, other = golden_cache_of("wds-raw"), golden_cache_of("zarr-raw")
     digests = []
 
-    def swap_first(store_path, entry):
+    def swap_first(store_path, entry, **options):
         if not digests:
             cache.rename(tmp_path / "old")
             other.rename(cache)
         digests.append(entry.digest)
-        return read_generation(store_path, entry)
+        return read_generation(store_path, entry, **options)
 
     monkeypatch.setattr(tree, "read_generation", swap_first)
     assert read_tree(cache).generation.container == "zarr"

@@ -18,7 +18,7 @@ from tests.support.caches.tree import generation_folder
 def stores(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stores")
     for name, (container, encoding) in GOLDEN_ENCODINGS.items():
-        write_store(folder / name, container, encoding, golden_frames())
+        write_store(folder / name, container, encoding, golden_frames(name))
     return folder
 
 
@@ -39,7 +39,10 @@ def test_payloads_come_in_request_order_and_decode_to_the_frames(path, frame_ids
     assert isinstance(store, HoldsEncodedFrames)
     assert [payload.tobytes() for payload in payloads] == [store.read_payload(id_) for id_ in frame_ids]
     assert all(payload.dtype == np.uint8 and payload.flags.writeable for payload in payloads)
-    codec, decoded = make_codec(store.generation.encoding), np.empty((len(frame_ids), 16, 24, 3), np.uint8)
+    codec, decoded = (
+        make_codec(store.generation.encoding),
+        np.empty((len(frame_ids), *store.frame_shape), store.frame_dtype),
+    )
     for payload, out in zip(payloads, decoded, strict=True):
         codec.decode_into(payload.tobytes(), out)
     np.testing.assert_array_equal(decoded, store.read_frames(frame_ids))

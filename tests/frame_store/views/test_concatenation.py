@@ -199,6 +199,12 @@ def test_bad_input_is_refused_with_what_was_expected():
         concat([ArrayStore([4]), "a.cache"])
     with pytest.raises(ViewError, match=r"frames of one shape.*has \(4, 6, 3\), .*has \(4, 8, 3\)"):
         concat([ArrayStore([4]), ArrayStore([4], frame_shape=(4, 8, 3))])
+    depth = ArrayStore([4], frame_shape=(4, 6, 1), frame_dtype=np.uint16)
+    with pytest.raises(
+        ViewError, match=r"frames of one type of pixels.*has rgb8 \(uint8\), .*has gray16 \(uint16\)"
+    ):
+        concat([ArrayStore([4]), depth])
+    assert concat([depth, depth]).frame_dtype == np.uint16
     store = concat([ArrayStore([4]), ArrayStore([5])])
     for call in (store.read_frames, store.rows_of, store.read_frames_and_rows, store.prefetch):
         with pytest.raises(FrameIdError, match=r"frame id 9 is outside \[0, 9\)"):

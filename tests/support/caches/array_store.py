@@ -23,10 +23,17 @@ class ArrayStore(FrameSequence):
     """
 
     def __init__(
-        self, shard_sizes, *, frame_shape=(4, 6, 3), broken_frame_id=None, video_sizes=None, order=None
+        self,
+        shard_sizes,
+        *,
+        frame_shape=(4, 6, 3),
+        frame_dtype=np.uint8,
+        broken_frame_id=None,
+        video_sizes=None,
+        order=None,
     ):
         self._shard_sizes = np.asarray(shard_sizes, np.int64)
-        self._frame_shape = frame_shape
+        self._frame_shape, self._frame_dtype = frame_shape, np.dtype(frame_dtype)
         self._broken_frame_id = broken_frame_id
         num_frames = int(self._shard_sizes.sum())
         ids = np.arange(num_frames)
@@ -45,6 +52,7 @@ class ArrayStore(FrameSequence):
 
     index = property(lambda self: self._index)
     frame_shape = property(lambda self: self._frame_shape)
+    frame_dtype = property(lambda self: self._frame_dtype)
     shard_sizes = property(lambda self: self._shard_sizes)
     fingerprint = property(lambda self: hashlib.sha256(self._shard_sizes.tobytes()).hexdigest())
     may_cross_fork = True
@@ -86,7 +94,11 @@ class ArrayStore(FrameSequence):
         if self._broken_frame_id in ids:
             raise OSError(f"frame {self._broken_frame_id} cannot be read")
         self.reads.append(len(ids))
-        frames = np.empty((len(ids), *self._frame_shape), np.uint8) if out is None else out
+        frames = np.empty((len(ids), *self._frame_shape), self._frame_dtype) if out is None else out
+        if self._frame_dtype == np.uint16:
+            frames[:] = 40_000
+            frames[:, 0, :2, 0] = ids.astype("<u4").view("<u2").reshape(-1, 2)
+            return frames
         frames[:] = (np.arange(self._frame_shape[2]) * 80).astype(np.uint8)  # channels differ
         frames[:, 0, :4, 0] = ids.astype("<u4").view(np.uint8).reshape(-1, 4)
         return frames

@@ -7,6 +7,7 @@ lie in `tests/data/`. Golden stores are never edited: a new format version adds 
 import hashlib
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -18,15 +19,19 @@ from frame_store.codec import crc32c, make_codec
 from frame_store.containers.shards import FrameRecord, ShardFile, ShardWriter
 from frame_store.containers.tar import TarShardWriter
 from frame_store.containers.zarr import ZarrShardWriter, write_zarr_metadata
+from frame_store.index import FrameIndex
 from frame_store.manifest import Encoding, Generation, Layout, ShardEntry, VideoEntry, describe_files
 from frame_store.names import (
     FORMAT_VERSION,
     INDEX_DTYPE,
     INDEX_NAME,
+    PIXEL_DTYPE,
     Container,
+    PixelName,
     generation_folder,
     shard_name,
 )
+from frame_store.protocol import Frames
 from frame_store.source_files import order_of_index, write_source_order
 from tests.support.caches.tree import write_tree, write_videos
 
@@ -36,47 +41,96 @@ GOLDEN_ENCODINGS: Final[dict[str, tuple[Container, Encoding]]] = {
     "wds-raw": ("wds", Encoding(name="raw")),
     "zarr-raw": ("zarr", Encoding(name="raw")),
     "zarr-zstd": ("zarr", Encoding(name="zstd", level=3)),
+    "wds-raw-gray16": ("wds", Encoding(name="raw")),
+    "zarr-zstd-gray16": ("zarr", Encoding(name="zstd", level=3)),
 }
 
 STRIDED: Final = "wds-raw-strided"
 """A shuffled store of every third frame of its videos, which has every file of source order."""
 
 
-def golden_frames() -> npt.NDArray[np.uint8]:
-    """Ten frames of 16x24: gradients that show their number, one all black, one all white; shape (10, 16, 24, 3)."""
+def golden_frames(name: str = "wds-raw") -> Frames:
+    """The frames of a golden store: ten of 16x24, gradients that show their number, one all black, one all white.
+
+    uint8 (10, 16, 24, 3), or uint16 (10, 16, 24, 1) for names that end in `gray16`, of levels with two bytes that
+    differ.
+    """
     frame, y, x, channel = np.ogrid[:10, :16, :24, :3]
-    frames = ((frame * 25 + y * 3 + x * 2 * (channel + 1)) % 256).astype(np.uint8)
+    if name.endswith("gray16"):
+        frames: Frames = ((frame * 6421 + y * 771 + x * 519)[..., :1] % 65536).astype("<u2")
+    else:
+        frames = ((frame * 25 + y * 3 + x * 2 * (channel + 1)) % 256).astype(np.uint8)
     frames[3] = 0
-    frames[7] = 255
+    frames[7] = np.iinfo(frames.dtype).max
     return frames
+
+
+def pixel_of(frames: Frames) -> PixelName:
+    """What the pixels of an array are."""
+    return next(name for name, dtype in PIXEL_DTYPE.items() if dtype == frames.dtype)
 
 
 def write_store(
     path: Path,
     container: Container,
     encoding: Encoding,
-    frames: npt.NDArray[np.uint8],
+    frames: Frames,
     *,
     frames_per_shard: int = FRAMES_PER_SHARD,
     layout: Layout = "video",
     stride: int = 1,
 ) -> Generation:
-    """A complete store of `frames` (N, H, W, 3), with rows of two videos, the second without timestamps.
+    """A complete store of `frames` (N, H, W, C), with rows of two videos, the second without timestamps.
 
     The shuffled layout has them from the last to the first.
     """
-    num_frames, frame_shape = len(frames), frames.shape[1:]
+    num_frames = len(frames)
     num_in_first = (num_frames + 1) // 2
     video_paths = ["first.mp4", "more/second ü.h264"]
-    codec = make_codec(encoding)
-    fingerprint = hashlib.sha256(frames.tobytes()).hexdigest()
-    folder = path / generation_folder(fingerprint)
     index = np.zeros(num_frames, INDEX_DTYPE)
     index["video_id"] = np.arange(num_frames) >= num_in_first
     index["frame_in_video"] = (np.arange(num_frames) - num_in_first * index["video_id"]) * stride
     index["pts_seconds"] = np.where(index["video_id"] == 0, index["frame_in_video"] / 25, math.nan)
     if layout == "shuffled":
         index = index[::-1].copy()
+    num_in_videos = (num_in_first, num_frames - num_in_first)
+    num_decoded = [(count - 1) * stride + 1 for count in num_in_videos]
+    generation = write_generation(
+        path,
+        container,
+        encoding,
+        frames,
+        index=index,
+        videos=list(map(made_up_video, video_paths, num_in_videos, num_decoded)),
+        times=np.concatenate([np.arange(num_decoded[0]) / 25, np.full(num_decoded[1], math.nan)]),
+        frames_per_shard=frames_per_shard,
+        layout=layout,
+    )
+    return write_tree(path, generation)
+
+
+def write_generation(
+    path: Path,
+    container: Container,
+    encoding: Encoding,
+    frames: Frames,
+    *,
+    index: FrameIndex,
+    videos: Sequence[VideoEntry],
+    times: npt.NDArray[np.float64],
+    frames_per_shard: int = FRAMES_PER_SHARD,
+    layout: Layout = "video",
+    seed: int = 0,
+    fingerprint: str | None = None,
+) -> Generation:
+    """The folder of a generation below `path`, without `generation.json`.
+
+    Frames lie in the order of `index`, whose video, frame and pts are given. `times` has the pts of all decoded frames.
+    """
+    num_frames, frame_shape = len(frames), frames.shape[1:]
+    codec = make_codec(encoding)
+    fingerprint = fingerprint or hashlib.sha256(frames.tobytes()).hexdigest()
+    folder = path / generation_folder(fingerprint)
     index["shard_id"] = np.arange(num_frames) // frames_per_shard
     index["slot"] = np.arange(num_frames) % frames_per_shard
     shards = []
@@ -85,7 +139,7 @@ def write_store(
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         with ShardFile(folder / name) as file:
             writer: ShardWriter = (
-                TarShardWriter(file, encoding=encoding, frame_shape=frame_shape)
+                TarShardWriter(file, encoding=encoding, frame_shape=frame_shape, frame_dtype=frames.dtype)
                 if container == "wds"
                 else ZarrShardWriter(file, frames_per_shard=frames_per_shard)
             )
@@ -94,7 +148,7 @@ def write_store(
                 record = FrameRecord(
                     frame_id=frame_id,
                     video_id=int(row["video_id"]),
-                    video_path=video_paths[row["video_id"]],
+                    video_path=videos[row["video_id"]].path,
                     frame_in_video=int(row["frame_in_video"]),
                     pts_seconds=float(row["pts_seconds"]),
                 )
@@ -108,25 +162,28 @@ def write_store(
             )
         )
     np.save(folder / INDEX_NAME, index, allow_pickle=False)
-    num_in_videos = (num_in_first, num_frames - num_in_first)
-    num_decoded = [(count - 1) * stride + 1 for count in num_in_videos]
-    write_videos(folder, map(made_up_video, video_paths, num_in_videos, num_decoded))
-    times = np.concatenate([np.arange(num_decoded[0]) / 25, np.full(num_decoded[1], math.nan)])
+    write_videos(folder, videos)
+    num_decoded = [video.num_frames_decoded for video in videos]
     order = replace(order_of_index(index, num_decoded=num_decoded), source_pts=times)
     write_source_order(folder, order, is_shuffled=layout == "shuffled")
     if container == "zarr":
         write_zarr_metadata(
-            folder, index=index, frame_shape=frame_shape, frames_per_shard=frames_per_shard, encoding=encoding
+            folder,
+            index=index,
+            frame_shape=frame_shape,
+            frame_dtype=frames.dtype,
+            frames_per_shard=frames_per_shard,
+            encoding=encoding,
         )
-    generation = Generation(
+    return Generation(
         container=container,
         frame_shape=frame_shape,
-        pixel="rgb8",
+        pixel=pixel_of(frames),
         encoding=encoding,
         layout=layout,
-        seed=0,
+        seed=seed,
         num_frames=num_frames,
-        num_videos=len(video_paths),
+        num_videos=len(videos),
         config={},
         library_versions={},
         fidelity=None,
@@ -134,13 +191,12 @@ def write_store(
         files=describe_files(folder, except_for={shard.name for shard in shards}),
         fingerprint=fingerprint,
     )
-    return write_tree(path, generation)
 
 
 def write_golden_stores(folder: Path, *, prefix: str = "") -> None:
     """Write every golden store below `folder`, under its name after `prefix`."""
     for name, (container, encoding) in GOLDEN_ENCODINGS.items():
-        write_store(folder / f"{prefix}{name}", container, encoding, golden_frames())
+        write_store(folder / f"{prefix}{name}", container, encoding, golden_frames(name))
     container, encoding = GOLDEN_ENCODINGS["wds-raw"]
     write_store(
         folder / f"{prefix}{STRIDED}", container, encoding, golden_frames(), layout="shuffled", stride=3

@@ -56,7 +56,7 @@ def write_tar_cache(path, store, *, encoding="raw", container="wds"):
     generation = Generation(
         container=container,
         frame_shape=store.frame_shape,
-        pixel="rgb8",
+        pixel="gray16" if store.frame_dtype == np.uint16 else "rgb8",
         encoding=ENCODINGS[encoding],
         layout="shuffled",
         seed=0,

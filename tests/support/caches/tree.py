@@ -43,10 +43,17 @@ def videos_of(cache):
 
 def write_tree(cache, generation):
     """Write `generation.json` and the manifest of a fresh cache; the folder of the generation is there already."""
+    entry = write_generation_json(cache, generation)
+    (cache / FIRST_MANIFEST).write_bytes(encode_manifest(fresh_manifest(entry)))
+    return generation
+
+
+def write_generation_json(cache, generation):
+    """Write `generation.json`, whose folder is there already; returns its entry for a manifest."""
     content = encode_generation(generation)
     folder = folder_name(generation.fingerprint)
     (cache / folder / GENERATION_NAME).write_bytes(content)
-    entry = GenerationEntry(
+    return GenerationEntry(
         folder=folder,
         digest=hashlib.sha256(content).hexdigest(),
         first_frame=0,
@@ -54,8 +61,6 @@ def write_tree(cache, generation):
         first_video=0,
         num_videos=generation.num_videos,
     )
-    (cache / FIRST_MANIFEST).write_bytes(encode_manifest(fresh_manifest(entry)))
-    return generation
 
 
 def write_videos(folder, videos):

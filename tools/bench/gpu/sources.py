@@ -62,7 +62,7 @@ class RepeatedStore(FrameSequence):
         """Repeat an open cache until epochs have `num_frames` frames or more. `close` closes the cache."""
         self._store = store
         self._num_repeats = -(-num_frames // len(store))
-        self.frame_shape = store.frame_shape
+        self.frame_shape, self.frame_dtype = store.frame_shape, store.frame_dtype
         self.fingerprint = store.fingerprint
         self.encoding_name = store.encoding_name
         self.may_cross_fork = store.may_cross_fork
