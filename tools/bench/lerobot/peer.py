@@ -102,7 +102,7 @@ class _VideoReader:
         self._frames = self.container.decode(video=0)
 
     def seek(self, seconds: float, *, keyframes_only: bool) -> None:
-        stream = self.container.streams.video[0]
+        stream: Any = self.container.streams.video[0]
         offset = round(seconds / stream.time_base)
         self.container.seek(offset, backward=True, any_frame=not keyframes_only, stream=stream)
         self._frames = self.container.decode(video=0)
