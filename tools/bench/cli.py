@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 import msgspec
+from frame_cache_tools.bench.lerobot import read_items
 from frame_cache_tools.bench.measure import start_server
 from frame_cache_tools.bench.settings import LEROBOT, QUICK, BenchSettings
 
@@ -203,6 +204,8 @@ def _check_paths(settings: BenchSettings, plot: Path | None) -> None:
     """Check now what would fail later."""
     if settings.videos is not None:
         discover_videos(settings.videos)
+    if settings.lerobot is not None:
+        read_items(settings.lerobot, settings.delta_timestamps)
     for cache in settings.caches:
         read_tree(cache)
     if plot is not None and not plot.absolute().parent.is_dir():

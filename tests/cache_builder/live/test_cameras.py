@@ -11,11 +11,18 @@ import pytest
 
 import cache_builder
 from cache_builder.errors import ColumnsError, ConfigError, VideoError
-from cache_builder.live.footage import Footage, PlacedVideo
 from cache_builder.live.cameras import agreeing
+from cache_builder.live.footage import Footage, PlacedVideo
 from cache_builder.sources import SourceVideo
 from frame_store.cameras import CameraGroup
-from tests.support.lerobot import CameraSpec, LeRobotSpec, edit_data, edit_episodes, read_picture, write_lerobot
+from tests.support.lerobot import (
+    CameraSpec,
+    LeRobotSpec,
+    edit_data,
+    edit_episodes,
+    read_picture,
+    write_lerobot,
+)
 
 SIZE = 64
 FRONT, WRIST, SIDE = (f"observation.images.{name}" for name in ("front", "wrist", "side"))
@@ -93,7 +100,9 @@ def test_an_episode_that_a_camera_lacks_is_left_out_in_all(tmp_path):
         group = open_quietly(tmp_path)
     assert caught[0].filename == __file__
     assert repr(WRIST) in str(caught[0].message)
-    assert moments(group) == [(episode, f) for episode, n in enumerate(LENGTHS) if episode != 1 for f in range(n)]
+    assert moments(group) == [
+        (episode, f) for episode, n in enumerate(LENGTHS) if episode != 1 for f in range(n)
+    ]
     for store in group.cameras.values():
         assert [video.verdict for video in store.videos] == [None, "unreadable", None, None]
         assert isinstance(store.facts_of_videos[1], VideoError)
@@ -148,9 +157,7 @@ def test_threads_pickles_and_forks_read_the_same(group):
     assert copy.columns["index"].gather([3]).tolist() == [3]
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
-    child = context.Process(
-        target=lambda: queue.put(group.read_frames(requests[1], camera=WRIST).tobytes())
-    )
+    child = context.Process(target=lambda: queue.put(group.read_frames(requests[1], camera=WRIST).tobytes()))
     child.start()
     assert queue.get(timeout=60) == group.read_frames(requests[1], camera=WRIST).tobytes()
     child.join()

@@ -103,7 +103,7 @@ class _VideoReader:
 
     def seek(self, seconds: float, *, keyframes_only: bool) -> None:
         stream: Any = self.container.streams.video[0]
-        offset = round(seconds / stream.time_base)
+        offset = round(seconds / float(stream.time_base))
         self.container.seek(offset, backward=True, any_frame=not keyframes_only, stream=stream)
         self._frames = self.container.decode(video=0)
 
