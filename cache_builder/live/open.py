@@ -77,7 +77,7 @@ def open_videos(
         CudaForkError: this process was forked from one that had started CUDA.
         OSError: the scan cache cannot be written, or no more files can be opened.
     """
-    sources = Sources.of(videos, include=include, exclude=exclude, limit=limit)
+    sources = Sources.of(videos, include=include, exclude=exclude, limit=limit, camera_pattern=camera_pattern)
     max_open = whole_number("max_open", max_open, least=1)
     decode_all = flag("decode_all", decode_all)
     workers = num_usable_cpus() if workers is None else whole_number("workers", workers, least=1)
