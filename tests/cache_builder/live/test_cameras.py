@@ -11,10 +11,11 @@ import pytest
 
 import cache_builder
 from cache_builder.errors import ColumnsError, ConfigError, VideoError
-from cache_builder.live.cameras import agreeing
+from cache_builder.live.cameras import agreeing, columns_of
 from cache_builder.live.footage import Footage, PlacedVideo
-from cache_builder.sources import SourceVideo
+from cache_builder.sources import SourceDataset, SourceVideo
 from frame_store.cameras import CameraGroup
+from frame_store.tables import read_table
 from tests.support.lerobot import (
     CameraSpec,
     LeRobotSpec,
@@ -122,9 +123,9 @@ def test_a_file_that_cannot_be_read_costs_its_episodes_alone(tmp_path):
     check_random_ids(group, list(range(len(group))))
 
 
-def test_one_camera_is_opened_alone(tmp_path, monkeypatch):
-    write_lerobot(tmp_path, LeRobotSpec(cameras=CAMERAS, lengths=LENGTHS))
-    edit_episodes(tmp_path, 1, {f"videos/{FRONT}/from_timestamp": lambda seconds: seconds + 3.3})
+def test_one_camera_is_opened_alone(tmp_path):
+    written = write_lerobot(tmp_path, LeRobotSpec(cameras=CAMERAS, lengths=LENGTHS))
+    written.spans[FRONT][0][0].write_bytes(b"no video")
     store = open_quietly(tmp_path, camera=WRIST)
     assert isinstance(store, cache_builder.LiveStore)
     assert len(store) == sum(LENGTHS)
@@ -132,6 +133,9 @@ def test_one_camera_is_opened_alone(tmp_path, monkeypatch):
     assert store.columns["frame_index"].gather([8, 9]).tolist() == [8, 0]
     with pytest.raises(ConfigError, match=r"no camera 'top'; its cameras are 'observation\.images\.front', "):
         open_quietly(tmp_path, camera="top")
+    written.spans[WRIST][3][0].write_bytes(b"no video")
+    with pytest.warns(UserWarning, match=f"1 video left out in camera '{WRIST}'"):
+        assert len(open_quietly(tmp_path, camera=WRIST)) == sum(LENGTHS[:3])
 
 
 def test_a_plain_folder_has_no_camera(sample_folder):
@@ -139,11 +143,24 @@ def test_a_plain_folder_has_no_camera(sample_folder):
         cache_builder.open_videos(sample_folder.path, camera="top")
 
 
-def test_rows_that_do_not_fit_are_an_error(tmp_path):
-    write_lerobot(tmp_path, LeRobotSpec(cameras=CAMERAS[:1], lengths=(5, 6)))
+def test_rows_that_contradict_the_metadata_cost_their_episode(tmp_path):
+    write_lerobot(tmp_path, LeRobotSpec(cameras=CAMERAS[:2], lengths=(5, 6)))
     edit_data(tmp_path, 1, 2, {"frame_index": 3})
-    with pytest.raises(ColumnsError, match="episode_000001"):
-        open_quietly(tmp_path)
+    with pytest.warns(
+        UserWarning, match=r"in all cameras: episode_000001: data/.*: row 7: frame_index is 3, exp"
+    ):
+        group = open_quietly(tmp_path)
+    assert group.columns["index"].gather(range(5)).tolist() == list(range(5))
+
+
+def test_frames_without_a_row_are_an_error(group, written):
+    frames = np.arange(8)
+    table = read_table({"video": ["episode_000000"] * 8, "frame": frames, "x": frames})
+    dataset = SourceDataset(read_tables=lambda: [table], statement={})
+    with pytest.raises(
+        ColumnsError, match="episode_000000: expected a row for each of 9 decoded frames, found 8"
+    ):
+        columns_of(group, dataset)
 
 
 def test_threads_pickles_and_forks_read_the_same(group):
@@ -205,6 +222,8 @@ def test_which_videos_agree():
         "e2: camera 'a': gone",
         "e3: camera 'b': torn",
     ]
+    _, problems = agreeing({"a": footage("a", "no rows"), "b": footage("b", "no rows")})
+    assert problems == ["e0: no rows"]
     assert {name: each.num_frames().tolist() for name, each in agreed.items()} == {
         "a": [3, 0, 0, 0],
         "b": [3, 0, 0, 0],

@@ -112,7 +112,7 @@ class _VideoReader:
 
         for frame in self._frames:
             data = torch.as_tensor(frame.to_rgb().to_ndarray()).permute(2, 0, 1)
-            yield {"data": data, "pts": float(frame.pts * frame.time_base)}
+            yield {"data": data, "pts": frame.time}
 
 
 def _install_stand_in() -> None:
