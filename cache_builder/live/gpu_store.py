@@ -21,16 +21,17 @@ from cache_builder.gpu import (
     find_chroma_location,
     probe_nvdec,
 )
+from cache_builder.live.footage import Footage
+from cache_builder.live.open_file import LiveFile, Outs
 from cache_builder.live.store import LiveStore
-from cache_builder.live.video import LiveVideo, Outs
-from cache_builder.sources import PassedOver, SourceVideo
-from cache_builder.video.decode import CPU, FrameTable, VideoReader
+from cache_builder.sources import PassedOver
+from cache_builder.video.decode import CPU, VideoReader
 from cache_builder.video.picture import FrameConverter, FrameGeometry
 from cache_builder.video.scan import VideoScan
 from frame_store.protocol import FrameIds, Frames, check_frame_ids, check_out, check_outs
 
 MAX_IDLE_BYTES_ON_DEVICE: Final = 2 << 30
-"""GPU memory of the decoders of videos that are kept open. Opening a decoder costs more than on the CPU."""
+"""GPU memory of the decoders of files that are kept open. Opening a decoder costs more than on the CPU."""
 
 
 class CudaLiveStore(LiveStore):
@@ -49,8 +50,7 @@ class CudaLiveStore(LiveStore):
 
     def __init__(
         self,
-        videos: Sequence[SourceVideo],
-        scans: Sequence[tuple[VideoScan, FrameTable] | VideoError],
+        footage: Footage,
         *,
         geometry: FrameGeometry,
         max_open: int,
@@ -58,7 +58,7 @@ class CudaLiveStore(LiveStore):
         nvdec: NvdecDevice,
         falls_back: bool,
     ) -> None:
-        super().__init__(videos, scans, geometry=geometry, max_open=max_open, passed_over=passed_over)
+        super().__init__(footage, geometry=geometry, max_open=max_open, passed_over=passed_over)
         self._nvdec = nvdec
         self._falls_back = falls_back
         self._fallback_reasons: dict[int, str] = {}
@@ -91,7 +91,7 @@ class CudaLiveStore(LiveStore):
 
     @property
     def fallbacks(self) -> Counter[str]:
-        """Number of videos decoded on the CPU so far, by the reason why the GPU did not decode them."""
+        """Number of files decoded on the CPU so far, by the reason why the GPU did not decode them."""
         with self._lock:
             return Counter(self._fallback_reasons.values())
 
@@ -148,59 +148,57 @@ class CudaLiveStore(LiveStore):
             )
         return out
 
-    def _read_video(self, video_id: int, wanted: list[int], positions: list[int], outs: Outs) -> None:
+    def _read_file(self, file: int, wanted: list[int], positions: list[int], outs: Outs) -> None:
         try:
-            super()._read_video(video_id, wanted, positions, outs)
+            super()._read_file(file, wanted, positions, outs)
         except VideoChangedError:
             raise
         except VideoError as error:
-            if not self._falls_back or video_id in self._fallback_reasons:
+            if not self._falls_back or file in self._fallback_reasons:
                 raise
-            self._fall_back(video_id, error.reason)
-            super()._read_video(video_id, wanted, positions, outs)
+            self._fall_back(file, error.reason)
+            super()._read_file(file, wanted, positions, outs)
 
-    def _make_video(self, video_id: int) -> LiveVideo:
-        scan = self._scan_of(video_id)
-        if video_id not in self._fallback_reasons and video_id not in self._proven:
+    def _make_file(self, file: int) -> LiveFile:
+        path, scan = self._files[file]
+        if file not in self._fallback_reasons and file not in self._proven:
             try:
                 probe_nvdec(
-                    self._sources[video_id].path,
+                    path,
                     scan.facts,
                     self._nvdec,
-                    look=partial(self._note_chroma, video_id),
+                    look=partial(self._note_chroma, file),
                 )
             except DeviceError as error:
                 if not self._falls_back:
                     raise
-                self._fall_back(video_id, error.reason)
+                self._fall_back(file, error.reason)
             else:
-                self._proven.add(video_id)
-        if video_id in self._fallback_reasons:
-            return self._assemble_video(
-                video_id, converter=_UploadingConverter(self._geometry, scan), backend=CPU
-            )
+                self._proven.add(file)
+        if file in self._fallback_reasons:
+            return self._assemble_file(file, converter=_UploadingConverter(self._geometry, scan), backend=CPU)
         converter = CudaFrameConverter(
             self._converters,
             scan.facts.presentation.plain,
             path=scan.facts.path,
             import_plane=self._nvdec.import_plane,
-            chroma_location=self._chroma_locations.get(video_id),
+            chroma_location=self._chroma_locations.get(file),
         )
-        return self._assemble_video(video_id, converter=converter, backend=self._nvdec)
+        return self._assemble_file(file, converter=converter, backend=self._nvdec)
 
-    def _note_chroma(self, video_id: int, frame: VideoFrame) -> None:
+    def _note_chroma(self, file: int, frame: VideoFrame) -> None:
         if self._nvdec.decoder is not None:  # a decoder chosen by name does not state the siting
-            scan = self._scan_of(video_id)
-            with VideoReader(self._sources[video_id].path, scan) as reader:
+            path, scan = self._files[file]
+            with VideoReader(path, scan) as reader:
                 frame = next(iter(reader.decode(0, len(scan.packets)))).frame
-        self._chroma_locations[video_id] = find_chroma_location(frame)
+        self._chroma_locations[file] = find_chroma_location(frame)
 
-    def _fall_back(self, video_id: int, reason: str) -> None:
+    def _fall_back(self, file: int, reason: str) -> None:
         with self._lock:
             is_new = reason not in self._fallback_reasons.values()
-            self._fallback_reasons[video_id] = reason
+            self._fallback_reasons[file] = reason
         if is_new:
-            path = self._sources[video_id].relative_path
+            path = self._files[file][1].facts.path
             warnings.warn(
                 f"{path!r}, and others like it, are decoded on the CPU: {reason}; `fallbacks` counts them",
                 stacklevel=2,

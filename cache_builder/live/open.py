@@ -2,13 +2,18 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from cache_builder.folder_scan import ScanPool, scan_frames
+from cache_builder.errors import ConfigError
+from cache_builder.folder_scan import ScanPool
 from cache_builder.gpu import NvdecDevice, choose_backend
+from cache_builder.live.cameras import agreeing, columns_of, group_of, warn_of_left_out
+from cache_builder.live.footage import Footage, place_videos, scan_files
 from cache_builder.live.store import LiveStore
 from cache_builder.settings import DeviceName
-from cache_builder.sources import Sources, look_into
+from cache_builder.sources import SourceContents, Sources, look_into
 from cache_builder.video.picture import FrameGeometry, Resize
 from frame_store.shared import flag, num_usable_cpus, user_path, whole_number
 
@@ -20,6 +25,7 @@ def open_videos(
     exclude: str | Sequence[str] = (),
     limit: int | None = None,
     camera_pattern: str | None = None,
+    camera: str | None = None,
     device: DeviceName | str = "cpu",
     decoder: str | None = None,
     size: int | tuple[int, int] = 224,
@@ -30,17 +36,23 @@ def open_videos(
     max_open: int = 32,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> LiveStore:
+) -> LiveStore | Any:  # noqa: ANN401 - as the input
     """Open videos as a frame store that decodes on demand.
 
+    A source with cameras gives a `frame_store.CameraGroup` of live stores. An episode of which a camera cannot be read,
+    or has another number of frames than the others, counts as unreadable in all cameras; a warning names it. A
+    LeRobot data set is a source with cameras, and the group has its columns and what it states about itself.
+
     Args:
-        videos: A folder, which is searched with its subfolders, a video, a text file that lists videos, or several of
-            these. `video_id` is the row in the table of the videos: a folder's are sorted by path, a list's are in the
-            order of its lines.
+        videos: A folder, which is searched with its subfolders, a video, a text file that lists videos, a LeRobot v3
+            data set, or several folders, videos and lists. `video_id` is the row in the table of the videos: a
+            folder's are sorted by path, a list's are in the order of its lines, a data set's in that of its episodes.
         include: Pattern or patterns for paths, such as `day1/*.mp4`; a video counts if one matches. Empty: all count.
         exclude: Pattern or patterns for paths; a video does not count if one matches.
         limit: The most videos that count, the first ones; None for all.
-        camera_pattern: Paths of the videos of a folder with cameras, such as `{episode}/{camera}.mp4`.
+        camera_pattern: Where a folder has the videos of several cameras, such as `{episode}/{camera}.mp4`.
+        camera: One camera of a source with cameras, opened alone as a `LiveStore`. The files of other cameras are not
+            read, so an episode that another camera lacks is there.
         device: What decodes. `cuda` (or `cuda:N`): the GPU, to frames in its memory. `auto`: the GPU, if there is one,
             and the CPU for videos that the GPU does not decode, with one `UserWarning` for each reason.
         decoder: For a GPU, the name of one of FFmpeg's decoders, such as `h264_cuvid`; None is best, see `NvdecDevice`.
@@ -53,11 +65,12 @@ def open_videos(
         max_open: The most videos kept open for later look-ups. Fewer are kept if their decoders take much memory, or if
             this process may have few descriptors (RLIMIT_NOFILE).
         workers: Processes during the scan; None means one per core.
-        progress: Called with (videos scanned, videos).
+        progress: Called with (files scanned, files).
 
     Raises:
         InputFolderError: a source does not exist or holds no video.
-        ConfigError: two sources hold one file, or `include` and `exclude` leave no video.
+        ConfigError: two sources hold one file, `include` and `exclude` leave no video, or there is no such camera.
+        ColumnsError: the columns of a data set do not fit its videos.
         ValueError: an empty path, an empty pattern, a limit, a size, an aspect, `max_open` or `workers` out of range,
             another device or decoder, or a `decode_all` that is not a flag.
         CudaUnavailableError: there is no such GPU, or it has no decoder; contains the remedy.
@@ -76,30 +89,51 @@ def open_videos(
     )
     geometry = FrameGeometry(height=height, width=width, resize=resize, crop_aspect=crop_aspect)
     contents = look_into(sources)
+    names = _camera_names(contents, camera)
+    of_camera = {name: contents.videos_of(name) for name in names}
     with ScanPool(num_workers=workers) as pool:
-        scans = scan_frames(
-            contents.videos,
+        scans = scan_files(
+            [video for each in of_camera.values() for video in each],
             cache_path=None if scan_cache is None else user_path(scan_cache),
             pool=pool,
             decode_all=decode_all,
             progress=progress,
         )
-    if not isinstance(backend, NvdecDevice):
-        return LiveStore(
-            contents.videos,
-            scans,
+    make_store: Callable[[Footage], LiveStore] = partial(
+        LiveStore, geometry=geometry, max_open=max_open, passed_over=contents.passed_over
+    )
+    if isinstance(backend, NvdecDevice):
+        from cache_builder.live.gpu_store import CudaLiveStore  # needs torch
+
+        make_store = partial(
+            CudaLiveStore,
             geometry=geometry,
             max_open=max_open,
             passed_over=contents.passed_over,
+            nvdec=backend,
+            falls_back=device == "auto",
         )
-    from cache_builder.live.gpu_store import CudaLiveStore  # needs torch
+    footage = {name: place_videos(each, scans) for name, each in of_camera.items()}
+    if not contents.cameras:
+        return make_store(footage[None])
+    agreed, problems = agreeing({str(name): each for name, each in footage.items()})
+    warn_of_left_out(problems, "all cameras" if camera is None else f"camera {camera!r}")
+    stores = {name: make_store(each) for name, each in agreed.items()}
+    if camera is None:
+        return group_of(stores, contents.dataset)
+    store = stores[camera]
+    if contents.dataset is not None:
+        store.columns = columns_of(store, contents.dataset)
+    return store
 
-    return CudaLiveStore(
-        contents.videos,
-        scans,
-        geometry=geometry,
-        max_open=max_open,
-        passed_over=contents.passed_over,
-        nvdec=backend,
-        falls_back=device == "auto",
-    )
+
+def _camera_names(contents: SourceContents, camera: str | None) -> tuple[str | None, ...]:
+    """The cameras to open; None for a source without cameras."""
+    if camera is None:
+        return contents.cameras or (None,)
+    if camera not in contents.cameras:
+        there = (
+            f"its cameras are {', '.join(map(repr, contents.cameras))}" if contents.cameras else "it has none"
+        )
+        raise ConfigError(f"camera: the source has no camera {camera!r}; {there}")
+    return (camera,)

@@ -13,14 +13,16 @@ import numpy.typing as npt
 
 from cache_builder.errors import VideoError
 from cache_builder.findings import find_copies
-from cache_builder.live.idle_videos import OpenVideos
-from cache_builder.live.video import ConvertsFrames, DecodeStarts, LearnedOfVideo, LiveVideo, Outs
+from cache_builder.live.footage import Footage
+from cache_builder.live.idle_files import OpenFiles
+from cache_builder.live.open_file import ConvertsFrames, DecodeStarts, LearnedOfFile, LiveFile, Outs
 from cache_builder.sources import PassedOver, SourceVideo
-from cache_builder.video.decode import CPU, DecodeBackend, FrameTable, VideoReader, gop_units
+from cache_builder.video.decode import CPU, DecodeBackend, VideoReader
 from cache_builder.video.picture import FrameConverter, FrameGeometry
-from cache_builder.video.scan import VideoFacts, VideoScan, ticks_to_seconds
+from cache_builder.video.scan import VideoFacts
+from frame_store.columns import NO_COLUMNS, Columns
 from frame_store.frame_sequence import FrameSequence
-from frame_store.names import INDEX_DTYPE, NUM_CHANNELS, PIXEL_DTYPE, PixelDtype, PixelName
+from frame_store.names import NUM_CHANNELS, PIXEL_DTYPE, PixelDtype, PixelName
 from frame_store.protocol import FrameIds, FrameRows, Frames, check_frame_ids, check_out, check_outs
 from frame_store.reader import StoreIndex
 from frame_store.shared import counted, is_out_of_files
@@ -28,7 +30,9 @@ from frame_store.source_order import SourceOrder
 from frame_store.video_table import VideoRow, VideoTable
 
 MAX_IDLE_BYTES: Final = 128 << 20
-"""Memory of the decoders of videos that are kept open: five of 1080p. Reopening a video costs 3 to 20 ms."""
+"""Memory of the decoders of files that are kept open: five of 1080p. Reopening a video costs 3 to 20 ms."""
+
+_MOST_NAMED: Final = 3
 
 
 class LiveStore(FrameSequence):
@@ -42,45 +46,55 @@ class LiveStore(FrameSequence):
 
     def __init__(
         self,
-        videos: Sequence[SourceVideo],
-        scans: Sequence[tuple[VideoScan, FrameTable] | VideoError],
+        footage: Footage,
         *,
         geometry: FrameGeometry,
         pixel: PixelName = "rgb8",
         max_open: int,
         passed_over: PassedOver | None = None,
     ) -> None:
-        self._sources = list(videos)
-        self._scans = [scan if isinstance(scan, VideoError) else scan[0] for scan in scans]
+        self._sources = footage.videos
+        self._errors = [place if isinstance(place, VideoError) else None for place in footage.places]
+        self._files = [(file.path, file.scan) for file in footage.files]
         self._geometry = geometry
         self._pixel: PixelName = pixel
         self._max_open = max_open
         self.passed_over = passed_over
         """Files of the folder that were not taken for videos; None if no folder was searched."""
-        self._shard_sizes = np.array(
-            [0 if isinstance(scan, VideoError) else len(scan[1]) for scan in scans], np.int64
-        )
+        self._shard_sizes = footage.num_frames()
         self._shard_sizes.flags.writeable = False
-        self._index = _make_index(scans, self._shard_sizes)
+        self._index = footage.make_index()
         self._first_ids = np.cumsum(self._shard_sizes) - self._shard_sizes
-        # One column for all videos, as int32 instead of int64, so that scans of 10,000 videos fit in memory.
-        packets = [np.zeros(0, np.int64)]
-        packets += [scan[1].packet for scan in scans if not isinstance(scan, VideoError)]
-        self._packet_of_frame = np.concatenate(packets).astype(np.int32)
-        self._unit_starts = [
-            np.zeros(0, np.int64) if isinstance(scan, VideoError) else scan[1].unit_starts for scan in scans
-        ]
-        self._starts = _find_starts(self._scans, self._unit_starts, self._packet_of_frame, self._shard_sizes)
-        self._learned = [LearnedOfVideo() for _ in videos]
-        self._open_videos = self._open_none()
+        # A *line* is a frame of a file: the lines of the first file come first, then those of the next.
+        self._first_lines = footage.first_lines()
+        self._packet_of_line = footage.packets()
+        self._file_of_video, self._first_frames = np.array(
+            [(-1, 0) if isinstance(place, VideoError) else (place.file, place.first_frame) for place in footage.places],
+            np.int64,
+        ).reshape(-1, 2).T  # fmt: skip
+        self._line_minus_id = self._first_lines[self._file_of_video] + self._first_frames - self._first_ids
+        self._unit_starts = [file.frames.unit_starts for file in footage.files]
+        self._starts = DecodeStarts(footage.find_starts())
+        self._learned = [LearnedOfFile() for _ in footage.files]
+        self._columns = NO_COLUMNS
+        self._open = self._open_none()
+
+    @property
+    def columns(self) -> Columns:
+        """The columns of the data set that the videos come from; none for plain videos."""
+        return self._columns
+
+    @columns.setter
+    def columns(self, columns: Columns) -> None:
+        self._columns = columns
 
     @cached_property
     def videos(self) -> VideoTable:
         """The table of videos; `video_id` is the row."""
         sizes = self._shard_sizes.tolist()
         return VideoTable(
-            _video_row(video, scan, size)
-            for video, scan, size in zip(self._sources, self._scans, sizes, strict=True)
+            _video_row(video, facts, size)
+            for video, facts, size in zip(self._sources, self.facts_of_videos, sizes, strict=True)
         )
 
     @cached_property
@@ -91,14 +105,16 @@ class LiveStore(FrameSequence):
 
     @property
     def facts_of_videos(self) -> list[VideoFacts | VideoError]:
-        """Facts of each video, or the reason why it cannot be read; `video_id` is the row."""
-        return [scan if isinstance(scan, VideoError) else scan.facts for scan in self._scans]
+        """Facts of each video's file, or the reason why the video cannot be read; `video_id` is the row."""
+        return [
+            self._files[file][1].facts if error is None else error
+            for file, error in zip(self._file_of_video.tolist(), self._errors, strict=True)
+        ]
 
     @property
     def copies(self) -> list[list[str]]:
-        """Groups of relative paths of videos with the same bytes."""
-        scans = (scan for scan in self._scans if isinstance(scan, VideoScan))
-        return find_copies((scan.facts.path, scan.facts.sha256) for scan in scans)
+        """Groups of relative paths of files with the same bytes."""
+        return find_copies((scan.facts.path, scan.facts.sha256) for _, scan in self._files)
 
     @property
     def index(self) -> StoreIndex:
@@ -130,11 +146,22 @@ class LiveStore(FrameSequence):
         """Everything that decides the frames."""
         return {
             "geometry": msgspec.to_builtins(self._geometry),
-            "videos": [
-                (video.relative_path, None if isinstance(scan, VideoError) else scan.facts.sha256)
-                for video, scan in zip(self._sources, self._scans, strict=True)
-            ],
+            "videos": [self._video_identity(video_id) for video_id in range(len(self._sources))],
         }
+
+    def _video_identity(self, video_id: int) -> tuple[object, ...]:
+        video = self._sources[video_id]
+        if self._errors[video_id] is not None:
+            return (video.relative_path, None)
+        sha256 = self._files[self._file_of_video[video_id]][1].facts.sha256
+        if video.span is None:
+            return (video.relative_path, sha256)
+        return (
+            video.relative_path,
+            sha256,
+            int(self._first_frames[video_id]),
+            int(self._shard_sizes[video_id]),
+        )
 
     @property
     def may_cross_fork(self) -> bool:
@@ -149,12 +176,12 @@ class LiveStore(FrameSequence):
         return f"LiveStore({counted(len(self), 'frame')} of {self.frame_shape} in {videos})"
 
     def __getstate__(self) -> dict[str, Any]:
-        made_at_first_use = {"_open_videos", "videos", "source_order"}
+        made_at_first_use = {"_open", "videos", "source_order"}
         return {name: value for name, value in self.__dict__.items() if name not in made_at_first_use}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._open_videos = self._open_none()
+        self._open = self._open_none()
 
     def read_frames(self, frame_ids: FrameIds, out: Frames | None = None) -> Frames:
         """Frames in request order: uint8 RGB (B, H, W, 3), into `out` where given.
@@ -209,35 +236,53 @@ class LiveStore(FrameSequence):
         Raises:
             FrameIdError: an id outside [0, len(self)).
         """
-        return self._starts.before(check_frame_ids(frame_ids, num_frames=len(self)))
+        ids = check_frame_ids(frame_ids, num_frames=len(self))
+        lines = self._lines_of(ids)
+        return ids - (lines - self._starts.before(lines))
+
+    def _lines_of(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        lines: npt.NDArray[np.int64] = ids + self._line_minus_id[self._index["video_id"][ids]]
+        return lines
 
     def _read(self, ids: npt.NDArray[np.int64], outs: Outs) -> None:
-        order = np.argsort(ids, kind="stable")
-        rows = self._index[ids[order]]
-        bounds = np.flatnonzero(np.diff(rows["video_id"].astype(np.int64), prepend=-1, append=-1))
+        lines = self._lines_of(ids)
+        order = np.argsort(lines, kind="stable")
+        lines = lines[order]
+        files = np.searchsorted(self._first_lines, lines, side="right") - 1
+        bounds = np.flatnonzero(np.diff(files, prepend=-1, append=-1))
         for first, end in pairwise(bounds.tolist()):
-            self._read_video(
-                int(rows["video_id"][first]),
-                rows["frame_in_video"][first:end].tolist(),
-                order[first:end].tolist(),
-                outs,
-            )
+            file = int(files[first])
+            wanted = (lines[first:end] - self._first_lines[file]).tolist()
+            try:
+                self._read_file(file, wanted, order[first:end].tolist(), outs)
+            except VideoError as error:
+                raise self._naming_videos(error, ids[order[first:end]]) from error
 
-    def _read_video(self, video_id: int, wanted: list[int], positions: list[int], outs: Outs) -> None:
-        videos = self._videos()
+    def _read_file(self, file: int, wanted: list[int], positions: list[int], outs: Outs) -> None:
+        files = self._open_files()
         while True:
             try:
-                with videos.borrow(video_id) as video:
+                with files.borrow(file) as video:
                     video.read(wanted, positions, outs)
             except OSError as error:
-                if not is_out_of_files(error) or not videos.close_oldest():
+                if not is_out_of_files(error) or not files.close_oldest():
                     raise
             else:
                 return
 
+    def _naming_videos(self, error: VideoError, ids: npt.NDArray[np.int64]) -> VideoError:
+        """The error of a file, with the wanted videos where these have names of their own."""
+        videos = [self._sources[video_id] for video_id in np.unique(self._index["video_id"][ids]).tolist()]
+        if all(video.file == video.relative_path for video in videos):
+            return error
+        names = ", ".join(video.relative_path for video in videos[:_MOST_NAMED])
+        more = ", ..." if len(videos) > _MOST_NAMED else ""
+        camera = "" if videos[0].camera is None else f" of camera {videos[0].camera!r}"
+        return type(error)(error.path, f"{error.reason}; wanted were frames of {names}{more}{camera}")
+
     def close(self) -> None:
         """Close all videos. The next read reopens them."""
-        self._open_videos.close()
+        self._open.close()
 
     def __enter__(self) -> Self:
         return self
@@ -245,107 +290,61 @@ class LiveStore(FrameSequence):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _videos(self) -> OpenVideos:
+    def _open_files(self) -> OpenFiles:
         # A forked child opens its own videos: a descriptor that it shares with the parent has one file position for
         # both.
-        if self._open_videos.pid != os.getpid():
-            self._open_videos = self._open_none()
-        return self._open_videos
+        if self._open.pid != os.getpid():
+            self._open = self._open_none()
+        return self._open
 
-    def _open_none(self) -> OpenVideos:
-        return OpenVideos(self._make_video, self._max_open, max_idle_bytes=self._max_idle_bytes)
+    def _open_none(self) -> OpenFiles:
+        return OpenFiles(self._make_file, self._max_open, max_idle_bytes=self._max_idle_bytes)
 
-    def _scan_of(self, video_id: int) -> VideoScan:
-        scan = self._scans[video_id]
-        assert not isinstance(scan, VideoError)  # no frame id belongs to an unreadable video
-        return scan
-
-    def _make_video(self, video_id: int) -> LiveVideo:
-        scan = self._scan_of(video_id)
+    def _make_file(self, file: int) -> LiveFile:
+        _, scan = self._files[file]
         converter = FrameConverter(self._geometry, scan.facts.presentation.plain)
-        return self._assemble_video(video_id, converter=converter, backend=CPU)
+        return self._assemble_file(file, converter=converter, backend=CPU)
 
-    def _assemble_video(
-        self, video_id: int, *, converter: ConvertsFrames, backend: DecodeBackend
-    ) -> LiveVideo:
-        first = int(self._first_ids[video_id])
-        return LiveVideo(
-            reader=VideoReader(
-                self._sources[video_id].path,
-                self._scan_of(video_id),
-                opens_quickly=True,
-                backend=backend,
-            ),
-            packet_of_frame=self._packet_of_frame[first : first + int(self._shard_sizes[video_id])],
+    def _assemble_file(self, file: int, *, converter: ConvertsFrames, backend: DecodeBackend) -> LiveFile:
+        path, scan = self._files[file]
+        first, end = self._first_lines[file : file + 2].tolist()
+        return LiveFile(
+            reader=VideoReader(path, scan, opens_quickly=True, backend=backend),
+            packet_of_frame=self._packet_of_line[first:end],
             converter=converter,
-            unit_starts=self._unit_starts[video_id],
-            first_id=first,
+            unit_starts=self._unit_starts[file],
+            first_line=first,
             starts=self._starts,
-            learned=self._learned[video_id],
+            learned=self._learned[file],
         )
 
 
-def _video_row(video: SourceVideo, scan: VideoScan | VideoError, num_frames: int) -> VideoRow:
-    facts = None if isinstance(scan, VideoError) else scan.facts
+def _video_row(video: SourceVideo, facts: VideoFacts | VideoError, num_frames: int) -> VideoRow:
+    if isinstance(facts, VideoError):
+        return VideoRow(
+            path=video.relative_path,
+            verdict="unreadable",
+            num_frames_stored=0,
+            num_frames_decoded=0,
+            width=None,
+            height=None,
+            fps=None,
+            duration_seconds=None,
+            transfer=None,
+            sha256=None,
+        )
+    rate, span = facts.average_rate, video.span
     return VideoRow(
         path=video.relative_path,
-        verdict="unreadable" if facts is None else None,
+        verdict=None,
         num_frames_stored=num_frames,
         num_frames_decoded=num_frames,
-        width=None if facts is None else facts.width,
-        height=None if facts is None else facts.height,
-        fps=None
-        if facts is None or facts.average_rate is None
-        else facts.average_rate[0] / facts.average_rate[1],
-        duration_seconds=None if facts is None else facts.end_seconds_of_packets,
-        transfer=None if facts is None else facts.color_transfer,
-        sha256=None if facts is None else facts.sha256,
+        width=facts.width,
+        height=facts.height,
+        fps=None if rate is None else rate[0] / rate[1],
+        duration_seconds=facts.end_seconds_of_packets
+        if span is None
+        else span.to_seconds - span.from_seconds,
+        transfer=facts.color_transfer,
+        sha256=facts.sha256,
     )
-
-
-def _make_index(
-    scans: Sequence[tuple[VideoScan, FrameTable] | VideoError], num_frames: npt.NDArray[np.int64]
-) -> npt.NDArray[Any]:
-    index = np.zeros(int(num_frames.sum()), INDEX_DTYPE)
-    end = 0
-    for video_id, found in enumerate(scans):
-        if isinstance(found, VideoError):
-            continue
-        scan, frames = found
-        rows = index[end : end + len(frames)]
-        rows["video_id"] = rows["shard_id"] = video_id
-        rows["frame_in_video"] = rows["slot"] = np.arange(len(frames))
-        rows["pts_seconds"] = ticks_to_seconds(frames.pts, scan.time_base)
-        end += len(frames)
-    index.flags.writeable = False
-    return index
-
-
-def _find_starts(
-    scans: Sequence[VideoScan | VideoError],
-    unit_starts: Sequence[npt.NDArray[np.int64]],
-    packet_of_frame: npt.NDArray[np.int32],
-    num_frames: npt.NDArray[np.int64],
-) -> DecodeStarts:
-    starts = [np.zeros(0, np.int64)]
-    end = 0
-    for scan, firsts, size in zip(scans, unit_starts, num_frames.tolist(), strict=True):
-        if isinstance(scan, VideoError) or not size:
-            continue
-        packets = packet_of_frame[end : end + size]
-        # Decoding from the first packet gives all frames, including those that lead up to the first packet's own.
-        may_start = scan.packets.can_start_unit[packets] & (packets > 0)
-        may_start[0] = True
-        may_start[_is_repeated(packets)] = False
-        if len(firsts) == 1 and len(gop_units(scan.packets)) > 1:  # its units did not fit together
-            may_start[1:] = False
-        starts.append(end + np.flatnonzero(may_start))
-        end += size
-    return DecodeStarts(np.concatenate(starts))
-
-
-def _is_repeated(values: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
-    """bool per value: whether an equal value came before."""
-    is_repeated = np.ones(len(values), np.bool_)
-    is_repeated[np.unique(values, return_index=True)[1]] = False
-    return is_repeated

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from av.video.plane import VideoPlane
 
-from cache_builder.folder_scan.scan_cache import scan_frames
 from cache_builder.gpu.nvdec import NvdecDevice
+from cache_builder.live.footage import place_videos, scan_files
 from cache_builder.sources import discover_videos
 from cache_builder.video.picture.geometry import FrameGeometry
 from tests.support.faults.in_process_pool import InProcessPool
@@ -44,8 +44,7 @@ def open_on_stub(
 
     videos = discover_videos(Path(folder))
     return CudaLiveStore(
-        videos,
-        scan_frames(videos, cache_path=None, pool=InProcessPool(), progress=None),
+        place_videos(videos, scan_files(videos, cache_path=None, pool=InProcessPool())),
         geometry=FrameGeometry(height=size, width=size),
         max_open=4,
         nvdec=HostNvdecDevice(decoder=decoder),

@@ -12,6 +12,7 @@ import numpy as np
 from cache_builder.errors import VideoError
 from cache_builder.findings.verdict import DecodedVideo
 from cache_builder.gpu.decoder_choice import DecoderChoice
+from cache_builder.live.footage import place_videos
 from cache_builder.live.store import LiveStore
 from cache_builder.settings import BuildConfig, ErrorPolicy
 from cache_builder.sources import SourceVideo
@@ -117,9 +118,8 @@ def look_up(
         table = None if is_counted else predict_frames(scanned)
         if table is None:
             table = count_frames(path, scanned)
-    store = LiveStore(
-        [SourceVideo(relative_path=path.name, path=path)], [(scanned, table)], geometry=GEOMETRY, max_open=1
-    )
+    footage = place_videos([SourceVideo(relative_path=path.name, path=path)], {path.name: (scanned, table)})
+    store = LiveStore(footage, geometry=GEOMETRY, max_open=1)
     found: dict[int, int | VideoError] = {}
     ids = list(range(len(store)))
     random.Random(seed).shuffle(ids)

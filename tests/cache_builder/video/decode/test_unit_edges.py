@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cache_builder.folder_scan.scan_cache import scan_videos
 from cache_builder.live import store as live_store
-from cache_builder.live.video import LiveVideo
+from cache_builder.live.open_file import LiveFile
 from cache_builder.sources import SourceVideo
 from cache_builder.video.decode import start_check
 from cache_builder.video.decode.start_check import MAX_PACKETS_DECODED, check_starts, starts_to_try
@@ -192,7 +192,7 @@ def test_a_start_that_gives_other_frames_is_given_up(tmp_path, monkeypatch):
         return SkipsFrames(frames, num_skipped=3 * (first > 0))
 
     monkeypatch.setattr(VideoReader, "decode", decode_falsely)
-    monkeypatch.setattr(LiveVideo, "_may_be_sparse", lambda self: False)
+    monkeypatch.setattr(LiveFile, "_may_be_sparse", lambda self: False)
     _, found = look_up(path, scanned, min_packets=150, seed=0, num=40)
     monkeypatch.undo()
     assert max(starts) > 0

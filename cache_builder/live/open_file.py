@@ -1,4 +1,4 @@
-"""An open video whose frames are decoded on demand. Each run of the decoder is as short as possible."""
+"""An open file whose frames are decoded on demand. Each run of the decoder is as short as possible."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,26 +14,29 @@ from frame_store.shared import counted
 
 
 class DecodeStarts:
-    """Frames of all videos at whose packets decoding may start. It learns from failures; threads share it."""
+    """Frames of all files at whose packets decoding may start. It learns from failures; threads share it.
 
-    def __init__(self, frame_ids: npt.NDArray[np.int64]) -> None:
-        """Take the ids in ascending order. They include the first frame of every video."""
-        self._frame_ids = frame_ids
+    A *line* counts the frames of all files: those of the first file come first, then those of the next.
+    """
 
-    def before(self, frame_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """The last start at or before each frame."""
-        starts = self._frame_ids
-        return starts[np.searchsorted(starts, frame_ids, side="right") - 1]
+    def __init__(self, lines: npt.NDArray[np.int64]) -> None:
+        """Take the lines in ascending order. They include the first frame of every file."""
+        self._lines = lines
 
-    def drop(self, frame_id: int) -> None:
-        """Never start at this frame again. If two threads drop at once, one drop may be lost and learned again."""
-        starts = self._frame_ids
-        self._frame_ids = starts[starts != frame_id]
+    def before(self, lines: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The last start at or before each line."""
+        starts = self._lines
+        return starts[np.searchsorted(starts, lines, side="right") - 1]
+
+    def drop(self, line: int) -> None:
+        """Never start at this line again. If two threads drop at once, one drop may be lost and learned again."""
+        starts = self._lines
+        self._lines = starts[starts != line]
 
 
 @dataclass(slots=True)
-class LearnedOfVideo:
-    """What reading a video has shown. It is kept while the video is closed."""
+class LearnedOfFile:
+    """What reading a file has shown. It is kept while the file is closed."""
 
     is_sparse: bool = True
     """Whether decoding with pictures left out has given the expected frames so far."""
@@ -75,19 +78,19 @@ class Outs(Protocol):
 
 
 @dataclass(kw_only=True)
-class LiveVideo:
-    """An open video. One thread at a time uses it."""
+class LiveFile:
+    """An open file. One thread at a time uses it."""
 
     reader: VideoReader
     packet_of_frame: npt.NDArray[np.int32]
-    """Ordinal of the packet that each frame of the video was coded in, in output order."""
+    """Ordinal of the packet that each frame of the file was coded in, in output order."""
     converter: ConvertsFrames
     unit_starts: npt.NDArray[np.int64]
     """As `FrameTable.unit_starts`."""
-    first_id: int
-    """Frame id of the video's first frame."""
+    first_line: int
+    """Line of the file's first frame, as `DecodeStarts` counts."""
     starts: DecodeStarts
-    learned: LearnedOfVideo
+    learned: LearnedOfFile
 
     @property
     def num_bytes_idle(self) -> int:
@@ -114,7 +117,7 @@ class LiveVideo:
                 self.learned.is_sparse = False
             except (UnitNotIndependentError, _WrongStartError):
                 # The loop tries the start before this one. The first start never fails.
-                self.starts.drop(self.first_id + start)
+                self.starts.drop(self.first_line + start)
             except _DamageError:
                 self._drop_up_to_builds_start(start)
             else:
@@ -123,7 +126,7 @@ class LiveVideo:
     def _next_run(self, wanted: list[int], done: int) -> tuple[int, int]:
         """(Start for wanted[done], end in `wanted` up to which it is cheaper to go on than to start again)."""
         starts = (
-            self.starts.before(np.array(wanted[done:], np.int64) + self.first_id) - self.first_id
+            self.starts.before(np.array(wanted[done:], np.int64) + self.first_line) - self.first_line
         ).tolist()
         end = done + 1
         while end < len(wanted) and starts[end - done] <= wanted[end - 1] + 1:
@@ -191,8 +194,8 @@ class LiveVideo:
     def _drop_up_to_builds_start(self, start: int) -> None:
         """Drop `start` and the starts before it, back to the one at which a build starts."""
         while not self._is_in_builds(start):
-            self.starts.drop(self.first_id + start)
-            start = int(self.starts.before(np.array([self.first_id + start]))[0]) - self.first_id
+            self.starts.drop(self.first_line + start)
+            start = int(self.starts.before(np.array([self.first_line + start]))[0]) - self.first_line
 
     def _first_packet(self, start: int) -> int:
         # Packet 0: the frames of an open GOP at the video's beginning come before the first packet's own frame.
