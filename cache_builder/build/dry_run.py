@@ -181,7 +181,7 @@ class _Sampling:
 
 def _packets_to_sample(scan: VideoScan, config: BuildConfig) -> int:
     by_pixels = _MOST_PIXELS // max(1, scan.facts.width * scan.facts.height)
-    by_bytes = _MOST_RAW_BYTES // int(np.prod(config.frame_shape))
+    by_bytes = _MOST_RAW_BYTES // config.frame_bytes
     return max(_LEAST_PACKETS, min(MOST_PACKETS, by_pixels, by_bytes))
 
 
@@ -260,7 +260,7 @@ class _Estimate:
 
     def _payload_bytes(self) -> int | None:
         if self._config.encoding.name == "raw":
-            return self._num_stored * int(np.prod(self._config.frame_shape))
+            return self._num_stored * self._config.frame_bytes
         each = self._mean("payload_bytes", "num_frames_packed")
         return None if each is None else round(self._num_stored * each)
 

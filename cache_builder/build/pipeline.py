@@ -36,12 +36,12 @@ from frame_store.files import publish_folder, write_file
 from frame_store.manifest import EncodingName
 from frame_store.shared import listed
 
-_BYTES_PER_VALUE: Final[dict[EncodingName, tuple[float, float]]] = {
+_BYTES_PER_RAW_BYTE: Final[dict[EncodingName, tuple[float, float]]] = {
     "raw": (1.0, 1.0),
     "jpeg": (0.007, 0.12),
     "zstd": (0.0, 0.6),
 }
-"""Per stored number, at least and typically. JPEG: a flat frame, and real clips at quality 95."""
+"""Per byte of pixels, at least and typically. JPEG: a flat frame, and real clips at quality 95."""
 
 
 def run_build(
@@ -262,19 +262,18 @@ class _Build:
         config = self._config
         if config.fps is not None:
             return  # the number of frames is not known before decoding
-        height, width, channels = config.frame_shape
-        least, typical = _BYTES_PER_VALUE[config.encoding.name]
-        num_values = 2 * inputs.num_packets / config.stride * height * width * channels
+        least, typical = _BYTES_PER_RAW_BYTE[config.encoding.name]
+        num_bytes = 2 * inputs.num_packets / config.stride * config.frame_bytes
         spilled = self._workspace.num_bytes_unfinished
         free = shutil.disk_usage(self._workspace.building).free
         text = f"(the cache and as much again while building), {_size_text(free)} are free"
-        if free < least * num_values - spilled:
+        if free < least * num_bytes - spilled:
             raise MachineError(
-                f"{self._workspace.output}: at least {_size_text(least * num_values - spilled)} are needed {text}"
+                f"{self._workspace.output}: at least {_size_text(least * num_bytes - spilled)} are needed {text}"
             )
-        if free < typical * num_values - spilled:
+        if free < typical * num_bytes - spilled:
             self._progress.note(
-                f"{self._workspace.output}: about {_size_text(typical * num_values - spilled)} may be needed {text}; "
+                f"{self._workspace.output}: about {_size_text(typical * num_bytes - spilled)} may be needed {text}; "
                 "if the disk gets full, make room and run the same command again"
             )
 
