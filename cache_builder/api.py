@@ -78,7 +78,8 @@ def build_cache(
         camera_pattern: Paths of the videos of a folder with cameras, such as `{episode}/{camera}.mp4`; None: it
             has none.
         format: `wds` (WebDataset tar) or `zarr`. None means the default, for this and the next settings: `wds`.
-        encoding: `jpeg` or `raw` for `wds`, `raw` or `zstd` for `zarr`; None for `jpeg`, with `zarr` for `zstd`.
+        encoding: `jpeg` or `raw` for `wds`, `raw` or `zstd` for `zarr`; None for `jpeg`, with `zarr` for `zstd`, and
+            of `gray16` in `wds` for `raw`, since JPEG has 8 bits.
         quality: JPEG quality, 1 to 100; None for 95.
         chroma: JPEG chroma subsampling, `444` or `420`; None for `444`.
         pixel: `rgb8` (colour) or `gray16` (the 16-bit levels as they are, for depth); None for `gray16` for the cameras

@@ -18,6 +18,7 @@ SETTING_OF_KEY: Final = {
     "encoding.name": "encoding",
     "encoding.quality": "quality",
     "encoding.chroma": "chroma",
+    "pixel": "pixel",
     "geometry.resize": "resize",
     "geometry.crop_aspect": "crop-aspect",
     "layout": "layout",

@@ -1,6 +1,5 @@
 """`estimate_build`: scan, count, decode a sample, and say what a build would give and take. Nothing is built."""
 
-import math
 import os
 import shutil
 import tempfile
@@ -30,7 +29,7 @@ from cache_builder.video.packets import PACKET_COLUMNS
 from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import JobDied, JobDone, WorkerPool
 from frame_store.errors import CudaError
-from frame_store.names import INDEX_DTYPE, PIXEL_DTYPE
+from frame_store.names import INDEX_DTYPE
 
 SAMPLE_SECONDS: Final = 8.0
 """No new part of a video is begun after this time."""
@@ -185,7 +184,7 @@ class _Sampling:
 
 def _packets_to_sample(scan: VideoScan, config: BuildConfig) -> int:
     by_pixels = _MOST_PIXELS // max(1, scan.facts.width * scan.facts.height)
-    by_bytes = _MOST_RAW_BYTES // int(np.prod(config.frame_shape))
+    by_bytes = _MOST_RAW_BYTES // config.frame_bytes
     return max(_LEAST_PACKETS, min(MOST_PACKETS, by_pixels, by_bytes))
 
 
@@ -279,7 +278,7 @@ class _Estimate:
         ):
             each = self._mean("payload_bytes", "num_frames_packed", part=part)
             if config.encoding.name == "raw":
-                each = math.prod(config.frame_shape) * PIXEL_DTYPE[config.pixel].itemsize
+                each = config.frame_bytes
             if each is None:
                 return None
             total += round(sum(stored) * each)

@@ -1,6 +1,5 @@
 """`run_build`: config -> discover -> scan -> plan -> decode units -> shards -> other files -> manifest -> publish."""
 
-import math
 import os
 import shutil
 import time
@@ -34,7 +33,7 @@ from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import WorkerPool
 from frame_store.files import publish_folder, sync_tree, write_file
 from frame_store.manifest import EncodingName, encode_manifest, fresh_manifest
-from frame_store.names import PIXEL_DTYPE, manifest_name
+from frame_store.names import manifest_name
 from frame_store.shared import listed
 
 _SHARE_OF_RAW: Final[dict[EncodingName, tuple[float, float]]] = {
@@ -278,8 +277,7 @@ class _Build:
             return  # the number of frames is not known before decoding
         least = typical = 0.0
         for file, config in enumerate(task.configs_of_files):
-            num_values = 2 * task.num_frames_at_most(file) / config.stride * math.prod(config.frame_shape)
-            num_bytes = num_values * PIXEL_DTYPE[config.pixel].itemsize
+            num_bytes = 2 * task.num_frames_at_most(file) / config.stride * config.frame_bytes
             least_share, typical_share = _SHARE_OF_RAW[config.encoding.name]
             least, typical = least + num_bytes * least_share, typical + num_bytes * typical_share
         spilled = self._workspace.num_bytes_unfinished

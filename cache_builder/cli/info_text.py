@@ -9,6 +9,7 @@ from typing import Any, Final, TypeGuard
 
 from cache_builder.setting_names import UNKNOWN, setting_values
 from frame_store.manifest import Generation, VideoEntry
+from frame_store.names import PixelName
 from frame_store.shared import chi2_of_uniform_shards, counted
 
 
@@ -32,7 +33,7 @@ def info_text(
         for verdict in ("whole", "damaged", "unreadable")
     }
     lines = [
-        f"{path}: {counted(generation.num_frames, 'frame')} of {height}x{width} RGB "
+        f"{path}: {counted(generation.num_frames, 'frame')} of {height}x{width} {_PIXELS[generation.pixel]} "
         f"from {counted(len(videos), 'video')}",
         f"  size       {height}x{width} (height x width), {_settings_text(generation, 'resize', 'crop-aspect')}",
         f"  frames     {_settings_text(generation, 'stride', 'fps', 'frames-per-shard')}",
@@ -56,6 +57,9 @@ def info_text(
     ]
     shown = videos if list_videos else [video for video in videos if video.verdict != "whole"]
     return "\n".join([*lines, *videos_table(shown)])
+
+
+_PIXELS: Final[dict[PixelName, str]] = {"rgb8": "RGB", "gray16": "16-bit gray (uint16 levels)"}
 
 
 def videos_table(videos: Sequence[VideoEntry]) -> list[str]:

@@ -14,7 +14,7 @@ from cache_builder.findings.spans import VideoFrames, output_pts_seconds
 from cache_builder.video.scan import VideoScan, picture_notes
 from frame_store.frame_findings import FormatChange, FrameFindings
 from frame_store.manifest import Fidelity, VideoEntry
-from frame_store.names import Verdict
+from frame_store.names import PixelName, Verdict
 from frame_store.shared import counted, counted_in_groups
 
 MAX_REASONS_LISTED = 3
@@ -39,6 +39,8 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
     """Why the GPU cannot decode it, if that was tried."""
     name: str | None = None
     """What the video is called, where that is not the path of its file."""
+    pixel: PixelName = "rgb8"
+    """What is stored of a picture."""
     wrong_edge: int | None = None
     """First packet of a unit that could not be decoded by itself, so that the video was decoded in one piece."""
 
@@ -183,7 +185,9 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
                 f"decoded in one piece: its frames from packet {self.wrong_edge} on need what was decoded before"
             )
         notes += picture_notes(
-            facts, [picture for receipt in self.receipts for _, picture in receipt.formats]
+            facts,
+            [picture for receipt in self.receipts for _, picture in receipt.formats],
+            pixel=self.pixel,
         )
         if self._pts_monotonic() is False:
             notes.append("its timestamps do not rise from frame to frame")

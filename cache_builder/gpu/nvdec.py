@@ -31,6 +31,7 @@ from cache_builder.video.opening import OpenContainer, open_container, set_singl
 from cache_builder.video.picture import FrameGeometry
 from cache_builder.video.scan import VideoFacts
 from frame_store.errors import CudaUnavailableError
+from frame_store.names import PixelName
 from frame_store.shared import NVDEC_LIBRARY, CudaCallError, CudaDriver, check_cuda_usable_here, load_library
 
 if TYPE_CHECKING:
@@ -169,14 +170,17 @@ class NvdecDevice:
         return decoder
 
     def convert_frames(
-        self, frames: NumberedFrames, facts: VideoFacts, geometry: FrameGeometry
+        self, frames: NumberedFrames, facts: VideoFacts, geometry: FrameGeometry, pixel: PixelName
     ) -> NumberedPixels:
         """Convert on the GPU, where the frames are, and copy the small results to the CPU, many at a time.
 
         Raises:
+            DeviceError: `pixel` is not `rgb8`, the only one that is made on the GPU.
             VideoError: a frame cannot be converted, or the GPU did not decode it.
             MemoryError: the GPU has too little memory.
         """
+        if pixel != "rgb8":
+            raise DeviceError(facts.path, f"NVDEC: frames of pixel {pixel!r} are decoded on the CPU alone")
         import torch
 
         from cache_builder.gpu.convert import CudaFrameConverter, YuvConverters

@@ -127,7 +127,8 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
                 num_following=num_to_decode_after(self.unit.first_packet),
             )
             frames = self._kept_frames(decoder, notes)
-            for position, pixels in backend.convert_frames(frames, self.scan.facts, config.geometry):
+            stored = backend.convert_frames(frames, self.scan.facts, config.geometry, config.pixel)
+            for position, pixels in stored:
                 payload = codec.encode(pixels)
                 if config.encoding.name == "jpeg" and len(kept) % FRAMES_PER_FIDELITY_SAMPLE == 0:
                     codec.decode_into(payload, decoded_again)

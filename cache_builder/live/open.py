@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cache_builder.errors import ConfigError
+from cache_builder.errors import ConfigError, VideoError, VideosNotWholeError
 from cache_builder.folder_scan import ScanPool
 from cache_builder.gpu import NvdecDevice, choose_backend
 from cache_builder.live.cameras import agreeing, columns_of, group_of, warn_of_left_out
@@ -14,7 +14,8 @@ from cache_builder.live.footage import Footage, place_videos, scan_files
 from cache_builder.live.store import LiveStore
 from cache_builder.settings import DeviceName
 from cache_builder.sources import SourceContents, Sources, look_into
-from cache_builder.video.picture import FrameGeometry, Resize
+from cache_builder.video.picture import FrameGeometry, Resize, why_no_levels
+from frame_store.names import NUM_CHANNELS, PixelName
 from frame_store.shared import flag, num_usable_cpus, user_path, whole_number
 
 
@@ -28,6 +29,7 @@ def open_videos(
     camera: str | None = None,
     device: DeviceName | str = "cpu",
     decoder: str | None = None,
+    pixel: PixelName | None = None,
     size: int | tuple[int, int] = 224,
     resize: Resize = "crop",
     crop_aspect: tuple[int, int] | None = None,
@@ -56,6 +58,8 @@ def open_videos(
         device: What decodes. `cuda` (or `cuda:N`): the GPU, to frames in its memory. `auto`: the GPU, if there is one,
             and the CPU for videos that the GPU does not decode, with one `UserWarning` for each reason.
         decoder: For a GPU, the name of one of FFmpeg's decoders, such as `h264_cuvid`; None is best, see `NvdecDevice`.
+        pixel: `rgb8` (colour) or `gray16`: the levels of a gray video as they are, uint16 (H, W, 1), decoded on the CPU
+            alone. None for `gray16` for the cameras that a data set marks as depth, else `rgb8`.
         size: Side of the square frames, or (height, width).
         resize: `crop`, `stretch` or `pad`, as in `FrameGeometry`.
         crop_aspect: Display aspect (width, height). Its centre is cut out first.
@@ -71,12 +75,15 @@ def open_videos(
         InputFolderError: a source does not exist or holds no video.
         ConfigError: two sources hold one file, `include` and `exclude` leave no video, or there is no such camera.
         ColumnsError: the columns of a data set do not fit its videos.
+        VideosNotWholeError: videos of colours, opened with pixel `gray16`; names each.
         ValueError: an empty path, an empty pattern, a limit, a size, an aspect, `max_open` or `workers` out of range,
-            another device or decoder, or a `decode_all` that is not a flag.
+            another pixel, device or decoder, or a `decode_all` that is not a flag.
         CudaUnavailableError: there is no such GPU, or it has no decoder; contains the remedy.
         CudaForkError: this process was forked from one that had started CUDA.
         OSError: the scan cache cannot be written, or no more files can be opened.
     """
+    if pixel is not None and pixel not in NUM_CHANNELS:
+        raise ValueError(f"pixel must be one of {', '.join(NUM_CHANNELS)}, found {pixel!r}")
     sources = Sources.of(videos, include=include, exclude=exclude, limit=limit, camera_pattern=camera_pattern)
     max_open = whole_number("max_open", max_open, least=1)
     decode_all = flag("decode_all", decode_all)
@@ -99,13 +106,12 @@ def open_videos(
             decode_all=decode_all,
             progress=progress,
         )
-    make_store: Callable[[Footage], LiveStore] = partial(
-        LiveStore, geometry=geometry, max_open=max_open, passed_over=contents.passed_over
-    )
+    on_cpu = partial(LiveStore, geometry=geometry, max_open=max_open, passed_over=contents.passed_over)
+    make_colour_store: Callable[[Footage], LiveStore] = on_cpu
     if isinstance(backend, NvdecDevice):
         from cache_builder.live.gpu_store import CudaLiveStore  # needs torch
 
-        make_store = partial(
+        make_colour_store = partial(
             CudaLiveStore,
             geometry=geometry,
             max_open=max_open,
@@ -113,18 +119,49 @@ def open_videos(
             nvdec=backend,
             falls_back=device == "auto",
         )
+
+    def make_store(footage: Footage, name: str | None) -> LiveStore:
+        default = "gray16" if name in contents.depth_cameras else "rgb8"
+        if (default if pixel is None else pixel) == "rgb8":
+            return make_colour_store(footage)
+        _require_levels(footage)
+        if isinstance(backend, NvdecDevice):
+            _leave_to_cpu(device)
+        return on_cpu(footage, pixel="gray16")
+
     footage = {name: place_videos(each, scans) for name, each in of_camera.items()}
     if not contents.cameras:
-        return make_store(footage[None])
+        return make_store(footage[None], None)
     agreed, problems = agreeing({str(name): each for name, each in footage.items()})
     warn_of_left_out(problems, "all cameras" if camera is None else f"camera {camera!r}")
-    stores = {name: make_store(each) for name, each in agreed.items()}
+    stores = {name: make_store(each, name) for name, each in agreed.items()}
     if camera is None:
         return group_of(stores, contents.dataset)
     store = stores[camera]
     if contents.dataset is not None:
         store.columns = columns_of(store, contents.dataset)
     return store
+
+
+def _require_levels(footage: Footage) -> None:
+    """Raise VideosNotWholeError if there are videos of colours, which have no levels."""
+    formats = {file.scan.facts.path: file.scan.facts.pixel_format for file in footage.files}
+    problems = {path: why_no_levels(pixel_format) for path, pixel_format in formats.items()}
+    if any(problems.values()):
+        raise VideosNotWholeError(
+            [str(VideoError(path, reason)) for path, reason in problems.items() if reason is not None],
+            fault="cannot be opened with {--pixel gray16}",
+            remedy="open them with {--pixel rgb8}, or leave them out with {--exclude}",
+        )
+
+
+def _leave_to_cpu(device: str) -> None:
+    """Say that the CPU decodes 16-bit gray; raise ConfigError where only the GPU may decode."""
+    if device != "auto":
+        raise ConfigError(
+            f"device={device!r}: no GPU decodes 16-bit gray (pixel 'gray16'); take device='auto' or 'cpu'"
+        )
+    warnings.warn("device='auto': 16-bit gray (pixel 'gray16') is decoded on the CPU", stacklevel=4)
 
 
 def _camera_names(contents: SourceContents, camera: str | None) -> tuple[str | None, ...]:

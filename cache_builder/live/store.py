@@ -18,7 +18,7 @@ from cache_builder.live.idle_files import OpenFiles
 from cache_builder.live.open_file import ConvertsFrames, DecodeStarts, LearnedOfFile, LiveFile, Outs
 from cache_builder.sources import PassedOver, SourceVideo
 from cache_builder.video.decode import CPU, DecodeBackend, VideoReader
-from cache_builder.video.picture import FrameConverter, FrameGeometry
+from cache_builder.video.picture import FrameGeometry, converter_of
 from cache_builder.video.scan import VideoFacts
 from frame_store.columns import NO_COLUMNS, Columns
 from frame_store.frame_sequence import FrameSequence
@@ -138,7 +138,7 @@ class LiveStore(FrameSequence):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the videos' paths and contents and the geometry."""
+        """SHA-256 over the videos' paths and contents, the geometry and the kind of pixels."""
         identity = self._identity()
         return hashlib.sha256(msgspec.json.encode(identity, order="sorted")).hexdigest()
 
@@ -146,6 +146,7 @@ class LiveStore(FrameSequence):
         """Everything that decides the frames."""
         return {
             "geometry": msgspec.to_builtins(self._geometry),
+            "pixel": self._pixel,
             "videos": [self._video_identity(video_id) for video_id in range(len(self._sources))],
         }
 
@@ -184,7 +185,7 @@ class LiveStore(FrameSequence):
         self._open = self._open_none()
 
     def read_frames(self, frame_ids: FrameIds, out: Frames | None = None) -> Frames:
-        """Frames in request order: uint8 RGB (B, H, W, 3), into `out` where given.
+        """Frames in request order: (B, H, W, C) of `frame_dtype`, into `out` where given.
 
         The request is sorted by video and position, so that a call decodes every unit once, up to the last frame that
         it needs.
@@ -216,7 +217,7 @@ class LiveStore(FrameSequence):
         return self.read_frames(frame_ids, out), self.rows_of(frame_ids)
 
     def read_frames_into(self, frame_ids: FrameIds, outs: Sequence[Frames]) -> None:
-        """Write frame frame_ids[i] to outs[i], uint8 RGB (H, W, 3); otherwise as `read_frames`.
+        """Write frame frame_ids[i] to outs[i], (H, W, C) of `frame_dtype`; otherwise as `read_frames`.
 
         Raises:
             FrameIdError: an id outside [0, len(self)).
@@ -302,7 +303,7 @@ class LiveStore(FrameSequence):
 
     def _make_file(self, file: int) -> LiveFile:
         _, scan = self._files[file]
-        converter = FrameConverter(self._geometry, scan.facts.presentation.plain)
+        converter = converter_of(self._pixel, self._geometry, scan.facts.presentation.plain)
         return self._assemble_file(file, converter=converter, backend=CPU)
 
     def _assemble_file(self, file: int, *, converter: ConvertsFrames, backend: DecodeBackend) -> LiveFile:

@@ -10,6 +10,7 @@ import numpy as np
 from cache_builder.errors import VideoError
 from cache_builder.settings import LONGEST_TICKS, BuildConfig, FrameTimes, fit_frame_times
 from cache_builder.video.packets import NO_PTS
+from cache_builder.video.picture import why_no_levels
 from cache_builder.video.scan import VideoScan
 
 Selection = Callable[[int, int | None, int | None], bool]
@@ -23,8 +24,12 @@ def make_selection(config: BuildConfig, scan: VideoScan) -> Selection:
     """The selection for one video.
 
     Raises:
-        VideoError: `--fps` on a video without timestamps, or with timestamps more than 2**62 ticks apart.
+        VideoError: `gray16` of a video of colours; `--fps` on a video without timestamps, or with timestamps more than
+            2**62 ticks apart.
     """
+    no_levels = why_no_levels(scan.facts.pixel_format) if config.pixel == "gray16" else None
+    if no_levels is not None:
+        raise VideoError(scan.facts.path, no_levels)
     if config.exact_fps is None:
         return lambda ordinal, pts, following_pts: ordinal % config.stride == 0
     packets = scan.packets

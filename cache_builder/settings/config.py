@@ -7,6 +7,7 @@ others (workers, error policy, device).
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
+from math import prod
 from typing import Any, Final, Literal
 
 import msgspec
@@ -22,7 +23,7 @@ from cache_builder.settings.build_settings import (
 )
 from cache_builder.settings.frame_times import NTSC_RATES
 from cache_builder.video.picture import MAX_SIZE, MIN_SIZE, NATIVE, FrameGeometry, parse_aspect, parse_size
-from frame_store.manifest import Encoding, Layout
+from frame_store.manifest import Encoding, EncodingName, Layout
 from frame_store.names import NUM_CHANNELS, PIXEL_DTYPE, Container, PixelDtype, PixelName
 from frame_store.shared import num_usable_cpus
 
@@ -69,6 +70,11 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise SettingError(
                 f"{{--format {self.format}}} takes {takes}, not {{--encoding {self.encoding.name}}}"
             )
+        if self.pixel == "gray16" and self.encoding.name == "jpeg":
+            raise SettingError(
+                "{--pixel gray16} stores 16 bits, and {--encoding jpeg} has 8: give {--encoding raw}, or "
+                "{--format zarr} with {--encoding zstd}"
+            )
         if self.frames_per_shard == "video":
             if self.format != "wds" or self.layout != "video":
                 raise SettingError(
@@ -97,6 +103,11 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True):
     def frame_dtype(self) -> PixelDtype:
         """Of every stored frame: uint8 for `rgb8`, uint16 for `gray16`."""
         return PIXEL_DTYPE[self.pixel]
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of the pixels of a stored frame, before they are encoded."""
+        return prod(self.frame_shape) * self.frame_dtype.itemsize
 
     @property
     def frames_per_zarr_shard(self) -> int:
@@ -185,7 +196,9 @@ def _size(given: int | str) -> tuple[int, int]:
 
 def _encoding(given: Mapping[str, Any]) -> Encoding:
     default = BuildConfig().encoding
-    name = given.get("encoding", "zstd" if given.get("format") == "zarr" else default.name)
+    lossless: EncodingName = "zstd" if given.get("format") == "zarr" else "raw"
+    takes_jpeg = given.get("format", "wds") == "wds" and given.get("pixel", "rgb8") == "rgb8"
+    name = given.get("encoding", default.name if takes_jpeg else lossless)
     of_jpeg = _of(given, "quality", "chroma")
     if name == default.name:
         with _naming("quality"):

@@ -264,6 +264,7 @@ class DecodeStage:
             unit_numbers=list(range(first_unit_number, first_unit_number + len(units))),
             is_for_device=self._decoders.backend_of(video_id).is_device,
             device_refusal=self._decoders.refusals.get(video_id),
+            pixel=self._configs[video_id].pixel,
             wrong_edge=self._wrong_edges.get(video_id),
         )
 

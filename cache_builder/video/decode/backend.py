@@ -3,24 +3,25 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from cache_builder.errors import VideoChangedError, VideoError
 from cache_builder.video.decode.decoded_frame import DecodedFrame
 from cache_builder.video.opening import OpenContainer, open_container, set_single_thread
-from cache_builder.video.picture import FrameConverter, FrameGeometry
+from cache_builder.video.picture import FrameGeometry, converter_of
 from cache_builder.video.scan import VideoFacts
+from frame_store.names import NUM_CHANNELS, PIXEL_DTYPE, PixelName
+from frame_store.protocol import Frames
 
 NumberedFrames: TypeAlias = Iterator[tuple[int, DecodedFrame]]
 """(a number of the caller's, a frame that the backend decoded)."""
-NumberedPixels: TypeAlias = Iterator[tuple[int, npt.NDArray[np.uint8]]]
-"""(the same number, the frame as RGB in the CPU's memory), each valid until the next."""
+NumberedPixels: TypeAlias = Iterator[tuple[int, Frames]]
+"""(the same number, the frame as it is stored, in the CPU's memory), each valid until the next."""
 
 
 class DecodeBackend(Protocol):
@@ -60,9 +61,9 @@ class DecodeBackend(Protocol):
         ...
 
     def convert_frames(
-        self, frames: NumberedFrames, facts: VideoFacts, geometry: FrameGeometry
+        self, frames: NumberedFrames, facts: VideoFacts, geometry: FrameGeometry, pixel: PixelName
     ) -> NumberedPixels:
-        """Convert frames of the video that `facts` describe to upright RGB of the size in `geometry`.
+        """Convert frames of the video that `facts` describe: upright, of the size in `geometry`, of that pixel.
 
         Raises:
             VideoError: a frame cannot be converted.
@@ -101,11 +102,11 @@ class CpuBackend:
         return VideoChangedError(relative_path, f"{reason}; the file has changed since the scan")
 
     def convert_frames(
-        self, frames: NumberedFrames, facts: VideoFacts, geometry: FrameGeometry
+        self, frames: NumberedFrames, facts: VideoFacts, geometry: FrameGeometry, pixel: PixelName
     ) -> NumberedPixels:
         """See `DecodeBackend`."""
-        converter = FrameConverter(geometry, facts.presentation.plain)
-        pixels = np.empty((geometry.height, geometry.width, 3), np.uint8)
+        converter = converter_of(pixel, geometry, facts.presentation.plain)
+        pixels: Any = np.empty((geometry.height, geometry.width, NUM_CHANNELS[pixel]), PIXEL_DTYPE[pixel])
         for number, decoded in frames:
             aspect = facts.presentation.aspect_of_frame(decoded.sample_aspect_ratio)
             try:

@@ -1,4 +1,4 @@
-"""How a picture is shown: size, shape of pixels, orientation, colours, conversion to RGB."""
+"""How a picture is shown: size, shape of pixels, orientation, colours, conversion to RGB or to levels."""
 
 from cache_builder.video.picture.colour import (
     HDR_TRANSFERS,
@@ -24,6 +24,7 @@ from cache_builder.video.picture.geometry import (
     with_aspect,
 )
 from cache_builder.video.picture.hashes import luma_hash, picture_hash
+from cache_builder.video.picture.levels import LevelConverter, converter_of, why_no_levels
 from cache_builder.video.picture.orientation import describe_matrix, read_display_matrix
 from cache_builder.video.picture.presentation import PresentationFacts, read_presentation
 
@@ -40,9 +41,11 @@ __all__ = [
     "FrameConverter",
     "FrameGeometry",
     "FramePlacement",
+    "LevelConverter",
     "Presentation",
     "PresentationFacts",
     "Resize",
+    "converter_of",
     "describe_matrix",
     "find_colour_matrix",
     "luma_hash",
@@ -54,5 +57,6 @@ __all__ = [
     "place_frame",
     "read_display_matrix",
     "read_presentation",
+    "why_no_levels",
     "with_aspect",
 ]

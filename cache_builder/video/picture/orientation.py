@@ -13,7 +13,7 @@ import math
 import struct
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import av
 import numpy as np
@@ -32,6 +32,9 @@ _MIN_DETERMINANT: Final = math.sin(math.radians(MAX_DEGREES_OFF))
 
 _SIDE_DATA_END: Final = 64
 """FFmpeg's kinds of frame side data have smaller numbers."""
+
+
+Pixel = TypeVar("Pixel", bound=np.generic)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +61,7 @@ class Orientation:
         """Whether rows of the coded picture are columns of the upright one."""
         return self.num_quarter_turns % 2 == 1
 
-    def set_upright(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def set_upright(self, picture: npt.NDArray[Pixel]) -> npt.NDArray[Pixel]:
         """A view (H, W, ...) or (W, H, ...) of a coded picture (H, W, ...)."""
         return np.rot90(picture[:, ::-1] if self.is_mirrored else picture, self.num_quarter_turns)
 

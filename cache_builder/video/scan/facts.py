@@ -11,6 +11,7 @@ from cache_builder.video.opening import ScrambledPart
 from cache_builder.video.picture import HDR_TRANSFERS, TRANSFER_NAMES, PresentationFacts
 from cache_builder.video.scan.second_file import SecondFile
 from frame_store.frame_findings import PictureFormat
+from frame_store.names import PixelName
 
 _BITS_STORED = 8
 
@@ -79,8 +80,13 @@ class VideoFacts(msgspec.Struct, frozen=True, kw_only=True):
         return picture_notes(self)
 
 
-def picture_notes(facts: VideoFacts, formats: Collection[PictureFormat] = ()) -> list[str]:
-    """As `VideoFacts.notes`; `formats` adds the formats of all frames, where they are known."""
+def picture_notes(
+    facts: VideoFacts, formats: Collection[PictureFormat] = (), *, pixel: PixelName = "rgb8"
+) -> list[str]:
+    """As `VideoFacts.notes`; `formats` adds the formats of all frames, where they are known.
+
+    `pixel` is what is stored. Levels of `gray16` are as they are decoded, so nothing is lost that needs a note.
+    """
     transfers = {facts.color_transfer, *(TRANSFER_NAMES.get(one.color_transfer) for one in formats)}
     pixel_formats = {facts.pixel_format, *(one.pixel_format for one in formats)} - {None}
     notes = [
@@ -91,7 +97,7 @@ def picture_notes(facts: VideoFacts, formats: Collection[PictureFormat] = ()) ->
     notes += [
         f"{bits} bits a sample stored as {_BITS_STORED} ({pixel_format})"
         for pixel_format in sorted(filter(None, pixel_formats))
-        if (bits := bits_of_sample(pixel_format)) > _BITS_STORED
+        if pixel == "rgb8" and (bits := bits_of_sample(pixel_format)) > _BITS_STORED
     ]
     presentation = facts.presentation
     if any(presentation.container_crop):
