@@ -51,8 +51,7 @@ class FrameSource:
     @property
     def dtype(self) -> torch.dtype:
         """Of the pixels as they are read."""
-        dtype: np.dtype[np.generic] = getattr(self.store, "frame_dtype", np.dtype(np.uint8))
-        return torch.from_numpy(np.empty(0, dtype)).dtype
+        return torch.from_numpy(np.empty(0, self.store.frame_dtype)).dtype
 
     def own_ids(self, cache_ids: Int64s) -> Int64s:
         """Ids of the base, shape (B,), as ids of `store`."""

@@ -1,4 +1,4 @@
-"""Batches of a group of cameras: every camera shows the moment that ids, rows and columns state, by every way to read."""
+"""Batches of a group of cameras: every camera shows the moment that ids, rows and columns state."""
 
 import pickle
 
