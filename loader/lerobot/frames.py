@@ -211,7 +211,9 @@ class LeRobotFrames(Dataset[Item]):
             if key not in values:
                 values[key] = self._values(key, windows.get(key, rows))
         values |= {key: torch.from_numpy(pad) for key, pad in pads.items()}
-        items = [{key: of_key[number] for key, of_key in values.items()} for number in range(len(rows))]
+        items: list[Item] = [
+            {key: of_key[number] for key, of_key in values.items()} for number in range(len(rows))
+        ]
         if self.image_transforms is not None:
             for item in items:
                 for key in self.meta.camera_keys:
