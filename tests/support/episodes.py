@@ -3,13 +3,14 @@
 from dataclasses import replace
 from unittest.mock import patch
 
+import av
 import numpy as np
 
 from cache_builder.build import pipeline
 from cache_builder.sources import EpisodeSpan, SourceContents, SourceDataset, SourceVideo
 from cache_builder.sources.contents import NOTHING_PASSED_OVER
 from frame_store.tables.table import Table, TableColumn, text_column
-from tests.support.lerobot import WrittenLeRobot
+from tests.support.lerobot import WrittenLeRobot, draw_picture
 
 STATEMENT = {"kind": "lerobot", "info": {"fps": 10}, "tasks": {"0": "pick"}, "stats": {}}
 
@@ -83,3 +84,45 @@ def build(contents: SourceContents, output, config, options, **more):
     """`run_build` of a source that was made by hand."""
     with patch.object(pipeline, "look_into", lambda sources, *, not_counted=(): contents):
         return pipeline.run_build(output.parent, output, config, options, **more)
+
+
+FPS = 10
+
+
+def write_whole(path, *, camera=0, num_frames=40, gop_size=12, num_b_frames=2, size=(96, 64), fps=FPS):
+    """One recording of numbered pictures, in which episodes may begin anywhere: h264 with B-frames, closed GOPs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps)
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.thread_count = 1
+        stream.options = {"g": str(gop_size), "bf": str(num_b_frames), "crf": "18", "preset": "veryfast"}
+        for frame in range(num_frames):
+            picture = av.VideoFrame.from_ndarray(draw_picture(camera, 0, frame, *size), format="rgb24")
+            picture.pts = frame
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return path
+
+
+def cut_source(paths, stretches, *, fps=FPS, dataset=None) -> SourceContents:
+    """A source whose episodes are the frames [first, end) of `stretches` of one file a camera."""
+    videos = [
+        SourceVideo(
+            relative_path=f"episode_{number:06d}",
+            path=path,
+            file_path=path.name,
+            camera=camera,
+            span=EpisodeSpan(
+                from_seconds=first / fps,
+                to_seconds=end / fps,
+                frame_seconds=np.arange(first, end) / fps,
+                tolerance_seconds=1e-4,
+            ),
+        )
+        for camera, path in paths.items()
+        for number, (first, end) in enumerate(stretches)
+    ]
+    cameras = () if None in paths else tuple(paths)
+    return SourceContents(videos=videos, passed_over=NOTHING_PASSED_OVER, cameras=cameras, dataset=dataset)
