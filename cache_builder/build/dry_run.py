@@ -11,14 +11,23 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from cache_builder.build.camera_configs import camera_configs, configs_of_files
 from cache_builder.build.estimate import BuildEstimate, SampleSize
-from cache_builder.build.expected_frames import ExpectedBuild, ExpectedFrames, expected_build
-from cache_builder.build.inputs import NO_FILE, Inputs
-from cache_builder.build.preparation import chosen_decoders, foreseen_problems, scan_inputs, usable_backend
 from cache_builder.errors import MachineError, UnitNotIndependentError, VideoError
 from cache_builder.findings import SOURCE_DTYPE
 from cache_builder.gpu import DecoderChoice
+from cache_builder.inputs import (
+    NO_FILE,
+    ExpectedBuild,
+    ExpectedFrames,
+    Inputs,
+    camera_configs,
+    chosen_decoders,
+    configs_of_files,
+    expected_build,
+    foreseen_problems,
+    scan_inputs,
+    usable_backend,
+)
 from cache_builder.jobs import SampleJob, UnitJob, UnitSample
 from cache_builder.plan import DecodeUnit, plan_shards, plan_units
 from cache_builder.progress import NoProgress, Progress

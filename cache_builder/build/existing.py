@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cache_builder.build.inputs import content_text
 from cache_builder.errors import OutputError
 from cache_builder.findings import ON_DEVICE_COUNT
+from cache_builder.inputs import content_text
 from cache_builder.settings import BuildConfig
 from cache_builder.stages import list_changes, setting_differences
 from frame_store.errors import StoreError, StoreNotFoundError

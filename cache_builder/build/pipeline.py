@@ -9,11 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
-from cache_builder.build.camera_configs import camera_configs
 from cache_builder.build.dataset_columns import read_dataset, write_dataset_columns
 from cache_builder.build.existing import ExistingCache, read_existing_cache
 from cache_builder.build.gather_stage import Gathered, entries_of, gather
-from cache_builder.build.preparation import chosen_decoders, foreseen_problems, scan_inputs, usable_backend
 from cache_builder.build.report import BuildReport, make_report
 from cache_builder.build.settle import Settled, settle
 from cache_builder.build.task import BuildTask
@@ -24,6 +22,13 @@ from cache_builder.errors import (
     VideosNotWholeError,
 )
 from cache_builder.folder_scan import forget_scans
+from cache_builder.inputs import (
+    camera_configs,
+    chosen_decoders,
+    foreseen_problems,
+    scan_inputs,
+    usable_backend,
+)
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.settings import BuildConfig, RunOptions
 from cache_builder.sources import SourceContents, Sources, look_into, printable

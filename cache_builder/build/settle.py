@@ -5,12 +5,11 @@ from typing import TypeAlias
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
-from cache_builder.build.inputs import Inputs
 from cache_builder.errors import VideoError, VideosNotWholeError
 from cache_builder.findings import DecodedEpisode, DecodedVideo, EpisodeFile, LeftOutVideo
-from cache_builder.plan import Cut, cut_file
+from cache_builder.inputs import Inputs, cuts_of, label
+from cache_builder.plan import Cut
 from cache_builder.settings import ErrorPolicy
 from cache_builder.sources import SourceVideo
 from cache_builder.video.scan import VideoFacts
@@ -56,23 +55,6 @@ def settle(
     if problems:
         raise VideosNotWholeError(problems)
     return by_part
-
-
-def label(video: SourceVideo) -> str:
-    """What messages call a video: its name, and its camera."""
-    return video.relative_path if video.camera is None else f"{video.relative_path} of camera {video.camera}"
-
-
-def cuts_of(
-    inputs: Inputs, file_id: int, pts_seconds: npt.NDArray[np.float64]
-) -> list[tuple[int, Cut | str]]:
-    """(Row of the video, its frames in the file or why it cannot be cut out) for each episode of a file."""
-    rows = [row for row in inputs.rows_in(file_id) if inputs.videos[row].span is not None]
-    cuts = cut_file(pts_seconds, inputs.episodes()[file_id])
-    file = inputs.files[file_id].relative_path
-    return [
-        (row, cut if isinstance(cut, Cut) else f"{cut} ({file})") for row, cut in zip(rows, cuts, strict=True)
-    ]
 
 
 def _found(inputs: Inputs, decoded: Sequence[DecodedVideo | VideoError]) -> list[Settled]:

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from cache_builder.build.camera_configs import configs_of_files
 from cache_builder.build.dataset_columns import DatasetColumns
-from cache_builder.build.inputs import Inputs, fingerprint
 from cache_builder.gpu import DecoderChoice
+from cache_builder.inputs import Inputs, configs_of_files, fingerprint
 from cache_builder.settings import BuildConfig
 from cache_builder.stages import library_versions
 from cache_builder.video.scan import VideoScan

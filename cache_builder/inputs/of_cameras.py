@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from cache_builder.build.inputs import Inputs
+from cache_builder.inputs.tables import Inputs
 from cache_builder.plan import resolved_geometry
 from cache_builder.settings import BuildConfig, RunOptions
 from cache_builder.sources import SourceContents

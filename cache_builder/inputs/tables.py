@@ -125,6 +125,18 @@ def read_inputs(
     progress: Callable[[int, int], None] | None = None,
 ) -> Inputs:
     """Scan the files of a source, each once. `progress` is called with (files scanned, files)."""
+    videos, file_ids, files = tables_of(contents)
+    return Inputs(
+        videos=videos,
+        file_ids=file_ids,
+        files=files,
+        scans=scan_videos(files, cache_path=scan_cache, pool=pool, progress=progress),
+        cameras=contents.cameras,
+    )
+
+
+def tables_of(contents: SourceContents) -> tuple[list[SourceVideo], list[int], list[SourceVideo]]:
+    """`videos`, `file_ids` and `files` of the `Inputs` of a source."""
     rows: dict[tuple[str | None, str], int] = {}
     files: list[SourceVideo] = []
     file_ids: list[int] = []
@@ -134,13 +146,7 @@ def read_inputs(
             rows[key] = len(files)
             files.append(SourceVideo(relative_path=video.file, path=video.path, camera=video.camera))
         file_ids.append(rows[key] if video.problem is None else NO_FILE)
-    return Inputs(
-        videos=contents.videos,
-        file_ids=file_ids,
-        files=files,
-        scans=scan_videos(files, cache_path=scan_cache, pool=pool, progress=progress),
-        cameras=contents.cameras,
-    )
+    return contents.videos, file_ids, files
 
 
 def fingerprint(

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cache_builder.build.inputs import Inputs
-from cache_builder.build.settle import cuts_of
 from cache_builder.errors import VideoError
+from cache_builder.inputs.episodes import cuts_of
+from cache_builder.inputs.tables import Inputs
 from cache_builder.plan import Cut, Selection, claimed_frames, kept_of_episode, make_selection
 from cache_builder.settings import BuildConfig
 from cache_builder.video.packets import NO_PTS

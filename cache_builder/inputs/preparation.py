@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from cache_builder.build.inputs import Inputs, read_inputs
-from cache_builder.build.settle import cuts_of, label
 from cache_builder.errors import ConfigError, VideoError
 from cache_builder.folder_scan import ScanPool
 from cache_builder.gpu import DecoderChoice, choose_backend, choose_decoders
+from cache_builder.inputs.episodes import cuts_of, label
+from cache_builder.inputs.tables import Inputs, read_inputs
 from cache_builder.plan import claimed_frames, make_selection
 from cache_builder.progress import Progress
 from cache_builder.settings import BuildConfig, RunOptions
