@@ -16,8 +16,8 @@ pytest.importorskip("torch")
 import torch
 
 from tests.support.commands import run
-from tests.support.lerobot import CameraSpec, FeatureSpec, LeRobotSpec, write_lerobot
 from tests.support.documents import ROOT
+from tests.support.lerobot import CameraSpec, FeatureSpec, LeRobotSpec, write_lerobot
 from tests.support.videos.tiny_videos import simple_specs, tiny_folder
 
 EXAMPLES = ROOT / "examples"
