@@ -110,12 +110,13 @@ def build_group(root: Path, out: Path, name: str, kind: EncodingName) -> BenchCa
     build_cache(root, out, encoding=kind, size=SIZE, resize="stretch", on_error="skip")
     store: Any = open_store(out)
     store.close()
-    num_frames = len(store) * len(store.cameras)
     return BenchCache(
         name=name,
         path=out,
         is_raw=kind == "raw",
-        num_frames=num_frames,
+        num_frames=len(store) * len(store.cameras),
         num_bytes=sum(path.stat().st_size for path in out.rglob("*") if path.is_file()),
-        build_seconds=build_seconds_of(out, num_frames=num_frames),
+        build_seconds=build_seconds_of(
+            out, num_frames=len(store)
+        ),  # its report counts the frames of a camera,
     )
