@@ -68,7 +68,7 @@ def write_dataset_columns(
     `scratch` is a path on the same disk at which nothing else lies. Rows of videos that are not stored are left out.
 
     Raises:
-        ColumnsError: a decoded frame without a row, or a row without a frame.
+        ColumnsError: a decoded frame without a row, or a row without a frame, or no columns at all.
         OSError: disk full or failing.
     """
     stored = {video.path for video in videos if video.num_frames_decoded}
@@ -81,6 +81,8 @@ def write_dataset_columns(
     if scratch.exists():
         shutil.rmtree(scratch)
     scratch.mkdir(parents=True)
+    if not dataset.tables:
+        raise ColumnsError("the data set has no values beside its videos")
     try:
         join = join_tables([_rows_of(table, stored) for table in dataset.tables], target)
         digest, _ = write_columns(
