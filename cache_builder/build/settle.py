@@ -6,7 +6,7 @@ import numpy as np
 
 from cache_builder.errors import VideoError, VideosNotWholeError
 from cache_builder.findings import DecodedEpisode, DecodedVideo, LeftOutVideo
-from cache_builder.inputs import Inputs, Settled, label, settled_alone
+from cache_builder.inputs import Inputs, Settled, label, numbers_text, settled_alone
 from cache_builder.settings import ErrorPolicy
 from cache_builder.video.scan import VideoFacts
 from frame_store.shared import counted
@@ -62,10 +62,7 @@ def _disagreement(parts: Sequence[str | None], across: Sequence[Settled]) -> str
     """How the frames of a video differ between cameras; None where all have the same."""
     numbers = [len(settled.pts_seconds) for settled in across]
     if len(set(numbers)) > 1:
-        each = [
-            f"{camera}: {counted(number, 'frame')}" for camera, number in zip(parts, numbers, strict=True)
-        ]
-        return f"its cameras have different numbers of frames: {', '.join(each)}"
+        return numbers_text(parts, numbers)
     stored = [settled.sources(0)["frame_in_video"] for settled in across]
     for camera, frames in zip(parts[1:], stored[1:], strict=True):
         if not np.array_equal(stored[0], frames):

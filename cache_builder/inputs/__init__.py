@@ -1,6 +1,6 @@
 """What a build works on: the videos of a source, their files with their scans, the episodes in them, their settings."""
 
-from cache_builder.inputs.episodes import cuts_of, label
+from cache_builder.inputs.episodes import cuts_of, label, numbers_text
 from cache_builder.inputs.expectation import (
     ExpectedBuild,
     ExpectedFrames,
@@ -28,6 +28,7 @@ __all__ = [
     "fingerprint",
     "foreseen_problems",
     "label",
+    "numbers_text",
     "read_inputs",
     "scan_inputs",
     "settled_alone",
