@@ -14,6 +14,7 @@ from cache_builder.errors import OutputError, VideosNotWholeError
 from cache_builder.settings import BuildSettings, resolve
 from frame_store import open_store
 from frame_store.manifest import read_manifest, read_trees
+from frame_store.verify import verify_store
 from tests.support.episodes import (
     STATEMENT,
     build,
@@ -90,6 +91,7 @@ def test_every_id_is_one_episode_and_frame_in_all_cameras(written, tmp_path):
     assert [camera.frame_shape for camera in report.cameras] == [(64, 96, 3), (48, 80, 3)]
     assert report.num_frames == sum(LENGTHS)
     assert not report.not_whole
+    assert verify_store(tmp_path / "cache").problems == []
 
 
 def test_the_first_manifest_names_the_columns_of_all_rows(written, tmp_path):
@@ -211,6 +213,7 @@ def test_an_episode_that_one_camera_does_not_have_is_left_out_in_all(written, tm
     rows = np.concatenate([np.arange(48)[written.rows(episode)] for episode in kept])
     store = open_store(tmp_path / "cache")
     np.testing.assert_array_equal(store.columns["index"].gather(np.arange(len(rows))), rows)
+    assert verify_store(tmp_path / "cache").problems == []
     assert build(contents, tmp_path / "cache", *settings(on_error="skip")).status == "already complete"
 
 
