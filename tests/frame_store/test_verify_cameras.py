@@ -11,6 +11,7 @@ from frame_store.manifest import Encoding, VideoSpan, read_manifest, read_trees
 from frame_store.verify import verify_store
 from tests.support.caches.camera_cache import SIZES, write_camera, write_camera_cache
 from tests.support.caches.camera_edits import edit_camera, edit_camera_json
+from tests.support.caches.camera_mutations import read_cameras, spoil_cameras
 
 KINDS = [("wds", "raw"), ("zarr", "zstd")]
 
@@ -234,3 +235,20 @@ def test_columns_of_another_camera_s_generation_are_found(cache):
     )
     (problem,) = [problem for problem in verify_store(cache).problems if "columns.json" in problem]
     assert "sha256 differs from the manifest's" in problem
+
+
+@pytest.mark.parametrize("layout", ["shuffled", "video"])
+def test_changed_caches_are_refused_reported_or_harmless(tmp_path, layout):
+    """`python -m tests.campaigns.fuzz_caches --cameras` does more of them."""
+    write_camera_cache(tmp_path / "original", layout=layout, stride=2)
+    told = set()
+    for seed in range(60):
+        cache = tmp_path / "cache"
+        shutil.rmtree(cache, ignore_errors=True)
+        shutil.copytree(tmp_path / "original", cache)
+        done = spoil_cameras(cache, seed)
+        try:
+            told.add(read_cameras(cache))
+        except Exception as error:
+            raise AssertionError(f"seed {seed}: {done}") from error
+    assert told == {"refused", "reported", "harmless"}
