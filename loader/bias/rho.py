@@ -6,7 +6,7 @@ another rho, so every number that is computed from rho names the proxy.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
@@ -15,8 +15,11 @@ from typing import Final, Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.cameras import stores_of_cameras
+from frame_store.errors import ViewError
 from frame_store.protocol import FrameRows, FrameStore
 from frame_store.shared import counted, raise_if_out_of_files
+from frame_store.views import base_of
 from loader.bias.checks import Integers, Reals
 from loader.bias.design_effect import least_correlation
 from loader.errors import SamplingError
@@ -122,8 +125,15 @@ def units_of(store: FrameStore, level: Level, *, frames_per_gop: Reals) -> Units
     return Units(order=order, ends=ends.astype(np.int64))
 
 
-def thumbnails(store: FrameStore, *, size: int = THUMBNAIL_SIZE) -> ReadFeatures:
-    """Frames averaged over a grid of `size` x `size` cells, as features of 3 size^2 numbers."""
+def thumbnails(store: FrameStore, *, size: int = THUMBNAIL_SIZE, camera: str | None = None) -> ReadFeatures:
+    """Frames averaged over a grid of `size` x `size` cells, as features of C size^2 numbers.
+
+    Of a group of cameras, or of a view of one, the frames are those of `camera`; None takes the first.
+
+    Raises:
+        ViewError: no such camera.
+    """
+    store = _one_camera(store, camera)
 
     def read(frame_ids: Integers) -> Reals:
         height, width, channels = store.frame_shape
@@ -139,6 +149,31 @@ def thumbnails(store: FrameStore, *, size: int = THUMBNAIL_SIZE) -> ReadFeatures
         return np.concatenate(parts)
 
     return read
+
+
+def camera_of_pixels(store: FrameStore, camera: str | None = None) -> str | None:
+    """The camera whose frames `thumbnails` reads; None for a store without cameras.
+
+    Raises:
+        ViewError: no such camera, or a camera is named and the store has none.
+    """
+    cameras = stores_of_cameras(base_of(store))
+    if cameras is None:
+        if camera is not None:
+            raise ViewError(f"no camera {camera!r}: the store has no cameras")
+        return None
+    if camera is not None and camera not in cameras:
+        raise ViewError(f"no camera {camera!r}; there are {', '.join(map(repr, cameras))}")
+    return next(iter(cameras)) if camera is None else camera
+
+
+def _one_camera(store: FrameStore, camera: str | None) -> FrameStore:
+    """The frames of one camera under the ids of `store`."""
+    name = camera_of_pixels(store, camera)
+    if name is None:
+        return store
+    cameras: Mapping[str, FrameStore] = getattr(store, "cameras", {})  # of the group, or of a view of it
+    return cameras[name]
 
 
 def load_features(path: Path, *, num_frames: int) -> Reals:
