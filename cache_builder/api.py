@@ -39,6 +39,7 @@ def build_cache(
     include: str | Sequence[str] = (),
     exclude: str | Sequence[str] = (),
     limit: int | None = None,
+    camera_pattern: str | None = None,
     format: Container | None = None,  # noqa: A002 - the flag's name
     encoding: EncodingName | None = None,
     quality: int | None = None,
@@ -68,11 +69,14 @@ def build_cache(
     they do not import the caller's script.
 
     Args:
-        videos: The folder, searched with its subfolders, one video, a text file that lists videos, or several of these.
+        videos: The folder, searched with its subfolders, one video, a text file that lists videos, or several of these;
+            or a LeRobot v3 data set.
         out: Path of the cache; None for `DIR.cache` beside the folder. Several sources need it.
         include: Pattern or patterns for paths, such as `day1/*.mp4`; a video is taken if one matches. Empty: all are.
         exclude: Pattern or patterns for paths; a video is left out if one matches.
         limit: The most videos taken, the first ones; None for all.
+        camera_pattern: Paths of the videos of a folder with cameras, such as `{episode}/{camera}.mp4`; None: it
+            has none.
         format: `wds` (WebDataset tar) or `zarr`. None means the default, for this and the next settings: `wds`.
         encoding: `jpeg` or `raw` for `wds`, `raw` or `zstd` for `zarr`; None for `jpeg`, with `zarr` for `zstd`, and
             of `gray16` in `wds` for `raw`, since JPEG has 8 bits.
@@ -169,6 +173,7 @@ def estimate_build(
     include: str | Sequence[str] = (),
     exclude: str | Sequence[str] = (),
     limit: int | None = None,
+    camera_pattern: str | None = None,
     config: Path | str | None = None,
     progress: Progress | None = None,
     **settings: Any,  # noqa: ANN401 - the settings of `build_cache`, checked as there
@@ -198,6 +203,7 @@ def estimate_build(
         "include": include,
         "exclude": exclude,
         "limit": limit,
+        "camera_pattern": camera_pattern,
         "config": config,
         "progress": progress,
         **settings,
@@ -215,9 +221,8 @@ def _with_settings_named(run: Callable[..., _Made], arguments: Mapping[str, Any]
             of_file = read_settings(user_path(config))
             keys_of_file = of_file.given().keys() - settings.given().keys()
             settings = of_file.overridden_by(settings)
-        sources = Sources.of(
-            arguments["videos"], **{name: arguments[name] for name in ("include", "exclude", "limit")}
-        )
+        of_sources = ("include", "exclude", "limit", "camera_pattern")
+        sources = Sources.of(arguments["videos"], **{name: arguments[name] for name in of_sources})
         out = arguments["out"]
         output = default_output(sources) if out is None else user_path(out)
         return run(sources, output, *resolve(settings), progress=arguments["progress"], **more)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         RandomResizedCrop,
         exercise_augmentation,
     )
-    from loader.batches import FrameBatch
+    from loader.batches import CameraBatch, FrameBatch
     from loader.columns import join_columns
     from loader.frame_loader import FrameLoader
     from loader.torch_loader import (
@@ -40,6 +40,7 @@ __all__ = [
     "Augmentation",
     "AugmentationError",
     "BatchOptions",
+    "CameraBatch",
     "ColorJitter",
     "EpochOrder",
     "FrameBatch",
@@ -75,7 +76,7 @@ __getattr__ = lazy_names(
             "RandomResizedCrop",
             "exercise_augmentation",
         ],
-        "loader.batches": ["FrameBatch"],
+        "loader.batches": ["CameraBatch", "FrameBatch"],
         "loader.columns": ["join_columns"],
         "loader.frame_loader": ["FrameLoader"],
         "loader.torch_loader": [

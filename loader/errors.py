@@ -15,6 +15,10 @@ class AugmentationError(FrameCacheError, ValueError):
     """The augmentation is not possible, or its frames, ids or buffer do not fit."""
 
 
+class LeRobotError(FrameCacheError, ValueError):
+    """A cache cannot stand for its LeRobot data set, or `delta_timestamps` or `episodes` do not fit it."""
+
+
 class UnknownOptionError(SamplingError, TypeError):
     """An option that does not exist. It is also a TypeError, which is what Python raises for an unknown keyword."""
 

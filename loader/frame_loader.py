@@ -1,22 +1,23 @@
 """Batches out of a frame store, read ahead by threads of this process."""
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from itertools import islice
-from math import prod
-from typing import Any, Unpack
+from typing import Any, Generic, Literal, Unpack, cast, overload
 
 import torch
+from typing_extensions import TypeVar  # torch depends on it; `default=` is in `typing` from Python 3.13 on
 
+from frame_store.cameras import CameraGroup
 from frame_store.columns import Columns
-from frame_store.protocol import DecodesInGroups, DecodesOnDevice, FrameStore, PrefetchingStore
+from frame_store.protocol import DecodesOnDevice, FrameStore
 from frame_store.shared import check_cuda_usable_here, flag, num_usable_cpus, whole_number
-from frame_store.views import base_of
-from loader.augment import Augment, checked_augment
 from loader.batches import (
+    AugmentChoice,
     BatchReader,
+    CameraBatch,
     CpuReader,
     FrameBatch,
     ReadBatch,
@@ -24,6 +25,7 @@ from loader.batches import (
     Reading,
     closed_at_end,
     closed_at_exit,
+    frame_sources,
 )
 from loader.columns import ColumnChoice, check_column_offsets, chosen_columns
 from loader.errors import SamplingError
@@ -35,13 +37,10 @@ from loader.gpu import (
     chosen_device,
     chosen_jpeg_decoder,
 )
-from loader.lookahead import read_with_lookahead
+from loader.lookahead import Prefetcher, check_lookahead, read_sources_with_lookahead
 from loader.sampling import BatchOptions, Iteration, LoaderState, takes_options
 from loader.store_argument import StoreOrPath, opened_store
 from loader.windows import BatchRequest, plan_windows
-
-BATCHES_PER_WARM_PROBE = 32
-"""A probe looks at a few pages of a batch. If they are in memory, the loader does not probe the next 31 batches."""
 
 DEFAULT_LOOKAHEAD_BYTES = 1 << 30
 
@@ -50,8 +49,32 @@ MIN_DECODING_THREADS = 8
 stream at a time, and a thread mostly waits for its engine."""
 
 
-class FrameLoader:
+Batch = TypeVar("Batch", default=FrameBatch)
+"""`FrameBatch`, or `CameraBatch` for a group of cameras."""
+
+
+class FrameLoaderOptions(BatchOptions, total=False):
+    """The keywords of `FrameLoader` that do not decide the type of its batches; it explains them."""
+
+    cameras: Iterable[str] | None
+    shared_augment: bool
+    num_threads: int | None
+    read_ahead: int | None
+    device: Device | None
+    jpeg_decode: JpegDecode
+    pin_memory: bool | None
+    augment: AugmentChoice
+    columns: ColumnChoice
+    lookahead: int
+    lookahead_bytes: int
+
+
+class FrameLoader(Generic[Batch]):
     """Iterates `FrameBatch` over any frame store, cached or live; one iteration is one epoch.
+
+    Over a group of cameras (a `CameraGroup`, a view of one, or the path of a cache of cameras) it iterates
+    `CameraBatch`, whose `frames` are a dict by camera. A type checker knows this of a `CameraGroup`; for a path it
+    takes `FrameBatch`, unless the variable is annotated: `batches: FrameLoader[CameraBatch] = FrameLoader(path)`.
 
     The first iteration is epoch 0, and each further iteration is the next epoch. `set_epoch` chooses another one. An
     iteration takes its epoch when its first batch is read. `iter(loader)` alone takes no epoch, and neither does an
@@ -69,17 +92,40 @@ class FrameLoader:
     made on that stream; the host does not wait. Frames are uploaded as H W 3 bytes each and become floats on the GPU.
     """
 
+    @overload
+    def __init__(
+        self: "FrameLoader[CameraBatch]",
+        store: CameraGroup,
+        *,
+        stack_cameras: Literal[False] = False,
+        **options: Unpack[FrameLoaderOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: "FrameLoader[FrameBatch]",
+        store: CameraGroup,
+        *,
+        stack_cameras: Literal[True],
+        **options: Unpack[FrameLoaderOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self, store: StoreOrPath, *, stack_cameras: bool = False, **options: Unpack[FrameLoaderOptions]
+    ) -> None: ...
     @takes_options("FrameLoader")
     def __init__(
         self,
         store: StoreOrPath,
         *,
+        cameras: Iterable[str] | None = None,
+        stack_cameras: bool = False,
+        shared_augment: bool = False,
         num_threads: int | None = None,
         read_ahead: int | None = None,
         device: Device | None = None,
         jpeg_decode: JpegDecode = "cpu",
         pin_memory: bool | None = None,
-        augment: Augment | None = None,
+        augment: AugmentChoice = None,
         columns: ColumnChoice = None,
         lookahead: int = 0,
         lookahead_bytes: int = DEFAULT_LOOKAHEAD_BYTES,
@@ -91,6 +137,13 @@ class FrameLoader:
             store: an open store, or the path of a cache. A path is opened as `frame_store.open_store(path)` does, and
                 the store is closed with this loader; `loader.store.close()` releases its files earlier, and reading
                 opens them again. A store that the caller opened stays open.
+            cameras: names of the cameras to read, in this order; None reads all. For a group of cameras, as are the
+                next two.
+            stack_cameras: `batch.frames` is one tensor (B, C, 3, H, W) with the C cameras in order, or
+                (B, T, C, 3, H, W) for windows (what LeRobot's policies make of their cameras), and the batch is a
+                `FrameBatch`. The cameras have one shape and dtype.
+            shared_augment: an `Augmentation` draws once for all cameras of a moment. Otherwise each camera draws for
+                itself, by its name.
             num_threads: batches read at the same time. None means the number of CPUs that this process may use, and at
                 least 8 for a store that decodes on a GPU.
             read_ahead: batches that are read, or being read, beyond the one handed out. This number bounds memory, and
@@ -110,14 +163,16 @@ class FrameLoader:
                 H, W), channels_last, or (B, T, 3, H, W) for windows, under `torch.no_grad()`, and returns a tensor on
                 the same device whose first dimension is B. Several threads call it at once. Its randomness is its own,
                 usually torch's global generator, so seed and epoch do not repeat it (AUGMENTATION.md, section 5). Its
-                errors are raised in the place of its batch. None leaves the frames as they are.
+                errors are raised in the place of its batch. None leaves the frames as they are. Of cameras, each is
+                augmented by itself; a dict by camera gives each its own, and leaves the others as they are.
             columns: names of columns of the store (`()` for none), or what `join_columns` gave. None takes all that the
                 store has. The threads that read gather them into `batch.columns`, in page-locked memory where frames
                 are, and a GPU gets them in the copy of the ids. Texts are codes, int32, into
                 `loader.columns["task"].strings`.
             lookahead: for videos decoded live on the CPU: number of batches known beyond the one that is due. Each
                 group of pictures is decoded once for all of them. The order of frames stays the same.
-            lookahead_bytes: memory for frames that are decoded before they are due, in addition to the batches.
+            lookahead_bytes: memory for frames that are decoded before they are due, in addition to the batches. Cameras
+                share it.
             options: which frames come together when: batch_size, sampling, seed, rank, world_size and others. They
                 are listed, with their types, defaults and meanings, in `loader.BatchOptions`.
 
@@ -126,8 +181,8 @@ class FrameLoader:
                 given. If they show it only later, the next iteration warns. `rank=0, world_size=1` does not warn.
 
         Raises:
-            SamplingError: the arguments contradict each other or the store, or an option does not exist (also a
-                TypeError).
+            SamplingError: the arguments contradict each other or the store, cameras cannot be stacked (the message
+                names their shapes), or an option does not exist (also a TypeError).
             StoreError: no usable cache at the path.
             CudaUnavailableError: no usable GPU for `device`, or no decoder for `jpeg_decode="gpu"`; the message gives
                 the reason and the remedy.
@@ -135,15 +190,22 @@ class FrameLoader:
                 too.
         """
         self._store = store = opened_store(store)
-        self._base = base = base_of(store)
+        self._sources = sources = frame_sources(
+            store,
+            cameras=cameras,
+            stack_cameras=stack_cameras,
+            augment=augment,
+            shared_augment=shared_augment,
+        )
         self._columns = chosen_columns(store, columns)
         self._epochs = plan_windows("FrameLoader", store, options, columns=self._columns)
         check_column_offsets(self._columns, self._epochs.windows.spec)
         self._plan, self._cursor = self._epochs.plan, self._epochs.cursor
         self._device = chosen_device(device, store)
-        self._decode_jpegs = chosen_jpeg_decoder(jpeg_decode, store, self._device)
+        self._decode_jpegs = chosen_jpeg_decoder(jpeg_decode, sources, self._device)
         if num_threads is None:
-            least = MIN_DECODING_THREADS if isinstance(base, DecodesOnDevice) else 1
+            is_on_device = any(isinstance(source.store, DecodesOnDevice) for source in sources.sources)
+            least = MIN_DECODING_THREADS if is_on_device else 1
             num_threads = max(least, num_usable_cpus())
         self._num_threads = whole_number("num_threads", num_threads, least=1, error=SamplingError)
         if read_ahead is None:
@@ -159,15 +221,14 @@ class FrameLoader:
         if self._device.type == "cpu" and pin_memory and not torch.cuda.is_available():
             raise SamplingError("pin_memory=True needs CUDA, and torch finds none")
         self._pin_memory = pin_memory
-        self._augment = checked_augment(augment)
         self._lookahead = whole_number("lookahead", lookahead, least=0, error=SamplingError)
         lookahead_bytes = whole_number("lookahead_bytes", lookahead_bytes, least=0, error=SamplingError)
         # More frames than those of the window and of the steps under way never wait.
         self._lookahead_frames = min(
-            lookahead_bytes // prod(store.frame_shape),
+            lookahead_bytes // sources.bytes_of_moment,
             (self._lookahead + self._read_ahead) * self._epochs.frames_per_batch,
         )
-        self._check_lookahead()
+        check_lookahead(self._lookahead, sources, self._device)
         self._readers: dict[bool | torch.device, BatchReader] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -203,7 +264,7 @@ class FrameLoader:
         self._cursor.set_epoch(epoch)
 
     @property
-    def sampler(self) -> "FrameLoader":
+    def sampler(self) -> "FrameLoader[Batch]":
         """The loader itself. Frameworks call `loader.sampler.set_epoch`, as torch's loaders have it (Lightning)."""
         return self
 
@@ -234,14 +295,14 @@ class FrameLoader:
         """
         self._cursor.load(LoaderState.from_builtins(state))
 
-    def __iter__(self) -> Iterator[FrameBatch]:
+    def __iter__(self) -> Iterator[Batch]:
         """The batches of the next epoch. An error of the store is raised in the place of its batch."""
         if self._device.type == "cuda":
             # This process may have been forked after the loader was made.
             check_cuda_usable_here(self._device.index)
         return closed_at_exit(self._batches())
 
-    def _batches(self) -> Generator[FrameBatch]:
+    def _batches(self) -> Generator[Batch]:
         read = self._decode_ahead if self._lookahead else self._read_one_by_one
         with self._cursor.iteration() as iteration:
             epoch, first_position = iteration.began
@@ -251,12 +312,14 @@ class FrameLoader:
             with closing(read(planned, epoch, num_batches=len(share))) as batches:
                 for step in range(len(share)):
                     # No name in this frame holds the batch: its memory may be used again once the caller drops it.
-                    yield _handed_out(next(batches), iteration, position=share.position_after(step))
+                    yield cast(
+                        "Batch", _handed_out(next(batches), iteration, position=share.position_after(step))
+                    )
 
     def _read_one_by_one(
         self, planned: Iterator[BatchRequest], epoch: int, *, num_batches: int
     ) -> Generator[ReadBatch]:
-        reader, prefetcher = self._reader(), _Prefetcher(self._base)
+        reader, prefetcher = self._reader(), Prefetcher(self._sources)
         pending: deque[Reading[ReadBatch]] = deque()
         with closing(ReaderThreads(min(self._num_threads, num_batches))) as threads:
             for _ in range(num_batches):
@@ -268,10 +331,9 @@ class FrameLoader:
     def _decode_ahead(
         self, planned: Iterator[BatchRequest], epoch: int, *, num_batches: int
     ) -> Generator[ReadBatch]:
-        assert isinstance(self._base, DecodesInGroups)  # checked when the loader was made
         reader = self._reader()
-        decoded = read_with_lookahead(
-            self._base,
+        decoded = read_sources_with_lookahead(
+            self._sources,
             planned,
             lookahead=self._lookahead,
             capacity=self._lookahead_frames,
@@ -300,7 +362,7 @@ class FrameLoader:
                 self._readers[self._device] = DeviceReader(
                     self._store,
                     streams=CudaStreams(self._device),
-                    augment=self._augment,
+                    sources=self._sources,
                     decode_jpegs=self._decode_jpegs,
                     columns=self._columns,
                 )
@@ -311,7 +373,7 @@ class FrameLoader:
         if pin_memory not in self._readers:
             self._readers[pin_memory] = CpuReader(
                 self._store,
-                augment=self._augment,
+                sources=self._sources,
                 frames_per_batch=self._epochs.frames_per_batch,
                 num_spare=self._read_ahead + 2,
                 pin_memory=pin_memory,
@@ -319,37 +381,7 @@ class FrameLoader:
             )
         return self._readers[pin_memory]
 
-    def _check_lookahead(self) -> None:
-        if self._lookahead and isinstance(self._base, DecodesOnDevice) and self._device.type == "cuda":
-            raise SamplingError(
-                f"lookahead={self._lookahead} keeps frames on the host until they are due, and "
-                f"{type(self._base).__name__} decodes them on {self._device}; take lookahead=0, and windows or "
-                f"sampling='sequential' for batches that share their groups of pictures, or decode on the CPU"
-            )
-        if self._lookahead and not isinstance(self._base, DecodesInGroups):
-            raise SamplingError(
-                f"lookahead={self._lookahead} is for videos decoded live; {type(self._base).__name__} reads a frame "
-                f"without decoding others, so lookahead would save nothing"
-            )
 
-
-def _handed_out(batch: ReadBatch, iteration: Iteration, *, position: int) -> FrameBatch:
+def _handed_out(batch: ReadBatch, iteration: Iteration, *, position: int) -> FrameBatch | CameraBatch:
     iteration.give(position)
     return batch.handed_out()  # in the caller's thread, because that thread's current stream has to wait
-
-
-class _Prefetcher:
-    """Asks the disk for frames ahead of time. While frames are found in memory, it asks only for some batches."""
-
-    def __init__(self, store: FrameStore) -> None:
-        self._store = store if isinstance(store, PrefetchingStore) else None
-        self._num_to_skip = 0
-
-    def announce(self, request: BatchRequest) -> None:
-        """Announce the batch that will be read after those announced before."""
-        if self._store is None:
-            return
-        if self._num_to_skip:
-            self._num_to_skip -= 1
-        elif not self._store.prefetch(request.cache_ids.reshape(-1)):
-            self._num_to_skip = BATCHES_PER_WARM_PROBE - 1

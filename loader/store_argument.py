@@ -1,19 +1,20 @@
 """The store that loaders take: an open one, or the path of a cache."""
 
 import os
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
+from frame_store.cameras import CameraGroup
 from frame_store.protocol import FrameStore
 from frame_store.reader import open_store
 from loader.errors import SamplingError
 
-StoreOrPath: TypeAlias = FrameStore | str | os.PathLike[str]
+StoreOrPath: TypeAlias = FrameStore | CameraGroup | str | os.PathLike[str]
 """A path is opened as `frame_store.open_store(path)` does. A store that a loader opened is closed with the loader. A
 store that the caller opened stays open."""
 
 
 def opened_store(store: StoreOrPath) -> FrameStore:
-    """The store itself, or the cache at a path.
+    """The store itself, or the cache at a path. A group of cameras has all of a store but the type of its frames.
 
     Raises:
         SamplingError: `store` is neither.
@@ -26,4 +27,4 @@ def opened_store(store: StoreOrPath) -> FrameStore:
             f"the first argument must be a store (frame_store.open_store, cache_builder.open_videos) or the path of "
             f"a cache, found {type(store).__name__}"
         )
-    return store
+    return cast("FrameStore", store)

@@ -101,6 +101,7 @@ def cache_build(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     limit: int | None,
+    camera_pattern: str | None,
     columns: tuple[Path, ...],
     columns_missing: Missing | None,
     columns_tolerance: float | None,
@@ -120,7 +121,7 @@ def cache_build(
             columns, missing=columns_missing, tolerance_seconds=columns_tolerance
         )  # before anything is decoded
         settings = BuildSettings(**flags)
-        choice = ChosenVideos(include=include, exclude=exclude, limit=limit)
+        choice = ChosenVideos(include=include, exclude=exclude, limit=limit, camera_pattern=camera_pattern)
         if request is not None and not (sources or videos):
             of_a_build = {"config": config, "dry-run": dry_run, "overwrite": overwrite}
             others = choice.given + [name for name, value in of_a_build.items() if value]

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     multiple=True,
     type=PathName(path_type=Path),
     help="Compare with what it was built from instead: name videos that are new, changed or gone, and exit 1. "
-    "May be given again; --include, --exclude and --limit choose videos as they did for the build.",
+    "May be given again; --include, --exclude, --limit and --camera-pattern choose videos as they did for the build.",
 )
 @source_flags
 def cache_info(
@@ -47,12 +47,13 @@ def cache_info(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     limit: int | None,
+    camera_pattern: str | None,
 ) -> None:
     """Show what a cache holds and how it was made, without reading a frame."""
     with exit_codes(resumes=False):
         from cache_builder.sources import printable
 
-        choice = ChosenVideos(include=include, exclude=exclude, limit=limit)
+        choice = ChosenVideos(include=include, exclude=exclude, limit=limit, camera_pattern=camera_pattern)
         if choice.given and not against:
             raise ConfigError(f"{{--{choice.given[0]}}} is for {{--against}}: give both, or none")
         tree = read_tree(cache)

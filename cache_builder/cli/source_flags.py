@@ -1,4 +1,4 @@
-"""The flags that choose videos among those of the sources: `--include`, `--exclude`, `--limit`."""
+"""The flags that say which videos of the sources are taken, and by which cameras: `--include` and others."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,8 +15,13 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def source_flags(command: Command) -> Command:
-    """Give a command `--include`, `--exclude` and `--limit`: the keywords of `ChosenVideos`."""
+    """Give a command `--include`, `--exclude`, `--limit` and `--camera-pattern`: the keywords of `ChosenVideos`."""
     for option in (
+        click.option(
+            "--camera-pattern",
+            metavar="PATTERN",
+            help="The folder has cameras, and its videos paths such as '{episode}/{camera}.mp4'.",
+        ),
         click.option(
             "--limit", metavar="N", type=click.IntRange(min=1), help="Take the first N of these videos alone."
         ),
@@ -44,11 +49,17 @@ class ChosenVideos:
     include: Sequence[str]
     exclude: Sequence[str]
     limit: int | None
+    camera_pattern: str | None
 
     @property
     def given(self) -> list[str]:
         """The names of the flags that were given."""
-        flags = {"include": self.include, "exclude": self.exclude, "limit": self.limit}
+        flags = {
+            "include": self.include,
+            "exclude": self.exclude,
+            "limit": self.limit,
+            "camera-pattern": self.camera_pattern,
+        }
         return [name for name, value in flags.items() if value]
 
     def of(self, paths: Sequence[Path]) -> Sources:
@@ -58,6 +69,12 @@ class ChosenVideos:
             ConfigError: a pattern is none.
         """
         try:
-            return Sources.of(paths, include=self.include, exclude=self.exclude, limit=self.limit)
+            return Sources.of(
+                paths,
+                include=self.include,
+                exclude=self.exclude,
+                limit=self.limit,
+                camera_pattern=self.camera_pattern,
+            )
         except SettingError as error:
             raise ConfigError(error.marked_text) from error

@@ -84,7 +84,7 @@ def open_videos(
     """
     if pixel is not None and pixel not in NUM_CHANNELS:
         raise ValueError(f"pixel must be one of {', '.join(NUM_CHANNELS)}, found {pixel!r}")
-    sources = Sources.of(videos, include=include, exclude=exclude, limit=limit)
+    sources = Sources.of(videos, include=include, exclude=exclude, limit=limit, camera_pattern=camera_pattern)
     max_open = whole_number("max_open", max_open, least=1)
     decode_all = flag("decode_all", decode_all)
     workers = num_usable_cpus() if workers is None else whole_number("workers", workers, least=1)

@@ -1,5 +1,6 @@
-"""What a source of videos is (a folder, a video, a list), which videos are in it, and which of them are taken."""
+"""What a source of videos is (a folder, a video, a list, a data set), which videos it has, and which are taken."""
 
+from cache_builder.sources.camera_pattern import CameraPattern
 from cache_builder.sources.contents import (
     EpisodeSpan,
     PassedOver,
@@ -13,6 +14,7 @@ from cache_builder.sources.names import printable
 from cache_builder.sources.patterns import PathPattern
 
 __all__ = [
+    "CameraPattern",
     "EpisodeSpan",
     "PassedOver",
     "PathPattern",

@@ -1,8 +1,9 @@
 """What a source holds: its videos, in its order, and what was passed over."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ from frame_store.shared import counted
 from frame_store.tables import Table
 
 _MAX_EXTENSIONS_LISTED = 8
+_MAX_FEATURES_LISTED = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -66,6 +68,10 @@ class PassedOver(msgspec.Struct, frozen=True, kw_only=True):
     """Videos after the first `limit` that are neither excluded nor passed over."""
     unmatched_excludes: list[str] = []
     """Patterns of `exclude` that match no video."""
+    num_unmatched: int = 0
+    """Videos that the camera pattern does not match."""
+    features: dict[str, str] = {}
+    """Features of a data set that become no column -> why."""
 
     @property
     def text(self) -> str | None:
@@ -79,6 +85,15 @@ class PassedOver(msgspec.Struct, frozen=True, kw_only=True):
             counts[_MAX_EXTENSIONS_LISTED:] = [f"{num_files} of {counted(more, 'other kind')}"]
         parts = [f"passed over by extension: {', '.join(counts)}"] if counts else []
         parts += [f"passed over as hidden: {self.num_hidden}"] if self.num_hidden else []
+        parts += [f"not matched by the camera pattern: {counted(self.num_unmatched, 'video')}"] * bool(
+            self.num_unmatched
+        )
+        parts += [
+            f"feature {name!r} is left out: {why}"
+            for name, why in list(self.features.items())[:_MAX_FEATURES_LISTED]
+        ]
+        more = len(self.features) - _MAX_FEATURES_LISTED
+        parts += [f"{counted(more, 'other feature')} left out"] if more > 0 else []
         parts += [f"excluded: {counted(self.num_excluded, 'video')}"] if self.num_excluded else []
         parts += [f"beyond the limit: {counted(self.num_beyond_limit, 'video')}"] * bool(
             self.num_beyond_limit
@@ -117,6 +132,14 @@ class SourceDataset:
     """Reads the columns. The tables have the keys `video` (the names of `SourceVideo`) and, of frames, `frame`."""
     statement: dict[str, JsonValue]
     """Recorded as `ColumnsRecord.dataset`: `kind` (`lerobot`), and what that kind needs."""
+    read_tables_of: Callable[[Collection[str]], list[Table]] | None = None
+    """Reads the rows of the videos of these names alone; None where all rows are always read."""
+
+    def of_videos(self, names: Collection[str]) -> "SourceDataset":
+        """The data set with the rows of these videos alone."""
+        if self.read_tables_of is None:
+            return self
+        return replace(self, read_tables=partial(self.read_tables_of, names))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
@@ -40,33 +40,40 @@ class VideoFilter:
     def applied(self, contents: SourceContents) -> SourceContents:
         """The videos taken, in their order, with a count of those left out.
 
+        With cameras, names of videos are compared, and each camera keeps the same ones.
+
         Raises:
             ConfigError: a pattern of `include` matches no video, or no video is left.
         """
-        videos = contents.videos
-        paths = [video.relative_path for video in videos]
+        paths = [video.relative_path for video in contents.videos_of(next(iter(contents.cameras), None))]
         for pattern in self.include:
             if not any(map(pattern.matches, paths)):
                 raise ConfigError(
                     f"{{--include}}: {pattern.text!r} matches no video of {len(paths)}, such as "
                     f"{_names_like(pattern.text, paths)}"
                 )
-        taken = [
-            video
-            for video in videos
-            if (not self.include or _any_matches(self.include, video.relative_path))
-            and not _any_matches(self.exclude, video.relative_path)
+        chosen = [
+            row
+            for row, path in enumerate(paths)
+            if (not self.include or _any_matches(self.include, path)) and not _any_matches(self.exclude, path)
         ]
-        if not taken:
+        if not chosen:
             raise ConfigError(
-                f"no video of {len(videos)} is left: {{--include}} and {{--exclude}} leave all out"
+                f"no video of {len(paths)} is left: {{--include}} and {{--exclude}} leave all out"
             )
-        return SourceContents(
-            videos=taken[: self.limit],
+        taken = chosen[: self.limit]
+        dataset = contents.dataset
+        if dataset is not None and len(taken) < len(paths):
+            dataset = dataset.of_videos(frozenset(paths[row] for row in taken))
+        by_camera = [contents.videos_of(camera) for camera in contents.cameras or [None]]
+        return replace(
+            contents,
+            videos=[videos[row] for videos in by_camera for row in taken],
+            dataset=dataset,
             passed_over=msgspec.structs.replace(
                 contents.passed_over,
-                num_excluded=len(videos) - len(taken),
-                num_beyond_limit=len(taken) - len(taken[: self.limit]),
+                num_excluded=len(paths) - len(chosen),
+                num_beyond_limit=len(chosen) - len(taken),
                 unmatched_excludes=[
                     pattern.text for pattern in self.exclude if not any(map(pattern.matches, paths))
                 ],

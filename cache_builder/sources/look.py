@@ -11,6 +11,8 @@ from pathlib import Path
 
 from cache_builder.errors import ConfigError, InputFolderError
 from cache_builder.setting_names import SettingError
+from cache_builder.sources.camera_folder import look_into_cameras
+from cache_builder.sources.camera_pattern import CameraPattern
 from cache_builder.sources.contents import (
     NOTHING_PASSED_OVER,
     SourceContents,
@@ -19,6 +21,7 @@ from cache_builder.sources.contents import (
 )
 from cache_builder.sources.filters import VideoFilter
 from cache_builder.sources.folder import look_into_folder
+from cache_builder.sources.lerobot import is_lerobot, look_into_lerobot
 from cache_builder.sources.list_file import is_list, look_into_list
 from cache_builder.sources.names import base_name, mode_of, named_path, printable, source_path
 from cache_builder.sources.patterns import PathPattern
@@ -33,6 +36,8 @@ class Sources:
     """Each a folder, a video or a list of videos; at least one."""
     filter: VideoFilter = field(default_factory=VideoFilter)
     """Compares paths as they are recorded: of several sources, with the base name in front."""
+    camera_pattern: CameraPattern | None = None
+    """Which video of a folder is which camera's of which episode; None: a folder has no cameras."""
 
     def __post_init__(self) -> None:
         """Refuse no source at all."""
@@ -47,11 +52,12 @@ class Sources:
         include: str | Sequence[str] = (),
         exclude: str | Sequence[str] = (),
         limit: int | None = None,
+        camera_pattern: str | None = None,
     ) -> "Sources":
         """Sources as a call in Python gives them; a single path or pattern need not be in a list.
 
         Raises:
-            SettingError: no source, an empty pattern, a limit below 1.
+            SettingError: no source, an empty pattern, a limit below 1, or a camera pattern that is none.
             ValueError: an empty path.
         """
         if isinstance(videos, Sources):
@@ -62,6 +68,7 @@ class Sources:
             filter=VideoFilter(
                 include=_patterns("include", include), exclude=_patterns("exclude", exclude), limit=limit
             ),
+            camera_pattern=None if camera_pattern is None else CameraPattern(camera_pattern),
         )
 
     @property
@@ -88,19 +95,23 @@ def discover_videos(source: Path | str | Sources) -> list[SourceVideo]:
 def look_into(sources: Path | str | Sources, *, not_counted: Collection[Path] = ()) -> SourceContents:
     """The videos of the sources, in the order of the sources and of each source, and what was passed over.
 
-    A folder is searched with its subfolders, in the order of the paths below it. A single video has its file name as
-    its path, as if it were alone in a folder. For a list, see `list_file`. If there are several sources, each path
-    begins with the base name of its source; the path of a single video is that base name. `not_counted` (absolute
-    paths) are files and folders of the build itself: in a folder they count neither as videos nor as other files.
+    A folder with a file `meta/info.json` is a LeRobot data set, whose videos are its episodes. Any other folder is
+    searched with its subfolders, in the order of the paths below it; with a camera pattern, its videos are episodes,
+    too. A single video has its file name as its path, as if it were alone in a folder. For a list, see `list_file`. If
+    there are several sources, none of which may have cameras, each path begins with the base name of its source; the
+    path of a single video is that base name. `not_counted` (absolute paths) are files and folders of the build itself:
+    in a folder they count neither as videos nor as other files.
 
     Raises:
         InputFolderError: a source does not exist, cannot be listed or read, holds no video, or has the base name of
             another; or two videos would have the same path.
-        ConfigError: two sources hold the same file, or a pattern that is to be included matches no video.
+        ConfigError: two sources hold the same file, a pattern that is to be included matches no video, there are
+            several sources and one has cameras, or a camera pattern is given for what is no plain folder.
         OSError: no more files can be opened.
     """
     sources = Sources.of(sources)
-    parts = [_look_into_one(source_path(path), not_counted) for path in sources.paths]
+    parts = [_look_into_one(source_path(path), not_counted, sources.camera_pattern) for path in sources.paths]
+    _refuse_several_with_cameras(sources, parts)
     if len(parts) == 1:
         contents = sources.filter.applied(parts[0])
     else:
@@ -137,8 +148,22 @@ def default_output(sources: Path | str | Sources) -> Path:
     return source.with_name(source.name + ".cache")
 
 
-def _look_into_one(path: Path, not_counted: Collection[Path]) -> SourceContents:
-    if stat.S_ISDIR(mode_of(path)):
+def _look_into_one(
+    path: Path, not_counted: Collection[Path], pattern: CameraPattern | None
+) -> SourceContents:
+    is_folder = stat.S_ISDIR(mode_of(path))
+    if is_folder and is_lerobot(path):
+        if pattern is not None:
+            raise ConfigError(
+                f"{path}: is a LeRobot data set, whose meta/info.json names its cameras; {{--camera-pattern}} is for "
+                "plain folders: leave it out"
+            )
+        return look_into_lerobot(path)
+    if pattern is not None:
+        if not is_folder:
+            raise ConfigError(f"{path}: is no folder, and {{--camera-pattern}} is for folders")
+        return look_into_cameras(path, pattern, not_counted=not_counted)
+    if is_folder:
         return look_into_folder(path, not_counted=not_counted)
     if is_video_name(path.name):
         video = SourceVideo(relative_path=printable(path.name), path=path)
@@ -174,6 +199,18 @@ def _base_names(paths: Sequence[Path]) -> list[str]:
     return [*names]
 
 
+def _refuse_several_with_cameras(sources: Sources, parts: Sequence[SourceContents]) -> None:
+    for path, part in zip(sources.paths, parts, strict=True):
+        if part.cameras and len(parts) > 1:
+            kind = "is a LeRobot data set" if part.dataset is not None else "has cameras"
+            remedy = (
+                "; LeRobot's own lerobot-edit-dataset merges data sets" if part.dataset is not None else ""
+            )
+            raise ConfigError(
+                f"{path}: {kind}, and {len(parts)} sources are given; a source with cameras is built alone{remedy}"
+            )
+
+
 def _refuse_same_files(videos: Sequence[SourceVideo]) -> None:
     """Refuse a file that two sources hold, which is mostly a folder and a part of it. One source may have links."""
     seen: dict[tuple[int, int], SourceVideo] = {}
@@ -197,9 +234,9 @@ def _source_of(video: SourceVideo) -> str:
 
 def _refuse_same_paths(videos: Sequence[SourceVideo]) -> None:
     r"""Refuse two files that would be recorded under one path: bytes that are no UTF-8 are recorded as `\xNN`."""
-    seen: dict[str, SourceVideo] = {}
+    seen: dict[tuple[str | None, str], SourceVideo] = {}
     for video in videos:
-        other = seen.setdefault(video.relative_path, video)
+        other = seen.setdefault((video.camera, video.relative_path), video)
         if other is not video:
             raise InputFolderError(
                 printable(os.fspath(video.path)),

@@ -3,7 +3,7 @@
 from frame_store.tables.join import Join, JoinedColumn, JoinTarget, Missing, check_join_options, join_tables
 from frame_store.tables.match import NO_ROW, nearest_one_to_one
 from frame_store.tables.read import TableLike, read_table
-from frame_store.tables.table import Table, TableColumn
+from frame_store.tables.table import Table, TableColumn, sorted_text_column
 
 __all__ = [
     "NO_ROW",
@@ -18,4 +18,5 @@ __all__ = [
     "join_tables",
     "nearest_one_to_one",
     "read_table",
+    "sorted_text_column",
 ]

@@ -73,9 +73,16 @@ class Augmentation:
         return (3, *(self.crop.output_size if self.crop is not None else (height, width)))
 
     def parameters(
-        self, frame_ids: npt.ArrayLike | torch.Tensor, *, epoch: int, frame_size: tuple[int, int]
+        self,
+        frame_ids: npt.ArrayLike | torch.Tensor,
+        *,
+        epoch: int,
+        frame_size: tuple[int, int],
+        camera: str | None = None,
     ) -> AugmentParameters:
         """The drawn parameters of frames of `frame_size` (height, width); `frame_ids` has shape (B,).
+
+        Each `camera` draws by itself; None is what all cameras of a loader with `shared_augment=True` draw.
 
         Raises:
             AugmentationError: ids of another shape or not whole numbers of 0 or more.
@@ -94,6 +101,7 @@ class Augmentation:
             crop=self.crop,
             flip_probability=self.flip_probability,
             jitter=self.jitter,
+            camera=camera,
         )
 
     def __call__(
@@ -102,6 +110,7 @@ class Augmentation:
         *,
         frame_ids: npt.ArrayLike | torch.Tensor,
         epoch: int,
+        camera: str | None = None,
         out: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Augment a batch.
@@ -112,6 +121,7 @@ class Augmentation:
             frame_ids: ids of the frames, or of the anchors of windows, in the cache: whole numbers, shape (B,). They
                 should be on the host: the call waits for ids on a device. All frames of a window share the parameters.
             epoch: in [0, 2**32).
+            camera: whose frames these are, where several cameras filmed the videos; see `parameters`.
             out: the output tensor; None makes a new one.
 
         Returns:
@@ -130,7 +140,9 @@ class Augmentation:
             )
         if frames.dim() == 5 and frames.shape[1] == 0:
             raise AugmentationError("windows must have frames, found T = 0")
-        parameters = self.parameters(ids, epoch=epoch, frame_size=(frames.shape[-2], frames.shape[-1]))
+        parameters = self.parameters(
+            ids, epoch=epoch, frame_size=(frames.shape[-2], frames.shape[-1]), camera=camera
+        )
         if frames.dim() == 5:
             parameters = parameters.repeated(frames.shape[1])
         return self.apply(frames, parameters, out=out)

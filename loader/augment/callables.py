@@ -42,12 +42,14 @@ def augmented_frames(
     *,
     frame_ids: npt.ArrayLike | torch.Tensor,
     epoch: int,
+    camera: str | None = None,
+    shares_draw: bool = False,
     out: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """`augment` applied to uint8 (B, 3, H, W) or (B, T, 3, H, W), on the same device.
 
-    An `Augmentation` is called with `frame_ids`, `epoch` and `out`. Another callable gets the frames alone, without
-    recording gradients.
+    An `Augmentation` is called with `frame_ids`, `epoch`, `camera` (unless `shares_draw`) and `out`. Another callable
+    gets the frames alone, without recording gradients.
 
     Raises:
         AugmentationError: a callable returned no tensor, or one of another first dimension or on another device.
@@ -55,22 +57,26 @@ def augmented_frames(
         Exception: the error of a callable, with a note that names it.
     """
     if isinstance(augment, Augmentation):
-        return augment(frames, frame_ids=frame_ids, epoch=epoch, out=out)
+        own = None if shares_draw else camera
+        return augment(frames, frame_ids=frame_ids, epoch=epoch, camera=own, out=out)
     name = _name_of(augment)
+    where = "" if camera is None else f" of camera {camera!r}"
     try:
         with torch.no_grad():
             result: Any = augment(frames)
     except StopIteration as error:
         raise RuntimeError(f"augment={name} raised StopIteration") from error
     except Exception as error:
-        error.add_note(f"augment={name} raised this on frames {_text(frames)}")
+        error.add_note(f"augment={name} raised this on frames{where} {_text(frames)}")
         raise
     expected = f"a tensor of first dimension {len(frames)} on {frames.device}"
     if not isinstance(result, torch.Tensor):
-        raise AugmentationError(f"augment={name} must return {expected}, found {type(result).__name__}")
+        raise AugmentationError(
+            f"augment={name} must return {expected}{where}, found {type(result).__name__}"
+        )
     if result.dim() == 0 or len(result) != len(frames) or result.device != frames.device:
         raise AugmentationError(
-            f"augment={name} must return {expected}, found {_text(result)}, made of {_text(frames)}"
+            f"augment={name} must return {expected}{where}, found {_text(result)}, made of {_text(frames)}"
         )
     return result
 

@@ -1,5 +1,6 @@
 """The random parameters of each frame, as a pure function of (seed, epoch, frame id)."""
 
+import hashlib
 import itertools
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -94,15 +95,18 @@ def draw_parameters(
     crop: RandomResizedCrop | None,
     flip_probability: float,
     jitter: ColorJitter | None,
+    camera: str | None = None,
 ) -> AugmentParameters:
     """Parameters of frames of `frame_size` (height, width); `frame_ids` has shape (B,), each 0 or more.
 
-    The orders of the jitter are equally likely, its factors are uniform in their ranges.
+    The draws of each `camera` are independent of those of the others, and of those without a camera. The orders of the
+    jitter are equally likely, its factors are uniform in their ranges.
 
     Raises:
         SamplingError: seed or epoch outside [0, 2**32).
     """
-    keys = epoch_keys(seed=seed, epoch=epoch, num_keys=_NUM_KEYS, stream=AUGMENT_STREAM)
+    stream = (AUGMENT_STREAM, *_words_of(camera))
+    keys = epoch_keys(seed=seed, epoch=epoch, num_keys=_NUM_KEYS, stream=stream)
     counters = frame_ids.astype(np.uint64)
     orders = integers_below(words_at(keys[_ORDER], counters), len(ORDERS))
     return AugmentParameters(
@@ -115,6 +119,14 @@ def draw_parameters(
             crop, keys=keys[_FIRST_CROP:], counters=counters, height=frame_size[0], width=frame_size[1]
         ),
     )
+
+
+def _words_of(camera: str | None) -> list[int]:
+    """Four words of 32 bits that name a camera, whatever its place among the cameras; none without a camera."""
+    if camera is None:
+        return []
+    words: list[int] = np.frombuffer(hashlib.sha256(camera.encode()).digest()[:16], "<u4").tolist()
+    return words
 
 
 def _draw_factors(jitter: ColorJitter | None, *, keys: Words, counters: Words) -> npt.NDArray[np.float64]:

@@ -4,11 +4,22 @@ import mmap
 import weakref
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 import numpy.typing as npt
 import torch
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Parts:
+    """Memory for the frames of one batch, a part for each source."""
+
+    parts: tuple[torch.Tensor, ...]
+    """Contiguous, of the shape and dtype of each source."""
+    whole: torch.Tensor | None = None
+    """All parts in one tensor, with a first dimension for the sources; None where they lie apart."""
 
 
 class BatchBuffers:
@@ -54,6 +65,26 @@ class BatchBuffers:
 
     def _take_back(self, reference: "weakref.ref[npt.NDArray[np.uint8]]") -> None:
         self._spare.append(self._lent.pop(id(reference))[1])
+
+
+class PartBuffers:
+    """`BatchBuffers` for several parts of a batch, which lie apart or, stacked, in one tensor."""
+
+    def __init__(
+        self, sizes: Sequence[int], *, num_spare: int, pin_memory: bool, is_stacked: bool = False
+    ) -> None:
+        """Prepare for parts of up to `sizes` bytes; see `BatchBuffers`. Stacked parts have one shape and dtype."""
+        sizes = [sum(sizes)] if is_stacked else sizes
+        self._is_stacked = is_stacked
+        self._buffers = [BatchBuffers(size, num_spare=num_spare, pin_memory=pin_memory) for size in sizes]
+
+    def lend(self, shapes: Sequence[Sequence[int]], dtypes: Sequence[torch.dtype]) -> Parts:
+        """Uninitialised tensors on the CPU of these shapes and dtypes."""
+        if self._is_stacked:
+            whole = self._buffers[0].lend((len(shapes), *shapes[0]), dtypes[0])
+            return Parts(parts=tuple(whole.unbind()), whole=whole)
+        lent = zip(self._buffers, shapes, dtypes, strict=True)
+        return Parts(parts=tuple(buffers.lend(shape, dtype) for buffers, shape, dtype in lent))
 
 
 def _map_pages(num_bytes: int) -> mmap.mmap:

@@ -4,7 +4,10 @@ from typing import Literal, TypeAlias, get_args
 
 import torch
 
+from frame_store.cameras import stores_of_cameras
 from frame_store.protocol import DecodesOnDevice, FrameStore, HoldsEncodedFrames
+from frame_store.views import base_of
+from loader.batches import FrameSources
 from loader.errors import SamplingError
 from loader.gpu.jpeg import DecodeJpegs, find_jpeg_decoder
 from loader.gpu.streams import usable_cuda_device
@@ -19,14 +22,20 @@ JpegDecode: TypeAlias = Literal["cpu", "gpu"]
 def chosen_device(device: Device | None, store: FrameStore) -> torch.device:
     """The device of the batches: "cpu", or a GPU with its number. CUDA is started only for a GPU.
 
-    None means the GPU that the store decodes on, or the CPU for other stores.
+    None means the GPU that the store, or a camera of it, decodes on, or the CPU for other stores.
 
     Raises:
-        SamplingError: not a device of torch, neither CPU nor CUDA, or another GPU than the store decodes on.
+        SamplingError: not a device of torch, neither CPU nor CUDA, another GPU than the store decodes on, or cameras
+            that decode on different GPUs.
         CudaUnavailableError: this machine has no such GPU.
         CudaForkError: this process was forked from one that uses CUDA.
     """
-    own = store.device if isinstance(store, DecodesOnDevice) else None
+    cameras = stores_of_cameras(base_of(store)) or {"": store}
+    decoding = {name: one for name, one in cameras.items() if isinstance(one, DecodesOnDevice)}
+    own = next((one.device for one in decoding.values()), None)
+    if len({one.device for one in decoding.values()}) > 1:
+        where = ", ".join(f"{name!r} on {one.device}" for name, one in decoding.items())
+        raise SamplingError(f"cameras decode on different GPUs ({where}); open them on one")
     if device is None:
         device = own or "cpu"
     try:
@@ -42,20 +51,21 @@ def chosen_device(device: Device | None, store: FrameStore) -> torch.device:
     if own is not None and chosen.index is None:
         chosen = own
     if own is not None and chosen != own:
+        kind = type(next(iter(decoding.values()))).__name__
         raise SamplingError(
-            f"{type(store).__name__} decodes on {own}, and device is {chosen}: a loader does not copy between GPUs; "
+            f"{kind} decodes on {own}, and device is {chosen}: a loader does not copy between GPUs; "
             f"take device={str(own)!r}, or open the store on {chosen}"
         )
     return usable_cuda_device(chosen)
 
 
 def chosen_jpeg_decoder(
-    jpeg_decode: JpegDecode, store: FrameStore, device: torch.device
+    jpeg_decode: JpegDecode, sources: FrameSources, device: torch.device
 ) -> DecodeJpegs | None:
-    """The decoder of the store's JPEG on `device`; None if the CPU decodes.
+    """The decoder of the JPEG of all sources on `device`; None if the CPU decodes.
 
     Raises:
-        SamplingError: an unknown choice, no GPU to decode on, or a store that holds no JPEG.
+        SamplingError: an unknown choice, no GPU to decode on, or a store or a camera that holds no JPEG.
         CudaUnavailableError: no decoder is installed.
     """
     if jpeg_decode not in get_args(JpegDecode):
@@ -64,11 +74,13 @@ def chosen_jpeg_decoder(
         return None
     if device.type != "cuda":
         raise SamplingError(f"jpeg_decode='gpu' needs batches on a GPU, and device is {str(device)!r}")
-    encoding = store.encoding_name if isinstance(store, HoldsEncodedFrames) else None
-    if encoding != "jpeg":
-        what = f"holds {encoding} frames" if encoding else "holds no encoded frames"
-        raise SamplingError(
-            f"jpeg_decode='gpu' needs a cache of JPEG frames (cache-build --encoding jpeg), and "
-            f"{type(store).__name__} {what}"
-        )
+    for source in sources.sources:
+        encoding = source.store.encoding_name if isinstance(source.store, HoldsEncodedFrames) else None
+        if encoding != "jpeg":
+            what = f"holds {encoding} frames" if encoding else "holds no encoded frames"
+            where = "" if source.camera is None else f"camera {source.camera!r}: "
+            raise SamplingError(
+                f"{where}jpeg_decode='gpu' needs a cache of JPEG frames (cache-build --encoding jpeg), and "
+                f"{type(source.store).__name__} {what}"
+            )
     return find_jpeg_decoder()

@@ -2,16 +2,17 @@
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import islice, tee
+from typing import cast
 
 import numpy as np
 import torch
 
 from frame_store.protocol import DecodesInGroups, Frames
-from loader.batches import ReaderThreads, Reading
+from loader.batches import FrameSources, Parts, ReaderThreads, Reading
 from loader.lookahead.plan import NOWHERE, GroupRead, LookaheadStep, plan_lookahead
 from loader.sampling.orders import Int64s
 from loader.windows import BatchRequest
@@ -67,6 +68,70 @@ def read_with_lookahead(
         lend_pixels=lend_pixels,
         steps_in_flight=steps_in_flight,
     )
+
+
+def read_sources_with_lookahead(
+    sources: FrameSources,
+    requests: Iterable[BatchRequest],
+    *,
+    lookahead: int,
+    capacity: int,
+    num_threads: int,
+    lend_pixels: Callable[[int], Parts],
+    steps_in_flight: int = 3,
+) -> Generator[tuple[BatchRequest, Parts]]:
+    """`read_with_lookahead` for each source, side by side; the sources share the threads.
+
+    `capacity` frames of each source wait. `lend_pixels` gives memory for all sources of a batch. The other arguments,
+    and the errors, are those of `read_with_lookahead`.
+    """
+    lent = _LentParts(lend_pixels, num_sources=len(sources.sources))
+    streams = [
+        read_with_lookahead(
+            cast("DecodesInGroups", source.store),  # checked when the loader was made
+            map(source.own_request, copy),
+            lookahead=lookahead,
+            capacity=capacity,
+            num_threads=max(1, num_threads // len(sources.sources)),
+            lend_pixels=partial(lent.lend, number),
+            steps_in_flight=steps_in_flight,
+        )
+        for number, (source, copy) in enumerate(
+            zip(sources.sources, tee(_noted(requests, lent), len(sources.sources)), strict=True)
+        )
+    ]
+    with ExitStack() as stack:
+        for stream in streams:
+            stack.enter_context(closing(stream))
+        # Each stream begins its next steps when it is asked, and its threads go on while another one is waited for.
+        # Nothing here may hold a batch that was handed out: its memory is used again when the caller drops it.
+        while all(next(stream, None) is not None for stream in streams):
+            yield lent.requests.popleft(), lent.parts.popleft()
+
+
+def _noted(requests: Iterable[BatchRequest], lent: "_LentParts") -> Iterator[BatchRequest]:
+    for request in requests:
+        lent.requests.append(request)
+        yield request
+
+
+class _LentParts:
+    """Memory of the batches under way: lent for all sources when the first of them asks."""
+
+    def __init__(self, lend_pixels: Callable[[int], Parts], *, num_sources: int) -> None:
+        self._lend_pixels = lend_pixels
+        self._waiting: list[deque[torch.Tensor]] = [deque() for _ in range(num_sources)]
+        self.parts: deque[Parts] = deque()
+        self.requests: deque[BatchRequest] = deque()
+
+    def lend(self, number: int, num_frames: int) -> torch.Tensor:
+        """The part of source `number` in the next batch for which it has not asked yet."""
+        if not self._waiting[number]:
+            parts = self._lend_pixels(num_frames)
+            self.parts.append(parts)
+            for waiting, part in zip(self._waiting, parts.parts, strict=True):
+                waiting.append(part)
+        return self._waiting[number].popleft()
 
 
 @dataclass(frozen=True, kw_only=True)

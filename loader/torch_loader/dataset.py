@@ -15,18 +15,19 @@ A plain `DataLoader(dataset, batch_size=128, shuffle=True)` works too: torch's d
 once more, into a dict of `frame` (B, 3, H, W) and `frame_id`, `video_id`, `frame_in_video`, `pts_seconds` (B,).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias, Unpack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar, Unpack
 
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from frame_store.cameras import CameraGroup
 from frame_store.columns import Columns
 from frame_store.errors import FrameIdError
 from frame_store.protocol import FrameStore
 from frame_store.shared import counted_in_groups
 from frame_store.views import frame_ids_of
-from loader.batches import CpuReader, FrameBatch
+from loader.batches import CameraBatch, CpuReader, FrameBatch, frame_sources
 from loader.columns import ColumnChoice, check_column_offsets, chosen_columns
 from loader.errors import SamplingError
 from loader.sampling import WINDOW_OPTIONS, BatchOptions, Iteration, LoaderState, takes_options
@@ -44,11 +45,20 @@ BatchIds: TypeAlias = list[int]
 
 
 class FrameDataset(Dataset[dict[str, torch.Tensor]]):
-    """Map-style dataset over a frame store; the item at i is the frame with id i, or the window around it."""
+    """Map-style dataset over a frame store; the item at i is the frame with id i, or the window around it.
+
+    Batches of a group of cameras are `CameraBatch`.
+    """
 
     @takes_options("FrameDataset", WINDOW_OPTIONS)
     def __init__(
-        self, store: StoreOrPath, *, columns: ColumnChoice = None, **options: Unpack[BatchOptions]
+        self,
+        store: StoreOrPath,
+        *,
+        cameras: Iterable[str] | None = None,
+        stack_cameras: bool = False,
+        columns: ColumnChoice = None,
+        **options: Unpack[BatchOptions],
     ) -> None:
         """Over `store`, which is pickled to worker processes without its open files.
 
@@ -56,6 +66,8 @@ class FrameDataset(Dataset[dict[str, torch.Tensor]]):
 
         Args:
             store: an open store, or the path of a cache.
+            cameras: see `FrameLoader`.
+            stack_cameras: see `FrameLoader`.
             columns: see `FrameLoader`.
             options: those of windows (`frame_offsets` to `clip_stride` of `BatchOptions`); give the sampler the same.
                 With `edges="whole"`, a frame without a whole window is no item: reading it raises `FrameIdError`.
@@ -66,7 +78,8 @@ class FrameDataset(Dataset[dict[str, torch.Tensor]]):
         """
         self._store = opened_store(store)
         self._columns = chosen_columns(self._store, columns)
-        self._reader = CpuReader(self._store, columns=self._columns)
+        sources = frame_sources(self._store, cameras=cameras, stack_cameras=stack_cameras)
+        self._reader = CpuReader(self._store, sources=sources, columns=self._columns)
         given: dict[str, Any] = dict(options)
         self._windows = Windows(self._store, window_spec(**given), columns=self._columns)
         check_column_offsets(self._columns, self._windows.spec)
@@ -84,18 +97,24 @@ class FrameDataset(Dataset[dict[str, torch.Tensor]]):
         return self._columns
 
     def __repr__(self) -> str:
-        height, width, _ = self.store.frame_shape
         frames = counted_in_groups(len(self), "frame")
-        return f"FrameDataset({frames} of {height}x{width} in {type(self.store).__name__})"
+        shapes = (
+            self.store.frame_shapes if isinstance(self.store, CameraGroup) else {"": self.store.frame_shape}
+        )
+        sizes = ", ".join(dict.fromkeys(f"{height}x{width}" for height, width, _ in shapes.values()))
+        return f"FrameDataset({frames} of {sizes} in {type(self.store).__name__})"
 
     def __len__(self) -> int:
         return len(self.store)
 
     def __getitem__(self, frame_id: int) -> dict[str, Any]:
-        """One frame, as a sample of `FrameBatch.__getitem__`: `frame` is uint8 (3, H, W), or (T, 3, H, W)."""
+        """One frame, as a sample of `FrameBatch.__getitem__`: `frame` is uint8 (3, H, W), or (T, 3, H, W).
+
+        Of cameras, `frame` is a dict of such tensors.
+        """
         return self.__getitems__([frame_id])[0]
 
-    def __getitems__(self, frame_ids: Sequence[int]) -> FrameBatch:
+    def __getitems__(self, frame_ids: Sequence[int]) -> FrameBatch | CameraBatch:
         """A whole batch in one read. `DataLoader` calls this, and passes the batch to its `collate_fn`.
 
         Raises:
@@ -231,13 +250,16 @@ class BatchIdsIterator(Iterator[BatchIds]):
         self._cursor.load(LoaderState.from_builtins(state))
 
 
-def frame_batch_collate(batch: FrameBatch) -> FrameBatch:
+AnyBatch = TypeVar("AnyBatch", FrameBatch, CameraBatch)
+
+
+def frame_batch_collate(batch: AnyBatch) -> AnyBatch:
     """The `collate_fn` that keeps `FrameDataset`'s batches as they are.
 
     Raises:
         TypeError: `batch` does not come from `FrameDataset.__getitems__`.
     """
-    if not isinstance(batch, FrameBatch):
+    if not isinstance(batch, FrameBatch | CameraBatch):
         raise TypeError(
             f"frame_batch_collate takes the FrameBatch of FrameDataset.__getitems__, found {type(batch).__name__}; "
             "other datasets need torch's default collation"

@@ -1,22 +1,22 @@
 """Threads or worker processes: which of them, and how workers start, is decided before any starts."""
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from multiprocessing.context import BaseContext
-from typing import Any, TypeAlias, Unpack
+from typing import Any, Generic, Literal, TypeAlias, Unpack, cast, overload
 
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from frame_store.cameras import CameraGroup
 from frame_store.columns import Columns
 from frame_store.errors import CudaForkError
 from frame_store.protocol import FrameStore
 from frame_store.shared import check_cuda_usable_here, whole_number
 from frame_store.views import cache_ids_of
-from loader.augment import Augment, augmented_frames, checked_augment
-from loader.batches import CpuReader, FrameBatch
+from loader.batches import AugmentChoice, CameraBatch, CpuReader, FrameBatch, FrameSources, frame_sources
 from loader.columns import ColumnChoice, check_column_offsets, chosen_columns
 from loader.errors import SamplingError
-from loader.frame_loader import FrameLoader
+from loader.frame_loader import Batch, FrameLoader
 from loader.gpu import CudaStreams, Device, DeviceStreams, chosen_device
 from loader.sampling import BatchOptions, Iteration, LoaderState, Place, takes_options
 from loader.store_argument import StoreOrPath, opened_store
@@ -27,6 +27,26 @@ StartMethod: TypeAlias = str | BaseContext
 """`fork`, `spawn` or `forkserver`, or a context of `multiprocessing.get_context`."""
 
 
+class WorkerLoaderOptions(BatchOptions, total=False):
+    """The keywords of `make_dataloader` that do not decide the type of its batches; it explains them."""
+
+    num_workers: int
+    device: Device | None
+    multiprocessing_context: StartMethod | None
+    cameras: Iterable[str] | None
+    shared_augment: bool
+    augment: AugmentChoice
+    columns: ColumnChoice
+
+
+@overload
+def make_dataloader(  # type: ignore[overload-overlap]  # no class of ours is both a group and a `FrameStore`
+    store: CameraGroup, *, stack_cameras: Literal[False] = False, **options: Unpack[WorkerLoaderOptions]
+) -> "FrameLoader[CameraBatch] | WorkerLoader[CameraBatch]": ...
+@overload
+def make_dataloader(
+    store: StoreOrPath, *, stack_cameras: bool = False, **options: Unpack[WorkerLoaderOptions]
+) -> "FrameLoader[FrameBatch] | WorkerLoader[FrameBatch]": ...
 @takes_options("make_dataloader")
 def make_dataloader(
     store: StoreOrPath,
@@ -34,10 +54,13 @@ def make_dataloader(
     num_workers: int = 0,
     device: Device | None = "cpu",
     multiprocessing_context: StartMethod | None = None,
-    augment: Augment | None = None,
+    cameras: Iterable[str] | None = None,
+    stack_cameras: bool = False,
+    shared_augment: bool = False,
+    augment: AugmentChoice = None,
     columns: ColumnChoice = None,
     **options: Unpack[BatchOptions],
-) -> "FrameLoader | WorkerLoader":
+) -> "FrameLoader[Any] | WorkerLoader[Any]":
     """Batches of `store` on `device`, from threads or from worker processes: the same batches in the same order.
 
     Threads are nearly always the better choice: reading and decoding release the GIL, nothing is copied between
@@ -51,6 +74,9 @@ def make_dataloader(
         device: device of the batches; see `FrameLoader`. With workers, the process that iterates uploads the batches.
         multiprocessing_context: how workers start. None means "spawn" if the store may not cross a fork, and Python's
             default otherwise.
+        cameras: see `FrameLoader`.
+        stack_cameras: see `FrameLoader`.
+        shared_augment: see `FrameLoader`.
         augment: see `FrameLoader`. With workers and batches on the CPU it runs in the workers. Spawned workers need a
             callable that can be pickled (not a lambda), and its randomness depends on torch's seed of each worker. With
             batches on a GPU it runs in the process that iterates, after the upload.
@@ -73,7 +99,16 @@ def make_dataloader(
             raise SamplingError(
                 f"multiprocessing_context={multiprocessing_context!r} is for worker processes, and num_workers is 0"
             )
-        return FrameLoader(store, device=device, augment=augment, columns=columns, **options)
+        return FrameLoader(
+            store,
+            cameras=cameras,
+            stack_cameras=stack_cameras,
+            shared_augment=shared_augment,
+            device=device,
+            augment=augment,
+            columns=columns,
+            **options,
+        )
     store = opened_store(store)
     context = worker_context(store, multiprocessing_context)
     return WorkerLoader(
@@ -81,7 +116,13 @@ def make_dataloader(
         num_workers=num_workers,
         device=device,
         context=context,
-        augment=augment,
+        sources=frame_sources(
+            store,
+            cameras=cameras,
+            stack_cameras=stack_cameras,
+            augment=augment,
+            shared_augment=shared_augment,
+        ),
         columns=columns,
         **options,
     )
@@ -113,7 +154,7 @@ def worker_context(store: FrameStore, requested: StartMethod | None) -> StartMet
     return requested
 
 
-class WorkerLoader:
+class WorkerLoader(Generic[Batch]):
     """Iterates `FrameBatch` that worker processes read; each iteration is the next epoch, as with `FrameLoader`.
 
     Only one iteration runs at a time: a new one ends the one before. The workers start with the first iteration and end
@@ -127,7 +168,7 @@ class WorkerLoader:
         num_workers: int,
         device: Device | None,
         context: StartMethod | None,
-        augment: Augment | None = None,
+        sources: FrameSources,
         columns: ColumnChoice = None,
         **options: Unpack[BatchOptions],
     ) -> None:
@@ -138,16 +179,15 @@ class WorkerLoader:
         check_column_offsets(self._columns, epochs.windows.spec)
         self._epochs, self._plan, self._cursor = epochs, epochs.plan, epochs.cursor
         self._places = _PlannedBatches(epochs)
-        augment = checked_augment(augment)
-        self._augment_on_device = augment if self._device.type == "cuda" else None
-        self._batches: DataLoader[FrameBatch] = DataLoader(
+        self._sources = sources
+        self._batches: DataLoader[FrameBatch | CameraBatch] = DataLoader(
             _BatchDataset(
                 epochs.windows,
-                augment=None if self._device.type == "cuda" else augment,
+                sources.without_augment() if self._device.type == "cuda" else sources,
                 columns=self._columns,
             ),
             batch_sampler=self._places,  # type: ignore[arg-type]  # a batch's ids come with its epoch
-            collate_fn=frame_batch_collate,  # type: ignore[arg-type]  # `__getitems__` gives a batch, not a list
+            collate_fn=frame_batch_collate,
             num_workers=num_workers,
             multiprocessing_context=context,
             persistent_workers=True,
@@ -175,7 +215,7 @@ class WorkerLoader:
         return len(self._plan)
 
     @property
-    def sampler(self) -> "WorkerLoader":
+    def sampler(self) -> "WorkerLoader[Batch]":
         """The loader itself; see `FrameLoader.sampler`."""
         return self
 
@@ -200,7 +240,7 @@ class WorkerLoader:
         """See `FrameLoader.load_state_dict`."""
         self._cursor.load(LoaderState.from_builtins(state))
 
-    def __iter__(self) -> Iterator[FrameBatch]:
+    def __iter__(self) -> Iterator[Batch]:
         """The batches of the next epoch."""
         if self._device.type == "cuda":
             check_cuda_usable_here(self._device.index)
@@ -208,23 +248,23 @@ class WorkerLoader:
                 self._streams = CudaStreams(self._device)
         return self._received()
 
-    def _received(self) -> Iterator[FrameBatch]:
+    def _received(self) -> Iterator[Batch]:
         with self._cursor.iteration() as iteration:
             share = self._plan.slice_from(iteration.began.position)
             self._places.began = iteration.began
             self._running = iteration
             for step, batch in enumerate(self._batches):
-                assert isinstance(batch, FrameBatch)  # made by `frame_batch_collate`
+                assert isinstance(batch, FrameBatch | CameraBatch)  # made by `frame_batch_collate`
                 if self._streams is not None:
                     batch = uploaded(  # noqa: PLW2901 - drops the batch on the host
                         batch,
                         self._streams,
                         store=self._store,
-                        augment=self._augment_on_device,
+                        sources=self._sources,
                         epoch=iteration.began.epoch,
                     )
                 iteration.give(share.position_after(step))
-                yield batch
+                yield cast("Batch", batch)
                 del batch
                 if self._running is not iteration:
                     return  # the workers read for another iteration
@@ -246,26 +286,26 @@ class _PlannedBatches(Sampler[tuple[int, BatchIds]]):
             yield epoch, frame_ids.tolist()
 
 
-class _BatchDataset(Dataset[FrameBatch]):
+class _BatchDataset(Dataset[FrameBatch | CameraBatch]):
     """Reads and augments the batches of `_PlannedBatches`."""
 
-    def __init__(self, windows: Windows, *, augment: Augment | None, columns: Columns) -> None:
+    def __init__(self, windows: Windows, sources: FrameSources, *, columns: Columns) -> None:
         self._windows = windows
-        self._reader = CpuReader(windows.store, augment=augment, columns=columns)
+        self._reader = CpuReader(windows.store, sources=sources, columns=columns)
 
-    def __getitems__(self, planned: tuple[int, BatchIds]) -> FrameBatch:
+    def __getitems__(self, planned: tuple[int, BatchIds]) -> FrameBatch | CameraBatch:
         epoch, frame_ids = planned
         return self._reader.read(self._windows.request(frame_ids), epoch=epoch).batch
 
 
 def uploaded(
-    batch: FrameBatch,
+    batch: FrameBatch | CameraBatch,
     streams: DeviceStreams,
     *,
     store: FrameStore,
-    augment: Augment | None = None,
+    sources: FrameSources,
     epoch: int = 0,
-) -> FrameBatch:
+) -> FrameBatch | CameraBatch:
     """A page-locked batch, uploaded and augmented on a stream of its own, beside the work of the current stream.
 
     The anchors of the batch are frames of `store`.
@@ -274,9 +314,7 @@ def uploaded(
         store, batch.frame_ids.numpy().copy()
     )  # reading them on the device would wait for it
     with streams.own_stream():
-        moved = batch.changed(streams.upload)
-        if augment is not None:
-            moved = moved.with_frames(augmented_frames(augment, moved.frames, frame_ids=anchors, epoch=epoch))
+        moved = sources.augmented(batch.changed(streams.upload), anchor_ids=anchors, epoch=epoch)
         take_over = streams.ready(moved.tensors().values())
     take_over()
     return moved

@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.cameras import stores_of_cameras
 from frame_store.protocol import FrameStore
 from frame_store.reader import CacheStore
 from frame_store.views import Concatenation
@@ -58,6 +59,9 @@ def irregular_steps(
 
 
 def _clock_seconds(part: FrameStore) -> float:
+    cameras = stores_of_cameras(part)
+    if cameras is not None:
+        part = next(iter(cameras.values()))  # the pts are those of the first camera
     if not isinstance(part, CacheStore):
         return np.nan
     fps: Any = part.generation.config.get("fps")

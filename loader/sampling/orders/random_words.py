@@ -21,10 +21,11 @@ _MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2: Final = np.uint64(0x94D049BB133111EB)
 
 
-def epoch_keys(*, seed: int, epoch: int, num_keys: int, stream: int | None = None) -> Words:
+def epoch_keys(*, seed: int, epoch: int, num_keys: int, stream: int | tuple[int, ...] | None = None) -> Words:
     """Keys of one epoch, uint64 of shape (num_keys,); a longer list starts with the shorter one.
 
-    Each `stream` (a `spawn_key` of `SeedSequence`) is independent of the others. Orders of frames use the stream None.
+    Each `stream` (a `spawn_key` of `SeedSequence`: words of 32 bits) is independent of the others. Orders of frames use
+    the stream None.
 
     Raises:
         SamplingError: seed or epoch outside [0, 2**32). `SeedSequence` concatenates 32-bit words, so with larger
@@ -33,7 +34,7 @@ def epoch_keys(*, seed: int, epoch: int, num_keys: int, stream: int | None = Non
     for name, number in (("seed", seed), ("epoch", epoch)):
         if not 0 <= whole_number(name, number, error=SamplingError) < 1 << 32:
             raise SamplingError(f"{name} must be in [0, 2**32), found {number}")
-    spawn_key = () if stream is None else (stream,)
+    spawn_key = () if stream is None else (stream,) if isinstance(stream, int) else stream
     sequence = np.random.SeedSequence([int(seed), int(epoch)], spawn_key=spawn_key)
     return sequence.generate_state(num_keys, np.uint64).astype(np.uint64)
 

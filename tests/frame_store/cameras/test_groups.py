@@ -30,7 +30,7 @@ from tests.support.caches.camera_cache import (
 LAYOUTS = ["shuffled", "video"]
 
 
-def check_moments(group, stores=None):
+def check_moments(group):
     """Every id shows one moment in all cameras, by every way of reading."""
     num_frames = len(group)
     ids = np.arange(num_frames)
@@ -61,24 +61,19 @@ def check_moments(group, stores=None):
 
 @settings(max_examples=25, deadline=None)
 @given(
-    sizes=st.lists(st.integers(0, 9), min_size=1, max_size=5).filter(any),
-    seeds=st.lists(st.integers(0, 3), min_size=1, max_size=3),
-    layouts=st.lists(st.sampled_from(LAYOUTS), min_size=3, max_size=3),
-    stride=st.integers(1, 3),
-    shards=st.lists(st.integers(1, 6), min_size=3, max_size=3),
-)
-def test_every_id_is_one_moment(tmp_path_factory, sizes, seeds, layouts, stride, shards):
-    path = tmp_path_factory.mktemp("caches") / "cache"
-    names = ["a", "b", "c"][: len(seeds)]
-    write_camera_cache(
-        path,
-        cameras=names,
-        seeds=seeds,
-        sizes=tuple(sizes),
-        layout=layouts,
-        stride=stride,
-        frames_per_shard=shards,
+    options=st.fixed_dictionaries(
+        {
+            "sizes": st.lists(st.integers(0, 9), min_size=1, max_size=5).filter(any).map(tuple),
+            "seeds": st.lists(st.integers(0, 3), min_size=1, max_size=3),
+            "layout": st.lists(st.sampled_from(LAYOUTS), min_size=3, max_size=3),
+            "stride": st.integers(1, 3),
+            "frames_per_shard": st.lists(st.integers(1, 6), min_size=3, max_size=3),
+        }
     )
+)
+def test_every_id_is_one_moment(tmp_path_factory, options):
+    path = tmp_path_factory.mktemp("caches") / "cache"
+    write_camera_cache(path, cameras=["a", "b", "c"][: len(options["seeds"])], **options)
     group = open_store(path)
     check_moments(group)
     check_moments(pickle.loads(pickle.dumps(group)))

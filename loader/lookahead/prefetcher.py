@@ -1,0 +1,33 @@
+"""Asks a cold disk for the frames of the next batches."""
+
+from typing import Final
+
+from frame_store.protocol import PrefetchingStore
+from loader.batches import FrameSources
+from loader.windows import BatchRequest
+
+BATCHES_PER_WARM_PROBE: Final = 32
+"""A probe looks at a few pages of a batch. If they are in memory, the loader does not probe the next 31 batches."""
+
+
+class Prefetcher:
+    """Asks the disk for frames ahead of time. While frames are found in memory, it asks only for some batches."""
+
+    def __init__(self, sources: FrameSources) -> None:
+        """For the sources whose stores prefetch."""
+        self._prefetching = [
+            (source, source.store) for source in sources.sources if isinstance(source.store, PrefetchingStore)
+        ]
+        self._num_to_skip = 0
+
+    def announce(self, request: BatchRequest) -> None:
+        """Announce the batch that will be read after those announced before."""
+        if not self._prefetching:
+            return
+        if self._num_to_skip:
+            self._num_to_skip -= 1
+            return
+        cache_ids = request.cache_ids.reshape(-1)
+        found_cold = [store.prefetch(source.own_ids(cache_ids)) for source, store in self._prefetching]
+        if not any(found_cold):
+            self._num_to_skip = BATCHES_PER_WARM_PROBE - 1
