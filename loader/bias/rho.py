@@ -123,7 +123,7 @@ def units_of(store: FrameStore, level: Level, *, frames_per_gop: Reals) -> Units
 
 
 def thumbnails(store: FrameStore, *, size: int = THUMBNAIL_SIZE) -> ReadFeatures:
-    """Frames averaged over a grid of `size` x `size` cells, as features of 3 size^2 numbers."""
+    """Frames averaged over a grid of `size` x `size` cells, as features of C size^2 numbers."""
 
     def read(frame_ids: Integers) -> Reals:
         height, width, channels = store.frame_shape
