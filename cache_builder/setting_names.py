@@ -129,6 +129,8 @@ def setting_values(config: Mapping[str, Any]) -> dict[str, str]:
     if any(side in leaves for side in _SIDES):
         height, width = (_value_text(leaves.pop(side, None)) for side in _SIDES)
         values["size"] = height if height == width else f"{height}x{width}"
+        if values["size"] == "0":
+            values["size"] = "native"
     return values | {SETTING_OF_KEY.get(key, key): _value_text(value) for key, value in leaves.items()}
 
 

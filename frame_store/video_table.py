@@ -36,10 +36,13 @@ class VideoRow:
     """The transfer characteristics, by FFmpeg's name, such as `bt709`."""
     sha256: str | None
     """Of the video's file, hex; None where it could not be read."""
+    first_frame_in_file: int | None = None
+    """Number of the video's first frame among all that decode in its file, where the file holds several videos; None
+    for a video that is a file of its own."""
 
 
 _COUNTS: Final = ("num_frames_stored", "num_frames_decoded")
-_SIZES: Final = ("width", "height")
+_SIZES: Final = ("width", "height", "first_frame_in_file")
 _SECONDS: Final = ("fps", "duration_seconds")
 _TEXTS: Final = ("path", "verdict", "transfer", "sha256")
 
@@ -56,7 +59,10 @@ class VideoTable(Sequence[VideoRow]):
             counts.extend((row.num_frames_stored, row.num_frames_decoded))
             numbers.extend(
                 np.nan if value is None else value
-                for value in (row.width, row.height, row.fps, row.duration_seconds)
+                for value in (
+                    *(row.width, row.height, row.first_frame_in_file),
+                    *(row.fps, row.duration_seconds),
+                )
             )
             texts["path"].append(row.path)
             texts["sha256"].append(row.sha256)
@@ -64,9 +70,9 @@ class VideoTable(Sequence[VideoRow]):
                 texts[name].append(shared.setdefault(text, text))
         columns = {name: np.array(values, object) for name, values in texts.items()}
         columns |= dict(zip(_COUNTS, np.array(counts, np.int64).reshape(-1, 2).T.copy(), strict=True))
-        columns |= dict(
-            zip(_SIZES + _SECONDS, np.array(numbers, np.float64).reshape(-1, 4).T.copy(), strict=True)
-        )
+        names = _SIZES + _SECONDS
+        of_names = np.array(numbers, np.float64).reshape(-1, len(names)).T.copy()
+        columns |= dict(zip(names, of_names, strict=True))
         self._take(columns)
 
     def _take(self, columns: dict[str, npt.NDArray[Any]]) -> None:

@@ -12,12 +12,22 @@ import msgspec
 import numpy as np
 
 from cache_builder.build.estimate import BuildEstimate, SampleSize
-from cache_builder.build.expected_frames import ExpectedFrames, expected_frames
-from cache_builder.build.inputs import Inputs
-from cache_builder.build.preparation import chosen_decoders, foreseen_error, scan_inputs, usable_backend
 from cache_builder.errors import MachineError, UnitNotIndependentError, VideoError
 from cache_builder.findings import SOURCE_DTYPE
 from cache_builder.gpu import DecoderChoice
+from cache_builder.inputs import (
+    NO_FILE,
+    ExpectedBuild,
+    ExpectedFrames,
+    Inputs,
+    camera_configs,
+    chosen_decoders,
+    configs_of_files,
+    expected_build,
+    foreseen_problems,
+    scan_inputs,
+    usable_backend,
+)
 from cache_builder.jobs import SampleJob, UnitJob, UnitSample
 from cache_builder.plan import DecodeUnit, plan_shards, plan_units
 from cache_builder.progress import NoProgress, Progress
@@ -77,13 +87,14 @@ def estimate_build(
             if workspace.scan_cache.is_file():
                 shutil.copyfile(workspace.scan_cache, scan_cache)
             started = time.monotonic()
-            inputs = scan_inputs(contents.videos, scan_cache=scan_cache, pool=pool, progress=progress)
+            inputs = scan_inputs(contents, scan_cache=scan_cache, pool=pool, progress=progress)
             seconds_scan = time.monotonic() - started
             decoders = chosen_decoders(inputs, backend=backend, options=options, progress=progress)
-            expected = [_expected(scan, config) for scan in inputs.scans]
-            sampling = _Sampling(inputs, expected, config, decoders, folder=Path(scratch))
+            configs = camera_configs(inputs, contents, config, options)
+            expected = expected_build(inputs, configs_of_files(inputs, configs))
+            sampling = _Sampling(inputs, expected.files, configs, decoders, folder=Path(scratch))
             sampling.run(pool, num_workers=options.workers, progress=progress)
-            return _Estimate(inputs, expected, config, options, sampling).of(
+            return _Estimate(inputs, expected, configs, options, sampling).of(
                 workspace, passed_over=contents.passed_over, seconds_scan=seconds_scan
             )
     except OSError as error:
@@ -97,20 +108,20 @@ class _Sampling:
         self,
         inputs: Inputs,
         expected: Sequence[ExpectedFrames | None],
-        config: BuildConfig,
+        configs: Sequence[BuildConfig],
         decoders: DecoderChoice,
         *,
         folder: Path,
     ) -> None:
-        self._paths = [video.path for video in inputs.videos]
+        self._paths = [file.path for file in inputs.files]
         self._scans = inputs.scans
-        self._config = config
+        self._configs = configs_of_files(inputs, configs)
         self._decoders = decoders
         self._folder = folder
         self.units = plan_units(
             [
-                VideoError(video.relative_path, "gives no frame") if frames is None else scan
-                for video, scan, frames in zip(inputs.videos, inputs.scans, expected, strict=True)
+                VideoError(file.relative_path, "gives no frame") if frames is None else scan
+                for file, scan, frames in zip(inputs.files, inputs.scans, expected, strict=True)
             ]
         )
         self.taken: list[tuple[DecodeUnit, UnitSample]] = []
@@ -153,14 +164,15 @@ class _Sampling:
             unit = self.units[row]
             scan = self._scans[unit.video_id]
             assert isinstance(scan, VideoScan)  # only readable videos have units
-            end = min(unit.end_packet, unit.first_packet + _packets_to_sample(scan, self._config))
+            config = self._configs[unit.video_id]
+            end = min(unit.end_packet, unit.first_packet + _packets_to_sample(scan, config))
             yield SampleJob(
                 job=UnitJob(
                     path=self._paths[unit.video_id],
                     scan=scan,
                     unit=msgspec.structs.replace(unit, end_packet=end),
                     first_ordinal=unit.first_packet,
-                    config=self._config,
+                    config=config,
                     spill=self._folder,
                     backend=self._decoders.backend_of(unit.video_id),
                 )
@@ -185,52 +197,45 @@ def _packets_to_sample(scan: VideoScan, config: BuildConfig) -> int:
     return max(_LEAST_PACKETS, min(MOST_PACKETS, by_pixels, by_bytes))
 
 
-def _expected(scan: VideoScan | VideoError, config: BuildConfig) -> ExpectedFrames | None:
-    """The frames of a video; None if it gives none."""
-    try:
-        return None if isinstance(scan, VideoError) else expected_frames(scan, config)
-    except VideoError:
-        return None
-
-
 class _Estimate:
     """What follows from scans and samples. A sample stands for its whole unit, and counts by its packets."""
 
     def __init__(
         self,
         inputs: Inputs,
-        expected: Sequence[ExpectedFrames | None],
-        config: BuildConfig,
+        expected: ExpectedBuild,
+        configs: Sequence[BuildConfig],
         options: RunOptions,
         sampling: _Sampling,
     ) -> None:
         self._inputs = inputs
-        self._config = config
+        self._configs = configs
         self._options = options
         self._sampling = sampling
         self._expected = expected
-        given = [frames for frames in expected if frames is not None]
+        given = [frames for frames in expected.files if frames is not None]
         self._num_decoded = sum(frames.num_decoded for frames in given)
-        self._num_stored = sum(frames.num_stored for frames in given)
+        self._num_stored = sum(map(sum, expected.stored))
         self._num_uncounted = sum(not frames.is_proved for frames in given)
         # The layout decides the order in the shards, which takes memory to compute, but not their number.
-        plan = plan_shards(
-            [0 if frames is None else frames.num_stored for frames in expected],
-            msgspec.structs.replace(config, layout="video"),
+        self._num_shards = sum(
+            len(plan_shards(stored, msgspec.structs.replace(config, layout="video")).shard_sizes)
+            for stored, config in zip(expected.stored, configs, strict=True)
         )
-        self._num_shards = len(plan.shard_sizes)
 
     def of(self, workspace: Workspace, *, passed_over: PassedOver, seconds_scan: float) -> BuildEstimate:
-        errors = [foreseen_error(scan, self._config) for scan in self._inputs.scans]
+        inputs = self._inputs
         payload = self._payload_bytes()
         cache = self._cache_bytes(payload)
         return BuildEstimate(
             output=printable(str(workspace.output)),
             output_exists=os.path.lexists(workspace.output),
-            num_videos=len(self._inputs.videos),
-            problems=[str(error) for error in errors if error is not None],
-            num_videos_unreadable=sum(frames is None for frames in self._expected),
-            num_source_bytes=_size_of(self._inputs.videos),
+            num_videos=len(inputs.videos) // len(inputs.parts),
+            num_cameras=len(inputs.cameras),
+            has_episodes=any(video.span is not None for video in inputs.videos),
+            problems=foreseen_problems(inputs, configs_of_files(inputs, self._configs)),
+            num_videos_unreadable=self._num_unreadable(),
+            num_source_bytes=_size_of(inputs.files),
             num_frames_decoded=self._num_decoded,
             num_frames_stored=self._num_stored,
             num_videos_uncounted=self._num_uncounted,
@@ -248,21 +253,45 @@ class _Estimate:
             passed_over=passed_over,
         )
 
-    def _mean(self, amount: str, per: str) -> float | None:
-        """The mean of the samples' `amount / per`, by the packets of their units; None without a sample."""
+    def _num_unreadable(self) -> int:
+        """Videos that give no frame at all in some camera."""
+        inputs, files = self._inputs, self._expected.files
+        gives_none = [
+            {
+                inputs.videos[row].relative_path
+                for row in inputs.rows_of(part)
+                if inputs.file_ids[row] == NO_FILE or files[inputs.file_ids[row]] is None
+            }
+            for part in inputs.parts
+        ]
+        return len(set.union(*gives_none))
+
+    def _mean(self, amount: str, per: str, *, part: str | None = None) -> float | None:
+        """The mean of the samples' `amount / per`, by the packets of their units; None without a sample.
+
+        With `part`, of the files of that camera.
+        """
+        files = self._inputs.files
         rows = [
             (unit.num_packets, getattr(sample, amount) / getattr(sample, per))
             for unit, sample in self._sampling.taken
-            if getattr(sample, per)
+            if getattr(sample, per) and (part is None or files[unit.video_id].camera == part)
         ]
         weight = sum(num_packets for num_packets, _ in rows)
         return sum(num_packets * ratio for num_packets, ratio in rows) / weight if weight else None
 
     def _payload_bytes(self) -> int | None:
-        if self._config.encoding.name == "raw":
-            return self._num_stored * self._config.frame_bytes
-        each = self._mean("payload_bytes", "num_frames_packed")
-        return None if each is None else round(self._num_stored * each)
+        total = 0
+        for part, config, stored in zip(
+            self._inputs.parts, self._configs, self._expected.stored, strict=True
+        ):
+            each = self._mean("payload_bytes", "num_frames_packed", part=part)
+            if config.encoding.name == "raw":
+                each = config.frame_bytes
+            if each is None:
+                return None
+            total += round(sum(stored) * each)
+        return total
 
     def _cache_bytes(self, payload: int | None) -> int | None:
         around = self._mean("container_bytes", "num_frames_packed")

@@ -25,7 +25,11 @@ class BuildEstimate(msgspec.Struct, frozen=True, kw_only=True):
     output_exists: bool
     """Whether something is there already. It was not looked into."""
     num_videos: int
-    """Exact."""
+    """Exact. With cameras, of each camera."""
+    num_cameras: int
+    """0 for a source without cameras; else every number of frames is of all cameras together."""
+    has_episodes: bool
+    """Whether a file holds several videos."""
     problems: list[str]
     """One line for each video that cannot be stored whole, as far as the scans alone show it."""
     num_videos_unreadable: int

@@ -1,27 +1,20 @@
-"""Makes a complete cache of decoded units in `building/cache`: plan, shards, other files, manifest."""
+"""Makes a generation of settled videos in `building/cache`: plan, shards, other files, `generation.json`."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from cache_builder.build.settle import Settled
 from cache_builder.errors import VideoError, VideosNotWholeError
-from cache_builder.findings import (
-    SOURCE_DTYPE,
-    DecodedVideo,
-    measured_fidelity,
-    unreadable_entry,
-    with_copies_noted,
-)
+from cache_builder.findings import measured_fidelity, with_copies_noted
 from cache_builder.gpu import DecoderChoice
-from cache_builder.jobs import PlanNames, ShardJob, shard_rows_path
+from cache_builder.jobs import GatherPlaces, PlanNames, ShardJob, shard_rows_path
 from cache_builder.plan import ShardPlan, plan_shards
 from cache_builder.progress import Progress
 from cache_builder.settings import BuildConfig
 from cache_builder.stages import (
-    DecodeResult,
-    Workspace,
     library_versions,
     write_other_files,
     write_plan,
@@ -29,7 +22,6 @@ from cache_builder.stages import (
 )
 from cache_builder.worker_pool import WorkerPool
 from frame_store.containers import ShardReceipt
-from frame_store.files import sync_tree, write_file
 from frame_store.manifest import (
     Generation,
     GenerationEntry,
@@ -38,51 +30,60 @@ from frame_store.manifest import (
     describe_file,
     describe_files,
     encode_generation,
-    encode_manifest,
-    fresh_manifest,
 )
-from frame_store.names import GENERATION_NAME, generation_folder, manifest_name, shard_name
+from frame_store.names import GENERATION_NAME, generation_folder, shard_name
 from frame_store.source_order import SourceOrder
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Gathered:
+    """A generation that was written."""
+
+    generation: Generation
+    entry: GenerationEntry
+    """Its entry in the manifest of a fresh cache."""
+    videos: list[VideoEntry]
+    source_order: SourceOrder
+
+
+def entries_of(videos: Sequence[Settled]) -> list[VideoEntry]:
+    """The table of videos.
+
+    Raises:
+        VideosNotWholeError: no video gave any frame.
+    """
+    entries = with_copies_noted([video.entry() for video in videos])
+    if not any(entry.num_frames_stored for entry in entries):
+        reasons = (VideoError(entry.path, entry.reason or "no frame of it is kept") for entry in entries)
+        raise VideosNotWholeError([str(reason) for reason in reasons])
+    return entries
 
 
 def gather(
     pool: WorkerPool[ShardJob, ShardReceipt],
     *,
-    workspace: Workspace,
+    places: GatherPlaces,
     config: BuildConfig,
-    decoded: DecodeResult,
+    videos: Sequence[Settled],
+    entries: list[VideoEntry],
+    unit_names: list[str],
     decoders: DecoderChoice,
     fingerprint: str,
     progress: Progress,
-) -> tuple[Generation, list[VideoEntry]]:
-    """Write the whole cache, of one generation, into `workspace.cache`, synced, the manifest last.
-
-    Returns what the generation holds, and its table of videos.
+) -> Gathered:
+    """Write a generation into `places.cache`. `entries` are those of `videos`; nothing is synced but shards.
 
     Raises:
-        VideosNotWholeError: no video gave any frame.
         MachineError: disk full, I/O error, or a worker that keeps dying.
     """
-    entries = with_copies_noted(
-        [unreadable_entry(row) if isinstance(row, VideoError) else row.entry() for row in decoded.videos]
-    )
     plan = plan_shards([entry.num_frames_stored for entry in entries], config)
-    if not plan.shard_sizes.size:
-        reasons = (VideoError(entry.path, entry.reason or "no frame of it is kept") for entry in entries)
-        raise VideosNotWholeError([str(reason) for reason in reasons])
-    sources = np.concatenate(
-        [
-            video.sources(video_id) if isinstance(video, DecodedVideo) else np.zeros(0, SOURCE_DTYPE)
-            for video_id, video in enumerate(decoded.videos)
-        ]
-    )
-    names = PlanNames(videos=[entry.path for entry in entries], units=decoded.unit_names)
+    sources = np.concatenate([video.sources(video_id) for video_id, video in enumerate(videos)])
+    names = PlanNames(videos=[entry.path for entry in entries], units=unit_names)
     folder = generation_folder(fingerprint)
-    write_plan(workspace, plan, folder=folder, container=config.format, sources=sources, names=names)
-    progress.start("gather", int(plan.shard_sizes.sum()), "frames")
+    write_plan(places, plan, folder=folder, container=config.format, sources=sources, names=names)
     by_shard = write_shards(
         pool,
-        workspace,
+        places,
         folder=folder,
         config=config,
         plan=plan,
@@ -91,44 +92,62 @@ def gather(
     )
     receipts = [by_shard[shard_id] for shard_id in sorted(by_shard)]
     rows_of_shards = (
-        np.load(shard_rows_path(workspace.building, shard_id), allow_pickle=False)
+        np.load(shard_rows_path(places.receipts, shard_id), allow_pickle=False)
         for shard_id in range(len(plan.shard_sizes))
     )
-    generation_path = workspace.cache / folder
+    generation_path = places.cache / folder
+    order = _source_order(videos, plan, sources, entries, is_shuffled=config.layout == "shuffled")
     write_other_files(
         generation_path,
         config,
         rows_of_shards=rows_of_shards,
         num_frames=len(plan.source_of_frame),
         videos=entries,
-        order=_source_order(decoded, plan, sources, entries, is_shuffled=config.layout == "shuffled"),
+        order=order,
     )
-    generation = _generation(
-        generation_path,
-        config,
-        videos=decoded.videos,
-        receipts=receipts,
-        decoders=decoders,
+    shards = [
+        ShardEntry(
+            name=shard_name(config.format, shard_id),
+            num_frames=receipt.num_frames,
+            num_bytes=receipt.num_bytes,
+            sha256=receipt.sha256,
+        )
+        for shard_id, receipt in enumerate(receipts)
+    ]
+    generation = Generation(
+        container=config.format,
+        frame_shape=config.frame_shape,
+        pixel=config.pixel,
+        encoding=config.encoding,
+        layout=config.layout,
+        seed=config.seed,
+        num_frames=sum(receipt.num_frames for receipt in receipts),
+        num_videos=len(videos),
+        config=config.to_builtins(),
+        library_versions=library_versions(decoders),
+        fidelity=measured_fidelity([sample for video in videos for sample in video.sampled_errors]),
+        shards=shards,
+        files=describe_files(generation_path, except_for={shard.name for shard in shards}),
         fingerprint=fingerprint,
     )
     (generation_path / GENERATION_NAME).write_bytes(encode_generation(generation))
-    sync_tree(workspace.cache)
-    manifest = fresh_manifest(
-        GenerationEntry(
+    return Gathered(
+        generation=generation,
+        entry=GenerationEntry(
             folder=folder,
             digest=describe_file(generation_path, GENERATION_NAME).sha256,
             first_frame=0,
             num_frames=generation.num_frames,
             first_video=0,
             num_videos=generation.num_videos,
-        )
+        ),
+        videos=entries,
+        source_order=order,
     )
-    write_file(workspace.cache / manifest_name(manifest.version), encode_manifest(manifest))
-    return generation, entries
 
 
 def _source_order(
-    decoded: DecodeResult,
+    videos: Sequence[Settled],
     plan: ShardPlan,
     sources: npt.NDArray[np.void],
     entries: Sequence[VideoEntry],
@@ -143,54 +162,10 @@ def _source_order(
     )
     order = np.empty(len(sources), np.uint32)
     order[plan.source_of_frame] = np.arange(len(sources), dtype=np.uint32)
-    pts_seconds = [video.pts_seconds for video in decoded.videos if isinstance(video, DecodedVideo)]
     return SourceOrder(
         first_row=first_row,
         first_stored=first_stored,
         order=order if is_shuffled else None,
         source_frames=sources["frame_in_video"] if first_row[-1] != len(sources) else None,
-        source_pts=np.concatenate(pts_seconds),
-    )
-
-
-def _generation(
-    folder: Path,
-    config: BuildConfig,
-    *,
-    videos: Sequence[DecodedVideo | VideoError],
-    receipts: Sequence[ShardReceipt],
-    decoders: DecoderChoice,
-    fingerprint: str,
-) -> Generation:
-    shards = [
-        ShardEntry(
-            name=shard_name(config.format, shard_id),
-            num_frames=receipt.num_frames,
-            num_bytes=receipt.num_bytes,
-            sha256=receipt.sha256,
-        )
-        for shard_id, receipt in enumerate(receipts)
-    ]
-    samples = [
-        sample
-        for video in videos
-        if isinstance(video, DecodedVideo)
-        for receipt in video.receipts
-        for sample in receipt.sampled_errors
-    ]
-    return Generation(
-        container=config.format,
-        frame_shape=config.frame_shape,
-        pixel=config.pixel,
-        encoding=config.encoding,
-        layout=config.layout,
-        seed=config.seed,
-        num_frames=sum(receipt.num_frames for receipt in receipts),
-        num_videos=len(videos),
-        config=config.to_builtins(),
-        library_versions=library_versions(decoders),
-        fidelity=measured_fidelity(samples),
-        shards=shards,
-        files=describe_files(folder, except_for={shard.name for shard in shards}),
-        fingerprint=fingerprint,
+        source_pts=np.concatenate([video.pts_seconds for video in videos]),
     )

@@ -3,16 +3,18 @@
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from cache_builder.build.dataset_columns import read_dataset, write_dataset_columns
 from cache_builder.build.existing import ExistingCache, read_existing_cache
-from cache_builder.build.gather_stage import gather
-from cache_builder.build.inputs import Inputs, fingerprint
-from cache_builder.build.preparation import chosen_decoders, foreseen_error, scan_inputs, usable_backend
+from cache_builder.build.gather_stage import Gathered, entries_of, gather
 from cache_builder.build.report import BuildReport, make_report
+from cache_builder.build.settle import Settled, settle
+from cache_builder.build.task import BuildTask
 from cache_builder.errors import (
     MachineError,
     OutputError,
@@ -20,28 +22,31 @@ from cache_builder.errors import (
     VideosNotWholeError,
 )
 from cache_builder.folder_scan import forget_scans
-from cache_builder.gpu import DecoderChoice
+from cache_builder.inputs import (
+    camera_configs,
+    chosen_decoders,
+    foreseen_problems,
+    scan_inputs,
+    usable_backend,
+)
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.settings import BuildConfig, RunOptions
 from cache_builder.sources import SourceContents, Sources, look_into, printable
-from cache_builder.stages import (
-    DecodeStage,
-    Workspace,
-    library_versions,
-    resolved,
-)
+from cache_builder.stages import DecodeStage, Workspace, resolved
 from cache_builder.video.decode import DecodeBackend
+from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import WorkerPool
-from frame_store.files import publish_folder, write_file
-from frame_store.manifest import EncodingName
+from frame_store.files import publish_folder, sync_tree, write_file
+from frame_store.manifest import EncodingName, encode_manifest, fresh_manifest
+from frame_store.names import manifest_name
 from frame_store.shared import listed
 
-_BYTES_PER_RAW_BYTE: Final[dict[EncodingName, tuple[float, float]]] = {
+_SHARE_OF_RAW: Final[dict[EncodingName, tuple[float, float]]] = {
     "raw": (1.0, 1.0),
     "jpeg": (0.007, 0.12),
     "zstd": (0.0, 0.6),
 }
-"""Per byte of pixels, at least and typically. JPEG: a flat frame, and real clips at quality 95."""
+"""Of the bytes of the pixels, at least and typically. JPEG: a flat frame, and real clips at quality 95."""
 
 
 def run_build(
@@ -101,8 +106,7 @@ class _Build:
         overwrite: bool,
         progress: Progress,
     ) -> None:
-        self._videos = contents.videos
-        self._passed_over = contents.passed_over
+        self._contents = contents
         self._workspace = workspace
         self._config = config
         self._options = options
@@ -117,57 +121,57 @@ class _Build:
 
     def _run(self) -> BuildReport:
         existing = self._existing_cache()
+        dataset = read_dataset(self._contents)
         started = time.monotonic()
-        inputs = self._scan()
+        inputs = scan_inputs(
+            self._contents, scan_cache=self._workspace.scan_cache, pool=self._pool, progress=self._progress
+        )
+        if self._config.geometry.is_native and not any(isinstance(scan, VideoScan) for scan in inputs.scans):
+            raise VideosNotWholeError(foreseen_problems(inputs, []))
         decoders = chosen_decoders(
             inputs, backend=self._backend, options=self._options, progress=self._progress
         )
+        task = BuildTask(
+            inputs=inputs,
+            configs=camera_configs(inputs, self._contents, self._config, self._options),
+            decoders=decoders,
+            dataset=dataset,
+        )
         seconds_scan = time.monotonic() - started
-        identity = self._identity(inputs, decoders)
-        digest = fingerprint(inputs, self._config, decoders)
+        identity = task.identity(self._config)
         if existing is not None:
-            videos = existing.videos
-            if (
-                existing.tree.generation.fingerprint == digest
-                and videos is not None
-                and not existing.broken_files
-            ):
+            if existing.is_complete(inputs.parts, task.fingerprints()):
                 self._workspace.remove_building(of=identity)
                 return make_report(
-                    existing.tree.generation,
-                    videos,
+                    {part.camera: (part.generation, part.videos or []) for part in existing.parts},
                     output=printable(str(self._workspace.output)),
                     status="already complete",
-                    passed_over=self._passed_over,
+                    passed_over=self._contents.passed_over,
                 )
-            self._refuse_unless_overwriting(existing, inputs, decoders)
+            self._refuse_unless_overwriting(existing, task)
         if self._options.on_error == "fail":
-            self._refuse_unless_storable(inputs)
+            problems = foreseen_problems(inputs, task.configs_of_files)
+            if problems:
+                raise VideosNotWholeError(problems)
         self._workspace.claim(identity, overwrite=self._overwrite)
-        self._require_space(inputs)
-        return self._build(inputs, decoders, identity, digest, seconds_scan)
+        self._require_space(task)
+        return self._build(task, identity, seconds_scan)
 
-    def _build(
-        self,
-        inputs: Inputs,
-        decoders: DecoderChoice,
-        identity: dict[str, Any],
-        digest: str,
-        seconds_scan: float,
-    ) -> BuildReport:
-        workspace, config = self._workspace, self._config
+    def _build(self, task: BuildTask, identity: dict[str, Any], seconds_scan: float) -> BuildReport:
+        workspace, inputs = self._workspace, task.inputs
         is_resumed = any(workspace.spill.glob("*.receipt"))
         started = time.monotonic()
         self._progress.start("decode", inputs.num_packets, "frames")
         stage = DecodeStage(
             self._pool,
-            paths=[video.path for video in self._videos],
+            paths=[file.path for file in inputs.files],
             spill=workspace.spill,
             scans=inputs.scans,
-            decoders=decoders,
-            config=config,
+            decoders=task.decoders,
+            configs=task.configs_of_files,
             on_error=self._options.on_error,
             progress=self._progress.advance,
+            episodes=inputs.episodes(),
         )
         try:
             decoded = stage.run()
@@ -180,22 +184,14 @@ class _Build:
         changed = [video for video in decoded.videos if isinstance(video, VideoChangedError)]
         if changed:
             forget_scans(workspace.scan_cache, [error.path for error in changed])
-            digest = fingerprint(inputs.changed(decoded.videos), config, decoders)
-        generation, entries = gather(
-            self._pool,
-            workspace=workspace,
-            config=config,
-            decoded=decoded,
-            decoders=decoders,
-            fingerprint=digest,
-            progress=self._progress,
-        )
+            task = replace(task, inputs=inputs.changed(decoded.videos))
+        videos = settle(inputs, decoded.videos, on_error=self._options.on_error)
+        gathered = self._gather(task, videos, decoded.unit_names)
         report = make_report(
-            generation,
-            entries,
+            {camera: (made.generation, made.videos) for camera, made in gathered.items()},
             output=printable(str(workspace.output)),
             status="built",
-            passed_over=self._passed_over,
+            passed_over=self._contents.passed_over,
             is_resumed=is_resumed,
             seconds_scan=seconds_scan,
             seconds_decode=decoded_at - started,
@@ -206,6 +202,43 @@ class _Build:
         publish_folder(workspace.cache, workspace.output)
         workspace.remove_building(of=identity)
         return report
+
+    def _gather(
+        self, task: BuildTask, videos: list[list[Settled]], unit_names: list[str]
+    ) -> dict[str | None, Gathered]:
+        """Write the whole cache into `workspace.cache`, synced, the manifest last."""
+        workspace, parts = self._workspace, task.inputs.parts
+        entries = [entries_of(of_part) for of_part in videos]
+        total = sum(entry.num_frames_stored for of_part in entries for entry in of_part)
+        self._progress.start("gather", total, "frames")
+        workspace.clear_unfinished_columns()
+        gathered: dict[str | None, Gathered] = {}
+        for number, (camera, digest) in enumerate(zip(parts, task.fingerprints(), strict=True)):
+            gathered[camera] = gather(
+                self._pool,
+                places=workspace.places if camera is None else workspace.places_of_camera(number),
+                config=task.configs[number],
+                videos=videos[number],
+                entries=entries[number],
+                unit_names=unit_names,
+                decoders=task.decoders,
+                fingerprint=digest,
+                progress=self._progress,
+            )
+        columns = []
+        if task.dataset is not None:
+            columns = [
+                write_dataset_columns(
+                    task.dataset,
+                    gathered[parts[0]],
+                    cache=workspace.cache,
+                    scratch=workspace.plan / "columns",
+                )
+            ]
+        sync_tree(workspace.cache)
+        manifest = fresh_manifest({camera: made.entry for camera, made in gathered.items()}, columns=columns)
+        write_file(workspace.cache / manifest_name(manifest.version), encode_manifest(manifest))
+        return gathered
 
     def _existing_cache(self) -> ExistingCache | None:
         """The cache that exists at the output; None if nothing exists there."""
@@ -219,26 +252,19 @@ class _Build:
             return None
         return read_existing_cache(output)
 
-    def _scan(self) -> Inputs:
-        return scan_inputs(
-            self._videos, scan_cache=self._workspace.scan_cache, pool=self._pool, progress=self._progress
-        )
-
-    def _identity(self, inputs: Inputs, decoders: DecoderChoice) -> dict[str, Any]:
-        return {
-            "config": self._config.to_builtins(),
-            "library_versions": library_versions(decoders),
-            "videos": inputs.identity(),
-            **inputs.order_identity(),
-            **decoders.identity(),
-        }
-
-    def _refuse_unless_overwriting(
-        self, existing: ExistingCache, inputs: Inputs, decoders: DecoderChoice
-    ) -> None:
+    def _refuse_unless_overwriting(self, existing: ExistingCache, task: BuildTask) -> None:
         if self._overwrite:
             return
-        lines = existing.differences(self._config, inputs.identity(), on_device=decoders.paths.values())
+        inputs = task.inputs
+        on_device = task.decoders.paths
+        lines = existing.differences(
+            inputs.parts,
+            task.configs,
+            [inputs.identity(part) for part in inputs.parts],
+            on_device=[
+                [on_device[row] for row in inputs.files_of(part) if row in on_device] for part in inputs.parts
+            ],
+        )
         raise OutputError(
             listed(
                 f"{self._workspace.output}: already holds another cache, or a damaged one",
@@ -247,33 +273,28 @@ class _Build:
             )
         )
 
-    def _refuse_unless_storable(self, inputs: Inputs) -> None:
-        """Refuse all videos at once whose scan alone shows that they are damaged or cannot be stored."""
-        errors = [foreseen_error(scan, self._config) for scan in inputs.scans]
-        problems = [str(error) for error in errors if error is not None]
-        if problems:
-            raise VideosNotWholeError(problems)
-
-    def _require_space(self, inputs: Inputs) -> None:
+    def _require_space(self, task: BuildTask) -> None:
         """Refuse a build that cannot fit on the disk, and note that it may not fit: spill and cache exist together.
 
         How well pixels compress is not known before they are compressed, so a typical size gives a note, not an error.
         """
-        config = self._config
-        if config.fps is not None:
+        if self._config.fps is not None:
             return  # the number of frames is not known before decoding
-        least, typical = _BYTES_PER_RAW_BYTE[config.encoding.name]
-        num_bytes = 2 * inputs.num_packets / config.stride * config.frame_bytes
+        least = typical = 0.0
+        for file, config in enumerate(task.configs_of_files):
+            num_bytes = 2 * task.num_frames_at_most(file) / config.stride * config.frame_bytes
+            least_share, typical_share = _SHARE_OF_RAW[config.encoding.name]
+            least, typical = least + num_bytes * least_share, typical + num_bytes * typical_share
         spilled = self._workspace.num_bytes_unfinished
         free = shutil.disk_usage(self._workspace.building).free
         text = f"(the cache and as much again while building), {_size_text(free)} are free"
-        if free < least * num_bytes - spilled:
+        if free < least - spilled:
             raise MachineError(
-                f"{self._workspace.output}: at least {_size_text(least * num_bytes - spilled)} are needed {text}"
+                f"{self._workspace.output}: at least {_size_text(least - spilled)} are needed {text}"
             )
-        if free < typical * num_bytes - spilled:
+        if free < typical - spilled:
             self._progress.note(
-                f"{self._workspace.output}: about {_size_text(typical * num_bytes - spilled)} may be needed {text}; "
+                f"{self._workspace.output}: about {_size_text(typical - spilled)} may be needed {text}; "
                 "if the disk gets full, make room and run the same command again"
             )
 

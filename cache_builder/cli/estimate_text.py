@@ -15,8 +15,11 @@ def estimate_text(estimate: BuildEstimate, *, stops_at_problems: bool) -> str:
     unreadable = f", {estimate.num_videos_unreadable} of them unreadable" * bool(
         estimate.num_videos_unreadable
     )
+    cameras = f" by {counted(estimate.num_cameras, 'camera')} each" if estimate.num_cameras else ""
+    noun = "episodes" if estimate.has_episodes else "videos  "
     lines += [
-        f"videos  {estimate.num_videos:,}{unreadable}, {_size_text(estimate.num_source_bytes)}",
+        f"{noun}{' ' * estimate.has_episodes}{estimate.num_videos:,}{cameras}{unreadable}, "
+        f"{_size_text(estimate.num_source_bytes)}",
         f"frames  {_frames_text(estimate)}",
         f"cache   {_cache_text(estimate)}",
         f"disk    {_disk_text(estimate)}",
@@ -43,9 +46,12 @@ def _frames_text(estimate: BuildEstimate) -> str:
         if estimate.num_videos_uncounted
         else "by the packets, if all of them decode"
     )
+    each = ""
+    if estimate.num_cameras > 1:
+        each = f"; {about}{estimate.num_frames_stored // estimate.num_cameras:,} to store of each camera"
     return (
         f"{about}{estimate.num_frames_stored:,} to store of {about}{estimate.num_frames_decoded:,} to decode "
-        f"({proof})"
+        f"({proof}){each}"
     )
 
 

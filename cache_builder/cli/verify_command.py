@@ -28,10 +28,19 @@ from frame_store.verify import verify_store
     help="For --repair: what it was built from, as given then; may be given again. Needed if shards are damaged.",
 )
 @click.option(
+    "--camera-pattern", metavar="PATTERN", help="For --videos: as it was given for the build, if it was."
+)
+@click.option(
     "--workers", type=click.IntRange(min=1), help="For --repair: processes.  [default: the usable CPUs]"
 )
 def cache_verify(
-    cache: Path, as_json: bool, repair: bool, videos: tuple[Path, ...], workers: int | None
+    *,
+    cache: Path,
+    as_json: bool,
+    repair: bool,
+    videos: tuple[Path, ...],
+    camera_pattern: str | None,
+    workers: int | None,
 ) -> None:
     """Check every byte of a cache: hashes, checksums, index against shards, and plain readers on a sample.
 
@@ -41,11 +50,14 @@ def cache_verify(
     with exit_codes(resumes=repair), shown_progress() as progress:
         if not repair and (videos or workers is not None):
             raise ConfigError(f"{'--videos' if videos else '--workers'} is for --repair: give both, or none")
+        if camera_pattern is not None and not videos:
+            raise ConfigError("{--camera-pattern} is for {--videos}: give both, or none")
         if repair:
+            from cache_builder.cli.source_flags import ChosenVideos
             from cache_builder.repair import repair_cache
-            from cache_builder.sources import Sources
 
-            sources = Sources.of(videos) if videos else None
+            chosen = ChosenVideos(include=(), exclude=(), limit=None, camera_pattern=camera_pattern)
+            sources = chosen.of(videos) if videos else None
             for entry in repair_cache(
                 cache, sources, workers=workers or num_usable_cpus(), progress=progress
             ):

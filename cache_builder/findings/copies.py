@@ -8,7 +8,7 @@ from frame_store.manifest import VideoEntry
 
 
 def find_copies(videos: Iterable[tuple[str, str | None]]) -> list[list[str]]:
-    """Groups of two or more paths with the same SHA-256, in the order of their first paths, from (path, SHA-256) pairs.
+    """Groups of two or more paths of the same content, in the order of their first paths, from (path, content) pairs.
 
     >>> find_copies([("a", "1"), ("b", "2"), ("c", "1"), ("d", None), ("e", None)])
     [['a', 'c']]
@@ -20,11 +20,21 @@ def find_copies(videos: Iterable[tuple[str, str | None]]) -> list[list[str]]:
     return [paths for paths in paths_of.values() if len(paths) > 1]
 
 
+def content_of(entry: VideoEntry) -> str | None:
+    """What a video's frames are: its file's SHA-256, and its frames there; None where no frame of it is known."""
+    if entry.verdict == "unreadable":
+        return None
+    if entry.span is None:
+        return entry.sha256
+    first = entry.span.first_frame
+    return f"{entry.sha256} {first} to {first + entry.num_frames_decoded}"
+
+
 def with_copies_noted(entries: Sequence[VideoEntry]) -> list[VideoEntry]:
     """The entries, with a note in each whose video is a copy of an earlier one."""
     first_of = {
         path: paths[0]
-        for paths in find_copies((entry.path, entry.sha256) for entry in entries)
+        for paths in find_copies((entry.path, content_of(entry)) for entry in entries)
         for path in paths[1:]
     }
     return [

@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -54,29 +55,35 @@ class VideoFrames:
         for first, receipt in zip(self._firsts, receipts, strict=True):
             self._is_corrupt[first + np.array(receipt.corrupt_positions, np.int64)] = True
 
-    def findings(self) -> FrameFindings:
-        """The video's record."""
-        packets = self._scan.packets
-        changes = self._format_changes()
-        corrupt_runs = runs_of_true(self._is_corrupt)
-        spans = self._spans_reported
-        if len(self.packets_lost):
-            lost = dict.fromkeys(self.packets_lost.tolist(), "no frame came of it, and nothing says why")
-            spans = self._damaged_spans(dict(sorted((self._complaints() | lost).items())))
-        hashes = self._luma_hashes()
+    def findings(self, first: int = 0, end: int | None = None) -> FrameFindings:
+        """The record of the frames [first, end), numbered from `first`; of the whole video by default.
+
+        Of a part of the video, damage counts that reaches into these frames.
+        """
+        end = len(self._packets) if end is None else end
+        is_whole = (first, end) == (0, len(self._packets))
+        spans = self.damaged_spans if is_whole else self.spans_within(first, end)
+        changes = [
+            msgspec.structs.replace(change, frame=change.frame - first)
+            for change in self._format_changes
+            if first < change.frame < end
+        ]
+        corrupt_runs = runs_of_true(self._is_corrupt[first:end])
+        hashes = self._luma_hashes[first:end]
         is_equal = np.concatenate([[False], (hashes[1:] == hashes[:-1]) & (hashes[1:] != _NOT_HASHED)])
         is_equal = is_equal[: len(hashes)]
         is_equal[[change.frame for change in changes]] = False
         equal_runs = [(first - 1, last) for first, last in runs_of_true(is_equal)]
         num_hashed = int((hashes != _NOT_HASHED).sum())
-        steps = np.diff(self.pts_seconds)
+        pts_seconds = self.pts_seconds[first:end]
+        steps = np.diff(pts_seconds)
         rising = steps[steps > 0]
         median_step = _rounded(np.median(rising)) if len(rising) else None
         late = np.flatnonzero(steps > GAP_IN_MEDIAN_STEPS * (median_step or np.inf))
         repeats = np.flatnonzero(steps <= 0)
         return FrameFindings(
-            num_packets_discarded=int(packets.is_discarded.sum()),
-            num_packets_corrupt=sum(len(receipt.corrupt_packets) for receipt in self._receipts),
+            num_packets_discarded=int(self._scan.packets.is_discarded.sum()) if is_whole else 0,
+            num_packets_corrupt=len(self.corrupt_packets_of(None if is_whole else spans)),
             num_corrupt_runs=len(corrupt_runs),
             corrupt_runs=corrupt_runs[:MAX_LISTED],
             num_damaged_spans=len(spans),
@@ -86,19 +93,69 @@ class VideoFrames:
             num_duplicate_runs=len(equal_runs),
             duplicate_runs=equal_runs[:MAX_LISTED],
             longest_duplicate_run=max(equal_runs, key=lambda run: run[1] - run[0], default=None),
-            start_offset_seconds=_none_if_nan(self.pts_seconds[0]) if len(self.pts_seconds) else None,
+            start_offset_seconds=_none_if_nan(pts_seconds[0]) if len(pts_seconds) else None,
             median_step_seconds=median_step,
-            num_frames_without_pts=int(np.isnan(self.pts_seconds).sum()),
+            num_frames_without_pts=int(np.isnan(pts_seconds).sum()),
             num_pts_gaps=len(late),
             pts_gaps=[
                 PtsGap(frame=int(step) + 1, seconds=_rounded(steps[step])) for step in late[:MAX_LISTED]
             ],
             num_pts_repeats=len(repeats),
             pts_repeats=(repeats[:MAX_LISTED] + 1).tolist(),
-            num_frames_interlaced=int(self._is_interlaced.sum()),
+            num_frames_interlaced=int(self._is_interlaced[first:end].sum()),
             num_format_changes=len(changes),
             format_changes=changes[:MAX_LISTED],
         )
+
+    @cached_property
+    def damaged_spans(self) -> list[DamagedSpan]:
+        """All damaged spans, also those of packets that were lost silently."""
+        if not len(self.packets_lost):
+            return self._spans_reported
+        lost = dict.fromkeys(self.packets_lost.tolist(), "no frame came of it, and nothing says why")
+        return self._damaged_spans(dict(sorted((self._complaints() | lost).items())))
+
+    def spans_within(self, first: int, end: int) -> list[DamagedSpan]:
+        """The damaged spans that reach into the frames [first, end), cut to these frames and numbered from `first`.
+
+        Packets are numbered as in the whole video.
+        """
+        return [
+            self._span_within(span, first, end)
+            for span in self.damaged_spans
+            if span.first_frame is not None
+            and span.last_frame is not None
+            and span.first_frame < end
+            and span.last_frame >= first
+        ]
+
+    def _span_within(self, span: DamagedSpan, first: int, end: int) -> DamagedSpan:
+        assert span.first_frame is not None and span.last_frame is not None
+        if first <= span.first_frame and span.last_frame < end:
+            return msgspec.structs.replace(
+                span, first_frame=span.first_frame - first, last_frame=span.last_frame - first
+            )
+        frames = slice(max(first, span.first_frame), min(end, span.last_frame + 1))
+        pts_seconds = self.pts_seconds[frames]
+        pts_seconds = pts_seconds[~np.isnan(pts_seconds)]
+        return msgspec.structs.replace(
+            span,
+            first_frame=frames.start - first,
+            last_frame=frames.stop - 1 - first,
+            first_pts_seconds=float(pts_seconds.min()) if len(pts_seconds) else None,
+            last_pts_seconds=float(pts_seconds.max()) if len(pts_seconds) else None,
+            num_frames_corrupt=int(self._is_corrupt[frames].sum()),
+            num_packets_without_frame=0,
+        )
+
+    def corrupt_packets_of(self, spans: Sequence[DamagedSpan] | None) -> list[int]:
+        """Packets in these spans, or in the whole video, that the demuxer flagged corrupt."""
+        corrupt = [packet for receipt in self._receipts for packet in receipt.corrupt_packets]
+        return [packet for packet in corrupt if spans is None or is_within(packet, spans)]
+
+    def num_corrupt(self, first: int, end: int) -> int:
+        """How many of the frames [first, end) the decoder flagged corrupt."""
+        return int(self._is_corrupt[first:end].sum())
 
     @cached_property
     def packets_without_frame(self) -> dict[Reason, npt.NDArray[np.int64]]:
@@ -118,6 +175,7 @@ class VideoFrames:
         """Damaged spans of the errors that demuxer and decoder reported."""
         return self._damaged_spans(self._complaints())
 
+    @cached_property
     def _luma_hashes(self) -> npt.NDArray[np.int64]:
         parts = [
             np.frombuffer(receipt.luma_hashes, np.uint32).astype(np.int64)
@@ -127,6 +185,7 @@ class VideoFrames:
         ]
         return np.concatenate([np.zeros(0, np.int64), *parts])
 
+    @cached_property
     def _format_changes(self) -> list[FormatChange]:
         formats = [
             (int(first) + position, picture_format, receipt.is_by_device)
@@ -240,6 +299,11 @@ class VideoFrames:
             num_packets_without_frame=int((frame_of_packet[shown] < 0).sum()),
             reason=reason,
         )
+
+
+def is_within(packet: int, spans: Sequence[DamagedSpan]) -> bool:
+    """Whether a packet lies in one of the spans."""
+    return any(span.first_packet <= packet <= span.last_packet for span in spans)
 
 
 def output_pts_seconds(scan: VideoScan, receipts: Sequence[UnitReceipt]) -> npt.NDArray[np.float64]:

@@ -37,6 +37,8 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it was meant for the GPU."""
     device_refusal: str | None = None
     """Why the GPU cannot decode it, if that was tried."""
+    name: str | None = None
+    """What the video is called, where that is not the path of its file."""
     pixel: PixelName = "rgb8"
     """What is stored of a picture."""
     wrong_edge: int | None = None
@@ -51,25 +53,12 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def problems(self) -> list[str]:
         """Why the video is not whole, empty if it is."""
-        errors = [error for receipt in self.receipts for error in receipt.decoder_errors]
-        num_corrupt = sum(len(receipt.corrupt_positions) for receipt in self.receipts)
-        problems = [
-            f"packets {receipt.first_packet} to {receipt.end_packet - 1}: the decoder process {receipt.death}, twice"
-            for receipt in self.receipts
-            if receipt.death is not None
-        ]
-        if errors:
-            listed = ", ".join(
-                f"packet {packet}: {message}" for packet, message in errors[:MAX_REASONS_LISTED]
-            )
-            problems.append(
-                f"{counted(len(errors), 'decoder error')} ({listed}{', ...' * (len(errors) > MAX_REASONS_LISTED)})"
-            )
-        if num_corrupt:
-            problems.append(f"{counted(num_corrupt, 'frame')} flagged corrupt by the decoder")
-        num_packets_corrupt = sum(len(receipt.corrupt_packets) for receipt in self.receipts)
-        if num_packets_corrupt:
-            problems.append(f"{counted(num_packets_corrupt, 'packet')} flagged corrupt by the demuxer")
+        problems = damage_text(
+            self.receipts,
+            errors=[error for receipt in self.receipts for error in receipt.decoder_errors],
+            num_frames_corrupt=sum(len(receipt.corrupt_positions) for receipt in self.receipts),
+            num_packets_corrupt=sum(len(receipt.corrupt_packets) for receipt in self.receipts),
+        )
         lost = self._packets_lost()
         if len(lost):
             problems.append(
@@ -89,6 +78,11 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
     def pts_seconds(self) -> npt.NDArray[np.float64]:
         """Of all decoded frames in output order, stored or not; NaN where a frame has no pts."""
         return output_pts_seconds(self.scan, self.receipts)
+
+    @property
+    def sampled_errors(self) -> list[tuple[int, float]]:
+        """(position in its unit, mean squared error) of the sampled frames."""
+        return [error for receipt in self.receipts for error in receipt.sampled_errors]
 
     def sources(self, video_id: int) -> npt.NDArray[np.void]:
         """The stored frames in output order, `SOURCE_DTYPE`."""
@@ -115,13 +109,13 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         frames = VideoFrames(self.scan, self.receipts)
         findings = frames.findings()
         return VideoEntry(
-            path=facts.path,
+            path=facts.path if self.name is None else self.name,
             span=None,
             verdict=verdict,
-            reason="; ".join([*problems, *_spans_text(findings)]) or None,
+            reason="; ".join([*problems, *spans_text(findings)]) or None,
             notes=[
                 *self._notes(num_decoded, frames),
-                *_findings_notes(findings, num_hidden=self._num_hidden()),
+                *findings_notes(findings, num_hidden=self._num_hidden()),
             ],
             num_bytes=facts.num_bytes,
             sha256=facts.sha256,
@@ -132,17 +126,16 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
             num_frames_corrupt=sum(len(receipt.corrupt_positions) for receipt in self.receipts),
             num_decoder_errors=sum(len(receipt.decoder_errors) for receipt in self.receipts),
             pts_monotonic=self._pts_monotonic(),
-            fidelity=measured_fidelity(
-                [error for receipt in self.receipts for error in receipt.sampled_errors]
-            ),
+            fidelity=measured_fidelity(self.sampled_errors),
             findings=findings,
-            facts=self._informative_facts(),
+            facts=self.informative_facts(),
         )
 
     def _num_decoded_on_device(self) -> int:
         return sum(receipt.num_frames_decoded for receipt in self.receipts if receipt.is_by_device)
 
-    def _informative_facts(self) -> dict[str, object]:
+    def informative_facts(self) -> dict[str, object]:
+        """The facts that are no fields of an entry."""
         fields_of_entry = {"path", "num_bytes", "sha256", "num_frames_in_header", "num_packets"}
         facts: dict[str, object] = msgspec.to_builtins(self.scan.facts)
         others = {name: value for name, value in facts.items() if name not in fields_of_entry}
@@ -243,6 +236,31 @@ class DecodedVideo(msgspec.Struct, frozen=True, kw_only=True):
         return bool((np.diff(pts_seconds) > 0).all()) if len(pts_seconds) else None
 
 
+def damage_text(
+    receipts: Sequence[UnitReceipt],
+    *,
+    errors: Sequence[tuple[int, str]],
+    num_frames_corrupt: int,
+    num_packets_corrupt: int,
+) -> list[str]:
+    """What demuxer and decoder reported about units, one line a kind. `errors` are (packet, the decoder's message)."""
+    problems = [
+        f"packets {receipt.first_packet} to {receipt.end_packet - 1}: the decoder process {receipt.death}, twice"
+        for receipt in receipts
+        if receipt.death is not None
+    ]
+    if errors:
+        listed = ", ".join(f"packet {packet}: {message}" for packet, message in errors[:MAX_REASONS_LISTED])
+        problems.append(
+            f"{counted(len(errors), 'decoder error')} ({listed}{', ...' * (len(errors) > MAX_REASONS_LISTED)})"
+        )
+    if num_frames_corrupt:
+        problems.append(f"{counted(num_frames_corrupt, 'frame')} flagged corrupt by the decoder")
+    if num_packets_corrupt:
+        problems.append(f"{counted(num_packets_corrupt, 'packet')} flagged corrupt by the demuxer")
+    return problems
+
+
 def unreadable_entry(error: VideoError) -> VideoEntry:
     """The row of the table of videos for a video that gave no frame."""
     return VideoEntry(
@@ -266,7 +284,7 @@ def unreadable_entry(error: VideoError) -> VideoEntry:
     )
 
 
-def _spans_text(findings: FrameFindings) -> list[str]:
+def spans_text(findings: FrameFindings) -> list[str]:
     """One line for each damaged span."""
     lines = []
     for span in findings.damaged_spans[:MAX_REASONS_LISTED]:
@@ -284,7 +302,8 @@ def _spans_text(findings: FrameFindings) -> list[str]:
     return [*lines, f"and {counted(more, 'more span')}"] if more > 0 else lines
 
 
-def _findings_notes(findings: FrameFindings, *, num_hidden: int) -> list[str]:
+def findings_notes(findings: FrameFindings, *, num_hidden: int) -> list[str]:
+    """Notes about frames that are not damage; `num_hidden` packets are hidden by an edit list."""
     notes = []
     if num_hidden:
         notes.append(f"an edit list hides {counted(num_hidden, 'packet')}")

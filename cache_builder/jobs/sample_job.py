@@ -93,7 +93,7 @@ def _every_frame_of_a_few_packets(job: UnitJob) -> UnitJob:
     config: BuildConfig = msgspec.structs.replace(job.config, stride=1, fps=None)
     end = min(job.unit.first_packet + _NUM_PACKETS_FOR_SIZE, job.unit.end_packet)
     return msgspec.structs.replace(
-        job, config=config, unit=msgspec.structs.replace(job.unit, end_packet=end), output_pts=None
+        job, config=config, unit=msgspec.structs.replace(job.unit, end_packet=end), output_pts=None, keep=None
     )
 
 

@@ -34,10 +34,22 @@ class SpillDamagedError(Exception):
     """A spilled frame does not match its unit's receipt: that unit must be decoded again."""
 
 
-class ShardJob(msgspec.Struct, frozen=True, kw_only=True):
-    """Write shard `shard_id`, frames [first_frame_id, end_frame_id) of the plan in `building`, into `folder`."""
+class GatherPlaces(msgspec.Struct, frozen=True, kw_only=True):
+    """The folders from which shards are gathered, and into which."""
 
-    building: Path
+    spill: Path
+    """Encoded frames of decoded units."""
+    plan: Path
+    receipts: Path
+    """Of finished shards."""
+    cache: Path
+    """Where the generation lies."""
+
+
+class ShardJob(msgspec.Struct, frozen=True, kw_only=True):
+    """Write shard `shard_id`, frames [first_frame_id, end_frame_id) of the plan, into `folder`."""
+
+    places: GatherPlaces
     folder: Path
     """The folder of the generation."""
     config: BuildConfig
@@ -58,7 +70,7 @@ class ShardJob(msgspec.Struct, frozen=True, kw_only=True):
             OSError: disk full or failing.
         """
         path = self.folder / shard_name(self.config.format, self.shard_id)
-        receipt = _ReceiptFile(self.building, self.shard_id)
+        receipt = _ReceiptFile(self.places.receipts, self.shard_id)
         earlier = receipt.read_if_intact(path)
         if earlier is not None:
             return earlier
@@ -72,7 +84,7 @@ class ShardJob(msgspec.Struct, frozen=True, kw_only=True):
         return written
 
     def _write(self, file: ShardFile) -> tuple[npt.NDArray[np.void], ShardReceipt]:
-        plan = self.building / "plan"
+        plan = self.places.plan
         source_of_frame = np.load(plan / "source_of_frame.npy", mmap_mode="r", allow_pickle=False)
         sources = np.load(plan / "sources.npy", mmap_mode="r", allow_pickle=False)
         names = msgspec.json.decode((plan / "names.json").read_bytes(), type=PlanNames)
@@ -83,7 +95,7 @@ class ShardJob(msgspec.Struct, frozen=True, kw_only=True):
         rows["shard_id"] = self.shard_id
         rows["slot"] = np.arange(len(picked))
         writer = shard_writer(file, self.config)
-        spill = _SpilledFrames(self.building / "spill", names.units)
+        spill = _SpilledFrames(self.places.spill, names.units)
         for slot, source in enumerate(picked):
             record = FrameRecord(
                 frame_id=self.first_frame_id + slot,
@@ -108,9 +120,9 @@ def shard_writer(file: ShardFile, config: BuildConfig) -> ShardWriter:
     return ZarrShardWriter(file, frames_per_shard=config.frames_per_zarr_shard)
 
 
-def shard_rows_path(building: Path, shard_id: int) -> Path:
-    """The file that holds a finished shard's rows of the index."""
-    return building / "receipts" / f"{shard_id:06d}.npy"
+def shard_rows_path(receipts: Path, shard_id: int) -> Path:
+    """The file in the folder of receipts that holds a finished shard's rows of the index."""
+    return receipts / f"{shard_id:06d}.npy"
 
 
 class PlanNames(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,8 +152,8 @@ class _SpilledFrames:
 class _ReceiptFile:
     """Receipt and index rows of a finished shard, beside the cache."""
 
-    def __init__(self, building: Path, shard_id: int) -> None:
-        self._rows_path = shard_rows_path(building, shard_id)
+    def __init__(self, receipts: Path, shard_id: int) -> None:
+        self._rows_path = shard_rows_path(receipts, shard_id)
         self._receipt_path = self._rows_path.with_suffix(".json")
 
     def read_if_intact(self, shard: Path) -> ShardReceipt | None:

@@ -10,7 +10,7 @@ import numpy as np
 from cache_builder.errors import DeviceError, UnitNotIndependentError, VideoError
 from cache_builder.findings import FRAME_DTYPE, KEPT_DTYPE, FrameNotes, UnitReceipt
 from cache_builder.jobs.spill import UnitSpill
-from cache_builder.plan import DecodeUnit, make_selection
+from cache_builder.plan import DecodeUnit, Selection, make_selection
 from cache_builder.settings import BuildConfig
 from cache_builder.video.decode import (
     CPU,
@@ -44,6 +44,9 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     output_pts: bytes | None = None
     """int64 ticks of the unit's frames in output order and of the next frame, as far as they are known; None if each
     frame has the timestamp of its packet. Only `--fps` needs them."""
+    keep: bytes | None = None
+    """Of a file that holds several episodes: a bool for each frame of the unit, whether it is kept, as far as known.
+    Frames after the last one are not kept. None: the configuration alone decides."""
     config: BuildConfig
     spill: Path
     backend: DecodeBackend = CPU
@@ -54,7 +57,8 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         unit = self.unit
         phase = self.first_ordinal % self.config.stride
         clock = "" if self.output_pts is None else f"-{crc32c(self.output_pts):08x}"
-        return f"{unit.video_id:06d}-{unit.first_packet:09d}-{unit.end_packet:09d}-{phase}{clock}"
+        kept = "" if self.keep is None else f"-k{crc32c(self.keep):08x}"
+        return f"{unit.video_id:06d}-{unit.first_packet:09d}-{unit.end_packet:09d}-{phase}{clock}{kept}"
 
     @property
     def limits(self) -> JobLimits:
@@ -157,7 +161,7 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     def _kept_frames(self, decoder: UnitDecoder, notes: FrameNotes) -> NumberedFrames:
         """(position in the unit, frame as decoded) of the frames to store."""
-        keeps = make_selection(self.config, self.scan)
+        keeps = self._selection()
         for position, (frame, following_pts) in enumerate(_with_following_pts(decoder)):
             notes.take(frame)
             shown_from_to = (frame.pts, following_pts)
@@ -165,6 +169,12 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
                 shown_from_to = (self._output_pts_at(position), self._output_pts_at(position + 1))
             if keeps(self.first_ordinal + position, *shown_from_to):
                 yield position, frame
+
+    def _selection(self) -> Selection:
+        if self.keep is None:
+            return make_selection(self.config, self.scan)
+        keep, first = self.keep, self.first_ordinal
+        return lambda ordinal, pts, following_pts: ordinal - first < len(keep) and bool(keep[ordinal - first])
 
     def _output_pts_at(self, position: int) -> int | None:
         ticks = np.frombuffer(self.output_pts or b"", np.int64)

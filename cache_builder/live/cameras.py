@@ -1,7 +1,7 @@
 """Cameras decoded live as a group: episodes at which they disagree are left out, and columns joined."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from cache_builder.errors import ColumnsError, VideoError
 from cache_builder.live.footage import Footage
@@ -27,14 +27,16 @@ def agreeing(footage: Mapping[str, Footage]) -> tuple[dict[str, Footage], list[s
     lengths = {name: each.num_frames().tolist() for name, each in footage.items()}
     problems: dict[int, str] = {}
     for video_id in range(len(videos)):
-        broken = [
-            f"camera {name!r}: {place.reason}"
+        broken = {
+            name: place.reason
             for name in names
             if isinstance(place := footage[name].places[video_id], VideoError)
-        ]
+        }
         found = {name: lengths[name][video_id] for name in names}
         if broken:
-            problems[video_id] = "; ".join(broken)
+            is_of_all = len(broken) == len(names) and len(set(broken.values())) == 1
+            by_camera = [f"camera {name!r}: {reason}" for name, reason in broken.items()]
+            problems[video_id] = broken[names[0]] if is_of_all else "; ".join(by_camera)
         elif len(set(found.values())) > 1:
             of_camera = ", ".join(f"{counted(found[name], 'frame')} in {name!r}" for name in names)
             problems[video_id] = f"its cameras have different numbers of frames: {of_camera}"
@@ -44,18 +46,20 @@ def agreeing(footage: Mapping[str, Footage]) -> tuple[dict[str, Footage], list[s
     return {name: each.without(errors) for name, each in footage.items()}, [*map(str, errors.values())]
 
 
-def group_of(
-    cameras: Mapping[str, LiveStore], problems: list[str], dataset: SourceDataset | None
-) -> CameraGroup:
-    """The cameras as a group, with the columns of their data set. A warning names the videos that were left out.
+def warn_of_left_out(problems: Sequence[str], where: str) -> None:
+    """Name the videos that are left out, for the caller of `open_videos`."""
+    if problems:
+        more = [f"and {len(problems) - _MOST_SHOWN} more"] if len(problems) > _MOST_SHOWN else []
+        what = f"{counted(len(problems), 'video')} left out in {where}"
+        warnings.warn(listed(what, [*problems[:_MOST_SHOWN], *more]), stacklevel=3)
+
+
+def group_of(cameras: Mapping[str, LiveStore], dataset: SourceDataset | None) -> CameraGroup:
+    """The cameras as a group, with the columns of their data set.
 
     Raises:
         ColumnsError: the columns do not fit the videos.
     """
-    if problems:
-        more = [f"and {len(problems) - _MOST_SHOWN} more"] if len(problems) > _MOST_SHOWN else []
-        what = f"{counted(len(problems), 'video')} left out in all cameras"
-        warnings.warn(listed(what, [*problems[:_MOST_SHOWN], *more]), stacklevel=3)
     group = group_cameras(cameras)
     if dataset is None:
         return group

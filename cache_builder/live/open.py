@@ -9,7 +9,7 @@ from typing import Any
 from cache_builder.errors import ConfigError, VideoError, VideosNotWholeError
 from cache_builder.folder_scan import ScanPool
 from cache_builder.gpu import NvdecDevice, choose_backend
-from cache_builder.live.cameras import agreeing, columns_of, group_of
+from cache_builder.live.cameras import agreeing, columns_of, group_of, warn_of_left_out
 from cache_builder.live.footage import Footage, place_videos, scan_files
 from cache_builder.live.store import LiveStore
 from cache_builder.settings import DeviceName
@@ -53,8 +53,8 @@ def open_videos(
         exclude: Pattern or patterns for paths; a video does not count if one matches.
         limit: The most videos that count, the first ones; None for all.
         camera_pattern: Where a folder has the videos of several cameras, such as `{episode}/{camera}.mp4`.
-        camera: One camera of a source with cameras, opened alone as a `LiveStore`. The other cameras are not read, so
-            the store has the episodes that this camera has.
+        camera: One camera of a source with cameras, opened alone as a `LiveStore`. The files of other cameras are not
+            read, so an episode that another camera lacks is there.
         device: What decodes. `cuda` (or `cuda:N`): the GPU, to frames in its memory. `auto`: the GPU, if there is one,
             and the CPU for videos that the GPU does not decode, with one `UserWarning` for each reason.
         decoder: For a GPU, the name of one of FFmpeg's decoders, such as `h264_cuvid`; None is best, see `NvdecDevice`.
@@ -130,15 +130,17 @@ def open_videos(
         return on_cpu(footage, pixel="gray16")
 
     footage = {name: place_videos(each, scans) for name, each in of_camera.items()}
-    if not contents.cameras or camera is not None:
-        store = make_store(footage[names[0]], names[0])
-        if contents.dataset is not None:
-            store.columns = columns_of(store, contents.dataset)
-        return store
+    if not contents.cameras:
+        return make_store(footage[None], None)
     agreed, problems = agreeing({str(name): each for name, each in footage.items()})
-    return group_of(
-        {name: make_store(each, name) for name, each in agreed.items()}, problems, contents.dataset
-    )
+    warn_of_left_out(problems, "all cameras" if camera is None else f"camera {camera!r}")
+    stores = {name: make_store(each, name) for name, each in agreed.items()}
+    if camera is None:
+        return group_of(stores, contents.dataset)
+    store = stores[camera]
+    if contents.dataset is not None:
+        store.columns = columns_of(store, contents.dataset)
+    return store
 
 
 def _require_levels(footage: Footage) -> None:

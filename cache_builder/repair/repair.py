@@ -233,7 +233,7 @@ class _Repair:
 
     def _written_rows(self, shard_id: int) -> FrameIndex:
         """Rows of a shard that was written again."""
-        rows: FrameIndex = np.load(shard_rows_path(self._workspace.building, shard_id), allow_pickle=False)
+        rows: FrameIndex = np.load(shard_rows_path(self._workspace.receipts, shard_id), allow_pickle=False)
         return rows
 
     def _plan(self) -> ShardPlan:
@@ -309,7 +309,7 @@ class _Repair:
                 parts.append(np.zeros(entry.num_frames_stored, SOURCE_DTYPE))  # none of its frames is needed
         names = PlanNames(videos=[entry.path for entry in self._entries], units=decoded.unit_names)
         write_plan(
-            workspace,
+            workspace.places,
             plan,
             folder=self._folder,
             container=self._config.format,
@@ -321,7 +321,7 @@ class _Repair:
         with WorkerPool[ShardJob, ShardReceipt](num_workers=self._workers) as pool:
             write_shards(
                 pool,
-                workspace,
+                workspace.places,
                 folder=self._folder,
                 config=self._config,
                 plan=plan,
@@ -340,7 +340,7 @@ class _Repair:
                 spill=self._workspace.spill,
                 scans=scans,
                 decoders=DecoderChoice(),
-                config=self._config,
+                configs=[self._config] * len(scans),
                 on_error="skip",
                 progress=self._progress.advance,
             ).run()

@@ -80,8 +80,8 @@ class BuildSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     size: Annotated[
         int | str | None,
         Setting(
-            help="Stored size: one number, or HxW.",
-            takes="a number of pixels, or text such as '240x320' (height x width)",
+            help="Stored size: one number, HxW, or `native`: that of the videos.",
+            takes="a number of pixels, text such as '240x320' (height x width), or 'native'",
         ),
     ] = None
     resize: Annotated[Resize | None, Setting(help="How to fit the picture into that size.")] = None

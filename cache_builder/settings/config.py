@@ -22,10 +22,13 @@ from cache_builder.settings.build_settings import (
     checked_settings,
 )
 from cache_builder.settings.frame_times import NTSC_RATES
-from cache_builder.video.picture import FrameGeometry, parse_aspect, parse_size
+from cache_builder.video.picture import MAX_SIZE, MIN_SIZE, NATIVE, FrameGeometry, parse_aspect, parse_size
 from frame_store.manifest import Encoding, EncodingName, Layout
 from frame_store.names import NUM_CHANNELS, PIXEL_DTYPE, Container, PixelDtype, PixelName
 from frame_store.shared import num_usable_cpus
+
+NATIVE_SIZE: Final = "native"
+"""The size that stands for that of the videos."""
 
 ZSTD_LEVEL = 3
 """On noisy pixels level 1 gives the same size, and higher levels cost time for less than 1%."""
@@ -38,6 +41,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     on_error: ErrorPolicy = "fail"
     device: DeviceName = "cpu"
     """What decodes. Each video is tried on the GPU first; which ones it decodes is part of the cache's identity."""
+    depth_pixel: PixelName = "gray16"
+    """What is stored of a camera that a data set marks as depth. Each camera's configuration has it."""
 
     def __post_init__(self) -> None:
         """Refuse fewer than one worker."""
@@ -145,7 +150,8 @@ def resolve(settings: BuildSettings) -> tuple[BuildConfig, RunOptions]:
         given = checked_settings(settings.given()).given()
         plain = _of(given, *_TAKEN_AS_GIVEN)
         config = BuildConfig(encoding=_encoding(given), geometry=_geometry(given), **plain)
-        return config, RunOptions(**_of(given, *RunOptions.__struct_fields__))
+        of_depth = {"depth_pixel": given["pixel"]} if "pixel" in given else {}
+        return config, RunOptions(**_of(given, *RunOptions.__struct_fields__), **of_depth)
     except SettingError as error:
         raise ConfigError(error.marked_text) from error
 
@@ -169,13 +175,23 @@ def _geometry(given: Mapping[str, Any]) -> FrameGeometry:
     geometry = FrameGeometry(**_of(given, "resize"))
     if "size" in given:
         with _naming("size"):
-            height, width = parse_size(str(given["size"]))
+            height, width = _size(given["size"])
             geometry = msgspec.structs.replace(geometry, height=height, width=width)
     if "crop_aspect" in given:
         with _naming("crop_aspect"):
             aspect = parse_aspect(given["crop_aspect"])
             geometry = msgspec.structs.replace(geometry, crop_aspect=aspect)
     return geometry
+
+
+def _size(given: int | str) -> tuple[int, int]:
+    """(Height, width), `NATIVE` for that of the videos."""
+    if given == NATIVE_SIZE:
+        return NATIVE, NATIVE
+    height, width = parse_size(str(given))
+    if height == width == NATIVE:
+        raise ValueError(f"size: height must be {MIN_SIZE} to {MAX_SIZE} pixels, not {height}")
+    return height, width
 
 
 def _encoding(given: Mapping[str, Any]) -> Encoding:

@@ -6,10 +6,12 @@
 - With `--stride` a unit needs the ordinal of its first frame. With `--fps` a unit needs the timestamps of its frames,
   if these are the sorted timestamps of the packets. Both are guessed from the packets, and a unit with a wrong guess
   is decoded again.
+- A file that holds several episodes has a mask of the frames to keep. It is guessed from the packets, computed again
+  from the frames that came, and a unit with a wrong guess is decoded again.
 - A unit whose process died is decoded once more, alone. If that process dies, too, the unit counts as damaged.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,11 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.errors import MachineError, UnitNotIndependentError, VideoError, VideosNotWholeError
-from cache_builder.findings import DecodedVideo, UnitReceipt
+from cache_builder.findings import DecodedVideo, UnitReceipt, output_pts_seconds
 from cache_builder.gpu import DecoderChoice
 from cache_builder.jobs import UnitJob, empty_receipt
-from cache_builder.plan import DecodeUnit, plan_units
+from cache_builder.plan import DecodeUnit, claimed_frames, claimed_seconds, kept_of_file, plan_units
 from cache_builder.settings import BuildConfig, ErrorPolicy
+from cache_builder.sources import EpisodeSpan
 from cache_builder.video.decode import first_wrong_edge, sorted_packet_pts
 from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import JobDied, JobDone, JobRaised, Outcome, WorkerPool
@@ -31,10 +34,10 @@ UnitPool = WorkerPool[UnitJob, UnitReceipt]
 
 
 class DecodeResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Every video after decoding."""
+    """Every file after decoding."""
 
     videos: list[DecodedVideo | VideoError]
-    """Row per video: an error where nothing of it can be used."""
+    """Row per file: an error where nothing of it can be used."""
     unit_names: list[str]
     """Spill names of the units, as `DecodedVideo.unit_numbers` counts them."""
 
@@ -50,22 +53,30 @@ class DecodeStage:
         spill: Path,
         scans: Sequence[VideoScan | VideoError],
         decoders: DecoderChoice,
-        config: BuildConfig,
+        configs: Sequence[BuildConfig],
         on_error: ErrorPolicy,
         progress: Callable[[int], None],
+        episodes: Mapping[int, Sequence[tuple[str, EpisodeSpan]]] | None = None,
     ) -> None:
+        """Files to decode: `paths`, `scans` and `configs` have a row per file.
+
+        `episodes` has name and span of the episodes of the files that are not one video each. Whoever cuts them judges
+        their damage: such a file does not stop the run.
+        """
         self._pool = pool
         self._paths = paths
         self._spill = spill
         self._scans = list(scans)
-        """Row per video: an error as soon as nothing of it can be used."""
+        """Row per file: an error as soon as nothing of it can be used."""
         self._decoders = decoders
-        self._config = config
+        self._configs = configs
+        self._episodes = episodes or {}
         self._on_error = on_error
         self._progress = progress
         self._jobs: dict[int, dict[DecodeUnit, UnitJob]] = {}
         """The current units of each video. A unit that was merged into another is removed, and its result ignored."""
         self._receipts: dict[DecodeUnit, UnitReceipt] = {}
+        self._guesses: dict[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]] = {}
         self._wrong_edges: dict[int, int] = {}
         """Packet of each video at which it must not be cut into units; see `first_wrong_edge`."""
 
@@ -142,25 +153,50 @@ class DecodeStage:
         return any_uncut
 
     def _submit_misplaced(self) -> bool:
-        """Queue again the units whose first ordinal, or whose timestamps, were guessed wrong."""
+        """Queue again the units whose first ordinal, timestamps or frames to keep were guessed wrong."""
         any_misplaced = False
         for video_id, jobs in list(self._jobs.items()):
             units = sorted(jobs)
-            pts = self._output_pts(video_id, [self._receipts[unit] for unit in units])
+            receipts = [self._receipts[unit] for unit in units]
+            pts = self._output_pts(video_id, receipts)
+            keep = self._keep(video_id, receipts)
             first_ordinal = 0
-            for unit in units:
-                num_decoded = self._receipts[unit].num_frames_decoded
-                unit_pts = (
-                    None if pts is None else pts[first_ordinal : first_ordinal + num_decoded + 1].tobytes()
+            for unit, receipt in zip(units, receipts, strict=True):
+                end_ordinal = first_ordinal + receipt.num_frames_decoded
+                right = msgspec.structs.replace(
+                    self._jobs[video_id][unit],
+                    first_ordinal=first_ordinal,
+                    output_pts=None if pts is None else pts[first_ordinal : end_ordinal + 1].tobytes(),
+                    keep=None if keep is None else keep[first_ordinal:end_ordinal].tobytes(),
                 )
-                job = self._jobs[video_id][unit]
-                is_other_phase = (job.first_ordinal - first_ordinal) % self._config.stride
-                if num_decoded and (is_other_phase or job.output_pts != unit_pts):
+                if receipt.num_frames_decoded and self._is_misplaced(unit, right, receipt):
                     del self._receipts[unit]
-                    self._submit(unit, first_ordinal=first_ordinal, output_pts=unit_pts)
+                    self._queue(right)
                     any_misplaced = True
-                first_ordinal += num_decoded
+                first_ordinal = end_ordinal
         return any_misplaced
+
+    def _is_misplaced(self, unit: DecodeUnit, right: UnitJob, receipt: UnitReceipt) -> bool:
+        """Whether a unit was decoded with another guess than what is right, and this decides its frames."""
+        job = self._jobs[unit.video_id][unit]
+        if right.keep is not None and job.keep is not None:
+            return job.keep[: receipt.num_frames_decoded].ljust(len(right.keep), b"\0") != right.keep
+        is_other_phase = (job.first_ordinal - right.first_ordinal) % job.config.stride
+        return bool(is_other_phase or job.output_pts != right.output_pts)
+
+    def _keep(
+        self, video_id: int, receipts: Sequence[UnitReceipt] | None = None
+    ) -> npt.NDArray[np.bool_] | None:
+        """Which frames of a file of several episodes are kept; None for other files.
+
+        These are the decoded frames, or, without `receipts`, those that its packets claim.
+        """
+        episodes = self._episodes.get(video_id)
+        if episodes is None:
+            return None
+        scan = self._scan_of(video_id)
+        pts_seconds = claimed_seconds(scan) if receipts is None else output_pts_seconds(scan, receipts)
+        return kept_of_file(pts_seconds, episodes, scan, self._configs[video_id])
 
     def _output_pts(
         self, video_id: int, receipts: Sequence[UnitReceipt] | None = None
@@ -170,7 +206,7 @@ class DecodeStage:
         None if each frame has the timestamp of its packet, or if nothing depends on timestamps.
         """
         scan = self._scan_of(video_id)
-        if self._config.fps is None or not scan.sorts_pts:
+        if self._configs[video_id].fps is None or not scan.sorts_pts or video_id in self._episodes:
             return None
         packets = np.flatnonzero((scan.packets.size > 0) & ~scan.packets.is_discarded)
         if receipts is not None:
@@ -179,26 +215,37 @@ class DecodeStage:
         return sorted_packet_pts(scan.packets, packets)
 
     def _submit_first(self, unit: DecodeUnit) -> None:
-        """Queue a unit with the guess that every packet gives one frame."""
+        """Queue a unit with a guess of its frames: one a packet, or those that the packets claim."""
         pts = self._output_pts(unit.video_id)
-        self._submit(
-            unit,
-            first_ordinal=unit.first_packet,
-            output_pts=None if pts is None else pts[unit.first_packet : unit.end_packet + 1].tobytes(),
+        first, keep = unit.first_packet, None
+        if unit.video_id in self._episodes:
+            packets, keep_of_file = self._guess_of(unit.video_id)
+            first, end = np.searchsorted(packets, [unit.first_packet, unit.end_packet]).tolist()
+            keep = keep_of_file[first:end].tobytes()
+        self._queue(
+            UnitJob(
+                path=self._paths[unit.video_id],
+                scan=self._scan_of(unit.video_id),
+                unit=unit,
+                first_ordinal=first,
+                output_pts=None if pts is None else pts[unit.first_packet : unit.end_packet + 1].tobytes(),
+                keep=keep,
+                config=self._configs[unit.video_id],
+                spill=self._spill,
+                backend=self._decoders.backend_of(unit.video_id),
+            )
         )
 
-    def _submit(self, unit: DecodeUnit, *, first_ordinal: int, output_pts: bytes | None) -> None:
-        job = UnitJob(
-            path=self._paths[unit.video_id],
-            scan=self._scan_of(unit.video_id),
-            unit=unit,
-            first_ordinal=first_ordinal,
-            output_pts=output_pts,
-            config=self._config,
-            spill=self._spill,
-            backend=self._decoders.backend_of(unit.video_id),
-        )
-        self._jobs.setdefault(unit.video_id, {})[unit] = job
+    def _guess_of(self, video_id: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Packets that give a frame, and which frames are kept, as far as the packets show it."""
+        if video_id not in self._guesses:
+            keep = self._keep(video_id)
+            assert keep is not None  # asked for files of episodes alone
+            self._guesses[video_id] = claimed_frames(self._scan_of(video_id)).packets, keep
+        return self._guesses[video_id]
+
+    def _queue(self, job: UnitJob) -> None:
+        self._jobs.setdefault(job.unit.video_id, {})[job.unit] = job
         self._pool.submit(job)
 
     def _scan_of(self, video_id: int) -> VideoScan:
@@ -217,13 +264,13 @@ class DecodeStage:
             unit_numbers=list(range(first_unit_number, first_unit_number + len(units))),
             is_for_device=self._decoders.backend_of(video_id).is_device,
             device_refusal=self._decoders.refusals.get(video_id),
-            pixel=self._config.pixel,
+            pixel=self._configs[video_id].pixel,
             wrong_edge=self._wrong_edges.get(video_id),
         )
 
     def _stop_unless_skipping(self, video_id: int) -> None:
         scan = self._scans[video_id]
-        if self._on_error == "fail" and isinstance(scan, VideoScan):
+        if self._on_error == "fail" and isinstance(scan, VideoScan) and video_id not in self._episodes:
             problems = self._decoded(video_id, scan, first_unit_number=0).problems
             if problems:
                 raise VideosNotWholeError([str(VideoError(scan.facts.path, "; ".join(problems)))])

@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.errors import MachineError
-from cache_builder.jobs import PlanNames, ShardJob, SpillDamagedError, UnitSpill
+from cache_builder.jobs import GatherPlaces, PlanNames, ShardJob, SpillDamagedError, UnitSpill
 from cache_builder.plan import ShardPlan
 from cache_builder.settings import BuildConfig
-from cache_builder.stages.workspace import Workspace
 from cache_builder.worker_pool import JobDied, JobDone, WorkerPool
 from frame_store.containers import ShardReceipt
 from frame_store.files import write_file
@@ -22,7 +21,7 @@ ShardPool = WorkerPool[ShardJob, ShardReceipt]
 
 
 def write_plan(
-    workspace: Workspace,
+    places: GatherPlaces,
     plan: ShardPlan,
     *,
     folder: str,
@@ -40,27 +39,27 @@ def write_plan(
     for array in (sources, plan.source_of_frame, plan.shard_sizes):
         digest.update(array.tobytes())
     digest.update(msgspec.json.encode([folder, names]))
-    digest_path = workspace.plan / "sha256"
+    digest_path = places.plan / "sha256"
     if not digest_path.exists() or digest_path.read_text() != digest.hexdigest():
-        for stale in (workspace.receipts, workspace.cache):
+        for stale in (places.receipts, places.cache):
             if stale.exists():
                 shutil.rmtree(stale)
             stale.mkdir()
-    generation = workspace.cache / folder
+    generation = places.cache / folder
     generation.mkdir(exist_ok=True)
     planned = {generation / shard_name(container, shard) for shard in range(len(plan.shard_sizes))}
-    for path in list(workspace.cache.rglob("*")):
+    for path in list(places.cache.rglob("*")):
         if path.is_file() and path not in planned:
             path.unlink()  # half written, or a file that is written after the shards
-    np.save(workspace.plan / "sources.npy", sources, allow_pickle=False)
-    np.save(workspace.plan / "source_of_frame.npy", plan.source_of_frame, allow_pickle=False)
-    write_file(workspace.plan / "names.json", msgspec.json.encode(names))
+    np.save(places.plan / "sources.npy", sources, allow_pickle=False)
+    np.save(places.plan / "source_of_frame.npy", plan.source_of_frame, allow_pickle=False)
+    write_file(places.plan / "names.json", msgspec.json.encode(names))
     write_file(digest_path, digest.hexdigest().encode())
 
 
 def write_shards(
     pool: ShardPool,
-    workspace: Workspace,
+    places: GatherPlaces,
     *,
     folder: str,
     config: BuildConfig,
@@ -68,7 +67,7 @@ def write_shards(
     shard_ids: Iterable[int],
     progress: Callable[[int], None],
 ) -> dict[int, ShardReceipt]:
-    """Write shards of the plan into the generation `folder` of `workspace.cache`; returns a receipt for each.
+    """Write shards of the plan into the generation `folder` of `places.cache`; returns a receipt for each.
 
     Raises:
         MachineError: disk full, I/O error, a worker died, or spilled frames changed on disk.
@@ -77,8 +76,8 @@ def write_shards(
     for shard_id in shard_ids:
         pool.submit(
             ShardJob(
-                building=workspace.building,
-                folder=workspace.cache / folder,
+                places=places,
+                folder=places.cache / folder,
                 config=config,
                 shard_id=shard_id,
                 first_frame_id=int(starts[shard_id]),
@@ -95,7 +94,7 @@ def write_shards(
             raise MachineError(f"{name}: the process writing it {outcome.how}; the same command resumes")
         elif isinstance(outcome.error, SpillDamagedError):
             unit_name = str(outcome.error)
-            UnitSpill(workspace.spill, unit_name).remove()
+            UnitSpill(places.spill, unit_name).remove()
             raise MachineError(
                 f"{name}: spilled frames {unit_name} changed on disk; the same command decodes them again"
             )

@@ -8,6 +8,7 @@ CACHE.building/        everything of an unfinished build; removed when it is don
     plan/              sources.npy, source_of_frame.npy: the shard plan
     receipts/          one per finished shard
     cache/             the cache itself, in the making: gen-.../, and at last manifest-0000.json
+                       with cameras, plan/, receipts/ and cache/ have a folder for each: camera-00/
 CACHE.columns.building/  columns in the making; removed when they are in the cache
 CACHE.scan             scan cache       CACHE.report.json  last report       CACHE.lock  held while building
 ```
@@ -27,9 +28,10 @@ from typing import Any
 import msgspec
 
 from cache_builder.errors import ConfigError, OutputError
+from cache_builder.jobs import GatherPlaces
 from cache_builder.stages.identity import identity_differences
 from frame_store.files import write_file
-from frame_store.names import manifest_version
+from frame_store.names import camera_folder, is_columns_folder, manifest_version
 from frame_store.shared import counted, listed, raise_if_out_of_files, user_path
 
 _MAX_NAME_BYTES = 255
@@ -62,6 +64,24 @@ class Workspace:
         self.cache = self.building / "cache"
         self._folders = (self.spill, self.plan, self.receipts, self.cache)
         self._check_places()
+
+    @property
+    def places(self) -> GatherPlaces:
+        """The folders of a cache without cameras."""
+        return GatherPlaces(spill=self.spill, plan=self.plan, receipts=self.receipts, cache=self.cache)
+
+    def places_of_camera(self, number: int) -> GatherPlaces:
+        """The folders of a camera, which exist from now on."""
+        folder = camera_folder(number)
+        places = GatherPlaces(
+            spill=self.spill,
+            plan=self.plan / folder,
+            receipts=self.receipts / folder,
+            cache=self.cache / folder,
+        )
+        for path in (places.plan, places.receipts, places.cache):
+            path.mkdir(exist_ok=True)
+        return places
 
     @property
     def own_places(self) -> tuple[Path, ...]:
@@ -202,6 +222,14 @@ class Workspace:
             shutil.rmtree(
                 self.building, ignore_errors=True
             )  # the identity goes last: it states whose folder this is
+
+    def clear_unfinished_columns(self) -> None:
+        """Remove columns, and a manifest, of an unfinished cache: they are written after its shards."""
+        for path in self.cache.iterdir():
+            if is_columns_folder(path.name):
+                shutil.rmtree(path)
+            elif manifest_version(path.name) is not None:
+                path.unlink()
 
     def clear_columns(self) -> None:
         """Remove what a process that wrote columns left there.

@@ -57,11 +57,20 @@ class CameraGroup:
         """The store of the first camera."""
         return self._leader
 
-    @property
+    @cached_property
     def columns(self) -> Columns:
         """The columns of the videos, which all cameras share."""
-        columns: Columns = getattr(self._leader, "columns", NO_COLUMNS)
-        return columns if self._columns is None else self._columns
+        columns = self._columns
+        if columns is None:
+            columns = getattr(self._leader, "columns", NO_COLUMNS)
+        if not columns:
+            return NO_COLUMNS
+        return Columns(
+            columns.values(),
+            num_rows=columns.num_rows,
+            num_videos=columns.num_videos,
+            fingerprint=self.fingerprint,
+        )
 
     @property
     def dataset(self) -> Mapping[str, Any] | None:
@@ -125,7 +134,8 @@ class CameraGroup:
         return f"CameraGroup({counted_in_groups(len(self), 'moment')} of {{{shapes}}})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "videos"}  # it is read again
+        made = {"videos", "columns"}  # they are made again where they are asked for
+        return {name: value for name, value in self.__dict__.items() if name not in made}
 
     @overload
     def __getitem__(self, key: int, /) -> dict[str, Frames]: ...
@@ -232,6 +242,12 @@ def group_cameras(
     leader = cameras[names[0]]
     for name in names[1:]:
         _require_same_frames(names[0], leader, name, cameras[name])
+    order = leader.source_order
+    if columns and (columns.num_rows, columns.num_videos) != (order.num_rows, order.num_videos):
+        raise ViewError(
+            f"columns of {counted(columns.num_rows, 'frame')} and {counted(columns.num_videos, 'video')} do not fit "
+            f"cameras of {order.num_rows} decoded frames and {order.num_videos}"
+        )
     together = {name: aligned_store(store, leader, name=name) for name, store in cameras.items()}
     return CameraGroup(together, columns=columns, dataset=dataset)
 

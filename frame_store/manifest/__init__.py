@@ -25,7 +25,7 @@ from frame_store.manifest.records import (
     describe_files,
     require_path_inside,
 )
-from frame_store.manifest.signed_json import decode_signed, encode_signed
+from frame_store.manifest.signed_json import decode_signed, encode_signed, is_too_dense
 from frame_store.manifest.tree import CacheTree, read_tree, read_trees
 from frame_store.manifest.videos import VideoEntry, VideoSpan, encode_videos, read_videos, stream_videos
 
@@ -55,6 +55,7 @@ __all__ = [
     "encode_signed",
     "encode_videos",
     "fresh_manifest",
+    "is_too_dense",
     "only_generation",
     "read_generation",
     "read_manifest",

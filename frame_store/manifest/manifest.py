@@ -3,7 +3,7 @@
 import errno
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -183,17 +183,30 @@ def _check_cameras(generations: Sequence[GenerationEntry], cameras: Sequence[Cam
             )
 
 
-def fresh_manifest(generation: GenerationEntry) -> CacheManifest:
-    """The first manifest of a cache without cameras, which consists of one generation."""
+def fresh_manifest(
+    generations: Mapping[str | None, GenerationEntry] | GenerationEntry,
+    *,
+    columns: Sequence[ColumnsEntry] = (),
+) -> CacheManifest:
+    """The first manifest of a cache of one generation, or, by the names of its cameras, of one for each camera.
+
+    A single name None stands for a cache without cameras.
+    """
+    if isinstance(generations, GenerationEntry):
+        generations = {None: generations}
+    cameras = [(name, entry) for name, entry in generations.items() if name is not None]
     return CacheManifest(
         format=FORMAT_NAME,
         format_version=FORMAT_VERSION,
         version=0,
-        generations=[generation],
-        cameras=[],
+        generations=[entry for name, entry in generations.items() if name is None],
+        cameras=[
+            CameraEntry(name=name, folder=camera_folder(number), generations=[entry])
+            for number, (name, entry) in enumerate(cameras)
+        ],
         forgotten_videos=[],
         superseded=[],
-        columns=[],
+        columns=[*columns],
     )
 
 

@@ -42,10 +42,10 @@ def decode_signed(raw: bytes | bytearray, record_type: type[RecordT], *, name: s
         raise StoreFormatError(
             f"{name}: the digest is {expected[:16]}..., but the content has {found[:16]}...; the file was altered"
         )
-    num_values = num_json_values(body)
-    if num_values > 1000 + len(body) // MIN_BYTES_PER_VALUE:
+    if is_too_dense(body):
         raise StoreFormatError(
-            f"{name}: {counted(num_values, 'value')} in {counted(len(body), 'byte')}, more than any cache has there"
+            f"{name}: {counted(num_json_values(body), 'value')} in {counted(len(body), 'byte')}, more than any cache has "
+            "there"
         )
     body += b"\n}"
     return decode_plain(body, record_type, name=name)
@@ -61,6 +61,11 @@ def decode_plain(raw: bytes | bytearray, record_type: type[RecordT], *, name: st
         return msgspec.json.decode(raw, type=record_type)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise StoreFormatError(f"{name}: {error}") from error
+
+
+def is_too_dense(text: bytes | bytearray) -> bool:
+    """Whether `decode_signed` refuses the text, for it may hold more values than files of a cache do."""
+    return num_json_values(text) > 1000 + len(text) // MIN_BYTES_PER_VALUE
 
 
 def num_json_values(text: bytes | bytearray) -> int:

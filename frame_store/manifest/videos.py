@@ -99,6 +99,7 @@ class VideoEntry(Record, frozen=True, kw_only=True):
             duration_seconds=_number(facts.get("end_seconds_of_packets")),
             transfer=transfer if type(transfer) is str else None,
             sha256=self.sha256,
+            first_frame_in_file=None if self.span is None else self.span.first_frame,
         )
 
 

@@ -1,6 +1,8 @@
 """Views: some frames of a store as a store, parts of a split, and several stores as one. No frame is copied."""
 
-from frame_store.views.concatenation import Concatenation, concat, num_parts, part_of_videos
+from frame_store.views.camera_view import CameraView
+from frame_store.views.concatenation import Concatenation
+from frame_store.views.joining import JoinedGroup, concat, num_parts, part_of_videos, parts_of
 from frame_store.views.partition import Split, split
 from frame_store.views.subset import VideoChoice, select, select_places
 from frame_store.views.view import (
@@ -15,7 +17,9 @@ from frame_store.views.view import (
 )
 
 __all__ = [
+    "CameraView",
     "Concatenation",
+    "JoinedGroup",
     "Split",
     "VideoChoice",
     "View",
@@ -29,6 +33,7 @@ __all__ = [
     "num_parts",
     "own_rows_of",
     "part_of_videos",
+    "parts_of",
     "select",
     "select_places",
     "split",

@@ -1,4 +1,4 @@
-"""`concat`: several stores as one, one after the other."""
+"""Several stores as one, one after the other."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -29,49 +29,37 @@ from frame_store.shared import counted, counted_in_groups
 from frame_store.source_order import Int64s, SourceOrder
 from frame_store.video_table import VideoTable
 from frame_store.views.joined_pts import JoinedPts
-from frame_store.views.selection import selection_of_runs
-from frame_store.views.view import View, base_of, checked_video_id
+from frame_store.views.view import checked_video_id
 
 
-def concat(stores: Sequence[FrameStore]) -> FrameStore:
-    """The frames of `stores`, one store after the other, as one store.
-
-    Ids, videos and shards of a store follow those of the stores before it; two videos may have the same path. A store
-    that is given twice has its frames twice. Of views it is the view of the concatenation of their bases. The result
-    prefetches where a part does, and decodes in groups, or gives encoded frames, where all parts do (with one
-    encoding). Stores that decode on a GPU give their frames through the host. A batch from several parts is read into
-    memory of its own and copied once more.
+def concatenation_of(stores: Sequence[FrameStore], names: Sequence[str]) -> "Concatenation":
+    """Stores that are no views, one after the other, as one store; `names` are those of the stores, for messages.
 
     Raises:
-        ViewError: no stores, or frames of different shapes or types of pixels (the message names both stores).
+        ViewError: frames of different shapes or types of pixels.
         ColumnError: one column with another scope, dtype or shape in two stores.
     """
-    if isinstance(stores, str) or not isinstance(stores, Sequence) or not stores:
-        raise ViewError(f"concat takes a list of one or more stores, found {stores!r}")
-    for store in stores:
-        if not hasattr(store, "read_frames"):
-            raise ViewError(f"concat takes a list of stores, found {type(store).__name__} in it")
+    for store, name in zip(stores, names, strict=True):
         if store.frame_dtype != stores[0].frame_dtype:
             raise ViewError(
-                f"frames of one type of pixels can be concatenated: {stores[0]!r} has {_pixels_of(stores[0])}, "
-                f"{store!r} has {_pixels_of(store)}"
+                f"frames of one type of pixels can be concatenated: {names[0]} has {_pixels_of(stores[0])}, "
+                f"{name} has {_pixels_of(store)}"
             )
         if store.frame_shape != stores[0].frame_shape:
             raise ViewError(
-                f"frames of one shape can be concatenated: {stores[0]!r} has {stores[0].frame_shape}, "
-                f"{store!r} has {store.frame_shape}"
+                f"frames of one shape can be concatenated: {names[0]} has {stores[0].frame_shape}, "
+                f"{name} has {store.frame_shape}"
             )
-    bases = [base_of(store) for store in stores]
     kind = Concatenation
-    if all(isinstance(base, DecodesInGroups) for base in bases):
+    if all(isinstance(store, DecodesInGroups) for store in stores):
         kind = _ConcatenationInGroups
-    elif all(isinstance(base, HoldsEncodedFrames) for base in bases) and (
-        len({cast("HoldsEncodedFrames", base).encoding_name for base in bases}) == 1
+    elif all(isinstance(store, HoldsEncodedFrames) for store in stores) and (
+        len({cast("HoldsEncodedFrames", store).encoding_name for store in stores}) == 1
     ):
         kind = _EncodedConcatenation
-    joined = kind(bases)
+    joined = kind(stores)
     joined._join_columns()  # refuses columns that do not fit
-    return _view_of_parts(joined, stores) if any(isinstance(store, View) for store in stores) else joined
+    return joined
 
 
 def _pixels_of(store: FrameStore) -> str:
@@ -305,40 +293,6 @@ class _EncodedConcatenation(Concatenation):
             for place, payload in zip(where.tolist(), part.read_encoded(own), strict=True):
                 payloads[place] = payload
         return payloads
-
-
-def part_of_videos(store: FrameStore) -> Int64s | None:
-    """The part of a concatenation that each video of `store` is of: int64, shape (V,). None for other stores."""
-    base = base_of(store)
-    if not isinstance(base, Concatenation):
-        return None
-    parts = np.repeat(np.arange(len(base.parts)), np.diff(base.first_videos))
-    return parts[store.video_ids] if isinstance(store, View) else parts
-
-
-def num_parts(store: FrameStore) -> int:
-    """Parts of a concatenation, or of that which a view is of; 1 for other stores."""
-    base = base_of(store)
-    return len(base.parts) if isinstance(base, Concatenation) else 1
-
-
-def _view_of_parts(joined: Concatenation, stores: Sequence[FrameStore]) -> View:
-    """The view of a concatenation that has the frames of `stores`, one of them or more a view of a part."""
-    starts, ends, videos, held = [], [], [], []
-    for store, first_id, first_video in zip(stores, joined.first_ids, joined.first_videos, strict=False):
-        if isinstance(store, View):
-            own_starts, own_ends = store.selection.runs()
-            own_videos, own_held = store.video_ids, store.frames_of_video
-        else:
-            own_starts, own_ends = np.zeros(1, np.int64), np.array([len(store)])
-            own_held = np.diff(store.source_order.first_stored)
-            own_videos = np.arange(len(own_held))
-        starts.append(own_starts + first_id)
-        ends.append(own_ends + first_id)
-        videos.append(own_videos + first_video)
-        held.append(own_held)
-    selection = selection_of_runs(np.concatenate(starts), np.concatenate(ends), num_frames=len(joined))
-    return View(joined, selection, video_ids=np.concatenate(videos), frames_of_video=np.concatenate(held))
 
 
 def _starts(counts: Sequence[int]) -> Int64s:

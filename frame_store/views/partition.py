@@ -10,12 +10,14 @@ from typing import Any, SupportsIndex
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.cameras import AlignedStore, CameraGroup
 from frame_store.columns import NO_COLUMNS, Columns
 from frame_store.errors import ViewError
 from frame_store.protocol import FrameStore
 from frame_store.shared import counted, listed, whole_number, without_controls
 from frame_store.source_order import Int64s
 from frame_store.video_table import VideoTable
+from frame_store.views.joining import part_of_videos, parts_of
 from frame_store.views.subset import select
 from frame_store.views.view import View, check_is_store
 
@@ -57,11 +59,12 @@ def split(
 
     The part of a video is a hash of the seed and of the SHA-256 of its file (of its path where the file could not be
     read). So videos with the same bytes are in one part, and no video moves to another part when videos are added,
-    removed or renamed. The shares are therefore met on average over seeds, not exactly: `print` the result to see those
-    that came about.
+    removed or renamed. Where a file holds several videos, the part depends on the place in the file, too. An episode
+    that cameras filmed goes by its name, so that every camera shares it the same way. The shares are therefore met on
+    average over seeds, not exactly: `print` the result to see those that came about.
 
     Args:
-        store: any store, also a view or a concatenation.
+        store: any store, also a view, a concatenation or a group of cameras.
         shares: the name of each part and the probability that a video is in it, for example
             `{"train": 0.9, "val": 0.1}`. The sum is 1. Another order of the names gives other parts.
         seed: another seed gives another split.
@@ -78,14 +81,14 @@ def split(
     seed = whole_number("seed", seed, error=ViewError)
     if isinstance(group, str):
         group = _groups_of_column(store, group)
-    keys = _keys(store.videos, group)
+    keys = _keys(store, group)
     numbers = [_number(seed, key) for key in keys]
     names = list(shares)
     part_of = np.array(
         [next(part for part, bound in enumerate(bounds) if number < bound) for number in numbers], np.int64
     )
     if group is not None:
-        _check_copies(store.videos, keys, part_of, names)
+        _check_copies(store, keys, part_of, names)
     rows = {name: np.flatnonzero(part_of == part) for part, name in enumerate(names)}
     _check_none_empty(store.videos, rows, shares)
     return Split({name: select(store, videos=chosen) for name, chosen in rows.items()}, shares)
@@ -112,10 +115,15 @@ def _bounds(shares: Mapping[str, float]) -> list[int]:
     return [round(end * _NUM_PLACES) for end in ends]
 
 
-def _keys(table: VideoTable, group: Sequence[object] | npt.NDArray[Any] | None) -> list[str]:
+def _keys(store: FrameStore, group: Sequence[object] | npt.NDArray[Any] | None) -> list[str]:
     """What a video's part is a hash of."""
+    table = store.videos
     if group is None:
-        return [f"path {row.path}" if row.sha256 is None else f"sha256 {row.sha256}" for row in table]
+        contents = _contents(store)
+        return [
+            f"path {row.path}" if content is None else content
+            for row, content in zip(table, contents, strict=True)
+        ]
     if not isinstance(group, Sequence | np.ndarray) or len(group) != len(table):
         found = counted(len(group), "entry", "entries") if hasattr(group, "__len__") else repr(group)
         raise ViewError(f"group= has one entry for each of {counted(len(table), 'video')}, found {found}")
@@ -126,6 +134,33 @@ def _keys(table: VideoTable, group: Sequence[object] | npt.NDArray[Any] | None) 
                 f"group= has a text or a whole number for each video, found {value!r} for video {row}"
             )
     return [f"group {value}" for value in values]
+
+
+def _contents(store: FrameStore) -> list[str | None]:
+    """What names the content of each video; None where its file could not be read.
+
+    All cameras of an episode have its name, also a camera that is opened alone: its file grows with the data set.
+    """
+    of_video = [_has_cameras(part) for part in parts_of(store)]
+    part_of = part_of_videos(store)
+    contents: list[str | None] = []
+    for video_id, row in enumerate(store.videos):
+        if of_video[0 if part_of is None else int(part_of[video_id])]:
+            contents.append(f"episode {row.path}")
+        elif row.sha256 is None:
+            contents.append(None)
+        elif row.first_frame_in_file is None:
+            contents.append(f"sha256 {row.sha256}")
+        else:
+            contents.append(f"sha256 {row.sha256} frames {row.first_frame_in_file} {row.num_frames_decoded}")
+    return contents
+
+
+def _has_cameras(part: FrameStore) -> bool:
+    """Whether a store that is no view is a group of cameras, or one camera of a cache of cameras."""
+    if isinstance(part, AlignedStore):
+        return True
+    return isinstance(part, CameraGroup) or isinstance(getattr(part, "camera", None), str)
 
 
 def _groups_of_column(store: FrameStore, name: str) -> list[object]:
@@ -160,13 +195,14 @@ def _number(seed: int, key: str) -> int:
     return int.from_bytes(hashed[:8], "big")
 
 
-def _check_copies(table: VideoTable, keys: list[str], part_of: Int64s, names: list[str]) -> None:
+def _check_copies(store: FrameStore, keys: list[str], part_of: Int64s, names: list[str]) -> None:
     """Refuse groups that put videos with the same bytes into two parts."""
+    table = store.videos
     first_with: dict[str, int] = {}
-    for row, video in enumerate(table):
-        if video.sha256 is None:
+    for row, (video, content) in enumerate(zip(table, _contents(store), strict=True)):
+        if content is None:
             continue
-        first = first_with.setdefault(video.sha256, row)
+        first = first_with.setdefault(content, row)
         if part_of[first] != part_of[row]:
             raise ViewError(
                 f"{without_controls(table[first].path)!r} and {without_controls(video.path)!r} have the same bytes, "

@@ -13,6 +13,7 @@ from frame_store.protocol import FrameIds, FrameStore, check_frame_ids
 from frame_store.shared import counted, without_controls
 from frame_store.source_order import Int64s
 from frame_store.video_table import VideoRow, VideoTable
+from frame_store.views.camera_view import view_of
 from frame_store.views.selection import (
     RangeSelection,
     Selection,
@@ -35,7 +36,7 @@ def select(store: FrameStore, *, videos: VideoChoice | None = None, ids: FrameId
     """The chosen frames of `store` as a view, in the order of the store's ids.
 
     Args:
-        store: any store. A view of a view is a view of the first one's base.
+        store: any store, also a group of cameras. A view of a view is a view of the first one's base.
         videos: the view has the frames of these videos; see `VideoChoice`. Their order does not matter.
         ids: the view has these frames: ids of `store`, in any order, or a bool for each frame, shape (N,). With
             `videos`, the view has the frames that both name. The view has the videos that have one of the frames.
@@ -185,7 +186,7 @@ def _whole_view(store: FrameStore) -> View:
     """All frames of a store that is no view."""
     order = store.source_order
     ends = np.array([len(store)], np.int64)
-    return View(
+    return view_of(
         base_of(store),
         RangeSelection(np.zeros(1, np.int64), ends),
         video_ids=np.arange(order.num_videos, dtype=np.int64),
@@ -205,7 +206,7 @@ def _view_of_videos(view: View, rows: Int64s) -> View:
     chosen = _frames_of_videos(base, video_ids)
     if len(view) != len(base):
         chosen = common_selection(view.selection, chosen, num_frames=len(base))
-    return View(base, chosen, video_ids=video_ids, frames_of_video=counts)
+    return view_of(base, chosen, video_ids=video_ids, frames_of_video=counts)
 
 
 def _frames_of_videos(base: FrameStore, video_ids: Int64s) -> Selection:
@@ -229,7 +230,7 @@ def _view_of_ids(view: View, asked: Selection) -> View:
         raise ViewError("no frame is chosen: none of ids= belongs to a video of videos=")
     held = _held_by_video(base, selection)
     video_ids = np.flatnonzero(held)
-    return View(base, selection, video_ids=video_ids, frames_of_video=held[video_ids])
+    return view_of(base, selection, video_ids=video_ids, frames_of_video=held[video_ids])
 
 
 def _held_by_video(base: FrameStore, selection: Selection) -> Int64s:

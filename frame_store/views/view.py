@@ -2,7 +2,7 @@
 
 import hashlib
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Final, Self
@@ -56,7 +56,7 @@ class View(FrameSequence):
 
     @property
     def base(self) -> FrameStore:
-        """The store that the frames come from: a cache, a live store or a concatenation, never a view."""
+        """The store that the frames come from, never a view: a cache, a live store, a group or a concatenation."""
         return self._base
 
     @property
@@ -146,6 +146,12 @@ class View(FrameSequence):
         return columns
 
     @property
+    def dataset(self) -> Mapping[str, Any] | None:
+        """What the data set that the videos come from states about itself: that of the base."""
+        dataset: Mapping[str, Any] | None = getattr(self._base, "dataset", None)
+        return dataset
+
+    @property
     def may_cross_fork(self) -> bool:
         """As the base."""
         return self._base.may_cross_fork
@@ -222,7 +228,10 @@ def check_is_store(store: object, *, taker: str) -> None:
 
 
 def base_of(store: FrameStore) -> FrameStore:
-    """The store that a view's frames come from; another store is its own base."""
+    """The store that a view's frames come from; another store is its own base.
+
+    The base of a view of a group of cameras is that `CameraGroup`.
+    """
     return store.base if isinstance(store, View) else store
 
 

@@ -6,7 +6,7 @@ from typing import TypeAlias
 from frame_store.columns import NO_COLUMNS, Columns
 from frame_store.errors import ColumnError
 from frame_store.protocol import FrameStore
-from frame_store.views import Concatenation, base_of
+from frame_store.views import Concatenation, JoinedGroup, base_of
 from loader.errors import SamplingError, warn_caller
 from loader.windows import WindowSpec
 
@@ -26,7 +26,7 @@ def chosen_columns(store: FrameStore, columns: ColumnChoice) -> Columns:
     base = base_of(store)
     own: Columns = getattr(base, "columns", NO_COLUMNS)
     if columns is None:
-        if isinstance(base, Concatenation) and (dropped := base.dropped_columns):
+        if isinstance(base, Concatenation | JoinedGroup) and (dropped := base.dropped_columns):
             names = ", ".join(map(repr, dropped))
             warn_caller(f"columns that not all stores of the concat have are left out: {names}")
         return own

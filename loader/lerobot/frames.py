@@ -12,9 +12,9 @@ import torch
 from torch.utils.data import Dataset
 
 from frame_store.cameras import CameraGroup
-from frame_store.columns import Column
 from frame_store.lerobot_statement import LEROBOT_KIND, LeRobotStatement
 from frame_store.protocol import FrameStore
+from frame_store.shared import without_controls
 from frame_store.source_order import Int64s
 from frame_store.views import View
 from loader.errors import LeRobotError
@@ -89,7 +89,7 @@ class LeRobotFrames(Dataset[Item]):
         )
         if self.meta.left_out:
             warnings.warn(
-                f"{self._where} lacks features of its data set, and so do items: {', '.join(self.meta.left_out)}",
+                f"{self._where} lacks features of its data set, and so do items: {', '.join(map(repr, self.meta.left_out))}",
                 stacklevel=2,
             )
         self.repo_id, self.root, self.revision = self.meta.repo_id, self.meta.root, self.meta.revision
@@ -110,16 +110,15 @@ class LeRobotFrames(Dataset[Item]):
         """The episodes that `episodes` chose; else those in the cache, or None where these are all. LeRobot's sampler
         draws from them."""
         features = self.meta.features
-        self._texts = [
-            key for key in features if key not in self.meta.video_keys and self._column(key).strings
-        ]
+        cameras = self.meta.video_keys
+        texts = [key for key in features if key not in cameras and self._columns[key].strings is not None]
         self._offsets = Offsets.of(
-            delta_timestamps, fps=self.meta.fps, tolerance_s=tolerance_s, keys=features, texts=self._texts
+            delta_timestamps, fps=self.meta.fps, tolerance_s=tolerance_s, keys=features, texts=texts
         )
         self._labels = [
-            (number, name, texts)
-            for (number, name), texts in ((_TASK, statement.tasks), (_SUBTASK, statement.subtasks))
-            if texts is not None and number in features
+            (number, name, labels)
+            for (number, name), labels in ((_TASK, statement.tasks), (_SUBTASK, statement.subtasks))
+            if labels is not None and number in features
         ]
         self._depth = {
             key: DepthCodes.of(features[key], depth_output_unit)
@@ -211,7 +210,9 @@ class LeRobotFrames(Dataset[Item]):
             if key not in values:
                 values[key] = self._values(key, windows.get(key, rows))
         values |= {key: torch.from_numpy(pad) for key, pad in pads.items()}
-        items = [{key: of_key[number] for key, of_key in values.items()} for number in range(len(rows))]
+        items: list[Item] = [
+            {key: of_key[number] for key, of_key in values.items()} for number in range(len(rows))
+        ]
         if self.image_transforms is not None:
             for item in items:
                 for key in self.meta.camera_keys:
@@ -232,7 +233,7 @@ class LeRobotFrames(Dataset[Item]):
 
     def _values(self, key: str, rows: Int64s) -> Values:
         """Values of a feature at rows (B,) or (B, T), with LeRobot's dtypes: float32, int64 and bool, or texts."""
-        column = self._column(key)
+        column = self._columns[key]
         found = column.gather(rows)
         if column.strings is not None:
             return [column.strings[code] for code in found.tolist()]
@@ -240,18 +241,15 @@ class LeRobotFrames(Dataset[Item]):
         tensor = torch.from_numpy(found.astype(_dtype_of(found.dtype), copy=False))
         return tensor.reshape(*rows.shape, *(() if shape == (1,) else shape))
 
-    def _column(self, key: str) -> Column:
-        return self._columns[key]
-
     def _reason_of(self, episode: int) -> str:
         """Why the cache has no frames of an episode, as far as it states that."""
         name = f"episode_{episode:06d}"
         for key, camera in self._group.cameras.items():
             entries: Any = getattr(getattr(camera, "store", camera), "video_entries", None)
-            for entry in (entries() if callable(entries) else entries) or ():
+            for entry in entries or ():
                 if entry.path == name and entry.reason is not None:
-                    return f"camera {key!r}: {entry.reason}"
-        return "it has no frames of it"
+                    return f"camera {key!r}: {without_controls(entry.reason)}"
+        return "its videos cannot be read"
 
     def _check_index(self, statement: LeRobotStatement) -> None:
         """Compare the column `index` with the data set's episodes, at their first and last rows."""
@@ -271,10 +269,11 @@ class LeRobotFrames(Dataset[Item]):
 
 def _place_of(cache: StoreOrPath, store: object) -> str:
     """Where the cache lies, for messages and `root`."""
-    path = getattr(store, "path", None)
-    if path is None and not hasattr(cache, "read_frames"):
-        path = cache
-    return str(path) if path is not None else "the data set"
+    if not hasattr(cache, "read_frames"):
+        return str(cache)
+    leader = store.leader if isinstance(store, CameraGroup) else store
+    path = getattr(leader, "path", None)
+    return "the store" if path is None else str(path)
 
 
 def _checked_group(store: object, where: str) -> tuple[CameraGroup, LeRobotStatement]:

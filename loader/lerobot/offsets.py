@@ -49,7 +49,7 @@ class Offsets:
                 near = get_close_matches(key, keys, n=3, cutoff=0.4)
                 hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
                 raise LeRobotError(
-                    f"delta_timestamps: the cache has no {key!r}, it has {', '.join(keys)}{hint}"
+                    f"delta_timestamps: the cache has no {key!r}, it has {', '.join(map(repr, keys))}{hint}"
                 )
             if not len(seconds):
                 raise LeRobotError(f"delta_timestamps: {key!r} has no offsets; leave the key out")

@@ -15,8 +15,9 @@ from typing import Any
 
 import click
 import msgspec
+from frame_cache_tools.bench.lerobot import read_items
 from frame_cache_tools.bench.measure import start_server
-from frame_cache_tools.bench.settings import QUICK, BenchSettings
+from frame_cache_tools.bench.settings import LEROBOT, QUICK, BenchSettings
 
 from cache_builder.cli import (
     EXIT_INTERRUPTED,
@@ -67,6 +68,23 @@ class _BenchCommand(OneLineCommand):
     help="An existing cache, measured as it is; may be given again.  [default: one of each kind, built here]",
 )
 @click.option(
+    "--lerobot",
+    type=_PATH,
+    metavar="ROOT",
+    help="A LeRobot v3 data set: LeRobot's own reading, live and cached, side by side; no other rows.",
+)
+@click.option(
+    "--lerobot-python",
+    type=_PATH,
+    metavar="PATH",
+    help="The interpreter of an environment that has LeRobot.  [default: this one]",
+)
+@click.option(
+    "--delta-timestamps",
+    metavar="JSON",
+    help="Windows of LeRobot's items: seconds by feature.  [default: 16 steps of action]",
+)
+@click.option(
     "--work",
     type=_PATH,
     help="Make videos and caches in this folder, keep them, and use those of an earlier run.",
@@ -98,7 +116,7 @@ class _BenchCommand(OneLineCommand):
     help="A slow row (usual loader, live, another loader) is not measured again after this time."
     "  [default: 45, quick 20]",
 )
-@click.option("--batch-size", type=int, help="Frames per batch.  [default: 128, quick 32]")
+@click.option("--batch-size", type=int, help="Frames per batch.  [default: 128, quick or --lerobot 32]")
 @click.option(
     "--copies",
     "num_copies",
@@ -119,7 +137,8 @@ class _BenchCommand(OneLineCommand):
     "--usual-workers",
     type=int,
     multiple=True,
-    help="Workers of the usual loader; repeatable.  [default: 10, one a CPU, two a CPU (not quick)]",
+    help="Workers of the usual loader; repeatable.  [default: 10, one a CPU, two a CPU (not quick); with --lerobot"
+    " 0, 1, 2, 4 ... up to the CPUs]",
 )
 @click.option("--lookahead", "lookahead_batches", type=int, help="Batches.  [default: 32, quick 8]")
 @click.option("--lookahead-bytes", type=int, help="Memory for waiting frames.  [default: 2500000000]")
@@ -175,6 +194,8 @@ def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
 def _settings(flags: dict[str, Any]) -> BenchSettings:
     """Options given override those of `--quick`, which override the defaults."""
     quick = QUICK if flags.pop("quick") else {}
+    if flags["lerobot"] is not None:
+        quick = {**LEROBOT, **quick}
     given = {name: value for name, value in flags.items() if value is not None and value != ()}
     return BenchSettings(**{**quick, **given})
 
@@ -183,6 +204,8 @@ def _check_paths(settings: BenchSettings, plot: Path | None) -> None:
     """Check now what would fail later."""
     if settings.videos is not None:
         discover_videos(settings.videos)
+    if settings.lerobot is not None:
+        read_items(settings.lerobot, settings.delta_timestamps)
     for cache in settings.caches:
         read_tree(cache)
     if plot is not None and not plot.absolute().parent.is_dir():

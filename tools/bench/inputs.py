@@ -232,7 +232,7 @@ def look_at_cache(path: Path, *, name: str | None = None) -> BenchCache:
         is_raw=generation.encoding.name == "raw",
         num_frames=len(store),
         num_bytes=generation.num_bytes,
-        build_seconds=_build_seconds(path, num_frames=len(store)),
+        build_seconds=build_seconds_of(path, num_frames=len(store)),
     )
 
 
@@ -264,7 +264,7 @@ def write_flat(path: Path, out: Path) -> None:
     store.close()
 
 
-def _build_seconds(path: Path, *, num_frames: int) -> float | None:
+def build_seconds_of(path: Path, *, num_frames: int) -> float | None:
     """Time of the build from the report beside a cache; None where there is no report of this cache."""
     try:
         with Workspace(path.absolute()).report.open("rb") as file:

@@ -22,6 +22,7 @@ from frame_cache_tools.bench.cases import (
 )
 from frame_cache_tools.bench.gpu import gpu_cases, why_no_gpu_rows
 from frame_cache_tools.bench.inputs import BenchCache, BenchVideos, bench_config
+from frame_cache_tools.bench.lerobot import PreparedLeRobot, prepare_lerobot
 from frame_cache_tools.bench.machine import Machine, read_machine, read_versions
 from frame_cache_tools.bench.measure import (
     BenchCase,
@@ -38,6 +39,7 @@ from frame_cache_tools.bench.report import (
     BenchReport,
     TimeUsed,
     break_even_rows,
+    compare_with_lerobot,
     fastest_row,
     make_notes,
     make_rows,
@@ -65,6 +67,7 @@ class _Run:
     caches: Sequence[BenchCache] = ()
     cases: Sequence[BenchCase] = ()
     rounds: Rounds
+    lerobot: PreparedLeRobot | None = None
     left_out: Sequence[LeftOut] = ()
     seconds_preparing: float = 0.0
     seconds_measuring: float = 0.0
@@ -110,7 +113,10 @@ def run_bench(
         machine = call(partial(read_machine, work), seconds=math.inf)
         run = _Run(machine=machine, rounds=Rounds())
         _fill(run, settings, budget=budget, work=work, scratch=scratch, say=say)
-    usual_row = fastest_row(run.cases, run.rounds, "usual loader")
+    usual_row = fastest_row(run.cases, run.rounds, "usual loader" if run.lerobot is None else "LeRobot")
+    compared = (
+        None if run.lerobot is None else compare_with_lerobot(run.lerobot, run.cases, run.rounds, run.caches)
+    )
     num_frames = 0 if run.videos is None else run.videos.num_frames
     return BenchReport(
         command=tuple(command),
@@ -126,7 +132,10 @@ def run_bench(
         rows=tuple(make_rows(run.cases, run.rounds, usual_row=usual_row)),
         break_even=tuple(
             break_even_rows(run.cases, run.rounds, run.caches, usual_row=usual_row, num_frames=num_frames)
-        ),
+        )
+        if compared is None
+        else compared.break_even,
+        lerobot=compared,
         left_out=tuple(run.left_out),
         time=TimeUsed(
             budget_seconds=None if budget.measuring.is_never else settings.budget_seconds,
@@ -134,7 +143,9 @@ def run_bench(
             seconds_preparing=run.seconds_preparing,
             seconds_measuring=run.seconds_measuring,
         ),
-        notes=tuple(make_notes(settings, run.videos, run.caches, run.rounds, interrupted=run.is_interrupted)),
+        notes=tuple(make_notes(settings, run.videos, run.caches, run.rounds, interrupted=run.is_interrupted))
+        if compared is None
+        else compared.notes,
     )
 
 
@@ -148,6 +159,22 @@ def _fill(
     say: Callable[[str], None],
 ) -> None:
     call = partial(call_in_process, temp_folder=scratch)
+    if settings.lerobot is not None:
+        run.lerobot = prepare_lerobot(
+            settings,
+            settings.lerobot,
+            work=work,
+            budget=budget,
+            call=call,
+            say=lambda line: say(f"{budget.spent():.0f} s: {line}"),
+        )
+        run.caches, run.left_out = run.lerobot.caches, run.lerobot.left_out
+        _refuse_patterns_of_nothing(settings.only, run.lerobot.cases, run.left_out)
+        run.cases = _selected(run.lerobot.cases, settings.only)
+        run.seconds_preparing = budget.spent()
+        _measure(run, settings, budget, scratch, say)
+        run.seconds_measuring = budget.spent() - run.seconds_preparing
+        return
     flat = work / _FLAT_NAME
     why_no_gpu = why_no_gpu_rows(call, seconds=budget.preparing.left())
     preparation = Preparation(

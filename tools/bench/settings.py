@@ -30,6 +30,12 @@ class BenchSettings:
 
     videos: Path | None = None
     caches: tuple[Path, ...] = ()
+    lerobot: Path | None = None
+    """A LeRobot data set: the rows are those of `lerobot/`, and no others."""
+    lerobot_python: Path | None = None
+    """The interpreter that has LeRobot; None for this one."""
+    delta_timestamps: str | None = None
+    """JSON: the windows of LeRobot's items; None for a usual policy's."""
     work: Path | None = None
     """Folder where videos and caches are made and kept; None for a temporary folder."""
     only: tuple[str, ...] = ()
@@ -44,7 +50,7 @@ class BenchSettings:
     cache_frames: int = 2400
     usual_images: int = 60
     usual_workers: tuple[int, ...] = ()
-    """Empty: 10, one a CPU and two a CPU."""
+    """Empty: 10, one a CPU and two a CPU; with `lerobot` 0, 1, 2, 4 ... within the CPUs."""
     lookahead_batches: int = 32
     lookahead_bytes: int = 2_500_000_000
     most_video_bytes: int | None = None
@@ -72,12 +78,30 @@ class BenchSettings:
                 f"--budget must be {_LEAST_BUDGET_SECONDS:.0f} s or more, found {self.budget_seconds:g}: "
                 "the imports of torch alone take seconds"
             )
-        if any(number < 1 for number in self.usual_workers):
-            raise ConfigError(f"--usual-workers must be 1 or more each, found {self.usual_workers}")
+        least = 1 if self.lerobot is None else 0
+        if any(number < least for number in self.usual_workers):
+            raise ConfigError(f"--usual-workers must be {least} or more each, found {self.usual_workers}")
+        self._check_lerobot()
         for place in () if self.work is None else (self.work, *self.work.parents):
             if place.exists() and not place.is_dir():
                 raise ConfigError(f"--work {self.work}: {place} is a file, expected a folder")
 
+    def _check_lerobot(self) -> None:
+        if self.lerobot is not None:
+            for name, given in (("--videos", self.videos), ("--cache", self.caches)):
+                if given:
+                    raise ConfigError(f"--lerobot measures that data set alone: leave out {name}")
+            return
+        for name, value in (
+            ("lerobot-python", self.lerobot_python),
+            ("delta-timestamps", self.delta_timestamps),
+        ):
+            if value is not None:
+                raise ConfigError(f"--{name} is for --lerobot ROOT")
+
+
+LEROBOT = {"batch_size": 32}
+"""The changes of `--lerobot`."""
 
 QUICK = {
     "is_quick": True,

@@ -33,6 +33,8 @@ class DataReader:
     tasks: tuple[str, ...]
     length: npt.NDArray[np.int64]
     """Rows of each episode of the data set, shape (episodes,)."""
+    max_rows: int
+    """The most rows that a file may have."""
 
     def tables(self, episodes: Iterable[int]) -> list[Table]:
         """One table with every feature and the text of each row's task, or none where no episode is taken.
@@ -72,7 +74,7 @@ class DataReader:
         self, name: str, taken: npt.NDArray[np.bool_], values: "dict[str, _Filled]", begin: int
     ) -> int:
         with opened_parquet(self.root, name) as file:
-            table = read_columns(file, name, list(values), max_rows=int(self.length.sum()))
+            table = read_columns(file, name, list(values), max_rows=self.max_rows)
             episode = whole_numbers(table, name, "episode_index")
             is_listed = (episode >= 0) & (episode < len(taken))
             rows = np.flatnonzero(is_listed & taken[np.where(is_listed, episode, 0)])
@@ -81,17 +83,20 @@ class DataReader:
                 raise ParquetProblem(
                     f"{name} has changed: it has rows of episodes that it did not have at first"
                 )
+            taken_rows = table if len(rows) == table.num_rows else table.take(rows)
             for key, filled in values.items():
                 try:
-                    filled.put(begin, table.column(key), rows)
+                    filled.put(begin, taken_rows.column(key))
                 except _BadRow as bad:
                     raise ParquetProblem(
-                        f"{name}: column {key!r}: row {bad.row} (episode {episode[bad.row]}): {bad}"
+                        f"{name}: column {key!r}: row {rows[bad.row]} (episode {episode[rows[bad.row]]}): {bad}"
                     ) from bad
         return end
 
 
 class _BadRow(Exception):
+    """A value cannot be stored; `row` counts among the rows that are taken of a file."""
+
     def __init__(self, row: int, text: str) -> None:
         self.row = row
         super().__init__(text)
@@ -106,20 +111,19 @@ class _Filled:
         dtype = np.dtype(np.int32) if feature.dtype is None else feature.dtype.newbyteorder("<")
         self.values: _Array = np.zeros((num_rows, *feature.shape), dtype)
 
-    def put(self, begin: int, column: "pa.ChunkedArray", rows: npt.NDArray[np.int64]) -> None:
-        """Take the values of some rows of a file."""
+    def put(self, begin: int, column: "pa.ChunkedArray") -> None:
+        """Take the values of the rows that are taken of a file."""
         import pyarrow as pa
 
         chunks = column.chunks
         array = pa.concat_arrays(chunks) if chunks else pa.array([], column.type)
         is_text = self._feature.dtype is None
         found = self._text_codes(array) if is_text else _numbers_of(array, self._feature.shape)
-        taken = found[rows]
-        made = taken.astype(self.values.dtype)
-        if made.dtype.kind in "iu" and (is_other := made != taken).any():
-            place = int(np.argmax(is_other.reshape(len(rows), -1).any(axis=1)))
-            raise _BadRow(int(rows[place]), f"a number that {self._feature.dtype} cannot hold")
-        self.values[begin : begin + len(rows)] = made
+        made = found.astype(self.values.dtype)
+        if made.dtype.kind in "iu" and (is_other := made != found).any():
+            row = int(np.argmax(is_other.reshape(len(found), -1).any(axis=1)))
+            raise _BadRow(row, f"a number that {self._feature.dtype} cannot hold")
+        self.values[begin : begin + len(found)] = made
 
     def _text_codes(self, array: "pa.Array") -> _Array:
         import pyarrow.compute as pc

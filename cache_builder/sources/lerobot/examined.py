@@ -54,3 +54,9 @@ class Examined:
     def __post_init__(self) -> None:
         """Begin with no problems."""
         object.__setattr__(self, "problems", Problems(len(self.episodes)))
+
+    @property
+    def max_rows(self) -> int:
+        """The most rows that a data file may have: its size in memory is bounded by what the metadata promises."""
+        lengths = np.maximum(self.episodes.length, 0)
+        return int(max(self.info.total_frames, lengths.sum(), self.episodes.to_index.max()))

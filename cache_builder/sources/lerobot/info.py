@@ -81,10 +81,12 @@ def read_json(root: Path, name: str) -> dict[str, Any]:
         raise_if_out_of_files(error)
         raise InputFolderError(root, f"{name} cannot be read: {error.strerror}") from error
     except (ValueError, TypeError) as error:
+        hint = (
+            f". A folder with {INFO_NAME} is read as a LeRobot data set; to read it as plain videos, give its "
+            "subfolders or a list of videos"
+        )
         raise InputFolderError(
-            root,
-            f"{name} is no JSON that can be read: {error}. A folder with {INFO_NAME} is read as a LeRobot data set; "
-            "to read it as plain videos, give its subfolders or a list of videos",
+            root, f"{name} is no JSON that can be read: {error}{hint if name == INFO_NAME else ''}"
         ) from error
 
 

@@ -24,6 +24,7 @@ from cache_builder.sources.lerobot.spans import check_spans, span_of
 from cache_builder.sources.lerobot.tasks import read_subtasks, read_tasks
 from cache_builder.sources.names import printable
 from frame_store.lerobot_statement import LeRobotStatement
+from frame_store.manifest import is_too_dense
 from frame_store.shared import counted
 from frame_store.tables import Table
 
@@ -63,6 +64,7 @@ def look_into_lerobot(root: Path) -> SourceContents:
         features=info.features,
         tasks=tasks,
         length=examined.episodes.length,
+        max_rows=examined.max_rows,
     )
     fine = examined.problems.fine().tolist()
     return SourceContents(
@@ -136,7 +138,12 @@ def _statement(
             tuple(number_of[text] for text in texts if text in number_of) for texts in episodes.tasks
         ),
     ).as_json()
-    num_bytes = len(msgspec.json.encode(statement))
+    text = msgspec.json.format(msgspec.json.encode(statement), indent=1)
+    if is_too_dense(text):
+        raise InputFolderError(
+            root, "meta/ has texts (tasks, stats, names) with more commas and brackets than a cache records"
+        )
+    num_bytes = len(text)
     if num_bytes > _MAX_STATEMENT_BYTES:
         raise InputFolderError(
             root,

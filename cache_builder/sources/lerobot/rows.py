@@ -96,7 +96,7 @@ def check_rows(examined: Examined, *, num_tasks: int) -> tuple[list[Seconds | No
         try:
             with opened_parquet(root, name) as file:
                 unnamed |= dict.fromkeys(check_schema(root, name, file.schema_arrow, examined.info))
-                table = read_columns(file, name, _COLUMNS, max_rows=examined.info.total_frames)
+                table = read_columns(file, name, _COLUMNS, max_rows=examined.max_rows)
                 rows = _Rows.of(table, name)
         except ParquetProblem as problem:
             problems.add_all(members, str(problem))

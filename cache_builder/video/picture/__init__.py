@@ -7,13 +7,17 @@ from cache_builder.video.picture.colour import (
     TRANSFER_NAMES,
     find_colour_matrix,
 )
-from cache_builder.video.picture.convert import ACCURATE_FLAGS, FrameConverter
+from cache_builder.video.picture.convert import ACCURATE_FLAGS, FrameConverter, pattern_of
 from cache_builder.video.picture.frame_aspect import FrameAspects
 from cache_builder.video.picture.geometry import (
+    MAX_SIZE,
+    MIN_SIZE,
+    NATIVE,
     FrameGeometry,
     FramePlacement,
     Presentation,
     Resize,
+    native_geometry,
     parse_aspect,
     parse_size,
     place_frame,
@@ -28,6 +32,9 @@ __all__ = [
     "ACCURATE_FLAGS",
     "HDR_TRANSFERS",
     "MATRIX_NAMES",
+    "MAX_SIZE",
+    "MIN_SIZE",
+    "NATIVE",
     "RANGE_NAMES",
     "TRANSFER_NAMES",
     "FrameAspects",
@@ -42,8 +49,10 @@ __all__ = [
     "describe_matrix",
     "find_colour_matrix",
     "luma_hash",
+    "native_geometry",
     "parse_aspect",
     "parse_size",
+    "pattern_of",
     "picture_hash",
     "place_frame",
     "read_display_matrix",

@@ -147,7 +147,7 @@ class FrameConverter:
 
     def _prepare(self, width: int, height: int, format_name: str, presentation: Presentation) -> None:
         """Plan for frames of one size, format and presentation."""
-        pattern = _pattern_of(format_name)
+        pattern = pattern_of(format_name)
         self._placement = placement = place_frame(
             self._geometry,
             coded_width=width,
@@ -159,7 +159,7 @@ class FrameConverter:
         self._source = (width, height, format_name, presentation)
 
 
-def _pattern_of(format_name: str) -> tuple[int, int]:
+def pattern_of(format_name: str) -> tuple[int, int]:
     """Columns and rows after which the meaning of samples repeats, by chroma subsampling or a colour mosaic."""
     pixel_format = av.VideoFormat(format_name)
     if pixel_format.is_bayer:

@@ -16,6 +16,9 @@ from cache_builder.video.picture.orientation import AS_STORED, Orientation
 
 Resize = Literal["crop", "stretch", "pad"]
 
+NATIVE: Final = 0
+"""Height and width that stand for the size of the video itself, until this is known; see `native_geometry`."""
+
 MIN_SIZE = 8
 MAX_SIZE = 8192
 MAX_ASPECT_TERM = 10_000
@@ -25,8 +28,8 @@ class FrameGeometry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """What every stored frame looks like, for all videos.
 
     Attributes:
-        height: Rows of the stored frame, 8 to 8192.
-        width: Columns of the stored frame, 8 to 8192.
+        height: Rows of the stored frame, 8 to 8192, or `NATIVE`.
+        width: Columns of the stored frame, 8 to 8192; `NATIVE` where the height is.
         resize: `crop` cuts the centre with the output's aspect, then scales; `stretch` scales the whole frame,
             whatever its aspect; `pad` fits the whole frame inside and leaves black bars.
         crop_aspect: Display aspect (width, height), such as `(4, 3)`. Its centre is cut out before `resize` applies;
@@ -43,7 +46,7 @@ class FrameGeometry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def __post_init__(self) -> None:
         for name, value in (("height", self.height), ("width", self.width)):
-            if not MIN_SIZE <= value <= MAX_SIZE:
+            if not self.is_native and not MIN_SIZE <= value <= MAX_SIZE:
                 raise ValueError(f"size: {name} must be {MIN_SIZE} to {MAX_SIZE} pixels, not {value}")
         if self.resize not in get_args(Resize):
             raise ValueError(f"resize must be one of {', '.join(get_args(Resize))}, not {self.resize!r}")
@@ -52,6 +55,11 @@ class FrameGeometry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 f"crop_aspect must be two numbers from 1 to {MAX_ASPECT_TERM}, "
                 f"not {':'.join(map(str, self.crop_aspect))}"
             )
+
+    @property
+    def is_native(self) -> bool:
+        """Whether it stands for the size of the video itself. `native_geometry` gives a geometry to convert with."""
+        return self.height == self.width == NATIVE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +195,35 @@ def place_frame(
         paste_left=(geometry.width - scaled_width) // 2,
         paste_top=(geometry.height - scaled_height) // 2,
     )
+
+
+def native_geometry(
+    geometry: FrameGeometry,
+    *,
+    coded_width: int,
+    coded_height: int,
+    presentation: Presentation,
+    pattern: tuple[int, int] = (1, 1),
+) -> FrameGeometry:
+    """The geometry that keeps the frames of a video as large as they are: cut, turned, and never scaled.
+
+    Of `geometry`, only `crop_aspect` counts. Pixels that are not square stay so, since nothing is scaled.
+
+    Raises:
+        ValueError: as `place_frame`, or a size that is not 8 to 8192.
+    """
+    whole = msgspec.structs.replace(geometry, height=MIN_SIZE, width=MIN_SIZE, resize="stretch")
+    placed = place_frame(
+        whole,
+        coded_width=coded_width,
+        coded_height=coded_height,
+        presentation=presentation,
+        pattern=pattern,
+    )
+    height, width = placed.crop_height, placed.crop_width
+    if placed.orientation.lies_on_its_side:
+        height, width = width, height
+    return msgspec.structs.replace(whole, height=height, width=width)
 
 
 def with_aspect(presentation: Presentation, sample_aspect_ratio: Fraction | None) -> Presentation:

@@ -180,7 +180,7 @@ def test_a_build_that_must_not_fall_back_lists_every_video_that_the_gpu_refuses(
     simple_folder, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(
-        "cache_builder.build.preparation.choose_backend", lambda *_, **__: SoftwareDecoder(decoder="h264")
+        "cache_builder.inputs.preparation.choose_backend", lambda *_, **__: SoftwareDecoder(decoder="h264")
     )
     config, options = resolve(BuildSettings(device="cuda", size=32, workers=1))
     with pytest.raises(VideosNotWholeError) as caught:
@@ -192,7 +192,7 @@ def test_a_build_that_must_not_fall_back_lists_every_video_that_the_gpu_refuses(
 
 def test_a_build_that_may_fall_back_says_why_in_the_report(simple_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "cache_builder.build.preparation.choose_backend", lambda *_, **__: SoftwareDecoder(decoder="h264")
+        "cache_builder.inputs.preparation.choose_backend", lambda *_, **__: SoftwareDecoder(decoder="h264")
     )
     config, options = resolve(BuildSettings(device="auto", size=32, workers=1))
     report = run_build(simple_folder.path, tmp_path / "cache", config, options)

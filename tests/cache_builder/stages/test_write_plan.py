@@ -20,7 +20,7 @@ def workspace(tmp_path):
 
 def plan_of(workspace, folder, *, path="a.mp4"):
     write_plan(
-        workspace,
+        workspace.places,
         ShardPlan(source_of_frame=np.arange(4), shard_sizes=np.array([2, 2])),
         folder=folder,
         container="wds",

@@ -13,10 +13,10 @@ import pytest
 from frame_cache_tools.samples.numbered_videos import read_frame
 
 import frame_store
-from cache_builder.build import preparation as build_module
-from cache_builder.build.inputs import read_inputs
 from cache_builder.cli import cache_verify
 from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
+from cache_builder.inputs import preparation as build_module
+from cache_builder.inputs import read_inputs
 from frame_store.manifest import read_tree
 from tests.support.commands import SMALL, digests, names_beside, run
 from tests.support.videos.tiny_videos import (

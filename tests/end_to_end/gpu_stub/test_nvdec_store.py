@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-import cache_builder.build.preparation
+import cache_builder.inputs.preparation
 from cache_builder import open_videos
 from cache_builder.build.pipeline import run_build
 from cache_builder.errors import DeviceError
@@ -102,7 +102,7 @@ def read_and_build(folder, scratch):
     differences, frames = compare(open_on_stub(folder, size=SIZE), folder)
     report = {"differences": differences}
     settings = BuildSettings(encoding="raw", size=str(SIZE), layout="video", device="cuda", workers=1)
-    cache_builder.build.preparation.choose_backend = lambda *_, **__: HostNvdecDevice()
+    cache_builder.inputs.preparation.choose_backend = lambda *_, **__: HostNvdecDevice()
     built = run_build(Path(folder), Path(scratch) / "cache", *resolve(settings))
     cache = open_store(Path(scratch) / "cache")
     report["decoded_on_device"] = built.num_frames_decoded_on_device
@@ -110,7 +110,7 @@ def read_and_build(folder, scratch):
     report["gpu"] = cache.generation.library_versions["GPU"]
     report["again"] = run_build(Path(folder), Path(scratch) / "cache", *resolve(settings)).status
     settings = settings.overridden_by(BuildSettings(device="cpu"))
-    cache_builder.build.preparation.choose_backend = choose_backend
+    cache_builder.inputs.preparation.choose_backend = choose_backend
     report["on_cpu"] = failure_of(
         lambda: run_build(Path(folder), Path(scratch) / "cache", *resolve(settings))
     )
@@ -149,7 +149,7 @@ def build_damaged(folder, scratch):
     """A build of a damaged video, with the GPU and without: whether frames are equal, and the video's notes."""
     frames = []
     for device, choose in (("cpu", choose_backend), ("cuda", lambda *_, **__: HostNvdecDevice())):
-        cache_builder.build.preparation.choose_backend = choose
+        cache_builder.inputs.preparation.choose_backend = choose
         settings = BuildSettings(
             encoding="raw", size=str(SIZE), layout="video", device=device, workers=1, on_error="skip"
         )

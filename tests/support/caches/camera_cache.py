@@ -51,7 +51,7 @@ def spelt(frame):
 
 
 def spelling_frames(camera, video_ids, frame_in_video, shape):
-    """Frames of one colour each: uint8 (N, H, W, 3)."""
+    """Frames of one colour each: uint8 (N, H, W, 3). Numbers wrap around past 5 cameras, 10 videos or 51 frames."""
     numbers = np.stack([np.full(len(video_ids), camera), video_ids, frame_in_video], axis=1)
     colours = (numbers * _STEPS).astype(np.uint8)
     return np.broadcast_to(colours[:, None, None, :], (len(colours), *shape, 3)).copy()

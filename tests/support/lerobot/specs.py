@@ -102,7 +102,7 @@ class LeRobotSpec:
     tasks_column: str = "__index_level_0__"
     """The texts of tasks.parquet: without a name in pandas's index (0.4.4), or `task`."""
     with_videos: bool = True
-    """False writes no mp4, for tests that decode none."""
+    """False writes empty files in their places, for tests that decode none."""
 
     def task_index(self, episode: int, frame: int) -> int:
         """The task of a row."""

@@ -76,6 +76,10 @@ def _write_camera(
         spans.append((path, start, start + length / spec.fps))
     if spec.with_videos:
         write_videos([path for path, _, _ in spans], camera, number, spec.lengths, spec.fps)
+    else:
+        for path, _, _ in spans:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
     return spans
 
 

@@ -91,7 +91,7 @@ def build(
             spill=Path(spill),
             scans=[scanned],
             decoders=DecoderChoice(),
-            config=config,
+            configs=[config],
             on_error=on_error,
             progress=lambda steps: None,
         )

@@ -8,6 +8,7 @@ from frame_cache_tools.bench.report.report import BenchReport, BenchRow
 # Okabe and Ito's palette, which colour-blind people can distinguish.
 _COLORS = {
     "usual loader": "#D55E00",
+    "LeRobot": "#D55E00",
     "live": "#E69F00",
     "other loaders": "#999999",
     "cached": "#0072B2",
@@ -70,7 +71,8 @@ def plot_report(report: BenchReport, path: Path) -> None:
         fontsize=9,
         loc="left",
     )
-    handles = [Patch(color=color, label=group) for group, color in _COLORS.items()]
+    shown = {row.case.group for row in rows}
+    handles = [Patch(color=color, label=group) for group, color in _COLORS.items() if group in shown]
     handles.append(Patch(color=_AUGMENTED, label="cached, augmented as the usual loader does"))
     handles.append(Line2D([], [], color=_LIMIT, linewidth=2, label="limit in the same run"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False)

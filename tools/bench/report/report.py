@@ -8,6 +8,7 @@ from frame_cache_tools.bench.inputs import BenchCache, BenchVideos
 from frame_cache_tools.bench.machine import Machine
 from frame_cache_tools.bench.measure import BenchCase, LeftOut, Rounds, Spread
 from frame_cache_tools.bench.report.break_even import BreakEven
+from frame_cache_tools.bench.report.lerobot_part import LeRobotPart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +94,8 @@ class BenchReport:
     """The fastest row of the usual loader, with which the others are compared."""
     rows: tuple[BenchRow, ...]
     break_even: tuple[BreakEven, ...]
+    lerobot: LeRobotPart | None
+    """The ratios to LeRobot's own reading, with `--lerobot`."""
     left_out: tuple[LeftOut, ...]
     """Rows that were asked for and are missing from `rows`. Rows without time are in `rows`, with the reason."""
     time: TimeUsed
@@ -112,6 +115,7 @@ class BenchReport:
             "caches": [_cache_builtins(cache) for cache in self.caches],
             "rows": [row.builtins() for row in self.rows],
             "break_even": [row.builtins() for row in self.break_even],
+            "lerobot": None if self.lerobot is None else self.lerobot.builtins(),
             "left_out": [asdict(each) for each in self.left_out],
             "time": asdict(self.time),
         }

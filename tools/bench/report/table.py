@@ -9,7 +9,7 @@ from frame_cache_tools.bench.report.report import BenchReport, BenchRow, TimeUse
 
 from frame_store.shared import counted
 
-GROUPS = ("usual loader", "live", "cached", "other loaders", "GPU", "limits")
+GROUPS = ("usual loader", "LeRobot", "live", "cached", "other loaders", "GPU", "limits")
 
 
 def report_text(report: BenchReport) -> str:
@@ -19,6 +19,7 @@ def report_text(report: BenchReport) -> str:
         *([_videos_text(report)] if report.videos is not None else []),
         *([_caches_text(report)] if report.caches else []),
         *([rows_text(report)] if report.rows else []),
+        *([report.lerobot.text] if report.lerobot is not None else []),
         *([break_even_text(report.break_even)] if report.break_even else []),
         *([_left_out_text(report.left_out)] if report.left_out else []),
         *(["\n".join(report.notes)] if report.notes else []),
@@ -43,7 +44,7 @@ def rows_text(report: BenchReport) -> str:
     lines = [
         f"Batches of {report.batch_size}. Medians of {report.num_rounds} interleaved rounds, or of the number in the "
         "column rounds; spread: smallest and largest;",
-        "the usual loader was not measured"
+        f"{'the usual loader' if report.lerobot is None else 'LeRobot'} was not measured"
         if report.usual_row is None
         else f"x usual: times {report.usual_row}",
         header,

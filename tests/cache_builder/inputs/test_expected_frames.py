@@ -5,8 +5,8 @@ from pathlib import Path
 import av
 import pytest
 
-from cache_builder.build.expected_frames import expected_frames
 from cache_builder.errors import VideoError
+from cache_builder.inputs.expectation import expected_frames
 from cache_builder.plan import make_selection
 from cache_builder.settings import BuildConfig
 from cache_builder.video.decode import count_frames
