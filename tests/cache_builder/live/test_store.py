@@ -11,7 +11,7 @@ import pytest
 from frame_cache_tools.samples.numbered_videos import read_frame
 
 import cache_builder
-from cache_builder.errors import InputFolderError, VideoError
+from cache_builder.errors import ConfigError, InputFolderError, VideoError
 from cache_builder.live import store as live_store_module
 from cache_builder.live.store import LiveStore
 from cache_builder.video.opening.open_video import open_container
@@ -23,6 +23,7 @@ from tests.support.videos.plain_decode import in_rising_order
 from tests.support.videos.tiny_videos import (
     TINY_SPECS,
     damage_file,
+    decode_upright,
     simple_specs,
     tiny_folder,
     tiny_video,
@@ -315,7 +316,20 @@ def test_geometry_reaches_the_frames(tmp_path):
     store = cache_builder.open_videos(tmp_path, size=(48, 80), resize="stretch")
     assert store.read_frames([2]).shape == (1, 48, 80, 3)
     with pytest.raises(ValueError, match="height must be"):
-        cache_builder.open_videos(tmp_path, size=0)
+        cache_builder.open_videos(tmp_path, size=7)
+
+
+def test_the_native_size_is_that_of_the_videos(tmp_path):
+    spec = tiny_video(tmp_path, num_frames=3, width=96, height=160, rotation_degrees=90)
+    store = cache_builder.open_videos(tmp_path, size="native")
+    assert store.frame_shape == (160, 96, 3)
+    for frame, picture in zip(store, decode_upright(spec.path), strict=True):
+        np.testing.assert_allclose(frame, picture, atol=3)
+    tiny_video(tmp_path, path=Path("wide.mp4"), num_frames=3, width=128, height=160)
+    with pytest.raises(
+        ConfigError, match=r"size native: tiny\.mp4 has 160x96 pixels .*, wide\.mp4 has 160x128"
+    ):
+        cache_builder.open_videos(tmp_path, size="native")
 
 
 def test_the_scan_cache_makes_opening_instant(tmp_path, monkeypatch):
@@ -374,6 +388,8 @@ def test_a_video_that_is_gone_is_an_error(tmp_path):
         ({"max_open": 0}, "max_open must be 1 or more, found 0"),
         ({"workers": 0}, "workers must be 1 or more, found 0"),
         ({"workers": 1.0}, "workers must be a whole number, found 1.0"),
+        ({"size": 0}, "size must be 1 or more, found 0"),
+        ({"size": "large"}, r"size must be a whole number, \(height, width\) or 'native', found 'large'"),
         ({"size": 32.0}, "size must be a whole number, found 32.0"),
         ({"size": (32, "40")}, "size must be a whole number, found '40'"),
     ],
