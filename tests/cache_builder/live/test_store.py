@@ -11,7 +11,7 @@ import pytest
 from frame_cache_tools.samples.numbered_videos import read_frame
 
 import cache_builder
-from cache_builder.errors import ConfigError, InputFolderError, VideoError
+from cache_builder.errors import InputFolderError, VideoError
 from cache_builder.live import store as live_store_module
 from cache_builder.live.store import LiveStore
 from cache_builder.video.opening.open_video import open_container
@@ -23,7 +23,6 @@ from tests.support.videos.plain_decode import in_rising_order
 from tests.support.videos.tiny_videos import (
     TINY_SPECS,
     damage_file,
-    decode_upright,
     simple_specs,
     tiny_folder,
     tiny_video,
@@ -309,27 +308,6 @@ def test_the_fingerprint_tells_geometry_and_content_apart(tmp_path):
     assert cache_builder.open_videos(tmp_path, size=SIZE, crop_aspect=(4, 3)).fingerprint != plain
     (tmp_path / "00.mp4").rename(tmp_path / "02.mp4")
     assert cache_builder.open_videos(tmp_path, size=SIZE).fingerprint != plain
-
-
-def test_geometry_reaches_the_frames(tmp_path):
-    tiny_folder(tmp_path, simple_specs(1, num_frames=3))
-    store = cache_builder.open_videos(tmp_path, size=(48, 80), resize="stretch")
-    assert store.read_frames([2]).shape == (1, 48, 80, 3)
-    with pytest.raises(ValueError, match="height must be"):
-        cache_builder.open_videos(tmp_path, size=7)
-
-
-def test_the_native_size_is_that_of_the_videos(tmp_path):
-    spec = tiny_video(tmp_path, num_frames=3, width=96, height=160, rotation_degrees=90)
-    store = cache_builder.open_videos(tmp_path, size="native")
-    assert store.frame_shape == (160, 96, 3)
-    for frame, picture in zip(store, decode_upright(spec.path), strict=True):
-        np.testing.assert_allclose(frame, picture, atol=3)
-    tiny_video(tmp_path, path=Path("wide.mp4"), num_frames=3, width=128, height=160)
-    with pytest.raises(
-        ConfigError, match=r"size native: tiny\.mp4 has 160x96 pixels .*, wide\.mp4 has 160x128"
-    ):
-        cache_builder.open_videos(tmp_path, size="native")
 
 
 def test_the_scan_cache_makes_opening_instant(tmp_path, monkeypatch):
