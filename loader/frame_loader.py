@@ -164,7 +164,8 @@ class FrameLoader(Generic[Batch]):
                 the same device whose first dimension is B. Several threads call it at once. Its randomness is its own,
                 usually torch's global generator, so seed and epoch do not repeat it (AUGMENTATION.md, section 5). Its
                 errors are raised in the place of its batch. None leaves the frames as they are. Of cameras, each is
-                augmented by itself; a dict by camera gives each its own, and leaves the others as they are.
+                augmented by itself; a dict by camera gives each its own, and leaves the others as they are. 16-bit gray
+                has uint16 of 1 channel; an `Augmentation` may crop and flip it, and nothing else.
             columns: names of columns of the store (`()` for none), or what `join_columns` gave. None takes all that the
                 store has. The threads that read gather them into `batch.columns`, in page-locked memory where frames
                 are, and a GPU gets them in the copy of the ids. Texts are codes, int32, into

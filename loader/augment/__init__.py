@@ -6,7 +6,7 @@ from frame_store.shared import lazy_names
 
 if TYPE_CHECKING:
     from loader.augment.augmentation import Augmentation, exercise_augmentation
-    from loader.augment.callables import Augment, augmented_frames, checked_augment
+    from loader.augment.callables import Augment, augmented_frames, checked_augment, require_augments
     from loader.augment.draw import AugmentParameters
     from loader.augment.values import ColorJitter, Normalize, RandomResizedCrop
 
@@ -20,6 +20,7 @@ __all__ = [
     "augmented_frames",
     "checked_augment",
     "exercise_augmentation",
+    "require_augments",
 ]
 
 # The values of an augmentation need no torch; what applies them does.
@@ -27,7 +28,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         "loader.augment.augmentation": ["Augmentation", "exercise_augmentation"],
-        "loader.augment.callables": ["Augment", "augmented_frames", "checked_augment"],
+        "loader.augment.callables": ["Augment", "augmented_frames", "checked_augment", "require_augments"],
         "loader.augment.draw": ["AugmentParameters"],
         "loader.augment.values": ["ColorJitter", "Normalize", "RandomResizedCrop"],
     },

@@ -11,6 +11,7 @@ import torch
 from frame_store.shared import counted, whole_number
 from loader.augment.apply import augment_batch, augment_images
 from loader.augment.draw import AugmentParameters, draw_parameters
+from loader.augment.levels import augment_levels
 from loader.augment.values import ColorJitter, Normalize, RandomResizedCrop
 from loader.errors import AugmentationError
 
@@ -21,6 +22,9 @@ _PARTS: Final = {"crop": RandomResizedCrop, "jitter": ColorJitter, "normalize": 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """crop -> flip -> jitter -> normalise, with torchvision's distributions and results; see AUGMENTATION.md.
+
+    Of 16-bit levels (`gray16`, such as depths), `crop` takes the nearest pixels, and the output is float32 of the
+    levels as they are. `jitter`, `normalize` and other dtypes are refused there.
 
     Parameters are drawn for each frame, or for each window by the id of its anchor. They are a function of seed, epoch
     and that id alone, not of the rest of the batch. Values are computed in float32 and cast last. An object
@@ -65,12 +69,12 @@ class Augmentation:
         return _DTYPES[self.dtype] if isinstance(self.dtype, str) else self.dtype
 
     def output_shape(self, frame_shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        """Shape (3, h, w) of an augmented frame; `frame_shape` is (H, W, 3), as `FrameStore.frame_shape` gives it.
+        """Shape (C, h, w) of an augmented frame; `frame_shape` is (H, W, C), as `FrameStore.frame_shape` gives it.
 
         A batch has its B or B, T before that.
         """
-        height, width, _ = frame_shape
-        return (3, *(self.crop.output_size if self.crop is not None else (height, width)))
+        height, width, channels = frame_shape
+        return (channels, *(self.crop.output_size if self.crop is not None else (height, width)))
 
     def parameters(
         self,
@@ -117,7 +121,7 @@ class Augmentation:
 
         Args:
             frames: uint8 (B, 3, H, W), or windows (B, T, 3, H, W), on any device and in any layout; `FrameBatch.frames`
-                is channels_last.
+                is channels_last. Levels are uint16 (B, 1, H, W) or (B, T, 1, H, W).
             frame_ids: ids of the frames, or of the anchors of windows, in the cache: whole numbers, shape (B,). They
                 should be on the host: the call waits for ids on a device. All frames of a window share the parameters.
             epoch: in [0, 2**32).
@@ -126,13 +130,15 @@ class Augmentation:
 
         Returns:
             `out`, or `output_dtype` (B, 3, h, w) or (B, T, 3, h, w), contiguous (so not channels_last), on the device
-            of `frames`. Values before `normalize` are in [0, 1], apart from rounding.
+            of `frames`. Values before `normalize` are in [0, 1], apart from rounding. Levels have one channel, and are
+            0 to 65535.
 
         Raises:
-            AugmentationError: frames, ids or `out` of another shape, dtype or device.
+            AugmentationError: frames, ids or `out` of another shape, dtype or device, or levels that this object would
+                change (see `why_not_of_levels`).
             SamplingError: epoch outside [0, 2**32).
         """
-        _check_frames(frames)
+        self._check_frames(frames)
         ids = np.asarray(frame_ids.cpu() if isinstance(frame_ids, torch.Tensor) else frame_ids)
         if ids.shape != (len(frames),):
             raise AugmentationError(
@@ -157,9 +163,9 @@ class Augmentation:
         Raises:
             AugmentationError: frames, parameters or `out` do not fit each other.
         """
-        _check_frames(frames)
-        height, width = frames.shape[-2:]
-        shape = (*frames.shape[:-3], *self.output_shape((height, width, 3)))
+        self._check_frames(frames)
+        channels, height, width = frames.shape[-3:]
+        shape = (*frames.shape[:-3], *self.output_shape((height, width, channels)))
         flat = frames.flatten(0, -4)
         self._check_parameters(parameters, num_frames=len(flat), height=height, width=width)
         if out is None:
@@ -171,10 +177,33 @@ class Augmentation:
                 f"out must be contiguous {self.output_dtype} {shape} on {frames.device}, "
                 f"found {out.dtype} {tuple(out.shape)} on {out.device}, strides {out.stride()}"
             )
-        if flat.numel():
+        if flat.numel() and frames.dtype == torch.uint16:
+            augment_levels(flat, parameters, out=out.flatten(0, -4))
+        elif flat.numel():
             augment = augment_images if frames.device.type == "cpu" else augment_batch
             augment(flat, parameters, normalize=self.normalize, out=out.flatten(0, -4))
         return out
+
+    @property
+    def why_not_of_levels(self) -> str | None:
+        """Why 16-bit levels cannot be augmented with this object: what would change them. None if they can."""
+        if self.jitter is not None:
+            return "jitter changes colours"
+        if self.normalize is not None:
+            return "normalize has the mean and the deviation of red, green and blue"
+        if self.output_dtype != torch.float32:
+            return f"dtype {str(self.output_dtype).removeprefix('torch.')} cannot tell 65,536 levels apart"
+        return None
+
+    def _check_frames(self, frames: torch.Tensor) -> None:
+        kind = (frames.dtype, frames.shape[-3] if frames.dim() in {4, 5} else None)
+        if kind not in {(torch.uint8, 3), (torch.uint16, 1)}:
+            raise AugmentationError(
+                f"frames must be uint8 (B, 3, H, W) or (B, T, 3, H, W), or uint16 with 1 channel instead of 3, found "
+                f"{frames.dtype} {tuple(frames.shape)}"
+            )
+        if frames.dtype == torch.uint16 and self.why_not_of_levels is not None:
+            raise AugmentationError(f"16-bit levels stay as they are, and {self.why_not_of_levels}")
 
     def _check_parameters(
         self, parameters: AugmentParameters, *, num_frames: int, height: int, width: int
@@ -204,10 +233,3 @@ def exercise_augmentation(*, cached: bool, seed: int = 0) -> Augmentation:
         jitter=ColorJitter(brightness=0.5, contrast=0.5, saturation=0.5, hue=0.5),
         seed=seed,
     )
-
-
-def _check_frames(frames: torch.Tensor) -> None:
-    if frames.dtype != torch.uint8 or frames.dim() not in {4, 5} or frames.shape[-3] != 3:
-        raise AugmentationError(
-            f"frames must be uint8 (B, 3, H, W) or (B, T, 3, H, W), found {frames.dtype} {tuple(frames.shape)}"
-        )

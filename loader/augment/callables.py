@@ -1,9 +1,10 @@
-"""The values of `augment=`, our `Augmentation` or any callable on the uint8 batch, and how they are applied."""
+"""The values of `augment=`, our `Augmentation` or any callable on the batch, and how they are applied."""
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeAlias, cast
 
+import numpy as np
 import numpy.typing as npt
 import torch
 
@@ -11,7 +12,9 @@ from loader.augment.augmentation import Augmentation
 from loader.errors import AugmentationError, SamplingError
 
 BatchCallable: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
-"""Takes the uint8 frames (B, 3, H, W), or windows (B, T, 3, H, W), and returns a tensor whose first dimension is B."""
+"""Takes the frames (B, C, H, W) as they are read, or windows (B, T, C, H, W): uint8 of 3 channels, or uint16 of 1.
+
+It returns a tensor whose first dimension is B."""
 
 Augment: TypeAlias = Augmentation | BatchCallable
 
@@ -36,6 +39,20 @@ def checked_augment(augment: object) -> Augment | None:
     return cast("BatchCallable", augment)
 
 
+def require_augments(augment: Augment | None, *, frame_dtype: np.dtype[Any], camera: str | None) -> None:
+    """Raise SamplingError if `augment` is an `Augmentation` that would change 16-bit levels; callables may do so."""
+    if frame_dtype != np.uint16 or not isinstance(augment, Augmentation):
+        return
+    why = augment.why_not_of_levels
+    if why is not None:
+        where = "" if camera is None else f"camera {camera!r}: "
+        remedy = "" if camera is None else ", such as augment={camera: ...} with another one for this camera"
+        raise SamplingError(
+            f"{where}its frames are 16-bit levels (gray16), which stay as they are, and {why} in augment={augment!r}; "
+            f"take a loader.Augmentation of crop and flip_probability alone, or a callable of your own{remedy}"
+        )
+
+
 def augmented_frames(
     augment: Augment,
     frames: torch.Tensor,
@@ -46,7 +63,7 @@ def augmented_frames(
     shares_draw: bool = False,
     out: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """`augment` applied to uint8 (B, 3, H, W) or (B, T, 3, H, W), on the same device.
+    """`augment` applied to frames (B, C, H, W) or (B, T, C, H, W) as they are read, on the same device.
 
     An `Augmentation` is called with `frame_ids`, `epoch`, `camera` (unless `shares_draw`) and `out`. Another callable
     gets the frames alone, without recording gradients.

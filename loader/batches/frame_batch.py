@@ -28,7 +28,8 @@ class FrameBatch(AnchorBatch):
     """Shape (B, 3, H, W) or (B, T, 3, H, W), RGB. Frames as read are uint8 and channels_last in memory: a permuted view
     of (B, H, W, 3), not a copy. An `Augmentation` makes contiguous float32, float16 or bfloat16. Another callable makes
     any tensor whose first dimension is B. With `stack_cameras=True` there is a dimension for the C cameras before
-    these three: (B, C, 3, H, W) or (B, T, C, 3, H, W)."""
+    these three: (B, C, 3, H, W) or (B, T, C, 3, H, W). Frames of 16-bit gray (`gray16`) are uint16 of 1 channel instead
+    of 3. Torch computes little with torch.uint16: `.to(torch.int32)` or `.float()` first."""
 
     @classmethod
     def from_numpy(
@@ -43,7 +44,7 @@ class FrameBatch(AnchorBatch):
         column_is_pad: Mapping[str, torch.Tensor] | None = None,
         columns_valid: Mapping[str, torch.Tensor] | None = None,
     ) -> "FrameBatch":
-        """A batch over `frames`, uint8 (B, H, W, 3) or (B, T, H, W, 3), without copying them.
+        """A batch over `frames`, uint8 (B, H, W, 3) or (B, T, H, W, 3), or uint16 of 1 channel, without copying them.
 
         `frame_ids` have shape (B,). `cache_ids` and `rows` (what `rows_of` gives for them, or any structured array with
         the fields `video_id`, `frame_in_video` and `pts_seconds`) have shape (B,) or (B, T); `cache_ids` are the

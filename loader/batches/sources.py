@@ -12,7 +12,7 @@ from frame_store.cameras import AlignedStore, stores_of_cameras
 from frame_store.protocol import FrameRows, Frames, FrameStore
 from frame_store.shared import counted, flag
 from frame_store.views import base_of
-from loader.augment import Augment, Augmentation, augmented_frames, checked_augment
+from loader.augment import Augment, Augmentation, augmented_frames, checked_augment, require_augments
 from loader.batches.camera_batch import CameraBatch
 from loader.batches.frame_batch import FrameBatch
 from loader.errors import SamplingError
@@ -190,7 +190,7 @@ def frame_sources(
                 raise SamplingError(
                     f"{name} is for a group of cameras, and {type(base).__name__} has frames of one kind"
                 )
-        source = FrameSource(camera=None, store=base, augment=checked_augment(augment))
+        source = _source_of(None, base, augment=checked_augment(augment))
         return FrameSources(base=base, sources=(source,), shown="frames")
     names = _chosen_cameras(cameras, list(stores))
     augments = _by_camera(augment, names)
@@ -211,7 +211,10 @@ def frame_sources(
     )
 
 
-def _source_of(name: str, store: FrameStore, *, augment: Augment | None, shares_draw: bool) -> FrameSource:
+def _source_of(
+    name: str | None, store: FrameStore, *, augment: Augment | None, shares_draw: bool = False
+) -> FrameSource:
+    require_augments(augment, frame_dtype=store.frame_dtype, camera=name)
     aligned = store if isinstance(store, AlignedStore) else None
     return FrameSource(
         camera=name,

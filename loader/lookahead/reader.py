@@ -28,7 +28,7 @@ def read_with_lookahead(
     lend_pixels: Callable[[int], torch.Tensor],
     steps_in_flight: int = 3,
 ) -> Generator[tuple[BatchRequest, torch.Tensor]]:
-    """Each request with its frames, in the order given: uint8 RGB, (frames shown, H, W, 3).
+    """Each request with its frames, in the order given: (frames shown, H, W, C).
 
     A thread decodes the wanted frames of one group at a time. `steps_in_flight` batches are decoded at once. Memory:
     `capacity` frames, touched only as they are needed, and the buffers of the batches in flight. Closing the generator
@@ -40,7 +40,7 @@ def read_with_lookahead(
         lookahead: batches known beyond the one that is due, as `loader.lookahead.plan.plan_lookahead` explains.
         capacity: frames that the buffer holds.
         num_threads: threads that decode; they all use `store` at once.
-        lend_pixels: `lend_pixels(n)` gives memory for the n frames of a batch, contiguous uint8 (n, H, W, 3). It is
+        lend_pixels: `lend_pixels(n)` gives memory for the n frames of a batch, contiguous (n, H, W, C). It is
             called once for each batch, in order, up to `steps_in_flight` batches before the batch is handed out.
         steps_in_flight: batches that are read at once. The batch that is handed out next is one of them.
 
@@ -183,7 +183,7 @@ class _Slab:
 
     def __init__(self, store: DecodesInGroups, *, capacity: int) -> None:
         self._store = store
-        self._frames: Frames = np.empty((capacity, *store.frame_shape), np.uint8)
+        self._frames: Frames = np.empty((capacity, *store.frame_shape), store.frame_dtype)
         self._unfilled: set[int] = set()  # slots whose frames could not be read in advance
 
     def decode(self, read: GroupRead, batch: Frames) -> None:

@@ -220,6 +220,11 @@ def look_at_cache(path: Path, *, name: str | None = None) -> BenchCache:
     store.close()
     if not len(store):
         raise InputFolderError(path, "an empty cache, there is nothing to measure")
+    if store.generation.pixel != "rgb8":
+        raise InputFolderError(
+            path,
+            f"a cache of pixel {store.generation.pixel!r} (16-bit gray); cache-bench compares loaders of colour frames",
+        )
     generation = store.generation
     return BenchCache(
         name=name or f"{path.name}: {kind_of(store)}",
