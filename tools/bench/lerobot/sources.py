@@ -84,8 +84,9 @@ class FramesSource:
 
     def measure(self, rule: SliceRule, keep: KeepResult) -> Slice:
         """See `ImageSource`."""
-        from loader.lerobot import LeRobotFrames
         from torch.utils.data import DataLoader
+
+        from loader.lerobot import LeRobotFrames
 
         opened_at = time.perf_counter()
         deltas = {name: list(each) for name, each in self.items.delta_timestamps.items()}
