@@ -51,11 +51,12 @@ def test_10_000_random_ids_show_one_moment_in_all_cameras(root, tmp_path, contai
     shown = {name: camera.read_frames(range(len(group))) for name, camera in group.cameras.items()}
     for number, frames in enumerate(shown.values()):
         assert [read_picture(frame) for frame in frames] == [(number, *moment) for moment in moments]
+    buffers = {name: np.empty_like(frames, shape=(250, *frames.shape[1:])) for name, frames in shown.items()}
     for ids in np.random.default_rng(0).integers(0, len(group), (NUM_DRAWS // 250, 250)):
         for name, camera in group.cameras.items():
-            assert np.array_equal(camera.read_frames(ids), shown[name][ids])
+            assert np.array_equal(camera.read_frames(ids, buffers[name]), shown[name][ids])
     loader = FrameLoader(group, batch_size=8, sampling="iid", seed=1, num_threads=2)
-    for _ in range(20):
+    for _ in range(3):
         for batch in loader:
             anchors = [moments[number] for number in batch.frame_ids.tolist()]
             state = zip(
