@@ -136,7 +136,7 @@ def _sides(size: int | tuple[int, int] | str) -> tuple[int, int]:
     if size == "native":
         return NATIVE, NATIVE
     if isinstance(size, str):
-        raise ValueError(f"size must be a whole number, (height, width) or 'native', found {size!r}")
+        raise ValueError(f"size must be a whole number, (height, width) or 'native', found {size!r}")  # noqa: TRY004 - a wrong word
     height, width = size if isinstance(size, tuple) else (size, size)
     return whole_number("size", height, least=1), whole_number("size", width, least=1)
 
