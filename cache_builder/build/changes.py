@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cache_builder.build.existing import cameras_text, content_of_entry
-from cache_builder.build.inputs import content_text
+from cache_builder.inputs import content_text
 from cache_builder.sources import Sources, SourceVideo, look_into
 from cache_builder.stages import list_changes
 from cache_builder.video.opening import hash_file
