@@ -77,8 +77,7 @@ def verify_store(path: Path, *, progress: Callable[[int], None] = lambda _: None
         problems += each.problems_beside_shards()
     if not problems and len(checked) > 1:
         problems += find_camera_problems([each.store for each in checked], [each.videos for each in checked])
-    if trees[0].leads:
-        problems += check_columns(trees[0], num_rows=checked[0].num_rows)
+    problems += check_columns(trees[0], num_rows=checked[0].num_rows)
     for each in checked:
         problems += each.problems_of_shards(progress)
     if not problems:

@@ -14,17 +14,15 @@ from loader.bias.report import (
 from loader.bias.rho import (
     DRAWS,
     Level,
-    ReadFeatures,
     RhoEstimate,
-    camera_of_pixels,
     estimate_rho,
     load_features,
     rho_of_all,
     rho_of_shuffled_frames,
     scaled_features,
-    thumbnails,
     units_of,
 )
+from loader.bias.thumbnails import ReadFeatures, camera_of_pixels, thumbnails
 
 __all__ = [
     "DRAWS",

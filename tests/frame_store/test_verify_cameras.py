@@ -10,8 +10,12 @@ from frame_store.errors import StoreFormatError
 from frame_store.manifest import Encoding, VideoSpan, read_manifest, read_trees
 from frame_store.verify import verify_store
 from tests.support.caches.camera_cache import SIZES, write_camera, write_camera_cache
-from tests.support.caches.camera_edits import edit_camera, edit_camera_json
-from tests.support.caches.camera_mutations import read_cameras, spoil_cameras
+from tests.support.caches.camera_mutations import (
+    edit_camera,
+    edit_camera_json,
+    read_cameras,
+    spoil_cameras,
+)
 
 KINDS = [("wds", "raw"), ("zarr", "zstd")]
 
@@ -71,6 +75,15 @@ def test_a_camera_that_cannot_be_opened_hides_nothing_of_the_others(cache):
     )
     assert any("camera-00" in problem and "shards/000001.tar: sha256" in problem for problem in problems)
     assert not any("no part of the cache" in problem for problem in problems)
+
+
+def test_columns_are_checked_where_their_camera_cannot_be_opened(cache):
+    (record,) = cache.glob("camera-00/gen-*/generation.json")
+    record.write_bytes(b"{}")
+    assert len(verify_store(cache).problems) == 1
+    (values,) = cache.glob("columns-*/0000.npy")
+    values.write_bytes(values.read_bytes()[:-1] + b"x")
+    assert any("0000.npy: sha256 differs" in problem for problem in verify_store(cache).problems)
 
 
 def test_entries_that_belong_to_no_camera_are_noted(cache, tmp_path):

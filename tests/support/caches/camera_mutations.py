@@ -1,16 +1,23 @@
-"""Changed copies of a cache of cameras, and what must hold for them: they are refused, or harmless, or reported."""
+"""Changed copies of caches of cameras, and what must hold for them: they are refused, reported, or harmless.
+
+`edit_camera` and its like change one thing, and keep all digests right, as an attacker would.
+"""
 
 import hashlib
 import json
 import random
 
+import msgspec
 import numpy as np
 
 import frame_store
 from frame_store.errors import StoreError
+from frame_store.manifest import encode_manifest, read_manifest, read_trees
+from frame_store.names import VIDEOS_NAME, manifest_name
 from frame_store.verify import verify_store
 from tests.support.caches.cache_mutations import Mutator, sign
 from tests.support.caches.camera_cache import spelt
+from tests.support.caches.tree import write_generation_json, write_videos
 
 
 def spoil_cameras(cache, seed):
@@ -132,3 +139,39 @@ def read_store(store):
         store.ids_of_video(video_id)
     store.columns.gather(np.arange(store.columns.num_rows), np.arange(store.columns.num_videos))
     _ = store.dataset
+
+
+def edit_camera(cache, camera, *, videos=None, **changes):
+    """Replace fields of a camera's generation, or records of its table of videos by their rows; hashes are right."""
+    (tree,) = [tree for tree in read_trees(cache) if tree.camera.name == camera]
+    generation = tree.generation
+    if videos:
+        table = tree.read_videos()
+        for row, fields in videos.items():
+            table[row] = msgspec.structs.replace(table[row], **fields)
+        entry = write_videos(tree.generation_path, table)
+        files = [entry if file.name == VIDEOS_NAME else file for file in generation.files]
+        generation = msgspec.structs.replace(generation, files=files)
+    generation = msgspec.structs.replace(generation, **changes)
+    entry = write_generation_json(cache / tree.camera.folder, generation)
+    cameras = [
+        msgspec.structs.replace(each, generations=[entry]) if each.name == camera else each
+        for each in tree.manifest.cameras
+    ]
+    edit_camera_manifest(cache, cameras=cameras)
+
+
+def edit_camera_manifest(cache, **changes):
+    """Replace fields of the manifest, checked as a reader checks them."""
+    manifest = read_manifest(cache)
+    path = cache / manifest_name(manifest.version)
+    path.write_bytes(encode_manifest(msgspec.structs.replace(manifest, **changes)))
+
+
+def edit_camera_json(cache, change):
+    """Change the JSON of the first manifest in any way; its digest is right afterwards."""
+    path = cache / manifest_name(0)
+    document = json.loads(path.read_bytes())
+    del document["digest"]
+    change(document)
+    path.write_bytes(sign(document))
