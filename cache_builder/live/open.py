@@ -136,7 +136,9 @@ def _sides(size: int | tuple[int, int] | str) -> tuple[int, int]:
     if size == "native":
         return NATIVE, NATIVE
     if isinstance(size, str):
-        raise ValueError(f"size must be a whole number, (height, width) or 'native', found {size!r}")  # noqa: TRY004 - a wrong word
+        raise ValueError(  # noqa: TRY004 - the type is right
+            f"size must be a whole number, (height, width) or 'native', found {size!r}"
+        )
     height, width = size if isinstance(size, tuple) else (size, size)
     return whole_number("size", height, least=1), whole_number("size", width, least=1)
 
