@@ -1,7 +1,7 @@
 """LeRobot's own training script, run from a cache by the two lines of the guide.
 
-It runs in the Python that LEROBOT_PYTHON names, or in this one, and is skipped where that one has no lerobot. That Python
-also needs msgspec, google-crc32c and torch.
+It runs in the Python that LEROBOT_PYTHON names, or in this one, and is skipped where that one has no lerobot. That
+Python also needs msgspec, google-crc32c and torch.
 """
 
 import os
@@ -66,15 +66,8 @@ def test_lerobots_script_trains_from_a_cache(environment, tmp_path, transforms):
     (tmp_path / "train.py").write_text(SCRIPT)
     done = subprocess.run(
         [
-            *(
-                PYTHON,
-                "train.py",
-                "cache",
-                "--dataset.repo_id=made/up",
-                "--steps=2",
-                "--batch_size=4",
-                "--num_workers=2",
-            ),
+            *(PYTHON, "train.py", "cache", "--dataset.repo_id=made/up"),
+            *("--steps=2", "--batch_size=4", "--num_workers=2"),
             *(f"--policy.{name}={value}" for name, value in SMALL_ACT.items()),
             *("--output_dir=out", "--save_checkpoint=false", "--wandb.enable=false", "--log_freq=1"),
             f"--dataset.image_transforms.enable={transforms}",
@@ -86,4 +79,3 @@ def test_lerobots_script_trains_from_a_cache(environment, tmp_path, transforms):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "dataset.num_frames=28" in done.stderr and "End of training" in done.stderr
-    assert "'observation.images.front'" in done.stderr or "loss" in done.stderr
