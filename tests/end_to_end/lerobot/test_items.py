@@ -303,3 +303,26 @@ def test_what_is_no_whole_lerobot_cache_is_refused(root, cache, tmp_path):
         LeRobotFrames(select(store, videos=[0]))
     with pytest.raises(LeRobotError, match="is no cache of a LeRobot data set; cache-build --videos ROOT"):
         LeRobotFrames(store.leader)
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("mm", 1000), ("m", 1)])
+def test_depth_is_in_millimetres_or_metres(tmp_path, unit, factor):
+    depth = "observation.images.depth"
+    cameras = (CAMERAS[0], CameraSpec(key=depth, codec="hevc", depth="gray12le"))
+    root = write_lerobot(tmp_path / "set", LeRobotSpec(cameras=cameras, lengths=(5, 4))).root
+    build_cache(root, tmp_path / "cache", size="native", encoding="raw", workers=1)
+    frames = LeRobotFrames(tmp_path / "cache", {depth: [-0.1, 0.0]}, depth_output_unit=unit)
+    assert frames.meta.depth_keys == [depth] and frames.features[depth]["shape"] == (64, 96, 1)
+    low, high = np.log(0.01 + 3.5), np.log(10 + 3.5)
+    for index in range(len(frames)):
+        frame_id = int(frames.store.source_order.ids_at(np.array([index]))[0])
+        codes = frames.store.cameras[depth][frame_id].astype(np.float64)
+        assert read_picture(codes.astype(np.uint16))[2] == frames[index]["frame_index"]
+        metres = np.clip(np.exp(codes / 4095 * (high - low) + low) - 3.5, 0.01, 10)
+        found = frames[index][depth]
+        assert found.shape == (2, 1, 64, 96) and found.dtype == torch.float32
+        assert np.abs(found[1, 0].numpy() - metres[..., 0] * factor).max() <= 5e-5 * factor + 0.5 * (
+            unit == "mm"
+        )
+    with pytest.raises(LeRobotError, match="depth_output_unit must be 'mm' or 'm', found 'cm'"):
+        LeRobotFrames(tmp_path / "cache", depth_output_unit="cm")
