@@ -40,7 +40,7 @@ def find_span_problems(videos: Sequence[VideoEntry]) -> Iterator[str]:
         for one, other in pairwise(of_file):
             if other.first < one.end:
                 yield (
-                    f"videos {_shown(one.path)} and {_shown(other.path)} share frames of {_shown(file)}: "
+                    f"videos {_shown(one.path)} and {_shown(other.path)}: both hold frames of {_shown(file)}: "
                     f"{one.first} to {one.end - 1}, and {other.first} to {other.end - 1}"
                 )
         if of_file[-1].end > MAX_FRAMES_OF_FILE:

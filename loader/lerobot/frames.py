@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from frame_store.cameras import CameraGroup
 from frame_store.lerobot_statement import LEROBOT_KIND, LeRobotStatement
 from frame_store.protocol import FrameStore
-from frame_store.shared import without_controls
+from frame_store.shared import counted, without_controls
 from frame_store.source_order import Int64s
 from frame_store.views import View
 from loader.errors import LeRobotError
@@ -175,7 +175,7 @@ class LeRobotFrames(Dataset[Item]):
 
     def __repr__(self) -> str:
         return (
-            f"LeRobotFrames({self._where!r}: {self.num_frames} frames of {self.num_episodes} episodes, "
+            f"LeRobotFrames({self._where!r}: {counted(self.num_frames, 'frame')} of {counted(self.num_episodes, 'episode')}, "
             f"features {list(self.features)})"
         )
 
@@ -289,7 +289,7 @@ def _checked_group(store: object, where: str) -> tuple[CameraGroup, LeRobotState
         raise LeRobotError(f"{where} lacks the column 'index'; build it again with cache-build --videos ROOT")
     if store.source_order.source_frames is not None:
         raise LeRobotError(
-            f"{where} holds {len(store)} of {store.source_order.num_rows} frames (--stride or --fps), and LeRobot's "
+            f"{where} holds {len(store)} of {counted(store.source_order.num_rows, 'frame')} (--stride or --fps), and LeRobot's "
             "windows need every frame; build it without these options"
         )
     return store, LeRobotStatement.of(dataset, where=where)

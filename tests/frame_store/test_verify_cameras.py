@@ -149,9 +149,9 @@ def span(first, file="videos/1/file-000.mp4"):
     [
         (
             {2: {"span": span(6)}},
-            "videos 'episode_000000' and 'episode_000002' share frames of 'videos/1/file-000.mp4': 0 to 6, and 6 to 17",
+            "videos 'episode_000000' and 'episode_000002': both hold frames of 'videos/1/file-000.mp4': 0 to 6, and 6 to 17",
         ),
-        ({3: {"span": span(0)}}, "videos 'episode_000003' and 'episode_000000' share frames"),
+        ({3: {"span": span(0)}}, "videos 'episode_000003' and 'episode_000000': both hold frames"),
         (
             {3: {"sha256": "f" * 64}},
             "videos 'episode_000000' and 'episode_000003' lie in .*, and state other sha256",
