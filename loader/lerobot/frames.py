@@ -175,8 +175,8 @@ class LeRobotFrames(Dataset[Item]):
 
     def __repr__(self) -> str:
         return (
-            f"LeRobotFrames({self._where!r}: {counted(self.num_frames, 'frame')} of {counted(self.num_episodes, 'episode')}, "
-            f"features {list(self.features)})"
+            f"LeRobotFrames({self._where!r}: {counted(self.num_frames, 'frame')} of "
+            f"{counted(self.num_episodes, 'episode')}, features {list(self.features)})"
         )
 
     def __getitem__(self, index: int) -> Item:
@@ -289,8 +289,8 @@ def _checked_group(store: object, where: str) -> tuple[CameraGroup, LeRobotState
         raise LeRobotError(f"{where} lacks the column 'index'; build it again with cache-build --videos ROOT")
     if store.source_order.source_frames is not None:
         raise LeRobotError(
-            f"{where} holds {len(store)} of {counted(store.source_order.num_rows, 'frame')} (--stride or --fps), and LeRobot's "
-            "windows need every frame; build it without these options"
+            f"{where} holds {len(store)} of {counted(store.source_order.num_rows, 'frame')} (--stride or --fps), and "
+            "LeRobot's windows need every frame; build it without these options"
         )
     return store, LeRobotStatement.of(dataset, where=where)
 

@@ -149,7 +149,8 @@ def span(first, file="videos/1/file-000.mp4"):
     [
         (
             {2: {"span": span(6)}},
-            "videos 'episode_000000' and 'episode_000002': both hold frames of 'videos/1/file-000.mp4': 0 to 6, and 6 to 17",
+            "videos 'episode_000000' and 'episode_000002': "
+            "both hold frames of 'videos/1/file-000.mp4': 0 to 6, and 6 to 17",
         ),
         ({3: {"span": span(0)}}, "videos 'episode_000003' and 'episode_000000': both hold frames"),
         (
