@@ -2,19 +2,19 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from cache_builder.errors import ConfigError, VideoError, VideosNotWholeError
+from cache_builder.errors import ConfigError
 from cache_builder.folder_scan import ScanPool
-from cache_builder.gpu import NvdecDevice, choose_backend
+from cache_builder.gpu import choose_backend
 from cache_builder.live.cameras import agreeing, columns_of, group_of, warn_of_left_out
-from cache_builder.live.footage import Footage, place_videos, scan_files
+from cache_builder.live.footage import place_videos, scan_files
+from cache_builder.live.make_store import StoreMaker
 from cache_builder.live.store import LiveStore
 from cache_builder.settings import DeviceName
 from cache_builder.sources import SourceContents, Sources, look_into
-from cache_builder.video.picture import FrameGeometry, Resize, why_no_levels
+from cache_builder.video.picture import NATIVE, FrameGeometry, Resize
 from frame_store.names import NUM_CHANNELS, PixelName
 from frame_store.shared import flag, num_usable_cpus, user_path, whole_number
 
@@ -30,7 +30,7 @@ def open_videos(
     device: DeviceName | str = "cpu",
     decoder: str | None = None,
     pixel: PixelName | None = None,
-    size: int | tuple[int, int] = 224,
+    size: int | tuple[int, int] | Literal["native"] = 224,
     resize: Resize = "crop",
     crop_aspect: tuple[int, int] | None = None,
     scan_cache: Path | str | None = None,
@@ -60,7 +60,8 @@ def open_videos(
         decoder: For a GPU, the name of one of FFmpeg's decoders, such as `h264_cuvid`; None is best, see `NvdecDevice`.
         pixel: `rgb8` (colour) or `gray16`: the levels of a gray video as they are, uint16 (H, W, 1), decoded on the CPU
             alone. None for `gray16` for the cameras that a data set marks as depth, else `rgb8`.
-        size: Side of the square frames, or (height, width).
+        size: Side of the square frames, or (height, width), 8 to 8192; `native` for the size of the videos, which each
+            camera has for itself and of which `resize` changes nothing.
         resize: `crop`, `stretch` or `pad`, as in `FrameGeometry`.
         crop_aspect: Display aspect (width, height). Its centre is cut out first.
         scan_cache: File that keeps the scan, so that opening again is instant; None scans each time.
@@ -73,7 +74,8 @@ def open_videos(
 
     Raises:
         InputFolderError: a source does not exist or holds no video.
-        ConfigError: two sources hold one file, `include` and `exclude` leave no video, or there is no such camera.
+        ConfigError: two sources hold one file, `include` and `exclude` leave no video, or there is no such camera, or
+            the size is to be native and videos of one camera differ in size.
         ColumnsError: the columns of a data set do not fit its videos.
         VideosNotWholeError: videos of colours, opened with pixel `gray16`; names each.
         ValueError: an empty path, an empty pattern, a limit, a size, an aspect, `max_open` or `workers` out of range,
@@ -88,9 +90,7 @@ def open_videos(
     max_open = whole_number("max_open", max_open, least=1)
     decode_all = flag("decode_all", decode_all)
     workers = num_usable_cpus() if workers is None else whole_number("workers", workers, least=1)
-    height, width = (
-        whole_number("size", side) for side in (size if isinstance(size, tuple) else (size, size))
-    )
+    height, width = _sides(size)
     backend = choose_backend(
         device, decoder=decoder, notify=lambda reason: warnings.warn(f"device='auto': {reason}", stacklevel=4)
     )
@@ -106,35 +106,23 @@ def open_videos(
             decode_all=decode_all,
             progress=progress,
         )
-    on_cpu = partial(LiveStore, geometry=geometry, max_open=max_open, passed_over=contents.passed_over)
-    make_colour_store: Callable[[Footage], LiveStore] = on_cpu
-    if isinstance(backend, NvdecDevice):
-        from cache_builder.live.gpu_store import CudaLiveStore  # needs torch
-
-        make_colour_store = partial(
-            CudaLiveStore,
-            geometry=geometry,
-            max_open=max_open,
-            passed_over=contents.passed_over,
-            nvdec=backend,
-            falls_back=device == "auto",
-        )
-
-    def make_store(footage: Footage, name: str | None) -> LiveStore:
-        default = "gray16" if name in contents.depth_cameras else "rgb8"
-        if (default if pixel is None else pixel) == "rgb8":
-            return make_colour_store(footage)
-        _require_levels(footage)
-        if isinstance(backend, NvdecDevice):
-            _leave_to_cpu(device)
-        return on_cpu(footage, pixel="gray16")
-
+    maker = StoreMaker(
+        geometry=geometry,
+        pixel=pixel,
+        depth_cameras=contents.depth_cameras,
+        backend=backend,
+        device=str(device),
+        max_open=max_open,
+        passed_over=contents.passed_over,
+    )
     footage = {name: place_videos(each, scans) for name, each in of_camera.items()}
     if not contents.cameras:
-        return make_store(footage[None], None)
+        return maker.make(footage[None], None)
     agreed, problems = agreeing({str(name): each for name, each in footage.items()})
     warn_of_left_out(problems, "all cameras" if camera is None else f"camera {camera!r}")
-    stores = {name: make_store(each, name) for name, each in agreed.items()}
+    stores: dict[str, LiveStore] = {}
+    for name, each in agreed.items():  # no comprehension, which would be a step more for warnings
+        stores[name] = maker.make(each, name)
     if camera is None:
         return group_of(stores, contents.dataset)
     store = stores[camera]
@@ -143,25 +131,16 @@ def open_videos(
     return store
 
 
-def _require_levels(footage: Footage) -> None:
-    """Raise VideosNotWholeError if there are videos of colours, which have no levels."""
-    formats = {file.scan.facts.path: file.scan.facts.pixel_format for file in footage.files}
-    problems = {path: why_no_levels(pixel_format) for path, pixel_format in formats.items()}
-    if any(problems.values()):
-        raise VideosNotWholeError(
-            [str(VideoError(path, reason)) for path, reason in problems.items() if reason is not None],
-            fault="cannot be opened with {--pixel gray16}",
-            remedy="open them with {--pixel rgb8}, or leave them out with {--exclude}",
+def _sides(size: int | tuple[int, int] | str) -> tuple[int, int]:
+    """Height and width."""
+    if size == "native":
+        return NATIVE, NATIVE
+    if isinstance(size, str):
+        raise ValueError(  # noqa: TRY004 - the type is right
+            f"size must be a whole number, (height, width) or 'native', found {size!r}"
         )
-
-
-def _leave_to_cpu(device: str) -> None:
-    """Say that the CPU decodes 16-bit gray; raise ConfigError where only the GPU may decode."""
-    if device != "auto":
-        raise ConfigError(
-            f"device={device!r}: no GPU decodes 16-bit gray (pixel 'gray16'); take device='auto' or 'cpu'"
-        )
-    warnings.warn("device='auto': 16-bit gray (pixel 'gray16') is decoded on the CPU", stacklevel=4)
+    height, width = size if isinstance(size, tuple) else (size, size)
+    return whole_number("size", height, least=1), whole_number("size", width, least=1)
 
 
 def _camera_names(contents: SourceContents, camera: str | None) -> tuple[str | None, ...]:

@@ -4,7 +4,6 @@ import multiprocessing
 import pickle
 import random
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +15,11 @@ from cache_builder.errors import VideoError
 from cache_builder.live import store as live_store_module
 from cache_builder.live.footage import place_videos, scan_files
 from cache_builder.live.store import LiveStore
-from cache_builder.sources import EpisodeSpan, SourceVideo
+from cache_builder.sources import SourceVideo
 from cache_builder.video.picture import FrameGeometry
 from tests.cache_builder.live.test_store import num_open_files
 from tests.support.faults.in_process_pool import InProcessPool
+from tests.support.videos.stretches import episode
 from tests.support.videos.tiny_videos import damage_file, tiny_video, write_text
 
 SIZE = 64
@@ -33,20 +33,6 @@ FILES = [
     NumberedVideo(path=Path("av1.mp4"), num_frames=36, gop_size=2, codec="av1"),
     NumberedVideo(path=Path("refresh.ts"), num_frames=36, intra_refresh=True),
 ]
-
-
-def episode(path: Path, number: int, seconds: np.ndarray, **changes) -> SourceVideo:
-    """A stretch of a file whose frames have these pts."""
-    span = EpisodeSpan(
-        from_seconds=float(seconds[0]),
-        to_seconds=float(seconds[-1]) + 0.04,
-        frame_seconds=seconds,
-        tolerance_seconds=1e-4,
-    )
-    video = SourceVideo(
-        relative_path=f"episode_{number:06d}", path=path, file_path=path.name, span=span, camera="front"
-    )
-    return replace(video, **changes)
 
 
 def open_videos(videos: list[SourceVideo], **options) -> LiveStore:

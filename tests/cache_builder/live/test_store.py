@@ -310,14 +310,6 @@ def test_the_fingerprint_tells_geometry_and_content_apart(tmp_path):
     assert cache_builder.open_videos(tmp_path, size=SIZE).fingerprint != plain
 
 
-def test_geometry_reaches_the_frames(tmp_path):
-    tiny_folder(tmp_path, simple_specs(1, num_frames=3))
-    store = cache_builder.open_videos(tmp_path, size=(48, 80), resize="stretch")
-    assert store.read_frames([2]).shape == (1, 48, 80, 3)
-    with pytest.raises(ValueError, match="height must be"):
-        cache_builder.open_videos(tmp_path, size=0)
-
-
 def test_the_scan_cache_makes_opening_instant(tmp_path, monkeypatch):
     folder = tmp_path / "videos"
     tiny_folder(folder, simple_specs(2, num_frames=4, suffix=".avi"))
@@ -374,6 +366,8 @@ def test_a_video_that_is_gone_is_an_error(tmp_path):
         ({"max_open": 0}, "max_open must be 1 or more, found 0"),
         ({"workers": 0}, "workers must be 1 or more, found 0"),
         ({"workers": 1.0}, "workers must be a whole number, found 1.0"),
+        ({"size": 0}, "size must be 1 or more, found 0"),
+        ({"size": "large"}, r"size must be a whole number, \(height, width\) or 'native', found 'large'"),
         ({"size": 32.0}, "size must be a whole number, found 32.0"),
         ({"size": (32, "40")}, "size must be a whole number, found '40'"),
     ],

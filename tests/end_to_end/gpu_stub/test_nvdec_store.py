@@ -24,6 +24,7 @@ from tests.support.gpu.host_nvdec import HostNvdecDevice, open_on_stub
 from tests.support.gpu.raw_nvdec import failure_of
 from tests.support.gpu.stub_planes import expected_planes
 from tests.support.videos.presentations import presentation
+from tests.support.videos.stretches import episode
 from tests.support.videos.tiny_videos import TINY_SPECS, damage_file, tiny_folder
 from tests.support.videos.yuv_reference import through_filter
 
@@ -78,6 +79,7 @@ def use_the_stubs_gpu(folder, h264_folder, mixed_folder, damaged_folder, scratch
         **read_with_fallback(mixed_folder),
         **build_damaged(damaged_folder, Path(scratch)),
         **fail_on_the_way(h264_folder),
+        **read_episodes(mixed_folder),
         "differences_by_cuvid": compare(by_cuvid, h264_folder)[0],
     }
 
@@ -182,6 +184,35 @@ def read_with_fallback(folder):
     }
 
 
+def read_episodes(folder):
+    """Stretches of a video that the GPU decodes and of one that it does not, against the whole files."""
+    whole = open_on_stub(folder, size=SIZE, falls_back=True)
+    first_ids = np.cumsum(whole.shard_sizes) - whole.shard_sizes
+    videos, expected = [], []
+    for number, (video_id, first, end) in enumerate([(0, 9, 20), (1, 5, 8), (0, 3, 9), (1, 8, 15)]):
+        ids = first_ids[video_id] + np.arange(first, end)
+        path = Path(folder) / whole.videos[video_id].path
+        videos.append(episode(path, number, whole.rows_of(ids)["pts_seconds"]))
+        expected.append(ids)
+    ids = np.concatenate(expected)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        store = open_on_stub(folder, size=SIZE, falls_back=True, videos=videos)
+        frames = store.read_frames(range(len(store)))
+        some = np.random.default_rng(3).permutation(len(store))
+        return {
+            "are_episodes_the_same": bool(np.array_equal(frames, whole.read_frames(ids))),
+            "are_random_episodes_the_same": bool(np.array_equal(store.read_frames(some), frames[some])),
+            "files_on_the_cpu": sum(store.fallbacks.values()),
+        }
+
+
+def check_episodes_in_one_file_are_decoded_by_one_decoder(report):
+    assert report["are_episodes_the_same"]
+    assert report["are_random_episodes_the_same"]
+    assert report["files_on_the_cpu"] == 1
+
+
 def check_store_gives_each_frame_as_the_gpu_decoded_it(report):
     assert len(report["differences"]) == 4
     assert max(report["differences"].values()) <= 0.05, report["differences"]
@@ -237,3 +268,4 @@ def test_from_file_to_frames(stub_driver, tmp_path):
     check_damage_is_for_the_cpu_to_say(report)
     check_a_gpu_that_gives_up_is_replaced_where_it_may_be(report)
     check_what_the_gpu_refuses_is_the_cpus_frames_and_the_reason_is_said_once(report)
+    check_episodes_in_one_file_are_decoded_by_one_decoder(report)

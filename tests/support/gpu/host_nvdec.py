@@ -3,6 +3,7 @@
 Everything runs except torch's own work on a GPU: the choice of streams, and the colour conversion on CUDA.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from av.video.plane import VideoPlane
 
 from cache_builder.gpu.nvdec import NvdecDevice
 from cache_builder.live.footage import place_videos, scan_files
-from cache_builder.sources import discover_videos
+from cache_builder.sources import SourceVideo, discover_videos
 from cache_builder.video.picture.geometry import FrameGeometry
 from tests.support.faults.in_process_pool import InProcessPool
 from tests.support.gpu.stub_planes import plane_tensor
@@ -37,12 +38,20 @@ class HostNvdecDevice(NvdecDevice):
 
 
 def open_on_stub(
-    folder: Path | str, *, size: int = 64, falls_back: bool = False, decoder: str | None = None
+    folder: Path | str,
+    *,
+    size: int = 64,
+    falls_back: bool = False,
+    decoder: str | None = None,
+    videos: Sequence[SourceVideo] | None = None,
 ) -> "CudaLiveStore":
-    """As `open_videos(folder, device="cuda")`, or with `falls_back` "auto", in a process on the stub driver."""
+    """As `open_videos(folder, device="cuda")`, or with `falls_back` "auto", in a process on the stub driver.
+
+    `videos` are stretches of the folder's files in place of these files.
+    """
     from cache_builder.live.gpu_store import CudaLiveStore  # needs torch
 
-    videos = discover_videos(Path(folder))
+    videos = discover_videos(Path(folder)) if videos is None else videos
     return CudaLiveStore(
         place_videos(videos, scan_files(videos, cache_path=None, pool=InProcessPool())),
         geometry=FrameGeometry(height=size, width=size),
