@@ -17,7 +17,7 @@ from loader import (
     make_dataloader,
     webdataset_batches,
 )
-from tests.support.videos.level_videos import ramps, write_levels
+from tests.support.depth.level_videos import ramps, write_levels
 
 FRAMES = np.concatenate([ramps(num_frames=24, height=64, width=80) * 3 + 7, ramps(height=64, width=80)[:1]])
 WAYS = {

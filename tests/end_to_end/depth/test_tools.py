@@ -9,7 +9,7 @@ from cache_builder.errors import InputFolderError
 from frame_store import open_store
 from loader.bias import thumbnails
 from tests.support.bias_command import samplers
-from tests.support.videos.level_videos import ramps, write_levels
+from tests.support.depth.level_videos import ramps, write_levels
 
 
 @pytest.fixture(scope="module")
