@@ -3,6 +3,7 @@
 from loader.bias.checks import Reals
 from loader.bias.design_effect import least_correlation
 from loader.bias.distributions import SamplingLaw, Target, WindowsOfVideos, offsets_of, sampling_law
+from loader.bias.pixels import ReadFeatures, camera_of_pixels, thumbnails
 from loader.bias.report import (
     NOTHING_VARIES,
     BiasReport,
@@ -22,7 +23,6 @@ from loader.bias.rho import (
     scaled_features,
     units_of,
 )
-from loader.bias.thumbnails import ReadFeatures, camera_of_pixels, thumbnails
 
 __all__ = [
     "DRAWS",

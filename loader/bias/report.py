@@ -11,6 +11,7 @@ from loader.bias import design_effect as formulas
 from loader.bias.checks import Integers, Reals
 from loader.bias.distributions import SamplingLaw, WindowCoverage, WindowsOfVideos, offsets_of
 from loader.bias.exact_design_effect import ExactEffect, exact_effect, window_correlation
+from loader.bias.pixels import ReadFeatures
 from loader.bias.rho import (
     DRAWS,
     FRAMES_PER_DRAW,
@@ -22,7 +23,6 @@ from loader.bias.rho import (
     rho_of_groups,
     units_of,
 )
-from loader.bias.thumbnails import ReadFeatures
 from loader.errors import SamplingError
 from loader.sampling import SamplingSpec
 from loader.sampling.orders import draws_again, epoch_order, frames_per_block

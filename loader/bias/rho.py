@@ -18,7 +18,7 @@ from frame_store.protocol import FrameRows, FrameStore
 from frame_store.shared import counted, raise_if_out_of_files
 from loader.bias.checks import Integers, Reals
 from loader.bias.design_effect import least_correlation
-from loader.bias.thumbnails import ReadFeatures
+from loader.bias.pixels import ReadFeatures
 from loader.errors import SamplingError
 from loader.sampling.orders import (
     check_shard_sizes,

@@ -19,7 +19,7 @@ from cache_builder.video.picture.geometry import FrameGeometry, Presentation
 from frame_store.verify import verify_store
 from tests.support.caches.tree import generation_folder, generation_of, videos_of
 from tests.support.commands import run
-from tests.support.videos.level_videos import WAYS, num_levels, ramps, write_levels, write_pngs_of_formats
+from tests.support.depth.level_videos import WAYS, num_levels, ramps, write_levels, write_pngs_of_formats
 from tests.support.videos.tiny_videos import tiny_video
 
 CONTAINERS = {

@@ -9,6 +9,7 @@ import pytest
 
 from loader import SamplingError
 from loader.bias.design_effect import least_correlation
+from loader.bias.pixels import thumbnails
 from loader.bias.rho import (
     Units,
     estimate_rho,
@@ -19,7 +20,6 @@ from loader.bias.rho import (
     student_quantile,
     units_of,
 )
-from loader.bias.thumbnails import thumbnails
 from tests.support.caches.array_store import ArrayStore
 from tests.support.statistics.oracles.correlations import correlation_ratio, intraclass_correlation
 from tests.support.statistics.statistics import standard_errors_off

@@ -15,7 +15,7 @@ from cache_builder.video.picture.convert import FrameConverter
 from cache_builder.video.picture.geometry import ContainerCrop, FrameGeometry, Presentation
 from cache_builder.video.picture.levels import LevelConverter, converter_of, nearest, why_no_levels
 from cache_builder.video.picture.orientation import Orientation
-from tests.support.videos.level_videos import level_frame, num_levels, ramps
+from tests.support.depth.level_videos import level_frame, num_levels, ramps
 
 FORMATS = ["gray", *(f"gray{bits}{order}" for bits in (9, 10, 12, 14, 16) for order in ("le", "be"))]
 ORIENTATIONS = [
