@@ -259,13 +259,19 @@ class _Build:
         if self._overwrite:
             return
         inputs = task.inputs
-        on_device = task.decoders.paths
         lines = existing.differences(
             inputs.parts,
             task.configs,
             [inputs.identity(part) for part in inputs.parts],
             on_device=[
-                [on_device[row] for row in inputs.files_of(part) if row in on_device] for part in inputs.parts
+                {
+                    inputs.videos[row].relative_path
+                    if inputs.videos[row].span is None
+                    else inputs.videos[row].file
+                    for row in inputs.rows_of(part)
+                    if inputs.file_ids[row] in task.decoders.paths
+                }
+                for part in inputs.parts
             ],
         )
         raise OutputError(
