@@ -84,7 +84,8 @@ def build_cache(
         chroma: JPEG chroma subsampling, `444` or `420`; None for `444`.
         pixel: `rgb8` (colour) or `gray16` (the 16-bit levels as they are, for depth); None for `gray16` for the cameras
             that a data set marks as depth, else `rgb8`.
-        size: Pixels: side of the square frames, (height, width) or "HxW"; None for 224.
+        size: Pixels: side of the square frames, (height, width) or "HxW"; `native` for the size of a camera's videos,
+            which are then not scaled; None for 224.
         resize: `crop`, `stretch` or `pad`; None for `crop`.
         crop_aspect: Aspect (width, height) or "W:H"; the centre of this aspect is cut out first. None cuts nothing.
         layout: `shuffled` (one global random order) or `video` (video by video, in time order); None for `shuffled`.

@@ -2,20 +2,23 @@
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cache_builder.sources import Sources, SourceVideo, discover_videos
+from cache_builder.build.existing import cameras_text, content_of_entry
+from cache_builder.inputs import content_text
+from cache_builder.sources import Sources, SourceVideo, look_into
 from cache_builder.stages import list_changes
 from cache_builder.video.opening import hash_file
 from frame_store.manifest import VideoEntry
 from frame_store.shared import raise_if_out_of_files
 
 
-def changes_since(entries: Sequence[VideoEntry], videos: Path | Sources) -> list[str]:
-    """`list_changes` from a cache, given by its table of videos, to the sources `videos` as they are now.
+def changes_since(tables: Mapping[str | None, Sequence[VideoEntry]], videos: Path | Sources) -> list[str]:
+    """`list_changes` from a cache, given by its tables of videos, to the sources `videos` as they are now.
 
-    Files are read and hashed; nothing is decoded.
+    `tables` has the table of each camera by its name; the table of a cache without cameras has the key None.
+    Files are read and hashed, each once; nothing is decoded.
     A video that was unreadable when the cache was made has no hash in it, and counts as unchanged while it exists.
     The same videos in another order are one difference more, because the order is part of a cache's identity.
 
@@ -24,19 +27,46 @@ def changes_since(entries: Sequence[VideoEntry], videos: Path | Sources) -> list
         ConfigError: two sources hold one file.
         OSError: no more files can be opened.
     """
+    contents = look_into(videos)
+    cameras: list[str | None] = [*contents.cameras] or [None]
+    if cameras != [*tables]:
+        return [f"the cache has {cameras_text([*tables])}, the videos given have {cameras_text(cameras)}"]
+    hashes: dict[Path, str] = {}
+    lines = []
+    for camera, entries in tables.items():
+        where = "" if camera is None else f"camera {camera}: "
+        lines += [where + line for line in _changes(entries, contents.videos_of(camera), hashes)]
+    return lines
+
+
+def _changes(
+    entries: Sequence[VideoEntry], videos: Sequence[SourceVideo], hashes: dict[Path, str]
+) -> list[str]:
     then = {video.path: video for video in entries}
     now: dict[str, str | None] = {}
-    for video in discover_videos(videos):
+    for video in videos:
         entry = then.get(video.relative_path)
         # A new video is listed without its hash, and so is one whose length has changed.
-        is_hashed = entry is not None and entry.sha256 is not None
+        is_hashed = entry is not None and entry.sha256 is not None and video.problem is None
         now[video.relative_path] = (
-            _digest(video, expected_bytes=entry.num_bytes) if entry is not None and is_hashed else None
+            _content(video, hashes, expected_bytes=entry.num_bytes)
+            if entry is not None and is_hashed
+            else None
         )
-    changes = list_changes({path: video.sha256 for path, video in then.items()}, now)
+    changes = list_changes(
+        {path: content_of_entry(video, now.get(path)) for path, video in then.items()}, now
+    )
     if now.keys() == then.keys() and [*now] != [*then]:
         changes.append("the videos come in another order in the cache")
     return changes
+
+
+def _content(video: SourceVideo, hashes: dict[Path, str], *, expected_bytes: int | None) -> str:
+    if video.path not in hashes:
+        hashes[video.path] = _digest(video, expected_bytes=expected_bytes)
+    if video.span is None:
+        return hashes[video.path]
+    return content_text(hashes[video.path], video.file, (video.span.from_seconds, video.span.to_seconds))
 
 
 def _digest(video: SourceVideo, *, expected_bytes: int | None) -> str:

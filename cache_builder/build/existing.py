@@ -46,7 +46,7 @@ class ExistingPart:
         asked = {
             path: None if content.startswith("unreadable") else content for path, content in videos.items()
         }
-        found = {video.path: _content(video, asked.get(video.path)) for video in self.videos}
+        found = {video.path: content_of_entry(video, asked.get(video.path)) for video in self.videos}
         lines += list_changes(found, asked)
         on_device_there = {
             video.path if video.span is None else video.span.file
@@ -85,7 +85,7 @@ class ExistingCache:
         """`ExistingPart.differences` of every camera; all sequences have an entry for each of `cameras`."""
         there = [part.camera for part in self.parts]
         if there != [*cameras]:
-            return [f"{_cameras_text(there)} there, {_cameras_text(cameras)} asked for"]
+            return [f"{cameras_text(there)} there, {cameras_text(cameras)} asked for"]
         lines: list[str] = []
         for part, config, of_camera, by_gpu in zip(self.parts, configs, videos, on_device, strict=True):
             where = "" if part.camera is None else f"camera {part.camera}: "
@@ -97,7 +97,7 @@ class ExistingCache:
         return ["what the data set states about its episodes has changed: times of frames, or values"]
 
 
-def _content(video: VideoEntry, asked: str | None) -> str | None:
+def content_of_entry(video: VideoEntry, asked: str | None) -> str | None:
     """The content of a video as `Inputs.identity` states it."""
     if video.sha256 is None:
         return None
@@ -108,7 +108,8 @@ def _content(video: VideoEntry, asked: str | None) -> str | None:
     return asked if is_same_file else video.sha256
 
 
-def _cameras_text(cameras: Sequence[str | None]) -> str:
+def cameras_text(cameras: Sequence[str | None]) -> str:
+    """The names of cameras, or that there are none."""
     names = [camera for camera in cameras if camera is not None]
     return f"cameras {', '.join(names)}" if names else "no cameras"
 

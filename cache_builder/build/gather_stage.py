@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cache_builder.build.settle import Settled
 from cache_builder.errors import VideoError, VideosNotWholeError
 from cache_builder.findings import measured_fidelity, with_copies_noted
 from cache_builder.gpu import DecoderChoice
+from cache_builder.inputs import Settled
 from cache_builder.jobs import GatherPlaces, PlanNames, ShardJob, shard_rows_path
 from cache_builder.plan import ShardPlan, plan_shards
 from cache_builder.progress import Progress

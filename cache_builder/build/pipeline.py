@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import msgspec
 
-from cache_builder.build.dataset_columns import read_dataset, write_dataset_columns
 from cache_builder.build.existing import ExistingCache, read_existing_cache
 from cache_builder.build.gather_stage import Gathered, entries_of, gather
 from cache_builder.build.report import BuildReport, make_report
-from cache_builder.build.settle import Settled, settle
+from cache_builder.build.settle import settle
 from cache_builder.build.task import BuildTask
+from cache_builder.columns import read_dataset, write_dataset_columns
 from cache_builder.errors import (
     MachineError,
     OutputError,
@@ -23,6 +23,7 @@ from cache_builder.errors import (
 )
 from cache_builder.folder_scan import forget_scans
 from cache_builder.inputs import (
+    Settled,
     camera_configs,
     chosen_decoders,
     foreseen_problems,
@@ -230,7 +231,9 @@ class _Build:
             columns = [
                 write_dataset_columns(
                     task.dataset,
-                    gathered[parts[0]],
+                    videos=gathered[parts[0]].videos,
+                    source_order=gathered[parts[0]].source_order,
+                    generation=gathered[parts[0]].generation,
                     cache=workspace.cache,
                     scratch=workspace.plan / "columns",
                 )

@@ -1,23 +1,15 @@
 """Which videos are stored, once all files are decoded: episodes are cut out, and cameras must agree about each."""
 
 from collections.abc import Sequence
-from typing import TypeAlias
 
-import msgspec
 import numpy as np
 
 from cache_builder.errors import VideoError, VideosNotWholeError
-from cache_builder.findings import DecodedEpisode, DecodedVideo, EpisodeFile, LeftOutVideo
-from cache_builder.inputs import Inputs, cuts_of, label
-from cache_builder.plan import Cut
+from cache_builder.findings import DecodedEpisode, DecodedVideo, LeftOutVideo
+from cache_builder.inputs import Inputs, Settled, label, numbers_text, settled_alone
 from cache_builder.settings import ErrorPolicy
-from cache_builder.sources import SourceVideo
 from cache_builder.video.scan import VideoFacts
-from frame_store.manifest import VideoSpan
 from frame_store.shared import counted
-
-Settled: TypeAlias = DecodedVideo | DecodedEpisode | LeftOutVideo
-"""A row of the table of videos, before it is written."""
 
 
 def settle(
@@ -31,7 +23,7 @@ def settle(
     Raises:
         VideosNotWholeError: the policy is `fail`, and an episode is left out or damaged, or cameras disagree.
     """
-    found = _found(inputs, decoded)
+    found = settled_alone(inputs, decoded)
     by_part = [[found[row] for row in inputs.rows_of(part)] for part in inputs.parts]
     problems = [
         str(VideoError(label(inputs.videos[row]), problem))
@@ -57,42 +49,6 @@ def settle(
     return by_part
 
 
-def _found(inputs: Inputs, decoded: Sequence[DecodedVideo | VideoError]) -> list[Settled]:
-    """Each video by itself."""
-    found: list[Settled] = []
-    for row, video in enumerate(inputs.videos):
-        scan, name = inputs.scan_of(row), video.relative_path
-        of_file = scan if isinstance(scan, VideoError) else decoded[inputs.file_ids[row]]
-        if isinstance(of_file, VideoError):
-            found.append(LeftOutVideo(name=name, reason=of_file.reason))
-        else:
-            found.append(of_file if of_file.name == name else msgspec.structs.replace(of_file, name=name))
-    for file_id in inputs.episodes():
-        of_file = decoded[file_id]
-        if isinstance(of_file, DecodedVideo):
-            file = EpisodeFile(of_file)
-            for row, cut in cuts_of(inputs, file_id, file.pts_seconds):
-                found[row] = _episode(inputs.videos[row], cut, file)
-    return found
-
-
-def _episode(video: SourceVideo, cut: Cut | str, file: EpisodeFile) -> Settled:
-    assert video.span is not None
-    if isinstance(cut, str):
-        return LeftOutVideo(name=video.relative_path, reason=cut, facts=file.video.scan.facts)
-    return DecodedEpisode(
-        file=file,
-        name=video.relative_path,
-        span=VideoSpan(
-            file=video.file,
-            first_frame=cut.first_frame,
-            from_seconds=video.span.from_seconds,
-            to_seconds=video.span.to_seconds,
-        ),
-        num_frames=cut.num_frames,
-    )
-
-
 def _problem(settled: Settled) -> str | None:
     """Why a video is not whole; None where it is, and for files that are one video: decoding has judged these."""
     if isinstance(settled, LeftOutVideo):
@@ -106,10 +62,7 @@ def _disagreement(parts: Sequence[str | None], across: Sequence[Settled]) -> str
     """How the frames of a video differ between cameras; None where all have the same."""
     numbers = [len(settled.pts_seconds) for settled in across]
     if len(set(numbers)) > 1:
-        each = [
-            f"{camera}: {counted(number, 'frame')}" for camera, number in zip(parts, numbers, strict=True)
-        ]
-        return f"its cameras have different numbers of frames: {', '.join(each)}"
+        return numbers_text(parts, numbers)
     stored = [settled.sources(0)["frame_in_video"] for settled in across]
     for camera, frames in zip(parts[1:], stored[1:], strict=True):
         if not np.array_equal(stored[0], frames):

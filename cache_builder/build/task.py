@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from cache_builder.build.dataset_columns import DatasetColumns
+from cache_builder.columns import DatasetColumns
 from cache_builder.gpu import DecoderChoice
 from cache_builder.inputs import Inputs, configs_of_files, fingerprint
 from cache_builder.settings import BuildConfig

@@ -112,9 +112,9 @@ def cache_build(
 ) -> None:
     """Decode every video of the sources into a sharded frame store.
 
-    A SOURCE is a folder, with its subfolders, a video, or a text file with the path of one video in each line. Paths
-    of several sources begin with the base name of their source. A killed build is resumed by the same command; a
-    finished one is left untouched.
+    A SOURCE is a folder, with its subfolders, a video, a text file with the path of one video in each line, or the
+    folder of a LeRobot v3 data set. Paths of several sources begin with the base name of their source. A killed build
+    is resumed by the same command; a finished one is left untouched.
     """
     with exit_codes(resumes=not dry_run) as codes, shown_progress() as progress:
         request = ColumnsRequest.of(

@@ -1,21 +1,22 @@
 """The command `cache-info`: read what a cache states about itself, print it, or compare it with a folder of videos."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, OneLineCommand, PathName, exit_codes, say
-from cache_builder.cli.info_text import info_text
+from cache_builder.cli.info_dataset import dataset_text
+from cache_builder.cli.info_text import group_text, info_text
 from cache_builder.cli.source_flags import ChosenVideos, source_flags
 from cache_builder.columns import ColumnSummary, columns_text, summaries_of
 from cache_builder.errors import ConfigError
 from frame_store import __version__
-from frame_store.column_files import read_columns_record
-from frame_store.manifest import CacheTree, VideoEntry, read_tree
+from frame_store.column_files import read_columns_record, read_dataset
+from frame_store.manifest import CacheTree, VideoEntry, read_trees
 from frame_store.shared import counted
 
 if TYPE_CHECKING:
@@ -56,23 +57,54 @@ def cache_info(
         choice = ChosenVideos(include=include, exclude=exclude, limit=limit, camera_pattern=camera_pattern)
         if choice.given and not against:
             raise ConfigError(f"{{--{choice.given[0]}}} is for {{--against}}: give both, or none")
-        tree = read_tree(cache)
-        entries = tree.read_videos()
+        trees = read_trees(cache)
+        tables = [tree.read_videos() for tree in trees]
         if against:
-            _say_changes(entries, choice.of(against), as_json=as_json)
+            names = [None if tree.camera is None else tree.camera.name for tree in trees]
+            _say_changes(dict(zip(names, tables, strict=True)), choice.of(against), as_json=as_json)
         elif as_json:
-            stated = {
-                "manifest": tree.manifest,
-                "generation": tree.generation,
-                "columns": _columns(tree),
-                "videos": entries,
-            }
-            say(msgspec.json.format(msgspec.json.encode(stated), indent=1).decode())
+            say(msgspec.json.format(msgspec.json.encode(_stated(trees, tables)), indent=1).decode())
         else:
             path = printable(str(cache))
-            columns = [f"  column     {line}" for line in columns_text(_columns(tree))]
-            text = info_text(tree.generation, entries, path=path, list_videos=list_videos, columns=columns)
+            lines = dataset_text(read_dataset(trees[0]))
+            lines += [f"column     {line}" for line in columns_text(_columns(trees[0]))]
+            columns = [f"  {line}" for line in lines]
+            cameras = [
+                (tree.camera, tree.generation, table)
+                for tree, table in zip(trees, tables, strict=True)
+                if tree.camera is not None
+            ]
+            text = (
+                group_text(cameras, path=path, list_videos=list_videos, columns=columns)
+                if cameras
+                else info_text(
+                    trees[0].generation, tables[0], path=path, list_videos=list_videos, columns=columns
+                )
+            )
             say(text)
+
+
+def _stated(trees: Sequence[CacheTree], tables: Sequence[list[VideoEntry]]) -> dict[str, Any]:
+    """What a cache states. Of a cache of cameras, `generation` and `videos` are null, and each camera has its own."""
+    first = trees[0]
+    cameras = [
+        {
+            "name": tree.camera.name,
+            "folder": tree.camera.folder,
+            "generation": tree.generation,
+            "videos": table,
+        }
+        for tree, table in zip(trees, tables, strict=True)
+        if tree.camera is not None
+    ]
+    return {
+        "manifest": first.manifest,
+        "generation": None if cameras else first.generation,
+        "cameras": cameras,
+        "columns": _columns(first),
+        "dataset": read_dataset(first),
+        "videos": None if cameras else tables[0],
+    }
 
 
 def _columns(tree: CacheTree) -> list[ColumnSummary]:
@@ -83,14 +115,18 @@ def _columns(tree: CacheTree) -> list[ColumnSummary]:
     ]
 
 
-def _say_changes(entries: Sequence[VideoEntry], sources: "Sources", *, as_json: bool) -> None:
+def _say_changes(
+    tables: Mapping[str | None, Sequence[VideoEntry]], sources: "Sources", *, as_json: bool
+) -> None:
     from cache_builder.build import changes_since
 
-    lines = changes_since(entries, sources)
+    lines = changes_since(tables, sources)
     if as_json:
         say(msgspec.json.encode({"changes": lines}).decode())
     else:
-        unchanged = f"its {counted(len(entries), 'video')}, unchanged"
+        num_videos = len(next(iter(tables.values())))
+        by_cameras = f" by {counted(len(tables), 'camera')}" if None not in tables else ""
+        unchanged = f"its {counted(num_videos, 'video')}{by_cameras}, unchanged"
         summary = counted(len(lines), "difference") if lines else unchanged
         say("\n".join([*lines, f"{sources.text}: {summary}"]))
     if lines:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeGuard
 
 from cache_builder.setting_names import UNKNOWN, setting_values
-from frame_store.manifest import Generation, VideoEntry
+from frame_store.manifest import CameraEntry, Generation, VideoEntry
 from frame_store.names import PixelName
-from frame_store.shared import chi2_of_uniform_shards, counted
+from frame_store.shared import chi2_of_uniform_shards, counted, without_controls
 
 
 def info_text(
@@ -59,22 +59,51 @@ def info_text(
     return "\n".join([*lines, *videos_table(shown)])
 
 
-_PIXELS: Final[dict[PixelName, str]] = {"rgb8": "RGB", "gray16": "16-bit gray (uint16 levels)"}
+def group_text(
+    cameras: Sequence[tuple[CameraEntry, Generation, Sequence[VideoEntry]]],
+    *,
+    path: str,
+    list_videos: bool = False,
+    columns: Sequence[str] = (),
+) -> str:
+    """The text of a cache of cameras: what they share, then `info_text` of each."""
+    _, first, videos = cameras[0]
+    has_spans = any(video.span is not None for video in videos)
+    lines = [
+        f"{path}: {counted(len(cameras), 'camera')} of "
+        f"{counted(len(videos), 'episode' if has_spans else 'video')}, "
+        f"{counted(first.num_frames, 'frame')} of each camera",
+        *columns,
+    ]
+    lines += [
+        info_text(
+            generation,
+            of_camera,
+            path=f"camera {without_controls(camera.name)!r} in {camera.folder}",
+            list_videos=list_videos,
+        )
+        for camera, generation, of_camera in cameras
+    ]
+    return "\n".join(lines)
 
 
 def videos_table(videos: Sequence[VideoEntry]) -> list[str]:
     """A header and a line for every video; empty without videos.
 
     The first column marks videos that need attention: `!` is not whole, `?` has notes. The last column states why.
+    Where videos are stretches of files, two columns have the file, and the frames of it.
     """
     if not videos:
         return []
     rows = [_COLUMNS, *(_video_cells(video) for video in videos)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS) - 1)]
+    if any(video.span is not None for video in videos):
+        places = [_SPAN_COLUMNS, *(_span_cells(video) for video in videos)]
+        rows = [(*row[:-1], *place, row[-1]) for row, place in zip(rows, places, strict=True)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     return [
         "  "
         + "  ".join(
-            cell.ljust(width) if column in _LEFT_ALIGNED else cell.rjust(width)
+            cell.ljust(width) if rows[0][column] in _LEFT_ALIGNED else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=False))
         ).rstrip()
         + f"  {row[-1]}".rstrip()
@@ -104,12 +133,14 @@ def _encoding_text(generation: Generation) -> str:
     return encoding.name if encoding.level is None else f"{encoding.name} level {encoding.level}"
 
 
+_PIXELS: Final[dict[PixelName, str]] = {"rgb8": "RGB", "gray16": "16-bit gray (uint16 levels)"}
 _COLUMNS: Final = (
     *("", "video", "width", "height", "fps", "codec", "duration"),
     *("verdict", "header", "packets", "decoded", "stored"),
     *("corrupt", "damaged", "same", "gaps", "starts at", "problems and notes"),
 )
-_LEFT_ALIGNED: Final = frozenset({0, 1, 5, 7})
+_SPAN_COLUMNS: Final = ("file", "frames of it")
+_LEFT_ALIGNED: Final = frozenset({"", "video", "codec", "verdict", "file"})
 
 
 def _video_cells(video: VideoEntry) -> tuple[str, ...]:
@@ -139,6 +170,14 @@ def _video_cells(video: VideoEntry) -> tuple[str, ...]:
     return (mark, repr(video.path), *_fact_cells(video), video.verdict, *cells, wrong)
 
 
+def _span_cells(video: VideoEntry) -> tuple[str, str]:
+    """The file that a video is a stretch of, and its first and last frame there."""
+    if video.span is None:
+        return "-", "-"
+    first, count = video.span.first_frame, video.num_frames_decoded
+    return repr(without_controls(video.span.file)), f"{first}-{first + count - 1}" if count else "-"
+
+
 def _fact_cells(video: VideoEntry) -> tuple[str, str, str, str, str]:
     """Width and height in coded pixels, the header's frame rate, codec and duration."""
     facts = video.facts
@@ -166,7 +205,12 @@ def _rate_text(rate: Any) -> str:  # noqa: ANN401 - any JSON value
 
 
 def _duration_text(video: VideoEntry) -> str:
-    """From the first frame to the end of the last packet; the header's duration if those are not known."""
+    """From the first frame to the end of the last packet; the header's duration if those are not known.
+
+    Of a stretch of a file, what its source says.
+    """
+    if video.span is not None:
+        return f"{video.span.to_seconds - video.span.from_seconds:.2f} s"
     end = video.facts.get("end_seconds_of_packets")
     start = None if video.findings is None else video.findings.start_offset_seconds
     claimed = video.facts.get("duration_seconds_in_header")

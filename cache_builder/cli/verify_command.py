@@ -62,8 +62,8 @@ def cache_verify(
                 cache, sources, workers=workers or num_usable_cpus(), progress=progress
             ):
                 progress.note(f"{entry.name}: made again, with the recorded hash")
-        num_frames = read_manifest(cache).num_frames
-        progress.start("verify", num_frames, "frames")
+        manifest = read_manifest(cache)
+        progress.start("verify", manifest.num_frames * max(1, len(manifest.cameras)), "frames")
         result = verify_store(cache, progress=progress.advance)
         progress.close()
         if as_json:

@@ -2,6 +2,7 @@
 
 from cache_builder.columns.add import add_columns, read_tables
 from cache_builder.columns.broken import columns_cannot_be_made
+from cache_builder.columns.dataset import DatasetColumns, read_dataset, write_dataset_columns
 from cache_builder.columns.report import (
     ColumnsReport,
     ColumnSummary,
@@ -13,10 +14,13 @@ from cache_builder.columns.report import (
 __all__ = [
     "ColumnSummary",
     "ColumnsReport",
+    "DatasetColumns",
     "add_columns",
     "columns_cannot_be_made",
     "columns_text",
+    "read_dataset",
     "read_tables",
     "report_lines",
     "summaries_of",
+    "write_dataset_columns",
 ]

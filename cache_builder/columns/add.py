@@ -16,6 +16,7 @@ from cache_builder.progress import NoProgress, Progress
 from cache_builder.settings import ErrorPolicy
 from cache_builder.stages import Workspace, resolved
 from frame_store.errors import ColumnError, UnfitVideoError, UnmatchedRowsError
+from frame_store.manifest import read_manifest
 from frame_store.reader import CacheStore
 from frame_store.shared import user_path
 from frame_store.tables import (
@@ -70,6 +71,7 @@ def add_columns(
     one of `frame` (`frame_in_video`, counted over all decoded frames) or `seconds` (pts); a table without these two
     has a row for each video. All other columns are stored: booleans, numbers, texts, and lists of one length. Columns
     that the cache has already stay; one of the same name is replaced. Columns are no part of the cache's fingerprint.
+    The cameras of a cache of cameras share them.
 
     Args:
         cache: path of the cache.
@@ -97,13 +99,13 @@ def add_columns(
         raise ColumnsError(f"on_error must be 'fail' or 'skip', found {on_error!r}")
     read = read_tables(tables, missing=missing, tolerance_seconds=tolerance_seconds)
     try:
-        store = CacheStore(user_path(cache))
+        store = _counting_store(user_path(cache))
         output = resolved(store.path)
         workspace = Workspace(output)
         with workspace.locked(
             if_not_writable="copy the cache to a place that can be, and add the columns there"
         ):
-            store = CacheStore(output)  # its newest manifest, now that nobody else writes one
+            store = _counting_store(output)  # its newest manifest, now that nobody else writes one
             progress.start("columns", sum(len(table) for table in read), "rows")
             join = _join(store, read, missing=missing, tolerance_seconds=tolerance_seconds, on_error=on_error)
             progress.advance(sum(len(table) for table in read))
@@ -116,6 +118,12 @@ def add_columns(
         raise MachineError(
             f"{error.filename or cache}: {error.strerror or error}; the same command resumes"
         ) from error
+
+
+def _counting_store(path: Path) -> CacheStore:
+    """The cache; of a cache of cameras the first one, by whose generation the shared columns count."""
+    cameras = read_manifest(path).cameras
+    return CacheStore(path, camera=cameras[0].name if cameras else None)
 
 
 def _join(

@@ -15,7 +15,7 @@ from frame_store.column_files import (
 )
 from frame_store.errors import ColumnError, StoreDamagedError, StoreError
 from frame_store.files import create_file, publish_folder, sync_tree
-from frame_store.manifest import CacheManifest, CacheTree, ColumnsEntry, encode_manifest
+from frame_store.manifest import CacheManifest, CacheTree, ColumnsEntry, JsonValue, encode_manifest
 from frame_store.names import COLUMNS_NAME, columns_folder, manifest_name
 from frame_store.reader import CacheStore
 from frame_store.shared import without_controls
@@ -45,10 +45,11 @@ def publish_columns(store: CacheStore, join: Join, *, workspace: Workspace) -> C
             fingerprint=store.fingerprint,
             num_rows=store.source_order.num_rows,
             num_videos=store.generation.num_videos,
+            dataset=_dataset(tree),
         )
     except ColumnError as error:
         raise ColumnsError(f"{tree.store_path}: {error}") from error
-    entry = ColumnsEntry(generation=tree.folder, folder=columns_folder(digest), digest=digest)
+    entry = ColumnsEntry(generation=tree.entry.folder, folder=columns_folder(digest), digest=digest)
     is_named = entry in tree.manifest.columns
     if damage is not None and not is_named:
         raise damage
@@ -102,6 +103,19 @@ def _kept(
         length = num_rows if column.scope == "frame" else record.num_videos
         kept.append(content_of_column(open_column(tree.store_path, entry.folder, column, length=length)))
     return kept, None
+
+
+def _dataset(tree: CacheTree) -> dict[str, JsonValue] | None:
+    """What the data set states about itself, as the cache has it; None where it has none, or it cannot be read.
+
+    Then the columns cannot be read either, and `_kept` says so.
+    """
+    if not tree.manifest.columns:
+        return None
+    try:
+        return read_columns_record(tree.store_path, tree.manifest.columns[0]).dataset
+    except StoreError:
+        return None
 
 
 def _is_intact(store_path: Path, entry: ColumnsEntry) -> bool:

@@ -1,6 +1,6 @@
 """What a build works on: the videos of a source, their files with their scans, the episodes in them, their settings."""
 
-from cache_builder.inputs.episodes import cuts_of, label
+from cache_builder.inputs.episodes import cuts_of, label, numbers_text
 from cache_builder.inputs.expectation import (
     ExpectedBuild,
     ExpectedFrames,
@@ -9,6 +9,7 @@ from cache_builder.inputs.expectation import (
 )
 from cache_builder.inputs.of_cameras import camera_configs, configs_of_files, with_pixel_of
 from cache_builder.inputs.preparation import chosen_decoders, foreseen_problems, scan_inputs, usable_backend
+from cache_builder.inputs.settled import Settled, settled_alone
 from cache_builder.inputs.tables import NO_FILE, Inputs, content_text, fingerprint, read_inputs, tables_of
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "ExpectedBuild",
     "ExpectedFrames",
     "Inputs",
+    "Settled",
     "camera_configs",
     "chosen_decoders",
     "configs_of_files",
@@ -26,8 +28,10 @@ __all__ = [
     "fingerprint",
     "foreseen_problems",
     "label",
+    "numbers_text",
     "read_inputs",
     "scan_inputs",
+    "settled_alone",
     "tables_of",
     "usable_backend",
     "with_pixel_of",

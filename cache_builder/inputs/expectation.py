@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.errors import VideoError
-from cache_builder.inputs.episodes import cuts_of
+from cache_builder.inputs.episodes import cuts_of, disagreements
 from cache_builder.inputs.tables import Inputs
 from cache_builder.plan import Cut, Selection, claimed_frames, kept_of_episode, make_selection
 from cache_builder.settings import BuildConfig
@@ -76,6 +76,9 @@ def expected_build(inputs: Inputs, configs: Sequence[BuildConfig]) -> ExpectedBu
             else:
                 for row in inputs.rows_in(file_id):
                     stored[row] = expected.num_stored
+    gone = {inputs.videos[row].relative_path for row in disagreements(inputs)}
+    for row, video in enumerate(inputs.videos):
+        stored[row] *= video.relative_path not in gone
     by_part = [[stored[row] for row in inputs.rows_of(part)] for part in inputs.parts]
     # An episode is stored where every camera has it.
     of_all = [[min(across)] * len(by_part) for across in zip(*by_part, strict=True)]

@@ -6,7 +6,7 @@ from pathlib import Path
 from cache_builder.errors import ConfigError, VideoError
 from cache_builder.folder_scan import ScanPool
 from cache_builder.gpu import DecoderChoice, choose_backend, choose_decoders
-from cache_builder.inputs.episodes import cuts_of, label
+from cache_builder.inputs.episodes import cuts_of, disagreements, label
 from cache_builder.inputs.tables import Inputs, read_inputs
 from cache_builder.plan import claimed_frames, make_selection
 from cache_builder.progress import Progress
@@ -81,7 +81,11 @@ def foreseen_problems(inputs: Inputs, configs: Sequence[BuildConfig]) -> list[st
             problems |= {
                 row: cut for row, cut in cuts_of(inputs, file_id, pts_seconds) if isinstance(cut, str)
             }
-    return [str(VideoError(label(inputs.videos[row]), reason)) for row, reason in sorted(problems.items())]
+    lines = [str(VideoError(label(inputs.videos[row]), reason)) for row, reason in sorted(problems.items())]
+    return lines + [
+        str(VideoError(inputs.videos[row].relative_path, reason))
+        for row, reason in disagreements(inputs).items()
+    ]
 
 
 def foreseen_error(scan: VideoScan | VideoError, config: BuildConfig) -> VideoError | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from cache_builder.video.scan import VideoScan
 NO_FILE = -1
 
 
-class Inputs(msgspec.Struct, frozen=True, kw_only=True):
+class Inputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The table of videos and the table of their files, which are scanned and decoded.
 
     A video is a file of its own, or, with a span, an episode in a file. With cameras, `videos` has all videos of the
@@ -54,6 +55,10 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
 
     def episodes(self) -> dict[int, list[tuple[str, EpisodeSpan]]]:
         """Name and span of the episodes of each file that holds some, in the order of `rows_in`."""
+        return self._episodes
+
+    @cached_property
+    def _episodes(self) -> dict[int, list[tuple[str, EpisodeSpan]]]:
         found: dict[int, list[tuple[str, EpisodeSpan]]] = {}
         for video, file_id in zip(self.videos, self.file_ids, strict=True):
             if video.span is not None and file_id != NO_FILE:
@@ -62,7 +67,15 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
 
     def rows_in(self, file_id: int) -> list[int]:
         """Rows of the videos in a file."""
-        return [row for row, of_video in enumerate(self.file_ids) if of_video == file_id]
+        return self._rows_in[file_id]
+
+    @cached_property
+    def _rows_in(self) -> list[list[int]]:
+        rows: list[list[int]] = [[] for _ in self.files]
+        for row, file_id in enumerate(self.file_ids):
+            if file_id != NO_FILE:
+                rows[file_id].append(row)
+        return rows
 
     def scan_of(self, row: int) -> VideoScan | VideoError:
         """Scan of the file of a video; an error where it has none that can be used."""

@@ -93,8 +93,10 @@ class LiveStore(FrameSequence):
         """The table of videos; `video_id` is the row."""
         sizes = self._shard_sizes.tolist()
         return VideoTable(
-            _video_row(video, facts, size)
-            for video, facts, size in zip(self._sources, self.facts_of_videos, sizes, strict=True)
+            _video_row(video, facts, size, first_frame=first)
+            for video, facts, size, first in zip(
+                self._sources, self.facts_of_videos, sizes, self._first_frames.tolist(), strict=True
+            )
         )
 
     @cached_property
@@ -320,7 +322,9 @@ class LiveStore(FrameSequence):
         )
 
 
-def _video_row(video: SourceVideo, facts: VideoFacts | VideoError, num_frames: int) -> VideoRow:
+def _video_row(
+    video: SourceVideo, facts: VideoFacts | VideoError, num_frames: int, *, first_frame: int
+) -> VideoRow:
     if isinstance(facts, VideoError):
         return VideoRow(
             path=video.relative_path,
@@ -348,4 +352,5 @@ def _video_row(video: SourceVideo, facts: VideoFacts | VideoError, num_frames: i
         else span.to_seconds - span.from_seconds,
         transfer=facts.color_transfer,
         sha256=facts.sha256,
+        first_frame_in_file=None if span is None else first_frame,
     )

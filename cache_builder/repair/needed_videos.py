@@ -1,10 +1,13 @@
 """The videos that a repair needs: found in the sources, and proved to be those that the cache was made from."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from cache_builder.errors import VideoError, VideosNotWholeError
+from cache_builder.inputs import Inputs, tables_of
 from cache_builder.repair.checks import REBUILD
-from cache_builder.sources import Sources, discover_videos
+from cache_builder.sources import NOTHING_PASSED_OVER, SourceContents, Sources, SourceVideo, look_into
 from cache_builder.video.scan import VideoScan
 from frame_store.manifest import VideoEntry
 
@@ -12,17 +15,44 @@ from frame_store.manifest import VideoEntry
 class NeededVideos:
     """Some videos of a cache, among those of its sources."""
 
-    def __init__(self, sources: Sources, entries: Sequence[VideoEntry], needed: Collection[int]) -> None:
-        """`entries` is the table of videos, `needed` has the `video_id`s."""
+    def __init__(
+        self,
+        sources: Sources,
+        entries: Sequence[VideoEntry],
+        needed: Collection[int],
+        *,
+        camera: str | None,
+    ) -> None:
+        """`entries` is the table of videos of a camera, or of a cache without cameras; `needed` has the `video_id`s."""
         self._sources = sources
         self._entries = entries
-        by_path = {video.relative_path: video for video in discover_videos(sources)}
+        by_path = {
+            video.relative_path: replace(video, camera=None)
+            for video in look_into(sources).videos_of(camera)
+            if video.problem is None
+        }
         self.found = {row: by_path[entries[row].path] for row in needed if entries[row].path in by_path}
         """By `video_id`: those that exist."""
-        self._missing = [entries[row].path for row in needed if row not in self.found]
+        where = "" if camera is None else f" of camera {camera}"
+        self._missing = [f"{entries[row].path}{where}" for row in needed if row not in self.found]
+
+    def inputs(self, scan: Callable[[list[SourceVideo]], list[VideoScan | VideoError]]) -> Inputs:
+        """All videos of the cache, of which only the needed ones have a file; `scan` scans these.
+
+        Raises: as `check`.
+        """
+        not_needed = [
+            SourceVideo(relative_path=entry.path, path=Path(entry.path), problem="is not needed")
+            for entry in self._entries
+        ]
+        videos = [self.found.get(row, other) for row, other in enumerate(not_needed)]
+        videos, file_ids, files = tables_of(SourceContents(videos=videos, passed_over=NOTHING_PASSED_OVER))
+        inputs = Inputs(videos=videos, file_ids=file_ids, files=files, scans=scan(files))
+        self.check([inputs.scan_of(row) for row in self.found])
+        return inputs
 
     def check(self, scans: Sequence[VideoScan | VideoError]) -> dict[int, VideoScan]:
-        """The scans by `video_id`. They are given in the order of `found`.
+        """The scans by `video_id`. They are given in the order of `found`; several videos may lie in one file.
 
         Raises:
             VideosNotWholeError: a needed video is missing, cannot be read, or has changed since the cache was made.
@@ -38,7 +68,7 @@ class NeededVideos:
                 checked[row] = scan
         if problems:
             raise VideosNotWholeError(
-                sorted(problems),
+                sorted(set(problems)),
                 fault=f"in {self._sources.text} are not those that the cache was made from",
                 remedy=f"give all that it was built from, or {REBUILD}",
             )

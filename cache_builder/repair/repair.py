@@ -12,22 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from cache_builder.columns import columns_cannot_be_made
 from cache_builder.errors import MachineError, RepairError, VideoError, VideosNotWholeError
-from cache_builder.findings import ON_DEVICE_COUNT, SOURCE_DTYPE, DecodedVideo, UnitReceipt
+from cache_builder.findings import ON_DEVICE_COUNT, SOURCE_DTYPE, LeftOutVideo, UnitReceipt
 from cache_builder.folder_scan import scan_videos
 from cache_builder.gpu import DecoderChoice
-from cache_builder.jobs import PlanNames, ShardJob, UnitJob, shard_rows_path
+from cache_builder.inputs import Inputs, Settled, settled_alone
+from cache_builder.jobs import GatherPlaces, PlanNames, ShardJob, UnitJob, shard_rows_path
 from cache_builder.plan import ShardPlan, plan_shards
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.repair.checks import REBUILD, broken_files, config_of, require_place
+from cache_builder.repair.columns import repaired_columns
 from cache_builder.repair.index_rows import IndexRows
 from cache_builder.repair.needed_videos import NeededVideos
 from cache_builder.repair.source_order import SourceOrderRepair
 from cache_builder.repair.videos_table import videos_of
-from cache_builder.sources import Sources, discover_videos
+from cache_builder.sources import Sources, SourceVideo, look_into
 from cache_builder.stages import (
-    DecodeResult,
     DecodeStage,
     Workspace,
     json_differences,
@@ -45,7 +45,7 @@ from frame_store.containers import ShardReceipt
 from frame_store.errors import StoreDamagedError, StoreFormatError
 from frame_store.files import sync_path
 from frame_store.index import FrameIndex, open_index
-from frame_store.manifest import CacheTree, FileEntry, read_tree
+from frame_store.manifest import CacheTree, FileEntry, read_trees
 from frame_store.names import GENERATION_NAME, INDEX_NAME, VIDEOS_NAME, manifest_name
 from frame_store.shared import counted, listed, user_path
 from frame_store.verify import check_columns, check_file
@@ -75,35 +75,41 @@ def repair_cache(
     """
     cache = user_path(cache)
     try:
-        tree = _read_tree(cache)
+        _read_trees(cache)
         cache = resolved(cache)
         sources = None if videos is None else Sources.of(videos)
         if sources is not None:
-            discover_videos(sources)  # a wrong path is an error even if no video is needed
+            look_into(sources)  # a wrong path is an error even if no video is needed
         workspace = Workspace(cache)
         with workspace.locked(if_not_writable="copy the cache to a place that can be, and repair it there"):
-            broken = broken_files(tree, progress or NoProgress())
-            if broken:
-                _Repair(
-                    tree,
-                    broken,
-                    sources=sources,
-                    workspace=workspace,
-                    workers=workers,
-                    progress=progress or NoProgress(),
-                ).run()
-            if problems := list(check_columns(tree)):
-                raise columns_cannot_be_made(tree, problems)
-            return [entry.inside(tree.folder) for entry in broken]
+            trees = _read_trees(cache)
+            made: list[FileEntry] = []
+            for number, tree in enumerate(trees):
+                broken = broken_files(tree, progress or NoProgress())
+                if broken:
+                    _Repair(
+                        tree,
+                        broken,
+                        number=number,
+                        sources=sources,
+                        workspace=workspace,
+                        workers=workers,
+                        progress=progress or NoProgress(),
+                    ).run()
+                made += [entry.inside(tree.folder) for entry in broken]
+            if problems := list(check_columns(trees[0])):
+                made += repaired_columns(trees[0], problems, sources=sources, workspace=workspace)
+            return made
     except OSError as error:
         raise MachineError(
             f"{error.filename or cache}: {error.strerror or error}; the same command resumes"
         ) from error
 
 
-def _read_tree(cache: Path) -> CacheTree:
+def _read_trees(cache: Path) -> list[CacheTree]:
+    """The tree of each camera; one of a cache without cameras."""
     try:
-        return read_tree(cache)
+        return read_trees(cache)
     except (StoreFormatError, StoreDamagedError) as error:
         names = sorted(path.name for path in cache.glob("manifest-*.json"))
         if len(names) > 1 and str(error).startswith(f"{cache / names[-1]}:"):
@@ -123,13 +129,17 @@ class _Repair:
         tree: CacheTree,
         broken: Sequence[FileEntry],
         *,
+        number: int,
         sources: Sources | None,
         workspace: Workspace,
         workers: int,
         progress: Progress,
     ) -> None:
+        self._number = number
+        self._camera = None if tree.camera is None else tree.camera.name
         self._generation = generation = tree.generation
         self._folder = tree.folder
+        self._generation_folder = tree.entry.folder
         self._place = workspace.output / tree.folder
         self._made = workspace.cache / tree.folder
         self._broken = broken
@@ -150,6 +160,7 @@ class _Repair:
             broken=broken,
             is_shuffled=generation.layout == "shuffled",
             sources=sources,
+            camera=self._camera,
             workers=workers,
             progress=progress,
         )
@@ -167,6 +178,7 @@ class _Repair:
             "library_versions": generation.library_versions,
         }
         workspace.claim(identity, overwrite=False, to_discard="remove that folder")
+        self._places = self._places_of(workspace)
         self._made.mkdir(exist_ok=True)
         try:
             self._make_again(plan)
@@ -179,6 +191,9 @@ class _Repair:
             (self._made / entry.name).replace(place)
             sync_path(place.parent)
         workspace.remove_building(of=identity)
+
+    def _places_of(self, workspace: Workspace) -> GatherPlaces:
+        return workspace.places if self._camera is None else workspace.places_of_camera(self._number)
 
     def _make_again(self, plan: ShardPlan) -> None:
         """Write all broken files into the folder of the generation in `workspace.cache`, and check them."""
@@ -233,7 +248,7 @@ class _Repair:
 
     def _written_rows(self, shard_id: int) -> FrameIndex:
         """Rows of a shard that was written again."""
-        rows: FrameIndex = np.load(shard_rows_path(self._workspace.receipts, shard_id), allow_pickle=False)
+        rows: FrameIndex = np.load(shard_rows_path(self._places.receipts, shard_id), allow_pickle=False)
         return rows
 
     def _plan(self) -> ShardPlan:
@@ -293,11 +308,10 @@ class _Repair:
         return [line.replace("asked for", "installed here") for line in json_differences(installed, recorded)]
 
     def _write_shards(self, plan: ShardPlan, shard_ids: Sequence[int]) -> None:
-        workspace = self._workspace
-        decoded = self._decode(self._needed_videos(plan, shard_ids))
+        videos, unit_names = self._decode(self._needed_videos(plan, shard_ids))
         parts = []
-        for video_id, (entry, video) in enumerate(zip(self._entries, decoded.videos, strict=True)):
-            if isinstance(video, DecodedVideo):
+        for video_id, (entry, video) in enumerate(zip(self._entries, videos, strict=True)):
+            if not isinstance(video, LeftOutVideo):
                 sources = video.sources(video_id)
                 if len(sources) != entry.num_frames_stored:
                     raise RepairError(
@@ -307,11 +321,11 @@ class _Repair:
                 parts.append(sources)
             else:
                 parts.append(np.zeros(entry.num_frames_stored, SOURCE_DTYPE))  # none of its frames is needed
-        names = PlanNames(videos=[entry.path for entry in self._entries], units=decoded.unit_names)
+        names = PlanNames(videos=[entry.path for entry in self._entries], units=unit_names)
         write_plan(
-            workspace.places,
+            self._places,
             plan,
-            folder=self._folder,
+            folder=self._generation_folder,
             container=self._config.format,
             sources=np.concatenate(parts),
             names=names,
@@ -321,50 +335,52 @@ class _Repair:
         with WorkerPool[ShardJob, ShardReceipt](num_workers=self._workers) as pool:
             write_shards(
                 pool,
-                workspace.places,
-                folder=self._folder,
+                self._places,
+                folder=self._generation_folder,
                 config=self._config,
                 plan=plan,
                 shard_ids=shard_ids,
                 progress=self._progress.advance,
             )
 
-    def _decode(self, needed: list[int]) -> DecodeResult:
-        scans, paths = self._scan(needed)
-        num_packets = sum(scan.facts.num_packets for scan in scans if isinstance(scan, VideoScan))
-        self._progress.start("decode", num_packets, "frames")
+    def _decode(self, needed: list[int]) -> tuple[list[Settled], list[str]]:
+        """All videos, of which those that are not needed are left out, and the names of the decoded units."""
+        inputs = self._scan(needed)
+        self._progress.start("decode", inputs.num_packets, "frames")
         with WorkerPool[UnitJob, UnitReceipt](num_workers=self._workers) as pool:
             decoded = DecodeStage(
                 pool,
-                paths=paths,
+                paths=[file.path for file in inputs.files],
                 spill=self._workspace.spill,
-                scans=scans,
+                scans=inputs.scans,
                 decoders=DecoderChoice(),
-                configs=[self._config] * len(scans),
+                configs=[self._config] * len(inputs.files),
                 on_error="skip",
                 progress=self._progress.advance,
+                episodes=inputs.episodes(),
             ).run()
-        errors = [str(decoded.videos[row]) for row in needed if isinstance(decoded.videos[row], VideoError)]
+        videos = settled_alone(inputs, decoded.videos)
+        errors = [
+            str(VideoError(video.name, video.reason))
+            for video in (videos[row] for row in needed)
+            if isinstance(video, LeftOutVideo)
+        ]
         if errors:
             raise VideosNotWholeError(errors, fault="cannot be decoded as they were", remedy=REBUILD)
-        return decoded
+        return videos, decoded.unit_names
 
-    def _scan(self, needed: list[int]) -> tuple[list[VideoScan | VideoError], list[Path]]:
-        """Scans of the needed videos, errors for the others, and all paths, by `video_id`."""
+    def _scan(self, needed: list[int]) -> Inputs:
+        """The needed videos and their files, scanned."""
         assert self._sources is not None  # `_require_decodable` has refused that
-        videos = NeededVideos(self._sources, self._entries, needed)
-        self._progress.start("scan", len(videos.found), "videos")
-        # No scan cache: it recognizes files by size and time, but in a repair every byte must be the same.
-        with WorkerPool[Any, Any](num_workers=self._workers) as pool:
-            scans = videos.check(scan_videos(list(videos.found.values()), cache_path=None, pool=pool))
-        unused = self._sources.paths[0]
-        return (
-            [scans.get(row, VideoError(entry.path, "not needed")) for row, entry in enumerate(self._entries)],
-            [
-                videos.found[row].path if row in videos.found else unused
-                for row, _ in enumerate(self._entries)
-            ],
-        )
+        videos = NeededVideos(self._sources, self._entries, needed, camera=self._camera)
+
+        def scan(files: list[SourceVideo]) -> list[VideoScan | VideoError]:
+            self._progress.start("scan", len(files), "videos")
+            # No scan cache: it recognizes files by size and time, but in a repair every byte must be the same.
+            with WorkerPool[Any, Any](num_workers=self._workers) as pool:
+                return scan_videos(files, cache_path=None, pool=pool)
+
+        return videos.inputs(scan)
 
     def _require_right(self) -> None:
         """Check that all new files have their recorded hashes, before any of them replaces a damaged one."""

@@ -16,7 +16,8 @@ from cache_builder.progress import Progress
 from cache_builder.repair.checks import REBUILD
 from cache_builder.repair.needed_videos import NeededVideos
 from cache_builder.sources import Sources
-from cache_builder.video.scan import ticks_to_seconds
+from cache_builder.video.decode import FrameTable
+from cache_builder.video.scan import VideoScan, ticks_to_seconds
 from frame_store.index import FrameIndex
 from frame_store.manifest import FileEntry, VideoEntry
 from frame_store.shared import counted
@@ -38,6 +39,8 @@ class SourceOrderRepair:
     is_shuffled: bool
     sources: Sources | None
     """Where the videos are."""
+    camera: str | None
+    """The camera whose generation it is; None in a cache without cameras."""
     workers: int
     progress: Progress
 
@@ -120,7 +123,8 @@ class SourceOrderRepair:
         They come from the packets where these are reliable, else from decoding. With `decode_all` all are decoded.
         """
         assert self.sources is not None  # `require_videos` has refused that
-        videos = NeededVideos(self.sources, self.entries, self.needed)
+        videos = NeededVideos(self.sources, self.entries, self.needed, camera=self.camera)
+        files = {video.file: video for video in videos.found.values()}
         num_scanned = 0
 
         def advance(done: int, _total: int) -> None:
@@ -128,19 +132,32 @@ class SourceOrderRepair:
             self.progress.advance(done - num_scanned)
             num_scanned = done
 
-        self.progress.start("scan", len(videos.found), "videos")
+        self.progress.start("scan", len(files), "videos")
         # No scan cache: it recognizes files by size and time, but in a repair every byte must be the same.
         with ScanPool(num_workers=self.workers) as pool:
             found = scan_frames(
-                list(videos.found.values()),
+                [
+                    replace(video, relative_path=name, file_path=None, span=None)
+                    for name, video in files.items()
+                ],
                 cache_path=None,
                 pool=pool,
                 decode_all=decode_all,
                 progress=advance,
             )
-        scans = videos.check([scan if isinstance(scan, VideoError) else scan[0] for scan in found])
-        tables = [scan[1] for scan in found if not isinstance(scan, VideoError)]
+        of_file = dict(zip(files, found, strict=True))
+        rows = {row: of_file[video.file] for row, video in videos.found.items()}
+        videos.check([scan if isinstance(scan, VideoError) else scan[0] for scan in rows.values()])
         return {
-            row: ticks_to_seconds(table.pts, scan.time_base)
-            for (row, scan), table in zip(scans.items(), tables, strict=True)
+            row: self._times_of(self.entries[row], *scan)
+            for row, scan in rows.items()
+            if not isinstance(scan, VideoError)
         }
+
+    def _times_of(self, entry: VideoEntry, scan: VideoScan, table: FrameTable) -> npt.NDArray[np.float64]:
+        """Of the frames of a video, which may be a stretch of its file."""
+        seconds = ticks_to_seconds(table.pts, scan.time_base)
+        if entry.span is None:
+            return seconds
+        first = entry.span.first_frame
+        return seconds[first : first + entry.num_frames_decoded]

@@ -14,10 +14,24 @@ from frame_store.names import VIDEOS_NAME
 from frame_store.shared import raise_if_out_of_files
 
 
+class _CameraReport(msgspec.Struct):
+    """The same of a camera."""
+
+    name: str
+    videos: list[VideoEntry]
+
+
 class _Report(msgspec.Struct):
     """The part of `CACHE.report.json` that states what the table of videos holds."""
 
     videos: list[VideoEntry]
+    cameras: list[_CameraReport] = []
+
+    def of_camera(self, name: str | None) -> list[VideoEntry]:
+        """The table of a camera, empty where there is none of that name; for None, of a cache without cameras."""
+        if name is None:
+            return self.videos
+        return next((camera.videos for camera in self.cameras if camera.name == name), [])
 
 
 def videos_of(tree: CacheTree, *, report: Path, broken: Collection[str]) -> list[VideoEntry]:
@@ -37,7 +51,8 @@ def videos_of(tree: CacheTree, *, report: Path, broken: Collection[str]) -> list
             raise RepairError(f"{error}; {REBUILD}") from error
     table = f"{tree.generation_path / VIDEOS_NAME}: is damaged, and only the report of its build states what it held"
     try:
-        videos = msgspec.json.decode(report.read_bytes(), type=_Report).videos
+        found = msgspec.json.decode(report.read_bytes(), type=_Report)
+        videos = found.of_camera(None if tree.camera is None else tree.camera.name)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise_if_out_of_files(error)
         reason = error.strerror if isinstance(error, OSError) else "is not a report of this version"

@@ -2,6 +2,7 @@
 
 from cache_builder.sources.camera_pattern import CameraPattern
 from cache_builder.sources.contents import (
+    NOTHING_PASSED_OVER,
     EpisodeSpan,
     PassedOver,
     SourceContents,
@@ -14,6 +15,7 @@ from cache_builder.sources.names import printable
 from cache_builder.sources.patterns import PathPattern
 
 __all__ = [
+    "NOTHING_PASSED_OVER",
     "CameraPattern",
     "EpisodeSpan",
     "PassedOver",

@@ -241,7 +241,9 @@ class Workspace:
             return
         is_ours = self.columns.is_dir() and not self.columns.is_symlink()
         if not is_ours or any(
-            path.name != self.made_columns.name and manifest_version(path.name) is None
+            path.name != self.made_columns.name
+            and manifest_version(path.name) is None
+            and not is_columns_folder(path.name)
             for path in self.columns.iterdir()
         ):
             raise OutputError(

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.columns import Columns
-from frame_store.errors import ViewError
+from frame_store.errors import StoreDamagedError
 from frame_store.frame_sequence import FrameSequence
 from frame_store.names import PixelDtype
 from frame_store.protocol import (
@@ -97,7 +97,7 @@ class AlignedStore(FrameSequence):
 
         Raises:
             FrameIdError: an id outside [0, len(self)).
-            ViewError: the camera has no such frame.
+            StoreDamagedError: the camera has no such frame, although its numbers of frames are those of `leader`.
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
         if self._same_ids:
@@ -109,9 +109,9 @@ class AlignedStore(FrameSequence):
         places = order.places_of(video_ids, frame_in_video)
         if (places == NO_PLACE).any():
             missing = int(np.argmax(places == NO_PLACE))
-            raise ViewError(
-                f"camera {without_controls(self._name)!r} has no frame {frame_in_video[missing]} of video "
-                f"{video_ids[missing]}"
+            raise StoreDamagedError(
+                f"{self._store!r}: camera {without_controls(self._name)!r} has no frame {frame_in_video[missing]} of "
+                f"video {video_ids[missing]}, which it had when it was opened; run cache-verify"
             )
         return order.ids_at(places)
 

@@ -246,7 +246,7 @@ def group_cameras(
     if columns and (columns.num_rows, columns.num_videos) != (order.num_rows, order.num_videos):
         raise ViewError(
             f"columns of {counted(columns.num_rows, 'frame')} and {counted(columns.num_videos, 'video')} do not fit "
-            f"cameras of {order.num_rows} decoded frames and {order.num_videos}"
+            f"cameras of {counted(order.num_rows, 'decoded frame')} and {counted(order.num_videos, 'video')}"
         )
     together = {name: aligned_store(store, leader, name=name) for name, store in cameras.items()}
     return CameraGroup(together, columns=columns, dataset=dataset)

@@ -44,8 +44,8 @@ def decode_signed(raw: bytes | bytearray, record_type: type[RecordT], *, name: s
         )
     if is_too_dense(body):
         raise StoreFormatError(
-            f"{name}: {counted(num_json_values(body), 'value')} in {counted(len(body), 'byte')}, more than any cache has "
-            "there"
+            f"{name}: {counted(num_json_values(body), 'value')} in {counted(len(body), 'byte')}, more than any cache "
+            "has there"
         )
     body += b"\n}"
     return decode_plain(body, record_type, name=name)

@@ -88,6 +88,9 @@ class VideoEntry(Record, frozen=True, kw_only=True):
             fps = above / below if above and below else None
         width, height = _number(facts.get("width")), _number(facts.get("height"))
         transfer = facts.get("color_transfer")
+        duration = _number(facts.get("end_seconds_of_packets"))
+        if self.span is not None:  # the facts are those of the file
+            duration = self.span.to_seconds - self.span.from_seconds
         return VideoRow(
             path=self.path,
             verdict=self.verdict,
@@ -96,7 +99,7 @@ class VideoEntry(Record, frozen=True, kw_only=True):
             width=None if width is None else int(width),
             height=None if height is None else int(height),
             fps=fps,
-            duration_seconds=_number(facts.get("end_seconds_of_packets")),
+            duration_seconds=duration,
             transfer=transfer if type(transfer) is str else None,
             sha256=self.sha256,
             first_frame_in_file=None if self.span is None else self.span.first_frame,

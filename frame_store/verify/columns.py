@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from frame_store.column_files import ColumnEntry, open_column, read_columns_record
+from frame_store.column_files import ColumnEntry, has_columns, open_column, read_columns_record
 from frame_store.columns import Column
 from frame_store.errors import StoreError
 from frame_store.manifest import CacheTree, ColumnsEntry
@@ -18,7 +18,7 @@ _ROWS_PER_STEP: Final = 1 << 18
 
 
 def check_columns(tree: CacheTree, *, num_rows: int | None = None) -> Iterator[str]:
-    """One line for each file of the columns that is damaged or cannot be right.
+    """One line for each file of the columns that is damaged or cannot be right. `tree` may be that of any camera.
 
     `num_rows` has the decoded frames of the cache, None where they are not known.
     """
@@ -28,14 +28,11 @@ def check_columns(tree: CacheTree, *, num_rows: int | None = None) -> Iterator[s
         except StoreError as error:
             yield str(error).removeprefix(f"{tree.store_path}/")
             continue
-        if (record.generation, record.num_videos) != (
-            tree.generation.fingerprint,
-            tree.generation.num_videos,
-        ):
+        if not has_columns(tree, record):
             yield (
                 f"{entry.folder}/{COLUMNS_NAME}: is of generation {record.generation[:16]} with "
-                f"{counted(record.num_videos, 'video')}, found in a cache of {tree.generation.fingerprint[:16]} with "
-                f"{tree.generation.num_videos}"
+                f"{counted(record.num_videos, 'video')}, found in a cache of "
+                f"{entry.generation.removeprefix('gen-')} with {tree.generation.num_videos}"
             )
             continue
         if num_rows is not None and record.num_rows != num_rows:

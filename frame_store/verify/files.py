@@ -3,7 +3,7 @@
 import hashlib
 import os
 import stat
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -53,15 +53,22 @@ class ExtraEntry(NamedTuple):
     is_harmless: bool
 
 
-def extra_entries(tree: CacheTree, *, column_files: Iterable[str]) -> Iterator[ExtraEntry]:
+def extra_entries(
+    trees: Sequence[CacheTree], *, column_files: Iterable[str], unread: Collection[str] = ()
+) -> Iterator[ExtraEntry]:
     """Entries of the folder that no file of the cache lists, and links, which are not followed.
 
+    `trees` are those of the cameras, or the cache's only one. `unread` has the folders of cameras that cannot be read,
+    of which nobody knows what they hold.
     `column_files` has the paths of the files of its columns. Superseded folders are named, and not opened.
     A generation that no manifest names is such an entry: it is named, and not opened.
     """
-    known = _known_names(tree, column_files)
-    for name, mode in sorted(_entries_below(tree.store_path, known)):
-        if name in tree.manifest.superseded:
+    known = _known_names(trees, column_files)
+    store_path, superseded = trees[0].store_path, trees[0].manifest.superseded
+    for name, mode in sorted(_entries_below(store_path, known)):
+        if name in unread:
+            continue
+        if name in superseded:
             yield ExtraEntry(f"{name}: holds columns of an earlier version of the cache", stat.S_ISDIR(mode))
         elif name not in known:
             yield ExtraEntry(
@@ -71,11 +78,15 @@ def extra_entries(tree: CacheTree, *, column_files: Iterable[str]) -> Iterator[E
             yield ExtraEntry(f"{without_controls(name)}: is a link", is_harmless=False)
 
 
-def _known_names(tree: CacheTree, column_files: Iterable[str]) -> set[str]:
+def _known_names(trees: Sequence[CacheTree], column_files: Iterable[str]) -> set[str]:
     """Paths inside the cache of every file that belongs to it, and of their folders."""
-    known = {manifest_name(version) for version in range(tree.manifest.version + 1)}
-    names = [GENERATION_NAME, *(entry.name for entry in [*tree.generation.files, *tree.generation.shards])]
-    known |= {f"{tree.folder}/{name}" for name in names}
+    known = {manifest_name(version) for version in range(trees[0].manifest.version + 1)}
+    for tree in trees:
+        names = [
+            GENERATION_NAME,
+            *(entry.name for entry in [*tree.generation.files, *tree.generation.shards]),
+        ]
+        known |= {f"{tree.folder}/{name}" for name in names}
     known.update(column_files)
     return known | {parent.as_posix() for name in known for parent in PurePosixPath(name).parents}
 

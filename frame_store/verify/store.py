@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -12,11 +13,13 @@ from frame_store.errors import StoreDamagedError, StoreError
 from frame_store.manifest import VideoEntry, read_manifest
 from frame_store.names import INDEX_NAME, VIDEOS_NAME, manifest_name
 from frame_store.reader import CacheStore
-from frame_store.shared import counted, raise_if_out_of_files
+from frame_store.shared import counted, raise_if_out_of_files, user_path, without_controls
 from frame_store.source_files import SOURCE_FILE_NAMES, find_source_problems, open_source_order
+from frame_store.verify.cameras import find_camera_problems
 from frame_store.verify.columns import check_columns, column_file_names
 from frame_store.verify.files import check_file, differences, extra_entries, has_size
 from frame_store.verify.frames import Sample, check_index, check_shard_frames, check_shard_layout, row_problem
+from frame_store.verify.spans import find_span_problems
 
 
 class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +44,8 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
 def verify_store(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> VerifyResult:
     """Check every byte of the cache at `path`. `progress` is called with the number of frames of each checked shard.
 
+    A cache of cameras is checked camera by camera, and the cameras against each other.
+
     The cache may be of unknown origin: nothing outside of its folder is read, and nothing in it is run.
 
     Raises:
@@ -49,69 +54,78 @@ def verify_store(path: Path, *, progress: Callable[[int], None] = lambda _: None
             be checked against them.
         OSError: no more files can be opened, so nothing was found out.
     """
-    try:
-        store = CacheStore(path)
-    except StoreDamagedError as error:
-        return _unread(path, str(error))
-    tree = store.tree
-    try:
-        # The index is mapped: a page that the disk cannot read kills the process that touches it. Reading raises.
-        differences(store.path, store.generation.file(INDEX_NAME).inside(tree.folder))
-    except OSError as error:
-        raise_if_out_of_files(error)
-        return _unread(path, f"{tree.folder}/{INDEX_NAME}: {error.strerror}")
-    videos, video_problems = _read_videos(store)
-    generation = _CheckedGeneration(
-        store, videos, None if videos is None else [video.path for video in videos]
-    )
-    extra = list(extra_entries(tree, column_files=column_file_names(tree)))
-    problems = [
-        *_check_older_manifests(store),
-        *(
-            problem
-            for entry in store.generation.files
-            for problem in check_file(store.path, entry.inside(tree.folder))
-        ),
-        *(entry.line for entry in extra if not entry.is_harmless),
-        *video_problems,
-        *_in_folder(tree.folder, generation.file_problems()),
-        *check_columns(
-            tree, num_rows=None if videos is None else sum(video.num_frames_decoded for video in videos)
-        ),
+    manifest = read_manifest(user_path(path))
+    cameras: list[str | None] = [entry.name for entry in manifest.cameras]
+    opened = [_opened(path, camera) for camera in cameras or [None]]
+    checked = [each for each in opened if isinstance(each, _CheckedGeneration)]
+    problems = [each for each in opened if isinstance(each, str)]
+    if not checked:
+        return _unread(path, problems)
+    unread = [
+        entry.folder
+        for entry, each in zip(manifest.cameras, opened, strict=False)
+        if not isinstance(each, _CheckedGeneration)
     ]
-    for shard_id, shard in enumerate(store.generation.shards):
-        problems += check_file(store.path, shard.inside(tree.folder))
-        problems += _in_folder(tree.folder, generation.shard_problems(shard_id))
-        progress(shard.num_frames)
+    trees = [each.store.tree for each in checked]
+    column_files = list(column_file_names(trees[0]))
+    extra = list(extra_entries(trees, column_files=column_files, unread=unread))
+    problems += [
+        *_check_older_manifests(checked[0].store),
+        *(entry.line for entry in extra if not entry.is_harmless),
+    ]
+    for each in checked:
+        problems += each.problems_beside_shards()
+    if not problems and len(checked) > 1:
+        problems += find_camera_problems([each.store for each in checked], [each.videos for each in checked])
+    problems += check_columns(trees[0], num_rows=checked[0].num_rows)
+    for each in checked:
+        problems += each.problems_of_shards(progress)
     if not problems:
         # Other libraries see the files only after every byte that they interpret has been checked.
-        problems += Sample(store).check()
+        problems += [line for each in checked for line in each.of_camera(Sample(each.store).check())]
     return VerifyResult(
         path=str(path),
-        num_frames_checked=len(store),
+        num_frames_checked=sum(len(each.store) for each in checked),
         # The manifests and `generation.json` list the other files, and are checked by their digests.
         num_files_checked=(
-            tree.manifest.version
-            + 2
-            + len(store.generation.files)
-            + len(store.generation.shards)
-            + len(list(column_file_names(tree)))
+            trees[0].manifest.version + 1 + len(column_files) + sum(each.num_files for each in checked)
         ),
         problems=problems,
         notes=[entry.line for entry in extra if entry.is_harmless],
     )
 
 
-def _unread(path: Path, problem: str) -> VerifyResult:
+def _unread(path: Path, problems: list[str]) -> VerifyResult:
     """The result for a cache whose frames cannot be checked."""
     return VerifyResult(
-        path=str(path), num_frames_checked=0, num_files_checked=0, problems=[problem], notes=[]
+        path=str(path), num_frames_checked=0, num_files_checked=0, problems=problems, notes=[]
     )
 
 
-def _in_folder(folder: str, problems: Iterable[str]) -> Iterator[str]:
-    """Problems of the files of a generation, with their paths inside the cache."""
-    return (f"{folder}/{problem}" for problem in problems)
+def _opened(path: Path, camera: str | None) -> "_CheckedGeneration | str":
+    """A generation of the cache, or why it cannot be opened.
+
+    Raises:
+        StoreFormatError, OSError: as `verify_store`.
+    """
+    try:
+        store = CacheStore(path, camera=camera)
+    except StoreDamagedError as error:
+        return f"{error}{_of_camera(camera)}"
+    tree = store.tree
+    try:
+        # The index is mapped: a page that the disk cannot read kills the process that touches it. Reading raises.
+        differences(store.path, store.generation.file(INDEX_NAME).inside(tree.folder))
+    except OSError as error:
+        raise_if_out_of_files(error)
+        return f"{tree.folder}/{INDEX_NAME}: {error.strerror}{_of_camera(camera)}"
+    videos, video_problems = _read_videos(store)
+    return _CheckedGeneration(store, videos, video_problems)
+
+
+def _of_camera(camera: str | None) -> str:
+    """The end of a problem of a camera."""
+    return "" if camera is None else f" (camera {without_controls(camera)!r})"
 
 
 def _check_older_manifests(store: CacheStore) -> Iterator[str]:
@@ -129,11 +143,17 @@ def _read_videos(store: CacheStore) -> tuple[list[VideoEntry] | None, list[str]]
     The size and the hash of its file are checked with those of the other files.
     """
     try:
-        return store.video_entries, []
+        videos = store.video_entries
     except StoreDamagedError:
         return None, []
     except StoreError as error:
-        return None, [f"{store.generation_path.name}/{VIDEOS_NAME}: {error}"]
+        return None, [f"{VIDEOS_NAME}: {error}"]
+    return videos, [f"{VIDEOS_NAME}: {problem}" for problem in find_span_problems(videos)]
+
+
+def _in_folder(folder: str, problems: Iterable[str]) -> Iterator[str]:
+    """Problems of the files of a generation, with their paths inside the cache."""
+    return (f"{folder}/{problem}" for problem in problems)
 
 
 @dataclass(frozen=True)
@@ -143,7 +163,51 @@ class _CheckedGeneration:
     store: CacheStore
     videos: list[VideoEntry] | None
     """None where the table of videos cannot be read."""
-    video_paths: list[str] | None
+    video_problems: list[str]
+    """What is wrong with the lines of the table."""
+
+    @property
+    def video_paths(self) -> list[str] | None:
+        """Path of each video."""
+        return None if self.videos is None else [video.path for video in self.videos]
+
+    @property
+    def num_rows(self) -> int | None:
+        """Decoded frames; None where they are not known."""
+        return None if self.videos is None else sum(video.num_frames_decoded for video in self.videos)
+
+    @property
+    def num_files(self) -> int:
+        """Files of the generation."""
+        return 1 + len(self.store.generation.files) + len(self.store.generation.shards)
+
+    def problems_beside_shards(self) -> Iterator[str]:
+        """One line for each thing that is wrong with the files beside the shards. Paths are inside the cache."""
+        folder = self.store.tree.folder
+        hashes = (
+            problem
+            for entry in self.store.generation.files
+            for problem in check_file(self.store.path, entry.inside(folder))
+        )
+        yield from self.of_camera(
+            chain(
+                hashes,
+                _in_folder(folder, self.video_problems),
+                _in_folder(folder, self.file_problems()),
+            )
+        )
+
+    def problems_of_shards(self, progress: Callable[[int], None]) -> Iterator[str]:
+        """One line for each thing that is wrong with a shard. Paths are inside the cache."""
+        folder = self.store.tree.folder
+        for shard_id, shard in enumerate(self.store.generation.shards):
+            yield from self.of_camera(check_file(self.store.path, shard.inside(folder)))
+            yield from self.of_camera(_in_folder(folder, self.shard_problems(shard_id)))
+            progress(shard.num_frames)
+
+    def of_camera(self, problems: Iterable[str]) -> Iterator[str]:
+        """The problems with the name of the camera, if there are cameras."""
+        return (f"{problem}{_of_camera(self.store.camera)}" for problem in problems)
 
     def file_problems(self) -> Iterator[str]:
         """One line for each thing that is wrong with the content of the files beside the shards."""

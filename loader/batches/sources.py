@@ -188,7 +188,7 @@ def frame_sources(
         ):
             if is_given:
                 raise SamplingError(
-                    f"{name} is for a group of cameras, and {type(base).__name__} has frames of one kind"
+                    f"{name} is for a group of cameras, found a {type(base).__name__}, which has one kind of frames"
                 )
         source = _source_of(None, base, augment=checked_augment(augment))
         return FrameSources(base=base, sources=(source,), shown="frames")

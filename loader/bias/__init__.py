@@ -14,16 +14,15 @@ from loader.bias.report import (
 from loader.bias.rho import (
     DRAWS,
     Level,
-    ReadFeatures,
     RhoEstimate,
     estimate_rho,
     load_features,
     rho_of_all,
     rho_of_shuffled_frames,
     scaled_features,
-    thumbnails,
     units_of,
 )
+from loader.bias.thumbnails import ReadFeatures, camera_of_pixels, thumbnails
 
 __all__ = [
     "DRAWS",
@@ -36,6 +35,7 @@ __all__ = [
     "SamplingLaw",
     "Target",
     "WindowsOfVideos",
+    "camera_of_pixels",
     "estimate_for",
     "estimate_rho",
     "least_correlation",

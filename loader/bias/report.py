@@ -15,7 +15,6 @@ from loader.bias.rho import (
     DRAWS,
     FRAMES_PER_DRAW,
     Basis,
-    ReadFeatures,
     RhoEstimate,
     Units,
     estimate_rho,
@@ -23,6 +22,7 @@ from loader.bias.rho import (
     rho_of_groups,
     units_of,
 )
+from loader.bias.thumbnails import ReadFeatures
 from loader.errors import SamplingError
 from loader.sampling import SamplingSpec
 from loader.sampling.orders import draws_again, epoch_order, frames_per_block

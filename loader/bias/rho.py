@@ -6,7 +6,6 @@ another rho, so every number that is computed from rho names the proxy.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
@@ -19,6 +18,7 @@ from frame_store.protocol import FrameRows, FrameStore
 from frame_store.shared import counted, raise_if_out_of_files
 from loader.bias.checks import Integers, Reals
 from loader.bias.design_effect import least_correlation
+from loader.bias.thumbnails import ReadFeatures
 from loader.errors import SamplingError
 from loader.sampling.orders import (
     check_shard_sizes,
@@ -32,16 +32,12 @@ Level: TypeAlias = Literal["gop", "video", "shard"]
 Basis: TypeAlias = Literal["exact", "sampled", "builds", "assumed"]
 """What a rho is computed from. `exact`: every frame. `sampled`: a few frames, with a confidence interval. `builds`: the
 shuffle of the build; 95% of the build seeds lie inside the interval. `assumed`: the user gave it."""
-ReadFeatures: TypeAlias = Callable[[Integers], Reals]
-"""Frame ids, shape (P,) -> features, float64 of shape (P, D)."""
 
-THUMBNAIL_SIZE: Final = 16
 DRAWS: Final = 100
 FRAMES_PER_DRAW: Final = 6
 CONFIDENCE: Final = 0.95
 MIN_GROUPS_WITH_PAIRS: Final = 3
 """With fewer groups the jackknife cannot estimate a spread."""
-_MAX_FRAMES_AT_ONCE: Final = 256
 _ROWS_AT_ONCE: Final = 1 << 16
 
 
@@ -120,25 +116,6 @@ def units_of(store: FrameStore, level: Level, *, frames_per_gop: Reals) -> Units
         labels = labels[order]
     ends = np.concatenate([np.flatnonzero(labels[1:] != labels[:-1]) + 1, [len(labels)]])
     return Units(order=order, ends=ends.astype(np.int64))
-
-
-def thumbnails(store: FrameStore, *, size: int = THUMBNAIL_SIZE) -> ReadFeatures:
-    """Frames averaged over a grid of `size` x `size` cells, as features of C size^2 numbers."""
-
-    def read(frame_ids: Integers) -> Reals:
-        height, width, channels = store.frame_shape
-        rows = np.linspace(0, height, min(size, height) + 1).astype(np.int64)
-        columns = np.linspace(0, width, min(size, width) + 1).astype(np.int64)
-        areas = np.outer(np.diff(rows), np.diff(columns))[None, :, :, None]
-        parts = [np.zeros((0, areas.size * channels))]
-        for start in range(0, len(frame_ids), _MAX_FRAMES_AT_ONCE):
-            frames = store.read_frames(frame_ids[start : start + _MAX_FRAMES_AT_ONCE])
-            sums = np.add.reduceat(frames.astype(np.float64), rows[:-1], axis=1)
-            sums = np.add.reduceat(sums, columns[:-1], axis=2)
-            parts.append((sums / areas).reshape(len(frames), -1))
-        return np.concatenate(parts)
-
-    return read
 
 
 def load_features(path: Path, *, num_frames: int) -> Reals:

@@ -88,9 +88,9 @@ class LeRobotFrames(Dataset[Item]):
             depth_output_unit=depth_output_unit,
         )
         if self.meta.left_out:
+            names = ", ".join(map(repr, self.meta.left_out))
             warnings.warn(
-                f"{self._where} lacks features of its data set, and so do items: {', '.join(map(repr, self.meta.left_out))}",
-                stacklevel=2,
+                f"{self._where} lacks features of its data set, and so do items: {names}", stacklevel=2
             )
         self.repo_id, self.root, self.revision = self.meta.repo_id, self.meta.root, self.meta.revision
         self.delta_timestamps, self.tolerance_s = delta_timestamps, tolerance_s

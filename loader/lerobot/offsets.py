@@ -1,5 +1,6 @@
 """`delta_timestamps`: checked as LeRobot checks them, and turned into offsets in frames."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -61,7 +62,7 @@ class Offsets:
                 raise LeRobotError(
                     f"delta_timestamps: {key!r} has {len(seconds)} offsets, and LeRobot reads a single {key} of an item"
                 )
-            wrong = [one for one in seconds if not abs(one * fps - round(one * fps)) / fps <= tolerance_s]
+            wrong = [one for one in seconds if not _is_multiple(one, fps, tolerance_s)]
             if wrong:
                 outside[key] = wrong
         if outside:
@@ -75,3 +76,8 @@ class Offsets:
                 for key, seconds in delta_timestamps.items()
             }
         )
+
+
+def _is_multiple(seconds: float, fps: float, tolerance_s: float) -> bool:
+    """Whether seconds are a multiple of 1 / fps, by LeRobot's own formula."""
+    return math.isfinite(seconds) and abs(seconds * fps - round(seconds * fps)) / fps <= tolerance_s

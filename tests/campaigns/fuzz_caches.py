@@ -2,10 +2,12 @@
 
     python -m tests.campaigns.fuzz_caches [--caches 5000] [--seed 0] [--batch 100] [--only SEED]
     python -m tests.campaigns.fuzz_caches --bits 500
+    python -m tests.campaigns.fuzz_caches --cameras 2000 [--seed 0]
 
 Batches run in processes of their own, so that a crash or a hang costs one and is seen. `--only` does one cache in this
 process. `--bits` flips single bits of sound caches, all kinds by turns, with columns and without: `cache-verify` must
-find each one.
+find each one. `--cameras` changes caches of cameras in this process: each is refused, reported by `cache-verify`, or
+shows one moment in all cameras.
 """
 
 import argparse
@@ -32,6 +34,8 @@ from tests.support.caches.cache_mutations import (
     read_everything,
     write_golden_caches,
 )
+from tests.support.caches.camera_cache import write_camera_cache
+from tests.support.caches.camera_mutations import read_cameras, spoil_cameras
 from tests.support.caches.opened_paths import opened_paths, paths_outside
 
 SECONDS_PER_CACHE = 60
@@ -47,9 +51,12 @@ def main() -> None:
     arguments.add_argument("--bits", type=int)
     arguments.add_argument("--range", type=int, nargs=2)
     arguments.add_argument("--only", type=int)
+    arguments.add_argument("--cameras", type=int)
     options = arguments.parse_args()
     if options.bits is not None:
         sys.exit(flip_bits(options.bits, options.seed))
+    if options.cameras is not None:
+        sys.exit(spoil_groups(options.cameras, options.seed))
     if options.only is not None:
         options.range = [options.only, options.only + 1]
     if options.range is not None:
@@ -118,6 +125,27 @@ def run_batch(first: int, last: int, *, verbose: bool = False) -> int:
             if verbose:
                 print(done, told, sep="\n")
     return bool(num_bad)
+
+
+def spoil_groups(num_caches: int, seed: int) -> int:
+    """Change and read caches of cameras; the exit status shows whether anything was wrong."""
+    told: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory(prefix="fuzz") as folder:
+        originals = [Path(folder) / layout for layout in ("shuffled", "video")]
+        for original in originals:
+            write_camera_cache(original, layout=original.name, stride=2)
+        for number in range(seed, seed + num_caches):
+            cache = Path(folder) / "cache"
+            shutil.rmtree(cache, ignore_errors=True)
+            shutil.copytree(originals[number % 2], cache)
+            done = spoil_cameras(cache, number)
+            try:
+                told[read_cameras(cache)] += 1
+            except Exception:  # noqa: BLE001 - the campaign looks for these
+                told["find"] += 1
+                print(f"seed {number}: {done}: {traceback.format_exc()}", flush=True)
+    print(f"{num_caches} caches of cameras: {dict(told)}")
+    return bool(told["find"])
 
 
 def flip_bits(num_bits: int, seed: int) -> int:

@@ -69,7 +69,7 @@ def test_its_metadata_say_what_it_is(wheel):
     (url,) = said.get_all("Project-URL")
     repository = url.removeprefix("Repository, ")
     assert repository.startswith("https://")
-    assert f"[frame_store/FORMAT.md]({repository}/blob/HEAD/frame_store/FORMAT.md)" in description
+    assert f"[FORMAT.md]({repository}/blob/HEAD/frame_store/FORMAT.md)" in description
     assert "](" not in description.replace("](https://", "")
 
 

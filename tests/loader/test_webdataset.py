@@ -10,9 +10,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from frame_store import concat, open_store, select
-from frame_store.errors import StoreDamagedError, StoreNotFoundError
+from frame_store.errors import StoreDamagedError, StoreFormatError, StoreNotFoundError, ViewError
 from loader import FrameBatch, SamplingError, webdataset_batches
 from tests.support.caches.array_store import ArrayStore, spelt_frame_ids
+from tests.support.caches.camera_cache import SIZES, moments_of, spelt, write_camera_cache
 from tests.support.caches.tar_cache import write_tar_cache
 from tests.support.caches.tree import generation_folder
 
@@ -225,3 +226,25 @@ def test_stores_are_refused_by_name(golden_caches):
             SamplingError, match=f"takes its path, found {name}; loader.FrameLoader reads every store"
         ):
             webdataset_batches(wrong)
+
+
+def test_a_camera_is_read_by_its_name_and_groups_are_refused(tmp_path):
+    write_camera_cache(tmp_path / "cache", frames_per_shard=5)
+    for camera, number in (("front", 0), ("wrist", 1)):
+        batches = webdataset_batches(tmp_path / "cache", batch_size=4, shuffle_buffer=1, camera=camera)
+        frames = np.concatenate([batch.frames.permute(0, 2, 3, 1).numpy() for batch in batches])
+        shown = spelt(frames)
+        assert (shown[:, 0] == number).all()
+        assert sorted(map(tuple, shown[:, 1:].tolist())) == list(
+            zip(*moments_of(SIZES).tolist(), strict=True)
+        )
+    with pytest.raises(StoreFormatError, match="is a cache of 2 cameras; name one: 'front', 'wrist'"):
+        webdataset_batches(tmp_path / "cache")
+    with pytest.raises(ViewError, match="no camera 'left'"):
+        webdataset_batches(tmp_path / "cache", camera="left")
+    group = open_store(tmp_path / "cache")
+    for store in (group, select(group, videos=[0])):
+        with pytest.raises(
+            SamplingError, match="tar shards of one camera: give the path of the cache of cameras"
+        ):
+            webdataset_batches(store)

@@ -15,7 +15,7 @@ from cache_builder.folder_scan import ScanPool, scan_videos
 from cache_builder.plan import plan_shards
 from cache_builder.settings import BuildSettings, resolve
 from cache_builder.sources import discover_videos
-from frame_store import CacheStore, base_of
+from frame_store import CacheStore, CameraGroup, base_of
 from frame_store.manifest import Layout
 from frame_store.protocol import FrameStore
 from frame_store.shared import raise_if_out_of_files
@@ -41,6 +41,8 @@ class BiasCase:
     """None if there are no pixels."""
     video_names: Sequence[str] | None = None
     """Names of the videos of `video_sizes`; None if they are not known."""
+    camera: str | None = None
+    """The camera whose pixels are looked at; None for the first one, or for a store without cameras."""
     source_ids: npt.NDArray[np.integer[Any]] | None = None
     """Frame id at each place of the source order; None where the id is the place."""
 
@@ -60,9 +62,11 @@ def case_of_cache(path: Path) -> BiasCase:
     return case_of_store(str(path), opened_cache(path))
 
 
-def case_of_store(name: str, store: FrameStore) -> BiasCase:
-    """A finished cache, a view of one, or several as one."""
+def case_of_store(name: str, store: FrameStore, *, camera: str | None = None) -> BiasCase:
+    """A finished cache or a cache of cameras, a view of one, or several as one."""
     base = base_of(store)
+    if isinstance(base, CameraGroup):
+        base = base.leader
     order = store.source_order
     return BiasCase(
         name=name,
@@ -72,6 +76,7 @@ def case_of_store(name: str, store: FrameStore) -> BiasCase:
         store=store,
         video_names=[video.path for video in store.videos],
         source_ids=order.order,
+        camera=camera,
     )
 
 

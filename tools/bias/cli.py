@@ -70,6 +70,11 @@ EXIT_LIMIT_BROKEN = 1
     help="What becomes of windows near the ends of a video.  [default: whole for clips, else pad]",
 )
 @click.option("--concat", is_flag=True, help="All CACHE as one store, one after the other.")
+@click.option(
+    "--camera",
+    metavar="NAME",
+    help="Caches of cameras: look at the pixels of this camera for rho.  [default: the first]",
+)
 @click.option("--videos-like", metavar="GLOB", help="Only videos whose path matches, or is, GLOB.")
 @click.option("--split", metavar="NAME=SHARE,...", help="Share the videos as frame_store.split does ...")
 @click.option("--part", metavar="NAME", help="... and describe this part.")

@@ -29,7 +29,7 @@ def cases_of_flags(flags: dict[str, Any]) -> list[BiasCase]:
         return [case for case in cases if case.layout == "video"]
     if flags["shard_sizes"] is not None:
         return [case_of_sizes(flags["shard_sizes"])]
-    return [case_of_store(name, store) for name, store in stores_of_flags(flags)]
+    return [case_of_store(name, store, camera=flags["camera"]) for name, store in stores_of_flags(flags)]
 
 
 def spec_of_flags(flags: dict[str, Any]) -> SamplingSpec | WebDatasetSpec | None:
@@ -93,7 +93,8 @@ def check_together(
         raise ConfigError("webdataset has no windows: leave --clip-frames and --frame-offsets out")
     if isinstance(spec, WebDatasetSpec) and not all(is_one_cache(case.store) for case in cases if case.store):
         raise ConfigError(
-            "webdataset reads whole shards of one cache, and no views: leave --concat and --split out"
+            "webdataset reads whole shards of one cache, and neither views nor caches of cameras: leave --concat and "
+            "--split out"
         )
     if flags["target"] == "weights" and flags["weights"] is None:
         raise ConfigError("--target weights needs --weights")

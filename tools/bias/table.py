@@ -17,6 +17,7 @@ from loader.bias import (
     Reals,
     RhoEstimate,
     WindowsOfVideos,
+    camera_of_pixels,
     estimate_for,
     estimate_rho,
     make_report,
@@ -83,7 +84,9 @@ class BiasTable:
         if features is not None:
             self._read, self._proxy = features.__getitem__, features_name
         elif case.store is not None and assumed_rho is None:  # with an assumed rho no pixels are read
-            self._read, self._proxy = thumbnails(case.store), "thumbnails 16x16"
+            camera = camera_of_pixels(case.store, case.camera)
+            self._read = thumbnails(case.store, camera=camera)
+            self._proxy = "thumbnails 16x16" + ("" if camera is None else f" of camera {camera!r}")
         self._rho: dict[object, RhoEstimate | None] = {}
 
     def report(self, spec: SamplingSpec | WebDatasetSpec) -> BiasReport:

@@ -7,12 +7,12 @@ from typing import Any
 import click
 
 from cache_builder.errors import ConfigError
-from frame_store import CacheStore, open_store
+from frame_store import CacheStore, CameraGroup, open_store
 from frame_store.protocol import FrameStore
 from frame_store.views import Concatenation, View, concat, select, split
 from loader import SamplingError, Weights
 
-_ONLY_OF_CACHES = ("concat", "videos_like", "split", "part", "weights")
+_ONLY_OF_CACHES = ("concat", "camera", "videos_like", "split", "part", "weights")
 
 
 def stores_of_flags(flags: dict[str, Any]) -> list[tuple[str, FrameStore]]:
@@ -33,14 +33,14 @@ def stores_of_flags(flags: dict[str, Any]) -> list[tuple[str, FrameStore]]:
     return [_chosen(name, store, flags) for name, store in opened]
 
 
-def opened_cache(path: Path) -> CacheStore:
-    """A finished cache with frames.
+def opened_cache(path: Path) -> FrameStore:
+    """A finished cache with frames, or a group for a cache of cameras.
 
     Raises:
         StoreError: the path holds no cache, or a damaged one.
         SamplingError: the cache holds no frame.
     """
-    store = open_store(path)
+    store: FrameStore = open_store(path)
     if len(store) == 0:
         raise SamplingError(f"{path}: the cache is empty, so there is nothing to sample")
     return store
@@ -126,10 +126,12 @@ def is_one_cache(store: FrameStore | None) -> bool:
 
 
 def frames_per_gop(store: FrameStore) -> list[float]:
-    """Packets over keyframes of each video of a cache, a view or a concatenation."""
+    """Packets over keyframes of each video of a cache, a view or a concatenation; of cameras, those of the first."""
     if isinstance(store, View):
         of_base = frames_per_gop(store.base)
         return [of_base[video_id] for video_id in store.video_ids.tolist()]
+    if isinstance(store, CameraGroup):
+        return frames_per_gop(store.leader)
     if isinstance(store, Concatenation):
         return [length for part in store.parts for length in frames_per_gop(part)]
     assert isinstance(store, CacheStore)  # the command opens nothing else

@@ -55,12 +55,13 @@ def look_into_lerobot(root: Path) -> SourceContents:
     tasks = read_tasks(root)
     examined = Examined(root=root, info=info, episodes=read_episodes(root, info))
     check_lengths(examined)
-    seconds, unnamed = check_rows(examined, num_tasks=len(tasks))
+    of_data = data_files(examined)
+    seconds, unnamed = check_rows(examined, of_data, num_tasks=len(tasks))
     files = check_spans(examined, seconds)
     _check_total(examined)
     reader = DataReader(
         root=root,
-        files=data_files(examined),
+        files=of_data,
         features=info.features,
         tasks=tasks,
         length=examined.episodes.length,
@@ -88,13 +89,15 @@ def look_into_lerobot(root: Path) -> SourceContents:
 def _videos(
     examined: Examined, camera: str, files: list[str], seconds: list[Seconds | None]
 ) -> Iterator[SourceVideo]:
+    paths = {file: examined.root / file for file in set(files)}
+    names = {file: printable(file) or None for file in paths}
     for episode, (file, times) in enumerate(zip(files, seconds, strict=True)):
         problem = examined.problems.of(episode)
         has_span = problem is None and times is not None
         yield SourceVideo(
             relative_path=video_name(episode),
-            path=examined.root / file,
-            file_path=printable(file) or None,
+            path=paths[file],
+            file_path=names[file],
             span=span_of(examined.episodes, camera, episode, times)
             if has_span and times is not None
             else None,

@@ -1,5 +1,6 @@
 """The rows of the data files, compared with `meta/episodes`: whether all are there, in order, and with which times."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,17 +30,19 @@ _COLUMNS: Final = (*ROW_FEATURES, TIME_FEATURE)
 
 def data_files(examined: Examined) -> dict[str, list[int]]:
     """Name of each data file -> its episodes, in the order of their rows. Numbers that no file has are problems."""
-    files: dict[str, list[int]] = {}
+    places: dict[tuple[int, int], list[int]] = {}
     episodes = examined.episodes
+    chunks, numbers_in_chunk = episodes.data_chunk.tolist(), episodes.data_file.tolist()
     for episode in np.argsort(episodes.from_index, kind="stable").tolist():
-        place = {
-            "chunk_index": int(episodes.data_chunk[episode]),
-            "file_index": int(episodes.data_file[episode]),
-        }
+        places.setdefault((chunks[episode], numbers_in_chunk[episode]), []).append(episode)
+    files: dict[str, list[int]] = {}
+    for (chunk, number), members in places.items():
         try:
-            files.setdefault(examined.info.data_path.path({}, place), []).append(episode)
+            name = examined.info.data_path.path({}, {"chunk_index": chunk, "file_index": number})
         except ValueError as error:
-            examined.problems.add(episode, f"{EPISODES_FOLDER}: data: {error}")
+            examined.problems.add_all(members, f"{EPISODES_FOLDER}: data: {error}")
+        else:
+            files.setdefault(name, []).extend(members)
     return files
 
 
@@ -77,11 +80,13 @@ def overlaps(starts: npt.NDArray[Any], ends: npt.NDArray[Any], *, least: float) 
     return [(int(place) + 1, int(last[place])) for place in found]
 
 
-def check_rows(examined: Examined, *, num_tasks: int) -> tuple[list[Seconds | None], list[str]]:
+def check_rows(
+    examined: Examined, files: Mapping[str, list[int]], *, num_tasks: int
+) -> tuple[list[Seconds | None], list[str]]:
     """The timestamps of each episode, and the columns that info.json does not name.
 
-    Timestamps have the shape (length,), and are None where the rows have a problem. One that is frame_index / fps,
-    rounded to float32, counts as the exact quotient.
+    `files` is what `data_files` gives. Timestamps have the shape (length,), and are None where the rows have a problem.
+    One that is frame_index / fps, rounded to float32, counts as the exact quotient.
 
     Raises:
         InputFolderError: a column of the data is missing or not as its feature, or a row's episode is not listed.
@@ -91,7 +96,6 @@ def check_rows(examined: Examined, *, num_tasks: int) -> tuple[list[Seconds | No
     seconds: list[Seconds | None] = [None] * num_episodes
     elsewhere: dict[int, str] = {}
     unnamed: dict[str, None] = {}
-    files = data_files(examined)
     for name, members in files.items():
         try:
             with opened_parquet(root, name) as file:

@@ -49,30 +49,31 @@ def span_of(episodes: Episodes, camera: str, episode: int, seconds: Seconds) -> 
 class _Files:
     def __init__(self, examined: Examined) -> None:
         self._examined = examined
-        self._is_file: dict[str, bool] = {}
 
     def of(self, camera: str) -> list[str]:
         """The file of each episode; a file that is not there is a problem."""
         spans = self._examined.episodes.cameras[camera]
-        return [
-            self._name(camera, episode, {"chunk_index": chunk, "file_index": file})
-            for episode, (chunk, file) in enumerate(
-                zip(spans.chunk_index.tolist(), spans.file_index.tolist(), strict=True)
-            )
-        ]
+        found: dict[tuple[int, int], tuple[str, str | None]] = {}
+        names = []
+        for episode, place in enumerate(
+            zip(spans.chunk_index.tolist(), spans.file_index.tolist(), strict=True)
+        ):
+            if place not in found:
+                found[place] = self._file(camera, *place)
+            name, problem = found[place]
+            if problem is not None:
+                self._examined.problems.add(episode, f"camera {camera!r}: {problem}")
+            names.append(name)
+        return names
 
-    def _name(self, camera: str, episode: int, place: dict[str, int]) -> str:
-        problems = self._examined.problems
+    def _file(self, camera: str, chunk: int, number: int) -> tuple[str, str | None]:
+        """Name of a file, "" if there is none, and what is wrong with it."""
+        place = {"chunk_index": chunk, "file_index": number}
         try:
             name = self._examined.info.video_path.path({"video_key": camera}, place)
         except ValueError as error:
-            problems.add(episode, f"camera {camera!r}: {EPISODES_FOLDER}: {error}")
-            return ""
-        if name not in self._is_file:
-            self._is_file[name] = _is_file(self._examined.root / name)
-        if not self._is_file[name]:
-            problems.add(episode, f"camera {camera!r}: {name} does not exist or is no file")
-        return name
+            return "", f"{EPISODES_FOLDER}: {error}"
+        return name, None if _is_file(self._examined.root / name) else f"{name} does not exist or is no file"
 
 
 def _is_file(path: Path) -> bool:

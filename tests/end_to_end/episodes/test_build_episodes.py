@@ -11,9 +11,13 @@ import pytest
 
 from cache_builder.build import pipeline, run_build
 from cache_builder.errors import OutputError, VideosNotWholeError
+from cache_builder.plan import claimed_seconds
 from cache_builder.settings import BuildSettings, resolve
+from cache_builder.stages import decode
+from cache_builder.video.decode import units
 from frame_store import open_store
 from frame_store.manifest import read_manifest, read_trees
+from frame_store.verify import verify_store
 from tests.support.episodes import (
     STATEMENT,
     build,
@@ -90,6 +94,7 @@ def test_every_id_is_one_episode_and_frame_in_all_cameras(written, tmp_path):
     assert [camera.frame_shape for camera in report.cameras] == [(64, 96, 3), (48, 80, 3)]
     assert report.num_frames == sum(LENGTHS)
     assert not report.not_whole
+    assert verify_store(tmp_path / "cache").problems == []
 
 
 def test_the_first_manifest_names_the_columns_of_all_rows(written, tmp_path):
@@ -173,6 +178,41 @@ def test_any_number_of_workers_and_any_interruption_gives_the_same_bytes(written
         assert not output.with_name(output.name + ".building").exists()
 
 
+def shifted(claimed):
+    """A wrong guess: every frame a step later than it is, one packet fewer."""
+    return replace(claimed, ticks=claimed.ticks + 1024, packets=claimed.packets[1:])
+
+
+@pytest.mark.parametrize("guess", ["right", "wrong"])
+@pytest.mark.parametrize("more", [{}, {"stride": 3}, {"fps": 4.0}])
+def test_units_and_wrong_guesses_from_packets_change_no_byte(wholes, tmp_path, monkeypatch, more, guess):
+    contents = cut_source(wholes, STRETCHES)
+    build(contents, tmp_path / "one", *settings(**more))
+    monkeypatch.setattr(units, "MIN_PACKETS_PER_UNIT", 7)
+    jobs = []
+    real = decode.DecodeStage._queue
+    monkeypatch.setattr(
+        decode.DecodeStage, "_queue", lambda stage, job: (jobs.append(job.unit), real(stage, job))
+    )
+    if guess == "wrong":
+        of_stage = decode.claimed_frames
+        monkeypatch.setattr(decode, "claimed_frames", lambda scan: shifted(of_stage(scan)))
+        monkeypatch.setattr(decode, "claimed_seconds", lambda scan: claimed_seconds(scan) + 0.1)
+    build(contents, tmp_path / "units", *settings(**more))
+    assert len(set(jobs)) >= 3 + 5
+    assert (len(jobs) > len(set(jobs))) == (guess == "wrong")
+    assert without_fidelity(tmp_path / "units") == without_fidelity(tmp_path / "one")
+
+
+def without_fidelity(cache):
+    """Files of a cache, without what is measured on samples of each unit, and the hashes of that."""
+    return {
+        name: digest
+        for name, digest in digests(cache).items()
+        if not name.endswith((".json", "videos.jsonl"))
+    }
+
+
 def late(times):
     """Frame 4 is where the file has none."""
     return times + np.where(np.arange(len(times)) == 4, 0.03, 0.0)
@@ -211,6 +251,7 @@ def test_an_episode_that_one_camera_does_not_have_is_left_out_in_all(written, tm
     rows = np.concatenate([np.arange(48)[written.rows(episode)] for episode in kept])
     store = open_store(tmp_path / "cache")
     np.testing.assert_array_equal(store.columns["index"].gather(np.arange(len(rows))), rows)
+    assert verify_store(tmp_path / "cache").problems == []
     assert build(contents, tmp_path / "cache", *settings(on_error="skip")).status == "already complete"
 
 

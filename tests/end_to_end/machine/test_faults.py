@@ -67,7 +67,9 @@ def output(folder):
     shutil.rmtree(folder / "one", ignore_errors=True)
 
 
-@pytest.mark.parametrize(("variant", "replaces"), [("wds-jpeg", True), ("zarr-raw", False)])
+@pytest.mark.parametrize(
+    ("variant", "replaces"), [("wds-jpeg", True), ("zarr-raw", False), ("wds-cameras", False)]
+)
 def test_whatever_change_is_the_last_the_same_command_ends_the_same(server, folder, variant, replaces):
     trials = FaultTrials(server, folder / variant, variant=variant, replaces=replaces)
     num_changes = len(trials.changes)

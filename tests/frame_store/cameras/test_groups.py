@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frame_store import FrameIdError, ViewError, concat, group_cameras, open_store, select
+from frame_store import FrameIdError, StoreDamagedError, ViewError, concat, group_cameras, open_store, select
 from frame_store.cameras import AlignedStore, CameraGroup, aligned_store, stores_of_cameras
 from frame_store.protocol import (
     DecodesInGroups,
@@ -325,3 +325,17 @@ def test_concatenations_can_be_cameras(tmp_path):
         np.testing.assert_array_equal(
             spelt(group.read_frames(ids, camera=name))[:, 2], rows[0]["frame_in_video"]
         )
+
+
+def test_a_camera_that_lost_a_frame_while_it_was_open_is_damaged(tmp_path):
+    """Its numbers of frames are those of the group, so that only the frame itself is missing."""
+    write_camera_cache(tmp_path / "cache", stride=2)
+    group = open_store(tmp_path / "cache")
+    (file,) = tmp_path.glob("cache/camera-01/gen-*/source_frames.npy")
+    frames = np.load(file)
+    frames[1] += 1
+    np.save(file, frames)
+    with pytest.raises(
+        StoreDamagedError, match=r"camera 'wrist' has no frame 2 of video 0.*run cache-verify"
+    ):
+        group.read_frames(np.arange(len(group)), camera="wrist")

@@ -17,9 +17,9 @@ from loader.bias.rho import (
     rho_of_groups,
     rho_of_shuffled_frames,
     student_quantile,
-    thumbnails,
     units_of,
 )
+from loader.bias.thumbnails import thumbnails
 from tests.support.caches.array_store import ArrayStore
 from tests.support.statistics.oracles.correlations import correlation_ratio, intraclass_correlation
 from tests.support.statistics.statistics import standard_errors_off

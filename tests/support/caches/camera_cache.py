@@ -1,7 +1,6 @@
 """Small caches of cameras, written through `frame_store`'s writers, whose pixels spell camera, video and frame."""
 
 import hashlib
-import math
 from pathlib import Path
 
 import numpy as np
@@ -57,9 +56,9 @@ def spelling_frames(camera, video_ids, frame_in_video, shape):
     return np.broadcast_to(colours[:, None, None, :], (len(colours), *shape, 3)).copy()
 
 
-def moments_of(sizes, stride=1):
-    """Video and `frame_in_video` of every stored frame in source order."""
-    pairs = [(video, frame) for video, size in enumerate(sizes) for frame in range(0, size, stride)]
+def moments_of(sizes, stride=1, limit=None):
+    """Video and `frame_in_video` of every stored frame in source order, the first `limit` of each video."""
+    pairs = [(video, frame) for video, size in enumerate(sizes) for frame in range(0, size, stride)[:limit]]
     return np.array(pairs, np.int64).reshape(-1, 2).T
 
 
@@ -74,6 +73,7 @@ def write_camera(
     seed=0,
     sizes=SIZES,
     stride=1,
+    limit=None,
     container="wds",
     encoding=None,
     layout="shuffled",
@@ -83,7 +83,7 @@ def write_camera(
     with_spans=True,
 ):
     """The folder of a generation of one camera's frames below `path`, with `generation.json`; returns both records."""
-    videos, frames = moments_of(sizes, stride)
+    videos, frames = moments_of(sizes, stride, limit)
     index = np.zeros(len(videos), INDEX_DTYPE)
     index["video_id"], index["frame_in_video"] = videos, frames
     index["pts_seconds"] = frames / FPS
@@ -94,7 +94,9 @@ def write_camera(
     entries, first = [], 0
     for video_id, size in enumerate(sizes):
         entry = made_up_video(
-            episode_name(video_id) if names is None else names[video_id], math.ceil(size / stride), size
+            episode_name(video_id) if names is None else names[video_id],
+            len(range(0, size, stride)[:limit]),
+            size,
         )
         span = VideoSpan(
             file=file, first_frame=first, from_seconds=first / FPS, to_seconds=(first + size) / FPS

@@ -9,6 +9,7 @@ from frame_store import open_store
 from frame_store.errors import StoreError
 from frame_store.verify import verify_store
 from tests.support.faults.faults import BuildServer, Ended, Fault, digests
+from tests.support.lerobot import CameraSpec, write_lerobot
 from tests.support.videos.tiny_videos import simple_specs, tiny_folder, tiny_video
 
 KILLED = -9
@@ -25,8 +26,9 @@ VARIANTS = {
         *("--size", "16", "--frames-per-shard", "10", "--format", "zarr", "--encoding", "zstd"),
         *("--layout", "video", "--fps", "10", *COLUMNS),
     ],
+    "wds-cameras": ["--size", "16", "--frames-per-shard", "6"],
 }
-"""Flags of small builds. `{tables}` is the folder of `write_tables`."""
+"""Flags of small builds. `{tables}` is the folder of `write_tables`. With `cameras` a LeRobot data set is built."""
 CODECS = {
     ".mp4": "h264",
     ".mov": "hevc",
@@ -63,7 +65,9 @@ class FaultTrials:
     def __init__(self, server: BuildServer, folder: Path, *, variant: str, replaces: bool = False) -> None:
         self._server = server
         self._videos = folder / "videos"
-        if not self._videos.exists():
+        if not self._videos.exists() and variant.endswith("cameras"):
+            write_lerobot(self._videos, cameras=(CameraSpec(key="a"), CameraSpec(key="b")), lengths=(5, 7))
+        elif not self._videos.exists():
             tiny_folder(self._videos, simple_specs(2, num_frames=NUM_FRAMES))
         write_tables(folder / "tables")
         self._folder = folder / "out"

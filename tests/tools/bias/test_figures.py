@@ -12,7 +12,7 @@ import frame_store
 from loader import SamplingSpec
 from loader.bias.design_effect import design_effect, slot_correlation
 from loader.bias.distributions.last_batch import chi2_of_short_batch
-from loader.bias.rho import thumbnails
+from loader.bias.thumbnails import thumbnails
 from loader.sampling.orders.epoch import epoch_order
 from tests.support.bias_command import bias, samplers
 from tests.support.statistics.oracles.clips import chi2_of_whole_clips

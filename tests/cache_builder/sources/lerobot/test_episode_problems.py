@@ -95,6 +95,11 @@ CASES = {
         f"{DATA} has 1 row of it from row 0 on, {EPISODES} has the length 12",
         [1],
     ),
+    "a row too many": (
+        lambda root: edit_data(root, 2, 6, {"episode_index": 1}),
+        f"{DATA}: row 27: rows of it do not follow one another|{DATA} has 6 rows of it from row 21 on",
+        [1, 2],
+    ),
     "index": (
         lambda root: edit_data(root, 1, 3, {"index": 99}),
         f"{DATA}: row 12: index is 99, expected 12",
@@ -172,6 +177,16 @@ CASES = {
     "to_timestamp null": (
         lambda root: edit_episodes(root, 1, {of_camera("to_timestamp"): None}),
         "from_timestamp is 0.9 and to_timestamp nan",
+        [1],
+    ),
+    "from_timestamp negative": (
+        lambda root: edit_episodes(root, 0, {of_camera("from_timestamp"): -0.01}),
+        "from_timestamp is -0.01 and to_timestamp 0.9, expected 0 or more",
+        [0],
+    ),
+    "to_timestamp infinite": (
+        lambda root: edit_episodes(root, 1, {of_camera("to_timestamp"): math.inf}),
+        "from_timestamp is 0.9 and to_timestamp inf, expected 0 or more",
         [1],
     ),
     "to before from": (

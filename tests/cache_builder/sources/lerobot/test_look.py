@@ -8,7 +8,7 @@ import pytest
 from cache_builder.errors import ConfigError, InputFolderError
 from cache_builder.sources import Sources, look_into
 from frame_store.lerobot_statement import LeRobotStatement
-from tests.support.lerobot import CameraSpec, FeatureSpec, edit_info, write_lerobot
+from tests.support.lerobot import CameraSpec, FeatureSpec, edit_episodes, edit_info, write_lerobot
 
 FRONT, WRIST = "observation.images.front", "observation.images.wrist"
 TWO = (CameraSpec(key=FRONT), CameraSpec(key=WRIST, episodes_per_file=(1, 2)))
@@ -66,6 +66,16 @@ class TestVideos:
         write_lerobot(root, lengths=(4,), timestamps=lambda _, frame: times[frame], with_videos=False)
         span = look_into(root).videos[0].span
         np.testing.assert_array_equal(span.frame_seconds, [0.0, *times[1:].astype(np.float64)])
+
+    def test_irregular_timestamps_may_last_longer_than_the_frames_at_the_rate(self, tmp_path):
+        write_lerobot(
+            tmp_path,
+            lengths=(4,),
+            timestamps=lambda _, frame: (0.0, 0.1, 0.2, 0.55)[frame],
+            with_videos=False,
+        )
+        edit_episodes(tmp_path, 0, {f"videos/{FRONT}/to_timestamp": 0.65})
+        assert look_into(tmp_path).videos[0].problem is None
 
     def test_long_episodes_have_exact_times(self, tmp_path):
         """float32 would be off by more than the tolerance after 2,048 s."""

@@ -173,6 +173,7 @@ class TestVariants:
         edit_parquet(root / EPISODES, lambda table: table.take([1, 0]))
         for one, two in zip(before.videos, look_into(root).videos, strict=True):
             assert (one.relative_path, one.span.from_seconds) == (two.relative_path, two.span.from_seconds)
+        assert before.dataset.statement == look_into(root).dataset.statement
 
     def test_tasks_may_be_lines_of_json(self, root):
         (root / TASKS).unlink()

@@ -9,14 +9,14 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from cache_builder.build.gather_stage import Gathered
 from cache_builder.errors import ColumnsError
 from cache_builder.sources import SourceContents
 from frame_store.column_files import content_of_join, write_columns
 from frame_store.errors import ColumnError
 from frame_store.files import publish_folder
-from frame_store.manifest import ColumnsEntry, JsonValue
-from frame_store.names import columns_folder
+from frame_store.manifest import ColumnsEntry, Generation, JsonValue, VideoEntry
+from frame_store.names import columns_folder, generation_folder
+from frame_store.source_order import SourceOrder
 from frame_store.tables import JoinTarget, Table, TableColumn, join_tables
 
 
@@ -53,41 +53,51 @@ def read_dataset(contents: SourceContents) -> DatasetColumns | None:
 
 
 def write_dataset_columns(
-    dataset: DatasetColumns, gathered: Gathered, *, cache: Path, scratch: Path
+    dataset: DatasetColumns,
+    *,
+    videos: Sequence[VideoEntry],
+    source_order: SourceOrder,
+    generation: Generation,
+    cache: Path,
+    scratch: Path,
 ) -> ColumnsEntry:
-    """Write the columns of the stored videos into the folder of a cache; `gathered` is of its first camera.
+    """Write the columns of the stored videos into the folder of a cache.
+
+    `videos`, `source_order` and `generation` are those of a cache without cameras, or of its first camera.
 
     `scratch` is a path on the same disk at which nothing else lies. Rows of videos that are not stored are left out.
 
     Raises:
-        ColumnsError: a decoded frame without a row, or a row without a frame.
+        ColumnsError: a decoded frame without a row, or a row without a frame, or no columns at all.
         OSError: disk full or failing.
     """
-    videos = gathered.videos
     stored = {video.path for video in videos if video.num_frames_decoded}
     target = JoinTarget(
         paths=[video.path for video in videos],
         # The frames of an episode are those that the data set promises, whatever their pictures are like.
         verdicts=["whole" if video.span is not None else video.verdict for video in videos],
-        source_order=gathered.source_order,
+        source_order=source_order,
     )
     if scratch.exists():
         shutil.rmtree(scratch)
     scratch.mkdir(parents=True)
+    if not dataset.tables:
+        raise ColumnsError("the data set has no values beside its videos")
     try:
         join = join_tables([_rows_of(table, stored) for table in dataset.tables], target)
         digest, _ = write_columns(
             scratch,
             map(content_of_join, join.columns),
-            fingerprint=gathered.generation.fingerprint,
-            num_rows=gathered.source_order.num_rows,
+            fingerprint=generation.fingerprint,
+            num_rows=source_order.num_rows,
             num_videos=len(videos),
             dataset=dataset.statement,
         )
     except ColumnError as error:
         raise ColumnsError(str(error)) from error
     publish_folder(scratch, cache / columns_folder(digest))
-    return ColumnsEntry(generation=gathered.entry.folder, folder=columns_folder(digest), digest=digest)
+    of_generation = generation_folder(generation.fingerprint)
+    return ColumnsEntry(generation=of_generation, folder=columns_folder(digest), digest=digest)
 
 
 def _rows_of(table: Table, videos: Collection[str]) -> Table:
