@@ -114,7 +114,7 @@ class _BenchCommand(OneLineCommand):
     "--seconds-per-row",
     type=float,
     help="A slow row (usual loader, live, another loader) is not measured again after this time."
-    "  [default: 45, quick 20]",
+    "  [default: 45, quick 20, --lerobot 240]",
 )
 @click.option("--batch-size", type=int, help="Frames per batch.  [default: 128, quick or --lerobot 32]")
 @click.option(

@@ -100,7 +100,7 @@ class BenchSettings:
                 raise ConfigError(f"--{name} is for --lerobot ROOT")
 
 
-LEROBOT = {"batch_size": 32}
+LEROBOT = {"batch_size": 32, "seconds_per_row": 240.0}
 """The changes of `--lerobot`."""
 
 QUICK = {
