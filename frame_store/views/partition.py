@@ -152,7 +152,7 @@ def _contents(store: FrameStore) -> list[str | None]:
         elif row.first_frame_in_file is None:
             contents.append(f"sha256 {row.sha256}")
         else:
-            contents.append(f"sha256 {row.sha256} frames {row.first_frame_in_file} {row.num_frames_decoded}")
+            contents.append(f"sha256 {row.sha256}, frames {row.first_frame_in_file} {row.num_frames_decoded}")
     return contents
 
 
