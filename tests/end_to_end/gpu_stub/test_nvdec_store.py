@@ -23,8 +23,8 @@ from tests.support.faults.shared_workers import shared_workers
 from tests.support.gpu.host_nvdec import HostNvdecDevice, open_on_stub
 from tests.support.gpu.raw_nvdec import failure_of
 from tests.support.gpu.stub_planes import expected_planes
+from tests.support.lerobot.stretches import episode
 from tests.support.videos.presentations import presentation
-from tests.support.videos.stretches import episode
 from tests.support.videos.tiny_videos import TINY_SPECS, damage_file, tiny_folder
 from tests.support.videos.yuv_reference import through_filter
 

@@ -1,23 +1,33 @@
 """What a run of `cache-bench --lerobot` needs: caches of the data set, its scan, and what LeRobot is installed."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from frame_cache_tools.bench.inputs import BenchCache, build_seconds_of
 from frame_cache_tools.bench.lerobot.cases import LeRobotPlan, lerobot_cases
 from frame_cache_tools.bench.lerobot.dataset import LeRobotItems, read_items
 from frame_cache_tools.bench.lerobot.peer_process import PeerError, PeerFacts, ask, interpreter
-from frame_cache_tools.bench.measure import BenchCase, Budget, Call, LeftOut, TimeUpError
+from frame_cache_tools.bench.measure import (
+    BenchCase,
+    Budget,
+    Call,
+    Deadline,
+    LeftOut,
+    SourceFailedError,
+    TimeUpError,
+)
 from frame_cache_tools.bench.settings import BenchSettings
 
 from cache_builder import build_cache, open_videos
+from cache_builder.errors import MachineError, OutputError
 from frame_store import open_store
 from frame_store.manifest import EncodingName
 from frame_store.shared import num_usable_cpus
+
+Result = TypeVar("Result")
 
 SIZE = (224, 224)
 """Height and width of the pictures, stretched as LeRobot's users resize them."""
@@ -53,16 +63,21 @@ def prepare_lerobot(
     python, peer = _look_for_peer(settings, budget, call, left_out)
     say(f"scanning {root}")
     scan_cache = work / "bench-lerobot.scan"
-    call(partial(_scan, items.root, scan_cache), seconds=math.inf)
+    try:
+        _run(call, partial(_scan, items.root, scan_cache), budget.preparing_what_matters_most)
+    except TimeUpError as error:
+        left_out.append(LeftOut(name="scan of the videos", reason=f"it was {error}; live rows scan them"))
     caches: list[BenchCache] = []
     for name, kind in CACHE_KINDS.items():
         say(f"building cache {name}")
         deadline = budget.preparing if caches else budget.preparing_what_matters_most
         out = work / f"lerobot_{name.replace(' ', '_')}"
         try:
-            caches.append(call(partial(build_group, items.root, out, name, kind), seconds=deadline.left()))
+            caches.append(_run(call, partial(build_group, items.root, out, name, kind), deadline))
         except TimeUpError as error:
             left_out.append(LeftOut(name=f"cache {name}", reason=f"building it was {error}"))
+        except OutputError as error:
+            raise OutputError(f"{error}; give --work another folder") from error
     plan = LeRobotPlan(
         items=items,
         size=SIZE,
@@ -93,12 +108,19 @@ def _look_for_peer(
 ) -> tuple[Path | None, PeerFacts | None]:
     try:
         python = interpreter(settings.lerobot_python)
-        peer = call(partial(ask, python), seconds=budget.preparing_what_matters_most.left())
+        peer = _run(call, partial(ask, python), budget.preparing_what_matters_most)
     except (PeerError, TimeUpError) as error:
         left_out.append(LeftOut(name="LeRobot", reason=str(error)))
         return None, None
     left_out += [LeftOut(name=f"{peer.name}, {backend}", reason=why) for backend, why in peer.missing.items()]
     return python, peer
+
+
+def _run(call: Call, function: Callable[[], Result], deadline: Deadline) -> Result:
+    try:
+        return call(function, seconds=deadline.left())
+    except SourceFailedError as error:
+        raise MachineError(f"preparing: {error}") from error
 
 
 def _scan(root: Path, scan_cache: Path) -> None:
