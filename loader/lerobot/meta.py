@@ -8,6 +8,7 @@ from typing import Any, Final, overload
 import numpy as np
 
 from frame_store.lerobot_statement import LeRobotStatement
+from frame_store.shared import counted
 from loader.lerobot.pictures import DepthUnit, is_depth
 
 CODEBASE_VERSION: Final = "v3.0"
@@ -175,7 +176,8 @@ class LeRobotMeta:
 
     def __repr__(self) -> str:
         return (
-            f"LeRobotMeta({self.repo_id!r}, {self.total_episodes} episodes, {self.total_frames} frames, "
+            f"LeRobotMeta({self.repo_id!r}, {counted(self.total_episodes, 'episode')}, "
+            f"{counted(self.total_frames, 'frame')}, "
             f"features {list(self.features)})"
         )
 
