@@ -1,8 +1,8 @@
 """What batches of one store and of cameras have in common: ids, places in the videos, and columns of B anchors."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from frame_store.protocol import Frames
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class AnchorBatch:
     """All of a batch but its frames, which `FrameBatch` and `CameraBatch` add. All tensors are on one device."""
+
+    _by_name: ClassVar[Collection[str]] = ("columns", "column_is_pad", "columns_valid")
+    """Fields that are dicts of tensors."""
 
     frame_ids: torch.Tensor
     """int64, shape (B,): the anchor's number in the store that the loader got."""
@@ -75,7 +78,7 @@ class AnchorBatch:
         found: dict[str, torch.Tensor] = {}
         for name in _NAMES:
             value = getattr(self, name)
-            if isinstance(value, Mapping):
+            if name in self._by_name:
                 found |= {f"{name}[{key!r}]": tensor for key, tensor in value.items()}
             elif value is not None:
                 found[name] = value
@@ -86,7 +89,7 @@ class AnchorBatch:
         values: dict[str, Any] = {}
         for name in _NAMES:
             value = getattr(self, name)
-            if isinstance(value, Mapping):
+            if name in self._by_name:
                 values[name] = {key: change(tensor) for key, tensor in value.items()}
             else:
                 values[name] = None if value is None else change(value)
@@ -113,7 +116,7 @@ class AnchorBatch:
         sample: dict[str, Any] = {}
         for name in _NAMES:
             value = getattr(self, name)
-            if isinstance(value, Mapping):
+            if name in self._by_name:
                 if value:
                     sample[_KEYS_OF_SAMPLE.get(name, name)] = {
                         key: tensor[position] for key, tensor in value.items()

@@ -4,16 +4,15 @@ import mmap
 import weakref
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Parts:
+class Parts(NamedTuple):
     """Memory for the frames of one batch, a part for each source."""
 
     parts: tuple[torch.Tensor, ...]
@@ -83,8 +82,10 @@ class PartBuffers:
         if self._is_stacked:
             whole = self._buffers[0].lend((len(shapes), *shapes[0]), dtypes[0])
             return Parts(parts=tuple(whole.unbind()), whole=whole)
+        if len(shapes) == 1:  # a store without cameras: each step here costs a part of a raw batch
+            return Parts((self._buffers[0].lend(shapes[0], dtypes[0]),))
         lent = zip(self._buffers, shapes, dtypes, strict=True)
-        return Parts(parts=tuple(buffers.lend(shape, dtype) for buffers, shape, dtype in lent))
+        return Parts(tuple(buffers.lend(shape, dtype) for buffers, shape, dtype in lent))
 
 
 def _map_pages(num_bytes: int) -> mmap.mmap:

@@ -1,7 +1,8 @@
 """A batch of moments that several cameras filmed: frames by camera, and all else once."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 
@@ -16,6 +17,8 @@ class CameraBatch(AnchorBatch):
     An anchor is a moment that the sampler drew: one frame of each camera. The rest is as in `FrameBatch`: windows,
     `batch[i]`, `to`. In a sample, `frame` is a dict by camera, which torch's default collation takes.
     """
+
+    _by_name: ClassVar[Collection[str]] = ("frames", *AnchorBatch._by_name)
 
     frames: Mapping[str, torch.Tensor]
     """By camera, in the order of the group: shape (B, 3, H, W) or (B, T, 3, H, W), as in `FrameBatch`. Sizes and dtypes

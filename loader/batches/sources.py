@@ -103,6 +103,8 @@ class FrameSources:
 
     def read(self, cache_ids: Int64s, outs: Sequence[Frames]) -> FrameRows:
         """The frames with these ids of the base, shape (B,), into a buffer (B, H, W, C) a source; and their rows."""
+        if self.gives_rows and len(self.sources) == 1:
+            return self.sources[0].store.read_frames_and_rows(cache_ids, out=outs[0])[1]
         others = list(zip(self.sources, outs, strict=True))
         if self.gives_rows:
             _, rows = self.sources[0].store.read_frames_and_rows(cache_ids, out=outs[0])  # it checks the ids

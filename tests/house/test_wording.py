@@ -28,7 +28,7 @@ NEVER_ONE = {
     "loader/bias/design_effect.py": {"shard_size"},
     # What stands before the noun is no count of it.
     "loader/gpu/device.py": {"encoding"},
-    "loader/frame_loader.py": {"self._lookahead"},
+    "loader/lookahead/checks.py": {"lookahead"},
 }
 
 

@@ -11,7 +11,7 @@ import torch
 from frame_store.protocol import DecodesInGroups
 from loader import Augmentation, AugmentationError, FrameLoader, SamplingError, frame_loader
 from loader.augment.callables import augmented_frames
-from loader.batches.reader import CpuReader
+from loader.batches import CpuReader, frame_sources
 from tests.support.caches.array_store import ArrayStore, spelt_frame_ids
 from tests.support.gpu.device_streams import LateStreams
 from tests.support.loaders import request_of
@@ -283,9 +283,10 @@ def test_page_locked_batches_are_page_locked_after_it(monkeypatch):
     pinned = []
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor)
     for pin_memory, expected in [(False, []), (True, [(2, 3, 2, 6)])]:
+        store = ArrayStore([9])
         reader = CpuReader(
-            ArrayStore([9]),
-            augment=lambda frames: frames[:, :, 1:3],
+            store,
+            sources=frame_sources(store, augment=lambda frames: frames[:, :, 1:3]),
             frames_per_batch=2,
             num_spare=1,
             pin_memory=pin_memory,
