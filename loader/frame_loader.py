@@ -1,10 +1,9 @@
 """Batches out of a frame store, read ahead by threads of this process."""
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from functools import partial
-from itertools import islice
 from typing import Any, Generic, Literal, Unpack, cast, overload
 
 import torch
@@ -22,10 +21,10 @@ from loader.batches import (
     FrameBatch,
     ReadBatch,
     ReaderThreads,
-    Reading,
     closed_at_end,
     closed_at_exit,
     frame_sources,
+    read_in_order,
 )
 from loader.columns import ColumnChoice, check_column_offsets, chosen_columns
 from loader.errors import SamplingError
@@ -321,13 +320,15 @@ class FrameLoader(Generic[Batch]):
         self, planned: Iterator[BatchRequest], epoch: int, *, num_batches: int
     ) -> Generator[ReadBatch]:
         reader, prefetcher = self._reader(), Prefetcher(self._sources)
-        pending: deque[Reading[ReadBatch]] = deque()
-        with closing(ReaderThreads(min(self._num_threads, num_batches))) as threads:
-            for _ in range(num_batches):
-                for request in islice(planned, self._read_ahead + 1 - len(pending)):
-                    prefetcher.announce(request)
-                    pending.append(threads.submit(partial(reader.read, request, epoch=epoch)))
-                yield pending.popleft().result()
+
+        def reads() -> Iterator[Callable[[], ReadBatch]]:
+            for request in planned:
+                prefetcher.announce(request)
+                yield partial(reader.read, request, epoch=epoch)
+
+        return read_in_order(
+            reads(), num_batches=num_batches, num_threads=self._num_threads, read_ahead=self._read_ahead
+        )
 
     def _decode_ahead(
         self, planned: Iterator[BatchRequest], epoch: int, *, num_batches: int

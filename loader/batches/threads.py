@@ -3,9 +3,11 @@
 import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Final, Generic, TypeVar, cast
 
@@ -86,6 +88,18 @@ class ReaderThreads:
     def close(self) -> None:
         """Cancel reads that have not begun, wait for the others, and end the threads."""
         self._stop()
+
+
+def read_in_order(
+    reads: Iterator[Callable[[], Result]], *, num_batches: int, num_threads: int, read_ahead: int
+) -> Generator[Result]:
+    """The results of the first `num_batches` of `reads`, in their order, `read_ahead` of them early."""
+    pending: deque[Reading[Result]] = deque()
+    with closing(ReaderThreads(min(num_threads, num_batches))) as threads:
+        for _ in range(num_batches):
+            for read in islice(reads, read_ahead + 1 - len(pending)):
+                pending.append(threads.submit(read))
+            yield pending.popleft().result()
 
 
 Iteration = TypeVar("Iteration", bound=Generator[object, None, None])

@@ -58,6 +58,7 @@ class EpisodeRows:
                 f"data set states {self._length[episode]}; run cache-verify"
             )
         self.stored_episodes: list[int] = stored.tolist()
+        """The episodes in the cache, ascending."""
         shown = np.arange(len(self.video_of)) if chosen is None else self._checked(chosen)
         self._episodes = shown[np.argsort(statement.dataset_from_index[shown], kind="stable")]
         """Of the positions, in their order."""
@@ -68,6 +69,13 @@ class EpisodeRows:
             lengths = self._length[self._episodes]
             self._starts = np.cumsum(lengths) - lengths
             self._end = int(lengths.sum())
+
+    @property
+    def stored_videos(self) -> list[int]:
+        """Rows in the table of videos that positions are of, in their order, without those that are not stored."""
+        videos = self.video_of[self._episodes]
+        found: list[int] = videos[videos != NOT_STORED].tolist()
+        return found
 
     def __len__(self) -> int:
         """Positions, also those of episodes that the cache left out."""

@@ -2,14 +2,14 @@
 
 import operator
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from frame_store.cameras import CameraGroup
 from frame_store.lerobot_statement import LEROBOT_KIND, LeRobotStatement
@@ -19,6 +19,7 @@ from frame_store.source_order import Int64s
 from frame_store.views import View
 from loader.errors import LeRobotError
 from loader.lerobot.episodes import EpisodeRows
+from loader.lerobot.memory import PictureMemory
 from loader.lerobot.meta import LeRobotMeta
 from loader.lerobot.offsets import DeltaTimestamps, Offsets
 from loader.lerobot.pictures import DepthCodes, DepthUnit, colour, is_depth
@@ -125,6 +126,7 @@ class LeRobotFrames(Dataset[Item]):
             for key in self.meta.video_keys
             if is_depth(features[key])
         }
+        self._memory = PictureMemory(num_spare=2)
         for key in self.meta.video_keys:
             _check_pixels(key, self._group.cameras[key], is_depth=key in self._depth)
 
@@ -137,6 +139,11 @@ class LeRobotFrames(Dataset[Item]):
     def stored_episodes(self) -> list[int]:
         """The episodes that the cache has; `episodes=` takes them."""
         return list(self._rows.stored_episodes)
+
+    @property
+    def stored_videos(self) -> list[int]:
+        """Videos of `store` that the items are of: of `episodes`, or of all in the cache, in the order of `index`."""
+        return self._rows.stored_videos
 
     @property
     def features(self) -> dict[str, dict[str, Any]]:
@@ -195,23 +202,37 @@ class LeRobotFrames(Dataset[Item]):
         The tensors of the items are parts of tensors of the whole batch. Raises what `__getitem__` raises.
         """
         rows, first, last = self._rows.rows_of([operator.index(index) for index in indices], self._reason_of)
-        windows: dict[str, Int64s] = {}
-        pads: dict[str, npt.NDArray[np.bool_]] = {}
-        for key, offsets in self._offsets.of_key.items():
-            wanted = rows[:, None] + offsets
-            windows[key] = np.clip(wanted, first[:, None], last[:, None])
-            pads[f"{key}_is_pad"] = windows[key] != wanted
-        values: dict[str, Values] = {}
-        # LeRobot looks for pictures at the item's `timestamp`, which an offset can move.
-        current = windows["timestamp"][:, 0] if "timestamp" in windows else rows
-        for key in self.meta.video_keys:
-            values[key] = self._pictures(key, windows.get(key, current))
-        for key in self.features:
-            if key not in values:
-                values[key] = self._values(key, windows.get(key, rows))
-        values |= {key: torch.from_numpy(pad) for key, pad in pads.items()}
+        return self._items(self._values_at(rows, first, last, self._memory), len(rows))
+
+    def batch_of(self, frame_ids: Int64s, *, memory: PictureMemory) -> Item:
+        """The items of frames of the cache, as torch's `default_collate` puts them together.
+
+        Args:
+            frame_ids: ids in `store`, int64, shape (B,).
+            memory: lends the pictures.
+
+        Raises:
+            FrameIdError: no such frame.
+            StoreDamagedError: a file of the cache is not what was written.
+        """
+        order = self._source_order
+        of_frames = self._group.rows_of(frame_ids)
+        videos = of_frames["video_id"].astype(np.int64)
+        rows = order.rows_of(videos, of_frames["frame_in_video"].astype(np.int64))
+        values = self._values_at(rows, order.first_row[videos], order.first_row[videos + 1] - 1, memory)
+        if self.image_transforms is not None:
+            collated: Item = default_collate(self._items(values, len(rows)))
+            return collated
+        for number, name, texts in self._labels:
+            values[name] = [
+                texts[position] for position in torch.as_tensor(values[number]).flatten().tolist()
+            ]
+        return values
+
+    def _items(self, values: Mapping[str, Values], num_items: int) -> list[Item]:
+        """The items of a batch: parts of its values."""
         items: list[Item] = [
-            {key: of_key[number] for key, of_key in values.items()} for number in range(len(rows))
+            {key: of_key[number] for key, of_key in values.items()} for number in range(num_items)
         ]
         if self.image_transforms is not None:
             for item in items:
@@ -222,11 +243,35 @@ class LeRobotFrames(Dataset[Item]):
                 item[name] = texts[int(item[number])]
         return items
 
-    def _pictures(self, key: str, rows: Int64s) -> torch.Tensor:
+    def _values_at(self, rows: Int64s, first: Int64s, last: Int64s, memory: PictureMemory) -> dict[str, Any]:
+        """What items at `rows` show, but for the texts of `task`; `first` and `last` are the ends of their episodes."""
+        windows: dict[str, Int64s] = {}
+        pads: dict[str, npt.NDArray[np.bool_]] = {}
+        for key, offsets in self._offsets.of_key.items():
+            wanted = rows[:, None] + offsets
+            windows[key] = np.clip(wanted, first[:, None], last[:, None])
+            pads[f"{key}_is_pad"] = windows[key] != wanted
+        values: dict[str, Any] = {}
+        # LeRobot looks for pictures at the item's `timestamp`, which an offset can move.
+        current = windows["timestamp"][:, 0] if "timestamp" in windows else rows
+        for key in self.meta.video_keys:
+            values[key] = self._pictures(key, windows.get(key, current), memory)
+        for key in self.features:
+            if key not in values:
+                values[key] = self._values(key, windows.get(key, rows))
+        return values | {key: torch.from_numpy(pad) for key, pad in pads.items()}
+
+    def _pictures(self, key: str, rows: Int64s, memory: PictureMemory) -> torch.Tensor:
         """Pictures at rows (B,) or (B, T): (B, C, H, W) or (B, T, C, H, W); as in LeRobot, one of T = 1 has no T."""
-        frames = self._group.cameras[key].read_frames(self._source_order.ids_at(rows.reshape(-1)))
-        depth = self._depth.get(key)
-        pictures = colour(frames) if depth is None else depth.pictures(frames)
+        ids = self._source_order.ids_at(rows.reshape(-1))
+        camera, depth = self._group.cameras[key], self._depth.get(key)
+        height, width, channels = camera.frame_shape
+        stored = torch.uint8 if depth is None else torch.uint16
+        # Pixels are read into memory that holds the last batch's: nobody else has seen it.
+        pixels = memory.lend(f"pixels of {key}", (len(ids), *camera.frame_shape), stored)
+        frames = camera.read_frames(ids, pixels.numpy())
+        made = memory.lend(key, (len(ids), channels, height, width), torch.float32)
+        pictures = colour(frames, made) if depth is None else depth.pictures(frames, made)
         if rows.ndim == 1 or rows.shape[1] == 1:
             return pictures
         return pictures.view(*rows.shape, *pictures.shape[1:])

@@ -18,15 +18,12 @@ _MAX_CODE: Final = 4095
 _MAX_MILLIMETRES: Final = 65535
 
 
-def colour(frames: Frames) -> torch.Tensor:
-    """uint8 (N, H, W, 3) as float32 (N, 3, H, W), divided by 255."""
-    return _as_floats(frames).div_(_WHITE)
-
-
-def _as_floats(frames: Frames) -> torch.Tensor:
-    """(N, H, W, C) as float32 (N, C, H, W), contiguous."""
-    images = torch.from_numpy(frames).permute(0, 3, 1, 2)
-    return images.to(torch.float32, memory_format=torch.contiguous_format)
+def colour(frames: Frames, out: torch.Tensor) -> torch.Tensor:
+    """uint8 (N, H, W, 3) as float32 (N, 3, H, W), divided by 255, into `out`."""
+    # Image by image: the second pass then finds the numbers in the CPU's cache.
+    for image, made in zip(torch.from_numpy(frames).permute(0, 3, 1, 2), out, strict=True):
+        made.copy_(image).div_(_WHITE)
+    return out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +59,9 @@ class DepthCodes:
         stated = {name: info[f"video.{name}"] for name in names if info.get(f"video.{name}") is not None}
         return cls(unit=unit, **stated)
 
-    def pictures(self, frames: Frames) -> torch.Tensor:
-        """uint16 (N, H, W, 1) as float32 (N, 1, H, W): the same operations in the same order as LeRobot's."""
-        depth = _as_floats(frames)
+    def pictures(self, frames: Frames, out: torch.Tensor) -> torch.Tensor:
+        """uint16 (N, H, W, 1) as float32 (N, 1, H, W), into `out`: LeRobot's operations in LeRobot's order."""
+        depth = out.copy_(torch.from_numpy(frames).permute(0, 3, 1, 2))
         low, high = self.depth_min, self.depth_max
         if self.use_log:
             low, high = math.log(low + self.shift), math.log(high + self.shift)
