@@ -192,11 +192,6 @@ def test_columns_are_complete_whatever_change_is_the_last(server, folder, start)
         and change.endswith(f"/manifest-000{1 + COLUMNS_STARTS.index(start)}.json")
     ]
     (naming,) = [number for number, change in enumerate(trials.changes, 1) if change.startswith("rename ")]
-    naming = next(
-        number
-        for number, change in enumerate(trials.changes, 1)
-        if change.startswith("rename ") and change.endswith("/cache/manifest-0000.json")
-    )
     faults = [
         *(Fault(action="kill", at=at) for at in (naming, naming + 1, publishing, publishing + 1)),
         Fault(action="full_from", at=naming),
