@@ -212,7 +212,7 @@ class _Build:
         entries = [entries_of(of_part) for of_part in videos]
         total = sum(entry.num_frames_stored for of_part in entries for entry in of_part)
         self._progress.start("gather", total, "frames")
-        workspace.clear_unfinished_columns()
+        workspace.clear_what_follows_shards()
         gathered: dict[str | None, Gathered] = {}
         for number, (camera, digest) in enumerate(zip(parts, task.fingerprints(), strict=True)):
             gathered[camera] = gather(

@@ -223,12 +223,12 @@ class Workspace:
                 self.building, ignore_errors=True
             )  # the identity goes last: it states whose folder this is
 
-    def clear_unfinished_columns(self) -> None:
-        """Remove columns, and a manifest, of an unfinished cache: they are written after its shards."""
+    def clear_what_follows_shards(self) -> None:
+        """Remove columns and manifest of an unfinished cache, whole or half written: they come after its shards."""
         for path in self.cache.iterdir():
             if is_columns_folder(path.name):
                 shutil.rmtree(path)
-            elif manifest_version(path.name) is not None:
+            elif path.is_file():
                 path.unlink()
 
     def clear_columns(self) -> None:

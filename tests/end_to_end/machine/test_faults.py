@@ -78,8 +78,13 @@ def test_whatever_change_is_the_last_the_same_command_ends_the_same(server, fold
         for number, change in enumerate(trials.changes, 1)
         if change.endswith("/out/cache") and change.split()[0] in ("rename", "exchange")
     )
+    naming = next(
+        number
+        for number, change in enumerate(trials.changes, 1)
+        if change.startswith("rename ") and change.endswith("/cache/manifest-0000.json")
+    )
     faults = [
-        *(Fault(action="kill", at=at) for at in (publishing, publishing + 1)),
+        *(Fault(action="kill", at=at) for at in (naming, publishing, publishing + 1)),
         *(Fault(action="kill", at=at) for at in range(17, num_changes, num_changes // 3)),
         *(Fault(action="full_from", at=at) for at in range(6, publishing, num_changes // 3)),
         Fault(action="fail_once", at=publishing, error=errno.EIO),
