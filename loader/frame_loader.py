@@ -1,5 +1,6 @@
 """Batches out of a frame store, read ahead by threads of this process."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
@@ -91,6 +92,14 @@ class FrameLoader(Generic[Batch]):
     made on that stream; the host does not wait. Frames are uploaded as H W 3 bytes each and become floats on the GPU.
     """
 
+    @overload  # the first one, so that it is taken where the type of the store is not known
+    def __init__(
+        self,
+        store: FrameStore | str | os.PathLike[str],
+        *,
+        stack_cameras: bool = False,
+        **options: Unpack[FrameLoaderOptions],
+    ) -> None: ...
     @overload
     def __init__(
         self: "FrameLoader[CameraBatch]",
@@ -106,10 +115,6 @@ class FrameLoader(Generic[Batch]):
         *,
         stack_cameras: Literal[True],
         **options: Unpack[FrameLoaderOptions],
-    ) -> None: ...
-    @overload
-    def __init__(
-        self, store: StoreOrPath, *, stack_cameras: bool = False, **options: Unpack[FrameLoaderOptions]
     ) -> None: ...
     @takes_options("FrameLoader")
     def __init__(

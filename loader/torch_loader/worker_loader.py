@@ -1,6 +1,7 @@
 """Threads or worker processes: which of them, and how workers start, is decided before any starts."""
 
 import multiprocessing
+import os
 from collections.abc import Iterable, Iterator
 from multiprocessing.context import BaseContext
 from typing import Any, Generic, Literal, TypeAlias, Unpack, cast, overload
@@ -40,13 +41,20 @@ class WorkerLoaderOptions(BatchOptions, total=False):
 
 
 @overload
-def make_dataloader(  # type: ignore[overload-overlap]  # no class of ours is both a group and a `FrameStore`
-    store: CameraGroup, *, stack_cameras: Literal[False] = False, **options: Unpack[WorkerLoaderOptions]
-) -> "FrameLoader[CameraBatch] | WorkerLoader[CameraBatch]": ...
+def make_dataloader(
+    store: FrameStore | str | os.PathLike[str],
+    *,
+    stack_cameras: bool = False,
+    **options: Unpack[WorkerLoaderOptions],
+) -> "FrameLoader[FrameBatch] | WorkerLoader[FrameBatch]": ...
 @overload
 def make_dataloader(
-    store: StoreOrPath, *, stack_cameras: bool = False, **options: Unpack[WorkerLoaderOptions]
+    store: CameraGroup, *, stack_cameras: Literal[True], **options: Unpack[WorkerLoaderOptions]
 ) -> "FrameLoader[FrameBatch] | WorkerLoader[FrameBatch]": ...
+@overload
+def make_dataloader(
+    store: CameraGroup, *, stack_cameras: Literal[False] = False, **options: Unpack[WorkerLoaderOptions]
+) -> "FrameLoader[CameraBatch] | WorkerLoader[CameraBatch]": ...
 @takes_options("make_dataloader")
 def make_dataloader(
     store: StoreOrPath,
@@ -100,7 +108,7 @@ def make_dataloader(
                 f"multiprocessing_context={multiprocessing_context!r} is for worker processes, and num_workers is 0"
             )
         return FrameLoader(
-            store,
+            cast("FrameStore", store),  # or what else an overload takes: one call for all
             cameras=cameras,
             stack_cameras=stack_cameras,
             shared_augment=shared_augment,
