@@ -181,7 +181,7 @@ class DecodedEpisode:
             for receipt in self.file.receipts_of(self.first, self.end)
             for _, picture in receipt.formats
         ]
-        notes = picture_notes(video.scan.facts, pictures)
+        notes = picture_notes(video.scan.facts, pictures, pixel=video.pixel)
         if not (np.diff(self.pts_seconds) > 0).all():
             notes.append("its timestamps do not rise from frame to frame")
         if video.device_refusal is not None:

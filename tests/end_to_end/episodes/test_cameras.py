@@ -142,6 +142,8 @@ def test_depth_cameras_are_stored_as_levels(tmp_path):
     shown, indexed = numbers_of(tmp_path / "c")
     assert shown == indexed
     assert [tree.generation.encoding.name for tree in read_trees(tmp_path / "c")] == ["jpeg", "raw"]
+    notes = [video.notes for tree in read_trees(tmp_path / "c") for video in tree.read_videos()]
+    assert not any("stored as 8" in note for of_video in notes for note in of_video)
 
 
 def test_a_dry_run_counts_episodes_as_a_build_does(tmp_path):
