@@ -27,8 +27,14 @@ VARIANTS = {
         *("--layout", "video", "--fps", "10", *COLUMNS),
     ],
     "wds-cameras": ["--size", "16", "--frames-per-shard", "6"],
+    "zarr-cameras": [
+        *("--size", "16", "--frames-per-shard", "6", "--format", "zarr", "--encoding", "zstd"),
+        *("--layout", "video"),
+    ],
 }
-"""Flags of small builds. `{tables}` is the folder of `write_tables`. With `cameras` a LeRobot data set is built."""
+"""Flags of small builds. `{tables}` is the folder of `write_tables`. With `cameras` a LeRobot data set is built, whose
+second camera is one of depth."""
+PLAIN_NAMES = ("00.mp4", "01.mp4")
 CODECS = {
     ".mp4": "h264",
     ".mov": "hevc",
@@ -41,19 +47,40 @@ CODECS = {
     ".h264": "h264",
 }
 """One of each kind of container, by its extension."""
-COLUMNS_STARTS = ("without columns", "with columns")
+COLUMNS_STARTS = ("without columns", "with columns", "with cameras")
 _OTHER_SETTINGS = ["--size", "8", "--frames-per-shard", "10"]
 
 
-def write_tables(folder: Path, *, num_frames: int = NUM_FRAMES) -> list[Path]:
+def write_tables(
+    folder: Path, *, num_frames: int = NUM_FRAMES, names: tuple[str, str] = PLAIN_NAMES
+) -> list[Path]:
     """Tables for the first two videos of the trials: texts per video, numbers and texts per frame of the first one."""
     folder.mkdir(exist_ok=True)
     with (folder / "videos.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["video", "task"], ["00.mp4", "push"], ["01.mp4", "öffnen"]])
-    frames = [["00.mp4", frame, frame / 8, f"note {frame % 3}"] for frame in range(num_frames)]
+        csv.writer(file).writerows([["video", "goal"], [names[0], "push"], [names[1], "öffnen"]])
+    frames = [[names[0], frame, frame / 8, f"note {frame % 3}"] for frame in range(num_frames)]
     with (folder / "frames.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["video", "frame", "state", "note"], *frames])
     return [folder / "videos.csv", folder / "frames.csv"]
+
+
+def made_videos(folder: Path, *, with_cameras: bool) -> Path:
+    """Videos for trials in `folder`, made once: two plain ones, or a data set of two episodes and two cameras."""
+    if with_cameras:
+        root = folder / "lerobot"
+        if not root.exists():
+            depth = CameraSpec(key="b", codec="ffv1", depth="gray16le", episodes_per_file=(1,))
+            write_lerobot(
+                root,
+                cameras=(CameraSpec(key="a"), depth),
+                lengths=(5, 7),
+                video_path="videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mkv",
+            )
+        return root
+    videos = folder / "videos"
+    if not videos.exists():
+        tiny_folder(videos, simple_specs(2, num_frames=NUM_FRAMES))
+    return videos
 
 
 class FaultTrials:
@@ -64,11 +91,7 @@ class FaultTrials:
 
     def __init__(self, server: BuildServer, folder: Path, *, variant: str, replaces: bool = False) -> None:
         self._server = server
-        self._videos = folder / "videos"
-        if not self._videos.exists() and variant.endswith("cameras"):
-            write_lerobot(self._videos, cameras=(CameraSpec(key="a"), CameraSpec(key="b")), lengths=(5, 7))
-        elif not self._videos.exists():
-            tiny_folder(self._videos, simple_specs(2, num_frames=NUM_FRAMES))
+        self._videos = made_videos(folder, with_cameras=variant.endswith("cameras"))
         write_tables(folder / "tables")
         self._folder = folder / "out"
         self.output = self._folder / "cache"
@@ -147,7 +170,10 @@ def problems_of_end(end: Ended, *, may_be_killed: bool) -> list[str]:
 
 
 class ColumnsTrials:
-    """Adds columns to a complete cache of two tiny videos, with others there or not. Each trial begins anew."""
+    """Adds columns to a complete cache of two tiny videos, with others there or not. Each trial begins anew.
+
+    `with cameras` starts from a cache of two cameras, which has the columns of its data set.
+    """
 
     def __init__(self, server: BuildServer, folder: Path, *, start: str) -> None:
         self._server = server
@@ -155,14 +181,14 @@ class ColumnsTrials:
         self.output = self._folder / "cache"
         self._before = folder / "before"
         self._tables = folder / "tables"
-        videos = folder / "videos"
-        if not videos.exists():
-            tiny_folder(videos, simple_specs(2, num_frames=NUM_FRAMES))
-        write_tables(self._tables)
+        has_cameras = start == "with cameras"
+        videos = made_videos(folder, with_cameras=has_cameras)
+        names = ("episode_000000", "episode_000001") if has_cameras else PLAIN_NAMES
+        write_tables(self._tables, num_frames=5 if has_cameras else NUM_FRAMES, names=names)
         for path in (self._before, self._folder):
             shutil.rmtree(path, ignore_errors=True)
-        flags = VARIANTS["wds-stride-columns"]
-        flags = flags[: flags.index("--columns")]
+        flags = VARIANTS["wds-cameras" if has_cameras else "wds-stride-columns"]
+        flags = flags if has_cameras else flags[: flags.index("--columns")]
         if start == "with columns":
             flags = [*flags, "--columns", f"{self._tables}/videos.csv"]
         built = server.run("--videos", videos, "--out", self.output, *flags)
