@@ -4,8 +4,10 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from cache_builder.build.existing import cameras_text, content_of_entry
+from cache_builder.columns import DATASET_DIGEST, read_dataset
 from cache_builder.inputs import content_text
 from cache_builder.sources import Sources, SourceVideo, look_into
 from cache_builder.stages import list_changes
@@ -14,17 +16,24 @@ from frame_store.manifest import VideoEntry
 from frame_store.shared import raise_if_out_of_files
 
 
-def changes_since(tables: Mapping[str | None, Sequence[VideoEntry]], videos: Path | Sources) -> list[str]:
+def changes_since(
+    tables: Mapping[str | None, Sequence[VideoEntry]],
+    videos: Path | Sources,
+    *,
+    dataset: Mapping[str, Any] | None = None,
+) -> list[str]:
     """`list_changes` from a cache, given by its tables of videos, to the sources `videos` as they are now.
 
     `tables` has the table of each camera by its name; the table of a cache without cameras has the key None.
-    Files are read and hashed, each once; nothing is decoded.
+    `dataset` is what the cache records of the data set that it was made from. Where all videos are the same, the values
+    of the data set are read and compared, too. Files are read and hashed, each once; nothing is decoded.
     A video that was unreadable when the cache was made has no hash in it, and counts as unchanged while it exists.
     The same videos in another order are one difference more, because the order is part of a cache's identity.
 
     Raises:
         InputFolderError: a source does not exist or holds no video; see `look_into`.
         ConfigError: two sources hold one file.
+        ColumnsError: the values of the data set cannot be read.
         OSError: no more files can be opened.
     """
     contents = look_into(videos)
@@ -36,6 +45,13 @@ def changes_since(tables: Mapping[str | None, Sequence[VideoEntry]], videos: Pat
     for camera, entries in tables.items():
         where = "" if camera is None else f"camera {camera}: "
         lines += [where + line for line in _changes(entries, contents.videos_of(camera), hashes)]
+    then = None if dataset is None else dataset.get(DATASET_DIGEST)
+    if not lines and then is not None:
+        now = read_dataset(contents)
+        if now is None or now.digest != then:
+            lines.append(
+                "the data set has other values beside its videos, or states something else of itself"
+            )
     return lines
 
 

@@ -61,7 +61,12 @@ def cache_info(
         tables = [tree.read_videos() for tree in trees]
         if against:
             names = [None if tree.camera is None else tree.camera.name for tree in trees]
-            _say_changes(dict(zip(names, tables, strict=True)), choice.of(against), as_json=as_json)
+            _say_changes(
+                dict(zip(names, tables, strict=True)),
+                choice.of(against),
+                dataset=read_dataset(trees[0]),
+                as_json=as_json,
+            )
         elif as_json:
             say(msgspec.json.format(msgspec.json.encode(_stated(trees, tables)), indent=1).decode())
         else:
@@ -116,11 +121,15 @@ def _columns(tree: CacheTree) -> list[ColumnSummary]:
 
 
 def _say_changes(
-    tables: Mapping[str | None, Sequence[VideoEntry]], sources: "Sources", *, as_json: bool
+    tables: Mapping[str | None, Sequence[VideoEntry]],
+    sources: "Sources",
+    *,
+    dataset: Mapping[str, Any] | None,
+    as_json: bool,
 ) -> None:
     from cache_builder.build import changes_since
 
-    lines = changes_since(tables, sources)
+    lines = changes_since(tables, sources, dataset=dataset)
     if as_json:
         say(msgspec.json.encode({"changes": lines}).decode())
     else:

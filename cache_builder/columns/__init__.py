@@ -2,7 +2,12 @@
 
 from cache_builder.columns.add import add_columns, read_tables
 from cache_builder.columns.broken import columns_cannot_be_made
-from cache_builder.columns.dataset import DatasetColumns, read_dataset, write_dataset_columns
+from cache_builder.columns.dataset import (
+    DATASET_DIGEST,
+    DatasetColumns,
+    read_dataset,
+    write_dataset_columns,
+)
 from cache_builder.columns.report import (
     ColumnsReport,
     ColumnSummary,
@@ -12,6 +17,7 @@ from cache_builder.columns.report import (
 )
 
 __all__ = [
+    "DATASET_DIGEST",
     "ColumnSummary",
     "ColumnsReport",
     "DatasetColumns",

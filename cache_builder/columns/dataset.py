@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -19,6 +20,9 @@ from frame_store.names import columns_folder, generation_folder
 from frame_store.source_order import SourceOrder
 from frame_store.tables import JoinTarget, Table, TableColumn, join_tables
 
+DATASET_DIGEST: Final = "sha256"
+"""Key of the hash in what a cache records of a data set."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DatasetColumns:
@@ -26,6 +30,11 @@ class DatasetColumns:
 
     tables: list[Table]
     statement: dict[str, JsonValue]
+
+    @property
+    def recorded(self) -> dict[str, JsonValue]:
+        """The statement as a cache records it: with the hash of the statement and of all values."""
+        return {**self.statement, DATASET_DIGEST: self.digest}
 
     @property
     def digest(self) -> str:
@@ -91,7 +100,7 @@ def write_dataset_columns(
             fingerprint=generation.fingerprint,
             num_rows=source_order.num_rows,
             num_videos=len(videos),
-            dataset=dataset.statement,
+            dataset=dataset.recorded,
         )
     except ColumnError as error:
         raise ColumnsError(str(error)) from error

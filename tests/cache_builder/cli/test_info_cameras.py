@@ -13,7 +13,7 @@ from frame_store.errors import StoreError
 from frame_store.manifest import read_manifest
 from tests.support.caches.camera_cache import write_camera_cache
 from tests.support.commands import run
-from tests.support.lerobot import CameraSpec, write_lerobot
+from tests.support.lerobot import CameraSpec, edit_data, edit_info, write_lerobot
 
 FRONT, WRIST = "observation.images.front", "observation.images.wrist"
 LENGTHS = (6, 4, 5)
@@ -101,6 +101,24 @@ def test_against_names_the_camera_of_what_changed(built, data_set, tmp_path):
     assert result.exit_code == 1
     assert result.stdout.splitlines()[0] == (
         f"the cache has cameras {FRONT}, {WRIST}, the videos given have cameras {FRONT}"
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda root: edit_data(root, 1, 2, {"next.reward": 0.5}), id="a value"),
+        pytest.param(lambda root: edit_info(root, robot_type="another"), id="metadata"),
+    ],
+)
+def test_against_tells_what_changed_beside_the_videos(built, data_set, tmp_path, change):
+    changed = tmp_path / "set"
+    shutil.copytree(data_set, changed)
+    change(changed)
+    result = run(built, "--against", changed, command=cache_info)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[0] == (
+        "the data set has other values beside its videos, or states something else of itself"
     )
 
 

@@ -106,7 +106,9 @@ def test_the_first_manifest_names_the_columns_of_all_rows(written, tmp_path):
         store.columns["index"].gather(np.arange(sum(LENGTHS))), written.columns["index"]
     )
     assert store.columns["action"].dtype == np.float32
-    assert msgspec.to_builtins(store.dataset) == STATEMENT
+    stated = msgspec.to_builtins(store.dataset)
+    assert len(stated.pop("sha256")) == 64  # of the statement and all values
+    assert stated == STATEMENT
 
 
 def test_entries_state_their_place_in_the_file(written, tmp_path):
