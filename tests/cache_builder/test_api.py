@@ -21,6 +21,7 @@ NOT_FLAGS_OF_A_CACHE = {
     "include",
     "exclude",
     "limit",
+    "camera_pattern",
     "config",
     "dry_run",
     "overwrite",

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_builder.folder_scan.scan_cache import scan_videos
-from cache_builder.live import store as live_store
+from cache_builder.live.footage import Footage, FootageFile
 from cache_builder.live.open_file import LiveFile
 from cache_builder.sources import SourceVideo
-from cache_builder.video.decode import start_check
+from cache_builder.video.decode import FrameTable, start_check
 from cache_builder.video.decode.start_check import MAX_PACKETS_DECODED, check_starts, starts_to_try
 from cache_builder.video.decode.unit_decoder import UnitDecoder, VideoReader
 from cache_builder.video.decode.unit_edges import first_wrong_edge
@@ -142,18 +142,16 @@ def test_the_first_edge_with_another_picture_is_named(sizes, data):
 
 
 def starts_of(packet_of_frame, *, can_start, unit_starts):
-    """Frames of one video at which a new live store starts to decode."""
+    """Frames of one file at which a new live store starts to decode."""
     flags = np.zeros(400, np.bool_)
     flags[can_start] = True
-    scanned = SimpleNamespace(packets=MadeUpPackets(can_start_unit=flags))
-    starts = live_store._find_starts(
-        [scanned],
-        [np.array(unit_starts, np.int64)],
-        np.array(packet_of_frame, np.int32),
-        np.array([len(packet_of_frame)]),
+    packets = np.array(packet_of_frame, np.int64)
+    frames = FrameTable(
+        packet=packets, pts=packets, unit_starts=np.array(unit_starts, np.int64), is_counted=True
     )
-    frames = np.arange(len(packet_of_frame))
-    return np.unique(starts.before(frames)).tolist()
+    scan = SimpleNamespace(packets=MadeUpPackets(can_start_unit=flags))
+    file = FootageFile(path=Path("v.mp4"), scan=scan, frames=frames)
+    return Footage(videos=[], places=[], files=[file]).find_starts().tolist()
 
 
 @dataclass(frozen=True, kw_only=True)
