@@ -8,6 +8,7 @@ from frame_cache_tools.bench.inputs import BenchCache
 from frame_cache_tools.bench.lerobot.dataset import LeRobotItems
 from frame_cache_tools.bench.lerobot.peer_process import PeerFacts
 from frame_cache_tools.bench.lerobot.sources import (
+    BatchesSource,
     CachedGroup,
     FramesSource,
     LiveGroup,
@@ -112,6 +113,8 @@ def _cached_cases(plan: LeRobotPlan, cache: BenchCache, *, is_first: bool) -> It
         )
         for num_workers in plan.workers
     ]
+    threads = BatchesSource(store=store, items=plan.items, batch_size=plan.batch_size)
+    rows.append((f"{FRAMES}, {cache.name}, threads", threads, 0))
     if _has_windows(plan.items):
         source = WindowsSource(store=store, items=plan.items, batch_size=plan.batch_size)
         rows.append((f"FrameLoader, {cache.name}", source, 0))

@@ -105,6 +105,31 @@ class FramesSource:
             yield sum(batch[camera].shape[:-3].numel() for camera in self.items.cameras)
 
 
+@dataclass(frozen=True, kw_only=True)
+class BatchesSource:
+    """`LeRobotBatches`: the same dictionaries, in an order of their own, read by threads."""
+
+    store: CachedGroup
+    items: LeRobotItems
+    batch_size: int
+
+    def measure(self, rule: SliceRule, keep: KeepResult) -> Slice:
+        """See `ImageSource`."""
+        from loader.lerobot import LeRobotBatches, LeRobotFrames
+
+        opened_at = time.perf_counter()
+        deltas = {name: list(each) for name, each in self.items.delta_timestamps.items()}
+        with closing(self.store.open()) as store:
+            frames = LeRobotFrames(store, delta_timestamps=deltas or None)
+            batches = LeRobotBatches(frames, batch_size=self.batch_size)
+            return measure_batches(lambda: self._images_of(batches), rule, keep, opened_at=opened_at)
+
+    def _images_of(self, loader: Iterable[dict[str, Any]]) -> Generator[int, None, None]:
+        with closing_if_possible(iter(loader)) as batches:
+            for batch in batches:
+                yield sum(batch[camera].shape[:-3].numel() for camera in self.items.cameras)
+
+
 class EndlessPermutation:
     """One permutation of all items after another, as `peer.py` draws them."""
 
