@@ -12,6 +12,7 @@ from cache_builder.errors import VideoChangedError, VideoError
 from cache_builder.findings import DecodedVideo
 from cache_builder.folder_scan import ScanPool, scan_videos
 from cache_builder.gpu import DecoderChoice
+from cache_builder.plan import other_size_error
 from cache_builder.settings import BuildConfig
 from cache_builder.sources import EpisodeSpan, SourceContents, SourceVideo
 from cache_builder.video.scan import VideoScan
@@ -139,11 +140,17 @@ def read_inputs(
 ) -> Inputs:
     """Scan the files of a source, each once. `progress` is called with (files scanned, files)."""
     videos, file_ids, files = tables_of(contents)
+    scans = scan_videos(files, cache_path=scan_cache, pool=pool, progress=progress)
     return Inputs(
         videos=videos,
         file_ids=file_ids,
         files=files,
-        scans=scan_videos(files, cache_path=scan_cache, pool=pool, progress=progress),
+        scans=[
+            scan
+            if isinstance(scan, VideoError)
+            else other_size_error(scan.facts, file.stated_sizes, name=file.relative_path) or scan
+            for file, scan in zip(files, scans, strict=True)
+        ],
         cameras=contents.cameras,
     )
 
@@ -157,7 +164,14 @@ def tables_of(contents: SourceContents) -> tuple[list[SourceVideo], list[int], l
         key = (video.camera, video.file)
         if video.problem is None and key not in rows:
             rows[key] = len(files)
-            files.append(SourceVideo(relative_path=video.file, path=video.path, camera=video.camera))
+            files.append(
+                SourceVideo(
+                    relative_path=video.file,
+                    path=video.path,
+                    camera=video.camera,
+                    stated_sizes=video.stated_sizes,
+                )
+            )
         file_ids.append(rows[key] if video.problem is None else NO_FILE)
     return contents.videos, file_ids, files
 

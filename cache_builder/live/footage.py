@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from cache_builder.errors import VideoError
 from cache_builder.folder_scan import ScanPool, scan_frames
-from cache_builder.plan import Cut, cut_file
+from cache_builder.plan import Cut, cut_file, other_size_error
 from cache_builder.sources import SourceVideo
 from cache_builder.video.decode import FrameTable, gop_units
 from cache_builder.video.scan import VideoScan, ticks_to_seconds
@@ -131,10 +131,15 @@ def scan_files(
 
     For the arguments see `scan_frames`. A video with a `problem` needs no file.
     """
-    paths = {video.file: video.path for video in videos if video.problem is None}
-    files = [SourceVideo(relative_path=name, path=path) for name, path in paths.items()]
+    used = {video.file: video for video in videos if video.problem is None}
+    files = [SourceVideo(relative_path=name, path=video.path) for name, video in used.items()]
     scans = scan_frames(files, cache_path=cache_path, pool=pool, decode_all=decode_all, progress=progress)
-    return dict(zip(paths, scans, strict=True))
+    return {
+        name: scanned
+        if isinstance(scanned, VideoError)
+        else other_size_error(scanned[0].facts, video.stated_sizes, name=name) or scanned
+        for (name, video), scanned in zip(used.items(), scans, strict=True)
+    }
 
 
 def place_videos(videos: Sequence[SourceVideo], scans: Mapping[str, Scanned]) -> Footage:

@@ -1,7 +1,7 @@
 """Cuts a file into its episodes: which frames of the file belong to which of them. A pure function of timestamps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -34,9 +34,15 @@ def cut_file(
     `pts_seconds`, shape (num_frames,), has the frames that decode in the file, in output order; NaN where a frame has
     no timestamp. Each entry of `frame_seconds` belongs to the nearest frame. A reason names the frame, counted from the
     start of the episode, what was expected, and what was found.
+
+    An episode that fits by itself gets a reason, too, where another one does not fit, and all would with one shift of
+    their times: its own times then show pictures of a neighbour.
     """
     clock = _Clock(pts_seconds)
-    cuts = [clock.cut(span) for _, span in episodes]
+    spans = [span for _, span in episodes]
+    cuts = [clock.cut(span) for span in spans]
+    if any(isinstance(cut, str) for cut in cuts) and (doubt := clock.doubt(spans)) is not None:
+        cuts = [cut if isinstance(cut, str) else doubt for cut in cuts]
     return _without_overlaps(cuts, [name for name, _ in episodes])
 
 
@@ -63,6 +69,26 @@ class _Clock:
         if len(apart):
             return self._order_text(int(apart[0]), frames, expected)
         return Cut(first_frame=int(frames[0]), end_frame=int(frames[-1]) + 1)
+
+    def doubt(self, spans: Sequence[EpisodeSpan]) -> str | None:
+        """Why no time of these episodes can be trusted: all of them fit if the first begins at the file's first frame.
+
+        None if they do not, or if it does begin there.
+        """
+        times = np.concatenate([np.zeros(0), *(span.frame_seconds for span in spans)])
+        if not len(times) or not len(self._frames):
+            return None
+        first, begin = float(times.min()), float(self._seconds[0])
+        shift = begin - first
+        if abs(shift) <= min(span.tolerance_seconds for span in spans):
+            return None
+        if any(isinstance(self.cut(_shifted(span, shift)), str) for span in spans):
+            return None
+        return (
+            f"its file begins at {begin:.{_DIGITS}f} s and its first episode at {first:.{_DIGITS}f} s; not all episodes "
+            f"of the file fit, and with times {abs(shift):.{_DIGITS}f} s {'later' if shift > 0 else 'earlier'} all do, "
+            "so the frames at its times may be those of another episode"
+        )
 
     def _nearest(self, expected: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
         """Place of the nearest frame of each time; of several that are equally near, the first."""
@@ -93,6 +119,10 @@ class _Clock:
         )
         times = " and ".join(f"{seconds:.{_DIGITS}f}" for seconds in expected[number : number + 2].tolist())
         return f"frames {number} and {number + 1} of {len(expected)}, expected at {times} s, {found}"
+
+
+def _shifted(span: EpisodeSpan, seconds: float) -> EpisodeSpan:
+    return replace(span, frame_seconds=span.frame_seconds + seconds)
 
 
 def _without_overlaps(cuts: Sequence[Cut | str], names: Sequence[str]) -> list[Cut | str]:

@@ -46,6 +46,9 @@ class SourceVideo:
     """None: all of the file."""
     camera: str | None = None
     """The camera that filmed it; None in a source without cameras."""
+    stated_sizes: tuple[tuple[int, int], ...] = ()
+    """(height, width) of its file's pictures, as the source states it, in one way or several; empty where it does not.
+    A file whose pictures have none of these sizes is not the one that the source means."""
     problem: str | None = None
     """Why the source's own metadata shows that the video cannot be used; None if nothing is known against it."""
 

@@ -32,6 +32,8 @@ _VIDEO: Final = "video"
 _IMAGE: Final = "image"
 _STRING: Final = "string"
 _MAX_FEATURES: Final = 10_000
+_PICTURE_DIMENSIONS: Final = 3
+_CHANNELS: Final = (1, 3)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +59,8 @@ class LeRobotInfo:
     video_path: PathTemplate
     cameras: tuple[str, ...]
     """Keys of the features of dtype `video`, in their order."""
+    stated_sizes: dict[str, tuple[tuple[int, int], ...]]
+    """By camera: `SourceVideo.stated_sizes`."""
     depth_cameras: frozenset[str]
     features: tuple[Feature, ...]
     """The features that become columns, in their order."""
@@ -127,6 +131,7 @@ def read_info(root: Path) -> LeRobotInfo:
             data_path=_template(raw, "data_path", numbered),
             video_path=_template(raw, "video_path", ("video_key", *numbered)),
             cameras=cameras,
+            stated_sizes={key: _picture_sizes(features[key], key) for key in cameras},
             depth_cameras=frozenset(key for key in cameras if _is_depth(features[key])),
             features=columns,
             left_out=left_out,
@@ -211,6 +216,21 @@ def _shape(stated: Mapping[str, Any], where: str) -> tuple[int, ...]:
     ):
         raise ValueError(f"{where}: shape must be a list of positive whole numbers, found {str(shape)[:100]}")
     return () if shape == [1] else tuple(shape)
+
+
+def _picture_sizes(feature: Mapping[str, Any], key: str) -> tuple[tuple[int, int], ...]:
+    """(height, width) of a camera's pictures by its `shape`, channels last or first, and by what its `info` states."""
+    where = f"feature {without_controls(key[:100])!r}"
+    shape = _shape(feature, where)
+    if len(shape) != _PICTURE_DIMENSIONS:
+        raise ValueError(f"{where}: the shape of a camera has three numbers, found {list(shape) or [1]}")
+    info = feature.get("info") or feature.get("video_info")
+    stated = (info.get("video.height"), info.get("video.width")) if isinstance(info, dict) else (None, None)
+    sizes = [shape[:2]] * (shape[2] in _CHANNELS) + [shape[1:]] * (shape[0] in _CHANNELS)
+    found = dict.fromkeys(sizes)
+    if isinstance(stated[0], int) and isinstance(stated[1], int):
+        found[stated[0], stated[1]] = None
+    return tuple(found)
 
 
 def _is_depth(feature: Mapping[str, Any]) -> bool:

@@ -102,6 +102,7 @@ def _videos(
             if has_span and times is not None
             else None,
             camera=camera,
+            stated_sizes=examined.info.stated_sizes[camera],
             problem=problem,
         )
 

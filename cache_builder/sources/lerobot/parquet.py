@@ -109,8 +109,7 @@ def _numbers(table: "pa.Table", name: str, column: str, *, whole: bool) -> npt.N
         raise ParquetProblem(f"{name}: column {column!r} is of {array.type}, expected {expected}")
     if whole and array.null_count:
         row = int(np.argmax(np.asarray(array.is_null())))
-        raise ParquetProblem(
-            f"{name}: column {column!r} has no value in row {row} (nor in {counted(array.null_count - 1, 'other')})"
-        )
+        more = f" (nor in {counted(array.null_count - 1, 'other')})" if array.null_count > 1 else ""
+        raise ParquetProblem(f"{name}: column {column!r} has no value in row {row}{more}")
     values: npt.NDArray[Any] = array.to_numpy()
     return values

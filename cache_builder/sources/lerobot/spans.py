@@ -104,7 +104,7 @@ def _check_times(examined: Examined, camera: str, names: list[str], seconds: lis
             problems.add(
                 episode,
                 f"camera {camera!r}: {names[episode]}: from {starts[episode]} s to {ends[episode]} s are "
-                f"{duration * fps:.1f} / {fps:g} s, expected {len(times)} / {fps:g} s, as the length is {len(times)}",
+                f"{duration * fps:.6g} / {fps:g} s, expected {len(times)} / {fps:g} s, as the length is {len(times)}",
             )
         elif times[0] < -TOLERANCE_SECONDS or times[-1] > duration + TOLERANCE_SECONDS:
             problems.add(

@@ -106,3 +106,30 @@ def test_episodes_that_share_frames_are_both_named():
     assert first == "it overlaps with e1: both have frames 3 to 3 of their file"
     assert second == "it overlaps with e0: both have frames 3 to 3 of their file"
     assert third == Cut(first_frame=6, end_frame=9)
+
+
+@pytest.mark.parametrize("frames", [5, -5])
+def test_where_one_shift_fits_all_episodes_of_a_file_and_not_all_fit_none_is_trusted(frames):
+    pts = np.arange(6, 26) / 10
+    times = pts + frames / 10
+    found = cut(pts, span(times[:7]), span(times[7:12]), span(times[12:]))
+    way = "earlier" if frames > 0 else "later"
+    assert all(isinstance(one, str) for one in found)
+    assert any(f"with times 0.500000 s {way} all do" in one for one in found)
+    assert "its file begins at 0.600000 s and its first episode at" in found[1]
+
+
+def test_an_episode_that_does_not_fit_alone_leaves_the_others_of_its_file():
+    pts = np.arange(20) / 10
+    far = span(pts[:7] + 460)
+    assert cut(pts, far, span(pts[7:12]), span(pts[12:]))[1:] == [
+        Cut(first_frame=7, end_frame=12),
+        Cut(first_frame=12, end_frame=20),
+    ]
+
+
+def test_lost_first_frames_of_a_file_leave_its_other_episodes():
+    pts = np.arange(2, 20) / 10
+    first, other = cut(pts, span(np.arange(7) / 10), span(np.arange(7, 20) / 10))
+    assert isinstance(first, str)
+    assert other == Cut(first_frame=5, end_frame=18)
