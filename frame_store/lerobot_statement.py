@@ -140,3 +140,14 @@ def _numbers(value: object, name: str) -> npt.NDArray[np.int64]:
     except (ValueError, OverflowError) as error:
         reason = without_controls(str(error)[:200])
         raise ValueError(f"{name} must be whole numbers with spaces between them: {reason}") from error
+
+
+def is_depth_feature(feature: Mapping[str, Any]) -> bool:
+    """Whether a camera is marked as one of depths, in any of the ways that LeRobot's versions mark it."""
+    marks = [
+        place.get(name)
+        for place in (feature.get("info"), feature.get("video_info"))
+        if isinstance(place, dict)
+        for name in ("is_depth_map", "video.is_depth_map")
+    ]
+    return any(mark is True for mark in marks)

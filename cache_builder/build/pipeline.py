@@ -35,7 +35,6 @@ from cache_builder.settings import BuildConfig, RunOptions
 from cache_builder.sources import SourceContents, Sources, look_into, printable
 from cache_builder.stages import DecodeStage, Workspace, resolved
 from cache_builder.video.decode import DecodeBackend
-from cache_builder.video.scan import VideoScan
 from cache_builder.worker_pool import WorkerPool
 from frame_store.files import publish_folder, sync_tree, write_file
 from frame_store.manifest import EncodingName, encode_manifest, fresh_manifest
@@ -127,8 +126,6 @@ class _Build:
         inputs = scan_inputs(
             self._contents, scan_cache=self._workspace.scan_cache, pool=self._pool, progress=self._progress
         )
-        if self._config.geometry.is_native and not any(isinstance(scan, VideoScan) for scan in inputs.scans):
-            raise VideosNotWholeError(foreseen_problems(inputs, []))
         decoders = chosen_decoders(
             inputs, backend=self._backend, options=self._options, progress=self._progress
         )

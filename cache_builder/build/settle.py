@@ -54,7 +54,7 @@ def _problem(settled: Settled) -> str | None:
     if isinstance(settled, LeftOutVideo):
         return settled.reason
     if isinstance(settled, DecodedEpisode):
-        return "; ".join(settled.problems) or None
+        return f"{'; '.join(problems)} ({settled.span.file})" if (problems := settled.problems) else None
     return None
 
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from cache_builder.errors import VideoError, VideosNotWholeError
+from cache_builder.inputs.episodes import label
 from cache_builder.inputs.tables import Inputs
 from cache_builder.plan import resolved_geometry
 from cache_builder.settings import BuildConfig, RunOptions
@@ -19,7 +21,10 @@ def camera_configs(
 
     Raises:
         ConfigError: the size is to be that of the videos, and they differ.
+        VideosNotWholeError: it is, and no video of a camera can be read.
     """
+    if config.geometry.is_native:
+        _require_readable(inputs)
     return [
         msgspec.structs.replace(
             with_pixel_of(camera, contents, config, options),
@@ -35,6 +40,20 @@ def camera_configs(
         )
         for camera in inputs.parts
     ]
+
+
+def _require_readable(inputs: Inputs) -> None:
+    """Say why the videos of a camera cannot be read, where none can and their size is to be known."""
+    for camera in inputs.parts:
+        rows = inputs.rows_of(camera)
+        scans = [inputs.scan_of(row) for row in rows]
+        problems = [
+            str(VideoError(label(inputs.videos[row]), scan.reason))
+            for row, scan in zip(rows, scans, strict=True)
+            if isinstance(scan, VideoError)
+        ]
+        if len(problems) == len(rows):
+            raise VideosNotWholeError(problems)
 
 
 def with_pixel_of(

@@ -8,7 +8,7 @@ import msgspec
 from cache_builder.errors import VideoError
 from cache_builder.findings import DecodedEpisode, DecodedVideo, EpisodeFile, LeftOutVideo
 from cache_builder.inputs.episodes import cuts_of
-from cache_builder.inputs.tables import Inputs
+from cache_builder.inputs.tables import Inputs, error_of
 from cache_builder.plan import Cut
 from cache_builder.sources import SourceVideo
 from frame_store.manifest import VideoSpan
@@ -24,7 +24,8 @@ def settled_alone(inputs: Inputs, decoded: Sequence[DecodedVideo | VideoError]) 
         scan, name = inputs.scan_of(row), video.relative_path
         of_file = scan if isinstance(scan, VideoError) else decoded[inputs.file_ids[row]]
         if isinstance(of_file, VideoError):
-            found.append(LeftOutVideo(name=name, reason=of_file.reason))
+            error = of_file if of_file is scan else error_of(video, of_file)
+            found.append(LeftOutVideo(name=name, reason=error.reason))
         else:
             found.append(of_file if of_file.name == name else msgspec.structs.replace(of_file, name=name))
     for file_id in inputs.episodes():

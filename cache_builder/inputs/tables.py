@@ -83,7 +83,8 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         video, file_id = self.videos[row], self.file_ids[row]
         if video.problem is not None or file_id == NO_FILE:
             return VideoError(video.relative_path, video.problem or "has no file")
-        return self.scans[file_id]
+        scan = self.scans[file_id]
+        return error_of(video, scan) if isinstance(scan, VideoError) else scan
 
     def changed(self, decoded: Sequence[DecodedVideo | VideoError]) -> "Inputs":
         """These inputs, with an error for every file that had changed before it was decoded."""
@@ -124,6 +125,13 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
                 )
         has_spans = any(span is not None for _, span in spans)
         return {"times of the episodes' frames": digest.hexdigest()} if has_spans else {}
+
+
+def error_of(video: SourceVideo, error: VideoError) -> VideoError:
+    """What an error of its file is to a video, whose name may be another."""
+    if video.file == video.relative_path:
+        return error
+    return VideoError(video.relative_path, f"{video.file}: {error.reason}")
 
 
 def content_text(sha256: str, file: str, seconds: tuple[float, float]) -> str:

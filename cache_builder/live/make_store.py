@@ -34,10 +34,18 @@ class StoreMaker:
         """The store of a camera; for None, of a source without cameras.
 
         Raises:
-            ConfigError: the size is to be native and videos differ in size or none can be read, or a GPU is to decode
+            ConfigError: the size is to be native and videos differ in size, or a GPU is to decode
                 16-bit gray.
-            VideosNotWholeError: videos of colours that are to be 16-bit gray.
+            VideosNotWholeError: videos of colours that are to be 16-bit gray; or the size is to be native, and none can
+                be read.
         """
+        if self.geometry.is_native and not footage.files:
+            where = "" if camera is None else f"of camera {camera!r} "
+            raise VideosNotWholeError(
+                [str(place) for place in footage.places if isinstance(place, VideoError)],
+                fault=f"{where}cannot be read, so {{--size native}} is unknown",
+                remedy="repair one, or give {--size} a number",
+            )
         geometry = resolved_geometry(
             self.geometry,
             [file.scan.facts for file in footage.files],

@@ -85,8 +85,8 @@ class _Clock:
         if any(isinstance(self.cut(_shifted(span, shift)), str) for span in spans):
             return None
         return (
-            f"its file begins at {begin:.{_DIGITS}f} s and its first episode at {first:.{_DIGITS}f} s; not all episodes "
-            f"of the file fit, and with times {abs(shift):.{_DIGITS}f} s {'later' if shift > 0 else 'earlier'} all do, "
+            f"its file begins at {begin:.{_DIGITS}f} s and its first episode at {first:.{_DIGITS}f} s; not all of its "
+            f"episodes fit, and with times {abs(shift):.{_DIGITS}f} s {'later' if shift > 0 else 'earlier'} all do, "
             "so the frames at its times may be those of another episode"
         )
 

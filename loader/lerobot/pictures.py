@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 import torch
 
+from frame_store.lerobot_statement import is_depth_feature
 from frame_store.protocol import Frames
 from loader.errors import LeRobotError
 
@@ -76,5 +77,4 @@ class DepthCodes:
 
 def is_depth(feature: Mapping[str, Any]) -> bool:
     """Whether LeRobot marks a camera as a depth camera."""
-    info, old = feature.get("info") or {}, feature.get("video_info") or {}
-    return bool(info.get("is_depth_map") or info.get("video.is_depth_map") or old.get("video.is_depth_map"))
+    return is_depth_feature(feature)

@@ -126,8 +126,10 @@ class _Filled:
         self.values[begin : begin + len(found)] = made
 
     def _text_codes(self, array: "pa.Array") -> _Array:
+        import pyarrow as pa
         import pyarrow.compute as pc
 
+        array = array.dictionary_decode() if isinstance(array, pa.DictionaryArray) else array
         _refuse_nulls(array, per_row=1)
         unique = pc.unique(array)
         code_of = [self._codes.setdefault(text, len(self._codes)) for text in unique.to_pylist()]

@@ -13,7 +13,7 @@ from cache_builder.errors import InputFolderError
 from cache_builder.sources.lerobot.templates import PathTemplate
 from frame_store.columns import check_column_name, check_column_names, check_kind
 from frame_store.errors import ColumnError
-from frame_store.lerobot_statement import MAX_JSON_BYTES, json_object
+from frame_store.lerobot_statement import MAX_JSON_BYTES, is_depth_feature, json_object
 from frame_store.names import MAX_CAMERAS
 from frame_store.shared import raise_if_out_of_files, without_controls
 
@@ -132,7 +132,7 @@ def read_info(root: Path) -> LeRobotInfo:
             video_path=_template(raw, "video_path", ("video_key", *numbered)),
             cameras=cameras,
             stated_sizes={key: _picture_sizes(features[key], key) for key in cameras},
-            depth_cameras=frozenset(key for key in cameras if _is_depth(features[key])),
+            depth_cameras=frozenset(key for key in cameras if is_depth_feature(features[key])),
             features=columns,
             left_out=left_out,
         )
@@ -231,17 +231,6 @@ def _picture_sizes(feature: Mapping[str, Any], key: str) -> tuple[tuple[int, int
     if isinstance(stated[0], int) and isinstance(stated[1], int):
         found[stated[0], stated[1]] = None
     return tuple(found)
-
-
-def _is_depth(feature: Mapping[str, Any]) -> bool:
-    """Whether a camera is marked as one of depths, in any of the ways that LeRobot's versions mark it."""
-    marks = [
-        place.get(name)
-        for place in (feature.get("info"), feature.get("video_info"))
-        if isinstance(place, dict)
-        for name in ("is_depth_map", "video.is_depth_map")
-    ]
-    return any(mark is True for mark in marks)
 
 
 def _template(raw: Mapping[str, Any], key: str, fields: tuple[str, ...]) -> PathTemplate:

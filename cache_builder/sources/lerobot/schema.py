@@ -59,6 +59,7 @@ def _fits(kind: "pa.DataType", feature: Feature) -> bool:
             return False
         kind = storage_type(kind.value_type)
     if feature.dtype is None:
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
         return bool(
             pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
         )

@@ -196,7 +196,7 @@ CASES = {
     ),
     "stretch too long": (
         lambda root: edit_episodes(root, 1, {of_camera("to_timestamp"): 2.3}),
-        f"camera {WRIST!r}: {FILE[WRIST]}: from 0.9 s to 2.3 s are 14.0 / 10 s, expected 12 / 10 s, as the length is",
+        f"camera {WRIST!r}: {FILE[WRIST]}: from 0.9 s to 2.3 s are 14 / 10 s, expected 12 / 10 s, as the length is",
         [1],
     ),
     "stretches overlap": (
