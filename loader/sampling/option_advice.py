@@ -99,6 +99,7 @@ ADVICE = {
     "shuffle_seed": _SEED,
     # Our own options, given to another of our loaders
     "augment": _AUGMENT,
+    "cameras": _FRAME_LOADER,
     "columns": _FRAME_LOADER,
     "context": "multiprocessing_context= chooses how workers start",
     "device": _DEVICE,
@@ -108,6 +109,8 @@ ADVICE = {
     "num_threads": _FRAME_LOADER,
     "pin_memory": _FRAME_LOADER,
     "read_ahead": _FRAME_LOADER,
+    "shared_augment": _FRAME_LOADER,
+    "stack_cameras": _FRAME_LOADER,
 }
 """By the name of an option that our loaders do not have: what to use instead."""
 

@@ -82,7 +82,7 @@ def test_a_dataset_says_who_takes_the_options_of_batches(option):
 
 
 def test_an_option_like_no_other_is_answered_with_all_there_are():
-    with pytest.raises(SamplingError, match="no option qqq=: it takes augment, batch_size, clip_frames"):
+    with pytest.raises(SamplingError, match="no option qqq=: it takes augment, batch_size, cameras"):
         FrameLoader(ArrayStore([20]), qqq=1)
 
 
@@ -95,7 +95,7 @@ def test_there_is_advice_on_every_option_of_torch_and_of_our_other_loaders():
     of_torch = options_of(DataLoader) | options_of(DistributedSampler)
     for make in MAKERS:
         known = options_of(make)
-        others = set().union(*map(options_of, (*MAKERS, WorkerLoader))) - {"options"}
+        others = set().union(*map(options_of, (*MAKERS, WorkerLoader))) - {"options", "sources"}
         missing = (of_torch | others) - known - set(ADVICE) - {"store"} - set(DEFAULTS)
         assert not missing
     assert not set(ADVICE) & set(DEFAULTS)

@@ -198,6 +198,7 @@ def test_rows_and_their_bursts(written):
         "FrameLoader, live, look-ahead 3 batches",
         "LeRobotFrames, wds raw, 0 workers",
         "LeRobotFrames, wds raw, 2 workers",
+        "LeRobotFrames, wds raw, threads",
         "FrameLoader, wds raw",
     ]
     slow = rules["LeRobot 1.0, torchcodec, 2 workers"]
@@ -213,7 +214,8 @@ def test_rows_and_their_bursts(written):
 def test_ratios_are_those_of_the_best_rows_inside_each_round(written):
     cases = lerobot_cases(plan_of(written), [CACHE], scan_cache=Path("scan"))
     rates = dict(zip([case.name for case in cases], ([10, 12], [20, 30], [5, 5], [4, 4], [40, 60], [1, 1], [7, 7],
-                                                     [100, 90], [400, 900], [800, 1000]), strict=True))  # fmt: skip
+                                                     [100, 90], [400, 900], [1, 1],
+                                                     [800, 1000]), strict=True))  # fmt: skip
     rounds = Rounds()
     for name, by_round in rates.items():
         rounds.slices[name] = {
@@ -282,8 +284,10 @@ def test_a_run_from_a_data_set_to_ratios(written, python):
         "LeRobotFrames, live, 0 workers",
         "FrameLoader, live, look-ahead 2 batches",
         "LeRobotFrames, wds raw, 0 workers",
+        "LeRobotFrames, wds raw, threads",
         "FrameLoader, wds raw",
         "LeRobotFrames, wds jpeg 444, 0 workers",
+        "LeRobotFrames, wds jpeg 444, threads",
         "FrameLoader, wds jpeg 444",
     }
     assert all(row["images_per_second"] > 0 for row in rows.values())
