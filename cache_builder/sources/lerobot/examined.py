@@ -57,6 +57,9 @@ class Examined:
 
     @property
     def max_rows(self) -> int:
-        """The most rows that a data file may have: its size in memory is bounded by what the metadata promises."""
+        """The most rows that a data file may have: its size in memory is bounded by what the metadata promises.
+
+        That is twice the promise, so that a few rows too many are told of their episode, and not of the whole file.
+        """
         lengths = np.maximum(self.episodes.length, 0)
-        return int(max(self.info.total_frames, lengths.sum(), self.episodes.to_index.max()))
+        return 2 * int(max(self.info.total_frames, lengths.sum(), self.episodes.to_index.max()))

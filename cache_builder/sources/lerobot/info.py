@@ -2,6 +2,7 @@
 
 import math
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,9 +77,7 @@ def read_json(root: Path, name: str) -> dict[str, Any]:
         FileNotFoundError: it does not exist.
     """
     try:
-        with (root / name).open("rb") as file:
-            text = file.read(MAX_JSON_BYTES + 1)
-        return json_object(text)
+        return json_object(read_bounded(root / name))
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -92,6 +91,19 @@ def read_json(root: Path, name: str) -> dict[str, Any]:
         raise InputFolderError(
             root, f"{name} is no JSON that can be read: {error}{hint if name == INFO_NAME else ''}"
         ) from error
+
+
+def read_bounded(path: Path) -> bytes:
+    """The bytes of a regular file, one more than `MAX_JSON_BYTES` at most.
+
+    Raises:
+        ValueError: it is a pipe, a device or a folder, of which reading may never end.
+        OSError: it cannot be read.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("is no file")
+    with path.open("rb") as file:
+        return file.read(MAX_JSON_BYTES + 1)
 
 
 def read_info(root: Path) -> LeRobotInfo:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from cache_builder.errors import InputFolderError
 from cache_builder.sources.contents import (
@@ -25,7 +26,7 @@ from cache_builder.sources.lerobot.tasks import read_subtasks, read_tasks
 from cache_builder.sources.names import printable
 from frame_store.lerobot_statement import LeRobotStatement
 from frame_store.manifest import is_too_dense
-from frame_store.shared import counted
+from frame_store.shared import counted, without_controls
 from frame_store.tables import Table
 
 _MAX_STATEMENT_BYTES: Final = 1 << 25
@@ -122,13 +123,30 @@ def _check_total(examined: Examined) -> None:
         )
 
 
-def _statement(
-    root: Path, info: LeRobotInfo, tasks: tuple[str, ...], episodes: Episodes
-) -> dict[str, object]:
+def _stats(root: Path) -> dict[str, dict[str, object]] | None:
+    """`meta/stats.json`: arrays by feature and name; None without it."""
     try:
         stats = read_json(root, STATS_NAME)
     except FileNotFoundError:
-        stats = None
+        return None
+    for key, numbers in stats.items():
+        where = f"{STATS_NAME}: {without_controls(key[:100])!r}"
+        if not isinstance(numbers, dict):
+            raise InputFolderError(root, f"{where} must be an object, found {type(numbers).__name__}")
+        for name, values in numbers.items():
+            try:
+                np.array(values)
+            except ValueError as error:  # lists of different lengths
+                raise InputFolderError(
+                    root, f"{where}: {without_controls(name[:100])!r} is no array"
+                ) from error
+    return stats
+
+
+def _statement(
+    root: Path, info: LeRobotInfo, tasks: tuple[str, ...], episodes: Episodes
+) -> dict[str, object]:
+    stats = _stats(root)
     number_of = {text: number for number, text in enumerate(tasks)}
     statement = LeRobotStatement(
         info=info.raw,

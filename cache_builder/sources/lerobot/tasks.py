@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cache_builder.errors import InputFolderError
+from cache_builder.sources.lerobot.info import read_bounded
 from cache_builder.sources.lerobot.parquet import ParquetProblem, opened_parquet, read_columns, whole_numbers
 from frame_store.lerobot_statement import MAX_JSON_BYTES, json_object
 from frame_store.shared import raise_if_out_of_files
@@ -42,7 +43,10 @@ def _read_parquet(root: Path, name: str, *, kind: str) -> tuple[str, ...]:
     try:
         with opened_parquet(root, name) as file:
             found = file.schema_arrow.names
-            texts = next((column for column in (_PANDAS_INDEX, kind) if column in found), None)
+            # LeRobot takes the index of the pandas table, whatever it is called.
+            indexes = (file.schema_arrow.pandas_metadata or {}).get("index_columns", [])
+            named = [column for column in indexes if isinstance(column, str) and column != number]
+            texts = next((column for column in (_PANDAS_INDEX, kind, *named) if column in found), None)
             if texts is None:
                 raise ParquetProblem(f"{name} has no column {_PANDAS_INDEX!r} or {kind!r} with the texts")
             table = read_columns(file, name, [number, texts], max_rows=_MAX_TASKS)
@@ -56,8 +60,7 @@ def _read_parquet(root: Path, name: str, *, kind: str) -> tuple[str, ...]:
 
 def _read_lines(root: Path) -> list[tuple[Any, Any]]:
     try:
-        with (root / _TASK_LINES).open("rb") as file:
-            text = file.read(MAX_JSON_BYTES + 1)
+        text = read_bounded(root / _TASK_LINES)
         if len(text) > MAX_JSON_BYTES:
             raise ValueError(f"is over {MAX_JSON_BYTES} bytes")
         records = [json_object(line) for line in text.splitlines() if line.strip()]

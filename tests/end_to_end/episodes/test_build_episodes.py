@@ -227,7 +227,8 @@ BAD = {
     "overlap": ({"frame_seconds": lambda times: times - 0.1},
                 "it overlaps with episode_000000: both have frames 8 to 8 of"),
     "problem": ({"problem": "is told to be wrong"}, "is told to be wrong"),
-    "missing": ({"path": "/nowhere.mp4", "file_path": "nowhere.mp4"}, "cannot be opened: No such file or directory"),
+    "missing": ({"path": "/nowhere.mp4", "file_path": "nowhere.mp4"},
+                "nowhere.mp4: cannot be opened: No such file or directory"),
 }  # fmt: skip
 
 

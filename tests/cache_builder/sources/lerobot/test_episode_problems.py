@@ -164,9 +164,14 @@ CASES = {
         f"{DATA} is no Parquet file that pyarrow can read: .+",
         [0, 1, 2],
     ),
-    "data file of other rows": (
+    "a row too many at the end": (
         lambda root: edit_parquet(root / DATA, lambda table: table.take([*range(28), 0])),
-        f"{DATA} has 29 rows, expected at most 28",
+        f"{DATA}: row 28: rows of it do not follow one another",
+        [0],
+    ),
+    "data file of other rows": (
+        lambda root: edit_parquet(root / DATA, lambda table: table.take([*range(28), *range(28), 0])),
+        f"{DATA} has 57 rows, expected at most 56",
         [0, 1, 2],
     ),
     "from_timestamp NaN": (

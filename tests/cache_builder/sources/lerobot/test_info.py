@@ -86,6 +86,14 @@ CASES = {
         {"features": lambda old: old | {"a\nb": old[FRONT]}},
         "a camera's name must be printable text",
     ),
+    "a camera without shape": (
+        {"features": lambda old: old | {FRONT: {"dtype": "video"}}},
+        f"feature '{FRONT}': has no key 'shape'",
+    ),
+    "a camera of two dimensions": (
+        {"features": feature(FRONT, shape=[64, 96])},
+        rf"feature '{FRONT}': the shape of a camera has three numbers, found \[64, 96\]",
+    ),
     "no fps": ({"fps": REMOVED}, "has no key 'fps'"),
     "fps of zero": ({"fps": 0}, "fps must be a positive number, found 0"),
     "fps is no number": ({"fps": "30"}, "fps must be a number, found str"),
@@ -161,7 +169,7 @@ def test_stats_may_hold_nan_and_are_refused_otherwise(root):
 
 
 def test_a_statement_that_no_cache_could_record_is_refused(root):
-    (root / "meta/stats.json").write_text(json.dumps({"a": "\n" * ((1 << 23) - 99)}))
+    (root / "meta/stats.json").write_text(json.dumps({"a": {"b": "\n" * ((1 << 23) - 99)}}))
     (root / "meta/info.json").write_text(
         json.dumps(json.loads((root / "meta/info.json").read_text()) | {"notes": "\n" * (1 << 22)})
     )
@@ -171,6 +179,6 @@ def test_a_statement_that_no_cache_could_record_is_refused(root):
 
 def test_a_statement_that_a_cache_would_refuse_to_open_is_refused(root):
     """Text without spaces: see `is_too_dense`."""
-    (root / "meta/stats.json").write_text(json.dumps({"a": "," * 9000}))
+    (root / "meta/stats.json").write_text(json.dumps({"a": {"b": "," * 9000}}))
     with pytest.raises(InputFolderError, match="more commas and brackets than a cache records"):
         look_into(root)

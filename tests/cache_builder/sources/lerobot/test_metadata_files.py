@@ -1,6 +1,7 @@
 """Files of metadata and data that are missing, damaged, or not as info.json states: errors of the whole data set."""
 
 import json
+import os
 import re
 
 import pyarrow as pa
@@ -24,6 +25,7 @@ FRONT = "observation.images.front"
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"
 DATA = "data/chunk-000/file-000.parquet"
 TASKS = "meta/tasks.parquet"
+STATS = "meta/stats.json"
 
 
 @pytest.fixture
@@ -118,6 +120,22 @@ CASES = {
         lambda root: edit_parquet(root / TASKS, with_values("__index_level_0__", [1, 2])),
         f"{TASKS}: expected a whole number and a text, found 0 and 1",
     ),
+    "tasks.jsonl is a pipe": (
+        lambda root: ((root / TASKS).unlink(), os.mkfifo(root / "meta/tasks.jsonl")),
+        "meta/tasks.jsonl: .*is no file",
+    ),
+    "statistics are a pipe": (
+        lambda root: ((root / STATS).unlink(), os.mkfifo(root / STATS)),
+        f"{STATS} is no JSON that can be read: is no file",
+    ),
+    "statistics of a number": (
+        lambda root: (root / STATS).write_text('{"action": 5}'),
+        f"{STATS}: 'action' must be an object, found int",
+    ),
+    "statistics that are no array": (
+        lambda root: (root / STATS).write_text('{"action": {"mean": [[1], [2, 3]]}}'),
+        f"{STATS}: 'action': 'mean' is no array",
+    ),
     "data of an unknown episode": (
         lambda root: edit_data(root, 1, 2, {"episode_index": 3}),
         f"{DATA}: row 5 belongs to episode_index 3, and meta/episodes has 0 to 2",
@@ -168,6 +186,18 @@ def test_it_is_refused_with_what_was_expected_and_found(root, name):
 
 
 class TestVariants:
+    @pytest.mark.parametrize("name", ["tasks", "what to do"])
+    def test_texts_of_tasks_are_the_index_of_the_pandas_table_whatever_its_name(self, root, name):
+        pandas = {"index_columns": [name], "column_indexes": [], "columns": []}
+        before = look_into(root).dataset.statement["tasks"]
+        edit_parquet(
+            root / TASKS,
+            lambda table: table.rename_columns(
+                ["task_index" if column == "task_index" else name for column in table.column_names]
+            ).replace_schema_metadata({"pandas": json.dumps(pandas)}),
+        )
+        assert look_into(root).dataset.statement["tasks"] == before
+
     def test_episodes_need_not_be_sorted(self, root):
         before = look_into(root)
         edit_parquet(root / EPISODES, lambda table: table.take([1, 0]))
