@@ -1,8 +1,8 @@
 """`meta/info.json`: version, cameras, features, totals, how files are called."""
 
-import math
 import re
 import stat
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,8 +132,8 @@ def read_info(root: Path) -> LeRobotInfo:
         if len(cameras) > MAX_CAMERAS:
             raise ValueError(f"there are {len(cameras)} cameras, at most {MAX_CAMERAS} are read")
         fps = _value(raw, "fps", int, float)
-        if not (math.isfinite(fps) and fps > 0):
-            raise ValueError(f"fps must be a positive number, found {fps}")
+        if not 0 < fps <= sys.float_info.max:
+            raise ValueError(f"fps must be a positive number, found {str(fps)[:100]}")
         numbered = ("chunk_index", "file_index")
         return LeRobotInfo(
             raw=raw,

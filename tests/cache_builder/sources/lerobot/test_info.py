@@ -98,6 +98,7 @@ CASES = {
     "fps of zero": ({"fps": 0}, "fps must be a positive number, found 0"),
     "fps is no number": ({"fps": "30"}, "fps must be a number, found str"),
     "fps is a flag": ({"fps": True}, "fps must be a number, found bool"),
+    "fps is beyond floats": ({"fps": 10**400}, "fps must be a positive number, found 1000"),
     "fps is infinite": ({"fps": float("inf")}, "fps must be a positive number, found inf"),
     "no total_episodes": ({"total_episodes": REMOVED}, "has no key 'total_episodes'"),
     "no episodes": ({"total_episodes": 0}, "total_episodes must be 1 or more, found 0"),
