@@ -83,7 +83,10 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_the_error_names_the_row_and_other_episodes_are_read(root, name):
     change, key, text = CASES[name]
-    change(root)
+    try:
+        change(root)
+    except pa.ArrowNotImplementedError as error:  # of a list without a value, before pyarrow 18
+        pytest.skip(f"this pyarrow writes no such file: {error}")
     dataset = look_into(root).dataset
     with pytest.raises(ColumnsError) as caught:
         dataset.read_tables()
