@@ -47,7 +47,7 @@ def expected_of(batch):
     return np.moveaxis(FRAMES[5 * video_ids.numpy() + batch.frame_in_video.numpy()], -1, -3)
 
 
-def check(batches):
+def assert_every_level(batches):
     num_frames = 0
     for batch in batches:
         assert batch.frames.dtype == torch.uint16
@@ -63,11 +63,11 @@ OPTIONS = {"batch_size": 4, "remainder": "uneven", "seed": 3}
 def test_a_loader_gives_every_level(store, sampling):
     loader = FrameLoader(store, sampling=sampling, **OPTIONS)
     for _ in range(3):  # memory is used again
-        check(loader)
+        assert_every_level(loader)
 
 
 def test_windows_and_views(store):
-    check(FrameLoader(store, frame_offsets=(-1, 0, 2), **OPTIONS))
+    assert_every_level(FrameLoader(store, frame_offsets=(-1, 0, 2), **OPTIONS))
     parts = split(store, {"a": 0.5, "b": 0.5})
     num_frames = 0
     for part in parts.values():
@@ -102,12 +102,12 @@ def test_live_frames_with_look_ahead(tmp_path):
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_worker_processes(store, method):
-    check(make_dataloader(store, num_workers=2, multiprocessing_context=method, **OPTIONS))
+    assert_every_level(make_dataloader(store, num_workers=2, multiprocessing_context=method, **OPTIONS))
 
 
 def test_torchs_own_loader(store):
     sampler = FrameBatchSampler(store, **OPTIONS)
-    check(
+    assert_every_level(
         DataLoader(FrameDataset(store), batch_sampler=sampler, collate_fn=frame_batch_collate, num_workers=1)
     )
     (sample, *_) = DataLoader(FrameDataset(store), batch_size=6, num_workers=1)
@@ -120,7 +120,9 @@ def test_torchs_own_loader(store):
 
 def test_webdataset(folder, tmp_path):
     build_cache(folder, tmp_path / "cache", pixel="gray16", size=(64, 80), workers=1, frames_per_shard=7)
-    check(webdataset_batches(tmp_path / "cache", batch_size=4, shuffle_buffer=5, seed=1, drop_last=False))
+    assert_every_level(
+        webdataset_batches(tmp_path / "cache", batch_size=4, shuffle_buffer=5, seed=1, drop_last=False)
+    )
 
 
 def test_batches_travel_and_can_be_computed_with(store):
