@@ -1,0 +1,14 @@
+"""The law of nested orders: what is left of the variance where neighbouring positions are spread (`stratified`)."""
+
+from loader.bias.nested.mixture import levels_of_run, mixed_design_effect, mixture_weights, odd_counts
+from loader.bias.nested.shares import circular_autocovariance, shares_left, shares_left_of_arcs
+
+__all__ = [
+    "circular_autocovariance",
+    "levels_of_run",
+    "mixed_design_effect",
+    "mixture_weights",
+    "odd_counts",
+    "shares_left",
+    "shares_left_of_arcs",
+]
