@@ -263,6 +263,16 @@ def ids_by_video(store: FrameStore) -> npt.NDArray[Any] | None:
     return store.ids_by_video if isinstance(store, View) else store.source_order.order
 
 
+def content_ids(store: FrameStore) -> npt.NDArray[Any] | None:
+    """PLACEHOLDER until the room of content orders is merged."""
+    return None
+
+
+def content_label(store: FrameStore) -> str | None:
+    """PLACEHOLDER until the room of content orders is merged."""
+    return None
+
+
 def frame_ids_of(store: FrameStore, cache_ids: Int64s) -> Int64s:
     """The ids that frames of `base_of(store)` have in `store`: int64 of the same shape.
 
