@@ -1,8 +1,8 @@
 """How far apart two slots of a batch of a nested order are on the circle, and what follows from it for any data.
 
 Two frames that are d places apart, clockwise, are the frames of two slots with a probability that depends on d alone,
-because the circle is turned by a uniform number of places. So the distribution of d says which pairs meet (S66), and its
-spectrum says how large the variance of a batch's mean can be.
+because the circle is turned by a uniform number of places. So the distribution of d says which pairs meet (S66), and
+its spectrum says how large the variance of a batch's mean can be.
 """
 
 from collections.abc import Iterator
@@ -96,9 +96,9 @@ def worst_nested_effect(num_items: int, *, batch_size: int, num_batches: int) ->
 def nested_pair_chi2(num_items: int, *, batch_size: int, num_batches: int) -> tuple[float, bool] | None:
     """Chi^2 of two slots of a batch against independent pairs, and whether it is exact or an estimate (S66).
 
-    N sum_d P(d)^2 - 1 over the N distances clockwise. It is the same for all batches of N = 2^m items. For other N, P is
-    a mean over the batches of an epoch. If these are too many (`can_sum_batches`), the result is an unbiased estimate
-    from a few of them, and None for more than `MAX_ITEMS` items.
+    N sum_d P(d)^2 - 1 over the N distances clockwise. It is the same for all batches of N = 2^m items. For other N, P
+    is a mean over the batches of an epoch. If these are too many (`can_sum_batches`), the result is an unbiased
+    estimate from a few of them, and None for more than `MAX_ITEMS` items.
 
     Raises:
         SamplingError: a batch without a pair, or of more slots than there are items.
