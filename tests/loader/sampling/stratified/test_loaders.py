@@ -1,4 +1,4 @@
-"""`sampling="stratified"` out of the real loaders: over every kind of store, rank, remainder, resume, worker, window."""
+"""`sampling="stratified"` out of the real loaders: every kind of store, ranks, remainders, resume, workers, windows."""
 
 import json
 import pickle
@@ -155,11 +155,10 @@ def test_an_epoch_of_any_legs_shows_every_frame_once(seed, legs, epoch):
     """Each leg has a batch size and a world size of its own, and stops after some steps; the last one does not."""
     store, state, counts = shuffled(), None, np.zeros(sum(SIZES), int)
     shown = []
-    for number, (batch_size, num_ranks, num_steps) in enumerate(legs):
+    for number, (batch_size, num_ranks, most_steps) in enumerate(legs):
         is_last = number == len(legs) - 1
-        begin = 0 if state is None else state["position"]
-        if len(store) - begin < batch_size * num_ranks * num_steps or begin == len(store):
-            num_steps = 0
+        left = len(store) - (0 if state is None else state["position"])
+        num_steps = min(most_steps, left // (batch_size * num_ranks))
         states = []
         for rank in range(num_ranks):
             sampler = FrameBatchSampler(

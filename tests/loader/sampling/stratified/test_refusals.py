@@ -125,5 +125,5 @@ def test_a_state_of_another_content_order_store_or_sampling_is_refused():
             other.load_state_dict(state)
     with pytest.raises(SamplingError, match="sampling: stratified in the state, permutation here"):
         loader(sampling="permutation").load_state_dict(loader().state_dict())
-    with pytest.raises(SamplingError, match="fingerprint: .* in the state, .* here"):
+    with pytest.raises(SamplingError, match=r"fingerprint: .* in the state, .* here"):
         loader(of=select(store, ids=range(50))).load_state_dict(loader().state_dict())
