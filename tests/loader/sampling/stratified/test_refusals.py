@@ -3,7 +3,14 @@
 import pytest
 
 from frame_store import select
-from loader import FrameBatchSampler, FrameLoader, SamplingError, SamplingSpec, epoch_order
+from loader import (
+    FrameBatchSampler,
+    FrameLoader,
+    SamplingError,
+    SamplingSpec,
+    epoch_order,
+    webdataset_batches,
+)
 from loader.sampling import BatchPlan
 from loader.sampling.plan import make_plan
 from tests.loader.sampling.stratified.expected import made_up_content, some_order
@@ -80,6 +87,14 @@ def test_a_spec_takes_the_label_of_a_content_order(strata, is_known):
         return
     with pytest.raises(SamplingError, match=f"strata must be one of time, content; found '{strata}'"):
         SamplingSpec(sampling="stratified", strata=strata)
+
+
+@pytest.mark.parametrize("option", ["sampling", "strata", "weights"])
+def test_webdataset_reads_shards_from_end_to_end_and_takes_no_sampling(option):
+    with pytest.raises(
+        SamplingError, match=f"webdataset_batches has no option {option}=: FrameLoader, .* take it"
+    ):
+        webdataset_batches("CACHE", **{option: "stratified"})
 
 
 def test_an_order_needs_the_frames_of_a_store():
