@@ -2,9 +2,9 @@
 
     python -m tests.campaigns.bench_design_effects [--error 0.007] [--frames 32768 40001]
 
-Features are made up: videos of unequal lengths whose frames drift. No frame is read. Orders of new seeds are drawn until
-the relative standard error of each measured design effect, over orders, is below `--error`. Each order serves all batch
-sizes and numbers of ranks, so the rows of one number of frames are not independent. Measured are the global batch and
+Features are made up: videos of unequal lengths whose frames drift. No frame is read. Orders of new seeds are drawn
+until the relative standard error of each measured design effect, over orders, is below `--error`. Each order serves all
+batch sizes and numbers of ranks, so the rows of one number of frames are not independent. Measured are the global batch and
 the part of each rank; of the parts the one that deviates most is printed. Every prediction must lie within 2 %.
 """
 
