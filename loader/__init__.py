@@ -9,6 +9,7 @@ from loader.sampling import (
     Sampling,
     SamplingSpec,
     ShardChoice,
+    Strata,
     Weights,
     rank_and_world_size,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "SamplingError",
     "SamplingSpec",
     "ShardChoice",
+    "Strata",
     "UnshardedWarning",
     "Weights",
     "WorkerLoader",

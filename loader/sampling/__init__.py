@@ -5,7 +5,7 @@ from loader.sampling.plan import BatchPlan
 from loader.sampling.rank_slice import Remainder
 from loader.sampling.ranks import rank_and_world_size
 from loader.sampling.resume import EpochCursor, Iteration, LoaderState, Place, plan_epochs
-from loader.sampling.spec import Sampling, SamplingSpec, ShardChoice
+from loader.sampling.spec import Sampling, SamplingSpec, ShardChoice, Strata
 from loader.sampling.weights import VideoWeights, Weights, video_weights
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Sampling",
     "SamplingSpec",
     "ShardChoice",
+    "Strata",
     "VideoWeights",
     "Weights",
     "frames_of_visit",

@@ -22,7 +22,7 @@ from frame_store.shared import whole_number
 from loader.errors import SamplingError, UnknownOptionError
 from loader.sampling.option_advice import advice_on
 from loader.sampling.rank_slice import Remainder
-from loader.sampling.spec import Sampling, SamplingSpec, ShardChoice
+from loader.sampling.spec import Sampling, SamplingSpec, ShardChoice, Strata
 from loader.sampling.weights import Weights
 
 P = ParamSpec("P")
@@ -46,6 +46,8 @@ class BatchOptions(TypedDict, total=False):
     sampling: Annotated[Sampling, "permutation"]
     """How the order of an epoch is drawn; see `Sampling`. `iid` and `shards` draw with replacement. Their epochs end
     after the whole batches, whatever `remainder` is."""
+    strata: Annotated[Strata, "time"]
+    """For `stratified`: the order that strata are cut from; see `Strata`."""
     seed: Annotated[int, 0]
     """In [0, 2**32). The seed and the epoch determine the order."""
     remainder: Annotated[Remainder | None, None]
@@ -64,8 +66,9 @@ class BatchOptions(TypedDict, total=False):
     shards_per_block: Annotated[int | None, None]
     """For `block`: a block holds as many frames as this many shards of average size, k; they are shuffled together."""
     weights: Annotated[Weights | None, None]
-    """For `iid` and `shards`: how often each video is drawn; see `Weights`. An epoch is as many draws as the store has
-    frames, with replacement, also in a visit. None draws every frame alike."""
+    """For `iid`, `shards` and `stratified`: how often each video is drawn; see `Weights`. An epoch is as many draws as
+    the store has frames, with replacement, also in a visit; `stratified` spreads the draws evenly. None draws every
+    frame alike."""
     frame_offsets: Annotated[Iterable[int] | None, None]
     """Frames that a window shows, as distances from its anchor in stored frames of the video, T of them: (-1, 0) is
     the frame before the anchor and the anchor. An anchor is a frame that `sampling` drew; an epoch has one position for

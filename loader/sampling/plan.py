@@ -16,13 +16,14 @@ from loader.sampling.orders import (
     EpochOrder,
     Int64s,
     ShortShards,
+    StratumOrder,
     WeightedFrames,
     check_shard_sizes,
     order_over,
     short_shards_text,
 )
 from loader.sampling.rank_slice import RankSlice, Remainder, check_remainder
-from loader.sampling.spec import SamplingSpec
+from loader.sampling.spec import SamplingSpec, check_strata
 
 MAX_FRAMES_PER_BLOCK = 8192
 """Most ids computed by one call, unless a batch has more: 64 KiB. One NumPy call then serves many batches."""
@@ -44,6 +45,7 @@ class BatchPlan:
         unit: str = "frame",
         short_shards: ShortShards = "refuse",
         frames: WeightedFrames | None = None,
+        strata: StratumOrder | None = None,
     ) -> None:
         """Check the arguments against the shards; see `BatchOptions` for the meaning of each.
 
@@ -58,6 +60,8 @@ class BatchPlan:
             unit: what a position of the order is called in texts.
             short_shards: for `shards`: see `ShortShards`.
             frames: the frames under weights, where `spec` names weights.
+            strata: the frames by time or by content, for `stratified` without weights. Without it the plan has no
+                orders, only their numbers of positions and batches.
 
         Raises:
             SamplingError: the arguments contradict each other or the shards.
@@ -75,6 +79,7 @@ class BatchPlan:
         self.seed = seed
         self.short_shards: ShortShards = short_shards
         self.frames = frames
+        self.strata = strata
         self._unit = unit
         self.spec = spec
         frames_of_visit(
@@ -86,7 +91,7 @@ class BatchPlan:
             # Draws with replacement miss frames in any case, so a short last batch would have no use.
             remainder = None
         self._whole = RankSlice(
-            num_positions=len(self.order(0)),
+            num_positions=self._num_positions(),
             batch_size=batch_size,
             rank=rank,
             world_size=world_size,
@@ -192,7 +197,13 @@ class BatchPlan:
             epoch=epoch,
             short_shards=self.short_shards,
             frames=self.frames,
+            strata=self.strata,
         )
+
+    def _num_positions(self) -> int:
+        if self.spec.sampling == "stratified":
+            return int(self._shard_sizes.sum())
+        return len(self.order(0))
 
     def slice_from(self, position: int) -> RankSlice:
         """Share of this rank in the rest of an epoch, from `position` on."""
@@ -251,14 +262,15 @@ def make_plan(
 ) -> BatchPlan:
     """The plan for `options`, over shards of `shard_sizes` frames; `unit` is what texts call a position.
 
-    Weights need `store`, whose frames are drawn; see `video_weights` for `weighted`.
+    Weights and strata need `store`, whose frames are drawn; see `video_weights` for `weighted`.
 
     Raises:
         SamplingError: the options contradict each other or the shards.
     """
     all_options = with_defaults(options)
     rank, world_size = all_options["rank"], all_options["world_size"]
-    spec, frames = spec_of(all_options), None
+    check_strata(all_options["strata"])
+    spec, frames, strata = spec_of(all_options), None, None
     if all_options["weights"] is not None:
         replace(
             spec, weights="given"
@@ -267,6 +279,11 @@ def make_plan(
             raise SamplingError("weights need the videos of a store")
         frames = WeightedFrames(store, all_options["weights"], weighted=weighted)
         spec = replace(spec, weights=frames.weights.label)
+    if spec.sampling == "stratified":
+        if store is None:
+            raise SamplingError("sampling='stratified' needs the videos of a store")
+        strata = StratumOrder(store, all_options["strata"])
+        spec = replace(spec, strata=strata.label)
     return BatchPlan(
         shard_sizes,
         spec,
@@ -278,6 +295,7 @@ def make_plan(
         unit=unit,
         short_shards=short_shards,
         frames=frames,
+        strata=strata,
     )
 
 

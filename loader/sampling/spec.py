@@ -1,23 +1,43 @@
 """How frames are drawn: one checked value, used by the samplers, the analysis of their bias and the resume state."""
 
+import re
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from frame_store.shared import flag, whole_number
 from loader.errors import SamplingError
 from loader.sampling.rank_slice import Remainder
 
-Sampling: TypeAlias = Literal["permutation", "iid", "sequential", "shards", "block"]
-"""`permutation`: every frame, in a global random order. `iid`: uniform draws, with replacement. `sequential`: the order
-of ids. `shards`: draw a shard, then several of its frames; more frames a visit need fewer seeks. `block`: every frame;
-the order is shuffled in blocks, and a block has the frames of a few shards. `Remainder` treats the end of the order."""
+Sampling: TypeAlias = Literal["permutation", "stratified", "iid", "sequential", "shards", "block"]
+"""`permutation`: every frame, in a global random order. `stratified`: every frame; each batch is spread evenly over all
+videos and times, or over contents (`Strata`), so that its mean varies less. `iid`: uniform draws, with replacement.
+`sequential`: the order of ids. `shards`: draw a shard, then several of its frames; more frames a visit need fewer
+seeks. `block`: every frame; the order is shuffled in blocks, and a block has the frames of a few shards. `Remainder`
+treats the end of the order."""
+
+Strata: TypeAlias = Literal["time", "content"]
+"""The order that `stratified` cuts into strata. `time`: video by video, in time order. `content`: frames that look
+alike are neighbours; the cache needs a content order (`cache-build --content-order` or `cache-bias --write-order`)."""
 
 ShardChoice: TypeAlias = Literal["proportional", "uniform"]
 """How `shards` draws a shard. `proportional`: with a probability proportional to its frames, so that every frame is
 equally likely. `uniform`: every shard with the same probability (the naive rule); this draws the frames of small shards
 too often."""
 
+_CONTENT_LABEL: Final = re.compile(r"content:[0-9a-f]+")
+
 _OF_SHARDS = ("frames_per_visit", "shard_choice", "frames_with_replacement")
+
+
+def check_strata(strata: object, *, also_labels: bool = False) -> None:
+    """Refuse what is no `Strata`; `also_labels` takes the label of a content order, too.
+
+    Raises:
+        SamplingError: another name, or no text.
+    """
+    is_label = also_labels and isinstance(strata, str) and _CONTENT_LABEL.fullmatch(strata)
+    if not is_label and strata not in get_args(Strata):
+        raise SamplingError(f"strata must be one of {', '.join(get_args(Strata))}; found {strata!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +55,8 @@ class SamplingSpec:
     shard_choice: ShardChoice = "proportional"
     frames_with_replacement: bool = False
     shards_per_block: int | None = None
+    strata: str = "time"
+    """A `Strata`. For `content` the plan writes `content:` and a hash of the content order here (hex digits)."""
     weights: str | None = None
     """The name of the weights and a hash of their numbers, which the plan writes here (`VideoWeights.label`)."""
 
@@ -51,6 +73,12 @@ class SamplingSpec:
                 number = whole_number(option, value, error=SamplingError)
                 # A NumPy integer would appear in states and reports.
                 object.__setattr__(self, option, number)
+        check_strata(self.strata, also_labels=True)
+        if self.strata != "time" and self.sampling != "stratified":
+            raise SamplingError(
+                f"strata belongs to sampling='stratified', found sampling={self.sampling!r} and "
+                f"strata={self.strata!r}"
+            )
         flag("frames_with_replacement", self.frames_with_replacement, error=SamplingError)
         self._check_options_of("shards", _OF_SHARDS, needed="frames_per_visit")
         self._check_options_of("block", ("shards_per_block",), needed="shards_per_block")
@@ -59,7 +87,7 @@ class SamplingSpec:
     @property
     def with_replacement(self) -> bool:
         """Whether an epoch may draw a frame twice and miss another. Such an epoch is cut to whole batches."""
-        return self.sampling in {"iid", "shards"}
+        return self.sampling in {"iid", "shards"} or self.weights is not None
 
     @property
     def default_remainder(self) -> Remainder:
@@ -104,9 +132,9 @@ class SamplingSpec:
     def _check_weights(self) -> None:
         if self.weights is None:
             return
-        if self.sampling not in {"iid", "shards"}:
+        if self.sampling not in {"iid", "shards", "stratified"}:
             raise SamplingError(
-                f"weights draw with replacement, as sampling='iid' or sampling='shards' does, found "
+                f"weights draw with replacement, as sampling='iid', 'shards' or 'stratified' can, found "
                 f"sampling={self.sampling!r}"
             )
         if self.shard_choice != "proportional":

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from frame_cache_tools.bias.cases import BiasCase
 from frame_cache_tools.bias.views import frames_per_gop, is_one_cache
 
@@ -32,7 +33,7 @@ from loader.bias import (
 )
 from loader.bias.webdataset import WebDatasetSpec, webdataset_report
 from loader.sampling import Remainder
-from loader.sampling.orders import WeightedFrames
+from loader.sampling.orders import StratumOrder, WeightedFrames
 from loader.windows import WindowSpec, span_of
 
 LEVELS: Final[tuple[Level, ...]] = ("gop", "video", "shard")
@@ -120,7 +121,26 @@ class BiasTable:
         rho = self._rho_for(spec, windows, global_batch=law.slots_per_batch // law.slots_per_window)
         if frames is not None and features is not None:
             target = self._target = frames.probabilities() if self._target is None else self._target
-        return make_report(law, spec, sizes, rho=rho, features=features, windows=windows, target=target)
+        return make_report(
+            law,
+            spec,
+            sizes,
+            rho=rho,
+            features=features,
+            windows=windows,
+            target=target,
+            strata_ids=self._strata_ids(spec) if features is not None else None,
+        )
+
+    def _strata(self, spec: SamplingSpec) -> StratumOrder | None:
+        """The order that `spec` cuts into strata; None for other samplings, and for a case without a store."""
+        if spec.sampling != "stratified" or self.case.store is None:
+            return None
+        return StratumOrder(self.case.store, "time" if spec.strata == "time" else "content")
+
+    def _strata_ids(self, spec: SamplingSpec) -> npt.NDArray[np.int64] | None:
+        strata = self._strata(spec)
+        return None if strata is None else strata.ids_at(np.arange(len(strata)))
 
     def _weighted_frames(self) -> WeightedFrames:
         assert self.case.store is not None and self.weights is not None  # the flags were checked
@@ -183,8 +203,9 @@ class BiasTable:
             )
         if self.case.store is None or self._read is None:
             return None
-        key = (level, self.windows and str(self.windows), global_batch)
+        key = (level, self.windows and str(self.windows), global_batch, spec.strata)
         if key not in self._rho:
+            strata = self._strata(spec)
             self._rho[key] = estimate_for(
                 spec,
                 self.case.store,
@@ -193,6 +214,7 @@ class BiasTable:
                 batch_size=global_batch,
                 windows=windows,
                 features=features,
+                strata_ids_at=None if strata is None else strata.ids_at,
                 draws=self._draws,
                 seed=self._seed,
             )

@@ -197,5 +197,6 @@ def _effective_text(num_frames: float) -> str:
 def _pairs_text(law: SamplingLaw) -> str:
     if law.chi2_of_pairs is None:
         return "-"
-    bound = ">= " if law.kappa_is_exact else "~"  # the bound of an approximate kappa is an approximation
+    # The bound of an approximate kappa is an approximation.
+    bound = ">= " if law.kappa_is_exact and law.chi2_of_pairs_is_bound else "~"
     return f"{'' if law.chi2_of_pairs_is_exact else bound}{law.chi2_of_pairs:.3g}"

@@ -1,4 +1,4 @@
-"""`sampling="iid"` and `"shards"` with weights: each draw shows video v with the probability that the weights state.
+"""`sampling="iid"`, `"shards"` and `"stratified"` with weights: a draw shows video v as often as the weights state.
 
 Probabilities are whole numbers over 2**53, and a draw compares 53 random bits with their running sums. So an order is a
 function of the weights, the sizes, the seed, the epoch and the position, and no draw rounds.
@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.protocol import FrameStore
-from frame_store.views import ids_by_video, is_video_by_video
+from frame_store.views import content_ids, ids_by_video, is_video_by_video
 from loader.sampling.orders.base import EpochOrder, Int64s
 from loader.sampling.orders.random_words import Words, integers_below, words_at
+from loader.sampling.orders.spread_points import spread_points
 from loader.sampling.spec import SamplingSpec
 from loader.sampling.weights import WHOLE, VideoWeights, Weights, video_weights, whole_parts
 
@@ -68,6 +69,45 @@ class WeightedFrames:
         probabilities: npt.NDArray[np.float64] = self.weights.per_frame[videos] / WHOLE
         return probabilities
 
+    def ids_by_time(self, points: Words) -> Int64s:
+        """Frame ids at points of the circle [0, 2^64) that the videos share by weight, each in time order: int64.
+
+        A point is uniform in its video, and so is the frame, up to a relative n / 2^52 for a video of n frames. (Up to
+        n / (2^11 p) for one whose weight is p / 2^53 with p < 2^41.)
+        """
+        weights = self.weights
+        videos = _drawn(points, weights.ends)
+        starts = (weights.ends[videos] - weights.parts[videos]).astype(np.uint64) << _UNUSED_BITS
+        inside = (points - starts).astype(np.float64) / (weights.parts[videos] * 2.0**11)
+        sizes = weights.video_sizes[videos]
+        frames = np.minimum((inside * sizes).astype(np.int64), sizes - 1)
+        return self.ids_at(self.first_stored[videos] + frames)
+
+    def ids_by_content(self, points: Words) -> Int64s:
+        """Frame ids at points of the circle [0, 2^64) that the frames share by weight, in content order: int64."""
+        ids, ends = self._ends_by_content
+        return ids[_drawn(points, ends)].astype(np.int64)
+
+    @cached_property
+    def _ends_by_content(self) -> tuple[npt.NDArray[Any], Int64s]:
+        """Frame ids in content order, and running sums of their weights up to 2**53: 8 bytes a frame.
+
+        Sums are rounded to whole numbers: a frame whose weight is far below 2^-53 of all may never be drawn.
+        """
+        ids = content_ids(self._store)
+        assert ids is not None  # the plan asked for the order
+        ends = np.empty(len(ids), np.int64)
+        total = 0.0
+        for first in range(0, len(ids), _ROWS_AT_ONCE):
+            here = slice(first, first + _ROWS_AT_ONCE)
+            videos = self._store.rows_of(ids[here].astype(np.int64))["video_id"]
+            sums = total + np.cumsum(self.weights.per_frame[videos])
+            ends[here] = np.rint(sums)
+            total = float(sums[-1])
+        # The total is 2**53 up to rounding. Frames of weight 0 at the end have the sum of the last frame above 0.
+        ends[np.searchsorted(ends, min(int(ends[-1]), WHOLE)) :] = WHOLE
+        return ids, ends
+
     @cached_property
     def _order(self) -> npt.NDArray[Any] | None:
         return ids_by_video(self._store)
@@ -77,7 +117,7 @@ class WeightedFrames:
         return is_video_by_video(self._store)
 
     def __getstate__(self) -> dict[str, Any]:
-        made = {"_order", "stretches_of"}  # they are made again where they are needed
+        made = {"_order", "_ends_by_content", "stretches_of"}  # they are made again where they are needed
         return {name: value for name, value in self.__dict__.items() if name not in made}
 
     @cached_property
@@ -188,6 +228,24 @@ class WeightedVisitOrder(EpochOrder):
             places = integers_below(frame_words[here], lengths).astype(np.int64)
             ids[here] = table.first_ids[stretches] + places
         return ids
+
+
+class WeightedStratifiedOrder(EpochOrder):
+    """Points that are spread evenly over a circle, which frames share by weight; a heavy frame may come twice."""
+
+    def __init__(self, frames: WeightedFrames, spec: SamplingSpec, keys: Words) -> None:
+        """Over `frames`, under `keys`, uint64 of shape (2 or more,)."""
+        self._frames = frames
+        self._by_content = spec.strata != "time"
+        self._key, self._turn = keys[0], keys[1]
+
+    def __len__(self) -> int:
+        """As many positions as the store has frames."""
+        return int(self._frames.first_stored[-1])
+
+    def _ids_at(self, positions: Int64s) -> Int64s:
+        points = spread_points(self._key, positions, num_counters=len(self)) + self._turn
+        return self._frames.ids_by_content(points) if self._by_content else self._frames.ids_by_time(points)
 
 
 def _drawn(words: Words, ends: Int64s) -> Int64s:
