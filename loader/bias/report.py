@@ -11,6 +11,7 @@ from loader.bias import design_effect as formulas
 from loader.bias.checks import Integers, Reals
 from loader.bias.distributions import SamplingLaw, WindowCoverage, WindowsOfVideos, offsets_of
 from loader.bias.exact_design_effect import ExactEffect, exact_effect, window_correlation
+from loader.bias.long_run import LongRun
 from loader.bias.pixels import ReadFeatures
 from loader.bias.rho import (
     DRAWS,
@@ -59,6 +60,8 @@ class BiasReport:
     design effect. None if it is not known exactly, and for windows."""
     bias_of_proxy: float | None
     """Length of the bias over sigma, both of the proxy and exact over all frames. None if features are not given."""
+    long_run: LongRun | None = None
+    """The design effect of many steps together (S43). None if it is not known."""
 
     @property
     def is_exact(self) -> bool:
