@@ -134,7 +134,11 @@ EXIT_LIMIT_BROKEN = 1
 )
 @click.option("--seed", type=int, default=0, help="Seed of the estimate.")
 @click.option("--json", "as_json", is_flag=True, help="Print the reports as JSON.")
-@click.option("--plot", type=PathName(path_type=Path), help="PNG: frames/s of each sampler against the effective batch over --horizon steps.")
+@click.option(
+    "--plot",
+    type=PathName(path_type=Path),
+    help="PNG: frames/s of each sampler against the effective batch over --horizon steps.",
+)
 @click.option("--plan", "plans", is_flag=True, help="Measure the candidates on this machine and pick one.")
 @click.option("--demand", type=float, help="With --plan: frames/s that the training needs.")
 @click.option("--max-chi2", type=float, help="With --sampling: exit 1 if chi^2 against --target is larger.")

@@ -24,9 +24,7 @@ MOST_NUMBERS: Final = 512
 Floats = npt.NDArray[np.float32]
 
 
-def gradient_features(
-    path: Path, store: FrameStore, *, camera: str | None = None
-) -> tuple[Reals, str]:
+def gradient_features(path: Path, store: FrameStore, *, camera: str | None = None) -> tuple[Reals, str]:
     """The gradient of each frame by id, float64 of shape (N, D), D at most 512, and what to call them.
 
     The file `path` defines `per_frame_gradients(frames)`. It gets uint8 frames of shape (B, H, W, 3), B at most 64

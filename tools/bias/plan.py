@@ -62,7 +62,9 @@ class MeasuredSampler:
     def worth_at_most(self) -> float:
         """The same at the upper end of its interval."""
         report = self.report
-        high = report.effective_batch_high if report.long_run is None else report.long_run.effective_batch_high
+        high = (
+            report.effective_batch_high if report.long_run is None else report.long_run.effective_batch_high
+        )
         return self.worth if high is None else high
 
     @property
@@ -179,9 +181,7 @@ def _of_enough(
         others = [row for row in ranked if row is not best]
         next_best = max(others, key=lambda row: row.worth, default=None)
         beaten = (
-            ""
-            if next_best is None
-            else f"; {next_best.name} follows with {effective_text(next_best.worth)}"
+            "" if next_best is None else f"; {next_best.name} follows with {effective_text(next_best.worth)}"
         )
         return best, f"{why}; a batch of this one is worth most, {worth}{beaten}"
     return best, (

@@ -122,7 +122,14 @@ class Section:
             "effective_batch": report.effective_batch,
             "effective_batch_low": report.effective_batch_low,
             "effective_batch_high": report.effective_batch_high,
-            "long_run": None if run is None else {**asdict(run), "effective_batch": run.effective_batch, "effective_batch_low": run.effective_batch_low, "effective_batch_high": run.effective_batch_high},
+            "long_run": None
+            if run is None
+            else {
+                **asdict(run),
+                "effective_batch": run.effective_batch,
+                "effective_batch_low": run.effective_batch_low,
+                "effective_batch_high": run.effective_batch_high,
+            },
             "effective_batch_with_bias": report.effective_batch_with_bias,
             "least_effective_batch": report.least_effective_batch,
         }

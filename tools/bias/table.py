@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
+import numpy.typing as npt
 from frame_cache_tools.bias.cases import BiasCase
 from frame_cache_tools.bias.views import frames_per_gop
 
@@ -37,7 +38,7 @@ from loader.bias import (
 )
 from loader.bias.webdataset import WebDatasetSpec, webdataset_report
 from loader.sampling import BatchOptions, BatchPlan, Remainder
-from loader.sampling.orders import WeightedFrames
+from loader.sampling.orders import StratumOrder, WeightedFrames
 from loader.windows import WindowSpec, plan_windows, span_of
 
 LEVELS: Final[tuple[Level, ...]] = ("gop", "video", "shard")
@@ -132,7 +133,16 @@ class BiasTable:
         rho = self._rho_for(spec, windows, global_batch=law.slots_per_batch // law.slots_per_window)
         if frames is not None and features is not None:
             target = self._target = frames.probabilities() if self._target is None else self._target
-        report = make_report(law, spec, sizes, rho=rho, features=features, windows=windows, target=target)
+        report = make_report(
+            law,
+            spec,
+            sizes,
+            rho=rho,
+            features=features,
+            windows=windows,
+            target=target,
+            strata_ids=self._strata_ids(spec) if features is not None else None,
+        )
         return replace(report, long_run=self._long_run(spec, report))
 
     def _long_run(self, spec: SamplingSpec, report: BiasReport) -> LongRun | None:
@@ -184,6 +194,16 @@ class BiasTable:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about biased or short visits, which the report shows
             return plan_windows("cache-bias", self.case.store, cast("BatchOptions", options)).plan
+
+    def _strata(self, spec: SamplingSpec) -> StratumOrder | None:
+        """The order that `spec` cuts into strata; None for other samplings, and for a case without a store."""
+        if spec.sampling != "stratified" or self.case.store is None:
+            return None
+        return StratumOrder(self.case.store, "time" if spec.strata == "time" else "content")
+
+    def _strata_ids(self, spec: SamplingSpec) -> npt.NDArray[np.int64] | None:
+        strata = self._strata(spec)
+        return None if strata is None else strata.ids_at(np.arange(len(strata)))
 
     def _weighted_frames(self) -> WeightedFrames:
         assert self.case.store is not None and self.weights is not None  # the flags were checked
@@ -246,8 +266,9 @@ class BiasTable:
             )
         if self.case.store is None or self._read is None:
             return None
-        key = (level, self.windows and str(self.windows), global_batch)
+        key = (level, self.windows and str(self.windows), global_batch, spec.strata)
         if key not in self._rho:
+            strata = self._strata(spec)
             self._rho[key] = estimate_for(
                 spec,
                 self.case.store,
@@ -256,6 +277,7 @@ class BiasTable:
                 batch_size=global_batch,
                 windows=windows,
                 features=features,
+                strata_ids_at=None if strata is None else strata.ids_at,
                 draws=self._num_draws,
                 seed=self._seed,
             )

@@ -57,9 +57,7 @@ def table_text(
         start = sum(column.width for column in columns[:-3]) + len(columns) - 3
         lines.append(" " * (start + 1) + f" by {table.proxy} ".center(of_data - 1, "-"))
     lines.append(" ".join(column.title_cell for column in columns).rstrip())
-    lines += [
-        " ".join(column.cell(row) for column in columns).rstrip() for row in range(len(rows))
-    ]
+    lines += [" ".join(column.cell(row) for column in columns).rstrip() for row in range(len(rows))]
     for spec, report in rows:
         notes = [*_notes(report.law, spec, table.short_videos(spec)), *_notes_on_variance(report)]
         if report.law.rank_batch not in (None, table.batch_size):
@@ -90,7 +88,9 @@ def short_name(spec: SamplingSpec | WebDatasetSpec, law: SamplingLaw) -> str:
 
 
 def _wrapped(text: str, *, indent: int) -> list[str]:
-    return textwrap.wrap(text, WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(
+        text, WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def long_run_title(horizon: float) -> str:
@@ -244,7 +244,8 @@ def _bias_text(report: BiasReport) -> str:
 def _pairs_text(law: SamplingLaw) -> str:
     if law.chi2_of_pairs is None:
         return "-"
-    bound = ">= " if law.kappa_is_exact else "~"  # the bound of an approximate kappa is an approximation
+    # The bound of an approximate kappa is an approximation.
+    bound = ">= " if law.kappa_is_exact and law.chi2_of_pairs_is_bound else "~"
     return f"{'' if law.chi2_of_pairs_is_exact else bound}{law.chi2_of_pairs:.3g}"
 
 
