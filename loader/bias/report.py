@@ -18,7 +18,7 @@ from loader.errors import SamplingError
 from loader.sampling import SamplingSpec
 from loader.sampling.orders import draws_again, frames_per_block
 
-EffectBasis: TypeAlias = Basis | Literal["approximate"]
+EffectBasis: TypeAlias = Basis | Literal["approximate", "bound"]
 """What a design effect is computed from. `exact`: sizes, or every frame. The other values of `Basis`: a rho that is not
 exact, by an exact formula. `approximate`: a formula that is not exact for this case."""
 

@@ -122,8 +122,8 @@ EXIT_LIMIT_BROKEN = 1
     type=float,
     default=HORIZON,
     metavar="STEPS",
-    help="Steps over which the noise of batches adds up: about 1 / (step size x curvature). After a kink in the loss, "
-    "SGD takes about this many steps to settle, and what cancels within them costs nothing. Small steps: a long horizon.",
+    help="Steps over which the noise of batches adds up: 1 / (step size x curvature), about as many as SGD takes to "
+    "forget a disturbance. What cancels within them costs nothing. Smaller steps have a longer horizon.",
 )
 @click.option("--rho", type=float, help="Assume this correlation inside a shard, and read no pixels.")
 @click.option(
@@ -137,7 +137,7 @@ EXIT_LIMIT_BROKEN = 1
 @click.option(
     "--plot",
     type=PathName(path_type=Path),
-    help="PNG: frames/s of each sampler against the effective batch over --horizon steps.",
+    help="PNG: frames/s against what a batch is worth over --horizon steps.",
 )
 @click.option("--plan", "plans", is_flag=True, help="Measure the candidates on this machine and pick one.")
 @click.option("--demand", type=float, help="With --plan: frames/s that the training needs.")

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from frame_cache_tools.bias.table import BiasTable
-from frame_cache_tools.bias.text import effective_text, long_run_title, short_name
+from frame_cache_tools.bias.text import BOUND_MARKS, effective_text, long_run_title, short_name
 
 from frame_store.shared import counted
 from loader import FrameLoader, SamplingError, SamplingSpec
@@ -185,8 +185,8 @@ def _of_enough(
         )
         return best, f"{why}; a batch of this one is worth most, {worth}{beaten}"
     return best, (
-        f"{why}; batches of {len(as_good)} of these are worth most, or no less within {AS_GOOD:.0%} or their intervals, "
-        f"and this is the plainest of them: {worth}"
+        f"{why}; batches of {len(as_good)} of these are worth most, or no less within {AS_GOOD:.0%} or their "
+        f"intervals, and this is the plainest of them: {worth}"
     )
 
 
@@ -218,10 +218,10 @@ def plan_text(measured: Sequence[MeasuredSampler], *, demand: float, target: Tar
 def _mark(report: BiasReport) -> str:
     """The mark before a number of `MeasuredSampler.worth`: empty if it is exact, or has an interval."""
     if report.long_run is not None:
-        return ""
+        return BOUND_MARKS[report.long_run.is_bound, report.long_run.is_approximate]
     if report.effective_batch is None:
         return ">=" if report.law.floor_is_proven else "~"
-    return "~" if report.basis == "approximate" else ""
+    return {"approximate": "~", "bound": ">="}.get(report.basis or "", "")
 
 
 def measured_builtins(row: MeasuredSampler) -> dict[str, Any]:

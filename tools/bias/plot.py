@@ -161,9 +161,8 @@ def _write_labels(
         float(to_axes.transform(axes.transData.transform((0, min(row.worth, _MOST_WORTH))))[1])
         for row in order
     ]
-    for row, height, place in zip(
-        order, heights, spread_out(heights, gap=1 / max(20, len(order))), strict=True
-    ):
+    places = spread_out(heights, gap=1 / max(20, len(order)))
+    for row, place in zip(order, places, strict=True):
         text = f"{row.name}: {effective_text(row.worth)}"
         if not _is_unbiased(row):
             text += ", biased"

@@ -11,7 +11,7 @@ from frame_cache_tools.bias.text import table_text
 
 from cache_builder.errors import ConfigError
 from loader import SamplingError, SamplingSpec
-from loader.bias import NOTHING_VARIES, BiasReport, Target
+from loader.bias import NOTHING_VARIES, BiasReport, LongRun, Target
 from loader.bias.webdataset import WebDatasetSpec
 
 
@@ -122,14 +122,16 @@ class Section:
             "effective_batch": report.effective_batch,
             "effective_batch_low": report.effective_batch_low,
             "effective_batch_high": report.effective_batch_high,
-            "long_run": None
-            if run is None
-            else {
-                **asdict(run),
-                "effective_batch": run.effective_batch,
-                "effective_batch_low": run.effective_batch_low,
-                "effective_batch_high": run.effective_batch_high,
-            },
+            "long_run": None if run is None else _with_worth(run),
             "effective_batch_with_bias": report.effective_batch_with_bias,
             "least_effective_batch": report.least_effective_batch,
         }
+
+
+def _with_worth(run: LongRun) -> dict[str, Any]:
+    return {
+        **asdict(run),
+        "effective_batch": run.effective_batch,
+        "effective_batch_low": run.effective_batch_low,
+        "effective_batch_high": run.effective_batch_high,
+    }

@@ -147,18 +147,16 @@ class BiasTable:
 
     def _long_run(self, spec: SamplingSpec, report: BiasReport) -> LongRun | None:
         law = report.law
-        is_independent = spec.sampling == "shards" and spec.shard_choice == "uniform"
-        if is_independent and (report.basis != "exact" or self.windows is not None):
-            return None
         positions = law.num_positions_read
         if self.world_size > 1 and positions % (law.slots_per_batch // law.slots_per_window):
             return None  # the last step has batches of different sizes on the ranks
+        is_known = report.basis in {"exact", "sampled", "builds", "bound", "assumed"}
         return long_run_effect(
             self._plan(spec, law),
             self._draws(),
             horizon=self.horizon,
             slots_per_window=law.slots_per_window,
-            independent=report.design_effect if is_independent else None,
+            of_batch=report.design_effect_high if is_known else None,
         )
 
     def _draws(self) -> Draws | None:

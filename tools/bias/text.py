@@ -13,6 +13,9 @@ from loader.bias.webdataset import WebDatasetSpec
 
 WIDTH = 118
 """Columns of the terminal that notes and legend fill."""
+BOUND_MARKS = {(False, False): "", (True, False): ">= ", (True, True): "~>= "}
+"""By whether a number is a bound, and whether the bound is approximate."""
+_MARKS = {"approximate": "~", "bound": "<= "}
 MAX_NAMES_IN_TEXT = 3
 """Number of short videos that the table names; `--json` names all."""
 
@@ -76,7 +79,7 @@ def short_name(spec: SamplingSpec | WebDatasetSpec, law: SamplingLaw) -> str:
     if isinstance(spec, WebDatasetSpec):
         workers = f", {spec.num_workers} workers" if spec.num_workers > 1 else ""
         return f"webdataset, buffer of {spec.shuffle_buffer}{workers}"
-    words = spec.sampling
+    words: str = spec.sampling
     if spec.sampling == "shards":
         words += f", {spec.frames_per_visit} a visit"
         words += ", each shard alike" if spec.shard_choice == "uniform" else ""
@@ -122,16 +125,16 @@ def legend_text(reports: Sequence[BiasReport]) -> str:
     runs = [report.long_run for report in reports if report.long_run is not None]
     lines = [
         "chi2: how unequally training shows the frames; at 0 no network's mean gradient is biased",
-        "bias/sigma: how far the mean gradient is off, in standard deviations of one frame's; <= is a bound for any data",
-        "chi2 pairs: how unequally pairs of frames meet. It is what contrastive and batch-norm losses see, and no others",
+        "bias/sigma: how far the mean gradient is off, in standard deviations of one frame's; <= bounds it",
+        "chi2 pairs: how unequally pairs of frames meet, which is what contrastive and batch-norm losses see",
         "design effect: the variance of a batch's mean over that of as many independent frames; small is good",
         "B_eff: batch size / design effect. So many independent frames have a mean that varies as little as a batch's",
     ]
     if runs:
         horizon = runs[0].horizon
         lines.append(
-            f"{long_run_title(horizon)}: the same for the noise of {horizon:g} steps together, which is what SGD feels: "
-            f"noise that cancels between steps costs nothing, noise that repeats adds up (--horizon)"
+            f"{long_run_title(horizon)}: the same for the noise of {horizon:g} steps together (--horizon), which is "
+            f"what SGD feels: noise that cancels between steps costs nothing, noise that repeats adds up"
         )
     bases = {report.basis for report in reports}
     meanings = {
@@ -142,8 +145,13 @@ def legend_text(reports: Sequence[BiasReport]) -> str:
     lines += [text for basis, text in meanings.items() if basis in bases]
     if any(run.num_orders for run in runs):
         lines.append("[low, high] over many steps: over simulated epochs of the real order, 95% interval")
-    if any(_has_floor(report) for report in reports):
-        lines.append(">= in B_eff: whatever the frames show, a batch is worth that many at least")
+    if any(_has_floor(report) or report.basis == "bound" for report in reports):
+        lines.append(">= in B_eff: a batch is worth that many at least")
+    if any(run.is_bound for run in runs):
+        lines.append(
+            f">= in {long_run_title(runs[0].horizon)}: what one batch is worth, as batches that are spread over the "
+            "frames are worth no less together; ~ where that is proven for numbers of frames that are powers of two"
+        )
     if "approximate" in bases or any(law.chi2_is_by_slots for law in laws):
         lines.append("~ is an approximation, and no limit is judged by it")
     return "\n".join(line for text in lines for line in _wrapped(text, indent=2))
@@ -159,8 +167,12 @@ def _notes_on_variance(report: BiasReport) -> list[str]:
     notes = []
     if report.basis == "approximate":
         notes.append(f"~ design effect {report.why_not_exact}")
-    if report.law.chi2_of_pairs is not None and not report.law.kappa_is_exact:
-        notes.append("~ chi2 pairs over a few of the orders of its shards")
+    if report.basis == "bound":
+        notes.append(f"design effect {report.why_not_exact} (S26)")
+    law = report.law
+    if law.chi2_of_pairs is not None and not law.chi2_of_pairs_is_exact and not law.kappa_is_exact:
+        parts = "orders of its shards" if law.rank_batch is None else "batches of an epoch"
+        notes.append(f"~ chi2 pairs over a few of the {parts}")
     if report.law.chi2 > 0 and report.effective_batch_with_bias is not None:
         notes.append(
             f"bias included, a batch is worth {effective_text(report.effective_batch_with_bias)} frames: "
@@ -252,7 +264,7 @@ def _pairs_text(law: SamplingLaw) -> str:
 def _effect_text(report: BiasReport) -> str:
     if report.design_effect is None:
         return report.why_not_exact or ""
-    return f"{'~' if report.basis == 'approximate' else ''}{report.design_effect:.3g}"
+    return f"{_MARKS.get(report.basis or '', '')}{report.design_effect:.3g}"
 
 
 def _has_floor(report: BiasReport) -> bool:
@@ -263,7 +275,8 @@ def _has_floor(report: BiasReport) -> bool:
 def _effective_batch_text(report: BiasReport) -> str:
     if report.effective_batch is None:
         return f">= {effective_text(report.law.effective_batch_floor)}" if _has_floor(report) else "-"
-    text = f"{'~' if report.basis == 'approximate' else ''}{effective_text(report.effective_batch)}"
+    mark = ">= " if report.basis == "bound" else _MARKS.get(report.basis or "", "")
+    text = f"{mark}{effective_text(report.effective_batch)}"
     return text + _interval_text(report.effective_batch_low, report.effective_batch_high)
 
 
@@ -271,8 +284,11 @@ def _long_run_text(report: BiasReport) -> str:
     run = report.long_run
     if run is None:
         return "-"
-    return effective_text(run.effective_batch) + _interval_text(
-        run.effective_batch_low, run.effective_batch_high
+    mark = BOUND_MARKS[run.is_bound, run.is_approximate]
+    return (
+        mark
+        + effective_text(run.effective_batch)
+        + _interval_text(run.effective_batch_low, run.effective_batch_high)
     )
 
 

@@ -72,9 +72,7 @@ def long_run_of_runs(effect_of_run: Callable[[int], float], *, num_steps: int, h
     half the second difference of V. An epoch has T = `num_steps` steps.
     """
     a = check_horizon(horizon)
-    reach = num_steps
-    if a < 1 and a > 0:
-        reach = min(num_steps, int(np.log(NEGLIGIBLE) / np.log(a)) + 2)
+    reach = _reach(a, num_steps)
     variances = np.array([0.0] + [j * effect_of_run(j) for j in range(1, reach + 1)])
     lags = np.arange(1, reach)
     covariances = (variances[2:] - 2 * variances[1:-1] + variances[:-2]) / 2
@@ -98,8 +96,10 @@ def periodic_long_run(batch_means: Reals, *, horizon: float) -> float:
 
 def _sum_of_weights(a: float, num_steps: int) -> float:
     """sum_pq a^|p - q| over the steps p, q of an epoch."""
-    if a == 0:
-        return float(num_steps)
-    reach = min(num_steps, int(np.log(NEGLIGIBLE) / np.log(a)) + 2)
-    lags = np.arange(1, reach)
+    lags = np.arange(1, _reach(a, num_steps))
     return num_steps + 2 * float(np.sum((num_steps - lags) * a**lags))
+
+
+def _reach(a: float, num_steps: int) -> int:
+    """The first lag of which nothing is left: of no step of the epoch, or of a negligible weight."""
+    return min(num_steps, int(np.log(NEGLIGIBLE) / np.log(a)) + 2) if a > 0 else min(num_steps, 1)

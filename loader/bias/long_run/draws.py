@@ -76,11 +76,11 @@ class Draws:
 
 def _orthonormal(vectors: Reals) -> Reals:
     """An orthonormal basis of the columns of (D, k), by the eigenvectors of their k x k products."""
-    vectors = vectors / np.abs(vectors).max()
-    lengths, turns = np.linalg.eigh(vectors.T @ vectors)
+    scaled: Reals = vectors / np.abs(vectors).max()
+    lengths, turns = np.linalg.eigh(scaled.T @ scaled)
     held = lengths > _SMALLEST_AXIS * lengths[-1]
-    basis: Reals = vectors @ turns[:, held] / np.sqrt(lengths[held])
-    return basis
+    basis = scaled @ turns[:, held] / np.sqrt(lengths[held])
+    return basis.astype(np.float64)
 
 
 def _signs(num_rows: int, num_columns: int) -> Reals:

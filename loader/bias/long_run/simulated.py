@@ -23,6 +23,11 @@ class Simulated(NamedTuple):
     standard_error: float
     num_orders: int
 
+    @property
+    def relative_error(self) -> float:
+        """The standard error over the noise; 0 for no noise at all."""
+        return self.standard_error / self.noise if self.noise > 0 else 0.0
+
 
 def num_orders_of(num_frames: int) -> int:
     """Orders to simulate: 2^20 / N, at least 16 and at most 128; a function of N alone."""
