@@ -94,7 +94,7 @@ def test_an_epoch_by_content_is_the_nested_order_over_the_content_order(make):
 class ContentStore(ArrayStore):
     """A store with a content order."""
 
-    content_order = property(lambda self: some_order(self))
+    content_order = property(some_order)
     content_digest = property(lambda self: f"{len(self):064x}")
 
 
