@@ -20,14 +20,18 @@ from loader.errors import SamplingError
 from loader.sampling import BatchPlan
 from loader.sampling.orders import check_shard_sizes, draws_again, frames_per_block
 
-MAX_LAGS = 1 << 18
-"""The largest distance between slots of a batch that `block_pair_chi2` sums over: a few arrays of 2 MiB."""
+
+class PairChi2(NamedTuple):
+    """Chi^2 of two slots of a batch."""
+
+    value: float
+    is_exact: bool = True
+    is_bound: bool = True
+    """Whether `value` is at least a proven lower bound. If not, it is only near the true value."""
 
 
-def pair_chi2(
-    plan: BatchPlan, shard_sizes: Integers, shard_probability: Reals | None
-) -> tuple[float, bool] | None:
-    """Chi^2 of two slots of a rank's whole batch, and whether it is exact or a lower bound.
+def pair_chi2(plan: BatchPlan, shard_sizes: Integers, shard_probability: Reals | None) -> PairChi2 | None:
+    """Chi^2 of two slots of a rank's whole batch.
 
     All ranks have the same. None if a batch holds no pair. None also if the last batch starts the epoch again, because
     there is no formula for it. For clips the pairs are of windows. `shard_probability`, shape (S,), is the distribution
@@ -41,31 +45,35 @@ def pair_chi2(
     # The batches of all ranks, without those of a dropped last step, and with those that `pad` fills.
     num_batches = (num_units - plan.num_positions_dropped + plan.num_positions_doubled) // batch_size
     if spec.sampling == "block":
-        block_frames = frames_per_block(shard_sizes, shards_per_block=spec.shards_per_block or 1)
-        if block_frames >= num_units:  # one block: a permutation
-            return permutation_pair_chi2(num_units), True
         return block_pair_chi2(
-            shard_sizes, block_frames=block_frames, batch_size=batch_size, num_batches=num_batches
-        )
-    chi2 = 0.0  # iid
-    if spec.sampling == "permutation":
-        chi2 = permutation_pair_chi2(num_units)
-    elif spec.sampling == "sequential":
-        chi2 = sequential_pair_chi2(num_units, batch_size=batch_size, num_batches=num_batches)
-    elif spec.sampling == "shards" and plan.frames is not None:
-        chi2 = weighted_visit_pair_chi2(
-            plan.frames.shard_parts,
-            kappa=visit_kappa(batch_size=batch_size, frames_per_visit=spec.frames_per_visit or 1),
-        )
-    elif spec.sampling == "shards":
-        assert spec.frames_per_visit is not None and shard_probability is not None  # it visits shards
-        chi2 = visit_pair_chi2(
-            shard_probability,
             shard_sizes,
-            kappa=visit_kappa(batch_size=batch_size, frames_per_visit=spec.frames_per_visit),
-            frames_with_replacement=draws_again(shard_sizes, spec),
+            block_frames=frames_per_block(shard_sizes, shards_per_block=spec.shards_per_block or 1),
+            batch_size=batch_size,
+            num_batches=num_batches,
         )
-    return chi2, True
+    if spec.sampling == "permutation":
+        return PairChi2(permutation_pair_chi2(num_units))
+    if spec.sampling == "sequential":
+        return PairChi2(sequential_pair_chi2(num_units, batch_size=batch_size, num_batches=num_batches))
+    if spec.sampling == "shards":
+        frames_per_visit = spec.frames_per_visit or 1
+        is_spread = spec.shard_choice == "proportional"
+        return visit_pair_chi2(
+            _shares_of_visits(plan, shard_probability),
+            shard_sizes if plan.frames is None else None,
+            batch_size=batch_size,
+            frames_per_visit=frames_per_visit,
+            frames_with_replacement=draws_again(shard_sizes, spec),
+            is_spread=is_spread,
+        )
+    return PairChi2(0.0)  # iid
+
+
+def _shares_of_visits(plan: BatchPlan, shard_probability: Reals | None) -> Reals:
+    if plan.frames is not None:
+        return plan.frames.shard_shares
+    assert shard_probability is not None  # it visits shards
+    return shard_probability
 
 
 def pair_chi2_of_classes(kappa: float, shard_sizes: npt.ArrayLike, *, same_frame: float = 0.0) -> float:
@@ -184,36 +192,35 @@ def weighted_visit_pair_chi2(shard_weights: npt.ArrayLike, *, kappa: float) -> f
 
 def block_pair_chi2(
     shard_sizes: npt.ArrayLike, *, block_frames: int, batch_size: int, num_batches: int | None = None
-) -> tuple[float, bool]:
-    """Chi^2 of two slots of a whole batch under the rotated block shuffle, and whether it is exact (S54).
+) -> PairChi2:
+    """Chi^2 of two slots of a whole batch under the rotated order in blocks (S54).
 
     It is that of the first `num_batches` batches, as in `block_kappa`. No batch is larger than the epoch.
 
-    Exact for equal shards in a random order. For unequal shards, and if blocks and batches together reach over more
-    than `MAX_LAGS` frames, it is the bound of `pair_chi2_of_classes`. Sizes have shape (S,).
+    Exact for equal shards in a random order. For unequal shards it is the bound of `pair_chi2_of_classes`. It is only
+    near the true value where `lags_of_blocks` is not exact. Sizes have shape (S,).
 
     Raises:
         SamplingError: batch_size is 1 or above the epoch, or `block_kappa` refuses the numbers.
     """
     sizes = check_shard_sizes(shard_sizes)
     sizes = sizes[sizes > 0]
-    if batch_size == 1:
-        raise SamplingError("a batch of one frame holds no pair")
-    if num_batches is None:
-        num_batches = max(1, int(sizes.sum()) // batch_size)
-    if batch_size > sizes.sum():
-        raise SamplingError(
-            f"an epoch of {counted(int(sizes.sum()), 'frame')} holds no whole batch of {batch_size}"
-        )
-    kappa = block_kappa(sizes, block_frames=block_frames, batch_size=batch_size, num_batches=num_batches)
     num_frames, shard_size, num_shards = int(sizes.sum()), int(sizes[0]), len(sizes)
-    are_equal = sizes.min() == sizes.max()
-    lags = _lag_law(num_frames, min(block_frames, num_frames), batch_size, num_batches) if are_equal else None
-    if lags is None:
-        return pair_chi2_of_classes(kappa, sizes), False
+    if batch_size > num_frames:
+        raise SamplingError(
+            f"an epoch of {counted(num_frames, 'frame')} holds no whole batch of {batch_size}"
+        )
+    found = lags_of_blocks(
+        num_frames, block_frames=block_frames, batch_size=batch_size, num_batches=num_batches
+    )
+    if sizes.min() < sizes.max() or found.step > 1:
+        kappa = kappa_of_lags(sizes, found)
+        return PairChi2(
+            pair_chi2_of_classes(kappa, sizes), is_exact=False, is_bound=found.is_exact
+        )
     # A row is one shard: lag k = j n + e is at [j, e]. The displacement of frames i and j is j - i, or N - (j - i) in
     # the other direction of the circle. Each is half of the ordered pairs of slots.
-    lags = np.pad(lags, (0, -len(lags) % shard_size)).reshape(-1, shard_size)
+    lags = np.pad(found.by_lag, (0, -len(found.by_lag) % shard_size)).reshape(-1, shard_size)
     inside = lags[0, 1:].copy()
     if len(lags) == num_shards:
         inside += lags[-1, :0:-1]
@@ -227,28 +234,4 @@ def block_pair_chi2(
     total = num_shards * float(pairs[1:] @ (inside / 2) ** 2)
     if num_shards > 1:  # the shard of the second frame is any other of the S - 1
         total += num_shards / (num_shards - 1) * float(pairs @ (across / 2) ** 2)
-    return total - 1, True
-
-
-def _lag_law(num_frames: int, block_frames: int, batch_size: int, num_batches: int) -> Reals | None:
-    """Probability that the later of two slots of a batch is k places after the earlier on the circle, for k < N.
-
-    None if the slots of a batch may be more than `MAX_LAGS` places apart.
-    """
-    last_block = num_frames - (num_frames - 1) // block_frames * block_frames
-    numbers = slot_pairs(num_frames, block_frames, batch_size, num_batches)
-    reach = min(num_frames, (max(distance for distance, _ in numbers) + 1) * block_frames)
-    if reach > MAX_LAGS:
-        return None
-    law = np.zeros(reach)
-    for (distance, touches_last), number in numbers.items():
-        later = last_block if touches_last else block_frames
-        if distance == 0:
-            law[1:later] += number / math.comb(later, 2) * np.arange(later - 1, 0, -1)
-            continue
-        # Distance of the two slots, minus the distance of their blocks.
-        shift = np.arange(1 - block_frames, later)
-        ways = np.minimum(later - 1, block_frames - 1 + shift) - np.maximum(0, shift) + 1
-        first = distance * block_frames + 1 - block_frames
-        law[first : first + len(ways)] += number / (block_frames * later) * ways
-    return law / numbers.total()
+    return PairChi2(total - 1, is_exact=found.is_exact, is_bound=found.is_exact)
