@@ -67,8 +67,8 @@ class BatchOptions(TypedDict, total=False):
     """For `block`: a block holds as many frames as this many shards of average size, k; they are shuffled together."""
     weights: Annotated[Weights | None, None]
     """For `iid`, `shards` and `stratified`: how often each video is drawn; see `Weights`. An epoch is as many draws as
-    the store has frames, with replacement, also in a visit; `stratified` spreads the draws evenly. None draws every frame
-    alike."""
+    the store has frames, with replacement, also in a visit; `stratified` spreads the draws evenly. None draws every
+    frame alike."""
     frame_offsets: Annotated[Iterable[int] | None, None]
     """Frames that a window shows, as distances from its anchor in stored frames of the video, T of them: (-1, 0) is
     the frame before the anchor and the anchor. An anchor is a frame that `sampling` drew; an epoch has one position for
