@@ -7,7 +7,12 @@ import numpy as np
 from loader.bias import design_effect as formulas
 from loader.bias.checks import Integers, Reals
 from loader.bias.distributions import SamplingLaw, WindowsOfVideos, offsets_of
-from loader.bias.pairs import block_design_effect, can_average_orders, circle_autocovariance
+from loader.bias.pairs import (
+    block_design_effect,
+    can_average_orders,
+    circle_autocovariance,
+    lags_of_blocks,
+)
 from loader.sampling import SamplingSpec
 from loader.sampling.orders import draws_again, frames_per_block
 
@@ -21,6 +26,8 @@ class ExactEffect:
     mean_square_effect: float | None
     """Its mean square distance from the mean of all frames, over sigma^2 / B; this includes the bias. None for windows,
     whose target is the mean over windows, and for the order on disk if it ends with a short step."""
+    is_exact: bool = True
+    """False if some batches of an epoch stand for all (`lags_of_blocks`)."""
 
 
 def exact_effect(
@@ -39,7 +46,7 @@ def exact_effect(
     frame under weights; both effects are then against the mean of the target and independent draws of it.
     """
     if target is not None:
-        return _of_target(spec, shard_sizes, features, target)
+        return _of_target(law, spec, shard_sizes, features, target)
     if not np.ptp(features, axis=0).any():
         return None
     if windows is not None:
@@ -52,14 +59,22 @@ def exact_effect(
             else _of_the_order_on_disk(law, features)
         )
     if spec.sampling == "block" and can_average_orders(shard_sizes):
-        effect = block_design_effect(
-            circle_autocovariance(features, shard_sizes),
-            block_frames=frames_per_block(shard_sizes, shards_per_block=spec.shards_per_block or 1),
-            batch_size=law.slots_per_batch,
-            num_batches=law.num_whole_steps,
-        )
-        return ExactEffect(design_effect=effect, mean_square_effect=effect)
+        return _of_blocks(law, spec, shard_sizes, features)
     return None
+
+
+def _of_blocks(law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers, features: Reals) -> ExactEffect:
+    slots = law.slots_per_batch
+    if slots == 1:
+        return ExactEffect(design_effect=1.0, mean_square_effect=1.0)
+    lags = lags_of_blocks(
+        len(features),
+        block_frames=frames_per_block(shard_sizes, shards_per_block=spec.shards_per_block or 1),
+        batch_size=slots,
+        num_batches=law.num_whole_steps,
+    )
+    effect = block_design_effect(circle_autocovariance(features, shard_sizes), lags, batch_size=slots)
+    return ExactEffect(design_effect=effect, mean_square_effect=effect, is_exact=lags.is_exact)
 
 
 def window_correlation(features: Reals, windows: WindowsOfVideos) -> float | None:
@@ -117,7 +132,7 @@ def _of_windows(
     effect = exact_effect(of_anchors, spec, sizes, means)
     if effect is None:
         return None
-    return ExactEffect(design_effect=effect.design_effect * of_window, mean_square_effect=None)
+    return replace(effect, design_effect=effect.design_effect * of_window, mean_square_effect=None)
 
 
 def _of_visits(law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers, features: Reals) -> ExactEffect:
@@ -128,6 +143,7 @@ def _of_visits(law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers, feat
         law.shard_probability,
         frames_per_visit=law.slots_per_visit,
         with_replacement=draws_again(shard_sizes, spec),
+        num_spread_visits=_num_spread_visits(law, spec),
     )
     weights = np.repeat(law.shard_probability / np.maximum(shard_sizes, 1), shard_sizes)
     centred = features - features.mean(axis=0)
@@ -137,8 +153,13 @@ def _of_visits(law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers, feat
     )
 
 
+def _num_spread_visits(law: SamplingLaw, spec: SamplingSpec) -> int | None:
+    """Visits of a global batch; None if they are independent."""
+    return law.slots_per_batch // law.slots_per_visit if spec.has_spread_visits else None
+
+
 def _of_target(
-    spec: SamplingSpec, shard_sizes: Integers, features: Reals, target: Reals
+    law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers, features: Reals, target: Reals
 ) -> ExactEffect | None:
     if not np.ptp(features[target > 0], axis=0).any():
         return None
@@ -147,6 +168,7 @@ def _of_target(
         np.repeat(np.arange(len(shard_sizes)), shard_sizes),
         target,
         frames_per_visit=spec.frames_per_visit or 1,
+        num_spread_visits=_num_spread_visits(law, spec),
     )
     return ExactEffect(design_effect=effect, mean_square_effect=effect)
 

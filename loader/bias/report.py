@@ -25,17 +25,20 @@ from loader.bias.rho import (
 )
 from loader.errors import SamplingError
 from loader.sampling import SamplingSpec
-from loader.sampling.orders import draws_again, epoch_order, frames_per_block
+from loader.sampling.orders import draws_again, epoch_order
 
-EffectBasis: TypeAlias = Basis | Literal["approximate"]
+EffectBasis: TypeAlias = Basis | Literal["bound", "approximate"]
 """What a design effect is computed from. `exact`: sizes, or every frame. The other values of `Basis`: a rho that is not
-exact, by an exact formula. `approximate`: a formula that is not exact for this case."""
+exact, by an exact formula. `bound`: a rho, by a formula that is not below the true value. `approximate`: a formula that
+is not exact for this case."""
 
 ROUNDING = 1e-12
 """A smaller design effect counts as 0: every batch has the same mean, up to rounding."""
 NEEDS_RHO = "needs rho"
 NEEDS_FEATURES = "needs features"
 NOTHING_VARIES = "all frames are alike"
+SOME_BATCHES = "over a few of the batches of an epoch"
+OF_INDEPENDENT_VISITS = "of independent visits; spread ones have at most that"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +56,7 @@ class BiasReport:
     basis: EffectBasis | None
     """What the design effect is computed from; None if there is no design effect."""
     why_not_exact: str | None
-    """Why the design effect is approximate, or what is missing."""
+    """Why the design effect is approximate or a bound, or what is missing."""
     mean_square_effect: float | None
     """Mean square distance of a batch's mean from that of all frames, over the same variance. Without bias it is the
     design effect. None if it is not known exactly, and for windows."""
@@ -143,7 +146,8 @@ def make_report(
             law,
             [exact.design_effect] * 3,
             rho=rho,
-            basis="exact",
+            basis="exact" if exact.is_exact else "approximate",
+            why=None if exact.is_exact else SOME_BATCHES,
             bias=bias,
             mean_square=exact.mean_square_effect,
         )
@@ -156,6 +160,8 @@ def make_report(
     ]
     approximation = None if windows is not None else _approximation(spec, shard_sizes)
     basis: EffectBasis = rho.basis if approximation is None else "approximate"
+    if approximation is None and spec.has_spread_visits and law.slots_per_batch > law.slots_per_visit:
+        basis, approximation = "bound", OF_INDEPENDENT_VISITS
     # The mean over frames is not the target of windows. For other samplings an exact rho gives an exact effect, and the
     # law is unbiased.
     mean_square = effects[0] if basis == "exact" and law.chi2_over_windows is None else None
@@ -211,10 +217,6 @@ def _effect_of_sizes(
         return formulas.permutation_design_effect(
             law.num_frames if law.num_windows is None else law.num_windows, batch_size=law.slots_per_batch
         )
-    if spec.sampling == "block" and windows is None:
-        block_frames = frames_per_block(shard_sizes, shards_per_block=spec.shards_per_block or 1)
-        if block_frames >= law.num_frames:  # one block is a permutation of all frames
-            return formulas.permutation_design_effect(law.num_frames, batch_size=law.slots_per_batch)
     return None
 
 

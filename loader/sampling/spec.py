@@ -77,6 +77,11 @@ class SamplingSpec:
         return self.sampling in {"iid", "shards"} or self.weights is not None
 
     @property
+    def has_spread_visits(self) -> bool:
+        """Whether `shards` spreads the anchor frames of neighbouring visits. Uniformly drawn shards are independent."""
+        return self.sampling == "shards" and self.shard_choice == "proportional"
+
+    @property
     def default_remainder(self) -> Remainder:
         """The `Remainder` that is used if the caller gives none.
 

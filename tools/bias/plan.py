@@ -174,7 +174,7 @@ def _mark(report: BiasReport) -> str:
     """The mark before a number of `MeasuredSampler.effective_share`: empty if it is exact."""
     if report.effective_batch is None:
         return ">=" if report.law.floor_is_proven else "~"
-    return "~" if report.basis == "approximate" else ""
+    return {"approximate": "~", "bound": ">="}.get(report.basis or "", "")
 
 
 def measured_builtins(row: MeasuredSampler) -> dict[str, Any]:

@@ -67,8 +67,11 @@ def _notes_on_variance(report: BiasReport) -> list[str]:
     notes = []
     if report.basis == "approximate":
         notes.append(f"~ design effect {report.why_not_exact}")
+    if report.basis == "bound":
+        notes.append(f"design effect {report.why_not_exact} (S26)")
     if not report.law.kappa_is_exact:
-        notes.append("~ kappa over a few of the orders of its shards")
+        parts = "orders of its shards" if "webdataset" in report.law.name else "batches of an epoch"
+        notes.append(f"~ kappa over a few of the {parts}")
     if report.law.chi2 > 0 and report.effective_batch_with_bias is not None:
         notes.append(
             f"bias included, the effective global batch is {_effective_text(report.effective_batch_with_bias)} frames: "
@@ -174,10 +177,11 @@ def _row_text(report: BiasReport, width: int, *, has_windows: bool) -> str:
     kappa = f"{'' if law.kappa_is_exact else '~'}{law.worst_kappa:.4f}"
     effect = effective = report.why_not_exact or ""
     if report.design_effect is not None and report.effective_batch is not None:
-        mark = "~" if report.basis == "approximate" else ""
+        marks = {"approximate": ("~", "~"), "bound": ("<= ", ">= ")}
+        of_effect, of_effective = marks.get(report.basis or "", ("", ""))
         effect, effective = (
-            f"{mark}{report.design_effect:.2f}",
-            f"{mark}{_effective_text(report.effective_batch)}",
+            f"{of_effect}{report.design_effect:.2f}",
+            f"{of_effective}{_effective_text(report.effective_batch)}",
         )
         low, high = report.effective_batch_low, report.effective_batch_high
         if low is not None and high is not None and low != high:
@@ -197,5 +201,5 @@ def _effective_text(num_frames: float) -> str:
 def _pairs_text(law: SamplingLaw) -> str:
     if law.chi2_of_pairs is None:
         return "-"
-    bound = ">= " if law.kappa_is_exact else "~"  # the bound of an approximate kappa is an approximation
+    bound = ">= " if law.chi2_of_pairs_is_bound else "~"
     return f"{'' if law.chi2_of_pairs_is_exact else bound}{law.chi2_of_pairs:.3g}"

@@ -22,7 +22,12 @@ def weighted_law(sizes: Integers, spec: SamplingSpec, batch_size: int, frames: W
         sizes,
         spec,
         batch_size,
-        kappa=visit_shard_kappa(of_shard, batch_size=batch_size, frames_per_visit=frames_per_visit),
+        kappa=visit_shard_kappa(
+            of_shard,
+            batch_size=batch_size,
+            frames_per_visit=frames_per_visit,
+            are_spread=spec.has_spread_visits,
+        ),
         because="every slot draws a video by its weight, and then each of its frames alike",
         visit_kappa=visit_kappa(batch_size=batch_size, frames_per_visit=frames_per_visit),
     )

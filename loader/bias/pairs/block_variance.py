@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from frame_store.shared import counted
 from loader.bias.checks import Integers, Reals, check_batch_size
-from loader.bias.pairs.block_lags import lags_of_blocks
+from loader.bias.pairs.block_lags import BlockLags
 from loader.errors import SamplingError
 from loader.sampling.orders import check_shard_sizes
 
@@ -65,27 +65,19 @@ def circle_autocovariance(features: Reals, shard_sizes: npt.ArrayLike) -> Reals:
     return autocovariance
 
 
-def block_design_effect(
-    autocovariance: npt.ArrayLike, *, block_frames: int, batch_size: int, num_batches: int | None = None
-) -> float:
+def block_design_effect(autocovariance: npt.ArrayLike, lags: BlockLags, *, batch_size: int) -> float:
     """Design effect of the rotated order in blocks, for shards of any sizes (S49): the mean over whole batches.
 
-    `autocovariance` is R(0), ..., R(N - 1) of `circle_autocovariance`. It is 1 + (B - 1) times the mean of R(d) / R(0)
-    over the distance d of two slots of a batch, and exact where `lags_of_blocks` is. `num_batches` has the meaning that
-    it has in `block_kappa`.
+    `autocovariance` is R(0), ..., R(N - 1) of `circle_autocovariance`. The design effect is 1 + (B - 1) times the mean
+    of R(d) / R(0) over the distance d of two slots of a batch, `lags_of_blocks`, and exact where that is.
 
     Raises:
-        SamplingError: a block of no frame, no batch, or frames that are all alike.
+        SamplingError: frames that are all alike.
     """
     by_lag = np.asarray(autocovariance, np.float64)
     check_batch_size(batch_size)
     if by_lag[0] <= 0:
         raise SamplingError("all frames are equal: there is no variance to divide")
-    if batch_size == 1:
-        return 1.0
-    lags = lags_of_blocks(
-        len(by_lag), block_frames=block_frames, batch_size=batch_size, num_batches=num_batches
-    )
     mean = float(lags.by_lag @ by_lag[lags.step * np.arange(len(lags.by_lag))]) / float(by_lag[0])
     return 1 + (batch_size - 1) * mean
 

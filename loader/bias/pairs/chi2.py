@@ -6,16 +6,17 @@ distribution of single frames does not determine it. The reference is independen
 i.i.d. frames have: chi^2 = N^2 sum P(i, j)^2 - 1. SAMPLING.md: (S52), (S53), (S54).
 """
 
-import math
 import operator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from frame_store.shared import counted
 from loader.bias.checks import Booleans, Integers, Reals, check_distribution
-from loader.bias.pairs.kappa import block_kappa, visit_kappa
-from loader.bias.pairs.slots import slot_pairs
+from loader.bias.pairs.block_lags import lags_of_blocks, shares_by_phase
+from loader.bias.pairs.kappa import kappa_of_lags, visit_kappa
+from loader.bias.pairs.spread_visits import MAX_SHARDS, meetings_of_visits, pairs_of_visits
 from loader.errors import SamplingError
 from loader.sampling import BatchPlan
 from loader.sampling.orders import check_shard_sizes, draws_again, frames_per_block
@@ -56,24 +57,26 @@ def pair_chi2(plan: BatchPlan, shard_sizes: Integers, shard_probability: Reals |
     if spec.sampling == "sequential":
         return PairChi2(sequential_pair_chi2(num_units, batch_size=batch_size, num_batches=num_batches))
     if spec.sampling == "shards":
-        frames_per_visit = spec.frames_per_visit or 1
-        is_spread = spec.shard_choice == "proportional"
-        return visit_pair_chi2(
-            _shares_of_visits(plan, shard_probability),
-            shard_sizes if plan.frames is None else None,
-            batch_size=batch_size,
-            frames_per_visit=frames_per_visit,
-            frames_with_replacement=draws_again(shard_sizes, spec),
-            is_spread=is_spread,
-        )
+        return _pair_chi2_of_visits(plan, shard_sizes, shard_probability, batch_size)
     return PairChi2(0.0)  # iid
 
 
-def _shares_of_visits(plan: BatchPlan, shard_probability: Reals | None) -> Reals:
+def _pair_chi2_of_visits(
+    plan: BatchPlan, shard_sizes: Integers, shard_probability: Reals | None, batch_size: int
+) -> PairChi2:
+    frames_per_visit = plan.spec.frames_per_visit or 1
+    kappa = visit_kappa(batch_size=batch_size, frames_per_visit=frames_per_visit)
+    num_visits = batch_size // frames_per_visit if plan.spec.has_spread_visits else None
     if plan.frames is not None:
-        return plan.frames.shard_shares
+        return weighted_visit_pair_chi2(plan.frames.shard_shares, kappa=kappa, num_visits=num_visits)
     assert shard_probability is not None  # it visits shards
-    return shard_probability
+    return visit_pair_chi2(
+        shard_probability,
+        shard_sizes,
+        kappa=kappa,
+        num_visits=num_visits,
+        frames_with_replacement=draws_again(shard_sizes, plan.spec),
+    )
 
 
 def pair_chi2_of_classes(kappa: float, shard_sizes: npt.ArrayLike, *, same_frame: float = 0.0) -> float:
@@ -142,14 +145,19 @@ def visit_pair_chi2(
     shard_sizes: npt.ArrayLike,
     *,
     kappa: float,
+    num_visits: int | None = None,
     frames_with_replacement: bool | Booleans = False,
-) -> float:
-    """Chi^2 of two slots of a batch of independent visits, exact for shards of any sizes (S53).
+) -> PairChi2:
+    """Chi^2 of two slots of a batch of visits, for shards of any sizes (S53).
 
     With probability v = `kappa` the slots are of one visit, which draws shard s with probability P_s and then its
-    frames uniformly, different ones by default. `frames_with_replacement` is of all visits, or of those to each shard,
-    shape (S,). Else the slots are independent. Proportional P give v^2 (sum n / (n - 1) - 1), and v^2 (S - 1) with
-    replacement. The other arrays have shape (S,), too.
+    frames uniformly, different ones by default. Else they are of two visits. Visits are independent (`num_visits` None)
+    or K neighbouring ones of spread anchors; then P_s are the shares of the frames. `frames_with_replacement` is of all
+    visits, or of those to each shard, shape (S,). The other arrays have shape (S,), too.
+
+    Exact, but for more than `MAX_SHARDS` unequal shards under spread anchors, where it is the bound of
+    `pair_chi2_of_classes`. Independent visits by proportional P give v^2 (sum n / (n - 1) - 1), and v^2 (S - 1) with
+    replacement.
 
     Raises:
         SamplingError: not a distribution or sizes, an empty shard is drawn, or two frames from a shard of one.
@@ -163,31 +171,73 @@ def visit_pair_chi2(
     if kappa > 0 and (drawn[(sizes == 1) & ~may_repeat] > 0).any():
         raise SamplingError("a shard of one frame holds no two different ones for a visit")
     num_frames = float(sizes.sum())
-    # N^2 P(i, j) for a pair of one frame, of one shard, and of two shards. First for independent slots.
-    single = drawn / sizes * num_frames
-    alone = (1 - kappa) * single**2
+    meetings = (1 - kappa) * _meetings(drawn, num_visits)
+    if not _is_cheap(drawn, num_visits):
+        same_frame = float((meetings / sizes).sum() + kappa * (drawn / sizes)[may_repeat].sum())
+        bound = pair_chi2_of_classes(kappa + float(meetings.sum()), all_sizes, same_frame=same_frame)
+        return PairChi2(bound, is_exact=False)
+    # N^2 P(i, j) for a pair of one frame, of one shard, and of two shards. First for slots of two visits.
+    alone = meetings * (num_frames / sizes) ** 2
     of_visit = kappa * drawn * num_frames**2
     pairs = np.maximum(sizes * (sizes - 1), 1)
-    same_frame = alone + np.where(may_repeat, of_visit / sizes**2, 0.0)
+    same_frame_ratio = alone + np.where(may_repeat, of_visit / sizes**2, 0.0)
     of_one_shard = alone + np.where(
         may_repeat, of_visit / sizes**2, np.where(sizes > 1, of_visit / pairs, 0.0)
     )
-    inside = sizes @ (same_frame - 1) ** 2 + (sizes * (sizes - 1)) @ (of_one_shard - 1) ** 2
-    # sum over i in s, j in t, s != t, of ((1 - v) a_s a_t - 1)^2: all pairs minus those of s = t.
-    rest = 1 - kappa
-    squares, firsts = sizes * single**2, sizes * single
-    across = rest**2 * (squares.sum() ** 2 - (squares**2).sum())
-    across -= 2 * rest * (firsts.sum() ** 2 - (firsts**2).sum())
-    across += num_frames**2 - (sizes**2).sum()
-    return float((inside + across) / num_frames**2)
+    inside = sizes @ (same_frame_ratio - 1) ** 2 + (sizes * (sizes - 1)) @ (of_one_shard - 1) ** 2
+    across = _across_shards(drawn, sizes / num_frames, 1 - kappa, num_visits)
+    return PairChi2(float(inside / num_frames**2) + across)
 
 
-def weighted_visit_pair_chi2(shard_weights: npt.ArrayLike, *, kappa: float) -> float:
-    """Chi^2 of two slots of visits under weights against independent pairs of the target, v^2 (S - 1) (S58).
+def weighted_visit_pair_chi2(
+    shard_probability: npt.ArrayLike, *, kappa: float, num_visits: int | None = None
+) -> PairChi2:
+    """Chi^2 of two slots of visits under weights against independent pairs of the target (S58).
 
-    S counts the shards that hold weight. With probability v = `kappa` the slots are of one visit.
+    As `visit_pair_chi2`: with probability v = `kappa` the slots are of one visit. Independent visits give v^2 (S - 1),
+    where S counts the shards that hold weight.
     """
-    return kappa**2 * (int(np.count_nonzero(np.asarray(shard_weights))) - 1)
+    probability = check_distribution(shard_probability)
+    shares = probability[probability > 0]
+    same_shard = kappa * shares + (1 - kappa) * _meetings(shares, num_visits)
+    if not _is_cheap(shares, num_visits):
+        of_one_shard, found = float((shares**2).sum()), float(same_shard.sum())
+        bound = found**2 / of_one_shard + (1 - found) ** 2 / (1 - of_one_shard) - 1
+        return PairChi2(bound, is_exact=False)
+    inside = float(((same_shard / shares - shares) ** 2).sum())
+    return PairChi2(inside + _across_shards(shares, shares, 1 - kappa, num_visits))
+
+
+def _is_cheap(probability: Reals, num_visits: int | None) -> bool:
+    return num_visits is None or len(probability) <= MAX_SHARDS or np.ptp(probability) == 0
+
+
+def _meetings(probability: Reals, num_visits: int | None) -> Reals:
+    """Probability that two visits of a batch are both of shard s, shape (S,). 0 if a batch is one visit."""
+    if num_visits is None:
+        return probability**2
+    return meetings_of_visits(probability, num_visits=num_visits) if num_visits > 1 else 0 * probability
+
+
+def _across_shards(probability: Reals, shares: Reals, rest: float, num_visits: int | None) -> float:
+    """sum over s != t of pi_s pi_t (`rest` P(s, t) / (pi_s pi_t) - 1)^2, for two visits and shares pi of the frames."""
+    if num_visits is None:  # P(s, t) = P_s P_t: all pairs minus those of s = t
+        squares = probability**2 / shares
+        across = rest**2 * float(squares.sum() ** 2 - (squares**2).sum())
+        across -= 2 * rest * float(probability.sum() ** 2 - (probability**2).sum())
+        return across + float(shares.sum() ** 2 - (shares**2).sum())
+    if num_visits == 1:
+        return float(1 - (shares**2).sum())
+    total = 0.0
+    for rows, pairs in pairs_of_visits(probability, num_visits=num_visits):
+        independent = shares[rows, None] * shares
+        terms = (rest * pairs - independent) ** 2 / independent
+        numbers = np.arange(len(pairs))
+        terms[numbers, rows.start + numbers] = 0
+        if np.ptp(probability) == 0:  # every row is the first one, turned
+            return len(shares) * float(terms[0].sum())
+        total += float(terms.sum())
+    return total
 
 
 def block_pair_chi2(
@@ -215,23 +265,12 @@ def block_pair_chi2(
     )
     if sizes.min() < sizes.max() or found.step > 1:
         kappa = kappa_of_lags(sizes, found)
-        return PairChi2(
-            pair_chi2_of_classes(kappa, sizes), is_exact=False, is_bound=found.is_exact
-        )
-    # A row is one shard: lag k = j n + e is at [j, e]. The displacement of frames i and j is j - i, or N - (j - i) in
-    # the other direction of the circle. Each is half of the ordered pairs of slots.
-    lags = np.pad(found.by_lag, (0, -len(found.by_lag) % shard_size)).reshape(-1, shard_size)
-    inside = lags[0, 1:].copy()
-    if len(lags) == num_shards:
-        inside += lags[-1, :0:-1]
-    across = lags[1:].sum(0)
-    across[1:] += lags[: num_shards - 1, :0:-1].sum(0)
-    across[0] *= 2
+        return PairChi2(pair_chi2_of_classes(kappa, sizes), is_exact=False, is_bound=found.is_exact)
+    inside, across = shares_by_phase(found, shard_size=shard_size, num_shards=num_shards)
     pairs = 2.0 * np.arange(
         shard_size, 0, -1
-    )  # of two frames e apart, in a shard or in two: n - e, and mirrored
+    )  # ordered pairs of places e apart in a shard, or in two: both ways
     pairs[0] = shard_size
-    total = num_shards * float(pairs[1:] @ (inside / 2) ** 2)
-    if num_shards > 1:  # the shard of the second frame is any other of the S - 1
-        total += num_shards / (num_shards - 1) * float(pairs @ (across / 2) ** 2)
+    total = num_shards * float(pairs @ inside**2)
+    total += num_shards * (num_shards - 1) * float(pairs @ across**2)
     return PairChi2(total - 1, is_exact=found.is_exact, is_bound=found.is_exact)

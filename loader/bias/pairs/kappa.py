@@ -1,9 +1,9 @@
 """Kappa: how often two slots of one batch fall on the same shard.
 
 Kappa depends on the shard sizes and the sampler, not on the data. Rho measures how alike the frames of a shard are, and
-both together give the design effect. Kappa has two meanings. For independent visits, `visit_kappa` is the probability
-that two distinct slots belong to the same *visit*: visits that meet on a shard by chance are independent and do not
-increase the variance. Elsewhere kappa is the probability that two distinct slots share a *shard*. A batch of one frame
+both together give the design effect. Kappa has two meanings. For visits, `visit_kappa` is the probability
+that two distinct slots belong to the same *visit*: different visits that fall on one shard do not increase the
+variance. Elsewhere kappa is the probability that two distinct slots share a *shard*. A batch of one frame
 has no two slots, so its kappa is 0.
 """
 
@@ -16,6 +16,7 @@ from frame_store.shared import counted
 from loader.bias.checks import Integers, Reals, check_batch_size, check_distribution
 from loader.bias.pairs.block_lags import BlockLags, lags_of_blocks
 from loader.bias.pairs.slots import same_place_share
+from loader.bias.pairs.spread_visits import meetings_of_visits
 from loader.errors import SamplingError
 from loader.sampling.orders import check_shard_sizes
 
@@ -34,11 +35,13 @@ def visit_kappa(*, batch_size: int, frames_per_visit: int) -> float:
     return (frames_per_visit - 1) / (batch_size - 1) if batch_size > 1 else 0.0
 
 
-def visit_shard_kappa(shard_probability: npt.ArrayLike, *, batch_size: int, frames_per_visit: int) -> float:
-    """Probability that two distinct slots share a shard: one visit, or two that meet by chance (S29).
+def visit_shard_kappa(
+    shard_probability: npt.ArrayLike, *, batch_size: int, frames_per_visit: int, are_spread: bool
+) -> float:
+    """Probability that two distinct slots share a shard: one visit, or two that fall on one shard (S29).
 
-    v + (1 - v) sum P^2 with v = `visit_kappa`. Visits are independent and draw shard s with probability P_s, shape
-    (S,): n_s / N under the anchor-frame rule, 1 / S if shards are drawn uniformly.
+    v + (1 - v) c with v = `visit_kappa`. Visits draw shard s with probability P_s, shape (S,). c is sum P^2 for
+    independent ones. If the anchors of a batch's visits `are_spread`, c is smaller (`meetings_of_visits`).
 
     Raises:
         SamplingError: not a distribution, or frames_per_visit does not divide batch_size.
@@ -46,7 +49,12 @@ def visit_shard_kappa(shard_probability: npt.ArrayLike, *, batch_size: int, fram
     if batch_size == 1:
         return 0.0
     same_visit = visit_kappa(batch_size=batch_size, frames_per_visit=frames_per_visit)
-    return same_visit + (1 - same_visit) * float(np.sum(check_distribution(shard_probability) ** 2))
+    probability = check_distribution(shard_probability)
+    num_visits = batch_size // frames_per_visit
+    meetings = probability**2
+    if are_spread and num_visits > 1:
+        meetings = meetings_of_visits(probability, num_visits=num_visits)
+    return same_visit + (1 - same_visit) * float(meetings.sum())
 
 
 def iid_kappa(shard_sizes: npt.ArrayLike) -> float:

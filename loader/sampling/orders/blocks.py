@@ -35,8 +35,8 @@ def frames_per_block(shard_sizes: Int64s, *, shards_per_block: int) -> int:
 class BlockOrder(EpochOrder):
     """Shards in a random order form a circle. A random frame starts the first block. A block has a random nested order.
 
-    Any 2^k neighbouring positions of a block, 2^k at most its frames, lie in 2^k different stretches of its frames,
-    each of a 2^k-th of the block, rounded up or down (`NestedTree`). So batches are spread over the shards of the block.
+    Any 2^k neighbouring positions of a block, 2^k at most its frames, lie in 2^k different stretches of its frames.
+    Each stretch has a 2^k-th of them, rounded up or down (`NestedTree`). So batches are spread over a block's shards.
     The random start (rotation) makes every frame equally likely at every position of the epoch, for any shard sizes.
     Without it, frames of small shards would be more frequent at the ends of an epoch. An epoch is a permutation of all
     frames. For equal shards a block spans at most one shard more than `shards_per_block`. Memory: one number a shard,

@@ -209,7 +209,9 @@ class WeightedVisitOrder(EpochOrder):
 
     def _ids_at(self, positions: Int64s) -> Int64s:
         visits = positions // self._frames_per_visit
-        points = spread_points(self._keys[_FIRST_KEY], visits, num_counters=len(self) // self._frames_per_visit)
+        points = spread_points(
+            self._keys[_FIRST_KEY], visits, num_counters=len(self) // self._frames_per_visit
+        )
         shards = _drawn(points + self._keys[_TURN_KEY], self._shard_ends)
         counters = positions.astype(np.uint64)
         stretch_words = words_at(self._keys[_STRETCH_KEY], counters)
