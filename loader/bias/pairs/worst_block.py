@@ -20,9 +20,13 @@ def worst_block_effect(lags: BlockLags, *, shard_size: int, num_shards: int, bat
     sampler mixes neither part with the other, and each needs one table of n times n.
     """
     inside, across = shares_by_phase(lags, shard_size=shard_size, num_shards=num_shards)
-    of_place = inside + (num_shards - 1) * across - 1 / shard_size  # of data that are the same in every shard
-    parts = [of_place] if num_shards == 1 else [of_place, inside - across]
-    return 1 + (batch_size - 1) * max(0.0, *(_greatest(part) for part in parts))
+    # Of data that are the same in every shard. A constant has the eigenvalue 1, and is no data whose mean is 0. Here it
+    # gets the eigenvalue -1 or 0, and -1 is not above that of any data.
+    constant = (2 if shard_size <= MAX_FRAMES else 1) / shard_size
+    greatest = _greatest(inside + (num_shards - 1) * across - constant)
+    if num_shards > 1:
+        greatest = max(greatest, _greatest(inside - across))
+    return 1 + (batch_size - 1) * greatest
 
 
 def _greatest(by_difference: Reals) -> float:

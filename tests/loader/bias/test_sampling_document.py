@@ -240,7 +240,11 @@ def worth_of_blocks(num_ranks):
         ("S37", "0.060", lambda: webdataset_kappa([1000] * 500, shuffle_buffer=8000, batch_size=256)),
         ("S50", "12.4", lambda: last_batch.chi2_of_short_batch(1025, batch_size=128)),
         ("S51", "0.0122", lambda: last_batch.chi2_of_short_batch(1025, batch_size=128) / 1024),
-        ("S53", "0.096", lambda: pairs.visit_pair_chi2([1 / 32] * 32, [50] * 32, kappa=7 / 127)),
+        (
+            "S53",
+            "0.045",
+            lambda: pairs.visit_pair_chi2([1 / 32] * 32, [50] * 32, kappa=7 / 127, num_visits=16).value,
+        ),
         (
             "S60",
             "0.0075",
@@ -258,7 +262,7 @@ def worth_of_blocks(num_ranks):
             ),
         ),
         ("S60", "0.03", lambda: of_windows.chi2_at_offset([300, 100], -2)),
-        ("S54", "0.77", lambda: pairs.block_pair_chi2([50] * 32, block_frames=200, batch_size=128)[0]),
+        ("S54", "0.75", lambda: pairs.block_pair_chi2([50] * 32, block_frames=200, batch_size=128).value),
         ("S57", "0.333", lambda: 4 * (0.25 / 1 + 0.25 / 3) - 1),
         ("S58", "5.2", lambda: effect.visit_design_effect(0.6, frames_per_visit=8)),
         ("S59", "1.25", lambda: effect.importance_design_effect([0.5, 0.5], [1, 3])),
