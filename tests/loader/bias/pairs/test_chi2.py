@@ -270,7 +270,7 @@ def test_the_figures_of_larger_stores():
     many = law_of([1000] * 10**5, batch_size=256, sampling="block", shards_per_block=8)
     assert many.chi2_of_pairs_is_exact and many.chi2_of_pairs > 100
     too_far = law_of([10**6] * 50, batch_size=256, sampling="block", shards_per_block=8)
-    assert not too_far.chi2_of_pairs_is_exact and too_far.chi2_of_pairs > 0.6
+    assert not too_far.chi2_of_pairs_is_exact and 0.55 < too_far.chi2_of_pairs < 0.65
 
 
 def test_where_there_is_no_pair_there_is_no_number():

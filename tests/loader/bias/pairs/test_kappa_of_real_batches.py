@@ -226,9 +226,8 @@ def test_the_variance_of_batch_means_is_the_design_effect(name, share_between):
     assert np.std(found) / math.sqrt(len(found)) < 0.02 * report.design_effect
     assert report.effective_batch == pytest.approx(BATCH_SIZE / report.design_effect)
     if share_between and options["sampling"] == "shards":
-        independent = 1 + 3 * (
-            correlation_ratio if "frames_with_replacement" in options else intraclass_correlation
-        )(shards)
+        again = "frames_with_replacement" in options
+        independent = 1 + 3 * (correlation_ratio(shards) if again else rho)
         assert abs(standard_errors_off(found, independent)) > 10
     if share_between and options["sampling"] == "block":
         assert report.design_effect > 1.5
