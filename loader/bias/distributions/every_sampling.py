@@ -9,7 +9,7 @@ from loader.bias.distributions.last_batch import epoch_variance, with_short_batc
 from loader.bias.distributions.law import SamplingLaw
 from loader.bias.distributions.sequential import sequential_law
 from loader.bias.distributions.shard_visits import shard_visits_law
-from loader.bias.distributions.uniform import block_law, iid_law, permutation_law
+from loader.bias.distributions.uniform import block_law, iid_law, permutation_law, stratified_law
 from loader.bias.distributions.weighted import weighted_law
 from loader.bias.distributions.window_frames import WindowsOfVideos
 from loader.bias.distributions.windows import WindowCoverage, window_law
@@ -99,6 +99,7 @@ def _law_of_frames(
     of_epoch = {
         "sequential": sequential_law,
         "permutation": permutation_law,
+        "stratified": stratified_law,
         "block": block_law,
     }[spec.sampling]
     return of_epoch(sizes, spec, batch_size, dropped=dropped, doubled=doubled)

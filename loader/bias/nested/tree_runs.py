@@ -51,7 +51,8 @@ class TreeRuns:
         """
         if num_places < 1 or not 0 <= start < num_places or not 0 <= num_positions <= num_places:
             raise SamplingError(
-                f"no run of {counted(num_positions, 'position')} from {start} in a tree of {counted(num_places, 'place')}"
+                f"no run of {counted(num_positions, 'position')} from {start} in a tree of "
+                f"{counted(num_places, 'place')}"
             )
         inside = min(num_positions, num_places - start)
         result = self._of(num_places, _without_empty(((start, inside), (0, num_positions - inside))))
@@ -84,6 +85,8 @@ class TreeRuns:
         distances = np.zeros(num_places)
         distances[:size] += even.distances
         distances[: num_places - size] += odd.distances
+        if not even.places.any() or not odd.places.any():
+            return RunOfTree(places=places, distances=distances)
         # The number of pairs by y - x, from y - x = 1 - size on, x in the first child and y in the second.
         pairs = _correlation(even.places, odd.places) / 2
         distances[1:] += pairs  # the first child lies left: size + y - x

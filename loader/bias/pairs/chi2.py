@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from frame_store.shared import counted
 from loader.bias.checks import Booleans, Integers, Reals, check_distribution
+from loader.bias.nested import limit_pair_chi2, nested_pair_chi2
 from loader.bias.pairs.block_lags import lags_of_blocks, shares_by_phase
 from loader.bias.pairs.kappa import kappa_of_lags, visit_kappa
 from loader.bias.pairs.spread_visits import MAX_SHARDS, meetings_of_visits, pairs_of_visits
@@ -52,13 +53,23 @@ def pair_chi2(plan: BatchPlan, shard_sizes: Integers, shard_probability: Reals |
             batch_size=batch_size,
             num_batches=num_batches,
         )
-    if spec.sampling == "permutation":
-        return PairChi2(permutation_pair_chi2(num_units))
-    if spec.sampling == "sequential":
-        return PairChi2(sequential_pair_chi2(num_units, batch_size=batch_size, num_batches=num_batches))
+    if spec.sampling == "stratified":
+        return _pair_chi2_of_strata(plan, batch_size, num_batches)
     if spec.sampling == "shards":
         return _pair_chi2_of_visits(plan, shard_sizes, shard_probability, batch_size)
-    return PairChi2(0.0)  # iid
+    chi2 = 0.0  # iid
+    if spec.sampling == "permutation":
+        chi2 = permutation_pair_chi2(num_units)
+    elif spec.sampling == "sequential":
+        chi2 = sequential_pair_chi2(num_units, batch_size=batch_size, num_batches=num_batches)
+    return PairChi2(chi2)
+
+
+def _pair_chi2_of_strata(plan: BatchPlan, batch_size: int, num_batches: int) -> PairChi2 | None:
+    if plan.frames is not None:
+        return PairChi2(limit_pair_chi2(batch_size), is_exact=False, is_bound=False)
+    found = nested_pair_chi2(plan.num_positions, batch_size=batch_size, num_batches=max(1, num_batches))
+    return None if found is None else PairChi2(found[0], is_exact=found[1], is_bound=found[1])
 
 
 def _pair_chi2_of_visits(
