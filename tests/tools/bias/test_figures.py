@@ -231,10 +231,10 @@ def test_the_table_marks_a_chi2_of_pairs_that_is_not_exact(tmp_path):
     (tmp_path / "sizes").write_text("50 " * 32 + "49")
     (rows,) = samplers("--shard-sizes", tmp_path / "sizes")
     law = rows["sampling=block shards_per_block=4"]["law"]
-    assert law["chi2_of_pairs"] == pytest.approx(0.803, abs=0.001) and law["chi2_of_pairs_is_exact"] is False
+    assert law["chi2_of_pairs"] == pytest.approx(0.7735, abs=0.001) and law["chi2_of_pairs_is_exact"] is False
     assert rows["sampling=iid"]["law"]["chi2_of_pairs"] == 0
     one = bias("--shard-sizes", tmp_path / "sizes", "--sampling", "block", "--shards-per-block", "4").stdout
-    assert ">= 0.8" in one
+    assert ">= 0.77" in one
 
 
 @pytest.mark.parametrize("unit", [1e200, 1e-200])
