@@ -11,8 +11,8 @@ that come in random order, as many short videos would. `--axes` orders again wit
 
 import argparse
 import multiprocessing
-import resource
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -62,15 +62,15 @@ def order_points(num_points: int, kind: str) -> str:
         else:
             values = centres[rng.integers(0, len(centres), len(some))] + rng.normal(0, 20, some.shape)
         some[:] = np.rint(values).clip(-2048, 2047)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    tracemalloc.start()
     started, cpu = time.monotonic(), time.process_time()
     order = bisected(points)
     seconds, of_cpu = time.monotonic() - started, time.process_time() - cpu
-    more = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    _, peak = tracemalloc.get_traced_memory()
     assert (np.bincount(order, minlength=num_points) == 1).all()
     return (
         f"{num_points:,} {kind} points of {NUM_AXES} axes: ordered in {seconds:.1f} s ({of_cpu:.1f} s of CPU), "
-        f"{points.nbytes / 1e6:.0f} MB of coordinates and {more / 1e3:.0f} MB more"
+        f"{points.nbytes / 1e6:.0f} MB of coordinates and {peak / 1e6:.0f} MB more"
     )
 
 
