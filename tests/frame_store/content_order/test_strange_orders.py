@@ -14,7 +14,7 @@ from frame_store.views import content_ids, content_ids_at
 from tests.support.caches.cache_edits import edit_manifest
 from tests.support.caches.cache_mutations import sign
 from tests.support.caches.golden_stores import write_store_with_order
-from tests.support.caches.order_mutations import order_file_of, resign_order, write_order
+from tests.support.content_orders.order_mutations import order_file_of, resign_order, write_order
 
 
 @pytest.fixture(scope="module")
