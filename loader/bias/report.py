@@ -11,13 +11,14 @@ from loader.bias.checks import Integers, Reals
 from loader.bias.distributions import SamplingLaw, WindowsOfVideos
 from loader.bias.estimates import rho_level
 from loader.bias.exact_design_effect import ExactEffect, exact_effect
+from loader.bias.long_run import LongRun
 from loader.bias.rho import Basis, RhoEstimate
 from loader.bias.stretches import STRETCH
 from loader.errors import SamplingError
 from loader.sampling import SamplingSpec
 from loader.sampling.orders import draws_again, frames_per_block
 
-EffectBasis: TypeAlias = Basis | Literal["approximate"]
+EffectBasis: TypeAlias = Basis | Literal["approximate", "bound"]
 """What a design effect is computed from. `exact`: sizes, or every frame. The other values of `Basis`: a rho that is not
 exact, by an exact formula. `approximate`: a formula that is not exact for this case."""
 
@@ -49,6 +50,8 @@ class BiasReport:
     design effect. None if it is not known exactly, and for windows."""
     bias_of_proxy: float | None
     """Length of the bias over sigma, both of the proxy and exact over all frames. None if features are not given."""
+    long_run: LongRun | None = None
+    """The design effect of many steps together (S43). None if it is not known."""
 
     @property
     def is_exact(self) -> bool:

@@ -4,8 +4,8 @@
 
 Features are made up: videos of unequal lengths whose frames drift. No frame is read. Orders of new seeds are drawn
 until the relative standard error of each measured design effect, over orders, is below `--error`. Each order serves all
-batch sizes and numbers of ranks, so the rows of one number of frames are not independent. Measured are the global batch and
-the part of each rank; of the parts the one that deviates most is printed. Every prediction must lie within 2 %.
+batch sizes and numbers of ranks, so the rows of one number of frames are not independent. Measured are the global batch
+and the part of each rank; of the parts the one that deviates most is printed. Every prediction must lie within 2 %.
 """
 
 import argparse

@@ -11,6 +11,11 @@ def bias(*arguments):
     return run(*map(str, arguments), command=main)
 
 
+def words(*arguments):
+    """What it prints, on one line."""
+    return " ".join(bias(*arguments).stdout.split())
+
+
 def samplers(*arguments):
     """Rows of `--json` by sampler, one dict for each case."""
     result = bias(*arguments, "--json")

@@ -1,26 +1,31 @@
 """The rows of `cache-bias`: a report for each sampler on one case."""
 
+import warnings
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 from frame_cache_tools.bias.cases import BiasCase
-from frame_cache_tools.bias.views import frames_per_gop, is_one_cache
+from frame_cache_tools.bias.views import frames_per_gop
 
 from frame_store import View
 from loader import SamplingError, SamplingSpec, Weights
 from loader.bias import (
     DRAWS,
     BiasReport,
+    Draws,
     Level,
+    LongRun,
     ReadFeatures,
     Reals,
     RhoEstimate,
+    SamplingLaw,
     WindowsOfVideos,
     camera_of_pixels,
     estimate_for,
     estimate_rho,
+    long_run_effect,
     make_report,
     offsets_of,
     rho_level,
@@ -32,11 +37,13 @@ from loader.bias import (
     units_of_batches,
 )
 from loader.bias.webdataset import WebDatasetSpec, webdataset_report
-from loader.sampling import Remainder
+from loader.sampling import BatchOptions, BatchPlan, Remainder
 from loader.sampling.orders import StratumOrder, WeightedFrames
-from loader.windows import WindowSpec, span_of
+from loader.windows import WindowSpec, plan_windows, span_of
 
 LEVELS: Final[tuple[Level, ...]] = ("gop", "video", "shard")
+HORIZON: Final = 100
+"""Steps over which the noise of batches adds up, if nothing else is asked for."""
 MAX_FRAMES_READ = 20_000
 """Up to this number thumbnails of all frames are read, and figures are exact. Above it, rho is estimated from a few."""
 
@@ -65,6 +72,7 @@ class BiasTable:
         assumed_rho: float | None = None,
         draws: int = DRAWS,
         seed: int = 0,
+        horizon: float = HORIZON,
     ) -> None:
         self.case = case
         self.batch_size = batch_size
@@ -78,16 +86,20 @@ class BiasTable:
         self._remainder = remainder
         self._features = features
         self._assumed_rho = assumed_rho
-        self._draws = draws
+        self._num_draws = draws
+        self._drawn: Draws | None = None
         self._seed = seed
+        self.horizon = horizon
+        """Steps over which the noise of batches adds up, in the long-run figures."""
         self._read: ReadFeatures | None = None
-        self._proxy = ""
+        self.proxy = ""
+        """The quantity that design effects are of: thumbnails, or the name of the features. Empty if it is assumed."""
         if features is not None:
-            self._read, self._proxy = features.__getitem__, features_name
+            self._read, self.proxy = features.__getitem__, features_name
         elif case.store is not None and assumed_rho is None:  # with an assumed rho no pixels are read
             camera = camera_of_pixels(case.store, case.camera)
             self._read = thumbnails(case.store, camera=camera)
-            self._proxy = "thumbnails 16x16" + ("" if camera is None else f" of camera {camera!r}")
+            self.proxy = "thumbnails 16x16" + ("" if camera is None else f" of camera {camera!r}")
         self._rho: dict[object, RhoEstimate | None] = {}
 
     def report(self, spec: SamplingSpec | WebDatasetSpec) -> BiasReport:
@@ -121,7 +133,7 @@ class BiasTable:
         rho = self._rho_for(spec, windows, global_batch=law.slots_per_batch // law.slots_per_window)
         if frames is not None and features is not None:
             target = self._target = frames.probabilities() if self._target is None else self._target
-        return make_report(
+        report = make_report(
             law,
             spec,
             sizes,
@@ -131,6 +143,55 @@ class BiasTable:
             target=target,
             strata_ids=self._strata_ids(spec) if features is not None else None,
         )
+        return replace(report, long_run=self._long_run(spec, report))
+
+    def _long_run(self, spec: SamplingSpec, report: BiasReport) -> LongRun | None:
+        law = report.law
+        positions = law.num_positions_read
+        if self.world_size > 1 and positions % (law.slots_per_batch // law.slots_per_window):
+            return None  # the last step has batches of different sizes on the ranks
+        is_known = report.basis in {"exact", "sampled", "builds", "bound", "assumed"}
+        return long_run_effect(
+            self._plan(spec, law),
+            self._draws(),
+            horizon=self.horizon,
+            slots_per_window=law.slots_per_window,
+            of_batch=report.design_effect_high if is_known else None,
+        )
+
+    def _draws(self) -> Draws | None:
+        if self._drawn is None and (features := self._all_features()) is not None:
+            target = None
+            if self.weights is not None:
+                target = self._target = (
+                    self._weighted_frames().probabilities() if self._target is None else self._target
+                )
+            self._drawn = Draws.of(features, windows=self._windows(), target=target)
+        return self._drawn
+
+    def _plan(self, spec: SamplingSpec, law: SamplingLaw) -> BatchPlan:
+        """The loader's plan of the global batches, as of one rank."""
+        batch_size = law.slots_per_batch // law.slots_per_window
+        if self.case.store is None:
+            return BatchPlan(
+                self.case.shard_sizes,
+                spec,
+                batch_size=batch_size,
+                seed=self._seed,
+                remainder=self._remainder,
+                rank=0,
+                world_size=1,
+            )
+        options: dict[str, Any] = {
+            **{name: value for name, value in spec.to_builtins().items() if value is not None},
+            "weights": self.weights,
+            "batch_size": batch_size,
+            "seed": self._seed,
+            "remainder": self._remainder,
+        } | ({} if self.windows is None else self.windows.options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about biased or short visits, which the report shows
+            return plan_windows("cache-bias", self.case.store, cast("BatchOptions", options)).plan
 
     def _strata(self, spec: SamplingSpec) -> StratumOrder | None:
         """The order that `spec` cuts into strata; None for other samplings, and for a case without a store."""
@@ -210,12 +271,12 @@ class BiasTable:
                 spec,
                 self.case.store,
                 self._read,
-                proxy=self._proxy,
+                proxy=self.proxy,
                 batch_size=global_batch,
                 windows=windows,
                 features=features,
                 strata_ids_at=None if strata is None else strata.ids_at,
-                draws=self._draws,
+                draws=self._num_draws,
                 seed=self._seed,
             )
         return self._rho[key]
@@ -238,10 +299,10 @@ class BiasTable:
             units = units_of(store, level, frames_per_gop=np.array(frames_per_gop(store)))
             features = self._all_features()
             if features is not None:
-                self._rho[level] = rho_of_all(units, features, level=level, proxy=self._proxy)
+                self._rho[level] = rho_of_all(units, features, level=level, proxy=self.proxy)
             else:
                 self._rho[level] = estimate_rho(
-                    units, self._read, level=level, proxy=self._proxy, draws=self._draws, seed=self._seed
+                    units, self._read, level=level, proxy=self.proxy, draws=self._num_draws, seed=self._seed
                 )
         return self._rho[level]
 
@@ -257,46 +318,3 @@ def _assumed(rho: float) -> RhoEstimate:
         frames_per_draw=0,
         basis="assumed",
     )
-
-
-def candidates(
-    case: BiasCase, *, batch_size: int, weights: Weights | None = None
-) -> list[SamplingSpec | WebDatasetSpec]:
-    """The samplers to compare, with options that fit the shards of the case."""
-    sizes = case.shard_sizes[case.shard_sizes > 0]
-    smallest = int(sizes.min())
-    # In a view, visits to shards with few frames left draw with replacement.
-    few = largest_divisor(batch_size, at_most=8 if isinstance(case.store, View) else min(8, smallest))
-    many = max(few, largest_divisor(batch_size, at_most=smallest))
-    visits = [SamplingSpec(sampling="shards", frames_per_visit=m) for m in sorted({few, many})]
-    if weights is not None:
-        return [SamplingSpec(sampling="iid"), *visits]
-    specs: list[SamplingSpec | WebDatasetSpec] = [
-        SamplingSpec(sampling="permutation"),
-        SamplingSpec(sampling="iid"),
-    ]
-    specs += [
-        SamplingSpec(sampling="block", shards_per_block=blocks) for blocks in (4, 16) if blocks < len(sizes)
-    ]
-    specs += visits
-    specs.append(  # what people often write first: a batch from one shard
-        SamplingSpec(
-            sampling="shards",
-            frames_per_visit=batch_size,
-            shard_choice="uniform",
-            frames_with_replacement=smallest < batch_size,
-        )
-    )
-    if case.store is None or is_one_cache(case.store):
-        specs.append(WebDatasetSpec(shuffle_buffer=1000))
-    specs.append(SamplingSpec(sampling="sequential"))
-    return specs
-
-
-def largest_divisor(number: int, *, at_most: int) -> int:
-    """The largest divisor of `number` that is at most `at_most`.
-
-    >>> largest_divisor(128, at_most=100)
-    64
-    """
-    return max(divisor for divisor in range(1, min(number, at_most) + 1) if number % divisor == 0)

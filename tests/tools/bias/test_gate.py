@@ -9,7 +9,7 @@ from frame_cache_tools.bias import plan as bias_plan
 from frame_cache_tools.bias.cli import EXIT_LIMIT_BROKEN, EXIT_WRONG_COMMAND
 
 import frame_store
-from tests.support.bias_command import bias, samplers
+from tests.support.bias_command import bias, samplers, words
 
 
 def test_the_gate_of_clips_has_a_target(bias_caches):
@@ -28,7 +28,7 @@ def test_the_gate_of_clips_has_a_target(bias_caches):
 def test_the_plan_of_clips(bias_caches, monkeypatch):
     monkeypatch.setattr(bias_plan, "SECONDS_PER_ROUND", 0.01)  # this test needs no precise speeds
     clips = (bias_caches["video"], "--clip-frames", "8", "--batch-size", "4", "--plan", "--demand", "1")
-    assert "take sampling=permutation frame_offsets=(0, 1, ..., 7) edges=whole on " in bias(*clips).stdout
+    assert "take sampling=permutation frame_offsets=(0, 1, ..., 7) edges=whole on " in words(*clips)
     for nothing in (
         (*clips, "--target", "frames"),
         (bias_caches["video"], "--sampling", "sequential", *clips[5:]),
@@ -82,7 +82,7 @@ def test_a_limit_judges_what_is_certain(bias_caches, tmp_path):
     unknown = bias(*sizes, *block, "--rho", "0.5", "--min-effective-batch", "2")
     assert unknown.exit_code == EXIT_WRONG_COMMAND
     assert "nothing certain is known" in unknown.stderr and "give --features of all frames" in unknown.stderr
-    assert re.search(r"^sampling=block .* ~\d.* ~\d", unknown.stdout, re.MULTILINE)
+    assert re.search(r"^block, 1 shard .* ~\d.* ~\d", unknown.stdout, re.MULTILINE)
     assert "~ is an approximation, and no limit is judged by it" in unknown.stdout
     assert (
         bias(bias_caches["video"], *block, "--min-effective-batch", "1").exit_code == 0
@@ -94,7 +94,10 @@ def test_the_plan_measures_and_picks(bias_caches, tmp_path, monkeypatch):
     options = (bias_caches["shuffled"], "--batch-size", "32", "--plan")
     easy = json.loads(bias(*options, "--demand", "1", "--json").stdout)
     assert all(row["frames_per_second"] > 0 for row in easy["measured"])
-    assert easy["pick"]["sampler"] == "sampling=permutation"
+    assert easy["pick"]["sampler"] == "sampling=stratified"
+    worth = {row["sampler"]: row["effective_batch_over_horizon"] for row in easy["measured"]}
+    unbiased = {name: found for name, found in worth.items() if "sequential" not in name}
+    assert worth["sampling=stratified"] == max(unbiased.values()) > 2 * worth["sampling=permutation"] > 64
     hopeless = bias(*options, "--demand", "1e12")
     assert hopeless.exit_code == 0
     assert "no unbiased sampler gives 1000000000000 frames/s here" in hopeless.stdout
@@ -112,9 +115,9 @@ def test_laws_are_by_steps_and_the_remainder_is_that_of_the_loader(tmp_path):
         "the last batch has 1 of 128 frames, always the same, and is a step like any other" in in_order.stdout
     )
     assert bias(*common, "sequential", "--remainder", "drop", "--max-chi2", "0.001").exit_code == 0
-    shuffled = bias(*common, "permutation").stdout
+    shuffled = words(*common, "permutation")
     assert "1 frame dropped an epoch; the mean of one epoch's steps is off by 0.00098 sigma" in shuffled
-    assert "steps is off by 0.11 sigma" in bias(*common, "permutation", "--remainder", "uneven").stdout
+    assert "steps is off by 0.11 sigma" in words(*common, "permutation", "--remainder", "uneven")
     small = ("--shard-sizes", tmp_path / "sizes", "--batch-size", "600", "--world-size", "2", "--sampling")
     assert "a batch is 512, not 600: an epoch holds no whole step" in bias(*small, "permutation").stdout
     refused = bias(*small, "permutation", "--remainder", "drop")

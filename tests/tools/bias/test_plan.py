@@ -7,6 +7,7 @@ import pytest
 from frame_cache_tools.bias.plan import MeasuredSampler, pick_sampler, plan_text
 
 from loader import SamplingError, SamplingSpec
+from loader.bias import LongRun
 from loader.bias.report import report_of_effects
 from loader.bias.rho import RhoEstimate
 from tests.support.statistics.laws import law_of
@@ -18,15 +19,29 @@ BLOCK = {"sampling": "block", "shards_per_block": 16}
 VISITS = {"sampling": "shards", "frames_per_visit": 8}
 
 
-def measured(options, *, effective, speed, ends=None, case="cache"):
-    """A sampler whose batches of 32 have the effective batch `effective`, in an interval of `ends`."""
+def measured(options, *, effective, speed, over=None, error=0.0, ends=None, case="cache"):
+    """A sampler whose batches of 32 are worth `effective` frames each, in an interval of `ends`, and `over` 100 steps.
+
+    `over` None: many steps are worth as much. "unknown": what they are worth is not known.
+    """
     law = dataclasses.replace(law_of(SIZES, batch_size=32, **options), name=str(SamplingSpec(**options)))
     low, high = ends or (effective, effective)
     rho = RhoEstimate(level="shard", proxy="", rho=0, low=0, high=0, num_draws=9, frames_per_draw=6)
     report = report_of_effects(law, [32 / effective, 32 / high, 32 / low], rho=rho, basis="sampled", bias=0.0)
+    if over != "unknown":
+        effect = 32 / (effective if over is None else over)
+        run = LongRun(
+            effect=effect,
+            standard_error=error * effect,
+            horizon=100,
+            num_orders=128 if error else 0,
+            slots_per_batch=32,
+        )
+        report = dataclasses.replace(report, long_run=run)
     return MeasuredSampler(
         case_name=case,
         layout="shuffled",
+        name=options["sampling"],
         report=report,
         frames_per_second=speed,
         slowest=0.9 * speed,
@@ -39,20 +54,25 @@ def picked(rows, demand=4000.0):
     return best.report.law.name, why
 
 
-def test_a_permutation_that_meets_the_demand_is_taken_however_fast_the_others_are():
+def test_what_many_steps_are_worth_decides_and_not_one_batch():
     rows = [
-        measured(BLOCK, effective=60.0, speed=98_000),
-        measured(PERMUTATION, effective=32.7, speed=82_000),
+        measured(BLOCK, effective=60.0, over=20.0, speed=98_000),
+        measured(PERMUTATION, effective=32.7, over=200.0, speed=82_000),
         measured(IID, effective=32.0, speed=99_000),
         measured(VISITS, effective=8.0, speed=200_000),
     ]
     name, why = picked(rows)
     assert name == "sampling=permutation"
-    assert "4 of 4 samplers are unbiased" in why and "permutation does, and its noise cancels" in why
+    assert "4 of 4 samplers are unbiased" in why and "200.0 independent frames over 100 steps" in why
+    assert "iid follows with 32.0" in why
     assert picked(rows[::-1])[0] == "sampling=permutation"  # for any order of the rows
+    stratified = measured({"sampling": "stratified"}, effective=2000, over=9000.0, speed=5000)
+    name, why = picked([*rows, stratified])
+    assert name == "sampling=stratified" and "permutation follows with 200.0" in why
+    assert picked([*rows, stratified], demand=6000)[0] == "sampling=permutation"  # the other is too slow
 
 
-def test_a_larger_effective_batch_beats_a_plainer_sampler():
+def test_a_sampler_that_is_worth_more_beats_a_plainer_one_and_an_equal_one_does_not():
     rows = [measured(PERMUTATION, effective=32.7, speed=3000), measured(IID, effective=20, speed=9000)]
     rows += [measured(VISITS, effective=30.0, speed=5000), measured(BLOCK, effective=30.5, speed=9000)]
     name, why = picked(rows)
@@ -68,12 +88,21 @@ def test_a_larger_effective_batch_beats_a_plainer_sampler():
 
 def test_an_interval_that_reaches_the_best_is_as_good():
     best = measured(BLOCK, effective=30.0, speed=9000)
-    assert picked([best, measured(VISITS, effective=20, ends=(15, 31), speed=9000)])[0].startswith(
+    assert picked([best, measured(VISITS, effective=20, over=27, error=0.1, speed=9000)])[0].startswith(
         "sampling=shards"
     )
-    assert picked([best, measured(VISITS, effective=20, ends=(15, 25), speed=9000)])[0].startswith(
+    assert picked([best, measured(VISITS, effective=20, over=27, error=0.01, speed=9000)])[0].startswith(
         "sampling=block"
     )
+
+
+def test_a_sampler_of_which_only_one_batch_is_known_is_taken_if_nothing_else_meets_the_demand():
+    block = measured(BLOCK, effective=100.0, over="unknown", speed=9000)
+    assert picked([block, measured(IID, effective=32.0, speed=9000)])[0] == "sampling=iid"
+    name, why = picked([block, measured(VISITS, effective=20, over="unknown", speed=9000)])
+    assert name.startswith("sampling=block") and "what many steps are worth is not known here" in why
+    both = [block, measured(IID, effective=32.0, speed=900)]
+    assert picked(both)[0].startswith("sampling=block")
 
 
 def test_where_none_meets_the_demand_the_most_independent_frames_a_second():
@@ -82,7 +111,7 @@ def test_where_none_meets_the_demand_the_most_independent_frames_a_second():
     assert name == "sampling=permutation"  # the rounds overlap
     assert "no unbiased sampler gives 4000 frames/s here; 2 of them deliver most" in why and "1000" in why
     name, why = picked([*rows, measured(VISITS, effective=16, speed=3000)])
-    assert name == "sampling=shards frames_per_visit=8" and "this one delivers most, 1500 independent" in why
+    assert name == "sampling=shards frames_per_visit=8" and "frames/s, worth 1500 independent ones" in why
 
 
 def test_of_several_caches_the_one_on_which_a_sampler_is_fastest():
@@ -103,6 +132,7 @@ def test_a_floor_that_is_not_proven_is_marked_as_one(sizes, mark):
     row = MeasuredSampler(
         case_name="cache",
         layout=None,
+        name="block",
         report=report,
         frames_per_second=9000,
         slowest=8000,

@@ -91,6 +91,39 @@ def test_an_epoch_by_content_is_the_nested_order_over_the_content_order(make):
     assert ids.tolist() == epoch_over(some_order(store).astype(np.int64), seed=4).tolist()
 
 
+class ContentStore(ArrayStore):
+    """A store with a content order."""
+
+    content_order = property(lambda self: some_order(self))
+    content_digest = property(lambda self: f"{len(self):064x}")
+
+
+def of_content():
+    return ContentStore(SHARDS, video_sizes=SIZES)
+
+
+CHOSEN = [*range(1, 30), *range(40, 58, 3)]
+
+
+def test_strata_of_views_and_several_caches_by_content_are_those_of_their_caches():
+    order = some_order(of_content()).tolist()
+    view = select(of_content(), ids=CHOSEN)
+    of_view = [CHOSEN.index(frame) for frame in order if frame in CHOSEN]
+    both = concat([view, of_content()])
+    expected = {view: of_view, both: of_view + [len(view) + frame for frame in order]}
+    labels = set()
+    for store, ids in expected.items():
+        sampler = FrameBatchSampler(store, batch_size=8, seed=1, strata="content", **UNEVEN)
+        assert np.concatenate(list(sampler)).tolist() == epoch_over(np.array(ids), seed=1).tolist()
+        labels.add(sampler.state_dict()["sampling"]["strata"])
+        weights = 1 + np.arange(len(store.videos)) % 3
+        plan = make_plan(
+            store.shard_sizes, store=store, batch_size=8, strata="content", weights=weights, **STRATIFIED
+        )
+        assert set(plan.order(0).ids(0, len(store)).tolist()) <= set(range(len(store)))
+    assert len(labels) == 2 and all(label.startswith("content:") for label in labels)
+
+
 @pytest.mark.parametrize("batch_size", [4, 8, 16])
 @pytest.mark.parametrize("name", ["by video", "shuffled", "frames, shuffled", "several caches", "strided"])
 def test_each_batch_has_each_video_in_proportion(name, batch_size):
