@@ -4,15 +4,14 @@
     python -m tests.campaigns.bench_content_order CACHE [--piece 8] [--axes 4 8 12 24]
 
 `--points` orders made-up coordinates, random and in 4,000 clusters, each in a process of its own; nothing is read.
-CACHE is read and ordered, each timed, and not changed. Then the design effect of `stratified` is estimated over 60 epochs
-for the mean of 16 x 16 thumbnails: by time, by content, and both for the frames cut into pieces of `--piece` frames
-that come in random order, as many short videos would. `--axes` orders again with other numbers of axes.
+CACHE is read and ordered, each timed, and not changed. Then the design effect of `stratified` is estimated over 60
+epochs for the mean of 16 x 16 thumbnails: by time, by content, and both for the frames cut into pieces of `--piece`
+frames that come in random order, as many short videos would. `--axes` orders again with other numbers of axes.
 """
 
 import argparse
 import multiprocessing
 import time
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,6 @@ import numpy as np
 from frame_store import open_store
 from frame_store.cameras import CameraGroup
 from frame_store.content_order import (
-    NUM_AXES,
     axes_of_sample,
     bisected,
     coordinates,
@@ -29,6 +27,7 @@ from frame_store.content_order import (
 )
 from loader.bias import thumbnails
 from loader.sampling.orders.nested import NestedTree
+from tests.campaigns.bench_content_order.points import order_points
 
 BATCH_SIZES = (16, 32, 64, 128)
 NUM_EPOCHS = 60
@@ -48,30 +47,6 @@ def main() -> None:
                 print(pool.apply(order_points, (num_points, kind)), flush=True)
     if options.cache is not None:
         measure_cache(options.cache, piece=options.piece, numbers_of_axes=options.axes)
-
-
-def order_points(num_points: int, kind: str) -> str:
-    """Order made-up coordinates; a line with seconds of CPU and the memory of the process."""
-    rng = np.random.default_rng(0)
-    points = np.empty((num_points, NUM_AXES), np.int16)
-    centres = rng.normal(0, 600, (4000, NUM_AXES))
-    for first in range(0, num_points, 1 << 20):
-        some = points[first : first + (1 << 20)]
-        if kind == "random":
-            values = rng.normal(0, 400, some.shape)
-        else:
-            values = centres[rng.integers(0, len(centres), len(some))] + rng.normal(0, 20, some.shape)
-        some[:] = np.rint(values).clip(-2048, 2047)
-    tracemalloc.start()
-    started, cpu = time.monotonic(), time.process_time()
-    order = bisected(points)
-    seconds, of_cpu = time.monotonic() - started, time.process_time() - cpu
-    _, peak = tracemalloc.get_traced_memory()
-    assert (np.bincount(order, minlength=num_points) == 1).all()
-    return (
-        f"{num_points:,} {kind} points of {NUM_AXES} axes: ordered in {seconds:.1f} s ({of_cpu:.1f} s of CPU), "
-        f"{points.nbytes / 1e6:.0f} MB of coordinates and {peak / 1e6:.0f} MB more"
-    )
 
 
 def measure_cache(path: Path, *, piece: int, numbers_of_axes: list[int]) -> None:
