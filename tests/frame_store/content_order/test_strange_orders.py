@@ -71,7 +71,7 @@ def test_a_signed_order_of_another_type_or_length_is_refused(cache, ids):
     assert problem.startswith(
         f"{name_of(cache)}: expected 168 bytes with (10,) of uint32 as in FORMAT.md section 4.3"
     )
-    with pytest.raises(StoreDamagedError, match="FORMAT.md section 4.3"):
+    with pytest.raises(StoreDamagedError, match=r"FORMAT\.md section 4\.3"):
         content_ids(open_store(cache))
 
 
