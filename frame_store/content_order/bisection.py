@@ -48,7 +48,7 @@ def bisected(
     All of it is done in whole numbers: the same coordinates give the same order everywhere.
 
     Memory beside the coordinates, for P = 12: 4 bytes a point for the order and 8 for keys of the first node, later
-    some 80 bytes for each of at most N / 2 nodes: at most 45 bytes a point, and some 100 MB.
+    some 80 bytes for each of at most N / 2 nodes: some 55 bytes a point, and 100 MB.
 
     Args:
         coordinates: shape (N, P), N from 1 to 2^32, P at most 64, each in [-2^11, 2^11).
