@@ -27,7 +27,7 @@ def write_content_order(cache: Path | str, *, progress: Progress | None = None) 
     The same bytes come on every machine whose decoder of the payloads gives the same pixels, whether the build or a
     later call writes them. The order is no part of the cache's fingerprint. Of a cache of cameras, the pixels of the
     first camera count. An intact order that the cache has already, by the same method, is left as it is. Memory: some
-    40 bytes a frame.
+    80 bytes a frame.
 
     Args:
         cache: path of the cache.

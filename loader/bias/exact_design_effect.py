@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from frame_store.shared import counted_in_groups
 from loader.bias import design_effect as formulas
 from loader.bias.checks import Integers, Reals
 from loader.bias.distributions import SamplingLaw, WindowsOfVideos, offsets_of
@@ -183,7 +184,8 @@ def _of_strata(law: SamplingLaw, features_in_order: Reals) -> ExactEffect | None
     )
     why = None
     if found.batches_summed < found.num_batches:
-        why = f"over {found.batches_summed} of {found.num_batches} batches of an epoch"
+        batches = counted_in_groups(found.num_batches, "batch", "batches")
+        why = f"over {found.batches_summed:,} of {batches} of an epoch"
     return ExactEffect(
         design_effect=found.design_effect,
         mean_square_effect=found.design_effect,

@@ -149,7 +149,7 @@ def test_a_folder_that_no_build_made_is_not_removed(cache):
     strange = cache.with_name("cache.content.building")
     strange.mkdir()
     (strange / "thesis.txt").write_text("mine")
-    with pytest.raises(OutputError, match="content.building: no build put that there"):
+    with pytest.raises(OutputError, match=r"content\.building: no build put that there"):
         write_content_order(cache)
     assert (strange / "thesis.txt").exists()
 

@@ -14,7 +14,7 @@ from frame_store.views import content_ids, content_ids_at
 from tests.support.caches.cache_edits import edit_manifest
 from tests.support.caches.cache_mutations import sign
 from tests.support.caches.golden_stores import write_store_with_order
-from tests.support.caches.order_mutations import order_file_of, resign_order, write_order
+from tests.support.content_orders.order_mutations import order_file_of, resign_order, write_order
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_a_signed_order_of_another_type_or_length_is_refused(cache, ids):
     assert problem.startswith(
         f"{name_of(cache)}: expected 168 bytes with (10,) of uint32 as in FORMAT.md section 4.3"
     )
-    with pytest.raises(StoreDamagedError, match="FORMAT.md section 4.3"):
+    with pytest.raises(StoreDamagedError, match=r"FORMAT\.md section 4\.3"):
         content_ids(open_store(cache))
 
 

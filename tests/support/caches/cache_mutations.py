@@ -23,8 +23,8 @@ from tests.support.caches.column_mutations import (
     write_with_columns,
 )
 from tests.support.caches.golden_stores import STRIDED, write_golden_stores
-from tests.support.caches.order_mutations import edit_order, read_order, resign_order
 from tests.support.caches.tree import generation_folder
+from tests.support.content_orders.order_mutations import edit_order, read_order, resign_order
 
 ODD_NUMBERS = (
     0,

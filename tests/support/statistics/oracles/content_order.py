@@ -3,7 +3,7 @@
 import math
 
 
-def bisected_plainly(points, *, num_rounds=8):
+def bisected_plainly(points):
     """Places of points (lists of whole numbers) in content order."""
     nodes = [list(range(len(points)))]
     while any(len(node) > 2 for node in nodes):
@@ -13,7 +13,7 @@ def bisected_plainly(points, *, num_rounds=8):
             if len(node) <= 2:
                 halves.append(node)
                 continue
-            axis = _axis(points, node, num_rounds)
+            axis = _axis(points, node, num_rounds=8 if len(node) > 16 else 2)
             before, after = means[number - 1], means[(number + 1) % len(nodes)]
             onwards = sum(a * (n - p) for a, n, p in zip(axis, after, before, strict=True))
             first = next((number for number in axis if number), 0)
@@ -32,7 +32,7 @@ def _mean(points, node):
     return [8 * sum(points[place][c] for place in node) // len(node) for c in range(len(points[0]))]
 
 
-def _axis(points, node, num_rounds):
+def _axis(points, node, *, num_rounds):
     sides = range(len(points[0]))
     centre = [sum(points[place][c] for place in node) // len(node) for c in sides]
     centred = [[points[place][c] - centre[c] for c in sides] for place in node]

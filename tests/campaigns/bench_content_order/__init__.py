@@ -1,0 +1,1 @@
+"""What ordering by content costs and gives: `python -m tests.campaigns.bench_content_order`."""
