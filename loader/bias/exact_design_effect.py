@@ -36,13 +36,13 @@ class ExactEffect:
 
     @property
     def low(self) -> float:
-        """Two standard errors below the design effect."""
-        return max(0.0, self.design_effect - 2 * self.standard_error)
+        """Three standard errors below the design effect."""
+        return max(0.0, self.design_effect - 3 * self.standard_error)
 
     @property
     def high(self) -> float:
-        """Two standard errors above the design effect."""
-        return self.design_effect + 2 * self.standard_error
+        """Three standard errors above the design effect."""
+        return self.design_effect + 3 * self.standard_error
 
 
 def exact_effect(

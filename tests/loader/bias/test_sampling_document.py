@@ -15,6 +15,13 @@ from frame_store.shared import chi2_of_uniform_shards
 from loader.bias import design_effect as effect
 from loader.bias.distributions import last_batch
 from loader.bias.distributions import windows as of_windows
+from loader.bias.nested import (
+    circular_autocovariance,
+    limit_pair_chi2,
+    mixed_design_effect,
+    mixture_weights,
+    run_distance_law,
+)
 from loader.bias.pairs import chi2 as pairs
 from loader.bias.pairs import kappa as coincidence
 from loader.bias.webdataset.kappa import webdataset_kappa
@@ -172,6 +179,12 @@ def coincidence_of_clips(shared):
     return of_windows.window_coincidences(coverage, batch_size=8, with_replacement=False)[shared]
 
 
+def effect_of_period_three():
+    frames = np.tile([0.0, 1.0, 0.0], 16)[:, None]
+    by_lag = circular_autocovariance(frames)
+    return 1 + run_distance_law(48, start=16, num_positions=16) @ by_lag / by_lag[0] / 16
+
+
 def worth_of_blocks(num_ranks):
     batch_size = 32 * num_ranks
     kappa = coincidence.block_kappa([1000] * 500, block_frames=4000, batch_size=batch_size)
@@ -249,6 +262,13 @@ def worth_of_blocks(num_ranks):
         ("S57", "0.333", lambda: 4 * (0.25 / 1 + 0.25 / 3) - 1),
         ("S58", "5.2", lambda: effect.visit_design_effect(0.6, frames_per_visit=8)),
         ("S59", "1.25", lambda: effect.importance_design_effect([0.5, 0.5], [1, 3])),
+        ("S64", "0.25", lambda: mixed_design_effect([1.0, 0.5, 0.25], num_positions=4)),
+        ("S64", "0.24", lambda: mixture_weights(100)[5]),
+        ("S64", "0.72", lambda: mixture_weights(100)[7]),
+        ("S65", "4.75", effect_of_period_three),
+        ("S66", "0.043", lambda: limit_pair_chi2(16)),
+        ("S66", "0.0052", lambda: limit_pair_chi2(128)),
+        ("S69", "0.028", lambda: 2 * 0.5 / 36),
         ("S39", "0.367", lambda: shuffle_buffer.approximate_buffer_kappa(1000, shuffle_buffer=1000)),
     ],
 )
