@@ -33,6 +33,7 @@ from frame_store.shared import counted, flag, raise_if_out_of_files, user_path, 
 from frame_store.views import View
 from loader.batches import FrameBatch
 from loader.errors import SamplingError
+from loader.sampling import takes_options
 from loader.sampling.orders import epoch_keys, epoch_order
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ Sample: TypeAlias = dict[str, Any]
 """The members of a frame, as `webdataset` groups them: `__key__`, `__url__`, `json` and `jpg` or `npy`, all encoded."""
 
 
+@takes_options("webdataset_batches", ())
 def webdataset_batches(
     cache_path: Path | str,
     *,
@@ -73,8 +75,8 @@ def webdataset_batches(
         StoreFormatError: unknown version or broken manifest; a cache of cameras, and `camera` names none.
         ViewError: no such camera.
         StoreDamagedError: `generation.json` is missing, or differs from what the manifest states.
-        SamplingError: a Zarr cache, an empty cache, a store such as a view in the place of a path, or a number out of
-            range.
+        SamplingError: a Zarr cache, an empty cache, a store such as a view in the place of a path, a number out of
+            range, or an option that does not exist, such as `sampling` (also a TypeError).
     """
     import webdataset
 

@@ -26,6 +26,7 @@ BATCHES_PER_MODE = 20
 LIVE_BATCHES = 1
 MODES: dict[str, dict[str, Any]] = {
     "permutation": {},
+    "stratified": {},
     "iid": {},
     "sequential": {},
     "shards": {"shards_per_batch": 16, "frames_per_visit": 8},

@@ -22,6 +22,9 @@ _RANK = "rank= and world_size= choose the share of an epoch that this process re
 _SAMPLER = "sampling= chooses the order; torch's DataLoader takes your own sampler, over FrameDataset(store)"
 _SEED = "seed= determines the order"
 _SHUFFLE = "sampling='permutation', the default, shuffles all frames; sampling='sequential' does not"
+_STRATIFIED = (
+    "sampling='stratified' spreads each batch evenly over videos and times; strata= says what it goes by"
+)
 _SIZE = "frames have the size they are stored in (cache-build --size); augment= crops and resizes them"
 _STORE = "the first argument is the store, or the path of a cache"
 _STORE_PART = (
@@ -34,6 +37,8 @@ _THREADS = (
 ADVICE = {
     # torch's DataLoader, StatefulDataLoader, DistributedSampler
     "batch_sampler": _SAMPLER,
+    "stratify": _STRATIFIED,
+    "stratified": _STRATIFIED,
     "collate_fn": _COLLATE,
     "dataset": _STORE,
     "drop_last": "remainder='drop' drops a last step that is not whole, 'uneven' keeps it, 'pad' fills it up",

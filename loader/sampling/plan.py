@@ -23,7 +23,7 @@ from loader.sampling.orders import (
     short_shards_text,
 )
 from loader.sampling.rank_slice import RankSlice, Remainder, check_remainder
-from loader.sampling.spec import SamplingSpec
+from loader.sampling.spec import SamplingSpec, check_strata
 
 MAX_FRAMES_PER_BLOCK = 8192
 """Most ids computed by one call, unless a batch has more: 64 KiB. One NumPy call then serves many batches."""
@@ -60,8 +60,8 @@ class BatchPlan:
             unit: what a position of the order is called in texts.
             short_shards: for `shards`: see `ShortShards`.
             frames: the frames under weights, where `spec` names weights.
-            strata: the frames by time or by content, for `stratified` without weights. None counts frames by places of
-                that order, which is enough for laws.
+            strata: the frames by time or by content, for `stratified` without weights. Without it the plan has no
+                orders, only their numbers of positions and batches.
 
         Raises:
             SamplingError: the arguments contradict each other or the shards.
@@ -269,6 +269,7 @@ def make_plan(
     """
     all_options = with_defaults(options)
     rank, world_size = all_options["rank"], all_options["world_size"]
+    check_strata(all_options["strata"])
     spec, frames, strata = spec_of(all_options), None, None
     if all_options["weights"] is not None:
         replace(

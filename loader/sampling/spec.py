@@ -1,7 +1,8 @@
 """How frames are drawn: one checked value, used by the samplers, the analysis of their bias and the resume state."""
 
+import re
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from frame_store.shared import flag, whole_number
 from loader.errors import SamplingError
@@ -23,7 +24,20 @@ ShardChoice: TypeAlias = Literal["proportional", "uniform"]
 equally likely. `uniform`: every shard with the same probability (the naive rule); this draws the frames of small shards
 too often."""
 
+_CONTENT_LABEL: Final = re.compile(r"content:[0-9a-f]+")
+
 _OF_SHARDS = ("frames_per_visit", "shard_choice", "frames_with_replacement")
+
+
+def check_strata(strata: object, *, also_labels: bool = False) -> None:
+    """Refuse what is no `Strata`; `also_labels` takes the label of a content order, too.
+
+    Raises:
+        SamplingError: another name, or no text.
+    """
+    is_label = also_labels and isinstance(strata, str) and _CONTENT_LABEL.fullmatch(strata)
+    if not is_label and strata not in get_args(Strata):
+        raise SamplingError(f"strata must be one of {', '.join(get_args(Strata))}; found {strata!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +56,7 @@ class SamplingSpec:
     frames_with_replacement: bool = False
     shards_per_block: int | None = None
     strata: str = "time"
-    """For `content` the plan adds a hash of the content order: `content:` and 16 hex digits."""
+    """A `Strata`. For `content` the plan writes `content:` and a hash of the content order here (hex digits)."""
     weights: str | None = None
     """The name of the weights and a hash of their numbers, which the plan writes here (`VideoWeights.label`)."""
 
@@ -59,8 +73,7 @@ class SamplingSpec:
                 number = whole_number(option, value, error=SamplingError)
                 # A NumPy integer would appear in states and reports.
                 object.__setattr__(self, option, number)
-        if self.strata.partition(":")[0] not in get_args(Strata):
-            raise SamplingError(f"strata must be one of {', '.join(get_args(Strata))}; found {self.strata!r}")
+        check_strata(self.strata, also_labels=True)
         if self.strata != "time" and self.sampling != "stratified":
             raise SamplingError(
                 f"strata belongs to sampling='stratified', found sampling={self.sampling!r} and "

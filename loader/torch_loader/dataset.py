@@ -138,7 +138,8 @@ class FrameBatchSampler(Sampler[BatchIds]):
     def __init__(self, store: StoreOrPath, **options: Unpack[BatchOptions]) -> None:
         """See `BatchOptions` for the options. Give the options of windows to `FrameDataset`, too.
 
-        The sampler gives the ids of anchors. A path is opened for the plan; of `edges="whole"`, a view is kept.
+        The sampler gives the ids of anchors. A path is opened for the plan. What the order goes by is kept: of
+        `edges="whole"` a view, of weights and of `sampling="stratified"` the store.
 
         `accelerate.prepare` shards the batches of a sampler itself. Give `rank=0, world_size=1` to a sampler for it.
 

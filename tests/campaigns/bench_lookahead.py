@@ -1,7 +1,7 @@
 """The gain of look-ahead for live decoding, from the plan alone: decoded frames for each delivered frame.
 
     python -m tests.campaigns.bench_lookahead [--num-videos 200] [--video-frames 300] [--gop-frames 30]
-        [--lookahead 0 8 32 130 200 260] [--buffer-bytes 2500000000] [--decoded-per-second 215]
+        [--lookahead 0 8 32 130 200 260] [--buffer-bytes 2500000000] [--decoded-per-second 215] [--sampling stratified]
 
 Plans an epoch of strictly uniform batches of 128 frames of 224x224, over videos of equal length. Images/s are
 computed from the given decoding rate; H.264 skips frames on which no other depends, so the real figure can be higher.
@@ -13,7 +13,7 @@ import argparse
 import numpy as np
 
 from loader.lookahead.plan import plan_lookahead
-from loader.sampling.plan import make_plan
+from tests.campaigns.bench_sampling import plan_of
 from tests.support.lookahead_cost import cost_of
 
 FRAME_BYTES = 224 * 224 * 3
@@ -27,12 +27,14 @@ def main() -> None:
     parser.add_argument("--lookahead", type=int, nargs="+", default=[0, 8, 32, 130, 200, 260])
     parser.add_argument("--buffer-bytes", type=int, default=2_500_000_000)
     parser.add_argument("--decoded-per-second", type=float, default=215.0)
+    parser.add_argument("--sampling", default="permutation")
     options = parser.parse_args()
 
     def groups_of(ids: np.ndarray) -> np.ndarray:
         return ids - ids % options.video_frames % options.gop_frames
 
-    plan = make_plan([options.video_frames] * options.num_videos, batch_size=128)
+    sizes = [options.video_frames] * options.num_videos
+    plan = plan_of(sizes, sampling=options.sampling, batch_size=128)
     print(
         f"{'look-ahead':>10} {'window':>8} {'images/s':>9} {'epoch':>8} {'images/s':>9}   decoded frames a frame"
     )

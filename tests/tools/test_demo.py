@@ -15,6 +15,7 @@ def test_the_demo_runs_to_its_end_and_every_frame_names_itself(tmp_path):
     assert [row[:2] for row in rows] == [
         ("live", "permutation"),
         ("cached", "permutation"),
+        ("cached", "stratified"),
         ("cached", "iid"),
         ("cached", "sequential"),
         ("cached", "shards"),

@@ -48,7 +48,7 @@ def epoch_order(
 
     Raises:
         SamplingError: no frames, a visit longer than the smallest shard, more shards in a block than there
-            are, or a seed or epoch outside [0, 2**32).
+            are, a seed or epoch outside [0, 2**32), or weights or strata without the frames that they need.
     """
     return order_over(
         check_shard_sizes(shard_sizes),
@@ -83,7 +83,10 @@ def order_over(
         return WeightedVisitOrder(frames, spec, keys)
     if spec.sampling == "stratified":
         if strata is None:
-            raise SamplingError("an order by strata needs the frames of the store that it is for")
+            raise SamplingError(
+                "an order by strata needs the frames of the store that it is for; "
+                "FrameBatchSampler(store, sampling='stratified') has them"
+            )
         return NestedOrder(int(sizes.sum()), keys, strata.ids_at)
     return _ORDERS[spec.sampling](sizes, spec, keys, short_shards)
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.protocol import FrameStore
-from frame_store.views import content_ids, content_label, ids_by_video
+from frame_store.views import content_ids_at, content_label, ids_by_video
 from loader.errors import SamplingError
 from loader.sampling.orders.base import Int64s
 from loader.sampling.spec import Strata
@@ -43,14 +43,20 @@ class StratumOrder:
         return len(self._store)
 
     def ids_at(self, places: Int64s) -> Int64s:
-        """Frame ids at `places`, each in [0, len(self)): int64 of the same shape."""
-        return places if self._ids is None else self._ids[places].astype(np.int64)
+        """Frame ids at `places`, each in [0, len(self)): int64 of the same shape.
+
+        Raises:
+            StoreDamagedError: the content order is missing, was cut, or holds a number that is no frame id.
+            OSError: no more files can be opened.
+        """
+        if self.strata == "content":
+            return content_ids_at(self._store, places)
+        return places if self._by_time is None else self._by_time[places].astype(np.int64)
 
     @cached_property
-    def _ids(self) -> npt.NDArray[Any] | None:
-        return ids_by_video(self._store) if self.strata == "time" else content_ids(self._store)
+    def _by_time(self) -> npt.NDArray[Any] | None:
+        return ids_by_video(self._store)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            name: value for name, value in self.__dict__.items() if name != "_ids"
-        }  # made again on demand
+        made = "_by_time"  # it is made again where it is needed
+        return {name: value for name, value in self.__dict__.items() if name != made}

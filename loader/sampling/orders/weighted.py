@@ -72,7 +72,8 @@ class WeightedFrames:
     def ids_by_time(self, points: Words) -> Int64s:
         """Frame ids at points of the circle [0, 2^64) that the videos share by weight, each in time order: int64.
 
-        A point is uniform in its video, and so is the frame, up to a relative n / 2^52 for a video of n frames.
+        A point is uniform in its video, and so is the frame, up to a relative n / 2^52 for a video of n frames. (Up to
+        n / (2^11 p) for one whose weight is p / 2^53 with p < 2^41.)
         """
         weights = self.weights
         videos = _drawn(points, weights.ends)
@@ -89,18 +90,22 @@ class WeightedFrames:
 
     @cached_property
     def _ends_by_content(self) -> tuple[npt.NDArray[Any], Int64s]:
-        """Frame ids in content order, and running sums of their weights up to 2**53: 8 bytes a frame."""
+        """Frame ids in content order, and running sums of their weights up to 2**53: 8 bytes a frame.
+
+        Sums are rounded to whole numbers: a frame whose weight is far below 2^-53 of all may never be drawn.
+        """
         ids = content_ids(self._store)
         assert ids is not None  # the plan asked for the order
-        sums = np.empty(len(ids))
+        ends = np.empty(len(ids), np.int64)
         total = 0.0
         for first in range(0, len(ids), _ROWS_AT_ONCE):
             here = slice(first, first + _ROWS_AT_ONCE)
             videos = self._store.rows_of(ids[here].astype(np.int64))["video_id"]
-            sums[here] = total + np.cumsum(self.weights.per_frame[videos])
-            total = float(sums[here][-1])
-        ends = np.rint(sums * (WHOLE / total)).astype(np.int64)
-        ends[-1] = WHOLE  # the product may be rounded
+            sums = total + np.cumsum(self.weights.per_frame[videos])
+            ends[here] = np.rint(sums)
+            total = float(sums[-1])
+        # The total is 2**53 up to rounding. Frames of weight 0 at the end have the sum of the last frame above 0.
+        ends[np.searchsorted(ends, min(int(ends[-1]), WHOLE)) :] = WHOLE
         return ids, ends
 
     @cached_property

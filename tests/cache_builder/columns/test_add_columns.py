@@ -202,7 +202,7 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("step", ["sync_tree", "publish_folder", "create_file", "_commit"])
+@pytest.mark.parametrize("step", ["sync_tree", "publish_folder", "commit_manifest"])
 @pytest.mark.parametrize("is_done", [False, True])
 def test_a_kill_at_any_step_leaves_the_old_version_or_the_new_one(cache, monkeypatch, step, is_done):
     add_columns(cache, VIDEO_TABLE)
@@ -222,7 +222,7 @@ def test_a_kill_at_any_step_leaves_the_old_version_or_the_new_one(cache, monkeyp
         )  # a kill cleans nothing
         with pytest.raises(Killed):
             add_columns(cache, frame_table())
-    is_new = is_done and step in {"create_file", "_commit"}
+    is_new = is_done and step == "commit_manifest"
     store = open_store(cache)
     assert list(store.columns) == (["action", "task"] if is_new else ["task"])
     assert verify_store(cache).problems == []

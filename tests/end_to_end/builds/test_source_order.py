@@ -16,6 +16,7 @@ from frame_store.errors import StoreDamagedError
 from frame_store.source_files import SOURCE_FILE_NAMES
 from frame_store.source_order import NO_PLACE
 from frame_store.verify import verify_store
+from loader import FrameLoader
 from tests.support.commands import SMALL, digests, run
 from tests.support.videos.tiny_videos import simple_specs, tiny_folder, tiny_video
 
@@ -88,6 +89,23 @@ def test_times_of_all_frames_are_those_of_the_live_store(caches, live, kind):
             np.testing.assert_array_equal(of_cache, of_live)
             compared += 1
     assert compared >= 10
+
+
+def test_stratified_batches_show_the_same_moments_cached_in_any_layout_and_live(caches, live):
+    """The order is by video and time, so it does not depend on where a cache keeps its frames."""
+    options = {"sampling": "stratified", "batch_size": 32, "seed": 5, "remainder": "uneven", "num_threads": 1}
+    stores = {kind: open_store(caches / kind) for kind in EVERY_FRAME}
+    loaders = {kind: FrameLoader(store, **options) for kind, store in stores.items()}
+    loaders |= {f"live {ahead}": FrameLoader(live, lookahead=ahead, **options) for ahead in (0, 3)}
+    moments = {
+        name: [
+            [*zip(batch.video_ids.tolist(), batch.frame_in_video.tolist(), strict=True)] for batch in loader
+        ]
+        for name, loader in loaders.items()
+    }
+    first = moments.pop("live 0")
+    assert sum(map(len, first)) == len(live) == len({moment for batch in first for moment in batch})
+    assert all(found == first for found in moments.values())
 
 
 @pytest.mark.parametrize("kind", EVERY_FRAME)

@@ -114,6 +114,25 @@ def test_a_run_goes_on_where_it_stopped_and_ranks_share_the_epoch(cache):
     assert sorted(torch.cat(indices).tolist()) == list(range(sum(LENGTHS)))
 
 
+def test_stratified_batches_have_each_episode_in_proportion(cache, partial_cache):
+    frames = LeRobotFrames(cache, DELTA)
+    batches = LeRobotBatches(frames, batch_size=8, seed=2, sampling="stratified", remainder="uneven")
+    given = list(batches)
+    for batch in given:
+        assert_same(batch, collated(frames, batch))
+    assert sorted(torch.cat([batch["index"] for batch in given]).tolist()) == list(range(sum(LENGTHS)))
+    for batch in given[:-1]:  # a stretch is 4 or 5 of the 35 frames
+        counts = np.bincount(batch["episode_index"].numpy(), minlength=4)
+        assert (counts >= np.array(LENGTHS) // 5 - 1).all() and (
+            counts <= -(-np.array(LENGTHS) // 4) + 1
+        ).all()
+    of_three = LeRobotBatches(
+        LeRobotFrames(partial_cache, DELTA), batch_size=4, sampling="stratified", weights="video"
+    )
+    for batch in of_three:  # one episode was left out
+        assert set(batch["episode_index"].tolist()) == {0, 2, 3}
+
+
 def test_items_keep_their_pictures_when_others_are_read(cache):
     frames = LeRobotFrames(cache)
     items = frames.__getitems__([0, 1, 2, 3])

@@ -1,6 +1,7 @@
 """Stores read back by our reader and by plain `tarfile`, `webdataset` and zarr-python."""
 
 import gc
+import hashlib
 import io
 import json
 import math
@@ -18,7 +19,14 @@ from hypothesis import strategies as st
 
 import frame_store
 from frame_store.errors import FrameIdError, StoreDamagedError
-from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, STRIDED, golden_frames, write_store
+from tests.support.caches.golden_stores import (
+    GOLDEN_ENCODINGS,
+    STRIDED,
+    WITH_ORDER,
+    golden_frames,
+    write_store,
+    write_store_with_order,
+)
 from tests.support.caches.tree import generation_folder
 
 DATA = Path(__file__).parents[2] / "data"
@@ -151,6 +159,19 @@ def test_the_golden_store_with_every_file_of_source_order_is_still_read():
     np.testing.assert_allclose(order.source_pts[:13], np.arange(13) / 25)
     assert np.isnan(order.source_pts[13:]).all()
     np.testing.assert_array_equal(store[:], FRAMES)
+
+
+def test_the_golden_store_with_a_content_order_is_still_read_and_made_as_ever(tmp_path):
+    golden = DATA / f"store-v1-{WITH_ORDER}"
+    store = frame_store.open_store(golden)
+    order = store.content_order
+    assert order is not None
+    assert order.dtype == np.uint32
+    assert sorted(order.tolist()) == list(range(10))
+    (file,) = golden.glob("content-*/content_order.npy")
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == store.content_digest
+    write_store_with_order(tmp_path / WITH_ORDER)
+    assert (tmp_path / WITH_ORDER / file.relative_to(golden)).read_bytes() == file.read_bytes()
 
 
 @pytest.mark.parametrize("name", LOSSLESS)

@@ -68,7 +68,7 @@ def video_table(store):
 @settings(max_examples=60)
 @given(store=decoded_stores(), data=st.data())
 def test_columns_of_any_windows_are_those_of_a_dict(store, data):
-    sampling = data.draw(st.sampled_from(["permutation", "iid", "sequential"]))
+    sampling = data.draw(st.sampled_from(["permutation", "stratified", "iid", "sequential"]))
     offsets = st.lists(st.integers(-4, 4), min_size=1, max_size=3)
     names = data.draw(st.sets(st.sampled_from(["state", "count", "task", "done"])))
     column_offsets = {name: data.draw(offsets) for name in sorted(names)}

@@ -152,8 +152,9 @@ def test_the_defaults_are_those_that_a_loader_has():
 def test_a_spec_has_names_types_and_defaults_of_the_options():
     types = typing.get_type_hints(SamplingSpec)
     assert types.pop("weights") == (str | None)  # the label that the plan writes there
+    assert types.pop("strata") is str  # likewise
     assert types == {name: TYPES[name] for name in types}
-    assert SamplingSpec().to_builtins() == {name: DEFAULTS[name] for name in [*types, "weights"]}
+    assert SamplingSpec().to_builtins() == {name: DEFAULTS[name] for name in [*types, "strata", "weights"]}
 
 
 @pytest.mark.parametrize("name", DEFAULTS)

@@ -11,6 +11,7 @@ from loader.bias.pairs.kappa import permutation_kappa
 from loader.sampling.orders.blocks import frames_per_block
 from loader.sampling.spec import SamplingSpec
 from tests.campaigns.bench_sampling import (
+    ORDERS,
     SAMPLERS,
     law_of,
     peak_megabytes,
@@ -53,16 +54,21 @@ def test_memory_does_not_grow_with_the_frames(options):
     assert peak_megabytes(lambda: law_of(SIZES, plans[0])) < MAX_MEGABYTES
 
 
-@pytest.mark.parametrize("options", SAMPLERS.values(), ids=SAMPLERS)
+def test_memory_of_strata_does_not_grow_with_the_frames():
+    assert peak_megabytes(lambda: next(plan_of(SIZES, **ORDERS["stratified"]).batches(0))) < 10
+
+
+@pytest.mark.parametrize("options", ORDERS.values(), ids=ORDERS)
 def test_every_rank_sees_the_same_order(options):
     assert ranks_see_one_order(SIZES, **options)
 
 
-@pytest.mark.parametrize("name", ["permutation", "blocks of 16 shards"])
+@pytest.mark.parametrize("name", ["permutation", "stratified", "blocks of 16 shards"])
 def test_frames_do_not_come_twice_and_come_from_everywhere(name):
-    order = plan_of(SIZES, **SAMPLERS[name]).order(3)
+    order = plan_of(SIZES, **ORDERS[name]).order(3)
     positions = np.unique(np.random.default_rng(1).integers(0, NUM_FRAMES, 200_000))
-    ids = order.ids_at(positions) if name == "permutation" else order.ids(NUM_FRAMES - 200_000, NUM_FRAMES)
+    in_blocks = name == "blocks of 16 shards"
+    ids = order.ids(NUM_FRAMES - 200_000, NUM_FRAMES) if in_blocks else order.ids_at(positions)
     assert len(np.unique(ids)) == len(ids)
     assert ids.min() >= 0 and ids.max() < NUM_FRAMES
     if name == "permutation":  # drawn without replacement, but 200 000 of 10^8

@@ -339,7 +339,8 @@ def test_weights_of_parts_without_frames_and_of_another_number_of_parts_are_refu
     [
         (
             {},
-            "weights draw with replacement, as sampling='iid' or sampling='shards' does, found sampling='permutation'",
+            "weights draw with replacement, as sampling='iid', 'shards' or 'stratified' can, found "
+            "sampling='permutation'",
         ),
         ({"sampling": "sequential"}, "found sampling='sequential'"),
         ({"sampling": "block", "shards_per_block": 1}, "found sampling='block'"),

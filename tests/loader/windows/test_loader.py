@@ -35,6 +35,7 @@ def make_store():
 
 SAMPLINGS = [
     {"sampling": "permutation"},
+    {"sampling": "stratified"},
     {"sampling": "iid"},
     {"sampling": "sequential"},
     {"sampling": "shards", "frames_per_visit": 2},

@@ -23,6 +23,7 @@ from tests.support.caches.column_mutations import (
     write_with_columns,
 )
 from tests.support.caches.golden_stores import STRIDED, write_golden_stores
+from tests.support.caches.order_mutations import edit_order, read_order, resign_order
 from tests.support.caches.tree import generation_folder
 
 ODD_NUMBERS = (
@@ -61,6 +62,7 @@ ODD_VALUES = (
     "|O",
     "gen-../..",
     "columns-0123456789abcdef",
+    "content-0123456789abcdef",
 )
 
 GOLDEN_WITH_COLUMNS = [f"{name}-columns" for name in ("wds-jpeg", STRIDED, "zarr-raw")]
@@ -97,6 +99,7 @@ def resign(cache):
         pass  # what was mutated is `generation.json`
     resign_manifest(cache)
     resign_columns(cache, sign)
+    resign_order(cache, sign)
 
 
 def resign_manifest(cache):
@@ -133,6 +136,8 @@ class Mutator:
         ways += [self.edit_source_order]
         if any(cache.glob("columns-*")):
             ways += 3 * [self.edit_column, self.edit_versions]
+        if any(cache.glob("content-*")):
+            ways += 3 * [lambda cache: edit_order(cache, self.random)]
         done = [self.random.choice(ways)(cache) for _ in range(self.random.choice((1, 1, 1, 2)))]
         if self.random.random() < 0.7:  # an attacker makes the hashes right
             resign(cache)
@@ -359,6 +364,7 @@ def _read(store):
         except StoreError as error:
             yield f"ids of video {video_id}", str(error)
     yield from read_columns(store)
+    yield from read_order(store)
     try:
         list(store.videos)
     except StoreError as error:

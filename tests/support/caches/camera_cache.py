@@ -151,6 +151,7 @@ def write_camera_cache(path, *, cameras=CAMERAS, seeds=None, columns=True, **opt
         cameras=entries,
         forgotten_videos=[],
         superseded=[],
+        content_orders=[],
         columns=[],
     )
     (path / manifest_name(0)).write_bytes(encode_manifest(manifest))

@@ -207,7 +207,7 @@ def test_chi2_of_uniform_choice_is_nil_exactly_where_shards_are_equal():
         (
             [5],
             {"sampling": "shuffle"},
-            "sampling must be one of permutation, iid, sequential, shards, block; found 'shuffle'",
+            "sampling must be one of permutation, stratified, iid, sequential, shards, block; found 'shuffle'",
         ),
         (
             [5],
