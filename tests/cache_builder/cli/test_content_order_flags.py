@@ -27,7 +27,10 @@ def test_a_build_writes_the_order_and_says_so(videos, tmp_path):
     result = run(videos, "--out", cache, *FLAGS, "--content-order")
     assert result.exit_code == 0, result.stderr
     folder = read_manifest(cache).content_orders[0].folder
-    assert f"{cache}: content order written, 5 frames in {folder} (148 bytes); 5 frames read in " in result.stdout
+    assert (
+        f"{cache}: content order written, 5 frames in {folder} (148 bytes); 5 frames read in "
+        in result.stdout
+    )
     shown = run(cache, command=cache_info).stdout
     assert f"  content    ordered by pca-bisection-1, 148 bytes in {folder}\n" in shown
     stated = json.loads(run(cache, "--json", command=cache_info).stdout)

@@ -217,7 +217,9 @@ def test_a_repair_that_gives_another_order_replaces_nothing(cache, monkeypatch):
     flip(order_file(cache))
     damaged = order_file(cache).read_bytes()
     monkeypatch.setattr(making, "ids_in_order", lambda store, places: np.arange(8, dtype=np.uint32))
-    with pytest.raises(RepairError, match=r"another hash than the recorded one.*nothing was replaced.*--write-order"):
+    with pytest.raises(
+        RepairError, match=r"another hash than the recorded one.*nothing was replaced.*--write-order"
+    ):
         repair_cache(cache, workers=1)
     assert order_file(cache).read_bytes() == damaged
     assert write_content_order(cache).status == "written"
@@ -249,7 +251,9 @@ def test_a_missing_order_is_an_error_when_it_is_read(cache):
     write_content_order(cache)
     store = open_store(cache)
     order_file(cache).unlink()
-    with pytest.raises(StoreDamagedError, match=r"content_order.npy.*cache-verify --repair makes a content order again"):
+    with pytest.raises(
+        StoreDamagedError, match=r"content_order.npy.*cache-verify --repair makes a content order again"
+    ):
         content_ids(store)
     assert len(store.read_frames([0])) == 1
 

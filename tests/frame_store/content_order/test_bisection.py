@@ -4,8 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from frame_store.content_order import bisected, num_levels
-from frame_store.content_order import bisection
+from frame_store.content_order import bisected, bisection, num_levels
 from tests.support.statistics.oracles.content_order import bisected_plainly
 
 POINTS = hnp.arrays(

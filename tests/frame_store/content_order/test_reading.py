@@ -13,7 +13,8 @@ class Pictures(ArrayStore):
         rows = self.rows_of(frame_ids)
         keys = zip(rows["video_id"].tolist(), rows["frame_in_video"].tolist(), strict=True)
         return np.array(
-            [np.random.default_rng(key).integers(0, 256, self.frame_shape, np.uint8) for key in keys], np.uint8
+            [np.random.default_rng(key).integers(0, 256, self.frame_shape, np.uint8) for key in keys],
+            np.uint8,
         ).reshape(len(frame_ids), *self.frame_shape)
 
 

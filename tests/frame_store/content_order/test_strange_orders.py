@@ -42,7 +42,10 @@ def test_a_changed_order_has_another_hash(cache):
     ("ids", "problem"),
     [
         ([0, 1, 2, 10, 4, 5, 6, 7, 8, 9], "place 3 holds frame id 10, the cache has 10 frames"),
-        ([0, 1, 2, 3, 4, 5, 6, 7, 8, 2**32 - 1], "place 9 holds frame id 4294967295, the cache has 10 frames"),
+        (
+            [0, 1, 2, 3, 4, 5, 6, 7, 8, 2**32 - 1],
+            "place 9 holds frame id 4294967295, the cache has 10 frames",
+        ),
         ([0, 1, 2, 3, 4, 5, 5, 7, 8, 9], "frame 6 is missing, so that another one occurs twice"),
     ],
 )
@@ -58,13 +61,16 @@ def test_a_signed_order_that_is_no_permutation_is_found(cache, ids, problem):
 
 
 @pytest.mark.parametrize(
-    "ids", [np.arange(10, dtype=np.int32), np.arange(9, dtype="<u4"), np.arange(10.0), np.zeros((5, 2), "<u4")]
+    "ids",
+    [np.arange(10, dtype=np.int32), np.arange(9, dtype="<u4"), np.arange(10.0), np.zeros((5, 2), "<u4")],
 )
 def test_a_signed_order_of_another_type_or_length_is_refused(cache, ids):
     np.save(order_file_of(cache), ids)
     resign_order(cache, sign)
     (problem,) = verify_store(cache).problems
-    assert problem.startswith(f"{name_of(cache)}: expected 168 bytes with (10,) of uint32 as in FORMAT.md section 4.3")
+    assert problem.startswith(
+        f"{name_of(cache)}: expected 168 bytes with (10,) of uint32 as in FORMAT.md section 4.3"
+    )
     with pytest.raises(StoreDamagedError, match="FORMAT.md section 4.3"):
         content_ids(open_store(cache))
 
@@ -76,8 +82,6 @@ def test_a_link_is_not_followed(cache, tmp_path):
     with pytest.raises(StoreDamagedError, match="is a symbolic link"):
         content_ids(open_store(cache))
     assert any("symbolic link" in problem for problem in verify_store(cache).problems)
-
-
 
 
 @pytest.mark.parametrize(

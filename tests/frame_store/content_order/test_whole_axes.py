@@ -25,7 +25,9 @@ def test_leading_axes_are_the_principal_axes():
 
 
 def test_the_widest_axis_of_each_population():
-    populations = [population(300, widths, seed=seed) for seed, widths in enumerate([[90, 20, 5], [4, 300, 9]])]
+    populations = [
+        population(300, widths, seed=seed) for seed, widths in enumerate([[90, 20, 5], [4, 300, 9]])
+    ]
     matrices = np.stack([points.T @ points for points in populations])
     for found, matrix in zip(widest_axes(matrices, num_rounds=8), matrices, strict=True):
         expected = np.linalg.eigh(matrix.astype(float))[1][:, -1]
@@ -87,4 +89,6 @@ def test_the_order_does_not_depend_on_how_a_processor_multiplies():
             [sys.executable, "-c", _SCRIPT], env=environment, capture_output=True, text=True, check=True
         )
         found.add(run.stdout)
-    assert found == {"87a100ae233d4799d4d2b0157cf4bf543a41e8527081f7a3d27ed62b7025bb63\n"}  # a change of it is another method, with another name: `METHOD`
+    assert found == {
+        "87a100ae233d4799d4d2b0157cf4bf543a41e8527081f7a3d27ed62b7025bb63\n"
+    }  # a change of it is another method, with another name: `METHOD`

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from frame_store import concat, select
 from frame_store.cameras import group_cameras
 from frame_store.errors import StoreDamagedError
-from frame_store.views import base_of, cache_ids_of, content_ids, content_ids_at, content_label
-from frame_store.views import content
+from frame_store.views import base_of, cache_ids_of, content, content_ids, content_ids_at, content_label
 from tests.support.caches.array_store import ArrayStore
 
 
