@@ -19,6 +19,7 @@ from loader.bias.checks import (
     check_distribution,
     check_probability,
 )
+from loader.bias.nested import levels_of_run, mixed_design_effect, shares_left_of_arcs
 from loader.errors import SamplingError
 from loader.sampling.orders import check_shard_sizes
 
@@ -75,8 +76,9 @@ def design_effect(correlation: float, *, batch_size: int) -> float:
 def visit_design_effect(rho: float, *, frames_per_visit: int) -> float:
     """Design effect of independent visits by the anchor-frame rule, 1 + (m - 1) rho (S26).
 
-    Exact for shards of any sizes. `rho` is the correlation of two different frames of a shard if a visit takes
-    different frames, which is the default, and eta^2 if it may take a frame twice (S22).
+    Exact for shards of any sizes, and an upper bound if the anchors are spread, as ours are. `rho` is the correlation
+    of two different frames of a shard if a visit takes different frames, which is the default, and eta^2 if it may take
+    a frame twice (S22).
     """
     return design_effect(rho, batch_size=frames_per_visit)
 
@@ -87,11 +89,14 @@ def weighted_visit_design_effect(
     *,
     frames_per_visit: int,
     with_replacement: bool | Booleans = False,
+    num_spread_visits: int | None = None,
 ) -> float:
-    """Design effect of independent visits that draw shard s with probability P_s (S46): exact, for any P and sizes.
+    """Design effect of visits that draw shard s with probability P_s (S46): exact, for any P and sizes.
 
-    m sum_s P_s (|mu_s - mu_P|^2 + sigma_s^2 f_s / m) / sigma^2. mu_P is the mean of such visits, and sigma^2 the
-    variance over all frames with equal weights. f_s = (n_s - m) / (n_s - 1) if a visit takes different frames, 1 if it
+    m sum_s P_s (b |mu_s - mu_P|^2 + sigma_s^2 f_s / m) / sigma^2. b is 1 for independent visits. For a batch of
+    `num_spread_visits` visits whose anchors are spread over the shards in the given order, it is `spread_share`, what
+    the spread leaves of the variance between shards (S26). mu_P is the mean of such visits, and sigma^2 the variance
+    over all frames with equal weights. f_s = (n_s - m) / (n_s - 1) if a visit takes different frames, 1 if it
     may take one twice: `with_replacement`, of all visits, or of those to each shard, shape (S,). The variance is around
     mu_P; the distance from mu_P to the mean of all frames is the bias.
 
@@ -123,7 +128,23 @@ def weighted_visit_design_effect(
     within = np.array([np.square(shard).sum() for shard in shards]) / sizes - np.square(means).sum(1)
     between = np.square(means - chances @ means).sum(1)
     shrink = _without_replacement(sizes, frames_per_visit, with_replacement=may_repeat)
-    return float(chances @ (frames_per_visit * between + within * shrink)) / variance
+    left = 1.0
+    if num_spread_visits is not None and chances @ between > 0:
+        left = spread_share(chances, means, num_visits=num_spread_visits)
+    return float(chances @ (frames_per_visit * left * between + within * shrink)) / variance
+
+
+def spread_share(shard_probability: npt.ArrayLike, shard_means: Reals, *, num_visits: int) -> float:
+    """Variance of the mean of K spread visits' shard means, over that of K independent visits' (S26).
+
+    sum_j c_j(K) w_j of (S64) and (S67), at most 1. `shard_probability`, shape (S,), are the lengths of the shards on
+    the circle, in the order of their ids. `shard_means` has shape (S, D).
+
+    Raises:
+        SamplingError: not a distribution, no visit, or means that are all alike.
+    """
+    shares = shares_left_of_arcs(shard_probability, shard_means, num_levels=levels_of_run(num_visits))
+    return mixed_design_effect(shares, num_positions=num_visits)
 
 
 def worst_visit_design_effect(
@@ -133,7 +154,9 @@ def worst_visit_design_effect(
     frames_per_visit: int,
     with_replacement: bool | Booleans = False,
 ) -> float:
-    """The greatest `weighted_visit_design_effect` that any data can give (S47), from sizes and P. Some data attain it.
+    """The greatest `weighted_visit_design_effect` that any data can give (S47), from sizes and P.
+
+    Some data attain it under independent visits. For spread ones it is an upper bound.
 
     max(m lambda, max_s f_s r_s) with r_s = P_s / pi_s, where pi_s is the share of the frames. Data that differ between
     shards give at most m lambda; lambda is the largest root of sum_s P_s / (lambda - r_s) = 0, or the largest r_s if
@@ -193,18 +216,25 @@ def visit_correlation_on_shards(rho: float, shard_sizes: npt.ArrayLike, with_rep
 
 
 def target_visit_design_effect(
-    features: Reals, shard_ids: Integers, target: npt.ArrayLike, *, frames_per_visit: int
+    features: Reals,
+    shard_ids: Integers,
+    target: npt.ArrayLike,
+    *,
+    frames_per_visit: int,
+    num_spread_visits: int | None = None,
 ) -> float:
-    """Design effect of visits under weights, 1 + (m - 1) eta2_t, against as many independent draws of the target (S58).
+    """Design effect of visits under weights, 1 + (m b - 1) eta2_t, against independent draws of the target (S58).
 
     A visit draws shard s with the probability P_s that the target gives it, and m of its frames by the target, with
-    replacement. eta2_t = sum_s P_s |mu_s - G_t|^2 / sigma_t^2, with means and variance under the target. It is exact.
+    replacement. eta2_t = sum_s P_s |mu_s - G_t|^2 / sigma_t^2, with means and variance under the target. b is 1 for
+    independent visits, and `spread_share` for batches of `num_spread_visits` spread ones. It is exact.
 
     Args:
         features: of each frame, shape (N, D).
         shard_ids: shard of each frame, shape (N,).
         target: probability of each frame, shape (N,).
         frames_per_visit: m.
+        num_spread_visits: K; None for independent visits.
 
     Raises:
         SamplingError: not a distribution, or all frames that the target draws are equal.
@@ -219,8 +249,12 @@ def target_visit_design_effect(
     probability = np.bincount(shard_ids, shares)
     sums = np.stack([np.bincount(shard_ids, shares * column) for column in centred.T], axis=1)
     held = probability > 0
-    between = float((np.square(sums[held]).sum(axis=1) / probability[held]).sum())
-    return visit_design_effect(between / variance, frames_per_visit=frames_per_visit)
+    means = sums[held] / probability[held, None]
+    between = float(probability[held] @ np.square(means).sum(axis=1))
+    left = 1.0
+    if num_spread_visits is not None and between > 0:
+        left = spread_share(probability[held], means, num_visits=num_spread_visits)
+    return 1 + (frames_per_visit * left - 1) * between / variance
 
 
 def importance_design_effect(video_probability: npt.ArrayLike, video_sizes: npt.ArrayLike) -> float:

@@ -8,9 +8,16 @@ from loader.bias import design_effect as formulas
 from loader.bias.checks import Integers, Reals
 from loader.bias.distributions import SamplingLaw, WindowsOfVideos, offsets_of
 from loader.bias.nested import nested_design_effect, weighted_nested_effect
-from loader.bias.pairs import block_design_effect, can_average_orders, circle_autocovariance
+from loader.bias.pairs import (
+    block_design_effect,
+    can_average_orders,
+    circle_autocovariance,
+    lags_of_blocks,
+)
 from loader.sampling import SamplingSpec
 from loader.sampling.orders import draws_again, frames_per_block
+
+SOME_BATCHES = "over a few of the batches of an epoch"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +36,13 @@ class ExactEffect:
 
     @property
     def low(self) -> float:
-        """Two standard errors below the design effect."""
-        return max(0.0, self.design_effect - 2 * self.standard_error)
+        """Three standard errors below the design effect."""
+        return max(0.0, self.design_effect - 3 * self.standard_error)
 
     @property
     def high(self) -> float:
-        """Two standard errors above the design effect."""
-        return self.design_effect + 2 * self.standard_error
+        """Three standard errors above the design effect."""
+        return self.design_effect + 3 * self.standard_error
 
 
 def exact_effect(
@@ -72,6 +79,28 @@ def exact_effect(
             else _of_the_order_on_disk(law, features)
         )
     return _of_blocks(law, spec, shard_sizes, features) if spec.sampling == "block" else None
+
+
+def _of_blocks(
+    law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers, features: Reals
+) -> ExactEffect | None:
+    if not can_average_orders(shard_sizes):
+        return None
+    slots = law.slots_per_batch
+    if slots == 1:
+        return ExactEffect(design_effect=1.0, mean_square_effect=1.0)
+    lags = lags_of_blocks(
+        len(features),
+        block_frames=frames_per_block(shard_sizes, shards_per_block=spec.shards_per_block or 1),
+        batch_size=slots,
+        num_batches=law.num_whole_steps,
+    )
+    effect = block_design_effect(circle_autocovariance(features, shard_sizes), lags, batch_size=slots)
+    return ExactEffect(
+        design_effect=effect,
+        mean_square_effect=effect,
+        why_not_exact=None if lags.is_exact else SOME_BATCHES,
+    )
 
 
 def window_correlation(features: Reals, windows: WindowsOfVideos) -> float | None:
@@ -163,20 +192,6 @@ def _of_strata(law: SamplingLaw, features_in_order: Reals) -> ExactEffect | None
     )
 
 
-def _of_blocks(
-    law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers, features: Reals
-) -> ExactEffect | None:
-    if not can_average_orders(shard_sizes):
-        return None
-    effect = block_design_effect(
-        circle_autocovariance(features, shard_sizes),
-        block_frames=frames_per_block(shard_sizes, shards_per_block=spec.shards_per_block or 1),
-        batch_size=law.slots_per_batch,
-        num_batches=law.num_whole_steps,
-    )
-    return ExactEffect(design_effect=effect, mean_square_effect=effect)
-
-
 def _of_visits(law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers, features: Reals) -> ExactEffect:
     assert law.shard_probability is not None  # visits draw the frames of a shard uniformly
     shards = np.split(features, np.cumsum(shard_sizes)[:-1])
@@ -185,6 +200,7 @@ def _of_visits(law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers, feat
         law.shard_probability,
         frames_per_visit=law.slots_per_visit,
         with_replacement=draws_again(shard_sizes, spec),
+        num_spread_visits=_num_spread_visits(law, spec),
     )
     weights = np.repeat(law.shard_probability / np.maximum(shard_sizes, 1), shard_sizes)
     centred = features - features.mean(axis=0)
@@ -192,6 +208,11 @@ def _of_visits(law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers, feat
     return ExactEffect(
         design_effect=effect, mean_square_effect=effect + (law.slots_per_batch * bias if law.chi2 else 0.0)
     )
+
+
+def _num_spread_visits(law: SamplingLaw, spec: SamplingSpec) -> int | None:
+    """Visits of a global batch; None if they are independent."""
+    return law.slots_per_batch // law.slots_per_visit if spec.has_spread_visits else None
 
 
 def _of_target(
@@ -215,6 +236,7 @@ def _of_target(
             np.repeat(np.arange(len(shard_sizes)), shard_sizes),
             target,
             frames_per_visit=spec.frames_per_visit or 1,
+            num_spread_visits=_num_spread_visits(law, spec),
         )
     return ExactEffect(design_effect=effect, mean_square_effect=effect)
 

@@ -16,17 +16,19 @@ from loader.bias.rho import Basis, RhoEstimate
 from loader.bias.stretches import STRETCH
 from loader.errors import SamplingError
 from loader.sampling import SamplingSpec
-from loader.sampling.orders import draws_again, frames_per_block
+from loader.sampling.orders import draws_again
 
-EffectBasis: TypeAlias = Basis | Literal["approximate", "bound"]
+EffectBasis: TypeAlias = Basis | Literal["bound", "approximate"]
 """What a design effect is computed from. `exact`: sizes, or every frame. The other values of `Basis`: a rho that is not
-exact, by an exact formula. `approximate`: a formula that is not exact for this case."""
+exact, by an exact formula. `bound`: a rho, by a formula that is not below the true value. `approximate`: a formula that
+is not exact for this case."""
 
 ROUNDING = 1e-12
 """A smaller design effect counts as 0: every batch has the same mean, up to rounding."""
 NEEDS_RHO = "needs rho"
 NEEDS_FEATURES = "needs features"
 NOTHING_VARIES = "all frames are alike"
+OF_INDEPENDENT_VISITS = "of independent visits; spread ones have at most that"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +46,7 @@ class BiasReport:
     basis: EffectBasis | None
     """What the design effect is computed from; None if there is no design effect."""
     why_not_exact: str | None
-    """Why the design effect is approximate, or what is missing."""
+    """Why the design effect is approximate or a bound, or what is missing."""
     mean_square_effect: float | None
     """Mean square distance of a batch's mean from that of all frames, over the same variance. Without bias it is the
     design effect. None if it is not known exactly, and for windows."""
@@ -140,7 +142,7 @@ def make_report(
             law,
             [exact.design_effect, exact.low, exact.high],
             rho=rho,
-            basis="exact" if exact.why_not_exact is None else "sampled",
+            basis=_basis_of(exact),
             why=exact.why_not_exact,
             bias=bias,
             mean_square=exact.mean_square_effect,
@@ -154,12 +156,21 @@ def make_report(
     ]
     approximation = None if windows is not None else _approximation(spec, shard_sizes)
     basis: EffectBasis = rho.basis if approximation is None else "approximate"
+    if approximation is None and spec.has_spread_visits and law.slots_per_batch > law.slots_per_visit:
+        basis, approximation = "bound", OF_INDEPENDENT_VISITS
     # The mean over frames is not the target of windows. For other samplings an exact rho gives an exact effect, and the
     # law is unbiased.
     mean_square = effects[0] if basis == "exact" and law.chi2_over_windows is None else None
     return report_of_effects(
         law, effects, rho=rho, basis=basis, why=approximation, bias=bias, mean_square=mean_square
     )
+
+
+def _basis_of(exact: ExactEffect) -> EffectBasis:
+    """`exact`, or a mean over some batches of an epoch: `sampled` if its standard error is known."""
+    if exact.why_not_exact is None:
+        return "exact"
+    return "sampled" if exact.standard_error > 0 else "approximate"
 
 
 def report_of_effects(
@@ -202,10 +213,6 @@ def _effect_of_sizes(
         return formulas.permutation_design_effect(
             law.num_frames if law.num_windows is None else law.num_windows, batch_size=law.slots_per_batch
         )
-    if spec.sampling == "block" and windows is None:
-        block_frames = frames_per_block(shard_sizes, shards_per_block=spec.shards_per_block or 1)
-        if block_frames >= law.num_frames:  # one block is a permutation of all frames
-            return formulas.permutation_design_effect(law.num_frames, batch_size=law.slots_per_batch)
     return None
 
 

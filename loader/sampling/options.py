@@ -56,7 +56,8 @@ class BatchOptions(TypedDict, total=False):
     An epoch that holds no whole step is then one smaller batch on each rank, with a warning; an explicit "drop" refuses
     such an epoch."""
     shards_per_batch: Annotated[int | None, None]
-    """For `shards`: visits in a batch, K. K m is the batch size, so either K or m is enough."""
+    """For `shards`: visits in a batch, K. K m is the batch size, so either K or m is enough. The visits of a batch are
+    spread evenly over the frames in id order."""
     frames_per_visit: Annotated[int | None, None]
     """For `shards`: frames drawn from one shard before the next shard is drawn, m."""
     shard_choice: Annotated[ShardChoice, "proportional"]
@@ -64,7 +65,8 @@ class BatchOptions(TypedDict, total=False):
     frames_with_replacement: Annotated[bool, False]
     """For `shards`: whether a visit may draw a frame twice."""
     shards_per_block: Annotated[int | None, None]
-    """For `block`: a block holds as many frames as this many shards of average size, k; they are shuffled together."""
+    """For `block`: a block holds as many frames as this many shards of average size, k; each batch is spread evenly
+    over them."""
     weights: Annotated[Weights | None, None]
     """For `iid`, `shards` and `stratified`: how often each video is drawn; see `Weights`. An epoch is as many draws as
     the store has frames, with replacement, also in a visit; `stratified` spreads the draws evenly. None draws every

@@ -12,7 +12,8 @@ Sampling: TypeAlias = Literal["permutation", "stratified", "iid", "sequential", 
 """`permutation`: every frame, in a global random order. `stratified`: every frame; each batch is spread evenly over all
 videos and times, or over contents (`Strata`), so that its mean varies less. `iid`: uniform draws, with replacement.
 `sequential`: the order of ids. `shards`: draw a shard, then several of its frames; more frames a visit need fewer
-seeks. `block`: every frame; the order is shuffled in blocks, and a block has the frames of a few shards. `Remainder`
+seeks, and the visits of a batch are spread evenly over the shards. `block`: every frame; the order goes through blocks,
+a block has the frames of a few shards in a random order, and each batch is spread evenly over its block. `Remainder`
 treats the end of the order."""
 
 Strata: TypeAlias = Literal["time", "content"]
@@ -21,7 +22,8 @@ alike are neighbours; the cache needs a content order (`cache-build --content-or
 
 ShardChoice: TypeAlias = Literal["proportional", "uniform"]
 """How `shards` draws a shard. `proportional`: with a probability proportional to its frames, so that every frame is
-equally likely. `uniform`: every shard with the same probability (the naive rule); this draws the frames of small shards
+equally likely; the visits of a batch are spread over the shards. `uniform`: every shard with the same probability,
+independently (the naive rule); this draws the frames of small shards
 too often."""
 
 _CONTENT_LABEL: Final = re.compile(r"content:[0-9a-f]+")
@@ -88,6 +90,11 @@ class SamplingSpec:
     def with_replacement(self) -> bool:
         """Whether an epoch may draw a frame twice and miss another. Such an epoch is cut to whole batches."""
         return self.sampling in {"iid", "shards"} or self.weights is not None
+
+    @property
+    def has_spread_visits(self) -> bool:
+        """Whether `shards` spreads the anchor frames of neighbouring visits. Uniformly drawn shards are independent."""
+        return self.sampling == "shards" and self.shard_choice == "proportional"
 
     @property
     def default_remainder(self) -> Remainder:

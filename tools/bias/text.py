@@ -256,8 +256,7 @@ def _bias_text(report: BiasReport) -> str:
 def _pairs_text(law: SamplingLaw) -> str:
     if law.chi2_of_pairs is None:
         return "-"
-    # The bound of an approximate kappa is an approximation.
-    bound = ">= " if law.kappa_is_exact and law.chi2_of_pairs_is_bound else "~"
+    bound = ">= " if law.chi2_of_pairs_is_bound else "~"
     return f"{'' if law.chi2_of_pairs_is_exact else bound}{law.chi2_of_pairs:.3g}"
 
 

@@ -82,9 +82,9 @@ def sampling_law(
     return replace(
         law,
         rank_batch=rank_batch,
-        chi2_of_pairs=None if of_pairs is None else of_pairs[0],
-        chi2_of_pairs_is_exact=of_pairs is None or of_pairs[1],
-        chi2_of_pairs_is_bound=spec.sampling != "stratified",
+        chi2_of_pairs=None if of_pairs is None else of_pairs.value,
+        chi2_of_pairs_is_exact=of_pairs is None or of_pairs.is_exact,
+        chi2_of_pairs_is_bound=of_pairs is None or of_pairs.is_bound,
         epoch_variance=epoch_variance(plan),
     )
 

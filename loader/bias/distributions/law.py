@@ -55,9 +55,10 @@ class SamplingLaw:
     because: str
     """Why the bias has this value, in one line."""
     proven_worst_effect: float | None = None
-    """The greatest design effect that any data can give. None if only 1 + (B - 1) kappa is known."""
+    """A design effect that no data exceed. None if only 1 + (B - 1) kappa is known."""
     kappa_is_exact: bool = True
-    """False if `kappa` is a mean over a few of the possible orders of unequal shards."""
+    """False if `kappa` is a mean over a few of the possible orders of unequal shards, or over a few of the batches of
+    `block`."""
     rank_batch: int | None = None
     """Frames or windows of a rank's whole batch. This is less than the batch size if an epoch holds no whole step. None
     if the batches come from another loader."""
@@ -65,10 +66,11 @@ class SamplingLaw:
     """Chi^2 of the two frames in two slots of a batch against independent pairs (S52); for windows, of two
     windows. None if a batch holds no pair, or if no formula is known."""
     chi2_of_pairs_is_exact: bool = True
-    """False if `chi2_of_pairs` is a lower bound, or an approximation."""
+    """False if `chi2_of_pairs` is a lower bound, or an approximation; see `chi2_of_pairs_is_bound`."""
     chi2_of_pairs_is_bound: bool = True
-    """False for `stratified`: where its `chi2_of_pairs` is not exact, it is an unbiased estimate from some batches of
-    an epoch, or, with weights, the chi^2 of the points that draw frames, which is an upper bound (S67)."""
+    """False if `chi2_of_pairs` may be above the true value. For `block` it is then of some batches of an epoch. For
+    `stratified` it is an unbiased estimate from some of them, or, with weights, the chi^2 of the points that draw
+    frames, which is an upper bound (S67)."""
     epoch_variance: float | None = None
     """Variance of the mean of one epoch's steps over sigma^2 (S51); for windows, over that of their means. None
     if it depends on the data, and for draws with replacement, whose batches are independent."""
@@ -144,7 +146,8 @@ class SamplingLaw:
     def worst_design_effect(self) -> float:
         """The greatest variance of a batch's mean over that of independent frames; see `floor_is_proven`.
 
-        For visits it is that of (S47). Else it is 1 + (B - 1) kappa, as if all frames of a shard were one picture.
+        For visits it is that of (S47), and for `block` over equal shards that of (S25). Else it is 1 + (B - 1) kappa,
+        as if all frames of a shard were one picture.
         """
         if self.proven_worst_effect is not None:
             return self.proven_worst_effect
@@ -161,10 +164,10 @@ class SamplingLaw:
 
     @property
     def floor_is_proven(self) -> bool:
-        """False for unequal shards in a stream, because small neighbouring shards may be alike (S25)."""
+        """False where kappa is not exact, and for unequal shards in a stream: small neighbours may be alike (S25)."""
         if self.visit_kappa is not None or self.proven_worst_effect is not None:
             return True
-        if self.shard_probability is None:
+        if self.shard_probability is None or not self.kappa_is_exact:
             return False
         held = self.shard_probability[self.shard_probability > 0]
         return bool(held.max() == held.min())

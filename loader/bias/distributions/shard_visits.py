@@ -25,7 +25,12 @@ def shard_visits_law(sizes: Integers, spec: SamplingSpec, batch_size: int) -> Sa
         sizes,
         spec,
         batch_size,
-        kappa=visit_shard_kappa(probability, batch_size=batch_size, frames_per_visit=frames_per_visit),
+        kappa=visit_shard_kappa(
+            probability,
+            batch_size=batch_size,
+            frames_per_visit=frames_per_visit,
+            are_spread=spec.has_spread_visits,
+        ),
         because="the shard of a uniformly drawn frame is visited (anchor-frame rule)",
         visit_kappa=visit_kappa(batch_size=batch_size, frames_per_visit=frames_per_visit),
     )

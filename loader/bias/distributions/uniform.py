@@ -5,7 +5,13 @@ from dataclasses import replace
 from loader.bias.checks import Integers
 from loader.bias.distributions.law import SamplingLaw
 from loader.bias.nested import worst_nested_effect
-from loader.bias.pairs import block_kappa, iid_kappa, permutation_kappa
+from loader.bias.pairs import (
+    iid_kappa,
+    kappa_of_lags,
+    lags_of_blocks,
+    permutation_kappa,
+    worst_block_effect,
+)
 from loader.sampling import SamplingSpec
 from loader.sampling.orders import frames_per_block
 
@@ -90,14 +96,22 @@ def stratified_law(
 def block_law(
     sizes: Integers, spec: SamplingSpec, batch_size: int, *, dropped: int, doubled: int
 ) -> SamplingLaw:
-    """The rotated block shuffle (S9)."""
-    kappa = block_kappa(
-        sizes,
-        block_frames=frames_per_block(sizes, shards_per_block=spec.shards_per_block or 1),
-        batch_size=batch_size,
-        num_batches=(int(sizes.sum()) - dropped + doubled) // batch_size,
-    )
-    return uniform_law(
+    """The rotated order in blocks (S9)."""
+    kappa, is_exact, worst = 0.0, True, None
+    held = sizes[sizes > 0]
+    if batch_size > 1:
+        lags = lags_of_blocks(
+            int(sizes.sum()),
+            block_frames=frames_per_block(sizes, shards_per_block=spec.shards_per_block or 1),
+            batch_size=batch_size,
+            num_batches=(int(sizes.sum()) - dropped + doubled) // batch_size,
+        )
+        kappa, is_exact = kappa_of_lags(sizes, lags), lags.is_exact
+        if is_exact and held.min() == held.max():
+            worst = worst_block_effect(
+                lags, shard_size=int(held[0]), num_shards=len(held), batch_size=batch_size
+            )
+    law = uniform_law(
         sizes,
         spec,
         batch_size,
@@ -106,3 +120,4 @@ def block_law(
         dropped=dropped,
         doubled=doubled,
     )
+    return replace(law, kappa_is_exact=is_exact, proven_worst_effect=worst)

@@ -21,7 +21,12 @@ def weighted_law(sizes: Integers, spec: SamplingSpec, batch_size: int, frames: W
     if spec.sampling == "stratified":
         kappa = 0.0  # it depends on where the shards lie in the order of the strata
     else:
-        kappa = visit_shard_kappa(of_shard, batch_size=batch_size, frames_per_visit=frames_per_visit)
+        kappa = visit_shard_kappa(
+            of_shard,
+            batch_size=batch_size,
+            frames_per_visit=frames_per_visit,
+            are_spread=spec.has_spread_visits,
+        )
     law = uniform_law(
         sizes,
         spec,

@@ -87,10 +87,9 @@ class TreeRuns:
         distances[: num_places - size] += odd.distances
         if not even.places.any() or not odd.places.any():
             return RunOfTree(places=places, distances=distances)
-        # The number of pairs by y - x, from y - x = 1 - size on, x in the first child and y in the second.
-        pairs = _correlation(even.places, odd.places) / 2
-        distances[1:] += pairs  # the first child lies left: size + y - x
-        distances[1:] += pairs[::-1]  # the second does: (n - size) + x - y
+        # Pairs by the distance size + y - x, with x in the first child, on the left, and y in the second. To turn over
+        # all coins mirrors the places, so there are as many where the second child lies left.
+        distances[1:] += _correlation(even.places, odd.places)
         return RunOfTree(places=places, distances=distances)
 
 

@@ -1,6 +1,6 @@
-"""The exact variance of a block shuffle over shards of any sizes, from the features of all frames.
+"""The exact variance of `block` over shards of any sizes, from the features of all frames.
 
-A block shuffle joins the shards, in a random order, into a circle of N frames. The variance of its batches needs the
+The order joins the shards, in a random order, into a circle of N frames. The variance of its batches needs the
 circle's autocovariance, the mean of <x_p, x_{p+d}> over places p and over all (S - 1)! orders of the shards (S30). To
 compute the mean over the orders, give each shard an independent uniform number and sort the shards by it. Every other
 shard then lies between two given shards with one probability p, independently, and p is uniform. So the mean over the
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from frame_store.shared import counted
 from loader.bias.checks import Integers, Reals, check_batch_size
-from loader.bias.pairs.slots import mean_over_slot_pairs
+from loader.bias.pairs.block_lags import BlockLags
 from loader.errors import SamplingError
 from loader.sampling.orders import check_shard_sizes
 
@@ -65,47 +65,20 @@ def circle_autocovariance(features: Reals, shard_sizes: npt.ArrayLike) -> Reals:
     return autocovariance
 
 
-def block_design_effect(
-    autocovariance: npt.ArrayLike, *, block_frames: int, batch_size: int, num_batches: int | None = None
-) -> float:
-    """Design effect of the rotated block shuffle, exact for shards of any sizes (S49): the mean over whole batches.
+def block_design_effect(autocovariance: npt.ArrayLike, lags: BlockLags, *, batch_size: int) -> float:
+    """Design effect of the rotated order in blocks, for shards of any sizes (S49): the mean over whole batches.
 
-    `autocovariance` is R(0), ..., R(N - 1) of `circle_autocovariance`. As in (S31), with R(d) / R(0) for s(d).
-    `num_batches` has the meaning that it has in `block_kappa`.
+    `autocovariance` is R(0), ..., R(N - 1) of `circle_autocovariance`. The design effect is 1 + (B - 1) times the mean
+    of R(d) / R(0) over the distance d of two slots of a batch, `lags_of_blocks`, and exact where that is.
 
     Raises:
-        SamplingError: a block of no frame, no batch, or frames that are all alike.
+        SamplingError: frames that are all alike.
     """
     by_lag = np.asarray(autocovariance, np.float64)
     check_batch_size(batch_size)
-    num_frames = len(by_lag)
-    if num_batches is None:
-        num_batches = num_frames // batch_size
-    if block_frames < 1 or num_batches < 1:
-        raise SamplingError(
-            f"no whole batch of {batch_size} in blocks of {counted(block_frames, 'frame')} of an epoch of {num_frames}"
-        )
     if by_lag[0] <= 0:
         raise SamplingError("all frames are equal: there is no variance to divide")
-    if batch_size == 1:
-        return 1.0
-    # F(a) = sum over 0 < d < a of (a - d) R(d) / R(0).
-    inside = np.concatenate([[0.0, 0.0], np.cumsum(np.cumsum(by_lag[1:] / by_lag[0]))])
-
-    def of_blocks(earlier: int, later: int, distance: int) -> float:
-        if distance == 0:
-            return float(2 * inside[later]) / (later * (later - 1))
-        gap = (distance - 1) * earlier
-        across = inside[earlier + gap + later] + inside[gap] - inside[earlier + gap] - inside[gap + later]
-        return float(across) / (earlier * later)
-
-    mean = mean_over_slot_pairs(
-        num_frames,
-        block_frames=block_frames,
-        batch_size=batch_size,
-        num_batches=num_batches,
-        of_blocks=of_blocks,
-    )
+    mean = float(lags.by_lag @ by_lag[lags.step * np.arange(len(lags.by_lag))]) / float(by_lag[0])
     return 1 + (batch_size - 1) * mean
 
 

@@ -6,8 +6,8 @@ distribution of single frames does not determine it. The reference is independen
 i.i.d. frames have: chi^2 = N^2 sum P(i, j)^2 - 1. SAMPLING.md: (S52), (S53), (S54).
 """
 
-import math
 import operator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,20 +15,25 @@ import numpy.typing as npt
 from frame_store.shared import counted
 from loader.bias.checks import Booleans, Integers, Reals, check_distribution
 from loader.bias.nested import limit_pair_chi2, nested_pair_chi2
-from loader.bias.pairs.kappa import block_kappa, visit_kappa
-from loader.bias.pairs.slots import slot_pairs
+from loader.bias.pairs.block_lags import lags_of_blocks, shares_by_phase
+from loader.bias.pairs.kappa import kappa_of_lags, visit_kappa
+from loader.bias.pairs.spread_visits import MAX_SHARDS, meetings_of_visits, pairs_of_visits
 from loader.errors import SamplingError
 from loader.sampling import BatchPlan
 from loader.sampling.orders import check_shard_sizes, draws_again, frames_per_block
 
-MAX_LAGS = 1 << 18
-"""The largest distance between slots of a batch that `block_pair_chi2` sums over: a few arrays of 2 MiB."""
+
+class PairChi2(NamedTuple):
+    """Chi^2 of two slots of a batch."""
+
+    value: float
+    is_exact: bool = True
+    is_bound: bool = True
+    """Whether `value` is at least a proven lower bound. If not, it is only near the true value."""
 
 
-def pair_chi2(
-    plan: BatchPlan, shard_sizes: Integers, shard_probability: Reals | None
-) -> tuple[float, bool] | None:
-    """Chi^2 of two slots of a rank's whole batch, and whether it is exact; see `SamplingLaw.chi2_of_pairs_is_bound`.
+def pair_chi2(plan: BatchPlan, shard_sizes: Integers, shard_probability: Reals | None) -> PairChi2 | None:
+    """Chi^2 of two slots of a rank's whole batch.
 
     All ranks have the same. None if a batch holds no pair. None also if the last batch starts the epoch again, because
     there is no formula for it. For clips the pairs are of windows. `shard_probability`, shape (S,), is the distribution
@@ -42,35 +47,47 @@ def pair_chi2(
     # The batches of all ranks, without those of a dropped last step, and with those that `pad` fills.
     num_batches = (num_units - plan.num_positions_dropped + plan.num_positions_doubled) // batch_size
     if spec.sampling == "block":
-        block_frames = frames_per_block(shard_sizes, shards_per_block=spec.shards_per_block or 1)
-        if block_frames >= num_units:  # one block: a permutation
-            return permutation_pair_chi2(num_units), True
         return block_pair_chi2(
-            shard_sizes, block_frames=block_frames, batch_size=batch_size, num_batches=num_batches
+            shard_sizes,
+            block_frames=frames_per_block(shard_sizes, shards_per_block=spec.shards_per_block or 1),
+            batch_size=batch_size,
+            num_batches=num_batches,
         )
     if spec.sampling == "stratified":
-        if plan.frames is not None:
-            return limit_pair_chi2(batch_size), False
-        return nested_pair_chi2(num_units, batch_size=batch_size, num_batches=max(1, num_batches))
+        return _pair_chi2_of_strata(plan, batch_size, num_batches)
+    if spec.sampling == "shards":
+        return _pair_chi2_of_visits(plan, shard_sizes, shard_probability, batch_size)
     chi2 = 0.0  # iid
     if spec.sampling == "permutation":
         chi2 = permutation_pair_chi2(num_units)
     elif spec.sampling == "sequential":
         chi2 = sequential_pair_chi2(num_units, batch_size=batch_size, num_batches=num_batches)
-    elif spec.sampling == "shards" and plan.frames is not None:
-        chi2 = weighted_visit_pair_chi2(
-            plan.frames.shard_parts,
-            kappa=visit_kappa(batch_size=batch_size, frames_per_visit=spec.frames_per_visit or 1),
-        )
-    elif spec.sampling == "shards":
-        assert spec.frames_per_visit is not None and shard_probability is not None  # it visits shards
-        chi2 = visit_pair_chi2(
-            shard_probability,
-            shard_sizes,
-            kappa=visit_kappa(batch_size=batch_size, frames_per_visit=spec.frames_per_visit),
-            frames_with_replacement=draws_again(shard_sizes, spec),
-        )
-    return chi2, True
+    return PairChi2(chi2)
+
+
+def _pair_chi2_of_strata(plan: BatchPlan, batch_size: int, num_batches: int) -> PairChi2 | None:
+    if plan.frames is not None:
+        return PairChi2(limit_pair_chi2(batch_size), is_exact=False, is_bound=False)
+    found = nested_pair_chi2(plan.num_positions, batch_size=batch_size, num_batches=max(1, num_batches))
+    return None if found is None else PairChi2(found[0], is_exact=found[1], is_bound=found[1])
+
+
+def _pair_chi2_of_visits(
+    plan: BatchPlan, shard_sizes: Integers, shard_probability: Reals | None, batch_size: int
+) -> PairChi2:
+    frames_per_visit = plan.spec.frames_per_visit or 1
+    kappa = visit_kappa(batch_size=batch_size, frames_per_visit=frames_per_visit)
+    num_visits = batch_size // frames_per_visit if plan.spec.has_spread_visits else None
+    if plan.frames is not None:
+        return weighted_visit_pair_chi2(plan.frames.shard_shares, kappa=kappa, num_visits=num_visits)
+    assert shard_probability is not None  # it visits shards
+    return visit_pair_chi2(
+        shard_probability,
+        shard_sizes,
+        kappa=kappa,
+        num_visits=num_visits,
+        frames_with_replacement=draws_again(shard_sizes, plan.spec),
+    )
 
 
 def pair_chi2_of_classes(kappa: float, shard_sizes: npt.ArrayLike, *, same_frame: float = 0.0) -> float:
@@ -139,14 +156,19 @@ def visit_pair_chi2(
     shard_sizes: npt.ArrayLike,
     *,
     kappa: float,
+    num_visits: int | None = None,
     frames_with_replacement: bool | Booleans = False,
-) -> float:
-    """Chi^2 of two slots of a batch of independent visits, exact for shards of any sizes (S53).
+) -> PairChi2:
+    """Chi^2 of two slots of a batch of visits, for shards of any sizes (S53).
 
     With probability v = `kappa` the slots are of one visit, which draws shard s with probability P_s and then its
-    frames uniformly, different ones by default. `frames_with_replacement` is of all visits, or of those to each shard,
-    shape (S,). Else the slots are independent. Proportional P give v^2 (sum n / (n - 1) - 1), and v^2 (S - 1) with
-    replacement. The other arrays have shape (S,), too.
+    frames uniformly, different ones by default. Else they are of two visits. Visits are independent (`num_visits` None)
+    or K neighbouring ones of spread anchors; then P_s are the shares of the frames. `frames_with_replacement` is of all
+    visits, or of those to each shard, shape (S,). The other arrays have shape (S,), too.
+
+    Exact, but for more than `MAX_SHARDS` unequal shards under spread anchors, where it is the bound of
+    `pair_chi2_of_classes`. Independent visits by proportional P give v^2 (sum n / (n - 1) - 1), and v^2 (S - 1) with
+    replacement.
 
     Raises:
         SamplingError: not a distribution or sizes, an empty shard is drawn, or two frames from a shard of one.
@@ -160,100 +182,106 @@ def visit_pair_chi2(
     if kappa > 0 and (drawn[(sizes == 1) & ~may_repeat] > 0).any():
         raise SamplingError("a shard of one frame holds no two different ones for a visit")
     num_frames = float(sizes.sum())
-    # N^2 P(i, j) for a pair of one frame, of one shard, and of two shards. First for independent slots.
-    single = drawn / sizes * num_frames
-    alone = (1 - kappa) * single**2
+    meetings = (1 - kappa) * _meetings(drawn, num_visits)
+    if not _is_cheap(drawn, num_visits):
+        same_frame = float((meetings / sizes).sum() + kappa * (drawn / sizes)[may_repeat].sum())
+        bound = pair_chi2_of_classes(kappa + float(meetings.sum()), all_sizes, same_frame=same_frame)
+        return PairChi2(bound, is_exact=False)
+    # N^2 P(i, j) for a pair of one frame, of one shard, and of two shards. First for slots of two visits.
+    alone = meetings * (num_frames / sizes) ** 2
     of_visit = kappa * drawn * num_frames**2
     pairs = np.maximum(sizes * (sizes - 1), 1)
-    same_frame = alone + np.where(may_repeat, of_visit / sizes**2, 0.0)
+    same_frame_ratio = alone + np.where(may_repeat, of_visit / sizes**2, 0.0)
     of_one_shard = alone + np.where(
         may_repeat, of_visit / sizes**2, np.where(sizes > 1, of_visit / pairs, 0.0)
     )
-    inside = sizes @ (same_frame - 1) ** 2 + (sizes * (sizes - 1)) @ (of_one_shard - 1) ** 2
-    # sum over i in s, j in t, s != t, of ((1 - v) a_s a_t - 1)^2: all pairs minus those of s = t.
-    rest = 1 - kappa
-    squares, firsts = sizes * single**2, sizes * single
-    across = rest**2 * (squares.sum() ** 2 - (squares**2).sum())
-    across -= 2 * rest * (firsts.sum() ** 2 - (firsts**2).sum())
-    across += num_frames**2 - (sizes**2).sum()
-    return float((inside + across) / num_frames**2)
+    inside = sizes @ (same_frame_ratio - 1) ** 2 + (sizes * (sizes - 1)) @ (of_one_shard - 1) ** 2
+    across = _across_shards(drawn, sizes / num_frames, 1 - kappa, num_visits)
+    return PairChi2(float(inside / num_frames**2) + across)
 
 
-def weighted_visit_pair_chi2(shard_weights: npt.ArrayLike, *, kappa: float) -> float:
-    """Chi^2 of two slots of visits under weights against independent pairs of the target, v^2 (S - 1) (S58).
+def weighted_visit_pair_chi2(
+    shard_probability: npt.ArrayLike, *, kappa: float, num_visits: int | None = None
+) -> PairChi2:
+    """Chi^2 of two slots of visits under weights against independent pairs of the target (S58).
 
-    S counts the shards that hold weight. With probability v = `kappa` the slots are of one visit.
+    As `visit_pair_chi2`: with probability v = `kappa` the slots are of one visit. Independent visits give v^2 (S - 1),
+    where S counts the shards that hold weight.
     """
-    return kappa**2 * (int(np.count_nonzero(np.asarray(shard_weights))) - 1)
+    probability = check_distribution(shard_probability)
+    shares = probability[probability > 0]
+    same_shard = kappa * shares + (1 - kappa) * _meetings(shares, num_visits)
+    if not _is_cheap(shares, num_visits):
+        of_one_shard, found = float((shares**2).sum()), float(same_shard.sum())
+        bound = found**2 / of_one_shard + (1 - found) ** 2 / (1 - of_one_shard) - 1
+        return PairChi2(bound, is_exact=False)
+    inside = float(((same_shard / shares - shares) ** 2).sum())
+    return PairChi2(inside + _across_shards(shares, shares, 1 - kappa, num_visits))
+
+
+def _is_cheap(probability: Reals, num_visits: int | None) -> bool:
+    return num_visits is None or len(probability) <= MAX_SHARDS or np.ptp(probability) == 0
+
+
+def _meetings(probability: Reals, num_visits: int | None) -> Reals:
+    """Probability that two visits of a batch are both of shard s, shape (S,). 0 if a batch is one visit."""
+    if num_visits is None:
+        return probability**2
+    return meetings_of_visits(probability, num_visits=num_visits) if num_visits > 1 else 0 * probability
+
+
+def _across_shards(probability: Reals, shares: Reals, rest: float, num_visits: int | None) -> float:
+    """sum over s != t of pi_s pi_t (`rest` P(s, t) / (pi_s pi_t) - 1)^2, for two visits and shares pi of the frames."""
+    if num_visits is None:  # P(s, t) = P_s P_t: all pairs minus those of s = t
+        squares = probability**2 / shares
+        across = rest**2 * float(squares.sum() ** 2 - (squares**2).sum())
+        across -= 2 * rest * float(probability.sum() ** 2 - (probability**2).sum())
+        return across + float(shares.sum() ** 2 - (shares**2).sum())
+    if num_visits == 1:
+        return float(1 - (shares**2).sum())
+    total = 0.0
+    for rows, pairs in pairs_of_visits(probability, num_visits=num_visits):
+        independent = shares[rows, None] * shares
+        terms = (rest * pairs - independent) ** 2 / independent
+        numbers = np.arange(len(pairs))
+        terms[numbers, rows.start + numbers] = 0
+        if np.ptp(probability) == 0:  # every row is the first one, turned
+            return len(shares) * float(terms[0].sum())
+        total += float(terms.sum())
+    return total
 
 
 def block_pair_chi2(
     shard_sizes: npt.ArrayLike, *, block_frames: int, batch_size: int, num_batches: int | None = None
-) -> tuple[float, bool]:
-    """Chi^2 of two slots of a whole batch under the rotated block shuffle, and whether it is exact (S54).
+) -> PairChi2:
+    """Chi^2 of two slots of a whole batch under the rotated order in blocks (S54).
 
     It is that of the first `num_batches` batches, as in `block_kappa`. No batch is larger than the epoch.
 
-    Exact for equal shards in a random order. For unequal shards, and if blocks and batches together reach over more
-    than `MAX_LAGS` frames, it is the bound of `pair_chi2_of_classes`. Sizes have shape (S,).
+    Exact for equal shards in a random order. For unequal shards it is the bound of `pair_chi2_of_classes`. It is only
+    near the true value where `lags_of_blocks` is not exact. Sizes have shape (S,).
 
     Raises:
         SamplingError: batch_size is 1 or above the epoch, or `block_kappa` refuses the numbers.
     """
     sizes = check_shard_sizes(shard_sizes)
     sizes = sizes[sizes > 0]
-    if batch_size == 1:
-        raise SamplingError("a batch of one frame holds no pair")
-    if num_batches is None:
-        num_batches = max(1, int(sizes.sum()) // batch_size)
-    if batch_size > sizes.sum():
-        raise SamplingError(
-            f"an epoch of {counted(int(sizes.sum()), 'frame')} holds no whole batch of {batch_size}"
-        )
-    kappa = block_kappa(sizes, block_frames=block_frames, batch_size=batch_size, num_batches=num_batches)
     num_frames, shard_size, num_shards = int(sizes.sum()), int(sizes[0]), len(sizes)
-    are_equal = sizes.min() == sizes.max()
-    lags = _lag_law(num_frames, min(block_frames, num_frames), batch_size, num_batches) if are_equal else None
-    if lags is None:
-        return pair_chi2_of_classes(kappa, sizes), False
-    # A row is one shard: lag k = j n + e is at [j, e]. The displacement of frames i and j is j - i, or N - (j - i) in
-    # the other direction of the circle. Each is half of the ordered pairs of slots.
-    lags = np.pad(lags, (0, -len(lags) % shard_size)).reshape(-1, shard_size)
-    inside = lags[0, 1:].copy()
-    if len(lags) == num_shards:
-        inside += lags[-1, :0:-1]
-    across = lags[1:].sum(0)
-    across[1:] += lags[: num_shards - 1, :0:-1].sum(0)
-    across[0] *= 2
+    if batch_size > num_frames:
+        raise SamplingError(
+            f"an epoch of {counted(num_frames, 'frame')} holds no whole batch of {batch_size}"
+        )
+    found = lags_of_blocks(
+        num_frames, block_frames=block_frames, batch_size=batch_size, num_batches=num_batches
+    )
+    if sizes.min() < sizes.max() or found.step > 1:
+        kappa = kappa_of_lags(sizes, found)
+        return PairChi2(pair_chi2_of_classes(kappa, sizes), is_exact=False, is_bound=found.is_exact)
+    inside, across = shares_by_phase(found, shard_size=shard_size, num_shards=num_shards)
     pairs = 2.0 * np.arange(
         shard_size, 0, -1
-    )  # of two frames e apart, in a shard or in two: n - e, and mirrored
+    )  # ordered pairs of places e apart in a shard, or in two: both ways
     pairs[0] = shard_size
-    total = num_shards * float(pairs[1:] @ (inside / 2) ** 2)
-    if num_shards > 1:  # the shard of the second frame is any other of the S - 1
-        total += num_shards / (num_shards - 1) * float(pairs @ (across / 2) ** 2)
-    return total - 1, True
-
-
-def _lag_law(num_frames: int, block_frames: int, batch_size: int, num_batches: int) -> Reals | None:
-    """Probability that the later of two slots of a batch is k places after the earlier on the circle, for k < N.
-
-    None if the slots of a batch may be more than `MAX_LAGS` places apart.
-    """
-    last_block = num_frames - (num_frames - 1) // block_frames * block_frames
-    numbers = slot_pairs(num_frames, block_frames, batch_size, num_batches)
-    reach = min(num_frames, (max(distance for distance, _ in numbers) + 1) * block_frames)
-    if reach > MAX_LAGS:
-        return None
-    law = np.zeros(reach)
-    for (distance, touches_last), number in numbers.items():
-        later = last_block if touches_last else block_frames
-        if distance == 0:
-            law[1:later] += number / math.comb(later, 2) * np.arange(later - 1, 0, -1)
-            continue
-        # Distance of the two slots, minus the distance of their blocks.
-        shift = np.arange(1 - block_frames, later)
-        ways = np.minimum(later - 1, block_frames - 1 + shift) - np.maximum(0, shift) + 1
-        first = distance * block_frames + 1 - block_frames
-        law[first : first + len(ways)] += number / (block_frames * later) * ways
-    return law / numbers.total()
+    total = num_shards * float(pairs @ inside**2)
+    total += num_shards * (num_shards - 1) * float(pairs @ across**2)
+    return PairChi2(total - 1, is_exact=found.is_exact, is_bound=found.is_exact)

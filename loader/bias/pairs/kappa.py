@@ -1,22 +1,22 @@
 """Kappa: how often two slots of one batch fall on the same shard.
 
 Kappa depends on the shard sizes and the sampler, not on the data. Rho measures how alike the frames of a shard are, and
-both together give the design effect. Kappa has two meanings. For independent visits, `visit_kappa` is the probability
-that two distinct slots belong to the same *visit*: visits that meet on a shard by chance are independent and do not
-increase the variance. Elsewhere kappa is the probability that two distinct slots share a *shard*. A batch of one frame
+both together give the design effect. Kappa has two meanings. For visits, `visit_kappa` is the probability
+that two distinct slots belong to the same *visit*: different visits that fall on one shard do not increase the
+variance. Elsewhere kappa is the probability that two distinct slots share a *shard*. A batch of one frame
 has no two slots, so its kappa is 0.
 """
 
-import itertools
 import operator
-from bisect import bisect_right
 
 import numpy as np
 import numpy.typing as npt
 
 from frame_store.shared import counted
-from loader.bias.checks import Integers, check_batch_size, check_distribution
-from loader.bias.pairs.slots import mean_over_slot_pairs, same_place_share
+from loader.bias.checks import Integers, Reals, check_batch_size, check_distribution
+from loader.bias.pairs.block_lags import BlockLags, lags_of_blocks
+from loader.bias.pairs.slots import same_place_share
+from loader.bias.pairs.spread_visits import meetings_of_visits
 from loader.errors import SamplingError
 from loader.sampling.orders import check_shard_sizes
 
@@ -35,11 +35,13 @@ def visit_kappa(*, batch_size: int, frames_per_visit: int) -> float:
     return (frames_per_visit - 1) / (batch_size - 1) if batch_size > 1 else 0.0
 
 
-def visit_shard_kappa(shard_probability: npt.ArrayLike, *, batch_size: int, frames_per_visit: int) -> float:
-    """Probability that two distinct slots share a shard: one visit, or two that meet by chance (S29).
+def visit_shard_kappa(
+    shard_probability: npt.ArrayLike, *, batch_size: int, frames_per_visit: int, are_spread: bool
+) -> float:
+    """Probability that two distinct slots share a shard: one visit, or two that fall on one shard (S29).
 
-    v + (1 - v) sum P^2 with v = `visit_kappa`. Visits are independent and draw shard s with probability P_s, shape
-    (S,): n_s / N under the anchor-frame rule, 1 / S if shards are drawn uniformly.
+    v + (1 - v) c with v = `visit_kappa`. Visits draw shard s with probability P_s, shape (S,). c is sum P^2 for
+    independent ones. If the anchors of a batch's visits `are_spread`, c is smaller (`meetings_of_visits`).
 
     Raises:
         SamplingError: not a distribution, or frames_per_visit does not divide batch_size.
@@ -47,7 +49,12 @@ def visit_shard_kappa(shard_probability: npt.ArrayLike, *, batch_size: int, fram
     if batch_size == 1:
         return 0.0
     same_visit = visit_kappa(batch_size=batch_size, frames_per_visit=frames_per_visit)
-    return same_visit + (1 - same_visit) * float(np.sum(check_distribution(shard_probability) ** 2))
+    probability = check_distribution(shard_probability)
+    num_visits = batch_size // frames_per_visit
+    meetings = probability**2
+    if are_spread and num_visits > 1:
+        meetings = meetings_of_visits(probability, num_visits=num_visits)
+    return same_visit + (1 - same_visit) * float(meetings.sum())
 
 
 def iid_kappa(shard_sizes: npt.ArrayLike) -> float:
@@ -73,40 +80,48 @@ def permutation_kappa(shard_sizes: npt.ArrayLike, *, num_slots: int = 2) -> floa
 def block_kappa(
     shard_sizes: npt.ArrayLike, *, block_frames: int, batch_size: int, num_batches: int | None = None
 ) -> float:
-    """Probability that two distinct slots of a batch share a shard under the rotated block shuffle (S31), exact.
+    """Probability that two distinct slots of a batch share a shard under the rotated order in blocks (S31).
 
     The epoch: shards, in any order, are joined into a circle of N frames, which is cut open at a uniform frame. The
-    resulting stream is cut into blocks of `block_frames`, the last one shorter, and each block is shuffled. Batch t is
-    the positions [t B, (t + 1) B). Kappa is the mean over the first `num_batches` batches, which may straddle blocks.
-    Batches beyond the end of the epoch continue at its start, because `pad` fills them so. None means the epoch's
-    whole batches. Shards may have any sizes, shape (S,). It takes O(S log S) time and O(S) memory, for any N.
+    resulting stream is cut into blocks of `block_frames`, the last one shorter, and the order inside each block is
+    nested. Batch t is the positions [t B, (t + 1) B). Kappa is the mean over the first `num_batches` batches, which may
+    straddle blocks. Batches beyond the end of the epoch continue at its start, because `pad` fills them so. None means
+    the epoch's whole batches. Shards may have any sizes, shape (S,). It is exact where `lags_of_blocks` is.
 
-    >>> block_kappa([5] * 8, block_frames=40, batch_size=4) == permutation_kappa([5] * 8)
+    >>> block_kappa([5] * 8, block_frames=40, batch_size=4) < permutation_kappa([5] * 8) / 100
     True
 
     Raises:
         SamplingError: not shard sizes, a block of no frame, or no batch.
     """
     sizes = check_shard_sizes(shard_sizes)
-    num_frames = int(sizes.sum())
-    check_batch_size(batch_size)
-    if operator.index(block_frames) < 1:
-        raise SamplingError(f"block_frames must be 1 or more, found {block_frames}")
-    if num_batches is None:
-        num_batches = num_frames // batch_size
-    if num_batches < 1:
-        raise SamplingError(
-            f"an epoch of {counted(num_frames, 'frame')} holds no whole batch of {batch_size}"
-        )
     if batch_size == 1:
         return 0.0
-    return mean_over_slot_pairs(
-        num_frames,
-        block_frames=block_frames,
-        batch_size=batch_size,
-        num_batches=num_batches,
-        of_blocks=_CirclePairs(sizes).of_blocks,
+    return kappa_of_lags(
+        sizes,
+        lags_of_blocks(
+            int(sizes.sum()), block_frames=block_frames, batch_size=batch_size, num_batches=num_batches
+        ),
     )
+
+
+def kappa_of_lags(shard_sizes: Integers, lags: BlockLags) -> float:
+    """Probability that two slots share a shard, if their distance on the circle of shards is that of `lags`."""
+    return float(lags.by_lag @ lag_coincidence(shard_sizes, lags.step * np.arange(len(lags.by_lag))))
+
+
+def lag_coincidence(shard_sizes: Integers, lags: Integers) -> Reals:
+    """Probability that two places of the circle, d apart, share a shard, for lags d from 0 to N - 1 (S30)."""
+    sizes = np.sort(shard_sizes)
+    num_frames = int(sizes.sum())
+    above = np.append(np.cumsum(sizes[::-1])[::-1], 0)  # frames of the shards from each one on
+
+    def pairs(missing: Integers) -> Reals:
+        first = np.searchsorted(sizes, missing, side="right")
+        longer: Reals = (above[first] - missing * (len(sizes) - first)).astype(np.float64)
+        return longer
+
+    return np.where(lags == 0, 1.0, (pairs(lags) + pairs(num_frames - lags)) / num_frames)
 
 
 def sequential_kappa(sizes: Integers, batch_size: int, num_batches: int) -> float:
@@ -135,54 +150,3 @@ def _pairs_in_runs(starts: Integers, ends: Integers, batch_size: int, num_batche
     whole = np.maximum(last - first - 1, 0)
     pairs = head * (head - 1) + tail * (tail - 1) + whole * (batch_size * (batch_size - 1))
     return int(pairs.sum())
-
-
-class _CirclePairs:
-    """Pairs of places that share a shard, summed over lags in closed form. Python's integers keep the sums exact."""
-
-    def __init__(self, shard_sizes: Integers) -> None:
-        sizes, numbers = np.unique(shard_sizes, return_counts=True)
-        self._sizes: list[int] = sizes.tolist()
-        counts: list[int] = numbers.tolist()
-        self._num_frames = int(shard_sizes.sum())
-        # Sums of n^0 .. n^3 over the shards up to a size: every sum over lags below is a cubic in n.
-        self._powers = [
-            [
-                0,
-                *itertools.accumulate(
-                    count * size**power for size, count in zip(self._sizes, counts, strict=True)
-                ),
-            ]
-            for power in range(4)
-        ]
-
-    def of_blocks(self, earlier: int, later: int, distance: int) -> float:
-        """Probability that slots of two blocks, `distance` blocks apart, share a shard. 0 means one block.
-
-        The block of the later slot has `later` frames, and all other blocks have `earlier` frames.
-        """
-        if distance == 0:
-            return self._inside(later) / (3 * self._num_frames * later * (later - 1))
-        gap = (distance - 1) * earlier
-        # Pairs across = pairs of the whole stretch minus pairs that miss one of its ends.
-        across = self._inside(earlier + gap + later) + self._inside(gap)
-        across -= self._inside(earlier + gap) + self._inside(gap + later)
-        return across / (6 * self._num_frames * earlier * later)
-
-    def _inside(self, length: int) -> int:
-        """6 N times the sum over lags d < `length` of (length - d) s(d)."""
-        # sum (a - d)(b - d) over 0 < d < a, with a <= b, is a (a - 1) (3 b - a - 1) / 6. A shard is a or b.
-        _, first, second, third = self._power_sums(0, length)
-        total = 3 * length * (second - first) - third + first
-        count, first, *_ = self._power_sums(length, self._num_frames)
-        total += length * (length - 1) * (3 * first - (length + 1) * count)
-        # A shard that reaches round the circle, by y = n - missing frames, adds (y^3 - y) / 6.
-        missing = self._num_frames - length
-        count, first, second, third = self._power_sums(missing, self._num_frames)
-        total += third - 3 * missing * second + 3 * missing**2 * first - missing**3 * count
-        return total - first + missing * count
-
-    def _power_sums(self, above: int, up_to: int) -> list[int]:
-        """Sums of n^0, n^1, n^2, n^3 over the shards of above < n <= up_to frames."""
-        start, stop = bisect_right(self._sizes, above), bisect_right(self._sizes, up_to)
-        return [sums[stop] - sums[start] for sums in self._powers]

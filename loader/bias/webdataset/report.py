@@ -80,6 +80,7 @@ def webdataset_report(
     )
     slots = batch_size * world_size
     kappa = kappa_of_a_rank * (batch_size - 1) / max(1, slots - 1)
+    is_exact = is_exact_kappa(held, num_workers=num_readers)
     at_ends = chi2_of_uniform_shards(held)  # the first shard is drawn uniformly (S10)
     law = SamplingLaw(
         name=str(spec),
@@ -99,9 +100,10 @@ def webdataset_report(
         num_positions_dropped=0,
         num_positions_doubled=0,
         because="every frame is shown once an epoch; at its ends, before the buffer, all shards are equally likely",
-        kappa_is_exact=is_exact_kappa(held, num_workers=num_readers),
+        kappa_is_exact=is_exact,
         chi2_of_pairs=pair_chi2_of_classes(kappa_of_a_rank, held) if batch_size > 1 else None,
         chi2_of_pairs_is_exact=False,
+        chi2_of_pairs_is_bound=is_exact,
         chi2_is_by_slots=not _all_batches_are_whole(held, batch_size, num_workers=num_readers),
     )
     if rho is None:

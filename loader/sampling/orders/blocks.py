@@ -1,11 +1,11 @@
-"""`sampling="block"`: every frame once, in blocks; a block is shuffled and needs only a few shards."""
+"""`sampling="block"`: every frame once, in blocks; the order inside a block is nested and needs only a few shards."""
 
 import numpy as np
 
 from frame_store.shared import counted
 from loader.errors import SamplingError
 from loader.sampling.orders.base import EpochOrder, Int64s
-from loader.sampling.orders.permutation import NUM_ROUNDS, Permutation
+from loader.sampling.orders.nested import NestedTree
 from loader.sampling.orders.random_words import Words, integers_below, words_at
 from loader.sampling.spec import SamplingSpec
 
@@ -33,12 +33,14 @@ def frames_per_block(shard_sizes: Int64s, *, shards_per_block: int) -> int:
 
 
 class BlockOrder(EpochOrder):
-    """Shards in a random order form a circle. A random frame starts the first block. Each block is shuffled.
+    """Shards in a random order form a circle. A random frame starts the first block. A block has a random nested order.
 
+    Any 2^k neighbouring positions of a block, 2^k at most its frames, lie in 2^k different stretches of its frames.
+    Each stretch has a 2^k-th of them, rounded up or down (`NestedTree`). So batches are spread over a block's shards.
     The random start (rotation) makes every frame equally likely at every position of the epoch, for any shard sizes.
     Without it, frames of small shards would be more frequent at the ends of an epoch. An epoch is a permutation of all
     frames. For equal shards a block spans at most one shard more than `shards_per_block`. Memory: one number a shard,
-    and nothing that grows with N (the shuffle of a block is a `Permutation`).
+    and nothing that grows with N.
     """
 
     def __init__(self, shard_sizes: Int64s, spec: SamplingSpec, keys: Words) -> None:
@@ -58,7 +60,7 @@ class BlockOrder(EpochOrder):
         self._rotation = int(integers_below(keys[_ROTATION_KEY : _ROTATION_KEY + 1], self._num_frames)[0])
         self._block_key = keys[_BLOCK_KEY]
         self._sizes = shard_sizes[shard_order]
-        self._shuffles: dict[int, Permutation] = {}
+        self._trees: dict[int, NestedTree] = {}
 
     def __len__(self) -> int:
         return self._num_frames
@@ -68,19 +70,18 @@ class BlockOrder(EpochOrder):
         on_circle = np.empty_like(positions)
         for block in np.unique(blocks).tolist():
             chosen = blocks == block
-            on_circle[chosen] = block * self._block_frames + self._shuffle_of(block).items_at(places[chosen])
+            on_circle[chosen] = block * self._block_frames + self._tree_of(block).places_at(places[chosen])
         on_circle = (on_circle + self._rotation) % self._num_frames
         rows = np.searchsorted(self._circle_ends, on_circle, side="right")
         in_shard: Int64s = on_circle - (self._circle_ends[rows] - self._sizes[rows])
         return in_shard + self._first_ids[rows]
 
-    def _shuffle_of(self, block: int) -> Permutation:
-        shuffles = self._shuffles
-        if block not in shuffles:
+    def _tree_of(self, block: int) -> NestedTree:
+        trees = self._trees
+        if block not in trees:
             num_frames = min(self._block_frames, self._num_frames - block * self._block_frames)
-            counters = np.arange(block * NUM_ROUNDS, (block + 1) * NUM_ROUNDS, dtype=np.uint64)
-            made = Permutation(num_frames, words_at(self._block_key, counters))
+            made = NestedTree(num_frames, words_at(self._block_key, np.array([block], np.uint64))[0])
             # The dict is replaced, not changed: other threads go on reading the old one.
-            self._shuffles = {**dict(list(shuffles.items())[1 - MAX_BLOCKS_REMEMBERED :]), block: made}
+            self._trees = {**dict(list(trees.items())[1 - MAX_BLOCKS_REMEMBERED :]), block: made}
             return made
-        return shuffles[block]
+        return trees[block]

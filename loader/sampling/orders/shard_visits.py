@@ -9,10 +9,12 @@ from frame_store.shared import counted
 from loader.errors import SamplingError
 from loader.sampling.orders.base import EpochOrder, Int64s
 from loader.sampling.orders.random_words import Words, draw_without_replacement, integers_below, words_at
+from loader.sampling.orders.spread_points import scaled_down, spread_points
 from loader.sampling.spec import SamplingSpec
 
 _ITEM_KEY = 0
 _SHARD_KEY = 1
+_TURN_KEY = 2
 
 ShortShards: TypeAlias = Literal["refuse", "replace"]
 """What becomes of a shard with fewer frames than a visit draws, m. `refuse`: the order is refused, as for a cache,
@@ -43,18 +45,22 @@ def short_shards_text(shard_sizes: Int64s, spec: SamplingSpec) -> str | None:
 
 
 class ShardVisitOrder(EpochOrder):
-    """Independent visits: each draws one shard, then `frames_per_visit` frames of it, different ones by default.
+    """Visits: each reads one shard, and draws `frames_per_visit` frames of it, different ones by default.
 
     Visit v owns the positions [v * frames_per_visit, (v + 1) * frames_per_visit) and is a function of
     (seed, epoch, v) alone. The `proportional` rule draws a frame uniformly and visits its shard (the anchor-frame
     rule). So the probability of a shard is proportional to its size, and every frame is equally likely, for any sizes.
-    Empty shards are never visited. `ShortShards` says what becomes of shards with fewer frames than a visit draws.
+    The anchor frames of neighbouring visits are spread over the store: any 2^k neighbouring visits, 2^k at most the
+    visits of an epoch, have one anchor in each of 2^k equal stretches of the frames in id order, seen as a circle
+    (S26). The frames of different visits are drawn independently, given their shards. The `uniform` rule draws the
+    shards independently. Empty shards are never visited. `ShortShards` says what becomes of shards with fewer frames
+    than a visit draws.
     """
 
     def __init__(
         self, shard_sizes: Int64s, spec: SamplingSpec, keys: Words, *, short_shards: ShortShards = "refuse"
     ) -> None:
-        """Over shards of `shard_sizes` frames, shape (S,), under `keys`, uint64 of shape (2 or more,).
+        """Over shards of `shard_sizes` frames, shape (S,), under `keys`, uint64 of shape (3 or more,).
 
         Raises:
             SamplingError: visits are longer than the smallest shard and take different frames, and `short_shards`
@@ -102,8 +108,9 @@ class ShardVisitOrder(EpochOrder):
 
     def _shards_of(self, visits: Int64s) -> Int64s:
         """The shard of each visit, as its number among the shards that hold frames."""
-        words = words_at(self._keys[_SHARD_KEY], visits.astype(np.uint64))
+        key = self._keys[_SHARD_KEY]
         if self._is_uniform_choice:
-            return integers_below(words, len(self._sizes)).astype(np.int64)
-        anchor_frames = integers_below(words, self._num_frames).astype(np.int64)
+            return integers_below(words_at(key, visits.astype(np.uint64)), len(self._sizes)).astype(np.int64)
+        points = spread_points(key, visits, num_counters=len(self) // self._frames_per_visit)
+        anchor_frames = scaled_down(points + self._keys[_TURN_KEY], self._num_frames)
         return np.searchsorted(self._ends, anchor_frames, side="right").astype(np.int64)

@@ -27,6 +27,7 @@ A shard of 1,000 shuffled frames takes 24 KB. In a shard that lies video by vide
 _FRAME_KEY: Final = 0
 _FIRST_KEY: Final = 1
 _STRETCH_KEY: Final = 2
+_TURN_KEY: Final = 3
 _ROWS_AT_ONCE: Final = 1 << 16
 _UNUSED_BITS: Final = np.uint64(11)
 
@@ -191,14 +192,15 @@ class WeightedIidOrder(EpochOrder):
 
 
 class WeightedVisitOrder(EpochOrder):
-    """Independent visits: each draws a shard by its summed weight, then frames of it by weight, with replacement.
+    """Visits: each draws a shard by its summed weight, then frames of it by weight, with replacement.
 
     A visit that took different frames would show heavy frames too rarely. Visit v owns the positions
-    [v * frames_per_visit, (v + 1) * frames_per_visit) and is a function of (seed, epoch, v) alone.
+    [v * frames_per_visit, (v + 1) * frames_per_visit) and is a function of (seed, epoch, v) alone. The shards lie on a
+    circle, each on an arc of its weight, and the points of neighbouring visits are spread over it (S58).
     """
 
     def __init__(self, frames: WeightedFrames, spec: SamplingSpec, keys: Words) -> None:
-        """Over `frames`, under `keys`, uint64 of shape (3 or more,)."""
+        """Over `frames`, under `keys`, uint64 of shape (4 or more,)."""
         assert spec.frames_per_visit is not None  # SamplingSpec checks this
         self._frames = frames
         self._frames_per_visit = spec.frames_per_visit
@@ -211,8 +213,11 @@ class WeightedVisitOrder(EpochOrder):
         return num_frames // self._frames_per_visit * self._frames_per_visit
 
     def _ids_at(self, positions: Int64s) -> Int64s:
-        visits = (positions // self._frames_per_visit).astype(np.uint64)
-        shards = _drawn(words_at(self._keys[_FIRST_KEY], visits), self._shard_ends)
+        visits = positions // self._frames_per_visit
+        points = spread_points(
+            self._keys[_FIRST_KEY], visits, num_counters=len(self) // self._frames_per_visit
+        )
+        shards = _drawn(points + self._keys[_TURN_KEY], self._shard_ends)
         counters = positions.astype(np.uint64)
         stretch_words = words_at(self._keys[_STRETCH_KEY], counters)
         frame_words = words_at(self._keys[_FRAME_KEY], counters)

@@ -9,7 +9,9 @@ from loader.bias.design_effect import (
     permutation_design_effect,
     slot_correlation,
     visit_design_effect,
+    weighted_visit_design_effect,
 )
+from loader.bias.pairs import lags_of_blocks, worst_block_effect
 from loader.bias.pairs.kappa import block_kappa, visit_kappa
 from loader.errors import SamplingError
 from tests.support.statistics.design_effects import measured_design_effect
@@ -20,7 +22,6 @@ from tests.support.statistics.enumeration import (
     assert_equal,
     assert_rejected,
     shard_visits,
-    shuffled_blocks,
     whole_batches,
 )
 from tests.support.statistics.oracles.correlations import (
@@ -32,6 +33,7 @@ from tests.support.statistics.oracles.correlations import (
     nested_design_effect,
     worst_design_effect,
 )
+from tests.support.statistics.spread_orders import nested_blocks, nested_orders, spread_visits
 
 UNEQUAL = Population([2, 3, 4], seed=1)
 EQUAL = Population([3, 3, 3], seed=4)
@@ -97,7 +99,7 @@ def block_shuffle_outcomes(population, num_blocks):
 
 
 def rotated_outcomes(population, block_frames, batch_size):
-    """Whole batches of the rotated block shuffle; frames lie in any order in their shards."""
+    """Whole batches of the rotated order in blocks; frames lie in any order in their shards."""
     shards = range(population.num_shards)
     inner = itertools.product(*(itertools.permutations(population.ids_of(shard)) for shard in shards))
     streams = [
@@ -106,7 +108,7 @@ def rotated_outcomes(population, block_frames, batch_size):
             itertools.permutations(shards), inner, range(population.num_frames)
         )
     ]
-    return whole_batches(shuffled_blocks(streams, block_frames), batch_size)
+    return whole_batches(nested_blocks(streams, block_frames), batch_size)
 
 
 def test_S23_block_shuffle_of_whole_shards():
@@ -148,14 +150,15 @@ def test_S30_variance_of_unequal_shards_takes_the_autocovariance_of_the_circle(b
         values = centred[circle[:, 0]]
         by_lag += [(values * np.roll(values, -lag, axis=0)).sum(1).mean() for lag in range(6)]
     by_lag /= len(circles) * population.variance
-    blocks = [range(start, min(start + block_frames, 6)) for start in range(0, 6, block_frames)]
+    blocks = [
+        [start + np.array(order) for order in nested_orders(min(block_frames, 6 - start))]
+        for start in range(0, 6, block_frames)
+    ]
     correlations = [
         np.mean(
             [
-                by_lag[abs(one - other)]
-                for one in blocks[first // block_frames]
-                for other in blocks[second // block_frames]
-                if one != other
+                by_lag[abs(places[first] - places[second])]
+                for places in map(np.concatenate, itertools.product(*blocks))
             ]
         )
         for batch in range(6 // batch_size)
@@ -205,12 +208,31 @@ def test_S24_worked_table(rho, few, many, visits):
         assert round(effective_batch(found, batch_size=256)) == batch
 
 
-def test_S25_no_data_are_worse_than_kappa_for_equal_shards():
+@pytest.mark.parametrize(
+    ("sizes", "block_frames", "batch_size"),
+    [([2] * 3, 4, 2), ([3] * 3, 5, 4), ([3] * 3, 9, 3), ([4], 4, 2), ([2] * 4, 3, 5)],
+)
+def test_S25_the_worst_data_of_a_block_over_equal_shards(sizes, block_frames, batch_size, monkeypatch):
+    """Frames lie in their order in the shards; the greatest eigenvalue over every epoch."""
+    num_frames, ends = sum(sizes), np.cumsum(sizes)
+    shards = [list(range(end - size, end)) for size, end in zip(sizes, ends, strict=True)]
+    circles = [list(itertools.chain(*order)) for order in itertools.permutations(shards)]
+    streams = [np.roll(circle, -cut) for circle in circles for cut in range(num_frames)]
+    outcomes = whole_batches(nested_blocks(streams, block_frames), batch_size)
+    shown = np.zeros((len(outcomes.frame_ids), num_frames))
+    np.add.at(shown, (np.arange(len(shown))[:, None], outcomes.frame_ids), 1 / batch_size)
+    covariance = batch_size * num_frames * (shown.T * outcomes.probability) @ (shown - 1 / num_frames)
+    worst = np.linalg.eigvalsh((covariance + covariance.T) / 2)[-1]
+    lags = lags_of_blocks(num_frames, block_frames=block_frames, batch_size=batch_size)
+    options = {"shard_size": sizes[0], "num_shards": len(sizes), "batch_size": batch_size}
+    assert_equal(worst_block_effect(lags, **options), worst, SUMMED)
+    monkeypatch.setattr("loader.bias.pairs.worst_block.MAX_FRAMES", 1)
+    assert worst_block_effect(lags, **options) >= worst - 1e-9
+
+
+def test_S25_of_shards_of_one_content_it_is_kappa():
     kappa = block_kappa([2] * 3, block_frames=4, batch_size=2)
     bound = worst_design_effect(kappa, batch_size=2)
-    for seed in range(3):
-        population = Population([2] * 3, seed=seed, dimensions=1)
-        assert measured_design_effect(rotated_outcomes(population, 4, 2), population) <= bound
     nearly = slot_correlation(kappa, 1.0, shard_size=2, num_shards=10**9)  # shards of one content, very many
     assert bound == pytest.approx(design_effect(nearly, batch_size=2))
 
@@ -231,8 +253,27 @@ def test_S25_is_no_bound_for_unequal_shards_in_a_stream():
     assert found > worst_design_effect(kappa, batch_size=2)
 
 
+@pytest.mark.parametrize(("num_visits", "frames_per_visit"), [(1, 2), (2, 1), (2, 2), (3, 2), (4, 1)])
+@pytest.mark.parametrize("again", [False, True])
+def test_S26_visits_by_spread_anchors(num_visits, frames_per_visit, again):
+    found = measured_design_effect(
+        spread_visits(UNEQUAL, num_visits, frames_per_visit, frames_again=again), UNEQUAL
+    )
+    options = {"frames_per_visit": frames_per_visit, "with_replacement": again}
+    spread = weighted_visit_design_effect(
+        UNEQUAL.by_shard, UNEQUAL.share, num_spread_visits=num_visits, **options
+    )
+    assert_equal(spread, found)
+    independent = weighted_visit_design_effect(UNEQUAL.by_shard, UNEQUAL.share, **options)
+    if num_visits == 1:
+        assert_equal(independent, found)
+    else:  # a bound, and no more
+        assert independent > found
+        assert_rejected(independent, found)
+
+
 @pytest.mark.parametrize("frames_per_visit", [1, 2])
-def test_S26_visits_by_the_anchor_frame_rule(frames_per_visit):
+def test_S26_independent_visits_by_the_anchor_frame_rule(frames_per_visit):
     rho, eta2 = intraclass_correlation(UNEQUAL.by_shard), correlation_ratio(UNEQUAL.by_shard)
     for again, alike, other in ((False, rho, eta2), (True, eta2, rho)):
         outcomes = shard_visits(

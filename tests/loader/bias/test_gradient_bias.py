@@ -13,9 +13,11 @@ import torch
 from loader import FrameLoader, SamplingSpec
 from loader.bias.distributions.every_sampling import sampling_law
 from loader.bias.report import bias_of_features
+from loader.sampling.orders import NestedTree
 from loader.sampling.orders.blocks import frames_per_block
 from tests.support.caches.array_store import ArrayStore
 from tests.support.statistics.chi_squared import ALPHA
+from tests.support.statistics.spread_orders import spread_shards
 from tests.support.statistics.statistics import critical_value, hotelling_p_value, hotelling_power, power
 
 SIZES = np.array([10, 12, 14, 16, 18, 22])
@@ -85,8 +87,8 @@ def mean_gradient(num_batches, *, seed, one_batch_an_epoch=False, **options):
     return total / num_batches
 
 
-def covariance_of_visits(shard_probability):
-    """Of a batch's mean: independent visits, different frames of a shard in each."""
+def covariance_of_visits(shard_probability, *, are_spread=False):
+    """Of a batch's mean: independent or spread visits, different frames of a shard in each."""
     centre = shard_probability @ np.array([CENTRED[shard == SHARD_OF].mean(0) for shard in range(len(SIZES))])
     total = np.zeros((3, 3))
     for shard, probability in enumerate(shard_probability):
@@ -95,18 +97,28 @@ def covariance_of_visits(shard_probability):
         within = (frames - mean).T @ (frames - mean) / size
         of_mean = within / FRAMES_PER_VISIT * (size - FRAMES_PER_VISIT) / (size - 1)
         total += probability * (of_mean + np.outer(mean - centre, mean - centre))
-    return total / (BATCH_SIZE // FRAMES_PER_VISIT)
+    num_visits = BATCH_SIZE // FRAMES_PER_VISIT
+    if are_spread:
+        means = np.array([CENTRED[shard == SHARD_OF].mean(0) for shard in range(len(SIZES))]) - centre
+        for shards, probability in spread_shards(shard_probability, num_visits).items():
+            of_batch = means[list(shards)]
+            squares = of_batch.T @ of_batch
+            total += probability * (np.outer(of_batch.sum(0), of_batch.sum(0)) - squares) / num_visits
+    return total / num_visits
 
 
 def covariance_of_first_block_batch(shards_per_block):
-    """Of the mean of an epoch's first batch, inside the first block: over all orders of shards and all cuts."""
+    """Of the mean of an epoch's first batch, inside the first block: all orders of shards, cuts, and many coins."""
     block_frames = frames_per_block(SIZES, shards_per_block=shards_per_block)
     assert block_frames >= BATCH_SIZE
     ids = np.split(np.arange(NUM_FRAMES), np.cumsum(SIZES)[:-1])
+    first, second = np.triu_indices(BATCH_SIZE, 1)
     lags = np.arange(1, block_frames)
-    weights = (block_frames - lags) / (
-        block_frames * (block_frames - 1) / 2
-    )  # of two different places of a block
+    weights = np.zeros(block_frames)
+    for seed in range(4000):
+        places = NestedTree(block_frames, np.uint64(seed)).places_at(np.arange(BATCH_SIZE))
+        np.add.at(weights, np.abs(places[first] - places[second]), 1 / (4000 * len(first)))
+    weights = weights[1:]
     cross, orders = np.zeros((3, 3)), list(itertools.permutations(range(len(SIZES))))
     for order in orders:
         stream = CENTRED[np.concatenate([ids[shard] for shard in order])]
@@ -129,8 +141,8 @@ def test_pixels_give_the_gradients_of_the_closed_form():
 
 UNBIASED = {
     "iid": ({"sampling": "iid"}, False, lambda: COVARIANCE / BATCH_SIZE),
-    "visits": (VISITS, False, lambda: covariance_of_visits(SIZES / NUM_FRAMES)),
     # The batches of an epoch depend on each other: one an epoch.
+    "visits": (VISITS, True, lambda: covariance_of_visits(SIZES / NUM_FRAMES, are_spread=True)),
     "permutation": (
         {"sampling": "permutation"},
         True,

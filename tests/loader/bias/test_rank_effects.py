@@ -31,6 +31,7 @@ from tests.support.statistics.enumeration import (
     whole_batches,
 )
 from tests.support.statistics.oracles.correlations import intraclass_correlation
+from tests.support.statistics.spread_orders import spread_visits
 
 UNEQUAL = Population([2, 3, 4], seed=1)
 
@@ -89,11 +90,22 @@ def test_S48_a_step_of_all_ranks_is_a_batch_of_the_one_order(options):
 
 @pytest.mark.parametrize("world_size", [1, 2])
 def test_S48_visits_and_independent_frames_of_ranks_add_up(world_size):
-    for options in ({"sampling": "iid"}, {"sampling": "shards", "frames_per_visit": 2}):
+    naive = {"sampling": "shards", "frames_per_visit": 2, "shard_choice": "uniform"}
+    for options in ({"sampling": "iid"}, naive):
         report = report_of(UNEQUAL, batch_size=2, world_size=world_size, **options)
         one_rank = report_of(UNEQUAL, batch_size=2, **options)
         assert_equal(report.effective_batch, world_size * one_rank.effective_batch)
         assert_equal(report.law.effective_batch_floor, world_size * one_rank.law.effective_batch_floor)
+
+
+def test_S48_spread_visits_of_ranks_are_worth_more_than_their_sum():
+    options = {"sampling": "shards", "frames_per_visit": 2}
+    reports = [report_of(UNEQUAL, batch_size=2, world_size=ranks, **options) for ranks in (1, 2, 3)]
+    for ranks, report in enumerate(reports, start=1):
+        measured = measured_design_effect(spread_visits(UNEQUAL, ranks, 2), UNEQUAL)
+        assert_equal(report.design_effect, measured)
+        if ranks > 1:
+            assert report.effective_batch > 1.05 * ranks * reports[0].effective_batch
 
 
 def test_S48_the_order_on_disk_of_ranks():

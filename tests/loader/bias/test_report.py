@@ -103,9 +103,13 @@ def test_clips_of_one_frame_are_worth_single_frames():
     assert report.design_effect == pytest.approx((96 - 16) / 95) and report.bias_of_proxy == 0
 
 
-def test_a_block_shuffle_of_one_shard_is_a_permutation():
+def test_block_over_one_shard_is_like_a_permutation_from_rho_and_nested_from_features():
     report = report_of({"sampling": "block", "shards_per_block": 1}, sizes=[96, 0], rho=rho_of(0.0))
-    assert report.design_effect == pytest.approx((96 - 16) / 95)
+    assert report.design_effect == pytest.approx((96 - 16) / 95) and report.basis == "approximate"
+    exact = report_of(
+        {"sampling": "block", "shards_per_block": 1}, sizes=[96, 0], features=np.arange(96.0)[:, None]
+    )
+    assert exact.basis == "exact" and exact.design_effect < 0.15
 
 
 def test_an_estimate_below_what_is_possible_does_not_break_a_report():
@@ -137,20 +141,27 @@ AGAIN = {**VISITS, "frames_with_replacement": True}
 @pytest.mark.parametrize(
     ("options", "sizes", "rho", "basis", "why"),
     [
-        (VISITS, UNEQUAL_SIZES, rho_of(0.5), "sampled", None),
-        (VISITS, UNEQUAL_SIZES, ASSUMED, "assumed", None),
-        (VISITS, UNEQUAL_SIZES, BUILD, "builds", None),
+        (VISITS, UNEQUAL_SIZES, rho_of(0.5), "bound", "of independent visits"),
+        (VISITS, UNEQUAL_SIZES, ASSUMED, "bound", "of independent visits"),
+        (VISITS, UNEQUAL_SIZES, BUILD, "bound", "of independent visits"),
+        ({**VISITS, "frames_per_visit": 16}, [20, 20], rho_of(0.5), "sampled", None),  # a batch is one visit
         (VISITS, UNEQUAL_SIZES, None, None, "needs rho"),
         (NAIVE, UNEQUAL_SIZES, rho_of(0.5), None, "needs features"),
         (NAIVE, UNEQUAL_SIZES, ASSUMED, None, "needs features"),
         (NAIVE, SIZES, ASSUMED, "assumed", None),  # equal sizes: the anchor-frame rule
-        (AGAIN, SIZES, rho_of(0.5), "sampled", None),
+        (AGAIN, SIZES, rho_of(0.5), "bound", "of independent visits"),
         (AGAIN, UNEQUAL_SIZES, rho_of(0.5), "approximate", "inside every shard"),
         (BLOCK, SIZES, ASSUMED, "approximate", "random order"),
         (BLOCK, SIZES, rho_of(0.5), "approximate", "random order"),
         (BLOCK, UNEQUAL_SIZES, ASSUMED, "approximate", "equal shards"),
         (BLOCK, UNEQUAL_SIZES, BUILD, "approximate", "equal shards"),
-        ({**BLOCK, "shards_per_block": 3}, UNEQUAL_SIZES, None, "exact", None),  # one block: a permutation
+        (
+            {**BLOCK, "shards_per_block": 3},
+            UNEQUAL_SIZES,
+            None,
+            None,
+            "needs rho",
+        ),  # one block, and no permutation
         ({"sampling": "sequential"}, UNEQUAL_SIZES, rho_of(0.5), "sampled", None),
         ({"sampling": "sequential"}, UNEQUAL_SIZES, ASSUMED, None, "needs features"),  # that is of shards
         ({"sampling": "iid"}, UNEQUAL_SIZES, None, "exact", None),
@@ -161,7 +172,7 @@ def test_a_report_says_what_its_design_effect_stands_on(options, sizes, rho, bas
     assert (report.basis, report.is_exact) == (basis, basis == "exact")
     assert (report.design_effect is None) == (basis is None)
     assert report.why_not_exact == why if why is None else why in report.why_not_exact
-    features = np.random.default_rng(1).normal(size=(sizes.sum(), 2))
+    features = np.random.default_rng(1).normal(size=(sum(sizes), 2))
     with_features = report_of(options, sizes=sizes, rho=rho, features=features)
     assert with_features.is_exact and with_features.why_not_exact is None
     proven = [report.law.effective_batch_floor] if report.law.floor_is_proven else []

@@ -15,6 +15,13 @@ from frame_store.shared import chi2_of_uniform_shards
 from loader.bias import design_effect as effect
 from loader.bias.distributions import last_batch
 from loader.bias.distributions import windows as of_windows
+from loader.bias.nested import (
+    circular_autocovariance,
+    limit_pair_chi2,
+    mixed_design_effect,
+    mixture_weights,
+    run_distance_law,
+)
 from loader.bias.pairs import chi2 as pairs
 from loader.bias.pairs import kappa as coincidence
 from loader.bias.webdataset.kappa import webdataset_kappa
@@ -172,6 +179,12 @@ def coincidence_of_clips(shared):
     return of_windows.window_coincidences(coverage, batch_size=8, with_replacement=False)[shared]
 
 
+def effect_of_period_three():
+    frames = np.tile([0.0, 1.0, 0.0], 16)[:, None]
+    by_lag = circular_autocovariance(frames)
+    return 1 + run_distance_law(48, start=16, num_positions=16) @ by_lag / by_lag[0] / 16
+
+
 def worth_of_blocks(num_ranks):
     batch_size = 32 * num_ranks
     kappa = coincidence.block_kappa([1000] * 500, block_frames=4000, batch_size=batch_size)
@@ -207,7 +220,7 @@ def worth_of_blocks(num_ranks):
         ("S23", "0.0739", lambda: effect.slot_correlation(0.125, 0.6, shard_size=1000, num_shards=500)),
         ("S26", "5.2", lambda: effect.visit_design_effect(0.6, frames_per_visit=8)),
         ("S29", "0.055", lambda: coincidence.visit_kappa(batch_size=128, frames_per_visit=8)),
-        ("S31", "0.119", lambda: coincidence.block_kappa([1000] * 500, block_frames=8000, batch_size=256)),
+        ("S31", "0.116", lambda: coincidence.block_kappa([1000] * 500, block_frames=8000, batch_size=256)),
         ("S33", "0.76", lambda: correlations.ar1_block_correlation(0.95, num_frames=16)),
         (
             "S46",
@@ -217,13 +230,17 @@ def worth_of_blocks(num_ranks):
             ),
         ),
         ("S47", "25.25", lambda: effect.worst_visit_design_effect([1, 99], [0.5, 0.5], frames_per_visit=1)),
-        ("S48", "6.1", lambda: worth_of_blocks(num_ranks=1)),
-        ("S48", "7.3", lambda: worth_of_blocks(num_ranks=8)),
+        ("S48", "6.7", lambda: worth_of_blocks(num_ranks=1)),
+        ("S48", "7.4", lambda: worth_of_blocks(num_ranks=8)),
         ("S37", "0.365", lambda: webdataset_kappa([1000] * 500, shuffle_buffer=1000, batch_size=256)),
         ("S37", "0.060", lambda: webdataset_kappa([1000] * 500, shuffle_buffer=8000, batch_size=256)),
         ("S50", "12.4", lambda: last_batch.chi2_of_short_batch(1025, batch_size=128)),
         ("S51", "0.0122", lambda: last_batch.chi2_of_short_batch(1025, batch_size=128) / 1024),
-        ("S53", "0.096", lambda: pairs.visit_pair_chi2([1 / 32] * 32, [50] * 32, kappa=7 / 127)),
+        (
+            "S53",
+            "0.045",
+            lambda: pairs.visit_pair_chi2([1 / 32] * 32, [50] * 32, kappa=7 / 127, num_visits=16).value,
+        ),
         (
             "S60",
             "0.0075",
@@ -241,10 +258,17 @@ def worth_of_blocks(num_ranks):
             ),
         ),
         ("S60", "0.03", lambda: of_windows.chi2_at_offset([300, 100], -2)),
-        ("S54", "0.77", lambda: pairs.block_pair_chi2([50] * 32, block_frames=200, batch_size=128)[0]),
+        ("S54", "0.75", lambda: pairs.block_pair_chi2([50] * 32, block_frames=200, batch_size=128).value),
         ("S57", "0.333", lambda: 4 * (0.25 / 1 + 0.25 / 3) - 1),
         ("S58", "5.2", lambda: effect.visit_design_effect(0.6, frames_per_visit=8)),
         ("S59", "1.25", lambda: effect.importance_design_effect([0.5, 0.5], [1, 3])),
+        ("S64", "0.25", lambda: mixed_design_effect([1.0, 0.5, 0.25], num_positions=4)),
+        ("S64", "0.24", lambda: mixture_weights(100)[5]),
+        ("S64", "0.72", lambda: mixture_weights(100)[7]),
+        ("S65", "4.75", effect_of_period_three),
+        ("S66", "0.043", lambda: limit_pair_chi2(16)),
+        ("S66", "0.0052", lambda: limit_pair_chi2(128)),
+        ("S69", "0.028", lambda: 2 * 0.5 / 36),
         ("S39", "0.367", lambda: shuffle_buffer.approximate_buffer_kappa(1000, shuffle_buffer=1000)),
     ],
 )

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from loader import FrameBatchSampler
+from loader.bias.pairs.spread_visits import pairs_of_visits
 from loader.bias.report import bias_of_features
 from loader.windows import Windows, window_spec
 from tests.support.caches.array_store import ArrayStore
@@ -143,7 +144,8 @@ def test_shards_of_a_frame_or_two_are_drawn_as_the_law_says(shard_choice):
 
 def test_counting_all_frames_of_a_visit_alarms_without_cause():
     sizes, level, num_seeds = [10] * 12, 0.01, 200
-    options = {"sampling": "shards", "frames_per_visit": 8}
+    # Independent visits: the counts of spread ones vary less.
+    options = {"sampling": "shards", "frames_per_visit": 8, "shard_choice": "uniform"}
     store, shard_of = ArrayStore(sizes), np.repeat(np.arange(12), 10)
     false_alarms = {"all slots": 0, "one slot": 0}
     for seed in range(num_seeds):
@@ -172,7 +174,7 @@ def test_workers_draw_by_the_same_law(name, num_workers):
 
 @pytest.mark.parametrize("remainder", ["drop", "pad", "uneven"])
 @pytest.mark.parametrize("name", ["iid", "visits"])
-def test_every_rank_draws_by_the_same_law_and_independently_of_the_others(name, remainder):
+def test_every_rank_draws_by_the_same_law_and_together_as_their_visits_do(name, remainder):
     options, store, num_ranks = DRAWN[name], ArrayStore(SIZES), 3
     samplers = [
         make_sampler(
@@ -187,13 +189,32 @@ def test_every_rank_draws_by_the_same_law_and_independently_of_the_others(name, 
     for drawn in by_rank:
         assert len(drawn) >= draws_needed(NUM_FRAMES)
         assert draws_p_value(drawn, frame_law(options)) > ALPHA / num_ranks
-    # Pairs of shards of two ranks at one step: their probability is the product.
+    # Pairs of shards of two ranks at one step: independent frames, or visits whose numbers differ by 2 or by 4.
     held = np.flatnonzero(SIZES)
     share = np.array(SIZES)[held] / NUM_FRAMES
     shards = np.searchsorted(np.cumsum(SIZES)[held], by_rank, side="right")
-    for one, other in itertools.combinations(shards, 2):
-        pairs = np.bincount(one * len(held) + other, minlength=len(held) ** 2)
-        assert p_value(pairs, len(one) * np.outer(share, share).ravel()) > ALPHA / num_ranks
+    visits_a_batch = 8 // slots
+    assert name == "iid" or visits_a_batch == 2
+    for one, other in itertools.combinations(range(num_ranks), 2):
+        pairs = np.bincount(shards[one] * len(held) + shards[other], minlength=len(held) ** 2)
+        law = np.outer(share, share)
+        if name == "visits":
+            law = pairs_of_visits_apart(share, visits_a_batch * (other - one))
+        expected = len(by_rank[0]) * law.ravel()
+        assert not pairs[expected < 1e-9].any()
+        is_rare = expected < 20  # counted together
+        pairs, expected = (np.append(part[~is_rare], part[is_rare].sum()) for part in (pairs, expected))
+        assert p_value(pairs[expected > 20], expected[expected > 20]) > ALPHA / num_ranks
+
+
+def pairs_of_visits_apart(share, number):
+    """P(s, t) of two visits whose numbers differ by 2 or by 4, from those of all pairs of 2, 3 and 5 visits."""
+
+    def mean(num_visits):
+        return np.concatenate([rows for _, rows in pairs_of_visits(share, num_visits=num_visits)])
+
+    apart_by_2 = 3 * mean(3) - 2 * mean(2)
+    return apart_by_2 if number == 2 else 10 * mean(5) - 6 * mean(2) - 3 * apart_by_2
 
 
 @pytest.mark.parametrize("name", ["iid", "visits"])

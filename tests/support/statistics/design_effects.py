@@ -5,8 +5,8 @@ import itertools
 from loader import SamplingSpec
 from loader.bias.report import make_report
 from loader.sampling.orders.blocks import frames_per_block
-from tests.support.statistics.enumeration import shuffled_blocks
 from tests.support.statistics.laws import law_of
+from tests.support.statistics.spread_orders import nested_blocks
 
 
 def measured_design_effect(outcomes, population):
@@ -26,7 +26,7 @@ def report_of(population, *, features=None, **options):
 
 
 def every_epoch(population, spec):
-    """Equally likely epochs of a permutation or a rotated block shuffle: frame ids, shape (E, N)."""
+    """Equally likely epochs of a permutation or of nested blocks on a turned circle: frame ids, shape (E, N)."""
     num_frames = population.num_frames
     if spec["sampling"] == "permutation":
         return list(itertools.permutations(range(num_frames)))
@@ -36,4 +36,4 @@ def every_epoch(population, spec):
         circle = [frame for shard in order for frame in population.ids_of(shard)]
         streams.append(circle[cut:] + circle[:cut])
     block_frames = frames_per_block(population.sizes, shards_per_block=spec["shards_per_block"])
-    return shuffled_blocks(streams, block_frames)
+    return nested_blocks(streams, block_frames)

@@ -148,10 +148,17 @@ def shuffled_blocks(streams, block_frames):
 
 
 def shard_visits(
-    population, shard_probability, *, num_visits, frames_per_visit, shards_again=True, frames_again=False
+    population,
+    shard_probability,
+    *,
+    num_visits,
+    frames_per_visit,
+    shards_again=True,
+    frames_again=False,
+    drawn=None,
 ):
-    """Batches of visits: shards drawn independently, or (`shards_again=False`, equal probabilities) all different;
-    frames of a visit all different, or (`frames_again`) drawn independently."""
+    """Batches of visits: shards drawn independently, or (`shards_again=False`, equal probabilities) all different, or
+    as `drawn` has (probability, shards); frames of a visit all different, or (`frames_again`) independent."""
     within = []
     for shard in range(population.num_shards):
         choose = itertools.product(population.ids_of(shard), repeat=frames_per_visit)
@@ -159,7 +166,9 @@ def shard_visits(
             choose = itertools.permutations(population.ids_of(shard), frames_per_visit)
         within.append(list(choose))
     shards = range(population.num_shards)
-    if shards_again:
+    if drawn is not None:
+        pass
+    elif shards_again:
         drawn = [
             (np.prod([shard_probability[shard] for shard in visited]), visited)
             for visited in itertools.product(shards, repeat=num_visits)

@@ -6,6 +6,7 @@ import numpy as np
 
 from tests.support.statistics.design_effects import every_epoch
 from tests.support.statistics.enumeration import Outcomes, Population, shard_visits, whole_batches
+from tests.support.statistics.spread_orders import spread_visits
 
 TINY = Population([2, 3, 4], seed=1)
 
@@ -19,7 +20,7 @@ def every_permuted_batch(num_frames, batch_size):
 
 
 def every_block_batch(population, batch_size):
-    """Whole batches of the epochs of a rotated block shuffle; one shard of average size a block."""
+    """Whole batches of the epochs of `block`; one shard of average size a block."""
     return whole_batches(every_epoch(population, {"sampling": "block", "shards_per_block": 1}), batch_size)
 
 
@@ -27,8 +28,8 @@ VISITED = {"num_visits": 2, "frames_per_visit": 2}
 EVERY_OUTCOME = {
     "iid": lambda: every_iid_batch(9, 4),
     "permutation": lambda: every_permuted_batch(9, 4),
-    "visits": lambda: shard_visits(TINY, TINY.share, **VISITED),
-    "visits, again": lambda: shard_visits(TINY, TINY.share, frames_again=True, **VISITED),
+    "visits": lambda: spread_visits(TINY, 2, 2),
+    "visits, again": lambda: spread_visits(TINY, 2, 2, frames_again=True),
     "visits, naive": lambda: shard_visits(TINY, np.full(3, 1 / 3), **VISITED),
     "block": lambda: every_block_batch(TINY, 4),
 }

@@ -88,7 +88,7 @@ def test_before_anything_is_built(bias_videos, bias_caches, tmp_path):
         assert rows[naive]["law"]["chi2"] == built["law"]["chi2"]
         assert rows[naive]["design_effect"] is None and rows[naive]["why_not_exact"] == "needs features"
         visits = rows["sampling=shards frames_per_visit=8"]
-        assert (visits["design_effect"], visits["basis"]) == (pytest.approx(1 + 7 * 0.5), "assumed")
+        assert (visits["design_effect"], visits["basis"]) == (pytest.approx(1 + 7 * 0.5), "bound")
         assert rows["webdataset shuffle_buffer=1000 num_workers=1"]["basis"] == "approximate"
 
 

@@ -170,7 +170,7 @@ def test_a_large_cache_is_estimated_and_marked_so(bias_caches, monkeypatch):
         "sampling=stratified": "sampled",
         "sampling=iid": "exact",
         "sampling=block shards_per_block=4": "approximate",
-        "sampling=shards frames_per_visit=8": "sampled",
+        "sampling=shards frames_per_visit=8": "bound",
         "sampling=shards frames_per_visit=32": "sampled",
         "sampling=shards frames_per_visit=32 shard_choice=uniform": None,
         "webdataset shuffle_buffer=1000 num_workers=1": "approximate",
@@ -181,7 +181,7 @@ def test_a_large_cache_is_estimated_and_marked_so(bias_caches, monkeypatch):
         assert row["basis"] == basis and not row["is_exact"]
         assert row["effective_batch_low"] < row["effective_batch"] < row["effective_batch_high"]
     text = bias(bias_caches["video"], "--batch-size", "32").stdout
-    assert re.search(r"^shards, 8 a visit .*\[\d", text, re.MULTILINE)
+    assert re.search(r"^shards, 8 a visit .*>= \d.*\[\d", text, re.MULTILINE)
     assert "a sample, 95% interval: gop" in text and "[low, high]: rho of a sample of frames" in text
 
 
@@ -225,16 +225,16 @@ def test_the_table_marks_a_chi2_of_pairs_that_is_not_exact(tmp_path):
     (tmp_path / "sizes").write_text("50 " * 32)
     shown = bias("--shard-sizes", tmp_path / "sizes").stdout.splitlines()
     found = {line.split("  ")[0]: line for line in shown}
-    assert " 0.774 " in found["block, 4 shards"]
-    assert " 0.0962 " in found["shards, 8 a visit"]
+    assert " 0.749 " in found["block, 4 shards"]
+    assert " 0.0449 " in found["shards, 8 a visit"]
     assert ">= 0.00104" in found["webdataset, buffer of 1000"]
     (tmp_path / "sizes").write_text("50 " * 32 + "49")
     (rows,) = samplers("--shard-sizes", tmp_path / "sizes")
     law = rows["sampling=block shards_per_block=4"]["law"]
-    assert law["chi2_of_pairs"] == pytest.approx(0.803, abs=0.001) and law["chi2_of_pairs_is_exact"] is False
+    assert law["chi2_of_pairs"] == pytest.approx(0.7735, abs=0.001) and law["chi2_of_pairs_is_exact"] is False
     assert rows["sampling=iid"]["law"]["chi2_of_pairs"] == 0
     one = bias("--shard-sizes", tmp_path / "sizes", "--sampling", "block", "--shards-per-block", "4").stdout
-    assert ">= 0.8" in one
+    assert ">= 0.77" in one
 
 
 @pytest.mark.parametrize("unit", [1e200, 1e-200])

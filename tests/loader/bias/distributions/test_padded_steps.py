@@ -18,6 +18,7 @@ from loader.sampling.spec import SamplingSpec
 from tests.support.statistics.enumeration import assert_equal, assert_rejected
 from tests.support.statistics.laws import law_of
 from tests.support.statistics.oracles.clips import clips
+from tests.support.statistics.spread_orders import nested_blocks
 
 
 def steps(num_positions, batch_size, world_size, remainder):
@@ -28,28 +29,18 @@ def steps(num_positions, batch_size, world_size, remainder):
 
 
 def pair_law_of_blocks(sizes, block_frames):
-    """P[x, y, i, j]: position x of an epoch shows frame i and position y frame j, over every order and cut."""
+    """P[x, y, i, j]: position x of an epoch shows frame i and position y frame j, over every order, cut and coin."""
     num_frames = sum(sizes)
     shards = np.split(np.arange(num_frames), np.cumsum(sizes)[:-1])
-    blocks = np.split(np.arange(num_frames), np.arange(block_frames, num_frames, block_frames))
+    circles = [np.concatenate(order) for order in permutations(shards)]
+    epochs = nested_blocks(
+        [np.roll(circle, -cut) for circle in circles for cut in range(num_frames)], block_frames
+    )
     law = np.zeros((num_frames,) * 4)
-    ways = 0
-    for order in permutations(shards):
-        circle = np.concatenate(order)
-        for cut in range(num_frames):
-            stream = np.roll(circle, -cut)
-            ways += 1
-            for first in blocks:
-                for second in blocks:
-                    pairs = np.zeros((num_frames, num_frames))
-                    pairs[np.ix_(stream[first], stream[second])] = 1
-                    if first is second:
-                        pairs *= 1 - np.eye(num_frames)
-                    law[np.ix_(first, second)] += pairs / max(1.0, pairs.sum())
-    law /= ways
-    law[np.arange(num_frames), np.arange(num_frames)] = (
-        np.eye(num_frames) / num_frames
-    )  # one position, one frame
+    for x in range(num_frames):
+        for y in range(num_frames):
+            counts = np.bincount(epochs[:, x] * num_frames + epochs[:, y], minlength=num_frames**2)
+            law[x, y] = counts.reshape(num_frames, num_frames) / len(epochs)
     return law
 
 
@@ -111,15 +102,16 @@ def test_the_mean_over_whole_batches_of_one_rank_is_wrong():
     padded = mean_pair_law(every, [batch for step in steps(9, 2, 2, "pad") for batch in np.split(step, 2)])
     options = {"block_frames": 6, "batch_size": 2}
     right = 81 * np.square(padded).sum() - 1
-    assert_equal([block_pair_chi2([3, 3, 3], **options, num_batches=6)[0]], [right])
-    assert_rejected([block_pair_chi2([3, 3, 3], **options)[0]], [right])
-    # A bound computed over too many batches is not a lower bound: three ranks, and two frames of eight are left over.
+    assert_equal([block_pair_chi2([3, 3, 3], **options, num_batches=6).value], [right])
+    assert_rejected([block_pair_chi2([3, 3, 3], **options).value], [right])
+    # The bound is of the batches that are kept: three ranks, and two frames of eight are left over.
     every = pair_law_of_blocks([1, 4, 1, 2], 6)
     (step,) = steps(8, 2, 3, "drop")
     right = 64 * np.square(mean_pair_law(every, np.split(step, 3))).sum() - 1
     options = {"block_frames": 6, "batch_size": 2}
-    assert block_pair_chi2([1, 4, 1, 2], **options)[0] > right
-    assert block_pair_chi2([1, 4, 1, 2], **options, num_batches=3)[0] <= right
+    bound = block_pair_chi2([1, 4, 1, 2], **options, num_batches=3).value
+    assert 0 < bound <= right
+    assert_rejected([block_pair_chi2([1, 4, 1, 2], **options).value], [bound])
 
 
 @pytest.mark.parametrize(
@@ -201,10 +193,14 @@ def test_pairs_of_the_order_on_disk_without_the_batches_of_a_dropped_step():
     assert_rejected([sequential_pair_chi2(10, batch_size=2)], [right])
 
 
-def test_one_block_over_all_shards_is_a_permutation():
+def test_one_block_over_all_shards_is_a_nested_order_of_the_circle_of_shards():
     spec = SamplingSpec(sampling="block", shards_per_block=3)
-    law = sampling_law([4, 1, 3], spec, batch_size=3)
-    assert (law.chi2_of_pairs, law.chi2_of_pairs_is_exact) == (1 / 7, True)
+    law = sampling_law([3, 3, 3], spec, batch_size=3)
+    every = mean_pair_law(pair_law_of_blocks([3, 3, 3], 9), steps(9, 3, 1, "drop"))
+    right = 81 * np.square(every).sum() - 1
+    assert law.chi2_of_pairs_is_exact
+    assert_equal([law.chi2_of_pairs], [right])
+    assert_rejected([1 / 8], [right])  # a permutation
 
 
 def test_block_kappa_of_no_batch():

@@ -26,6 +26,7 @@ from tests.support.statistics.enumeration import Outcomes, Population, assert_eq
 from tests.support.statistics.laws import windows_of
 from tests.support.statistics.oracles.correlations import correlation_ratio, intraclass_correlation
 from tests.support.statistics.oracles.distributions import chi2_of_law
+from tests.support.statistics.spread_orders import spread_shards
 from tests.support.statistics.weighted import target_of
 
 SHORT = Population([1, 2, 3, 4], seed=5)
@@ -34,9 +35,9 @@ VISITS = SamplingSpec(sampling="shards", frames_per_visit=3)
 
 
 def visits_to_any_shards(population, *, num_visits, frames_per_visit):
-    """Every batch of visits by the anchor-frame rule; with replacement where a shard is too short."""
+    """Every batch of visits by spread anchors; with replacement where a shard is too short."""
     visits = []
-    for shard, share in enumerate(population.share):
+    for shard in range(population.num_shards):
         ids = population.ids_of(shard)
         short = len(ids) < frames_per_visit
         drawn = list(
@@ -44,10 +45,16 @@ def visits_to_any_shards(population, *, num_visits, frames_per_visit):
             if short
             else itertools.permutations(ids, frames_per_visit)
         )
-        visits += [(share / len(drawn), frames) for frames in drawn]
+        visits.append([(1 / len(drawn), frames) for frames in drawn])
+    return batches_of_visits(visits, population.share, num_visits)
+
+
+def batches_of_visits(visits, shares, num_visits):
+    """Every batch; visits of each shard have their probabilities, given the shard."""
     return Outcomes.of(
-        (np.prod([chance for chance, _ in batch]), sum((frames for _, frames in batch), ()))
-        for batch in itertools.product(visits, repeat=num_visits)
+        (chance * np.prod([of_visit for of_visit, _ in batch]), sum((frames for _, frames in batch), ()))
+        for shards, chance in spread_shards(shares, num_visits).items()
+        for batch in itertools.product(*(visits[shard] for shard in shards))
     )
 
 
@@ -167,21 +174,27 @@ def labelled(spec, frames):
 
 
 def every_weighted_batch(store, target, spec, *, num_visits):
-    """Batches of independent draws, or of visits that draw a shard and then its frames, all by the target."""
+    """Batches of independent draws, or of spread visits, which draw a shard and then its frames, by the target."""
     frames_per_visit = spec.frames_per_visit or 1
+    if spec.sampling == "iid":
+        drawn = [(chance, (frame,)) for frame, chance in enumerate(target) if chance > 0]
+        return Outcomes.of(
+            (np.prod([chance for chance, _ in batch]), sum((frames for _, frames in batch), ()))
+            for batch in itertools.product(drawn, repeat=num_visits)
+        )
     shard_of_frame = np.repeat(np.arange(len(store.shard_sizes)), store.shard_sizes)
     visits = []
     for shard in range(len(store.shard_sizes)):
         ids = np.flatnonzero((shard_of_frame == shard) & (target > 0)).tolist()
         of_shard = target[ids].sum()
-        visits += [
-            (of_shard * np.prod(target[list(frames)] / of_shard), frames)
-            for frames in itertools.product(ids, repeat=frames_per_visit)
-        ]
-    return Outcomes.of(
-        (np.prod([chance for chance, _ in batch]), sum((frames for _, frames in batch), ()))
-        for batch in itertools.product(visits, repeat=num_visits)
-    )
+        visits.append(
+            [
+                (np.prod(target[list(frames)] / of_shard), frames)
+                for frames in itertools.product(ids, repeat=frames_per_visit)
+            ]
+        )
+    shares = np.bincount(shard_of_frame, target, minlength=len(store.shard_sizes))
+    return batches_of_visits(visits, shares, num_visits)
 
 
 @pytest.mark.parametrize("name", stores())

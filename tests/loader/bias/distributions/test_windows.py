@@ -23,7 +23,6 @@ from tests.support.statistics.enumeration import (
     assert_equal,
     assert_rejected,
     law_of_clips,
-    shard_visits,
 )
 from tests.support.statistics.laws import law_of, spec_of, windows_of
 from tests.support.statistics.oracles.correlations import intraclass_correlation
@@ -32,6 +31,7 @@ from tests.support.statistics.oracles.distributions import (
     max_over_representation,
     total_variation,
 )
+from tests.support.statistics.spread_orders import spread_visits
 
 
 def every_window(lengths, offsets, edges):
@@ -167,8 +167,7 @@ def test_S62_visits_draw_windows_as_they_draw_frames(edges, order):
     anchor_sizes = of_videos.anchor_shard_sizes(np.array(sizes))
     anchor_ids = anchors[order_of_ids] if source_ids is None else source_ids[anchors[order_of_ids]]
     assert anchor_sizes.tolist() == [(anchor_ids < 3).sum(), (anchor_ids >= 3).sum()]
-    share = anchor_sizes / anchor_sizes.sum()
-    visits = shard_visits(Population(anchor_sizes), share, num_visits=2, frames_per_visit=2)
+    visits = spread_visits(Population(anchor_sizes), 2, 2)
     ids = by_id if source_ids is None else source_ids[by_id]
     outcomes = Outcomes.of(
         (probability, ids[list(batch)].ravel())

@@ -77,7 +77,7 @@ def measured(frames, batch_size, num_orders, *, part=None):
     ("num_frames", "batch_size"), [(1024, 16), (1024, 48), (1000, 48), (1000, 100), (1013, 24)]
 )
 def test_S65_orders_of_the_product_have_this_design_effect(num_frames, batch_size):
-    """Predicted against measured; `tests/campaigns/bench_design_effects.py` does it to 0.7 % for many more."""
+    """Predicted against measured; `tests/campaigns/bench_design_effects` does it to 0.7 % for many more."""
     frames = videos_and_walks(num_frames, num_videos=24)
     predicted = nested_design_effect(frames, batch_size=batch_size, num_batches=num_frames // batch_size)
     found, error = measured(frames, batch_size, 150)

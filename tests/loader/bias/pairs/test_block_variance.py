@@ -11,6 +11,7 @@ from loader.bias.design_effect import (
     design_effect,
     slot_correlation,
 )
+from loader.bias.pairs.block_lags import lags_of_blocks
 from loader.bias.pairs.block_variance import (
     block_design_effect,
     can_average_orders,
@@ -94,7 +95,10 @@ def test_what_is_no_circle_is_refused():
     with pytest.raises(SamplingError, match="expected a row for each of 5 frames"):
         circle_autocovariance(np.zeros((4, 2)), [2, 3])
     with pytest.raises(SamplingError, match="no whole batch of 6"):
-        block_design_effect(np.ones(5), block_frames=2, batch_size=6)
+        lags_of_blocks(5, block_frames=2, batch_size=6)
+    with pytest.raises(SamplingError, match="one frame holds no pair"):
+        lags_of_blocks(5, block_frames=2, batch_size=1)
+    lags = lags_of_blocks(5, block_frames=2, batch_size=2)
     with pytest.raises(SamplingError, match="all frames are equal"):
-        block_design_effect(np.zeros(5), block_frames=2, batch_size=2)
-    assert block_design_effect(np.ones(5), block_frames=2, batch_size=1) == 1
+        block_design_effect(np.zeros(5), lags, batch_size=2)
+    assert block_design_effect(np.ones(5), lags, batch_size=2) == pytest.approx(2)

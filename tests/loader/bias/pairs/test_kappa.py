@@ -7,10 +7,19 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from loader.bias.pairs.kappa import block_kappa, iid_kappa, permutation_kappa, visit_kappa, visit_shard_kappa
+from loader.bias.pairs.block_lags import lags_of_blocks
+from loader.bias.pairs.kappa import (
+    block_kappa,
+    iid_kappa,
+    kappa_of_lags,
+    permutation_kappa,
+    visit_kappa,
+    visit_shard_kappa,
+)
+from loader.bias.pairs.spread_visits import level_shares, meetings_of_visits, pairs_of_visits
 from loader.errors import SamplingError
+from loader.sampling.orders import NestedTree
 from tests.support.statistics.enumeration import (
-    SUMMED,
     Outcomes,
     Population,
     assert_equal,
@@ -18,6 +27,8 @@ from tests.support.statistics.enumeration import (
     shard_visits,
 )
 from tests.support.statistics.oracles.correlations import lag_coincidence
+from tests.support.statistics.spread_orders import nested_blocks, spread_shards, spread_visits
+from tests.support.statistics.statistics import standard_errors_off
 
 POPULATION = Population([2, 3, 4], seed=1)
 
@@ -29,43 +40,70 @@ def circles(shard_sizes):
 
 
 def kappa_by_positions(shard_sizes, block_frames, batch_size):
-    """Every order, every cut of the circle, every batch, every pair of slots, and their places in their blocks."""
+    """Every order of the shards, every cut of the circle, all coins of every block, every two slots of a batch."""
     num_frames = sum(shard_sizes)
     num_batches = num_frames // batch_size
+    slots = np.arange(num_batches * batch_size).reshape(-1, batch_size)
     total, number = 0.0, 0
     for circle in circles(shard_sizes):
-        for cut in range(num_frames):
-            stream = np.roll(circle, -cut)
-            blocks = [stream[start : start + block_frames] for start in range(0, num_frames, block_frames)]
-            same = np.array([[(one[:, None] == other).mean() for other in blocks] for one in blocks])
-            for row, block in enumerate(blocks):  # two places of one block are different places
-                if len(block) > 1:
-                    pairs = (block[:, None] == block).sum() - len(block)
-                    same[row, row] = pairs / (len(block) * (len(block) - 1))
-            for first, second in itertools.combinations(range(num_batches * batch_size), 2):
-                if first // batch_size == second // batch_size:
-                    total += same[first // block_frames, second // block_frames]
-                    number += 1
+        streams = [np.roll(circle, -cut) for cut in range(num_frames)]
+        for epoch in nested_blocks(streams, block_frames):
+            shards = epoch[slots]
+            same = (shards[:, :, None] == shards[:, None, :]).sum() - slots.size
+            total += same / (num_batches * batch_size * (batch_size - 1))
+            number += 1
     return total / number
 
 
+@pytest.mark.parametrize("first_visit", [0, 1])
+@pytest.mark.parametrize("num_visits", [2, 3])
+@pytest.mark.parametrize("sizes", [[2, 3, 4], [1, 1, 6], [5], [3, 3]])
+def test_S29_where_two_spread_visits_fall(sizes, num_visits, first_visit):
+    shares, number = np.array(sizes) / sum(sizes), len(sizes)
+    expected = np.zeros((number, number))
+    for visited, probability in spread_shards(shares, num_visits, first_visit=first_visit).items():
+        for one, other in itertools.permutations(visited, 2):
+            expected[one, other] += probability / (num_visits * (num_visits - 1))
+    found = np.concatenate([rows for _, rows in pairs_of_visits(shares, num_visits=num_visits)])
+    assert_equal(found, expected)
+    assert_equal(meetings_of_visits(shares, num_visits=num_visits), np.diag(expected))
+    if number > 1:
+        assert_rejected(np.outer(shares, shares), expected)  # independent visits
+
+
+def test_S29_pairs_of_visits_by_the_level_at_which_their_numbers_part():
+    for num_visits in range(2, 40):
+        apart = [
+            (one ^ other) & -(one ^ other) for one, other in itertools.combinations(range(num_visits), 2)
+        ]
+        shares = level_shares(num_visits)
+        found = [np.mean(np.array(apart) == 1 << level) for level in range(len(shares))]
+        assert_equal(shares, found)
+        assert shares[-1] > 0
+
+
 def test_S29_visits():
-    outcomes = shard_visits(POPULATION, POPULATION.share, num_visits=2, frames_per_visit=2)
+    outcomes = spread_visits(POPULATION, 2, 2)
     found = outcomes.coincidence(POPULATION.shard_of_frame)
-    assert_equal(visit_shard_kappa(POPULATION.share, batch_size=4, frames_per_visit=2), found)
-    assert_rejected(visit_kappa(batch_size=4, frames_per_visit=2), found)  # visits that meet forgotten
-    assert_rejected(1 / 2, found)  # 1 / K
+    options = {"batch_size": 4, "frames_per_visit": 2}
+    assert_equal(visit_shard_kappa(POPULATION.share, are_spread=True, **options), found)
+    # Independent visits, visits that meet forgotten, 1 / K.
+    assert_rejected(visit_shard_kappa(POPULATION.share, are_spread=False, **options), found)
+    assert_rejected(visit_kappa(**options), found)
+    assert_rejected(1 / 2, found)
+    assert visit_shard_kappa(POPULATION.share, batch_size=2, frames_per_visit=2, are_spread=True) == 1
     # Which visit a slot belongs to is its place: slots 0, 1 and slots 2, 3.
     same_visit = np.mean([one // 2 == other // 2 for one, other in itertools.combinations(range(4), 2)])
-    assert_equal(visit_kappa(batch_size=4, frames_per_visit=2), same_visit)
+    assert_equal(visit_kappa(**options), same_visit)
 
 
 def test_S29_uniform_shards():
     uniform = np.full(3, 1 / 3)
     outcomes = shard_visits(POPULATION, uniform, num_visits=2, frames_per_visit=2)
     found = outcomes.coincidence(POPULATION.shard_of_frame)
-    assert_equal(visit_shard_kappa(uniform, batch_size=4, frames_per_visit=2), found)
-    assert_rejected(visit_shard_kappa(POPULATION.share, batch_size=4, frames_per_visit=2), found)
+    options = {"batch_size": 4, "frames_per_visit": 2, "are_spread": False}
+    assert_equal(visit_shard_kappa(uniform, **options), found)
+    assert_rejected(visit_shard_kappa(POPULATION.share, **options), found)
 
 
 def test_S29_iid():
@@ -105,11 +143,9 @@ def test_S9_every_position_is_exactly_uniform():
         law = np.zeros((6, 6))  # by output position and frame
         for order in itertools.permutations(range(3)):
             ids = np.concatenate([np.arange(6)[[0, 1, 3][shard] :][: sizes[shard]] for shard in order])
-            for cut in [0] if unrotated else range(6):
-                stream = np.roll(ids, -cut)
-                for block in (stream[:block_frames], stream[block_frames:]):
-                    at = slice(0, 4) if len(block) == 4 else slice(4, 6)
-                    law[at, block] += 1 / len(block)
+            streams = [np.roll(ids, -cut) for cut in ([0] if unrotated else range(6))]
+            for epoch in nested_blocks(streams, block_frames):
+                law[np.arange(6), epoch] += 1
         law /= law.sum(1, keepdims=True)
         if unrotated:  # small shards come too often at the start and the end
             assert_rejected(law, np.full((6, 6), 1 / 6))
@@ -124,43 +160,61 @@ def test_S31_wrong_variants_are_rejected():
     assert_rejected(1 / 2, found)  # 1 / k
     assert_rejected((3 - 1) / (2 * 3 - 1), found)  # blocks cut at shards, not rotated
     assert_rejected(permutation_kappa(sizes), found)
+    shuffled = 2 / 30 * sum((6 - lag) * lag_coincidence(sizes, [lag])[0] for lag in range(1, 6))
+    assert_rejected(shuffled, found)  # a shuffle inside the blocks
     unequal = kappa_by_positions([2, 3, 4], 4, 3)
     assert_rejected(block_kappa([3, 3, 3], block_frames=4, batch_size=3), unequal)  # equal shards assumed
 
 
 def test_S31_limits():
     sizes = [30, 50, 20]
-    whole = block_kappa(sizes, block_frames=100, batch_size=8)
-    assert_equal(whole, permutation_kappa(sizes))
     in_order = block_kappa(sizes, block_frames=1, batch_size=8)
     lags = np.arange(1, 8)
     assert_equal(in_order, (8 - lags) @ lag_coincidence(sizes, lags) / math.comb(8, 2))
     assert block_kappa(sizes, block_frames=10, batch_size=1) == 0
-    # Many equal shards in blocks of k shards: near the 1 / k of blocks that begin at a shard.
+    # Two slots of one block over 64 places: independent and uniform in its halves.
+    halves = [(other - one) % 64 for one in range(32) for other in range(32, 64)]
+    found = block_kappa([4] * 16, block_frames=64, batch_size=2)
+    assert_equal(found, np.mean(lag_coincidence([4] * 16, halves)))
+    # Many equal shards in blocks of k shards: below the 1 / k of shuffled blocks that begin at a shard.
     kappa = block_kappa([1000] * 500, block_frames=8000, batch_size=256)
-    assert kappa == pytest.approx(999 / 7999, rel=0.05)
-    assert kappa < 999 / 7999
+    assert 0.9 * 999 / 7999 < kappa < 0.95 * 999 / 7999
 
 
-def test_S31_sums_over_pairs_of_places_at_middling_size():
+def test_S31_distances_of_two_slots_at_middling_size():
+    """Against random coins: unbiased, 4 standard errors."""
     sizes = np.random.default_rng(2).integers(1, 60, 40)
     num_frames, block_frames, batch_size = int(sizes.sum()), 97, 31
-    same = np.concatenate([[np.nan], lag_coincidence(sizes, np.arange(1, num_frames))])
-    block_of = np.arange(num_frames) // block_frames
-    lengths = np.bincount(block_of)
-    places = [np.flatnonzero(block_of == block) for block in range(len(lengths))]
-    total = 0.0
-    for batch in range(num_frames // batch_size):
-        blocks, slots = np.unique(block_of[batch * batch_size :][:batch_size], return_counts=True)
-        for row, block in enumerate(blocks):
-            lags = places[block] - places[block][:, None]
-            total += math.comb(slots[row], 2) * same[lags[lags > 0]].mean() if slots[row] > 1 else 0
-            for column in range(row + 1, len(blocks)):
-                total += (
-                    slots[row] * slots[column] * same[places[blocks[column]] - places[block][:, None]].mean()
-                )
-    total /= num_frames // batch_size * math.comb(batch_size, 2)
-    assert_equal(block_kappa(sizes, block_frames=block_frames, batch_size=batch_size), total, SUMMED)
+    same = np.concatenate([[1.0], lag_coincidence(sizes, np.arange(1, num_frames))])
+    num_batches = num_frames // batch_size
+    first, second = np.triu_indices(batch_size, 1)
+    found = []
+    for seed in range(300):
+        places = np.concatenate(
+            [
+                start + NestedTree(size, np.uint64(1000 * seed + start)).places_at(np.arange(size))
+                for start in range(0, num_frames, block_frames)
+                for size in [min(block_frames, num_frames - start)]
+            ]
+        )[: num_batches * batch_size].reshape(-1, batch_size)
+        found.append(same[np.abs(places[:, first] - places[:, second])].mean())
+    stated = block_kappa(sizes, block_frames=block_frames, batch_size=batch_size)
+    assert abs(standard_errors_off(found, stated)) < 4
+    assert np.std(found) / math.sqrt(300) < 0.001 * stated
+
+
+def test_S31_a_few_batches_stand_for_all_where_there_are_many(monkeypatch):
+    whole = {"block_frames": 4001, "batch_size": 96}
+    few = lags_of_blocks(60_000, **whole)
+    monkeypatch.setattr("loader.bias.pairs.block_lags.MAX_WORK", 1 << 40)
+    every = lags_of_blocks(60_000, **whole)
+    assert every.is_exact and not few.is_exact
+    sizes = np.full(60, 1000)
+    assert kappa_of_lags(sizes, few) == pytest.approx(kappa_of_lags(sizes, every), rel=2e-3)
+    monkeypatch.setattr("loader.bias.pairs.block_lags.MAX_PLACES", 2100)
+    coarse = lags_of_blocks(60_000, **whole)
+    assert coarse.step == 2 and not coarse.is_exact
+    assert kappa_of_lags(sizes, coarse) == pytest.approx(kappa_of_lags(sizes, every), rel=0.02)
 
 
 def test_S31_a_hundred_million_frames_take_no_time_and_no_memory():
@@ -180,7 +234,7 @@ def test_S31_a_hundred_million_frames_take_no_time_and_no_memory():
     [
         lambda: visit_kappa(batch_size=5, frames_per_visit=2),
         lambda: visit_kappa(batch_size=0, frames_per_visit=1),
-        lambda: visit_shard_kappa([0.3], batch_size=4, frames_per_visit=2),
+        lambda: visit_shard_kappa([0.3], batch_size=4, frames_per_visit=2, are_spread=True),
         lambda: lag_coincidence([3, 4], [7]),
         lambda: lag_coincidence([3, 4], [0]),
         lambda: block_kappa([3, 4], block_frames=0, batch_size=2),

@@ -20,7 +20,7 @@ from loader.windows import Windows
 from tests.support.caches.array_store import ArrayStore
 from tests.support.statistics.enumeration import every_whole_clip, law_of_clips
 from tests.support.statistics.laws import law_of, spec_of, windows_of
-from tests.support.statistics.oracles.correlations import intraclass_correlation
+from tests.support.statistics.oracles.correlations import correlation_ratio, intraclass_correlation
 from tests.support.statistics.statistics import coincidence, standard_errors_off
 
 EQUAL = [10] * 8
@@ -213,6 +213,8 @@ def test_the_variance_of_batch_means_is_the_design_effect(name, share_between):
         SamplingSpec(**options),
         store.shard_sizes,
         rho=exact_rho(rho, "shard"),
+        # From a rho alone the design effect of spread visits is a bound.
+        features=features if options["sampling"] == "shards" else None,
     )
     batches, chance = batches_of_stream(name), np.random.default_rng(3)
     found = []
@@ -224,7 +226,11 @@ def test_the_variance_of_batch_means_is_the_design_effect(name, share_between):
     assert abs(standard_errors_off(found, report.design_effect)) < 4
     assert np.std(found) / math.sqrt(len(found)) < 0.02 * report.design_effect
     assert report.effective_batch == pytest.approx(BATCH_SIZE / report.design_effect)
-    if share_between and options["sampling"] in {"shards", "block"}:
+    if share_between and options["sampling"] == "shards":
+        again = "frames_with_replacement" in options
+        independent = 1 + 3 * (correlation_ratio(shards) if again else rho)
+        assert abs(standard_errors_off(found, independent)) > 10
+    if share_between and options["sampling"] == "block":
         assert report.design_effect > 1.5
         assert abs(standard_errors_off(found, 1.0)) > 10  # independent frames
         level_off = make_report(

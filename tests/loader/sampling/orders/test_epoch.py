@@ -11,6 +11,7 @@ from loader.errors import SamplingError
 from loader.sampling.orders.epoch import epoch_order
 from loader.sampling.spec import SamplingSpec
 from tests.support.statistics.chi_squared import ALPHA, p_value
+from tests.support.statistics.spread_orders import spread_shards
 
 SEEDS = st.integers(0, 2**32 - 1)
 SHARD_SIZES = st.lists(st.integers(0, 50), min_size=1, max_size=8).filter(any)
@@ -30,10 +31,10 @@ PINNED = {
     "permutation": [68, 104, 96, 75, 81, 11],
     "iid": [68, 11, 20, 60, 49, 101],
     "sequential": [0, 1, 2, 3, 4, 5],
-    "shards-3": [8, 19, 10, 70, 74, 101],
+    "shards-3": [58, 60, 42, 70, 74, 101],
     "shards-3-uniform": [88, 76, 92, 0, 20, 11],
-    "shards-3-True": [8, 11, 20, 70, 79, 101],
-    "block-2": [9, 53, 20, 25, 12, 23],
+    "shards-3-True": [58, 41, 50, 70, 79, 101],
+    "block-2": [44, 5, 24, 113, 53, 10],
 }
 
 
@@ -184,12 +185,60 @@ def test_uniform_choice_fails_the_same_test_and_follows_its_own_law():
     assert chi2_of_uniform_shards(SIZES) == pytest.approx(54 * (law**2).sum() - 1, rel=1e-12)
 
 
-def test_visits_are_independent_and_so_are_the_frames_of_neighbouring_slots():
-    drawn = visits(num_epochs=4000)
+@pytest.mark.parametrize("shard_choice", ["proportional", "uniform"])
+def test_two_neighbouring_visits_fall_on_two_shards_as_stated(shard_choice):
+    """The first two visits of an epoch; epochs are independent."""
+    first = visits(shard_choice=shard_choice, num_epochs=20_000).reshape(20_000, -1, 4)[:, :2, 0]
+    shards = np.searchsorted([0, 2, 3, 4], SHARD_OF[first])
+    found = np.bincount(shards[:, 0] * 4 + shards[:, 1], minlength=16)
     shares = np.array(SIZES)[[0, 2, 3, 4]] / 54
-    shards = np.searchsorted([0, 2, 3, 4], SHARD_OF[drawn[:, 0]])
-    pairs = np.bincount(shards[0::2][: len(shards) // 2] * 4 + shards[1::2], minlength=16)
-    assert p_value(pairs, pairs.sum() * np.outer(shares, shares).ravel()) > ALPHA
+    together = np.zeros((4, 4))
+    for (one, other), probability in spread_shards(shares, 2).items():
+        together[one, other] = probability
+    if shard_choice == "uniform":
+        shares, together = np.full(4, 1 / 4), np.full((4, 4), 1 / 16)
+    may_be = together > 0
+    assert (found.reshape(4, 4)[~may_be] == 0).all()
+    assert p_value(found.reshape(4, 4)[may_be], 20_000 * together[may_be]) > ALPHA
+    if shard_choice == "proportional":
+        assert p_value(found, 20_000 * np.outer(shares, shares).ravel()) < ALPHA  # independent visits
+
+
+def widest_gap(ids, num_frames):
+    """Of the widest gap between neighbours on the circle of ids."""
+    ids = np.sort(ids)
+    return np.diff(ids, append=ids[0] + num_frames).max()
+
+
+@pytest.mark.parametrize("num_frames", [4096, 3000, 1021])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sampling": "shards", "frames_per_visit": 1},
+        {"sampling": "shards", "frames_per_visit": 1, "shard_choice": "uniform"},
+        {"sampling": "block", "shards_per_block": 1},
+    ],
+    ids=name_of,
+)
+def test_every_run_of_2_to_the_k_is_spread(options, num_frames):
+    """One in each of 2^k equal stretches, so two neighbours are less than two stretches apart."""
+    sizes = [1] * num_frames if options["sampling"] == "shards" else [num_frames]
+    ids = whole(order_of(sizes, seed=5, epoch=1, **options))
+    gaps = {
+        size: max(
+            widest_gap(ids[start : start + size], num_frames) / (num_frames / size)
+            for start in [*range(50), num_frames - size]
+        )
+        for size in (2, 8, 64, 512)
+    }
+    if "shard_choice" in options:  # independent visits
+        assert gaps[64] > 3 and gaps[512] > 3
+    else:
+        assert all(gap < 2 + 2 * size / num_frames for size, gap in gaps.items())
+
+
+def test_the_frames_of_neighbouring_slots_are_independent():
+    drawn = visits(num_epochs=4000)
     in_largest = drawn[SHARD_OF[drawn[:, 0]] == 4] - 29
     pairs = np.bincount(in_largest[:, 0] * 25 + in_largest[:, 1], minlength=625).reshape(25, 25)
     apart = ~np.eye(25, dtype=bool)

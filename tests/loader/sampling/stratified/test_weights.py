@@ -202,6 +202,7 @@ def test_an_order_is_a_function_of_the_position_alone(make, strata):
     plan = plan_of(store, weights_for(store), strata=strata, seed=2)
     order = plan.order(3)
     whole = order.ids(0, len(order))
+    assert whole.dtype == np.int64
     some = np.random.default_rng(0).permutation(len(order))[:17]
     assert order.ids_at(some).tolist() == whole[some].tolist()
     assert pickle.loads(pickle.dumps(plan)).order(3).ids(0, len(order)).tolist() == whole.tolist()
