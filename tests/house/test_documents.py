@@ -1,7 +1,8 @@
 """The documents keep their word: snippets run, links lead somewhere, tables follow their commands.
 
 Of README.md and docs/GUIDE.md every block runs, in the order of the document, in a folder with videos and a cache:
-`python` blocks in one namespace, and of `sh` blocks each line that begins with one of our commands. `cache-bench`,
+`python` blocks in one namespace, but for files (`# NAME.py` in the first line), which a command reads; and of `sh` blocks
+each line that begins with one of our commands. `cache-bench`,
 and `cache-bias --plan`, measure for minutes: their flags are parsed, and nothing is run. Of `make`, `pip install` and
 `python -m` it is looked up that the target, the extra and the module exist. `python gpu` blocks are compiled, and run
 where there is a GPU. `text` blocks are for reading.
@@ -90,7 +91,9 @@ def test_every_snippet_runs(document, tmp_path, monkeypatch):
     videos_and_cache(tmp_path)
     names, num_run = namespace(), 0
     for block in blocks_of(text_of(document)):
-        if block.info == "python":
+        if block.info == "python" and (file := re.match(r"# (\w+\.py)\n", block.body)):
+            (tmp_path / file[1]).write_text(block.body)  # a command after it reads the file
+        elif block.info == "python":
             run_python(block, document, names)
             num_run += 1
         elif block.info == "sh":

@@ -50,7 +50,7 @@ def plot_samplers(
         axes.axvspan(0, demand, color="#000000", alpha=0.07, linewidth=0, zorder=0)
         axes.axvline(demand, color=_GREY, linewidth=1.2, zorder=1)
         axes.annotate(
-            f"demand: {demand:,.0f} frames/s ",
+            f"demand: {demand:,.0f} frames/s (shaded: too slow)",
             (demand, 1.0),
             xycoords=("data", "axes fraction"),
             xytext=(0, 3),

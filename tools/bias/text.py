@@ -41,6 +41,8 @@ def table_text(
         shown = ", ".join(f"{estimate.level} {_rho_text(estimate)}" for estimate in levels)
         how = "all frames" if levels[0].basis == "exact" else "a sample, 95% interval"
         lines.append(f"how alike frames of one unit are (rho, 0 to 1), {how}: {shown}")
+    if rows[0][1].law.weights is not None:
+        lines += _wrapped(_target_text(rows[0][1].law), indent=2)
     columns = [_Column("sampler", [short_name(spec, report.law) for spec, report in rows], is_text=True)]
     if has_windows:
         over_windows = [report.law.chi2_over_windows for _, report in rows]
@@ -193,8 +195,6 @@ def _notes(law: SamplingLaw, spec: SamplingSpec | WebDatasetSpec, short: Sequenc
     ]
     if law.epoch_variance:
         notes.append(f"the mean of one epoch's steps is off by {np.sqrt(law.epoch_variance):.2g} sigma (S51)")
-    if law.weights is not None:
-        notes.append(_target_text(law))
     if law.num_short_shards:
         notes.append(
             f"visits to {counted_in_groups(law.num_short_shards, 'shard')} of fewer than {law.slots_per_visit} frames "

@@ -79,8 +79,8 @@ def _orthonormal(vectors: Reals) -> Reals:
     scaled: Reals = vectors / np.abs(vectors).max()
     lengths, turns = np.linalg.eigh(scaled.T @ scaled)
     held = lengths > _SMALLEST_AXIS * lengths[-1]
-    basis = scaled @ turns[:, held] / np.sqrt(lengths[held])
-    return basis.astype(np.float64)
+    basis: Reals = scaled @ turns[:, held] / np.sqrt(lengths[held])
+    return basis
 
 
 def _signs(num_rows: int, num_columns: int) -> Reals:
@@ -88,4 +88,4 @@ def _signs(num_rows: int, num_columns: int) -> Reals:
     (key,) = epoch_keys(seed=0, epoch=0, num_keys=1)
     words = words_at(key, np.arange(num_rows, dtype=np.uint64))
     bits = (words[:, None] >> np.arange(num_columns, dtype=np.uint64)) & np.uint64(1)
-    return 1.0 - 2.0 * bits
+    return 1.0 - 2.0 * bits.astype(np.float64)

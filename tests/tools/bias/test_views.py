@@ -11,7 +11,7 @@ from frame_store import concat, open_store, select, split
 from loader import SamplingSpec
 from loader.bias import sampling_law
 from loader.sampling import video_weights
-from tests.support.bias_command import bias, samplers
+from tests.support.bias_command import bias, samplers, words
 
 SHARES = "train=0.5,val=0.5"
 
@@ -57,10 +57,10 @@ def test_visits_to_short_shards_are_said_to_draw_with_replacement(bias_caches):
     path = view.videos[0].path
     m = int(view.shard_sizes.min()) + 1
     flags = [bias_caches["shuffled"], "--videos-like", path, "--sampling", "shards", "--batch-size", m]
-    result = bias(*flags, "--frames-per-visit", m)
+    said = words(*flags, "--frames-per-visit", m)
     num_short = int((view.shard_sizes < m).sum())
-    assert f"visits to {num_short} shard" in result.stdout
-    assert f"of fewer than {m} frames draw with replacement (S56)" in result.stdout
+    assert f"visits to {num_short} shard" in said
+    assert f"of fewer than {m} frames draw with replacement (S56)" in said
     assert bias(*flags, "--frames-per-visit", m, "--max-chi2", 1e-12).exit_code == 0
 
 
@@ -91,7 +91,7 @@ def test_a_gate_judges_weights_by_their_target_and_on_request_by_uniform_frames(
         1e-6,
     ]
     assert bias(*flags).exit_code == 0
-    text = bias(*flags).stdout
+    text = words(*flags)
     assert "against the target, videos by weight (n^-1)" in text and "the variance (S59)" in text
     broken = bias(*flags, "--target", "frames")
     assert broken.exit_code == EXIT_LIMIT_BROKEN and "chi2 over frames is" in broken.stderr
@@ -102,7 +102,7 @@ def test_frames_of_weight_zero_are_counted(bias_caches):
     sizes = store.videos.column("num_frames_stored")
     held = np.flatnonzero(sizes)[0]
     weights = ",".join("0" if row == held else "1" for row in range(len(sizes)))
-    text = bias(bias_caches["video"], "--weights", weights, "--sampling", "iid", "--batch-size", 4).stdout
+    text = words(bias_caches["video"], "--weights", weights, "--sampling", "iid", "--batch-size", 4)
     assert f"{sizes[held]} frames have weight 0" in text
 
 

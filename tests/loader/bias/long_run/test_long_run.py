@@ -1,3 +1,4 @@
+# ruff: noqa: N802 - tests are named after the formulas of SAMPLING.md
 """The long-run design effect (S43): formulas against enumeration, simulation against formulas, the audit's figures."""
 
 import itertools
