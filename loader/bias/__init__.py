@@ -3,15 +3,10 @@
 from loader.bias.checks import Reals
 from loader.bias.design_effect import least_correlation
 from loader.bias.distributions import SamplingLaw, Target, WindowsOfVideos, offsets_of, sampling_law
-from loader.bias.pixels import ReadFeatures, camera_of_pixels, thumbnails
-from loader.bias.report import (
-    NOTHING_VARIES,
-    BiasReport,
-    estimate_for,
-    make_report,
-    rho_level,
-    units_of_batches,
-)
+from loader.bias.estimates import estimate_for, rho_level, units_of_batches
+from loader.bias.long_run import Draws, LongRun, long_run_effect
+from loader.bias.pixels import ReadFeatures, camera_of_pixels, store_of_pixels, thumbnails
+from loader.bias.report import NOTHING_VARIES, BiasReport, make_report
 from loader.bias.rho import (
     DRAWS,
     Level,
@@ -28,7 +23,9 @@ __all__ = [
     "DRAWS",
     "NOTHING_VARIES",
     "BiasReport",
+    "Draws",
     "Level",
+    "LongRun",
     "ReadFeatures",
     "Reals",
     "RhoEstimate",
@@ -40,6 +37,7 @@ __all__ = [
     "estimate_rho",
     "least_correlation",
     "load_features",
+    "long_run_effect",
     "make_report",
     "offsets_of",
     "rho_level",
@@ -47,6 +45,7 @@ __all__ = [
     "rho_of_shuffled_frames",
     "sampling_law",
     "scaled_features",
+    "store_of_pixels",
     "thumbnails",
     "units_of",
     "units_of_batches",

@@ -7,6 +7,7 @@ import numpy as np
 from loader.bias import design_effect as formulas
 from loader.bias.checks import Integers, Reals
 from loader.bias.distributions import SamplingLaw, WindowsOfVideos, offsets_of
+from loader.bias.nested import nested_design_effect, weighted_nested_effect
 from loader.bias.pairs import block_design_effect, can_average_orders, circle_autocovariance
 from loader.sampling import SamplingSpec
 from loader.sampling.orders import draws_again, frames_per_block
@@ -21,6 +22,20 @@ class ExactEffect:
     mean_square_effect: float | None
     """Its mean square distance from the mean of all frames, over sigma^2 / B; this includes the bias. None for windows,
     whose target is the mean over windows, and for the order on disk if it ends with a short step."""
+    standard_error: float = 0.0
+    """Of the design effect, which is a mean over some batches of an epoch; 0 if it is over all of them."""
+    why_not_exact: str | None = None
+    """Over which batches the design effect is a mean; None if over all of an epoch."""
+
+    @property
+    def low(self) -> float:
+        """Two standard errors below the design effect."""
+        return max(0.0, self.design_effect - 2 * self.standard_error)
+
+    @property
+    def high(self) -> float:
+        """Two standard errors above the design effect."""
+        return self.design_effect + 2 * self.standard_error
 
 
 def exact_effect(
@@ -31,19 +46,24 @@ def exact_effect(
     *,
     windows: WindowsOfVideos | None = None,
     target: Reals | None = None,
+    strata_ids: Integers | None = None,
 ) -> ExactEffect | None:
     """The effect of `spec` on frames of these `features`, shape (N, D), with a row for each frame id.
 
     None if all frames are alike, for `block` if the shards have too many sizes (`can_average_orders`), and for
     `permutation` and `iid` of single frames, which need no features. `target`, shape (N,), has the probability of each
     frame under weights; both effects are then against the mean of the target and independent draws of it.
+    `strata_ids`, shape (N,), has the frame ids in the order that `stratified` cuts into strata; None where ids are in
+    that order.
     """
     if target is not None:
-        return _of_target(spec, shard_sizes, features, target)
+        return _of_target(law, spec, shard_sizes, features, target, strata_ids=strata_ids)
     if not np.ptp(features, axis=0).any():
         return None
     if windows is not None:
-        return _of_windows(law, spec, shard_sizes, features, windows)
+        return _of_windows(law, spec, shard_sizes, features, windows, strata_ids=strata_ids)
+    if spec.sampling == "stratified":
+        return _of_strata(law, features if strata_ids is None else features[strata_ids])
     if spec.sampling in {"shards", "sequential"}:
         is_visits = spec.sampling == "shards"
         return (
@@ -51,15 +71,7 @@ def exact_effect(
             if is_visits
             else _of_the_order_on_disk(law, features)
         )
-    if spec.sampling == "block" and can_average_orders(shard_sizes):
-        effect = block_design_effect(
-            circle_autocovariance(features, shard_sizes),
-            block_frames=frames_per_block(shard_sizes, shards_per_block=spec.shards_per_block or 1),
-            batch_size=law.slots_per_batch,
-            num_batches=law.num_whole_steps,
-        )
-        return ExactEffect(design_effect=effect, mean_square_effect=effect)
-    return None
+    return _of_blocks(law, spec, shard_sizes, features) if spec.sampling == "block" else None
 
 
 def window_correlation(features: Reals, windows: WindowsOfVideos) -> float | None:
@@ -87,7 +99,13 @@ def _variance_of_slots(features: Reals, times: Reals) -> float | None:
 
 
 def _of_windows(
-    law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers, features: Reals, windows: WindowsOfVideos
+    law: SamplingLaw,
+    spec: SamplingSpec,
+    shard_sizes: Integers,
+    features: Reals,
+    windows: WindowsOfVideos,
+    *,
+    strata_ids: Integers | None,
 ) -> ExactEffect | None:
     """The effect of `spec` on the means of windows, times what a window's mean varies more than that of T frames."""
     slots = law.slots_per_window
@@ -114,10 +132,49 @@ def _of_windows(
         slots_per_window=1,
         shard_probability=sizes / sizes.sum(),
     )
-    effect = exact_effect(of_anchors, spec, sizes, means)
+    if spec.sampling == "stratified":
+        strata_ids = windows.windows_in_order(strata_ids)
+    effect = exact_effect(of_anchors, spec, sizes, means, strata_ids=strata_ids)
     if effect is None:
         return None
-    return ExactEffect(design_effect=effect.design_effect * of_window, mean_square_effect=None)
+    return replace(
+        effect,
+        design_effect=effect.design_effect * of_window,
+        standard_error=effect.standard_error * of_window,
+        mean_square_effect=None,
+    )
+
+
+def _of_strata(law: SamplingLaw, features_in_order: Reals) -> ExactEffect | None:
+    """Global batches are runs of neighbouring positions of a nested order."""
+    if not law.num_whole_steps:
+        return None
+    found = nested_design_effect(
+        features_in_order, batch_size=law.slots_per_batch, num_batches=law.num_whole_steps
+    )
+    why = None
+    if found.batches_summed < found.num_batches:
+        why = f"over {found.batches_summed} of {found.num_batches} batches of an epoch"
+    return ExactEffect(
+        design_effect=found.design_effect,
+        mean_square_effect=found.design_effect,
+        standard_error=found.standard_error,
+        why_not_exact=why,
+    )
+
+
+def _of_blocks(
+    law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers, features: Reals
+) -> ExactEffect | None:
+    if not can_average_orders(shard_sizes):
+        return None
+    effect = block_design_effect(
+        circle_autocovariance(features, shard_sizes),
+        block_frames=frames_per_block(shard_sizes, shards_per_block=spec.shards_per_block or 1),
+        batch_size=law.slots_per_batch,
+        num_batches=law.num_whole_steps,
+    )
+    return ExactEffect(design_effect=effect, mean_square_effect=effect)
 
 
 def _of_visits(law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers, features: Reals) -> ExactEffect:
@@ -138,16 +195,27 @@ def _of_visits(law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers, feat
 
 
 def _of_target(
-    spec: SamplingSpec, shard_sizes: Integers, features: Reals, target: Reals
+    law: SamplingLaw,
+    spec: SamplingSpec,
+    shard_sizes: Integers,
+    features: Reals,
+    target: Reals,
+    *,
+    strata_ids: Integers | None,
 ) -> ExactEffect | None:
     if not np.ptp(features[target > 0], axis=0).any():
         return None
-    effect = formulas.target_visit_design_effect(
-        features,
-        np.repeat(np.arange(len(shard_sizes)), shard_sizes),
-        target,
-        frames_per_visit=spec.frames_per_visit or 1,
-    )
+    if spec.sampling == "stratified":
+        if strata_ids is not None:
+            features, target = features[strata_ids], target[strata_ids]
+        effect = weighted_nested_effect(target, features, batch_size=law.slots_per_batch)
+    else:
+        effect = formulas.target_visit_design_effect(
+            features,
+            np.repeat(np.arange(len(shard_sizes)), shard_sizes),
+            target,
+            frames_per_visit=spec.frames_per_visit or 1,
+        )
     return ExactEffect(design_effect=effect, mean_square_effect=effect)
 
 

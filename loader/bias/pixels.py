@@ -26,7 +26,7 @@ def thumbnails(store: FrameStore, *, size: int = THUMBNAIL_SIZE, camera: str | N
     Raises:
         ViewError: no such camera.
     """
-    store = _one_camera(store, camera)
+    store = store_of_pixels(store, camera)
 
     def read(frame_ids: Integers) -> Reals:
         height, width, channels = store.frame_shape
@@ -60,8 +60,12 @@ def camera_of_pixels(store: FrameStore, camera: str | None = None) -> str | None
     return next(iter(cameras)) if camera is None else camera
 
 
-def _one_camera(store: FrameStore, camera: str | None) -> FrameStore:
-    """The frames of one camera under the ids of `store`."""
+def store_of_pixels(store: FrameStore, camera: str | None = None) -> FrameStore:
+    """The frames of one camera under the ids of `store`; without cameras, `store` itself.
+
+    Raises:
+        ViewError: no such camera.
+    """
     name = camera_of_pixels(store, camera)
     if name is None:
         return store

@@ -6,26 +6,17 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from frame_store.protocol import FrameStore
 from loader.bias import design_effect as formulas
 from loader.bias.checks import Integers, Reals
-from loader.bias.distributions import SamplingLaw, WindowCoverage, WindowsOfVideos, offsets_of
-from loader.bias.exact_design_effect import ExactEffect, exact_effect, window_correlation
-from loader.bias.pixels import ReadFeatures
-from loader.bias.rho import (
-    DRAWS,
-    FRAMES_PER_DRAW,
-    Basis,
-    RhoEstimate,
-    Units,
-    estimate_rho,
-    rho_of_all,
-    rho_of_groups,
-    units_of,
-)
+from loader.bias.distributions import SamplingLaw, WindowsOfVideos
+from loader.bias.estimates import rho_level
+from loader.bias.exact_design_effect import ExactEffect, exact_effect
+from loader.bias.long_run import LongRun
+from loader.bias.rho import Basis, RhoEstimate
+from loader.bias.stretches import STRETCH
 from loader.errors import SamplingError
 from loader.sampling import SamplingSpec
-from loader.sampling.orders import draws_again, epoch_order, frames_per_block
+from loader.sampling.orders import draws_again, frames_per_block
 
 EffectBasis: TypeAlias = Basis | Literal["approximate"]
 """What a design effect is computed from. `exact`: sizes, or every frame. The other values of `Basis`: a rho that is not
@@ -59,6 +50,8 @@ class BiasReport:
     design effect. None if it is not known exactly, and for windows."""
     bias_of_proxy: float | None
     """Length of the bias over sigma, both of the proxy and exact over all frames. None if features are not given."""
+    long_run: LongRun | None = None
+    """The design effect of many steps together (S43). None if it is not known."""
 
     @property
     def is_exact(self) -> bool:
@@ -113,12 +106,14 @@ def make_report(
     features: Reals | None = None,
     windows: WindowsOfVideos | None = None,
     target: Reals | None = None,
+    strata_ids: Integers | None = None,
 ) -> BiasReport:
     """Combine law and data.
 
     The report is exact if `features` has a row for each frame id, shape (N, D). Else it uses `rho`, which belongs to
     `rho_level(spec, windows)`. `windows` are those that the law is of. `target`, shape (N,), has the probability of
-    each frame, where the law has weights; it is needed with `features`.
+    each frame, where the law has weights; it is needed with `features`. `strata_ids`, shape (N,), has the frame ids in
+    the order that `stratified` cuts into strata; None where ids are in that order.
     """
     bias = None
     if law.chi2 == 0:
@@ -131,19 +126,22 @@ def make_report(
     if from_sizes is not None:
         exact = ExactEffect(design_effect=from_sizes, mean_square_effect=from_sizes)
     elif features is not None and not _is_more_than_an_epoch(law, spec):
-        exact = exact_effect(law, spec, shard_sizes, features, windows=windows, target=target)
+        exact = exact_effect(
+            law, spec, shard_sizes, features, windows=windows, target=target, strata_ids=strata_ids
+        )
         # Without an exact effect, windows of a permutation or of draws do not vary.
         nothing_varies = exact is None and (
             law.weights is not None
-            or rho_level(spec, windows) == "clip"
+            or rho_level(spec, windows) in {"clip", STRETCH}
             or not np.ptp(features, axis=0).any()
         )
     if exact is not None:
         return report_of_effects(
             law,
-            [exact.design_effect] * 3,
+            [exact.design_effect, exact.low, exact.high],
             rho=rho,
-            basis="exact",
+            basis="exact" if exact.why_not_exact is None else "sampled",
+            why=exact.why_not_exact,
             bias=bias,
             mean_square=exact.mean_square_effect,
         )
@@ -192,13 +190,6 @@ def report_of_effects(
     )
 
 
-def rho_level(spec: SamplingSpec, windows: WindowsOfVideos | None = None) -> str | None:
-    """What two slots of a batch may share under `spec`: `shard`, `clip` (a window), `batch`, or None."""
-    if windows is not None and spec.sampling in {"permutation", "iid"}:
-        return "clip" if len(offsets_of(windows.spec)) > 1 else None
-    return {"shards": "shard", "block": "shard", "sequential": "batch"}.get(spec.sampling)
-
-
 def _effect_of_sizes(
     law: SamplingLaw, spec: SamplingSpec, shard_sizes: Integers, windows: WindowsOfVideos | None
 ) -> float | None:
@@ -221,7 +212,7 @@ def _effect_of_sizes(
 def _is_more_than_an_epoch(law: SamplingLaw, spec: SamplingSpec) -> bool:
     """Whether `pad` makes a step of more positions than an epoch has, which shows frames twice."""
     num_positions = law.num_frames if law.num_windows is None else law.num_windows
-    is_once = spec.sampling in {"permutation", "block"}
+    is_once = spec.sampling in {"permutation", "block", "stratified"} and not spec.with_replacement
     return is_once and law.slots_per_batch // law.slots_per_window > num_positions
 
 
@@ -232,6 +223,8 @@ def _why_no_effect(
         return "a step is more than an epoch"
     if spec.sampling == "shards" and (law.chi2 > 0 or law.weights is not None):
         return NEEDS_FEATURES  # it needs the mean and variance of each shard; rho is not enough
+    if rho_level(spec, windows) == STRETCH and (windows is not None or law.weights is not None):
+        return NEEDS_FEATURES
     if rho_level(spec, windows) == "shard":
         if windows is not None:
             return NEEDS_FEATURES  # the rho of a shard's frames does not say how alike its windows are
@@ -256,6 +249,8 @@ def _effect_of_rho(
 ) -> float:
     slots = law.slots_per_batch
     held = shard_sizes[shard_sizes > 0]
+    if rho_level(spec, windows) == STRETCH:
+        return 1 - rho
     if windows is not None:
         return formulas.clip_design_effect(
             rho,
@@ -308,91 +303,3 @@ def bias_of_features(law: SamplingLaw, features: Reals, shard_ids: Integers) -> 
         law.shard_probability, counts, out=np.zeros_like(law.shard_probability), where=counts > 0
     )
     return float(np.linalg.norm(weights[shard_ids] @ centred)) / sigma
-
-
-def estimate_for(
-    spec: SamplingSpec,
-    store: FrameStore,
-    read_features: ReadFeatures,
-    *,
-    proxy: str,
-    batch_size: int,
-    windows: WindowsOfVideos | None = None,
-    features: Reals | None = None,
-    draws: int = DRAWS,
-    frames_per_draw: int = FRAMES_PER_DRAW,
-    seed: int = 0,
-) -> RhoEstimate | None:
-    """Rho of the level that `spec` needs, or None if it needs none.
-
-    It is exact if `features` has all frames. Else it is estimated from a few frames of the store. `batch_size` is that
-    of the global batch.
-    """
-    level = rho_level(spec, windows)
-    if level is None:
-        return None
-    if windows is not None:
-        if level != "clip":
-            return None  # how alike the windows of a shard are follows from all features alone
-        return _rho_of_windows(windows, read_features, proxy=proxy, features=features, draws=draws, seed=seed)
-    if level == "batch":
-        units = units_of_batches(len(store), batch_size)
-    else:
-        units = units_of(store, "shard", frames_per_gop=np.ones(1))
-    if features is not None:
-        return rho_of_all(units, features, level=level, proxy=proxy)
-    return estimate_rho(
-        units,
-        read_features,
-        level=level,
-        proxy=proxy,
-        draws=draws,
-        frames_per_draw=frames_per_draw,
-        seed=seed,
-    )
-
-
-def units_of_batches(num_frames: int, batch_size: int) -> Units:
-    """The whole batches of the order on disk."""
-    num_batches = max(1, num_frames // batch_size)
-    return Units(order=None, ends=np.arange(1, num_batches + 1) * min(batch_size, num_frames))
-
-
-def _rho_of_windows(
-    windows: WindowsOfVideos,
-    read_features: ReadFeatures,
-    *,
-    proxy: str,
-    features: Reals | None,
-    draws: int,
-    seed: int,
-) -> RhoEstimate | None:
-    """The groups are windows: all of them if features are given, else independent, uniform draws."""
-    num_windows = WindowCoverage.of(windows.video_sizes, windows.spec).num_windows
-    slots = len(offsets_of(windows.spec))
-    if features is not None:
-        rho = window_correlation(features, windows)
-        if rho is None:  # all frames are alike
-            return None
-        return RhoEstimate(
-            level="clip",
-            proxy=proxy,
-            rho=rho,
-            low=rho,
-            high=rho,
-            num_draws=num_windows,
-            frames_per_draw=slots,
-            basis="exact",
-        )
-    # The pair estimator needs independent draws (S40), not the order of an epoch.
-    draws = min(draws, num_windows)
-    numbers = epoch_order([num_windows], SamplingSpec(sampling="iid"), seed=seed).ids(0, draws)
-    frame_ids, places = np.unique(windows.frame_ids(numbers), return_inverse=True)
-    drawn = read_features(frame_ids)[places.reshape(-1)]
-    return rho_of_groups(
-        np.split(drawn, draws),
-        level="clip",
-        proxy=proxy,
-        frames_per_draw=slots,
-        least=-1 / (slots - 1),
-    )

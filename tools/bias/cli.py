@@ -23,7 +23,8 @@ from frame_cache_tools.bias.flags import (
 from frame_cache_tools.bias.plan import MeasuredSampler, measured_builtins, pick_sampler, plan_text
 from frame_cache_tools.bias.plot import plot_samplers
 from frame_cache_tools.bias.section import Section
-from frame_cache_tools.bias.table import MAX_FRAMES_READ
+from frame_cache_tools.bias.table import HORIZON, MAX_FRAMES_READ
+from frame_cache_tools.bias.text import legend_text
 
 from cache_builder.cli import EXIT_WRONG_COMMAND, OneLineCommand, PathName, exit_codes, say, say_error
 from frame_store import ViewError, __version__
@@ -47,7 +48,7 @@ EXIT_LIMIT_BROKEN = 1
 )
 @click.option(
     "--sampling",
-    type=click.Choice(["permutation", "iid", "sequential", "shards", "block", "webdataset"]),
+    type=click.Choice(["permutation", "stratified", "iid", "sequential", "shards", "block", "webdataset"]),
     help="One sampler instead of the table of candidates.",
 )
 @click.option("--batch-size", type=int, default=128, help="Frames (or windows) per batch and rank.")
@@ -61,6 +62,12 @@ EXIT_LIMIT_BROKEN = 1
 )
 @click.option("--frames-with-replacement", is_flag=True, help="shards: a visit may draw a frame twice.")
 @click.option("--shards-per-block", type=int, help="block: shards shuffled together, k.")
+@click.option(
+    "--strata",
+    type=click.Choice(["time", "content"]),
+    default="time",
+    help="stratified: spread each batch over videos and times, or over what the frames show.",
+)
 @click.option("--clip-frames", type=int, help="Clips of this many frames, T: whole windows, drawn alike.")
 @click.option("--clip-stride", type=int, default=1, help="Distance between the frames of a clip, q.")
 @click.option("--frame-offsets", metavar="LIST", help="Windows of other offsets, such as -1,0.")
@@ -103,6 +110,21 @@ EXIT_LIMIT_BROKEN = 1
     type=PathName(path_type=Path),
     help=".npy with one row for each frame id, used in place of the gradient.  [default: thumbnails of the pixels]",
 )
+@click.option(
+    "--gradients",
+    metavar="MODEL.py",
+    type=PathName(path_type=Path),
+    help="A Python file that defines per_frame_gradients(frames): uint8 (B, H, W, C) -> (B, D). It is asked for every "
+    "frame, 64 at a time; D above 512 is summed, with random signs, in 512 groups.",
+)
+@click.option(
+    "--horizon",
+    type=float,
+    default=HORIZON,
+    metavar="STEPS",
+    help="Steps over which the noise of batches adds up: about 1 / (step size x curvature). After a kink in the loss, "
+    "SGD takes about this many steps to settle, and what cancels within them costs nothing. Small steps: a long horizon.",
+)
 @click.option("--rho", type=float, help="Assume this correlation inside a shard, and read no pixels.")
 @click.option(
     "--draws",
@@ -112,7 +134,11 @@ EXIT_LIMIT_BROKEN = 1
 )
 @click.option("--seed", type=int, default=0, help="Seed of the estimate.")
 @click.option("--json", "as_json", is_flag=True, help="Print the reports as JSON.")
-@click.option("--plot", type=PathName(path_type=Path), help="PNG: effective batch against frames/s.")
+@click.option(
+    "--plot",
+    type=PathName(path_type=Path),
+    help="PNG: frames/s of each sampler against the effective batch over --horizon steps.",
+)
 @click.option("--plan", "plans", is_flag=True, help="Measure the candidates on this machine and pick one.")
 @click.option("--demand", type=float, help="With --plan: frames/s that the training needs.")
 @click.option("--max-chi2", type=float, help="With --sampling: exit 1 if chi^2 against --target is larger.")
@@ -127,12 +153,13 @@ EXIT_LIMIT_BROKEN = 1
     help="With --sampling: exit 1 if the effective global batch may be smaller, 2 if nothing certain is known of it.",
 )
 def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
-    """Bias and variance of samplers over CACHE: chi^2, coincidence, design effect, effective global batch.
+    """What each way to sample does to training on CACHE: its bias, and how many independent frames a batch is worth.
 
     Numbers without a mark are exact: they follow from shard sizes and settings, or from all frames. Marks: [low, high]
-    if rho is estimated from a sample of frames (caches of more than 20,000 frames) or is that of a shuffled build;
-    <= and >= for bounds; ~ if a formula approximates, with the reason below the table. With --rho, the figures hold
-    only as far as that rho does. Formulas and their proofs: loader/bias/SAMPLING.md.
+    if rho is estimated from a sample of frames (caches of more than 20,000 frames) or is that of a shuffled build, and
+    95% of simulated orders for many steps together; <= and >= for bounds; ~ if a formula approximates, with the reason
+    below the table. With --rho, the figures hold only as far as that rho does. The columns are explained below the
+    table. Formulas and their proofs: loader/bias/SAMPLING.md.
     """
     with exit_codes(resumes=False):
         try:
@@ -174,10 +201,11 @@ def _run(flags: dict[str, Any]) -> None:
         say(_json_text(sections, measured, flags))
     else:
         say("\n\n".join(section.text() for section in sections))
+        say("\n" + legend_text([report for section in sections for _, report in section.rows]))
         if flags["plans"]:
             say("\n" + plan_text(measured, demand=flags["demand"], target=flags["target"]))
     if flags["plot"] is not None:
-        plot_samplers(measured, flags["plot"])
+        plot_samplers(measured, flags["plot"], demand=flags["demand"], target=flags["target"])
         click.echo(f"plot: {flags['plot']}", err=True)
     limits = {
         "max_chi2": flags["max_chi2"],

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from frame_cache_tools.bias.cases import BiasCase, case_of_sizes, case_of_store, cases_of_videos
+from frame_cache_tools.bias.gradients import gradient_features
 from frame_cache_tools.bias.table import BiasTable
 from frame_cache_tools.bias.views import check_views, is_one_cache, stores_of_flags, weights_of_flag
 
@@ -54,6 +55,7 @@ def spec_of_flags(flags: dict[str, Any]) -> SamplingSpec | WebDatasetSpec | None
                 "shard_choice",
                 "frames_with_replacement",
                 "shards_per_block",
+                "strata",
             )
         },
     )
@@ -108,8 +110,13 @@ def check_together(
         raise ConfigError("--plan and --plot measure FrameLoader on caches: give CACHE, and no webdataset")
     if flags["features"] is not None and (cases[0].store is None or len(cases) > 1):
         raise ConfigError("--features has a row for each frame of one cache: give one CACHE")
-    if flags["features"] is not None and flags["rho"] is not None:
-        raise ConfigError("--features and --rho both determine rho: give one of them")
+    if flags["gradients"] is not None and cases[0].store is None:
+        raise ConfigError("--gradients looks at the frames of caches: give CACHE")
+    of_rho = [f"--{name}" for name in ("features", "gradients", "rho") if flags[name] is not None]
+    if len(of_rho) > 1:
+        raise ConfigError(f"{' and '.join(of_rho)} both determine rho: give one of them")
+    if flags["strata"] != "time" and flags["sampling"] != "stratified":
+        raise ConfigError("--strata belongs to --sampling stratified: give both, or none")
 
 
 def check_numbers(flags: dict[str, Any]) -> None:
@@ -126,6 +133,8 @@ def check_numbers(flags: dict[str, Any]) -> None:
     for name in ("batch_size", "world_size"):
         if flags[name] < 1:
             raise ConfigError(f"--{name.replace('_', '-')} must be 1 or more, found {flags[name]}")
+    if not 1 <= flags["horizon"] < math.inf:
+        raise ConfigError(f"--horizon is a number of steps, 1 or more, found {flags['horizon']:g}")
     if flags["draws"] < 3:
         raise ConfigError(f"--draws must be 3 or more, found {flags['draws']}")
 
@@ -137,7 +146,11 @@ def wants_speed(flags: dict[str, Any]) -> bool:
 
 def table_of_flags(case: BiasCase, flags: dict[str, Any]) -> BiasTable:
     """The table that makes the reports on `case`."""
-    features = None
+    features, name = None, str(flags["features"])
+    if flags["gradients"] is not None:
+        assert case.store is not None  # the flags were checked
+        features, name = gradient_features(flags["gradients"], case.store, camera=case.camera)
+        features = scaled_features(features)
     if flags["features"] is not None:
         features = scaled_features(load_features(flags["features"], num_frames=case.num_frames))
     if flags["rho"] is not None:
@@ -150,10 +163,11 @@ def table_of_flags(case: BiasCase, flags: dict[str, Any]) -> BiasTable:
         world_size=flags["world_size"],
         remainder=flags["remainder"],
         features=features,
-        features_name=str(flags["features"]),
+        features_name=name,
         assumed_rho=flags["rho"],
         draws=flags["draws"],
         seed=flags["seed"],
+        horizon=flags["horizon"],
     )
 
 

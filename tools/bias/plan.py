@@ -9,13 +9,15 @@ from itertools import islice
 from typing import Any
 
 from frame_cache_tools.bias.table import BiasTable
+from frame_cache_tools.bias.text import effective_text, long_run_title, short_name
 
 from frame_store.shared import counted
 from loader import FrameLoader, SamplingError, SamplingSpec
 from loader.bias import BiasReport, Target
 
-PLAINEST_FIRST = ("permutation", "iid", "shards", "block", "sequential")
-"""Samplers, the easiest to understand first: whole epochs of uniform frames, independent frames, groups of frames."""
+PLAINEST_FIRST = ("permutation", "iid", "stratified", "shards", "block", "sequential")
+"""Samplers, the easiest to understand first: whole epochs of uniform frames, independent frames, spread frames,
+groups of frames."""
 AS_GOOD = 0.05
 """Effective batches this close count as equal, because they are computed from a proxy of the gradient."""
 ROUNDS = 3
@@ -28,6 +30,8 @@ class MeasuredSampler:
 
     case_name: str
     layout: str | None
+    name: str
+    """The sampler in few words (`short_name`)."""
     report: BiasReport
     frames_per_second: float
     """Median of the rounds."""
@@ -35,17 +39,33 @@ class MeasuredSampler:
     fastest: float
 
     @property
-    def effective_share(self) -> float:
-        """Effective batch over nominal batch; its floor if rho is not known."""
-        law = self.report.law
-        effective = self.report.effective_batch
-        return (law.effective_batch_floor if effective is None else effective) / law.slots_per_batch
+    def is_long_run_known(self) -> bool:
+        """Whether `worth` is that of many steps; else it is that of one batch, or its floor."""
+        return self.report.long_run is not None
 
     @property
-    def effective_share_at_most(self) -> float:
-        """The same at the upper end of rho's interval."""
-        high = self.report.effective_batch_high
-        return self.effective_share if high is None else high / self.report.law.slots_per_batch
+    def worth(self) -> float:
+        """Independent frames that a batch is worth, where the noise of many steps adds up; see `is_long_run_known`."""
+        report = self.report
+        if report.long_run is not None:
+            return report.long_run.effective_batch
+        return report.law.effective_batch_floor if report.effective_batch is None else report.effective_batch
+
+    @property
+    def worth_at_least(self) -> float:
+        """The same at the lower end of its interval."""
+        report = self.report
+        low = report.effective_batch_low if report.long_run is None else report.long_run.effective_batch_low
+        return self.worth if low is None else low
+
+    @property
+    def worth_at_most(self) -> float:
+        """The same at the upper end of its interval."""
+        report = self.report
+        high = (
+            report.effective_batch_high if report.long_run is None else report.long_run.effective_batch_high
+        )
+        return self.worth if high is None else high
 
     @property
     def plainness(self) -> int:
@@ -78,12 +98,13 @@ def measure_candidates(
         MeasuredSampler(
             case_name=table.case.name,
             layout=table.case.layout,
+            name=short_name(spec, report.law),
             report=report,
             frames_per_second=statistics.median(rate),
             slowest=min(rate),
             fastest=max(rate),
         )
-        for (_, report), rate in zip(rows, rates, strict=True)
+        for (spec, report), rate in zip(rows, rates, strict=True)
     ]
 
 
@@ -92,11 +113,10 @@ def pick_sampler(
 ) -> tuple[MeasuredSampler, str]:
     """The unbiased sampler to take if training needs `demand` frames/s, and the reason.
 
-    It is `permutation` if that meets the demand, even if others are faster or have larger effective batches, because
-    its noise cancels over an epoch (S43). Else it is the sampler with the largest effective batch that meets the
-    demand; among effective batches that are equal within `AS_GOOD` or their interval, the plainest sampler. If none
-    meets the demand, the loader is the limit. Then it is the sampler that delivers most independent frames a second,
-    or the plainest of those whose rounds were no slower.
+    Of the samplers that meet the demand it is the one whose batches are worth most over many steps (S43). Among those
+    that are worth as much, within `AS_GOOD` or their interval, it is the plainest. A sampler of which only one batch is
+    known is taken if nothing else meets the demand. If none meets it, the loader is the limit: it is then the sampler
+    that delivers most independent frames a second, or the plainest of those whose rounds were no slower.
 
     `target` is what should be drawn uniformly. None takes the target of each sampler: windows if given, else frames.
 
@@ -113,65 +133,92 @@ def pick_sampler(
         )
         raise SamplingError(f"nothing to pick: no sampler here is unbiased at every position ({found})")
     enough = [row for row in unbiased if row.frames_per_second >= demand]
+    candidates = enough or unbiased
+    ranked = [row for row in candidates if row.is_long_run_known] or candidates
+    horizon = ranked[0].report.long_run.horizon if ranked[0].report.long_run is not None else None
+    over = "" if horizon is None else f" over {horizon:g} steps"
     if enough:
-        if len(enough) == 1:
-            return enough[0], (
-                f"it alone of {counted(len(measured), 'sampler')} is unbiased at every position and gives "
-                f"{demand:.0f} frames/s or more"
-            )
-        why = (
-            f"{len(enough)} of {len(measured)} samplers are unbiased at every position and give {demand:.0f} "
-            f"frames/s or more"
-        )
-        if permutations := [row for row in enough if row.plainness == 0]:
-            best = _plainest(permutations)
-            return best, f"{why}; permutation does, and its noise cancels over an epoch (S43)"
-        most = max(row.effective_share for row in enough)
-        as_good = [row for row in enough if row.effective_share_at_most >= (1 - AS_GOOD) * most]
-        best = _plainest(as_good)
-        if len(as_good) == 1:
-            return best, f"{why}; it has the largest effective batch of these"
-        return best, (
-            f"{why}; {len(as_good)} of these have the largest effective batch, or are within {AS_GOOD:.0%} or the "
-            "interval of rho of it, and this is the plainest of them"
-        )
-    most = max(row.effective_share * row.frames_per_second for row in unbiased)
-    as_good = [row for row in unbiased if row.effective_share_at_most * row.fastest >= most]
+        return _of_enough(measured, enough, ranked, demand=demand, over=over)
+    most = max(row.worth * row.frames_per_second for row in ranked)
+    as_good = [row for row in ranked if row.worth_at_most * row.fastest >= most]
     best = _plainest(as_good)
+    per_second = best.worth / best.report.law.slots_per_batch * best.frames_per_second
+    delivers = f"{best.frames_per_second:.0f} frames/s, worth {per_second:.0f} independent ones{over}"
     why = f"no unbiased sampler gives {demand:.0f} frames/s here"
-    delivers = f"{best.effective_share * best.frames_per_second:.0f} independent frames a second"
     if len(as_good) == 1:
-        return best, f"{why}; this one delivers most, {delivers}"
+        return best, f"{why}; this one delivers most independent frames a second: {delivers}"
     return best, (
         f"{why}; {len(as_good)} of them deliver most independent frames a second, or no less within the spread of the "
-        f"rounds and of rho, and this is the plainest of them: {delivers}"
+        f"rounds and their intervals, and this is the plainest of them: {delivers}"
+    )
+
+
+def _of_enough(
+    measured: Sequence[MeasuredSampler],
+    enough: Sequence[MeasuredSampler],
+    ranked: Sequence[MeasuredSampler],
+    *,
+    demand: float,
+    over: str,
+) -> tuple[MeasuredSampler, str]:
+    """The pick among the samplers that meet the demand."""
+    if len(enough) == 1:
+        return enough[0], (
+            f"it alone of {counted(len(measured), 'sampler')} is unbiased at every position and gives "
+            f"{demand:.0f} frames/s or more"
+        )
+    why = (
+        f"{len(enough)} of {len(measured)} samplers are unbiased at every position and give {demand:.0f} "
+        f"frames/s or more"
+    )
+    most = max(row.worth for row in ranked)
+    as_good = [row for row in ranked if row.worth_at_most >= (1 - AS_GOOD) * most]
+    best = _plainest(as_good)
+    worth = f"{effective_text(best.worth)} independent frames{over}"
+    if not over:
+        worth += " (one batch; what many steps are worth is not known here)"
+    if len(as_good) == 1:
+        others = [row for row in ranked if row is not best]
+        next_best = max(others, key=lambda row: row.worth, default=None)
+        beaten = (
+            "" if next_best is None else f"; {next_best.name} follows with {effective_text(next_best.worth)}"
+        )
+        return best, f"{why}; a batch of this one is worth most, {worth}{beaten}"
+    return best, (
+        f"{why}; batches of {len(as_good)} of these are worth most, or no less within {AS_GOOD:.0%} or their intervals, "
+        f"and this is the plainest of them: {worth}"
     )
 
 
 def _plainest(rows: Sequence[MeasuredSampler]) -> MeasuredSampler:
-    """The plainest sampler; among equals the one with the largest effective batch, then the fastest."""
-    return min(rows, key=lambda row: (row.plainness, -row.effective_share, -row.frames_per_second))
+    """The plainest sampler; among equals the one whose batches are worth most, then the fastest."""
+    return min(rows, key=lambda row: (row.plainness, -row.worth, -row.frames_per_second))
 
 
 def plan_text(measured: Sequence[MeasuredSampler], *, demand: float, target: Target | None = None) -> str:
     """The measurements and the pick, for a terminal."""
     has_several = len({row.case_name for row in measured}) > 1
-    names = [
-        f"{row.case_name}: {row.report.law.name}" if has_several else row.report.law.name for row in measured
-    ]
+    names = [f"{row.case_name}: {row.name}" if has_several else row.name for row in measured]
     width = max(map(len, names))
-    lines = [f"{'sampler':{width}} {'frames/s':>9} {'spread':>13} {'effective global batch':>23}"]
+    horizons = [row.report.long_run.horizon for row in measured if row.report.long_run is not None]
+    title = long_run_title(horizons[0]) if horizons else "B_eff"
+    lines = [f"{'sampler':{width}} {'frames/s':>9} {'spread':>15} {title:>24}"]
     for name, row in zip(names, measured, strict=True):
         spread = f"{row.slowest:.0f}-{row.fastest:.0f}"
-        mark = _mark(row.report)
-        effective = f"{mark}{row.effective_share * row.report.law.slots_per_batch:.1f}"
-        lines.append(f"{name:{width}} {row.frames_per_second:9.0f} {spread:>13} {effective:>23}")
+        effective = f"{_mark(row.report)}{effective_text(row.worth)}"
+        if row.worth_at_least != row.worth_at_most:
+            effective += f" [{effective_text(row.worth_at_least)}, {effective_text(row.worth_at_most)}]"
+        if horizons and not row.is_long_run_known:
+            effective += " one batch"
+        lines.append(f"{name:{width}} {row.frames_per_second:9.0f} {spread:>15} {effective:>24}")
     best, why = pick_sampler(measured, demand=demand, target=target)
     return "\n".join([*lines, f"take {best.report.law.name} on {best.case_name}: {why}"])
 
 
 def _mark(report: BiasReport) -> str:
-    """The mark before a number of `MeasuredSampler.effective_share`: empty if it is exact."""
+    """The mark before a number of `MeasuredSampler.worth`: empty if it is exact, or has an interval."""
+    if report.long_run is not None:
+        return ""
     if report.effective_batch is None:
         return ">=" if report.law.floor_is_proven else "~"
     return "~" if report.basis == "approximate" else ""
@@ -186,7 +233,8 @@ def measured_builtins(row: MeasuredSampler) -> dict[str, Any]:
         "frames_per_second": row.frames_per_second,
         "slowest": row.slowest,
         "fastest": row.fastest,
-        "effective_batch": row.effective_share * row.report.law.slots_per_batch,
+        "effective_batch": row.report.effective_batch,
+        "effective_batch_over_horizon": row.worth if row.is_long_run_known else None,
         "basis": row.report.basis,
     }
 

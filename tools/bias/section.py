@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 from frame_cache_tools.bias.plan import MeasuredSampler, measure_candidates
-from frame_cache_tools.bias.table import BiasTable, candidates
+from frame_cache_tools.bias.samplers import candidates
+from frame_cache_tools.bias.table import BiasTable
 from frame_cache_tools.bias.text import table_text
 
 from cache_builder.errors import ConfigError
@@ -103,7 +104,7 @@ class Section:
         return lines
 
     def _row_builtins(self, spec: SamplingSpec | WebDatasetSpec, report: BiasReport) -> dict[str, Any]:
-        law = report.law
+        law, run = report.law, report.long_run
         values = asdict(report)
         values["law"] |= {
             "target": law.target,
@@ -121,6 +122,14 @@ class Section:
             "effective_batch": report.effective_batch,
             "effective_batch_low": report.effective_batch_low,
             "effective_batch_high": report.effective_batch_high,
+            "long_run": None
+            if run is None
+            else {
+                **asdict(run),
+                "effective_batch": run.effective_batch,
+                "effective_batch_low": run.effective_batch_low,
+                "effective_batch_high": run.effective_batch_high,
+            },
             "effective_batch_with_bias": report.effective_batch_with_bias,
             "least_effective_batch": report.least_effective_batch,
         }

@@ -1,25 +1,31 @@
 """The rows of `cache-bias`: a report for each sampler on one case."""
 
+import warnings
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
+import numpy.typing as npt
 from frame_cache_tools.bias.cases import BiasCase
-from frame_cache_tools.bias.views import frames_per_gop, is_one_cache
+from frame_cache_tools.bias.views import frames_per_gop
 
 from frame_store import View
 from loader import SamplingError, SamplingSpec, Weights
 from loader.bias import (
     DRAWS,
     BiasReport,
+    Draws,
     Level,
+    LongRun,
     ReadFeatures,
     Reals,
     RhoEstimate,
+    SamplingLaw,
     WindowsOfVideos,
     camera_of_pixels,
     estimate_for,
     estimate_rho,
+    long_run_effect,
     make_report,
     offsets_of,
     rho_level,
@@ -31,11 +37,13 @@ from loader.bias import (
     units_of_batches,
 )
 from loader.bias.webdataset import WebDatasetSpec, webdataset_report
-from loader.sampling import Remainder
-from loader.sampling.orders import WeightedFrames
-from loader.windows import WindowSpec, span_of
+from loader.sampling import BatchOptions, BatchPlan, Remainder
+from loader.sampling.orders import StratumOrder, WeightedFrames
+from loader.windows import WindowSpec, plan_windows, span_of
 
 LEVELS: Final[tuple[Level, ...]] = ("gop", "video", "shard")
+HORIZON: Final = 100
+"""Steps over which the noise of batches adds up, if nothing else is asked for."""
 MAX_FRAMES_READ = 20_000
 """Up to this number thumbnails of all frames are read, and figures are exact. Above it, rho is estimated from a few."""
 
@@ -64,6 +72,7 @@ class BiasTable:
         assumed_rho: float | None = None,
         draws: int = DRAWS,
         seed: int = 0,
+        horizon: float = HORIZON,
     ) -> None:
         self.case = case
         self.batch_size = batch_size
@@ -77,16 +86,20 @@ class BiasTable:
         self._remainder = remainder
         self._features = features
         self._assumed_rho = assumed_rho
-        self._draws = draws
+        self._num_draws = draws
+        self._drawn: Draws | None = None
         self._seed = seed
+        self.horizon = horizon
+        """Steps over which the noise of batches adds up, in the long-run figures."""
         self._read: ReadFeatures | None = None
-        self._proxy = ""
+        self.proxy = ""
+        """The quantity that design effects are of: thumbnails, or the name of the features. Empty if it is assumed."""
         if features is not None:
-            self._read, self._proxy = features.__getitem__, features_name
+            self._read, self.proxy = features.__getitem__, features_name
         elif case.store is not None and assumed_rho is None:  # with an assumed rho no pixels are read
             camera = camera_of_pixels(case.store, case.camera)
             self._read = thumbnails(case.store, camera=camera)
-            self._proxy = "thumbnails 16x16" + ("" if camera is None else f" of camera {camera!r}")
+            self.proxy = "thumbnails 16x16" + ("" if camera is None else f" of camera {camera!r}")
         self._rho: dict[object, RhoEstimate | None] = {}
 
     def report(self, spec: SamplingSpec | WebDatasetSpec) -> BiasReport:
@@ -120,7 +133,77 @@ class BiasTable:
         rho = self._rho_for(spec, windows, global_batch=law.slots_per_batch // law.slots_per_window)
         if frames is not None and features is not None:
             target = self._target = frames.probabilities() if self._target is None else self._target
-        return make_report(law, spec, sizes, rho=rho, features=features, windows=windows, target=target)
+        report = make_report(
+            law,
+            spec,
+            sizes,
+            rho=rho,
+            features=features,
+            windows=windows,
+            target=target,
+            strata_ids=self._strata_ids(spec) if features is not None else None,
+        )
+        return replace(report, long_run=self._long_run(spec, report))
+
+    def _long_run(self, spec: SamplingSpec, report: BiasReport) -> LongRun | None:
+        law = report.law
+        is_independent = spec.sampling == "shards" and spec.shard_choice == "uniform"
+        if is_independent and (report.basis != "exact" or self.windows is not None):
+            return None
+        positions = law.num_positions_read
+        if self.world_size > 1 and positions % (law.slots_per_batch // law.slots_per_window):
+            return None  # the last step has batches of different sizes on the ranks
+        return long_run_effect(
+            self._plan(spec, law),
+            self._draws(),
+            horizon=self.horizon,
+            slots_per_window=law.slots_per_window,
+            independent=report.design_effect if is_independent else None,
+        )
+
+    def _draws(self) -> Draws | None:
+        if self._drawn is None and (features := self._all_features()) is not None:
+            target = None
+            if self.weights is not None:
+                target = self._target = (
+                    self._weighted_frames().probabilities() if self._target is None else self._target
+                )
+            self._drawn = Draws.of(features, windows=self._windows(), target=target)
+        return self._drawn
+
+    def _plan(self, spec: SamplingSpec, law: SamplingLaw) -> BatchPlan:
+        """The loader's plan of the global batches, as of one rank."""
+        batch_size = law.slots_per_batch // law.slots_per_window
+        if self.case.store is None:
+            return BatchPlan(
+                self.case.shard_sizes,
+                spec,
+                batch_size=batch_size,
+                seed=self._seed,
+                remainder=self._remainder,
+                rank=0,
+                world_size=1,
+            )
+        options: dict[str, Any] = {
+            **{name: value for name, value in spec.to_builtins().items() if value is not None},
+            "weights": self.weights,
+            "batch_size": batch_size,
+            "seed": self._seed,
+            "remainder": self._remainder,
+        } | ({} if self.windows is None else self.windows.options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about biased or short visits, which the report shows
+            return plan_windows("cache-bias", self.case.store, cast("BatchOptions", options)).plan
+
+    def _strata(self, spec: SamplingSpec) -> StratumOrder | None:
+        """The order that `spec` cuts into strata; None for other samplings, and for a case without a store."""
+        if spec.sampling != "stratified" or self.case.store is None:
+            return None
+        return StratumOrder(self.case.store, "time" if spec.strata == "time" else "content")
+
+    def _strata_ids(self, spec: SamplingSpec) -> npt.NDArray[np.int64] | None:
+        strata = self._strata(spec)
+        return None if strata is None else strata.ids_at(np.arange(len(strata)))
 
     def _weighted_frames(self) -> WeightedFrames:
         assert self.case.store is not None and self.weights is not None  # the flags were checked
@@ -183,17 +266,19 @@ class BiasTable:
             )
         if self.case.store is None or self._read is None:
             return None
-        key = (level, self.windows and str(self.windows), global_batch)
+        key = (level, self.windows and str(self.windows), global_batch, spec.strata)
         if key not in self._rho:
+            strata = self._strata(spec)
             self._rho[key] = estimate_for(
                 spec,
                 self.case.store,
                 self._read,
-                proxy=self._proxy,
+                proxy=self.proxy,
                 batch_size=global_batch,
                 windows=windows,
                 features=features,
-                draws=self._draws,
+                strata_ids_at=None if strata is None else strata.ids_at,
+                draws=self._num_draws,
                 seed=self._seed,
             )
         return self._rho[key]
@@ -216,10 +301,10 @@ class BiasTable:
             units = units_of(store, level, frames_per_gop=np.array(frames_per_gop(store)))
             features = self._all_features()
             if features is not None:
-                self._rho[level] = rho_of_all(units, features, level=level, proxy=self._proxy)
+                self._rho[level] = rho_of_all(units, features, level=level, proxy=self.proxy)
             else:
                 self._rho[level] = estimate_rho(
-                    units, self._read, level=level, proxy=self._proxy, draws=self._draws, seed=self._seed
+                    units, self._read, level=level, proxy=self.proxy, draws=self._num_draws, seed=self._seed
                 )
         return self._rho[level]
 
@@ -235,46 +320,3 @@ def _assumed(rho: float) -> RhoEstimate:
         frames_per_draw=0,
         basis="assumed",
     )
-
-
-def candidates(
-    case: BiasCase, *, batch_size: int, weights: Weights | None = None
-) -> list[SamplingSpec | WebDatasetSpec]:
-    """The samplers to compare, with options that fit the shards of the case."""
-    sizes = case.shard_sizes[case.shard_sizes > 0]
-    smallest = int(sizes.min())
-    # In a view, visits to shards with few frames left draw with replacement.
-    few = largest_divisor(batch_size, at_most=8 if isinstance(case.store, View) else min(8, smallest))
-    many = max(few, largest_divisor(batch_size, at_most=smallest))
-    visits = [SamplingSpec(sampling="shards", frames_per_visit=m) for m in sorted({few, many})]
-    if weights is not None:
-        return [SamplingSpec(sampling="iid"), *visits]
-    specs: list[SamplingSpec | WebDatasetSpec] = [
-        SamplingSpec(sampling="permutation"),
-        SamplingSpec(sampling="iid"),
-    ]
-    specs += [
-        SamplingSpec(sampling="block", shards_per_block=blocks) for blocks in (4, 16) if blocks < len(sizes)
-    ]
-    specs += visits
-    specs.append(  # what people often write first: a batch from one shard
-        SamplingSpec(
-            sampling="shards",
-            frames_per_visit=batch_size,
-            shard_choice="uniform",
-            frames_with_replacement=smallest < batch_size,
-        )
-    )
-    if case.store is None or is_one_cache(case.store):
-        specs.append(WebDatasetSpec(shuffle_buffer=1000))
-    specs.append(SamplingSpec(sampling="sequential"))
-    return specs
-
-
-def largest_divisor(number: int, *, at_most: int) -> int:
-    """The largest divisor of `number` that is at most `at_most`.
-
-    >>> largest_divisor(128, at_most=100)
-    64
-    """
-    return max(divisor for divisor in range(1, min(number, at_most) + 1) if number % divisor == 0)

@@ -1,5 +1,6 @@
-"""The table of `cache-bias` for a terminal: numbers, marks for those that are not exact, and notes."""
+"""The table of `cache-bias` for a terminal: numbers, marks for those that are not exact, and what they mean."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,8 @@ from loader import SamplingSpec
 from loader.bias import BiasReport, RhoEstimate, SamplingLaw
 from loader.bias.webdataset import WebDatasetSpec
 
+WIDTH = 118
+"""Columns of the terminal that notes and legend fill."""
 MAX_NAMES_IN_TEXT = 3
 """Number of short videos that the table names; `--json` names all."""
 
@@ -19,14 +22,14 @@ def table_text(
     rows: Sequence[tuple[SamplingSpec | WebDatasetSpec, BiasReport]],
     levels: Sequence[RhoEstimate],
 ) -> str:
-    """The table for a terminal."""
+    """The table for a terminal. `legend_text` explains its columns and marks."""
     case = table.case
     sizes = case.shard_sizes[case.shard_sizes > 0]
     has_windows = any(report.law.chi2_over_windows is not None for _, report in rows)
     unit = "window" if has_windows else "frame"
+    of_sizes = f"{sizes.min()}" if sizes.min() == sizes.max() else f"{sizes.min()} to {sizes.max()}"
     lines = [
-        f"{case.name}: {counted(case.num_frames, 'frame')} in {counted(len(sizes), 'shard')} of {sizes.min()} "
-        f"to {sizes.max()}, "
+        f"{case.name}: {counted(case.num_frames, 'frame')} in {counted(len(sizes), 'shard')} of {of_sizes}, "
         f"layout {case.layout or 'unknown'}",
         f"global batch: {counted(table.world_size, 'rank')} x {table.batch_size} = "
         f"{counted(table.world_size * table.batch_size, unit)}, whose mean gradient makes one step",
@@ -34,15 +37,27 @@ def table_text(
     if levels:
         shown = ", ".join(f"{estimate.level} {_rho_text(estimate)}" for estimate in levels)
         how = "all frames" if levels[0].basis == "exact" else "a sample, 95% interval"
-        lines.append(f"rho by {levels[0].proxy}, {how}: {shown}")
-    width = max(len(report.law.name) for _, report in rows)
-    chi2_titles = f"{'chi2 windows':>13} {'chi2 frames':>12}" if has_windows else f"{'chi2':>9}"
-    chi2_titles += f" {'chi2 pairs':>11}"
-    lines.append(
-        f"{'sampler':{width}} {chi2_titles} {'bias/sigma':>11} {'kappa':>9} {'at least':>9} "
-        f"{'design effect':>14} {'effective global batch':>24}"
-    )
-    lines += [_row_text(report, width, has_windows=has_windows) for _, report in rows]
+        lines.append(f"how alike frames of one unit are (rho, 0 to 1), {how}: {shown}")
+    columns = [_Column("sampler", [short_name(spec, report.law) for spec, report in rows], is_text=True)]
+    if has_windows:
+        over_windows = [report.law.chi2_over_windows for _, report in rows]
+        columns.append(
+            _Column("chi2 windows", ["" if chi2 is None else f"{chi2:.3g}" for chi2 in over_windows])
+        )
+    columns += [
+        _Column("chi2 frames" if has_windows else "chi2", [_chi2_text(report.law) for _, report in rows]),
+        _Column("bias/sigma", [_bias_text(report) for _, report in rows]),
+        _Column("chi2 pairs", [_pairs_text(report.law) for _, report in rows]),
+        _Column("design effect", [_effect_text(report) for _, report in rows]),
+        _Column("B_eff", [_effective_batch_text(report) for _, report in rows]),
+        _Column(long_run_title(table.horizon), [_long_run_text(report) for _, report in rows]),
+    ]
+    if table.proxy:
+        of_data = sum(column.width for column in columns[-3:]) + 2  # the columns that depend on it
+        start = sum(column.width for column in columns[:-3]) + len(columns) - 3
+        lines.append(" " * (start + 1) + f" by {table.proxy} ".center(of_data - 1, "-"))
+    lines.append(" ".join(column.title_cell for column in columns).rstrip())
+    lines += [" ".join(column.cell(row) for column in columns).rstrip() for row in range(len(rows))]
     for spec, report in rows:
         notes = [*_notes(report.law, spec, table.short_videos(spec)), *_notes_on_variance(report)]
         if report.law.rank_batch not in (None, table.batch_size):
@@ -52,9 +67,86 @@ def table_text(
         if report.law.chi2:
             notes.insert(0, report.law.because)
         if notes:
-            lines.append(f"  {report.law.name}: {'; '.join(notes)}")
-    lines += _legend([report for _, report in rows])
+            lines += _wrapped(f"  {short_name(spec, report.law)}: {'; '.join(notes)}", indent=4)
     return "\n".join(lines)
+
+
+def short_name(spec: SamplingSpec | WebDatasetSpec, law: SamplingLaw) -> str:
+    """The sampler in few words: `shards, 8 a visit`. The name of its law has the options of a loader."""
+    if isinstance(spec, WebDatasetSpec):
+        workers = f", {spec.num_workers} workers" if spec.num_workers > 1 else ""
+        return f"webdataset, buffer of {spec.shuffle_buffer}{workers}"
+    words = spec.sampling
+    if spec.sampling == "shards":
+        words += f", {spec.frames_per_visit} a visit"
+        words += ", each shard alike" if spec.shard_choice == "uniform" else ""
+    if spec.sampling == "block":
+        words += f", {counted(spec.shards_per_block or 1, 'shard')}"
+    if spec.sampling == "stratified" and spec.strata != "time":
+        words += " by content"
+    return words if law.num_windows is None else f"{words}, {law.slots_per_window} a window"
+
+
+def _wrapped(text: str, *, indent: int) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def long_run_title(horizon: float) -> str:
+    """The title of what a batch is worth where the noise of `horizon` steps adds up."""
+    return f"B_eff over {horizon:g} steps" if horizon != 1 else "B_eff over 1 step"
+
+
+class _Column:
+    """A column of the table: as wide as its widest cell, texts to the left and numbers to the right."""
+
+    def __init__(self, title: str, cells: Sequence[str], *, is_text: bool = False) -> None:
+        self._title, self._cells, self._is_text = title, cells, is_text
+        self.width = max(map(len, [title, *cells])) + (0 if is_text else 1)
+
+    @property
+    def title_cell(self) -> str:
+        return self._aligned(self._title)
+
+    def cell(self, row: int) -> str:
+        return self._aligned(self._cells[row])
+
+    def _aligned(self, text: str) -> str:
+        return f"{text:{self.width}}" if self._is_text else f"{text:>{self.width}}"
+
+
+def legend_text(reports: Sequence[BiasReport]) -> str:
+    """What the columns say, and the marks that occur in them."""
+    laws = [report.law for report in reports]
+    runs = [report.long_run for report in reports if report.long_run is not None]
+    lines = [
+        "chi2: how unequally training shows the frames; at 0 no network's mean gradient is biased",
+        "bias/sigma: how far the mean gradient is off, in standard deviations of one frame's; <= is a bound for any data",
+        "chi2 pairs: how unequally pairs of frames meet. It is what contrastive and batch-norm losses see, and no others",
+        "design effect: the variance of a batch's mean over that of as many independent frames; small is good",
+        "B_eff: batch size / design effect. So many independent frames have a mean that varies as little as a batch's",
+    ]
+    if runs:
+        horizon = runs[0].horizon
+        lines.append(
+            f"{long_run_title(horizon)}: the same for the noise of {horizon:g} steps together, which is what SGD feels: "
+            f"noise that cancels between steps costs nothing, noise that repeats adds up (--horizon)"
+        )
+    bases = {report.basis for report in reports}
+    meanings = {
+        "sampled": "[low, high]: rho of a sample of frames, 95% interval",
+        "builds": "[low, high]: 95% of the seeds that a shuffled build can have",
+        "assumed": "design effects hold for the rho that --rho assumes",
+    }
+    lines += [text for basis, text in meanings.items() if basis in bases]
+    if any(run.num_orders for run in runs):
+        lines.append("[low, high] over many steps: over simulated epochs of the real order, 95% interval")
+    if any(_has_floor(report) for report in reports):
+        lines.append(">= in B_eff: whatever the frames show, a batch is worth that many at least")
+    if "approximate" in bases or any(law.chi2_is_by_slots for law in laws):
+        lines.append("~ is an approximation, and no limit is judged by it")
+    return "\n".join(line for text in lines for line in _wrapped(text, indent=2))
 
 
 def _rho_text(estimate: RhoEstimate) -> str:
@@ -67,35 +159,14 @@ def _notes_on_variance(report: BiasReport) -> list[str]:
     notes = []
     if report.basis == "approximate":
         notes.append(f"~ design effect {report.why_not_exact}")
-    if not report.law.kappa_is_exact:
-        notes.append("~ kappa over a few of the orders of its shards")
+    if report.law.chi2_of_pairs is not None and not report.law.kappa_is_exact:
+        notes.append("~ chi2 pairs over a few of the orders of its shards")
     if report.law.chi2 > 0 and report.effective_batch_with_bias is not None:
         notes.append(
-            f"bias included, the effective global batch is {_effective_text(report.effective_batch_with_bias)} frames: "
+            f"bias included, a batch is worth {effective_text(report.effective_batch_with_bias)} frames: "
             "their mean is as far from that of all frames, in mean square"
         )
     return notes
-
-
-def _legend(reports: Sequence[BiasReport]) -> list[str]:
-    """What kappa counts, and the marks that occur in the table."""
-    bases = {report.basis for report in reports}
-    meanings = {
-        "sampled": "[low, high]: rho of a sample of frames, 95% interval",
-        "builds": "[low, high]: 95% of the seeds that a shuffled build can have",
-        "assumed": "design effects hold for the rho that --rho assumes",
-    }
-    lines = [text for basis, text in meanings.items() if basis in bases]
-    laws = [report.law for report in reports]
-    if any(law.visit_kappa is not None for law in laws):
-        lines.insert(
-            0,
-            "kappa: how often two slots of a batch are drawn together, by one visit or in one window (single frames "
-            "never are); for block, sequential and webdataset, how often they share a shard",
-        )
-    if "approximate" in bases or any(law.chi2_is_by_slots or not law.floor_is_proven for law in laws):
-        lines.append("~ is an approximation, and no limit is judged by it")
-    return lines
 
 
 def _notes(law: SamplingLaw, spec: SamplingSpec | WebDatasetSpec, short: Sequence[ShortVideo]) -> list[str]:
@@ -117,6 +188,8 @@ def _notes(law: SamplingLaw, spec: SamplingSpec | WebDatasetSpec, short: Sequenc
             f"visits to {counted_in_groups(law.num_short_shards, 'shard')} of fewer than {law.slots_per_visit} frames "
             f"draw with replacement (S56)"
         )
+    if isinstance(spec, SamplingSpec) and spec.frames_with_replacement:
+        notes.append("a visit may draw a frame twice")
     if law.chi2_is_by_slots:
         notes.append("chi2 is by slots: a worker's last batch is short, and a step like any other (S50)")
     if law.num_windows is not None:
@@ -155,47 +228,66 @@ def _target_text(law: SamplingLaw) -> str:
     )
 
 
-def _row_text(report: BiasReport, width: int, *, has_windows: bool) -> str:
+def _chi2_text(law: SamplingLaw) -> str:
+    return f"{'~' if law.chi2_is_by_slots else ''}{law.chi2:.3g}"
+
+
+def _bias_text(report: BiasReport) -> str:
     law = report.law
-    chi2 = f"{law.chi2:9.3g}"
-    if has_windows:
-        over_windows = "" if law.chi2_over_windows is None else f"{law.chi2_over_windows:.3g}"
-        chi2 = f"{over_windows:>13} {law.chi2:12.3g}"
-    if law.chi2_is_by_slots:
-        chi2 = f"{f'~{law.chi2:.3g}':>{len(chi2)}}"
-    chi2 += f" {_pairs_text(law):>11}"
     if law.chi2 == 0:
-        bias = "~0" if law.chi2_is_by_slots else "0"
-    elif report.bias_of_proxy is not None:
-        bias = f"{report.bias_of_proxy:.4f}"
-    else:
-        bias = f"<= {np.sqrt(law.chi2):.4f}"
-    floor = f"{'' if law.floor_is_proven else '~'}{_effective_text(law.effective_batch_floor)}"
-    kappa = f"{'' if law.kappa_is_exact else '~'}{law.worst_kappa:.4f}"
-    effect = effective = report.why_not_exact or ""
-    if report.design_effect is not None and report.effective_batch is not None:
-        mark = "~" if report.basis == "approximate" else ""
-        effect, effective = (
-            f"{mark}{report.design_effect:.2f}",
-            f"{mark}{_effective_text(report.effective_batch)}",
-        )
-        low, high = report.effective_batch_low, report.effective_batch_high
-        if low is not None and high is not None and low != high:
-            effective += f" [{_effective_text(low)}, {_effective_text(high)}]"
-    return f"{law.name:{width}} {chi2} {bias:>11} {kappa:>9} {floor:>9} {effect:>14} {effective:>24}"
-
-
-def _effective_text(num_frames: float) -> str:
-    """With one decimal, or with two digits below one frame.
-
-    >>> _effective_text(12.34), _effective_text(0.0123)
-    ('12.3', '0.012')
-    """
-    return f"{num_frames:.1f}" if num_frames >= 1 else f"{num_frames:.2g}"
+        return "~0" if law.chi2_is_by_slots else "0"
+    if report.bias_of_proxy is not None:
+        return f"{report.bias_of_proxy:.4f}"
+    return f"<= {np.sqrt(law.chi2):.4f}"
 
 
 def _pairs_text(law: SamplingLaw) -> str:
     if law.chi2_of_pairs is None:
         return "-"
-    bound = ">= " if law.kappa_is_exact else "~"  # the bound of an approximate kappa is an approximation
+    # The bound of an approximate kappa is an approximation.
+    bound = ">= " if law.kappa_is_exact and law.chi2_of_pairs_is_bound else "~"
     return f"{'' if law.chi2_of_pairs_is_exact else bound}{law.chi2_of_pairs:.3g}"
+
+
+def _effect_text(report: BiasReport) -> str:
+    if report.design_effect is None:
+        return report.why_not_exact or ""
+    return f"{'~' if report.basis == 'approximate' else ''}{report.design_effect:.3g}"
+
+
+def _has_floor(report: BiasReport) -> bool:
+    """Whether the least effective batch is printed, because nothing better is known."""
+    return report.effective_batch is None and report.law.floor_is_proven
+
+
+def _effective_batch_text(report: BiasReport) -> str:
+    if report.effective_batch is None:
+        return f">= {effective_text(report.law.effective_batch_floor)}" if _has_floor(report) else "-"
+    text = f"{'~' if report.basis == 'approximate' else ''}{effective_text(report.effective_batch)}"
+    return text + _interval_text(report.effective_batch_low, report.effective_batch_high)
+
+
+def _long_run_text(report: BiasReport) -> str:
+    run = report.long_run
+    if run is None:
+        return "-"
+    return effective_text(run.effective_batch) + _interval_text(
+        run.effective_batch_low, run.effective_batch_high
+    )
+
+
+def _interval_text(low: float | None, high: float | None) -> str:
+    if low is None or high is None or low == high:
+        return ""
+    return f" [{effective_text(low)}, {effective_text(high)}]"
+
+
+def effective_text(num_frames: float) -> str:
+    """Whole from 1,000 on, with one decimal from 1 on, or with two digits below one frame.
+
+    >>> effective_text(2159.3), effective_text(12.34), effective_text(0.0123)
+    ('2159', '12.3', '0.012')
+    """
+    if num_frames >= 1000:
+        return f"{num_frames:.0f}"
+    return f"{num_frames:.1f}" if num_frames >= 1 else f"{num_frames:.2g}"

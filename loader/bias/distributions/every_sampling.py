@@ -9,7 +9,7 @@ from loader.bias.distributions.last_batch import epoch_variance, with_short_batc
 from loader.bias.distributions.law import SamplingLaw
 from loader.bias.distributions.sequential import sequential_law
 from loader.bias.distributions.shard_visits import shard_visits_law
-from loader.bias.distributions.uniform import block_law, iid_law, permutation_law
+from loader.bias.distributions.uniform import block_law, iid_law, permutation_law, stratified_law
 from loader.bias.distributions.weighted import weighted_law
 from loader.bias.distributions.window_frames import WindowsOfVideos
 from loader.bias.distributions.windows import WindowCoverage, window_law
@@ -84,6 +84,7 @@ def sampling_law(
         rank_batch=rank_batch,
         chi2_of_pairs=None if of_pairs is None else of_pairs[0],
         chi2_of_pairs_is_exact=of_pairs is None or of_pairs[1],
+        chi2_of_pairs_is_bound=spec.sampling != "stratified",
         epoch_variance=epoch_variance(plan),
     )
 
@@ -98,6 +99,7 @@ def _law_of_frames(
     of_epoch = {
         "sequential": sequential_law,
         "permutation": permutation_law,
+        "stratified": stratified_law,
         "block": block_law,
     }[spec.sampling]
     return of_epoch(sizes, spec, batch_size, dropped=dropped, doubled=doubled)

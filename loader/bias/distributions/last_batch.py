@@ -167,8 +167,8 @@ def epoch_variance(plan: BatchPlan) -> float | None:
         dropped=plan.num_positions_dropped,
         doubled=plan.num_positions_doubled,
     )
-    if plan.spec.sampling == "block" and chi2:
-        return None  # the frames that weigh more or less are neighbours, which may be alike
+    if plan.spec.sampling in {"block", "stratified"} and chi2:
+        return None  # it depends on how alike the frames are that weigh more or less (S69)
     return epoch_variance_of_permutation(plan.num_positions, chi2_of_epoch=chi2)
 
 

@@ -65,7 +65,10 @@ class SamplingLaw:
     """Chi^2 of the two frames in two slots of a batch against independent pairs (S52); for windows, of two
     windows. None if a batch holds no pair, or if no formula is known."""
     chi2_of_pairs_is_exact: bool = True
-    """False if `chi2_of_pairs` is a lower bound."""
+    """False if `chi2_of_pairs` is a lower bound, or an approximation."""
+    chi2_of_pairs_is_bound: bool = True
+    """False for `stratified`: where its `chi2_of_pairs` is not exact, it is an unbiased estimate from some batches of
+    an epoch, or, with weights, the chi^2 of the points that draw frames, which is an upper bound (S67)."""
     epoch_variance: float | None = None
     """Variance of the mean of one epoch's steps over sigma^2 (S51); for windows, over that of their means. None
     if it depends on the data, and for draws with replacement, whose batches are independent."""

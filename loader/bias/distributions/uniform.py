@@ -1,7 +1,10 @@
-"""Samplings under which every position of an epoch is uniform over the frames: `iid`, `permutation` and `block`."""
+"""Samplings under which every position of an epoch is uniform: `iid`, `permutation`, `stratified` and `block`."""
+
+from dataclasses import replace
 
 from loader.bias.checks import Integers
 from loader.bias.distributions.law import SamplingLaw
+from loader.bias.nested import worst_nested_effect
 from loader.bias.pairs import block_kappa, iid_kappa, permutation_kappa
 from loader.sampling import SamplingSpec
 from loader.sampling.orders import frames_per_block
@@ -60,6 +63,28 @@ def permutation_law(
         dropped=dropped,
         doubled=doubled,
     )
+
+
+def stratified_law(
+    sizes: Integers, spec: SamplingSpec, batch_size: int, *, dropped: int, doubled: int
+) -> SamplingLaw:
+    """One order of all frames that spreads every run of positions (S63)."""
+    law = uniform_law(
+        sizes,
+        spec,
+        batch_size,
+        kappa=0.0,
+        because="every position of an epoch is uniform over the seeds",
+        visit_kappa=0.0,
+        dropped=dropped,
+        doubled=doubled,
+    )
+    worst = None
+    if batch_size <= law.num_frames:
+        num_batches = max(1, law.num_whole_steps)
+        worst = worst_nested_effect(law.num_frames, batch_size=batch_size, num_batches=num_batches)
+    # How often two slots share a shard depends on where the shards lie in the order of the strata.
+    return replace(law, kappa={}, proven_worst_effect=float(batch_size) if worst is None else worst)
 
 
 def block_law(

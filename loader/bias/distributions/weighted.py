@@ -1,4 +1,4 @@
-"""Draws by weights (`iid` and `shards` with `weights`): without bias against the target that the weights state."""
+"""Draws by weights, of `iid`, `shards` and `stratified`: without bias against the target that the weights state."""
 
 from dataclasses import replace
 
@@ -18,16 +18,21 @@ def weighted_law(sizes: Integers, spec: SamplingSpec, batch_size: int, frames: W
     weights = frames.weights
     frames_per_visit = spec.frames_per_visit or 1
     of_shard = frames.shard_shares
+    if spec.sampling == "stratified":
+        kappa = 0.0  # it depends on where the shards lie in the order of the strata
+    else:
+        kappa = visit_shard_kappa(of_shard, batch_size=batch_size, frames_per_visit=frames_per_visit)
     law = uniform_law(
         sizes,
         spec,
         batch_size,
-        kappa=visit_shard_kappa(of_shard, batch_size=batch_size, frames_per_visit=frames_per_visit),
+        kappa=kappa,
         because="every slot draws a video by its weight, and then each of its frames alike",
         visit_kappa=visit_kappa(batch_size=batch_size, frames_per_visit=frames_per_visit),
     )
     return replace(
         law,
+        kappa={} if spec.sampling == "stratified" else law.kappa,
         shard_probability=None,  # the frames of a shard are not equally likely
         proven_worst_effect=float(frames_per_visit) if np.count_nonzero(of_shard) > 1 else 1.0,
         num_frames_never_shown=int(weights.video_sizes[weights.parts == 0].sum()),

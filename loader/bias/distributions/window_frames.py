@@ -47,6 +47,20 @@ class WindowsOfVideos:
         by_id[self.source_ids] = times
         return means[np.argsort(self.source_ids[self._anchors()])], by_id
 
+    def windows_in_order(self, frame_ids: Integers | None) -> Integers:
+        """The numbers of the windows, by the id of their anchor as in `means`, in the order of `frame_ids`, shape (N,).
+
+        None is the source order. int64, shape (M,).
+        """
+        anchors = self._anchors()
+        ids = anchors if self.source_ids is None else self.source_ids[anchors].astype(np.int64)
+        if frame_ids is not None:
+            places = np.empty(len(frame_ids), np.int64)
+            places[frame_ids] = np.arange(len(frame_ids))
+            ids = ids[np.argsort(places[ids])]
+        numbers: Integers = np.searchsorted(np.sort(ids), ids)
+        return numbers
+
     def frame_ids(self, numbers: Integers) -> Integers:
         """Ids of the frames of windows, by the windows' `numbers` in source order: int64, shape (n, T)."""
         places = frames_of_windows(self.video_sizes, self.spec, numbers)

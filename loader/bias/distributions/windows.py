@@ -182,7 +182,11 @@ def window_law(
         )
     kappa = window_coincidences(coverage, batch_size=batch_size, with_replacement=spec.with_replacement)
     visit_kappa: float | None = kappa["clip"]
-    if spec.sampling not in {"permutation", "iid"}:
+    if spec.sampling == "stratified":
+        kappa = {
+            "clip": kappa["clip"]
+        }  # how often two windows share more depends on the order that strata are cut from
+    elif spec.sampling not in {"permutation", "iid"}:
         # Windows of one visit or block overlap more often; how often depends on where the shards begin.
         apart = 1 - kappa["clip"]
         visits = of_anchors.visit_kappa

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from frame_store.shared import counted
 from loader.bias.checks import Booleans, Integers, Reals, check_distribution
+from loader.bias.nested import limit_pair_chi2, nested_pair_chi2
 from loader.bias.pairs.kappa import block_kappa, visit_kappa
 from loader.bias.pairs.slots import slot_pairs
 from loader.errors import SamplingError
@@ -27,7 +28,7 @@ MAX_LAGS = 1 << 18
 def pair_chi2(
     plan: BatchPlan, shard_sizes: Integers, shard_probability: Reals | None
 ) -> tuple[float, bool] | None:
-    """Chi^2 of two slots of a rank's whole batch, and whether it is exact or a lower bound.
+    """Chi^2 of two slots of a rank's whole batch, and whether it is exact; see `SamplingLaw.chi2_of_pairs_is_bound`.
 
     All ranks have the same. None if a batch holds no pair. None also if the last batch starts the epoch again, because
     there is no formula for it. For clips the pairs are of windows. `shard_probability`, shape (S,), is the distribution
@@ -47,6 +48,10 @@ def pair_chi2(
         return block_pair_chi2(
             shard_sizes, block_frames=block_frames, batch_size=batch_size, num_batches=num_batches
         )
+    if spec.sampling == "stratified":
+        if plan.frames is not None:
+            return limit_pair_chi2(batch_size), False
+        return nested_pair_chi2(num_units, batch_size=batch_size, num_batches=max(1, num_batches))
     chi2 = 0.0  # iid
     if spec.sampling == "permutation":
         chi2 = permutation_pair_chi2(num_units)

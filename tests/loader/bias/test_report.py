@@ -8,7 +8,8 @@ import pytest
 
 from loader import FrameBatchSampler, SamplingError, SamplingSpec
 from loader.bias.design_effect import least_correlation
-from loader.bias.report import bias_of_features, estimate_for, make_report, rho_level
+from loader.bias.estimates import estimate_for, rho_level
+from loader.bias.report import bias_of_features, make_report
 from loader.bias.rho import RhoEstimate, rho_of_shuffled_frames
 from loader.bias.webdataset.report import WebDatasetSpec, webdataset_report
 from loader.webdataset import webdataset_batches

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from loader import FrameBatchSampler, SamplingSpec
+from loader.bias.estimates import rho_level
 from loader.bias.pairs.kappa import iid_kappa, permutation_kappa
-from loader.bias.report import make_report, rho_level
+from loader.bias.report import make_report
 from loader.bias.rho import RhoEstimate
 from loader.sampling.orders.blocks import frames_per_block
 from loader.windows import Windows
