@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from cache_builder.api import build_cache, estimate_build
     from cache_builder.build import BuildEstimate, BuildReport
     from cache_builder.columns import ColumnsReport, add_columns
+    from cache_builder.content_order import ContentOrderReport, write_content_order
     from cache_builder.live import LiveStore, open_videos
     from cache_builder.progress import Progress
 
@@ -15,12 +16,14 @@ __all__ = [
     "BuildEstimate",
     "BuildReport",
     "ColumnsReport",
+    "ContentOrderReport",
     "LiveStore",
     "Progress",
     "add_columns",
     "build_cache",
     "estimate_build",
     "open_videos",
+    "write_content_order",
 ]
 
 __getattr__ = lazy_names(
@@ -29,6 +32,7 @@ __getattr__ = lazy_names(
         "cache_builder.build.estimate": ["BuildEstimate"],
         "cache_builder.build.report": ["BuildReport"],
         "cache_builder.columns": ["ColumnsReport", "add_columns"],
+        "cache_builder.content_order": ["ContentOrderReport", "write_content_order"],
         "cache_builder.live.store": ["LiveStore"],
         "cache_builder.progress": ["Progress"],
         "cache_builder.api": ["build_cache", "estimate_build"],

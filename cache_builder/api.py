@@ -9,6 +9,7 @@ import numpy as np
 from cache_builder.build import BuildEstimate, BuildReport, run_build
 from cache_builder.build import estimate_build as run_dry
 from cache_builder.columns import add_columns, read_tables
+from cache_builder.content_order import write_content_order
 from cache_builder.errors import ConfigError
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.setting_names import NamesSettings, SettingError, as_key_of, as_keyword
@@ -59,6 +60,7 @@ def build_cache(
     columns: TableLike | Sequence[TableLike] | None = None,
     columns_missing: Missing = "refuse",
     columns_tolerance: float | None = None,
+    content_order: bool = False,
     config: Path | str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -100,6 +102,7 @@ def build_cache(
             the frames; see `add_columns`. They are read first, and written into the finished cache.
         columns_missing: `refuse` or `mask`: what becomes of frames and videos without a row; see `add_columns`.
         columns_tolerance: For tables with `seconds`; see `add_columns`.
+        content_order: Also order the frames of the finished cache by content; see `write_content_order`.
         config: TOML file of these settings, or the name of a preset; keywords override it.
         overwrite: Replace a cache, or an unfinished build, of other settings or videos.
         progress: Receives the progress of the build; None for silence.
@@ -122,6 +125,7 @@ def build_cache(
     """
     arguments = locals()  # first: of the arguments alone
     overwrite = flag("overwrite", overwrite, error=ConfigError)
+    content_order = flag("content_order", content_order, error=ConfigError)
     if columns is None:
         for name, value, default in (
             ("columns_missing", columns_missing, "refuse"),
@@ -129,18 +133,20 @@ def build_cache(
         ):
             if value != default:
                 raise ConfigError(f"{name}={value!r} is for columns: give columns=, too")
-        return _with_settings_named(run_build, arguments, overwrite=overwrite)
     return _with_settings_named(
-        _build_with_columns,
+        _build_and_add,
         arguments,
         overwrite=overwrite,
-        tables=read_tables(columns, missing=columns_missing, tolerance_seconds=columns_tolerance),
+        content_order=content_order,
+        tables=[]
+        if columns is None
+        else read_tables(columns, missing=columns_missing, tolerance_seconds=columns_tolerance),
         missing=columns_missing,
         tolerance_seconds=columns_tolerance,
     )
 
 
-def _build_with_columns(
+def _build_and_add(
     sources: Sources,
     output: Path,
     config: BuildConfig,
@@ -149,21 +155,25 @@ def _build_with_columns(
     tables: Sequence[Table],
     missing: Missing,
     tolerance_seconds: float | None,
+    content_order: bool,
     overwrite: bool,
     progress: Progress | None,
 ) -> BuildReport:
     progress = progress or NoProgress()
     report = run_build(sources, output, config, options, overwrite=overwrite, progress=progress)
-    added = add_columns(
-        output,
-        tables,
-        missing=missing,
-        tolerance_seconds=tolerance_seconds,
-        on_error=options.on_error,
-        progress=progress,
-    )
-    for line in [*added.problems, *added.notes]:
-        progress.note(line)
+    if tables:
+        added = add_columns(
+            output,
+            tables,
+            missing=missing,
+            tolerance_seconds=tolerance_seconds,
+            on_error=options.on_error,
+            progress=progress,
+        )
+        for line in [*added.problems, *added.notes]:
+            progress.note(line)
+    if content_order:
+        write_content_order(output, progress=progress)
     return report
 
 

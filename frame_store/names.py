@@ -15,10 +15,12 @@ TAR_SHARD_FOLDER: Final = "shards"
 ZARR_FOLDER: Final = "frames.zarr"
 
 COLUMNS_NAME: Final = "columns.json"
+CONTENT_ORDER_NAME: Final = "content_order.npy"
 
 _FINGERPRINT_DIGITS: Final = 16
 _GENERATION_FOLDER: Final = re.compile(rf"gen-[0-9a-f]{{{_FINGERPRINT_DIGITS}}}")
 _COLUMNS_FOLDER: Final = re.compile(rf"columns-[0-9a-f]{{{_FINGERPRINT_DIGITS}}}")
+_CONTENT_FOLDER: Final = re.compile(rf"content-[0-9a-f]{{{_FINGERPRINT_DIGITS}}}")
 _CAMERA_FOLDER: Final = re.compile(r"camera-[0-9]{2}")
 _MANIFEST: Final = re.compile(r"manifest-([0-9]{4,9})\.json")
 
@@ -99,6 +101,20 @@ def columns_folder(digest: str) -> str:
 def is_columns_folder(name: str) -> bool:
     """Whether a name is that of a folder of columns."""
     return _COLUMNS_FOLDER.fullmatch(name) is not None
+
+
+def content_folder(sha256: str) -> str:
+    """Name of the folder of a content order, inside the cache; `sha256` is that of its file.
+
+    >>> content_folder("0123456789abcdef" * 4)
+    'content-0123456789abcdef'
+    """
+    return f"content-{sha256[:_FINGERPRINT_DIGITS]}"
+
+
+def is_content_folder(name: str) -> bool:
+    """Whether a name is that of the folder of a content order."""
+    return _CONTENT_FOLDER.fullmatch(name) is not None
 
 
 def camera_folder(number: int) -> str:

@@ -6,6 +6,7 @@ from frame_store.shared import lazy_names
 
 if TYPE_CHECKING:
     from cache_builder.cli.build_command import cache_build
+    from cache_builder.cli.content_orders import write_content_orders
     from cache_builder.cli.entry_points import import_quietly
     from cache_builder.cli.exit_status import (
         EXIT_INTERRUPTED,
@@ -43,12 +44,14 @@ __all__ = [
     "import_quietly",
     "say",
     "say_error",
+    "write_content_orders",
 ]
 
 __getattr__ = lazy_names(
     __name__,
     {
         "cache_builder.cli.build_command": ["cache_build"],
+        "cache_builder.cli.content_orders": ["write_content_orders"],
         "cache_builder.cli.exit_status": [
             "EXIT_INTERRUPTED",
             "EXIT_MACHINE_FAILED",

@@ -14,6 +14,7 @@ from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, OneLineCommand, PathNa
 from cache_builder.cli.shown_progress import ShownProgress, shown_progress
 from cache_builder.cli.source_flags import ChosenVideos, source_flags
 from cache_builder.columns import report_lines
+from cache_builder.content_order import content_order_lines, write_content_order
 from cache_builder.errors import ConfigError
 from cache_builder.setting_names import as_flag, as_key_of
 from cache_builder.settings import (
@@ -81,6 +82,12 @@ def _setting_flags(command: Command) -> Command:
 @_setting_flags
 @column_flags
 @click.option(
+    "--content-order",
+    is_flag=True,
+    help="Also order the frames of the finished cache by content, for samplers that spread batches over it; decodes "
+    "no video again.",
+)
+@click.option(
     "--config",
     type=PathName(path_type=Path),
     help="TOML file of these settings, or the name of a preset; flags override it.",
@@ -105,6 +112,7 @@ def cache_build(
     columns: tuple[Path, ...],
     columns_missing: Missing | None,
     columns_tolerance: float | None,
+    content_order: bool,
     config: Path | None,
     dry_run: bool,
     overwrite: bool,
@@ -123,7 +131,12 @@ def cache_build(
         settings = BuildSettings(**flags)
         choice = ChosenVideos(include=include, exclude=exclude, limit=limit, camera_pattern=camera_pattern)
         if request is not None and not (sources or videos):
-            of_a_build = {"config": config, "dry-run": dry_run, "overwrite": overwrite}
+            of_a_build = {
+                "content-order": content_order,
+                "config": config,
+                "dry-run": dry_run,
+                "overwrite": overwrite,
+            }
             others = choice.given + [name for name, value in of_a_build.items() if value]
             _add_columns(request, out, settings, others=others, progress=progress)
             return
@@ -139,7 +152,7 @@ def cache_build(
         output = out if out is not None else default_output(chosen)
         build_config, options = resolve(settings)
         if dry_run:
-            _estimate(chosen, output, build_config, options, progress=progress)
+            _estimate(chosen, output, build_config, options, content_order=content_order, progress=progress)
             return
         report = run_build(chosen, output, build_config, options, overwrite=overwrite, progress=progress)
         lines = [report_text(report)]
@@ -148,6 +161,8 @@ def cache_build(
             added = request.add_to_built(output, on_error=options.on_error, progress=progress)
             lines += report_lines(added)
             is_whole = is_whole and not added.problems
+        if content_order:
+            lines += content_order_lines(write_content_order(output, progress=progress))
         progress.close()
         say("\n".join(lines))
         if not is_whole:
@@ -178,10 +193,18 @@ def _add_columns(
 
 
 def _estimate(
-    sources: Sources, output: Path, config: BuildConfig, options: RunOptions, *, progress: ShownProgress
+    sources: Sources,
+    output: Path,
+    config: BuildConfig,
+    options: RunOptions,
+    *,
+    content_order: bool,
+    progress: ShownProgress,
 ) -> None:
     estimate = estimate_build(sources, output, config, options, progress=progress)
     progress.close()
     say(estimate_text(estimate, stops_at_problems=options.on_error == "fail"))
+    if content_order:
+        say("content order: not counted above; it reads every stored frame again, and takes 4 bytes a frame")
     if estimate.problems:
         sys.exit(EXIT_NOT_WHOLE)

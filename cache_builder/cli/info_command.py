@@ -13,6 +13,7 @@ from cache_builder.cli.info_dataset import dataset_text
 from cache_builder.cli.info_text import group_text, info_text
 from cache_builder.cli.source_flags import ChosenVideos, source_flags
 from cache_builder.columns import ColumnSummary, columns_text, summaries_of
+from cache_builder.content_order import content_order_text
 from cache_builder.errors import ConfigError
 from frame_store import __version__
 from frame_store.column_files import read_columns_record, read_dataset
@@ -73,6 +74,8 @@ def cache_info(
             path = printable(str(cache))
             lines = dataset_text(read_dataset(trees[0]))
             lines += [f"column     {line}" for line in columns_text(_columns(trees[0]))]
+            orders = trees[0].manifest.content_orders
+            lines += [f"content    ordered {content_order_text(entry)}" for entry in orders]
             columns = [f"  {line}" for line in lines]
             cameras = [
                 (tree.camera, tree.generation, table)

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from cache_builder.columns.report import ColumnsReport, summaries_of
-from cache_builder.errors import ColumnsError, OutputError
-from cache_builder.stages import Workspace
+from cache_builder.errors import ColumnsError
+from cache_builder.stages import Workspace, commit_manifest
 from frame_store.column_files import (
     ColumnContent,
     content_of_column,
@@ -14,9 +14,9 @@ from frame_store.column_files import (
     write_columns,
 )
 from frame_store.errors import ColumnError, StoreDamagedError, StoreError
-from frame_store.files import create_file, publish_folder, sync_tree
-from frame_store.manifest import CacheManifest, CacheTree, ColumnsEntry, JsonValue, encode_manifest
-from frame_store.names import COLUMNS_NAME, columns_folder, manifest_name
+from frame_store.files import publish_folder, sync_tree
+from frame_store.manifest import CacheTree, ColumnsEntry, JsonValue, next_manifest
+from frame_store.names import COLUMNS_NAME, columns_folder
 from frame_store.reader import CacheStore
 from frame_store.shared import without_controls
 from frame_store.tables import Join
@@ -58,7 +58,9 @@ def publish_columns(store: CacheStore, join: Join, *, workspace: Workspace) -> C
         sync_tree(made)
         publish_folder(made, tree.store_path / entry.folder)
     if not is_named:
-        _commit(tree, entry, scratch=workspace.columns)
+        commit_manifest(
+            tree.store_path, next_manifest(tree.manifest, columns=[entry]), scratch=workspace.columns
+        )
     return ColumnsReport(
         output=without_controls(str(workspace.output)),
         status="written" if not is_named else "already complete" if is_intact else "restored",
@@ -125,26 +127,3 @@ def _is_intact(store_path: Path, entry: ColumnsEntry) -> bool:
     except StoreError:
         return False
     return not any(check_file(store_path, file.inside(entry.folder)) for file in record.files)
-
-
-def _commit(tree: CacheTree, entry: ColumnsEntry, *, scratch: Path) -> None:
-    """Create the next version of the manifest, which names the folder of `entry`."""
-    before = tree.manifest
-    superseded = [*before.superseded, *(columns.folder for columns in before.columns)]
-    manifest = CacheManifest(
-        format=before.format,
-        format_version=before.format_version,
-        version=before.version + 1,
-        generations=before.generations,
-        cameras=before.cameras,
-        forgotten_videos=before.forgotten_videos,
-        superseded=[folder for folder in dict.fromkeys(superseded) if folder != entry.folder],
-        columns=[entry],
-    )
-    name = manifest_name(manifest.version)
-    try:
-        create_file(tree.store_path / name, encode_manifest(manifest), scratch=scratch / name)
-    except FileExistsError as error:
-        raise OutputError(
-            f"{tree.store_path / name}: another process has written it; run the same command again"
-        ) from error

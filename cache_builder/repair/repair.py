@@ -2,8 +2,9 @@
 
 `generation.json` has the size and SHA-256 of every file. Only files that differ from it are made again: shards from the
 videos of their frames, the index from the shards, the table of videos from the report of the build, the times of frames
-that are not stored from the videos, and the other files from the index. A new file must have the recorded SHA-256; then
-it replaces the damaged one by a rename. So a repair can be killed at any moment and run again. It cannot add damage.
+that are not stored from the videos, the content order from the payloads, and the other files from the index. A new file
+must have the recorded SHA-256; then it replaces the damaged one by a rename. So a repair can be killed at any moment
+and run again. It cannot add damage.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from cache_builder.content_order import repaired_content_order
 from cache_builder.errors import MachineError, RepairError, VideoError, VideosNotWholeError
 from cache_builder.findings import ON_DEVICE_COUNT, SOURCE_DTYPE, LeftOutVideo, UnitReceipt
 from cache_builder.folder_scan import scan_videos
@@ -97,6 +99,7 @@ def repair_cache(
                         progress=progress or NoProgress(),
                     ).run()
                 made += [entry.inside(tree.folder) for entry in broken]
+            made += repaired_content_order(trees[0], workspace=workspace, progress=progress or NoProgress())
             if problems := list(check_columns(trees[0])):
                 made += repaired_columns(trees[0], problems, sources=sources, workspace=workspace)
             return made

@@ -1,5 +1,6 @@
 """The stages that a build and a repair have in common: decode units and write shards in a locked workspace."""
 
+from cache_builder.stages.committing import commit_manifest
 from cache_builder.stages.decode import DecodeResult, DecodeStage
 from cache_builder.stages.identity import (
     json_differences,
@@ -20,6 +21,7 @@ __all__ = [
     "DecodeResult",
     "DecodeStage",
     "Workspace",
+    "commit_manifest",
     "json_differences",
     "library_versions",
     "list_changes",

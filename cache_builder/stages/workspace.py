@@ -20,7 +20,7 @@ import glob
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,8 @@ class Workspace:
         self.building = output.with_name(output.name + ".building")
         self.columns = output.with_name(output.name + ".columns.building")
         self.made_columns = self.columns / "columns"
+        self.content = output.with_name(output.name + ".content.building")
+        self.made_content = self.content / "content"
         self.scan_cache = output.with_name(output.name + ".scan")
         self.report = output.with_name(output.name + ".report.json")
         self.lock = output.with_name(output.name + ".lock")
@@ -86,7 +88,15 @@ class Workspace:
     @property
     def own_places(self) -> tuple[Path, ...]:
         """The output, and everything that builds put beside it."""
-        return (self.output, self.building, self.columns, self.scan_cache, self.report, self.lock)
+        return (
+            self.output,
+            self.building,
+            self.columns,
+            self.content,
+            self.scan_cache,
+            self.report,
+            self.lock,
+        )
 
     @property
     def num_bytes_unfinished(self) -> int:
@@ -237,19 +247,15 @@ class Workspace:
         Raises:
             OutputError: something else has the name.
         """
-        if not os.path.lexists(self.columns):
-            return
-        is_ours = self.columns.is_dir() and not self.columns.is_symlink()
-        if not is_ours or any(
-            path.name != self.made_columns.name
-            and manifest_version(path.name) is None
-            and not is_columns_folder(path.name)
-            for path in self.columns.iterdir()
-        ):
-            raise OutputError(
-                f"{self.columns}: no build put that there; move it away, or give another {{--out}}"
-            )
-        shutil.rmtree(self.columns)
+        _clear(self.columns, is_ours=lambda name: name == self.made_columns.name or is_columns_folder(name))
+
+    def clear_content(self) -> None:
+        """Remove what a process that wrote a content order left there.
+
+        Raises:
+            OutputError: something else has the name.
+        """
+        _clear(self.content, is_ours=lambda name: name == self.made_content.name)
 
     def _remove_temporaries(self) -> None:
         """Remove files that a killed build had not yet renamed; only the holder of the lock writes such files."""
@@ -270,6 +276,18 @@ class Workspace:
         except (OSError, msgspec.MsgspecError) as error:
             raise_if_out_of_files(error)  # the identity exists but cannot be read: nothing may be removed
             return None
+
+
+def _clear(folder: Path, *, is_ours: Callable[[str], bool]) -> None:
+    """Remove a folder of unfinished work; manifests in it are ours, too."""
+    if not os.path.lexists(folder):
+        return
+    is_folder = folder.is_dir() and not folder.is_symlink()
+    if not is_folder or not all(
+        is_ours(path.name) or manifest_version(path.name) is not None for path in folder.iterdir()
+    ):
+        raise OutputError(f"{folder}: no build put that there; move it away, or give another {{--out}}")
+    shutil.rmtree(folder)
 
 
 def resolved(path: Path) -> Path:

@@ -78,6 +78,16 @@ class CameraGroup:
         return getattr(self._leader, "dataset", None) if self._dataset is None else self._dataset
 
     @property
+    def content_order(self) -> npt.NDArray[np.uint32] | None:
+        """Ids in content order, by the pixels of the first camera; None where that has no such order."""
+        return getattr(self._leader, "content_order", None)
+
+    @property
+    def content_digest(self) -> str | None:
+        """SHA-256, hex, that identifies the content order; None without one."""
+        return getattr(self._leader, "content_digest", None)
+
+    @property
     def frame_shapes(self) -> dict[str, tuple[int, int, int]]:
         """(H, W, C) of each camera's frames."""
         return {name: store.frame_shape for name, store in self._cameras.items()}

@@ -18,11 +18,23 @@ class MappedArray:
     Threads may share it. It pickles as its place, so that a worker process maps the file itself.
     """
 
-    def __init__(self, store_path: Path, name: str, *, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        store_path: Path,
+        name: str,
+        *,
+        dtype: np.dtype[Any],
+        shape: tuple[int, ...],
+        section: str = "4.2",
+        to_restore: str = "cache-build --columns writes columns again",
+    ) -> None:
+        """Open nothing. For messages: the `section` of FORMAT.md, and what writes a damaged file again."""
         self._store_path = store_path
         self._name = name
         self.dtype = dtype
         self.shape = shape
+        self._section = section
+        self._to_restore = to_restore
         self._mapped: tuple[npt.NDArray[Any], int] | None = None
         """The array, and the bytes of its file."""
 
@@ -41,7 +53,7 @@ class MappedArray:
         try:
             if self._mapped is None:
                 array = map_npy(
-                    self._store_path, self._name, dtype=self.dtype, shape=self.shape, section="4.2"
+                    self._store_path, self._name, dtype=self.dtype, shape=self.shape, section=self._section
                 )
                 # In one step: another thread must not see an array without its size.
                 self._mapped = (array, os.stat(path).st_size)  # noqa: PTH116
@@ -57,4 +69,4 @@ class MappedArray:
 
     @property
     def _remedy(self) -> str:
-        return f"run cache-verify on {self._store_path}; cache-build --columns writes columns again"
+        return f"run cache-verify on {self._store_path}; {self._to_restore}"

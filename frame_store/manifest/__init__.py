@@ -1,5 +1,6 @@
 """The JSON files of a cache: its manifests, and for each generation `generation.json` and the table of videos."""
 
+from frame_store.manifest.content_orders import ContentOrderEntry
 from frame_store.manifest.generation import Generation, encode_generation, read_generation
 from frame_store.manifest.manifest import (
     CacheManifest,
@@ -9,6 +10,7 @@ from frame_store.manifest.manifest import (
     decode_manifest,
     encode_manifest,
     fresh_manifest,
+    next_manifest,
     only_generation,
     read_manifest,
 )
@@ -35,6 +37,7 @@ __all__ = [
     "CameraEntry",
     "ChromaSubsampling",
     "ColumnsEntry",
+    "ContentOrderEntry",
     "Encoding",
     "EncodingName",
     "Fidelity",
@@ -56,6 +59,7 @@ __all__ = [
     "encode_videos",
     "fresh_manifest",
     "is_too_dense",
+    "next_manifest",
     "only_generation",
     "read_generation",
     "read_manifest",

@@ -12,6 +12,7 @@ import msgspec
 from frame_store.errors import StoreDamagedError, StoreError, StoreFormatError, StoreNotFoundError
 from frame_store.files import read_inside
 from frame_store.frame_findings import Record
+from frame_store.manifest.content_orders import ContentOrderEntry, check_content_orders
 from frame_store.manifest.records import require_sha256
 from frame_store.manifest.signed_json import decode_signed, encode_signed
 from frame_store.names import (
@@ -22,6 +23,7 @@ from frame_store.names import (
     columns_folder,
     is_camera_folder,
     is_columns_folder,
+    is_content_folder,
     is_generation_folder,
     manifest_name,
     manifest_version,
@@ -102,9 +104,11 @@ class CacheManifest(Record, frozen=True, kw_only=True):
     """Empty in a cache without cameras. All cameras have the same videos, with the same numbers of frames."""
     forgotten_videos: list[int]
     superseded: list[str]
-    """Folders of columns that earlier versions name, and this one does not."""
+    """Folders of columns and of content orders that earlier versions name, and this one does not."""
     columns: list[ColumnsEntry]
     """In the order of generations; empty without columns."""
+    content_orders: list[ContentOrderEntry]
+    """In the order of generations; empty without a content order."""
 
     def __post_init__(self) -> None:
         """Cross-check the fields (FORMAT.md section 3.4)."""
@@ -118,13 +122,14 @@ class CacheManifest(Record, frozen=True, kw_only=True):
         generations = [entry.folder for entry in self.counted_generations]
         if self.columns and [entry.generation for entry in self.columns] != generations:
             raise ValueError("columns must list every generation once, in their order, or none")
+        check_content_orders(self.content_orders, generations)
         if len(set(self.superseded)) < len(self.superseded):
             raise ValueError("superseded lists a folder twice")
-        in_use = {*generations, *(entry.folder for entry in self.columns)}
+        in_use = {*_folders(self.columns), *_folders(self.content_orders)}
         for folder in self.superseded:
-            if folder in in_use or not is_columns_folder(folder):
+            if folder in in_use or not (is_columns_folder(folder) or is_content_folder(folder)):
                 raise ValueError(
-                    f"superseded lists {folder[:100]!r}, which is no superseded folder of columns"
+                    f"superseded lists {folder[:100]!r}, which is no superseded folder of columns or of a content order"
                 )
 
     @property
@@ -141,6 +146,10 @@ class CacheManifest(Record, frozen=True, kw_only=True):
     def num_videos(self) -> int:
         """Videos of all generations; of a cache of cameras, those of one camera."""
         return sum(entry.num_videos for entry in self.counted_generations)
+
+
+def _folders(entries: Sequence[ColumnsEntry] | Sequence[ContentOrderEntry]) -> list[str]:
+    return [entry.folder for entry in entries]
 
 
 def _check_generations(generations: Sequence[GenerationEntry]) -> None:
@@ -187,6 +196,7 @@ def fresh_manifest(
     generations: Mapping[str | None, GenerationEntry] | GenerationEntry,
     *,
     columns: Sequence[ColumnsEntry] = (),
+    content_orders: Sequence[ContentOrderEntry] = (),
 ) -> CacheManifest:
     """The first manifest of a cache of one generation, or, by the names of its cameras, of one for each camera.
 
@@ -207,6 +217,30 @@ def fresh_manifest(
         forgotten_videos=[],
         superseded=[],
         columns=[*columns],
+        content_orders=[*content_orders],
+    )
+
+
+def next_manifest(
+    before: CacheManifest,
+    *,
+    columns: Sequence[ColumnsEntry] | None = None,
+    content_orders: Sequence[ContentOrderEntry] | None = None,
+) -> CacheManifest:
+    """The next version of a manifest, with other columns or other content orders; None keeps them.
+
+    Folders that it no longer names become superseded ones.
+    """
+    columns = before.columns if columns is None else [*columns]
+    content_orders = before.content_orders if content_orders is None else [*content_orders]
+    in_use = {*_folders(columns), *_folders(content_orders)}
+    named = [*before.superseded, *_folders(before.columns), *_folders(before.content_orders)]
+    return msgspec.structs.replace(
+        before,
+        version=before.version + 1,
+        columns=[*columns],
+        content_orders=[*content_orders],
+        superseded=[folder for folder in dict.fromkeys(named) if folder not in in_use],
     )
 
 

@@ -5,14 +5,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.codec import crc32c, make_codec
+from frame_store.codec import make_codec
 from frame_store.column_files import open_columns, read_dataset
 from frame_store.columns import Columns
+from frame_store.content_order import mapped_order
 from frame_store.errors import StoreDamagedError
 from frame_store.files import is_cached, will_need
 from frame_store.frame_sequence import FrameSequence
@@ -21,9 +22,9 @@ from frame_store.manifest import CacheManifest, Generation, VideoEntry, read_tre
 from frame_store.names import PixelDtype
 from frame_store.protocol import FrameIds, FrameRows, Frames, check_frame_ids, check_out
 from frame_store.reader.checked_index import CheckedIndex
-from frame_store.reader.mapped_shards import MAX_MAPPED_SHARDS, MappedShards
+from frame_store.reader.mapped_shards import MappedShards, OpenShards
 from frame_store.reader.open_shards import ShardFiles
-from frame_store.reader.places import Place, at_byte, places_of
+from frame_store.reader.places import Place, at_byte, check_crc, places_of
 from frame_store.reader.source_files import SourceFiles
 from frame_store.reader.store_index import ROW_DTYPE, StoreIndex
 from frame_store.shared import counted, flag, user_path, without_controls
@@ -75,6 +76,7 @@ class CacheStore(FrameSequence):
         """The newest manifest and the generation, which is the cache's or the camera's."""
         self._index = CheckedIndex(self.path, self.tree.folder, self.generation)
         self._source_files = SourceFiles(self.path, self.tree.folder, self.generation)
+        self._content_order = mapped_order(self.tree)
         self._is_raw = self.generation.encoding.name == "raw"
         self._codec = make_codec(self.generation.encoding)
         self._opened = self._open_shards()
@@ -162,6 +164,23 @@ class CacheStore(FrameSequence):
     def dataset(self) -> Mapping[str, Any] | None:
         """What the data set that the videos come from states about itself; None for plain videos."""
         return read_dataset(self.tree)
+
+    @property
+    def content_order(self) -> npt.NDArray[np.uint32] | None:
+        """Frame ids in content order, uint32, shape (N,), mapped; None where the cache has no such order.
+
+        Of the cameras of a cache, the first one has it. `frame_store.views.content_ids_at` checks the ids.
+
+        Raises:
+            StoreDamagedError: the file is missing, a link, of another type or length, or was cut.
+            OSError: no more files can be opened.
+        """
+        return None if self._content_order is None else self._content_order.array
+
+    @property
+    def content_digest(self) -> str | None:
+        """SHA-256, hex, of the file of the content order, from the manifest; None where there is none."""
+        return None if self._content_order is None else self.manifest.content_orders[0].sha256
 
     @property
     def camera(self) -> str | None:
@@ -261,7 +280,7 @@ class CacheStore(FrameSequence):
                 raise files.unread(place.shard_id, place.frame_id, error) from error
             self._require_whole(files, place, num_bytes)
             if self.verify_reads:
-                self._verify(files, place, payload.data)
+                check_crc(files, place, payload.data)
         return payloads
 
     def prefetch(self, frame_ids: FrameIds) -> bool:
@@ -323,7 +342,7 @@ class CacheStore(FrameSequence):
         maps.gather(ids, rows["shard_id"].astype(np.int64), rows["byte_offset"].astype(np.int64), out)
         if self.verify_reads:
             for place, frame in zip(places_of(ids, rows), out, strict=True):
-                self._verify(maps.files, place, frame.data)
+                check_crc(maps.files, place, frame.data)
 
     def _read_in_turn(
         self, files: ShardFiles, places: list[Place], positions: list[int], out: Frames
@@ -351,7 +370,7 @@ class CacheStore(FrameSequence):
             if len(payload) != byte_length:
                 self._require_whole(files, place, len(payload))
             if verifies:
-                self._verify(files, place, payload)
+                check_crc(files, place, payload)
             try:
                 decode_into(payload, frame)
             except ValueError as error:
@@ -366,34 +385,12 @@ class CacheStore(FrameSequence):
                 f"the shard is shorter than it was{at_byte(place)}",
             )
 
-    def _verify(self, files: ShardFiles, place: Place, payload: bytes | memoryview) -> None:
-        found = crc32c(payload)
-        if found != place.crc32c:
-            raise files.damaged(
-                place.shard_id,
-                place.frame_id,
-                f"expected crc32c {place.crc32c:08x}, found {found:08x}: its bytes are not those that were written"
-                f"{at_byte(place)}",
-            )
-
-    def _open_shards(self) -> "_OpenShards":
+    def _open_shards(self) -> OpenShards:
         files = ShardFiles(self.path, self.tree.folder, self.generation.shards, camera=self.camera)
-        maps = None
-        if self._is_raw and self.reads == "map" and len(self.generation.shards) <= MAX_MAPPED_SHARDS:
-            with suppress(OSError):  # too few addresses (ulimit -v): `pread` needs none
-                maps = MappedShards(files)
-        return _OpenShards(os.getpid(), files, maps)
+        return OpenShards.of(files, maps=self._is_raw and self.reads == "map")
 
-    def _shards(self) -> "_OpenShards":
+    def _shards(self) -> OpenShards:
         # A forked child makes its own: another thread of the parent may have held the lock at the fork.
         if self._opened.pid != os.getpid():
             self._opened = self._open_shards()
         return self._opened
-
-
-class _OpenShards(NamedTuple):
-    """The open shards of one process. A reader holds this object, so `close` takes nothing away under it."""
-
-    pid: int
-    files: ShardFiles
-    maps: MappedShards | None

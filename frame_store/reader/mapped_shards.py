@@ -6,8 +6,9 @@ import os
 import sys
 import threading
 import weakref
+from contextlib import suppress
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -130,3 +131,21 @@ def _map(address: int | None, num_bytes: int, protection: int, flags: int, descr
 
 def _unmap(address: int, num_bytes: int) -> None:
     _libc().munmap(address, num_bytes)
+
+
+class OpenShards(NamedTuple):
+    """The open shards of one process. A reader holds this object, so `close` takes nothing away under it."""
+
+    pid: int
+    files: ShardFiles
+    maps: MappedShards | None
+    """None where no shard is mapped."""
+
+    @classmethod
+    def of(cls, files: ShardFiles, *, maps: bool) -> Self:
+        """Of this process; `maps` asks for maps, which are left out where there are too many shards or addresses."""
+        mapped = None
+        if maps and len(files.shards) <= MAX_MAPPED_SHARDS:
+            with suppress(OSError):  # too few addresses (ulimit -v): `pread` needs none
+                mapped = MappedShards(files)
+        return cls(os.getpid(), files, mapped)

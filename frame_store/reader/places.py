@@ -5,7 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.codec import crc32c
 from frame_store.index import FrameIndex
+from frame_store.reader.open_shards import ShardFiles
 from frame_store.shared import counted
 
 
@@ -28,3 +30,19 @@ def places_of(ids: npt.NDArray[np.int64], rows: FrameIndex) -> list[Place]:
 def at_byte(place: Place) -> str:
     """The end of a message about a payload."""
     return f", {counted(place.byte_length, 'byte')} at byte {place.byte_offset}"
+
+
+def check_crc(files: ShardFiles, place: Place, payload: bytes | memoryview) -> None:
+    """Compare a payload with its CRC-32C in the index.
+
+    Raises:
+        StoreDamagedError: it has another one.
+    """
+    found = crc32c(payload)
+    if found != place.crc32c:
+        raise files.damaged(
+            place.shard_id,
+            place.frame_id,
+            f"expected crc32c {place.crc32c:08x}, found {found:08x}: its bytes are not those that were written"
+            f"{at_byte(place)}",
+        )

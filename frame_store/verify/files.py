@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from frame_store.files import open_inside, require_plain_file
 from frame_store.manifest import CacheTree, FileEntry
-from frame_store.names import GENERATION_NAME, ZARR_FOLDER, manifest_name
+from frame_store.names import GENERATION_NAME, ZARR_FOLDER, is_content_folder, manifest_name
 from frame_store.shared import counted, raise_if_out_of_files, without_controls
 
 
@@ -54,22 +54,24 @@ class ExtraEntry(NamedTuple):
 
 
 def extra_entries(
-    trees: Sequence[CacheTree], *, column_files: Iterable[str], unread: Collection[str] = ()
+    trees: Sequence[CacheTree], *, shared_files: Iterable[str], unread: Collection[str] = ()
 ) -> Iterator[ExtraEntry]:
     """Entries of the folder that no file of the cache lists, and links, which are not followed.
 
     `trees` are those of the cameras, or the cache's only one. `unread` has the folders of cameras that cannot be read,
     of which nobody knows what they hold.
-    `column_files` has the paths of the files of its columns. Superseded folders are named, and not opened.
+    `shared_files` has the paths of the files of its columns and of its content order. Superseded folders are named, and
+    not opened.
     A generation that no manifest names is such an entry: it is named, and not opened.
     """
-    known = _known_names(trees, column_files)
+    known = _known_names(trees, shared_files)
     store_path, superseded = trees[0].store_path, trees[0].manifest.superseded
     for name, mode in sorted(_entries_below(store_path, known)):
         if name in unread:
             continue
         if name in superseded:
-            yield ExtraEntry(f"{name}: holds columns of an earlier version of the cache", stat.S_ISDIR(mode))
+            what = "a content order" if is_content_folder(name) else "columns"
+            yield ExtraEntry(f"{name}: holds {what} of an earlier version of the cache", stat.S_ISDIR(mode))
         elif name not in known:
             yield ExtraEntry(
                 f"{without_controls(name)}: is no part of the cache", _is_read_by_nobody(name, mode)
@@ -78,7 +80,7 @@ def extra_entries(
             yield ExtraEntry(f"{without_controls(name)}: is a link", is_harmless=False)
 
 
-def _known_names(trees: Sequence[CacheTree], column_files: Iterable[str]) -> set[str]:
+def _known_names(trees: Sequence[CacheTree], shared_files: Iterable[str]) -> set[str]:
     """Paths inside the cache of every file that belongs to it, and of their folders."""
     known = {manifest_name(version) for version in range(trees[0].manifest.version + 1)}
     for tree in trees:
@@ -87,7 +89,7 @@ def _known_names(trees: Sequence[CacheTree], column_files: Iterable[str]) -> set
             *(entry.name for entry in [*tree.generation.files, *tree.generation.shards]),
         ]
         known |= {f"{tree.folder}/{name}" for name in names}
-    known.update(column_files)
+    known.update(shared_files)
     return known | {parent.as_posix() for name in known for parent in PurePosixPath(name).parents}
 
 

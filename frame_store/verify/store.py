@@ -1,6 +1,6 @@
 """`verify_store`: every byte of a cache, file by file, and its frames through other libraries."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -17,6 +17,7 @@ from frame_store.shared import counted, raise_if_out_of_files, user_path, withou
 from frame_store.source_files import SOURCE_FILE_NAMES, find_source_problems, open_source_order
 from frame_store.verify.cameras import find_camera_problems
 from frame_store.verify.columns import check_columns, column_file_names
+from frame_store.verify.content_order import check_content_order, content_order_files
 from frame_store.verify.files import check_file, differences, extra_entries, has_size
 from frame_store.verify.frames import Sample, check_index, check_shard_frames, check_shard_layout, row_problem
 from frame_store.verify.spans import find_span_problems
@@ -67,8 +68,8 @@ def verify_store(path: Path, *, progress: Callable[[int], None] = lambda _: None
         if not isinstance(each, _CheckedGeneration)
     ]
     trees = [each.store.tree for each in checked]
-    column_files = list(column_file_names(trees[0]))
-    extra = list(extra_entries(trees, column_files=column_files, unread=unread))
+    shared_files = [*column_file_names(trees[0]), *(file.name for file in content_order_files(trees[0]))]
+    extra = list(extra_entries(trees, shared_files=shared_files, unread=unread))
     problems += [
         *_check_older_manifests(checked[0].store),
         *(entry.line for entry in extra if not entry.is_harmless),
@@ -78,6 +79,7 @@ def verify_store(path: Path, *, progress: Callable[[int], None] = lambda _: None
     if not problems and len(checked) > 1:
         problems += find_camera_problems([each.store for each in checked], [each.videos for each in checked])
     problems += check_columns(trees[0], num_rows=checked[0].num_rows)
+    problems += _check_content_order(checked)
     for each in checked:
         problems += each.problems_of_shards(progress)
     if not problems:
@@ -88,11 +90,18 @@ def verify_store(path: Path, *, progress: Callable[[int], None] = lambda _: None
         num_frames_checked=sum(len(each.store) for each in checked),
         # The manifests and `generation.json` list the other files, and are checked by their digests.
         num_files_checked=(
-            trees[0].manifest.version + 1 + len(column_files) + sum(each.num_files for each in checked)
+            trees[0].manifest.version + 1 + len(shared_files) + sum(each.num_files for each in checked)
         ),
         problems=problems,
         notes=[entry.line for entry in extra if entry.is_harmless],
     )
+
+
+def _check_content_order(checked: "Sequence[_CheckedGeneration]") -> Iterator[str]:
+    """What is wrong with the content order, which counts by the generation of the first camera."""
+    for each in checked:
+        if each.store.tree.leads:
+            yield from check_content_order(each.store.tree)
 
 
 def _unread(path: Path, problems: list[str]) -> VerifyResult:

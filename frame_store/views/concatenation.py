@@ -28,6 +28,7 @@ from frame_store.protocol import (
 from frame_store.shared import counted, counted_in_groups
 from frame_store.source_order import Int64s, SourceOrder
 from frame_store.video_table import VideoTable
+from frame_store.views.content import digest_of_orders, order_of_parts
 from frame_store.views.joined_pts import JoinedPts
 from frame_store.views.view import checked_video_id
 
@@ -134,6 +135,16 @@ class Concatenation(FrameSequence):
         )
 
     @cached_property
+    def content_order(self) -> npt.NDArray[Any] | None:
+        """Ids in the content orders of the parts, one after another; see `content_ids`."""
+        return order_of_parts(self._parts, self._first_ids)
+
+    @property
+    def content_digest(self) -> str | None:
+        """SHA-256, hex, that identifies the content order; None without one."""
+        return digest_of_orders("concat", [getattr(part, "content_digest", None) for part in self._parts])
+
+    @cached_property
     def columns(self) -> Columns:
         """The columns that all parts have."""
         return self._join_columns()[0]
@@ -160,7 +171,12 @@ class Concatenation(FrameSequence):
         return f"Concatenation({frames} of {counted(len(self._parts), 'store')}: {list(self._parts)!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        made = {"videos", "source_order", "columns"}  # they are made again where they are asked for
+        made = {
+            "videos",
+            "source_order",
+            "columns",
+            "content_order",
+        }  # they are made again where they are asked for
         return {name: value for name, value in self.__dict__.items() if name not in made}
 
     def ids_of_video(self, video_id: int) -> Int64s:

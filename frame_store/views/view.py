@@ -18,6 +18,7 @@ from frame_store.protocol import FrameIds, FrameRows, Frames, FrameStore, check_
 from frame_store.shared import counted_in_groups
 from frame_store.source_order import Int64s, PtsOfRows, SourceOrder
 from frame_store.video_table import VideoTable
+from frame_store.views.content import digest_of_orders, order_of_view
 from frame_store.views.selection import NOT_SELECTED, Selection, digest_of
 
 _PLACES_AT_ONCE: Final = 1 << 20
@@ -139,6 +140,17 @@ class View(FrameSequence):
         ids = np.concatenate([own for own, _ in _held_places(self)])
         return None if (ids == np.arange(len(ids))).all() else ids
 
+    @cached_property
+    def content_order(self) -> npt.NDArray[Any] | None:
+        """The view's ids in the content order of the base; see `content_ids`."""
+        return order_of_view(self._base, self._selection)
+
+    @property
+    def content_digest(self) -> str | None:
+        """SHA-256, hex, that identifies the content order; None without one."""
+        of_base: str | None = getattr(self._base, "content_digest", None)
+        return digest_of_orders("view", [of_base], digest_of(self._selection)) if of_base else None
+
     @property
     def columns(self) -> Columns:
         """The columns of the base: rows and video_ids are those of the base."""
@@ -165,7 +177,12 @@ class View(FrameSequence):
         return f"View({len(self):,} of {frames}, {len(self._video_ids):,} of {videos}, of {self._base!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        made = {"videos", "source_order", "ids_by_video"}  # they are made again where they are asked for
+        made = {
+            "videos",
+            "source_order",
+            "ids_by_video",
+            "content_order",
+        }  # they are made again where they are asked for
         return {name: value for name, value in self.__dict__.items() if name not in made}
 
     def ids_of_video(self, video_id: int) -> Int64s:
@@ -261,16 +278,6 @@ def is_video_by_video(store: FrameStore) -> bool:
 def ids_by_video(store: FrameStore) -> npt.NDArray[Any] | None:
     """Ids in source order, whole numbers, shape (N,); None if they are in source order already."""
     return store.ids_by_video if isinstance(store, View) else store.source_order.order
-
-
-def content_ids(store: FrameStore) -> npt.NDArray[Any] | None:
-    """PLACEHOLDER until the room of content orders is merged."""
-    return None
-
-
-def content_label(store: FrameStore) -> str | None:
-    """PLACEHOLDER until the room of content orders is merged."""
-    return None
 
 
 def frame_ids_of(store: FrameStore, cache_ids: Int64s) -> Int64s:

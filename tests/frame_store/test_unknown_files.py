@@ -31,7 +31,7 @@ from tests.support.caches.cache_mutations import (
     resign,
     resign_manifest,
 )
-from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, STRIDED
+from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, STRIDED, WITH_ORDER
 from tests.support.caches.opened_paths import opened_paths, paths_outside
 from tests.support.caches.tree import FIRST_MANIFEST, generation_folder
 
@@ -346,7 +346,7 @@ class TestIndex:
 def test_any_one_of_many_flipped_bits_is_found_and_its_frame_named(golden_caches, tmp_path):
     """A sample; `python -m tests.campaigns.fuzz_caches --bits 500` is the campaign."""
     generator = random.Random(1)
-    for name in [*GOLDEN_ENCODINGS, GOLDEN_WITH_COLUMNS[0]]:
+    for name in [*GOLDEN_ENCODINGS, WITH_ORDER, GOLDEN_WITH_COLUMNS[0]]:
         cache = shutil.copytree(golden_caches / name, tmp_path / name)
         for file in [file for file in files_of(cache) if not is_superseded(file, cache)]:
             sound = file.read_bytes()
@@ -369,7 +369,7 @@ def test_spoilt_caches_raise_only_documented_errors(golden_caches, tmp_path, see
     with_loader = seed % 10 == 0
     if with_loader:
         pytest.importorskip("torch")
-    names = [*GOLDEN_ENCODINGS, STRIDED, *GOLDEN_WITH_COLUMNS]
+    names = [*GOLDEN_ENCODINGS, STRIDED, WITH_ORDER, *GOLDEN_WITH_COLUMNS]
     name = names[seed % len(names)]
     cache = shutil.copytree(golden_caches / name, tmp_path / "cache")
     Mutator(seed).spoil(cache)

@@ -6,7 +6,7 @@ command is wrong; 3 the machine failed, for example because this process can ope
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,16 @@ from frame_cache_tools.bias.section import Section
 from frame_cache_tools.bias.table import HORIZON, MAX_FRAMES_READ
 from frame_cache_tools.bias.text import legend_text
 
-from cache_builder.cli import EXIT_WRONG_COMMAND, OneLineCommand, PathName, exit_codes, say, say_error
+from cache_builder.cli import (
+    EXIT_WRONG_COMMAND,
+    OneLineCommand,
+    PathName,
+    exit_codes,
+    say,
+    say_error,
+    write_content_orders,
+)
+from cache_builder.errors import ConfigError
 from frame_store import ViewError, __version__
 from loader import SamplingError
 
@@ -133,6 +142,12 @@ EXIT_LIMIT_BROKEN = 1
     help=f"Caches of more than {MAX_FRAMES_READ} frames: shards drawn to estimate rho, six frames of each.",
 )
 @click.option("--seed", type=int, default=0, help="Seed of the estimate.")
+@click.option(
+    "--write-order",
+    is_flag=True,
+    help="First order the frames of each CACHE by content, and write the order into it, as cache-build "
+    "--content-order does.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the reports as JSON.")
 @click.option(
     "--plot",
@@ -191,6 +206,8 @@ def with_flags(text: str, names: Iterable[str]) -> str:
 
 
 def _run(flags: dict[str, Any]) -> None:
+    if flags["write_order"]:
+        _write_orders(flags["caches"])
     cases = cases_of_flags(flags)
     spec = spec_of_flags(flags)
     check_numbers(flags)
@@ -217,6 +234,13 @@ def _run(flags: dict[str, Any]) -> None:
         click.echo(line, err=True)
     if broken:
         sys.exit(EXIT_LIMIT_BROKEN)
+
+
+def _write_orders(caches: Sequence[Path]) -> None:
+    """Write the content orders of caches. What was done goes to stderr: stdout is the report."""
+    if not caches:
+        raise ConfigError("--write-order writes into a cache: give one or more CACHE")
+    write_content_orders(caches)
 
 
 def _json_text(sections: list[Section], measured: list[MeasuredSampler], flags: dict[str, Any]) -> str:

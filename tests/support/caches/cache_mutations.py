@@ -61,6 +61,7 @@ ODD_VALUES = (
     "|O",
     "gen-../..",
     "columns-0123456789abcdef",
+    "content-0123456789abcdef",
 )
 
 GOLDEN_WITH_COLUMNS = [f"{name}-columns" for name in ("wds-jpeg", STRIDED, "zarr-raw")]

@@ -19,8 +19,19 @@ from frame_store.codec import crc32c, make_codec
 from frame_store.containers.shards import FrameRecord, ShardFile, ShardWriter
 from frame_store.containers.tar import TarShardWriter
 from frame_store.containers.zarr import ZarrShardWriter, write_zarr_metadata
+from frame_store.content_order import entry_of_file, order_by_content, write_order_file
 from frame_store.index import FrameIndex
-from frame_store.manifest import Encoding, Generation, Layout, ShardEntry, VideoEntry, describe_files
+from frame_store.manifest import (
+    Encoding,
+    Generation,
+    Layout,
+    ShardEntry,
+    VideoEntry,
+    describe_files,
+    encode_manifest,
+    fresh_manifest,
+    read_tree,
+)
 from frame_store.names import (
     FORMAT_VERSION,
     INDEX_DTYPE,
@@ -29,9 +40,11 @@ from frame_store.names import (
     Container,
     PixelName,
     generation_folder,
+    manifest_name,
     shard_name,
 )
 from frame_store.protocol import Frames
+from frame_store.reader import CacheStore
 from frame_store.source_files import order_of_index, write_source_order
 from tests.support.caches.tree import write_tree, write_videos
 
@@ -47,6 +60,9 @@ GOLDEN_ENCODINGS: Final[dict[str, tuple[Container, Encoding]]] = {
 
 STRIDED: Final = "wds-raw-strided"
 """A shuffled store of every third frame of its videos, which has every file of source order."""
+
+WITH_ORDER: Final = "zarr-raw-content"
+"""A shuffled store with an order by content."""
 
 
 def golden_frames(name: str = "wds-raw") -> Frames:
@@ -200,6 +216,22 @@ def write_golden_stores(folder: Path, *, prefix: str = "") -> None:
     container, encoding = GOLDEN_ENCODINGS["wds-raw"]
     write_store(
         folder / f"{prefix}{STRIDED}", container, encoding, golden_frames(), layout="shuffled", stride=3
+    )
+    write_store_with_order(folder / f"{prefix}{WITH_ORDER}")
+
+
+def write_store_with_order(path: Path) -> None:
+    """The golden store with an order by content, in its first manifest."""
+    container, encoding = GOLDEN_ENCODINGS["zarr-raw"]
+    write_store(path, container, encoding, golden_frames(), layout="shuffled")
+    tree = read_tree(path)
+    with CacheStore(path) as store:
+        file = write_order_file(path, order_by_content(store))
+    entry = entry_of_file(file, generation=tree.entry.folder)
+    (path / entry.folder).mkdir()
+    (path / file.name).rename(path / entry.file.name)
+    (path / manifest_name(0)).write_bytes(
+        encode_manifest(fresh_manifest(tree.entry, content_orders=[entry]))
     )
 
 

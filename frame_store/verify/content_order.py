@@ -1,0 +1,53 @@
+"""The content order of a cache: its hash, and that it has every frame once."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from frame_store.content_order import mapped_order
+from frame_store.errors import StoreError
+from frame_store.manifest import CacheTree, FileEntry
+from frame_store.shared import counted
+from frame_store.verify.files import check_file
+
+_IDS_PER_STEP: Final = 1 << 20
+
+
+def check_content_order(tree: CacheTree) -> Iterator[str]:
+    """What is wrong with the content order: no line, or one. `tree` is that of the first camera of a cache of cameras.
+
+    Memory: a byte a frame.
+    """
+    order = mapped_order(tree)
+    if order is None:
+        return
+    (file,) = content_order_files(tree)
+    if broken := check_file(tree.store_path, file, recorded_in="the manifest"):
+        # It is mapped: a page that the disk cannot read would kill the process.
+        yield from broken
+        return
+    try:
+        ids = order.array
+    except StoreError as error:
+        yield str(error).removeprefix(f"{tree.store_path}/")
+        return
+    is_there = np.zeros(len(ids), np.bool_)
+    for first in range(0, len(ids), _IDS_PER_STEP):
+        some = ids[first : first + _IDS_PER_STEP]
+        outside = some >= len(ids)
+        if outside.any():
+            place = int(np.argmax(outside))
+            yield (
+                f"{file.name}: place {first + place} holds frame id {some[place]}, the cache has "
+                f"{counted(len(ids), 'frame')}"
+            )
+            return
+        is_there[some] = True
+    if not is_there.all():
+        yield f"{file.name}: frame {int(np.argmin(is_there))} is missing, so that another one occurs twice"
+
+
+def content_order_files(tree: CacheTree) -> list[FileEntry]:
+    """The files of the content orders, with their paths inside the cache."""
+    return [entry.file for entry in tree.manifest.content_orders]
