@@ -67,18 +67,23 @@ def clips_of(videos: Path | None, out: Path, *, quick: bool = False) -> Clips:
             layout="video",
             frames_per_shard=20 if quick else FRAMES_PER_SHARD,
             workers=1 if quick else None,
+            content_order=True,
             overwrite=True,
         )
         store = open_store(out / "study.cache")
     if len(store) > MAX_FRAMES:
-        raise SystemExit(f"{videos}: {len(store):,} frames, and this study takes at most {MAX_FRAMES:,}: give it fewer clips")
+        raise SystemExit(
+            f"{videos}: {len(store):,} frames, and this study takes at most {MAX_FRAMES:,}: give it fewer clips"
+        )
     pictures = torch.zeros(len(store), 3 * SIDE * SIDE)
     video_ids = np.zeros(len(store), np.int64)
     for batch in FrameLoader(store, sampling="sequential", remainder="uneven"):
         small = torch.nn.functional.adaptive_avg_pool2d(batch.frames.float() / 255, SIDE)
         pictures[batch.frame_ids] = small.flatten(1)
         video_ids[batch.frame_ids] = batch.video_ids
-    return Clips(store=store, pictures=pictures, video_ids=video_ids, name=f"{len(np.unique(video_ids))} {name}")
+    return Clips(
+        store=store, pictures=pictures, video_ids=video_ids, name=f"{len(np.unique(video_ids))} {name}"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
+
 from study.clips import Clips, Parts
 from study.networks import HIDDEN, centred
 from study.samplers import IID, StudySampler, steps_of
-from torch import Tensor
 
 Weights = tuple[Tensor, ...]
 Losses = npt.NDArray[np.float64]
@@ -51,9 +52,13 @@ class Runs:
             runs, size, hidden = inner.shape
             flat = inner.transpose(0, 1).reshape(size, runs * hidden)
             hiddens = torch.tanh((pictures @ flat).reshape(-1, runs, hidden).transpose(0, 1) + inner_bias)
-            along = (pictures @ outer.reshape(runs * hidden, size).T).reshape(-1, runs, hidden).transpose(0, 1)
+            along = (
+                (pictures @ outer.reshape(runs * hidden, size).T).reshape(-1, runs, hidden).transpose(0, 1)
+            )
             along = along - (outer @ outer_bias.transpose(1, 2)).transpose(1, 2)
-            squares = (hiddens @ (outer @ outer.transpose(1, 2)) * hiddens).sum(-1) - 2 * (hiddens * along).sum(-1)
+            squares = (hiddens @ (outer @ outer.transpose(1, 2)) * hiddens).sum(-1) - 2 * (
+                hiddens * along
+            ).sum(-1)
             squares += pictures.square().sum(-1) - 2 * outer_bias[:, 0] @ pictures.T
             return (0.5 * (squares.double().mean(1) + outer_bias.double().square().sum((1, 2)))).numpy()
 
@@ -62,7 +67,7 @@ class Runs:
         grads = torch.autograd.grad(self.losses(pictures, shares).sum(), self.weights)
         with torch.no_grad():
             for weight, grad in zip(self.weights, grads, strict=True):
-                weight -= step_sizes[:, None, None] * grad
+                weight.sub_(step_sizes[:, None, None] * grad)
 
 
 def first_weights(seed: int, size: int) -> Weights:
@@ -80,7 +85,9 @@ def first_weights(seed: int, size: int) -> Weights:
     )
 
 
-def trained_weights(clips: Clips, parts: Parts, start: Weights, *, step_size: float, num_steps: int) -> Weights:
+def trained_weights(
+    clips: Clips, parts: Parts, start: Weights, *, step_size: float, num_steps: int
+) -> Weights:
     """What independent, uniform frames make of `start`. The step size falls to a tenth in the second half."""
     train = centred(clips.pictures)[parts.train_ids]
     runs = Runs([start])
@@ -102,7 +109,7 @@ def train_curves(
     num_seeds: int,
     num_steps: int,
     batch_size: int,
-    num_checks: int = 20,
+    num_checks: int = 10,
 ) -> Curves:
     """Train one autoencoder for each sampler, step size and seed, and look at its losses `num_checks` times.
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from study.clips import SIDE, Clips
-from study.samplers import IID, steps_of
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+
+from study.clips import SIDE, Clips
+from study.samplers import IID, steps_of
 
 HIDDEN = 16
 _CHUNK = 100
@@ -60,7 +61,7 @@ def tasks_of(clips: Clips, *, seed: int = 0) -> list[Task]:
             name="autoencoder",
             network=autoencoder(),
             loss=lambda output, pictures, _videos: reconstruction_loss(output, pictures),
-            step_size=0.02,
+            step_size=0.05,
         ),
     ]
 
@@ -104,7 +105,7 @@ def gradients(task: Task, clips: Clips) -> npt.NDArray[np.float32]:
 
 
 def reduced(features: npt.NDArray[np.floating], *, share: float = 1e-5) -> npt.NDArray[np.float64]:
-    """Fewer numbers a frame with the same distances: float64 (N, R), mean 0. At most `share` of the variance is lost."""
+    """Fewer numbers a frame with the same distances: float64 (N, R), mean 0. At most `share` of the variance goes."""
     moved = features - features.mean(axis=0, dtype=np.float64).astype(features.dtype)
     if moved.shape[1] <= 256:
         return moved.astype(np.float64)

@@ -6,9 +6,9 @@ from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
-from study.samplers import Ids, StudySampler, epochs_of
 
 from frame_store.protocol import FrameStore
+from study.samplers import Ids, StudySampler, epochs_of
 
 Reals = npt.NDArray[np.float64]
 
@@ -22,7 +22,9 @@ class Noise:
     standard_error: float
     """Of the design effect, from the spread between epochs."""
     bias: float
-    """Distance of the mean over all batches from the mean of all frames, over sigma; what chance explains is taken out."""
+    """Distance of the mean over all batches from the mean of all frames, over sigma, less what chance explains."""
+    bias_error: float
+    """What chance explains of it."""
 
 
 def count_batches(epochs: Iterable[list[Ids]], *, num_frames: int, batch_size: int) -> Reals:
@@ -37,7 +39,13 @@ def count_batches(epochs: Iterable[list[Ids]], *, num_frames: int, batch_size: i
 
 
 def measured_noise(
-    sampler: StudySampler, store: FrameStore, features: dict[str, Reals], *, batch_size: int, num_epochs: int, seed: int = 0
+    sampler: StudySampler,
+    store: FrameStore,
+    features: dict[str, Reals],
+    *,
+    batch_size: int,
+    num_epochs: int,
+    seed: int = 0,
 ) -> dict[str, Noise]:
     """Over the whole batches of `num_epochs` epochs, by the name of the features, each (N, D) with mean 0."""
     epochs = list(islice(epochs_of(sampler, store, batch_size=batch_size, seed=seed), num_epochs))
@@ -60,4 +68,9 @@ def _noise(features: Reals, counts: Reals, shown: Reals, batch_size: int) -> Noi
     chance = np.square(of_shown - offset).sum() / max(num_epochs - 1, 1) / num_epochs
     bias = float(np.sqrt(max(0.0, np.square(offset).sum() - chance) / variance))
     error = float(of_epochs.std(ddof=1) / np.sqrt(num_epochs)) if num_epochs > 1 else float("nan")
-    return Noise(design_effect=float(of_epochs.mean()), standard_error=error, bias=bias)
+    return Noise(
+        design_effect=float(of_epochs.mean()),
+        standard_error=error,
+        bias=bias,
+        bias_error=float(np.sqrt(chance / variance)),
+    )

@@ -1,5 +1,6 @@
 """The eight samplers of the study, and their real batches."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.protocol import FrameStore
+from frame_store.views import base_of
 from loader import FrameBatchSampler, SamplingSpec, epoch_order
 
 Ids = npt.NDArray[np.int64]
@@ -41,13 +43,24 @@ NAIVE_SPEC = SamplingSpec(sampling="shards", frames_per_visit=1, shard_choice="u
 def epochs_of(
     sampler: StudySampler, store: FrameStore, *, batch_size: int, seed: int = 0
 ) -> Iterator[list[Ids]]:
-    """The batches of epoch 0, 1, ... without end: frame ids, int64 (B,) each; the last of `sequential` may be shorter."""
+    """The batches of epoch 0, 1, ... without end: ids, int64 (B,) each; the last of `sequential` may be shorter."""
     if sampler.by_video:
         yield from _naive_epochs(store, batch_size, seed)
         return
-    batches = FrameBatchSampler(store, batch_size=batch_size, seed=seed, rank=0, world_size=1, **sampler.options)
+    with warnings.catch_warnings():
+        # Held-out frames leave few frames in some shards. Visits there may draw a frame twice, which biases nothing.
+        warnings.simplefilter("ignore")
+        batches = FrameBatchSampler(
+            store, batch_size=batch_size, seed=seed, rank=0, world_size=1, **sampler.options
+        )
     while True:
         yield [np.asarray(ids, np.int64) for ids in batches]
+
+
+def samplers_for(store: FrameStore) -> list[StudySampler]:
+    """The samplers that `store` takes: a cache without a content order has no strata by content."""
+    has_content = getattr(base_of(store), "content_digest", None) is not None
+    return [sampler for sampler in SAMPLERS if has_content or sampler is not BY_CONTENT]
 
 
 def steps_of(sampler: StudySampler, store: FrameStore, *, batch_size: int, seed: int) -> Iterator[Ids]:
@@ -61,6 +74,11 @@ def sizes_of_videos(store: FrameStore) -> Ids:
     return np.array([len(ids) for ids in _ids_of_videos(store)])
 
 
+def ids_by_video(store: FrameStore) -> Ids:
+    """All ids, video by video and in time order: int64 (N,)."""
+    return np.concatenate(_ids_of_videos(store))
+
+
 def _ids_of_videos(store: FrameStore) -> list[Ids]:
     found = [np.asarray(store.ids_of_video(video), np.int64) for video in range(len(store.videos))]
     return [ids for ids in found if len(ids)]
@@ -68,7 +86,7 @@ def _ids_of_videos(store: FrameStore) -> list[Ids]:
 
 def _naive_epochs(store: FrameStore, batch_size: int, seed: int) -> Iterator[list[Ids]]:
     """The loader's own naive order, over videos in the place of shards."""
-    ids = np.concatenate(_ids_of_videos(store))
+    ids = ids_by_video(store)
     sizes = sizes_of_videos(store)
     epoch = 0
     while True:
@@ -76,5 +94,3 @@ def _naive_epochs(store: FrameStore, batch_size: int, seed: int) -> Iterator[lis
         num_batches = max(1, len(order) // batch_size)
         yield list(ids[order.ids(0, min(len(order), num_batches * batch_size))].reshape(num_batches, -1))
         epoch += 1
-
-
