@@ -23,6 +23,7 @@ from tests.support.videos.tiny_videos import simple_specs, tiny_folder
 EXAMPLES = ROOT / "examples"
 TESTED = {
     "inspect_folder",
+    "sampling_study",  # run by test_sampling_study.py
     "train_clips",
     "train_ddp",
     "train_images",
