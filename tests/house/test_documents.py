@@ -1,11 +1,11 @@
 """The documents keep their word: snippets run, links lead somewhere, tables follow their commands.
 
 Of README.md and docs/GUIDE.md every block runs, in the order of the document, in a folder with videos and a cache:
-`python` blocks in one namespace, but for files (`# NAME.py` in the first line), which a command reads; and of `sh` blocks
-each line that begins with one of our commands. `cache-bench`,
-and `cache-bias --plan`, measure for minutes: their flags are parsed, and nothing is run. Of `make`, `pip install` and
-`python -m` it is looked up that the target, the extra and the module exist. `python gpu` blocks are compiled, and run
-where there is a GPU. `text` blocks are for reading.
+`python` blocks in one namespace, but for files (`# NAME.py` in the first line), which a command reads; and of
+`sh` blocks each line that begins with one of our commands. `cache-bench`, and `cache-bias --plan`, measure for
+minutes: their flags are parsed, and nothing is run. Of `make`, `pip install` and `python -m` it is looked up
+that the target, the extra and the module exist. `python gpu` blocks are compiled, and run where there is a GPU.
+`text` blocks are for reading.
 """
 
 import importlib.util

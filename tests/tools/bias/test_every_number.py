@@ -6,8 +6,8 @@ A campaign does the same over more epochs: `python -m tests.campaigns.bias_repor
 import pytest
 
 from frame_store import open_store, select
+from tests.support.bias.reported import Reported
 from tests.support.caches.camera_cache import write_plain_cache
-from tests.support.statistics.reported import Reported
 
 KINDS = {
     "equal shards": {"sizes": (16, 16, 16), "layout": "video", "frames_per_shard": 8},

@@ -2,8 +2,8 @@
 
     python -m tests.campaigns.bias_report --epochs 20000
 
-1,200 epochs, as in `tests/tools/bias/test_every_number.py`, find an error of some 8% in a design effect; 20,000 find one
-of some 2%. All checks of a run together fail by chance less than once in 10^6 runs.
+1,200 epochs, as in `tests/tools/bias/test_every_number.py`, find an error of some 8% in a design effect; 20,000 find
+one of some 2%. All checks of a run together fail by chance less than once in 10^6 runs.
 """
 
 import argparse

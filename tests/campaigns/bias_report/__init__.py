@@ -1,0 +1,1 @@
+"""Every number of `cache-bias`, over many epochs."""

@@ -1,0 +1,1 @@
+"""What `cache-bias` prints, and how to check it."""
