@@ -151,10 +151,11 @@ def _of_short_videos(results: dict[str, Any]) -> plt.Figure:
                 axes.plot(
                     place, row["predicted"], marker="D", color="white", markeredgecolor="black", markersize=6
                 )
+            top = max(row["design_effect"], row["predicted"] or 0.0)
             axes.annotate(
-                f"{name}\n{row['design_effect']:.2f}",
-                (place, row["design_effect"]),
-                xytext=(0, 7),
+                f"{name.removeprefix('by ')}: {row['design_effect']:.2f}",
+                (place, top),
+                xytext=(0, 8),
                 textcoords="offset points",
                 ha="center",
             )
@@ -162,7 +163,7 @@ def _of_short_videos(results: dict[str, Any]) -> plt.Figure:
     axes.set_ylim(0, 1.2)
     axes.set_xticks(range(len(short["batch_sizes"])), [f"batches of {size}" for size in short["batch_sizes"]])
     axes.tick_params(bottom=False)
-    axes.set_ylabel("noise (i.i.d. = 1)")
+    axes.set_ylabel("noise (i.i.d. = 1; diamond: predicted)")
     axes.set_title(f"{short['num_pieces']} videos of {short['piece_frames']} frames in random order")
     return figure
 

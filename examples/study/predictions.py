@@ -40,8 +40,8 @@ def predicted_long_run(
     """The long-run design effect (S43) over each of `horizons`, in steps."""
     report, plan = _report(sampler, store, features, batch_size=batch_size)
     draws = Draws.of(_by_place(sampler, store, features))
-    independent = report.design_effect if sampler.by_video else None
-    found = [long_run_effect(plan, draws, horizon=horizon, independent=independent) for horizon in horizons]
+    of_batch = report.design_effect if sampler.by_video else None
+    found = [long_run_effect(plan, draws, horizon=horizon, of_batch=of_batch) for horizon in horizons]
     return [None if run is None else run.effect for run in found]
 
 

@@ -1,5 +1,7 @@
 """The whole study: features and gradients, samplers, training. The results are plain values, for JSON."""
 
+import sys
+import time
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -16,7 +18,7 @@ from study.networks import gradients, reduced, tasks_of, train
 from study.noise import Reals, measured_noise
 from study.predictions import predicted_long_run, predicted_noise
 from study.samplers import StudySampler, epochs_of, samplers_for
-from study.short_videos import short_videos
+from study.short_videos import noise_of_pieces
 
 STEP_SIZES = [0.01, 0.03, 0.1]
 """Of the autoencoder. At 0.3 most samplers diverge."""
@@ -33,7 +35,7 @@ def run_study(videos: Path | None, out: Path, *, num_seeds: int, quick: bool) ->
     samplers = samplers_for(clips.store)
     batch_size, long_batch, train_batch = (16, 8, 8) if quick else (128, 64, 16)
     num_epochs = 4 if quick else 200
-    features, tasks = _features(clips, stages=(0, 5) if quick else (0, 100, 2000))
+    features, tasks = _features(clips, stages=(0, 5) if quick else (0, 100, 1000))
     small = features["thumbnails"]
     results: dict[str, Any] = {
         "clips": {"name": clips.name, "num_frames": len(clips.store), "num_videos": clips.num_videos},
@@ -43,12 +45,13 @@ def run_study(videos: Path | None, out: Path, *, num_seeds: int, quick: bool) ->
         "shown": _shown(clips, samplers, batch_size=32),
         "identity": {"batches": sum(_compared(clips, sampler, batch_size) for sampler in samplers)},
         "noise": {name: {} for name in features},
-        "short_videos": short_videos(
+        "short_videos": noise_of_pieces(
             clips.store, small, batch_sizes=[8, 16] if quick else [32, 128], num_epochs=num_epochs
         ),
         "mean_picture": {"batch_size": long_batch, "step_sizes": LONG_STEP_SIZES, "samplers": {}},
     }
     for sampler in samplers:
+        _progress(f"noise of {sampler.name}")
         measured = measured_noise(
             sampler, clips.store, features, batch_size=batch_size, num_epochs=num_epochs
         )
@@ -68,12 +71,17 @@ def run_study(videos: Path | None, out: Path, *, num_seeds: int, quick: bool) ->
     return results
 
 
+def _progress(text: str) -> None:
+    print(f"{time.process_time():6.0f} s of CPU time: {text}", file=sys.stderr, flush=True)
+
+
 def _features(clips: Clips, *, stages: tuple[int, ...]) -> tuple[dict[str, Reals], dict[str, list[str]]]:
     """Features of all frames, and the names of each task's stages."""
     pixels = thumbnails(clips.store)(np.arange(len(clips.store)))
     features = {"thumbnails": reduced(pixels.astype(np.float32))}
     names: dict[str, list[str]] = {}
     for task in tasks_of(clips):
+        _progress(f"gradients of the task: {task.name}")
         names[task.name] = []
         done = 0
         for stage in stages:
@@ -148,6 +156,7 @@ def _training(
     }
     found = {}
     for name, (first, num_steps, text) in runs.items():
+        _progress(f"training {name}")
         curves = train_curves(
             clips,
             parts,

@@ -14,7 +14,7 @@ from study.samplers import BY_CONTENT, BY_TIME, ids_by_video, samplers_for
 PIECE_FRAMES = 8
 
 
-def short_videos(
+def noise_of_pieces(
     store: FrameStore, thumbnails: Reals, *, batch_sizes: list[int], num_epochs: int
 ) -> dict[str, Any]:
     """The store cut into pieces of 8 frames, which are put into random order: design effects by time and by content.

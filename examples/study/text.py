@@ -33,7 +33,7 @@ def _noise_lines(results: dict[str, Any]) -> list[str]:
         f"(a) The mean of a batch of {results['batch_size']}: {results['clips']['name']}, "
         f"{results['clips']['num_frames']:,} frames. noise: variance over that of independent, uniform frames;",
         "    bias: over sigma, the standard deviation of a frame. In brackets: predicted by loader.bias.",
-        f"    {results['identity']['batches']:,} batches were read through FrameLoader, and had the ids of these orders.",
+        f"    {results['identity']['batches']:,} batches read through FrameLoader had the ids of its orders.",
     ]
     for features, rows in results["noise"].items():
         lines += ["", f"{features:<24}{'noise':>10}  (predicted)  std. error      bias  (predicted)"]

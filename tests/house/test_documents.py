@@ -40,7 +40,7 @@ from tests.support.videos.tiny_videos import simple_specs, tiny_folder
 RUN = ("README.md", "docs/GUIDE.md")
 DOCUMENTS = (
     *("README.md", "EXERCISE.md", "CONTRIBUTING.md", "CHANGELOG.md"),
-    *(f"docs/{name}.md" for name in ("ARCHITECTURE", "GUIDE", "MEASURED", "MISTAKES")),
+    *(f"docs/{name}.md" for name in ("ARCHITECTURE", "GUIDE", "MEASURED", "MISTAKES", "SAMPLING_GUIDE")),
 )
 SPECIFICATIONS = tuple(
     path.relative_to(ROOT).as_posix()
@@ -148,7 +148,9 @@ def test_commands_that_are_not_run_exist(document):
         assert importlib.util.find_spec(module) is not None, module
 
 
-@pytest.mark.parametrize("document", ["README.md", "EXERCISE.md", "docs/MEASURED.md", "docs/GUIDE.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "EXERCISE.md", "docs/MEASURED.md", "docs/GUIDE.md", "docs/SAMPLING_GUIDE.md"]
+)
 def test_flags_of_our_commands_in_the_text_exist(document):
     """Commands in the text, `cache-bench --videos dir/ --only "permutation"`, and in its untagged blocks."""
     text = text_of(document)
@@ -194,6 +196,7 @@ def test_links_lead_somewhere(document):
         "docs/ARCHITECTURE.md",
         "docs/GUIDE.md",
         "docs/MEASURED.md",
+        "docs/SAMPLING_GUIDE.md",
     ],
 )
 def test_files_that_a_document_names_exist(document):
