@@ -117,8 +117,8 @@ def _read_trees(cache: Path) -> list[CacheTree]:
         names = sorted(path.name for path in cache.glob("manifest-*.json"))
         if len(names) > 1 and str(error).startswith(f"{cache / names[-1]}:"):
             raise RepairError(
-                f"{error}\nremove {names[-1]}, and the cache is what {names[-2]} states; then give the tables of the "
-                "columns that were added last: cache-build --columns"
+                f"{error}\nremove {names[-1]}, and the cache is what {names[-2]} states; then add what came "
+                "last again: columns by cache-build --columns, a content order by cache-bias CACHE --write-order"
             ) from error
         raise RepairError(
             f"{error}\nonly {manifest_name(0)} and {GENERATION_NAME} state what the other files must be; "

@@ -140,7 +140,7 @@ def load_features(path: Path, *, num_frames: int) -> Reals:
     is_finite = np.isfinite(features).all(axis=1)
     if not is_finite.all():
         raise SamplingError(
-            f"{path}: {int((~is_finite).sum())} rows hold NaN or infinity, the first is row "
+            f"{path}: NaN or infinity in {counted(int((~is_finite).sum()), 'row')}, the first is row "
             f"{int(np.flatnonzero(~is_finite)[0])}"
         )
     return features

@@ -21,7 +21,7 @@ from frame_cache_tools.bias.flags import (
     wants_speed,
 )
 from frame_cache_tools.bias.plan import MeasuredSampler, measured_builtins, pick_sampler, plan_text
-from frame_cache_tools.bias.plot import plot_samplers
+from frame_cache_tools.bias.plot import check_plot, plot_samplers
 from frame_cache_tools.bias.section import Section
 from frame_cache_tools.bias.table import HORIZON, MAX_FRAMES_READ
 from frame_cache_tools.bias.text import legend_text
@@ -98,8 +98,8 @@ EXIT_LIMIT_BROKEN = 1
 @click.option(
     "--weights",
     metavar="video|seconds|TAU|W,W,...",
-    help="iid, shards: draw videos by weight: all alike, by duration, by n^TAU, or a number for each video or, with "
-    "--concat, for each CACHE. The bias is against that target.",
+    help="iid, shards, stratified: draw videos by weight: all alike, by duration, by n^TAU, or a number for each "
+    "video or, with --concat, for each CACHE. The bias is against that target.",
 )
 @click.option("--shuffle-buffer", type=int, default=1000, help="webdataset: frames in the buffer, Q.")
 @click.option("--num-workers", type=int, default=1, help="webdataset: DataLoader workers of each rank.")
@@ -206,11 +206,13 @@ def with_flags(text: str, names: Iterable[str]) -> str:
 
 
 def _run(flags: dict[str, Any]) -> None:
+    check_numbers(flags)
+    if flags["plot"] is not None:
+        check_plot(flags["plot"])
     if flags["write_order"]:
         _write_orders(flags["caches"])
     cases = cases_of_flags(flags)
     spec = spec_of_flags(flags)
-    check_numbers(flags)
     check_together(flags, cases, spec)
     sections = [Section(table_of_flags(case, flags), spec) for case in cases]
     measured = [row for section in sections for row in section.measure()] if wants_speed(flags) else []

@@ -50,8 +50,8 @@ def gradient_features(path: Path, store: FrameStore, *, camera: str | None = Non
             found = np.empty((len(store), groups.num_groups), np.float32)
         if gradients.shape[1] != groups.num_numbers:
             raise SamplingError(
-                f"{path}: {FUNCTION} returned {groups.num_numbers} numbers for frame 0 and {gradients.shape[1]} for "
-                f"frame {first}"
+                f"{path}: {FUNCTION} returned {counted(groups.num_numbers, 'number')} for frame 0 and "
+                f"{gradients.shape[1]} for frame {first}"
             )
         found[first:end] = groups.sums(gradients)
     assert found is not None and groups is not None  # a store of a case has frames
@@ -70,7 +70,7 @@ def _function_of(path: Path) -> Callable[[npt.NDArray[Any]], Any]:
     sys.path.insert(0, folder)  # so that the file may import its neighbours
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # an exit of the file is no success of the command
         raise ConfigError(f"{path}: cannot be run: {type(error).__name__}: {error}") from error
     finally:
         sys.path.remove(folder)
@@ -87,10 +87,14 @@ def _gradients_of(
     try:
         result = function(frames)
         if hasattr(result, "detach"):  # a torch tensor, which may be on a GPU
-            result = result.detach().cpu().float().numpy()
-        gradients = np.asarray(result, np.float32)
-    except Exception as error:
+            result = result.detach().cpu()
+            result = result.numpy() if result.is_complex() else result.float().numpy()
+        is_complex = np.iscomplexobj(result)
+        gradients = np.asarray(result, None if is_complex else np.float32)
+    except (Exception, SystemExit) as error:
         raise SamplingError(f"{where} failed: {type(error).__name__}: {error}") from error
+    if is_complex:
+        raise SamplingError(f"{where}: expected real numbers, found {gradients.dtype}")
     if gradients.ndim != 2 or len(gradients) != end - first or not gradients.size:
         raise SamplingError(
             f"{where}: expected shape ({end - first}, D), a gradient for each frame, found {gradients.shape}"

@@ -1,5 +1,6 @@
 """`cache-bias --plot`: frames/s of each sampler against what its batches are worth over many steps."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from frame_cache_tools.bias.plan import MeasuredSampler, pick_sampler
 from frame_cache_tools.bias.text import effective_text, long_run_title
 
+from cache_builder.errors import ConfigError
 from loader import SamplingError
 from loader.bias import Target
 
@@ -18,6 +20,23 @@ _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _GREY = "#666666"
 _MOST_WORTH = 1e9
 """A batch that is worth more is drawn here: every batch has the same mean."""
+
+
+def check_plot(path: Path) -> None:
+    """Refuse a plot that cannot be drawn or written, before minutes are spent on what it would show.
+
+    Raises:
+        ConfigError: `path` lies in no folder, or is one.
+        ModuleNotFoundError: matplotlib is not installed; the message gives the command that installs it.
+    """
+    if path.is_dir():
+        raise ConfigError(f"--plot {path}: expected a file to write, found a folder")
+    if not path.parent.is_dir():
+        raise ConfigError(f"--plot {path}: there is no folder {path.parent}")
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("--plot needs matplotlib: pip install 'frame-cache[plots]'") from error
 
 
 def plot_samplers(
@@ -32,12 +51,12 @@ def plot_samplers(
     With `demand` the speeds that do not meet it are shaded, and the sampler that `pick_sampler` takes is marked.
 
     Raises:
-        ModuleNotFoundError: matplotlib is not installed; the message gives the command that installs it.
+        ConfigError, ModuleNotFoundError: as `check_plot`.
+        OSError: the disk is full or fails. No part of a plot stays.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("--plot needs matplotlib: pip install 'frame-cache[plots]'") from error
+    check_plot(path)
+    from matplotlib.figure import Figure
+
     caches = list(dict.fromkeys(row.case_name for row in measured))
     colors = {name: _COLORS[number % len(_COLORS)] for number, name in enumerate(caches)}
     figure = Figure(figsize=(11, max(5.0, 1.8 + 0.21 * len(measured))))
@@ -82,7 +101,14 @@ def plot_samplers(
             fontsize=9,
             va="top",
         )
-    figure.savefig(path, dpi=130)
+    png = io.BytesIO()
+    figure.savefig(png, dpi=130, format="png")
+    try:
+        path.write_bytes(png.getbuffer())
+    except OSError as error:
+        if path.is_file():
+            path.unlink()
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _pick(

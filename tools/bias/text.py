@@ -100,7 +100,11 @@ def _wrapped(text: str, *, indent: int) -> list[str]:
 
 def long_run_title(horizon: float) -> str:
     """The title of what a batch is worth where the noise of `horizon` steps adds up."""
-    return f"B_eff over {horizon:g} steps" if horizon != 1 else "B_eff over 1 step"
+    return f"B_eff over {_steps_text(horizon)}"
+
+
+def _steps_text(horizon: float) -> str:
+    return f"{horizon:g} step{'' if f'{horizon:g}' == '1' else 's'}"
 
 
 class _Column:
@@ -135,8 +139,8 @@ def legend_text(reports: Sequence[BiasReport]) -> str:
     if runs:
         horizon = runs[0].horizon
         lines.append(
-            f"{long_run_title(horizon)}: the same for the noise of {horizon:g} steps together (--horizon), which is "
-            f"what SGD feels: noise that cancels between steps costs nothing, noise that repeats adds up"
+            f"{long_run_title(horizon)}: the same for the noise of {_steps_text(horizon)} together (--horizon), which "
+            f"is what SGD feels: noise that cancels between steps costs nothing, noise that repeats adds up"
         )
     bases = {report.basis for report in reports}
     meanings = {

@@ -34,8 +34,9 @@ class StratumOrder:
             digest = content_label(store)
             if digest is None:
                 raise SamplingError(
-                    "strata='content' needs a cache with a content order: build it with cache-build "
-                    "--content-order, or add one with cache-bias CACHE --write-order"
+                    f"{store!r}: strata='content' needs a cache with a content order: build it with cache-build "
+                    "--content-order, or add one with cache-bias CACHE --write-order. Live stores have none, and of "
+                    "the cameras of a cache only the first one has it"
                 )
             self.label = f"content:{digest}"
 

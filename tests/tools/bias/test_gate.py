@@ -1,12 +1,16 @@
 """The gate and the plan of `cache-bias` on real caches: limits that it judges, and samplers that it picks."""
 
+import errno
 import json
+import os
 import re
+import sys
 
 import numpy as np
 import pytest
 from frame_cache_tools.bias import plan as bias_plan
 from frame_cache_tools.bias.cli import EXIT_LIMIT_BROKEN, EXIT_WRONG_COMMAND
+from frame_cache_tools.bias.section import Section
 
 import frame_store
 from tests.support.bias_command import bias, samplers, words
@@ -104,6 +108,47 @@ def test_the_plan_measures_and_picks(bias_caches, tmp_path, monkeypatch):
     plot = tmp_path / "plot.png"
     assert bias(*bias_caches.values(), "--batch-size", "32", "--plot", plot).exit_code == 0
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_plot_that_cannot_be_written_is_refused_before_anything_is_measured(
+    bias_caches, tmp_path, monkeypatch
+):
+    def measured(*_):
+        raise AssertionError("measured")
+
+    monkeypatch.setattr(Section, "measure", measured)
+    for path, said in (
+        (tmp_path / "nowhere" / "plot.png", f"there is no folder {tmp_path}/nowhere"),
+        (tmp_path, "expected a file to write, found a folder"),
+    ):
+        refused = bias(bias_caches["video"], "--batch-size", "32", "--plot", path)
+        assert refused.exit_code == EXIT_WRONG_COMMAND
+        assert refused.stderr == f"error: --plot {path}: {said}\n"
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    missing = bias(bias_caches["video"], "--batch-size", "32", "--plot", tmp_path / "plot.png")
+    assert (
+        missing.exit_code == EXIT_WRONG_COMMAND and "--plot needs matplotlib: pip install" in missing.stderr
+    )
+
+
+def test_a_full_disk_leaves_no_part_of_a_plot_and_names_it(bias_caches, tmp_path, monkeypatch):
+    monkeypatch.setattr(bias_plan, "SECONDS_PER_ROUND", 0.01)
+    plot = tmp_path / "plot.of_no_known_ending"
+    options = (bias_caches["video"], "--sampling", "iid", "--batch-size", "32", "--plot", plot)
+    assert bias(*options).exit_code == 0 and plot.read_bytes().startswith(b"\x89PNG")
+
+    def full(path, content):
+        with path.open("wb") as file:
+            file.write(content[:100])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as `write` raises it: without a name
+
+    monkeypatch.setattr(type(plot), "write_bytes", full)
+    failed = bias(*options)
+    assert (
+        failed.exit_code == 3
+        and failed.stderr == f"error: the machine failed: {plot}: No space left on device\n"
+    )
+    assert not plot.exists()
 
 
 def test_laws_are_by_steps_and_the_remainder_is_that_of_the_loader(tmp_path):

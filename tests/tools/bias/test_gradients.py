@@ -121,6 +121,16 @@ def per_frame_gradients(frames):
         ("def per_frame_gradients(", "cannot be run: SyntaxError"),
         ("import nosuchmodule", "cannot be run: ModuleNotFoundError: No module named 'nosuchmodule'"),
         ("def per_frame_gradients(frames):\n    return 1 / 0", "frames 0 to 63 failed: ZeroDivisionError"),
+        ("raise SystemExit(0)", "cannot be run: SystemExit: 0"),
+        ("def per_frame_gradients(frames):\n    raise SystemExit(0)", "frames 0 to 63 failed: SystemExit: 0"),
+        (
+            "def per_frame_gradients(frames):\n    return frames.reshape(len(frames), -1) * 1j",
+            "frames 0 to 63: expected real numbers, found complex128",
+        ),
+        (
+            "import torch\ndef per_frame_gradients(frames):\n    return torch.ones(len(frames), 2) * 1j",
+            "frames 0 to 63: expected real numbers, found complex64",
+        ),
         (
             "def per_frame_gradients(frames):\n    return frames",
             "expected shape (64, D), a gradient for each frame",
@@ -134,7 +144,7 @@ def per_frame_gradients(frames):
         (
             "calls = []\ndef per_frame_gradients(frames):\n    calls.append(1)\n"
             "    return frames.reshape(len(frames), -1)[:, :len(calls)]",
-            "returned 1 numbers for frame 0 and 2 for frame 64",
+            "returned 1 number for frame 0 and 2 for frame 64",
         ),
     ],
 )

@@ -46,3 +46,22 @@ def test_a_folder_without_a_cache_is_one_line(tmp_path):
     result = bias(tmp_path, "--write-order")
     assert result.exit_code == 2
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("wrong", [("--horizon", "0"), ("--plot", "nowhere/plot.png")])
+def test_a_wrong_flag_is_refused_before_any_frame_is_read(caches, tmp_path, wrong):
+    cache = Path(shutil.copytree(caches / "plain", tmp_path / "cache"))
+    assert bias(cache, "--write-order", *wrong).exit_code == 2
+    assert read_manifest(cache).content_orders == []
+
+
+def test_one_step_is_one(caches):
+    said = bias(caches / "plain", "--sampling", "stratified", "--batch-size", 2, "--horizon", "1").stdout
+    assert "B_eff over 1 step: the same for the noise of 1 step together" in said
+
+
+def test_the_cache_without_an_order_is_named(caches):
+    asked = ("--sampling", "stratified", "--strata", "content", "--batch-size", 2)
+    refused = bias(caches / "ordered", caches / "plain", *asked)
+    assert refused.exit_code == 2 and f"{caches / 'plain'}" in refused.stderr
+    assert "--strata content needs a cache with a content order: build it" in refused.stderr

@@ -163,6 +163,10 @@ def test_a_damaged_manifest_of_the_last_columns_costs_only_these(cache_of):
     refused = run(cache, "--repair", command=cache_verify)
     assert refused.exit_code == EXIT_NOT_WHOLE
     assert "remove manifest-0002.json, and the cache is what manifest-0001.json states" in refused.stderr
+    assert (
+        "columns by cache-build --columns, a content order by cache-bias CACHE --write-order"
+        in refused.stderr
+    )
     (cache / "manifest-0002.json").unlink()
     assert [*open_store(cache).columns] == ["first"]
     add_columns(cache, {"video": videos, "last": [*range(len(videos))]})

@@ -40,7 +40,8 @@ STRATIFIED = {"sampling": "stratified"}
         (
             {**STRATIFIED, "strata": "content"},
             "strata='content' needs a cache with a content order: build it with cache-build --content-order, or add "
-            "one with cache-bias CACHE --write-order",
+            "one with cache-bias CACHE --write-order. Live stores have none, and of the cameras of a cache only the "
+            "first one has it",
         ),
         ({**STRATIFIED, "strata": "content", "weights": "video"}, "needs a cache with a content order"),
         (
