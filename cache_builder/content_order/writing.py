@@ -5,11 +5,13 @@ version of the manifest names the folder; it is created, never replaced. Until t
 version, whatever happens.
 """
 
+import errno
+import os
 from pathlib import Path
 
 from cache_builder.content_order.making import MadeOrder, counting_store, made_order
 from cache_builder.content_order.report import ContentOrderReport, OrderStatus
-from cache_builder.errors import MachineError
+from cache_builder.errors import MachineError, OutputError
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.stages import Workspace, commit_manifest, resolved
 from frame_store.content_order import METHOD
@@ -42,8 +44,9 @@ def write_content_order(cache: Path | str, *, progress: Progress | None = None) 
         MachineError: disk full, I/O error. The same call goes on.
     """
     progress = progress or NoProgress()
+    output = user_path(cache)
     try:
-        output = resolved(counting_store(user_path(cache)).path)
+        output = resolved(counting_store(output).path)
         workspace = Workspace(output)
         remedy = "copy the cache to a place that can be, and write the order there"
         # The manifest is read again, now that nobody else writes one.
@@ -51,12 +54,19 @@ def write_content_order(cache: Path | str, *, progress: Progress | None = None) 
             existing = _intact_order(store)
             if existing is not None:
                 return _report(store, existing, "already complete")
+            if not os.access(output, os.W_OK | os.X_OK):  # before minutes of reading
+                raise OutputError(f"{output}: cannot be written; {remedy}")
             workspace.clear_content()
             try:
                 return _written(store, workspace, progress=progress)
             finally:
                 workspace.clear_content()
     except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise OutputError(
+                f"{output}: is mounted by itself, and a finished order cannot be moved into it from beside it; mount "
+                "the folder that holds the cache, or copy the cache"
+            ) from error
         raise MachineError(
             f"{error.filename or cache}: {error.strerror or error}; the same command resumes"
         ) from error

@@ -1,5 +1,6 @@
 """Content orders of complete caches on disk: written, read back, damaged, repaired, and complete at every kill."""
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -165,6 +166,28 @@ def test_a_version_that_another_process_wrote_is_not_replaced(cache, monkeypatch
     with pytest.raises(OutputError, match="another process has written it"):
         write_content_order(cache)
     assert (cache / "manifest-0001.json").read_bytes() == b"theirs"
+
+
+def test_a_cache_that_cannot_be_written_is_refused_before_its_frames_are_read(cache, monkeypatch):
+    def read(*_, **__):
+        raise AssertionError("read")
+
+    monkeypatch.setattr(making, "read_coordinates", read)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != cache)  # root may write anywhere
+    with pytest.raises(OutputError, match=r"cache: cannot be written; copy the cache to a place that can be"):
+        write_content_order(cache)
+
+
+def test_a_cache_that_is_a_mount_is_not_promised_that_the_same_command_resumes(cache, monkeypatch):
+    def renamed(*_):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(writing, "publish_folder", renamed)
+    with pytest.raises(
+        OutputError, match=r"cache: is mounted by itself, .* mount the folder that holds the cache"
+    ):
+        write_content_order(cache)
+    assert read_manifest(cache).version == 0
 
 
 def test_what_is_no_cache_is_an_error(tmp_path):
