@@ -170,11 +170,12 @@ EXIT_LIMIT_BROKEN = 1
 def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
     """What each way to sample does to training on CACHE: its bias, and how many independent frames a batch is worth.
 
-    Numbers without a mark are exact: they follow from shard sizes and settings, or from all frames. Marks: [low, high]
-    if rho is estimated from a sample of frames (caches of more than 20,000 frames) or is that of a shuffled build, and
-    95% of simulated orders for many steps together; <= and >= for bounds; ~ if a formula approximates, with the reason
-    below the table. With --rho, the figures hold only as far as that rho does. The columns are explained below the
-    table. Formulas and their proofs: loader/bias/SAMPLING.md.
+    Numbers without a mark are exact: they follow from shard sizes and settings, or from all frames. Marks: [low,
+    high] if rho is estimated from a sample of frames (caches of more than 20,000 frames) or is that of a shuffled
+    build, if stratified is a mean over some batches of an epoch, and 95% of simulated orders for many steps
+    together; <= and >= for bounds; ~ if a formula approximates, with the reason below the table. With --rho, the
+    figures hold only as far as that rho does. The columns are explained below the table. Formulas and their proofs:
+    loader/bias/SAMPLING.md.
     """
     with exit_codes(resumes=False):
         try:
