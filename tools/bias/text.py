@@ -293,6 +293,8 @@ def _effective_batch_text(report: BiasReport) -> str:
         return f">= {effective_text(report.law.effective_batch_floor)}" if _has_floor(report) else "-"
     mark = ">= " if report.basis == "bound" else _MARKS.get(report.basis or "", "")
     text = f"{mark}{effective_text(report.effective_batch)}"
+    if report.basis == "approximate":
+        return text  # the interval of rho does not contain the error of the formula
     return text + _interval_text(report.effective_batch_low, report.effective_batch_high)
 
 

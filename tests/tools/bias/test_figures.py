@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -184,6 +185,14 @@ def test_a_large_cache_is_estimated_and_marked_so(bias_caches, monkeypatch):
     text = bias(bias_caches["video"], "--batch-size", "32").stdout
     assert re.search(r"^shards, 8 a visit .*>= \d.*\[\d", text, re.MULTILINE)
     assert "a sample, 95% interval: gop" in text and "[low, high]: rho of a sample of frames" in text
+    block = re.search(r"^block, 4 shards .*$", text, re.MULTILINE)[0]
+    assert "~" in block and "[" not in block  # the interval of rho says nothing about the formula
+
+
+def test_a_report_without_speeds_imports_no_torch(bias_caches, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)  # an import of it fails
+    (rows,) = samplers(bias_caches["video"], "--batch-size", "32")
+    assert rows["sampling=stratified"]["long_run"] is not None
 
 
 def test_a_mean_over_some_batches_is_said_to_be_one(bias_caches, monkeypatch):
