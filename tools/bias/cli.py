@@ -98,8 +98,8 @@ EXIT_LIMIT_BROKEN = 1
 @click.option(
     "--weights",
     metavar="video|seconds|TAU|W,W,...",
-    help="iid, shards: draw videos by weight: all alike, by duration, by n^TAU, or a number for each video or, with "
-    "--concat, for each CACHE. The bias is against that target.",
+    help="iid, shards, stratified: draw videos by weight: all alike, by duration, by n^TAU, or a number for each video "
+    "or, with --concat, for each CACHE. The bias is against that target.",
 )
 @click.option("--shuffle-buffer", type=int, default=1000, help="webdataset: frames in the buffer, Q.")
 @click.option("--num-workers", type=int, default=1, help="webdataset: DataLoader workers of each rank.")
@@ -139,7 +139,8 @@ EXIT_LIMIT_BROKEN = 1
     "--draws",
     type=int,
     default=100,
-    help=f"Caches of more than {MAX_FRAMES_READ} frames: shards drawn to estimate rho, six frames of each.",
+    help=f"Caches of more than {MAX_FRAMES_READ} frames: shards drawn to estimate rho, six frames of each; for stratified "
+    "some twice as many stretches of neighbours.",
 )
 @click.option("--seed", type=int, default=0, help="Seed of the estimate.")
 @click.option(
