@@ -159,8 +159,8 @@ def _build_and_add(
     overwrite: bool,
     progress: Progress | None,
 ) -> BuildReport:
-    progress = progress or NoProgress()
     report = run_build(sources, output, config, options, overwrite=overwrite, progress=progress)
+    progress = progress or NoProgress()
     if tables:
         added = add_columns(
             output,

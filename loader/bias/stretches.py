@@ -6,6 +6,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
+from frame_store.shared import counted
 from loader.bias.checks import Integers, Reals
 from loader.bias.nested import levels_of_run, mixture_weights
 from loader.bias.pixels import ReadFeatures
@@ -55,7 +56,7 @@ def rho_of_stretches(
     """
     if frames_per_draw < 2 or not 1 <= batch_size <= num_frames:
         raise SamplingError(
-            f"no stretches for a batch of {batch_size} among {num_frames} frames, {frames_per_draw} of each"
+            f"no stretches for a batch of {batch_size} among {counted(num_frames, 'frame')}, {frames_per_draw} of each"
         )
     weights = mixture_weights(batch_size)
     lengths = [max(1, round(num_frames / (1 << level))) for level in range(levels_of_run(batch_size) + 1)]

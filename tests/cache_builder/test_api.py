@@ -23,6 +23,7 @@ NOT_FLAGS_OF_A_CACHE = {
     "limit",
     "camera_pattern",
     "config",
+    "content_order",
     "dry_run",
     "overwrite",
 } | OF_COLUMNS
@@ -190,7 +191,11 @@ def test_other_mistakes(videos, tmp_path):
 
 def test_an_estimate_takes_the_same_keywords(videos, tmp_path):
     taken = inspect.signature(cache_builder.estimate_build).parameters
-    of_builds = set(inspect.signature(cache_builder.build_cache).parameters) - {"overwrite"} - OF_COLUMNS
+    of_builds = (
+        set(inspect.signature(cache_builder.build_cache).parameters)
+        - {"overwrite", "content_order"}
+        - OF_COLUMNS
+    )
     assert set(taken) - {"settings"} == of_builds - set(BuildSettings.__struct_fields__)
     config = tmp_path / "my.toml"
     config.write_text("size = 16\nencoding = 'raw'\nworkers = 1\n")

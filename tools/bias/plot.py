@@ -41,7 +41,7 @@ def plot_samplers(
     caches = list(dict.fromkeys(row.case_name for row in measured))
     colors = {name: _COLORS[number % len(_COLORS)] for number, name in enumerate(caches)}
     figure = Figure(figsize=(11, max(5.0, 1.8 + 0.21 * len(measured))))
-    axes = figure.add_axes((0.075, 0.11, 0.56, 0.76))
+    axes = figure.add_axes((0.085, 0.11, 0.6, 0.76))
     pick = _pick(measured, demand, target)
     for row in measured:
         _draw_point(axes, row, colors[row.case_name], is_pick=row is pick)
@@ -49,13 +49,14 @@ def plot_samplers(
     if demand is not None:
         axes.axvspan(0, demand, color="#000000", alpha=0.07, linewidth=0, zorder=0)
         axes.axvline(demand, color=_GREY, linewidth=1.2, zorder=1)
+        is_left = demand < 0.5 * axes.get_xlim()[1]
         axes.annotate(
             f"demand: {demand:,.0f} frames/s (shaded: too slow)",
             (demand, 1.0),
             xycoords=("data", "axes fraction"),
-            xytext=(0, 3),
+            xytext=(-3 if is_left else 3, 3),
             textcoords="offset points",
-            ha="center",
+            ha="left" if is_left else "right",  # so that no part of it lies outside of the axes
             fontsize=8,
             color="#333333",
         )
@@ -63,11 +64,10 @@ def plot_samplers(
     axes.axhline(batch, color=_GREY, linewidth=1, linestyle=":", zorder=1)
     axes.annotate(
         f"batch size, {batch}",
-        (1.0, batch),
+        (0.04, batch),
         xycoords=("axes fraction", "data"),
-        xytext=(-3, 3),
+        xytext=(0, 3),
         textcoords="offset points",
-        ha="right",
         fontsize=8,
         color=_GREY,
     )
@@ -75,7 +75,7 @@ def plot_samplers(
     for number, name in enumerate(caches):
         layout = next(row.layout for row in measured if row.case_name == name)
         figure.text(
-            0.075,
+            0.085,
             0.975 - 0.035 * number * 5 / figure.get_figheight(),
             f"\u25cf {name}" + ("" if layout is None else f", layout {layout}"),
             color=colors[name],
@@ -138,9 +138,9 @@ def _is_unbiased(row: MeasuredSampler) -> bool:
 def _set_axes(axes: "Axes", measured: Sequence[MeasuredSampler], demand: float | None) -> None:
     runs = [row.report.long_run for row in measured if row.report.long_run is not None]
     axes.set_yscale("log", base=10)
-    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_formatter("{x:,g}")
     values = [min(row.worth, _MOST_WORTH) for row in measured] + [measured[0].report.law.slots_per_batch]
-    axes.set_ylim(min(1.0, 0.7 * min(values)), 1.8 * max(values))
+    axes.set_ylim(0.5 * min(values), 1.8 * max(values))
     fastest = max(row.fastest for row in measured)
     axes.set_xlim(0, 1.05 * max(fastest, 0 if demand is None else demand))
     axes.xaxis.set_major_formatter("{x:,.0f}")

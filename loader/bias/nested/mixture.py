@@ -29,7 +29,7 @@ def odd_counts(num_positions: int) -> Integers:
     int64, shape (J + 1,), J = `levels_of_run`. It does not depend on where the run begins. The last is M.
 
     >>> odd_counts(6).tolist()
-    [0, 0, 2, 6]
+    [0, 2, 2, 6]
 
     Raises:
         SamplingError: no position.

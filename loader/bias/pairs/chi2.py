@@ -69,7 +69,7 @@ def _pair_chi2_of_strata(plan: BatchPlan, batch_size: int, num_batches: int) -> 
     if plan.frames is not None:
         return PairChi2(limit_pair_chi2(batch_size), is_exact=False, is_bound=False)
     found = nested_pair_chi2(plan.num_positions, batch_size=batch_size, num_batches=max(1, num_batches))
-    return None if found is None else PairChi2(found[0], is_exact=found[1], is_bound=found[1])
+    return None if found is None else PairChi2(found[0], is_exact=found[1], is_bound=False)
 
 
 def _pair_chi2_of_visits(

@@ -88,7 +88,7 @@ def block_kappa(
     straddle blocks. Batches beyond the end of the epoch continue at its start, because `pad` fills them so. None means
     the epoch's whole batches. Shards may have any sizes, shape (S,). It is exact where `lags_of_blocks` is.
 
-    >>> block_kappa([5] * 8, block_frames=40, batch_size=4) < permutation_kappa([5] * 8) / 100
+    >>> block_kappa([5] * 8, block_frames=40, batch_size=4) < permutation_kappa([5] * 8) / 3
     True
 
     Raises:

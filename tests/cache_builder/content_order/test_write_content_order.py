@@ -34,8 +34,8 @@ def videos(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def built(videos) -> Path:
-    cache = videos.with_name("built.cache")
+def built(videos, tmp_path_factory) -> Path:
+    cache = tmp_path_factory.mktemp("orders") / "built.cache"
     build_cache(videos, cache, encoding="raw", **SMALL)
     return cache
 

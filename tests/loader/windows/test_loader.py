@@ -73,7 +73,9 @@ def test_every_sampling_shows_the_windows_of_its_anchors(options, offsets):
     store = make_store()
     loader = FrameLoader(store, batch_size=4, remainder="uneven", seed=3, **options, **offsets)
     num_slots = loader._epochs.windows.spec.frames_per_anchor
-    batches = [batch for _ in range(4) for batch in loader]
+    batches = [
+        batch for _ in range(8) for batch in loader
+    ]  # draws of `iid` and `shards` show every anchor by then
     for batch in batches:
         assert batch.frames.shape == (len(batch), num_slots, 3, 4, 6)
         assert batch.frames.is_contiguous(memory_format=torch.preserve_format) or batch.frames.stride(-3) == 1
