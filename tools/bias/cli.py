@@ -139,8 +139,8 @@ EXIT_LIMIT_BROKEN = 1
     "--draws",
     type=int,
     default=100,
-    help=f"Caches of more than {MAX_FRAMES_READ} frames: shards drawn to estimate rho, six frames of each; for stratified "
-    "some twice as many stretches of neighbours.",
+    help=f"Caches of more than {MAX_FRAMES_READ} frames: shards drawn to estimate rho, six frames of each; "
+    "for stratified some twice as many stretches of neighbours.",
 )
 @click.option("--seed", type=int, default=0, help="Seed of the estimate.")
 @click.option(
