@@ -33,13 +33,13 @@ def thumbnails(store: FrameStore, *, size: int = THUMBNAIL_SIZE, camera: str | N
         rows = np.linspace(0, height, min(size, height) + 1).astype(np.int64)
         columns = np.linspace(0, width, min(size, width) + 1).astype(np.int64)
         areas = np.outer(np.diff(rows), np.diff(columns))[None, :, :, None]
-        parts = [np.zeros((0, areas.size * channels))]
+        features = np.empty((len(frame_ids), areas.size * channels))
         for start in range(0, len(frame_ids), _MAX_FRAMES_AT_ONCE):
             frames = store.read_frames(frame_ids[start : start + _MAX_FRAMES_AT_ONCE])
             sums = np.add.reduceat(frames.astype(np.float64), rows[:-1], axis=1)
             sums = np.add.reduceat(sums, columns[:-1], axis=2)
-            parts.append((sums / areas).reshape(len(frames), -1))
-        return np.concatenate(parts)
+            features[start : start + len(frames)] = (sums / areas).reshape(len(frames), -1)
+        return features
 
     return read
 

@@ -33,6 +33,10 @@ def test_frame_loader_and_augmentation_need_torch_alone():
     assert modules_after("from loader import Augmentation, FrameLoader, FrameDataset") & HEAVY == {"torch"}
 
 
+def test_a_report_on_samplers_needs_no_torch():
+    assert "torch" not in modules_after("import frame_cache_tools.bias.cli")
+
+
 @pytest.mark.parametrize("package", ["cache_builder", "frame_store", "loader"])
 def test_every_name_a_package_promises_is_there(package):
     loaded = modules_after(f"import {package}\nfor name in {package}.__all__: getattr({package}, name)")

@@ -98,8 +98,8 @@ EXIT_LIMIT_BROKEN = 1
 @click.option(
     "--weights",
     metavar="video|seconds|TAU|W,W,...",
-    help="iid, shards, stratified: draw videos by weight: all alike, by duration, by n^TAU, or a number for each "
-    "video or, with --concat, for each CACHE. The bias is against that target.",
+    help="iid, shards, stratified: draw videos by weight: all alike, by duration, by n^TAU, or a number for each video "
+    "or, with --concat, for each CACHE. The bias is against that target.",
 )
 @click.option("--shuffle-buffer", type=int, default=1000, help="webdataset: frames in the buffer, Q.")
 @click.option("--num-workers", type=int, default=1, help="webdataset: DataLoader workers of each rank.")
@@ -139,7 +139,8 @@ EXIT_LIMIT_BROKEN = 1
     "--draws",
     type=int,
     default=100,
-    help=f"Caches of more than {MAX_FRAMES_READ} frames: shards drawn to estimate rho, six frames of each.",
+    help=f"Caches of more than {MAX_FRAMES_READ} frames: shards drawn to estimate rho, six frames of each; "
+    "for stratified some twice as many stretches of neighbours.",
 )
 @click.option("--seed", type=int, default=0, help="Seed of the estimate.")
 @click.option(
@@ -170,11 +171,12 @@ EXIT_LIMIT_BROKEN = 1
 def main(**flags: Any) -> None:  # noqa: ANN401 - click's values
     """What each way to sample does to training on CACHE: its bias, and how many independent frames a batch is worth.
 
-    Numbers without a mark are exact: they follow from shard sizes and settings, or from all frames. Marks: [low, high]
-    if rho is estimated from a sample of frames (caches of more than 20,000 frames) or is that of a shuffled build, and
-    95% of simulated orders for many steps together; <= and >= for bounds; ~ if a formula approximates, with the reason
-    below the table. With --rho, the figures hold only as far as that rho does. The columns are explained below the
-    table. Formulas and their proofs: loader/bias/SAMPLING.md.
+    Numbers without a mark are exact: they follow from shard sizes and settings, or from all frames. Marks: [low,
+    high] if rho is estimated from a sample of frames (caches of more than 20,000 frames) or is that of a shuffled
+    build, if stratified is a mean over some batches of an epoch, and 95% of simulated orders for many steps
+    together; <= and >= for bounds; ~ if a formula approximates, with the reason below the table. With --rho, the
+    figures hold only as far as that rho does. The columns are explained below the table. Formulas and their proofs:
+    loader/bias/SAMPLING.md.
     """
     with exit_codes(resumes=False):
         try:

@@ -6,14 +6,17 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from frame_cache_tools.bias.table import BiasTable
 from frame_cache_tools.bias.text import BOUND_MARKS, effective_text, long_run_title, short_name
 
 from frame_store.shared import counted
-from loader import FrameLoader, SamplingError, SamplingSpec
+from loader import SamplingError, SamplingSpec
 from loader.bias import BiasReport, Target
+
+if TYPE_CHECKING:
+    from loader import FrameLoader
 
 PLAINEST_FIRST = ("permutation", "iid", "stratified", "shards", "block", "sequential")
 """Samplers, the easiest to understand first: whole epochs of uniform frames, independent frames, spread frames,
@@ -78,6 +81,8 @@ def measure_candidates(
     table: BiasTable, rows: Sequence[tuple[SamplingSpec, BiasReport]]
 ) -> list[MeasuredSampler]:
     """Frames/s of each sampler through the real `FrameLoader`, in interleaved rounds."""
+    from loader import FrameLoader  # brings torch, which a report without speeds does not need
+
     store = table.case.store
     assert store is not None  # the flags were checked
     with warnings.catch_warnings():
@@ -205,8 +210,9 @@ def plan_text(measured: Sequence[MeasuredSampler], *, demand: float, target: Tar
     lines = [f"{'sampler':{width}} {'frames/s':>9} {'spread':>15} {title:>24}"]
     for name, row in zip(names, measured, strict=True):
         spread = f"{row.slowest:.0f}-{row.fastest:.0f}"
-        effective = f"{_mark(row.report)}{effective_text(row.worth)}"
-        if row.worth_at_least != row.worth_at_most:
+        mark = _mark(row.report)
+        effective = f"{mark}{effective_text(row.worth)}"
+        if row.worth_at_least != row.worth_at_most and mark != "~":  # an interval of rho, not of the formula
             effective += f" [{effective_text(row.worth_at_least)}, {effective_text(row.worth_at_most)}]"
         if horizons and not row.is_long_run_known:
             effective += " one batch"
@@ -243,7 +249,7 @@ def _options(spec: SamplingSpec) -> dict[str, Any]:
     return {name: value for name, value in spec.to_builtins().items() if value is not None}
 
 
-def _frames_per_second(loader: FrameLoader, *, seconds: float) -> float:
+def _frames_per_second(loader: "FrameLoader", *, seconds: float) -> float:
     """Frames/s after the first batch, so the start of the threads is not counted."""
     num_frames, started = 0, None
     while True:

@@ -188,6 +188,8 @@ class BiasTable:
             "batch_size": batch_size,
             "seed": self._seed,
             "remainder": self._remainder,
+            "rank": 0,
+            "world_size": 1,
         } | ({} if self.windows is None else self.windows.options)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about biased or short visits, which the report shows

@@ -142,7 +142,7 @@ def legend_text(reports: Sequence[BiasReport]) -> str:
             f"{long_run_title(horizon)}: the same for the noise of {_steps_text(horizon)} together (--horizon), which "
             f"is what SGD feels: noise that cancels between steps costs nothing, noise that repeats adds up"
         )
-    bases = {report.basis for report in reports}
+    bases = {report.basis for report in reports if report.basis != "sampled" or report.why_not_exact is None}
     meanings = {
         "sampled": "[low, high]: rho of a sample of frames, 95% interval",
         "builds": "[low, high]: 95% of the seeds that a shuffled build can have",
@@ -158,7 +158,8 @@ def legend_text(reports: Sequence[BiasReport]) -> str:
             f">= in {long_run_title(runs[0].horizon)}: what one batch is worth, as batches that are spread over the "
             "frames are worth no less together; ~ where that is proven for numbers of frames that are powers of two"
         )
-    if "approximate" in bases or any(law.chi2_is_by_slots for law in laws):
+    is_near = any(law.chi2_is_by_slots or _pairs_text(law).startswith("~") for law in laws)
+    if "approximate" in bases or is_near:
         lines.append("~ is an approximation, and no limit is judged by it")
     return "\n".join(line for text in lines for line in _wrapped(text, indent=2))
 
@@ -175,16 +176,32 @@ def _notes_on_variance(report: BiasReport) -> list[str]:
         notes.append(f"~ design effect {report.why_not_exact}")
     if report.basis == "bound":
         notes.append(f"design effect {report.why_not_exact} (S26)")
-    law = report.law
-    if law.chi2_of_pairs is not None and not law.chi2_of_pairs_is_exact and not law.kappa_is_exact:
-        parts = "orders of its shards" if law.rank_batch is None else "batches of an epoch"
-        notes.append(f"~ chi2 pairs over a few of the {parts}")
+    if report.basis == "sampled" and report.why_not_exact is not None:
+        notes.append(
+            f"design effect {report.why_not_exact}; [low, high] of B_eff is three standard errors (S65)"
+        )
+    if (of_pairs := _note_on_pairs(report.law)) is not None:
+        notes.append(of_pairs)
     if report.law.chi2 > 0 and report.effective_batch_with_bias is not None:
         notes.append(
             f"bias included, a batch is worth {effective_text(report.effective_batch_with_bias)} frames: "
             "their mean is as far from that of all frames, in mean square"
         )
     return notes
+
+
+def _note_on_pairs(law: SamplingLaw) -> str | None:
+    """Why chi^2 of pairs has the mark ~; None if it has none."""
+    if law.chi2_of_pairs is None or law.chi2_of_pairs_is_exact:
+        return None
+    if not law.kappa_is_exact:
+        parts = "orders of its shards" if law.rank_batch is None else "batches of an epoch"
+        return f"~ chi2 pairs over a few of the {parts}"
+    if law.chi2_of_pairs_is_bound:
+        return None
+    if law.weights is not None:
+        return "~ chi2 pairs of the points that draw frames; that of the frames is at most this (S67)"
+    return "~ chi2 pairs estimated from some of the batches of an epoch (S66)"
 
 
 def _notes(law: SamplingLaw, spec: SamplingSpec | WebDatasetSpec, short: Sequence[ShortVideo]) -> list[str]:
@@ -280,6 +297,8 @@ def _effective_batch_text(report: BiasReport) -> str:
         return f">= {effective_text(report.law.effective_batch_floor)}" if _has_floor(report) else "-"
     mark = ">= " if report.basis == "bound" else _MARKS.get(report.basis or "", "")
     text = f"{mark}{effective_text(report.effective_batch)}"
+    if report.basis == "approximate":
+        return text  # the interval of rho does not contain the error of the formula
     return text + _interval_text(report.effective_batch_low, report.effective_batch_high)
 
 

@@ -13,7 +13,7 @@ from loader.bias.long_run.closed import (
 )
 from loader.bias.long_run.draws import Draws
 from loader.bias.long_run.simulated import Simulated, batch_means, simulated_long_run
-from loader.bias.nested import mixed_design_effect, shares_left
+from loader.bias.nested import is_power_of_two, mixed_design_effect, shares_left
 from loader.sampling import BatchPlan
 
 ROUNDING = 1e-12
@@ -149,9 +149,8 @@ def _is_of_one_batch(plan: BatchPlan) -> bool:
 
 def _is_exact_mixture(plan: BatchPlan) -> bool:
     """Whether every run of whole batches has the variance of (S64)."""
-    num_places = plan.num_positions
-    is_whole = num_places % plan.batch_size == 0 or plan.num_positions_dropped > 0
-    return plan.frames is None and num_places & (num_places - 1) == 0 and is_whole
+    is_whole = plan.num_positions % plan.batch_size == 0 or plan.num_positions_dropped > 0
+    return plan.frames is None and is_power_of_two(plan.num_positions) and is_whole
 
 
 def _of_mixture(plan: BatchPlan, draws: Draws, horizon: float) -> float:

@@ -1,7 +1,13 @@
 """The law of nested orders: what is left of the variance where neighbouring positions are spread (`stratified`)."""
 
 from loader.bias.nested.batch_effects import NestedEffect, nested_design_effect, weighted_nested_effect
-from loader.bias.nested.mixture import levels_of_run, mixed_design_effect, mixture_weights, odd_counts
+from loader.bias.nested.mixture import (
+    level_shares,
+    levels_of_run,
+    mixed_design_effect,
+    mixture_weights,
+    odd_counts,
+)
 from loader.bias.nested.pair_distances import (
     can_sum_batches,
     is_power_of_two,
@@ -20,6 +26,7 @@ __all__ = [
     "can_sum_batches",
     "circular_autocovariance",
     "is_power_of_two",
+    "level_shares",
     "levels_of_run",
     "limit_pair_chi2",
     "mean_distances",

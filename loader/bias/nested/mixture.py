@@ -56,6 +56,26 @@ def mixture_weights(num_positions: int) -> Reals:
     return np.diff(odd_counts(num_positions), prepend=0) / num_positions
 
 
+def level_shares(num_positions: int) -> Reals:
+    """Share of the pairs of M neighbouring positions whose difference is an odd multiple of 2^v, for v = 0, 1, ...
+
+    Such a pair lies in the two halves of one node of level v. float64, shape (J,), J = `levels_of_run`. It does not
+    depend on where the run begins, and is the same for points of spread visits.
+
+    >>> level_shares(4).round(3).tolist()
+    [0.667, 0.333]
+
+    Raises:
+        SamplingError: no position.
+    """
+    squares = []
+    for level in range(levels_of_run(num_positions) + 1):
+        each, rest = divmod(num_positions, 1 << level)
+        squares.append(rest * (each + 1) ** 2 + ((1 << level) - rest) * each**2)
+    shares: Reals = -np.diff(np.array(squares, np.float64)) / max(1, num_positions * (num_positions - 1))
+    return shares
+
+
 def mixed_design_effect(shares: npt.ArrayLike, *, num_positions: int) -> float:
     """Design effect of M neighbouring positions, sum_j c_j w_j (S64).
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from frame_store.shared import counted
 from loader.bias.checks import Integers, Reals, check_batch_size
+from loader.bias.nested.mixture import level_shares
 from loader.bias.nested.tree_runs import TreeRuns, run_distance_law
 from loader.errors import SamplingError
 from loader.sampling.orders import draw_without_replacement, epoch_keys, words_at
@@ -134,7 +135,7 @@ def limit_pair_chi2(batch_size: int) -> float:
     """
     if batch_size < 2:
         raise SamplingError("a batch of one frame holds no pair")
-    shares = _shares_of_levels(batch_size)
+    shares = level_shares(batch_size)
     edges = np.append(0.0, 0.5 ** np.arange(len(shares), 0.0, -1.0))
     density = (_density(edges, shares) + _density(1 - edges, shares)) / 2
     left, right = density[:-1], density[1:]
@@ -143,7 +144,7 @@ def limit_pair_chi2(batch_size: int) -> float:
 
 def _sum_of_squares(num_items: int, batch_size: int) -> float:
     """N sum_d P(d)^2 for N = 2^m: P is linear between the distances N / 2^j, and the same clockwise and back."""
-    shares = _shares_of_levels(batch_size)
+    shares = level_shares(batch_size)
     edges = num_items >> np.arange(len(shares), 0, -1)
     edges = np.append(0, edges)
     values = (_density(edges / num_items, shares) + _density(1 - edges / num_items, shares)) / 2
@@ -158,16 +159,6 @@ def _sum_of_squares(num_items: int, batch_size: int) -> float:
     return (
         2 * float(sums.sum()) - float(values[-1]) ** 2
     ) / num_items  # the distance N / 2 is its own reverse
-
-
-def _shares_of_levels(batch_size: int) -> Reals:
-    """Share of the pairs of M neighbouring positions whose difference is an odd multiple of 2^v, by v."""
-    counts = []
-    for level in range((batch_size - 1).bit_length() + 1):
-        each, rest = divmod(batch_size, 1 << level)
-        counts.append(rest * (each + 1) ** 2 + ((1 << level) - rest) * each**2)
-    shares: Reals = -np.diff(np.array(counts, np.float64)) / (batch_size * (batch_size - 1))
-    return shares
 
 
 def _density(distances: Reals, shares: Reals) -> Reals:

@@ -12,29 +12,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from loader.bias.checks import Reals, check_batch_size, check_distribution
+from loader.bias.checks import Reals, check_distribution
+from loader.bias.nested import level_shares
 
 MAX_SHARDS: Final = 1024
 """Shards up to which the pairs of shards of two visits are computed one by one: a second on one core."""
 
 _ROWS_AT_ONCE: Final = 256
-
-
-def level_shares(num_visits: int) -> Reals:
-    """Share of the pairs of K neighbouring visits whose numbers differ by an odd multiple of 2^v, for v = 0, 1, ...
-
-    float64, shape (levels,), one level or more for K of 2 or more. It does not depend on where the visits begin.
-
-    >>> level_shares(4).round(3).tolist()
-    [0.667, 0.333]
-    """
-    check_batch_size(num_visits)
-    squares = []
-    for level in range((num_visits - 1).bit_length() + 1):
-        each, rest = divmod(num_visits, 1 << level)
-        squares.append(rest * (each + 1) ** 2 + ((1 << level) - rest) * each**2)
-    shares: Reals = -np.diff(np.array(squares, np.float64)) / max(1, num_visits * (num_visits - 1))
-    return shares
 
 
 def meetings_of_visits(shard_probability: npt.ArrayLike, *, num_visits: int) -> Reals:

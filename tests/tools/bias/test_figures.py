@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import frame_store
 from loader import SamplingSpec
 from loader.bias.design_effect import design_effect, slot_correlation
 from loader.bias.distributions.last_batch import chi2_of_short_batch
+from loader.bias.nested import pair_distances
 from loader.bias.pixels import thumbnails
 from loader.sampling.orders.epoch import epoch_order
 from tests.support.bias_command import bias, samplers, words
@@ -183,6 +185,30 @@ def test_a_large_cache_is_estimated_and_marked_so(bias_caches, monkeypatch):
     text = bias(bias_caches["video"], "--batch-size", "32").stdout
     assert re.search(r"^shards, 8 a visit .*>= \d.*\[\d", text, re.MULTILINE)
     assert "a sample, 95% interval: gop" in text and "[low, high]: rho of a sample of frames" in text
+    block = re.search(r"^block, 4 shards .*$", text, re.MULTILINE)[0]
+    assert "~" in block and "[" not in block  # the interval of rho says nothing about the formula
+
+
+def test_a_report_without_speeds_imports_no_torch(bias_caches, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)  # an import of it fails
+    (rows,) = samplers(bias_caches["video"], "--batch-size", "32")
+    assert rows["sampling=stratified"]["long_run"] is not None
+
+
+def test_a_mean_over_some_batches_is_said_to_be_one(bias_caches, monkeypatch):
+    monkeypatch.setattr(pair_distances, "MAX_PLACES_SUMMED", 0)
+    text = words(bias_caches["video"], "--sampling", "stratified", "--batch-size", "4")
+    assert re.search(
+        r"stratified: .*design effect over 16 of \d+ batches of an epoch; \[low, high\] of B_eff", text
+    )
+    assert "rho of a sample" not in text  # every frame was read
+    assert "~ chi2 pairs estimated from some of the batches of an epoch" in text
+    assert "~ is an approximation" in text
+
+
+def test_chi2_of_pairs_under_weights_is_that_of_points(bias_caches):
+    text = words(bias_caches["video"], "--sampling", "stratified", "--batch-size", "4", "--weights", "video")
+    assert "~ chi2 pairs of the points that draw frames" in text and "~ is an approximation" in text
 
 
 def test_with_an_assumed_rho_no_pixel_is_read(bias_caches, monkeypatch):

@@ -7,6 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from loader.bias.nested import level_shares
 from loader.bias.pairs.block_lags import lags_of_blocks
 from loader.bias.pairs.kappa import (
     block_kappa,
@@ -16,7 +17,7 @@ from loader.bias.pairs.kappa import (
     visit_kappa,
     visit_shard_kappa,
 )
-from loader.bias.pairs.spread_visits import level_shares, meetings_of_visits, pairs_of_visits
+from loader.bias.pairs.spread_visits import meetings_of_visits, pairs_of_visits
 from loader.errors import SamplingError
 from loader.sampling.orders import NestedTree
 from tests.support.statistics.enumeration import (
