@@ -1,6 +1,6 @@
+import gc
 import json
 import os
-import gc
 import shutil
 from itertools import chain
 from pathlib import Path
