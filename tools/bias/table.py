@@ -102,8 +102,8 @@ class BiasTable:
             self.proxy = "thumbnails 16x16" + ("" if camera is None else f" of camera {camera!r}")
         self._rho: dict[object, RhoEstimate | None] = {}
 
-    def report(self, spec: SamplingSpec | WebDatasetSpec) -> BiasReport:
-        """One row.
+    def report(self, spec: SamplingSpec | WebDatasetSpec, *, with_long_run: bool = True) -> BiasReport:
+        """One row; figures over many steps may be left out, since they may take seconds.
 
         Raises:
             SamplingError: the loader would refuse `spec` on this case.
@@ -143,7 +143,7 @@ class BiasTable:
             target=target,
             strata_ids=self._strata_ids(spec) if features is not None else None,
         )
-        return replace(report, long_run=self._long_run(spec, report))
+        return replace(report, long_run=self._long_run(spec, report)) if with_long_run else report
 
     def _long_run(self, spec: SamplingSpec, report: BiasReport) -> LongRun | None:
         law = report.law

@@ -136,7 +136,7 @@ def test_a_cache_is_measured_as_it_is_in_every_mode(cache, no_temp, in_this_proc
     fake_rates(monkeypatch)
     result = bench(*TINY, "--cache", cache)
     assert result.exit_code == 0
-    for mode in ("permutation", "iid", "shards m=8", "block k=4", "sequential"):
+    for mode in ("permutation", "stratified", "iid", "shards m=8", "block k=4", "sequential"):
         row = rf"^small: wds jpeg 444, {mode} +50 +50-50 +2 +1 +0\.5 +3 +\d+\.\d$"
         assert re.search(row, result.stdout, re.MULTILINE), result.stdout
     assert "neither the usual loader nor live rows: give --videos DIR" in result.stdout

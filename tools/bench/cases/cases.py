@@ -30,7 +30,7 @@ from loader.bias.webdataset import WebDatasetSpec
 TAKE_LIMIT = "np.take, 1 thread"
 SEQUENTIAL_LIMIT = "sequential decode of the videos"
 AUGMENTED = " + augmentation"
-MODES = ("permutation", "iid", "shards m=8", "block k=4", "sequential")
+MODES = ("permutation", "stratified", "iid", "shards m=8", "block k=4", "sequential")
 """Names of the sampling modes where shards and batches are large enough for the usual m and k."""
 _OTHERS_WORKERS = 2
 DATALOADER = f"DataLoader, {_OTHERS_WORKERS} workers"
@@ -192,7 +192,7 @@ def _loader_cases(cache: BenchCache, plan: BenchPlan, *, limit: str, priority: i
     modes = sampling_modes(bias.shard_sizes, batch_size=plan.batch_size)
     for spec in modes if plan.is_main(cache) else modes[:1]:
         try:
-            effective_batch = table.report(spec).effective_batch if plan.with_effective_batch else None
+            effective_batch = _worth(table, spec) if plan.with_effective_batch else None
         except SamplingError:  # the loader refuses this mode for this cache, too
             continue
         is_first = spec == modes[0]
@@ -226,6 +226,7 @@ def sampling_modes(shard_sizes: npt.NDArray[np.int64], *, batch_size: int) -> li
     frames_per_visit = largest_divisor(batch_size, at_most=min(8, int(sizes.min())))
     return [
         _PERMUTATION,
+        SamplingSpec(sampling="stratified"),
         SamplingSpec(sampling="iid"),
         SamplingSpec(sampling="shards", frames_per_visit=frames_per_visit),
         SamplingSpec(sampling="block", shards_per_block=min(4, len(sizes))),
@@ -285,9 +286,14 @@ def _other_loaders(
 
 def _effective_batch(bias: BiasCase, spec: SamplingSpec | WebDatasetSpec, plan: BenchPlan) -> float | None:
     try:
-        return BiasTable(bias, batch_size=plan.batch_size).report(spec).effective_batch
+        return _worth(BiasTable(bias, batch_size=plan.batch_size), spec)
     except SamplingError:
         return None
+
+
+def _worth(table: BiasTable, spec: SamplingSpec | WebDatasetSpec) -> float | None:
+    """The effective batch of a sampler, without figures over many steps."""
+    return table.report(spec, with_long_run=False).effective_batch
 
 
 def _videos_without_pixels(sizes: list[int]) -> BiasCase:
