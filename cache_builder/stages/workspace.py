@@ -141,7 +141,7 @@ class Workspace:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise OutputError(f"{self.output}: another cache-build is writing it") from error
+                raise OutputError(f"{self.output}: another process is writing it") from error
             self._remove_temporaries()
             try:
                 yield

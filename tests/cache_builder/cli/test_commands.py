@@ -237,7 +237,7 @@ class TestOutput:
             fcntl.flock(lock, fcntl.LOCK_EX)
             result = run("--videos", simple_folder.path, "--out", output, *SMALL)
             assert result.exit_code == EXIT_WRONG_COMMAND
-            assert f"{output}: another cache-build is writing it" in result.stderr
+            assert f"{output}: another process is writing it" in result.stderr
         assert run("--videos", simple_folder.path, "--out", output, *SMALL).exit_code == 0
 
     def test_an_unfinished_build_of_other_settings_is_kept_until_overwritten(self, tmp_path):

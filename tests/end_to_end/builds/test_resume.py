@@ -198,7 +198,7 @@ def test_two_builders_on_one_output(folder, tmp_path):
     wait_for_workers(process)
     second = run(folder, tmp_path / "cache")
     assert second.returncode == EXIT_WRONG_COMMAND
-    assert "another cache-build is writing it" in second.stderr
+    assert "another process is writing it" in second.stderr
     process.communicate(timeout=60)
     assert process.returncode == 0
 
