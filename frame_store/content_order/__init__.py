@@ -6,7 +6,6 @@ from frame_store.content_order.order_file import METHOD, entry_of_file, mapped_o
 from frame_store.content_order.reading import (
     frames_to_read,
     ids_in_order,
-    order_by_content,
     read_coordinates,
 )
 from frame_store.content_order.thumbnails import thumbnails_of
@@ -23,7 +22,6 @@ __all__ = [
     "ids_in_order",
     "mapped_order",
     "num_levels",
-    "order_by_content",
     "read_coordinates",
     "thumbnails_of",
     "write_order_file",

@@ -8,7 +8,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.content_order.bisection import bisected
 from frame_store.content_order.coordinates import MAX_SAMPLE, axes_of_sample
 from frame_store.content_order.thumbnails import Thumbnails, thumbnails_of
 from frame_store.protocol import FrameStore
@@ -18,15 +17,6 @@ _BYTES_AT_ONCE: Final = 1 << 24
 _MAX_FRAMES_AT_ONCE: Final = 256
 _BLOCKS_PER_THREAD: Final = 4
 _PLACES_AT_ONCE: Final = 1 << 20
-
-
-def order_by_content(store: FrameStore, *, num_threads: int = 1) -> npt.NDArray[np.uint32]:
-    """The ids of a store's frames in content order: uint32, shape (N,).
-
-    Equal pixels in an equal source order give an equal order of the frames: on every machine, in every layout and with
-    any number of threads. Raises as `read_coordinates`.
-    """
-    return ids_in_order(store, bisected(read_coordinates(store, num_threads=num_threads)))
 
 
 def frames_to_read(num_frames: int) -> int:

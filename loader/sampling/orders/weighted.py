@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.protocol import FrameStore
-from frame_store.views import content_ids, ids_by_video, is_video_by_video
+from frame_store.views import content_ids_at, ids_by_video, is_video_by_video
 from loader.sampling.orders.base import EpochOrder, Int64s
 from loader.sampling.orders.random_words import Words, integers_below, words_at
 from loader.sampling.orders.spread_points import spread_points
@@ -85,29 +85,30 @@ class WeightedFrames:
         return self.ids_at(self.first_stored[videos] + frames)
 
     def ids_by_content(self, points: Words) -> Int64s:
-        """Frame ids at points of the circle [0, 2^64) that the frames share by weight, in content order: int64."""
-        ids, ends = self._ends_by_content
-        return ids[_drawn(points, ends)].astype(np.int64)
+        """Frame ids at points of the circle [0, 2^64) that the frames share by weight, in content order: int64.
+
+        The store has a content order. Raises as `StratumOrder.ids_at`.
+        """
+        return content_ids_at(self._store, _drawn(points, self._ends_by_content))
 
     @cached_property
-    def _ends_by_content(self) -> tuple[npt.NDArray[Any], Int64s]:
-        """Frame ids in content order, and running sums of their weights up to 2**53: 8 bytes a frame.
+    def _ends_by_content(self) -> Int64s:
+        """Running sums, up to 2**53, of the weights of the frames in content order: 8 bytes a frame.
 
         Sums are rounded to whole numbers: a frame whose weight is far below 2^-53 of all may never be drawn.
         """
-        ids = content_ids(self._store)
-        assert ids is not None  # the plan asked for the order
-        ends = np.empty(len(ids), np.int64)
+        num_frames = len(self._store)
+        ends = np.empty(num_frames, np.int64)
         total = 0.0
-        for first in range(0, len(ids), _ROWS_AT_ONCE):
-            here = slice(first, first + _ROWS_AT_ONCE)
-            videos = self._store.rows_of(ids[here].astype(np.int64))["video_id"]
+        for first in range(0, num_frames, _ROWS_AT_ONCE):
+            places = np.arange(first, min(first + _ROWS_AT_ONCE, num_frames))
+            videos = self._store.rows_of(content_ids_at(self._store, places))["video_id"]
             sums = total + np.cumsum(self.weights.per_frame[videos])
-            ends[here] = np.rint(sums)
+            ends[places] = np.rint(sums)
             total = float(sums[-1])
         # The total is 2**53 up to rounding. Frames of weight 0 at the end have the sum of the last frame above 0.
         ends[np.searchsorted(ends, min(int(ends[-1]), WHOLE)) :] = WHOLE
-        return ids, ends
+        return ends
 
     @cached_property
     def _order(self) -> npt.NDArray[Any] | None:

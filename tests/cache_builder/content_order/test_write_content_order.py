@@ -13,12 +13,13 @@ from cache_builder.content_order import making, writing
 from cache_builder.errors import MachineError, OutputError, RepairError
 from cache_builder.repair import repair_cache
 from frame_store import open_store
-from frame_store.content_order import METHOD, order_by_content
+from frame_store.content_order import METHOD
 from frame_store.errors import StoreDamagedError, StoreNotFoundError
 from frame_store.manifest import read_manifest
 from frame_store.verify import verify_store
 from frame_store.views import content_ids, content_label
 from tests.support.caches.camera_cache import write_camera_cache
+from tests.support.content_orders.by_content import order_by_content
 from tests.support.videos.tiny_videos import tiny_video
 
 NUM_FRAMES = {"a.mp4": 9, "b/c.mp4": 6}

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from frame_store.content_order import frames_to_read, order_by_content, read_coordinates, reading
+from frame_store.content_order import frames_to_read, read_coordinates, reading
 from tests.support.caches.array_store import ArrayStore
+from tests.support.content_orders.by_content import order_by_content
 
 
 class Pictures(ArrayStore):

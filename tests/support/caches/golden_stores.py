@@ -19,7 +19,7 @@ from frame_store.codec import crc32c, make_codec
 from frame_store.containers.shards import FrameRecord, ShardFile, ShardWriter
 from frame_store.containers.tar import TarShardWriter
 from frame_store.containers.zarr import ZarrShardWriter, write_zarr_metadata
-from frame_store.content_order import entry_of_file, order_by_content, write_order_file
+from frame_store.content_order import entry_of_file, write_order_file
 from frame_store.index import FrameIndex
 from frame_store.manifest import (
     Encoding,
@@ -47,6 +47,7 @@ from frame_store.protocol import Frames
 from frame_store.reader import CacheStore
 from frame_store.source_files import order_of_index, write_source_order
 from tests.support.caches.tree import write_tree, write_videos
+from tests.support.content_orders.by_content import order_by_content
 
 FRAMES_PER_SHARD: Final = 4
 GOLDEN_ENCODINGS: Final[dict[str, tuple[Container, Encoding]]] = {

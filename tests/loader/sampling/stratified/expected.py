@@ -37,11 +37,11 @@ def check_videos_are_spread(ids, videos_of_frames, num_frames):
 def made_up_content(ids_of, digest=CONTENT_DIGEST):
     """Every store has the content order `ids_of(store)`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("loader.sampling.orders.weighted.content_ids", ids_of)
-        patch.setattr(
-            "loader.sampling.orders.strata.content_ids_at",
-            lambda store, places: ids_of(store)[places].astype(np.int64),
-        )
+        for module in ("weighted", "strata"):
+            patch.setattr(
+                f"loader.sampling.orders.{module}.content_ids_at",
+                lambda store, places: ids_of(store)[places].astype(np.int64),
+            )
         patch.setattr("loader.sampling.orders.strata.content_label", lambda _store: digest)
         yield
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from frame_store import concat
 from loader import SamplingError
-from loader.sampling.orders import WeightedFrames
+from loader.sampling.orders import WeightedFrames, weighted
 from loader.sampling.plan import make_plan
 from loader.sampling.weights import WHOLE
 from loader.windows import plan_windows
@@ -88,11 +88,18 @@ def test_a_point_shows_the_frame_that_has_its_arc(points, weights):
         assert frame_id in near
 
 
+def arcs_by_content(store, weights):
+    """Frame ids in content order, and the running sums of their weights."""
+    return weighted.content_ids_at(store, np.arange(len(store))), WeightedFrames(
+        store, weights
+    )._ends_by_content
+
+
 @pytest.mark.parametrize("make", STORES.values(), ids=STORES)
 def test_arcs_by_content_state_the_target(make):
     store = make()
     weights = weights_for(store)
-    ids, ends = WeightedFrames(store, weights)._ends_by_content
+    ids, ends = arcs_by_content(store, weights)
     law = np.zeros(len(store))
     law[ids.astype(np.int64)] = np.diff(ends, prepend=0) / WHOLE
     target = target_of(store, weights)
@@ -109,7 +116,7 @@ def test_frames_of_weight_0_have_no_arc_wherever_they_lie(weights):
         store = by_video()
         order = np.roll(np.arange(60, dtype=np.uint32), 7 * first)
         with made_up_content(lambda _store, order=order: order):
-            ids, ends = WeightedFrames(store, weights)._ends_by_content
+            ids, ends = arcs_by_content(store, weights)
         arcs = np.diff(ends, prepend=0)
         assert (arcs >= 0).all() and arcs.sum() == WHOLE
         target = target_of(store, weights)
@@ -119,9 +126,9 @@ def test_frames_of_weight_0_have_no_arc_wherever_they_lie(weights):
 
 def test_sums_of_many_blocks_are_those_of_one(monkeypatch):
     store = shuffled()
-    ids, ends = WeightedFrames(store, WEIGHTS)._ends_by_content
+    ids, ends = arcs_by_content(store, WEIGHTS)
     monkeypatch.setattr("loader.sampling.orders.weighted._ROWS_AT_ONCE", 7)
-    again, in_blocks = WeightedFrames(store, WEIGHTS)._ends_by_content
+    again, in_blocks = arcs_by_content(store, WEIGHTS)
     assert again.tolist() == ids.tolist() and np.abs(in_blocks - ends).max() <= 8
 
 
