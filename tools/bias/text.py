@@ -130,7 +130,7 @@ def legend_text(reports: Sequence[BiasReport]) -> str:
     laws = [report.law for report in reports]
     runs = [report.long_run for report in reports if report.long_run is not None]
     lines = [
-        "chi2: how unequally training shows the frames; at 0 no network's mean gradient is biased",
+        "chi2: how unequally training shows the frames; at 0 losses that are a mean over frames have no bias",
         "bias/sigma: how far the mean gradient is off, in standard deviations of one frame's; <= bounds it",
         "chi2 pairs: how unequally pairs of frames meet, which is what contrastive and batch-norm losses see",
         "design effect: the variance of a batch's mean over that of as many independent frames; small is good",
