@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from frame_store.html import Child, Html, InlineStyle, Picture, element, joined
 
 _MOST_TEXT: Final = 400
 """Characters of a text that are shown, at most: a message may hold a list of everything."""
 _MOST_ITEMS: Final = 20
+
+Value: TypeAlias = "Child | Callable[[], Child]"
+"""Of a fact: what is shown, or a function that gives it."""
 
 # Colours are those of the notebook, dark or light. Every rule is bound to a class of ours.
 _STYLE: Final = InlineStyle(
@@ -53,7 +56,9 @@ def output(owner: object, make: Callable[[], Child]) -> str:
 
 
 def _page(name: str, shown: Child) -> str:
-    return str(element("div", _STYLE.html, element("div", element("strong", name)), shown, class_="frame-cache"))
+    return str(
+        element("div", _STYLE.html, element("div", element("strong", name)), shown, class_="frame-cache")
+    )
 
 
 def error_text(error: BaseException) -> str:
@@ -69,7 +74,7 @@ def cut(text: str) -> str:
     return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]} ..."
 
 
-def facts_table(facts: Iterable[tuple[str, Child | Callable[[], Child]]]) -> Html:
+def facts_table(facts: Iterable[tuple[str, Value]]) -> Html:
     """Names and values. A value that is a function is called; where it raises, the error stands in its place."""
     rows = [
         element("tr", element("th", name, scope="row"), element("td", _value(value)))
@@ -79,7 +84,7 @@ def facts_table(facts: Iterable[tuple[str, Child | Callable[[], Child]]]) -> Htm
     return element("table", element("tbody", rows), class_="frame-cache-facts")
 
 
-def _value(value: Child | Callable[[], Child]) -> Child:
+def _value(value: Value) -> Child:
     try:
         found = value() if callable(value) else value
     except Exception as error:  # noqa: BLE001 - the other facts are worth to be seen
@@ -99,9 +104,9 @@ def items(title: str, lines: Sequence[str]) -> Html | None:
     )
 
 
-def fold(summary: str, *children: Child) -> Html:
-    """Something that opens with a click."""
-    return element("details", element("summary", summary), *children)
+def paragraphs(lines: Iterable[str]) -> Html:
+    """Lines of text, one below the other."""
+    return joined([element("p", cut(line)) for line in lines])
 
 
 def grid(figures: Iterable[Figure]) -> Html:
@@ -118,6 +123,4 @@ def _figure(figure: Figure) -> Html:
         for place, picture in enumerate(figure.pictures)
     ]
     lines = joined([cut(line) for line in figure.caption], between=element("br"))
-    return element(
-        "figure", element("div", shown, class_="frame-cache-strip"), element("figcaption", lines)
-    )
+    return element("figure", element("div", shown, class_="frame-cache-strip"), element("figcaption", lines))

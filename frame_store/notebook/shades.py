@@ -35,7 +35,16 @@ def pictures_of(frames: Sequence[Pixels]) -> tuple[list[Picture], str]:
     """
     shades, said = _shades([small(frame) for frame in frames])
     # Gray is written as colour: a gray JPEG of 8 bits would be one kind of picture more.
-    return [picture_of(np.repeat(each, 3 // each.shape[2], axis=2), quality=_QUALITY) for each in shades], said
+    return [
+        picture_of(np.repeat(each, 3 // each.shape[2], axis=2), quality=_QUALITY) for each in shades
+    ], said
+
+
+def pictures_where_read(frames: Sequence[Pixels | str]) -> tuple[list[Picture | str], str]:
+    """As `pictures_of`; a text, which says why a frame could not be read, stays in its place."""
+    pictures, said = pictures_of([frame for frame in frames if not isinstance(frame, str)])
+    following = iter(pictures)
+    return [frame if isinstance(frame, str) else next(following) for frame in frames], said
 
 
 def _shades(frames: Sequence[Pixels]) -> tuple[list[npt.NDArray[np.uint8]], str]:
@@ -45,18 +54,20 @@ def _shades(frames: Sequence[Pixels]) -> tuple[list[npt.NDArray[np.uint8]], str]
     numbers = [frame.astype(np.float64) for frame in frames]
     finite = [frame[np.isfinite(frame)] for frame in numbers]
     num_lost = sum(frame.size - kept.size for frame, kept in zip(numbers, finite, strict=True))
-    lost = f"; {counted(num_lost, 'value')} not finite, shown black" if num_lost else ""
+    lost = f"{counted(num_lost, 'value')} not finite, shown black" if num_lost else ""
     kept = [values for values in finite if values.size]
     if not kept:
-        return [np.zeros(frame.shape, np.uint8) for frame in frames], f"{dtype}{lost}"
+        return [np.zeros(frame.shape, np.uint8) for frame in frames], lost
     least, greatest = float(min(values.min() for values in kept)), float(max(values.max() for values in kept))
-    if 0 <= least and greatest <= 1 and np.issubdtype(dtype, np.floating):
-        least, greatest, said = 0.0, 1.0, f"{dtype}: 0 is black, 1 is white"
+    if least >= 0 and greatest <= 1 and np.issubdtype(dtype, np.floating):
+        least, greatest, said = 0.0, 1.0, "0 is black, 1 is white"
     elif least == greatest:
-        said = f"{dtype}: every value is {least:.4g}"
+        said = f"every value is {least:.6g}"
     else:
-        said = f"{dtype}, scaled to be seen: {least:.4g} is black, {greatest:.4g} is white"
+        said = f"scaled to be seen: {least:.6g} is black, {greatest:.6g} is white"
     with np.errstate(over="ignore", invalid="ignore"):  # float64 from one end to the other
         span = (greatest - least) or 1.0
         shades = [np.nan_to_num((frame - least) / span, nan=0.0, posinf=0.0, neginf=0.0) for frame in numbers]
-    return [np.rint(shade.clip(0, 1) * 255).astype(np.uint8) for shade in shades], said + lost
+    return [np.rint(shade.clip(0, 1) * 255).astype(np.uint8) for shade in shades], "; ".join(
+        filter(None, [said, lost])
+    )

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
-from frame_store.html import Child, Picture
+from frame_store.html import Child
 from frame_store.notebook.parts import Figure, cut, error_text, facts_table, grid, output
-from frame_store.notebook.shades import pictures_of
+from frame_store.notebook.shades import pictures_where_read, small
 from frame_store.protocol import DecodesInGroups, FrameStore
 from frame_store.shared import counted, counted_in_groups
 
@@ -98,24 +99,34 @@ def video_name(store: Any, video_id: int) -> str | None:  # noqa: ANN401 - any k
 def _some_frames(store: Any, cameras: Mapping[str, Any] | None) -> Child:  # noqa: ANN401 - any kind of store
     if not len(store):
         return None
-    shown = {None: store} if cameras is None else dict(list(cameras.items())[:MOST_PICTURES])
-    num_ids = max(1, MOST_PICTURES // len(shown))
+    shown: dict[str | None, Any] = {None: store}
+    if cameras is not None:
+        shown = dict(list(cameras.items())[:MOST_PICTURES])
+    ids, said = _spread_ids(store, max(1, MOST_PICTURES // len(shown))), []
+    read: dict[str | None, list[npt.NDArray[Any] | str]] = {name: [] for name in shown}
     started = time.monotonic()
-    figures: list[Figure] = []
-    notes: dict[str, None] = {}
-    ids = _spread_ids(store, num_ids)
     for done, frame_id in enumerate(ids):
         if done and time.monotonic() - started > MOST_SECONDS:
-            notes[f"reading more than {counted(done, 'frame')} would take longer than {MOST_SECONDS:.0f} s"] = None
+            said.append(f"{done} of {len(ids)}: reading more takes longer than {MOST_SECONDS:.0f} s")
+            ids = ids[:done]
             break
-        caption = caption_of(store, frame_id)
-        for name, camera in shown.items():
-            picture, said = _picture(camera, frame_id)
-            notes[said] = None
-            lines = caption if name is None else [name, *caption]
-            figures.append(Figure(pictures=[picture], alt=f"frame {frame_id}", caption=lines))
-    said = "; ".join(note for note in notes if note)
-    return [grid(figures), facts_table([("pictures", said)]) if said else None]
+        for name, frames in read.items():
+            frames.append(_small_frame(shown[name], frame_id))
+    captions = [caption_of(store, frame_id) for frame_id in ids]
+    figures = []
+    for name, frames in read.items():
+        pictures, how = pictures_where_read(frames)
+        label = "" if name is None else f"{name}, "
+        said += [f"{name}: {how}" if name is not None else how] if how else []
+        figures += [
+            Figure(
+                pictures=[picture],
+                alt=f"{label}frame {frame_id}",
+                caption=caption if name is None else [name, *caption],
+            )
+            for frame_id, picture, caption in zip(ids, pictures, captions, strict=True)
+        ]
+    return [grid(figures), facts_table([("pictures", "; ".join(said))]) if said else None]
 
 
 def _spread_ids(store: Any, number: int) -> list[int]:  # noqa: ANN401 - any kind of store
@@ -130,13 +141,12 @@ def _spread_ids(store: Any, number: int) -> list[int]:  # noqa: ANN401 - any kin
     return ids
 
 
-def _picture(store: FrameStore, frame_id: int) -> tuple[Picture | str, str]:
-    """A frame, or why it cannot be shown; and how its values became shades."""
+def _small_frame(store: FrameStore, frame_id: int) -> npt.NDArray[Any] | str:
+    """A frame, made small, or why it cannot be shown."""
     try:
-        pictures, said = pictures_of(store.read_frames([frame_id]))  # type: ignore[arg-type]
+        return small(store.read_frames([frame_id])[0])
     except Exception as error:  # noqa: BLE001 - the other frames are worth to be seen
-        return cut(error_text(error)), ""
-    return pictures[0], said
+        return error_text(error)
 
 
 def caption_of(store: Any, frame_id: int) -> list[str]:  # noqa: ANN401 - any kind of store
