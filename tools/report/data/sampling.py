@@ -11,7 +11,6 @@ from frame_cache_tools.bias import (
     candidates,
     case_of_store,
     cells_of,
-    effective_text,
     legend_text,
     notes_of,
     pick_sampler,
@@ -74,11 +73,7 @@ def sampling_facts(store: FrameStore, *, name: str, max_frames_read: int) -> Sam
 def _row(table: BiasTable, spec: SamplingSpec | WebDatasetSpec) -> _Row:
     report = table.report(spec)
     is_ours = isinstance(spec, SamplingSpec)
-    options = (
-        tuple((name, value) for name, value in spec.to_builtins().items() if value is not None)
-        if isinstance(spec, SamplingSpec)
-        else ()
-    )
+    options = _options(spec) if isinstance(spec, SamplingSpec) else ()
     return _Row(
         spec=spec,
         report=report,
@@ -92,6 +87,16 @@ def _row(table: BiasTable, spec: SamplingSpec | WebDatasetSpec) -> _Row:
             is_unbiased=report.law.is_uniform_over(report.law.target),
             notes=tuple(notes_of(spec, report, table)),
         ),
+    )
+
+
+def _options(spec: SamplingSpec) -> tuple[tuple[str, str | int], ...]:
+    """The keywords of a loader that differ from what it takes without them."""
+    usual = SamplingSpec().to_builtins()
+    return tuple(
+        (name, value)
+        for name, value in spec.to_builtins().items()
+        if name == "sampling" or (value is not None and value != usual.get(name))
     )
 
 
@@ -115,7 +120,19 @@ def _pick(name: str, rows: list[_Row]) -> tuple[SamplerFacts | None, str]:
     except SamplingError as error:
         return None, str(error)
     facts = next(row.facts for row in ours if row.report is best.report)
-    worth = f"a batch of {BATCH_SIZE} is worth {effective_text(best.worth)} independent frames"
+    worth = f"a batch of {BATCH_SIZE} is worth {_about(best.report.effective_batch)} independent frames"
     if best.is_long_run_known:
-        worth += f", where the noise of {HORIZON} steps adds up"
+        worth += f" ({_about(best.worth)} where the noise of {HORIZON} steps adds up)"
     return facts, worth
+
+
+def _about(number: float | None) -> str:
+    """A number of frames in three digits.
+
+    >>> _about(21702.4), _about(128.0), _about(None)
+    ('about 21,700', '128', 'an unknown number of')
+    """
+    if number is None:
+        return "an unknown number of"
+    rounded = float(f"{number:.3g}")
+    return f"{'' if rounded == number else 'about '}{rounded:,.12g}"

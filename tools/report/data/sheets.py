@@ -10,7 +10,7 @@ from frame_cache_tools.report.data.records import SheetPicture
 from frame_cache_tools.report.data.time_lines import Axis
 
 from frame_store import StoreError
-from frame_store.frame_findings import FrameFindings
+from frame_store.frame_findings import DamagedSpan, FrameFindings
 from frame_store.html import picture_of
 from frame_store.protocol import FrameStore
 
@@ -50,31 +50,35 @@ def chosen_places(
 ) -> list[tuple[int, str]]:
     """Places, among a video's stored frames, to show, and what is to be said about each; rising.
 
-    `stored` are the numbers of the stored frames in their video, rising. Half of the pictures stand around damage, if
-    there is some: before, in and after it. The others are spread evenly.
+    `stored` are the numbers of the stored frames in their video, rising. Where there is damage, most pictures stand
+    around it: before, in and after it. The others are spread evenly.
     """
     if not len(stored):
         return []
     notes: dict[int, str] = {}
-    spans = [] if findings is None else findings.damaged_spans
-    for span in spans:
-        if len(notes) + 3 > max(3, at_most // 2 + 1):
+    for span in [] if findings is None else findings.damaged_spans:
+        around = _around(stored, span)
+        if len({*notes, *around}) > max(4, at_most - 2):
             break
-        if span.first_frame is None or span.last_frame is None:
-            continue
-        before = int(np.searchsorted(stored, span.first_frame)) - 1
-        inside = int(np.searchsorted(stored, span.first_frame))
-        after = int(np.searchsorted(stored, span.last_frame, side="right"))
-        if inside < len(stored) and stored[inside] <= span.last_frame:
-            notes.setdefault(inside, "in the damage")
-        if before >= 0:
-            notes.setdefault(before, "before the damage")
-        if after < len(stored):
-            notes.setdefault(after, "after the damage")
+        notes = {**around, **notes}
     others = [place for place in _even_places(len(stored), at_most) if place not in notes]
     room = max(0, at_most - len(notes))
     kept = [others[place] for place in _even_places(len(others), room)]
     return sorted([*notes.items(), *((place, "") for place in kept)])
+
+
+def _around(stored: npt.NDArray[np.int64], span: DamagedSpan) -> dict[int, str]:
+    """The places before, in and after damage; at its beginning and its end, where these differ."""
+    if span.first_frame is None or span.last_frame is None:
+        return {}
+    first = int(np.searchsorted(stored, span.first_frame))
+    after = int(np.searchsorted(stored, span.last_frame, side="right"))
+    notes = dict.fromkeys([first, after - 1] if after > first else [], "in the damage")
+    if first:
+        notes.setdefault(first - 1, "before the damage")
+    if after < len(stored):
+        notes.setdefault(after, "after the damage")
+    return notes
 
 
 def _even_places(number: int, at_most: int) -> list[int]:

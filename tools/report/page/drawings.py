@@ -35,7 +35,7 @@ def time_line_figure(line: TimeLine, *, name: str) -> Html:
         _frames(line),
         [_mark(line, mark) for mark in line.marks],
         [
-            element("path", d=f"M{x:.1f} 30 l-5 4 h10 z", class_="f-shown")
+            element("rect", x=max(0.0, x - 2), y=29, width=4, height=5, class_="f-shown")
             for x in (_x(line, place) for place in line.shown)
         ],
         viewBox=f"0 0 {WIDTH} 34",
@@ -73,7 +73,7 @@ def marks_list(line: TimeLine) -> Html | None:
 def marks_legend(kinds: Sequence[MarkKind]) -> Html:
     """What the colours and places on time lines mean."""
     items = [element("li", mark_key(kind), MARK_WORDS[kind]) for kind in MARK_WORDS if kind in kinds]
-    shown = element("svg", element("path", d="M6 1 l-5 8 h10 z", class_="f-shown"), **_KEY)
+    shown = element("svg", element("rect", x=4, y=2, width=4, height=6, class_="f-shown"), **_KEY)
     return element("ul", items, element("li", shown, "a picture below"), class_="legend")
 
 
@@ -175,7 +175,10 @@ def histogram(bars: Sequence[Bar], *, label: str) -> Html:
     most = max((bar.count for bar in bars), default=1) or 1
     width = 300 / max(1, len(bars))
     peak = max(bars, key=lambda bar: bar.count)
-    desc = f"{len(bars)} stretches from {bars[0].label} to {bars[-1].label}; most values ({peak.count:,}) in {peak.label}"
+    desc = (
+        f"{len(bars)} stretches from {bars[0].label} to {bars[-1].label}; most values ({peak.count:,}) are in "
+        f"{peak.label}"
+    )
     return element(
         "svg",
         element("title", label),

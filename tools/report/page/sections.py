@@ -285,16 +285,14 @@ def snippet_of(report: CacheReport) -> str:
     height, width, channels = leader.frame_shape
     dtype = "torch.uint8" if leader.pixel == "rgb8" else "torch.uint16"
     size = 128 if report.sampling is None else report.sampling.batch_size
-    if leader.name is None:
-        frames = f"batch.frames  # {dtype} ({size}, {channels}, {height}, {width})"
-    else:
-        frames = f"batch.frames[{leader.name!r}]      # {dtype} ({size}, {channels}, {height}, {width}); one for each camera"
+    frames = "batch.frames" if leader.name is None else f"batch.frames[{leader.name!r}]"
+    shape = f"{dtype} ({size}, {channels}, {height}, {width})"
     lines = [
         "from loader import FrameLoader",
         "",
         f"batches = FrameLoader({report.path!r}, batch_size={size}{options}, seed=0)",
-        "for batch in batches:                           # one iteration is one epoch",
-        f"    frames = {frames}",
+        "for batch in batches:  # one iteration is one epoch",
+        f"    frames = {frames}  # {shape}",
     ]
     if report.columns:
         name = report.columns[0].name

@@ -47,7 +47,8 @@ nav ul{display:flex;flex-wrap:wrap;gap:4px 16px;list-style:none;padding:0;margin
 nav a{display:inline-block;padding:5px 0}
 .answers{margin:0;padding:0}
 .answers dt{font-weight:650;margin-top:12px}
-.answers dd{margin:0;max-width:80ch}
+.answers dd{margin:0;max-width:84ch}
+@media (min-width:820px){.answers{display:grid;grid-template-columns:230px 1fr;gap:14px 18px}.answers dt{margin:0}}
 .answers ul,.plain{margin:4px 0;padding-left:20px}
 .badge{display:inline-block;border-radius:999px;padding:1px 9px;font-size:.82rem;font-weight:650;white-space:nowrap}
 .badge.ok{background:var(--okbg);color:var(--ok)}
@@ -72,7 +73,7 @@ tr.best th,tr.best td{background:var(--okbg)}
 .video{border:1px solid var(--line);border-radius:8px;padding:10px 12px;margin:12px 0;background:var(--card)}
 .video.attention{border-color:var(--bad)}
 .video header{all:unset;display:flex;flex-wrap:wrap;gap:2px 10px;align-items:baseline}
-.video p{margin:3px 0}
+.video p{margin:3px 0;font-size:.9rem;max-width:110ch;overflow-wrap:anywhere}
 .video .marks{margin:2px 0 6px;padding-left:0;list-style:none;font-size:.9rem;overflow-wrap:anywhere}
 .line{margin:6px 0 2px}
 .line svg{display:block;width:100%;height:34px}

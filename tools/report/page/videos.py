@@ -31,6 +31,7 @@ def video_card(video: VideoFacts, *, number: int = 0) -> Html:
     """A video: what it is, its time line with what is wrong, and its contact sheet."""
     words, mood = _MOODS[video.verdict]
     line = video.time_line
+    has_marks = line is not None and any(mark.kind == "damage" for mark in line.marks)
     return element(
         "article",
         element(
@@ -39,12 +40,12 @@ def video_card(video: VideoFacts, *, number: int = 0) -> Html:
             badge(words, mood),
             element("span", _numbers(video), class_="soft"),
         ),
-        None if video.reason is None else element("p", element("b", "Why: "), video.reason),
+        element("p", video.reason) if video.reason is not None and not has_marks else None,
         None if line is None else time_line_figure(line, name=video.path),
         None if line is None else marks_list(line),
         contact_sheet(video),
         None if video.problem is None else box("bad", f"Pictures are missing: {video.problem}"),
-        _notes(video),
+        _notes(video, with_reason=has_marks),
         id=video_anchor(video, number),
         class_="video attention" if video.needs_attention else "video",
     )
@@ -67,8 +68,9 @@ def _numbers(video: VideoFacts) -> str:
     return ", ".join(parts)
 
 
-def _notes(video: VideoFacts) -> Html | None:
-    notes: list[Child] = list(video.notes[:MAX_NOTES])
+def _notes(video: VideoFacts, *, with_reason: bool) -> Html | None:
+    notes: list[Child] = [video.reason] if with_reason else []
+    notes += video.notes[:MAX_NOTES]
     if video.file is not None:
         notes.append(["a stretch of the file ", name_of(video.file)])
     if video.fidelity is not None and video.fidelity.psnr_db_worst_frame is not None:
