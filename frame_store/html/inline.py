@@ -23,6 +23,11 @@ class InlineStyle:
         """The element."""
         return Html(f"<style>{self.text}</style>", made_by=MAKER)
 
+    @property
+    def source(self) -> str:
+        """What a Content-Security-Policy names it by: `'sha256-...'`."""
+        return _source(self.text)
+
 
 @dataclass(frozen=True, kw_only=True)
 class InlineScript:
@@ -43,5 +48,9 @@ class InlineScript:
     @property
     def source(self) -> str:
         """What a Content-Security-Policy names it by: `'sha256-...'`."""
-        digest = hashlib.sha256(self.text.encode()).digest()
-        return f"'sha256-{base64.b64encode(digest).decode()}'"
+        return _source(self.text)
+
+
+def _source(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
