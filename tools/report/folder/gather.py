@@ -5,7 +5,6 @@ import shlex
 import shutil
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from frame_cache_tools.report.folder.peek import Peek, PeekJob, places_of
 from frame_cache_tools.report.folder.records import FileFacts, Finding, FolderReport, FolderVideo, Stretch
 
-from cache_builder import BuildEstimate
+from cache_builder import BuildEstimate, estimate_build
 from cache_builder.errors import MachineError, VideoError
 from cache_builder.findings import find_copies
 from cache_builder.inputs import Inputs, scan_inputs
@@ -348,19 +347,3 @@ def _memory() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (OSError, ValueError):
         return None
-
-
-def counts_of(report: FolderReport) -> dict[str, Counter[str]]:
-    """How many readable files have each codec, size, rate, pixel format and container."""
-    counts: dict[str, Counter[str]] = {
-        name: Counter() for name in ("codec", "size", "rate", "pixels", "container")
-    }
-    for video in report.videos:
-        if (facts := video.facts) is None:
-            continue
-        counts["codec"][facts.codec] += 1
-        counts["size"][f"{facts.width} x {facts.height}"] += 1
-        counts["rate"]["unknown" if facts.fps is None else f"{facts.fps:.5g} frames/s"] += 1
-        counts["pixels"][facts.pixel_format] += 1
-        counts["container"][facts.container] += 1
-    return counts
