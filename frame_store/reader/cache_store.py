@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -13,15 +12,15 @@ import numpy.typing as npt
 from frame_store.codec import make_codec
 from frame_store.column_files import open_columns, read_dataset
 from frame_store.columns import Columns
-from frame_store.content_order import mapped_order
 from frame_store.errors import StoreDamagedError
 from frame_store.files import is_cached, will_need
 from frame_store.frame_sequence import FrameSequence
 from frame_store.index import FrameIndex
-from frame_store.manifest import CacheManifest, Generation, VideoEntry, read_tree
+from frame_store.manifest import CacheManifest, CacheTree, Generation, GenerationTree, VideoEntry, read_tree
 from frame_store.names import PixelDtype
 from frame_store.protocol import FrameIds, FrameRows, Frames, check_frame_ids, check_out
 from frame_store.reader.checked_index import CheckedIndex
+from frame_store.reader.content_orders import ContentOrders
 from frame_store.reader.mapped_shards import MappedShards, OpenShards
 from frame_store.reader.open_shards import ShardFiles
 from frame_store.reader.places import Place, at_byte, check_crc, places_of
@@ -49,8 +48,9 @@ class CacheStore(FrameSequence):
         reads: Reads = "map",
         verify_reads: bool = False,
         camera: str | None = None,
+        generation: int | None = None,
     ) -> None:
-        """Open the cache at `path`, or one camera of a cache of cameras.
+        """Open the cache at `path`, or one camera of a cache of cameras. Frames of forgotten videos are among its own.
 
         Args:
             path: the folder with `manifest-0000.json`; a leading `~` is the user's home.
@@ -58,11 +58,13 @@ class CacheStore(FrameSequence):
             verify_reads: compare each payload with its CRC-32C in the index, so that a flipped bit is an error and not
                 a wrong picture. It costs almost nothing for JPEG; raw frames come 0.4 times as fast.
             camera: the name of a camera of a cache of cameras, which is opened alone, with the columns that all share.
+            generation: the cache as it was when this generation was the newest one, with the same frame ids; 0 is the
+                first build. None opens all generations.
 
         Raises:
             StoreNotFoundError: `path` holds no cache.
             StoreFormatError: unknown version or broken manifest; a cache of cameras, and `camera` names none.
-            ViewError: the cache has no such camera.
+            ViewError: the cache has no such camera or generation.
             StoreDamagedError: `generation.json` does not fit the manifest, or the index does not fit `generation.json`.
             ValueError: `path` is empty, `reads` is unknown, or `verify_reads` is not a flag.
             OSError: no more files can be opened.
@@ -72,29 +74,41 @@ class CacheStore(FrameSequence):
         self.path = user_path(path)
         self.reads: Reads = reads
         self.verify_reads = flag("verify_reads", verify_reads)
-        self.tree = read_tree(self.path, camera=camera)
-        """The newest manifest and the generation, which is the cache's or the camera's."""
-        self._index = CheckedIndex(self.path, self.tree.folder, self.generation)
-        self._source_files = SourceFiles(self.path, self.tree.folder, self.generation)
-        self._content_order = mapped_order(self.tree)
-        self._is_raw = self.generation.encoding.name == "raw"
-        self._codec = make_codec(self.generation.encoding)
+        tree = read_tree(self.path, camera=camera)
+        self._open(tree if generation is None else tree.up_to(generation))
+
+    @classmethod
+    def of_tree(cls, tree: CacheTree, *, reads: Reads = "map", verify_reads: bool = False) -> Self:
+        """Open the generations of a tree, such as one alone. Raises as `CacheStore`."""
+        store = cls.__new__(cls)
+        store.path, store.reads, store.verify_reads = tree.store_path, reads, verify_reads
+        store._open(tree)
+        return store
+
+    def _open(self, tree: CacheTree) -> None:
+        self.tree = tree
+        """The manifest and the generations, which are the cache's or the camera's."""
+        self._index = CheckedIndex(tree)
+        self._source_files = SourceFiles(tree)
+        self._content_orders = ContentOrders(tree)
+        self._is_raw = self.common.encoding.name == "raw"
+        self._codec = make_codec(self.common.encoding)
         self._opened = self._open_shards()
 
     @property
     def manifest(self) -> CacheManifest:
-        """The newest manifest: which generations the cache consists of."""
+        """The manifest that was the newest when the cache was opened."""
         return self.tree.manifest
 
     @property
-    def generation(self) -> Generation:
-        """What the generation holds and how it was made: shards, files, encoding, configuration."""
-        return self.tree.generation
+    def generations(self) -> tuple[GenerationTree, ...]:
+        """The generations, in the order of their frames."""
+        return self.tree.generations
 
     @property
-    def generation_path(self) -> Path:
-        """The folder of the generation."""
-        return self.tree.generation_path
+    def common(self) -> Generation:
+        """The first generation, for what all have in common: container, shape, encoding, layout, configuration."""
+        return self.tree.common
 
     @cached_property
     def video_entries(self) -> list[VideoEntry]:
@@ -120,12 +134,12 @@ class CacheStore(FrameSequence):
     @property
     def frame_shape(self) -> tuple[int, int, int]:
         """(H, W, C)."""
-        return self.generation.frame_shape
+        return self.common.frame_shape
 
     @property
     def frame_dtype(self) -> PixelDtype:
         """uint8 for colour, uint16 for 16-bit gray."""
-        return self.generation.frame_dtype
+        return self.common.frame_dtype
 
     @property
     def shard_sizes(self) -> npt.NDArray[np.int64]:
@@ -134,8 +148,8 @@ class CacheStore(FrameSequence):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the inputs and the configuration, from `generation.json`."""
-        return self.generation.fingerprint
+        """SHA-256 of the inputs and the configuration of all generations; joining them does not change it."""
+        return self.tree.fingerprint
 
     @cached_property
     def videos(self) -> VideoTable:
@@ -158,7 +172,7 @@ class CacheStore(FrameSequence):
     @cached_property
     def columns(self) -> Columns:
         """The columns of the cache; their values are mapped when they are gathered. Raises as `open_columns`."""
-        return open_columns(self.tree, num_rows=self.source_order.num_rows)
+        return open_columns(self.tree, first_row=self.source_order.first_row)
 
     @cached_property
     def dataset(self) -> Mapping[str, Any] | None:
@@ -167,20 +181,21 @@ class CacheStore(FrameSequence):
 
     @property
     def content_order(self) -> npt.NDArray[np.uint32] | None:
-        """Frame ids in content order, uint32, shape (N,), mapped; None where the cache has no such order.
+        """Frame ids in content order, uint32, shape (N,); None where the cache has no such order.
 
-        Of the cameras of a cache, the first one has it. `frame_store.views.content_ids_at` checks the ids.
+        It is mapped where one order has all frames; else see `ContentOrders`. Of the cameras of a cache, the first one
+        has it. `frame_store.views.content_ids_at` checks the ids.
 
         Raises:
-            StoreDamagedError: the file is missing, a link, of another type or length, or was cut.
+            StoreDamagedError: a file is missing, a link, of another type or length, or was cut.
             OSError: no more files can be opened.
         """
-        return None if self._content_order is None else self._content_order.array
+        return self._content_orders.array
 
     @property
     def content_digest(self) -> str | None:
-        """SHA-256, hex, of the file of the content order, from the manifest; None where there is none."""
-        return None if self._content_order is None else self.manifest.content_orders[0].sha256
+        """SHA-256, hex, that identifies the content order, by the manifest; None where there is none."""
+        return self._content_orders.digest
 
     @property
     def camera(self) -> str | None:
@@ -195,19 +210,19 @@ class CacheStore(FrameSequence):
     @property
     def encoding_name(self) -> str:
         """`raw`, `jpeg` or `zstd`, from `generation.json`."""
-        return self.generation.encoding.name
+        return self.common.encoding.name
 
     def frame_ids_of(self, shard_id: int) -> range:
         """Ids of the frames that `generation.json` gives to a shard."""
         return self._index.frame_ids_of(shard_id)
 
     def __len__(self) -> int:
-        return self.generation.num_frames
+        return self.tree.num_frames
 
     def __repr__(self) -> str:
         return (
             f"CacheStore({str(self.path)!r}, {self._of_camera}{counted(len(self), 'frame')} of {self.frame_shape}, "
-            f"{self.generation.container} {self.generation.encoding.name}, {counted(len(self.shard_sizes), 'shard')})"
+            f"{self.common.container} {self.common.encoding.name}, {counted(len(self.shard_sizes), 'shard')})"
         )
 
     @property
@@ -216,14 +231,19 @@ class CacheStore(FrameSequence):
 
     def __getstate__(self) -> dict[str, Any]:
         return {
-            "path": self.path,
             "reads": self.reads,
             "verify_reads": self.verify_reads,
-            "camera": self.camera,
+            "tree": self.tree,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        CacheStore.__init__(self, **state)  # open files and maps are not pickled
+        # Open files and maps are not pickled. The copy has the same generations, also where the cache has grown since.
+        self.path, self.reads, self.verify_reads = (
+            state["tree"].store_path,
+            state["reads"],
+            state["verify_reads"],
+        )
+        self._open(state["tree"])
 
     def read_frames(self, frame_ids: FrameIds, out: Frames | None = None) -> Frames:
         """Frames in request order: (B, H, W, C) of `frame_dtype`, in `out` if given.
@@ -386,7 +406,7 @@ class CacheStore(FrameSequence):
             )
 
     def _open_shards(self) -> OpenShards:
-        files = ShardFiles(self.path, self.tree.folder, self.generation.shards, camera=self.camera)
+        files = ShardFiles(self.tree)
         return OpenShards.of(files, maps=self._is_raw and self.reads == "map")
 
     def _shards(self) -> OpenShards:
