@@ -1,7 +1,7 @@
 """`open_store`: a cache by its path, with cameras or without."""
 
 import os
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def _without_forgotten(store: CacheStore | CameraGroup, manifest: CacheManifest)
         return store
     is_live = np.ones(num_videos, np.bool_)
     is_live[forgotten] = False
-    return select(store, videos=is_live)
+    return select(cast("FrameStore", store), videos=is_live)
 
 
 def _group_of(stores: dict[str, CacheStore]) -> CameraGroup:
