@@ -93,7 +93,7 @@ def webdataset_batches(
         )
     cache_path = user_path(cache_path)
     tree = read_tree(cache_path, camera=camera)
-    generation = tree.generation
+    generation = tree.common
     if generation.container != "wds":
         raise SamplingError(
             f"{cache_path}: webdataset reads tar shards, this cache is {generation.container}; "
@@ -103,7 +103,10 @@ def webdataset_batches(
     shuffle_buffer = whole_number("shuffle_buffer", shuffle_buffer, least=1, error=SamplingError)
     drop_last = flag("drop_last", drop_last, error=SamplingError)
     order = epoch_order([1] * len(generation.shards), seed=seed, epoch=epoch)
-    shards = [generation.shards[shard_id].inside(tree.folder) for shard_id in order.ids(0, len(order))]
+    shards = [
+        generation.shards[shard_id].inside(tree.generations[0].folder)
+        for shard_id in order.ids(0, len(order))
+    ]
     return webdataset.DataPipeline(
         partial(iter, shards),
         webdataset.split_by_node,

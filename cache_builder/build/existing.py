@@ -136,10 +136,10 @@ def _read_part(tree: CacheTree) -> ExistingPart:
         videos = tree.read_videos()
     except StoreError as error:
         problem = str(error)
-    files = [file.inside(tree.folder) for file in [*tree.generation.files, *tree.generation.shards]]
+    files = [file.inside(tree.generations[0].folder) for file in [*tree.common.files, *tree.common.shards]]
     return ExistingPart(
         camera=None if tree.camera is None else tree.camera.name,
-        generation=tree.generation,
+        generation=tree.common,
         broken_files=[file for file in files if not has_size(tree.store_path, file)],
         videos=videos,
         problem=problem,

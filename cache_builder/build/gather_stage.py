@@ -129,6 +129,7 @@ def gather(
         shards=shards,
         files=describe_files(generation_path, except_for={shard.name for shard in shards}),
         fingerprint=fingerprint,
+        parts=[],
     )
     (generation_path / GENERATION_NAME).write_bytes(encode_generation(generation))
     return Gathered(

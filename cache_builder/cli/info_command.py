@@ -78,7 +78,7 @@ def cache_info(
             lines += [f"content    ordered {content_order_text(entry)}" for entry in orders]
             columns = [f"  {line}" for line in lines]
             cameras = [
-                (tree.camera, tree.generation, table)
+                (tree.camera, tree.common, table)
                 for tree, table in zip(trees, tables, strict=True)
                 if tree.camera is not None
             ]
@@ -86,7 +86,7 @@ def cache_info(
                 group_text(cameras, path=path, list_videos=list_videos, columns=columns)
                 if cameras
                 else info_text(
-                    trees[0].generation, tables[0], path=path, list_videos=list_videos, columns=columns
+                    trees[0].common, tables[0], path=path, list_videos=list_videos, columns=columns
                 )
             )
             say(text)
@@ -99,7 +99,7 @@ def _stated(trees: Sequence[CacheTree], tables: Sequence[list[VideoEntry]]) -> d
         {
             "name": tree.camera.name,
             "folder": tree.camera.folder,
-            "generation": tree.generation,
+            "generation": tree.common,
             "videos": table,
         }
         for tree, table in zip(trees, tables, strict=True)
@@ -107,7 +107,7 @@ def _stated(trees: Sequence[CacheTree], tables: Sequence[list[VideoEntry]]) -> d
     ]
     return {
         "manifest": first.manifest,
-        "generation": None if cameras else first.generation,
+        "generation": None if cameras else first.common,
         "cameras": cameras,
         "columns": _columns(first),
         "dataset": read_dataset(first),

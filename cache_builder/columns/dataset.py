@@ -16,7 +16,7 @@ from frame_store.column_files import content_of_join, write_columns
 from frame_store.errors import ColumnError
 from frame_store.files import publish_folder
 from frame_store.manifest import ColumnsEntry, Generation, JsonValue, VideoEntry
-from frame_store.names import columns_folder, generation_folder
+from frame_store.names import columns_folder
 from frame_store.source_order import SourceOrder
 from frame_store.tables import JoinTarget, Table, TableColumn, join_tables
 
@@ -105,8 +105,7 @@ def write_dataset_columns(
     except ColumnError as error:
         raise ColumnsError(str(error)) from error
     publish_folder(scratch, cache / columns_folder(digest))
-    of_generation = generation_folder(generation.fingerprint)
-    return ColumnsEntry(generation=of_generation, folder=columns_folder(digest), digest=digest)
+    return ColumnsEntry(first_video=0, num_videos=len(videos), folder=columns_folder(digest), digest=digest)
 
 
 def _rows_of(table: Table, videos: Collection[str]) -> Table:

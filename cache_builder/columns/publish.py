@@ -44,12 +44,14 @@ def publish_columns(store: CacheStore, join: Join, *, workspace: Workspace) -> C
             [*kept, *given],
             fingerprint=store.fingerprint,
             num_rows=store.source_order.num_rows,
-            num_videos=store.generation.num_videos,
+            num_videos=tree.num_videos,
             dataset=_dataset(tree),
         )
     except ColumnError as error:
         raise ColumnsError(f"{tree.store_path}: {error}") from error
-    entry = ColumnsEntry(generation=tree.entry.folder, folder=columns_folder(digest), digest=digest)
+    entry = ColumnsEntry(
+        first_video=0, num_videos=tree.num_videos, folder=columns_folder(digest), digest=digest
+    )
     is_named = entry in tree.manifest.columns
     if damage is not None and not is_named:
         raise damage

@@ -47,7 +47,7 @@ def made_order(store: CacheStore, folder: Path, *, progress: Progress) -> MadeOr
     folder.mkdir(parents=True)
     file = write_order_file(folder, frame_ids)
     return MadeOrder(
-        entry=entry_of_file(file, generation=store.tree.entry.folder),
+        entry=entry_of_file(file, first_frame=0, num_frames=len(store)),
         num_frames_read=num_reads,
         seconds_reading=read_at - started,
         seconds_ordering=ordered_at - read_at,

@@ -17,11 +17,11 @@ REBUILD: Final = "build the cache again: cache-build"
 
 def broken_files(tree: CacheTree, progress: Progress) -> list[FileEntry]:
     """The files whose size or hash differs from the recorded one, with their names inside the generation."""
-    entries = [*tree.generation.files, *tree.generation.shards]
+    entries = [*tree.common.files, *tree.common.shards]
     progress.start("check", len(entries), "files")
     broken = []
     for entry in entries:
-        if check_file(tree.store_path, entry.inside(tree.folder)):
+        if check_file(tree.store_path, entry.inside(tree.generations[0].folder)):
             broken.append(entry)
         progress.advance(1)
     return broken

@@ -98,7 +98,7 @@ def repair_cache(
                         workers=workers,
                         progress=progress or NoProgress(),
                     ).run()
-                made += [entry.inside(tree.folder) for entry in broken]
+                made += [entry.inside(tree.generations[0].folder) for entry in broken]
             made += repaired_content_order(trees[0], workspace=workspace, progress=progress or NoProgress())
             if problems := list(check_columns(trees[0])):
                 made += repaired_columns(trees[0], problems, sources=sources, workspace=workspace)
@@ -140,11 +140,11 @@ class _Repair:
     ) -> None:
         self._number = number
         self._camera = None if tree.camera is None else tree.camera.name
-        self._generation = generation = tree.generation
-        self._folder = tree.folder
-        self._generation_folder = tree.entry.folder
-        self._place = workspace.output / tree.folder
-        self._made = workspace.cache / tree.folder
+        self._generation = generation = tree.common
+        self._folder = tree.generations[0].folder
+        self._generation_folder = tree.generations[0].entry.folder
+        self._place = workspace.output / tree.generations[0].folder
+        self._made = workspace.cache / tree.generations[0].folder
         self._broken = broken
         self._sources = sources
         self._workspace = workspace
@@ -158,7 +158,7 @@ class _Repair:
         self._entries = videos_of(tree, report=workspace.report, broken=self._broken_names)
         self._source_order = SourceOrderRepair(
             cache=workspace.output,
-            folder=tree.folder,
+            folder=tree.generations[0].folder,
             entries=self._entries,
             broken=broken,
             is_shuffled=generation.layout == "shuffled",

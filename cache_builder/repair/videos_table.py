@@ -49,7 +49,8 @@ def videos_of(tree: CacheTree, *, report: Path, broken: Collection[str]) -> list
             return tree.read_videos()
         except StoreFormatError as error:
             raise RepairError(f"{error}; {REBUILD}") from error
-    table = f"{tree.generation_path / VIDEOS_NAME}: is damaged, and only the report of its build states what it held"
+    path = tree.generations[0].path / VIDEOS_NAME
+    table = f"{path}: is damaged, and only the report of its build states what it held"
     try:
         found = msgspec.json.decode(report.read_bytes(), type=_Report)
         videos = found.of_camera(None if tree.camera is None else tree.camera.name)
@@ -65,6 +66,6 @@ def videos_of(tree: CacheTree, *, report: Path, broken: Collection[str]) -> list
     digest = hashlib.sha256()
     for line in encode_videos(videos):
         digest.update(line)
-    if digest.hexdigest() != tree.generation.file(VIDEOS_NAME).sha256:
+    if digest.hexdigest() != tree.common.file(VIDEOS_NAME).sha256:
         raise RepairError(f"{table}; {report}: is the report of another build; {REBUILD}")
     return videos

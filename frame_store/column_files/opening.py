@@ -15,35 +15,58 @@ from frame_store.column_files.record import (
     read_columns_record,
     remedy,
 )
-from frame_store.columns import NO_COLUMNS, Column, ColumnPart, Columns, MappedArray
+from frame_store.columns import NO_COLUMNS, Column, ColumnPart, Columns, MappedArray, concat_columns
 from frame_store.errors import ColumnError, StoreDamagedError, StoreFormatError
 from frame_store.files import read_inside
-from frame_store.manifest import CacheTree, FileEntry
-from frame_store.names import generation_folder
+from frame_store.manifest import CacheTree, ColumnsEntry, FileEntry
 from frame_store.shared import counted, raise_if_out_of_files
+from frame_store.source_order import Int64s
 
 
-def open_columns(tree: CacheTree, *, num_rows: int) -> Columns:
-    """The columns of a cache whose generation has `num_rows` decoded frames. Values are mapped when they are gathered.
+def open_columns(tree: CacheTree, *, first_row: Int64s) -> Columns:
+    """The columns of a cache. Values are mapped when they are gathered.
+
+    `first_row` has the decoded frames before each video of the tree, and of all: int64, shape (V + 1,). A column that
+    some videos lack is left out.
 
     Raises:
-        StoreDamagedError: `columns.json` or a list of texts is missing or was altered, or belongs to another
-            generation.
-        StoreFormatError: as `read_columns_record`.
+        StoreDamagedError: `columns.json` or a list of texts is missing or was altered, or belongs to other
+            generations.
+        StoreFormatError: as `read_columns_record`, or one column has two kinds.
         OSError: no more files can be opened.
     """
-    if not tree.manifest.columns:
-        return NO_COLUMNS
-    entry, store_path, generation = tree.manifest.columns[0], tree.store_path, tree.generation
-    record = read_columns_record(store_path, entry)
-    if not has_columns(tree, record) or record.num_rows != num_rows:
-        raise StoreDamagedError(
-            f"{store_path / entry.folder}: columns of generation {record.generation[:16]} with "
-            f"{counted(record.num_rows, 'frame')} and {counted(record.num_videos, 'video')}, "
-            f"expected {entry.generation.removeprefix('gen-')} with {num_rows} and {generation.num_videos}; "
-            f"{remedy(store_path)}"
+    opened = [
+        _opened(
+            tree,
+            entry,
+            num_rows=int(first_row[entry.first_video + entry.num_videos] - first_row[entry.first_video]),
         )
-    length_of = {"frame": num_rows, "video": generation.num_videos}
+        for entry in entries_of(tree)
+    ]
+    if not opened:
+        return NO_COLUMNS
+    try:
+        return concat_columns(opened, fingerprint=tree.fingerprint)[0]
+    except ColumnError as error:
+        raise StoreFormatError(f"{tree.store_path}: {error}") from error
+
+
+def entries_of(tree: CacheTree) -> list[ColumnsEntry]:
+    """The folders of columns of the videos of a tree, in order."""
+    return [entry for entry in tree.manifest.columns if entry.first_video < tree.num_videos]
+
+
+def _opened(tree: CacheTree, entry: ColumnsEntry, *, num_rows: int) -> Columns:
+    store_path = tree.store_path
+    record = read_columns_record(store_path, entry)
+    if not has_columns(tree, entry, record) or record.num_rows != num_rows:
+        raise StoreDamagedError(
+            f"{store_path / entry.folder}: columns of {record.generation[:16]} with "
+            f"{counted(record.num_rows, 'frame')} and {counted(record.num_videos, 'video')}, "
+            f"expected those of videos {entry.first_video} to {entry.first_video + entry.num_videos - 1} with "
+            f"{counted(num_rows, 'frame')}; {remedy(store_path)}"
+        )
+    length_of = {"frame": num_rows, "video": entry.num_videos}
     try:
         return Columns(
             [
@@ -51,32 +74,34 @@ def open_columns(tree: CacheTree, *, num_rows: int) -> Columns:
                 for column in record.columns
             ],
             num_rows=num_rows,
-            num_videos=generation.num_videos,
-            fingerprint=generation.fingerprint,
+            num_videos=entry.num_videos,
+            fingerprint=record.generation,
         )
     except ColumnError as error:
         raise StoreFormatError(f"{store_path / entry.folder}: {error}") from error
 
 
-def has_columns(tree: CacheTree, record: ColumnsRecord) -> bool:
-    """Whether columns are those of the generation, or of the first camera's where it is another camera's."""
-    is_same = tree.generation.fingerprint == record.generation if tree.leads else True
-    is_named = generation_folder(record.generation) == tree.manifest.columns[0].generation
-    return is_same and is_named and record.num_videos == tree.generation.num_videos
+def has_columns(tree: CacheTree, entry: ColumnsEntry, record: ColumnsRecord) -> bool:
+    """Whether columns are those of the videos of their entry; for another camera than the first, by number alone."""
+    expected = tree.fingerprint_of_videos(entry.first_video, entry.num_videos)
+    is_same = record.generation == expected if tree.leads else expected is not None
+    return is_same and record.num_videos == entry.num_videos
 
 
 def read_dataset(tree: CacheTree) -> Mapping[str, Any] | None:
     """What the data set that the columns come from states about itself; None where nothing is stated.
 
-    Raises as `read_columns_record`, and StoreDamagedError where the columns are of another generation.
+    Where the cache has grown, the statement of the newest columns counts: it is about all that was there then.
+
+    Raises as `read_columns_record`, and StoreDamagedError where the columns are of other videos.
     """
-    if not tree.manifest.columns:
+    entries = entries_of(tree)
+    if not entries:
         return None
-    entry = tree.manifest.columns[0]
-    record = read_columns_record(tree.store_path, entry)
-    if not has_columns(tree, record):
+    record = read_columns_record(tree.store_path, entries[-1])
+    if not has_columns(tree, entries[-1], record):
         raise StoreDamagedError(
-            f"{tree.store_path / entry.folder}: is of another generation; {remedy(tree.store_path)}"
+            f"{tree.store_path / entries[-1].folder}: is of another generation; {remedy(tree.store_path)}"
         )
     return record.dataset
 

@@ -32,10 +32,11 @@ def write_order_file(folder: Path, frame_ids: npt.NDArray[np.uint32]) -> FileEnt
     return describe_file(folder, CONTENT_ORDER_NAME)
 
 
-def entry_of_file(file: FileEntry, *, generation: str) -> ContentOrderEntry:
-    """The entry of a manifest for the written file of the generation in the folder of that name."""
+def entry_of_file(file: FileEntry, *, first_frame: int, num_frames: int) -> ContentOrderEntry:
+    """The entry of a manifest for the written order of some frames of the cache that follow each other."""
     return ContentOrderEntry(
-        generations=[generation],
+        first_frame=first_frame,
+        num_frames=num_frames,
         folder=content_folder(file.sha256),
         sha256=file.sha256,
         num_bytes=file.num_bytes,
@@ -43,18 +44,26 @@ def entry_of_file(file: FileEntry, *, generation: str) -> ContentOrderEntry:
     )
 
 
-def mapped_order(tree: CacheTree) -> MappedArray | None:
-    """The content order of a cache: uint32, shape (N,), mapped at its first use. Opens nothing.
+def mapped_orders(tree: CacheTree) -> list[tuple[ContentOrderEntry, MappedArray]]:
+    """The content orders of a cache: uint32, shape (frames of the entry,), mapped at the first use. Opens nothing.
 
-    None where the cache has none, and for a camera whose ids it does not count: another than the first.
+    The ids count from the first frame of the entry. Empty where the cache has none, and for a camera whose ids they do
+    not count: another than the first.
     """
-    if not tree.manifest.content_orders or not tree.leads:
-        return None
-    return MappedArray(
-        tree.store_path,
-        tree.manifest.content_orders[0].file.name,
-        dtype=_DTYPE,
-        shape=(tree.generation.num_frames,),
-        section="4.3",
-        to_restore="cache-verify --repair makes a content order again",
-    )
+    if not tree.leads:
+        return []
+    return [
+        (
+            entry,
+            MappedArray(
+                tree.store_path,
+                entry.file.name,
+                dtype=_DTYPE,
+                shape=(entry.num_frames,),
+                section="4.3",
+                to_restore="cache-verify --repair makes a content order again",
+            ),
+        )
+        for entry in tree.manifest.content_orders
+        if entry.first_frame < tree.num_frames
+    ]

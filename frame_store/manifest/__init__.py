@@ -1,19 +1,16 @@
 """The JSON files of a cache: its manifests, and for each generation `generation.json` and the table of videos."""
 
-from frame_store.manifest.content_orders import ContentOrderEntry
+from frame_store.manifest.entries import CameraEntry, ColumnsEntry, ContentOrderEntry, GenerationEntry
 from frame_store.manifest.generation import Generation, encode_generation, read_generation
 from frame_store.manifest.manifest import (
     CacheManifest,
-    CameraEntry,
-    ColumnsEntry,
-    GenerationEntry,
     decode_manifest,
     encode_manifest,
     fresh_manifest,
     next_manifest,
-    only_generation,
-    read_manifest,
 )
+from frame_store.manifest.opening import read_manifest
+from frame_store.manifest.parts import PartEntry, joined_fingerprint, runs_of
 from frame_store.manifest.records import (
     ChromaSubsampling,
     Encoding,
@@ -28,7 +25,7 @@ from frame_store.manifest.records import (
     require_path_inside,
 )
 from frame_store.manifest.signed_json import decode_signed, encode_signed, is_too_dense
-from frame_store.manifest.tree import CacheTree, read_tree, read_trees
+from frame_store.manifest.tree import CacheTree, GenerationTree, read_tree, read_trees
 from frame_store.manifest.videos import VideoEntry, VideoSpan, encode_videos, read_videos, stream_videos
 
 __all__ = [
@@ -44,8 +41,10 @@ __all__ = [
     "FileEntry",
     "Generation",
     "GenerationEntry",
+    "GenerationTree",
     "JsonValue",
     "Layout",
+    "PartEntry",
     "ShardEntry",
     "VideoEntry",
     "VideoSpan",
@@ -59,13 +58,14 @@ __all__ = [
     "encode_videos",
     "fresh_manifest",
     "is_too_dense",
+    "joined_fingerprint",
     "next_manifest",
-    "only_generation",
     "read_generation",
     "read_manifest",
     "read_tree",
     "read_trees",
     "read_videos",
     "require_path_inside",
+    "runs_of",
     "stream_videos",
 ]

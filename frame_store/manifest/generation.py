@@ -7,7 +7,8 @@ from typing import Final
 from frame_store.errors import StoreDamagedError, StoreFormatError
 from frame_store.files import read_inside
 from frame_store.frame_findings import Record
-from frame_store.manifest.manifest import GenerationEntry
+from frame_store.manifest.entries import GenerationEntry
+from frame_store.manifest.parts import PartEntry, joined_fingerprint, runs_of
 from frame_store.manifest.records import (
     MAX_FRAME_SIDE,
     Encoding,
@@ -59,7 +60,22 @@ class Generation(Record, frozen=True, kw_only=True):
     files: list[FileEntry]
     """Every other file of the generation except `generation.json` itself."""
     fingerprint: str
-    """SHA-256 of the inputs and the configuration."""
+    """SHA-256 of the inputs and the configuration; `joined_fingerprint` of `parts` where there are some."""
+    parts: list[PartEntry]
+    """Empty for a generation as a build made it. Of one that joins others: the built ones, in order, two or more."""
+
+    @property
+    def built_parts(self) -> list[PartEntry]:
+        """The built generations that it consists of: `parts`, or itself."""
+        if self.parts:
+            return self.parts
+        itself = PartEntry(
+            fingerprint=self.fingerprint,
+            num_frames=self.num_frames,
+            num_videos=self.num_videos,
+            shard_sizes=runs_of(shard.num_frames for shard in self.shards),
+        )
+        return [itself]
 
     @property
     def frame_dtype(self) -> PixelDtype:
@@ -89,6 +105,19 @@ class Generation(Record, frozen=True, kw_only=True):
             if name not in listed:
                 raise ValueError(f"{name} is not among the files")
         require_sha256("fingerprint", self.fingerprint)
+        self._check_parts()
+
+    def _check_parts(self) -> None:
+        if not self.parts:
+            return
+        if len(self.parts) < 2:
+            raise ValueError("parts lists a single generation: two or more are joined")
+        for name in ("num_frames", "num_videos"):
+            of_parts, found = sum(getattr(part, name) for part in self.parts), getattr(self, name)
+            if of_parts != found:
+                raise ValueError(f"{name} is {found}, the parts have {of_parts}")
+        if self.fingerprint != joined_fingerprint([part.fingerprint for part in self.parts]):
+            raise ValueError("fingerprint is not that of the parts")
 
     def file(self, name: str) -> FileEntry:
         """The entry of one of the `files`."""

@@ -1,94 +1,32 @@
 """`manifest-0000.json`: the generations that a cache consists of (FORMAT.md section 3)."""
 
-import errno
-import os
-import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from frame_store.errors import StoreDamagedError, StoreError, StoreFormatError, StoreNotFoundError
-from frame_store.files import read_inside
+from frame_store.errors import StoreFormatError
 from frame_store.frame_findings import Record
-from frame_store.manifest.content_orders import ContentOrderEntry, check_content_orders
-from frame_store.manifest.records import require_sha256
+from frame_store.manifest.entries import (
+    CameraEntry,
+    ColumnsEntry,
+    ContentOrderEntry,
+    GenerationEntry,
+    check_cameras,
+    check_generations,
+    check_stretches,
+)
 from frame_store.manifest.signed_json import decode_signed, encode_signed
 from frame_store.names import (
     FORMAT_NAME,
     FORMAT_VERSION,
-    MAX_CAMERAS,
     camera_folder,
-    columns_folder,
     is_camera_folder,
     is_columns_folder,
     is_content_folder,
     is_generation_folder,
     manifest_name,
-    manifest_version,
 )
-from frame_store.not_a_cache import explain_no_cache, is_cache
-from frame_store.shared import raise_if_out_of_files, without_controls
-
-MAX_MANIFEST_BYTES: Final = 1 << 24
-"""16 MiB, enough for some 40,000 generations."""
-
-_CALLED_A_MANIFEST: Final = re.compile(r"manifest-.*\.json", re.DOTALL)
-
-
-class GenerationEntry(Record, frozen=True, kw_only=True):
-    """A generation of the cache: its folder, and which frames and videos of the cache it holds."""
-
-    folder: str
-    """`gen-` and the first 16 hex digits of the generation's fingerprint."""
-    digest: str
-    """SHA-256, hex, of the bytes of its `generation.json`."""
-    first_frame: int
-    """Frame id, in the cache, of its frame 0."""
-    num_frames: int
-    first_video: int
-    """video_id, in the cache, of its video 0."""
-    num_videos: int
-
-    def __post_init__(self) -> None:
-        """Refuse names that are not those of a generation, and numbers that no generation has."""
-        if not is_generation_folder(self.folder):
-            raise ValueError(
-                f"the folder of a generation is gen- and 16 hex digits, found {self.folder[:100]!r}"
-            )
-        require_sha256(f"digest of {self.folder}", self.digest)
-        if self.num_frames < 1 or self.num_videos < 1:
-            raise ValueError(
-                f"{self.folder}: num_frames is {self.num_frames}, num_videos is {self.num_videos}; both are 1 or more"
-            )
-
-
-class ColumnsEntry(Record, frozen=True, kw_only=True):
-    """The columns of a generation."""
-
-    generation: str
-    """Folder of the generation; in a cache of cameras, that of the first camera."""
-    folder: str
-    """`columns-` and the first 16 hex digits of the digest."""
-    digest: str
-    """SHA-256, hex, of the bytes of its `columns.json`."""
-
-    def __post_init__(self) -> None:
-        """Refuse a folder that has not the name of its digest."""
-        require_sha256(f"digest of {self.folder[:100]}", self.digest)
-        if self.folder != columns_folder(self.digest):
-            raise ValueError(f"the folder must be {columns_folder(self.digest)}, found {self.folder[:100]!r}")
-
-
-class CameraEntry(Record, frozen=True, kw_only=True):
-    """A camera of a cache: its name, its folder, and the generations in that folder."""
-
-    name: str
-    """Such as `observation.images.front`."""
-    folder: str
-    """`camera-` and two digits: its row in `cameras`."""
-    generations: list[GenerationEntry]
+from frame_store.shared import counted
 
 
 class CacheManifest(Record, frozen=True, kw_only=True):
@@ -103,34 +41,57 @@ class CacheManifest(Record, frozen=True, kw_only=True):
     cameras: list[CameraEntry]
     """Empty in a cache without cameras. All cameras have the same videos, with the same numbers of frames."""
     forgotten_videos: list[int]
+    """video_ids, ascending, of videos that readers leave out. Their frames keep their ids."""
     superseded: list[str]
-    """Folders of columns and of content orders that earlier versions name, and this one does not."""
+    """Folders, inside the cache, that earlier versions name and this one does not."""
     columns: list[ColumnsEntry]
-    """In the order of generations; empty without columns."""
+    """Of all videos, in their order; empty without columns."""
     content_orders: list[ContentOrderEntry]
-    """In the order of generations; empty without a content order."""
+    """Of all frames, in their order; empty without a content order."""
 
     def __post_init__(self) -> None:
         """Cross-check the fields (FORMAT.md section 3.4)."""
         _check_version(self.format, self.format_version)
         if self.cameras:
-            _check_cameras(self.generations, self.cameras)
+            check_cameras(self.generations, self.cameras)
         else:
-            _check_generations(self.generations)
-        if self.forgotten_videos:
-            raise ValueError("forgotten_videos is not empty, and this release reads none; use a newer one")
-        generations = [entry.folder for entry in self.counted_generations]
-        if self.columns and [entry.generation for entry in self.columns] != generations:
-            raise ValueError("columns must list every generation once, in their order, or none")
-        check_content_orders(self.content_orders, generations)
+            check_generations(self.generations)
+        forgotten = self.forgotten_videos
+        if any(later <= earlier for earlier, later in zip([-1, *forgotten], forgotten, strict=False)):
+            raise ValueError("forgotten_videos must be ascending video_ids")
+        if forgotten and forgotten[-1] >= self.num_videos:
+            raise ValueError(
+                f"forgotten_videos has {forgotten[-1]}, there are {counted(self.num_videos, 'video')}"
+            )
+        check_stretches(
+            "videos of columns",
+            [(entry.first_video, entry.num_videos) for entry in self.columns],
+            end=self.num_videos,
+        )
+        check_stretches(
+            "frames of content_orders",
+            [(entry.first_frame, entry.num_frames) for entry in self.content_orders],
+            end=self.num_frames,
+        )
+        ends_of_columns = {entry.first_video + entry.num_videos for entry in self.columns}
+        if self.columns and not {entry.end_video for entry in self.counted_generations} <= ends_of_columns:
+            raise ValueError("columns of one folder go over the end of a generation")
         if len(set(self.superseded)) < len(self.superseded):
             raise ValueError("superseded lists a folder twice")
-        in_use = {*_folders(self.columns), *_folders(self.content_orders)}
+        in_use = set(self.folders)
         for folder in self.superseded:
-            if folder in in_use or not (is_columns_folder(folder) or is_content_folder(folder)):
-                raise ValueError(
-                    f"superseded lists {folder[:100]!r}, which is no superseded folder of columns or of a content order"
-                )
+            if folder in in_use or not _can_be_superseded(folder):
+                raise ValueError(f"superseded lists {folder[:100]!r}, which is no superseded folder")
+
+    @property
+    def folders(self) -> list[str]:
+        """Every folder that this version names, inside the cache: `gen-...`, `camera-00/gen-...`, `columns-...`."""
+        return [
+            *(entry.folder for entry in self.generations),
+            *(f"{camera.folder}/{entry.folder}" for camera in self.cameras for entry in camera.generations),
+            *(entry.folder for entry in self.columns),
+            *(entry.folder for entry in self.content_orders),
+        ]
 
     @property
     def counted_generations(self) -> list[GenerationEntry]:
@@ -148,48 +109,12 @@ class CacheManifest(Record, frozen=True, kw_only=True):
         return sum(entry.num_videos for entry in self.counted_generations)
 
 
-def _folders(entries: Sequence[ColumnsEntry] | Sequence[ContentOrderEntry]) -> list[str]:
-    return [entry.folder for entry in entries]
-
-
-def _check_generations(generations: Sequence[GenerationEntry]) -> None:
-    if not generations:
-        raise ValueError("there are no generations")
-    if len({entry.folder for entry in generations}) < len(generations):
-        raise ValueError("a generation is listed twice")
-    next_frame = next_video = 0
-    for entry in generations:
-        if (entry.first_frame, entry.first_video) != (next_frame, next_video):
-            raise ValueError(
-                f"{entry.folder}: begins with frame {entry.first_frame} and video {entry.first_video}, "
-                f"expected frame {next_frame} and video {next_video}"
-            )
-        next_frame += entry.num_frames
-        next_video += entry.num_videos
-
-
-def _check_cameras(generations: Sequence[GenerationEntry], cameras: Sequence[CameraEntry]) -> None:
-    if generations:
-        raise ValueError(
-            "a cache of cameras has its generations under cameras, found some in generations, too"
-        )
-    if len(cameras) > MAX_CAMERAS:
-        raise ValueError(f"there are {len(cameras)} cameras, at most {MAX_CAMERAS} are read")
-    if len({camera.name for camera in cameras}) < len(cameras):
-        raise ValueError("two cameras have the same name")
-    counts = [(entry.num_frames, entry.num_videos) for entry in cameras[0].generations]
-    for number, camera in enumerate(cameras):
-        if camera.folder != camera_folder(number):
-            raise ValueError(
-                f"camera {number} must have the folder {camera_folder(number)}, found {camera.folder[:100]!r}"
-            )
-        _check_generations(camera.generations)
-        found = [(entry.num_frames, entry.num_videos) for entry in camera.generations]
-        if found != counts:
-            raise ValueError(
-                f"camera {camera.name[:100]!r} has (frames, videos) {found[:3]}, "
-                f"camera {cameras[0].name[:100]!r} has {counts[:3]}"
-            )
+def _can_be_superseded(folder: str) -> bool:
+    """Whether it is the folder of a generation, of columns or of a content order, inside a cache."""
+    camera, _, name = folder.rpartition("/")
+    if camera:
+        return is_camera_folder(camera) and is_generation_folder(name)
+    return is_generation_folder(name) or is_columns_folder(name) or is_content_folder(name)
 
 
 def fresh_manifest(
@@ -224,24 +149,36 @@ def fresh_manifest(
 def next_manifest(
     before: CacheManifest,
     *,
+    generations: Mapping[str | None, Sequence[GenerationEntry]] | None = None,
     columns: Sequence[ColumnsEntry] | None = None,
     content_orders: Sequence[ContentOrderEntry] | None = None,
+    forgotten_videos: Iterable[int] | None = None,
 ) -> CacheManifest:
-    """The next version of a manifest, with other columns or other content orders; None keeps them.
+    """The next version of a manifest, with what is given in place of what it had; None keeps it.
 
-    Folders that it no longer names become superseded ones.
+    `generations` has all generations of each camera by its name; a single name None stands for a cache without cameras.
+    Folders that the new version no longer names become superseded ones.
     """
-    columns = before.columns if columns is None else [*columns]
-    content_orders = before.content_orders if content_orders is None else [*content_orders]
-    in_use = {*_folders(columns), *_folders(content_orders)}
-    named = [*before.superseded, *_folders(before.columns), *_folders(before.content_orders)]
-    return msgspec.structs.replace(
+    after = msgspec.structs.replace(
         before,
         version=before.version + 1,
-        columns=[*columns],
-        content_orders=[*content_orders],
-        superseded=[folder for folder in dict.fromkeys(named) if folder not in in_use],
+        generations=before.generations if generations is None else [*generations.get(None, [])],
+        cameras=[
+            camera
+            if generations is None
+            else msgspec.structs.replace(camera, generations=[*generations[camera.name]])
+            for camera in before.cameras
+        ],
+        columns=before.columns if columns is None else [*columns],
+        content_orders=before.content_orders if content_orders is None else [*content_orders],
+        forgotten_videos=(
+            before.forgotten_videos if forgotten_videos is None else sorted(set(forgotten_videos))
+        ),
+        superseded=[],
     )
+    in_use = set(after.folders)
+    named = dict.fromkeys([*before.superseded, *before.folders])
+    return msgspec.structs.replace(after, superseded=[folder for folder in named if folder not in in_use])
 
 
 def encode_manifest(manifest: CacheManifest) -> bytes:
@@ -285,93 +222,3 @@ def _check_version(format_name: str, format_version: int) -> None:
             f"format version {format_version} is not supported, this reader knows "
             f"{FORMAT_VERSION}; use the frame-cache release that wrote it, or build again"
         )
-
-
-def read_manifest(store_path: Path, *, version: int | None = None) -> CacheManifest:
-    """The newest manifest of the cache at `store_path`, or the one of that version.
-
-    Raises:
-        StoreNotFoundError: the path holds no cache; the message states what it holds instead, and the remedy.
-        StoreFormatError: as `decode_manifest`. Also: the manifest has more than 16 MiB, is a symbolic link or is not a
-            file; a manifest is missing, while a later one or a generation is there; a file has a name like that of a
-            manifest.
-        StoreDamagedError: the disk cannot read the manifest.
-        OSError: no more files can be opened.
-    """
-    try:
-        if version is None:
-            version = _newest_version(store_path)
-        raw = read_inside(store_path, manifest_name(version), max_bytes=MAX_MANIFEST_BYTES)
-    except OSError as error:
-        raise_if_out_of_files(error)
-        raise _no_manifest(store_path, version or 0, error) from error
-    return decode_manifest(raw, version=version, name=str(store_path / manifest_name(version)))
-
-
-def _newest_version(store_path: Path) -> int:
-    """The highest version of a manifest in a folder; 0 if there is none.
-
-    Raises:
-        StoreFormatError: a version below it is missing, or a file has a name like that of a manifest.
-        OSError: the folder cannot be listed.
-    """
-    versions = set()
-    with os.scandir(store_path) as entries:
-        for entry in entries:
-            if _CALLED_A_MANIFEST.fullmatch(entry.name):
-                version = manifest_version(entry.name)
-                if version is None:
-                    raise StoreFormatError(
-                        f"{store_path / without_controls(entry.name)}: is not the name of a manifest, which is like "
-                        f"{manifest_name(0)}; move it away"
-                    )
-                versions.add(version)
-    newest = max(versions, default=0)
-    missing = next((version for version in range(newest) if version not in versions), None)
-    if missing is not None:
-        raise StoreFormatError(
-            f"{store_path / manifest_name(missing)}: is missing, and {manifest_name(newest)} is there; "
-            "copy the cache again"
-        )
-    return newest
-
-
-_NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG})
-_REFUSED: Final = frozenset({errno.ELOOP, errno.EFBIG, errno.EINVAL})
-
-
-def _no_manifest(store_path: Path, version: int, error: OSError) -> StoreError:
-    """The error to raise where the manifest of `store_path` could not be read."""
-    path = store_path / manifest_name(version)
-    is_folder = os.path.isdir(store_path)  # noqa: PTH112 - pathlib's version raises where it may not look
-    if error.errno == errno.ENOENT and is_folder and _is_without_manifest(store_path):
-        return StoreFormatError(f"{path}: is missing, and the rest of a cache is there; copy it again")
-    if error.errno in _NOT_THERE or not is_folder:
-        return StoreNotFoundError(explain_no_cache(store_path, error=error))
-    kind = StoreFormatError if error.errno in _REFUSED else StoreDamagedError
-    return kind(f"{path}: {error.strerror}")
-
-
-def _is_without_manifest(store_path: Path) -> bool:
-    """Whether a folder is the rest of a cache, and not a camera of a whole one."""
-    if is_camera_folder(store_path.name) and is_cache(store_path.absolute().parent):
-        return False
-    try:
-        with os.scandir(store_path) as entries:
-            return any(is_generation_folder(entry.name) or is_camera_folder(entry.name) for entry in entries)
-    except OSError:
-        return False
-
-
-def only_generation(generations: Sequence[GenerationEntry], *, name: str) -> GenerationEntry:
-    """The generation of a cache that has one, as this release reads it.
-
-    Raises:
-        StoreFormatError: there are several.
-    """
-    if len(generations) != 1:
-        raise StoreFormatError(
-            f"{name}: the cache has {len(generations)} generations, and this release reads caches of one; "
-            "use a newer release"
-        )
-    return generations[0]

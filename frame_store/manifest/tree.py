@@ -1,41 +1,36 @@
-"""What the JSON files of a cache state, read together."""
+"""The newest manifest of a cache and the `generation.json` of its generations, read together."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate, chain
 from pathlib import Path
 
+import msgspec
+
 from frame_store.errors import StoreDamagedError, StoreFormatError, ViewError
+from frame_store.manifest.entries import CameraEntry, GenerationEntry
 from frame_store.manifest.generation import Generation, read_generation
-from frame_store.manifest.manifest import (
-    CacheManifest,
-    CameraEntry,
-    GenerationEntry,
-    only_generation,
-    read_manifest,
-)
+from frame_store.manifest.manifest import CacheManifest
+from frame_store.manifest.opening import read_manifest
+from frame_store.manifest.parts import PartEntry, joined_fingerprint
 from frame_store.manifest.videos import VideoEntry, read_videos, stream_videos
-from frame_store.names import manifest_name
-from frame_store.shared import without_controls
+from frame_store.shared import counted, without_controls
 
 
 @dataclass(frozen=True, kw_only=True)
-class CacheTree:
-    """The newest manifest of a cache, and its generation, or that of one of its cameras.
+class GenerationTree:
+    """A generation of a cache, or of one of its cameras.
 
     The table of videos is read at each call of `read_videos`.
     """
 
     store_path: Path
-    manifest: CacheManifest
+    entry: GenerationEntry
+    """Which frames and videos of the cache it holds."""
     generation: Generation
     camera: CameraEntry | None = None
-    """The camera of a cache of cameras whose generation it is; None for a cache without cameras."""
-
-    @property
-    def entry(self) -> GenerationEntry:
-        """The generation's entry in the manifest."""
-        generations = self.manifest.generations if self.camera is None else self.camera.generations
-        return generations[0]
+    """The camera whose generation it is; None for a cache without cameras."""
 
     @property
     def folder(self) -> str:
@@ -43,17 +38,12 @@ class CacheTree:
         return self.entry.folder if self.camera is None else f"{self.camera.folder}/{self.entry.folder}"
 
     @property
-    def generation_path(self) -> Path:
+    def path(self) -> Path:
         """The generation's folder."""
         return self.store_path / self.folder
 
-    @property
-    def leads(self) -> bool:
-        """Whether the shared columns count by this generation: it is no camera's, or the first camera's."""
-        return self.camera is None or self.camera == self.manifest.cameras[0]
-
     def read_videos(self) -> list[VideoEntry]:
-        """The table of videos; a video's position is its video_id. Raises what `videos.read_videos` raises."""
+        """The table of videos by local video_id. Raises what `videos.read_videos` raises."""
         return read_videos(self.store_path, self.folder, self.generation)
 
     def stream_videos(self) -> Iterator[VideoEntry]:
@@ -61,16 +51,116 @@ class CacheTree:
         return stream_videos(self.store_path, self.folder, self.generation)
 
 
+@dataclass(frozen=True, kw_only=True)
+class CacheTree:
+    """A manifest of a cache and its generations, or those of one of its cameras: all, or the first ones, or one."""
+
+    store_path: Path
+    manifest: CacheManifest
+    generations: tuple[GenerationTree, ...]
+    """At least one. They agree in container, frame shape, pixel, encoding and layout. The first one begins with frame 0
+    and video 0."""
+    camera: CameraEntry | None = None
+    """The camera of a cache of cameras whose generations these are; None for a cache without cameras."""
+
+    def __post_init__(self) -> None:
+        """Check that the generations agree.
+
+        Raises:
+            StoreFormatError: two do not.
+        """
+        for tree in self.generations[1:]:
+            for name in ("container", "frame_shape", "pixel", "encoding", "layout"):
+                expected, found = getattr(self.common, name), getattr(tree.generation, name)
+                if expected != found:
+                    raise StoreFormatError(
+                        f"{tree.path}: {name} is {found}, the first generation has {expected}; all generations of a "
+                        "cache have the same"
+                    )
+
+    @property
+    def common(self) -> Generation:
+        """The first generation, for what all have in common: container, shape, pixel, encoding, layout, settings."""
+        return self.generations[0].generation
+
+    @property
+    def leads(self) -> bool:
+        """Whether the shared columns count by these generations: they are no camera's, or the first camera's."""
+        return self.camera is None or self.camera == self.manifest.cameras[0]
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of the generations."""
+        return self.generations[-1].entry.end_frame
+
+    @property
+    def num_videos(self) -> int:
+        """Videos of the generations, also of forgotten ones."""
+        return self.generations[-1].entry.end_video
+
+    @cached_property
+    def parts(self) -> tuple[PartEntry, ...]:
+        """The built generations that these consist of, in order."""
+        return tuple(chain.from_iterable(tree.generation.built_parts for tree in self.generations))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the inputs and the configuration; joining generations does not change it."""
+        return joined_fingerprint([part.fingerprint for part in self.parts])
+
+    def fingerprint_of_videos(self, first_video: int, num_videos: int) -> str | None:
+        """`joined_fingerprint` of the built generations of some videos; None where these are no whole generations."""
+        return self._of_parts("num_videos", first_video, num_videos)
+
+    def fingerprint_of_frames(self, first_frame: int, num_frames: int) -> str | None:
+        """`joined_fingerprint` of the built generations of some frames; None where these are no whole generations."""
+        return self._of_parts("num_frames", first_frame, num_frames)
+
+    def _of_parts(self, unit: str, first: int, number: int) -> str | None:
+        starts = [*accumulate((getattr(part, unit) for part in self.parts), initial=0)]
+        if not {first, first + number} <= set(starts) or number < 1:
+            return None
+        parts = self.parts[starts.index(first) : starts.index(first + number)]
+        return joined_fingerprint([part.fingerprint for part in parts])
+
+    def alone(self, number: int) -> "CacheTree":
+        """One generation as if it were all of the cache: its frames and videos count from 0."""
+        tree = self.generations[number]
+        entry = msgspec.structs.replace(tree.entry, first_frame=0, first_video=0)
+        return replace(self, generations=(replace(tree, entry=entry),))
+
+    def up_to(self, number: int) -> "CacheTree":
+        """The generations up to that one, as the cache was when that one was the newest.
+
+        Raises:
+            ViewError: there is no such generation.
+        """
+        if not 0 <= number < len(self.generations):
+            raise ViewError(
+                f"{self.store_path}: no generation {number}; the cache has "
+                f"{counted(len(self.generations), 'generation')}, 0 to {len(self.generations) - 1}"
+            )
+        return replace(self, generations=self.generations[: number + 1])
+
+    def read_videos(self) -> list[VideoEntry]:
+        """The table of videos by video_id. Raises what `videos.read_videos` raises."""
+        return list(chain.from_iterable(tree.read_videos() for tree in self.generations))
+
+    def stream_videos(self) -> Iterator[VideoEntry]:
+        """The table of videos, record by record. Raises what `videos.read_videos` raises, also in the middle."""
+        return chain.from_iterable(tree.stream_videos() for tree in self.generations)
+
+
 def read_tree(store_path: Path, *, camera: str | None = None) -> CacheTree:
-    """The manifest and the generation of the cache at `store_path`, or of one of its cameras.
+    """The manifest and the generations of the cache at `store_path`, or of one of its cameras.
 
     The table of videos is not read. A build with `--overwrite` may put another cache in the place of this one between
     the two. Then both are read again.
 
     Raises:
         StoreNotFoundError: the path holds no cache.
-        StoreFormatError: as `read_manifest` and `read_generation`, for a cache of several generations, and for a cache
-            of cameras where `camera` names none.
+        StoreFormatError: as `read_manifest` and `read_generation`; generations that do not agree; a cache of cameras
+            where `camera` names none.
         StoreDamagedError: as `read_manifest` and `read_generation`.
         ViewError: the cache has no such camera.
         OSError: no more files can be opened.
@@ -99,14 +189,22 @@ def _read(store_path: Path, *, camera: str | None, all_cameras: bool) -> list[Ca
 
 
 def _tree(store_path: Path, manifest: CacheManifest, camera: CameraEntry | None) -> CacheTree:
-    name = str(store_path / manifest_name(manifest.version))
-    generations = manifest.generations
-    if camera is not None:
-        name, generations = f"{name}: camera {without_controls(camera.name)!r}", camera.generations
-    entry = only_generation(generations, name=name)
-    folder = entry.folder if camera is None else f"{camera.folder}/{entry.folder}"
-    generation = read_generation(store_path, entry, folder=folder)
-    return CacheTree(store_path=store_path, manifest=manifest, generation=generation, camera=camera)
+    entries = manifest.generations if camera is None else camera.generations
+    inside = "" if camera is None else f"{camera.folder}/"
+    return CacheTree(
+        store_path=store_path,
+        manifest=manifest,
+        generations=tuple(
+            GenerationTree(
+                store_path=store_path,
+                entry=entry,
+                generation=read_generation(store_path, entry, folder=inside + entry.folder),
+                camera=camera,
+            )
+            for entry in entries
+        ),
+        camera=camera,
+    )
 
 
 def _chosen(store_path: Path, manifest: CacheManifest, camera: str | None) -> CameraEntry | None:

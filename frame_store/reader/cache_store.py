@@ -2,9 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -13,18 +11,17 @@ import numpy.typing as npt
 from frame_store.codec import make_codec
 from frame_store.column_files import open_columns, read_dataset
 from frame_store.columns import Columns
-from frame_store.content_order import mapped_order
-from frame_store.errors import StoreDamagedError
-from frame_store.files import is_cached, will_need
 from frame_store.frame_sequence import FrameSequence
 from frame_store.index import FrameIndex
-from frame_store.manifest import CacheManifest, Generation, VideoEntry, read_tree
+from frame_store.manifest import CacheManifest, CacheTree, Generation, GenerationTree, VideoEntry, read_tree
 from frame_store.names import PixelDtype
 from frame_store.protocol import FrameIds, FrameRows, Frames, check_frame_ids, check_out
 from frame_store.reader.checked_index import CheckedIndex
+from frame_store.reader.content_orders import ContentOrders
 from frame_store.reader.mapped_shards import MappedShards, OpenShards
 from frame_store.reader.open_shards import ShardFiles
-from frame_store.reader.places import Place, at_byte, check_crc, places_of
+from frame_store.reader.payloads import prefetch_payloads, read_frames_in_turn, read_payloads
+from frame_store.reader.places import check_crc, places_of
 from frame_store.reader.source_files import SourceFiles
 from frame_store.reader.store_index import ROW_DTYPE, StoreIndex
 from frame_store.shared import counted, flag, user_path, without_controls
@@ -34,9 +31,6 @@ from frame_store.video_table import VideoTable
 Reads = Literal["map", "pread"]
 """How raw frames are read. `map` copies a batch out of mapped shards in one call. `pread` maps no shard, at 0.6 of the
 speed: a shard that shrinks while it is read is then an error, never a signal. Encoded frames are read with `pread`."""
-
-NUM_PROBES = 4
-"""Frames of a request for whose pages `prefetch` looks in the page cache, to find out whether the cache is cold."""
 
 
 class CacheStore(FrameSequence):
@@ -49,8 +43,9 @@ class CacheStore(FrameSequence):
         reads: Reads = "map",
         verify_reads: bool = False,
         camera: str | None = None,
+        generation: int | None = None,
     ) -> None:
-        """Open the cache at `path`, or one camera of a cache of cameras.
+        """Open the cache at `path`, or one camera of a cache of cameras. Frames of forgotten videos are among its own.
 
         Args:
             path: the folder with `manifest-0000.json`; a leading `~` is the user's home.
@@ -58,11 +53,13 @@ class CacheStore(FrameSequence):
             verify_reads: compare each payload with its CRC-32C in the index, so that a flipped bit is an error and not
                 a wrong picture. It costs almost nothing for JPEG; raw frames come 0.4 times as fast.
             camera: the name of a camera of a cache of cameras, which is opened alone, with the columns that all share.
+            generation: the cache as it was when this generation was the newest one, with the same frame ids; 0 is the
+                first build. None opens all generations.
 
         Raises:
             StoreNotFoundError: `path` holds no cache.
             StoreFormatError: unknown version or broken manifest; a cache of cameras, and `camera` names none.
-            ViewError: the cache has no such camera.
+            ViewError: the cache has no such camera or generation.
             StoreDamagedError: `generation.json` does not fit the manifest, or the index does not fit `generation.json`.
             ValueError: `path` is empty, `reads` is unknown, or `verify_reads` is not a flag.
             OSError: no more files can be opened.
@@ -72,29 +69,41 @@ class CacheStore(FrameSequence):
         self.path = user_path(path)
         self.reads: Reads = reads
         self.verify_reads = flag("verify_reads", verify_reads)
-        self.tree = read_tree(self.path, camera=camera)
-        """The newest manifest and the generation, which is the cache's or the camera's."""
-        self._index = CheckedIndex(self.path, self.tree.folder, self.generation)
-        self._source_files = SourceFiles(self.path, self.tree.folder, self.generation)
-        self._content_order = mapped_order(self.tree)
-        self._is_raw = self.generation.encoding.name == "raw"
-        self._codec = make_codec(self.generation.encoding)
+        tree = read_tree(self.path, camera=camera)
+        self._open(tree if generation is None else tree.up_to(generation))
+
+    @classmethod
+    def of_tree(cls, tree: CacheTree, *, reads: Reads = "map", verify_reads: bool = False) -> Self:
+        """Open the generations of a tree, such as one alone. Raises as `CacheStore`."""
+        store = cls.__new__(cls)
+        store.path, store.reads, store.verify_reads = tree.store_path, reads, verify_reads
+        store._open(tree)
+        return store
+
+    def _open(self, tree: CacheTree) -> None:
+        self.tree = tree
+        """The manifest and the generations, which are the cache's or the camera's."""
+        self._index = CheckedIndex(tree)
+        self._source_files = SourceFiles(tree)
+        self._content_orders = ContentOrders(tree)
+        self._is_raw = self.common.encoding.name == "raw"
+        self._codec = make_codec(self.common.encoding)
         self._opened = self._open_shards()
 
     @property
     def manifest(self) -> CacheManifest:
-        """The newest manifest: which generations the cache consists of."""
+        """The manifest that was the newest when the cache was opened."""
         return self.tree.manifest
 
     @property
-    def generation(self) -> Generation:
-        """What the generation holds and how it was made: shards, files, encoding, configuration."""
-        return self.tree.generation
+    def generations(self) -> tuple[GenerationTree, ...]:
+        """The generations, in the order of their frames."""
+        return self.tree.generations
 
     @property
-    def generation_path(self) -> Path:
-        """The folder of the generation."""
-        return self.tree.generation_path
+    def common(self) -> Generation:
+        """The first generation, for what all have in common: container, shape, encoding, layout, configuration."""
+        return self.tree.common
 
     @cached_property
     def video_entries(self) -> list[VideoEntry]:
@@ -120,12 +129,12 @@ class CacheStore(FrameSequence):
     @property
     def frame_shape(self) -> tuple[int, int, int]:
         """(H, W, C)."""
-        return self.generation.frame_shape
+        return self.common.frame_shape
 
     @property
     def frame_dtype(self) -> PixelDtype:
         """uint8 for colour, uint16 for 16-bit gray."""
-        return self.generation.frame_dtype
+        return self.common.frame_dtype
 
     @property
     def shard_sizes(self) -> npt.NDArray[np.int64]:
@@ -134,8 +143,8 @@ class CacheStore(FrameSequence):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the inputs and the configuration, from `generation.json`."""
-        return self.generation.fingerprint
+        """SHA-256 of the inputs and the configuration of all generations; joining them does not change it."""
+        return self.tree.fingerprint
 
     @cached_property
     def videos(self) -> VideoTable:
@@ -158,7 +167,7 @@ class CacheStore(FrameSequence):
     @cached_property
     def columns(self) -> Columns:
         """The columns of the cache; their values are mapped when they are gathered. Raises as `open_columns`."""
-        return open_columns(self.tree, num_rows=self.source_order.num_rows)
+        return open_columns(self.tree, first_row=self.source_order.first_row)
 
     @cached_property
     def dataset(self) -> Mapping[str, Any] | None:
@@ -167,20 +176,21 @@ class CacheStore(FrameSequence):
 
     @property
     def content_order(self) -> npt.NDArray[np.uint32] | None:
-        """Frame ids in content order, uint32, shape (N,), mapped; None where the cache has no such order.
+        """Frame ids in content order, uint32, shape (N,); None where the cache has no such order.
 
-        Of the cameras of a cache, the first one has it. `frame_store.views.content_ids_at` checks the ids.
+        It is mapped where one order has all frames; else see `ContentOrders`. Of the cameras of a cache, the first one
+        has it. `frame_store.views.content_ids_at` checks the ids.
 
         Raises:
-            StoreDamagedError: the file is missing, a link, of another type or length, or was cut.
+            StoreDamagedError: a file is missing, a link, of another type or length, or was cut.
             OSError: no more files can be opened.
         """
-        return None if self._content_order is None else self._content_order.array
+        return self._content_orders.array
 
     @property
     def content_digest(self) -> str | None:
-        """SHA-256, hex, of the file of the content order, from the manifest; None where there is none."""
-        return None if self._content_order is None else self.manifest.content_orders[0].sha256
+        """SHA-256, hex, that identifies the content order, by the manifest; None where there is none."""
+        return self._content_orders.digest
 
     @property
     def camera(self) -> str | None:
@@ -195,19 +205,19 @@ class CacheStore(FrameSequence):
     @property
     def encoding_name(self) -> str:
         """`raw`, `jpeg` or `zstd`, from `generation.json`."""
-        return self.generation.encoding.name
+        return self.common.encoding.name
 
     def frame_ids_of(self, shard_id: int) -> range:
         """Ids of the frames that `generation.json` gives to a shard."""
         return self._index.frame_ids_of(shard_id)
 
     def __len__(self) -> int:
-        return self.generation.num_frames
+        return self.tree.num_frames
 
     def __repr__(self) -> str:
         return (
             f"CacheStore({str(self.path)!r}, {self._of_camera}{counted(len(self), 'frame')} of {self.frame_shape}, "
-            f"{self.generation.container} {self.generation.encoding.name}, {counted(len(self.shard_sizes), 'shard')})"
+            f"{self.common.container} {self.common.encoding.name}, {counted(len(self.shard_sizes), 'shard')})"
         )
 
     @property
@@ -216,14 +226,19 @@ class CacheStore(FrameSequence):
 
     def __getstate__(self) -> dict[str, Any]:
         return {
-            "path": self.path,
             "reads": self.reads,
             "verify_reads": self.verify_reads,
-            "camera": self.camera,
+            "tree": self.tree,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        CacheStore.__init__(self, **state)  # open files and maps are not pickled
+        # Open files and maps are not pickled. The copy has the same generations, also where the cache has grown since.
+        self.path, self.reads, self.verify_reads = (
+            state["tree"].store_path,
+            state["reads"],
+            state["verify_reads"],
+        )
+        self._open(state["tree"])
 
     def read_frames(self, frame_ids: FrameIds, out: Frames | None = None) -> Frames:
         """Frames in request order: (B, H, W, C) of `frame_dtype`, in `out` if given.
@@ -266,22 +281,8 @@ class CacheStore(FrameSequence):
             OSError: the machine failed, such as the disk. The message has shard and frame.
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
-        files, places = self._shards().files, places_of(ids, self._index.rows(ids))
-        ends = np.cumsum([place.byte_length for place in places])
-        payloads = np.split(np.empty(ends[-1] if len(ends) else 0, np.uint8), ends[:-1])[: len(ids)]
-        order = np.argsort(ids, kind="stable")  # disk order, so that cold reads move forward
-        for position in order.tolist():
-            place, payload = places[position], payloads[position]
-            descriptor = files.descriptor(place.shard_id, frame_id=place.frame_id)
-            files.require_size(place.shard_id, frame_id=place.frame_id)
-            try:
-                num_bytes = os.preadv(descriptor.number, [payload.data], place.byte_offset)
-            except OSError as error:
-                raise files.unread(place.shard_id, place.frame_id, error) from error
-            self._require_whole(files, place, num_bytes)
-            if self.verify_reads:
-                check_crc(files, place, payload.data)
-        return payloads
+        places = places_of(ids, self._index.rows(ids))
+        return read_payloads(self._shards().files, places, verifies=self.verify_reads)
 
     def prefetch(self, frame_ids: FrameIds) -> bool:
         """Have the system read the frames from the disk, if they are not in memory yet; returns at once.
@@ -293,21 +294,9 @@ class CacheStore(FrameSequence):
             FrameIdError: an id outside [0, len(self)).
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
-        files = self._shards().files
-        with suppress(StoreDamagedError):  # `read_frames` raises it, for the batch that it belongs to
-            probed = ids[:: max(1, len(ids) // NUM_PROBES)]
-            for place in places_of(probed, self._index.rows(probed)):
-                if not is_cached(
-                    files.descriptor(place.shard_id, frame_id=place.frame_id), place.byte_offset
-                ):
-                    break
-            else:
-                return False
-            ids = np.sort(ids)
-            for place in places_of(ids, self._index.rows(ids)):
-                file = files.descriptor(place.shard_id, frame_id=place.frame_id)
-                will_need(file, place.byte_offset, place.byte_length)
-        return True
+        return prefetch_payloads(
+            self._shards().files, ids, lambda some: places_of(some, self._index.rows(some))
+        )
 
     def read_payload(self, frame_id: int) -> bytes:
         """Encoded bytes of one frame, without tar and npy headers. Raises as `read_encoded` does."""
@@ -332,7 +321,14 @@ class CacheStore(FrameSequence):
             self._gather(opened.maps, ids, rows, out)
         else:
             order = np.argsort(ids, kind="stable")  # disk order, so that cold reads move forward
-            self._read_in_turn(opened.files, places_of(ids[order], rows[order]), order.tolist(), out)
+            read_frames_in_turn(
+                opened.files,
+                places_of(ids[order], rows[order]),
+                order.tolist(),
+                out,
+                decode_into=self._codec.decode_into,
+                verifies=self.verify_reads,
+            )
         return out, rows
 
     def _gather(self, maps: MappedShards, ids: npt.NDArray[np.int64], rows: FrameIndex, out: Frames) -> None:
@@ -344,49 +340,8 @@ class CacheStore(FrameSequence):
             for place, frame in zip(places_of(ids, rows), out, strict=True):
                 check_crc(maps.files, place, frame.data)
 
-    def _read_in_turn(
-        self, files: ShardFiles, places: list[Place], positions: list[int], out: Frames
-    ) -> None:
-        """Read frame by frame, in the order of ids; a frame that is wanted again is copied.
-
-        Each Python step may have to wait for the GIL, so the loop body is kept minimal.
-        """
-        descriptor, open_shard, read_id, frame = None, -1, -1, out
-        decode_into, verifies, pread = self._codec.decode_into, self.verify_reads, os.pread
-        for place, position in zip(places, positions, strict=True):
-            frame_id, shard_id, byte_offset, byte_length, _ = place
-            if frame_id == read_id:
-                out[position] = frame
-                continue
-            if descriptor is None or shard_id != open_shard:
-                # One file at a time: a batch from many shards must not hold more files than the table.
-                descriptor, open_shard = files.descriptor(shard_id, frame_id=frame_id), shard_id
-                files.require_size(shard_id, frame_id=frame_id)
-            read_id, frame = frame_id, out[position]
-            try:
-                payload = pread(descriptor.number, byte_length, byte_offset)
-            except OSError as error:
-                raise files.unread(shard_id, frame_id, error) from error
-            if len(payload) != byte_length:
-                self._require_whole(files, place, len(payload))
-            if verifies:
-                check_crc(files, place, payload)
-            try:
-                decode_into(payload, frame)
-            except ValueError as error:
-                raise files.damaged(shard_id, place.frame_id, f"{error}{at_byte(place)}") from error
-
-    def _require_whole(self, files: ShardFiles, place: Place, num_bytes_read: int) -> None:
-        if num_bytes_read != place.byte_length:
-            raise files.damaged(
-                place.shard_id,
-                place.frame_id,
-                f"expected {counted(place.byte_length, 'byte')}, found {num_bytes_read}: "
-                f"the shard is shorter than it was{at_byte(place)}",
-            )
-
     def _open_shards(self) -> OpenShards:
-        files = ShardFiles(self.path, self.tree.folder, self.generation.shards, camera=self.camera)
+        files = ShardFiles(self.tree)
         return OpenShards.of(files, maps=self._is_raw and self.reads == "map")
 
     def _shards(self) -> OpenShards:

@@ -1,4 +1,4 @@
-"""Rows of `index.npy`, each checked before a reader follows it (FORMAT.md section 4)."""
+"""Rows of the `index.npy` of all generations, each checked before a reader follows it (FORMAT.md section 4)."""
 
 import os
 from pathlib import Path
@@ -7,37 +7,54 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.errors import StoreDamagedError
+from frame_store.files import open_inside
 from frame_store.index import FrameIndex, find_row_problem, max_payload_bytes, open_index
-from frame_store.manifest import Generation
-from frame_store.names import INDEX_NAME
+from frame_store.manifest import CacheTree, Generation, GenerationTree
+from frame_store.names import INDEX_DTYPE, INDEX_NAME
+from frame_store.reader.mapped_range import MappedRange
 from frame_store.shared import counted
+from frame_store.source_order import starts_of
 
 
 class CheckedIndex:
-    """The mapped index of a generation. Threads may share it."""
+    """The mapped indexes of the generations of a tree. Threads may share it.
 
-    def __init__(self, store_path: Path, folder: str, generation: Generation) -> None:
-        """Map the index of the generation in the folder of that name inside the cache at `store_path`.
+    Rows name video and shard by their numbers in the cache; in the files they count from 0 in each generation.
+    """
+
+    def __init__(self, tree: CacheTree) -> None:
+        """Map the indexes.
 
         Raises:
-            StoreDamagedError: the index is missing, or does not fit `generation.json`.
+            StoreDamagedError: an index is missing, or does not fit its `generation.json`.
             OSError: no more files can be opened.
         """
-        self._store_path = store_path
-        self._generation = generation
-        self.stored = open_index(store_path / folder, num_frames=generation.num_frames)
-        """Rows of `frame_store.names.INDEX_DTYPE`, shape (N,)."""
-        self._path = str(store_path / folder / INDEX_NAME)
-        self._num_bytes = os.stat(self._path).st_size  # noqa: PTH116 - called before each batch
-        self._is_raw = generation.encoding.name == "raw"
-        self.shard_sizes = np.array([shard.num_frames for shard in generation.shards], np.int64)
+        self._tree = tree
+        self._files = [_IndexFile(each) for each in tree.generations]
+        shards = [shard for each in tree.generations for shard in each.generation.shards]
+        self.shard_sizes = np.array([shard.num_frames for shard in shards], np.int64)
         """Frames per shard, shape (S,)."""
         self.shard_sizes.flags.writeable = False
         self._shard_ends = np.cumsum(self.shard_sizes)
-        self._shard_bytes = np.array([shard.num_bytes for shard in generation.shards], np.int64)
-        self._max_payload_bytes = max_payload_bytes(generation)
+        self._shard_bytes = np.array([shard.num_bytes for shard in shards], np.int64)
+        self._first_shards = starts_of([len(each.generation.shards) for each in tree.generations])
+        self._first_frames = starts_of([each.entry.num_frames for each in tree.generations])
+        self._first_videos = starts_of([each.entry.num_videos for each in tree.generations])
+        self._is_raw = tree.common.encoding.name == "raw"
+        self._max_payload_bytes = max_payload_bytes(tree.common)
+        self._joined = _JoinedRows(tree, self._files, self._first_frames) if len(self._files) > 1 else None
         self._sound_shards: set[int] = set()
         """Shards whose rows of the index have been checked."""
+
+    @property
+    def stored(self) -> FrameIndex:
+        """Rows of `frame_store.names.INDEX_DTYPE`, shape (N,): mapped; a copy where there are several generations."""
+        if len(self._files) == 1:
+            return self._files[0].rows
+        rows = np.concatenate([file.rows for file in self._files])
+        for name, firsts in (("video_id", self._first_videos), ("shard_id", self._first_shards)):
+            rows[name] += np.repeat(firsts[:-1], np.diff(self._first_frames)).astype(np.uint32)
+        return rows
 
     def frame_ids_of(self, shard_id: int) -> range:
         """Ids of the frames that `generation.json` gives to a shard."""
@@ -47,21 +64,27 @@ class CheckedIndex:
     def rows(self, ids: npt.NDArray[np.int64]) -> FrameIndex:
         """Rows of the index, shape (B,), after all rows of their shards have been checked.
 
-        The size of the file is checked first: where it was cut, touching the map would kill the process.
+        The sizes of the files are checked first: where one was cut, touching the map would kill the process.
 
         Raises:
-            StoreDamagedError: a row cannot be right (`find_row_problem`), or the file was cut or changed.
+            StoreDamagedError: a row cannot be right (`find_row_problem`), or a file was cut or changed.
         """
-        try:
-            num_bytes = os.stat(self._path).st_size  # noqa: PTH116 - pathlib would take three times as long
-        except OSError as error:
-            raise self._damaged(error.strerror or str(error)) from error
-        if num_bytes != self._num_bytes:
-            raise self._damaged(f"expected {counted(self._num_bytes, 'byte')}, found {num_bytes}")
         shard_ids = np.searchsorted(self._shard_ends, ids, side="right")
+        of_generation = None
+        if self._joined is None:
+            self._files[0].require_size()
+        else:
+            of_generation = np.searchsorted(self._first_frames, ids, side="right") - 1
+            for number in set(of_generation.tolist()):
+                self._files[number].require_size()
         for shard_id in set(shard_ids.tolist()) - self._sound_shards:
             self._check_shard(shard_id)
-        rows = self.stored[ids]
+        if self._joined is None or of_generation is None:
+            rows = self._files[0].rows[ids]
+        else:
+            rows = self._joined.rows(ids, of_generation)
+            rows["video_id"] += self._first_videos[of_generation].astype(np.uint32)
+            rows["shard_id"] += self._first_shards[of_generation].astype(np.uint32)
         # The map shows what is written to the file after the check above. Such a row must not lead out of its shard.
         byte_offsets, byte_lengths = (
             rows["byte_offset"].astype(np.int64),
@@ -72,21 +95,74 @@ class CheckedIndex:
         if self._is_raw:
             is_wrong |= byte_lengths != self._max_payload_bytes
         if is_wrong.any():
-            frame_id = ids[int(np.argmax(is_wrong))]
-            raise self._damaged(f"index row {frame_id} was changed while the cache was open")
+            frame_id = int(ids[int(np.argmax(is_wrong))])
+            number = int(np.searchsorted(self._first_frames, frame_id, side="right")) - 1
+            row = frame_id - int(self._first_frames[number])
+            raise self._files[number].damaged(f"index row {row} was changed while the cache was open")
         return rows
 
     def _check_shard(self, shard_id: int) -> None:
-        frame_ids = self.frame_ids_of(shard_id)
-        rows = self.stored[frame_ids.start : frame_ids.stop]
+        number = int(np.searchsorted(self._first_shards, shard_id, side="right")) - 1
+        frame_ids, first = self.frame_ids_of(shard_id), int(self._first_frames[number])
+        self._files[number].check_shard(
+            shard_id - int(self._first_shards[number]), range(frame_ids.start - first, frame_ids.stop - first)
+        )
+        self._sound_shards.add(shard_id)
+
+
+class _IndexFile:
+    """The index of one generation. All numbers count from 0 in it."""
+
+    def __init__(self, tree: GenerationTree) -> None:
+        self._store_path: Path = tree.store_path
+        self._generation: Generation = tree.generation
+        self.rows = open_index(tree.path, num_frames=tree.generation.num_frames)
+        self.path = str(tree.path / INDEX_NAME)
+        self.num_bytes = os.stat(self.path).st_size  # noqa: PTH116 - called before each batch
+
+    def require_size(self) -> None:
+        try:
+            num_bytes = os.stat(self.path).st_size  # noqa: PTH116 - pathlib would take three times as long
+        except OSError as error:
+            raise self.damaged(error.strerror or str(error)) from error
+        if num_bytes != self.num_bytes:
+            raise self.damaged(f"expected {counted(self.num_bytes, 'byte')}, found {num_bytes}")
+
+    def check_shard(self, shard_id: int, frame_ids: range) -> None:
+        rows = self.rows[frame_ids.start : frame_ids.stop]
         problem = find_row_problem(rows, generation=self._generation, shard_id=shard_id)
         if problem is not None:
             row = rows[problem.slot]
-            raise self._damaged(
+            raise self.damaged(
                 f"index row {frame_ids[problem.slot]} points at byte {row['byte_offset']} "
                 f"of shard {row['shard_id']}, slot {row['slot']}, {problem.reason}"
             )
-        self._sound_shards.add(shard_id)
 
-    def _damaged(self, reason: str) -> StoreDamagedError:
-        return StoreDamagedError(f"{self._path}: {reason}; run cache-verify on {self._store_path}")
+    def damaged(self, reason: str) -> StoreDamagedError:
+        return StoreDamagedError(f"{self.path}: {reason}; run cache-verify on {self._store_path}")
+
+
+class _JoinedRows:
+    """The rows of several indexes in one range of addresses: one native call takes the rows of a batch."""
+
+    def __init__(self, tree: CacheTree, files: list[_IndexFile], first_frames: npt.NDArray[np.int64]) -> None:
+        self._range = MappedRange([file.num_bytes for file in files])
+        for number, (each, file) in enumerate(zip(tree.generations, files, strict=True)):
+            opened = open_inside(tree.store_path, f"{each.folder}/{INDEX_NAME}")
+            if os.fstat(opened.number).st_size != file.num_bytes:
+                raise file.damaged("was cut or replaced while it was opened")
+            self._range.map_file(number, opened.number)
+        row_bytes = INDEX_DTYPE.itemsize
+        # The rows are the end of the file, behind its header.
+        num_frames = np.diff(first_frames)
+        headers = np.array([file.num_bytes for file in files], np.int64) - num_frames * row_bytes
+        self._starts = self._range.starts + headers - first_frames[:-1] * row_bytes
+        # A row may begin at any byte, so one row begins at each byte.
+        self._every_row: FrameIndex = np.ndarray(
+            (self._range.num_bytes - row_bytes + 1,), INDEX_DTYPE, buffer=self._range.memory, strides=(1,)
+        )
+
+    def rows(self, ids: npt.NDArray[np.int64], of_generation: npt.NDArray[np.int64]) -> FrameIndex:
+        """A copy of the rows of frames, whose generations are given."""
+        rows: FrameIndex = self._every_row[self._starts[of_generation] + ids * INDEX_DTYPE.itemsize]
+        return rows

@@ -3,12 +3,12 @@
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from frame_store.errors import StoreDamagedError
 from frame_store.files import OpenFile, require_plain_file
-from frame_store.manifest import ShardEntry
+from frame_store.manifest import CacheTree
 from frame_store.shared import counted, descriptor_limit, is_out_of_files, num_files_to_keep, without_controls
 
 MAX_OPEN_SHARDS = 256
@@ -19,16 +19,17 @@ shards open some of them again and again."""
 class ShardFiles:
     """A table of the most recently used shards, each checked for its size when it is opened. Threads may share it."""
 
-    def __init__(
-        self, store_path: Path, folder: str, shards: Sequence[ShardEntry], *, camera: str | None = None
-    ) -> None:
-        """Of the generation in `folder` inside the cache at `store_path`; `camera` is its name, for messages."""
-        self._of_camera = "" if camera is None else f" of camera {without_controls(camera)!r}"
-        self.store_path = store_path
-        self.shards = shards
-        self._names = [f"{folder}/{shard.name}" for shard in shards]
+    def __init__(self, tree: CacheTree) -> None:
+        """Of all generations of a tree, one after another."""
+        camera = tree.camera
+        self._of_camera = "" if camera is None else f" of camera {without_controls(camera.name)!r}"
+        store_path = self.store_path = tree.store_path
+        self.shards = [shard for each in tree.generations for shard in each.generation.shards]
+        self._names = [
+            f"{each.folder}/{shard.name}" for each in tree.generations for shard in each.generation.shards
+        ]
         self._paths = [str(store_path / name) for name in self._names]
-        self._num_bytes = [shard.num_bytes for shard in shards]
+        self._num_bytes = [shard.num_bytes for shard in self.shards]
         self._lock = threading.Lock()
         self._open: OrderedDict[int, OpenFile] = OrderedDict()
 

@@ -1,26 +1,24 @@
 """The files of source order of an open cache, mapped when they are asked for."""
 
 import os
-from pathlib import Path
 
 from frame_store.errors import StoreDamagedError
-from frame_store.manifest import Generation
+from frame_store.manifest import CacheTree, GenerationTree
 from frame_store.shared import counted
 from frame_store.source_files import SOURCE_FILE_NAMES, open_source_order
-from frame_store.source_order import SourceOrder
+from frame_store.source_order import SourceOrder, joined_order
 
 
 class SourceFiles:
     """Maps the files once. Threads may share it."""
 
-    def __init__(self, store_path: Path, folder: str, generation: Generation) -> None:
-        """Of the generation in the folder of that name inside the cache at `store_path`. Opens nothing."""
-        self._store_path = store_path
-        self._folder = store_path / folder
-        self._generation = generation
+    def __init__(self, tree: CacheTree) -> None:
+        """Of all generations of a tree. Opens nothing."""
+        self._tree = tree
         self._num_bytes = {
-            os.path.join(self._folder, entry.name): entry.num_bytes  # noqa: PTH118 - compared at each access
-            for entry in generation.files
+            os.path.join(each.path, entry.name): entry.num_bytes  # noqa: PTH118 - compared at each access
+            for each in tree.generations
+            for entry in each.generation.files
             if entry.name in SOURCE_FILE_NAMES
         }
         self._order: SourceOrder | None = None
@@ -37,17 +35,10 @@ class SourceFiles:
         order = self._order
         try:
             if order is None:
-                generation = self._generation
-                order = open_source_order(
-                    self._folder,
-                    listed={entry.name for entry in generation.files},
-                    num_frames=generation.num_frames,
-                    num_videos=generation.num_videos,
-                    is_shuffled=generation.layout == "shuffled",
-                )
+                order = joined_order([_opened(each) for each in self._tree.generations])
             self._check_sizes()
         except StoreDamagedError as error:
-            raise StoreDamagedError(f"{error}; run cache-verify on {self._store_path}") from error
+            raise StoreDamagedError(f"{error}; run cache-verify on {self._tree.store_path}") from error
         self._order = order
         return order
 
@@ -59,3 +50,14 @@ class SourceFiles:
                 raise StoreDamagedError(f"{path}: {error.strerror}") from error
             if found != expected:
                 raise StoreDamagedError(f"{path}: expected {counted(expected, 'byte')}, found {found}")
+
+
+def _opened(tree: GenerationTree) -> SourceOrder:
+    generation = tree.generation
+    return open_source_order(
+        tree.path,
+        listed={entry.name for entry in generation.files},
+        num_frames=generation.num_frames,
+        num_videos=generation.num_videos,
+        is_shuffled=generation.layout == "shuffled",
+    )

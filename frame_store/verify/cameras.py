@@ -22,7 +22,7 @@ def find_camera_problems(
     """
     first, entries = stores[0], tables[0]
     for store, own in zip(stores[1:], tables[1:], strict=True):
-        folder = store.tree.folder
+        folder = store.tree.generations[0].folder
         if entries is not None and own is not None:
             problem = differing_videos(str(first.camera), _table(entries), str(store.camera), _table(own))
             if problem is not None:

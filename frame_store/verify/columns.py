@@ -28,11 +28,11 @@ def check_columns(tree: CacheTree, *, num_rows: int | None = None) -> Iterator[s
         except StoreError as error:
             yield str(error).removeprefix(f"{tree.store_path}/")
             continue
-        if not has_columns(tree, record):
+        if not has_columns(tree, entry, record):
             yield (
-                f"{entry.folder}/{COLUMNS_NAME}: is of generation {record.generation[:16]} with "
-                f"{counted(record.num_videos, 'video')}, found in a cache of "
-                f"{entry.generation.removeprefix('gen-')} with {tree.generation.num_videos}"
+                f"{entry.folder}/{COLUMNS_NAME}: is of {record.generation[:16]} with "
+                f"{counted(record.num_videos, 'video')}, the manifest names it for "
+                f"{counted(entry.num_videos, 'video')} from {entry.first_video} on"
             )
             continue
         if num_rows is not None and record.num_rows != num_rows:

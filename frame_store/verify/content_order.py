@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
-from frame_store.content_order import mapped_order
+from frame_store.content_order import mapped_orders
 from frame_store.errors import StoreError
 from frame_store.manifest import CacheTree, FileEntry
 from frame_store.shared import counted
@@ -15,23 +16,28 @@ _IDS_PER_STEP: Final = 1 << 20
 
 
 def check_content_order(tree: CacheTree) -> Iterator[str]:
-    """What is wrong with the content order: no line, or one. `tree` is that of the first camera of a cache of cameras.
+    """What is wrong with the content orders: at most one line for each file.
+
+    `tree` is that of the first camera of a cache of cameras.
 
     Memory: a byte a frame.
     """
-    order = mapped_order(tree)
-    if order is None:
-        return
-    (file,) = content_order_files(tree)
-    if broken := check_file(tree.store_path, file, recorded_in="the manifest"):
-        # It is mapped: a page that the disk cannot read would kill the process.
-        yield from broken
-        return
-    try:
-        ids = order.array
-    except StoreError as error:
-        yield str(error).removeprefix(f"{tree.store_path}/")
-        return
+    for entry, order in mapped_orders(tree):
+        file = entry.file
+        if broken := check_file(tree.store_path, file, recorded_in="the manifest"):
+            # It is mapped: a page that the disk cannot read would kill the process.
+            yield from broken
+            continue
+        try:
+            ids = order.array
+        except StoreError as error:
+            yield str(error).removeprefix(f"{tree.store_path}/")
+            continue
+        yield from _problem_of_ids(ids, name=file.name)
+
+
+def _problem_of_ids(ids: npt.NDArray[np.uint32], *, name: str) -> Iterator[str]:
+    """What is wrong with the ids of a content order, which count from 0: no line, or one."""
     is_there = np.zeros(len(ids), np.bool_)
     for first in range(0, len(ids), _IDS_PER_STEP):
         some = ids[first : first + _IDS_PER_STEP]
@@ -39,13 +45,13 @@ def check_content_order(tree: CacheTree) -> Iterator[str]:
         if outside.any():
             place = int(np.argmax(outside))
             yield (
-                f"{file.name}: place {first + place} holds frame id {some[place]}, the cache has "
+                f"{name}: place {first + place} holds frame id {some[place]}, the order has "
                 f"{counted(len(ids), 'frame')}"
             )
             return
         is_there[some] = True
     if not is_there.all():
-        yield f"{file.name}: frame {int(np.argmin(is_there))} is missing, so that another one occurs twice"
+        yield f"{name}: frame {int(np.argmin(is_there))} is missing, so that another one occurs twice"
 
 
 def content_order_files(tree: CacheTree) -> list[FileEntry]:

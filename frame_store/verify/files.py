@@ -4,6 +4,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Collection, Container, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -83,12 +84,12 @@ def extra_entries(
 def _known_names(trees: Sequence[CacheTree], shared_files: Iterable[str]) -> set[str]:
     """Paths inside the cache of every file that belongs to it, and of their folders."""
     known = {manifest_name(version) for version in range(trees[0].manifest.version + 1)}
-    for tree in trees:
+    for each in chain.from_iterable(tree.generations for tree in trees):
         names = [
             GENERATION_NAME,
-            *(entry.name for entry in [*tree.generation.files, *tree.generation.shards]),
+            *(entry.name for entry in [*each.generation.files, *each.generation.shards]),
         ]
-        known |= {f"{tree.folder}/{name}" for name in names}
+        known |= {f"{each.folder}/{name}" for name in names}
     known.update(shared_files)
     return known | {parent.as_posix() for name in known for parent in PurePosixPath(name).parents}
 

@@ -28,7 +28,7 @@ FRAMES_SAMPLED_PER_SHARD = 8
 
 def check_index(store: CacheStore, videos: Sequence[VideoEntry] | None) -> Iterator[str]:
     """Shard, slot, offset and length of every row; frames per video, unless the table of videos cannot be read."""
-    index, generation = store.stored_index, store.generation
+    index, generation = store.stored_index, store.common
     num_problems = 0
     for shard_id in range(len(generation.shards)):
         frame_ids = store.frame_ids_of(shard_id)
@@ -59,7 +59,7 @@ def check_index(store: CacheStore, videos: Sequence[VideoEntry] | None) -> Itera
 
 def row_problem(store: CacheStore, shard_id: int) -> RowProblem | None:
     """The first row of a shard that cannot be right."""
-    return find_row_problem(_rows_of(store, shard_id), generation=store.generation, shard_id=shard_id)
+    return find_row_problem(_rows_of(store, shard_id), generation=store.common, shard_id=shard_id)
 
 
 def _rows_of(store: CacheStore, shard_id: int) -> FrameIndex:
@@ -69,7 +69,7 @@ def _rows_of(store: CacheStore, shard_id: int) -> FrameIndex:
 
 def check_shard_frames(store: CacheStore, shard_id: int) -> Iterator[str]:
     """Checksum and decodability of each frame of a shard."""
-    shard = store.generation.shards[shard_id]
+    shard = store.common.shards[shard_id]
     buffer = np.empty((1, *store.frame_shape), store.frame_dtype)
     for frame_id in store.frame_ids_of(shard_id):
         row = store.stored_index[frame_id]
@@ -92,10 +92,10 @@ def check_shard_layout(
 
     A tar shard has the path of each frame's video, so it is not checked then: the table is a problem already.
     """
-    shard, generation = store.generation.shards[shard_id], store.generation
+    shard, generation = store.common.shards[shard_id], store.common
     first, rows = store.frame_ids_of(shard_id).start, _rows_of(store, shard_id)
     try:
-        file = open_inside(store.generation_path, shard.name)
+        file = open_inside(store.generations[0].path, shard.name)
         if generation.container == "zarr":
             shard_length = frames_per_shard(generation, store.stored_index)
             found = check_zarr_shard(file, rows=rows, first_frame_id=first, shard_length=shard_length)
@@ -117,11 +117,11 @@ class Sample:
 
     def __init__(self, store: CacheStore) -> None:
         self._store = store
-        self._folder = store.tree.folder
+        self._folder = store.tree.generations[0].folder
 
     def check(self) -> Iterator[str]:
         """One line for each frame that another library reads differently, or not at all."""
-        open_shards = self._in_tars() if self._store.generation.container == "wds" else self._in_zarr()
+        open_shards = self._in_tars() if self._store.common.container == "wds" else self._in_zarr()
         try:
             for where, is_equal in open_shards:
                 if not is_equal:
@@ -136,9 +136,9 @@ class Sample:
         return [frame_ids[int(slot)] for slot in picked]
 
     def _in_tars(self) -> Iterator[tuple[str, bool]]:
-        store, encoding = self._store, self._store.generation.encoding
-        for shard_id, shard in enumerate(store.generation.shards):
-            with tarfile.open(store.generation_path / shard.name, "r:") as tar:
+        store, encoding = self._store, self._store.common.encoding
+        for shard_id, shard in enumerate(store.common.shards):
+            with tarfile.open(store.generations[0].path / shard.name, "r:") as tar:
                 for frame_id in self._sampled_ids(shard_id):
                     member = tar.extractfile(image_member(frame_id, encoding))
                     assert member is not None  # a regular file
@@ -154,14 +154,14 @@ class Sample:
 
         store = self._store
         group = zarr.open_group(
-            store.generation_path / ZARR_FOLDER, mode="r", zarr_format=3
+            store.generations[0].path / ZARR_FOLDER, mode="r", zarr_format=3
         )  # version 2 may name pickle
         for name in SIDE_ARRAYS:
             array = np.asarray(group[name])
             is_equal = np.array_equal(array, store.stored_index[name], equal_nan=name == "pts_seconds")
             yield f"{self._folder}/{ZARR_FOLDER}/{name}", is_equal
         frames = group["frames"]
-        for shard_id, shard in enumerate(store.generation.shards):
+        for shard_id, shard in enumerate(store.common.shards):
             for frame_id in self._sampled_ids(shard_id):
                 pixels = np.asarray(frames[frame_id])  # type: ignore[index]
                 yield (

@@ -136,10 +136,10 @@ def _opened(path: Path, camera: str | None) -> "_CheckedGeneration | str":
     tree = store.tree
     try:
         # The index is mapped: a page that the disk cannot read kills the process that touches it. Reading raises.
-        differences(store.path, store.generation.file(INDEX_NAME).inside(tree.folder))
+        differences(store.path, store.common.file(INDEX_NAME).inside(tree.generations[0].folder))
     except OSError as error:
         raise_if_out_of_files(error)
-        return f"{tree.folder}/{INDEX_NAME}: {error.strerror}{_of_camera(camera)}"
+        return f"{tree.generations[0].folder}/{INDEX_NAME}: {error.strerror}{_of_camera(camera)}"
     videos, video_problems = _read_videos(store)
     return _CheckedGeneration(store, videos, video_problems)
 
@@ -200,14 +200,14 @@ class _CheckedGeneration:
     @property
     def num_files(self) -> int:
         """Files of the generation."""
-        return 1 + len(self.store.generation.files) + len(self.store.generation.shards)
+        return 1 + len(self.store.common.files) + len(self.store.common.shards)
 
     def problems_beside_shards(self) -> Iterator[str]:
         """One line for each thing that is wrong with the files beside the shards. Paths are inside the cache."""
-        folder = self.store.tree.folder
+        folder = self.store.tree.generations[0].folder
         hashes = (
             problem
-            for entry in self.store.generation.files
+            for entry in self.store.common.files
             for problem in check_file(self.store.path, entry.inside(folder))
         )
         yield from self.of_camera(
@@ -220,8 +220,8 @@ class _CheckedGeneration:
 
     def problems_of_shards(self, progress: Callable[[int], None]) -> Iterator[str]:
         """One line for each thing that is wrong with a shard. Paths are inside the cache."""
-        folder = self.store.tree.folder
-        for shard_id, shard in enumerate(self.store.generation.shards):
+        folder = self.store.tree.generations[0].folder
+        for shard_id, shard in enumerate(self.store.common.shards):
             yield from self.of_camera(check_file(self.store.path, shard.inside(folder)))
             yield from self.of_camera(_in_folder(folder, self.shard_problems(shard_id)))
             progress(shard.num_frames)
@@ -242,23 +242,23 @@ class _CheckedGeneration:
     def shard_problems(self, shard_id: int) -> Iterator[str]:
         """One line for each thing that is wrong in a shard, beyond its hash."""
         store = self.store
-        shard = store.generation.shards[shard_id]
+        shard = store.common.shards[shard_id]
         # A reader refuses a shard of another size or with a wrong row, so its frames need no check.
-        if has_size(store.generation_path, shard) and row_problem(store, shard_id) is None:
+        if has_size(store.generations[0].path, shard) and row_problem(store, shard_id) is None:
             yield from check_shard_frames(store, shard_id)
             yield from check_shard_layout(store, shard_id, video_paths=self.video_paths)
 
 
 def _check_zarr_files(checked: _CheckedGeneration) -> Iterator[str]:
     store = checked.store
-    if store.generation.container == "zarr":
-        shard_length = frames_per_shard(store.generation, store.stored_index)
-        yield from check_side_arrays(store.generation_path, store.stored_index)
-        yield from check_zarr_metadata(store.generation_path, store.generation, shard_length=shard_length)
+    if store.common.container == "zarr":
+        shard_length = frames_per_shard(store.common, store.stored_index)
+        yield from check_side_arrays(store.generations[0].path, store.stored_index)
+        yield from check_zarr_metadata(store.generations[0].path, store.common, shard_length=shard_length)
 
 
 def _check_source_order(checked: _CheckedGeneration) -> Iterator[str]:
-    generation, folder = checked.store.generation, checked.store.generation_path
+    generation, folder = checked.store.common, checked.store.generations[0].path
     entries = [entry for entry in generation.files if entry.name in SOURCE_FILE_NAMES]
     if checked.videos is None or any(check_file(folder, entry) for entry in entries):
         return  # that is reported, and the files are mapped: a page that the disk cannot read kills the process

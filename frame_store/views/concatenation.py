@@ -26,10 +26,9 @@ from frame_store.protocol import (
     check_outs,
 )
 from frame_store.shared import counted, counted_in_groups
-from frame_store.source_order import Int64s, SourceOrder
+from frame_store.source_order import Int64s, SourceOrder, joined_order, starts_of
 from frame_store.video_table import VideoTable
 from frame_store.views.content import digest_of_orders, order_of_parts
-from frame_store.views.joined_pts import JoinedPts
 from frame_store.views.view import checked_video_id
 
 
@@ -75,9 +74,9 @@ class Concatenation(FrameSequence):
     def __init__(self, parts: Sequence[FrameStore]) -> None:
         """Of `parts`, which are no views and have frames of one shape."""
         self._parts = tuple(parts)
-        self._first_ids = _starts([len(part) for part in parts])
-        self._first_videos = _starts([part.source_order.num_videos for part in parts])
-        self._first_shards = _starts([len(part.shard_sizes) for part in parts])
+        self._first_ids = starts_of([len(part) for part in parts])
+        self._first_videos = starts_of([part.source_order.num_videos for part in parts])
+        self._first_shards = starts_of([len(part.shard_sizes) for part in parts])
         self._shard_sizes = np.concatenate([part.shard_sizes for part in parts]).astype(np.int64)
         self._shard_sizes.flags.writeable = False
 
@@ -125,14 +124,7 @@ class Concatenation(FrameSequence):
     @cached_property
     def source_order(self) -> SourceOrder:
         """See `FrameStore`. All but the pts is copied out of the parts' at its first use."""
-        orders = [part.source_order for part in self._parts]
-        return SourceOrder(
-            first_row=_joined_starts([order.first_row for order in orders]),
-            first_stored=_joined_starts([order.first_stored for order in orders]),
-            order=self._joined_order(orders),
-            source_frames=_joined_frames(orders),
-            source_pts=_joined_pts(orders),
-        )
+        return joined_order([part.source_order for part in self._parts])
 
     @cached_property
     def content_order(self) -> npt.NDArray[Any] | None:
@@ -261,15 +253,6 @@ class Concatenation(FrameSequence):
         rows["video_id"][where] += self._first_videos[part]
         rows["shard_id"][where] += self._first_shards[part]
 
-    def _joined_order(self, orders: Sequence[SourceOrder]) -> npt.NDArray[Any] | None:
-        if all(order.order is None for order in orders):
-            return None
-        ids = np.empty(len(self), np.uint32 if len(self) < 1 << 32 else np.int64)
-        for order, first, end in zip(orders, self._first_ids[:-1], self._first_ids[1:], strict=True):
-            own = np.arange(end - first) if order.order is None else order.order
-            ids[first:end] = own.astype(ids.dtype) + ids.dtype.type(first)
-        return ids
-
 
 class _ConcatenationInGroups(Concatenation):
     """Of stores that all decode in groups. Implements `DecodesInGroups`."""
@@ -309,37 +292,3 @@ class _EncodedConcatenation(Concatenation):
             for place, payload in zip(where.tolist(), part.read_encoded(own), strict=True):
                 payloads[place] = payload
         return payloads
-
-
-def _starts(counts: Sequence[int]) -> Int64s:
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-
-
-def _joined_starts(starts: Sequence[Int64s]) -> Int64s:
-    return np.append(0, np.cumsum(np.concatenate([np.diff(each) for each in starts]))).astype(np.int64)
-
-
-def _joined_frames(orders: Sequence[SourceOrder]) -> npt.NDArray[Any] | None:
-    if all(order.source_frames is None for order in orders):
-        return None
-    frames = []
-    for order in orders:
-        if order.source_frames is not None:
-            frames.append(order.source_frames)
-            continue
-        lengths = np.diff(order.first_stored)
-        own = np.arange(order.num_stored) - np.repeat(order.first_stored[:-1], lengths)
-        frames.append(own.astype(np.uint32))
-    return np.concatenate(frames)
-
-
-def _joined_pts(orders: Sequence[SourceOrder]) -> JoinedPts | None:
-    """The pts of all parts, NaN for a part where they are not known."""
-    if all(order.source_pts is None for order in orders):
-        return None
-    return JoinedPts(
-        [
-            np.broadcast_to(np.nan, order.num_rows) if order.source_pts is None else order.source_pts
-            for order in orders
-        ]
-    )

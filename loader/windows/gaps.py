@@ -64,5 +64,5 @@ def _clock_seconds(part: FrameStore) -> float:
         part = next(iter(cameras.values()))  # the pts are those of the first camera
     if not isinstance(part, CacheStore):
         return np.nan
-    fps: Any = part.generation.config.get("fps")
+    fps: Any = part.common.config.get("fps")
     return 1 / fps if isinstance(fps, int | float) and fps > 0 else np.nan

@@ -220,12 +220,12 @@ def look_at_cache(path: Path, *, name: str | None = None) -> BenchCache:
     store.close()
     if not len(store):
         raise InputFolderError(path, "an empty cache, there is nothing to measure")
-    if store.generation.pixel != "rgb8":
+    if store.common.pixel != "rgb8":
         raise InputFolderError(
             path,
-            f"a cache of pixel {store.generation.pixel!r} (16-bit gray); cache-bench compares loaders of colour frames",
+            f"a cache of pixel {store.common.pixel!r} (16-bit gray); cache-bench compares loaders of colour frames",
         )
-    generation = store.generation
+    generation = store.common
     return BenchCache(
         name=name or f"{path.name}: {kind_of(store)}",
         path=path,
@@ -238,10 +238,10 @@ def look_at_cache(path: Path, *, name: str | None = None) -> BenchCache:
 
 def kind_of(store: CacheStore) -> str:
     """Container, encoding and layout, such as `wds jpeg 444 video`."""
-    encoding = store.generation.encoding
-    words: list[str] = [store.generation.container, encoding.name]
+    encoding = store.common.encoding
+    words: list[str] = [store.common.container, encoding.name]
     words += [encoding.chroma] if encoding.chroma is not None else []
-    words += [store.generation.layout] if store.generation.layout != "shuffled" else []
+    words += [store.common.layout] if store.common.layout != "shuffled" else []
     return " ".join(words)
 
 

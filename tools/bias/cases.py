@@ -70,7 +70,7 @@ def case_of_store(name: str, store: FrameStore, *, camera: str | None = None) ->
     order = store.source_order
     return BiasCase(
         name=name,
-        layout=base.generation.layout if isinstance(base, CacheStore) else None,
+        layout=base.common.layout if isinstance(base, CacheStore) else None,
         shard_sizes=store.shard_sizes,
         video_sizes=np.diff(order.first_stored),
         store=store,

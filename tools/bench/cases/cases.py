@@ -111,7 +111,7 @@ def cache_cases(caches: Sequence[BenchCache], plan: BenchPlan, *, flat: Path) ->
 
 
 def _limit_of(cache: BenchCache, plan: BenchPlan, *, flat: Path, priority: int) -> BenchCase:
-    encoding = open_store(cache.path).generation.encoding
+    encoding = open_store(cache.path).common.encoding
     if encoding.name == "raw":
         name = TAKE_LIMIT
         source: ImageSource = TakeLimit(flat=flat, batch_size=plan.batch_size)
@@ -260,7 +260,7 @@ def _other_loaders(
     rows: list[tuple[str, ImageSource, SliceRule, float | None]] = [
         (DATALOADER, loader, rule, effective_batch)
     ]
-    if open_store(cache.path).generation.container == "wds":
+    if open_store(cache.path).common.container == "wds":
         spec = WebDatasetSpec(shuffle_buffer=_SHUFFLE_BUFFER, num_workers=_OTHERS_WORKERS)
         stream = WebDatasetSource(
             path=cache.path, batch_size=size, num_workers=_OTHERS_WORKERS, shuffle_buffer=_SHUFFLE_BUFFER

@@ -116,7 +116,7 @@ def decode_in_order(path: Path, geometry: FrameGeometry) -> Iterator[np.ndarray]
 
 
 def _decoder_of(store: CacheStore) -> Callable[[bytes, np.ndarray], object]:
-    if store.generation.encoding.name == "jpeg":
+    if store.common.encoding.name == "jpeg":
         import simplejpeg
 
         return lambda payload, out: simplejpeg.decode_jpeg(payload, colorspace="RGB", buffer=out)

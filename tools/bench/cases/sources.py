@@ -172,7 +172,9 @@ class ZarrPythonSource:
         import zarr
 
         opened_at = time.perf_counter()
-        frames = zarr.open_array(str(read_tree(self.path).generation_path / ZARR_FOLDER / "frames"), mode="r")
+        frames = zarr.open_array(
+            str(read_tree(self.path).generations[0].path / ZARR_FOLDER / "frames"), mode="r"
+        )
         draw = np.random.default_rng(0)
 
         def epoch() -> Iterator[int]:

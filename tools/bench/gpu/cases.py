@@ -89,7 +89,7 @@ def gpu_cases(
 ) -> list[BenchCase]:
     """The GPU rows. Links to a few of the videos are made in `work`."""
     rows = _GpuRows(plan=plan, geometry=geometry, work=work, device=device)
-    encodings = [open_store(cache.path).generation.encoding.name for cache in caches]
+    encodings = [open_store(cache.path).common.encoding.name for cache in caches]
     return [
         *(rows.of_videos(videos) if videos is not None else ()),
         *(rows.of_raw(caches[encodings.index("raw")]) if "raw" in encodings else ()),

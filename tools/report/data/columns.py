@@ -9,6 +9,7 @@ from frame_cache_tools.report.data.records import Bar, ColumnFacts, Curve
 
 from frame_store import Column
 from frame_store.columns import NO_TEXT
+from frame_store.shared import counted_in_groups
 from frame_store.source_order import SourceOrder
 from frame_store.video_table import VideoTable
 
@@ -35,7 +36,7 @@ def column_facts(column: Column, order: SourceOrder, videos: VideoTable) -> Colu
     facts: dict[str, Any] = {
         "name": column.name,
         "scope": column.scope,
-        "kind": column.kind_text,
+        "kind": _kind_text(column),
         "num_rows": number,
         "num_missing": column.num_missing,
         "num_sampled": len(rows),
@@ -56,6 +57,14 @@ def column_facts(column: Column, order: SourceOrder, videos: VideoTable) -> Colu
         if column.scope == "frame":
             facts |= _curves(column, order, videos, width=width)
     return ColumnFacts(**facts)
+
+
+def _kind_text(column: Column) -> str:
+    """The type of a value, in words."""
+    if column.strings is not None:
+        return f"{counted_in_groups(len(column.strings), 'different text')}"
+    shape = " x ".join(map(str, column.shape))
+    return f"{shape} {column.dtype.name}" if shape else column.dtype.name
 
 
 def _texts(column: Column, codes: npt.NDArray[Any]) -> dict[str, Any]:

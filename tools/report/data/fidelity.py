@@ -24,7 +24,8 @@ FRAMES_PER_VIDEO: Final = 24
 NUM_SHOWN: Final = 2
 SIDE: Final = 320
 STEP: Final = 16
-"""The build samples every 16th stored frame of a unit, so these are frames that it may have compared."""
+"""The build samples every 16th kept frame of what it decodes in one piece: so these are mostly frames that it
+compared."""
 MAX_HASHED_BYTES: Final = 1 << 30
 """Larger files are told by their sizes alone."""
 
@@ -140,10 +141,9 @@ def _compared(
     if video is None:
         raise ValueError(f"{originals.source} has no video {without_controls(entry.path)!r}")
     _check_same(video.path, entry)
-    places = _places(entry.num_frames_stored)
-    ids = store.ids_of_video(video_id)[places]
-    rows = store.rows_of(ids)
     first = 0 if entry.span is None else entry.span.first_frame
+    ids = store.ids_of_video(video_id)[_places(entry.num_frames_stored, first)]
+    rows = store.rows_of(ids)
     with_geometry = _geometry_of(camera)
     live = open_videos(video.path, workers=1, max_open=1, **with_geometry)
     try:
@@ -166,8 +166,8 @@ def _compared(
         live.close()
 
 
-def _places(num_stored: int) -> list[int]:
-    every = range(0, num_stored, STEP)
+def _places(num_stored: int, first_in_file: int) -> list[int]:
+    every = range(-first_in_file % STEP, num_stored, STEP) or range(min(1, num_stored))
     count = min(len(every), FRAMES_PER_VIDEO)
     return [every[place * len(every) // count] for place in range(count)]
 

@@ -120,6 +120,11 @@ def _pick(name: str, rows: list[_Row]) -> tuple[SamplerFacts | None, str]:
     except SamplingError as error:
         return None, str(error)
     facts = next(row.facts for row in ours if row.report is best.report)
+    batch = best.report.law.rank_batch
+    if batch not in {None, BATCH_SIZE}:
+        return facts, (
+            f"a batch has {batch} frames, as the cache holds less than one of {BATCH_SIZE}: samplers differ little then"
+        )
     worth = f"a batch of {BATCH_SIZE} is worth {_about(best.report.effective_batch)} independent frames"
     if best.is_long_run_known:
         worth += f" ({_about(best.worth)} where the noise of {HORIZON} steps adds up)"
@@ -134,5 +139,7 @@ def _about(number: float | None) -> str:
     """
     if number is None:
         return "an unknown number of"
+    if not math.isfinite(number):
+        return "more than any number of"
     rounded = float(f"{number:.3g}")
     return f"{'' if rounded == number else 'about '}{rounded:,.12g}"

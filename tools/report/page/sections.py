@@ -1,5 +1,6 @@
 """Sections of the page below its summary: fidelity, columns, samplers, build settings, data set, snippet."""
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -20,7 +21,7 @@ from frame_cache_tools.report.page.wording import bytes_text, percent_text, seco
 from frame_store.html import Child, Html, element, name_of
 from frame_store.shared import counted_in_groups
 
-MANY_BARS: Final = 12
+MANY_BARS: Final = 6
 MAX_SETTINGS: Final = 60
 MAX_GENERATIONS: Final = 50
 
@@ -137,7 +138,7 @@ def column_plot(column: ColumnFacts) -> Html:
             curves_plot(column.curves, label=f"Values of {column.name} along one video"),
             element("p", "along ", name_of(column.curves_of), f" {labels}{more}", class_="soft"),
         ]
-    if len(column.bars) > MANY_BARS:
+    if len(column.bars) > MANY_BARS and column.minimum is not None:
         parts += [
             histogram(column.bars, label=f"How often values of {column.name} occur"),
             element("p", "how often values occur, from the least to the largest", class_="soft"),
@@ -164,13 +165,12 @@ def columns_part(report: CacheReport) -> Html:
 def samplers_part(sampling: SamplingFacts) -> Html:
     """What each sampler does to a batch."""
     known = [row.effective_batch_value for row in sampling.samplers if row.effective_batch_value is not None]
-    most = max(known, default=1.0)
+    most = max([value for value in known if math.isfinite(value)], default=1.0)
     rows: list[Sequence[Child]] = [
         (
             [element("b", row.name), " (recommended)"] if row is sampling.best else row.name,
             "none" if row.bias == "0" else row.bias,
-            row.effective_batch,
-            meter((row.effective_batch_value or 0) / most),
+            [meter((row.effective_batch_value or 0) / most), row.effective_batch],
             row.long_run,
             row.chi2,
             row.design_effect,
@@ -201,13 +201,12 @@ def samplers_part(sampling: SamplingFacts) -> Html:
                 "sampler",
                 "bias",
                 f"a batch of {sampling.batch_size} is worth",
-                "",
                 f"over {sampling.horizon:g} steps",
                 "chi2",
                 "design effect",
             ),
             rows,
-            numeric=frozenset({1, 2, 4, 5, 6}),
+            numeric=frozenset({1, 2, 3, 4, 5}),
             best=best,
         ),
         folded("What the columns and marks mean", plain_list(sampling.legend)),

@@ -43,6 +43,9 @@ code,pre,.name{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;
 .tiles .bad{border-color:var(--bad)}
 .tiles .bad dd{color:var(--bad)}
 .tiles .good dd{color:var(--ok)}
+.strip{display:flex;gap:4px;list-style:none;padding:0;margin:14px 0 0;overflow:hidden;flex-wrap:wrap;max-height:176px}
+.strip li{flex:1 1 64px;max-width:130px}
+.strip img{width:100%;height:auto;display:block;border-radius:4px}
 nav ul{display:flex;flex-wrap:wrap;gap:4px 16px;list-style:none;padding:0;margin:14px 0 0}
 nav a{display:inline-block;padding:5px 0}
 .answers{margin:0;padding:0}
@@ -91,7 +94,8 @@ margin:8px 0 16px}
 figure{margin:0}
 .three img{width:100%;height:auto;display:block;border-radius:3px}
 figcaption{font-size:.86rem;color:var(--soft);margin-top:3px}
-.plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,270px),1fr));gap:12px;margin:10px 0}
+.plots{display:grid;align-items:start;grid-template-columns:repeat(auto-fill,minmax(min(100%,270px),1fr));gap:12px;
+margin:10px 0}
 .plot{border:1px solid var(--line);border-radius:8px;padding:10px 12px;background:var(--card);min-width:0}
 .plot h3,.plot h4{margin:0 0 2px;font-size:.95rem;overflow-wrap:anywhere}
 .plot p{margin:2px 0;font-size:.86rem}
@@ -101,7 +105,8 @@ figcaption{font-size:.86rem;color:var(--soft);margin-top:3px}
 .bars th{width:42%}
 .bars td.num{width:22%}
 .bars svg{height:10px;margin:5px 0 0}
-.meter{display:inline-block;width:110px;height:10px}
+.meter{display:inline-block;width:90px;height:10px;max-width:100%}
+td.num .meter{margin-right:10px}
 .f-base{fill:var(--base)}.f-bar{fill:var(--bar)}.f-damage{fill:var(--bad)}.f-corrupt{fill:var(--c4)}.f-gap{
 fill:var(--bg)}
 .f-duplicate{fill:var(--warn)}.f-repeat{fill:var(--c5)}.f-format{fill:var(--c2)}.f-shown{fill:var(--soft)}

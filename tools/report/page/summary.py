@@ -4,10 +4,10 @@ from typing import Final
 
 from frame_cache_tools.report.data import CacheReport, CameraFacts, VideoFacts
 from frame_cache_tools.report.page.parts import limited, link, plain_list
-from frame_cache_tools.report.page.videos import findings_list, verdicts_text, video_anchor
+from frame_cache_tools.report.page.videos import findings_list, overview, verdicts_text, video_anchor
 from frame_cache_tools.report.page.wording import bytes_text, duration_text, seconds_text, three_digits
 
-from frame_store.html import Child, Html, element, name_of
+from frame_store.html import Child, Html, element, joined, name_of
 from frame_store.shared import counted_in_groups
 
 MAX_NAMED: Final = 8
@@ -30,7 +30,7 @@ def tiles(report: CacheReport) -> Html:
     ]
     if num_cameras > 1:
         cells.insert(2, _tile("Cameras", f"{num_cameras:,}", "each with its own frames"))
-    return element("dl", cells, class_="tiles")
+    return joined(element("dl", cells, class_="tiles"), overview(leader.videos))
 
 
 def _tile(title: str, value: str, more: str = "", mood: str | None = None) -> Html:
@@ -199,14 +199,18 @@ def _fidelity(report: CacheReport) -> Child:
             )
         if facts.compared:
             one = facts.compared[0]
+            compared = counted_in_groups(facts.num_compared, "frame")
             moment = seconds_text(one.seconds)
             lines.append(
                 [
                     *where,
-                    link("fidelity", "The worst picture beside its original"),
-                    f" is frame {one.frame_in_video}{f' at {moment}' if moment else ''} of ",
+                    link(
+                        "fidelity",
+                        f"The worst of {compared} beside its original",
+                    ),
+                    f": frame {one.frame_in_video}{f' at {moment}' if moment else ''} of ",
                     name_of(one.path),
-                    ".",
+                    ", equal." if one.psnr_db is None else f", {one.psnr_db:.1f} dB.",
                 ]
             )
     return [

@@ -5,7 +5,7 @@ from typing import Final
 
 from frame_cache_tools.report.data import CameraFacts, MarkKind, VideoFacts, VideosSummary
 from frame_cache_tools.report.page.drawings import bars_table, marks_legend, marks_list, time_line_figure
-from frame_cache_tools.report.page.parts import Mood, badge, box, folded, plain_list
+from frame_cache_tools.report.page.parts import Mood, badge, box, folded, link, plain_list
 from frame_cache_tools.report.page.wording import duration_text, percent_text, seconds_text, three_digits
 
 from frame_store.html import Child, Html, element, joined, name_of
@@ -20,6 +20,8 @@ _MOODS: Final[dict[str | None, tuple[str, Mood]]] = {
     None: ("not decoded yet", "warn"),
 }
 MAX_NOTES: Final = 6
+MAX_OVERVIEW: Final = 16
+"""Pictures at the top of the page."""
 
 
 def video_anchor(video: VideoFacts, number: int = 0) -> str:
@@ -72,7 +74,7 @@ def _notes(video: VideoFacts, *, with_reason: bool) -> Html | None:
     notes: list[Child] = [video.reason] if with_reason else []
     notes += video.notes[:MAX_NOTES]
     if video.file is not None:
-        notes.append(["a stretch of the file ", name_of(video.file)])
+        notes.append(joined("a stretch of the file ", name_of(video.file)))
     if video.fidelity is not None and video.fidelity.psnr_db_worst_frame is not None:
         notes.append(
             f"PSNR {video.fidelity.psnr_db_of_mean_error:.1f} dB over "
@@ -104,6 +106,18 @@ def contact_sheet(video: VideoFacts) -> Html | None:
             )
         )
     return element("ul", items, class_="sheet")
+
+
+def overview(videos: Sequence[VideoFacts]) -> Html | None:
+    """A picture of each of some videos, with a link to it; None if there are no pictures."""
+    pictured = [video for video in videos if video.sheet]
+    count = min(len(pictured), MAX_OVERVIEW)
+    chosen = [pictured[(2 * place + 1) * len(pictured) // (2 * count)] for place in range(count)]
+    items = []
+    for video in chosen:
+        middle = video.sheet[len(video.sheet) // 2].picture
+        items.append(element("li", link(video_anchor(video), middle.html(alt=f"A frame of {video.path}"))))
+    return element("ul", items, class_="strip", aria_label="A frame of some videos") if items else None
 
 
 def videos_part(camera: CameraFacts, *, number: int = 0) -> Html:

@@ -1,0 +1,53 @@
+"""The content order of an open cache, mapped or joined when it is asked for."""
+
+import numpy as np
+import numpy.typing as npt
+
+from frame_store.content_order import mapped_orders
+from frame_store.manifest import CacheTree
+from frame_store.views import digest_of_orders
+
+
+class ContentOrders:
+    """The orders of the stretches of a cache, one after another. Threads may share it."""
+
+    def __init__(self, tree: CacheTree) -> None:
+        """Of all frames of a tree. Opens nothing."""
+        self._orders = mapped_orders(tree)
+        self._num_frames = tree.num_frames
+        self._joined: npt.NDArray[np.uint32] | None = None
+
+    @property
+    def _is_one(self) -> bool:
+        """Whether a single order has exactly the frames of the tree."""
+        return [entry.num_frames for entry, _ in self._orders] == [self._num_frames]
+
+    @property
+    def array(self) -> npt.NDArray[np.uint32] | None:
+        """Frame ids, uint32, shape (N,); None where the cache has no order.
+
+        It is mapped where one order has exactly these frames, else joined in memory at the first use: 4 bytes a frame.
+        Of an order that goes on behind the last frame, the frames that are there keep their order.
+
+        Raises:
+            StoreDamagedError: a file is missing, a link, of another type or length, or was cut.
+            OSError: no more files can be opened.
+        """
+        if not self._orders:
+            return None
+        if self._is_one:
+            return self._orders[0][1].array
+        if self._joined is None:
+            ids = [order.array + np.uint32(entry.first_frame) for entry, order in self._orders]
+            joined = np.concatenate([some[some < self._num_frames] for some in ids])
+            joined.flags.writeable = False
+            self._joined = joined
+        return self._joined
+
+    @property
+    def digest(self) -> str | None:
+        """SHA-256, hex, that identifies the order, by the manifest; None where there is none."""
+        digests = [entry.sha256 for entry, _ in self._orders]
+        if not digests or self._is_one:
+            return digests[0] if digests else None
+        return digest_of_orders("generations", digests, str(self._num_frames))
