@@ -55,7 +55,7 @@ def open_browser():
 @contextmanager
 def opened(browser, path: Path):
     """The page of an HTML file, which may load nothing but itself; afterwards nothing may have gone wrong in it."""
-    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    context = browser.new_context(viewport={"width": 1400, "height": 900}, reduced_motion="reduce")
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     wrong = []
     address = path.as_uri()

@@ -3,6 +3,9 @@
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from frame_cache_tools.report import write_report
+from frame_cache_tools.report.cli import main
 
 from cache_builder import build_cache, open_videos
 from frame_store import open_store
@@ -65,6 +68,41 @@ def test_outputs_of_a_notebook_are_harmless_and_readable(browser, videos, cache,
         assert_fits_its_window(seen)
         assert tab_through(seen) == []
         printed(seen)
+
+
+def assert_page_is_sound(browser, path, *, names):
+    """A page of ours: hostile names are text, and everybody can use it, by eye, by keyboard and on paper."""
+    with opened(browser, path) as seen:
+        for name in names:
+            assert seen.get_by_text(name, exact=False).count(), name
+        assert seen.locator("script").count() == 1
+        assert seen.locator("img:not([src^='data:image/jpeg;base64,'])").count() == 0
+        assert all(seen.eval_on_selector_all("img", "all => all.map(each => each.naturalWidth > 0)"))
+        assert_opens_by_keyboard(seen)
+        assert_fits_its_window(seen)  # and leaves all details open
+        assert_accessible(seen)
+        tab_through(seen)
+        copy = seen.get_by_role("button", name="Copy")
+        copy.focus()
+        seen.keyboard.press("Enter")
+        seen.get_by_role("button", name="Copied").wait_for()
+        assert seen.evaluate("navigator.clipboard.readText()") == seen.locator("#snippet").text_content()
+        printed(seen)
+
+
+def test_the_page_of_a_cache_is_sound(browser, cache, tmp_path):
+    page = tmp_path / "cache.html"
+    write_report(cache, page)
+    assert_page_is_sound(browser, page, names=[VIDEO])
+
+
+def test_the_page_of_a_folder_is_sound(browser, videos, tmp_path):
+    (videos / "<b>.mp4").write_text("This is no video.\n")
+    page = tmp_path / "folder.html"
+    done = CliRunner().invoke(main, ["--videos", str(videos), "--html", str(page)])
+    (videos / "<b>.mp4").unlink()
+    assert done.exit_code == 1 and "1 file is damaged or unreadable" in done.output, done.output
+    assert_page_is_sound(browser, page, names=[VIDEO, FOLDER, "<b>.mp4"])
 
 
 GOOD = "<!doctype html><html lang=en><meta charset=utf-8><title>T</title><main><h1>H</h1>{}</main>"

@@ -179,7 +179,7 @@ def _video_of(inputs: Inputs, row: int, peek: Peek | str | None) -> FolderVideo:
     problems = _problems_of(scan)
     frames = peek.frames if isinstance(peek, Peek) else []
     if isinstance(peek, Peek):
-        problems += [f"{problem} (of a few frames that were decoded)" for problem in peek.problems]
+        problems += [f"in a few frames that were decoded: {problem}" for problem in peek.problems]
     elif peek is not None:
         problems.append(peek)
     stretches = _stretches(scan)

@@ -35,7 +35,8 @@ def what_text(report: FolderReport) -> str:
             f" The packets of {counted_in_groups(report.num_unproved, 'file')} do not prove how many frames come out; "
             "each packet is counted as one."
         )
-    return f"{text} Other files there: {report.passed_over}." if report.passed_over else text
+    passed_over = report.passed_over
+    return f"{text} {passed_over[0].upper()}{passed_over[1:]}." if passed_over else text
 
 
 def damage_text(report: FolderReport) -> str:
