@@ -111,7 +111,7 @@ def fidelity_facts(
             )
     return FidelityFacts(
         is_exact=encoding != "jpeg",
-        recorded=camera.common.fidelity,
+        recorded=camera.fidelity,
         worst_videos=tuple(
             VideoFidelity(path=entry.path, fidelity=entry.fidelity)
             for _, entry in worst

@@ -14,11 +14,12 @@ from frame_cache_tools.report.data.opened import (
     open_cameras,
     shared_bytes,
     size_problems,
+    superseded_bytes,
 )
 from frame_cache_tools.report.data.records import CacheReport, ColumnFacts, DatasetFacts, SamplingFacts
 from frame_cache_tools.report.data.sampling import sampling_facts
 
-from frame_store import StoreError, StoreFormatError, __version__, open_store
+from frame_store import StoreError, StoreFormatError, ViewError, __version__, open_store
 from frame_store.column_files import read_dataset
 from frame_store.lerobot_statement import LEROBOT_KIND, LeRobotStatement
 from frame_store.shared import user_path
@@ -84,12 +85,12 @@ def report_of_cache(
         cameras=tuple(facts),
         num_frames=leader.num_frames if leader.summary is None else leader.summary.num_frames_stored,
         num_videos=tree.manifest.num_videos - len(forgotten),
-        num_videos_forgotten=len(forgotten),
         is_of_episodes=any(video.file is not None for video in leader.videos),
         num_bytes=sum(camera.num_bytes for camera in facts) + column_bytes + order_bytes,
         num_column_bytes=column_bytes,
         num_order_bytes=order_bytes,
         num_superseded=len(tree.manifest.superseded),
+        num_superseded_bytes=superseded_bytes(tree),
         has_content_order=bool(tree.manifest.content_orders),
         dataset=dataset,
         columns=columns,
@@ -128,11 +129,14 @@ def _sampling(path: Path, *, max_frames_read: int) -> tuple[SamplingFacts | None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about samplers that are biased, which the report states
-            with open_store(path) as store:
+            store = open_store(path)
+            try:
                 if not len(store):
                     return None, "The cache is empty, so there is nothing to sample."
                 return sampling_facts(store, name=path.name, max_frames_read=max_frames_read), None
-    except (StoreError, SamplingError) as error:
+            finally:
+                store.close()
+    except (StoreError, ViewError, SamplingError) as error:
         return None, str(error)
 
 

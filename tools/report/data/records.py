@@ -133,6 +133,11 @@ class VideosSummary:
     """Frames per second that the headers claim."""
     sizes: tuple[Bar, ...]
     codecs: tuple[Bar, ...]
+    num_forgotten: int
+    """Videos that the cache leaves out; no other number counts them."""
+    num_frames_forgotten: int
+    forgotten: tuple[str, ...]
+    """The paths of the first ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +190,8 @@ class GenerationFacts:
     num_videos: int
     num_shards: int
     num_bytes: int
+    num_parts: int
+    """Builds that it was joined from; 1 if a build made it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,14 +326,15 @@ class CacheReport:
     num_frames: int
     """Of one camera."""
     num_videos: int
-    num_videos_forgotten: int
     is_of_episodes: bool
     num_bytes: int
     """Of all generations, columns and content orders that are in use."""
     num_column_bytes: int
     num_order_bytes: int
     num_superseded: int
-    """Folders that newer versions of the cache do not use."""
+    """Folders that the newest version of the cache does not use."""
+    num_superseded_bytes: int
+    """Of these that are still on disk."""
     has_content_order: bool
     dataset: DatasetFacts | None
     columns: tuple[ColumnFacts, ...]

@@ -123,11 +123,11 @@ def _pick(name: str, rows: list[_Row]) -> tuple[SamplerFacts | None, str]:
     batch = best.report.law.rank_batch
     if batch not in {None, BATCH_SIZE}:
         return facts, (
-            f"a batch has {batch} frames, as the cache holds less than one of {BATCH_SIZE}: samplers differ little then"
+            f"a batch has {batch} frames, as the cache holds less than one of {BATCH_SIZE}: so samplers differ little"
         )
     worth = f"a batch of {BATCH_SIZE} is worth {_about(best.report.effective_batch)} independent frames"
     if best.is_long_run_known:
-        worth += f" ({_about(best.worth)} where the noise of {HORIZON} steps adds up)"
+        worth += f", {_about(best.worth)} where the noise of {HORIZON} steps adds up"
     return facts, worth
 
 

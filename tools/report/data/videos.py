@@ -14,6 +14,7 @@ from frame_store.manifest import VideoEntry
 MAX_SHOWN: Final = 200
 """Videos of a camera that a page shows."""
 MAX_BARS: Final = 12
+MAX_FORGOTTEN: Final = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,7 @@ class _Counts:
     rates: Counter[str] = field(default_factory=Counter)
     sizes: Counter[str] = field(default_factory=Counter)
     codecs: Counter[str] = field(default_factory=Counter)
+    forgotten: list[str] = field(default_factory=list)
 
 
 def look_through(
@@ -57,6 +59,10 @@ def look_through(
     sample: list[tuple[int, VideoEntry]] = []
     for video_id, entry in enumerate(entries):
         if video_id in forgotten:
+            counts.totals["forgotten"] += 1
+            counts.totals["frames_forgotten"] += entry.num_frames_stored
+            if len(counts.forgotten) < MAX_FORGOTTEN:
+                counts.forgotten.append(entry.path)
             continue
         _count(counts, entry)
         if entry.verdict != "whole":
@@ -140,6 +146,9 @@ def _summary(counts: _Counts) -> VideosSummary:
         rates=most_common(counts.rates),
         sizes=most_common(counts.sizes),
         codecs=most_common(counts.codecs),
+        num_forgotten=totals["forgotten"],
+        num_frames_forgotten=totals["frames_forgotten"],
+        forgotten=tuple(counts.forgotten),
     )
 
 

@@ -13,6 +13,7 @@ from frame_cache_tools.report.data import (
     FidelityFacts,
     SamplerFacts,
     SamplingFacts,
+    VideosSummary,
 )
 from frame_cache_tools.report.page.drawings import bars_table, curves_plot, histogram, meter
 from frame_cache_tools.report.page.parts import box, data_table, facts_table, folded, limited, plain_list
@@ -236,6 +237,9 @@ def build_part(camera: CameraFacts) -> Html:
         "div",
         facts_table(rows, label="Build settings"),
         generations_table(camera) if len(camera.generations) > 1 else None,
+        forgotten_part(camera.summary)
+        if camera.summary is not None and camera.summary.num_forgotten
+        else None,
         folded("Versions of the libraries", versions) if camera.versions else None,
     )
 
@@ -244,7 +248,10 @@ def generations_table(camera: CameraFacts) -> Html:
     """The generations of a cache that grew."""
     rows = [
         (
-            element("code", generation.folder),
+            [
+                element("code", generation.folder),
+                f" joined from {generation.num_parts:,}" if generation.num_parts > 1 else None,
+            ],
             f"{generation.num_frames:,}",
             f"{generation.num_videos:,}",
             f"{generation.num_shards:,}",
@@ -262,6 +269,14 @@ def generations_table(camera: CameraFacts) -> Html:
         ),
         element("p", f"and {len(rows) - MAX_GENERATIONS:,} more") if len(rows) > MAX_GENERATIONS else None,
     )
+
+
+def forgotten_part(summary: VideosSummary) -> Html:
+    """The videos that a cache leaves out."""
+    names: list[Child] = [name_of(path) for path in summary.forgotten]
+    if summary.num_forgotten > len(names):
+        names.append(f"and {counted_in_groups(summary.num_forgotten - len(names), 'other')}")
+    return folded(f"{counted_in_groups(summary.num_forgotten, 'forgotten video')}", plain_list(names))
 
 
 def dataset_part(dataset: DatasetFacts) -> Html:

@@ -43,8 +43,8 @@ code,pre,.name{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;
 .tiles .bad{border-color:var(--bad)}
 .tiles .bad dd{color:var(--bad)}
 .tiles .good dd{color:var(--ok)}
-.strip{display:flex;gap:4px;list-style:none;padding:0;margin:14px 0 0;overflow:hidden;flex-wrap:wrap;max-height:176px}
-.strip li{flex:1 1 64px;max-width:130px}
+.strip{display:grid;grid-template-columns:repeat(auto-fill,minmax(92px,1fr));gap:4px;list-style:none;padding:0;
+margin:14px 0 0}
 .strip img{width:100%;height:auto;display:block;border-radius:4px}
 nav ul{display:flex;flex-wrap:wrap;gap:4px 16px;list-style:none;padding:0;margin:14px 0 0}
 nav a{display:inline-block;padding:5px 0}
@@ -82,9 +82,8 @@ tr.best th,tr.best td{background:var(--okbg)}
 .line{margin:6px 0 2px}
 .line svg{display:block;width:100%;height:34px}
 .ends{display:flex;justify-content:space-between;color:var(--soft);font-size:.82rem;font-variant-numeric:tabular-nums}
-.sheet{display:grid;grid-template-columns:repeat(auto-fill,minmax(96px,1fr));gap:6px;margin:6px 0 0;padding:0;
-list-style:none}
-@media (min-width:900px){.sheet{grid-template-columns:repeat(8,1fr)}}
+.sheet{display:grid;grid-template-columns:repeat(4,1fr);gap:6px;margin:6px 0 0;padding:0;list-style:none}
+@media (min-width:700px){.sheet{grid-template-columns:repeat(8,1fr)}}
 .sheet li{min-width:0}
 .sheet img{width:100%;height:auto;display:block;border-radius:3px;background:var(--line)}
 .sheet span{display:block;font-size:.78rem;color:var(--soft);line-height:1.3;font-variant-numeric:tabular-nums}

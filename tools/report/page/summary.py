@@ -106,6 +106,7 @@ def _what(report: CacheReport) -> Child:
             f" Each is stored for {len(report.cameras)} cameras: ",
             names,
             ". ",
+            *(f"{sentence} " for sentence in _grown(report)),
             _columns_text(report),
         ]
     sentences.append(f"Each is {height} x {width} pixels (height x width), {_pixel_text(leader)}.")
@@ -114,11 +115,23 @@ def _what(report: CacheReport) -> Child:
             f"The videos have {counted_in_groups(summary.num_frames_decoded, 'frame')} that decode; "
             f"{summary.num_frames_stored:,} of them were kept."
         )
-    if report.num_videos_forgotten:
-        sentences.append(
-            f"{counted_in_groups(report.num_videos_forgotten, 'more video')} lie on disk and are left out (forgotten)."
-        )
+    sentences += _grown(report)
     return [" ".join(sentences), " ", _columns_text(report)]
+
+
+def _grown(report: CacheReport) -> list[str]:
+    """Sentences about a cache that grew, or lost videos."""
+    leader, summary = report.leader, report.leader.summary
+    sentences = []
+    if len(leader.generations) > 1:
+        sentences.append(f"The cache grew in {counted_in_groups(len(leader.generations), 'generation')}.")
+    if summary is not None and summary.num_forgotten:
+        verb = "lies" if summary.num_forgotten == 1 else "lie"
+        sentences.append(
+            f"{counted_in_groups(summary.num_forgotten, 'forgotten video')} with "
+            f"{counted_in_groups(summary.num_frames_forgotten, 'frame')} still {verb} on disk; readers leave them out."
+        )
+    return sentences
 
 
 def _columns_text(report: CacheReport) -> Child:
@@ -226,13 +239,18 @@ def _cost(report: CacheReport) -> Child:
     ratio = raw / (report.num_bytes or 1)
     text += f" The same frames as raw pixels are {bytes_text(raw)} ({bytes_text(raw / num_frames)} a frame)"
     text += f", {three_digits(ratio)} times as much." if ratio > 1.05 else "."
+    if report.num_superseded_bytes:
+        text += (
+            f" Another {bytes_text(report.num_superseded_bytes)} are of folders that newer versions replaced; "
+            "cache-compact --remove-superseded frees them."
+        )
     summary = leader.summary
     if summary is not None and summary.num_source_bytes and len(report.cameras) == 1:
         text += f" The videos have {bytes_text(summary.num_source_bytes)}."
     values = dict(leader.settings)
     kept = ""
     if values.get("fps", "none") != "none":
-        kept = f", {values['fps']} fps kept"
+        kept = f", {values['fps'].removesuffix('.0')} fps kept"
     elif values.get("stride", "1") not in {"1", "none"}:
         kept = f", one of {values['stride']} frames kept"
     built = (
@@ -257,8 +275,8 @@ def _sampler(report: CacheReport) -> Child:
     return [
         "Take ",
         element("code", options),
-        f": it has no bias, and {sampling.why} ({how}). This holds where the disk is fast enough for single frames; "
-        "cache-bias with --plan measures yours. ",
+        f". It has no bias, and {sampling.why}. This is {how}, and holds where the disk is fast enough for single "
+        "frames; cache-bias with --plan measures yours. ",
         link("samplers", "Compare the samplers"),
         ".",
     ]
