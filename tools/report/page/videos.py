@@ -38,7 +38,7 @@ def video_card(video: VideoFacts, *, number: int = 0) -> Html:
         "article",
         element(
             "header",
-            element("h4", name_of(video.path)),
+            element("h3", name_of(video.path)),
             badge(words, mood),
             element("span", _numbers(video), class_="soft"),
         ),
