@@ -27,7 +27,7 @@ def test_the_report_of_a_build_names_the_first_videos_that_are_not_whole():
         store.video_entries[0], path=HOSTILE, verdict="damaged", reason="<b>cut</b>", notes=["a note"]
     )
     report = make_report(
-        {None: (store.generation, [damaged] * 500)},
+        {None: (store.common, [damaged] * 500)},
         output=HOSTILE,
         status="built",
         passed_over=PassedOver(by_extension={"<i>": 3}, num_hidden=0),

@@ -124,7 +124,7 @@ GOOD = "<!doctype html><html lang=en><meta charset=utf-8><title>T</title><main><
         ("<p style='color:#aaa;background:#fff'>pale</p>", "color-contrast", assert_accessible),
         ("<div style='width:900px'>wide</div>", "360, 9", assert_fits_its_window),
         ("<button style='outline:none'>b</button>", "no visible focus", tab_through),
-        ("<a href=#a tabindex=2>a</a><a href=#b tabindex=1>b</a>", "order of Tab", tab_through),
+        ("<a href=#a tabindex=2>a</a><a href=#b tabindex=1>b</a>", "tabindex", tab_through),
         (
             "<details><summary onkeydown='event.preventDefault()'>s</summary>t</details>",
             "s",
