@@ -233,7 +233,7 @@ def _kinds(report: FolderReport) -> Html:
         ("Frame rates", "rate in the header", [_rate(facts) for facts in readable]),
         ("Keyframes", "longest distance", [_distance(facts) for facts in readable]),
         ("Pixel formats", "format", [facts.pixel_format for facts in readable]),
-        ("Containers", "container", [facts.container for facts in readable]),
+        ("Containers", "container", [_container(facts) for facts in readable]),
     ]
     shown = [
         element(
@@ -282,12 +282,17 @@ def _rate(facts: FileFacts) -> str:
     return "not stated" if facts.fps is None else f"{facts.fps:.5g} frames/s"
 
 
+def _container(facts: FileFacts) -> str:
+    """FFmpeg names a container by all extensions that it has; the first two say which one it is."""
+    return ", ".join(facts.container.split(",")[:2])
+
+
 def _distance(facts: FileFacts) -> str:
     """The longest GOP, in powers of two, so that files fall into few groups."""
     if facts.gop_longest <= 1:
         return "every frame"
     low = 1 << (facts.gop_longest - 1).bit_length() >> 1
-    return f"{low + 1} to {2 * low} frames"
+    return "2 frames" if low == 1 else f"{low + 1:,} to {2 * low:,} frames"
 
 
 def _cost(report: FolderReport) -> Child:
