@@ -24,7 +24,7 @@ header{padding-top:24px}
 h1{font-size:1.7rem;line-height:1.2;margin:0 0 2px;overflow-wrap:anywhere}
 h2{font-size:1.3rem;margin:40px 0 8px;padding-top:14px;border-top:1px solid var(--line)}
 h3{font-size:1.05rem;margin:22px 0 6px}
-h4{font-size:1rem;margin:0}
+.video h3{font-size:1rem;margin:0}
 p{margin:6px 0;max-width:76ch}
 a{color:var(--link);text-underline-offset:2px}
 a:focus-visible,button:focus-visible,summary:focus-visible,[tabindex]:focus-visible{outline:3px solid var(--link);
@@ -96,7 +96,7 @@ figcaption{font-size:.86rem;color:var(--soft);margin-top:3px}
 .plots{display:grid;align-items:start;grid-template-columns:repeat(auto-fill,minmax(min(100%,270px),1fr));gap:12px;
 margin:10px 0}
 .plot{border:1px solid var(--line);border-radius:8px;padding:10px 12px;background:var(--card);min-width:0}
-.plot h3,.plot h4{margin:0 0 2px;font-size:.95rem;overflow-wrap:anywhere}
+.plot h3{margin:0 0 2px;font-size:.95rem;overflow-wrap:anywhere}
 .plot p{margin:2px 0;font-size:.86rem}
 .plot svg{display:block;width:100%;height:64px;margin:6px 0 2px}
 .bars{width:100%;table-layout:fixed}
