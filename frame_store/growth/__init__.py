@@ -7,6 +7,7 @@ from frame_store.growth.stages import (
     earlier_store,
     generation_frames_of,
     growth_of,
+    has_grown,
     num_forgotten_in,
 )
 
@@ -17,5 +18,6 @@ __all__ = [
     "earlier_store",
     "generation_frames_of",
     "growth_of",
+    "has_grown",
     "num_forgotten_in",
 ]

@@ -81,6 +81,12 @@ def generation_frames_of(store: FrameStore) -> tuple[int, ...]:
     return tuple(each.entry.num_frames for each in cache.generations)
 
 
+def has_grown(store: FrameStore) -> bool:
+    """Whether the cache below `store` was appended to, also where its generations were joined since."""
+    cache = _cache_below(store)
+    return cache is not None and len(_parts(cache)) > 1
+
+
 def earlier_numbers_of_videos(store: FrameStore) -> list[int]:
     """Videos of `store` each time before it grew; empty for a store that has not grown."""
     cache = _cache_below(store)

@@ -7,7 +7,7 @@ from typing import Unpack
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.growth import generation_frames_of
+from frame_store.growth import has_grown
 from frame_store.protocol import FrameStore
 from frame_store.shared import chi2_of_uniform_shards, counted, counted_in_groups, whole_number
 from frame_store.views import View
@@ -319,7 +319,7 @@ def plan_batches(
     Raises:
         SamplingError: see `make_plan`.
     """
-    may_be_short = isinstance(store, View) or len(generation_frames_of(store)) > 1
+    may_be_short = isinstance(store, View) or has_grown(store)
     plan = make_plan(
         store.shard_sizes,
         unit=unit,
