@@ -24,6 +24,7 @@ from frame_store.manifest.records import (
     describe_files,
     require_path_inside,
 )
+from frame_store.manifest.shard_sizes import FramesPerShard, cut_into_shards, shard_sizes_of_parts
 from frame_store.manifest.signed_json import decode_signed, encode_signed, is_too_dense
 from frame_store.manifest.tree import CacheTree, GenerationTree, read_tree, read_trees
 from frame_store.manifest.videos import VideoEntry, VideoSpan, encode_videos, read_videos, stream_videos
@@ -39,6 +40,7 @@ __all__ = [
     "EncodingName",
     "Fidelity",
     "FileEntry",
+    "FramesPerShard",
     "Generation",
     "GenerationEntry",
     "GenerationTree",
@@ -48,6 +50,7 @@ __all__ = [
     "ShardEntry",
     "VideoEntry",
     "VideoSpan",
+    "cut_into_shards",
     "decode_manifest",
     "decode_signed",
     "describe_file",
@@ -67,5 +70,6 @@ __all__ = [
     "read_videos",
     "require_path_inside",
     "runs_of",
+    "shard_sizes_of_parts",
     "stream_videos",
 ]
