@@ -172,7 +172,7 @@ def test_a_negative_span_is_no_record_of_a_video(cache):
     trees = read_trees(cache)
     with pytest.raises(ValueError, match="a span begins at frame -1"):
         span(-1)
-    table = trees[1].generation_path / "videos.jsonl"
+    table = trees[1].generations[0].path / "videos.jsonl"
     table.write_bytes(table.read_bytes().replace(b'"first_frame":7', b'"first_frame":-7'))
     assert any("videos.jsonl" in problem for problem in verify_store(cache).problems)
 
@@ -243,10 +243,8 @@ def test_columns_of_another_camera_s_generation_are_found(cache):
     assert verify_store(cache).problems == []
     trees = read_trees(cache)
     (record,) = cache.glob("columns-*/columns.json")
-    assert trees[0].generation.fingerprint in record.read_text()
-    record.write_text(
-        record.read_text().replace(trees[0].generation.fingerprint, trees[1].generation.fingerprint)
-    )
+    assert trees[0].common.fingerprint in record.read_text()
+    record.write_text(record.read_text().replace(trees[0].common.fingerprint, trees[1].common.fingerprint))
     (problem,) = [problem for problem in verify_store(cache).problems if "columns.json" in problem]
     assert "sha256 differs from the manifest's" in problem
 

@@ -82,7 +82,7 @@ def name_columns(path, digest):
     """Write a manifest that names the folder of columns."""
     manifest = read_manifest(path)
     entry = ColumnsEntry(
-        generation=manifest.generations[0].folder, folder=columns_folder(digest), digest=digest
+        first_video=0, num_videos=manifest.num_videos, folder=columns_folder(digest), digest=digest
     )
     changed = msgspec.structs.replace(manifest, version=1, columns=[entry])
     (path / manifest_name(1)).write_bytes(encode_manifest(changed))

@@ -42,7 +42,7 @@ def path(request, stores, tmp_path):
 
 
 def shard_of(store, frame_id):
-    return store.generation_path / store.generation.shards[store.index["shard_id"][frame_id]].name
+    return store.generations[0].path / store.common.shards[store.index["shard_id"][frame_id]].name
 
 
 def maps():
