@@ -20,7 +20,12 @@ _ROWS_PER_STEP: Final = 1 << 18
 
 
 def check_columns(
-    store_path: Path, manifest: CacheManifest, *, tree: CacheTree | None, first_row: Int64s | None = None
+    store_path: Path,
+    manifest: CacheManifest,
+    *,
+    tree: CacheTree | None,
+    first_row: Int64s | None = None,
+    only: ColumnsEntry | None = None,
 ) -> Iterator[str]:
     """One line for each file of the columns that is damaged or cannot be right.
 
@@ -29,8 +34,9 @@ def check_columns(
         manifest: its newest manifest.
         tree: all its generations, of a cache of cameras those of the first one; None where one cannot be read.
         first_row: decoded frames before each video, and of all, int64, shape (V + 1,); None where they are not known.
+        only: one entry of the manifest; None for all.
     """
-    for entry in manifest.columns:
+    for entry in manifest.columns if only is None else [only]:
         try:
             record = read_columns_record(store_path, entry)
         except StoreError as error:

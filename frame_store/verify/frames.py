@@ -63,8 +63,8 @@ def check_index(
             if num_problems <= 10:
                 frame_id = frame_ids[problem.slot]
                 yield (
-                    f"{INDEX_NAME}: frame {frame_id}{cache_ids.of_frame(frame_id)}: {index[frame_id]} cannot lie in shard {shard_id}: "
-                    f"{problem.reason}"
+                    f"{INDEX_NAME}: frame {frame_id}{cache_ids.of_frame(frame_id)}: {index[frame_id]} cannot lie in "
+                    f"shard {shard_id}: {problem.reason}"
                 )
     if num_problems:
         return
@@ -73,8 +73,8 @@ def check_index(
         for video_id, video in enumerate(videos):
             if counts[video_id] != video.num_frames_stored:
                 yield (
-                    f"{INDEX_NAME}: {counted(counts[video_id], 'frame')} of video {video_id}{cache_ids.of_video(video_id)}, "
-                    f"the table of videos has {video.num_frames_stored}"
+                    f"{INDEX_NAME}: {counted(counts[video_id], 'frame')} of video {video_id}"
+                    f"{cache_ids.of_video(video_id)}, the table of videos has {video.num_frames_stored}"
                 )
     pairs = index["video_id"].astype(np.uint64) << np.uint64(32) | index["frame_in_video"]
     pairs.sort()  # numpy.unique takes a hundred times as long for ten million rows

@@ -54,12 +54,13 @@ def verify_store(path: Path, *, progress: Callable[[int], None] = lambda _: None
     """
     store_path = user_path(path)
     manifest = read_manifest(store_path)
+    cameras: Sequence[CameraEntry | None] = manifest.cameras or [None]
     opened = [
         [
             open_generation(store_path, manifest, camera, number)
             for number in range(len(manifest.counted_generations))
         ]
-        for camera in manifest.cameras or [None]
+        for camera in cameras
     ]
     checked = [each for each in chain.from_iterable(opened) if isinstance(each, CheckedGeneration)]
     problems = [each for each in chain.from_iterable(opened) if isinstance(each, str)]

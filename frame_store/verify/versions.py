@@ -49,8 +49,8 @@ def find_version_problems(
                 "a cache never loses frames"
             )
         num_frames = max(num_frames, older.num_frames)
-        for camera, tree in zip(older.cameras or [None], trees, strict=True):
-            entries = older.generations if camera is None else camera.generations
+        of_cameras = [camera.generations for camera in older.cameras] or [older.generations]
+        for entries, tree in zip(of_cameras, trees, strict=True):
             if tree is not None and (problem := _chain_problem(entries, tree.parts)) is not None:
                 yield f"{name}: {problem}; no version changes the frames of an earlier one"
 
