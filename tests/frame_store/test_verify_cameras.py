@@ -206,10 +206,8 @@ def swap(document, key):
             "there are 101 cameras, at most 100",
         ),
         (
-            lambda document: document["columns"][0].update(
-                generation=document["cameras"][1]["generations"][0]["folder"]
-            ),
-            "columns must list every generation once",
+            lambda document: document["columns"][0].update(first_video=1),
+            "videos of columns begin at 1, expected 0",
         ),
     ],
 )
