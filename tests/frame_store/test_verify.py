@@ -215,6 +215,6 @@ def test_an_index_that_cannot_be_read_is_not_looked_into(store_path, monkeypatch
         return digest(file, name)
 
     monkeypatch.setattr(hashlib, "file_digest", fail)
-    monkeypatch.setattr(verify.store, "check_index", None)
+    monkeypatch.setattr(verify.generation, "check_index", None)
     with (generation_folder(store_path) / "index.npy").open("rb") as index:
         assert problems_inside(store_path) == ["index.npy: Input/output error"]
