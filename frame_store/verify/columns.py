@@ -44,7 +44,7 @@ def check_columns(
             continue
         if tree is not None and not has_columns(tree, entry, record):
             yield (
-                f"{entry.folder}/{COLUMNS_NAME}: is of {record.generation[:16]} with "
+                f"{entry.folder}/{COLUMNS_NAME}: is of generation {record.generation[:16]} with "
                 f"{counted(record.num_videos, 'video')}, the manifest names it for "
                 f"{counted(entry.num_videos, 'video')} from {entry.first_video} on"
             )
