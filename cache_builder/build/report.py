@@ -9,6 +9,7 @@ from cache_builder.findings import ON_DEVICE_COUNT, content_of, find_copies
 from cache_builder.sources import PassedOver
 from frame_store.manifest import Fidelity, Generation, VideoEntry
 from frame_store.names import PixelName
+from frame_store.notebook import items, output, paragraphs
 from frame_store.shared import counted
 
 _MAX_COPIES_TOLD = 3
@@ -73,6 +74,17 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
             return [("", video) for video in self.videos]
         return [(f"camera {camera.name}: ", video) for camera in self.cameras for video in camera.videos]
 
+    def _repr_html_(self) -> str:
+        """What IPython shows: what `report_text` says, of the first videos. Never raises."""
+        return output(
+            self,
+            lambda: [
+                paragraphs(_lines_of_totals(self)),
+                items("Not whole", _lines_not_whole(self)),
+                items("Notes", _lines_noted(self)),
+            ],
+        )
+
 
 def make_report(
     generations: Mapping[str | None, tuple[Generation, list[VideoEntry]]],
@@ -129,22 +141,35 @@ def _num_frames_decoded_on_device(videos: list[VideoEntry]) -> int | None:
 
 def report_text(report: BuildReport) -> str:
     """The report for a terminal: every video that needs attention, then the totals."""
-    lines = [
-        f"  {where}{video.path!r}: {video.verdict}: {video.reason}"
-        for where, video in report.all_videos
-        if video.verdict != "whole"
-    ]
+    lines = [f"  {line}" for line in _lines_not_whole(report)]
     if lines:
         lines.insert(0, "Not whole:")
-    noted = [
-        f"  {where}{video.path!r}: {'; '.join(video.notes)}"
-        for where, video in report.all_videos
-        if video.notes
-    ]
+    noted = [f"  {line}" for line in _lines_noted(report)]
     if noted:
         lines += ["Notes:", *noted[:20]]
         if len(noted) > 20:
             lines.append(f"  and {len(noted) - 20} more, in the report")
+    return "\n".join([*lines, *_lines_of_totals(report)])
+
+
+def _lines_not_whole(report: BuildReport) -> list[str]:
+    return [
+        f"{where}{video.path!r}: {video.verdict}: {video.reason}"
+        for where, video in report.all_videos
+        if video.verdict != "whole"
+    ]
+
+
+def _lines_noted(report: BuildReport) -> list[str]:
+    return [
+        f"{where}{video.path!r}: {'; '.join(video.notes)}"
+        for where, video in report.all_videos
+        if video.notes
+    ]
+
+
+def _lines_of_totals(report: BuildReport) -> list[str]:
+    lines = []
     if report.passed_over.text is not None:
         lines.append(report.passed_over.text)
     if report.copies:
@@ -196,4 +221,4 @@ def report_text(report: BuildReport) -> str:
             f"{counted(fidelity.num_frames_sampled, 'frame')} sampled, worst frame "
             f"{fidelity.psnr_db_worst_frame:.1f} dB"
         )
-    return "\n".join(lines)
+    return lines

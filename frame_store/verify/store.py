@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from frame_store.manifest import CacheManifest, CacheTree, CameraEntry, read_manifest
+from frame_store.notebook import items, output, paragraphs
 from frame_store.shared import counted, user_path
 from frame_store.source_order import Int64s
 from frame_store.verify.cameras import find_camera_problems
@@ -36,6 +37,17 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
         verdict = "sound" if not self.problems else counted(len(self.problems), "problem")
         frames, files = counted(self.num_frames_checked, "frame"), counted(self.num_files_checked, "file")
         return f"{self.path}: {verdict} ({frames} in {files} checked)"
+
+    def _repr_html_(self) -> str:
+        """What IPython shows: the summary, and the first problems and notes. Never raises."""
+        return output(
+            self,
+            lambda: [
+                paragraphs([self.summary]),
+                items("Problems", self.problems),
+                items("Notes", self.notes),
+            ],
+        )
 
 
 def verify_store(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> VerifyResult:
