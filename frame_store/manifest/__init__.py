@@ -2,6 +2,7 @@
 
 from frame_store.manifest.entries import CameraEntry, ColumnsEntry, ContentOrderEntry, GenerationEntry
 from frame_store.manifest.generation import Generation, encode_generation, read_generation
+from frame_store.manifest.held import HeldManifest
 from frame_store.manifest.manifest import (
     CacheManifest,
     decode_manifest,
@@ -26,7 +27,7 @@ from frame_store.manifest.records import (
 )
 from frame_store.manifest.shard_sizes import FramesPerShard, cut_into_shards, shard_sizes_of_parts
 from frame_store.manifest.signed_json import decode_signed, encode_signed, is_too_dense
-from frame_store.manifest.tree import CacheTree, GenerationTree, read_tree, read_trees
+from frame_store.manifest.tree import CacheTree, GenerationTree, read_tree, read_trees, surviving_tree
 from frame_store.manifest.videos import VideoEntry, VideoSpan, encode_videos, read_videos, stream_videos
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "Generation",
     "GenerationEntry",
     "GenerationTree",
+    "HeldManifest",
     "JsonValue",
     "Layout",
     "PartEntry",
@@ -72,4 +74,5 @@ __all__ = [
     "runs_of",
     "shard_sizes_of_parts",
     "stream_videos",
+    "surviving_tree",
 ]
