@@ -73,6 +73,9 @@ class CacheManifest(Record, frozen=True, kw_only=True):
             [(entry.first_frame, entry.num_frames) for entry in self.content_orders],
             end=self.num_frames,
         )
+        ends_of_columns = {entry.first_video + entry.num_videos for entry in self.columns}
+        if self.columns and not {entry.end_video for entry in self.counted_generations} <= ends_of_columns:
+            raise ValueError("columns of one folder go over the end of a generation")
         if len(set(self.superseded)) < len(self.superseded):
             raise ValueError("superseded lists a folder twice")
         in_use = set(self.folders)

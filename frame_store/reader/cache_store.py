@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import cached_property
 from typing import Any, Literal, Self, get_args
 
@@ -12,8 +11,6 @@ import numpy.typing as npt
 from frame_store.codec import make_codec
 from frame_store.column_files import open_columns, read_dataset
 from frame_store.columns import Columns
-from frame_store.errors import StoreDamagedError
-from frame_store.files import is_cached, will_need
 from frame_store.frame_sequence import FrameSequence
 from frame_store.index import FrameIndex
 from frame_store.manifest import (
@@ -31,7 +28,8 @@ from frame_store.reader.checked_index import CheckedIndex
 from frame_store.reader.content_orders import ContentOrders
 from frame_store.reader.mapped_shards import MappedShards, OpenShards
 from frame_store.reader.open_shards import ShardFiles
-from frame_store.reader.places import Place, at_byte, check_crc, places_of
+from frame_store.reader.payloads import prefetch_payloads, read_frames_in_turn, read_payloads
+from frame_store.reader.places import check_crc, places_of
 from frame_store.reader.source_files import SourceFiles
 from frame_store.reader.store_index import ROW_DTYPE, StoreIndex
 from frame_store.shared import counted, flag, user_path, without_controls
@@ -41,9 +39,6 @@ from frame_store.video_table import VideoTable
 Reads = Literal["map", "pread"]
 """How raw frames are read. `map` copies a batch out of mapped shards in one call. `pread` maps no shard, at 0.6 of the
 speed: a shard that shrinks while it is read is then an error, never a signal. Encoded frames are read with `pread`."""
-
-NUM_PROBES = 4
-"""Frames of a request for whose pages `prefetch` looks in the page cache, to find out whether the cache is cold."""
 
 
 class CacheStore(FrameSequence):
@@ -291,22 +286,8 @@ class CacheStore(FrameSequence):
             OSError: the machine failed, such as the disk. The message has shard and frame.
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
-        files, places = self._shards().files, places_of(ids, self._index.rows(ids))
-        ends = np.cumsum([place.byte_length for place in places])
-        payloads = np.split(np.empty(ends[-1] if len(ends) else 0, np.uint8), ends[:-1])[: len(ids)]
-        order = np.argsort(ids, kind="stable")  # disk order, so that cold reads move forward
-        for position in order.tolist():
-            place, payload = places[position], payloads[position]
-            descriptor = files.descriptor(place.shard_id, frame_id=place.frame_id)
-            files.require_size(place.shard_id, frame_id=place.frame_id)
-            try:
-                num_bytes = os.preadv(descriptor.number, [payload.data], place.byte_offset)
-            except OSError as error:
-                raise files.unread(place.shard_id, place.frame_id, error) from error
-            self._require_whole(files, place, num_bytes)
-            if self.verify_reads:
-                check_crc(files, place, payload.data)
-        return payloads
+        places = places_of(ids, self._index.rows(ids))
+        return read_payloads(self._shards().files, places, verifies=self.verify_reads)
 
     def prefetch(self, frame_ids: FrameIds) -> bool:
         """Have the system read the frames from the disk, if they are not in memory yet; returns at once.
@@ -318,21 +299,9 @@ class CacheStore(FrameSequence):
             FrameIdError: an id outside [0, len(self)).
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
-        files = self._shards().files
-        with suppress(StoreDamagedError):  # `read_frames` raises it, for the batch that it belongs to
-            probed = ids[:: max(1, len(ids) // NUM_PROBES)]
-            for place in places_of(probed, self._index.rows(probed)):
-                if not is_cached(
-                    files.descriptor(place.shard_id, frame_id=place.frame_id), place.byte_offset
-                ):
-                    break
-            else:
-                return False
-            ids = np.sort(ids)
-            for place in places_of(ids, self._index.rows(ids)):
-                file = files.descriptor(place.shard_id, frame_id=place.frame_id)
-                will_need(file, place.byte_offset, place.byte_length)
-        return True
+        return prefetch_payloads(
+            self._shards().files, ids, lambda some: places_of(some, self._index.rows(some))
+        )
 
     def read_payload(self, frame_id: int) -> bytes:
         """Encoded bytes of one frame, without tar and npy headers. Raises as `read_encoded` does."""
@@ -357,7 +326,14 @@ class CacheStore(FrameSequence):
             self._gather(opened.maps, ids, rows, out)
         else:
             order = np.argsort(ids, kind="stable")  # disk order, so that cold reads move forward
-            self._read_in_turn(opened.files, places_of(ids[order], rows[order]), order.tolist(), out)
+            read_frames_in_turn(
+                opened.files,
+                places_of(ids[order], rows[order]),
+                order.tolist(),
+                out,
+                decode_into=self._codec.decode_into,
+                verifies=self.verify_reads,
+            )
         return out, rows
 
     def _gather(self, maps: MappedShards, ids: npt.NDArray[np.int64], rows: FrameIndex, out: Frames) -> None:
@@ -368,47 +344,6 @@ class CacheStore(FrameSequence):
         if self.verify_reads:
             for place, frame in zip(places_of(ids, rows), out, strict=True):
                 check_crc(maps.files, place, frame.data)
-
-    def _read_in_turn(
-        self, files: ShardFiles, places: list[Place], positions: list[int], out: Frames
-    ) -> None:
-        """Read frame by frame, in the order of ids; a frame that is wanted again is copied.
-
-        Each Python step may have to wait for the GIL, so the loop body is kept minimal.
-        """
-        descriptor, open_shard, read_id, frame = None, -1, -1, out
-        decode_into, verifies, pread = self._codec.decode_into, self.verify_reads, os.pread
-        for place, position in zip(places, positions, strict=True):
-            frame_id, shard_id, byte_offset, byte_length, _ = place
-            if frame_id == read_id:
-                out[position] = frame
-                continue
-            if descriptor is None or shard_id != open_shard:
-                # One file at a time: a batch from many shards must not hold more files than the table.
-                descriptor, open_shard = files.descriptor(shard_id, frame_id=frame_id), shard_id
-                files.require_size(shard_id, frame_id=frame_id)
-            read_id, frame = frame_id, out[position]
-            try:
-                payload = pread(descriptor.number, byte_length, byte_offset)
-            except OSError as error:
-                raise files.unread(shard_id, frame_id, error) from error
-            if len(payload) != byte_length:
-                self._require_whole(files, place, len(payload))
-            if verifies:
-                check_crc(files, place, payload)
-            try:
-                decode_into(payload, frame)
-            except ValueError as error:
-                raise files.damaged(shard_id, place.frame_id, f"{error}{at_byte(place)}") from error
-
-    def _require_whole(self, files: ShardFiles, place: Place, num_bytes_read: int) -> None:
-        if num_bytes_read != place.byte_length:
-            raise files.damaged(
-                place.shard_id,
-                place.frame_id,
-                f"expected {counted(place.byte_length, 'byte')}, found {num_bytes_read}: "
-                f"the shard is shorter than it was{at_byte(place)}",
-            )
 
     def _open_shards(self) -> OpenShards:
         files = ShardFiles(self.tree)

@@ -3,11 +3,10 @@
 import os
 
 from frame_store.errors import StoreDamagedError
-from frame_store.joined_source_order import joined_order
 from frame_store.manifest import CacheTree, GenerationTree
 from frame_store.shared import counted
 from frame_store.source_files import SOURCE_FILE_NAMES, open_source_order
-from frame_store.source_order import SourceOrder
+from frame_store.source_order import SourceOrder, joined_order
 
 
 class SourceFiles:

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from frame_store.columns import NO_COLUMNS, Columns, concat_columns
 from frame_store.errors import ViewError
 from frame_store.frame_sequence import FrameSequence
-from frame_store.joined_source_order import joined_order, starts_of
 from frame_store.names import PIXEL_DTYPE, PixelDtype
 from frame_store.protocol import (
     DecodesInGroups,
@@ -27,7 +26,7 @@ from frame_store.protocol import (
     check_outs,
 )
 from frame_store.shared import counted, counted_in_groups
-from frame_store.source_order import Int64s, SourceOrder
+from frame_store.source_order import Int64s, SourceOrder, joined_order, starts_of
 from frame_store.video_table import VideoTable
 from frame_store.views.content import digest_of_orders, order_of_parts
 from frame_store.views.view import checked_video_id

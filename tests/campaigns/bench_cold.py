@@ -43,7 +43,7 @@ def main() -> None:
     options = parser.parse_args()
     for path in options.caches:
         store = frame_store.open_store(path)
-        shards = [generation_folder(path) / shard.name for shard in store.generation.shards]
+        shards = [generation_folder(path) / shard.name for shard in store.common.shards]
         rows = {"end to end, 1 MiB at a time": partial(read_through, shards)}
         for sampling in ("sequential", "permutation"):
             for title, source in (("prefetch", store), ("none", _WithoutPrefetch(store))):

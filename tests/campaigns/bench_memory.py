@@ -155,6 +155,7 @@ def write_cache(folder: Path, num_frames: int, encoding: Encoding) -> Path:
         shards=shards,
         files=describe_files(generation_path, except_for=set(names)),
         fingerprint=fingerprint,
+        parts=[],
     )
     write_tree(path, generation)
     return path

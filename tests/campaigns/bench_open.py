@@ -132,6 +132,7 @@ def write_cache(path: Path, num_videos: int) -> Path:
         shards=shards,
         files=describe_files(folder, except_for={shard.name for shard in shards}),
         fingerprint=fingerprint,
+        parts=[],
     )
     write_tree(path, generation)
     return path

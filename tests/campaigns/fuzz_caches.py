@@ -195,7 +195,7 @@ def problems_of(cache: Path) -> list[str]:
 def frame_at(cache: Path, name: str, position: int) -> int | None:
     """The frame whose payload has that byte."""
     store = frame_store.open_store(cache)
-    names = [f"{store.tree.folder}/{shard.name}" for shard in store.generation.shards]
+    names = [f"{store.tree.generations[0].folder}/{shard.name}" for shard in store.common.shards]
     if name not in names:
         return None
     index = store.index

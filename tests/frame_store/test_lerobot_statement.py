@@ -73,7 +73,7 @@ def test_a_cache_records_it_for_many_episodes_and_features(tmp_path):
     folder.mkdir()
     counts = {"fingerprint": "f" * 64, "num_rows": 4, "num_videos": 1}
     digest, _ = write_columns(folder, [content], **counts, dataset=made.as_json())
-    entry = ColumnsEntry(generation="gen-" + "0" * 16, folder=columns_folder(digest), digest=digest)
+    entry = ColumnsEntry(first_video=0, num_videos=1, folder=columns_folder(digest), digest=digest)
     folder.rename(tmp_path / entry.folder)
     record = read_columns_record(tmp_path, entry)
     assert (tmp_path / entry.folder / "columns.json").stat().st_size < 1 << 22

@@ -313,7 +313,7 @@ class TestIndex:
         """The index is mapped in both cases: touching a page that was cut off would kill the process."""
         store = frame_store.open_store(golden_cache_of("wds-raw"), reads=reads)
         store.read_frames([0])
-        harm(store.generation_path / "index.npy")
+        harm(store.generations[0].path / "index.npy")
         for read in (store.read_frames, store.read_encoded, store.rows_of):
             with pytest.raises(StoreDamagedError, match=rf"index\.npy: {message}.*; run cache-verify"):
                 read([9])
@@ -334,7 +334,7 @@ class TestIndex:
         """The map shows what is written to the file, so the row is not the one that was checked."""
         store = frame_store.open_store(golden_cache_of("wds-raw"), reads=reads)
         store.read_frames(range(len(store)))
-        rows = np.lib.format.open_memmap(store.generation_path / "index.npy", mode="r+")
+        rows = np.lib.format.open_memmap(store.generations[0].path / "index.npy", mode="r+")
         for name, value in fields.items():
             rows[name][6] = value
         for read in (store.read_frames, store.read_encoded, store.rows_of):

@@ -61,8 +61,8 @@ def test_any_flipped_bit_is_found(store_path):
 def test_a_flipped_bit_in_a_frame_names_shard_and_frame(store_path):
     store = frame_store.open_store(store_path)
     row = store.index[6]
-    shard = store.generation.shards[1].name
-    with (store.generation_path / shard).open("r+b") as file:
+    shard = store.common.shards[1].name
+    with (store.generations[0].path / shard).open("r+b") as file:
         file.seek(int(row["byte_offset"]) + int(row["byte_length"]) // 2)
         byte = file.read(1)[0]
         file.seek(-1, 1)

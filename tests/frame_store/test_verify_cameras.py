@@ -172,7 +172,7 @@ def test_a_negative_span_is_no_record_of_a_video(cache):
     trees = read_trees(cache)
     with pytest.raises(ValueError, match="a span begins at frame -1"):
         span(-1)
-    table = trees[1].generation_path / "videos.jsonl"
+    table = trees[1].generations[0].path / "videos.jsonl"
     table.write_bytes(table.read_bytes().replace(b'"first_frame":7', b'"first_frame":-7'))
     assert any("videos.jsonl" in problem for problem in verify_store(cache).problems)
 
@@ -206,10 +206,8 @@ def swap(document, key):
             "there are 101 cameras, at most 100",
         ),
         (
-            lambda document: document["columns"][0].update(
-                generation=document["cameras"][1]["generations"][0]["folder"]
-            ),
-            "columns must list every generation once",
+            lambda document: document["columns"][0].update(first_video=1),
+            "videos of columns begin at 1, expected 0",
         ),
     ],
 )
@@ -243,10 +241,8 @@ def test_columns_of_another_camera_s_generation_are_found(cache):
     assert verify_store(cache).problems == []
     trees = read_trees(cache)
     (record,) = cache.glob("columns-*/columns.json")
-    assert trees[0].generation.fingerprint in record.read_text()
-    record.write_text(
-        record.read_text().replace(trees[0].generation.fingerprint, trees[1].generation.fingerprint)
-    )
+    assert trees[0].common.fingerprint in record.read_text()
+    record.write_text(record.read_text().replace(trees[0].common.fingerprint, trees[1].common.fingerprint))
     (problem,) = [problem for problem in verify_store(cache).problems if "columns.json" in problem]
     assert "sha256 differs from the manifest's" in problem
 

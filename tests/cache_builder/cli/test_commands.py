@@ -339,7 +339,7 @@ class TestReadingCommands:
 
     def test_verify_names_the_shard_and_the_frame(self, small_cache):
         store = frame_store.open_store(small_cache)
-        shard = generation_folder(small_cache) / store.generation.shards[0].name
+        shard = generation_folder(small_cache) / store.common.shards[0].name
         content = bytearray(shard.read_bytes())
         content[int(store.index["byte_offset"][5]) + 40] ^= 1
         shard.chmod(0o644)

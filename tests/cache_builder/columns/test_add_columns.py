@@ -294,7 +294,8 @@ def test_columns_of_another_cache_are_refused(cache, built, tmp_path):
         read_manifest(other),
         columns=[
             ColumnsEntry(
-                generation=read_manifest(other).generations[0].folder,
+                first_video=0,
+                num_videos=read_manifest(other).num_videos,
                 folder=entry.folder,
                 digest=entry.digest,
             )

@@ -149,7 +149,7 @@ def test_psnr_of_jpeg_frames_is_what_the_manifest_says(built, sample_folder):
         assert video.fidelity.psnr_db_of_mean_error == pytest.approx(
             10 * math.log10(255**2 / np.mean(errors)), abs=0.5
         )
-    assert store.generation.fidelity.num_frames_sampled == sum(
+    assert store.common.fidelity.num_frames_sampled == sum(
         video.fidelity.num_frames_sampled for video in store.video_entries
     )
 
@@ -169,8 +169,8 @@ def test_plain_zarr_reads_it(built):
 def test_plain_tarfile_reads_it(built):
     store = frame_store.open_store(built)
     frame_id = 0
-    for shard in store.generation.shards:
-        with tarfile.open(store.generation_path / shard.name) as tar:
+    for shard in store.common.shards:
+        with tarfile.open(store.generations[0].path / shard.name) as tar:
             members = tar.getmembers()
             for image, metadata in zip(members[::2], members[1::2], strict=True):
                 content = tar.extractfile(image).read()
@@ -271,10 +271,10 @@ def test_every_preset_builds_and_its_arithmetic_holds(simple_folder, tmp_path, p
     run_build(simple_folder.path, tmp_path / "cache", config, RunOptions(workers=2))
     store = frame_store.open_store(tmp_path / "cache")
     assert len(store) == simple_folder.num_frames
-    assert store.generation.config == BuildConfig.to_builtins(config)
+    assert store.common.config == BuildConfig.to_builtins(config)
     text = (CONFIGS / preset).read_text()
     height, width, channels = store.frame_shape
     assert f"{height} x {width} x {channels} = {height * width * channels:,} bytes" in text
     if preset == "raw.toml":
-        shard = store.generation.shards[0]
+        shard = store.common.shards[0]
         assert f"{round(shard.num_bytes / shard.num_frames / 512) * 512:,} with its tar headers" in text

@@ -269,7 +269,10 @@ def test_a_video_that_goes_while_it_is_built_can_be_built_later(tmp_path, monkey
     assert result.exit_code == EXIT_NOT_WHOLE
     assert "'01.mp4': unreadable: cannot be opened: No such file or directory" in result.stdout
     tree = read_tree(tmp_path / "cache")
-    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == [tree.folder, "manifest-0000.json"]
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == [
+        tree.generations[0].folder,
+        "manifest-0000.json",
+    ]
     monkeypatch.undo()
     (folder / "01.mp4").write_bytes(content)
     again = run(*flags)
@@ -278,8 +281,10 @@ def test_a_video_that_goes_while_it_is_built_can_be_built_later(tmp_path, monkey
     assert run(*flags, "--overwrite").exit_code == 0
     whole = read_tree(tmp_path / "cache")
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == [
-        whole.folder,
+        whole.generations[0].folder,
         "manifest-0000.json",
     ]
-    assert whole.folder != tree.folder  # its name follows what was decoded, not what was scanned
+    assert (
+        whole.generations[0].folder != tree.generations[0].folder
+    )  # its name follows what was decoded, not what was scanned
     assert whole.read_videos()[1].verdict == "whole"

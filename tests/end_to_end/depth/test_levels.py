@@ -61,7 +61,7 @@ def test_every_level_is_stored(video, tmp_path, settings):
     report = build_cache(folder, tmp_path / "cache", **NATIVE, **settings)
     assert report.fidelity is None
     store = frame_store.open_store(tmp_path / "cache", verify_reads=True)
-    assert (store.generation.pixel, store.frame_shape, store.frame_dtype) == (
+    assert (store.common.pixel, store.frame_shape, store.frame_dtype) == (
         "gray16",
         (256, 256, 1),
         np.uint16,

@@ -120,7 +120,7 @@ def test_the_recorded_size_is_the_resolved_one(tmp_path):
     write_whole(tmp_path / "v" / "a.mp4", num_frames=5)
     build_cache(tmp_path / "v", tmp_path / "c", size="native", workers=1)
     (tree,) = read_trees(tmp_path / "c")
-    geometry = tree.generation.config["geometry"]
+    geometry = tree.common.config["geometry"]
     assert (geometry["height"], geometry["width"], geometry["resize"]) == (64, 96, "stretch")
     assert build_cache(tmp_path / "v", tmp_path / "c", size="native", workers=1).status == "already complete"
     assert digests(tmp_path / "c")
@@ -141,7 +141,7 @@ def test_depth_cameras_are_stored_as_levels(tmp_path):
     }
     shown, indexed = numbers_of(tmp_path / "c")
     assert shown == indexed
-    assert [tree.generation.encoding.name for tree in read_trees(tmp_path / "c")] == ["jpeg", "raw"]
+    assert [tree.common.encoding.name for tree in read_trees(tmp_path / "c")] == ["jpeg", "raw"]
     notes = [video.notes for tree in read_trees(tmp_path / "c") for video in tree.read_videos()]
     assert not any("stored as 8" in note for of_video in notes for note in of_video)
 

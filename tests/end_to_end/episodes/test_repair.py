@@ -50,8 +50,8 @@ def test_every_damaged_file_of_every_camera_is_made_again(cache, root):
     before = digests(cache)
     spoilt = []
     for tree in read_trees(cache):
-        shards = [f"{tree.folder}/{shard.name}" for shard in tree.generation.shards]
-        files = [f"{tree.folder}/{file.name}" for file in tree.generation.files]
+        shards = [f"{tree.generations[0].folder}/{shard.name}" for shard in tree.common.shards]
+        files = [f"{tree.generations[0].folder}/{file.name}" for file in tree.common.files]
         spoilt += [shards[0], shards[-1], *files]
     (columns,) = (path for path in cache.iterdir() if path.name.startswith("columns-"))
     spoilt += [f"{columns.name}/{path.name}" for path in columns.iterdir()]
@@ -84,6 +84,6 @@ def test_folders_with_cameras_are_repaired_by_their_pattern(tmp_path):
     build_cache(tmp_path / "v", cache, camera_pattern=pattern, size=64, frames_per_shard=4, workers=1)
     before = digests(cache)
     for tree in read_trees(cache):
-        spoil(cache / tree.folder / tree.generation.shards[1].name)
+        spoil(cache / tree.generations[0].folder / tree.common.shards[1].name)
     assert len(repair_cache(cache, Sources.of(tmp_path / "v", camera_pattern=pattern), workers=1)) == 2
     assert digests(cache) == before

@@ -109,7 +109,7 @@ def read_and_build(folder, scratch):
     cache = open_store(Path(scratch) / "cache")
     report["decoded_on_device"] = built.num_frames_decoded_on_device
     report["is_cache_the_same"] = bool(np.array_equal(cache.read_frames(range(len(cache))), frames))
-    report["gpu"] = cache.generation.library_versions["GPU"]
+    report["gpu"] = cache.common.library_versions["GPU"]
     report["again"] = run_build(Path(folder), Path(scratch) / "cache", *resolve(settings)).status
     settings = settings.overridden_by(BuildSettings(device="cpu"))
     cache_builder.inputs.preparation.choose_backend = choose_backend

@@ -111,7 +111,7 @@ def test_a_sound_cache_is_never_found_damaged_nor_its_videos_changed(folder, cac
 
 def test_damaged_shards_are_made_again_with_few_descriptors(folder, cache, tmp_path):
     damaged = shutil.copytree(cache, tmp_path / "cache")
-    shards = [shard.name for shard in open_store(cache).generation.shards]
+    shards = [shard.name for shard in open_store(cache).common.shards]
     for name in shards[::2]:
         (generation_folder(damaged) / name).write_bytes(b"damage")
     done = command(48, "cache_verify", damaged, "--repair", "--videos", folder, "--workers", 2)
@@ -130,7 +130,7 @@ def starved_outcomes(path, folder, other):
         "open_store": lambda: open_store(path),
         "discover_videos": lambda: discover_videos(folder),
         "read_videos": tree.read_videos,
-        "check_file": lambda: check_file(tree.generation_path, tree.generation.shards[0]),
+        "check_file": lambda: check_file(tree.generations[0].path, tree.common.shards[0]),
         "read_settings": lambda: read_settings(other.with_suffix(".toml")),
         "read_receipt": lambda: UnitSpill(workspace.spill, "unit").read_receipt(),
         "scan_videos": lambda: scan_videos(

@@ -72,7 +72,7 @@ def test_all_frames_come_back(written):
     frames = store.read_frames(np.arange(len(store)))
     np.testing.assert_array_equal(frames, expected_of(written))
     assert frames.dtype == store.frame_dtype
-    if store.generation.pixel == "rgb8":
+    if store.common.pixel == "rgb8":
         error = np.mean((frames.astype(float) - FRAMES) ** 2)
         assert 10 * math.log10(255**2 / max(error, 1e-9)) > 38
 
@@ -252,7 +252,7 @@ def test_zarr_stores_the_black_frame(written):
 
 def test_a_shortened_or_missing_shard_is_named(written, tmp_path):
     copy = shutil.copytree(written, tmp_path / "copy")
-    shard = generation_folder(copy) / frame_store.open_store(copy).generation.shards[1].name
+    shard = generation_folder(copy) / frame_store.open_store(copy).common.shards[1].name
     content = shard.read_bytes()
     for length in (0, 1, len(content) // 2, len(content) - 1):
         shard.write_bytes(content[:length])
@@ -267,7 +267,7 @@ def test_a_shard_that_shrinks_under_an_open_reader_is_an_error(written, tmp_path
     copy = shutil.copytree(written, tmp_path / "copy")
     store = frame_store.open_store(copy)
     store.read_frames([5])
-    with (generation_folder(copy) / store.generation.shards[1].name).open("r+b") as file:
+    with (generation_folder(copy) / store.common.shards[1].name).open("r+b") as file:
         file.truncate(10)
     with pytest.raises(StoreDamagedError, match="frame 5"):
         store.read_frames([5])

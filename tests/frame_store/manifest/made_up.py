@@ -55,6 +55,7 @@ def make_generation(**changes):
         "shards": [ShardEntry(name="shards/000000.tar", num_frames=5, num_bytes=7, sha256=SHA)],
         "files": [FileEntry(name=name, num_bytes=7, sha256=SHA) for name in ("index.npy", "videos.jsonl")],
         "fingerprint": SHA,
+        "parts": [],
     }
     return Generation(**(fields | changes))
 

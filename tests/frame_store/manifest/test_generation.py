@@ -99,5 +99,5 @@ def test_a_cache_that_is_replaced_between_manifest_and_generation_is_read_again(
         return read_generation(store_path, entry, **options)
 
     monkeypatch.setattr(tree, "read_generation", swap_first)
-    assert read_tree(cache).generation.container == "zarr"
+    assert read_tree(cache).common.container == "zarr"
     assert len(set(digests)) == 2

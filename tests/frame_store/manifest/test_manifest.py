@@ -5,9 +5,9 @@ import msgspec
 import pytest
 
 from frame_store.errors import StoreFormatError, StoreNotFoundError
-from frame_store.manifest import decode_manifest, encode_manifest, read_manifest, read_tree
+from frame_store.manifest import decode_manifest, encode_manifest, read_manifest
 from tests.frame_store.manifest.made_up import SHA, make_entry, make_manifest, with_digest
-from tests.support.caches.tree import FIRST_MANIFEST, generation_folder
+from tests.support.caches.tree import FIRST_MANIFEST
 
 
 def as_document(manifest):
@@ -45,7 +45,7 @@ def test_every_truncation_is_refused():
             decode_manifest(raw[:length])
 
 
-COLUMNS = {"generation": make_entry().folder, "folder": f"columns-{SHA[:16]}", "digest": SHA}
+COLUMNS = {"first_video": 0, "num_videos": 2, "folder": f"columns-{SHA[:16]}", "digest": SHA}
 SECOND = as_document(make_entry(folder="gen-0123456789abcdef", first_frame=5, first_video=2))
 
 
@@ -59,11 +59,11 @@ SECOND = as_document(make_entry(folder="gen-0123456789abcdef", first_frame=5, fi
         ({"version": 1}, "version is 1, the name says 0"),
         ({"generations": []}, "there are no generations"),
         ({"generations": [as_document(make_entry())] * 2}, "a generation is listed twice"),
-        ({"forgotten_videos": [3]}, "forgotten_videos is not empty, and this release reads none"),
-        ({"superseded": ["../x"]}, "superseded lists '../x', which is no superseded folder of columns"),
+        ({"forgotten_videos": [3]}, "forgotten_videos has 3, there are 2 videos"),
+        ({"superseded": ["../x"]}, "superseded lists '../x', which is no superseded folder"),
         (
             {"superseded": [COLUMNS["folder"]], "columns": [COLUMNS]},
-            "which is no superseded folder of columns",
+            "which is no superseded folder",
         ),
         ({"superseded": ["columns-" + "1" * 16] * 2}, "superseded lists a folder twice"),
         ({"columns": ["../x"]}, "Expected `object`, got `str`"),
@@ -73,10 +73,16 @@ SECOND = as_document(make_entry(folder="gen-0123456789abcdef", first_frame=5, fi
         ),
         ({"columns": [COLUMNS | {"digest": "x"}]}, f"digest of {COLUMNS['folder']} must be 64 hex digits"),
         (
-            {"columns": [COLUMNS | {"generation": "gen-" + "9" * 16}]},
-            "columns must list every generation once",
+            {"columns": [COLUMNS | {"first_video": 1}]},
+            "videos of columns begin at 1, expected 0",
         ),
-        ({"columns": [COLUMNS, COLUMNS]}, "columns must list every generation once"),
+        ({"columns": [COLUMNS, COLUMNS]}, "videos of columns begin at 0, expected 2"),
+        ({"columns": [COLUMNS | {"num_videos": 3}]}, "videos of columns end at 3, expected 2"),
+        ({"columns": [COLUMNS | {"num_videos": 0}]}, "first_video is 0, num_videos is 0"),
+        ({"forgotten_videos": [1, 0]}, "forgotten_videos must be ascending video_ids"),
+        ({"forgotten_videos": [-1]}, "forgotten_videos must be ascending video_ids"),
+        ({"superseded": [f"gen-{SHA[:16]}"]}, "which is no superseded folder"),
+        ({"superseded": ["camera-00/columns-" + "1" * 16]}, "which is no superseded folder"),
     ],
 )
 def test_what_format_md_rejects_is_named(changes, message):
@@ -187,15 +193,9 @@ class TestVersions:
         assert read_manifest(cache).version == 0
 
 
-def test_a_cache_of_two_generations_is_for_a_newer_release(golden_cache_of):
-    cache = golden_cache_of("wds-raw")
-    manifest = read_manifest(cache)
-    second = make_entry(folder="gen-0123456789abcdef", first_frame=10, first_video=2)
-    grown = msgspec.structs.replace(manifest, generations=[*manifest.generations, second])
-    (cache / FIRST_MANIFEST).write_bytes(encode_manifest(grown))
-    assert (read_manifest(cache).num_frames, read_manifest(cache).num_videos) == (15, 4)
-    with pytest.raises(
-        StoreFormatError, match=rf"{FIRST_MANIFEST}: the cache has 2 generations, and this release"
-    ):
-        read_tree(cache)
-    assert generation_folder(cache).is_dir()
+def test_columns_of_one_folder_lie_inside_a_generation():
+    document = as_document(make_manifest())
+    document["generations"].append(SECOND)
+    document["columns"] = [COLUMNS | {"num_videos": 2 + SECOND["num_videos"]}]
+    with pytest.raises(StoreFormatError, match="columns of one folder go over the end of a generation"):
+        decode_manifest(with_digest(document))

@@ -111,7 +111,7 @@ def test_a_wrong_camera_is_refused_with_the_names(cache):
 def test_trees_of_all_cameras_share_the_manifest(cache):
     trees = read_trees(cache)
     assert [tree.camera.name for tree in trees] == list(CAMERAS)
-    assert [tree.folder.split("/")[0] for tree in trees] == ["camera-00", "camera-01"]
+    assert [tree.generations[0].folder.split("/")[0] for tree in trees] == ["camera-00", "camera-01"]
     assert [tree.leads for tree in trees] == [True, False]
 
 

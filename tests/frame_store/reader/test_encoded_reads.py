@@ -28,7 +28,7 @@ def path(request, stores, tmp_path):
 
 
 def shard_of(store, frame_id):
-    return store.generation_path / store.generation.shards[store.index["shard_id"][frame_id]].name
+    return store.generations[0].path / store.common.shards[store.index["shard_id"][frame_id]].name
 
 
 @pytest.mark.parametrize("verify_reads", [False, True])
@@ -40,7 +40,7 @@ def test_payloads_come_in_request_order_and_decode_to_the_frames(path, frame_ids
     assert [payload.tobytes() for payload in payloads] == [store.read_payload(id_) for id_ in frame_ids]
     assert all(payload.dtype == np.uint8 and payload.flags.writeable for payload in payloads)
     codec, decoded = (
-        make_codec(store.generation.encoding),
+        make_codec(store.common.encoding),
         np.empty((len(frame_ids), *store.frame_shape), store.frame_dtype),
     )
     for payload, out in zip(payloads, decoded, strict=True):

@@ -18,7 +18,7 @@ import frame_store
 from frame_store.errors import FrameIdError, StoreDamagedError
 from frame_store.files import OpenFile, is_cached, will_need
 from frame_store.protocol import PrefetchingStore
-from frame_store.reader import cache_store, mapped_shards
+from frame_store.reader import mapped_range, mapped_shards, payloads
 from frame_store.reader import open_shards as shard_files
 from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 from tests.support.caches.tree import generation_folder
@@ -42,7 +42,7 @@ def path(request, stores, tmp_path):
 
 
 def shard_of(store, frame_id):
-    return store.generation_path / store.generation.shards[store.index["shard_id"][frame_id]].name
+    return store.generations[0].path / store.common.shards[store.index["shard_id"][frame_id]].name
 
 
 def maps():
@@ -128,7 +128,7 @@ def test_where_there_are_no_addresses_frames_are_read_with_pread(stores, monkeyp
     def no_addresses(*_):
         raise OSError(12, "Cannot allocate memory")
 
-    monkeypatch.setattr(mapped_shards, "_map", no_addresses)
+    monkeypatch.setattr(mapped_range, "_map", no_addresses)
     store = frame_store.open_store(stores / RAW[0])
     np.testing.assert_array_equal(store.read_frames(range(len(FRAMES))), FRAMES)
 
@@ -244,10 +244,10 @@ def test_torch_threads_do_not_matter(stores):
 def test_prefetch_asks_for_the_payloads_of_a_cold_cache_alone(path, monkeypatch):
     store, asked = frame_store.open_store(path), []
     assert isinstance(store, PrefetchingStore)
-    monkeypatch.setattr(cache_store, "will_need", lambda file, *place: asked.append(place))
-    monkeypatch.setattr(cache_store, "is_cached", lambda *_: True)
+    monkeypatch.setattr(payloads, "will_need", lambda file, *place: asked.append(place))
+    monkeypatch.setattr(payloads, "is_cached", lambda *_: True)
     assert not store.prefetch([9, 0, 5]) and asked == []
-    monkeypatch.setattr(cache_store, "is_cached", lambda *_: False)
+    monkeypatch.setattr(payloads, "is_cached", lambda *_: False)
     assert store.prefetch([9, 0, 5])
     rows = store.index[[0, 5, 9]]
     assert asked == list(zip(rows["byte_offset"].tolist(), rows["byte_length"].tolist(), strict=True))

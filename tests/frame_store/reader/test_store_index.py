@@ -108,7 +108,7 @@ def test_a_few_rows_of_many_take_little_memory():
 def test_what_a_cache_keeps_is_what_lies_on_disk(golden_caches):
     store = frame_store.open_store(golden_caches / "wds-jpeg")
     assert store.stored_index.dtype == INDEX_DTYPE
-    on_disk = open_index(store.generation_path, num_frames=len(store))
+    on_disk = open_index(store.generations[0].path, num_frames=len(store))
     assert store.stored_index.tobytes() == on_disk.tobytes()
     for name in INDEX_DTYPE.names:
         np.testing.assert_array_equal(store.index[name], on_disk[name])

@@ -5,12 +5,12 @@ import pickle
 
 import numpy as np
 import pytest
-from frame_store.views.joined_pts import JoinedPts
 from hypothesis import given
 from hypothesis import strategies as st
 
 from frame_store import FrameIdError, ViewError, base_of, concat, open_store, select
 from frame_store.protocol import DecodesInGroups, FrameStore, HoldsEncodedFrames, PrefetchingStore
+from frame_store.source_order import JoinedPts
 from frame_store.views import Concatenation, part_of_videos
 from tests.frame_store.views.list_store import array_stores, assert_is_view_of, assert_source_order_is_of
 from tests.support.caches.array_store import ArrayStore

@@ -59,7 +59,7 @@ def test_jpeg_goes_up_as_it_is_stored(jpeg_path, streams, decoder, options):
 
 def test_a_damaged_jpeg_is_named(jpeg_path, streams, decoder):
     store = frame_store.open_store(jpeg_path)
-    shard = store.generation_path / store.generation.shards[1].name
+    shard = store.generations[0].path / store.common.shards[1].name
     with shard.open("r+b") as file:
         file.seek(int(store.index["byte_offset"][6]))
         file.write(bytes(100))

@@ -353,7 +353,7 @@ def _read(store):
             except (StoreError, FrameIdError) as error:
                 yield read.__name__, str(error)
 
-    for video_id in range(min(store.generation.num_videos, 3)):
+    for video_id in range(min(store.common.num_videos, 3)):
         try:
             ids = store.ids_of_video(video_id)
             assert ((ids >= 0) & (ids < len(store))).all()

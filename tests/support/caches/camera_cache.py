@@ -21,7 +21,6 @@ from frame_store.names import (
     INDEX_DTYPE,
     camera_folder,
     columns_folder,
-    generation_folder,
     manifest_name,
 )
 from frame_store.source_order import source_order_of_rows
@@ -191,14 +190,15 @@ def write_shared_columns(path, sizes, *, dataset=DATASET):
     digest, _ = write_columns(
         made,
         map(content_of_join, join.columns),
-        fingerprint=tree.generation.fingerprint,
+        fingerprint=tree.common.fingerprint,
         num_rows=int(sum(sizes)),
         num_videos=num_videos,
         dataset=dataset,
     )
     made.rename(path / columns_folder(digest))
     entry = ColumnsEntry(
-        generation=generation_folder(tree.generation.fingerprint),
+        first_video=0,
+        num_videos=num_videos,
         folder=columns_folder(digest),
         digest=digest,
     )

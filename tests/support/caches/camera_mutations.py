@@ -144,12 +144,12 @@ def read_store(store):
 def edit_camera(cache, camera, *, videos=None, **changes):
     """Replace fields of a camera's generation, or records of its table of videos by their rows; hashes are right."""
     (tree,) = [tree for tree in read_trees(cache) if tree.camera.name == camera]
-    generation = tree.generation
+    generation = tree.common
     if videos:
         table = tree.read_videos()
         for row, fields in videos.items():
             table[row] = msgspec.structs.replace(table[row], **fields)
-        entry = write_videos(tree.generation_path, table)
+        entry = write_videos(tree.generations[0].path, table)
         files = [entry if file.name == VIDEOS_NAME else file for file in generation.files]
         generation = msgspec.structs.replace(generation, files=files)
     generation = msgspec.structs.replace(generation, **changes)

@@ -207,6 +207,7 @@ def write_generation(
         shards=shards,
         files=describe_files(folder, except_for={shard.name for shard in shards}),
         fingerprint=fingerprint,
+        parts=[],
     )
 
 
@@ -228,10 +229,12 @@ def write_store_with_order(path: Path) -> None:
     tree = read_tree(path)
     with CacheStore(path) as store:
         file = write_order_file(path, order_by_content(store))
-    entry = entry_of_file(file, generation=tree.entry.folder)
+    entry = entry_of_file(file, first_frame=0, num_frames=tree.num_frames)
     (path / entry.folder).mkdir()
     (path / file.name).rename(path / entry.file.name)
-    (path / manifest_name(0)).write_bytes(encode_manifest(fresh_manifest(tree.entry, content_orders=[entry])))
+    (path / manifest_name(0)).write_bytes(
+        encode_manifest(fresh_manifest(tree.generations[0].entry, content_orders=[entry]))
+    )
 
 
 def made_up_video(path: str, num_frames: int, num_decoded: int | None = None) -> VideoEntry:

@@ -35,7 +35,7 @@ def _main(faulty_files: FaultyFiles, caches: list[Path]) -> dict[str, dict[str, 
         faulty_files.arm(Fault(), process=0)
         store = open_store(cache, reads="pread")
         store.read_frames([0])
-        faulty_files.arm(Fault(read_path=store.generation_path / store.generation.shards[0].name), process=0)
+        faulty_files.arm(Fault(read_path=store.generations[0].path / store.common.shards[0].name), process=0)
         results = found[cache.name] = {}
         for name, read in _WAYS.items():
             try:
@@ -43,8 +43,8 @@ def _main(faulty_files: FaultyFiles, caches: list[Path]) -> dict[str, dict[str, 
                 results[name] = []
             except Exception as error:  # noqa: BLE001 - whatever it is, the test wants to know
                 results[name] = [type(error).__name__, str(error)]
-        for entry in [*store.generation.shards[:1], *store.generation.files]:
-            faulty_files.arm(Fault(read_path=store.generation_path / entry.name), process=0)
+        for entry in [*store.common.shards[:1], *store.common.files]:
+            faulty_files.arm(Fault(read_path=store.generations[0].path / entry.name), process=0)
             results[f"verify {entry.name}"] = verify_store(cache).problems
     return found
 

@@ -68,6 +68,7 @@ def write_tar_cache(path, store, *, encoding="raw", container="wds"):
         shards=shards,
         files=[no_index, write_videos(folder, [video])],
         fingerprint=FINGERPRINT,
+        parts=[],
     )
     write_tree(path, generation)
     return path

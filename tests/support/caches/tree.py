@@ -34,7 +34,7 @@ def generation_folder(cache):
 
 
 def generation_of(cache):
-    return read_tree(cache).generation
+    return read_tree(cache).common
 
 
 def videos_of(cache):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.source_order import Int64s, SourceOrder
+from frame_store.source_order.order import Int64s, SourceOrder
 
 
 def joined_order(orders: Sequence[SourceOrder]) -> SourceOrder:
