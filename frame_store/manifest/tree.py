@@ -188,8 +188,11 @@ def surviving_tree(tree: CacheTree) -> CacheTree:
         StoreDamagedError: the newest version has no generation that ends with the last frame of the tree.
         What `read_tree` raises.
     """
-    shared = (entry.folder for entry in (*tree.manifest.columns, *tree.manifest.content_orders))
-    folders = [*(each.folder for each in tree.generations), *shared]
+    folders = [
+        *(each.folder for each in tree.generations),
+        *(entry.folder for entry in tree.manifest.columns),
+        *(entry.folder for entry in tree.manifest.content_orders),
+    ]
     is_refused = tree.held is not None and tree.held.is_refused
     if not is_refused and all((tree.store_path / folder).is_dir() for folder in folders):
         return tree

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.joined_source_order import starts_of
 from frame_store.source_files.names import (
     DTYPE_OF_FILE,
     FIRST_ROW_NAME,
@@ -17,7 +16,7 @@ from frame_store.source_files.names import (
     SOURCE_FRAMES_NAME,
     SOURCE_PTS_NAME,
 )
-from frame_store.source_order import SourceOrder
+from frame_store.source_order import SourceOrder, starts_of
 
 _VALUES_PER_STEP = 1 << 20
 
