@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from cache_builder.jobs.finished_shard import finished_shard
+from cache_builder.jobs.shard_receipts import finished_shard
 from cache_builder.jobs.spill import UnitSpill
 from cache_builder.settings import BuildConfig
 from cache_builder.worker_pool import JobLimits

@@ -2,7 +2,7 @@
 
 from frame_store.manifest.entries import CameraEntry, ColumnsEntry, ContentOrderEntry, GenerationEntry
 from frame_store.manifest.generation import Generation, encode_generation, read_generation
-from frame_store.manifest.held import HeldManifest
+from frame_store.manifest.held import ClaimedManifest, HeldManifest, ManifestInUseError
 from frame_store.manifest.manifest import (
     CacheManifest,
     decode_manifest,
@@ -11,7 +11,13 @@ from frame_store.manifest.manifest import (
     next_manifest,
 )
 from frame_store.manifest.opening import read_manifest
-from frame_store.manifest.parts import PartEntry, joined_fingerprint, runs_of
+from frame_store.manifest.parts import (
+    MANY_GENERATIONS,
+    PartEntry,
+    joined_fingerprint,
+    many_generations_hint,
+    runs_of,
+)
 from frame_store.manifest.records import (
     ChromaSubsampling,
     Encoding,
@@ -31,10 +37,12 @@ from frame_store.manifest.tree import CacheTree, GenerationTree, read_tree, read
 from frame_store.manifest.videos import VideoEntry, VideoSpan, encode_videos, read_videos, stream_videos
 
 __all__ = [
+    "MANY_GENERATIONS",
     "CacheManifest",
     "CacheTree",
     "CameraEntry",
     "ChromaSubsampling",
+    "ClaimedManifest",
     "ColumnsEntry",
     "ContentOrderEntry",
     "Encoding",
@@ -48,6 +56,7 @@ __all__ = [
     "HeldManifest",
     "JsonValue",
     "Layout",
+    "ManifestInUseError",
     "PartEntry",
     "ShardEntry",
     "VideoEntry",
@@ -64,6 +73,7 @@ __all__ = [
     "fresh_manifest",
     "is_too_dense",
     "joined_fingerprint",
+    "many_generations_hint",
     "next_manifest",
     "read_generation",
     "read_manifest",

@@ -1,11 +1,44 @@
 """A manifest held open with a shared lock, by which whoever removes old folders sees that they are in use."""
 
 import fcntl
+import os
 from pathlib import Path
 
 from frame_store.files import OpenFile
 from frame_store.names import manifest_name
 from frame_store.shared import raise_if_out_of_files
+
+
+class ManifestInUseError(Exception):
+    """A reader holds the manifest."""
+
+
+class ClaimedManifest:
+    """A manifest that nobody holds, and nobody gets to hold before `release`."""
+
+    def __init__(self, store_path: Path, version: int) -> None:
+        """Lock the manifest of that version of the cache at `store_path` for this object alone, without waiting.
+
+        Raises:
+            ManifestInUseError: a reader holds it.
+            OSError: it cannot be opened, or the file system has no locks.
+        """
+        path = store_path / manifest_name(version)
+        try:
+            self._number = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)  # NFS locks no others
+        except PermissionError:
+            self._number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(self._number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._number)
+            if isinstance(error, BlockingIOError):
+                raise ManifestInUseError(path) from error
+            raise
+
+    def release(self) -> None:
+        """Give the lock back, once."""
+        os.close(self._number)
 
 
 class HeldManifest:
