@@ -82,8 +82,8 @@ def compact_cache(
     except OSError as error:
         if error.errno == errno.EXDEV:
             raise OutputError(
-                f"{output}: is mounted by itself, and a folder cannot be moved into it from beside it; mount the folder "
-                "that holds the cache, or copy the cache"
+                f"{output}: is mounted by itself, and a folder cannot be moved into it from beside it; mount the "
+                "folder that holds the cache, or copy the cache"
             ) from error
         raise MachineError(
             f"{error.filename or cache}: {error.strerror or error}; the same command resumes"

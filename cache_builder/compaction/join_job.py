@@ -1,6 +1,7 @@
 """Writes one shard of a joined generation: copies payloads out of the shards that hold them, and decodes nothing."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -30,6 +31,8 @@ class JoinJob(msgspec.Struct, frozen=True, kw_only=True):
     camera: str | None
     version: int
     """Of the manifest that names the generations to join."""
+    digest: str
+    """Of the first of these."""
     first_frame: int
     """Frame id, in the cache, of frame 0 of the joined generation."""
     first_video: int
@@ -60,7 +63,7 @@ class JoinJob(msgspec.Struct, frozen=True, kw_only=True):
         return finished_shard(path, receipts=self.receipts, shard_id=self.shard_id, write=self._write)
 
     def _write(self, file: ShardFile) -> tuple[FrameIndex, ShardReceipt]:
-        store = _open_store(self.cache, self.camera, self.version)
+        store = _open_store(self.cache, self.camera, self.version, self.digest)
         names = _read_names(self.names)
         ids = np.arange(self.first_frame + self.first_frame_id, self.first_frame + self.end_frame_id)
         found = store.rows_of(ids)
@@ -93,9 +96,13 @@ def _stretches(lengths: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
 
 
 @lru_cache(maxsize=1)
-def _open_store(cache: Path, camera: str | None, version: int) -> CacheStore:
-    """The cache, open in this process for all jobs of a camera."""
-    return CacheStore.of_tree(read_tree(cache, camera=camera, version=version), verify_reads=True)
+def _open_store(cache: Path, camera: str | None, version: int, digest: str) -> CacheStore:
+    """The cache, open in this process for all jobs of a camera. `digest` tells it from another one at this path.
+
+    It holds no manifest: the process that hands out the jobs does.
+    """
+    tree = read_tree(cache, camera=camera, version=version)
+    return CacheStore.of_tree(replace(tree, held=None), verify_reads=True)
 
 
 @lru_cache(maxsize=1)

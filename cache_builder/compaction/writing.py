@@ -142,6 +142,7 @@ class JoinWork:
                     cache=join.tree.store_path,
                     camera=join.camera,
                     version=join.tree.manifest.version,
+                    digest=join.sources[0].entry.digest,
                     first_frame=join.first_frame,
                     first_video=join.first_video,
                     names=self.folder / NAMES_NAME,
