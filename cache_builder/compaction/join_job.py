@@ -11,13 +11,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from cache_builder.jobs import finished_shard, shard_writer
-from cache_builder.settings import BuildConfig
+from cache_builder.jobs import finished_shard
 from cache_builder.worker_pool import JobLimits
-from frame_store.containers import FrameRecord, ShardFile, ShardReceipt
+from frame_store.containers import FrameRecord, ShardFile, ShardReceipt, make_shard_writer
 from frame_store.index import FrameIndex
-from frame_store.manifest import read_tree
-from frame_store.names import INDEX_DTYPE, shard_name
+from frame_store.manifest import FramesPerShard, read_tree
+from frame_store.names import INDEX_DTYPE, Container, shard_name
 from frame_store.reader import CacheStore
 
 BYTES_AT_ONCE: Final = 8 << 20
@@ -41,7 +40,8 @@ class JoinJob(msgspec.Struct, frozen=True, kw_only=True):
     receipts: Path
     folder: Path
     """Of the joined generation."""
-    config: BuildConfig
+    container: Container
+    frames_per_shard: FramesPerShard
     shard_id: int
     first_frame_id: int
     end_frame_id: int
@@ -59,7 +59,7 @@ class JoinJob(msgspec.Struct, frozen=True, kw_only=True):
                 and frame.
             OSError: disk full or failing.
         """
-        path = self.folder / shard_name(self.config.format, self.shard_id)
+        path = self.folder / shard_name(self.container, self.shard_id)
         return finished_shard(path, receipts=self.receipts, shard_id=self.shard_id, write=self._write)
 
     def _write(self, file: ShardFile) -> tuple[FrameIndex, ShardReceipt]:
@@ -73,7 +73,14 @@ class JoinJob(msgspec.Struct, frozen=True, kw_only=True):
         rows["video_id"] = found["video_id"] - self.first_video
         rows["shard_id"] = self.shard_id
         rows["slot"] = np.arange(len(ids))
-        writer = shard_writer(file, self.config)
+        writer = make_shard_writer(
+            file,
+            self.container,
+            encoding=store.common.encoding,
+            frame_shape=store.frame_shape,
+            frame_dtype=store.frame_dtype,
+            frames_per_shard=self.frames_per_shard,
+        )
         for first, end in _stretches(found["byte_length"]):
             for slot, payload in enumerate(store.read_encoded(ids[first:end]), first):
                 row = rows[slot]

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.errors import OutputError
-from cache_builder.settings import BuildConfig
-from cache_builder.stages import json_differences, stored_config
+from cache_builder.stages import json_differences
+from frame_store.errors import StoreFormatError
 from frame_store.manifest import (
     CacheManifest,
     CacheTree,
+    FramesPerShard,
     GenerationEntry,
     GenerationTree,
     PartEntry,
@@ -32,7 +33,7 @@ class Join:
 
     tree: CacheTree
     sources: tuple[GenerationTree, ...]
-    config: BuildConfig
+    frames_per_shard: FramesPerShard
 
     @property
     def parts(self) -> list[PartEntry]:
@@ -84,7 +85,7 @@ class Join:
     def shard_sizes(self) -> npt.NDArray[np.int64]:
         """Frames per shard, as a build of as many frames cuts them."""
         return shard_sizes_of_parts(
-            self.parts, container=self.config.format, frames_per_shard=self.config.frames_per_shard
+            self.parts, container=self.tree.common.container, frames_per_shard=self.frames_per_shard
         )
 
 
@@ -92,27 +93,27 @@ def joins_of(tree: CacheTree, runs: Sequence[range]) -> list[Join]:
     """The joins of runs of generations.
 
     Raises:
-        OutputError: the settings in a `generation.json` are none of this version, or two generations of a run differ in
-            settings or in library versions.
+        OutputError: the settings do not say how shards are cut, or two generations of a run differ in settings or in
+            library versions.
     """
     joins = []
     for run in runs:
         sources = tree.generations[run.start : run.stop]
         try:
-            config = stored_config(sources[0].generation)
-        except ValueError as error:
-            raise OutputError(f"{sources[0].path}: {error}; such generations cannot be joined") from error
+            frames_per_shard = sources[0].generation.frames_per_shard
+        except StoreFormatError as error:
+            raise OutputError(f"{sources[0].path}/{error}; such generations cannot be joined") from error
         for source in sources[1:]:
-            for name in ("config", "library_versions"):
+            for name in ("seed", "config", "library_versions"):
                 differing = json_differences(
                     getattr(sources[0].generation, name), getattr(source.generation, name), where=name
                 )
                 if differing:
                     raise OutputError(
-                        f"{source.path}: was made otherwise than {sources[0].folder}: {differing[0]}; only "
+                        f"{source.path}: {differing[0].partition(':')[0]} is not that of {sources[0].folder}; only "
                         "generations of the same settings and library versions are joined"
                     )
-        joins.append(Join(tree=tree, sources=sources, config=config))
+        joins.append(Join(tree=tree, sources=sources, frames_per_shard=frames_per_shard))
     return joins
 
 

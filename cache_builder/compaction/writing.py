@@ -13,10 +13,10 @@ from cache_builder.compaction.join_job import JoinJob
 from cache_builder.compaction.joins import Join
 from cache_builder.findings import joined_fidelity
 from cache_builder.jobs import shard_rows_path
-from cache_builder.stages import collect_shards, write_files_of_index, write_index, write_videos
+from cache_builder.stages import collect_shards, write_index, write_videos
 from cache_builder.worker_pool import WorkerPool
 from frame_store import __version__
-from frame_store.containers import ShardReceipt
+from frame_store.containers import ShardReceipt, write_zarr_metadata
 from frame_store.files import publish_folder, sync_tree, write_file
 from frame_store.index import open_index
 from frame_store.manifest import (
@@ -75,7 +75,7 @@ class JoinWork:
         if not self.made.exists() and self._target.exists() and not is_superseded:
             self._target.rename(self.made)
         self.made.mkdir(exist_ok=True)
-        container = self.join.config.format
+        container = self.join.tree.common.container
         planned = {self.made / shard_name(container, shard) for shard in range(len(self.join.shard_sizes))}
         for path in list(self.made.rglob("*")):
             if path.is_symlink() or (path.is_file() and path not in planned):
@@ -89,7 +89,7 @@ class JoinWork:
             MachineError: a shard cannot be written.
             OSError: disk full or failing.
         """
-        join, made = self.join, self.made
+        join, made, like = self.join, self.made, self.join.sources[0].generation
         names, fidelities = [], []
         for entry in self._videos():
             names.append(entry.path)
@@ -102,9 +102,16 @@ class JoinWork:
         )
         write_index(made, rows_of_shards, num_frames=join.num_frames)
         write_videos(made, self._videos())
-        write_joined_source_order(made, self._source_orders(), is_shuffled=join.config.layout == "shuffled")
-        write_files_of_index(made, join.config, open_index(made, num_frames=join.num_frames))
-        like = join.sources[0].generation
+        write_joined_source_order(made, self._source_orders(), is_shuffled=like.layout == "shuffled")
+        if like.container == "zarr" and join.frames_per_shard != "video":
+            write_zarr_metadata(
+                made,
+                index=open_index(made, num_frames=join.num_frames),
+                frame_shape=like.frame_shape,
+                frame_dtype=like.frame_dtype,
+                frames_per_shard=join.frames_per_shard,
+                encoding=like.encoding,
+            )
         generation = Generation(
             **{
                 name: getattr(like, name)
@@ -135,6 +142,7 @@ class JoinWork:
 
     def _write_shards(self, pool: JoinPool, progress: Callable[[int], None]) -> list[ShardEntry]:
         join = self.join
+        container = join.tree.common.container
         ends = np.cumsum(join.shard_sizes).tolist()
         for shard_id, (first, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
             pool.submit(
@@ -148,13 +156,13 @@ class JoinWork:
                     names=self.folder / NAMES_NAME,
                     receipts=self._receipts,
                     folder=self.made,
-                    config=join.config,
+                    container=container,
+                    frames_per_shard=join.frames_per_shard,
                     shard_id=shard_id,
                     first_frame_id=first,
                     end_frame_id=end,
                 )
             )
-        container = join.config.format
         receipts = collect_shards(pool, container=container, progress=progress)
         return [
             ShardEntry(

@@ -19,8 +19,7 @@ from frame_store.containers import (
     ShardFile,
     ShardReceipt,
     ShardWriter,
-    TarShardWriter,
-    ZarrShardWriter,
+    make_shard_writer,
 )
 from frame_store.files import OpenFile
 from frame_store.names import INDEX_DTYPE, shard_name
@@ -98,14 +97,14 @@ class ShardJob(msgspec.Struct, frozen=True, kw_only=True):
 
 def shard_writer(file: ShardFile, config: BuildConfig) -> ShardWriter:
     """What writes frames into a shard of a cache of these settings."""
-    if config.format == "wds":
-        return TarShardWriter(
-            file,
-            encoding=config.encoding,
-            frame_shape=config.frame_shape,
-            frame_dtype=config.frame_dtype,
-        )
-    return ZarrShardWriter(file, frames_per_shard=config.frames_per_zarr_shard)
+    return make_shard_writer(
+        file,
+        config.format,
+        encoding=config.encoding,
+        frame_shape=config.frame_shape,
+        frame_dtype=config.frame_dtype,
+        frames_per_shard=config.frames_per_shard,
+    )
 
 
 class PlanNames(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,10 +4,11 @@ import stat
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from cache_builder.errors import RepairError
 from cache_builder.progress import Progress
 from cache_builder.settings import BuildConfig
-from cache_builder.stages import stored_config
 from frame_store.manifest import CacheTree, FileEntry, Generation
 from frame_store.verify import check_file
 
@@ -33,9 +34,19 @@ def config_of(generation: Generation) -> BuildConfig:
         RepairError: no build has such settings, or they contradict the rest of `generation.json`.
     """
     try:
-        return stored_config(generation)
-    except ValueError as error:
-        raise RepairError(f"{error}; {REBUILD}") from error
+        config = msgspec.convert(generation.config, BuildConfig)
+    except msgspec.ValidationError as error:
+        raise RepairError(
+            f"config of generation.json is not one of this version: {error}; {REBUILD}"
+        ) from error
+    of_config = (config.format, config.encoding, config.frame_shape, config.layout, config.seed)
+    of_frames = (
+        *(generation.container, generation.encoding, generation.frame_shape),
+        *(generation.layout, generation.seed),
+    )
+    if of_config != of_frames:
+        raise RepairError(f"config of generation.json contradicts the rest of it; {REBUILD}")
+    return config
 
 
 def require_place(cache: Path, entry: FileEntry) -> None:

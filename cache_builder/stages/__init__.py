@@ -1,6 +1,5 @@
 """The stages that a build and a repair have in common: decode units and write shards in a locked workspace."""
 
-from cache_builder.stages.build_settings import stored_config
 from cache_builder.stages.committing import commit_manifest
 from cache_builder.stages.decode import DecodeResult, DecodeStage
 from cache_builder.stages.identity import (
@@ -30,7 +29,6 @@ __all__ = [
     "list_changes",
     "resolved",
     "setting_differences",
-    "stored_config",
     "write_files_of_index",
     "write_index",
     "write_other_files",
