@@ -13,7 +13,15 @@ from frame_store.column_files import open_columns, read_dataset
 from frame_store.columns import Columns
 from frame_store.frame_sequence import FrameSequence
 from frame_store.index import FrameIndex
-from frame_store.manifest import CacheManifest, CacheTree, Generation, GenerationTree, VideoEntry, read_tree
+from frame_store.manifest import (
+    CacheManifest,
+    CacheTree,
+    Generation,
+    GenerationTree,
+    VideoEntry,
+    read_tree,
+    surviving_tree,
+)
 from frame_store.names import PixelDtype
 from frame_store.protocol import FrameIds, FrameRows, Frames, check_frame_ids, check_out
 from frame_store.reader.checked_index import CheckedIndex
@@ -239,12 +247,9 @@ class CacheStore(FrameSequence):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Open files and maps are not pickled. The copy has the same generations, also where the cache has grown since.
-        self.path, self.reads, self.verify_reads = (
-            state["tree"].store_path,
-            state["reads"],
-            state["verify_reads"],
-        )
-        self._open(state["tree"])
+        tree, self.reads, self.verify_reads = state["tree"], state["reads"], state["verify_reads"]
+        self.path = tree.store_path
+        self._open(surviving_tree(tree))
 
     def read_frames(self, frame_ids: FrameIds, out: Frames | None = None) -> Frames:
         """Frames in request order: (B, H, W, C) of `frame_dtype`, in `out` if given.

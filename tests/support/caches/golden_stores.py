@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -139,6 +139,7 @@ def write_generation(
     layout: Layout = "video",
     seed: int = 0,
     fingerprint: str | None = None,
+    config: dict[str, Any] | None = None,
 ) -> Generation:
     """The folder of a generation below `path`, without `generation.json`.
 
@@ -201,7 +202,7 @@ def write_generation(
         seed=seed,
         num_frames=num_frames,
         num_videos=len(videos),
-        config={},
+        config=config or {},
         library_versions={},
         fidelity=None,
         shards=shards,
