@@ -130,6 +130,14 @@ def test_plain_webdataset_reads_every_frame_of_the_listed_shards_once(cache):
     assert ids == list(range(47))
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_equal_keys_of_tars_that_follow_each_other_are_two_frames(tmp_path):
+    cache, _ = write_grown(tmp_path, generations=[(1,), (1, 1), (1, 0)], columns=False, content=False)
+    paths = info(cache, "--shards").stdout.splitlines()
+    keys = [int(sample["__key__"]) for sample in webdataset.WebDataset(paths, shardshuffle=False)]
+    assert keys == [0, 0, 1, 0]
+
+
 def test_shards_are_refused_where_a_plain_reader_would_read_something_else(cache, tmp_path):
     commit(cache, forgotten_videos=[1, 4])
     refused = info(cache, "--shards")
