@@ -21,6 +21,7 @@ def changes_since(
     videos: Path | Sources,
     *,
     dataset: Mapping[str, Any] | None = None,
+    has_grown: bool = False,
 ) -> list[str]:
     """`list_changes` from a cache, given by its tables of videos, to the sources `videos` as they are now.
 
@@ -28,7 +29,8 @@ def changes_since(
     `dataset` is what the cache records of the data set that it was made from. Where all videos are the same, the values
     of the data set are read and compared, too. Files are read and hashed, each once; nothing is decoded.
     A video that was unreadable when the cache was made has no hash in it, and counts as unchanged while it exists.
-    The same videos in another order are one difference more, because the order is part of a cache's identity.
+    The same videos in another order are one difference more, because the order is part of a cache's identity. Not so
+    where the cache `has_grown`: videos that came later lie behind the others.
 
     Raises:
         InputFolderError: a source does not exist or holds no video; see `look_into`.
@@ -44,7 +46,10 @@ def changes_since(
     lines = []
     for camera, entries in tables.items():
         where = "" if camera is None else f"camera {camera}: "
-        lines += [where + line for line in _changes(entries, contents.videos_of(camera), hashes)]
+        lines += [
+            where + line
+            for line in _changes(entries, contents.videos_of(camera), hashes, has_order=not has_grown)
+        ]
     then = None if dataset is None else dataset.get(DATASET_DIGEST)
     if not lines and then is not None:
         now = read_dataset(contents)
@@ -56,7 +61,7 @@ def changes_since(
 
 
 def _changes(
-    entries: Sequence[VideoEntry], videos: Sequence[SourceVideo], hashes: dict[Path, str]
+    entries: Sequence[VideoEntry], videos: Sequence[SourceVideo], hashes: dict[Path, str], *, has_order: bool
 ) -> list[str]:
     then = {video.path: video for video in entries}
     now: dict[str, str | None] = {}
@@ -72,7 +77,7 @@ def _changes(
     changes = list_changes(
         {path: content_of_entry(video, now.get(path)) for path, video in then.items()}, now
     )
-    if now.keys() == then.keys() and [*now] != [*then]:
+    if has_order and now.keys() == then.keys() and [*now] != [*then]:
         changes.append("the videos come in another order in the cache")
     return changes
 

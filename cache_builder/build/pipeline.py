@@ -230,7 +230,7 @@ class _Build:
                     task.dataset,
                     videos=gathered[parts[0]].videos,
                     source_order=gathered[parts[0]].source_order,
-                    generation=gathered[parts[0]].generation,
+                    fingerprint=gathered[parts[0]].generation.fingerprint,
                     cache=workspace.cache,
                     scratch=workspace.plan / "columns",
                 )

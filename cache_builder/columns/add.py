@@ -138,7 +138,12 @@ def _join(
     for entry in store.tree.stream_videos():
         paths.append(entry.path)
         verdicts.append(entry.verdict)
-    target = JoinTarget(paths=paths, verdicts=verdicts, source_order=store.source_order)
+    target = JoinTarget(
+        paths=paths,
+        verdicts=verdicts,
+        source_order=store.source_order,
+        forgotten=store.forgotten_videos.tolist(),
+    )
     try:
         return join_tables(
             tables, target, missing=missing, tolerance_seconds=tolerance_seconds, skip=on_error == "skip"
