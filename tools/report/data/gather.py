@@ -128,6 +128,8 @@ def _columns(camera: OpenedCamera) -> tuple[tuple[ColumnFacts, ...], int, list[s
     facts, problems = [], []
     try:
         columns = store.columns
+        if not columns:
+            return (), 0, []
         order, videos = store.source_order, store.videos
     except FrameCacheError as error:
         return (), 0, [str(error)]
