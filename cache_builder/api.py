@@ -11,17 +11,18 @@ from cache_builder.build import estimate_build as run_dry
 from cache_builder.columns import add_columns, read_tables
 from cache_builder.content_order import write_content_order
 from cache_builder.errors import ConfigError
+from cache_builder.growing import AppendRequest, TablesGiven, resolve_for
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.setting_names import NamesSettings, SettingError, as_key_of, as_keyword
 from cache_builder.settings import (
     SETTINGS,
     BuildConfig,
+    BuildSettings,
     DeviceName,
     ErrorPolicy,
     RunOptions,
     checked_settings,
     read_settings,
-    resolve,
 )
 from cache_builder.sources import Sources, default_output
 from cache_builder.video.picture import Resize
@@ -37,6 +38,9 @@ def build_cache(
     videos: Path | str | Sequence[Path | str],
     out: Path | str | None = None,
     *,
+    append: bool = False,
+    forget: str | Sequence[str] = (),
+    rehash: bool = False,
     include: str | Sequence[str] = (),
     exclude: str | Sequence[str] = (),
     limit: int | None = None,
@@ -74,6 +78,12 @@ def build_cache(
         videos: The folder, searched with its subfolders, one video, a text file that lists videos, or several of these;
             or a LeRobot v3 data set.
         out: Path of the cache; None for `DIR.cache` beside the folder. Several sources need it.
+        append: Add the videos that a complete cache at `out` does not have, as a new generation: the ids of its frames
+            stay, its videos are not read again, and its own settings are taken. Without a cache, one is built.
+        forget: With `append`: path or paths of videos that the cache leaves out from then on, and of which the sources
+            may have others. `forget_videos` does it without an append.
+        rehash: With `append`: read all videos that the cache has, too, and compare their hashes, not only sizes and
+            times.
         include: Pattern or patterns for paths, such as `day1/*.mp4`; a video is taken if one matches. Empty: all are.
         exclude: Pattern or patterns for paths; a video is left out if one matches.
         limit: The most videos taken, the first ones; None for all.
@@ -119,24 +129,34 @@ def build_cache(
         ColumnsError: a table cannot be read, or `columns_missing` or `columns_tolerance` is wrong (nothing was built);
             or a table does not fit the videos (the cache is complete without these columns).
         OutputError: `out` holds something else, or another cache and `overwrite` is not set; it cannot be written, or
-            another build is writing it.
+            another build is writing it. With `append`: a video of the cache has changed, or a setting or a library is
+            another one than that of the cache.
         VideosNotWholeError: videos are not whole and `on_error` is `fail`, or no video gave a frame.
         MachineError: disk full, I/O error. The same call resumes.
     """
     arguments = locals()  # first: of the arguments alone
     overwrite = flag("overwrite", overwrite, error=ConfigError)
+    append = flag("append", append, error=ConfigError)
+    rehash = flag("rehash", rehash, error=ConfigError)
+    if append and overwrite:
+        raise ConfigError("{--append} keeps the cache and {--overwrite} replaces it: give one of them")
+    if (forget or rehash) and not append:
+        raise ConfigError(f"{{--{'forget' if forget else 'rehash'}}} is for {{--append}}: give it, too")
     content_order = flag("content_order", content_order, error=ConfigError)
     if columns is None:
         for name, value, default in (
             ("columns_missing", columns_missing, "refuse"),
             ("columns_tolerance", columns_tolerance, None),
         ):
-            if value != default:
+            if value != default and not (append and name == "columns_missing"):
                 raise ConfigError(f"{name}={value!r} is for columns: give columns=, too")
     return _with_settings_named(
         _build_and_add,
         arguments,
         overwrite=overwrite,
+        append=append,
+        forget=[forget] if isinstance(forget, str) else [*forget],
+        rehash=rehash,
         content_order=content_order,
         tables=[]
         if columns is None
@@ -157,11 +177,34 @@ def _build_and_add(
     tolerance_seconds: float | None,
     content_order: bool,
     overwrite: bool,
+    append: bool,
+    given: BuildSettings,
+    forget: Sequence[str],
+    rehash: bool,
     progress: Progress | None,
 ) -> BuildReport:
-    report = run_build(sources, output, config, options, overwrite=overwrite, progress=progress)
+    request = AppendRequest(
+        given=given,
+        forget=forget,
+        rehash=rehash,
+        tables=TablesGiven(
+            tables=tables,
+            missing=missing,
+            tolerance_seconds=tolerance_seconds,
+            skip=options.on_error == "skip",
+        ),
+    )
+    report = run_build(
+        sources,
+        output,
+        config,
+        options,
+        overwrite=overwrite,
+        append=request if append else None,
+        progress=progress,
+    )
     progress = progress or NoProgress()
-    if tables:
+    if tables and report.wants_columns:
         added = add_columns(
             output,
             tables,
@@ -172,7 +215,7 @@ def _build_and_add(
         )
         for line in [*added.problems, *added.notes]:
             progress.note(line)
-    if content_order:
+    if content_order and not report.has_content_order:
         write_content_order(output, progress=progress)
     return report
 
@@ -236,7 +279,10 @@ def _with_settings_named(run: Callable[..., _Made], arguments: Mapping[str, Any]
         sources = Sources.of(arguments["videos"], **{name: arguments[name] for name in of_sources})
         out = arguments["out"]
         output = default_output(sources) if out is None else user_path(out)
-        return run(sources, output, *resolve(settings), progress=arguments["progress"], **more)
+        if "append" in more:
+            more["given"] = settings
+        config_of_build, options = resolve_for(settings, output, append=bool(more.get("append")))
+        return run(sources, output, config_of_build, options, progress=arguments["progress"], **more)
     except SettingError as error:
         raise ConfigError(error.marked_text) from error
     except NamesSettings as error:

@@ -1,7 +1,7 @@
 """The command `cache-info`: read what a cache states about itself, print it, or compare it with a folder of videos."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from frame_store.manifest import CacheTree, VideoEntry, read_trees
 from frame_store.shared import counted
 
 if TYPE_CHECKING:
+    from cache_builder.growing import LiveCache
     from cache_builder.sources import Sources
 
 
@@ -61,13 +62,9 @@ def cache_info(
         trees = read_trees(cache)
         tables = [tree.read_videos() for tree in trees]
         if against:
-            names = [None if tree.camera is None else tree.camera.name for tree in trees]
-            _say_changes(
-                dict(zip(names, tables, strict=True)),
-                choice.of(against),
-                dataset=read_dataset(trees[0]),
-                as_json=as_json,
-            )
+            from cache_builder.growing import LiveCache
+
+            _say_changes(LiveCache(trees=trees, tables=tables), choice.of(against), as_json=as_json)
         elif as_json:
             say(msgspec.json.format(msgspec.json.encode(_stated(trees, tables)), indent=1).decode())
         else:
@@ -124,20 +121,19 @@ def _columns(tree: CacheTree) -> list[ColumnSummary]:
 
 
 def _say_changes(
-    tables: Mapping[str | None, Sequence[VideoEntry]],
+    cache: "LiveCache",
     sources: "Sources",
     *,
-    dataset: Mapping[str, Any] | None,
     as_json: bool,
 ) -> None:
     from cache_builder.build import changes_since
 
-    lines = changes_since(tables, sources, dataset=dataset)
+    lines = changes_since(cache, sources)
     if as_json:
         say(msgspec.json.encode({"changes": lines}).decode())
     else:
-        num_videos = len(next(iter(tables.values())))
-        by_cameras = f" by {counted(len(tables), 'camera')}" if None not in tables else ""
+        num_videos = len(cache.live)
+        by_cameras = f" by {counted(len(cache.cameras), 'camera')}" if None not in cache.cameras else ""
         unchanged = f"its {counted(num_videos, 'video')}{by_cameras}, unchanged"
         summary = counted(len(lines), "difference") if lines else unchanged
         say("\n".join([*lines, f"{sources.text}: {summary}"]))

@@ -30,8 +30,8 @@ class ColumnsReport(msgspec.Struct, frozen=True, kw_only=True):
     output: str
     status: Literal["written", "already complete", "restored"]
     """`restored`: files of the same columns were damaged, and were written again."""
-    folder: str
-    """The folder of the columns, inside the cache."""
+    folders: list[str]
+    """The folders of the columns, inside the cache: one for each generation."""
     columns: list[ColumnSummary]
     """All columns of the cache, also those that it had before."""
     notes: list[str]
@@ -52,6 +52,20 @@ def summaries_of(record: ColumnsRecord) -> list[ColumnSummary]:
             num_bytes=sum(entry.num_bytes for entry in column.files),
         )
         for column in record.columns
+    ]
+
+
+def joined_summaries(records: Sequence[ColumnsRecord]) -> list[ColumnSummary]:
+    """The columns that all records have, with the missing values and the bytes of all."""
+    found = [{column.name: column for column in summaries_of(record)} for record in records]
+    names = [name for name in found[0] if all(name in each for each in found)]
+    return [
+        msgspec.structs.replace(
+            found[0][name],
+            num_missing=sum(each[name].num_missing for each in found),
+            num_bytes=sum(each[name].num_bytes for each in found),
+        )
+        for name in names
     ]
 
 
@@ -79,6 +93,7 @@ def report_lines(report: ColumnsReport) -> list[str]:
         *report.problems,
         *report.notes,
         *columns_text(report.columns),
-        f"{report.output}: columns {report.status}, {counted(len(report.columns), 'column')} in {report.folder} "
+        f"{report.output}: columns {report.status}, {counted(len(report.columns), 'column')} in "
+        f"{report.folders[0] if len(report.folders) == 1 else counted(len(report.folders), 'folder')} "
         f"({counted_in_groups(num_bytes, 'byte')})",
     ]

@@ -33,6 +33,8 @@ class JoinTarget:
     verdicts: Sequence[Verdict | None]
     """Of each video; None for a video that is decoded live."""
     source_order: SourceOrder
+    left_out: frozenset[int] = frozenset()
+    """video_ids of forgotten videos: no table means them, and their values are missing."""
 
     def __post_init__(self) -> None:
         """Check that there is a path and a verdict for each video."""
@@ -139,7 +141,7 @@ def join_tables(
     """
     check_join_options(missing=missing, tolerance_seconds=tolerance_seconds)
     check_column_names([name for table in tables for name in table.columns], where=_sources(tables))
-    names = VideoNames(target.paths)
+    names = VideoNames(target.paths, left_out=target.left_out)
     joined: list[JoinedColumn] = []
     notes: list[str] = []
     problems: list[str] = []
@@ -213,7 +215,7 @@ def _unmatched(
 ) -> list[str]:
     """What has no counterpart: rows of the table, and frames or videos of the store.
 
-    Videos whose rows do not fit them have rows, and are no part of it.
+    Videos whose rows do not fit them have rows, and are no part of it. Forgotten videos need none.
     """
     lines = []
     rows = np.flatnonzero(matched.is_unmatched)
@@ -226,7 +228,7 @@ def _unmatched(
         )
     is_missing = matched.table_rows == NO_ROW
     first_row = target.source_order.first_row
-    for video_id in matched.problems:
+    for video_id in [*matched.problems, *target.left_out]:
         is_missing[slice(*first_row[video_id : video_id + 2]) if matched.scope == "frame" else video_id] = (
             False
         )

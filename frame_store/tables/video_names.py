@@ -1,7 +1,7 @@
 """Which video of a store a table means: by its path, its file name, or its name without the extension."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -14,12 +14,14 @@ NO_VIDEO: Final = -1
 class VideoNames:
     """The videos of a store by every name that a table may use for them."""
 
-    def __init__(self, paths: Sequence[str]) -> None:
-        """`paths` by video_id, with forward slashes."""
+    def __init__(self, paths: Sequence[str], *, left_out: Collection[int] = ()) -> None:
+        """`paths` by video_id, with forward slashes. The videos `left_out` have no name."""
         self._paths = paths
         self._by_path: dict[str, list[int]] = {}
         self._by_name: dict[str, list[int]] = {}
         for video_id, path in enumerate(paths):
+            if video_id in left_out:
+                continue
             self._by_path.setdefault(path, []).append(video_id)
             pure = PurePosixPath(path)
             for name in {pure.name, pure.stem, str(pure.with_suffix(""))} - {path, ""}:
