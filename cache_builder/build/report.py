@@ -9,6 +9,7 @@ from cache_builder.findings import ON_DEVICE_COUNT, content_of, find_copies
 from cache_builder.sources import PassedOver
 from frame_store.manifest import Fidelity, Generation, VideoEntry
 from frame_store.names import PixelName
+from frame_store.notebook import items, output, paragraphs
 from frame_store.shared import counted
 
 _MAX_COPIES_TOLD = 3
@@ -123,6 +124,17 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
             return [("", video) for video in self.videos]
         return [(f"camera {camera.name}: ", video) for camera in self.cameras for video in camera.videos]
 
+    def _repr_html_(self) -> str:
+        """What IPython shows: what `report_text` says, of the first videos. Never raises."""
+        return output(
+            self,
+            lambda: [
+                paragraphs(_lines_of_totals(self)),
+                items("Not whole", _lines_not_whole(self)),
+                items("Notes", _lines_noted(self)),
+            ],
+        )
+
 
 def make_report(
     made: Mapping[str | None, tuple[Sequence[Generation], list[VideoEntry]]],
@@ -188,9 +200,46 @@ def _num_frames_decoded_on_device(videos: list[VideoEntry]) -> int | None:
 def report_text(report: BuildReport) -> str:
     """The report for a terminal: every video that needs attention, then the totals."""
     if report.append is not None and not report.append.num_videos_added:
-        passed_over = [] if report.passed_over.text is None else [report.passed_over.text]
-        return "\n".join([*passed_over, *_append_lines(report, report.append)])
-    lines = _video_lines(report)
+        return "\n".join(_lines_of_totals(report))
+    lines = [f"  {line}" for line in _lines_not_whole(report)]
+    if lines:
+        lines.insert(0, "Not whole:")
+    noted = [f"  {line}" for line in _lines_noted(report)]
+    if noted:
+        lines += ["Notes:", *noted[:20]]
+        if len(noted) > 20:
+            lines.append(f"  and {len(noted) - 20} more, in the report")
+    return "\n".join([*lines, *_lines_of_totals(report)])
+
+
+def _lines_not_whole(report: BuildReport) -> list[str]:
+    return [
+        f"{where}{video.path!r}: {video.verdict}: {video.reason}"
+        for where, video in report.all_videos
+        if video.verdict != "whole"
+    ]
+
+
+def _lines_noted(report: BuildReport) -> list[str]:
+    return [
+        f"{where}{video.path!r}: {'; '.join(video.notes)}"
+        for where, video in report.all_videos
+        if video.notes
+    ]
+
+
+def _lines_of_totals(report: BuildReport) -> list[str]:
+    lines = []
+    if report.passed_over.text is not None:
+        lines.append(report.passed_over.text)
+    if report.append is not None and not report.append.num_videos_added:
+        return [*lines, *_append_lines(report, report.append)]
+    if report.copies:
+        listed = "; ".join(
+            " = ".join(map(repr, paths[:_MAX_COPIES_TOLD])) for paths in report.copies[:_MAX_COPIES_TOLD]
+        )
+        num_copies = sum(len(paths) - 1 for paths in report.copies)
+        lines.append(f"byte for byte the same as another video: {num_copies} ({listed})")
     num_whole = len(report.videos) - len(report.not_whole)
     decoded = sum(video.num_frames_decoded for _, video in report.all_videos)
     noun = "episode" if any(video.span is not None for video in report.videos) else "video"
@@ -228,35 +277,6 @@ def report_text(report: BuildReport) -> str:
     lines += _fidelity_lines(report)
     if report.append is not None:
         lines += _append_lines(report, report.append)
-    return "\n".join(lines)
-
-
-def _video_lines(report: BuildReport) -> list[str]:
-    """What needs attention: videos that are not whole, notes, what was passed over, copies."""
-    lines = [
-        f"  {where}{video.path!r}: {video.verdict}: {video.reason}"
-        for where, video in report.all_videos
-        if video.verdict != "whole"
-    ]
-    if lines:
-        lines.insert(0, "Not whole:")
-    noted = [
-        f"  {where}{video.path!r}: {'; '.join(video.notes)}"
-        for where, video in report.all_videos
-        if video.notes
-    ]
-    if noted:
-        lines += ["Notes:", *noted[:20]]
-        if len(noted) > 20:
-            lines.append(f"  and {len(noted) - 20} more, in the report")
-    if report.passed_over.text is not None:
-        lines.append(report.passed_over.text)
-    if report.copies:
-        listed = "; ".join(
-            " = ".join(map(repr, paths[:_MAX_COPIES_TOLD])) for paths in report.copies[:_MAX_COPIES_TOLD]
-        )
-        num_copies = sum(len(paths) - 1 for paths in report.copies)
-        lines.append(f"byte for byte the same as another video: {num_copies} ({listed})")
     return lines
 
 

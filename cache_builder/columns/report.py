@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 
 from frame_store.column_files import ColumnsRecord
+from frame_store.notebook import items, output, paragraphs
 from frame_store.shared import counted, counted_in_groups, without_controls
 
 
@@ -38,6 +39,18 @@ class ColumnsReport(msgspec.Struct, frozen=True, kw_only=True):
     """Rows that were left out and values that are missing, where this was allowed."""
     problems: list[str]
     """Videos whose rows did not fit and that have no values, where this was allowed."""
+
+    def _repr_html_(self) -> str:
+        """What IPython shows: the columns, and the first problems and notes. Never raises."""
+        return output(
+            self,
+            lambda: [
+                paragraphs([_line_of_totals(self)]),
+                items("Columns", columns_text(self.columns)),
+                items("Problems", self.problems),
+                items("Notes", self.notes),
+            ],
+        )
 
 
 def summaries_of(record: ColumnsRecord) -> list[ColumnSummary]:
@@ -88,12 +101,13 @@ def columns_text(columns: Sequence[ColumnSummary]) -> list[str]:
 
 def report_lines(report: ColumnsReport) -> list[str]:
     """The report for a terminal."""
+    return [*report.problems, *report.notes, *columns_text(report.columns), _line_of_totals(report)]
+
+
+def _line_of_totals(report: ColumnsReport) -> str:
     num_bytes = sum(column.num_bytes for column in report.columns)
-    return [
-        *report.problems,
-        *report.notes,
-        *columns_text(report.columns),
+    return (
         f"{report.output}: columns {report.status}, {counted(len(report.columns), 'column')} in "
         f"{report.folders[0] if len(report.folders) == 1 else counted(len(report.folders), 'folder')} "
-        f"({counted_in_groups(num_bytes, 'byte')})",
-    ]
+        f"({counted_in_groups(num_bytes, 'byte')})"
+    )

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from frame_store.frame_findings import Record
 from frame_store.manifest.records import require_sha256
+from frame_store.shared import counted
 
 
 class PartEntry(Record, frozen=True, kw_only=True):
@@ -21,12 +22,14 @@ class PartEntry(Record, frozen=True, kw_only=True):
         """Refuse numbers that no generation has."""
         require_sha256("fingerprint of a part", self.fingerprint)
         if self.num_frames < 1 or self.num_videos < 1:
-            raise ValueError(f"a part has {self.num_frames} frames and {self.num_videos} videos")
+            raise ValueError(f"num_frames of a part is {self.num_frames}, num_videos is {self.num_videos}")
         if any(size < 1 or count < 1 for size, count in self.shard_sizes):
             raise ValueError("shard_sizes of a part are runs of (frames, shards), each 1 or more")
         found = sum(size * count for size, count in self.shard_sizes)
         if found != self.num_frames:
-            raise ValueError(f"shards of a part hold {found} frames, the part has {self.num_frames}")
+            raise ValueError(
+                f"shards of a part hold {counted(found, 'frame')}, the part has {self.num_frames}"
+            )
 
 
 def joined_fingerprint(fingerprints: Sequence[str]) -> str:

@@ -30,7 +30,7 @@ def check_columns(tree: CacheTree, *, num_rows: int | None = None) -> Iterator[s
             continue
         if not has_columns(tree, entry, record):
             yield (
-                f"{entry.folder}/{COLUMNS_NAME}: is of {record.generation[:16]} with "
+                f"{entry.folder}/{COLUMNS_NAME}: is of generation {record.generation[:16]} with "
                 f"{counted(record.num_videos, 'video')}, the manifest names it for "
                 f"{counted(entry.num_videos, 'video')} from {entry.first_video} on"
             )

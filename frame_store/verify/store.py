@@ -12,6 +12,7 @@ from frame_store.containers import check_side_arrays, check_zarr_metadata, frame
 from frame_store.errors import StoreDamagedError, StoreError
 from frame_store.manifest import VideoEntry, read_manifest
 from frame_store.names import INDEX_NAME, VIDEOS_NAME, manifest_name
+from frame_store.notebook import items, output, paragraphs
 from frame_store.reader import CacheStore
 from frame_store.shared import counted, raise_if_out_of_files, user_path, without_controls
 from frame_store.source_files import SOURCE_FILE_NAMES, find_source_problems, open_source_order
@@ -40,6 +41,17 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
         verdict = "sound" if not self.problems else counted(len(self.problems), "problem")
         frames, files = counted(self.num_frames_checked, "frame"), counted(self.num_files_checked, "file")
         return f"{self.path}: {verdict} ({frames} in {files} checked)"
+
+    def _repr_html_(self) -> str:
+        """What IPython shows: the summary, and the first problems and notes. Never raises."""
+        return output(
+            self,
+            lambda: [
+                paragraphs([self.summary]),
+                items("Problems", self.problems),
+                items("Notes", self.notes),
+            ],
+        )
 
 
 def verify_store(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> VerifyResult:

@@ -41,10 +41,10 @@ def test_a_changed_order_has_another_hash(cache):
 @pytest.mark.parametrize(
     ("ids", "problem"),
     [
-        ([0, 1, 2, 10, 4, 5, 6, 7, 8, 9], "place 3 holds frame id 10, the cache has 10 frames"),
+        ([0, 1, 2, 10, 4, 5, 6, 7, 8, 9], "place 3 holds frame id 10, the order has 10 frames"),
         (
             [0, 1, 2, 3, 4, 5, 6, 7, 8, 2**32 - 1],
-            "place 9 holds frame id 4294967295, the cache has 10 frames",
+            "place 9 holds frame id 4294967295, the order has 10 frames",
         ),
         ([0, 1, 2, 3, 4, 5, 5, 7, 8, 9], "frame 6 is missing, so that another one occurs twice"),
     ],
