@@ -1,6 +1,7 @@
 """`build_cache`: the command `cache-build` as a Python function, with its flags as keywords."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -17,7 +18,6 @@ from cache_builder.setting_names import NamesSettings, SettingError, as_key_of, 
 from cache_builder.settings import (
     SETTINGS,
     BuildConfig,
-    BuildSettings,
     DeviceName,
     ErrorPolicy,
     RunOptions,
@@ -136,12 +136,9 @@ def build_cache(
     """
     arguments = locals()  # first: of the arguments alone
     overwrite = flag("overwrite", overwrite, error=ConfigError)
-    append = flag("append", append, error=ConfigError)
-    rehash = flag("rehash", rehash, error=ConfigError)
+    growing = _growing(append=append, forget=forget, rehash=rehash)
     if append and overwrite:
         raise ConfigError("{--append} keeps the cache and {--overwrite} replaces it: give one of them")
-    if (forget or rehash) and not append:
-        raise ConfigError(f"{{--{'forget' if forget else 'rehash'}}} is for {{--append}}: give it, too")
     content_order = flag("content_order", content_order, error=ConfigError)
     if columns is None:
         for name, value, default in (
@@ -154,9 +151,7 @@ def build_cache(
         _build_and_add,
         arguments,
         overwrite=overwrite,
-        append=append,
-        forget=[forget] if isinstance(forget, str) else [*forget],
-        rehash=rehash,
+        growing=growing,
         content_order=content_order,
         tables=[]
         if columns is None
@@ -177,30 +172,25 @@ def _build_and_add(
     tolerance_seconds: float | None,
     content_order: bool,
     overwrite: bool,
-    append: bool,
-    given: BuildSettings,
-    forget: Sequence[str],
-    rehash: bool,
+    growing: AppendRequest | None,
     progress: Progress | None,
 ) -> BuildReport:
-    request = AppendRequest(
-        given=given,
-        forget=forget,
-        rehash=rehash,
-        tables=TablesGiven(
+    request = None
+    if growing is not None:
+        given = TablesGiven(
             tables=tables,
             missing=missing,
             tolerance_seconds=tolerance_seconds,
             skip=options.on_error == "skip",
-        ),
-    )
+        )
+        request = replace(growing, tables=given)
     report = run_build(
         sources,
         output,
         config,
         options,
         overwrite=overwrite,
-        append=request if append else None,
+        append=request,
         progress=progress,
     )
     progress = progress or NoProgress()
@@ -224,6 +214,9 @@ def estimate_build(
     videos: Path | str | Sequence[Path | str],
     out: Path | str | None = None,
     *,
+    append: bool = False,
+    forget: str | Sequence[str] = (),
+    rehash: bool = False,
     include: str | Sequence[str] = (),
     exclude: str | Sequence[str] = (),
     limit: int | None = None,
@@ -237,7 +230,8 @@ def estimate_build(
     Every video is scanned, and parts of some are decoded for some 10 seconds. Nothing is written but a temporary
     folder, which is removed. Videos that are not whole are counted as `on_error="skip"` stores them.
 
-    The arguments mean what they mean for `build_cache`; `settings` are its other keywords except for `overwrite`.
+    With `append` it is about the videos that the cache does not have. The arguments mean what they mean for
+    `build_cache`; `settings` are its other keywords except for `overwrite`.
 
     Returns:
         The estimate. `problems` has a line for each video that is not whole by its packets.
@@ -262,10 +256,45 @@ def estimate_build(
         "progress": progress,
         **settings,
     }
-    return _with_settings_named(run_dry, arguments)
+    return _with_settings_named(
+        _estimate, arguments, growing=_growing(append=append, forget=forget, rehash=rehash)
+    )
 
 
-def _with_settings_named(run: Callable[..., _Made], arguments: Mapping[str, Any], **more: object) -> _Made:
+def _estimate(
+    sources: Sources,
+    output: Path,
+    config: BuildConfig,
+    options: RunOptions,
+    *,
+    growing: AppendRequest | None,
+    progress: Progress | None,
+) -> BuildEstimate:
+    return run_dry(sources, output, config, options, append=growing, progress=progress)
+
+
+def _growing(*, append: bool, forget: str | Sequence[str], rehash: bool) -> AppendRequest | None:
+    """What an append is asked for, as far as these keywords say; None without one.
+
+    Raises:
+        ConfigError: a keyword that is for an append alone, or that is no flag.
+    """
+    append = flag("append", append, error=ConfigError)
+    rehash = flag("rehash", rehash, error=ConfigError)
+    if (forget or rehash) and not append:
+        raise ConfigError(f"{{--{'forget' if forget else 'rehash'}}} is for {{--append}}: give it, too")
+    if not append:
+        return None
+    return AppendRequest(forget=[forget] if isinstance(forget, str) else [*forget], rehash=rehash)
+
+
+def _with_settings_named(
+    run: Callable[..., _Made],
+    arguments: Mapping[str, Any],
+    *,
+    growing: AppendRequest | None,
+    **more: object,
+) -> _Made:
     """Call `run` with what the arguments of a function mean; its errors name a setting as the caller gave it."""
     keys_of_file: Collection[str] = ()
     config = arguments["config"]
@@ -279,10 +308,12 @@ def _with_settings_named(run: Callable[..., _Made], arguments: Mapping[str, Any]
         sources = Sources.of(arguments["videos"], **{name: arguments[name] for name in of_sources})
         out = arguments["out"]
         output = default_output(sources) if out is None else user_path(out)
-        if "append" in more:
-            more["given"] = settings
-        config_of_build, options = resolve_for(settings, output, append=bool(more.get("append")))
-        return run(sources, output, config_of_build, options, progress=arguments["progress"], **more)
+        if growing is not None:
+            growing = replace(growing, given=settings)
+        of_build, options = resolve_for(settings, output, append=growing is not None)
+        return run(
+            sources, output, of_build, options, growing=growing, progress=arguments["progress"], **more
+        )
     except SettingError as error:
         raise ConfigError(error.marked_text) from error
     except NamesSettings as error:
