@@ -19,6 +19,7 @@ from cache_builder.columns import columns_text
 from cache_builder.content_order import content_order_text
 from cache_builder.errors import ConfigError
 from frame_store import __version__
+from frame_store.column_files import read_dataset
 from frame_store.manifest import CacheTree, VideoEntry, read_trees
 from frame_store.shared import counted
 
