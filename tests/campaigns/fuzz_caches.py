@@ -28,15 +28,15 @@ import frame_store
 from frame_store.errors import StoreFormatError
 from frame_store.manifest import read_manifest
 from frame_store.verify import verify_store
-from tests.support.caches.cache_mutations import (
+from tests.support.caches.camera_cache import write_camera_cache
+from tests.support.caches.opened_paths import opened_paths, paths_outside
+from tests.support.mutations.of_caches import (
     Mutator,
     files_of,
     read_everything,
     write_golden_caches,
 )
-from tests.support.caches.camera_cache import write_camera_cache
-from tests.support.caches.camera_mutations import read_cameras, spoil_cameras
-from tests.support.caches.opened_paths import opened_paths, paths_outside
+from tests.support.mutations.of_cameras import read_cameras, spoil_cameras
 
 SECONDS_PER_CACHE = 60
 MAX_BYTES = 6 << 30
