@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cache_builder.errors import OutputError
@@ -100,12 +100,23 @@ def compared_or_refused(
     scanned: Mapping[str, ScannedFile],
     rehash: bool,
 ) -> Compared:
-    """`compare_videos`; raises OutputError where a video has changed that is not forgotten."""
+    """`compare_videos`, in which a forgotten episode of a grown file counts as changed.
+
+    Raises:
+        OutputError: a video has changed that is not forgotten.
+    """
     compared = compare_videos(cache, contents, scanned=scanned, rehash=rehash)
     changed = {name: problem for name, problem in compared.changed.items() if cache.live[name] not in forget}
     if changed:
         raise changed_error(cache, changed)
-    return compared
+    again = [name for name in compared.grown if cache.live[name] in forget]
+    if not again:
+        return compared
+    return replace(
+        compared,
+        grown=[name for name in compared.grown if name not in again],
+        changed=compared.changed | dict.fromkeys(again, "its file has become another"),
+    )
 
 
 def changed_error(cache: LiveCache, changed: Mapping[str, str]) -> OutputError:
