@@ -204,7 +204,7 @@ class _Build:
                     task.dataset,
                     videos=first.videos,
                     source_order=first.source_order,
-                    generation=first.generation,
+                    fingerprint=first.generation.fingerprint,
                     cache=workspace.cache,
                     scratch=workspace.plan / "columns",
                 )

@@ -142,7 +142,7 @@ def _join(
         paths=paths,
         verdicts=verdicts,
         source_order=store.source_order,
-        left_out=frozenset(store.manifest.forgotten_videos),
+        forgotten=store.manifest.forgotten_videos,
     )
     return joined(
         tables, target, missing=missing, tolerance_seconds=tolerance_seconds, skip=on_error == "skip"

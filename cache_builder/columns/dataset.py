@@ -16,7 +16,7 @@ from cache_builder.sources import SourceContents
 from frame_store.column_files import content_of_join, read_columns_record, write_columns
 from frame_store.errors import ColumnError
 from frame_store.files import publish_folder
-from frame_store.manifest import CacheTree, ColumnsEntry, Generation, JsonValue, VideoEntry
+from frame_store.manifest import CacheTree, ColumnsEntry, JsonValue, VideoEntry
 from frame_store.names import columns_folder
 from frame_store.source_order import SourceOrder
 from frame_store.tables import Join, JoinTarget, Table, TableColumn, join_tables
@@ -106,15 +106,26 @@ def write_dataset_columns(
     *,
     videos: Sequence[VideoEntry],
     source_order: SourceOrder,
-    generation: Generation,
+    fingerprint: str,
     cache: Path,
     scratch: Path,
+    first_video: int = 0,
+    recorded: Mapping[str, JsonValue] | None = None,
 ) -> ColumnsEntry:
     """Write the columns of the stored videos into the folder of a cache.
 
-    `videos`, `source_order` and `generation` are those of a cache without cameras, or of its first camera.
+    Rows of videos that are not stored are left out.
 
-    `scratch` is a path on the same disk at which nothing else lies. Rows of videos that are not stored are left out.
+    Args:
+        dataset: what the videos come from.
+        videos: some that follow each other, of a cache without cameras or of its first camera.
+        source_order: of these videos.
+        fingerprint: of their built generations together.
+        cache: its folder.
+        scratch: a path on the same disk at which nothing else lies.
+        first_video: `video_id`, in the cache, of the first of the videos.
+        recorded: what the data set states about itself; None for what `dataset` states. Of columns that were written
+            before the data set grew, it is what was recorded then.
 
     Raises:
         ColumnsError: a decoded frame without a row, or a row without a frame, or no columns at all.
@@ -128,15 +139,17 @@ def write_dataset_columns(
         digest, _ = write_columns(
             scratch,
             map(content_of_join, join.columns),
-            fingerprint=generation.fingerprint,
+            fingerprint=fingerprint,
             num_rows=source_order.num_rows,
             num_videos=len(videos),
-            dataset=dataset.recorded,
+            dataset=dataset.recorded if recorded is None else dict(recorded),
         )
     except ColumnError as error:
         raise ColumnsError(str(error)) from error
     publish_folder(scratch, cache / columns_folder(digest))
-    return ColumnsEntry(first_video=0, num_videos=len(videos), folder=columns_folder(digest), digest=digest)
+    return ColumnsEntry(
+        first_video=first_video, num_videos=len(videos), folder=columns_folder(digest), digest=digest
+    )
 
 
 def dataset_join(dataset: DatasetColumns, *, videos: Sequence[VideoEntry], source_order: SourceOrder) -> Join:

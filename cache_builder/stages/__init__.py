@@ -14,13 +14,15 @@ from cache_builder.stages.other_files import (
     write_other_files,
     write_videos,
 )
-from cache_builder.stages.shards import write_plan, write_shards
-from cache_builder.stages.workspace import Workspace, resolved
+from cache_builder.stages.shards import collect_shards, write_plan, write_shards
+from cache_builder.stages.workspace import REMOVED_NAME, Workspace, resolved
 
 __all__ = [
+    "REMOVED_NAME",
     "DecodeResult",
     "DecodeStage",
     "Workspace",
+    "collect_shards",
     "commit_manifest",
     "commit_next",
     "json_differences",

@@ -73,7 +73,7 @@ class BiasTable:
         draws: int = DRAWS,
         seed: int = 0,
         horizon: float = HORIZON,
-        max_frames_read: int = MAX_FRAMES_READ,
+        max_frames_read: int | None = None,
     ) -> None:
         self.case = case
         self.batch_size = batch_size
@@ -92,7 +92,7 @@ class BiasTable:
         self._seed = seed
         self.horizon = horizon
         """Steps over which the noise of batches adds up, in the long-run figures."""
-        self._max_frames_read = max_frames_read
+        self._max_frames_read = MAX_FRAMES_READ if max_frames_read is None else max_frames_read
         self._read: ReadFeatures | None = None
         self.proxy = ""
         """The quantity that design effects are of: thumbnails, or the name of the features. Empty if it is assumed."""

@@ -18,6 +18,7 @@ from frame_cache_tools.report.data.opened import (
 )
 from frame_cache_tools.report.data.records import CacheReport, ColumnFacts, DatasetFacts, SamplingFacts
 from frame_cache_tools.report.data.sampling import sampling_facts
+from frame_cache_tools.report.data.videos import LEAST_SHOWN, MAX_SHOWN
 
 from frame_store import StoreError, StoreFormatError, ViewError, __version__, open_store
 from frame_store.column_files import read_dataset
@@ -68,7 +69,11 @@ def report_of_cache(
         progress("videos" if camera.name is None else f"videos of camera {camera.name}")
         facts.append(
             camera_facts(
-                camera, forgotten=forgotten, budget=SHEETS_BUDGET // len(cameras), originals=originals
+                camera,
+                forgotten=forgotten,
+                budget=SHEETS_BUDGET // len(cameras),
+                originals=originals,
+                at_most=max(LEAST_SHOWN, MAX_SHOWN // len(cameras)),
             )
         )
     progress("columns")
@@ -152,7 +157,10 @@ def _dataset(camera: OpenedCamera) -> tuple[DatasetFacts | None, list[str]]:
         try:
             statement = LeRobotStatement.of(dataset, where="dataset")
         except StoreFormatError as error:
-            return DatasetFacts(kind=kind, facts=(), tasks=(), num_tasks=0), [str(error)]
+            unread = (
+                ("statement", str(error.__cause__ or error)),
+            )  # it is informative, so this is no damage
+            return DatasetFacts(kind=kind, facts=unread, tasks=(), num_tasks=0), []
         info = statement.info
         facts = (
             ("robot", str(info.get("robot_type") or _UNKNOWN)),

@@ -226,6 +226,11 @@ class CameraFacts:
     """What of this camera's files is damaged."""
 
     @property
+    def has_pictures(self) -> bool:
+        """Whether a video is shown with pictures."""
+        return any(video.sheet for video in self.videos)
+
+    @property
     def raw_frame_bytes(self) -> int:
         """Bytes of a frame's pixels."""
         height, width, channels = self.frame_shape
@@ -349,3 +354,8 @@ class CacheReport:
     def leader(self) -> CameraFacts:
         """The first camera."""
         return self.cameras[0]
+
+    @property
+    def noun(self) -> str:
+        """What its videos are called."""
+        return "episode" if self.is_of_episodes else "video"

@@ -21,7 +21,7 @@ def tiles(report: CacheReport) -> Html:
     cells = [
         _tile("Frames", f"{report.num_frames:,}", f"{height} x {width} {_pixel_text(leader)}"),
         _tile(
-            "Episodes" if report.is_of_episodes else "Videos",
+            f"{report.noun.capitalize()}s",
             f"{report.num_videos:,}",
             duration_text(summary.seconds) if summary is not None and summary.seconds else "",
         ),
@@ -90,10 +90,7 @@ def answers(report: CacheReport) -> Html:
 def _what(report: CacheReport) -> Child:
     leader, summary = report.leader, report.leader.summary
     height, width, _ = leader.frame_shape
-    kind = "episode" if report.is_of_episodes else "video"
-    text = (
-        f"{counted_in_groups(report.num_frames, 'frame')} from {counted_in_groups(report.num_videos, kind)}"
-    )
+    text = f"{counted_in_groups(report.num_frames, 'frame')} from {counted_in_groups(report.num_videos, report.noun)}"
     if summary is not None and summary.seconds:
         text += f" that last {duration_text(summary.seconds)} together"
     sentences = [f"{text}."]
@@ -156,7 +153,7 @@ def _right(report: CacheReport) -> Child:
         if camera.summary is None:
             lines.append([*where, "The table of videos is damaged."])
             continue
-        text = verdicts_text(camera.summary)
+        text = verdicts_text(camera.summary, noun=report.noun)
         lines.append([*where, text if where else text[0].upper() + text[1:], "."])
         damaged = [_damaged_line(video, number) for video in camera.videos if video.needs_attention]
         total = camera.summary.num_damaged + camera.summary.num_unreadable
@@ -210,6 +207,8 @@ def _fidelity(report: CacheReport) -> Child:
                     " (above 40 dB, differences are hard to see). ",
                 ]
             )
+        if facts.why_none is not None and not facts.is_exact:
+            lines.append([*where, link("fidelity", "No original is shown"), f". {facts.why_none}"])
         if facts.compared:
             one = facts.compared[0]
             compared = counted_in_groups(facts.num_compared, "frame")
