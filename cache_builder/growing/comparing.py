@@ -9,6 +9,7 @@ from pathlib import Path
 from cache_builder.errors import OutputError
 from cache_builder.folder_scan import ScannedFile
 from cache_builder.growing.live_cache import LiveCache
+from cache_builder.inputs import Inputs, content_of_entry
 from cache_builder.sources import SourceContents, SourceVideo
 from cache_builder.video.opening import hash_file
 from frame_store.manifest import VideoEntry
@@ -201,3 +202,25 @@ def same_as_recorded(cache: LiveCache, names: Collection[str], contents: SourceC
     compared = compare_videos(cache, chosen, scanned={}, rehash=True)
     unread = {name for name in names if any(table[cache.live[name]].sha256 is None for table in cache.tables)}
     return set(compared.there) - set(compared.grown) - unread
+
+
+def unchanged_forgotten(cache: LiveCache, inputs: Inputs, names: Collection[str]) -> list[int]:
+    """video_ids of forgotten videos that the scanned sources have with the same content, in every camera.
+
+    `names` are those of the sources' videos that may be meant.
+    """
+    found = []
+    identities = [inputs.identity(camera) for camera in inputs.parts]
+    for name in names:
+        asked = [
+            None if identity[name].startswith("unreadable") else identity[name] for identity in identities
+        ]
+        for video_id in cache.forgotten.get(name, []):
+            then = [
+                content_of_entry(table[video_id], content)
+                for table, content in zip(cache.tables_now, asked, strict=True)
+            ]
+            if then == asked:
+                found.append(video_id)
+                break
+    return found

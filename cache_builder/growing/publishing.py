@@ -249,3 +249,18 @@ def _entry_of(path: Path, folder: str) -> GenerationEntry | None:
         return None
     except (msgspec.MsgspecError, ValueError):
         return None
+
+
+def require_writable(output: Path) -> None:
+    """Refuse, before minutes of decoding, a cache into which nothing can be moved.
+
+    Raises:
+        OutputError: it cannot be written, or it is mounted by itself.
+    """
+    if not os.access(output, os.W_OK | os.X_OK):
+        raise OutputError(f"{output}: cannot be written; copy the cache to a place that can be")
+    if output.stat().st_dev != output.parent.stat().st_dev:
+        raise OutputError(
+            f"{output}: is mounted by itself, and a finished generation cannot be moved into it from beside it; "
+            "mount the folder that holds the cache, or copy the cache"
+        )
