@@ -31,7 +31,14 @@ from frame_store.errors import ColumnError, StoreError
 from frame_store.manifest import ColumnsEntry, JsonValue
 from frame_store.reader import CacheStore
 from frame_store.shared import counted, without_controls
-from frame_store.tables import JoinTarget, Missing, Table, VideoNames
+from frame_store.tables import (
+    JoinTarget,
+    Missing,
+    Table,
+    TableColumn,
+    VideoNames,
+    sorted_text_column,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,7 +326,20 @@ def _rows_of_new(table: Table, paths: Sequence[str], cache: LiveCache) -> tuple[
         return table, 0
     if num_old == len(table):
         return None, num_old
-    return rows_of_table(table, np.flatnonzero(~of_row)), num_old
+    kept = rows_of_table(table, np.flatnonzero(~of_row))
+    return replace(
+        kept, columns={name: _used_texts(column) for name, column in kept.columns.items()}
+    ), num_old
+
+
+def _used_texts(column: TableColumn) -> TableColumn:
+    """The column without the texts that no row has: those of the old videos stay in their own columns."""
+    if column.strings is None:
+        return column
+    used, codes = np.unique(column.values, return_inverse=True)
+    return sorted_text_column(
+        codes.reshape(-1).astype(np.int32), [column.strings[code] for code in used.tolist()]
+    )
 
 
 def _as_there(content: ColumnContent, there: Mapping[str, ColumnKind]) -> ColumnContent:
