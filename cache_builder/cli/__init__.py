@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         say,
         say_error,
     )
-    from cache_builder.cli.info_command import cache_info
+    from cache_builder.cli.info import cache_info
     from cache_builder.cli.verify_command import cache_verify
 
 __all__ = [
@@ -71,7 +71,7 @@ __getattr__ = lazy_names(
             "say_error",
         ],
         "cache_builder.cli.entry_points": ["import_quietly"],
-        "cache_builder.cli.info_command": ["cache_info"],
+        "cache_builder.cli.info": ["cache_info"],
         "cache_builder.cli.verify_command": ["cache_verify"],
     },
 )

@@ -17,7 +17,7 @@ def cache_compact() -> None:
 
 def cache_info() -> None:
     """The command `cache-info`."""
-    import_quietly("cache_builder.cli.info_command").cache_info()
+    import_quietly("cache_builder.cli.info").cache_info()
 
 
 def cache_verify() -> None:

@@ -33,7 +33,7 @@ from frame_store.reader.places import check_crc, places_of
 from frame_store.reader.source_files import SourceFiles
 from frame_store.reader.store_index import ROW_DTYPE, StoreIndex
 from frame_store.shared import counted, flag, user_path, without_controls
-from frame_store.source_order import SourceOrder
+from frame_store.source_order import Int64s, SourceOrder
 from frame_store.video_table import VideoTable
 
 Reads = Literal["map", "pread"]
@@ -153,6 +153,12 @@ class CacheStore(FrameSequence):
     def fingerprint(self) -> str:
         """SHA-256 of the inputs and the configuration of all generations; joining them does not change it."""
         return self.tree.fingerprint
+
+    @property
+    def forgotten_videos(self) -> Int64s:
+        """video_ids that the newest manifest has forgotten, ascending, int64. `open_store` leaves their frames out."""
+        forgotten = np.array(self.manifest.forgotten_videos, np.int64)
+        return forgotten[forgotten < self.tree.num_videos]
 
     @cached_property
     def videos(self) -> VideoTable:
