@@ -8,8 +8,8 @@
 Batches run in processes of their own, so that a crash or a hang costs one and is seen. `--only` does one cache in this
 process. `--bits` flips single bits of sound caches, all kinds by turns, with columns and without: `cache-verify` must
 find each one. `--cameras` changes caches of cameras in this process: each is refused, reported by `cache-verify`, or
-shows one moment in all cameras. `--grown` does the same to caches of several generations, with cameras and without, some
-of them joined: what is harmless shows the frames that its rows name.
+shows one moment in all cameras. `--grown` does the same to caches of several generations, with cameras and without,
+some of them joined: what is harmless shows the frames that its rows name.
 """
 
 import argparse
