@@ -1,4 +1,4 @@
-"""Where `cache-bias` and `cache-bench` begin: importing the rest takes seconds, and Ctrl-C ends it without a word."""
+"""Where the commands of `tools` begin: importing the rest takes seconds, and Ctrl-C ends it without a word."""
 
 from cache_builder.cli import import_quietly
 
@@ -11,3 +11,8 @@ def cache_bias() -> None:
 def cache_bench() -> None:
     """The command `cache-bench`."""
     import_quietly("frame_cache_tools.bench.cli").main()
+
+
+def cache_report() -> None:
+    """The command `cache-report`."""
+    import_quietly("frame_cache_tools.report.cli").main()

@@ -15,9 +15,9 @@ from frame_store.errors import StoreDamagedError, StoreFormatError, StoreNotFoun
 from loader import FrameBatch, SamplingError, webdataset_batches
 from tests.support.caches.array_store import ArrayStore, spelt_frame_ids
 from tests.support.caches.camera_cache import SIZES, moments_of, spelt, write_camera_cache
-from tests.support.caches.grown_cache import append_videos, forget
 from tests.support.caches.tar_cache import write_tar_cache
 from tests.support.caches.tree import generation_folder
+from tests.support.grown.steps import append_videos, forget
 
 SHARD_SIZES = [10, 7, 12, 1, 9]
 STORE = ArrayStore(SHARD_SIZES)

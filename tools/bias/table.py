@@ -77,6 +77,7 @@ class BiasTable:
         draws: int = DRAWS,
         seed: int = 0,
         horizon: float = HORIZON,
+        max_frames_read: int | None = None,
     ) -> None:
         self.case = case
         self.batch_size = batch_size
@@ -95,6 +96,7 @@ class BiasTable:
         self._seed = seed
         self.horizon = horizon
         """Steps over which the noise of batches adds up, in the long-run figures."""
+        self._max_frames_read = MAX_FRAMES_READ if max_frames_read is None else max_frames_read
         self._read: ReadFeatures | None = None
         self.proxy = ""
         """The quantity that design effects are of: thumbnails, or the name of the features. Empty if it is assumed."""
@@ -319,7 +321,11 @@ class BiasTable:
 
     def _all_features(self) -> Reals | None:
         """A row for every frame: the given features, or thumbnails of a cache that is read in a few seconds."""
-        if self._features is None and self._read is not None and self.case.num_frames <= MAX_FRAMES_READ:
+        if (
+            self._features is None
+            and self._read is not None
+            and self.case.num_frames <= self._max_frames_read
+        ):
             self._features = self._read(np.arange(self.case.num_frames))
         return self._features
 

@@ -64,14 +64,7 @@ def table_text(
     lines.append(" ".join(column.title_cell for column in columns).rstrip())
     lines += [" ".join(column.cell(row) for column in columns).rstrip() for row in range(len(rows))]
     for spec, report in rows:
-        notes = [*_notes(report.law, spec, table.short_videos(spec)), *_notes_on_variance(report)]
-        if report.law.rank_batch not in (None, table.batch_size):
-            notes.insert(
-                0, f"a batch is {report.law.rank_batch}, not {table.batch_size}: an epoch holds no whole step"
-            )
-        if report.law.chi2:
-            notes.insert(0, report.law.because)
-        if notes:
+        if notes := notes_of(spec, report, table):
             lines += wrapped(f"  {short_name(spec, report.law)}: {'; '.join(notes)}", indent=4)
     return "\n".join(lines)
 
@@ -90,6 +83,27 @@ def short_name(spec: SamplingSpec | WebDatasetSpec, law: SamplingLaw) -> str:
     if spec.sampling == "stratified" and spec.strata != "time":
         words += " by content"
     return words if law.num_windows is None else f"{words}, {law.slots_per_window} a window"
+
+
+def cells_of(report: BiasReport) -> dict[str, str]:
+    """The cells of a sampler's row, with their marks, by what they state."""
+    return {
+        "chi2": _chi2_text(report.law),
+        "bias": _bias_text(report),
+        "design_effect": _effect_text(report),
+        "effective_batch": effect_text_of(report),
+        "long_run": _long_run_text(report),
+    }
+
+
+def notes_of(spec: SamplingSpec | WebDatasetSpec, report: BiasReport, table: BiasTable) -> list[str]:
+    """What is to be said about a sampler's row."""
+    notes = [*_notes(report.law, spec, table.short_videos(spec)), *_notes_on_variance(report)]
+    if report.law.rank_batch not in (None, table.batch_size):
+        notes.insert(
+            0, f"a batch is {report.law.rank_batch}, not {table.batch_size}: an epoch holds no whole step"
+        )
+    return [report.law.because, *notes] if report.law.chi2 else notes
 
 
 def wrapped(text: str, *, indent: int) -> list[str]:

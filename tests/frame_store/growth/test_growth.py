@@ -18,7 +18,7 @@ from frame_store.protocol import HoldsEncodedFrames, PrefetchingStore
 from frame_store.views import concat
 from tests.support.caches.array_store import ArrayStore
 from tests.support.caches.camera_cache import write_camera_cache
-from tests.support.caches.grown_cache import append_videos, forget, grow, join
+from tests.support.grown.steps import append_videos, forget, grow, join
 
 HISTORY = ([7, 0, 12, 5], [3], [9, 6])
 

@@ -13,7 +13,7 @@ from frame_store import CacheStore, concat, open_store, select, split
 from loader import FrameBatchSampler, FrameLoader, SamplingError, make_dataloader
 from tests.support.caches.array_store import ArrayStore
 from tests.support.caches.camera_cache import write_camera_cache
-from tests.support.caches.grown_cache import append_videos, forget, grow, join, order
+from tests.support.grown.steps import append_videos, forget, grow, join, order
 
 STRATIFIED = {"sampling": "stratified"}
 SHARDS = {"sampling": "shards", "frames_per_visit": 2}

@@ -124,6 +124,7 @@ def write_camera(
         frames_per_shard=frames_per_shard,
         layout=layout,
         seed=seed,
+        config={"frames_per_shard": frames_per_shard},
         fingerprint=hashlib.sha256(f"{camera} {seed} {sizes} {stride} {shape}".encode()).hexdigest(),
     )
     generation = msgspec.structs.replace(generation, config={"frames_per_shard": frames_per_shard})

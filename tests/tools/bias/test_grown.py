@@ -9,7 +9,7 @@ from frame_cache_tools.bias import table
 
 from frame_store import CacheStore
 from tests.support.bias_command import bias, samplers, words
-from tests.support.caches.grown_cache import append_videos, forget, join, order
+from tests.support.grown.steps import append_videos, forget, join, order
 
 VISITS = ["--sampling", "shards", "--frames-per-visit", 4, "--batch-size", 8]
 BY_CONTENT = ["--sampling", "stratified", "--strata", "content", "--batch-size", 8]
@@ -53,9 +53,9 @@ def test_shards_of_small_generations_are_alike_and_joining_them_is_foretold(cach
     shown = [f"{row[name]:.1f}" for name in ("effective_batch", "if_joined", "if_shuffled_as_one")]
     assert re.search(
         rf"shards, 4 a visit: B_eff {shown[0]}; after cache-compact --all {shown[1]} \(S73\); after a build of all "
-        rf"videos, shuffled as one, {shown[2]} \[",
+        rf"videos, shuffled as one, >= {shown[2]} \[",
         said,
-    )
+    ), said
     join(cache, 0, 5)
     after = grown_of(*flags)
     assert after["generation_frames"] == [80]

@@ -1,4 +1,4 @@
-"""A cache of several generations, put together from caches that were built one by one."""
+"""What makes a cache of one generation one of several, and changes it: appended, joined, forgotten, ordered."""
 
 import shutil
 
@@ -18,6 +18,13 @@ from frame_store.names import INDEX_DTYPE, manifest_name
 from tests.support.caches.camera_cache import write_plain_cache
 from tests.support.caches.golden_stores import write_generation
 from tests.support.caches.tree import write_generation_json
+
+
+def commit(cache, **changes):
+    """Write the next version of the manifest of a cache, with changes; nothing is checked between the two."""
+    after = next_manifest(read_manifest(cache), **changes)
+    (cache / manifest_name(after.version)).write_bytes(encode_manifest(after))
+    return after
 
 
 def grow(cache, other):

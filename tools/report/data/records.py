@@ -1,0 +1,361 @@
+"""What a report states, as plain values: gathered by this room, written as a page by `page`."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from frame_store.html import Picture
+from frame_store.manifest import Fidelity
+from frame_store.names import Verdict
+
+MarkKind: TypeAlias = Literal["damage", "corrupt", "gap", "duplicate", "repeat", "format"]
+"""`damage`: frames that may be wrong, or are missing; `corrupt`: frames that the decoder flagged; `gap`: a time without
+frames; `duplicate`: equal frames in a row; `repeat`: a pts that is not after the one before; `format`: another format
+of picture begins."""
+
+MARK_WORDS: dict[MarkKind, str] = {
+    "damage": "damage",
+    "corrupt": "flagged corrupt",
+    "gap": "no frames",
+    "duplicate": "equal frames",
+    "repeat": "time goes back",
+    "format": "format changes",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """A stretch of a time line, from `first` to `last` on its axis."""
+
+    kind: MarkKind
+    first: float
+    last: float
+    text: str
+    """What it is, with frames and times."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeLine:
+    """The time line of a video."""
+
+    unit: Literal["s", "frame"]
+    """Of the axis: seconds of pts, or the number of the frame where pts are not known."""
+    start: float
+    end: float
+    marks: tuple[Mark, ...]
+    num_marks_left_out: int
+    """Marks that the table of videos counts and does not list, or that are too many to draw."""
+    stored: tuple[float, ...]
+    """Where the stored frames stand, if they are few enough to be drawn one by one; else empty."""
+    shown: tuple[float, ...]
+    """Where the pictures of the contact sheet stand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SheetPicture:
+    """A picture of a contact sheet."""
+
+    picture: Picture
+    frame_in_video: int
+    seconds: float | None
+    """Its pts; None where it is not known."""
+    note: str = ""
+    """Such as `in the damage`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoFacts:
+    """A video that the page shows."""
+
+    video_id: int
+    path: str
+    file: str | None
+    """The file that it is a stretch of; None for a file of its own."""
+    verdict: Verdict | None
+    """None: nobody has decoded all of it yet."""
+    reason: str | None
+    notes: tuple[str, ...]
+    num_frames_decoded: int
+    num_frames_stored: int
+    num_frames_corrupt: int
+    num_frames_missing: int
+    """Packets of damaged stretches that gave no frame."""
+    num_frames_duplicate: int | None
+    num_pts_gaps: int
+    width: int | None
+    height: int | None
+    fps: float | None
+    seconds: float | None
+    codec: str | None
+    fidelity: Fidelity | None
+    time_line: TimeLine | None
+    sheet: tuple[SheetPicture, ...]
+    problem: str | None = None
+    """Why pictures could not be read; None if they could."""
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether it is not whole."""
+        return self.verdict not in {"whole", None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """A bar of a plot of counts."""
+
+    label: str
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideosSummary:
+    """All videos together; each number counts all of them, shown or not."""
+
+    num_videos: int
+    num_whole: int
+    num_damaged: int
+    num_unreadable: int
+    num_noted: int
+    """Whole videos with notes."""
+    num_frames_decoded: int
+    num_frames_stored: int
+    num_frames_corrupt: int
+    num_frames_missing: int
+    num_videos_with_gaps: int
+    num_videos_with_duplicates: int
+    num_frames_duplicate: int
+    num_source_bytes: int
+    """Of the files of the videos, each file once."""
+    seconds: float
+    """Together, of the videos whose length is known."""
+    lengths: tuple[Bar, ...]
+    """Stored frames a video."""
+    rates: tuple[Bar, ...]
+    """Frames per second that the headers claim."""
+    sizes: tuple[Bar, ...]
+    codecs: tuple[Bar, ...]
+    num_forgotten: int
+    """Videos that the cache leaves out; no other number counts them."""
+    num_frames_forgotten: int
+    forgotten: tuple[str, ...]
+    """The paths of the first ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedFrame:
+    """A stored frame beside the one that its video gives now."""
+
+    path: str
+    frame_in_video: int
+    seconds: float | None
+    psnr_db: float | None
+    """None if they are equal."""
+    stored: Picture
+    original: Picture
+    difference: Picture
+    gain: int
+    """Times that the difference is amplified around gray."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoFidelity:
+    """What the build measured of one video."""
+
+    path: str
+    fidelity: Fidelity
+
+
+@dataclass(frozen=True, kw_only=True)
+class FidelityFacts:
+    """How close stored frames are to what they were made of."""
+
+    is_exact: bool
+    """Whether the encoding keeps every value."""
+    recorded: Fidelity | None
+    worst_videos: tuple[VideoFidelity, ...]
+    """Those with the worst sampled frames, the worst first."""
+    compared: tuple[ComparedFrame, ...]
+    """The worst frames of those that were compared for this page, the worst first."""
+    num_compared: int
+    num_compared_videos: int
+    why_none: str | None
+    """Why no originals are shown; None if there are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationFacts:
+    """A generation of a cache, or of one of its cameras."""
+
+    folder: str
+    num_frames: int
+    num_videos: int
+    num_shards: int
+    num_bytes: int
+    num_parts: int
+    """Builds that it was joined from; 1 if a build made it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraFacts:
+    """What is known of a cache without cameras, or of one camera of a cache."""
+
+    name: str | None
+    frame_shape: tuple[int, int, int]
+    pixel: str
+    encoding: str
+    """In words: `jpeg, quality 95, chroma 444`."""
+    container: str
+    layout: str
+    settings: tuple[tuple[str, str], ...]
+    """Name and value of each setting of the build."""
+    versions: tuple[tuple[str, str], ...]
+    fingerprint: str
+    num_frames: int
+    num_shards: int
+    shard_frames: tuple[int, int]
+    """Frames of the smallest and of the largest shard."""
+    chi2_of_shards: float
+    num_bytes: int
+    """Of the files of its generations."""
+    generations: tuple[GenerationFacts, ...]
+    summary: VideosSummary | None
+    """None if the table of videos is damaged."""
+    videos: tuple[VideoFacts, ...]
+    """The videos that are shown: those that are not whole first, then an even sample."""
+    fidelity: FidelityFacts | None
+    problems: tuple[str, ...]
+    """What of this camera's files is damaged."""
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether a video is shown with pictures."""
+        return any(video.sheet for video in self.videos)
+
+    @property
+    def raw_frame_bytes(self) -> int:
+        """Bytes of a frame's pixels."""
+        height, width, channels = self.frame_shape
+        return height * width * channels * (2 if self.pixel == "gray16" else 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """Values along one video."""
+
+    label: str
+    values: tuple[float | None, ...]
+    """None where the value is missing or not finite."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnFacts:
+    """A column at a glance."""
+
+    name: str
+    scope: Literal["frame", "video"]
+    kind: str
+    num_rows: int
+    num_missing: int
+    num_sampled: int
+    """Values that minimum, maximum, mean and bars are of; `num_rows` if they are of all."""
+    num_not_finite: int
+    """Of the sampled ones."""
+    minimum: float | None
+    maximum: float | None
+    mean: float | None
+    bars: tuple[Bar, ...]
+    """How often values lie in each of equal stretches, or how often the most frequent texts occur."""
+    num_other_texts: int
+    """Texts that have no bar."""
+    curves: tuple[Curve, ...]
+    """Of one video; empty for columns of videos, and of texts."""
+    curves_of: str
+    """The video of the curves."""
+    num_curves_left_out: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerFacts:
+    """What one sampler does to a batch; the texts have the marks of `cache-bias`."""
+
+    name: str
+    options: tuple[tuple[str, str | int], ...]
+    """Keywords of `FrameLoader`; empty for samplers that it does not have."""
+    is_ours: bool
+    chi2: str
+    bias: str
+    design_effect: str
+    effective_batch: str
+    long_run: str
+    effective_batch_value: float | None
+    long_run_value: float | None
+    is_unbiased: bool
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingFacts:
+    """The samplers compared."""
+
+    batch_size: int
+    horizon: float
+    proxy: str
+    """The quantity that was compared."""
+    is_of_all_frames: bool
+    samplers: tuple[SamplerFacts, ...]
+    refused: tuple[str, ...]
+    legend: tuple[str, ...]
+    best: SamplerFacts | None
+    """What `cache-bias` would pick on a disk that is fast enough; None if no sampler is unbiased."""
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetFacts:
+    """What a data set states about itself."""
+
+    kind: str
+    facts: tuple[tuple[str, str], ...]
+    tasks: tuple[str, ...]
+    num_tasks: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheReport:
+    """All that the page of a cache states."""
+
+    name: str
+    path: str
+    version: str
+    cameras: tuple[CameraFacts, ...]
+    """One without a name for a cache without cameras."""
+    num_frames: int
+    """Of one camera."""
+    num_videos: int
+    is_of_episodes: bool
+    num_bytes: int
+    """Of all generations, columns and content orders that are in use."""
+    num_column_bytes: int
+    num_order_bytes: int
+    num_superseded: int
+    """Folders that the newest version of the cache does not use."""
+    num_superseded_bytes: int
+    """Of these that are still on disk."""
+    has_content_order: bool
+    dataset: DatasetFacts | None
+    columns: tuple[ColumnFacts, ...]
+    num_columns_left_out: int
+    sampling: SamplingFacts | None
+    why_no_sampling: str | None
+    problems: tuple[str, ...]
+    """What is damaged, one line for each file."""
+    num_files_checked: int
+
+    @property
+    def leader(self) -> CameraFacts:
+        """The first camera."""
+        return self.cameras[0]
+
+    @property
+    def noun(self) -> str:
+        """What its videos are called."""
+        return "episode" if self.is_of_episodes else "video"
