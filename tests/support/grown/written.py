@@ -1,5 +1,9 @@
 """Caches of several generations, put together from caches of one that hold the same frames."""
 
+import shutil
+
+import msgspec
+
 from frame_store.content_order import entry_of_file, write_order_file
 from frame_store.manifest import encode_manifest, read_trees
 from frame_store.names import manifest_name
