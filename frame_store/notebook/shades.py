@@ -21,7 +21,10 @@ Pixels = npt.NDArray[Any]
 def small(frame: Pixels) -> Pixels:
     """A frame (H, W, C) of any type of number with at most `MOST_SIDE` pixels a side; a copy, of the same type."""
     step = max(1, max(frame.shape[:2]) // _THINNED)
-    shown = shrunk(frame[::step, ::step], MOST_SIDE)
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # sums beyond float32 become infinite, and are shown black
+        shown = shrunk(frame[::step, ::step], MOST_SIDE)
     if np.issubdtype(frame.dtype, np.integer):
         shown = np.rint(shown)
     return np.array(shown, frame.dtype)
