@@ -11,7 +11,7 @@ from cache_builder import build_cache, open_videos
 from frame_store import open_store
 from frame_store.verify import verify_store
 from loader import FrameLoader
-from tests.support.browser import (
+from tests.support.pages.browser import (
     assert_accessible,
     assert_fits_its_window,
     assert_opens_by_keyboard,
