@@ -361,6 +361,7 @@ class Append:
             has_content_order=bool(cache.manifest.content_orders),
             columns_to_write=[] if growth.new is not None else self._columns_to_write(),
             num_column_problems=0 if columns is None else len(columns.problems),
+            num_generations=len(cache.trees[0].generations) + (growth.new is not None),
             num_videos=len(left) + num_new,
             num_frames=sum(paths[video_id].num_frames_stored for video_id in left) + num_new_frames,
         )
