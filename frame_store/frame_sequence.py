@@ -10,13 +10,14 @@ import numpy.typing as npt
 
 from frame_store.columns import NO_COLUMNS, Columns
 from frame_store.errors import FrameIdError
+from frame_store.notebook import ShownInNotebooks
 from frame_store.protocol import FrameIds, Frames
 from frame_store.source_order import SourceOrder
 
 _FRAMES_PER_STEP = 64
 
 
-class FrameSequence(ABC):
+class FrameSequence(ShownInNotebooks, ABC):
     """The methods of `FrameStore` that follow from `read_frames` and `source_order`."""
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""The commands cache-build, cache-info and cache-verify."""
+"""The commands cache-build, cache-compact, cache-info and cache-verify."""
 
 from typing import TYPE_CHECKING
 
@@ -6,6 +6,7 @@ from frame_store.shared import lazy_names
 
 if TYPE_CHECKING:
     from cache_builder.cli.build_command import cache_build
+    from cache_builder.cli.compact_command import cache_compact
     from cache_builder.cli.content_orders import write_content_orders
     from cache_builder.cli.entry_points import import_quietly
     from cache_builder.cli.exit_status import (
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
         say,
         say_error,
     )
-    from cache_builder.cli.info_command import cache_info
+    from cache_builder.cli.info import cache_info
     from cache_builder.cli.verify_command import cache_verify
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "SigtermAsInterrupt",
     "Terminated",
     "cache_build",
+    "cache_compact",
     "cache_info",
     "cache_verify",
     "error_text",
@@ -51,6 +53,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         "cache_builder.cli.build_command": ["cache_build"],
+        "cache_builder.cli.compact_command": ["cache_compact"],
         "cache_builder.cli.content_orders": ["write_content_orders"],
         "cache_builder.cli.exit_status": [
             "EXIT_INTERRUPTED",
@@ -68,7 +71,7 @@ __getattr__ = lazy_names(
             "say_error",
         ],
         "cache_builder.cli.entry_points": ["import_quietly"],
-        "cache_builder.cli.info_command": ["cache_info"],
+        "cache_builder.cli.info": ["cache_info"],
         "cache_builder.cli.verify_command": ["cache_verify"],
     },
 )

@@ -10,9 +10,14 @@ def cache_build() -> None:
     import_quietly("cache_builder.cli.build_command").cache_build()
 
 
+def cache_compact() -> None:
+    """The command `cache-compact`."""
+    import_quietly("cache_builder.cli.compact_command").cache_compact()
+
+
 def cache_info() -> None:
     """The command `cache-info`."""
-    import_quietly("cache_builder.cli.info_command").cache_info()
+    import_quietly("cache_builder.cli.info").cache_info()
 
 
 def cache_verify() -> None:

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 
 from frame_store.column_files import ColumnsRecord
+from frame_store.notebook import items, output, paragraphs
 from frame_store.shared import counted, counted_in_groups, without_controls
 
 
@@ -30,14 +31,26 @@ class ColumnsReport(msgspec.Struct, frozen=True, kw_only=True):
     output: str
     status: Literal["written", "already complete", "restored"]
     """`restored`: files of the same columns were damaged, and were written again."""
-    folder: str
-    """The folder of the columns, inside the cache."""
+    folders: list[str]
+    """The folders of the columns, inside the cache: one for each generation."""
     columns: list[ColumnSummary]
     """All columns of the cache, also those that it had before."""
     notes: list[str]
     """Rows that were left out and values that are missing, where this was allowed."""
     problems: list[str]
     """Videos whose rows did not fit and that have no values, where this was allowed."""
+
+    def _repr_html_(self) -> str:
+        """What IPython shows: the columns, and the first problems and notes. Never raises."""
+        return output(
+            self,
+            lambda: [
+                paragraphs([_line_of_totals(self)]),
+                items("Columns", columns_text(self.columns)),
+                items("Problems", self.problems),
+                items("Notes", self.notes),
+            ],
+        )
 
 
 def summaries_of(record: ColumnsRecord) -> list[ColumnSummary]:
@@ -52,6 +65,20 @@ def summaries_of(record: ColumnsRecord) -> list[ColumnSummary]:
             num_bytes=sum(entry.num_bytes for entry in column.files),
         )
         for column in record.columns
+    ]
+
+
+def joined_summaries(records: Sequence[ColumnsRecord]) -> list[ColumnSummary]:
+    """The columns that all records have, with the missing values and the bytes of all."""
+    found = [{column.name: column for column in summaries_of(record)} for record in records]
+    names = [name for name in found[0] if all(name in each for each in found)]
+    return [
+        msgspec.structs.replace(
+            found[0][name],
+            num_missing=sum(each[name].num_missing for each in found),
+            num_bytes=sum(each[name].num_bytes for each in found),
+        )
+        for name in names
     ]
 
 
@@ -74,11 +101,13 @@ def columns_text(columns: Sequence[ColumnSummary]) -> list[str]:
 
 def report_lines(report: ColumnsReport) -> list[str]:
     """The report for a terminal."""
+    return [*report.problems, *report.notes, *columns_text(report.columns), _line_of_totals(report)]
+
+
+def _line_of_totals(report: ColumnsReport) -> str:
     num_bytes = sum(column.num_bytes for column in report.columns)
-    return [
-        *report.problems,
-        *report.notes,
-        *columns_text(report.columns),
-        f"{report.output}: columns {report.status}, {counted(len(report.columns), 'column')} in {report.folder} "
-        f"({counted_in_groups(num_bytes, 'byte')})",
-    ]
+    return (
+        f"{report.output}: columns {report.status}, {counted(len(report.columns), 'column')} in "
+        f"{report.folders[0] if len(report.folders) == 1 else counted(len(report.folders), 'folder')} "
+        f"({counted_in_groups(num_bytes, 'byte')})"
+    )

@@ -15,6 +15,7 @@ from frame_store.content_order import (
     write_order_file,
 )
 from frame_store.manifest import ContentOrderEntry, read_manifest
+from frame_store.protocol import FrameStore
 from frame_store.reader import CacheStore
 from frame_store.shared import num_usable_cpus
 
@@ -29,8 +30,10 @@ class MadeOrder:
     seconds_ordering: float
 
 
-def made_order(store: CacheStore, folder: Path, *, progress: Progress) -> MadeOrder:
+def made_order(store: FrameStore, folder: Path, *, progress: Progress) -> MadeOrder:
     """Write `content_order.npy` of a cache, or of its first camera, into `folder`, which does not exist yet.
+
+    A view of frames that follow each other has them under ids that count from the first of them.
 
     Raises:
         StoreDamagedError: a payload, or a file of source order, is damaged.

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from frame_store.manifest import ContentOrderEntry
+from frame_store.notebook import output, paragraphs
 from frame_store.shared import counted_in_groups, without_controls
 
 OrderStatus = Literal["written", "already complete", "restored"]
@@ -29,6 +30,10 @@ class ContentOrderReport(msgspec.Struct, frozen=True, kw_only=True):
     """For reading and decoding payloads, and for their thumbnails."""
     seconds_ordering: float
     """For the order of the coordinates."""
+
+    def _repr_html_(self) -> str:
+        """What IPython shows: what the terminal shows. Never raises."""
+        return output(self, lambda: paragraphs(content_order_lines(self)))
 
 
 def content_order_lines(report: ContentOrderReport) -> list[str]:

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from cache_builder.findings.fidelity import measured_fidelity
 from cache_builder.findings.receipt import UnitReceipt
 from cache_builder.findings.spans import VideoFrames, is_within
 from cache_builder.findings.verdict import (
@@ -14,7 +15,6 @@ from cache_builder.findings.verdict import (
     DecodedVideo,
     damage_text,
     findings_notes,
-    measured_fidelity,
     spans_text,
 )
 from cache_builder.video.scan import picture_notes

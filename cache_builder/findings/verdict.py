@@ -1,7 +1,6 @@
 """A video whose units are all decoded: its counts, its verdict and the rows of its stored frames."""
 
 import itertools
-import math
 from collections.abc import Sequence
 
 import msgspec
@@ -9,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.errors import VideoError
+from cache_builder.findings.fidelity import measured_fidelity
 from cache_builder.findings.receipt import SOURCE_DTYPE, UnitReceipt
 from cache_builder.findings.spans import VideoFrames, output_pts_seconds
 from cache_builder.video.scan import VideoScan, picture_notes
 from frame_store.frame_findings import FormatChange, FrameFindings
-from frame_store.manifest import Fidelity, VideoEntry
+from frame_store.manifest import VideoEntry
 from frame_store.names import PixelName, Verdict
 from frame_store.shared import counted, counted_in_groups
 
@@ -353,24 +353,3 @@ def _changed_text(change: FormatChange) -> str:
 
 def _ratio_text(value: object) -> str:
     return ":".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def measured_fidelity(sampled_errors: Sequence[tuple[int, float]]) -> Fidelity | None:
-    """PSNR from (position, mean squared error) samples; None without samples."""
-    if not sampled_errors:
-        return None
-    errors = [error for _, error in sampled_errors]
-    return Fidelity(
-        num_frames_sampled=len(errors),
-        psnr_db_of_mean_error=psnr_db(math.fsum(errors) / len(errors)),
-        psnr_db_worst_frame=psnr_db(max(errors)),
-    )
-
-
-def psnr_db(mean_squared_error: float) -> float | None:
-    """10 log10(255^2 / mean squared error) in dB, rounded to 0.001; None where nothing differs.
-
-    >>> psnr_db(1.0)
-    48.131
-    """
-    return round(10 * math.log10(255**2 / mean_squared_error), 3) if mean_squared_error else None

@@ -1,7 +1,5 @@
 """Writes one shard: reads each of its frames from the spill file of the frame's unit."""
 
-import hashlib
-import io
 import os
 from collections.abc import Sequence
 from functools import lru_cache
@@ -11,6 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from cache_builder.jobs.shard_receipts import finished_shard
 from cache_builder.jobs.spill import UnitSpill
 from cache_builder.settings import BuildConfig
 from cache_builder.worker_pool import JobLimits
@@ -20,12 +19,11 @@ from frame_store.containers import (
     ShardFile,
     ShardReceipt,
     ShardWriter,
-    TarShardWriter,
-    ZarrShardWriter,
+    make_shard_writer,
 )
-from frame_store.files import OpenFile, sync_path, write_file
+from frame_store.files import OpenFile
 from frame_store.names import INDEX_DTYPE, shard_name
-from frame_store.shared import descriptor_share, raise_if_out_of_files
+from frame_store.shared import descriptor_share
 
 MAX_OPEN_SPILLS = 256
 
@@ -70,18 +68,7 @@ class ShardJob(msgspec.Struct, frozen=True, kw_only=True):
             OSError: disk full or failing.
         """
         path = self.folder / shard_name(self.config.format, self.shard_id)
-        receipt = _ReceiptFile(self.places.receipts, self.shard_id)
-        earlier = receipt.read_if_intact(path)
-        if earlier is not None:
-            return earlier
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".tmp")
-        with ShardFile(temporary) as file:
-            rows, written = self._write(file)
-        temporary.replace(path)
-        sync_path(path.parent)
-        receipt.write(written, rows)
-        return written
+        return finished_shard(path, receipts=self.places.receipts, shard_id=self.shard_id, write=self._write)
 
     def _write(self, file: ShardFile) -> tuple[npt.NDArray[np.void], ShardReceipt]:
         plan = self.places.plan
@@ -110,19 +97,14 @@ class ShardJob(msgspec.Struct, frozen=True, kw_only=True):
 
 def shard_writer(file: ShardFile, config: BuildConfig) -> ShardWriter:
     """What writes frames into a shard of a cache of these settings."""
-    if config.format == "wds":
-        return TarShardWriter(
-            file,
-            encoding=config.encoding,
-            frame_shape=config.frame_shape,
-            frame_dtype=config.frame_dtype,
-        )
-    return ZarrShardWriter(file, frames_per_shard=config.frames_per_zarr_shard)
-
-
-def shard_rows_path(receipts: Path, shard_id: int) -> Path:
-    """The file in the folder of receipts that holds a finished shard's rows of the index."""
-    return receipts / f"{shard_id:06d}.npy"
+    return make_shard_writer(
+        file,
+        config.format,
+        encoding=config.encoding,
+        frame_shape=config.frame_shape,
+        frame_dtype=config.frame_dtype,
+        frames_per_shard=config.frames_per_shard,
+    )
 
 
 class PlanNames(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,33 +129,3 @@ class _SpilledFrames:
         if crc32c(payload) != source["crc32c"]:
             raise SpillDamagedError(name)
         return payload
-
-
-class _ReceiptFile:
-    """Receipt and index rows of a finished shard, beside the cache."""
-
-    def __init__(self, receipts: Path, shard_id: int) -> None:
-        self._rows_path = shard_rows_path(receipts, shard_id)
-        self._receipt_path = self._rows_path.with_suffix(".json")
-
-    def read_if_intact(self, shard: Path) -> ShardReceipt | None:
-        """The receipt, if the shard still has the SHA-256 in it.
-
-        Raises:
-            OSError: no more files can be opened.
-        """
-        try:
-            receipt = msgspec.json.decode(self._receipt_path.read_bytes(), type=ShardReceipt)
-            with shard.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-        except (OSError, msgspec.MsgspecError) as error:
-            raise_if_out_of_files(error)
-            return None
-        return receipt if digest == receipt.sha256 else None
-
-    def write(self, receipt: ShardReceipt, rows: npt.NDArray[np.void]) -> None:
-        """Write the rows, then the receipt: a shard counts as finished once it has a receipt."""
-        buffer = io.BytesIO()
-        np.save(buffer, rows, allow_pickle=False)
-        write_file(self._rows_path, buffer.getvalue())
-        write_file(self._receipt_path, msgspec.json.encode(receipt))

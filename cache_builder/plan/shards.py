@@ -1,6 +1,5 @@
 """The plan of shards: which shard and which slot each stored frame gets."""
 
-import math
 from collections.abc import Sequence
 
 import msgspec
@@ -8,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.settings import BuildConfig
+from frame_store.manifest import cut_into_shards
 
 
 class ShardPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,16 +27,14 @@ class ShardPlan(msgspec.Struct, frozen=True, kw_only=True):
 def plan_shards(num_frames_stored: Sequence[int], config: BuildConfig) -> ShardPlan:
     """Give every stored frame a shard and a slot.
 
-    `num_frames_stored` has an entry per video. Sizes of tar shards differ by one frame at most. Zarr shards are equal
-    except for the last. With `frames_per_shard="video"` each video that has frames is a shard.
+    `num_frames_stored` has an entry per video. `cut_into_shards` cuts; with `frames_per_shard="video"` each video that
+    has frames is a shard.
     """
     num_frames = sum(num_frames_stored)
     if config.frames_per_shard == "video":
         sizes = [count for count in num_frames_stored if count]
-    elif config.format == "zarr":
-        sizes = _regular_sizes(num_frames, config.frames_per_shard)
     else:
-        sizes = _equal_sizes(num_frames, config.frames_per_shard)
+        sizes = cut_into_shards(num_frames, container=config.format, frames_per_shard=config.frames_per_shard)
     source_of_frame = (
         seeded_permutation(num_frames, seed=config.seed)
         if config.layout == "shuffled"
@@ -56,14 +54,3 @@ def seeded_permutation(length: int, *, seed: int) -> npt.NDArray[np.int64]:
     """
     words = np.random.Philox(np.random.SeedSequence([seed])).random_raw(length)
     return np.argsort(words, kind="stable")
-
-
-def _equal_sizes(num_frames: int, frames_per_shard: int) -> list[int]:
-    num_shards = math.ceil(num_frames / frames_per_shard)
-    small, num_larger = divmod(num_frames, num_shards) if num_shards else (0, 0)
-    return [small + (shard < num_larger) for shard in range(num_shards)]
-
-
-def _regular_sizes(num_frames: int, frames_per_shard: int) -> list[int]:
-    full, rest = divmod(num_frames, frames_per_shard)
-    return [frames_per_shard] * full + [rest] * (rest > 0)

@@ -22,8 +22,17 @@ class NeededVideos:
         needed: Collection[int],
         *,
         camera: str | None,
+        forgotten: Collection[int] = (),
     ) -> None:
-        """`entries` is the table of videos of a camera, or of a cache without cameras; `needed` has the `video_id`s."""
+        """Find them.
+
+        Args:
+            sources: where they are.
+            entries: the table of videos of a generation.
+            needed: `video_id`s in it.
+            camera: whose generation it is; None in a cache without cameras.
+            forgotten: `video_id`s of forgotten videos, needed or not.
+        """
         self._sources = sources
         self._entries = entries
         by_path = {
@@ -34,7 +43,10 @@ class NeededVideos:
         self.found = {row: by_path[entries[row].path] for row in needed if entries[row].path in by_path}
         """By `video_id`: those that exist."""
         where = "" if camera is None else f" of camera {camera}"
-        self._missing = [f"{entries[row].path}{where}" for row in needed if row not in self.found]
+        self._forgotten = frozenset(forgotten)
+        self._missing = [
+            f"{entries[row].path}{where}: missing{self._note(row)}" for row in needed if row not in self.found
+        ]
 
     def inputs(self, scan: Callable[[list[SourceVideo]], list[VideoScan | VideoError]]) -> Inputs:
         """All videos of the cache, of which only the needed ones have a file; `scan` scans these.
@@ -57,13 +69,13 @@ class NeededVideos:
         Raises:
             VideosNotWholeError: a needed video is missing, cannot be read, or has changed since the cache was made.
         """
-        problems = [f"{path}: missing" for path in self._missing]
+        problems = [*self._missing]
         checked: dict[int, VideoScan] = {}
         for (row, video), scan in zip(self.found.items(), scans, strict=True):
             if isinstance(scan, VideoError):
                 problems.append(str(scan))
             elif scan.facts.sha256 != self._entries[row].sha256:
-                problems.append(f"{video.relative_path}: changed since (its sha256 differs)")
+                problems.append(f"{video.relative_path}: changed since (its sha256 differs){self._note(row)}")
             else:
                 checked[row] = scan
         if problems:
@@ -73,3 +85,9 @@ class NeededVideos:
                 remedy=f"give all that it was built from, or {REBUILD}",
             )
         return checked
+
+    def _note(self, row: int) -> str:
+        """The end of a line about a video that cannot be read as it was."""
+        if row not in self._forgotten:
+            return ""
+        return " (it is forgotten, and frames of other videos lie in the same shards: its file as it was is needed)"

@@ -43,6 +43,8 @@ class SourceOrderRepair:
     """The camera whose generation it is; None in a cache without cameras."""
     workers: int
     progress: Progress
+    forgotten: Collection[int] = ()
+    """`video_id`s of forgotten videos."""
 
     @property
     def names(self) -> Collection[str]:
@@ -123,7 +125,9 @@ class SourceOrderRepair:
         They come from the packets where these are reliable, else from decoding. With `decode_all` all are decoded.
         """
         assert self.sources is not None  # `require_videos` has refused that
-        videos = NeededVideos(self.sources, self.entries, self.needed, camera=self.camera)
+        videos = NeededVideos(
+            self.sources, self.entries, self.needed, camera=self.camera, forgotten=self.forgotten
+        )
         files = {video.file: video for video in videos.found.values()}
         num_scanned = 0
 

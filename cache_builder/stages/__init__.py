@@ -1,6 +1,6 @@
 """The stages that a build and a repair have in common: decode units and write shards in a locked workspace."""
 
-from cache_builder.stages.committing import commit_manifest
+from cache_builder.stages.committing import commit_manifest, commit_next
 from cache_builder.stages.decode import DecodeResult, DecodeStage
 from cache_builder.stages.identity import (
     json_differences,
@@ -14,14 +14,17 @@ from cache_builder.stages.other_files import (
     write_other_files,
     write_videos,
 )
-from cache_builder.stages.shards import write_plan, write_shards
-from cache_builder.stages.workspace import Workspace, resolved
+from cache_builder.stages.shards import collect_shards, write_plan, write_shards
+from cache_builder.stages.workspace import REMOVED_NAME, Workspace, resolved
 
 __all__ = [
+    "REMOVED_NAME",
     "DecodeResult",
     "DecodeStage",
     "Workspace",
+    "collect_shards",
     "commit_manifest",
+    "commit_next",
     "json_differences",
     "library_versions",
     "list_changes",

@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
 
 import msgspec
 import numpy as np
@@ -12,7 +13,7 @@ from cache_builder.errors import MachineError
 from cache_builder.jobs import GatherPlaces, PlanNames, ShardJob, SpillDamagedError, UnitSpill
 from cache_builder.plan import ShardPlan
 from cache_builder.settings import BuildConfig
-from cache_builder.worker_pool import JobDied, JobDone, WorkerPool
+from cache_builder.worker_pool import JobDied, JobDone, RunnableJob, WorkerPool
 from frame_store.containers import ShardReceipt
 from frame_store.files import write_file
 from frame_store.names import Container, shard_name
@@ -84,20 +85,45 @@ def write_shards(
                 end_frame_id=int(starts[shard_id + 1]),
             )
         )
+    try:
+        return collect_shards(pool, container=config.format, progress=progress)
+    except SpillDamagedError as error:
+        unit_name = str(error)
+        UnitSpill(places.spill, unit_name).remove()
+        raise MachineError(
+            f"spilled frames {unit_name} changed on disk; the same command decodes them again"
+        ) from error
+
+
+class _WritesShard(RunnableJob, Protocol):
+    """A job that writes a shard."""
+
+    @property
+    def shard_id(self) -> int:
+        """Of its generation."""
+        ...
+
+
+_AnyJob = TypeVar("_AnyJob", bound=_WritesShard)
+
+
+def collect_shards(
+    pool: WorkerPool[_AnyJob, ShardReceipt], *, container: Container, progress: Callable[[int], None]
+) -> dict[int, ShardReceipt]:
+    """The receipts of the shards whose jobs the pool has. `progress` gets the frames of each.
+
+    Raises:
+        MachineError: disk full, I/O error, or a worker died.
+        What else a job raises.
+    """
     receipts: dict[int, ShardReceipt] = {}
     for outcome in pool.outcomes():
-        name = shard_name(config.format, outcome.job.shard_id)
+        name = shard_name(container, outcome.job.shard_id)
         if isinstance(outcome, JobDone):
             receipts[outcome.job.shard_id] = outcome.result
             progress(outcome.result.num_frames)
         elif isinstance(outcome, JobDied):
             raise MachineError(f"{name}: the process writing it {outcome.how}; the same command resumes")
-        elif isinstance(outcome.error, SpillDamagedError):
-            unit_name = str(outcome.error)
-            UnitSpill(places.spill, unit_name).remove()
-            raise MachineError(
-                f"{name}: spilled frames {unit_name} changed on disk; the same command decodes them again"
-            )
         elif isinstance(outcome.error, OSError | MemoryError):
             raise MachineError(
                 f"writing {name}: {outcome.error}; the same command resumes"

@@ -10,6 +10,7 @@ CACHE.building/        everything of an unfinished build; removed when it is don
     cache/             the cache itself, in the making: gen-.../, and at last manifest-0000.json
                        with cameras, plan/, receipts/ and cache/ have a folder for each: camera-00/
 CACHE.columns.building/  columns in the making; removed when they are in the cache
+CACHE.compact.building/  generations that are joined, until they are in the cache; and folders that are being removed
 CACHE.scan             scan cache       CACHE.report.json  last report       CACHE.lock  held while building
 ```
 """
@@ -31,15 +32,24 @@ from cache_builder.errors import ConfigError, OutputError
 from cache_builder.jobs import GatherPlaces
 from cache_builder.stages.identity import identity_differences
 from frame_store.files import write_file
-from frame_store.names import camera_folder, is_columns_folder, manifest_version
+from frame_store.names import (
+    camera_folder,
+    is_camera_folder,
+    is_columns_folder,
+    is_generation_folder,
+    manifest_version,
+)
 from frame_store.shared import counted, listed, raise_if_out_of_files, user_path
 
 _MAX_NAME_BYTES = 255
 _MAX_START_BYTES = 1 << 16
-_REPORT_START = re.compile(rb'\{\n "output": "[^\n]*",\n "status": "(built|already complete)",\n')
+_REPORT_START = re.compile(rb'\{\n "output": "[^\n]*",\n "status": "(built|appended|already complete)",\n')
 _SCAN_CACHE_START = re.compile(rb".{32}\x82\xa7version", re.DOTALL)
 """A digest, then MessagePack with two keys. A file that begins so is a scan cache, even if the rest is damaged."""
 _FAILURES_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+
+REMOVED_NAME = "removed"
+"""Folder, in that of a compaction, of folders that were taken out of the cache and are being deleted."""
 
 _NOT_PERMITTED = {errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -56,6 +66,7 @@ class Workspace:
         self.made_columns = self.columns / "columns"
         self.content = output.with_name(output.name + ".content.building")
         self.made_content = self.content / "content"
+        self.compaction = output.with_name(output.name + ".compact.building")
         self.scan_cache = output.with_name(output.name + ".scan")
         self.report = output.with_name(output.name + ".report.json")
         self.lock = output.with_name(output.name + ".lock")
@@ -93,6 +104,7 @@ class Workspace:
             self.building,
             self.columns,
             self.content,
+            self.compaction,
             self.scan_cache,
             self.report,
             self.lock,
@@ -224,6 +236,10 @@ class Workspace:
                 "move it away, or give another {--out}"
             )
 
+    def unfinished(self) -> dict[str, Any] | None:
+        """The identity of unfinished work; None where there is none, or it has no identity that can be read."""
+        return self._read_identity()
+
     def remove_building(self, *, of: dict[str, Any]) -> None:
         """Remove the working files of a finished build of identity `of`; unfinished work of another identity stays."""
         if self._read_identity() in (of, None):
@@ -257,6 +273,18 @@ class Workspace:
         """
         _clear(self.content, is_ours=lambda name: name == self.made_content.name)
 
+    def require_own_compaction(self) -> None:
+        """Refuse a working folder of a compaction in which something else lies.
+
+        Raises:
+            OutputError: there is one.
+        """
+        _require_ours(self.compaction, is_ours=_is_of_compaction)
+
+    def clear_compaction(self) -> None:
+        """Remove what a compaction left there. Raises as `require_own_compaction`."""
+        _clear(self.compaction, is_ours=_is_of_compaction)
+
     def _remove_temporaries(self) -> None:
         """Remove files that a killed build had not yet renamed; only the holder of the lock writes such files."""
         for path in (self.scan_cache, self.report):
@@ -280,6 +308,12 @@ class Workspace:
 
 def _clear(folder: Path, *, is_ours: Callable[[str], bool]) -> None:
     """Remove a folder of unfinished work; manifests in it are ours, too."""
+    _require_ours(folder, is_ours=is_ours)
+    if os.path.lexists(folder):
+        shutil.rmtree(folder)
+
+
+def _require_ours(folder: Path, *, is_ours: Callable[[str], bool]) -> None:
     if not os.path.lexists(folder):
         return
     is_folder = folder.is_dir() and not folder.is_symlink()
@@ -287,7 +321,10 @@ def _clear(folder: Path, *, is_ours: Callable[[str], bool]) -> None:
         is_ours(path.name) or manifest_version(path.name) is not None for path in folder.iterdir()
     ):
         raise OutputError(f"{folder}: no build put that there; move it away, or give another {{--out}}")
-    shutil.rmtree(folder)
+
+
+def _is_of_compaction(name: str) -> bool:
+    return name == REMOVED_NAME or is_generation_folder(name) or is_camera_folder(name)
 
 
 def resolved(path: Path) -> Path:

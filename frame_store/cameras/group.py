@@ -14,6 +14,7 @@ from frame_store.cameras.aligned import aligned_store, same_arrays
 from frame_store.columns import NO_COLUMNS, Columns
 from frame_store.errors import StoreDamagedError, ViewError
 from frame_store.names import PixelDtype
+from frame_store.notebook import ShownInNotebooks
 from frame_store.protocol import FrameIds, FrameRows, Frames, FrameStore, PrefetchingStore
 from frame_store.shared import counted, counted_in_groups, without_controls
 from frame_store.source_order import SourceOrder
@@ -22,7 +23,7 @@ from frame_store.video_table import VideoTable
 _MOMENTS_PER_STEP: Final = 64
 
 
-class CameraGroup:
+class CameraGroup(ShownInNotebooks):
     """Cameras that filmed the same videos. Id i is one moment: the same video and `frame_in_video` in every camera.
 
     Ids, shard sizes, videos, source order and rows are those of the first camera. `cameras[name]` is a `FrameStore`

@@ -61,7 +61,7 @@ def _opened(tree: CacheTree, entry: ColumnsEntry, *, num_rows: int) -> Columns:
     record = read_columns_record(store_path, entry)
     if not has_columns(tree, entry, record) or record.num_rows != num_rows:
         raise StoreDamagedError(
-            f"{store_path / entry.folder}: columns of {record.generation[:16]} with "
+            f"{store_path / entry.folder}: columns of generation {record.generation[:16]} with "
             f"{counted(record.num_rows, 'frame')} and {counted(record.num_videos, 'video')}, "
             f"expected those of videos {entry.first_video} to {entry.first_video + entry.num_videos - 1} with "
             f"{counted(num_rows, 'frame')}; {remedy(store_path)}"

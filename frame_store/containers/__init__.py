@@ -1,5 +1,6 @@
 """The two containers of frames, tar and Zarr: written, checked and read back (FORMAT.md sections 5 and 6)."""
 
+from frame_store.containers.open_shard import make_shard_writer
 from frame_store.containers.shards import FrameRecord, ShardFile, ShardReceipt, ShardWriter
 from frame_store.containers.tar import (
     FrameMetadata,
@@ -38,6 +39,7 @@ __all__ = [
     "frames_per_shard",
     "image_member",
     "image_suffix",
+    "make_shard_writer",
     "read_side_array",
     "side_array_names",
     "tar_shard_rows",

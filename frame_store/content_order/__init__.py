@@ -2,7 +2,13 @@
 
 from frame_store.content_order.bisection import bisected, num_levels
 from frame_store.content_order.coordinates import MAX_SAMPLE, NUM_AXES, ContentAxes, axes_of_sample
-from frame_store.content_order.order_file import METHOD, entry_of_file, mapped_orders, write_order_file
+from frame_store.content_order.order_file import (
+    METHOD,
+    entry_of_file,
+    mapped_order,
+    mapped_orders,
+    write_order_file,
+)
 from frame_store.content_order.reading import (
     frames_to_read,
     ids_in_order,
@@ -20,6 +26,7 @@ __all__ = [
     "entry_of_file",
     "frames_to_read",
     "ids_in_order",
+    "mapped_order",
     "mapped_orders",
     "num_levels",
     "read_coordinates",

@@ -53,17 +53,19 @@ def mapped_orders(tree: CacheTree) -> list[tuple[ContentOrderEntry, MappedArray]
     if not tree.leads:
         return []
     return [
-        (
-            entry,
-            MappedArray(
-                tree.store_path,
-                entry.file.name,
-                dtype=_DTYPE,
-                shape=(entry.num_frames,),
-                section="4.3",
-                to_restore="cache-verify --repair makes a content order again",
-            ),
-        )
+        (entry, mapped_order(tree.store_path, entry))
         for entry in tree.manifest.content_orders
         if entry.first_frame < tree.num_frames
     ]
+
+
+def mapped_order(store_path: Path, entry: ContentOrderEntry) -> MappedArray:
+    """One content order of the cache at `store_path`, as in `mapped_orders`."""
+    return MappedArray(
+        store_path,
+        entry.file.name,
+        dtype=_DTYPE,
+        shape=(entry.num_frames,),
+        section="4.3",
+        to_restore="cache-verify --repair makes a content order again",
+    )

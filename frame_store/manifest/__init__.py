@@ -2,6 +2,7 @@
 
 from frame_store.manifest.entries import CameraEntry, ColumnsEntry, ContentOrderEntry, GenerationEntry
 from frame_store.manifest.generation import Generation, encode_generation, read_generation
+from frame_store.manifest.held import ClaimedManifest, HeldManifest, ManifestInUseError
 from frame_store.manifest.manifest import (
     CacheManifest,
     decode_manifest,
@@ -10,7 +11,13 @@ from frame_store.manifest.manifest import (
     next_manifest,
 )
 from frame_store.manifest.opening import read_manifest
-from frame_store.manifest.parts import PartEntry, joined_fingerprint, runs_of
+from frame_store.manifest.parts import (
+    MANY_GENERATIONS,
+    PartEntry,
+    joined_fingerprint,
+    many_generations_hint,
+    runs_of,
+)
 from frame_store.manifest.records import (
     ChromaSubsampling,
     Encoding,
@@ -24,30 +31,37 @@ from frame_store.manifest.records import (
     describe_files,
     require_path_inside,
 )
+from frame_store.manifest.shard_sizes import FramesPerShard, cut_into_shards, shard_sizes_of_parts
 from frame_store.manifest.signed_json import decode_signed, encode_signed, is_too_dense
-from frame_store.manifest.tree import CacheTree, GenerationTree, read_tree, read_trees
+from frame_store.manifest.tree import CacheTree, GenerationTree, read_tree, read_trees, surviving_tree
 from frame_store.manifest.videos import VideoEntry, VideoSpan, encode_videos, read_videos, stream_videos
 
 __all__ = [
+    "MANY_GENERATIONS",
     "CacheManifest",
     "CacheTree",
     "CameraEntry",
     "ChromaSubsampling",
+    "ClaimedManifest",
     "ColumnsEntry",
     "ContentOrderEntry",
     "Encoding",
     "EncodingName",
     "Fidelity",
     "FileEntry",
+    "FramesPerShard",
     "Generation",
     "GenerationEntry",
     "GenerationTree",
+    "HeldManifest",
     "JsonValue",
     "Layout",
+    "ManifestInUseError",
     "PartEntry",
     "ShardEntry",
     "VideoEntry",
     "VideoSpan",
+    "cut_into_shards",
     "decode_manifest",
     "decode_signed",
     "describe_file",
@@ -59,6 +73,7 @@ __all__ = [
     "fresh_manifest",
     "is_too_dense",
     "joined_fingerprint",
+    "many_generations_hint",
     "next_manifest",
     "read_generation",
     "read_manifest",
@@ -67,5 +82,7 @@ __all__ = [
     "read_videos",
     "require_path_inside",
     "runs_of",
+    "shard_sizes_of_parts",
     "stream_videos",
+    "surviving_tree",
 ]

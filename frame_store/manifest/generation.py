@@ -21,6 +21,7 @@ from frame_store.manifest.records import (
     check_shards,
     require_sha256,
 )
+from frame_store.manifest.shard_sizes import FramesPerShard
 from frame_store.manifest.signed_json import decode_signed, encode_signed
 from frame_store.names import (
     GENERATION_NAME,
@@ -118,6 +119,21 @@ class Generation(Record, frozen=True, kw_only=True):
                 raise ValueError(f"{name} is {found}, the parts have {of_parts}")
         if self.fingerprint != joined_fingerprint([part.fingerprint for part in self.parts]):
             raise ValueError("fingerprint is not that of the parts")
+
+    @property
+    def frames_per_shard(self) -> FramesPerShard:
+        """The setting by which it was cut into shards, out of `config`.
+
+        Raises:
+            StoreFormatError: `config` has no such setting.
+        """
+        found = self.config.get("frames_per_shard")
+        if found == "video" or (type(found) is int and found > 0):
+            frames_per_shard: FramesPerShard = found
+            return frames_per_shard
+        raise StoreFormatError(
+            f"{GENERATION_NAME}: frames_per_shard of config must be a number or 'video', found {str(found)[:100]!r}"
+        )
 
     def file(self, name: str) -> FileEntry:
         """The entry of one of the `files`."""

@@ -2,10 +2,27 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from frame_store.frame_findings import Record
 from frame_store.manifest.records import require_sha256
 from frame_store.shared import counted
+
+MANY_GENERATIONS: Final = 16
+"""More than so many generations are worth joining: each has an index, shards and a table of its own to open."""
+
+
+def many_generations_hint(num_generations: int) -> str | None:
+    """What to do about many generations; None for a number that is no burden.
+
+    >>> many_generations_hint(17)
+    '17 generations; beyond 16, joining them is worth it: cache-compact'
+    """
+    if num_generations <= MANY_GENERATIONS:
+        return None
+    return (
+        f"{num_generations} generations; beyond {MANY_GENERATIONS}, joining them is worth it: cache-compact"
+    )
 
 
 class PartEntry(Record, frozen=True, kw_only=True):

@@ -1,7 +1,8 @@
 """The newest manifest of a cache and the `generation.json` of its generations, read together."""
 
+import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate, chain
 from pathlib import Path
@@ -11,10 +12,12 @@ import msgspec
 from frame_store.errors import StoreDamagedError, StoreFormatError, ViewError
 from frame_store.manifest.entries import CameraEntry, GenerationEntry
 from frame_store.manifest.generation import Generation, read_generation
+from frame_store.manifest.held import HeldManifest
 from frame_store.manifest.manifest import CacheManifest
 from frame_store.manifest.opening import read_manifest
 from frame_store.manifest.parts import PartEntry, joined_fingerprint
 from frame_store.manifest.videos import VideoEntry, read_videos, stream_videos
+from frame_store.names import manifest_name
 from frame_store.shared import counted, without_controls
 
 
@@ -62,6 +65,8 @@ class CacheTree:
     and video 0."""
     camera: CameraEntry | None = None
     """The camera of a cache of cameras whose generations these are; None for a cache without cameras."""
+    held: HeldManifest | None = field(default=None, compare=False, repr=False)
+    """What keeps the folders from being removed while this tree, or one made of it, is in use."""
 
     def __post_init__(self) -> None:
         """Check that the generations agree.
@@ -151,11 +156,14 @@ class CacheTree:
         return chain.from_iterable(tree.stream_videos() for tree in self.generations)
 
 
-def read_tree(store_path: Path, *, camera: str | None = None) -> CacheTree:
+def read_tree(store_path: Path, *, camera: str | None = None, version: int | None = None) -> CacheTree:
     """The manifest and the generations of the cache at `store_path`, or of one of its cameras.
 
     The table of videos is not read. A build with `--overwrite` may put another cache in the place of this one between
-    the two. Then both are read again.
+    the two, and folders that a newer manifest does not name may be removed. Then both are read again. Afterwards no
+    folder that the manifest names is removed while the tree lives.
+
+    `version` is that of the manifest; None stands for the newest.
 
     Raises:
         StoreNotFoundError: the path holds no cache.
@@ -165,30 +173,71 @@ def read_tree(store_path: Path, *, camera: str | None = None) -> CacheTree:
         ViewError: the cache has no such camera.
         OSError: no more files can be opened.
     """
-    return _read(store_path, camera=camera, all_cameras=False)[0]
+    return _read(store_path, camera=camera, all_cameras=False, version=version)[0]
 
 
 def read_trees(store_path: Path) -> list[CacheTree]:
     """As `read_tree`, of each camera in order, under one manifest; one tree for a cache without cameras."""
-    return _read(store_path, camera=None, all_cameras=True)
+    return _read(store_path, camera=None, all_cameras=True, version=None)
 
 
-def _read(store_path: Path, *, camera: str | None, all_cameras: bool) -> list[CacheTree]:
-    manifest = read_manifest(store_path)
+def surviving_tree(tree: CacheTree) -> CacheTree:
+    """The tree, or, where folders of it were removed after a compaction, that of the same frames in the newest version.
+
+    Raises:
+        StoreDamagedError: the newest version has no generation that ends with the last frame of the tree.
+        What `read_tree` raises.
+    """
+    folders = [
+        *(each.folder for each in tree.generations),
+        *(entry.folder for entry in tree.manifest.columns),
+        *(entry.folder for entry in tree.manifest.content_orders),
+    ]
+    is_refused = tree.held is not None and tree.held.is_refused
+    if not is_refused and all((tree.store_path / folder).is_dir() for folder in folders):
+        return tree
+    newest = read_tree(tree.store_path, camera=None if tree.camera is None else tree.camera.name)
+    if newest.manifest == tree.manifest:
+        return tree  # its folders are missing, which whoever reads them will say
+    for number in range(len(newest.generations)):
+        same = newest.up_to(number)
+        if (same.num_frames, same.fingerprint) == (tree.num_frames, tree.fingerprint):
+            return same
+    raise StoreDamagedError(
+        f"{tree.store_path}: version {tree.manifest.version}, of which this store is a copy, was removed, and the "
+        "newest version has no such frames; open the cache again"
+    )
+
+
+def _read(store_path: Path, *, camera: str | None, all_cameras: bool, version: int | None) -> list[CacheTree]:
+    manifest = read_manifest(store_path, version=version)
     while True:
+        held = HeldManifest(store_path, manifest.version)
+        if version is None and (held.is_refused or _is_followed(store_path, manifest)):
+            newer = read_manifest(store_path)
+            if newer.version > manifest.version:
+                manifest = newer
+                continue
         cameras: Sequence[CameraEntry | None] = manifest.cameras or [None]
         if not all_cameras:
             cameras = [_chosen(store_path, manifest, camera)]
         try:
-            return [_tree(store_path, manifest, entry) for entry in cameras]
+            return [_tree(store_path, manifest, entry, held) for entry in cameras]
         except StoreDamagedError:
-            newer = read_manifest(store_path)
+            newer = read_manifest(store_path, version=version)
             if newer == manifest:
                 raise
             manifest = newer
 
 
-def _tree(store_path: Path, manifest: CacheManifest, camera: CameraEntry | None) -> CacheTree:
+def _is_followed(store_path: Path, manifest: CacheManifest) -> bool:
+    """Whether there is a newer version: what this one alone names may be gone."""
+    return os.path.lexists(store_path / manifest_name(manifest.version + 1))
+
+
+def _tree(
+    store_path: Path, manifest: CacheManifest, camera: CameraEntry | None, held: HeldManifest
+) -> CacheTree:
     entries = manifest.generations if camera is None else camera.generations
     inside = "" if camera is None else f"{camera.folder}/"
     return CacheTree(
@@ -204,6 +253,7 @@ def _tree(store_path: Path, manifest: CacheManifest, camera: CameraEntry | None)
             for entry in entries
         ),
         camera=camera,
+        held=held,
     )
 
 

@@ -13,7 +13,15 @@ from frame_store.column_files import open_columns, read_dataset
 from frame_store.columns import Columns
 from frame_store.frame_sequence import FrameSequence
 from frame_store.index import FrameIndex
-from frame_store.manifest import CacheManifest, CacheTree, Generation, GenerationTree, VideoEntry, read_tree
+from frame_store.manifest import (
+    CacheManifest,
+    CacheTree,
+    Generation,
+    GenerationTree,
+    VideoEntry,
+    read_tree,
+    surviving_tree,
+)
 from frame_store.names import PixelDtype
 from frame_store.protocol import FrameIds, FrameRows, Frames, check_frame_ids, check_out
 from frame_store.reader.checked_index import CheckedIndex
@@ -25,7 +33,7 @@ from frame_store.reader.places import check_crc, places_of
 from frame_store.reader.source_files import SourceFiles
 from frame_store.reader.store_index import ROW_DTYPE, StoreIndex
 from frame_store.shared import counted, flag, user_path, without_controls
-from frame_store.source_order import SourceOrder
+from frame_store.source_order import Int64s, SourceOrder
 from frame_store.video_table import VideoTable
 
 Reads = Literal["map", "pread"]
@@ -146,6 +154,12 @@ class CacheStore(FrameSequence):
         """SHA-256 of the inputs and the configuration of all generations; joining them does not change it."""
         return self.tree.fingerprint
 
+    @property
+    def forgotten_videos(self) -> Int64s:
+        """video_ids that the newest manifest has forgotten, ascending, int64. `open_store` leaves their frames out."""
+        forgotten = np.array(self.manifest.forgotten_videos, np.int64)
+        return forgotten[forgotten < self.tree.num_videos]
+
     @cached_property
     def videos(self) -> VideoTable:
         """The table of videos; `video_id` is the row. Read and checked at the first access. Raises as `video_entries`.
@@ -233,12 +247,9 @@ class CacheStore(FrameSequence):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Open files and maps are not pickled. The copy has the same generations, also where the cache has grown since.
-        self.path, self.reads, self.verify_reads = (
-            state["tree"].store_path,
-            state["reads"],
-            state["verify_reads"],
-        )
-        self._open(state["tree"])
+        tree, self.reads, self.verify_reads = state["tree"], state["reads"], state["verify_reads"]
+        self.path = tree.store_path
+        self._open(surviving_tree(tree))
 
     def read_frames(self, frame_ids: FrameIds, out: Frames | None = None) -> Frames:
         """Frames in request order: (B, H, W, C) of `frame_dtype`, in `out` if given.

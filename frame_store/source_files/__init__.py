@@ -10,7 +10,7 @@ from frame_store.source_files.names import (
     SOURCE_PTS_NAME,
 )
 from frame_store.source_files.opening import open_source_order
-from frame_store.source_files.writing import write_source_order
+from frame_store.source_files.writing import write_joined_source_order, write_source_order
 
 __all__ = [
     "FIRST_ROW_NAME",
@@ -22,5 +22,6 @@ __all__ = [
     "find_source_problems",
     "open_source_order",
     "order_of_index",
+    "write_joined_source_order",
     "write_source_order",
 ]

@@ -1,6 +1,6 @@
 """Tables joined to the videos of a store: which row of a table each decoded frame, or each video, has."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Final, Literal, TypeAlias, get_args
@@ -33,6 +33,8 @@ class JoinTarget:
     verdicts: Sequence[Verdict | None]
     """Of each video; None for a video that is decoded live."""
     source_order: SourceOrder
+    forgotten: Collection[int] = ()
+    """`video_id`s of forgotten videos. They need no rows, and a name means them only where no other video has it."""
 
     def __post_init__(self) -> None:
         """Check that there is a path and a verdict for each video."""
@@ -139,18 +141,18 @@ def join_tables(
     """
     check_join_options(missing=missing, tolerance_seconds=tolerance_seconds)
     check_column_names([name for table in tables for name in table.columns], where=_sources(tables))
-    names = VideoNames(target.paths)
+    names = VideoNames(target.paths, hidden=target.forgotten)
+    forgotten = frozenset(target.forgotten)
     joined: list[JoinedColumn] = []
     notes: list[str] = []
     problems: list[str] = []
     for table in tables:
         video_ids = _video_ids(table, names)
         matched = _match(table, video_ids, target, tolerance_seconds)
-        of_table = [f"{table.source}: {problem}" for problem in matched.problems.values()]
+        unfit = [text for video_id, text in matched.problems.items() if video_id not in forgotten]
+        of_table = [f"{table.source}: {problem}" for problem in unfit]
         if of_table and not skip:
-            raise UnfitVideoError(
-                listed(f"{table.source}: rows do not fit their videos", [*matched.problems.values()])
-            )
+            raise UnfitVideoError(listed(f"{table.source}: rows do not fit their videos", unfit))
         problems += of_table
         unmatched = _unmatched(table, matched, video_ids, target)
         if unmatched and missing == "refuse":
@@ -213,10 +215,11 @@ def _unmatched(
 ) -> list[str]:
     """What has no counterpart: rows of the table, and frames or videos of the store.
 
-    Videos whose rows do not fit them have rows, and are no part of it.
+    Videos whose rows do not fit them have rows, and forgotten ones need none: these are no part of it.
     """
     lines = []
-    rows = np.flatnonzero(matched.is_unmatched)
+    of_forgotten = np.isin(video_ids, np.array([*target.forgotten], np.int64))
+    rows = np.flatnonzero(matched.is_unmatched & ~of_forgotten)
     if len(rows):
         shown = ", ".join(_shown_row(table, int(row), video_ids) for row in rows[:_NUM_SHOWN])
         match = "matches" if len(rows) == 1 else "match"
@@ -226,7 +229,7 @@ def _unmatched(
         )
     is_missing = matched.table_rows == NO_ROW
     first_row = target.source_order.first_row
-    for video_id in matched.problems:
+    for video_id in {*matched.problems, *target.forgotten}:
         is_missing[slice(*first_row[video_id : video_id + 2]) if matched.scope == "frame" else video_id] = (
             False
         )

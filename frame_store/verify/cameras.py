@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from frame_store.cameras import differing_videos
 from frame_store.errors import StoreError
 from frame_store.manifest import VideoEntry
-from frame_store.names import VIDEOS_NAME
+from frame_store.names import GENERATION_NAME, VIDEOS_NAME
 from frame_store.reader import CacheStore, differing_frames
 from frame_store.shared import without_controls
 from frame_store.video_table import VideoTable
@@ -33,7 +33,14 @@ def find_camera_problems(
         except StoreError as error:
             yield str(error).removeprefix(f"{store.path}/")
             continue
-        if file is not None:
+        if [(part.num_frames, part.num_videos) for part in store.tree.parts] != [
+            (part.num_frames, part.num_videos) for part in first.tree.parts
+        ]:
+            yield (
+                f"{folder}/{GENERATION_NAME}: its parts have other frames or videos than those of camera "
+                f"{without_controls(str(first.camera))!r}"
+            )
+        elif file is not None:
             yield (
                 f"{folder}/{file}: differs from that of camera {without_controls(str(first.camera))!r}, so that the "
                 "cameras store other frames"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -9,60 +10,76 @@ import numpy as np
 from frame_store.column_files import ColumnEntry, has_columns, open_column, read_columns_record
 from frame_store.columns import Column
 from frame_store.errors import StoreError
-from frame_store.manifest import CacheTree, ColumnsEntry
+from frame_store.manifest import CacheManifest, CacheTree, ColumnsEntry
 from frame_store.names import COLUMNS_NAME
 from frame_store.shared import counted
+from frame_store.source_order import Int64s
 from frame_store.verify.files import check_file
 
 _ROWS_PER_STEP: Final = 1 << 18
 
 
-def check_columns(tree: CacheTree, *, num_rows: int | None = None) -> Iterator[str]:
-    """One line for each file of the columns that is damaged or cannot be right. `tree` may be that of any camera.
+def check_columns(
+    store_path: Path,
+    manifest: CacheManifest,
+    *,
+    tree: CacheTree | None,
+    first_row: Int64s | None = None,
+    only: ColumnsEntry | None = None,
+) -> Iterator[str]:
+    """One line for each file of the columns that is damaged or cannot be right.
 
-    `num_rows` has the decoded frames of the cache, None where they are not known.
+    Args:
+        store_path: the cache.
+        manifest: its newest manifest.
+        tree: all its generations, of a cache of cameras those of the first one; None where one cannot be read.
+        first_row: decoded frames before each video, and of all, int64, shape (V + 1,); None where they are not known.
+        only: one entry of the manifest; None for all.
     """
-    for entry in tree.manifest.columns:
+    for entry in manifest.columns if only is None else [only]:
         try:
-            record = read_columns_record(tree.store_path, entry)
+            record = read_columns_record(store_path, entry)
         except StoreError as error:
-            yield str(error).removeprefix(f"{tree.store_path}/")
+            yield str(error).removeprefix(f"{store_path}/")
             continue
-        if not has_columns(tree, entry, record):
+        if tree is not None and not has_columns(tree, entry, record):
             yield (
-                f"{entry.folder}/{COLUMNS_NAME}: is of {record.generation[:16]} with "
+                f"{entry.folder}/{COLUMNS_NAME}: is of generation {record.generation[:16]} with "
                 f"{counted(record.num_videos, 'video')}, the manifest names it for "
                 f"{counted(entry.num_videos, 'video')} from {entry.first_video} on"
             )
             continue
-        if num_rows is not None and record.num_rows != num_rows:
-            yield (
-                f"{entry.folder}/{COLUMNS_NAME}: is for {counted(record.num_rows, 'decoded frame')}, the table of "
-                f"videos has {num_rows}"
-            )
-            continue
+        if first_row is not None:
+            end = entry.first_video + entry.num_videos
+            num_rows = int(first_row[end] - first_row[entry.first_video])
+            if record.num_rows != num_rows:
+                yield (
+                    f"{entry.folder}/{COLUMNS_NAME}: is for {counted(record.num_rows, 'decoded frame')}, the table of "
+                    f"videos has {num_rows}"
+                )
+                continue
         for column in record.columns:
             length = record.num_rows if column.scope == "frame" else record.num_videos
-            for problem in _problems(tree, entry, column, length=length):
+            for problem in _problems(store_path, entry, column, length=length):
                 yield f"{problem} (column {column.name!r})"
 
 
-def column_file_names(tree: CacheTree) -> Iterator[str]:
+def column_file_names(store_path: Path, manifest: CacheManifest) -> Iterator[str]:
     """Paths inside the cache of the files of its columns; of a damaged `columns.json`, its path alone."""
-    for entry in tree.manifest.columns:
+    for entry in manifest.columns:
         yield f"{entry.folder}/{COLUMNS_NAME}"
         try:
-            record = read_columns_record(tree.store_path, entry)
+            record = read_columns_record(store_path, entry)
         except StoreError:
             continue
         yield from (file.inside(entry.folder).name for file in record.files)
 
 
-def _problems(tree: CacheTree, entry: ColumnsEntry, column: ColumnEntry, *, length: int) -> Iterator[str]:
+def _problems(store_path: Path, entry: ColumnsEntry, column: ColumnEntry, *, length: int) -> Iterator[str]:
     broken = [
         problem
         for file in column.files
-        for problem in check_file(tree.store_path, file.inside(entry.folder), recorded_in=COLUMNS_NAME)
+        for problem in check_file(store_path, file.inside(entry.folder), recorded_in=COLUMNS_NAME)
     ]
     if broken:
         # They are mapped: a page that the disk cannot read would kill the process.
@@ -70,10 +87,10 @@ def _problems(tree: CacheTree, entry: ColumnsEntry, column: ColumnEntry, *, leng
         return
     name = column.values.inside(entry.folder).name
     try:
-        opened = open_column(tree.store_path, entry.folder, column, length=length)
+        opened = open_column(store_path, entry.folder, column, length=length)
         yield from (f"{name}: {problem}" for problem in _content_problems(opened, column))
     except StoreError as error:
-        yield str(error).removeprefix(f"{tree.store_path}/")
+        yield str(error).removeprefix(f"{store_path}/")
 
 
 def _content_problems(opened: Column, column: ColumnEntry) -> Iterator[str]:

@@ -1,37 +1,46 @@
 """The content order of a cache: its hash, and that it has every frame once."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.content_order import mapped_orders
+from frame_store.content_order import mapped_order
 from frame_store.errors import StoreError
-from frame_store.manifest import CacheTree, FileEntry
+from frame_store.manifest import CacheManifest, CacheTree
 from frame_store.shared import counted
 from frame_store.verify.files import check_file
 
 _IDS_PER_STEP: Final = 1 << 20
 
 
-def check_content_order(tree: CacheTree) -> Iterator[str]:
-    """What is wrong with the content orders: at most one line for each file.
+def check_content_orders(
+    store_path: Path, manifest: CacheManifest, *, tree: CacheTree | None
+) -> Iterator[str]:
+    """What is wrong with the content orders: at most one line for each.
 
-    `tree` is that of the first camera of a cache of cameras.
+    `tree` has all generations, of a cache of cameras those of the first one; None where one cannot be read.
 
     Memory: a byte a frame.
     """
-    for entry, order in mapped_orders(tree):
+    for entry in manifest.content_orders:
         file = entry.file
-        if broken := check_file(tree.store_path, file, recorded_in="the manifest"):
+        if tree is not None and tree.fingerprint_of_frames(entry.first_frame, entry.num_frames) is None:
+            yield (
+                f"{file.name}: the manifest names it for {counted(entry.num_frames, 'frame')} from "
+                f"{entry.first_frame} on, and these are no whole generations"
+            )
+            continue
+        if broken := check_file(store_path, file, recorded_in="the manifest"):
             # It is mapped: a page that the disk cannot read would kill the process.
             yield from broken
             continue
         try:
-            ids = order.array
+            ids = mapped_order(store_path, entry).array
         except StoreError as error:
-            yield str(error).removeprefix(f"{tree.store_path}/")
+            yield str(error).removeprefix(f"{store_path}/")
             continue
         yield from _problem_of_ids(ids, name=file.name)
 
@@ -52,8 +61,3 @@ def _problem_of_ids(ids: npt.NDArray[np.uint32], *, name: str) -> Iterator[str]:
         is_there[some] = True
     if not is_there.all():
         yield f"{name}: frame {int(np.argmin(is_there))} is missing, so that another one occurs twice"
-
-
-def content_order_files(tree: CacheTree) -> list[FileEntry]:
-    """The files of the content orders, with their paths inside the cache."""
-    return [entry.file for entry in tree.manifest.content_orders]

@@ -4,13 +4,18 @@ import hashlib
 import os
 import stat
 from collections.abc import Collection, Container, Iterable, Iterator, Sequence
-from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from frame_store.files import open_inside, require_plain_file
-from frame_store.manifest import CacheTree, FileEntry
-from frame_store.names import GENERATION_NAME, ZARR_FOLDER, is_content_folder, manifest_name
+from frame_store.manifest import CacheManifest, FileEntry, GenerationTree
+from frame_store.names import (
+    GENERATION_NAME,
+    ZARR_FOLDER,
+    is_content_folder,
+    is_generation_folder,
+    manifest_name,
+)
 from frame_store.shared import counted, raise_if_out_of_files, without_controls
 
 
@@ -55,36 +60,63 @@ class ExtraEntry(NamedTuple):
 
 
 def extra_entries(
-    trees: Sequence[CacheTree], *, shared_files: Iterable[str], unread: Collection[str] = ()
+    store_path: Path,
+    manifest: CacheManifest,
+    trees: Sequence[GenerationTree],
+    *,
+    shared_files: Iterable[str],
+    unread: Collection[str] = (),
 ) -> Iterator[ExtraEntry]:
     """Entries of the folder that no file of the cache lists, and links, which are not followed.
 
-    `trees` are those of the cameras, or the cache's only one. `unread` has the folders of cameras that cannot be read,
-    of which nobody knows what they hold.
-    `shared_files` has the paths of the files of its columns and of its content order. Superseded folders are named, and
-    not opened.
-    A generation that no manifest names is such an entry: it is named, and not opened.
+    Superseded folders, and generations that no manifest names, are such entries: they are named, and not opened.
+
+    Args:
+        store_path: the cache.
+        manifest: its newest manifest.
+        trees: the generations that can be read, of all cameras.
+        shared_files: paths of the files of its columns and of its content orders.
+        unread: folders of generations that cannot be read, of which nobody knows what they hold.
     """
-    known = _known_names(trees, shared_files)
-    store_path, superseded = trees[0].store_path, trees[0].manifest.superseded
+    known = _known_names(manifest, trees, shared_files)
+    known.update(parent.as_posix() for name in unread for parent in PurePosixPath(name).parents)
+    superseded = set(manifest.superseded)
     for name, mode in sorted(_entries_below(store_path, known)):
         if name in unread:
             continue
         if name in superseded:
-            what = "a content order" if is_content_folder(name) else "columns"
-            yield ExtraEntry(f"{name}: holds {what} of an earlier version of the cache", stat.S_ISDIR(mode))
+            yield ExtraEntry(f"{name}: holds {_superseded_text(name)}", stat.S_ISDIR(mode))
         elif name not in known:
             yield ExtraEntry(
-                f"{without_controls(name)}: is no part of the cache", _is_read_by_nobody(name, mode)
+                f"{without_controls(name)}: is no part of the cache{_leftover_text(name, mode)}",
+                _is_read_by_nobody(name, mode),
             )
         elif stat.S_ISLNK(mode):
             yield ExtraEntry(f"{without_controls(name)}: is a link", is_harmless=False)
 
 
-def _known_names(trees: Sequence[CacheTree], shared_files: Iterable[str]) -> set[str]:
+def _superseded_text(name: str) -> str:
+    """What the folder of an earlier version of a cache holds."""
+    folder = PurePosixPath(name).name
+    if is_generation_folder(folder):
+        return "frames that were joined into another generation; cache-compact --remove-superseded removes it"
+    what = "a content order" if is_content_folder(folder) else "columns"
+    return f"{what} of an earlier version of the cache"
+
+
+def _leftover_text(name: str, mode: int) -> str:
+    """The end of the line about a folder that looks like a part of the cache, and that no manifest names."""
+    if stat.S_ISDIR(mode) and is_generation_folder(PurePosixPath(name).name):
+        return ": no manifest names it; an append that was stopped may have left it, and the same append takes it up"
+    return ""
+
+
+def _known_names(
+    manifest: CacheManifest, trees: Sequence[GenerationTree], shared_files: Iterable[str]
+) -> set[str]:
     """Paths inside the cache of every file that belongs to it, and of their folders."""
-    known = {manifest_name(version) for version in range(trees[0].manifest.version + 1)}
-    for each in chain.from_iterable(tree.generations for tree in trees):
+    known = {manifest_name(version) for version in range(manifest.version + 1)}
+    for each in trees:
         names = [
             GENERATION_NAME,
             *(entry.name for entry in [*each.generation.files, *each.generation.shards]),

@@ -3,6 +3,7 @@
 import io
 import tarfile
 from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -26,7 +27,31 @@ from frame_store.shared import counted, raise_if_out_of_files
 FRAMES_SAMPLED_PER_SHARD = 8
 
 
-def check_index(store: CacheStore, videos: Sequence[VideoEntry] | None) -> Iterator[str]:
+class CacheIds(NamedTuple):
+    """Where the ids of a generation begin in the cache: messages have both kinds of ids."""
+
+    first_frame: int
+    first_video: int
+
+    def of_frame(self, frame_id: int, video_id: int | None = None) -> str:
+        """What follows the ids of the generation, in parentheses; nothing where they are those of the cache."""
+        if not any(self):
+            return ""
+        of_video = "" if video_id is None else f", video {self.first_video + video_id}"
+        return f" (in the cache: frame {self.first_frame + frame_id}{of_video})"
+
+    def of_video(self, video_id: int) -> str:
+        """The same for a video."""
+        return f" (in the cache: video {self.first_video + video_id})" if any(self) else ""
+
+
+FROM_ZERO: Final = CacheIds(0, 0)
+"""Of the first generation of a cache."""
+
+
+def check_index(
+    store: CacheStore, videos: Sequence[VideoEntry] | None, *, cache_ids: CacheIds = FROM_ZERO
+) -> Iterator[str]:
     """Shard, slot, offset and length of every row; frames per video, unless the table of videos cannot be read."""
     index, generation = store.stored_index, store.common
     num_problems = 0
@@ -38,8 +63,8 @@ def check_index(store: CacheStore, videos: Sequence[VideoEntry] | None) -> Itera
             if num_problems <= 10:
                 frame_id = frame_ids[problem.slot]
                 yield (
-                    f"{INDEX_NAME}: frame {frame_id}: {index[frame_id]} cannot lie in shard {shard_id}: "
-                    f"{problem.reason}"
+                    f"{INDEX_NAME}: frame {frame_id}{cache_ids.of_frame(frame_id)}: {index[frame_id]} cannot lie in "
+                    f"shard {shard_id}: {problem.reason}"
                 )
     if num_problems:
         return
@@ -48,8 +73,8 @@ def check_index(store: CacheStore, videos: Sequence[VideoEntry] | None) -> Itera
         for video_id, video in enumerate(videos):
             if counts[video_id] != video.num_frames_stored:
                 yield (
-                    f"{INDEX_NAME}: {counted(counts[video_id], 'frame')} of video {video_id}, "
-                    f"the table of videos has {video.num_frames_stored}"
+                    f"{INDEX_NAME}: {counted(counts[video_id], 'frame')} of video {video_id}"
+                    f"{cache_ids.of_video(video_id)}, the table of videos has {video.num_frames_stored}"
                 )
     pairs = index["video_id"].astype(np.uint64) << np.uint64(32) | index["frame_in_video"]
     pairs.sort()  # numpy.unique takes a hundred times as long for ten million rows
@@ -67,13 +92,16 @@ def _rows_of(store: CacheStore, shard_id: int) -> FrameIndex:
     return store.stored_index[frame_ids.start : frame_ids.stop]
 
 
-def check_shard_frames(store: CacheStore, shard_id: int) -> Iterator[str]:
+def check_shard_frames(store: CacheStore, shard_id: int, *, cache_ids: CacheIds = FROM_ZERO) -> Iterator[str]:
     """Checksum and decodability of each frame of a shard."""
     shard = store.common.shards[shard_id]
     buffer = np.empty((1, *store.frame_shape), store.frame_dtype)
     for frame_id in store.frame_ids_of(shard_id):
         row = store.stored_index[frame_id]
-        where = f"{shard.name}: frame {frame_id} (video {row['video_id']}, frame {row['frame_in_video']})"
+        where = (
+            f"{shard.name}: frame {frame_id} (video {row['video_id']}, frame {row['frame_in_video']})"
+            f"{cache_ids.of_frame(frame_id, int(row['video_id']))}"
+        )
         try:
             payload = store.read_payload(frame_id)
             if crc32c(payload) != row["crc32c"]:

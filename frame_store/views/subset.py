@@ -14,6 +14,7 @@ from frame_store.shared import counted, without_controls
 from frame_store.source_order import Int64s
 from frame_store.video_table import VideoRow, VideoTable
 from frame_store.views.camera_view import view_of
+from frame_store.views.forgotten import is_forgotten
 from frame_store.views.selection import (
     RangeSelection,
     Selection,
@@ -102,7 +103,7 @@ def _rows_of_choice(view: View, videos: VideoChoice) -> Int64s:
             f"videos= takes a list of rows of the table, bools, paths or patterns, or a function; found {videos!r}"
         )
     if len(videos) > 0 and isinstance(videos[0], str):
-        return _rows_of_texts(view.videos, [str(text) for text in videos])
+        return _rows_of_texts(view.videos, [str(text) for text in videos], is_forgotten(view))
     num_videos = len(view.video_ids)
     chosen = np.asarray(videos)
     if chosen.dtype == np.bool_:
@@ -125,11 +126,14 @@ def _rows_of_choice(view: View, videos: VideoChoice) -> Int64s:
     return _ascending(chosen, what="video")
 
 
-def _rows_of_texts(table: VideoTable, texts: list[str]) -> Int64s:
+def _rows_of_texts(table: VideoTable, texts: list[str], forgotten: npt.NDArray[np.bool_]) -> Int64s:
+    """The rows of paths and patterns. A path means the video that is not forgotten, where there is one."""
     paths = [row.path for row in table]
     rows_by_path: dict[str, list[int]] = {}
-    for row, path in enumerate(paths):
-        rows_by_path.setdefault(path, []).append(row)
+    for row in [*np.flatnonzero(~forgotten).tolist(), *np.flatnonzero(forgotten).tolist()]:
+        rows = rows_by_path.setdefault(paths[row], [])
+        if not (forgotten[row] and rows):
+            rows.append(row)
     chosen: set[int] = set()
     named: set[str] = set()
     for text in texts:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from frame_store.names import NUM_CHANNELS, PIXEL_DTYPE
+from frame_store.notebook import output
 from frame_store.protocol import Frames
 
 
@@ -124,6 +125,12 @@ class AnchorBatch:
             elif value is not None:
                 sample[_KEYS_OF_SAMPLE[name]] = value[position]
         return sample
+
+    def _repr_html_(self) -> str:
+        """What IPython shows: sixteen pictures at most, with ids and places. Never raises."""
+        from loader.batches.shown import batch_html
+
+        return output(self, lambda: batch_html(self))
 
     def _described(self, frames: str) -> str:
         """The `repr` of a batch with these `frames`."""

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from frame_store.notebook import facts_table, output
 from loader.bias import design_effect as formulas
 from loader.bias.checks import Integers, Reals
 from loader.bias.distributions import SamplingLaw, WindowsOfVideos
@@ -97,6 +98,70 @@ class BiasReport:
         if effect is None:
             return None
         return self.law.slots_per_batch / effect if effect > ROUNDING else float("inf")
+
+    def _repr_html_(self) -> str:
+        """What IPython shows: the sampler's bias and variance in a table. Never raises."""
+        return output(self, lambda: facts_table(self._facts()))
+
+    def _facts(self) -> list[tuple[str, str | None]]:
+        law, run = self.law, self.long_run
+        noun = "frame" if law.num_windows is None else "window"
+        effect = _with_interval(self.design_effect, self.design_effect_low, self.design_effect_high)
+        return [
+            ("sampler", law.name),
+            ("frames", f"{law.num_frames:,}, {law.slots_per_batch:,} in a batch of all ranks"),
+            (
+                "chi2 of frames",
+                f"{law.chi2:.3g}",
+            ),
+            ("why", law.because),
+            ("bias of the mean", self._bias_text()),
+            (
+                f"{noun}s dropped, read again",
+                f"{law.num_positions_dropped:,}, {law.num_positions_doubled:,} an epoch",
+            ),
+            ("design effect", self.why_not_exact if effect is None else f"{effect} ({self.basis})"),
+            (
+                "a batch is worth",
+                _with_interval(
+                    self.effective_batch,
+                    self.effective_batch_low,
+                    self.effective_batch_high,
+                    "independent frames",
+                ),
+            ),
+            ("at least", _with_interval(self.least_effective_batch, None, None, "independent frames")),
+            (
+                "many steps",
+                None
+                if run is None
+                else _with_interval(
+                    run.effective_batch,
+                    run.effective_batch_low,
+                    run.effective_batch_high,
+                    f"independent frames a batch, where the noise of {run.horizon:g} steps adds up",
+                ),
+            ),
+            (
+                "rho",
+                None if self.rho is None else f"{self.rho.rho:.3f} [{self.rho.low:.3f}, {self.rho.high:.3f}]",
+            ),
+            ("note", self.why_not_exact if effect is not None else None),
+        ]
+
+    def _bias_text(self) -> str:
+        if self.bias_of_proxy is not None:
+            return f"{self.bias_of_proxy:.3g} standard deviations of one frame"
+        return (
+            f"{np.sqrt(self.law.chi2):.3g} standard deviations of one frame at most" if self.law.chi2 else "0"
+        )
+
+
+def _with_interval(value: float | None, low: float | None, high: float | None, unit: str = "") -> str | None:
+    if value is None:
+        return None
+    interval = "" if low is None or high is None or low == high else f" [{low:.4g}, {high:.4g}]"
+    return f"{value:.4g}{interval}{f' {unit}' if unit else ''}"
 
 
 def make_report(

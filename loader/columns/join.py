@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from frame_store.columns import Columns
 from frame_store.errors import ColumnError, UnmatchedRowsError
 from frame_store.tables import JoinTarget, Missing, TableLike, join_tables, read_table
-from frame_store.views import base_of
+from frame_store.views import base_of, forgotten_videos
 from loader.errors import warn_caller
 from loader.store_argument import StoreOrPath, opened_store
 
@@ -50,6 +50,7 @@ def join_columns(
         paths=[video.path for video in base.videos],
         verdicts=[video.verdict for video in base.videos],
         source_order=base.source_order,
+        forgotten=forgotten_videos(base).tolist(),
     )
     try:
         join = join_tables(

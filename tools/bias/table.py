@@ -9,7 +9,10 @@ import numpy.typing as npt
 from frame_cache_tools.bias.cases import BiasCase
 from frame_cache_tools.bias.views import frames_per_gop
 
-from frame_store import View
+from frame_store import CameraGroup, View, base_of
+from frame_store.content_order import bisected, ids_in_order, read_coordinates
+from frame_store.growth import joined_shard_sizes
+from frame_store.shared import num_usable_cpus
 from loader import SamplingError, SamplingSpec, Weights
 from loader.bias import (
     DRAWS,
@@ -21,6 +24,7 @@ from loader.bias import (
     Reals,
     RhoEstimate,
     SamplingLaw,
+    Units,
     WindowsOfVideos,
     camera_of_pixels,
     estimate_for,
@@ -38,7 +42,7 @@ from loader.bias import (
 )
 from loader.bias.webdataset import WebDatasetSpec, webdataset_report
 from loader.sampling import BatchOptions, BatchPlan, Remainder
-from loader.sampling.orders import StratumOrder, WeightedFrames
+from loader.sampling.orders import ShortShards, StratumOrder, WeightedFrames
 from loader.windows import WindowSpec, plan_windows, span_of
 
 LEVELS: Final[tuple[Level, ...]] = ("gop", "video", "shard")
@@ -128,7 +132,7 @@ class BiasTable:
             world_size=self.world_size,
             remainder=self._remainder,
             windows=windows,
-            short_shards="replace" if isinstance(self.case.store, View) else "refuse",
+            short_shards=self._short_shards,
             frames=frames,
         )
         features = self._all_features() if rho_level(spec, windows) is not None else None
@@ -146,6 +150,75 @@ class BiasTable:
             strata_ids=self._strata_ids(spec) if features is not None else None,
         )
         return replace(report, long_run=self._long_run(spec, report)) if with_long_run else report
+
+    @property
+    def _short_shards(self) -> ShortShards:
+        return "replace" if isinstance(self.case.store, View) or self.case.has_grown else "refuse"
+
+    def report_if_joined(self, spec: SamplingSpec) -> BiasReport | None:
+        """`shards` after `cache-compact --all`, which keeps the ids and cuts other shards (S73).
+
+        None where there is one generation, or where no pixels are read.
+        """
+        store, read = self.case.store, self._read
+        sizes = None if store is None else joined_shard_sizes(store)
+        if sizes is None or read is None:
+            return None
+        sizes, features = sizes[sizes > 0], self._all_features()
+        units = Units(order=None, ends=np.cumsum(sizes))
+        if features is not None:
+            rho = rho_of_all(units, features, level="shard", proxy=self.proxy)
+        else:
+            rho = estimate_rho(
+                units, read, level="shard", proxy=self.proxy, draws=self._num_draws, seed=self._seed
+            )
+        return self._report_of_visits(spec, sizes, rho=rho, features=features)
+
+    def report_if_shuffled(self, spec: SamplingSpec) -> BiasReport:
+        """`shards` over as many frames in such shards, had one build shuffled them: the mean and 95% of its seeds."""
+        sizes = self.case.shard_sizes
+        return self._report_of_visits(
+            spec, sizes, rho=rho_of_shuffled_frames(sizes, level="shard"), features=None
+        )
+
+    def order_over_all(self) -> npt.NDArray[np.int64] | None:
+        """Frame ids in the content order that `--write-order` would write; None where not all frames are read."""
+        store = self.case.store
+        if store is None or isinstance(base_of(store), CameraGroup) or self._all_features() is None:
+            return None
+        coordinates = read_coordinates(store, num_threads=num_usable_cpus())
+        return ids_in_order(store, bisected(coordinates)).astype(np.int64)
+
+    def report_by_content(self, spec: SamplingSpec, order: npt.NDArray[np.int64]) -> BiasReport:
+        """`stratified` over all frames, which are read, by that order."""
+        law = sampling_law(
+            self.case.shard_sizes,
+            spec,
+            batch_size=self.batch_size,
+            world_size=self.world_size,
+            remainder=self._remainder,
+        )
+        return make_report(
+            law, spec, self.case.shard_sizes, rho=None, features=self._all_features(), strata_ids=order
+        )
+
+    def _report_of_visits(
+        self,
+        spec: SamplingSpec,
+        sizes: npt.NDArray[np.int64],
+        *,
+        rho: RhoEstimate | None,
+        features: Reals | None,
+    ) -> BiasReport:
+        law = sampling_law(
+            sizes,
+            spec,
+            batch_size=self.batch_size,
+            world_size=self.world_size,
+            remainder=self._remainder,
+            short_shards=self._short_shards,
+        )
+        return make_report(law, spec, sizes, rho=rho, features=features)
 
     def _long_run(self, spec: SamplingSpec, report: BiasReport) -> LongRun | None:
         law = report.law
@@ -291,7 +364,7 @@ class BiasTable:
 
     @property
     def _is_shuffled(self) -> bool:
-        return self.case.layout == "shuffled" and self._assumed_rho is None
+        return self.case.layout == "shuffled" and not self.case.has_grown and self._assumed_rho is None
 
     def _shard_rho(self) -> RhoEstimate | None:
         if self._assumed_rho is not None:

@@ -332,7 +332,8 @@ class TestReadingCommands:
     def test_info_and_verify_speak_json(self, small_cache):
         told = json.loads(run(small_cache, "--json", command=cache_info).stdout)
         assert told["manifest"]["generations"][0]["folder"] == generation_folder(small_cache).name
-        assert told["generation"]["num_frames"] == 69
+        (generation,) = told["generations"]
+        assert generation["generation"]["num_frames"] == told["totals"]["num_frames"] == 69
         assert [video["path"] for video in told["videos"]] == ["00.mp4", "01.mp4", "02.mp4"]
         assert run(small_cache, command=cache_info).stdout.count("69") >= 1
         assert json.loads(run(small_cache, "--json", command=cache_verify).stdout)["problems"] == []

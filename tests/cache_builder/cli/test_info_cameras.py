@@ -63,10 +63,10 @@ def test_info_lists_episodes_with_their_file_and_frames_of_it(built):
 
 def test_info_as_json_has_every_camera(built):
     stated = json.loads(run(built, "--json", command=cache_info).stdout)
-    assert stated["generation"] is stated["videos"] is None
+    assert stated["generations"] is stated["totals"] is stated["videos"] is None
     assert [camera["name"] for camera in stated["cameras"]] == [FRONT, WRIST]
     assert [camera["folder"] for camera in stated["cameras"]] == ["camera-00", "camera-01"]
-    assert [camera["generation"]["num_frames"] for camera in stated["cameras"]] == [15, 15]
+    assert [camera["totals"]["num_frames"] for camera in stated["cameras"]] == [15, 15]
     span = stated["cameras"][1]["videos"][2]["span"]
     assert span["first_frame"] == 0
     assert span["file"].endswith("file-001.mp4")
@@ -135,7 +135,7 @@ def test_columns_are_added_beside_those_of_the_data_set(built):
     table = {"video": [row.path for row in before.videos], "success": np.array([True, False, True])}
     report = add_columns(built, table)
     assert report.status == "written"
-    assert report.folder in [path.name for path in built.iterdir()]
+    assert report.folders[0] in [path.name for path in built.iterdir()]
     manifest = read_manifest(built)
     assert manifest.version == 1
     assert [camera.name for camera in manifest.cameras] == [FRONT, WRIST]

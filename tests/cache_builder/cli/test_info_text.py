@@ -1,13 +1,16 @@
 """The text of `cache-info`: settings and facts of the videos first, `unknown` for what the cache lacks."""
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_builder.cli import cache_info
-from cache_builder.cli.info_text import info_text, videos_table
-from tests.support.caches.tree import generation_of, videos_of
+from cache_builder.cli.info.text import info_text, videos_table
+from frame_store.manifest import read_tree
+from tests.support.caches.tree import videos_of
 from tests.support.commands import run
 from tests.support.videos.tiny_videos import tiny_video
 
@@ -23,6 +26,14 @@ def built(tmp_path_factory):
     flags += ["--frames-per-shard", "9", "--workers", "1", "--on-error", "skip"]
     assert run(top / "videos", "--out", top / "cache", *flags).exit_code == 1
     return top / "cache"
+
+
+def tree_with(cache, config):
+    """The tree of a cache of one generation, with another configuration in it."""
+    tree = read_tree(cache)
+    (only,) = tree.generations
+    changed = replace(only, generation=msgspec.structs.replace(only.generation, config=config))
+    return replace(tree, generations=(changed,))
 
 
 def cells(line):
@@ -51,9 +62,8 @@ def test_videos_say_size_rate_codec_and_duration_before_all_else(built):
 
 
 def test_what_a_cache_lacks_is_unknown(built):
-    bare = msgspec.structs.replace(generation_of(built), config={})
     videos = [msgspec.structs.replace(video, facts={}, findings=None) for video in videos_of(built)]
-    text = info_text(bare, videos, path="x", list_videos=True)
+    text = info_text(tree_with(built, {}), videos, path="x", list_videos=True)
     assert "(height x width), resize unknown, crop-aspect unknown\n" in text
     assert "stride unknown, fps unknown, frames-per-shard unknown\n" in text
     assert text.count("unknown") >= 5 + 3 * 5
@@ -76,8 +86,7 @@ CONFIG = ("geometry", "stride", "fps", "frames_per_shard")
 def test_no_value_in_a_cache_breaks_it(built, facts, config, has_truth):
     video, *others = videos_of(built)
     odd = msgspec.structs.replace(video, facts=facts, findings=video.findings if has_truth else None)
-    stranger = msgspec.structs.replace(generation_of(built), config=config)
-    text = info_text(stranger, [odd, *others], path="x", list_videos=True)
+    text = info_text(tree_with(built, config), [odd, *others], path="x", list_videos=True)
     assert "  size       48x64" in text and repr(video.path) in text
 
 

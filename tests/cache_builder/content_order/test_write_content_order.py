@@ -56,7 +56,7 @@ def test_an_order_is_written_and_no_file_changes(cache, built):
     manifest = read_manifest(cache)
     (entry,) = manifest.content_orders
     assert manifest.version == 1
-    assert (entry.generations, entry.method) == ([manifest.generations[0].folder], METHOD)
+    assert (entry.first_frame, entry.num_frames, entry.method) == (0, manifest.num_frames, METHOD)
     assert (report.status, report.num_frames, report.num_frames_read) == ("written", 8, 8)
     assert (report.folder, report.num_bytes) == (entry.folder, order_file(cache).stat().st_size)
     store = open_store(cache)

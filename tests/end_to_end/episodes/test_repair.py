@@ -70,6 +70,9 @@ def test_columns_need_the_data_set_that_they_came_from(cache, tmp_path):
     spoil(columns / "0000.npy")
     with pytest.raises(RepairError, match="give the tables that they came from"):
         repair_cache(cache, workers=1)
+    spoil(
+        columns / "columns.json"
+    )  # else the data set of today gives the values, and this what it stated then
     other = write_lerobot(tmp_path / "other", lengths=LENGTHS, with_videos=False)
     with pytest.raises(RepairError, match="give the tables that they came from"):
         repair_cache(cache, Sources.of(other.root), workers=1)

@@ -103,9 +103,9 @@ def test_a_store_is_closed_at_the_end_of_a_with_block(path):
 
 
 def held_files(path):
-    """Its shards that this process holds open; the map of `index.npy` stays for as long as the store."""
+    """Its shards that this process holds open; `index.npy` and the manifest stay for as long as the store."""
     files = map(os.path.realpath, Path("/proc/self/fd").iterdir())
-    return [file for file in files if str(path) in file and not file.endswith("index.npy")]
+    return [file for file in files if str(path) in file and not file.endswith(("index.npy", ".json"))]
 
 
 def test_pread_never_touches_a_map(path):

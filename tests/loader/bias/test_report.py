@@ -15,6 +15,7 @@ from loader.bias.webdataset.report import WebDatasetSpec, webdataset_report
 from loader.webdataset import webdataset_batches
 from tests.support.caches.array_store import ArrayStore
 from tests.support.caches.tar_cache import write_tar_cache
+from tests.support.pages.html import ReadHtml
 from tests.support.statistics.enumeration import every_whole_clip
 from tests.support.statistics.laws import SPECS, batches_of, law_by_steps, law_of, spec_of, windows_of
 from tests.support.statistics.oracles.correlations import intraclass_correlation
@@ -341,3 +342,14 @@ def test_the_kappa_of_webdataset_is_that_of_its_real_batches(tmp_path):
         report.law.kappa["shard"] > 1.3 * law_of(sizes, batch_size=8, sampling="permutation").kappa["shard"]
     )
     assert len(list(FrameBatchSampler(store, batch_size=8))) == len(batches)
+
+
+def test_a_notebook_shows_bias_and_effective_batch():
+    report = report_of({"sampling": "shards", "frames_per_visit": 4}, rho=rho_of(0.5))
+    found = ReadHtml(report._repr_html_())
+    found.assert_safe()
+    assert report.law.name in found.text and report.law.because in found.text
+    assert f"{report.effective_batch:.4g} [" in found.text
+    assert f"{report.design_effect:.4g} [" in found.text and f"({report.basis})" in found.text
+    unknown = ReadHtml(report_of({"sampling": "shards", "frames_per_visit": 4})._repr_html_())
+    assert "needs rho" in unknown.text

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -96,6 +96,7 @@ def write_store(
     frames_per_shard: int = FRAMES_PER_SHARD,
     layout: Layout = "video",
     stride: int = 1,
+    video_paths: Sequence[str] = ("first.mp4", "more/second ü.h264"),
 ) -> Generation:
     """A complete store of `frames` (N, H, W, C), with rows of two videos, the second without timestamps.
 
@@ -103,7 +104,6 @@ def write_store(
     """
     num_frames = len(frames)
     num_in_first = (num_frames + 1) // 2
-    video_paths = ["first.mp4", "more/second ü.h264"]
     index = np.zeros(num_frames, INDEX_DTYPE)
     index["video_id"] = np.arange(num_frames) >= num_in_first
     index["frame_in_video"] = (np.arange(num_frames) - num_in_first * index["video_id"]) * stride
@@ -139,6 +139,7 @@ def write_generation(
     layout: Layout = "video",
     seed: int = 0,
     fingerprint: str | None = None,
+    config: dict[str, Any] | None = None,
 ) -> Generation:
     """The folder of a generation below `path`, without `generation.json`.
 
@@ -201,7 +202,7 @@ def write_generation(
         seed=seed,
         num_frames=num_frames,
         num_videos=len(videos),
-        config={},
+        config=config or {},
         library_versions={},
         fidelity=None,
         shards=shards,

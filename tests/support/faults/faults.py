@@ -123,7 +123,7 @@ class FaultyFiles:
 
 
 class BuildServer:
-    """Runs `cache-build` many times in forks of one process that has imported everything: 0.1 s a build.
+    """Runs commands many times in forks of one process that has imported everything: 0.1 s a build.
 
     Each runs its jobs by itself, without workers: see `in_process_pool`.
     """
@@ -141,13 +141,21 @@ class BuildServer:
         )
 
     def run(
-        self, *arguments: str | Path, fault: Fault | None = None, kill_after: float | None = None
+        self,
+        *arguments: str | Path,
+        fault: Fault | None = None,
+        kill_after: float | None = None,
+        command: str = "cache-build",
     ) -> Ended:
-        """Run `cache-build` with these arguments; it is killed after `kill_after` seconds, wherever it is."""
+        """Run a command with these arguments; it is killed after `kill_after` seconds, wherever it is."""
         self._faulty_files.arm(fault or Fault(), process=0)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        request = {"arguments": [str(argument) for argument in arguments], "kill_after": kill_after}
+        request = {
+            "command": command,
+            "arguments": [str(argument) for argument in arguments],
+            "kill_after": kill_after,
+        }
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
@@ -189,11 +197,13 @@ def digests(cache: Path) -> dict[str, str]:
 
 def _serve(scratch: Path) -> None:
     import numcodecs.zarr3  # noqa: F401 - so that no fork has to import it
+    import pyarrow.parquet  # noqa: F401
     import simplejpeg  # noqa: F401
     import zarr  # noqa: F401
 
     import cache_builder.build.pipeline
-    from cache_builder.cli import cache_build
+    import cache_builder.compaction.compact
+    from cache_builder.cli import cache_build, cache_compact
     from tests.support.faults.in_process_pool import InProcessPool
 
     class Pool(InProcessPool):
@@ -204,6 +214,8 @@ def _serve(scratch: Path) -> None:
             return cls
 
     cache_builder.build.pipeline.WorkerPool = Pool  # type: ignore[assignment,misc]
+    cache_builder.compaction.compact.JoinPool = Pool  # type: ignore[assignment,misc]
+    commands = {"cache-build": cache_build, "cache-compact": cache_compact}
     for line in sys.stdin:
         request = json.loads(line)
         child = os.fork()
@@ -213,7 +225,7 @@ def _serve(scratch: Path) -> None:
                 os.dup2(opened, number)
                 os.close(opened)
             try:
-                cache_build(request["arguments"], prog_name="cache-build")
+                commands[request["command"]](request["arguments"], prog_name=request["command"])
             except SystemExit as end:
                 code = end.code if isinstance(end.code, int) else 0 if end.code is None else 99
             except BaseException:  # noqa: BLE001 - as the interpreter does

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from frame_cache_tools.report.folder.peek import PeekJob
 
 from cache_builder.folder_scan.scan_job import CountJob, ScanJob
 from cache_builder.jobs.unit_job import UnitJob
@@ -120,3 +121,21 @@ class HangingCountJob(_HangsAtSlowVideos, CountJob, frozen=True, kw_only=True, e
 
 class HangingUnitJob(_HangsAtSlowVideos, UnitJob, frozen=True, kw_only=True, eq=False):
     """Hangs at videos that are named slow."""
+
+
+class CrashOrHang(PeekJob, frozen=True, kw_only=True, eq=False):
+    """Looks into a video, and crashes or hangs where it is the video `only`."""
+
+    how: str
+    only: str
+
+    @property
+    def limits(self):
+        return JobLimits(seconds=2.0 if self.name == self.only else 60.0)
+
+    def run(self):
+        if self.name == self.only and self.how == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        while self.name == self.only:
+            time.sleep(1)
+        return super().run()

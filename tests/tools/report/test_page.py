@@ -16,7 +16,7 @@ from frame_store.manifest import encode_manifest, next_manifest, read_manifest
 from frame_store.names import manifest_name
 from tests.frame_store.html.test_elements import HOSTILE
 from tests.support.caches.camera_cache import write_camera_cache
-from tests.support.caches.grown_cache import grow
+from tests.support.grown.steps import grow
 from tests.tools.report.noise import write_noise
 from tests.tools.report.reported import seen
 

@@ -1,6 +1,5 @@
 """A report as one HTML page, and the parts that other pages are made of."""
 
-from frame_cache_tools.report.page.document import GENERATOR, document, page_of_cache
 from frame_cache_tools.report.page.drawings import (
     bars_table,
     curves_plot,
@@ -25,6 +24,7 @@ from frame_cache_tools.report.page.parts import (
 )
 from frame_cache_tools.report.page.sections import column_plot, snippet_of
 from frame_cache_tools.report.page.videos import contact_sheet, lengths_part, video_card, videos_part
+from frame_cache_tools.report.page.whole_page import GENERATOR, document, page_of_cache
 from frame_cache_tools.report.page.wording import bytes_text, duration_text, percent_text, three_digits
 
 __all__ = [

@@ -78,6 +78,7 @@ tr.best th,tr.best td{background:var(--okbg)}
 .video{border:1px solid var(--line);border-radius:8px;padding:10px 12px;margin:12px 0;background:var(--card)}
 .video.attention{border-color:var(--bad)}
 .video header{all:unset;display:flex;flex-wrap:wrap;gap:2px 10px;align-items:baseline}
+.video h3{margin:0;font-size:1rem}
 .video p{margin:3px 0;font-size:.9rem;max-width:110ch;overflow-wrap:anywhere}
 .video .marks{margin:2px 0 6px;padding-left:0;list-style:none;font-size:.9rem;overflow-wrap:anywhere}
 .line{margin:6px 0 2px}

@@ -13,7 +13,7 @@ import pytest
 from cache_builder import add_columns
 from cache_builder.cli import cache_verify
 from cache_builder.cli.exit_status import EXIT_MACHINE_FAILED, EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
-from cache_builder.repair import repair
+from cache_builder.repair import generation
 from frame_store import open_store
 from tests.end_to_end.builds.repair.repairs import KINDS, STATE_THE_HASHES, flip, repaired
 from tests.support.caches.tree import (
@@ -164,7 +164,7 @@ def test_a_damaged_manifest_of_the_last_columns_costs_only_these(cache_of):
     assert refused.exit_code == EXIT_NOT_WHOLE
     assert "remove manifest-0002.json, and the cache is what manifest-0001.json states" in refused.stderr
     assert (
-        "columns by cache-build --columns, a content order by cache-bias CACHE --write-order"
+        "cache-build --append, --forget or --columns, cache-compact, or cache-bias CACHE --write-order"
         in refused.stderr
     )
     (cache / "manifest-0002.json").unlink()
@@ -248,7 +248,7 @@ def test_a_repair_that_stops_while_it_replaces_goes_on(cache_of, simple_folder, 
             raise OSError(28, "No space left on device")
         num_synced += 1
 
-    monkeypatch.setattr(repair, "sync_path", sync_path)
+    monkeypatch.setattr(generation, "sync_path", sync_path)
     result = repaired(cache, simple_folder.path)
     monkeypatch.undo()
     assert result.exit_code == EXIT_MACHINE_FAILED

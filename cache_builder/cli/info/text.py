@@ -1,4 +1,4 @@
-"""A generation and its table of videos as text, for `cache-info`.
+"""Generations and their tables of videos as text, for `cache-info`.
 
 `config` and `facts` are informative. A cache of another program may lack them or hold other values; the text
 then shows `unknown`.
@@ -7,33 +7,37 @@ then shows `unknown`.
 from collections.abc import Sequence
 from typing import Any, Final, TypeGuard
 
+from cache_builder.cli.info.growth import generations_text
+from cache_builder.cli.info.stated import Totals
+from cache_builder.cli.info.table import table_lines
 from cache_builder.setting_names import UNKNOWN, setting_values
-from frame_store.manifest import CameraEntry, Generation, VideoEntry
+from frame_store.manifest import CacheTree, Generation, VideoEntry
 from frame_store.names import PixelName
 from frame_store.shared import chi2_of_uniform_shards, counted, without_controls
 
 
 def info_text(
-    generation: Generation,
+    tree: CacheTree,
     videos: Sequence[VideoEntry],
     *,
     path: str,
     list_videos: bool = False,
-    columns: Sequence[str] = (),
+    shared: Sequence[str] = (),
 ) -> str:
     """Several lines: what is stored, how, from which videos, and how close stored frames are to the originals.
 
-    `columns` has a line for each column.
+    Figures are those of all generations together, also of forgotten videos. `shared` has lines about what belongs to
+    the cache, such as columns.
     """
+    generation, totals = tree.common, Totals.of(tree)
     height, width, _ = generation.frame_shape
-    sizes = [shard.num_frames for shard in generation.shards]
-    num_bytes = generation.num_bytes
+    sizes = [shard.num_frames for each in tree.generations for shard in each.generation.shards]
     verdicts = {
         verdict: sum(video.verdict == verdict for video in videos)
         for verdict in ("whole", "damaged", "unreadable")
     }
     lines = [
-        f"{path}: {counted(generation.num_frames, 'frame')} of {height}x{width} {_PIXELS[generation.pixel]} "
+        f"{path}: {counted(totals.num_frames, 'frame')} of {height}x{width} {_PIXELS[generation.pixel]} "
         f"from {counted(len(videos), 'video')}",
         f"  size       {height}x{width} (height x width), {_settings_text(generation, 'resize', 'crop-aspect')}",
         f"  frames     {_settings_text(generation, 'stride', 'fps', 'frames-per-shard')}",
@@ -42,73 +46,76 @@ def info_text(
         f"seed {generation.seed}",
         f"  shards     {len(sizes)} of {_range_text(sizes)}, chi2 of uniform shard choice "
         f"{chi2_of_uniform_shards(sizes):.3g}",
-        f"  on disk    {num_bytes / 1e6:.1f} MB, {num_bytes / generation.num_frames:.0f} bytes a frame",
+        f"  on disk    {totals.num_bytes / 1e6:.1f} MB, {totals.num_bytes / totals.num_frames:.0f} bytes a frame",
     ]
-    if generation.fidelity is not None and generation.fidelity.psnr_db_of_mean_error is not None:
+    if totals.fidelity is not None and totals.fidelity.psnr_db_of_mean_error is not None:
         lines.append(
-            f"  fidelity   PSNR {generation.fidelity.psnr_db_of_mean_error:.1f} dB over "
-            f"{counted(generation.fidelity.num_frames_sampled, 'frame')}, "
-            f"worst {generation.fidelity.psnr_db_worst_frame:.1f} dB"
+            f"  fidelity   PSNR {totals.fidelity.psnr_db_of_mean_error:.1f} dB over "
+            f"{counted(totals.fidelity.num_frames_sampled, 'frame')}, "
+            f"worst {totals.fidelity.psnr_db_worst_frame:.1f} dB"
         )
     lines += [
-        *columns,
+        *(f"  {line}" for line in shared),
         f"  made with  {', '.join(f'{name} {version}' for name, version in generation.library_versions.items())}",
-        f"  fingerprint {generation.fingerprint}",
+        f"  fingerprint {totals.fingerprint}",
+        *generations_text(tree),
     ]
-    shown = videos if list_videos else [video for video in videos if video.verdict != "whole"]
-    return "\n".join([*lines, *videos_table(shown)])
+    forgotten = set(tree.manifest.forgotten_videos)
+    shown = [video_id for video_id, video in enumerate(videos) if list_videos or video.verdict != "whole"]
+    table = videos_table(
+        [videos[video_id] for video_id in shown], forgotten=[video_id in forgotten for video_id in shown]
+    )
+    return "\n".join([*lines, *table])
 
 
 def group_text(
-    cameras: Sequence[tuple[CameraEntry, Generation, Sequence[VideoEntry]]],
+    trees: Sequence[CacheTree],
+    tables: Sequence[Sequence[VideoEntry]],
     *,
     path: str,
     list_videos: bool = False,
-    columns: Sequence[str] = (),
+    shared: Sequence[str] = (),
 ) -> str:
     """The text of a cache of cameras: what they share, then `info_text` of each."""
-    _, first, videos = cameras[0]
+    videos = tables[0]
     has_spans = any(video.span is not None for video in videos)
     lines = [
-        f"{path}: {counted(len(cameras), 'camera')} of "
+        f"{path}: {counted(len(trees), 'camera')} of "
         f"{counted(len(videos), 'episode' if has_spans else 'video')}, "
-        f"{counted(first.num_frames, 'frame')} of each camera",
-        *columns,
+        f"{counted(trees[0].num_frames, 'frame')} of each camera",
+        *(f"  {line}" for line in shared),
     ]
     lines += [
         info_text(
-            generation,
+            tree,
             of_camera,
-            path=f"camera {without_controls(camera.name)!r} in {camera.folder}",
+            path=f"camera {without_controls(tree.camera.name)!r} in {tree.camera.folder}",
             list_videos=list_videos,
         )
-        for camera, generation, of_camera in cameras
+        for tree, of_camera in zip(trees, tables, strict=True)
+        if tree.camera is not None
     ]
     return "\n".join(lines)
 
 
-def videos_table(videos: Sequence[VideoEntry]) -> list[str]:
+def videos_table(videos: Sequence[VideoEntry], *, forgotten: Sequence[bool] = ()) -> list[str]:
     """A header and a line for every video; empty without videos.
 
     The first column marks videos that need attention: `!` is not whole, `?` has notes. The last column states why.
-    Where videos are stretches of files, two columns have the file, and the frames of it.
+    `forgotten` has true for videos that readers leave out. Where videos are stretches of files, two columns have the
+    file, and the frames of it.
     """
     if not videos:
         return []
-    rows = [_COLUMNS, *(_video_cells(video) for video in videos)]
+    is_forgotten = forgotten or [False] * len(videos)
+    rows = [
+        _COLUMNS,
+        *(_video_cells(video, is_out) for video, is_out in zip(videos, is_forgotten, strict=True)),
+    ]
     if any(video.span is not None for video in videos):
         places = [_SPAN_COLUMNS, *(_span_cells(video) for video in videos)]
         rows = [(*row[:-1], *place, row[-1]) for row, place in zip(rows, places, strict=True)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
-    return [
-        "  "
-        + "  ".join(
-            cell.ljust(width) if rows[0][column] in _LEFT_ALIGNED else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=False))
-        ).rstrip()
-        + f"  {row[-1]}".rstrip()
-        for row in rows
-    ]
+    return table_lines(rows, left=_LEFT_ALIGNED)
 
 
 def _settings_text(generation: Generation, *names: str) -> str:
@@ -143,7 +150,7 @@ _SPAN_COLUMNS: Final = ("file", "frames of it")
 _LEFT_ALIGNED: Final = frozenset({"", "video", "codec", "verdict", "file"})
 
 
-def _video_cells(video: VideoEntry) -> tuple[str, ...]:
+def _video_cells(video: VideoEntry, is_forgotten: bool) -> tuple[str, ...]:
     """Cells of `_COLUMNS`; `-` for a number that does not exist, `unknown` for a missing fact of the scan."""
     findings = video.findings
     counts = (
@@ -165,7 +172,7 @@ def _video_cells(video: VideoEntry) -> tuple[str, ...]:
         *counts,
     )
     mark = "!" if video.verdict != "whole" else "?" if video.notes else ""
-    wrong = "; ".join(filter(None, [video.reason, *video.notes]))
+    wrong = "; ".join(filter(None, ["forgotten" * is_forgotten, video.reason, *video.notes]))
     cells = ("-" if number is None else str(number) for number in numbers)
     return (mark, repr(video.path), *_fact_cells(video), video.verdict, *cells, wrong)
 
