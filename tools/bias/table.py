@@ -91,9 +91,8 @@ class BiasTable:
         self._remainder = remainder
         self._features = features
         self._assumed_rho = assumed_rho
-        self._num_draws = draws
+        self._num_draws, self._seed = draws, seed
         self._drawn: Draws | None = None
-        self._seed = seed
         self.horizon = horizon
         """Steps over which the noise of batches adds up, in the long-run figures."""
         self._max_frames_read = MAX_FRAMES_READ if max_frames_read is None else max_frames_read

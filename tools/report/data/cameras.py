@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from frame_cache_tools.report.data.fidelity import Originals, fidelity_facts
 from frame_cache_tools.report.data.opened import OpenedCamera
-from frame_cache_tools.report.data.records import CameraFacts, SheetPicture, VideoFacts, VideosSummary
+from frame_cache_tools.report.data.records import CameraFacts
 from frame_cache_tools.report.data.sheets import SheetPlan, chosen_places, make_sheet, plan_sheets, within
 from frame_cache_tools.report.data.time_lines import axis_of, num_missing, time_line
+from frame_cache_tools.report.data.video_records import SheetPicture, VideoFacts, VideosSummary
 from frame_cache_tools.report.data.videos import MAX_SHOWN, ShownVideos, look_through, text_fact
 
 from cache_builder.setting_names import setting_values

@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from frame_cache_tools.report.data.records import SheetPicture
 from frame_cache_tools.report.data.time_lines import Axis
+from frame_cache_tools.report.data.video_records import SheetPicture
 
 from frame_store import FrameCacheError
 from frame_store.frame_findings import DamagedSpan, FrameFindings
