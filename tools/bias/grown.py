@@ -4,11 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from frame_cache_tools.bias.table import BiasTable
+import numpy as np
+import numpy.typing as npt
+from frame_cache_tools.bias.cases import BiasCase
+from frame_cache_tools.bias.table import MAX_FRAMES_READ, BiasTable
 from frame_cache_tools.bias.text import effect_text_of, short_name, wrapped
 
+from frame_store import CameraGroup, base_of
+from frame_store.content_order import bisected, ids_in_order, read_coordinates
 from frame_store.growth import generation_frames_of, num_content_orders
-from frame_store.shared import counted, counted_in_groups
+from frame_store.shared import counted, counted_in_groups, num_usable_cpus
 from loader import SamplingSpec
 from loader.bias import BiasReport
 from loader.bias.webdataset import WebDatasetSpec
@@ -21,9 +26,9 @@ class Alternatives:
     name: str
     here: BiasReport
     joined: BiasReport | None = None
-    """`shards`: after `cache-compact --all`; None where there is nothing to join, or no pixel is read."""
+    """`shards` and `block`: after `cache-compact --all`; None where there is nothing to join, or too few shards."""
     shuffled: BiasReport | None = None
-    """`shards`: after a build of all videos, which shuffles them as one."""
+    """`shards` and `block`: after a build of all videos, which shuffles them as one."""
     one_order: BiasReport | None = None
     """`stratified` by content: after `--write-order`; None where not all frames are read."""
 
@@ -59,19 +64,19 @@ def growth_of_case(
 ) -> GrownCase | None:
     """What growing costs the samplers in `rows`; None for a case that has not grown.
 
-    Windows and weights have no such figures: their rows are of the cache as it is.
+    Windows, weights and an assumed rho have no such figures: their rows are of the cache as it is.
     """
     case = table.case
     if not case.has_grown or case.store is None:
         return None
     num_orders = num_content_orders(case.store)
     found: list[Alternatives] = []
-    if table.windows is None and table.weights is None:
+    if table.windows is None and table.weights is None and table.proxy:
         for spec, report in rows:
             if isinstance(spec, WebDatasetSpec):
                 continue
             name = short_name(spec, report.law)
-            if spec.has_spread_visits and case.layout == "shuffled":
+            if spec.uses_shards and spec.shard_choice == "proportional" and case.layout == "shuffled":
                 found.append(
                     Alternatives(
                         name=name,
@@ -81,12 +86,21 @@ def growth_of_case(
                     )
                 )
             elif spec.strata != "time" and num_orders > 1:
-                order = table.order_over_all()
+                order = _order_over_all(case)
                 one = None if order is None else table.report_by_content(spec, order)
                 found.append(Alternatives(name=name, here=report, one_order=one))
     return GrownCase(
         generation_frames=generation_frames_of(case.store), num_content_orders=num_orders, rows=found
     )
+
+
+def _order_over_all(case: BiasCase) -> npt.NDArray[np.int64] | None:
+    """Frame ids in the content order that `--write-order` would write; None where not all frames are read."""
+    store = case.store
+    if store is None or isinstance(base_of(store), CameraGroup) or case.num_frames > MAX_FRAMES_READ:
+        return None
+    coordinates = read_coordinates(store, num_threads=num_usable_cpus())
+    return ids_in_order(store, bisected(coordinates)).astype(np.int64)
 
 
 def grown_text(grown: GrownCase) -> list[str]:

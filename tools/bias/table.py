@@ -9,10 +9,8 @@ import numpy.typing as npt
 from frame_cache_tools.bias.cases import BiasCase
 from frame_cache_tools.bias.views import frames_per_gop
 
-from frame_store import CameraGroup, View, base_of
-from frame_store.content_order import bisected, ids_in_order, read_coordinates
+from frame_store import View
 from frame_store.growth import joined_shard_sizes
-from frame_store.shared import num_usable_cpus
 from loader import SamplingError, SamplingSpec, Weights
 from loader.bias import (
     DRAWS,
@@ -155,9 +153,9 @@ class BiasTable:
         return "replace" if isinstance(self.case.store, View) or self.case.has_grown else "refuse"
 
     def report_if_joined(self, spec: SamplingSpec) -> BiasReport | None:
-        """`shards` after `cache-compact --all`, which keeps the ids and cuts other shards (S73).
+        """`shards` or `block` after `cache-compact --all`, which keeps the ids and cuts other shards (S73).
 
-        None where there is one generation, or where no pixels are read.
+        None where there is one generation, where no pixels are read, or where there would be too few shards.
         """
         store, read = self.case.store, self._read
         sizes = None if store is None else joined_shard_sizes(store)
@@ -171,22 +169,17 @@ class BiasTable:
             rho = estimate_rho(
                 units, read, level="shard", proxy=self.proxy, draws=self._num_draws, seed=self._seed
             )
-        return self._report_of_visits(spec, sizes, rho=rho, features=features)
+        try:
+            return self._report_of_shards(spec, sizes, rho=rho, features=features)
+        except SamplingError:  # longer blocks than the joined cache has shards
+            return None
 
     def report_if_shuffled(self, spec: SamplingSpec) -> BiasReport:
-        """`shards` over as many frames in such shards, had one build shuffled them: the mean and 95% of its seeds."""
+        """`shards` or `block` over as many frames in such shards, if one build had shuffled them: 95% of its seeds."""
         sizes = self.case.shard_sizes
-        return self._report_of_visits(
+        return self._report_of_shards(
             spec, sizes, rho=rho_of_shuffled_frames(sizes, level="shard"), features=None
         )
-
-    def order_over_all(self) -> npt.NDArray[np.int64] | None:
-        """Frame ids in the content order that `--write-order` would write; None where not all frames are read."""
-        store = self.case.store
-        if store is None or isinstance(base_of(store), CameraGroup) or self._all_features() is None:
-            return None
-        coordinates = read_coordinates(store, num_threads=num_usable_cpus())
-        return ids_in_order(store, bisected(coordinates)).astype(np.int64)
 
     def report_by_content(self, spec: SamplingSpec, order: npt.NDArray[np.int64]) -> BiasReport:
         """`stratified` over all frames, which are read, by that order."""
@@ -201,7 +194,7 @@ class BiasTable:
             law, spec, self.case.shard_sizes, rho=None, features=self._all_features(), strata_ids=order
         )
 
-    def _report_of_visits(
+    def _report_of_shards(
         self,
         spec: SamplingSpec,
         sizes: npt.NDArray[np.int64],
