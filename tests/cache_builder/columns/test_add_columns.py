@@ -206,9 +206,10 @@ class Killed(BaseException):
 @pytest.mark.parametrize("is_done", [False, True])
 def test_a_kill_at_any_step_leaves_the_old_version_or_the_new_one(cache, monkeypatch, step, is_done):
     add_columns(cache, VIDEO_TABLE)
-    from cache_builder.columns import publish
+    from cache_builder.columns import folders, publish
 
-    whole = getattr(publish, step)
+    room = publish if step == "commit_manifest" else folders
+    whole = getattr(room, step)
 
     def kill(*args, **options):
         if is_done:
@@ -216,7 +217,7 @@ def test_a_kill_at_any_step_leaves_the_old_version_or_the_new_one(cache, monkeyp
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(publish, step, kill)
+        patch.setattr(room, step, kill)
         patch.setattr(
             "cache_builder.stages.Workspace.clear_columns", lambda self: None
         )  # a kill cleans nothing
@@ -234,15 +235,15 @@ def test_a_kill_at_any_step_leaves_the_old_version_or_the_new_one(cache, monkeyp
 
 
 def test_a_version_that_another_process_wrote_is_not_replaced(cache, monkeypatch):
-    from cache_builder.columns import publish
+    from cache_builder.columns import folders
 
-    sync = publish.sync_tree
+    sync = folders.sync_tree
 
     def another_commits(folder):
         sync(folder)
         (cache / "manifest-0001.json").write_bytes(b"theirs")
 
-    monkeypatch.setattr(publish, "sync_tree", another_commits)
+    monkeypatch.setattr(folders, "sync_tree", another_commits)
     with pytest.raises(OutputError, match="another process has written it"):
         add_columns(cache, frame_table())
     assert (cache / "manifest-0001.json").read_bytes() == b"theirs"
@@ -301,7 +302,7 @@ def test_columns_of_another_cache_are_refused(cache, built, tmp_path):
             )
         ],
     )
-    assert theirs.folder != entry.folder
+    assert theirs.folders[0] != entry.folder
     manifest.write_bytes(encode_manifest(edited))
     with pytest.raises(StoreDamagedError, match="columns of generation"):
         _ = open_store(other).columns
