@@ -15,7 +15,6 @@ No published file is rewritten: until the commit the cache is complete in its ol
 """
 
 import errno
-import os
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -51,14 +50,15 @@ from cache_builder.growing import (
     require_same_settings,
     require_same_size,
     require_same_versions,
+    require_writable,
     same_as_recorded,
     tree_of_new,
+    unchanged_forgotten,
     write_append_columns,
 )
 from cache_builder.inputs import (
     Inputs,
     chosen_decoders,
-    content_of_entry,
     foreseen_problems,
     scan_inputs,
     settled_alone,
@@ -113,7 +113,7 @@ class Append:
 
         Raises: as `run_build`; ColumnsError: columns of the new videos that the cache does not have, or the reverse.
         """
-        self._require_writable()
+        require_writable(self._workspace.output)
         require_same_cameras(self._cache, self._contents)
         require_same_settings(self._cache, self._request.given, self._contents)
         forget = self._ids_to_forget()
@@ -137,17 +137,6 @@ class Append:
             return self._without_new(forget, new.take_back, compared)
         plan = plan_columns(self._cache, dataset=new.task.dataset, given=self._request.tables)
         return self._with_new(new, plan, forget, compared)
-
-    def _require_writable(self) -> None:
-        """Refuse, before minutes of decoding, a cache into which nothing can be moved."""
-        output = self._workspace.output
-        if not os.access(output, os.W_OK | os.X_OK):
-            raise OutputError(f"{output}: cannot be written; copy the cache to a place that can be")
-        if output.stat().st_dev != output.parent.stat().st_dev:
-            raise OutputError(
-                f"{output}: is mounted by itself, and a finished generation cannot be moved into it from beside it; "
-                "mount the folder that holds the cache, or copy the cache"
-            )
 
     def _ids_to_forget(self) -> set[int]:
         """video_ids to forget. A video that is the same among the sources stays: it would only come again."""
@@ -174,7 +163,7 @@ class Append:
             keep_others=True,
         )
         self._seconds_scan = time.monotonic() - started
-        take_back = self._unchanged_forgotten(inputs, names)
+        take_back = unchanged_forgotten(self._cache, inputs, names)
         back = {self._cache.tables[0][video_id].path for video_id in take_back}
         names = [name for name in names if name not in back]
         decoders = chosen_decoders(
@@ -191,24 +180,6 @@ class Append:
         )
         checked = inputs.of_names(frozenset(compared.grown))
         return _New(task=task, checked=checked, take_back=take_back, names=names)
-
-    def _unchanged_forgotten(self, inputs: Inputs, names: Collection[str]) -> list[int]:
-        """video_ids of forgotten videos that the sources have with the same content, in every camera."""
-        found = []
-        identities = [inputs.identity(camera) for camera in inputs.parts]
-        for name in names:
-            asked = [
-                None if identity[name].startswith("unreadable") else identity[name] for identity in identities
-            ]
-            for video_id in self._cache.forgotten.get(name, []):
-                then = [
-                    content_of_entry(table[video_id], content)
-                    for table, content in zip(self._cache.tables_now, asked, strict=True)
-                ]
-                if then == asked:
-                    found.append(video_id)
-                    break
-        return found
 
     def _with_new(
         self, new: _New, plan: ColumnsPlan, forget: Collection[int], compared: Compared
@@ -330,8 +301,9 @@ class Append:
             compared,
             columns=None,
         )
+        workspace = self._workspace
+        self._remove_finished()
         if forget or take_back:
-            workspace = self._workspace
             workspace.clear_columns()
             try:
                 self._publish(growth)
@@ -339,6 +311,24 @@ class Append:
                 workspace.clear_columns()
             self._write_report(report)
         return report
+
+    def _remove_finished(self) -> None:
+        """Remove what an append that was killed after its version was there has left beside the cache."""
+        workspace, cache = self._workspace, self._cache
+        workspace.clear_columns()
+        workspace.clear_content()
+        found = workspace.unfinished() or {}
+        if APPEND_KEY not in found:
+            return
+        starts = [f"camera {camera}: " for camera in cache.cameras if camera is not None] or [""]
+        names = {
+            name.removeprefix(start)
+            for name in found.get("videos", {})
+            for start in starts
+            if name.startswith(start)
+        }
+        if names <= cache.live.keys():
+            workspace.remove_building(of=found)
 
     def _report(
         self,
@@ -371,6 +361,7 @@ class Append:
             has_content_order=bool(cache.manifest.content_orders),
             columns_to_write=[] if growth.new is not None else self._columns_to_write(),
             num_column_problems=0 if columns is None else len(columns.problems),
+            num_generations=len(cache.trees[0].generations) + (growth.new is not None),
             num_videos=len(left) + num_new,
             num_frames=sum(paths[video_id].num_frames_stored for video_id in left) + num_new_frames,
         )

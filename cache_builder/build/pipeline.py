@@ -21,7 +21,7 @@ from cache_builder.errors import (
     OutputError,
     VideosNotWholeError,
 )
-from cache_builder.growing import AppendRequest
+from cache_builder.growing import AppendRequest, require_cache
 from cache_builder.inputs import (
     camera_configs,
     chosen_decoders,
@@ -74,6 +74,8 @@ def run_build(
         contents = look_into(sources, not_counted=workspace.own_places)
         backend = usable_backend(options, progress or NoProgress())
         workspace.require_own_files()
+        if append is not None and _is_there(output):
+            require_cache(output)  # before a lock is written beside a part of a cache
         with workspace.locked(if_not_writable="give {--out} a place that can be written"):
             return _Build(
                 contents=contents,
@@ -118,7 +120,7 @@ class _Build:
     def run(self) -> BuildReport:
         with self._pool:
             if self._append is not None:
-                if self._is_there():
+                if _is_there(self._workspace.output):
                     return Append(
                         contents=self._contents,
                         making=self._making,
@@ -211,21 +213,14 @@ class _Build:
         manifest = fresh_manifest({camera: made.entry for camera, made in gathered.items()}, columns=columns)
         write_file(workspace.cache / manifest_name(manifest.version), encode_manifest(manifest))
 
-    def _is_there(self) -> bool:
-        """Whether anything is at the output; an empty folder, which is removed, is nothing."""
-        output = self._workspace.output
-        if not os.path.lexists(output):
-            return False
-        if not output.is_dir():
-            raise OutputError(f"{output}: is a file; give {{--out}} a folder that does not exist yet")
-        if any(output.iterdir()):
-            return True
-        output.rmdir()
-        return False
-
     def _existing_cache(self) -> ExistingCache | None:
-        """The cache that exists at the output; None if nothing exists there."""
-        return read_existing_cache(self._workspace.output) if self._is_there() else None
+        """The cache that exists at the output; None if nothing exists there. An empty folder is removed."""
+        output = self._workspace.output
+        if _is_there(output):
+            return read_existing_cache(output)
+        if output.is_dir():
+            output.rmdir()
+        return None
 
     def _differences(self, existing: ExistingCache, task: BuildTask) -> list[str]:
         """How the cache differs from what is asked for; empty if it is that."""
@@ -263,3 +258,16 @@ class _Build:
                 "replace it",
             )
         )
+
+
+def _is_there(output: Path) -> bool:
+    """Whether anything is at the output; an empty folder is nothing.
+
+    Raises:
+        OutputError: it is a file.
+    """
+    if not os.path.lexists(output):
+        return False
+    if not output.is_dir():
+        raise OutputError(f"{output}: is a file; give {{--out}} a folder that does not exist yet")
+    return any(output.iterdir())

@@ -7,7 +7,7 @@ import msgspec
 
 from cache_builder.findings import ON_DEVICE_COUNT, content_of, find_copies
 from cache_builder.sources import PassedOver
-from frame_store.manifest import Fidelity, Generation, VideoEntry
+from frame_store.manifest import Fidelity, Generation, VideoEntry, many_generations_hint
 from frame_store.names import PixelName
 from frame_store.notebook import items, output, paragraphs
 from frame_store.shared import counted
@@ -50,6 +50,8 @@ class AppendSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the cache has a content order, which the new frames are in, too."""
     columns_to_write: list[str]
     """Where no video was added: columns of the tables that the cache lacks, such as after a build that was killed."""
+    num_generations: int
+    """Of the cache afterwards."""
     num_videos: int
     """Videos of the cache afterwards, without forgotten ones."""
     num_frames: int
@@ -316,7 +318,8 @@ def _append_lines(report: BuildReport, append: AppendSummary) -> list[str]:
         f"{report.output}: {status}{counted(append.num_videos, 'video')} with {counted(append.num_frames, 'frame')}; "
         f"{kept}"
     )
-    return lines
+    hint = many_generations_hint(append.num_generations)
+    return lines if hint is None else [*lines, hint]
 
 
 def _some(paths: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ from cache_builder.columns import (
     rows_of_table,
 )
 from cache_builder.errors import ColumnsError, OutputError
+from cache_builder.growing.column_kinds import ColumnKind, fits, kinds_given, kinds_of_cache
 from cache_builder.growing.live_cache import LiveCache
 from cache_builder.stages import Workspace
 from frame_store.column_files import (
@@ -26,28 +27,18 @@ from frame_store.column_files import (
     content_of_join,
     read_columns_record,
 )
-from frame_store.columns import ColumnScope
 from frame_store.errors import ColumnError, StoreError
 from frame_store.manifest import ColumnsEntry, JsonValue
 from frame_store.reader import CacheStore
 from frame_store.shared import counted, without_controls
-from frame_store.tables import JoinTarget, Missing, Table, VideoNames
-
-
-@dataclass(frozen=True, kw_only=True)
-class ColumnKind:
-    """What the values of a column are, without the values."""
-
-    scope: ColumnScope
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    is_text: bool
-
-    @property
-    def text(self) -> str:
-        """In words."""
-        kind = "text" if self.is_text else self.dtype.name
-        return f"{kind}{f' {list(self.shape)}' if self.shape else ''} per {self.scope}"
+from frame_store.tables import (
+    JoinTarget,
+    Missing,
+    Table,
+    TableColumn,
+    VideoNames,
+    sorted_text_column,
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -127,15 +118,15 @@ def plan_columns(cache: LiveCache, *, dataset: DatasetColumns | None, given: Tab
     """
     records = columns_of(cache)
     plan = ColumnsPlan(
-        there=_kinds_of_cache(records),
+        there=kinds_of_cache(records),
         records=records,
         dataset=dataset,
         given=given,
-        kinds=_kinds_given(dataset, given.tables),
+        kinds=kinds_given(dataset, given.tables),
     )
     for name, kind in plan.kinds.items():
         then = plan.there.get(name)
-        if then is not None and not _fits(kind, then):
+        if then is not None and not fits(kind, then):
             raise ColumnsError(
                 f"column {without_controls(name)!r}: the cache has {then.text}, the new videos are given {kind.text}"
             )
@@ -162,45 +153,6 @@ def _named(names: Sequence[str]) -> str:
     shown = ", ".join(repr(without_controls(name)) for name in names[:8])
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     return f"the column{'s' if len(names) > 1 else ''} {shown}{more}"
-
-
-def _kinds_of_cache(records: Sequence[ColumnsRecord]) -> dict[str, ColumnKind]:
-    found = [
-        {
-            column.name: ColumnKind(
-                scope=column.scope,
-                dtype=np.dtype(column.dtype),
-                shape=tuple(column.shape),
-                is_text=column.codes is not None,
-            )
-            for column in record.columns
-        }
-        for record in records
-    ]
-    if not found:
-        return {}
-    return {name: kind for name, kind in found[0].items() if all(name in each for each in found)}
-
-
-def _kinds_given(dataset: DatasetColumns | None, tables: Sequence[Table]) -> dict[str, ColumnKind]:
-    kinds: dict[str, ColumnKind] = {}
-    for table in [*([] if dataset is None else dataset.tables), *tables]:
-        scope: ColumnScope = "video" if table.frames is None and table.seconds is None else "frame"
-        for name, column in table.columns.items():
-            kinds[name] = ColumnKind(
-                scope=scope,
-                dtype=column.values.dtype,
-                shape=column.values.shape[1:],
-                is_text=column.strings is not None,
-            )
-    return kinds
-
-
-def _fits(kind: ColumnKind, then: ColumnKind) -> bool:
-    """Whether values can be stored as those of the cache; the numbers themselves are checked when they are written."""
-    if (kind.scope, kind.shape, kind.is_text) != (then.scope, then.shape, then.is_text):
-        return False
-    return kind.dtype == then.dtype or {kind.dtype.kind, then.dtype.kind} <= set("iuf")
 
 
 def write_append_columns(
@@ -319,7 +271,20 @@ def _rows_of_new(table: Table, paths: Sequence[str], cache: LiveCache) -> tuple[
         return table, 0
     if num_old == len(table):
         return None, num_old
-    return rows_of_table(table, np.flatnonzero(~of_row)), num_old
+    kept = rows_of_table(table, np.flatnonzero(~of_row))
+    return replace(
+        kept, columns={name: _used_texts(column) for name, column in kept.columns.items()}
+    ), num_old
+
+
+def _used_texts(column: TableColumn) -> TableColumn:
+    """The column without the texts that no row has: those of the old videos stay in their own columns."""
+    if column.strings is None:
+        return column
+    used, codes = np.unique(column.values, return_inverse=True)
+    return sorted_text_column(
+        codes.reshape(-1).astype(np.int32), [column.strings[code] for code in used.tolist()]
+    )
 
 
 def _as_there(content: ColumnContent, there: Mapping[str, ColumnKind]) -> ColumnContent:

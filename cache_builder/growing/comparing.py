@@ -3,12 +3,13 @@
 import os
 import stat
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cache_builder.errors import OutputError
 from cache_builder.folder_scan import ScannedFile
 from cache_builder.growing.live_cache import LiveCache
+from cache_builder.inputs import Inputs, content_of_entry
 from cache_builder.sources import SourceContents, SourceVideo
 from cache_builder.video.opening import hash_file
 from frame_store.manifest import VideoEntry
@@ -100,12 +101,23 @@ def compared_or_refused(
     scanned: Mapping[str, ScannedFile],
     rehash: bool,
 ) -> Compared:
-    """`compare_videos`; raises OutputError where a video has changed that is not forgotten."""
+    """`compare_videos`, in which a forgotten episode of a grown file counts as changed.
+
+    Raises:
+        OutputError: a video has changed that is not forgotten.
+    """
     compared = compare_videos(cache, contents, scanned=scanned, rehash=rehash)
     changed = {name: problem for name, problem in compared.changed.items() if cache.live[name] not in forget}
     if changed:
         raise changed_error(cache, changed)
-    return compared
+    again = [name for name in compared.grown if cache.live[name] in forget]
+    if not again:
+        return compared
+    return replace(
+        compared,
+        grown=[name for name in compared.grown if name not in again],
+        changed=compared.changed | dict.fromkeys(again, "its file has become another"),
+    )
 
 
 def changed_error(cache: LiveCache, changed: Mapping[str, str]) -> OutputError:
@@ -190,3 +202,25 @@ def same_as_recorded(cache: LiveCache, names: Collection[str], contents: SourceC
     compared = compare_videos(cache, chosen, scanned={}, rehash=True)
     unread = {name for name in names if any(table[cache.live[name]].sha256 is None for table in cache.tables)}
     return set(compared.there) - set(compared.grown) - unread
+
+
+def unchanged_forgotten(cache: LiveCache, inputs: Inputs, names: Collection[str]) -> list[int]:
+    """video_ids of forgotten videos that the scanned sources have with the same content, in every camera.
+
+    `names` are those of the sources' videos that may be meant.
+    """
+    found = []
+    identities = [inputs.identity(camera) for camera in inputs.parts]
+    for name in names:
+        asked = [
+            None if identity[name].startswith("unreadable") else identity[name] for identity in identities
+        ]
+        for video_id in cache.forgotten.get(name, []):
+            then = [
+                content_of_entry(table[video_id], content)
+                for table, content in zip(cache.tables_now, asked, strict=True)
+            ]
+            if then == asked:
+                found.append(video_id)
+                break
+    return found

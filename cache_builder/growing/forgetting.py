@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from cache_builder.errors import ConfigError, MachineError
-from cache_builder.growing.live_cache import LiveCache, read_live_cache
+from cache_builder.growing.live_cache import LiveCache, read_live_cache, require_cache
 from cache_builder.stages import Workspace, commit_next, resolved
 from frame_store.manifest import CacheManifest, next_manifest
 from frame_store.shared import counted, without_controls
@@ -49,7 +49,7 @@ def forget_videos(cache: Path | str, paths: str | Sequence[str]) -> ForgetReport
     output = resolved(Path(cache))
     wanted = [paths] if isinstance(paths, str) else [*paths]
     try:
-        read_live_cache(output)  # before anything is written beside what is no cache
+        require_cache(output)  # before anything is written beside what is no cache
         workspace = Workspace(output)
         with workspace.locked(if_not_writable="copy the cache to a place that can be"):
             return _forget(workspace, wanted)

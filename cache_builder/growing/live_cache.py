@@ -9,7 +9,7 @@ import msgspec
 
 from cache_builder.errors import OutputError
 from frame_store.errors import StoreError
-from frame_store.manifest import CacheManifest, CacheTree, VideoEntry, read_trees
+from frame_store.manifest import CacheManifest, CacheTree, VideoEntry, read_manifest, read_trees
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,6 +91,14 @@ class LiveCache:
     def is_as_built(self) -> bool:
         """Whether it is of one build, and no video is forgotten."""
         return len(self.trees[0].parts) == 1 and not self.manifest.forgotten_videos
+
+
+def require_cache(path: Path) -> None:
+    """Raise OutputError, with what is there instead, unless a cache is at `path`."""
+    try:
+        read_manifest(path)
+    except StoreError as error:
+        raise OutputError(str(error)) from error
 
 
 def read_live_cache(path: Path) -> LiveCache:

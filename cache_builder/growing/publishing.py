@@ -25,6 +25,7 @@ from frame_store.manifest import (
     fresh_manifest,
     next_manifest,
     read_generation,
+    read_manifest,
 )
 from frame_store.names import GENERATION_NAME, generation_folder
 from frame_store.shared import raise_if_out_of_files
@@ -154,13 +155,25 @@ def publish_growth(growth: Growth, *, workspace: Workspace) -> CacheManifest | N
     workspace.columns.mkdir(exist_ok=True)
     return commit_next(
         workspace.output,
-        lambda: growth.manifest_after(read_live_cache(workspace.output)),
+        lambda: growth.manifest_after(_newest(growth.base)),
         scratch=workspace.columns,
     )
 
 
+def _newest(cache: LiveCache) -> LiveCache:
+    """The cache as it is now; its tables are not read again unless another process has written a version."""
+    return cache if _manifest(cache.path) == cache.manifest else read_live_cache(cache.path)
+
+
+def _manifest(path: Path) -> CacheManifest:
+    try:
+        return read_manifest(path)
+    except StoreError as error:
+        raise OutputError(str(error)) from error
+
+
 def _move_generations(growth: Growth, workspace: Workspace) -> None:
-    named = set(read_live_cache(workspace.output).manifest.folders)
+    named = set(_manifest(workspace.output).folders)
     for tree in growth.new or ():
         made = tree.generations[0]
         if tree.store_path != workspace.output and made.folder not in named:
@@ -236,3 +249,18 @@ def _entry_of(path: Path, folder: str) -> GenerationEntry | None:
         return None
     except (msgspec.MsgspecError, ValueError):
         return None
+
+
+def require_writable(output: Path) -> None:
+    """Refuse, before minutes of decoding, a cache into which nothing can be moved.
+
+    Raises:
+        OutputError: it cannot be written, or it is mounted by itself.
+    """
+    if not os.access(output, os.W_OK | os.X_OK):
+        raise OutputError(f"{output}: cannot be written; copy the cache to a place that can be")
+    if output.stat().st_dev != output.parent.stat().st_dev:
+        raise OutputError(
+            f"{output}: is mounted by itself, and a finished generation cannot be moved into it from beside it; "
+            "mount the folder that holds the cache, or copy the cache"
+        )

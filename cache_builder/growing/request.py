@@ -72,6 +72,6 @@ def new_videos(contents: SourceContents, workspace: Workspace, request: AppendRe
         scanned=scanned_files(workspace.scan_cache),
         rehash=request.rehash,
     )
-    again = [name for name in compared.there if cache.live[name] in forget]
-    names = [*compared.new, *again, *(name for name in compared.changed)]
-    return NewVideos(contents=contents.of_names(names), configs=recorded_configs(cache))
+    return NewVideos(
+        contents=contents.of_names([*compared.new, *compared.changed]), configs=recorded_configs(cache)
+    )

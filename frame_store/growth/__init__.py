@@ -8,6 +8,8 @@ from frame_store.growth.stages import (
     generation_frames_of,
     growth_of,
     has_grown,
+    joined_shard_sizes,
+    num_content_orders,
     num_forgotten_in,
 )
 
@@ -19,5 +21,7 @@ __all__ = [
     "generation_frames_of",
     "growth_of",
     "has_grown",
+    "joined_shard_sizes",
+    "num_content_orders",
     "num_forgotten_in",
 ]

@@ -9,9 +9,10 @@ import numpy as np
 
 from frame_store.cameras import AlignedStore, CameraGroup, aligned_store
 from frame_store.growth.earlier import EarlierStore, groups_of_parts
-from frame_store.manifest import PartEntry
+from frame_store.manifest import PartEntry, shard_sizes_of_parts
 from frame_store.protocol import FrameStore
 from frame_store.reader import CacheStore
+from frame_store.source_order import Int64s
 from frame_store.views import JoinedGroup, RangeSelection, View, base_of, common_selection, view_of
 
 
@@ -85,6 +86,28 @@ def has_grown(store: FrameStore) -> bool:
     """Whether the cache below `store` was appended to, also where its generations were joined since."""
     cache = _cache_below(store)
     return cache is not None and len(_parts(cache)) > 1
+
+
+def joined_shard_sizes(store: FrameStore) -> Int64s | None:
+    """Frames of `store` in each shard if all generations of its cache were joined, shape (S,); None if there is one."""
+    cache = _cache_below(store)
+    if cache is None or len(generation_frames_of(store)) < 2:
+        return None
+    common = cache.common
+    sizes = shard_sizes_of_parts(
+        _parts(cache), container=common.container, frames_per_shard=common.frames_per_shard
+    )
+    return (
+        np.diff(store.selection.num_below(np.cumsum(sizes)), prepend=0) if isinstance(store, View) else sizes
+    )
+
+
+def num_content_orders(store: FrameStore) -> int:
+    """How many orders by content follow each other in the cache below `store`."""
+    cache = _cache_below(store)
+    if cache is None:
+        return 0
+    return sum(entry.first_frame < len(cache) for entry in cache.manifest.content_orders)
 
 
 def earlier_numbers_of_videos(store: FrameStore) -> list[int]:

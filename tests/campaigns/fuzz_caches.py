@@ -3,11 +3,13 @@
     python -m tests.campaigns.fuzz_caches [--caches 5000] [--seed 0] [--batch 100] [--only SEED]
     python -m tests.campaigns.fuzz_caches --bits 500
     python -m tests.campaigns.fuzz_caches --cameras 2000 [--seed 0]
+    python -m tests.campaigns.fuzz_caches --grown 2000 [--seed 0]
 
 Batches run in processes of their own, so that a crash or a hang costs one and is seen. `--only` does one cache in this
 process. `--bits` flips single bits of sound caches, all kinds by turns, with columns and without: `cache-verify` must
 find each one. `--cameras` changes caches of cameras in this process: each is refused, reported by `cache-verify`, or
-shows one moment in all cameras.
+shows one moment in all cameras. `--grown` does the same to caches of several generations, with cameras and without,
+some of them joined: what is harmless shows the frames that its rows name.
 """
 
 import argparse
@@ -25,18 +27,22 @@ from pathlib import Path
 import numpy as np
 
 import frame_store
+from cache_builder.compaction import compact_cache
 from frame_store.errors import StoreFormatError
 from frame_store.manifest import read_manifest
 from frame_store.verify import verify_store
-from tests.support.caches.cache_mutations import (
+from tests.support.caches.camera_cache import CAMERAS, write_camera_cache
+from tests.support.caches.opened_paths import opened_paths, paths_outside
+from tests.support.grown.steps import grow
+from tests.support.grown.written import write_grown
+from tests.support.mutations.of_caches import (
     Mutator,
     files_of,
     read_everything,
     write_golden_caches,
 )
-from tests.support.caches.camera_cache import write_camera_cache
-from tests.support.caches.camera_mutations import read_cameras, spoil_cameras
-from tests.support.caches.opened_paths import opened_paths, paths_outside
+from tests.support.mutations.of_cameras import read_cameras, spoil_cameras
+from tests.support.mutations.of_grown import copied, read_grown, spoil_grown
 
 SECONDS_PER_CACHE = 60
 MAX_BYTES = 6 << 30
@@ -52,11 +58,14 @@ def main() -> None:
     arguments.add_argument("--range", type=int, nargs=2)
     arguments.add_argument("--only", type=int)
     arguments.add_argument("--cameras", type=int)
+    arguments.add_argument("--grown", type=int)
     options = arguments.parse_args()
     if options.bits is not None:
         sys.exit(flip_bits(options.bits, options.seed))
     if options.cameras is not None:
         sys.exit(spoil_groups(options.cameras, options.seed))
+    if options.grown is not None:
+        sys.exit(spoil_generations(options.grown, options.seed))
     if options.only is not None:
         options.range = [options.only, options.only + 1]
     if options.range is not None:
@@ -145,6 +154,33 @@ def spoil_groups(num_caches: int, seed: int) -> int:
                 told["find"] += 1
                 print(f"seed {number}: {done}: {traceback.format_exc()}", flush=True)
     print(f"{num_caches} caches of cameras: {dict(told)}")
+    return bool(told["find"])
+
+
+def spoil_generations(num_caches: int, seed: int) -> int:
+    """Change and read caches of several generations; the exit status shows whether anything was wrong."""
+    told: Counter[str] = Counter()
+    opened = opened_paths()
+    with tempfile.TemporaryDirectory(prefix="fuzz") as folder:
+        originals = [
+            write_grown(Path(folder) / "plain", stride=2)[0],
+            write_grown(Path(folder) / "cameras", cameras=CAMERAS)[0],
+            write_grown(Path(folder) / "joined", generations=((5, 3), (4,), (2, 6), (7,)), stride=2)[0],
+            write_grown(Path(folder) / "zarr", container="zarr", layout="video")[0],
+        ]
+        compact_cache(originals[2], join_all=True, workers=1)
+        grow(originals[2], write_grown(Path(folder) / "more", generations=((9, 1),), stride=2)[1][0])
+        for number in range(seed, seed + num_caches):
+            cache = copied(originals[number % len(originals)], Path(folder) / "cache")
+            done = spoil_grown(cache, number)
+            opened.clear()
+            try:
+                told[read_grown(cache)] += 1
+                assert not (outside := paths_outside(opened, cache)), outside
+            except Exception:  # noqa: BLE001 - the campaign looks for these
+                told["find"] += 1
+                print(f"seed {number}: {done}: {traceback.format_exc()}", flush=True)
+    print(f"{num_caches} caches of several generations: {dict(told)}")
     return bool(told["find"])
 
 

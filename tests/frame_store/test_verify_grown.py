@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from collections import Counter
 
 import msgspec
 import pytest
@@ -12,11 +13,12 @@ from frame_store.manifest import encode_manifest, read_manifest, read_tree, read
 from frame_store.names import manifest_name
 from frame_store.reader import CacheStore
 from frame_store.verify import verify_store
-from tests.support.caches.cache_mutations import files_of
 from tests.support.caches.camera_cache import CAMERAS
 from tests.support.caches.tree import write_generation_json, write_videos
 from tests.support.grown.steps import commit, grow
 from tests.support.grown.written import write_grown
+from tests.support.mutations.of_caches import files_of
+from tests.support.mutations.of_grown import copied, read_grown, spoil_grown
 
 
 @pytest.fixture(scope="module", params=["plain", "cameras"])
@@ -176,6 +178,18 @@ def test_a_path_may_come_again_only_where_the_first_one_is_forgotten(plain_cache
     ]
     commit(plain_cache, forgotten_videos=[4])
     assert verify_store(plain_cache).problems == []
+
+
+def test_changed_caches_are_refused_reported_or_harmless(written, tmp_path):
+    told = Counter()
+    for seed in range(40):
+        cache = copied(written, tmp_path / "cache")
+        done = spoil_grown(cache, seed)
+        try:
+            told[read_grown(cache)] += 1
+        except Exception as error:
+            raise AssertionError(f"seed {seed}: {done}") from error
+    assert told["refused"] > 5 and told["reported"] > 10
 
 
 def test_columns_and_orders_of_no_whole_generations_are_found(plain_cache):

@@ -10,7 +10,7 @@ from frame_store import open_store
 from frame_store.verify import VerifyResult, verify_store
 from tests.support.caches.tree import FIRST_MANIFEST
 from tests.support.documents import ROOT
-from tests.support.html import ReadHtml
+from tests.support.pages.html import ReadHtml
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 

@@ -12,7 +12,7 @@ from frame_store.video_table import VideoTable
 from tests.support.caches.array_store import ArrayStore
 from tests.support.caches.golden_stores import golden_frames
 from tests.support.documents import ROOT
-from tests.support.html import ReadHtml, nearest_of
+from tests.support.pages.html import ReadHtml, nearest_of
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&\u202e\x1b[2J.mp4"
 SHOWN = "<img src=x onerror=alert(1)>\"'&\\u202e\\x1b[2J.mp4"

@@ -46,8 +46,8 @@ SIZES = st.lists(st.integers(2, 9), min_size=1, max_size=4)
 CHANGES = st.lists(st.one_of(SIZES, st.sampled_from(["join all", "join two"])), min_size=1, max_size=3)
 
 
-def sampler_of(cache, name, view, *, make=FrameBatchSampler, **more):
-    store = VIEWS[view](open_store(cache))
+def sampler_of(store, name, view, *, make=FrameBatchSampler, **more):
+    store = VIEWS[view](store)
     options = OPTIONS[name] | {"batch_size": 4, "seed": 3} | more
     if options.get("weights") == "numbers":
         options["weights"] = NUMBERS[: len(store.videos)]
@@ -56,21 +56,52 @@ def sampler_of(cache, name, view, *, make=FrameBatchSampler, **more):
         return make(store, **options)
 
 
+def loaded(store, name, view, state, **more):
+    sampler = sampler_of(store, name, view, **more)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sampler.load_state_dict(json.loads(json.dumps(state)))
+    return sampler
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory):
+    """A cache, opened whenever it had changed: appended to, joined, appended to, joined in part and altogether."""
+    scratch = tmp_path_factory.mktemp("history")
+    cache, stores = scratch / "cache", []
+    for change in ([9, 8, 7], [5, 3], "join two", [2, 6], [7], "join two", "join all", [4]):
+        changed(cache, change, scratch)
+        stores.append(open_store(cache))
+    return stores
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_sampling_ends_its_epoch_on_any_newer_version(history, name, view):
+    grows = {number: sampler_of(store, name, view) for number, store in enumerate(history)}
+    for number, then in enumerate(history[:-1]):
+        running = sampler_of(then, name, view)
+        batches = iter(running)
+        next(batches)
+        state, rest = running.state_dict(), [*batches]
+        after = [*running]
+        for newer in range(number + 1, len(history)):
+            if (newer + number) % 2:  # half of all pairs, each version among them
+                continue
+            again = loaded(history[newer], name, view, state, grow=newer % 3 > 0)
+            assert [*again] == rest, (number, newer)
+            grows[newer].set_epoch(1)
+            assert [*again] == ([*grows[newer]] if newer % 3 else after), (number, newer)
+
+
 def changed(cache, change, scratch):
+    """Append videos of these sizes, or join generations."""
     if isinstance(change, list):
         append_videos(cache, change, scratch=scratch, ordered=True)
         return
     count = len(CacheStore(cache).generations)
     if count > 1:
         join(cache, 0 if change == "join all" else count - 2, count)
-
-
-def loaded(cache, name, view, state, **more):
-    sampler = sampler_of(cache, name, view, **more)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        sampler.load_state_dict(json.loads(json.dumps(state)))
-    return sampler
 
 
 @settings(
@@ -91,7 +122,7 @@ def test_an_epoch_ends_as_if_nothing_had_come(tmp_path_factory, case, histories,
     for change in before:
         changed(cache, change, scratch)
     where = {"rank": rank[0], "world_size": rank[1], "grow": grows}
-    running = sampler_of(cache, name, view, **where)
+    running = sampler_of(open_store(cache), name, view, **where)
     first = int(draw.integers(3))
     running.set_epoch(first)
     batches = iter(running)
@@ -100,7 +131,7 @@ def test_an_epoch_ends_as_if_nothing_had_come(tmp_path_factory, case, histories,
     state = running.state_dict()
     for number, change in enumerate(changes):
         changed(cache, change, scratch / str(number))
-    again = loaded(cache, name, view, state, **where)
+    again = loaded(open_store(cache), name, view, state, **where)
     assert len(again) == len(running)
     assert again.state_dict() == state, "a state that is kept at once is the same"
     resumed = iter(again)
@@ -110,10 +141,10 @@ def test_an_epoch_ends_as_if_nothing_had_come(tmp_path_factory, case, histories,
     assert again.state_dict() == state or (grows and state["epoch"] > first)
     for number, change in enumerate(later):
         changed(cache, change, scratch / f"later-{number}")
-    again = loaded(cache, name, view, state, **where)
+    again = loaded(open_store(cache), name, view, state, **where)
     if state["epoch"] == first:
         assert [*again] == [*batches]
-    whole = sampler_of(cache, name, view, **where)
+    whole = sampler_of(open_store(cache), name, view, **where)
     expected = whole if grows else running
     for epoch in (first + 1, first + 2):
         expected.set_epoch(epoch)

@@ -15,34 +15,11 @@ from frame_cache_tools.report.page import videos_part
 
 from frame_store import open_store
 from frame_store.frame_findings import DamagedSpan
-from frame_store.names import INDEX_DTYPE
 from tests.support.bias_command import bias
-from tests.support.caches.golden_stores import made_up_video, write_generation
-from tests.support.caches.tar_cache import ENCODINGS
-from tests.support.caches.tree import write_tree
+from tests.support.caches.golden_stores import made_up_video
+from tests.tools.report.noise import write_noise
 
-NUM_VIDEOS, FRAMES = 200, 9
-
-
-def write_noise(path, num_videos):
-    """A cache of videos of noise, which no JPEG makes small."""
-    frames = np.random.default_rng(0).integers(0, 256, (num_videos * FRAMES, 64, 64, 3), np.uint8)
-    index = np.zeros(len(frames), INDEX_DTYPE)
-    index["video_id"] = np.arange(len(frames)) // FRAMES
-    index["frame_in_video"] = np.arange(len(frames)) % FRAMES
-    index["pts_seconds"] = index["frame_in_video"] / 10
-    generation = write_generation(
-        path,
-        "wds",
-        ENCODINGS["raw"],
-        frames,
-        index=index,
-        videos=[made_up_video(f"{number:03d}.mp4", FRAMES) for number in range(num_videos)],
-        times=index["pts_seconds"].copy(),
-        frames_per_shard=100,
-    )
-    write_tree(path, generation)
-    return path
+NUM_VIDEOS = 200
 
 
 @pytest.fixture(scope="module")

@@ -64,6 +64,7 @@ def test_a_full_disk_leaves_the_old_page(cache, tmp_path, monkeypatch):
     [
         ("shard", "shards/000000.tar: missing"),
         ("short", "shards/000000.tar: missing, or not the"),
+        ("bits", "frame"),
         ("videos", "The table of videos is damaged"),
         ("index", "index.npy"),
         ("order", "first_row.npy"),
@@ -76,6 +77,8 @@ def test_a_damaged_cache_gives_a_page_that_says_so(cache, harm, said):
         shard.unlink()
     elif harm == "short":
         shard.write_bytes(shard.read_bytes()[:2000])
+    elif harm == "bits":
+        shard.write_bytes(bytes(byte ^ 1 for byte in shard.read_bytes()))
     else:
         name = {"videos": "videos.jsonl", "index": "index.npy", "order": "first_row.npy"}[harm]
         (generation.path / name).write_bytes(b"{}\n")

@@ -2,14 +2,22 @@
 
 import dataclasses
 import re
+import warnings
 
+import numpy as np
 import pytest
 from frame_cache_tools.report import page_of_cache, report_of_cache
+from frame_cache_tools.report.page import snippet_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from frame_store import CacheStore
+from frame_store import CacheStore, open_store
+from frame_store.manifest import encode_manifest, next_manifest, read_manifest
+from frame_store.names import manifest_name
 from tests.frame_store.html.test_elements import HOSTILE
+from tests.support.caches.camera_cache import write_camera_cache
+from tests.support.grown.steps import grow
+from tests.tools.report.noise import write_noise
 from tests.tools.report.reported import seen
 
 _CHOICES = {"verdict", "kind", "unit", "scope", "pixel"}
@@ -115,3 +123,48 @@ def test_equal_caches_give_equal_pages(damaged_build, damaged_report):
     again = report_of_cache(damaged_build / "dir.cache")
     assert again == damaged_report
     assert page_of_cache(again) == page_of_cache(damaged_report)
+
+
+def test_the_snippet_runs(damaged_report):
+    found = seen(page_of_cache(damaged_report))
+    (snippet,) = (text for text in found.texts if text.startswith("from loader import"))
+    assert snippet == snippet_of(damaged_report)
+    names = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the cache holds less than a batch
+        exec(snippet, names)
+    assert names["frames"].shape[1:] == (3, 64, 64)
+
+
+def test_cameras_and_columns_are_shown(tmp_path):
+    write_camera_cache(tmp_path / "cams.cache")
+    report = report_of_cache(tmp_path / "cams.cache", max_frames_read=0)
+    page = page_of_cache(report)
+    text = seen(page).text
+    assert [camera.name for camera in report.cameras] == ["front", "wrist"]
+    assert "Each is stored for 2 cameras: front , wrist" in text
+    assert "Episodes of camera front" in text and "Episodes of camera wrist" in text
+    (column,) = report.columns
+    with open_store(tmp_path / "cams.cache") as store:
+        values = store.columns["action"].gather(np.arange(store.columns["action"].parts[0].values.shape[0]))
+    assert (column.name, column.num_rows) == ("action", len(values))
+    assert column.minimum == pytest.approx(float(values.min()))
+    assert column.maximum == pytest.approx(float(values.max()))
+    assert sum(bar.count for bar in column.bars) == values.size
+
+
+def test_generations_and_forgotten_videos_are_told_apart(tmp_path):
+    for number in range(2):
+        write_noise(tmp_path / f"{number}.cache", 3 + number, seed=number)
+    cache = grow(tmp_path / "0.cache", tmp_path / "1.cache")
+    before = read_manifest(cache)
+    after = next_manifest(before, forgotten_videos=[1])
+    (cache / manifest_name(after.version)).write_bytes(encode_manifest(after))
+    report = report_of_cache(cache, max_frames_read=0)
+    text = seen(page_of_cache(report)).text
+    with open_store(cache) as store:
+        assert (report.num_frames, report.num_videos) == (len(store), 6)
+    assert [generation.num_videos for generation in report.leader.generations] == [3, 4]
+    assert "The cache grew in 2 generations." in text
+    assert "1 forgotten video with 9 frames still lies on disk" in text
+    assert 1 not in [video.video_id for video in report.leader.videos]

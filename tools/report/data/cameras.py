@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from frame_cache_tools.report.data.fidelity import Originals, fidelity_facts
 from frame_cache_tools.report.data.opened import OpenedCamera
-from frame_cache_tools.report.data.records import CameraFacts, SheetPicture, VideoFacts, VideosSummary
+from frame_cache_tools.report.data.records import CameraFacts
 from frame_cache_tools.report.data.sheets import SheetPlan, chosen_places, make_sheet, plan_sheets, within
 from frame_cache_tools.report.data.time_lines import axis_of, num_missing, time_line
+from frame_cache_tools.report.data.video_records import SheetPicture, VideoFacts, VideosSummary
 from frame_cache_tools.report.data.videos import MAX_SHOWN, ShownVideos, look_through, text_fact
 
 from cache_builder.setting_names import setting_values
-from frame_store import CacheStore, StoreError
+from frame_store import CacheStore, FrameCacheError, StoreError
 from frame_store.manifest import Encoding, VideoEntry
 from frame_store.shared import chi2_of_uniform_shards
 
@@ -135,7 +136,7 @@ def video_facts(
     if store is not None:
         try:
             pts, stored, ids = _frames_of(store, video_id)
-        except (StoreError, OSError) as error:
+        except (FrameCacheError, OSError) as error:
             problem = str(error)
     axis = axis_of(entry, pts)
     sheet: tuple[SheetPicture, ...] = ()

@@ -6,10 +6,10 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from frame_cache_tools.report.data.records import SheetPicture
 from frame_cache_tools.report.data.time_lines import Axis
+from frame_cache_tools.report.data.video_records import SheetPicture
 
-from frame_store import StoreError
+from frame_store import FrameCacheError
 from frame_store.frame_findings import DamagedSpan, FrameFindings
 from frame_store.html import picture_of
 from frame_store.protocol import FrameStore
@@ -98,7 +98,7 @@ def make_sheet(
     for frame_id, frame, note in zip(frame_ids, frames_in_video, notes, strict=True):
         try:
             pixels = store.read_frames([frame_id])[0]
-        except (StoreError, OSError) as error:
+        except (FrameCacheError, OSError) as error:
             problem = problem or str(error)
             continue
         pictures.append(

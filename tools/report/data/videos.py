@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-from frame_cache_tools.report.data.records import Bar, VideosSummary
 from frame_cache_tools.report.data.time_lines import num_missing
+from frame_cache_tools.report.data.video_records import Bar, VideosSummary
 
 from frame_store.manifest import VideoEntry
 

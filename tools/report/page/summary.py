@@ -92,7 +92,8 @@ def _what(report: CacheReport) -> Child:
     height, width, _ = leader.frame_shape
     text = f"{counted_in_groups(report.num_frames, 'frame')} from {counted_in_groups(report.num_videos, report.noun)}"
     if summary is not None and summary.seconds:
-        text += f" that last {duration_text(summary.seconds)} together"
+        lasts = "that lasts" if report.num_videos == 1 else "that together last"
+        text += f" {lasts} {duration_text(summary.seconds)}"
     sentences = [f"{text}."]
     if len(report.cameras) > 1:
         names: list[Child] = []
@@ -252,8 +253,9 @@ def _cost(report: CacheReport) -> Child:
         kept = f", {values['fps'].removesuffix('.0')} fps kept"
     elif values.get("stride", "1") not in {"1", "none"}:
         kept = f", one of {values['stride']} frames kept"
+    resized = "native size" if values.get("size") == "native" else f"resize {values.get('resize', 'unknown')}"
     built = (
-        f" Built with: {leader.encoding}, resize {values.get('resize', 'unknown')}{kept}, layout {leader.layout}, "
+        f" Built with: {leader.encoding}, {resized}{kept}, layout {leader.layout}, "
         f"{counted_in_groups(leader.num_shards, 'shard')}. "
     )
     return [text, built, link("build", "All settings"), "."]
@@ -275,7 +277,9 @@ def _sampler(report: CacheReport) -> Child:
         "Take ",
         element("code", options),
         f". It has no bias, and {sampling.why}. This is {how}, and holds where the disk is fast enough for single "
-        "frames; cache-bias with --plan measures yours. ",
+        "frames; ",
+        element("code", "cache-bias --plan"),
+        " measures yours. ",
         link("samplers", "Compare the samplers"),
         ".",
     ]

@@ -150,6 +150,8 @@ def shown_text_of(summary: VideosSummary, videos: Sequence[VideoFacts], *, noun:
     hidden = summary.num_videos - len(videos)
     if not hidden:
         order = "; those that are not whole come first" if attention else ""
+        if summary.num_videos == 1:
+            return f"The only {noun} of the cache."
         return f"All {counted_in_groups(summary.num_videos, noun)} of the cache{order}."
     whole = f"{len(videos) - attention:,} of {counted_in_groups(summary.num_whole, f'whole {noun}')}, spread evenly"
     if not all_attention:
@@ -185,6 +187,8 @@ def verdicts_text(summary: VideosSummary, *, noun: str = "video") -> str:
     A sentence without a dot.
     """
     if summary.num_whole == summary.num_videos:
+        if summary.num_videos == 1:
+            return f"the {noun} is whole"
         return f"all {counted_in_groups(summary.num_videos, noun)} are whole"
     parts = [
         f"{count:,} {word}"

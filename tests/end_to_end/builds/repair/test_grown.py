@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cache_builder import build_cache, write_content_order
+from cache_builder.compaction import compact_cache
 from cache_builder.errors import RepairError, VideosNotWholeError
 from cache_builder.repair import repair_cache
 from frame_store.manifest import read_manifest, read_tree
@@ -109,6 +110,22 @@ def test_frames_of_forgotten_videos_need_their_files_too(cache, videos, tmp_path
         repair_cache(cache, partial, workers=1)
     repair_cache(cache, videos / "all", workers=1)
     assert {path: digest for path, digest in digests(cache).items() if path in before} == before
+
+
+def test_a_joined_generation_comes_back_from_the_videos(cache, videos):
+    compact_cache(cache, join_all=True, remove_superseded=True, workers=1)
+    before, tree = digests(cache), read_tree(cache)
+    assert len(tree.generations) == 1 and len(tree.common.parts) == len(VIDEOS)
+    harmed = {entry.name for entry in [*tree.common.files, *tree.common.shards]} - {"videos.jsonl"}
+    for name in harmed:
+        flip(tree.generations[0].path / name)
+    flip(cache / tree.manifest.content_orders[1].file.name)
+    made = repair_cache(cache, videos / "all", workers=1)
+    assert len(made) == len(harmed) + 1
+    assert digests(cache) == before
+    flip(tree.generations[0].path / tree.common.shards[0].name)
+    with pytest.raises(VideosNotWholeError, match=r"[abc]\.mp4: missing"):
+        repair_cache(cache, videos / "2", workers=1)
 
 
 def test_an_order_over_several_generations_comes_back(cache):
