@@ -287,6 +287,26 @@ def test_finished_shards_are_not_written_again(cache, tmp_path, monkeypatch):
     assert digests(cache) == digests(undisturbed)
 
 
+@pytest.mark.parametrize("variant", ["wds-raw", "cameras"])
+def test_a_generation_that_was_moved_and_never_named_is_not_left_behind(tmp_path, monkeypatch, variant):
+    cache = write_grown(tmp_path / "cache", variant, SIZES_OF_GENERATIONS[:2])
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(compact, "commit_manifest", stop)
+        with pytest.raises(KeyboardInterrupt):
+            compact_cache(cache, join_all=True)
+    before = {path.parent for path in cache.rglob("generation.json")}
+    append_variant(cache, variant, SIZES_OF_GENERATIONS[2], number=2)
+    compact_cache(cache, join_all=True)
+    manifest = read_manifest(cache)
+    named = {cache / folder for folder in [*manifest.folders, *manifest.superseded]}
+    assert len(before - named) == len(manifest.cameras or [None])
+    assert {path.parent for path in cache.rglob("generation.json")} <= named
+
+
 def test_an_append_meanwhile_stays(cache, monkeypatch):
     commit, expected = compact.commit_manifest, None
 
