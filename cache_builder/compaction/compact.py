@@ -156,7 +156,7 @@ def _join(workspace: Workspace, *, join_all: bool, workers: int, progress: Progr
     output = workspace.output
     joins = _joins(output, join_all=join_all)
     works = [JoinWork(join=join, folder=workspace.compaction / join.folder) for join in joins]
-    remove_stale_work(workspace.compaction, works)
+    remove_stale_work(workspace.compaction, works, cache=output)
     if not works:
         return []
     _require_space(workspace, joins)

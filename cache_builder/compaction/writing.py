@@ -26,6 +26,7 @@ from frame_store.manifest import (
     describe_file,
     describe_files,
     encode_generation,
+    read_manifest,
 )
 from frame_store.names import GENERATION_NAME, shard_name
 from frame_store.source_files import open_source_order, write_joined_source_order
@@ -197,9 +198,18 @@ def _identity(join: Join) -> dict[str, Any]:
     return {"frame-cache": __version__, "generations": sources}
 
 
-def remove_stale_work(folder: Path, current: Iterable[JoinWork]) -> None:
-    """Remove what lies in a working folder of other joins, such as of a version of the cache that has passed."""
+def remove_stale_work(folder: Path, current: Iterable[JoinWork], *, cache: Path) -> None:
+    """Remove what lies in a working folder of other joins, such as of a version of the cache that has passed.
+
+    A generation that such a join has moved into the cache goes, too, unless a manifest names it.
+    """
     kept = {work.folder for work in current}
+    manifest = read_manifest(cache)
+    named = {*manifest.folders, *manifest.superseded}
     for path in [*folder.glob("*"), *folder.glob("camera-*/*")]:
-        if path not in kept and not any(path in each.parents for each in kept):
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        if path in kept or any(path in each.parents for each in kept):
+            continue
+        inside = path.relative_to(folder).as_posix()
+        if (path / IDENTITY_NAME).is_file() and (cache / inside).is_dir() and inside not in named:
+            (cache / inside).rename(path / "unnamed")
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -21,7 +21,8 @@ def many_generations_hint(num_generations: int) -> str | None:
     if num_generations <= MANY_GENERATIONS:
         return None
     return (
-        f"{num_generations} generations; beyond {MANY_GENERATIONS}, joining them is worth it: cache-compact"
+        f"{num_generations} generations; more than {MANY_GENERATIONS} are worth joining: cache-compact, "
+        "or cache-compact --all"
     )
 
 

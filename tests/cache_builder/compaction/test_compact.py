@@ -75,8 +75,7 @@ def test_all_that_a_store_gives_stays(tmp_path, variant):
         (joined,) = after[camera].generations
         assert joined.generation.parts == list(old.tree.parts)
         assert after[camera].shard_sizes.tolist() == expected_sizes(after[camera])
-    if variant != "cameras":  # TODO: columns of parts in cache-verify
-        assert verify_store(cache).problems == []
+    assert verify_store(cache).problems == []
     assert not cache.with_name("cache.compact.building").exists()
 
 
@@ -192,6 +191,7 @@ def test_columns_order_and_forgotten_videos_stay(tmp_path):
     np.testing.assert_array_equal(
         old_view.read_frames(range(len(old_view))), new_view.read_frames(range(len(new_view)))
     )
+    assert verify_store(cache).problems == []
 
 
 def test_only_tiers_of_ten_are_joined_and_a_dry_run_says_so(tmp_path):
@@ -287,6 +287,26 @@ def test_finished_shards_are_not_written_again(cache, tmp_path, monkeypatch):
     assert digests(cache) == digests(undisturbed)
 
 
+@pytest.mark.parametrize("variant", ["wds-raw", "cameras"])
+def test_a_generation_that_was_moved_and_never_named_is_not_left_behind(tmp_path, monkeypatch, variant):
+    cache = write_grown(tmp_path / "cache", variant, SIZES_OF_GENERATIONS[:2])
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(compact, "commit_manifest", stop)
+        with pytest.raises(KeyboardInterrupt):
+            compact_cache(cache, join_all=True)
+    before = {path.parent for path in cache.rglob("generation.json")}
+    append_variant(cache, variant, SIZES_OF_GENERATIONS[2], number=2)
+    compact_cache(cache, join_all=True)
+    manifest = read_manifest(cache)
+    named = {cache / folder for folder in [*manifest.folders, *manifest.superseded]}
+    assert len(before - named) == len(manifest.cameras or [None])
+    assert {path.parent for path in cache.rglob("generation.json")} <= named
+
+
 def test_an_append_meanwhile_stays(cache, monkeypatch):
     commit, expected = compact.commit_manifest, None
 
@@ -302,6 +322,7 @@ def test_an_append_meanwhile_stays(cache, monkeypatch):
     store = CacheStore(cache)
     assert [entry.num_frames for entry in read_manifest(cache).generations] == [21, 9]
     np.testing.assert_array_equal(store.read_frames(range(30)), expected)
+    assert verify_store(cache).problems == []
 
 
 def test_another_compaction_meanwhile_is_an_error(cache, tmp_path, monkeypatch):
