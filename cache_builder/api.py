@@ -1,6 +1,7 @@
 """`build_cache`: the command `cache-build` as a Python function, with its flags as keywords."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -11,6 +12,7 @@ from cache_builder.build import estimate_build as run_dry
 from cache_builder.columns import add_columns, read_tables
 from cache_builder.content_order import write_content_order
 from cache_builder.errors import ConfigError
+from cache_builder.growing import AppendRequest, TablesGiven, resolve_for
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.setting_names import NamesSettings, SettingError, as_key_of, as_keyword
 from cache_builder.settings import (
@@ -21,7 +23,6 @@ from cache_builder.settings import (
     RunOptions,
     checked_settings,
     read_settings,
-    resolve,
 )
 from cache_builder.sources import Sources, default_output
 from cache_builder.video.picture import Resize
@@ -37,6 +38,9 @@ def build_cache(
     videos: Path | str | Sequence[Path | str],
     out: Path | str | None = None,
     *,
+    append: bool = False,
+    forget: str | Sequence[str] = (),
+    rehash: bool = False,
     include: str | Sequence[str] = (),
     exclude: str | Sequence[str] = (),
     limit: int | None = None,
@@ -74,6 +78,12 @@ def build_cache(
         videos: The folder, searched with its subfolders, one video, a text file that lists videos, or several of these;
             or a LeRobot v3 data set.
         out: Path of the cache; None for `DIR.cache` beside the folder. Several sources need it.
+        append: Add the videos that a complete cache at `out` does not have, as a new generation: the ids of its frames
+            stay, its videos are not read again, and its own settings are taken. Without a cache, one is built.
+        forget: With `append`: path or paths of videos that the cache leaves out from then on, and of which the sources
+            may have others. `forget_videos` does it without an append.
+        rehash: With `append`: read all videos that the cache has, too, and compare their hashes, not only sizes and
+            times.
         include: Pattern or patterns for paths, such as `day1/*.mp4`; a video is taken if one matches. Empty: all are.
         exclude: Pattern or patterns for paths; a video is left out if one matches.
         limit: The most videos taken, the first ones; None for all.
@@ -119,24 +129,29 @@ def build_cache(
         ColumnsError: a table cannot be read, or `columns_missing` or `columns_tolerance` is wrong (nothing was built);
             or a table does not fit the videos (the cache is complete without these columns).
         OutputError: `out` holds something else, or another cache and `overwrite` is not set; it cannot be written, or
-            another build is writing it.
+            another build is writing it. With `append`: a video of the cache has changed, or a setting or a library is
+            another one than that of the cache.
         VideosNotWholeError: videos are not whole and `on_error` is `fail`, or no video gave a frame.
         MachineError: disk full, I/O error. The same call resumes.
     """
     arguments = locals()  # first: of the arguments alone
     overwrite = flag("overwrite", overwrite, error=ConfigError)
+    growing = _growing(append=append, forget=forget, rehash=rehash)
+    if append and overwrite:
+        raise ConfigError("{--append} keeps the cache and {--overwrite} replaces it: give one of them")
     content_order = flag("content_order", content_order, error=ConfigError)
     if columns is None:
         for name, value, default in (
             ("columns_missing", columns_missing, "refuse"),
             ("columns_tolerance", columns_tolerance, None),
         ):
-            if value != default:
+            if value != default and not (append and name == "columns_missing"):
                 raise ConfigError(f"{name}={value!r} is for columns: give columns=, too")
     return _with_settings_named(
         _build_and_add,
         arguments,
         overwrite=overwrite,
+        growing=growing,
         content_order=content_order,
         tables=[]
         if columns is None
@@ -157,11 +172,29 @@ def _build_and_add(
     tolerance_seconds: float | None,
     content_order: bool,
     overwrite: bool,
+    growing: AppendRequest | None,
     progress: Progress | None,
 ) -> BuildReport:
-    report = run_build(sources, output, config, options, overwrite=overwrite, progress=progress)
+    request = None
+    if growing is not None:
+        given = TablesGiven(
+            tables=tables,
+            missing=missing,
+            tolerance_seconds=tolerance_seconds,
+            skip=options.on_error == "skip",
+        )
+        request = replace(growing, tables=given)
+    report = run_build(
+        sources,
+        output,
+        config,
+        options,
+        overwrite=overwrite,
+        append=request,
+        progress=progress,
+    )
     progress = progress or NoProgress()
-    if tables:
+    if tables and report.wants_columns:
         added = add_columns(
             output,
             tables,
@@ -172,7 +205,7 @@ def _build_and_add(
         )
         for line in [*added.problems, *added.notes]:
             progress.note(line)
-    if content_order:
+    if content_order and not report.has_content_order:
         write_content_order(output, progress=progress)
     return report
 
@@ -181,6 +214,9 @@ def estimate_build(
     videos: Path | str | Sequence[Path | str],
     out: Path | str | None = None,
     *,
+    append: bool = False,
+    forget: str | Sequence[str] = (),
+    rehash: bool = False,
     include: str | Sequence[str] = (),
     exclude: str | Sequence[str] = (),
     limit: int | None = None,
@@ -194,7 +230,8 @@ def estimate_build(
     Every video is scanned, and parts of some are decoded for some 10 seconds. Nothing is written but a temporary
     folder, which is removed. Videos that are not whole are counted as `on_error="skip"` stores them.
 
-    The arguments mean what they mean for `build_cache`; `settings` are its other keywords except for `overwrite`.
+    With `append` it is about the videos that the cache does not have. The arguments mean what they mean for
+    `build_cache`; `settings` are its other keywords except for `overwrite`.
 
     Returns:
         The estimate. `problems` has a line for each video that is not whole by its packets.
@@ -219,10 +256,45 @@ def estimate_build(
         "progress": progress,
         **settings,
     }
-    return _with_settings_named(run_dry, arguments)
+    return _with_settings_named(
+        _estimate, arguments, growing=_growing(append=append, forget=forget, rehash=rehash)
+    )
 
 
-def _with_settings_named(run: Callable[..., _Made], arguments: Mapping[str, Any], **more: object) -> _Made:
+def _estimate(
+    sources: Sources,
+    output: Path,
+    config: BuildConfig,
+    options: RunOptions,
+    *,
+    growing: AppendRequest | None,
+    progress: Progress | None,
+) -> BuildEstimate:
+    return run_dry(sources, output, config, options, append=growing, progress=progress)
+
+
+def _growing(*, append: bool, forget: str | Sequence[str], rehash: bool) -> AppendRequest | None:
+    """What an append is asked for, as far as these keywords say; None without one.
+
+    Raises:
+        ConfigError: a keyword that is for an append alone, or that is no flag.
+    """
+    append = flag("append", append, error=ConfigError)
+    rehash = flag("rehash", rehash, error=ConfigError)
+    if (forget or rehash) and not append:
+        raise ConfigError(f"{{--{'forget' if forget else 'rehash'}}} is for {{--append}}: give it, too")
+    if not append:
+        return None
+    return AppendRequest(forget=[forget] if isinstance(forget, str) else [*forget], rehash=rehash)
+
+
+def _with_settings_named(
+    run: Callable[..., _Made],
+    arguments: Mapping[str, Any],
+    *,
+    growing: AppendRequest | None,
+    **more: object,
+) -> _Made:
     """Call `run` with what the arguments of a function mean; its errors name a setting as the caller gave it."""
     keys_of_file: Collection[str] = ()
     config = arguments["config"]
@@ -236,7 +308,12 @@ def _with_settings_named(run: Callable[..., _Made], arguments: Mapping[str, Any]
         sources = Sources.of(arguments["videos"], **{name: arguments[name] for name in of_sources})
         out = arguments["out"]
         output = default_output(sources) if out is None else user_path(out)
-        return run(sources, output, *resolve(settings), progress=arguments["progress"], **more)
+        if growing is not None:
+            growing = replace(growing, given=settings)
+        of_build, options = resolve_for(settings, output, append=growing is not None)
+        return run(
+            sources, output, of_build, options, growing=growing, progress=arguments["progress"], **more
+        )
     except SettingError as error:
         raise ConfigError(error.marked_text) from error
     except NamesSettings as error:

@@ -34,7 +34,7 @@ Spell = Callable[[str, str | None], str]
 """(name with dashes, value or None) -> the setting as the user knows it."""
 
 _MARK: Final = re.compile(r"\{--([a-z][a-z-]*)(?: ([^{}]*))?\}")
-_SWITCHES: Final = frozenset({"overwrite"})
+_SWITCHES: Final = frozenset({"append", "overwrite", "rehash"})
 """Flags without a value."""
 
 

@@ -205,7 +205,7 @@ class FrameLoader(Generic[Batch]):
         self._columns = chosen_columns(store, columns)
         self._epochs = plan_windows("FrameLoader", store, options, columns=self._columns)
         check_column_offsets(self._columns, self._epochs.windows.spec)
-        self._plan, self._cursor = self._epochs.plan, self._epochs.cursor
+        self._cursor = self._epochs.cursor
         self._device = chosen_device(device, store)
         self._decode_jpegs = chosen_jpeg_decoder(jpeg_decode, sources, self._device)
         if num_threads is None:
@@ -253,8 +253,12 @@ class FrameLoader(Generic[Batch]):
         return self._columns
 
     def __len__(self) -> int:
-        """Batches of this rank in an epoch, the same in every epoch; `repr` explains the number."""
-        return len(self._plan)
+        """Batches of this rank in an epoch; `repr` explains the number.
+
+        It is the same in every epoch, with one exception: a state of a cache that has grown since ends its epoch over
+        the frames of that time. Until that epoch has ended it is the number of its batches.
+        """
+        return len(self._epochs.plan)
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of the next iteration whose first batch is read.
@@ -294,9 +298,16 @@ class FrameLoader(Generic[Batch]):
         they read each frame at least once. If nothing is left of the epoch, the next iteration gives no batch and ends
         the epoch, so that a loop which counts epochs stays right.
 
+        A cache may have grown since, or its generations may have been joined: the epoch of the state ends over the
+        frames that the cache had then, with the batches that it would have had. What later epochs take is said by the
+        option `grow`. A state after a whole epoch begins a new one.
+
+        Warns where the store has more frames, and `grow` is False.
+
         Raises:
-            SamplingError: `state` is not the state of a loader, or belongs to another store, sampling, window or seed;
-                the message names both sides.
+            SamplingError: `state` is not the state of a loader, or belongs to another store, sampling, window or seed,
+                or to a newer version of the cache, or to one whose videos were forgotten since; the message names both
+                sides.
         """
         self._cursor.load(LoaderState.from_builtins(state))
 
@@ -311,7 +322,7 @@ class FrameLoader(Generic[Batch]):
         read = self._decode_ahead if self._lookahead else self._read_one_by_one
         with self._cursor.iteration() as iteration:
             epoch, first_position = iteration.began
-            share = self._plan.slice_from(first_position)
+            share = self._epochs.slice_from(epoch, first_position)
             planned = self._epochs.requests(epoch, first_position=first_position)
             # If the caller stops early, Python closes this generator, which closes the inner one.
             with closing(read(planned, epoch, num_batches=len(share))) as batches:

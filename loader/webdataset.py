@@ -16,7 +16,7 @@ import random
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
@@ -25,11 +25,11 @@ from frame_store.codec import RawCodec, make_codec
 from frame_store.containers import FrameMetadata, image_suffix
 from frame_store.errors import FrameCacheError, StoreDamagedError
 from frame_store.files import require_plain_file
-from frame_store.manifest import Generation, ShardEntry, read_tree
+from frame_store.manifest import CacheTree, ShardEntry, read_tree
 from frame_store.names import INDEX_DTYPE
 from frame_store.npy import read_npy_header
 from frame_store.protocol import Frames
-from frame_store.shared import counted, flag, raise_if_out_of_files, user_path, whole_number
+from frame_store.shared import counted, flag, raise_if_out_of_files, user_path, whole_number, without_controls
 from frame_store.views import View
 from loader.batches import FrameBatch
 from loader.errors import SamplingError
@@ -38,6 +38,8 @@ from loader.sampling.orders import epoch_keys, epoch_order
 
 if TYPE_CHECKING:
     from webdataset import DataPipeline
+
+_NUM_NAMED: Final = 3
 
 Sample: TypeAlias = dict[str, Any]
 """The members of a frame, as `webdataset` groups them: `__key__`, `__url__`, `json` and `jpg` or `npy`, all encoded."""
@@ -56,9 +58,10 @@ def webdataset_batches(
 ) -> "DataPipeline":
     """One epoch of `FrameBatch` from a tar cache (`cache-build --format wds`) as an iterable dataset.
 
-    The order of the shards is drawn from (seed, epoch). Nodes and DataLoader workers split the shards. Frames are drawn
-    from a buffer that is full before the first frame leaves it. The node is known from RANK and WORLD_SIZE or from
-    torch.distributed, as everywhere in webdataset. Iterating the pipeline again repeats the epoch.
+    The order of the shards, of all generations, is drawn from (seed, epoch). Nodes and DataLoader workers split the
+    shards. Frames are drawn from a buffer that is full before the first frame leaves it. The node is known from RANK
+    and WORLD_SIZE or from torch.distributed, as everywhere in webdataset. Iterating the pipeline again repeats the
+    epoch.
 
     Args:
         cache_path: folder of the cache.
@@ -75,8 +78,8 @@ def webdataset_batches(
         StoreFormatError: unknown version or broken manifest; a cache of cameras, and `camera` names none.
         ViewError: no such camera.
         StoreDamagedError: `generation.json` is missing, or differs from what the manifest states.
-        SamplingError: a Zarr cache, an empty cache, a store such as a view in the place of a path, a number out of
-            range, or an option that does not exist, such as `sampling` (also a TypeError).
+        SamplingError: a Zarr cache, an empty cache, a cache with forgotten videos, a store such as a view in the place
+            of a path, a number out of range, or an option that does not exist, such as `sampling` (also a TypeError).
     """
     import webdataset
 
@@ -102,11 +105,10 @@ def webdataset_batches(
     batch_size = whole_number("batch_size", batch_size, least=1, error=SamplingError)
     shuffle_buffer = whole_number("shuffle_buffer", shuffle_buffer, least=1, error=SamplingError)
     drop_last = flag("drop_last", drop_last, error=SamplingError)
-    order = epoch_order([1] * len(generation.shards), seed=seed, epoch=epoch)
-    shards = [
-        generation.shards[shard_id].inside(tree.generations[0].folder)
-        for shard_id in order.ids(0, len(order))
-    ]
+    _refuse_forgotten(tree)
+    shards = [shard.inside(each.folder) for each in tree.generations for shard in each.generation.shards]
+    order = epoch_order([1] * len(shards), seed=seed, epoch=epoch)
+    shards = [shards[number] for number in order.ids(0, len(order)).tolist()]
     return webdataset.DataPipeline(
         partial(iter, shards),
         webdataset.split_by_node,
@@ -114,7 +116,28 @@ def webdataset_batches(
         partial(_open_shards, cache_path),
         partial(_samples, str(cache_path)),
         partial(_shuffle, shuffle_buffer=shuffle_buffer, seed=seed, epoch=epoch),
-        webdataset.batched(batch_size, collation_fn=_Collation(generation), partial=not drop_last),
+        webdataset.batched(batch_size, collation_fn=_Collation(tree), partial=not drop_last),
+    )
+
+
+def _refuse_forgotten(tree: CacheTree) -> None:
+    """Refuse a cache with forgotten videos: their frames are in the tar shards.
+
+    Raises:
+        SamplingError: there are some; the message names them.
+        What `CacheTree.stream_videos` raises.
+    """
+    forgotten = [video for video in tree.manifest.forgotten_videos if video < tree.num_videos]
+    if not forgotten:
+        return
+    named = set(forgotten[:_NUM_NAMED])
+    paths = [entry.path for video, entry in enumerate(tree.stream_videos()) if video in named]
+    more = f" and {len(forgotten) - len(paths)} more" if len(forgotten) > len(paths) else ""
+    raise SamplingError(
+        f"{tree.store_path}: webdataset reads whole tar shards, and they hold the frames of "
+        f"{counted(len(forgotten), 'video that was forgotten', 'videos that were forgotten')}: "
+        f"{', '.join(repr(without_controls(path)) for path in paths)}{more}; use loader.FrameLoader, which leaves "
+        "them out, or build the cache anew without these videos"
     )
 
 
@@ -168,9 +191,16 @@ def _shuffle(samples: Iterator[Sample], *, shuffle_buffer: int, seed: int, epoch
 
 
 class _Collation:
-    """Encoded samples to a `FrameBatch`; each is decoded straight into the memory of the batch."""
+    """Encoded samples to a `FrameBatch`; each is decoded straight into the memory of the batch.
 
-    def __init__(self, generation: Generation) -> None:
+    Keys of samples and their `video_id` count from 0 in each generation, ids of batches are those of the cache.
+    """
+
+    def __init__(self, tree: CacheTree) -> None:
+        generation = tree.common
+        self._starts = {
+            f"{each.path}/": (each.entry.first_frame, each.entry.first_video) for each in tree.generations
+        }
         self._frame_shape, self._frame_dtype = generation.frame_shape, generation.frame_dtype
         self._suffix = image_suffix(generation.encoding)
         self._codec = make_codec(generation.encoding)  # it can be pickled, for spawned workers
@@ -178,17 +208,23 @@ class _Collation:
     def __call__(self, samples: list[Sample]) -> FrameBatch:
         frames = np.empty((len(samples), *self._frame_shape), self._frame_dtype)
         rows = np.zeros(len(samples), INDEX_DTYPE)
-        for sample, frame, row in zip(samples, frames, rows, strict=True):
+        frame_ids = np.empty(len(samples), np.int64)
+        for number, (sample, frame, row) in enumerate(zip(samples, frames, rows, strict=True)):
             try:
                 self._decode(sample, frame)
                 FrameMetadata.decoded(sample["json"]).fill(row)
+                first_frame, first_video = self._starts_of(sample["__url__"])
+                frame_ids[number] = first_frame + int(sample["__key__"])
+                row["video_id"] += first_video
             except (KeyError, ValueError) as error:
                 raise StoreDamagedError(
                     f"{sample['__url__']}: frame {sample['__key__']}: {error!r}; run cache-verify"
                 ) from error
-        return FrameBatch.from_numpy(
-            frames=frames, frame_ids=[int(sample["__key__"]) for sample in samples], rows=rows
-        )
+        return FrameBatch.from_numpy(frames=frames, frame_ids=frame_ids, rows=rows)
+
+    def _starts_of(self, url: str) -> tuple[int, int]:
+        """The first frame and the first video of the generation that a shard belongs to."""
+        return next(starts for folder, starts in self._starts.items() if url.startswith(folder))
 
     def _decode(self, sample: Sample, out: Frames) -> None:
         image = sample[self._suffix]

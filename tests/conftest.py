@@ -112,7 +112,7 @@ def streams(request, monkeypatch):
 @pytest.fixture(scope="session")
 def golden_caches(tmp_path_factory):
     """A small cache of every container and encoding. Read-only."""
-    from tests.support.caches.cache_mutations import write_golden_caches
+    from tests.support.mutations.of_caches import write_golden_caches
 
     folder = tmp_path_factory.mktemp("caches")
     write_golden_caches(folder)

@@ -40,7 +40,20 @@ TESTS = (
 """The store's and the builder's, and of the others those that depend most on the version of FFmpeg."""
 
 LEFT_OUT = frozenset(
-    {"torch", "torchvision", "matplotlib", "mypy", "pandas", "polars", "ruff", "import-linter", "setuptools"}
+    {
+        *(
+            "torch",
+            "torchvision",
+            "matplotlib",
+            "mypy",
+            "pandas",
+            "polars",
+            "ruff",
+            "import-linter",
+            "setuptools",
+        ),
+        *("playwright", "axe-playwright-python"),
+    }
 )
 """What these tests do without; torch is the large one. With a newer setuptools than theirs, the lowest versions of some
 packages warn, and warnings are errors."""

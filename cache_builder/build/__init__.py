@@ -4,9 +4,10 @@ from cache_builder.build.changes import changes_since
 from cache_builder.build.dry_run import estimate_build
 from cache_builder.build.estimate import BuildEstimate, SampleSize
 from cache_builder.build.pipeline import run_build
-from cache_builder.build.report import BuildReport, report_text
+from cache_builder.build.report import AppendSummary, BuildReport, report_text
 
 __all__ = [
+    "AppendSummary",
     "BuildEstimate",
     "BuildReport",
     "SampleSize",

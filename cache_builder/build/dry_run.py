@@ -15,6 +15,7 @@ from cache_builder.build.estimate import BuildEstimate, SampleSize
 from cache_builder.errors import MachineError, UnitNotIndependentError, VideoError
 from cache_builder.findings import SOURCE_DTYPE
 from cache_builder.gpu import DecoderChoice
+from cache_builder.growing import AppendRequest, new_videos
 from cache_builder.inputs import (
     NO_FILE,
     ExpectedBuild,
@@ -32,7 +33,7 @@ from cache_builder.jobs import SampleJob, UnitJob, UnitSample
 from cache_builder.plan import DecodeUnit, plan_shards, plan_units
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.settings import BuildConfig, RunOptions
-from cache_builder.sources import PassedOver, Sources, SourceVideo, look_into, printable
+from cache_builder.sources import PassedOver, SourceContents, Sources, SourceVideo, look_into, printable
 from cache_builder.stages import Workspace, resolved
 from cache_builder.video.packets import PACKET_COLUMNS
 from cache_builder.video.scan import VideoScan
@@ -61,9 +62,12 @@ def estimate_build(
     config: BuildConfig,
     options: RunOptions,
     *,
+    append: AppendRequest | None = None,
     progress: Progress | None = None,
 ) -> BuildEstimate:
     """What `run_build` would give and take. It writes nothing but a temporary folder, which it removes.
+
+    With `append`, and where a cache is there, it is about the videos that the cache does not have.
 
     Every video is scanned, and for some 10 seconds parts of them, drawn at random, are decoded, encoded and packed as a
     build does it. Videos that are not whole are counted as `on_error="skip"` stores them.
@@ -79,6 +83,11 @@ def estimate_build(
         contents = look_into(sources, not_counted=workspace.own_places)
         backend = usable_backend(options, progress)
         workspace.require_own_files()
+        found = None if append is None else new_videos(contents, workspace, append)
+        if found is not None:
+            contents = found.contents
+            if not contents.videos:
+                return _of_nothing(workspace, options, contents)
         with (
             tempfile.TemporaryDirectory(prefix="cache-build-") as scratch,
             WorkerPool[Any, Any](num_workers=options.workers) as pool,
@@ -90,7 +99,7 @@ def estimate_build(
             inputs = scan_inputs(contents, scan_cache=scan_cache, pool=pool, progress=progress)
             seconds_scan = time.monotonic() - started
             decoders = chosen_decoders(inputs, backend=backend, options=options, progress=progress)
-            configs = camera_configs(inputs, contents, config, options)
+            configs = camera_configs(inputs, contents, config, options) if found is None else found.configs
             expected = expected_build(inputs, configs_of_files(inputs, configs))
             sampling = _Sampling(inputs, expected.files, configs, decoders, folder=Path(scratch))
             sampling.run(pool, num_workers=options.workers, progress=progress)
@@ -99,6 +108,42 @@ def estimate_build(
             )
     except OSError as error:
         raise MachineError(f"{error.filename or output}: {error.strerror or error}") from error
+
+
+def _of_nothing(workspace: Workspace, options: RunOptions, contents: SourceContents) -> BuildEstimate:
+    """The estimate of an append that adds no video."""
+    return BuildEstimate(
+        output=printable(str(workspace.output)),
+        output_exists=True,
+        num_videos=0,
+        num_cameras=len(contents.cameras),
+        has_episodes=False,
+        problems=[],
+        num_videos_unreadable=0,
+        num_source_bytes=0,
+        num_frames_decoded=0,
+        num_frames_stored=0,
+        num_videos_uncounted=0,
+        num_shards=0,
+        num_payload_bytes=0,
+        num_cache_bytes=0,
+        num_building_bytes=0,
+        num_free_bytes=shutil.disk_usage(_existing(workspace.output)).free,
+        num_unfinished_bytes=workspace.num_bytes_unfinished,
+        num_workers=options.workers,
+        seconds_scan=0.0,
+        seconds_decode=0.0,
+        seconds_gather=0.0,
+        sample=SampleSize(
+            num_units=0,
+            num_units_failed=0,
+            num_videos=0,
+            num_frames_decoded=0,
+            num_frames_packed=0,
+            seconds=0.0,
+        ),
+        passed_over=contents.passed_over,
+    )
 
 
 class _Sampling:

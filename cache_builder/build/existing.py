@@ -4,10 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cache_builder.columns import dataset_differs
 from cache_builder.errors import OutputError
 from cache_builder.findings import ON_DEVICE_COUNT
-from cache_builder.inputs import content_text
+from cache_builder.growing import LiveCache
+from cache_builder.inputs import content_of_entry
 from cache_builder.settings import BuildConfig
+from cache_builder.sources import SourceContents
 from cache_builder.stages import list_changes, setting_differences
 from frame_store.errors import StoreError, StoreNotFoundError
 from frame_store.manifest import CacheTree, FileEntry, Generation, VideoEntry, read_trees
@@ -20,11 +23,11 @@ class ExistingPart:
     """A camera of a cache at the output, or all of a cache without cameras."""
 
     camera: str | None
-    generation: Generation
+    generations: list[Generation]
     broken_files: list[FileEntry]
     """Files that are missing or have another length; `cache-verify` checks every byte."""
     videos: list[VideoEntry] | None
-    """None where the table of videos cannot be read."""
+    """Without forgotten ones; None where the table of videos cannot be read."""
     problem: str | None
     """Why it cannot be read."""
 
@@ -40,7 +43,9 @@ class ExistingPart:
             f"{entry.name}: missing, or not {counted(entry.num_bytes, 'byte')} long"
             for entry in self.broken_files
         ]
-        lines += setting_differences(config.to_builtins(), self.generation.config)
+        asked_config = config.to_builtins()
+        of_each = [setting_differences(asked_config, generation.config) for generation in self.generations]
+        lines += dict.fromkeys(line for of_one in of_each for line in of_one)
         if self.videos is None:
             return [*lines, f"{self.problem}"]
         asked = {
@@ -56,7 +61,7 @@ class ExistingPart:
         for path in sorted(on_device_there.symmetric_difference(on_device)):
             before, now = ("a GPU", "the CPU") if path in on_device_there else ("the CPU", "a GPU")
             lines.append(f"video {path}: decoded by {before} there, by {now} now ({{--device}})")
-        if [*videos] != [*found] and not lines:
+        if len(self.generations) == 1 and [*videos] != [*found] and not lines:
             lines.append("the videos come in another order there")
         return lines
 
@@ -67,12 +72,20 @@ class ExistingCache:
 
     parts: list[ExistingPart]
     """Its cameras; a single part for a cache without cameras."""
+    live: LiveCache | None
+    """Its videos; None where a table cannot be read."""
 
     def is_complete(self, cameras: Sequence[str | None], fingerprints: Sequence[str]) -> bool:
-        """Whether it is an undamaged cache of these cameras, with these fingerprints."""
-        return [(part.camera, part.generation.fingerprint) for part in self.parts] == [
+        """Whether it is an undamaged cache of one build, of these cameras, with these fingerprints."""
+        if self.live is None or not self.live.is_as_built:
+            return False
+        return [(part.camera, part.generations[0].fingerprint) for part in self.parts] == [
             *zip(cameras, fingerprints, strict=True)
         ] and not any(part.broken_files or part.videos is None for part in self.parts)
+
+    def only_lacks_videos(self, videos: Sequence[Mapping[str, str]]) -> bool:
+        """Whether the sources have all that the cache has, and more: an append may be meant."""
+        return self.live is not None and all(self.live.live.keys() < of_camera.keys() for of_camera in videos)
 
     def differences(
         self,
@@ -81,8 +94,12 @@ class ExistingCache:
         videos: Sequence[Mapping[str, str]],
         *,
         on_device: Sequence[Iterable[str]],
+        contents: SourceContents,
     ) -> list[str]:
-        """`ExistingPart.differences` of every camera; all sequences have an entry for each of `cameras`."""
+        """`ExistingPart.differences` of every camera; all sequences have an entry for each of `cameras`.
+
+        Where the cache has grown, no line means that it is the cache that is asked for.
+        """
         there = [part.camera for part in self.parts]
         if there != [*cameras]:
             return [f"{cameras_text(there)} there, {cameras_text(cameras)} asked for"]
@@ -92,20 +109,14 @@ class ExistingCache:
             lines += [where + line for line in part.differences(config, of_camera, on_device=by_gpu)]
         if lines:
             return lines
+        if self.live is not None and not self.live.is_as_built:
+            changed = dataset_differs(self.live.trees[0], self.live.tables[0], contents)
+            return (
+                ["what the data set states about its episodes has changed, or its values"] if changed else []
+            )
         if any("unreadable" in content for of_camera in videos for content in of_camera.values()):
             return ["videos that were and are unreadable, now for another reason"]
         return ["what the data set states about its episodes has changed: times of frames, or values"]
-
-
-def content_of_entry(video: VideoEntry, asked: str | None) -> str | None:
-    """The content of a video as `Inputs.identity` states it."""
-    if video.sha256 is None:
-        return None
-    if video.span is not None:
-        return content_text(video.sha256, video.span.file, (video.span.from_seconds, video.span.to_seconds))
-    # Where an episode of a readable file was left out, its place in the file is not known.
-    is_same_file = video.verdict == "unreadable" and asked is not None and asked.startswith(video.sha256)
-    return asked if is_same_file else video.sha256
 
 
 def cameras_text(cameras: Sequence[str | None]) -> str:
@@ -121,26 +132,32 @@ def read_existing_cache(output: Path) -> ExistingCache:
         OutputError: the folder holds no cache, or one of which a build cannot tell what it holds.
     """
     try:
-        return ExistingCache(parts=[_read_part(tree) for tree in read_trees(output)])
+        trees = read_trees(output)
     except StoreNotFoundError as error:
         raise OutputError(
             f"{output}: holds files that are no cache; give {{--out}} a folder that does not exist yet"
         ) from error
     except StoreError as error:
         raise OutputError(f"{error}; move it away, or give another {{--out}}") from error
-
-
-def _read_part(tree: CacheTree) -> ExistingPart:
-    videos, problem = None, None
+    live, problem = None, None
     try:
-        videos = tree.read_videos()
+        live = LiveCache(trees=trees, tables=[tree.read_videos() for tree in trees])
     except StoreError as error:
         problem = str(error)
-    files = [file.inside(tree.generations[0].folder) for file in [*tree.common.files, *tree.common.shards]]
+    return ExistingCache(parts=[_part(tree, live, problem) for tree in trees], live=live)
+
+
+def _part(tree: CacheTree, live: LiveCache | None, problem: str | None) -> ExistingPart:
+    files = [
+        file.inside(each.folder)
+        for each in tree.generations
+        for file in [*each.generation.files, *each.generation.shards]
+    ]
+    camera = None if tree.camera is None else tree.camera.name
     return ExistingPart(
-        camera=None if tree.camera is None else tree.camera.name,
-        generation=tree.common,
+        camera=camera,
+        generations=[each.generation for each in tree.generations],
         broken_files=[file for file in files if not has_size(tree.store_path, file)],
-        videos=videos,
+        videos=None if live is None else live.live_tables()[camera],
         problem=problem,
     )

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from cache_builder.build import estimate_build, report_text, run_build
+from cache_builder.cli.append_flags import GrowingFlags, append_flags, require_output
 from cache_builder.cli.column_flags import ColumnsRequest, column_flags
 from cache_builder.cli.estimate_text import estimate_text
 from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, OneLineCommand, PathName, exit_codes, say
@@ -16,6 +17,7 @@ from cache_builder.cli.source_flags import ChosenVideos, source_flags
 from cache_builder.columns import report_lines
 from cache_builder.content_order import content_order_lines, write_content_order
 from cache_builder.errors import ConfigError
+from cache_builder.growing import AppendRequest, forget_text, forget_videos, resolve_for
 from cache_builder.setting_names import as_flag, as_key_of
 from cache_builder.settings import (
     SETTINGS,
@@ -25,7 +27,6 @@ from cache_builder.settings import (
     Setting,
     default_text,
     read_settings,
-    resolve,
 )
 from cache_builder.sources import Sources, default_output
 from frame_store import __version__
@@ -78,6 +79,7 @@ def _setting_flags(command: Command) -> Command:
     type=PathName(path_type=Path),
     help="Where the cache goes; several sources need it.  [default: SOURCE.cache]",
 )
+@append_flags
 @source_flags
 @_setting_flags
 @column_flags
@@ -105,6 +107,9 @@ def cache_build(
     sources: tuple[Path, ...],
     videos: tuple[Path, ...],
     out: Path | None,
+    append: bool,
+    forget: tuple[str, ...],
+    rehash: bool,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     limit: int | None,
@@ -122,15 +127,18 @@ def cache_build(
 
     A SOURCE is a folder, with its subfolders, a video, a text file with the path of one video in each line, or the
     folder of a LeRobot v3 data set. Paths of several sources begin with the base name of their source. A killed build
-    is resumed by the same command; a finished one is left untouched.
+    is resumed by the same command; a finished one is left untouched. With --append a finished cache gets the videos
+    that it does not have.
     """
     with exit_codes(resumes=not dry_run) as codes, shown_progress() as progress:
+        growing = GrowingFlags(append=append, forget=forget, rehash=rehash)
+        growing.check(overwrite=overwrite, has_sources=bool(sources or videos))
         request = ColumnsRequest.of(
-            columns, missing=columns_missing, tolerance_seconds=columns_tolerance
+            columns, missing=columns_missing, tolerance_seconds=columns_tolerance, may_mask_alone=append
         )  # before anything is decoded
         settings = BuildSettings(**flags)
         choice = ChosenVideos(include=include, exclude=exclude, limit=limit, camera_pattern=camera_pattern)
-        if request is not None and not (sources or videos):
+        if (request is not None or forget) and not (sources or videos):
             of_a_build = {
                 "content-order": content_order,
                 "config": config,
@@ -138,7 +146,10 @@ def cache_build(
                 "overwrite": overwrite,
             }
             others = choice.given + [name for name, value in of_a_build.items() if value]
-            _add_columns(request, out, settings, others=others, progress=progress)
+            if forget:
+                _forget(forget, out, settings, others=[*others, *["columns"] * (request is not None)])
+            elif request is not None:
+                _add_columns(request, out, settings, others=others, progress=progress)
             return
         if not sources and not videos:
             raise ConfigError(
@@ -150,23 +161,47 @@ def cache_build(
             codes.spell = as_key_of(config, of_file.given().keys() - settings.given().keys(), else_as=as_flag)
             settings = of_file.overridden_by(settings)
         output = out if out is not None else default_output(chosen)
-        build_config, options = resolve(settings)
+        build_config, options = resolve_for(settings, output, append=append)
+        to_append = growing.request(settings, request, missing=columns_missing, on_error=options.on_error)
         if dry_run:
-            _estimate(chosen, output, build_config, options, content_order=content_order, progress=progress)
+            _estimate(
+                chosen,
+                output,
+                build_config,
+                options,
+                append=to_append,
+                content_order=content_order,
+                progress=progress,
+            )
             return
-        report = run_build(chosen, output, build_config, options, overwrite=overwrite, progress=progress)
+        report = run_build(
+            chosen, output, build_config, options, overwrite=overwrite, append=to_append, progress=progress
+        )
         lines = [report_text(report)]
-        is_whole = not report.not_whole
-        if request is not None:
+        is_whole = report.is_whole
+        if request is not None and report.wants_columns:
             added = request.add_to_built(output, on_error=options.on_error, progress=progress)
             lines += report_lines(added)
             is_whole = is_whole and not added.problems
-        if content_order:
+        if content_order and not report.has_content_order:
             lines += content_order_lines(write_content_order(output, progress=progress))
         progress.close()
         say("\n".join(lines))
         if not is_whole:
             sys.exit(EXIT_NOT_WHOLE)
+
+
+def _forget(
+    paths: Sequence[str], out: Path | None, settings: BuildSettings, *, others: Sequence[str]
+) -> None:
+    """Forget videos of a complete cache. `others` has flags that were given and are for something else."""
+    output = require_output(out)
+    needless = [name.replace("_", "-") for name in sorted(settings.given())] + [*others]
+    if needless:
+        raise ConfigError(
+            f"{{--{needless[0]}}} is for a build, and {{--forget}} without videos is none: leave it out"
+        )
+    say(forget_text(forget_videos(output, paths)))
 
 
 def _add_columns(
@@ -198,10 +233,11 @@ def _estimate(
     config: BuildConfig,
     options: RunOptions,
     *,
+    append: AppendRequest | None,
     content_order: bool,
     progress: ShownProgress,
 ) -> None:
-    estimate = estimate_build(sources, output, config, options, progress=progress)
+    estimate = estimate_build(sources, output, config, options, append=append, progress=progress)
     progress.close()
     say(estimate_text(estimate, stops_at_problems=options.on_error == "fail"))
     if content_order:

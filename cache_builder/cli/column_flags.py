@@ -57,9 +57,16 @@ class ColumnsRequest:
 
     @classmethod
     def of(
-        cls, paths: Sequence[Path], *, missing: Missing | None, tolerance_seconds: float | None
+        cls,
+        paths: Sequence[Path],
+        *,
+        missing: Missing | None,
+        tolerance_seconds: float | None,
+        may_mask_alone: bool = False,
     ) -> "ColumnsRequest | None":
         """What the flags ask for, with the tables read and checked; None without a table.
+
+        With `may_mask_alone`, `--columns-missing` may stand without a table.
 
         Raises:
             ConfigError: a flag that needs `--columns`.
@@ -68,7 +75,7 @@ class ColumnsRequest:
         """
         if not paths:
             for flag, value in (("columns-missing", missing), ("columns-tolerance", tolerance_seconds)):
-                if value is not None:
+                if value is not None and not (may_mask_alone and flag == "columns-missing"):
                     raise ConfigError(f"{{--{flag}}} is for {{--columns}}: give both, or none")
             return None
         missing = missing or "refuse"

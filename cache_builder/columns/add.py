@@ -1,8 +1,8 @@
 """Columns for a complete cache. Nothing is decoded, and no file of the cache is changed.
 
-The columns of a generation are written into a folder beside the cache, synced, and renamed to `columns-<hash>/` inside
-it. Then a new version of the manifest names the folder; it is created, never replaced. Until then the cache is complete
-in its old version, whatever happens.
+The columns of each generation are written into a folder beside the cache, synced, and renamed to `columns-<hash>/`
+inside it. Then a new version of the manifest names the folders; it is created, never replaced. Until then the cache is
+complete in its old version, whatever happens.
 """
 
 from collections.abc import Sequence
@@ -71,7 +71,7 @@ def add_columns(
     one of `frame` (`frame_in_video`, counted over all decoded frames) or `seconds` (pts); a table without these two
     has a row for each video. All other columns are stored: booleans, numbers, texts, and lists of one length. Columns
     that the cache has already stay; one of the same name is replaced. Columns are no part of the cache's fingerprint.
-    The cameras of a cache of cameras share them.
+    The cameras of a cache of cameras share them. Forgotten videos need no rows: their values are missing.
 
     Args:
         cache: path of the cache.
@@ -142,12 +142,28 @@ def _join(
         paths=paths,
         verdicts=verdicts,
         source_order=store.source_order,
-        forgotten=store.forgotten_videos.tolist(),
+        forgotten=store.manifest.forgotten_videos,
     )
+    return joined(
+        tables, target, missing=missing, tolerance_seconds=tolerance_seconds, skip=on_error == "skip"
+    )
+
+
+def joined(
+    tables: Sequence[Table],
+    target: JoinTarget,
+    *,
+    missing: Missing,
+    tolerance_seconds: float | None,
+    skip: bool,
+) -> Join:
+    """`join_tables`, whose errors are those of a builder and name its flags.
+
+    Raises:
+        ColumnsError: a table does not fit the videos.
+    """
     try:
-        return join_tables(
-            tables, target, missing=missing, tolerance_seconds=tolerance_seconds, skip=on_error == "skip"
-        )
+        return join_tables(tables, target, missing=missing, tolerance_seconds=tolerance_seconds, skip=skip)
     except UnmatchedRowsError as error:
         remedy = "" if missing == "mask" else "; {--columns-missing mask} leaves them out, marked as missing"
         raise ColumnsError(f"{error}{remedy}") from error

@@ -9,16 +9,17 @@ from typing import Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from cache_builder.errors import ColumnsError
 from cache_builder.sources import SourceContents
-from frame_store.column_files import content_of_join, write_columns
+from frame_store.column_files import content_of_join, read_columns_record, write_columns
 from frame_store.errors import ColumnError
 from frame_store.files import publish_folder
-from frame_store.manifest import ColumnsEntry, JsonValue, VideoEntry
+from frame_store.manifest import CacheTree, ColumnsEntry, JsonValue, VideoEntry
 from frame_store.names import columns_folder
 from frame_store.source_order import SourceOrder
-from frame_store.tables import JoinTarget, Table, TableColumn, join_tables
+from frame_store.tables import Join, JoinTarget, Table, TableColumn, join_tables
 
 DATASET_DIGEST: Final = "sha256"
 """Key of the hash in what a cache records of a data set."""
@@ -61,6 +62,45 @@ def read_dataset(contents: SourceContents) -> DatasetColumns | None:
     return DatasetColumns(tables=list(dataset.read_tables()), statement=dataset.statement)
 
 
+def dataset_differs(tree: CacheTree, videos: Sequence[VideoEntry], contents: SourceContents) -> bool:
+    """Whether a data set no longer has the values, or states the same, as when the columns of a cache were written.
+
+    The values of each folder of columns are compared for its videos, and the newest statement with that of now. A
+    source without a data set differs from a cache that records one. `tree` and `videos` are those of the first camera.
+
+    Raises: what the source's `read_tables` raises, and what `read_columns_record` raises.
+    """
+    records = [read_columns_record(tree.store_path, entry) for entry in tree.manifest.columns]
+    recorded = [record.dataset for record in records]
+    dataset = contents.dataset
+    if not recorded or all(each is None for each in recorded):
+        return False
+    newest = recorded[-1]
+    if dataset is None or newest is None or _without_digest(newest) != _as_json(dataset.statement):
+        return True
+    names_of_all = {video.path for video in videos}
+    for entry, then in zip(tree.manifest.columns, recorded, strict=True):
+        names = {video.path for video in videos[entry.first_video : entry.first_video + entry.num_videos]}
+        whole = names == names_of_all and names == {video.relative_path for video in contents.videos}
+        if then is None or not names <= {video.relative_path for video in contents.videos}:
+            continue  # a part of the videos is forgotten, and the data set may have lost them
+        tables = dataset.read_tables() if whole else dataset.of_videos(names).read_tables()
+        now = DatasetColumns(tables=[*tables], statement=_without_digest(then))
+        if now.digest != then.get(DATASET_DIGEST):
+            return True
+    return False
+
+
+def _without_digest(recorded: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    return {name: value for name, value in recorded.items() if name != DATASET_DIGEST}
+
+
+def _as_json(statement: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """As it is read back from a file."""
+    made: dict[str, JsonValue] = msgspec.json.decode(msgspec.json.encode(statement))
+    return made
+
+
 def write_dataset_columns(
     dataset: DatasetColumns,
     *,
@@ -91,20 +131,11 @@ def write_dataset_columns(
         ColumnsError: a decoded frame without a row, or a row without a frame, or no columns at all.
         OSError: disk full or failing.
     """
-    stored = {video.path for video in videos if video.num_frames_decoded}
-    target = JoinTarget(
-        paths=[video.path for video in videos],
-        # The frames of an episode are those that the data set promises, whatever their pictures are like.
-        verdicts=["whole" if video.span is not None else video.verdict for video in videos],
-        source_order=source_order,
-    )
     if scratch.exists():
         shutil.rmtree(scratch)
     scratch.mkdir(parents=True)
-    if not dataset.tables:
-        raise ColumnsError("the data set has no values beside its videos")
+    join = dataset_join(dataset, videos=videos, source_order=source_order)
     try:
-        join = join_tables([_rows_of(table, stored) for table in dataset.tables], target)
         digest, _ = write_columns(
             scratch,
             map(content_of_join, join.columns),
@@ -121,6 +152,27 @@ def write_dataset_columns(
     )
 
 
+def dataset_join(dataset: DatasetColumns, *, videos: Sequence[VideoEntry], source_order: SourceOrder) -> Join:
+    """The columns of a data set for the stored videos. Rows of videos that are not stored are left out.
+
+    Raises:
+        ColumnsError: a decoded frame without a row, or a row without a frame, or no columns at all.
+    """
+    stored = {video.path for video in videos if video.num_frames_decoded}
+    target = JoinTarget(
+        paths=[video.path for video in videos],
+        # The frames of an episode are those that the data set promises, whatever their pictures are like.
+        verdicts=["whole" if video.span is not None else video.verdict for video in videos],
+        source_order=source_order,
+    )
+    if not dataset.tables:
+        raise ColumnsError("the data set has no values beside its videos")
+    try:
+        return join_tables([_rows_of(table, stored) for table in dataset.tables], target)
+    except ColumnError as error:
+        raise ColumnsError(str(error)) from error
+
+
 def _rows_of(table: Table, videos: Collection[str]) -> Table:
     """The rows of some videos."""
     texts: Sequence[str] = table.video.strings or ()
@@ -130,6 +182,11 @@ def _rows_of(table: Table, videos: Collection[str]) -> Table:
     rows = np.flatnonzero(is_taken)
     if not len(rows):
         raise ColumnError(f"{table.source}: has no row of the videos that are stored")
+    return rows_of_table(table, rows)
+
+
+def rows_of_table(table: Table, rows: npt.NDArray[np.intp]) -> Table:
+    """Some rows of a table."""
     return replace(
         table,
         video=replace(table.video, values=table.video.values[rows]),

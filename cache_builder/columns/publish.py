@@ -1,32 +1,25 @@
-"""Joined columns as a new version of a cache: their folder first, then the manifest that names it."""
+"""Joined columns as a new version of a cache: a folder for each generation first, then the manifest that names them."""
 
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from cache_builder.columns.report import ColumnsReport, summaries_of
-from cache_builder.errors import ColumnsError
+from cache_builder.columns.folders import ColumnFolders, content_between, kept_column
+from cache_builder.columns.report import ColumnsReport, joined_summaries
 from cache_builder.stages import Workspace, commit_manifest
-from frame_store.column_files import (
-    ColumnContent,
-    content_of_column,
-    content_of_join,
-    open_column,
-    read_columns_record,
-    write_columns,
-)
+from frame_store.column_files import ColumnContent, ColumnsRecord, content_of_join, read_columns_record
+from frame_store.columns import Column, Columns, concat_columns
 from frame_store.errors import ColumnError, StoreDamagedError, StoreError
-from frame_store.files import publish_folder, sync_tree
-from frame_store.manifest import CacheTree, ColumnsEntry, JsonValue, next_manifest
-from frame_store.names import COLUMNS_NAME, columns_folder
+from frame_store.manifest import CacheTree, JsonValue, next_manifest
 from frame_store.reader import CacheStore
 from frame_store.shared import without_controls
-from frame_store.tables import Join
-from frame_store.verify import check_file
+from frame_store.tables import Join, JoinedColumn
 
 
 def publish_columns(store: CacheStore, join: Join, *, workspace: Workspace) -> ColumnsReport:
     """Write the columns of `join`, and those that the cache has beside them, into the cache of `workspace`.
 
-    The caller holds the lock of the workspace, and removes `workspace.columns` afterwards.
+    Each generation gets a folder of its own. The caller holds the lock of the workspace, and removes
+    `workspace.columns` afterwards.
 
     Raises:
         ColumnsError: names that differ from those of the cache's columns by case alone.
@@ -34,98 +27,96 @@ def publish_columns(store: CacheStore, join: Join, *, workspace: Workspace) -> C
         OutputError: another process has written a new version.
         OSError: disk full or failing.
     """
-    tree, made = store.tree, workspace.made_columns
-    given = [content_of_join(column) for column in join.columns]
-    kept, damage = _kept(tree, {column.name for column in given}, store.source_order.num_rows)
-    made.mkdir(parents=True)
-    try:
-        digest, record = write_columns(
-            made,
-            [*kept, *given],
-            fingerprint=store.fingerprint,
-            num_rows=store.source_order.num_rows,
-            num_videos=tree.num_videos,
-            dataset=_dataset(tree),
+    tree, first_row = store.tree, store.source_order.first_row
+    kept = _kept(tree, {column.name for column in join.columns})
+    folders = ColumnFolders(workspace)
+    for number, each in enumerate(tree.generations):
+        first, end = each.entry.first_video, each.entry.end_video
+        rows = (int(first_row[first]), int(first_row[end]))
+        folders.write(
+            [
+                *(
+                    content_between(column, *(rows if column.scope == "frame" else (first, end)))
+                    for column in kept.columns
+                ),
+                *(
+                    _part(column, rows if column.scope == "frame" else (first, end))
+                    for column in join.columns
+                ),
+            ],
+            fingerprint=tree.alone(number).fingerprint,
+            num_rows=rows[1] - rows[0],
+            first_video=first,
+            num_videos=end - first,
+            dataset=kept.dataset_until(end),
         )
-    except ColumnError as error:
-        raise ColumnsError(f"{tree.store_path}: {error}") from error
-    entry = ColumnsEntry(
-        first_video=0, num_videos=tree.num_videos, folder=columns_folder(digest), digest=digest
-    )
-    is_named = entry in tree.manifest.columns
-    if damage is not None and not is_named:
-        raise damage
-    is_intact = _is_intact(tree.store_path, entry)
-    if not is_intact:
-        sync_tree(made)
-        publish_folder(made, tree.store_path / entry.folder)
+    is_named = folders.entries == tree.manifest.columns
+    if kept.damage is not None and not is_named:
+        raise kept.damage
+    is_intact = folders.place()
     if not is_named:
         commit_manifest(
-            tree.store_path, next_manifest(tree.manifest, columns=[entry]), scratch=workspace.columns
+            tree.store_path,
+            next_manifest(tree.manifest, columns=folders.entries),
+            scratch=workspace.columns,
         )
     return ColumnsReport(
         output=without_controls(str(workspace.output)),
         status="written" if not is_named else "already complete" if is_intact else "restored",
-        folder=entry.folder,
-        columns=summaries_of(record),
+        folders=[entry.folder for entry in folders.entries],
+        columns=joined_summaries(folders.records),
         notes=join.notes,
         problems=join.problems,
     )
 
 
-def _kept(
-    tree: CacheTree, given: set[str], num_rows: int
-) -> tuple[list[ColumnContent], StoreDamagedError | None]:
-    """The columns that the cache has and no table gives, with every hash checked.
+def _part(column: JoinedColumn, rows: tuple[int, int]) -> ColumnContent:
+    return content_of_join(replace(column, table_rows=column.table_rows[slice(*rows)]))
 
-    Where `columns.json` is damaged, nobody knows which columns these are. The error is then returned: the tables may
-    give all columns again, with the recorded hash.
 
-    Raises:
-        StoreDamagedError: a file of a column that no table gives is damaged.
-    """
-    if not tree.manifest.columns:
-        return [], None
-    entry = tree.manifest.columns[0]
-    try:
-        record = read_columns_record(tree.store_path, entry)
-    except StoreError as error:
-        return [], StoreDamagedError(f"{error}: give the tables of all its columns together")
-    kept = []
-    for column in record.columns:
-        if column.name in given:
-            continue
-        problems = [
-            problem
-            for file in column.files
-            for problem in check_file(tree.store_path, file.inside(entry.folder), recorded_in=COLUMNS_NAME)
-        ]
-        if problems:
-            raise StoreDamagedError(
-                f"{tree.store_path}: {problems[0]}: column {column.name!r} stays and is damaged; give its table, too"
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Kept:
+    """The columns that the cache has and no table gives, of all its videos, with every hash checked."""
+
+    columns: Sequence[Column]
+    datasets: Sequence[tuple[int, dict[str, JsonValue] | None]]
+    """(Video behind the last one, what a data set states there) of each folder."""
+    damage: StoreDamagedError | None
+    """Where a `columns.json` is damaged, nobody knows which columns these are. The tables may give all columns again,
+    with the recorded hash."""
+
+    def dataset_until(self, end_video: int) -> dict[str, JsonValue] | None:
+        """What the data set stated when the video before `end_video` came; None where nothing is stated."""
+        return next((dataset for end, dataset in self.datasets if end >= end_video), None)
+
+
+def _kept(tree: CacheTree, given: set[str]) -> _Kept:
+    """Raises StoreDamagedError where a file of a column that no table gives is damaged."""
+    opened: list[Columns] = []
+    datasets: list[tuple[int, dict[str, JsonValue] | None]] = []
+    for entry in tree.manifest.columns:
+        try:
+            record: ColumnsRecord = read_columns_record(tree.store_path, entry)
+        except StoreError as error:
+            damage = StoreDamagedError(f"{error}: give the tables of all its columns together")
+            return _Kept(columns=[], datasets=datasets, damage=damage)
+        datasets.append((entry.first_video + entry.num_videos, record.dataset))
+        opened.append(
+            Columns(
+                [
+                    kept_column(tree.store_path, entry, record, column)
+                    for column in record.columns
+                    if column.name not in given
+                ],
+                num_rows=record.num_rows,
+                num_videos=record.num_videos,
+                fingerprint=record.generation,
             )
-        length = num_rows if column.scope == "frame" else record.num_videos
-        kept.append(content_of_column(open_column(tree.store_path, entry.folder, column, length=length)))
-    return kept, None
-
-
-def _dataset(tree: CacheTree) -> dict[str, JsonValue] | None:
-    """What the data set states about itself, as the cache has it; None where it has none, or it cannot be read.
-
-    Then the columns cannot be read either, and `_kept` says so.
-    """
-    if not tree.manifest.columns:
-        return None
+        )
+    if not opened:
+        return _Kept(columns=[], datasets=[], damage=None)
     try:
-        return read_columns_record(tree.store_path, tree.manifest.columns[0]).dataset
-    except StoreError:
-        return None
-
-
-def _is_intact(store_path: Path, entry: ColumnsEntry) -> bool:
-    """Whether the folder of that name is in the cache, with every byte."""
-    try:
-        record = read_columns_record(store_path, entry)
-    except StoreError:
-        return False
-    return not any(check_file(store_path, file.inside(entry.folder)) for file in record.files)
+        joined = concat_columns(opened, fingerprint=tree.fingerprint)[0]
+    except ColumnError as error:
+        raise StoreDamagedError(f"{tree.store_path}: {error}") from error
+    return _Kept(columns=[*joined.values()], datasets=datasets, damage=None)

@@ -31,8 +31,8 @@ class ColumnsReport(msgspec.Struct, frozen=True, kw_only=True):
     output: str
     status: Literal["written", "already complete", "restored"]
     """`restored`: files of the same columns were damaged, and were written again."""
-    folder: str
-    """The folder of the columns, inside the cache."""
+    folders: list[str]
+    """The folders of the columns, inside the cache: one for each generation."""
     columns: list[ColumnSummary]
     """All columns of the cache, also those that it had before."""
     notes: list[str]
@@ -68,6 +68,20 @@ def summaries_of(record: ColumnsRecord) -> list[ColumnSummary]:
     ]
 
 
+def joined_summaries(records: Sequence[ColumnsRecord]) -> list[ColumnSummary]:
+    """The columns that all records have, with the missing values and the bytes of all."""
+    found = [{column.name: column for column in summaries_of(record)} for record in records]
+    names = [name for name in found[0] if all(name in each for each in found)]
+    return [
+        msgspec.structs.replace(
+            found[0][name],
+            num_missing=sum(each[name].num_missing for each in found),
+            num_bytes=sum(each[name].num_bytes for each in found),
+        )
+        for name in names
+    ]
+
+
 def columns_text(columns: Sequence[ColumnSummary]) -> list[str]:
     """A line for each column.
 
@@ -93,6 +107,7 @@ def report_lines(report: ColumnsReport) -> list[str]:
 def _line_of_totals(report: ColumnsReport) -> str:
     num_bytes = sum(column.num_bytes for column in report.columns)
     return (
-        f"{report.output}: columns {report.status}, {counted(len(report.columns), 'column')} in {report.folder} "
+        f"{report.output}: columns {report.status}, {counted(len(report.columns), 'column')} in "
+        f"{report.folders[0] if len(report.folders) == 1 else counted(len(report.folders), 'folder')} "
         f"({counted_in_groups(num_bytes, 'byte')})"
     )

@@ -28,8 +28,8 @@ def write_content_order(cache: Path | str, *, progress: Progress | None = None) 
     Every stored frame is read and decoded, and nothing else: no video is needed. In the order, neighbours look alike.
     The same bytes come on every machine whose decoder of the payloads gives the same pixels, whether the build or a
     later call writes them. The order is no part of the cache's fingerprint. Of a cache of cameras, the pixels of the
-    first camera count. An intact order that the cache has already, by the same method, is left as it is. Memory: some
-    80 bytes a frame.
+    first camera count. Where the cache has grown, all its frames are ordered anew, as one. An intact order of all
+    frames that the cache has already, by the same method, is left as it is. Memory: some 80 bytes a frame.
 
     Args:
         cache: path of the cache.
@@ -73,10 +73,13 @@ def write_content_order(cache: Path | str, *, progress: Progress | None = None) 
 
 
 def _intact_order(store: CacheStore) -> ContentOrderEntry | None:
-    """The order that the cache has by this method, with every byte; None where it has none."""
-    for entry in store.manifest.content_orders:
-        if entry.method == METHOD and not check_file(store.path, entry.file):
-            return entry
+    """The one order of all frames that the cache has by this method, with every byte; None where it has none.
+
+    Orders of several generations, one after another, are none.
+    """
+    entries = store.manifest.content_orders
+    if len(entries) == 1 and entries[0].method == METHOD and not check_file(store.path, entries[0].file):
+        return entries[0]
     return None
 
 

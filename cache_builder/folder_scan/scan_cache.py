@@ -51,13 +51,15 @@ def scan_videos(
     cache_path: Path | None,
     pool: "ScanPool",
     progress: Callable[[int, int], None] | None = None,
+    keep_others: bool = False,
 ) -> list[VideoScan | VideoError]:
     """Scan every video in `pool`, or take its scan from `cache_path` if size and mtime are the same.
 
     Returns a row per video: its scan, or the error that prevented it. Errors are not kept in the file. `progress` is
-    called with (videos done, videos). A cache file that cannot be read counts as empty.
+    called with (videos done, videos). A cache file that cannot be read counts as empty. With `keep_others` the scans of
+    other videos stay in the file.
     """
-    scans = _Scanning(videos, cache_path, pool, progress, with_frames=False).run()
+    scans = _Scanning(videos, cache_path, pool, progress, with_frames=False, keep_others=keep_others).run()
     return [scan if isinstance(scan, VideoError) else scan[0] for scan in scans]
 
 
@@ -75,6 +77,22 @@ def scan_frames(
     """
     scans = _Scanning(videos, cache_path, pool, progress, with_frames=True, decode_all=decode_all).run()
     return [scan if isinstance(scan, VideoError) else (scan[0], _require(scan[1])) for scan in scans]
+
+
+class ScannedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """What the cache file knows of a video's file."""
+
+    num_bytes: int
+    mtime_ns: int
+    sha256: str
+
+
+def scanned_files(cache_path: Path) -> dict[str, ScannedFile]:
+    """The files that were scanned, by their names; empty for a cache file that cannot be read."""
+    return {
+        path: ScannedFile(num_bytes=entry.num_bytes, mtime_ns=entry.mtime_ns, sha256=entry.facts.sha256)
+        for path, entry in _read_cache(cache_path).items()
+    }
 
 
 def forget_scans(cache_path: Path, relative_paths: Sequence[str]) -> None:
@@ -104,7 +122,9 @@ class _Scanning:
         *,
         with_frames: bool,
         decode_all: bool = False,
+        keep_others: bool = False,
     ) -> None:
+        self._keep_others = keep_others
         self._videos = videos
         self._cache_path = cache_path
         self._pool = pool
@@ -165,8 +185,13 @@ class _Scanning:
 
     def _write(self) -> None:
         assert self._cache_path is not None
-        unseen = {video.relative_path for row, video in enumerate(self._videos) if row not in self._found}
-        kept = {path: entry for path, entry in self._cached.items() if path in unseen}
+        seen = {self._videos[row].relative_path for row in self._found}
+        others = {} if self._keep_others else {video.relative_path: video for video in self._videos}
+        kept = {
+            path: entry
+            for path, entry in self._cached.items()
+            if path not in seen and (self._keep_others or path in others)
+        }
         rows = {self._videos[row]: self._found[row] for row in sorted(self._found)}
         _write_cache(self._cache_path, rows, kept=kept)
 

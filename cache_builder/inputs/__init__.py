@@ -10,7 +10,15 @@ from cache_builder.inputs.expectation import (
 from cache_builder.inputs.of_cameras import camera_configs, configs_of_files, with_pixel_of
 from cache_builder.inputs.preparation import chosen_decoders, foreseen_problems, scan_inputs, usable_backend
 from cache_builder.inputs.settled import Settled, settled_alone
-from cache_builder.inputs.tables import NO_FILE, Inputs, content_text, fingerprint, read_inputs, tables_of
+from cache_builder.inputs.tables import (
+    NO_FILE,
+    Inputs,
+    content_of_entry,
+    content_text,
+    fingerprint,
+    read_inputs,
+    tables_of,
+)
 
 __all__ = [
     "NO_FILE",
@@ -21,6 +29,7 @@ __all__ = [
     "camera_configs",
     "chosen_decoders",
     "configs_of_files",
+    "content_of_entry",
     "content_text",
     "cuts_of",
     "expected_build",

@@ -31,7 +31,12 @@ def usable_backend(options: RunOptions, progress: Progress) -> DecodeBackend:
 
 
 def scan_inputs(
-    contents: SourceContents, *, scan_cache: Path | None, pool: ScanPool, progress: Progress
+    contents: SourceContents,
+    *,
+    scan_cache: Path | None,
+    pool: ScanPool,
+    progress: Progress,
+    keep_others: bool = False,
 ) -> Inputs:
     """`read_inputs`, with a stage of the progress that counts files."""
     num_scanned = 0
@@ -43,7 +48,7 @@ def scan_inputs(
         progress.advance(done - num_scanned)
         num_scanned = done
 
-    return read_inputs(contents, scan_cache=scan_cache, pool=pool, progress=advance)
+    return read_inputs(contents, scan_cache=scan_cache, pool=pool, progress=advance, keep_others=keep_others)
 
 
 def chosen_decoders(

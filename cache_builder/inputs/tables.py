@@ -1,7 +1,7 @@
 """The table of videos that a build works on, one row a video, readable or not; their files; and its fingerprint."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from cache_builder.plan import other_size_error
 from cache_builder.settings import BuildConfig
 from cache_builder.sources import EpisodeSpan, SourceContents, SourceVideo
 from cache_builder.video.scan import VideoScan
+from frame_store.manifest import VideoEntry
 
 NO_FILE = -1
 
@@ -94,6 +95,15 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         ]
         return msgspec.structs.replace(self, scans=scans)
 
+    def of_names(self, names: Collection[str]) -> "Inputs":
+        """The videos of these names alone. All files stay, so that their rows do."""
+        rows = [row for row, video in enumerate(self.videos) if video.relative_path in names]
+        return msgspec.structs.replace(
+            self,
+            videos=[self.videos[row] for row in rows],
+            file_ids=[self.file_ids[row] for row in rows],
+        )
+
     def identity(self, camera: str | None = None) -> dict[str, str]:
         """Name of each video of a camera -> SHA-256 of its file, and its place there; or why it is unreadable."""
         return {self.videos[row].relative_path: self._content(row) for row in self.rows_of(camera)}
@@ -139,16 +149,31 @@ def content_text(sha256: str, file: str, seconds: tuple[float, float]) -> str:
     return f"{sha256} {seconds[0]!r} to {seconds[1]!r} s of {file}"
 
 
+def content_of_entry(video: VideoEntry, asked: str | None) -> str | None:
+    """The content of a video as `Inputs.identity` states it."""
+    if video.sha256 is None:
+        return None
+    if video.span is not None:
+        return content_text(video.sha256, video.span.file, (video.span.from_seconds, video.span.to_seconds))
+    # Where an episode of a readable file was left out, its place in the file is not known.
+    is_same_file = video.verdict == "unreadable" and asked is not None and asked.startswith(video.sha256)
+    return asked if is_same_file else video.sha256
+
+
 def read_inputs(
     contents: SourceContents,
     *,
     scan_cache: Path | None,
     pool: ScanPool,
     progress: Callable[[int, int], None] | None = None,
+    keep_others: bool = False,
 ) -> Inputs:
-    """Scan the files of a source, each once. `progress` is called with (files scanned, files)."""
+    """Scan the files of a source, each once. `progress` is called with (files scanned, files).
+
+    With `keep_others` the scan cache keeps the scans of other files.
+    """
     videos, file_ids, files = tables_of(contents)
-    scans = scan_videos(files, cache_path=scan_cache, pool=pool, progress=progress)
+    scans = scan_videos(files, cache_path=scan_cache, pool=pool, progress=progress, keep_others=keep_others)
     return Inputs(
         videos=videos,
         file_ids=file_ids,

@@ -118,6 +118,10 @@ class BuildSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         """These settings, with every setting of `other` in its place."""
         return msgspec.structs.replace(self, **other.given())
 
+    def of_run(self) -> "BuildSettings":
+        """The settings alone that decide no bytes of a cache, and what decodes."""
+        return BuildSettings(workers=self.workers, device=self.device, on_error=self.on_error)
+
     def given(self) -> dict[str, Any]:
         """The settings that are set, by name."""
         return {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}

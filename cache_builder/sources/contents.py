@@ -164,3 +164,12 @@ class SourceContents:
     def videos_of(self, camera: str | None) -> list[SourceVideo]:
         """The videos of a camera in their order; for None, of a source without cameras."""
         return [video for video in self.videos if video.camera == camera]
+
+    def of_names(self, names: Collection[str]) -> "SourceContents":
+        """The videos of these names alone, of every camera, and their rows of the data set."""
+        kept = frozenset(names)
+        videos = [video for video in self.videos if video.relative_path in kept]
+        dataset = self.dataset
+        if dataset is not None and len(videos) < len(self.videos):
+            dataset = dataset.of_videos(kept)
+        return replace(self, videos=videos, dataset=dataset)

@@ -1,6 +1,6 @@
 """The stages that a build and a repair have in common: decode units and write shards in a locked workspace."""
 
-from cache_builder.stages.committing import commit_manifest
+from cache_builder.stages.committing import commit_manifest, commit_next
 from cache_builder.stages.decode import DecodeResult, DecodeStage
 from cache_builder.stages.identity import (
     json_differences,
@@ -24,6 +24,7 @@ __all__ = [
     "Workspace",
     "collect_shards",
     "commit_manifest",
+    "commit_next",
     "json_differences",
     "library_versions",
     "list_changes",

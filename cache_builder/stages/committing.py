@@ -1,11 +1,16 @@
 """A new version of a complete cache: its manifest is created beside the earlier ones, and never replaces one."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from cache_builder.errors import OutputError
 from frame_store.files import create_file
 from frame_store.manifest import CacheManifest, encode_manifest
 from frame_store.names import manifest_name
+
+_MAX_TRIES: Final = 100
+"""Other processes would have to write so many versions while this one writes one."""
 
 
 def commit_manifest(cache: Path, manifest: CacheManifest, *, scratch: Path) -> None:
@@ -24,3 +29,26 @@ def commit_manifest(cache: Path, manifest: CacheManifest, *, scratch: Path) -> N
         raise OutputError(
             f"{cache / name}: another process has written it; run the same command again"
         ) from error
+
+
+def commit_next(
+    cache: Path, next_version: Callable[[], CacheManifest | None], *, scratch: Path
+) -> CacheManifest | None:
+    """Create the manifest that `next_version` makes out of the newest one; again where another process was faster.
+
+    `next_version` reads the cache anew at each call. It returns None where there is nothing to write, and raises where
+    what the other process wrote does not go with this.
+
+    Returns what was written. Raises as `commit_manifest`, and what `next_version` raises.
+    """
+    for _ in range(_MAX_TRIES):
+        manifest = next_version()
+        if manifest is None:
+            return None
+        name = manifest_name(manifest.version)
+        try:
+            create_file(cache / name, encode_manifest(manifest), scratch=scratch / name)
+        except FileExistsError:
+            continue
+        return manifest
+    raise OutputError(f"{cache}: other processes write one version after another; run the same command again")

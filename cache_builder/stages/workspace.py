@@ -43,7 +43,7 @@ from frame_store.shared import counted, listed, raise_if_out_of_files, user_path
 
 _MAX_NAME_BYTES = 255
 _MAX_START_BYTES = 1 << 16
-_REPORT_START = re.compile(rb'\{\n "output": "[^\n]*",\n "status": "(built|already complete)",\n')
+_REPORT_START = re.compile(rb'\{\n "output": "[^\n]*",\n "status": "(built|appended|already complete)",\n')
 _SCAN_CACHE_START = re.compile(rb".{32}\x82\xa7version", re.DOTALL)
 """A digest, then MessagePack with two keys. A file that begins so is a scan cache, even if the rest is damaged."""
 _FAILURES_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
@@ -235,6 +235,10 @@ class Workspace:
                 f"{self.building}: holds {strange[0]!r}, which no build put there; "
                 "move it away, or give another {--out}"
             )
+
+    def unfinished(self) -> dict[str, Any] | None:
+        """The identity of unfinished work; None where there is none, or it has no identity that can be read."""
+        return self._read_identity()
 
     def remove_building(self, *, of: dict[str, Any]) -> None:
         """Remove the working files of a finished build of identity `of`; unfinished work of another identity stays."""

@@ -16,7 +16,7 @@ def many_generations_hint(num_generations: int) -> str | None:
     """What to do about many generations; None for a number that is no burden.
 
     >>> many_generations_hint(17)
-    '17 generations; beyond 16, joining them is worth it: cache-compact'
+    '17 generations; more than 16 are worth joining: cache-compact, or cache-compact --all'
     """
     if num_generations <= MANY_GENERATIONS:
         return None

@@ -42,9 +42,9 @@ def shard_sizes_of_parts(
     A single part is a generation as it was built. Several were joined: their frames are cut as a build of as many
     frames cuts them; with `video` the shards of the parts stay as they are.
 
-    >>> one = PartEntry(fingerprint="0" * 64, num_frames=5, num_videos=1, shard_sizes=[(3, 1), (2, 1)])
+    >>> one = PartEntry(fingerprint="0" * 64, num_frames=5, num_videos=1, shard_sizes=[(4, 1), (1, 1)])
     >>> shard_sizes_of_parts([one], container="wds", frames_per_shard=4).tolist()
-    [3, 2]
+    [4, 1]
     >>> shard_sizes_of_parts([one, one], container="wds", frames_per_shard=4).tolist()
     [4, 3, 3]
     """

@@ -19,12 +19,18 @@ Pixels = npt.NDArray[Any]
 
 
 def small(frame: Pixels) -> Pixels:
-    """A frame (H, W, C) of any type of number with at most `MOST_SIDE` pixels a side; a copy, of the same type."""
+    """A frame (H, W, C) of any type of number with at most `MOST_SIDE` pixels a side; a copy.
+
+    Pixels of stored frames, uint8 and uint16, keep their type. Means of other numbers are float32.
+    """
     step = max(1, max(frame.shape[:2]) // _THINNED)
-    shown = shrunk(frame[::step, ::step], MOST_SIDE)
-    if np.issubdtype(frame.dtype, np.integer):
-        shown = np.rint(shown)
-    return np.array(shown, frame.dtype)
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # sums beyond float32 become infinite, and are shown black
+        shown = shrunk(frame[::step, ::step], MOST_SIDE)
+    if frame.dtype in {np.dtype(np.uint8), np.dtype(np.uint16)}:
+        return np.array(np.rint(shown), frame.dtype)
+    return np.array(shown)
 
 
 def pictures_of(frames: Sequence[Pixels]) -> tuple[list[Picture], str]:

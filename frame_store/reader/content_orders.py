@@ -11,10 +11,12 @@ from frame_store.views import digest_of_orders
 class ContentOrders:
     """The orders of the stretches of a cache, one after another. Threads may share it."""
 
-    def __init__(self, tree: CacheTree) -> None:
-        """Of all frames of a tree. Opens nothing."""
-        self._orders = mapped_orders(tree)
-        self._num_frames = tree.num_frames
+    def __init__(self, tree: CacheTree, *, num_frames: int | None = None) -> None:
+        """Of the first `num_frames` frames of a tree, or of all. Opens nothing."""
+        self._num_frames = tree.num_frames if num_frames is None else num_frames
+        self._orders = [
+            (entry, order) for entry, order in mapped_orders(tree) if entry.first_frame < self._num_frames
+        ]
         self._joined: npt.NDArray[np.uint32] | None = None
 
     @property

@@ -135,7 +135,12 @@ class BiasReport:
                 "many steps",
                 None
                 if run is None
-                else f"{run.effective_batch:.4g} independent frames a batch, over {run.horizon:g} steps",
+                else _with_interval(
+                    run.effective_batch,
+                    run.effective_batch_low,
+                    run.effective_batch_high,
+                    f"independent frames a batch, where the noise of {run.horizon:g} steps adds up",
+                ),
             ),
             (
                 "rho",

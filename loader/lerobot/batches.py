@@ -14,7 +14,7 @@ from loader.batches import closed_at_exit, read_in_order
 from loader.errors import SamplingError
 from loader.lerobot.frames import LeRobotFrames
 from loader.lerobot.memory import PictureMemory
-from loader.sampling import BatchOptions, Iteration, LoaderState, plan_epochs, takes_options
+from loader.sampling import BatchOptions, Iteration, LoaderState, plan_epochs, plan_store, takes_options
 
 ItemBatch: TypeAlias = dict[str, Any]
 """As torch's `default_collate` makes it of items: a tensor for each key, (B, ...), and a list for texts."""
@@ -61,7 +61,12 @@ class LeRobotBatches:
         self._anchors: Any = group
         if frames.episodes is not None:
             self._anchors = select(group, videos=frames.stored_videos)
-        self._plan, self._cursor = plan_epochs("LeRobotBatches", self._anchors, options)
+        self._cursor = plan_epochs(
+            "LeRobotBatches",
+            self._anchors,
+            options,
+            plan_store,
+        )
         if num_threads is None:
             num_threads = num_usable_cpus()
         self._num_threads = whole_number("num_threads", num_threads, least=1, error=SamplingError)
@@ -75,11 +80,11 @@ class LeRobotBatches:
         self._memory = PictureMemory(num_spare=self._read_ahead + 2, pin_memory=pin_memory)
 
     def __repr__(self) -> str:
-        return f"LeRobotBatches({self._plan}; {self._cursor})"
+        return f"LeRobotBatches({self._cursor.plan}; {self._cursor})"
 
     def __len__(self) -> int:
         """Batches of this rank in an epoch."""
-        return len(self._plan)
+        return len(self._cursor.plan)
 
     @property
     def frames(self) -> LeRobotFrames:
@@ -110,10 +115,9 @@ class LeRobotBatches:
     def _batches(self) -> Generator[ItemBatch]:
         with self._cursor.iteration() as iteration:
             epoch, first_position = iteration.began
-            share = self._plan.slice_from(first_position)
-            reads = (
-                partial(self._read, ids) for ids in self._plan.batches(epoch, first_position=first_position)
-            )
+            plan = self._cursor.frames_of(epoch).plan
+            share = plan.slice_from(first_position)
+            reads = (partial(self._read, ids) for ids in plan.batches(epoch, first_position=first_position))
             read = read_in_order(
                 reads, num_threads=self._num_threads, read_ahead=self._read_ahead, num_batches=len(share)
             )

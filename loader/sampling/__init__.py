@@ -1,8 +1,8 @@
 """Which frame comes when: options, orders, the slice of a rank, batches of ids, the place in an epoch. No torch."""
 
 from loader.sampling.options import WINDOW_OPTIONS, BatchOptions, Edges, frames_of_visit, takes_options
-from loader.sampling.plan import BatchPlan
-from loader.sampling.rank_slice import Remainder
+from loader.sampling.plan import BatchPlan, plan_batches, plan_store
+from loader.sampling.rank_slice import RankSlice, Remainder
 from loader.sampling.ranks import rank_and_world_size
 from loader.sampling.resume import EpochCursor, Iteration, LoaderState, Place, plan_epochs
 from loader.sampling.spec import Sampling, SamplingSpec, ShardChoice, Strata
@@ -17,6 +17,7 @@ __all__ = [
     "Iteration",
     "LoaderState",
     "Place",
+    "RankSlice",
     "Remainder",
     "Sampling",
     "SamplingSpec",
@@ -25,7 +26,9 @@ __all__ = [
     "VideoWeights",
     "Weights",
     "frames_of_visit",
+    "plan_batches",
     "plan_epochs",
+    "plan_store",
     "rank_and_world_size",
     "takes_options",
     "video_weights",

@@ -71,6 +71,10 @@ class BatchOptions(TypedDict, total=False):
     """For `iid`, `shards` and `stratified`: how often each video is drawn; see `Weights`. An epoch is as many draws as
     the store has frames, with replacement, also in a visit; `stratified` spreads the draws evenly. None draws every
     frame alike."""
+    grow: Annotated[bool, False]
+    """For a state of a cache that has grown since. The epoch of the state ends over the frames that the cache had then,
+    with the same batches. After it, True takes all frames, and False stays at those of the state. A loader without a
+    state takes all frames in any case."""
     frame_offsets: Annotated[Iterable[int] | None, None]
     """Frames that a window shows, as distances from its anchor in stored frames of the video, T of them: (-1, 0) is
     the frame before the anchor and the anchor. An anchor is a frame that `sampling` drew; an epoch has one position for

@@ -7,6 +7,7 @@ from typing import Unpack
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.growth import has_grown
 from frame_store.protocol import FrameStore
 from frame_store.shared import chi2_of_uniform_shards, counted, counted_in_groups, whole_number
 from frame_store.views import View
@@ -101,6 +102,11 @@ class BatchPlan:
         if remainder is None:
             self._shrink_to_fit()
         self._check_not_empty()
+
+    @property
+    def plan(self) -> "BatchPlan":
+        """Itself: what a loader without windows plans for its frames."""
+        return self
 
     def __len__(self) -> int:
         """Batches of this rank in an epoch, the same in every epoch."""
@@ -308,15 +314,16 @@ def plan_batches(
 ) -> BatchPlan:
     """The plan over the shards of a store; `unit` is what texts call a position. Gives the plan's warnings.
 
-    Weights are for the videos of `weighted`, see `video_weights`.
+    Weights are for the videos of `weighted`, see `video_weights`. An append may bring few frames, and so short shards.
 
     Raises:
         SamplingError: see `make_plan`.
     """
+    may_be_short = isinstance(store, View) or has_grown(store)
     plan = make_plan(
         store.shard_sizes,
         unit=unit,
-        short_shards="replace" if isinstance(store, View) else "refuse",
+        short_shards="replace" if may_be_short else "refuse",
         store=store,
         weighted=weighted,
         **options,
@@ -324,3 +331,8 @@ def plan_batches(
     for warning in plan.warnings:
         warn_caller(warning)
     return plan
+
+
+def plan_store(store: FrameStore, options: BatchOptions) -> BatchPlan:
+    """`plan_batches` over all frames of a store."""
+    return plan_batches(store, **options)

@@ -1,17 +1,23 @@
 """The place of a run in its epochs: the state in a checkpoint, and the checks when a run goes on from it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Final, Generic, NamedTuple
 
 from frame_store.protocol import FrameStore
-from frame_store.shared import counted, listed, whole_number
-from loader.errors import SamplingError
+from frame_store.shared import counted, counted_in_groups, flag, listed, whole_number
+from loader.errors import SamplingError, warn_caller
+from loader.sampling.growth import EpochFrames, FramesOfEpochs, Planned
 from loader.sampling.options import BatchOptions
-from loader.sampling.plan import BatchPlan, plan_batches
+from loader.sampling.plan import BatchPlan
 from loader.sampling.ranks import ShardingCheck, check_ranks
+
+_ORDER_WRITTEN_ANEW: Final = (
+    "the content order was written anew since the state was made (cache-bias --write-order, cache-build "
+    "--content-order): an epoch by the old one cannot be ended"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +25,12 @@ class LoaderState:
     """A place in the sequence of all epochs' orders, the same for every rank."""
 
     fingerprint: str
-    """Of the store that the frames come from."""
+    """Of the store that the frames come from, as it was then. It does not depend on what was appended since."""
+    num_frames: int
+    """Frames of that store then."""
+    generation_frames: list[int]
+    """Frames of each generation of the cache then, where the sampling goes by shards: they decide the shards, which a
+    compaction may cut anew. Empty for other samplings and stores."""
     sampling: dict[str, Any]
     """The fields of the `SamplingSpec`."""
     windows: dict[str, Any]
@@ -38,6 +49,8 @@ class LoaderState:
         """
         expected = {
             "fingerprint": str,
+            "num_frames": int,
+            "generation_frames": list,
             "sampling": dict,
             "windows": dict,
             "seed": int,
@@ -72,27 +85,33 @@ class Place(NamedTuple):
     """Positions of the order of the epoch that all ranks together have received."""
 
 
-class EpochCursor:
-    """Which epoch comes next, and how much of an epoch the caller has received.
+class EpochCursor(Generic[Planned]):
+    """Which epoch comes next, over which frames, and how much of an epoch the caller has received.
 
     An iteration takes its epoch when its first batch is read, and gives the epoch back if that batch cannot be read.
     """
 
     def __init__(
         self,
-        plan: BatchPlan,
+        frames: EpochFrames[Planned],
         *,
-        fingerprint: str,
+        grow: bool = False,
         windows: Mapping[str, Any] = MappingProxyType({}),
         sharding: ShardingCheck | None = None,
     ) -> None:
-        """At the start of epoch 0; each iteration begins with a call of `sharding`.
+        """At the start of epoch 0 over all `frames`; each iteration begins with a call of `sharding`.
 
-        `fingerprint` and `windows` go into the states; see `LoaderState`.
+        `windows` goes into the states; see `LoaderState`. `grow` decides about the epochs after one that began over
+        fewer frames; see `BatchOptions`.
         """
-        self._plan = plan
+        self._frames = frames
+        self._grow = grow
+        self._earlier: FramesOfEpochs[Planned] | None = None
+        """The frames of a state of an earlier time, or with shards of an earlier time; None for all frames."""
+        self._earlier_epoch: int | None = None
+        """The one epoch that has the earlier frames; None where every epoch has them."""
+        self._has_warned = False
         self._windows = dict(windows)
-        self._fingerprint = fingerprint
         self._sharding = sharding
         self._next = Place(0, 0)
         self._began = Place(0, 0)
@@ -110,8 +129,24 @@ class EpochCursor:
             SamplingError: not in [0, 2**32).
         """
         epoch = whole_number("epoch", epoch, error=SamplingError)
-        self._plan.order(epoch)
+        self.frames_of(epoch).plan.order(epoch)
         self._resume_at(self._next if epoch == self._next.epoch else Place(epoch, 0))
+
+    def frames_of(self, epoch: int) -> FramesOfEpochs[Planned]:
+        """The frames of an epoch, and their plan."""
+        if self._earlier is not None and self._earlier_epoch in {None, epoch}:
+            return self._earlier
+        return self._frames.whole
+
+    @property
+    def frames(self) -> FramesOfEpochs[Planned]:
+        """The frames of the epoch that is under way, or else of the next one."""
+        return self.frames_of(self._given.epoch)
+
+    @property
+    def plan(self) -> BatchPlan:
+        """The plan of the epoch that is under way, or else of the next one."""
+        return self.frames.plan
 
     @property
     def next_place(self) -> Place:
@@ -141,7 +176,11 @@ class EpochCursor:
     def __str__(self) -> str:
         """Epoch and position where the next iteration begins, for the `repr` of a loader."""
         epoch, position = self._next
-        return f"next is epoch {epoch}" + (f" from position {position:,} on" if position else "")
+        text = f"next is epoch {epoch}" + (f" from position {position:,} on" if position else "")
+        own, num_frames = self.frames_of(epoch), self._frames.whole.num_frames
+        if own.num_frames < num_frames:
+            text += f", over the first {own.num_frames:,} of {counted_in_groups(num_frames, 'frame')}"
+        return text
 
     def state(self, *, batches_received: int | None = None) -> LoaderState:
         """The place after the last batch given, or `batches_received` batches after the latest iteration began.
@@ -153,24 +192,30 @@ class EpochCursor:
             return self.state_at(self._given)
         batches_received = whole_number("batches_received", batches_received, error=SamplingError)
         epoch, position = self._began
-        share = self._plan.slice_from(position)
+        plan = self.frames_of(epoch).plan
+        share = plan.slice_from(position)
         if not 0 <= batches_received <= len(share):
             raise SamplingError(
                 f"{counted(batches_received, 'batch', 'batches')} received, but the iteration had {len(share)} to give"
             )
         if batches_received:
             position = share.position_after(batches_received - 1)
-        if position == self._plan.num_positions:
+        if position == plan.num_positions:
             epoch, position = epoch + 1, 0
         return self.state_at(Place(epoch, position))
 
     def state_at(self, place: Place) -> LoaderState:
         """The state of a run at `place`."""
+        return self._state_over(self.frames_of(place.epoch), place)
+
+    def _state_over(self, frames: FramesOfEpochs[Planned], place: Place) -> LoaderState:
         return LoaderState(
-            fingerprint=self._fingerprint,
-            sampling=self._plan.spec.to_builtins(),
+            fingerprint=frames.fingerprint,
+            num_frames=frames.num_frames,
+            generation_frames=list(frames.generation_frames),
+            sampling=frames.plan.spec.to_builtins(),
             windows=dict(self._windows),
-            seed=self._plan.seed,
+            seed=frames.plan.seed,
             epoch=place.epoch,
             position=place.position,
         )
@@ -182,19 +227,29 @@ class EpochCursor:
             SamplingError: `state` belongs to another store, sampling, window or seed (the message names both sides), or
                 lies outside the epoch.
         """
-        own = self.state()
+        frames, reason = self._frames_of_state(state)
+        place = Place(state.epoch, state.position)
+        own = self._state_over(self._frames.whole if frames is None else frames, place)
+        names = ("fingerprint", "seed") if frames else ("fingerprint", "num_frames", "seed")
         differing = [
             f"{name}: {getattr(state, name)} in the state, {getattr(own, name)} here"
-            for name in ("fingerprint", "seed")
+            for name in names
             if getattr(state, name) != getattr(own, name)
         ]
+        if reason is not None:
+            differing.append(reason)
+        grows_now = self._grow and state.position == 0
         for theirs, ours in ((state.sampling, own.sampling), (state.windows, own.windows)):
             differing += [
                 f"{name}: {theirs.get(name)} in the state, {ours.get(name)} here"
                 for name in dict.fromkeys([*ours, *theirs])
                 if theirs.get(name) != ours.get(name)
+                and not (grows_now and _is_content(theirs.get(name)) and _is_content(ours.get(name)))
             ]
-        if differing:
+        orders = [state.sampling.get("strata"), own.sampling["strata"]]
+        if frames is not None and not grows_now and all(map(_is_content, orders)) and orders[0] != orders[1]:
+            differing.append(_ORDER_WRITTEN_ANEW)
+        if frames is None or differing:
             raise SamplingError(
                 listed(
                     "the state is of another run",
@@ -202,9 +257,29 @@ class EpochCursor:
                     "give the options of that run, or begin without a state",
                 )
             )
-        self._plan.order(state.epoch)
-        self._plan.slice_from(state.position)
-        self._resume_at(Place(state.epoch, state.position))
+        frames.plan.order(state.epoch)
+        frames.plan.slice_from(state.position)
+        has_all = frames is self._frames.whole or grows_now
+        self._earlier = None if has_all else frames
+        self._earlier_epoch = state.epoch if self._grow else None
+        self._resume_at(place)
+        if not self._grow and not self._has_warned and (more := self._frames.more_than(frames)):
+            self._has_warned = True
+            warn_caller(more)
+
+    def _frames_of_state(self, state: LoaderState) -> tuple[FramesOfEpochs[Planned] | None, str | None]:
+        """The frames of a state; None and the reason where the store never had them."""
+        whole, earlier = self._frames.whole, self._earlier
+        wanted = (state.num_frames, state.fingerprint, tuple(state.generation_frames))
+        for known in (whole, earlier):
+            if known is not None and (known.num_frames, known.fingerprint, known.generation_frames) == wanted:
+                return known, None
+        if not _are_frames(state.generation_frames):
+            return None, f"generation_frames are numbers above 0, found {state.generation_frames}"
+        found = self._frames.earlier(
+            num_frames=state.num_frames, fingerprint=state.fingerprint, generation_frames=wanted[2]
+        )
+        return found, None if found is not None else self._frames.mismatch(num_frames=state.num_frames)
 
     def _resume_at(self, place: Place) -> None:
         self._next = self._began = self._given = place
@@ -222,34 +297,40 @@ def plan_epochs(
     maker: str,
     store: FrameStore,
     options: BatchOptions,
+    make: Callable[[FrameStore, BatchOptions], Planned],
     *,
-    fingerprint: str | None = None,
     windows: Mapping[str, Any] = MappingProxyType({}),
-    unit: str = "frame",
-    weighted: FrameStore | None = None,
-) -> tuple[BatchPlan, EpochCursor]:
-    """The plan of a loader that `maker` makes over the frames of `store`, and a cursor at the start of epoch 0.
+) -> EpochCursor[Planned]:
+    """A cursor at the start of epoch 0 of a loader that `maker` makes over the frames of `store`.
 
-    `fingerprint` (None for that of `store`) and `windows` go into the states; see `LoaderState`. `unit` is what texts
-    call a position of the order. `weighted` (None for `store`) has the videos that weights are for.
+    `make` plans the epochs over a store by options: over `store`, or over what it was earlier. `windows` goes into the
+    states; see `LoaderState`.
 
     Warns if several processes train and the options have no rank, now or when an iteration begins.
 
     Raises:
-        SamplingError: see `plan_batches`; also only one of rank and world_size.
+        SamplingError: what `make` raises; also only one of rank and world_size.
     """
     check_ranks(options.get("rank"), options.get("world_size"))
-    plan = plan_batches(store, unit=unit, weighted=weighted, **options)
+    grow = flag("grow", options.get("grow", False), error=SamplingError)
+    frames = EpochFrames(store, options, make)
     sharding = ShardingCheck(maker=maker, is_rank_given=options.get("rank") is not None)
     sharding.warn_if_unsharded()
-    fingerprint = store.fingerprint if fingerprint is None else fingerprint
-    return plan, EpochCursor(plan, fingerprint=fingerprint, windows=windows, sharding=sharding)
+    return EpochCursor(frames, grow=grow, windows=windows, sharding=sharding)
+
+
+def _is_content(strata: object) -> bool:
+    return isinstance(strata, str) and strata.startswith("content:")
+
+
+def _are_frames(numbers: list[Any]) -> bool:
+    return all(type(number) is int and number > 0 for number in numbers)
 
 
 class Iteration:
     """One pass over the rest of an epoch, and how much of it the caller has received."""
 
-    def __init__(self, cursor: EpochCursor, began: Place) -> None:
+    def __init__(self, cursor: EpochCursor[Any], began: Place) -> None:
         self._cursor = cursor
         self._has_given = False
         self.began = began

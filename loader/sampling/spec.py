@@ -92,6 +92,11 @@ class SamplingSpec:
         return self.sampling in {"iid", "shards"} or self.weights is not None
 
     @property
+    def uses_shards(self) -> bool:
+        """Whether the order goes by shards. Other orders are the same for any shard sizes."""
+        return self.sampling in {"shards", "block"}
+
+    @property
     def has_spread_visits(self) -> bool:
         """Whether `shards` spreads the anchor frames of neighbouring visits. Uniformly drawn shards are independent."""
         return self.sampling == "shards" and self.shard_choice == "proportional"

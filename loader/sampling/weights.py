@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, TypeAlias, cast, get_args
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.growth import earlier_numbers_of_videos
 from frame_store.protocol import FrameStore
 from frame_store.shared import counted, without_controls
 from frame_store.views import View, frames_per_video, num_parts, part_of_videos
@@ -149,6 +150,8 @@ def _asked(store: FrameStore, weights: Weights) -> tuple[str, Reals]:
     if has_parts and len(given) == num_parts(store):
         return _PER_PART, given
     counts = counted(len(sizes), "video")
+    if len(given) in earlier_numbers_of_videos(store):
+        counts += ", also of those that were appended (a state of an earlier time takes the first ones)"
     if has_parts:
         counts += f" or of each of {counted(num_parts(store), 'part')}"
     raise SamplingError(f"weights has a weight of each of {counts}, found {counted(len(given), 'number')}")

@@ -151,7 +151,7 @@ class FrameBatchSampler(Sampler[BatchIds]):
         offsets = [options.get(name) for name in ("column_offsets", "column_offsets_seconds")]
         columns = [column for given in offsets if isinstance(given, Mapping) for column in given]
         epochs = plan_windows("FrameBatchSampler", opened_store(store), options, columns=columns)
-        self._epochs, self._plan, self._cursor = epochs, epochs.plan, epochs.cursor
+        self._epochs, self._cursor = epochs, epochs.cursor
 
     def __repr__(self) -> str:
         return f"FrameBatchSampler({self})"
@@ -161,17 +161,17 @@ class FrameBatchSampler(Sampler[BatchIds]):
 
     def __len__(self) -> int:
         """Batches in an epoch, for this rank; see `FrameLoader`."""
-        return len(self._plan)
+        return len(self._epochs.plan)
 
     @property
     def batch_size(self) -> int:
         """Most frames (or windows) in a batch; accelerate shards by this number."""
-        return self._plan.batch_size
+        return self._epochs.plan.batch_size
 
     @property
     def drop_last(self) -> bool:
         """Whether every batch is whole, so that accelerate fills none up."""
-        return self._plan.drops_last
+        return self._epochs.plan.drops_last
 
     @property
     def sampler(self) -> "FrameBatchSampler":
@@ -224,7 +224,7 @@ class BatchIdsIterator(Iterator[BatchIds]):
         if self._iteration is None:
             self._iteration = self._cursor.begin()
             epoch, first_position = self._iteration.began
-            self._share = self._epochs.plan.slice_from(first_position)
+            self._share = self._epochs.slice_from(epoch, first_position)
             self._batches = enumerate(self._epochs.frame_ids(epoch, first_position=first_position))
         for step, frame_ids in self._batches:
             self._iteration.give(self._share.position_after(step))

@@ -185,7 +185,7 @@ class WorkerLoader(Generic[Batch]):
         self._columns = chosen_columns(store, columns)
         epochs = plan_windows("make_dataloader", store, options, columns=self._columns)
         check_column_offsets(self._columns, epochs.windows.spec)
-        self._epochs, self._plan, self._cursor = epochs, epochs.plan, epochs.cursor
+        self._epochs, self._cursor = epochs, epochs.cursor
         self._places = _PlannedBatches(epochs)
         self._sources = sources
         self._batches: DataLoader[FrameBatch | CameraBatch] = DataLoader(
@@ -220,7 +220,7 @@ class WorkerLoader(Generic[Batch]):
 
     def __len__(self) -> int:
         """Batches in an epoch, for this rank."""
-        return len(self._plan)
+        return len(self._epochs.plan)
 
     @property
     def sampler(self) -> "WorkerLoader[Batch]":
@@ -258,7 +258,7 @@ class WorkerLoader(Generic[Batch]):
 
     def _received(self) -> Iterator[Batch]:
         with self._cursor.iteration() as iteration:
-            share = self._plan.slice_from(iteration.began.position)
+            share = self._epochs.slice_from(*iteration.began)
             self._places.began = iteration.began
             self._running = iteration
             for step, batch in enumerate(self._batches):

@@ -16,6 +16,9 @@ from cache_builder.settings import BuildSettings
 
 OF_COLUMNS = {"columns", "columns_missing", "columns_tolerance"}
 NOT_FLAGS_OF_A_CACHE = {
+    "append",
+    "forget",
+    "rehash",
     "videos",
     "out",
     "include",
@@ -41,7 +44,7 @@ def settings_built(monkeypatch):
     """What would be built, in the place of building it."""
     seen = []
 
-    def run_build(videos, out, config, options, *, overwrite, progress):
+    def run_build(videos, out, config, options, *, overwrite, append, progress):
         seen.append((videos, out, config, options, overwrite, progress))
 
     monkeypatch.setattr(api, "run_build", run_build)

@@ -1,12 +1,13 @@
 """Kills a small build, or makes its write fail, at every change of the disk, and checks the promises for each.
 
     python -m tests.campaigns.crash_campaign [--every 1] [--random 40] [--scratch DIR]
-        [--variant NAME | --reads | --columns]
+        [--variant NAME | --reads | --columns | --append | --compaction]
 
 For each container, with columns and without, alone and with `--overwrite` over another cache: kill -9 at every write,
 rename, link, fsync, folder made and name removed (a write is left half done); kill -9 at random moments; a disk that is
 full from every change on; ENOSPC and EIO at every change alone. After each the same command must end in the bytes of an
-undisturbed build. The same while columns are added to a complete cache, at every change.
+undisturbed build. The same while columns are added to a complete cache, and while videos are appended, at every change;
+and while the generations of a cache are joined and the old ones removed.
 Then, for a video of each kind, EIO at every read of it, once and from there on: exit code 3, the video named.
 `--every K` takes every K-th change of builds and reads. Exits 1 where a promise was broken, and prints how.
 """
@@ -20,6 +21,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support.faults.append_trials import APPEND_STARTS, AppendTrials
+from tests.support.faults.compaction_trials import CompactionTrials
 from tests.support.faults.fault_trials import (
     CODECS,
     COLUMNS_STARTS,
@@ -42,6 +45,8 @@ def main() -> None:
     parser.add_argument("--variant", choices=list(VARIANTS))
     parser.add_argument("--reads", action="store_true", help="reads of videos alone")
     parser.add_argument("--columns", action="store_true", help="columns for a complete cache alone")
+    parser.add_argument("--append", action="store_true", help="videos appended to a complete cache alone")
+    parser.add_argument("--compaction", action="store_true", help="joined generations alone")
     arguments = parser.parse_args()
     if reason := why_no_faults():
         sys.exit(reason)
@@ -49,16 +54,25 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="crash-", dir=arguments.scratch) as scratch:
         folder = Path(scratch)
         with BuildServer(FaultyFiles(folder, folder / "out"), folder) as server:
+            if arguments.compaction:
+                for variant in ("wds-raw", "zarr-zstd", "cameras"):
+                    joins = CompactionTrials(server, folder, variant=variant)
+                    num_broken += _campaign(f"join, {variant}", joins, arguments.every, arguments.random)
+                sys.exit(1 if num_broken else 0)
             chosen = VARIANTS if arguments.variant is None else [arguments.variant]
-            for variant in [] if arguments.reads or arguments.columns else chosen:
+            alone = arguments.reads or arguments.columns or arguments.append
+            for variant in [] if alone else chosen:
                 for replaces in (False, True):
                     trials = FaultTrials(server, folder, variant=variant, replaces=replaces)
                     name = f"{variant}{', --overwrite' if replaces else ''}"
                     num_broken += _campaign(name, trials, arguments.every, arguments.random)
-            for start in COLUMNS_STARTS if arguments.variant is None and not arguments.reads else ():
+            for start in COLUMNS_STARTS if arguments.columns or not (alone or arguments.variant) else ():
                 columns = ColumnsTrials(server, folder, start=start)
                 num_broken += _campaign(f"add columns, {start}", columns, 1, arguments.random)
-            for suffix in CODECS if arguments.variant is None and not arguments.columns else []:
+            for start in APPEND_STARTS if arguments.append or not (alone or arguments.variant) else ():
+                appends = AppendTrials(server, folder, start=start)
+                num_broken += _campaign(f"append, {start}", appends, arguments.every, arguments.random)
+            for suffix in CODECS if arguments.reads or not (alone or arguments.variant) else []:
                 num_broken += _read_campaign(
                     suffix, ReadTrials(server, folder, suffix=suffix), arguments.every
                 )
@@ -82,7 +96,12 @@ def _read_campaign(suffix: str, trials: ReadTrials, every: int) -> int:
     return num_broken
 
 
-def _campaign(name: str, trials: FaultTrials | ColumnsTrials, every: int, num_random: int) -> int:
+def _campaign(
+    name: str,
+    trials: FaultTrials | ColumnsTrials | AppendTrials | CompactionTrials,
+    every: int,
+    num_random: int,
+) -> int:
     num_broken = 0
     for kind, faults in _faults(len(trials.changes), every, num_random).items():
         started, num_trials, num_bad = time.monotonic(), 0, 0

@@ -31,17 +31,18 @@ from cache_builder.compaction import compact_cache
 from frame_store.errors import StoreFormatError
 from frame_store.manifest import read_manifest
 from frame_store.verify import verify_store
-from tests.support.caches.cache_mutations import (
+from tests.support.caches.camera_cache import CAMERAS, write_camera_cache
+from tests.support.caches.opened_paths import opened_paths, paths_outside
+from tests.support.grown.steps import grow
+from tests.support.grown.written import write_grown
+from tests.support.mutations.of_caches import (
     Mutator,
     files_of,
     read_everything,
     write_golden_caches,
 )
-from tests.support.caches.camera_cache import CAMERAS, write_camera_cache
-from tests.support.caches.camera_mutations import read_cameras, spoil_cameras
-from tests.support.caches.grown_cache import grow, write_grown
-from tests.support.caches.grown_mutations import copied, read_grown, spoil_grown
-from tests.support.caches.opened_paths import opened_paths, paths_outside
+from tests.support.mutations.of_cameras import read_cameras, spoil_cameras
+from tests.support.mutations.of_grown import copied, read_grown, spoil_grown
 
 SECONDS_PER_CACHE = 60
 MAX_BYTES = 6 << 30

@@ -20,9 +20,9 @@ from cache_builder.repair.repair import repair_cache
 from cache_builder.settings import BuildSettings, resolve
 from frame_store.names import INDEX_NAME
 from frame_store.verify import verify_store
-from tests.support.caches.cache_mutations import files_of
 from tests.support.caches.tree import generation_folder, generation_of
 from tests.support.faults.fault_trials import write_tables
+from tests.support.mutations.of_caches import files_of
 from tests.support.videos.tiny_videos import simple_specs, tiny_folder
 
 KINDS = (

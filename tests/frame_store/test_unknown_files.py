@@ -23,7 +23,10 @@ from tests.support.caches.cache_edits import (
     edit_videos,
     resign_without_hashing,
 )
-from tests.support.caches.cache_mutations import (
+from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, STRIDED, WITH_ORDER
+from tests.support.caches.opened_paths import opened_paths, paths_outside
+from tests.support.caches.tree import FIRST_MANIFEST, generation_folder
+from tests.support.mutations.of_caches import (
     GOLDEN_WITH_COLUMNS,
     Mutator,
     files_of,
@@ -31,9 +34,6 @@ from tests.support.caches.cache_mutations import (
     resign,
     resign_manifest,
 )
-from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, STRIDED, WITH_ORDER
-from tests.support.caches.opened_paths import opened_paths, paths_outside
-from tests.support.caches.tree import FIRST_MANIFEST, generation_folder
 
 TAR = [name for name, (container, _) in GOLDEN_ENCODINGS.items() if container == "wds"]
 ZARR = [name for name in GOLDEN_ENCODINGS if name not in TAR]

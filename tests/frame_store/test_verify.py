@@ -15,9 +15,9 @@ from frame_store.errors import StoreDamagedError, StoreFormatError
 from frame_store.manifest import encode_manifest, read_manifest
 from frame_store.verify import verify_store
 from tests.support.caches.cache_edits import edit_videos
-from tests.support.caches.cache_mutations import resign
 from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 from tests.support.caches.tree import FIRST_MANIFEST, generation_folder, generation_of, problems_inside
+from tests.support.mutations.of_caches import resign
 
 
 @pytest.fixture(params=list(GOLDEN_ENCODINGS))

@@ -10,7 +10,7 @@ from frame_store.errors import StoreFormatError
 from frame_store.manifest import Encoding, VideoSpan, read_manifest, read_trees
 from frame_store.verify import verify_store
 from tests.support.caches.camera_cache import SIZES, write_camera, write_camera_cache
-from tests.support.caches.camera_mutations import (
+from tests.support.mutations.of_cameras import (
     edit_camera,
     edit_camera_json,
     read_cameras,

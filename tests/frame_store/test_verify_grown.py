@@ -13,11 +13,12 @@ from frame_store.manifest import encode_manifest, read_manifest, read_tree, read
 from frame_store.names import manifest_name
 from frame_store.reader import CacheStore
 from frame_store.verify import verify_store
-from tests.support.caches.cache_mutations import files_of
 from tests.support.caches.camera_cache import CAMERAS
-from tests.support.caches.grown_cache import commit, grow, write_grown
-from tests.support.caches.grown_mutations import copied, read_grown, spoil_grown
 from tests.support.caches.tree import write_generation_json, write_videos
+from tests.support.grown.steps import commit, grow
+from tests.support.grown.written import write_grown
+from tests.support.mutations.of_caches import files_of
+from tests.support.mutations.of_grown import copied, read_grown, spoil_grown
 
 
 @pytest.fixture(scope="module", params=["plain", "cameras"])

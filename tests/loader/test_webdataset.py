@@ -17,6 +17,7 @@ from tests.support.caches.array_store import ArrayStore, spelt_frame_ids
 from tests.support.caches.camera_cache import SIZES, moments_of, spelt, write_camera_cache
 from tests.support.caches.tar_cache import write_tar_cache
 from tests.support.caches.tree import generation_folder
+from tests.support.grown.steps import append_videos, forget
 
 SHARD_SIZES = [10, 7, 12, 1, 9]
 STORE = ArrayStore(SHARD_SIZES)
@@ -49,6 +50,25 @@ def test_every_frame_once_with_what_the_index_says(cache):
         assert torch.equal(
             batch.pts_seconds.nan_to_num(-1), torch.from_numpy(rows["pts_seconds"]).nan_to_num(-1)
         )
+
+
+def test_a_grown_cache_is_all_its_generations_under_the_ids_of_the_cache(tmp_path):
+    cache = append_videos(tmp_path / "cache", [5, 4], scratch=tmp_path, container="wds")
+    append_videos(cache, [3, 0, 6], scratch=tmp_path, container="wds")
+    batches = list(webdataset_batches(cache, batch_size=4, shuffle_buffer=3, seed=1))
+    assert sorted(flat(batches)) == list(range(18))
+    assert flat(batches) != flat(webdataset_batches(cache, batch_size=4, shuffle_buffer=3, epoch=1))
+    with open_store(cache) as store:
+        for batch in batches:
+            frames, rows = store.read_frames_and_rows(batch.frame_ids.numpy())
+            assert batch.frames.permute(0, 2, 3, 1).numpy().tobytes() == frames.tobytes()
+            assert batch.video_ids.tolist() == rows["video_id"].tolist()
+            assert batch.frame_in_video.tolist() == rows["frame_in_video"].tolist()
+    forget(cache, 0, 4)
+    with pytest.raises(
+        SamplingError, match=r"2 videos that were forgotten: 'episode_000000', 'episode_000004'"
+    ):
+        webdataset_batches(cache)
 
 
 def test_jpeg_frames_are_those_of_the_codec(tmp_path):

@@ -16,6 +16,7 @@ from cache_builder.plan import plan_shards
 from cache_builder.settings import BuildSettings, resolve
 from cache_builder.sources import discover_videos
 from frame_store import CacheStore, CameraGroup, base_of
+from frame_store.growth import has_grown
 from frame_store.manifest import Layout
 from frame_store.protocol import FrameStore
 from frame_store.shared import raise_if_out_of_files
@@ -45,6 +46,9 @@ class BiasCase:
     """The camera whose pixels are looked at; None for the first one, or for a store without cameras."""
     source_ids: npt.NDArray[np.integer[Any]] | None = None
     """Frame id at each place of the source order; None where the id is the place."""
+
+    has_grown: bool = False
+    """Whether builds appended to the cache: each was shuffled by itself, also where generations were joined since."""
 
     @property
     def num_frames(self) -> int:
@@ -77,6 +81,7 @@ def case_of_store(name: str, store: FrameStore, *, camera: str | None = None) ->
         video_names=[video.path for video in store.videos],
         source_ids=order.order,
         camera=camera,
+        has_grown=has_grown(store),
     )
 
 

@@ -15,8 +15,9 @@ def candidates(
     """The samplers to compare, with options that fit the shards of the case."""
     sizes = case.shard_sizes[case.shard_sizes > 0]
     smallest = int(sizes.min())
-    # In a view, visits to shards with few frames left draw with replacement.
-    few = largest_divisor(batch_size, at_most=8 if isinstance(case.store, View) else min(8, smallest))
+    # In a view or a grown cache, visits to shards with few frames draw with replacement.
+    may_be_short = isinstance(case.store, View) or case.has_grown
+    few = largest_divisor(batch_size, at_most=8 if may_be_short else min(8, smallest))
     many = max(few, largest_divisor(batch_size, at_most=smallest))
     visits = [SamplingSpec(sampling="shards", frames_per_visit=m) for m in sorted({few, many})]
     stratified = [SamplingSpec(sampling="stratified")]

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from frame_cache_tools.bias.grown import grown_text, growth_of_case
 from frame_cache_tools.bias.plan import MeasuredSampler, measure_candidates
 from frame_cache_tools.bias.samplers import candidates
 from frame_cache_tools.bias.table import BiasTable
@@ -40,6 +41,7 @@ class Section:
                 self._refused.append(f"{each}: {error}")
         if not self.rows:
             raise SamplingError("\n".join(self._refused))
+        self._grown = growth_of_case(table, self.rows)
 
     def measure(self) -> list[MeasuredSampler]:
         """Frames/s of each sampler of ours."""
@@ -49,7 +51,10 @@ class Section:
 
     def text(self) -> str:
         """The table for a terminal."""
-        return "\n".join([table_text(self.table, self.rows, self.table.levels()), *self._refused])
+        lines = [table_text(self.table, self.rows, self.table.levels())]
+        if self._grown is not None:
+            lines += grown_text(self._grown)
+        return "\n".join([*lines, *self._refused])
 
     def builtins(self) -> dict[str, Any]:
         """The case and its reports as plain JSON values."""
@@ -65,6 +70,7 @@ class Section:
             "rho": [asdict(estimate) for estimate in self.table.levels()],
             "samplers": [self._row_builtins(spec, report) for spec, report in self.rows],
             "refused": self._refused,
+            "grown": None if self._grown is None else self._grown.builtins(),
         }
 
     def broken_limits(

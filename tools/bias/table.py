@@ -10,6 +10,7 @@ from frame_cache_tools.bias.cases import BiasCase
 from frame_cache_tools.bias.views import frames_per_gop
 
 from frame_store import View
+from frame_store.growth import joined_shard_sizes
 from loader import SamplingError, SamplingSpec, Weights
 from loader.bias import (
     DRAWS,
@@ -21,6 +22,7 @@ from loader.bias import (
     Reals,
     RhoEstimate,
     SamplingLaw,
+    Units,
     WindowsOfVideos,
     camera_of_pixels,
     estimate_for,
@@ -38,7 +40,7 @@ from loader.bias import (
 )
 from loader.bias.webdataset import WebDatasetSpec, webdataset_report
 from loader.sampling import BatchOptions, BatchPlan, Remainder
-from loader.sampling.orders import StratumOrder, WeightedFrames
+from loader.sampling.orders import ShortShards, StratumOrder, WeightedFrames
 from loader.windows import WindowSpec, plan_windows, span_of
 
 LEVELS: Final[tuple[Level, ...]] = ("gop", "video", "shard")
@@ -73,7 +75,7 @@ class BiasTable:
         draws: int = DRAWS,
         seed: int = 0,
         horizon: float = HORIZON,
-        max_frames_read: int = MAX_FRAMES_READ,
+        max_frames_read: int | None = None,
     ) -> None:
         self.case = case
         self.batch_size = batch_size
@@ -87,12 +89,11 @@ class BiasTable:
         self._remainder = remainder
         self._features = features
         self._assumed_rho = assumed_rho
-        self._num_draws = draws
+        self._num_draws, self._seed = draws, seed
         self._drawn: Draws | None = None
-        self._seed = seed
         self.horizon = horizon
         """Steps over which the noise of batches adds up, in the long-run figures."""
-        self._max_frames_read = max_frames_read
+        self._max_frames_read = MAX_FRAMES_READ if max_frames_read is None else max_frames_read
         self._read: ReadFeatures | None = None
         self.proxy = ""
         """The quantity that design effects are of: thumbnails, or the name of the features. Empty if it is assumed."""
@@ -128,7 +129,7 @@ class BiasTable:
             world_size=self.world_size,
             remainder=self._remainder,
             windows=windows,
-            short_shards="replace" if isinstance(self.case.store, View) else "refuse",
+            short_shards=self._short_shards,
             frames=frames,
         )
         features = self._all_features() if rho_level(spec, windows) is not None else None
@@ -146,6 +147,70 @@ class BiasTable:
             strata_ids=self._strata_ids(spec) if features is not None else None,
         )
         return replace(report, long_run=self._long_run(spec, report)) if with_long_run else report
+
+    @property
+    def _short_shards(self) -> ShortShards:
+        return "replace" if isinstance(self.case.store, View) or self.case.has_grown else "refuse"
+
+    def report_if_joined(self, spec: SamplingSpec) -> BiasReport | None:
+        """`shards` or `block` after `cache-compact --all`, which keeps the ids and cuts other shards (S73).
+
+        None where there is one generation, where no pixels are read, or where there would be too few shards.
+        """
+        store, read = self.case.store, self._read
+        sizes = None if store is None else joined_shard_sizes(store)
+        if sizes is None or read is None:
+            return None
+        sizes, features = sizes[sizes > 0], self._all_features()
+        units = Units(order=None, ends=np.cumsum(sizes))
+        if features is not None:
+            rho = rho_of_all(units, features, level="shard", proxy=self.proxy)
+        else:
+            rho = estimate_rho(
+                units, read, level="shard", proxy=self.proxy, draws=self._num_draws, seed=self._seed
+            )
+        try:
+            return self._report_of_shards(spec, sizes, rho=rho, features=features)
+        except SamplingError:  # longer blocks than the joined cache has shards
+            return None
+
+    def report_if_shuffled(self, spec: SamplingSpec) -> BiasReport:
+        """`shards` or `block` over as many frames in such shards, if one build had shuffled them: 95% of its seeds."""
+        sizes = self.case.shard_sizes
+        return self._report_of_shards(
+            spec, sizes, rho=rho_of_shuffled_frames(sizes, level="shard"), features=None
+        )
+
+    def report_by_content(self, spec: SamplingSpec, order: npt.NDArray[np.int64]) -> BiasReport:
+        """`stratified` over all frames, which are read, by that order."""
+        law = sampling_law(
+            self.case.shard_sizes,
+            spec,
+            batch_size=self.batch_size,
+            world_size=self.world_size,
+            remainder=self._remainder,
+        )
+        return make_report(
+            law, spec, self.case.shard_sizes, rho=None, features=self._all_features(), strata_ids=order
+        )
+
+    def _report_of_shards(
+        self,
+        spec: SamplingSpec,
+        sizes: npt.NDArray[np.int64],
+        *,
+        rho: RhoEstimate | None,
+        features: Reals | None,
+    ) -> BiasReport:
+        law = sampling_law(
+            sizes,
+            spec,
+            batch_size=self.batch_size,
+            world_size=self.world_size,
+            remainder=self._remainder,
+            short_shards=self._short_shards,
+        )
+        return make_report(law, spec, sizes, rho=rho, features=features)
 
     def _long_run(self, spec: SamplingSpec, report: BiasReport) -> LongRun | None:
         law = report.law
@@ -291,7 +356,7 @@ class BiasTable:
 
     @property
     def _is_shuffled(self) -> bool:
-        return self.case.layout == "shuffled" and self._assumed_rho is None
+        return self.case.layout == "shuffled" and not self.case.has_grown and self._assumed_rho is None
 
     def _shard_rho(self) -> RhoEstimate | None:
         if self._assumed_rho is not None:

@@ -42,7 +42,7 @@ def table_text(
         how = "all frames" if levels[0].basis == "exact" else "a sample, 95% interval"
         lines.append(f"how alike frames of one unit are (rho, 0 to 1), {how}: {shown}")
     if rows[0][1].law.weights is not None:
-        lines += _wrapped(_target_text(rows[0][1].law), indent=2)
+        lines += wrapped(_target_text(rows[0][1].law), indent=2)
     columns = [_Column("sampler", [short_name(spec, report.law) for spec, report in rows], is_text=True)]
     if has_windows:
         over_windows = [report.law.chi2_over_windows for _, report in rows]
@@ -54,7 +54,7 @@ def table_text(
         _Column("bias/sigma", [_bias_text(report) for _, report in rows]),
         _Column("chi2 pairs", [_pairs_text(report.law) for _, report in rows]),
         _Column("design effect", [_effect_text(report) for _, report in rows]),
-        _Column("B_eff", [_effective_batch_text(report) for _, report in rows]),
+        _Column("B_eff", [effect_text_of(report) for _, report in rows]),
         _Column(long_run_title(table.horizon), [_long_run_text(report) for _, report in rows]),
     ]
     if table.proxy:
@@ -65,7 +65,7 @@ def table_text(
     lines += [" ".join(column.cell(row) for column in columns).rstrip() for row in range(len(rows))]
     for spec, report in rows:
         if notes := notes_of(spec, report, table):
-            lines += _wrapped(f"  {short_name(spec, report.law)}: {'; '.join(notes)}", indent=4)
+            lines += wrapped(f"  {short_name(spec, report.law)}: {'; '.join(notes)}", indent=4)
     return "\n".join(lines)
 
 
@@ -91,7 +91,7 @@ def cells_of(report: BiasReport) -> dict[str, str]:
         "chi2": _chi2_text(report.law),
         "bias": _bias_text(report),
         "design_effect": _effect_text(report),
-        "effective_batch": _effective_batch_text(report),
+        "effective_batch": effect_text_of(report),
         "long_run": _long_run_text(report),
     }
 
@@ -106,7 +106,8 @@ def notes_of(spec: SamplingSpec | WebDatasetSpec, report: BiasReport, table: Bia
     return [report.law.because, *notes] if report.law.chi2 else notes
 
 
-def _wrapped(text: str, *, indent: int) -> list[str]:
+def wrapped(text: str, *, indent: int) -> list[str]:
+    """Lines of at most `WIDTH` columns; those after the first begin with `indent` spaces."""
     return textwrap.wrap(
         text, WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
     )
@@ -175,7 +176,7 @@ def legend_text(reports: Sequence[BiasReport]) -> str:
     is_near = any(law.chi2_is_by_slots or _pairs_text(law).startswith("~") for law in laws)
     if "approximate" in bases or is_near:
         lines.append("~ is an approximation, and no limit is judged by it")
-    return "\n".join(line for text in lines for line in _wrapped(text, indent=2))
+    return "\n".join(line for text in lines for line in wrapped(text, indent=2))
 
 
 def _rho_text(estimate: RhoEstimate) -> str:
@@ -306,7 +307,8 @@ def _has_floor(report: BiasReport) -> bool:
     return report.effective_batch is None and report.law.floor_is_proven
 
 
-def _effective_batch_text(report: BiasReport) -> str:
+def effect_text_of(report: BiasReport) -> str:
+    """The effective batch, with the mark of its basis and its interval; `-` where it is not known."""
     if report.effective_batch is None:
         return f">= {effective_text(report.law.effective_batch_floor)}" if _has_floor(report) else "-"
     mark = ">= " if report.basis == "bound" else _MARKS.get(report.basis or "", "")

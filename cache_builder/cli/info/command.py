@@ -120,22 +120,15 @@ def _say_changes(
     as_json: bool,
 ) -> None:
     from cache_builder.build import changes_since
+    from cache_builder.growing import LiveCache
 
-    first = trees[0]
-    forgotten = set(first.manifest.forgotten_videos)
-    live = {
-        None if tree.camera is None else tree.camera.name: [
-            video for video_id, video in enumerate(table) if video_id not in forgotten
-        ]
-        for tree, table in zip(trees, tables, strict=True)
-    }
-    has_grown = len(first.parts) > 1
-    lines = changes_since(live, sources, dataset=read_dataset(first), has_grown=has_grown)
+    cache = LiveCache(trees=trees, tables=tables)
+    lines = changes_since(cache, sources)
     if as_json:
         say(msgspec.json.encode({"changes": lines}).decode())
     else:
-        num_videos = len(next(iter(live.values())))
-        by_cameras = f" by {counted(len(live), 'camera')}" if None not in live else ""
+        num_videos = len(cache.live)
+        by_cameras = f" by {counted(len(cache.cameras), 'camera')}" if None not in cache.cameras else ""
         unchanged = f"its {counted(num_videos, 'video')}{by_cameras}, unchanged"
         summary = counted(len(lines), "difference") if lines else unchanged
         say("\n".join([*lines, f"{sources.text}: {summary}"]))

@@ -10,7 +10,7 @@ from frame_store import open_store
 from frame_store.verify import VerifyResult, verify_store
 from tests.support.caches.tree import FIRST_MANIFEST
 from tests.support.documents import ROOT
-from tests.support.html import ReadHtml
+from tests.support.pages.html import ReadHtml
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -27,7 +27,7 @@ def test_the_report_of_a_build_names_the_first_videos_that_are_not_whole():
         store.video_entries[0], path=HOSTILE, verdict="damaged", reason="<b>cut</b>", notes=["a note"]
     )
     report = make_report(
-        {None: (store.common, [damaged] * 500)},
+        {None: ([store.common], [damaged] * 500)},
         output=HOSTILE,
         status="built",
         passed_over=PassedOver(by_extension={"<i>": 3}, num_hidden=0),
@@ -57,7 +57,7 @@ def test_the_reports_on_columns_and_content_order_say_what_a_terminal_says():
     columns = ColumnsReport(
         output="a.cache",
         status="written",
-        folder="columns-0",
+        folders=["columns-0"],
         columns=[column],
         notes=["n1"],
         problems=["p1"],

@@ -57,6 +57,7 @@ def test_ctrl_c_while_it_imports_says_nothing(tmp_path, module, command):
         ("cache_builder.cli.entry_points", "cache_build", "--frames-per-shard"),
         ("cache_builder.cli.entry_points", "cache_info", "--against"),
         ("cache_builder.cli.entry_points", "cache_verify", "--repair"),
+        ("cache_builder.cli.entry_points", "cache_compact", "--remove-superseded"),
         ("frame_cache_tools.commands", "cache_bias", "--max-chi2"),
         ("frame_cache_tools.commands", "cache_bench", "--quick"),
     ],

@@ -135,7 +135,7 @@ def test_columns_are_added_beside_those_of_the_data_set(built):
     table = {"video": [row.path for row in before.videos], "success": np.array([True, False, True])}
     report = add_columns(built, table)
     assert report.status == "written"
-    assert report.folder in [path.name for path in built.iterdir()]
+    assert report.folders[0] in [path.name for path in built.iterdir()]
     manifest = read_manifest(built)
     assert manifest.version == 1
     assert [camera.name for camera in manifest.cameras] == [FRONT, WRIST]

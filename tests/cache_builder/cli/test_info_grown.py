@@ -17,9 +17,10 @@ from frame_store.manifest import Fidelity, encode_manifest, read_manifest, read_
 from frame_store.names import manifest_name
 from frame_store.reader import CacheStore
 from tests.support.caches.camera_cache import CAMERAS
-from tests.support.caches.grown_cache import GENERATIONS, commit, write_grown
 from tests.support.caches.tree import write_generation_json
 from tests.support.commands import run
+from tests.support.grown.steps import commit
+from tests.support.grown.written import GENERATIONS, write_grown
 
 NUM_FRAMES = [sum(sizes) for sizes in GENERATIONS]
 

@@ -68,10 +68,10 @@ def test_columns_are_written_beside_every_other_file_and_read_back(cache):
     assert report.status == "written"
     assert {name: after[name] for name in before} == before
     assert sorted(set(after) - set(before)) == [
-        f"{report.folder}/0000.npy",
-        f"{report.folder}/0001.codes.json",
-        f"{report.folder}/0001.npy",
-        f"{report.folder}/columns.json",
+        f"{report.folders[0]}/0000.npy",
+        f"{report.folders[0]}/0001.codes.json",
+        f"{report.folders[0]}/0001.npy",
+        f"{report.folders[0]}/columns.json",
         "manifest-0001.json",
     ]
     columns = open_store(cache).columns
@@ -81,7 +81,7 @@ def test_columns_are_written_beside_every_other_file_and_read_back(cache):
     assert [columns["task"].text_of(code) for code in columns["task"].gather([0, 1])] == ["open", "push"]
     assert not os.path.lexists(f"{cache}.columns.building")
     np.testing.assert_array_equal(
-        np.load(cache / report.folder / "0000.npy"), columns["action"].gather(np.arange(8))
+        np.load(cache / report.folders[0] / "0000.npy"), columns["action"].gather(np.arange(8))
     )
     result = verify_store(cache)
     assert (result.problems, result.notes) == ([], [])
@@ -91,7 +91,7 @@ def test_equal_columns_are_complete_already_whatever_their_order(cache):
     first = add_columns(cache, [frame_table(), VIDEO_TABLE])
     before = files_of(cache)
     again = add_columns(cache, [VIDEO_TABLE, frame_table()])
-    assert (again.status, again.folder) == ("already complete", first.folder)
+    assert (again.status, again.folders[0]) == ("already complete", first.folders[0])
     assert files_of(cache) == before
 
 
@@ -105,8 +105,8 @@ def test_columns_stay_and_are_replaced_by_name(cache):
     assert list(store.columns) == ["action", "task"]
     manifest = read_manifest(cache)
     assert manifest.version == 3
-    assert [entry.folder for entry in manifest.columns] == [third.folder]
-    assert manifest.superseded == [first.folder, second.folder]
+    assert [entry.folder for entry in manifest.columns] == [third.folders[0]]
+    assert manifest.superseded == [first.folders[0], second.folders[0]]
     result = verify_store(cache)
     assert result.problems == []
     assert result.notes == [
@@ -114,8 +114,8 @@ def test_columns_stay_and_are_replaced_by_name(cache):
         for folder in sorted(manifest.superseded)
     ]
     back = add_columns(cache, frame_table())
-    assert back.folder == second.folder
-    assert read_manifest(cache).superseded == [first.folder, third.folder]
+    assert back.folders[0] == second.folders[0]
+    assert read_manifest(cache).superseded == [first.folders[0], third.folders[0]]
     assert verify_store(cache).problems == []
 
 
@@ -124,9 +124,9 @@ def test_a_cache_with_both_at_once_has_the_bytes_of_one_after_the_other(cache, t
     together = add_columns(cache, [frame_table(), VIDEO_TABLE])
     add_columns(tmp_path / "other", VIDEO_TABLE)
     later = add_columns(tmp_path / "other", frame_table())
-    assert together.folder == later.folder
+    assert together.folders[0] == later.folders[0]
     ours, others = files_of(cache), files_of(tmp_path / "other")
-    assert all(others[name] == data for name, data in ours.items() if name.startswith(together.folder))
+    assert all(others[name] == data for name, data in ours.items() if name.startswith(together.folders[0]))
 
 
 def test_rows_by_time_fit_pts_of_frames_that_are_not_stored(cache):
@@ -148,7 +148,7 @@ def test_missing_rows_are_masked_on_request(cache):
     assert [column.num_missing for column in report.columns] == [1]
     column = open_store(cache).columns["task"]
     assert column.gather_valid([0, 1]).tolist() == [True, False]
-    assert (cache / report.folder / "0000.valid.npy").exists()
+    assert (cache / report.folders[0] / "0000.valid.npy").exists()
     assert verify_store(cache).problems == []
 
 
@@ -168,7 +168,7 @@ def test_every_flipped_byte_of_columns_is_found_and_given_again(cache, tmp_path)
     tables = [frame_table(), {"video": ["a"], "task": ["push"]}]
     report = add_columns(cache, tables, missing="mask")
     sound = files_of(cache)
-    for name in [name for name in sound if name.startswith(report.folder)]:
+    for name in [name for name in sound if name.startswith(report.folders[0])]:
         path = cache / name
         for place in {0, len(sound[name]) // 2, len(sound[name]) - 1}:
             broken = bytearray(sound[name])
@@ -188,11 +188,11 @@ def test_every_flipped_byte_of_columns_is_found_and_given_again(cache, tmp_path)
 
 def test_a_damaged_column_that_stays_is_an_error(cache):
     report = add_columns(cache, [frame_table(), VIDEO_TABLE])
-    path = cache / report.folder / "0000.npy"
+    path = cache / report.folders[0] / "0000.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"\xff")
     with pytest.raises(StoreDamagedError, match="column 'action' stays and is damaged; give its table, too"):
         add_columns(cache, VIDEO_TABLE)
-    (cache / report.folder / "columns.json").write_bytes(b"{}")
+    (cache / report.folders[0] / "columns.json").write_bytes(b"{}")
     with pytest.raises(StoreDamagedError, match="give the tables of all its columns together"):
         add_columns(cache, VIDEO_TABLE)
     assert add_columns(cache, [frame_table(), VIDEO_TABLE]).status == "restored"
@@ -259,7 +259,7 @@ def test_a_folder_that_no_build_put_there_stays(cache):
 
 def test_links_in_the_folder_of_columns_are_refused(cache, tmp_path):
     report = add_columns(cache, frame_table())
-    path = cache / report.folder / "0000.npy"
+    path = cache / report.folders[0] / "0000.npy"
     path.rename(tmp_path / "outside.npy")
     path.symlink_to(tmp_path / "outside.npy")
     with pytest.raises(StoreDamagedError, match="symbolic link"):
@@ -273,7 +273,7 @@ def test_a_file_that_is_cut_while_open_is_an_error(cache):
     report = add_columns(cache, frame_table())
     column = open_store(cache).columns["action"]
     column.gather([0])
-    os.truncate(cache / report.folder / "0000.npy", 10)
+    os.truncate(cache / report.folders[0] / "0000.npy", 10)
     with pytest.raises(StoreDamagedError, match="cut or replaced"):
         column.gather([0])
 
@@ -282,7 +282,7 @@ def test_columns_of_another_cache_are_refused(cache, built, tmp_path):
     report = add_columns(cache, frame_table())
     other = tmp_path / "other"
     build_cache(built.parent / "videos", other, size=24, encoding="raw", workers=1)
-    shutil.copytree(cache / report.folder, other / report.folder)
+    shutil.copytree(cache / report.folders[0], other / report.folders[0])
     theirs = add_columns(other, frame_table(action=np.ones(NUM_ROWS)))
     manifest = other / "manifest-0001.json"
     from frame_store.manifest import ColumnsEntry, encode_manifest

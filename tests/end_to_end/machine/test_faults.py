@@ -17,6 +17,7 @@ from cache_builder.cli.exit_status import EXIT_MACHINE_FAILED, EXIT_WRONG_COMMAN
 from frame_store import open_store
 from frame_store.manifest import read_manifest
 from tests.support.caches.tree import generation_folder, generation_of
+from tests.support.faults.append_trials import APPEND_STARTS, AppendTrials
 from tests.support.faults.compaction_trials import CompactionTrials
 from tests.support.faults.fault_trials import (
     COLUMNS_STARTS,
@@ -192,7 +193,11 @@ def test_columns_are_complete_whatever_change_is_the_last(server, folder, start)
         if change.startswith("link ")
         and change.endswith(f"/manifest-000{2 if start == 'with columns' else 1}.json")
     ]
-    (naming,) = [number for number, change in enumerate(trials.changes, 1) if change.startswith("rename ")]
+    (naming,) = [
+        number
+        for number, change in enumerate(trials.changes, 1)
+        if change.startswith("rename ") and "/cache/columns-" in change
+    ]
     faults = [
         *(Fault(action="kill", at=at) for at in (naming, naming + 1, publishing, publishing + 1)),
         Fault(action="full_from", at=naming),
@@ -219,6 +224,28 @@ def test_a_compaction_is_complete_whatever_change_is_the_last(server, folder, va
         *(Fault(action="full_from", at=at) for at in (naming // 3, naming, publishing)),
         Fault(action="fail_once", at=naming, error=errno.EIO),
         Fault(action="fail_once", at=removing, error=errno.EIO),
+    ]
+    problems = {(fault.action, trials.changes[fault.at - 1]): trials.problems(fault) for fault in faults}
+    assert not {place: found for place, found in problems.items() if found}
+
+
+@pytest.mark.parametrize("start", APPEND_STARTS[1:])
+def test_an_append_is_complete_whatever_change_is_the_last(server, folder, start):
+    trials = AppendTrials(server, folder / "append", start=start)
+    numbered = [*enumerate(trials.changes, 1)]
+    (publishing,) = [
+        number for number, change in numbered if change.startswith("link ") and "/cache/manifest-0" in change
+    ]
+    naming = [
+        number
+        for number, change in numbered
+        if change.startswith("rename ") and ("/out/cache/gen-" in change or "/out/cache/camera-" in change)
+    ]
+    faults = [
+        *(Fault(action="kill", at=at) for at in (naming[0] // 2, naming[0], naming[-1] + 1)),
+        *(Fault(action="kill", at=at) for at in (publishing, publishing + 1)),
+        *(Fault(action="full_from", at=at) for at in (naming[0] // 2, publishing)),
+        Fault(action="fail_once", at=naming[0], error=errno.EIO),
     ]
     problems = {(fault.action, trials.changes[fault.at - 1]): trials.problems(fault) for fault in faults}
     assert not {place: found for place, found in problems.items() if found}

@@ -14,9 +14,9 @@ from frame_store.columns import MappedArray
 from frame_store.errors import StoreDamagedError, StoreError, StoreFormatError
 from frame_store.npy import read_npy_header
 from frame_store.verify import verify_store
-from tests.support.caches.cache_mutations import resign, sign
-from tests.support.caches.column_mutations import columns_folder_of, newest_manifest
 from tests.support.caches.opened_paths import opened_paths, paths_outside
+from tests.support.mutations.of_caches import resign, sign
+from tests.support.mutations.of_columns import columns_folder_of, newest_manifest
 
 OPENED = opened_paths()
 COLUMNS = ["action", "grasped", "note", "robot", "task"]

@@ -5,9 +5,9 @@ import pytest
 
 from frame_store.manifest import Encoding
 from frame_store.verify import verify_store
-from tests.support.caches.cache_mutations import resign
 from tests.support.caches.golden_stores import write_store
 from tests.support.caches.tree import generation_folder
+from tests.support.mutations.of_caches import resign
 
 
 @pytest.mark.parametrize("dtype", [b"'>u2'", b"'<i2'"])

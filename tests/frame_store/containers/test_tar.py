@@ -8,11 +8,11 @@ import pytest
 import frame_store
 from frame_store.errors import StoreDamagedError
 from tests.support.caches.cache_edits import replace_bytes
-from tests.support.caches.cache_mutations import (
-    resign,
-)
 from tests.support.caches.golden_stores import GOLDEN_ENCODINGS
 from tests.support.caches.tree import generation_folder, problems_inside
+from tests.support.mutations.of_caches import (
+    resign,
+)
 
 TAR = [name for name, (container, _) in GOLDEN_ENCODINGS.items() if container == "wds"]
 

@@ -9,12 +9,12 @@ import pytest
 
 from frame_store.codec import crc32c
 from tests.support.caches.cache_edits import edit_generation
-from tests.support.caches.cache_mutations import (
+from tests.support.caches.golden_stores import GOLDEN_ENCODINGS
+from tests.support.caches.tree import generation_folder, problems_inside
+from tests.support.mutations.of_caches import (
     files_of,
     resign,
 )
-from tests.support.caches.golden_stores import GOLDEN_ENCODINGS
-from tests.support.caches.tree import generation_folder, problems_inside
 
 ZARR = [name for name, (container, _) in GOLDEN_ENCODINGS.items() if container == "zarr"]
 

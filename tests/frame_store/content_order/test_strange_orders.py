@@ -12,9 +12,9 @@ from frame_store.manifest import read_manifest
 from frame_store.verify import verify_store
 from frame_store.views import content_ids, content_ids_at
 from tests.support.caches.cache_edits import edit_manifest
-from tests.support.caches.cache_mutations import sign
 from tests.support.caches.golden_stores import write_store_with_order
 from tests.support.content_orders.order_mutations import order_file_of, resign_order, write_order
+from tests.support.mutations.of_caches import sign
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from frame_store.manifest import encode_videos, read_tree
 from frame_store.video_table import VideoTable
 from tests.frame_store.manifest.made_up import make_video
 from tests.support.caches.cache_edits import edit_generation, edit_videos
-from tests.support.caches.cache_mutations import resign
 from tests.support.caches.golden_stores import made_up_video
 from tests.support.caches.tree import generation_folder
+from tests.support.mutations.of_caches import resign
 
 
 @pytest.fixture

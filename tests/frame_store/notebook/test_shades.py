@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import simplejpeg
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from frame_store.notebook import pictures_of
@@ -45,6 +45,8 @@ def test_a_frame_of_one_value_has_one_shade(value):
     assert np.ptp(found) == 0
 
 
+@example(value=2**63 - 1, other=0.0, shape=(1, 1))
+@example(value=1e39, other=0.0, shape=(1, 113))  # more than float32 holds
 @given(
     value=st.floats(width=64) | st.integers(-(2**63), 2**63 - 1),
     other=st.floats(width=64),

@@ -12,7 +12,7 @@ from frame_store.video_table import VideoTable
 from tests.support.caches.array_store import ArrayStore
 from tests.support.caches.golden_stores import golden_frames
 from tests.support.documents import ROOT
-from tests.support.html import ReadHtml, nearest_of
+from tests.support.pages.html import ReadHtml, nearest_of
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&\u202e\x1b[2J.mp4"
 SHOWN = "<img src=x onerror=alert(1)>\"'&\\u202e\\x1b[2J.mp4"
@@ -120,8 +120,26 @@ def test_a_huge_store_costs_eight_frames_and_gives_a_small_output():
     store = HugeStore()
     text = store._repr_html_()
     assert len(store.read) == len(ReadHtml(text).figures) == 8
+    assert "AssertionError" not in text and {figure.lines[1] for figure in ReadHtml(text).figures} == {
+        "video 7"
+    }
     assert len(text) < 300_000
     assert all(max(figure.pictures[0].shape) == 112 for figure in ReadHtml(text).figures)
+
+
+def test_of_frames_that_are_decoded_in_groups_those_are_read_that_come_first():
+    def decode_groups(self, frame_ids):
+        return np.asarray(frame_ids) // 10 * 10
+
+    methods = {"decode_groups": decode_groups, "read_frames_into": ArrayStore.read_frames}
+    store = type("Grouped", (ArrayStore,), methods)([45])
+    found = shown(store)
+    assert [figure.lines[0] for figure in found.figures] == [f"id {start}" for start in (0, 10, 20, 30, 40)]
+
+
+def test_long_texts_are_cut():
+    store = type("Long", (ArrayStore,), {"__repr__": lambda _: "x" * 100_000})([2])
+    assert len(store._repr_html_()) < 20_000
 
 
 def test_a_slow_store_is_asked_no_longer_than_two_seconds(monkeypatch):

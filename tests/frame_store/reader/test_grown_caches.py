@@ -12,7 +12,8 @@ from frame_store.manifest import Encoding
 from frame_store.reader import CacheStore
 from tests.support.caches.camera_cache import CAMERAS, spelt
 from tests.support.caches.golden_stores import golden_frames, write_store
-from tests.support.caches.grown_cache import GENERATIONS, commit, grow, write_grown
+from tests.support.grown.steps import commit, grow
+from tests.support.grown.written import GENERATIONS, write_grown
 
 KINDS = {
     "wds-jpeg": {"encoding": Encoding(name="jpeg", quality=95, chroma="444")},

@@ -13,7 +13,8 @@ from frame_store.tables import JoinTarget, join_tables, read_table
 from frame_store.views import forgotten_videos
 from loader.columns import join_columns
 from tests.support.caches.camera_cache import CAMERAS, episode_name
-from tests.support.caches.grown_cache import commit, grow, write_grown
+from tests.support.grown.steps import commit, grow
+from tests.support.grown.written import write_grown
 
 SIZES = ((7, 3, 12, 5, 2, 4, 1, 6), (3, 9), (11, 4, 6))
 SEEDS = (0, 1, 3)

@@ -6,7 +6,7 @@ import torch
 
 from loader.batches import CameraBatch, FrameBatch
 from tests.support.caches.array_store import ArrayStore
-from tests.support.html import ReadHtml, nearest_of
+from tests.support.pages.html import ReadHtml, nearest_of
 
 
 def shown(batch):

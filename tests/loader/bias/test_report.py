@@ -15,7 +15,7 @@ from loader.bias.webdataset.report import WebDatasetSpec, webdataset_report
 from loader.webdataset import webdataset_batches
 from tests.support.caches.array_store import ArrayStore
 from tests.support.caches.tar_cache import write_tar_cache
-from tests.support.html import ReadHtml
+from tests.support.pages.html import ReadHtml
 from tests.support.statistics.enumeration import every_whole_clip
 from tests.support.statistics.laws import SPECS, batches_of, law_by_steps, law_of, spec_of, windows_of
 from tests.support.statistics.oracles.correlations import intraclass_correlation

@@ -34,7 +34,7 @@ from tests.support.statistics.enumeration import (
     shard_visits,
 )
 from tests.support.statistics.oracles import clips as clip_oracles
-from tests.support.statistics.oracles import correlations, distributions, shuffle_buffer
+from tests.support.statistics.oracles import correlations, distributions, generations, shuffle_buffer
 from tests.support.statistics.oracles.correlations import correlation_ratio, intraclass_correlation
 from tests.support.statistics.pair_estimate import half_squared_distances, rho_with_interval
 from tests.support.statistics.trajectories import (
@@ -269,6 +269,13 @@ def worth_of_blocks(num_ranks):
         ("S66", "0.043", lambda: limit_pair_chi2(16)),
         ("S66", "0.0052", lambda: limit_pair_chi2(128)),
         ("S69", "0.028", lambda: 2 * 0.5 / 36),
+        ("S71", "0.6", lambda: generations.rho_of_generations([[[0], [2]], [[4], [6]]], [[2], [2]])),
+        (
+            "S72",
+            "2.3125",
+            lambda: 1 + 7 * generations.rho_by_videos([[10**7] * 2], 0.375, many_videos=True)[0],
+        ),
+        ("S73", "0.1992", lambda: 5 * 200 * 199 / (1000 * 999)),
         ("S39", "0.367", lambda: shuffle_buffer.approximate_buffer_kappa(1000, shuffle_buffer=1000)),
     ],
 )

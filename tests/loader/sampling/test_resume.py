@@ -9,8 +9,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from loader import FrameBatchSampler, FrameDataset, FrameLoader, SamplingError, frame_batch_collate
-from loader.sampling.plan import make_plan
-from loader.sampling.resume import EpochCursor, LoaderState
+from loader.sampling.plan import plan_store
+from loader.sampling.resume import LoaderState, plan_epochs
 from loader.windows import plan_windows
 from tests.support.caches.array_store import ArrayStore
 
@@ -38,8 +38,9 @@ def test_stopped_anywhere_and_resumed_by_others_an_epoch_is_every_frame_once(opt
         seen, states = [], []
         num_steps = draw.randrange(max(1, -(-num_frames // (before * batch_before)) - 1))
         for rank in range(before):
-            plan = make_plan(SIZES, batch_size=batch_before, rank=rank, world_size=before, **options)
-            cursor = EpochCursor(plan, fingerprint="x")
+            where = {"batch_size": batch_before, "rank": rank, "world_size": before}
+            cursor = plan_epochs("test", ArrayStore(SIZES), where | options, plan_store)
+            plan = cursor.plan
             cursor.set_epoch(epoch)
             iteration = cursor.begin()
             at, first = iteration.began
@@ -49,8 +50,9 @@ def test_stopped_anywhere_and_resumed_by_others_an_epoch_is_every_frame_once(opt
             states.append(cursor.state())
         assert len({json.dumps(state.to_builtins()) for state in states}) == 1, "one state for every rank"
         for rank in range(after):
-            plan = make_plan(SIZES, batch_size=batch_after, rank=rank, world_size=after, **options)
-            cursor = EpochCursor(plan, fingerprint="x")
+            where = {"batch_size": batch_after, "rank": rank, "world_size": after}
+            cursor = plan_epochs("test", ArrayStore(SIZES), where | options, plan_store)
+            plan = cursor.plan
             cursor.load(states[0])
             iteration = cursor.begin()
             at, first = iteration.began

@@ -161,4 +161,4 @@ def test_nothing_is_said_where_all_visits_draw_with_replacement_anyway(more):
     assert not plan.warnings
     assert not make_sampler(
         select(ArrayStore([8, 8]), videos=[0]), sampling="iid", batch_size=4
-    )._plan.warnings
+    )._epochs.plan.warnings

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
-from tests.support.caches.cache_mutations import resign, resign_manifest, sign
 from tests.support.caches.tree import FIRST_MANIFEST, generation_folder
+from tests.support.mutations.of_caches import resign, resign_manifest, sign
 
 
 def edit_manifest(cache, change):

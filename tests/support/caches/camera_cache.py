@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from frame_store.column_files import content_of_join, write_columns
@@ -126,6 +127,7 @@ def write_camera(
         config={"frames_per_shard": frames_per_shard},
         fingerprint=hashlib.sha256(f"{camera} {seed} {sizes} {stride} {shape}".encode()).hexdigest(),
     )
+    generation = msgspec.structs.replace(generation, config={"frames_per_shard": frames_per_shard})
     return generation, write_generation_json(path, generation)
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from frame_store.manifest import Encoding
 from tests.support.caches.camera_cache import write_camera_cache, write_plain_cache
-from tests.support.caches.grown_cache import grow
 from tests.support.caches.tree import change_generation
+from tests.support.grown.steps import grow
 
-SIZES_OF_GENERATIONS = ((5, 3), (4,), (2, 6, 1))
-"""Decoded frames of each video of three generations."""
+SIZES_OF_GENERATIONS = ((5, 3), (1, 1, 1, 1), (2, 6, 1))
+"""Decoded frames of each video of three generations. The second one stores all of them, also with a stride."""
 VARIANTS = {
     "wds-raw": {},
     "wds-jpeg-strided": {"encoding": Encoding(name="jpeg", quality=95, chroma="444"), "stride": 2},

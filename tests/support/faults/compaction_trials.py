@@ -37,11 +37,12 @@ class CompactionTrials:
         assert self._read(self.output) == self._frames
         assert "removed" in undisturbed.stdout
 
-    def problems(self, fault: Fault) -> list[str]:
-        """The promises that were broken; empty if none was."""
+    def problems(self, fault: Fault, *, kill_after: float | None = None) -> list[str]:
+        """The promises that were broken; empty if none was. The process is killed after `kill_after` seconds."""
         self._reset()
-        first = self._compact(fault=fault)
-        found = problems_of_end(first, may_be_killed=fault.action == "kill")
+        first = self._compact(fault=fault, kill_after=kill_after)
+        may_be_killed = fault.action == "kill" or kill_after is not None
+        found = problems_of_end(first, may_be_killed=may_be_killed)
         if self._read(self.output) != self._frames:
             found.append("frames are missing or differ")
         named = [self.output / folder for folder in read_manifest(self.output).folders]
@@ -63,8 +64,10 @@ class CompactionTrials:
         stores = [CacheStore(cache, camera=camera, verify_reads=True, reads="pread") for camera in cameras]
         return [store.read_frames(np.arange(len(store))).tobytes() for store in stores]
 
-    def _compact(self, *, fault: Fault | None = None) -> Ended:
-        return self._server.run(self.output, *ARGUMENTS, fault=fault, command="cache-compact")
+    def _compact(self, *, fault: Fault | None = None, kill_after: float | None = None) -> Ended:
+        return self._server.run(
+            self.output, *ARGUMENTS, fault=fault, kill_after=kill_after, command="cache-compact"
+        )
 
     def _reset(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)

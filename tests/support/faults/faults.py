@@ -197,6 +197,7 @@ def digests(cache: Path) -> dict[str, str]:
 
 def _serve(scratch: Path) -> None:
     import numcodecs.zarr3  # noqa: F401 - so that no fork has to import it
+    import pyarrow.parquet  # noqa: F401
     import simplejpeg  # noqa: F401
     import zarr  # noqa: F401
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import simplejpeg
 from click.testing import CliRunner
-from frame_cache_tools.report.cli import main
+from frame_cache_tools.report import cli
 from frame_cache_tools.report.folder import gather, page_of_folder, report_of_folder
 from frame_cache_tools.samples.numbered_videos import read_frame
 
@@ -146,7 +146,16 @@ def test_of_many_videos_a_few_are_looked_into_and_the_doubtful_ones_among_them(f
 
 
 def run(*arguments):
-    return CliRunner().invoke(main, [*map(str, arguments)])
+    return CliRunner().invoke(cli.main, [*map(str, arguments)])
+
+
+def test_the_command_writes_the_page_and_says_by_its_status_that_files_are_damaged(
+    folder, report, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(cli, "report_of_folder", lambda *_, **__: report)
+    done = run("--videos", folder, "--html", tmp_path / "a.html")
+    assert done.exit_code == 1 and "9 files are damaged or unreadable" in done.output
+    assert (tmp_path / "a.html").read_text() == page_of_folder(report)
 
 
 def test_wrong_commands_say_what_is_missing(tmp_path):

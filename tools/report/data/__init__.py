@@ -3,8 +3,6 @@
 from frame_cache_tools.report.data.cameras import video_facts
 from frame_cache_tools.report.data.gather import report_of_cache
 from frame_cache_tools.report.data.records import (
-    MARK_WORDS,
-    Bar,
     CacheReport,
     CameraFacts,
     ColumnFacts,
@@ -13,17 +11,21 @@ from frame_cache_tools.report.data.records import (
     DatasetFacts,
     FidelityFacts,
     GenerationFacts,
-    Mark,
-    MarkKind,
     SamplerFacts,
     SamplingFacts,
+    VideoFidelity,
+)
+from frame_cache_tools.report.data.time_lines import Axis, axis_of, time_line
+from frame_cache_tools.report.data.video_records import (
+    MARK_WORDS,
+    Bar,
+    Mark,
+    MarkKind,
     SheetPicture,
     TimeLine,
     VideoFacts,
-    VideoFidelity,
     VideosSummary,
 )
-from frame_cache_tools.report.data.time_lines import Axis, axis_of, time_line
 from frame_cache_tools.report.data.videos import MAX_SHOWN, look_through
 
 __all__ = [

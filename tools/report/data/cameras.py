@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from frame_cache_tools.report.data.fidelity import Originals, fidelity_facts
 from frame_cache_tools.report.data.opened import OpenedCamera
-from frame_cache_tools.report.data.records import CameraFacts, SheetPicture, VideoFacts, VideosSummary
+from frame_cache_tools.report.data.records import CameraFacts
 from frame_cache_tools.report.data.sheets import SheetPlan, chosen_places, make_sheet, plan_sheets, within
 from frame_cache_tools.report.data.time_lines import axis_of, num_missing, time_line
-from frame_cache_tools.report.data.videos import ShownVideos, look_through, text_fact
+from frame_cache_tools.report.data.video_records import SheetPicture, VideoFacts, VideosSummary
+from frame_cache_tools.report.data.videos import MAX_SHOWN, ShownVideos, look_through, text_fact
 
 from cache_builder.setting_names import setting_values
-from frame_store import CacheStore, StoreError
+from frame_store import CacheStore, FrameCacheError, StoreError
 from frame_store.manifest import Encoding, VideoEntry
 from frame_store.shared import chi2_of_uniform_shards
 
@@ -50,9 +51,14 @@ class _Worst:
 
 
 def camera_facts(
-    camera: OpenedCamera, *, forgotten: frozenset[int], budget: int, originals: Originals
+    camera: OpenedCamera,
+    *,
+    forgotten: frozenset[int],
+    budget: int,
+    originals: Originals,
+    at_most: int = MAX_SHOWN,
 ) -> CameraFacts:
-    """All about one camera. `budget` bounds the bytes of its contact sheets in a page."""
+    """All about one camera. `budget` bounds the bytes of its contact sheets in a page, `at_most` the videos shown."""
     common, generations = camera.common, camera.generations
     problems = [] if camera.problem is None else [camera.problem]
     sizes = camera.shard_frames()
@@ -63,7 +69,7 @@ def camera_facts(
     num_videos = sum(generation.num_videos for generation in generations)
     try:
         entries = worst.seen(camera.stream_videos(), forgotten)
-        summary, shown = look_through(entries, num_videos=num_videos, forgotten=forgotten)
+        summary, shown = look_through(entries, num_videos=num_videos, forgotten=forgotten, at_most=at_most)
     except StoreError as error:
         problems.append(str(error))
     else:
@@ -130,7 +136,7 @@ def video_facts(
     if store is not None:
         try:
             pts, stored, ids = _frames_of(store, video_id)
-        except (StoreError, OSError) as error:
+        except (FrameCacheError, OSError) as error:
             problem = str(error)
     axis = axis_of(entry, pts)
     sheet: tuple[SheetPicture, ...] = ()

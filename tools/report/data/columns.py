@@ -5,7 +5,8 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from frame_cache_tools.report.data.records import Bar, ColumnFacts, Curve
+from frame_cache_tools.report.data.records import ColumnFacts, Curve
+from frame_cache_tools.report.data.video_records import Bar
 
 from frame_store import Column
 from frame_store.columns import NO_TEXT

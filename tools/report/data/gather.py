@@ -9,6 +9,7 @@ from frame_cache_tools.report.data.cameras import camera_facts
 from frame_cache_tools.report.data.columns import MAX_COLUMNS, column_facts
 from frame_cache_tools.report.data.fidelity import Originals, source_beside
 from frame_cache_tools.report.data.opened import (
+    MAX_PROBLEMS,
     OpenedCamera,
     forgotten_videos,
     open_cameras,
@@ -16,10 +17,17 @@ from frame_cache_tools.report.data.opened import (
     size_problems,
     superseded_bytes,
 )
-from frame_cache_tools.report.data.records import CacheReport, ColumnFacts, DatasetFacts, SamplingFacts
+from frame_cache_tools.report.data.records import (
+    CacheReport,
+    CameraFacts,
+    ColumnFacts,
+    DatasetFacts,
+    SamplingFacts,
+)
 from frame_cache_tools.report.data.sampling import sampling_facts
+from frame_cache_tools.report.data.videos import LEAST_SHOWN, MAX_SHOWN
 
-from frame_store import StoreError, StoreFormatError, ViewError, __version__, open_store
+from frame_store import FrameCacheError, StoreFormatError, ViewError, __version__, open_store
 from frame_store.column_files import read_dataset
 from frame_store.lerobot_statement import LEROBOT_KIND, LeRobotStatement
 from frame_store.shared import user_path
@@ -68,14 +76,18 @@ def report_of_cache(
         progress("videos" if camera.name is None else f"videos of camera {camera.name}")
         facts.append(
             camera_facts(
-                camera, forgotten=forgotten, budget=SHEETS_BUDGET // len(cameras), originals=originals
+                camera,
+                forgotten=forgotten,
+                budget=SHEETS_BUDGET // len(cameras),
+                originals=originals,
+                at_most=max(LEAST_SHOWN, MAX_SHOWN // len(cameras)),
             )
         )
     progress("columns")
     columns, num_left_out, column_problems = _columns(cameras[0])
     dataset, dataset_problems = _dataset(cameras[0])
     progress("samplers")
-    sampling, why_no_sampling = _sampling(path, max_frames_read=max_frames_read)
+    sampling, why_no_sampling, sampling_problems = _sampling(path, max_frames_read=max_frames_read)
     column_bytes, order_bytes = shared_bytes(tree)
     leader = facts[0]
     return CacheReport(
@@ -100,8 +112,10 @@ def report_of_cache(
         problems=(
             *problems,
             *(problem for camera in facts for problem in camera.problems),
+            *_picture_problems(facts),
             *column_problems,
             *dataset_problems,
+            *sampling_problems,
         ),
         num_files_checked=num_files,
     )
@@ -114,36 +128,53 @@ def _columns(camera: OpenedCamera) -> tuple[tuple[ColumnFacts, ...], int, list[s
     facts, problems = [], []
     try:
         columns = store.columns
+        if not columns:
+            return (), 0, []
         order, videos = store.source_order, store.videos
-    except StoreError as error:
+    except FrameCacheError as error:
         return (), 0, [str(error)]
     for name in list(columns)[:MAX_COLUMNS]:
         try:
             facts.append(column_facts(columns[name], order, videos))
-        except StoreError as error:
+        except FrameCacheError as error:
             problems.append(str(error))
     return tuple(facts), max(0, len(columns) - MAX_COLUMNS), problems
 
 
-def _sampling(path: Path, *, max_frames_read: int) -> tuple[SamplingFacts | None, str | None]:
+def _picture_problems(cameras: list[CameraFacts]) -> list[str]:
+    """Why pictures of videos could not be read; equal reasons once."""
+    lines = dict.fromkeys(
+        video.problem
+        for camera in cameras
+        if not camera.problems
+        for video in camera.videos
+        if video.problem is not None
+    )
+    more = len(lines) - MAX_PROBLEMS
+    return [*lines][:MAX_PROBLEMS] + ([f"and {more:,} other frames like these"] if more > 0 else [])
+
+
+def _sampling(path: Path, *, max_frames_read: int) -> tuple[SamplingFacts | None, str | None, list[str]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about samplers that are biased, which the report states
             store = open_store(path)
             try:
                 if not len(store):
-                    return None, "The cache is empty, so there is nothing to sample."
-                return sampling_facts(store, name=path.name, max_frames_read=max_frames_read), None
+                    return None, "The cache is empty, so there is nothing to sample.", []
+                return sampling_facts(store, name=path.name, max_frames_read=max_frames_read), None, []
             finally:
                 store.close()
-    except (StoreError, ViewError, SamplingError) as error:
-        return None, str(error)
+    except (ViewError, SamplingError) as error:
+        return None, str(error), []
+    except FrameCacheError as error:
+        return None, str(error), [str(error)]
 
 
 def _dataset(camera: OpenedCamera) -> tuple[DatasetFacts | None, list[str]]:
     try:
         dataset: Mapping[str, Any] | None = read_dataset(camera.tree)
-    except StoreError as error:
+    except FrameCacheError as error:
         return None, [str(error)]
     if dataset is None:
         return None, []
@@ -152,7 +183,10 @@ def _dataset(camera: OpenedCamera) -> tuple[DatasetFacts | None, list[str]]:
         try:
             statement = LeRobotStatement.of(dataset, where="dataset")
         except StoreFormatError as error:
-            return DatasetFacts(kind=kind, facts=(), tasks=(), num_tasks=0), [str(error)]
+            unread = (
+                ("statement", str(error.__cause__ or error)),
+            )  # it is informative, so this is no damage
+            return DatasetFacts(kind=kind, facts=unread, tasks=(), num_tasks=0), []
         info = statement.info
         facts = (
             ("robot", str(info.get("robot_type") or _UNKNOWN)),

@@ -123,7 +123,7 @@ def open_cameras(path: Path) -> list[OpenedCamera]:
 def _opened(tree: CacheTree) -> OpenedCamera:
     camera = None if tree.camera is None else tree.camera.name
     try:
-        store = CacheStore(tree.store_path, camera=camera)
+        store = CacheStore(tree.store_path, camera=camera, verify_reads=True)
     except StoreError as error:
         return OpenedCamera(tree=tree, store=None, problem=str(error))
     return OpenedCamera(tree=tree, store=store, problem=None)

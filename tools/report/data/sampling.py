@@ -123,7 +123,7 @@ def _pick(name: str, rows: list[_Row]) -> tuple[SamplerFacts | None, str]:
     batch = best.report.law.rank_batch
     if batch not in {None, BATCH_SIZE}:
         return facts, (
-            f"a batch has {batch} frames, as the cache holds less than one of {BATCH_SIZE}: so samplers differ little"
+            f"a batch has {batch} frames, as the cache holds less than one of {BATCH_SIZE}, so samplers differ little"
         )
     worth = f"a batch of {BATCH_SIZE} is worth {_about(best.report.effective_batch)} independent frames"
     if best.is_long_run_known:

@@ -6,10 +6,10 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from frame_cache_tools.report.data.records import SheetPicture
 from frame_cache_tools.report.data.time_lines import Axis
+from frame_cache_tools.report.data.video_records import SheetPicture
 
-from frame_store import StoreError
+from frame_store import FrameCacheError
 from frame_store.frame_findings import DamagedSpan, FrameFindings
 from frame_store.html import picture_of
 from frame_store.protocol import FrameStore
@@ -57,28 +57,26 @@ def chosen_places(
         return []
     notes: dict[int, str] = {}
     for span in [] if findings is None else findings.damaged_spans:
-        around = _around(stored, span)
-        if len({*notes, *around}) > max(4, at_most - 2):
-            break
-        notes = {**around, **notes}
+        for place, note in _around(stored, span):
+            if len(notes) < max(4, at_most - 2) or place in notes:
+                notes.setdefault(place, note)
     others = [place for place in _even_places(len(stored), at_most) if place not in notes]
     room = max(0, at_most - len(notes))
     kept = [others[place] for place in _even_places(len(others), room)]
     return sorted([*notes.items(), *((place, "") for place in kept)])
 
 
-def _around(stored: npt.NDArray[np.int64], span: DamagedSpan) -> dict[int, str]:
-    """The places before, in and after damage; at its beginning and its end, where these differ."""
+def _around(stored: npt.NDArray[np.int64], span: DamagedSpan) -> list[tuple[int, str]]:
+    """The places in, before and after damage, the most telling ones first; in it, its beginning and its end."""
     if span.first_frame is None or span.last_frame is None:
-        return {}
+        return []
     first = int(np.searchsorted(stored, span.first_frame))
     after = int(np.searchsorted(stored, span.last_frame, side="right"))
-    notes = dict.fromkeys([first, after - 1] if after > first else [], "in the damage")
-    if first:
-        notes.setdefault(first - 1, "before the damage")
-    if after < len(stored):
-        notes.setdefault(after, "after the damage")
-    return notes
+    has_frames = after > first
+    found = [(first, "in the damage")] if has_frames else []
+    found += [(first - 1, "before the damage")] if first else []
+    found += [(after, "after the damage")] if after < len(stored) else []
+    return [*found, (after - 1, "in the damage")] if has_frames else found
 
 
 def _even_places(number: int, at_most: int) -> list[int]:
@@ -100,7 +98,7 @@ def make_sheet(
     for frame_id, frame, note in zip(frame_ids, frames_in_video, notes, strict=True):
         try:
             pixels = store.read_frames([frame_id])[0]
-        except (StoreError, OSError) as error:
+        except (FrameCacheError, OSError) as error:
             problem = problem or str(error)
             continue
         pictures.append(
@@ -115,8 +113,8 @@ def make_sheet(
 
 
 def within(sheet: tuple[SheetPicture, ...], budget: float) -> tuple[SheetPicture, ...]:
-    """The sheet with fewer pictures, if it takes more bytes of the page than `budget`; those with notes stay."""
-    while len(sheet) > 1 and sum(shown.picture.num_page_bytes for shown in sheet) > budget:
+    """The sheet with fewer pictures, if it takes more bytes of the page than `budget`; those with notes go last."""
+    while sheet and sum(shown.picture.num_page_bytes for shown in sheet) > budget:
         plain = [place for place, shown in enumerate(sheet) if not shown.note]
         gone = plain[1::2] or plain or [len(sheet) - 1]
         sheet = tuple(shown for place, shown in enumerate(sheet) if place not in set(gone))

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from frame_cache_tools.report.data.records import Mark, TimeLine
+from frame_cache_tools.report.data.video_records import Mark, TimeLine
 
 from frame_store.frame_findings import DamagedSpan, FrameFindings, FrameRun
 from frame_store.manifest import VideoEntry

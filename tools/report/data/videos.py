@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-from frame_cache_tools.report.data.records import Bar, VideosSummary
 from frame_cache_tools.report.data.time_lines import num_missing
+from frame_cache_tools.report.data.video_records import Bar, VideosSummary
 
 from frame_store.manifest import VideoEntry
 
 MAX_SHOWN: Final = 200
-"""Videos of a camera that a page shows."""
+"""Videos that a page shows; cameras share them."""
+LEAST_SHOWN: Final = 12
+"""Videos of a camera that a page shows, however many cameras there are."""
 MAX_BARS: Final = 12
 MAX_FORGOTTEN: Final = 50
 
@@ -47,15 +49,20 @@ class _Counts:
 
 
 def look_through(
-    entries: Iterable[VideoEntry], *, num_videos: int, forgotten: frozenset[int] = frozenset()
+    entries: Iterable[VideoEntry],
+    *,
+    num_videos: int,
+    forgotten: frozenset[int] = frozenset(),
+    at_most: int = MAX_SHOWN,
 ) -> tuple[VideosSummary, ShownVideos]:
     """Count all videos in one pass, and keep the records of those to show: memory does not grow with the videos.
 
     `num_videos` is the number of entries, from which the even sample follows. Forgotten videos count for nothing.
+    `at_most` videos are kept to be shown.
     """
     counts = _Counts()
     attention: list[tuple[int, VideoEntry]] = []
-    wanted = even_sample(num_videos, MAX_SHOWN)
+    wanted = even_sample(num_videos, at_most)
     sample: list[tuple[int, VideoEntry]] = []
     for video_id, entry in enumerate(entries):
         if video_id in forgotten:
@@ -66,11 +73,11 @@ def look_through(
             continue
         _count(counts, entry)
         if entry.verdict != "whole":
-            if len(attention) < MAX_SHOWN:
+            if len(attention) < at_most:
                 attention.append((video_id, entry))
         elif video_id in wanted:
             sample.append((video_id, entry))
-    room = MAX_SHOWN - len(attention)
+    room = at_most - len(attention)
     kept = even_sample(len(sample), room)
     shown = ShownVideos(
         attention=attention, sample=[video for place, video in enumerate(sample) if place in kept]

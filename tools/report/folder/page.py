@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Final
 
-from frame_cache_tools.report.data import Bar, Mark, TimeLine
+from frame_cache_tools.report.data import Mark, TimeLine
+from frame_cache_tools.report.folder.kinds import kinds_part
 from frame_cache_tools.report.folder.peek import PeekedFrame
-from frame_cache_tools.report.folder.records import FileFacts, Finding, FolderReport, FolderVideo
+from frame_cache_tools.report.folder.records import Finding, FolderReport, FolderVideo
 from frame_cache_tools.report.folder.wording import (
     build_seconds,
     cost_text,
@@ -17,7 +18,6 @@ from frame_cache_tools.report.folder.wording import (
 )
 from frame_cache_tools.report.page import (
     badge,
-    bars_table,
     box,
     bytes_text,
     data_table,
@@ -25,7 +25,6 @@ from frame_cache_tools.report.page import (
     duration_text,
     facts_table,
     folded,
-    limited,
     link,
     plain_list,
     three_digits,
@@ -40,7 +39,6 @@ MAX_OPEN: Final = 24
 MAX_CARDS: Final = 300
 MAX_ROWS: Final = 1000
 """Of the table of all files."""
-MAX_BARS: Final = 12
 MAX_NAMED: Final = 8
 _MOODS: Final[dict[Finding, tuple[str, str]]] = {
     "nothing found": ("nothing found", "ok"),
@@ -60,7 +58,7 @@ def page_of_folder(report: FolderReport) -> str:
         parts.append(
             ("videos", "A look inside", [_shown_text(report, others), _cards(others, is_open=False)])
         )
-    parts.append(("kinds", "Lengths, sizes and codecs", _kinds(report)))
+    parts.append(("kinds", "Lengths, sizes and codecs", kinds_part(report)))
     parts.append(("cost", "What a cache would cost", _cost(report)))
     parts.append(("files", "All files", _files_table(report)))
     parts.append(("build", "Build it", _command(report)))
@@ -223,71 +221,6 @@ def _picture(video: FolderVideo, frame: PeekedFrame) -> Html:
         element("span", element("b", "flagged corrupt")) if frame.is_corrupt else None,
         class_="in" if frame.is_corrupt else None,
     )
-
-
-def _kinds(report: FolderReport) -> Html:
-    readable = [video.facts for video in report.videos if video.facts is not None]
-    plots: list[tuple[str, str, list[str]]] = [
-        ("Codecs", "codec", [facts.codec for facts in readable]),
-        ("Sizes", "width x height", [f"{facts.width} x {facts.height}" for facts in readable]),
-        ("Frame rates", "rate in the header", [_rate(facts) for facts in readable]),
-        ("Keyframes", "longest distance", [_distance(facts) for facts in readable]),
-        ("Pixel formats", "format", [facts.pixel_format for facts in readable]),
-        ("Containers", "container", [facts.container for facts in readable]),
-    ]
-    shown = [
-        element(
-            "div",
-            element("h3", title),
-            bars_table(_bars(values), label=f"Files by {what}", what=what),
-            class_="plot",
-        )
-        for title, what, values in plots
-        if values
-    ]
-    copies: Child = None
-    if report.copies:
-        groups: list[Child] = [
-            joined(map(name_of, group[:MAX_NAMED]), between=" = ") for group in report.copies
-        ]
-        copies = box(
-            "warn",
-            element("b", "Byte for byte the same:"),
-            plain_list(limited(groups, at_most=MAX_NAMED, noun="more group")),
-        )
-    return joined(
-        element("div", shown, class_="plots") if shown else element("p", "No file can be read."),
-        element(
-            "p",
-            "A keyframe is where decoding can start. To read one frame live, a decoder decodes all frames from the "
-            "keyframe before it: long distances make live reading slow, and do not matter to a cache.",
-        ),
-        copies,
-    )
-
-
-def _bars(values: Sequence[str]) -> list[Bar]:
-    counts: dict[str, int] = {}
-    for value in values:
-        counts[value] = counts.get(value, 0) + 1
-    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    bars = [Bar(label=label, count=count) for label, count in ranked[:MAX_BARS]]
-    others = ranked[MAX_BARS:]
-    if others:
-        bars.append(Bar(label=f"{len(others):,} others", count=sum(count for _, count in others)))
-    return bars
-
-
-def _rate(facts: FileFacts) -> str:
-    return "not stated" if facts.fps is None else f"{facts.fps:.5g} frames/s"
-
-
-def _distance(facts: FileFacts) -> str:
-    """The longest GOP, in powers of two, so that files fall into few groups."""
-    if facts.gop_longest <= 1:
-        return "every frame"
-    low = 1 << (facts.gop_longest - 1).bit_length() >> 1
-    return f"{low + 1} to {2 * low} frames"
 
 
 def _cost(report: FolderReport) -> Child:

@@ -1,6 +1,7 @@
 """Small drawings as SVG: time lines, bars, curves. Each says in words what it shows."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -128,7 +129,8 @@ def _mark(line: TimeLine, mark: Mark) -> Html:
 
 
 def _x(line: TimeLine, place: float) -> float:
-    return round((place - line.start) / (line.end - line.start) * WIDTH, 1)
+    share = (place - line.start) / ((line.end - line.start) or 1.0)
+    return round(WIDTH * min(max(share, 0.0), 1.0), 1) if math.isfinite(share) else 0.0
 
 
 def _end(line: TimeLine, place: float) -> str:

@@ -20,6 +20,7 @@ from frame_cache_tools.report.page.parts import box, data_table, facts_table, fo
 from frame_cache_tools.report.page.wording import bytes_text, percent_text, seconds_text, three_digits
 
 from frame_store.html import Child, Html, element, name_of
+from frame_store.lerobot_statement import LEROBOT_KIND
 from frame_store.shared import counted_in_groups
 
 MANY_BARS: Final = 6
@@ -316,16 +317,39 @@ def snippet_of(report: CacheReport) -> str:
 
 
 def load_part(report: CacheReport) -> Html:
-    """The snippet, with a button that copies it."""
+    """The snippet, with a button that copies it; of a LeRobot data set a second one."""
+    is_lerobot = report.dataset is not None and report.dataset.kind == LEROBOT_KIND
+    return element(
+        "div",
+        _code("snippet", snippet_of(report), label="Python code that loads the cache"),
+        [
+            element("p", "The items that LeRobot's own data set gives, for its policies:"),
+            _code(
+                "lerobot-snippet", lerobot_snippet_of(report), label="Python code that gives LeRobot's items"
+            ),
+        ]
+        if is_lerobot
+        else None,
+    )
+
+
+def lerobot_snippet_of(report: CacheReport) -> str:
+    """Code that gives the items of LeRobot's data set out of the cache."""
+    lines = [
+        "from loader.lerobot import LeRobotFrames",
+        "",
+        f"frames = LeRobotFrames({report.path!r})  # windows: delta_timestamps as the second argument",
+        "item = frames[0]",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _code(anchor: str, code: str, *, label: str) -> Html:
     return element(
         "div",
         element(
-            "pre",
-            element("code", snippet_of(report), id="snippet"),
-            tabindex=0,
-            role="group",
-            aria_label="Python code that loads the cache",
+            "pre", element("code", code, id=anchor), tabindex=0, role="group", aria_label=label, dir="ltr"
         ),
-        element("button", "Copy", type="button", data_copies="snippet", hidden=True),
+        element("button", "Copy", type="button", data_copies=anchor, hidden=True),
         class_="code",
     )

@@ -8,12 +8,12 @@ STYLE: Final = InlineStyle(
     text="""
 :root{color-scheme:light dark;--bg:#fff;--card:#f6f8fa;--text:#1b1f24;--soft:#545d68;--line:#d0d7de;--link:#0b5cad;
 --ok:#17692f;--bad:#b42318;--warn:#7a4f00;--okbg:#dcf5e3;--badbg:#fde7e4;--warnbg:#fdf0cf;--bar:#5b8fc7;
---base:#a9c3de;
+--base:#7192bd;
 --c0:#0b5cad;--c1:#b42318;--c2:#17692f;--c3:#7a4f00;--c4:#7d3cb5;--c5:#0d7377}
 @media (prefers-color-scheme:dark){:root{--bg:#0e1116;--card:#171b22;--text:#e8edf2;--soft:#a3adb8;--line:#353c45;
 --link:#79b8ff;--ok:#6fdc8c;--bad:#ffa198;--warn:#f0c14b;--okbg:#12331d;--badbg:#45160f;--warnbg:#3a2b05;
 --bar:#5d9bdc;
---base:#38536f;--c0:#79b8ff;--c1:#ffa198;--c2:#6fdc8c;--c3:#f0c14b;--c4:#d2a8ff;--c5:#56d4dd}}
+--base:#55789e;--c0:#79b8ff;--c1:#ffa198;--c2:#6fdc8c;--c3:#f0c14b;--c4:#d2a8ff;--c5:#56d4dd}}
 *{box-sizing:border-box}
 html{scroll-behavior:smooth}
 @media (prefers-reduced-motion:reduce){html{scroll-behavior:auto}}
@@ -24,7 +24,7 @@ header{padding-top:24px}
 h1{font-size:1.7rem;line-height:1.2;margin:0 0 2px;overflow-wrap:anywhere}
 h2{font-size:1.3rem;margin:40px 0 8px;padding-top:14px;border-top:1px solid var(--line)}
 h3{font-size:1.05rem;margin:22px 0 6px}
-h4{font-size:1rem;margin:0}
+.video h3{font-size:1rem;margin:0}
 p{margin:6px 0;max-width:76ch}
 a{color:var(--link);text-underline-offset:2px}
 a:focus-visible,button:focus-visible,summary:focus-visible,[tabindex]:focus-visible{outline:3px solid var(--link);
@@ -71,6 +71,8 @@ th{font-weight:600}
 thead th{color:var(--soft);font-weight:600;vertical-align:bottom}
 td.num,th.num{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 tr.best th,tr.best td{background:var(--okbg)}
+.scroll tbody th{min-width:8em}
+.facts tbody th{min-width:0}
 .facts th{color:var(--soft);font-weight:400;white-space:nowrap}
 .facts td{overflow-wrap:anywhere}
 .video{border:1px solid var(--line);border-radius:8px;padding:10px 12px;margin:12px 0;background:var(--card)}
@@ -97,7 +99,7 @@ figcaption{font-size:.86rem;color:var(--soft);margin-top:3px}
 .plots{display:grid;align-items:start;grid-template-columns:repeat(auto-fill,minmax(min(100%,270px),1fr));gap:12px;
 margin:10px 0}
 .plot{border:1px solid var(--line);border-radius:8px;padding:10px 12px;background:var(--card);min-width:0}
-.plot h3,.plot h4{margin:0 0 2px;font-size:.95rem;overflow-wrap:anywhere}
+.plot h3{margin:0 0 2px;font-size:.95rem;overflow-wrap:anywhere}
 .plot p{margin:2px 0;font-size:.86rem}
 .plot svg{display:block;width:100%;height:64px;margin:6px 0 2px}
 .bars{width:100%;table-layout:fixed}
@@ -107,7 +109,10 @@ margin:10px 0}
 .bars svg{height:10px;margin:5px 0 0}
 .meter{display:inline-block;width:90px;height:10px;max-width:100%}
 td.num .meter{margin-right:10px}
-.f-base{fill:var(--base)}.f-bar{fill:var(--bar)}.f-damage{fill:var(--bad)}.f-corrupt{fill:var(--c4)}.f-gap{
+.f-base{fill:var(--base)}.f-bar{fill:var(--bar)}.line .f-damage,.line .f-corrupt,.line .f-duplicate,.line .f-repeat,
+.line .f-format{stroke:var(--card);stroke-width:1;
+vector-effect:non-scaling-stroke}
+.f-damage{fill:var(--bad)}.f-corrupt{fill:var(--c4)}.f-gap{
 fill:var(--bg)}
 .f-duplicate{fill:var(--warn)}.f-repeat{fill:var(--c5)}.f-format{fill:var(--c2)}.f-shown{fill:var(--soft)}
 .s-gap{stroke:var(--soft);stroke-width:1;stroke-dasharray:3 2;fill:var(--bg)}

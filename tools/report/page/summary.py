@@ -21,7 +21,7 @@ def tiles(report: CacheReport) -> Html:
     cells = [
         _tile("Frames", f"{report.num_frames:,}", f"{height} x {width} {_pixel_text(leader)}"),
         _tile(
-            "Episodes" if report.is_of_episodes else "Videos",
+            f"{report.noun.capitalize()}s",
             f"{report.num_videos:,}",
             duration_text(summary.seconds) if summary is not None and summary.seconds else "",
         ),
@@ -90,12 +90,10 @@ def answers(report: CacheReport) -> Html:
 def _what(report: CacheReport) -> Child:
     leader, summary = report.leader, report.leader.summary
     height, width, _ = leader.frame_shape
-    kind = "episode" if report.is_of_episodes else "video"
-    text = (
-        f"{counted_in_groups(report.num_frames, 'frame')} from {counted_in_groups(report.num_videos, kind)}"
-    )
+    text = f"{counted_in_groups(report.num_frames, 'frame')} from {counted_in_groups(report.num_videos, report.noun)}"
     if summary is not None and summary.seconds:
-        text += f" that last {duration_text(summary.seconds)} together"
+        lasts = "that lasts" if report.num_videos == 1 else "that together last"
+        text += f" {lasts} {duration_text(summary.seconds)}"
     sentences = [f"{text}."]
     if len(report.cameras) > 1:
         names: list[Child] = []
@@ -156,7 +154,7 @@ def _right(report: CacheReport) -> Child:
         if camera.summary is None:
             lines.append([*where, "The table of videos is damaged."])
             continue
-        text = verdicts_text(camera.summary)
+        text = verdicts_text(camera.summary, noun=report.noun)
         lines.append([*where, text if where else text[0].upper() + text[1:], "."])
         damaged = [_damaged_line(video, number) for video in camera.videos if video.needs_attention]
         total = camera.summary.num_damaged + camera.summary.num_unreadable
@@ -210,6 +208,8 @@ def _fidelity(report: CacheReport) -> Child:
                     " (above 40 dB, differences are hard to see). ",
                 ]
             )
+        if facts.why_none is not None and not facts.is_exact:
+            lines.append([*where, link("fidelity", "No original is shown"), f". {facts.why_none}"])
         if facts.compared:
             one = facts.compared[0]
             compared = counted_in_groups(facts.num_compared, "frame")
@@ -253,8 +253,9 @@ def _cost(report: CacheReport) -> Child:
         kept = f", {values['fps'].removesuffix('.0')} fps kept"
     elif values.get("stride", "1") not in {"1", "none"}:
         kept = f", one of {values['stride']} frames kept"
+    resized = "native size" if values.get("size") == "native" else f"resize {values.get('resize', 'unknown')}"
     built = (
-        f" Built with: {leader.encoding}, resize {values.get('resize', 'unknown')}{kept}, layout {leader.layout}, "
+        f" Built with: {leader.encoding}, {resized}{kept}, layout {leader.layout}, "
         f"{counted_in_groups(leader.num_shards, 'shard')}. "
     )
     return [text, built, link("build", "All settings"), "."]
@@ -276,7 +277,9 @@ def _sampler(report: CacheReport) -> Child:
         "Take ",
         element("code", options),
         f". It has no bias, and {sampling.why}. This is {how}, and holds where the disk is fast enough for single "
-        "frames; cache-bias with --plan measures yours. ",
+        "frames; ",
+        element("code", "cache-bias --plan"),
+        " measures yours. ",
         link("samplers", "Compare the samplers"),
         ".",
     ]

@@ -120,8 +120,8 @@ def overview(videos: Sequence[VideoFacts]) -> Html | None:
     return element("ul", items, class_="strip", aria_label="A frame of some videos") if items else None
 
 
-def videos_part(camera: CameraFacts, *, number: int = 0) -> Html:
-    """The videos of a camera: those that are not whole, then a sample of the others."""
+def videos_part(camera: CameraFacts, *, number: int = 0, noun: str = "video") -> Html:
+    """The videos of a camera: those that are not whole, then a sample of the others. `noun` is what they are called."""
     if camera.summary is None:
         return box("bad", "The table of videos is damaged, so nothing is known of the videos.")
     kinds: set[MarkKind] = {
@@ -129,27 +129,35 @@ def videos_part(camera: CameraFacts, *, number: int = 0) -> Html:
     }
     cards = [video_card(video, number=number) for video in camera.videos]
     first, others = cards[:MAX_OPEN], cards[MAX_OPEN:]
+    without = sum(
+        not video.sheet and video.num_frames_stored > 0 and video.problem is None for video in camera.videos
+    )
     return joined(
-        element("p", shown_text_of(camera.summary, camera.videos)),
+        element("p", f"{counted_in_groups(without, noun)} shown without pictures, to keep the page small.")
+        if without and camera.has_pictures
+        else None,
+        element("p", shown_text_of(camera.summary, camera.videos, noun=noun)),
         marks_legend(sorted(kinds)),
         first,
-        folded(f"Show {counted_in_groups(len(others), 'other video')}", others) if others else None,
+        folded(f"Show {counted_in_groups(len(others), f'other {noun}')}", others) if others else None,
     )
 
 
-def shown_text_of(summary: VideosSummary, videos: Sequence[VideoFacts]) -> str:
+def shown_text_of(summary: VideosSummary, videos: Sequence[VideoFacts], *, noun: str = "video") -> str:
     """Which videos are shown, and how many are not."""
     attention = sum(video.needs_attention for video in videos)
     all_attention = summary.num_damaged + summary.num_unreadable
     hidden = summary.num_videos - len(videos)
     if not hidden:
         order = "; those that are not whole come first" if attention else ""
-        return f"All {counted_in_groups(summary.num_videos, 'video')} of the cache{order}."
-    whole = f"{len(videos) - attention:,} of {summary.num_whole:,} whole videos, spread evenly"
+        if summary.num_videos == 1:
+            return f"The only {noun} of the cache."
+        return f"All {counted_in_groups(summary.num_videos, noun)} of the cache{order}."
+    whole = f"{len(videos) - attention:,} of {counted_in_groups(summary.num_whole, f'whole {noun}')}, spread evenly"
     if not all_attention:
         return f"Shown are {whole}. The other {hidden:,} are not shown."
     return (
-        f"Shown are {attention:,} of {counted_in_groups(all_attention, 'video')} that are not whole, and {whole}. The "
+        f"Shown are {attention:,} of {counted_in_groups(all_attention, noun)} that are not whole, and {whole}. The "
         f"other {hidden:,} are not shown."
     )
 
@@ -173,13 +181,15 @@ def lengths_part(summary: VideosSummary) -> Html:
     )
 
 
-def verdicts_text(summary: VideosSummary) -> str:
+def verdicts_text(summary: VideosSummary, *, noun: str = "video") -> str:
     """How many videos are whole, damaged and unreadable.
 
     A sentence without a dot.
     """
     if summary.num_whole == summary.num_videos:
-        return f"all {counted_in_groups(summary.num_videos, 'video')} are whole"
+        if summary.num_videos == 1:
+            return f"the {noun} is whole"
+        return f"all {counted_in_groups(summary.num_videos, noun)} are whole"
     parts = [
         f"{count:,} {word}"
         for count, word in (
@@ -189,7 +199,7 @@ def verdicts_text(summary: VideosSummary) -> str:
         )
         if count
     ]
-    return f"of {counted_in_groups(summary.num_videos, 'video')}, {', '.join(parts)}"
+    return f"of {counted_in_groups(summary.num_videos, noun)}, {', '.join(parts)}"
 
 
 def findings_list(summary: VideosSummary) -> Html | None:

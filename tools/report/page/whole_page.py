@@ -34,8 +34,9 @@ def page_of_cache(report: CacheReport) -> str:
         parts.append(("problems", "Damage of the cache", warnings_box("Found:", report.problems)))
     for number, camera in enumerate(report.cameras):
         suffix = f"-{number}" if camera.name is not None else ""
-        title = "Videos" if camera.name is None else f"Videos of camera {camera.name}"
-        parts.append((f"videos{suffix}", title, videos_part(camera, number=number)))
+        title = f"{report.noun.capitalize()}s"
+        title += "" if camera.name is None else f" of camera {camera.name}"
+        parts.append((f"videos{suffix}", title, videos_part(camera, number=number, noun=report.noun)))
     if report.leader.summary is not None:
         parts.append(("lengths", "Lengths and rates", lengths_part(report.leader.summary)))
     shown = [camera for camera in report.cameras if camera.fidelity is not None]

@@ -13,8 +13,8 @@ from cache_builder.repair import repair_cache
 from frame_store.manifest import read_manifest, read_tree
 from frame_store.verify import verify_store
 from tests.end_to_end.builds.repair.repairs import flip
-from tests.support.caches.grown_cache import commit, grow
 from tests.support.commands import digests
+from tests.support.grown.steps import commit, grow
 from tests.support.videos.tiny_videos import tiny_video
 
 VIDEOS = ({"a.mp4": 9, "b.mp4": 6}, {"c.mp4": 7}, {"d.mp4": 5, "e.mp4": 4})

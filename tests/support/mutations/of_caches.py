@@ -15,16 +15,16 @@ from frame_store.errors import FrameIdError, StoreError
 from frame_store.index import INDEX_DTYPE
 from frame_store.source_files import SOURCE_FILE_NAMES
 from frame_store.verify import verify_store
-from tests.support.caches.column_mutations import (
+from tests.support.caches.golden_stores import STRIDED, write_golden_stores
+from tests.support.caches.tree import generation_folder
+from tests.support.content_orders.order_mutations import edit_order, read_order, resign_order
+from tests.support.mutations.of_columns import (
     edit_column,
     edit_versions,
     read_columns,
     resign_columns,
     write_with_columns,
 )
-from tests.support.caches.golden_stores import STRIDED, write_golden_stores
-from tests.support.caches.tree import generation_folder
-from tests.support.content_orders.order_mutations import edit_order, read_order, resign_order
 
 ODD_NUMBERS = (
     0,

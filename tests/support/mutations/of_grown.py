@@ -12,9 +12,9 @@ from frame_store.errors import StoreError, ViewError
 from frame_store.manifest import read_manifest
 from frame_store.reader import CacheStore
 from frame_store.verify import verify_store
-from tests.support.caches.cache_mutations import ODD_NUMBERS, ODD_VALUES, Mutator, sign
 from tests.support.caches.camera_cache import spelt
-from tests.support.caches.camera_mutations import read_store
+from tests.support.mutations.of_caches import ODD_NUMBERS, ODD_VALUES, Mutator, sign
+from tests.support.mutations.of_cameras import read_store
 
 
 def spoil_grown(cache, seed):

@@ -15,9 +15,9 @@ from frame_store.errors import StoreError
 from frame_store.manifest import encode_manifest, read_manifest, read_trees
 from frame_store.names import VIDEOS_NAME, manifest_name
 from frame_store.verify import verify_store
-from tests.support.caches.cache_mutations import Mutator, sign
 from tests.support.caches.camera_cache import spelt
 from tests.support.caches.tree import write_generation_json, write_videos
+from tests.support.mutations.of_caches import Mutator, sign
 
 
 def spoil_cameras(cache, seed):

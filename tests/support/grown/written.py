@@ -1,11 +1,11 @@
-"""A cache of several generations, put together from caches that were built one by one."""
+"""Caches of several generations, put together from caches of one that hold the same frames."""
 
 import shutil
 
 import msgspec
 
 from frame_store.content_order import entry_of_file, write_order_file
-from frame_store.manifest import encode_manifest, next_manifest, read_manifest, read_trees
+from frame_store.manifest import encode_manifest, read_trees
 from frame_store.names import manifest_name
 from frame_store.reader import CacheStore
 from tests.support.caches.camera_cache import (
@@ -15,6 +15,7 @@ from tests.support.caches.camera_cache import (
     write_shared_columns,
 )
 from tests.support.content_orders.by_content import order_by_content
+from tests.support.grown.steps import grow
 
 GENERATIONS = ((7, 0, 12, 5), (3, 9), (11,))
 """Decoded frames of the videos of each generation."""
@@ -55,50 +56,3 @@ def write_order(cache):
     (cache / file.name).rename(cache / entry.file.name)
     manifest = msgspec.structs.replace(tree.manifest, content_orders=[entry])
     (cache / manifest_name(0)).write_bytes(encode_manifest(manifest))
-
-
-def commit(cache, **changes):
-    """Write the next version of the manifest of a cache, with changes; nothing is checked between the two."""
-    after = next_manifest(read_manifest(cache), **changes)
-    (cache / manifest_name(after.version)).write_bytes(encode_manifest(after))
-    return after
-
-
-def grow(cache, other):
-    """Append the only generation of the cache `other` to `cache`, as an append of the same videos would.
-
-    Both have one kind of settings, and columns or a content order both or neither. Columns and content orders come too.
-    """
-    before, added = read_manifest(cache), read_manifest(other)
-    generations = {}
-    ours = {camera.name: camera.generations for camera in before.cameras} or {None: before.generations}
-    theirs = {camera.name: camera.generations for camera in added.cameras} or {None: added.generations}
-    for name, entries in ours.items():
-        (entry,) = theirs[name]
-        generations[name] = [
-            *entries,
-            msgspec.structs.replace(entry, first_frame=before.num_frames, first_video=before.num_videos),
-        ]
-    after = next_manifest(
-        before,
-        generations=generations,
-        columns=[
-            *before.columns,
-            *(
-                msgspec.structs.replace(entry, first_video=entry.first_video + before.num_videos)
-                for entry in added.columns
-            ),
-        ],
-        content_orders=[
-            *before.content_orders,
-            *(
-                msgspec.structs.replace(entry, first_frame=entry.first_frame + before.num_frames)
-                for entry in added.content_orders
-            ),
-        ],
-    )
-    for folder in added.folders:
-        if not (cache / folder).exists():
-            shutil.copytree(other / folder, cache / folder)
-    (cache / manifest_name(after.version)).write_bytes(encode_manifest(after))
-    return cache
