@@ -14,8 +14,8 @@ from frame_store.verify import verify_store
 from loader.errors import LeRobotError
 from loader.lerobot import LeRobotBatches, LeRobotFrames
 from tests.end_to_end.builds.repair.repairs import flip
-from tests.support.caches.grown_cache import commit, grow
 from tests.support.commands import digests
+from tests.support.grown.steps import commit, grow
 from tests.support.lerobot import CameraSpec, write_lerobot
 
 FRONT, WRIST = (f"observation.images.{name}" for name in ("front", "wrist"))

@@ -7,7 +7,8 @@ import pytest
 from frame_store import open_store
 from loader import FrameLoader
 from tests.support.caches.camera_cache import CAMERAS
-from tests.support.caches.grown_cache import commit, write_grown
+from tests.support.grown.steps import commit
+from tests.support.grown.written import write_grown
 
 WINDOWS = {
     "clips": {"clip_frames": 3, "sampling": "sequential"},
