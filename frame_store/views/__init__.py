@@ -3,7 +3,7 @@
 from frame_store.views.camera_view import CameraView, view_of
 from frame_store.views.concatenation import Concatenation
 from frame_store.views.content import content_ids, content_ids_at, content_label, digest_of_orders
-from frame_store.views.forgotten import forgotten_videos
+from frame_store.views.forgotten import forgotten_videos, has_all_but_forgotten
 from frame_store.views.joining import JoinedGroup, concat, num_parts, part_of_videos, parts_of
 from frame_store.views.partition import Split, split
 from frame_store.views.selection import RangeSelection, common_selection
@@ -38,6 +38,7 @@ __all__ = [
     "forgotten_videos",
     "frame_ids_of",
     "frames_per_video",
+    "has_all_but_forgotten",
     "ids_by_video",
     "is_video_by_video",
     "num_parts",

@@ -35,3 +35,12 @@ def is_forgotten(store: FrameStore) -> npt.NDArray[np.bool_]:
     mask = np.zeros(num_videos, np.bool_)
     mask[forgotten_videos(store)] = True
     return mask
+
+
+def has_all_but_forgotten(view: View) -> bool:
+    """Whether a view has every frame of its base but those of forgotten videos, as `open_store` gives it."""
+    order = view.base.source_order
+    live = np.setdiff1d(np.arange(order.num_videos), forgotten_videos(view.base))
+    return np.array_equal(view.video_ids, live) and np.array_equal(
+        view.frames_of_video, np.diff(order.first_stored)[live]
+    )

@@ -1,6 +1,6 @@
 """Which row of the cache an index of LeRobot means, also where episodes were left out."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -30,8 +30,9 @@ class EpisodeRows:
         *,
         chosen: Iterable[int] | None,
         where: str,
+        forgotten: Collection[int] = (),
     ) -> None:
-        """Look up the episodes by the names of their videos.
+        """Look up the episodes by the names of their videos; those of `forgotten` videos are not stored.
 
         Raises:
             LeRobotError: a video is no episode, an episode has another length than the data set states, or a chosen
@@ -42,12 +43,18 @@ class EpisodeRows:
         self._length = statement.length
         self.video_of = np.full(len(statement.length), NOT_STORED, np.int64)
         """Row in the table of videos of each episode; `NOT_STORED` where the cache has no frame of it: (episodes,)."""
-        num_rows = np.diff(order.first_row)
+        num_rows, forgotten = np.diff(order.first_row), frozenset(forgotten)
+        self.forgotten_episodes: set[int] = set()
+        """Episodes whose videos the cache has forgotten. They may be stored, too, where they came again."""
         for video_id, path in enumerate(videos.column("path").tolist()):
             episode = _episode_of(path)
+            if video_id in forgotten and episode >= len(self.video_of):
+                continue  # the data set no longer has it
             if not 0 <= episode < len(self.video_of):
                 raise LeRobotError(f"{where}: video {path!r} is no episode of the data set")
-            if num_rows[video_id]:
+            if video_id in forgotten:
+                self.forgotten_episodes.add(episode)
+            elif num_rows[video_id]:
                 self.video_of[episode] = video_id
         stored = np.flatnonzero(self.video_of != NOT_STORED)
         differs = stored[num_rows[self.video_of[stored]] != self._length[stored]]

@@ -16,7 +16,7 @@ from frame_store.lerobot_statement import LEROBOT_KIND, LeRobotStatement
 from frame_store.protocol import FrameStore
 from frame_store.shared import counted, without_controls
 from frame_store.source_order import Int64s
-from frame_store.views import View
+from frame_store.views import View, forgotten_videos, has_all_but_forgotten
 from loader.errors import LeRobotError
 from loader.lerobot.episodes import EpisodeRows
 from loader.lerobot.memory import PictureMemory
@@ -100,7 +100,12 @@ class LeRobotFrames(Dataset[Item]):
         chosen = None if episodes is None else list(episodes)
         self._source_order = self._group.source_order
         self._rows = EpisodeRows(
-            statement, self._group.videos, self._source_order, chosen=chosen, where=self._where
+            statement,
+            self._group.videos,
+            self._source_order,
+            forgotten=forgotten_videos(self._group.leader).tolist(),
+            chosen=chosen,
+            where=self._where,
         )
         self._check_index(statement)
         self._num_chosen = None if chosen is None else len(chosen)
@@ -288,6 +293,8 @@ class LeRobotFrames(Dataset[Item]):
 
     def _reason_of(self, episode: int) -> str:
         """Why the cache has no frames of an episode, as far as it states that."""
+        if episode in self._rows.forgotten_episodes:
+            return "it is forgotten"
         name = f"episode_{episode:06d}"
         for key, camera in self._group.cameras.items():
             entries: Any = getattr(getattr(camera, "store", camera), "video_entries", None)
@@ -322,6 +329,8 @@ def _place_of(cache: StoreOrPath, store: object) -> str:
 
 
 def _checked_group(store: object, where: str) -> tuple[CameraGroup, LeRobotStatement]:
+    if isinstance(store, View) and has_all_but_forgotten(store):
+        store = store.base
     if isinstance(store, View):
         raise LeRobotError(f"LeRobotFrames takes a whole cache, found {store!r}; give it episodes=[...]")
     dataset = store.dataset if isinstance(store, CameraGroup) else None

@@ -22,7 +22,7 @@ from frame_store import open_store
 from frame_store.manifest import Encoding
 from loader import FrameLoader
 from tests.support.caches.golden_stores import write_store
-from tests.support.caches.grown_cache import grow
+from tests.support.grown.steps import grow
 
 ENCODINGS = {"raw": Encoding(name="raw"), "jpeg": Encoding(name="jpeg", quality=95, chroma="444")}
 NUM_GENERATIONS = (1, 16)
