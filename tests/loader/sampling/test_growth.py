@@ -69,7 +69,7 @@ def history(tmp_path_factory):
     """A cache, opened whenever it had changed: appended to, joined, appended to, joined in part and altogether."""
     scratch = tmp_path_factory.mktemp("history")
     cache, stores = scratch / "cache", []
-    for change in ([9, 8, 7], [5, 3], "join two", [2, 6], [7], "join two", "join all", [4]):
+    for change in ([9, 8, 6], [5, 2], "join two", [2, 7], [6], "join two", "join all", [4]):
         changed(cache, change, scratch)
         stores.append(open_store(cache))
     return stores
