@@ -13,7 +13,7 @@ from typing_extensions import TypeVar  # torch depends on it; `default=` is in `
 from frame_store.cameras import CameraGroup
 from frame_store.columns import Columns
 from frame_store.protocol import DecodesOnDevice, FrameStore
-from frame_store.shared import check_cuda_usable_here, flag, num_usable_cpus, whole_number
+from frame_store.shared import check_cuda_usable_here, num_usable_cpus, whole_number
 from loader.batches import (
     AugmentChoice,
     BatchReader,
@@ -34,6 +34,7 @@ from loader.gpu import (
     Device,
     DeviceReader,
     JpegDecode,
+    checked_pin_memory,
     chosen_device,
     chosen_jpeg_decoder,
 )
@@ -217,15 +218,7 @@ class FrameLoader(Generic[Batch]):
             # Augmented batches are large, and making one takes so long that the threads always have work.
             read_ahead = self._num_threads + (augment is None)
         self._read_ahead = whole_number("read_ahead", read_ahead, least=1, error=SamplingError)
-        if pin_memory is not None:
-            pin_memory = flag("pin_memory", pin_memory, error=SamplingError)
-        if self._device.type == "cuda" and pin_memory is False:
-            raise SamplingError(
-                f"pin_memory=False is for batches on the CPU; device={str(self._device)!r} uploads from pinned memory"
-            )
-        if self._device.type == "cpu" and pin_memory and not torch.cuda.is_available():
-            raise SamplingError("pin_memory=True needs CUDA, and torch finds none")
-        self._pin_memory = pin_memory
+        self._pin_memory = checked_pin_memory(pin_memory, self._device)
         self._lookahead = whole_number("lookahead", lookahead, least=0, error=SamplingError)
         lookahead_bytes = whole_number("lookahead_bytes", lookahead_bytes, least=0, error=SamplingError)
         # More frames than those of the window and of the steps under way never wait.

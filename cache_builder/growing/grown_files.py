@@ -8,6 +8,7 @@ from cache_builder.findings import DecodedVideo, LeftOutVideo
 from cache_builder.growing.live_cache import LiveCache
 from cache_builder.inputs import Inputs, Settled
 from frame_store.reader import CacheStore
+from frame_store.shared import counted
 
 
 def differing_episodes(cache: LiveCache, inputs: Inputs, settled: Sequence[Settled]) -> dict[str, str]:
@@ -56,7 +57,7 @@ def _difference(store: CacheStore, video_id: int, episode: Settled) -> str | Non
     recorded = store.rows_of(store.source_order.ids_of_video(video_id))
     decoded = episode.sources(0)
     if len(recorded) != len(decoded):
-        return f"{len(recorded)} frames recorded, {len(decoded)} found"
+        return f"{counted(len(recorded), 'frame')} recorded, {len(decoded)} found"
     is_other = (recorded["frame_in_video"] != decoded["frame_in_video"]) | (
         recorded["crc32c"] != decoded["crc32c"]
     )

@@ -70,13 +70,13 @@ def _chain_problem(entries: Sequence[GenerationEntry], parts: Sequence[PartEntry
         end = edges.get((entry.end_frame, entry.end_video))
         if begin is None or end is None:
             return (
-                f"{entry.folder} has frames {entry.first_frame} to {entry.end_frame - 1} and videos "
-                f"{entry.first_video} to {entry.end_video - 1}, and the newest version has no such generations"
+                f"{entry.folder}: holds ids [{entry.first_frame}, {entry.end_frame}) and videos [{entry.first_video}, "
+                f"{entry.end_video}), and the newest version has no such generations"
             )
         expected = generation_folder(joined_fingerprint([part.fingerprint for part in parts[begin:end]]))
         if entry.folder != expected:
             return (
-                f"{entry.folder} has frames {entry.first_frame} to {entry.end_frame - 1}, which are those of "
+                f"{entry.folder}: holds ids [{entry.first_frame}, {entry.end_frame}), which are those of "
                 f"{expected} in the newest version"
             )
     return None

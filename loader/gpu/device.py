@@ -6,6 +6,7 @@ import torch
 
 from frame_store.cameras import stores_of_cameras
 from frame_store.protocol import DecodesOnDevice, FrameStore, HoldsEncodedFrames
+from frame_store.shared import flag
 from frame_store.views import base_of
 from loader.batches import FrameSources
 from loader.errors import SamplingError
@@ -84,3 +85,20 @@ def chosen_jpeg_decoder(
                 f"{type(source.store).__name__} {what}"
             )
     return find_jpeg_decoder()
+
+
+def checked_pin_memory(pin_memory: bool | None, device: torch.device) -> bool | None:
+    """The option, checked for batches on `device`.
+
+    Raises:
+        SamplingError: no flag, False for a GPU, which uploads from pinned memory, or True without CUDA.
+    """
+    if pin_memory is not None:
+        pin_memory = flag("pin_memory", pin_memory, error=SamplingError)
+    if device.type == "cuda" and pin_memory is False:
+        raise SamplingError(
+            f"pin_memory=False is for batches on the CPU; device={str(device)!r} uploads from pinned memory"
+        )
+    if device.type == "cpu" and pin_memory and not torch.cuda.is_available():
+        raise SamplingError("pin_memory=True needs CUDA, and torch finds none")
+    return pin_memory

@@ -94,7 +94,7 @@ class EpochFrames(Generic[Planned]):
         if isinstance(store, View):
             return "the view never had these frames, at any time of its cache"
         sizes = ", ".join(f"{stage.num_frames:,}" for stage in growth_of(store))
-        return f"the cache had {sizes} frames after its builds, none of them with that fingerprint"
+        return f"the numbers of frames of the cache after its builds were {sizes}, none with that fingerprint"
 
     def more_than(self, earlier: FramesOfEpochs[Planned]) -> str | None:
         """A warning that the store has more frames than epochs take; None if it has not."""

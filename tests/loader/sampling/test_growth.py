@@ -266,7 +266,7 @@ def test_states_that_do_not_fit_are_refused_with_the_reason(tmp_path):
     assert "fewer frames than the state, 16 and 27: if the cache has grown" in refusal(then, new)
     assert f"fingerprint: {new['fingerprint']} in the state, {then.fingerprint} here" in refusal(then, new)
     other = CacheStore(append_videos(tmp_path / "other", [16], scratch=tmp_path))
-    assert "had 16, 27 frames after its builds, none of them" in refusal(now, state_of(other))
+    assert "after its builds were 16, 27, none with that fingerprint" in refusal(now, state_of(other))
     assert "the view never had these frames" in refusal(select(now, videos=[0]), of_part)
     assert refusal(concat([now, now]), old).count("in the state") == 2
     assert refusal(ArrayStore([16]), old).count("in the state") == 1

@@ -1,6 +1,7 @@
 """Lets a cache grow by many appends that are killed on the way, and compares it with one that was left alone.
 
-    python -m tests.campaigns.grow_cache [--appends 50] [--races 10] [--compact-every K] [--seed 0] [--scratch DIR]
+    python -m tests.campaigns.growing.grow_cache [--appends 50] [--races 10] [--compact-every K] [--seed 0]
+        [--scratch DIR]
 
 Each append adds one to four sample videos of random lengths, now and then replaces one (`--forget`), and is killed
 (kill -9) at random moments, once to three times, before it may end. At the end the cache must have the bytes of one

@@ -1,6 +1,6 @@
 """What generations cost: opening many, and reading frames of one and of 16 generations, interleaved.
 
-    python -m tests.campaigns.bench_generations [--frames 4096] [--size 224] [--rounds 9] [--encodings raw jpeg]
+    python -m tests.campaigns.growing.bench_generations [--frames 4096] [--size 224] [--rounds 9] [--encodings raw jpeg]
 
 Caches of equal frames are written into a temporary folder: one of a single generation, others of several, with as many
 frames per shard. Each round measures all of them, in another order each time, so that what slows the machine down
