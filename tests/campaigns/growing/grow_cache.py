@@ -190,7 +190,7 @@ class _Growing:
         """Videos that are in another part of a split than before."""
         found = []
         now = {
-            name: {row.path for row in store.videos}
+            name: {f"{row.path} {row.sha256}" for row in store.videos}
             for name, store in split(open_store(cache), SHARES).items()
         }
         for name, paths in now.items():
