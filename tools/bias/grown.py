@@ -13,6 +13,7 @@ from frame_cache_tools.bias.text import effect_text_of, short_name, wrapped
 from frame_store import CameraGroup, base_of
 from frame_store.content_order import bisected, ids_in_order, read_coordinates
 from frame_store.growth import generation_frames_of, num_content_orders
+from frame_store.manifest import many_generations_hint
 from frame_store.shared import counted, counted_in_groups, num_usable_cpus
 from loader import SamplingSpec
 from loader.bias import BiasReport
@@ -114,6 +115,8 @@ def grown_text(grown: GrownCase) -> list[str]:
         "single frames do not depend on it",
         indent=2,
     )
+    if (hint := many_generations_hint(len(frames))) is not None:
+        lines += wrapped(f"  {hint}", indent=4)
     for row in grown.rows:
         parts = [f"B_eff {effect_text_of(row.here)}"]
         if row.joined is not None:
