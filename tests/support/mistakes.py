@@ -163,6 +163,26 @@ _COMMANDS = (
         says=["tables/part.csv", "1 of 2 videos has no row", "--columns-missing mask"],
     ),
     Mistake(
+        title="An append with another size",
+        typed="cache-build more --out clips.cache --append --size 128",
+        says=["clips.cache", "--size", "64", "128"],
+    ),
+    Mistake(
+        title="An append of a video that was cut again since",
+        typed="cache-build cut --out clips.cache --append",
+        says=["00.mp4", "--forget", "--overwrite"],
+    ),
+    Mistake(
+        title="Forgetting a video that is not there",
+        typed="cache-build --forget 0.mp4 --out clips.cache",
+        says=["0.mp4", "00.mp4"],
+    ),
+    Mistake(
+        title="A page about a folder of videos, given as a cache",
+        typed="cache-report clips",
+        says=["clips", "--videos"],
+    ),
+    Mistake(
         title="Windows longer than every video",
         typed="cache-bias clips.cache --clip-frames 400",
         says=["longer than every video", "frames"],
@@ -243,11 +263,14 @@ def sandbox(folder: Path) -> None:
     from tests.support.commands import run
     from tests.support.videos.tiny_videos import simple_specs, tiny_folder, truncate_file
 
-    for name in ("clips", "broken", "notes", "share/clips", "tables"):
+    for name in ("clips", "broken", "cut", "more", "notes", "share/clips", "tables"):
         (folder / name).mkdir(parents=True)
     clips = tiny_folder(folder / "clips", simple_specs(2))
     tiny_folder(folder / "broken", simple_specs(2))
     truncate_file(folder / "broken" / "01.mp4", 0.6)
+    tiny_folder(folder / "cut", simple_specs(2))
+    truncate_file(folder / "cut" / "00.mp4", 0.9)
+    tiny_folder(folder / "more", simple_specs(3))
     (folder / "notes" / "todo.txt").write_text("Buy milk.")
     tiny_folder(folder / "share" / "clips", simple_specs(1))
     frames = [(spec.path.name, frame) for spec in clips.specs for frame in range(spec.num_frames)]
@@ -267,13 +290,17 @@ def commands() -> dict[str, click.Command]:
     """By the name that a shell knows."""
     from frame_cache_tools.bias.cli import main as cache_bias
 
-    from cache_builder.cli import cache_build, cache_info, cache_verify
+    from frame_cache_tools.report import cli as report_cli
+
+    from cache_builder.cli import cache_build, cache_compact, cache_info, cache_verify
 
     return {
         "cache-build": cache_build,
+        "cache-compact": cache_compact,
         "cache-info": cache_info,
         "cache-verify": cache_verify,
         "cache-bias": cache_bias,
+        "cache-report": report_cli.main,
     }
 
 
@@ -317,7 +344,8 @@ def document(folder: Path) -> str:
 _INTRODUCTION = """# Typical mistakes
 
 Each gets one line: what is wrong, and what to do. Here `/data` holds `clips/` (two videos), `clips.cache`
-(built of them with `--size 64`), `broken/` (a video of it is cut off), `notes/` (no video) and `share/` (read-only).
+(built of them with `--size 64`), `broken/` (a video of it is cut off), `cut/` (those of `clips/`, one of them
+cut shorter since), `more/` (three videos), `notes/` (no video) and `share/` (read-only).
 `python -m tests.support.mistakes` writes this page, and a test holds it to what is printed. The line of a command goes
 to standard error; its exit code is 2, and 1 where a video is not whole. A script raises the error, or warns.
 """
