@@ -13,7 +13,7 @@ from cache_builder.cli import cache_info
 from cache_builder.cli.exit_status import EXIT_WRONG_COMMAND
 from cache_builder.findings import joined_fidelity
 from frame_store import open_store
-from frame_store.manifest import Fidelity, encode_manifest, read_manifest, read_tree
+from frame_store.manifest import Fidelity, encode_manifest, many_generations_hint, read_manifest, read_tree
 from frame_store.names import manifest_name
 from frame_store.reader import CacheStore
 from tests.support.caches.camera_cache import CAMERAS
@@ -166,4 +166,4 @@ def test_many_generations_are_worth_joining(tmp_path):
     cache, _ = write_grown(
         tmp_path, generations=[(number,) for number in range(1, 18)], columns=False, content=False
     )
-    assert "  17 generations; beyond 16, joining them is worth it: cache-compact" in info(cache).stdout
+    assert f"  {many_generations_hint(17)}\n" in info(cache).stdout + "\n"
