@@ -289,7 +289,6 @@ def sandbox(folder: Path) -> None:
 def commands() -> dict[str, click.Command]:
     """By the name that a shell knows."""
     from frame_cache_tools.bias.cli import main as cache_bias
-
     from frame_cache_tools.report import cli as report_cli
 
     from cache_builder.cli import cache_build, cache_compact, cache_info, cache_verify
