@@ -1,6 +1,6 @@
 """What an append costs, against a build of the same videos alone.
 
-    python -m tests.campaigns.bench_append [--base 200] [--new 20] [--frames 120] [--rounds 3] [--scratch DIR]
+    python -m tests.campaigns.growing.bench_append [--base 200] [--new 20] [--frames 120] [--rounds 3] [--scratch DIR]
 
 Both are the command `cache-build` with 2 workers, in turn, over sample videos of 160x96; each round begins with a copy
 of the cache of `--base` videos. Prints each round, the medians and their ratio, by the clock and by the processors.
