@@ -166,7 +166,7 @@ def _run(run: FrameRun, axis: Axis, *, kind: str) -> Mark:
 
 
 def _damage(span: DamagedSpan, axis: Axis) -> Mark | None:
-    words = [span.reason]
+    words = [span.reason.split(": another ", 1)[0]]
     if span.num_frames_corrupt and "flagged corrupt" not in span.reason:
         words.append(f"{counted(span.num_frames_corrupt, 'frame')} flagged corrupt")
     if span.num_packets_without_frame:

@@ -10,7 +10,7 @@ from frame_cache_tools.report.page.wording import duration_text, percent_text, s
 from frame_store.html import Child, Html, element, name_of
 from frame_store.shared import counted_in_groups
 
-MAX_NAMED: Final = 8
+MAX_NAMED: Final = 12
 """Videos that are named before the others are folded away."""
 
 
@@ -63,8 +63,8 @@ def damaged_list(camera: CameraFacts, number: int) -> list[Child]:
 def _line(video: VideoFacts, number: int) -> Child:
     anchor = link(video_anchor(video, number), name_of(video.path))
     if video.verdict == "unreadable":
-        return [anchor, ", unreadable: ", video.reason or "", ". ", video.loss.remedy]
-    return [anchor, ", damaged: ", loss_text(video), ". ", video.loss.remedy]
+        return [anchor, ", unreadable: ", video.reason or "", "."]
+    return [anchor, ", damaged: ", loss_text(video), "."]
 
 
 def loss_text(video: VideoFacts) -> str:
@@ -123,6 +123,8 @@ def what_to_do_part(report: CacheReport) -> Html:
             "A loader gives the frames that are not to be trusted like all others. Nothing leaves them out by itself. "
             "An unreadable video has no frames, so a loader never meets it.",
         ),
+        element("h3", "Mend the videos"),
+        plain_list(_remedies(report)),
         element("h3", "Train without them"),
         element("p", "This leaves the cache as it is, and takes only videos that are whole:"),
         code_block(
@@ -154,6 +156,25 @@ def what_to_do_part(report: CacheReport) -> Html:
             "cache-verify --repair mends no video: from the same videos it makes damaged files of the cache again.",
         ),
     )
+
+
+def _remedies(report: CacheReport) -> list[Child]:
+    """What can be done, each with the videos that it is for."""
+    named: dict[str, list[tuple[int, VideoFacts]]] = {}
+    for number, camera in enumerate(report.cameras):
+        for video in camera.videos:
+            if video.loss.remedy is not None:
+                named.setdefault(video.loss.remedy, []).append((number, video))
+    lines: list[Child] = []
+    for remedy, videos in named.items():
+        links: list[Child] = []
+        for number, video in videos[:MAX_NAMED]:
+            links += [", " if links else " ", link(video_anchor(video, number), name_of(video.path))]
+        more = len(videos) - MAX_NAMED
+        lines.append(
+            [element("b", remedy), links, f" and {counted_in_groups(more, 'other')}" if more > 0 else None]
+        )
+    return lines
 
 
 def without_damage(report: CacheReport) -> str:

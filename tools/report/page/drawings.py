@@ -90,7 +90,7 @@ def marks_list(line: TimeLine) -> Html | None:
 
 
 def _merged(line: TimeLine) -> list[Mark]:
-    """The marks to draw: those of a kind that nearly touch as one, and the worst kinds on top."""
+    """The marks to draw: those of a kind that nearly touch as one, damage below the others."""
     merged: list[Mark] = []
     reach = _NEAR * ((line.end - line.start) or 1.0) / WIDTH
     for kind, run in itertools.groupby(line.marks, key=lambda mark: mark.kind):
@@ -103,7 +103,8 @@ def _merged(line: TimeLine) -> list[Mark]:
             else:
                 held.append(mark)
         merged += held
-    return merged[::-1]
+    damage = [mark for mark in merged if mark.kind == "damage"]
+    return damage + [mark for mark in reversed(merged) if mark.kind != "damage"]
 
 
 def marks_legend(kinds: Sequence[MarkKind]) -> Html:

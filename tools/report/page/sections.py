@@ -181,7 +181,11 @@ def samplers_part(sampling: SamplingFacts) -> Html:
     rows: list[Sequence[Child]] = [
         (
             [element("b", row.name), " (recommended)"] if row is sampling.best else row.name,
-            "none" if row.is_unbiased or row.bias == "0" else row.bias,
+            "none"
+            if row.is_unbiased or row.bias == "0"
+            else "below 0.0001"
+            if row.bias == "0.0000"
+            else row.bias,
             [meter((row.effective_batch_value or 0) / most), row.effective_batch],
             row.long_run,
         )

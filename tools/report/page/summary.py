@@ -304,7 +304,7 @@ def _sampler(report: CacheReport) -> Child:
     return [
         "Take ",
         element("code", options),
-        f". It has no bias: each frame is shown equally often. And {sampling.why}. This is {how}. ",
+        f". It has no bias: over many epochs each frame is shown equally often. And {sampling.why}. This is {how}. ",
         f"An epoch leaves out {counted_in_groups(left_out, 'frame')} that would fill no batch. "
         if left_out
         else None,

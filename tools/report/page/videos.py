@@ -42,7 +42,6 @@ def video_card(video: VideoFacts, *, number: int = 0) -> Html:
             element("span", _numbers(video), class_="soft"),
         ),
         element("p", element("b", _loss_of(video))) if video.needs_attention else None,
-        element("p", video.loss.remedy) if video.loss.remedy is not None else None,
         None if line is None else time_line_figure(line, name=video.path),
         None if line is None else marks_list(line),
         contact_sheet(video),
